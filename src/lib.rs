@@ -1,0 +1,10 @@
+//! Mirrors file trees and object stores, fast, and proves it.
+//!
+//! The library behind the `vidimus` command; `docs/architecture.md` tells its design.
+
+pub mod compare;
+pub mod filter;
+pub mod location;
+pub mod model;
+pub mod session;
+pub mod verify;

@@ -1,0 +1,3 @@
+//! The `vidimus` command.
+
+fn main() {}

@@ -1,0 +1,210 @@
+//! Errors, in two tiers: a per-entry error is data (recorded, counted, the run goes on), a fatal
+//! error stops the run. Both name the operation, the key or location, and the cause.
+
+use super::{EntryKind, Key};
+use std::io;
+
+/// What was being done to an entry when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// Listing a directory or looking at an entry.
+    List,
+    /// Reading content.
+    Read,
+    /// Writing content under its temporary name.
+    Write,
+    /// Making a directory.
+    MakeDirectory,
+    /// Making a symbolic link.
+    MakeLink,
+    /// Putting a finished file in its place.
+    Publish,
+    /// Setting mode, owner, group or times.
+    SetMetadata,
+    /// Removing an entry.
+    Delete,
+    /// Making what was written durable.
+    Sync,
+    /// Deciding: the entry can't be mirrored as it stands.
+    Mirror,
+    /// Comparing content with its recorded digest.
+    Verify,
+}
+
+impl Operation {
+    /// The verb of a message: "cannot *read* …".
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::MakeDirectory => "make directory",
+            Self::MakeLink => "make symbolic link",
+            Self::Publish => "put in place",
+            Self::SetMetadata => "set metadata of",
+            Self::Delete => "delete",
+            Self::Sync => "sync",
+            Self::Mirror => "mirror",
+            Self::Verify => "verify",
+        }
+    }
+}
+
+/// Which side of a mirror an error happened on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Where entries come from.
+    Source,
+    /// Where they go.
+    Target,
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::Source => "source",
+            Self::Target => "target",
+        })
+    }
+}
+
+/// Why an entry failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The system refused.
+    #[error("{0}")]
+    Io(#[source] io::Error),
+    /// It was listed, and gone when it was to be read.
+    #[error("vanished while the run was going on")]
+    Vanished,
+    /// Each attempt to read it met a change of size, mtime or ctime.
+    #[error("changed while it was read ({attempts} attempts)")]
+    Changed {
+        /// How often it was read.
+        attempts: u32,
+    },
+    /// It is no file, directory or symbolic link.
+    #[error("is a {0}; special files are not copied")]
+    Special(EntryKind),
+    /// The target's entry is not the one that was listed.
+    #[error("the target's entry changed while the run was going on")]
+    TargetChanged,
+    /// The target could not be listed here, so that what it holds is unknown.
+    #[error("the target could not be listed here")]
+    TargetUnknown,
+    /// A directory that holds entries stands where a file or link belongs.
+    #[error("a directory that is not empty stands in its place")]
+    DirectoryInTheWay,
+    /// The directory that would hold it could not be made.
+    #[error("its directory could not be made")]
+    NoParent,
+    /// One key is a file and a directory at once.
+    #[error("is a file and a directory at once")]
+    LeafAndDirectory,
+    /// The name is kept for vidimus's own temporary files.
+    #[error("its name is kept for temporary files of vidimus; it is left over from a killed run")]
+    ReservedName,
+    /// The name can't exist in a directory.
+    #[error("a directory cannot hold this name")]
+    IllegalName,
+    /// Another entry appeared under this name since the target was listed, or two keys fold to one
+    /// name there.
+    #[error(
+        "another entry stands under this name: made since the listing, or the target folds two names to one"
+    )]
+    NameTaken,
+    /// What the target keeps is not what was asked.
+    #[error("the target does not keep {0}")]
+    NotKept(String),
+    /// Fewer or more bytes were written than read.
+    #[error("wrote {written} bytes of {expected}")]
+    ShortWrite {
+        /// Bytes that arrived.
+        written: u64,
+        /// Bytes that were to arrive.
+        expected: u64,
+    },
+    /// Several faults of one entry, in words.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<io::Error> for Cause {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<rustix::io::Errno> for Cause {
+    fn from(error: rustix::io::Errno) -> Self {
+        Self::Io(error.into())
+    }
+}
+
+/// An error of one entry (or, where the key is a directory's and the operation is
+/// [`Operation::List`], of everything below it).
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {} {side} \"{key}\": {cause}", operation.verb())]
+pub struct EntryError {
+    /// What was being done.
+    pub operation: Operation,
+    /// On which side.
+    pub side: Side,
+    /// To which entry.
+    pub key: Key,
+    /// Why it failed.
+    #[source]
+    pub cause: Cause,
+}
+
+/// What a fatal error means to the caller; the command line turns it into an exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// What was asked makes no sense.
+    Usage,
+    /// The manifest or state can't be used.
+    Manifest,
+    /// Another run holds the target.
+    Locked,
+    /// A guard refused.
+    Refused,
+    /// Source or target can't be used.
+    Unusable,
+}
+
+/// An error that stops the run.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// What it means to the caller.
+    pub kind: ErrorKind,
+    /// What happened, to what: a lower-case fragment.
+    pub message: String,
+    /// A way out, where there is one.
+    pub help: Option<String>,
+    /// The system's or a library's word.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// Makes an error of `kind` without a cause below it.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), help: None, source: None }
+    }
+
+    /// Adds the cause; the command line prints it behind the message.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Adds a way out.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}

@@ -1,0 +1,162 @@
+//! Keys: an entry's name below its root, as bytes.
+//!
+//! One order holds everywhere: byte order of the full key, `/` an ordinary byte. A directory is the
+//! key `name/`, the root the empty key. A key is opaque; each backend says which keys it can hold.
+
+use std::borrow::Borrow;
+use std::fmt;
+
+/// An entry's name below its root: bytes, `/` between components, a directory's key ends in `/`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Key(Box<[u8]>);
+
+impl Key {
+    /// Makes a key of bytes as they are.
+    pub fn new(bytes: impl Into<Box<[u8]>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// Makes the key of the root directory: no bytes.
+    pub fn root() -> Self {
+        Self::default()
+    }
+
+    /// Makes the key of `name` in the directory `parent` (which ends in `/` or is the root).
+    pub fn child(parent: &[u8], name: &[u8], is_directory: bool) -> Self {
+        let mut bytes = Vec::with_capacity(parent.len() + name.len() + usize::from(is_directory));
+        bytes.extend_from_slice(parent);
+        bytes.extend_from_slice(name);
+        if is_directory {
+            bytes.push(b'/');
+        }
+        Self(bytes.into_boxed_slice())
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether this is the root directory.
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether this is a directory's key: the root, or one that ends in `/`.
+    pub fn is_directory(&self) -> bool {
+        self.0.last().is_none_or(|&byte| byte == b'/')
+    }
+
+    /// The key without a directory's final `/`.
+    pub fn trimmed(&self) -> &[u8] {
+        self.0.strip_suffix(b"/").unwrap_or(&self.0)
+    }
+
+    /// The key of the directory that holds this entry, with its final `/`; empty for the root.
+    pub fn parent(&self) -> &[u8] {
+        let trimmed = self.trimmed();
+        match trimmed.iter().rposition(|&byte| byte == b'/') {
+            Some(at) => &self.0[..=at],
+            None => &[],
+        }
+    }
+
+    /// The last component, without a directory's final `/`.
+    pub fn name(&self) -> &[u8] {
+        &self.trimmed()[self.parent().len()..]
+    }
+
+    /// Whether this entry lies in the directory `prefix` (at any depth) or is that directory.
+    pub fn is_within(&self, prefix: &[u8]) -> bool {
+        self.0.starts_with(prefix)
+    }
+}
+
+impl Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Key {
+    /// Prints the key so that it is safe in a terminal; the root prints as `.`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_root() {
+            return out.write_str(".");
+        }
+        write!(out, "{}", Escaped(&self.0))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "\"{}\"", Escaped(&self.0))
+    }
+}
+
+/// Bytes of a name, printed without control characters.
+///
+/// Control characters, characters that turn the writing direction, backslashes, and bytes that are
+/// not UTF-8 print as escapes (`\n`, `\u{202e}`, `\\`, `\xff`), so that two names never print alike
+/// and no name can move a terminal's cursor.
+pub struct Escaped<'a>(pub &'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write as _;
+        for chunk in self.0.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                match character {
+                    '\\' => out.write_str("\\\\")?,
+                    _ if character.is_control() || turns_direction(character) => {
+                        write!(out, "{}", character.escape_default())?;
+                    }
+                    _ => out.write_char(character)?,
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(out, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a character reorders or hides its neighbours (Unicode's `Bidi_Control`, line separators,
+/// and the byte-order mark).
+fn turns_direction(character: char) -> bool {
+    matches!(character,
+        '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parent_and_name_split_at_the_last_component() {
+        for (key, parent, name) in
+            [("a", "", "a"), ("a/", "", "a"), ("a/b", "a/", "b"), ("a/b/", "a/", "b"), ("", "", "")]
+        {
+            let key = Key::new(key.as_bytes());
+            assert_eq!(key.parent(), parent.as_bytes(), "{key:?}");
+            assert_eq!(key.name(), name.as_bytes(), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn escapes_what_would_move_a_cursor_or_read_two_ways() {
+        let name = Escaped(b"a\nb\x1b[2J\xff\xc3\xa9 \\x \xe2\x80\xae");
+        assert_eq!(name.to_string(), "a\\nb\\u{1b}[2J\\xffé \\\\x \\u{202e}");
+    }
+
+    #[test]
+    fn a_directory_sorts_by_its_name_with_a_slash() {
+        let mut keys: Vec<_> =
+            ["a/", "a-b", "a", "a/b", "a.c"].map(|k| Key::new(k.as_bytes())).into();
+        keys.sort();
+        let sorted: Vec<_> = keys.iter().map(ToString::to_string).collect();
+        assert_eq!(sorted, ["a", "a-b", "a.c", "a/", "a/b"]);
+    }
+}

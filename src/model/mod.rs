@@ -1,0 +1,19 @@
+//! Plain data that every layer shares: keys, entries, stamps, digests, events, errors and runs.
+//!
+//! Nothing here does I/O. The words are those of `docs/architecture.md`.
+
+pub mod digest;
+pub mod entry;
+pub mod error;
+pub mod event;
+pub mod key;
+pub mod run;
+pub mod stamp;
+
+pub use digest::Digest;
+pub use entry::{Entry, EntryKind, Metadata, SpecialKind};
+pub use error::{Cause, EntryError, Error, ErrorKind, Operation};
+pub use event::{Event, Observer};
+pub use key::Key;
+pub use run::{InFlight, Progress, RunId, Totals, Verdict};
+pub use stamp::{Stamp, Timestamp};

@@ -1,0 +1,170 @@
+//! Runs: one execution, with an id, totals and a verdict, and the counters that show how far it is.
+
+use super::Key;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A run's id: its start in UTC and four random bytes, `20261121T033800Z-1f2e3d4c`.
+///
+/// Ids sort by start.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RunId(pub String);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// All as asked.
+    Complete,
+    /// Some entries failed, the rest is done.
+    Incomplete,
+    /// A guard refused the deletions; the copies stand.
+    Refused,
+    /// A signal stopped it; the next run goes on.
+    Interrupted,
+    /// A fatal error stopped it.
+    Failed,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Complete => "complete",
+            Self::Incomplete => "incomplete",
+            Self::Refused => "refused",
+            Self::Interrupted => "interrupted",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+macro_rules! totals {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What a run has counted. "Files" are all entries but directories.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct Totals { $($(#[$doc])* pub $name: u64,)* }
+
+        /// The counters of a run under way, shared by its threads and sampled by presenters.
+        #[derive(Debug, Default)]
+        pub struct Progress {
+            $($(#[$doc])* pub $name: Counter,)*
+            /// What the workers are at, a slot each.
+            pub in_flight: Mutex<Vec<Option<InFlight>>>,
+        }
+
+        impl Progress {
+            /// The counters as they stand.
+            pub fn totals(&self) -> Totals {
+                Totals { $($name: self.$name.get(),)* }
+            }
+        }
+    };
+}
+
+totals! {
+    /// Keys looked at: entries of the source and entries only the target has.
+    entries,
+    /// Entries listed in the source.
+    source_entries,
+    /// Bytes of the source's regular files as listed.
+    source_bytes,
+    /// Entries listed in the target.
+    target_entries,
+    /// Files copied.
+    files_copied,
+    /// Files found unchanged.
+    files_unchanged,
+    /// Files found in the target and taken as they are, without a digest.
+    files_adopted,
+    /// Files deleted.
+    files_deleted,
+    /// Files left alone because the options said so (`--update`, `--ignore-existing`, sizes).
+    files_skipped,
+    /// Entries that failed, directories too.
+    files_failed,
+    /// Entries whose metadata alone was updated.
+    metadata_updated,
+    /// Directories made.
+    directories_created,
+    /// Directories deleted.
+    directories_deleted,
+    /// Files to copy that the plan has found so far.
+    files_planned,
+    /// Bytes to copy that the plan has found so far.
+    bytes_planned,
+    /// Bytes of the files copied.
+    bytes_copied,
+    /// Bytes read of files that are still being copied, and of all before.
+    bytes_moved,
+    /// Bytes hashed, those of files that turned out unchanged too.
+    bytes_hashed,
+    /// Deletions the plan has found so far.
+    deletions_planned,
+    /// Temporary files of killed runs removed.
+    leftovers_swept,
+}
+
+impl Totals {
+    /// Error rate E: failed entries of all entries, between 0 and 1; 0 of an empty tree.
+    pub fn error_rate(&self) -> f64 {
+        if self.entries == 0 { 0.0 } else { self.files_failed as f64 / self.entries as f64 }
+    }
+
+    /// Speed S = D/T in bytes a second, D the bytes copied; 0 for a run that took no time.
+    pub fn throughput(&self, duration: Duration) -> f64 {
+        let seconds = duration.as_secs_f64();
+        if seconds > 0.0 { self.bytes_copied as f64 / seconds } else { 0.0 }
+    }
+
+    /// Whether the run changed the target.
+    pub fn changed_anything(&self) -> bool {
+        self.files_copied
+            + self.files_deleted
+            + self.metadata_updated
+            + self.directories_created
+            + self.directories_deleted
+            > 0
+    }
+}
+
+/// A counter that many threads add to.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `amount`.
+    pub fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    /// Takes `amount` back (bytes of an attempt that was discarded).
+    pub fn sub(&self, amount: u64) {
+        self.0.fetch_sub(amount, Ordering::Relaxed);
+    }
+
+    /// The count.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one worker is at.
+#[derive(Clone, Debug)]
+pub struct InFlight {
+    /// The file.
+    pub key: Key,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Bytes read so far.
+    pub done: u64,
+}

@@ -1,0 +1,182 @@
+//! Stamps: cheap evidence that content is the same as before.
+
+/// A point in time as file systems keep it: seconds since the epoch (negative before 1970) and
+/// nanoseconds, below 1,000,000,000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp {
+    /// Whole seconds since the epoch, rounded down.
+    pub seconds: i64,
+    /// Nanoseconds after that second.
+    pub nanos: u32,
+}
+
+impl Timestamp {
+    /// The distance to another point in time, in nanoseconds.
+    pub fn distance(self, other: Self) -> u128 {
+        self.as_nanos().abs_diff(other.as_nanos())
+    }
+
+    fn as_nanos(self) -> i128 {
+        i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanos)
+    }
+}
+
+/// A local entry's stamp: what `statx` says of its content.
+///
+/// The device number is not part of it: it changes across mounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Size in bytes.
+    pub size: u64,
+    /// When the content changed, as anybody may set it.
+    pub mtime: Timestamp,
+    /// When the inode changed, as only the kernel sets it.
+    pub ctime: Timestamp,
+    /// The inode number.
+    pub inode: u64,
+}
+
+/// How a stamp that was listed compares with the one recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Likeness {
+    /// Every field that counts is equal: content is the same.
+    Same,
+    /// Size and mtime are equal, ctime or inode not: only content can tell.
+    Doubtful,
+    /// The size differs.
+    Size,
+    /// The size is equal, the mtime not.
+    Mtime,
+}
+
+/// Which fields of a stamp count (`--ignore-ctime`, `--ignore-inode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Trust {
+    /// Leave ctime out: it changes by itself on FUSE, SMB, and trees of hard-linked generations.
+    pub ignore_ctime: bool,
+    /// Leave the inode out: it isn't stable on FUSE and SMB.
+    pub ignore_inode: bool,
+}
+
+impl Stamp {
+    /// Compares this stamp, listed now, with the one recorded.
+    pub fn compare(&self, recorded: &Self, trust: Trust) -> Likeness {
+        if self.size != recorded.size {
+            Likeness::Size
+        } else if self.mtime != recorded.mtime {
+            Likeness::Mtime
+        } else if (!trust.ignore_ctime && self.ctime != recorded.ctime)
+            || (!trust.ignore_inode && self.inode != recorded.inode)
+        {
+            Likeness::Doubtful
+        } else {
+            Likeness::Same
+        }
+    }
+
+    /// Whether content could change after `now` without a trace in this stamp, because its mtime or
+    /// ctime lies within a clock tick of `now`.
+    ///
+    /// This is git's "racily clean" rule (git's Documentation/technical/racy-git.txt). The tick is
+    /// 10 ms, the coarsest of Linux (`CONFIG_HZ=100`); where both times have no fraction of a second
+    /// the file system is taken to keep none, and the tick to be 2 s (FAT).
+    pub fn is_racy(&self, now: Timestamp) -> bool {
+        let whole_seconds = self.mtime.nanos == 0 && self.ctime.nanos == 0;
+        let tick: u128 = if whole_seconds { 2_000_000_000 } else { 10_000_000 };
+        self.mtime.distance(now) <= tick || self.ctime.distance(now) <= tick
+    }
+
+    /// Encodes the stamp for the state database: a tag byte (1: local), then size, mtime, ctime and
+    /// inode, little-endian base-128 integers (signed ones zigzag).
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(32);
+        out.push(LOCAL_TAG);
+        put(&mut out, self.size);
+        for time in [self.mtime, self.ctime] {
+            put(&mut out, ((time.seconds << 1) ^ (time.seconds >> 63)) as u64);
+            put(&mut out, u64::from(time.nanos));
+        }
+        put(&mut out, self.inode);
+        out
+    }
+
+    /// Decodes what [`Stamp::encode`] wrote; `None` for anything else.
+    pub fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let (&tag, rest) = bytes.split_first()?;
+        bytes = rest;
+        if tag != LOCAL_TAG {
+            return None;
+        }
+        let size = take(&mut bytes)?;
+        let mtime = take_time(&mut bytes)?;
+        let ctime = take_time(&mut bytes)?;
+        let inode = take(&mut bytes)?;
+        bytes.is_empty().then_some(Self { size, mtime, ctime, inode })
+    }
+}
+
+const LOCAL_TAG: u8 = 1;
+
+fn put(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+fn take_time(bytes: &mut &[u8]) -> Option<Timestamp> {
+    let zigzag = take(bytes)?;
+    let seconds = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
+    let nanos = u32::try_from(take(bytes)?).ok().filter(|&nanos| nanos < 1_000_000_000)?;
+    Some(Timestamp { seconds, nanos })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(mtime: i64, ctime: i64) -> Stamp {
+        let at = |seconds| Timestamp { seconds, nanos: 5 };
+        Stamp { size: 300, mtime: at(mtime), ctime: at(ctime), inode: u64::MAX }
+    }
+
+    #[test]
+    fn encoding_keeps_every_field() {
+        for original in [stamp(0, 0), stamp(-1, i64::MAX), stamp(i64::MIN, 1_800_000_000)] {
+            assert_eq!(Stamp::decode(&original.encode()), Some(original));
+        }
+    }
+
+    #[test]
+    fn damaged_stamps_decode_to_nothing() {
+        let whole = stamp(1, 2).encode();
+        for end in 0..whole.len() {
+            assert_eq!(Stamp::decode(&whole[..end]), None);
+        }
+        assert_eq!(Stamp::decode(&[&whole[..], b"x"].concat()), None);
+        assert_eq!(Stamp::decode(&[9, 0, 0]), None);
+    }
+
+    #[test]
+    fn a_stamp_is_racy_near_its_recording_even_when_the_clock_jumped_back() {
+        let now = Timestamp { seconds: 100, nanos: 0 };
+        assert!(stamp(100, 3).is_racy(now));
+        assert!(stamp(3, 100).is_racy(now));
+        assert!(!stamp(3, 99).is_racy(now));
+        assert!(!stamp(3, 101).is_racy(now));
+    }
+}
