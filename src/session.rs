@@ -3,11 +3,11 @@
 use crate::compare::PolicyOptions;
 use crate::filter::Filter;
 use crate::location::Location;
-use crate::model::{Error, ErrorKind, Observer, Progress, RunId, Totals, Verdict};
-use serde::{Deserialize, Serialize};
+use crate::model::{
+    Durability, Error, ErrorKind, Observer, Progress, RunId, Stop, Totals, Verdict,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// What a mirror run is asked to do.
@@ -57,19 +57,6 @@ pub enum MaxDelete {
     Percent(f64),
 }
 
-/// How durable a file is before its row says "done".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Durability {
-    /// One by one: each file and its directory is synced.
-    File,
-    /// A batch at a time: one sync of the file system for many files.
-    #[default]
-    Batch,
-    /// At the kernel's pace; a power cut may lose or empty files that were copied.
-    None,
-}
-
 /// How a run ended.
 #[derive(Debug)]
 pub struct MirrorOutcome {
@@ -83,27 +70,6 @@ pub struct MirrorOutcome {
     pub verdict: Verdict,
     /// What was refused (deletions, by a guard), if anything was.
     pub refusal: Option<Error>,
-}
-
-/// A wish to stop, set from a signal handler or another thread and looked at by all workers.
-#[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    /// Asks the run to stop: nothing new is begun.
-    pub fn request(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether the run is to stop.
-    pub fn requested(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// The flag itself, for a signal handler to set.
-    pub fn flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.0)
-    }
 }
 
 /// Mirrors the source to the target.

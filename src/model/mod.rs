@@ -15,5 +15,5 @@ pub use entry::{Entry, EntryKind, Metadata, SpecialKind};
 pub use error::{Cause, EntryError, Error, ErrorKind, Operation};
 pub use event::{Event, Observer};
 pub use key::Key;
-pub use run::{InFlight, Progress, RunId, Totals, Verdict};
+pub use run::{Durability, InFlight, Progress, RunId, Stop, Totals, Verdict};
 pub use stamp::{Stamp, Timestamp};

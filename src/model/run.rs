@@ -3,8 +3,8 @@
 use super::Key;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A run's id: its start in UTC and four random bytes, `20261121T033800Z-1f2e3d4c`.
@@ -167,4 +167,38 @@ pub struct InFlight {
     pub size: u64,
     /// Bytes read so far.
     pub done: u64,
+}
+
+/// How durable a file is before its row says "done".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// One by one: each file and its directory is synced.
+    File,
+    /// A batch at a time: one sync of the file system for many files.
+    #[default]
+    Batch,
+    /// At the kernel's pace; a power cut may lose or empty files that were copied.
+    None,
+}
+
+/// A wish to stop, set from a signal handler or another thread and looked at by all workers.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks the run to stop: nothing new is begun.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the run is to stop.
+    pub fn requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The flag itself, for a signal handler to set.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
 }

@@ -1,8 +1,7 @@
 //! Verifying: the target's content against the rows of the latest run into it.
 
 use crate::location::Location;
-use crate::model::{Digest, Error, ErrorKind, Key, Progress};
-use crate::session::Stop;
+use crate::model::{Digest, Error, ErrorKind, Key, Progress, Stop};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
