@@ -7,4 +7,5 @@ pub mod filter;
 pub mod location;
 pub mod model;
 pub mod session;
+pub mod spool;
 pub mod verify;

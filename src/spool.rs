@@ -1,0 +1,797 @@
+//! Sorts and holds byte records in bounded memory; what doesn't fit goes to disk.
+//!
+//! [`Spool`] gives records back in the order they came, [`Sorter`] in byte order. Both allocate
+//! nothing and touch no disk until they are used, and no disk while their records fit in memory.
+//! What overflows goes to an unlinked file: it has no name, only its owner can read it, and it is
+//! gone when the process is, however that ends. Records on disk are written `u32` length
+//! (little-endian), bytes; the format never outlives the process.
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The unit of reading and writing: larger ones gain nothing on page-cached files.
+const CHUNK: usize = 64 << 10;
+/// The least that a merge reads of one run at a time.
+const SMALLEST_CHUNK: usize = 16 << 10;
+/// The most runs that are merged at once, so that a merge holds at most 64 × 64 KiB.
+const FAN_IN: usize = 64;
+
+/// First in, first out: records in memory up to a bound, the rest on disk.
+#[derive(Debug)]
+pub struct Spool {
+    dir: Arc<Path>,
+    memory: usize,
+    /// Records not yet written, encoded as on disk.
+    tail: Vec<u8>,
+    file: Option<Scratch>,
+    records: u64,
+}
+
+impl Spool {
+    /// Makes a spool that holds `memory` bytes (4 more a record) before it begins a file in `dir`,
+    /// which is made when missing. An `Arc<Path>` as `dir` isn't copied.
+    pub fn new(dir: impl Into<Arc<Path>>, memory: usize) -> Self {
+        Self { dir: dir.into(), memory, tail: Vec::new(), file: None, records: 0 }
+    }
+
+    /// Appends a record.
+    ///
+    /// # Errors
+    /// The file can't be made or written; a record of 4 GiB or more.
+    pub fn push(&mut self, record: &[u8]) -> io::Result<()> {
+        let length = length_of(record)?;
+        let bound = if self.file.is_some() { CHUNK } else { self.memory };
+        if !self.tail.is_empty() && self.tail.len() + 4 + record.len() > bound {
+            self.spill()?;
+        }
+        self.tail.extend_from_slice(&length.to_le_bytes());
+        self.tail.extend_from_slice(record);
+        self.records += 1;
+        Ok(())
+    }
+
+    /// How many records it holds.
+    pub fn len(&self) -> u64 {
+        self.records
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// Ends the writing; the records come back in their order.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn into_reader(mut self) -> io::Result<SpoolReader> {
+        if self.file.is_some() && !self.tail.is_empty() {
+            self.spill()?;
+            self.tail = Vec::new();
+        }
+        let run = self.file.map(|scratch| {
+            let end = scratch.length;
+            Run::new(Arc::new(scratch.file), 0..end, CHUNK)
+        });
+        Ok(SpoolReader { run, held: self.tail, at: 0 })
+    }
+
+    fn spill(&mut self) -> io::Result<()> {
+        let scratch = match &mut self.file {
+            Some(scratch) => scratch,
+            empty => empty.insert(Scratch::create(&self.dir)?),
+        };
+        scratch.append(&self.tail)?;
+        self.tail.clear();
+        self.tail.shrink_to(CHUNK);
+        Ok(())
+    }
+}
+
+/// Gives a [`Spool`]'s records back.
+#[derive(Debug)]
+pub struct SpoolReader {
+    run: Option<Run>,
+    held: Vec<u8>,
+    at: usize,
+}
+
+impl SpoolReader {
+    /// The next record; `None` after the last.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    #[expect(clippy::should_implement_trait, reason = "an iterator can't lend its buffer")]
+    pub fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        if let Some(run) = &mut self.run {
+            return Ok(if run.advance()? { Some(run.current()) } else { None });
+        }
+        let Some((prefix, rest)) = self.held[self.at..].split_first_chunk() else {
+            return Ok(None);
+        };
+        let record = &rest[..u32::from_le_bytes(*prefix) as usize];
+        self.at += 4 + record.len();
+        Ok(Some(record))
+    }
+}
+
+/// Sorts records in byte order: in memory while they fit, else by merging sorted runs from disk.
+///
+/// Equal records are all kept.
+#[derive(Debug)]
+pub struct Sorter {
+    dir: Arc<Path>,
+    memory: usize,
+    batch: Batch,
+    /// The runs written so far, in one file.
+    spilled: Option<(Scratch, Vec<Range<u64>>)>,
+    records: u64,
+}
+
+impl Sorter {
+    /// Makes a sorter that holds `memory` bytes (records and 8 bytes for each; a single record may
+    /// be larger) before it begins a file in `dir`, which is made when missing. An `Arc<Path>` as
+    /// `dir` isn't copied.
+    pub fn new(dir: impl Into<Arc<Path>>, memory: usize) -> Self {
+        let batch = Batch::default();
+        Self { dir: dir.into(), memory, batch, spilled: None, records: 0 }
+    }
+
+    /// Adds a record.
+    ///
+    /// # Errors
+    /// The file can't be made or written; a record of 4 GiB or more.
+    pub fn push(&mut self, record: &[u8]) -> io::Result<()> {
+        let length = length_of(record)?;
+        let bound = self.memory.min(u32::MAX as usize);
+        if !self.batch.index.is_empty()
+            && self.batch.used() + record.len() + size_of::<Span>() > bound
+        {
+            self.spill()?;
+        }
+        self.batch.push(record, length);
+        self.records += 1;
+        Ok(())
+    }
+
+    /// Sorts what was pushed.
+    ///
+    /// # Errors
+    /// The file can't be written or read.
+    pub fn finish(mut self) -> io::Result<Sorted> {
+        if self.spilled.is_some() && !self.batch.index.is_empty() {
+            self.spill()?;
+        }
+        let from = match self.spilled {
+            None => {
+                self.batch.sort();
+                From::Memory { batch: self.batch, next: 0 }
+            }
+            Some((scratch, runs)) => {
+                drop(self.batch);
+                From::Disk(Merge::reduced(scratch, runs, &self.dir, self.memory)?)
+            }
+        };
+        Ok(Sorted { dir: self.dir, remaining: self.records, from })
+    }
+
+    /// Sorts what is in memory and writes it as one run.
+    fn spill(&mut self) -> io::Result<()> {
+        self.batch.sort();
+        let (scratch, runs) = match &mut self.spilled {
+            Some(spilled) => spilled,
+            empty => empty.insert((Scratch::create(&self.dir)?, Vec::new())),
+        };
+        runs.push(self.batch.write(0, scratch)?);
+        self.batch.clear(self.memory);
+        Ok(())
+    }
+}
+
+/// A [`Sorter`]'s records in byte order.
+///
+/// Holds one open file once it is on disk.
+#[derive(Debug)]
+pub struct Sorted {
+    dir: Arc<Path>,
+    remaining: u64,
+    from: From,
+}
+
+#[derive(Debug)]
+enum From {
+    Memory { batch: Batch, next: usize },
+    Disk(Merge),
+}
+
+impl Sorted {
+    /// The next record; `None` after the last.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    #[expect(clippy::should_implement_trait, reason = "an iterator can't lend its buffer")]
+    pub fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        if self.remaining == 0 {
+            return Ok(None);
+        }
+        let record = match &mut self.from {
+            From::Memory { batch, next } => {
+                let record = batch.get(*next);
+                *next += 1;
+                record
+            }
+            From::Disk(merge) => merge.next()?.ok_or_else(shortened)?,
+        };
+        self.remaining -= 1;
+        Ok(Some(record))
+    }
+
+    /// How many records are left.
+    pub fn remaining(&self) -> u64 {
+        self.remaining
+    }
+
+    /// How many bytes of memory it holds.
+    pub fn held_bytes(&self) -> usize {
+        match &self.from {
+            From::Memory { batch, .. } => {
+                batch.arena.capacity() + batch.index.capacity() * size_of::<Span>()
+            }
+            From::Disk(merge) => merge.runs.iter().map(|run| run.buffer.capacity()).sum(),
+        }
+    }
+
+    /// Moves what is left in memory to disk, read buffers too; they come back with the next record.
+    ///
+    /// # Errors
+    /// The file can't be made or written; the records are still there then.
+    pub fn spill(&mut self) -> io::Result<()> {
+        match &mut self.from {
+            From::Disk(merge) => merge.release(),
+            From::Memory { batch, .. } if self.remaining == 0 => *batch = Batch::default(),
+            From::Memory { batch, next } => {
+                let mut scratch = Scratch::create(&self.dir)?;
+                let run = batch.write(*next, &mut scratch)?;
+                let file = Arc::new(scratch.file);
+                self.from = From::Disk(Merge::new(&file, &[run], SMALLEST_CHUNK));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a record lies in a batch's arena.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    offset: u32,
+    length: u32,
+}
+
+/// Records in memory: their bytes end to end, and where each lies.
+#[derive(Debug, Default)]
+struct Batch {
+    arena: Vec<u8>,
+    index: Vec<Span>,
+}
+
+impl Batch {
+    fn used(&self) -> usize {
+        self.arena.len() + self.index.len() * size_of::<Span>()
+    }
+
+    /// Adds a record; the caller sees to it that the arena stays below 4 GiB, or empty before.
+    fn push(&mut self, record: &[u8], length: u32) {
+        let offset = self.arena.len() as u32;
+        self.arena.extend_from_slice(record);
+        self.index.push(Span { offset, length });
+    }
+
+    fn get(&self, at: usize) -> &[u8] {
+        slice(&self.arena, self.index[at])
+    }
+
+    fn sort(&mut self) {
+        let arena = &self.arena;
+        self.index.sort_unstable_by(|a, b| slice(arena, *a).cmp(slice(arena, *b)));
+    }
+
+    /// Appends the records from number `first` on to `scratch`, in the index's order.
+    fn write(&self, first: usize, scratch: &mut Scratch) -> io::Result<Range<u64>> {
+        let spans = &self.index[first..];
+        let bytes: usize = spans.iter().map(|span| span.length as usize + 4).sum();
+        let mut writer = RunWriter::new(scratch, bytes);
+        spans.iter().try_for_each(|&span| writer.push(slice(&self.arena, span)))?;
+        writer.finish()
+    }
+
+    /// Empties it, keeping at most `memory` bytes for what comes next.
+    fn clear(&mut self, memory: usize) {
+        self.index.clear();
+        self.arena.clear();
+        self.arena.shrink_to(memory);
+    }
+}
+
+fn slice(arena: &[u8], span: Span) -> &[u8] {
+    let start = span.offset as usize;
+    &arena[start..start + span.length as usize]
+}
+
+/// The merge of sorted runs: a binary heap of those that have records left, least record first.
+#[derive(Debug)]
+struct Merge {
+    runs: Vec<Run>,
+    /// Numbers of runs, ordered as a heap by their current record; empty while nothing is loaded.
+    heap: Vec<usize>,
+    loaded: bool,
+}
+
+impl Merge {
+    fn new(file: &Arc<File>, runs: &[Range<u64>], chunk: usize) -> Self {
+        let runs = runs.iter().map(|run| Run::new(Arc::clone(file), run.clone(), chunk)).collect();
+        Self { runs, heap: Vec::new(), loaded: false }
+    }
+
+    /// Merges in passes until [`FAN_IN`] runs are left, each pass from one file to the next.
+    fn reduced(
+        mut scratch: Scratch,
+        mut runs: Vec<Range<u64>>,
+        dir: &Path,
+        memory: usize,
+    ) -> io::Result<Self> {
+        while runs.len() > FAN_IN {
+            let file = Arc::new(scratch.file);
+            scratch = Scratch::create(dir)?;
+            let mut merged = Vec::with_capacity(runs.len().div_ceil(FAN_IN));
+            for group in runs.chunks(FAN_IN) {
+                let mut merge = Self::new(&file, group, chunk_for(memory, group.len()));
+                let mut writer = RunWriter::new(&mut scratch, usize::MAX);
+                while let Some(record) = merge.next()? {
+                    writer.push(record)?;
+                }
+                merged.push(writer.finish()?);
+            }
+            runs = merged;
+        }
+        let chunk = chunk_for(memory, runs.len());
+        Ok(Self::new(&Arc::new(scratch.file), &runs, chunk))
+    }
+
+    fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        if self.loaded {
+            // The record given last is the least one's: now it makes room.
+            if let Some(&top) = self.heap.first() {
+                if !self.runs[top].advance()? {
+                    self.heap.swap_remove(0);
+                }
+                self.sift_down(0);
+            }
+        } else {
+            self.load()?;
+        }
+        Ok(self.heap.first().map(|&top| self.runs[top].current()))
+    }
+
+    fn load(&mut self) -> io::Result<()> {
+        self.heap.clear();
+        for (number, run) in self.runs.iter_mut().enumerate() {
+            if run.advance()? {
+                self.heap.push(number);
+            }
+        }
+        for at in (0..self.heap.len() / 2).rev() {
+            self.sift_down(at);
+        }
+        self.loaded = true;
+        Ok(())
+    }
+
+    fn sift_down(&mut self, mut at: usize) {
+        loop {
+            let mut least = at;
+            for child in [2 * at + 1, 2 * at + 2] {
+                if child < self.heap.len() && self.record(child) < self.record(least) {
+                    least = child;
+                }
+            }
+            if least == at {
+                return;
+            }
+            self.heap.swap(at, least);
+            at = least;
+        }
+    }
+
+    fn record(&self, at: usize) -> &[u8] {
+        self.runs[self.heap[at]].current()
+    }
+
+    /// Lets the buffers go; what was read ahead is read again.
+    fn release(&mut self) {
+        for (number, run) in self.runs.iter_mut().enumerate() {
+            // The first of the heap was given; runs outside of it have come to their end.
+            let waiting = self.heap.iter().skip(1).any(|&other| other == number);
+            run.release(waiting);
+        }
+        self.heap.clear();
+        self.loaded = false;
+    }
+}
+
+fn chunk_for(memory: usize, runs: usize) -> usize {
+    (memory / runs.max(1)).clamp(SMALLEST_CHUNK, CHUNK)
+}
+
+/// Reads one run of a file's records.
+#[derive(Debug)]
+struct Run {
+    file: Arc<File>,
+    /// What is still to be read into the buffer.
+    unread: Range<u64>,
+    chunk: usize,
+    buffer: Vec<u8>,
+    /// The bytes of the buffer that hold the current record (without prefix) and what follows it.
+    current: Range<usize>,
+    filled: usize,
+}
+
+impl Run {
+    fn new(file: Arc<File>, unread: Range<u64>, chunk: usize) -> Self {
+        Self { file, unread, chunk, buffer: Vec::new(), current: 0..0, filled: 0 }
+    }
+
+    fn current(&self) -> &[u8] {
+        &self.buffer[self.current.clone()]
+    }
+
+    /// Goes to the next record; false after the last.
+    fn advance(&mut self) -> io::Result<bool> {
+        self.current.start = self.current.end;
+        if self.current.end == self.filled && self.unread.is_empty() {
+            return Ok(false);
+        }
+        self.fill(4)?;
+        let start = self.current.end;
+        let prefix = self.buffer[start..].first_chunk().ok_or_else(shortened)?;
+        let length = u32::from_le_bytes(*prefix) as usize;
+        self.fill(4 + length)?;
+        let start = self.current.end + 4;
+        self.current = start..start + length;
+        Ok(true)
+    }
+
+    /// Sees to it that the buffer holds `needed` bytes from the current record's end on; moves that
+    /// end to the buffer's start where it must read.
+    fn fill(&mut self, needed: usize) -> io::Result<()> {
+        let held = self.filled - self.current.end;
+        if held >= needed {
+            return Ok(());
+        }
+        self.buffer.copy_within(self.current.end..self.filled, 0);
+        self.filled = held;
+        self.current = 0..0;
+        self.buffer.resize(self.chunk.max(needed), 0);
+        if needed <= self.chunk {
+            // A huge record may have left it huge.
+            self.buffer.shrink_to(self.chunk);
+        }
+        while self.filled < needed {
+            let left = usize::try_from(self.unread.end - self.unread.start).unwrap_or(usize::MAX);
+            let room = (self.buffer.len() - self.filled).min(left);
+            let into = &mut self.buffer[self.filled..self.filled + room];
+            match self.file.read_at(into, self.unread.start) {
+                Ok(0) => return Err(shortened()),
+                Ok(count) => {
+                    self.filled += count;
+                    self.unread.start += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the buffer go. Reading goes on with the current record where that is still `waiting` to
+    /// be given, else behind it.
+    fn release(&mut self, waiting: bool) {
+        let next = if waiting { self.current.start - 4 } else { self.current.end };
+        let ahead = self.filled - next;
+        self.unread.start -= ahead as u64;
+        self.buffer = Vec::new();
+        self.current = 0..0;
+        self.filled = 0;
+    }
+}
+
+/// Appends one run to a file.
+struct RunWriter<'a> {
+    scratch: &'a mut Scratch,
+    start: u64,
+    buffer: Vec<u8>,
+}
+
+impl<'a> RunWriter<'a> {
+    /// Begins a run of about `bytes` bytes.
+    fn new(scratch: &'a mut Scratch, bytes: usize) -> Self {
+        let start = scratch.length;
+        Self { scratch, start, buffer: Vec::with_capacity(bytes.min(CHUNK)) }
+    }
+
+    fn push(&mut self, record: &[u8]) -> io::Result<()> {
+        let length = length_of(record)?;
+        if self.buffer.len() + 4 + record.len() > CHUNK {
+            self.flush()?;
+        }
+        self.buffer.extend_from_slice(&length.to_le_bytes());
+        if record.len() < CHUNK {
+            self.buffer.extend_from_slice(record);
+            return Ok(());
+        }
+        self.flush()?;
+        self.scratch.append(record)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.scratch.append(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<Range<u64>> {
+        self.flush()?;
+        Ok(self.start..self.scratch.length)
+    }
+}
+
+/// A file without a name, and its length.
+#[derive(Debug)]
+struct Scratch {
+    file: File,
+    length: u64,
+}
+
+impl Scratch {
+    /// Makes one in `dir`, and `dir` where it is missing (for the owner alone).
+    fn create(dir: &Path) -> io::Result<Self> {
+        let file = match nameless(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+                nameless(dir)?
+            }
+            other => other?,
+        };
+        Ok(Self { file, length: 0 })
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, self.length)?;
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// Opens a file that has no name (`O_TMPFILE`; `O_EXCL` keeps it from ever getting one, open(2)),
+/// or where the file system can't, one that loses its name at once.
+fn nameless(dir: &Path) -> io::Result<File> {
+    let flags = OFlags::TMPFILE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+    match rustix::fs::open(dir, flags, Mode::RUSR | Mode::WUSR) {
+        Ok(fd) => Ok(File::from(fd)),
+        // EISDIR: a kernel that doesn't know O_TMPFILE; the others: a file system that doesn't.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => unlinked(dir),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn unlinked(dir: &Path) -> io::Result<File> {
+    let process = std::process::id();
+    for attempt in 0_u32.. {
+        let path = dir.join(format!(".vidimus-spool-{process}-{attempt}"));
+        let made =
+            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+        match made {
+            Ok(file) => {
+                std::fs::remove_file(&path)?;
+                return Ok(file);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+fn length_of(record: &[u8]) -> io::Result<u32> {
+    u32::try_from(record.len())
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a record of 4 GiB or more"))
+}
+
+fn shortened() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "a spool file is shorter than what was written")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read_spool(spool: Spool) -> Vec<Vec<u8>> {
+        let mut reader = spool.into_reader().unwrap();
+        let mut records = Vec::new();
+        while let Some(record) = reader.next().unwrap() {
+            records.push(record.to_vec());
+        }
+        assert!(reader.next().unwrap().is_none(), "the end stays the end");
+        records
+    }
+
+    fn read_sorted(sorted: &mut Sorted) -> Vec<Vec<u8>> {
+        let mut records = Vec::new();
+        while let Some(record) = sorted.next().unwrap() {
+            records.push(record.to_vec());
+        }
+        assert!(sorted.next().unwrap().is_none(), "the end stays the end");
+        assert_eq!(sorted.remaining(), 0);
+        records
+    }
+
+    fn sorter(dir: &Path, memory: usize, records: &[Vec<u8>]) -> Sorter {
+        let mut sorter = Sorter::new(dir, memory);
+        for record in records {
+            sorter.push(record).unwrap();
+        }
+        sorter
+    }
+
+    fn assert_no_names_in(dir: &Path) {
+        let names: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+        assert!(names.is_empty(), "{names:?}");
+    }
+
+    #[test]
+    fn what_fits_in_memory_touches_no_disk() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path().join("a/b");
+        let records = vec![b"b".to_vec(), b"".to_vec(), b"a".to_vec()];
+        let mut spool = Spool::new(&*dir, 100);
+        for record in &records {
+            spool.push(record).unwrap();
+        }
+        assert_eq!((spool.len(), spool.is_empty()), (3, false));
+        assert_eq!(read_spool(spool), records);
+        let mut sorted = sorter(&dir, 100, &records).finish().unwrap();
+        assert_eq!(sorted.remaining(), 3);
+        assert_eq!(read_sorted(&mut sorted), [&b""[..], b"a", b"b"]);
+        assert!(!dir.exists());
+    }
+
+    #[test]
+    fn nothing_pushed_is_nothing_given() {
+        let dir = Path::new("/nonexistent");
+        assert!(Spool::new(dir, 0).is_empty());
+        assert!(read_spool(Spool::new(dir, 0)).is_empty());
+        let mut sorted = Sorter::new(dir, 0).finish().unwrap();
+        assert_eq!(sorted.held_bytes(), 0);
+        sorted.spill().unwrap();
+        assert!(read_sorted(&mut sorted).is_empty());
+    }
+
+    #[test]
+    fn the_directory_is_made_for_the_owner_alone_and_nothing_in_it_has_a_name() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path().join("a/b");
+        let mut spool = Spool::new(&*dir, 1);
+        spool.push(b"one").unwrap();
+        spool.push(b"two").unwrap();
+        assert_eq!(dir.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        assert_no_names_in(&dir);
+        assert_eq!(read_spool(spool), [b"one", b"two"]);
+        let file = unlinked(&dir).unwrap();
+        file.write_all_at(b"x", 0).unwrap();
+        assert_no_names_in(&dir);
+    }
+
+    #[test]
+    fn a_spool_file_that_cannot_be_made_is_an_error() {
+        let mut spool = Spool::new(Path::new("/proc/vidimus"), 0);
+        spool.push(b"one").unwrap();
+        assert!(spool.push(b"two").is_err());
+    }
+
+    #[test]
+    fn more_runs_than_are_merged_at_once_are_merged_in_passes() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut records: Vec<Vec<u8>> = (0..FAN_IN as u32 * FAN_IN as u32 + 7)
+            .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes().to_vec())
+            .collect();
+        let mut sorted = sorter(dir.path(), 0, &records).finish().unwrap();
+        assert!(matches!(&sorted.from, From::Disk(merge) if merge.runs.len() <= FAN_IN));
+        records.sort();
+        assert_eq!(read_sorted(&mut sorted), records);
+        assert_no_names_in(dir.path());
+    }
+
+    #[test]
+    fn huge_records_pass_and_leave_no_huge_buffers() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut records: Vec<Vec<u8>> =
+            vec![vec![b'b'; 3 * CHUNK], vec![b'a'; CHUNK - 4], vec![b'c'; 5 * CHUNK + 1]];
+        records.extend((0..9_000_u32).map(|n| format!("d{n:08}-{}", "x".repeat(40)).into_bytes()));
+        let mut spool = Spool::new(dir.path(), 10);
+        for record in &records {
+            spool.push(record).unwrap();
+        }
+        assert_eq!(read_spool(spool), records);
+        let mut sorted = sorter(dir.path(), CHUNK, &records).finish().unwrap();
+        for _ in 0..8_000 {
+            sorted.next().unwrap().unwrap();
+        }
+        let From::Disk(merge) = &sorted.from else { panic!("in memory") };
+        assert!(sorted.held_bytes() <= merge.runs.len() * CHUNK + 5 * CHUNK + 8);
+        records.sort();
+        assert_eq!(read_sorted(&mut sorted), records[8_000..]);
+    }
+
+    #[test]
+    fn spilling_what_is_sorted_frees_its_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let records: Vec<Vec<u8>> = (0..5_000_u32).map(|n| n.to_be_bytes().to_vec()).collect();
+        let mut sorted = sorter(dir.path(), 1 << 20, &records).finish().unwrap();
+        assert!(sorted.held_bytes() >= 5_000 * 12);
+        assert_eq!(sorted.next().unwrap().unwrap(), records[0]);
+        sorted.spill().unwrap();
+        assert_eq!(sorted.held_bytes(), 0);
+        assert_eq!(sorted.next().unwrap().unwrap(), records[1]);
+        assert!(sorted.held_bytes() <= SMALLEST_CHUNK);
+        assert_eq!(read_sorted(&mut sorted), records[2..]);
+    }
+
+    fn some_records() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        // Few different bytes, so that equal records and common prefixes come up.
+        let byte = prop_oneof![Just(0_u8), Just(b'/'), Just(b'a'), Just(255), any::<u8>()];
+        prop::collection::vec(prop::collection::vec(byte, 0..20), 0..300)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_spool_gives_back_what_it_got(records in some_records(), memory in 0..4_000_usize) {
+            let dir = tempfile::tempdir().unwrap();
+            let mut spool = Spool::new(dir.path(), memory);
+            for record in &records {
+                spool.push(record).unwrap();
+            }
+            prop_assert_eq!(spool.len(), records.len() as u64);
+            prop_assert_eq!(read_spool(spool), records);
+        }
+
+        #[test]
+        fn sorting_agrees_with_vec_wherever_it_is_spilled(
+            records in some_records(),
+            memory in 0..8_000_usize,
+            spills in prop::collection::vec(0..300_usize, 0..4),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let mut sorted = sorter(dir.path(), memory, &records).finish().unwrap();
+            let mut expected = records;
+            expected.sort();
+            for (at, record) in expected.iter().enumerate() {
+                if spills.contains(&at) {
+                    sorted.spill().unwrap();
+                    prop_assert_eq!(sorted.held_bytes(), 0);
+                }
+                prop_assert_eq!(sorted.remaining(), (expected.len() - at) as u64);
+                prop_assert_eq!(sorted.next().unwrap(), Some(&record[..]));
+            }
+            prop_assert_eq!(sorted.next().unwrap(), None);
+        }
+    }
+}
