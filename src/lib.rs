@@ -5,6 +5,7 @@
 pub mod compare;
 pub mod filter;
 pub mod location;
+pub mod manifest;
 pub mod model;
 pub mod session;
 pub mod spool;

@@ -1,0 +1,351 @@
+//! The lock of a local target: one writer at a time.
+//!
+//! [`Lock`] is a flock(2) on `.vidimus/lock` below the target's root, so that the kernel lets it go
+//! when its holder dies, however that happens. The file's content says who holds it; it is emptied
+//! on release, and what a dead run left there is told to the next. No promise rests on the lock
+//! alone.
+
+use crate::model::key::Escaped;
+use crate::model::{Error, ErrorKind, RunId};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
+
+/// The directory at a target's root that holds what vidimus keeps there.
+pub const DIRECTORY: &str = ".vidimus";
+const FILE: &str = "lock";
+const SHOWN: &str = ".vidimus/lock";
+
+/// A lock that is held; dropping it releases it.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+    writer: bool,
+}
+
+/// A lock just taken.
+#[derive(Debug)]
+pub struct Acquired {
+    /// The lock.
+    pub lock: Lock,
+    /// Whose it was, in words, where a run died without releasing it.
+    pub taken_over: Option<String>,
+}
+
+/// Who holds a lock: the content of its file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Holder {
+    run: RunId,
+    pid: u32,
+    host: String,
+    started: String,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { run, pid, host, started } = self;
+        let [run, host, started] = [&run.0, host, started].map(|text| Escaped(text.as_bytes()));
+        write!(out, "run {run} (process {pid} on {host}, since {started})")
+    }
+}
+
+impl Lock {
+    /// Takes the lock of the target whose root is open at `root`, for a run that writes. Makes
+    /// `.vidimus/lock` when missing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Locked`] when another run, or a verification, holds it;
+    /// [`ErrorKind::Unusable`] when the lock file can't be made or written (a read-only file
+    /// system, permissions), or `.vidimus` is a symbolic link or otherwise no directory.
+    pub fn acquire(root: BorrowedFd<'_>, run: &RunId) -> Result<Acquired, Error> {
+        let file = loop {
+            let directory = open_directory(root, true).map_err(|e| unusable("open", e))?;
+            let flags = OFlags::RDWR | OFlags::CREATE;
+            let file = open_file(&directory, flags).map_err(|e| unusable("open", e))?;
+            if lock(&file, FlockOperation::NonBlockingLockExclusive)? && is_at(&file, &directory)? {
+                break file;
+            }
+        };
+        let taken_over = read(&file).map_err(|e| unusable("read", e))?;
+        let holder = Holder {
+            run: run.clone(),
+            pid: std::process::id(),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            started: jiff::Timestamp::now()
+                .round(jiff::Unit::Second)
+                .map_or_else(|_| String::new(), |now| now.to_string()),
+        };
+        let content = serde_json::to_vec(&holder).map_err(|e| unusable("write", e.into()))?;
+        file.set_len(0)
+            .and_then(|()| file.write_all_at(&content, 0))
+            .map_err(|e| unusable("write", e))?;
+        Ok(Acquired { lock: Self { file, writer: true }, taken_over })
+    }
+
+    /// Takes the lock of a target for reading, beside other readers: `None` where the target has
+    /// no lock file. Writes nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Locked`] when a run is writing to the target; [`ErrorKind::Unusable`] when the
+    /// lock file can't be opened.
+    pub fn shared(root: BorrowedFd<'_>) -> Result<Option<Self>, Error> {
+        loop {
+            let file = open_directory(root, false).and_then(|directory| {
+                open_file(&directory, OFlags::RDONLY).map(|file| (directory, file))
+            });
+            let (directory, file) = match file {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                other => other.map_err(|e| unusable("open", e))?,
+            };
+            if lock(&file, FlockOperation::NonBlockingLockShared)? && is_at(&file, &directory)? {
+                return Ok(Some(Self { file, writer: false }));
+            }
+        }
+    }
+
+    /// Releases the lock and says in its file that nobody holds it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unusable`] when the file can't be emptied; the lock is released even so, and
+    /// the next run says that it took it over.
+    pub fn release(mut self) -> Result<(), Error> {
+        if std::mem::take(&mut self.writer) {
+            self.file.set_len(0).map_err(|e| unusable("write", e))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.writer {
+            // Only a note to the next run depends on it, and nobody is left to tell.
+            self.file.set_len(0).ok();
+        }
+    }
+}
+
+fn open_directory(root: BorrowedFd<'_>, make: bool) -> io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+    let open = || rustix::fs::openat(root, DIRECTORY, flags, Mode::empty());
+    let opened = match open() {
+        Err(Errno::NOENT) if make => {
+            match rustix::fs::mkdirat(root, DIRECTORY, Mode::RWXU) {
+                // EEXIST: another run made it since.
+                Ok(()) | Err(Errno::EXIST) => open(),
+                Err(error) => Err(error),
+            }
+        }
+        other => other,
+    };
+    match opened {
+        Err(Errno::NOTDIR | Errno::LOOP) => {
+            Err(io::Error::other(format!("\"{DIRECTORY}\" is a symbolic link or no directory")))
+        }
+        other => Ok(other?),
+    }
+}
+
+fn open_file(directory: &OwnedFd, flags: OFlags) -> io::Result<File> {
+    // O_NONBLOCK: should it be a named pipe, opening must not wait for its other end.
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = match rustix::fs::openat(directory, FILE, flags, Mode::RUSR | Mode::WUSR) {
+        Err(Errno::LOOP) => return Err(io::Error::other("it is a symbolic link")),
+        other => File::from(other?),
+    };
+    let status = rustix::fs::fstat(&file)?;
+    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    Ok(file)
+}
+
+/// Takes the lock; false when a signal came between.
+fn lock(file: &File, how: FlockOperation) -> Result<bool, Error> {
+    match rustix::fs::flock(file, how) {
+        Ok(()) => Ok(true),
+        Err(Errno::INTR) => Ok(false),
+        Err(Errno::WOULDBLOCK) => {
+            let holder = read(file).ok().flatten();
+            let holder = holder.unwrap_or_else(|| {
+                "another process (a verification, or a run that is just beginning)".to_owned()
+            });
+            Err(Error::new(ErrorKind::Locked, format!("the target is locked by {holder}"))
+                .help("wait until it ends; the lock goes with it, nothing needs to be removed"))
+        }
+        Err(error) => Err(unusable("lock", error.into())),
+    }
+}
+
+/// Whether the file that was locked is still the one that its name leads to: else another run may
+/// hold a lock on a new one.
+fn is_at(file: &File, directory: &OwnedFd) -> Result<bool, Error> {
+    let own = rustix::fs::fstat(file).map_err(|e| unusable("look at", e.into()))?;
+    match rustix::fs::statat(directory.as_fd(), FILE, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(named) => Ok((named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(unusable("look at", error.into())),
+    }
+}
+
+/// Reads whose lock it is, in words; `None` of an empty file.
+fn read(file: &File) -> io::Result<Option<String>> {
+    let mut content = [0; 4096];
+    let length = file.read_at(&mut content, 0)?;
+    let content = content[..length].trim_ascii();
+    if content.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(match serde_json::from_slice::<Holder>(content) {
+        Ok(holder) => holder.to_string(),
+        Err(_) => "a run that is not named legibly".to_owned(),
+    }))
+}
+
+fn unusable(verb: &str, error: io::Error) -> Error {
+    Error::new(ErrorKind::Unusable, format!("cannot {verb} the target's lock \"{SHOWN}\""))
+        .because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    fn run(id: &str) -> RunId {
+        RunId(id.to_owned())
+    }
+
+    fn open(path: &Path) -> File {
+        File::open(path).unwrap()
+    }
+
+    fn cause(error: &Error) -> String {
+        error.source.as_ref().unwrap().to_string()
+    }
+
+    #[test]
+    fn a_second_writer_is_told_who_holds_the_lock() {
+        let target = tempfile::tempdir().unwrap();
+        let root = open(target.path());
+        let first = Lock::acquire(root.as_fd(), &run("one")).unwrap();
+        assert_eq!(first.taken_over, None);
+        let error = Lock::acquire(open(target.path()).as_fd(), &run("two")).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Locked);
+        let expected = format!("locked by run one (process {} on ", std::process::id());
+        assert!(error.message.contains(&expected), "{error}");
+        assert!(error.message.contains(", since 2"), "{error}");
+        assert!(error.help.is_some());
+        let error = Lock::shared(root.as_fd()).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Locked);
+        first.lock.release().unwrap();
+        assert_eq!(fs::read(target.path().join(SHOWN)).unwrap(), b"");
+        let third = Lock::acquire(root.as_fd(), &run("three")).unwrap();
+        assert_eq!(third.taken_over, None);
+        drop(third);
+        assert_eq!(fs::read(target.path().join(SHOWN)).unwrap(), b"");
+    }
+
+    #[test]
+    fn the_lock_of_a_dead_run_is_taken_over_and_said_so() {
+        let target = tempfile::tempdir().unwrap();
+        let root = open(target.path());
+        fs::create_dir(target.path().join(DIRECTORY)).unwrap();
+        let left = r#"{"run":"dead\u001b","pid":7,"host":"h","started":"2026-11-21T03:38:00Z"}"#;
+        for (content, expected) in [
+            (left, "run dead\\u{1b} (process 7 on h, since 2026-11-21T03:38:00Z)"),
+            ("garbage", "a run that is not named legibly"),
+        ] {
+            fs::write(target.path().join(SHOWN), content).unwrap();
+            let acquired = Lock::acquire(root.as_fd(), &run("new")).unwrap();
+            assert_eq!(acquired.taken_over.as_deref(), Some(expected));
+            let now = fs::read_to_string(target.path().join(SHOWN)).unwrap();
+            assert!(now.starts_with(r#"{"run":"new","pid":"#), "{now}");
+        }
+    }
+
+    #[test]
+    fn readers_share_and_keep_writers_out() {
+        let target = tempfile::tempdir().unwrap();
+        let root = open(target.path());
+        assert!(Lock::shared(root.as_fd()).unwrap().is_none());
+        assert!(!target.path().join(DIRECTORY).exists(), "reading made something");
+        drop(Lock::acquire(root.as_fd(), &run("one")).unwrap());
+        let first = Lock::shared(root.as_fd()).unwrap().unwrap();
+        let second = Lock::shared(root.as_fd()).unwrap().unwrap();
+        first.release().unwrap();
+        let error = Lock::acquire(root.as_fd(), &run("two")).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Locked);
+        assert!(error.message.contains("a verification"), "{error}");
+        drop(second);
+        Lock::acquire(root.as_fd(), &run("two")).unwrap();
+    }
+
+    #[test]
+    fn a_symbolic_link_is_never_followed() {
+        let outside = tempfile::tempdir().unwrap();
+        let target = tempfile::tempdir().unwrap();
+        let root = open(target.path());
+        let directory = target.path().join(DIRECTORY);
+        std::os::unix::fs::symlink(outside.path(), &directory).unwrap();
+        let error = Lock::acquire(root.as_fd(), &run("one")).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unusable);
+        assert!(cause(&error).contains("is a symbolic link"), "{error:?}");
+        assert_eq!(Lock::shared(root.as_fd()).unwrap_err().kind, ErrorKind::Unusable);
+        fs::remove_file(&directory).unwrap();
+        fs::create_dir(&directory).unwrap();
+        let victim = outside.path().join("victim");
+        fs::write(&victim, "content").unwrap();
+        std::os::unix::fs::symlink(&victim, directory.join(FILE)).unwrap();
+        let error = Lock::acquire(root.as_fd(), &run("one")).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unusable);
+        assert_eq!(fs::read(&victim).unwrap(), b"content");
+    }
+
+    #[test]
+    fn a_named_pipe_in_the_lock_s_place_blocks_nobody() {
+        let target = tempfile::tempdir().unwrap();
+        let root = open(target.path());
+        fs::create_dir(target.path().join(DIRECTORY)).unwrap();
+        let status = std::process::Command::new("mkfifo").arg(target.path().join(SHOWN)).status();
+        assert!(status.unwrap().success());
+        let error = Lock::acquire(root.as_fd(), &run("one")).unwrap_err();
+        assert!(cause(&error).contains("no regular file"), "{error:?}");
+    }
+
+    #[test]
+    fn a_lock_file_that_was_replaced_is_not_the_lock() {
+        let target = tempfile::tempdir().unwrap();
+        let root = open(target.path());
+        let held = Lock::acquire(root.as_fd(), &run("one")).unwrap();
+        let directory = open_directory(root.as_fd(), false).unwrap();
+        assert!(is_at(&held.lock.file, &directory).unwrap());
+        fs::remove_file(target.path().join(SHOWN)).unwrap();
+        assert!(!is_at(&held.lock.file, &directory).unwrap());
+        fs::write(target.path().join(SHOWN), "").unwrap();
+        assert!(!is_at(&held.lock.file, &directory).unwrap());
+    }
+
+    #[test]
+    fn a_root_that_cannot_be_written_is_unusable() {
+        let root = open(Path::new("/proc"));
+        let error = Lock::acquire(root.as_fd(), &run("one")).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unusable);
+        assert_eq!(error.message, "cannot open the target's lock \".vidimus/lock\"");
+    }
+
+    #[test]
+    fn what_it_makes_is_for_the_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let target = tempfile::tempdir().unwrap();
+        drop(Lock::acquire(open(target.path()).as_fd(), &run("one")).unwrap());
+        let mode = |name| target.path().join(name).metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(DIRECTORY), mode(SHOWN)), (0o700, 0o600));
+    }
+}

@@ -1,0 +1,164 @@
+//! Rows: what is known of one key, and how the state database keeps it.
+
+use super::state::RunNumber;
+use crate::model::{Digest, EntryKind, Key, Metadata, SpecialKind, Stamp, Timestamp};
+use rusqlite::types::ValueRef;
+use rusqlite::{Statement, ToSql, params};
+
+/// How it is known that the target's content is the source's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// vidimus copied it, or hashed both sides: the digest is the source's and the target's.
+    Proven,
+    /// The target's copy was taken as it was found. It has no digest, or one that was observed of
+    /// the target alone later: that proves that it stays the same, not that it equals the source.
+    Adopted,
+}
+
+/// What earlier runs know of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The entry's key.
+    pub key: Key,
+    /// What it is, on both sides.
+    pub kind: EntryKind,
+    /// The digest of its content, where it is known and there is content.
+    pub digest: Option<Digest>,
+    /// How it is known to equal the source.
+    pub origin: Origin,
+    /// The source's stamp when its content was read (or adopted).
+    pub source: Stamp,
+    /// Whether content could have changed after the source's stamp was taken without a trace
+    /// ([`Stamp::is_racy`]): then the stamp is no evidence.
+    pub source_racy: bool,
+    /// The target's stamp after it was put in place.
+    pub target: Stamp,
+    /// The metadata that the target was given.
+    pub metadata: Metadata,
+    /// A symbolic link's text.
+    pub link: Option<Box<[u8]>>,
+    /// The run that copied or adopted it.
+    pub run: RunNumber,
+    /// When the target's content was last found to match the digest.
+    pub verified_at: Option<Timestamp>,
+}
+
+/// Puts a row, in the place of any of its key.
+pub(super) const PUT: &str = "INSERT OR REPLACE INTO entries \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+
+/// The columns, in the order of [`TABLE`], [`decode`] and [`put`].
+pub(super) const COLUMNS: &str = "key, kind, digest, origin, source, source_racy, target, mode, \
+     uid, gid, mtime, mtime_nanos, link, run, verified_at";
+
+/// The table of rows, in the file's format version 1.
+pub(super) const TABLE: &str = "CREATE TABLE entries (
+    key BLOB PRIMARY KEY NOT NULL,
+    kind INTEGER NOT NULL,
+    digest BLOB,
+    origin INTEGER NOT NULL,
+    source BLOB NOT NULL,
+    source_racy INTEGER NOT NULL,
+    target BLOB NOT NULL,
+    mode INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    gid INTEGER NOT NULL,
+    mtime INTEGER NOT NULL,
+    mtime_nanos INTEGER NOT NULL,
+    link BLOB,
+    run INTEGER NOT NULL,
+    verified_at INTEGER
+) STRICT, WITHOUT ROWID;";
+
+const KINDS: [EntryKind; 8] = [
+    EntryKind::File,
+    EntryKind::Directory,
+    EntryKind::Symlink,
+    EntryKind::Special(SpecialKind::Fifo),
+    EntryKind::Special(SpecialKind::Socket),
+    EntryKind::Special(SpecialKind::CharacterDevice),
+    EntryKind::Special(SpecialKind::BlockDevice),
+    EntryKind::Special(SpecialKind::Unknown),
+];
+
+/// Binds a row to the statement [`PUT`] and executes that.
+pub(super) fn put(statement: &mut Statement<'_>, row: &Row) -> rusqlite::Result<usize> {
+    let kind = KINDS.iter().position(|&kind| kind == row.kind);
+    statement.execute(params![
+        row.key.as_bytes(),
+        kind.map(|kind| kind as i64),
+        row.digest.as_ref().map(|digest| &digest.0[..]),
+        match row.origin {
+            Origin::Proven => 0,
+            Origin::Adopted => 1,
+        },
+        row.source.encode(),
+        row.source_racy,
+        row.target.encode(),
+        row.metadata.mode,
+        row.metadata.uid,
+        row.metadata.gid,
+        row.metadata.mtime.seconds,
+        row.metadata.mtime.nanos,
+        row.link.as_deref(),
+        row.run.0,
+        row.verified_at.map(nanoseconds).as_ref().map(|at| at as &dyn ToSql),
+    ])
+}
+
+/// Decodes a row; `None` where what stands there is none.
+pub(super) fn decode(row: &rusqlite::Row<'_>) -> Option<Row> {
+    let blob = |at: usize| match row.get_ref(at).ok()? {
+        ValueRef::Blob(bytes) => Some(bytes),
+        _ => None,
+    };
+    let integer = |at: usize| match row.get_ref(at).ok()? {
+        ValueRef::Integer(value) => Some(value),
+        _ => None,
+    };
+    let is_null = |at: usize| matches!(row.get_ref(at), Ok(ValueRef::Null));
+    let unsigned = |at: usize| u32::try_from(integer(at)?).ok();
+    Some(Row {
+        key: Key::new(blob(0)?),
+        kind: *KINDS.get(usize::try_from(integer(1)?).ok()?)?,
+        digest: if is_null(2) { None } else { Some(Digest(blob(2)?.try_into().ok()?)) },
+        origin: match integer(3)? {
+            0 => Origin::Proven,
+            1 => Origin::Adopted,
+            _ => return None,
+        },
+        source: Stamp::decode(blob(4)?)?,
+        source_racy: match integer(5)? {
+            0 => false,
+            1 => true,
+            _ => return None,
+        },
+        target: Stamp::decode(blob(6)?)?,
+        metadata: Metadata {
+            mode: unsigned(7)?,
+            uid: unsigned(8)?,
+            gid: unsigned(9)?,
+            mtime: Timestamp {
+                seconds: integer(10)?,
+                nanos: unsigned(11).filter(|&nanos| nanos < 1_000_000_000)?,
+            },
+        },
+        link: if is_null(12) { None } else { Some(blob(12)?.into()) },
+        run: RunNumber(integer(13)?),
+        verified_at: if is_null(14) { None } else { Some(timestamp(integer(14)?)) },
+    })
+}
+
+/// A time of the clock as one integer: nanoseconds since the epoch, which reach to the year 2262;
+/// a clock beyond is taken for their end.
+pub(super) fn nanoseconds(at: Timestamp) -> i64 {
+    at.seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(at.nanos))
+}
+
+/// The time that [`nanoseconds`] stands for.
+pub(super) fn timestamp(nanoseconds: i64) -> Timestamp {
+    Timestamp {
+        seconds: nanoseconds.div_euclid(1_000_000_000),
+        nanos: nanoseconds.rem_euclid(1_000_000_000) as u32,
+    }
+}
