@@ -1,3 +1,5 @@
 //! The `vidimus` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    vidimus::cli::main()
+}

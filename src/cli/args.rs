@@ -1,0 +1,402 @@
+//! Arguments as typed: what clap parses, before anything is decided.
+//!
+//! Each flag can also be set in the environment, as `VIDIMUS_` and its name; a flag on the command
+//! line wins. No type of clap leaves `cli`.
+
+#![expect(clippy::doc_markdown, reason = "doc comments are help here, printed as they stand")]
+
+use super::values::{self, Bytes};
+use crate::session::MaxDelete;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+const ABOUT: &str = "Mirrors directory trees and proves it";
+
+const LONG_ABOUT: &str = "\
+Mirrors directory trees and proves it.
+
+vidimus copies what changed from a source to a target, hashes every byte with BLAKE3 as it passes, \
+and records what it did, so that the next run costs only what changed and `vidimus verify` can tell \
+whether the target still holds what was copied.";
+
+const EXAMPLES: &str = "\
+Examples:
+  vidimus mirror ~/photos /mnt/backup/photos
+  vidimus mirror --dry-run --delete ~/photos /mnt/backup/photos
+  vidimus verify /mnt/backup/photos
+
+Exit codes:
+    0  all as asked
+    1  some entries failed, the rest is done
+    2  wrong usage
+    3  verification found differences
+    4  the recorded state is missing or can't be used
+    5  another run holds the target
+    6  refused for safety; what was refused was not done, copies made before stand
+    7  source or target can't be used: missing, full, read-only
+   10  changes were made (only with --exit-changes)
+  130  stopped by SIGINT; run it again to go on
+  143  stopped by SIGTERM; run it again to go on
+
+Each flag can be set in the environment as VIDIMUS_<FLAG>, for example VIDIMUS_TRANSFERS=8 or \
+VIDIMUS_DRY_RUN=true; a flag on the command line wins.";
+
+const MIRROR_LONG_ABOUT: &str = "\
+Makes the target's content equal to the source's.
+
+The contents of SOURCE go into TARGET; a trailing slash changes nothing. TARGET is made when it is \
+missing, its parent must exist. A single file as SOURCE goes to TARGET/NAME. Nothing is deleted \
+from the target unless --delete asks for it. A run that was stopped goes on when it is started \
+again.";
+
+const MIRROR_EXAMPLES: &str = "\
+Examples:
+  Copy what is new or changed; nothing is deleted:
+    vidimus mirror ~/photos /mnt/backup/photos
+  See first what a run would do, and why:
+    vidimus mirror --dry-run --delete ~/photos /mnt/backup/photos
+  Delete what the source no longer has, at most 100 entries, and only if the disk is mounted:
+    vidimus mirror --delete --max-delete 100 --require-file .mounted /mnt/disk /mnt/backup
+  Totals for a script:
+    vidimus mirror --json ~/photos /mnt/backup/photos | tail -n 1 | jq .files_copied
+
+Patterns are those of .gitignore; the last one that matches an entry decides, over the four flags \
+in the order they are given. An entry that none matches is included.
+  '*.tmp'        every file or directory so named, at any depth
+  '/build'       `build` at the root only (a leading / anchors)
+  'cache/'       directories so named, with all they hold (a trailing / means directories)
+  'docs/**/*.md' every .md below docs (** spans directories)
+  Only Rust sources (a directory must be included for what it holds to be seen):
+    vidimus mirror --exclude '*' --include '*/' --include '*.rs' SOURCE TARGET
+  Logs no, but this one:
+    vidimus mirror --exclude '*.log' --include 'audit.log' SOURCE TARGET
+
+Sizes have a unit: 500B, 10KiB, 1.5MiB, 2GiB, 1TiB (powers of 1024); 10kB, 10MB, 1GB, 1TB (powers \
+of 1000).
+
+Exit codes:
+    0  all as asked
+    1  some entries failed, the rest is done
+    2  wrong usage
+    4  the recorded state can't be used (written by a newer version)
+    5  another run holds the target
+    6  refused for safety; what was refused was not done, copies made before stand
+    7  source or target can't be used: missing, full, read-only
+   10  changes were made (only with --exit-changes)
+  130  stopped by SIGINT; run it again to go on
+  143  stopped by SIGTERM; run it again to go on
+
+Each flag can be set in the environment as VIDIMUS_<FLAG>, for example VIDIMUS_TRANSFERS=8 or \
+VIDIMUS_DRY_RUN=true; a flag on the command line wins. VIDIMUS_EXCLUDE, VIDIMUS_INCLUDE, \
+VIDIMUS_EXCLUDE_FROM and VIDIMUS_INCLUDE_FROM hold one value a line; they come before the command \
+line's, files first, then exclude, then include.";
+
+const VERIFY_LONG_ABOUT: &str = "\
+Tells whether a target still holds what the latest run into it recorded.
+
+Every file with a recorded digest is read and hashed again. A difference is a line: missing, \
+corrupt, metadata or extra. Extra entries count as differences where the recorded run deleted \
+extras, or with --strict.";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  vidimus verify /mnt/backup/photos
+  vidimus verify --strict --json /mnt/backup/photos
+
+Exit codes:
+    0  the target holds what was recorded
+    1  some entries could not be read
+    2  wrong usage
+    3  differences were found
+    4  no run into the target is recorded here, or its record can't be used
+    5  a run is writing to the target
+    7  the target can't be read
+  130  stopped by SIGINT
+  143  stopped by SIGTERM";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vidimus",
+    version,
+    about = ABOUT,
+    long_about = LONG_ABOUT,
+    after_long_help = EXAMPLES,
+    arg_required_else_help = true,
+    subcommand_required = true
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a target's content equal to a source's
+    #[command(long_about = MIRROR_LONG_ABOUT, after_long_help = MIRROR_EXAMPLES)]
+    Mirror(Box<MirrorArgs>),
+    /// Tell whether a target still holds what was recorded
+    #[command(long_about = VERIFY_LONG_ABOUT, after_long_help = VERIFY_EXAMPLES)]
+    Verify(VerifyArgs),
+    /// Print a completion script for a shell
+    #[command(after_long_help = "\
+Examples:
+  vidimus completions bash > ~/.local/share/bash-completion/completions/vidimus
+  vidimus completions zsh > ~/.zfunc/_vidimus
+  vidimus completions fish > ~/.config/fish/completions/vidimus.fish")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(after_long_help = "\
+Examples:
+  vidimus man | man -l -
+  vidimus man --dir ~/.local/share/man/man1")]
+    Man {
+        /// Write a page for each command into DIR instead
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch that the user types")]
+pub(crate) struct MirrorArgs {
+    /// Directory (or single file) to copy from: a path or a file:// URL
+    #[arg(value_name = "SOURCE")]
+    pub(crate) source: OsString,
+    /// Directory to copy into: a path or a file:// URL
+    #[arg(value_name = "TARGET")]
+    pub(crate) target: OsString,
+    #[arg(hide = true, value_name = "MORE")]
+    pub(crate) more: Vec<OsString>,
+
+    /// Print what would be done, and why, but do nothing
+    ///
+    /// Takes no lock, changes neither side, records nothing. Where content would have to be read to
+    /// decide, the line says so: "check … copy if content differs".
+    #[arg(short = 'n', long, env = "VIDIMUS_DRY_RUN", value_parser = values::switch)]
+    pub(crate) dry_run: bool,
+
+    /// Hash the source's files whatever their stamps say
+    ///
+    /// Finds edits that kept size and times. Reads the whole source.
+    #[arg(short = 'c', long, help_heading = "Comparing", env = "VIDIMUS_CHECKSUM",
+        value_parser = values::switch)]
+    pub(crate) checksum: bool,
+    /// Take files of one size for equal
+    ///
+    /// Misses every edit that keeps the size; for targets that can't keep times.
+    #[arg(long, help_heading = "Comparing", env = "VIDIMUS_SIZE_ONLY",
+        value_parser = values::switch)]
+    pub(crate) size_only: bool,
+    /// Leave files alone that are newer in the target
+    #[arg(short = 'u', long, help_heading = "Comparing", env = "VIDIMUS_UPDATE",
+        value_parser = values::switch)]
+    pub(crate) update: bool,
+    /// Leave files alone that exist in the target
+    #[arg(long, help_heading = "Comparing", env = "VIDIMUS_IGNORE_EXISTING",
+        value_parser = values::switch)]
+    pub(crate) ignore_existing: bool,
+    /// Don't look at ctime, which changes by itself on FUSE and SMB
+    #[arg(long, help_heading = "Comparing", env = "VIDIMUS_IGNORE_CTIME",
+        value_parser = values::switch)]
+    pub(crate) ignore_ctime: bool,
+    /// Don't look at inode numbers, which are not stable on FUSE and SMB
+    #[arg(long, help_heading = "Comparing", env = "VIDIMUS_IGNORE_INODE",
+        value_parser = values::switch)]
+    pub(crate) ignore_inode: bool,
+
+    /// Leave out what matches (gitignore-like; the last match wins)
+    ///
+    /// An excluded directory is not walked. Excluded entries of the target are kept unless
+    /// --delete-excluded. Examples below.
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        help_heading = "Filtering",
+        env = "VIDIMUS_EXCLUDE",
+        allow_hyphen_values = true
+    )]
+    pub(crate) exclude: Vec<String>,
+    /// Take in what matches, after an --exclude that matches too
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        help_heading = "Filtering",
+        env = "VIDIMUS_INCLUDE",
+        allow_hyphen_values = true
+    )]
+    pub(crate) include: Vec<String>,
+    /// Read exclude patterns from FILE, one a line; `-` is standard input
+    ///
+    /// Blank lines and lines that begin with # are left out, as in .gitignore.
+    #[arg(long, value_name = "FILE", help_heading = "Filtering", env = "VIDIMUS_EXCLUDE_FROM")]
+    pub(crate) exclude_from: Vec<PathBuf>,
+    /// Read include patterns from FILE, one a line; `-` is standard input
+    ///
+    /// Blank lines and lines that begin with # are left out, as in .gitignore.
+    #[arg(long, value_name = "FILE", help_heading = "Filtering", env = "VIDIMUS_INCLUDE_FROM")]
+    pub(crate) include_from: Vec<PathBuf>,
+    /// Leave out files smaller than SIZE, like 10KiB or 1.5MB (a unit is required)
+    #[arg(long, value_name = "SIZE", help_heading = "Filtering", env = "VIDIMUS_MIN_SIZE",
+        value_parser = values::bytes)]
+    pub(crate) min_size: Option<Bytes>,
+    /// Leave out files larger than SIZE, like 2GiB or 700MB (a unit is required)
+    #[arg(long, value_name = "SIZE", help_heading = "Filtering", env = "VIDIMUS_MAX_SIZE",
+        value_parser = values::bytes)]
+    pub(crate) max_size: Option<Bytes>,
+
+    /// Delete what only the target has
+    ///
+    /// Done last, and only after every listing was complete. Refused (exit code 6) when the source
+    /// is empty, when its root is not the one of the run before (an unmounted disk), or when more
+    /// than --max-delete would go.
+    #[arg(long, help_heading = "Deleting", env = "VIDIMUS_DELETE", value_parser = values::switch)]
+    pub(crate) delete: bool,
+    /// Delete excluded entries of the target too
+    #[arg(long, help_heading = "Deleting", env = "VIDIMUS_DELETE_EXCLUDED",
+        value_parser = values::switch)]
+    pub(crate) delete_excluded: bool,
+    /// Refuse to delete more than N entries, or than P% of the target's
+    #[arg(long, value_name = "N|P%", help_heading = "Deleting", env = "VIDIMUS_MAX_DELETE",
+        value_parser = values::max_delete, default_value = "50%")]
+    pub(crate) max_delete: MaxDelete,
+    /// Take the source for the right one though its root is another than in the run before
+    #[arg(long, help_heading = "Deleting", env = "VIDIMUS_ACCEPT_SOURCE",
+        value_parser = values::switch)]
+    pub(crate) accept_source: bool,
+
+    /// Refuse to run unless the source's root holds NAME, a sign that its disk is mounted
+    #[arg(long, value_name = "NAME", help_heading = "Safety", env = "VIDIMUS_REQUIRE_FILE")]
+    pub(crate) require_file: Option<PathBuf>,
+    /// How durable a copy is before it counts as done
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        help_heading = "Safety",
+        env = "VIDIMUS_DURABILITY",
+        default_value = "batch"
+    )]
+    pub(crate) durability: DurabilityArg,
+    /// Keep the record of runs in DIR, not in $XDG_STATE_HOME/vidimus or ~/.local/state/vidimus
+    #[arg(long, value_name = "DIR", help_heading = "Safety", env = "VIDIMUS_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+
+    /// Copy N files at the same time [default: number of processors]
+    #[arg(long, value_name = "N", help_heading = "Performance", env = "VIDIMUS_TRANSFERS",
+        value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) transfers: Option<u16>,
+    /// Read N directories and hash N files at the same time [default: number of processors]
+    #[arg(long, value_name = "N", help_heading = "Performance", env = "VIDIMUS_CHECKERS",
+        value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) checkers: Option<u16>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Exit with 10 if changes were made (in a dry run: would be made)
+    #[arg(long, help_heading = "Output", env = "VIDIMUS_EXIT_CHANGES",
+        value_parser = values::switch)]
+    pub(crate) exit_changes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Directory to verify: a path or a file:// URL
+    #[arg(value_name = "TARGET")]
+    pub(crate) target: OsString,
+    /// Count every extra entry as a difference
+    #[arg(long, env = "VIDIMUS_STRICT", value_parser = values::switch)]
+    pub(crate) strict: bool,
+    /// Look for the record of runs in DIR, not in $XDG_STATE_HOME/vidimus or ~/.local/state/vidimus
+    #[arg(long, value_name = "DIR", env = "VIDIMUS_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Hash N files at the same time [default: number of processors]
+    #[arg(long, value_name = "N", help_heading = "Performance", env = "VIDIMUS_CHECKERS",
+        value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) checkers: Option<u16>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch that the user types")]
+pub(crate) struct OutputArgs {
+    /// Write records for scripts (NDJSON) to stdout
+    ///
+    /// Each has time, level and event; the last one is "finished", with all totals, the verdict and
+    /// the exit code. Single changes are records with -v or in a dry run.
+    #[arg(long, env = "VIDIMUS_JSON", value_parser = values::switch)]
+    pub(crate) json: bool,
+    /// Print a line for each change, with its reason
+    #[arg(short = 'v', long, env = "VIDIMUS_VERBOSE", value_parser = values::switch,
+        overrides_with = "quiet")]
+    pub(crate) verbose: bool,
+    /// Print nothing but failures
+    #[arg(short = 'q', long, env = "VIDIMUS_QUIET", value_parser = values::switch,
+        overrides_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Show progress even when stderr is no terminal, as a line now and then
+    #[arg(long, env = "VIDIMUS_PROGRESS", value_parser = values::switch,
+        overrides_with = "no_progress")]
+    pub(crate) progress: bool,
+    /// Show no progress
+    #[arg(long, env = "VIDIMUS_NO_PROGRESS", value_parser = values::switch,
+        overrides_with = "progress")]
+    pub(crate) no_progress: bool,
+    /// Colour messages; `auto` is in a terminal, unless NO_COLOR is set
+    #[arg(long, value_enum, value_name = "WHEN", env = "VIDIMUS_COLOR", default_value = "auto")]
+    pub(crate) color: ColorArg,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum DurabilityArg {
+    /// One by one: each file and its directory is synced
+    File,
+    /// A batch at a time: one sync of the file system for many files
+    Batch,
+    /// At the kernel's pace; a power cut may lose what was copied
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorArg {
+    Auto,
+    Always,
+    Never,
+}
+
+/// The command line for clap; what every parse, page and completion is made of.
+pub(crate) fn command() -> clap::Command {
+    use clap::CommandFactory as _;
+    // Said once for all flags at the end of the help, not at each of them.
+    Cli::command().mut_subcommands(|command| command.mut_args(|arg| arg.hide_env(true)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_finds_the_definition_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_a_run_has_its_variable() {
+        for command in command().get_subcommands() {
+            if !["mirror", "verify"].contains(&command.get_name()) {
+                continue;
+            }
+            for arg in command.get_arguments() {
+                let Some(long) = arg.get_long().filter(|long| *long != "help") else { continue };
+                let variable = format!("VIDIMUS_{}", long.to_uppercase().replace('-', "_"));
+                assert_eq!(arg.get_env().and_then(|name| name.to_str()), Some(&*variable));
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! `vidimus mirror SOURCE TARGET`.
+
+use super::super::args::MirrorArgs;
+use super::super::exit::Exit;
+use super::super::settings;
+use super::super::signals::Signals;
+use crate::location::Location;
+use crate::model::key::Escaped;
+use crate::model::{Error, ErrorKind, Progress, Stop, Verdict};
+use crate::report::{Ending, HumanReport, JsonReport, Output, Presenter, Ticker};
+use crate::session::{self, MirrorOptions, MirrorOutcome};
+use clap::ArgMatches;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub(crate) fn run(args: &MirrorArgs, matches: &ArgMatches) -> Exit {
+    let began = Instant::now();
+    let presenter = presenter(args, matches);
+    let progress = Arc::new(Progress::default());
+    let stop = Stop::default();
+    let signals = Signals::listen(&stop);
+    let result = match &signals {
+        Ok(_) => settings::mirror(args, matches)
+            .and_then(|options| mirror(&options, &presenter, &progress, &stop)),
+        Err(error) => {
+            let error = std::io::Error::new(error.kind(), error.to_string());
+            Err(Error::new(ErrorKind::Unusable, "cannot listen for signals").because(error))
+        }
+    };
+
+    let signal = signals.ok().and_then(|signals| signals.exit());
+    let reader_left = args.dry_run && presenter.output().is_closed();
+    let (source, target) = (printable(&args.source), printable(&args.target));
+    let totals = result.as_ref().map_or_else(|_| progress.totals(), |outcome| outcome.totals);
+    let mut ending = Ending {
+        dry_run: args.dry_run,
+        durability: args.durability.into(),
+        duration: began.elapsed(),
+        ..Ending::new(&source, &target, &totals)
+    };
+    let exit = match &result {
+        Ok(outcome) => {
+            ending.run = Some(&outcome.run);
+            ending.duration = outcome.duration;
+            ending.verdict = outcome.verdict;
+            ending.refusal = outcome.refusal.as_ref();
+            let changed = args.exit_changes && made_changes(outcome, args.dry_run, &*presenter);
+            exit_of(outcome, signal, reader_left, changed)
+        }
+        Err(error) => {
+            ending.error = Some(error);
+            signal.unwrap_or_else(|| error.kind.into())
+        }
+    };
+    ending.exit_code = exit.code();
+    presenter.finish(&ending);
+    super::close(presenter.output(), exit)
+}
+
+/// Runs the session while a thread shows how far it is.
+fn mirror(
+    options: &MirrorOptions,
+    presenter: &Arc<dyn Presenter>,
+    progress: &Arc<Progress>,
+    stop: &Stop,
+) -> Result<MirrorOutcome, Error> {
+    let ticker = {
+        let (presenter, progress, stop) =
+            (Arc::clone(presenter), Arc::clone(progress), stop.clone());
+        let dry_run = options.dry_run;
+        Ticker::start(presenter.interval(), move |at| {
+            presenter.tick(at, &progress);
+            // A dry run that nobody reads (`| head`) has nothing left to do.
+            if dry_run && presenter.output().is_closed() {
+                stop.request();
+            }
+        })
+    };
+    let _ticker = ticker
+        .map_err(|error| Error::new(ErrorKind::Unusable, "cannot start a thread").because(error))?;
+    session::mirror(options, &**presenter, progress, stop)
+}
+
+fn presenter(args: &MirrorArgs, matches: &ArgMatches) -> Arc<dyn Presenter> {
+    let human = settings::human(&args.output, matches, args.dry_run);
+    if args.output.json {
+        let output = Output::new(human.output, None);
+        Arc::new(JsonReport::new(output, human.verbose, human.quiet, args.dry_run))
+    } else {
+        Arc::new(HumanReport::new(human))
+    }
+}
+
+fn made_changes(outcome: &MirrorOutcome, dry_run: bool, presenter: &dyn Presenter) -> bool {
+    if dry_run { presenter.would_change() } else { outcome.totals.changed_anything() }
+}
+
+/// What a run that came to its end, or was stopped, means to the caller.
+fn exit_of(
+    outcome: &MirrorOutcome,
+    signal: Option<Exit>,
+    reader_left: bool,
+    changed: bool,
+) -> Exit {
+    let verdict = match outcome.verdict {
+        Verdict::Interrupted => match signal {
+            Some(signal) => signal,
+            None if reader_left => Exit::Done,
+            None => Exit::Interrupted,
+        },
+        verdict => verdict.into(),
+    };
+    let failed = if outcome.totals.files_failed > 0 { Exit::Incomplete } else { Exit::Done };
+    let refused = outcome.refusal.as_ref().map_or(Exit::Done, |error| error.kind.into());
+    let changed = if changed { Exit::Changes } else { Exit::Done };
+    verdict.and(failed).and(refused).and(changed)
+}
+
+/// A location as it was typed, safe to print.
+fn printable(typed: &OsStr) -> String {
+    Location::parse(typed)
+        .map_or_else(|_| Escaped(typed.as_bytes()).to_string(), |location| location.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{RunId, Totals};
+    use std::time::Duration;
+
+    fn outcome(verdict: Verdict, files_failed: u64, refusal: Option<Error>) -> MirrorOutcome {
+        MirrorOutcome {
+            run: RunId("r".into()),
+            totals: Totals { files_failed, ..Totals::default() },
+            duration: Duration::ZERO,
+            verdict,
+            refusal,
+        }
+    }
+
+    #[test]
+    fn the_exit_code_is_that_of_the_gravest_reason() {
+        let refusal = || Some(Error::new(ErrorKind::Refused, "no"));
+        let cases = [
+            (outcome(Verdict::Complete, 0, None), None, false, Exit::Done),
+            (outcome(Verdict::Complete, 0, None), None, true, Exit::Changes),
+            (outcome(Verdict::Incomplete, 3, None), None, true, Exit::Incomplete),
+            (outcome(Verdict::Refused, 3, refusal()), None, true, Exit::Refused),
+            (
+                outcome(Verdict::Interrupted, 3, None),
+                Some(Exit::Terminated),
+                true,
+                Exit::Terminated,
+            ),
+            (outcome(Verdict::Interrupted, 0, None), None, false, Exit::Interrupted),
+            // The signal came when everything was done.
+            (outcome(Verdict::Complete, 0, None), Some(Exit::Terminated), false, Exit::Done),
+        ];
+        for (outcome, signal, changed, expected) in cases {
+            assert_eq!(exit_of(&outcome, signal, false, changed), expected, "{outcome:?}");
+        }
+        let unread = outcome(Verdict::Interrupted, 0, None);
+        assert_eq!(exit_of(&unread, None, true, false), Exit::Done);
+    }
+}

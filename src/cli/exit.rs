@@ -1,0 +1,128 @@
+//! Exit codes: what a script learns of a run.
+//!
+//! Main type: [`Exit`]. Where several hold, [`Exit::and`] keeps the one that outranks the others.
+
+use crate::model::{ErrorKind, Verdict};
+use std::process::ExitCode;
+
+/// Why the process ends; the number is its exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// All as asked.
+    Done = 0,
+    /// Some entries failed, the rest is done.
+    Incomplete = 1,
+    /// What was asked makes no sense.
+    Usage = 2,
+    /// Verification found differences.
+    Differences = 3,
+    /// The manifest can't be used.
+    Manifest = 4,
+    /// Another run holds the target.
+    Locked = 5,
+    /// A guard refused.
+    Refused = 6,
+    /// Source or target can't be used.
+    Unusable = 7,
+    /// Changes were made, and `--exit-changes` asks to say so.
+    Changes = 10,
+    /// SIGINT stopped the run.
+    Interrupted = 130,
+    /// SIGTERM stopped the run.
+    Terminated = 143,
+}
+
+impl Exit {
+    /// Combines two reasons: the graver one stays.
+    pub(crate) fn and(self, other: Self) -> Self {
+        if other.rank() > self.rank() { other } else { self }
+    }
+
+    /// The number.
+    pub(crate) fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// "Where several hold: 130/143, 7, 5, 6, 4, 1, 3, 10"; wrong usage never meets another.
+    fn rank(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Changes => 1,
+            Self::Differences => 2,
+            Self::Incomplete => 3,
+            Self::Manifest => 4,
+            Self::Refused => 5,
+            Self::Locked => 6,
+            Self::Unusable => 7,
+            Self::Usage => 8,
+            Self::Interrupted | Self::Terminated => 9,
+        }
+    }
+}
+
+impl From<ErrorKind> for Exit {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Usage => Self::Usage,
+            ErrorKind::Manifest => Self::Manifest,
+            ErrorKind::Locked => Self::Locked,
+            ErrorKind::Refused => Self::Refused,
+            ErrorKind::Unusable => Self::Unusable,
+        }
+    }
+}
+
+impl From<Verdict> for Exit {
+    /// What a verdict means; a signal that isn't known counts as SIGINT.
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Complete => Self::Done,
+            Verdict::Incomplete => Self::Incomplete,
+            Verdict::Refused => Self::Refused,
+            Verdict::Interrupted => Self::Interrupted,
+            Verdict::Failed => Self::Unusable,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_graver_reason_wins_in_the_documented_order() {
+        let ranking = [
+            Exit::Unusable,
+            Exit::Locked,
+            Exit::Refused,
+            Exit::Manifest,
+            Exit::Incomplete,
+            Exit::Differences,
+            Exit::Changes,
+            Exit::Done,
+        ];
+        for (at, grave) in ranking.into_iter().enumerate() {
+            for light in &ranking[at..] {
+                assert_eq!(grave.and(*light), grave);
+                assert_eq!(light.and(grave), grave);
+            }
+            assert_eq!(grave.and(Exit::Terminated), Exit::Terminated);
+            assert_eq!(Exit::Interrupted.and(grave), Exit::Interrupted);
+        }
+    }
+
+    #[test]
+    fn codes_are_those_of_the_manual() {
+        let codes = [Exit::Usage, Exit::Manifest, Exit::Changes, Exit::Terminated].map(Exit::code);
+        assert_eq!(codes, [2, 4, 10, 143]);
+        assert_eq!(Exit::from(ErrorKind::Locked).code(), 5);
+        assert_eq!(Exit::from(Verdict::Incomplete).code(), 1);
+    }
+}

@@ -1,0 +1,59 @@
+//! The command line: what was typed becomes settings, settings become typed options, a command runs
+//! with them, and its end becomes an exit code.
+//!
+//! `args` holds what clap parses, `settings` what is made of it, `exit` the codes, `signals` how a
+//! run is stopped; each command has its file. Environment, terminal and process are touched here
+//! and nowhere below.
+
+mod args;
+mod commands;
+mod exit;
+mod settings;
+mod signals;
+mod values;
+
+use args::{Cli, Command};
+use clap::FromArgMatches as _;
+use exit::Exit;
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
+use std::process::ExitCode;
+
+/// Runs the `vidimus` command with the process's arguments.
+pub fn main() -> ExitCode {
+    prepare_process();
+    run().into()
+}
+
+fn run() -> Exit {
+    let parsed = args::command().try_get_matches().and_then(|matches| {
+        let cli = Cli::from_arg_matches(&matches)?;
+        Ok((cli, matches))
+    });
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            // Help that nobody reads to its end is no failure.
+            error.print().ok();
+            return if error.exit_code() == 0 { Exit::Done } else { Exit::Usage };
+        }
+    };
+    let Some((_, matches)) = matches.subcommand() else { return Exit::Usage };
+    match cli.command {
+        Command::Mirror(args) => commands::mirror::run(&args, matches),
+        Command::Verify(args) => commands::verify::run(&args, matches),
+        Command::Completions { shell } => commands::completions::run(shell),
+        Command::Man { dir } => commands::man::run(dir.as_deref()),
+    }
+}
+
+/// Sets what holds for the whole process: no umask, since each file is created with the mode that
+/// is meant, and as many open files as the system lets us have, since a walk holds directories open.
+fn prepare_process() {
+    umask(Mode::empty());
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        // Fewer open files make a run slower, not wrong.
+        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).ok();
+    }
+}

@@ -1,0 +1,393 @@
+//! Settings: from what was typed, and the environment behind it, to typed options.
+//!
+//! Rules between flags hold for what was typed on the command line; a variable of the environment
+//! that makes no sense beside a flag gives way to it.
+
+use super::args::{ColorArg, DurabilityArg, MirrorArgs, OutputArgs, VerifyArgs};
+use crate::compare::PolicyOptions;
+use crate::filter::{Filter, Rule};
+use crate::location::Location;
+use crate::model::key::Escaped;
+use crate::model::stamp::Trust;
+use crate::model::{Durability, Error, ErrorKind};
+use crate::report::{HumanOptions, OutputOptions, ProgressStyle};
+use crate::session::{DeleteOptions, MirrorOptions};
+use crate::verify::VerifyOptions;
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use std::ffi::OsStr;
+use std::io::{self, IsTerminal as _, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+/// Makes the options of a mirror run.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for what makes no sense, a pattern that is not valid, a pattern file that
+/// can't be read, or no place to keep state in.
+pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOptions, Error> {
+    if !args.more.is_empty() {
+        let count = args.more.len() + 2;
+        return Err(usage(format!(
+            "mirror takes one SOURCE and one TARGET, not {count} locations"
+        ))
+        .help("run vidimus once for each source, each with a target of its own"));
+    }
+    if !args.delete {
+        for (id, flag) in [
+            ("delete_excluded", "--delete-excluded"),
+            ("max_delete", "--max-delete"),
+            ("accept_source", "--accept-source"),
+        ] {
+            if typed(matches, id) {
+                return Err(usage(format!("{flag} makes no sense without --delete"))
+                    .help("without --delete nothing is deleted from the target"));
+            }
+        }
+    }
+    let (checksum, size_only) =
+        choose(matches, ("checksum", args.checksum), ("size_only", args.size_only)).ok_or_else(
+            || {
+                usage("--checksum and --size-only can't be used together")
+                    .help("--checksum compares content, --size-only ignores it: choose one")
+            },
+        )?;
+    let (min_size, max_size) = (args.min_size.map(|size| size.0), args.max_size.map(|size| size.0));
+    if let (Some(min), Some(max)) = (min_size, max_size)
+        && min > max
+    {
+        return Err(usage("--min-size is more than --max-size: no file is both"));
+    }
+    let rules = rules(args, matches)?;
+    let filter = Filter::new(&rules, min_size, max_size).map_err(|error| {
+        usage(error.to_string()).help("patterns are those of .gitignore; --help shows examples")
+    })?;
+    Ok(MirrorOptions {
+        source: Location::parse(&args.source)?,
+        target: Location::parse(&args.target)?,
+        state_dir: state_dir(args.state_dir.as_deref())?,
+        dry_run: args.dry_run,
+        policy: PolicyOptions {
+            checksum,
+            size_only,
+            update: args.update,
+            ignore_existing: args.ignore_existing,
+            trust: Trust { ignore_ctime: args.ignore_ctime, ignore_inode: args.ignore_inode },
+        },
+        filter,
+        delete: args.delete.then_some(DeleteOptions {
+            excluded: args.delete_excluded,
+            max: args.max_delete,
+            accept_source: args.accept_source,
+        }),
+        require_file: args.require_file.clone(),
+        durability: args.durability.into(),
+        transfers: workers(args.transfers),
+        checkers: workers(args.checkers),
+    })
+}
+
+/// Makes the options of a verification.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for what makes no sense, or no place where state could be.
+pub(crate) fn verify(args: &VerifyArgs) -> Result<VerifyOptions, Error> {
+    Ok(VerifyOptions {
+        target: Location::parse(&args.target)?,
+        state_dir: state_dir(args.state_dir.as_deref())?,
+        strict: args.strict,
+        checkers: workers(args.checkers),
+    })
+}
+
+/// Decides what a person is shown; `dry_run` shows each change.
+pub(crate) fn human(args: &OutputArgs, matches: &ArgMatches, dry_run: bool) -> HumanOptions {
+    // A flag overrides the variable of its opposite; of two variables the quieter one holds.
+    let (verbose, quiet) =
+        choose(matches, ("verbose", args.verbose), ("quiet", args.quiet)).unwrap_or((false, true));
+    let (progress, no_progress) =
+        choose(matches, ("progress", args.progress), ("no_progress", args.no_progress))
+            .unwrap_or((false, true));
+    let is_terminal = io::stderr().is_terminal() && !is_dumb_terminal();
+    let progress = if no_progress || quiet || args.json {
+        ProgressStyle::Off
+    } else if is_terminal {
+        ProgressStyle::Bars
+    } else if progress {
+        ProgressStyle::Lines
+    } else {
+        ProgressStyle::Off
+    };
+    let color = match args.color {
+        ColorArg::Always => true,
+        ColorArg::Never => false,
+        ColorArg::Auto => is_terminal && env::var_os("NO_COLOR").is_none_or(|no| no.is_empty()),
+    };
+    HumanOptions { quiet, verbose, dry_run, progress, output: OutputOptions { color } }
+}
+
+/// Decides between two switches that exclude each other: the typed one holds over the one that the
+/// environment sets; `None` when both come from the same place.
+fn choose(
+    matches: &ArgMatches,
+    (one_id, one): (&str, bool),
+    (other_id, other): (&str, bool),
+) -> Option<(bool, bool)> {
+    match (one && other, typed(matches, one_id), typed(matches, other_id)) {
+        (false, _, _) => Some((one, other)),
+        (true, true, false) => Some((true, false)),
+        (true, false, true) => Some((false, true)),
+        (true, _, _) => None,
+    }
+}
+
+/// Whether a flag was typed, not set by the environment or left at its default.
+fn typed(matches: &ArgMatches, id: &str) -> bool {
+    matches.value_source(id) == Some(ValueSource::CommandLine)
+}
+
+/// The patterns in the order in which the last match wins: the environment's, then the command
+/// line's as they were typed.
+fn rules(args: &MirrorArgs, matches: &ArgMatches) -> Result<Vec<Rule>, Error> {
+    type Make = fn(String) -> Rule;
+    let patterns: [(&str, &[String], Make); 2] =
+        [("exclude", &args.exclude, Rule::Exclude), ("include", &args.include, Rule::Include)];
+    let files: [(&str, &[PathBuf], Make); 2] = [
+        ("exclude_from", &args.exclude_from, Rule::Exclude),
+        ("include_from", &args.include_from, Rule::Include),
+    ];
+    // By place on the command line, 0 for what the environment sets; the sort is stable.
+    let mut placed: Vec<(usize, Vec<Rule>)> = Vec::new();
+    let mut stdin_is_read = false;
+    for (id, values, make) in files {
+        for (place, path) in places(matches, id).zip(values) {
+            // A variable holds one name a line.
+            for path in lines_of(path.as_os_str(), place == 0) {
+                if path == "-" && std::mem::replace(&mut stdin_is_read, true) {
+                    return Err(usage("standard input can be read for patterns only once"));
+                }
+                placed.push((place, pattern_file(Path::new(path), make)?));
+            }
+        }
+    }
+    for (id, values, make) in patterns {
+        for (place, pattern) in places(matches, id).zip(values) {
+            let rules = if place == 0 {
+                pattern
+                    .lines()
+                    .filter(|line| !line.is_empty())
+                    .map(str::to_owned)
+                    .map(make)
+                    .collect()
+            } else {
+                vec![make(pattern.clone())]
+            };
+            placed.push((place, rules));
+        }
+    }
+    placed.sort_by_key(|(place, _)| *place);
+    Ok(placed.into_iter().flat_map(|(_, rules)| rules).collect())
+}
+
+/// Where each value of a flag stands on the command line; 0 each when the environment sets it.
+fn places<'a>(matches: &'a ArgMatches, id: &str) -> impl Iterator<Item = usize> + 'a {
+    let is_typed = typed(matches, id);
+    matches.indices_of(id).into_iter().flatten().map(move |at| if is_typed { at } else { 0 })
+}
+
+fn lines_of(value: &OsStr, split: bool) -> impl Iterator<Item = &OsStr> {
+    let bytes = value.as_bytes();
+    bytes
+        .split(move |&byte| split && byte == b'\n')
+        .filter(move |line| !split || !line.is_empty())
+        .map(OsStr::from_bytes)
+}
+
+/// Reads a file of patterns, one a line.
+fn pattern_file(path: &Path, make: fn(String) -> Rule) -> Result<Vec<Rule>, Error> {
+    let name = if path == Path::new("-") {
+        "standard input".to_owned()
+    } else {
+        format!("\"{}\"", Escaped(path.as_os_str().as_bytes()))
+    };
+    let content = if path == Path::new("-") {
+        let mut content = Vec::new();
+        io::stdin().lock().read_to_end(&mut content).map(|_| content)
+    } else {
+        fs::read(path)
+    };
+    let content = content
+        .map_err(|error| usage(format!("cannot read patterns from {name}")).because(error))?;
+    let content = String::from_utf8(content).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.split(|&byte| byte == b'\n').count();
+        usage(format!("cannot read patterns from {name}: line {line} is not UTF-8"))
+    })?;
+    let content = content.strip_prefix('\u{feff}').unwrap_or(&content);
+    Ok(content
+        .lines()
+        .filter(|line| !line.trim_end().is_empty() && !line.starts_with('#'))
+        .map(|line| make(line.to_owned()))
+        .collect())
+}
+
+/// Where state lives: the flag's directory, else below `XDG_STATE_HOME` when that is absolute (the
+/// XDG base directory specification says to ignore it otherwise), else below the home directory.
+fn state_dir(flag: Option<&Path>) -> Result<PathBuf, Error> {
+    state_dir_of(flag, env::var_os("XDG_STATE_HOME").as_deref(), env::var_os("HOME").as_deref())
+        .ok_or_else(|| {
+            usage("there is no place for the record of runs: HOME is not set")
+                .help("name one with --state-dir DIR")
+        })
+}
+
+fn state_dir_of(flag: Option<&Path>, xdg: Option<&OsStr>, home: Option<&OsStr>) -> Option<PathBuf> {
+    let absolute = |path: &OsStr| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
+    flag.map(Path::to_path_buf)
+        .or_else(|| xdg.and_then(absolute).map(|path| path.join("vidimus")))
+        .or_else(|| home.and_then(absolute).map(|path| path.join(".local/state/vidimus")))
+}
+
+fn workers(asked: Option<u16>) -> usize {
+    asked.map_or_else(
+        || std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        usize::from,
+    )
+}
+
+fn is_dumb_terminal() -> bool {
+    env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+fn usage(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Usage, message)
+}
+
+impl From<DurabilityArg> for Durability {
+    fn from(typed: DurabilityArg) -> Self {
+        match typed {
+            DurabilityArg::File => Self::File,
+            DurabilityArg::Batch => Self::Batch,
+            DurabilityArg::None => Self::None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::args::{Cli, Command, command};
+    use super::*;
+    use clap::FromArgMatches as _;
+    use std::io::Write as _;
+
+    fn parse(words: &[&str]) -> (MirrorArgs, ArgMatches) {
+        let line = ["vidimus", "mirror", "--state-dir", "/state"].iter().chain(words);
+        let matches = command().try_get_matches_from(line).unwrap();
+        let Command::Mirror(args) = Cli::from_arg_matches(&matches).unwrap().command else {
+            panic!("another command");
+        };
+        let matches = matches.subcommand_matches("mirror").unwrap().clone();
+        (*args, matches)
+    }
+
+    fn options(words: &[&str]) -> Result<MirrorOptions, String> {
+        let (args, matches) = parse(words);
+        mirror(&args, &matches).map_err(|error| error.to_string())
+    }
+
+    fn exclude(pattern: &str) -> Rule {
+        Rule::Exclude(pattern.into())
+    }
+
+    fn include(pattern: &str) -> Rule {
+        Rule::Include(pattern.into())
+    }
+
+    #[test]
+    fn patterns_keep_their_order_across_the_four_flags() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "# comment\n\n  \nfrom\r\n\\#sharp\n!not").unwrap();
+        let path = file.path().to_str().unwrap();
+        let (args, matches) = parse(&[
+            "--include",
+            "1",
+            "s",
+            "--exclude-from",
+            path,
+            "--exclude",
+            "2",
+            "t",
+            "--include=3",
+            "--exclude",
+            "4",
+            "--exclude=-5",
+        ]);
+        let rules = rules(&args, &matches).unwrap();
+        let expected = [
+            include("1"),
+            exclude("from"),
+            exclude("\\#sharp"),
+            exclude("!not"),
+            exclude("2"),
+            include("3"),
+            exclude("4"),
+            exclude("-5"),
+        ];
+        assert_eq!(rules, expected);
+    }
+
+    #[test]
+    fn a_pattern_file_that_cannot_be_read_is_named() {
+        let error = options(&["s", "t", "--exclude-from", "/nowhere/x"]).unwrap_err();
+        assert_eq!(error, "cannot read patterns from \"/nowhere/x\"");
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"a\n\xff\n").unwrap();
+        let error = options(&["s", "t", "--include-from", file.path().to_str().unwrap()]);
+        assert!(error.unwrap_err().ends_with("line 2 is not UTF-8"));
+    }
+
+    #[test]
+    fn a_variable_holds_one_value_a_line() {
+        let lines: Vec<_> = lines_of(OsStr::new("a\n\nb c\n"), true).collect();
+        assert_eq!(lines, ["a", "b c"]);
+        let typed: Vec<_> = lines_of(OsStr::new("a\nb"), false).collect();
+        assert_eq!(typed, ["a\nb"]);
+    }
+
+    #[test]
+    fn what_deletion_needs_is_refused_without_it() {
+        for flags in [&["--delete-excluded"][..], &["--accept-source"], &["--max-delete", "3"]] {
+            let error = options(&[flags, &["s", "t"]].concat()).unwrap_err();
+            assert!(error.contains("without --delete"), "{error}");
+            options(&[flags, &["--delete", "s", "t"]].concat()).unwrap();
+        }
+        assert!(options(&["s", "t"]).unwrap().delete.is_none());
+    }
+
+    #[test]
+    fn flags_that_contradict_each_other_are_refused() {
+        assert!(options(&["-c", "--size-only", "s", "t"]).unwrap_err().contains("--size-only"));
+        let sizes = ["--min-size", "2KiB", "--max-size", "1KiB", "s", "t"];
+        assert!(options(&sizes).unwrap_err().contains("--min-size"));
+        assert!(options(&["a", "b", "c"]).unwrap_err().contains("3 locations"));
+    }
+
+    #[test]
+    fn state_lives_where_the_flag_or_the_environment_says() {
+        let (xdg, home) = (Some(OsStr::new("/xdg")), Some(OsStr::new("/home/me")));
+        let at = |path: &str| Some(PathBuf::from(path));
+        assert_eq!(state_dir_of(Some(Path::new("rel")), xdg, home), at("rel"));
+        assert_eq!(state_dir_of(None, xdg, home), at("/xdg/vidimus"));
+        let relative = Some(OsStr::new("xdg"));
+        assert_eq!(state_dir_of(None, relative, home), at("/home/me/.local/state/vidimus"));
+        assert_eq!(state_dir_of(None, Some(OsStr::new("")), None), None);
+    }
+
+    #[test]
+    fn the_last_of_two_opposite_switches_holds() {
+        let (args, matches) = parse(&["s", "t", "-q", "-v"]);
+        let human = human(&args.output, &matches, false);
+        assert!(human.verbose && !human.quiet);
+    }
+}

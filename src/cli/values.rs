@@ -1,0 +1,151 @@
+//! Values of flags: sizes with a unit, the most to delete, switches in the environment.
+
+use crate::session::MaxDelete;
+
+/// A size in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bytes(pub(crate) u64);
+
+const UNITS: [(&str, u64); 10] = [
+    ("B", 1),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+    ("kB", 1000),
+    ("KB", 1000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+];
+
+/// Parses a size: a number, with a fraction or not, and its unit. Zero needs none.
+pub(crate) fn bytes(text: &str) -> Result<Bytes, String> {
+    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = (&text[..at], text[at..].trim());
+    if number.is_empty() {
+        return Err("a size begins with a number, like 10KiB or 1.5MB".into());
+    }
+    if unit.is_empty() {
+        if number == "0" {
+            return Ok(Bytes(0));
+        }
+        return Err(format!("a size needs a unit, like {text}B, {text}KiB or {text}MB"));
+    }
+    let Some((_, factor)) = UNITS.iter().find(|(name, _)| *name == unit) else {
+        return Err(format!(
+            "\"{unit}\" is no unit of size; use B, KiB, MiB, GiB, TiB (powers of 1024) or kB, MB, \
+             GB, TB (powers of 1000)"
+        ));
+    };
+    scale(number, *factor).map(Bytes)
+}
+
+/// Multiplies a decimal number exactly.
+fn scale(number: &str, factor: u64) -> Result<u64, String> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits_only = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit());
+    if whole.is_empty() || !digits_only(fraction) || number.ends_with('.') {
+        return Err(format!("\"{number}\" is no number; write it like 1.5"));
+    }
+    let too_large = || format!("{number} is more than a size can be");
+    let too_fine = || format!("{number} is no whole number of bytes");
+    let whole: u64 = whole.parse().map_err(|_| too_large())?;
+    let mut total = u128::from(whole) * u128::from(factor);
+    if !fraction.is_empty() {
+        let denominator = u32::try_from(fraction.len())
+            .ok()
+            .filter(|digits| *digits <= 18)
+            .map(|digits| 10_u128.pow(digits))
+            .ok_or_else(too_fine)?;
+        let part: u128 = fraction.parse().map_err(|_| too_fine())?;
+        if factor == 1 && part != 0 {
+            return Err(too_fine());
+        }
+        total += part * u128::from(factor) / denominator;
+    }
+    u64::try_from(total).map_err(|_| too_large())
+}
+
+/// Parses the most to delete: `100` entries or `10%` of the target's.
+pub(crate) fn max_delete(text: &str) -> Result<MaxDelete, String> {
+    let help = || "a number of entries, like 100, or a share of the target's, like 10%".to_owned();
+    let (number, is_share) = match text.strip_suffix('%') {
+        Some(number) => (number.trim_end(), true),
+        None => (text, false),
+    };
+    // What else the standard library takes for a number ("inf", "1e2", "+1") is a slip here.
+    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return Err(help());
+    }
+    if !is_share {
+        return number.parse().map(MaxDelete::Count).map_err(|_| help());
+    }
+    match number.parse() {
+        Ok(percent) if percent <= 100.0 => Ok(MaxDelete::Percent(percent)),
+        Ok(_) => Err("no more than 100% can be deleted".into()),
+        Err(_) => Err(help()),
+    }
+}
+
+/// Parses a switch that the environment sets; a flag on the command line has no value.
+pub(crate) fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "" | "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err("expected true or false".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_exact_in_either_kind_of_unit() {
+        let cases = [
+            ("0", 0),
+            ("0B", 0),
+            ("17B", 17),
+            ("10KiB", 10_240),
+            ("10kB", 10_000),
+            ("10KB", 10_000),
+            ("1.5MiB", 1_572_864),
+            ("1.5 MB", 1_500_000),
+            ("2GiB", 2 << 30),
+            ("16777215TiB", 16_777_215 << 40),
+            ("0.1kB", 100),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(bytes(text), Ok(Bytes(expected)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_size_without_a_unit_or_sense_is_refused_with_an_example() {
+        assert!(bytes("10").unwrap_err().contains("10KiB"));
+        assert!(bytes("10M").unwrap_err().contains("MiB"));
+        assert!(bytes("10mb").unwrap_err().contains("\"mb\""));
+        for text in ["", "KiB", "-1KiB", "1..5MB", "1.MB", ".5MB", "1.5B", "1e3B", "16777216TiB"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_most_to_delete_is_a_count_or_a_share() {
+        assert_eq!(max_delete("100"), Ok(MaxDelete::Count(100)));
+        assert_eq!(max_delete("0"), Ok(MaxDelete::Count(0)));
+        assert_eq!(max_delete("12.5%"), Ok(MaxDelete::Percent(12.5)));
+        assert_eq!(max_delete("100%"), Ok(MaxDelete::Percent(100.0)));
+        for text in ["", "%", "101%", "-1", "-1%", "nan%", "inf%", "1.5", "half", "1e2%"] {
+            assert!(max_delete(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_switch_in_the_environment_is_never_guessed() {
+        assert_eq!(switch("Yes"), Ok(true));
+        assert_eq!(switch(""), Ok(false));
+        assert!(switch("dry").is_err());
+    }
+}

@@ -1,0 +1,374 @@
+//! NDJSON: one record a line on stdout, each with `time`, `level` and `event`; the last is
+//! `finished`, with all totals.
+
+use super::{Ending, Output, Presenter, Watch, text};
+use crate::model::{EntryError, Event, Key, Observer, Progress, Totals};
+use serde::Serialize;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// How often a `progress` record is written.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What a record weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    /// To know.
+    Info,
+    /// An entry or the run failed.
+    Error,
+}
+
+/// Formats a record, without its line end.
+pub(crate) fn record(level: Level, event: &str, body: &impl Serialize) -> String {
+    #[derive(Serialize)]
+    struct Record<'a, T> {
+        time: String,
+        level: Level,
+        event: &'a str,
+        #[serde(flatten)]
+        body: T,
+    }
+    let record = Record { time: now(), level, event, body };
+    serde_json::to_string(&record)
+        .expect("records are maps with string keys, which JSON can always hold")
+}
+
+/// The time in UTC to the millisecond, as RFC 3339 writes it.
+fn now() -> String {
+    format!("{:.3}", jiff::Timestamp::now())
+}
+
+/// A key in a record: as it is when it is UTF-8, else escaped and, without loss, in hexadecimal.
+#[derive(Debug, Serialize)]
+pub(crate) struct JsonKey {
+    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_hex: Option<String>,
+}
+
+impl From<&Key> for JsonKey {
+    fn from(key: &Key) -> Self {
+        let bytes = key.as_bytes();
+        match std::str::from_utf8(bytes) {
+            Ok(text) if !key.is_root() => Self { key: text.to_owned(), key_hex: None },
+            Ok(_) => Self { key: ".".into(), key_hex: None },
+            Err(_) => {
+                use std::fmt::Write as _;
+                let mut hex = String::with_capacity(bytes.len() * 2);
+                for byte in bytes {
+                    write!(hex, "{byte:02x}").expect("a String takes everything");
+                }
+                Self { key: key.to_string(), key_hex: Some(hex) }
+            }
+        }
+    }
+}
+
+/// The `failed` record's body.
+#[derive(Debug, Serialize)]
+pub(crate) struct JsonFailure {
+    operation: &'static str,
+    side: String,
+    #[serde(flatten)]
+    key: JsonKey,
+    cause: String,
+}
+
+impl From<&EntryError> for JsonFailure {
+    fn from(error: &EntryError) -> Self {
+        Self {
+            operation: error.operation.verb(),
+            side: error.side.to_string(),
+            key: (&error.key).into(),
+            cause: error.cause.to_string(),
+        }
+    }
+}
+
+/// A fatal error or refusal in a record.
+#[derive(Debug, Serialize)]
+pub(crate) struct JsonError<'a> {
+    error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<&'a str>,
+}
+
+impl<'a> From<&'a crate::model::Error> for JsonError<'a> {
+    fn from(error: &'a crate::model::Error) -> Self {
+        Self { error: text::error(error), help: error.help.as_deref() }
+    }
+}
+
+/// Presents a mirror run as NDJSON.
+#[derive(Debug)]
+pub struct JsonReport {
+    output: Output,
+    changes: bool,
+    quiet: bool,
+    dry_run: bool,
+    watch: Mutex<Watch>,
+}
+
+impl JsonReport {
+    /// Makes the presenter; with `changes` (always in a dry run) each change is a record, with
+    /// `quiet` only failures, refusals and the end are.
+    pub fn new(output: Output, changes: bool, quiet: bool, dry_run: bool) -> Self {
+        let changes = (changes || dry_run) && !quiet;
+        Self { output, changes, quiet, dry_run, watch: Mutex::default() }
+    }
+
+    fn write(&self, level: Level, event: &str, body: &impl Serialize) {
+        if level == Level::Error || !self.quiet {
+            self.output.line(&record(level, event, body));
+        }
+    }
+
+    fn watch(&self) -> std::sync::MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for JsonReport {
+    fn observe(&self, event: &Event<'_>) {
+        self.watch().observe(event);
+        match event {
+            Event::Started { run, source, target, dry_run, previous: _ } => {
+                #[derive(Serialize)]
+                struct Started<'a> {
+                    run: &'a str,
+                    source: &'a str,
+                    target: &'a str,
+                    dry_run: bool,
+                    version: &'a str,
+                }
+                let version = env!("CARGO_PKG_VERSION");
+                let body = Started { run: &run.0, source, target, dry_run: *dry_run, version };
+                self.write(Level::Info, "started", &body);
+            }
+            Event::Changed { key, change, reason, bytes } => {
+                #[derive(Serialize)]
+                struct Changed<'a> {
+                    #[serde(flatten)]
+                    key: JsonKey,
+                    change: crate::model::event::Change,
+                    reason: &'a str,
+                    bytes: u64,
+                    dry_run: bool,
+                }
+                if self.changes {
+                    let (change, bytes) = (*change, *bytes);
+                    let dry_run = self.dry_run;
+                    let body = Changed { key: (*key).into(), change, reason, bytes, dry_run };
+                    self.write(Level::Info, "changed", &body);
+                }
+            }
+            Event::Failed(error) => {
+                self.write(Level::Error, "failed", &JsonFailure::from(*error));
+            }
+            Event::Note(text) => {
+                self.write(Level::Info, "note", &serde_json::json!({ "text": text }));
+            }
+            Event::Refused(error) => {
+                self.write(Level::Error, "refused", &JsonError::from(*error));
+            }
+            // The command line ends the report, with the exit code.
+            Event::Finished { .. } => {}
+        }
+    }
+
+    fn wants_changes(&self) -> bool {
+        self.changes || self.dry_run
+    }
+}
+
+impl Presenter for JsonReport {
+    fn interval(&self) -> Duration {
+        TICK
+    }
+
+    fn tick(&self, at: Duration, progress: &Progress) {
+        #[derive(Serialize)]
+        struct Sample {
+            entries: u64,
+            files_copied: u64,
+            files_planned: u64,
+            files_unchanged: u64,
+            files_failed: u64,
+            bytes_moved: u64,
+            bytes_planned: u64,
+            bytes_hashed: u64,
+            bytes_per_s: Option<f64>,
+            remaining_s: Option<u64>,
+        }
+        let totals = progress.totals();
+        let (bytes_per_s, remaining) = {
+            let mut watch = self.watch();
+            watch.sample(at, totals);
+            (watch.bytes_per_second(), watch.remaining())
+        };
+        let sample = Sample {
+            entries: totals.entries,
+            files_copied: totals.files_copied,
+            files_planned: totals.files_planned,
+            files_unchanged: totals.files_unchanged,
+            files_failed: totals.files_failed,
+            bytes_moved: totals.bytes_moved,
+            bytes_planned: totals.bytes_planned,
+            bytes_hashed: totals.bytes_hashed,
+            bytes_per_s: bytes_per_s.map(f64::round),
+            remaining_s: remaining.map(|left| left.as_secs()),
+        };
+        self.write(Level::Info, "progress", &sample);
+        self.output.flush();
+    }
+
+    fn finish(&self, ending: &Ending<'_>) {
+        if let Some(refusal) = ending.refusal.filter(|_| !self.watch().refused()) {
+            self.write(Level::Error, "refused", &JsonError::from(refusal));
+        }
+        let watch = self.watch();
+        let (level, body) = finished(ending, &watch);
+        // Written whatever was asked: scripts read the last line.
+        self.output.line(&record(level, "finished", &body));
+        self.output.flush();
+    }
+
+    fn output(&self) -> &Output {
+        &self.output
+    }
+
+    fn would_change(&self) -> bool {
+        self.watch().would_change()
+    }
+}
+
+/// The last record's body.
+fn finished<'a>(ending: &'a Ending<'_>, watch: &'a Watch) -> (Level, impl Serialize + 'a) {
+    #[derive(Serialize)]
+    struct Finished<'a> {
+        run: Option<&'a str>,
+        source: &'a str,
+        target: &'a str,
+        dry_run: bool,
+        #[serde(flatten)]
+        totals: &'a Totals,
+        duration_s: f64,
+        throughput_bytes_per_s: f64,
+        error_rate: f64,
+        verdict: crate::model::Verdict,
+        exit_code: u8,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        would: Option<super::Would>,
+        #[serde(flatten)]
+        error: Option<JsonError<'a>>,
+    }
+    let (source, target) = watch.sides().unwrap_or((ending.source, ending.target));
+    let level = if ending.exit_code == 0 { Level::Info } else { Level::Error };
+    let body = Finished {
+        run: ending.run.or(watch.run()).map(|run| run.0.as_str()),
+        source,
+        target,
+        dry_run: ending.dry_run,
+        totals: ending.totals,
+        duration_s: ending.duration.as_secs_f64(),
+        throughput_bytes_per_s: ending.totals.throughput(ending.duration).round(),
+        error_rate: ending.totals.error_rate(),
+        verdict: ending.verdict,
+        exit_code: ending.exit_code,
+        would: ending.dry_run.then_some(watch.would()),
+        error: ending.error.map(JsonError::from),
+    };
+    (level, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Error, ErrorKind, RunId, Verdict};
+    use serde_json::Value;
+
+    fn parse(line: &str) -> Value {
+        serde_json::from_str(line).unwrap()
+    }
+
+    #[test]
+    fn a_record_begins_with_time_level_and_event() {
+        let line = record(Level::Info, "note", &serde_json::json!({ "text": "x" }));
+        assert!(line.starts_with("{\"time\":\"2"), "{line}");
+        assert!(
+            line.contains("Z\",\"level\":\"info\",\"event\":\"note\",\"text\":\"x\"}"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn keys_that_are_not_utf8_keep_a_lossless_form() {
+        let json = |key: &[u8]| serde_json::to_string(&JsonKey::from(&Key::new(key))).unwrap();
+        assert_eq!(json(b"a\\b\n"), r#"{"key":"a\\b\n"}"#);
+        assert_eq!(json(b"a\xff"), r#"{"key":"a\\xff","key_hex":"61ff"}"#);
+        assert_eq!(json(b""), r#"{"key":"."}"#);
+    }
+
+    #[test]
+    fn the_last_record_holds_every_total_and_the_verdict() {
+        let totals = Totals {
+            files_copied: 2,
+            bytes_copied: 100,
+            entries: 4,
+            files_failed: 1,
+            ..Totals::default()
+        };
+        let run = RunId("r".into());
+        let ending = Ending {
+            run: Some(&run),
+            duration: Duration::from_secs(4),
+            verdict: Verdict::Incomplete,
+            exit_code: 1,
+            ..Ending::new("s", "t", &totals)
+        };
+        let watch = Watch::default();
+        let (level, body) = finished(&ending, &watch);
+        let value = parse(&record(level, "finished", &body));
+        for name in [
+            "run",
+            "source",
+            "target",
+            "files_copied",
+            "files_unchanged",
+            "files_adopted",
+            "files_deleted",
+            "files_failed",
+            "metadata_updated",
+            "bytes_copied",
+            "bytes_hashed",
+            "duration_s",
+            "throughput_bytes_per_s",
+            "error_rate",
+            "verdict",
+            "exit_code",
+            "dry_run",
+        ] {
+            assert!(value.get(name).is_some(), "{name} is missing in {value}");
+        }
+        assert_eq!(value["level"], "error");
+        assert_eq!(value["throughput_bytes_per_s"], 25.0);
+        assert_eq!(value["error_rate"], 0.25);
+        assert_eq!(value["verdict"], "incomplete");
+        assert_eq!(value.get("error"), None);
+    }
+
+    #[test]
+    fn a_fatal_error_is_in_the_last_record() {
+        let error = Error::new(ErrorKind::Locked, "it is locked").help("wait");
+        let totals = Totals::default();
+        let ending = Ending { error: Some(&error), exit_code: 5, ..Ending::new("s", "t", &totals) };
+        let watch = Watch::default();
+        let (level, body) = finished(&ending, &watch);
+        let value = parse(&record(level, "finished", &body));
+        assert_eq!(value["verdict"], "failed");
+        assert_eq!((&value["error"], &value["help"]), (&"it is locked".into(), &"wait".into()));
+        assert_eq!(value["run"], Value::Null);
+    }
+}

@@ -1,0 +1,229 @@
+//! Presenters: what a run says, shown to a person or written for a script.
+//!
+//! A presenter implements [`Observer`] and [`Presenter`]; it sees events, the shared counters and a
+//! run's totals, nothing else. [`HumanReport`] prints lines, a summary and, in a terminal, bars;
+//! [`JsonReport`] writes NDJSON. [`Ticker`] samples the counters for either. Results go to stdout,
+//! progress and faults to stderr.
+
+pub(crate) mod bars;
+pub(crate) mod estimate;
+pub(crate) mod format;
+pub(crate) mod json;
+mod output;
+mod summary;
+pub(crate) mod text;
+
+pub use bars::ProgressStyle;
+pub use json::JsonReport;
+pub use output::{Output, OutputOptions};
+pub use summary::{HumanOptions, HumanReport};
+
+use crate::model::event::Change;
+use crate::model::{Durability, Error, Event, Observer, Progress, RunId, Totals, Verdict};
+use estimate::Window;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// An observer that is also told when to look at the counters, and when a run is over.
+pub trait Presenter: Observer {
+    /// How often it wants to be ticked.
+    fn interval(&self) -> Duration;
+    /// Looks at the counters, so long after the start.
+    fn tick(&self, at: Duration, progress: &Progress);
+    /// Says how the run ended; the last call.
+    fn finish(&self, ending: &Ending<'_>);
+    /// Where it writes.
+    fn output(&self) -> &Output;
+    /// Whether a dry run saw anything that a run would change.
+    fn would_change(&self) -> bool;
+}
+
+/// How a run ended, as the command line knows it.
+#[derive(Debug)]
+pub struct Ending<'a> {
+    /// The run, if it came to begin.
+    pub run: Option<&'a RunId>,
+    /// The source as the user named it.
+    pub source: &'a str,
+    /// The target as the user named it.
+    pub target: &'a str,
+    /// What was counted.
+    pub totals: &'a Totals,
+    /// How long it took: T.
+    pub duration: Duration,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Whether nothing was written.
+    pub dry_run: bool,
+    /// How durable the copies are.
+    pub durability: Durability,
+    /// What was refused, if anything was.
+    pub refusal: Option<&'a Error>,
+    /// What stopped the run, if anything did.
+    pub error: Option<&'a Error>,
+    /// What the process will exit with.
+    pub exit_code: u8,
+}
+
+impl<'a> Ending<'a> {
+    /// The ending of a run that failed at once.
+    pub fn new(source: &'a str, target: &'a str, totals: &'a Totals) -> Self {
+        Self {
+            run: None,
+            source,
+            target,
+            totals,
+            duration: Duration::ZERO,
+            verdict: Verdict::Failed,
+            dry_run: false,
+            durability: Durability::default(),
+            refusal: None,
+            error: None,
+            exit_code: 0,
+        }
+    }
+}
+
+/// What a dry run said that a run would do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Would {
+    pub(crate) copy: u64,
+    pub(crate) copy_bytes: u64,
+    pub(crate) check: u64,
+    pub(crate) adopt: u64,
+    pub(crate) update_metadata: u64,
+    pub(crate) make_directory: u64,
+    pub(crate) make_link: u64,
+    pub(crate) delete: u64,
+    pub(crate) keep: u64,
+}
+
+/// What every presenter remembers of a run's events and samples.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    run: Option<RunId>,
+    sides: Option<(String, String)>,
+    previous: Option<Totals>,
+    refused: bool,
+    would: Would,
+    window: Window,
+    plan_final: bool,
+}
+
+impl Watch {
+    pub(crate) fn observe(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Started { run, source, target, previous, .. } => {
+                self.run = Some((*run).clone());
+                self.sides = Some(((*source).to_owned(), (*target).to_owned()));
+                self.previous = *previous;
+            }
+            Event::Changed { change, bytes, .. } => {
+                let count = match change {
+                    Change::Copy => &mut self.would.copy,
+                    Change::Check => &mut self.would.check,
+                    Change::Adopt => &mut self.would.adopt,
+                    Change::UpdateMetadata => &mut self.would.update_metadata,
+                    Change::MakeDirectory => &mut self.would.make_directory,
+                    Change::MakeLink => &mut self.would.make_link,
+                    Change::Delete => &mut self.would.delete,
+                    Change::Keep => &mut self.would.keep,
+                };
+                *count += 1;
+                if *change == Change::Copy {
+                    self.would.copy_bytes += bytes;
+                }
+            }
+            Event::Refused(_) => self.refused = true,
+            _ => {}
+        }
+    }
+
+    pub(crate) fn sample(&mut self, at: Duration, totals: Totals) {
+        self.window.push(at, totals);
+    }
+
+    /// Bytes a second: those copied, or where nothing is, those hashed.
+    pub(crate) fn bytes_per_second(&self) -> Option<f64> {
+        self.window
+            .rate(|totals| totals.bytes_moved)
+            .filter(|rate| *rate > 0.0)
+            .or_else(|| self.window.rate(|totals| totals.bytes_hashed))
+    }
+
+    pub(crate) fn remaining(&self) -> Option<Duration> {
+        self.window.remaining(self.previous.as_ref(), self.plan_final)
+    }
+
+    pub(crate) fn done(&self, now: &Totals) -> Option<f64> {
+        estimate::done(now, self.previous.as_ref(), self.plan_final)
+    }
+
+    pub(crate) fn run(&self) -> Option<&RunId> {
+        self.run.as_ref()
+    }
+
+    pub(crate) fn sides(&self) -> Option<(&str, &str)> {
+        self.sides.as_ref().map(|(source, target)| (source.as_str(), target.as_str()))
+    }
+
+    pub(crate) fn refused(&self) -> bool {
+        self.refused
+    }
+
+    pub(crate) fn would(&self) -> Would {
+        self.would
+    }
+
+    pub(crate) fn would_change(&self) -> bool {
+        let Would { copy, update_metadata, make_directory, make_link, delete, .. } = self.would;
+        copy + update_metadata + make_directory + make_link + delete > 0
+    }
+}
+
+/// A thread that calls on a tick until it is dropped.
+#[derive(Debug)]
+pub struct Ticker {
+    over: Arc<(Mutex<bool>, Condvar)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    /// Starts calling `tick` each `interval` with the time since now.
+    ///
+    /// # Errors
+    /// The system's, when it can't start a thread.
+    pub fn start(
+        interval: Duration,
+        mut tick: impl FnMut(Duration) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let over = Arc::new((Mutex::new(false), Condvar::new()));
+        let shared = Arc::clone(&over);
+        let began = Instant::now();
+        let thread = std::thread::Builder::new().name("ticker".into()).spawn(move || {
+            let (flag, signal) = &*shared;
+            let mut is_over = flag.lock().unwrap_or_else(PoisonError::into_inner);
+            while !*is_over {
+                (is_over, _) =
+                    signal.wait_timeout(is_over, interval).unwrap_or_else(PoisonError::into_inner);
+                if !*is_over {
+                    tick(began.elapsed());
+                }
+            }
+        })?;
+        Ok(Self { over, thread: Some(thread) })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        let (flag, signal) = &*self.over;
+        *flag.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        signal.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // A tick that panicked has said so on stderr; the run's result stands.
+            thread.join().ok();
+        }
+    }
+}

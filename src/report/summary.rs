@@ -1,0 +1,387 @@
+//! What a person sees of a mirror run: changes, failures, bars, and a summary at the end.
+
+use super::bars::{self, Bars, ProgressStyle};
+use super::format::{count, counted, duration, percent, size, speed};
+use super::text::{self, Failures, Telling};
+use super::{Ending, Output, OutputOptions, Presenter, Watch};
+use crate::model::event::Change;
+use crate::model::{Durability, Event, Key, Observer, Progress, Verdict};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How often a plain progress line is written.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What a person wants to see.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HumanOptions {
+    /// Nothing but failures.
+    pub quiet: bool,
+    /// A line for each change.
+    pub verbose: bool,
+    /// Nothing is written: each change is a line unless quiet.
+    pub dry_run: bool,
+    /// How progress is shown.
+    pub progress: ProgressStyle,
+    /// How output looks.
+    pub output: OutputOptions,
+}
+
+/// Presents a mirror run to a person.
+#[derive(Debug)]
+pub struct HumanReport {
+    options: HumanOptions,
+    output: Output,
+    bars: Option<Bars>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    watch: Watch,
+    failures: Failures,
+    last_line: Duration,
+}
+
+impl HumanReport {
+    /// Makes the presenter.
+    pub fn new(options: HumanOptions) -> Self {
+        let bars = (options.progress == ProgressStyle::Bars).then(Bars::new);
+        let output = Output::new(options.output, bars.as_ref().map(Bars::multi));
+        Self { options, output, bars, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self, text: &str) {
+        let telling = self.state().failures.add(text);
+        match telling {
+            Telling::Print => self.output.message("error", text),
+            Telling::SayThatTheRestIsCounted => self.output.message("note", text::REST_IS_COUNTED),
+            Telling::Count => {}
+        }
+    }
+
+    fn fatal(&self, error: &crate::model::Error) {
+        self.output.message("error", &text::error(error));
+        if let Some(help) = &error.help {
+            self.output.message("help", help);
+        }
+    }
+}
+
+impl Observer for HumanReport {
+    fn observe(&self, event: &Event<'_>) {
+        match event {
+            Event::Started { .. } => self.state().watch.observe(event),
+            Event::Changed { key, change, reason, .. } => {
+                if self.options.dry_run {
+                    self.state().watch.observe(event);
+                }
+                if (self.options.dry_run || self.options.verbose) && !self.options.quiet {
+                    self.output.line(&change_line(key, *change, reason, self.options.dry_run));
+                }
+            }
+            Event::Failed(error) => self.failed(&text::entry_error(error)),
+            Event::Note(text) => {
+                if !self.options.quiet {
+                    self.output.message("note", text);
+                }
+            }
+            Event::Refused(error) => {
+                self.state().watch.observe(event);
+                self.fatal(error);
+            }
+            // The command line ends the report, with the exit code.
+            Event::Finished { .. } => {}
+        }
+    }
+
+    fn wants_changes(&self) -> bool {
+        self.options.dry_run || (self.options.verbose && !self.options.quiet)
+    }
+}
+
+impl Presenter for HumanReport {
+    fn interval(&self) -> Duration {
+        self.options.progress.interval()
+    }
+
+    fn tick(&self, at: Duration, progress: &Progress) {
+        self.output.flush();
+        if self.options.progress == ProgressStyle::Off {
+            return;
+        }
+        let totals = progress.totals();
+        let mut state = self.state();
+        state.watch.sample(at, totals);
+        let (rate, remaining) = (state.watch.bytes_per_second(), state.watch.remaining());
+        let whole = bars::mirror_line(&totals, rate, remaining);
+        let looked_at = bars::looked_at_line(&totals);
+        if let Some(bars) = &self.bars {
+            let done = state.watch.done(&totals);
+            drop(state);
+            let in_flight: Vec<_> = {
+                let slots = progress.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+                slots.iter().flatten().take(8).cloned().collect()
+            };
+            bars.show(whole, done, looked_at, &in_flight);
+        } else if at.saturating_sub(state.last_line) >= LINE_INTERVAL {
+            state.last_line = at;
+            drop(state);
+            self.output.stderr_line(&format!("{whole}; {looked_at}"));
+        }
+    }
+
+    fn finish(&self, ending: &Ending<'_>) {
+        if let Some(bars) = &self.bars {
+            bars.clear();
+        }
+        let state = self.state();
+        let refused = state.watch.refused();
+        if let Some(refusal) = ending.refusal.filter(|_| !refused) {
+            self.fatal(refusal);
+        }
+        let nothing_happened = ending.error.is_some() && ending.totals.entries == 0;
+        if !nothing_happened {
+            let lines = summary(ending, &state.watch, &state.failures);
+            if !self.options.quiet {
+                for line in &lines {
+                    self.output.line(line);
+                }
+            } else if state.failures.count() > text::PRINTED {
+                let failed = counted(state.failures.count(), "entry", "entries");
+                self.output.message("note", &format!("{failed} failed, the rest is done"));
+            }
+        }
+        self.output.flush();
+        if let Some(error) = ending.error {
+            self.fatal(error);
+        }
+        self.output.flush();
+    }
+
+    fn output(&self) -> &Output {
+        &self.output
+    }
+
+    fn would_change(&self) -> bool {
+        self.state().watch.would_change()
+    }
+}
+
+/// The line of one change: `copy             a/b  (new)`.
+fn change_line(key: &Key, change: Change, reason: &str, dry_run: bool) -> String {
+    // `update metadata` is the longest.
+    let change_text = change.to_string();
+    if dry_run && change == Change::Check {
+        format!("{change_text:<15}  {key}  ({reason}; copy if content differs)")
+    } else {
+        format!("{change_text:<15}  {key}  ({reason})")
+    }
+}
+
+/// The lines of the summary.
+fn summary(ending: &Ending<'_>, watch: &Watch, failures: &Failures) -> Vec<String> {
+    let (source, target) = watch.sides().unwrap_or((ending.source, ending.target));
+    let verb = if ending.dry_run { "would mirror" } else { "mirrored" };
+    let mut lines = vec![format!("{verb} {source} -> {target}")];
+    let rows = if ending.dry_run { would_rows(watch, ending) } else { done_rows(ending) };
+    for (label, value) in rows {
+        lines.push(format!("  {label:<18}{value}"));
+    }
+    lines.push(figures(ending));
+    if failures.count() > 0 {
+        lines.push("failed:".into());
+        lines.extend(failures.lines());
+    }
+    if ending.totals.files_adopted > 0 && !ending.dry_run {
+        lines.push(
+            "note: adopted files have no digest yet, nothing proves their content; \
+             --checksum compares it"
+                .into(),
+        );
+    }
+    if ending.durability == Durability::None && ending.totals.changed_anything() && !ending.dry_run
+    {
+        lines
+            .push("note: --durability none: a power cut now may still lose what was copied".into());
+    }
+    lines.push(verdict_line(ending));
+    lines
+}
+
+/// What a run did; lines of nothing are left out, but for what was copied and unchanged.
+fn done_rows(ending: &Ending<'_>) -> Vec<(&'static str, String)> {
+    let totals = ending.totals;
+    let files = |number| counted(number, "file", "files");
+    let mut rows =
+        vec![("copied", format!("{}, {}", files(totals.files_copied), size(totals.bytes_copied)))];
+    rows.push(("unchanged", files(totals.files_unchanged)));
+    let mut add = |number: u64, label, value: String| {
+        if number > 0 {
+            rows.push((label, value));
+        }
+    };
+    add(totals.files_adopted, "adopted", files(totals.files_adopted));
+    add(totals.files_skipped, "left alone", files(totals.files_skipped));
+    add(
+        totals.metadata_updated,
+        "metadata updated",
+        counted(totals.metadata_updated, "entry", "entries"),
+    );
+    add(totals.directories_created, "directories made", count(totals.directories_created));
+    let (deleted_files, deleted_directories) = (totals.files_deleted, totals.directories_deleted);
+    add(
+        deleted_files + deleted_directories,
+        "deleted",
+        match (deleted_files, deleted_directories) {
+            (_, 0) => files(deleted_files),
+            (0, _) => counted(deleted_directories, "directory", "directories"),
+            _ => format!(
+                "{}, {}",
+                files(deleted_files),
+                counted(deleted_directories, "directory", "directories")
+            ),
+        },
+    );
+    add(totals.leftovers_swept, "leftovers swept", files(totals.leftovers_swept));
+    add(totals.files_failed, "failed", counted(totals.files_failed, "entry", "entries"));
+    rows
+}
+
+/// What a run would do.
+fn would_rows(watch: &Watch, ending: &Ending<'_>) -> Vec<(&'static str, String)> {
+    let would = watch.would();
+    let files = |number| counted(number, "file", "files");
+    let mut rows = vec![("copy", format!("{}, {}", files(would.copy), size(would.copy_bytes)))];
+    for (number, label, value) in [
+        (would.check, "check content of", files(would.check)),
+        (would.adopt, "adopt", files(would.adopt)),
+        (would.update_metadata, "update metadata of", {
+            counted(would.update_metadata, "entry", "entries")
+        }),
+        (would.make_link, "make", counted(would.make_link, "link", "links")),
+        (would.make_directory, "make", counted(would.make_directory, "directory", "directories")),
+        (would.delete, "delete", counted(would.delete, "entry", "entries")),
+        (would.keep, "keep", counted(would.keep, "entry", "entries")),
+    ] {
+        if number > 0 {
+            rows.push((label, value));
+        }
+    }
+    let totals = ending.totals;
+    rows.push(("leave unchanged", files(totals.files_unchanged)));
+    if totals.files_failed > 0 {
+        rows.push(("failed", counted(totals.files_failed, "entry", "entries")));
+    }
+    rows
+}
+
+/// T, S and E.
+fn figures(ending: &Ending<'_>) -> String {
+    let totals = ending.totals;
+    format!(
+        "time {}, speed {}, error rate {} ({} of {})",
+        duration(ending.duration),
+        speed(totals.throughput(ending.duration)),
+        percent(totals.error_rate()),
+        count(totals.files_failed),
+        counted(totals.entries, "entry", "entries"),
+    )
+}
+
+fn verdict_line(ending: &Ending<'_>) -> String {
+    let meaning = match ending.verdict {
+        Verdict::Complete if ending.dry_run => return "dry run: nothing was changed".into(),
+        Verdict::Complete => return "complete".into(),
+        Verdict::Incomplete => "some entries failed, the rest is done",
+        Verdict::Refused => "what was refused was not done, the copies stand",
+        Verdict::Interrupted => "run it again to go on",
+        Verdict::Failed => "the run stopped before its end",
+    };
+    if ending.dry_run {
+        format!("dry run: nothing was changed; {}", ending.verdict)
+    } else {
+        format!("{}: {meaning}", ending.verdict)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{RunId, Totals};
+
+    fn ending(totals: &Totals, verdict: Verdict) -> Ending<'_> {
+        Ending { verdict, duration: Duration::from_secs(2), ..Ending::new("s", "t", totals) }
+    }
+
+    #[test]
+    fn a_summary_says_what_was_done_and_leaves_out_what_was_not() {
+        let totals = Totals {
+            entries: 2000,
+            files_copied: 1234,
+            bytes_copied: 5 << 20,
+            files_unchanged: 700,
+            files_deleted: 1,
+            directories_deleted: 2,
+            files_failed: 1,
+            ..Totals::default()
+        };
+        let mut failures = Failures::default();
+        failures.add("cannot read source \"x\": gone");
+        let lines = summary(&ending(&totals, Verdict::Incomplete), &Watch::default(), &failures);
+        assert_eq!(
+            lines,
+            [
+                "mirrored s -> t",
+                "  copied            1,234 files, 5.0 MiB",
+                "  unchanged         700 files",
+                "  deleted           1 file, 2 directories",
+                "  failed            1 entry",
+                "time 2.0 s, speed 2.5 MiB/s, error rate 0.05% (1 of 2,000 entries)",
+                "failed:",
+                "  cannot read source \"x\": gone",
+                "incomplete: some entries failed, the rest is done",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_dry_run_counts_its_changes_and_says_that_nothing_was_changed() {
+        let mut watch = Watch::default();
+        let run = RunId("r".into());
+        let (source, target) = ("/s", "/t");
+        watch.observe(&Event::Started { run: &run, source, target, dry_run: true, previous: None });
+        let key = Key::new(*b"a");
+        for change in [Change::Copy, Change::Copy, Change::Check] {
+            watch.observe(&Event::Changed { key: &key, change, reason: "new", bytes: 1024 });
+        }
+        let totals = Totals::default();
+        let ending = Ending { dry_run: true, ..ending(&totals, Verdict::Complete) };
+        let lines = summary(&ending, &watch, &Failures::default());
+        assert_eq!(lines[0], "would mirror /s -> /t");
+        assert_eq!(lines[1], "  copy              2 files, 2.0 KiB");
+        assert_eq!(lines[2], "  check content of  1 file");
+        assert_eq!(lines.last().unwrap(), "dry run: nothing was changed");
+        assert!(watch.would_change());
+    }
+
+    #[test]
+    fn what_must_be_read_to_decide_is_conditional_in_a_dry_run() {
+        let key = Key::new(*b"a/b");
+        let line = change_line(&key, Change::Check, "ctime changed", true);
+        assert_eq!(line, "check            a/b  (ctime changed; copy if content differs)");
+        assert_eq!(change_line(&key, Change::Copy, "new", true), "copy             a/b  (new)");
+    }
+
+    #[test]
+    fn durability_none_and_adopted_files_are_said() {
+        let totals = Totals { files_adopted: 1, files_copied: 1, ..Totals::default() };
+        let ending = Ending { durability: Durability::None, ..ending(&totals, Verdict::Complete) };
+        let text = summary(&ending, &Watch::default(), &Failures::default()).join("\n");
+        assert!(text.contains("no digest") && text.contains("--durability none"), "{text}");
+    }
+}
