@@ -113,7 +113,9 @@ Exit codes:
     5  a run is writing to the target
     7  the target can't be read
   130  stopped by SIGINT
-  143  stopped by SIGTERM";
+  143  stopped by SIGTERM
+
+Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -329,24 +331,22 @@ pub(crate) struct OutputArgs {
     /// Write records for scripts (NDJSON) to stdout
     ///
     /// Each has time, level and event; the last one is "finished", with all totals, the verdict and
-    /// the exit code. Single changes are records with -v or in a dry run.
+    /// the exit code.
     #[arg(long, env = "VIDIMUS_JSON", value_parser = values::switch)]
     pub(crate) json: bool,
     /// Print a line for each change, with its reason
-    #[arg(short = 'v', long, env = "VIDIMUS_VERBOSE", value_parser = values::switch,
-        overrides_with = "quiet")]
+    ///
+    /// With --json, a record. A dry run does so without being told.
+    #[arg(short = 'v', long, env = "VIDIMUS_VERBOSE", value_parser = values::switch)]
     pub(crate) verbose: bool,
     /// Print nothing but failures
-    #[arg(short = 'q', long, env = "VIDIMUS_QUIET", value_parser = values::switch,
-        overrides_with = "verbose")]
+    #[arg(short = 'q', long, env = "VIDIMUS_QUIET", value_parser = values::switch)]
     pub(crate) quiet: bool,
     /// Show progress even when stderr is no terminal, as a line now and then
-    #[arg(long, env = "VIDIMUS_PROGRESS", value_parser = values::switch,
-        overrides_with = "no_progress")]
+    #[arg(long, env = "VIDIMUS_PROGRESS", value_parser = values::switch)]
     pub(crate) progress: bool,
     /// Show no progress
-    #[arg(long, env = "VIDIMUS_NO_PROGRESS", value_parser = values::switch,
-        overrides_with = "progress")]
+    #[arg(long, env = "VIDIMUS_NO_PROGRESS", value_parser = values::switch)]
     pub(crate) no_progress: bool,
     /// Colour messages; `auto` is in a terminal, unless NO_COLOR is set
     #[arg(long, value_enum, value_name = "WHEN", env = "VIDIMUS_COLOR", default_value = "auto")]
@@ -373,8 +373,19 @@ pub(crate) enum ColorArg {
 /// The command line for clap; what every parse, page and completion is made of.
 pub(crate) fn command() -> clap::Command {
     use clap::CommandFactory as _;
-    // Said once for all flags at the end of the help, not at each of them.
-    Cli::command().mut_subcommands(|command| command.mut_args(|arg| arg.hide_env(true)))
+    Cli::command().mut_subcommands(|command| {
+        let is_verify = command.get_name() == "verify";
+        command.args_override_self(true).mut_args(|arg| {
+            // Said once for all flags at the end of the help, not at each of them.
+            let arg = arg.hide_env(true);
+            if is_verify && arg.get_id() == "verbose" {
+                let help = "Name extra entries even where they don't count as differences";
+                arg.help(help).long_help(help)
+            } else {
+                arg
+            }
+        })
+    })
 }
 
 #[cfg(test)]

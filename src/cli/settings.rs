@@ -103,12 +103,10 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<VerifyOptions, Error> {
 
 /// Decides what a person is shown; `dry_run` shows each change.
 pub(crate) fn human(args: &OutputArgs, matches: &ArgMatches, dry_run: bool) -> HumanOptions {
-    // A flag overrides the variable of its opposite; of two variables the quieter one holds.
-    let (verbose, quiet) =
-        choose(matches, ("verbose", args.verbose), ("quiet", args.quiet)).unwrap_or((false, true));
+    // Of two flags the last one holds, of two variables the quieter one.
+    let (verbose, quiet) = last(matches, ("verbose", args.verbose), ("quiet", args.quiet));
     let (progress, no_progress) =
-        choose(matches, ("progress", args.progress), ("no_progress", args.no_progress))
-            .unwrap_or((false, true));
+        last(matches, ("progress", args.progress), ("no_progress", args.no_progress));
     let is_terminal = io::stderr().is_terminal() && !is_dumb_terminal();
     let progress = if no_progress || quiet || args.json {
         ProgressStyle::Off
@@ -140,6 +138,19 @@ fn choose(
         (true, false, true) => Some((false, true)),
         (true, _, _) => None,
     }
+}
+
+/// Decides like [`choose`]; of two typed switches the last one holds, of two variables the second.
+fn last(
+    matches: &ArgMatches,
+    (one_id, one): (&str, bool),
+    (other_id, other): (&str, bool),
+) -> (bool, bool) {
+    choose(matches, (one_id, one), (other_id, other)).unwrap_or_else(|| {
+        let one_is_last =
+            typed(matches, one_id) && matches.index_of(one_id) > matches.index_of(other_id);
+        (one_is_last, !one_is_last)
+    })
 }
 
 /// Whether a flag was typed, not set by the environment or left at its default.
@@ -385,9 +396,15 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_two_opposite_switches_holds() {
-        let (args, matches) = parse(&["s", "t", "-q", "-v"]);
-        let human = human(&args.output, &matches, false);
-        assert!(human.verbose && !human.quiet);
+    fn the_last_of_two_opposite_switches_holds_and_repeating_one_is_no_mistake() {
+        let shown = |flags: &[&str]| {
+            let (args, matches) = parse(&[flags, &["s", "t"]].concat());
+            let human = human(&args.output, &matches, false);
+            (human.verbose, human.quiet)
+        };
+        assert_eq!(shown(&["-q", "-v"]), (true, false));
+        assert_eq!(shown(&["-v", "-q"]), (false, true));
+        assert_eq!(shown(&["-vv"]), (true, false));
+        assert_eq!(shown(&[]), (false, false));
     }
 }

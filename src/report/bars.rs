@@ -74,7 +74,7 @@ impl Bars {
             self.multi.add(self.looked_at.clone());
         }
         if let Some(done) = done {
-            self.whole.set_style(look("[{bar:24}] {percent:>3}% {wide_msg}"));
+            self.whole.set_style(look("[{bar:12}] {percent:>3}% {wide_msg}"));
             self.whole.set_position((done * STEPS as f64) as u64);
         } else {
             self.whole.set_style(look("{spinner} {wide_msg}"));
@@ -109,22 +109,31 @@ fn look(template: &str) -> Look {
         .progress_chars("=> ")
 }
 
-/// The whole of a mirror run: files and bytes of those planned, speed, time left.
-pub(crate) fn mirror_line(now: &Totals, rate: Option<f64>, remaining: Option<Duration>) -> String {
-    let mut line = format!(
-        "{} of {} copied, {} of {}",
-        count(now.files_copied),
-        counted(now.files_planned, "file", "files"),
-        size(now.bytes_moved),
-        size(now.bytes_planned)
-    );
+/// The whole of a mirror run: bytes of those planned, speed, time left.
+///
+/// Short enough for 80 columns beside its bar.
+pub(crate) fn mirror_line(
+    now: &Totals,
+    plan_final: bool,
+    rate: Option<f64>,
+    remaining: Option<Duration>,
+) -> String {
+    let mut line = format!("{} of {}", size(now.bytes_moved), size(now.bytes_planned));
+    if !plan_final {
+        line.push_str(" so far");
+    }
     add_pace(&mut line, rate, remaining);
     line
 }
 
-/// What a mirror run looked at.
+/// What a mirror run copied and looked at.
 pub(crate) fn looked_at_line(now: &Totals) -> String {
-    let mut line = counted(now.entries, "entry scanned", "entries scanned");
+    let mut line = format!(
+        "{} of {} copied, {}",
+        count(now.files_copied),
+        counted(now.files_planned, "file", "files"),
+        counted(now.entries, "entry scanned", "entries scanned")
+    );
     for (number, word) in [
         (now.files_unchanged, "unchanged"),
         (now.files_adopted, "adopted"),
@@ -169,25 +178,23 @@ mod tests {
 
     #[test]
     fn a_line_says_no_rate_and_no_time_that_are_not_known() {
-        let now = Totals {
-            files_copied: 1200,
-            files_planned: 2000,
-            bytes_moved: 1 << 30,
-            bytes_planned: 3 << 30,
-            ..Totals::default()
-        };
-        assert_eq!(
-            mirror_line(&now, None, None),
-            "1,200 of 2,000 files copied, 1.0 GiB of 3.0 GiB"
-        );
-        let line = mirror_line(&now, Some(1_048_576.0), Some(Duration::from_secs(150)));
-        assert!(line.ends_with(", 1.0 MiB/s, 2 min 30 s left"), "{line}");
+        let now = Totals { bytes_moved: 1 << 30, bytes_planned: 3 << 30, ..Totals::default() };
+        assert_eq!(mirror_line(&now, false, None, None), "1.0 GiB of 3.0 GiB so far");
+        let line = mirror_line(&now, true, Some(1_048_576.0), Some(Duration::from_secs(150)));
+        assert_eq!(line, "1.0 GiB of 3.0 GiB, 1.0 MiB/s, 2 min 30 s left");
     }
 
     #[test]
     fn looked_at_leaves_out_what_is_zero() {
-        let now = Totals { entries: 1, files_failed: 2, ..Totals::default() };
-        assert_eq!(looked_at_line(&now), "1 entry scanned, 2 failed");
+        let now = Totals {
+            entries: 3000,
+            files_copied: 1200,
+            files_planned: 2000,
+            files_failed: 2,
+            ..Totals::default()
+        };
+        let text = "1,200 of 2,000 files copied, 3,000 entries scanned, 2 failed";
+        assert_eq!(looked_at_line(&now), text);
     }
 
     #[test]

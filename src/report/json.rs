@@ -82,7 +82,7 @@ impl From<&EntryError> for JsonFailure {
             operation: error.operation.verb(),
             side: error.side.to_string(),
             key: (&error.key).into(),
-            cause: error.cause.to_string(),
+            cause: text::cause(&error.cause),
         }
     }
 }
@@ -222,6 +222,10 @@ impl Presenter for JsonReport {
         };
         self.write(Level::Info, "progress", &sample);
         self.output.flush();
+    }
+
+    fn stopping(&self) {
+        self.write(Level::Info, "stopping", &serde_json::json!({}));
     }
 
     fn finish(&self, ending: &Ending<'_>) {

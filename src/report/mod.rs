@@ -31,6 +31,8 @@ pub trait Presenter: Observer {
     fn interval(&self) -> Duration;
     /// Looks at the counters, so long after the start.
     fn tick(&self, at: Duration, progress: &Progress);
+    /// Says that the run was asked to stop.
+    fn stopping(&self);
     /// Says how the run ended; the last call.
     fn finish(&self, ending: &Ending<'_>);
     /// Where it writes.
@@ -108,6 +110,7 @@ pub(crate) struct Watch {
     refused: bool,
     would: Would,
     window: Window,
+    /// No event tells yet that the plan is final; until one does, the last run is the only total.
     plan_final: bool,
 }
 
@@ -158,6 +161,10 @@ impl Watch {
 
     pub(crate) fn done(&self, now: &Totals) -> Option<f64> {
         estimate::done(now, self.previous.as_ref(), self.plan_final)
+    }
+
+    pub(crate) fn plan_final(&self) -> bool {
+        self.plan_final
     }
 
     pub(crate) fn run(&self) -> Option<&RunId> {

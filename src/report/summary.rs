@@ -118,7 +118,7 @@ impl Presenter for HumanReport {
         let mut state = self.state();
         state.watch.sample(at, totals);
         let (rate, remaining) = (state.watch.bytes_per_second(), state.watch.remaining());
-        let whole = bars::mirror_line(&totals, rate, remaining);
+        let whole = bars::mirror_line(&totals, state.watch.plan_final(), rate, remaining);
         let looked_at = bars::looked_at_line(&totals);
         if let Some(bars) = &self.bars {
             let done = state.watch.done(&totals);
@@ -132,6 +132,14 @@ impl Presenter for HumanReport {
             state.last_line = at;
             drop(state);
             self.output.stderr_line(&format!("{whole}; {looked_at}"));
+        }
+    }
+
+    fn stopping(&self) {
+        if !self.options.quiet {
+            let text = "stopping: what is in flight is finished or discarded; \
+                        a second signal ends at once";
+            self.output.message("note", text);
         }
     }
 
@@ -280,17 +288,17 @@ fn would_rows(watch: &Watch, ending: &Ending<'_>) -> Vec<(&'static str, String)>
     rows
 }
 
-/// T, S and E.
+/// T, S and E; a dry run has no speed.
 fn figures(ending: &Ending<'_>) -> String {
     let totals = ending.totals;
-    format!(
-        "time {}, speed {}, error rate {} ({} of {})",
-        duration(ending.duration),
-        speed(totals.throughput(ending.duration)),
-        percent(totals.error_rate()),
-        count(totals.files_failed),
-        counted(totals.entries, "entry", "entries"),
-    )
+    let mut line = format!("time {}", duration(ending.duration));
+    if !ending.dry_run {
+        line.extend([", speed ", &speed(totals.throughput(ending.duration))]);
+    }
+    line.extend([", error rate ", &percent(totals.error_rate())]);
+    line.extend([" (", &count(totals.files_failed), " of "]);
+    line.extend([&counted(totals.entries, "entry", "entries"), ")"]);
+    line
 }
 
 fn verdict_line(ending: &Ending<'_>) -> String {

@@ -24,6 +24,11 @@ pub(crate) fn entry_error(error: &EntryError) -> String {
     chain(message, Some(cause))
 }
 
+/// Formats why an entry failed, without the entry.
+pub(crate) fn cause(cause: &crate::model::Cause) -> String {
+    chain(lower_case_start(&cause.to_string()), cause.source())
+}
+
 /// Appends each cause that the text doesn't say yet.
 fn chain(mut text: String, mut cause: Option<&(dyn StdError + 'static)>) -> String {
     while let Some(error) = cause {

@@ -9,14 +9,31 @@ use std::io;
 use std::path::Path;
 
 pub(crate) fn run(dir: Option<&Path>) -> Exit {
-    match dir {
-        None => {
-            let mut manual = Vec::new();
-            let rendered = pages().try_for_each(|page| Man::new(page).render(&mut manual));
-            rendered.map_or_else(|error| super::fail(&unusable(error)), |()| super::print(&manual))
-        }
-        Some(dir) => write(dir).map_or_else(|error| super::fail(&unusable(error)), |()| Exit::Done),
-    }
+    let done = match dir {
+        Some(dir) => pages().try_for_each(|page| {
+            let path = dir.join(Man::new(page.clone()).get_filename());
+            std::fs::write(path, render(page)?)
+        }),
+        None => match pages().map(render).collect::<io::Result<Vec<_>>>() {
+            Ok(manual) => return super::print(&manual.concat()),
+            Err(error) => Err(error),
+        },
+    };
+    done.map_or_else(
+        |error| {
+            let message = "cannot write the manual";
+            super::fail(&Error::new(ErrorKind::Unusable, message).because(error))
+        },
+        |()| Exit::Done,
+    )
+}
+
+fn render(command: Command) -> io::Result<Vec<u8>> {
+    let mut roff = Vec::new();
+    Man::new(command).render(&mut roff)?;
+    // clap_mangen heads what follows the options with a word that no other page uses.
+    let roff = String::from_utf8_lossy(&roff);
+    Ok(roff.replace("\n.SH EXTRA\n", "\n.SH \"EXAMPLES AND NOTES\"\n").into_bytes())
 }
 
 /// The tool's own page, then one for each command.
@@ -29,10 +46,21 @@ fn pages() -> impl Iterator<Item = Command> {
     std::iter::once(tool).chain(commands)
 }
 
-fn write(dir: &Path) -> io::Result<()> {
-    pages().try_for_each(|page| Man::new(page).generate_to(dir).map(drop))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn unusable(error: io::Error) -> Error {
-    Error::new(ErrorKind::Unusable, "cannot write the manual").because(error)
+    #[test]
+    fn every_command_has_its_page() {
+        let names: Vec<_> = pages().map(|page| Man::new(page).get_filename()).collect();
+        let expected = ["", "-mirror", "-verify", "-completions", "-man"];
+        assert_eq!(names, expected.map(|name| format!("vidimus{name}.1")));
+        for page in pages() {
+            let text = String::from_utf8(render(page).unwrap()).unwrap();
+            assert!(
+                text.contains(".SH \"EXAMPLES AND NOTES\"") && !text.contains("EXTRA"),
+                "{text}"
+            );
+        }
+    }
 }

@@ -67,14 +67,17 @@ fn mirror(
     stop: &Stop,
 ) -> Result<MirrorOutcome, Error> {
     let ticker = {
+        let mut told = false;
         let (presenter, progress, stop) =
             (Arc::clone(presenter), Arc::clone(progress), stop.clone());
         let dry_run = options.dry_run;
         Ticker::start(presenter.interval(), move |at| {
             presenter.tick(at, &progress);
-            // A dry run that nobody reads (`| head`) has nothing left to do.
             if dry_run && presenter.output().is_closed() {
+                // A dry run that nobody reads (`| head`) has nothing left to do.
                 stop.request();
+            } else if stop.requested() && !std::mem::replace(&mut told, true) {
+                presenter.stopping();
             }
         })
     };
