@@ -1,5 +1,11 @@
 //! Comparing: the join of three ordered streams, and the policy that decides.
+//!
+//! [`Join`](join::Join) yields a [`Pair`](join::Pair) for each key that the source, the target or
+//! the manifest knows; [`Policy::decide`](policy::Policy::decide) turns it into an action with its
+//! reason, by a pure function.
 
-pub use policy::PolicyOptions;
-
+pub mod join;
 pub mod policy;
+
+pub use join::{Conflict, Join, Pair, Seen};
+pub use policy::{Action, Decision, Policy, PolicyOptions, Reason};

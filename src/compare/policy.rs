@@ -1,9 +1,20 @@
 //! The policy: from a pair to a decision, by a pure function.
+//!
+//! The evidence is told in `docs/architecture.md`: with a row, both sides' stamps against the
+//! recorded ones; without, size and mtime of both sides against each other. Whatever is in doubt is
+//! settled by content, and whatever is unknown is left alone.
 
-use crate::model::stamp::Trust;
+use super::join::{Conflict, Pair, Seen};
+use crate::filter::Filter;
+use crate::manifest::Row;
+use crate::model::stamp::{Likeness, Trust};
+use crate::model::{Cause, Digest, Entry, EntryKind, Metadata};
+use std::fmt;
+use std::sync::Arc;
 
 /// How entries are compared.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, as users know them")]
 pub struct PolicyOptions {
     /// Hash the source whatever its stamps say.
     pub checksum: bool,
@@ -16,3 +27,371 @@ pub struct PolicyOptions {
     /// Which fields of a stamp count.
     pub trust: Trust,
 }
+
+/// Which of the target's surplus goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surplus {
+    /// None of it (no `--delete`).
+    Stays,
+    /// What takes part and the source lacks.
+    Goes,
+    /// Excluded entries too (`--delete-excluded`).
+    GoesWithExcluded,
+}
+
+/// What to do with one key.
+#[derive(Debug)]
+pub enum Action {
+    /// Nothing: it is as it should be.
+    Keep,
+    /// Nothing: the options leave it alone.
+    Skip,
+    /// Take the target's copy as it is, and record it without a digest.
+    Adopt,
+    /// Copy its content; where the content has this digest, the target's copy is kept and only its
+    /// metadata set.
+    Copy {
+        /// The digest of the target's copy, which its stamp vouches for.
+        unless: Option<Digest>,
+    },
+    /// Hash what is in doubt, and copy where it differs.
+    Check {
+        /// Hash the source.
+        source: bool,
+        /// Hash the target.
+        target: bool,
+        /// What the content should be; `None` to compare both sides with each other.
+        expected: Option<Digest>,
+    },
+    /// Set its metadata.
+    UpdateMetadata,
+    /// Make the symbolic link.
+    MakeLink,
+    /// Make the directory.
+    MakeDirectory,
+    /// The directory stands; its metadata is compared when all in it is done.
+    KeepDirectory,
+    /// Remove it from the target.
+    Delete,
+    /// Drop its row: nothing is there any more.
+    Forget,
+    /// Copy or link it once a directory in its place has been deleted.
+    AfterDeletion,
+    /// It can't be mirrored.
+    Fail(Cause),
+}
+
+/// Why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The target lacks it.
+    New,
+    /// The sizes differ.
+    Size,
+    /// The times of change differ.
+    Mtime,
+    /// The entry of this name is of another kind.
+    Kind,
+    /// The link's text differs.
+    LinkText,
+    /// The source's stamp is the recorded one but for ctime or inode, or lies within a clock tick
+    /// of its recording.
+    SourceDoubtful,
+    /// The target's stamp is the recorded one but for ctime or inode.
+    TargetDoubtful,
+    /// The target's entry is not the one recorded.
+    TargetDrift,
+    /// Both stamps are the recorded ones.
+    Unchanged,
+    /// No row; both sides have this size and mtime, or this link text.
+    SameSizeAndTime,
+    /// No row; both sides have this size, and `--size-only` says that is enough.
+    SameSize,
+    /// `--checksum` asks for a comparison of content.
+    Checksum,
+    /// Only mode, owner, group or mtime differ.
+    Metadata,
+    /// `--update`: newer in the target.
+    NewerInTarget,
+    /// `--ignore-existing`.
+    Exists,
+    /// Too small or too large to take part.
+    SizeExcluded,
+    /// Only the target has it.
+    Extra,
+    /// Only the manifest knows it.
+    Gone,
+    /// It could not be listed.
+    Unknown,
+    /// It can't be mirrored as it stands.
+    Impossible,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::New => "new",
+            Self::Size => "size differs",
+            Self::Mtime => "modification time differs",
+            Self::Kind => "type differs",
+            Self::LinkText => "link text differs",
+            Self::SourceDoubtful => "source touched since it was recorded, size and time the same",
+            Self::TargetDoubtful => "target touched since it was recorded, size and time the same",
+            Self::TargetDrift => "target is not what was recorded",
+            Self::Unchanged => "unchanged",
+            Self::SameSizeAndTime => "not recorded, but the same on both sides",
+            Self::SameSize => "same size",
+            Self::Checksum => "--checksum",
+            Self::Metadata => "metadata differs",
+            Self::NewerInTarget => "newer in the target",
+            Self::Exists => "exists in the target",
+            Self::SizeExcluded => "excluded by size",
+            Self::Extra => "not in the source",
+            Self::Gone => "on neither side",
+            Self::Unknown => "could not be listed",
+            Self::Impossible => "cannot be mirrored",
+        })
+    }
+}
+
+/// An action and its reason.
+#[derive(Debug)]
+pub struct Decision {
+    /// What to do.
+    pub action: Action,
+    /// Why.
+    pub reason: Reason,
+}
+
+fn decide(action: Action, reason: Reason) -> Decision {
+    Decision { action, reason }
+}
+
+fn fail(cause: Cause) -> Decision {
+    decide(Action::Fail(cause), Reason::Impossible)
+}
+
+/// The rules of one run.
+pub struct Policy {
+    /// How entries are compared.
+    pub options: PolicyOptions,
+    /// What takes part.
+    pub filter: Arc<Filter>,
+    /// What becomes of the target's surplus.
+    pub surplus: Surplus,
+}
+
+impl Policy {
+    /// Decides on one key. `holds` says what metadata the target can hold of a source's entry.
+    pub fn decide(
+        &self,
+        pair: &Pair,
+        holds: impl Fn(&Metadata, EntryKind) -> Metadata,
+    ) -> Decision {
+        if pair.conflict == Some(Conflict::Both) {
+            return fail(Cause::LeafAndDirectory);
+        }
+        match (&pair.source, &pair.target) {
+            (Seen::Unknown, _) | (Seen::Absent, Seen::Unknown) => {
+                decide(Action::Keep, Reason::Unknown)
+            }
+            (Seen::Present(source), target) => self.mirror(pair, source, target, holds),
+            (Seen::Absent, Seen::Present(target)) => self.surplus(target),
+            (Seen::Absent, Seen::Absent) => match &pair.row {
+                Some(row) if self.filter.excludes_within(&row.key) => {
+                    decide(Action::Keep, Reason::Gone)
+                }
+                Some(_) => decide(Action::Forget, Reason::Gone),
+                None => decide(Action::Keep, Reason::Gone),
+            },
+        }
+    }
+
+    fn surplus(&self, target: &Entry) -> Decision {
+        let excluded = self.excluded_by_size(target);
+        match self.surplus {
+            _ if target.key.is_root() => decide(Action::Keep, Reason::Extra),
+            Surplus::Stays => decide(Action::Keep, Reason::Extra),
+            Surplus::Goes if excluded => decide(Action::Keep, Reason::SizeExcluded),
+            Surplus::Goes | Surplus::GoesWithExcluded => decide(Action::Delete, Reason::Extra),
+        }
+    }
+
+    fn excluded_by_size(&self, entry: &Entry) -> bool {
+        entry.kind == EntryKind::File && self.filter.excludes_size(entry.stamp.size)
+    }
+
+    fn mirror(
+        &self,
+        pair: &Pair,
+        source: &Entry,
+        target: &Seen,
+        holds: impl Fn(&Metadata, EntryKind) -> Metadata,
+    ) -> Decision {
+        if self.excluded_by_size(source) {
+            let delete = self.surplus == Surplus::GoesWithExcluded && target.entry().is_some();
+            let action = if delete { Action::Delete } else { Action::Skip };
+            return decide(action, Reason::SizeExcluded);
+        }
+        if let EntryKind::Special(_) = source.kind {
+            return fail(Cause::Special(source.kind));
+        }
+        let existing = match target {
+            Seen::Unknown => return fail(Cause::TargetUnknown),
+            Seen::Present(existing) => Some(existing),
+            Seen::Absent => None,
+        };
+        let afresh = |reason| match source.kind {
+            EntryKind::File => decide(Action::Copy { unless: None }, reason),
+            EntryKind::Symlink => decide(Action::MakeLink, reason),
+            EntryKind::Directory => decide(Action::MakeDirectory, reason),
+            EntryKind::Special(_) => fail(Cause::Special(source.kind)),
+        };
+        let in_the_way = pair.conflict.is_some();
+        if self.options.ignore_existing
+            && source.kind != EntryKind::Directory
+            && (existing.is_some() || in_the_way)
+        {
+            return decide(Action::Skip, Reason::Exists);
+        }
+        match &pair.conflict {
+            Some(Conflict::LeafOverDirectory { empty: true } | Conflict::DirectoryOverLeaf(_)) => {
+                return afresh(Reason::Kind);
+            }
+            Some(Conflict::LeafOverDirectory { empty: false }) => {
+                return if self.surplus == Surplus::Stays {
+                    fail(Cause::DirectoryInTheWay)
+                } else {
+                    decide(Action::AfterDeletion, Reason::Kind)
+                };
+            }
+            Some(Conflict::Both) | None => {}
+        }
+        let Some(existing) = existing else { return afresh(Reason::New) };
+        if existing.kind != source.kind {
+            return afresh(Reason::Kind);
+        }
+        let wanted = holds(&source.metadata, source.kind);
+        let row = pair.row.as_ref().filter(|row| row.kind == source.kind);
+        match source.kind {
+            EntryKind::Directory => decide(Action::KeepDirectory, Reason::Unchanged),
+            EntryKind::Symlink => self.link(source, existing, row, &wanted),
+            _ => self.file(source, existing, row, &wanted),
+        }
+    }
+
+    fn link(
+        &self,
+        source: &Entry,
+        existing: &Entry,
+        row: Option<&Row>,
+        wanted: &Metadata,
+    ) -> Decision {
+        let newer = existing.metadata.mtime > source.metadata.mtime;
+        if source.link != existing.link {
+            return if self.options.update && newer {
+                decide(Action::Skip, Reason::NewerInTarget)
+            } else {
+                decide(Action::MakeLink, Reason::LinkText)
+            };
+        }
+        // A link's mode is always 0777.
+        if (existing.metadata.uid, existing.metadata.gid, existing.metadata.mtime)
+            != (wanted.uid, wanted.gid, wanted.mtime)
+        {
+            decide(Action::UpdateMetadata, Reason::Metadata)
+        } else if row.is_none() {
+            decide(Action::Adopt, Reason::SameSizeAndTime)
+        } else {
+            decide(Action::Keep, Reason::Unchanged)
+        }
+    }
+
+    fn file(
+        &self,
+        source: &Entry,
+        existing: &Entry,
+        row: Option<&Row>,
+        wanted: &Metadata,
+    ) -> Decision {
+        let options = &self.options;
+        if options.update && existing.metadata.mtime > source.metadata.mtime {
+            return decide(Action::Skip, Reason::NewerInTarget);
+        }
+        let same_metadata = existing.metadata == *wanted;
+        if options.size_only {
+            return match (source.stamp.size == existing.stamp.size, row) {
+                (false, _) => decide(Action::Copy { unless: None }, Reason::Size),
+                (true, _) if !same_metadata => decide(Action::UpdateMetadata, Reason::Metadata),
+                (true, None) => decide(Action::Adopt, Reason::SameSize),
+                (true, Some(_)) => decide(Action::Keep, Reason::SameSize),
+            };
+        }
+        let Some(row) = row else {
+            return self.first_contact(source, existing, same_metadata);
+        };
+        let of_target = existing.stamp.compare(&row.target, options.trust);
+        let of_source = match source.stamp.compare(&row.source, options.trust) {
+            Likeness::Same if row.source_racy => Likeness::Doubtful,
+            other => other,
+        };
+        if matches!(of_target, Likeness::Size | Likeness::Mtime) {
+            return decide(Action::Copy { unless: None }, Reason::TargetDrift);
+        }
+        let check = |source, target, reason| {
+            // A row without a digest can't settle anything: compare both sides.
+            let both = row.digest.is_none();
+            let expected = row.digest;
+            decide(
+                Action::Check { source: source || both, target: target || both, expected },
+                reason,
+            )
+        };
+        let vouched = of_target == Likeness::Same;
+        match of_source {
+            Likeness::Size => decide(Action::Copy { unless: None }, Reason::Size),
+            Likeness::Mtime => {
+                let unless = row.digest.filter(|_| vouched);
+                decide(Action::Copy { unless }, Reason::Mtime)
+            }
+            Likeness::Doubtful => check(true, !vouched, Reason::SourceDoubtful),
+            Likeness::Same if options.checksum => check(true, !vouched, Reason::Checksum),
+            Likeness::Same if !vouched => check(false, true, Reason::TargetDoubtful),
+            Likeness::Same if same_metadata => decide(Action::Keep, Reason::Unchanged),
+            Likeness::Same => self.metadata_only(existing, wanted),
+        }
+    }
+
+    /// Both stamps are the recorded ones, and yet the metadata differs.
+    #[expect(clippy::unused_self, reason = "one of the policy's rules")]
+    fn metadata_only(&self, existing: &Entry, wanted: &Metadata) -> Decision {
+        let mtime_alone = Metadata { mtime: wanted.mtime, ..existing.metadata } == *wanted;
+        if !mtime_alone {
+            return decide(Action::UpdateMetadata, Reason::Metadata);
+        }
+        // It was set when the row was recorded, and the target kept something else.
+        if existing.metadata.mtime.distance(wanted.mtime) < COARSEST_TIMES {
+            decide(Action::Keep, Reason::Unchanged)
+        } else {
+            fail(Cause::NotKept("its modification time".into()))
+        }
+    }
+
+    fn first_contact(&self, source: &Entry, existing: &Entry, same_metadata: bool) -> Decision {
+        if source.stamp.size != existing.stamp.size {
+            decide(Action::Copy { unless: None }, Reason::Size)
+        } else if self.options.checksum {
+            let action = Action::Check { source: true, target: true, expected: None };
+            decide(action, Reason::Checksum)
+        } else if source.metadata.mtime != existing.metadata.mtime {
+            decide(Action::Copy { unless: None }, Reason::Mtime)
+        } else if same_metadata {
+            decide(Action::Adopt, Reason::SameSizeAndTime)
+        } else {
+            decide(Action::UpdateMetadata, Reason::Metadata)
+        }
+    }
+}
+
+/// The coarsest times a file system in use keeps, in nanoseconds: FAT's 2 seconds.
+pub const COARSEST_TIMES: u128 = 2_000_000_000;

@@ -9,6 +9,46 @@ pub use state::{
     Opened, Origin, RootIdentity, Row, Rows, RunNumber, RunRecord, State, Writer, is_damage,
 };
 
+use crate::filter::FilterSpec;
+use crate::model::{Durability, Error, ErrorKind};
+use serde::{Deserialize, Serialize};
+
 pub mod lock;
 mod row;
 pub mod state;
+
+/// What a run was asked to do, as far as a later look at its rows needs it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordedOptions {
+    /// What took part.
+    pub filter: FilterSpec,
+    /// Whether the target's surplus was deleted.
+    pub delete: bool,
+    /// How durable files were made.
+    pub durability: Durability,
+    /// The only name mirrored, where the source was a single file.
+    pub only: Option<Box<[u8]>>,
+}
+
+impl RecordedOptions {
+    /// Encodes the options for [`State::begin_run`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when they can't be encoded.
+    pub fn encode(&self) -> Result<String, Error> {
+        serde_json::to_string(self).map_err(|error| {
+            Error::new(ErrorKind::Manifest, "cannot encode the run's options").because(error)
+        })
+    }
+
+    /// Decodes what [`RecordedOptions::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] for anything else.
+    pub fn decode(text: &str) -> Result<Self, Error> {
+        serde_json::from_str(text).map_err(|error| {
+            Error::new(ErrorKind::Manifest, "cannot decode the recorded run's options")
+                .because(error)
+        })
+    }
+}

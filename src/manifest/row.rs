@@ -1,7 +1,7 @@
 //! Rows: what is known of one key, and how the state database keeps it.
 
 use super::state::RunNumber;
-use crate::model::{Digest, EntryKind, Key, Metadata, SpecialKind, Stamp, Timestamp};
+use crate::model::{Digest, EntryKind, Key, Metadata, Stamp, Timestamp};
 use rusqlite::types::ValueRef;
 use rusqlite::{Statement, ToSql, params};
 
@@ -70,23 +70,11 @@ pub(super) const TABLE: &str = "CREATE TABLE entries (
     verified_at INTEGER
 ) STRICT, WITHOUT ROWID;";
 
-const KINDS: [EntryKind; 8] = [
-    EntryKind::File,
-    EntryKind::Directory,
-    EntryKind::Symlink,
-    EntryKind::Special(SpecialKind::Fifo),
-    EntryKind::Special(SpecialKind::Socket),
-    EntryKind::Special(SpecialKind::CharacterDevice),
-    EntryKind::Special(SpecialKind::BlockDevice),
-    EntryKind::Special(SpecialKind::Unknown),
-];
-
 /// Binds a row to the statement [`PUT`] and executes that.
 pub(super) fn put(statement: &mut Statement<'_>, row: &Row) -> rusqlite::Result<usize> {
-    let kind = KINDS.iter().position(|&kind| kind == row.kind);
     statement.execute(params![
         row.key.as_bytes(),
-        kind.map(|kind| kind as i64),
+        row.kind.code(),
         row.digest.as_ref().map(|digest| &digest.0[..]),
         match row.origin {
             Origin::Proven => 0,
@@ -120,7 +108,7 @@ pub(super) fn decode(row: &rusqlite::Row<'_>) -> Option<Row> {
     let unsigned = |at: usize| u32::try_from(integer(at)?).ok();
     Some(Row {
         key: Key::new(blob(0)?),
-        kind: *KINDS.get(usize::try_from(integer(1)?).ok()?)?,
+        kind: EntryKind::from_code(u8::try_from(integer(1)?).ok()?)?,
         digest: if is_null(2) { None } else { Some(Digest(blob(2)?.try_into().ok()?)) },
         origin: match integer(3)? {
             0 => Origin::Proven,

@@ -80,3 +80,101 @@ impl Entry {
         if self.kind == EntryKind::File { self.stamp.size } else { 0 }
     }
 }
+
+impl Entry {
+    /// Encodes the entry for a spool of this run; read back by [`Entry::decode`] alone.
+    pub fn encode(&self) -> Vec<u8> {
+        let stamp = self.stamp.encode();
+        let link = self.link.as_deref().unwrap_or_default();
+        let mut out = Vec::with_capacity(64 + self.key.as_bytes().len() + link.len());
+        out.push(self.kind.code());
+        out.push(stamp.len() as u8);
+        out.extend_from_slice(&stamp);
+        for number in [self.metadata.mode, self.metadata.uid, self.metadata.gid] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        out.extend_from_slice(&self.metadata.mtime.seconds.to_le_bytes());
+        out.extend_from_slice(&self.metadata.mtime.nanos.to_le_bytes());
+        out.push(u8::from(self.link.is_some()));
+        out.extend_from_slice(&(link.len() as u32).to_le_bytes());
+        out.extend_from_slice(link);
+        out.extend_from_slice(self.key.as_bytes());
+        out
+    }
+
+    /// Decodes what [`Entry::encode`] wrote; `None` for anything else.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (&[kind, stamp_length], rest) = bytes.split_first_chunk::<2>()?;
+        let (stamp, mut rest) = rest.split_at_checked(stamp_length.into())?;
+        let mut number = || {
+            let (number, tail) = rest.split_first_chunk::<4>()?;
+            rest = tail;
+            Some(u32::from_le_bytes(*number))
+        };
+        let (mode, uid, gid) = (number()?, number()?, number()?);
+        let (low, high) = (number()?, number()?);
+        let seconds = (u64::from(low) | u64::from(high) << 32) as i64;
+        let mtime = Timestamp { seconds, nanos: number()? };
+        let (&has_link, tail) = rest.split_first()?;
+        let (length, tail) = tail.split_first_chunk::<4>()?;
+        let (link, key) = tail.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        Some(Self {
+            key: Key::new(key),
+            kind: EntryKind::from_code(kind)?,
+            stamp: Stamp::decode(stamp)?,
+            metadata: Metadata { mode, uid, gid, mtime },
+            link: (has_link == 1).then(|| link.into()),
+        })
+    }
+}
+
+impl EntryKind {
+    const ALL: [Self; 8] = [
+        Self::File,
+        Self::Directory,
+        Self::Symlink,
+        Self::Special(SpecialKind::Fifo),
+        Self::Special(SpecialKind::Socket),
+        Self::Special(SpecialKind::CharacterDevice),
+        Self::Special(SpecialKind::BlockDevice),
+        Self::Special(SpecialKind::Unknown),
+    ];
+
+    /// The number that spools and the state database keep for this kind.
+    pub fn code(self) -> u8 {
+        Self::ALL.iter().position(|&kind| kind == self).map_or(u8::MAX, |at| at as u8)
+    }
+
+    /// The kind of a number; `None` for numbers that no kind has.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encoding_keeps_every_field() {
+        for (kind, link) in [(EntryKind::File, None), (EntryKind::Symlink, Some(&b"a\0b"[..]))] {
+            let time = Timestamp { seconds: -7, nanos: 999_999_999 };
+            let entry = Entry {
+                key: Key::new(&b"a/\xff"[..]),
+                kind,
+                stamp: Stamp { size: 1 << 40, mtime: time, ctime: time, inode: 3 },
+                metadata: Metadata { mode: 0o7777, uid: u32::MAX, gid: 5, mtime: time },
+                link: link.map(Into::into),
+            };
+            assert_eq!(Entry::decode(&entry.encode()), Some(entry));
+        }
+    }
+
+    #[test]
+    fn every_kind_has_a_code_of_its_own() {
+        for kind in EntryKind::ALL {
+            assert_eq!(EntryKind::from_code(kind.code()), Some(kind));
+        }
+        assert_eq!(EntryKind::from_code(8), None);
+    }
+}

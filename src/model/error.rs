@@ -125,7 +125,10 @@ pub enum Cause {
         /// Bytes that were to arrive.
         expected: u64,
     },
-    /// Several faults of one entry, in words.
+    /// The run was asked to stop; the entry is as it was.
+    #[error("the run was stopped")]
+    Stopped,
+    /// A fault in words.
     #[error("{0}")]
     Other(String),
 }

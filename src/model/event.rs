@@ -3,9 +3,8 @@
 //! Only what a person may want to see of single entries is an event (a change, a failure, a note);
 //! progress is [`Progress`](super::Progress), counters that a presenter samples.
 
-use super::{EntryError, Key, RunId, Totals, Verdict};
+use super::{EntryError, Key, RunId, Totals};
 use std::fmt;
-use std::time::Duration;
 
 /// What is (or in a dry run: would be) done to an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -78,19 +77,6 @@ pub enum Event<'a> {
     Note(&'a str),
     /// Something was refused; the copies stand.
     Refused(&'a super::Error),
-    /// The run ended.
-    Finished {
-        /// Its id.
-        run: &'a RunId,
-        /// What it counted.
-        totals: &'a Totals,
-        /// How long it took: T.
-        duration: Duration,
-        /// How it ended.
-        verdict: Verdict,
-        /// Whether nothing was written.
-        dry_run: bool,
-    },
 }
 
 /// Who is told of events. Called from several threads; must not block for long.

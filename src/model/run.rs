@@ -60,12 +60,19 @@ macro_rules! totals {
             $($(#[$doc])* pub $name: Counter,)*
             /// What the workers are at, a slot each.
             pub in_flight: Mutex<Vec<Option<InFlight>>>,
+            /// Whether the plan is whole, so that what is planned is all there is.
+            pub plan_final: AtomicBool,
         }
 
         impl Progress {
             /// The counters as they stand.
             pub fn totals(&self) -> Totals {
                 Totals { $($name: self.$name.get(),)* }
+            }
+
+            /// Sets all counters to 0: the run begins anew.
+            pub fn reset(&self) {
+                $(self.$name.0.store(0, Ordering::Relaxed);)*
             }
         }
     };

@@ -172,9 +172,7 @@ impl Observer for JsonReport {
             }
             Event::Refused(error) => {
                 self.write(Level::Error, "refused", &JsonError::from(*error));
-            }
-            // The command line ends the report, with the exit code.
-            Event::Finished { .. } => {}
+            } // The command line ends the report, with the exit code.
         }
     }
 
@@ -205,7 +203,7 @@ impl Presenter for JsonReport {
         let totals = progress.totals();
         let (bytes_per_s, remaining) = {
             let mut watch = self.watch();
-            watch.sample(at, totals);
+            watch.sample(at, progress);
             (watch.bytes_per_second(), watch.remaining())
         };
         let sample = Sample {

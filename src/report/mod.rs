@@ -110,7 +110,6 @@ pub(crate) struct Watch {
     refused: bool,
     would: Would,
     window: Window,
-    /// No event tells yet that the plan is final; until one does, the last run is the only total.
     plan_final: bool,
 }
 
@@ -143,8 +142,9 @@ impl Watch {
         }
     }
 
-    pub(crate) fn sample(&mut self, at: Duration, totals: Totals) {
-        self.window.push(at, totals);
+    pub(crate) fn sample(&mut self, at: Duration, progress: &Progress) {
+        self.plan_final = progress.plan_final.load(std::sync::atomic::Ordering::Relaxed);
+        self.window.push(at, progress.totals());
     }
 
     /// Bytes a second: those copied, or where nothing is, those hashed.

@@ -93,9 +93,7 @@ impl Observer for HumanReport {
             Event::Refused(error) => {
                 self.state().watch.observe(event);
                 self.fatal(error);
-            }
-            // The command line ends the report, with the exit code.
-            Event::Finished { .. } => {}
+            } // The command line ends the report, with the exit code.
         }
     }
 
@@ -116,7 +114,7 @@ impl Presenter for HumanReport {
         }
         let totals = progress.totals();
         let mut state = self.state();
-        state.watch.sample(at, totals);
+        state.watch.sample(at, progress);
         let (rate, remaining) = (state.watch.bytes_per_second(), state.watch.remaining());
         let whole = bars::mirror_line(&totals, state.watch.plan_final(), rate, remaining);
         let looked_at = bars::looked_at_line(&totals);

@@ -1,0 +1,216 @@
+//! Directory handles beneath a root.
+//!
+//! [`Root`] opens directories by key without ever following a symbolic link below the root, keeps
+//! the handles of those used last, and reaches directories deeper than `PATH_MAX`.
+
+use crate::model::Cause;
+use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Handles kept a root: enough for every worker's directory and its parents, few enough for the
+/// usual limit of 1,024 open files.
+const HANDLES: usize = 128;
+
+/// The longest path handed to the kernel at once: `PATH_MAX` (4,096) with its final NUL.
+const LONGEST_PATH: usize = 4_095;
+
+/// What tells one directory from another while a run lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The file system's device number.
+    pub device: u64,
+    /// The inode number.
+    pub inode: u64,
+}
+
+/// An open directory, with what its new entries inherit.
+#[derive(Debug)]
+pub struct Directory {
+    fd: OwnedFd,
+    /// Which directory it is.
+    pub identity: Identity,
+    /// The group that new entries take, when it isn't the process's.
+    pub passed_on_group: Option<u32>,
+}
+
+impl Directory {
+    pub(super) fn from_fd(fd: OwnedFd) -> rustix::io::Result<Self> {
+        let stat = fstat(&fd)?;
+        Ok(Self {
+            fd,
+            identity: Identity { device: stat.st_dev, inode: stat.st_ino },
+            passed_on_group: (stat.st_mode & 0o2000 != 0).then_some(stat.st_gid),
+        })
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// A root directory, and handles of directories below it.
+#[derive(Debug)]
+pub struct Root {
+    directory: Arc<Directory>,
+    handles: Mutex<HashMap<Box<[u8]>, Handle>>,
+    without_openat2: AtomicBool,
+    leaves_no_trace: bool,
+}
+
+#[derive(Debug)]
+struct Handle {
+    directory: Arc<Directory>,
+    used: u64,
+}
+
+impl Root {
+    /// Opens the root itself; symbolic links on the way to it are followed, as the user named it.
+    pub fn open(path: &Path) -> rustix::io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty())?;
+        Ok(Self {
+            directory: Arc::new(Directory::from_fd(fd)?),
+            handles: Mutex::default(),
+            without_openat2: AtomicBool::new(false),
+            leaves_no_trace: rustix::process::geteuid().is_root(),
+        })
+    }
+
+    /// The root directory.
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    /// Whether files are read without a trace in their access times, which only their owner (or
+    /// root) may ask for.
+    pub(super) fn leaves_no_trace(&self) -> bool {
+        self.leaves_no_trace
+    }
+
+    /// Opens the directory of `key` (which ends in `/`, or is empty for the root).
+    ///
+    /// # Errors
+    /// `ELOOP` or `ENOTDIR` when a component is a symbolic link or no directory.
+    pub fn descend(&self, key: &[u8]) -> rustix::io::Result<Arc<Directory>> {
+        if key.is_empty() {
+            return Ok(Arc::clone(&self.directory));
+        }
+        let (mut from, mut at) = {
+            let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+            let used = handles.values().map(|handle| handle.used).max().unwrap_or(0);
+            nearest(&mut handles, key, used + 1).unwrap_or_else(|| (Arc::clone(&self.directory), 0))
+        };
+        if at == key.len() {
+            return Ok(from);
+        }
+        while at < key.len() {
+            let end = longest_prefix(&key[at..]).ok_or(Errno::NAMETOOLONG)? + at;
+            from = Arc::new(Directory::from_fd(self.open_below(&from, &key[at..end])?)?);
+            at = end;
+        }
+        self.keep(key, &from);
+        Ok(from)
+    }
+
+    /// Forgets the handle of a directory that was removed or turned out to be gone.
+    pub fn forget(&self, key: &[u8]) {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    fn keep(&self, key: &[u8], directory: &Arc<Directory>) {
+        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        if handles.len() >= HANDLES {
+            let mut uses: Vec<u64> = handles.values().map(|handle| handle.used).collect();
+            let (_, &mut median, _) = uses.select_nth_unstable(HANDLES / 2);
+            handles.retain(|_, handle| handle.used > median);
+        }
+        let used = handles.values().map(|handle| handle.used).max().unwrap_or(0) + 1;
+        handles.insert(key.into(), Handle { directory: Arc::clone(directory), used });
+    }
+
+    /// Opens `path` (components, each followed by `/`) below a directory without following links.
+    fn open_below(&self, from: &Directory, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+        if !self.without_openat2.load(Ordering::Relaxed) {
+            let resolve =
+                ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+            match with_fallback(|flags| openat2(from, path, flags, Mode::empty(), resolve)) {
+                // Kernels before 5.6, and sandboxes that don't know the call.
+                Err(Errno::NOSYS | Errno::PERM) => {
+                    self.without_openat2.store(true, Ordering::Relaxed);
+                }
+                Err(Errno::AGAIN) => {}
+                other => return other,
+            }
+        }
+        let mut current: Option<OwnedFd> = None;
+        for name in path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
+            let parent = current.as_ref().map_or(from.as_fd(), AsFd::as_fd);
+            current = Some(open_child(parent, name)?);
+        }
+        current.ok_or(Errno::INVAL)
+    }
+}
+
+/// Opens one directory by its name in another, never through a symbolic link.
+pub(super) fn open_child(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    if !is_legal_name(name) {
+        return Err(Errno::INVAL);
+    }
+    with_fallback(|flags| openat(parent, name, flags | OFlags::NOFOLLOW, Mode::empty()))
+}
+
+/// Opens a directory for reading, or, where it may be entered but not read, as a mere handle.
+fn with_fallback(
+    open: impl Fn(OFlags) -> rustix::io::Result<OwnedFd>,
+) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match open(flags | OFlags::RDONLY) {
+        Err(Errno::ACCESS) => open(flags | OFlags::PATH),
+        other => other,
+    }
+}
+
+fn nearest(
+    handles: &mut HashMap<Box<[u8]>, Handle>,
+    key: &[u8],
+    used: u64,
+) -> Option<(Arc<Directory>, usize)> {
+    let mut end = key.len();
+    while end > 0 {
+        if let Some(handle) = handles.get_mut(&key[..end]) {
+            handle.used = used;
+            return Some((Arc::clone(&handle.directory), end));
+        }
+        end = key[..end - 1].iter().rposition(|&byte| byte == b'/')? + 1;
+    }
+    None
+}
+
+/// The length of the longest run of whole components that fits one path.
+fn longest_prefix(path: &[u8]) -> Option<usize> {
+    if path.len() < LONGEST_PATH {
+        return Some(path.len());
+    }
+    path[..LONGEST_PATH].iter().rposition(|&byte| byte == b'/').map(|at| at + 1)
+}
+
+/// Whether a local directory can hold an entry of this name.
+pub(super) fn is_legal_name(name: &[u8]) -> bool {
+    !name.is_empty()
+        && name != b"."
+        && name != b".."
+        && name.len() <= 255
+        && !name.iter().any(|&byte| byte == b'/' || byte == 0)
+}
+
+/// A name that is safe to act on, or the per-entry error.
+pub(super) fn legal(name: &[u8]) -> Result<&[u8], Cause> {
+    if is_legal_name(name) { Ok(name) } else { Err(Cause::IllegalName) }
+}

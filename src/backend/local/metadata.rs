@@ -1,0 +1,98 @@
+//! From what the kernel says of an entry to the model's words, and back.
+
+use crate::model::{Entry, EntryKind, Key, Metadata, SpecialKind, Stamp, Timestamp};
+use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, statx};
+use rustix::process::{getegid, geteuid, getgroups};
+use std::os::fd::AsFd;
+
+/// What `statx` says of `name` in a directory; a symbolic link itself, never what it points to.
+pub(super) fn look_at(directory: impl AsFd, name: &[u8]) -> rustix::io::Result<Statx> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    statx(directory, name, flags, StatxFlags::BASIC_STATS)
+}
+
+/// What `statx` says of an open file.
+pub(super) fn look_at_open(file: impl AsFd) -> rustix::io::Result<Statx> {
+    statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)
+}
+
+/// The type of an entry.
+pub(super) fn kind(file_type: FileType) -> EntryKind {
+    match file_type {
+        FileType::RegularFile => EntryKind::File,
+        FileType::Directory => EntryKind::Directory,
+        FileType::Symlink => EntryKind::Symlink,
+        FileType::Fifo => EntryKind::Special(SpecialKind::Fifo),
+        FileType::Socket => EntryKind::Special(SpecialKind::Socket),
+        FileType::CharacterDevice => EntryKind::Special(SpecialKind::CharacterDevice),
+        FileType::BlockDevice => EntryKind::Special(SpecialKind::BlockDevice),
+        FileType::Unknown => EntryKind::Special(SpecialKind::Unknown),
+    }
+}
+
+/// The type that `statx` reports.
+pub(super) fn kind_of(stat: &Statx) -> EntryKind {
+    kind(FileType::from_raw_mode(stat.stx_mode.into()))
+}
+
+/// The stamp that `statx` reports.
+pub(super) fn stamp_of(stat: &Statx) -> Stamp {
+    Stamp {
+        size: stat.stx_size,
+        mtime: Timestamp { seconds: stat.stx_mtime.tv_sec, nanos: stat.stx_mtime.tv_nsec },
+        ctime: Timestamp { seconds: stat.stx_ctime.tv_sec, nanos: stat.stx_ctime.tv_nsec },
+        inode: stat.stx_ino,
+    }
+}
+
+/// The metadata that `statx` reports.
+pub(super) fn metadata_of(stat: &Statx) -> Metadata {
+    Metadata {
+        mode: u32::from(stat.stx_mode) & 0o7777,
+        uid: stat.stx_uid,
+        gid: stat.stx_gid,
+        mtime: stamp_of(stat).mtime,
+    }
+}
+
+/// An entry as `statx` reports it.
+pub(super) fn entry(key: Key, stat: &Statx, link: Option<Box<[u8]>>) -> Entry {
+    Entry { key, kind: kind_of(stat), stamp: stamp_of(stat), metadata: metadata_of(stat), link }
+}
+
+/// What this process may set of owners and groups.
+#[derive(Debug)]
+pub(super) struct Ownership {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    groups: Vec<u32>,
+}
+
+impl Ownership {
+    pub(super) fn of_this_process() -> rustix::io::Result<Self> {
+        let groups = getgroups()?.into_iter().map(rustix::fs::Gid::as_raw).collect();
+        Ok(Self { uid: geteuid().as_raw(), gid: getegid().as_raw(), groups })
+    }
+
+    /// What a file of the source's metadata will carry here.
+    ///
+    /// Root keeps everything. Others own what they write, keep the groups they are in, and never
+    /// pass on a set-id bit under another owner or group than the source's.
+    pub(super) fn held(&self, source: &Metadata, kind: EntryKind) -> Metadata {
+        if self.uid == 0 {
+            return *source;
+        }
+        let mut held = *source;
+        if source.uid != self.uid {
+            held.uid = self.uid;
+            held.mode &= !0o4000;
+        }
+        if source.gid != self.gid && !self.groups.contains(&source.gid) {
+            held.gid = self.gid;
+            if kind != EntryKind::Directory {
+                held.mode &= !0o2000;
+            }
+        }
+        held
+    }
+}

@@ -1,0 +1,62 @@
+//! The local file system, by directory handles.
+//!
+//! Nothing here follows a symbolic link below the root, and nothing acts on a path of more than one
+//! component that another process could have swapped: [`beneath`] opens directories beneath the
+//! root and every mutation is a directory handle and a leaf name.
+
+mod beneath;
+mod metadata;
+mod read;
+mod sync;
+mod walk;
+mod write;
+
+pub use beneath::{Identity, Root};
+pub use sync::Syncing;
+pub use walk::Guarded;
+pub use write::LocalTarget;
+
+use super::{ListOptions, Listing, ReadError, Sink, Source};
+use crate::model::error::Side;
+use crate::model::{Cause, Entry, Error, Key};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What the walkers of both sides share.
+#[derive(Clone)]
+pub struct Walking {
+    /// Reads directories ahead and looks at their entries.
+    pub pool: Arc<rayon::ThreadPool>,
+    /// Where names of huge directories are sorted.
+    pub spool_dir: PathBuf,
+    /// Directories that are not entered, or must not be met.
+    pub guarded: Arc<[Guarded]>,
+}
+
+/// A directory of this machine as a source.
+pub struct LocalSource {
+    root: Arc<Root>,
+    walking: Walking,
+    side: Side,
+}
+
+impl LocalSource {
+    /// Makes a source of an open root.
+    pub fn new(root: Arc<Root>, walking: Walking) -> Self {
+        Self { root, walking, side: Side::Source }
+    }
+}
+
+impl Source for LocalSource {
+    fn list(&self, options: &ListOptions) -> Result<Listing, Error> {
+        walk::list(&self.root, &self.walking, self.side, options)
+    }
+
+    fn read(&self, entry: &Entry, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError> {
+        read::read(&self.root, entry, buffer, sink)
+    }
+
+    fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {
+        read::look(&self.root, key)
+    }
+}

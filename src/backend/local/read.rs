@@ -1,0 +1,138 @@
+//! Reading files: once, beneath the root, and only as the entry that was listed.
+
+use super::beneath::Root;
+use super::metadata::{entry, kind_of, look_at, look_at_open, stamp_of};
+use crate::backend::{ReadError, Sink};
+use crate::model::{Cause, Entry, EntryKind, Key, Stamp};
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
+use std::os::fd::OwnedFd;
+
+/// Reads a regular file whole; see [`Source::read`](crate::backend::Source::read).
+///
+/// It is opened without following a link and without waiting (a FIFO may have taken its place); its
+/// stamp must be the listed one after the last byte. A stamp that is the same after reading was the
+/// same before: ctime never goes back.
+pub(super) fn read(
+    root: &Root,
+    entry: &Entry,
+    buffer: &mut [u8],
+    sink: &mut Sink<'_>,
+) -> Result<(), ReadError> {
+    let file = match open(root, &entry.key) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Err(ReadError::Source(Cause::Vanished)),
+        // It became a link, a socket or a device.
+        Err(Errno::LOOP | Errno::NXIO) => return Err(ReadError::Changed),
+        Err(error) => return Err(ReadError::Source(error.into())),
+    };
+    if entry.stamp.size >= buffer.len() as u64 {
+        // Not worth a system call for a small file: its one read is followed by the last look.
+        check(&file, &entry.stamp)?;
+    }
+    let mut done = 0_u64;
+    loop {
+        let filled = fill(&file, buffer, entry.stamp.size - done)?;
+        let chunk = &buffer[..filled];
+        done += filled as u64;
+        if done > entry.stamp.size {
+            return Err(ReadError::Changed);
+        }
+        if filled < buffer.len() || done == entry.stamp.size && at_end(&file)? {
+            if done != entry.stamp.size {
+                return Err(ReadError::Changed);
+            }
+            check(&file, &entry.stamp)?;
+            if filled > 0 || done == 0 {
+                sink(chunk).map_err(ReadError::Sink)?;
+            }
+            return Ok(());
+        }
+        sink(chunk).map_err(ReadError::Sink)?;
+    }
+}
+
+/// Looks at one entry; see [`Source::look`](crate::backend::Source::look).
+pub(super) fn look(root: &Root, key: &Key) -> Result<Option<Entry>, Cause> {
+    let found = root.descend(key.parent()).and_then(|parent| {
+        if key.is_root() { look_at_open(&*parent) } else { look_at(&*parent, key.name()) }
+    });
+    match found {
+        Ok(stat) => {
+            let link = match kind_of(&stat) {
+                EntryKind::Symlink => {
+                    let parent = root.descend(key.parent())?;
+                    Some(link_text(&*parent, key.name())?)
+                }
+                _ => None,
+            };
+            Ok(Some(entry(key.clone(), &stat, link)))
+        }
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The text of a symbolic link.
+pub(super) fn link_text(
+    directory: impl std::os::fd::AsFd,
+    name: &[u8],
+) -> rustix::io::Result<Box<[u8]>> {
+    Ok(rustix::fs::readlinkat(directory, name, Vec::new())?.into_bytes().into_boxed_slice())
+}
+
+fn open(root: &Root, key: &Key) -> rustix::io::Result<OwnedFd> {
+    let parent = root.descend(key.parent())?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    if root.leaves_no_trace() {
+        match openat(&*parent, key.name(), flags | OFlags::NOATIME, Mode::empty()) {
+            Err(Errno::PERM) => {}
+            other => return other,
+        }
+    }
+    openat(&*parent, key.name(), flags, Mode::empty())
+}
+
+/// Makes sure that the open file is the regular file that was listed.
+fn check(file: &OwnedFd, listed: &Stamp) -> Result<(), ReadError> {
+    let stat = look_at_open(file).map_err(|error| ReadError::Source(error.into()))?;
+    if kind_of(&stat) == EntryKind::File && stamp_of(&stat) == *listed {
+        Ok(())
+    } else {
+        Err(ReadError::Changed)
+    }
+}
+
+/// Reads until the buffer is full, the file ends, or more than the `expected` rest has come.
+fn fill(file: &OwnedFd, buffer: &mut [u8], expected: u64) -> Result<usize, ReadError> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match rustix::io::read(file, &mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => {
+                filled += count;
+                // A read that ends short of the buffer at the listed size met the end: the look
+                // that follows proves it.
+                if filled as u64 == expected && filled < buffer.len() {
+                    break;
+                }
+            }
+            Err(Errno::INTR) => {}
+            // A FIFO with no writer, swapped in for the file.
+            Err(Errno::AGAIN) => return Err(ReadError::Changed),
+            Err(error) => return Err(ReadError::Source(error.into())),
+        }
+    }
+    Ok(filled)
+}
+
+fn at_end(file: &OwnedFd) -> Result<bool, ReadError> {
+    let mut probe = [0_u8; 1];
+    loop {
+        match rustix::io::read(file, &mut probe) {
+            Ok(count) => return if count == 0 { Ok(true) } else { Err(ReadError::Changed) },
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(ReadError::Source(error.into())),
+        }
+    }
+}

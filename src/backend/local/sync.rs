@@ -1,0 +1,164 @@
+//! Durability: what is synced, and when.
+//!
+//! `--durability batch` syncs a whole file system at a barrier where `syncfs` tells the truth, and
+//! elsewhere each file as it is finished and its directory at the barrier.
+
+use super::beneath::{Directory, Identity};
+use crate::model::{Cause, Durability};
+use rustix::fs::{fstatfs, fsync, syncfs};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What has to be synced before what was written is durable.
+#[derive(Debug)]
+pub struct Syncing {
+    durability: Durability,
+    dirty: Mutex<Dirty>,
+    directory_sync_unsupported: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Dirty {
+    /// How each file system met so far is synced, by device number.
+    ways: HashMap<u64, Way>,
+    /// File systems to sync at the next barrier, by a directory in each.
+    file_systems: HashMap<u64, Arc<Directory>>,
+    /// Directories to sync at the next barrier, where the file system can't be.
+    directories: HashMap<(u64, u64), Arc<Directory>>,
+}
+
+/// How a file system is made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Not at all: it lives in memory.
+    Volatile,
+    /// As a whole.
+    Whole,
+    /// File by file and directory by directory.
+    Piecemeal,
+}
+
+impl Syncing {
+    pub(super) fn new(durability: Durability) -> Self {
+        Self {
+            durability,
+            dirty: Mutex::default(),
+            directory_sync_unsupported: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn needs_barrier(&self) -> bool {
+        self.durability == Durability::Batch
+    }
+
+    /// Whether a directory could not be synced because its file system can't do that.
+    pub(super) fn directory_sync_unsupported(&self) -> bool {
+        self.directory_sync_unsupported.load(Ordering::Relaxed)
+    }
+
+    /// Takes note that a file in `directory` got new content or metadata; syncs it where that is
+    /// the way.
+    pub(super) fn file_changed(
+        &self,
+        directory: &Arc<Directory>,
+        file: impl AsFd,
+    ) -> rustix::io::Result<()> {
+        match self.durability {
+            Durability::None => Ok(()),
+            Durability::File => fsync(file),
+            Durability::Batch => {
+                if self.note(directory, false)? == Way::Piecemeal {
+                    fsync(file)
+                } else {
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    /// Takes note that entries of `directory` were added, renamed or removed.
+    pub(super) fn entries_changed(&self, directory: &Arc<Directory>) -> rustix::io::Result<()> {
+        match self.durability {
+            Durability::None => Ok(()),
+            Durability::File => self.sync_directory(directory),
+            Durability::Batch => self.note(directory, true).map(|_| ()),
+        }
+    }
+
+    /// Makes durable all that was noted since the last barrier.
+    pub(super) fn barrier(&self) -> Result<(), Cause> {
+        let (file_systems, directories) = {
+            let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+            (std::mem::take(&mut dirty.file_systems), std::mem::take(&mut dirty.directories))
+        };
+        for directory in file_systems.into_values() {
+            syncfs(&*directory)?;
+        }
+        for directory in directories.into_values() {
+            self.sync_directory(&directory)?;
+        }
+        Ok(())
+    }
+
+    fn note(&self, directory: &Arc<Directory>, entries: bool) -> rustix::io::Result<Way> {
+        let Identity { device, inode } = directory.identity;
+        let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+        let way = match dirty.ways.get(&device) {
+            Some(&way) => way,
+            None => *dirty.ways.entry(device).or_insert(way_of(directory)?),
+        };
+        match way {
+            Way::Whole => {
+                dirty.file_systems.entry(device).or_insert_with(|| Arc::clone(directory));
+            }
+            Way::Piecemeal if entries => {
+                let key = (device, inode);
+                dirty.directories.entry(key).or_insert_with(|| Arc::clone(directory));
+            }
+            Way::Volatile | Way::Piecemeal => {}
+        }
+        Ok(way)
+    }
+
+    fn sync_directory(&self, directory: &Directory) -> rustix::io::Result<()> {
+        match fsync(directory) {
+            // Some network and FUSE file systems don't sync directories.
+            Err(Errno::INVAL | Errno::NOTSUP) => {
+                self.directory_sync_unsupported.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            // A mere handle (O_PATH): open it anew to sync it.
+            Err(Errno::BADF) => {
+                let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+                fsync(rustix::fs::openat(directory, c".", flags, rustix::fs::Mode::empty())?)
+            }
+            other => other,
+        }
+    }
+}
+
+/// `syncfs` reports write errors since Linux 5.8 (commit 735e4ae5ba28, "vfs: track per-sb writeback
+/// errors and report them to syncfs"); FUSE before 5.15 and some others answer 0 and do nothing.
+fn way_of(directory: &Directory) -> rustix::io::Result<Way> {
+    const EXT: u64 = 0xef53;
+    const XFS: u64 = 0x5846_5342;
+    const BTRFS: u64 = 0x9123_683e;
+    const TMPFS: u64 = 0x0102_1994;
+    const RAMFS: u64 = 0x8584_58f6;
+    Ok(match fstatfs(directory)?.f_type as u64 {
+        TMPFS | RAMFS => Way::Volatile,
+        EXT | XFS | BTRFS if syncfs_reports_errors() => Way::Whole,
+        _ => Way::Piecemeal,
+    })
+}
+
+fn syncfs_reports_errors() -> bool {
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy();
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
+    let mut next = || numbers.next().and_then(|number| number.parse::<u32>().ok()).unwrap_or(0);
+    (next(), next()) >= (5, 8)
+}

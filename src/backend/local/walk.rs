@@ -1,0 +1,613 @@
+//! The walker: lists a tree in key order, reading directories ahead in parallel.
+//!
+//! One thread emits; it holds a stack of levels, one a directory on the way down. A level's names
+//! are sorted once (on disk when there are very many) and looked at in chunks; directories that come
+//! next are opened, read and sorted ahead by the pool. A job that the pool hasn't begun when its
+//! turn comes is done by the emitter itself, so that nothing waits for an idle pool.
+//!
+//! Bounds: [`CHUNK`] entries a chunk, [`CHUNKS_AHEAD`] chunks a level, [`DIRECTORIES_AHEAD`]
+//! directories with [`NAMES_AHEAD`] names in all; [`NAMES_HELD`] bytes of names on the stack, the
+//! rest on disk; [`HANDLES_HELD`] directory handles on the stack, the rest reopened by `..` and held
+//! against their identity.
+
+use super::Walking;
+use super::beneath::{Directory, Identity, Root, is_legal_name, open_child};
+use super::metadata::{entry, kind, kind_of, look_at, look_at_open};
+use super::read::link_text;
+use super::write::is_temporary;
+use crate::backend::{ListItem, ListOptions, Listing};
+use crate::filter::Filter;
+use crate::model::error::Side;
+use crate::model::{Cause, EntryError, EntryKind, Error, ErrorKind, Key, Operation};
+use crate::spool::{Sorted, Sorter};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rustix::fs::{FileType, Mode, OFlags, RawDir, openat};
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+/// Entries looked at by one job, and sent on as one.
+const CHUNK: usize = 256;
+/// Chunks of one level under way.
+const CHUNKS_AHEAD: usize = 4;
+/// Directories opened ahead, in all; each holds a handle.
+const DIRECTORIES_AHEAD: usize = 64;
+/// Names of directories opened ahead, in all, before no more are begun.
+const NAMES_AHEAD: usize = 32_768;
+/// Bytes of one directory's names that are sorted in memory.
+const NAMES_SORTED: usize = 1 << 20;
+/// Bytes of names on the stack before the outermost levels go to disk.
+const NAMES_HELD: usize = 4 << 20;
+/// Directory handles on the stack.
+const HANDLES_HELD: usize = 64;
+/// Bytes of directory entries read at once.
+const READ_AT_ONCE: usize = 32 << 10;
+/// Chunks between the emitter and whoever reads the listing.
+const CHUNKS_SENT: usize = 4;
+
+/// The name at a root that is vidimus's own and never part of a mirror.
+const OWN: &[u8] = b".vidimus";
+
+/// A directory that a walk treats apart.
+#[derive(Clone, Debug)]
+pub enum Guarded {
+    /// Left out with all below it: the state directory.
+    LeaveOut(Identity),
+    /// The other side's root, which must not lie in this one.
+    Forbidden(Identity),
+}
+
+/// Lists a tree; see [`Source::list`](crate::backend::Source::list).
+pub(super) fn list(
+    root: &Arc<Root>,
+    walking: &Walking,
+    side: Side,
+    options: &ListOptions,
+) -> Result<Listing, Error> {
+    let walk = Arc::new(Walk {
+        side,
+        filter: Arc::clone(&options.filter),
+        guarded: Arc::clone(&walking.guarded),
+        spool_dir: walking.spool_dir.clone(),
+        directories_ahead: AtomicUsize::new(0),
+        names_ahead: AtomicUsize::new(0),
+    });
+    let (sender, receiver) = bounded(CHUNKS_SENT);
+    let mut emitter = Emitter {
+        walk,
+        pool: Arc::clone(&walking.pool),
+        sender,
+        outgoing: Vec::with_capacity(CHUNK),
+        levels: Vec::new(),
+    };
+    let directory = Arc::clone(root.directory());
+    let only = options.only.clone();
+    std::thread::Builder::new()
+        .name(format!("list-{side}"))
+        .spawn(move || {
+            // A receiver that is gone wants no more.
+            drop(match only {
+                Some(name) => emitter.emit_one(&directory, &name),
+                None => emitter.emit_tree(&directory),
+            });
+        })
+        .map_err(|error| {
+            Error::new(ErrorKind::Unusable, "cannot start a thread to list").because(error)
+        })?;
+    Ok(Box::new(Items { receiver, chunk: Vec::new().into_iter() }))
+}
+
+struct Items {
+    receiver: Receiver<Vec<Result<ListItem, Error>>>,
+    chunk: std::vec::IntoIter<Result<ListItem, Error>>,
+}
+
+impl Iterator for Items {
+    type Item = Result<ListItem, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(item) = self.chunk.next() {
+                return Some(item);
+            }
+            self.chunk = self.receiver.recv().ok()?.into_iter();
+        }
+    }
+}
+
+/// Nobody reads the listing any more.
+struct Gone;
+
+/// What all jobs of one walk share.
+struct Walk {
+    side: Side,
+    filter: Arc<Filter>,
+    guarded: Arc<[Guarded]>,
+    spool_dir: PathBuf,
+    directories_ahead: AtomicUsize,
+    names_ahead: AtomicUsize,
+}
+
+/// A directory opened, its names sorted.
+struct Opened {
+    directory: Arc<Directory>,
+    names: Sorted,
+    /// The first chunk, looked at already.
+    first: Vec<ListItem>,
+    /// Reading stopped before the end: what else is there is unknown.
+    failed: Option<EntryError>,
+}
+
+/// One directory on the way down.
+struct Level {
+    key: Key,
+    identity: Identity,
+    directory: Option<Arc<Directory>>,
+    names: Sorted,
+    chunks: VecDeque<Ahead<Vec<ListItem>>>,
+    items: VecDeque<ListItem>,
+    /// How many of `items` were searched for directories to open ahead.
+    searched: usize,
+    ahead: VecDeque<(Key, Ahead<Result<Opened, EntryError>>)>,
+}
+
+struct Emitter {
+    walk: Arc<Walk>,
+    pool: Arc<rayon::ThreadPool>,
+    sender: Sender<Vec<Result<ListItem, Error>>>,
+    outgoing: Vec<Result<ListItem, Error>>,
+    levels: Vec<Level>,
+}
+
+impl Emitter {
+    fn emit_one(&mut self, root: &Arc<Directory>, name: &[u8]) -> Result<(), Gone> {
+        let is_directory = match look_at(&**root, name) {
+            Ok(stat) => kind_of(&stat) == EntryKind::Directory,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(_) => false,
+        };
+        let key = Key::child(&[], name, is_directory);
+        let item = self.walk.look(root, key);
+        self.send(item)?;
+        self.flush()
+    }
+
+    fn emit_tree(&mut self, root: &Arc<Directory>) -> Result<(), Gone> {
+        let key = Key::root();
+        match look_at_open(&**root) {
+            Ok(stat) => self.send(ListItem::Entry(entry(key.clone(), &stat, None)))?,
+            Err(error) => return self.fail(self.walk.error(key, error)),
+        }
+        let opened = openat(
+            &**root,
+            c".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .and_then(Directory::from_fd)
+        .map_err(|error| self.walk.error(key.clone(), error))
+        .and_then(|directory| self.walk.read(directory, &key));
+        match opened {
+            Ok(opened) => self.enter(key, opened)?,
+            Err(error) => return self.fail(error),
+        }
+        while let Some(level) = self.levels.last_mut() {
+            match level.items.pop_front() {
+                Some(item) => {
+                    level.searched = level.searched.saturating_sub(1);
+                    self.emit(item)?;
+                }
+                None if !self.next_chunk() => self.leave()?,
+                None => {}
+            }
+        }
+        self.flush()
+    }
+
+    /// Emits one item; a directory is entered.
+    fn emit(&mut self, item: ListItem) -> Result<(), Gone> {
+        let ListItem::Entry(entry) = &item else { return self.send(item) };
+        if entry.kind != EntryKind::Directory {
+            return self.send(item);
+        }
+        let key = entry.key.clone();
+        self.send(item)?;
+        match self.open(&key) {
+            Ok(opened) => {
+                for guarded in self.walk.guarded.iter() {
+                    match guarded {
+                        Guarded::LeaveOut(identity) if *identity == opened.directory.identity => {
+                            let why = "it holds vidimus's own state".to_owned();
+                            return self.send(ListItem::LeftOut(key, why));
+                        }
+                        Guarded::Forbidden(identity) if *identity == opened.directory.identity => {
+                            return self.overlap(&key);
+                        }
+                        _ => {}
+                    }
+                }
+                self.enter(key, opened)
+            }
+            Err(error) => self.send(ListItem::Failed(error)),
+        }
+    }
+
+    /// Takes what was opened ahead, or opens now.
+    fn open(&mut self, key: &Key) -> Result<Opened, EntryError> {
+        let level = self.levels.last_mut().expect("an entry below the root has a level");
+        while let Some((ahead_key, ahead)) = level.ahead.pop_front() {
+            if ahead_key == *key {
+                let opened = ahead.take();
+                self.walk.directories_ahead.fetch_sub(1, Ordering::Relaxed);
+                if let Ok(opened) = &opened {
+                    self.walk.names_ahead.fetch_sub(opened.count(), Ordering::Relaxed);
+                }
+                self.open_ahead();
+                return opened;
+            }
+        }
+        let directory = level.directory.clone();
+        self.open_ahead();
+        let directory = directory.expect("the innermost level holds its handle");
+        self.walk.open(&directory, key)
+    }
+
+    /// Has the pool open the directories that come next at this level.
+    fn open_ahead(&mut self) {
+        let walk = &self.walk;
+        let Some(level) = self.levels.last_mut() else { return };
+        let Some(directory) = &level.directory else { return };
+        while level.searched < level.items.len() {
+            if walk.directories_ahead.load(Ordering::Relaxed) >= DIRECTORIES_AHEAD
+                || walk.names_ahead.load(Ordering::Relaxed) >= NAMES_AHEAD
+            {
+                return;
+            }
+            let item = &level.items[level.searched];
+            level.searched += 1;
+            let ListItem::Entry(entry) = item else { continue };
+            if entry.kind != EntryKind::Directory {
+                continue;
+            }
+            walk.directories_ahead.fetch_add(1, Ordering::Relaxed);
+            let key = entry.key.clone();
+            let job = {
+                let (walk, directory, key) = (Arc::clone(walk), Arc::clone(directory), key.clone());
+                move || {
+                    let opened = walk.open(&directory, &key);
+                    if let Ok(opened) = &opened {
+                        walk.names_ahead.fetch_add(opened.count(), Ordering::Relaxed);
+                    }
+                    opened
+                }
+            };
+            level.ahead.push_back((key, Ahead::spawn(&self.pool, job)));
+        }
+    }
+
+    fn enter(&mut self, key: Key, opened: Opened) -> Result<(), Gone> {
+        let Opened { directory, names, first, failed } = opened;
+        if let Some(error) = failed {
+            self.send(ListItem::Failed(error))?;
+        }
+        self.levels.push(Level {
+            key,
+            identity: directory.identity,
+            directory: Some(directory),
+            names,
+            chunks: VecDeque::new(),
+            items: first.into(),
+            searched: 0,
+            ahead: VecDeque::new(),
+        });
+        if let Some(outer) = self.levels.len().checked_sub(HANDLES_HELD + 1) {
+            self.levels[outer].directory = None;
+        }
+        self.look_ahead()?;
+        self.open_ahead();
+        self.spill()
+    }
+
+    /// Leaves the innermost directory; the one outside it may have to be reopened.
+    fn leave(&mut self) -> Result<(), Gone> {
+        let Some(left) = self.levels.pop() else { return Ok(()) };
+        let Some(outer) = self.levels.last_mut() else { return Ok(()) };
+        if outer.directory.is_some() {
+            return Ok(());
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let inner = left.directory.expect("the innermost level holds its handle");
+        let reopened = openat(&*inner, c"..", flags, Mode::empty())
+            .and_then(Directory::from_fd)
+            .map_err(Cause::from)
+            .and_then(|directory| {
+                if directory.identity == outer.identity {
+                    Ok(directory)
+                } else {
+                    Err(Cause::Changed { attempts: 1 })
+                }
+            });
+        match reopened {
+            Ok(directory) => {
+                outer.directory = Some(Arc::new(directory));
+                Ok(())
+            }
+            Err(cause) => {
+                // Somebody moved it: what it held from here on is unknown.
+                let key = outer.key.clone();
+                self.levels.clear();
+                self.send(ListItem::Failed(self.walk.failure(key, cause)))?;
+                let moved = "a directory was moved away while it was listed";
+                self.end(Error::new(ErrorKind::Unusable, moved))
+            }
+        }
+    }
+
+    /// Makes the next chunk of the innermost level current; false at its end.
+    fn next_chunk(&mut self) -> bool {
+        let Some(level) = self.levels.last_mut() else { return false };
+        let Some(chunk) = level.chunks.pop_front() else { return false };
+        level.items = chunk.take().into();
+        level.searched = 0;
+        level.ahead.clear();
+        if self.look_ahead().is_err() {
+            return false;
+        }
+        self.open_ahead();
+        true
+    }
+
+    /// Has the pool look at the chunks that come next at this level.
+    fn look_ahead(&mut self) -> Result<(), Gone> {
+        let Some(level) = self.levels.last_mut() else { return Ok(()) };
+        let Some(directory) = &level.directory else { return Ok(()) };
+        while level.chunks.len() < CHUNKS_AHEAD && level.names.remaining() > 0 {
+            match self.walk.take_names(&mut level.names, &level.key) {
+                Ok(keys) => {
+                    let (walk, directory) = (Arc::clone(&self.walk), Arc::clone(directory));
+                    let job = move || walk.look_at_all(&directory, keys);
+                    level.chunks.push_back(Ahead::spawn(&self.pool, job));
+                }
+                Err(error) => return self.end(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves names of the outermost levels to disk when the stack holds too many.
+    fn spill(&mut self) -> Result<(), Gone> {
+        let mut held: usize = self.levels.iter().map(|level| level.names.held_bytes()).sum();
+        for at in 0..self.levels.len() {
+            if held <= NAMES_HELD {
+                break;
+            }
+            let names = &mut self.levels[at].names;
+            held -= names.held_bytes();
+            if let Err(error) = names.spill() {
+                return self.end(self.walk.spool_error(error));
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, item: ListItem) -> Result<(), Gone> {
+        self.outgoing.push(Ok(item));
+        if self.outgoing.len() >= CHUNK { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Gone> {
+        let chunk = std::mem::replace(&mut self.outgoing, Vec::with_capacity(CHUNK));
+        self.sender.send(chunk).map_err(|_| Gone)
+    }
+
+    /// Ends the listing in an error.
+    fn end(&mut self, error: Error) -> Result<(), Gone> {
+        self.outgoing.push(Err(error));
+        self.flush()?;
+        Err(Gone)
+    }
+
+    fn fail(&mut self, error: EntryError) -> Result<(), Gone> {
+        let message = format!("cannot list the {}", self.walk.side);
+        self.end(Error::new(ErrorKind::Unusable, message).because(error.cause))
+    }
+
+    fn overlap(&mut self, key: &Key) -> Result<(), Gone> {
+        let (side, other) = match self.walk.side {
+            Side::Source => (Side::Source, Side::Target),
+            Side::Target => (Side::Target, Side::Source),
+        };
+        let message = format!("the {other} lies in the {side}, at \"{key}\"");
+        self.end(Error::new(ErrorKind::Refused, message).help(
+            "mirror to a place outside the source; two names of one place (a bind mount) count too",
+        ))
+    }
+}
+
+impl Opened {
+    fn count(&self) -> usize {
+        self.first.len() + self.names.remaining() as usize
+    }
+}
+
+impl Walk {
+    fn open(&self, parent: &Directory, key: &Key) -> Result<Opened, EntryError> {
+        let directory = open_child(parent.as_fd(), key.name())
+            .and_then(Directory::from_fd)
+            .map_err(|error| self.error(key.clone(), error))?;
+        self.read(directory, key)
+    }
+
+    /// Reads and sorts the names of a directory, and looks at the first of them.
+    fn read(&self, directory: Directory, key: &Key) -> Result<Opened, EntryError> {
+        let mut sorter = Sorter::new(self.spool_dir.clone(), NAMES_SORTED);
+        let failed = self.read_names(&directory, key, &mut sorter);
+        let spool = |error| self.failure(key.clone(), Cause::Io(error));
+        let mut names = sorter.finish().map_err(spool)?;
+        let directory = Arc::new(directory);
+        let keys = self
+            .take_names(&mut names, key)
+            .map_err(|error| self.failure(key.clone(), Cause::Other(error.to_string())))?;
+        let first = self.look_at_all(&directory, keys);
+        Ok(Opened { directory, names, first, failed })
+    }
+
+    /// Sorts names by `name`, directories by `name/`; behind each a NUL, which sorts first.
+    fn read_names(
+        &self,
+        directory: &Directory,
+        key: &Key,
+        sorter: &mut Sorter,
+    ) -> Option<EntryError> {
+        let mut buffer: Vec<u8> = Vec::with_capacity(READ_AT_ONCE);
+        let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
+        let mut record = Vec::with_capacity(64);
+        while let Some(found) = entries.next() {
+            let found = match found {
+                Ok(found) => found,
+                Err(error) => return Some(self.error(key.clone(), error)),
+            };
+            let name = found.file_name().to_bytes();
+            if name == b"." || name == b".." || (key.is_root() && name == OWN) {
+                continue;
+            }
+            if !is_legal_name(name) {
+                return Some(self.failure(key.clone(), Cause::IllegalName));
+            }
+            let is_directory = match found.file_type() {
+                FileType::Unknown => match look_at(directory, name) {
+                    Ok(stat) => kind_of(&stat) == EntryKind::Directory,
+                    Err(_) => false, // the look that follows tells why
+                },
+                file_type => kind(file_type) == EntryKind::Directory,
+            };
+            record.clear();
+            record.extend_from_slice(name);
+            if is_directory {
+                record.push(b'/');
+            }
+            if self.filter.has_patterns() && !is_temporary(name) {
+                let mut full = key.as_bytes().to_vec();
+                full.extend_from_slice(&record);
+                if self.filter.excludes(&Key::new(full)) {
+                    continue;
+                }
+            }
+            record.push(0);
+            if let Err(error) = sorter.push(&record) {
+                return Some(self.failure(key.clone(), Cause::Io(error)));
+            }
+        }
+        None
+    }
+
+    fn take_names(&self, names: &mut Sorted, parent: &Key) -> Result<Vec<Key>, Error> {
+        let mut keys = Vec::with_capacity(CHUNK.min(names.remaining() as usize));
+        while keys.len() < CHUNK {
+            let Some(record) = names.next().map_err(|error| self.spool_error(error))? else {
+                break;
+            };
+            let name = record.strip_suffix(b"\0").unwrap_or(record);
+            keys.push(Key::child(parent.as_bytes(), name, false));
+        }
+        Ok(keys)
+    }
+
+    fn look_at_all(&self, directory: &Arc<Directory>, keys: Vec<Key>) -> Vec<ListItem> {
+        keys.into_iter().map(|key| self.look(directory, key)).collect()
+    }
+
+    fn look(&self, directory: &Arc<Directory>, key: Key) -> ListItem {
+        if is_temporary(key.name()) {
+            return match self.side {
+                Side::Target => ListItem::Leftover(key),
+                Side::Source => ListItem::Failed(self.failure(key, Cause::ReservedName)),
+            };
+        }
+        let stat = match look_at(&**directory, key.name()) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return ListItem::Failed(self.failure(key, Cause::Vanished)),
+            Err(error) => return ListItem::Failed(self.error(key, error)),
+        };
+        let kind = kind_of(&stat);
+        if (kind == EntryKind::Directory) != key.is_directory() {
+            return ListItem::Failed(self.failure(key, Cause::Changed { attempts: 1 }));
+        }
+        let link = match kind {
+            EntryKind::Symlink => match link_text(&**directory, key.name()) {
+                Ok(text) => Some(text),
+                Err(error) => return ListItem::Failed(self.error(key, error)),
+            },
+            _ => None,
+        };
+        ListItem::Entry(entry(key, &stat, link))
+    }
+
+    fn error(&self, key: Key, error: Errno) -> EntryError {
+        self.failure(key, error.into())
+    }
+
+    fn failure(&self, key: Key, cause: Cause) -> EntryError {
+        EntryError { operation: Operation::List, side: self.side, key, cause }
+    }
+
+    fn spool_error(&self, error: std::io::Error) -> Error {
+        let message = format!("cannot sort names in \"{}\"", self.spool_dir.display());
+        Error::new(ErrorKind::Unusable, message).because(error)
+    }
+}
+
+/// A job that the pool does ahead, or whoever needs its result first.
+struct Ahead<T>(Arc<(Mutex<Work<T>>, Condvar)>);
+
+enum Work<T> {
+    Waiting(Box<dyn FnOnce() -> T + Send>),
+    Under,
+    Done(T),
+}
+
+impl<T: Send + 'static> Ahead<T> {
+    fn spawn(pool: &rayon::ThreadPool, job: impl FnOnce() -> T + Send + 'static) -> Self {
+        let shared = Arc::new((Mutex::new(Work::Waiting(Box::new(job))), Condvar::new()));
+        let theirs = Arc::downgrade(&shared);
+        pool.spawn(move || {
+            // Nobody waits any more when the walk was dropped.
+            let Some(theirs) = theirs.upgrade() else { return };
+            let (work, done) = &*theirs;
+            let job = {
+                let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
+                match std::mem::replace(&mut *work, Work::Under) {
+                    Work::Waiting(job) => job,
+                    other => {
+                        *work = other;
+                        return;
+                    }
+                }
+            };
+            let result = job();
+            *work.lock().unwrap_or_else(PoisonError::into_inner) = Work::Done(result);
+            done.notify_all();
+        });
+        Self(shared)
+    }
+
+    fn take(self) -> T {
+        let (work, done) = &*self.0;
+        let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match std::mem::replace(&mut *work, Work::Under) {
+                Work::Done(result) => return result,
+                Work::Waiting(job) => {
+                    drop(work);
+                    return job();
+                }
+                Work::Under => {
+                    work = done.wait(work).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,494 @@
+//! Writing: every change of the target, each through a directory handle and a leaf name.
+
+use super::beneath::{Directory, Root, legal};
+use super::metadata::{Ownership, kind_of, look_at, look_at_open, metadata_of, stamp_of};
+use super::sync::Syncing;
+use super::{LocalSource, Walking, read};
+use crate::backend::{ListOptions, Listing, Place, ReadError, Sink, Source, Stage, Staged, Target};
+use crate::model::error::Side;
+use crate::model::{Cause, Durability, Entry, EntryKind, Error, Key, Metadata, Timestamp};
+use filetime::FileTime;
+use rustix::fs::{
+    AtFlags, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid, chownat, fchmod, fchown,
+    linkat, mkdirat, openat, renameat, renameat_with, symlinkat, unlinkat, utimensat,
+};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What every temporary's name begins with.
+const TEMPORARY: &[u8] = b".vidimus.";
+
+/// Whether a name is one that vidimus gives its temporaries: `.vidimus.` and 16 hexadecimal digits.
+pub(super) fn is_temporary(name: &[u8]) -> bool {
+    name.strip_prefix(TEMPORARY).is_some_and(|rest| {
+        rest.len() == 16 && rest.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
+/// A directory of this machine as a target.
+pub struct LocalTarget {
+    /// Lists and reads; its side in messages is the target.
+    reader: LocalSource,
+    shared: Arc<Shared>,
+}
+
+/// What files under way need of their target.
+struct Shared {
+    root: Arc<Root>,
+    syncing: Syncing,
+    ownership: Ownership,
+    /// Mode bits that the kernel takes from new files.
+    umask: u32,
+    /// The first half of temporaries' names, told apart by run.
+    token: u32,
+    temporaries: AtomicU64,
+}
+
+impl LocalTarget {
+    /// Makes a target of an open root. `token` tells this run's temporaries from others'.
+    ///
+    /// # Errors
+    /// When the kernel doesn't say who this process is.
+    pub fn new(
+        root: Arc<Root>,
+        walking: Walking,
+        durability: Durability,
+        token: u32,
+    ) -> rustix::io::Result<Self> {
+        Ok(Self {
+            reader: LocalSource { root: Arc::clone(&root), walking, side: Side::Target },
+            shared: Arc::new(Shared {
+                root,
+                syncing: Syncing::new(durability),
+                ownership: Ownership::of_this_process()?,
+                umask: umask(),
+                token,
+                temporaries: AtomicU64::new(0),
+            }),
+        })
+    }
+}
+
+impl Shared {
+    /// Opens the directory that holds `key`; one whose handle went stale is opened again.
+    fn parent<T>(
+        &self,
+        key: &Key,
+        mut act: impl FnMut(&Arc<Directory>, &[u8]) -> Result<T, Cause>,
+    ) -> Result<T, Cause> {
+        let name = legal(key.name())?;
+        let parent = self.root.descend(key.parent())?;
+        act(&parent, name)
+    }
+
+    fn temporary(&self) -> [u8; 25] {
+        let number = self.temporaries.fetch_add(1, Ordering::Relaxed);
+        let mut name = [0; 25];
+        name[..9].copy_from_slice(TEMPORARY);
+        let value = (u64::from(self.token) << 32) | (number & 0xffff_ffff);
+        for (digit, at) in name[9..].iter_mut().zip((0..16).rev()) {
+            *digit = b"0123456789abcdef"[(value >> (at * 4)) as usize & 15];
+        }
+        name
+    }
+
+    /// Puts a temporary in its place.
+    fn place(
+        &self,
+        parent: &Arc<Directory>,
+        temporary: &[u8],
+        name: &[u8],
+        place: Place,
+    ) -> Result<(), Cause> {
+        match place {
+            Place::New => rename_new(parent, temporary, name)?,
+            Place::Leaf => renameat(&**parent, temporary, &**parent, name)?,
+            Place::EmptyDirectory => {
+                match unlinkat(&**parent, name, AtFlags::REMOVEDIR) {
+                    Err(Errno::NOTEMPTY | Errno::EXIST) => return Err(Cause::DirectoryInTheWay),
+                    other => other?,
+                }
+                rename_new(parent, temporary, name)?;
+            }
+        }
+        self.syncing.entries_changed(parent)?;
+        Ok(())
+    }
+}
+
+/// Sets owner, group, mode and mtime where they differ from what stands.
+fn set_open(file: &File, stands: &Metadata, wanted: &Metadata) -> Result<(), Cause> {
+    let owner = (stands.uid != wanted.uid).then(|| Uid::from_raw(wanted.uid));
+    let group = (stands.gid != wanted.gid).then(|| Gid::from_raw(wanted.gid));
+    let mut failed = Ok(());
+    let mut mode = wanted.mode;
+    let chowned = owner.is_some() || group.is_some();
+    if chowned && let Err(error) = fchown(file, owner, group) {
+        mode &= 0o1777;
+        failed = Err(Cause::from(error));
+    }
+    // chown clears set-id bits.
+    if stands.mode != mode || (chowned && mode & 0o6000 != 0) {
+        fchmod(file, Mode::from_raw_mode(mode))?;
+    }
+    if stands.mtime != wanted.mtime {
+        filetime::set_file_handle_times(file, None, Some(file_time(wanted.mtime)))?;
+    }
+    failed
+}
+
+fn set_link(
+    parent: &Arc<Directory>,
+    name: &[u8],
+    stands: &Metadata,
+    wanted: &Metadata,
+) -> Result<(), Cause> {
+    let owner = (stands.uid != wanted.uid).then(|| Uid::from_raw(wanted.uid));
+    let group = (stands.gid != wanted.gid).then(|| Gid::from_raw(wanted.gid));
+    let mut failed = Ok(());
+    if owner.is_some() || group.is_some() {
+        failed = chownat(&**parent, name, owner, group, AtFlags::SYMLINK_NOFOLLOW);
+    }
+    let times = Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
+        last_modification: Timespec {
+            tv_sec: wanted.mtime.seconds,
+            tv_nsec: wanted.mtime.nanos.into(),
+        },
+    };
+    utimensat(&**parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+    failed.map_err(Cause::from)
+}
+
+impl Source for LocalTarget {
+    fn list(&self, options: &ListOptions) -> Result<Listing, Error> {
+        self.reader.list(options)
+    }
+
+    fn read(&self, entry: &Entry, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError> {
+        self.reader.read(entry, buffer, sink)
+    }
+
+    fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {
+        read::look(&self.shared.root, key)
+    }
+}
+
+impl Target for LocalTarget {
+    fn stage(&self, entry: &Entry, place: Place) -> Result<Box<dyn Stage>, Cause> {
+        let shared = &self.shared;
+        let wanted = self.holds(&entry.metadata, EntryKind::File);
+        shared.parent(&entry.key, |parent, name| {
+            let group = parent.passed_on_group.unwrap_or(shared.ownership.gid);
+            let ours = wanted.uid == shared.ownership.uid && wanted.gid == group;
+            // The final mode at once saves a call; others' files stay closed until they are theirs.
+            let at_once = ours && wanted.mode & 0o7000 == 0 && wanted.mode & shared.umask == 0;
+            let mode = if at_once { wanted.mode } else { 0o600 };
+            let temporary = shared.temporary();
+            let flags =
+                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = openat(&**parent, &temporary[..], flags, Mode::from_raw_mode(mode))?;
+            let stands = Metadata {
+                mode: mode & !shared.umask,
+                uid: shared.ownership.uid,
+                gid: group,
+                mtime: Timestamp { seconds: i64::MIN, nanos: 0 },
+            };
+            Ok(Box::new(LocalStage {
+                file: Temporary {
+                    shared: Arc::clone(shared),
+                    parent: Arc::clone(parent),
+                    name: temporary,
+                    exists: true,
+                },
+                open: File::from(file),
+                final_name: name.into(),
+                place,
+                stands,
+                size: entry.stamp.size,
+                written: 0,
+            }) as Box<dyn Stage>)
+        })
+    }
+
+    fn make_directory(&self, key: &Key, place: Place) -> Result<(), Cause> {
+        let shared = &self.shared;
+        let closed = Mode::from_raw_mode(0o700);
+        shared.parent(key, |parent, name| {
+            match place {
+                Place::New => match mkdirat(&**parent, name, closed) {
+                    Err(Errno::EXIST) => return Err(Cause::NameTaken),
+                    other => other?,
+                },
+                Place::Leaf | Place::EmptyDirectory => {
+                    let temporary = shared.temporary();
+                    mkdirat(&**parent, &temporary[..], closed)?;
+                    exchange_leaf(parent, &temporary, name).inspect_err(|_| {
+                        // Should this fail too, the next run sweeps it.
+                        unlinkat(&**parent, &temporary[..], AtFlags::REMOVEDIR).ok();
+                    })?;
+                }
+            }
+            Ok(shared.syncing.entries_changed(parent)?)
+        })
+    }
+
+    fn make_link(&self, entry: &Entry, place: Place) -> Result<(), Cause> {
+        let shared = &self.shared;
+        let text = entry.link.as_deref().unwrap_or_default();
+        let wanted = self.holds(&entry.metadata, EntryKind::Symlink);
+        shared.parent(&entry.key, |parent, name| {
+            let temporary = shared.temporary();
+            symlinkat(text, &**parent, &temporary[..])?;
+            let mut link = Temporary {
+                shared: Arc::clone(shared),
+                parent: Arc::clone(parent),
+                name: temporary,
+                exists: true,
+            };
+            let group = parent.passed_on_group.unwrap_or(shared.ownership.gid);
+            let stands = Metadata { uid: shared.ownership.uid, gid: group, ..wanted };
+            let set = set_link(parent, &temporary, &stands, &wanted);
+            shared.place(parent, &temporary, name, place)?;
+            link.exists = false;
+            set
+        })
+    }
+
+    fn set_metadata(&self, key: &Key, kind: EntryKind, wanted: &Metadata) -> Result<(), Cause> {
+        let shared = &self.shared;
+        if kind == EntryKind::Directory {
+            let directory = shared.root.descend(key.as_bytes())?;
+            let file = File::from(readable_directory(&directory)?);
+            let stands = metadata_of(&look_at_open(&file)?);
+            set_open(&file, &stands, wanted)?;
+            return Ok(shared.syncing.file_changed(&directory, &file)?);
+        }
+        shared.parent(key, |parent, name| {
+            let stat = look_at(&**parent, name)?;
+            if kind_of(&stat) != kind {
+                return Err(Cause::TargetChanged);
+            }
+            if kind == EntryKind::Symlink {
+                set_link(parent, name, &metadata_of(&stat), wanted)?;
+                return Ok(shared.syncing.entries_changed(parent)?);
+            }
+            let (file, through_proc) = open_for_metadata(parent, name)?;
+            let stat = look_at_open(&file)?;
+            if kind_of(&stat) != kind {
+                return Err(Cause::TargetChanged);
+            }
+            let stands = metadata_of(&stat);
+            if through_proc {
+                let mode = Mode::from_raw_mode(wanted.mode);
+                rustix::fs::chmod(format!("/proc/self/fd/{}", file.as_raw_fd()), mode)?;
+                let rest = Metadata { mode: stands.mode, ..*wanted };
+                return set_link(parent, name, &stands, &rest);
+            }
+            set_open(&file, &stands, wanted)?;
+            Ok(shared.syncing.file_changed(parent, &file)?)
+        })
+    }
+
+    fn remove(&self, entry: &Entry) -> Result<(), Cause> {
+        let shared = &self.shared;
+        shared.parent(&entry.key, |parent, name| {
+            let stat = match look_at(&**parent, name) {
+                Err(Errno::NOENT) => return Ok(()),
+                other => other?,
+            };
+            let same = kind_of(&stat) == entry.kind
+                && stat.stx_ino == entry.stamp.inode
+                && (entry.kind == EntryKind::Directory
+                    || entry.stamp.size == stat.stx_size
+                        && entry.stamp.mtime == stamp_of(&stat).mtime);
+            if !same {
+                return Err(Cause::TargetChanged);
+            }
+            if entry.kind == EntryKind::Directory {
+                shared.root.forget(entry.key.as_bytes());
+                match unlinkat(&**parent, name, AtFlags::REMOVEDIR) {
+                    Err(Errno::NOTEMPTY | Errno::EXIST) => return Err(Cause::DirectoryInTheWay),
+                    other => other?,
+                }
+            } else {
+                unlinkat(&**parent, name, AtFlags::empty())?;
+            }
+            Ok(shared.syncing.entries_changed(parent)?)
+        })
+    }
+
+    fn sweep(&self, key: &Key) -> Result<(), Cause> {
+        if !is_temporary(key.name()) {
+            return Err(Cause::IllegalName);
+        }
+        self.shared.parent(key, |parent, name| {
+            let flags = if key.is_directory() { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+            match unlinkat(&**parent, name, flags) {
+                Err(Errno::NOENT) => Ok(()),
+                other => Ok(other?),
+            }
+        })
+    }
+
+    fn needs_barrier(&self) -> bool {
+        self.shared.syncing.needs_barrier()
+    }
+
+    fn barrier(&self) -> Result<(), Cause> {
+        self.shared.syncing.barrier()
+    }
+
+    fn holds(&self, source: &Metadata, kind: EntryKind) -> Metadata {
+        self.shared.ownership.held(source, kind)
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.shared.syncing.directory_sync_unsupported() {
+            warnings.push("the target's file system can't sync directories: after a power cut, entries made last may be missing".into());
+        }
+        warnings
+    }
+}
+
+/// A name to be removed again unless it was put in its place.
+struct Temporary {
+    shared: Arc<Shared>,
+    parent: Arc<Directory>,
+    name: [u8; 25],
+    exists: bool,
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if self.exists {
+            // Should this fail, the next run sweeps it.
+            unlinkat(&*self.parent, &self.name[..], AtFlags::empty()).ok();
+        }
+    }
+}
+
+struct LocalStage {
+    file: Temporary,
+    open: File,
+    final_name: Box<[u8]>,
+    place: Place,
+    stands: Metadata,
+    size: u64,
+    written: u64,
+}
+
+impl Stage for LocalStage {
+    fn write(&mut self, chunk: &[u8]) -> Result<(), Cause> {
+        self.open.write_all(chunk)?;
+        self.written += chunk.len() as u64;
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, metadata: &Metadata) -> Result<Box<dyn Staged>, Cause> {
+        let Self { file, open, final_name, place, stands, size, written } = *self;
+        if written != size {
+            return Err(Cause::ShortWrite { written, expected: size });
+        }
+        let shared = &file.shared;
+        let set = set_open(&open, &stands, metadata);
+        shared.syncing.file_changed(&file.parent, &open)?;
+        drop(open);
+        Ok(Box::new(LocalStaged { file, final_name, place, set: set.err() }))
+    }
+}
+
+struct LocalStaged {
+    file: Temporary,
+    final_name: Box<[u8]>,
+    place: Place,
+    /// What went wrong with the metadata: told once the file is in its place.
+    set: Option<Cause>,
+}
+
+impl Staged for LocalStaged {
+    fn publish(&mut self) -> Result<Option<Cause>, Cause> {
+        let file = &mut self.file;
+        file.shared.place(&file.parent, &file.name, &self.final_name, self.place)?;
+        file.exists = false;
+        Ok(self.set.take())
+    }
+}
+
+/// Renames to a name that must be free.
+fn rename_new(parent: &Directory, from: &[u8], to: &[u8]) -> Result<(), Cause> {
+    match renameat_with(parent, from, parent, to, RenameFlags::NOREPLACE) {
+        Err(Errno::EXIST) => Err(Cause::NameTaken),
+        // A file system without the flag.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            match linkat(parent, from, parent, to, AtFlags::empty()) {
+                Err(Errno::EXIST) => return Err(Cause::NameTaken),
+                other => other?,
+            }
+            Ok(unlinkat(parent, from, AtFlags::empty())?)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// Puts the directory `temporary` where the leaf `name` stands, and removes the leaf.
+fn exchange_leaf(parent: &Directory, temporary: &[u8], name: &[u8]) -> Result<(), Cause> {
+    match renameat_with(parent, temporary, parent, name, RenameFlags::EXCHANGE) {
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            unlinkat(parent, name, AtFlags::empty())?;
+            Ok(rename_new_directory(parent, temporary, name)?)
+        }
+        // Where the leaf turned out to be a directory, this fails, and the next run sees it.
+        other => Ok(other.and_then(|()| unlinkat(parent, temporary, AtFlags::empty()))?),
+    }
+}
+
+fn rename_new_directory(parent: &Directory, from: &[u8], to: &[u8]) -> rustix::io::Result<()> {
+    // Without NOREPLACE: a directory never replaces a leaf, and an empty directory is no loss.
+    renameat(parent, from, parent, to)
+}
+
+/// A handle of a directory that `fchmod` accepts.
+fn readable_directory(directory: &Directory) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match openat(directory, c".", flags, Mode::empty()) {
+        Err(Errno::ACCESS) => {
+            // Ours, and closed to ourselves.
+            let path = format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd());
+            rustix::fs::chmod(path, Mode::from_raw_mode(0o700))?;
+            openat(directory, c".", flags, Mode::empty())
+        }
+        other => other,
+    }
+}
+
+/// Opens a file to set its metadata: for reading, or, where that isn't allowed, as a mere handle.
+fn open_for_metadata(parent: &Directory, name: &[u8]) -> rustix::io::Result<(File, bool)> {
+    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match openat(parent, name, flags | OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) {
+        Err(Errno::ACCESS) => {
+            Ok((File::from(openat(parent, name, flags | OFlags::PATH, Mode::empty())?), true))
+        }
+        other => Ok((File::from(other?), false)),
+    }
+}
+
+fn file_time(time: Timestamp) -> FileTime {
+    FileTime::from_unix_time(time.seconds, time.nanos)
+}
+
+/// The process's umask, read without changing it; all bits where the kernel doesn't say.
+fn umask() -> u32 {
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let line = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+            u32::from_str_radix(line.trim(), 8).ok()
+        })
+        .unwrap_or(0o777)
+}

@@ -1,0 +1,150 @@
+//! Backends: where entries are listed, read and written.
+//!
+//! [`Source`] lists and reads; [`Target`] is a source that also writes. The engine knows nothing
+//! else of a place, so that what is safe on a file system and what is safe on an object store is
+//! decided here, in one place each. Files are written in two steps: [`Target::stage`] makes a file
+//! that nobody sees, [`Staged::publish`] puts it in its place whole; [`Target::barrier`] makes all
+//! that happened before it durable. A store whose PUT is atomic and durable does everything in the
+//! first step.
+
+pub mod local;
+
+use crate::filter::Filter;
+use crate::model::{Cause, Entry, EntryError, EntryKind, Error, Key, Metadata};
+use std::sync::Arc;
+
+/// One item of a listing.
+#[derive(Debug)]
+pub enum ListItem {
+    /// Something is there.
+    Entry(Entry),
+    /// What is there is unknown: of the key itself and of all below it. A directory whose contents
+    /// can't be read is listed as an entry first, then with this.
+    Failed(EntryError),
+    /// A temporary of a killed run (targets only).
+    Leftover(Key),
+    /// Left out for a reason worth telling once; nothing below it is touched.
+    LeftOut(Key, String),
+}
+
+impl ListItem {
+    /// The key it speaks of.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Entry(entry) => &entry.key,
+            Self::Failed(error) => &error.key,
+            Self::Leftover(key) | Self::LeftOut(key, _) => key,
+        }
+    }
+}
+
+/// An ordered stream of items, in byte order of their keys (an item about a key may follow the
+/// entry of that key). It is complete unless an item says which scope failed, or it ends in an
+/// error.
+pub type Listing = Box<dyn Iterator<Item = Result<ListItem, Error>> + Send>;
+
+/// What to list.
+#[derive(Clone, Debug)]
+pub struct ListOptions {
+    /// What takes part; excluded directories are not entered.
+    pub filter: Arc<Filter>,
+    /// Only this name below the root (a single file as source), and not the root itself.
+    pub only: Option<Box<[u8]>>,
+}
+
+/// Why content could not be read to its end.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The source failed.
+    Source(Cause),
+    /// The entry isn't the one listed, or changed while it was read: look again and retry.
+    Changed,
+    /// Whoever takes the content failed.
+    Sink(Cause),
+}
+
+/// Takes a file's content, a chunk at a time. A file that fits one chunk comes as one.
+pub type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), Cause> + 'a;
+
+/// A place that entries come from.
+pub trait Source: Send + Sync {
+    /// Lists everything below the root, the root first.
+    ///
+    /// # Errors
+    /// When the root can't be read.
+    fn list(&self, options: &ListOptions) -> Result<Listing, Error>;
+
+    /// Reads the content of a regular file once, in chunks that fit `buffer`, and makes sure that
+    /// it was the entry as listed from the first byte to the last.
+    ///
+    /// # Errors
+    /// [`ReadError`] tells whose fault it was; nothing that was handed out counts then.
+    fn read(&self, entry: &Entry, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError>;
+
+    /// Looks at one entry again; `None` when nothing is there.
+    fn look(&self, key: &Key) -> Result<Option<Entry>, Cause>;
+}
+
+/// What a new entry does to what stands at its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Nothing stands there; whatever turns up is not overwritten.
+    New,
+    /// A file, link or special file stands there and is replaced.
+    Leaf,
+    /// An empty directory stands there and is replaced.
+    EmptyDirectory,
+}
+
+/// A place that entries go to.
+pub trait Target: Source {
+    /// Begins a file that nobody sees until it is published.
+    fn stage(&self, entry: &Entry, place: Place) -> Result<Box<dyn Stage>, Cause>;
+
+    /// Makes a directory, closed to others until its metadata is set.
+    fn make_directory(&self, key: &Key, place: Place) -> Result<(), Cause>;
+
+    /// Makes a symbolic link with its metadata.
+    fn make_link(&self, entry: &Entry, place: Place) -> Result<(), Cause>;
+
+    /// Sets what differs from `wanted` of an entry's mode, owner, group and mtime.
+    fn set_metadata(&self, key: &Key, kind: EntryKind, wanted: &Metadata) -> Result<(), Cause>;
+
+    /// Removes an entry, if it still is the one listed; a directory only when it is empty.
+    fn remove(&self, entry: &Entry) -> Result<(), Cause>;
+
+    /// Removes a temporary of a killed run.
+    fn sweep(&self, key: &Key) -> Result<(), Cause>;
+
+    /// Whether [`Target::barrier`] does anything, so that batches are worth while.
+    fn needs_barrier(&self) -> bool;
+
+    /// Makes durable all that was staged, published, made, set or removed before.
+    ///
+    /// # Errors
+    /// Nothing since the last barrier may be taken as durable then; it is not to be called again
+    /// (the kernel marks pages clean whose write failed).
+    fn barrier(&self) -> Result<(), Cause>;
+
+    /// What metadata the target will hold for a source's entry, given what it could keep.
+    fn holds(&self, source: &Metadata, kind: EntryKind) -> Metadata;
+
+    /// Things to tell once at the end of a run: what the target doesn't do.
+    fn warnings(&self) -> Vec<String>;
+}
+
+/// A file being written that nobody sees. Dropped unfinished, it is removed.
+pub trait Stage {
+    /// Appends.
+    fn write(&mut self, chunk: &[u8]) -> Result<(), Cause>;
+
+    /// Ends the content and sets the metadata.
+    fn finish(self: Box<Self>, metadata: &Metadata) -> Result<Box<dyn Staged>, Cause>;
+}
+
+/// A whole file that nobody sees yet. Dropped unpublished, it is removed.
+pub trait Staged: Send {
+    /// Puts it in its place, whole. What of its metadata the target refused is `Some`: the content
+    /// is in its place all the same.
+    fn publish(&mut self) -> Result<Option<Cause>, Cause>;
+}

@@ -1,0 +1,285 @@
+//! The join: source listing, target listing and manifest rows, three streams in one order, to pairs.
+//!
+//! Unknown is not absent: below a scope that a listing could not see, a key that it lacks is
+//! [`Seen::Unknown`]. A leaf `a` and a directory `a/` are not neighbours in the order (`a-b` lies
+//! between), so a leaf that only one side has is held back until the cursor leaves the keys that
+//! begin with it; at most one leaf for each byte of a key is held.
+
+use crate::backend::ListItem;
+use crate::manifest::Row;
+use crate::model::{Entry, EntryError, Error, Key};
+use std::collections::VecDeque;
+
+/// What one side has at a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing, for certain.
+    Absent,
+    /// It could not be listed.
+    Unknown,
+    /// This.
+    Present(Entry),
+}
+
+impl Seen {
+    /// The entry, if there is one.
+    pub fn entry(&self) -> Option<&Entry> {
+        match self {
+            Self::Present(entry) => Some(entry),
+            Self::Absent | Self::Unknown => None,
+        }
+    }
+}
+
+/// A leaf and a directory claim one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Conflict {
+    /// The source has a leaf where the target has a directory.
+    LeafOverDirectory {
+        /// Whether the listing shows nothing in that directory.
+        empty: bool,
+    },
+    /// The source has a directory where the target has this leaf.
+    DirectoryOverLeaf(Entry),
+    /// One side has both.
+    Both,
+}
+
+/// What is known of one key.
+#[derive(Debug)]
+pub struct Pair {
+    /// The key.
+    pub key: Key,
+    /// What the source has.
+    pub source: Seen,
+    /// What the target has.
+    pub target: Seen,
+    /// What the manifest recorded.
+    pub row: Option<Row>,
+    /// Whether a leaf and a directory claim its name.
+    pub conflict: Option<Conflict>,
+}
+
+/// What the join yields.
+#[derive(Debug)]
+pub enum Joined {
+    /// A key to decide on.
+    Pair(Box<Pair>),
+    /// A scope that could not be listed.
+    Failed(EntryError),
+    /// A temporary of a killed run, in the target.
+    Leftover(Key),
+    /// Something left out, with why.
+    LeftOut(Key, String),
+}
+
+/// Joins three ordered streams.
+pub struct Join<S, T, R> {
+    source: Stream<S>,
+    target: Stream<T>,
+    rows: R,
+    row: Option<Row>,
+    held: Vec<Pair>,
+    ready: VecDeque<Joined>,
+    ended: bool,
+}
+
+/// One side's listing, an entry ahead.
+struct Stream<I> {
+    items: I,
+    next: Option<Entry>,
+    /// What could not be listed, outermost first; each lies in the one before.
+    unknown: Vec<Key>,
+}
+
+impl<I: Iterator<Item = Result<ListItem, Error>>> Stream<I> {
+    /// Fetches the next entry; what isn't an entry goes to `ready`.
+    fn advance(&mut self, ready: &mut VecDeque<Joined>) -> Result<(), Error> {
+        self.next = None;
+        for item in self.items.by_ref() {
+            match item? {
+                ListItem::Entry(entry) => {
+                    self.next = Some(entry);
+                    return Ok(());
+                }
+                ListItem::Failed(error) => {
+                    self.unknown.push(error.key.clone());
+                    ready.push_back(Joined::Failed(error));
+                }
+                ListItem::Leftover(key) => ready.push_back(Joined::Leftover(key)),
+                ListItem::LeftOut(key, why) => {
+                    // What isn't looked at is unknown on this side: never deleted on the other's.
+                    self.unknown.push(key.clone());
+                    ready.push_back(Joined::LeftOut(key, why));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the entry at `key`, or says why there is none.
+    fn take(&mut self, key: &Key, ready: &mut VecDeque<Joined>) -> Result<Seen, Error> {
+        // A failure of this very key may stand behind its entry: fetch on before asking.
+        if self.next.as_ref().is_some_and(|entry| entry.key == *key) {
+            let entry = self.next.take();
+            self.advance(ready)?;
+            return Ok(entry.map_or(Seen::Absent, Seen::Present));
+        }
+        self.unknown.retain(|scope| !is_past(scope, key));
+        Ok(if self.unknown.iter().any(|scope| covers(scope, key)) {
+            Seen::Unknown
+        } else {
+            Seen::Absent
+        })
+    }
+}
+
+/// Whether `key` lies so far behind `scope` that nothing the scope covers can follow.
+fn is_past(scope: &Key, key: &Key) -> bool {
+    key.as_bytes() > scope.as_bytes() && !key.as_bytes().starts_with(scope.trimmed())
+}
+
+/// Whether a failed scope covers a key: the name itself, as leaf or directory, and all below it.
+fn covers(scope: &Key, key: &Key) -> bool {
+    let scope = scope.trimmed();
+    scope.is_empty()
+        || key
+            .as_bytes()
+            .strip_prefix(scope)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+impl<S, T, R> Join<S, T, R>
+where
+    S: Iterator<Item = Result<ListItem, Error>>,
+    T: Iterator<Item = Result<ListItem, Error>>,
+    R: Iterator<Item = Result<Row, Error>>,
+{
+    /// Begins a join.
+    ///
+    /// # Errors
+    /// When a stream's first item is an error.
+    pub fn new(source: S, target: T, mut rows: R) -> Result<Self, Error> {
+        let mut ready = VecDeque::new();
+        let mut source = Stream { items: source, next: None, unknown: Vec::new() };
+        let mut target = Stream { items: target, next: None, unknown: Vec::new() };
+        source.advance(&mut ready)?;
+        target.advance(&mut ready)?;
+        let row = rows.next().transpose()?;
+        Ok(Self { source, target, rows, row, held: Vec::new(), ready, ended: false })
+    }
+
+    fn step(&mut self) -> Result<(), Error> {
+        let next = [
+            self.source.next.as_ref().map(|entry| &entry.key),
+            self.target.next.as_ref().map(|entry| &entry.key),
+            self.row.as_ref().map(|row| &row.key),
+        ];
+        let Some(key) = next.into_iter().flatten().min().cloned() else {
+            self.release(None);
+            self.ended = true;
+            return Ok(());
+        };
+        self.release(Some(&key));
+        let source = self.source.take(&key, &mut self.ready)?;
+        let target = self.target.take(&key, &mut self.ready)?;
+        let row = match &self.row {
+            Some(row) if row.key == key => {
+                let next = self.rows.next().transpose()?;
+                std::mem::replace(&mut self.row, next)
+            }
+            _ => None,
+        };
+        let pair = Pair { key, source, target, row, conflict: None };
+        if pair.key.is_directory() {
+            self.directory(pair);
+        } else {
+            self.leaf(pair);
+        }
+        Ok(())
+    }
+
+    /// Lets go of held leaves whose keys the cursor has left.
+    fn release(&mut self, cursor: Option<&Key>) {
+        while let Some(held) = self.held.last() {
+            if cursor.is_some_and(|cursor| cursor.as_bytes().starts_with(held.key.as_bytes())) {
+                break;
+            }
+            if let Some(pair) = self.held.pop() {
+                self.ready.push_back(Joined::Pair(Box::new(pair)));
+            }
+        }
+    }
+
+    fn leaf(&mut self, pair: Pair) {
+        let one_sided = pair.source.entry().is_some() != pair.target.entry().is_some();
+        if one_sided {
+            self.held.push(pair);
+        } else {
+            self.ready.push_back(Joined::Pair(Box::new(pair)));
+        }
+    }
+
+    fn directory(&mut self, mut pair: Pair) {
+        // The leaf of this name, if held, is the innermost: all others held are shorter prefixes.
+        let at = self.held.iter().rposition(|held| held.key.as_bytes() == pair.key.trimmed());
+        if let Some(at) = at {
+            let mut leaf = self.held.remove(at);
+            match (leaf.source.entry(), leaf.target.entry(), &pair.source, &pair.target) {
+                (Some(_), _, Seen::Present(_), _) | (_, Some(_), _, Seen::Present(_)) => {
+                    leaf.conflict = Some(Conflict::Both);
+                    pair.conflict = Some(Conflict::Both);
+                }
+                (Some(_), None, _, Seen::Present(_)) => {
+                    let next = self.target.next.as_ref();
+                    let listed = next.is_some_and(|next| next.key.is_within(pair.key.as_bytes()));
+                    let unknown = self
+                        .target
+                        .unknown
+                        .iter()
+                        .any(|scope| scope.is_within(pair.key.as_bytes()));
+                    let empty = !listed && !unknown;
+                    leaf.conflict = Some(Conflict::LeafOverDirectory { empty });
+                    if empty {
+                        // The leaf's step removes it.
+                        pair.target = Seen::Absent;
+                    }
+                }
+                (None, Some(_), Seen::Present(_), _) => {
+                    if let Seen::Present(entry) = leaf.target {
+                        pair.conflict = Some(Conflict::DirectoryOverLeaf(entry));
+                        leaf.target = Seen::Absent;
+                    }
+                }
+                _ => {}
+            }
+            self.ready.push_back(Joined::Pair(Box::new(leaf)));
+        }
+        self.ready.push_back(Joined::Pair(Box::new(pair)));
+    }
+}
+
+impl<S, T, R> Iterator for Join<S, T, R>
+where
+    S: Iterator<Item = Result<ListItem, Error>>,
+    T: Iterator<Item = Result<ListItem, Error>>,
+    R: Iterator<Item = Result<Row, Error>>,
+{
+    type Item = Result<Joined, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(joined) = self.ready.pop_front() {
+                return Some(Ok(joined));
+            }
+            if self.ended {
+                return None;
+            }
+            if let Err(error) = self.step() {
+                self.ended = true;
+                self.held.clear();
+                return Some(Err(error));
+            }
+        }
+    }
+}

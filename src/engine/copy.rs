@@ -1,0 +1,336 @@
+//! Workers: copy, check, link, and set metadata, a step at a time.
+//!
+//! A file is read once, hashed as it passes, and written under a temporary name. A source that
+//! changes meanwhile is looked at again and read anew, [`ATTEMPTS`] times.
+
+use super::commit::{Finished, Message};
+use super::{Context, now, on_target};
+use crate::backend::{ReadError, Source, Stage};
+use crate::manifest::{Origin, Row};
+use crate::model::error::Side;
+use crate::model::event::Change;
+use crate::model::{Cause, Digest, Entry, EntryError, EntryKind, InFlight, Operation};
+use crate::plan::{Step, Task};
+use std::sync::PoisonError;
+
+/// How often a file that changes while it is read is read.
+const ATTEMPTS: u32 = 3;
+/// Bytes read at once; a file below this size costs one read and one write.
+const BUFFER: usize = 1 << 20;
+/// Files of this size are shown while they are under way.
+const SHOWN: u64 = 4 << 20;
+/// Chunks of this size are hashed by all cores (below, handing over costs more than it gains).
+const HASHED_IN_PARALLEL: usize = 512 << 10;
+
+/// One worker.
+pub(super) struct Worker<'c, 'a> {
+    context: &'c Context<'a>,
+    slot: usize,
+    buffer: Vec<u8>,
+}
+
+/// What became of a copy.
+enum Copied {
+    /// Written, not yet in place.
+    Staged(Box<dyn crate::backend::Staged>),
+    /// The content turned out to be what the target has.
+    Same,
+}
+
+impl<'c, 'a> Worker<'c, 'a> {
+    pub(super) fn new(context: &'c Context<'a>, slot: usize) -> Self {
+        Self { context, slot, buffer: vec![0; BUFFER] }
+    }
+
+    /// Works a group off; steps that a stop leaves undone are dropped.
+    pub(super) fn work(&mut self, group: Vec<Step>) -> Vec<Message> {
+        let mut results = Vec::with_capacity(group.len());
+        for step in group {
+            if self.context.is_over() {
+                break;
+            }
+            results.push(self.step(&step));
+        }
+        results
+    }
+
+    /// Does one step.
+    pub(super) fn step(&mut self, step: &Step) -> Message {
+        let done = match step.task {
+            Task::Copy { unless } => self.copy(step, unless),
+            Task::Check { source, target, expected } => self.check(step, source, target, expected),
+            Task::UpdateMetadata => self.update(step, step.source.clone(), None),
+            Task::Adopt => Ok(self.finished(step, step.source.clone(), Some(Change::Adopt))),
+            Task::MakeLink => self.link(step),
+            Task::MakeDirectory => {
+                Err(on_target(Operation::MakeDirectory, &step.source.key, Cause::NoParent))
+            }
+        };
+        match done {
+            Ok(finished) => Message::Finished(Box::new(finished)),
+            Err(error) => Message::Failed(error),
+        }
+    }
+
+    fn copy(&mut self, step: &Step, unless: Option<Digest>) -> Result<Finished, EntryError> {
+        let context = self.context;
+        let slot = self.slot;
+        let shown = step.source.size() >= SHOWN;
+        let buffer = &mut self.buffer;
+        let copied = with_retries(&*context.source, Side::Source, &step.source, |entry| {
+            let mut hasher = blake3::Hasher::new();
+            let mut whole = None;
+            let mut stage: Option<Box<dyn Stage>> = None;
+            let mut done = 0_u64;
+            let read = context.source.read(entry, buffer, &mut |chunk| {
+                if context.is_over() {
+                    return Err(Cause::Stopped);
+                }
+                if chunk.len() as u64 == entry.stamp.size {
+                    let digest = hash_whole(chunk);
+                    whole = Some(digest);
+                    if unless == Some(digest) {
+                        return Ok(());
+                    }
+                } else {
+                    hash(&mut hasher, chunk);
+                }
+                let stage = match &mut stage {
+                    Some(stage) => stage,
+                    none => none.insert(context.target.stage(entry, step.place)?),
+                };
+                stage.write(chunk)?;
+                done += chunk.len() as u64;
+                context.progress.bytes_moved.add(chunk.len() as u64);
+                if shown {
+                    show(context, slot, Some((entry, done)));
+                }
+                Ok(())
+            });
+            if let Err(error) = read {
+                context.progress.bytes_moved.sub(done);
+                return Err(error);
+            }
+            let digest = whole.unwrap_or_else(|| hasher.finalize().into());
+            context.progress.bytes_hashed.add(entry.stamp.size);
+            let racy = entry.stamp.is_racy(now());
+            if unless == Some(digest) {
+                return Ok((Copied::Same, digest, racy));
+            }
+            let wanted = context.target.holds(&entry.metadata, EntryKind::File);
+            let stage = stage.ok_or(ReadError::Changed)?;
+            let staged = stage.finish(&wanted).map_err(ReadError::Sink)?;
+            Ok((Copied::Staged(staged), digest, racy))
+        });
+        if shown {
+            show(context, slot, None);
+        }
+        let (entry, (copied, digest, racy)) = copied?;
+        let proof = Some((digest, racy));
+        match copied {
+            Copied::Same => self.update(step, entry, proof),
+            Copied::Staged(staged) => {
+                let mut finished = self.finished(step, entry, Some(Change::Copy));
+                finished.staged = Some(staged);
+                prove(&mut finished.row, proof);
+                Ok(finished)
+            }
+        }
+    }
+
+    /// Hashes what is in doubt, and copies where it isn't what it should be.
+    fn check(
+        &mut self,
+        step: &Step,
+        source: bool,
+        target: bool,
+        expected: Option<Digest>,
+    ) -> Result<Finished, EntryError> {
+        let context = self.context;
+        let target_digest = match &step.target {
+            Some(existing) if target => {
+                Some(self.hash(&*context.target, Side::Target, existing)?.1.0)
+            }
+            _ => expected,
+        };
+        if expected.is_some() && target_digest != expected {
+            // The target's copy is not the one recorded.
+            return self.copy_after_check(step);
+        }
+        if !source {
+            let racy = step.row.as_ref().is_some_and(|row| row.source_racy);
+            let proof = target_digest.map(|digest| (digest, racy));
+            return self.update(step, step.source.clone(), proof);
+        }
+        let (entry, (digest, racy)) = self.hash(&*context.source, Side::Source, &step.source)?;
+        if Some(digest) == target_digest {
+            self.update(step, entry, Some((digest, racy)))
+        } else {
+            self.copy_after_check(step)
+        }
+    }
+
+    fn copy_after_check(&mut self, step: &Step) -> Result<Finished, EntryError> {
+        self.context.progress.files_planned.add(1);
+        self.context.progress.bytes_planned.add(step.source.size());
+        self.copy(step, None)
+    }
+
+    /// Hashes one side's content.
+    fn hash(
+        &mut self,
+        side: &dyn Source,
+        name: Side,
+        entry: &Entry,
+    ) -> Result<(Entry, (Digest, bool)), EntryError> {
+        let context = self.context;
+        let buffer = &mut self.buffer;
+        with_retries(side, name, entry, |entry| {
+            let mut hasher = blake3::Hasher::new();
+            side.read(entry, buffer, &mut |chunk| {
+                if context.is_over() {
+                    return Err(Cause::Stopped);
+                }
+                hash(&mut hasher, chunk);
+                context.progress.bytes_hashed.add(chunk.len() as u64);
+                Ok(())
+            })?;
+            Ok((hasher.finalize().into(), entry.stamp.is_racy(now())))
+        })
+    }
+
+    /// The content is right: sets the metadata where it differs, and refreshes the row.
+    fn update(
+        &mut self,
+        step: &Step,
+        entry: Entry,
+        proof: Option<(Digest, bool)>,
+    ) -> Result<Finished, EntryError> {
+        let wanted = self.context.target.holds(&entry.metadata, entry.kind);
+        let differs = step.target.as_ref().is_some_and(|existing| {
+            let mode =
+                if entry.kind == EntryKind::Symlink { wanted.mode } else { existing.metadata.mode };
+            crate::model::Metadata { mode, ..existing.metadata } != wanted
+        });
+        if differs {
+            self.context
+                .target
+                .set_metadata(&entry.key, entry.kind, &wanted)
+                .map_err(|cause| on_target(Operation::SetMetadata, &entry.key, cause))?;
+        }
+        let mut finished = self.finished(step, entry, differs.then_some(Change::UpdateMetadata));
+        match (&step.row, proof) {
+            (_, Some(_)) => prove(&mut finished.row, proof),
+            (Some(row), None) => {
+                finished.row.digest = row.digest;
+                finished.row.origin = row.origin;
+                finished.row.source_racy = row.source_racy;
+                finished.row.run = row.run;
+                finished.row.verified_at = row.verified_at;
+            }
+            (None, None) if finished.row.kind == EntryKind::File => {
+                self.context.progress.files_adopted.add(1);
+            }
+            (None, None) => {}
+        }
+        Ok(finished)
+    }
+
+    fn link(&mut self, step: &Step) -> Result<Finished, EntryError> {
+        let entry = &step.source;
+        self.context
+            .target
+            .make_link(entry, step.place)
+            .map_err(|cause| on_target(Operation::MakeLink, &entry.key, cause))?;
+        let mut finished = self.finished(step, entry.clone(), Some(Change::MakeLink));
+        finished.row.origin = Origin::Proven;
+        Ok(finished)
+    }
+
+    fn finished(&self, step: &Step, entry: Entry, change: Option<Change>) -> Finished {
+        let wanted = self.context.target.holds(&entry.metadata, entry.kind);
+        Finished {
+            row: Row {
+                kind: entry.kind,
+                digest: None,
+                origin: Origin::Adopted,
+                source: entry.stamp,
+                source_racy: entry.stamp.is_racy(now()),
+                target: entry.stamp,
+                metadata: entry.metadata,
+                link: entry.link,
+                run: self.context.run,
+                verified_at: None,
+                key: entry.key,
+            },
+            staged: None,
+            change,
+            reason: step.reason,
+            wanted,
+            told: false,
+        }
+    }
+}
+
+/// Both sides are known to have this content.
+fn prove(row: &mut Row, proof: Option<(Digest, bool)>) {
+    if let Some((digest, racy)) = proof {
+        row.digest = Some(digest);
+        row.source_racy = racy;
+        row.origin = Origin::Proven;
+    }
+}
+
+fn hash_whole(content: &[u8]) -> Digest {
+    if content.len() < HASHED_IN_PARALLEL {
+        return Digest::of(content);
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_rayon(content);
+    hasher.finalize().into()
+}
+
+fn hash(hasher: &mut blake3::Hasher, chunk: &[u8]) {
+    if chunk.len() < HASHED_IN_PARALLEL {
+        hasher.update(chunk);
+    } else {
+        hasher.update_rayon(chunk);
+    }
+}
+
+fn show(context: &Context<'_>, slot: usize, at: Option<(&Entry, u64)>) {
+    let mut slots = context.progress.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+    if slots.len() <= slot {
+        slots.resize(slot + 1, None);
+    }
+    slots[slot] =
+        at.map(|(entry, done)| InFlight { key: entry.key.clone(), size: entry.stamp.size, done });
+}
+
+/// Reads an entry, looking again and reading anew when it changed.
+fn with_retries<T>(
+    backend: &dyn Source,
+    side: Side,
+    listed: &Entry,
+    mut attempt: impl FnMut(&Entry) -> Result<T, ReadError>,
+) -> Result<(Entry, T), EntryError> {
+    let key = &listed.key;
+    let fail =
+        |operation, side, cause| Err(EntryError { operation, side, key: key.clone(), cause });
+    let mut entry = listed.clone();
+    for _ in 0..ATTEMPTS {
+        match attempt(&entry) {
+            Ok(result) => return Ok((entry, result)),
+            Err(ReadError::Source(cause)) => return fail(Operation::Read, side, cause),
+            Err(ReadError::Sink(cause)) => return fail(Operation::Write, Side::Target, cause),
+            Err(ReadError::Changed) => {}
+        }
+        match backend.look(key) {
+            Ok(Some(found)) if found.kind == EntryKind::File => entry = found,
+            Ok(Some(_)) => break,
+            Ok(None) => return fail(Operation::Read, side, Cause::Vanished),
+            Err(cause) => return fail(Operation::Read, side, cause),
+        }
+    }
+    fail(Operation::Read, side, Cause::Changed { attempts: ATTEMPTS })
+}

@@ -1,0 +1,115 @@
+//! The engine: executes a plan.
+//!
+//! The [`dispatcher`] reads the plan on one thread, makes directories as it goes and hands the rest
+//! in groups to workers ([`copy`]); what they finished goes to the [`commit`] stage, which makes a
+//! batch durable, puts it in place and records it. When all steps are done, [`delete`] and
+//! [`finish`] work off what waited. The engine never prints, never exits, and reads no environment.
+
+mod commit;
+mod copy;
+mod delete;
+mod dispatcher;
+mod finish;
+mod preview;
+
+pub use commit::Committer;
+pub use dispatcher::execute;
+pub use preview::preview;
+
+use crate::backend::{Source, Target};
+use crate::compare::Reason;
+use crate::manifest::RunNumber;
+use crate::model::error::Side;
+use crate::model::event::Change;
+use crate::model::{
+    Cause, EntryError, Error, ErrorKind, Event, Key, Observer, Operation, Progress, Stop, Timestamp,
+};
+use rustix::io::Errno;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What every part of the engine needs.
+pub struct Context<'a> {
+    /// Where entries come from.
+    pub source: Arc<dyn Source>,
+    /// Where they go.
+    pub target: Arc<dyn Target>,
+    /// The run's number in the state.
+    pub run: RunNumber,
+    /// The counters.
+    pub progress: &'a Progress,
+    /// Who is told.
+    pub observer: &'a dyn Observer,
+    /// Whether to stop.
+    pub stop: &'a Stop,
+    /// Workers, at least 1.
+    pub transfers: usize,
+    /// What stopped the run.
+    pub fatal: Mutex<Option<Error>>,
+    /// Whether a filter hides entries of the target, so that a directory may not be empty.
+    pub filtered: bool,
+}
+
+impl Context<'_> {
+    /// Takes note of an entry that failed; an error that every other entry would meet too stops the
+    /// run.
+    pub fn fail(&self, error: EntryError) {
+        if matches!(error.cause, Cause::Stopped) {
+            return;
+        }
+        self.progress.files_failed.add(1);
+        self.observer.observe(&Event::Failed(&error));
+        if error.side == Side::Target
+            && let Some(help) = hopeless(&error)
+        {
+            self.abort(
+                Error::new(ErrorKind::Unusable, "the target can't be written any more")
+                    .because(error)
+                    .help(help),
+            );
+        }
+    }
+
+    /// Stops the run with a fatal error; the first one counts.
+    pub fn abort(&self, error: Error) {
+        let mut fatal = self.fatal.lock().unwrap_or_else(PoisonError::into_inner);
+        fatal.get_or_insert(error);
+    }
+
+    /// Whether nothing new is to be begun.
+    pub fn is_over(&self) -> bool {
+        self.stop.requested() || self.fatal.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn tell(&self, key: &Key, change: Change, reason: Reason, bytes: u64) {
+        if self.observer.wants_changes() {
+            let reason = &reason.to_string();
+            self.observer.observe(&Event::Changed { key, change, reason, bytes });
+        }
+    }
+}
+
+/// Builds the error of one entry on the target's side.
+fn on_target(operation: Operation, key: &Key, cause: Cause) -> EntryError {
+    EntryError { operation, side: Side::Target, key: key.clone(), cause }
+}
+
+/// The way out of a fault of the target that the next entry would meet too.
+fn hopeless(error: &EntryError) -> Option<&'static str> {
+    if error.operation == Operation::List || error.operation == Operation::Read {
+        return None;
+    }
+    let Cause::Io(io) = &error.cause else { return None };
+    match Errno::from_io_error(io)? {
+        Errno::NOSPC => Some("make room or mirror to a larger place, then run again: it goes on"),
+        Errno::DQUOT => Some("raise the quota, then run again: it goes on"),
+        Errno::ROFS => Some("mount the target for writing, then run again"),
+        Errno::IO => Some("the target's disk or connection fails: look at the system's log"),
+        _ => None,
+    }
+}
+
+/// The time as file systems stamp it: the kernel's coarse clock.
+fn now() -> Timestamp {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    Timestamp { seconds: now.tv_sec, nanos: now.tv_nsec as u32 }
+}

@@ -1,0 +1,86 @@
+//! A dry run: reads the plan and says what would be done, in the same words.
+
+use crate::compare::Reason;
+use crate::compare::join::Joined;
+use crate::model::event::Change;
+use crate::model::{Entry, EntryError, EntryKind, Error, Event, Key, Observer, Progress, Stop};
+use crate::plan::{Finish, Plan, Planned, Remainder, Task, spool_error};
+
+/// Says what executing the plan would do. A refusal of the deletions is returned.
+///
+/// # Errors
+/// What would stop the run before its end.
+pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
+    mut plan: Plan<'_, J>,
+    observer: &dyn Observer,
+    progress: &Progress,
+    stop: &Stop,
+    deletes: bool,
+    allow: impl FnOnce() -> Result<(), Error>,
+) -> Result<Option<Error>, Error> {
+    let tell = |key: &Key, change, reason: Reason, bytes| {
+        let reason = &reason.to_string();
+        observer.observe(&Event::Changed { key, change, reason, bytes });
+    };
+    let fail = |error: &EntryError| {
+        progress.files_failed.add(1);
+        observer.observe(&Event::Failed(error));
+    };
+    while let Some(planned) = plan.next().transpose()? {
+        if stop.requested() {
+            return Ok(None);
+        }
+        match planned {
+            Planned::Step(planned) => {
+                let change = match planned.task {
+                    Task::Copy { unless: None } => Change::Copy,
+                    Task::Copy { unless: Some(_) } | Task::Check { .. } => Change::Check,
+                    Task::UpdateMetadata => Change::UpdateMetadata,
+                    Task::Adopt => Change::Adopt,
+                    Task::MakeLink => Change::MakeLink,
+                    Task::MakeDirectory => Change::MakeDirectory,
+                };
+                tell(&planned.source.key, change, planned.reason, planned.source.size());
+            }
+            Planned::Failed(error) => fail(&error),
+            Planned::Kept(key, reason) => tell(&key, Change::Keep, reason, 0),
+            Planned::Sweep(key) => {
+                let note = format!("\"{key}\" is left over from a killed run and would be removed");
+                observer.observe(&Event::Note(&note));
+            }
+            Planned::Note(note) => observer.observe(&Event::Note(&note)),
+            Planned::Forget(_) => {}
+        }
+    }
+    let Remainder { mut deletions, mut after_deletion, mut directories } = plan.finish()?;
+    let mut refusal = None;
+    if deletes {
+        if let Err(refused) = allow() {
+            observer.observe(&Event::Refused(&refused));
+            refusal = Some(refused);
+        } else {
+            while let Some(record) = deletions.next().map_err(spool_error)? {
+                let entry = Entry::decode(record).ok_or_else(super::finish::spool_damaged)?;
+                tell(&entry.key, Change::Delete, Reason::Extra, 0);
+            }
+        }
+    }
+    while let Some(record) = after_deletion.next().map_err(spool_error)? {
+        let entry = Entry::decode(record).ok_or_else(super::finish::spool_damaged)?;
+        if refusal.is_some() {
+            let cause = crate::model::Cause::DirectoryInTheWay;
+            fail(&super::on_target(crate::model::Operation::Write, &entry.key, cause));
+            continue;
+        }
+        let link = entry.kind == EntryKind::Symlink;
+        let change = if link { Change::MakeLink } else { Change::Copy };
+        tell(&entry.key, change, Reason::Kind, entry.size());
+    }
+    while let Some(record) = directories.next().map_err(spool_error)? {
+        let (how, entry) = Finish::decode(record).ok_or_else(super::finish::spool_damaged)?;
+        if how == Finish::Update {
+            tell(&entry.key, Change::UpdateMetadata, Reason::Metadata, 0);
+        }
+    }
+    Ok(refusal)
+}

@@ -1,0 +1,78 @@
+//! Listings, held against their promise: byte order of keys, each entry once.
+//!
+//! A listing out of order would make the join take what is there for absent, so that an error of
+//! order ends the run before anything is decided on it.
+
+use crate::backend::{ListItem, Listing};
+use crate::model::error::Side;
+use crate::model::{Error, ErrorKind, Key};
+
+/// A listing whose order is checked as it streams.
+pub struct Checked {
+    listing: Listing,
+    side: Side,
+    last: Option<Key>,
+}
+
+impl Checked {
+    /// Checks the order of `listing`.
+    pub fn new(listing: Listing, side: Side) -> Self {
+        Self { listing, side, last: None }
+    }
+}
+
+impl Iterator for Checked {
+    type Item = Result<ListItem, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = match self.listing.next()? {
+            Ok(item) => item,
+            Err(error) => return Some(Err(error)),
+        };
+        let key = item.key();
+        let is_entry = matches!(item, ListItem::Entry(_));
+        let in_order = self.last.as_ref().is_none_or(|last| {
+            // What failed may be said right behind the entry itself.
+            if is_entry { last < key } else { last <= key }
+        });
+        if !in_order {
+            let message = format!("the listing of the {} is out of order at \"{key}\"", self.side);
+            return Some(Err(Error::new(ErrorKind::Unusable, message)));
+        }
+        self.last = Some(key.clone());
+        Some(Ok(item))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Entry, EntryKind, Metadata, Stamp, Timestamp};
+
+    fn item(key: &str) -> Result<ListItem, Error> {
+        let zero = Timestamp::default();
+        Ok(ListItem::Entry(Entry {
+            key: Key::new(key.as_bytes()),
+            kind: EntryKind::File,
+            stamp: Stamp { size: 0, mtime: zero, ctime: zero, inode: 0 },
+            metadata: Metadata::default(),
+            link: None,
+        }))
+    }
+
+    fn check(keys: &[&str]) -> Vec<bool> {
+        let items: Vec<_> = keys.iter().map(|key| item(key)).collect();
+        Checked::new(Box::new(items.into_iter()), Side::Source).map(|item| item.is_ok()).collect()
+    }
+
+    #[test]
+    fn a_listing_in_byte_order_passes() {
+        assert_eq!(check(&["", "a", "a-b", "a/", "a/b"]), [true; 5]);
+    }
+
+    #[test]
+    fn a_listing_in_path_order_or_with_a_key_twice_is_an_error() {
+        assert_eq!(check(&["a/", "a-b"]), [true, false]);
+        assert_eq!(check(&["a", "a"]), [true, false]);
+    }
+}

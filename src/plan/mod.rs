@@ -1,0 +1,376 @@
+//! The plan: a stream of steps with what has to wait.
+//!
+//! [`Plan`] turns joined pairs into [`Planned`] items, in the order in which they can be done at
+//! once. What must wait is spooled: deletions (children first), leaves that replace directories,
+//! and directories whose metadata is set when all in them is done (children first). A dry run reads
+//! the same plan and does nothing.
+
+pub mod guard;
+
+pub use guard::{DeleteOptions, Evidence, MaxDelete};
+
+use crate::backend::Place;
+use crate::compare::join::Joined;
+use crate::compare::{Action, Conflict, Pair, Policy, Reason, Seen};
+use crate::manifest::Row;
+use crate::model::error::Side;
+use crate::model::{
+    Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata, Operation, Progress,
+};
+use crate::spool::{Spool, SpoolReader};
+use std::path::Path;
+
+/// Bytes of each spool that stay in memory.
+const SPOOLED: usize = 256 * 1024;
+
+/// What is to be done to one entry.
+#[derive(Debug)]
+pub struct Step {
+    /// What.
+    pub task: Task,
+    /// Why.
+    pub reason: Reason,
+    /// The source's entry.
+    pub source: Entry,
+    /// The target's entry of the same kind, where it has one.
+    pub target: Option<Entry>,
+    /// What was recorded.
+    pub row: Option<Row>,
+    /// What stands in its place.
+    pub place: Place,
+}
+
+/// The kinds of step.
+#[derive(Debug)]
+pub enum Task {
+    /// Copy the file, unless its content has this digest.
+    Copy {
+        /// The digest of the target's copy.
+        unless: Option<crate::model::Digest>,
+    },
+    /// Hash, and copy where content differs.
+    Check {
+        /// Hash the source.
+        source: bool,
+        /// Hash the target.
+        target: bool,
+        /// What both should be; `None`: each other.
+        expected: Option<crate::model::Digest>,
+    },
+    /// Set metadata.
+    UpdateMetadata,
+    /// Record the target's copy as it is.
+    Adopt,
+    /// Make the symbolic link.
+    MakeLink,
+    /// Make the directory.
+    MakeDirectory,
+}
+
+/// One item of a plan.
+#[derive(Debug)]
+pub enum Planned {
+    /// Something to do now.
+    Step(Box<Step>),
+    /// An entry or a scope failed.
+    Failed(EntryError),
+    /// An entry is left alone, for a reason worth telling.
+    Kept(Key, Reason),
+    /// A row of nothing: drop it.
+    Forget(Key),
+    /// A temporary of a killed run: remove it.
+    Sweep(Key),
+    /// Something to know.
+    Note(String),
+}
+
+/// What waits until every step is done.
+pub struct Remainder {
+    /// Target entries to delete, children first: [`Entry::encode`]d.
+    pub deletions: SpoolReader,
+    /// Source leaves to make once the directories in their place are deleted.
+    pub after_deletion: SpoolReader,
+    /// Source directories to finish, children first: a [`Finish`] byte, then the entry.
+    pub directories: SpoolReader,
+}
+
+/// How a directory that waits in [`Remainder::directories`] is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// Its metadata is set because entries in it changed, or its row is missing.
+    Restore,
+    /// Its own metadata changed.
+    Update,
+}
+
+impl Finish {
+    /// Splits a record of [`Remainder::directories`].
+    pub fn decode(record: &[u8]) -> Option<(Self, Entry)> {
+        let (&how, entry) = record.split_first()?;
+        let how = if how == 1 { Self::Update } else { Self::Restore };
+        Some((how, Entry::decode(entry)?))
+    }
+}
+
+/// A directory whose keys are passing.
+struct Open {
+    key: Key,
+    /// The source's directory, to be finished.
+    source: Option<Entry>,
+    /// The target's directory, to be deleted.
+    doomed: Option<Entry>,
+    /// Entries in it change, so that its mtime must be set again.
+    dirty: bool,
+    /// Its own mode, owner, group or mtime isn't the source's.
+    differs: bool,
+}
+
+/// Turns joined pairs into steps.
+pub struct Plan<'a, J> {
+    joined: J,
+    policy: &'a Policy,
+    holds: &'a (dyn Fn(&Metadata, EntryKind) -> Metadata + Sync),
+    progress: &'a Progress,
+    open: Vec<Open>,
+    deletions: Spool,
+    after_deletion: Spool,
+    directories: Spool,
+    root_is_new: bool,
+}
+
+impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
+    /// Begins a plan; what must wait spools to `spool_dir`. A root that this run made is no update
+    /// of metadata.
+    pub fn new(
+        joined: J,
+        policy: &'a Policy,
+        holds: &'a (dyn Fn(&Metadata, EntryKind) -> Metadata + Sync),
+        progress: &'a Progress,
+        spool_dir: &Path,
+        root_is_new: bool,
+    ) -> Self {
+        let spool = || Spool::new(spool_dir.to_owned(), SPOOLED);
+        Self {
+            joined,
+            policy,
+            holds,
+            progress,
+            open: Vec::new(),
+            deletions: spool(),
+            after_deletion: spool(),
+            directories: spool(),
+            root_is_new,
+        }
+    }
+
+    /// What waits until every step is done; to be asked once the iteration ended.
+    pub fn finish(mut self) -> Result<Remainder, Error> {
+        while let Some(open) = self.open.pop() {
+            self.spool(open)?;
+        }
+        Ok(Remainder {
+            deletions: self.deletions.into_reader().map_err(spool_error)?,
+            after_deletion: self.after_deletion.into_reader().map_err(spool_error)?,
+            directories: self.directories.into_reader().map_err(spool_error)?,
+        })
+    }
+
+    fn plan(&mut self, pair: Pair) -> Result<Option<Planned>, Error> {
+        self.close(&pair.key)?;
+        self.tally(&pair);
+        let decision = self.policy.decide(&pair, self.holds);
+        let reason = decision.reason;
+        let Pair { key, source, target, row, conflict } = pair;
+        let task = match decision.action {
+            Action::Keep => return Ok(self.keep(key, &source, reason)),
+            Action::Skip => {
+                self.progress.files_skipped.add(1);
+                return Ok(Some(Planned::Kept(key, reason)));
+            }
+            Action::Forget => return Ok(Some(Planned::Forget(key))),
+            Action::Fail(cause) => {
+                let side = if matches!(cause, Cause::TargetUnknown | Cause::NotKept(_)) {
+                    Side::Target
+                } else {
+                    Side::Source
+                };
+                let operation = Operation::Mirror;
+                return Ok(Some(Planned::Failed(EntryError { operation, side, key, cause })));
+            }
+            Action::Delete => {
+                self.delete(key, target)?;
+                return Ok(None);
+            }
+            Action::AfterDeletion => {
+                if let Seen::Present(source) = source {
+                    self.plan_copy(&source);
+                    self.after_deletion.push(&source.encode()).map_err(spool_error)?;
+                    self.touch();
+                }
+                return Ok(None);
+            }
+            Action::KeepDirectory => {
+                self.keep_directory(key, source, &target, row.as_ref());
+                return Ok(None);
+            }
+            Action::Adopt => Task::Adopt,
+            Action::UpdateMetadata => Task::UpdateMetadata,
+            Action::MakeLink => Task::MakeLink,
+            Action::MakeDirectory => Task::MakeDirectory,
+            Action::Copy { unless } => Task::Copy { unless },
+            Action::Check { source, target, expected } => Task::Check { source, target, expected },
+        };
+        // The policy plans a step only for what the source has.
+        let Seen::Present(source) = source else { return Ok(None) };
+        let place = match (&conflict, &target) {
+            (Some(Conflict::LeafOverDirectory { .. }), _) => Place::EmptyDirectory,
+            (Some(Conflict::DirectoryOverLeaf(_)), _) | (_, Seen::Present(_)) => Place::Leaf,
+            _ => Place::New,
+        };
+        match task {
+            Task::Copy { .. } => self.plan_copy(&source),
+            Task::MakeLink => self.touch(),
+            Task::MakeDirectory => {
+                self.touch();
+                self.open.push(Open {
+                    key,
+                    source: Some(source.clone()),
+                    doomed: None,
+                    dirty: true,
+                    differs: false,
+                });
+            }
+            // Whether it is copied shows only then: its directory's time is set in any case.
+            Task::Check { .. } => self.touch(),
+            Task::UpdateMetadata | Task::Adopt => {}
+        }
+        let target = match target {
+            Seen::Present(target) if target.kind == source.kind => Some(target),
+            _ => None,
+        };
+        let row = row.filter(|row| row.kind == source.kind);
+        Ok(Some(Planned::Step(Box::new(Step { task, reason, source, target, row, place }))))
+    }
+
+    fn tally(&self, pair: &Pair) {
+        let progress = self.progress;
+        if let Some(source) = pair.source.entry() {
+            progress.source_entries.add(1);
+            progress.source_bytes.add(source.size());
+        }
+        if pair.target.entry().is_some() {
+            progress.target_entries.add(1);
+        }
+        if pair.source.entry().is_some() || pair.target.entry().is_some() {
+            progress.entries.add(1);
+        }
+    }
+
+    fn plan_copy(&mut self, source: &Entry) {
+        self.progress.files_planned.add(1);
+        self.progress.bytes_planned.add(source.size());
+        self.touch();
+    }
+
+    fn keep(&self, key: Key, source: &Seen, reason: Reason) -> Option<Planned> {
+        if reason == Reason::SizeExcluded {
+            return Some(Planned::Kept(key, reason));
+        }
+        if source.entry().is_some_and(|entry| entry.kind != EntryKind::Directory) {
+            self.progress.files_unchanged.add(1);
+        }
+        None
+    }
+
+    fn delete(&mut self, key: Key, target: Seen) -> Result<(), Error> {
+        let Seen::Present(target) = target else { return Ok(()) };
+        self.progress.deletions_planned.add(1);
+        self.touch();
+        if target.kind == EntryKind::Directory {
+            let doomed = Some(target);
+            self.open.push(Open { key, source: None, doomed, dirty: false, differs: false });
+            return Ok(());
+        }
+        self.deletions.push(&target.encode()).map_err(spool_error)
+    }
+
+    fn keep_directory(&mut self, key: Key, source: Seen, target: &Seen, row: Option<&Row>) {
+        let (Seen::Present(source), Some(target)) = (source, target.entry()) else { return };
+        let wanted = (self.holds)(&source.metadata, source.kind);
+        let recorded = row.is_some_and(|row| row.metadata == source.metadata);
+        self.open.push(Open {
+            differs: wanted != target.metadata && !(key.is_root() && self.root_is_new),
+            dirty: !recorded,
+            key,
+            source: Some(source),
+            doomed: None,
+        });
+    }
+
+    /// Marks the innermost directory: entries in it change.
+    fn touch(&mut self) {
+        if let Some(open) = self.open.last_mut() {
+            open.dirty = true;
+        }
+    }
+
+    /// Leaves the directories that `key` doesn't lie in.
+    fn close(&mut self, key: &Key) -> Result<(), Error> {
+        while let Some(open) = self.open.pop_if(|open| !key.is_within(open.key.as_bytes())) {
+            self.spool(open)?;
+        }
+        Ok(())
+    }
+
+    fn spool(&mut self, open: Open) -> Result<(), Error> {
+        if let Some(doomed) = open.doomed {
+            return self.deletions.push(&doomed.encode()).map_err(spool_error);
+        }
+        let Some(source) = open.source.filter(|_| open.dirty || open.differs) else {
+            return Ok(());
+        };
+        let mut record = vec![u8::from(open.differs)];
+        record.extend_from_slice(&source.encode());
+        self.directories.push(&record).map_err(spool_error)
+    }
+}
+
+impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
+    fn advance(&mut self) -> Result<Option<Planned>, Error> {
+        loop {
+            let Some(joined) = self.joined.next().transpose()? else { return Ok(None) };
+            let planned = match joined {
+                Joined::Failed(error) => Some(Planned::Failed(error)),
+                Joined::Leftover(key) => {
+                    self.close(&key)?;
+                    self.touch();
+                    Some(Planned::Sweep(key))
+                }
+                Joined::LeftOut(key, why) => {
+                    Some(Planned::Note(format!("\"{key}\" is left out: {why}")))
+                }
+                Joined::Pair(pair) => self.plan(*pair)?,
+            };
+            if planned.is_some() {
+                return Ok(planned);
+            }
+        }
+    }
+}
+
+/// The items in order; an error stops the run (a listing that broke off, a manifest that can't be
+/// read, a full spool).
+impl<J: Iterator<Item = Result<Joined, Error>>> Iterator for Plan<'_, J> {
+    type Item = Result<Planned, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.advance().transpose()
+    }
+}
+
+/// A spool that can't be written or read.
+pub fn spool_error(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Unusable, "cannot spool to the state directory")
+        .because(error)
+        .help("name one with room by --state-dir")
+}

@@ -1,0 +1,438 @@
+//! One run, wired end to end: typed options in, events and an outcome out.
+
+mod places;
+
+pub use crate::model::Durability;
+pub use crate::plan::{DeleteOptions, MaxDelete};
+
+use crate::backend::local::{Guarded, LocalSource, LocalTarget, Root, Walking};
+use crate::backend::{ListOptions, Listing, Source, Target};
+use crate::compare::policy::Surplus;
+use crate::compare::{Join, Policy, PolicyOptions};
+use crate::engine::{Committer, Context, execute, preview};
+use crate::filter::Filter;
+use crate::listing::Checked;
+use crate::location::Location;
+use crate::manifest::state::is_damage;
+use crate::manifest::{Lock, RecordedOptions, RootIdentity, Row, RunNumber, State};
+use crate::model::error::Side;
+use crate::model::{
+    EntryKind, Error, ErrorKind, Event, Metadata, Observer, Progress, RunId, Stop, Timestamp,
+    Totals, Verdict,
+};
+use crate::plan::{Evidence, Plan, guard};
+use places::Places;
+use std::hash::BuildHasher as _;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// What a mirror run is asked to do.
+#[derive(Debug)]
+pub struct MirrorOptions {
+    /// Where entries come from.
+    pub source: Location,
+    /// Where they go.
+    pub target: Location,
+    /// Where state databases live; made when missing.
+    pub state_dir: PathBuf,
+    /// Decide and say, but do nothing.
+    pub dry_run: bool,
+    /// How entries are compared.
+    pub policy: PolicyOptions,
+    /// Which entries take part.
+    pub filter: Filter,
+    /// Delete what only the target has.
+    pub delete: Option<DeleteOptions>,
+    /// A file that the source's root must hold, else the run is refused.
+    pub require_file: Option<PathBuf>,
+    /// How durable a file is before it counts as done.
+    pub durability: Durability,
+    /// Files copied at the same time, at least 1.
+    pub transfers: usize,
+    /// Directories read and files hashed at the same time, at least 1.
+    pub checkers: usize,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct MirrorOutcome {
+    /// Its id.
+    pub run: RunId,
+    /// What it counted.
+    pub totals: Totals,
+    /// How long it took.
+    pub duration: Duration,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What was refused (deletions, by a guard), if anything was.
+    pub refusal: Option<Error>,
+}
+
+/// Mirrors the source to the target.
+///
+/// # Errors
+/// What stops the run: a location that can't be used, a lock that is held, a guard that refuses
+/// before anything was done, a target that is full. Errors of single entries are no errors here:
+/// they are events, and the verdict is [`Verdict::Incomplete`].
+pub fn mirror(
+    options: &MirrorOptions,
+    observer: &dyn Observer,
+    progress: &Arc<Progress>,
+    stop: &Stop,
+) -> Result<MirrorOutcome, Error> {
+    let began = Instant::now();
+    let places = places::resolve(&options.source, &options.target)?;
+    if places.only.is_some() && options.delete.is_some() {
+        return Err(Error::new(ErrorKind::Usage, "--delete needs a directory as source")
+            .help("a single file is only copied; leave --delete out"));
+    }
+    check_required_file(options)?;
+    let session = Session {
+        options,
+        places: &places,
+        observer,
+        progress,
+        stop,
+        run: new_run_id(),
+        filter: Arc::new(options.filter.clone()),
+    };
+    let ended = if options.dry_run { session.preview() } else { session.run() };
+    let Ended { verdict, refusal } = ended?;
+    Ok(MirrorOutcome {
+        run: session.run,
+        totals: progress.totals(),
+        duration: began.elapsed(),
+        verdict,
+        refusal,
+    })
+}
+
+struct Session<'a> {
+    options: &'a MirrorOptions,
+    places: &'a Places,
+    observer: &'a dyn Observer,
+    progress: &'a Arc<Progress>,
+    stop: &'a Stop,
+    run: RunId,
+    filter: Arc<Filter>,
+}
+
+struct Ended {
+    verdict: Verdict,
+    refusal: Option<Error>,
+}
+
+type Rows = Box<dyn Iterator<Item = Result<Row, Error>> + Send>;
+
+impl Session<'_> {
+    /// A run that writes: locks, records, executes; a state found damaged on the way is put aside
+    /// and the run begun anew, once.
+    fn run(&self) -> Result<Ended, Error> {
+        let root = Arc::new(self.places.open_target()?);
+        let acquired = Lock::acquire(root.directory().as_fd(), &self.run)?;
+        if let Some(whose) = &acquired.taken_over {
+            self.note(&format!("took over the lock of a run that was killed: {whose}"));
+        }
+        let (source, target) = (&self.places.source, &self.places.target);
+        let opened = State::open(&self.options.state_dir, source, target)?;
+        self.tell_set_aside(opened.set_aside.as_deref());
+        let ended = match self.record(&opened.state, &root) {
+            Err(error) if is_damage(&error) => {
+                let opened = opened.state.set_aside()?;
+                self.tell_set_aside(opened.set_aside.as_deref());
+                self.progress.reset();
+                self.record(&opened.state, &root)
+            }
+            other => other,
+        };
+        // A lock that stays is taken over by the next run; the run's own result counts more.
+        let released = acquired.lock.release();
+        let ended = ended?;
+        if let Err(error) = released {
+            self.note(&error.to_string());
+        }
+        Ok(ended)
+    }
+
+    fn tell_set_aside(&self, aside: Option<&std::path::Path>) {
+        if let Some(aside) = aside {
+            self.note(&format!(
+                "the state of this mirror was damaged; it was put aside as \"{}\" and is made anew \
+                 from a full comparison",
+                places::printable(aside)
+            ));
+        }
+    }
+
+    /// Executes, and records the run.
+    fn record(&self, state: &State, root: &Arc<Root>) -> Result<Ended, Error> {
+        let previous = state.last_finished_totals()?;
+        self.started(previous);
+        let options = RecordedOptions {
+            filter: self.filter.spec().clone(),
+            delete: self.options.delete.is_some(),
+            durability: self.options.durability,
+            only: self.places.only.clone(),
+        };
+        let number = state.begin_run(&self.run, wall_clock(), &options.encode()?)?;
+        let mut allowed_root = None;
+        let executed = self.execute(state, root, number, &mut allowed_root);
+        let verdict = match &executed {
+            Err(_) => Verdict::Failed,
+            Ok(_) if self.stop.requested() => Verdict::Interrupted,
+            Ok(Some(_)) => Verdict::Refused,
+            Ok(None) if self.progress.files_failed.get() > 0 => Verdict::Incomplete,
+            Ok(None) => Verdict::Complete,
+        };
+        let totals = self.progress.totals();
+        let finished = state.finish_run(number, wall_clock(), verdict, &totals, allowed_root);
+        // What stopped the run says more than that its end could not be recorded.
+        let refusal = executed?;
+        finished?;
+        Ok(Ended { verdict, refusal })
+    }
+
+    fn execute(
+        &self,
+        state: &State,
+        root: &Arc<Root>,
+        number: RunNumber,
+        allowed_root: &mut Option<RootIdentity>,
+    ) -> Result<Option<Error>, Error> {
+        let options = self.options;
+        let (ours, theirs) = self.walking(Some(root))?;
+        let source: Arc<dyn Source> =
+            Arc::new(LocalSource::new(Arc::clone(&self.places.source_root), ours));
+        let token = random();
+        let target = LocalTarget::new(Arc::clone(root), theirs, options.durability, token)
+            .map_err(|error| {
+                Error::new(ErrorKind::Unusable, "cannot ask who runs this").because(error)
+            })?;
+        let target: Arc<dyn Target> = Arc::new(target);
+        let policy = self.policy();
+        let rows: Rows = Box::new(state.rows()?);
+        let join = self.join(source.list(&self.listing())?, target.list(&self.listing())?, rows)?;
+        let keeper = Arc::clone(&target);
+        let holds = move |metadata: &Metadata, kind: EntryKind| keeper.holds(metadata, kind);
+        let plan = Plan::new(
+            join,
+            &policy,
+            &holds,
+            self.progress,
+            &options.state_dir,
+            !self.places.target_exists,
+        );
+        let context = Context {
+            source,
+            target: Arc::clone(&target),
+            run: number,
+            progress: self.progress,
+            observer: self.observer,
+            stop: self.stop,
+            transfers: options.transfers,
+            fatal: Mutex::new(None),
+            filtered: self.filter.has_patterns(),
+        };
+        let committer = Committer::new(&context, state.writer()?);
+        let result = execute(&context, plan, committer, options.delete.is_some(), || {
+            let identity = self.root_identity()?;
+            self.allow(state.last_allowed_root()?, identity)?;
+            *allowed_root = Some(identity);
+            Ok(())
+        });
+        for warning in target.warnings() {
+            self.note(&warning);
+        }
+        result
+    }
+
+    /// A dry run: reads what a run would read, and writes nothing.
+    fn preview(&self) -> Result<Ended, Error> {
+        let options = self.options;
+        let (source, target) = (&self.places.source, &self.places.target);
+        let state = match State::open_read_only(&options.state_dir, source, target) {
+            Err(error) if is_damage(&error) => {
+                self.note("the state of this mirror is damaged; a run would make it anew");
+                None
+            }
+            other => other?,
+        };
+        self.started(match &state {
+            Some(state) => state.last_finished_totals()?,
+            None => None,
+        });
+        let rows: Rows = match &state {
+            Some(state) => Box::new(state.rows()?),
+            None => Box::new(std::iter::empty()),
+        };
+        let exists = self.places.target_exists;
+        // Only to ask what a target here would hold, where there is none yet.
+        let root = Arc::new(if exists {
+            self.places.open_target()?
+        } else {
+            Root::open(std::path::Path::new("/")).map_err(|error| {
+                Error::new(ErrorKind::Unusable, "cannot open \"/\"").because(error)
+            })?
+        });
+        let (ours, theirs) = self.walking(exists.then_some(&root))?;
+        let source = LocalSource::new(Arc::clone(&self.places.source_root), ours);
+        let target = LocalTarget::new(root, theirs, options.durability, 0).map_err(|error| {
+            Error::new(ErrorKind::Unusable, "cannot ask who runs this").because(error)
+        })?;
+        let target_listing: Listing =
+            if exists { target.list(&self.listing())? } else { Box::new(std::iter::empty()) };
+        let policy = self.policy();
+        let join = self.join(source.list(&self.listing())?, target_listing, rows)?;
+        let holds = |metadata: &Metadata, kind: EntryKind| target.holds(metadata, kind);
+        let plan = Plan::new(join, &policy, &holds, self.progress, &std::env::temp_dir(), !exists);
+        let deletes = options.delete.is_some();
+        let refusal = preview(plan, self.observer, self.progress, self.stop, deletes, || {
+            let before = match &state {
+                Some(state) => state.last_allowed_root()?,
+                None => None,
+            };
+            self.allow(before, self.root_identity()?)
+        })?;
+        let verdict = if self.stop.requested() {
+            Verdict::Interrupted
+        } else if refusal.is_some() {
+            Verdict::Refused
+        } else if self.progress.files_failed.get() > 0 {
+            Verdict::Incomplete
+        } else {
+            Verdict::Complete
+        };
+        Ok(Ended { verdict, refusal })
+    }
+
+    fn policy(&self) -> Policy {
+        Policy {
+            options: self.options.policy,
+            filter: Arc::clone(&self.filter),
+            surplus: match &self.options.delete {
+                None => Surplus::Stays,
+                Some(delete) if delete.excluded => Surplus::GoesWithExcluded,
+                Some(_) => Surplus::Goes,
+            },
+        }
+    }
+
+    fn listing(&self) -> ListOptions {
+        ListOptions { filter: Arc::clone(&self.filter), only: self.places.only.clone() }
+    }
+
+    fn join(
+        &self,
+        source: Listing,
+        target: Listing,
+        rows: Rows,
+    ) -> Result<Join<Checked, Checked, Rows>, Error> {
+        Join::new(Checked::new(source, Side::Source), Checked::new(target, Side::Target), rows)
+    }
+
+    /// What the two walkers work with; each guards against meeting the other side.
+    fn walking(&self, target: Option<&Arc<Root>>) -> Result<(Walking, Walking), Error> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.options.checkers)
+            .thread_name(|number| format!("check-{number}"))
+            .build()
+            .map_err(|error| {
+                Error::new(ErrorKind::Unusable, "cannot start threads").because(error)
+            })?;
+        let pool = Arc::new(pool);
+        let state = Root::open(&self.options.state_dir).ok();
+        let leave_out = state.map(|state| Guarded::LeaveOut(state.directory().identity));
+        let walking = |forbidden: Option<&Arc<Root>>| Walking {
+            pool: Arc::clone(&pool),
+            spool_dir: self.options.state_dir.as_path().into(),
+            guarded: leave_out
+                .clone()
+                .into_iter()
+                .chain(forbidden.map(|root| Guarded::Forbidden(root.directory().identity)))
+                .collect(),
+        };
+        let source = self.places.only.is_none().then_some(&self.places.source_root);
+        Ok((walking(target), walking(source)))
+    }
+
+    fn allow(&self, before: Option<RootIdentity>, now: RootIdentity) -> Result<(), Error> {
+        let Some(delete) = &self.options.delete else { return Ok(()) };
+        let totals = self.progress.totals();
+        guard::allow(
+            delete,
+            &Evidence {
+                deletions: totals.deletions_planned,
+                source_entries: totals.source_entries.saturating_sub(1),
+                target_entries: totals.target_entries.saturating_sub(1),
+                root: Some(now),
+                root_before: before,
+                proven_by_file: self.options.require_file.is_some(),
+            },
+        )
+    }
+
+    fn root_identity(&self) -> Result<RootIdentity, Error> {
+        let directory = self.places.source_root.directory();
+        let file_system = rustix::fs::fstatfs(&**directory).map_err(|error| {
+            Error::new(ErrorKind::Unusable, "cannot look at the source's file system")
+                .because(error)
+        })?;
+        Ok(RootIdentity { inode: directory.identity.inode, file_system: file_system.f_type as u64 })
+    }
+
+    fn started(&self, previous: Option<Totals>) {
+        self.observer.observe(&Event::Started {
+            run: &self.run,
+            source: &self.places.source,
+            target: &self.places.target,
+            dry_run: self.options.dry_run,
+            previous,
+        });
+    }
+
+    fn note(&self, note: &str) {
+        self.observer.observe(&Event::Note(note));
+    }
+}
+
+fn check_required_file(options: &MirrorOptions) -> Result<(), Error> {
+    let Some(name) = &options.require_file else { return Ok(()) };
+    let plain = |part| matches!(part, std::path::Component::Normal(_));
+    if !name.components().all(plain) {
+        return Err(Error::new(ErrorKind::Usage, "--require-file names a file below the source")
+            .help("a relative path without \"..\": --require-file .mounted"));
+    }
+    let path = options.source.path().join(name);
+    match path.symlink_metadata() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::new(
+            ErrorKind::Refused,
+            format!(
+                "the source lacks the file that --require-file names, \"{}\": is it mounted?",
+                places::printable(name)
+            ),
+        )
+        .because(error)),
+    }
+}
+
+fn new_run_id() -> RunId {
+    let start = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    RunId(format!("{start}-{:08x}", random()))
+}
+
+/// Random enough to tell runs apart: the standard library's hasher is seeded by the system.
+fn random() -> u32 {
+    std::hash::RandomState::new().hash_one(std::process::id()) as u32
+}
+
+fn wall_clock() -> Timestamp {
+    let now = jiff::Timestamp::now();
+    let nanos = now.as_nanosecond();
+    Timestamp {
+        seconds: nanos.div_euclid(1_000_000_000) as i64,
+        nanos: nanos.rem_euclid(1_000_000_000) as u32,
+    }
+}
