@@ -49,19 +49,19 @@ mod tests {
     use super::*;
     use crate::model::{Entry, EntryKind, Metadata, Stamp, Timestamp};
 
-    fn item(key: &str) -> Result<ListItem, Error> {
+    fn item(key: &str) -> ListItem {
         let zero = Timestamp::default();
-        Ok(ListItem::Entry(Entry {
+        ListItem::Entry(Entry {
             key: Key::new(key.as_bytes()),
             kind: EntryKind::File,
             stamp: Stamp { size: 0, mtime: zero, ctime: zero, inode: 0 },
             metadata: Metadata::default(),
             link: None,
-        }))
+        })
     }
 
     fn check(keys: &[&str]) -> Vec<bool> {
-        let items: Vec<_> = keys.iter().map(|key| item(key)).collect();
+        let items: Vec<_> = keys.iter().map(|key| Ok(item(key))).collect();
         Checked::new(Box::new(items.into_iter()), Side::Source).map(|item| item.is_ok()).collect()
     }
 

@@ -433,7 +433,6 @@ fn readers_and_writers_can_be_given_to_threads() {
 /// Not a test: `cargo test --release -- --ignored --nocapture rows_a_second` says how fast it is.
 #[test]
 #[ignore = "measures, asserts nothing of time"]
-#[expect(clippy::print_stderr, reason = "it reports a measurement")]
 fn rows_a_second() {
     let dir = tempfile::tempdir().unwrap();
     let state = open(dir.path());

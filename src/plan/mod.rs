@@ -229,7 +229,6 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         };
         match task {
             Task::Copy { .. } => self.plan_copy(&source),
-            Task::MakeLink => self.touch(),
             Task::MakeDirectory => {
                 self.touch();
                 self.open.push(Open {
@@ -240,8 +239,8 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
                     differs: false,
                 });
             }
-            // Whether it is copied shows only then: its directory's time is set in any case.
-            Task::Check { .. } => self.touch(),
+            // Whether a check ends in a copy shows only then: its directory's time is set in any case.
+            Task::MakeLink | Task::Check { .. } => self.touch(),
             Task::UpdateMetadata | Task::Adopt => {}
         }
         let target = match target {

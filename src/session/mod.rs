@@ -213,7 +213,7 @@ impl Session<'_> {
         let target: Arc<dyn Target> = Arc::new(target);
         let policy = self.policy();
         let rows: Rows = Box::new(state.rows()?);
-        let join = self.join(source.list(&self.listing())?, target.list(&self.listing())?, rows)?;
+        let join = join(source.list(&self.listing())?, target.list(&self.listing())?, rows)?;
         let keeper = Arc::clone(&target);
         let holds = move |metadata: &Metadata, kind: EntryKind| keeper.holds(metadata, kind);
         let plan = Plan::new(
@@ -284,7 +284,7 @@ impl Session<'_> {
         let target_listing: Listing =
             if exists { target.list(&self.listing())? } else { Box::new(std::iter::empty()) };
         let policy = self.policy();
-        let join = self.join(source.list(&self.listing())?, target_listing, rows)?;
+        let join = join(source.list(&self.listing())?, target_listing, rows)?;
         let holds = |metadata: &Metadata, kind: EntryKind| target.holds(metadata, kind);
         let plan = Plan::new(join, &policy, &holds, self.progress, &std::env::temp_dir(), !exists);
         let deletes = options.delete.is_some();
@@ -321,15 +321,6 @@ impl Session<'_> {
 
     fn listing(&self) -> ListOptions {
         ListOptions { filter: Arc::clone(&self.filter), only: self.places.only.clone() }
-    }
-
-    fn join(
-        &self,
-        source: Listing,
-        target: Listing,
-        rows: Rows,
-    ) -> Result<Join<Checked, Checked, Rows>, Error> {
-        Join::new(Checked::new(source, Side::Source), Checked::new(target, Side::Target), rows)
     }
 
     /// What the two walkers work with; each guards against meeting the other side.
@@ -395,6 +386,14 @@ impl Session<'_> {
     fn note(&self, note: &str) {
         self.observer.observe(&Event::Note(note));
     }
+}
+
+fn join(
+    source: Listing,
+    target: Listing,
+    rows: Rows,
+) -> Result<Join<Checked, Checked, Rows>, Error> {
+    Join::new(Checked::new(source, Side::Source), Checked::new(target, Side::Target), rows)
 }
 
 fn check_required_file(options: &MirrorOptions) -> Result<(), Error> {
