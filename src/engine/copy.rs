@@ -9,6 +9,7 @@ use crate::backend::{ReadError, Source, Stage};
 use crate::manifest::{Origin, Row};
 use crate::model::error::Side;
 use crate::model::event::Change;
+use crate::model::run::Counter;
 use crate::model::{Cause, Digest, Entry, EntryError, EntryKind, InFlight, Operation};
 use crate::plan::{Step, Task};
 use std::sync::PoisonError;
@@ -16,7 +17,7 @@ use std::sync::PoisonError;
 /// How often a file that changes while it is read is read.
 const ATTEMPTS: u32 = 3;
 /// Bytes read at once; a file below this size costs one read and one write.
-const BUFFER: usize = 1 << 20;
+pub const BUFFER: usize = 1 << 20;
 /// Files of this size are shown while they are under way.
 const SHOWN: u64 = 4 << 20;
 /// Chunks of this size are hashed by all cores (below, handing over costs more than it gains).
@@ -184,19 +185,8 @@ impl<'c, 'a> Worker<'c, 'a> {
         entry: &Entry,
     ) -> Result<(Entry, (Digest, bool)), EntryError> {
         let context = self.context;
-        let buffer = &mut self.buffer;
-        with_retries(side, name, entry, |entry| {
-            let mut hasher = blake3::Hasher::new();
-            side.read(entry, buffer, &mut |chunk| {
-                if context.is_over() {
-                    return Err(Cause::Stopped);
-                }
-                hash(&mut hasher, chunk);
-                context.progress.bytes_hashed.add(chunk.len() as u64);
-                Ok(())
-            })?;
-            Ok((hasher.finalize().into(), entry.stamp.is_racy(now())))
-        })
+        let is_over = || context.is_over();
+        hash_content(side, name, entry, &mut self.buffer, &context.progress.bytes_hashed, &is_over)
     }
 
     /// The content is right: sets the metadata where it differs, and refreshes the row.
@@ -270,6 +260,33 @@ impl<'c, 'a> Worker<'c, 'a> {
             told: false,
         }
     }
+}
+
+/// Hashes a regular file's content, with the digest whether its stamp is racy; reads it anew when it
+/// changed, and gives the entry as it was read.
+///
+/// # Errors
+/// [`Cause::Stopped`] once `is_over` says so.
+pub fn hash_content(
+    side: &dyn Source,
+    name: Side,
+    entry: &Entry,
+    buffer: &mut [u8],
+    bytes: &Counter,
+    is_over: &dyn Fn() -> bool,
+) -> Result<(Entry, (Digest, bool)), EntryError> {
+    with_retries(side, name, entry, |entry| {
+        let mut hasher = blake3::Hasher::new();
+        side.read(entry, buffer, &mut |chunk| {
+            if is_over() {
+                return Err(Cause::Stopped);
+            }
+            hash(&mut hasher, chunk);
+            bytes.add(chunk.len() as u64);
+            Ok(())
+        })?;
+        Ok((hasher.finalize().into(), entry.stamp.is_racy(now())))
+    })
 }
 
 /// Both sides are known to have this content.

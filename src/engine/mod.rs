@@ -13,6 +13,7 @@ mod finish;
 mod preview;
 
 pub use commit::Committer;
+pub use copy::{BUFFER, hash_content};
 pub use dispatcher::execute;
 pub use preview::preview;
 

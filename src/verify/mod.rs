@@ -1,10 +1,25 @@
 //! Verifying: the target's content against the rows of the latest run into it.
 
+use crate::backend::local::{Guarded, LocalTarget, Root, Walking};
+use crate::backend::{ListItem, ListOptions, Source as _, Target as _};
+use crate::engine::{BUFFER, hash_content};
+use crate::filter::Filter;
+use crate::listing::Checked;
 use crate::location::Location;
-use crate::model::{Digest, Error, ErrorKind, Key, Progress, Stop};
+use crate::manifest::{Lock, RecordedOptions, Row, State};
+use crate::model::error::Side;
+use crate::model::key::Escaped;
+use crate::model::{
+    Cause, Digest, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Progress, Stop,
+};
+use crossbeam_channel::{Sender, bounded};
+use std::cmp::Ordering;
+use std::iter::Peekable;
+use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// What a verification is asked to do.
 #[derive(Debug)]
@@ -97,6 +112,300 @@ pub fn verify(
     progress: &Arc<Progress>,
     stop: &Stop,
 ) -> Result<VerifyOutcome, Error> {
-    let _ = (options, observer, progress, stop);
-    Err(Error::new(ErrorKind::Manifest, "not built yet"))
+    let began = Instant::now();
+    let unusable = |error: std::io::Error| {
+        let message = format!("cannot open the target \"{}\"", options.target);
+        Error::new(ErrorKind::Unusable, message).because(error)
+    };
+    let path = options.target.path().canonicalize().map_err(unusable)?;
+    let root = Arc::new(Root::open(&path).map_err(|error| unusable(error.into()))?);
+    let lock = Lock::shared(root.directory().as_fd())?;
+    let name = Escaped(path.as_os_str().as_bytes()).to_string();
+    let nothing = || {
+        let state_dir = Escaped(options.state_dir.as_os_str().as_bytes());
+        Error::new(ErrorKind::Manifest, format!("no run into \"{name}\" is recorded"))
+            .help(format!("mirror to it first, or name its state by --state-dir (now {state_dir})"))
+    };
+    let state = State::latest_into(&options.state_dir, &name)?.ok_or_else(nothing)?;
+    let record = state.last_run()?.ok_or_else(nothing)?;
+    let recorded = RecordedOptions::decode(&record.options)?;
+    let filter = Filter::try_from(recorded.filter).map_err(|error| {
+        Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used").because(error)
+    })?;
+    let extras_count = recorded.delete || options.strict;
+    let target = open(root, options)?;
+    let listing =
+        target.list(&ListOptions { filter: Arc::new(filter), only: recorded.only.clone() })?;
+    let mut scan = Scan {
+        listing: Checked::new(listing, Side::Target).peekable(),
+        rows: state.rows()?.peekable(),
+        unknown: Vec::new(),
+    };
+    let tally = Tally { observer, totals: Mutex::default(), target: &target, extras_count };
+    let whole = std::thread::scope(|scope| {
+        let (jobs, waiting) = bounded::<Vec<Job>>(options.checkers * GROUPS_WAITING);
+        for _ in 0..options.checkers {
+            let (waiting, tally) = (waiting.clone(), &tally);
+            scope.spawn(move || {
+                let mut buffer = vec![0; BUFFER];
+                for group in &waiting {
+                    for job in group {
+                        tally.hash(&job, &mut buffer, progress, stop);
+                    }
+                }
+            });
+        }
+        drop(waiting);
+        scan.run(&tally, &jobs, progress, stop)
+    });
+    whole?;
+    drop(lock);
+    let mut totals = tally.totals.into_inner().unwrap_or_else(PoisonError::into_inner);
+    totals.bytes_hashed = progress.bytes_hashed.get();
+    let extra = if extras_count { totals.extra } else { 0 };
+    Ok(VerifyOutcome {
+        run: record.id,
+        source: state.source().to_owned(),
+        differences: totals.missing + totals.corrupt + totals.metadata + extra,
+        totals,
+        duration: began.elapsed(),
+        interrupted: stop.requested(),
+    })
+}
+
+fn open(root: Arc<Root>, options: &VerifyOptions) -> Result<LocalTarget, Error> {
+    let broken = |error: Box<dyn std::error::Error + Send + Sync>| {
+        Error::new(ErrorKind::Unusable, "cannot begin to read the target").because(error)
+    };
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.checkers)
+        .build()
+        .map_err(|error| broken(error.into()))?;
+    let state = Root::open(&options.state_dir).ok();
+    let walking = Walking {
+        pool: Arc::new(pool),
+        spool_dir: options.state_dir.as_path().into(),
+        guarded: state
+            .map(|state| Guarded::LeaveOut(state.directory().identity))
+            .into_iter()
+            .collect(),
+    };
+    LocalTarget::new(root, walking, Durability::None, 0).map_err(|error| broken(error.into()))
+}
+
+/// Groups of files waiting to be hashed, a worker.
+const GROUPS_WAITING: usize = 4;
+/// Files in a group, and bytes after which it is handed over.
+const GROUP: (usize, u64) = (64, 4 << 20);
+
+/// What stands at a key, and what should.
+type Found = (Option<Entry>, Option<Row>);
+
+/// A file to hash.
+struct Job {
+    entry: Entry,
+    expected: Digest,
+}
+
+/// The target's listing and the rows, side by side.
+struct Scan<L: Iterator, R: Iterator> {
+    listing: Peekable<L>,
+    rows: Peekable<R>,
+    /// What could not be listed: neither missing nor extra.
+    unknown: Vec<Key>,
+}
+
+impl<L, R> Scan<L, R>
+where
+    L: Iterator<Item = Result<ListItem, Error>>,
+    R: Iterator<Item = Result<Row, Error>>,
+{
+    fn run(
+        &mut self,
+        tally: &Tally<'_>,
+        jobs: &Sender<Vec<Job>>,
+        progress: &Progress,
+        stop: &Stop,
+    ) -> Result<(), Error> {
+        let (mut group, mut bytes) = (Vec::new(), 0);
+        while !stop.requested() {
+            let Some((entry, row)) = self.next(tally)? else { break };
+            progress.entries.add(1);
+            let Some(job) = tally.compare(entry, row) else { continue };
+            bytes += job.entry.stamp.size;
+            group.push(job);
+            if group.len() >= GROUP.0 || bytes >= GROUP.1 {
+                bytes = 0;
+                // Workers end only when this side does.
+                jobs.send(std::mem::take(&mut group)).ok();
+            }
+        }
+        jobs.send(group).ok();
+        Ok(())
+    }
+
+    /// The next key that either side has.
+    fn next(&mut self, tally: &Tally<'_>) -> Result<Option<Found>, Error> {
+        loop {
+            let next = match (self.listing.peek(), self.rows.peek()) {
+                (Some(Err(_)), _) => {
+                    self.listing.next().transpose()?;
+                    continue;
+                }
+                (_, Some(Err(_))) => {
+                    self.rows.next().transpose()?;
+                    continue;
+                }
+                (None, None) => return Ok(None),
+                (Some(Ok(_)), None) => Ordering::Less,
+                (None, Some(Ok(_))) => Ordering::Greater,
+                (Some(Ok(item)), Some(Ok(row))) => item.key().cmp(&row.key),
+            };
+            let row = if next == Ordering::Less { None } else { self.rows.next().transpose()? };
+            if next == Ordering::Greater {
+                if row.as_ref().is_some_and(|row| self.is_unknown(&row.key)) {
+                    continue;
+                }
+                return Ok(Some((None, row)));
+            }
+            match self.listing.next().transpose()? {
+                Some(ListItem::Entry(entry)) => {
+                    // A failure to look into a directory stands behind its entry.
+                    return Ok(Some((Some(entry), row)));
+                }
+                Some(ListItem::Failed(error)) => {
+                    self.unknown.push(error.key.clone());
+                    tally.fail(&error);
+                }
+                Some(ListItem::LeftOut(key, _)) => self.unknown.push(key),
+                Some(ListItem::Leftover(_)) | None => {}
+            }
+        }
+    }
+
+    fn is_unknown(&self, key: &Key) -> bool {
+        self.unknown.iter().any(|scope| {
+            key.as_bytes()
+                .strip_prefix(scope.trimmed())
+                .is_some_and(|rest| scope.is_root() || rest.is_empty() || rest.starts_with(b"/"))
+        })
+    }
+}
+
+/// What was found so far.
+struct Tally<'a> {
+    observer: &'a dyn VerifyObserver,
+    totals: Mutex<VerifyTotals>,
+    target: &'a LocalTarget,
+    extras_count: bool,
+}
+
+impl Tally<'_> {
+    /// Compares what the listing shows with the row; what is left to be hashed is returned.
+    fn compare(&self, entry: Option<Entry>, row: Option<Row>) -> Option<Job> {
+        let row = match (&entry, row) {
+            (_, Some(row)) => row,
+            (Some(entry), None) => {
+                // Every mirror of a directory has a row for its root.
+                if !entry.key.is_root() {
+                    self.differs(&entry.key, &Difference::Extra);
+                }
+                return None;
+            }
+            (None, None) => return None,
+        };
+        self.count(|totals| totals.entries += 1);
+        let Some(entry) = entry else {
+            self.differs(&row.key, &Difference::Missing);
+            return None;
+        };
+        if entry.kind != row.kind {
+            let what = format!("{} -> {}", row.kind, entry.kind);
+            self.differs(&row.key, &Difference::Metadata(what));
+            return None;
+        }
+        if let Some(what) = self.metadata(&entry, &row) {
+            self.differs(&row.key, &Difference::Metadata(what));
+        }
+        if row.kind != EntryKind::File {
+            return None;
+        }
+        if entry.stamp.size != row.target.size {
+            let difference = Difference::Corrupt { expected: row.digest, found: None };
+            self.differs(&row.key, &difference);
+            return None;
+        }
+        let Some(expected) = row.digest else {
+            self.count(|totals| totals.unproven += 1);
+            return None;
+        };
+        Some(Job { entry, expected })
+    }
+
+    /// What of the metadata isn't as recorded, in words.
+    fn metadata(&self, entry: &Entry, row: &Row) -> Option<String> {
+        let recorded = self.target.holds(&row.metadata, row.kind);
+        let found = &entry.metadata;
+        let mut differences = Vec::new();
+        let mut differ = |name: &str, recorded: String, found: String| {
+            if recorded != found {
+                differences.push(format!("{name} {recorded} -> {found}"));
+            }
+        };
+        if row.kind == EntryKind::Symlink {
+            let text = |link: &Option<Box<[u8]>>| {
+                format!("\"{}\"", Escaped(link.as_deref().unwrap_or_default()))
+            };
+            differ("link", text(&row.link), text(&entry.link));
+        } else {
+            let mode = |mode: u32| format!("{mode:04o}");
+            differ("mode", mode(recorded.mode), mode(found.mode));
+        }
+        differ("owner", recorded.uid.to_string(), found.uid.to_string());
+        differ("group", recorded.gid.to_string(), found.gid.to_string());
+        // What the target kept of the time when the row was recorded is as good as the time itself.
+        if found.mtime != recorded.mtime && found.mtime != row.target.mtime {
+            differ("mtime", recorded.mtime.to_string(), found.mtime.to_string());
+        }
+        (!differences.is_empty()).then(|| differences.join(", "))
+    }
+
+    fn hash(&self, job: &Job, buffer: &mut [u8], progress: &Progress, stop: &Stop) {
+        if stop.requested() {
+            return;
+        }
+        let is_over = || stop.requested();
+        let hashed = &progress.bytes_hashed;
+        match hash_content(self.target, Side::Target, &job.entry, buffer, hashed, &is_over) {
+            Ok((_, (found, _))) if found == job.expected => {
+                self.count(|totals| totals.verified += 1);
+            }
+            Ok((_, (found, _))) => {
+                let (expected, found) = (Some(job.expected), Some(found));
+                self.differs(&job.entry.key, &Difference::Corrupt { expected, found });
+            }
+            Err(error) if matches!(error.cause, Cause::Stopped) => {}
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn differs(&self, key: &Key, difference: &Difference) {
+        let counted = self.extras_count || *difference != Difference::Extra;
+        self.count(|totals| match difference {
+            Difference::Missing => totals.missing += 1,
+            Difference::Corrupt { .. } => totals.corrupt += 1,
+            Difference::Metadata(_) => totals.metadata += 1,
+            Difference::Extra => totals.extra += 1,
+        });
+        self.observer.difference(key, difference, counted);
+    }
+
+    fn fail(&self, error: &EntryError) {
+        self.count(|totals| totals.failed += 1);
+        self.observer.failed(error);
+    }
+
+    fn count(&self, add: impl FnOnce(&mut VerifyTotals)) {
+        add(&mut self.totals.lock().unwrap_or_else(PoisonError::into_inner));
+    }
 }
