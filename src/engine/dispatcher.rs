@@ -24,7 +24,8 @@ const FINISHED_WAITING: usize = 4;
 /// them; its refusal is returned.
 ///
 /// # Errors
-/// What stopped the run. What was recorded before stands.
+/// What stopped the plan; what stopped the engine is in [`Context::fatal`]. What was recorded
+/// before stands.
 pub fn execute<J: Iterator<Item = Result<Joined, Error>>>(
     context: &Context<'_>,
     plan: Plan<'_, J>,
@@ -61,10 +62,12 @@ pub fn execute<J: Iterator<Item = Result<Joined, Error>>>(
             whole = whole.and(worker.join().map_err(|_| broken()));
         }
         let committer = committing.join().map_err(|_| broken());
-        whole.and(Ok((remainder?, committer?)))
+        whole.and_then(|()| Ok((remainder, committer?)))
     })?;
-    let mut refusal = None;
+    // Whatever ended the plan, what was done stands.
     committer.flush();
+    let remainder = remainder?;
+    let mut refusal = None;
     if let Some(remainder) = remainder.filter(|_| !context.is_over()) {
         let Remainder { deletions, after_deletion, directories } = remainder;
         if deletes {
@@ -80,8 +83,7 @@ pub fn execute<J: Iterator<Item = Result<Joined, Error>>>(
         super::finish::directories(context, directories, &mut committer)?;
     }
     committer.flush();
-    let fatal = context.fatal.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-    fatal.map_or(Ok(refusal), Err)
+    Ok(refusal)
 }
 
 struct Dispatcher<'c, 'a> {
@@ -101,9 +103,6 @@ impl Dispatcher<'_, '_> {
         mut plan: Plan<'_, J>,
     ) -> Result<Option<Remainder>, Error> {
         while let Some(planned) = plan.next().transpose()? {
-            if self.context.is_over() {
-                return Ok(None);
-            }
             match planned {
                 Planned::Step(step) => self.step(*step),
                 Planned::Failed(error) => self.context.fail(error),
@@ -119,6 +118,9 @@ impl Dispatcher<'_, '_> {
                 },
                 Planned::Note(note) => self.context.observer.observe(&Event::Note(&note)),
             }
+        }
+        if self.context.is_over() {
+            return Ok(None);
         }
         self.hand_over();
         self.context.progress.plan_final.store(true, std::sync::atomic::Ordering::Relaxed);

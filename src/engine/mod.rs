@@ -26,7 +26,7 @@ use crate::model::{
     Cause, EntryError, Error, ErrorKind, Event, Key, Observer, Operation, Progress, Stop, Timestamp,
 };
 use rustix::io::Errno;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 /// What every part of the engine needs.
 pub struct Context<'a> {
@@ -45,7 +45,7 @@ pub struct Context<'a> {
     /// Workers, at least 1.
     pub transfers: usize,
     /// What stopped the run.
-    pub fatal: Mutex<Option<Error>>,
+    pub fatal: OnceLock<Error>,
     /// Whether a filter hides entries of the target, so that a directory may not be empty.
     pub filtered: bool,
 }
@@ -72,13 +72,13 @@ impl Context<'_> {
 
     /// Stops the run with a fatal error; the first one counts.
     pub fn abort(&self, error: Error) {
-        let mut fatal = self.fatal.lock().unwrap_or_else(PoisonError::into_inner);
-        fatal.get_or_insert(error);
+        // A later error is a consequence of the first.
+        self.fatal.set(error).ok();
     }
 
     /// Whether nothing new is to be begun.
     pub fn is_over(&self) -> bool {
-        self.stop.requested() || self.fatal.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.stop.requested() || self.fatal.get().is_some()
     }
 
     fn tell(&self, key: &Key, change: Change, reason: Reason, bytes: u64) {

@@ -27,9 +27,6 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
         observer.observe(&Event::Failed(error));
     };
     while let Some(planned) = plan.next().transpose()? {
-        if stop.requested() {
-            return Ok(None);
-        }
         match planned {
             Planned::Step(planned) => {
                 let change = match planned.task {
@@ -51,6 +48,9 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
             Planned::Note(note) => observer.observe(&Event::Note(&note)),
             Planned::Forget(_) => {}
         }
+    }
+    if stop.requested() {
+        return Ok(None);
     }
     let Remainder { mut deletions, mut after_deletion, mut directories } = plan.finish()?;
     let mut refusal = None;

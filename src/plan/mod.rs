@@ -125,41 +125,44 @@ struct Open {
     differs: bool,
 }
 
+/// What a plan is made with.
+#[derive(Clone, Copy)]
+pub struct Planning<'a> {
+    /// The rules.
+    pub policy: &'a Policy,
+    /// What metadata the target can hold of a source's entry.
+    pub holds: &'a dyn Fn(&Metadata, EntryKind) -> Metadata,
+    /// The counters.
+    pub progress: &'a Progress,
+    /// Where what must wait spools to.
+    pub spool_dir: &'a Path,
+    /// This run made the target's root: setting its metadata is no update.
+    pub root_is_new: bool,
+    /// Once it says so, the plan ends where it is.
+    pub is_over: &'a dyn Fn() -> bool,
+}
+
 /// Turns joined pairs into steps.
 pub struct Plan<'a, J> {
     joined: J,
-    policy: &'a Policy,
-    holds: &'a (dyn Fn(&Metadata, EntryKind) -> Metadata + Sync),
-    progress: &'a Progress,
+    with: Planning<'a>,
     open: Vec<Open>,
     deletions: Spool,
     after_deletion: Spool,
     directories: Spool,
-    root_is_new: bool,
 }
 
 impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
-    /// Begins a plan; what must wait spools to `spool_dir`. A root that this run made is no update
-    /// of metadata.
-    pub fn new(
-        joined: J,
-        policy: &'a Policy,
-        holds: &'a (dyn Fn(&Metadata, EntryKind) -> Metadata + Sync),
-        progress: &'a Progress,
-        spool_dir: &Path,
-        root_is_new: bool,
-    ) -> Self {
-        let spool = || Spool::new(spool_dir.to_owned(), SPOOLED);
+    /// Begins a plan.
+    pub fn new(joined: J, with: Planning<'a>) -> Self {
+        let spool = || Spool::new(with.spool_dir.to_owned(), SPOOLED);
         Self {
             joined,
-            policy,
-            holds,
-            progress,
+            with,
             open: Vec::new(),
             deletions: spool(),
             after_deletion: spool(),
             directories: spool(),
-            root_is_new,
         }
     }
 
@@ -178,13 +181,13 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     fn plan(&mut self, pair: Pair) -> Result<Option<Planned>, Error> {
         self.close(&pair.key)?;
         self.tally(&pair);
-        let decision = self.policy.decide(&pair, self.holds);
+        let decision = self.with.policy.decide(&pair, self.with.holds);
         let reason = decision.reason;
         let Pair { key, source, target, row, conflict } = pair;
         let task = match decision.action {
             Action::Keep => return Ok(self.keep(key, &source, reason)),
             Action::Skip => {
-                self.progress.files_skipped.add(1);
+                self.with.progress.files_skipped.add(1);
                 return Ok(Some(Planned::Kept(key, reason)));
             }
             Action::Forget => return Ok(Some(Planned::Forget(key))),
@@ -252,7 +255,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     }
 
     fn tally(&self, pair: &Pair) {
-        let progress = self.progress;
+        let progress = self.with.progress;
         if let Some(source) = pair.source.entry() {
             progress.source_entries.add(1);
             progress.source_bytes.add(source.size());
@@ -266,8 +269,8 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     }
 
     fn plan_copy(&mut self, source: &Entry) {
-        self.progress.files_planned.add(1);
-        self.progress.bytes_planned.add(source.size());
+        self.with.progress.files_planned.add(1);
+        self.with.progress.bytes_planned.add(source.size());
         self.touch();
     }
 
@@ -276,14 +279,14 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             return Some(Planned::Kept(key, reason));
         }
         if source.entry().is_some_and(|entry| entry.kind != EntryKind::Directory) {
-            self.progress.files_unchanged.add(1);
+            self.with.progress.files_unchanged.add(1);
         }
         None
     }
 
     fn delete(&mut self, key: Key, target: Seen) -> Result<(), Error> {
         let Seen::Present(target) = target else { return Ok(()) };
-        self.progress.deletions_planned.add(1);
+        self.with.progress.deletions_planned.add(1);
         self.touch();
         if target.kind == EntryKind::Directory {
             let doomed = Some(target);
@@ -295,10 +298,10 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
 
     fn keep_directory(&mut self, key: Key, source: Seen, target: &Seen, row: Option<&Row>) {
         let (Seen::Present(source), Some(target)) = (source, target.entry()) else { return };
-        let wanted = (self.holds)(&source.metadata, source.kind);
+        let wanted = (self.with.holds)(&source.metadata, source.kind);
         let recorded = row.is_some_and(|row| row.metadata == source.metadata);
         self.open.push(Open {
-            differs: wanted != target.metadata && !(key.is_root() && self.root_is_new),
+            differs: wanted != target.metadata && !(key.is_root() && self.with.root_is_new),
             dirty: !recorded,
             key,
             source: Some(source),
@@ -337,6 +340,9 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
 impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
     fn advance(&mut self) -> Result<Option<Planned>, Error> {
         loop {
+            if (self.with.is_over)() {
+                return Ok(None);
+            }
             let Some(joined) = self.joined.next().transpose()? else { return Ok(None) };
             let planned = match joined {
                 Joined::Failed(error) => Some(Planned::Failed(error)),

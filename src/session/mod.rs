@@ -20,12 +20,12 @@ use crate::model::{
     EntryKind, Error, ErrorKind, Event, Metadata, Observer, Progress, RunId, Stop, Timestamp,
     Totals, Verdict,
 };
-use crate::plan::{Evidence, Plan, guard};
+use crate::plan::{Evidence, Plan, Planning, guard};
 use places::Places;
 use std::hash::BuildHasher as _;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// What a mirror run is asked to do.
@@ -216,14 +216,6 @@ impl Session<'_> {
         let join = join(source.list(&self.listing())?, target.list(&self.listing())?, rows)?;
         let keeper = Arc::clone(&target);
         let holds = move |metadata: &Metadata, kind: EntryKind| keeper.holds(metadata, kind);
-        let plan = Plan::new(
-            join,
-            &policy,
-            &holds,
-            self.progress,
-            &options.state_dir,
-            !self.places.target_exists,
-        );
         let context = Context {
             source,
             target: Arc::clone(&target),
@@ -232,9 +224,19 @@ impl Session<'_> {
             observer: self.observer,
             stop: self.stop,
             transfers: options.transfers,
-            fatal: Mutex::new(None),
+            fatal: OnceLock::new(),
             filtered: self.filter.has_patterns(),
         };
+        let is_over = || context.is_over();
+        let planning = Planning {
+            policy: &policy,
+            holds: &holds,
+            progress: self.progress,
+            spool_dir: &options.state_dir,
+            root_is_new: !self.places.target_exists,
+            is_over: &is_over,
+        };
+        let plan = Plan::new(join, planning);
         let committer = Committer::new(&context, state.writer()?);
         let result = execute(&context, plan, committer, options.delete.is_some(), || {
             let identity = self.root_identity()?;
@@ -245,7 +247,7 @@ impl Session<'_> {
         for warning in target.warnings() {
             self.note(&warning);
         }
-        result
+        context.fatal.into_inner().map_or(result, Err)
     }
 
     /// A dry run: reads what a run would read, and writes nothing.
@@ -286,7 +288,17 @@ impl Session<'_> {
         let policy = self.policy();
         let join = join(source.list(&self.listing())?, target_listing, rows)?;
         let holds = |metadata: &Metadata, kind: EntryKind| target.holds(metadata, kind);
-        let plan = Plan::new(join, &policy, &holds, self.progress, &std::env::temp_dir(), !exists);
+        let is_over = || self.stop.requested();
+        let planning = Planning {
+            policy: &policy,
+            holds: &holds,
+            progress: self.progress,
+            // Only what exceeds its memory goes there, unlinked: a dry run makes no state.
+            spool_dir: &std::env::temp_dir(),
+            root_is_new: !exists,
+            is_over: &is_over,
+        };
+        let plan = Plan::new(join, planning);
         let deletes = options.delete.is_some();
         let refusal = preview(plan, self.observer, self.progress, self.stop, deletes, || {
             let before = match &state {

@@ -59,9 +59,17 @@ impl AsFd for Directory {
 #[derive(Debug)]
 pub struct Root {
     directory: Arc<Directory>,
-    handles: Mutex<HashMap<Box<[u8]>, Handle>>,
+    handles: Mutex<Handles>,
     without_openat2: AtomicBool,
     leaves_no_trace: bool,
+}
+
+/// The handles used last, by key.
+#[derive(Debug, Default)]
+struct Handles {
+    by_key: HashMap<Box<[u8]>, Handle>,
+    /// Counts uses, to tell the latest.
+    clock: u64,
 }
 
 #[derive(Debug)]
@@ -102,11 +110,8 @@ impl Root {
         if key.is_empty() {
             return Ok(Arc::clone(&self.directory));
         }
-        let (mut from, mut at) = {
-            let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
-            let used = handles.values().map(|handle| handle.used).max().unwrap_or(0);
-            nearest(&mut handles, key, used + 1).unwrap_or_else(|| (Arc::clone(&self.directory), 0))
-        };
+        let nearest = self.handles.lock().unwrap_or_else(PoisonError::into_inner).nearest(key);
+        let (mut from, mut at) = nearest.unwrap_or_else(|| (Arc::clone(&self.directory), 0));
         if at == key.len() {
             return Ok(from);
         }
@@ -115,24 +120,13 @@ impl Root {
             from = Arc::new(Directory::from_fd(self.open_below(&from, &key[at..end])?)?);
             at = end;
         }
-        self.keep(key, &from);
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner).keep(key, &from);
         Ok(from)
     }
 
     /// Forgets the handle of a directory that was removed or turned out to be gone.
     pub fn forget(&self, key: &[u8]) {
-        self.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-    }
-
-    fn keep(&self, key: &[u8], directory: &Arc<Directory>) {
-        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
-        if handles.len() >= HANDLES {
-            let mut uses: Vec<u64> = handles.values().map(|handle| handle.used).collect();
-            let (_, &mut median, _) = uses.select_nth_unstable(HANDLES / 2);
-            handles.retain(|_, handle| handle.used > median);
-        }
-        let used = handles.values().map(|handle| handle.used).max().unwrap_or(0) + 1;
-        handles.insert(key.into(), Handle { directory: Arc::clone(directory), used });
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner).by_key.remove(key);
     }
 
     /// Opens `path` (components, each followed by `/`) below a directory without following links.
@@ -177,20 +171,31 @@ fn with_fallback(
     }
 }
 
-fn nearest(
-    handles: &mut HashMap<Box<[u8]>, Handle>,
-    key: &[u8],
-    used: u64,
-) -> Option<(Arc<Directory>, usize)> {
-    let mut end = key.len();
-    while end > 0 {
-        if let Some(handle) = handles.get_mut(&key[..end]) {
-            handle.used = used;
-            return Some((Arc::clone(&handle.directory), end));
+impl Handles {
+    /// The handle of the directory, or of the nearest above it, with the length of its key.
+    fn nearest(&mut self, key: &[u8]) -> Option<(Arc<Directory>, usize)> {
+        self.clock += 1;
+        let mut end = key.len();
+        while end > 0 {
+            if let Some(handle) = self.by_key.get_mut(&key[..end]) {
+                handle.used = self.clock;
+                return Some((Arc::clone(&handle.directory), end));
+            }
+            end = key[..end - 1].iter().rposition(|&byte| byte == b'/')? + 1;
         }
-        end = key[..end - 1].iter().rposition(|&byte| byte == b'/')? + 1;
+        None
     }
-    None
+
+    /// Keeps a handle; when there are too many, the half used longest ago is dropped.
+    fn keep(&mut self, key: &[u8], directory: &Arc<Directory>) {
+        if self.by_key.len() >= HANDLES {
+            let mut uses: Vec<u64> = self.by_key.values().map(|handle| handle.used).collect();
+            let (_, &mut median, _) = uses.select_nth_unstable(HANDLES / 2);
+            self.by_key.retain(|_, handle| handle.used > median);
+        }
+        let handle = Handle { directory: Arc::clone(directory), used: self.clock };
+        self.by_key.insert(key.into(), handle);
+    }
 }
 
 /// The length of the longest run of whole components that fits one path.

@@ -214,23 +214,20 @@ impl Emitter {
             return self.send(item);
         }
         let key = entry.key.clone();
-        self.send(item)?;
-        match self.open(&key) {
-            Ok(opened) => {
-                for guarded in self.walk.guarded.iter() {
-                    match guarded {
-                        Guarded::LeaveOut(identity) if *identity == opened.directory.identity => {
-                            let why = "it holds vidimus's own state".to_owned();
-                            return self.send(ListItem::LeftOut(key, why));
-                        }
-                        Guarded::Forbidden(identity) if *identity == opened.directory.identity => {
-                            return self.overlap(&key);
-                        }
-                        _ => {}
-                    }
+        let opened = self.open(&key);
+        if let Ok(opened) = &opened {
+            match self.walk.guard(opened.directory.identity) {
+                Some(Guarded::LeaveOut(_)) => {
+                    let why = "it holds vidimus's own state".to_owned();
+                    return self.send(ListItem::LeftOut(key, why));
                 }
-                self.enter(key, opened)
+                Some(Guarded::Forbidden(_)) => return self.overlap(&key),
+                None => {}
             }
+        }
+        self.send(item)?;
+        match opened {
+            Ok(opened) => self.enter(key, opened),
             Err(error) => self.send(ListItem::Failed(error)),
         }
     }
@@ -434,6 +431,12 @@ impl Opened {
 }
 
 impl Walk {
+    fn guard(&self, found: Identity) -> Option<&Guarded> {
+        self.guarded.iter().find(|guarded| match guarded {
+            Guarded::LeaveOut(identity) | Guarded::Forbidden(identity) => *identity == found,
+        })
+    }
+
     fn open(&self, parent: &Directory, key: &Key) -> Result<Opened, EntryError> {
         let directory = open_child(parent.as_fd(), key.name())
             .and_then(Directory::from_fd)

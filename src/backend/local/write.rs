@@ -74,7 +74,8 @@ impl LocalTarget {
 }
 
 impl Shared {
-    /// Opens the directory that holds `key`; one whose handle went stale is opened again.
+    /// Acts in the directory that holds `key`. A directory of our own that we closed to ourselves
+    /// (its source has mode 0555, say) is opened for it; its mode is set again when it is finished.
     fn parent<T>(
         &self,
         key: &Key,
@@ -82,7 +83,26 @@ impl Shared {
     ) -> Result<T, Cause> {
         let name = legal(key.name())?;
         let parent = self.root.descend(key.parent())?;
-        act(&parent, name)
+        match act(&parent, name) {
+            Err(Cause::Io(error))
+                if error.kind() == std::io::ErrorKind::PermissionDenied
+                    && self.open_up(&parent)? =>
+            {
+                act(&parent, name)
+            }
+            other => other,
+        }
+    }
+
+    /// Gives the owner all rights in a directory that lacks them; false when that isn't the trouble.
+    fn open_up(&self, directory: &Directory) -> rustix::io::Result<bool> {
+        let stat = look_at_open(directory)?;
+        let mode = u32::from(stat.stx_mode) & 0o7777;
+        if stat.stx_uid != self.ownership.uid || mode & 0o700 == 0o700 {
+            return Ok(false);
+        }
+        chmod_handle(directory, mode | 0o700)?;
+        Ok(true)
     }
 
     fn temporary(&self) -> [u8; 25] {
@@ -284,8 +304,7 @@ impl Target for LocalTarget {
             }
             let stands = metadata_of(&stat);
             if through_proc {
-                let mode = Mode::from_raw_mode(wanted.mode);
-                rustix::fs::chmod(format!("/proc/self/fd/{}", file.as_raw_fd()), mode)?;
+                chmod_handle(&file, wanted.mode)?;
                 let rest = Metadata { mode: stands.mode, ..*wanted };
                 return set_link(parent, name, &stands, &rest);
             }
@@ -453,14 +472,19 @@ fn rename_new_directory(parent: &Directory, from: &[u8], to: &[u8]) -> rustix::i
     renameat(parent, from, parent, to)
 }
 
+/// `fchmod` for handles that were opened without the right to read (`O_PATH`).
+fn chmod_handle(handle: impl AsFd, mode: u32) -> rustix::io::Result<()> {
+    let path = format!("/proc/self/fd/{}", handle.as_fd().as_raw_fd());
+    rustix::fs::chmod(path, Mode::from_raw_mode(mode))
+}
+
 /// A handle of a directory that `fchmod` accepts.
 fn readable_directory(directory: &Directory) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     match openat(directory, c".", flags, Mode::empty()) {
         Err(Errno::ACCESS) => {
             // Ours, and closed to ourselves.
-            let path = format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd());
-            rustix::fs::chmod(path, Mode::from_raw_mode(0o700))?;
+            chmod_handle(directory, 0o700)?;
             openat(directory, c".", flags, Mode::empty())
         }
         other => other,
