@@ -1,0 +1,121 @@
+//! Dry runs: they say what would be done, and do nothing.
+
+use crate::common::environment::text;
+use crate::common::{Environment, Snapshot, TestTree, assert_mirrored, assert_untouched};
+use crate::mirror::{mirrored, sample};
+use std::fs;
+
+/// Makes one of every change in a source that was mirrored.
+fn edit(env: &Environment) {
+    TestTree::new()
+        .file("README.md", "hello, world, again\n")
+        .file("new/file", "new")
+        .symlink("new/link", "file")
+        .dir("new/directory")
+        .file("empty", "a directory no more")
+        .write(&env.source);
+    crate::common::tree::set_mtime_of(&env.source.join("bin/run"), 99, 99);
+    fs::remove_file(env.source.join("links/loop")).unwrap();
+    fs::remove_dir_all(env.source.join("data/deep")).unwrap();
+    env.age();
+}
+
+/// The lines that tell of changes, sorted: the order of the real run's is its threads'.
+fn told(output: &str) -> Vec<String> {
+    let mut lines: Vec<_> = output
+        .lines()
+        .filter(|line| {
+            ["README.md", "new/", "empty", "bin/run", "links/loop", "data/deep"]
+                .iter()
+                .any(|name| line.contains(name))
+        })
+        .map(|line| line.trim().trim_start_matches("would ").to_owned())
+        .collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn a_dry_run_changes_nothing_anywhere() {
+    let env = mirrored(&sample());
+    edit(&env);
+    let before = [&env.source, &env.target, &env.state].map(|side| Snapshot::read(side));
+    env.mirror(&["--dry-run", "--delete"]).expect(0).names("README.md").names("data/deep");
+    env.vidimus(&["mirror", "-n", "-v", "--delete", "source", "target"]).expect(0);
+    for (before, root) in before.iter().zip([&env.source, &env.target, &env.state]) {
+        assert_untouched(before, root);
+    }
+}
+
+#[test]
+fn a_first_dry_run_makes_no_target_and_no_state() {
+    let env = Environment::new();
+    sample().write(&env.source);
+    let before = Snapshot::read(&env.root);
+    env.vidimus(&["mirror", "--dry-run", "source", "target"]).expect(0).names("README.md");
+    env.mirror(&["--dry-run"]).expect(0);
+    assert_untouched(&before, &env.root);
+    assert!(!env.target.exists());
+    assert!(fs::read_dir(&env.state).unwrap().next().is_none(), "no state is made");
+}
+
+#[test]
+fn what_a_dry_run_says_is_what_the_run_does() {
+    let env = mirrored(&sample());
+    edit(&env);
+    let arguments = ["mirror", "-v", "--delete", text(&env.source), text(&env.target)];
+    let dry = env.vidimus(&[&arguments[..], &["--dry-run"]].concat()).expect(0);
+    let real = env.vidimus(&arguments).expect(0);
+    let [said, done] = [&dry, &real].map(|run| told(&format!("{}\n{}", run.stdout, run.stderr)));
+    assert!(said.len() >= 7, "{}", dry.told());
+    assert_eq!(said, done, "{}\n{}", dry.told(), real.told());
+    assert_mirrored(&env.source, &env.target);
+}
+
+#[test]
+fn a_dry_run_counts_what_the_run_then_counts() {
+    let env = mirrored(&sample());
+    edit(&env);
+    let dry = env.mirrored(&["--delete", "--dry-run"]);
+    assert_eq!(dry.record["dry_run"], true, "{}", dry.record);
+    let real = env.mirrored(&["--delete"]);
+    for count in ["files_copied", "files_unchanged", "files_deleted", "metadata_updated"] {
+        assert_eq!(dry.count(count), real.count(count), "{count}\n{}\n{}", dry.record, real.record);
+    }
+}
+
+#[test]
+fn a_dry_run_tells_of_a_refusal() {
+    let env = mirrored(&sample());
+    for gone in ["data", "links", "bin"] {
+        fs::remove_dir_all(env.source.join(gone)).unwrap();
+    }
+    let before = Snapshot::read(&env.target);
+    env.mirror(&["--delete", "--dry-run"]).expect(6);
+    assert_untouched(&before, &env.target);
+    env.mirror(&["--delete"]).expect(6);
+}
+
+#[test]
+fn a_dry_run_that_would_have_to_read_says_so_and_does_not() {
+    let env = mirrored(&TestTree::new().file("a", "first").mtime(7, 7));
+    TestTree::new().file("a", "FIRST").mtime(7, 7).write(&env.source);
+    env.age();
+    env.mirrored(&["--dry-run"]).counts(&[("bytes_hashed", 0)]);
+    env.vidimus(&["mirror", "-n", "-v", "source", "target"]).expect(0).names("check");
+}
+
+#[test]
+fn a_dry_run_needs_no_lock_and_no_rights_to_the_target() {
+    let env = mirrored(&sample());
+    edit(&env);
+    fs::set_permissions(
+        env.source.join("bin/private"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o644),
+    )
+    .unwrap();
+    match env.as_nobody(&env.mirror_arguments(&["--dry-run", "--delete"])) {
+        Ok(run) => drop(run.expect(0).names("README.md")),
+        Err(missing) => crate::common::tools::skipped(module_path!(), line!(), &missing),
+    }
+}

@@ -1,0 +1,298 @@
+//! A hermetic place to run the binary in: its own home, state and time zone, and none of the
+//! caller's variables.
+
+use super::tools;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// No run of these tests takes this long; one that does hangs.
+const DEADLINE: Duration = Duration::from_secs(100);
+
+/// Longer than the clock tick within which a stamp is not trusted.
+const AGED: Duration = Duration::from_millis(30);
+
+/// A temporary directory with `source`, `target` (not made), `outside`, `home` and `state`.
+pub struct Environment {
+    pub root: PathBuf,
+    pub source: PathBuf,
+    pub target: PathBuf,
+    pub outside: PathBuf,
+    pub state: PathBuf,
+    directory: tempfile::TempDir,
+}
+
+impl Environment {
+    /// On the disk that holds temporary files.
+    pub fn new() -> Self {
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// In memory, for much data; on disk where there is no `/dev/shm`.
+    pub fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self::within(memory) } else { Self::new() }
+    }
+
+    /// In a fresh directory below `parent`.
+    pub fn within(parent: &Path) -> Self {
+        let directory = tempfile::Builder::new().prefix("vidimus-test-").tempdir_in(parent);
+        let directory = directory.expect("make a temporary directory");
+        // Tests that step down from root must come through.
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(directory.path(), open).expect("open the directory");
+        let root = directory.path().canonicalize().expect("resolve the directory");
+        let [source, target, outside, state] =
+            ["source", "target", "outside", "state"].map(|name| root.join(name));
+        for made in [&source, &outside, &state, &root.join("home")] {
+            std::fs::create_dir(made).expect("make a directory");
+        }
+        Self { root, source, target, outside, state, directory }
+    }
+
+    /// Lets stamps grow old enough to be trusted.
+    pub fn age(&self) {
+        std::thread::sleep(AGED);
+    }
+
+    /// Sets a command's environment and working directory.
+    pub fn hermetic(&self, mut command: Command) -> Command {
+        command.env_clear().current_dir(&self.root).stdin(Stdio::null());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", self.root.join("home")).env("XDG_STATE_HOME", &self.state);
+        command.env("TZ", "UTC").env("LANG", "C.UTF-8");
+        command
+    }
+
+    /// The binary with these arguments, to be run as it is.
+    pub fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vidimus"));
+        command.args(arguments);
+        self.hermetic(command)
+    }
+
+    /// Runs the binary.
+    pub fn vidimus<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Run {
+        Run::of(self.command(arguments))
+    }
+
+    /// The arguments of `mirror --json SOURCE TARGET` and `flags`.
+    pub fn mirror_arguments(&self, flags: &[&str]) -> Vec<String> {
+        let mut arguments: Vec<_> = ["mirror", "--json"].map(String::from).into();
+        arguments.extend([text(&self.source), text(&self.target)].map(String::from));
+        arguments.extend(flags.iter().copied().map(String::from));
+        arguments
+    }
+
+    /// Runs `mirror --json SOURCE TARGET` with `flags`.
+    pub fn mirror(&self, flags: &[&str]) -> Run {
+        self.vidimus(&self.mirror_arguments(flags))
+    }
+
+    /// Mirrors, all as asked, and yields the final record.
+    #[track_caller]
+    pub fn mirrored(&self, flags: &[&str]) -> Finished {
+        self.mirror(flags).expect(0).finished()
+    }
+
+    /// Runs `verify --json TARGET` with `flags`.
+    pub fn verify(&self, flags: &[&str]) -> Run {
+        let mut arguments = vec!["verify", text(&self.target)];
+        arguments.extend(flags);
+        self.vidimus(&arguments)
+    }
+
+    /// The binary below strace; what is traced goes to [`Environment::trace`].
+    pub fn strace_command<A: AsRef<OsStr>>(&self, options: &[&str], arguments: &[A]) -> Command {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o"]).arg(self.root.join("trace")).args(options);
+        command.arg(env!("CARGO_BIN_EXE_vidimus")).args(arguments);
+        self.hermetic(command)
+    }
+
+    /// Runs the binary below strace.
+    pub fn strace<A: AsRef<OsStr>>(&self, options: &[&str], arguments: &[A]) -> Run {
+        Run::of(self.strace_command(options, arguments))
+    }
+
+    /// What strace wrote.
+    pub fn trace(&self) -> String {
+        let trace = std::fs::read(self.root.join("trace")).expect("read the trace");
+        String::from_utf8_lossy(&trace).into_owned()
+    }
+
+    /// The binary run by `nobody`, who owns state and the directory `target` would be made in.
+    pub fn as_nobody<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Run, String> {
+        tools::root()?;
+        tools::tool("setpriv")?;
+        let binary = self.root.join("vidimus");
+        if !binary.exists() {
+            std::fs::copy(env!("CARGO_BIN_EXE_vidimus"), &binary).expect("copy the binary");
+        }
+        for owned in [self.root.clone(), self.state.clone(), self.root.join("home")] {
+            std::os::unix::fs::chown(owned, Some(NOBODY), Some(NOBODY)).expect("give it away");
+        }
+        let mut command = Command::new("setpriv");
+        let id = NOBODY.to_string();
+        command.args([format!("--reuid={id}"), format!("--regid={id}"), "--clear-groups".into()]);
+        command.arg(binary).args(arguments);
+        Ok(Run::of(self.hermetic(command)))
+    }
+}
+
+/// The user that owns nothing.
+pub const NOBODY: u32 = 65534;
+
+/// A path of the tests, which are all UTF-8.
+pub fn text(path: &Path) -> &str {
+    path.to_str().expect("test paths are UTF-8")
+}
+
+/// A run of the binary that has ended.
+#[derive(Debug)]
+pub struct Run {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+    command: String,
+}
+
+impl Run {
+    /// Runs a command to its end.
+    pub fn of(mut command: Command) -> Self {
+        let shown = format!("{command:?}");
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Self::wait(child.unwrap_or_else(|error| panic!("cannot run {shown}: {error}")), shown)
+    }
+
+    /// Waits for a child that was spawned with both outputs piped.
+    pub fn wait(mut child: Child, command: String) -> Self {
+        let pid = Pid::from_child(&child);
+        let stdout = drain(child.stdout.take());
+        let stderr = drain(child.stderr.take());
+        let (ended, watch) = mpsc::channel::<()>();
+        let watchdog = std::thread::spawn(move || {
+            let hangs = watch.recv_timeout(DEADLINE) == Err(mpsc::RecvTimeoutError::Timeout);
+            if hangs {
+                let _gone = kill_process(pid, Signal::KILL);
+            }
+            hangs
+        });
+        let status = child.wait().expect("wait for a child");
+        drop(ended);
+        let hangs = watchdog.join().expect("the watchdog does not panic");
+        let stdout = String::from_utf8_lossy(&stdout.join().expect("read")).into_owned();
+        let stderr = String::from_utf8_lossy(&stderr.join().expect("read")).into_owned();
+        let run = Self { status, stdout, stderr, command };
+        assert!(!hangs, "hangs, killed after {DEADLINE:?}\n{}", run.told());
+        run
+    }
+
+    /// The exit code; by convention 128 and the signal's number for a run that a signal ended.
+    pub fn code(&self) -> i32 {
+        self.status.code().or(self.status.signal().map(|signal| 128 + signal)).expect("it ended")
+    }
+
+    /// Holds the run to its exit code.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert!(self.code() == code, "expected exit {code}\n{}", self.told());
+        self
+    }
+
+    /// Holds the run to one of several exit codes.
+    #[track_caller]
+    pub fn expect_one_of(self, codes: &[i32]) -> Self {
+        assert!(codes.contains(&self.code()), "expected one of exits {codes:?}\n{}", self.told());
+        self
+    }
+
+    /// Holds the run to having named `what`, on either output.
+    #[track_caller]
+    pub fn names(self, what: &str) -> Self {
+        let named = self.stderr.contains(what) || self.stdout.contains(what);
+        assert!(named, "expected {what:?} to be named\n{}", self.told());
+        self
+    }
+
+    /// Holds the run to not having said `what`.
+    #[track_caller]
+    pub fn is_silent_about(self, what: &str) -> Self {
+        let named = self.stderr.contains(what) || self.stdout.contains(what);
+        assert!(!named, "expected nothing of {what:?}\n{}", self.told());
+        self
+    }
+
+    /// The records of a run with `--json`.
+    #[track_caller]
+    pub fn records(&self) -> Vec<Value> {
+        let parse = |line: &str| {
+            serde_json::from_str(line)
+                .unwrap_or_else(|error| panic!("no JSON: {line}: {error}\n{}", self.told()))
+        };
+        self.stdout.lines().map(parse).collect()
+    }
+
+    /// The final record of a run with `--json`.
+    #[track_caller]
+    pub fn finished(&self) -> Finished {
+        let last = self.records().pop();
+        let last = last.filter(|record| record["event"] == "finished");
+        let told = self.told();
+        Finished { record: last.unwrap_or_else(|| panic!("no final record\n{told}")), told }
+    }
+
+    /// All there is to know, for a message.
+    pub fn told(&self) -> String {
+        let mut told = format!("{}\n{}\n", self.command, self.status);
+        for (name, output) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+            let end = output.char_indices().nth(4000).map_or(output.len(), |(at, _)| at);
+            writeln!(told, "--- {name}\n{}", output[..end].trim_end()).expect("write to a string");
+        }
+        told
+    }
+}
+
+fn drain(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut all = Vec::new();
+        if let Some(mut from) = from {
+            from.read_to_end(&mut all).expect("read a child's output");
+        }
+        all
+    })
+}
+
+/// The final record of a run with `--json`.
+#[derive(Debug)]
+pub struct Finished {
+    pub record: Value,
+    told: String,
+}
+
+impl Finished {
+    /// A count of the record.
+    #[track_caller]
+    pub fn count(&self, name: &str) -> u64 {
+        let value = self.record[name].as_u64();
+        value.unwrap_or_else(|| panic!("no count {name:?} in {}", self.record))
+    }
+
+    /// Holds the record to these counts.
+    #[track_caller]
+    pub fn counts(&self, expected: &[(&str, u64)]) -> &Self {
+        for &(name, count) in expected {
+            let found = self.count(name);
+            assert!(found == count, "expected {name} {count}, found {found}\n{}", self.told);
+        }
+        self
+    }
+}

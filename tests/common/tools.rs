@@ -1,0 +1,113 @@
+//! Tools of the system that some tests lean on. `tests/tools.sh` installs them; a test that lacks
+//! one says so on the real standard error, and fails where `VIDIMUS_TESTS_NO_SKIP` is set.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Returns from the test, loudly, unless every need is met.
+#[macro_export]
+macro_rules! needs {
+    ($($need:expr),+ $(,)?) => {
+        $(if let Err(missing) = $need {
+            return $crate::common::tools::skipped(module_path!(), line!(), &missing);
+        })+
+    };
+}
+
+/// Says that a test is skipped. The test harness captures `eprintln!`, not this.
+pub fn skipped(module: &str, line: u32, missing: &str) {
+    let name = std::thread::current().name().unwrap_or("?").to_owned();
+    writeln!(std::io::stderr(), "SKIPPED: {name} ({module}:{line}): {missing}")
+        .expect("write to standard error");
+    assert!(
+        std::env::var_os("VIDIMUS_TESTS_NO_SKIP").is_none(),
+        "skipped where no test may be skipped: {missing}"
+    );
+}
+
+/// A program on the search path.
+pub fn tool(name: &str) -> Result<PathBuf, String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(name))
+        .find(|file| file.is_file())
+        .ok_or_else(|| format!("{name} is not installed (tests/tools.sh installs it)"))
+}
+
+/// Running as root.
+pub fn root() -> Result<(), String> {
+    if rustix::process::geteuid().is_root() { Ok(()) } else { Err("not running as root".into()) }
+}
+
+/// Running as root, and allowed to mount.
+pub fn mounts() -> Result<(), String> {
+    root()?;
+    let directory = tempfile::tempdir().expect("make a directory");
+    Mount::tmpfs(directory.path(), "size=64k").map(drop)
+}
+
+/// strace, and the permission to trace.
+pub fn strace() -> Result<PathBuf, String> {
+    let strace = tool("strace")?;
+    let traced = Command::new(&strace).args(["-o", "/dev/null", "true"]).output();
+    match traced {
+        Ok(output) if output.status.success() => Ok(strace),
+        _ => Err("strace may not trace here".into()),
+    }
+}
+
+/// A mount that goes when it is dropped.
+#[derive(Debug)]
+pub struct Mount {
+    at: PathBuf,
+}
+
+impl Mount {
+    /// Mounts a fresh tmpfs at `at`.
+    pub fn tmpfs(at: &Path, options: &str) -> Result<Self, String> {
+        Self::mount(at, &["-t", "tmpfs", "-o", options, "tmpfs"])
+    }
+
+    /// Shows `from` at `at` as well.
+    pub fn bind(from: &Path, at: &Path) -> Result<Self, String> {
+        Self::mount(at, &["--bind", from.to_str().expect("test paths are UTF-8")])
+    }
+
+    /// Mounts a fresh ext4 of `mebibytes` at `at`, on a loop device over `image`.
+    pub fn ext4(image: &Path, mebibytes: u64, at: &Path) -> Result<Self, String> {
+        let file = std::fs::File::create(image).expect("create an image");
+        file.set_len(mebibytes << 20).expect("size an image");
+        let made = Command::new("mkfs.ext4").arg("-qF").arg(image).output();
+        if !made.is_ok_and(|made| made.status.success()) {
+            return Err("mkfs.ext4 does not work here".into());
+        }
+        Self::mount(at, &["-o", "loop", image.to_str().expect("test paths are UTF-8")])
+    }
+
+    /// Makes the mount read-only, or writable again.
+    pub fn read_only(&self, yes: bool) {
+        let option = if yes { "remount,ro" } else { "remount,rw" };
+        let done = Command::new("mount").args(["-o", option]).arg(&self.at).status();
+        assert!(done.is_ok_and(|status| status.success()), "remount {}", self.at.display());
+    }
+
+    fn mount(at: &Path, arguments: &[&str]) -> Result<Self, String> {
+        let done = Command::new("mount").args(arguments).arg(at).output();
+        match done {
+            Ok(output) if output.status.success() => Ok(Self { at: at.to_owned() }),
+            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+            Err(error) => Err(format!("mount: {error}")),
+        }
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let plain = Command::new("umount").arg(&self.at).output();
+        if !plain.is_ok_and(|output| output.status.success()) {
+            // Something still has a file open there: detach it at least.
+            let _detached = Command::new("umount").arg("-l").arg(&self.at).status();
+        }
+    }
+}

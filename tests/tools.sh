@@ -1,0 +1,23 @@
+#!/bin/sh
+# Installs what some tests lean on (Debian and Ubuntu): they skip, loudly, where it is missing.
+set -eu
+
+missing=
+need() { # program package
+    command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+need strace strace
+need rsync rsync
+need script bsdutils
+need setpriv util-linux
+need mkfs.ext4 e2fsprogs
+
+if [ -z "$missing" ]; then
+    echo "tests/tools.sh: all tools are there"
+elif [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+    echo "tests/tools.sh: SKIPPED, install these to run every test:$missing" >&2
+else
+    apt-get update -qq
+    # shellcheck disable=SC2086 # a list of packages
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+fi
