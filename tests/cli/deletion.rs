@@ -45,7 +45,11 @@ fn extra_directories_that_cannot_be_entered_do_not_stop_the_rest() {
     TestTree::new().file("extra/stuck", "x").file("other", "x").write(&env.target);
     let stuck = env.target.join("extra/stuck");
     let chattr = |flag: &str| {
-        std::process::Command::new("chattr").arg(flag).arg(&stuck).status().is_ok_and(|s| s.success())
+        std::process::Command::new("chattr")
+            .arg(flag)
+            .arg(&stuck)
+            .status()
+            .is_ok_and(|s| s.success())
     };
     needs!(if chattr("+i") { Ok(()) } else { Err("chattr +i does not work here".to_owned()) });
     let run = env.mirror(&["--delete"]);
@@ -63,7 +67,11 @@ fn an_immutable_target_file_is_named_and_the_rest_copied() {
     let env = mirrored(&numbered(4));
     let stuck = env.target.join("d0/f0");
     let chattr = |flag: &str| {
-        std::process::Command::new("chattr").arg(flag).arg(&stuck).status().is_ok_and(|s| s.success())
+        std::process::Command::new("chattr")
+            .arg(flag)
+            .arg(&stuck)
+            .status()
+            .is_ok_and(|s| s.success())
     };
     needs!(if chattr("+i") { Ok(()) } else { Err("chattr +i does not work here".to_owned()) });
     numbered(4).file("d0/f0", "new").file("d1/f1", "new").write(&env.source);
@@ -86,10 +94,7 @@ fn an_empty_source_is_refused_with_delete() {
     let before = Snapshot::read(&env.target).without(|key| key.is_empty());
     env.mirror(&["--delete", "--max-delete", "100%"]).expect(6).names("empty");
     let after = Snapshot::read(&env.target).without(|key| key.is_empty());
-    assert_eq!(
-        before.entries.keys().collect::<Vec<_>>(),
-        after.entries.keys().collect::<Vec<_>>()
-    );
+    assert_eq!(before.entries.keys().collect::<Vec<_>>(), after.entries.keys().collect::<Vec<_>>());
 }
 
 #[test]

@@ -73,15 +73,24 @@ fn what_a_dry_run_says_is_what_the_run_does() {
 }
 
 #[test]
-fn a_dry_run_counts_what_the_run_then_counts() {
+fn a_dry_run_names_the_changes_that_the_run_then_makes() {
     let env = mirrored(&sample());
     edit(&env);
-    let dry = env.mirrored(&["--delete", "--dry-run"]);
+    let changes = |flags: &[&str]| {
+        let run = env.mirror(flags).expect(0);
+        let changed = run.records().into_iter().filter(|record| record["event"] == "changed");
+        let mut changes: Vec<_> = changed
+            .map(|record| format!("{} {} ({})", record["change"], record["key"], record["reason"]))
+            .collect();
+        changes.sort();
+        (changes, run.finished())
+    };
+    let (said, dry) = changes(&["--delete", "--dry-run", "-v"]);
     assert_eq!(dry.record["dry_run"], true, "{}", dry.record);
-    let real = env.mirrored(&["--delete"]);
-    for count in ["files_copied", "files_unchanged", "files_deleted", "metadata_updated"] {
-        assert_eq!(dry.count(count), real.count(count), "{count}\n{}\n{}", dry.record, real.record);
-    }
+    dry.counts(&[("files_copied", 0), ("files_deleted", 0), ("bytes_hashed", 0)]);
+    let (done, _) = changes(&["--delete", "-v"]);
+    assert!(said.len() >= 7, "{said:?}");
+    assert_eq!(said, done);
 }
 
 #[test]

@@ -3,4 +3,18 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod deletion;
+mod dry_run;
+mod faults;
+mod filters;
+mod ground;
+mod interrupts;
+mod judge;
+mod kill;
+mod locks;
 mod mirror;
+mod model;
+mod races;
+mod terminal;
+mod usage;
+mod verify;

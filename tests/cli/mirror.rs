@@ -2,9 +2,7 @@
 
 use crate::common::environment::text;
 use crate::common::tree::{Closeness, assert_same, set_mtime_of};
-use crate::common::{
-    Environment, Snapshot, TestTree, assert_mirrored, assert_untouched, tools,
-};
+use crate::common::{Environment, Snapshot, TestTree, assert_mirrored, assert_untouched, tools};
 use crate::needs;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -81,8 +79,14 @@ fn the_final_record_holds_every_field_that_is_promised() {
     plain().write(&env.source);
     let finished = env.mirrored(&[]);
     for count in [
-        "files_copied", "files_unchanged", "files_adopted", "files_deleted", "files_failed",
-        "metadata_updated", "bytes_copied", "bytes_hashed",
+        "files_copied",
+        "files_unchanged",
+        "files_adopted",
+        "files_deleted",
+        "files_failed",
+        "metadata_updated",
+        "bytes_copied",
+        "bytes_hashed",
     ] {
         finished.count(count);
     }
@@ -96,10 +100,16 @@ fn the_final_record_holds_every_field_that_is_promised() {
 fn owners_and_set_id_bits_are_kept_by_root() {
     needs!(tools::root());
     let tree = TestTree::new()
-        .file("theirs", "x").owner(1234, 5678)
-        .file("setuid", "x").owner(1234, 5678).mode(0o6755)
-        .dir("sticky").owner(4321, 8765).mode(0o1777)
-        .symlink("link", "theirs").owner(1234, 5678);
+        .file("theirs", "x")
+        .owner(1234, 5678)
+        .file("setuid", "x")
+        .owner(1234, 5678)
+        .mode(0o6755)
+        .dir("sticky")
+        .owner(4321, 8765)
+        .mode(0o1777)
+        .symlink("link", "theirs")
+        .owner(1234, 5678);
     let env = mirrored(&tree);
     tree.assert_at(&env.target);
     assert_mirrored(&env.source, &env.target);
@@ -487,8 +497,11 @@ fn ignore_inode_and_ctime_trust_size_and_mtime() {
     set_mtime_of(&env.source.join("a.new"), 1_500_000_000, 1);
     fs::rename(env.source.join("a.new"), env.source.join("a")).unwrap();
     env.age();
-    env.mirrored(&["--ignore-inode", "--ignore-ctime"])
-        .counts(&[("files_copied", 0), ("files_unchanged", 3), ("bytes_hashed", 0)]);
+    env.mirrored(&["--ignore-inode", "--ignore-ctime"]).counts(&[
+        ("files_copied", 0),
+        ("files_unchanged", 3),
+        ("bytes_hashed", 0),
+    ]);
 }
 
 #[test]
@@ -574,7 +587,12 @@ fn a_single_file_goes_to_the_target_under_its_name() {
     let one = env.source.join("one");
     let arguments = ["mirror", "--json", text(&one), text(&env.target)];
     env.vidimus(&arguments).expect(0).finished().counts(&[("files_copied", 1)]);
-    TestTree::new().file("one", "1").mode(0o640).mtime(7, 8).file("other", "stays").assert_at(&env.target);
+    TestTree::new()
+        .file("one", "1")
+        .mode(0o640)
+        .mtime(7, 8)
+        .file("other", "stays")
+        .assert_at(&env.target);
     env.age();
     env.vidimus(&arguments).expect(0).finished().counts(&[("files_copied", 0)]);
     fs::write(&one, "changed").unwrap();

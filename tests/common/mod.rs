@@ -1,11 +1,11 @@
 //! What the black-box tests share: trees stated declaratively, a hermetic environment for the
 //! binary, and the tools of the system, skipped loudly where they are missing.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 pub mod environment;
 pub mod tools;
 pub mod tree;
 
-pub use environment::Environment;
+pub use environment::{Environment, Run};
 pub use tree::{Snapshot, TestTree, assert_mirrored, assert_untouched};

@@ -176,7 +176,11 @@ impl TestTree {
                         note(format!("expected {:?}, found {:?}", node.kind, seen.kind));
                     }
                     if node.mode.is_some_and(|mode| mode != seen.mode) {
-                        note(format!("expected mode {:o}, found {:o}", node.mode.unwrap_or(0), seen.mode));
+                        note(format!(
+                            "expected mode {:o}, found {:o}",
+                            node.mode.unwrap_or(0),
+                            seen.mode
+                        ));
                     }
                     if node.owner.is_some_and(|owner| owner != seen.owner) {
                         note(format!("expected owner {:?}, found {:?}", node.owner, seen.owner));
@@ -202,7 +206,8 @@ impl Node {
         let exists = exists.map(|stat| FileType::from_raw_mode(stat.st_mode));
         let kept = matches!(
             (&self.kind, exists),
-            (Kind::File(_), Some(FileType::RegularFile)) | (Kind::Directory, Some(FileType::Directory))
+            (Kind::File(_), Some(FileType::RegularFile))
+                | (Kind::Directory, Some(FileType::Directory))
         );
         if let (Some(kind), false) = (exists, kept) {
             remove(parent, name, kind);
@@ -242,8 +247,7 @@ impl Node {
                 .expect("set an owner");
         }
         if let Some(mode) = self.mode {
-            chmodat(parent, name, Mode::from_raw_mode(mode), AtFlags::empty())
-                .expect("set a mode");
+            chmodat(parent, name, Mode::from_raw_mode(mode), AtFlags::empty()).expect("set a mode");
         }
         if let Some((seconds, nanos)) = self.mtime {
             set_mtime(parent, name, seconds, nanos);
@@ -305,7 +309,9 @@ impl Snapshot {
     /// Temporary files of the product, wherever they are.
     pub fn temporaries(&self) -> Vec<String> {
         let is_temporary = |key: &&Vec<u8>| {
-            key.rsplit(|&byte| byte == b'/').next().is_some_and(|name| name.starts_with(b".vidimus."))
+            key.rsplit(|&byte| byte == b'/')
+                .next()
+                .is_some_and(|name| name.starts_with(b".vidimus."))
         };
         self.entries.keys().filter(is_temporary).map(|key| show(key)).collect()
     }
@@ -322,7 +328,9 @@ impl Snapshot {
                         lines.push(format!("{name}: {what}"));
                     }
                 }
-                (Some(expected), None) => lines.push(format!("{name}: missing {:?}", expected.kind)),
+                (Some(expected), None) => {
+                    lines.push(format!("{name}: missing {:?}", expected.kind))
+                }
                 (None, Some(got)) => lines.push(format!("{name}: unexpected {:?}", got.kind)),
                 (None, None) => {}
             }
@@ -453,7 +461,8 @@ fn names(directory: BorrowedFd<'_>) -> Vec<(CString, FileType)> {
     for entry in listing {
         let name = entry.expect("list a directory").file_name().to_owned();
         if name.as_bytes() != b"." && name.as_bytes() != b".." {
-            let stat = statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW).expect("look at an entry");
+            let stat =
+                statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW).expect("look at an entry");
             names.push((name, FileType::from_raw_mode(stat.st_mode)));
         }
     }

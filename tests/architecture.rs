@@ -1,0 +1,205 @@
+//! Holds the imports of `src/` against the table of layers: a layer imports only itself and the
+//! layers below it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// The layers, ground floor first (`docs/architecture.md`).
+const LAYERS: [&str; 16] = [
+    "model", "location", "filter", "limits", "spool", "backend", "manifest", "listing", "compare",
+    "plan", "engine", "verify", "session", "report", "cli", "main",
+];
+
+/// What a layer may import: lower floors and itself; `report` sees the model alone.
+fn may_import(layer: &str, other: &str) -> bool {
+    let floor = |name| LAYERS.iter().position(|layer| *layer == name);
+    match (layer, other) {
+        _ if layer == other => true,
+        ("report", _) => other == "model",
+        _ => floor(other) < floor(layer) && floor(other).is_some(),
+    }
+}
+
+/// Blanks comments, strings and character literals, line by line, so that only code is left.
+fn code_of(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut code = String::with_capacity(text.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let rest = &text[at..];
+        let skipped = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if rest.starts_with("r#\"") {
+            rest[3..].find("\"#").map_or(rest.len(), |end| end + 5)
+        } else if rest.starts_with('"') {
+            string_length(rest)
+        } else if rest.starts_with("'\"'") || rest.starts_with("b'\"'") {
+            rest.find("\"'").map_or(1, |end| end + 2)
+        } else if rest.starts_with("'\\\"'") {
+            4
+        } else {
+            0
+        };
+        if skipped == 0 {
+            let character = rest.chars().next().expect("not at the end");
+            code.push(character);
+            at += character.len_utf8();
+        } else {
+            code.extend(rest[..skipped].chars().filter(|&character| character == '\n'));
+            code.push(' ');
+            at += skipped;
+        }
+    }
+    code
+}
+
+fn string_length(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, character) in text.char_indices().skip(1) {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// Drops `#[cfg(test)]` modules: a test may look down from anywhere.
+fn without_tests(code: &str) -> String {
+    let mut kept = String::new();
+    let mut rest = code;
+    while let Some(start) = rest.find("#[cfg(test)]") {
+        kept.push_str(&rest[..start]);
+        let after = &rest[start..];
+        let open = after.find('{').unwrap_or(after.len());
+        let semicolon = after.find(';').unwrap_or(after.len());
+        if semicolon < open {
+            rest = &after[semicolon..];
+            continue;
+        }
+        let mut depth = 0;
+        let mut end = after.len();
+        for (at, character) in after.char_indices().skip(open) {
+            match character {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                end = at + 1;
+                break;
+            }
+        }
+        rest = &after[end..];
+    }
+    kept.push_str(rest);
+    kept
+}
+
+/// The first components of the paths that follow `root` (`crate::`, `vidimus::`, `super::`).
+fn imported(code: &str, root: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (at, _) in code.match_indices(root) {
+        let before = code[..at].chars().next_back();
+        let is_path = before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':');
+        let restricts = code[..at].ends_with("pub(in ");
+        if is_path || restricts {
+            continue;
+        }
+        let rest = &code[at + root.len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            names.extend(group_heads(group));
+        } else {
+            names.extend(identifier(rest));
+        }
+    }
+    names
+}
+
+fn identifier(text: &str) -> Option<String> {
+    let name: String =
+        text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    (!name.is_empty()).then_some(name)
+}
+
+/// The first identifiers of each item of a group, up to its closing brace.
+fn group_heads(group: &str) -> Vec<String> {
+    let (mut depth, mut heads, mut item) = (0, Vec::new(), String::new());
+    for character in group.chars() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                heads.extend(identifier(&item));
+                item.clear();
+                continue;
+            }
+            _ => {}
+        }
+        item.push(character);
+    }
+    heads.extend(identifier(&item));
+    heads
+}
+
+#[test]
+fn a_layer_imports_only_the_layers_below_it() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    let mut layers_seen = BTreeSet::new();
+    for entry in walkdir::WalkDir::new(&source).sort_by_file_name() {
+        let entry = entry.expect("src/ can be read");
+        if entry.path().extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
+        let path = entry.path().strip_prefix(&source).expect("it lies within");
+        let path = path.to_str().expect("file names are UTF-8").to_owned();
+        if path == "lib.rs" {
+            continue;
+        }
+        let layer = path.split('/').next().expect("a path has a start").trim_end_matches(".rs");
+        layers_seen.insert(layer.to_owned());
+        if !LAYERS.contains(&layer) {
+            wrong.push(format!("src/{path}: the layer `{layer}` is not in the table"));
+            continue;
+        }
+        let text = fs::read_to_string(entry.path()).expect("a source file can be read");
+        let code = without_tests(&code_of(&text));
+        let root = if layer == "main" { "vidimus::" } else { "crate::" };
+        let mut names = imported(&code, root);
+        if path == format!("{layer}.rs") || path == format!("{layer}/mod.rs") {
+            names.extend(imported(&code, "super::")); // the crate's root, by another name
+        }
+        for name in names.iter().filter(|name| !may_import(layer, name)) {
+            wrong.push(format!("src/{path}: `{layer}` must not import `{name}`"));
+        }
+    }
+    assert!(layers_seen.contains("model"), "the walk saw the sources: {layers_seen:?}");
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_check_sees_through_groups_comments_and_tests() {
+    let text = r#"
+        // use crate::cli;
+        /* use crate::report; */
+        use crate::{compare::{Policy, join}, model::Key};
+        const NOT_CODE: &str = "use crate::engine;";
+        fn f(_: crate::plan::Step) { quux::crate::nothing(); }
+        #[cfg(test)]
+        mod tests { use crate::session::mirror; fn g() { { } } }
+        use crate::spool;
+    "#;
+    let found = imported(&without_tests(&code_of(text)), "crate::");
+    let found: Vec<_> = found.iter().map(String::as_str).collect();
+    assert_eq!(found, ["compare", "model", "plan", "spool"]);
+    assert!(may_import("engine", "plan") && !may_import("plan", "engine"));
+    assert!(may_import("report", "model") && !may_import("report", "filter"));
+    assert!(may_import("cli", "report") && !may_import("session", "report"));
+}

@@ -1,0 +1,104 @@
+//! The tests' own ground: a helper that can't see a difference would make every test green.
+
+use crate::common::tree::Closeness;
+use crate::common::{Environment, Snapshot, TestTree, tools};
+use crate::mirror::sample;
+use crate::needs;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+#[test]
+fn what_a_tree_states_is_what_is_read_back() {
+    let env = Environment::new();
+    sample().write(&env.source);
+    sample().assert_at(&env.source);
+    let seen = Snapshot::read(&env.source);
+    assert_eq!(seen.get("data/older than the epoch").unwrap().mtime, (-157_680_000, 999_999_999));
+    assert_eq!(seen.get("empty").unwrap().mode, 0o750);
+    assert_eq!(sample().files(), 11);
+    assert_eq!(sample().bytes(), 13 + 10 + 6 + 1 + 4 + 2);
+}
+
+#[test]
+fn every_kind_of_difference_is_seen() {
+    let edits: [(&str, &dyn Fn(&Environment)); 9] = [
+        ("expected file of", &|env| {
+            fs::write(env.target.join("README.md"), "Hello, world\n").unwrap()
+        }),
+        ("expected mode", &|env| {
+            let permissions = fs::Permissions::from_mode(0o751);
+            fs::set_permissions(env.target.join("empty"), permissions).unwrap();
+        }),
+        ("expected mtime", &|env| {
+            TestTree::new().dir("empty").mtime(1_000_000_000, 2).write(&env.target);
+        }),
+        ("missing", &|env| fs::remove_file(env.target.join("links/loop")).unwrap()),
+        ("unexpected", &|env| {
+            fs::write(env.target.join(b"\xff".escape_ascii().to_string()), "").unwrap()
+        }),
+        ("expected symlink", &|env| {
+            TestTree::new().symlink("links/loop", "pool").write(&env.target);
+        }),
+        ("expected mtime", &|env| {
+            TestTree::new()
+                .symlink("links/outside", "/etc/hostname")
+                .mtime(-5, 8)
+                .write(&env.target);
+        }),
+        ("expected symlink", &|env| TestTree::new().dir("links/loop").write(&env.target)),
+        ("(root): expected mode", &|env| {
+            fs::set_permissions(&env.target, fs::Permissions::from_mode(0o700)).unwrap();
+        }),
+    ];
+    for (expected, edit) in edits {
+        let env = Environment::new();
+        for root in [&env.source, &env.target] {
+            sample().mtime(5, 5).write(root);
+            for directory in ["links", "data/deep/er", "data/deep", "data", "bin", ""] {
+                crate::common::tree::set_mtime_of(&root.join(directory), 7, 7);
+            }
+            for (key, seen) in Snapshot::read(root).entries {
+                if seen.mtime.0 > 1_700_000_000 {
+                    let key = String::from_utf8(key).unwrap();
+                    crate::common::tree::set_mtime_of(&root.join(key), 7, 7);
+                }
+            }
+        }
+        let differences = || {
+            let source = Snapshot::read(&env.source);
+            source.differences(&Snapshot::read(&env.target), Closeness::Mirror)
+        };
+        assert!(differences().is_empty(), "{:#?}", differences());
+        edit(&env);
+        let found = differences();
+        assert!(found.iter().any(|line| line.contains(expected)), "{expected}: {found:#?}");
+    }
+}
+
+#[test]
+fn a_touched_inode_is_seen() {
+    let env = Environment::new();
+    sample().write(&env.source);
+    let before = Snapshot::read(&env.source);
+    env.age();
+    let path = env.source.join("bin/run");
+    fs::set_permissions(&path, fs::metadata(&path).unwrap().permissions()).unwrap();
+    let found = before.differences(&Snapshot::read(&env.source), Closeness::Untouched);
+    assert!(found.iter().any(|line| line.contains("ctime")), "{found:?}");
+    assert!(before.differences(&Snapshot::read(&env.source), Closeness::Mirror).is_empty());
+}
+
+#[test]
+fn mounts_go_when_they_are_dropped() {
+    needs!(tools::mounts());
+    let env = Environment::new();
+    fs::create_dir(&env.target).unwrap();
+    let mounted = || {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        mounts.contains(env.target.to_str().unwrap())
+    };
+    let mount = tools::Mount::tmpfs(&env.target, "size=64k").unwrap();
+    assert!(mounted());
+    drop(mount);
+    assert!(!mounted());
+}

@@ -1,0 +1,92 @@
+//! SIGINT and SIGTERM: a run stops soon, and the next one goes on.
+
+use crate::common::{Environment, Run, Snapshot, assert_mirrored};
+use crate::locks::{large, send, under_way};
+use rustix::process::Signal;
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// Many small files, in memory.
+fn many(count: usize) -> Environment {
+    let env = Environment::in_memory();
+    for n in 0..count {
+        let directory = env.source.join(format!("d{}", n % 40));
+        if n < 40 {
+            fs::create_dir(&directory).unwrap();
+        }
+        fs::write(directory.join(format!("f{n}")), n.to_string()).unwrap();
+    }
+    env
+}
+
+fn interrupted(env: &Environment, signal: Signal, code: i32) {
+    let child = under_way(env, &[]);
+    send(&child, signal);
+    let begun = Instant::now();
+    let run = Run::wait(child, format!("a run that gets {signal:?}")).expect(code);
+    assert!(begun.elapsed() < Duration::from_secs(3), "stopped after {:?}", begun.elapsed());
+    assert_eq!(run.finished().record["verdict"], "interrupted", "{}", run.told());
+    assert!(
+        Snapshot::read(&env.target).temporaries().is_empty(),
+        "in flight: finished or discarded"
+    );
+    env.mirrored(&[]);
+    assert_mirrored(&env.source, &env.target);
+    env.verify(&[]).expect(0);
+}
+
+#[test]
+fn sigint_among_many_small_files() {
+    interrupted(&many(6000), Signal::INT, 130);
+}
+
+#[test]
+fn sigterm_among_many_small_files() {
+    interrupted(&many(6000), Signal::TERM, 143);
+}
+
+#[test]
+fn sigint_within_large_files() {
+    interrupted(&large(), Signal::INT, 130);
+}
+
+#[test]
+fn sigterm_within_large_files() {
+    interrupted(&large(), Signal::TERM, 143);
+}
+
+#[test]
+fn an_interrupted_run_deletes_nothing() {
+    let env = many(4000);
+    fs::create_dir(&env.target).unwrap();
+    for n in 0..100 {
+        fs::write(env.target.join(format!("extra-{n}")), "x").unwrap();
+    }
+    // There is something in the target from the start, so the run may not have begun: give it time.
+    let child = under_way(&env, &["--delete", "--max-delete", "100%"]);
+    std::thread::sleep(Duration::from_millis(60));
+    send(&child, Signal::INT);
+    let run = Run::wait(child, "an interrupted run".into()).expect_one_of(&[130, 0]);
+    if run.code() == 130 && run.finished().count("files_deleted") == 0 {
+        assert!(env.target.join("extra-99").exists());
+    }
+    env.mirrored(&["--delete", "--max-delete", "100%"]);
+    assert_mirrored(&env.source, &env.target);
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let env = large();
+    let child = under_way(&env, &[]);
+    send(&child, Signal::INT);
+    std::thread::sleep(Duration::from_millis(3));
+    // The first may have ended it already: then there is nobody to send to.
+    let pid = rustix::process::Pid::from_child(&child);
+    let _ended = rustix::process::kill_process(pid, Signal::INT);
+    let begun = Instant::now();
+    Run::wait(child, "a run that gets two signals".into()).expect(130);
+    assert!(begun.elapsed() < Duration::from_secs(1), "ended after {:?}", begun.elapsed());
+    env.mirrored(&[]);
+    assert_mirrored(&env.source, &env.target);
+    assert!(Snapshot::read(&env.target).temporaries().is_empty());
+}

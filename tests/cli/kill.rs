@@ -1,0 +1,214 @@
+//! SIGKILL at system calls: a rerun after it is an ordinary run.
+//!
+//! strace counts calls per thread, so the sweeps run with one transfer and one checker. The N-th
+//! call of a set is killed for N = 1, 2, … up to the most that any thread makes, in steps that keep
+//! a sweep to a bounded number of runs.
+
+use crate::common::{Environment, Snapshot, TestTree, assert_mirrored, tools};
+use crate::needs;
+use std::collections::BTreeMap;
+use std::fs;
+
+/// Kills a sweep makes at most; `VIDIMUS_TESTS_KILLS` raises it.
+fn kills() -> usize {
+    std::env::var("VIDIMUS_TESTS_KILLS").map_or(12, |kills| kills.parse().expect("a number"))
+}
+
+fn old() -> TestTree {
+    TestTree::new()
+        .file("same", "same")
+        .mtime(1_500_000_000, 5)
+        .file("changed", "old content")
+        .file("d/changed too", "old content, longer")
+        .file("d/gone", "gone")
+        .file("gone/with/its/directory", "gone")
+        .file("becomes a directory", "file")
+        .file("directory becomes file/x", "x")
+        .symlink("link", "old text")
+        .file("touched", "touched")
+}
+
+fn new() -> TestTree {
+    TestTree::new()
+        .file("same", "same")
+        .mtime(1_500_000_000, 5)
+        .file("changed", "new content")
+        .file("d/changed too", "new content, different")
+        .file("becomes a directory/y", "y")
+        .file("directory becomes file", "file")
+        .file("fresh/and/deep", "fresh")
+        .dir("fresh/empty")
+        .symlink("link", "new text")
+        .symlink("fresh/link", "../same")
+        .file("touched", "touched")
+        .mode(0o600)
+        .mtime(77, 7)
+}
+
+const FLAGS: [&str; 9] = [
+    "--delete",
+    "--max-delete",
+    "100%",
+    "--accept-source",
+    "--transfers",
+    "1",
+    "--checkers",
+    "1",
+    "-q",
+];
+
+/// An old mirror whose source is new.
+fn prepared() -> (Environment, [Snapshot; 2]) {
+    let env = Environment::new();
+    old().write(&env.source);
+    env.age();
+    env.mirrored(&FLAGS);
+    let before = Snapshot::read(&env.target);
+    for entry in fs::read_dir(&env.source).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name() != "same" {
+            let path = entry.path();
+            let is_directory = entry.file_type().unwrap().is_dir();
+            if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+        }
+    }
+    new().write(&env.source);
+    env.age();
+    let after = Snapshot::read(&env.source);
+    (env, [before, after])
+}
+
+/// Each path holds its old or its new whole content (or is absent, where old or new is).
+fn assert_old_or_new(when: &str, env: &Environment, [old, new]: &[Snapshot; 2]) {
+    let found = Snapshot::read(&env.target);
+    let mut keys: Vec<_> = old.entries.keys().chain(new.entries.keys()).collect();
+    keys.extend(found.entries.keys());
+    for key in keys {
+        let name = key.rsplit(|&byte| byte == b'/').next().unwrap();
+        if name.starts_with(b".vidimus.") {
+            continue; // the next run sweeps it
+        }
+        let kinds = [old, new, &found].map(|tree| tree.get(key).map(|seen| &seen.kind));
+        let [old, new, found] = kinds;
+        // A change of type passes through absence: no call replaces a directory by a file.
+        let typed = old
+            .zip(new)
+            .is_some_and(|(old, new)| std::mem::discriminant(old) != std::mem::discriminant(new));
+        let sound = found == old || found == new || (found.is_none() && typed);
+        let key = key.escape_ascii();
+        assert!(sound, "{when}: {key}: old {old:?}, new {new:?}, found {found:?}");
+    }
+}
+
+/// The most calls of the set that any one thread makes.
+fn most_calls(set: &str, flags: &[&str]) -> usize {
+    let (env, _) = prepared();
+    let trace = format!("trace={set}");
+    env.strace(&["--seccomp-bpf", "-e", &trace], &env.mirror_arguments(flags)).expect(0);
+    let mut threads = BTreeMap::<String, usize>::new();
+    for line in env.trace().lines().filter(|line| !line.contains("resumed>")) {
+        let thread = line.split_whitespace().next().unwrap_or_default();
+        *threads.entry(thread.to_owned()).or_default() += 1;
+    }
+    threads.into_values().max().unwrap_or(0)
+}
+
+fn sweep(set: &str, durability: &str) {
+    needs!(tools::strace());
+    let flags = [&FLAGS[..], &["--durability", durability]].concat();
+    let most = most_calls(set, &flags);
+    assert!(most > 0, "no run of {durability} calls any of {set}");
+    let step = most.div_ceil(kills()).max(1);
+    let mut killed = 0;
+    // From the end, where the loader's own calls are not.
+    for at in (1..=most).rev().step_by(step) {
+        let (env, trees) = prepared();
+        let when = format!("{set} {durability} when={at} of {most}");
+        let inject = format!("inject={set}:signal=KILL:when={at}");
+        let trace = format!("trace={set}");
+        let options = ["--seccomp-bpf", "-e", &trace, "-e", &inject];
+        let run = env.strace(&options, &env.mirror_arguments(&flags));
+        assert!([0, 137].contains(&run.code()), "{when}\n{}", run.told());
+        killed += usize::from(run.code() == 137);
+        assert_old_or_new(&when, &env, &trees);
+        let rerun = env.mirror(&flags);
+        assert!(rerun.code() == 0, "{when}\n{}", rerun.told());
+        let found = Snapshot::read(&env.target);
+        assert!(found.temporaries().is_empty(), "{when}: {:?}", found.temporaries());
+        assert_mirrored(&env.source, &env.target);
+        let verified = env.verify(&["--strict"]);
+        assert!(verified.code() == 0, "{when}\n{}", verified.told());
+        let third = env.mirrored(&flags);
+        assert_eq!(third.count("files_copied"), 0, "{when}");
+    }
+    assert!(killed > 0, "no run was killed at {set}");
+}
+
+#[test]
+fn killed_at_openat() {
+    sweep("open,openat,openat2", "batch");
+}
+
+#[test]
+fn killed_at_write() {
+    sweep("write,pwrite64,writev,copy_file_range", "batch");
+}
+
+#[test]
+fn killed_at_rename() {
+    sweep("/^rename", "batch");
+}
+
+#[test]
+fn killed_at_unlink() {
+    sweep("/^(unlink|rmdir)", "batch");
+}
+
+#[test]
+fn killed_at_sync() {
+    sweep("syncfs,fsync,fdatasync", "batch");
+}
+
+#[test]
+fn killed_at_mkdir() {
+    sweep("/^mkdir", "batch");
+}
+
+#[test]
+fn killed_at_metadata() {
+    sweep("/^(f?chmod|f?chown|utimensat|symlink)", "batch");
+}
+
+#[test]
+fn killed_at_rename_one_by_one() {
+    sweep("/^rename", "file");
+}
+
+#[test]
+fn killed_at_sync_one_by_one() {
+    sweep("syncfs,fsync,fdatasync", "file");
+}
+
+#[test]
+fn killed_at_rename_of_a_first_copy() {
+    needs!(tools::strace());
+    for at in 1..=12 {
+        let env = Environment::new();
+        new().write(&env.source);
+        env.age();
+        let inject = format!("inject=/^rename:signal=KILL:when={at}");
+        let options = ["--seccomp-bpf", "-e", "trace=/^rename", "-e", &inject];
+        let flags = ["--transfers", "1", "--checkers", "1"];
+        let run = env.strace(&options, &env.mirror_arguments(&flags));
+        let empty = Snapshot { entries: BTreeMap::new() };
+        let trees = [empty, Snapshot::read(&env.source)];
+        assert_old_or_new(&format!("rename {at}"), &env, &trees);
+        env.mirrored(&[]);
+        assert_mirrored(&env.source, &env.target);
+        assert!(Snapshot::read(&env.target).temporaries().is_empty());
+        env.verify(&["--strict"]).expect(0);
+        if run.code() == 0 {
+            break;
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! One writer a target.
+
+use crate::common::{Environment, Run, assert_mirrored};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// A source with a file that takes a while, and none of it on disk.
+pub(crate) fn large() -> Environment {
+    let env = Environment::in_memory();
+    for n in 0..4 {
+        let file = fs::File::create(env.source.join(format!("large-{n}"))).unwrap();
+        file.set_len(192 << 20).unwrap();
+    }
+    env
+}
+
+/// A mirror that is under way: it has begun to write to the target.
+pub(crate) fn under_way(env: &Environment, flags: &[&str]) -> Child {
+    let mut command = env.command(&env.mirror_arguments(flags));
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    loop {
+        let names = fs::read_dir(&env.target).into_iter().flatten().flatten();
+        if names.map(|entry| entry.file_name()).any(|name| name != ".vidimus") {
+            return child;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "the run never writes");
+        std::thread::sleep(Duration::from_micros(500));
+    }
+}
+
+pub(crate) fn send(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+#[test]
+fn two_runs_at_once_into_one_target_leave_one() {
+    let env = large();
+    let first = under_way(&env, &[]);
+    send(&first, Signal::STOP);
+    env.mirror(&[]).expect(5);
+    // Another source into the same target is kept out as well.
+    env.vidimus(&["mirror", "outside", "target"]).expect(5);
+    // Where the lock is not by the state directory alone.
+    env.vidimus(&["mirror", "source", "target", "--state-dir", "home/other-state"]).expect(5);
+    send(&first, Signal::CONT);
+    Run::wait(first, "the first run".into()).expect(0);
+    env.mirrored(&[]);
+}
+
+#[test]
+fn a_dry_run_takes_no_lock() {
+    let env = large();
+    let first = under_way(&env, &[]);
+    send(&first, Signal::STOP);
+    let dry = env.mirror(&["--dry-run"]);
+    send(&first, Signal::CONT);
+    Run::wait(first, "the first run".into()).expect(0);
+    dry.expect(0);
+}
+
+#[test]
+fn a_lock_left_by_a_killed_run_is_taken_over() {
+    let env = large();
+    let first = under_way(&env, &[]);
+    send(&first, Signal::STOP);
+    send(&first, Signal::KILL);
+    Run::wait(first, "the killed run".into()).expect(137);
+    env.mirrored(&[]);
+    env.verify(&[]).expect(0);
+    assert_mirrored(&env.source, &env.target);
+}
+
+#[test]
+fn many_runs_started_together_leave_a_mirror() {
+    let env = Environment::new();
+    crate::mirror::sample().write(&env.source);
+    let runs: Vec<_> = (0..4)
+        .map(|_| {
+            let mut command = env.command(&env.mirror_arguments(&[]));
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let runs = runs.into_iter().map(|child| Run::wait(child, "one of four".into()));
+    let codes: Vec<_> = runs.map(|run| run.expect_one_of(&[0, 5]).code()).collect();
+    assert!(codes.contains(&0), "{codes:?}");
+    assert_mirrored(&env.source, &env.target);
+    env.mirrored(&[]).counts(&[("files_copied", 0)]);
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_made_is_told() {
+    let env = Environment::new();
+    crate::mirror::sample().write(&env.source);
+    fs::write(env.root.join("file"), "x").unwrap();
+    let run = env.vidimus(&["mirror", "source", "target", "--state-dir", "file/state"]);
+    run.expect_one_of(&[4, 7]).names("file/state");
+}

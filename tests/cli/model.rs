@@ -1,0 +1,217 @@
+//! The model: random trees, edits, changes of type, drift of the target, lost state and filters.
+//! After each run the target is the filtered source; the next run does nothing and reads nothing.
+//!
+//! `PROPTEST_CASES` raises the number of cases.
+
+use crate::common::tree::{Closeness, assert_same, set_mtime_of};
+use crate::common::{Environment, Snapshot, TestTree};
+use proptest::prelude::*;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// `a-` and `a.` sort between the file `a` and the directory `a/`; `\xff` is no UTF-8.
+const NAMES: [&[u8]; 7] = [b"a", b"a-", b"a.", b"b", b"\xc3\xa9", b"\xff", b"c.tmp"];
+
+type Key = Vec<u8>;
+
+#[derive(Clone, Debug)]
+enum Edit {
+    Write(Key, usize),
+    MakeDirectory(Key),
+    MakeLink(Key, u8),
+    Remove(Key),
+    Chmod(Key, u32),
+    Touch(Key, i64),
+    Rename(Key, Key),
+    /// Somebody else writes to or removes from the target.
+    DriftWrite(Key, usize),
+    DriftRemove(Key),
+    LoseState,
+}
+
+/// A pattern and what the oracle makes of it.
+#[derive(Clone, Debug)]
+enum Pattern {
+    /// `name`: entries so named at any depth.
+    Name(Key),
+    /// `/name/`: a directory so named in the root.
+    RootDirectory(Key),
+    /// `*.tmp`
+    Temporary,
+    /// `*/`: every directory.
+    Directories,
+}
+
+impl Pattern {
+    fn text(&self) -> Key {
+        match self {
+            Self::Name(name) => name.clone(),
+            Self::RootDirectory(name) => [b"/", &name[..], b"/"].concat(),
+            Self::Temporary => b"*.tmp".to_vec(),
+            Self::Directories => b"*/".to_vec(),
+        }
+    }
+
+    fn matches(&self, key: &[u8], is_directory: bool) -> bool {
+        let name = key.rsplit(|&byte| byte == b'/').next().unwrap();
+        match self {
+            Self::Name(wanted) => name == &wanted[..],
+            Self::RootDirectory(wanted) => is_directory && key == &wanted[..],
+            Self::Temporary => name.ends_with(b".tmp"),
+            Self::Directories => is_directory,
+        }
+    }
+}
+
+fn key() -> impl Strategy<Value = Key> {
+    let name = prop::sample::select(NAMES.to_vec());
+    prop::collection::vec(name, 1..4).prop_map(|names| names.join(&b'/'))
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    prop_oneof![
+        6 => (key(), 0..40_usize).prop_map(|(key, size)| Edit::Write(key, size)),
+        2 => key().prop_map(Edit::MakeDirectory),
+        2 => (key(), any::<u8>()).prop_map(|(key, text)| Edit::MakeLink(key, text)),
+        3 => key().prop_map(Edit::Remove),
+        1 => (key(), prop::sample::select(vec![0o600, 0o644, 0o755, 0o1777]))
+            .prop_map(|(key, mode)| Edit::Chmod(key, mode)),
+        1 => (key(), -1_000_000..2_000_000_000_i64).prop_map(|(key, time)| Edit::Touch(key, time)),
+        2 => (key(), key()).prop_map(|(from, to)| Edit::Rename(from, to)),
+        1 => (key(), 0..40_usize).prop_map(|(key, size)| Edit::DriftWrite(key, size)),
+        1 => key().prop_map(Edit::DriftRemove),
+        1 => Just(Edit::LoseState),
+    ]
+}
+
+fn pattern() -> impl Strategy<Value = (bool, Pattern)> {
+    // A name with a backslash or a star would be a pattern of its own; these are not.
+    let name = || prop::sample::select(NAMES[..5].to_vec()).prop_map(<[u8]>::to_vec);
+    let pattern = prop_oneof![
+        3 => name().prop_map(Pattern::Name),
+        2 => name().prop_map(Pattern::RootDirectory),
+        2 => Just(Pattern::Temporary),
+        1 => Just(Pattern::Directories),
+    ];
+    (any::<bool>(), pattern)
+}
+
+/// A file's content; its size tells all of it, so that size and mtime never lie.
+fn content(size: usize) -> Vec<u8> {
+    vec![b'0' + size as u8; size]
+}
+
+fn at(root: &Path, key: &[u8]) -> PathBuf {
+    root.join(OsStr::from_bytes(key))
+}
+
+fn remove(path: &Path) {
+    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
+        fs::remove_dir_all(path).unwrap();
+    } else {
+        let _there_was_one = fs::remove_file(path).is_ok();
+    }
+}
+
+fn apply(env: &Environment, edit: &Edit) {
+    let exists = |key: &Key| fs::symlink_metadata(at(&env.source, key)).is_ok();
+    match edit {
+        Edit::Write(key, size) => TestTree::new().file(key, content(*size)).write(&env.source),
+        Edit::MakeDirectory(key) => TestTree::new().dir(key).write(&env.source),
+        Edit::MakeLink(key, text) => {
+            TestTree::new().symlink(key, format!("text {text}")).write(&env.source);
+        }
+        Edit::Remove(key) => remove(&at(&env.source, key)),
+        Edit::Chmod(key, mode) => {
+            let path = at(&env.source, key);
+            if fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_symlink()) {
+                fs::set_permissions(path, fs::Permissions::from_mode(*mode)).unwrap();
+            }
+        }
+        Edit::Touch(key, time) if exists(key) => set_mtime_of(&at(&env.source, key), *time, 5),
+        Edit::Rename(from, to) if exists(from) && exists(to) => {
+            // Refused where one lies within the other, or the types don't fit.
+            let _moved = fs::rename(at(&env.source, from), at(&env.source, to)).is_ok();
+        }
+        Edit::Touch(..) | Edit::Rename(..) => {}
+        Edit::DriftWrite(key, size) => TestTree::new().file(key, content(*size)).write(&env.target),
+        Edit::DriftRemove(key) => remove(&at(&env.target, key)),
+        Edit::LoseState => {
+            fs::remove_dir_all(&env.state).unwrap();
+            fs::create_dir(&env.state).unwrap();
+        }
+    }
+}
+
+fn excluded(patterns: &[(bool, Pattern)], key: &[u8], is_directory: bool) -> bool {
+    let last = patterns.iter().rev().find(|(_, pattern)| pattern.matches(key, is_directory));
+    last.is_some_and(|(include, _)| !include)
+}
+
+/// What the target is to hold.
+fn filtered(source: &Path, patterns: &[(bool, Pattern)]) -> Snapshot {
+    let all = Snapshot::read(source);
+    let is_directory = |key: &[u8]| {
+        all.get(key).is_some_and(|seen| seen.kind == crate::common::tree::Kind::Directory)
+    };
+    all.clone().without(|key| excluded(patterns, key, is_directory(key)))
+}
+
+fn run(env: &Environment, patterns: &[(bool, Pattern)]) -> crate::common::environment::Finished {
+    let mut command = env.command(&env.mirror_arguments(&[
+        "--delete",
+        "--delete-excluded",
+        "--max-delete",
+        "100%",
+        "--accept-source",
+    ]));
+    for (include, pattern) in patterns {
+        command.arg(if *include { "--include" } else { "--exclude" });
+        command.arg(OsStr::from_bytes(&pattern.text()));
+    }
+    crate::common::Run::of(command).expect(0).finished()
+}
+
+fn config() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig {
+        cases: cases.unwrap_or(40),
+        failure_persistence: None,
+        max_shrink_iters: 300,
+        ..ProptestConfig::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn the_target_follows_whatever_happens_to_the_source(
+        patterns in prop::collection::vec(pattern(), 0..4),
+        rounds in prop::collection::vec(prop::collection::vec(edit(), 0..14), 1..5),
+    ) {
+        let env = Environment::new();
+        TestTree::new().file("keep", "never empty").write(&env.source);
+        for edits in &rounds {
+            fs::create_dir_all(&env.target).unwrap();
+            edits.iter().for_each(|edit| apply(&env, edit));
+            env.age();
+            let before = Snapshot::read(&env.source);
+            run(&env, &patterns);
+            let target = Snapshot::read(&env.target);
+            assert_same(&filtered(&env.source, &patterns), &target, Closeness::Mirror);
+            run(&env, &patterns).counts(&[
+                ("files_copied", 0),
+                ("files_adopted", 0),
+                ("files_deleted", 0),
+                ("metadata_updated", 0),
+                ("bytes_hashed", 0),
+            ]);
+            assert_same(&target, &Snapshot::read(&env.target), Closeness::Untouched);
+            assert_same(&before, &Snapshot::read(&env.source), Closeness::Untouched);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! A parent swapped for a symlink while a run goes on: nothing outside a root is written, changed,
+//! deleted or read.
+
+use crate::common::{Environment, Snapshot, TestTree, assert_mirrored, assert_untouched};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, openat, renameat_with};
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+const LASTS: Duration = Duration::from_millis(2500);
+
+fn is_symlink(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
+}
+
+/// Swaps the directory `real` with a symlink to the outside again and again while `body` runs;
+/// leaves the directory at its name.
+fn while_swapping(env: &Environment, real: &Path, mut body: impl FnMut()) {
+    let link = env.root.join("swapped");
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let racer = scope.spawn(|| {
+            let mut swaps = 0_u64;
+            while !over.load(Ordering::Relaxed) {
+                if !is_symlink(&link) {
+                    // A run put a directory of its own in the link's place: that is its right.
+                    let _there_was_one = fs::remove_dir_all(&link).is_ok();
+                    std::os::unix::fs::symlink(&env.outside, &link).unwrap();
+                }
+                if renameat_with(CWD, real, CWD, &link, RenameFlags::EXCHANGE).is_ok() {
+                    swaps += 1;
+                    std::thread::sleep(Duration::from_micros(swaps % 11 * 60));
+                    renameat_with(CWD, real, CWD, &link, RenameFlags::EXCHANGE).unwrap();
+                }
+                std::thread::sleep(Duration::from_micros(swaps % 7 * 100));
+            }
+            swaps
+        });
+        let begun = Instant::now();
+        let mut rounds = 0;
+        while begun.elapsed() < LASTS || rounds < 3 {
+            body();
+            rounds += 1;
+        }
+        over.store(true, Ordering::Relaxed);
+        assert!(racer.join().unwrap() > 100, "the racer raced");
+    });
+}
+
+fn files(content: &str) -> TestTree {
+    (0..60).fold(TestTree::new().file("keep", "k"), |tree, n| {
+        tree.file(format!("parent/f{n:02}"), format!("{content} {n}"))
+            .file(format!("parent/deep/g{n:02}"), format!("{content} {n}"))
+    })
+}
+
+/// What an attacker would want a run to change: same names, other contents, and extras.
+fn bait(env: &Environment) -> Snapshot {
+    let tree = (0..60).fold(TestTree::new(), |tree, n| {
+        tree.file(format!("f{n:02}"), "PRECIOUS").file(format!("deep/g{n:02}"), "PRECIOUS")
+    });
+    let tree = tree.file("extra", "PRECIOUS").file("deep/extra", "PRECIOUS");
+    tree.dir("deep").mode(0o700).write(&env.outside);
+    Snapshot::read(&env.outside)
+}
+
+#[test]
+fn a_target_parent_swapped_for_a_symlink_leads_no_write_outside() {
+    let env = Environment::new();
+    files("old").write(&env.source);
+    env.mirrored(&[]);
+    let before = bait(&env);
+    let mut round = 0;
+    while_swapping(&env, &env.target.join("parent"), || {
+        round += 1;
+        let tree = files(&format!("round {round}"));
+        tree.dir("parent/deep").mode(0o710 + round % 8).write(&env.source);
+        let durability = if round % 2 == 0 { "none" } else { "batch" };
+        env.mirror(&["--durability", durability]).expect_one_of(&[0, 1]);
+        assert_untouched(&before, &env.outside);
+    });
+    env.mirrored(&["--delete", "--max-delete", "100%"]);
+    assert_mirrored(&env.source, &env.target);
+    assert_untouched(&before, &env.outside);
+}
+
+#[test]
+fn a_target_parent_swapped_for_a_symlink_leads_no_deletion_outside() {
+    let env = Environment::new();
+    files("old").write(&env.source);
+    env.mirrored(&[]);
+    let before = bait(&env);
+    // The real directory, wherever its name is at the moment.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let real = openat(CWD, &env.target.join("parent"), flags, Mode::empty()).unwrap();
+    while_swapping(&env, &env.target.join("parent"), || {
+        for extra in ["extra", "deep/extra"] {
+            let flags = OFlags::WRONLY | OFlags::CREATE;
+            let _racing = openat(&real, extra, flags, Mode::from_raw_mode(0o644)).is_err();
+        }
+        let flags = ["--delete", "--max-delete", "100%", "--durability", "none"];
+        env.mirror(&flags).expect_one_of(&[0, 1]);
+        assert_untouched(&before, &env.outside);
+    });
+    env.mirrored(&["--delete", "--max-delete", "100%"]);
+    assert_mirrored(&env.source, &env.target);
+    assert_untouched(&before, &env.outside);
+}
+
+#[test]
+fn a_source_parent_swapped_for_a_symlink_leads_no_read_outside() {
+    let env = Environment::new();
+    files("ours").write(&env.source);
+    let secret = (0..60).fold(TestTree::new().file("only-here", "SECRET"), |tree, n| {
+        tree.file(format!("f{n:02}"), format!("SECRET {n}"))
+            .file(format!("deep/g{n:02}"), format!("SECRET {n}"))
+    });
+    secret.write(&env.outside);
+    while_swapping(&env, &env.source.join("parent"), || {
+        env.mirror(&["--durability", "none"]).expect_one_of(&[0, 1]);
+        for (key, seen) in Snapshot::read(&env.target).entries {
+            let shown = format!("{:?}", seen.kind);
+            assert!(!shown.contains("SECRET"), "{}: {shown}", key.escape_ascii());
+        }
+        let followed = env.target.join("parent/only-here").exists();
+        assert!(!followed || is_symlink(&env.target.join("parent")));
+        fs::remove_dir_all(&env.target).unwrap(); // the next round is a first copy
+    });
+}

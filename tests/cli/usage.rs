@@ -1,0 +1,196 @@
+//! What a user reads: help, errors of usage, summaries. Snapshots; `INSTA_UPDATE=always cargo test`
+//! writes them anew.
+
+use crate::common::environment::text;
+use crate::common::{Environment, Run, TestTree};
+use crate::mirror::sample;
+use insta::assert_snapshot;
+use serde_json::Value;
+
+/// A run's outputs and exit code, with what changes from run to run redacted.
+fn shown(env: &Environment, run: &Run) -> String {
+    let mut shown = format!("exit {}\n", run.code());
+    for (name, output) in [("stdout", &run.stdout), ("stderr", &run.stderr)] {
+        if !output.is_empty() {
+            let output = output.replace(text(&env.root), "<ROOT>");
+            shown.push_str(&format!("--- {name}\n{}", figures_redacted(&output)));
+        }
+    }
+    shown
+}
+
+/// Replaces figures that time decides: `12.3 ms`, `1.2 MiB/s`, `0.4 s` and run ids.
+fn figures_redacted(output: &str) -> String {
+    let mut redacted = String::new();
+    for line in output.split_inclusive('\n') {
+        let mut words = Vec::new();
+        for word in line.split(' ') {
+            let unit = word.trim_end_matches(['\n', ',', ';', ')']);
+            let is_time = ["ms", "s", "min", "µs", "us", "seconds", "second"].contains(&unit);
+            let is_speed = unit.ends_with("/s");
+            if (is_time || is_speed) && words.last().is_some_and(|last: &String| is_number(last)) {
+                words.pop();
+                words.push("<FIGURE>".to_owned());
+                words.push(if is_speed {
+                    word.replace(unit, "<SPEED>")
+                } else {
+                    word.replace(unit, "<TIME>")
+                });
+            } else {
+                words.push(word.to_owned());
+            }
+        }
+        redacted.push_str(&words.join(" "));
+    }
+    redacted
+}
+
+fn is_number(word: &str) -> bool {
+    let word = word.trim_start_matches(['(', '<', '~']);
+    !word.is_empty() && word.chars().all(|c| c.is_ascii_digit() || c == '.' || c == ',')
+}
+
+#[test]
+fn help_of_each_command() {
+    let env = Environment::new();
+    for (name, arguments) in [
+        ("short", &["-h"][..]),
+        ("long", &["--help"]),
+        ("mirror_short", &["mirror", "-h"]),
+        ("mirror_long", &["mirror", "--help"]),
+        ("verify_long", &["verify", "--help"]),
+        ("completions", &["completions", "--help"]),
+        ("man", &["man", "--help"]),
+    ] {
+        let run = env.vidimus(arguments).expect(0);
+        assert_snapshot!(format!("help_{name}"), run.stdout);
+    }
+}
+
+#[test]
+fn wrong_usage_is_told_with_a_way_out() {
+    let env = Environment::new();
+    for (name, arguments) in [
+        ("nothing", &[][..]),
+        ("unknown_command", &["miror", "a", "b"]),
+        ("unknown_flag", &["mirror", "--delte", "a", "b"]),
+        ("missing_target", &["mirror", "a"]),
+        ("several_sources", &["mirror", "a", "b", "c"]),
+        ("size_without_unit", &["mirror", "a", "b", "--max-size", "10"]),
+        ("bad_max_delete", &["mirror", "a", "b", "--delete", "--max-delete", "many"]),
+        ("unknown_scheme", &["mirror", "s3://bucket/x", "b"]),
+        ("unknown_durability", &["mirror", "a", "b", "--durability", "fil"]),
+        ("no_transfers", &["mirror", "a", "b", "--transfers", "0"]),
+        ("unknown_shell", &["completions", "bsh"]),
+    ] {
+        let run = env.vidimus(arguments).expect(2);
+        assert_snapshot!(format!("usage_{name}"), shown(&env, &run));
+    }
+}
+
+#[test]
+fn version_is_that_of_the_package() {
+    let env = Environment::new();
+    let run = env.vidimus(&["--version"]).expect(0);
+    assert_eq!(run.stdout, format!("vidimus {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn what_a_mirror_says() {
+    let env = Environment::new();
+    let tree = TestTree::new().file("a", "first").file("d/b", "second").dir("empty");
+    tree.symlink("link", "a").write(&env.source);
+    env.age();
+    let run = |flags: &[&str]| {
+        let flags = [&["mirror", "source", "target", "--transfers", "1"], flags].concat();
+        shown(&env, &env.vidimus(&flags))
+    };
+    assert_snapshot!("mirror_dry_run", run(&["--dry-run"]));
+    assert_snapshot!("mirror_first", run(&["-v"]));
+    assert_snapshot!("mirror_second", run(&[]));
+    TestTree::new().fifo("pipe").write(&env.source);
+    std::fs::remove_file(env.source.join("d/b")).unwrap();
+    assert_snapshot!("mirror_failure", run(&["--delete"]));
+    std::fs::remove_dir_all(env.source.join("d")).unwrap();
+    std::fs::remove_dir_all(env.source.join("empty")).unwrap();
+    assert_snapshot!(
+        "mirror_refused",
+        run(&["--delete", "--max-delete", "1", "--exclude", "pipe"])
+    );
+}
+
+#[test]
+fn what_a_verification_says() {
+    let env = Environment::new();
+    TestTree::new().file("a", "first").mtime(7, 7).file("b", "second").write(&env.source);
+    env.mirrored(&[]);
+    assert_snapshot!("verify_clean", shown(&env, &env.vidimus(&["verify", "target"])));
+    TestTree::new().file("a", "FIRST").mtime(7, 7).write(&env.target);
+    std::fs::remove_file(env.target.join("b")).unwrap();
+    assert_snapshot!("verify_differences", shown(&env, &env.vidimus(&["verify", "target"])));
+    std::fs::remove_dir_all(&env.state).unwrap();
+    assert_snapshot!("verify_no_state", shown(&env, &env.vidimus(&["verify", "target"])));
+}
+
+#[test]
+fn the_shape_of_the_records() {
+    let env = Environment::new();
+    TestTree::new().file("a", "first").fifo("pipe").write(&env.source);
+    let mut shapes: Vec<String> = Vec::new();
+    for record in env.mirror(&["-v"]).expect(1).records() {
+        let shape = shape(&record);
+        if record["event"] != "progress" && !shapes.contains(&shape) {
+            shapes.push(shape);
+        }
+    }
+    shapes.sort();
+    assert_snapshot!("records", shapes.join("\n"));
+}
+
+/// A record's event, and the names and types of its fields.
+fn shape(record: &Value) -> String {
+    let fields = record.as_object().expect("a record is an object").iter();
+    let fields = fields.map(|(name, value)| match value {
+        Value::Null => format!("{name}: null"),
+        Value::Bool(_) => format!("{name}: bool"),
+        Value::Number(_) => format!("{name}: number"),
+        Value::String(_) => format!("{name}: string"),
+        Value::Array(_) => format!("{name}: list"),
+        Value::Object(_) => format!("{name}: object"),
+    });
+    format!("{}\n    {}", record["event"], fields.collect::<Vec<_>>().join("\n    "))
+}
+
+#[test]
+fn completions_and_the_manual_are_printed() {
+    let env = Environment::new();
+    for shell in ["bash", "zsh", "fish"] {
+        env.vidimus(&["completions", shell]).expect(0).names("mirror").names("--max-delete");
+    }
+    env.vidimus(&["man"]).expect(0).names(".TH").names("mirror");
+}
+
+#[test]
+fn flags_may_come_from_the_environment_and_the_command_line_wins() {
+    let env = Environment::new();
+    sample().write(&env.source);
+    let with = |name: &str, value: &str, flags: &[&str]| {
+        let mut command = env.command(&env.mirror_arguments(flags));
+        command.env(name, value);
+        Run::of(command)
+    };
+    with("VIDIMUS_DRY_RUN", "true", &[]).expect(0);
+    assert!(!env.target.exists());
+    with("VIDIMUS_EXCLUDE", "*", &["--dry-run"]).expect(0).is_silent_about("README.md");
+    with("VIDIMUS_TRANSFERS", "0", &[]).expect(2);
+    with("VIDIMUS_TRANSFERS", "0", &["--transfers", "2"]).expect(0);
+}
+
+#[test]
+fn exit_changes_tells_scripts_that_there_were_changes() {
+    let env = Environment::new();
+    sample().write(&env.source);
+    env.age();
+    env.mirror(&["--exit-changes"]).expect(10);
+    env.mirror(&["--exit-changes"]).expect(0);
+}

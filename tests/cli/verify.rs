@@ -1,0 +1,161 @@
+//! `verify`: the target against the rows of the latest run into it.
+
+use crate::common::environment::text;
+use crate::common::tree::set_mtime_of;
+use crate::common::{Environment, Snapshot, TestTree, assert_untouched};
+use crate::mirror::{mirrored, sample};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+#[test]
+fn a_clean_mirror_is_proven_and_not_touched() {
+    let env = mirrored(&sample());
+    let before = Snapshot::read(&env.target);
+    env.verify(&[]).expect(0);
+    env.verify(&["--strict"]).expect(0);
+    let record = env.verify(&["--json"]).expect(0).finished().record;
+    assert_eq!(record["corrupt"], 0, "{record}");
+    assert_untouched(&before, &env.target);
+}
+
+#[test]
+fn a_flipped_byte_is_corrupt_though_its_stamps_are_kept() {
+    let env = mirrored(&sample());
+    TestTree::new()
+        .file("README.md", "Hello, world\n")
+        .mtime(1_600_000_000, 123_456_789)
+        .write(&env.target);
+    env.verify(&[]).expect(3).names("README.md").names("corrupt").is_silent_about("leaf");
+}
+
+#[test]
+fn a_truncated_file_is_corrupt() {
+    let env = mirrored(&sample());
+    fs::write(env.target.join("data/deep/er/leaf"), "le").unwrap();
+    env.verify(&[]).expect(3).names("data/deep/er/leaf").names("corrupt");
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let env = mirrored(&sample());
+    fs::remove_file(env.target.join("README.md")).unwrap();
+    fs::remove_dir(env.target.join("empty")).unwrap();
+    fs::remove_file(env.target.join("links/loop")).unwrap();
+    let run = env.verify(&[]).expect(3).names("missing");
+    run.names("README.md").names("empty").names("links/loop");
+}
+
+#[test]
+fn other_metadata_is_named() {
+    let env = mirrored(&sample());
+    set_mtime_of(&env.target.join("bin/run"), 1, 1);
+    fs::set_permissions(env.target.join("empty"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::remove_file(env.target.join("links/loop")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", env.target.join("links/loop")).unwrap();
+    let run = env.verify(&[]).expect(3).names("metadata");
+    run.names("bin/run").names("empty").names("links/loop").is_silent_about("README.md");
+}
+
+#[test]
+fn another_type_is_named() {
+    let env = mirrored(&sample());
+    fs::remove_file(env.target.join("README.md")).unwrap();
+    fs::create_dir(env.target.join("README.md")).unwrap();
+    env.verify(&[]).expect(3).names("README.md");
+}
+
+#[test]
+fn extras_count_with_strict_or_after_a_run_that_deleted() {
+    let env = mirrored(&sample());
+    fs::write(env.target.join("extra"), "x").unwrap();
+    env.verify(&[]).expect(0);
+    env.verify(&["--strict"]).expect(3).names("extra");
+    env.mirrored(&["--delete"]);
+    env.verify(&[]).expect(0);
+    fs::write(env.target.join("extra"), "x").unwrap();
+    env.verify(&[]).expect(3).names("extra");
+}
+
+#[test]
+fn without_state_there_is_nothing_to_hold_the_target_against() {
+    let env = mirrored(&sample());
+    fs::remove_dir_all(&env.state).unwrap();
+    env.verify(&[]).expect(4).names("help: ");
+    env.vidimus(&["verify", text(&env.source)]).expect(4);
+}
+
+#[test]
+fn another_state_directory_is_found_by_its_flag() {
+    let env = Environment::new();
+    sample().write(&env.source);
+    env.mirrored(&["--state-dir", "home/elsewhere"]);
+    env.verify(&[]).expect(4);
+    env.verify(&["--state-dir", "home/elsewhere"]).expect(0);
+    assert!(fs::read_dir(&env.state).unwrap().next().is_none());
+}
+
+#[test]
+fn state_is_found_by_home_where_no_xdg_variable_says_otherwise() {
+    let env = Environment::new();
+    sample().write(&env.source);
+    let mut command = env.command(&env.mirror_arguments(&[]));
+    command.env_remove("XDG_STATE_HOME");
+    crate::common::Run::of(command).expect(0);
+    assert!(env.root.join("home/.local/state/vidimus").is_dir());
+}
+
+#[test]
+fn a_missing_target_exits_4_or_7() {
+    let env = mirrored(&sample());
+    fs::remove_dir_all(&env.target).unwrap();
+    env.verify(&[]).expect_one_of(&[4, 7]);
+    env.vidimus(&["verify", "nowhere"]).expect_one_of(&[4, 7]).names("nowhere");
+}
+
+#[test]
+fn the_same_target_by_another_name_is_known() {
+    let env = mirrored(&sample());
+    std::os::unix::fs::symlink("target", env.root.join("other-name")).unwrap();
+    env.vidimus(&["verify", "target"]).expect(0);
+    env.vidimus(&["verify", "./target/"]).expect(0);
+    env.vidimus(&["verify", "other-name"]).expect(0);
+}
+
+#[test]
+fn a_later_change_of_the_source_is_no_difference() {
+    let env = mirrored(&sample());
+    fs::write(env.source.join("README.md"), "later").unwrap();
+    env.verify(&[]).expect(0);
+    env.mirrored(&[]);
+    env.verify(&[]).expect(0);
+}
+
+#[test]
+fn entries_that_failed_or_are_excluded_are_not_held_against_the_target() {
+    let env = Environment::new();
+    sample().fifo("pipe").write(&env.source);
+    env.mirror(&["--exclude", "/data/"]).expect(1);
+    env.verify(&[]).expect(0);
+}
+
+#[test]
+fn what_was_corrupted_is_put_right_by_the_next_mirror() {
+    let env = mirrored(&sample());
+    TestTree::new()
+        .file("README.md", "Hello, world\n")
+        .mtime(1_600_000_000, 123_456_789)
+        .write(&env.target);
+    env.verify(&[]).expect(3);
+    env.mirrored(&[]).counts(&[("files_copied", 1)]);
+    env.verify(&[]).expect(0);
+}
+
+#[test]
+fn a_difference_that_cannot_be_read_is_a_failure() {
+    let env = mirrored(&TestTree::new().file("a", "1").file("b", "2"));
+    crate::needs!(crate::common::tools::strace());
+    let path = env.target.join("a");
+    let calls = "inject=read,pread64,readv,mmap:error=EIO";
+    let run = env.strace(&["-P", text(&path), "-e", calls], &["verify", text(&env.target)]);
+    run.expect(1).names("\"a\"").names("os error 5");
+}
