@@ -78,8 +78,8 @@ fn a_dry_run_names_the_changes_that_the_run_then_makes() {
     edit(&env);
     let changes = |flags: &[&str]| {
         let run = env.mirror(flags).expect(0);
-        let changed = run.records().into_iter().filter(|record| record["event"] == "changed");
-        let mut changes: Vec<_> = changed
+        let lines = run.records().into_iter().filter(|record| record["event"] == "changed");
+        let mut changes: Vec<_> = lines
             .map(|record| format!("{} {} ({})", record["change"], record["key"], record["reason"]))
             .collect();
         changes.sort();

@@ -4,6 +4,7 @@ use crate::common::environment::text;
 use crate::common::{Environment, Run, Snapshot, TestTree, assert_mirrored, tools};
 use crate::mirror::mirrored;
 use crate::needs;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
@@ -431,7 +432,7 @@ fn a_tree_deeper_than_path_max_is_mirrored_and_verified() {
     let mut key = String::new();
     let mut tree = TestTree::new();
     for level in 0..300 {
-        key.push_str(&format!("level-{level:03}-abcdefghij/"));
+        write!(key, "level-{level:03}-abcdefghij/").unwrap();
         if level % 50 == 49 {
             tree =
                 tree.file(format!("{key}file"), key.clone()).symlink(format!("{key}link"), "file");

@@ -141,7 +141,7 @@ fn sizes_filter_files_and_nothing_else() {
 #[test]
 fn a_size_without_a_unit_is_wrong_usage() {
     let env = Environment::new();
-    env.vidimus(&["mirror", "source", "target", "--max-size", "10"]).expect(2).names("help: ");
+    env.vidimus(&["mirror", "source", "target", "--max-size", "10"]).expect(2).names("unit");
 }
 
 #[test]

@@ -21,9 +21,10 @@ fn what_a_tree_states_is_what_is_read_back() {
 
 #[test]
 fn every_kind_of_difference_is_seen() {
-    let edits: [(&str, &dyn Fn(&Environment)); 9] = [
+    type Edit<'a> = (&'a str, &'a dyn Fn(&Environment));
+    let edits: [Edit<'_>; 9] = [
         ("expected file of", &|env| {
-            fs::write(env.target.join("README.md"), "Hello, world\n").unwrap()
+            fs::write(env.target.join("README.md"), "Hello, world\n").unwrap();
         }),
         ("expected mode", &|env| {
             let permissions = fs::Permissions::from_mode(0o751);
@@ -34,7 +35,7 @@ fn every_kind_of_difference_is_seen() {
         }),
         ("missing", &|env| fs::remove_file(env.target.join("links/loop")).unwrap()),
         ("unexpected", &|env| {
-            fs::write(env.target.join(b"\xff".escape_ascii().to_string()), "").unwrap()
+            fs::write(env.target.join(b"\xff".escape_ascii().to_string()), "").unwrap();
         }),
         ("expected symlink", &|env| {
             TestTree::new().symlink("links/loop", "pool").write(&env.target);

@@ -19,14 +19,17 @@ pub(crate) fn large() -> Environment {
 /// A mirror that is under way: it has begun to write to the target.
 pub(crate) fn under_way(env: &Environment, flags: &[&str]) -> Child {
     let mut command = env.command(&env.mirror_arguments(flags));
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let begun = Instant::now();
     loop {
         let names = fs::read_dir(&env.target).into_iter().flatten().flatten();
         if names.map(|entry| entry.file_name()).any(|name| name != ".vidimus") {
             return child;
         }
-        assert!(begun.elapsed() < Duration::from_secs(20), "the run never writes");
+        if begun.elapsed() > Duration::from_secs(20) || child.try_wait().unwrap().is_some() {
+            let _ended = child.kill().is_err();
+            panic!("the run never writes\n{}", Run::wait(child, "mirror".into()).told());
+        }
         std::thread::sleep(Duration::from_micros(500));
     }
 }

@@ -197,7 +197,9 @@ proptest! {
         TestTree::new().file("keep", "never empty").write(&env.source);
         for edits in &rounds {
             fs::create_dir_all(&env.target).unwrap();
-            edits.iter().for_each(|edit| apply(&env, edit));
+            for edit in edits {
+                apply(&env, edit);
+            }
             env.age();
             let before = Snapshot::read(&env.source);
             run(&env, &patterns);

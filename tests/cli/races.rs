@@ -93,7 +93,7 @@ fn a_target_parent_swapped_for_a_symlink_leads_no_deletion_outside() {
     let before = bait(&env);
     // The real directory, wherever its name is at the moment.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-    let real = openat(CWD, &env.target.join("parent"), flags, Mode::empty()).unwrap();
+    let real = openat(CWD, env.target.join("parent"), flags, Mode::empty()).unwrap();
     while_swapping(&env, &env.target.join("parent"), || {
         for extra in ["extra", "deep/extra"] {
             let flags = OFlags::WRONLY | OFlags::CREATE;

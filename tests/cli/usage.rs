@@ -6,6 +6,7 @@ use crate::common::{Environment, Run, TestTree};
 use crate::mirror::sample;
 use insta::assert_snapshot;
 use serde_json::Value;
+use std::fmt::Write as _;
 
 /// A run's outputs and exit code, with what changes from run to run redacted.
 fn shown(env: &Environment, run: &Run) -> String {
@@ -13,7 +14,7 @@ fn shown(env: &Environment, run: &Run) -> String {
     for (name, output) in [("stdout", &run.stdout), ("stderr", &run.stderr)] {
         if !output.is_empty() {
             let output = output.replace(text(&env.root), "<ROOT>");
-            shown.push_str(&format!("--- {name}\n{}", figures_redacted(&output)));
+            write!(shown, "--- {name}\n{}", figures_redacted(&output)).unwrap();
         }
     }
     shown
@@ -165,7 +166,7 @@ fn shape(record: &Value) -> String {
 fn completions_and_the_manual_are_printed() {
     let env = Environment::new();
     for shell in ["bash", "zsh", "fish"] {
-        env.vidimus(&["completions", shell]).expect(0).names("mirror").names("--max-delete");
+        env.vidimus(&["completions", shell]).expect(0).names("mirror").names("max-delete");
     }
     env.vidimus(&["man"]).expect(0).names(".TH").names("mirror");
 }

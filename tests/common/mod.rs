@@ -1,6 +1,12 @@
 //! What the black-box tests share: trees stated declaratively, a hermetic environment for the
 //! binary, and the tools of the system, skipped loudly where they are missing.
 
+#![allow(
+    clippy::similar_names,
+    clippy::unused_self,
+    clippy::wrong_self_convention,
+    reason = "helpers read as sentences: `run.is_silent_about(…)`, `seen`, `see`"
+)]
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 pub mod environment;

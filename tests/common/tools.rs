@@ -66,12 +66,12 @@ pub struct Mount {
 impl Mount {
     /// Mounts a fresh tmpfs at `at`.
     pub fn tmpfs(at: &Path, options: &str) -> Result<Self, String> {
-        Self::mount(at, &["-t", "tmpfs", "-o", options, "tmpfs"])
+        Self::attached(at, &["-t", "tmpfs", "-o", options, "tmpfs"])
     }
 
     /// Shows `from` at `at` as well.
     pub fn bind(from: &Path, at: &Path) -> Result<Self, String> {
-        Self::mount(at, &["--bind", from.to_str().expect("test paths are UTF-8")])
+        Self::attached(at, &["--bind", from.to_str().expect("test paths are UTF-8")])
     }
 
     /// Mounts a fresh ext4 of `mebibytes` at `at`, on a loop device over `image`.
@@ -82,7 +82,7 @@ impl Mount {
         if !made.is_ok_and(|made| made.status.success()) {
             return Err("mkfs.ext4 does not work here".into());
         }
-        Self::mount(at, &["-o", "loop", image.to_str().expect("test paths are UTF-8")])
+        Self::attached(at, &["-o", "loop", image.to_str().expect("test paths are UTF-8")])
     }
 
     /// Makes the mount read-only, or writable again.
@@ -92,7 +92,7 @@ impl Mount {
         assert!(done.is_ok_and(|status| status.success()), "remount {}", self.at.display());
     }
 
-    fn mount(at: &Path, arguments: &[&str]) -> Result<Self, String> {
+    fn attached(at: &Path, arguments: &[&str]) -> Result<Self, String> {
         let done = Command::new("mount").args(arguments).arg(at).output();
         match done {
             Ok(output) if output.status.success() => Ok(Self { at: at.to_owned() }),

@@ -329,7 +329,7 @@ impl Snapshot {
                     }
                 }
                 (Some(expected), None) => {
-                    lines.push(format!("{name}: missing {:?}", expected.kind))
+                    lines.push(format!("{name}: missing {:?}", expected.kind));
                 }
                 (None, Some(got)) => lines.push(format!("{name}: unexpected {:?}", got.kind)),
                 (None, None) => {}
@@ -446,7 +446,8 @@ fn open_parent(root: &OwnedFd, key: &[u8], make: bool) -> OwnedFd {
 
 fn remove(parent: BorrowedFd<'_>, name: &CStr, kind: FileType) {
     if kind != FileType::Directory {
-        return unlinkat(parent, name, AtFlags::empty()).expect("remove a file");
+        unlinkat(parent, name, AtFlags::empty()).expect("remove a file");
+        return;
     }
     let directory = open_directory(parent, name).expect("open a directory to remove");
     for (name, kind) in names(directory.as_fd()) {
