@@ -10,7 +10,7 @@ need strace strace
 need rsync rsync
 need script bsdutils
 need setpriv util-linux
-need mkfs.ext4 e2fsprogs
+need chattr e2fsprogs
 
 if [ -z "$missing" ]; then
     echo "tests/tools.sh: all tools are there"

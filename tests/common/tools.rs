@@ -74,17 +74,6 @@ impl Mount {
         Self::attached(at, &["--bind", from.to_str().expect("test paths are UTF-8")])
     }
 
-    /// Mounts a fresh ext4 of `mebibytes` at `at`, on a loop device over `image`.
-    pub fn ext4(image: &Path, mebibytes: u64, at: &Path) -> Result<Self, String> {
-        let file = std::fs::File::create(image).expect("create an image");
-        file.set_len(mebibytes << 20).expect("size an image");
-        let made = Command::new("mkfs.ext4").arg("-qF").arg(image).output();
-        if !made.is_ok_and(|made| made.status.success()) {
-            return Err("mkfs.ext4 does not work here".into());
-        }
-        Self::attached(at, &["-o", "loop", image.to_str().expect("test paths are UTF-8")])
-    }
-
     /// Makes the mount read-only, or writable again.
     pub fn read_only(&self, yes: bool) {
         let option = if yes { "remount,ro" } else { "remount,rw" };
