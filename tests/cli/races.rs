@@ -31,7 +31,11 @@ fn while_swapping(env: &Environment, real: &Path, mut body: impl FnMut()) {
                 if renameat_with(CWD, real, CWD, &link, RenameFlags::EXCHANGE).is_ok() {
                     swaps += 1;
                     std::thread::sleep(Duration::from_micros(swaps % 11 * 60));
-                    renameat_with(CWD, real, CWD, &link, RenameFlags::EXCHANGE).unwrap();
+                    // A run may be replacing the link: then there is nothing to exchange with.
+                    while renameat_with(CWD, real, CWD, &link, RenameFlags::EXCHANGE).is_err()
+                        && renameat_with(CWD, &link, CWD, real, RenameFlags::NOREPLACE).is_err()
+                    {
+                    }
                 }
                 std::thread::sleep(Duration::from_micros(swaps % 7 * 100));
             }
