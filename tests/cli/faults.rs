@@ -1,7 +1,7 @@
 //! Faults: full disks, errors of system calls, special files, names, sources that change.
 
 use crate::common::environment::text;
-use crate::common::{Environment, Run, Snapshot, TestTree, assert_mirrored, tools};
+use crate::common::{Environment, Run, Snapshot, TestTree, assert_mirrored, beside, tools};
 use crate::mirror::mirrored;
 use crate::needs;
 use std::fmt::Write as _;
@@ -273,26 +273,20 @@ fn mirrored_slowly(env: &Environment, change: impl Fn(&Path, u32) + Sync, times:
         "-P",
         text(&path),
     ];
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut done = 0;
-            while done < times && !over.load(Ordering::Relaxed) {
-                let trace = fs::read_to_string(env.root.join("trace")).unwrap_or_default();
-                // A read that has begun is written out when it ends: wait for the opening alone.
-                if trace.lines().any(|line| line.contains("open") && line.contains("needle")) {
-                    std::thread::sleep(Duration::from_millis(40));
-                    done += 1;
-                    change(&path, done);
-                } else {
-                    std::thread::sleep(Duration::from_millis(2));
-                }
+    let changing = |over: &AtomicBool| {
+        let mut done = 0;
+        while done < times && !over.load(Ordering::Relaxed) {
+            let trace = fs::read_to_string(env.root.join("trace")).unwrap_or_default();
+            if trace.lines().any(|line| line.contains("open") && line.contains("needle")) {
+                std::thread::sleep(Duration::from_millis(40));
+                done += 1;
+                change(&path, done);
+            } else {
+                std::thread::sleep(Duration::from_millis(2));
             }
-        });
-        let run = env.strace(&options, &env.mirror_arguments(&[]));
-        over.store(true, Ordering::Relaxed);
-        run
-    })
+        }
+    };
+    beside(changing, || env.strace(&options, &env.mirror_arguments(&[]))).1
 }
 
 #[test]
@@ -351,19 +345,14 @@ fn an_appended_log_is_copied_consistently_or_named() {
     let env = Environment::in_memory();
     let path = env.source.join("log");
     fs::write(&path, "0123456789abcdef".repeat(1 << 20)).unwrap();
-    let over = AtomicBool::new(false);
-    let run = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut log = fs::OpenOptions::new().append(true).open(&path).unwrap();
-            while !over.load(Ordering::Relaxed) {
-                log.write_all(b"0123456789abcdef").unwrap();
-                std::thread::sleep(Duration::from_micros(300));
-            }
-        });
-        let run = env.mirror(&[]);
-        over.store(true, Ordering::Relaxed);
-        run
-    });
+    let appending = |over: &AtomicBool| {
+        let mut log = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        while !over.load(Ordering::Relaxed) {
+            log.write_all(b"0123456789abcdef").unwrap();
+            std::thread::sleep(Duration::from_micros(300));
+        }
+    };
+    let ((), run) = beside(appending, || env.mirror(&[]));
     if env.target.join("log").exists() {
         let copy = fs::read(env.target.join("log")).unwrap();
         assert!(fs::read(&path).unwrap().starts_with(&copy), "torn");

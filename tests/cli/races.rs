@@ -1,7 +1,7 @@
 //! A parent swapped for a symlink while a run goes on: nothing outside a root is written, changed,
 //! deleted or read.
 
-use crate::common::{Environment, Snapshot, TestTree, assert_mirrored, assert_untouched};
+use crate::common::{Environment, Snapshot, TestTree, assert_mirrored, assert_untouched, beside};
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, openat, renameat_with};
 use std::fs;
 use std::path::Path;
@@ -18,38 +18,36 @@ fn is_symlink(path: &Path) -> bool {
 /// leaves the directory at its name.
 fn while_swapping(env: &Environment, real: &Path, mut body: impl FnMut()) {
     let link = env.root.join("swapped");
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let racer = scope.spawn(|| {
-            let mut swaps = 0_u64;
-            while !over.load(Ordering::Relaxed) {
-                if !is_symlink(&link) {
-                    // A run put a directory of its own in the link's place: that is its right.
-                    let _there_was_one = fs::remove_dir_all(&link).is_ok();
-                    std::os::unix::fs::symlink(&env.outside, &link).unwrap();
-                }
-                if renameat_with(CWD, real, CWD, &link, RenameFlags::EXCHANGE).is_ok() {
-                    swaps += 1;
-                    std::thread::sleep(Duration::from_micros(swaps % 11 * 60));
-                    // A run may be replacing the link: then there is nothing to exchange with.
-                    while renameat_with(CWD, real, CWD, &link, RenameFlags::EXCHANGE).is_err()
-                        && renameat_with(CWD, &link, CWD, real, RenameFlags::NOREPLACE).is_err()
-                    {
-                    }
-                }
-                std::thread::sleep(Duration::from_micros(swaps % 7 * 100));
+    let swapping = |over: &AtomicBool| {
+        let mut swaps = 0_u64;
+        while !over.load(Ordering::Relaxed) {
+            if !is_symlink(&link) {
+                // A run put a directory of its own in the link's place: that is its right.
+                let _there_was_one = fs::remove_dir_all(&link).is_ok();
+                std::os::unix::fs::symlink(&env.outside, &link).unwrap();
             }
-            swaps
-        });
+            if renameat_with(CWD, real, CWD, &link, RenameFlags::EXCHANGE).is_ok() {
+                swaps += 1;
+                std::thread::sleep(Duration::from_micros(swaps % 11 * 60));
+                // A run may be replacing the link: then there is nothing to exchange with.
+                while renameat_with(CWD, real, CWD, &link, RenameFlags::EXCHANGE).is_err()
+                    && renameat_with(CWD, &link, CWD, real, RenameFlags::NOREPLACE).is_err()
+                {
+                }
+            }
+            std::thread::sleep(Duration::from_micros(swaps % 7 * 100));
+        }
+        swaps
+    };
+    let (swaps, ()) = beside(swapping, || {
         let begun = Instant::now();
         let mut rounds = 0;
         while begun.elapsed() < LASTS || rounds < 3 {
             body();
             rounds += 1;
         }
-        over.store(true, Ordering::Relaxed);
-        assert!(racer.join().unwrap() > 100, "the racer raced");
     });
+    assert!(swaps > 100, "the racer raced");
 }
 
 fn files(content: &str) -> TestTree {

@@ -9,9 +9,11 @@
 )]
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
+pub mod background;
 pub mod environment;
 pub mod tools;
 pub mod tree;
 
+pub use background::beside;
 pub use environment::{Environment, Run};
 pub use tree::{Snapshot, TestTree, assert_mirrored, assert_untouched};
