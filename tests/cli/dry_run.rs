@@ -35,6 +35,14 @@ fn told(output: &str) -> Vec<String> {
     lines
 }
 
+/// Without the one decision here that hangs on content, which a dry run does not read: it says
+/// `check` and the run says what came of it.
+fn settled(lines: Vec<String>) -> Vec<String> {
+    let hangs = |line: &String| line.contains("bin/run");
+    assert_eq!(lines.iter().filter(|line| hangs(line)).count(), 1, "{lines:?}");
+    lines.into_iter().filter(|line| !hangs(line)).collect()
+}
+
 #[test]
 fn a_dry_run_changes_nothing_anywhere() {
     let env = mirrored(&sample());
@@ -68,7 +76,7 @@ fn what_a_dry_run_says_is_what_the_run_does() {
     let real = env.vidimus(&arguments).expect(0);
     let [said, done] = [&dry, &real].map(|run| told(&format!("{}\n{}", run.stdout, run.stderr)));
     assert!(said.len() >= 7, "{}", dry.told());
-    assert_eq!(said, done, "{}\n{}", dry.told(), real.told());
+    assert_eq!(settled(said), settled(done), "{}\n{}", dry.told(), real.told());
     assert_mirrored(&env.source, &env.target);
 }
 
@@ -90,7 +98,7 @@ fn a_dry_run_names_the_changes_that_the_run_then_makes() {
     dry.counts(&[("files_copied", 0), ("files_deleted", 0), ("bytes_hashed", 0)]);
     let (done, _) = changes(&["--delete", "-v"]);
     assert!(said.len() >= 7, "{said:?}");
-    assert_eq!(said, done);
+    assert_eq!(settled(said), settled(done));
 }
 
 #[test]

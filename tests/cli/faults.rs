@@ -203,7 +203,9 @@ fn a_failed_sync_is_not_recorded_as_done() {
             continue; // a file system without a syncfs that tells the truth
         }
         assert!(met, "{durability}: the run never syncs\n{}", run.told());
-        assert!(run.code() == 7, "{durability} {calls} {when}: expected 7\n{}", run.told());
+        // The state's own files are synced by fsync as well: 4 where that comes first.
+        let expected = [7, if calls == "syncfs" { 7 } else { 4 }];
+        assert!(expected.contains(&run.code()), "{durability} {calls} {when}\n{}", run.told());
         assert_whole(&env);
         // What isn't recorded is looked at again: copied, or adopted where it came into place.
         let next = env.mirrored(&[]);

@@ -24,9 +24,12 @@ fn while_swapping(env: &Environment, real: &Path, mut body: impl FnMut()) {
             if !is_symlink(&link) {
                 // A run put a directory of its own in the link's place: that is its right.
                 let _there_was_one = fs::remove_dir_all(&link).is_ok();
-                std::os::unix::fs::symlink(&env.outside, &link).unwrap();
+                let _a_run_still_fills_it =
+                    std::os::unix::fs::symlink(&env.outside, &link).is_err();
             }
-            if renameat_with(CWD, real, CWD, &link, RenameFlags::EXCHANGE).is_ok() {
+            if is_symlink(&link)
+                && renameat_with(CWD, real, CWD, &link, RenameFlags::EXCHANGE).is_ok()
+            {
                 swaps += 1;
                 std::thread::sleep(Duration::from_micros(swaps % 11 * 60));
                 // A run may be replacing the link: then there is nothing to exchange with.

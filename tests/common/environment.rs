@@ -137,7 +137,9 @@ impl Environment {
         if !binary.exists() {
             std::fs::copy(env!("CARGO_BIN_EXE_vidimus"), &binary).expect("copy the binary");
         }
-        for owned in [self.root.clone(), self.state.clone(), self.root.join("home")] {
+        let below = walkdir::WalkDir::new(&self.state).into_iter();
+        let state = below.map(|entry| entry.expect("list the state").into_path());
+        for owned in state.chain([self.root.clone(), self.root.join("home")]) {
             std::os::unix::fs::chown(owned, Some(NOBODY), Some(NOBODY)).expect("give it away");
         }
         let mut command = Command::new("setpriv");
