@@ -123,16 +123,14 @@ fn a_dry_run_that_would_have_to_read_says_so_and_does_not() {
 }
 
 #[test]
-fn a_dry_run_needs_no_lock_and_no_rights_to_the_target() {
-    let env = mirrored(&sample());
-    edit(&env);
-    fs::set_permissions(
-        env.source.join("bin/private"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o644),
-    )
-    .unwrap();
+fn a_dry_run_needs_no_rights_to_write_to_the_target() {
+    let env = mirrored(&TestTree::new().file("a", "1").file("d/b", "2").file("d/gone", "3"));
+    fs::write(env.source.join("d/b"), "changed").unwrap();
+    fs::remove_file(env.source.join("d/gone")).unwrap();
+    let before = Snapshot::read(&env.target);
     match env.as_nobody(&env.mirror_arguments(&["--dry-run", "--delete"])) {
-        Ok(run) => drop(run.expect(0).names("README.md")),
+        Ok(run) => drop(run.expect(0).names("d/b").names("d/gone")),
         Err(missing) => crate::common::tools::skipped(module_path!(), line!(), &missing),
     }
+    assert_untouched(&before, &env.target);
 }

@@ -103,7 +103,8 @@ fn what_a_mirror_says() {
     tree.symlink("link", "a").write(&env.source);
     env.age();
     let run = |flags: &[&str]| {
-        let flags = [&["mirror", "source", "target", "--transfers", "1"], flags].concat();
+        let flags = [&["mirror", "source", "target", "--transfers", "1", "--checkers", "1"], flags]
+            .concat();
         shown(&env, &env.vidimus(&flags))
     };
     assert_snapshot!("mirror_dry_run", run(&["--dry-run"]));
