@@ -12,7 +12,7 @@ use std::fs;
 
 /// Kills a sweep makes at most; `VIDIMUS_TESTS_KILLS` raises it.
 fn kills() -> usize {
-    std::env::var("VIDIMUS_TESTS_KILLS").map_or(12, |kills| kills.parse().expect("a number"))
+    std::env::var("VIDIMUS_TESTS_KILLS").map_or(40, |kills| kills.parse().expect("a number"))
 }
 
 fn old() -> TestTree {
