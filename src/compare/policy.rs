@@ -65,6 +65,8 @@ pub enum Action {
     },
     /// Set its metadata.
     UpdateMetadata,
+    /// It is as it should be; its row isn't.
+    Record,
     /// Make the symbolic link.
     MakeLink,
     /// Make the directory.
@@ -105,7 +107,7 @@ pub enum Reason {
     Unchanged,
     /// No row; both sides have this size and mtime, or this link text.
     SameSizeAndTime,
-    /// No row; both sides have this size, and `--size-only` says that is enough.
+    /// Both sides have this size, and `--size-only` says that is enough.
     SameSize,
     /// `--checksum` asks for a comparison of content.
     Checksum,
@@ -300,10 +302,15 @@ impl Policy {
             != (wanted.uid, wanted.gid, wanted.mtime)
         {
             decide(Action::UpdateMetadata, Reason::Metadata)
-        } else if row.is_none() {
-            decide(Action::Adopt, Reason::SameSizeAndTime)
         } else {
-            decide(Action::Keep, Reason::Unchanged)
+            match row {
+                None => decide(Action::Adopt, Reason::SameSizeAndTime),
+                // A run was killed between making the link and recording it.
+                Some(row) if row.link != source.link || row.metadata != source.metadata => {
+                    decide(Action::Record, Reason::Unchanged)
+                }
+                Some(_) => decide(Action::Keep, Reason::Unchanged),
+            }
         }
     }
 
@@ -320,12 +327,7 @@ impl Policy {
         }
         let same_metadata = existing.metadata == *wanted;
         if options.size_only {
-            return match (source.stamp.size == existing.stamp.size, row) {
-                (false, _) => decide(Action::Copy { unless: None }, Reason::Size),
-                (true, _) if !same_metadata => decide(Action::UpdateMetadata, Reason::Metadata),
-                (true, None) => decide(Action::Adopt, Reason::SameSize),
-                (true, Some(_)) => decide(Action::Keep, Reason::SameSize),
-            };
+            return self.size_only(source, existing, row, same_metadata);
         }
         let Some(row) = row else {
             return self.first_contact(source, existing, same_metadata);
@@ -359,6 +361,35 @@ impl Policy {
             Likeness::Same if !vouched => check(false, true, Reason::TargetDoubtful),
             Likeness::Same if same_metadata => decide(Action::Keep, Reason::Unchanged),
             Likeness::Same => self.metadata_only(existing, wanted),
+        }
+    }
+
+    /// Sizes alone decide; nothing is recorded or set that would hide a difference from a later run
+    /// that looks closer.
+    fn size_only(
+        &self,
+        source: &Entry,
+        existing: &Entry,
+        row: Option<&Row>,
+        same_metadata: bool,
+    ) -> Decision {
+        if source.stamp.size != existing.stamp.size {
+            return decide(Action::Copy { unless: None }, Reason::Size);
+        }
+        let trust = self.options.trust;
+        let vouched = row.is_none_or(|row| {
+            !row.source_racy
+                && source.stamp.compare(&row.source, trust) == Likeness::Same
+                && existing.stamp.compare(&row.target, trust) == Likeness::Same
+        });
+        if source.metadata.mtime != existing.metadata.mtime || !vouched {
+            decide(Action::Keep, Reason::SameSize)
+        } else if !same_metadata {
+            decide(Action::UpdateMetadata, Reason::Metadata)
+        } else if row.is_none() {
+            decide(Action::Adopt, Reason::SameSizeAndTime)
+        } else {
+            decide(Action::Keep, Reason::SameSize)
         }
     }
 

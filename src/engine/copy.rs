@@ -60,7 +60,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         let done = match step.task {
             Task::Copy { unless } => self.copy(step, unless),
             Task::Check { source, target, expected } => self.check(step, source, target, expected),
-            Task::UpdateMetadata => self.update(step, step.source.clone(), None),
+            Task::UpdateMetadata | Task::Record => self.update(step, step.source.clone(), None),
             Task::Adopt => Ok(self.finished(step, step.source.clone(), Some(Change::Adopt))),
             Task::MakeLink => self.link(step),
             Task::MakeDirectory => {

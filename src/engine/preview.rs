@@ -29,10 +29,13 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
     while let Some(planned) = plan.next().transpose()? {
         match planned {
             Planned::Step(planned) => {
+                if matches!(planned.task, Task::Record) {
+                    continue;
+                }
                 let change = match planned.task {
                     Task::Copy { unless: None } => Change::Copy,
                     Task::Copy { unless: Some(_) } | Task::Check { .. } => Change::Check,
-                    Task::UpdateMetadata => Change::UpdateMetadata,
+                    Task::UpdateMetadata | Task::Record => Change::UpdateMetadata,
                     Task::Adopt => Change::Adopt,
                     Task::MakeLink => Change::MakeLink,
                     Task::MakeDirectory => Change::MakeDirectory,

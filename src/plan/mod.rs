@@ -59,6 +59,8 @@ pub enum Task {
     },
     /// Set metadata.
     UpdateMetadata,
+    /// Record what stands: nothing else is to be done.
+    Record,
     /// Record the target's copy as it is.
     Adopt,
     /// Make the symbolic link.
@@ -218,6 +220,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             }
             Action::Adopt => Task::Adopt,
             Action::UpdateMetadata => Task::UpdateMetadata,
+            Action::Record => Task::Record,
             Action::MakeLink => Task::MakeLink,
             Action::MakeDirectory => Task::MakeDirectory,
             Action::Copy { unless } => Task::Copy { unless },
@@ -244,7 +247,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             }
             // Whether a check ends in a copy shows only then: its directory's time is set in any case.
             Task::MakeLink | Task::Check { .. } => self.touch(),
-            Task::UpdateMetadata | Task::Adopt => {}
+            Task::UpdateMetadata | Task::Adopt | Task::Record => {}
         }
         let target = match target {
             Seen::Present(target) if target.kind == source.kind => Some(target),

@@ -213,7 +213,7 @@ impl Session<'_> {
         let target: Arc<dyn Target> = Arc::new(target);
         let policy = self.policy();
         let rows: Rows = Box::new(state.rows()?);
-        let join = join(source.list(&self.listing())?, target.list(&self.listing())?, rows)?;
+        let join = join(source.list(&self.listing())?, target.list(&self.target_listing())?, rows)?;
         let keeper = Arc::clone(&target);
         let holds = move |metadata: &Metadata, kind: EntryKind| keeper.holds(metadata, kind);
         let context = Context {
@@ -283,8 +283,11 @@ impl Session<'_> {
         let target = LocalTarget::new(root, theirs, options.durability, 0).map_err(|error| {
             Error::new(ErrorKind::Unusable, "cannot ask who runs this").because(error)
         })?;
-        let target_listing: Listing =
-            if exists { target.list(&self.listing())? } else { Box::new(std::iter::empty()) };
+        let target_listing: Listing = if exists {
+            target.list(&self.target_listing())?
+        } else {
+            Box::new(std::iter::empty())
+        };
         let policy = self.policy();
         let join = join(source.list(&self.listing())?, target_listing, rows)?;
         let holds = |metadata: &Metadata, kind: EntryKind| target.holds(metadata, kind);
@@ -333,6 +336,13 @@ impl Session<'_> {
 
     fn listing(&self) -> ListOptions {
         ListOptions { filter: Arc::clone(&self.filter), only: self.places.only.clone() }
+    }
+
+    /// In the target, excluded entries are looked at only when they are to be deleted.
+    fn target_listing(&self) -> ListOptions {
+        let all = self.options.delete.is_some_and(|delete| delete.excluded);
+        let filter = if all { Arc::default() } else { Arc::clone(&self.filter) };
+        ListOptions { filter, ..self.listing() }
     }
 
     /// What the two walkers work with; each guards against meeting the other side.

@@ -146,18 +146,20 @@ impl Root {
         let mut current: Option<OwnedFd> = None;
         for name in path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
             let parent = current.as_ref().map_or(from.as_fd(), AsFd::as_fd);
-            current = Some(open_child(parent, name)?);
+            let open = |flags| openat(parent, name, flags | OFlags::NOFOLLOW, Mode::empty());
+            current = Some(with_fallback(open)?);
         }
         current.ok_or(Errno::INVAL)
     }
 }
 
-/// Opens one directory by its name in another, never through a symbolic link.
+/// Opens one directory by its name in another, to be read, never through a symbolic link.
 pub(super) fn open_child(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     if !is_legal_name(name) {
         return Err(Errno::INVAL);
     }
-    with_fallback(|flags| openat(parent, name, flags | OFlags::NOFOLLOW, Mode::empty()))
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(parent, name, flags, Mode::empty())
 }
 
 /// Opens a directory for reading, or, where it may be entered but not read, as a mere handle.

@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub struct Syncing {
     durability: Durability,
+    /// Readable, whatever directories below it are: stands for its whole file system.
+    root: Arc<Directory>,
     dirty: Mutex<Dirty>,
     directory_sync_unsupported: AtomicBool,
 }
@@ -42,9 +44,10 @@ enum Way {
 }
 
 impl Syncing {
-    pub(super) fn new(durability: Durability) -> Self {
+    pub(super) fn new(durability: Durability, root: Arc<Directory>) -> Self {
         Self {
             durability,
+            root,
             dirty: Mutex::default(),
             directory_sync_unsupported: AtomicBool::new(false),
         }
@@ -112,7 +115,8 @@ impl Syncing {
         };
         match way {
             Way::Whole => {
-                dirty.file_systems.entry(device).or_insert_with(|| Arc::clone(directory));
+                let any = if self.root.identity.device == device { &self.root } else { directory };
+                dirty.file_systems.entry(device).or_insert_with(|| Arc::clone(any));
             }
             Way::Piecemeal if entries => {
                 let key = (device, inode);

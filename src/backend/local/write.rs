@@ -62,8 +62,8 @@ impl LocalTarget {
         Ok(Self {
             reader: LocalSource { root: Arc::clone(&root), walking, side: Side::Target },
             shared: Arc::new(Shared {
+                syncing: Syncing::new(durability, Arc::clone(root.directory())),
                 root,
-                syncing: Syncing::new(durability),
                 ownership: Ownership::of_this_process()?,
                 umask: umask(),
                 token,
@@ -286,7 +286,7 @@ impl Target for LocalTarget {
             let file = File::from(readable_directory(&directory)?);
             let stands = metadata_of(&look_at_open(&file)?);
             set_open(&file, &stands, wanted)?;
-            return Ok(shared.syncing.file_changed(&directory, &file)?);
+            return Ok(shared.syncing.entries_changed(&directory)?);
         }
         shared.parent(key, |parent, name| {
             let stat = look_at(&**parent, name)?;
@@ -462,8 +462,17 @@ fn exchange_leaf(parent: &Directory, temporary: &[u8], name: &[u8]) -> Result<()
             unlinkat(parent, name, AtFlags::empty())?;
             Ok(rename_new_directory(parent, temporary, name)?)
         }
-        // Where the leaf turned out to be a directory, this fails, and the next run sees it.
-        other => Ok(other.and_then(|()| unlinkat(parent, temporary, AtFlags::empty()))?),
+        other => {
+            other?;
+            unlinkat(parent, temporary, AtFlags::empty()).map_err(|error| {
+                // It wasn't the leaf any more that stood there: put it back.
+                match renameat_with(parent, temporary, parent, name, RenameFlags::EXCHANGE) {
+                    Ok(()) if error == Errno::ISDIR => Cause::TargetChanged,
+                    Ok(()) => error.into(),
+                    Err(error) => error.into(),
+                }
+            })
+        }
     }
 }
 
