@@ -298,9 +298,7 @@ impl Policy {
             };
         }
         // A link's mode is always 0777.
-        if (existing.metadata.uid, existing.metadata.gid, existing.metadata.mtime)
-            != (wanted.uid, wanted.gid, wanted.mtime)
-        {
+        if existing.metadata != (Metadata { mode: existing.metadata.mode, ..*wanted }) {
             decide(Action::UpdateMetadata, Reason::Metadata)
         } else {
             match row {

@@ -125,6 +125,9 @@ struct Open {
     dirty: bool,
     /// Its own mode, owner, group or mtime isn't the source's.
     differs: bool,
+    /// The source's directory could not be read: closing the target's to ourselves would keep later
+    /// runs from mending it.
+    unread: bool,
 }
 
 /// What a plan is made with.
@@ -152,6 +155,8 @@ pub struct Plan<'a, J> {
     deletions: Spool,
     after_deletion: Spool,
     directories: Spool,
+    /// A directory of the source that could not be read to its end: it is left as it is.
+    unread: Option<Key>,
 }
 
 impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
@@ -165,6 +170,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             deletions: spool(),
             after_deletion: spool(),
             directories: spool(),
+            unread: None,
         }
     }
 
@@ -237,7 +243,9 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             Task::Copy { .. } => self.plan_copy(&source),
             Task::MakeDirectory => {
                 self.touch();
+                let unread = self.is_unread(&key);
                 self.open.push(Open {
+                    unread,
                     key,
                     source: Some(source.clone()),
                     doomed: None,
@@ -293,7 +301,14 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         self.touch();
         if target.kind == EntryKind::Directory {
             let doomed = Some(target);
-            self.open.push(Open { key, source: None, doomed, dirty: false, differs: false });
+            self.open.push(Open {
+                key,
+                source: None,
+                doomed,
+                dirty: false,
+                differs: false,
+                unread: false,
+            });
             return Ok(());
         }
         self.deletions.push(&target.encode()).map_err(spool_error)
@@ -306,10 +321,15 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         self.open.push(Open {
             differs: wanted != target.metadata && !(key.is_root() && self.with.root_is_new),
             dirty: !recorded,
+            unread: self.is_unread(&key),
             key,
             source: Some(source),
             doomed: None,
         });
+    }
+
+    fn is_unread(&self, key: &Key) -> bool {
+        self.unread.as_ref() == Some(key)
     }
 
     /// Marks the innermost directory: entries in it change.
@@ -331,7 +351,8 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         if let Some(doomed) = open.doomed {
             return self.deletions.push(&doomed.encode()).map_err(spool_error);
         }
-        let Some(source) = open.source.filter(|_| open.dirty || open.differs) else {
+        let finish = (open.dirty || open.differs) && !open.unread;
+        let Some(source) = open.source.filter(|_| finish) else {
             return Ok(());
         };
         let mut record = vec![u8::from(open.differs)];
@@ -348,7 +369,12 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
             }
             let Some(joined) = self.joined.next().transpose()? else { return Ok(None) };
             let planned = match joined {
-                Joined::Failed(error) => Some(Planned::Failed(error)),
+                Joined::Failed(error) => {
+                    if error.side == Side::Source && error.key.is_directory() {
+                        self.unread = Some(error.key.clone());
+                    }
+                    Some(Planned::Failed(error))
+                }
                 Joined::Leftover(key) => {
                     self.close(&key)?;
                     self.touch();
