@@ -37,6 +37,8 @@ fn figures_redacted(output: &str) -> String {
                 } else {
                     word.replace(unit, "<TIME>")
                 });
+            } else if is_run_id(word) {
+                words.push("<RUN>".to_owned());
             } else {
                 words.push(word.to_owned());
             }
@@ -44,6 +46,12 @@ fn figures_redacted(output: &str) -> String {
         redacted.push_str(&words.join(" "));
     }
     redacted
+}
+
+/// `20261121T033800Z-1f2e3d4c`
+fn is_run_id(word: &str) -> bool {
+    let shape = |c: char| if c.is_ascii_hexdigit() { '0' } else { c };
+    word.chars().map(shape).eq("00000000T000000Z-00000000".chars())
 }
 
 fn is_number(word: &str) -> bool {
