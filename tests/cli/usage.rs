@@ -132,11 +132,13 @@ fn what_a_mirror_says() {
 #[test]
 fn what_a_verification_says() {
     let env = Environment::new();
-    TestTree::new().file("a", "first").mtime(7, 7).file("b", "second").write(&env.source);
+    let tree = TestTree::new().mtime(7, 7).file("a", "first").mtime(7, 7).file("b", "second");
+    tree.write(&env.source);
     env.mirrored(&[]);
     assert_snapshot!("verify_clean", shown(&env, &env.vidimus(&["verify", "target"])));
     TestTree::new().file("a", "FIRST").mtime(7, 7).write(&env.target);
     std::fs::remove_file(env.target.join("b")).unwrap();
+    crate::common::tree::set_mtime_of(&env.target, 7, 7);
     assert_snapshot!("verify_differences", shown(&env, &env.vidimus(&["verify", "target"])));
     std::fs::remove_dir_all(&env.state).unwrap();
     assert_snapshot!("verify_no_state", shown(&env, &env.vidimus(&["verify", "target"])));
