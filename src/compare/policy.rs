@@ -298,17 +298,16 @@ impl Policy {
             };
         }
         // A link's mode is always 0777.
-        if existing.metadata != (Metadata { mode: existing.metadata.mode, ..*wanted }) {
-            decide(Action::UpdateMetadata, Reason::Metadata)
-        } else {
-            match row {
-                None => decide(Action::Adopt, Reason::SameSizeAndTime),
-                // A run was killed between making the link and recording it.
-                Some(row) if row.link != source.link || row.metadata != source.metadata => {
-                    decide(Action::Record, Reason::Unchanged)
-                }
-                Some(_) => decide(Action::Keep, Reason::Unchanged),
+        let same_metadata =
+            existing.metadata == Metadata { mode: existing.metadata.mode, ..*wanted };
+        match row {
+            _ if !same_metadata => decide(Action::UpdateMetadata, Reason::Metadata),
+            None => decide(Action::Adopt, Reason::SameSizeAndTime),
+            // A run was killed between making the link and recording it.
+            Some(row) if row.link != source.link || row.metadata != source.metadata => {
+                decide(Action::Record, Reason::Unchanged)
             }
+            Some(_) => decide(Action::Keep, Reason::Unchanged),
         }
     }
 
