@@ -29,7 +29,8 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
     while let Some(planned) = plan.next().transpose()? {
         match planned {
             Planned::Step(planned) => {
-                if matches!(planned.task, Task::Record) {
+                // A root that is missing is made in any case.
+                if matches!(planned.task, Task::Record) || planned.source.key.is_root() {
                     continue;
                 }
                 let change = match planned.task {

@@ -262,14 +262,15 @@ fn done_rows(ending: &Ending<'_>) -> Vec<(&'static str, String)> {
 fn would_rows(watch: &Watch, ending: &Ending<'_>) -> Vec<(&'static str, String)> {
     let would = watch.would();
     let files = |number| counted(number, "file", "files");
-    let mut rows = vec![("copy", format!("{}, {}", files(would.copy), size(would.copy_bytes)))];
+    // A link is a file, as it is in what a run counts.
+    let copies = files(would.copy + would.make_link);
+    let mut rows = vec![("copy", format!("{copies}, {}", size(would.copy_bytes)))];
     for (number, label, value) in [
         (would.check, "check content of", files(would.check)),
         (would.adopt, "adopt", files(would.adopt)),
-        (would.update_metadata, "update metadata of", {
+        (would.update_metadata, "update metadata", {
             counted(would.update_metadata, "entry", "entries")
         }),
-        (would.make_link, "make", counted(would.make_link, "link", "links")),
         (would.make_directory, "make", counted(would.make_directory, "directory", "directories")),
         (would.delete, "delete", counted(would.delete, "entry", "entries")),
         (would.keep, "keep", counted(would.keep, "entry", "entries")),

@@ -5,6 +5,7 @@ use crate::location::Location;
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind};
 use rustix::fs::Mode;
+use rustix::io::Errno;
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -102,8 +103,11 @@ impl Places {
         };
         if !self.target_exists {
             let mode = Mode::from_raw_mode(if self.only.is_some() { 0o755 } else { 0o700 });
-            rustix::fs::mkdir(&self.target_path, mode)
-                .map_err(|error| failed("make", error.into()))?;
+            match rustix::fs::mkdir(&self.target_path, mode) {
+                // Another run was faster; the lock decides between the two.
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(failed("make", error.into())),
+            }
         }
         Root::open(&self.target_path).map_err(|error| failed("open", error.into()))
     }
