@@ -4,17 +4,20 @@
 //! [`State`] holds a row for each key of a (source, target) pair in the user's state directory. It
 //! is evidence, not authority: a lost or damaged one costs a full compare, never data.
 
+pub use database::is_damage;
 pub use lock::{Acquired, Lock};
-pub use state::{
-    Opened, Origin, RootIdentity, Row, Rows, RunNumber, RunRecord, State, Writer, is_damage,
-};
+pub use row::{Origin, Row, RunNumber};
+pub use runs::{RootIdentity, RunRecord};
+pub use state::{Opened, Rows, State, Writer};
 
 use crate::filter::FilterSpec;
 use crate::model::{Durability, Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 
+mod database;
 pub mod lock;
 mod row;
+mod runs;
 pub mod state;
 
 /// What a run was asked to do, as far as a later look at its rows needs it.

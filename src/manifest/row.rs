@@ -1,9 +1,12 @@
 //! Rows: what is known of one key, and how the state database keeps it.
 
-use super::state::RunNumber;
 use crate::model::{Digest, EntryKind, Key, Metadata, Stamp, Timestamp};
 use rusqlite::types::ValueRef;
 use rusqlite::{Statement, ToSql, params};
+
+/// A run's number in its state; rows name runs by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunNumber(pub i64);
 
 /// How it is known that the target's content is the source's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

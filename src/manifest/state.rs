@@ -10,30 +10,24 @@
 //! version reads and writes 1; a newer one is refused with an error, anything else that isn't whole
 //! is damage: put aside, and begun anew.
 
-use super::row::{self, COLUMNS, TABLE};
+use super::database::{
+    Access, Trouble, begin, cannot_open, check, connect, failed, has_log, named, path_of, plain,
+    pragma, put_aside, refusal, short_hash,
+};
+use super::row::{self, COLUMNS, Row, RunNumber};
+use super::runs::{RootIdentity, RunRecord, latest_run};
 use crate::model::key::Escaped;
 use crate::model::{Digest, Error, ErrorKind, Key, RunId, Timestamp, Totals, Verdict};
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, ffi, params};
-use serde::{Deserialize, Serialize};
+use rusqlite::{Connection, params};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-pub use super::row::{Origin, Row};
-
-/// The format's version that this code reads and writes.
-const VERSION: i64 = 1;
-/// Whose files these are: "vdms" in ASCII.
-const APPLICATION: i64 = 0x7664_6d73;
 /// How many rows are read at a time: enough that a page's query costs little beside its rows, few
 /// enough that a page is small even with the longest keys.
 const PAGE: usize = 1024;
-/// How long to wait for another connection: a checkpoint, or the other process of a verification.
-const BUSY: Duration = Duration::from_secs(30);
-
 /// What earlier runs of one (source, target) pair did.
 #[derive(Debug)]
 pub struct State {
@@ -52,92 +46,6 @@ pub struct Opened {
     /// Where the one before it was put, when that was damaged and this one is new.
     pub set_aside: Option<PathBuf>,
 }
-
-/// A run's number in its state; rows name runs by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RunNumber(pub i64);
-
-/// What tells a source's root from another one mounted in its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RootIdentity {
-    /// The inode of the root directory.
-    pub inode: u64,
-    /// The type of its file system: `f_type` of statfs(2).
-    pub file_system: u64,
-}
-
-/// One run, as recorded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunRecord {
-    /// Its number.
-    pub number: RunNumber,
-    /// Its id.
-    pub id: RunId,
-    /// When it began.
-    pub started: Timestamp,
-    /// When it ended; `None` while it runs, or when it was killed.
-    pub ended: Option<Timestamp>,
-    /// How it ended.
-    pub verdict: Option<Verdict>,
-    /// What it counted.
-    pub totals: Option<Totals>,
-    /// Its options, as the JSON that [`State::begin_run`] was given.
-    pub options: String,
-    /// The source's root, where the run's deletions were allowed.
-    pub root: Option<RootIdentity>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Access {
-    Write,
-    Read,
-    /// Without looking for a log or taking `SQLite`'s locks, which would make files.
-    Immutable,
-}
-
-/// Why a database can't be used.
-enum Trouble {
-    Damaged(String),
-    Newer(i64),
-    Failed(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for Trouble {
-    fn from(error: rusqlite::Error) -> Self {
-        if is_corruption(&error) { Self::Damaged(error.to_string()) } else { Self::Failed(error) }
-    }
-}
-
-/// Whether an error of this module says that the database is damaged, so that
-/// [`State::set_aside`] helps.
-pub fn is_damage(error: &Error) -> bool {
-    let source = error.source.as_deref();
-    source.and_then(|source| source.downcast_ref::<rusqlite::Error>()).is_some_and(is_corruption)
-        || source.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Damage>)
-}
-
-fn is_corruption(error: &rusqlite::Error) -> bool {
-    use rusqlite::Error as Sql;
-    match error {
-        Sql::FromSqlConversionFailure(..)
-        | Sql::IntegralValueOutOfRange(..)
-        | Sql::InvalidColumnType(..)
-        | Sql::Utf8Error(..) => true,
-        // A read past the end: the file is shorter than its header says.
-        _ => match error.sqlite_error() {
-            Some(error) => {
-                matches!(error.code, ffi::ErrorCode::DatabaseCorrupt | ffi::ErrorCode::NotADatabase)
-                    || error.extended_code == ffi::SQLITE_IOERR_SHORT_READ
-            }
-            None => false,
-        },
-    }
-}
-
-/// Damage that `SQLite` doesn't see.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Damage(String);
 
 impl State {
     /// Opens the state of a pair to read and write it; makes it, and the directory, where missing.
@@ -559,228 +467,5 @@ impl Writer {
     }
 }
 
-/// Where a pair's file is: by target, then source, so that all of a target are found by prefix.
-fn path_of(state_dir: &Path, source: &str, target: &str) -> PathBuf {
-    let name = format!("{}-{}.sqlite3", short_hash(target), short_hash(source));
-    plain(&state_dir.join(name))
-}
-
-/// Keeps a relative path from being read as a URI: the bundled `SQLite` takes `file:` for one.
-fn plain(path: &Path) -> PathBuf {
-    if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) }
-}
-
-/// The first 64 bits of a BLAKE3, in hexadecimal. Two texts of one hash are told apart by what the
-/// file says of itself.
-fn short_hash(text: &str) -> String {
-    let mut hash = blake3::hash(text.as_bytes()).to_hex().to_string();
-    hash.truncate(16);
-    hash
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-fn has_log(path: &Path) -> bool {
-    // An empty log without an index says no more than no log; reading through it would make one.
-    fs::metadata(with_suffix(path, "-wal"))
-        .is_ok_and(|log| log.len() > 0 || with_suffix(path, "-shm").exists())
-}
-
-fn connect(path: &Path, access: Access) -> rusqlite::Result<Connection> {
-    let common = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    let connection = match access {
-        Access::Write => {
-            Connection::open_with_flags(path, common | OpenFlags::SQLITE_OPEN_READ_WRITE)?
-        }
-        Access::Read => {
-            Connection::open_with_flags(path, common | OpenFlags::SQLITE_OPEN_READ_ONLY)?
-        }
-        Access::Immutable => Connection::open_with_flags(
-            immutable_uri(path),
-            common | OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI,
-        )?,
-    };
-    connection.busy_timeout(BUSY)?;
-    if access == Access::Write {
-        connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-    }
-    Ok(connection)
-}
-
-/// A path as `SQLite`'s URI (<https://sqlite.org/uri.html>): all but plain characters escaped.
-fn immutable_uri(path: &Path) -> String {
-    use std::fmt::Write as _;
-    let mut uri = "file:".to_owned();
-    if path.is_absolute() {
-        // An empty authority, else a path that begins with two slashes would name one.
-        uri.push_str("//");
-    }
-    for &byte in path.as_os_str().as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-._".contains(&byte) {
-            uri.push(char::from(byte));
-        } else {
-            write!(uri, "%{byte:02x}").expect("a string takes all that is written to it");
-        }
-    }
-    uri.push_str("?immutable=1");
-    uri
-}
-
-fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
-    connection.pragma_query_value(None, name, |row| row.get(0))
-}
-
-fn begin(connection: &mut Connection, source: &str, target: &str) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    transaction.execute_batch(
-        "CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) \
-             STRICT, WITHOUT ROWID;
-         CREATE TABLE runs (
-             number INTEGER PRIMARY KEY,
-             id TEXT NOT NULL UNIQUE,
-             started INTEGER NOT NULL,
-             ended INTEGER,
-             verdict TEXT,
-             totals TEXT,
-             options TEXT NOT NULL,
-             root TEXT
-         ) STRICT;",
-    )?;
-    transaction.execute_batch(TABLE)?;
-    transaction.execute(
-        "INSERT INTO meta (name, value) VALUES ('source', ?1), ('target', ?2)",
-        [source, target],
-    )?;
-    transaction.pragma_update(None, "application_id", APPLICATION)?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
-    transaction.commit()
-}
-
-/// Checks what can be checked at once: whose file it is, its version and form, the latest run, the
-/// first row and the last. Gives the pair it says it is of.
-fn check(connection: &Connection) -> Result<(String, String), Trouble> {
-    if pragma(connection, "application_id")? != APPLICATION {
-        return Err(Trouble::Damaged("it is no file of vidimus".to_owned()));
-    }
-    let version = pragma(connection, "user_version")?;
-    if version > VERSION {
-        return Err(Trouble::Newer(version));
-    }
-    if version != VERSION {
-        return Err(Trouble::Damaged(format!("it has the unknown version {version}")));
-    }
-    // From here on a table or column that is missing is damage too.
-    let read = || -> rusqlite::Result<_> {
-        let meta = |name: &str| {
-            let query = "SELECT value FROM meta WHERE name = ?1";
-            connection.query_row(query, [name], |row| row.get::<_, String>(0))
-        };
-        latest_run(connection, "TRUE")?;
-        for order in ["ASC", "DESC"] {
-            let query = format!("SELECT {COLUMNS} FROM entries ORDER BY key {order} LIMIT 1");
-            connection.query_row(&query, [], |row| Ok(row::decode(row))).optional()?;
-        }
-        Ok((meta("source")?, meta("target")?))
-    };
-    read().map_err(|error| match &error {
-        rusqlite::Error::QueryReturnedNoRows => {
-            Trouble::Damaged("it doesn't say which pair it is of".to_owned())
-        }
-        rusqlite::Error::SqlInputError { msg, .. } => Trouble::Damaged(msg.clone()),
-        other if other.sqlite_error_code() == Some(ffi::ErrorCode::Unknown) => {
-            Trouble::Damaged(other.to_string())
-        }
-        _ => error.into(),
-    })
-}
-
-fn latest_run(connection: &Connection, condition: &str) -> rusqlite::Result<Option<RunRecord>> {
-    let query = format!(
-        "SELECT number, id, started, ended, verdict, totals, options, root FROM runs \
-         WHERE {condition} ORDER BY number DESC LIMIT 1"
-    );
-    let run = connection.query_row(&query, [], |row| {
-        let verdict: Option<String> = row.get(4)?;
-        Ok(RunRecord {
-            number: RunNumber(row.get(0)?),
-            id: RunId(row.get(1)?),
-            started: row::timestamp(row.get(2)?),
-            ended: row.get::<_, Option<i64>>(3)?.map(row::timestamp),
-            verdict: verdict.map(|text| from_json(4, &format!("\"{text}\""))).transpose()?,
-            totals: row.get::<_, Option<String>>(5)?.map(|t| from_json(5, &t)).transpose()?,
-            options: row.get(6)?,
-            root: row.get::<_, Option<String>>(7)?.map(|t| from_json(7, &t)).transpose()?,
-        })
-    });
-    run.optional()
-}
-
-fn from_json<'a, T: Deserialize<'a>>(column: usize, text: &'a str) -> rusqlite::Result<T> {
-    serde_json::from_str(text).map_err(|error| {
-        let kind = rusqlite::types::Type::Text;
-        rusqlite::Error::FromSqlConversionFailure(column, kind, Box::new(error))
-    })
-}
-
-/// Renames a file, and its log with it, to the first `<name>.damaged-<n>` that is free.
-fn put_aside(path: &Path) -> io::Result<PathBuf> {
-    for number in 1_u32.. {
-        let aside = with_suffix(path, &format!(".damaged-{number}"));
-        if aside.symlink_metadata().is_ok() {
-            continue;
-        }
-        fs::rename(path, &aside)?;
-        rename_if_there(&with_suffix(path, "-wal"), &with_suffix(&aside, "-wal"))?;
-        rename_if_there(&with_suffix(path, "-shm"), &with_suffix(&aside, "-shm"))?;
-        return Ok(aside);
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
-}
-
-fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::rename(from, to) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
-fn named(path: &Path) -> String {
-    format!("the state \"{}\"", Escaped(path.as_os_str().as_bytes()))
-}
-
-fn failed(path: &Path, verb: &str, error: rusqlite::Error) -> Error {
-    Error::new(ErrorKind::Manifest, format!("cannot {verb} {}", named(path))).because(error)
-}
-
-fn cannot_open(error: &io::Error) -> rusqlite::Error {
-    let code = ffi::Error::new(ffi::SQLITE_CANTOPEN);
-    rusqlite::Error::SqliteFailure(code, Some(error.to_string()))
-}
-
-fn refusal(path: &Path, trouble: Trouble) -> Error {
-    match trouble {
-        Trouble::Failed(error) => failed(path, "open", error),
-        Trouble::Damaged(how) => {
-            Error::new(ErrorKind::Manifest, format!("{} is damaged", named(path)))
-                .because(Damage(how))
-                .help("the next mirror puts it aside and compares everything")
-        }
-        Trouble::Newer(version) => Error::new(
-            ErrorKind::Manifest,
-            format!(
-                "{} has format version {version}; this vidimus knows versions up to {VERSION}",
-                named(path)
-            ),
-        )
-        .help("use the newer vidimus, or move the file away and compare everything"),
-    }
-}
-
 #[cfg(test)]
-#[path = "state_tests.rs"]
 mod tests;

@@ -13,8 +13,7 @@ use crate::engine::{Committer, Context, execute, preview};
 use crate::filter::Filter;
 use crate::listing::Checked;
 use crate::location::Location;
-use crate::manifest::state::is_damage;
-use crate::manifest::{Lock, RecordedOptions, RootIdentity, Row, RunNumber, State};
+use crate::manifest::{Lock, RecordedOptions, RootIdentity, Row, RunNumber, State, is_damage};
 use crate::model::error::Side;
 use crate::model::{
     EntryKind, Error, ErrorKind, Event, Metadata, Observer, Progress, RunId, Stop, Timestamp,
