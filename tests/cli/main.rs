@@ -14,6 +14,7 @@ mod kill;
 mod locks;
 mod mirror;
 mod model;
+mod power;
 mod races;
 mod terminal;
 mod usage;

@@ -74,6 +74,19 @@ impl Mount {
         Self::attached(at, &["--bind", from.to_str().expect("test paths are UTF-8")])
     }
 
+    /// Mounts an ext4 of `mebibytes` at `at`, from the image `image`, which is made when missing.
+    pub fn ext4(image: &Path, at: &Path, mebibytes: u64) -> Result<Self, String> {
+        if !image.exists() {
+            let file = std::fs::File::create(image).expect("make an image");
+            file.set_len(mebibytes << 20).expect("give the image its size");
+            let made = Command::new(tool("mkfs.ext4")?).args(["-q", "-F"]).arg(image).output();
+            if !made.as_ref().is_ok_and(|output| output.status.success()) {
+                return Err(format!("mkfs.ext4: {made:?}"));
+            }
+        }
+        Self::attached(at, &["-o", "loop", image.to_str().expect("test paths are UTF-8")])
+    }
+
     /// Makes the mount read-only, or writable again.
     pub fn read_only(&self, yes: bool) {
         let option = if yes { "remount,ro" } else { "remount,rw" };
