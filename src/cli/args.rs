@@ -79,7 +79,7 @@ Exit codes:
     0  all as asked
     1  some entries failed, the rest is done
     2  wrong usage
-    4  the recorded state can't be used (written by a newer version)
+    4  the recorded state can't be used (written by a newer version), or not be written
     5  another run holds the target
     6  refused for safety; what was refused was not done, copies made before stand
     7  source or target can't be used: missing, full, read-only
@@ -184,7 +184,8 @@ pub(crate) struct MirrorArgs {
 
     /// Hash the source's files whatever their stamps say
     ///
-    /// Finds edits that kept size and times. Reads the whole source.
+    /// Finds edits that kept size and times. Reads the whole source; of the target only what its
+    /// stamp or the record leaves in doubt.
     #[arg(short = 'c', long, help_heading = "Comparing", env = "VIDIMUS_CHECKSUM",
         value_parser = values::switch)]
     pub(crate) checksum: bool,
@@ -254,8 +255,8 @@ pub(crate) struct MirrorArgs {
     /// Delete what only the target has
     ///
     /// Done last, and only after every listing was complete. Refused (exit code 6) when the source
-    /// is empty, when its root is not the one of the run before (an unmounted disk), or when more
-    /// than --max-delete would go.
+    /// is empty, when its root is not the one of the last run whose deletions were allowed (an
+    /// unmounted disk), or when more than --max-delete would go.
     #[arg(long, help_heading = "Deleting", env = "VIDIMUS_DELETE", value_parser = values::switch)]
     pub(crate) delete: bool,
     /// Delete excluded entries of the target too
@@ -266,7 +267,8 @@ pub(crate) struct MirrorArgs {
     #[arg(long, value_name = "N|P%", help_heading = "Deleting", env = "VIDIMUS_MAX_DELETE",
         value_parser = values::max_delete, default_value = "50%")]
     pub(crate) max_delete: MaxDelete,
-    /// Take the source for the right one though its root is another than in the run before
+    /// Take the source for the right one though its root is another than when deletions were last
+    /// allowed
     #[arg(long, help_heading = "Deleting", env = "VIDIMUS_ACCEPT_SOURCE",
         value_parser = values::switch)]
     pub(crate) accept_source: bool,

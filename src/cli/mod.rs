@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 /// Runs the `vidimus` command with the process's arguments.
 pub fn main() -> ExitCode {
-    prepare_process();
+    open_as_many_files_as_allowed();
     run().into()
 }
 
@@ -40,17 +40,19 @@ fn run() -> Exit {
     };
     let Some((_, matches)) = matches.subcommand() else { return Exit::Usage };
     match cli.command {
-        Command::Mirror(args) => commands::mirror::run(&args, matches),
+        Command::Mirror(args) => {
+            // Each file is created with the mode that is meant.
+            umask(Mode::empty());
+            commands::mirror::run(&args, matches)
+        }
         Command::Verify(args) => commands::verify::run(&args, matches),
         Command::Completions { shell } => commands::completions::run(shell),
         Command::Man { dir } => commands::man::run(dir.as_deref()),
     }
 }
 
-/// Sets what holds for the whole process: no umask, since each file is created with the mode that
-/// is meant, and as many open files as the system lets us have, since a walk holds directories open.
-fn prepare_process() {
-    umask(Mode::empty());
+/// A walk holds directories open.
+fn open_as_many_files_as_allowed() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
         // Fewer open files make a run slower, not wrong.

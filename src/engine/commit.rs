@@ -57,6 +57,8 @@ pub struct Committer<'a> {
     barriers: bool,
     staged: Vec<Finished>,
     staged_bytes: u64,
+    /// What was taken since the last turn.
+    taken: usize,
     since: Option<Instant>,
     published: Vec<Finished>,
     forgotten: Vec<Key>,
@@ -73,6 +75,7 @@ impl<'a> Committer<'a> {
             writer,
             staged: Vec::new(),
             staged_bytes: 0,
+            taken: 0,
             since: None,
             published: Vec::new(),
             forgotten: Vec::new(),
@@ -93,9 +96,7 @@ impl<'a> Committer<'a> {
                 Err(RecvTimeoutError::Timeout) => self.advance(),
                 Err(RecvTimeoutError::Disconnected) => return self,
             }
-            if self.staged.len() + self.published.len() + self.forgotten.len() >= BATCH_FILES
-                || self.staged_bytes >= BATCH_BYTES
-            {
+            if self.taken >= BATCH_FILES || self.staged_bytes >= BATCH_BYTES {
                 self.advance();
             }
         }
@@ -103,6 +104,7 @@ impl<'a> Committer<'a> {
 
     /// Takes one message.
     pub(super) fn take(&mut self, message: Message) {
+        self.taken += 1;
         match message {
             Message::Failed(error) => self.context.fail(error),
             Message::Forget(key) => {
@@ -136,6 +138,7 @@ impl<'a> Committer<'a> {
     fn advance(&mut self) {
         self.since = None;
         self.staged_bytes = 0;
+        self.taken = 0;
         if self.staged.is_empty() && self.published.is_empty() && self.forgotten.is_empty() {
             return;
         }

@@ -10,6 +10,7 @@ use crate::model::event::Change;
 use crate::model::{Cause, Entry, EntryKind, Error, ErrorKind, Operation};
 use crate::plan::{Finish, Step, Task, spool_error};
 use crate::spool::SpoolReader;
+use std::io::ErrorKind::NotFound;
 
 /// Makes the leaves whose place a directory held that should be deleted by now.
 pub(super) fn after_deletion(
@@ -59,10 +60,23 @@ pub(super) fn directories(
         if context.is_over() {
             return Ok(());
         }
-        let (how, entry) = Finish::decode(record).ok_or_else(spool_damaged)?;
+        let (how, mut entry) = Finish::decode(record).ok_or_else(spool_damaged)?;
+        let set = if how == Finish::Record {
+            // Whatever stands is what its row tells; the next run tries again.
+            context.target.look(&entry.key).map(|found| {
+                entry.metadata = found.map_or(entry.metadata, |found| found.metadata);
+            })
+        } else {
+            let wanted = context.target.holds(&entry.metadata, EntryKind::Directory);
+            context.target.set_metadata(&entry.key, EntryKind::Directory, &wanted)
+        };
         let wanted = context.target.holds(&entry.metadata, EntryKind::Directory);
-        let set = context.target.set_metadata(&entry.key, EntryKind::Directory, &wanted);
         if let Err(cause) = set {
+            let gone = matches!(&cause, Cause::Io(error) if error.kind() == NotFound);
+            if gone && context.progress.files_failed.get() > 0 {
+                // It could not be made, which was told.
+                continue;
+            }
             context.fail(on_target(Operation::SetMetadata, &entry.key, cause));
             continue;
         }

@@ -64,9 +64,9 @@ impl Lock {
     /// system, permissions), or `.vidimus` is a symbolic link or otherwise no directory.
     pub fn acquire(root: BorrowedFd<'_>, run: &RunId) -> Result<Acquired, Error> {
         let file = loop {
-            let directory = open_directory(root, true).map_err(|e| unusable("open", e))?;
+            let directory = open_directory(root, true).map_err(not_writable)?;
             let flags = OFlags::RDWR | OFlags::CREATE;
-            let file = open_file(&directory, flags).map_err(|e| unusable("open", e))?;
+            let file = open_file(&directory, flags).map_err(not_writable)?;
             if lock(&file, FlockOperation::NonBlockingLockExclusive)? && is_at(&file, &directory)? {
                 break file;
             }
@@ -76,14 +76,10 @@ impl Lock {
             run: run.clone(),
             pid: std::process::id(),
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            started: jiff::Timestamp::now()
-                .round(jiff::Unit::Second)
-                .map_or_else(|_| String::new(), |now| now.to_string()),
+            started: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         };
         let content = serde_json::to_vec(&holder).map_err(|e| unusable("write", e.into()))?;
-        file.set_len(0)
-            .and_then(|()| file.write_all_at(&content, 0))
-            .map_err(|e| unusable("write", e))?;
+        file.set_len(0).and_then(|()| file.write_all_at(&content, 0)).map_err(not_writable)?;
         Ok(Acquired { lock: Self { file, writer: true }, taken_over })
     }
 
@@ -135,7 +131,7 @@ fn open_directory(root: BorrowedFd<'_>, make: bool) -> io::Result<OwnedFd> {
     let open = || rustix::fs::openat(root, DIRECTORY, flags, Mode::empty());
     let opened = match open() {
         Err(Errno::NOENT) if make => {
-            match rustix::fs::mkdirat(root, DIRECTORY, Mode::RWXU) {
+            match rustix::fs::mkdirat(root, DIRECTORY, Mode::from_raw_mode(0o755)) {
                 // EEXIST: another run made it since.
                 Ok(()) | Err(Errno::EXIST) => open(),
                 Err(error) => Err(error),
@@ -154,7 +150,7 @@ fn open_directory(root: BorrowedFd<'_>, make: bool) -> io::Result<OwnedFd> {
 fn open_file(directory: &OwnedFd, flags: OFlags) -> io::Result<File> {
     // O_NONBLOCK: should it be a named pipe, opening must not wait for its other end.
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = match rustix::fs::openat(directory, FILE, flags, Mode::RUSR | Mode::WUSR) {
+    let file = match rustix::fs::openat(directory, FILE, flags, Mode::from_raw_mode(0o644)) {
         Err(Errno::LOOP) => return Err(io::Error::other("it is a symbolic link")),
         other => File::from(other?),
     };
@@ -205,6 +201,14 @@ fn read(file: &File) -> io::Result<Option<String>> {
         Ok(holder) => holder.to_string(),
         Err(_) => "a run that is not named legibly".to_owned(),
     }))
+}
+
+/// The lock is the first thing that a run writes.
+fn not_writable(error: io::Error) -> Error {
+    let message = format!("cannot write to the target (its lock \"{SHOWN}\")");
+    Error::new(ErrorKind::Unusable, message)
+        .because(error)
+        .help("check that it is mounted for writing, has room, and belongs to you")
 }
 
 fn unusable(verb: &str, error: io::Error) -> Error {

@@ -125,9 +125,8 @@ impl State {
             if state.target != target {
                 continue;
             }
-            // Ids sort by start.
             if let Some(run) = state.last_run()?
-                && latest.as_ref().is_none_or(|(other, _)| run.id > other.id)
+                && latest.as_ref().is_none_or(|(other, _)| run.started > other.started)
             {
                 latest = Some((run, state));
             }

@@ -94,7 +94,9 @@ pub enum Cause {
     #[error("the target could not be listed here")]
     TargetUnknown,
     /// A directory that holds entries stands where a file or link belongs.
-    #[error("a directory that is not empty stands in its place")]
+    #[error(
+        "a directory that is not empty stands in its place; --delete deletes what only the target has"
+    )]
     DirectoryInTheWay,
     /// The directory that would hold it could not be made.
     #[error("its directory could not be made")]
@@ -103,7 +105,7 @@ pub enum Cause {
     #[error("is a file and a directory at once")]
     LeafAndDirectory,
     /// The name is kept for vidimus's own temporary files.
-    #[error("its name is kept for temporary files of vidimus; it is left over from a killed run")]
+    #[error("its name is kept for vidimus's own temporary files")]
     ReservedName,
     /// The name can't exist in a directory.
     #[error("a directory cannot hold this name")]

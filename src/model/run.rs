@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// A run's id: its start in UTC and four random bytes, `20261121T033800Z-1f2e3d4c`.
 ///
-/// Ids sort by start.
+/// Ids sort by start, to the second.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RunId(pub String);
 

@@ -103,13 +103,20 @@ pub enum Finish {
     Restore,
     /// Its own metadata changed.
     Update,
+    /// The source's could not be read: only its row is written, of what stands.
+    Record,
 }
 
 impl Finish {
     /// Splits a record of [`Remainder::directories`].
     pub fn decode(record: &[u8]) -> Option<(Self, Entry)> {
         let (&how, entry) = record.split_first()?;
-        let how = if how == 1 { Self::Update } else { Self::Restore };
+        let how = match how {
+            0 => Self::Restore,
+            1 => Self::Update,
+            2 => Self::Record,
+            _ => return None,
+        };
         Some((how, Entry::decode(entry)?))
     }
 }
@@ -351,11 +358,16 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         if let Some(doomed) = open.doomed {
             return self.deletions.push(&doomed.encode()).map_err(spool_error);
         }
-        let finish = (open.dirty || open.differs) && !open.unread;
+        let finish = open.dirty || open.differs;
+        let how = match open {
+            Open { unread: true, .. } => Finish::Record,
+            Open { differs: true, .. } => Finish::Update,
+            _ => Finish::Restore,
+        };
         let Some(source) = open.source.filter(|_| finish) else {
             return Ok(());
         };
-        let mut record = vec![u8::from(open.differs)];
+        let mut record = vec![how as u8];
         record.extend_from_slice(&source.encode());
         self.directories.push(&record).map_err(spool_error)
     }
@@ -372,6 +384,10 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
                 Joined::Failed(error) => {
                     if error.side == Side::Source && error.key.is_directory() {
                         self.unread = Some(error.key.clone());
+                    }
+                    if !error.key.is_directory() {
+                        // It was never listed, and counts all the same.
+                        self.with.progress.entries.add(1);
                     }
                     Some(Planned::Failed(error))
                 }

@@ -231,6 +231,8 @@ fn done_rows(ending: &Ending<'_>) -> Vec<(&'static str, String)> {
             rows.push((label, value));
         }
     };
+    let besides = totals.bytes_hashed.saturating_sub(totals.bytes_copied);
+    add(besides, "hashed besides", size(besides));
     add(totals.files_adopted, "adopted", files(totals.files_adopted));
     add(totals.files_skipped, "left alone", files(totals.files_skipped));
     add(

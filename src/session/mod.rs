@@ -130,6 +130,7 @@ impl Session<'_> {
     /// and the run begun anew, once.
     fn run(&self) -> Result<Ended, Error> {
         let root = Arc::new(self.places.open_target()?);
+        self.check_state_dir(&root)?;
         let acquired = Lock::acquire(root.directory().as_fd(), &self.run)?;
         if let Some(whose) = &acquired.taken_over {
             self.note(&format!("took over the lock of a run that was killed: {whose}"));
@@ -277,6 +278,7 @@ impl Session<'_> {
                 Error::new(ErrorKind::Unusable, "cannot open \"/\"").because(error)
             })?
         });
+        self.check_state_dir(&root)?;
         let (ours, theirs) = self.walking(exists.then_some(&root))?;
         let source = LocalSource::new(Arc::clone(&self.places.source_root), ours);
         let target = LocalTarget::new(root, theirs, options.durability, 0).map_err(|error| {
@@ -367,6 +369,20 @@ impl Session<'_> {
         };
         let source = self.places.only.is_none().then_some(&self.places.source_root);
         Ok((walking(target), walking(source)))
+    }
+
+    /// The state may lie below a root, where it is left out, but not be one.
+    fn check_state_dir(&self, target: &Root) -> Result<(), Error> {
+        let Ok(state) = Root::open(&self.options.state_dir) else { return Ok(()) };
+        let state = state.directory().identity;
+        let source = self.places.source_root.directory().identity;
+        let side = match state {
+            _ if state == target.directory().identity => Side::Target,
+            _ if state == source && self.places.only.is_none() => Side::Source,
+            _ => return Ok(()),
+        };
+        Err(Error::new(ErrorKind::Refused, format!("the state directory is the {side} itself"))
+            .help("name another directory by --state-dir"))
     }
 
     fn allow(&self, before: Option<RootIdentity>, now: RootIdentity) -> Result<(), Error> {

@@ -12,6 +12,9 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Directories that wait for a barrier, a handle each; more are synced at once.
+const DIRECTORIES: usize = 128;
+
 /// What has to be synced before what was written is durable.
 #[derive(Debug)]
 pub struct Syncing {
@@ -87,7 +90,10 @@ impl Syncing {
         match self.durability {
             Durability::None => Ok(()),
             Durability::File => self.sync_directory(directory),
-            Durability::Batch => self.note(directory, true).map(|_| ()),
+            Durability::Batch => {
+                self.note(directory, true)?;
+                self.sync_surplus()
+            }
         }
     }
 
@@ -104,6 +110,18 @@ impl Syncing {
             self.sync_directory(&directory)?;
         }
         Ok(())
+    }
+
+    /// Keeps the handles that wait within their bound.
+    fn sync_surplus(&self) -> rustix::io::Result<()> {
+        let surplus = {
+            let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+            if dirty.directories.len() <= DIRECTORIES {
+                return Ok(());
+            }
+            std::mem::take(&mut dirty.directories)
+        };
+        surplus.values().try_for_each(|directory| self.sync_directory(directory))
     }
 
     fn note(&self, directory: &Arc<Directory>, entries: bool) -> rustix::io::Result<Way> {

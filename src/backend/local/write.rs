@@ -202,7 +202,7 @@ impl Target for LocalTarget {
     fn stage(&self, entry: &Entry, place: Place) -> Result<Box<dyn Stage>, Cause> {
         let shared = &self.shared;
         let wanted = self.holds(&entry.metadata, EntryKind::File);
-        shared.parent(&entry.key, |parent, name| {
+        shared.parent(&entry.key, |parent, _| {
             let group = parent.passed_on_group.unwrap_or(shared.ownership.gid);
             let ours = wanted.uid == shared.ownership.uid && wanted.gid == group;
             // The final mode at once saves a call; others' files stay closed until they are theirs.
@@ -219,14 +219,9 @@ impl Target for LocalTarget {
                 mtime: Timestamp { seconds: i64::MIN, nanos: 0 },
             };
             Ok(Box::new(LocalStage {
-                file: Temporary {
-                    shared: Arc::clone(shared),
-                    parent: Arc::clone(parent),
-                    name: temporary,
-                    exists: true,
-                },
+                file: Temporary::new(shared, &entry.key, temporary),
                 open: File::from(file),
-                final_name: name.into(),
+                parent: Arc::clone(parent),
                 place,
                 stands,
                 size: entry.stamp.size,
@@ -261,20 +256,14 @@ impl Target for LocalTarget {
         let shared = &self.shared;
         let text = entry.link.as_deref().unwrap_or_default();
         let wanted = self.holds(&entry.metadata, EntryKind::Symlink);
-        shared.parent(&entry.key, |parent, name| {
+        shared.parent(&entry.key, |parent, _| {
             let temporary = shared.temporary();
             symlinkat(text, &**parent, &temporary[..])?;
-            let mut link = Temporary {
-                shared: Arc::clone(shared),
-                parent: Arc::clone(parent),
-                name: temporary,
-                exists: true,
-            };
+            let mut link = Temporary::new(shared, &entry.key, temporary);
             let group = parent.passed_on_group.unwrap_or(shared.ownership.gid);
             let stands = Metadata { uid: shared.ownership.uid, gid: group, ..wanted };
             let set = set_link(parent, &temporary, &stands, &wanted);
-            shared.place(parent, &temporary, name, place)?;
-            link.exists = false;
+            link.place(place)?;
             set
         })
     }
@@ -375,19 +364,37 @@ impl Target for LocalTarget {
     }
 }
 
-/// A name to be removed again unless it was put in its place.
+/// A name to be removed again unless it was put in its place. It holds no handle: thousands of
+/// them, each in a directory of its own, wait for a barrier.
 struct Temporary {
     shared: Arc<Shared>,
-    parent: Arc<Directory>,
+    /// The key that it is to have; its directory holds the temporary.
+    key: Key,
     name: [u8; 25],
     exists: bool,
 }
 
+impl Temporary {
+    fn new(shared: &Arc<Shared>, key: &Key, name: [u8; 25]) -> Self {
+        Self { shared: Arc::clone(shared), key: key.clone(), name, exists: true }
+    }
+
+    /// Puts it in its place.
+    fn place(&mut self, place: Place) -> Result<(), Cause> {
+        let Self { shared, key, name, .. } = self;
+        shared.parent(key, |parent, leaf| shared.place(parent, name, leaf, place))?;
+        self.exists = false;
+        Ok(())
+    }
+}
+
 impl Drop for Temporary {
     fn drop(&mut self) {
-        if self.exists {
+        if self.exists
+            && let Ok(parent) = self.shared.root.descend(self.key.parent())
+        {
             // Should this fail, the next run sweeps it.
-            unlinkat(&*self.parent, &self.name[..], AtFlags::empty()).ok();
+            unlinkat(&*parent, &self.name[..], AtFlags::empty()).ok();
         }
     }
 }
@@ -395,7 +402,7 @@ impl Drop for Temporary {
 struct LocalStage {
     file: Temporary,
     open: File,
-    final_name: Box<[u8]>,
+    parent: Arc<Directory>,
     place: Place,
     stands: Metadata,
     size: u64,
@@ -410,21 +417,20 @@ impl Stage for LocalStage {
     }
 
     fn finish(self: Box<Self>, metadata: &Metadata) -> Result<Box<dyn Staged>, Cause> {
-        let Self { file, open, final_name, place, stands, size, written } = *self;
+        let Self { file, open, parent, place, stands, size, written } = *self;
         if written != size {
             return Err(Cause::ShortWrite { written, expected: size });
         }
         let shared = &file.shared;
         let set = set_open(&open, &stands, metadata);
-        shared.syncing.file_changed(&file.parent, &open)?;
+        shared.syncing.file_changed(&parent, &open)?;
         drop(open);
-        Ok(Box::new(LocalStaged { file, final_name, place, set: set.err() }))
+        Ok(Box::new(LocalStaged { file, place, set: set.err() }))
     }
 }
 
 struct LocalStaged {
     file: Temporary,
-    final_name: Box<[u8]>,
     place: Place,
     /// What went wrong with the metadata: told once the file is in its place.
     set: Option<Cause>,
@@ -432,9 +438,7 @@ struct LocalStaged {
 
 impl Staged for LocalStaged {
     fn publish(&mut self) -> Result<Option<Cause>, Cause> {
-        let file = &mut self.file;
-        file.shared.place(&file.parent, &file.name, &self.final_name, self.place)?;
-        file.exists = false;
+        self.file.place(self.place)?;
         Ok(self.set.take())
     }
 }

@@ -305,7 +305,10 @@ fn verdict(outcome: &VerifyOutcome) -> (&'static str, &'static str) {
     } else if outcome.differences > 0 {
         ("different", "the target is not what was recorded")
     } else {
-        ("complete", "the target is what was recorded")
+        match outcome.totals.unproven {
+            0 => ("complete", "the target is what was recorded"),
+            _ => ("complete", "nothing differs, but adopted files have no digest to prove it by"),
+        }
     }
 }
 
