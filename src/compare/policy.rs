@@ -423,3 +423,6 @@ impl Policy {
 
 /// The coarsest times a file system in use keeps, in nanoseconds: FAT's 2 seconds.
 pub const COARSEST_TIMES: u128 = 2_000_000_000;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,916 @@
+//! The policy as a decision table.
+
+use super::*;
+use crate::filter::Rule;
+use crate::manifest::{Origin, RunNumber};
+use crate::model::{Key, SpecialKind, Stamp, Timestamp};
+
+const RECORDED: Digest = Digest([7; 32]);
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp { seconds, nanos: 5 }
+}
+
+fn entry(key: &str, kind: EntryKind, inode: u64) -> Entry {
+    Entry {
+        key: Key::new(key.as_bytes()),
+        kind,
+        stamp: Stamp { size: 100, mtime: at(1_000), ctime: at(2_000), inode },
+        metadata: Metadata { mode: 0o644, uid: 1, gid: 1, mtime: at(1_000) },
+        link: (kind == EntryKind::Symlink).then(|| b"text"[..].into()),
+    }
+}
+
+fn set_mtime(entry: &mut Entry, mtime: Timestamp) {
+    entry.stamp.mtime = mtime;
+    entry.metadata.mtime = mtime;
+}
+
+/// A pair and the rules; at first a file that both sides hold as it was recorded.
+struct Case {
+    source: Seen,
+    target: Seen,
+    row: Option<Row>,
+    conflict: Option<Conflict>,
+    options: PolicyOptions,
+    filter: Filter,
+    surplus: Surplus,
+    holds: fn(&Metadata) -> Metadata,
+}
+
+impl Case {
+    fn of(kind: EntryKind) -> Self {
+        let key = if kind == EntryKind::Directory { "a/" } else { "a" };
+        let (source, target) = (entry(key, kind, 1), entry(key, kind, 2));
+        Self {
+            row: Some(Row {
+                key: source.key.clone(),
+                kind,
+                digest: (kind == EntryKind::File).then_some(RECORDED),
+                origin: Origin::Proven,
+                source: source.stamp,
+                source_racy: false,
+                target: target.stamp,
+                metadata: source.metadata,
+                link: source.link.clone(),
+                run: RunNumber(1),
+                verified_at: None,
+            }),
+            source: Seen::Present(source),
+            target: Seen::Present(target),
+            conflict: None,
+            options: PolicyOptions::default(),
+            filter: Filter::default(),
+            surplus: Surplus::Stays,
+            holds: |metadata| *metadata,
+        }
+    }
+
+    fn source(&mut self) -> &mut Entry {
+        present(&mut self.source)
+    }
+
+    fn target(&mut self) -> &mut Entry {
+        present(&mut self.target)
+    }
+
+    fn row(&mut self) -> &mut Row {
+        self.row.as_mut().expect("the case has a row")
+    }
+
+    fn sizes(&mut self, min: u64, max: u64) {
+        self.filter = Filter::new(&[], Some(min), Some(max)).unwrap();
+    }
+
+    /// The decision in words.
+    fn decide(self) -> String {
+        let held = self.source.entry().or(self.target.entry()).map(|entry| entry.key.clone());
+        let key = held.or(self.row.as_ref().map(|row| row.key.clone())).unwrap_or_default();
+        let Self { source, target, row, conflict, options, filter, surplus, holds } = self;
+        let policy = Policy { options, filter: Arc::new(filter), surplus };
+        let pair = Pair { key, source, target, row, conflict };
+        let Decision { action, reason } = policy.decide(&pair, |metadata, _| holds(metadata));
+        let action = match action {
+            Action::Copy { unless: None } => "copy".into(),
+            Action::Copy { unless: Some(RECORDED) } => "copy unless recorded".into(),
+            Action::Check { source, target, expected } => {
+                let sides = match (source, target) {
+                    (true, true) => "both sides",
+                    (true, false) => "source",
+                    (false, true) => "target",
+                    (false, false) => "nothing",
+                };
+                match expected {
+                    None => format!("check {sides} with each other"),
+                    Some(RECORDED) => format!("check {sides}"),
+                    Some(other) => format!("check {sides} against {other}"),
+                }
+            }
+            Action::Fail(cause) => format!("fail ({cause:?})"),
+            other => format!("{other:?}"),
+        };
+        format!("{action}: {reason:?}")
+    }
+}
+
+fn present(seen: &mut Seen) -> &mut Entry {
+    match seen {
+        Seen::Present(entry) => entry,
+        other => panic!("nothing is there: {other:?}"),
+    }
+}
+
+/// What a line changes of its case.
+type Change = fn(&mut Case);
+
+/// Holds each line of a table: a name, what it changes of a case of `kind`, the decision.
+#[track_caller]
+fn table(kind: EntryKind, lines: &[(&str, Change, &str)]) {
+    let mut wrong = Vec::new();
+    for (name, change, expected) in lines {
+        let mut case = Case::of(kind);
+        change(&mut case);
+        let found = case.decide();
+        if found != *expected {
+            wrong.push(format!("{name}: expected {expected}; found {found}"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+const FILE: EntryKind = EntryKind::File;
+const SPECIALS: [SpecialKind; 5] = [
+    SpecialKind::Fifo,
+    SpecialKind::Socket,
+    SpecialKind::CharacterDevice,
+    SpecialKind::BlockDevice,
+    SpecialKind::Unknown,
+];
+
+/// A change of one side's entry, by name.
+type Touch = (&'static str, fn(&mut Entry));
+
+const SAME: Touch = ("same", |_| {});
+const CTIME: Touch = ("ctime", |entry| entry.stamp.ctime = at(2_001));
+const INODE: Touch = ("inode", |entry| entry.stamp.inode = 77);
+const MTIME: Touch = ("mtime", |entry| set_mtime(entry, at(1_001)));
+const SIZE: Touch = ("size", |entry| entry.stamp.size = 101);
+const SIZE_AND_MTIME: Touch = ("size and mtime", |entry| {
+    entry.stamp.size = 99;
+    set_mtime(entry, at(999));
+});
+
+/// Decides on a recorded file whose two sides were touched.
+fn touched(source: Touch, target: Touch, change: Change) -> String {
+    let mut case = Case::of(FILE);
+    source.1(case.source());
+    target.1(case.target());
+    change(&mut case);
+    case.decide()
+}
+
+#[test]
+fn with_a_row_each_sides_stamp_is_held_against_the_recorded_one() {
+    let drift = "copy: TargetDrift";
+    // By source, then target as recorded, doubtful (ctime or inode), and different.
+    let rows: [(&[Touch], [&str; 3]); 4] = [
+        (&[SAME], ["Keep: Unchanged", "check target: TargetDoubtful", drift]),
+        (
+            &[CTIME, INODE],
+            ["check source: SourceDoubtful", "check both sides: SourceDoubtful", drift],
+        ),
+        (&[MTIME], ["copy unless recorded: Mtime", "copy: Mtime", drift]),
+        (&[SIZE, SIZE_AND_MTIME], ["copy: Size", "copy: Size", drift]),
+    ];
+    for (sources, expected) in rows {
+        for &source in sources {
+            let targets: [&[Touch]; 3] = [&[SAME], &[CTIME, INODE], &[MTIME, SIZE, SIZE_AND_MTIME]];
+            for (targets, expected) in targets.into_iter().zip(expected) {
+                for &target in targets {
+                    let found = touched(source, target, |_| {});
+                    assert_eq!(found, expected, "source: {}, target: {}", source.0, target.0);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_racy_stamp_of_the_source_settles_nothing() {
+    let racy: Change = |case| case.row().source_racy = true;
+    assert_eq!(touched(SAME, SAME, racy), "check source: SourceDoubtful");
+    assert_eq!(touched(SAME, CTIME, racy), "check both sides: SourceDoubtful");
+    assert_eq!(touched(MTIME, SAME, racy), "copy unless recorded: Mtime");
+    assert_eq!(touched(SIZE, SAME, racy), "copy: Size");
+    assert_eq!(touched(SAME, SIZE, racy), "copy: TargetDrift");
+}
+
+#[test]
+fn without_a_digest_a_row_vouches_for_stamps_alone() {
+    let adopted: Change = |case| {
+        case.row().digest = None;
+        case.row().origin = Origin::Adopted;
+    };
+    let both = |reason| format!("check both sides with each other: {reason}");
+    assert_eq!(touched(SAME, SAME, adopted), "Keep: Unchanged");
+    assert_eq!(touched(CTIME, SAME, adopted), both("SourceDoubtful"));
+    assert_eq!(touched(SAME, INODE, adopted), both("TargetDoubtful"));
+    assert_eq!(touched(CTIME, INODE, adopted), both("SourceDoubtful"));
+    assert_eq!(touched(MTIME, SAME, adopted), "copy: Mtime");
+    assert_eq!(touched(SAME, MTIME, adopted), "copy: TargetDrift");
+    let checksum: Change = |case| {
+        case.row().digest = None;
+        case.options.checksum = true;
+    };
+    assert_eq!(touched(SAME, SAME, checksum), both("Checksum"));
+}
+
+#[test]
+fn ignoring_ctime_or_inode_leaves_the_other_in_force() {
+    let ctime: Change = |case| case.options.trust.ignore_ctime = true;
+    let inode: Change = |case| case.options.trust.ignore_inode = true;
+    assert_eq!(touched(CTIME, CTIME, ctime), "Keep: Unchanged");
+    assert_eq!(touched(INODE, INODE, inode), "Keep: Unchanged");
+    assert_eq!(touched(INODE, SAME, ctime), "check source: SourceDoubtful");
+    assert_eq!(touched(CTIME, SAME, inode), "check source: SourceDoubtful");
+    assert_eq!(touched(SAME, INODE, ctime), "check target: TargetDoubtful");
+    assert_eq!(touched(SAME, CTIME, inode), "check target: TargetDoubtful");
+    assert_eq!(touched(MTIME, SAME, ctime), "copy unless recorded: Mtime");
+    assert_eq!(touched(SAME, SIZE, inode), "copy: TargetDrift");
+}
+
+#[test]
+fn checksum_hashes_the_source_whatever_its_stamp_says() {
+    let checksum: Change = |case| case.options.checksum = true;
+    assert_eq!(touched(SAME, SAME, checksum), "check source: Checksum");
+    assert_eq!(touched(SAME, CTIME, checksum), "check both sides: Checksum");
+    assert_eq!(touched(CTIME, SAME, checksum), "check source: SourceDoubtful");
+    assert_eq!(touched(MTIME, SAME, checksum), "copy unless recorded: Mtime");
+    assert_eq!(touched(SAME, MTIME, checksum), "copy: TargetDrift");
+    table(
+        FILE,
+        &[
+            (
+                "no row: content, where sizes allow it to be the same",
+                |case| {
+                    case.options.checksum = true;
+                    case.row = None;
+                },
+                "check both sides with each other: Checksum",
+            ),
+            (
+                "no row, other mtime: still content",
+                |case| {
+                    case.options.checksum = true;
+                    case.row = None;
+                    set_mtime(case.source(), at(1));
+                },
+                "check both sides with each other: Checksum",
+            ),
+            (
+                "no row, other size: no need to read",
+                |case| {
+                    case.options.checksum = true;
+                    case.row = None;
+                    case.source().stamp.size = 1;
+                },
+                "copy: Size",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn without_a_row_size_and_mtime_adopt() {
+    table(
+        FILE,
+        &[
+            ("the same", |case| case.row = None, "Adopt: SameSizeAndTime"),
+            (
+                "ctime and inode don't count",
+                |case| {
+                    case.row = None;
+                    case.source().stamp.ctime = at(9);
+                    case.target().stamp.inode = 9;
+                },
+                "Adopt: SameSizeAndTime",
+            ),
+            (
+                "the target holds what it can",
+                |case| {
+                    case.row = None;
+                    case.source().metadata.uid = 9;
+                    case.holds = |metadata| Metadata { uid: 1, ..*metadata };
+                },
+                "Adopt: SameSizeAndTime",
+            ),
+            (
+                "other mode",
+                |case| {
+                    case.row = None;
+                    case.source().metadata.mode = 0o600;
+                },
+                "UpdateMetadata: Metadata",
+            ),
+            (
+                "other owner",
+                |case| {
+                    case.row = None;
+                    case.target().metadata.uid = 9;
+                },
+                "UpdateMetadata: Metadata",
+            ),
+            (
+                "other size",
+                |case| {
+                    case.row = None;
+                    case.target().stamp.size = 9;
+                },
+                "copy: Size",
+            ),
+            (
+                "a nanosecond apart",
+                |case| {
+                    case.row = None;
+                    set_mtime(case.target(), Timestamp { seconds: 1_000, nanos: 6 });
+                },
+                "copy: Mtime",
+            ),
+            (
+                "a row of another kind is none",
+                |case| case.row().kind = EntryKind::Symlink,
+                "Adopt: SameSizeAndTime",
+            ),
+            (
+                "new",
+                |case| {
+                    case.row = None;
+                    case.target = Seen::Absent;
+                },
+                "copy: New",
+            ),
+            ("gone from the target", |case| case.target = Seen::Absent, "copy: New"),
+        ],
+    );
+}
+
+#[test]
+fn recorded_stamps_and_other_metadata_mean_metadata_alone() {
+    table(
+        FILE,
+        &[
+            (
+                "another mode, its ctime ignored",
+                |case| {
+                    case.options.trust.ignore_ctime = true;
+                    case.source().metadata.mode = 0o755;
+                    case.source().stamp.ctime = at(3_000);
+                },
+                "UpdateMetadata: Metadata",
+            ),
+            ("another group", |case| case.target().metadata.gid = 9, "UpdateMetadata: Metadata"),
+            (
+                "what the target can't hold is no difference",
+                |case| {
+                    case.source().metadata.gid = 9;
+                    case.holds = |metadata| Metadata { gid: 1, ..*metadata };
+                },
+                "Keep: Unchanged",
+            ),
+            (
+                "the target keeps coarser times",
+                |case| {
+                    let coarse = Timestamp { seconds: 1_000, nanos: 0 };
+                    set_mtime(case.target(), coarse);
+                    case.row().target.mtime = coarse;
+                },
+                "Keep: Unchanged",
+            ),
+            (
+                "the target keeps another time: named, not copied for ever",
+                |case| {
+                    set_mtime(case.target(), at(1_002));
+                    case.row().target.mtime = at(1_002);
+                },
+                "fail (NotKept(\"its modification time\")): Impossible",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn with_size_only_sizes_decide_and_nothing_hides_a_difference() {
+    let size_only: Change = |case| case.options.size_only = true;
+    assert_eq!(touched(SAME, SAME, size_only), "Keep: SameSize");
+    for touch in [CTIME, INODE, MTIME] {
+        assert_eq!(touched(touch, SAME, size_only), "Keep: SameSize", "source {}", touch.0);
+        assert_eq!(touched(SAME, touch, size_only), "Keep: SameSize", "target {}", touch.0);
+    }
+    assert_eq!(touched(SIZE, SAME, size_only), "copy: Size");
+    assert_eq!(touched(SAME, SIZE, size_only), "copy: Size");
+    assert_eq!(touched(SIZE, SIZE, size_only), "Keep: SameSize");
+    table(
+        FILE,
+        &[
+            (
+                "racy, other mode: setting it would record what nobody looked at",
+                |case| {
+                    case.options.size_only = true;
+                    case.row().source_racy = true;
+                    case.target().metadata.mode = 0o600;
+                },
+                "Keep: SameSize",
+            ),
+            (
+                "as recorded, other mode",
+                |case| {
+                    case.options.size_only = true;
+                    case.target().metadata.mode = 0o600;
+                },
+                "UpdateMetadata: Metadata",
+            ),
+            (
+                "no row, same mtime",
+                |case| {
+                    case.options.size_only = true;
+                    case.row = None;
+                },
+                "Adopt: SameSizeAndTime",
+            ),
+            (
+                "no row, other mtime: neither adopted nor set",
+                |case| {
+                    case.options.size_only = true;
+                    case.row = None;
+                    set_mtime(case.source(), at(1));
+                },
+                "Keep: SameSize",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn update_leaves_what_is_newer_in_the_target() {
+    table(
+        FILE,
+        &[
+            (
+                "newer, whatever else differs",
+                |case| {
+                    case.options.update = true;
+                    case.row = None;
+                    set_mtime(case.target(), at(1_001));
+                    case.target().stamp.size = 1;
+                    case.target().metadata.mode = 0;
+                },
+                "Skip: NewerInTarget",
+            ),
+            (
+                "newer by a nanosecond, and drifted from its row",
+                |case| {
+                    case.options.update = true;
+                    set_mtime(case.target(), Timestamp { seconds: 1_000, nanos: 6 });
+                },
+                "Skip: NewerInTarget",
+            ),
+            (
+                "as old: compared as ever",
+                |case| {
+                    case.options.update = true;
+                    case.row = None;
+                    case.target().stamp.size = 1;
+                },
+                "copy: Size",
+            ),
+            (
+                "older",
+                |case| {
+                    case.options.update = true;
+                    case.row = None;
+                    set_mtime(case.target(), at(999));
+                },
+                "copy: Mtime",
+            ),
+            (
+                "new",
+                |case| {
+                    case.options.update = true;
+                    case.target = Seen::Absent;
+                },
+                "copy: New",
+            ),
+            (
+                "of another kind: age says nothing",
+                |case| {
+                    case.options.update = true;
+                    case.target = Seen::Present(entry("a", EntryKind::Symlink, 2));
+                    set_mtime(case.target(), at(5_000));
+                },
+                "copy: Kind",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn ignore_existing_leaves_whatever_stands() {
+    for kind in [FILE, EntryKind::Symlink] {
+        table(
+            kind,
+            &[
+                ("the same", |case| case.options.ignore_existing = true, "Skip: Exists"),
+                (
+                    "another kind",
+                    |case| {
+                        case.options.ignore_existing = true;
+                        case.target().kind = EntryKind::Special(SpecialKind::Fifo);
+                    },
+                    "Skip: Exists",
+                ),
+                (
+                    "a directory in its place, even an empty one",
+                    |case| {
+                        case.options.ignore_existing = true;
+                        case.target = Seen::Absent;
+                        case.conflict = Some(Conflict::LeafOverDirectory { empty: true });
+                        case.surplus = Surplus::GoesWithExcluded;
+                    },
+                    "Skip: Exists",
+                ),
+                (
+                    "what could not be listed is not taken for missing",
+                    |case| {
+                        case.options.ignore_existing = true;
+                        case.target = Seen::Unknown;
+                    },
+                    "fail (TargetUnknown): Impossible",
+                ),
+            ],
+        );
+    }
+    table(
+        FILE,
+        &[(
+            "new",
+            |case| {
+                case.options.ignore_existing = true;
+                case.target = Seen::Absent;
+            },
+            "copy: New",
+        )],
+    );
+    table(
+        EntryKind::Directory,
+        &[(
+            "directories are entered",
+            |case| case.options.ignore_existing = true,
+            "KeepDirectory: Unchanged",
+        )],
+    );
+}
+
+#[test]
+fn another_kind_of_leaf_is_replaced() {
+    let replaced = |kind: EntryKind, expected: &str| {
+        let kinds = [FILE, EntryKind::Symlink].into_iter();
+        for other in kinds.chain(SPECIALS.map(EntryKind::Special)).filter(|&other| other != kind) {
+            for surplus in [Surplus::Stays, Surplus::Goes] {
+                let mut case = Case::of(kind);
+                case.target = Seen::Present(entry("a", other, 2));
+                case.surplus = surplus;
+                assert_eq!(case.decide(), expected, "{kind} over {other}, {surplus:?}");
+            }
+        }
+    };
+    replaced(FILE, "copy: Kind");
+    replaced(EntryKind::Symlink, "MakeLink: Kind");
+}
+
+#[test]
+fn a_leaf_and_a_directory_of_one_name() {
+    const BOTH: &str = "fail (LeafAndDirectory): Impossible";
+    const IN_THE_WAY: &str = "fail (DirectoryInTheWay): Impossible";
+    let conflict = |kind, conflict: &Conflict, surplus| {
+        let mut case = Case::of(kind);
+        case.target = Seen::Absent;
+        case.conflict = Some(conflict.clone());
+        case.surplus = surplus;
+        case.decide()
+    };
+    let over = |empty| Conflict::LeafOverDirectory { empty };
+    let over_leaf = Conflict::DirectoryOverLeaf(entry("a", FILE, 2));
+    for surplus in [Surplus::Stays, Surplus::Goes, Surplus::GoesWithExcluded] {
+        for (kind, made) in [(FILE, "copy: Kind"), (EntryKind::Symlink, "MakeLink: Kind")] {
+            assert_eq!(conflict(kind, &over(true), surplus), made);
+            let waits = if surplus == Surplus::Stays { IN_THE_WAY } else { "AfterDeletion: Kind" };
+            assert_eq!(conflict(kind, &over(false), surplus), waits, "{surplus:?}");
+        }
+        assert_eq!(conflict(EntryKind::Directory, &over_leaf, surplus), "MakeDirectory: Kind");
+        for kind in [FILE, EntryKind::Symlink, EntryKind::Directory] {
+            assert_eq!(conflict(kind, &Conflict::Both, surplus), BOTH, "{kind}");
+        }
+        let fifo = EntryKind::Special(SpecialKind::Fifo);
+        let named = "fail (Special(Special(Fifo))): Impossible";
+        assert_eq!(conflict(fifo, &over(false), surplus), named);
+        let mut surplus_of_both = Case::of(FILE);
+        surplus_of_both.source = Seen::Absent;
+        surplus_of_both.conflict = Some(Conflict::Both);
+        surplus_of_both.surplus = surplus;
+        assert_eq!(surplus_of_both.decide(), BOTH, "one side's two names are never deleted");
+    }
+}
+
+#[test]
+fn special_files_are_named_and_never_copied() {
+    for special in SPECIALS {
+        let kind = EntryKind::Special(special);
+        let named = format!("fail (Special(Special({special:?}))): Impossible");
+        let changes: [Change; 5] = [
+            |_| {},
+            |case| case.target = Seen::Absent,
+            |case| case.target = Seen::Unknown,
+            |case| case.target = Seen::Present(entry("a", FILE, 2)),
+            |case| case.options.ignore_existing = true,
+        ];
+        for change in changes {
+            let mut case = Case::of(kind);
+            change(&mut case);
+            assert_eq!(case.decide(), named);
+        }
+        let mut surplus = Case::of(kind);
+        surplus.source = Seen::Absent;
+        surplus.surplus = Surplus::Goes;
+        assert_eq!(surplus.decide(), "Delete: Extra");
+    }
+}
+
+#[test]
+fn what_is_unknown_is_left_alone_on_either_side() {
+    for kind in [FILE, EntryKind::Symlink, EntryKind::Directory] {
+        table(
+            kind,
+            &[
+                (
+                    "source unknown",
+                    |case| {
+                        case.source = Seen::Unknown;
+                        case.surplus = Surplus::GoesWithExcluded;
+                    },
+                    "Keep: Unknown",
+                ),
+                (
+                    "source unknown, not in the target",
+                    |case| {
+                        case.source = Seen::Unknown;
+                        case.target = Seen::Absent;
+                    },
+                    "Keep: Unknown",
+                ),
+                (
+                    "both unknown",
+                    |case| {
+                        case.source = Seen::Unknown;
+                        case.target = Seen::Unknown;
+                    },
+                    "Keep: Unknown",
+                ),
+                (
+                    "not in the source, target unknown: the row stays",
+                    |case| {
+                        case.source = Seen::Absent;
+                        case.target = Seen::Unknown;
+                        case.surplus = Surplus::GoesWithExcluded;
+                    },
+                    "Keep: Unknown",
+                ),
+                (
+                    "in the source, target unknown",
+                    |case| case.target = Seen::Unknown,
+                    "fail (TargetUnknown): Impossible",
+                ),
+                (
+                    "in the source, target unknown, no row",
+                    |case| {
+                        case.target = Seen::Unknown;
+                        case.row = None;
+                    },
+                    "fail (TargetUnknown): Impossible",
+                ),
+            ],
+        );
+    }
+}
+
+#[test]
+fn surplus_goes_only_as_far_as_it_may() {
+    for kind in [FILE, EntryKind::Symlink, EntryKind::Directory] {
+        for (surplus, expected) in [
+            (Surplus::Stays, "Keep: Extra"),
+            (Surplus::Goes, "Delete: Extra"),
+            (Surplus::GoesWithExcluded, "Delete: Extra"),
+        ] {
+            for has_row in [true, false] {
+                let mut case = Case::of(kind);
+                case.source = Seen::Absent;
+                case.surplus = surplus;
+                case.row = case.row.filter(|_| has_row);
+                assert_eq!(case.decide(), expected, "{kind}, {surplus:?}");
+                let mut root = Case::of(EntryKind::Directory);
+                root.source = Seen::Absent;
+                root.target = Seen::Present(entry("", EntryKind::Directory, 2));
+                root.surplus = surplus;
+                assert_eq!(root.decide(), "Keep: Extra", "the root never goes");
+            }
+        }
+    }
+}
+
+#[test]
+fn files_of_an_excluded_size_take_no_part_on_either_side() {
+    for (min, max, excluded) in
+        [(101, 200, true), (0, 99, true), (100, 100, false), (0, 100, false), (100, 200, false)]
+    {
+        let case = |surplus, source: bool, target: bool| {
+            let mut case = Case::of(FILE);
+            case.sizes(min, max);
+            case.surplus = surplus;
+            if !source {
+                case.source = Seen::Absent;
+            }
+            if !target {
+                case.target = Seen::Absent;
+            }
+            case.decide()
+        };
+        let pick = |when, otherwise| if excluded { when } else { otherwise };
+        let skip = "Skip: SizeExcluded";
+        let expected = [
+            // The surplus, then: on both sides, in the source, in the target.
+            (Surplus::Stays, [skip, skip, "Keep: Extra"]),
+            (Surplus::Goes, [skip, skip, "Keep: SizeExcluded"]),
+            (Surplus::GoesWithExcluded, ["Delete: SizeExcluded", skip, "Delete: Extra"]),
+        ];
+        for (surplus, [both, source, target]) in expected {
+            let context = format!("{min}..={max}, {surplus:?}");
+            let deletes = if surplus == Surplus::Stays { "Keep: Extra" } else { "Delete: Extra" };
+            assert_eq!(case(surplus, true, true), pick(both, "Keep: Unchanged"), "{context}");
+            assert_eq!(case(surplus, true, false), pick(source, "copy: New"), "{context}");
+            assert_eq!(case(surplus, false, true), pick(target, deletes), "{context}");
+        }
+    }
+    for kind in [EntryKind::Symlink, EntryKind::Directory] {
+        let mut case = Case::of(kind);
+        case.sizes(101, 200);
+        case.source = Seen::Absent;
+        case.surplus = Surplus::Goes;
+        assert_eq!(case.decide(), "Delete: Extra", "sizes speak of files alone: {kind}");
+    }
+    let mut unknown = Case::of(FILE);
+    unknown.sizes(101, 200);
+    unknown.surplus = Surplus::GoesWithExcluded;
+    unknown.target = Seen::Unknown;
+    assert_eq!(unknown.decide(), "Skip: SizeExcluded", "nothing unknown is deleted");
+}
+
+#[test]
+fn a_key_that_only_the_manifest_knows_is_forgotten_unless_it_is_excluded() {
+    let row_only = |key: &str, rules: &[Rule]| {
+        let mut case = Case::of(FILE);
+        case.row().key = Key::new(key.as_bytes());
+        case.source = Seen::Absent;
+        case.target = Seen::Absent;
+        case.filter = Filter::new(rules, None, None).unwrap();
+        case.decide()
+    };
+    let excluding = [Rule::Exclude("/d/".into()), Rule::Exclude("*.o".into())];
+    assert_eq!(row_only("d/a", &[]), "Forget: Gone");
+    assert_eq!(row_only("e/a", &excluding), "Forget: Gone");
+    assert_eq!(row_only("d/a", &excluding), "Keep: Gone", "its directory is excluded");
+    assert_eq!(row_only("d/", &excluding), "Keep: Gone");
+    assert_eq!(row_only("e/a.o", &excluding), "Keep: Gone");
+    let mut nothing = Case::of(FILE);
+    nothing.source = Seen::Absent;
+    nothing.target = Seen::Absent;
+    nothing.row = None;
+    assert_eq!(nothing.decide(), "Keep: Gone");
+}
+
+#[test]
+fn links_are_compared_by_text_and_metadata() {
+    table(
+        EntryKind::Symlink,
+        &[
+            ("as recorded", |_| {}, "Keep: Unchanged"),
+            (
+                "stamps say nothing of a link",
+                |case| {
+                    case.source().stamp.inode = 9;
+                    case.target().stamp.ctime = at(9);
+                    case.row().source_racy = true;
+                    case.options.checksum = true;
+                },
+                "Keep: Unchanged",
+            ),
+            (
+                "a link's mode is no difference",
+                |case| {
+                    case.target().metadata.mode = 0o777;
+                },
+                "Keep: Unchanged",
+            ),
+            ("no row", |case| case.row = None, "Adopt: SameSizeAndTime"),
+            ("a file's row", |case| case.row().kind = FILE, "Adopt: SameSizeAndTime"),
+            (
+                "made, and the run killed before it was recorded: another text in the row",
+                |case| case.row().link = Some(b"old"[..].into()),
+                "Record: Unchanged",
+            ),
+            ("other metadata in the row", |case| case.row().metadata.uid = 9, "Record: Unchanged"),
+            ("new", |case| case.target = Seen::Absent, "MakeLink: New"),
+            (
+                "another text",
+                |case| case.target().link = Some(b"other"[..].into()),
+                "MakeLink: LinkText",
+            ),
+            (
+                "another text, no row, size only",
+                |case| {
+                    case.options.size_only = true;
+                    case.row = None;
+                    case.target().link = Some(b"tekt"[..].into());
+                },
+                "MakeLink: LinkText",
+            ),
+            (
+                "another time",
+                |case| set_mtime(case.source(), at(1_001)),
+                "UpdateMetadata: Metadata",
+            ),
+            (
+                "another owner, no row",
+                |case| {
+                    case.row = None;
+                    case.target().metadata.uid = 9;
+                },
+                "UpdateMetadata: Metadata",
+            ),
+            (
+                "an owner that the target can't hold",
+                |case| {
+                    case.source().metadata.uid = 9;
+                    case.row().metadata.uid = 9;
+                    case.holds = |metadata| Metadata { uid: 1, ..*metadata };
+                },
+                "Keep: Unchanged",
+            ),
+            (
+                "another text, newer in the target, --update",
+                |case| {
+                    case.options.update = true;
+                    case.target().link = Some(b"other"[..].into());
+                    set_mtime(case.target(), at(1_001));
+                },
+                "Skip: NewerInTarget",
+            ),
+            (
+                "another text, as old, --update",
+                |case| {
+                    case.options.update = true;
+                    case.target().link = Some(b"other"[..].into());
+                },
+                "MakeLink: LinkText",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn directories_are_made_or_kept() {
+    table(
+        EntryKind::Directory,
+        &[
+            ("on both sides", |_| {}, "KeepDirectory: Unchanged"),
+            (
+                "other stamps and metadata are compared when all in it is done",
+                |case| {
+                    set_mtime(case.source(), at(1));
+                    case.target().metadata.mode = 0;
+                    case.row = None;
+                    case.options.checksum = true;
+                    case.options.update = true;
+                },
+                "KeepDirectory: Unchanged",
+            ),
+            ("new", |case| case.target = Seen::Absent, "MakeDirectory: New"),
+            (
+                "sizes speak of files alone",
+                |case| {
+                    case.sizes(101, 200);
+                    case.target = Seen::Absent;
+                },
+                "MakeDirectory: New",
+            ),
+        ],
+    );
+}
