@@ -2,8 +2,8 @@
 //!
 //! Unknown is not absent: below a scope that a listing could not see, a key that it lacks is
 //! [`Seen::Unknown`]. A leaf `a` and a directory `a/` are not neighbours in the order (`a-b` lies
-//! between), so a leaf that only one side has is held back until the cursor leaves the keys that
-//! begin with it; at most one leaf for each byte of a key is held.
+//! between), so a leaf that is followed by a key that begins with it is held back until the cursor
+//! leaves such keys; at most one leaf for each byte of a key is held.
 
 use crate::backend::ListItem;
 use crate::manifest::Row;
@@ -205,15 +205,39 @@ where
             if cursor.is_some_and(|cursor| cursor.as_bytes().starts_with(held.key.as_bytes())) {
                 break;
             }
-            if let Some(pair) = self.held.pop() {
+            if let Some(mut pair) = self.held.pop() {
+                self.doubt(&mut pair, &Seen::Absent, &Seen::Absent);
                 self.ready.push_back(Joined::Pair(Box::new(pair)));
             }
         }
     }
 
+    /// Takes a held leaf's absence back where the directory of its name, or what it is by now, turned
+    /// out since to be unknown: a failure of `a/` comes behind `a-b`, and speaks of `a` too. A side
+    /// that has the directory has no such leaf.
+    fn doubt(&self, leaf: &mut Pair, source: &Seen, target: &Seen) {
+        let sides = [
+            (&mut leaf.source, source, &self.source.unknown),
+            (&mut leaf.target, target, &self.target.unknown),
+        ];
+        for (seen, directory, unknown) in sides {
+            if *seen == Seen::Absent
+                && directory.entry().is_none()
+                && unknown.iter().any(|scope| covers(scope, &leaf.key))
+            {
+                *seen = Seen::Unknown;
+            }
+        }
+    }
+
     fn leaf(&mut self, pair: Pair) {
-        let one_sided = pair.source.entry().is_some() != pair.target.entry().is_some();
-        if one_sided {
+        // What sorts between `a` and `a/` begins with `a`: where neither listing goes on with such a
+        // key, no directory of this name comes.
+        let goes_on = [&self.source.next, &self.target.next]
+            .into_iter()
+            .flatten()
+            .any(|next| next.key.is_within(pair.key.as_bytes()));
+        if goes_on {
             self.held.push(pair);
         } else {
             self.ready.push_back(Joined::Pair(Box::new(pair)));
@@ -225,6 +249,7 @@ where
         let at = self.held.iter().rposition(|held| held.key.as_bytes() == pair.key.trimmed());
         if let Some(at) = at {
             let mut leaf = self.held.remove(at);
+            self.doubt(&mut leaf, &pair.source, &pair.target);
             match (leaf.source.entry(), leaf.target.entry(), &pair.source, &pair.target) {
                 (Some(_), _, Seen::Present(_), _) | (_, Some(_), _, Seen::Present(_)) => {
                     leaf.conflict = Some(Conflict::Both);
