@@ -308,3 +308,6 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

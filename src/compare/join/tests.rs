@@ -1,0 +1,392 @@
+//! The join against stated cases, and against an oracle.
+
+use super::*;
+use crate::manifest::{Origin, RunNumber};
+use crate::model::error::Side;
+use crate::model::{Cause, EntryKind, ErrorKind, Metadata, Operation, Stamp, Timestamp};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+fn entry(key: &str, inode: u64) -> Entry {
+    let zero = Timestamp::default();
+    let key = Key::new(key.as_bytes());
+    Entry {
+        kind: if key.is_directory() { EntryKind::Directory } else { EntryKind::File },
+        key,
+        stamp: Stamp { size: 0, mtime: zero, ctime: zero, inode },
+        metadata: Metadata::default(),
+        link: None,
+    }
+}
+
+fn row(key: &str) -> Row {
+    let Entry { key, kind, stamp, metadata, link } = entry(key, 9);
+    Row {
+        key,
+        kind,
+        digest: None,
+        origin: Origin::Proven,
+        source: stamp,
+        source_racy: false,
+        target: stamp,
+        metadata,
+        link,
+        run: RunNumber(1),
+        verified_at: None,
+    }
+}
+
+fn failed(side: Side, key: &str) -> ListItem {
+    let (operation, cause) = (Operation::List, Cause::Vanished);
+    ListItem::Failed(EntryError { operation, side, key: Key::new(key.as_bytes()), cause })
+}
+
+/// A listing in words: `a` an entry, `!a` a scope that failed, `~a` a leftover, `-a` left out,
+/// `?` a fatal error.
+fn listing(side: Side, items: &[&str]) -> Vec<Result<ListItem, Error>> {
+    let inode = if side == Side::Source { 1 } else { 2 };
+    let item = |item: &&str| {
+        let key = || Key::new(&item.as_bytes()[1..]);
+        match item.as_bytes().first() {
+            Some(b'!') => Ok(failed(side, &item[1..])),
+            Some(b'~') => Ok(ListItem::Leftover(key())),
+            Some(b'-') => Ok(ListItem::LeftOut(key(), "a reason".into())),
+            Some(b'?') => Err(Error::new(ErrorKind::Unusable, "broken off")),
+            _ => Ok(ListItem::Entry(entry(item, inode))),
+        }
+    };
+    items.iter().map(item).collect()
+}
+
+/// What a side has, in a letter.
+fn letter(seen: &Seen, inode: u64) -> char {
+    match seen {
+        Seen::Absent => '-',
+        Seen::Unknown => '?',
+        Seen::Present(entry) => {
+            assert_eq!(entry.stamp.inode, inode, "an entry of the other side: {entry:?}");
+            '+'
+        }
+    }
+}
+
+/// A pair in words: its key; source, target and row; its conflict.
+fn pair_told(pair: &Pair) -> String {
+    for entry in pair.source.entry().into_iter().chain(pair.target.entry()) {
+        assert_eq!(entry.key, pair.key);
+    }
+    let row = pair.row.as_ref().map_or('-', |row| {
+        assert_eq!(row.key, pair.key);
+        '+'
+    });
+    let conflict = match &pair.conflict {
+        None => String::new(),
+        Some(Conflict::LeafOverDirectory { empty: true }) => " over empty directory".into(),
+        Some(Conflict::LeafOverDirectory { empty: false }) => " over directory".into(),
+        Some(Conflict::DirectoryOverLeaf(leaf)) => {
+            assert_eq!((leaf.key.as_bytes(), leaf.stamp.inode), (pair.key.trimmed(), 2));
+            " over leaf".into()
+        }
+        Some(Conflict::Both) => " both".into(),
+    };
+    let (source, target) = (letter(&pair.source, 1), letter(&pair.target, 2));
+    format!("{} {source}{target}{row}{conflict}", pair.key)
+}
+
+fn told(joined: Joined) -> String {
+    match joined {
+        Joined::Pair(pair) => pair_told(&pair),
+        Joined::Failed(error) => format!("!{} {}", error.key, error.side),
+        Joined::Leftover(key) => format!("~{key}"),
+        Joined::LeftOut(key, why) => format!("-{key} {why}"),
+    }
+}
+
+/// Joins to the end, in words; an error is the last of them.
+fn join(source: &[&str], target: &[&str], rows: &[&str]) -> Vec<String> {
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|key| match *key {
+            "?" => Err(Error::new(ErrorKind::Manifest, "damaged")),
+            key => Ok(row(key)),
+        })
+        .collect();
+    let (source, target) = (listing(Side::Source, source), listing(Side::Target, target));
+    match Join::new(source.into_iter(), target.into_iter(), rows.into_iter()) {
+        Ok(mut join) => {
+            let told = join
+                .by_ref()
+                .map(|joined| joined.map_or_else(|error| format!("error: {error}"), told))
+                .collect();
+            assert!(join.next().is_none(), "the end stays the end");
+            told
+        }
+        Err(error) => vec![format!("error at once: {error}")],
+    }
+}
+
+#[test]
+fn keys_of_all_three_streams_come_once_in_order() {
+    assert_eq!(
+        join(&["", "a", "c", "d/", "d/x"], &["", "b", "c", "d/", "d/y"], &["0", "c", "d/x", "z"]),
+        [". ++-", "0 --+", "a +--", "b -+-", "c +++", "d/ ++-", "d/x +-+", "d/y -+-", "z --+"]
+    );
+    assert_eq!(join(&[], &[], &[]), [""; 0]);
+    assert_eq!(join(&[], &[], &["a", "a/"]), ["a --+", "a/ --+"]);
+}
+
+#[test]
+fn a_leaf_waits_until_the_cursor_has_left_the_keys_that_begin_with_it() {
+    assert_eq!(
+        join(&["a", "a-b", "a.c"], &["a/", "a/x"], &[]),
+        ["a-b +--", "a.c +--", "a +-- over directory", "a/ -+-", "a/x -+-"]
+    );
+    assert_eq!(
+        join(&["a", "a-", "a-/", "a-/x", "b"], &["a", "a-b", "a.", "a/", "a0"], &["a", "a/"])
+            .into_iter()
+            .filter(|told| told.starts_with("a ") || told.starts_with("a/ "))
+            .collect::<Vec<_>>(),
+        ["a +++ both", "a/ -++ both"]
+    );
+    assert_eq!(
+        join(&["a", "a!", "a!-", "b"], &[], &[]),
+        ["a!- +--", "a! +--", "a +--", "b +--"],
+        "one held leaf for each prefix, innermost first out"
+    );
+    assert_eq!(
+        join(&["a"], &["a-b", "a.c", "b"], &[]),
+        ["a-b -+-", "a.c -+-", "a +--", "b -+-"],
+        "no directory comes: it is no conflict"
+    );
+    assert_eq!(join(&["a-b", "d"], &["a", "a.c"], &[]), ["a-b +--", "a.c -+-", "a -+-", "d +--"]);
+}
+
+#[test]
+fn a_leaf_over_an_empty_directory_is_one_decision() {
+    assert_eq!(
+        join(&["a", "a-b", "b"], &["a-b", "a/", "a0"], &["a/"]),
+        ["a-b ++-", "a +-- over empty directory", "a/ --+", "a0 -+-", "b +--"]
+    );
+    assert_eq!(join(&["a"], &["a/"], &["a"]), ["a +-+ over empty directory", "a/ ---"]);
+}
+
+#[test]
+fn a_directory_that_could_not_be_listed_whole_is_not_empty() {
+    for unknown in ["!a/", "!a/x", "-a/x/", "!a/x/"] {
+        let found = join(&["a"], &["a/", unknown], &[]);
+        assert_eq!(found[1..], ["a +-- over directory", "a/ -+-"], "{unknown}");
+    }
+}
+
+#[test]
+fn a_directory_over_a_leaf_is_one_decision() {
+    assert_eq!(
+        join(&["a-b", "a/", "a/x"], &["a", "a-b"], &["a"]),
+        ["a-b ++-", "a --+", "a/ +-- over leaf", "a/x +--"]
+    );
+}
+
+#[test]
+fn a_side_that_has_a_leaf_and_a_directory_of_one_name_is_both_wherever_it_is() {
+    for (source, target) in [
+        (&["a", "a/"][..], &[][..]),
+        (&["a", "a/"], &["a"]),
+        (&["a", "a/"], &["a/"]),
+        (&["a", "a/"], &["a", "a/"]),
+        (&[], &["a", "a/"]),
+        (&["a"], &["a", "a/"]),
+        (&["a/"], &["a", "a/"]),
+    ] {
+        let found = join(source, target, &[]);
+        let both = found.len() == 2 && found.iter().all(|told| told.ends_with(" both"));
+        assert!(both, "{source:?} and {target:?}: {found:?}");
+    }
+}
+
+#[test]
+fn below_a_failed_scope_what_is_missing_is_unknown_on_that_side_alone() {
+    // The contents of a directory, listed in part.
+    assert_eq!(
+        join(
+            &["", "d/", "!d/", "d/b", "e"],
+            &["", "d", "d-", "d/", "d/a", "d/b", "d/c/", "d/c/x", "d0", "e"],
+            &["d/q"]
+        )
+        .split_off(1),
+        [
+            "d- -+-",
+            "!d/ source",
+            "d -+- both",
+            "d/ ++- both",
+            "d/a ?+-",
+            "d/b ++-",
+            "d/c/ ?+-",
+            "d/c/x ?+-",
+            "d/q ?-+",
+            "d0 -+-",
+            "e ++-"
+        ]
+    );
+    assert_eq!(
+        join(&["d/", "d/x", "e"], &["d/", "!d/"], &["d/y"]),
+        ["!d/ target", "d/ ++-", "d/x +?-", "d/y -?+", "e +--"]
+    );
+    // A leaf: also what it may be a directory of by now, not its neighbours.
+    assert_eq!(
+        join(&["a", "!b", "c"], &["b", "b-", "b.x", "c"], &["b/x"]),
+        ["!b source", "a +--", "b- -+-", "b.x -+-", "b/x ?-+", "b ?+-", "c ++-"]
+    );
+    // The root.
+    assert_eq!(
+        join(&["", "!", "b"], &["", "a", "b", "c/"], &["z"]),
+        ["! source", ". ++-", "a ?+-", "b ++-", "c/ ?+-", "z ?-+"]
+            .map(|told| told.replace("! ", "!. "))
+    );
+    // What is left out.
+    assert_eq!(
+        join(&["-s/"], &["s/", "s/x", "t"], &[]),
+        ["-s/ a reason", "s/ ?+-", "s/x ?+-", "t -+-"]
+    );
+    // On both sides.
+    assert_eq!(
+        join(&["!d/"], &["!d/"], &["d/", "d/x", "e"]),
+        ["!d/ source", "!d/ target", "d/ ??+", "d/x ??+", "e --+"]
+    );
+}
+
+#[test]
+fn a_failed_directory_makes_the_leaf_of_its_name_unknown_too() {
+    // A directory that became a leaf while it was listed: the target's leaf is not surplus.
+    assert_eq!(
+        join(&["d-", "!d/", "e"], &["d", "d-", "d.c"], &["d"]),
+        ["!d/ source", "d- ++-", "d.c -+-", "d ?++", "e +--"]
+    );
+    let last = |source: &[&str], target: &[&str], rows: &[&str]| {
+        let found = join(source, target, rows);
+        found.into_iter().filter(|told| told.starts_with("d ")).collect::<Vec<_>>()
+    };
+    assert_eq!(last(&["d-", "!d/"], &["d"], &[]), ["d ?+-"], "known only behind d-");
+    assert_eq!(last(&["d"], &["d-", "!d/"], &["d/"]), ["d +?-"]);
+    assert_eq!(last(&["d-", "-d/"], &["d-", "-d/"], &["d"]), ["d ??+"]);
+}
+
+#[test]
+fn what_is_no_entry_is_passed_on() {
+    assert_eq!(
+        join(&["a"], &["~.vidimus.0123456789abcdef", "a", "~b/.vidimus.0123456789abcdef"], &[]),
+        ["~.vidimus.0123456789abcdef", "~b/.vidimus.0123456789abcdef", "a ++-"]
+    );
+}
+
+#[test]
+fn an_error_of_any_stream_ends_the_join() {
+    assert_eq!(join(&["?"], &["a"], &[]), ["error at once: broken off"]);
+    assert_eq!(join(&["a"], &["?"], &[]), ["error at once: broken off"]);
+    assert_eq!(join(&["a"], &["a"], &["?"]), ["error at once: damaged"]);
+    let late = ["a ++-", "error: broken off"];
+    assert_eq!(join(&["a", "b", "?", "c"], &["a", "b", "c"], &[]), late);
+    assert_eq!(join(&["a", "b", "c"], &["a", "b", "?", "c"], &[]), late);
+    assert_eq!(join(&["a", "b"], &["a", "b"], &["b", "?"]), ["a ++-", "error: damaged"]);
+    // What is held is not decided on: a directory of its name may have been to come.
+    assert_eq!(join(&["a", "a-b", "?"], &["a-c"], &[]), ["error: broken off"]);
+}
+
+/// Random keys over names that sort around `/`, close enough together to meet. Both a leaf and a
+/// directory may have one name, as in a store.
+fn some_keys() -> impl Strategy<Value = BTreeSet<String>> {
+    let name = prop::sample::select(vec!["a", "a-", "a.", "a0", "b", "aa"]);
+    let path = prop::collection::vec(name, 1..4);
+    let key = (path, any::<bool>())
+        .prop_map(|(path, is_directory)| path.join("/") + if is_directory { "/" } else { "" });
+    prop::collection::btree_set(key, 0..12)
+}
+
+/// A listing of `entries`, each failed scope behind the entry of its key.
+fn with_failures(entries: &BTreeSet<String>, failed: &BTreeSet<String>) -> Vec<String> {
+    let mut items: Vec<_> = entries.iter().map(|key| (key, 0, key.clone())).collect();
+    items.extend(failed.iter().map(|key| (key, 1, format!("!{key}"))));
+    items.sort();
+    items.into_iter().map(|(_, _, item)| item).collect()
+}
+
+/// What each key is to become, from all keys at once.
+fn oracle(
+    [source, target]: [&BTreeSet<String>; 2],
+    [source_failed, target_failed]: [&BTreeSet<String>; 2],
+    rows: &BTreeSet<String>,
+) -> BTreeMap<String, String> {
+    let seen = |keys: &BTreeSet<String>, failed: &BTreeSet<String>, key: &str| {
+        let covered = failed.iter().any(|scope| {
+            // What is in a directory may be unknown; that it is one, and no leaf, is not.
+            let is_directory = *scope == format!("{key}/") && keys.contains(scope);
+            let scope = scope.trim_end_matches('/');
+            !is_directory && (key == scope || key.starts_with(&format!("{scope}/")))
+        });
+        if keys.contains(key) {
+            '+'
+        } else if covered {
+            '?'
+        } else {
+            '-'
+        }
+    };
+    let mut pairs = BTreeMap::new();
+    for key in source.iter().chain(target).chain(rows) {
+        let mut letters = [seen(source, source_failed, key), seen(target, target_failed, key)];
+        let name = key.trim_end_matches('/');
+        let directory = format!("{name}/");
+        let has = |keys: &BTreeSet<String>| (keys.contains(name), keys.contains(&directory));
+        let (s, t) = (has(source), has(target));
+        let is_directory = key.ends_with('/');
+        let mut conflict = "";
+        if s == (true, true) || t == (true, true) {
+            conflict = " both";
+        } else if s.0 && t.1 {
+            let below = |keys: &BTreeSet<String>| keys.iter().any(|k| k.starts_with(&directory));
+            let entries = target.iter().any(|k| k.starts_with(&directory) && *k != directory);
+            let empty = !entries && !below(target_failed);
+            match (is_directory, empty) {
+                (false, true) => conflict = " over empty directory",
+                (false, false) => conflict = " over directory",
+                (true, true) => letters[1] = '-',
+                (true, false) => {}
+            }
+        } else if s.1 && t.0 {
+            if is_directory {
+                conflict = " over leaf";
+            } else {
+                letters[1] = '-'; // told with the directory
+            }
+        }
+        let [source, target] = letters;
+        let row = if rows.contains(key) { '+' } else { '-' };
+        pairs.insert(key.clone(), format!("{key} {source}{target}{row}{conflict}"));
+    }
+    pairs
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn each_key_comes_once_as_the_oracle_says(
+        source in some_keys(),
+        target in some_keys(),
+        rows in some_keys(),
+        source_failed in prop::option::weighted(0.3, some_keys()),
+        target_failed in prop::option::weighted(0.3, some_keys()),
+    ) {
+        let failed = [source_failed.unwrap_or_default(), target_failed.unwrap_or_default()];
+        let items = [with_failures(&source, &failed[0]), with_failures(&target, &failed[1])];
+        let [sources, targets] =
+            items.each_ref().map(|items| items.iter().map(String::as_str).collect::<Vec<_>>());
+        let row_keys: Vec<_> = rows.iter().map(String::as_str).collect();
+        let told = join(&sources, &targets, &row_keys);
+        let mut found = BTreeMap::new();
+        for pair in told.into_iter().filter(|told| !told.starts_with('!')) {
+            let key = pair.split(' ').next().unwrap_or_default().to_owned();
+            prop_assert!(found.insert(key, pair).is_none(), "a key twice");
+        }
+        prop_assert_eq!(found, oracle([&source, &target], failed.each_ref(), &rows));
+    }
+}
