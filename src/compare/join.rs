@@ -6,6 +6,7 @@
 //! leaves such keys; at most one leaf for each byte of a key is held.
 
 use crate::backend::ListItem;
+use crate::listing::Unknown;
 use crate::manifest::Row;
 use crate::model::{Entry, EntryError, Error, Key};
 use std::collections::VecDeque;
@@ -88,8 +89,7 @@ pub struct Join<S, T, R> {
 struct Stream<I> {
     items: I,
     next: Option<Entry>,
-    /// What could not be listed, outermost first; each lies in the one before.
-    unknown: Vec<Key>,
+    unknown: Unknown,
 }
 
 impl<I: Iterator<Item = Result<ListItem, Error>>> Stream<I> {
@@ -103,13 +103,13 @@ impl<I: Iterator<Item = Result<ListItem, Error>>> Stream<I> {
                     return Ok(());
                 }
                 ListItem::Failed(error) => {
-                    self.unknown.push(error.key.clone());
+                    self.unknown.add(error.key.clone());
                     ready.push_back(Joined::Failed(error));
                 }
                 ListItem::Leftover(key) => ready.push_back(Joined::Leftover(key)),
                 ListItem::LeftOut(key, why) => {
                     // What isn't looked at is unknown on this side: never deleted on the other's.
-                    self.unknown.push(key.clone());
+                    self.unknown.add(key.clone());
                     ready.push_back(Joined::LeftOut(key, why));
                 }
             }
@@ -125,28 +125,9 @@ impl<I: Iterator<Item = Result<ListItem, Error>>> Stream<I> {
             self.advance(ready)?;
             return Ok(entry.map_or(Seen::Absent, Seen::Present));
         }
-        self.unknown.retain(|scope| !is_past(scope, key));
-        Ok(if self.unknown.iter().any(|scope| covers(scope, key)) {
-            Seen::Unknown
-        } else {
-            Seen::Absent
-        })
+        self.unknown.leave(key);
+        Ok(if self.unknown.covers(key) { Seen::Unknown } else { Seen::Absent })
     }
-}
-
-/// Whether `key` lies so far behind `scope` that nothing the scope covers can follow.
-fn is_past(scope: &Key, key: &Key) -> bool {
-    key.as_bytes() > scope.as_bytes() && !key.as_bytes().starts_with(scope.trimmed())
-}
-
-/// Whether a failed scope covers a key: the name itself, as leaf or directory, and all below it.
-fn covers(scope: &Key, key: &Key) -> bool {
-    let scope = scope.trimmed();
-    scope.is_empty()
-        || key
-            .as_bytes()
-            .strip_prefix(scope)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 impl<S, T, R> Join<S, T, R>
@@ -161,8 +142,8 @@ where
     /// When a stream's first item is an error.
     pub fn new(source: S, target: T, mut rows: R) -> Result<Self, Error> {
         let mut ready = VecDeque::new();
-        let mut source = Stream { items: source, next: None, unknown: Vec::new() };
-        let mut target = Stream { items: target, next: None, unknown: Vec::new() };
+        let mut source = Stream { items: source, next: None, unknown: Unknown::default() };
+        let mut target = Stream { items: target, next: None, unknown: Unknown::default() };
         source.advance(&mut ready)?;
         target.advance(&mut ready)?;
         let row = rows.next().transpose()?;
@@ -221,10 +202,7 @@ where
             (&mut leaf.target, target, &self.target.unknown),
         ];
         for (seen, directory, unknown) in sides {
-            if *seen == Seen::Absent
-                && directory.entry().is_none()
-                && unknown.iter().any(|scope| covers(scope, &leaf.key))
-            {
+            if *seen == Seen::Absent && directory.entry().is_none() && unknown.covers(&leaf.key) {
                 *seen = Seen::Unknown;
             }
         }
@@ -258,11 +236,7 @@ where
                 (Some(_), None, _, Seen::Present(_)) => {
                     let next = self.target.next.as_ref();
                     let listed = next.is_some_and(|next| next.key.is_within(pair.key.as_bytes()));
-                    let unknown = self
-                        .target
-                        .unknown
-                        .iter()
-                        .any(|scope| scope.is_within(pair.key.as_bytes()));
+                    let unknown = self.target.unknown.is_within(&pair.key);
                     let empty = !listed && !unknown;
                     leaf.conflict = Some(Conflict::LeafOverDirectory { empty });
                     if empty {

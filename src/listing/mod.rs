@@ -44,6 +44,43 @@ impl Iterator for Checked {
     }
 }
 
+/// What a listing could not see. A scope is a key: the name itself, as leaf or directory, and all
+/// below it. Scopes that the cursor has left are dropped, so that few are held.
+#[derive(Debug, Default)]
+pub struct Unknown {
+    scopes: Vec<Key>,
+}
+
+impl Unknown {
+    /// Takes note of a scope.
+    pub fn add(&mut self, scope: Key) {
+        self.scopes.push(scope);
+    }
+
+    /// Drops the scopes of which nothing can follow `cursor`.
+    pub fn leave(&mut self, cursor: &Key) {
+        let cursor = cursor.as_bytes();
+        self.scopes
+            .retain(|scope| cursor <= scope.as_bytes() || cursor.starts_with(scope.trimmed()));
+    }
+
+    /// Whether what stands at `key` is unknown.
+    pub fn covers(&self, key: &Key) -> bool {
+        self.scopes.iter().any(|scope| {
+            scope.is_root()
+                || key
+                    .as_bytes()
+                    .strip_prefix(scope.trimmed())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        })
+    }
+
+    /// Whether anything in the directory `key` is unknown.
+    pub fn is_within(&self, key: &Key) -> bool {
+        self.scopes.iter().any(|scope| scope.is_within(key.as_bytes()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,5 +111,24 @@ mod tests {
     fn a_listing_in_path_order_or_with_a_key_twice_is_an_error() {
         assert_eq!(check(&["a/", "a-b"]), [true, false]);
         assert_eq!(check(&["a", "a"]), [true, false]);
+    }
+
+    #[test]
+    fn a_scope_is_a_name_as_leaf_and_directory_with_all_below_it() {
+        let key = |text: &str| Key::new(text.as_bytes());
+        let mut unknown = Unknown::default();
+        unknown.add(key("d/a"));
+        for covered in ["d/a", "d/a/", "d/a/b"] {
+            assert!(unknown.covers(&key(covered)), "{covered}");
+        }
+        for other in ["d/", "d/a-b", "d/b", "a"] {
+            assert!(!unknown.covers(&key(other)), "{other}");
+        }
+        unknown.leave(&key("d/a-b"));
+        assert!(unknown.covers(&key("d/a/b")), "it may still come");
+        unknown.leave(&key("d/b"));
+        assert!(!unknown.covers(&key("d/a/b")));
+        unknown.add(Key::root());
+        assert!(unknown.covers(&key("x")));
     }
 }

@@ -341,15 +341,15 @@ mod tests {
         let root = open(Path::new("/proc"));
         let error = Lock::acquire(root.as_fd(), &run("one")).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Unusable);
-        assert_eq!(error.message, "cannot open the target's lock \".vidimus/lock\"");
+        assert_eq!(error.message, "cannot write to the target (its lock \".vidimus/lock\")");
     }
 
     #[test]
-    fn what_it_makes_is_for_the_owner_alone() {
+    fn what_it_makes_only_the_owner_writes_and_others_may_read_to_verify() {
         use std::os::unix::fs::PermissionsExt as _;
         let target = tempfile::tempdir().unwrap();
         drop(Lock::acquire(open(target.path()).as_fd(), &run("one")).unwrap());
         let mode = |name| target.path().join(name).metadata().unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(DIRECTORY), mode(SHOWN)), (0o700, 0o600));
+        assert_eq!((mode(DIRECTORY), mode(SHOWN)), (0o755, 0o644));
     }
 }

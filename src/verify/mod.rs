@@ -4,7 +4,7 @@ use crate::backend::local::{Guarded, LocalTarget, Root, Walking};
 use crate::backend::{ListItem, ListOptions, Source as _, Target as _};
 use crate::engine::{BUFFER, hash_content};
 use crate::filter::Filter;
-use crate::listing::Checked;
+use crate::listing::{Checked, Unknown};
 use crate::location::Location;
 use crate::manifest::{Lock, RecordedOptions, Row, State};
 use crate::model::error::Side;
@@ -139,7 +139,7 @@ pub fn verify(
     let mut scan = Scan {
         listing: Checked::new(listing, Side::Target).peekable(),
         rows: state.rows()?.peekable(),
-        unknown: Vec::new(),
+        unknown: Unknown::default(),
     };
     let tally = Tally { observer, totals: Mutex::default(), target: &target, extras_count };
     let whole = std::thread::scope(|scope| {
@@ -211,8 +211,8 @@ struct Job {
 struct Scan<L: Iterator, R: Iterator> {
     listing: Peekable<L>,
     rows: Peekable<R>,
-    /// What could not be listed: neither missing nor extra.
-    unknown: Vec<Key>,
+    /// Neither missing nor extra.
+    unknown: Unknown,
 }
 
 impl<L, R> Scan<L, R>
@@ -263,8 +263,11 @@ where
             };
             let row = if next == Ordering::Less { None } else { self.rows.next().transpose()? };
             if next == Ordering::Greater {
-                if row.as_ref().is_some_and(|row| self.is_unknown(&row.key)) {
-                    continue;
+                if let Some(row) = &row {
+                    self.unknown.leave(&row.key);
+                    if self.unknown.covers(&row.key) {
+                        continue;
+                    }
                 }
                 return Ok(Some((None, row)));
             }
@@ -274,21 +277,13 @@ where
                     return Ok(Some((Some(entry), row)));
                 }
                 Some(ListItem::Failed(error)) => {
-                    self.unknown.push(error.key.clone());
+                    self.unknown.add(error.key.clone());
                     tally.fail(&error);
                 }
-                Some(ListItem::LeftOut(key, _)) => self.unknown.push(key),
+                Some(ListItem::LeftOut(key, _)) => self.unknown.add(key),
                 Some(ListItem::Leftover(_)) | None => {}
             }
         }
-    }
-
-    fn is_unknown(&self, key: &Key) -> bool {
-        self.unknown.iter().any(|scope| {
-            key.as_bytes()
-                .strip_prefix(scope.trimmed())
-                .is_some_and(|rest| scope.is_root() || rest.is_empty() || rest.starts_with(b"/"))
-        })
     }
 }
 

@@ -269,14 +269,15 @@ fn reading_alone_sees_what_a_killed_run_left_in_the_log() {
 #[test]
 fn the_latest_run_into_a_target_is_found_whatever_the_source() {
     let dir = tempfile::tempdir().unwrap();
-    for (source, target, run) in [
-        ("/one", TARGET, "20260101T000000Z-0"),
-        ("/two", TARGET, "20260301T000000Z-0"),
-        ("/three", TARGET, "20260201T000000Z-0"),
-        ("/four", "/elsewhere", "20260401T000000Z-0"),
+    // Ids tell starts apart to the second only.
+    for (source, target, run, started) in [
+        ("/one", TARGET, "20260101T000000Z-9", 1),
+        ("/two", TARGET, "20260101T000000Z-0", 3),
+        ("/three", TARGET, "20260101T000000Z-8", 2),
+        ("/four", "/elsewhere", "20260401T000000Z-0", 4),
     ] {
         let state = State::open(dir.path(), source, target).unwrap().state;
-        state.begin_run(&RunId(run.to_owned()), at(1), "{}").unwrap();
+        state.begin_run(&RunId(run.to_owned()), at(started), "{}").unwrap();
     }
     State::open(dir.path(), "/never run", TARGET).unwrap();
     let state = State::latest_into(dir.path(), TARGET).unwrap().unwrap();
