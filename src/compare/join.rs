@@ -74,6 +74,17 @@ pub enum Joined {
     LeftOut(Key, String),
 }
 
+impl Joined {
+    /// The key that it speaks of.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Pair(pair) => &pair.key,
+            Self::Failed(error) => &error.key,
+            Self::Leftover(key) | Self::LeftOut(key, _) => key,
+        }
+    }
+}
+
 /// Joins three ordered streams.
 pub struct Join<S, T, R> {
     source: Stream<S>,
@@ -89,12 +100,14 @@ pub struct Join<S, T, R> {
 struct Stream<I> {
     items: I,
     next: Option<Entry>,
+    /// What stands before it and is no entry; said when the cursor comes to it.
+    waiting: VecDeque<Joined>,
     unknown: Unknown,
 }
 
 impl<I: Iterator<Item = Result<ListItem, Error>>> Stream<I> {
-    /// Fetches the next entry; what isn't an entry goes to `ready`.
-    fn advance(&mut self, ready: &mut VecDeque<Joined>) -> Result<(), Error> {
+    /// Fetches the next entry.
+    fn advance(&mut self) -> Result<(), Error> {
         self.next = None;
         for item in self.items.by_ref() {
             match item? {
@@ -104,25 +117,31 @@ impl<I: Iterator<Item = Result<ListItem, Error>>> Stream<I> {
                 }
                 ListItem::Failed(error) => {
                     self.unknown.add(error.key.clone());
-                    ready.push_back(Joined::Failed(error));
+                    self.waiting.push_back(Joined::Failed(error));
                 }
-                ListItem::Leftover(key) => ready.push_back(Joined::Leftover(key)),
+                ListItem::Leftover(key) => self.waiting.push_back(Joined::Leftover(key)),
                 ListItem::LeftOut(key, why) => {
                     // What isn't looked at is unknown on this side: never deleted on the other's.
                     self.unknown.add(key.clone());
-                    ready.push_back(Joined::LeftOut(key, why));
+                    self.waiting.push_back(Joined::LeftOut(key, why));
                 }
             }
         }
         Ok(())
     }
 
+    /// The first key that is still to come.
+    fn next_key(&self) -> Option<&Key> {
+        let waiting = self.waiting.front().map(Joined::key);
+        waiting.or(self.next.as_ref().map(|entry| &entry.key))
+    }
+
     /// Takes the entry at `key`, or says why there is none.
-    fn take(&mut self, key: &Key, ready: &mut VecDeque<Joined>) -> Result<Seen, Error> {
+    fn take(&mut self, key: &Key) -> Result<Seen, Error> {
         // A failure of this very key may stand behind its entry: fetch on before asking.
         if self.next.as_ref().is_some_and(|entry| entry.key == *key) {
             let entry = self.next.take();
-            self.advance(ready)?;
+            self.advance()?;
             return Ok(entry.map_or(Seen::Absent, Seen::Present));
         }
         self.unknown.leave(key);
@@ -141,29 +160,49 @@ where
     /// # Errors
     /// When a stream's first item is an error.
     pub fn new(source: S, target: T, mut rows: R) -> Result<Self, Error> {
-        let mut ready = VecDeque::new();
-        let mut source = Stream { items: source, next: None, unknown: Unknown::default() };
-        let mut target = Stream { items: target, next: None, unknown: Unknown::default() };
-        source.advance(&mut ready)?;
-        target.advance(&mut ready)?;
+        let mut source = Stream {
+            items: source,
+            next: None,
+            waiting: VecDeque::new(),
+            unknown: Unknown::default(),
+        };
+        let mut target = Stream {
+            items: target,
+            next: None,
+            waiting: VecDeque::new(),
+            unknown: Unknown::default(),
+        };
+        source.advance()?;
+        target.advance()?;
         let row = rows.next().transpose()?;
-        Ok(Self { source, target, rows, row, held: Vec::new(), ready, ended: false })
+        Ok(Self {
+            source,
+            target,
+            rows,
+            row,
+            held: Vec::new(),
+            ready: VecDeque::new(),
+            ended: false,
+        })
     }
 
     fn step(&mut self) -> Result<(), Error> {
-        let next = [
-            self.source.next.as_ref().map(|entry| &entry.key),
-            self.target.next.as_ref().map(|entry| &entry.key),
-            self.row.as_ref().map(|row| &row.key),
-        ];
+        let next =
+            [self.source.next_key(), self.target.next_key(), self.row.as_ref().map(|row| &row.key)];
         let Some(key) = next.into_iter().flatten().min().cloned() else {
             self.release(None);
             self.ended = true;
             return Ok(());
         };
         self.release(Some(&key));
-        let source = self.source.take(&key, &mut self.ready)?;
-        let target = self.target.take(&key, &mut self.ready)?;
+        for waiting in [&mut self.source.waiting, &mut self.target.waiting] {
+            if waiting.front().is_some_and(|joined| *joined.key() == key) {
+                self.ready.extend(waiting.pop_front());
+                return Ok(());
+            }
+        }
+        let source = self.source.take(&key)?;
+        let target = self.target.take(&key)?;
         let row = match &self.row {
             Some(row) if row.key == key => {
                 let next = self.rows.next().transpose()?;

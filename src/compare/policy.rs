@@ -256,6 +256,11 @@ impl Policy {
         {
             return decide(Action::Skip, Reason::Exists);
         }
+        if let Some(Conflict::DirectoryOverLeaf(leaf)) = &pair.conflict
+            && self.leaves_alone(leaf, source)
+        {
+            return fail(Cause::LeafInTheWay);
+        }
         match &pair.conflict {
             Some(Conflict::LeafOverDirectory { empty: true } | Conflict::DirectoryOverLeaf(_)) => {
                 return afresh(Reason::Kind);
@@ -282,6 +287,14 @@ impl Policy {
         }
     }
 
+    /// Whether the options protect a leaf of the target from a directory of the source.
+    fn leaves_alone(&self, leaf: &Entry, source: &Entry) -> bool {
+        let newer = leaf.metadata.mtime > source.metadata.mtime;
+        self.options.ignore_existing
+            || (self.options.update && newer)
+            || self.excluded_by_size(leaf)
+    }
+
     fn link(
         &self,
         source: &Entry,
@@ -304,7 +317,7 @@ impl Policy {
             _ if !same_metadata => decide(Action::UpdateMetadata, Reason::Metadata),
             None => decide(Action::Adopt, Reason::SameSizeAndTime),
             // A run was killed between making the link and recording it.
-            Some(row) if row.link != source.link || row.metadata != source.metadata => {
+            Some(row) if row.link != source.link || row.metadata != *wanted => {
                 decide(Action::Record, Reason::Unchanged)
             }
             Some(_) => decide(Action::Keep, Reason::Unchanged),

@@ -11,7 +11,9 @@ use crate::compare::Reason;
 use crate::compare::policy::COARSEST_TIMES;
 use crate::manifest::{Row, Writer};
 use crate::model::event::Change;
-use crate::model::{Cause, EntryError, EntryKind, Error, ErrorKind, Key, Metadata, Operation};
+use crate::model::{
+    Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata, Operation, Stamp,
+};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use std::time::{Duration, Instant};
 
@@ -26,7 +28,7 @@ const LAST_SYNC: Duration = Duration::from_millis(1_500);
 
 /// A step that was done, to be made durable and recorded.
 pub(super) struct Finished {
-    /// The row, but for the target's stamp.
+    /// The row, but for the target's stamp; its metadata is what the target is to hold.
     pub(super) row: Row,
     /// The file to be put in its place.
     pub(super) staged: Option<Box<dyn Staged>>,
@@ -34,8 +36,8 @@ pub(super) struct Finished {
     pub(super) change: Option<Change>,
     /// Why.
     pub(super) reason: Reason,
-    /// What the target is to hold.
-    pub(super) wanted: Metadata,
+    /// The target's stamp, where nothing was done to it since it was listed or hashed.
+    pub(super) stands: Option<Stamp>,
     /// The entry's failure was told already (its metadata could not be set).
     pub(super) told: bool,
 }
@@ -96,9 +98,6 @@ impl<'a> Committer<'a> {
                 Err(RecvTimeoutError::Timeout) => self.advance(),
                 Err(RecvTimeoutError::Disconnected) => return self,
             }
-            if self.taken >= BATCH_FILES || self.staged_bytes >= BATCH_BYTES {
-                self.advance();
-            }
         }
     }
 
@@ -120,6 +119,9 @@ impl<'a> Committer<'a> {
                     self.publish(*finished);
                 }
             }
+        }
+        if self.taken >= BATCH_FILES || self.staged_bytes >= BATCH_BYTES {
+            self.advance();
         }
     }
 
@@ -161,20 +163,15 @@ impl<'a> Committer<'a> {
         if !self.barriers {
             return true;
         }
+        // A sync can't be interrupted: it is waited for from beside.
         let target = std::sync::Arc::clone(&self.context.target);
-        let result = if self.context.stop.requested() {
-            // A sync can't be interrupted: wait for it beside it.
-            let (done, result) = bounded(1);
-            let spawned = std::thread::Builder::new()
-                .name("last-sync".into())
-                .spawn(move || done.send(target.barrier()));
-            match spawned.map(|_| result.recv_timeout(LAST_SYNC)) {
-                Ok(Ok(result)) => result,
-                Ok(Err(_)) => Err(Cause::Stopped),
-                Err(error) => Err(error.into()),
-            }
-        } else {
-            target.barrier()
+        let (done, result) = bounded(1);
+        let spawned = std::thread::Builder::new()
+            .name("sync".into())
+            .spawn(move || done.send(target.barrier()));
+        let result = match spawned {
+            Ok(_) => self.wait(&result),
+            Err(error) => Err(error.into()),
         };
         let Err(cause) = result else { return true };
         self.broken = true;
@@ -187,6 +184,23 @@ impl<'a> Committer<'a> {
             );
         }
         false
+    }
+
+    /// Waits for a barrier; once the run is to stop, for a moment only.
+    fn wait(&self, result: &Receiver<Result<(), Cause>>) -> Result<(), Cause> {
+        let mut last = None;
+        loop {
+            match result.recv_timeout(LAST_SYNC / 10) {
+                Ok(result) => return result,
+                Err(RecvTimeoutError::Disconnected) => return Err(Cause::Stopped),
+                Err(RecvTimeoutError::Timeout) if !self.context.stop.requested() => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    if *last.get_or_insert_with(Instant::now) + LAST_SYNC < Instant::now() {
+                        return Err(Cause::Stopped);
+                    }
+                }
+            }
+        }
     }
 
     fn publish(&mut self, mut finished: Finished) {
@@ -202,6 +216,9 @@ impl<'a> Committer<'a> {
                     return self.context.fail(on_target(Operation::Publish, key, cause));
                 }
             }
+        }
+        if !self.settle(&mut finished) {
+            return;
         }
         let progress = self.context.progress;
         let size = match finished.row.kind {
@@ -234,51 +251,59 @@ impl<'a> Committer<'a> {
         for key in self.forgotten.drain(..) {
             result = result.and_then(|()| self.writer.remove(&key));
         }
-        for mut finished in published {
-            if result.is_err() {
-                break;
-            }
-            if self.settle(&mut finished) {
-                result = self.writer.put(&finished.row);
-            }
+        for finished in published {
+            result = result.and_then(|()| self.writer.put(&finished.row));
         }
         if let Err(error) = result.and_then(|()| self.writer.commit()) {
             self.context.abort(error);
         }
     }
 
-    /// Takes the target's stamp, and makes sure that what stands there is what was put there.
+    /// Takes the target's stamp, and makes sure that what stands there is what was put there. It is
+    /// taken at once, not when the row is written: an edit in between must show next time.
     fn settle(&self, finished: &mut Finished) -> bool {
         let row = &mut finished.row;
-        let found = match self.context.target.look(&row.key) {
-            Ok(Some(found)) => found,
-            Ok(None) => {
-                let cause = Cause::TargetChanged;
-                self.context.fail(on_target(Operation::Publish, &row.key, cause));
+        if let Some(stamp) = finished.stands {
+            row.target = stamp;
+            return true;
+        }
+        let fail = |operation, cause| {
+            self.context.fail(on_target(operation, &row.key, cause));
+        };
+        let mut found = match self.context.target.look(&row.key) {
+            Ok(Some(found)) if is_content(&found, row) => found,
+            Ok(_) => {
+                fail(Operation::Publish, Cause::TargetChanged);
                 return false;
             }
             Err(cause) => {
-                self.context.fail(on_target(Operation::List, &row.key, cause));
+                fail(Operation::List, cause);
                 return false;
             }
         };
-        let same_content = found.kind == row.kind
-            && (row.kind != EntryKind::File || found.stamp.size == row.source.size)
-            && (row.kind != EntryKind::Symlink || found.link == row.link);
-        if !same_content {
-            let cause = Cause::TargetChanged;
-            self.context.fail(on_target(Operation::Publish, &row.key, cause));
-            return false;
+        if !finished.told && not_kept(&found.metadata, &row.metadata, row.kind).is_some() {
+            // What a new file inherits isn't always foreseen (default ACLs, mount options).
+            let set = self.context.target.set_metadata(&row.key, row.kind, &row.metadata);
+            if let (Ok(()), Ok(Some(again))) = (set, self.context.target.look(&row.key)) {
+                found = again;
+            }
+            if let Some(lost) = not_kept(&found.metadata, &row.metadata, row.kind) {
+                fail(Operation::SetMetadata, Cause::NotKept(lost));
+            }
         }
         row.target = found.stamp;
-        if !finished.told
-            && let Some(lost) = not_kept(&found.metadata, &finished.wanted, row.kind)
-        {
-            let cause = Cause::NotKept(lost);
-            self.context.fail(on_target(Operation::SetMetadata, &row.key, cause));
-        }
         true
     }
+}
+
+/// Whether an entry can have the content that the row tells.
+fn is_content(found: &Entry, row: &Row) -> bool {
+    found.kind == row.kind
+        && match row.kind {
+            EntryKind::File => found.stamp.size == row.source.size,
+            EntryKind::Symlink => found.link == row.link,
+            _ => true,
+        }
 }
 
 /// What of the metadata the target doesn't hold although it was set.

@@ -60,8 +60,15 @@ impl<'c, 'a> Worker<'c, 'a> {
         let done = match step.task {
             Task::Copy { unless } => self.copy(step, unless),
             Task::Check { source, target, expected } => self.check(step, source, target, expected),
-            Task::UpdateMetadata | Task::Record => self.update(step, step.source.clone(), None),
-            Task::Adopt => Ok(self.finished(step, step.source.clone(), Some(Change::Adopt))),
+            Task::UpdateMetadata | Task::Record => {
+                self.update(step, step.source.clone(), step.target.clone(), None)
+            }
+
+            Task::Adopt => {
+                let mut finished = self.finished(step, step.source.clone(), Some(Change::Adopt));
+                finished.stands = step.target.as_ref().map(|existing| existing.stamp);
+                Ok(finished)
+            }
             Task::MakeLink => self.link(step),
             Task::MakeDirectory => {
                 Err(on_target(Operation::MakeDirectory, &step.source.key, Cause::NoParent))
@@ -79,6 +86,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         let shown = step.source.size() >= SHOWN;
         let buffer = &mut self.buffer;
         let copied = with_retries(&*context.source, Side::Source, &step.source, |entry| {
+            let began = now();
             let mut hasher = blake3::Hasher::new();
             let mut whole = None;
             let mut stage: Option<Box<dyn Stage>> = None;
@@ -114,7 +122,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             }
             let digest = whole.unwrap_or_else(|| hasher.finalize().into());
             context.progress.bytes_hashed.add(entry.stamp.size);
-            let racy = entry.stamp.is_racy(now());
+            let racy = entry.stamp.is_racy(began);
             if unless == Some(digest) {
                 return Ok((Copied::Same, digest, racy));
             }
@@ -129,7 +137,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         let (entry, (copied, digest, racy)) = copied?;
         let proof = Some((digest, racy));
         match copied {
-            Copied::Same => self.update(step, entry, proof),
+            Copied::Same => self.update(step, entry, step.target.clone(), proof),
             Copied::Staged(staged) => {
                 let mut finished = self.finished(step, entry, Some(Change::Copy));
                 finished.staged = Some(staged);
@@ -148,9 +156,12 @@ impl<'c, 'a> Worker<'c, 'a> {
         expected: Option<Digest>,
     ) -> Result<Finished, EntryError> {
         let context = self.context;
+        let mut existing = step.target.clone();
         let target_digest = match &step.target {
-            Some(existing) if target => {
-                Some(self.hash(&*context.target, Side::Target, existing)?.1.0)
+            Some(listed) if target => {
+                let (hashed, (digest, _)) = self.hash(&*context.target, Side::Target, listed)?;
+                existing = Some(hashed);
+                Some(digest)
             }
             _ => expected,
         };
@@ -161,11 +172,11 @@ impl<'c, 'a> Worker<'c, 'a> {
         if !source {
             let racy = step.row.as_ref().is_some_and(|row| row.source_racy);
             let proof = target_digest.map(|digest| (digest, racy));
-            return self.update(step, step.source.clone(), proof);
+            return self.update(step, step.source.clone(), existing, proof);
         }
         let (entry, (digest, racy)) = self.hash(&*context.source, Side::Source, &step.source)?;
         if Some(digest) == target_digest {
-            self.update(step, entry, Some((digest, racy)))
+            self.update(step, entry, existing, Some((digest, racy)))
         } else {
             self.copy_after_check(step)
         }
@@ -194,10 +205,11 @@ impl<'c, 'a> Worker<'c, 'a> {
         &mut self,
         step: &Step,
         entry: Entry,
+        existing: Option<Entry>,
         proof: Option<(Digest, bool)>,
     ) -> Result<Finished, EntryError> {
         let wanted = self.context.target.holds(&entry.metadata, entry.kind);
-        let differs = step.target.as_ref().is_some_and(|existing| {
+        let differs = existing.as_ref().is_some_and(|existing| {
             let mode =
                 if entry.kind == EntryKind::Symlink { wanted.mode } else { existing.metadata.mode };
             crate::model::Metadata { mode, ..existing.metadata } != wanted
@@ -209,6 +221,7 @@ impl<'c, 'a> Worker<'c, 'a> {
                 .map_err(|cause| on_target(Operation::SetMetadata, &entry.key, cause))?;
         }
         let mut finished = self.finished(step, entry, differs.then_some(Change::UpdateMetadata));
+        finished.stands = existing.filter(|_| !differs).map(|existing| existing.stamp);
         match (&step.row, proof) {
             (_, Some(_)) => prove(&mut finished.row, proof),
             (Some(row), None) => {
@@ -245,9 +258,9 @@ impl<'c, 'a> Worker<'c, 'a> {
                 digest: None,
                 origin: Origin::Adopted,
                 source: entry.stamp,
-                source_racy: entry.stamp.is_racy(now()),
+                source_racy: entry.stamp.is_racy(self.context.began),
                 target: entry.stamp,
-                metadata: entry.metadata,
+                metadata: wanted,
                 link: entry.link,
                 run: self.context.run,
                 verified_at: None,
@@ -256,7 +269,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             staged: None,
             change,
             reason: step.reason,
-            wanted,
+            stands: None,
             told: false,
         }
     }
@@ -276,6 +289,7 @@ pub fn hash_content(
     is_over: &dyn Fn() -> bool,
 ) -> Result<(Entry, (Digest, bool)), EntryError> {
     with_retries(side, name, entry, |entry| {
+        let began = now();
         let mut hasher = blake3::Hasher::new();
         side.read(entry, buffer, &mut |chunk| {
             if is_over() {
@@ -285,7 +299,7 @@ pub fn hash_content(
             bytes.add(chunk.len() as u64);
             Ok(())
         })?;
-        Ok((hasher.finalize().into(), entry.stamp.is_racy(now())))
+        Ok((hasher.finalize().into(), entry.stamp.is_racy(began)))
     })
 }
 

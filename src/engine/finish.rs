@@ -2,7 +2,7 @@
 
 use super::commit::{Committer, Finished, Message};
 use super::copy::Worker;
-use super::{Context, now, on_target};
+use super::{Context, on_target};
 use crate::backend::Place;
 use crate::compare::Reason;
 use crate::manifest::{Origin, Row};
@@ -85,9 +85,9 @@ pub(super) fn directories(
             digest: None,
             origin: Origin::Proven,
             source: entry.stamp,
-            source_racy: entry.stamp.is_racy(now()),
+            source_racy: entry.stamp.is_racy(context.began),
             target: entry.stamp,
-            metadata: entry.metadata,
+            metadata: wanted,
             link: None,
             run: context.run,
             verified_at: None,
@@ -98,7 +98,7 @@ pub(super) fn directories(
             staged: None,
             change: (how == Finish::Update).then_some(Change::UpdateMetadata),
             reason: Reason::Metadata,
-            wanted,
+            stands: None,
             told: false,
         })));
     }

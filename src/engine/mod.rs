@@ -36,6 +36,8 @@ pub struct Context<'a> {
     pub target: Arc<dyn Target>,
     /// The run's number in the state.
     pub run: RunNumber,
+    /// When the run began to list: what changed since is not trusted next time.
+    pub began: Timestamp,
     /// The counters.
     pub progress: &'a Progress,
     /// Who is told.
@@ -110,7 +112,7 @@ fn hopeless(error: &EntryError) -> Option<&'static str> {
 }
 
 /// The time as file systems stamp it: the kernel's coarse clock.
-fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
     Timestamp { seconds: now.tv_sec, nanos: now.tv_nsec as u32 }
 }

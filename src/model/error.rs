@@ -98,6 +98,9 @@ pub enum Cause {
         "a directory that is not empty stands in its place; --delete deletes what only the target has"
     )]
     DirectoryInTheWay,
+    /// A leaf stands where a directory belongs, and the options protect it.
+    #[error("a file stands in its place that the options leave alone")]
+    LeafInTheWay,
     /// The directory that would hold it could not be made.
     #[error("its directory could not be made")]
     NoParent,

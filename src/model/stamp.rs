@@ -84,16 +84,19 @@ impl Stamp {
         }
     }
 
-    /// Whether content could change after `now` without a trace in this stamp, because its mtime or
-    /// ctime lies within a clock tick of `now`.
+    /// Whether content could have changed since `began`, when this stamp was in force already,
+    /// without a trace in it: its ctime lies less than a clock tick before, or after, or its mtime
+    /// within a tick. `began` is a time before the first byte was read.
     ///
     /// This is git's "racily clean" rule (git's Documentation/technical/racy-git.txt). The tick is
     /// 10 ms, the coarsest of Linux (`CONFIG_HZ=100`); where both times have no fraction of a second
     /// the file system is taken to keep none, and the tick to be 2 s (FAT).
-    pub fn is_racy(&self, now: Timestamp) -> bool {
+    pub fn is_racy(&self, began: Timestamp) -> bool {
         let whole_seconds = self.mtime.nanos == 0 && self.ctime.nanos == 0;
         let tick: u128 = if whole_seconds { 2_000_000_000 } else { 10_000_000 };
-        self.mtime.distance(now) <= tick || self.ctime.distance(now) <= tick
+        self.ctime >= began
+            || self.ctime.distance(began) <= tick
+            || self.mtime.distance(began) <= tick
     }
 
     /// Encodes the stamp for the state database: a tag byte (1: local), then size, mtime, ctime and
@@ -187,6 +190,7 @@ mod tests {
         assert!(stamp(100, 3).is_racy(now));
         assert!(stamp(3, 100).is_racy(now));
         assert!(!stamp(3, 99).is_racy(now));
-        assert!(!stamp(3, 101).is_racy(now));
+        assert!(!stamp(101, 3).is_racy(now));
+        assert!(stamp(3, 101).is_racy(now), "changed while it was read");
     }
 }

@@ -162,8 +162,8 @@ pub struct Plan<'a, J> {
     deletions: Spool,
     after_deletion: Spool,
     directories: Spool,
-    /// A directory of the source that could not be read to its end: it is left as it is.
-    unread: Option<Key>,
+    /// A directory of the target whose leaf in the source is left alone: so is all in it.
+    protected: Option<Key>,
 }
 
 impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
@@ -177,7 +177,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             deletions: spool(),
             after_deletion: spool(),
             directories: spool(),
-            unread: None,
+            protected: None,
         }
     }
 
@@ -199,6 +199,11 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         let decision = self.with.policy.decide(&pair, self.with.holds);
         let reason = decision.reason;
         let Pair { key, source, target, row, conflict } = pair;
+        if matches!(conflict, Some(Conflict::LeafOverDirectory { .. }))
+            && matches!(decision.action, Action::Skip | Action::Fail(_))
+        {
+            self.protected = Some(Key::child(key.parent(), key.name(), true));
+        }
         let task = match decision.action {
             Action::Keep => return Ok(self.keep(key, &source, reason)),
             Action::Skip => {
@@ -214,6 +219,9 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
                 };
                 let operation = Operation::Mirror;
                 return Ok(Some(Planned::Failed(EntryError { operation, side, key, cause })));
+            }
+            Action::Delete if self.is_protected(&key) => {
+                return Ok(Some(Planned::Kept(key, Reason::Exists)));
             }
             Action::Delete => {
                 self.delete(key, target)?;
@@ -250,9 +258,8 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             Task::Copy { .. } => self.plan_copy(&source),
             Task::MakeDirectory => {
                 self.touch();
-                let unread = self.is_unread(&key);
                 self.open.push(Open {
-                    unread,
+                    unread: false,
                     key,
                     source: Some(source.clone()),
                     doomed: None,
@@ -324,19 +331,27 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     fn keep_directory(&mut self, key: Key, source: Seen, target: &Seen, row: Option<&Row>) {
         let (Seen::Present(source), Some(target)) = (source, target.entry()) else { return };
         let wanted = (self.with.holds)(&source.metadata, source.kind);
-        let recorded = row.is_some_and(|row| row.metadata == source.metadata);
+        let recorded = row.is_some_and(|row| row.metadata == wanted);
+        // What the target made of a time that it can't keep is no difference.
+        let kept = row.is_some_and(|row| {
+            recorded
+                && row.target.mtime == target.metadata.mtime
+                && Metadata { mtime: wanted.mtime, ..target.metadata } == wanted
+        });
         self.open.push(Open {
-            differs: wanted != target.metadata && !(key.is_root() && self.with.root_is_new),
+            differs: wanted != target.metadata
+                && !kept
+                && !(key.is_root() && self.with.root_is_new),
             dirty: !recorded,
-            unread: self.is_unread(&key),
+            unread: false,
             key,
             source: Some(source),
             doomed: None,
         });
     }
 
-    fn is_unread(&self, key: &Key) -> bool {
-        self.unread.as_ref() == Some(key)
+    fn is_protected(&self, key: &Key) -> bool {
+        self.protected.as_ref().is_some_and(|directory| key.is_within(directory.as_bytes()))
     }
 
     /// Marks the innermost directory: entries in it change.
@@ -382,8 +397,12 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
             let Some(joined) = self.joined.next().transpose()? else { return Ok(None) };
             let planned = match joined {
                 Joined::Failed(error) => {
-                    if error.side == Side::Source && error.key.is_directory() {
-                        self.unread = Some(error.key.clone());
+                    self.close(&error.key)?;
+                    if let Some(open) = self.open.last_mut()
+                        && error.side == Side::Source
+                        && error.key == open.key
+                    {
+                        open.unread = true;
                     }
                     if !error.key.is_directory() {
                         // It was never listed, and counts all the same.

@@ -9,8 +9,8 @@ use crate::backend::local::{Guarded, LocalSource, LocalTarget, Root, Walking};
 use crate::backend::{ListOptions, Listing, Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{Join, Policy, PolicyOptions};
-use crate::engine::{Committer, Context, execute, preview};
-use crate::filter::Filter;
+use crate::engine::{self, Committer, Context, execute, preview};
+use crate::filter::{Filter, FilterSpec};
 use crate::listing::Checked;
 use crate::location::Location;
 use crate::manifest::{Lock, RecordedOptions, RootIdentity, Row, RunNumber, State, is_damage};
@@ -201,8 +201,9 @@ impl Session<'_> {
         number: RunNumber,
         allowed_root: &mut Option<RootIdentity>,
     ) -> Result<Option<Error>, Error> {
+        let began = engine::now();
         let options = self.options;
-        let (ours, theirs) = self.walking(Some(root))?;
+        let (ours, theirs) = self.walking(Some(root), &self.options.state_dir)?;
         let source: Arc<dyn Source> =
             Arc::new(LocalSource::new(Arc::clone(&self.places.source_root), ours));
         let token = random();
@@ -220,12 +221,13 @@ impl Session<'_> {
             source,
             target: Arc::clone(&target),
             run: number,
+            began,
             progress: self.progress,
             observer: self.observer,
             stop: self.stop,
             transfers: options.transfers,
             fatal: OnceLock::new(),
-            filtered: self.filter.has_patterns(),
+            filtered: *self.filter.spec() != FilterSpec::default(),
         };
         let is_over = || context.is_over();
         let planning = Planning {
@@ -279,7 +281,7 @@ impl Session<'_> {
             })?
         });
         self.check_state_dir(&root)?;
-        let (ours, theirs) = self.walking(exists.then_some(&root))?;
+        let (ours, theirs) = self.walking(exists.then_some(&root), &std::env::temp_dir())?;
         let source = LocalSource::new(Arc::clone(&self.places.source_root), ours);
         let target = LocalTarget::new(root, theirs, options.durability, 0).map_err(|error| {
             Error::new(ErrorKind::Unusable, "cannot ask who runs this").because(error)
@@ -347,7 +349,11 @@ impl Session<'_> {
     }
 
     /// What the two walkers work with; each guards against meeting the other side.
-    fn walking(&self, target: Option<&Arc<Root>>) -> Result<(Walking, Walking), Error> {
+    fn walking(
+        &self,
+        target: Option<&Arc<Root>>,
+        spool_dir: &std::path::Path,
+    ) -> Result<(Walking, Walking), Error> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(self.options.checkers)
             .thread_name(|number| format!("check-{number}"))
@@ -360,7 +366,7 @@ impl Session<'_> {
         let leave_out = state.map(|state| Guarded::LeaveOut(state.directory().identity));
         let walking = |forbidden: Option<&Arc<Root>>| Walking {
             pool: Arc::clone(&pool),
-            spool_dir: self.options.state_dir.as_path().into(),
+            spool_dir: spool_dir.into(),
             guarded: leave_out
                 .clone()
                 .into_iter()

@@ -1,7 +1,7 @@
 //! Verifying: the target's content against the rows of the latest run into it.
 
 use crate::backend::local::{Guarded, LocalTarget, Root, Walking};
-use crate::backend::{ListItem, ListOptions, Source as _, Target as _};
+use crate::backend::{ListItem, ListOptions, Source as _};
 use crate::engine::{BUFFER, hash_content};
 use crate::filter::Filter;
 use crate::listing::{Checked, Unknown};
@@ -134,14 +134,21 @@ pub fn verify(
     })?;
     let extras_count = recorded.delete || options.strict;
     let target = open(root, options)?;
-    let listing =
-        target.list(&ListOptions { filter: Arc::new(filter), only: recorded.only.clone() })?;
+    // Rows of entries that were excluded since are verified too.
+    let everything = Arc::default();
+    let listing = target.list(&ListOptions { filter: everything, only: recorded.only.clone() })?;
     let mut scan = Scan {
         listing: Checked::new(listing, Side::Target).peekable(),
         rows: state.rows()?.peekable(),
         unknown: Unknown::default(),
     };
-    let tally = Tally { observer, totals: Mutex::default(), target: &target, extras_count };
+    let tally = Tally {
+        observer,
+        totals: Mutex::default(),
+        target: &target,
+        filter: &filter,
+        extras_count,
+    };
     let whole = std::thread::scope(|scope| {
         let (jobs, waiting) = bounded::<Vec<Job>>(options.checkers * GROUPS_WAITING);
         for _ in 0..options.checkers {
@@ -292,6 +299,7 @@ struct Tally<'a> {
     observer: &'a dyn VerifyObserver,
     totals: Mutex<VerifyTotals>,
     target: &'a LocalTarget,
+    filter: &'a Filter,
     extras_count: bool,
 }
 
@@ -302,7 +310,8 @@ impl Tally<'_> {
             (_, Some(row)) => row,
             (Some(entry), None) => {
                 // Every mirror of a directory has a row for its root.
-                if !entry.key.is_root() {
+                let excluded = self.filter.excludes_within(&entry.key);
+                if !entry.key.is_root() && !excluded {
                     self.differs(&entry.key, &Difference::Extra);
                 }
                 return None;
@@ -339,7 +348,7 @@ impl Tally<'_> {
 
     /// What of the metadata isn't as recorded, in words.
     fn metadata(&self, entry: &Entry, row: &Row) -> Option<String> {
-        let recorded = self.target.holds(&row.metadata, row.kind);
+        let recorded = &row.metadata;
         let found = &entry.metadata;
         let mut differences = Vec::new();
         let mut differ = |name: &str, recorded: String, found: String| {

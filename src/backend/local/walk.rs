@@ -88,21 +88,26 @@ pub(super) fn list(
     std::thread::Builder::new()
         .name(format!("list-{side}"))
         .spawn(move || {
-            // A receiver that is gone wants no more.
-            drop(match only {
+            let whole = match only {
                 Some(name) => emitter.emit_one(&directory, &name),
                 None => emitter.emit_tree(&directory),
-            });
+            };
+            if whole.is_ok() {
+                // The end; without it the listing broke off. A receiver that is gone wants no more.
+                emitter.sender.send(Vec::new()).ok();
+            }
         })
         .map_err(|error| {
             Error::new(ErrorKind::Unusable, "cannot start a thread to list").because(error)
         })?;
-    Ok(Box::new(Items { receiver, chunk: Vec::new().into_iter() }))
+    Ok(Box::new(Items { receiver, chunk: Vec::new().into_iter(), ended: false, side }))
 }
 
 struct Items {
     receiver: Receiver<Vec<Result<ListItem, Error>>>,
     chunk: std::vec::IntoIter<Result<ListItem, Error>>,
+    ended: bool,
+    side: Side,
 }
 
 impl Iterator for Items {
@@ -113,7 +118,16 @@ impl Iterator for Items {
             if let Some(item) = self.chunk.next() {
                 return Some(item);
             }
-            self.chunk = self.receiver.recv().ok()?.into_iter();
+            if self.ended {
+                return None;
+            }
+            let Ok(chunk) = self.receiver.recv() else {
+                self.ended = true;
+                let message = format!("the listing of the {} broke off", self.side);
+                return Some(Err(Error::new(ErrorKind::Unusable, message)));
+            };
+            self.ended = chunk.is_empty();
+            self.chunk = chunk.into_iter();
         }
     }
 }
@@ -396,6 +410,9 @@ impl Emitter {
     }
 
     fn flush(&mut self) -> Result<(), Gone> {
+        if self.outgoing.is_empty() {
+            return Ok(());
+        }
         let chunk = std::mem::replace(&mut self.outgoing, Vec::with_capacity(CHUNK));
         self.sender.send(chunk).map_err(|_| Gone)
     }
@@ -474,7 +491,7 @@ impl Walk {
                 Err(error) => return Some(self.error(key.clone(), error)),
             };
             let name = found.file_name().to_bytes();
-            if name == b"." || name == b".." || (key.is_root() && name == OWN) {
+            if name == b"." || name == b".." {
                 continue;
             }
             if !is_legal_name(name) {
@@ -487,6 +504,9 @@ impl Walk {
                 },
                 file_type => kind(file_type) == EntryKind::Directory,
             };
+            if key.is_root() && name == OWN && is_directory {
+                continue;
+            }
             record.clear();
             record.extend_from_slice(name);
             if is_directory {

@@ -295,7 +295,8 @@ impl Target for LocalTarget {
             if through_proc {
                 chmod_handle(&file, wanted.mode)?;
                 let rest = Metadata { mode: stands.mode, ..*wanted };
-                return set_link(parent, name, &stands, &rest);
+                set_link(parent, name, &stands, &rest)?;
+                return Ok(shared.syncing.entries_changed(parent)?);
             }
             set_open(&file, &stands, wanted)?;
             Ok(shared.syncing.file_changed(parent, &file)?)

@@ -859,7 +859,7 @@ fn links_are_compared_by_text_and_metadata() {
                 "an owner that the target can't hold",
                 |case| {
                     case.source().metadata.uid = 9;
-                    case.row().metadata.uid = 9;
+                    case.row().metadata.uid = 1;
                     case.holds = |metadata| Metadata { uid: 1, ..*metadata };
                 },
                 "Keep: Unchanged",
