@@ -3,7 +3,7 @@
 //! [`Root`] opens directories by key without ever following a symbolic link below the root, keeps
 //! the handles of those used last, and reaches directories deeper than `PATH_MAX`.
 
-use crate::model::Cause;
+use crate::model::{Cause, Key};
 use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -105,7 +105,8 @@ impl Root {
     /// Opens the directory of `key` (which ends in `/`, or is empty for the root).
     ///
     /// # Errors
-    /// `ELOOP` or `ENOTDIR` when a component is a symbolic link or no directory.
+    /// `ELOOP` or `ENOTDIR` when a component is a symbolic link or no directory, `EINVAL` when one
+    /// is no name (`..`, say).
     pub fn descend(&self, key: &[u8]) -> rustix::io::Result<Arc<Directory>> {
         if key.is_empty() {
             return Ok(Arc::clone(&self.directory));
@@ -114,6 +115,10 @@ impl Root {
         let (mut from, mut at) = nearest.unwrap_or_else(|| (Arc::clone(&self.directory), 0));
         if at == key.len() {
             return Ok(from);
+        }
+        // Without openat2 a `..` would lead out, and with it to what has another name.
+        if !is_legal_path(&key[at..]) {
+            return Err(Errno::INVAL);
         }
         while at < key.len() {
             let end = longest_prefix(&key[at..]).ok_or(Errno::NAMETOOLONG)? + at;
@@ -217,7 +222,63 @@ pub(super) fn is_legal_name(name: &[u8]) -> bool {
         && !name.iter().any(|&byte| byte == b'/' || byte == 0)
 }
 
-/// A name that is safe to act on, or the per-entry error.
-pub(super) fn legal(name: &[u8]) -> Result<&[u8], Cause> {
-    if is_legal_name(name) { Ok(name) } else { Err(Cause::IllegalName) }
+/// Whether a directory's key (every component followed by `/`, or empty for the root) names one
+/// directory below the root, and by the only name it has.
+fn is_legal_path(path: &[u8]) -> bool {
+    path.is_empty()
+        || path
+            .strip_suffix(b"/")
+            .is_some_and(|path| path.split(|&byte| byte == b'/').all(is_legal_name))
+}
+
+/// The name of an entry in its directory, where both are safe to act on.
+///
+/// Keys of a store are bytes from strangers: `a/../b` stays beneath the root, and is not `a/../b`.
+pub(super) fn legal(key: &Key) -> Result<&[u8], Cause> {
+    let name = key.name();
+    if is_legal_name(name) && is_legal_path(key.parent()) {
+        Ok(name)
+    } else {
+        Err(Cause::IllegalName)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_leads_above_the_root_or_through_a_link_with_openat2_or_without() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path();
+        std::fs::create_dir_all(path.join("root/d/e")).unwrap();
+        std::fs::create_dir(path.join("outside")).unwrap();
+        std::os::unix::fs::symlink("../outside", path.join("root/out")).unwrap();
+        std::os::unix::fs::symlink("d", path.join("root/in")).unwrap();
+        for without_openat2 in [false, true] {
+            let root = Root::open(&path.join("root")).unwrap();
+            root.without_openat2.store(without_openat2, Ordering::Relaxed);
+            let wrong: [&[u8]; 12] = [
+                b"../",
+                b"../outside/",
+                b"d/../",
+                b"d/../../outside/",
+                b"./",
+                b"/",
+                b"//",
+                b"d//",
+                b"d//e/",
+                b"out/",
+                b"in/",
+                b"in/e/",
+            ];
+            for key in wrong {
+                let found = root.descend(key).map(|directory| directory.identity);
+                assert!(found.is_err(), "{:?}, {without_openat2}: {found:?}", Key::new(key));
+            }
+            assert!(root.descend(b"d/e/").is_ok());
+            assert!(root.descend(b"").is_ok());
+            assert_eq!(root.without_openat2.load(Ordering::Relaxed), without_openat2);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Reading files: once, beneath the root, and only as the entry that was listed.
 
-use super::beneath::Root;
+use super::beneath::{Root, legal};
 use super::metadata::{entry, kind_of, look_at, look_at_open, stamp_of};
 use crate::backend::{ReadError, Sink};
 use crate::model::{Cause, Entry, EntryKind, Key, Stamp};
@@ -19,6 +19,7 @@ pub(super) fn read(
     buffer: &mut [u8],
     sink: &mut Sink<'_>,
 ) -> Result<(), ReadError> {
+    legal(&entry.key).map_err(ReadError::Source)?;
     let file = match open(root, &entry.key) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Err(ReadError::Source(Cause::Vanished)),
@@ -54,6 +55,9 @@ pub(super) fn read(
 
 /// Looks at one entry; see [`Source::look`](crate::backend::Source::look).
 pub(super) fn look(root: &Root, key: &Key) -> Result<Option<Entry>, Cause> {
+    if !key.is_root() {
+        legal(key)?;
+    }
     let found = root.descend(key.parent()).and_then(|parent| {
         if key.is_root() { look_at_open(&*parent) } else { look_at(&*parent, key.name()) }
     });

@@ -81,7 +81,7 @@ impl Shared {
         key: &Key,
         mut act: impl FnMut(&Arc<Directory>, &[u8]) -> Result<T, Cause>,
     ) -> Result<T, Cause> {
-        let name = legal(key.name())?;
+        let name = legal(key)?;
         let parent = self.root.descend(key.parent())?;
         match act(&parent, name) {
             Err(Cause::Io(error))
@@ -271,6 +271,9 @@ impl Target for LocalTarget {
     fn set_metadata(&self, key: &Key, kind: EntryKind, wanted: &Metadata) -> Result<(), Cause> {
         let shared = &self.shared;
         if kind == EntryKind::Directory {
+            if !key.is_root() {
+                legal(key)?;
+            }
             let directory = shared.root.descend(key.as_bytes())?;
             let file = File::from(readable_directory(&directory)?);
             let stands = metadata_of(&look_at_open(&file)?);
