@@ -122,8 +122,8 @@ fn fill(file: &OwnedFd, buffer: &mut [u8], expected: u64) -> Result<usize, ReadE
                 }
             }
             Err(Errno::INTR) => {}
-            // A FIFO with no writer, swapped in for the file.
-            Err(Errno::AGAIN) => return Err(ReadError::Changed),
+            // A FIFO or a directory, swapped in for the file.
+            Err(Errno::AGAIN | Errno::ISDIR) => return Err(ReadError::Changed),
             Err(error) => return Err(ReadError::Source(error.into())),
         }
     }
