@@ -7,7 +7,7 @@
     clippy::wrong_self_convention,
     reason = "helpers read as sentences: `run.is_silent_about(…)`, `seen`, `see`"
 )]
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses a part of it")]
 
 pub mod background;
 pub mod environment;

@@ -1,0 +1,362 @@
+//! The suite that every backend passes: written against the traits alone.
+
+use crate::fixture::{
+    Fixture, cause, content, entry, everything, file, fill, key, keys, link, list_with, look, put,
+    read, stage, staged, told,
+};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use vidimus::backend::{ListOptions, Place, ReadError};
+use vidimus::filter::{Filter, Rule};
+use vidimus::model::{Cause, EntryKind, Metadata, Timestamp};
+
+/// A promise by name, and what holds a place to it.
+type Promise = (&'static str, fn(&Fixture));
+
+/// What every backend promises.
+const PROMISES: &[Promise] = &[
+    ("an empty place lists as its root", empty_lists_as_its_root),
+    ("a listing is whole and in byte order of keys", listings_are_in_key_order),
+    ("an entry is listed as it stands", entries_are_listed_as_they_stand),
+    ("excluded directories are not entered", filters_prune),
+    ("one name alone can be listed", only_one_name),
+    ("a file of any size is read whole, in chunks that fit", files_are_read_whole),
+    ("a sink's refusal is told apart", sinks_may_refuse),
+    ("a file other than the one listed is not read as it", replaced_files_are_not_read),
+    ("a look tells what stands, or that nothing does", looks_tell),
+    ("a file is not there before it is published, and then whole", publishing_is_atomic),
+    ("what is dropped leaves nothing", dropped_stages_leave_nothing),
+    ("too few and too many bytes are refused", short_writes_are_refused),
+    ("what turned up meanwhile is not overwritten", new_entries_overwrite_nothing),
+    ("a leaf replaces a leaf", leaves_replace_leaves),
+    ("a directory replaces a leaf", directories_replace_leaves),
+    ("a leaf replaces an empty directory, and no other", leaves_replace_empty_directories),
+    ("metadata is kept", metadata_is_kept),
+    ("what is removed is what was listed", removal_is_of_what_was_listed),
+    ("only temporaries are swept", only_temporaries_are_swept),
+    ("barriers succeed", barriers_succeed),
+];
+
+/// Holds a backend to every promise, each in an empty place of its own.
+pub(crate) fn conformance(make: impl Fn() -> Fixture) {
+    let broken: Vec<_> = PROMISES
+        .iter()
+        .filter(|(_, promise)| catch_unwind(AssertUnwindSafe(|| promise(&make()))).is_err())
+        .map(|(name, _)| *name)
+        .collect();
+    assert!(broken.is_empty(), "broken promises: {broken:#?}");
+}
+
+fn empty_lists_as_its_root(Fixture { source, target, .. }: &Fixture) {
+    assert_eq!(keys(&**source), ["."]);
+    assert_eq!(keys(&**target), ["."]);
+    assert!(look(&**source, "").key.is_root());
+}
+
+fn listings_are_in_key_order(Fixture { source, target, .. }: &Fixture) {
+    let made: [&[u8]; 12] = [
+        b"a/",
+        b"a/-",
+        b"a/x",
+        b"a/b/",
+        b"a/b/c",
+        b"a-b",
+        b"a.c",
+        b"a0",
+        b"a\xff",
+        b"e/",
+        b"a!",
+        b"\xc3\xa9",
+    ];
+    fill(&**target, &made);
+    let mut sorted = made.to_vec();
+    sorted.sort_unstable();
+    let mut expected = vec![".".to_owned()];
+    expected.extend(sorted.into_iter().map(|name| key(name).to_string()));
+    assert_eq!(expected[1..4], ["a!", "a-b", "a.c"]);
+    assert_eq!(keys(&**source), expected);
+    assert_eq!(keys(&**target), expected);
+}
+
+fn entries_are_listed_as_they_stand(Fixture { source, target, .. }: &Fixture) {
+    fill(&**target, &[b"d/", b"d/f", b"g"]);
+    target.make_link(&link("d/l", b"nowhere/\xff"), Place::New).expect("make a link");
+    for side in [&**source, &**target] {
+        for item in list_with(side, &everything()) {
+            let vidimus::backend::ListItem::Entry(listed) = item else { panic!("{item:?}") };
+            assert_eq!(look(side, listed.key.as_bytes()), listed);
+        }
+    }
+    assert_eq!(look(&**source, "d/l").link.as_deref(), Some(&b"nowhere/\xff"[..]));
+    assert_eq!(look(&**source, "d/f").stamp.size, 3);
+}
+
+fn filters_prune(Fixture { source, target, .. }: &Fixture) {
+    fill(&**target, &[b"a.o", b"b", b"d/", b"d/e/", b"d/e/f", b"k/", b"k/d/", b"k/d/x", b"k/y.o"]);
+    let rules = [Rule::Exclude("/d/".into()), Rule::Exclude("*.o".into())];
+    let filter = Arc::new(Filter::new(&rules, None, None).expect("a filter"));
+    let options = ListOptions { filter, only: None };
+    assert_eq!(told(&list_with(&**source, &options)), [".", "b", "k/", "k/d/", "k/d/x"]);
+    // Sizes are the policy's business: an entry that a listing left out could not be told from one
+    // that is missing.
+    let filter = Arc::new(Filter::new(&[], Some(1_000), None).expect("a filter"));
+    let options = ListOptions { filter, only: None };
+    assert_eq!(told(&list_with(&**source, &options)), keys(&**source));
+}
+
+fn only_one_name(Fixture { source, target, .. }: &Fixture) {
+    fill(&**target, &[b"a", b"b", b"b0", b"c/", b"c/b"]);
+    let only = |name: &[u8]| ListOptions { only: Some(name.into()), ..everything() };
+    assert_eq!(told(&list_with(&**source, &only(b"b"))), ["b"]);
+    assert_eq!(told(&list_with(&**source, &only(b"missing"))), [""; 0]);
+}
+
+/// Bytes that tell where they belong.
+fn bytes(size: usize) -> Vec<u8> {
+    (0..size).map(|at| (at * 31 + at / 251) as u8).collect()
+}
+
+fn files_are_read_whole(Fixture { source, target, .. }: &Fixture) {
+    const BUFFER: usize = 4_096;
+    for size in [0, 1, BUFFER - 1, BUFFER, BUFFER + 1, 3 * BUFFER, 3 * BUFFER + 7] {
+        let name = format!("f{size}");
+        let whole = bytes(size);
+        put(&**target, &name, &whole, Place::New).expect("put a file");
+        let listed = look(&**source, &name);
+        for side in [&**source, &**target] {
+            let chunks = read(side, &listed, BUFFER).expect("read a file");
+            assert!(chunks.concat() == whole, "a file of {size} bytes");
+            assert!(chunks.iter().all(|chunk| chunk.len() <= BUFFER));
+            if size <= BUFFER {
+                assert_eq!(chunks.len(), 1, "a file of {size} bytes fits one chunk");
+            }
+        }
+    }
+}
+
+fn sinks_may_refuse(Fixture { source, target, .. }: &Fixture) {
+    fill(&**target, &[b"f"]);
+    let listed = look(&**source, "f");
+    let refused = source.read(&listed, &mut [0; 10], &mut |_| Err(Cause::Stopped));
+    assert!(matches!(refused, Err(ReadError::Sink(Cause::Stopped))), "{refused:?}");
+}
+
+fn replaced_files_are_not_read(Fixture { source, target, .. }: &Fixture) {
+    fill(&**target, &[b"f"]);
+    let listed = look(&**source, "f");
+    for other in [&b"g"[..], b"longer", b""] {
+        put(&**target, "f", other, Place::Leaf).expect("replace a file");
+        for buffer in [1, 100] {
+            let read = read(&**source, &listed, buffer);
+            assert!(matches!(read, Err(ReadError::Changed)), "{read:?}");
+        }
+    }
+    target.remove(&look(&**target, "f")).expect("remove a file");
+    let read = read(&**source, &listed, 100);
+    assert!(matches!(read, Err(ReadError::Source(Cause::Vanished))), "{read:?}");
+}
+
+fn looks_tell(Fixture { source, target, .. }: &Fixture) {
+    fill(&**target, &[b"d/", b"d/f"]);
+    for side in [&**source, &**target] {
+        assert_eq!(look(side, "d/").kind, EntryKind::Directory);
+        assert_eq!(look(side, "d/f").kind, EntryKind::File);
+        for missing in ["x", "x/", "d/x", "d/x/", "x/y", "d/f/y"] {
+            let found = side.look(&key(missing));
+            assert!(matches!(found, Ok(None)), "{missing}: {found:?}");
+        }
+    }
+}
+
+fn publishing_is_atomic(Fixture { source, target, .. }: &Fixture) {
+    fill(&**target, &[b"d/", b"d/old"]);
+    for (name, place, before) in
+        [("d/new", Place::New, None), ("d/old", Place::Leaf, Some(&b"d/old"[..]))]
+    {
+        let stands = || {
+            let found = source.look(&key(name)).expect("look");
+            assert_eq!(found.map(|_| content(&**source, name)).as_deref(), before);
+        };
+        let new = bytes(100_000);
+        let listed = keys(&**source);
+        let stage = stage(&**target, &file(name, &new), &new, place).expect("stage");
+        stands();
+        let wanted = target.holds(&file(name, &new).metadata, EntryKind::File);
+        let mut staged = stage.finish(&wanted).expect("finish");
+        stands();
+        // What a listing says of a file under way is that it is none of the tree.
+        let under_way = keys(&**target);
+        assert!(under_way.iter().filter(|key| !key.starts_with("leftover ")).eq(&listed));
+        assert!(staged.publish().expect("publish").is_none());
+        drop(staged);
+        assert!(content(&**source, name) == new);
+        assert_eq!(look(&**source, name).metadata, wanted);
+    }
+    assert_eq!(keys(&**target), [".", "d/", "d/new", "d/old"]);
+}
+
+fn dropped_stages_leave_nothing(Fixture { target, .. }: &Fixture) {
+    fill(&**target, &[b"f", b"e/"]);
+    for (name, place) in [("n", Place::New), ("f", Place::Leaf), ("e", Place::EmptyDirectory)] {
+        drop(stage(&**target, &file(name, b"xy"), b"x", place).expect("stage"));
+        drop(staged(&**target, &file(name, b"xy"), b"xy", place).expect("stage"));
+    }
+    assert_eq!(keys(&**target), [".", "e/", "f"]);
+    assert_eq!(content(&**target, "f"), b"f");
+}
+
+fn short_writes_are_refused(Fixture { target, .. }: &Fixture) {
+    for wrong in [&b""[..], b"x", b"xyz"] {
+        let refused = staged(&**target, &file("f", b"xy"), wrong, Place::New).map(drop);
+        let written = wrong.len() as u64;
+        assert!(
+            matches!(&refused, Err(Cause::ShortWrite { written: found, expected: 2 }) if *found == written),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(keys(&**target), ["."]);
+}
+
+fn new_entries_overwrite_nothing(Fixture { target, .. }: &Fixture) {
+    let mut late = staged(&**target, &file("late", b"mine"), b"mine", Place::New).expect("stage");
+    fill(&**target, &[b"d/", b"f", b"late"]);
+    target.make_link(&link("l", b"text"), Place::New).expect("make a link");
+    assert_eq!(cause(late.publish()), "NameTaken");
+    drop(late);
+    for name in ["d", "f", "l"] {
+        let directory = key(format!("{name}/"));
+        assert_eq!(cause(put(&**target, name, b"mine", Place::New)), "NameTaken", "{name}");
+        let made = target.make_link(&link(name, b"mine"), Place::New);
+        assert_eq!(cause(made), "NameTaken", "{name}");
+        let made = target.make_directory(&directory, Place::New);
+        assert_eq!(cause(made), "NameTaken", "{name}");
+    }
+    assert_eq!(keys(&**target), [".", "d/", "f", "l", "late"]);
+    assert_eq!(content(&**target, "f"), b"f");
+    assert_eq!(content(&**target, "late"), b"late");
+    assert_eq!(look(&**target, "l").link.as_deref(), Some(&b"text"[..]));
+}
+
+fn leaves_replace_leaves(Fixture { target, .. }: &Fixture) {
+    put(&**target, "f", b"file", Place::New).expect("put");
+    put(&**target, "f", b"other", Place::Leaf).expect("a file over a file");
+    assert_eq!(content(&**target, "f"), b"other");
+    target.make_link(&link("f", b"one"), Place::Leaf).expect("a link over a file");
+    target.make_link(&link("f", b"two"), Place::Leaf).expect("a link over a link");
+    assert_eq!(look(&**target, "f").link.as_deref(), Some(&b"two"[..]));
+    put(&**target, "f", b"again", Place::Leaf).expect("a file over a link");
+    assert_eq!(content(&**target, "f"), b"again");
+    assert_eq!(keys(&**target), [".", "f"]);
+}
+
+fn directories_replace_leaves(Fixture { target, .. }: &Fixture) {
+    fill(&**target, &[b"f", b"d/", b"d/x"]);
+    target.make_link(&link("l", b"d"), Place::New).expect("make a link");
+    for name in ["f/", "l/"] {
+        target.make_directory(&key(name), Place::Leaf).expect("a directory over a leaf");
+        fill(&**target, &[format!("{name}x").as_bytes()]);
+    }
+    // It isn't a leaf that stands there.
+    assert_eq!(cause(target.make_directory(&key("d/"), Place::Leaf)), "TargetChanged");
+    assert_eq!(keys(&**target), [".", "d/", "d/x", "f/", "f/x", "l/", "l/x"]);
+}
+
+fn leaves_replace_empty_directories(Fixture { target, .. }: &Fixture) {
+    fill(&**target, &[b"d/", b"d/x", b"e/", b"g/"]);
+    put(&**target, "e", b"file", Place::EmptyDirectory).expect("a file over a directory");
+    target.make_link(&link("g", b"t"), Place::EmptyDirectory).expect("a link over a directory");
+    let file = put(&**target, "d", b"file", Place::EmptyDirectory);
+    assert_eq!(cause(file), "DirectoryInTheWay");
+    let made = target.make_link(&link("d", b"t"), Place::EmptyDirectory);
+    assert_eq!(cause(made), "DirectoryInTheWay");
+    for place in [Place::New, Place::Leaf] {
+        assert!(put(&**target, "d", b"file", place).is_err(), "{place:?}");
+        assert!(target.make_link(&link("d", b"t"), place).is_err(), "{place:?}");
+    }
+    assert_eq!(keys(&**target), [".", "d/", "d/x", "e", "g"]);
+    assert_eq!(content(&**target, "e"), b"file");
+}
+
+fn metadata_is_kept(Fixture { source, target, .. }: &Fixture) {
+    fill(&**target, &[b"d/", b"d/f"]);
+    target.make_link(&link("d/l", b"text"), Place::New).expect("make a link");
+    assert_eq!(look(&**source, "d/l").metadata.mtime, link("", b"").metadata.mtime);
+    let times = [(1_000_000_000, 1), (-1, 999_999_999), (-1_000_000_000, 0), (0, 0)];
+    for (mode, (seconds, nanos)) in [0o600, 0o755, 0o444, 0o777].into_iter().zip(times) {
+        // Children first: what happens in a directory changes its time.
+        for (name, kind) in [
+            ("d/f", EntryKind::File),
+            ("d/l", EntryKind::Symlink),
+            ("d/", EntryKind::Directory),
+            ("", EntryKind::Directory),
+        ] {
+            let stands = look(&**target, name).metadata;
+            let mtime = Timestamp { seconds, nanos };
+            let wanted = target.holds(&Metadata { mode, mtime, ..stands }, kind);
+            target.set_metadata(&key(name), kind, &wanted).expect("set metadata");
+            let found = look(&**source, name).metadata;
+            let mode = if kind == EntryKind::Symlink { found.mode } else { wanted.mode };
+            assert_eq!(found, Metadata { mode, ..wanted }, "{name:?}");
+        }
+    }
+    let mut wanted = look(&**target, "d/f").metadata;
+    wanted.mtime = Timestamp { seconds: -5, nanos: 5 };
+    let old = vidimus::model::Entry { metadata: wanted, ..file("d/old", b"x") };
+    let mut old = staged(&**target, &old, b"x", Place::New).expect("stage");
+    assert!(old.publish().expect("publish").is_none());
+    assert_eq!(look(&**source, "d/old").metadata, wanted);
+}
+
+fn removal_is_of_what_was_listed(Fixture { target, .. }: &Fixture) {
+    fill(&**target, &[b"d/", b"d/x", b"e/", b"f", b"g", b"h"]);
+    target.make_link(&link("l", b"d"), Place::New).expect("make a link");
+    let listed = |name: &str| look(&**target, name);
+    for name in ["e/", "f", "l"] {
+        let entry = listed(name);
+        target.remove(&entry).expect("remove what stands");
+        target.remove(&entry).expect("it is gone already: as wanted");
+    }
+    assert_eq!(cause(target.remove(&listed("d/"))), "DirectoryInTheWay");
+    let replaced = listed("g");
+    put(&**target, "g", b"G", Place::Leaf).expect("replace");
+    assert_eq!(cause(target.remove(&replaced)), "TargetChanged");
+    let became_directory = listed("h");
+    target.make_directory(&key("h/"), Place::Leaf).expect("replace");
+    assert_eq!(cause(target.remove(&became_directory)), "TargetChanged");
+    let was_directory = listed("h/");
+    put(&**target, "h", b"h", Place::EmptyDirectory).expect("replace");
+    assert_eq!(cause(target.remove(&was_directory)), "TargetChanged");
+    assert_eq!(keys(&**target), [".", "d/", "d/x", "g", "h"]);
+}
+
+fn only_temporaries_are_swept(Fixture { target, .. }: &Fixture) {
+    fill(&**target, &[b"d/", b"f", b".vidimus.0123", b".vidimus.0123456789abcdeg"]);
+    for name in ["f", "d/", ".vidimus.0123", ".vidimus.0123456789abcdeg", ""] {
+        assert!(target.sweep(&key(name)).is_err(), "{name:?}");
+    }
+    let before = [".", ".vidimus.0123", ".vidimus.0123456789abcdeg", "d/", "f"];
+    assert_eq!(keys(&**target), before);
+    // A temporary of this very run, told by the listing.
+    let under_way = staged(&**target, &file("d/n", b"x"), b"x", Place::New).expect("stage");
+    for item in list_with(&**target, &everything()) {
+        if let vidimus::backend::ListItem::Leftover(key) = item {
+            target.sweep(&key).expect("sweep a temporary");
+            target.sweep(&key).expect("it is gone already: as wanted");
+        }
+    }
+    assert_eq!(keys(&**target), before);
+    drop(under_way);
+}
+
+fn barriers_succeed(Fixture { target, .. }: &Fixture) {
+    target.barrier().expect("nothing to sync");
+    fill(&**target, &[b"d/", b"d/f"]);
+    target.make_link(&link("l", b"d"), Place::New).expect("make a link");
+    target.barrier().expect("sync what was made");
+    let wanted = entry("d/f", EntryKind::File, 0).metadata;
+    let wanted = target.holds(&wanted, EntryKind::File);
+    target.set_metadata(&key("d/f"), EntryKind::File, &wanted).expect("set metadata");
+    target.remove(&look(&**target, "l")).expect("remove");
+    target.barrier().expect("sync what was changed");
+    assert_eq!(target.warnings(), [""; 0]);
+}
