@@ -1,0 +1,369 @@
+//! When a file is unchanged: stamps against a row, first contact, and the switches.
+
+use super::*;
+
+/// A change of one side's entry, by name.
+type Touch = (&'static str, fn(&mut Entry));
+
+const SAME: Touch = ("same", |_| {});
+const CTIME: Touch = ("ctime", |entry| entry.stamp.ctime = at(2_001));
+const INODE: Touch = ("inode", |entry| entry.stamp.inode = 77);
+const MTIME: Touch = ("mtime", |entry| set_mtime(entry, at(1_001)));
+const SIZE: Touch = ("size", |entry| entry.stamp.size = 101);
+const SIZE_AND_MTIME: Touch = ("size and mtime", |entry| {
+    entry.stamp.size = 99;
+    set_mtime(entry, at(999));
+});
+
+/// Decides on a recorded file whose two sides were touched.
+fn touched(source: Touch, target: Touch, change: Change) -> String {
+    let mut case = Case::of(FILE);
+    source.1(case.source());
+    target.1(case.target());
+    change(&mut case);
+    case.decide()
+}
+
+#[test]
+fn with_a_row_each_sides_stamp_is_held_against_the_recorded_one() {
+    let drift = "copy: TargetDrift";
+    // By source, then target as recorded, doubtful (ctime or inode), and different.
+    let rows: [(&[Touch], [&str; 3]); 4] = [
+        (&[SAME], ["Keep: Unchanged", "check target: TargetDoubtful", drift]),
+        (
+            &[CTIME, INODE],
+            ["check source: SourceDoubtful", "check both sides: SourceDoubtful", drift],
+        ),
+        (&[MTIME], ["copy unless recorded: Mtime", "copy: Mtime", drift]),
+        (&[SIZE, SIZE_AND_MTIME], ["copy: Size", "copy: Size", drift]),
+    ];
+    for (sources, expected) in rows {
+        for &source in sources {
+            let targets: [&[Touch]; 3] = [&[SAME], &[CTIME, INODE], &[MTIME, SIZE, SIZE_AND_MTIME]];
+            for (targets, expected) in targets.into_iter().zip(expected) {
+                for &target in targets {
+                    let found = touched(source, target, |_| {});
+                    assert_eq!(found, expected, "source: {}, target: {}", source.0, target.0);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_racy_stamp_of_the_source_settles_nothing() {
+    let racy: Change = |case| case.row().source_racy = true;
+    assert_eq!(touched(SAME, SAME, racy), "check source: SourceDoubtful");
+    assert_eq!(touched(SAME, CTIME, racy), "check both sides: SourceDoubtful");
+    assert_eq!(touched(MTIME, SAME, racy), "copy unless recorded: Mtime");
+    assert_eq!(touched(SIZE, SAME, racy), "copy: Size");
+    assert_eq!(touched(SAME, SIZE, racy), "copy: TargetDrift");
+}
+
+#[test]
+fn without_a_digest_a_row_vouches_for_stamps_alone() {
+    let adopted: Change = |case| {
+        case.row().digest = None;
+        case.row().origin = Origin::Adopted;
+    };
+    let both = |reason| format!("check both sides with each other: {reason}");
+    assert_eq!(touched(SAME, SAME, adopted), "Keep: Unchanged");
+    assert_eq!(touched(CTIME, SAME, adopted), both("SourceDoubtful"));
+    assert_eq!(touched(SAME, INODE, adopted), both("TargetDoubtful"));
+    assert_eq!(touched(CTIME, INODE, adopted), both("SourceDoubtful"));
+    assert_eq!(touched(MTIME, SAME, adopted), "copy: Mtime");
+    assert_eq!(touched(SAME, MTIME, adopted), "copy: TargetDrift");
+    let checksum: Change = |case| {
+        case.row().digest = None;
+        case.options.checksum = true;
+    };
+    assert_eq!(touched(SAME, SAME, checksum), both("Checksum"));
+}
+
+#[test]
+fn ignoring_ctime_or_inode_leaves_the_other_in_force() {
+    let ctime: Change = |case| case.options.trust.ignore_ctime = true;
+    let inode: Change = |case| case.options.trust.ignore_inode = true;
+    assert_eq!(touched(CTIME, CTIME, ctime), "Keep: Unchanged");
+    assert_eq!(touched(INODE, INODE, inode), "Keep: Unchanged");
+    assert_eq!(touched(INODE, SAME, ctime), "check source: SourceDoubtful");
+    assert_eq!(touched(CTIME, SAME, inode), "check source: SourceDoubtful");
+    assert_eq!(touched(SAME, INODE, ctime), "check target: TargetDoubtful");
+    assert_eq!(touched(SAME, CTIME, inode), "check target: TargetDoubtful");
+    assert_eq!(touched(MTIME, SAME, ctime), "copy unless recorded: Mtime");
+    assert_eq!(touched(SAME, SIZE, inode), "copy: TargetDrift");
+}
+
+#[test]
+fn checksum_hashes_the_source_whatever_its_stamp_says() {
+    let checksum: Change = |case| case.options.checksum = true;
+    assert_eq!(touched(SAME, SAME, checksum), "check source: Checksum");
+    assert_eq!(touched(SAME, CTIME, checksum), "check both sides: Checksum");
+    assert_eq!(touched(CTIME, SAME, checksum), "check source: SourceDoubtful");
+    assert_eq!(touched(MTIME, SAME, checksum), "copy unless recorded: Mtime");
+    assert_eq!(touched(SAME, MTIME, checksum), "copy: TargetDrift");
+    table(
+        FILE,
+        &[
+            (
+                "no row: content, where sizes allow it to be the same",
+                |case| {
+                    case.options.checksum = true;
+                    case.row = None;
+                },
+                "check both sides with each other: Checksum",
+            ),
+            (
+                "no row, other mtime: still content",
+                |case| {
+                    case.options.checksum = true;
+                    case.row = None;
+                    set_mtime(case.source(), at(1));
+                },
+                "check both sides with each other: Checksum",
+            ),
+            (
+                "no row, other size: no need to read",
+                |case| {
+                    case.options.checksum = true;
+                    case.row = None;
+                    case.source().stamp.size = 1;
+                },
+                "copy: Size",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn without_a_row_size_and_mtime_adopt() {
+    table(
+        FILE,
+        &[
+            ("the same", |case| case.row = None, "Adopt: SameSizeAndTime"),
+            (
+                "ctime and inode don't count",
+                |case| {
+                    case.row = None;
+                    case.source().stamp.ctime = at(9);
+                    case.target().stamp.inode = 9;
+                },
+                "Adopt: SameSizeAndTime",
+            ),
+            (
+                "the target holds what it can",
+                |case| {
+                    case.row = None;
+                    case.source().metadata.uid = 9;
+                    case.holds = |metadata| Metadata { uid: 1, ..*metadata };
+                },
+                "Adopt: SameSizeAndTime",
+            ),
+            (
+                "other mode",
+                |case| {
+                    case.row = None;
+                    case.source().metadata.mode = 0o600;
+                },
+                "UpdateMetadata: Metadata",
+            ),
+            (
+                "other owner",
+                |case| {
+                    case.row = None;
+                    case.target().metadata.uid = 9;
+                },
+                "UpdateMetadata: Metadata",
+            ),
+            (
+                "other size",
+                |case| {
+                    case.row = None;
+                    case.target().stamp.size = 9;
+                },
+                "copy: Size",
+            ),
+            (
+                "a nanosecond apart",
+                |case| {
+                    case.row = None;
+                    set_mtime(case.target(), Timestamp { seconds: 1_000, nanos: 6 });
+                },
+                "copy: Mtime",
+            ),
+            (
+                "a row of another kind is none",
+                |case| case.row().kind = EntryKind::Symlink,
+                "Adopt: SameSizeAndTime",
+            ),
+            (
+                "new",
+                |case| {
+                    case.row = None;
+                    case.target = Seen::Absent;
+                },
+                "copy: New",
+            ),
+            ("gone from the target", |case| case.target = Seen::Absent, "copy: New"),
+        ],
+    );
+}
+
+#[test]
+fn recorded_stamps_and_other_metadata_mean_metadata_alone() {
+    table(
+        FILE,
+        &[
+            (
+                "another mode, its ctime ignored",
+                |case| {
+                    case.options.trust.ignore_ctime = true;
+                    case.source().metadata.mode = 0o755;
+                    case.source().stamp.ctime = at(3_000);
+                },
+                "UpdateMetadata: Metadata",
+            ),
+            ("another group", |case| case.target().metadata.gid = 9, "UpdateMetadata: Metadata"),
+            (
+                "what the target can't hold is no difference",
+                |case| {
+                    case.source().metadata.gid = 9;
+                    case.holds = |metadata| Metadata { gid: 1, ..*metadata };
+                },
+                "Keep: Unchanged",
+            ),
+            (
+                "the target keeps coarser times",
+                |case| {
+                    let coarse = Timestamp { seconds: 1_000, nanos: 0 };
+                    set_mtime(case.target(), coarse);
+                    case.row().target.mtime = coarse;
+                },
+                "Keep: Unchanged",
+            ),
+            (
+                "the target keeps another time: named, not copied for ever",
+                |case| {
+                    set_mtime(case.target(), at(1_002));
+                    case.row().target.mtime = at(1_002);
+                },
+                "fail (NotKept(\"its modification time\")): Impossible",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn with_size_only_sizes_decide_and_nothing_hides_a_difference() {
+    let size_only: Change = |case| case.options.size_only = true;
+    assert_eq!(touched(SAME, SAME, size_only), "Keep: SameSize");
+    for touch in [CTIME, INODE, MTIME] {
+        assert_eq!(touched(touch, SAME, size_only), "Keep: SameSize", "source {}", touch.0);
+        assert_eq!(touched(SAME, touch, size_only), "Keep: SameSize", "target {}", touch.0);
+    }
+    assert_eq!(touched(SIZE, SAME, size_only), "copy: Size");
+    assert_eq!(touched(SAME, SIZE, size_only), "copy: Size");
+    assert_eq!(touched(SIZE, SIZE, size_only), "Keep: SameSize");
+    table(
+        FILE,
+        &[
+            (
+                "racy, other mode: setting it would record what nobody looked at",
+                |case| {
+                    case.options.size_only = true;
+                    case.row().source_racy = true;
+                    case.target().metadata.mode = 0o600;
+                },
+                "Keep: SameSize",
+            ),
+            (
+                "as recorded, other mode",
+                |case| {
+                    case.options.size_only = true;
+                    case.target().metadata.mode = 0o600;
+                },
+                "UpdateMetadata: Metadata",
+            ),
+            (
+                "no row, same mtime",
+                |case| {
+                    case.options.size_only = true;
+                    case.row = None;
+                },
+                "Adopt: SameSizeAndTime",
+            ),
+            (
+                "no row, other mtime: neither adopted nor set",
+                |case| {
+                    case.options.size_only = true;
+                    case.row = None;
+                    set_mtime(case.source(), at(1));
+                },
+                "Keep: SameSize",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn update_leaves_what_is_newer_in_the_target() {
+    table(
+        FILE,
+        &[
+            (
+                "newer, whatever else differs",
+                |case| {
+                    case.options.update = true;
+                    case.row = None;
+                    set_mtime(case.target(), at(1_001));
+                    case.target().stamp.size = 1;
+                    case.target().metadata.mode = 0;
+                },
+                "Skip: NewerInTarget",
+            ),
+            (
+                "newer by a nanosecond, and drifted from its row",
+                |case| {
+                    case.options.update = true;
+                    set_mtime(case.target(), Timestamp { seconds: 1_000, nanos: 6 });
+                },
+                "Skip: NewerInTarget",
+            ),
+            (
+                "as old: compared as ever",
+                |case| {
+                    case.options.update = true;
+                    case.row = None;
+                    case.target().stamp.size = 1;
+                },
+                "copy: Size",
+            ),
+            (
+                "older",
+                |case| {
+                    case.options.update = true;
+                    case.row = None;
+                    set_mtime(case.target(), at(999));
+                },
+                "copy: Mtime",
+            ),
+            (
+                "new",
+                |case| {
+                    case.options.update = true;
+                    case.target = Seen::Absent;
+                },
+                "copy: New",
+            ),
+            (
+                "of another kind: age says nothing",
+                |case| {
+                    case.options.update = true;
+                    case.target = Seen::Present(entry("a", EntryKind::Symlink, 2));
+                    set_mtime(case.target(), at(5_000));
+                },
+                "copy: Kind",
+            ),
+        ],
+    );
+}
