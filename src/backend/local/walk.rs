@@ -116,6 +116,7 @@ impl Iterator for Items {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(item) = self.chunk.next() {
+                self.ended |= item.is_err();
                 return Some(item);
             }
             if self.ended {
