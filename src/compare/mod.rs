@@ -1,7 +1,7 @@
 //! Comparing: the join of three ordered streams, and the policy that decides.
 //!
-//! [`Join`](join::Join) yields a [`Pair`](join::Pair) for each key that the source, the target or
-//! the manifest knows; [`Policy::decide`](policy::Policy::decide) turns it into an action with its
+//! [`Join`] yields a [`Pair`] for each key that the source, the target or
+//! the manifest knows; [`Policy::decide`] turns it into an action with its
 //! reason, by a pure function.
 
 pub mod join;

@@ -1,9 +1,9 @@
 //! The engine: executes a plan.
 //!
-//! The [`dispatcher`] reads the plan on one thread, makes directories as it goes and hands the rest
-//! in groups to workers ([`copy`]); what they finished goes to the [`commit`] stage, which makes a
-//! batch durable, puts it in place and records it. When all steps are done, [`delete`] and
-//! [`finish`] work off what waited. The engine never prints, never exits, and reads no environment.
+//! The `dispatcher` reads the plan on one thread, makes directories as it goes and hands the rest
+//! in groups to workers (`copy`); what they finished goes to the `commit` stage, which makes a
+//! batch durable, puts it in place and records it. When all steps are done, `delete` and
+//! `finish` work off what waited. The engine never prints, never exits, and reads no environment.
 
 mod commit;
 mod copy;

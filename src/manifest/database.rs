@@ -40,7 +40,7 @@ impl From<rusqlite::Error> for Trouble {
 }
 
 /// Whether an error of this module says that the database is damaged, so that
-/// [`State::set_aside`] helps.
+/// [`State::set_aside`](super::State::set_aside) helps.
 pub fn is_damage(error: &Error) -> bool {
     let source = error.source.as_deref();
     source.and_then(|source| source.downcast_ref::<rusqlite::Error>()).is_some_and(is_corruption)

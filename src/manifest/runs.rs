@@ -29,7 +29,7 @@ pub struct RunRecord {
     pub verdict: Option<Verdict>,
     /// What it counted.
     pub totals: Option<Totals>,
-    /// Its options, as the JSON that [`State::begin_run`] was given.
+    /// Its options, as the JSON that [`State::begin_run`](super::State::begin_run) was given.
     pub options: String,
     /// The source's root, where the run's deletions were allowed.
     pub root: Option<RootIdentity>,

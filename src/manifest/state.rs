@@ -82,7 +82,7 @@ impl State {
     /// by the index (`-shm`) that stands beside; `SQLite` may rebuild that index.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] for a file of a newer version, a damaged one ([`is_damage`]), or one
+    /// [`ErrorKind::Manifest`] for a file of a newer version, a damaged one ([`is_damage`](super::is_damage)), or one
     /// that can't be read.
     pub fn open_read_only(
         state_dir: &Path,
@@ -416,7 +416,7 @@ impl Writer {
     }
 
     /// Records that a key's content at the target was found to have `digest`; a row that has none
-    /// keeps it as observed ([`Origin::Adopted`]).
+    /// keeps it as observed ([`Origin::Adopted`](super::Origin::Adopted)).
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`] when it can't be written.

@@ -1,7 +1,7 @@
 //! The local file system, by directory handles.
 //!
 //! Nothing here follows a symbolic link below the root, and nothing acts on a path of more than one
-//! component that another process could have swapped: [`beneath`] opens directories beneath the
+//! component that another process could have swapped: `beneath` opens directories beneath the
 //! root and every mutation is a directory handle and a leaf name.
 
 mod beneath;
