@@ -415,25 +415,6 @@ impl Writer {
         })
     }
 
-    /// Records that a key's content at the target was found to have `digest`; a row that has none
-    /// keeps it as observed ([`Origin::Adopted`](super::Origin::Adopted)).
-    ///
-    /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be written.
-    pub fn set_verified(
-        &mut self,
-        key: &Key,
-        digest: &Digest,
-        verified_at: Timestamp,
-    ) -> Result<(), Error> {
-        let update = "UPDATE entries SET verified_at = ?2, digest = coalesce(digest, ?3) \
-             WHERE key = ?1";
-        self.write(update, |statement| {
-            let at = row::nanoseconds(verified_at);
-            statement.execute(params![key.as_bytes(), at, &digest.0[..]])
-        })
-    }
-
     /// Ends the batch: what was put since the last commit is kept, all or nothing.
     ///
     /// # Errors

@@ -111,24 +111,6 @@ fn a_writer_replaces_removes_and_forgets_what_it_did_not_commit() {
 }
 
 #[test]
-fn verifying_keeps_a_recorded_digest_and_notes_an_observed_one() {
-    let dir = tempfile::tempdir().unwrap();
-    let adopted = Row { digest: None, origin: Origin::Adopted, ..row("adopted") };
-    fill(dir.path(), &[adopted.clone(), row("proven")]);
-    let state = open(dir.path());
-    let mut writer = state.writer().unwrap();
-    let found = Digest::of(b"found");
-    writer.set_verified(&Key::new(*b"adopted"), &found, at(9)).unwrap();
-    writer.set_verified(&Key::new(*b"proven"), &found, at(9)).unwrap();
-    writer.commit().unwrap();
-    let verified_at = Some(at(9));
-    assert_eq!(
-        all(&state),
-        [Row { digest: Some(found), verified_at, ..adopted }, Row { verified_at, ..row("proven") }]
-    );
-}
-
-#[test]
 fn a_reader_goes_on_while_a_writer_commits() {
     let dir = tempfile::tempdir().unwrap();
     let rows: Vec<_> = (0..5 * PAGE).map(|n| row(format!("{n:08}"))).collect();
