@@ -17,7 +17,7 @@ use super::database::{
 use super::row::{self, COLUMNS, Row, RunNumber};
 use super::runs::{RootIdentity, RunRecord, latest_run};
 use crate::model::key::Escaped;
-use crate::model::{Digest, Error, ErrorKind, Key, RunId, Timestamp, Totals, Verdict};
+use crate::model::{Error, ErrorKind, Key, RunId, Timestamp, Totals, Verdict};
 use rusqlite::{Connection, params};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;

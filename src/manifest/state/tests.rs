@@ -1,6 +1,7 @@
 use super::*;
 use crate::manifest::database::with_suffix;
 use crate::manifest::{Origin, is_damage};
+use crate::model::Digest;
 use crate::model::{EntryKind, Metadata, Stamp};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 
