@@ -279,8 +279,13 @@ where
                     let empty = !listed && !unknown;
                     leaf.conflict = Some(Conflict::LeafOverDirectory { empty });
                     if empty {
-                        // The leaf's step removes it.
+                        // The leaf's step removes it, once it is swept.
                         pair.target = Seen::Absent;
+                        while let Some(Joined::Leftover(key)) = self.target.waiting.front()
+                            && key.is_within(pair.key.as_bytes())
+                        {
+                            self.ready.extend(self.target.waiting.pop_front());
+                        }
                     }
                 }
                 (None, Some(_), Seen::Present(_), _) => {

@@ -302,15 +302,12 @@ impl Policy {
         row: Option<&Row>,
         wanted: &Metadata,
     ) -> Decision {
-        let newer = existing.metadata.mtime > source.metadata.mtime;
-        if source.link != existing.link {
-            return if self.options.update && newer {
-                decide(Action::Skip, Reason::NewerInTarget)
-            } else {
-                decide(Action::MakeLink, Reason::LinkText)
-            };
+        if self.options.update && existing.metadata.mtime > source.metadata.mtime {
+            return decide(Action::Skip, Reason::NewerInTarget);
         }
-        // A link's mode is always 0777.
+        if source.link != existing.link {
+            return decide(Action::MakeLink, Reason::LinkText);
+        }
         let same_metadata =
             existing.metadata == Metadata { mode: existing.metadata.mode, ..*wanted };
         match row {

@@ -390,3 +390,11 @@ proptest! {
         prop_assert_eq!(found, oracle([&source, &target], failed.each_ref(), &rows));
     }
 }
+
+#[test]
+fn a_leftover_is_swept_before_a_leaf_replaces_the_directory_that_holds_it() {
+    assert_eq!(
+        join(&["a", "b"], &["a/", "~a/.vidimus.0123456789abcdef", "b"], &[]),
+        ["~a/.vidimus.0123456789abcdef", "a +-- over empty directory", "a/ ---", "b ++-"]
+    );
+}
