@@ -16,6 +16,7 @@ mod mirror;
 mod model;
 mod power;
 mod races;
+mod regressions;
 mod terminal;
 mod usage;
 mod verify;

@@ -76,10 +76,21 @@ impl Mount {
 
     /// Mounts an ext4 of `mebibytes` at `at`, from the image `image`, which is made when missing.
     pub fn ext4(image: &Path, at: &Path, mebibytes: u64) -> Result<Self, String> {
+        Self::ext4_of(image, at, mebibytes, &[])
+    }
+
+    /// The same, made with these options of mkfs.ext4.
+    pub fn ext4_of(
+        image: &Path,
+        at: &Path,
+        mebibytes: u64,
+        options: &[&str],
+    ) -> Result<Self, String> {
         if !image.exists() {
             let file = std::fs::File::create(image).expect("make an image");
             file.set_len(mebibytes << 20).expect("give the image its size");
-            let made = Command::new(tool("mkfs.ext4")?).args(["-q", "-F"]).arg(image).output();
+            let mut make = Command::new(tool("mkfs.ext4")?);
+            let made = make.args(["-q", "-F"]).args(options).arg(image).output();
             if !made.as_ref().is_ok_and(|output| output.status.success()) {
                 return Err(format!("mkfs.ext4: {made:?}"));
             }
