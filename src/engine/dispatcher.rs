@@ -105,12 +105,7 @@ impl Dispatcher<'_, '_> {
         while let Some(planned) = plan.next().transpose()? {
             match planned {
                 Planned::Step(step) => self.step(*step),
-                Planned::Failed(error) => {
-                    if matches!(error.cause, Cause::LeafInTheWay) {
-                        self.lost = Some(error.key.clone());
-                    }
-                    self.context.fail(error);
-                }
+                Planned::Failed(error) => self.context.fail(error),
                 Planned::Kept(key, reason) => {
                     self.context.tell(&key, Change::Keep, reason, 0);
                 }

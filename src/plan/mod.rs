@@ -164,6 +164,8 @@ pub struct Plan<'a, J> {
     directories: Spool,
     /// A directory of the target whose leaf in the source is left alone: so is all in it.
     protected: Option<Key>,
+    /// A directory of the source that can't be made: nor can anything in it.
+    blocked: Option<Key>,
 }
 
 impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
@@ -178,6 +180,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             after_deletion: spool(),
             directories: spool(),
             protected: None,
+            blocked: None,
         }
     }
 
@@ -204,6 +207,12 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         {
             self.protected = Some(Key::child(key.parent(), key.name(), true));
         }
+        if source.entry().is_some()
+            && self.blocked.as_ref().is_some_and(|blocked| key.is_within(blocked.as_bytes()))
+        {
+            let (operation, side, cause) = (Operation::Write, Side::Target, Cause::NoParent);
+            return Ok(Some(Planned::Failed(EntryError { operation, side, key, cause })));
+        }
         let task = match decision.action {
             Action::Keep => return Ok(self.keep(key, &source, reason)),
             Action::Skip => {
@@ -212,6 +221,9 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             }
             Action::Forget => return Ok(Some(Planned::Forget(key))),
             Action::Fail(cause) => {
+                if matches!(cause, Cause::LeafInTheWay) {
+                    self.blocked = Some(key.clone());
+                }
                 let side = if matches!(cause, Cause::TargetUnknown | Cause::NotKept(_)) {
                     Side::Target
                 } else {
