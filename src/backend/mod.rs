@@ -10,7 +10,7 @@
 pub mod local;
 
 use crate::filter::Filter;
-use crate::model::{Cause, Entry, EntryError, EntryKind, Error, Key, Metadata};
+use crate::model::{Cause, Entry, EntryError, EntryKind, Error, Key, Metadata, Stamp};
 use std::sync::Arc;
 
 /// One item of a listing.
@@ -144,6 +144,9 @@ pub trait Stage {
 
 /// A whole file that nobody sees yet. Dropped unpublished, it is removed.
 pub trait Staged: Send {
+    /// Its stamp as finished; publishing changes nothing of it but ctime.
+    fn stamp(&self) -> Stamp;
+
     /// Puts it in its place, whole. What of its metadata the target refused is `Some`: the content
     /// is in its place all the same.
     fn publish(&mut self) -> Result<Option<Cause>, Cause>;

@@ -204,7 +204,9 @@ impl<'a> Committer<'a> {
     }
 
     fn publish(&mut self, mut finished: Finished) {
+        let mut written = None;
         if let Some(mut staged) = finished.staged.take() {
+            written = Some(staged.stamp());
             let key = &finished.row.key;
             match staged.publish() {
                 Ok(None) => {}
@@ -217,7 +219,7 @@ impl<'a> Committer<'a> {
                 }
             }
         }
-        if !self.settle(&mut finished) {
+        if !self.settle(&mut finished, written) {
             return;
         }
         let progress = self.context.progress;
@@ -261,7 +263,7 @@ impl<'a> Committer<'a> {
 
     /// Takes the target's stamp, and makes sure that what stands there is what was put there. It is
     /// taken at once, not when the row is written: an edit in between must show next time.
-    fn settle(&self, finished: &mut Finished) -> bool {
+    fn settle(&self, finished: &mut Finished, written: Option<Stamp>) -> bool {
         let row = &mut finished.row;
         if let Some(stamp) = finished.stands {
             row.target = stamp;
@@ -271,7 +273,7 @@ impl<'a> Committer<'a> {
             self.context.fail(on_target(operation, &row.key, cause));
         };
         let mut found = match self.context.target.look(&row.key) {
-            Ok(Some(found)) if is_content(&found, row) => found,
+            Ok(Some(found)) if is_content(&found, row, written) => found,
             Ok(_) => {
                 fail(Operation::Publish, Cause::TargetChanged);
                 return false;
@@ -296,9 +298,13 @@ impl<'a> Committer<'a> {
     }
 }
 
-/// Whether an entry can have the content that the row tells.
-fn is_content(found: &Entry, row: &Row) -> bool {
+/// Whether an entry can have the content that the row tells, and is the file that was written.
+fn is_content(found: &Entry, row: &Row, written: Option<Stamp>) -> bool {
+    let is_the_file = written.is_none_or(|written| {
+        (written.inode, written.mtime) == (found.stamp.inode, found.stamp.mtime)
+    });
     found.kind == row.kind
+        && is_the_file
         && match row.kind {
             EntryKind::File => found.stamp.size == row.source.size,
             EntryKind::Symlink => found.link == row.link,

@@ -55,6 +55,8 @@ fn edited_before_the_sync(env: &Environment, edit: impl Fn(&Path) + Sync) -> Run
     let editing = |over: &AtomicBool| {
         while !over.load(Ordering::Relaxed) {
             if published.exists() {
+                // Behind the look that follows the rename, and before the sync's end.
+                std::thread::sleep(Duration::from_millis(80));
                 return edit(&published);
             }
             std::thread::sleep(Duration::from_millis(1));

@@ -6,7 +6,7 @@ use super::sync::Syncing;
 use super::{LocalSource, Walking, read};
 use crate::backend::{ListOptions, Listing, Place, ReadError, Sink, Source, Stage, Staged, Target};
 use crate::model::error::Side;
-use crate::model::{Cause, Durability, Entry, EntryKind, Error, Key, Metadata, Timestamp};
+use crate::model::{Cause, Durability, Entry, EntryKind, Error, Key, Metadata, Stamp, Timestamp};
 use filetime::FileTime;
 use rustix::fs::{
     AtFlags, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid, chownat, fchmod, fchown,
@@ -428,19 +428,25 @@ impl Stage for LocalStage {
         let shared = &file.shared;
         let set = set_open(&open, &stands, metadata);
         shared.syncing.file_changed(&parent, &open)?;
+        let stamp = stamp_of(&look_at_open(&open)?);
         drop(open);
-        Ok(Box::new(LocalStaged { file, place, set: set.err() }))
+        Ok(Box::new(LocalStaged { file, place, stamp, set: set.err() }))
     }
 }
 
 struct LocalStaged {
     file: Temporary,
     place: Place,
+    stamp: Stamp,
     /// What went wrong with the metadata: told once the file is in its place.
     set: Option<Cause>,
 }
 
 impl Staged for LocalStaged {
+    fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
     fn publish(&mut self) -> Result<Option<Cause>, Cause> {
         self.file.place(self.place)?;
         Ok(self.set.take())
