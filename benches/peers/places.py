@@ -1,0 +1,130 @@
+"""Where copies lie: a fresh ext4 on a loop device for each, or a plain directory."""
+
+import os
+import shutil
+
+from measure import Failed, checked, ignore_signals, say, stop
+
+MIB = 1 << 20
+GIB = 1 << 30
+# ext4 makes an inode for each of these bytes unless told otherwise.
+BYTES_PER_INODE = 16384
+
+
+def file_system_size(blocks, entries):
+    """Bytes of a file system on which a tree and the traces of its changes leave a third free."""
+    size = max(blocks * 3 // 2 + GIB, entries * BYTES_PER_INODE * 5 // 4)
+    return -(-size // MIB) * MIB
+
+
+def require_space(path, needed, purpose):
+    """Ends the program when a directory's file system has less than `needed` bytes free."""
+    free = shutil.disk_usage(path).free
+    if free < needed:
+        stop(f'"{path}" has {free / GIB:.1f} GiB free and {purpose} needs {needed / GIB:.1f} GiB',
+             "take fewer --sets or a smaller --scale")
+
+
+class Loop:
+    """A loop device over one image; each copy finds a file system just made on it."""
+
+    def __init__(self, work, size, direct, stack):
+        self.point = os.path.join(work, "mount")
+        self.mounted = False
+        image = os.path.join(work, "image")
+        require_space(work, size + GIB, "the image of the targets' file system")
+        os.mkdir(self.point)
+        write_once(image, size)
+        command = ["losetup", "--find", "--show", f"--direct-io={'on' if direct else 'off'}", image]
+        try:
+            self.device = checked(command).decode().strip()
+        except Failed as failed:
+            stop(f"cannot attach a loop device: {failed}", "use --dir for a plain directory")
+        stack.callback(self.detach)
+        state = checked(["losetup", "--noheadings", "--output", "DIO", self.device])
+        cache = "direct I/O" if state.strip() == b"1" else "page cache"
+        self.description = f"ext4 made anew for each copy, on a loop device ({cache})"
+
+    def fresh(self, data):
+        """Makes an empty file system and returns the path that a copy shall have."""
+        self.unmount()
+        blocks = file_system_size(data.blocks, len(data.entries)) // 4096
+        # All tables are written now; the kernel would otherwise write them while the tools run.
+        checked(["mkfs.ext4", "-q", "-F", "-b", "4096",
+                 "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0",
+                 self.device, str(blocks)])
+        self.mounted = True
+        checked(["mount", "-t", "ext4", self.device, self.point])
+        return os.path.join(self.point, "copy")
+
+    def unmount(self):
+        """Unmounts the file system, if one is mounted."""
+        if self.mounted and os.path.ismount(self.point):
+            checked(["umount", self.point])
+        self.mounted = False
+
+    def detach(self):
+        """Undoes all of it, whatever the state."""
+        ignore_signals()
+        try:
+            self.unmount()
+        finally:
+            checked(["losetup", "--detach", self.device])
+
+
+class Plain:
+    """A directory below one that the user named: its file system is as it happens to be."""
+
+    def __init__(self, directory, stack):
+        self.root = directory
+        self.copy = os.path.join(directory, f"vidimus-peers-{os.getpid()}")
+        self.description = "a plain directory (figures depend on what happened there before)"
+        stack.callback(self.remove)
+
+    def fresh(self, data):
+        """Removes the last copy and returns the path that the next shall have."""
+        self.remove()
+        require_space(self.root, file_system_size(data.blocks, 0), "a copy")
+        return self.copy
+
+    def remove(self):
+        """Removes the copy, if there is one."""
+        ignored = ignore_missing
+        shutil.rmtree(self.copy, onerror=ignored)
+
+
+def ignore_missing(_function, _path, info):
+    """Lets `rmtree` pass over what is not there."""
+    if not issubclass(info[0], FileNotFoundError):
+        raise info[1]
+
+
+def write_once(image, size):
+    """Writes every block of the image, so that no run pays for allocating them."""
+    say(f"writing an image of {size / GIB:.1f} GiB")
+    chunk = memoryview(bytes(8 * MIB))
+    with open(image, "wb", buffering=0) as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+        left = size
+        while left > 0:
+            left -= file.write(chunk[:min(left, len(chunk))])
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def clear_leftovers(peers):
+    """Removes what a killed run left behind; the caller holds the lock."""
+    for name in os.listdir(peers):
+        work = os.path.join(peers, name)
+        if not name.startswith("work-"):
+            continue
+        say(f"removing {work}, which a killed run left")
+        point, image = os.path.join(work, "mount"), os.path.join(work, "image")
+        if os.path.ismount(point):
+            checked(["umount", point])
+        if os.path.exists(image) and os.geteuid() == 0:
+            devices = checked(["losetup", "--noheadings", "--output", "NAME",
+                               "--associated", image])
+            for device in devices.decode().split():
+                checked(["losetup", "--detach", device])
+        shutil.rmtree(work)
