@@ -27,6 +27,8 @@ class Bench:
         # By set: how many files an edit rewrites.
         self.edited = {}
         mirrors = [tool.name for tool in tools if tool.mirrors]
+        # What others asked of the machine when this began.
+        self.load = os.getloadavg()[0]
         # The tool beside whose copy the floors are measured.
         self.pilot = OURS if OURS in mirrors else (mirrors or [None])[0]
 
@@ -40,11 +42,12 @@ class Bench:
                 self.turn(data, tool, number)
 
     def order(self, number):
-        """The tools in a round's order: another one begins, and every second round goes backwards.
+        """The tools in a round's order: every second round is the one before it backwards.
 
-        So no tool always follows the same one, which may leave it more or less to pay for.
+        So no tool always follows the same one, which may leave it more or less to pay for, and
+        two binaries are first and second equally often.
         """
-        shift = number % len(self.tools)
+        shift = number // 2 % len(self.tools)
         tools = self.tools[shift:] + self.tools[:shift]
         return tools[::-1] if number % 2 else tools
 
@@ -70,6 +73,10 @@ class Bench:
                 self.verify(data, tool, target)
         except Failed as failed:
             say(f"  no result: {failed}")
+            for case in cases if tool.mirrors else []:
+                if not self.samples[data.name, case, tool.name]:
+                    self.failures.setdefault((data.name, case, tool.name),
+                                             "an earlier case had none")
 
     def rerun(self, data, tool, target, number):
         """Runs a tool where nothing changed."""

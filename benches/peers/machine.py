@@ -26,11 +26,12 @@ def facts(bench, options, data):
         name = tool.name
         yield f"{name}: {first_line([tool.program, *VERSIONS.get(name, ['--version'])])}"
     yield f"b3sum: {first_line([bench.b3sum, '--version'])}"
-    if not options.binary:
-        commit = first_line(["git", "-C", install.REPOSITORY, "describe", "--always", "--dirty"])
+    commit = first_line(["git", "-C", install.REPOSITORY, "describe", "--always", "--dirty"])
+    if options.binary:
+        yield f"vidimus as given with --binary; the work tree is at {commit}"
+    else:
         yield f"vidimus built from {commit}"
-    elif any(tool.name == "vidimus" for tool in bench.tools):
-        yield "vidimus as given with --binary"
+    yield f"load of the machine before the first run: {bench.load:.2f}"
 
 
 def field(path, name):

@@ -72,12 +72,16 @@ def ignore_signals():
 
 def checked(command, **options):
     """Runs a helper to its end, out of Ctrl-C's reach, and returns what it printed."""
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, start_new_session=True, check=False, **options)
-    if done.returncode != 0:
-        raise Failed(f"{shlex.join(command)} ended with {done.returncode}: "
-                     f"{shortened(done.stderr)}")
-    return done.stdout
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, start_new_session=True, **options)
+    try:
+        printed, errors = child.communicate()
+    except BaseException:
+        end_group(child.pid)
+        raise
+    if child.returncode != 0:
+        raise Failed(f"{shlex.join(command)} ended with {child.returncode}: {shortened(errors)}")
+    return printed
 
 
 def shortened(text):
@@ -101,13 +105,17 @@ def measure(command, cwd=None):
         wall = time.monotonic() - start
         code = os.waitstatus_to_exitcode(status)
         if code != 0:
+            end_group(launcher.pid)
             errors.seek(0)
             raise Failed(f"ended with {code}: {shortened(errors.read())}")
     return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
 def end_group(group):
-    """Ends a command that was begun, and waits for it and its children."""
+    """Ends a command that was begun, and waits for it and its children.
+
+    None of them may stay: it would hold the file system that is unmounted next.
+    """
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGTERM)
     with contextlib.suppress(ChildProcessError):

@@ -36,11 +36,11 @@ class Loop:
         os.mkdir(self.point)
         write_once(image, size)
         command = ["losetup", "--find", "--show", f"--direct-io={'on' if direct else 'off'}", image]
+        stack.callback(self.undo, image)
         try:
             self.device = checked(command).decode().strip()
         except Failed as failed:
             stop(f"cannot attach a loop device: {failed}", "use --dir for a plain directory")
-        stack.callback(self.detach)
         state = checked(["losetup", "--noheadings", "--output", "DIO", self.device])
         cache = "direct I/O" if state.strip() == b"1" else "page cache"
         self.description = f"ext4 made anew for each copy, on a loop device ({cache})"
@@ -63,13 +63,13 @@ class Loop:
             checked(["umount", self.point])
         self.mounted = False
 
-    def detach(self):
-        """Undoes all of it, whatever the state."""
+    def undo(self, image):
+        """Unmounts and detaches, however far things had come."""
         ignore_signals()
         try:
             self.unmount()
         finally:
-            checked(["losetup", "--detach", self.device])
+            detach(image)
 
 
 class Plain:
@@ -89,14 +89,20 @@ class Plain:
 
     def remove(self):
         """Removes the copy, if there is one."""
-        ignored = ignore_missing
-        shutil.rmtree(self.copy, onerror=ignored)
+        shutil.rmtree(self.copy, onerror=ignore_missing)
 
 
 def ignore_missing(_function, _path, info):
     """Lets `rmtree` pass over what is not there."""
     if not issubclass(info[0], FileNotFoundError):
         raise info[1]
+
+
+def detach(image):
+    """Detaches every loop device over an image."""
+    found = checked(["losetup", "--noheadings", "--output", "NAME", "--associated", image])
+    for device in found.decode().split():
+        checked(["losetup", "--detach", device])
 
 
 def write_once(image, size):
@@ -123,8 +129,5 @@ def clear_leftovers(peers):
         if os.path.ismount(point):
             checked(["umount", point])
         if os.path.exists(image) and os.geteuid() == 0:
-            devices = checked(["losetup", "--noheadings", "--output", "NAME",
-                               "--associated", image])
-            for device in devices.decode().split():
-                checked(["losetup", "--detach", device])
+            detach(image)
         shutil.rmtree(work)

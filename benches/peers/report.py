@@ -1,8 +1,10 @@
 """Turns samples into Markdown: a table for each set, what was lost, targets, facts."""
 
+import os
 import shlex
 import statistics
 
+import install
 import machine
 import targets
 import tools
@@ -23,8 +25,14 @@ def render(bench, data, options, arguments):
         lines += ["## Targets", "", *targets.table(names, options.cases, figures), ""]
     lines += ["## Machine and tools", ""]
     lines += [f"- {fact}" for fact in machine.facts(bench, options, data)]
-    lines.append(f"- command: `{shlex.join(['benches/peers/run', *arguments])}`")
-    return "\n".join(lines) + "\n"
+    lines.append(f"- command: `{shlex.join(['benches/peers/run', *map(portable, arguments)])}`")
+    return "\n".join(lines).replace(f"{install.REPOSITORY}/", "") + "\n"
+
+
+def portable(argument):
+    """An argument without the place that a file has on this machine alone."""
+    flag, equals, value = argument.rpartition("=")
+    return f"{flag}{equals}{os.path.basename(value)}" if value.startswith("/") else argument
 
 
 def introduction(options):
@@ -93,7 +101,7 @@ def losses(bench, data):
             if lost is None:
                 cells.append("no result")
             else:
-                cells.append(", ".join(f"{count:,} {what}" for what, count in sorted(lost.items()))
+                cells.append(", ".join(f"{what}: {count:,}" for what, count in sorted(lost.items()))
                              or "nothing")
         yield f"| {tool.label} | {' | '.join(cells)} |"
 

@@ -31,7 +31,7 @@ def limits(data, figures):
     elif data in ("mixed", "real"):
         yield FIRST, "below `rsync -a` + sync", of(FIRST, "rsync")
         yield FIRST, "below `cp -a` + sync", of(FIRST, "cp")
-    yield (RERUN, "at most the greater of `rsync -a` + sync / 4 and 1.5 × status of both sides",
+    yield (RERUN, "at most the greater of 0.25 × (`rsync -a` + sync) and 1.5 × status of both sides",
            greatest(of(RERUN, "rsync", 0.25), of(RERUN, "walk", 1.5)))
     yield CHANGED, "at most 0.6 × (`rsync -a` + sync)", of(CHANGED, "rsync", 0.6)
     yield VERIFY, "at most 1.1 × b3sum", of(VERIFY, "b3sum-target", 1.1)
@@ -50,7 +50,10 @@ def floor(data, case, figures):
             known.append(figures.get(data, FIRST, "cp"))
             return greatest(*known[1:])
         return known[0]
-    return figures.get(data, case, "walk" if case != VERIFY else "b3sum-target")
+    if case == VERIFY:
+        return figures.get(data, VERIFY, "b3sum-target")
+    # Whoever looks for changes takes the status of all entries.
+    return figures.get(data, RERUN, "walk")
 
 
 def table(names, cases, figures):

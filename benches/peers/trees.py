@@ -7,6 +7,8 @@ import stat
 from measure import checked
 
 KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
+PLURALS = {"file": "files", "directory": "directories", "link": "symbolic links",
+           "special": "special files"}
 # vidimus's own directory at a target's root.
 OWN = b".vidimus"
 # Prints the names of a tree's files, each ended by a zero byte; run it in the tree.
@@ -62,9 +64,9 @@ def losses(source, target):
     lost = collections.Counter()
     for path in source.keys() & target.keys():
         mine, other = source[path], target[path]
-        lost[f"{mine.kind} times"] += mine.mtime != other.mtime
-        lost[f"{mine.kind} modes"] += mine.mode != other.mode
-        lost[f"{mine.kind} owners"] += mine.owner != other.owner
+        lost[f"times of {PLURALS[mine.kind]}"] += mine.mtime != other.mtime
+        lost[f"modes of {PLURALS[mine.kind]}"] += mine.mode != other.mode
+        lost[f"owners of {PLURALS[mine.kind]}"] += mine.owner != other.owner
     for names in hard_links(source):
         kept = {target[path].inode for path in names if path in target}
         lost["hard links"] += len(kept) - 1
