@@ -9,6 +9,9 @@ import trees
 from measure import Failed, measure, say, with_sync
 from tools import CHANGED, FIRST, HASH, HASH_TARGET, OURS, RERUN, VERIFY, WALK, walk_command
 
+# Bytes of memory that a run finds at hand; a first copy finds more, for what it writes.
+PLENTY = 512 << 20
+
 
 class Bench:
     """The tools, the place of their copies, and the samples so far."""
@@ -99,7 +102,8 @@ class Bench:
     def copy(self, data, tool, case, target, number):
         """Measures one run that copies, and checks the copy; a wrong one is no result."""
         with self.guarded(data, case, tool.name):
-            self.ready(data.root, None if case == FIRST else target)
+            fresh = case == FIRST
+            self.ready(data.root, None if fresh else target, PLENTY + fresh * data.blocks)
             sample = measure(tool.copy(data.root, target, self.state))
             if not tool.syncs:
                 sample = with_sync(sample, target)
@@ -128,15 +132,16 @@ class Bench:
             self.ready(data.root, target)
             self.keep(data, case, floor.name, measure(command, cwd))
 
-    def ready(self, source, target):
-        """Makes the caches alike for each run: full, or empty with --cold."""
+    def ready(self, source, target, memory=PLENTY):
+        """Makes memory alike for each run: caches full, or empty with --cold; the rest at hand."""
         os.sync()
         if self.options.cold:
             trees.drop_caches()
-            return
-        trees.warm(source)
-        if target is not None:
-            trees.warm(target)
+        else:
+            trees.warm(source)
+            if target is not None:
+                trees.warm(target)
+        trees.touch_memory(memory)
 
     def keep(self, data, case, row, sample):
         """Keeps a sample under its set, case and row."""

@@ -6,6 +6,7 @@ import subprocess
 
 import install
 from places import MIB
+from trees import field
 
 VERSIONS = {"cp": ["--version"], "rsync": ["--version"], "cpz": ["--version"],
             "xcp": ["--version"], "rclone": ["version"]}
@@ -34,16 +35,6 @@ def facts(bench, options, data):
     yield f"load of the machine before the first run: {bench.load:.2f}"
 
 
-def field(path, name):
-    """The value of a `name: value` line of a file of /proc, or None."""
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            key, _, value = line.partition(":")
-            if key.strip() == name:
-                return value.strip()
-    return None
-
-
 def file_system(path):
     """The type of the file system that holds a path (proc(5), mountinfo)."""
     device = os.stat(path).st_dev
@@ -62,5 +53,5 @@ def first_line(command):
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                               text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        return "version unknown"
+        return "(unknown)"
     return " ".join(done.stdout.partition("\n")[0].split())

@@ -78,5 +78,5 @@ def verdict(limit, ours):
     if limit is None or ours is None:
         return "not measured"
     if ours <= limit:
-        return f"met, {(1 - ours / limit):.0%} to spare"
-    return f"**missed by {ours / limit - 1:.0%}**"
+        return f"met, {1 - ours / limit:.1%} to spare"
+    return f"**missed by {ours / limit - 1:.1%}**"

@@ -8,6 +8,9 @@ NAMES = ("cp", "rsync", "cpz", "xcp", "rclone", "vidimus")
 OURS, OLD = "vidimus", "vidimus-old"
 # rclone waits for each file more than the others do: more at a time than there are cores help it.
 RCLONE = ["--config", "", "--links", "--transfers", "8", "--checkers", "8"]
+# What makes its copies faster on two cores; like cp, it then writes under the final name.
+RCLONE_COPY = ["--metadata", "--create-empty-src-dirs", "--inplace", "--local-no-check-updated",
+               "--multi-thread-streams", "0"]
 
 
 class Tool:
@@ -66,10 +69,10 @@ class Cpz(Tool):
 
 
 class Xcp(Tool):
-    """xcp with a worker for each core."""
+    """xcp with its own four workers and a file to each, the fastest of its ways on two cores."""
 
     def copy(self, source, target, state):
-        return [self.program, "--recursive", "--no-progress", "--ownership", "--workers", "0",
+        return [self.program, "--recursive", "--no-progress", "--ownership",
                 "--no-target-directory", source, target]
 
 
@@ -79,8 +82,7 @@ class Rclone(Tool):
     mirrors = True
 
     def copy(self, source, target, state):
-        return [self.program, "copy", *RCLONE, "--metadata", "--create-empty-src-dirs",
-                source, target]
+        return [self.program, "copy", *RCLONE, *RCLONE_COPY, source, target]
 
     def verify(self, source, target, state):
         return [self.program, "check", *RCLONE, source, target]

@@ -1,6 +1,7 @@
 """What a tree holds, how a copy of it differs, and how to bring it into memory."""
 
 import collections
+import mmap
 import os
 import stat
 
@@ -13,6 +14,7 @@ PLURALS = {"file": "files", "directory": "directories", "link": "symbolic links"
 OWN = b".vidimus"
 # Prints the names of a tree's files, each ended by a zero byte; run it in the tree.
 FILES = "find . -path ./.vidimus -prune -o -type f -print0"
+TOUCHED = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
 CORES = len(os.sched_getaffinity(0))
 
 Entry = collections.namedtuple("Entry", "kind size text mtime mode owner inode links blocks")
@@ -115,6 +117,30 @@ def warm(root):
     """Reads every file of a tree and takes every status, so that the caches hold them."""
     checked(walking(root))
     checked(["sh", "-c", f"{FILES} | xargs -0 -r -n 1000 -P {CORES} cat >/dev/null"], cwd=root)
+
+
+def touch_memory(wanted):
+    """Takes up to `wanted` bytes of free memory, writes to all of it and gives it back.
+
+    A virtual machine may have handed free memory to its host. Whoever takes it again waits for
+    the host at each page, and that would fall to one tool or another by chance. Linux looks for
+    memory to hand over every two seconds (`PAGE_REPORTING_DELAY` in mm/page_reporting.c), so this
+    is for right before a run, and helps one that is short.
+    """
+    free = int(field("/proc/meminfo", "MemFree").split()[0]) * 1024
+    length = min(wanted, free - (1 << 30)) // mmap.PAGESIZE * mmap.PAGESIZE
+    if length > 0:
+        mmap.mmap(-1, length, flags=TOUCHED).close()
+
+
+def field(path, name):
+    """The value of a `name: value` line of a file of /proc, or None."""
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            key, _, value = line.partition(":")
+            if key.strip() == name:
+                return value.strip()
+    return None
 
 
 def drop_caches():
