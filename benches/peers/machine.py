@@ -6,7 +6,7 @@ import subprocess
 
 import install
 from places import MIB
-from trees import field
+from trees import CORES, field
 
 VERSIONS = {"cp": ["--version"], "rsync": ["--version"], "cpz": ["--version"],
             "xcp": ["--version"], "rclone": ["version"]}
@@ -14,7 +14,7 @@ VERSIONS = {"cp": ["--version"], "rsync": ["--version"], "cpz": ["--version"],
 
 def facts(bench, options, data):
     """Yields lines for the end of a report."""
-    yield f"kernel {platform.release()} ({platform.machine()}), {len(os.sched_getaffinity(0))} cores"
+    yield f"kernel {platform.release()} ({platform.machine()}), {CORES} cores"
     processor = field("/proc/cpuinfo", "model name")
     if processor:
         yield f"processor: {processor}"

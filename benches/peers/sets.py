@@ -161,7 +161,8 @@ def make_files(root, name, sizes, path_of):
 def make_small(root, scale):
     """Files of 1 to 16 KiB, 100 to a directory."""
     generator = random.Random("small sizes")
-    make_files(root, "small", [generator.randint(1024, 16384) for _ in range(count(100_000, scale))],
+    sizes = [generator.randint(1024, 16384) for _ in range(count(100_000, scale))]
+    make_files(root, "small", sizes,
                lambda index: f"directory-{index // 100:05}/file-{index % 100:02}.bin")
 
 
@@ -175,8 +176,8 @@ def make_mixed(root, scale):
     generator = random.Random("mixed sizes")
     sizes = [min(256 * MIB, int(generator.lognormvariate(math.log(200_000) - 2, 2)))
              for _ in range(count(20_000, scale))]
-    make_files(root, "mixed", sizes,
-               lambda index: f"part-{index // 800:02}/group-{index // 40:03}/item-{index % 40:02}.dat")
+    make_files(root, "mixed", sizes, lambda index: (
+        f"part-{index // 800:02}/group-{index // 40:03}/item-{index % 40:02}.dat"))
 
 
 def make_flat(root, scale):

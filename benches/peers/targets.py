@@ -31,7 +31,7 @@ def limits(data, figures):
     elif data in ("mixed", "real"):
         yield FIRST, "below `rsync -a` + sync", of(FIRST, "rsync")
         yield FIRST, "below `cp -a` + sync", of(FIRST, "cp")
-    yield (RERUN, "at most the greater of 0.25 × (`rsync -a` + sync) and 1.5 × status of both sides",
+    yield (RERUN, "at most the greater of 0.25 × (`rsync -a` + sync) and 1.5 × both sides' status",
            greatest(of(RERUN, "rsync", 0.25), of(RERUN, "walk", 1.5)))
     yield CHANGED, "at most 0.6 × (`rsync -a` + sync)", of(CHANGED, "rsync", 0.6)
     yield VERIFY, "at most 1.1 × b3sum", of(VERIFY, "b3sum-target", 1.1)
