@@ -416,33 +416,6 @@ fn readers_and_writers_can_be_given_to_threads() {
     is_send::<Writer>();
 }
 
-/// Not a test: `cargo test --release -- --ignored --nocapture rows_a_second` says how fast it is.
-#[test]
-#[ignore = "measures, asserts nothing of time"]
-fn rows_a_second() {
-    let dir = tempfile::tempdir().unwrap();
-    let state = open(dir.path());
-    let keys = |n: usize| format!("usr/share/some/where/{:05}/file-{:03}.dat", n / 100, n % 100);
-    let rows: Vec<_> = (0..1_000_000).map(|n| row(keys(n))).collect();
-    for what in ["first load", "replace all"] {
-        let mut writer = state.writer().unwrap();
-        let clock = std::time::Instant::now();
-        for batch in rows.chunks(10_000) {
-            for row in batch {
-                writer.put(row).unwrap();
-            }
-            writer.commit().unwrap();
-        }
-        let seconds = clock.elapsed().as_secs_f64();
-        eprintln!("{what}: {:.0} rows/s", rows.len() as f64 / seconds);
-    }
-    let clock = std::time::Instant::now();
-    let count = all(&state).len();
-    eprintln!("read: {:.0} rows/s", count as f64 / clock.elapsed().as_secs_f64());
-    let bytes = fs::metadata(state.path()).unwrap().len();
-    eprintln!("{} bytes a row", bytes / count as u64);
-}
-
 fn truncate(path: &Path, length: u64) {
     fs::OpenOptions::new().write(true).open(path).unwrap().set_len(length).unwrap();
 }

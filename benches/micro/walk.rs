@@ -1,60 +1,50 @@
-//! Ways to walk one tree, in turns: `cargo bench --bench walk -- DIRECTORY`.
+//! Ways to walk one tree: each lists every entry below a directory in key order with its stat.
 //!
-//! Each way lists every entry below a directory in key order with its stat; medians of nine rounds.
-//! Without a directory it walks the Rust toolchain that built it.
+//! The tree is the one that `WALK_TREE` names, or the Rust toolchain that built this.
 
+use divan::Bencher;
+use divan::counter::ItemsCount;
 use rustix::fs::{AtFlags, StatxFlags, statx};
 use std::fs::File;
-use std::io::Write as _;
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, LazyLock};
 use vidimus::backend::local::{LocalSource, Root, Walking};
 use vidimus::backend::{ListItem, ListOptions, Source as _};
 use walkdir::WalkDir;
 
-const ROUNDS: usize = 9;
-
-fn main() {
-    let named = std::env::args_os().skip(1).find(|argument| !argument.as_bytes().starts_with(b"-"));
-    let root = named.map_or_else(toolchain, PathBuf::from);
-    let ways: [(&str, Way); 4] = [
-        ("walkdir over the whole tree", whole),
-        ("walkdir a level at a time, by handles", by_level),
-        ("vidimus, 1 checker", |root| vidimus(root, 1)),
-        ("vidimus, a checker a core", |root| vidimus(root, 0)),
-    ];
-    let mut times = vec![Vec::new(); ways.len()];
-    let mut counts = vec![0; ways.len()];
-    for round in 0..=ROUNDS {
-        for (at, (_, way)) in ways.iter().enumerate() {
-            let began = Instant::now();
-            counts[at] = way(&root);
-            // The first round warms the caches.
-            if round > 0 {
-                times[at].push(began.elapsed());
-            }
-        }
-    }
-    let mut out = std::io::stdout().lock();
-    for (at, (name, _)) in ways.iter().enumerate() {
-        times[at].sort_unstable();
-        let median = times[at][ROUNDS / 2];
-        let each = Duration::from_nanos(median.as_nanos() as u64 / counts[at].max(1));
-        let line =
-            format!("{name:40} {:>9} entries {median:>10.1?} {each:>8.0?} an entry", counts[at]);
-        writeln!(out, "{line}").expect("stdout is open");
-    }
-}
-
-type Way = fn(&Path) -> u64;
+/// The tree, and how many entries it has.
+static TREE: LazyLock<(PathBuf, u64)> = LazyLock::new(|| {
+    let root = std::env::var_os("WALK_TREE").map_or_else(toolchain, PathBuf::from);
+    let count = whole(&root);
+    (root, count)
+});
 
 fn toolchain() -> PathBuf {
     let rustc = std::process::Command::new("rustc").args(["--print", "sysroot"]).output();
     let sysroot = rustc.expect("rustc is on the path").stdout;
     PathBuf::from(String::from_utf8_lossy(&sysroot).trim())
+}
+
+fn measure(bencher: Bencher<'_, '_>, way: impl Fn(&Path) -> u64) {
+    let (root, count) = &*TREE;
+    bencher.counter(ItemsCount::new(*count)).bench_local(|| assert_eq!(way(root), *count));
+}
+
+#[divan::bench(sample_count = 9, sample_size = 1)]
+fn walkdir_whole(bencher: Bencher<'_, '_>) {
+    measure(bencher, whole);
+}
+
+#[divan::bench(sample_count = 9, sample_size = 1)]
+fn walkdir_by_level_and_handle(bencher: Bencher<'_, '_>) {
+    measure(bencher, by_level);
+}
+
+/// 0 checkers are one a core.
+#[divan::bench(args = [1, 0], sample_count = 9, sample_size = 1)]
+fn vidimus_checkers(bencher: Bencher<'_, '_>, checkers: usize) {
+    measure(bencher, |root| vidimus(root, checkers));
 }
 
 fn whole(root: &Path) -> u64 {
@@ -91,14 +81,19 @@ fn by_level(root: &Path) -> u64 {
 }
 
 fn vidimus(root: &Path, checkers: usize) -> u64 {
+    let root = Arc::new(Root::open(root).expect("the tree is there"));
+    let options = ListOptions { filter: Arc::default(), only: None };
+    let listing =
+        LocalSource::new(root, walking(checkers)).list(&options).expect("the tree is there");
+    listing.filter(|item| matches!(item, Ok(ListItem::Entry(_)))).count() as u64
+}
+
+/// What a walker needs, with a pool of its own.
+pub(crate) fn walking(checkers: usize) -> Walking {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(checkers).build();
-    let walking = Walking {
+    Walking {
         pool: Arc::new(pool.expect("threads can be started")),
         spool_dir: std::env::temp_dir(),
         guarded: [].into(),
-    };
-    let root = Arc::new(Root::open(root).expect("the tree is there"));
-    let options = ListOptions { filter: Arc::default(), only: None };
-    let listing = LocalSource::new(root, walking).list(&options).expect("the tree is there");
-    listing.filter(|item| matches!(item, Ok(ListItem::Entry(_)))).count() as u64
+    }
 }
