@@ -101,6 +101,9 @@ pub trait Target: Source {
     /// Begins a file that nobody sees until it is published.
     fn stage(&self, entry: &Entry, place: Place) -> Result<Box<dyn Stage>, Cause>;
 
+    /// Begins a new directory that nobody sees until it is published with what was made in it.
+    fn stage_directory(&self, key: &Key) -> Result<Box<dyn StageDirectory>, Cause>;
+
     /// Makes a directory, closed to others until its metadata is set.
     fn make_directory(&self, key: &Key, place: Place) -> Result<(), Cause>;
 
@@ -144,10 +147,39 @@ pub trait Stage {
 
 /// A whole file that nobody sees yet. Dropped unpublished, it is removed.
 pub trait Staged: Send {
-    /// Its stamp as finished; publishing changes nothing of it but ctime.
-    fn stamp(&self) -> Stamp;
+    /// What it was found to be when it was finished; publishing changes nothing of that but ctime,
+    /// and not even that of a file in a directory that nobody sees.
+    fn written(&self) -> Written;
 
     /// Puts it in its place, whole. What of its metadata the target refused is `Some`: the content
     /// is in its place all the same.
     fn publish(&mut self) -> Result<Option<Cause>, Cause>;
+}
+
+/// What an entry was found to be once it was written.
+#[derive(Clone, Copy, Debug)]
+pub struct Written {
+    /// Its stamp.
+    pub stamp: Stamp,
+    /// Its metadata.
+    pub metadata: Metadata,
+}
+
+/// A directory being built that nobody sees, of files and links. Dropped unfinished, it is removed
+/// with all in it.
+pub trait StageDirectory {
+    /// Begins a file in it; publishing that file makes it part of this directory.
+    fn stage(&self, entry: &Entry) -> Result<Box<dyn Stage>, Cause>;
+
+    /// Makes a symbolic link in it with its metadata.
+    fn make_link(&self, entry: &Entry) -> Result<Written, Cause>;
+
+    /// Ends it.
+    fn finish(self: Box<Self>) -> Result<Box<dyn StagedDirectory>, Cause>;
+}
+
+/// A whole directory that nobody sees yet. Dropped unpublished, it is removed with all in it.
+pub trait StagedDirectory: Send {
+    /// Puts it in its place, which must be free; closed to others until its metadata is set.
+    fn publish(&mut self) -> Result<(), Cause>;
 }

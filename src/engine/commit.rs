@@ -5,65 +5,32 @@
 //! has survived a power cut. Without barriers (`--durability file` and `none`) files are put in
 //! place as they come.
 
+use super::batch::{
+    Abandoning, BATCH_AGE, BATCH_FILES, Batch, Batches, Finished, FinishedDirectory,
+};
 use super::{Context, on_target};
-use crate::backend::Staged;
-use crate::compare::Reason;
 use crate::compare::policy::COARSEST_TIMES;
 use crate::manifest::{Row, Writer};
 use crate::model::event::Change;
-use crate::model::{
-    Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata, Operation, Stamp,
-};
+use crate::model::{Cause, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Operation, Stamp};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use std::time::{Duration, Instant};
 
-/// Files in a batch: each is a name and a row in memory.
-const BATCH_FILES: usize = 8_192;
-/// Bytes in a batch: about what a disk writes in a second.
-const BATCH_BYTES: u64 = 1 << 30;
-/// The age of a batch: what an interruption costs.
-const BATCH_AGE: Duration = Duration::from_secs(5);
 /// How long a stopped run waits for what it has staged to become durable.
 const LAST_SYNC: Duration = Duration::from_millis(1_500);
-
-/// A step that was done, to be made durable and recorded.
-pub(super) struct Finished {
-    /// The row, but for the target's stamp; its metadata is what the target is to hold.
-    pub(super) row: Row,
-    /// The file to be put in its place.
-    pub(super) staged: Option<Box<dyn Staged>>,
-    /// What was done.
-    pub(super) change: Option<Change>,
-    /// Why.
-    pub(super) reason: Reason,
-    /// The target's stamp, where nothing was done to it since it was listed or hashed.
-    pub(super) stands: Option<Stamp>,
-    /// The entry's failure was told already (its metadata could not be set).
-    pub(super) told: bool,
-}
-
-/// What the commit stage takes.
-pub(super) enum Message {
-    /// A step was done.
-    Finished(Box<Finished>),
-    /// A step failed.
-    Failed(EntryError),
-    /// A key's row is to go.
-    Forget(Key),
-}
 
 /// The commit stage.
 pub struct Committer<'a> {
     context: &'a Context<'a>,
     writer: Writer,
     barriers: bool,
-    staged: Vec<Finished>,
-    staged_bytes: u64,
-    /// What was taken since the last turn.
-    taken: usize,
-    since: Option<Instant>,
+    /// What comes one at a time: the steps that waited for all others.
+    batch: Batch,
+    /// What was put in place since the last barrier, to be recorded after the next.
     published: Vec<Finished>,
     forgotten: Vec<Key>,
+    /// When the first of these was put in place.
+    since: Option<Instant>,
     /// A barrier failed: nothing that came after the one before it counts.
     broken: bool,
 }
@@ -75,91 +42,108 @@ impl<'a> Committer<'a> {
             barriers: context.target.needs_barrier(),
             context,
             writer,
-            staged: Vec::new(),
-            staged_bytes: 0,
-            taken: 0,
-            since: None,
+            batch: Batch::default(),
             published: Vec::new(),
             forgotten: Vec::new(),
+            since: None,
             broken: false,
         }
     }
 
-    /// Takes messages until all senders are gone.
-    pub(super) fn receive(mut self, messages: &Receiver<Vec<Message>>) -> Self {
+    /// Commits batches until they end.
+    pub(super) fn work(mut self, batches: &Batches) -> Self {
+        let _abandoning = Abandoning(batches);
         loop {
             let due = self.since.map(|since| since + BATCH_AGE);
-            let received = match due {
-                Some(due) => messages.recv_deadline(due),
-                None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            match received {
-                Ok(messages) => messages.into_iter().for_each(|message| self.take(message)),
-                Err(RecvTimeoutError::Timeout) => self.advance(),
-                Err(RecvTimeoutError::Disconnected) => return self,
-            }
+            let Some(batch) = batches.next(!self.barriers, due) else { break };
+            self.commit(batch);
         }
+        self
     }
 
-    /// Takes one message.
-    pub(super) fn take(&mut self, message: Message) {
-        self.taken += 1;
-        match message {
-            Message::Failed(error) => self.context.fail(error),
-            Message::Forget(key) => {
-                self.forgotten.push(key);
-                self.since.get_or_insert_with(Instant::now);
-            }
-            Message::Finished(finished) => {
-                self.since.get_or_insert_with(Instant::now);
-                if finished.staged.is_some() && self.barriers {
-                    self.staged_bytes += finished.row.source.size;
-                    self.staged.push(*finished);
-                } else {
-                    self.publish(*finished);
-                }
-            }
-        }
-        if self.taken >= BATCH_FILES || self.staged_bytes >= BATCH_BYTES {
-            self.advance();
+    /// Takes one step that was done.
+    pub(super) fn take(&mut self, finished: Finished) {
+        self.batch.add(finished);
+        self.commit_full();
+    }
+
+    /// Takes a key whose row is to go.
+    pub(super) fn forget(&mut self, key: Key) {
+        self.batch.forget(key);
+        self.commit_full();
+    }
+
+    fn commit_full(&mut self) {
+        if self.batch.is_full() {
+            let batch = std::mem::take(&mut self.batch);
+            self.commit(batch);
         }
     }
 
     /// Makes all that was taken durable, puts it in place and records it. A run that was stopped
     /// gives that a moment, and discards what isn't durable then.
     pub(super) fn flush(&mut self) {
-        self.advance();
-        if !self.published.is_empty() || !self.forgotten.is_empty() {
-            self.advance();
+        let batch = std::mem::take(&mut self.batch);
+        self.commit(batch);
+        if !self.is_recorded() {
+            self.turn(Batch::default());
         }
-        // What could not be made durable is removed again.
-        self.staged.clear();
     }
 
-    /// One turn of the pipeline.
-    fn advance(&mut self) {
-        self.since = None;
-        self.staged_bytes = 0;
-        self.taken = 0;
-        if self.staged.is_empty() && self.published.is_empty() && self.forgotten.is_empty() {
+    fn commit(&mut self, batch: Batch) {
+        if batch.is_empty() && self.is_recorded() {
             return;
         }
-        if self.broken || !self.barrier() {
-            self.staged.clear();
+        if self.barriers {
+            self.turn(batch);
+            return;
+        }
+        self.put_in_place(batch);
+        let is_old = self.since.is_some_and(|since| since + BATCH_AGE <= Instant::now());
+        if is_old || self.published.len() + self.forgotten.len() >= BATCH_FILES {
+            self.turn(Batch::default());
+        }
+    }
+
+    /// One turn of the pipeline: records what stood before the barrier, and puts a batch in place.
+    /// What can't be made durable is dropped, which removes it.
+    fn turn(&mut self, mut batch: Batch) {
+        self.since = None;
+        self.forgotten.append(&mut batch.forgotten);
+        if self.broken || !self.barrier(batch.files()) {
             self.published.clear();
             self.forgotten.clear();
             return;
         }
         self.record();
-        for finished in std::mem::take(&mut self.staged) {
-            self.publish(finished);
+        self.put_in_place(batch);
+    }
+
+    fn put_in_place(&mut self, mut batch: Batch) {
+        self.forgotten.append(&mut batch.forgotten);
+        batch.directories.into_iter().for_each(|directory| self.publish_directory(directory));
+        batch.finished.into_iter().for_each(|finished| self.publish(finished));
+    }
+
+    fn publish_directory(&mut self, directory: FinishedDirectory) {
+        let FinishedDirectory { key, reason, mut staged, members } = directory;
+        let context = self.context;
+        if let Err(cause) = staged.publish() {
+            return context.fail_directory(&key, cause, members.iter().map(|made| &made.row.key));
         }
-        if !self.published.is_empty() {
-            self.since = Some(Instant::now());
+        context.made_directory(&key, reason);
+        for member in members {
+            self.publish(member);
         }
     }
 
-    fn barrier(&mut self) -> bool {
+    fn is_recorded(&self) -> bool {
+        self.published.is_empty() && self.forgotten.is_empty()
+    }
+
+    /// Makes durable what happened so far; false, once and for all, when that failed and `waiting`
+    /// files are lost by it.
+    fn barrier(&mut self, waiting: usize) -> bool {
         if !self.barriers {
             return true;
         }
@@ -176,7 +160,7 @@ impl<'a> Committer<'a> {
         let Err(cause) = result else { return true };
         self.broken = true;
         if !matches!(cause, Cause::Stopped) {
-            self.context.progress.files_failed.add(self.staged.len() as u64);
+            self.context.progress.files_failed.add(waiting as u64);
             self.context.abort(
                 Error::new(ErrorKind::Unusable, "cannot make the target durable")
                     .because(cause)
@@ -206,7 +190,7 @@ impl<'a> Committer<'a> {
     fn publish(&mut self, mut finished: Finished) {
         let mut written = None;
         if let Some(mut staged) = finished.staged.take() {
-            written = Some(staged.stamp());
+            written = Some(staged.written().stamp);
             let key = &finished.row.key;
             match staged.publish() {
                 Ok(None) => {}
@@ -243,6 +227,7 @@ impl<'a> Committer<'a> {
             self.context.tell(&finished.row.key, change, finished.reason, size);
         }
         self.published.push(finished);
+        self.since.get_or_insert_with(Instant::now);
     }
 
     /// Records what was put in place before the last barrier, in key order.
@@ -313,7 +298,7 @@ fn is_content(found: &Entry, row: &Row, written: Option<Stamp>) -> bool {
 }
 
 /// What of the metadata the target doesn't hold although it was set.
-fn not_kept(found: &Metadata, wanted: &Metadata, kind: EntryKind) -> Option<String> {
+pub(super) fn not_kept(found: &Metadata, wanted: &Metadata, kind: EntryKind) -> Option<String> {
     let mut lost = Vec::new();
     if kind != EntryKind::Symlink && found.mode != wanted.mode {
         lost.push(format!("mode {:04o} (it has {:04o})", wanted.mode, found.mode));

@@ -3,9 +3,10 @@
 //! A file is read once, hashed as it passes, and written under a temporary name. A source that
 //! changes meanwhile is looked at again and read anew, [`ATTEMPTS`] times.
 
-use super::commit::{Finished, Message};
+use super::batch::{Batch, Finished, FinishedDirectory};
+use super::commit::not_kept;
 use super::{Context, now, on_target};
-use crate::backend::{ReadError, Source, Stage};
+use crate::backend::{ReadError, Source, Stage, StageDirectory, Staged, Written};
 use crate::manifest::{Origin, Row};
 use crate::model::error::Side;
 use crate::model::event::Change;
@@ -23,47 +24,95 @@ const SHOWN: u64 = 4 << 20;
 /// Chunks of this size are hashed by all cores (below, handing over costs more than it gains).
 const HASHED_IN_PARALLEL: usize = 512 << 10;
 
+/// What a worker is given.
+pub(super) enum Work {
+    /// A step of its own.
+    Step(Step),
+    /// A new directory to be built whole.
+    Directory {
+        /// What makes it.
+        step: Step,
+        /// What is made in it.
+        members: Vec<Step>,
+    },
+}
+
 /// One worker.
 pub(super) struct Worker<'c, 'a> {
     context: &'c Context<'a>,
     slot: usize,
     buffer: Vec<u8>,
+    /// The directory that is being built.
+    building: Option<Box<dyn StageDirectory>>,
 }
 
 /// What became of a copy.
 enum Copied {
     /// Written, not yet in place.
-    Staged(Box<dyn crate::backend::Staged>),
+    Staged(Box<dyn Staged>),
     /// The content turned out to be what the target has.
     Same,
 }
 
 impl<'c, 'a> Worker<'c, 'a> {
     pub(super) fn new(context: &'c Context<'a>, slot: usize) -> Self {
-        Self { context, slot, buffer: vec![0; BUFFER] }
+        Self { context, slot, buffer: vec![0; BUFFER], building: None }
     }
 
     /// Works a group off; steps that a stop leaves undone are dropped.
-    pub(super) fn work(&mut self, group: Vec<Step>) -> Vec<Message> {
-        let mut results = Vec::with_capacity(group.len());
-        for step in group {
+    pub(super) fn work(&mut self, group: Vec<Work>) -> Batch {
+        let mut done = Batch::default();
+        for work in group {
             if self.context.is_over() {
                 break;
             }
-            results.push(self.step(&step));
+            match work {
+                Work::Step(step) => match self.step(&step) {
+                    Ok(finished) => done.add(finished),
+                    Err(error) => self.context.fail(error),
+                },
+                Work::Directory { step, members } => {
+                    if let Some(directory) = self.build(&step, &members) {
+                        done.add_directory(directory);
+                    }
+                }
+            }
         }
-        results
+        done
+    }
+
+    /// Builds a new directory whole; `None` when it failed, which was told, or was stopped.
+    fn build(&mut self, step: &Step, members: &[Step]) -> Option<FinishedDirectory> {
+        let context = self.context;
+        let key = &step.source.key;
+        let fail = |cause| {
+            context.fail_directory(key, cause, members.iter().map(|member| &member.source.key));
+        };
+        self.building = Some(context.target.stage_directory(key).map_err(fail).ok()?);
+        let mut finished = Vec::with_capacity(members.len());
+        for member in members {
+            if context.is_over() {
+                break;
+            }
+            match self.step(member) {
+                Ok(made) => finished.push(made),
+                Err(error) => context.fail(error),
+            }
+        }
+        let building = self.building.take().filter(|_| !context.is_over())?;
+        let staged = building.finish().map_err(fail).ok()?;
+        let (key, reason) = (key.clone(), step.reason);
+        Some(FinishedDirectory { key, reason, staged, members: finished })
     }
 
     /// Does one step.
-    pub(super) fn step(&mut self, step: &Step) -> Message {
-        let done = match step.task {
+    pub(super) fn step(&mut self, step: &Step) -> Result<Finished, EntryError> {
+        match step.task {
             Task::Copy { unless } => self.copy(step, unless),
             Task::Check { source, target, expected } => self.check(step, source, target, expected),
             Task::UpdateMetadata | Task::Record => {
                 self.update(step, step.source.clone(), step.target.clone(), None)
             }
-
             Task::Adopt => {
                 let mut finished = self.finished(step, step.source.clone(), Some(Change::Adopt));
                 finished.stands = step.target.as_ref().map(|existing| existing.stamp);
@@ -73,10 +122,6 @@ impl<'c, 'a> Worker<'c, 'a> {
             Task::MakeDirectory => {
                 Err(on_target(Operation::MakeDirectory, &step.source.key, Cause::NoParent))
             }
-        };
-        match done {
-            Ok(finished) => Message::Finished(Box::new(finished)),
-            Err(error) => Message::Failed(error),
         }
     }
 
@@ -84,7 +129,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         let context = self.context;
         let slot = self.slot;
         let shown = step.source.size() >= SHOWN;
-        let buffer = &mut self.buffer;
+        let (buffer, building) = (&mut self.buffer, &self.building);
         let copied = with_retries(&*context.source, Side::Source, &step.source, |entry| {
             let began = now();
             let mut hasher = blake3::Hasher::new();
@@ -106,7 +151,10 @@ impl<'c, 'a> Worker<'c, 'a> {
                 }
                 let stage = match &mut stage {
                     Some(stage) => stage,
-                    none => none.insert(context.target.stage(entry, step.place)?),
+                    none => none.insert(match building {
+                        Some(directory) => directory.stage(entry)?,
+                        None => context.target.stage(entry, step.place)?,
+                    }),
                 };
                 stage.write(chunk)?;
                 done += chunk.len() as u64;
@@ -140,8 +188,8 @@ impl<'c, 'a> Worker<'c, 'a> {
             Copied::Same => self.update(step, entry, step.target.clone(), proof),
             Copied::Staged(staged) => {
                 let mut finished = self.finished(step, entry, Some(Change::Copy));
-                finished.staged = Some(staged);
                 prove(&mut finished.row, proof);
+                self.join(&mut finished, staged)?;
                 Ok(finished)
             }
         }
@@ -239,14 +287,42 @@ impl<'c, 'a> Worker<'c, 'a> {
         Ok(finished)
     }
 
+    /// Makes a file part of the directory that is being built; another one waits to be put in place.
+    fn join(&self, finished: &mut Finished, mut staged: Box<dyn Staged>) -> Result<(), EntryError> {
+        if self.building.is_none() {
+            finished.staged = Some(staged);
+            return Ok(());
+        }
+        let key = &finished.row.key;
+        let refused =
+            staged.publish().map_err(|cause| on_target(Operation::Publish, key, cause))?;
+        self.made(finished, staged.written(), refused);
+        Ok(())
+    }
+
+    /// Takes note of what was made in the directory that is being built.
+    fn made(&self, finished: &mut Finished, written: Written, refused: Option<Cause>) {
+        let Finished { row, stands, told, .. } = finished;
+        let lost = || not_kept(&written.metadata, &row.metadata, row.kind).map(Cause::NotKept);
+        if let Some(cause) = refused.or_else(lost) {
+            self.context.fail(on_target(Operation::SetMetadata, &row.key, cause));
+            *told = true;
+        }
+        *stands = Some(written.stamp);
+    }
+
     fn link(&mut self, step: &Step) -> Result<Finished, EntryError> {
-        let entry = &step.source;
-        self.context
-            .target
-            .make_link(entry, step.place)
-            .map_err(|cause| on_target(Operation::MakeLink, &entry.key, cause))?;
+        let (entry, context) = (&step.source, self.context);
+        let made = match &self.building {
+            Some(directory) => directory.make_link(entry).map(Some),
+            None => context.target.make_link(entry, step.place).map(|()| None),
+        };
+        let written = made.map_err(|cause| on_target(Operation::MakeLink, &entry.key, cause))?;
         let mut finished = self.finished(step, entry.clone(), Some(Change::MakeLink));
         finished.row.origin = Origin::Proven;
+        if let Some(written) = written {
+            self.made(&mut finished, written, None);
+        }
         Ok(finished)
     }
 

@@ -1,6 +1,6 @@
 //! Deletions: last, children first, each entry only if it still is the one listed.
 
-use super::commit::{Committer, Message};
+use super::commit::Committer;
 use super::{Context, on_target};
 use crate::compare::Reason;
 use crate::model::event::Change;
@@ -28,7 +28,7 @@ pub(super) fn delete(
                     progress.files_deleted.add(1);
                 }
                 context.tell(&entry.key, Change::Delete, Reason::Extra, 0);
-                committer.take(Message::Forget(entry.key));
+                committer.forget(entry.key);
             }
             Err(Cause::DirectoryInTheWay) if context.filtered => {
                 let note = format!("\"{}\" stays: it holds entries that are excluded", entry.key);

@@ -1,7 +1,8 @@
 //! The dispatcher: reads the plan, makes directories, and feeds the workers.
 
-use super::commit::{Committer, Message};
-use super::copy::Worker;
+use super::batch::{Batch, Batches, Ending};
+use super::commit::Committer;
+use super::copy::{Work, Worker};
 use super::{Context, on_target};
 use crate::backend::Place;
 use crate::compare::join::Joined;
@@ -15,10 +16,12 @@ use crossbeam_channel::{Sender, bounded};
 const GROUP_STEPS: usize = 64;
 /// Bytes to copy in a group before it is handed over.
 const GROUP_BYTES: u64 = 4 << 20;
+/// Entries and bytes of a new directory that is built whole under a temporary name: what a failing
+/// directory costs, and how late its files show.
+const WHOLE_STEPS: usize = 1_024;
+const WHOLE_BYTES: u64 = 32 << 20;
 /// Groups waiting, a worker: memory for that many steps.
 const GROUPS_WAITING: usize = 4;
-/// Groups of finished steps waiting to be committed, a worker.
-const FINISHED_WAITING: usize = 4;
 
 /// Executes a plan: every step, then what waited for them. Deletions are done when `allow` allows
 /// them; its refusal is returned.
@@ -33,27 +36,33 @@ pub fn execute<J: Iterator<Item = Result<Joined, Error>>>(
     deletes: bool,
     allow: impl FnOnce() -> Result<(), Error>,
 ) -> Result<Option<Error>, Error> {
+    let batches = Batches::default();
     let (remainder, mut committer) = std::thread::scope(|scope| {
-        let (groups, waiting) = bounded::<Vec<Step>>(context.transfers * GROUPS_WAITING);
-        let (finished, results) = bounded(context.transfers * FINISHED_WAITING);
-        let committing = scope.spawn(move || committer.receive(&results));
+        let (groups, waiting) = bounded::<Vec<Work>>(context.transfers * GROUPS_WAITING);
+        let ending = Ending(&batches);
+        let committing = scope.spawn(|| committer.work(&batches));
         let workers: Vec<_> = (0..context.transfers)
             .map(|slot| {
-                let (waiting, finished) = (waiting.clone(), finished.clone());
+                let (waiting, batches) = (waiting.clone(), &batches);
                 scope.spawn(move || {
                     let mut worker = Worker::new(context, slot);
                     for group in &waiting {
-                        let results = worker.work(group);
-                        if finished.send(results).is_err() {
-                            break;
-                        }
+                        batches.add(worker.work(group));
                     }
                 })
             })
             .collect();
         drop(waiting);
-        let mut dispatcher =
-            Dispatcher { context, groups, finished, group: Vec::new(), bytes: 0, lost: None };
+        let mut dispatcher = Dispatcher {
+            context,
+            groups,
+            batches: &batches,
+            group: Vec::new(),
+            steps: 0,
+            bytes: 0,
+            new: None,
+            lost: None,
+        };
         let remainder = dispatcher.run(plan);
         drop(dispatcher);
         let broken = || Error::new(ErrorKind::Unusable, "a worker thread broke down");
@@ -61,6 +70,7 @@ pub fn execute<J: Iterator<Item = Result<Joined, Error>>>(
         for worker in workers {
             whole = whole.and(worker.join().map_err(|_| broken()));
         }
+        drop(ending);
         let committer = committing.join().map_err(|_| broken());
         whole.and_then(|()| Ok((remainder, committer?)))
     })?;
@@ -88,12 +98,32 @@ pub fn execute<J: Iterator<Item = Result<Joined, Error>>>(
 
 struct Dispatcher<'c, 'a> {
     context: &'c Context<'a>,
-    groups: Sender<Vec<Step>>,
-    finished: Sender<Vec<Message>>,
-    group: Vec<Step>,
+    groups: Sender<Vec<Work>>,
+    batches: &'c Batches,
+    group: Vec<Work>,
+    /// Steps in the group, and bytes that they copy.
+    steps: usize,
     bytes: u64,
+    /// A new directory whose entries are coming.
+    new: Option<NewDirectory>,
     /// A directory that could not be made; nothing can be done in it.
     lost: Option<Key>,
+}
+
+/// A new directory with what is to be made in it.
+struct NewDirectory {
+    step: Step,
+    members: Vec<Step>,
+    bytes: u64,
+}
+
+impl NewDirectory {
+    /// Whether the directory can still be built whole with this in it.
+    fn has_room(&self, step: &Step) -> bool {
+        matches!(step.task, Task::Copy { unless: None } | Task::MakeLink)
+            && self.members.len() < WHOLE_STEPS
+            && self.bytes + step.source.size() <= WHOLE_BYTES
+    }
 }
 
 impl Dispatcher<'_, '_> {
@@ -109,7 +139,7 @@ impl Dispatcher<'_, '_> {
                 Planned::Kept(key, reason) => {
                     self.context.tell(&key, Change::Keep, reason, 0);
                 }
-                Planned::Forget(key) => self.done(Message::Forget(key)),
+                Planned::Forget(key) => self.forget(key),
                 Planned::Sweep(key) => match self.context.target.sweep(&key) {
                     Ok(()) => self.context.progress.leftovers_swept.add(1),
                     Err(cause) => {
@@ -122,18 +152,56 @@ impl Dispatcher<'_, '_> {
         if self.context.is_over() {
             return Ok(None);
         }
+        self.end_directory(true);
         self.hand_over();
         self.context.progress.plan_final.store(true, std::sync::atomic::Ordering::Relaxed);
         plan.finish().map(Some)
     }
 
     fn step(&mut self, step: Step) {
-        let key = &step.source.key;
-        if let Some(lost) = &self.lost {
-            if key.is_within(lost.as_bytes()) {
-                return self.context.fail(on_target(Operation::Write, key, Cause::NoParent));
+        if let Some(new) = &mut self.new {
+            let within = step.source.key.is_within(new.step.source.key.as_bytes());
+            if within && new.has_room(&step) {
+                new.bytes += step.source.size();
+                return new.members.push(step);
             }
+            self.end_directory(!within);
+        }
+        if matches!(step.task, Task::MakeDirectory) && step.place == Place::New {
+            self.new = Some(NewDirectory { step, members: Vec::new(), bytes: 0 });
+        } else {
+            self.lone(step);
+        }
+    }
+
+    /// Sends the new directory on, to be built whole when `all` its entries came.
+    fn end_directory(&mut self, all: bool) {
+        let Some(NewDirectory { step, members, bytes }) = self.new.take() else { return };
+        if all && members.len() > 1 && !self.is_lost(&step.source.key) {
+            self.steps += members.len();
+            self.bytes += bytes;
+            self.add(Work::Directory { step, members });
+        } else {
+            self.lone(step);
+            for member in members {
+                self.lone(member);
+            }
+        }
+    }
+
+    /// Whether nothing can be done there.
+    fn is_lost(&mut self, key: &Key) -> bool {
+        let is_lost = self.lost.as_ref().is_some_and(|lost| key.is_within(lost.as_bytes()));
+        if !is_lost {
             self.lost = None;
+        }
+        is_lost
+    }
+
+    fn lone(&mut self, step: Step) {
+        let key = &step.source.key;
+        if self.is_lost(key) {
+            return self.context.fail(on_target(Operation::Write, key, Cause::NoParent));
         }
         if matches!(step.task, Task::MakeDirectory) {
             return self.make_directory(&step);
@@ -141,10 +209,8 @@ impl Dispatcher<'_, '_> {
         if matches!(step.task, Task::Copy { .. }) {
             self.bytes += step.source.size();
         }
-        self.group.push(step);
-        if self.group.len() >= GROUP_STEPS || self.bytes >= GROUP_BYTES {
-            self.hand_over();
-        }
+        self.steps += 1;
+        self.add(Work::Step(step));
     }
 
     /// Makes a directory at once: what follows needs it.
@@ -152,23 +218,28 @@ impl Dispatcher<'_, '_> {
         let key = &step.source.key;
         match self.context.target.make_directory(key, step.place) {
             Ok(()) => {
-                self.context.progress.directories_created.add(1);
-                self.context.tell(key, Change::MakeDirectory, step.reason, 0);
+                self.context.made_directory(key, step.reason);
                 if step.place == Place::Leaf {
                     // The row of the leaf that stood here.
-                    self.done(Message::Forget(Key::new(key.trimmed())));
+                    self.forget(Key::new(key.trimmed()));
                 }
             }
             Err(cause) => {
-                let operation = Operation::MakeDirectory;
-                self.context.fail(on_target(operation, key, cause));
+                self.context.fail_directory(key, cause, std::iter::empty());
                 self.lost = Some(key.clone());
             }
         }
     }
 
+    fn add(&mut self, work: Work) {
+        self.group.push(work);
+        if self.steps >= GROUP_STEPS || self.bytes >= GROUP_BYTES {
+            self.hand_over();
+        }
+    }
+
     fn hand_over(&mut self) {
-        self.bytes = 0;
+        (self.steps, self.bytes) = (0, 0);
         if !self.group.is_empty() {
             let group = std::mem::take(&mut self.group);
             // Workers end before this side only when one broke down, which joining them tells.
@@ -176,7 +247,9 @@ impl Dispatcher<'_, '_> {
         }
     }
 
-    fn done(&self, message: Message) {
-        self.finished.send(vec![message]).ok();
+    fn forget(&self, key: Key) {
+        let mut done = Batch::default();
+        done.forget(key);
+        self.batches.add(done);
     }
 }

@@ -1,6 +1,7 @@
 //! What comes last: leaves in the place of deleted directories, and directories' metadata.
 
-use super::commit::{Committer, Finished, Message};
+use super::batch::Finished;
+use super::commit::Committer;
 use super::copy::Worker;
 use super::{Context, on_target};
 use crate::backend::Place;
@@ -44,7 +45,10 @@ pub(super) fn after_deletion(
         };
         let (reason, place) = (Reason::Kind, Place::New);
         let step = Step { task, reason, source, target: None, row: None, place };
-        committer.take(worker.step(&step));
+        match worker.step(&step) {
+            Ok(finished) => committer.take(finished),
+            Err(error) => context.fail(error),
+        }
     }
     committer.flush();
     Ok(())
@@ -93,14 +97,14 @@ pub(super) fn directories(
             verified_at: None,
             key: entry.key,
         };
-        committer.take(Message::Finished(Box::new(Finished {
+        committer.take(Finished {
             row,
             staged: None,
             change: (how == Finish::Update).then_some(Change::UpdateMetadata),
             reason: Reason::Metadata,
             stands: None,
             told: false,
-        })));
+        });
     }
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! The engine: executes a plan.
 //!
 //! The `dispatcher` reads the plan on one thread, makes directories as it goes and hands the rest
-//! in groups to workers (`copy`); what they finished goes to the `commit` stage, which makes a
-//! batch durable, puts it in place and records it. When all steps are done, `delete` and
+//! in groups to workers (`copy`); what they finished gathers in a `batch`, which the `commit` stage
+//! makes durable, puts in place and records. When all steps are done, `delete` and
 //! `finish` work off what waited. The engine never prints, never exits, and reads no environment.
 
+mod batch;
 mod commit;
 mod copy;
 mod delete;
@@ -81,6 +82,18 @@ impl Context<'_> {
     /// Whether nothing new is to be begun.
     pub fn is_over(&self) -> bool {
         self.stop.requested() || self.fatal.get().is_some()
+    }
+
+    /// Takes note that a directory was made.
+    fn made_directory(&self, key: &Key, reason: Reason) {
+        self.progress.directories_created.add(1);
+        self.tell(key, Change::MakeDirectory, reason, 0);
+    }
+
+    /// Takes note that a directory could not be made, nor what was to be in it.
+    fn fail_directory<'k>(&self, key: &Key, cause: Cause, members: impl Iterator<Item = &'k Key>) {
+        self.fail(on_target(Operation::MakeDirectory, key, cause));
+        members.for_each(|member| self.fail(on_target(Operation::Write, member, Cause::NoParent)));
     }
 
     fn tell(&self, key: &Key, change: Change, reason: Reason, bytes: u64) {

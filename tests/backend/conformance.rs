@@ -26,6 +26,8 @@ const PROMISES: &[Promise] = &[
     ("a look tells what stands, or that nothing does", looks_tell),
     ("a file is not there before it is published, and then whole", publishing_is_atomic),
     ("what is dropped leaves nothing", dropped_stages_leave_nothing),
+    ("a new directory is not there before it is published, and then whole", directories_are_whole),
+    ("a directory that is dropped leaves nothing", dropped_directories_leave_nothing),
     ("too few and too many bytes are refused", short_writes_are_refused),
     ("what turned up meanwhile is not overwritten", new_entries_overwrite_nothing),
     ("a leaf replaces a leaf", leaves_replace_leaves),
@@ -217,6 +219,64 @@ fn short_writes_are_refused(Fixture { target, .. }: &Fixture) {
     assert_eq!(keys(&**target), ["."]);
 }
 
+fn directories_are_whole(Fixture { source, target, .. }: &Fixture) {
+    fill(&**target, &[b"d/"]);
+    let building = target.stage_directory(&key("d/n/")).expect("stage a directory");
+    let new = bytes(100_000);
+    let listed = file("d/n/f", &new);
+    let wanted = target.holds(&listed.metadata, EntryKind::File);
+    let mut stage = building.stage(&listed).expect("stage a file in it");
+    stage.write(&new).expect("write");
+    let mut staged = stage.finish(&wanted).expect("finish the file");
+    assert!(staged.publish().expect("publish the file").is_none());
+    let file_written = staged.written();
+    drop(staged);
+    let link_written = building.make_link(&link("d/n/l", b"text")).expect("make a link in it");
+    // What is dropped in it, or taken already, is no part of it.
+    drop(building.stage(&file("d/n/dropped", b"x")).expect("stage"));
+    let short = building.stage(&file("d/n/short", b"x")).expect("stage").finish(&wanted).map(drop);
+    assert_eq!(cause(short), "ShortWrite { written: 0, expected: 1 }");
+    assert_eq!(cause(building.stage(&listed).map(drop)), "NameTaken");
+    assert_eq!(cause(building.make_link(&link("d/n/f", b"x"))), "NameTaken");
+    for name in ["d/n/..", "d/n/."] {
+        assert_eq!(cause(building.stage(&file(name, b"x")).map(drop)), "IllegalName");
+        assert_eq!(cause(building.make_link(&link(name, b"x"))), "IllegalName");
+    }
+    assert!(matches!(source.look(&key("d/n/")), Ok(None)));
+    let mut staged = building.finish().expect("finish the directory");
+    assert!(matches!(source.look(&key("d/n/")), Ok(None)));
+    staged.publish().expect("publish the directory");
+    drop(staged);
+    assert_eq!(keys(&**target), [".", "d/", "d/n/", "d/n/f", "d/n/l"]);
+    assert!(content(&**source, "d/n/f") == new);
+    assert_eq!(look(&**source, "d/n/l").link.as_deref(), Some(&b"text"[..]));
+    for (name, written) in [("d/n/f", file_written), ("d/n/l", link_written)] {
+        let found = look(&**source, name);
+        assert_eq!(found.stamp, written.stamp, "publishing changes no stamp: {name}");
+        assert_eq!(found.metadata, written.metadata);
+    }
+    assert_eq!(look(&**source, "d/n/f").metadata, wanted);
+}
+
+fn dropped_directories_leave_nothing(Fixture { target, .. }: &Fixture) {
+    for finished in [false, true] {
+        let building = target.stage_directory(&key("n/")).expect("stage a directory");
+        for name in ["n/a", "n/b"] {
+            let listed = file(name, b"");
+            let wanted = target.holds(&listed.metadata, EntryKind::File);
+            let stage = building.stage(&listed).expect("stage");
+            stage.finish(&wanted).expect("finish").publish().expect("publish");
+        }
+        building.make_link(&link("n/l", b"a")).expect("make a link");
+        if finished {
+            drop(building.finish().expect("finish"));
+        } else {
+            drop(building);
+        }
+        assert_eq!(keys(&**target), ["."], "finished: {finished}");
+    }
+}
+
 fn new_entries_overwrite_nothing(Fixture { target, .. }: &Fixture) {
     let mut late = staged(&**target, &file("late", b"mine"), b"mine", Place::New).expect("stage");
     fill(&**target, &[b"d/", b"f", b"late"]);
@@ -230,6 +290,9 @@ fn new_entries_overwrite_nothing(Fixture { target, .. }: &Fixture) {
         assert_eq!(cause(made), "NameTaken", "{name}");
         let made = target.make_directory(&directory, Place::New);
         assert_eq!(cause(made), "NameTaken", "{name}");
+        let building = target.stage_directory(&directory).expect("stage a directory");
+        let mut staged = building.finish().expect("finish");
+        assert_eq!(cause(staged.publish()), "NameTaken", "{name}");
     }
     assert_eq!(keys(&**target), [".", "d/", "f", "l", "late"]);
     assert_eq!(content(&**target, "f"), b"f");
@@ -336,8 +399,11 @@ fn only_temporaries_are_swept(Fixture { target, .. }: &Fixture) {
     }
     let before = [".", ".vidimus.0123", ".vidimus.0123456789abcdeg", "d/", "f"];
     assert_eq!(keys(&**target), before);
-    // A temporary of this very run, told by the listing.
+    // Temporaries of this very run, told by the listing.
     let under_way = staged(&**target, &file("d/n", b"x"), b"x", Place::New).expect("stage");
+    let building = target.stage_directory(&key("d/m/")).expect("stage a directory");
+    building.make_link(&link("d/m/l", b"text")).expect("make a link");
+    let built = building.finish().expect("finish");
     for item in list_with(&**target, &everything()) {
         if let vidimus::backend::ListItem::Leftover(key) = item {
             target.sweep(&key).expect("sweep a temporary");
@@ -345,7 +411,7 @@ fn only_temporaries_are_swept(Fixture { target, .. }: &Fixture) {
         }
     }
     assert_eq!(keys(&**target), before);
-    drop(under_way);
+    drop((under_way, built));
 }
 
 fn barriers_succeed(Fixture { target, .. }: &Fixture) {

@@ -5,6 +5,7 @@ use crate::common::tree::{Snapshot, TestTree, assert_untouched};
 use crate::fixture::{cause, entry, file, key, keys, link, look, put, stage, staged};
 use crate::local::Local;
 use crate::needs;
+use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -36,6 +37,12 @@ fn mutations(listed: &Entry) -> Vec<(String, Mutation)> {
             move |target: &LocalTarget, name: &[u8]| target.make_directory(&directory(name), place);
         all.push((format!("make directory {place:?}"), Box::new(made)));
     }
+    let built = move |target: &LocalTarget, name: &[u8]| {
+        let building = target.stage_directory(&directory(name))?;
+        building.make_link(&link([name, b"/l"].concat(), b"mine"))?;
+        building.finish()?.publish()
+    };
+    all.push(("build a directory".to_owned(), Box::new(built)));
     for kind in [EntryKind::File, EntryKind::Symlink, EntryKind::Directory] {
         let wanted = entry("", kind, 0).metadata;
         let set = move |target: &LocalTarget, name: &[u8]| {
@@ -108,6 +115,26 @@ fn names_of_255_bytes_are_legal() {
     target.make_directory(&key([&name(b"d")[..], b"/"].concat()), Place::New).expect("make");
     target.remove(&look(&target, name(b"f"))).expect("remove");
     assert_eq!(keys(&target).len(), 3);
+}
+
+#[test]
+fn a_directory_that_vidimus_did_not_build_is_not_swept_with_what_it_holds() {
+    for (what, holds, mode) in [("open to others", "f", 0o755), ("a directory in it", "d/f", 0o700)]
+    {
+        let local = Local::of(&TestTree::new().file(format!("{TEMPORARY}/{holds}"), "x"));
+        let at = local.root.join(TEMPORARY);
+        let set_mode = |mode| fs::set_permissions(&at, fs::Permissions::from_mode(mode));
+        set_mode(mode).expect("set a mode");
+        let before = Snapshot::read(local.directory.path());
+        let target = local.target(Durability::Batch);
+        let swept = target.sweep(&key(format!("{TEMPORARY}/")));
+        assert_eq!(cause(swept), "DirectoryInTheWay", "{what}");
+        assert_untouched(&before, local.directory.path());
+        fs::remove_dir_all(at.join("d")).ok();
+        set_mode(0o700).expect("set a mode");
+        target.sweep(&key(format!("{TEMPORARY}/"))).expect("sweep one that could be its own");
+        assert!(!at.exists(), "{what}");
+    }
 }
 
 /// A target in which `l` and `d/l` lead out of the root, to a tree that is as those that mutations

@@ -6,7 +6,10 @@
 
 mod beneath;
 mod metadata;
+mod place;
 mod read;
+mod stage;
+mod stage_directory;
 mod sync;
 mod walk;
 mod write;

@@ -2,32 +2,25 @@
 
 use super::beneath::{Directory, Root, legal};
 use super::metadata::{Ownership, kind_of, look_at, look_at_open, metadata_of, stamp_of};
+use super::place::{exchange_leaf, rename_new};
+use super::stage::{Hidden, LocalStage, TEMPORARY, TemporaryName, is_temporary, set_open};
+use super::stage_directory::{LocalStageDirectory, remove_unpublished};
 use super::sync::Syncing;
 use super::{LocalSource, Walking, read};
-use crate::backend::{ListOptions, Listing, Place, ReadError, Sink, Source, Stage, Staged, Target};
+use crate::backend::{
+    ListOptions, Listing, Place, ReadError, Sink, Source, Stage, StageDirectory, Target,
+};
 use crate::model::error::Side;
-use crate::model::{Cause, Durability, Entry, EntryKind, Error, Key, Metadata, Stamp, Timestamp};
-use filetime::FileTime;
+use crate::model::{Cause, Durability, Entry, EntryKind, Error, Key, Metadata};
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid, chownat, fchmod, fchown,
-    linkat, mkdirat, openat, renameat, renameat_with, symlinkat, unlinkat, utimensat,
+    AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, chownat, mkdirat, openat, renameat,
+    symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::Write as _;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// What every temporary's name begins with.
-const TEMPORARY: &[u8] = b".vidimus.";
-
-/// Whether a name is one that vidimus gives its temporaries: `.vidimus.` and 16 hexadecimal digits.
-pub(super) fn is_temporary(name: &[u8]) -> bool {
-    name.strip_prefix(TEMPORARY).is_some_and(|rest| {
-        rest.len() == 16 && rest.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    })
-}
 
 /// A directory of this machine as a target.
 pub struct LocalTarget {
@@ -37,12 +30,12 @@ pub struct LocalTarget {
 }
 
 /// What files under way need of their target.
-struct Shared {
-    root: Arc<Root>,
-    syncing: Syncing,
-    ownership: Ownership,
+pub(super) struct Shared {
+    pub(super) root: Arc<Root>,
+    pub(super) syncing: Syncing,
+    pub(super) ownership: Ownership,
     /// Mode bits that the kernel takes from new files.
-    umask: u32,
+    pub(super) umask: u32,
     /// The first half of temporaries' names, told apart by run.
     token: u32,
     temporaries: AtomicU64,
@@ -76,7 +69,7 @@ impl LocalTarget {
 impl Shared {
     /// Acts in the directory that holds `key`. A directory of our own that we closed to ourselves
     /// (its source has mode 0555, say) is opened for it; its mode is set again when it is finished.
-    fn parent<T>(
+    pub(super) fn parent<T>(
         &self,
         key: &Key,
         mut act: impl FnMut(&Arc<Directory>, &[u8]) -> Result<T, Cause>,
@@ -105,7 +98,7 @@ impl Shared {
         Ok(true)
     }
 
-    fn temporary(&self) -> [u8; 25] {
+    pub(super) fn temporary(&self) -> TemporaryName {
         let number = self.temporaries.fetch_add(1, Ordering::Relaxed);
         let mut name = [0; 25];
         name[..9].copy_from_slice(TEMPORARY);
@@ -117,7 +110,7 @@ impl Shared {
     }
 
     /// Puts a temporary in its place.
-    fn place(
+    pub(super) fn place(
         &self,
         parent: &Arc<Directory>,
         temporary: &[u8],
@@ -140,28 +133,7 @@ impl Shared {
     }
 }
 
-/// Sets owner, group, mode and mtime where they differ from what stands.
-fn set_open(file: &File, stands: &Metadata, wanted: &Metadata) -> Result<(), Cause> {
-    let owner = (stands.uid != wanted.uid).then(|| Uid::from_raw(wanted.uid));
-    let group = (stands.gid != wanted.gid).then(|| Gid::from_raw(wanted.gid));
-    let mut failed = Ok(());
-    let mut mode = wanted.mode;
-    let chowned = owner.is_some() || group.is_some();
-    if chowned && let Err(error) = fchown(file, owner, group) {
-        mode &= 0o1777;
-        failed = Err(Cause::from(error));
-    }
-    // chown clears set-id bits.
-    if stands.mode != mode || (chowned && mode & 0o6000 != 0) {
-        fchmod(file, Mode::from_raw_mode(mode))?;
-    }
-    if stands.mtime != wanted.mtime {
-        filetime::set_file_handle_times(file, None, Some(file_time(wanted.mtime)))?;
-    }
-    failed
-}
-
-fn set_link(
+pub(super) fn set_link(
     parent: &Arc<Directory>,
     name: &[u8],
     stands: &Metadata,
@@ -201,33 +173,15 @@ impl Source for LocalTarget {
 impl Target for LocalTarget {
     fn stage(&self, entry: &Entry, place: Place) -> Result<Box<dyn Stage>, Cause> {
         let shared = &self.shared;
-        let wanted = self.holds(&entry.metadata, EntryKind::File);
         shared.parent(&entry.key, |parent, _| {
-            let group = parent.passed_on_group.unwrap_or(shared.ownership.gid);
-            let ours = wanted.uid == shared.ownership.uid && wanted.gid == group;
-            // The final mode at once saves a call; others' files stay closed until they are theirs.
-            let at_once = ours && wanted.mode & 0o7000 == 0 && wanted.mode & shared.umask == 0;
-            let mode = if at_once { wanted.mode } else { 0o600 };
-            let temporary = shared.temporary();
-            let flags =
-                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = openat(&**parent, &temporary[..], flags, Mode::from_raw_mode(mode))?;
-            let stands = Metadata {
-                mode: mode & !shared.umask,
-                uid: shared.ownership.uid,
-                gid: group,
-                mtime: Timestamp { seconds: i64::MIN, nanos: 0 },
-            };
-            Ok(Box::new(LocalStage {
-                file: Temporary::new(shared, &entry.key, temporary),
-                open: File::from(file),
-                parent: Arc::clone(parent),
-                place,
-                stands,
-                size: entry.stamp.size,
-                written: 0,
-            }) as Box<dyn Stage>)
+            let name = shared.temporary();
+            let hidden = || Hidden::temporary(shared, &entry.key, name, place);
+            Ok(Box::new(LocalStage::begin(shared, parent, &name, entry, hidden)?) as Box<dyn Stage>)
         })
+    }
+
+    fn stage_directory(&self, key: &Key) -> Result<Box<dyn StageDirectory>, Cause> {
+        Ok(Box::new(LocalStageDirectory::begin(&self.shared, key)?))
     }
 
     fn make_directory(&self, key: &Key, place: Place) -> Result<(), Cause> {
@@ -259,11 +213,11 @@ impl Target for LocalTarget {
         shared.parent(&entry.key, |parent, _| {
             let temporary = shared.temporary();
             symlinkat(text, &**parent, &temporary[..])?;
-            let mut link = Temporary::new(shared, &entry.key, temporary);
+            let mut link = Hidden::temporary(shared, &entry.key, temporary, place);
             let group = parent.passed_on_group.unwrap_or(shared.ownership.gid);
             let stands = Metadata { uid: shared.ownership.uid, gid: group, ..wanted };
             let set = set_link(parent, &temporary, &stands, &wanted);
-            link.place(place)?;
+            link.publish()?;
             set
         })
     }
@@ -342,6 +296,9 @@ impl Target for LocalTarget {
             let flags = if key.is_directory() { AtFlags::REMOVEDIR } else { AtFlags::empty() };
             match unlinkat(&**parent, name, flags) {
                 Err(Errno::NOENT) => Ok(()),
+                Err(Errno::NOTEMPTY | Errno::EXIST) if key.is_directory() => {
+                    remove_unpublished(parent, name, self.shared.ownership.uid)
+                }
                 other => Ok(other?),
             }
         })
@@ -366,133 +323,6 @@ impl Target for LocalTarget {
         }
         warnings
     }
-}
-
-/// A name to be removed again unless it was put in its place. It holds no handle: thousands of
-/// them, each in a directory of its own, wait for a barrier.
-struct Temporary {
-    shared: Arc<Shared>,
-    /// The key that it is to have; its directory holds the temporary.
-    key: Key,
-    name: [u8; 25],
-    exists: bool,
-}
-
-impl Temporary {
-    fn new(shared: &Arc<Shared>, key: &Key, name: [u8; 25]) -> Self {
-        Self { shared: Arc::clone(shared), key: key.clone(), name, exists: true }
-    }
-
-    /// Puts it in its place.
-    fn place(&mut self, place: Place) -> Result<(), Cause> {
-        let Self { shared, key, name, .. } = self;
-        shared.parent(key, |parent, leaf| shared.place(parent, name, leaf, place))?;
-        self.exists = false;
-        Ok(())
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if self.exists
-            && let Ok(parent) = self.shared.root.descend(self.key.parent())
-        {
-            // Should this fail, the next run sweeps it.
-            unlinkat(&*parent, &self.name[..], AtFlags::empty()).ok();
-        }
-    }
-}
-
-struct LocalStage {
-    file: Temporary,
-    open: File,
-    parent: Arc<Directory>,
-    place: Place,
-    stands: Metadata,
-    size: u64,
-    written: u64,
-}
-
-impl Stage for LocalStage {
-    fn write(&mut self, chunk: &[u8]) -> Result<(), Cause> {
-        self.open.write_all(chunk)?;
-        self.written += chunk.len() as u64;
-        Ok(())
-    }
-
-    fn finish(self: Box<Self>, metadata: &Metadata) -> Result<Box<dyn Staged>, Cause> {
-        let Self { file, open, parent, place, stands, size, written } = *self;
-        if written != size {
-            return Err(Cause::ShortWrite { written, expected: size });
-        }
-        let shared = &file.shared;
-        let set = set_open(&open, &stands, metadata);
-        shared.syncing.file_changed(&parent, &open)?;
-        let stamp = stamp_of(&look_at_open(&open)?);
-        drop(open);
-        Ok(Box::new(LocalStaged { file, place, stamp, set: set.err() }))
-    }
-}
-
-struct LocalStaged {
-    file: Temporary,
-    place: Place,
-    stamp: Stamp,
-    /// What went wrong with the metadata: told once the file is in its place.
-    set: Option<Cause>,
-}
-
-impl Staged for LocalStaged {
-    fn stamp(&self) -> Stamp {
-        self.stamp
-    }
-
-    fn publish(&mut self) -> Result<Option<Cause>, Cause> {
-        self.file.place(self.place)?;
-        Ok(self.set.take())
-    }
-}
-
-/// Renames to a name that must be free.
-fn rename_new(parent: &Directory, from: &[u8], to: &[u8]) -> Result<(), Cause> {
-    match renameat_with(parent, from, parent, to, RenameFlags::NOREPLACE) {
-        Err(Errno::EXIST) => Err(Cause::NameTaken),
-        // A file system without the flag.
-        Err(Errno::INVAL | Errno::NOSYS) => {
-            match linkat(parent, from, parent, to, AtFlags::empty()) {
-                Err(Errno::EXIST) => return Err(Cause::NameTaken),
-                other => other?,
-            }
-            Ok(unlinkat(parent, from, AtFlags::empty())?)
-        }
-        other => Ok(other?),
-    }
-}
-
-/// Puts the directory `temporary` where the leaf `name` stands, and removes the leaf.
-fn exchange_leaf(parent: &Directory, temporary: &[u8], name: &[u8]) -> Result<(), Cause> {
-    match renameat_with(parent, temporary, parent, name, RenameFlags::EXCHANGE) {
-        Err(Errno::INVAL | Errno::NOSYS) => {
-            unlinkat(parent, name, AtFlags::empty())?;
-            Ok(rename_new_directory(parent, temporary, name)?)
-        }
-        other => {
-            other?;
-            unlinkat(parent, temporary, AtFlags::empty()).map_err(|error| {
-                // It wasn't the leaf any more that stood there: put it back.
-                match renameat_with(parent, temporary, parent, name, RenameFlags::EXCHANGE) {
-                    Ok(()) if error == Errno::ISDIR => Cause::TargetChanged,
-                    Ok(()) => error.into(),
-                    Err(error) => error.into(),
-                }
-            })
-        }
-    }
-}
-
-fn rename_new_directory(parent: &Directory, from: &[u8], to: &[u8]) -> rustix::io::Result<()> {
-    // Without NOREPLACE: a directory never replaces a leaf, and an empty directory is no loss.
-    renameat(parent, from, parent, to)
 }
 
 /// `fchmod` for handles that were opened without the right to read (`O_PATH`).
@@ -523,10 +353,6 @@ fn open_for_metadata(parent: &Directory, name: &[u8]) -> rustix::io::Result<(Fil
         }
         other => Ok((File::from(other?), false)),
     }
-}
-
-fn file_time(time: Timestamp) -> FileTime {
-    FileTime::from_unix_time(time.seconds, time.nanos)
 }
 
 /// The process's umask, read without changing it; all bits where the kernel doesn't say.

@@ -1,0 +1,214 @@
+//! Files being written that nobody sees yet.
+//!
+//! A file is written under a temporary name, or under its own in a directory that has a temporary
+//! name ([`super::stage_directory`]). Dropped before it is published, it is removed.
+
+use super::beneath::Directory;
+use super::metadata::{look_at_open, metadata_of, stamp_of};
+use super::write::Shared;
+use crate::backend::{Place, Stage, Staged, Written};
+use crate::model::{Cause, Entry, EntryKind, Key, Metadata, Timestamp};
+use filetime::FileTime;
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Statx, Uid, fchmod, fchown, openat, unlinkat};
+use std::fs::File;
+use std::io::Write as _;
+use std::sync::Arc;
+
+/// A temporary's name: short, so that a name of 255 bytes works.
+pub(super) type TemporaryName = [u8; 25];
+
+/// What every temporary's name begins with.
+pub(super) const TEMPORARY: &[u8] = b".vidimus.";
+
+/// Whether a name is one that vidimus gives its temporaries: `.vidimus.` and 16 hexadecimal digits.
+pub(super) fn is_temporary(name: &[u8]) -> bool {
+    name.strip_prefix(TEMPORARY).is_some_and(|rest| {
+        rest.len() == 16 && rest.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
+/// A name that is removed again unless what it names is published.
+pub(super) struct Hidden {
+    place: HiddenPlace,
+    is_published: bool,
+}
+
+enum HiddenPlace {
+    /// In the directory that the entry goes to. It holds no handle: thousands of them, each in a
+    /// directory of its own, wait for a barrier.
+    Temporary {
+        shared: Arc<Shared>,
+        /// The key that the entry is to have.
+        key: Key,
+        name: TemporaryName,
+        place: Place,
+    },
+    /// The entry's own name, in a directory that nobody sees.
+    Member { directory: Arc<Directory>, name: Box<[u8]> },
+}
+
+impl Hidden {
+    pub(super) fn temporary(
+        shared: &Arc<Shared>,
+        key: &Key,
+        name: TemporaryName,
+        place: Place,
+    ) -> Self {
+        let (shared, key) = (Arc::clone(shared), key.clone());
+        Self { place: HiddenPlace::Temporary { shared, key, name, place }, is_published: false }
+    }
+
+    pub(super) fn member(directory: &Arc<Directory>, name: &[u8]) -> Self {
+        let (directory, name) = (Arc::clone(directory), name.into());
+        Self { place: HiddenPlace::Member { directory, name }, is_published: false }
+    }
+
+    /// Puts what it names in its place.
+    pub(super) fn publish(&mut self) -> Result<(), Cause> {
+        if let HiddenPlace::Temporary { shared, key, name, place } = &self.place {
+            shared.parent(key, |parent, leaf| shared.place(parent, name, leaf, *place))?;
+        }
+        self.is_published = true;
+        Ok(())
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if self.is_published {
+            return;
+        }
+        // Should this fail, the next run sweeps it.
+        match &self.place {
+            HiddenPlace::Temporary { shared, key, name, .. } => {
+                if let Ok(parent) = shared.root.descend(key.parent()) {
+                    unlinkat(&*parent, &name[..], AtFlags::empty()).ok();
+                }
+            }
+            HiddenPlace::Member { directory, name } => {
+                unlinkat(&**directory, &**name, AtFlags::empty()).ok();
+            }
+        }
+    }
+}
+
+/// A file that is being written.
+pub(super) struct LocalStage {
+    shared: Arc<Shared>,
+    hidden: Hidden,
+    open: File,
+    directory: Arc<Directory>,
+    stands: Metadata,
+    size: u64,
+    written: u64,
+}
+
+impl LocalStage {
+    /// Creates the file `name` in a directory; `hidden` is asked for once it exists.
+    pub(super) fn begin(
+        shared: &Arc<Shared>,
+        directory: &Arc<Directory>,
+        name: &[u8],
+        entry: &Entry,
+        hidden: impl FnOnce() -> Hidden,
+    ) -> rustix::io::Result<Self> {
+        let ownership = &shared.ownership;
+        let wanted = ownership.held(&entry.metadata, EntryKind::File);
+        let group = directory.passed_on_group.unwrap_or(ownership.gid);
+        let ours = wanted.uid == ownership.uid && wanted.gid == group;
+        // The final mode at once saves a call; others' files stay closed until they are theirs.
+        let at_once = ours && wanted.mode & 0o7000 == 0 && wanted.mode & shared.umask == 0;
+        let mode = if at_once { wanted.mode } else { 0o600 };
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = File::from(openat(&**directory, name, flags, Mode::from_raw_mode(mode))?);
+        let stands = Metadata {
+            mode: mode & !shared.umask,
+            uid: ownership.uid,
+            gid: group,
+            mtime: Timestamp { seconds: i64::MIN, nanos: 0 },
+        };
+        Ok(Self {
+            shared: Arc::clone(shared),
+            hidden: hidden(),
+            open,
+            directory: Arc::clone(directory),
+            stands,
+            size: entry.stamp.size,
+            written: 0,
+        })
+    }
+}
+
+impl Stage for LocalStage {
+    fn write(&mut self, chunk: &[u8]) -> Result<(), Cause> {
+        self.open.write_all(chunk)?;
+        self.written += chunk.len() as u64;
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, wanted: &Metadata) -> Result<Box<dyn Staged>, Cause> {
+        let Self { shared, hidden, open, directory, stands, size, written } = *self;
+        if written != size {
+            return Err(Cause::ShortWrite { written, expected: size });
+        }
+        let mut set = set_open(&open, &stands, wanted);
+        let mut found = written_of(&look_at_open(&open)?);
+        let mtime = found.metadata.mtime;
+        if set.is_ok() && found.metadata != (Metadata { mtime, ..*wanted }) {
+            // What a new file inherits isn't always foreseen (default ACLs, mount options).
+            set = set_open(&open, &found.metadata, wanted);
+            found = written_of(&look_at_open(&open)?);
+        }
+        shared.syncing.file_changed(&directory, &open)?;
+        Ok(Box::new(LocalStaged { hidden, written: found, set: set.err() }))
+    }
+}
+
+struct LocalStaged {
+    hidden: Hidden,
+    written: Written,
+    /// What went wrong with the metadata: told once the file is in its place.
+    set: Option<Cause>,
+}
+
+impl Staged for LocalStaged {
+    fn written(&self) -> Written {
+        self.written
+    }
+
+    fn publish(&mut self) -> Result<Option<Cause>, Cause> {
+        self.hidden.publish()?;
+        Ok(self.set.take())
+    }
+}
+
+/// What `statx` says of an entry that was written.
+pub(super) fn written_of(stat: &Statx) -> Written {
+    Written { stamp: stamp_of(stat), metadata: metadata_of(stat) }
+}
+
+/// Sets owner, group, mode and mtime where they differ from what stands.
+pub(super) fn set_open(file: &File, stands: &Metadata, wanted: &Metadata) -> Result<(), Cause> {
+    let owner = (stands.uid != wanted.uid).then(|| Uid::from_raw(wanted.uid));
+    let group = (stands.gid != wanted.gid).then(|| Gid::from_raw(wanted.gid));
+    let mut failed = Ok(());
+    let mut mode = wanted.mode;
+    let chowned = owner.is_some() || group.is_some();
+    if chowned && let Err(error) = fchown(file, owner, group) {
+        mode &= 0o1777;
+        failed = Err(Cause::from(error));
+    }
+    // chown clears set-id bits.
+    if stands.mode != mode || (chowned && mode & 0o6000 != 0) {
+        fchmod(file, Mode::from_raw_mode(mode))?;
+    }
+    if stands.mtime != wanted.mtime {
+        filetime::set_file_handle_times(file, None, Some(file_time(wanted.mtime)))?;
+    }
+    failed
+}
+
+fn file_time(time: Timestamp) -> FileTime {
+    FileTime::from_unix_time(time.seconds, time.nanos)
+}

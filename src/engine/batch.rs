@@ -1,0 +1,194 @@
+//! What workers finished, gathered into batches for the commit stage.
+//!
+//! Workers never wait for a sync: while one batch is made durable and put in its place, the next one
+//! fills. A slow sync thus makes larger batches, up to [`HELD`]; only then are workers held back.
+
+use crate::backend::{Staged, StagedDirectory};
+use crate::compare::Reason;
+use crate::manifest::Row;
+use crate::model::event::Change;
+use crate::model::{Key, Stamp};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Files in a batch: each is a name and a row in memory.
+pub(super) const BATCH_FILES: usize = 8_192;
+/// Bytes in a batch: about what a disk writes in a second.
+const BATCH_BYTES: u64 = 1 << 30;
+/// The age of a batch: what an interruption costs.
+pub(super) const BATCH_AGE: Duration = Duration::from_secs(5);
+/// Files that wait while a batch is committed.
+const HELD: usize = 2 * BATCH_FILES;
+
+/// A step that was done, to be made durable and recorded.
+pub(super) struct Finished {
+    /// The row, but for the target's stamp; its metadata is what the target is to hold.
+    pub(super) row: Row,
+    /// The file to be put in its place.
+    pub(super) staged: Option<Box<dyn Staged>>,
+    /// What was done.
+    pub(super) change: Option<Change>,
+    /// Why.
+    pub(super) reason: Reason,
+    /// The target's stamp, where nothing was done to it since it was listed or hashed.
+    pub(super) stands: Option<Stamp>,
+    /// The entry's failure was told already (its metadata could not be set).
+    pub(super) told: bool,
+}
+
+/// A directory that was built whole, to be put in its place.
+pub(super) struct FinishedDirectory {
+    pub(super) key: Key,
+    /// Why it is made.
+    pub(super) reason: Reason,
+    pub(super) staged: Box<dyn StagedDirectory>,
+    /// What was made in it.
+    pub(super) members: Vec<Finished>,
+}
+
+/// Steps that are made durable, put in place and recorded together.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) finished: Vec<Finished>,
+    pub(super) directories: Vec<FinishedDirectory>,
+    /// How many were made in those.
+    members: usize,
+    /// Keys whose rows are to go.
+    pub(super) forgotten: Vec<Key>,
+    bytes: u64,
+    since: Option<Instant>,
+}
+
+impl Batch {
+    pub(super) fn add(&mut self, finished: Finished) {
+        if finished.staged.is_some() {
+            self.bytes += finished.row.source.size;
+        }
+        self.finished.push(finished);
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    pub(super) fn add_directory(&mut self, directory: FinishedDirectory) {
+        self.members += directory.members.len();
+        self.bytes += directory.members.iter().map(|member| member.row.source.size).sum::<u64>();
+        self.directories.push(directory);
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    pub(super) fn forget(&mut self, key: Key) {
+        self.forgotten.push(key);
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether it is large enough to be committed.
+    pub(super) fn is_full(&self) -> bool {
+        self.len() >= BATCH_FILES || self.bytes >= BATCH_BYTES
+    }
+
+    /// Files that are lost when it can't be made durable.
+    pub(super) fn files(&self) -> usize {
+        self.finished.len() + self.members
+    }
+
+    fn len(&self) -> usize {
+        self.files() + self.forgotten.len()
+    }
+
+    fn append(&mut self, mut other: Self) {
+        self.finished.append(&mut other.finished);
+        self.directories.append(&mut other.directories);
+        self.members += other.members;
+        self.forgotten.append(&mut other.forgotten);
+        self.bytes += other.bytes;
+        self.since = self.since.or(other.since);
+    }
+}
+
+/// Where batches fill and the commit stage takes them.
+#[derive(Default)]
+pub(super) struct Batches {
+    filling: Mutex<Filling>,
+    /// Told to the commit stage: there may be a batch to take.
+    filled: Condvar,
+    /// Told to the workers: there is room.
+    taken: Condvar,
+}
+
+#[derive(Default)]
+struct Filling {
+    batch: Batch,
+    /// Nothing will be added any more.
+    ended: bool,
+    /// Nothing will be taken any more: the commit stage broke down.
+    abandoned: bool,
+}
+
+impl Batches {
+    /// Adds what was done; waits when too much is held.
+    pub(super) fn add(&self, done: Batch) {
+        let mut filling = self.lock();
+        while filling.batch.len() >= HELD && !filling.abandoned {
+            filling = self.taken.wait(filling).unwrap_or_else(PoisonError::into_inner);
+        }
+        filling.batch.append(done);
+        drop(filling);
+        self.filled.notify_one();
+    }
+
+    /// Takes the next batch once it is full, or old, or whatever there is when `at_once` is set;
+    /// it may be empty at `deadline`. `None` is the end.
+    pub(super) fn next(&self, at_once: bool, deadline: Option<Instant>) -> Option<Batch> {
+        let mut filling = self.lock();
+        loop {
+            let now = Instant::now();
+            let batch = &filling.batch;
+            let aged = batch.since.map(|since| since + BATCH_AGE);
+            let due = aged.into_iter().chain(deadline).min();
+            let is_due = batch.is_full()
+                || at_once && !batch.is_empty()
+                || due.is_some_and(|due| due <= now);
+            if is_due || filling.ended {
+                let batch = std::mem::take(&mut filling.batch);
+                let is_end = filling.ended && batch.is_empty();
+                drop(filling);
+                self.taken.notify_all();
+                return (!is_end).then_some(batch);
+            }
+            filling = match due {
+                None => self.filled.wait(filling).unwrap_or_else(PoisonError::into_inner),
+                Some(due) => {
+                    let waited = self.filled.wait_timeout(filling, due - now);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Filling> {
+        self.filling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says, when it is dropped, that nothing more will be added.
+pub(super) struct Ending<'a>(pub(super) &'a Batches);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.lock().ended = true;
+        self.0.filled.notify_one();
+    }
+}
+
+/// Says, when it is dropped, that nothing more will be taken, so that nobody waits for room.
+pub(super) struct Abandoning<'a>(pub(super) &'a Batches);
+
+impl Drop for Abandoning<'_> {
+    fn drop(&mut self) {
+        self.0.lock().abandoned = true;
+        self.0.taken.notify_all();
+    }
+}
