@@ -89,6 +89,19 @@ impl Batch {
         self.len() >= BATCH_FILES || self.bytes >= BATCH_BYTES
     }
 
+    /// Takes out what has still to be put in its place; what stays was done already.
+    pub(super) fn split_staged(&mut self) -> Self {
+        let (staged, done) =
+            std::mem::take(&mut self.finished).into_iter().partition(|made| made.staged.is_some());
+        self.finished = done;
+        Self {
+            finished: staged,
+            directories: std::mem::take(&mut self.directories),
+            members: std::mem::take(&mut self.members),
+            ..Self::default()
+        }
+    }
+
     /// Files that are lost when it can't be made durable.
     pub(super) fn files(&self) -> usize {
         self.finished.len() + self.members

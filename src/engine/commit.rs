@@ -80,22 +80,28 @@ impl<'a> Committer<'a> {
         }
     }
 
+    /// Puts in its place what was taken.
+    pub(super) fn place(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        if !batch.is_empty() {
+            self.commit(batch);
+        }
+    }
+
     /// Makes all that was taken durable, puts it in place and records it. A run that was stopped
     /// gives that a moment, and discards what isn't durable then.
     pub(super) fn flush(&mut self) {
-        let batch = std::mem::take(&mut self.batch);
-        self.commit(batch);
+        self.place();
         if !self.is_recorded() {
             self.turn(Batch::default());
         }
     }
 
     fn commit(&mut self, batch: Batch) {
-        if batch.is_empty() && self.is_recorded() {
-            return;
-        }
         if self.barriers {
-            self.turn(batch);
+            if !batch.is_empty() || !self.is_recorded() {
+                self.turn(batch);
+            }
             return;
         }
         self.put_in_place(batch);
@@ -105,18 +111,22 @@ impl<'a> Committer<'a> {
         }
     }
 
-    /// One turn of the pipeline: records what stood before the barrier, and puts a batch in place.
-    /// What can't be made durable is dropped, which removes it.
+    /// One turn of the pipeline: records what stood before the barrier, and puts the rest of a batch
+    /// in place. What can't be made durable is dropped, which removes it.
     fn turn(&mut self, mut batch: Batch) {
+        let waiting = batch.split_staged();
+        self.put_in_place(batch);
         self.since = None;
-        self.forgotten.append(&mut batch.forgotten);
-        if self.broken || !self.barrier(batch.files()) {
+        if waiting.is_empty() && self.is_recorded() {
+            return;
+        }
+        if self.broken || !self.barrier(waiting.files()) {
             self.published.clear();
             self.forgotten.clear();
             return;
         }
         self.record();
-        self.put_in_place(batch);
+        self.put_in_place(waiting);
     }
 
     fn put_in_place(&mut self, mut batch: Batch) {

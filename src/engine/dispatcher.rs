@@ -74,8 +74,12 @@ pub fn execute<J: Iterator<Item = Result<Joined, Error>>>(
         let committer = committing.join().map_err(|_| broken());
         whole.and_then(|()| Ok((remainder, committer?)))
     })?;
-    // Whatever ended the plan, what was done stands.
-    committer.flush();
+    // Whatever ended the plan, what was done stands; directories' times are set once it does.
+    committer.place();
+    if remainder.is_err() || deletes || context.is_over() {
+        // Nothing is deleted before its successor is durable.
+        committer.flush();
+    }
     let remainder = remainder?;
     let mut refusal = None;
     if let Some(remainder) = remainder.filter(|_| !context.is_over()) {

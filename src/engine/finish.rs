@@ -50,7 +50,7 @@ pub(super) fn after_deletion(
             Err(error) => context.fail(error),
         }
     }
-    committer.flush();
+    committer.place();
     Ok(())
 }
 
