@@ -11,7 +11,8 @@ use crate::model::{Error, ErrorKind, Key};
 pub struct Checked {
     listing: Listing,
     side: Side,
-    last: Option<Key>,
+    /// The last key; a buffer that is used again.
+    last: Option<Vec<u8>>,
 }
 
 impl Checked {
@@ -33,13 +34,15 @@ impl Iterator for Checked {
         let is_entry = matches!(item, ListItem::Entry(_));
         let in_order = self.last.as_ref().is_none_or(|last| {
             // What failed may be said right behind the entry itself.
-            if is_entry { last < key } else { last <= key }
+            if is_entry { **last < *key.as_bytes() } else { **last <= *key.as_bytes() }
         });
         if !in_order {
             let message = format!("the listing of the {} is out of order at \"{key}\"", self.side);
             return Some(Err(Error::new(ErrorKind::Unusable, message)));
         }
-        self.last = Some(key.clone());
+        let last = self.last.get_or_insert_default();
+        last.clear();
+        last.extend_from_slice(key.as_bytes());
         Some(Ok(item))
     }
 }

@@ -100,31 +100,34 @@ pub(super) fn put(statement: &mut Statement<'_>, row: &Row) -> rusqlite::Result<
 /// Decodes a row; `None` where what stands there is none.
 pub(super) fn decode(row: &rusqlite::Row<'_>) -> Option<Row> {
     let blob = |at: usize| match row.get_ref(at).ok()? {
-        ValueRef::Blob(bytes) => Some(bytes),
+        ValueRef::Blob(bytes) => Some(Some(bytes)),
+        ValueRef::Null => Some(None),
         _ => None,
     };
     let integer = |at: usize| match row.get_ref(at).ok()? {
         ValueRef::Integer(value) => Some(value),
         _ => None,
     };
-    let is_null = |at: usize| matches!(row.get_ref(at), Ok(ValueRef::Null));
     let unsigned = |at: usize| u32::try_from(integer(at)?).ok();
     Some(Row {
-        key: Key::new(blob(0)?),
+        key: Key::new(blob(0)??),
         kind: EntryKind::from_code(u8::try_from(integer(1)?).ok()?)?,
-        digest: if is_null(2) { None } else { Some(Digest(blob(2)?.try_into().ok()?)) },
+        digest: match blob(2)? {
+            None => None,
+            Some(bytes) => Some(Digest(bytes.try_into().ok()?)),
+        },
         origin: match integer(3)? {
             0 => Origin::Proven,
             1 => Origin::Adopted,
             _ => return None,
         },
-        source: Stamp::decode(blob(4)?)?,
+        source: Stamp::decode(blob(4)??)?,
         source_racy: match integer(5)? {
             0 => false,
             1 => true,
             _ => return None,
         },
-        target: Stamp::decode(blob(6)?)?,
+        target: Stamp::decode(blob(6)??)?,
         metadata: Metadata {
             mode: unsigned(7)?,
             uid: unsigned(8)?,
@@ -134,9 +137,13 @@ pub(super) fn decode(row: &rusqlite::Row<'_>) -> Option<Row> {
                 nanos: unsigned(11).filter(|&nanos| nanos < 1_000_000_000)?,
             },
         },
-        link: if is_null(12) { None } else { Some(blob(12)?.into()) },
+        link: blob(12)?.map(Into::into),
         run: RunNumber(integer(13)?),
-        verified_at: if is_null(14) { None } else { Some(timestamp(integer(14)?)) },
+        verified_at: match row.get_ref(14).ok()? {
+            ValueRef::Null => None,
+            ValueRef::Integer(at) => Some(timestamp(at)),
+            _ => return None,
+        },
     })
 }
 

@@ -215,20 +215,31 @@ fn longest_prefix(path: &[u8]) -> Option<usize> {
 
 /// Whether a local directory can hold an entry of this name.
 pub(super) fn is_legal_name(name: &[u8]) -> bool {
-    !name.is_empty()
-        && name != b"."
-        && name != b".."
-        && name.len() <= 255
-        && !name.iter().any(|&byte| byte == b'/' || byte == 0)
+    is_legal_component(name) && !name.iter().any(|&byte| byte == b'/' || byte == 0)
 }
 
 /// Whether a directory's key (every component followed by `/`, or empty for the root) names one
-/// directory below the root, and by the only name it has.
+/// directory below the root, and by the only name it has. Every file's key passes here: one loop.
 fn is_legal_path(path: &[u8]) -> bool {
-    path.is_empty()
-        || path
-            .strip_suffix(b"/")
-            .is_some_and(|path| path.split(|&byte| byte == b'/').all(is_legal_name))
+    let mut start = 0;
+    for (at, &byte) in path.iter().enumerate() {
+        match byte {
+            0 => return false,
+            b'/' => {
+                if !is_legal_component(&path[start..at]) {
+                    return false;
+                }
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    start == path.len()
+}
+
+/// Whether a name is none of `.` and `..`, nor empty, nor too long.
+fn is_legal_component(name: &[u8]) -> bool {
+    !matches!(name, b"" | b"." | b"..") && name.len() <= 255
 }
 
 /// The name of an entry in its directory, where both are safe to act on.
