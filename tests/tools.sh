@@ -11,6 +11,7 @@ need rsync rsync
 need script bsdutils
 need setpriv util-linux
 need chattr e2fsprogs
+need setfacl acl
 
 if [ -z "$missing" ]; then
     echo "tests/tools.sh: all tools are there"

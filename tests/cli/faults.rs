@@ -477,3 +477,36 @@ fn leftovers_are_swept_even_when_nothing_is_left_to_copy() {
     assert!(Snapshot::read(&env.target).temporaries().is_empty());
     assert_mirrored(&env.source, &env.target);
 }
+
+#[test]
+fn a_new_directory_that_cannot_be_put_in_its_place_is_named_with_all_in_it() {
+    needs!(tools::strace());
+    let env = Environment::new();
+    TestTree::new().file("d/a", "1").symlink("d/b", "a").file("e/c", "2").write(&env.source);
+    let arguments = env.mirror_arguments(&["--transfers", "1"]);
+    let failing = ["-e", "trace=/^rename", "-e", "inject=/^rename:error=EEXIST:when=1"];
+    let run = env.strace(&failing, &arguments);
+    run.expect(1).names("d/").names("d/a").names("d/b");
+    assert!(Snapshot::read(&env.target).temporaries().is_empty(), "what was built is removed");
+    assert!(env.target.join("e/c").exists(), "the rest is done");
+    env.mirrored(&[]);
+    assert_mirrored(&env.source, &env.target);
+}
+
+#[test]
+fn modes_are_the_sources_behind_a_default_acl_too() {
+    needs!(tools::tool("setfacl"));
+    let env = Environment::new();
+    let tree = TestTree::new().file("c", "1").file("d/a", "2").mode(0o640).file("d/b", "3");
+    tree.symlink("d/l", "a").write(&env.source);
+    fs::create_dir(&env.target).unwrap();
+    let set = std::process::Command::new("setfacl")
+        .args(["-d", "-m", "u:1:rwx,g::rx,m::rwx", text(&env.target)])
+        .status();
+    if !set.unwrap().success() {
+        return eprintln!("SKIPPED: this file system keeps no ACLs");
+    }
+    env.mirrored(&[]);
+    assert_mirrored(&env.source, &env.target);
+    env.mirrored(&[]).counts(&[("files_copied", 0), ("metadata_updated", 0)]);
+}

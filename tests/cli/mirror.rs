@@ -720,3 +720,28 @@ fn one_place_by_a_bind_mount_is_refused() {
     drop(mount);
     assert_untouched(&before, &env.source);
 }
+
+#[test]
+fn new_directories_of_any_form_are_whole() {
+    let env = Environment::new();
+    let mut tree = TestTree::new().file("one/a", "1").dir("none").symlink("links/l", "x");
+    // More than are built under one temporary name: by count, and by bytes.
+    for n in 0..1_100 {
+        tree = tree.file(format!("many/f{n:04}"), format!("{n}"));
+    }
+    for n in 0..3 {
+        tree = tree.file(format!("large/f{n}"), vec![n; 17 << 20]);
+    }
+    // A directory after some files, and before others.
+    tree = tree
+        .file("deep/a", "1")
+        .file("deep/b", "2")
+        .file("deep/c/d/e", "3")
+        .file("deep/c/d/f", "4");
+    tree = tree.file("deep/x", "5").symlink("deep/y", "x").file("deep/c-d", "6");
+    tree.write(&env.source);
+    env.mirrored(&[]);
+    assert_mirrored(&env.source, &env.target);
+    env.mirrored(&[]).counts(&[("files_copied", 0), ("metadata_updated", 0)]);
+    env.verify(&[]).expect(0);
+}
