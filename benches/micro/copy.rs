@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use vidimus::backend::local::{LocalSource, LocalTarget, Root};
 use vidimus::backend::{ListItem, ListOptions, Place, Source as _, Target as _};
 use vidimus::compare::PolicyOptions;
-use vidimus::engine::{BUFFER, hash_content};
+use vidimus::engine::{BUFFER, Cores};
 use vidimus::filter::Filter;
 use vidimus::location::Location;
 use vidimus::model::error::Side;
@@ -132,8 +132,14 @@ fn large_file_hashed(bencher: Bencher<'_, '_>) {
     let mut buffer = vec![0; BUFFER];
     let bytes = Counter::default();
     bencher.counter(BytesCount::new(LARGE)).bench_local(|| {
-        let hashed =
-            hash_content(&source, Side::Source, &entries[0], &mut buffer, &bytes, &|| false);
+        let hashed = Cores::default().hash_content(
+            &source,
+            Side::Source,
+            &entries[0],
+            &mut buffer,
+            &bytes,
+            &|| false,
+        );
         hashed.expect("nobody changes it")
     });
 }

@@ -1,28 +1,21 @@
 //! Workers: copy, check, link, and set metadata, a step at a time.
 //!
-//! A file is read once, hashed as it passes, and written under a temporary name. A source that
-//! changes meanwhile is looked at again and read anew, [`ATTEMPTS`] times.
+//! A file is read once, hashed as it passes, and written under a name that nobody sees.
 
 use super::batch::{Batch, Finished, FinishedDirectory};
 use super::commit::not_kept;
+use super::hash::{BUFFER, with_retries};
 use super::{Context, now, on_target};
 use crate::backend::{ReadError, Source, Stage, StageDirectory, Staged, Written};
 use crate::manifest::{Origin, Row};
 use crate::model::error::Side;
 use crate::model::event::Change;
-use crate::model::run::Counter;
 use crate::model::{Cause, Digest, Entry, EntryError, EntryKind, InFlight, Operation};
 use crate::plan::{Step, Task};
 use std::sync::PoisonError;
 
-/// How often a file that changes while it is read is read.
-const ATTEMPTS: u32 = 3;
-/// Bytes read at once; a file below this size costs one read and one write.
-pub const BUFFER: usize = 1 << 20;
 /// Files of this size are shown while they are under way.
 const SHOWN: u64 = 4 << 20;
-/// Chunks of this size are hashed by all cores (below, handing over costs more than it gains).
-const HASHED_IN_PARALLEL: usize = 512 << 10;
 
 /// What a worker is given.
 pub(super) enum Work {
@@ -132,7 +125,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         let (buffer, building) = (&mut self.buffer, &self.building);
         let copied = with_retries(&*context.source, Side::Source, &step.source, |entry| {
             let began = now();
-            let mut hasher = blake3::Hasher::new();
+            let mut hasher = context.cores.hasher();
             let mut whole = None;
             let mut stage: Option<Box<dyn Stage>> = None;
             let mut done = 0_u64;
@@ -141,13 +134,13 @@ impl<'c, 'a> Worker<'c, 'a> {
                     return Err(Cause::Stopped);
                 }
                 if chunk.len() as u64 == entry.stamp.size {
-                    let digest = hash_whole(chunk);
+                    let digest = Digest::of(chunk);
                     whole = Some(digest);
                     if unless == Some(digest) {
                         return Ok(());
                     }
                 } else {
-                    hash(&mut hasher, chunk);
+                    hasher.update(chunk);
                 }
                 let stage = match &mut stage {
                     Some(stage) => stage,
@@ -168,7 +161,7 @@ impl<'c, 'a> Worker<'c, 'a> {
                 context.progress.bytes_moved.sub(done);
                 return Err(error);
             }
-            let digest = whole.unwrap_or_else(|| hasher.finalize().into());
+            let digest = whole.unwrap_or_else(|| hasher.finalize());
             context.progress.bytes_hashed.add(entry.stamp.size);
             let racy = entry.stamp.is_racy(began);
             if unless == Some(digest) {
@@ -245,7 +238,8 @@ impl<'c, 'a> Worker<'c, 'a> {
     ) -> Result<(Entry, (Digest, bool)), EntryError> {
         let context = self.context;
         let is_over = || context.is_over();
-        hash_content(side, name, entry, &mut self.buffer, &context.progress.bytes_hashed, &is_over)
+        let hashed = &context.progress.bytes_hashed;
+        context.cores.hash_content(side, name, entry, &mut self.buffer, hashed, &is_over)
     }
 
     /// The content is right: sets the metadata where it differs, and refreshes the row.
@@ -351,57 +345,12 @@ impl<'c, 'a> Worker<'c, 'a> {
     }
 }
 
-/// Hashes a regular file's content, with the digest whether its stamp is racy; reads it anew when it
-/// changed, and gives the entry as it was read.
-///
-/// # Errors
-/// [`Cause::Stopped`] once `is_over` says so.
-pub fn hash_content(
-    side: &dyn Source,
-    name: Side,
-    entry: &Entry,
-    buffer: &mut [u8],
-    bytes: &Counter,
-    is_over: &dyn Fn() -> bool,
-) -> Result<(Entry, (Digest, bool)), EntryError> {
-    with_retries(side, name, entry, |entry| {
-        let began = now();
-        let mut hasher = blake3::Hasher::new();
-        side.read(entry, buffer, &mut |chunk| {
-            if is_over() {
-                return Err(Cause::Stopped);
-            }
-            hash(&mut hasher, chunk);
-            bytes.add(chunk.len() as u64);
-            Ok(())
-        })?;
-        Ok((hasher.finalize().into(), entry.stamp.is_racy(began)))
-    })
-}
-
 /// Both sides are known to have this content.
 fn prove(row: &mut Row, proof: Option<(Digest, bool)>) {
     if let Some((digest, racy)) = proof {
         row.digest = Some(digest);
         row.source_racy = racy;
         row.origin = Origin::Proven;
-    }
-}
-
-fn hash_whole(content: &[u8]) -> Digest {
-    if content.len() < HASHED_IN_PARALLEL {
-        return Digest::of(content);
-    }
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_rayon(content);
-    hasher.finalize().into()
-}
-
-fn hash(hasher: &mut blake3::Hasher, chunk: &[u8]) {
-    if chunk.len() < HASHED_IN_PARALLEL {
-        hasher.update(chunk);
-    } else {
-        hasher.update_rayon(chunk);
     }
 }
 
@@ -412,32 +361,4 @@ fn show(context: &Context<'_>, slot: usize, at: Option<(&Entry, u64)>) {
     }
     slots[slot] =
         at.map(|(entry, done)| InFlight { key: entry.key.clone(), size: entry.stamp.size, done });
-}
-
-/// Reads an entry, looking again and reading anew when it changed.
-fn with_retries<T>(
-    backend: &dyn Source,
-    side: Side,
-    listed: &Entry,
-    mut attempt: impl FnMut(&Entry) -> Result<T, ReadError>,
-) -> Result<(Entry, T), EntryError> {
-    let key = &listed.key;
-    let fail =
-        |operation, side, cause| Err(EntryError { operation, side, key: key.clone(), cause });
-    let mut entry = listed.clone();
-    for _ in 0..ATTEMPTS {
-        match attempt(&entry) {
-            Ok(result) => return Ok((entry, result)),
-            Err(ReadError::Source(cause)) => return fail(Operation::Read, side, cause),
-            Err(ReadError::Sink(cause)) => return fail(Operation::Write, Side::Target, cause),
-            Err(ReadError::Changed) => {}
-        }
-        match backend.look(key) {
-            Ok(Some(found)) if found.kind == EntryKind::File => entry = found,
-            Ok(Some(_)) => break,
-            Ok(None) => return fail(Operation::Read, side, Cause::Vanished),
-            Err(cause) => return fail(Operation::Read, side, cause),
-        }
-    }
-    fail(Operation::Read, side, Cause::Changed { attempts: ATTEMPTS })
 }

@@ -1,7 +1,7 @@
 //! The engine: executes a plan.
 //!
 //! The `dispatcher` reads the plan on one thread, makes directories as it goes and hands the rest
-//! in groups to workers (`copy`); what they finished gathers in a `batch`, which the `commit` stage
+//! in groups to workers (`copy`, `hash`); what they finished gathers in a `batch`, which the `commit` stage
 //! makes durable, puts in place and records. When all steps are done, `delete` and
 //! `finish` work off what waited. The engine never prints, never exits, and reads no environment.
 
@@ -11,11 +11,12 @@ mod copy;
 mod delete;
 mod dispatcher;
 mod finish;
+mod hash;
 mod preview;
 
 pub use commit::Committer;
-pub use copy::{BUFFER, hash_content};
 pub use dispatcher::execute;
+pub use hash::{BUFFER, Cores};
 pub use preview::preview;
 
 use crate::backend::{Source, Target};
@@ -47,6 +48,8 @@ pub struct Context<'a> {
     pub stop: &'a Stop,
     /// Workers, at least 1.
     pub transfers: usize,
+    /// Who hashes.
+    pub cores: Cores,
     /// What stopped the run.
     pub fatal: OnceLock<Error>,
     /// Whether a filter hides entries of the target, so that a directory may not be empty.

@@ -9,7 +9,7 @@ use crate::backend::local::{Guarded, LocalSource, LocalTarget, Root, Walking};
 use crate::backend::{ListOptions, Listing, Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{Join, Policy, PolicyOptions};
-use crate::engine::{self, Committer, Context, execute, preview};
+use crate::engine::{self, Committer, Context, Cores, execute, preview};
 use crate::filter::{Filter, FilterSpec};
 use crate::listing::Checked;
 use crate::location::Location;
@@ -226,6 +226,7 @@ impl Session<'_> {
             observer: self.observer,
             stop: self.stop,
             transfers: options.transfers,
+            cores: Cores::default(),
             fatal: OnceLock::new(),
             filtered: *self.filter.spec() != FilterSpec::default(),
         };

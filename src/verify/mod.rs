@@ -2,7 +2,7 @@
 
 use crate::backend::local::{Guarded, LocalTarget, Root, Walking};
 use crate::backend::{ListItem, ListOptions, Source as _};
-use crate::engine::{BUFFER, hash_content};
+use crate::engine::{BUFFER, Cores};
 use crate::filter::Filter;
 use crate::listing::{Checked, Unknown};
 use crate::location::Location;
@@ -14,6 +14,7 @@ use crate::model::{
 };
 use crossbeam_channel::{Sender, bounded};
 use std::cmp::Ordering;
+use std::fmt;
 use std::iter::Peekable;
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -148,6 +149,7 @@ pub fn verify(
         target: &target,
         filter: &filter,
         extras_count,
+        cores: Cores::default(),
     };
     let whole = std::thread::scope(|scope| {
         let (jobs, waiting) = bounded::<Vec<Job>>(options.checkers * GROUPS_WAITING);
@@ -301,6 +303,7 @@ struct Tally<'a> {
     target: &'a LocalTarget,
     filter: &'a Filter,
     extras_count: bool,
+    cores: Cores,
 }
 
 impl Tally<'_> {
@@ -351,27 +354,30 @@ impl Tally<'_> {
         let recorded = &row.metadata;
         let found = &entry.metadata;
         let mut differences = Vec::new();
-        let mut differ = |name: &str, recorded: String, found: String| {
-            if recorded != found {
-                differences.push(format!("{name} {recorded} -> {found}"));
-            }
+        let mut differ = |name: &str, recorded: &dyn fmt::Display, found: &dyn fmt::Display| {
+            differences.push(format!("{name} {recorded} -> {found}"));
         };
-        if row.kind == EntryKind::Symlink {
+        if row.kind != EntryKind::Symlink && recorded.mode != found.mode {
+            let (recorded, found) = (recorded.mode, found.mode);
+            differ("mode", &format_args!("{recorded:04o}"), &format_args!("{found:04o}"));
+        }
+        if row.kind == EntryKind::Symlink && row.link != entry.link {
             let text = |link: &Option<Box<[u8]>>| {
                 format!("\"{}\"", Escaped(link.as_deref().unwrap_or_default()))
             };
-            differ("link", text(&row.link), text(&entry.link));
-        } else {
-            let mode = |mode: u32| format!("{mode:04o}");
-            differ("mode", mode(recorded.mode), mode(found.mode));
+            differ("link", &text(&row.link), &text(&entry.link));
         }
-        differ("owner", recorded.uid.to_string(), found.uid.to_string());
-        differ("group", recorded.gid.to_string(), found.gid.to_string());
+        if recorded.uid != found.uid {
+            differ("owner", &recorded.uid, &found.uid);
+        }
+        if recorded.gid != found.gid {
+            differ("group", &recorded.gid, &found.gid);
+        }
         // What the target kept of the time when the row was recorded is as good as the time itself.
         // An extra entry changes its directory's time: that counts where extras do.
         let counts = row.kind != EntryKind::Directory || self.extras_count;
         if counts && found.mtime != recorded.mtime && found.mtime != row.target.mtime {
-            differ("mtime", recorded.mtime.to_string(), found.mtime.to_string());
+            differ("mtime", &recorded.mtime, &found.mtime);
         }
         (!differences.is_empty()).then(|| differences.join(", "))
     }
@@ -382,7 +388,8 @@ impl Tally<'_> {
         }
         let is_over = || stop.requested();
         let hashed = &progress.bytes_hashed;
-        match hash_content(self.target, Side::Target, &job.entry, buffer, hashed, &is_over) {
+        let (target, entry) = (self.target, &job.entry);
+        match self.cores.hash_content(target, Side::Target, entry, buffer, hashed, &is_over) {
             Ok((_, (found, _))) if found == job.expected => {
                 self.count(|totals| totals.verified += 1);
             }
