@@ -93,7 +93,7 @@ class Bench:
         command = tool.verify(data.root, target, self.state)
         for _ in range(self.options.repeats):
             with self.guarded(data, VERIFY, tool.name):
-                self.ready(data.root, target)
+                self.ready(data.root, target, contents=True)
                 self.keep(data, VERIFY, tool.name, measure(command))
             if tool.name == self.pilot:
                 self.floor(data, VERIFY, HASH_TARGET,
@@ -129,10 +129,10 @@ class Bench:
     def floor(self, data, case, floor, command, cwd, target=None):
         """Measures what no tool can be faster than."""
         with contextlib.suppress(Failed), self.guarded(data, case, floor.name):
-            self.ready(data.root, target)
+            self.ready(data.root, target, contents=case == VERIFY)
             self.keep(data, case, floor.name, measure(command, cwd))
 
-    def ready(self, source, target, memory=PLENTY):
+    def ready(self, source, target, memory=PLENTY, contents=False):
         """Makes memory alike for each run: caches full, or empty with --cold; the rest at hand."""
         os.sync()
         if self.options.cold:
@@ -140,7 +140,7 @@ class Bench:
         else:
             trees.warm(source)
             if target is not None:
-                trees.warm(target)
+                trees.warm(target, contents)
         trees.touch_memory(memory)
 
     def keep(self, data, case, row, sample):

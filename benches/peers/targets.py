@@ -52,6 +52,9 @@ def floor(data, case, figures):
         return known[0]
     if case == VERIFY:
         return figures.get(data, VERIFY, "b3sum-target")
+    if data == "large" and case == CHANGED:
+        # A quarter of the tree is copied: looking for it is nothing beside that.
+        return None
     # Whoever looks for changes takes the status of all entries.
     return figures.get(data, RERUN, "walk")
 

@@ -113,10 +113,11 @@ def walking(*roots):
     return ["sh", "-c", " ".join(parts) + " wait", "sh", *roots]
 
 
-def warm(root):
-    """Reads every file of a tree and takes every status, so that the caches hold them."""
+def warm(root, contents=True):
+    """Takes every status in a tree and reads every file, so that the caches hold them."""
     checked(walking(root))
-    checked(["sh", "-c", f"{FILES} | xargs -0 -r -n 1000 -P {CORES} cat >/dev/null"], cwd=root)
+    if contents:
+        checked(["sh", "-c", f"{FILES} | xargs -0 -r -n 1000 -P {CORES} cat >/dev/null"], cwd=root)
 
 
 def touch_memory(wanted):
