@@ -17,6 +17,8 @@ pub(super) const BATCH_FILES: usize = 8_192;
 const BATCH_BYTES: u64 = 1 << 30;
 /// The age of a batch: what an interruption costs.
 pub(super) const BATCH_AGE: Duration = Duration::from_secs(5);
+/// The age of a batch that is committed while the disk has nothing better to do.
+const LEAST_AGE: Duration = Duration::from_millis(100);
 /// Files that wait while a batch is committed.
 const HELD: usize = 2 * BATCH_FILES;
 
@@ -152,19 +154,19 @@ impl Batches {
         self.filled.notify_one();
     }
 
-    /// Takes the next batch once it is full, or old, or whatever there is when `at_once` is set;
-    /// it may be empty at `deadline`. `None` is the end.
-    pub(super) fn next(&self, at_once: bool, deadline: Option<Instant>) -> Option<Batch> {
+    /// Takes the next batch: a full one at once, any other after the `rest` (`None`: there is no
+    /// need of one), or what there is, be it nothing, at `deadline`. `None` is the end.
+    pub(super) fn next(&self, rest: Option<Instant>, deadline: Option<Instant>) -> Option<Batch> {
         let mut filling = self.lock();
         loop {
             let now = Instant::now();
             let batch = &filling.batch;
-            let aged = batch.since.map(|since| since + BATCH_AGE);
-            let due = aged.into_iter().chain(deadline).min();
-            let is_due = batch.is_full()
-                || at_once && !batch.is_empty()
-                || due.is_some_and(|due| due <= now);
-            if is_due || filling.ended {
+            let ripe = batch.since.map(|since| match rest {
+                Some(rest) => rest.max(since + LEAST_AGE).min(since + BATCH_AGE),
+                None => since,
+            });
+            let due = ripe.into_iter().chain(deadline).min();
+            if filling.ended || batch.is_full() || due.is_some_and(|due| due <= now) {
                 let batch = std::mem::take(&mut filling.batch);
                 let is_end = filling.ended && batch.is_empty();
                 drop(filling);

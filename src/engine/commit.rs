@@ -16,6 +16,9 @@ use crate::model::{Cause, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Ope
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use std::time::{Duration, Instant};
 
+/// How many times its own length a barrier is followed by none, unless a batch is full: the disk
+/// has other work to do.
+const RESTS: u32 = 4;
 /// How long a stopped run waits for what it has staged to become durable.
 const LAST_SYNC: Duration = Duration::from_millis(1_500);
 
@@ -31,6 +34,8 @@ pub struct Committer<'a> {
     forgotten: Vec<Key>,
     /// When the first of these was put in place.
     since: Option<Instant>,
+    /// Until then no barrier is begun for a batch that isn't full.
+    rest: Instant,
     /// A barrier failed: nothing that came after the one before it counts.
     broken: bool,
 }
@@ -46,6 +51,7 @@ impl<'a> Committer<'a> {
             published: Vec::new(),
             forgotten: Vec::new(),
             since: None,
+            rest: Instant::now(),
             broken: false,
         }
     }
@@ -55,7 +61,8 @@ impl<'a> Committer<'a> {
         let _abandoning = Abandoning(batches);
         loop {
             let due = self.since.map(|since| since + BATCH_AGE);
-            let Some(batch) = batches.next(!self.barriers, due) else { break };
+            let rest = self.barriers.then_some(self.rest);
+            let Some(batch) = batches.next(rest, due) else { break };
             self.commit(batch);
         }
         self
@@ -120,13 +127,23 @@ impl<'a> Committer<'a> {
         if waiting.is_empty() && self.is_recorded() {
             return;
         }
-        if self.broken || !self.barrier(waiting.files()) {
-            self.published.clear();
-            self.forgotten.clear();
-            return;
+        let barrier = (!self.broken && self.barriers).then(|| self.begin_barrier());
+        // The rows are written while the barrier is waited for, and count once it is passed.
+        let written = self.write_rows();
+        if let Some(barrier) = barrier {
+            let began = Instant::now();
+            if let Err(cause) = barrier.and_then(|result| self.wait(&result)) {
+                self.break_down(cause, waiting.files());
+            }
+            self.rest = Instant::now() + began.elapsed() * RESTS;
         }
-        self.record();
-        self.put_in_place(waiting);
+        let committed = if self.broken { self.writer.roll_back() } else { self.writer.commit() };
+        if let Err(error) = written.and(committed) {
+            self.context.abort(error);
+        }
+        if !self.broken {
+            self.put_in_place(waiting);
+        }
     }
 
     fn put_in_place(&mut self, mut batch: Batch) {
@@ -151,23 +168,19 @@ impl<'a> Committer<'a> {
         self.published.is_empty() && self.forgotten.is_empty()
     }
 
-    /// Makes durable what happened so far; false, once and for all, when that failed and `waiting`
-    /// files are lost by it.
-    fn barrier(&mut self, waiting: usize) -> bool {
-        if !self.barriers {
-            return true;
-        }
-        // A sync can't be interrupted: it is waited for from beside.
+    /// Begins to make durable what happened so far. A sync can't be interrupted: it is waited for
+    /// from beside.
+    fn begin_barrier(&self) -> Result<Receiver<Result<(), Cause>>, Cause> {
         let target = std::sync::Arc::clone(&self.context.target);
         let (done, result) = bounded(1);
-        let spawned = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name("sync".into())
-            .spawn(move || done.send(target.barrier()));
-        let result = match spawned {
-            Ok(_) => self.wait(&result),
-            Err(error) => Err(error.into()),
-        };
-        let Err(cause) = result else { return true };
+            .spawn(move || done.send(target.barrier()))?;
+        Ok(result)
+    }
+
+    /// A barrier failed, once and for all; `waiting` files are lost by it.
+    fn break_down(&mut self, cause: Cause, waiting: usize) {
         self.broken = true;
         if !matches!(cause, Cause::Stopped) {
             self.context.progress.files_failed.add(waiting as u64);
@@ -177,7 +190,6 @@ impl<'a> Committer<'a> {
                     .help("what was not synced is not recorded; run again once the disk is well"),
             );
         }
-        false
     }
 
     /// Waits for a barrier; once the run is to stop, for a moment only.
@@ -240,20 +252,14 @@ impl<'a> Committer<'a> {
         self.since.get_or_insert_with(Instant::now);
     }
 
-    /// Records what was put in place before the last barrier, in key order.
-    fn record(&mut self) {
+    /// Writes the rows of what was put in place, in key order; they don't count yet.
+    fn write_rows(&mut self) -> Result<(), Error> {
         let mut published = std::mem::take(&mut self.published);
         published.sort_unstable_by(|one, other| one.row.key.cmp(&other.row.key));
-        let mut result = Ok(());
         for key in self.forgotten.drain(..) {
-            result = result.and_then(|()| self.writer.remove(&key));
+            self.writer.remove(&key)?;
         }
-        for finished in published {
-            result = result.and_then(|()| self.writer.put(&finished.row));
-        }
-        if let Err(error) = result.and_then(|()| self.writer.commit()) {
-            self.context.abort(error);
-        }
+        published.iter().try_for_each(|finished| self.writer.put(&finished.row))
     }
 
     /// Takes the target's stamp, and makes sure that what stands there is what was put there. It is

@@ -28,6 +28,9 @@ use std::path::{Path, PathBuf};
 /// How many rows are read at a time: enough that a page's query costs little beside its rows, few
 /// enough that a page is small even with the longest keys.
 const PAGE: usize = 1024;
+/// Pages of the log (of 4 KiB) before it is written back into the file: 32 MiB.
+const LOG_PAGES: u32 = 8_192;
+
 /// What earlier runs of one (source, target) pair did.
 #[derive(Debug)]
 pub struct State {
@@ -253,6 +256,10 @@ impl State {
     pub fn writer(&self) -> Result<Writer, Error> {
         let connection =
             connect(&self.path, self.access).map_err(|error| self.failed("write", error))?;
+        // What is rewritten often within a run is written back to the file once.
+        connection
+            .pragma_update(None, "wal_autocheckpoint", LOG_PAGES)
+            .map_err(|error| self.failed("write", error))?;
         Ok(Writer { path: self.path.clone(), connection, begun: false })
     }
 
@@ -423,6 +430,19 @@ impl Writer {
         if std::mem::take(&mut self.begun) {
             self.connection
                 .execute_batch("COMMIT")
+                .map_err(|error| failed(&self.path, "write", error))?;
+        }
+        Ok(())
+    }
+
+    /// Drops what was put since the last commit.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be written.
+    pub fn roll_back(&mut self) -> Result<(), Error> {
+        if std::mem::take(&mut self.begun) {
+            self.connection
+                .execute_batch("ROLLBACK")
                 .map_err(|error| failed(&self.path, "write", error))?;
         }
         Ok(())
