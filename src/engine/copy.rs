@@ -139,8 +139,6 @@ impl<'c, 'a> Worker<'c, 'a> {
                     if unless == Some(digest) {
                         return Ok(());
                     }
-                } else {
-                    hasher.update(chunk);
                 }
                 let stage = match &mut stage {
                     Some(stage) => stage,
@@ -149,7 +147,11 @@ impl<'c, 'a> Worker<'c, 'a> {
                         None => context.target.stage(entry, step.place)?,
                     }),
                 };
-                stage.write(chunk)?;
+                if whole.is_some() {
+                    stage.write(chunk)?;
+                } else {
+                    hasher.update_beside(chunk, || stage.write(chunk))?;
+                }
                 done += chunk.len() as u64;
                 context.progress.bytes_moved.add(chunk.len() as u64);
                 if shown {

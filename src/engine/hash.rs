@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const ATTEMPTS: u32 = 3;
 /// Bytes read at once; a file below this size costs one read and one write.
 pub const BUFFER: usize = 1 << 20;
-/// Chunks of this size are hashed by all cores that are free (below, handing over costs more than
-/// it gains).
+/// Chunks of this size are hashed with the help of cores that are free (below, handing over costs
+/// more than it gains).
 const HASHED_TOGETHER: usize = 512 << 10;
 
 /// The machine's cores, and how many of them hash: one that is free helps with another's file, but
@@ -74,14 +74,34 @@ pub(super) struct Hasher<'a> {
 }
 
 impl Hasher<'_> {
+    /// Hashes a chunk.
     pub(super) fn update(&mut self, chunk: &[u8]) {
-        if chunk.len() >= HASHED_TOGETHER
-            && self.cores.hashing.load(Ordering::Relaxed) < self.cores.all
-        {
+        if self.has_help(chunk) {
             self.hasher.update_rayon(chunk);
         } else {
             self.hasher.update(chunk);
         }
+    }
+
+    /// Hashes a chunk while something else is done with it.
+    pub(super) fn update_beside<T>(&mut self, chunk: &[u8], other: impl FnOnce() -> T) -> T {
+        if !self.has_help(chunk) {
+            self.hasher.update(chunk);
+            return other();
+        }
+        let hasher = &mut self.hasher;
+        rayon::in_place_scope(|scope| {
+            scope.spawn(move |_| {
+                hasher.update(chunk);
+            });
+            other()
+        })
+    }
+
+    /// Whether a core is free to help with a chunk.
+    fn has_help(&self, chunk: &[u8]) -> bool {
+        chunk.len() >= HASHED_TOGETHER
+            && self.cores.hashing.load(Ordering::Relaxed) < self.cores.all
     }
 
     pub(super) fn finalize(&self) -> Digest {
