@@ -207,3 +207,60 @@ impl Drop for Abandoning<'_> {
         self.0.taken.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    fn forgetting(keys: usize) -> Batch {
+        let mut batch = Batch::default();
+        (0..keys).for_each(|key| batch.forget(Key::new(key.to_string().into_bytes())));
+        batch
+    }
+
+    /// What a thread that adds to full batches does once `release` was called.
+    fn goes_on_after(release: impl FnOnce(&Batches)) {
+        let batches = Batches::default();
+        batches.add(forgetting(HELD));
+        std::thread::scope(|scope| {
+            let (sender, added) = channel();
+            let batches = &batches;
+            scope.spawn(move || {
+                batches.add(forgetting(1));
+                sender.send(()).expect("it is waited for");
+            });
+            assert!(added.recv_timeout(Duration::from_millis(50)).is_err(), "it waits for room");
+            release(batches);
+            added.recv_timeout(Duration::from_secs(30)).expect("it goes on");
+        });
+    }
+
+    #[test]
+    fn whoever_adds_waits_for_room_until_a_batch_is_taken() {
+        goes_on_after(|batches| assert_eq!(batches.next(None, None).expect("a batch").len(), HELD));
+    }
+
+    #[test]
+    fn whoever_adds_does_not_wait_for_a_commit_stage_that_is_gone() {
+        goes_on_after(|batches| drop(Abandoning(batches)));
+    }
+
+    #[test]
+    fn a_full_batch_is_taken_though_the_disk_rests_and_the_last_one_though_it_is_small() {
+        let batches = Batches::default();
+        let rest = Some(Instant::now() + Duration::from_hours(1));
+        batches.add(forgetting(BATCH_FILES));
+        assert_eq!(batches.next(rest, None).expect("a batch").len(), BATCH_FILES);
+        batches.add(forgetting(1));
+        drop(Ending(&batches));
+        assert_eq!(batches.next(rest, None).expect("the last one").len(), 1);
+        assert!(batches.next(rest, None).is_none());
+    }
+
+    #[test]
+    fn at_the_deadline_there_is_a_batch_be_it_empty() {
+        let batches = Batches::default();
+        assert!(batches.next(None, Some(Instant::now())).expect("a batch").is_empty());
+    }
+}
