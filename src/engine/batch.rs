@@ -109,8 +109,9 @@ impl Batch {
         self.finished.len() + self.members
     }
 
+    /// What there is to do and to hold; a directory counts even if nothing could be made in it.
     fn len(&self) -> usize {
-        self.files() + self.forgotten.len()
+        self.files() + self.directories.len() + self.forgotten.len()
     }
 
     fn append(&mut self, mut other: Self) {

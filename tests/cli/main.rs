@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod building;
 mod deletion;
 mod dry_run;
 mod faults;

@@ -1,0 +1,24 @@
+//! New directories, which are built under a temporary name: what goes wrong while they are.
+
+use crate::common::environment::text;
+use crate::common::{Environment, Snapshot, TestTree, assert_mirrored, tools};
+use crate::needs;
+
+#[test]
+fn a_new_directory_is_made_even_if_nothing_in_it_could_be_read() {
+    needs!(tools::strace());
+    for durability in ["batch", "file", "none"] {
+        let env = Environment::new();
+        TestTree::new().file("d/a", "1").file("d/b", "2").write(&env.source);
+        let [one, other] = ["d/a", "d/b"].map(|name| env.source.join(name));
+        let failing = "inject=read,pread64,preadv,preadv2,readv:error=EIO";
+        let options = ["-P", text(&one), "-P", text(&other), "-e", failing];
+        let arguments = env.mirror_arguments(&["--durability", durability]);
+        let run = env.strace(&options, &arguments).expect(1).names("\"d/a\"").names("\"d/b\"");
+        run.finished().counts(&[("files_failed", 2), ("directories_created", 1)]);
+        assert!(env.target.join("d").is_dir(), "{durability}");
+        assert!(Snapshot::read(&env.target).temporaries().is_empty(), "{durability}");
+        env.mirrored(&[]);
+        assert_mirrored(&env.source, &env.target);
+    }
+}
