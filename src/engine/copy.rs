@@ -78,10 +78,14 @@ impl<'c, 'a> Worker<'c, 'a> {
     fn build(&mut self, step: &Step, members: &[Step]) -> Option<FinishedDirectory> {
         let context = self.context;
         let key = &step.source.key;
-        let fail = |cause| {
-            context.fail_directory(key, cause, members.iter().map(|member| &member.source.key));
+        self.building = match context.target.stage_directory(key) {
+            Ok(building) => Some(building),
+            Err(cause) => {
+                let members = members.iter().map(|member| &member.source.key);
+                context.fail_directory(key, cause, members);
+                return None;
+            }
         };
-        self.building = Some(context.target.stage_directory(key).map_err(fail).ok()?);
         let mut finished = Vec::with_capacity(members.len());
         for member in members {
             if context.is_over() {
@@ -93,9 +97,17 @@ impl<'c, 'a> Worker<'c, 'a> {
             }
         }
         let building = self.building.take().filter(|_| !context.is_over())?;
-        let staged = building.finish().map_err(fail).ok()?;
-        let (key, reason) = (key.clone(), step.reason);
-        Some(FinishedDirectory { key, reason, staged, members: finished })
+        match building.finish() {
+            Ok(staged) => {
+                let (key, reason) = (key.clone(), step.reason);
+                Some(FinishedDirectory { key, reason, staged, members: finished })
+            }
+            Err(cause) => {
+                // What failed by itself was told.
+                context.fail_directory(key, cause, finished.iter().map(|made| &made.row.key));
+                None
+            }
+        }
     }
 
     /// Does one step.

@@ -22,3 +22,21 @@ fn a_new_directory_is_made_even_if_nothing_in_it_could_be_read() {
         assert_mirrored(&env.source, &env.target);
     }
 }
+
+#[test]
+fn what_failed_in_a_new_directory_is_not_named_again_with_it() {
+    needs!(tools::strace());
+    let env = Environment::new();
+    TestTree::new().write(&env.source);
+    env.mirrored(&[]);
+    let tree = ["d/a", "d/b", "d/c", "d/d"];
+    tree.into_iter().fold(TestTree::new(), |tree, name| tree.file(name, "x")).write(&env.source);
+    let arguments = env.mirror_arguments(&["--durability", "file", "--transfers", "1"]);
+    // The last two files' and the directory's own; the database's of other threads pass.
+    let run = env.strace(&["-e", "inject=fsync:error=ENOMEM:when=3..5"], &arguments).expect(1);
+    let records = run.records();
+    for key in ["d/", "d/a", "d/b", "d/c", "d/d"] {
+        let named = records.iter().filter(|record| record["event"] == "failed");
+        assert_eq!(named.filter(|record| record["key"] == key).count(), 1, "{key}");
+    }
+}
