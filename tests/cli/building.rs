@@ -3,6 +3,7 @@
 use crate::common::environment::text;
 use crate::common::{Environment, Snapshot, TestTree, assert_mirrored, tools};
 use crate::needs;
+use std::fs;
 
 #[test]
 fn a_new_directory_is_made_even_if_nothing_in_it_could_be_read() {
@@ -39,4 +40,24 @@ fn what_failed_in_a_new_directory_is_not_named_again_with_it() {
         let named = records.iter().filter(|record| record["event"] == "failed");
         assert_eq!(named.filter(|record| record["key"] == key).count(), 1, "{key}");
     }
+}
+
+#[test]
+fn a_directory_whose_sync_failed_beside_the_barrier_is_not_taken_for_durable() {
+    needs!(tools::mounts(), tools::strace());
+    let env = Environment::new();
+    // More directories than wait for a barrier, in a file system that is synced one by one.
+    let mut tree = TestTree::new().file("d000/e/f", "1");
+    for n in 0..200 {
+        tree = tree.dir(format!("d{n:03}/e"));
+    }
+    tree.write(&env.source);
+    fs::create_dir(&env.target).unwrap();
+    let _mount = tools::Mount::overlay(&env.root, &env.target).expect("mount an overlay");
+    let failing = env.target.join("d000");
+    fs::create_dir(&failing).unwrap();
+    let options = ["-P", text(&failing), "-e", "inject=fsync:error=ETIMEDOUT"];
+    env.strace(&options, &env.mirror_arguments(&[])).expect(7).names("durable");
+    env.mirrored(&[]).counts(&[("files_unchanged", 0)]);
+    assert_mirrored(&env.source, &env.target);
 }

@@ -74,6 +74,18 @@ impl Mount {
         Self::attached(at, &["--bind", from.to_str().expect("test paths are UTF-8")])
     }
 
+    /// Mounts an empty overlay at `at`, whose layers are made in `beside`.
+    pub fn overlay(beside: &Path, at: &Path) -> Result<Self, String> {
+        let layer = |name: &str| {
+            let layer = beside.join(name);
+            std::fs::create_dir(&layer).expect("make a layer");
+            layer.display().to_string()
+        };
+        let [lower, upper, work] = ["lower", "upper", "work"].map(layer);
+        let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+        Self::attached(at, &["-t", "overlay", "-o", &options, "overlay"])
+    }
+
     /// Mounts an ext4 of `mebibytes` at `at`, from the image `image`, which is made when missing.
     pub fn ext4(image: &Path, at: &Path, mebibytes: u64) -> Result<Self, String> {
         Self::ext4_of(image, at, mebibytes, &[])

@@ -22,6 +22,9 @@ pub struct Syncing {
     /// Readable, whatever directories below it are: stands for its whole file system.
     root: Arc<Directory>,
     dirty: Mutex<Dirty>,
+    /// How the syncs of surplus directories went. They go on beside the barriers: one that begins
+    /// meanwhile waits for them, for what they took counts as synced by it.
+    surplus: Mutex<rustix::io::Result<()>>,
     directory_sync_unsupported: AtomicBool,
 }
 
@@ -52,6 +55,7 @@ impl Syncing {
             durability,
             root,
             dirty: Mutex::default(),
+            surplus: Mutex::new(Ok(())),
             directory_sync_unsupported: AtomicBool::new(false),
         }
     }
@@ -92,7 +96,8 @@ impl Syncing {
             Durability::File => self.sync_directory(directory),
             Durability::Batch => {
                 self.note(directory, true)?;
-                self.sync_surplus()
+                self.sync_surplus();
+                Ok(())
             }
         }
     }
@@ -100,6 +105,8 @@ impl Syncing {
     /// Makes durable all that was noted since the last barrier.
     pub(super) fn barrier(&self) -> Result<(), Cause> {
         let (file_systems, directories) = {
+            let surplus = self.surplus.lock().unwrap_or_else(PoisonError::into_inner);
+            (*surplus)?;
             let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
             (std::mem::take(&mut dirty.file_systems), std::mem::take(&mut dirty.directories))
         };
@@ -112,16 +119,23 @@ impl Syncing {
         Ok(())
     }
 
-    /// Keeps the handles that wait within their bound.
-    fn sync_surplus(&self) -> rustix::io::Result<()> {
+    /// Keeps the handles that wait within their bound. What fails is the next barrier's failure: it
+    /// isn't the fault of the entry that was one too many.
+    fn sync_surplus(&self) {
+        let has_surplus = |dirty: &Dirty| dirty.directories.len() > DIRECTORIES;
+        if !has_surplus(&self.dirty.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return;
+        }
+        let mut synced = self.surplus.lock().unwrap_or_else(PoisonError::into_inner);
         let surplus = {
             let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
-            if dirty.directories.len() <= DIRECTORIES {
-                return Ok(());
+            if !has_surplus(&dirty) {
+                return;
             }
             std::mem::take(&mut dirty.directories)
         };
-        surplus.values().try_for_each(|directory| self.sync_directory(directory))
+        let all = surplus.values().try_for_each(|directory| self.sync_directory(directory));
+        *synced = synced.and(all);
     }
 
     fn note(&self, directory: &Arc<Directory>, entries: bool) -> rustix::io::Result<Way> {
