@@ -1,9 +1,28 @@
 //! New directories, which are built under a temporary name: what goes wrong while they are.
 
-use crate::common::environment::text;
+use crate::common::environment::{NOBODY, text};
 use crate::common::{Environment, Snapshot, TestTree, assert_mirrored, tools};
 use crate::needs;
 use std::fs;
+use std::os::unix::fs::lchown;
+use std::path::Path;
+
+/// Makes a directory with a default ACL that takes the right to write from new directories' owner.
+fn directory_that_closes_those_in_it(at: &Path) -> Result<(), String> {
+    fs::create_dir_all(at).unwrap();
+    let arguments = ["-d", "-m", "u::r-x", text(at)];
+    let set = std::process::Command::new("setfacl").args(arguments).output();
+    match set {
+        Ok(output) if output.status.success() => Ok(()),
+        other => Err(format!("setfacl: {other:?}")),
+    }
+}
+
+fn give_away(tree: &Path) {
+    for entry in walkdir::WalkDir::new(tree) {
+        lchown(entry.unwrap().path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+}
 
 #[test]
 fn a_new_directory_is_made_even_if_nothing_in_it_could_be_read() {
@@ -59,5 +78,18 @@ fn a_directory_whose_sync_failed_beside_the_barrier_is_not_taken_for_durable() {
     let options = ["-P", text(&failing), "-e", "inject=fsync:error=ETIMEDOUT"];
     env.strace(&options, &env.mirror_arguments(&[])).expect(7).names("durable");
     env.mirrored(&[]).counts(&[("files_unchanged", 0)]);
+    assert_mirrored(&env.source, &env.target);
+}
+
+#[test]
+fn a_new_directory_that_is_closed_to_its_owner_is_filled() {
+    needs!(tools::root(), tools::tool("setpriv"), tools::tool("setfacl"));
+    let env = Environment::new();
+    TestTree::new().file("n/d/a", "1").symlink("n/d/b", "a").file("n/e/c", "2").write(&env.source);
+    needs!(directory_that_closes_those_in_it(&env.target.join("n")));
+    give_away(&env.source);
+    give_away(&env.target);
+    let arguments = env.mirror_arguments(&[]);
+    env.as_nobody(&arguments).unwrap().expect(0);
     assert_mirrored(&env.source, &env.target);
 }

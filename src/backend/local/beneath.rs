@@ -168,7 +168,7 @@ pub(super) fn open_child(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Res
 }
 
 /// Opens a directory for reading, or, where it may be entered but not read, as a mere handle.
-fn with_fallback(
+pub(super) fn with_fallback(
     open: impl Fn(OFlags) -> rustix::io::Result<OwnedFd>,
 ) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;

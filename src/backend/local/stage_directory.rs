@@ -4,7 +4,7 @@
 //! afterwards: nobody but this process sees it before, and the directory's rename leaves its stamp
 //! as it is.
 
-use super::beneath::{Directory, legal, open_child};
+use super::beneath::{Directory, legal, open_child, with_fallback};
 use super::metadata::{look_at, look_at_open};
 use super::place::rename_new_directory;
 use super::stage::{Hidden, LocalStage, TemporaryName, written_of};
@@ -30,21 +30,40 @@ impl LocalStageDirectory {
         shared.parent(key, |parent, _| {
             let name = shared.temporary();
             mkdirat(&**parent, &name[..], Mode::from_raw_mode(0o700))?;
-            let mut unpublished =
-                Unpublished { shared: Arc::clone(shared), key: key.clone(), name, inode: None };
-            let directory = Directory::from_fd(open_child(parent.as_fd(), &name)?)?;
-            unpublished.inode = Some(directory.identity.inode);
+            // A umask or a default ACL may have closed it to its owner.
+            let open = |flags| openat(parent, &name[..], flags | OFlags::NOFOLLOW, Mode::empty());
+            let directory = with_fallback(open).and_then(Directory::from_fd).inspect_err(|_| {
+                // Should this fail too, the next run sweeps it.
+                unlinkat(parent, &name[..], AtFlags::REMOVEDIR).ok();
+            })?;
+            let inode = Some(directory.identity.inode);
+            let unpublished =
+                Unpublished { shared: Arc::clone(shared), key: key.clone(), name, inode };
             Ok(Self { unpublished, directory: Arc::new(directory) })
         })
+    }
+
+    /// Acts in the directory; opens it up first where it is closed to its owner.
+    fn within<T>(
+        &self,
+        act: impl Fn(&Arc<Directory>) -> rustix::io::Result<T>,
+    ) -> rustix::io::Result<T> {
+        let directory = &self.directory;
+        match act(directory) {
+            Err(Errno::ACCESS) if self.unpublished.shared.open_up(&**directory)? => act(directory),
+            other => other,
+        }
     }
 }
 
 impl StageDirectory for LocalStageDirectory {
     fn stage(&self, entry: &Entry) -> Result<Box<dyn Stage>, Cause> {
         let name = legal(&entry.key)?;
-        let directory = &self.directory;
-        let hidden = || Hidden::member(directory, name);
-        match LocalStage::begin(&self.unpublished.shared, directory, name, entry, hidden) {
+        let begin = |directory: &Arc<Directory>| {
+            let hidden = || Hidden::member(directory, name);
+            LocalStage::begin(&self.unpublished.shared, directory, name, entry, hidden)
+        };
+        match self.within(begin) {
             // Two names that are one to the file system.
             Err(Errno::EXIST) => Err(Cause::NameTaken),
             other => Ok(Box::new(other?)),
@@ -54,7 +73,8 @@ impl StageDirectory for LocalStageDirectory {
     fn make_link(&self, entry: &Entry) -> Result<Written, Cause> {
         let name = legal(&entry.key)?;
         let (shared, directory) = (&self.unpublished.shared, &self.directory);
-        match symlinkat(entry.link.as_deref().unwrap_or_default(), &**directory, name) {
+        let text = entry.link.as_deref().unwrap_or_default();
+        match self.within(|directory| symlinkat(text, directory, name)) {
             Err(Errno::EXIST) => return Err(Cause::NameTaken),
             other => other?,
         }

@@ -79,7 +79,7 @@ impl Shared {
         match act(&parent, name) {
             Err(Cause::Io(error))
                 if error.kind() == std::io::ErrorKind::PermissionDenied
-                    && self.open_up(&parent)? =>
+                    && self.open_up(&*parent)? =>
             {
                 act(&parent, name)
             }
@@ -88,7 +88,7 @@ impl Shared {
     }
 
     /// Gives the owner all rights in a directory that lacks them; false when that isn't the trouble.
-    fn open_up(&self, directory: &Directory) -> rustix::io::Result<bool> {
+    pub(super) fn open_up(&self, directory: impl AsFd + Copy) -> rustix::io::Result<bool> {
         let stat = look_at_open(directory)?;
         let mode = u32::from(stat.stx_mode) & 0o7777;
         if stat.stx_uid != self.ownership.uid || mode & 0o700 == 0o700 {
