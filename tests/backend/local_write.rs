@@ -125,16 +125,32 @@ fn a_directory_that_vidimus_did_not_build_is_not_swept_with_what_it_holds() {
         let at = local.root.join(TEMPORARY);
         let set_mode = |mode| fs::set_permissions(&at, fs::Permissions::from_mode(mode));
         set_mode(mode).expect("set a mode");
-        let before = Snapshot::read(local.directory.path());
+        let before = Snapshot::read(&at);
         let target = local.target(Durability::Batch);
         let swept = target.sweep(&key(format!("{TEMPORARY}/")));
         assert_eq!(cause(swept), "DirectoryInTheWay", "{what}");
-        assert_untouched(&before, local.directory.path());
+        assert_untouched(&before, &at);
+        assert_eq!(fs::read_dir(&local.root).expect("list the target").count(), 1, "{what}");
         fs::remove_dir_all(at.join("d")).ok();
         set_mode(0o700).expect("set a mode");
         target.sweep(&key(format!("{TEMPORARY}/"))).expect("sweep one that could be its own");
         assert!(!at.exists(), "{what}");
     }
+}
+
+#[test]
+fn a_directory_that_holds_one_behind_many_files_is_not_swept_at_all() {
+    let mut tree = TestTree::new().file(format!("{TEMPORARY}/d/f"), "x");
+    for n in 0..3_000 {
+        tree = tree.file(format!("{TEMPORARY}/{n}"), "x");
+    }
+    let local = Local::of(&tree);
+    let closed = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(local.root.join(TEMPORARY), closed).expect("set a mode");
+    let before = Snapshot::read(local.directory.path());
+    let swept = local.target(Durability::Batch).sweep(&key(format!("{TEMPORARY}/")));
+    assert_eq!(cause(swept), "DirectoryInTheWay");
+    assert_untouched(&before, local.directory.path());
 }
 
 /// A target in which `l` and `d/l` lead out of the root, to a tree that is as those that mutations

@@ -1,11 +1,17 @@
-//! New directories, which are built under a temporary name: what goes wrong while they are.
+//! New directories, which are built under a temporary name: what goes wrong while they are, and
+//! what a killed run leaves of them.
 
 use crate::common::environment::{NOBODY, text};
-use crate::common::{Environment, Snapshot, TestTree, assert_mirrored, tools};
+use crate::common::{Environment, Snapshot, TestTree, assert_mirrored, beside, tools};
 use crate::needs;
 use std::fs;
-use std::os::unix::fs::lchown;
+use std::os::unix::fs::{DirBuilderExt as _, lchown};
 use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// A directory of a killed run's.
+const LEFTOVER: &str = ".vidimus.0123456789abcdef";
 
 /// Makes a directory with a default ACL that takes the right to write from new directories' owner.
 fn directory_that_closes_those_in_it(at: &Path) -> Result<(), String> {
@@ -62,6 +68,65 @@ fn what_failed_in_a_new_directory_is_not_named_again_with_it() {
 }
 
 #[test]
+fn a_new_directory_that_is_closed_to_its_owner_is_filled() {
+    needs!(tools::root(), tools::tool("setpriv"), tools::tool("setfacl"));
+    let env = Environment::new();
+    TestTree::new().file("n/d/a", "1").symlink("n/d/b", "a").file("n/e/c", "2").write(&env.source);
+    needs!(directory_that_closes_those_in_it(&env.target.join("n")));
+    give_away(&env.source);
+    give_away(&env.target);
+    let arguments = env.mirror_arguments(&[]);
+    env.as_nobody(&arguments).unwrap().expect(0);
+    assert_mirrored(&env.source, &env.target);
+}
+
+#[test]
+fn leftover_directories_are_swept_whatever_mode_the_target_gives_them() {
+    needs!(tools::strace(), tools::tool("setfacl"));
+    let env = Environment::new();
+    TestTree::new().file("n/d/a", "1").symlink("n/d/b", "a").write(&env.source);
+    needs!(directory_that_closes_those_in_it(&env.target.join("n")));
+    let arguments = env.mirror_arguments(&[]);
+    let failing = ["-e", "trace=/^rename", "-e", "inject=/^rename:error=EEXIST:when=1"];
+    env.strace(&failing, &arguments).expect(1);
+    assert!(Snapshot::read(&env.target).temporaries().is_empty(), "what was built is removed");
+    let killing = ["-e", "trace=/^rename", "-e", "inject=/^rename:signal=KILL:when=1"];
+    env.strace(&killing, &arguments).expect(137);
+    assert!(!Snapshot::read(&env.target).temporaries().is_empty());
+    env.mirrored(&[]);
+    assert_mirrored(&env.source, &env.target);
+    assert!(Snapshot::read(&env.target).temporaries().is_empty());
+}
+
+#[test]
+fn a_leftover_directory_that_another_run_puts_in_its_place_stays_whole() {
+    needs!(tools::strace());
+    let env = Environment::new();
+    TestTree::new().file("f", "1").write(&env.source);
+    let [leftover, placed] = [LEFTOVER, "placed"].map(|name| env.target.join("nested").join(name));
+    fs::DirBuilder::new().mode(0o700).recursive(true).create(&leftover).unwrap();
+    let names = ["a", "b", "c"];
+    for name in names {
+        fs::write(leftover.join(name), name).unwrap();
+    }
+    let slowly = ["-e", "trace=unlinkat", "-e", "inject=unlinkat:delay_exit=300000"];
+    beside(
+        |over| {
+            let is_touched = || names.iter().any(|name| !leftover.join(name).exists());
+            while !is_touched() && !over.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            fs::rename(&leftover, &placed).ok();
+        },
+        || env.strace(&slowly, &env.mirror_arguments(&[])),
+    );
+    if placed.exists() {
+        assert_eq!(fs::read_dir(&placed).unwrap().count(), names.len());
+    }
+    assert!(Snapshot::read(&env.target).temporaries().is_empty());
+}
+
+#[test]
 fn a_directory_whose_sync_failed_beside_the_barrier_is_not_taken_for_durable() {
     needs!(tools::mounts(), tools::strace());
     let env = Environment::new();
@@ -78,18 +143,5 @@ fn a_directory_whose_sync_failed_beside_the_barrier_is_not_taken_for_durable() {
     let options = ["-P", text(&failing), "-e", "inject=fsync:error=ETIMEDOUT"];
     env.strace(&options, &env.mirror_arguments(&[])).expect(7).names("durable");
     env.mirrored(&[]).counts(&[("files_unchanged", 0)]);
-    assert_mirrored(&env.source, &env.target);
-}
-
-#[test]
-fn a_new_directory_that_is_closed_to_its_owner_is_filled() {
-    needs!(tools::root(), tools::tool("setpriv"), tools::tool("setfacl"));
-    let env = Environment::new();
-    TestTree::new().file("n/d/a", "1").symlink("n/d/b", "a").file("n/e/c", "2").write(&env.source);
-    needs!(directory_that_closes_those_in_it(&env.target.join("n")));
-    give_away(&env.source);
-    give_away(&env.target);
-    let arguments = env.mirror_arguments(&[]);
-    env.as_nobody(&arguments).unwrap().expect(0);
     assert_mirrored(&env.source, &env.target);
 }

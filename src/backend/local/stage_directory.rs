@@ -5,13 +5,15 @@
 //! as it is.
 
 use super::beneath::{Directory, legal, open_child, with_fallback};
-use super::metadata::{look_at, look_at_open};
+use super::metadata::{kind_of, look_at, look_at_open};
 use super::place::rename_new_directory;
 use super::stage::{Hidden, LocalStage, TemporaryName, written_of};
 use super::write::{Shared, set_link};
 use crate::backend::{Stage, StageDirectory, StagedDirectory, Written};
 use crate::model::{Cause, Entry, EntryKind, Key, Metadata};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, mkdirat, openat, symlinkat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RawDir, Statx, mkdirat, openat, symlinkat, unlinkat,
+};
 use rustix::io::Errno;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
@@ -128,30 +130,87 @@ impl Drop for Unpublished {
             && let Ok(parent) = self.shared.root.descend(self.key.parent())
         {
             // Should this fail, the next run sweeps it.
-            remove_unpublished(&parent, &self.name, self.shared.ownership.uid).ok();
+            self.remove(&parent).ok();
         }
     }
 }
 
-/// Removes a directory that was built under a temporary's name, with the leaves in it.
+impl Unpublished {
+    fn remove(&self, parent: &Directory) -> Result<(), Cause> {
+        match unlinkat(parent, &self.name[..], AtFlags::REMOVEDIR) {
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+            other => return Ok(other?),
+        }
+        let directory = open_child(parent.as_fd(), &self.name)?;
+        if Some(look_at_open(&directory)?.stx_ino) == self.inode {
+            remove_leaves(&directory)?;
+            unlinkat(parent, &self.name[..], AtFlags::REMOVEDIR)?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes a directory that a killed run built under a temporary's name, with the leaves in it.
 ///
 /// # Errors
-/// [`Cause::DirectoryInTheWay`] when it isn't one that vidimus built: its own are this user's,
-/// closed to all others, and hold no directories.
-pub(super) fn remove_unpublished(parent: &Directory, name: &[u8], uid: u32) -> Result<(), Cause> {
+/// [`Cause::DirectoryInTheWay`] when it isn't one that vidimus built: its own hold no directories,
+/// and are this user's and closed to all others, or whatever the target makes of that.
+pub(super) fn sweep_directory(
+    shared: &Shared,
+    parent: &Directory,
+    name: &[u8],
+) -> Result<(), Cause> {
     let directory = open_child(parent.as_fd(), name)?;
-    let stat = look_at_open(&directory)?;
-    if stat.stx_uid != uid || stat.stx_mode & 0o777 != 0o700 {
+    let found = look_at_open(&directory)?;
+    if holds_directories(&directory)? || !could_be_own(shared, parent, &found)? {
         return Err(Cause::DirectoryInTheWay);
     }
+    // Another run, whose target lies in this one or around it, may be about to put it in its place:
+    // whoever renames it first has it.
+    let claimed = shared.temporary();
+    rename_new_directory(parent, name, &claimed)?;
+    let remove = || {
+        if look_at(parent, &claimed)?.stx_ino != found.stx_ino {
+            return Err(Cause::TargetChanged);
+        }
+        shared.open_up(&directory)?;
+        remove_leaves(&directory)?;
+        Ok(unlinkat(parent, &claimed[..], AtFlags::REMOVEDIR)?)
+    };
+    remove().inspect_err(|_| {
+        rename_new_directory(parent, &claimed, name).ok();
+    })
+}
+
+/// Whether a directory has the owner and the mode of those that are built, or, where the target or
+/// a default ACL decides on them, those that a directory gets which is made beside it.
+fn could_be_own(shared: &Shared, parent: &Directory, found: &Statx) -> rustix::io::Result<bool> {
+    let owner_and_mode = |stat: &Statx| (stat.stx_uid, stat.stx_mode & 0o777);
+    let found = owner_and_mode(found);
+    if found == (shared.ownership.uid, 0o700) {
+        return Ok(true);
+    }
+    let fresh = shared.temporary();
+    mkdirat(parent, &fresh[..], Mode::from_raw_mode(0o700))?;
+    let made = look_at(parent, &fresh);
+    unlinkat(parent, &fresh[..], AtFlags::REMOVEDIR)?;
+    Ok(found == owner_and_mode(&made?))
+}
+
+/// Removes all that a directory holds, which is no directories.
+fn remove_leaves(directory: &OwnedFd) -> Result<(), Cause> {
     loop {
-        let names = some_leaves(&directory)?;
+        let mut names = Vec::with_capacity(NAMES);
+        for_each_entry(directory, |name, _| {
+            names.push(Box::<[u8]>::from(name));
+            Ok(names.len() < NAMES)
+        })?;
         if names.is_empty() {
-            return Ok(unlinkat(parent, name, AtFlags::REMOVEDIR)?);
+            return Ok(());
         }
         for name in names {
-            match unlinkat(&directory, &*name, AtFlags::empty()) {
-                Err(Errno::ISDIR | Errno::PERM) => return Err(Cause::DirectoryInTheWay),
+            match unlinkat(directory, &*name, AtFlags::empty()) {
+                Err(Errno::ISDIR) => return Err(Cause::DirectoryInTheWay),
                 Err(Errno::NOENT) => {}
                 other => other?,
             }
@@ -159,26 +218,33 @@ pub(super) fn remove_unpublished(parent: &Directory, name: &[u8], uid: u32) -> R
     }
 }
 
-/// The first names that a directory lists from its beginning; it must hold no directories.
-fn some_leaves(directory: &OwnedFd) -> Result<Vec<Box<[u8]>>, Cause> {
+fn holds_directories(directory: &OwnedFd) -> rustix::io::Result<bool> {
+    let mut holds = false;
+    for_each_entry(directory, |name, kind| {
+        holds = match kind {
+            FileType::Unknown => kind_of(&look_at(directory, name)?) == EntryKind::Directory,
+            kind => kind == FileType::Directory,
+        };
+        Ok(!holds)
+    })?;
+    Ok(holds)
+}
+
+/// Goes through a directory's entries from its beginning, as long as `go_on` says so.
+fn for_each_entry(
+    directory: &OwnedFd,
+    mut go_on: impl FnMut(&[u8], FileType) -> rustix::io::Result<bool>,
+) -> rustix::io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let from_start = openat(directory, c".", flags, Mode::empty())?;
     let mut buffer: Vec<u8> = Vec::with_capacity(32 << 10);
     let mut entries = RawDir::new(&from_start, buffer.spare_capacity_mut());
-    let mut names = Vec::new();
     while let Some(entry) = entries.next() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
-        if name == b"." || name == b".." {
-            continue;
-        }
-        if entry.file_type() == FileType::Directory {
-            return Err(Cause::DirectoryInTheWay);
-        }
-        names.push(name.into());
-        if names.len() == NAMES {
+        if name != b"." && name != b".." && !go_on(name, entry.file_type())? {
             break;
         }
     }
-    Ok(names)
+    Ok(())
 }

@@ -4,7 +4,7 @@ use super::beneath::{Directory, Root, legal};
 use super::metadata::{Ownership, kind_of, look_at, look_at_open, metadata_of, stamp_of};
 use super::place::{exchange_leaf, rename_new};
 use super::stage::{Hidden, LocalStage, TEMPORARY, TemporaryName, is_temporary, set_open};
-use super::stage_directory::{LocalStageDirectory, remove_unpublished};
+use super::stage_directory::{LocalStageDirectory, sweep_directory};
 use super::sync::Syncing;
 use super::{LocalSource, Walking, read};
 use crate::backend::{
@@ -18,6 +18,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use std::fs::File;
+use std::io::ErrorKind::{NotFound, PermissionDenied};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -78,8 +79,7 @@ impl Shared {
         let parent = self.root.descend(key.parent())?;
         match act(&parent, name) {
             Err(Cause::Io(error))
-                if error.kind() == std::io::ErrorKind::PermissionDenied
-                    && self.open_up(&*parent)? =>
+                if error.kind() == PermissionDenied && self.open_up(&*parent)? =>
             {
                 act(&parent, name)
             }
@@ -297,7 +297,11 @@ impl Target for LocalTarget {
             match unlinkat(&**parent, name, flags) {
                 Err(Errno::NOENT) => Ok(()),
                 Err(Errno::NOTEMPTY | Errno::EXIST) if key.is_directory() => {
-                    remove_unpublished(parent, name, self.shared.ownership.uid)
+                    match sweep_directory(&self.shared, parent, name) {
+                        // Another run put it in its place.
+                        Err(Cause::Io(error)) if error.kind() == NotFound => Ok(()),
+                        other => other,
+                    }
                 }
                 other => Ok(other?),
             }
