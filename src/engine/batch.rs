@@ -144,15 +144,19 @@ struct Filling {
 }
 
 impl Batches {
-    /// Adds what was done; waits when too much is held.
-    pub(super) fn add(&self, done: Batch) {
+    /// Adds what was done; waits when too much is held. False when nobody takes it any more.
+    pub(super) fn add(&self, done: Batch) -> bool {
         let mut filling = self.lock();
         while filling.batch.len() >= HELD && !filling.abandoned {
             filling = self.taken.wait(filling).unwrap_or_else(PoisonError::into_inner);
         }
+        if filling.abandoned {
+            return false;
+        }
         filling.batch.append(done);
         drop(filling);
         self.filled.notify_one();
+        true
     }
 
     /// Takes the next batch: a full one at once, any other after the `rest` (`None`: there is no
@@ -221,39 +225,41 @@ mod tests {
     }
 
     /// What a thread that adds to full batches does once `release` was called.
-    fn goes_on_after(release: impl FnOnce(&Batches)) {
+    fn goes_on_after(release: impl FnOnce(&Batches)) -> bool {
         let batches = Batches::default();
-        batches.add(forgetting(HELD));
+        assert!(batches.add(forgetting(HELD)));
         std::thread::scope(|scope| {
             let (sender, added) = channel();
             let batches = &batches;
             scope.spawn(move || {
-                batches.add(forgetting(1));
-                sender.send(()).expect("it is waited for");
+                sender.send(batches.add(forgetting(1))).expect("it is waited for");
             });
             assert!(added.recv_timeout(Duration::from_millis(50)).is_err(), "it waits for room");
             release(batches);
-            added.recv_timeout(Duration::from_secs(30)).expect("it goes on");
-        });
+            added.recv_timeout(Duration::from_secs(30)).expect("it goes on")
+        })
     }
 
     #[test]
     fn whoever_adds_waits_for_room_until_a_batch_is_taken() {
-        goes_on_after(|batches| assert_eq!(batches.next(None, None).expect("a batch").len(), HELD));
+        let take = |batches: &Batches| {
+            assert_eq!(batches.next(None, None).expect("a batch").len(), HELD);
+        };
+        assert!(goes_on_after(take));
     }
 
     #[test]
     fn whoever_adds_does_not_wait_for_a_commit_stage_that_is_gone() {
-        goes_on_after(|batches| drop(Abandoning(batches)));
+        assert!(!goes_on_after(|batches| drop(Abandoning(batches))));
     }
 
     #[test]
     fn a_full_batch_is_taken_though_the_disk_rests_and_the_last_one_though_it_is_small() {
         let batches = Batches::default();
         let rest = Some(Instant::now() + Duration::from_hours(1));
-        batches.add(forgetting(BATCH_FILES));
+        assert!(batches.add(forgetting(BATCH_FILES)));
         assert_eq!(batches.next(rest, None).expect("a batch").len(), BATCH_FILES);
-        batches.add(forgetting(1));
+        assert!(batches.add(forgetting(1)));
         drop(Ending(&batches));
         assert_eq!(batches.next(rest, None).expect("the last one").len(), 1);
         assert!(batches.next(rest, None).is_none());

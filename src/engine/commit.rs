@@ -198,7 +198,9 @@ impl<'a> Committer<'a> {
         loop {
             match result.recv_timeout(LAST_SYNC / 10) {
                 Ok(result) => return result,
-                Err(RecvTimeoutError::Disconnected) => return Err(Cause::Stopped),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Cause::Other("the sync's thread broke down".to_owned()));
+                }
                 Err(RecvTimeoutError::Timeout) if !self.context.stop.requested() => {}
                 Err(RecvTimeoutError::Timeout) => {
                     if *last.get_or_insert_with(Instant::now) + LAST_SYNC < Instant::now() {

@@ -47,7 +47,9 @@ pub fn execute<J: Iterator<Item = Result<Joined, Error>>>(
                 scope.spawn(move || {
                     let mut worker = Worker::new(context, slot);
                     for group in &waiting {
-                        batches.add(worker.work(group));
+                        if !batches.add(worker.work(group)) {
+                            break;
+                        }
                     }
                 })
             })
@@ -254,6 +256,7 @@ impl Dispatcher<'_, '_> {
     fn forget(&self, key: Key) {
         let mut done = Batch::default();
         done.forget(key);
+        // The commit stage ends before this side only when it broke down, which joining it tells.
         self.batches.add(done);
     }
 }

@@ -4,10 +4,12 @@
 //! component that another process could have swapped: `beneath` opens directories beneath the
 //! root and every mutation is a directory handle and a leaf name.
 
+mod attributes;
 mod beneath;
 mod metadata;
 mod place;
 mod read;
+mod shared;
 mod stage;
 mod stage_directory;
 mod sync;

@@ -3,29 +3,16 @@
 //! A file is written under a temporary name, or under its own in a directory that has a temporary
 //! name ([`super::stage_directory`]). Dropped before it is published, it is removed.
 
+use super::attributes::set_open;
 use super::beneath::Directory;
 use super::metadata::{look_at_open, metadata_of, stamp_of};
-use super::write::Shared;
+use super::shared::{Shared, TemporaryName};
 use crate::backend::{Place, Stage, Staged, Written};
 use crate::model::{Cause, Entry, EntryKind, Key, Metadata, Timestamp};
-use filetime::FileTime;
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Statx, Uid, fchmod, fchown, openat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, Statx, openat, unlinkat};
 use std::fs::File;
 use std::io::Write as _;
 use std::sync::Arc;
-
-/// A temporary's name: short, so that a name of 255 bytes works.
-pub(super) type TemporaryName = [u8; 25];
-
-/// What every temporary's name begins with.
-pub(super) const TEMPORARY: &[u8] = b".vidimus.";
-
-/// Whether a name is one that vidimus gives its temporaries: `.vidimus.` and 16 hexadecimal digits.
-pub(super) fn is_temporary(name: &[u8]) -> bool {
-    name.strip_prefix(TEMPORARY).is_some_and(|rest| {
-        rest.len() == 16 && rest.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    })
-}
 
 /// A name that is removed again unless what it names is published.
 pub(super) struct Hidden {
@@ -186,29 +173,4 @@ impl Staged for LocalStaged {
 /// What `statx` says of an entry that was written.
 pub(super) fn written_of(stat: &Statx) -> Written {
     Written { stamp: stamp_of(stat), metadata: metadata_of(stat) }
-}
-
-/// Sets owner, group, mode and mtime where they differ from what stands.
-pub(super) fn set_open(file: &File, stands: &Metadata, wanted: &Metadata) -> Result<(), Cause> {
-    let owner = (stands.uid != wanted.uid).then(|| Uid::from_raw(wanted.uid));
-    let group = (stands.gid != wanted.gid).then(|| Gid::from_raw(wanted.gid));
-    let mut failed = Ok(());
-    let mut mode = wanted.mode;
-    let chowned = owner.is_some() || group.is_some();
-    if chowned && let Err(error) = fchown(file, owner, group) {
-        mode &= 0o1777;
-        failed = Err(Cause::from(error));
-    }
-    // chown clears set-id bits.
-    if stands.mode != mode || (chowned && mode & 0o6000 != 0) {
-        fchmod(file, Mode::from_raw_mode(mode))?;
-    }
-    if stands.mtime != wanted.mtime {
-        filetime::set_file_handle_times(file, None, Some(file_time(wanted.mtime)))?;
-    }
-    failed
-}
-
-fn file_time(time: Timestamp) -> FileTime {
-    FileTime::from_unix_time(time.seconds, time.nanos)
 }

@@ -4,13 +4,14 @@
 //! afterwards: nobody but this process sees it before, and the directory's rename leaves its stamp
 //! as it is.
 
+use super::attributes::set_link;
 use super::beneath::{Directory, legal, open_child, with_fallback};
-use super::metadata::{kind_of, look_at, look_at_open};
+use super::metadata::{kind_of, look_at, look_at_open, stamp_of};
 use super::place::rename_new_directory;
-use super::stage::{Hidden, LocalStage, TemporaryName, written_of};
-use super::write::{Shared, set_link};
+use super::shared::{Shared, TemporaryName};
+use super::stage::{Hidden, LocalStage, written_of};
 use crate::backend::{Stage, StageDirectory, StagedDirectory, Written};
-use crate::model::{Cause, Entry, EntryKind, Key, Metadata};
+use crate::model::{Cause, Entry, EntryKind, Key, Metadata, Timestamp};
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RawDir, Statx, mkdirat, openat, symlinkat, unlinkat,
 };
@@ -39,8 +40,13 @@ impl LocalStageDirectory {
                 unlinkat(parent, &name[..], AtFlags::REMOVEDIR).ok();
             })?;
             let inode = Some(directory.identity.inode);
-            let unpublished =
-                Unpublished { shared: Arc::clone(shared), key: key.clone(), name, inode };
+            let unpublished = Unpublished {
+                shared: Arc::clone(shared),
+                key: key.clone(),
+                name,
+                inode,
+                mtime: None,
+            };
             Ok(Self { unpublished, directory: Arc::new(directory) })
         })
     }
@@ -91,7 +97,8 @@ impl StageDirectory for LocalStageDirectory {
     }
 
     fn finish(self: Box<Self>) -> Result<Box<dyn StagedDirectory>, Cause> {
-        let Self { unpublished, directory } = *self;
+        let Self { mut unpublished, directory } = *self;
+        unpublished.mtime = Some(stamp_of(&look_at_open(&*directory)?).mtime);
         unpublished.shared.syncing.entries_changed(&directory)?;
         Ok(Box::new(unpublished))
     }
@@ -106,16 +113,20 @@ struct Unpublished {
     name: TemporaryName,
     /// Which directory it is; `None` once there is nothing to be removed.
     inode: Option<u64>,
+    /// When its last entry was made; a rename keeps it.
+    mtime: Option<Timestamp>,
 }
 
 impl StagedDirectory for Unpublished {
     fn publish(&mut self) -> Result<(), Cause> {
-        let Self { shared, key, name: temporary, inode } = self;
+        let Self { shared, key, name: temporary, inode, mtime } = self;
         shared.parent(key, |parent, name| {
             rename_new_directory(parent, temporary, name)?;
             let built = inode.take();
             shared.syncing.entries_changed(parent)?;
-            if Some(look_at(&**parent, name)?.stx_ino) == built {
+            // Some file systems make a directory's inode number of its path (mergerfs).
+            let found = stamp_of(&look_at(&**parent, name)?);
+            if Some(found.inode) == built || Some(found.mtime) == *mtime {
                 Ok(())
             } else {
                 Err(Cause::TargetChanged)

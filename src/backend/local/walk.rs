@@ -14,7 +14,7 @@ use super::Walking;
 use super::beneath::{Directory, Identity, Root, is_legal_name, open_child};
 use super::metadata::{entry, kind, kind_of, look_at, look_at_open};
 use super::read::link_text;
-use super::stage::is_temporary;
+use super::shared::is_temporary;
 use crate::backend::{ListItem, ListOptions, Listing};
 use crate::filter::Filter;
 use crate::model::error::Side;

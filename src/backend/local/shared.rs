@@ -1,0 +1,132 @@
+//! What all that is written to one target shares: its root, its rights, its syncs, its temporaries.
+
+use super::attributes::chmod_handle;
+use super::beneath::{Directory, Root, legal};
+use super::metadata::{Ownership, look_at_open};
+use super::place::rename_new;
+use super::sync::Syncing;
+use crate::backend::Place;
+use crate::model::{Cause, Durability, Key};
+use rustix::fs::{AtFlags, renameat, unlinkat};
+use rustix::io::Errno;
+use std::io::ErrorKind::PermissionDenied;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A temporary's name: short, so that a name of 255 bytes works.
+pub(super) type TemporaryName = [u8; 25];
+
+/// What every temporary's name begins with.
+const TEMPORARY: &[u8] = b".vidimus.";
+
+/// Whether a name is one that vidimus gives its temporaries: `.vidimus.` and 16 hexadecimal digits.
+pub(super) fn is_temporary(name: &[u8]) -> bool {
+    name.strip_prefix(TEMPORARY).is_some_and(|rest| {
+        rest.len() == 16 && rest.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
+/// What files under way need of their target.
+pub(super) struct Shared {
+    pub(super) root: Arc<Root>,
+    pub(super) syncing: Syncing,
+    pub(super) ownership: Ownership,
+    /// Mode bits that the kernel takes from new files.
+    pub(super) umask: u32,
+    /// The first half of temporaries' names, told apart by run.
+    token: u32,
+    temporaries: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn new(
+        root: Arc<Root>,
+        durability: Durability,
+        token: u32,
+    ) -> rustix::io::Result<Self> {
+        Ok(Self {
+            syncing: Syncing::new(durability, Arc::clone(root.directory())),
+            root,
+            ownership: Ownership::of_this_process()?,
+            umask: umask(),
+            token,
+            temporaries: AtomicU64::new(0),
+        })
+    }
+
+    /// Acts in the directory that holds `key`. A directory of our own that we closed to ourselves
+    /// (its source has mode 0555, say) is opened for it; its mode is set again when it is finished.
+    pub(super) fn parent<T>(
+        &self,
+        key: &Key,
+        mut act: impl FnMut(&Arc<Directory>, &[u8]) -> Result<T, Cause>,
+    ) -> Result<T, Cause> {
+        let name = legal(key)?;
+        let parent = self.root.descend(key.parent())?;
+        match act(&parent, name) {
+            Err(Cause::Io(error))
+                if error.kind() == PermissionDenied && self.open_up(&*parent)? =>
+            {
+                act(&parent, name)
+            }
+            other => other,
+        }
+    }
+
+    /// Gives the owner all rights in a directory that lacks them; false when that isn't the trouble.
+    pub(super) fn open_up(&self, directory: impl AsFd + Copy) -> rustix::io::Result<bool> {
+        let stat = look_at_open(directory)?;
+        let mode = u32::from(stat.stx_mode) & 0o7777;
+        if stat.stx_uid != self.ownership.uid || mode & 0o700 == 0o700 {
+            return Ok(false);
+        }
+        chmod_handle(directory, mode | 0o700)?;
+        Ok(true)
+    }
+
+    pub(super) fn temporary(&self) -> TemporaryName {
+        let number = self.temporaries.fetch_add(1, Ordering::Relaxed);
+        let mut name = [0; 25];
+        name[..9].copy_from_slice(TEMPORARY);
+        let value = (u64::from(self.token) << 32) | (number & 0xffff_ffff);
+        for (digit, at) in name[9..].iter_mut().zip((0..16).rev()) {
+            *digit = b"0123456789abcdef"[(value >> (at * 4)) as usize & 15];
+        }
+        name
+    }
+
+    /// Puts a temporary in its place.
+    pub(super) fn place(
+        &self,
+        parent: &Arc<Directory>,
+        temporary: &[u8],
+        name: &[u8],
+        place: Place,
+    ) -> Result<(), Cause> {
+        match place {
+            Place::New => rename_new(parent, temporary, name)?,
+            Place::Leaf => renameat(&**parent, temporary, &**parent, name)?,
+            Place::EmptyDirectory => {
+                match unlinkat(&**parent, name, AtFlags::REMOVEDIR) {
+                    Err(Errno::NOTEMPTY | Errno::EXIST) => return Err(Cause::DirectoryInTheWay),
+                    other => other?,
+                }
+                rename_new(parent, temporary, name)?;
+            }
+        }
+        self.syncing.entries_changed(parent)?;
+        Ok(())
+    }
+}
+
+/// The process's umask, read without changing it; all bits where the kernel doesn't say.
+fn umask() -> u32 {
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let line = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+            u32::from_str_radix(line.trim(), 8).ok()
+        })
+        .unwrap_or(0o777)
+}
