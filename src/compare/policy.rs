@@ -308,9 +308,17 @@ impl Policy {
         if source.link != existing.link {
             return decide(Action::MakeLink, Reason::LinkText);
         }
-        let same_metadata =
-            existing.metadata == Metadata { mode: existing.metadata.mode, ..*wanted };
+        // Linux keeps no mode of a link.
+        let found = Metadata { mode: wanted.mode, ..existing.metadata };
+        let same_metadata = found == *wanted;
         match row {
+            Some(row)
+                if !same_metadata
+                    && (&row.link, &row.metadata) == (&source.link, wanted)
+                    && row.target.mtime == existing.metadata.mtime =>
+            {
+                self.metadata_only(&found, wanted)
+            }
             _ if !same_metadata => decide(Action::UpdateMetadata, Reason::Metadata),
             None => decide(Action::Adopt, Reason::SameSizeAndTime),
             // A run was killed between making the link and recording it.
@@ -367,7 +375,7 @@ impl Policy {
             Likeness::Same if options.checksum => check(true, !vouched, Reason::Checksum),
             Likeness::Same if !vouched => check(false, true, Reason::TargetDoubtful),
             Likeness::Same if same_metadata => decide(Action::Keep, Reason::Unchanged),
-            Likeness::Same => self.metadata_only(existing, wanted),
+            Likeness::Same => self.metadata_only(&existing.metadata, wanted),
         }
     }
 
@@ -402,13 +410,13 @@ impl Policy {
 
     /// Both stamps are the recorded ones, and yet the metadata differs.
     #[expect(clippy::unused_self, reason = "one of the policy's rules")]
-    fn metadata_only(&self, existing: &Entry, wanted: &Metadata) -> Decision {
-        let mtime_alone = Metadata { mtime: wanted.mtime, ..existing.metadata } == *wanted;
+    fn metadata_only(&self, found: &Metadata, wanted: &Metadata) -> Decision {
+        let mtime_alone = Metadata { mtime: wanted.mtime, ..*found } == *wanted;
         if !mtime_alone {
             return decide(Action::UpdateMetadata, Reason::Metadata);
         }
         // It was set when the row was recorded, and the target kept something else.
-        if existing.metadata.mtime.distance(wanted.mtime) < COARSEST_TIMES {
+        if found.mtime.distance(wanted.mtime) < COARSEST_TIMES {
             decide(Action::Keep, Reason::Unchanged)
         } else {
             fail(Cause::NotKept("its modification time".into()))

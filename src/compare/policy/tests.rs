@@ -485,6 +485,19 @@ fn links_are_compared_by_text_and_metadata() {
                 "UpdateMetadata: Metadata",
             ),
             (
+                "a time that the target rounds",
+                |case| {
+                    set_mtime(case.target(), at(999));
+                    case.row().target.mtime = at(999);
+                },
+                "Keep: Unchanged",
+            ),
+            (
+                "a time that the target rounded to another one since",
+                |case| set_mtime(case.target(), at(999)),
+                "UpdateMetadata: Metadata",
+            ),
+            (
                 "another owner, no row",
                 |case| {
                     case.row = None;
