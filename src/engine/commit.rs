@@ -82,8 +82,7 @@ impl<'a> Committer<'a> {
 
     fn commit_full(&mut self) {
         if self.batch.is_full() {
-            let batch = std::mem::take(&mut self.batch);
-            self.commit(batch);
+            self.place();
         }
     }
 
@@ -99,17 +98,12 @@ impl<'a> Committer<'a> {
     /// gives that a moment, and discards what isn't durable then.
     pub(super) fn flush(&mut self) {
         self.place();
-        if !self.is_recorded() {
-            self.turn(Batch::default());
-        }
+        self.turn(Batch::default());
     }
 
     fn commit(&mut self, batch: Batch) {
         if self.barriers {
-            if !batch.is_empty() || !self.is_recorded() {
-                self.turn(batch);
-            }
-            return;
+            return self.turn(batch);
         }
         self.put_in_place(batch);
         let is_old = self.since.is_some_and(|since| since + BATCH_AGE <= Instant::now());
@@ -124,7 +118,7 @@ impl<'a> Committer<'a> {
         let waiting = batch.split_staged();
         self.put_in_place(batch);
         self.since = None;
-        if waiting.is_empty() && self.is_recorded() {
+        if waiting.is_empty() && self.published.is_empty() && self.forgotten.is_empty() {
             return;
         }
         let barrier = (!self.broken && self.barriers).then(|| self.begin_barrier());
@@ -162,10 +156,6 @@ impl<'a> Committer<'a> {
         for member in members {
             self.publish(member);
         }
-    }
-
-    fn is_recorded(&self) -> bool {
-        self.published.is_empty() && self.forgotten.is_empty()
     }
 
     /// Begins to make durable what happened so far. A sync can't be interrupted: it is waited for

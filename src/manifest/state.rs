@@ -427,12 +427,7 @@ impl Writer {
     /// # Errors
     /// [`ErrorKind::Manifest`] when it can't be written.
     pub fn commit(&mut self) -> Result<(), Error> {
-        if std::mem::take(&mut self.begun) {
-            self.connection
-                .execute_batch("COMMIT")
-                .map_err(|error| failed(&self.path, "write", error))?;
-        }
-        Ok(())
+        self.end("COMMIT")
     }
 
     /// Drops what was put since the last commit.
@@ -440,9 +435,13 @@ impl Writer {
     /// # Errors
     /// [`ErrorKind::Manifest`] when it can't be written.
     pub fn roll_back(&mut self) -> Result<(), Error> {
+        self.end("ROLLBACK")
+    }
+
+    fn end(&mut self, sql: &str) -> Result<(), Error> {
         if std::mem::take(&mut self.begun) {
             self.connection
-                .execute_batch("ROLLBACK")
+                .execute_batch(sql)
                 .map_err(|error| failed(&self.path, "write", error))?;
         }
         Ok(())

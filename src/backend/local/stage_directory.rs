@@ -189,6 +189,7 @@ pub(super) fn sweep_directory(
         Ok(unlinkat(parent, &claimed[..], AtFlags::REMOVEDIR)?)
     };
     remove().inspect_err(|_| {
+        // Under either name the next run meets it again; what went wrong first is told.
         rename_new_directory(parent, &claimed, name).ok();
     })
 }
