@@ -31,7 +31,7 @@ def build():
         ["cargo", "build", "--release", "--locked", "--message-format=json-render-diagnostics"],
         cwd=REPOSITORY, stdout=subprocess.PIPE, check=False)
     if built.returncode != 0:
-        fail("the build failed")
+        fail("the build failed", "see above, or name a built vidimus with --binary")
     for line in built.stdout.splitlines():
         message = json.loads(line)
         if message.get("executable") and message["target"]["name"] == "vidimus":

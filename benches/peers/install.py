@@ -1,6 +1,5 @@
-"""Puts the peers into target/peers, by package and once; builds vidimus."""
+"""Puts the peers into target/peers, by package and once."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -87,21 +86,6 @@ def system(loop, with_rsync):
     run(["apt-get", "update", "-qq"], "cannot read the lists of packages", env=environment)
     run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing],
         "cannot install what is missing", env=environment)
-
-
-def build():
-    """Builds the release binary and returns its path, wherever cargo puts it."""
-    say("building: cargo build --release --locked")
-    built = subprocess.run(
-        ["cargo", "build", "--release", "--locked", "--message-format=json-render-diagnostics"],
-        cwd=REPOSITORY, stdout=subprocess.PIPE, check=False)
-    if built.returncode != 0:
-        stop("the build failed", "see above, or name a built vidimus with --binary")
-    for line in built.stdout.splitlines():
-        message = json.loads(line)
-        if message.get("executable") and message["target"]["name"] == "vidimus":
-            return message["executable"]
-    return stop("cargo built no program named vidimus")
 
 
 def executable(path):
