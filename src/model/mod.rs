@@ -5,6 +5,7 @@
 pub mod digest;
 pub mod entry;
 pub mod error;
+pub mod etag;
 pub mod event;
 pub mod key;
 pub mod run;
@@ -13,6 +14,7 @@ pub mod stamp;
 pub use digest::Digest;
 pub use entry::{Entry, EntryKind, Metadata, SpecialKind};
 pub use error::{Cause, EntryError, Error, ErrorKind, Operation};
+pub use etag::ETag;
 pub use event::{Event, Observer};
 pub use key::Key;
 pub use run::{Durability, InFlight, Progress, RunId, Stop, Totals, Verdict};

@@ -1,0 +1,95 @@
+//! Entity tags: what a store says of an object's content.
+
+use std::fmt;
+
+/// An object's `ETag` as the store lists it, without the quotes around it.
+///
+/// It changes with the content; it is an MD5 only where [`ETag::md5`] says that it can be one, and
+/// even then only if the store says so. At most [`ETag::LONGEST`] bytes, kept inline: stamps are
+/// copied a lot.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ETag {
+    length: u8,
+    bytes: [u8; Self::LONGEST],
+}
+
+impl ETag {
+    /// The longest tag that is kept, in bytes: those of the stores in use have at most 40.
+    pub const LONGEST: usize = 63;
+
+    /// Takes a tag as a listing or a header has it, in quotes or without; `None` for an empty one,
+    /// one that is longer than [`ETag::LONGEST`], or one that no header can hold.
+    pub fn new(text: &[u8]) -> Option<Self> {
+        let text =
+            text.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(text);
+        let legal = |byte: &u8| byte.is_ascii_graphic() && *byte != b'"';
+        if text.is_empty() || text.len() > Self::LONGEST || !text.iter().all(legal) {
+            return None;
+        }
+        let mut bytes = [0; Self::LONGEST];
+        bytes[..text.len()].copy_from_slice(text);
+        Some(Self { length: text.len() as u8, bytes })
+    }
+
+    /// The tag without quotes: printable ASCII.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.length.into()]).expect("only ASCII is let in")
+    }
+
+    /// The MD5 that this tag may be: that of an object that was uploaded in one part has 32
+    /// hexadecimal digits, that of several parts ends in their number
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
+    pub fn md5(&self) -> Option<[u8; 16]> {
+        let text = self.as_str();
+        if text.len() != 32 {
+            return None;
+        }
+        let mut digest = [0; 16];
+        for (at, byte) in digest.iter_mut().enumerate() {
+            let digits = &text[2 * at..2 * at + 2];
+            let hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            *byte = u8::from_str_radix(digits, 16).ok().filter(|_| hex)?;
+        }
+        Some(digest)
+    }
+}
+
+impl fmt::Display for ETag {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for ETag {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "ETag({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_kept_without_its_quotes_and_without_loss() {
+        let tag = ETag::new(b"\"0a-2\"").expect("a tag");
+        assert_eq!(tag.as_str(), "0a-2");
+        assert_eq!(Some(tag), ETag::new(b"0a-2"));
+        assert_eq!(ETag::new(&[b'x'; ETag::LONGEST]).expect("a tag").as_str().len(), ETag::LONGEST);
+    }
+
+    #[test]
+    fn what_cannot_be_sent_back_is_no_tag() {
+        for text in [&b""[..], b"\"\"", b"a b", b"a\"b", b"a\nb", b"\xff", &[b'x'; 64]] {
+            assert_eq!(ETag::new(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_tag_of_a_single_part_can_be_an_md5() {
+        let md5 = |text: &str| ETag::new(text.as_bytes()).expect("a tag").md5();
+        assert_eq!(md5("d41d8cd98f00b204e9800998ecf8427e").map(|md5| md5[0]), Some(0xd4));
+        assert_eq!(md5("d41d8cd98f00b204e9800998ecf8427e-2"), None);
+        assert_eq!(md5("+41d8cd98f00b204e9800998ecf8427e"), None);
+    }
+}
