@@ -1,5 +1,9 @@
 //! Locations: what a user types for a source or a target, parsed once; prints without secrets.
 
+mod s3;
+
+pub use s3::{S3Location, endpoint, region};
+
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind};
 use std::ffi::OsStr;
@@ -7,19 +11,22 @@ use std::fmt;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-/// A place that entries come from or go to: today a path of this machine.
+/// A place that entries come from or go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// A directory (as a source, also a single file) of this machine.
     Local(PathBuf),
+    /// A prefix of a bucket of S3 or of a store that speaks its language.
+    S3(S3Location),
 }
 
 impl Location {
-    /// Parses what a user typed: a bare path or a `file://` URL.
+    /// Parses what a user typed: a bare path, a `file://` URL, or `s3://bucket/prefix`.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] for an empty text, a URL of a scheme that is not known, a `file://` URL
-    /// that names another machine or has a broken percent escape.
+    /// that names another machine or has a broken percent escape, an `s3://` location without a
+    /// legal bucket, with an unknown option, or with a secret in it (which is not repeated).
     pub fn parse(text: &OsStr) -> Result<Self, Error> {
         let bytes = text.as_bytes();
         if bytes.is_empty() {
@@ -28,18 +35,22 @@ impl Location {
         let Some((scheme, rest)) = split_scheme(bytes) else {
             return Ok(Self::Local(PathBuf::from(text)));
         };
+        if scheme.eq_ignore_ascii_case(b"s3") {
+            return S3Location::parse(rest).map(Self::S3);
+        }
         if !scheme.eq_ignore_ascii_case(b"file") {
             let scheme = Escaped(scheme);
             return Err(usage(format!(
                 "locations of the scheme \"{scheme}://\" are not supported"
             ))
             .help(
-                "use a path or a file:// URL; for a path with \"://\" in it write ./ before it",
+                "use a path, a file:// URL or s3://bucket/prefix; for a path with \"://\" in it \
+                 write ./ before it",
             ));
         }
         let path = rest.strip_prefix(b"localhost").unwrap_or(rest);
         if !path.starts_with(b"/") {
-            return Err(usage(format!("\"{}\" names another machine", Escaped(bytes)))
+            return Err(usage("a file:// URL names another machine")
                 .help("a file URL has three slashes: file:///path"));
         }
         let path = percent_decode(path).ok_or_else(|| {
@@ -50,9 +61,31 @@ impl Location {
     }
 
     /// The path of a local location.
-    pub fn path(&self) -> &Path {
+    pub fn local(&self) -> Option<&Path> {
         match self {
-            Self::Local(path) => path,
+            Self::Local(path) => Some(path),
+            Self::S3(_) => None,
+        }
+    }
+
+    /// The path of a local location, where only one will do.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for any other.
+    pub fn require_local(&self) -> Result<&Path, Error> {
+        self.local().ok_or_else(|| {
+            usage(format!("\"{self}\" can't be mirrored or verified yet"))
+                .help("name a directory of this machine")
+        })
+    }
+
+    /// Prints what a user typed, whether it is a location or not: of a URL that can't be read no
+    /// more than its scheme, for it may hold a secret.
+    pub fn printable(text: &OsStr) -> String {
+        match (Self::parse(text), split_scheme(text.as_bytes())) {
+            (Ok(location), _) => location.to_string(),
+            (Err(_), Some((scheme, _))) => format!("{}://…", Escaped(scheme)),
+            (Err(_), None) => Escaped(text.as_bytes()).to_string(),
         }
     }
 }
@@ -61,6 +94,7 @@ impl fmt::Display for Location {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(path) => write!(out, "{}", Escaped(path.as_os_str().as_bytes())),
+            Self::S3(location) => location.fmt(out),
         }
     }
 }
@@ -115,10 +149,24 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused_with_a_reason() {
         assert!(parse("").unwrap_err().contains("empty"));
-        assert!(parse("s3://bucket/x").unwrap_err().contains("s3://"));
+        assert!(parse("gs://bucket/x").unwrap_err().contains("gs://"));
         assert!(parse("file://host/x").unwrap_err().contains("another machine"));
         for broken in ["file:///a%", "file:///a%2", "file:///a%+1", "file:///a%00"] {
             assert!(parse(broken).unwrap_err().contains("percent"), "{broken}");
+        }
+    }
+
+    #[test]
+    fn what_was_typed_prints_without_what_may_be_a_secret() {
+        for (text, shown) in [
+            ("a\nb", "a\\nb"),
+            ("", ""),
+            ("s3://bucket/p", "s3://bucket/p/"),
+            ("s3://id:secret@bucket/p", "s3://…"),
+            ("sftp://me:secret@host/p", "sftp://…"),
+            ("file://me:secret@host/p", "file://…"),
+        ] {
+            assert_eq!(Location::printable(OsStr::new(text)), shown);
         }
     }
 }

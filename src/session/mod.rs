@@ -447,7 +447,7 @@ fn check_required_file(options: &MirrorOptions) -> Result<(), Error> {
         return Err(Error::new(ErrorKind::Usage, "--require-file names a file below the source")
             .help("a relative path without \"..\": --require-file .mounted"));
     }
-    let path = options.source.path().join(name);
+    let path = options.source.require_local()?.join(name);
     match path.symlink_metadata() {
         Ok(_) => Ok(()),
         Err(error) => Err(Error::new(

@@ -42,7 +42,8 @@ pub(crate) fn resolve(source: &Location, target: &Location) -> Result<Places, Er
                 .because(error);
         if missing { built.help("check its spelling, and that its disk is mounted") } else { built }
     };
-    let source_real = real(source.path()).map_err(|error| unusable("source", source, error))?;
+    let source_real =
+        real(source.require_local()?).map_err(|error| unusable("source", source, error))?;
     let stat = source_real.metadata().map_err(|error| unusable("source", source, error))?;
     let (source_dir, only) = if stat.is_dir() {
         (source_real.clone(), None)
@@ -58,7 +59,7 @@ pub(crate) fn resolve(source: &Location, target: &Location) -> Result<Places, Er
     let source_root =
         Root::open(&source_dir).map_err(|error| unusable("source", source, error.into()))?;
 
-    let (target_path, target_exists) = match real(target.path()) {
+    let (target_path, target_exists) = match real(target.require_local()?) {
         Ok(path) => (path, true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => (parent_of(target)?, false),
         Err(error) => return Err(unusable("target", target, error)),
@@ -161,7 +162,7 @@ fn real(path: &Path) -> io::Result<PathBuf> {
 
 /// The path that a missing target will have.
 fn parent_of(target: &Location) -> Result<PathBuf, Error> {
-    let path = target.path();
+    let path = target.require_local()?;
     let help = "make its parent directory first, or check its spelling";
     let name = path.file_name().ok_or_else(|| {
         Error::new(ErrorKind::Unusable, format!("there is no directory \"{target}\"")).help(help)

@@ -118,7 +118,7 @@ pub fn verify(
         let message = format!("cannot open the target \"{}\"", options.target);
         Error::new(ErrorKind::Unusable, message).because(error)
     };
-    let path = options.target.path().canonicalize().map_err(unusable)?;
+    let path = options.target.require_local()?.canonicalize().map_err(unusable)?;
     let root = Arc::new(Root::open(&path).map_err(|error| unusable(error.into()))?);
     let lock = Lock::shared(root.directory().as_fd())?;
     let name = Escaped(path.as_os_str().as_bytes()).to_string();

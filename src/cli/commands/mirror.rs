@@ -5,13 +5,10 @@ use super::super::exit::Exit;
 use super::super::settings;
 use super::super::signals::Signals;
 use crate::location::Location;
-use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind, Progress, Stop, Verdict};
 use crate::report::{Ending, HumanReport, JsonReport, Output, Presenter, Ticker};
 use crate::session::{self, MirrorOptions, MirrorOutcome};
 use clap::ArgMatches;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,7 +29,7 @@ pub(crate) fn run(args: &MirrorArgs, matches: &ArgMatches) -> Exit {
 
     let signal = signals.ok().and_then(|signals| signals.exit());
     let reader_left = args.dry_run && presenter.output().is_closed();
-    let (source, target) = (printable(&args.source), printable(&args.target));
+    let (source, target) = (Location::printable(&args.source), Location::printable(&args.target));
     let totals = result.as_ref().map_or_else(|_| progress.totals(), |outcome| outcome.totals);
     let mut ending = Ending {
         dry_run: args.dry_run,
@@ -119,12 +116,6 @@ fn exit_of(
     let refused = outcome.refusal.as_ref().map_or(Exit::Done, |error| error.kind.into());
     let changed = if changed { Exit::Changes } else { Exit::Done };
     verdict.and(failed).and(refused).and(changed)
-}
-
-/// A location as it was typed, safe to print.
-fn printable(typed: &OsStr) -> String {
-    Location::parse(typed)
-        .map_or_else(|_| Escaped(typed.as_bytes()).to_string(), |location| location.to_string())
 }
 
 #[cfg(test)]

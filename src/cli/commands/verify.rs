@@ -4,7 +4,7 @@ use super::super::args::VerifyArgs;
 use super::super::exit::Exit;
 use super::super::settings;
 use super::super::signals::Signals;
-use crate::model::key::Escaped;
+use crate::location::Location;
 use crate::model::{Digest, EntryError, Error, ErrorKind, Key, Progress, Stop};
 use crate::report::bars::{self, Bars};
 use crate::report::estimate::Window;
@@ -15,7 +15,6 @@ use crate::report::{HumanOptions, Output, ProgressStyle, Ticker};
 use crate::verify::{self, Difference, VerifyObserver, VerifyOutcome, VerifyTotals};
 use clap::ArgMatches;
 use serde::Serialize;
-use std::os::unix::ffi::OsStrExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -47,7 +46,7 @@ pub(crate) fn run(args: &VerifyArgs, matches: &ArgMatches) -> Exit {
     };
     let signal = signals.ok().and_then(|signals| signals.exit());
     let exit = exit_of(&result, signal);
-    let target = Escaped(args.target.as_bytes()).to_string();
+    let target = Location::printable(&args.target);
     report.finish(&target, &result, began.elapsed(), exit);
     super::close(&report.output, exit)
 }

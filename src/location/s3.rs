@@ -1,0 +1,461 @@
+//! S3 locations: `s3://bucket/prefix?option=value&…`.
+//!
+//! Bucket and prefix are taken as they are typed, not percent-decoded: a key may hold any byte.
+//! What follows the last `?` is options only if it reads `name=value&…` and knows one of the names;
+//! `/?` ends a prefix that would read so itself.
+
+use super::{percent_decode, usage};
+use crate::model::Error;
+use crate::model::key::Escaped;
+use std::fmt;
+
+/// The names of options, for messages.
+const OPTIONS: &str = "endpoint, region, path_style, anonymous and profile";
+/// What to do instead of writing a secret into a location.
+const KEEP_SECRETS: &str = "credentials come from the environment (AWS_ACCESS_KEY_ID, \
+     AWS_SECRET_ACCESS_KEY, AWS_PROFILE) or from ~/.aws, never from a location";
+/// Parts of names that tell a secret. A value under such a name is not printed.
+const SECRET_NAMES: [&str; 7] =
+    ["secret", "passw", "token", "credential", "access_key", "accesskey", "signature"];
+
+/// A prefix of a bucket, and how its store is reached.
+///
+/// Holds no secret: Debug and Display may be printed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct S3Location {
+    /// The bucket's name.
+    pub bucket: String,
+    /// The prefix that all keys begin with: empty, or bytes that end in `/`.
+    pub prefix: Box<[u8]>,
+    /// Where the store is, `http(s)://host[:port][/path]` without a final `/`; AWS if absent.
+    pub endpoint: Option<String>,
+    /// The region to sign for.
+    pub region: Option<String>,
+    /// Whether the bucket stands in the path of URLs (or in the host).
+    pub path_style: Option<bool>,
+    /// Whether requests go unsigned.
+    pub anonymous: Option<bool>,
+    /// The profile of `~/.aws` to take settings and credentials from.
+    pub profile: Option<String>,
+}
+
+impl S3Location {
+    /// Parses what follows `s3://`.
+    pub(super) fn parse(rest: &[u8]) -> Result<Self, Error> {
+        let (place, options) = split_options(rest)?;
+        let at = place.iter().position(|&byte| byte == b'/').unwrap_or(place.len());
+        let bucket = bucket(&place[..at], rest)?;
+        let mut prefix = place.get(at + 1..).unwrap_or_default().to_vec();
+        if prefix.last().is_some_and(|&byte| byte != b'/') {
+            prefix.push(b'/');
+        }
+        let mut location = Self { bucket, prefix: prefix.into(), ..Self::default() };
+        for (name, value) in pairs(options).into_iter().flatten() {
+            location.set(name, value)?;
+        }
+        Ok(location)
+    }
+
+    fn set(&mut self, name: &str, value: &[u8]) -> Result<(), Error> {
+        // An unknown name comes first: its value may be a secret under a name that nobody foresaw.
+        let Some(option) = OptionName::of(name) else { return Err(unknown(name)) };
+        let value = percent_decode(value)
+            .and_then(|value| String::from_utf8(value).ok())
+            .filter(|value| !value.is_empty() && !value.chars().any(char::is_control))
+            .ok_or_else(|| {
+                usage(format!("the option {name} of an s3:// location has no legal value"))
+                    .help("values are text with %XX for special characters; % itself is %25")
+            })?;
+        let replaced = match option {
+            OptionName::Endpoint => self.endpoint.replace(endpoint(&value)?).is_some(),
+            OptionName::Region => self.region.replace(region(&value)?).is_some(),
+            OptionName::PathStyle => self.path_style.replace(switch(name, &value)?).is_some(),
+            OptionName::Anonymous => self.anonymous.replace(switch(name, &value)?).is_some(),
+            OptionName::Profile => self.profile.replace(value).is_some(),
+        };
+        if replaced {
+            return Err(usage(format!("the option {name} of an s3:// location is given twice")));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for S3Location {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "s3://{}/{}", self.bucket, Escaped(&self.prefix))?;
+        let switch = |value: Option<bool>| value.map(|value| value.to_string());
+        let options = [
+            ("endpoint", self.endpoint.clone()),
+            ("region", self.region.clone()),
+            ("path_style", switch(self.path_style)),
+            ("anonymous", switch(self.anonymous)),
+            ("profile", self.profile.clone()),
+        ];
+        let mut before = "?";
+        for (name, value) in
+            options.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)))
+        {
+            write!(out, "{before}{name}=")?;
+            percent_encode(out, value)?;
+            before = "&";
+        }
+        // A prefix that would be read as options itself.
+        let is_read_so = before == "?" && !matches!(split_options(&self.prefix), Ok((_, [])));
+        if is_read_so { out.write_str("?") } else { Ok(()) }
+    }
+}
+
+/// The options that are known.
+#[derive(Clone, Copy)]
+enum OptionName {
+    Endpoint,
+    Region,
+    PathStyle,
+    Anonymous,
+    Profile,
+}
+
+impl OptionName {
+    fn of(name: &str) -> Option<Self> {
+        match name {
+            "endpoint" => Some(Self::Endpoint),
+            "region" => Some(Self::Region),
+            "path_style" => Some(Self::PathStyle),
+            "anonymous" => Some(Self::Anonymous),
+            "profile" => Some(Self::Profile),
+            _ => None,
+        }
+    }
+}
+
+/// Splits a place from its options, which may be empty.
+///
+/// # Errors
+/// Of usage for a text that reads like options of which none is known: it is rather a slip than the
+/// end of a prefix, and may hold a secret. Ended by `/` it is a prefix.
+fn split_options(rest: &[u8]) -> Result<(&[u8], &[u8]), Error> {
+    let Some(at) = rest.iter().rposition(|&byte| byte == b'?') else { return Ok((rest, &[])) };
+    let (place, options) = (&rest[..at], &rest[at + 1..]);
+    if options.is_empty() && place.ends_with(b"/") {
+        return Ok((place, options));
+    }
+    let Some(pairs) = pairs(options) else { return Ok((rest, &[])) };
+    if pairs.iter().any(|(name, _)| OptionName::of(name).is_some()) {
+        return Ok((place, options));
+    }
+    let secret = pairs.iter().find(|(name, _)| is_secret(name));
+    match secret.or_else(|| pairs.first().filter(|_| !options.ends_with(b"/"))) {
+        Some((name, _)) => Err(unknown(name)),
+        None => Ok((rest, &[])),
+    }
+}
+
+/// Reads `name=value&…`; `None` where it is something else.
+fn pairs(options: &[u8]) -> Option<Vec<(&str, &[u8])>> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    options
+        .split(|&byte| byte == b'&')
+        .map(|pair| {
+            let at = pair.iter().position(|&byte| byte == b'=')?;
+            let name = std::str::from_utf8(&pair[..at]).ok()?;
+            let is_name = !name.is_empty() && name.bytes().all(legal);
+            is_name.then_some((name, &pair[at + 1..]))
+        })
+        .collect()
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace('-', "_");
+    name == "key" || SECRET_NAMES.iter().any(|part| name.contains(part))
+}
+
+fn unknown(name: &str) -> Error {
+    if is_secret(name) {
+        return usage(format!("an s3:// location takes no option {name}")).help(KEEP_SECRETS);
+    }
+    usage(format!("an s3:// location has no option \"{name}\""))
+        .help(format!("options are {OPTIONS}; if it is the end of the prefix, write / after it"))
+}
+
+/// Checks a bucket's name by S3's rules, with the `_` and capitals that look-alikes allow.
+fn bucket(name: &[u8], rest: &[u8]) -> Result<String, Error> {
+    let may_be_secret = |byte: &u8| b":@".contains(byte);
+    if name.contains(&b'@') || name.contains(&b':') && rest.contains(&b'@') {
+        return Err(usage("an s3:// location has credentials in it").help(KEEP_SECRETS));
+    }
+    let word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let legal = |byte: &u8| word(byte) || b".-".contains(byte);
+    let text = std::str::from_utf8(name).ok().filter(|_| {
+        (3..=63).contains(&name.len())
+            && name.iter().all(legal)
+            && name.first().is_some_and(word)
+            && name.last().is_some_and(word)
+            && !name.windows(2).any(|two| two == b"..")
+    });
+    if let Some(text) = text {
+        return Ok(text.to_owned());
+    }
+    let message = if name.is_empty() {
+        "an s3:// location names no bucket".to_owned()
+    } else if name.iter().any(may_be_secret) {
+        "the bucket of an s3:// location has no legal name".to_owned()
+    } else {
+        format!("\"{}\" can't be the name of a bucket", Escaped(name))
+    };
+    Err(usage(message).help(
+        "write s3://bucket/prefix; a bucket's name has 3 to 63 letters, digits, dots and hyphens",
+    ))
+}
+
+/// Checks a store's address, `http(s)://host[:port][/path]`, and drops a final `/`.
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::model::ErrorKind) for anything else; what it holds is not repeated
+/// where it may be a secret.
+pub fn endpoint(address: &str) -> Result<String, Error> {
+    let help = "write it like https://s3.example.com or http://localhost:9000";
+    let lower = address.get(..8).unwrap_or(address).to_ascii_lowercase();
+    let scheme = ["https://", "http://"].into_iter().find(|scheme| lower.starts_with(scheme));
+    let Some(scheme) = scheme else {
+        return Err(usage("an endpoint begins with https:// or http://").help(help));
+    };
+    let rest = address[scheme.len()..].trim_end_matches('/');
+    if rest.contains('@') {
+        return Err(usage("an endpoint has credentials in it").help(KEEP_SECRETS));
+    }
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let legal_path = |byte: u8| byte.is_ascii_graphic() && !b"?#\\\"<>".contains(&byte);
+    if !is_authority(authority) || !path.bytes().all(legal_path) {
+        return Err(usage("an endpoint is no legal address").help(help));
+    }
+    Ok(format!("{scheme}{}{path}", authority.to_ascii_lowercase()))
+}
+
+/// Whether a text is `host`, `host:port`, or `[v6]:port`.
+fn is_authority(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[').and_then(|text| text.split_once(']')) {
+        Some((address, port)) => {
+            if address.parse::<std::net::Ipv6Addr>().is_err() {
+                return false;
+            }
+            ("v6", port)
+        }
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let is_port = |port: &str| {
+        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|n| n > 0)
+    };
+    !host.is_empty()
+        && host.bytes().all(legal)
+        && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+}
+
+/// Checks a region's name: it becomes part of a host and of a signature.
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::model::ErrorKind) for what can't be one.
+pub fn region(name: &str) -> Result<String, Error> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if !name.is_empty() && name.len() <= 63 && name.bytes().all(legal) {
+        return Ok(name.to_owned());
+    }
+    Err(usage("a region's name is letters, digits and hyphens").help("write it like eu-central-1"))
+}
+
+fn switch(name: &str, value: &str) -> Result<bool, Error> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(usage(format!("the option {name} of an s3:// location is true or false"))),
+    }
+}
+
+/// Writes a value so that it is read back: `%XX` for what ends or changes it.
+fn percent_encode(out: &mut fmt::Formatter<'_>, value: &str) -> fmt::Result {
+    for byte in value.bytes() {
+        if byte.is_ascii_graphic() && !b"%&?\\".contains(&byte) {
+            write!(out, "{}", char::from(byte))?;
+        } else {
+            write!(out, "%{byte:02X}")?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Location;
+    use super::*;
+    use proptest::prelude::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    fn parse(text: &str) -> Result<S3Location, Error> {
+        match Location::parse(OsStr::new(text))? {
+            Location::S3(location) => Ok(location),
+            other @ Location::Local(_) => panic!("{other:?}"),
+        }
+    }
+
+    /// Everything an error says.
+    fn told(text: &str) -> String {
+        let error = parse(text).unwrap_err();
+        format!("{error:?} {error} {}", error.help.as_deref().unwrap_or_default())
+    }
+
+    fn prefix(text: &str) -> String {
+        let location = parse(text).unwrap();
+        assert_eq!(location.bucket, "bucket", "{text}");
+        String::from_utf8(location.prefix.into()).unwrap()
+    }
+
+    #[test]
+    fn a_prefix_is_a_directory_and_its_bytes_are_kept() {
+        for (text, expected) in [
+            ("s3://bucket", ""),
+            ("s3://bucket/", ""),
+            ("S3://bucket/p", "p/"),
+            ("s3://bucket/p/", "p/"),
+            ("s3://bucket/p//", "p//"),
+            ("s3://bucket//p", "/p/"),
+            ("s3://bucket//", "/"),
+            ("s3://bucket/a//b/../%41%2f é", "a//b/../%41%2f é/"),
+            ("s3://bucket/what?", "what?/"),
+            ("s3://bucket/what?/", "what?/"),
+            ("s3://bucket/page?id=3/", "page?id=3/"),
+            ("s3://bucket/page?=3", "page?=3/"),
+            ("s3://bucket/page?a&b=c", "page?a&b=c/"),
+            ("s3://bucket/p?region=x/?", "p?region=x/"),
+            ("s3://bucket/p?id=3/?region=x", "p?id=3/"),
+        ] {
+            assert_eq!(prefix(text), expected, "{text}");
+        }
+        let bytes = OsStr::from_bytes(b"s3://bucket/\xff\x01%");
+        let Location::S3(location) = Location::parse(bytes).unwrap() else { panic!() };
+        assert_eq!(&*location.prefix, b"\xff\x01%/");
+    }
+
+    #[test]
+    fn options_follow_the_last_question_mark() {
+        let all = "s3://bucket/p?endpoint=http://LocalHost:9000/&region=eu-1&path_style=true\
+                   &anonymous=false&profile=a%20%26b";
+        let location = parse(all).unwrap();
+        let expected = S3Location {
+            bucket: "bucket".into(),
+            prefix: (*b"p/").into(),
+            endpoint: Some("http://localhost:9000".into()),
+            region: Some("eu-1".into()),
+            path_style: Some(true),
+            anonymous: Some(false),
+            profile: Some("a &b".into()),
+        };
+        assert_eq!(location, expected);
+        assert_eq!(
+            location.to_string(),
+            "s3://bucket/p/?endpoint=http://localhost:9000&region=eu-1&path_style=true\
+             &anonymous=false&profile=a%20%26b"
+        );
+        assert_eq!(parse("s3://bucket?region=x").unwrap().region.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn an_option_that_is_unknown_or_senseless_is_refused() {
+        for (text, word) in [
+            ("s3://bucket/p?regoin=eu", "\"regoin\""),
+            // As likely a slip as a prefix; a / at its end tells.
+            ("s3://bucket/a?b=c/d", "\"b\""),
+            ("s3://bucket/p?region=eu&x=y", "\"x\""),
+            ("s3://bucket/p?path-style=true", "\"path-style\""),
+            ("s3://bucket/p?path_style=yes", "true or false"),
+            ("s3://bucket/p?region=eu&region=us", "twice"),
+            ("s3://bucket/p?region=", "legal value"),
+            ("s3://bucket/p?profile=a%0ab", "legal value"),
+            ("s3://bucket/p?profile=%zz", "legal value"),
+            ("s3://bucket/p?region=a/b", "region"),
+            ("s3://bucket/p?endpoint=localhost:9000", "https:// or http://"),
+            ("s3://bucket/p?endpoint=http://", "no legal address"),
+            ("s3://bucket/p?endpoint=http://h:x", "no legal address"),
+            ("s3://bucket/p?endpoint=http://h:0", "no legal address"),
+            ("s3://bucket/p?endpoint=http://h/%3Fx", "no legal address"),
+        ] {
+            assert!(told(text).contains(word), "{text}: {}", told(text));
+        }
+    }
+
+    #[test]
+    fn endpoints_may_have_a_port_a_path_or_a_literal_address() {
+        for address in ["https://s3.example.com", "http://[::1]:9000", "https://h:1/base/path"] {
+            assert_eq!(endpoint(&format!("{address}/")).unwrap(), address);
+        }
+        for address in ["http://[::1", "http://[x]:1", "http://:1", "ftp://h", "http", "http://a b"]
+        {
+            assert!(endpoint(address).is_err(), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_has_a_name_that_buckets_have() {
+        for name in ["abc", "a.b-c", "Old_Bucket", "123"] {
+            assert_eq!(parse(&format!("s3://{name}/x")).unwrap().bucket, name);
+        }
+        let long = "a".repeat(64);
+        for name in ["", "ab", ".abc", "abc-", "a..b", "a b", "bück", "arn:aws:s3", &long] {
+            assert!(told(&format!("s3://{name}/x")).contains("bucket"), "{name}");
+        }
+        assert!(told("s3://").contains("names no bucket"));
+        assert!(told("s3:///key").contains("names no bucket"));
+        assert!(told("s3://bu?cket").contains("bucket"));
+    }
+
+    #[test]
+    fn a_secret_in_a_location_is_refused_and_not_repeated() {
+        for text in [
+            "s3://AKIAX:hunter2@bucket/p",
+            "s3://AKIAX:hunt/hunter2@bucket/p",
+            "s3://hunter2@bucket/p",
+            "s3://AKIAX:hunter2/p",
+            "s3://bucket/p?access_key=hunter2",
+            "s3://bucket/p?secret=hunter2/",
+            "s3://bucket/p?region=eu&Secret-Access-Key=hunter2",
+            "s3://bucket/p?token=hunter2",
+            "s3://bucket/p?password=hunter2",
+            "s3://bucket/p?X-Amz-Signature=hunter2&X-Amz-Date=3",
+            "s3://bucket/p?sesame=hunter2",
+            "s3://bucket/p?endpoint=http://me:hunter2@host",
+            "s3://bucket/p?endpoint=hunter2",
+            "s3://bucket/p?region=hunter2!",
+            "s3://bucket/p?anonymous=hunter2",
+        ] {
+            assert!(!told(text).contains("hunter2"), "{text}: {}", told(text));
+        }
+        for text in ["s3://AKIAX:hunter2@bucket/p", "s3://bucket/p?secret=x"] {
+            assert!(told(text).contains("~/.aws"), "{}", told(text));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read_back(
+            prefix in "([a-c?=&/%é-]|region=|\\?id=){0,12}/",
+            region in proptest::option::of("[a-z]{2}-[0-9]"),
+            profile in proptest::option::of("[a-b %&?=é/]{1,5}"),
+        ) {
+            let location = S3Location {
+                bucket: "bucket".into(),
+                prefix: prefix.into_bytes().into(),
+                region,
+                profile,
+                ..S3Location::default()
+            };
+            prop_assert_eq!(parse(&location.to_string()).unwrap(), location);
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "s3://[a-z:@?=&/.%\u{0}-\u{ff}]{0,30}") {
+            if let Ok(location) = Location::parse(OsStr::new(&text)) {
+                prop_assert!(!location.to_string().contains(char::is_control));
+            }
+        }
+    }
+}
