@@ -7,6 +7,7 @@ pub mod cli;
 pub mod compare;
 pub mod engine;
 pub mod filter;
+pub mod limits;
 pub mod listing;
 pub mod location;
 pub mod manifest;

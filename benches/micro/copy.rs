@@ -12,6 +12,7 @@ use vidimus::backend::{ListItem, ListOptions, Place, Source as _, Target as _};
 use vidimus::compare::PolicyOptions;
 use vidimus::engine::{BUFFER, Cores};
 use vidimus::filter::Filter;
+use vidimus::limits::LimitOptions;
 use vidimus::location::Location;
 use vidimus::model::error::Side;
 use vidimus::model::run::Counter;
@@ -117,6 +118,7 @@ fn large_file_mirrored(bencher: Bencher<'_, '_>) {
             durability: Durability::None,
             transfers: 1,
             checkers: 1,
+            limits: LimitOptions::default(),
         };
         let progress = Arc::new(Progress::default());
         let outcome = mirror(&options, &Nobody, &progress, &Stop::default());

@@ -8,6 +8,7 @@
 mod args;
 mod commands;
 mod exit;
+mod rates;
 mod settings;
 mod signals;
 mod values;

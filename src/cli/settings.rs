@@ -6,6 +6,7 @@
 use super::args::{ColorArg, DurabilityArg, MirrorArgs, OutputArgs, VerifyArgs};
 use crate::compare::PolicyOptions;
 use crate::filter::{Filter, Rule};
+use crate::limits::LimitOptions;
 use crate::location::Location;
 use crate::model::key::Escaped;
 use crate::model::stamp::Trust;
@@ -85,6 +86,12 @@ pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOp
         durability: args.durability.into(),
         transfers: workers(args.transfers),
         checkers: workers(args.checkers),
+        limits: LimitOptions {
+            bandwidth: args.bwlimit.clone().unwrap_or_default(),
+            zone: jiff::tz::TimeZone::system(),
+            requests: args.max_requests,
+            memory: args.memory.0,
+        },
     })
 }
 

@@ -145,7 +145,11 @@ impl<'c, 'a> Worker<'c, 'a> {
                 if context.is_over() {
                     return Err(Cause::Stopped);
                 }
-                if chunk.len() as u64 == entry.stamp.size {
+                let bytes = chunk.len() as u64;
+                if context.bandwidth.take(bytes, &|| context.is_over()).is_err() {
+                    return Err(Cause::Stopped);
+                }
+                if bytes == entry.stamp.size {
                     let digest = Digest::of(chunk);
                     whole = Some(digest);
                     if unless == Some(digest) {
@@ -164,8 +168,8 @@ impl<'c, 'a> Worker<'c, 'a> {
                 } else {
                     hasher.update_beside(chunk, || stage.write(chunk))?;
                 }
-                done += chunk.len() as u64;
-                context.progress.bytes_moved.add(chunk.len() as u64);
+                done += bytes;
+                context.progress.bytes_moved.add(bytes);
                 if shown {
                     show(context, slot, Some((entry, done)));
                 }

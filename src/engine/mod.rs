@@ -21,6 +21,7 @@ pub use preview::preview;
 
 use crate::backend::{Source, Target};
 use crate::compare::Reason;
+use crate::limits::Bandwidth;
 use crate::manifest::RunNumber;
 use crate::model::error::Side;
 use crate::model::event::Change;
@@ -50,6 +51,8 @@ pub struct Context<'a> {
     pub transfers: usize,
     /// Who hashes.
     pub cores: Cores,
+    /// How fast content is copied.
+    pub bandwidth: Bandwidth,
     /// What stopped the run.
     pub fatal: OnceLock<Error>,
     /// Whether a filter hides entries of the target, so that a directory may not be empty.

@@ -11,6 +11,7 @@ use crate::compare::policy::Surplus;
 use crate::compare::{Join, Policy, PolicyOptions};
 use crate::engine::{self, Committer, Context, Cores, execute, preview};
 use crate::filter::{Filter, FilterSpec};
+use crate::limits::{Bandwidth, LimitOptions};
 use crate::listing::Checked;
 use crate::location::Location;
 use crate::manifest::{Lock, RecordedOptions, RootIdentity, Row, RunNumber, State, is_damage};
@@ -52,6 +53,8 @@ pub struct MirrorOptions {
     pub transfers: usize,
     /// Directories read and files hashed at the same time, at least 1.
     pub checkers: usize,
+    /// What the run may use.
+    pub limits: LimitOptions,
 }
 
 /// How a run ended.
@@ -227,6 +230,7 @@ impl Session<'_> {
             stop: self.stop,
             transfers: options.transfers,
             cores: Cores::default(),
+            bandwidth: Bandwidth::new(&options.limits),
             fatal: OnceLock::new(),
             filtered: *self.filter.spec() != FilterSpec::default(),
         };

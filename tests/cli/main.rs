@@ -12,6 +12,7 @@ mod ground;
 mod interrupts;
 mod judge;
 mod kill;
+mod limits;
 mod locks;
 mod mirror;
 mod model;

@@ -1,0 +1,251 @@
+//! Concurrency: how many requests are under way at the same time.
+//!
+//! As many as allowed to begin with; a store that says it is too much gets half as many at once,
+//! and then one more for each round of replies that it sends in time (additive increase,
+//! multiplicative decrease, as TCP has it: RFC 5681, section 3.1).
+
+use super::{Interrupted, POLL};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// One decrease in so long a time, or in that of a request where it is longer: replies to what was
+/// sent before a decrease say nothing about its effect.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// What a request's end says about the store's load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// It was answered.
+    Answered,
+    /// The store asked for fewer requests (503, `SlowDown`, 429).
+    SlowDown,
+    /// It failed in a way that says nothing about load.
+    Failed,
+}
+
+/// Permits for requests, between 1 and a maximum.
+#[derive(Debug)]
+pub struct Concurrency {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    running: usize,
+    window: Aimd,
+}
+
+/// A request that is under way; dropped without a word it counts as [`Reply::Failed`].
+#[derive(Debug)]
+pub struct Permit<'a> {
+    of: &'a Concurrency,
+    began: Instant,
+    reply: Reply,
+}
+
+impl Concurrency {
+    /// Makes permits for `maximum` requests, at least 1.
+    pub fn new(maximum: usize) -> Self {
+        let state = State { running: 0, window: Aimd::new(maximum.max(1)) };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Waits until a request may begin.
+    ///
+    /// # Errors
+    /// [`Interrupted`] once `is_over` says so.
+    pub fn begin(&self, is_over: &dyn Fn() -> bool) -> Result<Permit<'_>, Interrupted> {
+        let mut state = self.state();
+        while state.running >= state.window.limit {
+            if is_over() {
+                // The wake-up that this one may have got is another's.
+                self.changed.notify_one();
+                return Err(Interrupted);
+            }
+            let waited = self.changed.wait_timeout(state, POLL);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.running += 1;
+        Ok(Permit { of: self, began: Instant::now(), reply: Reply::Failed })
+    }
+
+    /// How many requests may be under way now.
+    pub fn limit(&self) -> usize {
+        self.state().window.limit
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit<'_> {
+    /// Ends the request.
+    pub fn end(mut self, reply: Reply) {
+        self.reply = reply;
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        let mut state = self.of.state();
+        let before = state.window.limit;
+        let running = state.running;
+        state.window.ended(self.reply, now, now - self.began, running);
+        state.running -= 1;
+        if state.window.limit > before {
+            self.of.changed.notify_all();
+        } else {
+            self.of.changed.notify_one();
+        }
+    }
+}
+
+/// The limit, and what moves it.
+#[derive(Debug)]
+struct Aimd {
+    limit: usize,
+    maximum: usize,
+    /// Requests answered since the limit last changed.
+    answered: usize,
+    decreased: Option<Instant>,
+    /// Time of a request, smoothed as TCP does it (RFC 6298: an eighth of each new one).
+    usual: Option<Duration>,
+}
+
+impl Aimd {
+    fn new(maximum: usize) -> Self {
+        Self { limit: maximum, maximum, answered: 0, decreased: None, usual: None }
+    }
+
+    /// Takes the end of one of `running` requests, which took so long.
+    fn ended(&mut self, reply: Reply, now: Instant, took: Duration, running: usize) {
+        match reply {
+            Reply::Failed => {}
+            Reply::Answered => {
+                self.usual = Some(self.usual.map_or(took, |usual| usual * 7 / 8 + took / 8));
+                self.answered += 1;
+                if self.answered >= self.limit && self.limit < self.maximum {
+                    self.limit += 1;
+                    self.answered = 0;
+                }
+            }
+            Reply::SlowDown => {
+                let window = self.usual.unwrap_or_default().max(WINDOW);
+                if self.decreased.is_none_or(|before| now.duration_since(before) > window) {
+                    // What was too much is what was under way, not what would have been allowed.
+                    self.limit = (self.limit.min(running) / 2).max(1);
+                    self.decreased = Some(now);
+                    self.answered = 0;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    const QUICK: Duration = Duration::from_millis(10);
+
+    fn never() -> bool {
+        false
+    }
+
+    #[test]
+    fn half_as_many_when_it_is_too_much_then_one_more_a_round() {
+        let (mut window, now) = (Aimd::new(16), Instant::now());
+        window.ended(Reply::SlowDown, now, QUICK, 16);
+        assert_eq!(window.limit, 8);
+        for _ in 0..7 {
+            window.ended(Reply::Answered, now, QUICK, 8);
+        }
+        assert_eq!(window.limit, 8);
+        window.ended(Reply::Answered, now, QUICK, 8);
+        assert_eq!(window.limit, 9);
+        for _ in 0..1000 {
+            window.ended(Reply::Answered, now, QUICK, 9);
+        }
+        assert_eq!(window.limit, 16);
+    }
+
+    #[test]
+    fn one_decrease_a_window() {
+        let (mut window, now) = (Aimd::new(64), Instant::now());
+        for _ in 0..30 {
+            window.ended(Reply::SlowDown, now + QUICK, QUICK, 64);
+        }
+        assert_eq!(window.limit, 32);
+        window.ended(Reply::SlowDown, now + WINDOW * 2, QUICK, 32);
+        assert_eq!(window.limit, 16);
+        // Slow requests: a reply after two seconds is to a request from before the decrease.
+        for _ in 0..100 {
+            window.ended(Reply::Answered, now + WINDOW * 2, WINDOW * 5, 16);
+        }
+        let limit = window.limit;
+        window.ended(Reply::SlowDown, now + WINDOW * 4, QUICK, 16);
+        assert_eq!(window.limit, limit);
+    }
+
+    #[test]
+    fn what_was_under_way_was_too_much() {
+        let mut window = Aimd::new(64);
+        window.ended(Reply::SlowDown, Instant::now(), QUICK, 6);
+        assert_eq!(window.limit, 3);
+    }
+
+    proptest! {
+        #[test]
+        fn the_limit_stays_between_one_and_the_maximum(
+            maximum in 1_usize..40,
+            ends in proptest::collection::vec((0..3, 0_u64..3000, 1_usize..40), 0..200),
+        ) {
+            let (mut window, mut now) = (Aimd::new(maximum), Instant::now());
+            for (reply, millis, running) in ends {
+                let reply = [Reply::Answered, Reply::SlowDown, Reply::Failed][reply as usize];
+                now += Duration::from_millis(millis);
+                window.ended(reply, now, Duration::from_millis(millis), running);
+                prop_assert!((1..=maximum).contains(&window.limit));
+            }
+        }
+    }
+
+    #[test]
+    fn permits_are_never_more_than_the_limit_and_never_lost() {
+        let (concurrency, running) = (Concurrency::new(4), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for n in 0..12 {
+                let (concurrency, running) = (&concurrency, &running);
+                scope.spawn(move || {
+                    for round in 0..100 {
+                        let permit = concurrency.begin(&never).unwrap();
+                        assert!(running.fetch_add(1, Ordering::SeqCst) < 4);
+                        thread::yield_now();
+                        running.fetch_sub(1, Ordering::SeqCst);
+                        match (n + round) % 5 {
+                            0 => permit.end(Reply::SlowDown),
+                            1 => drop(permit),
+                            _ => permit.end(Reply::Answered),
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(concurrency.state().running, 0);
+    }
+
+    #[test]
+    fn a_wait_ends_with_the_run() {
+        let concurrency = Concurrency::new(0);
+        let permit = concurrency.begin(&never).unwrap();
+        assert!(concurrency.begin(&|| true).is_err());
+        permit.end(Reply::Answered);
+        assert!(concurrency.begin(&|| true).is_ok());
+    }
+}

@@ -1,0 +1,204 @@
+//! Memory: how much content is held at the same time.
+
+use super::{Interrupted, POLL};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// A budget of bytes that threads take from and give back.
+///
+/// Who waits is served in turn, so that small requests don't starve a large one. A handle: clones
+/// share the budget.
+#[derive(Clone, Debug)]
+pub struct Memory(Arc<Budget>);
+
+#[derive(Debug)]
+struct Budget {
+    size: u64,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    taken: u64,
+    /// Tickets of those who wait, the first to be served first.
+    waiting: VecDeque<u64>,
+    tickets: u64,
+}
+
+/// Bytes taken from a budget; dropped, they go back.
+#[derive(Debug)]
+pub struct MemoryPermit {
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+/// Why there is no memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MemoryError {
+    /// It is more than the whole budget: waiting would never end.
+    #[error("needs {} MiB of memory at once, more than --memory allows ({} MiB)",
+        mebibytes(*.bytes), mebibytes(*.budget))]
+    TooLarge {
+        /// Bytes asked for.
+        bytes: u64,
+        /// Bytes of the budget.
+        budget: u64,
+    },
+    /// The run was over first.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+/// A size in MiB with one decimal, rounded up: what is asked for must suffice.
+fn mebibytes(bytes: u64) -> String {
+    let tenths = (u128::from(bytes) * 10).div_ceil(1 << 20);
+    format!("{}.{}", tenths / 10, tenths % 10)
+}
+
+impl Memory {
+    /// Makes a budget of `size` bytes.
+    pub fn new(size: u64) -> Self {
+        let state = Mutex::default();
+        Self(Arc::new(Budget { size, state, changed: Condvar::new() }))
+    }
+
+    /// Bytes of the budget.
+    pub fn size(&self) -> u64 {
+        self.0.size
+    }
+
+    /// Takes bytes, waiting for them in turn.
+    ///
+    /// # Errors
+    /// [`MemoryError::TooLarge`] for more than the whole budget, [`MemoryError::Interrupted`] once
+    /// `is_over` says so.
+    pub fn take(
+        &self,
+        bytes: u64,
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<MemoryPermit, MemoryError> {
+        let budget = &self.0;
+        if bytes > budget.size {
+            return Err(MemoryError::TooLarge { bytes, budget: budget.size });
+        }
+        let mut state = budget.state();
+        let ticket = state.tickets;
+        state.tickets += 1;
+        state.waiting.push_back(ticket);
+        while state.waiting.front() != Some(&ticket) || budget.size - state.taken < bytes {
+            if is_over() {
+                state.waiting.retain(|waiting| *waiting != ticket);
+                budget.changed.notify_all();
+                return Err(Interrupted.into());
+            }
+            let waited = budget.changed.wait_timeout(state, POLL);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.waiting.pop_front();
+        state.taken += bytes;
+        // There may be room for the next one too.
+        budget.changed.notify_all();
+        Ok(self.permit(bytes))
+    }
+
+    /// Takes bytes if they are there and nobody waits.
+    pub fn try_take(&self, bytes: u64) -> Option<MemoryPermit> {
+        let mut state = self.0.state();
+        if !state.waiting.is_empty() || self.0.size - state.taken < bytes {
+            return None;
+        }
+        state.taken += bytes;
+        Some(self.permit(bytes))
+    }
+
+    fn permit(&self, bytes: u64) -> MemoryPermit {
+        MemoryPermit { budget: Arc::clone(&self.0), bytes }
+    }
+}
+
+impl Budget {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for MemoryPermit {
+    fn drop(&mut self) {
+        self.budget.state().taken -= self.bytes;
+        self.budget.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use std::thread;
+
+    fn wait_for(memory: &Memory, waiting: usize) {
+        while memory.0.state().waiting.len() < waiting {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn no_more_is_taken_than_there_is_and_all_comes_back() {
+        let (memory, taken) = (Memory::new(100), AtomicU64::new(0));
+        thread::scope(|scope| {
+            for n in 0..8 {
+                let (memory, taken) = (&memory, &taken);
+                scope.spawn(move || {
+                    for round in 0..200 {
+                        let bytes = (n * 13 + round * 7) % 101;
+                        let permit = memory.take(bytes, &|| false).unwrap();
+                        assert!(taken.fetch_add(bytes, Ordering::SeqCst) + bytes <= 100);
+                        taken.fetch_sub(bytes, Ordering::SeqCst);
+                        drop(permit);
+                    }
+                });
+            }
+        });
+        assert!(memory.try_take(100).is_some());
+    }
+
+    #[test]
+    fn a_large_request_is_served_before_small_ones_that_came_later() {
+        let memory = Memory::new(10);
+        let held = memory.take(5, &|| false).unwrap();
+        thread::scope(|scope| {
+            let large = scope.spawn(|| drop(memory.take(10, &|| false).unwrap()));
+            wait_for(&memory, 1);
+            assert!(memory.try_take(1).is_none(), "nobody overtakes");
+            drop(held);
+            large.join().unwrap();
+        });
+        assert!(memory.try_take(1).is_some());
+    }
+
+    #[test]
+    fn more_than_the_budget_is_refused_and_the_flag_named() {
+        let error = Memory::new(256 << 20).take((600 << 20) + 1, &|| false).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "needs 600.1 MiB of memory at once, more than --memory allows (256.0 MiB)"
+        );
+    }
+
+    #[test]
+    fn who_gives_up_waiting_lets_the_next_one_through() {
+        let (memory, over) = (Memory::new(10), AtomicBool::new(false));
+        let held = memory.take(5, &|| false).unwrap();
+        thread::scope(|scope| {
+            let large = scope.spawn(|| memory.take(10, &|| over.load(Ordering::SeqCst)).err());
+            wait_for(&memory, 1);
+            let small = scope.spawn(|| memory.take(5, &|| false).is_ok());
+            wait_for(&memory, 2);
+            over.store(true, Ordering::SeqCst);
+            assert_eq!(large.join().unwrap(), Some(MemoryError::Interrupted(Interrupted)));
+            assert!(small.join().unwrap());
+        });
+        drop(held);
+        assert!(memory.try_take(10).is_some());
+    }
+}
