@@ -109,6 +109,8 @@ fn large_file_mirrored(bencher: Bencher<'_, '_>) {
         let options = MirrorOptions {
             source: Location::Local(from.path().to_owned()),
             target: Location::Local(to.path().join("target")),
+            source_store: None,
+            target_store: None,
             state_dir: to.path().join("state"),
             dry_run: false,
             policy: PolicyOptions::default(),

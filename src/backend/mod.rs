@@ -8,6 +8,7 @@
 //! first step.
 
 pub mod local;
+pub mod object;
 
 use crate::filter::Filter;
 use crate::model::{Cause, Entry, EntryError, EntryKind, Error, Key, Metadata, Stamp};

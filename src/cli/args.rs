@@ -288,6 +288,12 @@ pub(crate) struct MirrorArgs {
         default_value = "batch"
     )]
     pub(crate) durability: DurabilityArg,
+    /// Reach object stores of other machines without encryption
+    ///
+    /// Needed for an endpoint that begins with http:// and is not this machine. Whoever stands on
+    /// the way can read and change what is copied.
+    #[arg(long, help_heading = "Safety", env = "VIDIMUS_ALLOW_HTTP", value_parser = values::switch)]
+    pub(crate) allow_http: bool,
     /// Keep the record of runs in DIR, not in $XDG_STATE_HOME/vidimus or ~/.local/state/vidimus
     #[arg(long, value_name = "DIR", help_heading = "Safety", env = "VIDIMUS_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
@@ -334,6 +340,12 @@ pub(crate) struct VerifyArgs {
     /// Count every extra entry as a difference
     #[arg(long, env = "VIDIMUS_STRICT", value_parser = values::switch)]
     pub(crate) strict: bool,
+    /// Reach object stores of other machines without encryption
+    ///
+    /// Needed for an endpoint that begins with http:// and is not this machine. Whoever stands on
+    /// the way can read and change what is copied.
+    #[arg(long, env = "VIDIMUS_ALLOW_HTTP", value_parser = values::switch)]
+    pub(crate) allow_http: bool,
     /// Look for the record of runs in DIR, not in $XDG_STATE_HOME/vidimus or ~/.local/state/vidimus
     #[arg(long, value_name = "DIR", env = "VIDIMUS_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,

@@ -4,6 +4,7 @@
 //! that makes no sense beside a flag gives way to it.
 
 use super::args::{ColorArg, DurabilityArg, MirrorArgs, OutputArgs, VerifyArgs};
+use crate::backend::object::s3;
 use crate::compare::PolicyOptions;
 use crate::filter::{Filter, Rule};
 use crate::limits::LimitOptions;
@@ -64,9 +65,12 @@ pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOp
     let filter = Filter::new(&rules, min_size, max_size).map_err(|error| {
         usage(error.to_string()).help("patterns are those of .gitignore; --help shows examples")
     })?;
+    let (source, target) = (Location::parse(&args.source)?, Location::parse(&args.target)?);
     Ok(MirrorOptions {
-        source: Location::parse(&args.source)?,
-        target: Location::parse(&args.target)?,
+        source_store: store(&source, args.allow_http)?,
+        target_store: store(&target, args.allow_http)?,
+        source,
+        target,
         state_dir: state_dir(args.state_dir.as_deref())?,
         dry_run: args.dry_run,
         policy: PolicyOptions {
@@ -100,12 +104,24 @@ pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOp
 /// # Errors
 /// [`ErrorKind::Usage`] for what makes no sense, or no place where state could be.
 pub(crate) fn verify(args: &VerifyArgs) -> Result<VerifyOptions, Error> {
+    let target = Location::parse(&args.target)?;
     Ok(VerifyOptions {
-        target: Location::parse(&args.target)?,
+        target_store: store(&target, args.allow_http)?,
+        target,
         state_dir: state_dir(args.state_dir.as_deref())?,
         strict: args.strict,
         checkers: workers(args.checkers),
     })
+}
+
+/// Works out how a location's store is reached; `None` for one of this machine.
+fn store(location: &Location, allow_http: bool) -> Result<Option<s3::Settings>, Error> {
+    match location {
+        Location::Local(_) => Ok(None),
+        Location::S3(location) => {
+            s3::resolve(location, &|name| env::var(name).ok(), allow_http).map(Some)
+        }
+    }
 }
 
 /// Decides what a person is shown; `dry_run` shows each change.

@@ -6,6 +6,7 @@ pub use crate::model::Durability;
 pub use crate::plan::{DeleteOptions, MaxDelete};
 
 use crate::backend::local::{Guarded, LocalSource, LocalTarget, Root, Walking};
+use crate::backend::object::s3;
 use crate::backend::{ListOptions, Listing, Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{Join, Policy, PolicyOptions};
@@ -35,6 +36,10 @@ pub struct MirrorOptions {
     pub source: Location,
     /// Where they go.
     pub target: Location,
+    /// How the source's store is reached, where it is one.
+    pub source_store: Option<s3::Settings>,
+    /// How the target's store is reached, where it is one.
+    pub target_store: Option<s3::Settings>,
     /// Where state databases live; made when missing.
     pub state_dir: PathBuf,
     /// Decide and say, but do nothing.

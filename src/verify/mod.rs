@@ -1,6 +1,7 @@
 //! Verifying: the target's content against the rows of the latest run into it.
 
 use crate::backend::local::{Guarded, LocalTarget, Root, Walking};
+use crate::backend::object::s3;
 use crate::backend::{ListItem, ListOptions, Source as _};
 use crate::engine::{BUFFER, Cores};
 use crate::filter::Filter;
@@ -27,6 +28,8 @@ use std::time::{Duration, Instant};
 pub struct VerifyOptions {
     /// What to verify.
     pub target: Location,
+    /// How its store is reached, where it is one.
+    pub target_store: Option<s3::Settings>,
     /// Where state databases live.
     pub state_dir: PathBuf,
     /// Count extra entries as differences even where the run didn't delete extras.

@@ -100,6 +100,21 @@ fn wrong_usage_is_told_with_a_way_out() {
 }
 
 #[test]
+fn an_endpoint_without_encryption_is_refused_unless_it_is_meant() {
+    let env = Environment::new();
+    let location = "s3://bucket/p?endpoint=http://store.example:9000";
+    let run = env.vidimus(&["mirror", "source", location]).expect(6);
+    run.names("store.example").names("--allow-http");
+    env.vidimus(&["verify", location]).expect(6).names("--allow-http");
+    for allowed in ["VIDIMUS_ALLOW_HTTP", "NOTHING"] {
+        let mut command = env.command(&["mirror", "source", location]);
+        command.env(allowed, "true");
+        let refused = Run::of(command).status.code() == Some(6);
+        assert_eq!(refused, allowed == "NOTHING");
+    }
+}
+
+#[test]
 fn version_is_that_of_the_package() {
     let env = Environment::new();
     let run = env.vidimus(&["--version"]).expect(0);

@@ -1,0 +1,238 @@
+//! Settings: how a store is reached, from a location, the environment and a profile.
+//!
+//! What stands nearest to the user holds: the location's options, then the environment, then the
+//! profile (<https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html>). The
+//! environment is an argument: it is read by the command line alone.
+
+use super::profile::{Profile, Profiles};
+use crate::location::{self, S3Location};
+use crate::model::{Error, ErrorKind};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// What of the environment is looked at.
+const VARIABLES: [&str; 25] = [
+    "HOME",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_CA_BUNDLE",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_STS_REGIONAL_ENDPOINTS",
+    "AWS_SSO_ENDPOINT",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_EC2_METADATA_DISABLED",
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+];
+/// Where AWS puts those who name no region.
+const DEFAULT_REGION: &str = "us-east-1";
+
+/// How a store is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where the store is, `http(s)://host[:port][/path]`; AWS if absent.
+    pub endpoint: Option<String>,
+    /// The region to sign for.
+    pub region: String,
+    /// Whether the bucket stands in the path of URLs (or in the host).
+    pub path_style: bool,
+    /// Whether requests go unsigned.
+    pub anonymous: bool,
+    /// A file with the certificates to trust, in place of the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Works out how a location's store is reached.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for a setting that makes no sense, [`ErrorKind::Unusable`] for a profile
+/// that doesn't exist or can't be read, [`ErrorKind::Refused`] for a connection that is not
+/// encrypted to another machine, unless `allow_http` says that this is meant.
+pub fn resolve(
+    location: &S3Location,
+    environment: &dyn Fn(&str) -> Option<String>,
+    allow_http: bool,
+) -> Result<Settings, Error> {
+    let variables = Variables::take(environment);
+    let profiles = Profiles::read(&variables)?;
+    let name = profile_name(location, &variables);
+    let profile = profiles.get(name.unwrap_or("default"));
+    if let (Some(name), None) = (name, profile) {
+        return Err(no_profile(name, &profiles));
+    }
+    let of_profile = |name| profile.and_then(|profile: Profile<'_>| profile.get(name));
+
+    let endpoint = endpoint(location, &variables, profile, &profiles)?;
+    if let Some((origin, endpoint)) = &endpoint
+        && endpoint.starts_with("http://")
+        && !is_loopback(host(endpoint))
+        && !allow_http
+    {
+        return Err(Error::new(
+            ErrorKind::Refused,
+            format!("the endpoint \"{endpoint}\" ({origin}) is not encrypted"),
+        )
+        .help("use https://, or --allow-http if nobody on the way may be a stranger"));
+    }
+    let endpoint = endpoint.map(|(_, endpoint)| endpoint);
+    let region = location
+        .region
+        .as_deref()
+        .or_else(|| variables.get("AWS_REGION"))
+        .or_else(|| variables.get("AWS_DEFAULT_REGION"))
+        .or_else(|| of_profile("region"))
+        .unwrap_or(DEFAULT_REGION);
+    let ca_file = variables.get("AWS_CA_BUNDLE").or_else(|| of_profile("ca_bundle"));
+    Ok(Settings {
+        path_style: path_style(location, endpoint.as_deref(), of_profile("s3.addressing_style")),
+        region: location::region(region)?,
+        endpoint,
+        anonymous: location.anonymous.unwrap_or(false),
+        ca_file: ca_file.and_then(|file| variables.expand(file)),
+    })
+}
+
+/// The profile that is asked for, if one is.
+fn profile_name<'a>(location: &'a S3Location, variables: &'a Variables) -> Option<&'a str> {
+    location
+        .profile
+        .as_deref()
+        .or_else(|| variables.get("AWS_PROFILE"))
+        .or_else(|| variables.get("AWS_DEFAULT_PROFILE"))
+}
+
+fn no_profile(name: &str, profiles: &Profiles) -> Error {
+    let message = format!("there is no profile \"{}\"", name.escape_debug());
+    Error::new(ErrorKind::Unusable, message).help(format!("look in {}", profiles.files()))
+}
+
+/// The endpoint and where it is set.
+fn endpoint(
+    location: &S3Location,
+    variables: &Variables,
+    profile: Option<Profile<'_>>,
+    profiles: &Profiles,
+) -> Result<Option<(&'static str, String)>, Error> {
+    if let Some(endpoint) = &location.endpoint {
+        return Ok(Some(("of the location", endpoint.clone())));
+    }
+    let of_profile = |name| profile.and_then(|profile| profile.get(name));
+    let ignore = variables
+        .get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+        .or_else(|| of_profile("ignore_configured_endpoint_urls"));
+    if ignore.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        return Ok(None);
+    }
+    let services = of_profile("services").and_then(|name| profiles.section("services", name));
+    let of_service = services.and_then(|services| services.get("s3.endpoint_url"));
+    let found = [
+        ("AWS_ENDPOINT_URL_S3", variables.get("AWS_ENDPOINT_URL_S3")),
+        ("AWS_ENDPOINT_URL", variables.get("AWS_ENDPOINT_URL")),
+        ("of the profile", of_service),
+        // As older tools have it.
+        ("of the profile", of_profile("s3.endpoint_url")),
+        ("of the profile", of_profile("endpoint_url")),
+    ];
+    let Some((origin, address)) =
+        found.into_iter().find_map(|(origin, value)| Some((origin, value?)))
+    else {
+        return Ok(None);
+    };
+    location::endpoint(address)
+        .map(|address| Some((origin, address)))
+        .map_err(|error| Error { message: format!("{} ({origin})", error.message), ..error })
+}
+
+/// Whether the bucket stands in the path: as asked; else where a store may know no host for each
+/// bucket, or the bucket's name makes no host that a certificate covers.
+fn path_style(location: &S3Location, endpoint: Option<&str>, style: Option<&str>) -> bool {
+    let of_profile = match style {
+        Some("path") => Some(true),
+        Some("virtual") => Some(false),
+        _ => None,
+    };
+    let is_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_secure = endpoint.is_none_or(|endpoint| endpoint.starts_with("https://"));
+    let makes_host = |byte: u8| is_label(byte) || byte == b'.' && !is_secure;
+    location
+        .path_style
+        .or(of_profile)
+        .unwrap_or_else(|| is_foreign(endpoint) || !location.bucket.bytes().all(makes_host))
+}
+
+/// Whether an endpoint is not one of AWS.
+pub(super) fn is_foreign(endpoint: Option<&str>) -> bool {
+    let domains = ["amazonaws.com", "amazonaws.com.cn"];
+    endpoint.map(host).is_some_and(|host| {
+        !domains.iter().any(|domain| {
+            host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        })
+    })
+}
+
+/// The host of an endpoint that was checked, without port and brackets.
+pub(super) fn host(endpoint: &str) -> &str {
+    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => authority.split(':').next().unwrap_or_default(),
+    }
+}
+
+/// Whether a host is this machine.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let address = host.parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// The variables of the environment that matter here; an empty one is not set.
+#[derive(Clone, Default)]
+pub(super) struct Variables(BTreeMap<&'static str, String>);
+
+impl Variables {
+    fn take(environment: &dyn Fn(&str) -> Option<String>) -> Self {
+        let set = |name| Some((name, environment(name).filter(|value| !value.is_empty())?));
+        Self(VARIABLES.into_iter().filter_map(set).collect())
+    }
+
+    /// The value of a variable.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        debug_assert!(VARIABLES.contains(&name), "{name} is not listed");
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// A path with the home directory for a `~/` at its start; `None` without such a directory.
+    pub(super) fn expand(&self, path: &str) -> Option<PathBuf> {
+        match path.strip_prefix("~/") {
+            Some(rest) => self.get("HOME").map(|home| PathBuf::from(home).join(rest)),
+            None => Some(PathBuf::from(path)),
+        }
+    }
+}
+
+impl fmt::Debug for Variables {
+    /// Prints names alone.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;
