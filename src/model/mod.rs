@@ -8,6 +8,7 @@ pub mod error;
 pub mod etag;
 pub mod event;
 pub mod key;
+pub mod request;
 pub mod run;
 pub mod stamp;
 
@@ -17,5 +18,6 @@ pub use error::{Cause, EntryError, Error, ErrorKind, Operation};
 pub use etag::ETag;
 pub use event::{Event, Observer};
 pub use key::Key;
+pub use request::RequestKind;
 pub use run::{Durability, InFlight, Progress, RunId, Stop, Totals, Verdict};
 pub use stamp::{Stamp, Timestamp};
