@@ -1,9 +1,141 @@
-//! S3 and what speaks its protocol.
+//! A client for S3 and the stores that speak its protocol, by keys as they are.
 //!
-//! `settings` tells how a store is reached, from a location, the environment and the profiles of
-//! `~/.aws` (`profile`).
+//! Every key that a store holds can be reached: keys are bytes, percent-encoded once and never
+//! parsed as paths, so that `./x`, `a/../b`, `a//b` and `/a` stay what they are. All methods block;
+//! one call is one logical request, tried again within as long as there is hope.
+//!
+//! - `settings`, `profile`: how a store is reached, from a location, the environment and `~/.aws`;
+//! - `address`, `encode`: where a request goes;
+//! - `sign`, `credential`: what it is signed with;
+//! - `transport`: connections, each driven by the thread that uses it;
+//! - `call`, `retry`: one request from its beginning to its end;
+//! - `reply`, `xml`: what came back;
+//! - `listing`, `objects`, `got`, `delete`, `multipart`: the requests.
 
+mod address;
+mod call;
+mod credential;
+mod delete;
+mod encode;
+mod got;
+mod listing;
+mod multipart;
+mod objects;
 mod profile;
+mod reply;
+mod retry;
 mod settings;
+mod sign;
+mod time;
+mod transport;
+mod xml;
 
+#[cfg(test)]
+mod tests;
+
+pub use credential::{Credential, Credentials, Fixed};
+pub use delete::NotDeleted;
+pub use got::Got;
+pub use multipart::{PartTag, PartsPage, Upload, UploadId, UploadedPart, UploadsPage};
+pub use objects::CopySource;
 pub use settings::{Settings, resolve};
+
+use super::RequestLimits;
+use crate::model::{Error, Stop};
+use address::Address;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8};
+use transport::Transport;
+
+/// Which bucket, and how to reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3Config {
+    /// `http://` or `https://`, a host, a port and a path where they are needed; `None` is AWS.
+    pub endpoint: Option<String>,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// The bucket.
+    pub bucket: String,
+    /// Whether the bucket stands in the path rather than before the host.
+    pub path_style: bool,
+    /// A file of certificates to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// One bucket. A clone is a handle to the same client: connections and what was learnt of the store
+/// are shared.
+#[derive(Clone)]
+pub struct S3 {
+    shared: Arc<Shared>,
+    stop: Stop,
+}
+
+struct Shared {
+    config: S3Config,
+    address: Address,
+    transport: Transport,
+    credentials: Arc<dyn Credentials>,
+    limits: Arc<dyn RequestLimits>,
+    /// Whether the store has ever answered well.
+    proven: AtomicBool,
+    /// The store's clock minus this machine's, in seconds; 0 as long as they need not be compared.
+    clock: AtomicI64,
+    /// What the store thinks of checksum headers (`objects::Checksums`).
+    checksums: AtomicU8,
+    /// Whether the store refused to delete many objects at once.
+    deletes_singly: AtomicBool,
+}
+
+impl S3 {
+    /// Makes a client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the configuration makes no address, or the certificates to trust can't be read.
+    pub fn new(
+        config: S3Config,
+        credentials: Arc<dyn Credentials>,
+        limits: Arc<dyn RequestLimits>,
+        stop: Stop,
+    ) -> Result<Self, Error> {
+        let address = Address::new(&config)?;
+        let transport =
+            Transport::new(address.server.clone(), address.is_secure(), config.ca_file.as_deref())?;
+        let shared = Shared {
+            config,
+            address,
+            transport,
+            credentials,
+            limits,
+            proven: AtomicBool::new(false),
+            clock: AtomicI64::new(0),
+            checksums: AtomicU8::new(0),
+            deletes_singly: AtomicBool::new(false),
+        };
+        Ok(Self { shared: Arc::new(shared), stop })
+    }
+
+    /// The same client for requests that another wish to stop ends: what has to be cleaned up when
+    /// the run is to stop.
+    #[must_use]
+    pub fn stopped_by(&self, stop: Stop) -> Self {
+        Self { shared: Arc::clone(&self.shared), stop }
+    }
+
+    /// The configuration, which holds no secret.
+    pub fn config(&self) -> &S3Config {
+        &self.shared.config
+    }
+
+    /// The bucket's name.
+    pub fn bucket(&self) -> &str {
+        &self.shared.config.bucket
+    }
+}
+
+impl fmt::Debug for S3 {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_tuple("S3").field(&self.shared.config).finish()
+    }
+}

@@ -1,0 +1,348 @@
+//! One request, from building it to the reply: signed, sent, and tried again.
+
+use super::super::{Outcome, RequestLimits, StoreError, StoreErrorKind};
+use super::S3;
+use super::encode;
+use super::reply::{self, Reply};
+use super::retry::{Next, Tries, UNPROVEN_TIME};
+use super::sign::{EMPTY, PAYLOAD, Subject, UNSIGNED, hex};
+use super::time::{self, SignedTime};
+use super::transport::{CONNECT_TIME, Caller, Patience};
+use crate::model::RequestKind;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
+use http::{Method, StatusCode, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use ring::digest;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// The longest reply that is read into memory: a page of 1,000 keys has 4 MiB at most.
+const LONGEST_REPLY: usize = 32 << 20;
+/// How often a wait looks whether the run is to stop.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// A request, ready but for what changes from try to try.
+pub(super) struct Request {
+    pub(super) kind: RequestKind,
+    method: Method,
+    uri: Uri,
+    pub(super) headers: HeaderMap,
+    body: Bytes,
+    of_object: bool,
+}
+
+impl Request {
+    /// Makes a request without a body. The names in `query` must be in order.
+    ///
+    /// # Errors
+    /// When the key is too long for a request.
+    pub(super) fn new(
+        s3: &S3,
+        kind: RequestKind,
+        method: Method,
+        key: Option<&[u8]>,
+        query: &[(&str, &[u8])],
+    ) -> Result<Self, StoreError> {
+        let mut target = String::new();
+        s3.shared.address.path(key, &mut target);
+        debug_assert!(query.is_sorted_by_key(|(name, _)| *name), "they are signed in order");
+        for (at, (name, value)) in query.iter().enumerate() {
+            target.push(if at == 0 { '?' } else { '&' });
+            target.push_str(name);
+            target.push('=');
+            encode::query(value, &mut target);
+        }
+        let uri = Uri::from_maybe_shared(Bytes::from(target))
+            .map_err(|error| StoreError::new(StoreErrorKind::KeyTooLong).because(error))?;
+        let mut headers = HeaderMap::with_capacity(12);
+        headers.insert(HOST, s3.shared.address.host.clone());
+        headers.insert(PAYLOAD, HeaderValue::from_static(EMPTY));
+        let of_object = key.is_some();
+        Ok(Self { kind, method, uri, headers, body: Bytes::new(), of_object })
+    }
+
+    /// Gives it an object's content, which the signature leaves to its checksum.
+    pub(super) fn content(&mut self, body: Bytes) {
+        self.headers.insert(CONTENT_LENGTH, body.len().into());
+        self.headers.insert(PAYLOAD, HeaderValue::from_static(UNSIGNED));
+        self.body = body;
+    }
+
+    /// Gives it a short body, which the signature covers.
+    pub(super) fn document(&mut self, body: Bytes) {
+        let mut hash = String::with_capacity(64);
+        hex(digest::digest(&digest::SHA256, &body).as_ref(), &mut hash);
+        let hash = HeaderValue::from_str(&hash).expect("hexadecimal digits are plain text");
+        self.headers.insert(CONTENT_LENGTH, body.len().into());
+        self.headers.insert(PAYLOAD, hash);
+        self.body = body;
+    }
+
+    /// Sets a header.
+    ///
+    /// # Errors
+    /// When the value has characters that no header can hold.
+    pub(super) fn header(&mut self, name: &'static str, value: &str) -> Result<(), StoreError> {
+        let value = HeaderValue::from_str(value).map_err(|error| {
+            StoreError::new(StoreErrorKind::Unsupported)
+                .message(format!("the header {name} cannot hold its value"))
+                .because(error)
+        })?;
+        self.headers.insert(name, value);
+        Ok(())
+    }
+}
+
+/// A request under way, as its limits see it: ended when dropped.
+pub(super) struct Turn {
+    limits: Arc<dyn RequestLimits>,
+    kind: RequestKind,
+    pub(super) outcome: Outcome,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.limits.end(self.kind, self.outcome);
+    }
+}
+
+/// The head of a reply, with whoever receives the rest of it.
+pub(super) struct Exchange {
+    pub(super) caller: Caller,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Incoming,
+}
+
+impl S3 {
+    /// Makes a request and reads the reply, which must be a good one.
+    pub(super) fn call<T>(
+        &self,
+        request: &Request,
+        read: impl Fn(Reply) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let (value, _turn) = self.run(request, |exchange| {
+            let reply = self.whole(request, exchange)?;
+            if reply.status.is_success() { read(reply) } else { Err(self.refusal(request, &reply)) }
+        })?;
+        Ok(value)
+    }
+
+    /// Makes a request until `read` makes something of the reply or there is no hope.
+    pub(super) fn run<T>(
+        &self,
+        request: &Request,
+        read: impl Fn(Exchange) -> Result<T, StoreError>,
+    ) -> Result<(T, Turn), StoreError> {
+        let (began, mut tries, mut maybe_done) = (Instant::now(), Tries::default(), false);
+        loop {
+            let mut turn = self.begin(request.kind)?;
+            let result = self.send(request, began.elapsed()).and_then(&read);
+            let mut error = match result {
+                Ok(value) => {
+                    self.shared.proven.store(true, Ordering::Relaxed);
+                    turn.outcome = Outcome::Done;
+                    return Ok((value, turn));
+                }
+                Err(error) => error,
+            };
+            turn.outcome = self.judge(&error);
+            drop(turn);
+            let proven = self.shared.proven.load(Ordering::Relaxed);
+            let next = tries.next(&error, began.elapsed(), proven);
+            // What this try left open, the next one may meet.
+            maybe_done |= error.maybe_done
+                || matches!(error.kind, StoreErrorKind::BadReply | StoreErrorKind::Unavailable);
+            let wait = match next {
+                Next::Stop => {
+                    error.maybe_done = maybe_done;
+                    return Err(error);
+                }
+                Next::Wait(wait) => wait,
+                Next::Renew => {
+                    self.shared.credentials.refused();
+                    Duration::ZERO
+                }
+            };
+            self.shared.limits.retried(request.kind, wait);
+            if !self.pause(wait) {
+                return Err(interrupted(maybe_done));
+            }
+        }
+    }
+
+    /// Waits for a turn.
+    fn begin(&self, kind: RequestKind) -> Result<Turn, StoreError> {
+        if self.stop.requested() {
+            return Err(interrupted(false));
+        }
+        let limits = Arc::clone(&self.shared.limits);
+        limits.begin(kind);
+        let turn = Turn { limits, kind, outcome: Outcome::Failed };
+        if self.stop.requested() { Err(interrupted(false)) } else { Ok(turn) }
+    }
+
+    /// What an error means to the limits, and whether it shows that the store is there.
+    fn judge(&self, error: &StoreError) -> Outcome {
+        match error.kind {
+            StoreErrorKind::Throttled => Outcome::SlowDown,
+            StoreErrorKind::NotFound
+            | StoreErrorKind::PreconditionFailed
+            | StoreErrorKind::NoSuchUpload => {
+                self.shared.proven.store(true, Ordering::Relaxed);
+                Outcome::Done
+            }
+            _ => Outcome::Failed,
+        }
+    }
+
+    /// Waits; `false` when the run is to stop.
+    fn pause(&self, wait: Duration) -> bool {
+        let until = Instant::now() + wait;
+        loop {
+            if self.stop.requested() {
+                return false;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            std::thread::sleep(left.min(GLANCE));
+        }
+    }
+
+    /// Sends a request once.
+    fn send(&self, request: &Request, elapsed: Duration) -> Result<Exchange, StoreError> {
+        let shared = &self.shared;
+        let mut message = http::Request::new(Full::new(request.body.clone()));
+        *message.method_mut() = request.method.clone();
+        *message.uri_mut() = request.uri.clone();
+        *message.headers_mut() = request.headers.clone();
+
+        let credential = shared.credentials.get().map_err(|error| {
+            StoreError::new(StoreErrorKind::BadCredentials).message("there are none").because(error)
+        })?;
+        let mut caller = shared.transport.caller()?;
+        if let Some(credential) = credential {
+            let clock = time::now().saturating_add(shared.clock.load(Ordering::Relaxed));
+            let clock = SignedTime::new(clock).ok_or_else(|| {
+                StoreError::new(StoreErrorKind::ClockSkew).message("it shows no date in our era")
+            })?;
+            let subject = Subject {
+                method: request.method.as_str(),
+                path: request.uri.path(),
+                query: request.uri.query().unwrap_or_default(),
+                region: &shared.config.region,
+            };
+            caller.signer.sign(&credential, clock, &subject, message.headers_mut()).map_err(
+                |error| {
+                    StoreError::new(StoreErrorKind::BadCredentials)
+                        .message("they hold characters that no header can")
+                        .because(error)
+                },
+            )?;
+        } else {
+            message.headers_mut().remove(PAYLOAD);
+        }
+
+        let connect = if shared.proven.load(Ordering::Relaxed) {
+            CONNECT_TIME
+        } else {
+            UNPROVEN_TIME.saturating_sub(elapsed)
+        };
+        let patience = Patience { connect, stop: &self.stop };
+        let sent = caller.send(&shared.transport, message, patience);
+        match sent {
+            Ok(response) => {
+                let (head, body) = response.into_parts();
+                Ok(Exchange { caller, status: head.status, headers: head.headers, body })
+            }
+            Err(error) => {
+                shared.transport.rest(caller);
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads a reply to its end, and lets its caller rest.
+    pub(super) fn whole(
+        &self,
+        request: &Request,
+        mut exchange: Exchange,
+    ) -> Result<Reply, StoreError> {
+        let body = self.body(request, &mut exchange);
+        let Exchange { mut caller, status, headers, .. } = exchange;
+        if body.is_err() {
+            caller.hang_up();
+        }
+        self.shared.transport.rest(caller);
+        Ok(Reply { status, headers, body: body? })
+    }
+
+    fn body(&self, request: &Request, exchange: &mut Exchange) -> Result<Bytes, StoreError> {
+        let (mut first, mut more) = (Bytes::new(), BytesMut::new());
+        while let Some(piece) = exchange.caller.piece(&mut exchange.body, self.patience())? {
+            if first.len() + more.len() + piece.len() > LONGEST_REPLY {
+                return Err(StoreError::bad_reply("it is too long"));
+            }
+            if first.is_empty() {
+                first = piece;
+            } else {
+                more.extend_from_slice(&piece);
+            }
+        }
+        let length = first.len() + more.len();
+        let expected = reply::length(&exchange.headers).unwrap_or(length as u64);
+        if request.method != Method::HEAD && expected != length as u64 {
+            return Err(StoreError::bad_reply("it is shorter than it says"));
+        }
+        if more.is_empty() {
+            return Ok(first);
+        }
+        let mut all = BytesMut::with_capacity(length);
+        all.extend_from_slice(&first);
+        all.extend_from_slice(&more);
+        Ok(all.freeze())
+    }
+
+    /// How long a reply may take that has begun to come.
+    pub(super) fn patience(&self) -> Patience<'_> {
+        Patience { connect: CONNECT_TIME, stop: &self.stop }
+    }
+
+    /// The error that a reply is; a clock that is off is set by the store's.
+    pub(super) fn refusal(&self, request: &Request, reply: &Reply) -> StoreError {
+        let mut error = reply.refusal(request.of_object);
+        let date = reply::text(&reply.headers, "date").and_then(time::of_header);
+        match (&error.kind, date) {
+            (StoreErrorKind::ClockSkew, Some(date)) => {
+                self.shared.clock.store(date.seconds - time::now(), Ordering::Relaxed);
+            }
+            (StoreErrorKind::Other, _)
+                if request.method == Method::HEAD && reply.status == StatusCode::BAD_REQUEST =>
+            {
+                error.kind = StoreErrorKind::BadCredentials;
+                error.message = Some("it does not say why; expired ones are refused so".into());
+            }
+            _ => {}
+        }
+        error
+    }
+
+    /// Gives a caller back whose reply was read to its end, or else closes its connection.
+    pub(super) fn rest(&self, mut caller: Caller, finished: bool) {
+        if !finished {
+            caller.hang_up();
+        }
+        self.shared.transport.rest(caller);
+    }
+}
+
+fn interrupted(maybe_done: bool) -> StoreError {
+    let mut error = StoreError::new(StoreErrorKind::Interrupted);
+    error.maybe_done = maybe_done;
+    error
+}

@@ -1,0 +1,212 @@
+//! Pages of a bucket's keys.
+
+use super::super::{ListQuery, Listed, Page, StoreError};
+use super::S3;
+use super::call::Request;
+use super::encode;
+use super::time;
+use super::xml::{Xml, once, required};
+use crate::model::{ETag, RequestKind, Timestamp};
+use http::Method;
+
+impl S3 {
+    /// Asks for one page of a listing.
+    ///
+    /// # Errors
+    /// `BadReply` for whatever is doubtful in a page: what is not understood is not taken for absent.
+    pub fn list(&self, query: &ListQuery<'_>) -> Result<Page, StoreError> {
+        let limit = query.limit.map(|limit| limit.to_string());
+        let parameters = [
+            ("continuation-token", query.token.map(str::as_bytes)),
+            ("delimiter", query.delimiter.then_some(&b"/"[..])),
+            ("encoding-type", Some(&b"url"[..])),
+            ("list-type", Some(b"2")),
+            ("max-keys", limit.as_deref().map(str::as_bytes)),
+            ("prefix", Some(query.prefix)),
+            ("start-after", query.after.filter(|_| query.token.is_none())),
+        ];
+        let parameters: Vec<_> =
+            parameters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let request = Request::new(self, RequestKind::List, Method::GET, None, &parameters)?;
+        self.call(&request, |reply| {
+            let page = read(reply.document("ListBucketResult")?, query.prefix)?;
+            if page.next.is_some() && page.next.as_deref() == query.token {
+                return Err(StoreError::bad_reply("the next page is this one again"));
+            }
+            Ok(page)
+        })
+    }
+}
+
+fn read(mut xml: Xml<'_>, prefix: &[u8]) -> Result<Page, StoreError> {
+    let mut page = Page::default();
+    let (mut encoding, mut truncated, mut next) = (None, None, None);
+    while let Some(name) = xml.child()? {
+        match name.as_str() {
+            "EncodingType" => once(&mut encoding, xml.text()?, "EncodingType")?,
+            "IsTruncated" => once(&mut truncated, xml.value::<bool>()?, "IsTruncated")?,
+            "NextContinuationToken" => once(&mut next, xml.text()?, "NextContinuationToken")?,
+            "Contents" => page.objects.push(read_object(&mut xml)?),
+            "CommonPrefixes" => page.prefixes.push(read_prefix(&mut xml)?),
+            _ => xml.skip()?,
+        }
+    }
+    xml.end()?;
+
+    // It may stand behind the keys.
+    let encoded = is_encoded(encoding.as_deref())?;
+    let keys = page.objects.iter_mut().map(|object| &mut object.key);
+    for key in keys.chain(&mut page.prefixes) {
+        if encoded {
+            *key = decoded(key)?;
+        }
+        if !key.starts_with(prefix) {
+            return Err(StoreError::bad_reply("it lists keys that were not asked for"));
+        }
+    }
+    page.next = match (required(truncated, "IsTruncated")?, next) {
+        (false, _) => None,
+        (true, Some(token)) if !token.is_empty() => Some(token),
+        (true, _) => {
+            return Err(StoreError::bad_reply("it says that there is more, but not where"));
+        }
+    };
+    Ok(page)
+}
+
+/// Whether keys are encoded, by what a reply says of it.
+pub(super) fn is_encoded(encoding: Option<&str>) -> Result<bool, StoreError> {
+    match encoding {
+        None | Some("") => Ok(false),
+        Some("url") => Ok(true),
+        Some(other) => Err(StoreError::bad_reply(format!("its encoding is {other:?}"))),
+    }
+}
+
+pub(super) fn decoded(key: &[u8]) -> Result<Box<[u8]>, StoreError> {
+    encode::decode(key).ok_or_else(|| StoreError::bad_reply("a key is not encoded as it should be"))
+}
+
+fn read_object(xml: &mut Xml<'_>) -> Result<Listed, StoreError> {
+    let (mut key, mut size, mut etag, mut modified, mut class) = (None, None, None, None, None);
+    while let Some(name) = xml.child()? {
+        match name.as_str() {
+            "Key" => once(&mut key, xml.text()?, "Key")?,
+            "Size" => once(&mut size, xml.value::<u64>()?, "Size")?,
+            "ETag" => once(&mut etag, xml.text()?, "ETag")?,
+            "LastModified" => once(&mut modified, moment(xml)?, "LastModified")?,
+            "StorageClass" => once(&mut class, xml.text()?, "StorageClass")?,
+            _ => xml.skip()?,
+        }
+    }
+    Ok(Listed {
+        key: required(key, "Key")?.into_bytes().into_boxed_slice(),
+        size: required(size, "Size")?,
+        etag: etag.and_then(|etag| ETag::new(etag.as_bytes())),
+        modified: modified.flatten(),
+        archived: matches!(class.as_deref(), Some("GLACIER" | "DEEP_ARCHIVE")),
+    })
+}
+
+fn read_prefix(xml: &mut Xml<'_>) -> Result<Box<[u8]>, StoreError> {
+    let mut prefix = None;
+    while let Some(name) = xml.child()? {
+        match name.as_str() {
+            "Prefix" => once(&mut prefix, xml.text()?, "Prefix")?,
+            _ => xml.skip()?,
+        }
+    }
+    Ok(required(prefix, "Prefix")?.into_bytes().into_boxed_slice())
+}
+
+/// The time in the element that is open; `None` where it is empty.
+pub(super) fn moment(xml: &mut Xml<'_>) -> Result<Option<Timestamp>, StoreError> {
+    let text = xml.text()?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match time::of_listing(&text) {
+        Some(time) => Ok(Some(time)),
+        None => Err(StoreError::bad_reply(format!("{text:?} is no time"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+        <ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b</Name>\
+        <Prefix>p%2B</Prefix><KeyCount>3</KeyCount><MaxKeys>3</MaxKeys>\
+        <IsTruncated>true</IsTruncated><NextContinuationToken>1+/=</NextContinuationToken>\
+        <Contents><Key>p%2B+%0A%C3%A9</Key><LastModified>2009-10-12T17:50:30.000Z</LastModified>\
+        <ETag>&quot;fba9dede5f27731c9771645a39863328&quot;</ETag><Size>434234</Size>\
+        <Owner><ID>x</ID></Owner><StorageClass>STANDARD</StorageClass></Contents>\
+        <Contents><Key>p%2B./a//b/../</Key><Size>0</Size><StorageClass>GLACIER</StorageClass>\
+        </Contents><CommonPrefixes><Prefix>p%2Bx/</Prefix></CommonPrefixes>\
+        <EncodingType>url</EncodingType></ListBucketResult>";
+
+    fn page(text: &str) -> Result<Page, StoreError> {
+        read(Xml::expect(text.as_bytes(), "ListBucketResult")?, b"p+")
+    }
+
+    #[test]
+    fn a_page_is_read_whole() {
+        let page = page(PAGE).expect("a page");
+        let first = &page.objects[0];
+        assert_eq!(&*first.key, "p+ \né".as_bytes());
+        assert_eq!(first.size, 434_234);
+        assert_eq!(first.etag, ETag::new(b"fba9dede5f27731c9771645a39863328"));
+        assert_eq!(first.modified, Some(Timestamp { seconds: 1_255_369_830, nanos: 0 }));
+        assert!(!first.archived);
+        let second = &page.objects[1];
+        assert_eq!((&*second.key, second.archived), (&b"p+./a//b/../"[..], true));
+        assert_eq!((second.etag, second.modified), (None, None));
+        assert_eq!(*page.prefixes, [b"p+x/"[..].into()]);
+        assert_eq!(page.next.as_deref(), Some("1+/="));
+    }
+
+    #[test]
+    fn keys_are_taken_as_they_are_when_nothing_says_that_they_are_encoded() {
+        let text = PAGE.replace("<EncodingType>url</EncodingType>", "");
+        page(&text).expect_err("the keys do not begin with the prefix then");
+        let text = text.replace("p%2B", "p+").replace("%0A", "&#x1;");
+        assert_eq!(&*page(&text).expect("a page").objects[0].key, b"p++\x01%C3%A9");
+    }
+
+    #[test]
+    fn doubtful_pages_are_errors() {
+        for (what, by) in [
+            ("<IsTruncated>true</IsTruncated>", ""),
+            ("<IsTruncated>true</IsTruncated>", "<IsTruncated>maybe</IsTruncated>"),
+            ("<NextContinuationToken>1+/=</NextContinuationToken>", ""),
+            ("<NextContinuationToken>1+/=</NextContinuationToken>", "<NextContinuationToken/>"),
+            ("<Size>0</Size>", ""),
+            ("<Size>0</Size>", "<Size>-1</Size>"),
+            ("<Size>0</Size>", "<Size>0</Size><Size>0</Size>"),
+            ("<Key>p%2B./a//b/../</Key>", ""),
+            ("<Key>p%2B./", "<Key>p%2B%2./"),
+            ("<Key>p%2B./", "<Key>q%2B./"),
+            (">url<", ">base64<"),
+            ("2009-10-12T17", "2009-10-12 at 17"),
+            ("</ListBucketResult>", ""),
+        ] {
+            let text = PAGE.replacen(what, by, 1);
+            assert_ne!(text, PAGE, "{what}");
+            page(&text).expect_err(&text);
+        }
+    }
+
+    #[test]
+    fn every_cut_of_a_page_is_an_error() {
+        for length in 0..PAGE.len() {
+            page(&PAGE[..length]).expect_err("cut");
+        }
+    }
+
+    #[test]
+    fn an_end_is_an_end() {
+        let text = PAGE.replace(">true<", ">false<");
+        assert_eq!(page(&text).expect("a page").next, None);
+    }
+}

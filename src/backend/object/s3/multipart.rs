@@ -1,0 +1,377 @@
+//! Uploads in parts.
+
+use super::super::{Headers, StoreError, StoreErrorKind};
+use super::S3;
+use super::call::Request;
+use super::listing::{decoded, is_encoded, moment};
+use super::objects::{
+    CHECKSUM, Checksums, CopySource, checksum_text, may_be_the_header, read_checksum,
+};
+use super::reply;
+use super::xml::{Xml, once, required};
+use crate::model::{ETag, RequestKind, Timestamp};
+use bytes::Bytes;
+use http::Method;
+use std::fmt::Write as _;
+use std::ops::Range;
+
+/// The store's name for an upload in parts. Whoever has it and the credentials can go on with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadId(pub Box<str>);
+
+/// What a part is known by when the upload is completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartTag {
+    /// Its entity tag.
+    pub etag: ETag,
+    /// Its CRC-64/NVME, where the store keeps it: some want it back.
+    pub checksum: Option<u64>,
+}
+
+/// A part that the store has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UploadedPart {
+    /// Its number, from 1.
+    pub number: u16,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What it is known by.
+    pub tag: PartTag,
+}
+
+/// One page of an upload's parts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartsPage {
+    /// The parts, by number.
+    pub parts: Vec<UploadedPart>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<u16>,
+}
+
+/// An upload under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// The key that it is for.
+    pub key: Box<[u8]>,
+    /// The store's name for it.
+    pub id: UploadId,
+    /// When it began.
+    pub began: Option<Timestamp>,
+}
+
+/// One page of the uploads under way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UploadsPage {
+    /// The uploads.
+    pub uploads: Vec<Upload>,
+    /// Key and upload that the next page begins behind; `None` at the end.
+    pub next: Option<(Box<[u8]>, UploadId)>,
+}
+
+impl UploadId {
+    fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl S3 {
+    /// Begins an upload in parts.
+    ///
+    /// # Errors
+    /// With [`StoreError::maybe_done`], an upload may have begun of which nobody knows the name.
+    pub fn create_upload(&self, key: &[u8], headers: &Headers) -> Result<UploadId, StoreError> {
+        let query = [("uploads", &b""[..])];
+        let mut request =
+            Request::new(self, RequestKind::CreateUpload, Method::POST, Some(key), &query)?;
+        request.content(Bytes::new());
+        reply::write_headers(headers, &mut request.headers)?;
+        let known = self.checksums();
+        if known != Checksums::Refused {
+            request.header("x-amz-checksum-algorithm", "CRC64NVME")?;
+            request.header("x-amz-checksum-type", "FULL_OBJECT")?;
+        }
+        let result = self.call(&request, |reply| read_created(&reply));
+        match &result {
+            Err(error) if known == Checksums::Untried && may_be_the_header(error) => {
+                request.headers.remove("x-amz-checksum-algorithm");
+                request.headers.remove("x-amz-checksum-type");
+                let result = self.call(&request, |reply| read_created(&reply));
+                if result.is_ok() {
+                    self.learn(Checksums::Refused);
+                }
+                result
+            }
+            _ => result,
+        }
+    }
+
+    /// Uploads a part; parts have numbers from 1 to 10,000.
+    pub fn upload_part(
+        &self,
+        key: &[u8],
+        upload: &UploadId,
+        number: u16,
+        body: Bytes,
+    ) -> Result<PartTag, StoreError> {
+        let request = self.part(RequestKind::UploadPart, key, upload, number)?;
+        self.with_checksum(request, body, |reply| {
+            let checksum = reply::text(&reply.headers, CHECKSUM).and_then(read_checksum);
+            Ok(PartTag { etag: reply.etag()?, checksum })
+        })
+    }
+
+    /// Makes a part of a range of another object, within the store.
+    pub fn upload_part_copy(
+        &self,
+        key: &[u8],
+        upload: &UploadId,
+        number: u16,
+        from: &CopySource<'_>,
+        range: Range<u64>,
+    ) -> Result<PartTag, StoreError> {
+        if range.is_empty() {
+            return Err(StoreError::new(StoreErrorKind::Other).message("an empty range"));
+        }
+        let mut request = self.part(RequestKind::CopyPart, key, upload, number)?;
+        request.content(Bytes::new());
+        from.write(&mut request)?;
+        let range = format!("bytes={}-{}", range.start, range.end - 1);
+        request.header("x-amz-copy-source-range", &range)?;
+        self.call(&request, |reply| {
+            let mut xml = reply.document("CopyPartResult")?;
+            let (mut etag, mut checksum) = (None, None);
+            while let Some(name) = xml.child()? {
+                match name.as_str() {
+                    "ETag" => once(&mut etag, xml.text()?, "ETag")?,
+                    "ChecksumCRC64NVME" => once(&mut checksum, xml.text()?, "the checksum")?,
+                    _ => xml.skip()?,
+                }
+            }
+            xml.end()?;
+            tag(etag.as_deref(), checksum.as_deref())
+        })
+    }
+
+    /// Completes an upload: its parts become the object.
+    ///
+    /// # Errors
+    /// `LostReply` when the upload is gone that was there when this call began to complete it: only
+    /// a look at the object can tell.
+    pub fn complete_upload(
+        &self,
+        key: &[u8],
+        upload: &UploadId,
+        parts: &[(u16, PartTag)],
+    ) -> Result<ETag, StoreError> {
+        let mut document = String::with_capacity(100 + 120 * parts.len());
+        document.push_str("<CompleteMultipartUpload>");
+        for (number, tag) in parts {
+            let _infallible = write!(
+                document,
+                "<Part><PartNumber>{number}</PartNumber><ETag>\"{}\"</ETag>",
+                tag.etag.as_str().replace('&', "&amp;").replace('<', "&lt;")
+            );
+            if let Some(checksum) = tag.checksum {
+                let checksum = checksum_text(checksum);
+                let _infallible =
+                    write!(document, "<ChecksumCRC64NVME>{checksum}</ChecksumCRC64NVME>");
+            }
+            document.push_str("</Part>");
+        }
+        document.push_str("</CompleteMultipartUpload>");
+
+        let query = [("uploadId", upload.bytes())];
+        let mut request =
+            Request::new(self, RequestKind::CompleteUpload, Method::POST, Some(key), &query)?;
+        request.header("content-type", "application/xml")?;
+        request.document(Bytes::from(document));
+        let result = self.call(&request, |reply| {
+            let mut xml = reply.document("CompleteMultipartUploadResult")?;
+            let mut etag = None;
+            while let Some(name) = xml.child()? {
+                match name.as_str() {
+                    "ETag" => once(&mut etag, xml.text()?, "ETag")?,
+                    _ => xml.skip()?,
+                }
+            }
+            xml.end()?;
+            required(etag.and_then(|etag| ETag::new(etag.as_bytes())), "ETag")
+        });
+        result.map_err(|mut error| {
+            if error.kind == StoreErrorKind::NoSuchUpload && error.maybe_done {
+                error.kind = StoreErrorKind::LostReply;
+            }
+            error
+        })
+    }
+
+    /// Gives an upload up; one that is not there counts as given up.
+    pub fn abort_upload(&self, key: &[u8], upload: &UploadId) -> Result<(), StoreError> {
+        let query = [("uploadId", upload.bytes())];
+        let request =
+            Request::new(self, RequestKind::AbortUpload, Method::DELETE, Some(key), &query)?;
+        match self.call(&request, |_| Ok(())) {
+            Err(error)
+                if matches!(
+                    error.kind,
+                    StoreErrorKind::NoSuchUpload | StoreErrorKind::NotFound
+                ) =>
+            {
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Lists the uploads under way for keys with a prefix, behind those that a page before named.
+    pub fn list_uploads(
+        &self,
+        prefix: &[u8],
+        behind: Option<&(Box<[u8]>, UploadId)>,
+    ) -> Result<UploadsPage, StoreError> {
+        let mut query: Vec<(&str, &[u8])> = vec![("encoding-type", b"url")];
+        query.extend(behind.map(|(key, _)| ("key-marker", &**key)));
+        query.push(("prefix", prefix));
+        query.extend(behind.map(|(_, id)| ("upload-id-marker", id.bytes())));
+        query.push(("uploads", b""));
+        let request = Request::new(self, RequestKind::ListUploads, Method::GET, None, &query)?;
+        self.call(&request, |reply| {
+            let page = read_uploads(reply.document("ListMultipartUploadsResult")?)?;
+            if page.next.is_some() && page.next.as_ref() == behind {
+                return Err(StoreError::bad_reply("the next page is this one again"));
+            }
+            Ok(page)
+        })
+    }
+
+    /// Lists the parts of an upload behind a number (0 for all).
+    pub fn list_parts(
+        &self,
+        key: &[u8],
+        upload: &UploadId,
+        behind: u16,
+    ) -> Result<PartsPage, StoreError> {
+        let marker = behind.to_string();
+        let query = [("part-number-marker", marker.as_bytes()), ("uploadId", upload.bytes())];
+        let request = Request::new(self, RequestKind::ListParts, Method::GET, Some(key), &query)?;
+        self.call(&request, |reply| {
+            let page = read_parts(reply.document("ListPartsResult")?)?;
+            if page.next.is_some_and(|next| next <= behind) {
+                return Err(StoreError::bad_reply("the next page is this one again"));
+            }
+            Ok(page)
+        })
+    }
+
+    fn part(
+        &self,
+        kind: RequestKind,
+        key: &[u8],
+        upload: &UploadId,
+        number: u16,
+    ) -> Result<Request, StoreError> {
+        let number = number.to_string();
+        let query = [("partNumber", number.as_bytes()), ("uploadId", upload.bytes())];
+        Request::new(self, kind, Method::PUT, Some(key), &query)
+    }
+}
+
+fn read_created(reply: &reply::Reply) -> Result<UploadId, StoreError> {
+    let mut xml = reply.document("InitiateMultipartUploadResult")?;
+    let mut id = None;
+    while let Some(name) = xml.child()? {
+        match name.as_str() {
+            "UploadId" => once(&mut id, xml.text()?, "UploadId")?,
+            _ => xml.skip()?,
+        }
+    }
+    xml.end()?;
+    let id = required(id.filter(|id| !id.is_empty()), "UploadId")?;
+    Ok(UploadId(id.into()))
+}
+
+fn tag(etag: Option<&str>, checksum: Option<&str>) -> Result<PartTag, StoreError> {
+    let etag = required(etag.and_then(|etag| ETag::new(etag.as_bytes())), "ETag")?;
+    Ok(PartTag { etag, checksum: checksum.and_then(read_checksum) })
+}
+
+fn read_uploads(mut xml: Xml<'_>) -> Result<UploadsPage, StoreError> {
+    let mut page = UploadsPage::default();
+    let (mut encoding, mut truncated, mut next_key, mut next_id) = (None, None, None, None);
+    while let Some(name) = xml.child()? {
+        match name.as_str() {
+            "EncodingType" => once(&mut encoding, xml.text()?, "EncodingType")?,
+            "IsTruncated" => once(&mut truncated, xml.value::<bool>()?, "IsTruncated")?,
+            "NextKeyMarker" => once(&mut next_key, xml.text()?, "NextKeyMarker")?,
+            "NextUploadIdMarker" => once(&mut next_id, xml.text()?, "NextUploadIdMarker")?,
+            "Upload" => page.uploads.push(read_upload(&mut xml)?),
+            _ => xml.skip()?,
+        }
+    }
+    xml.end()?;
+    let encoded = is_encoded(encoding.as_deref())?;
+    if encoded {
+        for upload in &mut page.uploads {
+            upload.key = decoded(&upload.key)?;
+        }
+    }
+    if required(truncated, "IsTruncated")? {
+        let (Some(key), Some(id)) = (next_key.filter(|key| !key.is_empty()), next_id) else {
+            return Err(StoreError::bad_reply("it says that there is more, but not where"));
+        };
+        let key = if encoded { decoded(key.as_bytes())? } else { key.into_bytes().into() };
+        page.next = Some((key, UploadId(id.into())));
+    }
+    Ok(page)
+}
+
+fn read_upload(xml: &mut Xml<'_>) -> Result<Upload, StoreError> {
+    let (mut key, mut id, mut began) = (None, None, None);
+    while let Some(name) = xml.child()? {
+        match name.as_str() {
+            "Key" => once(&mut key, xml.text()?, "Key")?,
+            "UploadId" => once(&mut id, xml.text()?, "UploadId")?,
+            "Initiated" => once(&mut began, moment(xml)?, "Initiated")?,
+            _ => xml.skip()?,
+        }
+    }
+    let key = required(key, "Key")?.into_bytes().into_boxed_slice();
+    Ok(Upload { key, id: UploadId(required(id, "UploadId")?.into()), began: began.flatten() })
+}
+
+fn read_parts(mut xml: Xml<'_>) -> Result<PartsPage, StoreError> {
+    let mut page = PartsPage::default();
+    let (mut truncated, mut next) = (None, None);
+    while let Some(name) = xml.child()? {
+        match name.as_str() {
+            "IsTruncated" => once(&mut truncated, xml.value::<bool>()?, "IsTruncated")?,
+            "NextPartNumberMarker" => once(&mut next, xml.text()?, "the next number")?,
+            "Part" => page.parts.push(read_part(&mut xml)?),
+            _ => xml.skip()?,
+        }
+    }
+    xml.end()?;
+    if required(truncated, "IsTruncated")? {
+        let next = next.and_then(|next| next.trim_ascii().parse().ok());
+        page.next = Some(required(next, "NextPartNumberMarker")?);
+    }
+    Ok(page)
+}
+
+fn read_part(xml: &mut Xml<'_>) -> Result<UploadedPart, StoreError> {
+    let (mut number, mut size, mut etag, mut checksum) = (None, None, None, None);
+    while let Some(name) = xml.child()? {
+        match name.as_str() {
+            "PartNumber" => once(&mut number, xml.value::<u16>()?, "PartNumber")?,
+            "Size" => once(&mut size, xml.value::<u64>()?, "Size")?,
+            "ETag" => once(&mut etag, xml.text()?, "ETag")?,
+            "ChecksumCRC64NVME" => once(&mut checksum, xml.text()?, "the checksum")?,
+            _ => xml.skip()?,
+        }
+    }
+    Ok(UploadedPart {
+        number: required(number, "PartNumber")?,
+        size: required(size, "Size")?,
+        tag: tag(etag.as_deref(), checksum.as_deref())?,
+    })
+}

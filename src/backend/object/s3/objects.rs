@@ -1,0 +1,236 @@
+//! Whole objects: their heads, writing and copying them.
+
+use super::super::{Condition, Head, Headers, StoreError, StoreErrorKind};
+use super::S3;
+use super::call::Request;
+use super::encode;
+use super::reply::{self, Reply};
+use super::xml::{once, required};
+use crate::model::{ETag, RequestKind};
+use bytes::Bytes;
+use http::Method;
+use std::sync::atomic::Ordering;
+
+/// The checksum of content, as a header.
+pub(super) const CHECKSUM: &str = "x-amz-checksum-crc64nvme";
+
+/// Where content is copied from, within the store.
+#[derive(Clone, Copy, Debug)]
+pub struct CopySource<'a> {
+    /// The bucket.
+    pub bucket: &'a str,
+    /// The key in it.
+    pub key: &'a [u8],
+    /// The entity tag that the object must have.
+    pub version: Option<&'a ETag>,
+}
+
+impl CopySource<'_> {
+    pub(super) fn write(&self, request: &mut Request) -> Result<(), StoreError> {
+        let mut source = String::from("/");
+        encode::path(self.bucket.as_bytes(), &mut source);
+        source.push('/');
+        encode::path(self.key, &mut source);
+        request.header("x-amz-copy-source", &source)?;
+        if let Some(version) = self.version {
+            request.header("x-amz-copy-source-if-match", &format!("\"{version}\""))?;
+        }
+        Ok(())
+    }
+}
+
+/// What is known of a store and checksum headers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Checksums {
+    /// None has been sent yet.
+    Untried = 0,
+    /// The store takes them, or takes no notice.
+    Taken = 1,
+    /// The store refuses requests that have one.
+    Refused = 2,
+}
+
+impl S3 {
+    /// Asks for an object's head; `None` when there is none (a reply without a body can't tell a
+    /// missing object from a missing bucket).
+    pub fn head(&self, key: &[u8]) -> Result<Option<Head>, StoreError> {
+        let request = Request::new(self, RequestKind::Head, Method::HEAD, Some(key), &[])?;
+        let read = |reply: Reply| Ok(reply::head(&reply.headers, reply::length(&reply.headers)?));
+        match self.call(&request, read) {
+            Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
+    /// Writes a whole object.
+    ///
+    /// # Errors
+    /// `PreconditionFailed` with [`StoreError::maybe_done`] may mean that an earlier try of this very
+    /// call was carried out: look before you believe it.
+    pub fn put(
+        &self,
+        key: &[u8],
+        body: Bytes,
+        headers: &Headers,
+        condition: Condition<'_>,
+    ) -> Result<ETag, StoreError> {
+        let mut request = Request::new(self, RequestKind::Put, Method::PUT, Some(key), &[])?;
+        reply::write_headers(headers, &mut request.headers)?;
+        write_condition(condition, &mut request)?;
+        self.with_checksum(request, body, |reply| reply.etag())
+    }
+
+    /// Copies an object within the store, up to 5 GiB; with `replace`, what is kept with the copy is
+    /// that instead of what the source has.
+    pub fn copy(
+        &self,
+        from: &CopySource<'_>,
+        key: &[u8],
+        replace: Option<&Headers>,
+    ) -> Result<ETag, StoreError> {
+        let mut request = Request::new(self, RequestKind::Copy, Method::PUT, Some(key), &[])?;
+        request.content(Bytes::new());
+        from.write(&mut request)?;
+        if let Some(headers) = replace {
+            request.header("x-amz-metadata-directive", "REPLACE")?;
+            reply::write_headers(headers, &mut request.headers)?;
+        }
+        self.call(&request, |reply| {
+            let mut xml = reply.document("CopyObjectResult")?;
+            let mut etag = None;
+            while let Some(name) = xml.child()? {
+                match name.as_str() {
+                    "ETag" => once(&mut etag, xml.text()?, "ETag")?,
+                    _ => xml.skip()?,
+                }
+            }
+            xml.end()?;
+            required(etag.and_then(|etag| ETag::new(etag.as_bytes())), "ETag")
+        })
+    }
+
+    /// Sends content with its checksum, or without for a store that refuses that: learnt once.
+    pub(super) fn with_checksum<T>(
+        &self,
+        mut request: Request,
+        body: Bytes,
+        read: impl Fn(Reply) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let known = self.checksums();
+        if known == Checksums::Refused {
+            request.content(body);
+            return self.call(&request, read);
+        }
+        request.header(CHECKSUM, &checksum_text(crc_fast::crc64_nvme(&body)))?;
+        request.content(body);
+        let result = self.call(&request, &read);
+        match &result {
+            Ok(_) => self.learn(Checksums::Taken),
+            Err(error) if known == Checksums::Untried && may_be_the_header(error) => {
+                request.headers.remove(CHECKSUM);
+                let result = self.call(&request, read);
+                if result.is_ok() {
+                    self.learn(Checksums::Refused);
+                }
+                return result;
+            }
+            Err(_) => {}
+        }
+        result
+    }
+
+    pub(super) fn checksums(&self) -> Checksums {
+        match self.shared.checksums.load(Ordering::Relaxed) {
+            0 => Checksums::Untried,
+            1 => Checksums::Taken,
+            _ => Checksums::Refused,
+        }
+    }
+
+    pub(super) fn learn(&self, checksums: Checksums) {
+        self.shared.checksums.store(checksums as u8, Ordering::Relaxed);
+    }
+}
+
+/// Whether a store may have refused a request for its checksum header.
+pub(super) fn may_be_the_header(error: &StoreError) -> bool {
+    let code = error.code.as_deref();
+    let vague = ["InvalidRequest", "InvalidArgument", "NotImplemented", "UnsupportedHeader"];
+    matches!(error.status, Some(400 | 501)) && code.is_none_or(|code| vague.contains(&code))
+}
+
+pub(super) fn write_condition(
+    condition: Condition<'_>,
+    request: &mut Request,
+) -> Result<(), StoreError> {
+    match condition {
+        Condition::None => Ok(()),
+        Condition::Absent => request.header("if-none-match", "*"),
+        Condition::Matches(etag) => request.header("if-match", &format!("\"{etag}\"")),
+    }
+}
+
+/// A checksum as headers and XML have it: its bytes, the first one first, in base 64.
+pub(super) fn checksum_text(checksum: u64) -> String {
+    base64(&checksum.to_be_bytes())
+}
+
+/// Reads what [`checksum_text`] writes.
+pub(super) fn read_checksum(text: &str) -> Option<u64> {
+    let digits = text.strip_suffix('=')?;
+    if digits.len() != 11 {
+        return None;
+    }
+    let mut value: u128 = 0;
+    for digit in digits.bytes() {
+        let at = BASE64.iter().position(|&known| known == digit)?;
+        value = value << 6 | at as u128;
+    }
+    // 66 bits, of which the last two are no one's.
+    value.is_multiple_of(4).then_some((value / 4) as u64)
+}
+
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Writes bytes in base 64.
+pub(super) fn base64(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let mut bits: u32 = 0;
+        for at in 0..3 {
+            bits = bits << 8 | u32::from(chunk.get(at).copied().unwrap_or(0));
+        }
+        for at in 0..4 {
+            let digit = BASE64[(bits >> (18 - 6 * at) & 63) as usize];
+            text.push(if at <= chunk.len() { digit.into() } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checksums_are_written_and_read() {
+        // The check value of CRC-64/NVME is AE8B14860A799888.
+        let checksum = crc_fast::crc64_nvme(b"123456789");
+        assert_eq!(checksum, 0xAE8B_1486_0A79_9888);
+        let text = checksum_text(checksum);
+        assert_eq!(text, "rosUhgp5mIg=");
+        assert_eq!(read_checksum(&text), Some(checksum));
+        for broken in ["", "rosUhgp5mIg", "rosUhgp5mIh=", "rosUhgp5mI=", "rosUhgp5m!g="] {
+            assert_eq!(read_checksum(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn base_64_is_padded() {
+        for (bytes, text) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
+        {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! What a reply means: the store's errors, and what the headers say of an object.
+
+use super::super::{Head, Headers, StoreError, StoreErrorKind};
+use super::retry::LONGEST_ASKED;
+use super::time;
+use super::xml::{Xml, once};
+use crate::model::ETag;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, LAST_MODIFIED, RETRY_AFTER};
+use http::{HeaderName, StatusCode};
+use std::time::Duration;
+
+/// What is kept with an object by names of its own, beside its type.
+pub(super) const KEPT: [&str; 5] =
+    ["cache-control", "content-disposition", "content-encoding", "content-language", "expires"];
+
+/// What the user's own headers begin with.
+pub(super) const USER: &str = "x-amz-meta-";
+
+/// A reply with all of its body.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Reply {
+    /// Opens the body's XML, whose outermost element must be `root`. Errors come with a good status,
+    /// too: the store sent that before it knew.
+    pub(super) fn document(&self, root: &str) -> Result<Xml<'_>, StoreError> {
+        let (xml, name) = Xml::open(&self.body)?;
+        if name.as_str() == root {
+            return Ok(xml);
+        }
+        if name.as_str() == "Error" {
+            return Err(self.refusal(true));
+        }
+        Err(StoreError::bad_reply(format!("{:?} where {root:?} belongs", name.as_str())))
+    }
+
+    /// The error that this reply is. `of_object` tells whether the request was about a key.
+    pub(super) fn refusal(&self, of_object: bool) -> StoreError {
+        let told = Told::read(&self.body);
+        let status = self.status.as_u16();
+        let region = text(&self.headers, "x-amz-bucket-region").map(str::to_owned);
+        let region = region.or(told.region).filter(|region| !region.is_empty());
+        let kind = kind(status, &told.code, region, of_object);
+        let mut error = StoreError::new(kind).replied(Some(status), &told.code, &told.message);
+        error.retry_after = retry_after(&self.headers);
+        error
+    }
+
+    /// The entity tag in the headers.
+    pub(super) fn etag(&self) -> Result<ETag, StoreError> {
+        etag(&self.headers).ok_or_else(|| StoreError::bad_reply("it has no entity tag"))
+    }
+}
+
+/// What an error's XML tells.
+#[derive(Default)]
+struct Told {
+    code: String,
+    message: String,
+    region: Option<String>,
+}
+
+impl Told {
+    /// Reads what can be read: what stands between this machine and the store answers in HTML.
+    fn read(body: &[u8]) -> Self {
+        Self::parse(body).unwrap_or_default()
+    }
+
+    fn parse(body: &[u8]) -> Result<Self, StoreError> {
+        let mut xml = Xml::expect(body, "Error")?;
+        let (mut code, mut message, mut region) = (None, None, None);
+        while let Some(name) = xml.child()? {
+            match name.as_str() {
+                "Code" => once(&mut code, xml.text()?, "Code")?,
+                "Message" => once(&mut message, xml.text()?, "Message")?,
+                "Region" => once(&mut region, xml.text()?, "Region")?,
+                _ => xml.skip()?,
+            }
+        }
+        let (code, message) = (code.unwrap_or_default(), message.unwrap_or_default());
+        Ok(Self { code, message, region })
+    }
+}
+
+/// What a store's code means; where it has none, what the status does
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
+pub(super) fn kind(
+    status: u16,
+    code: &str,
+    region: Option<String>,
+    of_object: bool,
+) -> StoreErrorKind {
+    use StoreErrorKind as Kind;
+    let elsewhere = |region: Option<String>| match region {
+        Some(region) => Kind::WrongRegion(Some(region.into())),
+        None => Kind::Redirect,
+    };
+    match code {
+        "NoSuchKey" | "NoSuchVersion" => Kind::NotFound,
+        "NoSuchBucket" => Kind::NoBucket,
+        "NoSuchUpload" => Kind::NoSuchUpload,
+        "PreconditionFailed" | "ConditionalRequestConflict" => Kind::PreconditionFailed,
+        "AccessDenied" | "AllAccessDisabled" | "AccountProblem" => Kind::Denied,
+        "AuthorizationHeaderMalformed" if region.is_some() => elsewhere(region),
+        "InvalidAccessKeyId"
+        | "SignatureDoesNotMatch"
+        | "InvalidToken"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "TokenRefreshRequired"
+        | "RequestExpired"
+        | "AuthorizationHeaderMalformed"
+        | "NotSignedUp"
+        | "UnrecognizedClientException" => Kind::BadCredentials,
+        "RequestTimeTooSkewed" => Kind::ClockSkew,
+        "PermanentRedirect" | "TemporaryRedirect" | "Redirect" => elsewhere(region),
+        "InvalidObjectState" => Kind::Archived,
+        "SlowDown"
+        | "SlowDownRead"
+        | "SlowDownWrite"
+        | "ServiceUnavailable"
+        | "Throttling"
+        | "ThrottlingException"
+        | "RequestLimitExceeded"
+        | "RequestThrottled"
+        | "Busy"
+        | "TooManyRequests"
+        | "BandwidthLimitExceeded" => Kind::Throttled,
+        "InternalError" | "RequestTimeout" | "OperationAborted" => Kind::Unavailable,
+        "NotImplemented" | "MethodNotAllowed" => Kind::Unsupported,
+        "BadDigest"
+        | "XAmzContentChecksumMismatch"
+        | "XAmzContentSHA256Mismatch"
+        | "IncompleteBody" => Kind::Corrupt,
+        "EntityTooLarge" | "MetadataTooLarge" | "MaxMessageLengthExceeded" => Kind::TooLarge,
+        "KeyTooLongError" | "KeyTooLong" => Kind::KeyTooLong,
+        _ => match status {
+            301 | 307 | 308 => elsewhere(region),
+            304 | 412 => Kind::PreconditionFailed,
+            401 => Kind::BadCredentials,
+            403 => Kind::Denied,
+            404 if of_object => Kind::NotFound,
+            404 => Kind::NoBucket,
+            405 | 501 => Kind::Unsupported,
+            408 | 500 | 502 | 504 => Kind::Unavailable,
+            413 => Kind::TooLarge,
+            414 => Kind::KeyTooLong,
+            429 | 503 => Kind::Throttled,
+            _ => Kind::Other,
+        },
+    }
+}
+
+/// How long a store asks to be left alone: seconds, or until a moment by its own clock.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let asked = text(headers, RETRY_AFTER.as_str())?;
+    let seconds = if let Ok(seconds) = asked.trim().parse() {
+        seconds
+    } else {
+        let now = text(headers, "date").and_then(time::of_header);
+        let now = now.map_or_else(time::now, |now| now.seconds);
+        u64::try_from(time::of_header(asked)?.seconds - now).unwrap_or(0)
+    };
+    Some(Duration::from_secs(seconds).min(LONGEST_ASKED))
+}
+
+/// A header's value, if it is plain text.
+pub(super) fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn etag(headers: &HeaderMap) -> Option<ETag> {
+    headers.get(ETAG).and_then(|value| ETag::new(value.as_bytes()))
+}
+
+/// The length of a body.
+pub(super) fn length(headers: &HeaderMap) -> Result<u64, StoreError> {
+    text(headers, CONTENT_LENGTH.as_str())
+        .and_then(|length| length.parse().ok())
+        .ok_or_else(|| StoreError::bad_reply("it does not tell its length"))
+}
+
+/// What headers say of an object of `size` bytes.
+pub(super) fn head(headers: &HeaderMap, size: u64) -> Head {
+    let mut kept = Headers::default();
+    for (name, value) in headers {
+        let value = || readable(value.as_bytes());
+        if name == CONTENT_TYPE {
+            kept.content_type = Some(value());
+        } else if KEPT.contains(&name.as_str()) {
+            kept.other.push((name.as_str().to_owned(), value()));
+        } else if let Some(name) = name.as_str().strip_prefix(USER) {
+            kept.user.push((name.to_owned(), value()));
+        }
+    }
+    Head {
+        size,
+        etag: etag(headers),
+        modified: text(headers, LAST_MODIFIED.as_str()).and_then(time::of_header),
+        headers: kept,
+        version: text(headers, "x-amz-version-id")
+            .filter(|version| *version != "null")
+            .map(str::to_owned),
+    }
+}
+
+/// A header's bytes as text: UTF-8 if they are, else one character a byte, as HTTP once had it.
+fn readable(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().copied().map(char::from).collect(),
+    }
+}
+
+/// Writes what is to be kept with an object into a request's headers.
+///
+/// # Errors
+/// When a name or value cannot be a header's.
+pub(super) fn write_headers(kept: &Headers, headers: &mut HeaderMap) -> Result<(), StoreError> {
+    if let Some(content_type) = &kept.content_type {
+        headers.insert(CONTENT_TYPE, header_value("content-type", content_type)?);
+    }
+    for (name, value) in &kept.other {
+        if !KEPT.contains(&name.as_str()) {
+            return Err(unsendable(name));
+        }
+        let header: HeaderName = name.parse().map_err(|_| unsendable(name))?;
+        headers.insert(header, header_value(name, value)?);
+    }
+    for (name, value) in &kept.user {
+        let header = format!("{USER}{name}").parse::<HeaderName>().map_err(|_| unsendable(name))?;
+        // Names that differ in case alone would be one.
+        if headers.insert(header, header_value(name, value)?).is_some() {
+            return Err(unsendable(name));
+        }
+    }
+    Ok(())
+}
+
+fn header_value(name: &str, value: &str) -> Result<http::HeaderValue, StoreError> {
+    http::HeaderValue::from_bytes(value.as_bytes()).map_err(|_| unsendable(name))
+}
+
+fn unsendable(name: &str) -> StoreError {
+    StoreError::new(StoreErrorKind::Unsupported)
+        .message(format!("the metadata {name:?} cannot be sent in a header"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(status: u16, headers: &[(&str, &str)], body: &str) -> Reply {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().expect("a name");
+            map.insert(name, value.parse().expect("a value"));
+        }
+        let status = StatusCode::from_u16(status).expect("a status");
+        Reply { status, headers: map, body: Bytes::copy_from_slice(body.as_bytes()) }
+    }
+
+    fn refusal(status: u16, headers: &[(&str, &str)], body: &str) -> StoreErrorKind {
+        reply(status, headers, body).refusal(true).kind
+    }
+
+    fn coded(code: &str) -> String {
+        format!("<Error><Code>{code}</Code><Message>m</Message><X><Y/></X></Error>")
+    }
+
+    #[test]
+    fn codes_say_more_than_statuses() {
+        use StoreErrorKind as Kind;
+        for (status, code, kind) in [
+            (404, "NoSuchKey", Kind::NotFound),
+            (404, "NoSuchBucket", Kind::NoBucket),
+            (404, "NoSuchUpload", Kind::NoSuchUpload),
+            (412, "PreconditionFailed", Kind::PreconditionFailed),
+            (409, "ConditionalRequestConflict", Kind::PreconditionFailed),
+            (409, "OperationAborted", Kind::Unavailable),
+            (403, "AccessDenied", Kind::Denied),
+            (403, "InvalidAccessKeyId", Kind::BadCredentials),
+            (400, "ExpiredToken", Kind::BadCredentials),
+            (403, "RequestTimeTooSkewed", Kind::ClockSkew),
+            (403, "InvalidObjectState", Kind::Archived),
+            (503, "SlowDown", Kind::Throttled),
+            (400, "RequestTimeout", Kind::Unavailable),
+            (200, "InternalError", Kind::Unavailable),
+            (200, "SomethingNew", Kind::Other),
+            (501, "NotImplemented", Kind::Unsupported),
+            (400, "BadDigest", Kind::Corrupt),
+            (400, "KeyTooLongError", Kind::KeyTooLong),
+            (400, "EntityTooLarge", Kind::TooLarge),
+        ] {
+            assert_eq!(refusal(status, &[], &coded(code)), kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn statuses_speak_where_no_code_does() {
+        use StoreErrorKind as Kind;
+        for (status, kind) in [
+            (404, Kind::NotFound),
+            (403, Kind::Denied),
+            (405, Kind::Unsupported),
+            (412, Kind::PreconditionFailed),
+            (429, Kind::Throttled),
+            (500, Kind::Unavailable),
+            (502, Kind::Unavailable),
+            (503, Kind::Throttled),
+            (418, Kind::Other),
+        ] {
+            for body in ["", "<html><body>bad gateway", "<Error>"] {
+                assert_eq!(refusal(status, &[], body), kind, "{status}");
+            }
+        }
+        assert_eq!(reply(404, &[], "").refusal(false).kind, Kind::NoBucket);
+    }
+
+    #[test]
+    fn a_store_tells_the_region_of_a_bucket() {
+        let wrong = StoreErrorKind::WrongRegion(Some("eu-west-1".into()));
+        let header = [("x-amz-bucket-region", "eu-west-1")];
+        assert_eq!(refusal(301, &header, ""), wrong);
+        assert_eq!(refusal(301, &header, &coded("PermanentRedirect")), wrong);
+        let body =
+            "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>";
+        assert_eq!(refusal(400, &[], body), wrong);
+        assert_eq!(refusal(301, &[], ""), StoreErrorKind::Redirect);
+        assert_eq!(refusal(403, &header, &coded("AccessDenied")), StoreErrorKind::Denied);
+    }
+
+    #[test]
+    fn an_error_in_a_good_reply_is_an_error() {
+        let reply = reply(200, &[], &format!("\n  {}", coded("InternalError")));
+        let error = reply.document("CopyObjectResult").err().expect("an error");
+        assert_eq!(error.kind, StoreErrorKind::Unavailable);
+        assert_eq!(error.to_string(), "the store failed: m (InternalError, HTTP status 200)");
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let asked = |headers: &[_]| reply(503, headers, "").refusal(true).retry_after;
+        assert_eq!(asked(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
+        assert_eq!(asked(&[("retry-after", "700")]), Some(LONGEST_ASKED));
+        let date = ("date", "Mon, 12 Oct 2009 17:50:30 GMT");
+        let after = ("retry-after", "Mon, 12 Oct 2009 17:50:35 GMT");
+        assert_eq!(asked(&[date, after]), Some(Duration::from_secs(5)));
+        assert_eq!(asked(&[("date", after.1), ("retry-after", date.1)]), Some(Duration::ZERO));
+        assert_eq!(asked(&[("retry-after", "soon")]), None);
+        assert_eq!(asked(&[]), None);
+    }
+
+    #[test]
+    fn what_is_kept_with_an_object_comes_back() {
+        let kept = Headers {
+            content_type: Some("text/plain".to_owned()),
+            other: vec![("cache-control".to_owned(), "no-store".to_owned())],
+            user: vec![("mtime".to_owned(), "1.5".to_owned()), ("ü".to_owned(), String::new())],
+        };
+        let mut headers = HeaderMap::new();
+        write_headers(&kept, &mut headers).expect_err("a name that no header has");
+        let kept = Headers { user: vec![("mtime".to_owned(), "né".to_owned())], ..kept };
+        headers.clear();
+        write_headers(&kept, &mut headers).expect("sendable");
+        assert_eq!(head(&headers, 3).headers, kept);
+        for value in ["a\nb", "\u{7f}"] {
+            let kept = Headers { content_type: Some(value.to_owned()), ..Headers::default() };
+            write_headers(&kept, &mut headers).expect_err("a control character");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! When a failed request is tried again.
+
+use super::super::{StoreError, StoreErrorKind};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+/// Tries of one request, the first one included.
+const TRIES: u32 = 10;
+/// No try begins later than this after the first one.
+const TIME: Duration = Duration::from_mins(3);
+/// The longest wait before the second try; it doubles with each one after that.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// The longest wait, unless the store asks for more.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// The longest wait that a store may ask for.
+pub(super) const LONGEST_ASKED: Duration = Duration::from_mins(1);
+
+/// As long as nothing has gone well yet, what fails is rather the address than the weather.
+const UNPROVEN_TRIES: u32 = 2;
+/// How long a client tries that has not been answered well yet.
+pub(super) const UNPROVEN_TIME: Duration = Duration::from_millis(4_500);
+
+/// Tries of a reply that makes no sense: one may be cut short, but a store that writes strange XML
+/// goes on doing so.
+const BAD_REPLIES: u32 = 3;
+
+/// The tries of one request.
+#[derive(Debug, Default)]
+pub(super) struct Tries {
+    failed: u32,
+    bad_replies: u32,
+    renewed: bool,
+    clock_set: bool,
+}
+
+/// What to do after a failure.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Give up.
+    Stop,
+    /// Try again after a wait.
+    Wait(Duration),
+    /// Get fresh credentials and try again.
+    Renew,
+}
+
+impl Tries {
+    /// Decides after a failure, `elapsed` after the first try began. `proven` tells whether the
+    /// store has ever answered well.
+    pub(super) fn next(&mut self, error: &StoreError, elapsed: Duration, proven: bool) -> Next {
+        self.failed += 1;
+        match error.kind {
+            StoreErrorKind::BadCredentials if is_expired(error) => {
+                return if std::mem::replace(&mut self.renewed, true) {
+                    Next::Stop
+                } else {
+                    Next::Renew
+                };
+            }
+            // The store's clock was read from its reply.
+            StoreErrorKind::ClockSkew if !std::mem::replace(&mut self.clock_set, true) => {
+                return Next::Wait(Duration::ZERO);
+            }
+            StoreErrorKind::BadReply => self.bad_replies += 1,
+            _ => {}
+        }
+        // A store that asks for patience has shown that it is there.
+        let proven = proven || error.kind == StoreErrorKind::Throttled;
+        let (tries, time) = if proven { (TRIES, TIME) } else { (UNPROVEN_TRIES, UNPROVEN_TIME) };
+        let wait = self.wait(error);
+        if !is_passing(&error.kind)
+            || self.failed >= tries
+            || self.bad_replies >= BAD_REPLIES
+            || elapsed + wait >= time
+        {
+            return Next::Stop;
+        }
+        Next::Wait(wait)
+    }
+
+    /// Exponential back-off with full jitter
+    /// (<https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>), or as
+    /// long as the store asks for.
+    fn wait(&self, error: &StoreError) -> Duration {
+        let longest = longest(self.failed);
+        let random = RandomState::new().build_hasher().finish();
+        let wait = longest.mul_f64(random as f64 / u64::MAX as f64);
+        wait.max(error.retry_after.unwrap_or_default().min(LONGEST_ASKED))
+    }
+}
+
+fn longest(failed: u32) -> Duration {
+    FIRST_WAIT.saturating_mul(1 << failed.saturating_sub(1).min(16)).min(LONGEST_WAIT)
+}
+
+/// Whether the same request may go well a little later.
+fn is_passing(kind: &StoreErrorKind) -> bool {
+    matches!(
+        kind,
+        StoreErrorKind::Throttled
+            | StoreErrorKind::Unavailable
+            | StoreErrorKind::Network
+            | StoreErrorKind::BadReply
+            | StoreErrorKind::Corrupt
+    )
+}
+
+/// Whether fresh credentials may help. A reply to HEAD has no body, so no code: with status 400 it
+/// may well be that.
+fn is_expired(error: &StoreError) -> bool {
+    match error.code.as_deref() {
+        Some(code) => matches!(
+            code,
+            "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "RequestExpired"
+        ),
+        None => error.status == Some(400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(kind: StoreErrorKind) -> StoreError {
+        StoreError::new(kind)
+    }
+
+    /// All waits until it gives up, with the clock at the sum of them.
+    fn waits(make: impl Fn() -> StoreError, proven: bool) -> Vec<Duration> {
+        let (mut tries, mut waits) = (Tries::default(), Vec::new());
+        while let Next::Wait(wait) = tries.next(&make(), waits.iter().sum(), proven) {
+            waits.push(wait);
+        }
+        waits
+    }
+
+    #[test]
+    fn waits_grow_to_their_bound() {
+        assert_eq!(longest(1), Duration::from_millis(100));
+        assert_eq!(longest(2), Duration::from_millis(200));
+        assert_eq!(longest(8), Duration::from_millis(12_800));
+        assert_eq!(longest(9), LONGEST_WAIT);
+        assert_eq!(longest(u32::MAX), LONGEST_WAIT);
+        for _ in 0..100 {
+            let waits = waits(|| error(StoreErrorKind::Unavailable), true);
+            assert_eq!(waits.len(), TRIES as usize - 1);
+            for (at, wait) in waits.iter().enumerate() {
+                assert!(*wait <= longest(at as u32 + 1), "{waits:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_will_not_pass_is_not_tried_again() {
+        for kind in [StoreErrorKind::Denied, StoreErrorKind::NotFound, StoreErrorKind::Tls] {
+            assert_eq!(waits(|| error(kind.clone()), true), []);
+        }
+    }
+
+    #[test]
+    fn a_store_that_never_answered_is_given_up_soon() {
+        assert_eq!(waits(|| error(StoreErrorKind::Network), false).len(), 1);
+        let late = Tries::default().next(&error(StoreErrorKind::Network), UNPROVEN_TIME, false);
+        assert_eq!(late, Next::Stop);
+        assert!(waits(|| error(StoreErrorKind::Throttled), false).len() > 1);
+    }
+
+    #[test]
+    fn the_wait_that_a_store_asks_for_is_kept_within_bounds() {
+        let asking = |seconds| {
+            let mut error = error(StoreErrorKind::Throttled);
+            error.retry_after = Some(Duration::from_secs(seconds));
+            Tries::default().next(&error, Duration::ZERO, true)
+        };
+        assert_eq!(asking(7), Next::Wait(Duration::from_secs(7)));
+        assert_eq!(asking(100_000), Next::Wait(LONGEST_ASKED));
+    }
+
+    #[test]
+    fn the_time_is_bounded() {
+        let error = error(StoreErrorKind::Unavailable);
+        assert_eq!(Tries::default().next(&error, TIME, true), Next::Stop);
+    }
+
+    #[test]
+    fn expired_credentials_are_renewed_once() {
+        let expired = error(StoreErrorKind::BadCredentials).replied(Some(400), "ExpiredToken", "");
+        let mut tries = Tries::default();
+        assert_eq!(tries.next(&expired, Duration::ZERO, true), Next::Renew);
+        assert_eq!(tries.next(&expired, Duration::ZERO, true), Next::Stop);
+    }
+
+    #[test]
+    fn strange_replies_are_not_asked_for_ten_times() {
+        let waits = waits(|| error(StoreErrorKind::BadReply), true);
+        assert_eq!(waits.len(), BAD_REPLIES as usize - 1);
+    }
+}
