@@ -11,6 +11,7 @@
 
 pub mod background;
 pub mod environment;
+pub mod servers;
 pub mod tools;
 pub mod tree;
 

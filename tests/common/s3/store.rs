@@ -1,0 +1,329 @@
+//! What the server holds: buckets of keys, every key as it came, each with its versions; and the
+//! uploads that are under way.
+
+use bytes::Bytes;
+use s3s::crypto::{Checksum as _, Md5};
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+/// What a test may set about how the store behaves. The defaults are S3's own limits.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The largest object that one request copies.
+    pub copy_limit: u64,
+    /// The largest object that one request puts, and the largest part.
+    pub put_limit: u64,
+    /// The smallest part of an upload but for its last one.
+    pub part_minimum: u64,
+    /// The most entries that a page of a listing holds, whatever is asked for.
+    pub page: usize,
+    /// Conditions on writes hold; look-alikes exist that ignore them.
+    pub conditions: bool,
+    /// Listings encode keys when asked to; look-alikes exist that don't, nor say so.
+    pub encoding: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            copy_limit: 5 << 30,
+            put_limit: 5 << 30,
+            part_minimum: 5 << 20,
+            page: 1000,
+            conditions: true,
+            encoding: true,
+        }
+    }
+}
+
+/// An object as the store holds it. Build one with [`Object::new`] and the `with_` methods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    pub content: Bytes,
+    /// Without its quotes.
+    pub etag: String,
+    /// Whole seconds, as S3 keeps it.
+    pub modified: SystemTime,
+    /// `x-amz-meta-*`, without that prefix.
+    pub metadata: BTreeMap<String, String>,
+    /// `content-type`, `content-encoding` and their like, by lower-case name.
+    pub headers: BTreeMap<String, String>,
+    pub storage_class: String,
+    /// The checksum that came with it: an algorithm, as in `x-amz-checksum-ALGORITHM`, and a value.
+    pub checksum: Option<(&'static str, String)>,
+    /// `null` where the bucket isn't versioned.
+    pub version: String,
+}
+
+impl Object {
+    /// An object as a plain PUT leaves it.
+    pub fn new(content: impl Into<Bytes>) -> Self {
+        let content = content.into();
+        Self {
+            etag: md5(&content),
+            content,
+            modified: now(),
+            metadata: BTreeMap::new(),
+            headers: BTreeMap::new(),
+            storage_class: "STANDARD".into(),
+            checksum: None,
+            version: "null".into(),
+        }
+    }
+
+    pub fn with_metadata(mut self, name: &str, value: &str) -> Self {
+        self.metadata.insert(name.into(), value.into());
+        self
+    }
+
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.insert(name.into(), value.into());
+        self
+    }
+
+    pub fn with_modified(mut self, seconds: u64) -> Self {
+        self.modified = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        self
+    }
+
+    /// For entity tags that are no MD5, as those of multipart uploads or of keys managed elsewhere.
+    pub fn with_etag(mut self, etag: &str) -> Self {
+        self.etag = etag.into();
+        self
+    }
+
+    /// `GLACIER` and `DEEP_ARCHIVE` can't be read.
+    pub fn with_storage_class(mut self, class: &str) -> Self {
+        self.storage_class = class.into();
+        self
+    }
+
+    pub fn size(&self) -> u64 {
+        self.content.len() as u64
+    }
+
+    pub fn is_archived(&self) -> bool {
+        matches!(self.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE")
+    }
+}
+
+/// What a listing tells of an object.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    pub key: String,
+    pub size: u64,
+    pub etag: String,
+    pub modified: SystemTime,
+    pub storage_class: String,
+}
+
+/// A version of a key: an object, or the mark that it was deleted.
+#[derive(Clone, Debug)]
+pub enum Version {
+    Object(Object),
+    Deleted { version: String, modified: SystemTime },
+}
+
+impl Version {
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Object(object) => &object.version,
+            Self::Deleted { version, .. } => version,
+        }
+    }
+}
+
+/// An upload in parts that was neither completed nor aborted.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    pub key: String,
+    pub id: String,
+    pub started: SystemTime,
+    /// What becomes the object: its metadata and headers, its content still empty.
+    pub object: Object,
+    pub parts: BTreeMap<i32, Object>,
+}
+
+/// The objects of a bucket.
+#[derive(Debug)]
+pub enum Contents {
+    /// The versions of each key, the latest last.
+    Held(BTreeMap<String, Vec<Version>>),
+    /// `key-000000000` and on, so many of them, computed when they are asked for; read-only.
+    Synthetic(u32),
+}
+
+/// The refusal of a write to a synthetic bucket.
+#[derive(Debug)]
+pub struct ReadOnly;
+
+#[derive(Debug)]
+pub struct BucketState {
+    pub contents: Contents,
+    pub versioned: bool,
+    pub uploads: BTreeMap<String, Upload>,
+    pub created: SystemTime,
+}
+
+impl BucketState {
+    pub fn new(contents: Contents) -> Self {
+        Self { contents, versioned: false, uploads: BTreeMap::new(), created: now() }
+    }
+
+    /// The latest version of a key, unless it is deleted.
+    pub fn get(&self, key: &str) -> Option<Object> {
+        match &self.contents {
+            Contents::Held(keys) => match keys.get(key)?.last()? {
+                Version::Object(object) => Some(object.clone()),
+                Version::Deleted { .. } => None,
+            },
+            Contents::Synthetic(count) => synthetic_number(key, *count).map(|_| synthetic(key)),
+        }
+    }
+
+    /// A certain version of a key.
+    pub fn version(&self, key: &str, id: &str) -> Option<Version> {
+        match &self.contents {
+            Contents::Held(keys) => {
+                keys.get(key)?.iter().find(|version| version.id() == id).cloned()
+            }
+            Contents::Synthetic(_) => self.get(key).map(Version::Object).filter(|_| id == "null"),
+        }
+    }
+
+    /// What is to be listed, in order, from the first key that isn't below `from`.
+    pub fn listed<'a>(&'a self, from: &str) -> Box<dyn Iterator<Item = Listed> + 'a> {
+        let list = |key: &str, object: &Object| Listed {
+            key: key.into(),
+            size: object.size(),
+            etag: object.etag.clone(),
+            modified: object.modified,
+            storage_class: object.storage_class.clone(),
+        };
+        match &self.contents {
+            Contents::Held(keys) => {
+                Box::new(keys.range(from.to_owned()..).filter_map(move |(key, versions)| {
+                    match versions.last() {
+                        Some(Version::Object(object)) => Some(list(key, object)),
+                        _ => None,
+                    }
+                }))
+            }
+            Contents::Synthetic(count) => {
+                let numbers = first_synthetic(from, *count)..*count;
+                Box::new(numbers.map(move |number| {
+                    let key = synthetic_key(number);
+                    list(&key, &synthetic(&key))
+                }))
+            }
+        }
+    }
+
+    /// Makes an object the latest version of a key, and yields that version's id.
+    pub fn put(
+        &mut self,
+        key: &str,
+        mut object: Object,
+        id: impl FnOnce() -> String,
+    ) -> Result<String, ReadOnly> {
+        let Contents::Held(keys) = &mut self.contents else { return Err(ReadOnly) };
+        let versions = keys.entry(key.into()).or_default();
+        if self.versioned {
+            object.version = id();
+        } else {
+            versions.retain(|version| version.id() != "null");
+        }
+        let version = object.version.clone();
+        versions.push(Version::Object(object));
+        Ok(version)
+    }
+
+    /// Deletes a key, or one version of it, and yields the id of the mark that this left, if any.
+    pub fn delete(
+        &mut self,
+        key: &str,
+        version: Option<&str>,
+        id: impl FnOnce() -> String,
+    ) -> Result<Option<String>, ReadOnly> {
+        let Contents::Held(keys) = &mut self.contents else { return Err(ReadOnly) };
+        let mut mark = None;
+        if let Some(version) = version {
+            if let Some(versions) = keys.get_mut(key) {
+                versions.retain(|held| held.id() != version);
+                if versions.is_empty() {
+                    keys.remove(key);
+                }
+            }
+        } else if self.versioned {
+            let version = id();
+            let deleted = Version::Deleted { version: version.clone(), modified: now() };
+            keys.entry(key.into()).or_default().push(deleted);
+            mark = Some(version);
+        } else {
+            keys.remove(key);
+        }
+        Ok(mark)
+    }
+}
+
+/// Everything that the server holds.
+#[derive(Debug, Default)]
+pub struct Store {
+    pub buckets: BTreeMap<String, BucketState>,
+    pub settings: Settings,
+    ids: u64,
+}
+
+impl Store {
+    /// An id that was never given before, above all that were.
+    pub fn new_id(&mut self) -> String {
+        self.ids += 1;
+        format!("{:08}{}", self.ids, &md5(&self.ids.to_le_bytes())[..24])
+    }
+}
+
+/// The `number`th key of a synthetic bucket.
+pub fn synthetic_key(number: u32) -> String {
+    format!("key-{number:09}")
+}
+
+/// The object at a synthetic key: its key is its content.
+pub fn synthetic(key: &str) -> Object {
+    Object::new(key.to_owned()).with_modified(1_700_000_000)
+}
+
+fn synthetic_number(key: &str, count: u32) -> Option<u32> {
+    let number = key.strip_prefix("key-")?.parse().ok()?;
+    (number < count && synthetic_key(number) == key).then_some(number)
+}
+
+/// The first synthetic key that isn't below `from`, by halving.
+fn first_synthetic(from: &str, count: u32) -> u32 {
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = u32::midpoint(low, high);
+        if synthetic_key(middle).as_str() < from {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
+
+/// Now, in whole seconds.
+pub fn now() -> SystemTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let seconds = since.expect("the clock is past 1970").as_secs();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+/// The MD5 in hexadecimal digits: the entity tag of an object that was put whole.
+pub fn md5(content: &[u8]) -> String {
+    hex(&Md5::checksum(content))
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    let digit = |half: u8| char::from_digit(half.into(), 16).expect("half a byte is a digit");
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}

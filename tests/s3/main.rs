@@ -1,0 +1,12 @@
+//! Black-box tests against object stores that speak S3: one in this process that goes wrong where
+//! it is told to, and real ones.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/s3/mod.rs"]
+mod s3;
+
+mod client;
+mod server;
+mod server_faults;
+mod server_uploads;
