@@ -10,6 +10,7 @@
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses a part of it")]
 
 pub mod background;
+pub mod clients;
 pub mod environment;
 pub mod servers;
 pub mod tools;

@@ -7,6 +7,7 @@ mod common;
 mod s3;
 
 mod client;
+mod real;
 mod server;
 mod server_faults;
 mod server_uploads;
