@@ -10,6 +10,9 @@
 //! assert_eq!((fault.struck(), server.count(Kind::Head)), (1, 0));
 //! ```
 //!
+//! It is no part of `common`, so that only test binaries that want it build it: they have
+//! `#[path = "../common/s3/mod.rs"] mod s3;` beside their `mod common;`.
+//!
 //! hyper carries it on a thread of its own, and s3s speaks the protocol and checks signatures. From
 //! outside in: `front` (the log and the faults), s3s, `service` (a call an operation), `store`.
 
