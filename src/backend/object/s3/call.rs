@@ -315,19 +315,10 @@ impl S3 {
 
     /// The error that a reply is; a clock that is off is set by the store's.
     pub(super) fn refusal(&self, request: &Request, reply: &Reply) -> StoreError {
-        let mut error = reply.refusal(request.of_object);
+        let error = reply.refusal(request.of_object);
         let date = reply::text(&reply.headers, "date").and_then(time::of_header);
-        match (&error.kind, date) {
-            (StoreErrorKind::ClockSkew, Some(date)) => {
-                self.shared.clock.store(date.seconds - time::now(), Ordering::Relaxed);
-            }
-            (StoreErrorKind::Other, _)
-                if request.method == Method::HEAD && reply.status == StatusCode::BAD_REQUEST =>
-            {
-                error.kind = StoreErrorKind::BadCredentials;
-                error.message = Some("it does not say why; expired ones are refused so".into());
-            }
-            _ => {}
+        if let (StoreErrorKind::ClockSkew, Some(date)) = (&error.kind, date) {
+            self.shared.clock.store(date.seconds - time::now(), Ordering::Relaxed);
         }
         error
     }

@@ -99,7 +99,9 @@ impl S3 {
         request.header("content-type", "application/xml")?;
         request.document(Bytes::from(document));
         self.call(&request, |reply| {
-            let mut xml = reply.document("DeleteResult")?;
+            reply.document()?;
+            // Nothing must be in it, so its name has to tell.
+            let mut xml = Xml::expect(&reply.body, "DeleteResult")?;
             let mut failed = Vec::new();
             while let Some(name) = xml.child()? {
                 match name.as_str() {

@@ -29,7 +29,7 @@ impl S3 {
             parameters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         let request = Request::new(self, RequestKind::List, Method::GET, None, &parameters)?;
         self.call(&request, |reply| {
-            let page = read(reply.document("ListBucketResult")?, query.prefix)?;
+            let page = read(reply.document()?, query.prefix)?;
             if page.next.is_some() && page.next.as_deref() == query.token {
                 return Err(StoreError::bad_reply("the next page is this one again"));
             }

@@ -96,7 +96,7 @@ impl S3 {
             reply::write_headers(headers, &mut request.headers)?;
         }
         self.call(&request, |reply| {
-            let mut xml = reply.document("CopyObjectResult")?;
+            let mut xml = reply.document()?;
             let mut etag = None;
             while let Some(name) = xml.child()? {
                 match name.as_str() {

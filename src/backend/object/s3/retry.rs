@@ -50,7 +50,7 @@ impl Tries {
     pub(super) fn next(&mut self, error: &StoreError, elapsed: Duration, proven: bool) -> Next {
         self.failed += 1;
         match error.kind {
-            StoreErrorKind::BadCredentials if is_expired(error) => {
+            StoreErrorKind::BadCredentials | StoreErrorKind::Other if may_be_expired(error) => {
                 return if std::mem::replace(&mut self.renewed, true) {
                     Next::Stop
                 } else {
@@ -105,9 +105,9 @@ fn is_passing(kind: &StoreErrorKind) -> bool {
     )
 }
 
-/// Whether fresh credentials may help. A reply to HEAD has no body, so no code: with status 400 it
-/// may well be that.
-fn is_expired(error: &StoreError) -> bool {
+/// Whether fresh credentials may help. A reply to HEAD has no body, so no code: status 400 is what
+/// is left of expired ones then.
+fn may_be_expired(error: &StoreError) -> bool {
     match error.code.as_deref() {
         Some(code) => matches!(
             code,
