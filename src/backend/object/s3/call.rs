@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use ring::digest;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// The longest reply that is read into memory: a page of 1,000 keys has 4 MiB at most.
 const LONGEST_REPLY: usize = 32 << 20;
+/// What a late try has to connect, at least.
+const LEAST_CONNECT_TIME: Duration = Duration::from_millis(500);
 /// How often a wait looks whether the run is to stop.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -251,7 +253,7 @@ impl S3 {
         let connect = if shared.proven.load(Ordering::Relaxed) {
             CONNECT_TIME
         } else {
-            UNPROVEN_TIME.saturating_sub(elapsed)
+            UNPROVEN_TIME.saturating_sub(elapsed).max(LEAST_CONNECT_TIME)
         };
         let patience = Patience { connect, stop: &self.stop };
         let sent = caller.send(&shared.transport, message, patience);
@@ -284,7 +286,9 @@ impl S3 {
 
     fn body(&self, request: &Request, exchange: &mut Exchange) -> Result<Bytes, StoreError> {
         let (mut first, mut more) = (Bytes::new(), BytesMut::new());
-        while let Some(piece) = exchange.caller.piece(&mut exchange.body, self.patience())? {
+        while !exchange.body.is_end_stream() {
+            let piece = exchange.caller.piece(&mut exchange.body, self.patience())?;
+            let Some(piece) = piece else { break };
             if first.len() + more.len() + piece.len() > LONGEST_REPLY {
                 return Err(StoreError::bad_reply("it is too long"));
             }

@@ -9,6 +9,7 @@ use crate::model::{ETag, RequestKind};
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderValue};
 use http::{Method, StatusCode};
+use hyper::body::Body as _;
 use hyper::body::Incoming;
 use std::ops::Range;
 
@@ -177,7 +178,11 @@ impl Got {
     }
 
     fn piece(&mut self) -> Result<Option<Bytes>, StoreError> {
-        let Some(receiving) = &mut self.receiving else { return Ok(None) };
+        let Some(receiving) = &mut self.receiving else {
+            // After an error, too, the end is only where all has come.
+            let early = || StoreError::new(StoreErrorKind::Other).message("it was given up before");
+            return if self.left.is_empty() { Ok(None) } else { Err(early()) };
+        };
         let caller = receiving.caller.as_mut().expect("it is taken only when this is dropped");
         let piece = caller.piece(&mut receiving.body, self.s3.patience())?;
         let Some(piece) = piece else {
@@ -189,11 +194,13 @@ impl Got {
             self.receiving = None;
             return Ok(None);
         };
-        if piece.len() as u64 > self.left() {
+        if piece.len() as u64 > self.left.end - self.left.start {
             return Err(StoreError::bad_reply("more came than was announced"));
         }
         self.left.start += piece.len() as u64;
         self.breaks = 0;
+        // Whoever has all of it need not ask for the end.
+        receiving.finished = self.left.is_empty() && receiving.body.is_end_stream();
         Ok(Some(piece))
     }
 }
