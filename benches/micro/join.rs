@@ -3,7 +3,7 @@
 use crate::sample::{entry, keys, row};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box_drop};
-use vidimus::backend::ListItem;
+use vidimus::backend::{Form, ListItem};
 use vidimus::compare::Join;
 use vidimus::manifest::Row;
 use vidimus::model::{Error, Key};
@@ -54,7 +54,8 @@ fn join(bencher: Bencher<'_, '_>, case: Case) {
     let keys = keys(FILES);
     bencher.counter(ItemsCount::new(keys.len())).with_inputs(|| streams(case, &keys)).bench_values(
         |(source, target, rows)| {
-            let joined = Join::new(source.into_iter(), target.into_iter(), rows.into_iter());
+            let joined =
+                Join::new(source.into_iter(), target.into_iter(), rows.into_iter(), Form::Tree);
             for pair in joined.expect("nothing fails") {
                 black_box_drop(pair.expect("nothing fails"));
             }

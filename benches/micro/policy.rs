@@ -7,6 +7,7 @@ use std::sync::Arc;
 use vidimus::compare::policy::Surplus;
 use vidimus::compare::{Pair, Policy, PolicyOptions, Seen};
 use vidimus::model::Key;
+use vidimus::model::stamp::Evidence;
 
 #[derive(Clone, Copy, Debug)]
 enum Case {
@@ -25,7 +26,8 @@ fn pair(case: Case) -> Pair {
         Case::Unchanged => (Seen::Present(source), present, recorded),
         Case::New => (Seen::Present(source), Seen::Absent, None),
         Case::Changed => {
-            source.stamp.mtime.seconds += 60;
+            let Evidence::Inode(inode) = &mut source.stamp.evidence else { panic!("a file's") };
+            inode.mtime.seconds += 60;
             source.metadata.mtime.seconds += 60;
             (Seen::Present(source), present, recorded)
         }

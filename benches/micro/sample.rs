@@ -1,6 +1,8 @@
 //! Keys, entries and rows of a tree that need not be there.
 
 use vidimus::manifest::{Origin, Row, RunNumber};
+use vidimus::model::entry::Known;
+use vidimus::model::stamp::Inode;
 use vidimus::model::{Digest, Entry, EntryKind, Key, Metadata, Stamp, Timestamp};
 
 /// Keys of `files` files, 100 to a directory, and of their directories, in key order.
@@ -23,15 +25,16 @@ pub(crate) fn entry(key: &Key) -> Entry {
     Entry {
         key: key.clone(),
         kind: if key.is_directory() { EntryKind::Directory } else { EntryKind::File },
-        stamp: Stamp { size: 8192, mtime, ctime, inode: 1_234_567 },
+        stamp: Stamp::of_inode(8192, Inode { mtime, ctime, number: 1_234_567 }),
         metadata: Metadata { mode: 0o644, uid: 1000, gid: 1000, mtime },
         link: None,
+        known: Known::Whole,
     }
 }
 
 /// The row of an entry that was copied.
 pub(crate) fn row(key: &Key) -> Row {
-    let Entry { key, kind, stamp, metadata, link } = entry(key);
+    let Entry { key, kind, stamp, metadata, link, .. } = entry(key);
     Row {
         digest: (kind == EntryKind::File).then(|| Digest::of(key.as_bytes())),
         key,

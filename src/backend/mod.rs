@@ -11,7 +11,10 @@ pub mod local;
 pub mod object;
 
 use crate::filter::Filter;
-use crate::model::{Cause, Entry, EntryError, EntryKind, Error, Key, Metadata, Stamp};
+use crate::model::entry::Known;
+use crate::model::{Cause, Digest, Entry, EntryError, EntryKind, Error, Key, Metadata, Stamp};
+use object::{Headers, ObjectPlace};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// One item of a listing.
@@ -22,6 +25,9 @@ pub enum ListItem {
     /// What is there is unknown: of the key itself and of all below it. A directory whose contents
     /// can't be read is listed as an entry first, then with this.
     Failed(EntryError),
+    /// All from here on is unknown: the listing ends, and not because it came to its end. The key is
+    /// the root's.
+    BrokeOff(EntryError),
     /// A temporary of a killed run (targets only).
     Leftover(Key),
     /// Left out for a reason worth telling once; nothing below it is touched.
@@ -33,15 +39,15 @@ impl ListItem {
     pub fn key(&self) -> &Key {
         match self {
             Self::Entry(entry) => &entry.key,
-            Self::Failed(error) => &error.key,
+            Self::Failed(error) | Self::BrokeOff(error) => &error.key,
             Self::Leftover(key) | Self::LeftOut(key, _) => key,
         }
     }
 }
 
 /// An ordered stream of items, in byte order of their keys (an item about a key may follow the
-/// entry of that key). It is complete unless an item says which scope failed, or it ends in an
-/// error.
+/// entry of that key). It is complete unless an item says which scope failed or that it broke off,
+/// or it ends in an error.
 pub type Listing = Box<dyn Iterator<Item = Result<ListItem, Error>> + Send>;
 
 /// What to list.
@@ -51,6 +57,20 @@ pub struct ListOptions {
     pub filter: Arc<Filter>,
     /// Only this name below the root (a single file as source), and not the root itself.
     pub only: Option<Box<[u8]>>,
+    /// Which form keys have.
+    pub form: Form,
+}
+
+/// Which form the keys of a listing have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// A tree: `a/` is a directory, whatever is below it lies in it.
+    #[default]
+    Tree,
+    /// Each key of a store stands for itself, whatever bytes it has: there are no directories, and
+    /// nothing is in another's way. Only between two stores.
+    Flat,
 }
 
 /// Why content could not be read to its end.
@@ -64,8 +84,42 @@ pub enum ReadError {
     Sink(Cause),
 }
 
-/// Takes a file's content, a chunk at a time. A file that fits one chunk comes as one.
-pub type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), Cause> + 'a;
+/// Takes what is read of a file: at first what only reading tells of it, if anything, then its
+/// content, a chunk at a time. A file that fits one chunk comes as one.
+pub type Sink<'a> = dyn FnMut(Reading<'_>) -> Result<(), Cause> + 'a;
+
+/// What comes when an entry is read.
+#[derive(Debug)]
+pub enum Reading<'a> {
+    /// What a listing could not tell.
+    Facts(Box<Facts>),
+    /// Bytes of its content.
+    Chunk(&'a [u8]),
+}
+
+/// What a store keeps with an object, and only reading it tells.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// What it is.
+    pub kind: EntryKind,
+    /// Its metadata.
+    pub metadata: Metadata,
+    /// Whether that was stored with it.
+    pub known: Known,
+    /// The digest that was recorded with it.
+    pub digest: Option<Digest>,
+    /// All of it, as the store keeps it.
+    pub headers: Headers,
+}
+
+impl Facts {
+    /// Adds what is known now to an entry.
+    pub fn tell(&self, entry: &mut Entry) {
+        entry.kind = self.kind;
+        entry.metadata = self.metadata;
+        entry.known = self.known;
+    }
+}
 
 /// A place that entries come from.
 pub trait Source: Send + Sync {
@@ -84,6 +138,11 @@ pub trait Source: Send + Sync {
 
     /// Looks at one entry again; `None` when nothing is there.
     fn look(&self, key: &Key) -> Result<Option<Entry>, Cause>;
+
+    /// The store that this is a part of, where it is one.
+    fn object(&self) -> Option<&ObjectPlace> {
+        None
+    }
 }
 
 /// What a new entry does to what stands at its key.
@@ -102,20 +161,57 @@ pub trait Target: Source {
     /// Begins a file that nobody sees until it is published.
     fn stage(&self, entry: &Entry, place: Place) -> Result<Box<dyn Stage>, Cause>;
 
+    /// Whether it is a store: what is written stands at once and whole, so that nothing is built
+    /// first and put in place later, and each request costs more than reading twice.
+    fn is_store(&self) -> bool {
+        self.object().is_some()
+    }
+
     /// Begins a new directory that nobody sees until it is published with what was made in it.
     fn stage_directory(&self, key: &Key) -> Result<Box<dyn StageDirectory>, Cause>;
 
     /// Makes a directory, closed to others until its metadata is set.
     fn make_directory(&self, key: &Key, place: Place) -> Result<(), Cause>;
 
-    /// Makes a symbolic link with its metadata.
-    fn make_link(&self, entry: &Entry, place: Place) -> Result<(), Cause>;
+    /// Makes a symbolic link with its metadata; its stamp, where that is known without a look.
+    fn make_link(&self, entry: &Entry, place: Place) -> Result<Option<Stamp>, Cause>;
 
-    /// Sets what differs from `wanted` of an entry's mode, owner, group and mtime.
-    fn set_metadata(&self, key: &Key, kind: EntryKind, wanted: &Metadata) -> Result<(), Cause>;
+    /// Sets what differs from `wanted` of an entry's mode, owner, group and mtime; its stamp, where
+    /// that is known without a look.
+    fn set_metadata(
+        &self,
+        key: &Key,
+        kind: EntryKind,
+        wanted: &Metadata,
+    ) -> Result<Option<Stamp>, Cause>;
+
+    /// Whether the store can copy what `source` has by itself, without its content passing through
+    /// here.
+    fn is_beside(&self, _source: &dyn Source) -> bool {
+        false
+    }
+
+    /// Has the store copy an entry of a source that it [is beside](Target::is_beside), if it still
+    /// is the one listed; its stamp.
+    ///
+    /// # Errors
+    /// [`ReadError::Sink`] for all but a source's entry that changed.
+    fn copy_beside(&self, _source: &dyn Source, _entry: &Entry) -> Result<Stamp, ReadError> {
+        Err(ReadError::Sink(Cause::Other("the target can't copy by itself".to_owned())))
+    }
 
     /// Removes an entry, if it still is the one listed; a directory only when it is empty.
     fn remove(&self, entry: &Entry) -> Result<(), Cause>;
+
+    /// Removes entries, with what became of each; see [`Target::remove`].
+    fn remove_all(&self, entries: &[Entry]) -> Vec<Result<(), Cause>> {
+        entries.iter().map(|entry| self.remove(entry)).collect()
+    }
+
+    /// How many entries [`Target::remove_all`] is best given at a time.
+    fn removes_together(&self) -> usize {
+        1
+    }
 
     /// Removes a temporary of a killed run.
     fn sweep(&self, key: &Key) -> Result<(), Cause>;
@@ -139,11 +235,18 @@ pub trait Target: Source {
 
 /// A file being written that nobody sees. Dropped unfinished, it is removed.
 pub trait Stage {
+    /// Takes what another store kept with the content, before any of that; a store keeps it too.
+    fn keep(&mut self, _headers: &Headers) {}
+
     /// Appends.
     fn write(&mut self, chunk: &[u8]) -> Result<(), Cause>;
 
-    /// Ends the content and sets the metadata.
-    fn finish(self: Box<Self>, metadata: &Metadata) -> Result<Box<dyn Staged>, Cause>;
+    /// Ends the content, which has this digest, and sets the metadata.
+    fn finish(
+        self: Box<Self>,
+        metadata: &Metadata,
+        digest: &Digest,
+    ) -> Result<Box<dyn Staged>, Cause>;
 }
 
 /// A whole file that nobody sees yet. Dropped unpublished, it is removed.
@@ -151,6 +254,11 @@ pub trait Staged: Send {
     /// What it was found to be when it was finished; publishing changes nothing of that but ctime,
     /// and not even that of a file in a directory that nobody sees.
     fn written(&self) -> Written;
+
+    /// Whether it is in its place already, whole and as [`Staged::written`] tells, as in a store.
+    fn is_in_place(&self) -> bool {
+        false
+    }
 
     /// Puts it in its place, whole. What of its metadata the target refused is `Some`: the content
     /// is in its place all the same.

@@ -5,7 +5,7 @@
 //! between), so a leaf that is followed by a key that begins with it is held back until the cursor
 //! leaves such keys; at most one leaf for each byte of a key is held.
 
-use crate::backend::ListItem;
+use crate::backend::{Form, ListItem};
 use crate::listing::Unknown;
 use crate::manifest::Row;
 use crate::model::{Entry, EntryError, Error, Key};
@@ -61,6 +61,18 @@ pub struct Pair {
     pub conflict: Option<Conflict>,
 }
 
+impl Pair {
+    /// Adds what the row tells of entries that were only listed, where it was made of the same stamp.
+    fn learn(&mut self) {
+        let Some(row) = &self.row else { return };
+        for (seen, recorded) in [(&mut self.source, &row.source), (&mut self.target, &row.target)] {
+            if let Seen::Present(entry) = seen {
+                row.tell(recorded, entry);
+            }
+        }
+    }
+}
+
 /// What the join yields.
 #[derive(Debug)]
 pub enum Joined {
@@ -91,6 +103,7 @@ pub struct Join<S, T, R> {
     target: Stream<T>,
     rows: R,
     row: Option<Row>,
+    form: Form,
     held: Vec<Pair>,
     ready: VecDeque<Joined>,
     ended: bool,
@@ -115,7 +128,7 @@ impl<I: Iterator<Item = Result<ListItem, Error>>> Stream<I> {
                     self.next = Some(entry);
                     return Ok(());
                 }
-                ListItem::Failed(error) => {
+                ListItem::Failed(error) | ListItem::BrokeOff(error) => {
                     self.unknown.add(error.key.clone());
                     self.waiting.push_back(Joined::Failed(error));
                 }
@@ -155,11 +168,11 @@ where
     T: Iterator<Item = Result<ListItem, Error>>,
     R: Iterator<Item = Result<Row, Error>>,
 {
-    /// Begins a join.
+    /// Begins a join of listings whose keys have this form.
     ///
     /// # Errors
     /// When a stream's first item is an error.
-    pub fn new(source: S, target: T, mut rows: R) -> Result<Self, Error> {
+    pub fn new(source: S, target: T, mut rows: R, form: Form) -> Result<Self, Error> {
         let mut source = Stream {
             items: source,
             next: None,
@@ -180,6 +193,7 @@ where
             target,
             rows,
             row,
+            form,
             held: Vec::new(),
             ready: VecDeque::new(),
             ended: false,
@@ -210,8 +224,11 @@ where
             }
             _ => None,
         };
-        let pair = Pair { key, source, target, row, conflict: None };
-        if pair.key.is_directory() {
+        let mut pair = Pair { key, source, target, row, conflict: None };
+        pair.learn();
+        if self.form == Form::Flat {
+            self.ready.push_back(Joined::Pair(Box::new(pair)));
+        } else if pair.key.is_directory() {
             self.directory(pair);
         } else {
             self.leaf(pair);

@@ -7,6 +7,8 @@
 use super::join::{Conflict, Pair, Seen};
 use crate::filter::Filter;
 use crate::manifest::Row;
+use crate::model::entry::Known;
+use crate::model::error::Side;
 use crate::model::stamp::{Likeness, Trust};
 use crate::model::{Cause, Digest, Entry, EntryKind, Metadata};
 use std::fmt;
@@ -63,6 +65,11 @@ pub enum Action {
         /// What the content should be; `None` to compare both sides with each other.
         expected: Option<Digest>,
     },
+    /// Look at what was only listed, and decide then.
+    Look,
+    /// Hash this side's file, and take the target's copy as it is where the other side's tag is the
+    /// content's MD5; else copy.
+    CompareTag(Side),
     /// Set its metadata.
     UpdateMetadata,
     /// It is as it should be; its row isn't.
@@ -92,6 +99,10 @@ pub enum Reason {
     Size,
     /// The times of change differ.
     Mtime,
+    /// The store's tags differ.
+    Tag,
+    /// No row; both sides have this size, and only a look tells more.
+    SameSizeUnseen,
     /// The entry of this name is of another kind.
     Kind,
     /// The link's text differs.
@@ -107,6 +118,8 @@ pub enum Reason {
     Unchanged,
     /// No row; both sides have this size and mtime, or this link text.
     SameSizeAndTime,
+    /// No row; both sides have this size and this tag, which is the content's MD5.
+    SameSizeAndTag,
     /// Both sides have this size, and `--size-only` says that is enough.
     SameSize,
     /// `--checksum` asks for a comparison of content.
@@ -135,6 +148,8 @@ impl fmt::Display for Reason {
             Self::New => "new",
             Self::Size => "size differs",
             Self::Mtime => "modification time differs",
+            Self::Tag => "changed in the store",
+            Self::SameSizeUnseen => "not recorded, but of the same size",
             Self::Kind => "type differs",
             Self::LinkText => "link text differs",
             Self::SourceDoubtful => "source touched since it was recorded, size and time the same",
@@ -142,6 +157,7 @@ impl fmt::Display for Reason {
             Self::TargetDrift => "target is not what was recorded",
             Self::Unchanged => "unchanged",
             Self::SameSizeAndTime => "not recorded, but the same on both sides",
+            Self::SameSizeAndTag => "not recorded, but of the same size and tag on both sides",
             Self::SameSize => "same size",
             Self::Checksum => "--checksum",
             Self::Metadata => "metadata differs",
@@ -275,6 +291,11 @@ impl Policy {
             Some(Conflict::Both) | None => {}
         }
         let Some(existing) = existing else { return afresh(Reason::New) };
+        if source.kind != EntryKind::Directory
+            && let Some((look, reason)) = self.unseen(source, existing, pair.row.as_ref())
+        {
+            return if look { decide(Action::Look, reason) } else { afresh(reason) };
+        }
         if existing.kind != source.kind {
             return afresh(Reason::Kind);
         }
@@ -285,6 +306,47 @@ impl Policy {
             EntryKind::Symlink => self.link(source, existing, row, &wanted),
             _ => self.file(source, existing, row, &wanted),
         }
+    }
+
+    /// What to do with leaves of which one was only listed, and is not what its row tells: look at
+    /// it (true), or copy it anew (false).
+    fn unseen(
+        &self,
+        source: &Entry,
+        existing: &Entry,
+        row: Option<&Row>,
+    ) -> Option<(bool, Reason)> {
+        let is_listed = |entry: &Entry| entry.known == Known::Listed;
+        if !is_listed(source) && !is_listed(existing) {
+            return None;
+        }
+        let other_size = source.stamp.size != existing.stamp.size;
+        if self.options.size_only && !other_size {
+            return None;
+        }
+        if self.options.update {
+            return Some((true, Reason::SameSizeUnseen));
+        }
+        let Some(row) = row else {
+            return Some(if other_size {
+                (false, Reason::Size)
+            } else {
+                (true, Reason::SameSizeUnseen)
+            });
+        };
+        let trust = self.options.trust;
+        match existing.stamp.compare(&row.target, trust) {
+            Likeness::Size | Likeness::Mtime | Likeness::Tag => {
+                return Some((false, Reason::TargetDrift));
+            }
+            Likeness::Same | Likeness::Doubtful => {}
+        }
+        Some(match source.stamp.compare(&row.source, trust) {
+            Likeness::Size => (false, Reason::Size),
+            Likeness::Mtime => (false, Reason::Mtime),
+            Likeness::Tag => (false, Reason::Tag),
+            Likeness::Same | Likeness::Doubtful => (true, Reason::SourceDoubtful),
+        })
     }
 
     /// Whether the options protect a leaf of the target from a directory of the source.
@@ -315,7 +377,7 @@ impl Policy {
             Some(row)
                 if !same_metadata
                     && (&row.link, &row.metadata) == (&source.link, wanted)
-                    && row.target.mtime == existing.metadata.mtime =>
+                    && row.target.mtime() == Some(existing.metadata.mtime) =>
             {
                 self.metadata_only(&found, wanted)
             }
@@ -340,7 +402,8 @@ impl Policy {
         if options.update && existing.metadata.mtime > source.metadata.mtime {
             return decide(Action::Skip, Reason::NewerInTarget);
         }
-        let same_metadata = existing.metadata == *wanted;
+        // What others stored without metadata stays as they stored it.
+        let same_metadata = existing.metadata == *wanted || existing.known == Known::Foreign;
         if options.size_only {
             return self.size_only(source, existing, row, same_metadata);
         }
@@ -352,7 +415,7 @@ impl Policy {
             Likeness::Same if row.source_racy => Likeness::Doubtful,
             other => other,
         };
-        if matches!(of_target, Likeness::Size | Likeness::Mtime) {
+        if matches!(of_target, Likeness::Size | Likeness::Mtime | Likeness::Tag) {
             return decide(Action::Copy { unless: None }, Reason::TargetDrift);
         }
         let check = |source, target, reason| {
@@ -367,9 +430,10 @@ impl Policy {
         let vouched = of_target == Likeness::Same;
         match of_source {
             Likeness::Size => decide(Action::Copy { unless: None }, Reason::Size),
-            Likeness::Mtime => {
+            Likeness::Mtime | Likeness::Tag => {
                 let unless = row.digest.filter(|_| vouched);
-                decide(Action::Copy { unless }, Reason::Mtime)
+                let reason = if of_source == Likeness::Tag { Reason::Tag } else { Reason::Mtime };
+                decide(Action::Copy { unless }, reason)
             }
             Likeness::Doubtful => check(true, !vouched, Reason::SourceDoubtful),
             Likeness::Same if options.checksum => check(true, !vouched, Reason::Checksum),
@@ -429,6 +493,8 @@ impl Policy {
         } else if self.options.checksum {
             let action = Action::Check { source: true, target: true, expected: None };
             decide(action, Reason::Checksum)
+        } else if let Some(decision) = by_tag(source, existing) {
+            decision
         } else if source.metadata.mtime != existing.metadata.mtime {
             decide(Action::Copy { unless: None }, Reason::Mtime)
         } else if same_metadata {
@@ -436,6 +502,28 @@ impl Policy {
         } else {
             decide(Action::UpdateMetadata, Reason::Metadata)
         }
+    }
+}
+
+/// Decides on files of one size of which one has no mtime to compare: by the MD5 that its tag may
+/// be.
+fn by_tag(source: &Entry, existing: &Entry) -> Option<Decision> {
+    let same_time = source.metadata.mtime == existing.metadata.mtime;
+    if same_time && source.known == Known::Whole && existing.known == Known::Whole {
+        return None;
+    }
+    let md5 = |entry: &Entry| entry.stamp.tag().and_then(|tag| tag.md5());
+    match (md5(source), md5(existing)) {
+        (Some(one), Some(other)) if one == other => {
+            Some(decide(Action::Adopt, Reason::SameSizeAndTag))
+        }
+        (Some(_), None) if existing.stamp.inode().is_some() => {
+            Some(decide(Action::CompareTag(Side::Target), Reason::SameSizeUnseen))
+        }
+        (None, Some(_)) if source.stamp.inode().is_some() => {
+            Some(decide(Action::CompareTag(Side::Source), Reason::SameSizeUnseen))
+        }
+        _ => None,
     }
 }
 

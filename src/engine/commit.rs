@@ -204,7 +204,9 @@ impl<'a> Committer<'a> {
     fn publish(&mut self, mut finished: Finished) {
         let mut written = None;
         if let Some(mut staged) = finished.staged.take() {
-            written = Some(staged.written().stamp);
+            let stamp = staged.written().stamp;
+            written = Some(stamp);
+            finished.stands = staged.is_in_place().then_some(stamp);
             let key = &finished.row.key;
             match staged.publish() {
                 Ok(None) => {}
@@ -279,7 +281,7 @@ impl<'a> Committer<'a> {
         if !finished.told && not_kept(&found.metadata, &row.metadata, row.kind).is_some() {
             // What a new file inherits isn't always foreseen (default ACLs, mount options).
             let set = self.context.target.set_metadata(&row.key, row.kind, &row.metadata);
-            if let (Ok(()), Ok(Some(again))) = (set, self.context.target.look(&row.key)) {
+            if let (Ok(_), Ok(Some(again))) = (set, self.context.target.look(&row.key)) {
                 found = again;
             }
             if let Some(lost) = not_kept(&found.metadata, &row.metadata, row.kind) {
@@ -294,7 +296,8 @@ impl<'a> Committer<'a> {
 /// Whether an entry can have the content that the row tells, and is the file that was written.
 fn is_content(found: &Entry, row: &Row, written: Option<Stamp>) -> bool {
     let is_the_file = written.is_none_or(|written| {
-        (written.inode, written.mtime) == (found.stamp.inode, found.stamp.mtime)
+        let seen = |stamp: &Stamp| stamp.inode().map(|inode| (inode.number, inode.mtime));
+        seen(&written) == seen(&found.stamp)
     });
     found.kind == row.kind
         && is_the_file

@@ -2,20 +2,19 @@
 //!
 //! A file is read once, hashed as it passes, and written under a name that nobody sees.
 
+use super::attempt::{Attempt, Copied, Done};
 use super::batch::{Batch, Finished, FinishedDirectory};
 use super::commit::not_kept;
-use super::hash::{BUFFER, with_retries};
-use super::{Context, now, on_target};
-use crate::backend::{ReadError, Source, Stage, StageDirectory, Staged, Written};
+use super::hash::{BUFFER, Hashed, Hashes, with_retries};
+use super::{Context, on_target};
+use crate::backend::{Source, StageDirectory, Staged, Written};
+use crate::compare::{Action, Pair, Seen};
 use crate::manifest::{Origin, Row};
+use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::event::Change;
-use crate::model::{Cause, Digest, Entry, EntryError, EntryKind, InFlight, Operation};
+use crate::model::{Cause, Digest, Entry, EntryError, EntryKind, Metadata, Operation};
 use crate::plan::{Step, Task};
-use std::sync::PoisonError;
-
-/// Files of this size are shown while they are under way.
-const SHOWN: u64 = 4 << 20;
 
 /// What a worker is given.
 pub(super) enum Work {
@@ -39,14 +38,6 @@ pub(super) struct Worker<'c, 'a> {
     building: Option<Box<dyn StageDirectory>>,
 }
 
-/// What became of a copy.
-enum Copied {
-    /// Written, not yet in place.
-    Staged(Box<dyn Staged>),
-    /// The content turned out to be what the target has.
-    Same,
-}
-
 impl<'c, 'a> Worker<'c, 'a> {
     pub(super) fn new(context: &'c Context<'a>, slot: usize) -> Self {
         Self { context, slot, buffer: vec![0; BUFFER], building: None }
@@ -61,7 +52,8 @@ impl<'c, 'a> Worker<'c, 'a> {
             }
             match work {
                 Work::Step(step) => match self.step(&step) {
-                    Ok(finished) => done.add(finished),
+                    Ok(Some(finished)) => done.add(finished),
+                    Ok(None) => {}
                     Err(error) => self.context.fail(error),
                 },
                 Work::Directory { step, members } => {
@@ -92,7 +84,7 @@ impl<'c, 'a> Worker<'c, 'a> {
                 break;
             }
             match self.step(member) {
-                Ok(made) => finished.push(made),
+                Ok(made) => finished.extend(made),
                 Err(error) => context.fail(error),
             }
         }
@@ -110,11 +102,13 @@ impl<'c, 'a> Worker<'c, 'a> {
         }
     }
 
-    /// Does one step.
-    pub(super) fn step(&mut self, step: &Step) -> Result<Finished, EntryError> {
+    /// Does one step; `None` where there turned out to be nothing to do or to record.
+    pub(super) fn step(&mut self, step: &Step) -> Result<Option<Finished>, EntryError> {
         match step.task {
             Task::Copy { unless } => self.copy(step, unless),
             Task::Check { source, target, expected } => self.check(step, source, target, expected),
+            Task::Look => return self.look(step),
+            Task::CompareTag(side) => self.compare_tag(step, side),
             Task::UpdateMetadata | Task::Record => {
                 self.update(step, step.source.clone(), step.target.clone(), None)
             }
@@ -123,80 +117,35 @@ impl<'c, 'a> Worker<'c, 'a> {
                 finished.stands = step.target.as_ref().map(|existing| existing.stamp);
                 Ok(finished)
             }
-            Task::MakeLink => self.link(step),
+            Task::MakeLink => self.link(step, step.source.clone()),
             Task::MakeDirectory => {
                 Err(on_target(Operation::MakeDirectory, &step.source.key, Cause::NoParent))
             }
         }
+        .map(Some)
     }
 
     fn copy(&mut self, step: &Step, unless: Option<Digest>) -> Result<Finished, EntryError> {
         let context = self.context;
-        let slot = self.slot;
-        let shown = step.source.size() >= SHOWN;
-        let (buffer, building) = (&mut self.buffer, &self.building);
-        let copied = with_retries(&*context.source, Side::Source, &step.source, |entry| {
-            let began = now();
-            let mut hasher = context.cores.hasher();
-            let mut whole = None;
-            let mut stage: Option<Box<dyn Stage>> = None;
-            let mut done = 0_u64;
-            let read = context.source.read(entry, buffer, &mut |chunk| {
-                if context.is_over() {
-                    return Err(Cause::Stopped);
-                }
-                let bytes = chunk.len() as u64;
-                if context.bandwidth.take(bytes, &|| context.is_over()).is_err() {
-                    return Err(Cause::Stopped);
-                }
-                if bytes == entry.stamp.size {
-                    let digest = Digest::of(chunk);
-                    whole = Some(digest);
-                    if unless == Some(digest) {
-                        return Ok(());
-                    }
-                }
-                let stage = match &mut stage {
-                    Some(stage) => stage,
-                    none => none.insert(match building {
-                        Some(directory) => directory.stage(entry)?,
-                        None => context.target.stage(entry, step.place)?,
-                    }),
-                };
-                if whole.is_some() {
-                    stage.write(chunk)?;
-                } else {
-                    hasher.update_beside(chunk, || stage.write(chunk))?;
-                }
-                done += bytes;
-                context.progress.bytes_moved.add(bytes);
-                if shown {
-                    show(context, slot, Some((entry, done)));
-                }
-                Ok(())
-            });
-            if let Err(error) = read {
-                context.progress.bytes_moved.sub(done);
-                return Err(error);
-            }
-            let digest = whole.unwrap_or_else(|| hasher.finalize());
-            context.progress.bytes_hashed.add(entry.stamp.size);
-            let racy = entry.stamp.is_racy(began);
-            if unless == Some(digest) {
-                return Ok((Copied::Same, digest, racy));
-            }
-            let wanted = context.target.holds(&entry.metadata, EntryKind::File);
-            let stage = stage.ok_or(ReadError::Changed)?;
-            let staged = stage.finish(&wanted).map_err(ReadError::Sink)?;
-            Ok((Copied::Staged(staged), digest, racy))
-        });
-        if shown {
-            show(context, slot, None);
+        if context.is_beside {
+            return self.copy_beside(step);
         }
-        let (entry, (copied, digest, racy)) = copied?;
+        if unless.is_some() && context.target.is_store() && step.source.size() > BUFFER as u64 {
+            // Sending it costs more than reading it twice.
+            return self.check(step, true, false, unless);
+        }
+        let (slot, place, building) = (self.slot, step.place, self.building.as_deref());
+        let attempt = Attempt { context, slot, building, place, unless };
+        let buffer = &mut self.buffer;
+        let copied = with_retries(&*context.source, Side::Source, &step.source, |entry| {
+            attempt.run(entry, buffer)
+        });
+        let (entry, Done { copied, digest, racy, told }) = copied?;
+        let entry = told.unwrap_or(entry);
         let proof = Some((digest, racy));
         match copied {
             Copied::Same => self.update(step, entry, step.target.clone(), proof),
+            Copied::Link => self.link(step, entry),
             Copied::Staged(staged) => {
                 let mut finished = self.finished(step, entry, Some(Change::Copy));
                 prove(&mut finished.row, proof);
@@ -204,6 +153,99 @@ impl<'c, 'a> Worker<'c, 'a> {
                 Ok(finished)
             }
         }
+    }
+
+    /// Has the store copy it: nothing is read, so that its digest is the recorded one, or none.
+    fn copy_beside(&self, step: &Step) -> Result<Finished, EntryError> {
+        let context = self.context;
+        let (entry, stands) =
+            with_retries(&*context.source, Side::Source, &step.source, |entry| {
+                context.target.copy_beside(&*context.source, entry)
+            })?;
+        let recorded = step.row.as_ref().filter(|row| row.source == entry.stamp);
+        let digest = recorded.and_then(|row| row.digest);
+        if digest.is_none() {
+            context.progress.files_without_digest.add(1);
+        }
+        let mut finished = self.finished(step, entry, Some(Change::Copy));
+        finished.row.digest = digest;
+        finished.row.origin = recorded.map_or(Origin::Adopted, |row| row.origin);
+        finished.stands = Some(stands);
+        Ok(finished)
+    }
+
+    /// Looks at what was only listed, and does what is decided then; `None` where that is nothing.
+    fn look(&mut self, step: &Step) -> Result<Option<Finished>, EntryError> {
+        let context = self.context;
+        let source = look_closer(&*context.source, Side::Source, &step.source)?;
+        let Some(source) = source else {
+            let (operation, side) = (Operation::Read, Side::Source);
+            let (key, cause) = (step.source.key.clone(), Cause::Vanished);
+            return Err(EntryError { operation, side, key, cause });
+        };
+        let target = match &step.target {
+            Some(listed) => look_closer(&*context.target, Side::Target, listed)?,
+            None => None,
+        };
+        let pair = Pair {
+            key: source.key.clone(),
+            source: Seen::Present(source.clone()),
+            target: target.clone().map_or(Seen::Absent, Seen::Present),
+            row: step.row.clone(),
+            conflict: None,
+        };
+        let holds = |metadata: &Metadata, kind| context.target.holds(metadata, kind);
+        let decision = context.policy.decide(&pair, holds);
+        let reason = decision.reason;
+        let task = match decision.action {
+            Action::Skip => {
+                context.progress.files_skipped.add(1);
+                context.tell(&pair.key, Change::Keep, reason, 0);
+                return Ok(None);
+            }
+            Action::Fail(cause) => {
+                return Err(on_target(Operation::Mirror, &pair.key, cause));
+            }
+            Action::Keep => Task::Record,
+            action => match Task::of(&action) {
+                // It was looked at: looking again tells no more.
+                None | Some(Task::Look) => Task::Copy { unless: None },
+                Some(task) => task,
+            },
+        };
+        let target = target.filter(|target| target.kind == source.kind);
+        let (row, place) = (pair.row, step.place);
+        self.step(&Step { task, reason, source, target, row, place })
+    }
+
+    /// Takes the target's copy as it is where one side's content has the MD5 that is the other
+    /// side's tag.
+    fn compare_tag(&mut self, step: &Step, read: Side) -> Result<Finished, EntryError> {
+        let context = self.context;
+        let Some(existing) = &step.target else { return self.copy_after_check(step) };
+        let (side, entry, other): (&dyn Source, _, _) = match read {
+            Side::Source => (&*context.source, &step.source, existing),
+            Side::Target => (&*context.target, existing, &step.source),
+        };
+        let is_over = || context.is_over();
+        let bytes = &context.progress.bytes_hashed;
+        let buffer = &mut self.buffer;
+        let hashes = Hashes::WithMd5;
+        let (entry, Hashed { digest, racy, md5 }) =
+            context.cores.hash_content((side, read), entry, buffer, bytes, &is_over, hashes)?;
+        if md5.is_none() || other.stamp.tag().and_then(|tag| tag.md5()) != md5 {
+            return self.copy_after_check(step);
+        }
+        let (source, existing) = match read {
+            Side::Source => (entry, existing.clone()),
+            Side::Target => (step.source.clone(), entry),
+        };
+        let racy = read == Side::Source && racy;
+        let mut finished = self.update(step, source, Some(existing), Some((digest, racy)))?;
+        // The other side's content was never read: its store vouches for it.
+        finished.row.origin = Origin::Adopted;
+        finished.change.get_or_insert(Change::Adopt);
+        Ok(finished)
     }
 
     /// Hashes what is in doubt, and copies where it isn't what it should be.
@@ -256,8 +298,11 @@ impl<'c, 'a> Worker<'c, 'a> {
     ) -> Result<(Entry, (Digest, bool)), EntryError> {
         let context = self.context;
         let is_over = || context.is_over();
-        let hashed = &context.progress.bytes_hashed;
-        context.cores.hash_content(side, name, entry, &mut self.buffer, hashed, &is_over)
+        let bytes = &context.progress.bytes_hashed;
+        let (buffer, what) = (&mut self.buffer, Hashes::Digest);
+        let (entry, Hashed { digest, racy, .. }) =
+            context.cores.hash_content((side, name), entry, buffer, bytes, &is_over, what)?;
+        Ok((entry, (digest, racy)))
     }
 
     /// The content is right: sets the metadata where it differs, and refreshes the row.
@@ -270,18 +315,23 @@ impl<'c, 'a> Worker<'c, 'a> {
     ) -> Result<Finished, EntryError> {
         let wanted = self.context.target.holds(&entry.metadata, entry.kind);
         let differs = existing.as_ref().is_some_and(|existing| {
+            if existing.known == Known::Foreign {
+                return false;
+            }
             let mode =
                 if entry.kind == EntryKind::Symlink { wanted.mode } else { existing.metadata.mode };
             crate::model::Metadata { mode, ..existing.metadata } != wanted
         });
+        let mut stands = None;
         if differs {
-            self.context
+            stands = self
+                .context
                 .target
                 .set_metadata(&entry.key, entry.kind, &wanted)
                 .map_err(|cause| on_target(Operation::SetMetadata, &entry.key, cause))?;
         }
         let mut finished = self.finished(step, entry, differs.then_some(Change::UpdateMetadata));
-        finished.stands = existing.filter(|_| !differs).map(|existing| existing.stamp);
+        finished.stands = stands.or(existing.filter(|_| !differs).map(|existing| existing.stamp));
         match (&step.row, proof) {
             (_, Some(_)) => prove(&mut finished.row, proof),
             (Some(row), None) => {
@@ -323,15 +373,17 @@ impl<'c, 'a> Worker<'c, 'a> {
         *stands = Some(written.stamp);
     }
 
-    fn link(&mut self, step: &Step) -> Result<Finished, EntryError> {
-        let (entry, context) = (&step.source, self.context);
+    fn link(&mut self, step: &Step, entry: Entry) -> Result<Finished, EntryError> {
+        let context = self.context;
+        let (mut written, mut stands) = (None, None);
         let made = match &self.building {
-            Some(directory) => directory.make_link(entry).map(Some),
-            None => context.target.make_link(entry, step.place).map(|()| None),
+            Some(directory) => directory.make_link(&entry).map(|made| written = Some(made)),
+            None => context.target.make_link(&entry, step.place).map(|stamp| stands = stamp),
         };
-        let written = made.map_err(|cause| on_target(Operation::MakeLink, &entry.key, cause))?;
-        let mut finished = self.finished(step, entry.clone(), Some(Change::MakeLink));
+        made.map_err(|cause| on_target(Operation::MakeLink, &entry.key, cause))?;
+        let mut finished = self.finished(step, entry, Some(Change::MakeLink));
         finished.row.origin = Origin::Proven;
+        finished.stands = stands;
         if let Some(written) = written {
             self.made(&mut finished, written, None);
         }
@@ -372,11 +424,17 @@ fn prove(row: &mut Row, proof: Option<(Digest, bool)>) {
     }
 }
 
-fn show(context: &Context<'_>, slot: usize, at: Option<(&Entry, u64)>) {
-    let mut slots = context.progress.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-    if slots.len() <= slot {
-        slots.resize(slot + 1, None);
+/// Looks at an entry of which a listing told too little; `None` when it is gone.
+fn look_closer(
+    backend: &dyn Source,
+    side: Side,
+    listed: &Entry,
+) -> Result<Option<Entry>, EntryError> {
+    if listed.known != Known::Listed {
+        return Ok(Some(listed.clone()));
     }
-    slots[slot] =
-        at.map(|(entry, done)| InFlight { key: entry.key.clone(), size: entry.stamp.size, done });
+    backend.look(&listed.key).map_err(|cause| {
+        let (operation, key) = (Operation::List, listed.key.clone());
+        EntryError { operation, side, key, cause }
+    })
 }

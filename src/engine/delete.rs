@@ -14,12 +14,26 @@ pub(super) fn delete(
     mut deletions: SpoolReader,
     committer: &mut Committer<'_>,
 ) -> Result<(), Error> {
+    let together = context.target.removes_together();
+    let mut entries = Vec::with_capacity(together);
     while let Some(record) = deletions.next().map_err(spool_error)? {
         if context.is_over() {
             return Ok(());
         }
-        let entry = Entry::decode(record).ok_or_else(super::finish::spool_damaged)?;
-        match context.target.remove(&entry) {
+        entries.push(Entry::decode(record).ok_or_else(super::finish::spool_damaged)?);
+        if entries.len() == together {
+            remove(context, &mut entries, committer);
+        }
+    }
+    remove(context, &mut entries, committer);
+    Ok(())
+}
+
+/// Removes some entries together.
+fn remove(context: &Context<'_>, entries: &mut Vec<Entry>, committer: &mut Committer<'_>) {
+    let results = context.target.remove_all(entries);
+    for (entry, result) in entries.drain(..).zip(results) {
+        match result {
             Ok(()) => {
                 let progress = context.progress;
                 if entry.kind == EntryKind::Directory {
@@ -37,5 +51,4 @@ pub(super) fn delete(
             Err(cause) => context.fail(on_target(Operation::Delete, &entry.key, cause)),
         }
     }
-    Ok(())
 }

@@ -173,7 +173,8 @@ impl Dispatcher<'_, '_> {
             }
             self.end_directory(!within);
         }
-        if matches!(step.task, Task::MakeDirectory) && step.place == Place::New {
+        let is_new = matches!(step.task, Task::MakeDirectory) && step.place == Place::New;
+        if is_new && !self.context.target.is_store() {
             self.new = Some(NewDirectory { step, members: Vec::new(), bytes: 0 });
         } else {
             self.lone(step);

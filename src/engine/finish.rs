@@ -7,11 +7,15 @@ use super::{Context, on_target};
 use crate::backend::Place;
 use crate::compare::Reason;
 use crate::manifest::{Origin, Row};
+use crate::model::entry::Known;
+use crate::model::error::Side;
 use crate::model::event::Change;
-use crate::model::{Cause, Entry, EntryKind, Error, ErrorKind, Operation};
+use crate::model::{Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Operation};
 use crate::plan::{Finish, Step, Task, spool_error};
 use crate::spool::SpoolReader;
+use crossbeam_channel::bounded;
 use std::io::ErrorKind::NotFound;
+use std::sync::{Mutex, PoisonError};
 
 /// Makes the leaves whose place a directory held that should be deleted by now.
 pub(super) fn after_deletion(
@@ -46,7 +50,8 @@ pub(super) fn after_deletion(
         let (reason, place) = (Reason::Kind, Place::New);
         let step = Step { task, reason, source, target: None, row: None, place };
         match worker.step(&step) {
-            Ok(finished) => committer.take(finished),
+            Ok(Some(finished)) => committer.take(finished),
+            Ok(None) => {}
             Err(error) => context.fail(error),
         }
     }
@@ -54,59 +59,115 @@ pub(super) fn after_deletion(
     Ok(())
 }
 
-/// Sets the metadata of directories in which all is done, children first.
+/// Sets the metadata of directories in which all is done, children first; in a store, which has no
+/// such order, several at a time.
 pub(super) fn directories(
     context: &Context<'_>,
     mut directories: SpoolReader,
     committer: &mut Committer<'_>,
 ) -> Result<(), Error> {
-    while let Some(record) = directories.next().map_err(spool_error)? {
-        if context.is_over() {
-            return Ok(());
-        }
-        let (how, mut entry) = Finish::decode(record).ok_or_else(spool_damaged)?;
-        let set = if how == Finish::Record {
-            // Whatever stands is what its row tells; the next run tries again.
-            context.target.look(&entry.key).map(|found| {
-                entry.metadata = found.map_or(entry.metadata, |found| found.metadata);
-            })
-        } else {
-            let wanted = context.target.holds(&entry.metadata, EntryKind::Directory);
-            context.target.set_metadata(&entry.key, EntryKind::Directory, &wanted)
-        };
-        let wanted = context.target.holds(&entry.metadata, EntryKind::Directory);
-        if let Err(cause) = set {
-            let gone = matches!(&cause, Cause::Io(error) if error.kind() == NotFound);
-            if gone && context.progress.files_failed.get() > 0 {
-                // It could not be made, which was told.
-                continue;
+    if !context.target.is_store() {
+        while let Some(record) = directories.next().map_err(spool_error)? {
+            if context.is_over() {
+                return Ok(());
             }
-            context.fail(on_target(Operation::SetMetadata, &entry.key, cause));
-            continue;
+            let (how, entry) = Finish::decode(record).ok_or_else(spool_damaged)?;
+            if let Some(done) = directory(context, how, entry) {
+                committer.take(done);
+            }
         }
-        let row = Row {
-            kind: EntryKind::Directory,
-            digest: None,
-            origin: Origin::Proven,
-            source: entry.stamp,
-            source_racy: entry.stamp.is_racy(context.began),
-            target: entry.stamp,
-            metadata: wanted,
-            link: None,
-            run: context.run,
-            verified_at: None,
-            key: entry.key,
-        };
-        committer.take(Finished {
-            row,
-            staged: None,
-            change: (how == Finish::Update).then_some(Change::UpdateMetadata),
-            reason: Reason::Metadata,
-            stands: None,
-            told: false,
-        });
+        return Ok(());
     }
-    Ok(())
+    let directories = Mutex::new(directories);
+    let next = || {
+        let mut directories = directories.lock().unwrap_or_else(PoisonError::into_inner);
+        let record = directories.next().map_err(spool_error)?;
+        record.map(|record| Finish::decode(record).ok_or_else(spool_damaged)).transpose()
+    };
+    std::thread::scope(|scope| {
+        let (done, finished) = bounded(context.transfers);
+        for _ in 0..context.transfers {
+            let (done, next) = (done.clone(), &next);
+            scope.spawn(move || {
+                while !context.is_over() {
+                    let made = match next() {
+                        Ok(Some((how, entry))) => Ok(directory(context, how, entry)),
+                        Ok(None) => return,
+                        Err(error) => Err(error),
+                    };
+                    // Nobody takes it only where an error ended that.
+                    if done.send(made).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(done);
+        for made in finished {
+            if let Some(done) = made? {
+                committer.take(done);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Sets the metadata of one directory; `None` where that failed, which was told.
+fn directory(context: &Context<'_>, how: Finish, mut entry: Entry) -> Option<Finished> {
+    if entry.known == Known::Listed {
+        match context.source.look(&entry.key) {
+            Ok(Some(found)) => entry = found,
+            Ok(None) => {}
+            Err(cause) => {
+                let (operation, side, key) = (Operation::List, Side::Source, entry.key);
+                context.fail(EntryError { operation, side, key, cause });
+                return None;
+            }
+        }
+    }
+    let set = if how == Finish::Record {
+        // Whatever stands is what its row tells; the next run tries again.
+        context.target.look(&entry.key).map(|found| {
+            entry.metadata = found.map_or(entry.metadata, |found| found.metadata);
+            None
+        })
+    } else {
+        let wanted = context.target.holds(&entry.metadata, EntryKind::Directory);
+        context.target.set_metadata(&entry.key, EntryKind::Directory, &wanted)
+    };
+    let wanted = context.target.holds(&entry.metadata, EntryKind::Directory);
+    let stands = match set {
+        Ok(stands) => stands,
+        Err(cause) => {
+            let gone = matches!(&cause, Cause::Io(error) if error.kind() == NotFound);
+            // One that could not be made was told.
+            if !(gone && context.progress.files_failed.get() > 0) {
+                context.fail(on_target(Operation::SetMetadata, &entry.key, cause));
+            }
+            return None;
+        }
+    };
+    let row = Row {
+        kind: EntryKind::Directory,
+        digest: None,
+        origin: Origin::Proven,
+        source: entry.stamp,
+        source_racy: entry.stamp.is_racy(context.began),
+        target: entry.stamp,
+        metadata: wanted,
+        link: None,
+        run: context.run,
+        verified_at: None,
+        key: entry.key,
+    };
+    Some(Finished {
+        row,
+        staged: None,
+        change: (how == Finish::Update).then_some(Change::UpdateMetadata),
+        reason: Reason::Metadata,
+        stands,
+        told: false,
+    })
 }
 
 /// A spool that gives back something else than it was given.

@@ -5,6 +5,7 @@
 //! makes durable, puts in place and records. When all steps are done, `delete` and
 //! `finish` work off what waited. The engine never prints, never exits, and reads no environment.
 
+mod attempt;
 mod batch;
 mod commit;
 mod copy;
@@ -16,11 +17,11 @@ mod preview;
 
 pub use commit::Committer;
 pub use dispatcher::execute;
-pub use hash::{BUFFER, Cores};
+pub use hash::{BUFFER, Cores, Hashed, Hashes};
 pub use preview::preview;
 
 use crate::backend::{Source, Target};
-use crate::compare::Reason;
+use crate::compare::{Policy, Reason};
 use crate::limits::Bandwidth;
 use crate::manifest::RunNumber;
 use crate::model::error::Side;
@@ -47,6 +48,10 @@ pub struct Context<'a> {
     pub observer: &'a dyn Observer,
     /// Whether to stop.
     pub stop: &'a Stop,
+    /// The rules, for what can only be decided once somebody looked.
+    pub policy: &'a Policy,
+    /// Whether the target's store copies what the source has by itself.
+    pub is_beside: bool,
     /// Workers, at least 1.
     pub transfers: usize,
     /// Who hashes.
@@ -68,14 +73,13 @@ impl Context<'_> {
         }
         self.progress.files_failed.add(1);
         self.observer.observe(&Event::Failed(&error));
-        if error.side == Side::Target
-            && let Some(help) = hopeless(&error)
-        {
-            self.abort(
-                Error::new(ErrorKind::Unusable, "the target can't be written any more")
-                    .because(error)
-                    .help(help),
-            );
+        if let Some(help) = hopeless(&error) {
+            let what = match error.side {
+                Side::Source => "the source can't be read any more",
+                Side::Target => "the target can't be written any more",
+            };
+            let help = help.to_owned();
+            self.abort(Error::new(ErrorKind::Unusable, what).because(error).help(help));
         }
     }
 
@@ -115,8 +119,14 @@ fn on_target(operation: Operation, key: &Key, cause: Cause) -> EntryError {
     EntryError { operation, side: Side::Target, key: key.clone(), cause }
 }
 
-/// The way out of a fault of the target that the next entry would meet too.
-fn hopeless(error: &EntryError) -> Option<&'static str> {
+/// The way out of a fault that the next entry would meet too.
+fn hopeless(error: &EntryError) -> Option<&str> {
+    if let Cause::Lost { help, .. } = &error.cause {
+        return Some(help);
+    }
+    if error.side == Side::Source {
+        return None;
+    }
     if error.operation == Operation::List || error.operation == Operation::Read {
         return None;
     }

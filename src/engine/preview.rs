@@ -35,7 +35,10 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
                 }
                 let change = match planned.task {
                     Task::Copy { unless: None } => Change::Copy,
-                    Task::Copy { unless: Some(_) } | Task::Check { .. } => Change::Check,
+                    Task::Copy { unless: Some(_) }
+                    | Task::Check { .. }
+                    | Task::Look
+                    | Task::CompareTag(_) => Change::Check,
                     Task::UpdateMetadata | Task::Record => Change::UpdateMetadata,
                     Task::Adopt => Change::Adopt,
                     Task::MakeLink => Change::MakeLink,

@@ -36,13 +36,9 @@ struct State {
     window: Aimd,
 }
 
-/// A request that is under way; dropped without a word it counts as [`Reply::Failed`].
-#[derive(Debug)]
-pub struct Permit<'a> {
-    of: &'a Concurrency,
-    began: Instant,
-    reply: Reply,
-}
+/// When a request began that is under way.
+#[derive(Clone, Copy, Debug)]
+pub struct Began(Instant);
 
 impl Concurrency {
     /// Makes permits for `maximum` requests, at least 1.
@@ -51,11 +47,11 @@ impl Concurrency {
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Waits until a request may begin.
+    /// Waits until a request may begin, which has to be [ended](Concurrency::end).
     ///
     /// # Errors
-    /// [`Interrupted`] once `is_over` says so.
-    pub fn begin(&self, is_over: &dyn Fn() -> bool) -> Result<Permit<'_>, Interrupted> {
+    /// [`Interrupted`] once `is_over` says so: nothing has to be ended then.
+    pub fn begin(&self, is_over: &dyn Fn() -> bool) -> Result<Began, Interrupted> {
         let mut state = self.state();
         while state.running >= state.window.limit {
             if is_over() {
@@ -67,7 +63,22 @@ impl Concurrency {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         state.running += 1;
-        Ok(Permit { of: self, began: Instant::now(), reply: Reply::Failed })
+        Ok(Began(Instant::now()))
+    }
+
+    /// Ends a request.
+    pub fn end(&self, began: Began, reply: Reply) {
+        let now = Instant::now();
+        let mut state = self.state();
+        let before = state.window.limit;
+        let running = state.running;
+        state.window.ended(reply, now, now - began.0, running);
+        state.running -= 1;
+        if state.window.limit > before {
+            self.changed.notify_all();
+        } else {
+            self.changed.notify_one();
+        }
     }
 
     /// How many requests may be under way now.
@@ -77,29 +88,6 @@ impl Concurrency {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Permit<'_> {
-    /// Ends the request.
-    pub fn end(mut self, reply: Reply) {
-        self.reply = reply;
-    }
-}
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        let now = Instant::now();
-        let mut state = self.of.state();
-        let before = state.window.limit;
-        let running = state.running;
-        state.window.ended(self.reply, now, now - self.began, running);
-        state.running -= 1;
-        if state.window.limit > before {
-            self.of.changed.notify_all();
-        } else {
-            self.of.changed.notify_one();
-        }
     }
 }
 
@@ -224,15 +212,16 @@ mod tests {
                 let (concurrency, running) = (&concurrency, &running);
                 scope.spawn(move || {
                     for round in 0..100 {
-                        let permit = concurrency.begin(&never).unwrap();
+                        let began = concurrency.begin(&never).unwrap();
                         assert!(running.fetch_add(1, Ordering::SeqCst) < 4);
                         thread::yield_now();
                         running.fetch_sub(1, Ordering::SeqCst);
-                        match (n + round) % 5 {
-                            0 => permit.end(Reply::SlowDown),
-                            1 => drop(permit),
-                            _ => permit.end(Reply::Answered),
-                        }
+                        let reply = match (n + round) % 5 {
+                            0 => Reply::SlowDown,
+                            1 => Reply::Failed,
+                            _ => Reply::Answered,
+                        };
+                        concurrency.end(began, reply);
                     }
                 });
             }
@@ -243,9 +232,9 @@ mod tests {
     #[test]
     fn a_wait_ends_with_the_run() {
         let concurrency = Concurrency::new(0);
-        let permit = concurrency.begin(&never).unwrap();
+        let began = concurrency.begin(&never).unwrap();
         assert!(concurrency.begin(&|| true).is_err());
-        permit.end(Reply::Answered);
+        concurrency.end(began, Reply::Answered);
         assert!(concurrency.begin(&|| true).is_ok());
     }
 }

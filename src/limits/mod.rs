@@ -13,7 +13,7 @@ mod requests;
 mod timetable;
 
 pub use bandwidth::Bandwidth;
-pub use concurrency::{Concurrency, Permit, Reply};
+pub use concurrency::{Began, Concurrency, Reply};
 pub use memory::{Memory, MemoryError, MemoryPermit};
 pub use requests::{Period, RequestRate, Requests};
 pub use timetable::{Days, Entry, Rate, Span, Timetable};

@@ -10,6 +10,7 @@ pub use row::{Origin, Row, RunNumber};
 pub use runs::{RootIdentity, RunRecord};
 pub use state::{Opened, Rows, State, Writer};
 
+use crate::backend::Form;
 use crate::filter::FilterSpec;
 use crate::model::{Durability, Error, ErrorKind};
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,9 @@ pub struct RecordedOptions {
     pub durability: Durability,
     /// The only name mirrored, where the source was a single file.
     pub only: Option<Box<[u8]>>,
+    /// Which form keys had.
+    #[serde(default)]
+    pub form: Form,
 }
 
 impl RecordedOptions {

@@ -1,6 +1,7 @@
 //! Rows: what is known of one key, and how the state database keeps it.
 
-use crate::model::{Digest, EntryKind, Key, Metadata, Stamp, Timestamp};
+use crate::model::entry::Known;
+use crate::model::{Digest, Entry, EntryKind, Key, Metadata, Stamp, Timestamp};
 use rusqlite::types::ValueRef;
 use rusqlite::{Statement, ToSql, params};
 
@@ -44,6 +45,24 @@ pub struct Row {
     pub run: RunNumber,
     /// When the target's content was last found to match the digest.
     pub verified_at: Option<Timestamp>,
+}
+
+impl Row {
+    /// Adds what the row tells of an entry that was only listed, where it was made of the same stamp
+    /// as this recorded one of that side; whether it was.
+    pub fn tell(&self, recorded: &Stamp, entry: &mut Entry) -> bool {
+        let tells = entry.known == Known::Listed
+            && entry.stamp == *recorded
+            // Without a tag, only the directory that has no object: a bucket's root.
+            && (entry.stamp.tag().is_some() || entry.key.is_root());
+        if tells {
+            entry.kind = self.kind;
+            entry.metadata = self.metadata;
+            entry.link.clone_from(&self.link);
+            entry.known = Known::Whole;
+        }
+        tells
+    }
 }
 
 /// Puts a row, in the place of any of its key.

@@ -59,6 +59,26 @@ pub struct Metadata {
     pub mtime: Timestamp,
 }
 
+/// How much is known of an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Known {
+    /// All that there is.
+    #[default]
+    Whole,
+    /// Key and stamp: a store's listing tells no more. Kind, metadata and link text are guesses
+    /// until somebody looks, or a row with this stamp is found.
+    Listed,
+    /// All that there is, and nobody stored metadata with it: mode, owner, group and mtime are
+    /// guesses for good.
+    Foreign,
+    /// It is a directory because keys lie below it; nothing else is there.
+    Implied,
+}
+
+impl Known {
+    const ALL: [Self; 4] = [Self::Whole, Self::Listed, Self::Foreign, Self::Implied];
+}
+
 /// One thing at a key, as a listing saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -72,6 +92,8 @@ pub struct Entry {
     pub metadata: Metadata,
     /// A symbolic link's text.
     pub link: Option<Box<[u8]>>,
+    /// How much of this is known.
+    pub known: Known,
 }
 
 impl Entry {
@@ -86,8 +108,9 @@ impl Entry {
     pub fn encode(&self) -> Vec<u8> {
         let stamp = self.stamp.encode();
         let link = self.link.as_deref().unwrap_or_default();
-        let mut out = Vec::with_capacity(64 + self.key.as_bytes().len() + link.len());
+        let mut out = Vec::with_capacity(128 + self.key.as_bytes().len() + link.len());
         out.push(self.kind.code());
+        out.push(self.known as u8);
         out.push(stamp.len() as u8);
         out.extend_from_slice(&stamp);
         for number in [self.metadata.mode, self.metadata.uid, self.metadata.gid] {
@@ -104,7 +127,7 @@ impl Entry {
 
     /// Decodes what [`Entry::encode`] wrote; `None` for anything else.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (&[kind, stamp_length], rest) = bytes.split_first_chunk::<2>()?;
+        let (&[kind, known, stamp_length], rest) = bytes.split_first_chunk::<3>()?;
         let (stamp, mut rest) = rest.split_at_checked(stamp_length.into())?;
         let mut number = || {
             let (number, tail) = rest.split_first_chunk::<4>()?;
@@ -124,6 +147,7 @@ impl Entry {
             stamp: Stamp::decode(stamp)?,
             metadata: Metadata { mode, uid, gid, mtime },
             link: (has_link == 1).then(|| link.into()),
+            known: *Known::ALL.get(usize::from(known))?,
         })
     }
 }
@@ -162,9 +186,10 @@ mod tests {
             let entry = Entry {
                 key: Key::new(&b"a/\xff"[..]),
                 kind,
-                stamp: Stamp { size: 1 << 40, mtime: time, ctime: time, inode: 3 },
+                stamp: Stamp::of_object(1 << 40, crate::model::ETag::new(b"tag")),
                 metadata: Metadata { mode: 0o7777, uid: u32::MAX, gid: 5, mtime: time },
                 link: link.map(Into::into),
+                known: Known::Implied,
             };
             assert_eq!(Entry::decode(&entry.encode()), Some(entry));
         }

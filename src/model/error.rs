@@ -1,7 +1,7 @@
 //! Errors, in two tiers: a per-entry error is data (recorded, counted, the run goes on), a fatal
 //! error stops the run. Both name the operation, the key or location, and the cause.
 
-use super::{EntryKind, Key};
+use super::{Digest, EntryKind, Key};
 use std::io;
 
 /// What was being done to an entry when it failed.
@@ -122,6 +122,14 @@ pub enum Cause {
     /// What the target keeps is not what was asked.
     #[error("the target does not keep {0}")]
     NotKept(String),
+    /// Its content isn't what was recorded with it.
+    #[error("its content is not what was recorded with it: BLAKE3 {found}, recorded {recorded}")]
+    OtherDigest {
+        /// The digest recorded.
+        recorded: Digest,
+        /// The digest of what was read.
+        found: Digest,
+    },
     /// Fewer or more bytes were written than read.
     #[error("wrote {written} bytes of {expected}")]
     ShortWrite {
@@ -133,6 +141,14 @@ pub enum Cause {
     /// The run was asked to stop; the entry is as it was.
     #[error("the run was stopped")]
     Stopped,
+    /// The place refused, in its own words, and would refuse every other entry too.
+    #[error("{message}")]
+    Lost {
+        /// What it said.
+        message: String,
+        /// The way out.
+        help: String,
+    },
     /// A fault in words.
     #[error("{0}")]
     Other(String),

@@ -58,7 +58,7 @@ pub enum Event<'a> {
         /// Whether nothing will be written.
         dry_run: bool,
         /// What the last finished run of this pair counted, to estimate by.
-        previous: Option<Totals>,
+        previous: Option<&'a Totals>,
     },
     /// An entry changed (in a dry run: would change).
     Changed {

@@ -93,6 +93,8 @@ totals! {
     files_unchanged,
     /// Files found in the target and taken as they are, without a digest.
     files_adopted,
+    /// Files that a store copied by itself and of which no digest was known.
+    files_without_digest,
     /// Files deleted.
     files_deleted,
     /// Files left alone because the options said so (`--update`, `--ignore-existing`, sizes).
@@ -119,6 +121,22 @@ totals! {
     deletions_planned,
     /// Temporary files of killed runs removed.
     leftovers_swept,
+    /// Requests to stores, tries of one counted singly: pages of listings.
+    requests_list,
+    /// Requests for content.
+    requests_get,
+    /// Requests for what is kept with an object.
+    requests_head,
+    /// Requests that wrote a whole object.
+    requests_put,
+    /// Requests that had a store copy by itself.
+    requests_copy,
+    /// Requests that deleted.
+    requests_delete,
+    /// Requests of uploads in parts: their beginnings, parts, ends, and listings of them.
+    requests_multipart,
+    /// Requests that had to be sent again.
+    requests_retried,
 }
 
 impl Totals {

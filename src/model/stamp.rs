@@ -1,5 +1,7 @@
 //! Stamps: cheap evidence that content is the same as before.
 
+use super::ETag;
+
 /// A point in time as file systems keep it: seconds since the epoch (negative before 1970) and
 /// nanoseconds, below 1,000,000,000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -31,19 +33,35 @@ impl std::fmt::Display for Timestamp {
     }
 }
 
-/// A local entry's stamp: what `statx` says of its content.
-///
-/// The device number is not part of it: it changes across mounts.
+/// Cheap evidence of an entry's content: its size, and what else its place tells of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// Size in bytes.
     pub size: u64,
+    /// What else is known without reading.
+    pub evidence: Evidence,
+}
+
+/// What a place tells of content beside its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// A file system's word, by `statx`.
+    Inode(Inode),
+    /// A store's word: the tag that it lists; `None` where there is no object (a directory that is
+    /// there only because of keys below it), or no tag that could be kept.
+    Tag(Option<ETag>),
+}
+
+/// What a file system tells of content. The device number is not part of it: it changes across
+/// mounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inode {
     /// When the content changed, as anybody may set it.
     pub mtime: Timestamp,
     /// When the inode changed, as only the kernel sets it.
     pub ctime: Timestamp,
-    /// The inode number.
-    pub inode: u64,
+    /// The inode's number.
+    pub number: u64,
 }
 
 /// How a stamp that was listed compares with the one recorded.
@@ -57,6 +75,8 @@ pub enum Likeness {
     Size,
     /// The size is equal, the mtime not.
     Mtime,
+    /// The size is equal, the store's tag not.
+    Tag,
 }
 
 /// Which fields of a stamp count (`--ignore-ctime`, `--ignore-inode`).
@@ -69,18 +89,59 @@ pub struct Trust {
 }
 
 impl Stamp {
+    /// Makes the stamp of a file system's entry.
+    pub fn of_inode(size: u64, inode: Inode) -> Self {
+        Self { size, evidence: Evidence::Inode(inode) }
+    }
+
+    /// Makes the stamp of an object.
+    pub fn of_object(size: u64, tag: Option<ETag>) -> Self {
+        Self { size, evidence: Evidence::Tag(tag) }
+    }
+
+    /// What a file system tells, where one does.
+    pub fn inode(&self) -> Option<&Inode> {
+        match &self.evidence {
+            Evidence::Inode(inode) => Some(inode),
+            Evidence::Tag(_) => None,
+        }
+    }
+
+    /// When the content changed, where a file system tells.
+    pub fn mtime(&self) -> Option<Timestamp> {
+        self.inode().map(|inode| inode.mtime)
+    }
+
+    /// The store's tag, where there is one.
+    pub fn tag(&self) -> Option<ETag> {
+        match self.evidence {
+            Evidence::Inode(_) => None,
+            Evidence::Tag(tag) => tag,
+        }
+    }
+
     /// Compares this stamp, listed now, with the one recorded.
     pub fn compare(&self, recorded: &Self, trust: Trust) -> Likeness {
         if self.size != recorded.size {
-            Likeness::Size
-        } else if self.mtime != recorded.mtime {
-            Likeness::Mtime
-        } else if (!trust.ignore_ctime && self.ctime != recorded.ctime)
-            || (!trust.ignore_inode && self.inode != recorded.inode)
-        {
-            Likeness::Doubtful
-        } else {
-            Likeness::Same
+            return Likeness::Size;
+        }
+        match (self.evidence, recorded.evidence) {
+            (Evidence::Inode(now), Evidence::Inode(before)) => {
+                if now.mtime != before.mtime {
+                    Likeness::Mtime
+                } else if (!trust.ignore_ctime && now.ctime != before.ctime)
+                    || (!trust.ignore_inode && now.number != before.number)
+                {
+                    Likeness::Doubtful
+                } else {
+                    Likeness::Same
+                }
+            }
+            (Evidence::Tag(Some(tag)), Evidence::Tag(Some(before))) if tag == before => {
+                Likeness::Same
+            }
+            (Evidence::Tag(Some(_)), Evidence::Tag(Some(_))) => Likeness::Tag,
+            _ => Likeness::Doubtful,
         }
     }
 
@@ -90,45 +151,61 @@ impl Stamp {
     ///
     /// This is git's "racily clean" rule (git's Documentation/technical/racy-git.txt). The tick is
     /// 10 ms, the coarsest of Linux (`CONFIG_HZ=100`); where both times have no fraction of a second
-    /// the file system is taken to keep none, and the tick to be 2 s (FAT).
+    /// the file system is taken to keep none, and the tick to be 2 s (FAT). A store's tag changes with
+    /// the content, whenever that is.
     pub fn is_racy(&self, began: Timestamp) -> bool {
-        let whole_seconds = self.mtime.nanos == 0 && self.ctime.nanos == 0;
+        let Evidence::Inode(Inode { mtime, ctime, .. }) = self.evidence else { return false };
+        let whole_seconds = mtime.nanos == 0 && ctime.nanos == 0;
         let tick: u128 = if whole_seconds { 2_000_000_000 } else { 10_000_000 };
-        self.ctime >= began
-            || self.ctime.distance(began) <= tick
-            || self.mtime.distance(began) <= tick
+        ctime >= began || ctime.distance(began) <= tick || mtime.distance(began) <= tick
     }
 
-    /// Encodes the stamp for the state database: a tag byte (1: local), then size, mtime, ctime and
-    /// inode, little-endian base-128 integers (signed ones zigzag).
+    /// Encodes the stamp for the state database: a byte for its form, then the size, little-endian
+    /// base-128 integers (signed ones zigzag). Form 1 goes on with mtime, ctime and inode, form 2
+    /// with the bytes of the store's tag.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(32);
-        out.push(LOCAL_TAG);
-        put(&mut out, self.size);
-        for time in [self.mtime, self.ctime] {
-            put(&mut out, ((time.seconds << 1) ^ (time.seconds >> 63)) as u64);
-            put(&mut out, u64::from(time.nanos));
+        let mut out = Vec::with_capacity(48);
+        match self.evidence {
+            Evidence::Inode(Inode { mtime, ctime, number }) => {
+                out.push(INODE_FORM);
+                put(&mut out, self.size);
+                for time in [mtime, ctime] {
+                    put(&mut out, ((time.seconds << 1) ^ (time.seconds >> 63)) as u64);
+                    put(&mut out, u64::from(time.nanos));
+                }
+                put(&mut out, number);
+            }
+            Evidence::Tag(tag) => {
+                out.push(TAG_FORM);
+                put(&mut out, self.size);
+                out.extend_from_slice(tag.as_ref().map_or("", ETag::as_str).as_bytes());
+            }
         }
-        put(&mut out, self.inode);
         out
     }
 
     /// Decodes what [`Stamp::encode`] wrote; `None` for anything else.
     pub fn decode(mut bytes: &[u8]) -> Option<Self> {
-        let (&tag, rest) = bytes.split_first()?;
+        let (&form, rest) = bytes.split_first()?;
         bytes = rest;
-        if tag != LOCAL_TAG {
-            return None;
-        }
         let size = take(&mut bytes)?;
-        let mtime = take_time(&mut bytes)?;
-        let ctime = take_time(&mut bytes)?;
-        let inode = take(&mut bytes)?;
-        bytes.is_empty().then_some(Self { size, mtime, ctime, inode })
+        match form {
+            INODE_FORM => {
+                let mtime = take_time(&mut bytes)?;
+                let ctime = take_time(&mut bytes)?;
+                let number = take(&mut bytes)?;
+                let inode = Inode { mtime, ctime, number };
+                bytes.is_empty().then_some(Self::of_inode(size, inode))
+            }
+            TAG_FORM if bytes.is_empty() => Some(Self::of_object(size, None)),
+            TAG_FORM => Some(Self::of_object(size, Some(ETag::new(bytes)?))),
+            _ => None,
+        }
     }
 }
 
-const LOCAL_TAG: u8 = 1;
+const INODE_FORM: u8 = 1;
+const TAG_FORM: u8 = 2;
 
 fn put(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -164,12 +241,18 @@ mod tests {
 
     fn stamp(mtime: i64, ctime: i64) -> Stamp {
         let at = |seconds| Timestamp { seconds, nanos: 5 };
-        Stamp { size: 300, mtime: at(mtime), ctime: at(ctime), inode: u64::MAX }
+        Stamp::of_inode(300, Inode { mtime: at(mtime), ctime: at(ctime), number: u64::MAX })
     }
 
     #[test]
     fn encoding_keeps_every_field() {
-        for original in [stamp(0, 0), stamp(-1, i64::MAX), stamp(i64::MIN, 1_800_000_000)] {
+        for original in [
+            stamp(0, 0),
+            stamp(-1, i64::MAX),
+            stamp(i64::MIN, 1_800_000_000),
+            Stamp::of_object(7, ETag::new(b"0a-3")),
+            Stamp::of_object(0, None),
+        ] {
             assert_eq!(Stamp::decode(&original.encode()), Some(original));
         }
     }
@@ -182,6 +265,17 @@ mod tests {
         }
         assert_eq!(Stamp::decode(&[&whole[..], b"x"].concat()), None);
         assert_eq!(Stamp::decode(&[9, 0, 0]), None);
+    }
+
+    #[test]
+    fn a_tag_alone_settles_what_an_object_is() {
+        let object = |size, tag: &str| Stamp::of_object(size, ETag::new(tag.as_bytes()));
+        let compare = |one: Stamp, other| one.compare(&other, Trust::default());
+        assert_eq!(compare(object(1, "a"), object(1, "a")), Likeness::Same);
+        assert_eq!(compare(object(1, "a"), object(1, "b")), Likeness::Tag);
+        assert_eq!(compare(object(1, "a"), object(2, "a")), Likeness::Size);
+        assert_eq!(compare(object(1, ""), object(1, "")), Likeness::Doubtful, "no tag, no word");
+        assert!(!object(1, "a").is_racy(Timestamp::default()));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::backend::Place;
 use crate::compare::join::Joined;
 use crate::compare::{Action, Conflict, Pair, Policy, Reason, Seen};
 use crate::manifest::Row;
+use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::{
     Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata, Operation, Progress,
@@ -57,6 +58,11 @@ pub enum Task {
         /// What both should be; `None`: each other.
         expected: Option<crate::model::Digest>,
     },
+    /// Look at what was only listed, and decide then.
+    Look,
+    /// Hash this side's file; adopt the target's copy where the other side's tag is its MD5, else
+    /// copy.
+    CompareTag(Side),
     /// Set metadata.
     UpdateMetadata,
     /// Record what stands: nothing else is to be done.
@@ -67,6 +73,30 @@ pub enum Task {
     MakeLink,
     /// Make the directory.
     MakeDirectory,
+}
+
+impl Task {
+    /// The task that carries out an action; `None` for one that is none by itself.
+    pub fn of(action: &Action) -> Option<Self> {
+        Some(match *action {
+            Action::Adopt => Self::Adopt,
+            Action::Look => Self::Look,
+            Action::CompareTag(side) => Self::CompareTag(side),
+            Action::UpdateMetadata => Self::UpdateMetadata,
+            Action::Record => Self::Record,
+            Action::MakeLink => Self::MakeLink,
+            Action::MakeDirectory => Self::MakeDirectory,
+            Action::Copy { unless } => Self::Copy { unless },
+            Action::Check { source, target, expected } => Self::Check { source, target, expected },
+            Action::Keep
+            | Action::Skip
+            | Action::KeepDirectory
+            | Action::Delete
+            | Action::Forget
+            | Action::AfterDeletion
+            | Action::Fail(_) => return None,
+        })
+    }
 }
 
 /// One item of a plan.
@@ -251,13 +281,10 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
                 self.keep_directory(key, source, &target, row.as_ref());
                 return Ok(None);
             }
-            Action::Adopt => Task::Adopt,
-            Action::UpdateMetadata => Task::UpdateMetadata,
-            Action::Record => Task::Record,
-            Action::MakeLink => Task::MakeLink,
-            Action::MakeDirectory => Task::MakeDirectory,
-            Action::Copy { unless } => Task::Copy { unless },
-            Action::Check { source, target, expected } => Task::Check { source, target, expected },
+            action => match Task::of(&action) {
+                Some(task) => task,
+                None => return Ok(None),
+            },
         };
         // The policy plans a step only for what the source has.
         let Seen::Present(source) = source else { return Ok(None) };
@@ -280,7 +307,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
                 });
             }
             // Whether a check ends in a copy shows only then: its directory's time is set in any case.
-            Task::MakeLink | Task::Check { .. } => self.touch(),
+            Task::MakeLink | Task::Check { .. } | Task::Look | Task::CompareTag(_) => self.touch(),
             Task::UpdateMetadata | Task::Adopt | Task::Record => {}
         }
         let target = match target {
@@ -341,17 +368,24 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     }
 
     fn keep_directory(&mut self, key: Key, source: Seen, target: &Seen, row: Option<&Row>) {
-        let (Seen::Present(source), Some(target)) = (source, target.entry()) else { return };
+        let (Seen::Present(mut source), Some(target)) = (source, target.entry()) else { return };
+        if source.known == Known::Implied {
+            // Nobody says what it is like: whatever stands is right.
+            source.metadata = target.metadata;
+        }
+        let unseen = |entry: &Entry| matches!(entry.known, Known::Listed | Known::Implied);
+        let unseen = source.known == Known::Listed || unseen(target);
         let wanted = (self.with.holds)(&source.metadata, source.kind);
         let recorded = row.is_some_and(|row| row.metadata == wanted);
         // What the target made of a time that it can't keep is no difference.
         let kept = row.is_some_and(|row| {
             recorded
-                && row.target.mtime == target.metadata.mtime
+                && !unseen
+                && row.target.mtime() == Some(target.metadata.mtime)
                 && Metadata { mtime: wanted.mtime, ..target.metadata } == wanted
         });
         self.open.push(Open {
-            differs: wanted != target.metadata
+            differs: (unseen || wanted != target.metadata)
                 && !kept
                 && !(key.is_root() && self.with.root_is_new),
             dirty: !recorded,

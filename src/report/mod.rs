@@ -119,7 +119,7 @@ impl Watch {
             Event::Started { run, source, target, previous, .. } => {
                 self.run = Some((*run).clone());
                 self.sides = Some(((*source).to_owned(), (*target).to_owned()));
-                self.previous = *previous;
+                self.previous = previous.copied();
             }
             Event::Changed { change, bytes, .. } => {
                 let count = match change {

@@ -6,7 +6,7 @@ pub use crate::model::Durability;
 pub use crate::plan::{DeleteOptions, MaxDelete};
 
 use crate::backend::local::{Guarded, LocalSource, LocalTarget, Root, Walking};
-use crate::backend::object::s3;
+use crate::backend::object::{Access, ObjectSource, ObjectTarget, Stores};
 use crate::backend::{ListOptions, Listing, Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{Join, Policy, PolicyOptions};
@@ -18,13 +18,14 @@ use crate::location::Location;
 use crate::manifest::{Lock, RecordedOptions, RootIdentity, Row, RunNumber, State, is_damage};
 use crate::model::error::Side;
 use crate::model::{
-    EntryKind, Error, ErrorKind, Event, Metadata, Observer, Progress, RunId, Stop, Timestamp,
+    EntryKind, Error, ErrorKind, Event, Key, Metadata, Observer, Progress, RunId, Stop, Timestamp,
     Totals, Verdict,
 };
 use crate::plan::{Evidence, Plan, Planning, guard};
-use places::Places;
+use places::{Places, SourceAt, TargetAt};
 use std::hash::BuildHasher as _;
 use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -37,9 +38,9 @@ pub struct MirrorOptions {
     /// Where they go.
     pub target: Location,
     /// How the source's store is reached, where it is one.
-    pub source_store: Option<s3::Settings>,
+    pub source_store: Option<Access>,
     /// How the target's store is reached, where it is one.
-    pub target_store: Option<s3::Settings>,
+    pub target_store: Option<Access>,
     /// Where state databases live; made when missing.
     pub state_dir: PathBuf,
     /// Decide and say, but do nothing.
@@ -90,21 +91,24 @@ pub fn mirror(
     stop: &Stop,
 ) -> Result<MirrorOutcome, Error> {
     let began = Instant::now();
-    let places = places::resolve(&options.source, &options.target)?;
-    if places.only.is_some() && options.delete.is_some() {
+    let run = new_run_id();
+    let (limits, requests) = (&options.limits, options.transfers);
+    let stores = Stores::new(limits, requests, progress, stop, run.0.clone(), wall_clock());
+    let places = places::resolve(options, &stores)?;
+    if places.source.only.is_some() && options.delete.is_some() {
         return Err(Error::new(ErrorKind::Usage, "--delete needs a directory as source")
             .help("a single file is only copied; leave --delete out"));
     }
-    check_required_file(options)?;
     let session = Session {
         options,
         places: &places,
         observer,
         progress,
         stop,
-        run: new_run_id(),
+        run,
         filter: Arc::new(options.filter.clone()),
     };
+    session.check_required_file()?;
     let ended = if options.dry_run { session.preview() } else { session.run() };
     let Ended { verdict, refusal } = ended?;
     Ok(MirrorOutcome {
@@ -131,34 +135,39 @@ struct Ended {
     refusal: Option<Error>,
 }
 
+type Sides = (Arc<dyn Source>, Arc<dyn Target>);
 type Rows = Box<dyn Iterator<Item = Result<Row, Error>> + Send>;
 
 impl Session<'_> {
     /// A run that writes: locks, records, executes; a state found damaged on the way is put aside
     /// and the run begun anew, once.
     fn run(&self) -> Result<Ended, Error> {
-        let root = Arc::new(self.places.open_target()?);
-        self.check_state_dir(&root)?;
-        let acquired = Lock::acquire(root.directory().as_fd(), &self.run)?;
-        if let Some(whose) = &acquired.taken_over {
+        let root = self.places.open_target()?.map(Arc::new);
+        self.check_state_dir(root.as_deref())?;
+        let acquired = match &root {
+            Some(root) => Some(Lock::acquire(root.directory().as_fd(), &self.run)?),
+            None => None,
+        };
+        if let Some(whose) = acquired.as_ref().and_then(|acquired| acquired.taken_over.as_ref()) {
             self.note(&format!("took over the lock of a run that was killed: {whose}"));
         }
-        let (source, target) = (&self.places.source, &self.places.target);
+        let (source, target) = (&self.places.source.name, &self.places.target.name);
         let opened = State::open(&self.options.state_dir, source, target)?;
         self.tell_set_aside(opened.set_aside.as_deref());
-        let ended = match self.record(&opened.state, &root) {
+        let root = root.as_ref();
+        let ended = match self.record(&opened.state, root) {
             Err(error) if is_damage(&error) => {
                 let opened = opened.state.set_aside()?;
                 self.tell_set_aside(opened.set_aside.as_deref());
                 self.progress.reset();
-                self.record(&opened.state, &root)
+                self.record(&opened.state, root)
             }
             other => other,
         };
         // A lock that stays is taken over by the next run; the run's own result counts more.
-        let released = acquired.lock.release();
+        let released = acquired.map(|acquired| acquired.lock.release());
         let ended = ended?;
-        if let Err(error) = released {
+        if let Some(Err(error)) = released {
             self.note(&error.to_string());
         }
         Ok(ended)
@@ -175,18 +184,20 @@ impl Session<'_> {
     }
 
     /// Executes, and records the run.
-    fn record(&self, state: &State, root: &Arc<Root>) -> Result<Ended, Error> {
+    fn record(&self, state: &State, root: Option<&Arc<Root>>) -> Result<Ended, Error> {
         let previous = state.last_finished_totals()?;
         self.started(previous);
         let options = RecordedOptions {
             filter: self.filter.spec().clone(),
             delete: self.options.delete.is_some(),
             durability: self.options.durability,
-            only: self.places.only.clone(),
+            only: self.places.source.only.clone(),
+            form: self.places.form(),
         };
+        let is_first = state.last_run()?.is_none();
         let number = state.begin_run(&self.run, wall_clock(), &options.encode()?)?;
         let mut allowed_root = None;
-        let executed = self.execute(state, root, number, &mut allowed_root);
+        let executed = self.execute(state, root, (number, is_first), &mut allowed_root);
         let verdict = match &executed {
             Err(_) => Verdict::Failed,
             Ok(_) if self.stop.requested() => Verdict::Interrupted,
@@ -205,29 +216,24 @@ impl Session<'_> {
     fn execute(
         &self,
         state: &State,
-        root: &Arc<Root>,
-        number: RunNumber,
+        root: Option<&Arc<Root>>,
+        (number, is_first): (RunNumber, bool),
         allowed_root: &mut Option<RootIdentity>,
     ) -> Result<Option<Error>, Error> {
         let began = engine::now();
         let options = self.options;
-        let (ours, theirs) = self.walking(Some(root), &self.options.state_dir)?;
-        let source: Arc<dyn Source> =
-            Arc::new(LocalSource::new(Arc::clone(&self.places.source_root), ours));
-        let token = random();
-        let target = LocalTarget::new(Arc::clone(root), theirs, options.durability, token)
-            .map_err(|error| {
-                Error::new(ErrorKind::Unusable, "cannot ask who runs this").because(error)
-            })?;
-        let target: Arc<dyn Target> = Arc::new(target);
+        let (source, target) = self.open(root, &self.options.state_dir)?;
         let policy = self.policy();
         let rows: Rows = Box::new(state.rows()?);
-        let join = join(source.list(&self.listing())?, target.list(&self.target_listing())?, rows)?;
+        let join =
+            self.join(source.list(&self.listing())?, target.list(&self.target_listing())?, rows)?;
         let keeper = Arc::clone(&target);
         let holds = move |metadata: &Metadata, kind: EntryKind| keeper.holds(metadata, kind);
         let context = Context {
+            is_beside: target.is_beside(&*source),
             source,
             target: Arc::clone(&target),
+            policy: &policy,
             run: number,
             began,
             progress: self.progress,
@@ -245,7 +251,7 @@ impl Session<'_> {
             holds: &holds,
             progress: self.progress,
             spool_dir: &options.state_dir,
-            root_is_new: !self.places.target_exists,
+            root_is_new: !self.places.target_exists() || (root.is_none() && is_first),
             is_over: &is_over,
         };
         let plan = Plan::new(join, planning);
@@ -265,7 +271,7 @@ impl Session<'_> {
     /// A dry run: reads what a run would read, and writes nothing.
     fn preview(&self) -> Result<Ended, Error> {
         let options = self.options;
-        let (source, target) = (&self.places.source, &self.places.target);
+        let (source, target) = (&self.places.source.name, &self.places.target.name);
         let state = match State::open_read_only(&options.state_dir, source, target) {
             Err(error) if is_damage(&error) => {
                 self.note("the state of this mirror is damaged; a run would make it anew");
@@ -281,28 +287,17 @@ impl Session<'_> {
             Some(state) => Box::new(state.rows()?),
             None => Box::new(std::iter::empty()),
         };
-        let exists = self.places.target_exists;
-        // Only to ask what a target here would hold, where there is none yet.
-        let root = Arc::new(if exists {
-            self.places.open_target()?
-        } else {
-            Root::open(std::path::Path::new("/")).map_err(|error| {
-                Error::new(ErrorKind::Unusable, "cannot open \"/\"").because(error)
-            })?
-        });
-        self.check_state_dir(&root)?;
-        let (ours, theirs) = self.walking(exists.then_some(&root), &std::env::temp_dir())?;
-        let source = LocalSource::new(Arc::clone(&self.places.source_root), ours);
-        let target = LocalTarget::new(root, theirs, options.durability, 0).map_err(|error| {
-            Error::new(ErrorKind::Unusable, "cannot ask who runs this").because(error)
-        })?;
+        let exists = self.places.target_exists();
+        let root = if exists { self.places.open_target()?.map(Arc::new) } else { None };
+        self.check_state_dir(root.as_deref())?;
+        let (source, target) = self.open(root.as_ref(), &std::env::temp_dir())?;
         let target_listing: Listing = if exists {
             target.list(&self.target_listing())?
         } else {
             Box::new(std::iter::empty())
         };
         let policy = self.policy();
-        let join = join(source.list(&self.listing())?, target_listing, rows)?;
+        let join = self.join(source.list(&self.listing())?, target_listing, rows)?;
         let holds = |metadata: &Metadata, kind: EntryKind| target.holds(metadata, kind);
         let is_over = || self.stop.requested();
         let planning = Planning {
@@ -348,7 +343,11 @@ impl Session<'_> {
     }
 
     fn listing(&self) -> ListOptions {
-        ListOptions { filter: Arc::clone(&self.filter), only: self.places.only.clone() }
+        ListOptions {
+            filter: Arc::clone(&self.filter),
+            only: self.places.source.only.clone(),
+            form: self.places.form(),
+        }
     }
 
     /// In the target, excluded entries are looked at only when they are to be deleted.
@@ -383,19 +382,23 @@ impl Session<'_> {
                 .chain(forbidden.map(|root| Guarded::Forbidden(root.directory().identity)))
                 .collect(),
         };
-        let source = self.places.only.is_none().then_some(&self.places.source_root);
+        let source = &self.places.source;
+        let source = source.root().filter(|_| source.only.is_none());
         Ok((walking(target), walking(source)))
     }
 
     /// The state may lie below a root, where it is left out, but not be one.
-    fn check_state_dir(&self, target: &Root) -> Result<(), Error> {
+    fn check_state_dir(&self, target: Option<&Root>) -> Result<(), Error> {
         let Ok(state) = Root::open(&self.options.state_dir) else { return Ok(()) };
-        let state = state.directory().identity;
-        let source = self.places.source_root.directory().identity;
-        let side = match state {
-            _ if state == target.directory().identity => Side::Target,
-            _ if state == source && self.places.only.is_none() => Side::Source,
-            _ => return Ok(()),
+        let is_state = |root: &Root| root.directory().identity == state.directory().identity;
+        let source = &self.places.source;
+        let source = source.root().filter(|_| source.only.is_none());
+        let side = if target.is_some_and(is_state) {
+            Side::Target
+        } else if source.is_some_and(|root| is_state(root)) {
+            Side::Source
+        } else {
+            return Ok(());
         };
         Err(Error::new(ErrorKind::Refused, format!("the state directory is the {side} itself"))
             .help("name another directory by --state-dir"))
@@ -418,7 +421,11 @@ impl Session<'_> {
     }
 
     fn root_identity(&self) -> Result<RootIdentity, Error> {
-        let directory = self.places.source_root.directory();
+        let Some(root) = self.places.source.root() else {
+            // A bucket has no identity beside its name, which the state is kept by.
+            return Ok(RootIdentity { inode: 0, file_system: 0 });
+        };
+        let directory = root.directory();
         let file_system = rustix::fs::fstatfs(&**directory).map_err(|error| {
             Error::new(ErrorKind::Unusable, "cannot look at the source's file system")
                 .because(error)
@@ -426,13 +433,75 @@ impl Session<'_> {
         Ok(RootIdentity { inode: directory.identity.inode, file_system: file_system.f_type as u64 })
     }
 
+    fn join(
+        &self,
+        source: Listing,
+        target: Listing,
+        rows: Rows,
+    ) -> Result<Join<Checked, Checked, Rows>, Error> {
+        let source = Checked::new(source, Side::Source);
+        Join::new(source, Checked::new(target, Side::Target), rows, self.places.form())
+    }
+
+    /// Makes both sides, of which the target's `root` is open where it is a directory that exists.
+    fn open(&self, root: Option<&Arc<Root>>, spool_dir: &std::path::Path) -> Result<Sides, Error> {
+        let (ours, theirs) = self.walking(root, spool_dir)?;
+        let source: Arc<dyn Source> = match &self.places.source.at {
+            SourceAt::Local { root, .. } => Arc::new(LocalSource::new(Arc::clone(root), ours)),
+            SourceAt::Object(place) => Arc::new(ObjectSource::new(Arc::clone(place))),
+        };
+        let target: Arc<dyn Target> = match (&self.places.target.at, root) {
+            (TargetAt::Object(place), _) => Arc::new(ObjectTarget::new(Arc::clone(place))),
+            (TargetAt::Local { .. }, root) => {
+                // Only to ask what a target here would hold, where there is none yet.
+                let root = root.map_or_else(any_directory, |root| Ok(Arc::clone(root)))?;
+                let durability = self.options.durability;
+                let target = LocalTarget::new(root, theirs, durability, random());
+                Arc::new(target.map_err(|error| {
+                    Error::new(ErrorKind::Unusable, "cannot ask who runs this").because(error)
+                })?)
+            }
+        };
+        Ok((source, target))
+    }
+
+    fn check_required_file(&self) -> Result<(), Error> {
+        let Some(name) = &self.options.require_file else { return Ok(()) };
+        let plain = |part| matches!(part, std::path::Component::Normal(_));
+        if !name.components().all(plain) {
+            return Err(Error::new(
+                ErrorKind::Usage,
+                "--require-file names a file below the source",
+            )
+            .help("a relative path without \"..\": --require-file .mounted"));
+        }
+        let found = match &self.places.source.at {
+            SourceAt::Local { path, .. } => path.join(name).symlink_metadata().map(|_| ()),
+            SourceAt::Object(place) => {
+                let key = Key::new(name.as_os_str().as_bytes());
+                let missing = || std::io::ErrorKind::NotFound.into();
+                if place.has_object(&key)? { Ok(()) } else { Err(missing()) }
+            }
+        };
+        found.map_err(|error| {
+            let name = places::printable(name);
+            Error::new(
+                ErrorKind::Refused,
+                format!(
+                    "the source lacks the file that --require-file names, \"{name}\": is it mounted?"
+                ),
+            )
+            .because(error)
+        })
+    }
+
     fn started(&self, previous: Option<Totals>) {
         self.observer.observe(&Event::Started {
             run: &self.run,
-            source: &self.places.source,
-            target: &self.places.target,
+            source: &self.places.source.name,
+            target: &self.places.target.name,
             dry_run: self.options.dry_run,
-            previous,
+            previous: previous.as_ref(),
         });
     }
 
@@ -441,33 +510,10 @@ impl Session<'_> {
     }
 }
 
-fn join(
-    source: Listing,
-    target: Listing,
-    rows: Rows,
-) -> Result<Join<Checked, Checked, Rows>, Error> {
-    Join::new(Checked::new(source, Side::Source), Checked::new(target, Side::Target), rows)
-}
-
-fn check_required_file(options: &MirrorOptions) -> Result<(), Error> {
-    let Some(name) = &options.require_file else { return Ok(()) };
-    let plain = |part| matches!(part, std::path::Component::Normal(_));
-    if !name.components().all(plain) {
-        return Err(Error::new(ErrorKind::Usage, "--require-file names a file below the source")
-            .help("a relative path without \"..\": --require-file .mounted"));
-    }
-    let path = options.source.require_local()?.join(name);
-    match path.symlink_metadata() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Error::new(
-            ErrorKind::Refused,
-            format!(
-                "the source lacks the file that --require-file names, \"{}\": is it mounted?",
-                places::printable(name)
-            ),
-        )
-        .because(error)),
-    }
+fn any_directory() -> Result<Arc<Root>, Error> {
+    Root::open(std::path::Path::new("/"))
+        .map(Arc::new)
+        .map_err(|error| Error::new(ErrorKind::Unusable, "cannot open \"/\"").because(error))
 }
 
 fn new_run_id() -> RunId {

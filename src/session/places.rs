@@ -1,9 +1,13 @@
 //! Places: what the two locations of a run are, and whether a mirror between them makes sense.
 
+use super::MirrorOptions;
+use crate::backend::Form;
 use crate::backend::local::{Identity, Root};
-use crate::location::Location;
+use crate::backend::object::{ObjectPlace, Stores};
+use crate::location::{Location, S3Location};
+use crate::model::error::Side;
 use crate::model::key::Escaped;
-use crate::model::{Error, ErrorKind};
+use crate::model::{Error, ErrorKind, Key};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use std::fs::Metadata;
@@ -15,18 +19,54 @@ use std::sync::Arc;
 
 /// The two sides of a run, resolved.
 pub(crate) struct Places {
-    /// The source's root.
-    pub(crate) source_root: Arc<Root>,
+    /// Where entries come from.
+    pub(crate) source: SourcePlace,
+    /// Where they go.
+    pub(crate) target: TargetPlace,
+}
+
+/// The source of a run.
+pub(crate) struct SourcePlace {
+    /// Its name in the state: a real path, or a URL.
+    pub(crate) name: String,
     /// The only name to mirror, where the source is a single file.
     pub(crate) only: Option<Box<[u8]>>,
-    /// The source's name in the state: its real path.
-    pub(crate) source: String,
-    /// The target's real path; it may not exist yet.
-    pub(crate) target_path: PathBuf,
-    /// The target's name in the state.
-    pub(crate) target: String,
-    /// Whether the target exists.
-    pub(crate) target_exists: bool,
+    /// What it is.
+    pub(crate) at: SourceAt,
+}
+
+/// What a source is.
+pub(crate) enum SourceAt {
+    /// A directory of this machine.
+    Local {
+        /// Open.
+        root: Arc<Root>,
+        /// Its real path.
+        path: PathBuf,
+    },
+    /// A part of a store.
+    Object(Arc<ObjectPlace>),
+}
+
+/// The target of a run.
+pub(crate) struct TargetPlace {
+    /// Its name in the state: a real path, or a URL.
+    pub(crate) name: String,
+    /// What it is.
+    pub(crate) at: TargetAt,
+}
+
+/// What a target is.
+pub(crate) enum TargetAt {
+    /// A directory of this machine.
+    Local {
+        /// Its real path; it may not exist yet.
+        path: PathBuf,
+        /// Whether it exists.
+        exists: bool,
+    },
+    /// A part of a store, which exists when its bucket does.
+    Object(Arc<ObjectPlace>),
 }
 
 /// Resolves and checks both sides; changes nothing.
@@ -34,54 +74,23 @@ pub(crate) struct Places {
 /// # Errors
 /// [`ErrorKind::Unusable`] when one can't be used, [`ErrorKind::Refused`] when one lies in the
 /// other.
-pub(crate) fn resolve(source: &Location, target: &Location) -> Result<Places, Error> {
-    let unusable = |side: &str, location: &Location, error: io::Error| {
-        let missing = error.kind() == io::ErrorKind::NotFound;
-        let built =
-            Error::new(ErrorKind::Unusable, format!("cannot open the {side} \"{location}\""))
-                .because(error);
-        if missing { built.help("check its spelling, and that its disk is mounted") } else { built }
+pub(crate) fn resolve(options: &MirrorOptions, stores: &Stores) -> Result<Places, Error> {
+    let MirrorOptions { source, target, source_store, target_store, .. } = options;
+    let source = match source {
+        Location::Local(path) => local_source(path, source)?,
+        Location::S3(location) => {
+            object_source(location, stores.connect(location, source_store.as_ref())?)?
+        }
     };
-    let source_real =
-        real(source.require_local()?).map_err(|error| unusable("source", source, error))?;
-    let stat = source_real.metadata().map_err(|error| unusable("source", source, error))?;
-    let (source_dir, only) = if stat.is_dir() {
-        (source_real.clone(), None)
-    } else if stat.is_file() {
-        let name = source_real.file_name().map(|name| name.as_bytes().into());
-        (source_real.parent().unwrap_or(Path::new("/")).to_owned(), name)
-    } else {
-        return Err(Error::new(
-            ErrorKind::Unusable,
-            format!("the source \"{source}\" is neither a directory nor a file"),
-        ));
+    let target = match target {
+        Location::Local(path) => local_target(path, target)?,
+        Location::S3(location) => {
+            let place = Arc::new(stores.connect(location, target_store.as_ref())?);
+            TargetPlace { name: place.name(), at: TargetAt::Object(place) }
+        }
     };
-    let source_root =
-        Root::open(&source_dir).map_err(|error| unusable("source", source, error.into()))?;
-
-    let (target_path, target_exists) = match real(target.require_local()?) {
-        Ok(path) => (path, true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (parent_of(target)?, false),
-        Err(error) => return Err(unusable("target", target, error)),
-    };
-    if target_exists
-        && !target_path.metadata().map_err(|error| unusable("target", target, error))?.is_dir()
-    {
-        return Err(Error::new(
-            ErrorKind::Unusable,
-            format!("the target \"{target}\" is not a directory"),
-        )
-        .help("name a directory; a single file as source goes into it"));
-    }
-    let places = Places {
-        source_root: Arc::new(source_root),
-        only,
-        source: printable(&source_real),
-        target: printable(&target_path),
-        target_path,
-        target_exists,
-    };
-    places.check_overlap(&source_dir).map_err(|error| match error {
+    let places = Places { source, target };
+    places.check_overlap().map_err(|error| match error {
         Overlap::Error(error) => error,
         Overlap::Found(message) => Error::new(ErrorKind::Refused, message)
             .help("mirror to a place outside the source, and not to one that holds it"),
@@ -89,57 +98,193 @@ pub(crate) fn resolve(source: &Location, target: &Location) -> Result<Places, Er
     Ok(places)
 }
 
-enum Overlap {
-    Found(String),
-    Error(Error),
+fn unusable(side: Side, location: &Location, error: io::Error) -> Error {
+    let missing = error.kind() == io::ErrorKind::NotFound;
+    let built = Error::new(ErrorKind::Unusable, format!("cannot open the {side} \"{location}\""))
+        .because(error);
+    if missing { built.help("check its spelling, and that its disk is mounted") } else { built }
+}
+
+fn local_source(path: &Path, location: &Location) -> Result<SourcePlace, Error> {
+    let unusable = |error| unusable(Side::Source, location, error);
+    let real = real(path).map_err(unusable)?;
+    let stat = real.metadata().map_err(unusable)?;
+    let (directory, only) = if stat.is_dir() {
+        (real.clone(), None)
+    } else if stat.is_file() {
+        let name = real.file_name().map(|name| name.as_bytes().into());
+        (real.parent().unwrap_or(Path::new("/")).to_owned(), name)
+    } else {
+        return Err(Error::new(
+            ErrorKind::Unusable,
+            format!("the source \"{location}\" is neither a directory nor a file"),
+        ));
+    };
+    let root = Root::open(&directory).map_err(|error| unusable(error.into()))?;
+    Ok(SourcePlace {
+        name: printable(&real),
+        only,
+        at: SourceAt::Local { root: Arc::new(root), path: directory },
+    })
+}
+
+/// A prefix with something below it, or a single object.
+fn object_source(location: &S3Location, place: ObjectPlace) -> Result<SourcePlace, Error> {
+    let name = place.name();
+    if place.prefix.is_empty() || place.has_entries()? {
+        return Ok(SourcePlace { name, only: None, at: SourceAt::Object(Arc::new(place)) });
+    }
+    let whole = Key::new(place.prefix.clone());
+    let only: Box<[u8]> = whole.name().into();
+    let above = place.above(whole.parent());
+    if !above.has_object(&Key::new(Box::clone(&only)))? {
+        return Err(Error::new(
+            ErrorKind::Unusable,
+            format!("there is nothing at the source \"{location}\""),
+        )
+        .help("check its spelling: no key begins with this prefix, and none is equal to it"));
+    }
+    let name = name.trim_end_matches('/').to_owned();
+    Ok(SourcePlace { name, only: Some(only), at: SourceAt::Object(Arc::new(above)) })
+}
+
+fn local_target(path: &Path, location: &Location) -> Result<TargetPlace, Error> {
+    let unusable = |error| unusable(Side::Target, location, error);
+    let (path, exists) = match real(path) {
+        Ok(path) => (path, true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            (parent_of(path, location)?, false)
+        }
+        Err(error) => return Err(unusable(error)),
+    };
+    if exists && !path.metadata().map_err(unusable)?.is_dir() {
+        return Err(Error::new(
+            ErrorKind::Unusable,
+            format!("the target \"{location}\" is not a directory"),
+        )
+        .help("name a directory; a single file as source goes into it"));
+    }
+    Ok(TargetPlace { name: printable(&path), at: TargetAt::Local { path, exists } })
+}
+
+impl SourcePlace {
+    /// The directory that it is, of this machine.
+    pub(crate) fn root(&self) -> Option<&Arc<Root>> {
+        match &self.at {
+            SourceAt::Local { root, .. } => Some(root),
+            SourceAt::Object(_) => None,
+        }
+    }
 }
 
 impl Places {
-    /// Makes the target's directory where it is missing, closed to others until its metadata is
-    /// set, and opens it.
-    pub(crate) fn open_target(&self) -> Result<Root, Error> {
+    /// Which form keys have: between two stores each stands for itself.
+    pub(crate) fn form(&self) -> Form {
+        match (&self.source.at, &self.target.at) {
+            (SourceAt::Object(_), TargetAt::Object(_)) => Form::Flat,
+            _ => Form::Tree,
+        }
+    }
+
+    /// Opens the target's directory, where it is one of this machine. Where it is missing it is made,
+    /// closed to others until its metadata is set.
+    pub(crate) fn open_target(&self) -> Result<Option<Root>, Error> {
+        let TargetAt::Local { path, exists } = &self.target.at else { return Ok(None) };
         let failed = |what: &str, error: io::Error| {
-            Error::new(ErrorKind::Unusable, format!("cannot {what} the target \"{}\"", self.target))
+            let name = &self.target.name;
+            Error::new(ErrorKind::Unusable, format!("cannot {what} the target \"{name}\""))
                 .because(error)
         };
-        if !self.target_exists {
-            let mode = Mode::from_raw_mode(if self.only.is_some() { 0o755 } else { 0o700 });
-            match rustix::fs::mkdir(&self.target_path, mode) {
+        if !exists {
+            let mode = Mode::from_raw_mode(if self.source.only.is_some() { 0o755 } else { 0o700 });
+            match rustix::fs::mkdir(path, mode) {
                 // Another run was faster; the lock decides between the two.
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(error) => return Err(failed("make", error.into())),
             }
         }
-        Root::open(&self.target_path).map_err(|error| failed("open", error.into()))
+        Root::open(path).map(Some).map_err(|error| failed("open", error.into()))
+    }
+
+    /// Whether the target is there already.
+    pub(crate) fn target_exists(&self) -> bool {
+        match self.target.at {
+            TargetAt::Local { exists, .. } => exists,
+            TargetAt::Object(_) => true,
+        }
     }
 
     /// Refuses a target in the source and the reverse, by whatever names.
-    fn check_overlap(&self, source_dir: &Path) -> Result<(), Overlap> {
+    fn check_overlap(&self) -> Result<(), Overlap> {
+        match (&self.source.at, &self.target.at) {
+            (SourceAt::Local { root, path: source }, TargetAt::Local { path, exists }) => {
+                self.check_directories((root, source), path, *exists)
+            }
+            (SourceAt::Object(source), TargetAt::Object(target)) => {
+                self.check_prefixes(source, target)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_prefixes(&self, source: &ObjectPlace, target: &ObjectPlace) -> Result<(), Overlap> {
+        if !target.store.is_same_bucket(&source.store) {
+            return Ok(());
+        }
+        let (source_name, target_name) = (&self.source.name, &self.target.name);
+        let inside = target.prefix.starts_with(&source.prefix);
+        let holds = source.prefix.starts_with(&target.prefix);
+        // A single object that goes beside the prefix's other ones is no overlap.
+        Err(Overlap::Found(match (inside, holds) {
+            (false, false) => return Ok(()),
+            _ if self.source.only.is_some() && source.prefix != target.prefix => return Ok(()),
+            (true, true) => format!("source and target are the same place, \"{target_name}\""),
+            (true, false) => {
+                format!("the target \"{target_name}\" lies in the source \"{source_name}\"")
+            }
+            (false, true) => {
+                format!("the source \"{source_name}\" lies in the target \"{target_name}\"")
+            }
+        }))
+    }
+
+    fn check_directories(
+        &self,
+        (source_root, source_dir): (&Root, &Path),
+        target_path: &Path,
+        target_exists: bool,
+    ) -> Result<(), Overlap> {
+        let (source_name, target_name) = (&self.source.name, &self.target.name);
         let stands = |path: &Path| {
             path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/")).to_owned()
         };
-        let target_dir = stands(&self.target_path);
-        let source = self.source_root.directory().identity;
-        if self.only.is_none() && identities(&target_dir)?.contains(&source) {
-            let same = self.target_exists && identity(&target_dir)? == source;
+        let target_dir = stands(target_path);
+        let source = source_root.directory().identity;
+        let is_single = self.source.only.is_some();
+        if !is_single && identities(&target_dir)?.contains(&source) {
+            let same = target_exists && identity(&target_dir)? == source;
             return Err(Overlap::Found(if same {
-                format!("source and target are the same place, \"{}\"", self.target)
+                format!("source and target are the same place, \"{target_name}\"")
             } else {
-                format!("the target \"{}\" lies in the source \"{}\"", self.target, self.source)
+                format!("the target \"{target_name}\" lies in the source \"{source_name}\"")
             }));
         }
         let target = identity(&target_dir)?;
-        let inside = self.target_exists && identities(source_dir)?.contains(&target);
+        let inside = target_exists && identities(source_dir)?.contains(&target);
         let same_directory = target == source;
         // A single file beside the target's other files is no overlap unless it is its own target.
-        if inside && (self.only.is_none() || same_directory) {
+        if inside && (!is_single || same_directory) {
             return Err(Overlap::Found(format!(
-                "the source \"{}\" lies in the target \"{}\"",
-                self.source, self.target
+                "the source \"{source_name}\" lies in the target \"{target_name}\""
             )));
         }
         Ok(())
     }
+}
+
+enum Overlap {
+    Found(String),
+    Error(Error),
 }
 
 /// A directory and all above it.
@@ -161,8 +306,7 @@ fn real(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// The path that a missing target will have.
-fn parent_of(target: &Location) -> Result<PathBuf, Error> {
-    let path = target.require_local()?;
+fn parent_of(path: &Path, target: &Location) -> Result<PathBuf, Error> {
     let help = "make its parent directory first, or check its spelling";
     let name = path.file_name().ok_or_else(|| {
         Error::new(ErrorKind::Unusable, format!("there is no directory \"{target}\"")).help(help)

@@ -1,17 +1,20 @@
 //! Verifying: the target's content against the rows of the latest run into it.
 
 use crate::backend::local::{Guarded, LocalTarget, Root, Walking};
-use crate::backend::object::s3;
-use crate::backend::{ListItem, ListOptions, Source as _};
-use crate::engine::{BUFFER, Cores};
+use crate::backend::object::{Access, ObjectTarget, Stores};
+use crate::backend::{ListItem, ListOptions, Source, Target};
+use crate::engine::{BUFFER, Cores, Hashes};
 use crate::filter::Filter;
+use crate::limits::LimitOptions;
 use crate::listing::{Checked, Unknown};
 use crate::location::Location;
 use crate::manifest::{Lock, RecordedOptions, Row, State};
+use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::{
     Cause, Digest, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Progress, Stop,
+    Timestamp,
 };
 use crossbeam_channel::{Sender, bounded};
 use std::cmp::Ordering;
@@ -29,7 +32,7 @@ pub struct VerifyOptions {
     /// What to verify.
     pub target: Location,
     /// How its store is reached, where it is one.
-    pub target_store: Option<s3::Settings>,
+    pub target_store: Option<Access>,
     /// Where state databases live.
     pub state_dir: PathBuf,
     /// Count extra entries as differences even where the run didn't delete extras.
@@ -117,14 +120,7 @@ pub fn verify(
     stop: &Stop,
 ) -> Result<VerifyOutcome, Error> {
     let began = Instant::now();
-    let unusable = |error: std::io::Error| {
-        let message = format!("cannot open the target \"{}\"", options.target);
-        Error::new(ErrorKind::Unusable, message).because(error)
-    };
-    let path = options.target.require_local()?.canonicalize().map_err(unusable)?;
-    let root = Arc::new(Root::open(&path).map_err(|error| unusable(error.into()))?);
-    let lock = Lock::shared(root.directory().as_fd())?;
-    let name = Escaped(path.as_os_str().as_bytes()).to_string();
+    let Opened { target, name, lock } = open(options, progress, stop)?;
     let nothing = || {
         let state_dir = Escaped(options.state_dir.as_os_str().as_bytes());
         Error::new(ErrorKind::Manifest, format!("no run into \"{name}\" is recorded"))
@@ -137,10 +133,13 @@ pub fn verify(
         Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used").because(error)
     })?;
     let extras_count = recorded.delete || options.strict;
-    let target = open(root, options)?;
     // Rows of entries that were excluded since are verified too.
     let everything = Arc::default();
-    let listing = target.list(&ListOptions { filter: everything, only: recorded.only.clone() })?;
+    let listing = target.list(&ListOptions {
+        filter: everything,
+        only: recorded.only.clone(),
+        form: recorded.form,
+    })?;
     let mut scan = Scan {
         listing: Checked::new(listing, Side::Target).peekable(),
         rows: state.rows()?.peekable(),
@@ -149,7 +148,7 @@ pub fn verify(
     let tally = Tally {
         observer,
         totals: Mutex::default(),
-        target: &target,
+        target: &*target,
         filter: &filter,
         extras_count,
         cores: Cores::default(),
@@ -185,7 +184,40 @@ pub fn verify(
     })
 }
 
-fn open(root: Arc<Root>, options: &VerifyOptions) -> Result<LocalTarget, Error> {
+/// A target that is verified.
+struct Opened {
+    target: Box<dyn Target>,
+    /// Its name in the state.
+    name: String,
+    lock: Option<Lock>,
+}
+
+fn open(options: &VerifyOptions, progress: &Arc<Progress>, stop: &Stop) -> Result<Opened, Error> {
+    let path = match &options.target {
+        Location::Local(path) => path,
+        Location::S3(location) => {
+            let limits = LimitOptions::default();
+            let (requests, token) = (options.checkers, String::new());
+            let began = Timestamp::default();
+            let stores = Stores::new(&limits, requests, progress, stop, token, began);
+            let place = stores.connect(location, options.target_store.as_ref())?;
+            let name = place.name();
+            let target = Box::new(ObjectTarget::new(Arc::new(place)));
+            return Ok(Opened { target, name, lock: None });
+        }
+    };
+    let unusable = |error: std::io::Error| {
+        let message = format!("cannot open the target \"{}\"", options.target);
+        Error::new(ErrorKind::Unusable, message).because(error)
+    };
+    let path = path.canonicalize().map_err(unusable)?;
+    let root = Arc::new(Root::open(&path).map_err(|error| unusable(error.into()))?);
+    let lock = Lock::shared(root.directory().as_fd())?;
+    let name = Escaped(path.as_os_str().as_bytes()).to_string();
+    Ok(Opened { target: Box::new(open_local(root, options)?), name, lock })
+}
+
+fn open_local(root: Arc<Root>, options: &VerifyOptions) -> Result<LocalTarget, Error> {
     let broken = |error: Box<dyn std::error::Error + Send + Sync>| {
         Error::new(ErrorKind::Unusable, "cannot begin to read the target").because(error)
     };
@@ -288,7 +320,7 @@ where
                     // A failure to look into a directory stands behind its entry.
                     return Ok(Some((Some(entry), row)));
                 }
-                Some(ListItem::Failed(error)) => {
+                Some(ListItem::Failed(error) | ListItem::BrokeOff(error)) => {
                     self.unknown.add(error.key.clone());
                     tally.fail(&error);
                 }
@@ -303,7 +335,7 @@ where
 struct Tally<'a> {
     observer: &'a dyn VerifyObserver,
     totals: Mutex<VerifyTotals>,
-    target: &'a LocalTarget,
+    target: &'a dyn Target,
     filter: &'a Filter,
     extras_count: bool,
     cores: Cores,
@@ -325,10 +357,27 @@ impl Tally<'_> {
             (None, None) => return None,
         };
         self.count(|totals| totals.entries += 1);
-        let Some(entry) = entry else {
+        let Some(mut entry) = entry else {
             self.differs(&row.key, &Difference::Missing);
             return None;
         };
+        let is_seen = entry.known == Known::Whole || row.tell(&row.target, &mut entry);
+        if !is_seen {
+            // A listing of a store tells neither kind nor metadata of what isn't as recorded.
+            let difference = match row.kind {
+                EntryKind::Symlink => Difference::Corrupt { expected: row.digest, found: None },
+                EntryKind::Directory => Difference::Metadata("its marker is gone".to_owned()),
+                _ => {
+                    entry.kind = row.kind;
+                    (entry.metadata, entry.link) = (row.metadata, row.link.clone());
+                    return self.content(entry, &row);
+                }
+            };
+            if entry.stamp != row.target {
+                self.differs(&row.key, &difference);
+            }
+            return None;
+        }
         if entry.kind != row.kind {
             let what = format!("{} -> {}", row.kind, entry.kind);
             self.differs(&row.key, &Difference::Metadata(what));
@@ -337,9 +386,11 @@ impl Tally<'_> {
         if let Some(what) = self.metadata(&entry, &row) {
             self.differs(&row.key, &Difference::Metadata(what));
         }
-        if row.kind != EntryKind::File {
-            return None;
-        }
+        if row.kind == EntryKind::File { self.content(entry, &row) } else { None }
+    }
+
+    /// Compares the size of a file; what is left to be hashed is returned.
+    fn content(&self, entry: Entry, row: &Row) -> Option<Job> {
         if entry.stamp.size != row.target.size {
             let difference = Difference::Corrupt { expected: row.digest, found: None };
             self.differs(&row.key, &difference);
@@ -379,7 +430,7 @@ impl Tally<'_> {
         // What the target kept of the time when the row was recorded is as good as the time itself.
         // An extra entry changes its directory's time: that counts where extras do.
         let counts = row.kind != EntryKind::Directory || self.extras_count;
-        if counts && found.mtime != recorded.mtime && found.mtime != row.target.mtime {
+        if counts && found.mtime != recorded.mtime && Some(found.mtime) != row.target.mtime() {
             differ("mtime", &recorded.mtime, &found.mtime);
         }
         (!differences.is_empty()).then(|| differences.join(", "))
@@ -390,13 +441,15 @@ impl Tally<'_> {
             return;
         }
         let is_over = || stop.requested();
-        let hashed = &progress.bytes_hashed;
-        let (target, entry) = (self.target, &job.entry);
-        match self.cores.hash_content(target, Side::Target, entry, buffer, hashed, &is_over) {
-            Ok((_, (found, _))) if found == job.expected => {
+        let bytes = &progress.bytes_hashed;
+        let from: (&dyn Source, _) = (self.target, Side::Target);
+        let read =
+            self.cores.hash_content(from, &job.entry, buffer, bytes, &is_over, Hashes::Digest);
+        match read.map(|(_, hashed)| hashed.digest) {
+            Ok(found) if found == job.expected => {
                 self.count(|totals| totals.verified += 1);
             }
-            Ok((_, (found, _))) => {
+            Ok(found) => {
                 let (expected, found) = (Some(job.expected), Some(found));
                 self.differs(&job.entry.key, &Difference::Corrupt { expected, found });
             }

@@ -2,11 +2,15 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use vidimus::backend::{ListItem, ListOptions, Place, ReadError, Source, Stage, Staged, Target};
+use vidimus::backend::{
+    Form, ListItem, ListOptions, Place, ReadError, Reading, Source, Stage, Staged, Target,
+};
 use vidimus::filter::Filter;
 use vidimus::listing::Checked;
+use vidimus::model::entry::Known;
 use vidimus::model::error::Side;
-use vidimus::model::{Cause, Entry, EntryKind, Key, Metadata, Stamp, Timestamp};
+use vidimus::model::stamp::Inode;
+use vidimus::model::{Cause, Digest, Entry, EntryKind, Key, Metadata, Stamp, Timestamp};
 
 /// An empty place, seen as a source and as a target.
 pub(crate) struct Fixture {
@@ -21,7 +25,7 @@ pub(crate) fn key(bytes: impl AsRef<[u8]>) -> Key {
 }
 
 pub(crate) fn everything() -> ListOptions {
-    ListOptions { filter: Arc::new(Filter::default()), only: None }
+    ListOptions { filter: Arc::new(Filter::default()), only: None, form: Form::Tree }
 }
 
 /// An entry to be made: what a source would say of it.
@@ -30,9 +34,10 @@ pub(crate) fn entry(key: impl AsRef<[u8]>, kind: EntryKind, size: u64) -> Entry 
     Entry {
         key: self::key(key),
         kind,
-        stamp: Stamp { size, mtime, ctime: mtime, inode: 1 },
+        stamp: Stamp::of_inode(size, Inode { mtime, ctime: mtime, number: 1 }),
         metadata: Metadata { mode: 0o640, uid: 0, gid: 0, mtime },
         link: None,
+        known: Known::Whole,
     }
 }
 
@@ -67,7 +72,7 @@ pub(crate) fn staged(
     place: Place,
 ) -> Result<Box<dyn Staged>, Cause> {
     let wanted = target.holds(&entry.metadata, EntryKind::File);
-    stage(target, entry, content, place)?.finish(&wanted)
+    stage(target, entry, content, place)?.finish(&wanted, &Digest::of(content))
 }
 
 /// Puts a file in its place; what of its metadata was refused is an error too.
@@ -106,6 +111,7 @@ pub(crate) fn told(items: &[ListItem]) -> Vec<String> {
             entry.key.to_string()
         }
         ListItem::Failed(error) => format!("failed {}: {}", error.key, error.cause),
+        ListItem::BrokeOff(error) => format!("broke off: {}", error.cause),
         ListItem::Leftover(key) => format!("leftover {key}"),
         ListItem::LeftOut(key, why) => format!("left out {key}: {why}"),
     };
@@ -131,8 +137,10 @@ pub(crate) fn read(
 ) -> Result<Vec<Vec<u8>>, ReadError> {
     let mut chunks = Vec::new();
     let mut buffer = vec![0; buffer];
-    source.read(entry, &mut buffer, &mut |chunk| {
-        chunks.push(chunk.to_vec());
+    source.read(entry, &mut buffer, &mut |reading| {
+        if let Reading::Chunk(chunk) = reading {
+            chunks.push(chunk.to_vec());
+        }
         Ok(())
     })?;
     Ok(chunks)

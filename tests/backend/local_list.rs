@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use vidimus::backend::local::{Guarded, Identity, LocalSource};
-use vidimus::backend::{ListItem, ListOptions, Source, Target as _};
+use vidimus::backend::{Form, ListItem, ListOptions, Source, Target as _};
 use vidimus::filter::{Filter, Rule};
 use vidimus::model::{Cause, Durability, EntryKind, ErrorKind, Key, SpecialKind};
 
@@ -121,7 +121,8 @@ fn temporaries_are_leftovers_in_a_target_and_reserved_in_a_source() {
     let target = local.target(Durability::None);
     // A filter does not hide them: they are not the user's.
     let filter = Filter::new(&[Rule::Exclude(".*".into())], None, None).expect("a filter");
-    let items = list_with(&target, &ListOptions { filter: Arc::new(filter), only: None });
+    let items =
+        list_with(&target, &ListOptions { filter: Arc::new(filter), only: None, form: Form::Tree });
     let leftovers = [
         format!("leftover {TEMPORARY}"),
         format!("leftover d/{TEMPORARY}"),

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
-use vidimus::backend::{ReadError, Source as _};
+use vidimus::backend::{ReadError, Reading, Source as _};
 use vidimus::model::{Cause, Entry};
 
 /// A file smaller than its buffer, one that fills it, and one of several buffers.
@@ -179,7 +179,8 @@ fn a_file_that_was_opened_is_read_whole_though_its_name_goes() {
     let path = local.root.join("d/f");
     let before = path.metadata().expect("look");
     let mut whole = Vec::new();
-    let read = local.source().read(&listed, &mut [0; BUFFER], &mut |chunk| {
+    let read = local.source().read(&listed, &mut [0; BUFFER], &mut |reading| {
+        let Reading::Chunk(chunk) = reading else { panic!("a file system tells all at once") };
         whole.extend_from_slice(chunk);
         if path.exists() {
             std::fs::remove_file(&path).expect("remove");

@@ -30,8 +30,9 @@ fn mutations(listed: &Entry) -> Vec<(String, Mutation)> {
         all.push((format!("stage {place:?}"), Box::new(stage_only)));
         let put = move |target: &LocalTarget, name: &[u8]| put(target, name, b"mine", place);
         all.push((format!("publish {place:?}"), Box::new(put)));
-        let made =
-            move |target: &LocalTarget, name: &[u8]| target.make_link(&link(name, b"mine"), place);
+        let made = move |target: &LocalTarget, name: &[u8]| {
+            target.make_link(&link(name, b"mine"), place).map(drop)
+        };
         all.push((format!("make link {place:?}"), Box::new(made)));
         let made =
             move |target: &LocalTarget, name: &[u8]| target.make_directory(&directory(name), place);
@@ -47,7 +48,7 @@ fn mutations(listed: &Entry) -> Vec<(String, Mutation)> {
         let wanted = entry("", kind, 0).metadata;
         let set = move |target: &LocalTarget, name: &[u8]| {
             let key = if kind == EntryKind::Directory { directory(name) } else { key(name) };
-            target.set_metadata(&key, kind, &wanted)
+            target.set_metadata(&key, kind, &wanted).map(drop)
         };
         all.push((format!("set metadata of a {kind}"), Box::new(set)));
     }

@@ -1,5 +1,7 @@
 //! From what the kernel says of an entry to the model's words, and back.
 
+use crate::model::entry::Known;
+use crate::model::stamp::Inode;
 use crate::model::{Entry, EntryKind, Key, Metadata, SpecialKind, Stamp, Timestamp};
 use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, statx};
 use rustix::process::{getegid, geteuid, getgroups};
@@ -37,12 +39,14 @@ pub(super) fn kind_of(stat: &Statx) -> EntryKind {
 
 /// The stamp that `statx` reports.
 pub(super) fn stamp_of(stat: &Statx) -> Stamp {
-    Stamp {
-        size: stat.stx_size,
-        mtime: Timestamp { seconds: stat.stx_mtime.tv_sec, nanos: stat.stx_mtime.tv_nsec },
-        ctime: Timestamp { seconds: stat.stx_ctime.tv_sec, nanos: stat.stx_ctime.tv_nsec },
-        inode: stat.stx_ino,
-    }
+    let mtime = mtime_of(stat);
+    let ctime = Timestamp { seconds: stat.stx_ctime.tv_sec, nanos: stat.stx_ctime.tv_nsec };
+    Stamp::of_inode(stat.stx_size, Inode { mtime, ctime, number: stat.stx_ino })
+}
+
+/// The time of change that `statx` reports.
+pub(super) fn mtime_of(stat: &Statx) -> Timestamp {
+    Timestamp { seconds: stat.stx_mtime.tv_sec, nanos: stat.stx_mtime.tv_nsec }
 }
 
 /// The metadata that `statx` reports.
@@ -51,13 +55,20 @@ pub(super) fn metadata_of(stat: &Statx) -> Metadata {
         mode: u32::from(stat.stx_mode) & 0o7777,
         uid: stat.stx_uid,
         gid: stat.stx_gid,
-        mtime: stamp_of(stat).mtime,
+        mtime: mtime_of(stat),
     }
 }
 
 /// An entry as `statx` reports it.
 pub(super) fn entry(key: Key, stat: &Statx, link: Option<Box<[u8]>>) -> Entry {
-    Entry { key, kind: kind_of(stat), stamp: stamp_of(stat), metadata: metadata_of(stat), link }
+    Entry {
+        key,
+        kind: kind_of(stat),
+        stamp: stamp_of(stat),
+        metadata: metadata_of(stat),
+        link,
+        known: Known::Whole,
+    }
 }
 
 /// What this process may set of owners and groups.

@@ -2,7 +2,7 @@
 
 use super::beneath::{Root, legal};
 use super::metadata::{entry, kind_of, look_at, look_at_open, stamp_of};
-use crate::backend::{ReadError, Sink};
+use crate::backend::{ReadError, Reading, Sink};
 use crate::model::{Cause, Entry, EntryKind, Key, Stamp};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -45,11 +45,11 @@ pub(super) fn read(
             }
             check(&file, &entry.stamp)?;
             if filled > 0 || done == 0 {
-                sink(chunk).map_err(ReadError::Sink)?;
+                sink(Reading::Chunk(chunk)).map_err(ReadError::Sink)?;
             }
             return Ok(());
         }
-        sink(chunk).map_err(ReadError::Sink)?;
+        sink(Reading::Chunk(chunk)).map_err(ReadError::Sink)?;
     }
 }
 

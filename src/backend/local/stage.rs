@@ -8,7 +8,7 @@ use super::beneath::Directory;
 use super::metadata::{look_at_open, metadata_of, stamp_of};
 use super::shared::{Shared, TemporaryName};
 use crate::backend::{Place, Stage, Staged, Written};
-use crate::model::{Cause, Entry, EntryKind, Key, Metadata, Timestamp};
+use crate::model::{Cause, Digest, Entry, EntryKind, Key, Metadata, Timestamp};
 use rustix::fs::{AtFlags, Mode, OFlags, Statx, openat, unlinkat};
 use std::fs::File;
 use std::io::Write as _;
@@ -134,7 +134,11 @@ impl Stage for LocalStage {
         Ok(())
     }
 
-    fn finish(self: Box<Self>, wanted: &Metadata) -> Result<Box<dyn Staged>, Cause> {
+    fn finish(
+        self: Box<Self>,
+        wanted: &Metadata,
+        _digest: &Digest,
+    ) -> Result<Box<dyn Staged>, Cause> {
         let Self { shared, hidden, open, directory, stands, size, written } = *self;
         if written != size {
             return Err(Cause::ShortWrite { written, expected: size });

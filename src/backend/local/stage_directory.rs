@@ -6,7 +6,7 @@
 
 use super::attributes::set_link;
 use super::beneath::{Directory, legal, open_child, with_fallback};
-use super::metadata::{kind_of, look_at, look_at_open, stamp_of};
+use super::metadata::{kind_of, look_at, look_at_open, mtime_of};
 use super::place::rename_new_directory;
 use super::shared::{Shared, TemporaryName};
 use super::stage::{Hidden, LocalStage, written_of};
@@ -98,7 +98,7 @@ impl StageDirectory for LocalStageDirectory {
 
     fn finish(self: Box<Self>) -> Result<Box<dyn StagedDirectory>, Cause> {
         let Self { mut unpublished, directory } = *self;
-        unpublished.mtime = Some(stamp_of(&look_at_open(&*directory)?).mtime);
+        unpublished.mtime = Some(mtime_of(&look_at_open(&*directory)?));
         unpublished.shared.syncing.entries_changed(&directory)?;
         Ok(Box::new(unpublished))
     }
@@ -125,8 +125,8 @@ impl StagedDirectory for Unpublished {
             let built = inode.take();
             shared.syncing.entries_changed(parent)?;
             // Some file systems make a directory's inode number of its path (mergerfs).
-            let found = stamp_of(&look_at(&**parent, name)?);
-            if Some(found.inode) == built || Some(found.mtime) == *mtime {
+            let found = look_at(&**parent, name)?;
+            if Some(found.stx_ino) == built || Some(mtime_of(&found)) == *mtime {
                 Ok(())
             } else {
                 Err(Cause::TargetChanged)

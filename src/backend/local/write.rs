@@ -2,7 +2,7 @@
 
 use super::attributes::{chmod_handle, open_for_metadata, readable_directory, set_link, set_open};
 use super::beneath::{Root, legal};
-use super::metadata::{kind_of, look_at, look_at_open, metadata_of, stamp_of};
+use super::metadata::{kind_of, look_at, look_at_open, metadata_of, mtime_of};
 use super::place::exchange_leaf;
 use super::shared::{Shared, is_temporary};
 use super::stage::{Hidden, LocalStage};
@@ -12,7 +12,7 @@ use crate::backend::{
     ListOptions, Listing, Place, ReadError, Sink, Source, Stage, StageDirectory, Target,
 };
 use crate::model::error::Side;
-use crate::model::{Cause, Durability, Entry, EntryKind, Error, Key, Metadata};
+use crate::model::{Cause, Durability, Entry, EntryKind, Error, Key, Metadata, Stamp};
 use rustix::fs::{AtFlags, Mode, mkdirat, symlinkat, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
@@ -40,6 +40,44 @@ impl LocalTarget {
         Ok(Self {
             reader: LocalSource { root: Arc::clone(&root), walking, side: Side::Target },
             shared: Arc::new(Shared::new(root, durability, token)?),
+        })
+    }
+
+    fn set(&self, key: &Key, kind: EntryKind, wanted: &Metadata) -> Result<(), Cause> {
+        let shared = &self.shared;
+        if kind == EntryKind::Directory {
+            if !key.is_root() {
+                legal(key)?;
+            }
+            let directory = shared.root.descend(key.as_bytes())?;
+            let file = File::from(readable_directory(&directory)?);
+            let stands = metadata_of(&look_at_open(&file)?);
+            set_open(&file, &stands, wanted)?;
+            return Ok(shared.syncing.entries_changed(&directory)?);
+        }
+        shared.parent(key, |parent, name| {
+            let stat = look_at(&**parent, name)?;
+            if kind_of(&stat) != kind {
+                return Err(Cause::TargetChanged);
+            }
+            if kind == EntryKind::Symlink {
+                set_link(parent, name, &metadata_of(&stat), wanted)?;
+                return Ok(shared.syncing.entries_changed(parent)?);
+            }
+            let (file, through_proc) = open_for_metadata(parent, name)?;
+            let stat = look_at_open(&file)?;
+            if kind_of(&stat) != kind {
+                return Err(Cause::TargetChanged);
+            }
+            let stands = metadata_of(&stat);
+            if through_proc {
+                chmod_handle(&file, wanted.mode)?;
+                let rest = Metadata { mode: stands.mode, ..*wanted };
+                set_link(parent, name, &stands, &rest)?;
+                return Ok(shared.syncing.entries_changed(parent)?);
+            }
+            set_open(&file, &stands, wanted)?;
+            Ok(shared.syncing.file_changed(parent, &file)?)
         })
     }
 }
@@ -94,7 +132,7 @@ impl Target for LocalTarget {
         })
     }
 
-    fn make_link(&self, entry: &Entry, place: Place) -> Result<(), Cause> {
+    fn make_link(&self, entry: &Entry, place: Place) -> Result<Option<Stamp>, Cause> {
         let shared = &self.shared;
         let text = entry.link.as_deref().unwrap_or_default();
         let wanted = self.holds(&entry.metadata, EntryKind::Symlink);
@@ -106,46 +144,17 @@ impl Target for LocalTarget {
             let stands = Metadata { uid: shared.ownership.uid, gid: group, ..wanted };
             let set = set_link(parent, &temporary, &stands, &wanted);
             link.publish()?;
-            set
+            set.map(|()| None)
         })
     }
 
-    fn set_metadata(&self, key: &Key, kind: EntryKind, wanted: &Metadata) -> Result<(), Cause> {
-        let shared = &self.shared;
-        if kind == EntryKind::Directory {
-            if !key.is_root() {
-                legal(key)?;
-            }
-            let directory = shared.root.descend(key.as_bytes())?;
-            let file = File::from(readable_directory(&directory)?);
-            let stands = metadata_of(&look_at_open(&file)?);
-            set_open(&file, &stands, wanted)?;
-            return Ok(shared.syncing.entries_changed(&directory)?);
-        }
-        shared.parent(key, |parent, name| {
-            let stat = look_at(&**parent, name)?;
-            if kind_of(&stat) != kind {
-                return Err(Cause::TargetChanged);
-            }
-            if kind == EntryKind::Symlink {
-                set_link(parent, name, &metadata_of(&stat), wanted)?;
-                return Ok(shared.syncing.entries_changed(parent)?);
-            }
-            let (file, through_proc) = open_for_metadata(parent, name)?;
-            let stat = look_at_open(&file)?;
-            if kind_of(&stat) != kind {
-                return Err(Cause::TargetChanged);
-            }
-            let stands = metadata_of(&stat);
-            if through_proc {
-                chmod_handle(&file, wanted.mode)?;
-                let rest = Metadata { mode: stands.mode, ..*wanted };
-                set_link(parent, name, &stands, &rest)?;
-                return Ok(shared.syncing.entries_changed(parent)?);
-            }
-            set_open(&file, &stands, wanted)?;
-            Ok(shared.syncing.file_changed(parent, &file)?)
-        })
+    fn set_metadata(
+        &self,
+        key: &Key,
+        kind: EntryKind,
+        wanted: &Metadata,
+    ) -> Result<Option<Stamp>, Cause> {
+        self.set(key, kind, wanted).map(|()| None)
     }
 
     fn remove(&self, entry: &Entry) -> Result<(), Cause> {
@@ -156,10 +165,10 @@ impl Target for LocalTarget {
                 other => other?,
             };
             let same = kind_of(&stat) == entry.kind
-                && stat.stx_ino == entry.stamp.inode
+                && Some(stat.stx_ino) == entry.stamp.inode().map(|inode| inode.number)
                 && (entry.kind == EntryKind::Directory
                     || entry.stamp.size == stat.stx_size
-                        && entry.stamp.mtime == stamp_of(&stat).mtime);
+                        && entry.stamp.mtime() == Some(mtime_of(&stat)));
             if !same {
                 return Err(Cause::TargetChanged);
             }

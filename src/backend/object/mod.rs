@@ -1,11 +1,22 @@
 //! Object stores: flat sets of keys with content, reached over HTTP.
 //!
 //! `store` holds what is common to all of them, `s3` is the client for S3 and what speaks its
-//! protocol.
+//! protocol. [`ObjectSource`] and [`ObjectTarget`] make a part of a store ([`ObjectPlace`]) a source
+//! and a target: `list`, `read`, `write`, and `metadata` for what is kept with an object.
 
 mod error;
+mod list;
+mod metadata;
+mod place;
+mod read;
 pub mod s3;
+mod sides;
 mod store;
+mod stores;
+mod write;
 
 pub use error::{StoreError, StoreErrorKind};
+pub use place::ObjectPlace;
+pub use sides::{ObjectSource, ObjectTarget};
 pub use store::{Condition, Head, Headers, ListQuery, Listed, Outcome, Page, RequestLimits};
+pub use stores::{Access, Stores};

@@ -1,6 +1,7 @@
 //! What is common to object stores: listings, what is kept with an object, conditions, and who
 //! limits requests.
 
+use crate::limits::Began;
 use crate::model::{ETag, RequestKind, Timestamp};
 use std::time::Duration;
 
@@ -99,11 +100,11 @@ pub enum Outcome {
 /// Each try of a request is begun and ended; between two tries the second is announced by
 /// [`RequestLimits::retried`]. A reading request ends with the last byte of its content.
 pub trait RequestLimits: Send + Sync {
-    /// Waits until a request may begin.
-    fn begin(&self, kind: RequestKind);
+    /// Waits until a request may begin; `None` where the run is over first.
+    fn begin(&self, kind: RequestKind) -> Option<Began>;
 
     /// Takes note that a request that was begun has ended.
-    fn end(&self, kind: RequestKind, outcome: Outcome);
+    fn end(&self, began: Began, outcome: Outcome);
 
     /// Takes note that a request is tried again after `wait`.
     fn retried(&self, kind: RequestKind, wait: Duration);

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::manifest::{Origin, RunNumber};
+use crate::model::entry::Known;
 use crate::model::error::Side;
+use crate::model::stamp::Inode;
 use crate::model::{Cause, EntryKind, ErrorKind, Metadata, Operation, Stamp, Timestamp};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,14 +15,15 @@ fn entry(key: &str, inode: u64) -> Entry {
     Entry {
         kind: if key.is_directory() { EntryKind::Directory } else { EntryKind::File },
         key,
-        stamp: Stamp { size: 0, mtime: zero, ctime: zero, inode },
+        stamp: Stamp::of_inode(0, Inode { mtime: zero, ctime: zero, number: inode }),
         metadata: Metadata::default(),
         link: None,
+        known: Known::Whole,
     }
 }
 
 fn row(key: &str) -> Row {
-    let Entry { key, kind, stamp, metadata, link } = entry(key, 9);
+    let Entry { key, kind, stamp, metadata, link, .. } = entry(key, 9);
     Row {
         key,
         kind,
@@ -64,7 +67,11 @@ fn letter(seen: &Seen, inode: u64) -> char {
         Seen::Absent => '-',
         Seen::Unknown => '?',
         Seen::Present(entry) => {
-            assert_eq!(entry.stamp.inode, inode, "an entry of the other side: {entry:?}");
+            assert_eq!(
+                entry.stamp.inode().expect("an inode").number,
+                inode,
+                "an entry of the other side: {entry:?}"
+            );
             '+'
         }
     }
@@ -84,7 +91,10 @@ fn pair_told(pair: &Pair) -> String {
         Some(Conflict::LeafOverDirectory { empty: true }) => " over empty directory".into(),
         Some(Conflict::LeafOverDirectory { empty: false }) => " over directory".into(),
         Some(Conflict::DirectoryOverLeaf(leaf)) => {
-            assert_eq!((leaf.key.as_bytes(), leaf.stamp.inode), (pair.key.trimmed(), 2));
+            assert_eq!(
+                (leaf.key.as_bytes(), leaf.stamp.inode().expect("an inode").number),
+                (pair.key.trimmed(), 2)
+            );
             " over leaf".into()
         }
         Some(Conflict::Both) => " both".into(),
@@ -112,7 +122,7 @@ fn join(source: &[&str], target: &[&str], rows: &[&str]) -> Vec<String> {
         })
         .collect();
     let (source, target) = (listing(Side::Source, source), listing(Side::Target, target));
-    match Join::new(source.into_iter(), target.into_iter(), rows.into_iter()) {
+    match Join::new(source.into_iter(), target.into_iter(), rows.into_iter(), Form::Tree) {
         Ok(mut join) => {
             let told = join
                 .by_ref()

@@ -2,6 +2,7 @@ use super::*;
 use crate::manifest::database::with_suffix;
 use crate::manifest::{Origin, is_damage};
 use crate::model::Digest;
+use crate::model::stamp::Inode;
 use crate::model::{EntryKind, Metadata, Stamp};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 
@@ -13,7 +14,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn stamp(size: u64) -> Stamp {
-    Stamp { size, mtime: at(-5), ctime: at(1_800_000_000), inode: u64::MAX }
+    Stamp::of_inode(size, Inode { mtime: at(-5), ctime: at(1_800_000_000), number: u64::MAX })
 }
 
 fn row(key: impl AsRef<[u8]>) -> Row {

@@ -8,6 +8,7 @@ use super::retry::{Next, Tries, UNPROVEN_TIME};
 use super::sign::{EMPTY, PAYLOAD, Subject, UNSIGNED, hex};
 use super::time::{self, SignedTime};
 use super::transport::{CONNECT_TIME, Caller, Patience};
+use crate::limits::Began;
 use crate::model::RequestKind;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
@@ -101,13 +102,13 @@ impl Request {
 /// A request under way, as its limits see it: ended when dropped.
 pub(super) struct Turn {
     limits: Arc<dyn RequestLimits>,
-    kind: RequestKind,
+    began: Began,
     pub(super) outcome: Outcome,
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.limits.end(self.kind, self.outcome);
+        self.limits.end(self.began, self.outcome);
     }
 }
 
@@ -182,8 +183,8 @@ impl S3 {
             return Err(interrupted(false));
         }
         let limits = Arc::clone(&self.shared.limits);
-        limits.begin(kind);
-        let turn = Turn { limits, kind, outcome: Outcome::Failed };
+        let began = limits.begin(kind).ok_or_else(|| interrupted(false))?;
+        let turn = Turn { limits, began, outcome: Outcome::Failed };
         if self.stop.requested() { Err(interrupted(false)) } else { Ok(turn) }
     }
 

@@ -128,6 +128,26 @@ impl S3 {
         &self.shared.config
     }
 
+    /// What tells the bucket from others: `s3://bucket`, and the endpoint where it isn't AWS's.
+    pub fn name(&self) -> String {
+        let S3Config { bucket, endpoint, .. } = self.config();
+        match endpoint {
+            None => format!("s3://{bucket}"),
+            Some(endpoint) => format!("s3://{bucket}@{endpoint}"),
+        }
+    }
+
+    /// Whether both are clients of one bucket.
+    pub fn is_same_bucket(&self, other: &Self) -> bool {
+        (self.bucket(), &self.config().endpoint) == (other.bucket(), &other.config().endpoint)
+    }
+
+    /// Whether the store of both is one, which then can copy from one bucket to the other.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        self.config().endpoint == other.config().endpoint
+            && self.config().region == other.config().region
+    }
+
     /// The bucket's name.
     pub fn bucket(&self) -> &str {
         &self.shared.config.bucket

@@ -2,6 +2,7 @@
 
 use super::super::{Condition, Headers, ListQuery, Outcome, RequestLimits, StoreErrorKind};
 use super::*;
+use crate::limits::{Began, Concurrency};
 use crate::model::{ETag, RequestKind};
 use bytes::Bytes;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -134,11 +135,12 @@ struct Told {
 }
 
 impl RequestLimits for Tally {
-    fn begin(&self, _: RequestKind) {
+    fn begin(&self, _: RequestKind) -> Option<Began> {
         self.0.lock().expect("not poisoned").begun += 1;
+        Concurrency::new(1).begin(&|| false).ok()
     }
 
-    fn end(&self, _: RequestKind, outcome: Outcome) {
+    fn end(&self, _: Began, outcome: Outcome) {
         self.0.lock().expect("not poisoned").ended.push(outcome);
     }
 

@@ -6,8 +6,8 @@ use super::*;
 type Touch = (&'static str, fn(&mut Entry));
 
 const SAME: Touch = ("same", |_| {});
-const CTIME: Touch = ("ctime", |entry| entry.stamp.ctime = at(2_001));
-const INODE: Touch = ("inode", |entry| entry.stamp.inode = 77);
+const CTIME: Touch = ("ctime", |entry| inode(&mut entry.stamp).ctime = at(2_001));
+const INODE: Touch = ("inode", |entry| inode(&mut entry.stamp).number = 77);
 const MTIME: Touch = ("mtime", |entry| set_mtime(entry, at(1_001)));
 const SIZE: Touch = ("size", |entry| entry.stamp.size = 101);
 const SIZE_AND_MTIME: Touch = ("size and mtime", |entry| {
@@ -145,8 +145,8 @@ fn without_a_row_size_and_mtime_adopt() {
                 "ctime and inode don't count",
                 |case| {
                     case.row = None;
-                    case.source().stamp.ctime = at(9);
-                    case.target().stamp.inode = 9;
+                    inode(&mut case.source().stamp).ctime = at(9);
+                    inode(&mut case.target().stamp).number = 9;
                 },
                 "Adopt: SameSizeAndTime",
             ),
@@ -219,7 +219,7 @@ fn recorded_stamps_and_other_metadata_mean_metadata_alone() {
                 |case| {
                     case.options.trust.ignore_ctime = true;
                     case.source().metadata.mode = 0o755;
-                    case.source().stamp.ctime = at(3_000);
+                    inode(&mut case.source().stamp).ctime = at(3_000);
                 },
                 "UpdateMetadata: Metadata",
             ),
@@ -237,7 +237,7 @@ fn recorded_stamps_and_other_metadata_mean_metadata_alone() {
                 |case| {
                     let coarse = Timestamp { seconds: 1_000, nanos: 0 };
                     set_mtime(case.target(), coarse);
-                    case.row().target.mtime = coarse;
+                    inode(&mut case.row().target).mtime = coarse;
                 },
                 "Keep: Unchanged",
             ),
@@ -245,7 +245,7 @@ fn recorded_stamps_and_other_metadata_mean_metadata_alone() {
                 "the target keeps another time: named, not copied for ever",
                 |case| {
                     set_mtime(case.target(), at(1_002));
-                    case.row().target.mtime = at(1_002);
+                    inode(&mut case.row().target).mtime = at(1_002);
                 },
                 "fail (NotKept(\"its modification time\")): Impossible",
             ),

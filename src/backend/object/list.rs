@@ -1,0 +1,252 @@
+//! Listing: pages of a bucket to an ordered stream of entries.
+//!
+//! In tree form `name/` is made up at the first key below it, unless a marker stands there. What no
+//! tree can hold (`a//b`, `./x`, `/a`, content at `a/`) is an item that says so. A page that can't
+//! be had makes all from there on unknown; it is never taken for the end.
+
+use super::place::{OWN, ObjectPlace, cause, fatal};
+use super::{ListQuery, Listed, Page, StoreError};
+use crate::backend::{Form, ListItem, ListOptions, Listing};
+use crate::filter::Filter;
+use crate::model::entry::Known;
+use crate::model::error::Side;
+use crate::model::{Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Operation, Stamp};
+use crossbeam_channel::{Receiver, bounded};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Pages fetched ahead: each is up to 1,000 keys of up to 1,024 bytes.
+const PAGES_AHEAD: usize = 2;
+
+/// Lists a place; see [`Source::list`](crate::backend::Source::list).
+pub(super) fn list(
+    place: &Arc<ObjectPlace>,
+    side: Side,
+    options: &ListOptions,
+) -> Result<Listing, Error> {
+    let mut prefix = place.prefix.to_vec();
+    prefix.extend_from_slice(options.only.as_deref().unwrap_or_default());
+    // The first key that begins with the only one's is that one itself.
+    let limit = options.only.as_ref().map(|_| 1);
+    let query = ListQuery { prefix: &prefix, limit, ..ListQuery::default() };
+    let what = || format!("cannot list the {side}");
+    let first = place.take_first_page().filter(|_| options.only.is_none());
+    let mut page = match first {
+        Some(page) => page,
+        None => place.store.list(&query).map_err(|error| fatal(&what(), &error))?,
+    };
+    if options.only.is_some() {
+        page.objects.retain(|object| *object.key == *prefix);
+        page.next = None;
+    }
+    let (pages, next) = match page.next.take() {
+        Some(token) => (Some(fetch(place, prefix, token)?), true),
+        None => (None, false),
+    };
+    let mut objects = Objects {
+        place: Arc::clone(place),
+        side,
+        filter: Arc::clone(&options.filter),
+        form: options.form,
+        pages: pages.filter(|_| next),
+        page: page.objects.into_iter(),
+        ready: VecDeque::new(),
+        directory: Vec::new(),
+        pruned: None,
+    };
+    if options.only.is_none() && options.form == Form::Tree {
+        objects.root();
+    }
+    Ok(Box::new(objects))
+}
+
+/// Fetches pages ahead on a thread of its own, until they end or nobody takes them any more.
+fn fetch(
+    place: &Arc<ObjectPlace>,
+    prefix: Vec<u8>,
+    mut token: String,
+) -> Result<Receiver<Result<Page, StoreError>>, Error> {
+    let (pages, receiver) = bounded(PAGES_AHEAD);
+    let place = Arc::clone(place);
+    let run = move || {
+        loop {
+            let query = ListQuery { prefix: &prefix, token: Some(&token), ..ListQuery::default() };
+            let page = place.store.list(&query);
+            let next = page.as_ref().ok().and_then(|page| page.next.clone());
+            if pages.send(page).is_err() {
+                return;
+            }
+            let Some(next) = next else { return };
+            token = next;
+        }
+    };
+    std::thread::Builder::new()
+        .name("list".into())
+        .spawn(run)
+        .map_err(|error| Error::new(ErrorKind::Unusable, "cannot start a thread").because(error))?;
+    Ok(receiver)
+}
+
+struct Objects {
+    place: Arc<ObjectPlace>,
+    side: Side,
+    filter: Arc<Filter>,
+    form: Form,
+    /// `None` once they ended.
+    pages: Option<Receiver<Result<Page, StoreError>>>,
+    page: std::vec::IntoIter<Listed>,
+    ready: VecDeque<ListItem>,
+    /// The innermost directory that was told: empty, or a key that ends in `/`.
+    directory: Vec<u8>,
+    /// An excluded directory: so is all in it.
+    pruned: Option<Vec<u8>>,
+}
+
+impl Objects {
+    /// Tells the root, which its marker says most of.
+    fn root(&mut self) {
+        let kind = EntryKind::Directory;
+        let has_no_marker = self.place.prefix.is_empty();
+        let entry = match self.page.as_slice().first() {
+            Some(marker)
+                if !has_no_marker && marker.key == self.place.prefix && marker.size == 0 =>
+            {
+                let stamp = Stamp::of_object(0, marker.etag);
+                let entry = self.place.listed(Key::root(), kind, stamp, marker.modified);
+                self.page.next();
+                entry
+            }
+            _ => Entry {
+                known: if has_no_marker { Known::Listed } else { Known::Implied },
+                ..self.place.listed(Key::root(), kind, Stamp::of_object(0, None), None)
+            },
+        };
+        self.ready.push_back(ListItem::Entry(entry));
+    }
+
+    fn object(&mut self, object: &Listed) {
+        let Some(key) = object.key.strip_prefix(&*self.place.prefix) else {
+            let what = "the store listed a key that does not begin with the prefix";
+            let item = self.break_off(Cause::Other(what.to_owned()));
+            return self.ready.push_back(item);
+        };
+        if key.strip_prefix(OWN).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")) {
+            return;
+        }
+        if self.form == Form::Tree {
+            return self.in_tree(object, key);
+        }
+        let key = Key::new(key);
+        if !self.filter.excludes_within(&key) {
+            let entry = self.entry(key, EntryKind::File, object);
+            self.ready.push_back(entry);
+        }
+    }
+
+    fn in_tree(&mut self, object: &Listed, key: &[u8]) {
+        if self.pruned.as_ref().is_some_and(|pruned| key.starts_with(pruned)) {
+            return;
+        }
+        let is_marker = key.ends_with(b"/");
+        let names = key.strip_suffix(b"/").unwrap_or(key);
+        if names.split(|&byte| byte == b'/').any(|name| matches!(name, b"" | b"." | b"..")) {
+            return self.cannot_hold(key, Cause::IllegalName);
+        }
+        let end = if is_marker { names.len() } else { key.len() };
+        let slashes = key[..end].iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        let parents: Vec<usize> = slashes.map(|(at, _)| at + 1).collect();
+        for at in parents {
+            let directory = &key[..at];
+            if self.directory.starts_with(directory) {
+                continue;
+            }
+            let directory = Key::new(directory);
+            let none = Stamp::of_object(0, None);
+            let entry = self.place.listed(directory.clone(), EntryKind::Directory, none, None);
+            if !self.enter(&directory, Entry { known: Known::Implied, ..entry }) {
+                return;
+            }
+        }
+        let whole = Key::new(key);
+        if !is_marker {
+            if !self.filter.excludes(&whole) {
+                let entry = self.entry(whole, EntryKind::File, object);
+                self.ready.push_back(entry);
+            }
+            return;
+        }
+        let stamp = Stamp::of_object(0, object.etag);
+        let entry = self.place.listed(whole.clone(), EntryKind::Directory, stamp, object.modified);
+        if self.enter(&whole, entry) && object.size > 0 {
+            let cause = Cause::Other("has content, which a directory cannot have".to_owned());
+            self.cannot_hold(key, cause);
+        }
+    }
+
+    /// Tells a directory, unless it is excluded.
+    fn enter(&mut self, key: &Key, entry: Entry) -> bool {
+        if self.filter.excludes(key) {
+            self.pruned = Some(key.as_bytes().to_vec());
+            return false;
+        }
+        self.directory = key.as_bytes().to_vec();
+        self.ready.push_back(ListItem::Entry(entry));
+        true
+    }
+
+    /// A key that no tree can hold: an error of the source; the target has it for reasons of its own.
+    fn cannot_hold(&mut self, key: &[u8], cause: Cause) {
+        let key = Key::new(key);
+        self.ready.push_back(match self.side {
+            Side::Source => {
+                let (operation, side) = (Operation::List, self.side);
+                ListItem::Failed(EntryError { operation, side, key, cause })
+            }
+            Side::Target => ListItem::LeftOut(key, cause.to_string()),
+        });
+    }
+
+    fn entry(&self, key: Key, kind: EntryKind, object: &Listed) -> ListItem {
+        let stamp = Stamp::of_object(object.size, object.etag);
+        ListItem::Entry(self.place.listed(key, kind, stamp, object.modified))
+    }
+}
+
+impl Iterator for Objects {
+    type Item = Result<ListItem, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(item) = self.ready.pop_front() {
+                return Some(Ok(item));
+            }
+            if let Some(object) = self.page.next() {
+                self.object(&object);
+                continue;
+            }
+            match self.pages.as_ref()?.recv() {
+                Ok(Ok(page)) => {
+                    if page.next.is_none() {
+                        self.pages = None;
+                    }
+                    self.page = page.objects.into_iter();
+                }
+                Ok(Err(error)) => return Some(Ok(self.break_off(cause(&error)))),
+                Err(_) => {
+                    let cause = Cause::Other("the thread that lists broke down".to_owned());
+                    return Some(Ok(self.break_off(cause)));
+                }
+            }
+        }
+    }
+}
+
+impl Objects {
+    /// All from here on is unknown.
+    fn break_off(&mut self, cause: Cause) -> ListItem {
+        self.pages = None;
+        self.page = Vec::new().into_iter();
+        let (operation, side, key) = (Operation::List, self.side, Key::root());
+        ListItem::BrokeOff(EntryError { operation, side, key, cause })
+    }
+}

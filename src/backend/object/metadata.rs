@@ -1,0 +1,180 @@
+//! What is kept with an object: POSIX metadata and the digest, in its user metadata.
+//!
+//! `mtime` is written as rclone does, seconds since the epoch with nine decimals
+//! (<https://rclone.org/s3/#modification-times-and-hashes>); mode, owner, group, kind and digest
+//! stand beside it under names of our own. A symbolic link is an object whose content is its text.
+//! All values are ASCII: other clients fail on anything else.
+
+use super::Headers;
+use crate::backend::Facts;
+use crate::model::entry::Known;
+use crate::model::{Digest, EntryKind, Metadata, Timestamp};
+
+const MTIME: &str = "mtime";
+const MODE: &str = "vidimus-mode";
+const UID: &str = "vidimus-uid";
+const GID: &str = "vidimus-gid";
+const KIND: &str = "vidimus-kind";
+const SYMLINK: &str = "symlink";
+const DIGEST: &str = "vidimus-blake3";
+
+/// What is kept with an object of ours.
+pub(super) fn headers(
+    key: &[u8],
+    kind: EntryKind,
+    metadata: &Metadata,
+    digest: Option<&Digest>,
+) -> Headers {
+    let mut headers = Headers { content_type: content_type(key, kind), ..Headers::default() };
+    set(&mut headers, kind, metadata);
+    if let Some(digest) = digest {
+        put(&mut headers, DIGEST, digest.to_string());
+    }
+    headers
+}
+
+/// Sets metadata beside what else is kept with an object.
+pub(super) fn set(headers: &mut Headers, kind: EntryKind, metadata: &Metadata) {
+    let Metadata { mode, uid, gid, mtime } = metadata;
+    put(headers, MTIME, mtime.to_string());
+    put(headers, MODE, format!("{mode:04o}"));
+    put(headers, UID, uid.to_string());
+    put(headers, GID, gid.to_string());
+    if kind == EntryKind::Symlink {
+        put(headers, KIND, SYMLINK.to_owned());
+    }
+}
+
+fn put(headers: &mut Headers, name: &str, value: String) {
+    headers.user.retain(|(existing, _)| existing != name);
+    headers.user.push((name.to_owned(), value));
+}
+
+/// Reads what is kept with the object at a leaf's or a directory's key. `guess` is what to take for
+/// metadata that isn't there. What others wrote may be anything: a value that makes no sense is
+/// taken for missing.
+pub(super) fn facts(headers: Headers, kind: EntryKind, guess: Metadata) -> Facts {
+    let value = |name: &str| {
+        headers.user.iter().find(|(existing, _)| existing == name).map(|(_, value)| &**value)
+    };
+    let mtime = value(MTIME).and_then(parse_time);
+    let mode = value(MODE).and_then(|mode| u32::from_str_radix(mode, 8).ok());
+    let number = |name| value(name).and_then(|number| number.parse().ok());
+    let metadata = Metadata {
+        mode: mode.filter(|mode| *mode <= 0o7777).unwrap_or(guess.mode),
+        uid: number(UID).unwrap_or(guess.uid),
+        gid: number(GID).unwrap_or(guess.gid),
+        mtime: mtime.unwrap_or(guess.mtime),
+    };
+    let is_link = kind == EntryKind::File && value(KIND) == Some(SYMLINK);
+    Facts {
+        kind: if is_link { EntryKind::Symlink } else { kind },
+        metadata,
+        known: if mtime.is_some() { Known::Whole } else { Known::Foreign },
+        digest: value(DIGEST).and_then(parse_digest),
+        headers,
+    }
+}
+
+/// Reads seconds with a fraction of at most nine digits; more are cut, as rclone does.
+fn parse_time(text: &str) -> Option<Timestamp> {
+    let (negative, text) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|digit| digit.is_ascii_digit());
+    if whole.is_empty() || !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let seconds: i64 = whole.parse().ok()?;
+    let fraction = &fraction[..fraction.len().min(9)];
+    let nanos: u32 = format!("{fraction:0<9}").parse().ok()?;
+    Some(match (negative, nanos) {
+        (false, nanos) => Timestamp { seconds, nanos },
+        (true, 0) => Timestamp { seconds: -seconds, nanos: 0 },
+        (true, nanos) => Timestamp { seconds: -seconds - 1, nanos: 1_000_000_000 - nanos },
+    })
+}
+
+fn parse_digest(text: &str) -> Option<Digest> {
+    let mut digest = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (at, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
+    }
+    Some(Digest(digest))
+}
+
+/// The type of content, as far as the name tells.
+fn content_type(key: &[u8], kind: EntryKind) -> Option<String> {
+    let name = key.rsplit(|&byte| byte == b'/').next().unwrap_or(key);
+    Some(match kind {
+        EntryKind::Directory => "application/x-directory".to_owned(),
+        EntryKind::Symlink => "text/plain".to_owned(),
+        _ => {
+            let extension = std::str::from_utf8(name).ok()?.rsplit_once('.')?.1;
+            mime_guess::from_ext(extension).first_raw()?.to_owned()
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64, nanos: u32) -> Timestamp {
+        Timestamp { seconds, nanos }
+    }
+
+    #[test]
+    fn metadata_and_digest_come_back_as_they_were_kept() {
+        for mtime in [at(1_700_000_000, 123_456_789), at(0, 0), at(-1, 500_000_000), at(-7, 0)] {
+            for kind in [EntryKind::File, EntryKind::Symlink, EntryKind::Directory] {
+                let metadata = Metadata { mode: 0o4755, uid: u32::MAX, gid: 7, mtime };
+                let digest = Digest::of(b"content");
+                let headers = headers(b"a", kind, &metadata, Some(&digest));
+                let leaf = if kind == EntryKind::Directory { kind } else { EntryKind::File };
+                let facts = facts(headers, leaf, Metadata::default());
+                assert_eq!((facts.kind, facts.metadata), (kind, metadata));
+                assert_eq!((facts.digest, facts.known), (Some(digest), Known::Whole));
+            }
+        }
+    }
+
+    #[test]
+    fn strangers_values_are_taken_for_missing_when_they_make_no_sense() {
+        let guess = Metadata { mode: 0o644, uid: 1, gid: 2, mtime: at(5, 0) };
+        let of = |name: &str, value: &str| {
+            let user = vec![(name.to_owned(), value.to_owned())];
+            facts(Headers { user, ..Headers::default() }, EntryKind::File, guess)
+        };
+        for (name, value) in [
+            (MTIME, "yesterday"),
+            (MTIME, "1.5e3"),
+            (MTIME, ""),
+            (MTIME, "99999999999999999999"),
+            (MODE, "99"),
+            (MODE, "777777"),
+            (UID, "-1"),
+            (DIGEST, "+f"),
+            (KIND, "device"),
+        ] {
+            let facts = of(name, value);
+            assert_eq!((facts.metadata, facts.kind), (guess, EntryKind::File), "{name} {value}");
+            assert_eq!((facts.known, facts.digest), (Known::Foreign, None), "{name} {value}");
+        }
+        assert_eq!(of(MTIME, "12.3456789012").metadata.mtime, at(12, 345_678_901));
+        assert_eq!(of(MTIME, "12").metadata.mtime, at(12, 0));
+    }
+
+    #[test]
+    fn content_types_follow_from_names() {
+        let file = |key: &[u8]| content_type(key, EntryKind::File);
+        assert_eq!(file(b"a/b.JPG").as_deref(), Some("image/jpeg"));
+        assert_eq!(file(b"a.html/b"), None);
+        assert_eq!(file(b"\xff.txt"), None);
+    }
+}

@@ -1,0 +1,236 @@
+//! A part of a store: a bucket, and the prefix below which keys lie.
+
+use super::s3::S3;
+use super::{Head, ListQuery, Page, StoreError, StoreErrorKind};
+use crate::backend::Facts;
+use crate::limits::{Memory, MemoryError, MemoryPermit};
+use crate::model::entry::Known;
+use crate::model::key::Escaped;
+use crate::model::{
+    Cause, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Stamp, Stop, Timestamp,
+};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// The longest key that S3 takes, in bytes
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>).
+const LONGEST_KEY: usize = 1024;
+/// What vidimus keeps for itself below a root.
+pub(super) const OWN: &[u8] = b".vidimus";
+/// Where a bucket's root has its metadata: there is no key that could be its marker.
+const ROOT_OF_BUCKET: &[u8] = b".vidimus/root";
+
+/// A part of a store that is mirrored from or to.
+pub struct ObjectPlace {
+    /// The bucket.
+    pub store: S3,
+    /// What all keys begin with: nothing, or bytes that end in `/`.
+    pub prefix: Box<[u8]>,
+    /// Where content may be held.
+    pub memory: Memory,
+    /// Whether nothing new is to be begun.
+    pub stop: Stop,
+    /// What tells this run's uploads in parts from others'.
+    pub token: String,
+    /// The store doesn't know conditions.
+    pub(super) unconditional: AtomicBool,
+    /// The first page of its listing, where that came already.
+    pub(super) first: Mutex<Option<Page>>,
+    /// What to take for the owner, the group and a directory's mtime where nobody stored them.
+    pub guess: Metadata,
+}
+
+impl ObjectPlace {
+    /// Makes a place of a bucket.
+    pub fn new(
+        store: S3,
+        prefix: Box<[u8]>,
+        memory: Memory,
+        stop: Stop,
+        token: String,
+        guess: Metadata,
+    ) -> Self {
+        let (unconditional, first) = (AtomicBool::new(false), Mutex::default());
+        Self { store, prefix, memory, stop, token, unconditional, first, guess }
+    }
+
+    /// Its name: a URL without anything but what tells it from other places.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.store.name(), Escaped(&self.prefix))
+    }
+
+    /// The same place of a shorter prefix.
+    #[must_use]
+    pub fn above(self, prefix: &[u8]) -> Self {
+        Self { prefix: prefix.into(), first: Mutex::default(), ..self }
+    }
+
+    /// Whether any key begins with the prefix. What this costs isn't spent in vain: the listing
+    /// begins with the page that came.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unusable`] when the store can't be asked.
+    pub fn has_entries(&self) -> Result<bool, Error> {
+        let query = ListQuery { prefix: &self.prefix, ..ListQuery::default() };
+        let page = self.store.list(&query).map_err(|error| self.unusable(&error))?;
+        let has_entries = !page.objects.is_empty();
+        *self.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(page);
+        Ok(has_entries)
+    }
+
+    /// The page that [`ObjectPlace::has_entries`] saw, once.
+    pub(super) fn take_first_page(&self) -> Option<Page> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether there is an object at a key.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unusable`] when the store can't be asked.
+    pub fn has_object(&self, key: &Key) -> Result<bool, Error> {
+        let object = self.object_key(key).map_err(|cause| {
+            Error::new(ErrorKind::Unusable, format!("cannot open \"{key}\"")).because(cause)
+        })?;
+        let head = self.store.head(&object).map_err(|error| self.unusable(&error))?;
+        Ok(head.is_some())
+    }
+
+    fn unusable(&self, error: &StoreError) -> Error {
+        fatal(&format!("cannot use \"{}\"", self.name()), error)
+    }
+
+    /// The key in the bucket of an entry's key.
+    ///
+    /// # Errors
+    /// For keys that a store can't hold.
+    pub fn object_key(&self, key: &Key) -> Result<Vec<u8>, Cause> {
+        if key.is_root() && self.prefix.is_empty() {
+            return Ok(ROOT_OF_BUCKET.to_vec());
+        }
+        let mut bytes = Vec::with_capacity(self.prefix.len() + key.as_bytes().len());
+        bytes.extend_from_slice(&self.prefix);
+        bytes.extend_from_slice(key.as_bytes());
+        if std::str::from_utf8(&bytes).is_err() {
+            return Err(Cause::Other("an object's key must be UTF-8".to_owned()));
+        }
+        if bytes.len() > LONGEST_KEY {
+            let length = bytes.len();
+            return Err(Cause::Other(format!(
+                "its key would have {length} bytes, and a store takes {LONGEST_KEY}"
+            )));
+        }
+        Ok(bytes)
+    }
+
+    /// Holds memory for content.
+    pub(super) fn hold(&self, bytes: u64) -> Result<MemoryPermit, Cause> {
+        self.memory.take(bytes, &|| self.stop.requested()).map_err(|error| match error {
+            MemoryError::Interrupted(_) => Cause::Stopped,
+            MemoryError::TooLarge { .. } => Cause::Other(error.to_string()),
+        })
+    }
+
+    /// Whether the store is asked to write only under a condition.
+    pub(super) fn heeds_conditions(&self) -> bool {
+        !self.unconditional.load(Ordering::Relaxed)
+    }
+
+    /// Takes note that it doesn't know conditions.
+    pub(super) fn conditions_are_unknown(&self) {
+        self.unconditional.store(true, Ordering::Relaxed);
+    }
+
+    /// An entry as a listing shows it.
+    pub(super) fn listed(
+        &self,
+        key: Key,
+        kind: EntryKind,
+        stamp: Stamp,
+        modified: Option<Timestamp>,
+    ) -> Entry {
+        let metadata = self.guess(kind, modified);
+        Entry { key, kind, stamp, metadata, link: None, known: Known::Listed }
+    }
+
+    /// What is known of an object once its head came.
+    pub(super) fn facts(&self, head: &Head, kind: EntryKind) -> Facts {
+        let guess = self.guess(kind, head.modified);
+        super::metadata::facts(head.headers.clone(), kind, guess)
+    }
+
+    pub(super) fn guess(&self, kind: EntryKind, modified: Option<Timestamp>) -> Metadata {
+        let mode = if kind == EntryKind::Directory { 0o755 } else { 0o644 };
+        Metadata { mode, mtime: modified.unwrap_or(self.guess.mtime), ..self.guess }
+    }
+}
+
+/// The cause that a store's error is of one entry's failure.
+pub(super) fn cause(error: &StoreError) -> Cause {
+    use StoreErrorKind as Kind;
+    let help = match &error.kind {
+        Kind::Interrupted => return Cause::Stopped,
+        Kind::NotFound => return Cause::Vanished,
+        Kind::NoBucket
+        | Kind::BadCredentials
+        | Kind::ClockSkew
+        | Kind::WrongRegion(_)
+        | Kind::Redirect
+        | Kind::Tls => help(&error.kind),
+        _ => None,
+    };
+    match help {
+        Some(help) => Cause::Lost { message: told(error), help: help.to_owned() },
+        None => Cause::Other(told(error)),
+    }
+}
+
+/// [`cause`], of an error that nobody needs any more.
+#[expect(clippy::needless_pass_by_value, reason = "results are mapped by it")]
+pub(super) fn refused(error: StoreError) -> Cause {
+    cause(&error)
+}
+
+/// The error that ends a run which can't even begin.
+pub(super) fn fatal(what: &str, error: &StoreError) -> Error {
+    let help = help(&error.kind).map(str::to_owned);
+    let mut fatal = Error::new(ErrorKind::Unusable, format!("{what}: {}", told(error)));
+    fatal.help = help;
+    fatal
+}
+
+/// An error with all its causes, in one line.
+fn told(error: &StoreError) -> String {
+    let mut told = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_told = cause.to_string();
+        if !told.contains(&cause_told) {
+            told.push_str(": ");
+            told.push_str(&cause_told);
+        }
+        source = cause.source();
+    }
+    told
+}
+
+fn help(kind: &StoreErrorKind) -> Option<&'static str> {
+    use StoreErrorKind as Kind;
+    Some(match kind {
+        Kind::NoBucket => "check the bucket's name, its endpoint and region, or make it first",
+        Kind::BadCredentials => {
+            "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, and that they are \
+             this store's"
+        }
+        Kind::Denied => "the credentials are known, but don't allow this: check their policy",
+        Kind::ClockSkew => "set this machine's clock",
+        Kind::WrongRegion(_) | Kind::Redirect => {
+            "name the bucket's region: AWS_REGION, or ?region=… in the location"
+        }
+        Kind::Tls => {
+            "check the endpoint's certificate; AWS_CA_BUNDLE names a file of authorities to trust"
+        }
+        Kind::Network => "check the endpoint (AWS_ENDPOINT_URL, ?endpoint=…) and the network",
+        Kind::Throttled => "run with fewer --transfers or with --max-requests",
+        _ => return None,
+    })
+}

@@ -1,0 +1,204 @@
+//! A part of a store as a source and as a target.
+
+use super::list::list;
+use super::place::{ObjectPlace, cause, refused};
+use super::write::ObjectStage;
+use super::{Condition, StoreErrorKind};
+use crate::backend::{
+    ListOptions, Listing, Place, ReadError, Sink, Source, Stage, StageDirectory, Target,
+};
+use crate::model::error::Side;
+use crate::model::{Cause, Entry, EntryKind, Error, Key, Metadata, Stamp};
+use std::sync::Arc;
+
+/// A part of a store as a source.
+pub struct ObjectSource {
+    place: Arc<ObjectPlace>,
+    side: Side,
+}
+
+impl ObjectSource {
+    /// Makes a source of a place.
+    pub fn new(place: Arc<ObjectPlace>) -> Self {
+        Self { place, side: Side::Source }
+    }
+}
+
+impl Source for ObjectSource {
+    fn list(&self, options: &ListOptions) -> Result<Listing, Error> {
+        list(&self.place, self.side, options)
+    }
+
+    fn read(&self, entry: &Entry, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError> {
+        self.place.read(entry, buffer, sink)
+    }
+
+    fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {
+        self.place.look(key)
+    }
+
+    fn object(&self) -> Option<&ObjectPlace> {
+        Some(&self.place)
+    }
+}
+
+/// A part of a store as a target.
+pub struct ObjectTarget {
+    reader: ObjectSource,
+}
+
+impl ObjectTarget {
+    /// Makes a target of a place.
+    pub fn new(place: Arc<ObjectPlace>) -> Self {
+        Self { reader: ObjectSource { place, side: Side::Target } }
+    }
+
+    fn place(&self) -> &Arc<ObjectPlace> {
+        &self.reader.place
+    }
+
+    fn delete(&self, object: &[u8]) -> Result<(), Cause> {
+        self.place().store.delete(object, Condition::None).map_err(refused)
+    }
+
+    /// The object of an entry; `None` for a directory that is only implied.
+    fn object_of(&self, entry: &Entry) -> Option<Result<Vec<u8>, Cause>> {
+        let is_implied = entry.kind == EntryKind::Directory && entry.stamp.tag().is_none();
+        (!is_implied).then(|| self.place().object_key(&entry.key))
+    }
+}
+
+impl Source for ObjectTarget {
+    fn list(&self, options: &ListOptions) -> Result<Listing, Error> {
+        self.reader.list(options)
+    }
+
+    fn read(&self, entry: &Entry, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError> {
+        self.reader.read(entry, buffer, sink)
+    }
+
+    fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {
+        self.reader.look(key)
+    }
+
+    fn object(&self) -> Option<&ObjectPlace> {
+        self.reader.object()
+    }
+}
+
+impl Target for ObjectTarget {
+    fn stage(&self, entry: &Entry, place: Place) -> Result<Box<dyn Stage>, Cause> {
+        Ok(Box::new(ObjectStage::begin(self.place(), entry, place)?))
+    }
+
+    fn stage_directory(&self, _key: &Key) -> Result<Box<dyn StageDirectory>, Cause> {
+        Err(Cause::Other("a store builds no directories".to_owned()))
+    }
+
+    /// Only makes room: the marker is written with the directory's metadata, when all in it is done.
+    fn make_directory(&self, key: &Key, place: Place) -> Result<(), Cause> {
+        if place == Place::Leaf {
+            self.delete(&self.place().object_key(&Key::new(key.trimmed()))?)?;
+        }
+        Ok(())
+    }
+
+    fn make_link(&self, entry: &Entry, place: Place) -> Result<Option<Stamp>, Cause> {
+        let text = entry.link.as_deref().unwrap_or_default();
+        let (key, metadata) = (&entry.key, &entry.metadata);
+        let stamp = self.place().put_small(key, EntryKind::Symlink, metadata, text)?;
+        if place == Place::EmptyDirectory {
+            let marker = Key::child(key.parent(), key.name(), true);
+            self.delete(&self.place().object_key(&marker)?)?;
+        }
+        Ok(Some(stamp))
+    }
+
+    fn set_metadata(
+        &self,
+        key: &Key,
+        kind: EntryKind,
+        wanted: &Metadata,
+    ) -> Result<Option<Stamp>, Cause> {
+        let place = self.place();
+        if kind == EntryKind::Directory {
+            place.put_small(key, kind, wanted, b"").map(Some)
+        } else {
+            place.set_metadata(key, kind, wanted).map(Some)
+        }
+    }
+
+    fn is_beside(&self, source: &dyn Source) -> bool {
+        source.object().is_some_and(|other| self.place().store.is_beside(&other.store))
+    }
+
+    fn copy_beside(&self, source: &dyn Source, entry: &Entry) -> Result<Stamp, ReadError> {
+        let Some(other) = source.object() else { return Err(ReadError::Changed) };
+        self.place().copy(other, entry).map_err(|error| match error.kind {
+            StoreErrorKind::PreconditionFailed => ReadError::Changed,
+            StoreErrorKind::NotFound => ReadError::Source(cause(&error)),
+            _ => ReadError::Sink(cause(&error)),
+        })
+    }
+
+    fn remove(&self, entry: &Entry) -> Result<(), Cause> {
+        match self.object_of(entry) {
+            Some(object) => self.delete(&object?),
+            None => Ok(()),
+        }
+    }
+
+    fn remove_all(&self, entries: &[Entry]) -> Vec<Result<(), Cause>> {
+        let objects: Vec<_> = entries.iter().map(|entry| self.object_of(entry)).collect();
+        let keys: Vec<&[u8]> =
+            objects.iter().flatten().filter_map(|object| object.as_deref().ok()).collect();
+        if keys.len() < 2 {
+            return entries.iter().map(|entry| self.remove(entry)).collect();
+        }
+        let failures = match self.place().store.delete_many(&keys) {
+            Ok(failures) => failures,
+            Err(error) if error.kind == StoreErrorKind::Unsupported => {
+                return entries.iter().map(|entry| self.remove(entry)).collect();
+            }
+            Err(error) => {
+                let told = error.to_string();
+                let mut first = Some(cause(&error));
+                let next = || first.take().unwrap_or_else(|| Cause::Other(told.clone()));
+                return std::iter::repeat_with(next).take(entries.len()).map(Err).collect();
+            }
+        };
+        let mut failures: std::collections::HashMap<Box<[u8]>, _> = failures.into_iter().collect();
+        let result = |object: Option<Result<Vec<u8>, Cause>>| match object {
+            None => Ok(()),
+            Some(object) => match failures.remove(&*object?) {
+                Some(error) => Err(cause(&error)),
+                None => Ok(()),
+            },
+        };
+        objects.into_iter().map(result).collect()
+    }
+
+    fn removes_together(&self) -> usize {
+        1_000
+    }
+
+    fn sweep(&self, _key: &Key) -> Result<(), Cause> {
+        Ok(())
+    }
+
+    fn needs_barrier(&self) -> bool {
+        false
+    }
+
+    fn barrier(&self) -> Result<(), Cause> {
+        Ok(())
+    }
+
+    fn holds(&self, source: &Metadata, _kind: EntryKind) -> Metadata {
+        *source
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+}

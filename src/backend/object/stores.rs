@@ -1,0 +1,142 @@
+//! The stores of a run: how they are reached, what their requests may use, and what these count.
+
+use super::s3::{Credentials, S3, S3Config, Settings};
+use super::{ObjectPlace, Outcome, RequestLimits};
+use crate::limits::{Began, Concurrency, LimitOptions, Memory, Reply, Requests};
+use crate::location::S3Location;
+use crate::model::{Error, ErrorKind, Metadata, Progress, RequestKind, Stop, Timestamp};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a store is reached, and with what.
+#[derive(Clone)]
+pub struct Access {
+    /// Where it is.
+    pub settings: Settings,
+    /// What requests are signed with.
+    pub credentials: Arc<dyn Credentials>,
+}
+
+impl fmt::Debug for Access {
+    /// Prints no secret.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Access").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Reaches stores, all within the limits of one run.
+pub struct Stores {
+    memory: Memory,
+    gate: Arc<Gate>,
+    stop: Stop,
+    token: String,
+    began: Timestamp,
+}
+
+impl Stores {
+    /// Makes the stores of a run. `requests` may be under way at the same time, `token` tells the
+    /// run's uploads from others', `began` is when it began.
+    pub fn new(
+        limits: &LimitOptions,
+        requests: usize,
+        progress: &Arc<Progress>,
+        stop: &Stop,
+        token: String,
+        began: Timestamp,
+    ) -> Self {
+        let gate = Gate {
+            concurrency: Concurrency::new(requests),
+            rate: Requests::new(limits.requests),
+            progress: Arc::clone(progress),
+            stop: stop.clone(),
+        };
+        let memory = Memory::new(limits.memory);
+        Self { memory, gate: Arc::new(gate), stop: stop.clone(), token, began }
+    }
+
+    /// Reaches a location's store; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the settings make no address.
+    pub fn connect(
+        &self,
+        location: &S3Location,
+        access: Option<&Access>,
+    ) -> Result<ObjectPlace, Error> {
+        let Access { settings, credentials } = access.ok_or_else(|| {
+            let message = format!("it is not known how to reach \"{location}\"");
+            Error::new(ErrorKind::Usage, message)
+        })?;
+        let config = S3Config {
+            endpoint: settings.endpoint.clone(),
+            region: settings.region.clone(),
+            bucket: location.bucket.clone(),
+            path_style: settings.path_style,
+            ca_file: settings.ca_file.clone(),
+        };
+        let limits = Arc::clone(&self.gate) as Arc<dyn RequestLimits>;
+        let store = S3::new(config, Arc::clone(credentials), limits, self.stop.clone())?;
+        let guess = Metadata {
+            mode: 0,
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            mtime: self.began,
+        };
+        let (memory, stop) = (self.memory.clone(), self.stop.clone());
+        Ok(ObjectPlace::new(
+            store,
+            location.prefix.clone(),
+            memory,
+            stop,
+            self.token.clone(),
+            guess,
+        ))
+    }
+}
+
+/// Lets requests through, and counts them.
+struct Gate {
+    concurrency: Concurrency,
+    rate: Requests,
+    progress: Arc<Progress>,
+    stop: Stop,
+}
+
+impl RequestLimits for Gate {
+    fn begin(&self, kind: RequestKind) -> Option<Began> {
+        let is_over = || self.stop.requested();
+        self.rate.take(&is_over).ok()?;
+        let began = self.concurrency.begin(&is_over).ok()?;
+        let progress = &self.progress;
+        let counter = match kind {
+            RequestKind::List => &progress.requests_list,
+            RequestKind::Get => &progress.requests_get,
+            RequestKind::Head => &progress.requests_head,
+            RequestKind::Put => &progress.requests_put,
+            RequestKind::Copy | RequestKind::CopyPart => &progress.requests_copy,
+            RequestKind::Delete | RequestKind::DeleteMany => &progress.requests_delete,
+            RequestKind::CreateUpload
+            | RequestKind::UploadPart
+            | RequestKind::CompleteUpload
+            | RequestKind::AbortUpload
+            | RequestKind::ListUploads
+            | RequestKind::ListParts => &progress.requests_multipart,
+        };
+        counter.add(1);
+        Some(began)
+    }
+
+    fn end(&self, began: Began, outcome: Outcome) {
+        let reply = match outcome {
+            Outcome::Done => Reply::Answered,
+            Outcome::SlowDown => Reply::SlowDown,
+            Outcome::Failed => Reply::Failed,
+        };
+        self.concurrency.end(began, reply);
+    }
+
+    fn retried(&self, _kind: RequestKind, _wait: Duration) {
+        self.progress.requests_retried.add(1);
+    }
+}

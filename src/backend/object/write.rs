@@ -1,0 +1,385 @@
+//! Writing objects: one PUT for a small one, equal parts side by side for a large one.
+//!
+//! An object stands whole, or as it was before, once its PUT or its last request succeeded: there is
+//! nothing to put in place later, and nothing to sync.
+
+use super::metadata::{headers, set};
+use super::place::{ObjectPlace, cause, refused};
+use super::s3::{CopySource, PartTag, UploadId};
+use super::{Condition, Headers, StoreError, StoreErrorKind};
+use crate::backend::{Place, Stage, Staged, Written};
+use crate::limits::MemoryPermit;
+use crate::model::{Cause, Digest, ETag, Entry, EntryKind, Key, Metadata, Stamp};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// The least size of a part in bytes, and the size of what is sent as one.
+const PART: u64 = 8 << 20;
+/// Parts of an upload, at most, that part sizes are chosen for; S3 takes 10,000
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
+const PARTS: u64 = 9_000;
+/// Parts of one upload that are sent at the same time.
+const PARTS_AT_ONCE: usize = 4;
+/// The largest object that one COPY takes, in bytes (same source).
+const LARGEST_COPY: u64 = 5 << 30;
+/// Bytes of a part that the store copies by itself.
+const COPIED_PART: u64 = 1 << 30;
+/// The name under which an upload in parts keeps who made it.
+const UPLOAD: &str = "vidimus-upload";
+
+/// The size of the parts of an object: all but the last have it, as some stores demand.
+fn part_size(size: u64) -> u64 {
+    const MEBIBYTE: u64 = 1 << 20;
+    PART.max(size.div_ceil(PARTS).div_ceil(MEBIBYTE) * MEBIBYTE)
+}
+
+/// An object that is being written.
+pub(super) struct ObjectStage {
+    to: Arc<ObjectPlace>,
+    key: Vec<u8>,
+    entry: Entry,
+    place: Place,
+    part_size: u64,
+    kept: Option<Headers>,
+    buffer: Vec<u8>,
+    permit: Option<MemoryPermit>,
+    written: u64,
+    upload: Option<Upload>,
+}
+
+/// An upload in parts under way.
+struct Upload {
+    id: UploadId,
+    token: String,
+    under_way: VecDeque<Part>,
+    parts: Vec<(u16, PartTag)>,
+    begun: u16,
+}
+
+/// A part that a thread is sending.
+type Part = (u16, JoinHandle<Result<PartTag, StoreError>>);
+
+impl ObjectStage {
+    pub(super) fn begin(to: &Arc<ObjectPlace>, entry: &Entry, place: Place) -> Result<Self, Cause> {
+        let key = to.object_key(&entry.key)?;
+        let part_size = part_size(entry.stamp.size);
+        let permit = to.hold(part_size.min(entry.stamp.size))?;
+        Ok(Self {
+            to: Arc::clone(to),
+            key,
+            entry: entry.clone(),
+            place,
+            part_size,
+            kept: None,
+            buffer: Vec::with_capacity(part_size.min(entry.stamp.size) as usize),
+            permit: Some(permit),
+            written: 0,
+            upload: None,
+        })
+    }
+
+    fn headers(&self, metadata: &Metadata, digest: Option<&Digest>) -> Headers {
+        match &self.kept {
+            Some(kept) => kept.clone(),
+            None => headers(&self.key, EntryKind::File, metadata, digest),
+        }
+    }
+
+    /// Sends what is held as the next part.
+    fn send_part(&mut self, more: bool) -> Result<(), Cause> {
+        if self.upload.is_none() {
+            let mut headers = self.headers(&self.entry.metadata, None);
+            let token = self.to.token.clone();
+            headers.user.push((UPLOAD.to_owned(), token.clone()));
+            let id = self.to.store.create_upload(&self.key, &headers).map_err(refused)?;
+            let (under_way, parts) = (VecDeque::new(), Vec::new());
+            self.upload = Some(Upload { id, token, under_way, parts, begun: 0 });
+        }
+        let Some(upload) = &mut self.upload else { return Ok(()) };
+        while upload.under_way.len() >= PARTS_AT_ONCE {
+            upload.wait()?;
+        }
+        upload.begun += 1;
+        let (number, id) = (upload.begun, upload.id.clone());
+        let content = Bytes::from(std::mem::take(&mut self.buffer));
+        let permit = self.permit.take();
+        let (to, key) = (Arc::clone(&self.to), self.key.clone());
+        let run = move || {
+            let sent = to.store.upload_part(&key, &id, number, content);
+            // What was held for the content is free again.
+            drop(permit);
+            sent
+        };
+        let thread = std::thread::Builder::new().name("part".into()).spawn(run)?;
+        upload.under_way.push_back((number, thread));
+        if !more {
+            return Ok(());
+        }
+        // Waiting while parts of one's own hold memory could be waiting for oneself.
+        while self.permit.is_none() && !upload.under_way.is_empty() {
+            self.permit = self.to.memory.try_take(self.part_size);
+            if self.permit.is_none() {
+                upload.wait()?;
+            }
+        }
+        if self.permit.is_none() {
+            self.permit = Some(self.to.hold(self.part_size)?);
+        }
+        self.buffer = Vec::with_capacity(self.part_size as usize);
+        Ok(())
+    }
+
+    fn send_whole(&mut self, headers: &Headers) -> Result<ETag, Cause> {
+        let content = Bytes::from(std::mem::take(&mut self.buffer));
+        let store = &self.to.store;
+        let is_new = self.place == Place::New && self.to.heeds_conditions();
+        if !is_new {
+            return store.put(&self.key, content, headers, Condition::None).map_err(refused);
+        }
+        match store.put(&self.key, content.clone(), headers, Condition::Absent) {
+            Err(error) if error.kind == StoreErrorKind::PreconditionFailed => {
+                // A reply may have been lost, and the request been sent again.
+                match store.head(&self.key).map_err(refused)? {
+                    Some(head) if error.maybe_done && head.headers.user == headers.user => {
+                        head.etag.ok_or_else(no_tag)
+                    }
+                    _ => Err(Cause::NameTaken),
+                }
+            }
+            Err(error) if error.kind == StoreErrorKind::Unsupported => {
+                self.to.conditions_are_unknown();
+                store.put(&self.key, content, headers, Condition::None).map_err(refused)
+            }
+            other => other.map_err(refused),
+        }
+    }
+}
+
+impl Upload {
+    /// Waits for the part that has been under way longest.
+    fn wait(&mut self) -> Result<(), Cause> {
+        let Some((number, thread)) = self.under_way.pop_front() else { return Ok(()) };
+        let broken = || Cause::Other("a thread that sends parts broke down".to_owned());
+        let tag = thread.join().map_err(|_| broken())?.map_err(refused)?;
+        self.parts.push((number, tag));
+        Ok(())
+    }
+}
+
+impl Stage for ObjectStage {
+    fn keep(&mut self, headers: &Headers) {
+        self.kept = Some(headers.clone());
+    }
+
+    fn write(&mut self, mut chunk: &[u8]) -> Result<(), Cause> {
+        let (written, expected) = (self.written + chunk.len() as u64, self.entry.stamp.size);
+        if written > expected {
+            return Err(Cause::ShortWrite { written, expected });
+        }
+        while !chunk.is_empty() {
+            let fits = chunk.len().min(self.part_size as usize - self.buffer.len());
+            self.buffer.extend_from_slice(&chunk[..fits]);
+            self.written += fits as u64;
+            chunk = &chunk[fits..];
+            if self.buffer.len() as u64 == self.part_size && self.written < expected {
+                self.send_part(true)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(
+        mut self: Box<Self>,
+        metadata: &Metadata,
+        digest: &Digest,
+    ) -> Result<Box<dyn Staged>, Cause> {
+        let (written, size) = (self.written, self.entry.stamp.size);
+        if written != size {
+            return Err(Cause::ShortWrite { written, expected: size });
+        }
+        let tag = if self.upload.is_some() {
+            self.send_part(false)?;
+            self.complete()?
+        } else {
+            let headers = self.headers(metadata, Some(digest));
+            self.send_whole(&headers)?
+        };
+        if self.place == Place::EmptyDirectory {
+            let marker = [&self.key, &b"/"[..]].concat();
+            self.to.store.delete(&marker, Condition::None).map_err(refused)?;
+        }
+        let stamp = Stamp::of_object(size, Some(tag));
+        Ok(Box::new(InPlace(Written { stamp, metadata: *metadata })))
+    }
+}
+
+impl ObjectStage {
+    /// Ends an upload in parts.
+    fn complete(&mut self) -> Result<ETag, Cause> {
+        let Some(upload) = &mut self.upload else { return Err(no_tag()) };
+        while !upload.under_way.is_empty() {
+            upload.wait()?;
+        }
+        let store = &self.to.store;
+        let tag = match store.complete_upload(&self.key, &upload.id, &upload.parts) {
+            Ok(tag) => tag,
+            Err(error) if is_lost(&error) => {
+                let head = store.head(&self.key).map_err(refused)?;
+                let is_ours =
+                    |(name, value): &(String, String)| name == UPLOAD && *value == upload.token;
+                match head.filter(|head| head.headers.user.iter().any(is_ours)) {
+                    Some(head) => head.etag.ok_or_else(no_tag)?,
+                    None => return Err(cause(&error)),
+                }
+            }
+            Err(error) => return Err(cause(&error)),
+        };
+        self.upload = None;
+        Ok(tag)
+    }
+}
+
+/// Whether an upload may be complete though its end was answered by an error.
+fn is_lost(error: &StoreError) -> bool {
+    error.maybe_done
+        || matches!(error.kind, StoreErrorKind::LostReply | StoreErrorKind::NoSuchUpload)
+}
+
+impl Drop for ObjectStage {
+    fn drop(&mut self) {
+        let Some(mut upload) = self.upload.take() else { return };
+        // Parts that arrive after the end of their upload would stay for ever.
+        while let Some((_, thread)) = upload.under_way.pop_front() {
+            thread.join().ok();
+        }
+        // Should this fail, a later run gives it up.
+        self.to.store.abort_upload(&self.key, &upload.id).ok();
+    }
+}
+
+/// An object that stands.
+struct InPlace(Written);
+
+impl Staged for InPlace {
+    fn written(&self) -> Written {
+        self.0
+    }
+
+    fn is_in_place(&self) -> bool {
+        true
+    }
+
+    fn publish(&mut self) -> Result<Option<Cause>, Cause> {
+        Ok(None)
+    }
+}
+
+impl ObjectPlace {
+    /// Writes an object without content of its own: a link's text, or a directory's marker.
+    pub(super) fn put_small(
+        &self,
+        key: &Key,
+        kind: EntryKind,
+        metadata: &Metadata,
+        content: &[u8],
+    ) -> Result<Stamp, Cause> {
+        let object = self.object_key(key)?;
+        let digest = (kind == EntryKind::Symlink).then(|| Digest::of(content));
+        let headers = headers(&object, kind, metadata, digest.as_ref());
+        let body = Bytes::copy_from_slice(content);
+        let tag = self.store.put(&object, body, &headers, Condition::None).map_err(refused)?;
+        let has_marker = !(key.is_root() && self.prefix.is_empty());
+        Ok(Stamp::of_object(content.len() as u64, has_marker.then_some(tag)))
+    }
+
+    /// Sets an object's metadata: the store copies it onto itself.
+    pub(super) fn set_metadata(
+        &self,
+        key: &Key,
+        kind: EntryKind,
+        metadata: &Metadata,
+    ) -> Result<Stamp, Cause> {
+        let object = self.object_key(key)?;
+        let head = self.store.head(&object).map_err(refused)?.ok_or(Cause::TargetChanged)?;
+        let mut headers = head.headers.clone();
+        set(&mut headers, kind, metadata);
+        let from =
+            CopySource { bucket: self.store.bucket(), key: &object, version: head.etag.as_ref() };
+        let copied = if head.size > LARGEST_COPY {
+            self.copy_in_parts(&from, head.size, &object, &headers)
+        } else {
+            self.store.copy(&from, &object, Some(&headers))
+        };
+        copied.map(|tag| Stamp::of_object(head.size, Some(tag))).map_err(|error| match error.kind {
+            StoreErrorKind::PreconditionFailed => Cause::TargetChanged,
+            _ => cause(&error),
+        })
+    }
+
+    /// Has the store copy an object of another place within it, with all that is kept with it.
+    pub(super) fn copy(&self, other: &Self, entry: &Entry) -> Result<Stamp, StoreError> {
+        let keys = other.object_key(&entry.key).and_then(|from| {
+            let to = self.object_key(&entry.key)?;
+            Ok((from, to))
+        });
+        let (from_key, to) = keys.map_err(|cause| {
+            StoreError::new(StoreErrorKind::KeyTooLong).message(cause.to_string())
+        })?;
+        let tag = entry.stamp.tag();
+        let from =
+            CopySource { bucket: other.store.bucket(), key: &from_key, version: tag.as_ref() };
+        let size = entry.stamp.size;
+        let copied = if size > LARGEST_COPY {
+            let head = other.store.head(&from_key)?;
+            let head = head.ok_or_else(|| StoreError::new(StoreErrorKind::NotFound))?;
+            self.copy_in_parts(&from, size, &to, &head.headers)?
+        } else {
+            self.store.copy(&from, &to, None)?
+        };
+        Ok(Stamp::of_object(size, Some(copied)))
+    }
+
+    fn copy_in_parts(
+        &self,
+        from: &CopySource<'_>,
+        size: u64,
+        to: &[u8],
+        headers: &Headers,
+    ) -> Result<ETag, StoreError> {
+        let id = self.store.create_upload(to, headers)?;
+        let length = COPIED_PART.max(part_size(size));
+        let part = |number: u64| {
+            let range = number * length..size.min((number + 1) * length);
+            let number = number as u16 + 1;
+            self.store.upload_part_copy(to, &id, number, from, range).map(|tag| (number, tag))
+        };
+        let copied: Result<Vec<_>, _> = (0..size.div_ceil(length)).map(part).collect();
+        let completed = copied.and_then(|parts| self.store.complete_upload(to, &id, &parts));
+        if completed.is_err() {
+            // The first error says more; a later run gives the upload up.
+            self.store.abort_upload(to, &id).ok();
+        }
+        completed
+    }
+}
+
+fn no_tag() -> Cause {
+    Cause::Other("the store gave no tag for what was written".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn part_sizes_keep_the_number_of_parts_within_what_stores_take() {
+        for size in [0, 1, PART, PART + 1, 100 << 30, 5 << 40, (5 << 40) + 1] {
+            let part = part_size(size);
+            assert!(size.div_ceil(part) <= PARTS, "{size}");
+            assert_eq!(part % (1 << 20), 0);
+        }
+        assert_eq!(part_size(5 << 40), 583 << 20);
+    }
+}

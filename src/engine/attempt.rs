@@ -1,0 +1,181 @@
+//! One attempt to copy a file: it is hashed as it is read, and written as it comes.
+
+use super::hash::Hasher;
+use super::{Context, now};
+use crate::backend::{Facts, Place, ReadError, Reading, Stage, StageDirectory, Staged};
+use crate::model::{Cause, Digest, Entry, EntryKind, InFlight, Timestamp};
+use std::sync::PoisonError;
+
+/// Files of this size are shown while they are under way.
+const SHOWN: u64 = 4 << 20;
+/// The longest text that a symbolic link can have, in bytes (`PATH_MAX`).
+const LONGEST_LINK: usize = 4096;
+
+/// What became of a copy.
+pub(super) enum Copied {
+    /// Written, not yet recorded.
+    Staged(Box<dyn Staged>),
+    /// The content turned out to be what the target has.
+    Same,
+    /// It turned out to be a symbolic link, whose text is in the entry.
+    Link,
+}
+
+/// What an attempt came to.
+pub(super) struct Done {
+    pub(super) copied: Copied,
+    pub(super) digest: Digest,
+    /// Whether the source's stamp is racy.
+    pub(super) racy: bool,
+    /// The entry as reading showed it, where the listing didn't tell all.
+    pub(super) told: Option<Entry>,
+}
+
+/// How a file is copied.
+pub(super) struct Attempt<'w, 'a> {
+    pub(super) context: &'w Context<'a>,
+    pub(super) slot: usize,
+    /// The directory that is being built, if one is.
+    pub(super) building: Option<&'w dyn StageDirectory>,
+    pub(super) place: Place,
+    /// The digest of the target's copy.
+    pub(super) unless: Option<Digest>,
+}
+
+/// How far an attempt came.
+struct Copying<'w> {
+    began: Timestamp,
+    hasher: Hasher<'w>,
+    whole: Option<Digest>,
+    stage: Option<Box<dyn Stage>>,
+    done: u64,
+    facts: Option<Box<Facts>>,
+    told: Option<Entry>,
+    link: Option<Box<[u8]>>,
+}
+
+impl Attempt<'_, '_> {
+    /// Copies the file that was listed as `entry`.
+    pub(super) fn run(&self, entry: &Entry, buffer: &mut [u8]) -> Result<Done, ReadError> {
+        let context = self.context;
+        let mut so_far = Copying {
+            began: now(),
+            hasher: context.cores.hasher(),
+            whole: None,
+            stage: None,
+            done: 0,
+            facts: None,
+            told: None,
+            link: None,
+        };
+        let read = context.source.read(entry, buffer, &mut |reading| match reading {
+            Reading::Chunk(chunk) => self.take(entry, chunk, &mut so_far),
+            Reading::Facts(facts) => {
+                let mut told = entry.clone();
+                facts.tell(&mut told);
+                (so_far.told, so_far.facts) = (Some(told), Some(facts));
+                Ok(())
+            }
+        });
+        if is_shown(entry) {
+            show(context, self.slot, None);
+        }
+        match read.and_then(|()| self.finish(entry, &mut so_far)) {
+            Ok((copied, digest)) => {
+                let racy = entry.stamp.is_racy(so_far.began);
+                Ok(Done { copied, digest, racy, told: so_far.told })
+            }
+            Err(error) => {
+                context.progress.bytes_moved.sub(so_far.done);
+                Err(error)
+            }
+        }
+    }
+
+    fn take(&self, entry: &Entry, chunk: &[u8], so_far: &mut Copying<'_>) -> Result<(), Cause> {
+        let context = self.context;
+        if context.is_over() {
+            return Err(Cause::Stopped);
+        }
+        let bytes = chunk.len() as u64;
+        if context.bandwidth.take(bytes, &|| context.is_over()).is_err() {
+            return Err(Cause::Stopped);
+        }
+        let entry = so_far.told.as_ref().unwrap_or(entry);
+        if bytes == entry.stamp.size {
+            let digest = Digest::of(chunk);
+            so_far.whole = Some(digest);
+            if entry.kind == EntryKind::Symlink && chunk.len() <= LONGEST_LINK {
+                so_far.link = Some(chunk.into());
+                return Ok(());
+            }
+            if self.unless == Some(digest) {
+                return Ok(());
+            }
+        }
+        let stage = match &mut so_far.stage {
+            Some(stage) => stage,
+            none => {
+                let mut stage = match self.building {
+                    Some(directory) => directory.stage(entry)?,
+                    None => context.target.stage(entry, self.place)?,
+                };
+                if let Some(facts) = &so_far.facts {
+                    stage.keep(&facts.headers);
+                }
+                none.insert(stage)
+            }
+        };
+        if so_far.whole.is_some() {
+            stage.write(chunk)?;
+        } else {
+            so_far.hasher.update_beside(chunk, || stage.write(chunk))?;
+        }
+        so_far.done += bytes;
+        context.progress.bytes_moved.add(bytes);
+        if is_shown(entry) {
+            show(context, self.slot, Some((entry, so_far.done)));
+        }
+        Ok(())
+    }
+
+    fn finish(
+        &self,
+        entry: &Entry,
+        so_far: &mut Copying<'_>,
+    ) -> Result<(Copied, Digest), ReadError> {
+        let context = self.context;
+        let found = so_far.whole.unwrap_or_else(|| so_far.hasher.finalize());
+        context.progress.bytes_hashed.add(entry.stamp.size);
+        if let Some(recorded) = so_far.facts.as_ref().and_then(|facts| facts.digest)
+            && recorded != found
+        {
+            return Err(ReadError::Source(Cause::OtherDigest { recorded, found }));
+        }
+        if let (Some(link), Some(told)) = (so_far.link.take(), &mut so_far.told) {
+            told.link = Some(link);
+            return Ok((Copied::Link, found));
+        }
+        if self.unless == Some(found) {
+            return Ok((Copied::Same, found));
+        }
+        let entry = so_far.told.as_ref().unwrap_or(entry);
+        let wanted = context.target.holds(&entry.metadata, EntryKind::File);
+        let stage = so_far.stage.take().ok_or(ReadError::Changed)?;
+        let staged = stage.finish(&wanted, &found).map_err(ReadError::Sink)?;
+        Ok((Copied::Staged(staged), found))
+    }
+}
+
+fn is_shown(entry: &Entry) -> bool {
+    entry.size() >= SHOWN
+}
+
+fn show(context: &Context<'_>, slot: usize, at: Option<(&Entry, u64)>) {
+    let mut slots = context.progress.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+    if slots.len() <= slot {
+        slots.resize(slot + 1, None);
+    }
+    slots[slot] =
+        at.map(|(entry, done)| InFlight { key: entry.key.clone(), size: entry.stamp.size, done });
+}
