@@ -4,7 +4,7 @@
 //! that makes no sense beside a flag gives way to it.
 
 use super::args::{ColorArg, DurabilityArg, MirrorArgs, OutputArgs, VerifyArgs};
-use crate::backend::object::{Access, s3};
+use crate::backend::object::s3;
 use crate::compare::PolicyOptions;
 use crate::filter::{Filter, Rule};
 use crate::limits::LimitOptions;
@@ -21,7 +21,6 @@ use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::{env, fs};
 
 /// Makes the options of a mirror run.
@@ -116,15 +115,13 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<VerifyOptions, Error> {
 }
 
 /// Works out how a location's store is reached; `None` for one of this machine.
-fn store(location: &Location, allow_http: bool) -> Result<Option<Access>, Error> {
-    let Location::S3(location) = location else { return Ok(None) };
-    let environment = |name: &str| env::var(name).ok();
-    let settings = s3::resolve(location, &environment, allow_http)?;
-    let key = environment("AWS_ACCESS_KEY_ID").zip(environment("AWS_SECRET_ACCESS_KEY"));
-    let credential = key.filter(|_| !settings.anonymous).map(|(key, secret)| {
-        s3::Credential::new(key, secret, environment("AWS_SESSION_TOKEN").map(Into::into))
-    });
-    Ok(Some(Access { settings, credentials: Arc::new(s3::Fixed(credential)) }))
+fn store(location: &Location, allow_http: bool) -> Result<Option<s3::Settings>, Error> {
+    match location {
+        Location::Local(_) => Ok(None),
+        Location::S3(location) => {
+            s3::resolve(location, &|name| env::var(name).ok(), allow_http).map(Some)
+        }
+    }
 }
 
 /// Decides what a person is shown; `dry_run` shows each change.

@@ -6,7 +6,8 @@ pub use crate::model::Durability;
 pub use crate::plan::{DeleteOptions, MaxDelete};
 
 use crate::backend::local::{Guarded, LocalSource, LocalTarget, Root, Walking};
-use crate::backend::object::{Access, ObjectSource, ObjectTarget, Stores};
+use crate::backend::object::s3::Settings;
+use crate::backend::object::{ObjectSource, ObjectTarget, Stores};
 use crate::backend::{ListOptions, Listing, Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{Join, Policy, PolicyOptions};
@@ -38,9 +39,9 @@ pub struct MirrorOptions {
     /// Where they go.
     pub target: Location,
     /// How the source's store is reached, where it is one.
-    pub source_store: Option<Access>,
+    pub source_store: Option<Settings>,
     /// How the target's store is reached, where it is one.
-    pub target_store: Option<Access>,
+    pub target_store: Option<Settings>,
     /// Where state databases live; made when missing.
     pub state_dir: PathBuf,
     /// Decide and say, but do nothing.

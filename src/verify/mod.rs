@@ -1,7 +1,8 @@
 //! Verifying: the target's content against the rows of the latest run into it.
 
 use crate::backend::local::{Guarded, LocalTarget, Root, Walking};
-use crate::backend::object::{Access, ObjectTarget, Stores};
+use crate::backend::object::s3::Settings;
+use crate::backend::object::{ObjectTarget, Stores};
 use crate::backend::{ListItem, ListOptions, Source, Target};
 use crate::engine::{BUFFER, Cores, Hashes};
 use crate::filter::Filter;
@@ -32,7 +33,7 @@ pub struct VerifyOptions {
     /// What to verify.
     pub target: Location,
     /// How its store is reached, where it is one.
-    pub target_store: Option<Access>,
+    pub target_store: Option<Settings>,
     /// Where state databases live.
     pub state_dir: PathBuf,
     /// Count extra entries as differences even where the run didn't delete extras.

@@ -19,4 +19,4 @@ pub use error::{StoreError, StoreErrorKind};
 pub use place::ObjectPlace;
 pub use sides::{ObjectSource, ObjectTarget};
 pub use store::{Condition, Head, Headers, ListQuery, Listed, Outcome, Page, RequestLimits};
-pub use stores::{Access, Stores};
+pub use stores::Stores;

@@ -1,29 +1,12 @@
 //! The stores of a run: how they are reached, what their requests may use, and what these count.
 
-use super::s3::{Credentials, S3, S3Config, Settings};
+use super::s3::{S3, S3Config, Settings};
 use super::{ObjectPlace, Outcome, RequestLimits};
 use crate::limits::{Began, Concurrency, LimitOptions, Memory, Reply, Requests};
 use crate::location::S3Location;
 use crate::model::{Error, ErrorKind, Metadata, Progress, RequestKind, Stop, Timestamp};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How a store is reached, and with what.
-#[derive(Clone)]
-pub struct Access {
-    /// Where it is.
-    pub settings: Settings,
-    /// What requests are signed with.
-    pub credentials: Arc<dyn Credentials>,
-}
-
-impl fmt::Debug for Access {
-    /// Prints no secret.
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Access").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}
 
 /// Reaches stores, all within the limits of one run.
 pub struct Stores {
@@ -62,9 +45,9 @@ impl Stores {
     pub fn connect(
         &self,
         location: &S3Location,
-        access: Option<&Access>,
+        settings: Option<&Settings>,
     ) -> Result<ObjectPlace, Error> {
-        let Access { settings, credentials } = access.ok_or_else(|| {
+        let settings = settings.ok_or_else(|| {
             let message = format!("it is not known how to reach \"{location}\"");
             Error::new(ErrorKind::Usage, message)
         })?;
@@ -76,7 +59,7 @@ impl Stores {
             ca_file: settings.ca_file.clone(),
         };
         let limits = Arc::clone(&self.gate) as Arc<dyn RequestLimits>;
-        let store = S3::new(config, Arc::clone(credentials), limits, self.stop.clone())?;
+        let store = S3::new(config, settings.credentials(), limits, self.stop.clone())?;
         let guess = Metadata {
             mode: 0,
             uid: rustix::process::geteuid().as_raw(),

@@ -6,7 +6,7 @@
 //!
 //! - `settings`, `profile`: how a store is reached, from a location, the environment and `~/.aws`;
 //! - `address`, `encode`: where a request goes;
-//! - `sign`, `credential`: what it is signed with;
+//! - `sign`, `credential`, `credentials`: what it is signed with, and where that is found;
 //! - `transport`: connections, each driven by the thread that uses it;
 //! - `call`, `retry`: one request from its beginning to its end;
 //! - `reply`, `xml`: what came back;
@@ -15,6 +15,7 @@
 mod address;
 mod call;
 mod credential;
+mod credentials;
 mod delete;
 mod encode;
 mod got;

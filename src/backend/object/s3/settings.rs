@@ -4,6 +4,8 @@
 //! profile (<https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html>). The
 //! environment is an argument: it is read by the command line alone.
 
+use super::credential::{Credentials, Fixed};
+use super::credentials;
 use super::profile::{Profile, Profiles};
 use crate::location::{self, S3Location};
 use crate::model::{Error, ErrorKind};
@@ -11,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What of the environment is looked at.
 const VARIABLES: [&str; 25] = [
@@ -44,7 +47,7 @@ const VARIABLES: [&str; 25] = [
 const DEFAULT_REGION: &str = "us-east-1";
 
 /// How a store is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Where the store is, `http(s)://host[:port][/path]`; AWS if absent.
     pub endpoint: Option<String>,
@@ -56,6 +59,30 @@ pub struct Settings {
     pub anonymous: bool,
     /// A file with the certificates to trust, in place of the system's.
     pub ca_file: Option<PathBuf>,
+    pub(super) sources: Sources,
+}
+
+/// Where credentials are looked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sources {
+    pub(super) variables: Variables,
+    /// The profile that is asked for; else it is the default one.
+    pub(super) profile: Option<String>,
+    /// Whether the location asks for it.
+    pub(super) profile_is_typed: bool,
+    /// Whether the store is another than AWS.
+    pub(super) is_foreign: bool,
+}
+
+impl Settings {
+    /// What requests are signed with. Nothing is looked for before the first one.
+    pub fn credentials(&self) -> Arc<dyn Credentials> {
+        if self.anonymous {
+            return Arc::new(Fixed(None));
+        }
+        let (sources, region) = (self.sources.clone(), self.region.clone());
+        credentials::find(sources, region, self.ca_file.as_deref())
+    }
 }
 
 /// Works out how a location's store is reached.
@@ -99,7 +126,14 @@ pub fn resolve(
         .or_else(|| of_profile("region"))
         .unwrap_or(DEFAULT_REGION);
     let ca_file = variables.get("AWS_CA_BUNDLE").or_else(|| of_profile("ca_bundle"));
+    let sources = Sources {
+        profile: name.map(str::to_owned),
+        profile_is_typed: location.profile.is_some(),
+        is_foreign: is_foreign(endpoint.as_deref()),
+        variables: variables.clone(),
+    };
     Ok(Settings {
+        sources,
         path_style: path_style(location, endpoint.as_deref(), of_profile("s3.addressing_style")),
         region: location::region(region)?,
         endpoint,
@@ -177,7 +211,7 @@ fn path_style(location: &S3Location, endpoint: Option<&str>, style: Option<&str>
 }
 
 /// Whether an endpoint is not one of AWS.
-pub(super) fn is_foreign(endpoint: Option<&str>) -> bool {
+fn is_foreign(endpoint: Option<&str>) -> bool {
     let domains = ["amazonaws.com", "amazonaws.com.cn"];
     endpoint.map(host).is_some_and(|host| {
         !domains.iter().any(|domain| {
@@ -216,6 +250,11 @@ impl Variables {
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         debug_assert!(VARIABLES.contains(&name), "{name} is not listed");
         self.0.get(name).map(String::as_str)
+    }
+
+    /// Names and values of all that are set.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, &**value))
     }
 
     /// A path with the home directory for a `~/` at its start; `None` without such a directory.

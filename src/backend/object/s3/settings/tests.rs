@@ -40,14 +40,9 @@ fn endpoint_of(given: &Given<'_>, text: &str) -> Option<String> {
 #[test]
 fn without_any_setting_it_is_aws() {
     let settings = with(&[], "").resolve("s3://bucket/p", false).unwrap();
-    let expected = Settings {
-        endpoint: None,
-        region: "us-east-1".into(),
-        path_style: false,
-        anonymous: false,
-        ca_file: None,
-    };
-    assert_eq!(settings, expected);
+    assert_eq!((settings.endpoint, settings.ca_file), (None, None));
+    assert_eq!(settings.region, "us-east-1");
+    assert!(!settings.path_style && !settings.anonymous);
 }
 
 #[test]

@@ -1,0 +1,213 @@
+//! Credentials: found once, kept, and renewed before they expire.
+//!
+//! `chain` looks where the AWS tools look, in their order; it asks services by `http` and helpers by
+//! `process`. What it finds is kept here: [`Renewed`] is asked for each request, by many threads.
+
+mod chain;
+mod http;
+mod process;
+
+use super::credential::{Credential, Credentials};
+use super::settings::Sources;
+use crate::model::{Error, ErrorKind};
+use chain::Chain;
+use jiff::{SignedDuration, Timestamp};
+use std::error::Error as _;
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+/// So long before their end credentials are renewed.
+const AHEAD: SignedDuration = SignedDuration::from_mins(5);
+/// A renewal ahead of time is tried so often: it failed, or what it brought ends soon too.
+const BETWEEN: SignedDuration = SignedDuration::from_secs(30);
+/// What happened last holds for so long: a refusal of credentials just renewed is one of those
+/// before, and a failure that one thread met another need not wait for again.
+const MOMENT: SignedDuration = SignedDuration::from_secs(5);
+
+/// Finds credentials where the AWS tools do, once they are asked for.
+pub(super) fn find(
+    sources: Sources,
+    region: String,
+    ca_file: Option<&Path>,
+) -> Arc<dyn Credentials> {
+    Arc::new(Renewed::new(Chain::new(sources, region, ca_file)))
+}
+
+/// Where credentials come from.
+trait Load: Send + Sync {
+    /// Looks for credentials; may take seconds.
+    fn load(&self) -> Result<Loaded, Error>;
+}
+
+/// Credentials and their end.
+#[derive(Clone, Debug)]
+struct Loaded {
+    credential: Credential,
+    /// From then on they are refused; `None` is never.
+    expires: Option<Timestamp>,
+}
+
+/// Credentials that are kept and renewed.
+struct Renewed<L> {
+    source: L,
+    clock: Clock,
+    state: Mutex<State>,
+    /// Held by who renews.
+    renewal: Mutex<()>,
+}
+
+type Clock = Box<dyn Fn() -> Timestamp + Send + Sync>;
+
+#[derive(Default)]
+struct State {
+    kept: Option<Loaded>,
+    /// When `kept` was loaded.
+    loaded: Option<Timestamp>,
+    /// The store refused what is kept.
+    refused: bool,
+    /// The next renewal ahead of time.
+    next: Option<Timestamp>,
+    failure: Option<(Timestamp, Failure)>,
+}
+
+/// An error that can be told several times.
+#[derive(Clone)]
+struct Failure {
+    kind: ErrorKind,
+    message: String,
+    help: Option<String>,
+}
+
+/// What is kept, to one who asks.
+enum Kept {
+    /// Is good.
+    Good(Credential),
+    /// Still works, and is to be renewed.
+    Ending(Credential),
+    /// Could not be had a moment ago.
+    Failed(Failure),
+    Missing,
+}
+
+impl<L: Load> Renewed<L> {
+    fn new(source: L) -> Self {
+        Self {
+            source,
+            clock: Box::new(Timestamp::now),
+            state: Mutex::default(),
+            renewal: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kept(&self, now: Timestamp) -> Kept {
+        let state = self.state();
+        if let Some(kept) = state.kept.as_ref().filter(|_| !state.refused) {
+            let left = kept.expires.map_or(SignedDuration::MAX, |end| end.duration_since(now));
+            if left > AHEAD || left.is_positive() && state.next.is_some_and(|next| now < next) {
+                return Kept::Good(kept.credential.clone());
+            }
+            if left.is_positive() {
+                return Kept::Ending(kept.credential.clone());
+            }
+        }
+        match &state.failure {
+            Some((then, failure)) if now.duration_since(*then) < MOMENT => {
+                Kept::Failed(failure.clone())
+            }
+            _ => Kept::Missing,
+        }
+    }
+
+    /// Loads anew, and falls back on what still works.
+    fn renew(&self, ending: Option<Credential>) -> Result<Credential, Error> {
+        let result = self.source.load();
+        let now = (self.clock)();
+        let result = result.and_then(|loaded| match loaded.expires {
+            Some(end) if end <= now => {
+                Err(Error::new(ErrorKind::Unusable, "the credentials that were found have expired")
+                    .help("renew them, and look whether this machine's clock is right"))
+            }
+            _ => Ok(loaded),
+        });
+        let mut state = self.state();
+        state.next = Some(now + BETWEEN);
+        match result {
+            Ok(loaded) => {
+                let credential = loaded.credential.clone();
+                (state.kept, state.loaded, state.refused) = (Some(loaded), Some(now), false);
+                state.failure = None;
+                Ok(credential)
+            }
+            Err(error) => ending.ok_or_else(|| {
+                let failure = Failure::of(&error);
+                state.failure = Some((now, failure.clone()));
+                failure.into()
+            }),
+        }
+    }
+}
+
+impl<L: Load> Credentials for Renewed<L> {
+    fn get(&self) -> Result<Option<Credential>, Error> {
+        let ending = match self.kept((self.clock)()) {
+            Kept::Good(credential) => return Ok(Some(credential)),
+            Kept::Failed(failure) => return Err(failure.into()),
+            Kept::Ending(credential) => Some(credential),
+            Kept::Missing => None,
+        };
+        let _renewal = match (self.renewal.try_lock(), &ending) {
+            (Ok(renewal), _) => renewal,
+            (Err(TryLockError::Poisoned(poisoned)), _) => poisoned.into_inner(),
+            // Another thread renews; what it will bring is not needed yet.
+            (Err(TryLockError::WouldBlock), Some(credential)) => {
+                return Ok(Some(credential.clone()));
+            }
+            (Err(TryLockError::WouldBlock), None) => {
+                self.renewal.lock().unwrap_or_else(PoisonError::into_inner)
+            }
+        };
+        // Another thread may have been faster.
+        match self.kept((self.clock)()) {
+            Kept::Good(credential) => Ok(Some(credential)),
+            Kept::Failed(failure) => Err(failure.into()),
+            Kept::Ending(_) | Kept::Missing => self.renew(ending).map(Some),
+        }
+    }
+
+    fn refused(&self) {
+        let now = (self.clock)();
+        let mut state = self.state();
+        if state.loaded.is_none_or(|loaded| now.duration_since(loaded) >= MOMENT) {
+            state.refused = true;
+        }
+    }
+}
+
+impl<L> fmt::Debug for Renewed<L> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Renewed").finish_non_exhaustive()
+    }
+}
+
+impl Failure {
+    fn of(error: &Error) -> Self {
+        let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
+        let message = format!("{}{cause}", error.message);
+        Self { kind: error.kind, message, help: error.help.clone() }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let Failure { kind, message, help } = failure;
+        Self { kind, message, help, source: None }
+    }
+}
+
+#[cfg(test)]
+mod tests;

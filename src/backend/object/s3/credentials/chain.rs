@@ -1,0 +1,389 @@
+//! Where credentials are looked for, in the order of the AWS tools: the environment, the profile, a
+//! web identity, the container, the instance
+//! (<https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html>).
+//!
+//! What is not set up is passed over and named when nothing is found; what is set up and fails ends
+//! the search, for whoever set it up means it. Instance metadata, which are set up by no setting,
+//! are passed over either way.
+
+use super::http::{Ask, Http};
+use super::{Load, Loaded, process};
+use crate::backend::object::s3::Credential;
+use crate::backend::object::s3::profile::{Profile, Profiles};
+use crate::backend::object::s3::settings::{Sources, Variables};
+use crate::model::key::Escaped;
+use crate::model::{Error, ErrorKind};
+use jiff::Timestamp;
+use reqsign_aws_v4::{
+    AssumeRoleCredentialProvider, AssumeRoleWithWebIdentityCredentialProvider,
+    ECSCredentialProvider, IMDSv2CredentialProvider, RequestSigner, SSOCredentialProvider,
+    StaticCredentialProvider,
+};
+use reqsign_core::{Context, Env, FileRead, ProvideCredential, Signer};
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+/// How a session is named whose role says nothing about it.
+const SESSION: &str = "vidimus";
+/// Characters of a service's word that are repeated.
+const WORDS: usize = 300;
+const NO_CREDENTIALS: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for \
+     a bucket that anyone may read, add ?anonymous=true to its location";
+
+/// Looks for credentials.
+#[derive(Debug)]
+pub(super) struct Chain<H = Http> {
+    sources: Sources,
+    /// The region of the services that are asked.
+    region: String,
+    http: H,
+}
+
+/// What one place yields.
+type Found = Result<Option<Loaded>, Error>;
+/// Credentials as the library has them.
+type Plain = reqsign_aws_v4::Credential;
+
+impl Chain {
+    pub(super) fn new(sources: Sources, region: String, ca_file: Option<&std::path::Path>) -> Self {
+        let http = Http::new(ca_file, &sources.variables);
+        Self::asking(sources, region, http)
+    }
+}
+
+impl<H: Ask> Chain<H> {
+    /// Makes a chain that asks services by `http`.
+    pub(super) fn asking(sources: Sources, region: String, http: H) -> Self {
+        Self { sources, region, http }
+    }
+
+    /// The keys of the environment; one without the other is a slip.
+    fn environment(&self) -> Found {
+        let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+        match names.map(|name| self.variables().get(name)) {
+            [Some(id), Some(secret)] => {
+                let token = self.variables().get("AWS_SESSION_TOKEN").map(Into::into);
+                let credential = Credential::new(id, secret, token);
+                Ok(Some(Loaded { credential, expires: None }))
+            }
+            [None, None] => Ok(None),
+            [id, _] => {
+                let [set, missing] = if id.is_some() { names } else { [names[1], names[0]] };
+                Err(unusable(format!("{set} is set and {missing} is not")).help(NO_CREDENTIALS))
+            }
+        }
+    }
+
+    /// What a profile says; `from` are the profiles that led to it.
+    fn profile(&self, profiles: &Profiles, name: &str, from: &[&str]) -> Found {
+        let Some(profile) = profiles.get(name) else {
+            let Some(before) = from.last() else { return Ok(None) };
+            return Err(wrong(before, &format!("names the profile \"{name}\", which isn't there")));
+        };
+        let keys = || {
+            let id = profile.get("aws_access_key_id")?;
+            let secret = profile.get("aws_secret_access_key")?;
+            let token = profile.get("aws_session_token").map(Into::into);
+            Some(Loaded { credential: Credential::new(id, secret, token), expires: None })
+        };
+        // A role may name its own profile as the one whose keys may take it.
+        if from.contains(&name) {
+            let looped = || wrong(name, "takes a role by way of itself and has no keys");
+            return keys().map(Some).ok_or_else(looped);
+        }
+        if let Some(role) = profile.get("role_arn") {
+            return self.role(profiles, (name, profile), role, from).map(Some);
+        }
+        if let Some(loaded) = keys() {
+            return Ok(Some(loaded));
+        }
+        if let Some(provider) = single_sign_on(profiles, name, profile)? {
+            return self.ask(&provider).map_err(|error| {
+                unusable(format!("profile \"{name}\": {}", self.told(&error)))
+                    .help(format!("log in: aws sso login --profile {name}"))
+            });
+        }
+        profile
+            .get("credential_process")
+            .map(process::run)
+            .transpose()
+            .map_err(|error| wrong(name, &format!("has a credential_process that {error}")))
+    }
+
+    /// Takes the role of a profile.
+    fn role(
+        &self,
+        profiles: &Profiles,
+        (name, profile): (&str, Profile<'_>),
+        role: &str,
+        from: &[&str],
+    ) -> Result<Loaded, Error> {
+        let session = profile.get("role_session_name").unwrap_or(SESSION);
+        let denied = |error: reqsign_core::Error| {
+            unusable(format!("profile \"{name}\": cannot take its role: {}", self.told(&error)))
+        };
+        if let Some(file) = profile.get("web_identity_token_file") {
+            let provider = self.web_identity(role, file, session)?;
+            let found = self.ask(&provider).map_err(denied)?;
+            return found.ok_or_else(|| wrong(name, "has a role that gives no credentials"));
+        }
+        if profile.get("mfa_serial").is_some() {
+            return Err(wrong(name, "needs a code of a second factor, which can't be asked for")
+                .help("take the role by another tool, and hand its keys over in the environment"));
+        }
+        let source = match (profile.get("source_profile"), profile.get("credential_source")) {
+            (Some(source), None) => {
+                let from = [from, &[name]].concat();
+                self.profile(profiles, source, &from)?
+            }
+            (None, Some("Environment")) => self.environment()?,
+            (None, Some("EcsContainer")) => self.container()?,
+            (None, Some("Ec2InstanceMetadata")) => self.ask(&self.instance()).map_err(denied)?,
+            (None, Some(_)) => {
+                return Err(wrong(name, "has a credential_source that is not known"));
+            }
+            (Some(_), Some(_)) | (None, None) => {
+                let what = "needs one of source_profile and credential_source for its role";
+                return Err(wrong(name, what));
+            }
+        };
+        let Some(Loaded { credential, .. }) = source else {
+            return Err(wrong(name, "finds no credentials to take its role with"));
+        };
+        let mut keys = StaticCredentialProvider::new(credential.access_key(), credential.secret());
+        if let Some(token) = credential.token() {
+            keys = keys.with_session_token(token);
+        }
+        let signer = Signer::new(self.context(), keys, RequestSigner::new("sts", &self.region));
+        let mut provider = AssumeRoleCredentialProvider::new(role.to_owned(), signer)
+            .with_region(self.region.clone())
+            .with_regional_sts_endpoint()
+            .with_role_session_name(session.to_owned());
+        if let Some(id) = profile.get("external_id") {
+            provider = provider.with_external_id(id.to_owned());
+        }
+        if let Some(seconds) = profile.get("duration_seconds") {
+            let seconds = seconds.parse();
+            let seconds = seconds.map_err(|_| wrong(name, "has no legal duration_seconds"))?;
+            provider = provider.with_duration_seconds(seconds);
+        }
+        let found = self.ask(&provider).map_err(denied)?;
+        found.ok_or_else(|| wrong(name, "has a role that gives no credentials"))
+    }
+
+    fn web_identity(
+        &self,
+        role: &str,
+        file: &str,
+        session: &str,
+    ) -> Result<AssumeRoleWithWebIdentityCredentialProvider, Error> {
+        let file = self.variables().expand(file);
+        let file = file.ok_or_else(|| unusable("there is no home directory: HOME is not set"))?;
+        Ok(AssumeRoleWithWebIdentityCredentialProvider::with_config(role.to_owned(), file)
+            .with_role_session_name(session.to_owned())
+            .with_region(self.region.clone())
+            .with_regional_sts_endpoint())
+    }
+
+    /// The web identity of the environment, which Kubernetes sets.
+    fn web_identity_of_environment(&self) -> Found {
+        let of = |name| self.variables().get(name);
+        let (Some(file), Some(role)) = (of("AWS_WEB_IDENTITY_TOKEN_FILE"), of("AWS_ROLE_ARN"))
+        else {
+            return Ok(None);
+        };
+        let session = of("AWS_ROLE_SESSION_NAME").unwrap_or(SESSION);
+        self.ask(&self.web_identity(role, file, session)?).map_err(|error| {
+            unusable(format!("AWS_WEB_IDENTITY_TOKEN_FILE: {}", self.told(&error)))
+        })
+    }
+
+    fn container(&self) -> Found {
+        self.ask(&ECSCredentialProvider::new()).map_err(|error| {
+            unusable(format!("the container's credentials: {}", self.told(&error)))
+        })
+    }
+
+    fn instance(&self) -> IMDSv2CredentialProvider {
+        let provider = IMDSv2CredentialProvider::new();
+        match self.variables().get("AWS_EC2_METADATA_SERVICE_ENDPOINT") {
+            Some(endpoint) => provider.with_endpoint(endpoint.trim_end_matches('/')),
+            None => provider,
+        }
+    }
+
+    /// What the instance's metadata hold, or why nothing.
+    fn instance_metadata(&self) -> Result<Loaded, String> {
+        let disabled = self.variables().get("AWS_EC2_METADATA_DISABLED");
+        if disabled.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+            return Err("instance metadata are disabled (AWS_EC2_METADATA_DISABLED)".into());
+        }
+        if self.sources.is_foreign {
+            return Err("instance metadata are not for an endpoint of one's own".into());
+        }
+        match self.ask(&self.instance()) {
+            Ok(Some(loaded)) => Ok(loaded),
+            Ok(None) => Err("nothing in the instance metadata".into()),
+            Err(error) => Err(format!("no instance metadata ({})", self.told(&error))),
+        }
+    }
+
+    /// Asks a provider of the library, which is asynchronous.
+    fn ask(
+        &self,
+        provider: &impl ProvideCredential<Credential = Plain>,
+    ) -> Result<Option<Loaded>, reqsign_core::Error> {
+        self.http.take_failure();
+        let context = self.context();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| reqsign_core::Error::unexpected(error.to_string()))?;
+        let found = runtime.block_on(provider.provide_credential(&context));
+        // A name that is being resolved is not waited for.
+        runtime.shutdown_background();
+        found?.map(loaded).transpose()
+    }
+
+    fn context(&self) -> Context {
+        Context::new()
+            .with_file_read(Files)
+            .with_http_send(self.http.clone())
+            .with_env(self.variables().clone())
+    }
+
+    /// An error in words: why there was no reply, or what the reply was.
+    fn told(&self, error: &reqsign_core::Error) -> String {
+        if let Some(failure) = self.http.take_failure() {
+            return failure;
+        }
+        let words = error.to_string();
+        // What can't be read may be quoted behind the colon.
+        let words = if words.starts_with("failed to parse") {
+            words.split(':').next().unwrap_or_default()
+        } else {
+            &words
+        };
+        let words: String = words.chars().take(WORDS).collect();
+        Escaped(words.trim().as_bytes()).to_string()
+    }
+
+    fn variables(&self) -> &Variables {
+        &self.sources.variables
+    }
+}
+
+impl<H: Ask> Load for Chain<H> {
+    fn load(&self) -> Result<Loaded, Error> {
+        let mut tried = Vec::new();
+        // A profile that is part of the location is meant, whatever the environment says.
+        if !self.sources.profile_is_typed {
+            if let Some(loaded) = self.environment()? {
+                return Ok(loaded);
+            }
+            tried.push("no keys in the environment".to_owned());
+        }
+        let profiles = Profiles::read(self.variables())?;
+        let name = self.sources.profile.as_deref().unwrap_or("default");
+        if let Some(loaded) = self.profile(&profiles, name, &[])? {
+            return Ok(loaded);
+        }
+        tried.push(match profiles.get(name) {
+            Some(_) => format!("none in the profile \"{name}\" of {}", profiles.files()),
+            None => format!("no profile \"{name}\" in {}", profiles.files()),
+        });
+        if let Some(loaded) = self.web_identity_of_environment()? {
+            return Ok(loaded);
+        }
+        tried.push("no web identity".to_owned());
+        if let Some(loaded) = self.container()? {
+            return Ok(loaded);
+        }
+        tried.push("none of a container".to_owned());
+        match self.instance_metadata() {
+            Ok(loaded) => return Ok(loaded),
+            Err(reason) => tried.push(reason),
+        }
+        Err(unusable(format!("there are no credentials: {}", tried.join(", ")))
+            .help(NO_CREDENTIALS))
+    }
+}
+
+/// The single sign-on of a profile, if it has one: in a section of its own, or as it was before
+/// there were such.
+fn single_sign_on(
+    profiles: &Profiles,
+    name: &str,
+    profile: Profile<'_>,
+) -> Result<Option<SSOCredentialProvider>, Error> {
+    let session = profile.get("sso_session");
+    let section = session.map(|session| {
+        let section = profiles.section("sso-session", session);
+        section.ok_or_else(|| wrong(name, "names an sso_session that isn't there"))
+    });
+    let section = section.transpose()?;
+    let of = |value| section.and_then(|section| section.get(value)).or_else(|| profile.get(value));
+    // The token's file is named after the session, or after the address where there is none.
+    let token = session.or_else(|| of("sso_start_url"));
+    let (Some(token), Some(region)) = (token, of("sso_region")) else { return Ok(None) };
+    let account = profile.get("sso_account_id").zip(profile.get("sso_role_name"));
+    let Some((account, role)) = account else {
+        return Err(wrong(name, "needs sso_account_id and sso_role_name"));
+    };
+    Ok(Some(
+        SSOCredentialProvider::new()
+            .with_start_url(token)
+            .with_region(region)
+            .with_account_id(account)
+            .with_role_name(role),
+    ))
+}
+
+fn loaded(plain: Plain) -> Result<Loaded, reqsign_core::Error> {
+    let expires = match plain.expires_in {
+        Some(end) => Some(Timestamp::from_second(end.as_second()).map_err(|error| {
+            reqsign_core::Error::unexpected("an end beyond all times").with_source(error)
+        })?),
+        None => None,
+    };
+    let token = plain.session_token.filter(|token| !token.is_empty()).map(Into::into);
+    let credential = Credential::new(plain.access_key_id, plain.secret_access_key, token);
+    Ok(Loaded { credential, expires })
+}
+
+fn unusable(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Unusable, message)
+}
+
+fn wrong(profile: &str, what: &str) -> Error {
+    unusable(format!("the profile \"{}\" {what}", Escaped(profile.as_bytes())))
+}
+
+/// Reads files for the library.
+#[derive(Debug)]
+struct Files;
+
+impl FileRead for Files {
+    async fn file_read(&self, path: &str) -> reqsign_core::Result<Vec<u8>> {
+        // On a thread of its own, and small: blocking is fine.
+        std::fs::read(path).map_err(|error| reqsign_core::Error::unexpected(error.to_string()))
+    }
+}
+
+/// The environment for the library.
+impl Env for Variables {
+    fn var(&self, key: &str) -> Option<String> {
+        self.all().find(|(name, _)| *name == key).map(|(_, value)| value.to_owned())
+    }
+
+    fn vars(&self) -> HashMap<String, String> {
+        self.all().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    fn home_dir(&self) -> Option<PathBuf> {
+        self.get("HOME").map(PathBuf::from)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,387 @@
+use super::super::http::Ask;
+use super::*;
+use crate::backend::object::s3::settings::{Settings, resolve};
+use crate::location::Location;
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A service on this machine that answers each request by its path, and keeps what it was asked.
+struct Service {
+    address: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Service {
+    fn start(answer: impl Fn(&str) -> Option<String> + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let keep = Arc::clone(&asked);
+        // It ends with the test's process.
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                let head: Vec<String> =
+                    lines.by_ref().map_while(Result::ok).take_while(|l| !l.is_empty()).collect();
+                keep.lock().unwrap().push(head.join("\n"));
+                let path = head[0].split(' ').nth(1).unwrap();
+                let (status, body) = match answer(path) {
+                    Some(body) => ("200 OK", body),
+                    None => ("404 Not Found", String::new()),
+                };
+                let length = body.len();
+                write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}").ok();
+            }
+        });
+        Self { address, asked }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+/// A reply of the container's service, in one shape with that of the instance's metadata.
+fn reply(id: &str) -> String {
+    format!(
+        r#"{{"Code":"Success","AccessKeyId":"{id}","SecretAccessKey":"hunter2","Token":"T",
+            "Expiration":"2100-01-01T00:00:00Z"}}"#
+    )
+}
+
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new(config: &str, credentials: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(home.path().join(".aws/sso/cache")).unwrap();
+        std::fs::write(home.path().join(".aws/config"), config).unwrap();
+        std::fs::write(home.path().join(".aws/credentials"), credentials).unwrap();
+        Self(home)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn settings(&self, text: &str, variables: &[(&str, &str)]) -> Settings {
+        let Location::S3(location) = Location::parse(OsStr::new(text)).unwrap() else { panic!() };
+        let environment = |name: &str| {
+            if name == "HOME" {
+                return self.path().to_str().map(str::to_owned);
+            }
+            let found = variables.iter().find(|(variable, _)| *variable == name);
+            // No test asks the machine that it happens to run on.
+            let nowhere = name == "AWS_EC2_METADATA_SERVICE_ENDPOINT";
+            let nowhere = nowhere.then_some("http://127.0.0.1:1");
+            found.map(|(_, value)| *value).or(nowhere).map(str::to_owned)
+        };
+        resolve(&location, &environment, false).unwrap()
+    }
+
+    /// The id of what is found, or all that the error says.
+    fn found(&self, text: &str, variables: &[(&str, &str)]) -> String {
+        match self.settings(text, variables).credentials().get() {
+            Ok(None) => "anonymous".into(),
+            Ok(Some(credential)) => credential.access_key().to_owned(),
+            Err(error) => {
+                assert_eq!(error.kind, ErrorKind::Unusable);
+                let told = format!("{error}; {}", error.help.as_deref().unwrap_or_default());
+                assert!(!told.contains("hunter2"), "{told}");
+                told
+            }
+        }
+    }
+}
+
+const NO_METADATA: (&str, &str) = ("AWS_EC2_METADATA_DISABLED", "true");
+const KEYS: [(&str, &str); 3] = [
+    ("AWS_ACCESS_KEY_ID", "ENV"),
+    ("AWS_SECRET_ACCESS_KEY", "hunter2"),
+    ("AWS_SESSION_TOKEN", "T"),
+];
+
+#[test]
+fn keys_of_the_environment_hold_over_a_profile_unless_the_location_names_one() {
+    let home = Home::new("", "[default]\naws_access_key_id=D\naws_secret_access_key=hunter2\n");
+    assert_eq!(home.found("s3://bucket", &KEYS), "ENV");
+    assert_eq!(home.found("s3://bucket", &[]), "D");
+    assert_eq!(home.found("s3://bucket?profile=default", &KEYS), "D");
+    assert_eq!(home.found("s3://bucket?anonymous=true", &KEYS), "anonymous");
+    let told = home.found("s3://bucket", &KEYS[..1]);
+    assert!(told.contains("AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not"), "{told}");
+    let token = home.settings("s3://bucket", &KEYS).credentials().get().unwrap().unwrap();
+    assert_eq!(token.token(), Some("T"));
+    assert!(!format!("{:?}", home.settings("s3://bucket", &KEYS)).contains("hunter2"));
+}
+
+#[test]
+fn without_credentials_it_says_where_it_looked() {
+    let home = Home::new("[default]\nregion = x\n", "");
+    let began = Instant::now();
+    let told = home.found("s3://bucket", &[NO_METADATA]);
+    for words in [
+        "no keys in the environment",
+        "none in the profile \"default\" of ",
+        ".aws/credentials or ",
+        "no web identity",
+        "none of a container",
+        "instance metadata are disabled",
+        "set AWS_ACCESS_KEY_ID",
+        "?anonymous=true",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    let told = home.found("s3://bucket?endpoint=http://localhost:1", &[]);
+    assert!(told.contains("not for an endpoint of one's own"), "{told}");
+    assert!(began.elapsed() < Duration::from_secs(5), "nothing was waited for");
+}
+
+#[test]
+fn a_service_of_metadata_that_does_not_answer_is_not_waited_for() {
+    // It takes connections and never replies.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/", listener.local_addr().unwrap());
+    let began = Instant::now();
+    let metadata = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", address.as_str())];
+    let told = Home::new("", "").found("s3://bucket", &metadata);
+    assert!(
+        told.contains("no instance metadata (\"127.0.0.1\" did not answer within 1 s)"),
+        "{told}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
+fn an_instances_metadata_are_asked_last() {
+    let service = Service::start(|path| match path {
+        "/latest/api/token" => Some("METADATA-TOKEN".into()),
+        "/latest/meta-data/iam/security-credentials/" => Some("role".into()),
+        "/latest/meta-data/iam/security-credentials/role" => Some(reply("INSTANCE")),
+        _ => None,
+    });
+    let metadata = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", service.address.as_str())];
+    let home = Home::new("", "");
+    assert_eq!(home.found("s3://bucket", &metadata), "INSTANCE");
+    assert!(service.asked()[0].starts_with("PUT"));
+    assert!(service.asked()[2].to_lowercase().contains("x-aws-ec2-metadata-token: metadata-token"));
+    let both = [metadata[0], KEYS[0], KEYS[1]];
+    assert_eq!(home.found("s3://bucket", &both), "ENV");
+    assert_eq!(service.asked().len(), 3);
+    let settings = home.settings("s3://bucket", &metadata);
+    let credential = settings.credentials().get().unwrap().unwrap();
+    assert_eq!((credential.secret(), credential.token()), ("hunter2", Some("T")));
+}
+
+#[test]
+fn a_container_is_told_its_credentials() {
+    let service = Service::start(|path| (path == "/creds").then(|| reply("CONTAINER")));
+    let home = Home::new("", "");
+    std::fs::write(home.path().join("token"), "TOKEN\n").unwrap();
+    let (token, address) = (home.path().join("token"), format!("{}/creds", service.address));
+    let variables = [
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", address.as_str()),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token.to_str().unwrap()),
+    ];
+    assert_eq!(home.found("s3://bucket", &variables), "CONTAINER");
+    assert!(service.asked()[0].to_lowercase().contains("authorization: token"));
+    // One that is set up and fails ends the search.
+    let wrong = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", service.address.as_str())];
+    let told = home.found("s3://bucket", &wrong);
+    assert!(told.contains("the container's credentials"), "{told}");
+    let far = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://example.com/creds")];
+    let told = home.found("s3://bucket", &far);
+    assert!(told.contains("without encryption"), "{told}");
+}
+
+#[test]
+fn a_profile_may_run_a_helper() {
+    let helper = r#"printf '%s' '{"Version":1,"AccessKeyId":"HELPER","SecretAccessKey":"s"}'"#;
+    let config = format!(
+        "[profile h]\ncredential_process = {helper}\n\
+         [profile broken]\ncredential_process = echo hunter2; exit 7\n"
+    );
+    let home = Home::new(&config, "");
+    assert_eq!(home.found("s3://bucket?profile=h", &[]), "HELPER");
+    assert_eq!(home.found("s3://bucket", &[("AWS_PROFILE", "h")]), "HELPER");
+    let told = home.found("s3://bucket?profile=broken", &[]);
+    assert!(told.contains("credential_process that failed (exit status: 7)"), "{told}");
+}
+
+#[test]
+fn a_single_sign_on_is_a_section_or_part_of_the_profile() {
+    let service = Service::start(|path| {
+        let is_role = path.contains("role_name=Reader") && path.contains("account_id=123456789012");
+        is_role.then(|| {
+            r#"{"roleCredentials":{"accessKeyId":"SSO","secretAccessKey":"s","sessionToken":"t",
+                "expiration":4102444800000}}"#
+                .into()
+        })
+    });
+    let role = "sso_account_id = 123456789012\nsso_role_name = Reader\n";
+    let config = format!(
+        "[profile new]\nsso_session = corp\n{role}\
+         [sso-session corp]\nsso_region = eu-central-1\nsso_start_url = https://corp/start\n\
+         [profile old]\nsso_region = eu-central-1\nsso_start_url = https://old/start\n{role}\
+         [profile lost]\nsso_session = nobody\n{role}"
+    );
+    let home = Home::new(&config, "");
+    let token = r#"{"accessToken":"SSO-TOKEN","expiresAt":"2100-01-01T00:00:00Z"}"#;
+    // Named by SHA-1: of "corp", and of "https://old/start".
+    for name in
+        ["ee0bfd2552fbd840c02cc48b6e823320543c450f", "85096cd4931eb1372a63d460a9c91b7600c9ba2b"]
+    {
+        std::fs::write(home.path().join(format!(".aws/sso/cache/{name}.json")), token).unwrap();
+    }
+    let variables = [("AWS_SSO_ENDPOINT", service.address.as_str())];
+    assert_eq!(home.found("s3://bucket?profile=new", &variables), "SSO");
+    assert!(service.asked()[0].contains("SSO-TOKEN"));
+    assert_eq!(home.found("s3://bucket?profile=old", &variables), "SSO");
+    let told = home.found("s3://bucket?profile=lost", &variables);
+    assert!(told.contains("names an sso_session that isn't there"), "{told}");
+    std::fs::remove_dir_all(home.path().join(".aws/sso")).unwrap();
+    let told = home.found("s3://bucket?profile=new", &variables);
+    assert!(told.contains("aws sso login --profile new"), "{told}");
+}
+
+#[test]
+fn a_role_that_makes_no_sense_is_told() {
+    let role = "role_arn = arn:aws:iam::123456789012:role/r\n";
+    let config = format!(
+        "[profile none]\n{role}\
+         [profile both]\n{role}source_profile = none\ncredential_source = Environment\n\
+         [profile lost]\n{role}source_profile = nobody\n\
+         [profile one]\n{role}source_profile = two\n\
+         [profile two]\n{role}source_profile = one\n\
+         [profile mfa]\n{role}source_profile = none\nmfa_serial = x\n\
+         [profile odd]\n{role}credential_source = Moon\n\
+         [profile environment]\n{role}credential_source = Environment\n"
+    );
+    let home = Home::new(&config, "");
+    for (profile, words) in [
+        ("none", "needs one of source_profile and credential_source"),
+        ("both", "needs one of source_profile and credential_source"),
+        ("lost", "names the profile \"nobody\", which isn't there"),
+        ("one", "takes a role by way of itself"),
+        ("mfa", "second factor"),
+        ("odd", "credential_source that is not known"),
+        ("environment", "finds no credentials to take its role with"),
+    ] {
+        let told = home.found(&format!("s3://bucket?profile={profile}"), &[NO_METADATA]);
+        assert!(told.contains(words), "{profile}: {told}");
+    }
+}
+
+/// The token service of AWS, as it answers one kind of request.
+#[derive(Clone, Debug)]
+struct TokenService {
+    status: u16,
+    body: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl TokenService {
+    fn granting(action: &str) -> Self {
+        let body = format!(
+            "<{action}Response><{action}Result><Credentials>\
+             <AccessKeyId>ASIAROLE00000000</AccessKeyId><SecretAccessKey>s</SecretAccessKey>\
+             <SessionToken>t</SessionToken><Expiration>2100-01-01T00:00:00Z</Expiration>\
+             </Credentials></{action}Result></{action}Response>"
+        );
+        Self { status: 200, body, asked: Arc::default() }
+    }
+
+    fn denying() -> Self {
+        let body = "<ErrorResponse><Error><Code>AccessDenied</Code>\
+                    <Message>not you\u{1b}</Message></Error></ErrorResponse>";
+        Self { status: 403, body: body.into(), asked: Arc::default() }
+    }
+
+    /// The id of what the settings find, or the error; and what was asked.
+    fn found(&self, settings: Settings) -> (String, String) {
+        let chain = Chain::asking(settings.sources, settings.region, self.clone());
+        let found = match chain.load() {
+            Ok(loaded) => loaded.credential.access_key().to_owned(),
+            Err(error) => error.message,
+        };
+        (found, self.asked.lock().unwrap().join("\n"))
+    }
+}
+
+impl Ask for TokenService {
+    fn take_failure(&self) -> Option<String> {
+        None
+    }
+}
+
+impl reqsign_core::HttpSend for TokenService {
+    async fn http_send(
+        &self,
+        request: ::http::Request<bytes::Bytes>,
+    ) -> reqsign_core::Result<::http::Response<bytes::Bytes>> {
+        let (head, body) = request.into_parts();
+        let signed = head.headers.get("authorization").map(|value| value.to_str().unwrap());
+        let asked = format!("{} {} {body:?}", head.uri, signed.unwrap_or("unsigned"));
+        self.asked.lock().unwrap().push(asked);
+        let reply = ::http::Response::builder().status(self.status);
+        Ok(reply.body(self.body.clone().into()).unwrap())
+    }
+}
+
+#[test]
+fn a_profile_may_take_a_role_with_the_keys_of_another() {
+    let config = "[profile role]\nrole_arn = arn:aws:iam::123456789012:role/r\n\
+                  source_profile = keys\nregion = eu-central-1\nexternal_id = ext\n\
+                  [profile self]\nrole_arn = arn:aws:iam::123456789012:role/r\n\
+                  source_profile = self\n";
+    let keys = "aws_access_key_id = SOURCE\naws_secret_access_key = hunter2\n";
+    let home = Home::new(config, &format!("[keys]\n{keys}[self]\n{keys}"));
+    let service = TokenService::granting("AssumeRole");
+    let (found, asked) = service.found(home.settings("s3://bucket?profile=role", &[]));
+    assert_eq!(found, "ASIAROLE00000000");
+    for words in [
+        "https://sts.eu-central-1.amazonaws.com/",
+        "RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Fr",
+        "RoleSessionName=vidimus",
+        "ExternalId=ext",
+        "Credential=SOURCE/",
+        "/eu-central-1/sts/aws4_request",
+    ] {
+        assert!(asked.contains(words), "{words}: {asked}");
+    }
+    let (found, _) = service.found(home.settings("s3://bucket?profile=self", &[]));
+    assert_eq!(found, "ASIAROLE00000000", "a profile's own keys may take its role");
+    let (told, _) = TokenService::denying().found(home.settings("s3://bucket?profile=role", &[]));
+    assert!(told.contains("cannot take its role: AccessDenied: not you\\u{1b}"), "{told}");
+}
+
+#[test]
+fn a_web_identity_is_of_the_environment_or_the_profile() {
+    let home = Home::new(
+        "[profile web]\nrole_arn = arn:aws:iam::123456789012:role/p\n\
+         web_identity_token_file = ~/jwt\nrole_session_name = me\n",
+        "",
+    );
+    let file = home.path().join("jwt");
+    std::fs::write(&file, "JWT\n").unwrap();
+    let variables = [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", file.to_str().unwrap()),
+        ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/e"),
+        ("AWS_REGION", "eu-west-1"),
+    ];
+    let service = TokenService::granting("AssumeRoleWithWebIdentity");
+    let (found, asked) = service.found(home.settings("s3://bucket", &variables));
+    assert_eq!(found, "ASIAROLE00000000");
+    assert!(asked.contains("https://sts.eu-west-1.amazonaws.com/ unsigned"), "{asked}");
+    assert!(asked.contains("role%2Fe&WebIdentityToken=JWT&"), "{asked}");
+    let (_, asked) = service.found(home.settings("s3://bucket?profile=web", &[]));
+    assert!(asked.contains("role%2Fp") && asked.contains("RoleSessionName=me"), "{asked}");
+    let (told, _) = TokenService::denying().found(home.settings("s3://bucket", &variables));
+    assert!(told.contains("AWS_WEB_IDENTITY_TOKEN_FILE: AccessDenied"), "{told}");
+}

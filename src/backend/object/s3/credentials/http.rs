@@ -1,0 +1,193 @@
+//! Requests to services that provide credentials: one each, some a run.
+//!
+//! What is sent and what comes back are secrets: no message repeats them.
+
+use crate::backend::object::s3::settings::{Variables, host, is_loopback};
+use crate::model::key::Escaped;
+use crate::model::{Error, ErrorKind};
+use bytes::Bytes;
+use http::uri::{Scheme, Uri};
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use reqsign_core::HttpSend;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use std::error::Error as StdError;
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A service has so long to answer.
+const TIME: Duration = Duration::from_secs(10);
+/// Instance metadata are next door, or not there at all.
+const METADATA_TIME: Duration = Duration::from_secs(1);
+/// Bytes of a reply that are read.
+const REPLY: usize = 1 << 20;
+/// Hosts of instance metadata, where they are not set to be elsewhere.
+const METADATA: [&str; 2] = ["169.254.169.254", "fd00:ec2::254"];
+
+/// Asks services.
+pub(super) trait Ask: HttpSend + Clone {
+    /// Why the last request got no reply, if it got none.
+    fn take_failure(&self) -> Option<String>;
+}
+
+/// Sends requests, each over a connection of its own.
+#[derive(Clone, Debug)]
+pub(super) struct Http {
+    ca_file: Option<PathBuf>,
+    /// The host that is set for instance metadata.
+    metadata: Option<String>,
+    /// Why the last request got no reply.
+    failure: Arc<Mutex<Option<String>>>,
+}
+
+impl Http {
+    pub(super) fn new(ca_file: Option<&Path>, variables: &Variables) -> Self {
+        let metadata = variables.get("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+        Self {
+            ca_file: ca_file.map(Path::to_owned),
+            metadata: metadata.map(|endpoint| host(endpoint).to_owned()),
+            failure: Arc::default(),
+        }
+    }
+
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
+        let host = request.uri().host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let is_metadata =
+            METADATA.contains(&&*host) || self.metadata.as_deref() == Some(host.as_str());
+        if !is_secure(request.uri()) && !is_metadata && !is_near(&host) {
+            return Err(format!("\"{host}\" would be asked for credentials without encryption"));
+        }
+        let time = if is_metadata { METADATA_TIME } else { TIME };
+        let failed = |error: String| format!("\"{host}\" can't be asked: {error}");
+        let connector = self.connector(is_secure(request.uri())).map_err(failed)?;
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        let reply = async {
+            let reply = client.request(request.map(Full::new)).await.map_err(|e| innermost(&e))?;
+            let (head, body) = reply.into_parts();
+            let body = Limited::new(body, REPLY).collect().await.map_err(|e| innermost(&*e))?;
+            Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        match tokio::time::timeout(time, reply).await {
+            Ok(result) => result.map_err(failed),
+            Err(_) => Err(format!("\"{host}\" did not answer within {} s", time.as_secs())),
+        }
+    }
+
+    fn connector(&self, secure: bool) -> Result<HttpsConnector<HttpConnector>, String> {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        let ca_file = self.ca_file.as_deref();
+        let tls = tls(secure, ca_file).map_err(|error| error.to_string())?;
+        Ok(HttpsConnector::from((http, tls)))
+    }
+}
+
+impl Ask for Http {
+    fn take_failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl HttpSend for Http {
+    async fn http_send(&self, request: Request<Bytes>) -> reqsign_core::Result<Response<Bytes>> {
+        let result = self.send(request).await;
+        let failure = result.as_ref().err().cloned();
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        result.map_err(reqsign_core::Error::unexpected)
+    }
+}
+
+fn is_secure(uri: &Uri) -> bool {
+    uri.scheme() == Some(&Scheme::HTTPS)
+}
+
+/// Whether a host can't be far: this machine, or one that no router leads to (containers are told
+/// their credentials there).
+fn is_near(host: &str) -> bool {
+    is_loopback(host)
+        || match host.parse::<IpAddr>() {
+            Ok(IpAddr::V4(address)) => address.is_link_local(),
+            // fd00:ec2::/32, which AWS uses for services of the same machine.
+            Ok(IpAddr::V6(address)) => address.segments()[..2] == [0xfd00, 0x0ec2],
+            Err(_) => false,
+        }
+}
+
+/// The cause at the end of a chain: what the others wrap.
+fn innermost(error: &(dyn StdError + 'static)) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+/// What is trusted: the certificates of a file, or else the system's.
+fn tls(secure: bool, ca_file: Option<&Path>) -> Result<ClientConfig, Error> {
+    let unusable = |message: &str| Error::new(ErrorKind::Unusable, message);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable("TLS can't be set up").because(error))?;
+    let builder = match ca_file {
+        _ if !secure => builder.with_root_certificates(RootCertStore::empty()),
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            let name = Escaped(path.as_os_str().as_bytes());
+            let certificates = CertificateDer::pem_file_iter(path);
+            let certificates = certificates.and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            roots.add_parsable_certificates(certificates.map_err(|error| {
+                unusable(&format!("cannot read certificates from \"{name}\"")).because(error)
+            })?);
+            if roots.is_empty() {
+                return Err(unusable(&format!("\"{name}\" holds no certificates")));
+            }
+            builder.with_root_certificates(roots)
+        }
+        None => builder
+            .with_native_roots()
+            .map_err(|error| unusable("this system has no certificates to trust").because(error))?,
+    };
+    Ok(builder.with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_are_those_of_a_file_where_one_is_named() {
+        assert!(
+            tls(true, Some(Path::new("/nowhere"))).unwrap_err().message.contains("\"/nowhere\"")
+        );
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "hunter2").unwrap();
+        let error = tls(true, Some(file.path())).unwrap_err();
+        assert!(error.message.contains("holds no certificates"), "{error}");
+        assert!(tls(false, Some(Path::new("/nowhere"))).is_ok(), "nothing is to be trusted");
+    }
+
+    #[test]
+    fn credentials_are_not_asked_for_over_the_open_net() {
+        for host in ["localhost", "127.0.0.1", "169.254.170.2", "fd00:ec2::23", "::1"] {
+            assert!(is_near(host), "{host}");
+        }
+        for host in ["example.com", "10.0.0.1", "fd00::1", "localhost.example.com", ""] {
+            assert!(!is_near(host), "{host}");
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let http = Http::new(None, &Variables::default());
+        let request = Request::get("http://example.com/hunter2").body(Bytes::new()).unwrap();
+        let error = runtime.block_on(http.send(request)).unwrap_err();
+        assert!(error.contains("without encryption") && !error.contains("hunter2"), "{error}");
+    }
+}
