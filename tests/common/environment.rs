@@ -69,6 +69,8 @@ impl Environment {
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.root.join("home")).env("XDG_STATE_HOME", &self.state);
         command.env("TZ", "UTC").env("LANG", "C.UTF-8");
+        // No test asks for credentials outside this machine.
+        command.env("AWS_EC2_METADATA_DISABLED", "true");
         command
     }
 
