@@ -29,6 +29,7 @@ pub(crate) fn entry(key: &Key) -> Entry {
         metadata: Metadata { mode: 0o644, uid: 1000, gid: 1000, mtime },
         link: None,
         known: Known::Whole,
+        recorded: None,
     }
 }
 

@@ -147,7 +147,8 @@ impl Attempt<'_, '_> {
         let context = self.context;
         let found = so_far.whole.unwrap_or_else(|| so_far.hasher.finalize());
         context.progress.bytes_hashed.add(entry.stamp.size);
-        if let Some(recorded) = so_far.facts.as_ref().and_then(|facts| facts.digest)
+        let kept = so_far.facts.as_ref().and_then(|facts| facts.digest);
+        if let Some(recorded) = entry.recorded.or(kept)
             && recorded != found
         {
             return Err(ReadError::Source(Cause::OtherDigest { recorded, found }));

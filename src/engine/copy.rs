@@ -163,7 +163,7 @@ impl<'c, 'a> Worker<'c, 'a> {
                 context.target.copy_beside(&*context.source, entry)
             })?;
         let recorded = step.row.as_ref().filter(|row| row.source == entry.stamp);
-        let digest = recorded.and_then(|row| row.digest);
+        let digest = recorded.and_then(|row| row.digest).or(entry.recorded);
         if digest.is_none() {
             context.progress.files_without_digest.add(1);
         }

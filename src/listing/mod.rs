@@ -3,6 +3,10 @@
 //! A listing out of order would make the join take what is there for absent: from the first item out
 //! of order on, all is unknown.
 
+mod informed;
+
+pub use informed::Informed;
+
 use crate::backend::{ListItem, Listing};
 use crate::model::error::Side;
 use crate::model::{Cause, EntryError, Error, Key, Operation};
@@ -106,6 +110,7 @@ mod tests {
             metadata: Metadata::default(),
             link: None,
             known: crate::model::entry::Known::Whole,
+            recorded: None,
         })
     }
 

@@ -1,6 +1,6 @@
 //! Entries: one thing at a key.
 
-use super::{Key, Stamp, Timestamp};
+use super::{Digest, Key, Stamp, Timestamp};
 use std::fmt;
 
 /// What an entry is.
@@ -94,6 +94,8 @@ pub struct Entry {
     pub link: Option<Box<[u8]>>,
     /// How much of this is known.
     pub known: Known,
+    /// The digest that was recorded when this version was written.
+    pub recorded: Option<Digest>,
 }
 
 impl Entry {
@@ -111,6 +113,8 @@ impl Entry {
         let mut out = Vec::with_capacity(128 + self.key.as_bytes().len() + link.len());
         out.push(self.kind.code());
         out.push(self.known as u8);
+        out.push(u8::from(self.recorded.is_some()));
+        out.extend_from_slice(&self.recorded.map_or([0; 32], |digest| digest.0));
         out.push(stamp.len() as u8);
         out.extend_from_slice(&stamp);
         for number in [self.metadata.mode, self.metadata.uid, self.metadata.gid] {
@@ -127,7 +131,9 @@ impl Entry {
 
     /// Decodes what [`Entry::encode`] wrote; `None` for anything else.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (&[kind, known, stamp_length], rest) = bytes.split_first_chunk::<3>()?;
+        let (&[kind, known, is_recorded], rest) = bytes.split_first_chunk::<3>()?;
+        let (recorded, rest) = rest.split_first_chunk::<32>()?;
+        let (&stamp_length, rest) = rest.split_first()?;
         let (stamp, mut rest) = rest.split_at_checked(stamp_length.into())?;
         let mut number = || {
             let (number, tail) = rest.split_first_chunk::<4>()?;
@@ -147,6 +153,7 @@ impl Entry {
             stamp: Stamp::decode(stamp)?,
             metadata: Metadata { mode, uid, gid, mtime },
             link: (has_link == 1).then(|| link.into()),
+            recorded: (is_recorded == 1).then_some(Digest(*recorded)),
             known: *Known::ALL.get(usize::from(known))?,
         })
     }
@@ -190,6 +197,7 @@ mod tests {
                 metadata: Metadata { mode: 0o7777, uid: u32::MAX, gid: 5, mtime: time },
                 link: link.map(Into::into),
                 known: Known::Implied,
+                recorded: Some(Digest([9; 32])),
             };
             assert_eq!(Entry::decode(&entry.encode()), Some(entry));
         }

@@ -14,7 +14,7 @@ use crate::compare::{Join, Policy, PolicyOptions};
 use crate::engine::{self, Committer, Context, Cores, execute, preview};
 use crate::filter::{Filter, FilterSpec};
 use crate::limits::{Bandwidth, LimitOptions};
-use crate::listing::Checked;
+use crate::listing::{Checked, Informed};
 use crate::location::Location;
 use crate::manifest::{Lock, RecordedOptions, RootIdentity, Row, RunNumber, State, is_damage};
 use crate::model::error::Side;
@@ -94,7 +94,9 @@ pub fn mirror(
     let began = Instant::now();
     let run = new_run_id();
     let (limits, requests) = (&options.limits, options.transfers);
-    let stores = Stores::new(limits, requests, progress, stop, run.0.clone(), wall_clock());
+    let run_and_start = (run.0.clone(), wall_clock());
+    let spool_dir = if options.dry_run { std::env::temp_dir() } else { options.state_dir.clone() };
+    let stores = Stores::new(limits, requests, progress, stop, run_and_start, &spool_dir);
     let places = places::resolve(options, &stores)?;
     if places.source.only.is_some() && options.delete.is_some() {
         return Err(Error::new(ErrorKind::Usage, "--delete needs a directory as source")
@@ -440,8 +442,27 @@ impl Session<'_> {
         target: Listing,
         rows: Rows,
     ) -> Result<Join<Checked, Checked, Rows>, Error> {
-        let source = Checked::new(source, Side::Source);
+        let source = Checked::new(self.informed(source)?, Side::Source);
         Join::new(source, Checked::new(target, Side::Target), rows, self.places.form())
+    }
+
+    /// Adds to the listing of a store what an earlier run into it recorded.
+    fn informed(&self, listing: Listing) -> Result<Listing, Error> {
+        let Places { source, .. } = self.places;
+        if source.root().is_some() || source.only.is_some() {
+            return Ok(listing);
+        }
+        let state = match State::latest_into(&self.options.state_dir, &source.name) {
+            Ok(Some(state)) => state,
+            Ok(None) => return Ok(listing),
+            Err(error) => {
+                let name = &source.name;
+                self.note(&format!("what was recorded of \"{name}\" can't be used: {error}"));
+                return Ok(listing);
+            }
+        };
+        let rows = state.rows()?;
+        Ok(Box::new(Informed::new(listing, rows, self.places.form())))
     }
 
     /// Makes both sides, of which the target's `root` is open where it is a directory that exists.

@@ -198,9 +198,9 @@ fn open(options: &VerifyOptions, progress: &Arc<Progress>, stop: &Stop) -> Resul
         Location::Local(path) => path,
         Location::S3(location) => {
             let limits = LimitOptions::default();
-            let (requests, token) = (options.checkers, String::new());
-            let began = Timestamp::default();
-            let stores = Stores::new(&limits, requests, progress, stop, token, began);
+            let none = (String::new(), Timestamp::default());
+            let (requests, spool_dir) = (options.checkers, &options.state_dir);
+            let stores = Stores::new(&limits, requests, progress, stop, none, spool_dir);
             let place = stores.connect(location, options.target_store.as_ref())?;
             let name = place.name();
             let target = Box::new(ObjectTarget::new(Arc::new(place)));

@@ -38,6 +38,7 @@ pub(crate) fn entry(key: impl AsRef<[u8]>, kind: EntryKind, size: u64) -> Entry 
         metadata: Metadata { mode: 0o640, uid: 0, gid: 0, mtime },
         link: None,
         known: Known::Whole,
+        recorded: None,
     }
 }
 

@@ -68,6 +68,7 @@ pub(super) fn entry(key: Key, stat: &Statx, link: Option<Box<[u8]>>) -> Entry {
         metadata: metadata_of(stat),
         link,
         known: Known::Whole,
+        recorded: None,
     }
 }
 

@@ -4,19 +4,17 @@
 //! tree can hold (`a//b`, `./x`, `/a`, content at `a/`) is an item that says so. A page that can't
 //! be had makes all from there on unknown; it is never taken for the end.
 
-use super::place::{OWN, ObjectPlace, cause, fatal};
-use super::{ListQuery, Listed, Page, StoreError};
+use super::pages::{self, Objects};
+use super::place::{OWN, ObjectPlace, fatal};
+use super::{ListQuery, Listed};
 use crate::backend::{Form, ListItem, ListOptions, Listing};
 use crate::filter::Filter;
 use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::{Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Operation, Stamp};
-use crossbeam_channel::{Receiver, bounded};
 use std::collections::VecDeque;
+use std::iter::Peekable;
 use std::sync::Arc;
-
-/// Pages fetched ahead: each is up to 1,000 keys of up to 1,024 bytes.
-const PAGES_AHEAD: usize = 2;
 
 /// Lists a place; see [`Source::list`](crate::backend::Source::list).
 pub(super) fn list(
@@ -39,62 +37,32 @@ pub(super) fn list(
         page.objects.retain(|object| *object.key == *prefix);
         page.next = None;
     }
-    let (pages, next) = match page.next.take() {
-        Some(token) => (Some(fetch(place, prefix, token)?), true),
-        None => (None, false),
-    };
-    let mut objects = Objects {
+    let objects = pages::objects(place, page)
+        .map_err(|error| Error::new(ErrorKind::Unusable, "cannot start a thread").because(error))?;
+    let has_root = options.only.is_none() && options.form == Form::Tree;
+    Ok(Box::new(Entries {
         place: Arc::clone(place),
         side,
         filter: Arc::clone(&options.filter),
         form: options.form,
-        pages: pages.filter(|_| next),
-        page: page.objects.into_iter(),
+        objects: objects.peekable(),
+        has_root,
+        ended: false,
         ready: VecDeque::new(),
         directory: Vec::new(),
         pruned: None,
-    };
-    if options.only.is_none() && options.form == Form::Tree {
-        objects.root();
-    }
-    Ok(Box::new(objects))
+    }))
 }
 
-/// Fetches pages ahead on a thread of its own, until they end or nobody takes them any more.
-fn fetch(
-    place: &Arc<ObjectPlace>,
-    prefix: Vec<u8>,
-    mut token: String,
-) -> Result<Receiver<Result<Page, StoreError>>, Error> {
-    let (pages, receiver) = bounded(PAGES_AHEAD);
-    let place = Arc::clone(place);
-    let run = move || {
-        loop {
-            let query = ListQuery { prefix: &prefix, token: Some(&token), ..ListQuery::default() };
-            let page = place.store.list(&query);
-            let next = page.as_ref().ok().and_then(|page| page.next.clone());
-            if pages.send(page).is_err() {
-                return;
-            }
-            let Some(next) = next else { return };
-            token = next;
-        }
-    };
-    std::thread::Builder::new()
-        .name("list".into())
-        .spawn(run)
-        .map_err(|error| Error::new(ErrorKind::Unusable, "cannot start a thread").because(error))?;
-    Ok(receiver)
-}
-
-struct Objects {
+struct Entries {
     place: Arc<ObjectPlace>,
     side: Side,
     filter: Arc<Filter>,
     form: Form,
-    /// `None` once they ended.
-    pages: Option<Receiver<Result<Page, StoreError>>>,
-    page: std::vec::IntoIter<Listed>,
+    objects: Peekable<Objects>,
+    /// The root is still to be told.
+    has_root: bool,
+    ended: bool,
     ready: VecDeque<ListItem>,
     /// The innermost directory that was told: empty, or a key that ends in `/`.
     directory: Vec<u8>,
@@ -102,19 +70,20 @@ struct Objects {
     pruned: Option<Vec<u8>>,
 }
 
-impl Objects {
+impl Entries {
     /// Tells the root, which its marker says most of.
     fn root(&mut self) {
         let kind = EntryKind::Directory;
         let has_no_marker = self.place.prefix.is_empty();
-        let entry = match self.page.as_slice().first() {
-            Some(marker)
-                if !has_no_marker && marker.key == self.place.prefix && marker.size == 0 =>
-            {
+        let prefix = &self.place.prefix;
+        let marker = self.objects.next_if(|object| {
+            let is_marker = |object: &Listed| object.key == *prefix && object.size == 0;
+            !has_no_marker && object.as_ref().is_ok_and(is_marker)
+        });
+        let entry = match marker {
+            Some(Ok(marker)) => {
                 let stamp = Stamp::of_object(0, marker.etag);
-                let entry = self.place.listed(Key::root(), kind, stamp, marker.modified);
-                self.page.next();
-                entry
+                self.place.listed(Key::root(), kind, stamp, marker.modified)
             }
             _ => Entry {
                 known: if has_no_marker { Known::Listed } else { Known::Implied },
@@ -212,7 +181,7 @@ impl Objects {
     }
 }
 
-impl Iterator for Objects {
+impl Iterator for Entries {
     type Item = Result<ListItem, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -220,32 +189,25 @@ impl Iterator for Objects {
             if let Some(item) = self.ready.pop_front() {
                 return Some(Ok(item));
             }
-            if let Some(object) = self.page.next() {
-                self.object(&object);
+            if self.ended {
+                return None;
+            }
+            if std::mem::take(&mut self.has_root) {
+                self.root();
                 continue;
             }
-            match self.pages.as_ref()?.recv() {
-                Ok(Ok(page)) => {
-                    if page.next.is_none() {
-                        self.pages = None;
-                    }
-                    self.page = page.objects.into_iter();
-                }
-                Ok(Err(error)) => return Some(Ok(self.break_off(cause(&error)))),
-                Err(_) => {
-                    let cause = Cause::Other("the thread that lists broke down".to_owned());
-                    return Some(Ok(self.break_off(cause)));
-                }
+            match self.objects.next()? {
+                Ok(object) => self.object(&object),
+                Err(cause) => return Some(Ok(self.break_off(cause))),
             }
         }
     }
 }
 
-impl Objects {
+impl Entries {
     /// All from here on is unknown.
     fn break_off(&mut self, cause: Cause) -> ListItem {
-        self.pages = None;
-        self.page = Vec::new().into_iter();
+        self.ended = true;
         let (operation, side, key) = (Operation::List, self.side, Key::root());
         ListItem::BrokeOff(EntryError { operation, side, key, cause })
     }

@@ -7,6 +7,7 @@
 mod error;
 mod list;
 mod metadata;
+mod pages;
 mod place;
 mod read;
 pub mod s3;

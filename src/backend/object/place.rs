@@ -9,8 +9,9 @@ use crate::model::key::Escaped;
 use crate::model::{
     Cause, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Stamp, Stop, Timestamp,
 };
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The longest key that S3 takes, in bytes
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>).
@@ -26,6 +27,8 @@ pub struct ObjectPlace {
     pub store: S3,
     /// What all keys begin with: nothing, or bytes that end in `/`.
     pub prefix: Box<[u8]>,
+    /// Where listings are sorted.
+    pub(super) spool_dir: Arc<Path>,
     /// Where content may be held.
     pub memory: Memory,
     /// Whether nothing new is to be begun.
@@ -45,13 +48,14 @@ impl ObjectPlace {
     pub fn new(
         store: S3,
         prefix: Box<[u8]>,
+        spool_dir: Arc<Path>,
         memory: Memory,
         stop: Stop,
         token: String,
         guess: Metadata,
     ) -> Self {
         let (unconditional, first) = (AtomicBool::new(false), Mutex::default());
-        Self { store, prefix, memory, stop, token, unconditional, first, guess }
+        Self { store, prefix, spool_dir, memory, stop, token, unconditional, first, guess }
     }
 
     /// Its name: a URL without anything but what tells it from other places.
@@ -149,7 +153,7 @@ impl ObjectPlace {
         modified: Option<Timestamp>,
     ) -> Entry {
         let metadata = self.guess(kind, modified);
-        Entry { key, kind, stamp, metadata, link: None, known: Known::Listed }
+        Entry { key, kind, stamp, metadata, link: None, known: Known::Listed, recorded: None }
     }
 
     /// What is known of an object once its head came.

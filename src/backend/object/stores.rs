@@ -5,12 +5,14 @@ use super::{ObjectPlace, Outcome, RequestLimits};
 use crate::limits::{Began, Concurrency, LimitOptions, Memory, Reply, Requests};
 use crate::location::S3Location;
 use crate::model::{Error, ErrorKind, Metadata, Progress, RequestKind, Stop, Timestamp};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Reaches stores, all within the limits of one run.
 pub struct Stores {
     memory: Memory,
+    spool_dir: Arc<Path>,
     gate: Arc<Gate>,
     stop: Stop,
     token: String,
@@ -19,14 +21,14 @@ pub struct Stores {
 
 impl Stores {
     /// Makes the stores of a run. `requests` may be under way at the same time, `token` tells the
-    /// run's uploads from others', `began` is when it began.
+    /// run's uploads from others', `began` is when it began; listings are sorted in `spool_dir`.
     pub fn new(
         limits: &LimitOptions,
         requests: usize,
         progress: &Arc<Progress>,
         stop: &Stop,
-        token: String,
-        began: Timestamp,
+        (token, began): (String, Timestamp),
+        spool_dir: &Path,
     ) -> Self {
         let gate = Gate {
             concurrency: Concurrency::new(requests),
@@ -35,7 +37,8 @@ impl Stores {
             stop: stop.clone(),
         };
         let memory = Memory::new(limits.memory);
-        Self { memory, gate: Arc::new(gate), stop: stop.clone(), token, began }
+        let spool_dir = spool_dir.into();
+        Self { memory, spool_dir, gate: Arc::new(gate), stop: stop.clone(), token, began }
     }
 
     /// Reaches a location's store; nothing is sent yet.
@@ -70,6 +73,7 @@ impl Stores {
         Ok(ObjectPlace::new(
             store,
             location.prefix.clone(),
+            Arc::clone(&self.spool_dir),
             memory,
             stop,
             self.token.clone(),

@@ -336,7 +336,16 @@ impl ObjectPlace {
             let head = head.ok_or_else(|| StoreError::new(StoreErrorKind::NotFound))?;
             self.copy_in_parts(&from, size, &to, &head.headers)?
         } else {
-            self.store.copy(&from, &to, None)?
+            match self.store.copy(&from, &to, None) {
+                // Some stores keep a directory for a marker, which they can't copy.
+                Err(error)
+                    if error.kind == StoreErrorKind::NotFound && size == 0 && to.ends_with(b"/") =>
+                {
+                    let head = other.store.head(&from_key)?.ok_or(error)?;
+                    self.store.put(&to, Bytes::new(), &head.headers, Condition::None)?
+                }
+                copied => copied?,
+            }
         };
         Ok(Stamp::of_object(size, Some(copied)))
     }

@@ -19,6 +19,7 @@ fn entry(key: &str, inode: u64) -> Entry {
         metadata: Metadata::default(),
         link: None,
         known: Known::Whole,
+        recorded: None,
     }
 }
 

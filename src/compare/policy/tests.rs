@@ -24,6 +24,7 @@ fn entry(key: &str, kind: EntryKind, inode: u64) -> Entry {
         metadata: Metadata { mode: 0o644, uid: 1, gid: 1, mtime: at(1_000) },
         link: (kind == EntryKind::Symlink).then(|| b"text"[..].into()),
         known: Known::Whole,
+        recorded: None,
     }
 }
 

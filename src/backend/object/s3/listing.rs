@@ -4,10 +4,14 @@ use super::super::{ListQuery, Listed, Page, StoreError};
 use super::S3;
 use super::call::Request;
 use super::encode;
+use super::reply;
 use super::time;
 use super::xml::{Xml, once, required};
 use crate::model::{ETag, RequestKind, Timestamp};
 use http::Method;
+
+/// What a server calls itself that lists `a/b` before `a-b`: by components, not by bytes.
+const OF_ITS_OWN_ORDER: &str = "SeaweedFS";
 
 impl S3 {
     /// Asks for one page of a listing.
@@ -29,7 +33,11 @@ impl S3 {
             parameters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         let request = Request::new(self, RequestKind::List, Method::GET, None, &parameters)?;
         self.call(&request, |reply| {
-            let page = read(reply.document()?, query.prefix)?;
+            let mut page = read(reply.document()?, query.prefix)?;
+            let server = reply::text(&reply.headers, "server").unwrap_or_default();
+            let keys = page.objects.windows(2);
+            page.in_order = !server.starts_with(OF_ITS_OWN_ORDER)
+                && keys.into_iter().all(|pair| pair[0].key < pair[1].key);
             if page.next.is_some() && page.next.as_deref() == query.token {
                 return Err(StoreError::bad_reply("the next page is this one again"));
             }
