@@ -80,6 +80,8 @@ pub enum Joined {
     Pair(Box<Pair>),
     /// A scope that could not be listed.
     Failed(EntryError),
+    /// A listing broke off: what it lacked until then may be there as well.
+    BrokeOff(EntryError),
     /// A temporary of a killed run, in the target.
     Leftover(Key),
     /// Something left out, with why.
@@ -91,7 +93,7 @@ impl Joined {
     pub fn key(&self) -> &Key {
         match self {
             Self::Pair(pair) => &pair.key,
-            Self::Failed(error) => &error.key,
+            Self::Failed(error) | Self::BrokeOff(error) => &error.key,
             Self::Leftover(key) | Self::LeftOut(key, _) => key,
         }
     }
@@ -128,7 +130,11 @@ impl<I: Iterator<Item = Result<ListItem, Error>>> Stream<I> {
                     self.next = Some(entry);
                     return Ok(());
                 }
-                ListItem::Failed(error) | ListItem::BrokeOff(error) => {
+                ListItem::BrokeOff(error) => {
+                    self.unknown.add(error.key.clone());
+                    self.waiting.push_back(Joined::BrokeOff(error));
+                }
+                ListItem::Failed(error) => {
                     self.unknown.add(error.key.clone());
                     self.waiting.push_back(Joined::Failed(error));
                 }

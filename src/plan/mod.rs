@@ -194,6 +194,8 @@ pub struct Plan<'a, J> {
     directories: Spool,
     /// A directory of the target whose leaf in the source is left alone: so is all in it.
     protected: Option<Key>,
+    /// A listing broke off: nothing is deleted on its word, not even what it lacked before.
+    broke_off: bool,
     /// A directory of the source that can't be made: nor can anything in it.
     blocked: Option<Key>,
 }
@@ -210,6 +212,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             after_deletion: spool(),
             directories: spool(),
             protected: None,
+            broke_off: false,
             blocked: None,
         }
     }
@@ -218,6 +221,9 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     pub fn finish(mut self) -> Result<Remainder, Error> {
         while let Some(open) = self.open.pop() {
             self.spool(open)?;
+        }
+        if self.broke_off {
+            self.deletions = Spool::new(self.with.spool_dir.to_owned(), SPOOLED);
         }
         Ok(Remainder {
             deletions: self.deletions.into_reader().map_err(spool_error)?,
@@ -442,6 +448,10 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
             }
             let Some(joined) = self.joined.next().transpose()? else { return Ok(None) };
             let planned = match joined {
+                Joined::BrokeOff(error) => {
+                    self.broke_off = true;
+                    Some(Planned::Failed(error))
+                }
                 Joined::Failed(error) => {
                     self.close(&error.key)?;
                     if let Some(open) = self.open.last_mut()

@@ -339,7 +339,9 @@ impl ObjectPlace {
             match self.store.copy(&from, &to, None) {
                 // Some stores keep a directory for a marker, which they can't copy.
                 Err(error)
-                    if error.kind == StoreErrorKind::NotFound && size == 0 && to.ends_with(b"/") =>
+                    if error.kind == StoreErrorKind::NotFound
+                        && size == 0
+                        && to.ends_with(b"/") =>
                 {
                     let head = other.store.head(&from_key)?.ok_or(error)?;
                     self.store.put(&to, Bytes::new(), &head.headers, Condition::None)?

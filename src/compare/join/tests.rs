@@ -107,7 +107,9 @@ fn pair_told(pair: &Pair) -> String {
 fn told(joined: Joined) -> String {
     match joined {
         Joined::Pair(pair) => pair_told(&pair),
-        Joined::Failed(error) => format!("!{} {}", error.key, error.side),
+        Joined::Failed(error) | Joined::BrokeOff(error) => {
+            format!("!{} {}", error.key, error.side)
+        }
         Joined::Leftover(key) => format!("~{key}"),
         Joined::LeftOut(key, why) => format!("-{key} {why}"),
     }
