@@ -3,7 +3,7 @@
 
 use crate::backend::{Form, ListItem, Listing};
 use crate::manifest::Row;
-use crate::model::{EntryKind, Error};
+use crate::model::{Digest, EntryKind, Error};
 
 /// A listing whose entries are told what rows know of them: those of a run whose target it lists.
 pub struct Informed<R> {
@@ -50,8 +50,12 @@ impl<R: Iterator<Item = Result<Row, Error>>> Iterator for Informed<R> {
                     row.tell(&row.target, entry);
                 }
                 let is_version = entry.stamp == row.target && entry.stamp.tag().is_some();
-                if is_version && entry.kind != EntryKind::Directory {
-                    entry.recorded = row.digest;
+                if is_version {
+                    let text = row.link.as_deref().unwrap_or_default();
+                    entry.recorded = match row.kind {
+                        EntryKind::File => row.digest,
+                        _ => Some(Digest::of(text)),
+                    };
                 }
             }
         }
@@ -64,7 +68,7 @@ mod tests {
     use super::*;
     use crate::manifest::{Origin, RunNumber};
     use crate::model::entry::Known;
-    use crate::model::{Digest, ETag, Entry, Key, Metadata, Stamp};
+    use crate::model::{ETag, Entry, Key, Metadata, Stamp};
 
     fn entry(key: &str, tag: &str) -> Entry {
         Entry {

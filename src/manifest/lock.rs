@@ -5,12 +5,10 @@
 //! on release, and what a dead run left there is told to the next. No promise rests on the lock
 //! alone.
 
-use crate::model::key::Escaped;
+use super::holder::Holder;
 use crate::model::{Error, ErrorKind, RunId};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -37,23 +35,6 @@ pub struct Acquired {
     pub taken_over: Option<String>,
 }
 
-/// Who holds a lock: the content of its file.
-#[derive(Debug, Serialize, Deserialize)]
-struct Holder {
-    run: RunId,
-    pid: u32,
-    host: String,
-    started: String,
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { run, pid, host, started } = self;
-        let [run, host, started] = [&run.0, host, started].map(|text| Escaped(text.as_bytes()));
-        write!(out, "run {run} (process {pid} on {host}, since {started})")
-    }
-}
-
 impl Lock {
     /// Takes the lock of the target whose root is open at `root`, for a run that writes. Makes
     /// `.vidimus/lock` when missing.
@@ -72,12 +53,7 @@ impl Lock {
             }
         };
         let taken_over = read(&file).map_err(|e| unusable("read", e))?;
-        let holder = Holder {
-            run: run.clone(),
-            pid: std::process::id(),
-            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            started: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        };
+        let holder = Holder::this(run);
         let content = serde_json::to_vec(&holder).map_err(|e| unusable("write", e.into()))?;
         file.set_len(0).and_then(|()| file.write_all_at(&content, 0)).map_err(not_writable)?;
         Ok(Acquired { lock: Self { file, writer: true }, taken_over })
@@ -197,10 +173,7 @@ fn read(file: &File) -> io::Result<Option<String>> {
     if content.is_empty() {
         return Ok(None);
     }
-    Ok(Some(match serde_json::from_slice::<Holder>(content) {
-        Ok(holder) => holder.to_string(),
-        Err(_) => "a run that is not named legibly".to_owned(),
-    }))
+    Ok(Some(Holder::tell(content)))
 }
 
 /// The lock is the first thing that a run writes.

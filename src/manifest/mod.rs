@@ -5,6 +5,7 @@
 //! is evidence, not authority: a lost or damaged one costs a full compare, never data.
 
 pub use database::is_damage;
+pub use lease::{AcquiredLease, Lease};
 pub use lock::{Acquired, Lock};
 pub use row::{Origin, Row, RunNumber};
 pub use runs::{RootIdentity, RunRecord};
@@ -16,6 +17,8 @@ use crate::model::{Durability, Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 
 mod database;
+mod holder;
+mod lease;
 pub mod lock;
 mod row;
 mod runs;

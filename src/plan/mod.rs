@@ -180,6 +180,8 @@ pub struct Planning<'a> {
     pub spool_dir: &'a Path,
     /// This run made the target's root: setting its metadata is no update.
     pub root_is_new: bool,
+    /// What happens in a directory of the target changes the directory's own mtime.
+    pub directories_change: bool,
     /// Once it says so, the plan ends where it is.
     pub is_over: &'a dyn Fn() -> bool,
 }
@@ -409,7 +411,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     /// Marks the innermost directory: entries in it change.
     fn touch(&mut self) {
         if let Some(open) = self.open.last_mut() {
-            open.dirty = true;
+            open.dirty |= self.with.directories_change;
         }
     }
 

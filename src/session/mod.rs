@@ -16,7 +16,10 @@ use crate::filter::{Filter, FilterSpec};
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::listing::{Checked, Informed};
 use crate::location::Location;
-use crate::manifest::{Lock, RecordedOptions, RootIdentity, Row, RunNumber, State, is_damage};
+use crate::manifest::{
+    Acquired, AcquiredLease, Lease, Lock, RecordedOptions, RootIdentity, Row, RunNumber, State,
+    is_damage,
+};
 use crate::model::error::Side;
 use crate::model::{
     EntryKind, Error, ErrorKind, Event, Key, Metadata, Observer, Progress, RunId, Stop, Timestamp,
@@ -138,6 +141,30 @@ struct Ended {
     refusal: Option<Error>,
 }
 
+/// A target's lock.
+enum Held {
+    /// Of a directory.
+    Lock(Lock),
+    /// Of a store.
+    Lease(Lease),
+}
+
+impl Held {
+    fn lost(&self) -> Option<Error> {
+        match self {
+            Self::Lock(_) => None,
+            Self::Lease(lease) => lease.lost(),
+        }
+    }
+
+    fn release(self) -> Result<(), Error> {
+        match self {
+            Self::Lock(lock) => lock.release(),
+            Self::Lease(lease) => lease.release(),
+        }
+    }
+}
+
 type Sides = (Arc<dyn Source>, Arc<dyn Target>);
 type Rows = Box<dyn Iterator<Item = Result<Row, Error>> + Send>;
 
@@ -147,13 +174,7 @@ impl Session<'_> {
     fn run(&self) -> Result<Ended, Error> {
         let root = self.places.open_target()?.map(Arc::new);
         self.check_state_dir(root.as_deref())?;
-        let acquired = match &root {
-            Some(root) => Some(Lock::acquire(root.directory().as_fd(), &self.run)?),
-            None => None,
-        };
-        if let Some(whose) = acquired.as_ref().and_then(|acquired| acquired.taken_over.as_ref()) {
-            self.note(&format!("took over the lock of a run that was killed: {whose}"));
-        }
+        let lock = self.lock(root.as_deref())?;
         let (source, target) = (&self.places.source.name, &self.places.target.name);
         let opened = State::open(&self.options.state_dir, source, target)?;
         self.tell_set_aside(opened.set_aside.as_deref());
@@ -168,12 +189,45 @@ impl Session<'_> {
             other => other,
         };
         // A lock that stays is taken over by the next run; the run's own result counts more.
-        let released = acquired.map(|acquired| acquired.lock.release());
+        let lost = lock.lost();
+        let released = lock.release();
+        if let Some(lost) = lost {
+            return Err(lost);
+        }
         let ended = ended?;
-        if let Some(Err(error)) = released {
+        if let Err(error) = released {
             self.note(&error.to_string());
         }
         Ok(ended)
+    }
+
+    /// Locks the target, whose directory is open where it is one.
+    fn lock(&self, root: Option<&Root>) -> Result<Held, Error> {
+        let (held, taken_over) = match (&self.places.target.at, root) {
+            (TargetAt::Object(place), _) => {
+                let AcquiredLease { lease, taken_over, best_effort } =
+                    Lease::acquire(place, &self.run, self.stop)?;
+                if best_effort {
+                    self.note(
+                        "the store has no conditional writes: nothing keeps a second run out of \
+                         the target while this one goes on",
+                    );
+                }
+                (Held::Lease(lease), taken_over)
+            }
+            (TargetAt::Local { .. }, Some(root)) => {
+                let Acquired { lock, taken_over } =
+                    Lock::acquire(root.directory().as_fd(), &self.run)?;
+                (Held::Lock(lock), taken_over)
+            }
+            (TargetAt::Local { .. }, None) => {
+                return Err(Error::new(ErrorKind::Unusable, "the target is not open"));
+            }
+        };
+        if let Some(whose) = taken_over {
+            self.note(&format!("took over the lock of a run that was killed: {whose}"));
+        }
+        Ok(held)
     }
 
     fn tell_set_aside(&self, aside: Option<&std::path::Path>) {
@@ -255,6 +309,7 @@ impl Session<'_> {
             progress: self.progress,
             spool_dir: &options.state_dir,
             root_is_new: !self.places.target_exists() || (root.is_none() && is_first),
+            directories_change: !target.is_store(),
             is_over: &is_over,
         };
         let plan = Plan::new(join, planning);
@@ -310,6 +365,7 @@ impl Session<'_> {
             // Only what exceeds its memory goes there, unlinked: a dry run makes no state.
             spool_dir: &std::env::temp_dir(),
             root_is_new: !exists,
+            directories_change: !target.is_store(),
             is_over: &is_over,
         };
         let plan = Plan::new(join, planning);

@@ -9,7 +9,7 @@ use crate::filter::Filter;
 use crate::limits::LimitOptions;
 use crate::listing::{Checked, Unknown};
 use crate::location::Location;
-use crate::manifest::{Lock, RecordedOptions, Row, State};
+use crate::manifest::{Lease, Lock, RecordedOptions, Row, State};
 use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::key::Escaped;
@@ -202,6 +202,7 @@ fn open(options: &VerifyOptions, progress: &Arc<Progress>, stop: &Stop) -> Resul
             let (requests, spool_dir) = (options.checkers, &options.state_dir);
             let stores = Stores::new(&limits, requests, progress, stop, none, spool_dir);
             let place = stores.connect(location, options.target_store.as_ref())?;
+            Lease::check(&place)?;
             let name = place.name();
             let target = Box::new(ObjectTarget::new(Arc::new(place)));
             return Ok(Opened { target, name, lock: None });

@@ -30,6 +30,8 @@ pub struct Page {
     pub prefixes: Vec<Box<[u8]>>,
     /// The token of the next page; `None` at the end.
     pub next: Option<String>,
+    /// The store's time when it answered.
+    pub date: Option<Timestamp>,
     /// Whether the keys come in byte order, as far as can be told from a page.
     pub in_order: bool,
 }

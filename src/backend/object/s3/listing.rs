@@ -35,6 +35,7 @@ impl S3 {
         self.call(&request, |reply| {
             let mut page = read(reply.document()?, query.prefix)?;
             let server = reply::text(&reply.headers, "server").unwrap_or_default();
+            page.date = reply::text(&reply.headers, "date").and_then(time::of_header);
             let keys = page.objects.windows(2);
             page.in_order = !server.starts_with(OF_ITS_OWN_ORDER)
                 && keys.into_iter().all(|pair| pair[0].key < pair[1].key);

@@ -1,0 +1,296 @@
+//! The lock of a store: one writer at a time, as far as the store has conditional writes.
+//!
+//! [`Lease`] is the object `.vidimus/lock`. It is made only if there is none, written again while the
+//! run goes on, and deleted at its end. One that was not written again for [`LEASE`], by the store's
+//! clock, is a dead run's and taken over, as is one of a process of this machine that is gone. A run
+//! whose lock was taken, or that could not write it again in time, is stopped. No promise rests on
+//! the lock alone.
+
+use super::holder::Holder;
+use crate::backend::object::s3::S3;
+use crate::backend::object::{
+    Condition, Headers, ListQuery, ObjectPlace, StoreError, StoreErrorKind,
+};
+use crate::model::{ETag, Error, ErrorKind, RunId, Stop};
+use bytes::Bytes;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long a lock holds that is not written again.
+const LEASE: Duration = Duration::from_mins(1);
+/// How often it is written again.
+const RENEWAL: Duration = Duration::from_secs(15);
+/// How soon that is tried again where it failed.
+const AGAIN: Duration = Duration::from_secs(3);
+/// The run stops so long before its lock lapses.
+const MARGIN: Duration = Duration::from_secs(15);
+/// Attempts, where others take and release the lock meanwhile.
+const ATTEMPTS: u32 = 3;
+/// Bytes of a lock that are read.
+const READ: u64 = 4096;
+
+/// A lock that is held; dropping it releases it.
+pub struct Lease {
+    shared: Arc<Shared>,
+    renewing: Option<JoinHandle<()>>,
+}
+
+/// A lock just taken.
+pub struct AcquiredLease {
+    /// The lock.
+    pub lease: Lease,
+    /// Whose it was, in words, where a run died without releasing it.
+    pub taken_over: Option<String>,
+    /// Whether the store lacks conditional writes, so that two runs could hold it.
+    pub best_effort: bool,
+}
+
+struct Shared {
+    store: S3,
+    key: Vec<u8>,
+    content: Bytes,
+    state: Mutex<State>,
+    changed: Condvar,
+    lost: OnceLock<String>,
+    stop: Stop,
+}
+
+struct State {
+    tag: ETag,
+    written: Instant,
+    ended: bool,
+}
+
+/// A lock that stands.
+struct Standing {
+    tag: Option<ETag>,
+    content: Vec<u8>,
+    is_fresh: bool,
+}
+
+impl Lease {
+    /// Takes the lock of a place, for a run that writes; `stop` is requested should it be lost.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Locked`] when another run holds it, [`ErrorKind::Unusable`] when the store can't
+    /// be written.
+    pub fn acquire(place: &ObjectPlace, run: &RunId, stop: &Stop) -> Result<AcquiredLease, Error> {
+        let key = key(place);
+        // What is begun to hold and to release the lock is ended though the run is to stop.
+        let store = place.store.stopped_by(Stop::default());
+        let content = serde_json::to_vec(&Holder::this(run)).map_err(|error| {
+            Error::new(ErrorKind::Unusable, "cannot write the target's lock").because(error)
+        })?;
+        let content = Bytes::from(content);
+        let mut taken_over = None;
+        let mut best_effort = false;
+        let put = |condition: Condition<'_>| {
+            store.put(&key, content.clone(), &Headers::default(), condition)
+        };
+        let mut tag = None;
+        for _ in 0..ATTEMPTS {
+            let standing = standing(&store, &key).map_err(|error| unusable(&error))?;
+            let condition = match &standing {
+                None => Condition::Absent,
+                Some(standing) if standing.content == *content => {
+                    // The reply to an attempt of ours was lost.
+                    tag = standing.tag;
+                    break;
+                }
+                Some(standing) => {
+                    let is_dead = Holder::read(&standing.content).is_some_and(|it| it.is_dead());
+                    if standing.is_fresh && !is_dead {
+                        return Err(locked(&standing.content));
+                    }
+                    taken_over = Some(Holder::tell(&standing.content));
+                    standing.tag.as_ref().map_or(Condition::None, Condition::Matches)
+                }
+            };
+            match put(condition) {
+                Ok(written) => {
+                    tag = Some(written);
+                    break;
+                }
+                Err(error) if error.kind == StoreErrorKind::PreconditionFailed => {}
+                Err(error) if error.kind == StoreErrorKind::Unsupported => {
+                    best_effort = true;
+                    tag = Some(put(Condition::None).map_err(|error| unusable(&error))?);
+                    break;
+                }
+                Err(error) => return Err(unusable(&error)),
+            }
+        }
+        let Some(mut tag) = tag else { return Err(locked(b"")) };
+        if !best_effort {
+            // A store may take no notice of conditions: then this is granted too.
+            match put(Condition::Absent) {
+                Ok(written) => (tag, best_effort) = (written, true),
+                Err(error) if error.kind == StoreErrorKind::PreconditionFailed => {}
+                Err(error) => return Err(unusable(&error)),
+            }
+        }
+        let state = Mutex::new(State { tag, written: Instant::now(), ended: false });
+        let (changed, lost, stop) = (Condvar::new(), OnceLock::new(), stop.clone());
+        let shared = Arc::new(Shared { store, key, content, state, changed, lost, stop });
+        let renewing = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("lock".into());
+        let renewing = thread.spawn(move || renewing.renew()).map_err(|error| {
+            Error::new(ErrorKind::Unusable, "cannot start a thread").because(error)
+        })?;
+        let lease = Self { shared, renewing: Some(renewing) };
+        Ok(AcquiredLease { lease, taken_over, best_effort })
+    }
+
+    /// Makes sure that no run holds the lock of a place; changes nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Locked`] when one does, [`ErrorKind::Unusable`] when the store can't be asked.
+    pub fn check(place: &ObjectPlace) -> Result<(), Error> {
+        match standing(&place.store, &key(place)).map_err(|error| unusable(&error))? {
+            Some(standing) if standing.is_fresh => {
+                let is_dead = Holder::read(&standing.content).is_some_and(|it| it.is_dead());
+                if is_dead { Ok(()) } else { Err(locked(&standing.content)) }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Why the lock was lost, if it was: the run was asked to stop then.
+    pub fn lost(&self) -> Option<Error> {
+        self.shared.lost.get().map(|why| {
+            Error::new(ErrorKind::Locked, format!("the target's lock was lost: {why}"))
+                .help("what was copied stands; run again once no other run writes to the target")
+        })
+    }
+
+    /// Releases the lock.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unusable`] when it can't be deleted: it lapses by itself.
+    pub fn release(mut self) -> Result<(), Error> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        let Some(renewing) = self.renewing.take() else { return Ok(()) };
+        let Shared { store, key, changed, lost, .. } = &*self.shared;
+        self.shared.state().ended = true;
+        changed.notify_all();
+        // Whatever became of the thread, it writes no more.
+        renewing.join().ok();
+        if lost.get().is_some() {
+            return Ok(());
+        }
+        store.delete(key, Condition::None).map_err(|error| {
+            let message = format!("cannot release the target's lock: {error}");
+            Error::new(ErrorKind::Unusable, message)
+        })
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // It lapses by itself, and nobody is left to tell.
+        self.end().ok();
+    }
+}
+
+impl Shared {
+    /// Writes the lock again and again, until it is released or lost.
+    fn renew(&self) {
+        let mut pause = RENEWAL;
+        let mut state = self.state();
+        loop {
+            let woken = Instant::now() + pause;
+            while !state.ended && Instant::now() < woken {
+                let left = woken.saturating_duration_since(Instant::now());
+                let waited = self.changed.wait_timeout(state, left);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+            if state.ended {
+                return;
+            }
+            let began = Instant::now();
+            // Nobody else takes this mutex but to end the lease, which waits for this thread anyhow.
+            let condition = Condition::Matches(&state.tag);
+            let put =
+                self.store.put(&self.key, self.content.clone(), &Headers::default(), condition);
+            match put {
+                Ok(tag) => {
+                    (state.tag, state.written) = (tag, began);
+                    pause = RENEWAL;
+                    continue;
+                }
+                Err(error) if error.kind == StoreErrorKind::PreconditionFailed => {
+                    match standing(&self.store, &self.key) {
+                        Ok(Some(standing)) if standing.content == *self.content => {
+                            state.written = began;
+                        }
+                        Ok(Some(standing)) => {
+                            let by = Holder::tell(&standing.content);
+                            return self.lose(format!("it is held by {by} now"));
+                        }
+                        Ok(None) => return self.lose("somebody deleted it".to_owned()),
+                        Err(_) => {}
+                    }
+                }
+                Err(_) => {}
+            }
+            pause = AGAIN;
+            if state.written.elapsed() + MARGIN > LEASE {
+                return self.lose("it could not be renewed in time".to_owned());
+            }
+        }
+    }
+
+    fn lose(&self, why: String) {
+        // Set once: the thread ends with it.
+        self.lost.set(why).ok();
+        self.stop.request();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(place: &ObjectPlace) -> Vec<u8> {
+    [&place.prefix, &b".vidimus/lock"[..]].concat()
+}
+
+/// The lock that stands, if one does.
+fn standing(store: &S3, key: &[u8]) -> Result<Option<Standing>, StoreError> {
+    let query = ListQuery { prefix: key, limit: Some(1), ..ListQuery::default() };
+    let page = store.list(&query)?;
+    let Some(lock) = page.objects.into_iter().find(|object| *object.key == *key) else {
+        return Ok(None);
+    };
+    let age = page.date.zip(lock.modified).map(|(now, then)| now.seconds - then.seconds);
+    let is_fresh = age.is_none_or(|age| age < LEASE.as_secs() as i64);
+    let mut content = Vec::new();
+    if lock.size > 0 && lock.size <= READ {
+        let mut got = match store.get(key, None, None) {
+            Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        while let Some(bytes) = got.read()? {
+            content.extend_from_slice(&bytes);
+        }
+    }
+    Ok(Some(Standing { tag: lock.etag, content, is_fresh }))
+}
+
+fn locked(content: &[u8]) -> Error {
+    let by = Holder::tell(content);
+    Error::new(ErrorKind::Locked, format!("the target is locked by {by}"))
+        .help("wait until it ends; the lock of a run that died elsewhere lapses after a minute")
+}
+
+/// The lock is the first thing that a run writes.
+fn unusable(error: &StoreError) -> Error {
+    let message = format!("cannot write to the target (its lock \".vidimus/lock\"): {error}");
+    Error::new(ErrorKind::Unusable, message).help(
+        "check that the credentials may write there: s3:PutObject, s3:GetObject, s3:DeleteObject",
+    )
+}
