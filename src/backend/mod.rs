@@ -229,6 +229,12 @@ pub trait Target: Source {
     /// What metadata the target will hold for a source's entry, given what it could keep.
     fn holds(&self, source: &Metadata, kind: EntryKind) -> Metadata;
 
+    /// Gives up what earlier runs began and this one, which is done, didn't go on with; how many
+    /// there were.
+    fn give_up_left(&self) -> Result<u64, Cause> {
+        Ok(0)
+    }
+
     /// Things to tell once at the end of a run: what the target doesn't do.
     fn warnings(&self) -> Vec<String>;
 }

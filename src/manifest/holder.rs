@@ -35,7 +35,12 @@ impl Process {
         let namespace = fs::read_link("/proc/self/ns/pid").ok()?.to_str()?.to_owned();
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The command's name comes second, in parentheses, and may hold any of them.
-        let started = stat.rsplit_once(") ")?.1.split(' ').nth(19)?.to_owned();
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+        if matches!(fields.next()?, "Z" | "X") {
+            // It has ended, and only waits for its parent to ask.
+            return None;
+        }
+        let started = fields.nth(18)?.to_owned();
         Some(Self { boot, namespace, started })
     }
 }

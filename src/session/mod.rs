@@ -320,6 +320,14 @@ impl Session<'_> {
             *allowed_root = Some(identity);
             Ok(())
         });
+        if result.is_ok() && !context.is_over() {
+            match target.give_up_left() {
+                Ok(left) => self.progress.leftovers_swept.add(left),
+                Err(cause) => {
+                    self.note(&format!("an upload that a killed run left stays: {cause}"));
+                }
+            }
+        }
         for warning in target.warnings() {
             self.note(&warning);
         }

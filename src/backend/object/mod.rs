@@ -14,6 +14,7 @@ pub mod s3;
 mod sides;
 mod store;
 mod stores;
+mod uploads;
 mod write;
 
 pub use error::{StoreError, StoreErrorKind};

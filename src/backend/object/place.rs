@@ -1,6 +1,7 @@
 //! A part of a store: a bucket, and the prefix below which keys lie.
 
 use super::s3::S3;
+use super::uploads::Journal;
 use super::{Head, ListQuery, Page, StoreError, StoreErrorKind};
 use crate::backend::Facts;
 use crate::limits::{Memory, MemoryError, MemoryPermit};
@@ -27,6 +28,8 @@ pub struct ObjectPlace {
     pub store: S3,
     /// What all keys begin with: nothing, or bytes that end in `/`.
     pub prefix: Box<[u8]>,
+    /// Uploads in parts that were begun.
+    pub(super) journal: Journal,
     /// Where listings are sorted.
     pub(super) spool_dir: Arc<Path>,
     /// Where content may be held.
@@ -54,8 +57,12 @@ impl ObjectPlace {
         token: String,
         guess: Metadata,
     ) -> Self {
+        let mut journal_of = store.name();
+        journal_of.push('/');
+        journal_of.push_str(&String::from_utf8_lossy(&prefix));
+        let journal = Journal::new(&spool_dir, journal_of);
         let (unconditional, first) = (AtomicBool::new(false), Mutex::default());
-        Self { store, prefix, spool_dir, memory, stop, token, unconditional, first, guess }
+        Self { store, prefix, journal, spool_dir, memory, stop, token, unconditional, first, guess }
     }
 
     /// Its name: a URL without anything but what tells it from other places.

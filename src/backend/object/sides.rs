@@ -198,6 +198,10 @@ impl Target for ObjectTarget {
         *source
     }
 
+    fn give_up_left(&self) -> Result<u64, Cause> {
+        self.place().give_up_left()
+    }
+
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }

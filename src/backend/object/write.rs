@@ -5,13 +5,17 @@
 
 use super::metadata::{headers, set};
 use super::place::{ObjectPlace, cause, refused};
-use super::s3::{CopySource, PartTag, UploadId};
+use super::s3::{CopySource, PartTag, UploadId, UploadedPart};
+use super::uploads;
 use super::{Condition, Headers, StoreError, StoreErrorKind};
 use crate::backend::{Place, Stage, Staged, Written};
 use crate::limits::MemoryPermit;
 use crate::model::{Cause, Digest, ETag, Entry, EntryKind, Key, Metadata, Stamp};
 use bytes::Bytes;
-use std::collections::VecDeque;
+use md5::{Digest as _, Md5};
+use std::collections::{HashMap, VecDeque};
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -53,6 +57,10 @@ pub(super) struct ObjectStage {
 struct Upload {
     id: UploadId,
     token: String,
+    /// Where it is kept that it was begun.
+    record: PathBuf,
+    /// Parts that an earlier run sent.
+    sent_before: HashMap<u16, UploadedPart>,
     under_way: VecDeque<Part>,
     parts: Vec<(u16, PartTag)>,
     begun: u16,
@@ -90,14 +98,16 @@ impl ObjectStage {
     /// Sends what is held as the next part.
     fn send_part(&mut self, more: bool) -> Result<(), Cause> {
         if self.upload.is_none() {
-            let mut headers = self.headers(&self.entry.metadata, None);
-            let token = self.to.token.clone();
-            headers.user.push((UPLOAD.to_owned(), token.clone()));
-            let id = self.to.store.create_upload(&self.key, &headers).map_err(refused)?;
-            let (under_way, parts) = (VecDeque::new(), Vec::new());
-            self.upload = Some(Upload { id, token, under_way, parts, begun: 0 });
+            self.upload = Some(match self.resume()? {
+                Some(upload) => upload,
+                None => self.begin_upload()?,
+            });
         }
         let Some(upload) = &mut self.upload else { return Ok(()) };
+        if upload.has_sent(&self.buffer) {
+            self.buffer.clear();
+            return Ok(());
+        }
         while upload.under_way.len() >= PARTS_AT_ONCE {
             upload.wait()?;
         }
@@ -131,6 +141,51 @@ impl ObjectStage {
         Ok(())
     }
 
+    fn begin_upload(&self) -> Result<Upload, Cause> {
+        let (to, entry) = (&self.to, &self.entry);
+        let mut headers = self.headers(&entry.metadata, None);
+        let token = to.token.clone();
+        headers.user.push((UPLOAD.to_owned(), token.clone()));
+        let id = to.store.create_upload(&self.key, &headers).map_err(refused)?;
+        let size = entry.stamp.size;
+        let begun = to.journal.describe(&self.key, &id, &token, size, &entry.metadata);
+        match to.journal.begin(&begun) {
+            Ok(record) => Ok(Upload::new(id, token, record, HashMap::new())),
+            Err(error) => {
+                // Nobody would ever know of it.
+                to.store.abort_upload(&self.key, &id).map_err(refused)?;
+                Err(uploads::unusable(&error, &self.key))
+            }
+        }
+    }
+
+    /// Goes on with what an earlier run began of the same file, if the store still has it. Which of
+    /// its parts are right shows by their MD5.
+    fn resume(&self) -> Result<Option<Upload>, Cause> {
+        let (to, entry) = (&self.to, &self.entry);
+        if self.kept.is_some() {
+            return Ok(None);
+        }
+        let left = to.journal.resume(&self.key, entry.stamp.size, &entry.metadata);
+        let left = left.map_err(|error| uploads::unusable(&error, &self.key))?;
+        let Some((record, begun)) = left else { return Ok(None) };
+        let (mut parts, mut behind, id) = (HashMap::new(), Some(0), begun.id());
+        while let Some(number) = behind {
+            match to.store.list_parts(&self.key, &id, number) {
+                Ok(page) => {
+                    behind = page.next;
+                    parts.extend(page.parts.into_iter().map(|part| (part.number, part)));
+                }
+                Err(error) if error.kind == StoreErrorKind::NoSuchUpload => {
+                    fs::remove_file(&record)?;
+                    return Ok(None);
+                }
+                Err(error) => return Err(cause(&error)),
+            }
+        }
+        Ok(Some(Upload::new(id, begun.token, record, parts)))
+    }
+
     fn send_whole(&mut self, headers: &Headers) -> Result<ETag, Cause> {
         let content = Bytes::from(std::mem::take(&mut self.buffer));
         let store = &self.to.store;
@@ -158,6 +213,29 @@ impl ObjectStage {
 }
 
 impl Upload {
+    fn new(
+        id: UploadId,
+        token: String,
+        record: PathBuf,
+        sent_before: HashMap<u16, UploadedPart>,
+    ) -> Self {
+        let (under_way, parts) = (VecDeque::new(), Vec::new());
+        Self { id, token, record, sent_before, under_way, parts, begun: 0 }
+    }
+
+    /// Whether the next part is there already, from an earlier run.
+    fn has_sent(&mut self, content: &[u8]) -> bool {
+        let number = self.begun + 1;
+        let Some(part) = self.sent_before.remove(&number) else { return false };
+        let is_it = part.size == content.len() as u64
+            && part.tag.etag.md5() == Some(Md5::digest(content).into());
+        if is_it {
+            self.begun = number;
+            self.parts.push((number, part.tag));
+        }
+        is_it
+    }
+
     /// Waits for the part that has been under way longest.
     fn wait(&mut self) -> Result<(), Cause> {
         let Some((number, thread)) = self.under_way.pop_front() else { return Ok(()) };
@@ -222,6 +300,8 @@ impl ObjectStage {
         while !upload.under_way.is_empty() {
             upload.wait()?;
         }
+        // Parts that were sent before stand between those that are waited for.
+        upload.parts.sort_unstable_by_key(|(number, _)| *number);
         let store = &self.to.store;
         let tag = match store.complete_upload(&self.key, &upload.id, &upload.parts) {
             Ok(tag) => tag,
@@ -236,7 +316,8 @@ impl ObjectStage {
             }
             Err(error) => return Err(cause(&error)),
         };
-        self.upload = None;
+        let ended = self.upload.take();
+        ended.map_or(Ok(()), |upload| fs::remove_file(&upload.record))?;
         Ok(tag)
     }
 }
@@ -254,8 +335,14 @@ impl Drop for ObjectStage {
         while let Some((_, thread)) = upload.under_way.pop_front() {
             thread.join().ok();
         }
+        if self.to.stop.requested() {
+            // The next run goes on with it.
+            return;
+        }
         // Should this fail, a later run gives it up.
-        self.to.store.abort_upload(&self.key, &upload.id).ok();
+        if self.to.store.abort_upload(&self.key, &upload.id).is_ok() {
+            fs::remove_file(&upload.record).ok();
+        }
     }
 }
 
@@ -277,6 +364,17 @@ impl Staged for InPlace {
 }
 
 impl ObjectPlace {
+    /// Gives up what earlier runs began and nobody went on with; how many there were.
+    pub(super) fn give_up_left(&self) -> Result<u64, Cause> {
+        let mut given_up = 0;
+        for (record, begun) in self.journal.take_left()? {
+            self.store.abort_upload(begun.key(), &begun.id()).map_err(refused)?;
+            fs::remove_file(&record)?;
+            given_up += 1;
+        }
+        Ok(given_up)
+    }
+
     /// Writes an object without content of its own: a link's text, or a directory's marker.
     pub(super) fn put_small(
         &self,

@@ -1,0 +1,190 @@
+//! Uploads in parts that were begun, kept in the state directory until they end, so that a later run
+//! goes on with them or gives them up: stores keep, and charge for, parts that nobody completes.
+//!
+//! One small file each. Only what stands there is ever given up: other uploads are others'.
+
+use super::s3::UploadId;
+use crate::model::key::Escaped;
+use crate::model::{Digest, Metadata, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The directory below the state directory.
+const DIRECTORY: &str = "uploads";
+
+/// An upload in parts, and of what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Begun {
+    /// The place, as it is named.
+    place: String,
+    /// The object's key: UTF-8, as all keys of stores.
+    key: String,
+    /// The store's name for the upload.
+    id: String,
+    /// What was kept with it to tell it by.
+    pub(super) token: String,
+    size: u64,
+    /// Mode, owner, group, seconds and nanoseconds of the mtime.
+    metadata: (u32, u32, u32, i64, u32),
+}
+
+impl Begun {
+    pub(super) fn id(&self) -> UploadId {
+        UploadId(self.id.as_str().into())
+    }
+
+    pub(super) fn key(&self) -> &[u8] {
+        self.key.as_bytes()
+    }
+}
+
+/// Uploads that earlier runs left, each with its file; `None` until they were read.
+type Left = Option<Vec<(PathBuf, Begun)>>;
+
+/// The uploads of one place.
+pub(super) struct Journal {
+    directory: PathBuf,
+    place: String,
+    /// What earlier runs left, with its file; `None` until it was read.
+    left: Mutex<Left>,
+}
+
+impl Journal {
+    /// Makes the journal of a place, in a state directory; nothing is read yet.
+    pub(super) fn new(state_dir: &Path, place: String) -> Self {
+        Self { directory: state_dir.join(DIRECTORY), place, left: Mutex::default() }
+    }
+
+    /// Describes an upload of a file of so many bytes.
+    pub(super) fn describe(
+        &self,
+        key: &[u8],
+        id: &UploadId,
+        token: &str,
+        size: u64,
+        metadata: &Metadata,
+    ) -> Begun {
+        let Metadata { mode, uid, gid, mtime: Timestamp { seconds, nanos } } = *metadata;
+        Begun {
+            place: self.place.clone(),
+            key: String::from_utf8_lossy(key).into_owned(),
+            id: id.0.to_string(),
+            token: token.to_owned(),
+            size,
+            metadata: (mode, uid, gid, seconds, nanos),
+        }
+    }
+
+    /// Takes note of an upload; the file to be removed when it has ended.
+    ///
+    /// # Errors
+    /// When that can't be written.
+    pub(super) fn begin(&self, begun: &Begun) -> io::Result<PathBuf> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        let name =
+            format!("{}{}.json", self.prefix(), &Digest::of(begun.id.as_bytes()).to_string()[..16]);
+        let path = self.directory.join(name);
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        file.write_all(&serde_json::to_vec(begun)?)?;
+        file.sync_all()?;
+        Ok(path)
+    }
+
+    /// Takes what an earlier run left of an upload of this very file, if it left any.
+    pub(super) fn resume(
+        &self,
+        key: &[u8],
+        size: u64,
+        metadata: &Metadata,
+    ) -> io::Result<Option<(PathBuf, Begun)>> {
+        let mut left = self.left()?;
+        let Some(left) = left.as_mut() else { return Ok(None) };
+        let wanted = |begun: &Begun| {
+            let same = self.describe(key, &begun.id(), &begun.token, size, metadata);
+            *begun == same
+        };
+        let found = left.iter().position(|(_, begun)| wanted(begun));
+        Ok(found.map(|at| left.swap_remove(at)))
+    }
+
+    /// Takes all that earlier runs left and nobody went on with.
+    pub(super) fn take_left(&self) -> io::Result<Vec<(PathBuf, Begun)>> {
+        Ok(self.left()?.take().unwrap_or_default())
+    }
+
+    fn left(&self) -> io::Result<MutexGuard<'_, Left>> {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        if left.is_none() {
+            *left = Some(self.read()?);
+        }
+        Ok(left)
+    }
+
+    fn read(&self) -> io::Result<Vec<(PathBuf, Begun)>> {
+        let mut found = Vec::new();
+        let names = match fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+            other => other?,
+        };
+        let prefix = self.prefix();
+        for name in names {
+            let name = name?;
+            if !name.file_name().to_string_lossy().starts_with(&prefix) {
+                continue;
+            }
+            let path = name.path();
+            // What was cut by a crash names no upload; what is of another place is not ours.
+            match serde_json::from_slice::<Begun>(&fs::read(&path)?) {
+                Ok(begun) if begun.place == self.place => found.push((path, begun)),
+                Ok(_) => {}
+                Err(_) => fs::remove_file(&path)?,
+            }
+        }
+        Ok(found)
+    }
+
+    fn prefix(&self) -> String {
+        format!("{}-", &Digest::of(self.place.as_bytes()).to_string()[..16])
+    }
+}
+
+/// Says that the journal can't be used.
+pub(super) fn unusable(error: &io::Error, key: &[u8]) -> crate::model::Cause {
+    crate::model::Cause::Other(format!(
+        "cannot keep in the state directory that its upload was begun (\"{}\"): {error}",
+        Escaped(key)
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_is_resumed_only_for_the_same_file_of_the_same_place() {
+        let dir = tempfile::tempdir().expect("make a directory");
+        let journal = |place: &str| Journal::new(dir.path(), place.to_owned());
+        let metadata = Metadata { mode: 0o644, ..Metadata::default() };
+        let id = UploadId("id".into());
+        let begun = journal("one").describe("ké".as_bytes(), &id, "token", 9, &metadata);
+        let path = journal("one").begin(&begun).expect("take note");
+        let resume = |place: &str, key: &str, size, metadata: &Metadata| {
+            journal(place).resume(key.as_bytes(), size, metadata).expect("read").map(|(_, it)| it)
+        };
+        assert_eq!(resume("one", "ké", 9, &metadata), Some(begun.clone()));
+        assert_eq!(resume("two", "ké", 9, &metadata), None);
+        assert_eq!(resume("one", "k", 9, &metadata), None);
+        assert_eq!(resume("one", "ké", 8, &metadata), None);
+        assert_eq!(resume("one", "ké", 9, &Metadata::default()), None);
+        assert_eq!(journal("one").take_left().expect("read"), [(path.clone(), begun)]);
+        assert!(journal("two").take_left().expect("read").is_empty());
+        fs::write(&path, "{").expect("write");
+        assert!(journal("one").take_left().expect("read").is_empty());
+        assert!(!path.exists(), "what is not legible names no upload");
+    }
+}
