@@ -298,7 +298,9 @@ pub(crate) struct MirrorArgs {
     #[arg(long, value_name = "DIR", help_heading = "Safety", env = "VIDIMUS_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
 
-    /// Copy N files at the same time [default: number of processors]
+    /// Copy N files at the same time [default: number of processors; with a store: 32]
+    ///
+    /// With a store, also the most requests that are under way; it gets fewer when it asks for that.
     #[arg(long, value_name = "N", help_heading = "Performance", env = "VIDIMUS_TRANSFERS",
         value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) transfers: Option<u16>,
@@ -349,7 +351,7 @@ pub(crate) struct VerifyArgs {
     /// Look for the record of runs in DIR, not in $XDG_STATE_HOME/vidimus or ~/.local/state/vidimus
     #[arg(long, value_name = "DIR", env = "VIDIMUS_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
-    /// Hash N files at the same time [default: number of processors]
+    /// Hash N files at the same time [default: number of processors; in a store: 32]
     #[arg(long, value_name = "N", help_heading = "Performance", env = "VIDIMUS_CHECKERS",
         value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) checkers: Option<u16>,

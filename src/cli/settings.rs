@@ -66,6 +66,7 @@ pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOp
         usage(error.to_string()).help("patterns are those of .gitignore; --help shows examples")
     })?;
     let (source, target) = (Location::parse(&args.source)?, Location::parse(&args.target)?);
+    let has_store = source.local().is_none() || target.local().is_none();
     Ok(MirrorOptions {
         source_store: store(&source, args.allow_http)?,
         target_store: store(&target, args.allow_http)?,
@@ -88,8 +89,8 @@ pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOp
         }),
         require_file: args.require_file.clone(),
         durability: args.durability.into(),
-        transfers: workers(args.transfers),
-        checkers: workers(args.checkers),
+        transfers: workers(args.transfers, has_store),
+        checkers: workers(args.checkers, false),
         limits: LimitOptions {
             bandwidth: args.bwlimit.clone().unwrap_or_default(),
             zone: jiff::tz::TimeZone::system(),
@@ -105,12 +106,13 @@ pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOp
 /// [`ErrorKind::Usage`] for what makes no sense, or no place where state could be.
 pub(crate) fn verify(args: &VerifyArgs) -> Result<VerifyOptions, Error> {
     let target = Location::parse(&args.target)?;
+    let has_store = target.local().is_none();
     Ok(VerifyOptions {
         target_store: store(&target, args.allow_http)?,
         target,
         state_dir: state_dir(args.state_dir.as_deref())?,
         strict: args.strict,
-        checkers: workers(args.checkers),
+        checkers: workers(args.checkers, has_store),
     })
 }
 
@@ -283,9 +285,21 @@ fn state_dir_of(flag: Option<&Path>, xdg: Option<&OsStr>, home: Option<&OsStr>) 
         .or_else(|| home.and_then(absolute).map(|path| path.join(".local/state/vidimus")))
 }
 
-fn workers(asked: Option<u16>) -> usize {
+/// Requests to a store that are under way at the same time, unless the user says otherwise: enough
+/// to make up for tens of milliseconds of distance.
+const STORE_WORKERS: usize = 32;
+
+/// Workers, where nothing else is asked for: as many as there are processors, and for a store, which
+/// is mostly waited for, [`STORE_WORKERS`].
+fn workers(asked: Option<u16>, has_store: bool) -> usize {
     asked.map_or_else(
-        || std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        || {
+            if has_store {
+                STORE_WORKERS
+            } else {
+                std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+            }
+        },
         usize::from,
     )
 }

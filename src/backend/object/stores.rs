@@ -13,15 +13,17 @@ use std::time::Duration;
 pub struct Stores {
     memory: Memory,
     spool_dir: Arc<Path>,
-    gate: Arc<Gate>,
+    requests: usize,
+    rate: Arc<Requests>,
+    progress: Arc<Progress>,
     stop: Stop,
     token: String,
     began: Timestamp,
 }
 
 impl Stores {
-    /// Makes the stores of a run. `requests` may be under way at the same time, `token` tells the
-    /// run's uploads from others', `began` is when it began; listings are sorted in `spool_dir`.
+    /// Makes the stores of a run. `requests` may be under way at the same time on each side (who
+    /// reads one side waits for who writes the other), `token` tells the run's uploads from others', `began` is when it began; listings are sorted in `spool_dir`.
     pub fn new(
         limits: &LimitOptions,
         requests: usize,
@@ -30,15 +32,16 @@ impl Stores {
         (token, began): (String, Timestamp),
         spool_dir: &Path,
     ) -> Self {
-        let gate = Gate {
-            concurrency: Concurrency::new(requests),
-            rate: Requests::new(limits.requests),
+        Self {
+            memory: Memory::new(limits.memory),
+            spool_dir: spool_dir.into(),
+            requests,
+            rate: Arc::new(Requests::new(limits.requests)),
             progress: Arc::clone(progress),
             stop: stop.clone(),
-        };
-        let memory = Memory::new(limits.memory);
-        let spool_dir = spool_dir.into();
-        Self { memory, spool_dir, gate: Arc::new(gate), stop: stop.clone(), token, began }
+            token,
+            began,
+        }
     }
 
     /// Reaches a location's store; nothing is sent yet.
@@ -61,8 +64,13 @@ impl Stores {
             path_style: settings.path_style,
             ca_file: settings.ca_file.clone(),
         };
-        let limits = Arc::clone(&self.gate) as Arc<dyn RequestLimits>;
-        let store = S3::new(config, settings.credentials(), limits, self.stop.clone())?;
+        let gate = Gate {
+            concurrency: Concurrency::new(self.requests),
+            rate: Arc::clone(&self.rate),
+            progress: Arc::clone(&self.progress),
+            stop: self.stop.clone(),
+        };
+        let store = S3::new(config, settings.credentials(), Arc::new(gate), self.stop.clone())?;
         let guess = Metadata {
             mode: 0,
             uid: rustix::process::geteuid().as_raw(),
@@ -85,7 +93,7 @@ impl Stores {
 /// Lets requests through, and counts them.
 struct Gate {
     concurrency: Concurrency,
-    rate: Requests,
+    rate: Arc<Requests>,
     progress: Arc<Progress>,
     stop: Stop,
 }
