@@ -8,6 +8,9 @@ mod s3;
 
 mod client;
 mod real;
+mod rerun;
+mod round_trip;
 mod server;
 mod server_faults;
 mod server_uploads;
+mod site;

@@ -1,0 +1,113 @@
+//! A run that finds nothing to do asks for the pages of both listings and nothing else.
+
+use crate::common::TestTree;
+use crate::common::environment::text;
+use crate::s3::{Kind, Object};
+use crate::site::{Site, pages};
+use std::collections::BTreeMap;
+
+/// 40 directories of 70 files, and links: more than two pages of keys, markers counted.
+fn many() -> TestTree {
+    let mut tree = TestTree::new();
+    for directory in 0..40 {
+        for file in 0..70 {
+            tree = tree.file(format!("d{directory:02}/f{file:03}"), format!("{directory} {file}"));
+        }
+        tree = tree.symlink(format!("d{directory:02}/link"), "f000").dir(format!("e{directory}"));
+    }
+    tree
+}
+
+#[test]
+fn from_a_directory_it_lists_the_bucket_and_does_nothing_else() {
+    let site = Site::of(&many());
+    site.up(&[]).expect(0).finished().counts(&[("files_copied", 2_840)]);
+    let written = site.bucket.keys().len();
+    assert!(written > 2_900, "{written} keys");
+    site.requests();
+    for flags in [&[][..], &["--delete"], &["--dry-run"]] {
+        let again = site.up(flags).expect(0).finished();
+        again.counts(&[("files_unchanged", 2_840), ("files_copied", 0), ("metadata_updated", 0)]);
+        assert_eq!(site.requests(), BTreeMap::from([(Kind::List, site.pages())]), "{flags:?}");
+    }
+}
+
+#[test]
+fn to_a_directory_it_lists_the_bucket_and_does_nothing_else() {
+    let site = Site::of(&many());
+    site.up(&[]).expect(0);
+    site.lose_state();
+    site.down(&[]).expect(0).finished().counts(&[("files_copied", 2_840)]);
+    site.env.age();
+    // What was written within a clock tick of its recording is looked at once more, on the disk.
+    site.down(&[]).expect(0);
+    site.requests();
+    for flags in [&[][..], &["--delete"], &["--dry-run"]] {
+        let again = site.down(flags).expect(0).finished();
+        again.counts(&[("files_unchanged", 2_840), ("files_copied", 0), ("metadata_updated", 0)]);
+        assert_eq!(site.requests(), BTreeMap::from([(Kind::List, site.pages())]), "{flags:?}");
+    }
+}
+
+#[test]
+fn between_buckets_it_lists_both_and_does_nothing_else() {
+    let site = Site::of(&many());
+    site.up(&[]).expect(0);
+    for number in 0..2_000 {
+        let object = Object::new(format!("{number}")).with_metadata("a", "b");
+        site.bucket.put_object(&format!("m/others/{number}"), object);
+    }
+    let other = site.server.bucket("other");
+    site.requests();
+    let copied = site.mirror("s3://bucket/m", "s3://other/m", &[]).expect(0).finished();
+    let keys = site.bucket.keys().len();
+    assert_eq!(other.keys().len(), keys);
+    let requests = site.requests();
+    // One COPY an object, no HEAD; the target was empty, and had one page.
+    let expected = [(Kind::List, site.pages() + 1), (Kind::Copy, keys)];
+    assert_eq!(requests, BTreeMap::from(expected));
+    copied.counts(&[("requests_copy", keys as u64), ("requests_list", site.pages() as u64 + 1)]);
+    let lists = site.pages() + pages(&other);
+    for flags in [&[][..], &["--delete"], &["--dry-run"]] {
+        let again = site.mirror("s3://bucket/m", "s3://other/m", flags).expect(0).finished();
+        again.counts(&[("files_copied", 0), ("metadata_updated", 0)]);
+        again.counts(&[("requests_list", lists as u64), ("requests_head", 0)]);
+        assert_eq!(site.requests(), BTreeMap::from([(Kind::List, lists)]), "{flags:?}");
+    }
+}
+
+#[test]
+fn requests_of_a_first_upload_are_one_an_entry() {
+    let site = Site::of(&many());
+    let uploaded = site.up(&[]).expect(0).finished();
+    let keys = site.bucket.keys().len();
+    assert_eq!(site.requests(), BTreeMap::from([(Kind::List, 1), (Kind::Put, keys)]));
+    uploaded.counts(&[("requests_put", keys as u64), ("requests_list", 1), ("requests_head", 0)]);
+}
+
+#[test]
+fn requests_of_a_first_download_are_one_an_entry() {
+    let site = Site::of(&many());
+    site.up(&[]).expect(0);
+    site.lose_state();
+    site.requests();
+    site.down(&[]).expect(0);
+    // A GET a file or link; a HEAD a directory, whose marker has no content.
+    let expected = [(Kind::List, site.pages()), (Kind::Get, 2_840), (Kind::Head, 81)];
+    assert_eq!(site.requests(), BTreeMap::from(expected));
+}
+
+#[test]
+fn a_rerun_of_one_object_lists_its_key() {
+    let site = Site::new();
+    site.bucket.put("k/x", "content");
+    let target = text(&site.env.target);
+    site.mirror("s3://bucket/k/x", target, &[]).expect(0);
+    site.env.age();
+    site.mirror("s3://bucket/k/x", target, &[]).expect(0);
+    site.requests();
+    site.mirror("s3://bucket/k/x", target, &[]).expect(0);
+    let requests = site.requests();
+    assert!(!requests.contains_key(&Kind::Get), "{requests:?}");
+    assert!(requests[&Kind::List] <= 2, "{requests:?}");
+}

@@ -1,0 +1,125 @@
+//! From a directory to a bucket and back: the same tree.
+
+use crate::common::environment::text;
+use crate::common::servers::SeaweedFs;
+use crate::common::{Environment, TestTree, assert_mirrored};
+use crate::needs;
+use crate::site::{Site, bytes, everything, run};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
+#[test]
+fn a_tree_comes_back_as_it_was() {
+    let site = Site::of(&everything());
+    site.up(&[]).expect(0);
+    site.down(&[]).expect(0);
+    assert_mirrored(&site.env.source, &site.env.target);
+    assert!(site.bucket.uploads().is_empty());
+}
+
+#[test]
+fn a_tree_comes_back_as_it_was_from_what_the_objects_tell_alone() {
+    let site = Site::of(&everything());
+    site.up(&[]).expect(0);
+    site.lose_state();
+    site.down(&[]).expect(0);
+    assert_mirrored(&site.env.source, &site.env.target);
+    site.down(&["--delete"]).expect(0).finished().counts(&[
+        ("files_copied", 0),
+        ("metadata_updated", 0),
+        ("files_deleted", 0),
+    ]);
+}
+
+#[test]
+fn a_tree_comes_back_from_the_root_of_a_bucket() {
+    let site = Site::of(&everything());
+    let (source, target) = (text(&site.env.source), text(&site.env.target));
+    site.mirror(source, "s3://bucket", &[]).expect(0);
+    site.mirror("s3://bucket", target, &[]).expect(0);
+    assert_mirrored(&site.env.source, &site.env.target);
+    site.lose_state();
+    std::fs::remove_dir_all(&site.env.target).expect("remove the target");
+    site.mirror("s3://bucket", target, &[]).expect(0);
+    assert_mirrored(&site.env.source, &site.env.target);
+}
+
+#[test]
+fn what_a_store_cannot_hold_is_named_and_the_rest_is_done() {
+    let long = ["l".repeat(255), "l".repeat(255), "l".repeat(255), "l".repeat(255)].join("/");
+    let tree = TestTree::new()
+        .file(b"\xff", "bytes")
+        .file(b"d\xfe/f", "below bytes")
+        .file(format!("{long}/f"), "too long")
+        .symlink(b"link\xfd", "x")
+        .file("good", "good")
+        .file("z/good", "good");
+    let site = Site::of(&tree);
+    let failed = site.up(&[]).expect(1).names("must be UTF-8").names("1024");
+    let keys: Vec<_> = failed
+        .records()
+        .iter()
+        .filter(|record| record["event"] == "failed")
+        .map(|record| record["key"].as_str().expect("a key").to_owned())
+        .collect();
+    for name in ["\\xff", "d\\xfe/f", "link\\xfd", &format!("{long}/f")] {
+        assert!(keys.iter().any(|key| key == name), "{name} in {keys:?}");
+    }
+    assert_eq!(site.bucket.content("m/good"), "good");
+    assert_eq!(site.bucket.content("m/z/good"), "good");
+    // A second run does no more, and says the same.
+    let again = site.up(&[]).expect(1).finished();
+    again.counts(&[("files_copied", 0), ("files_unchanged", 2)]);
+    for name in [&b"\xff"[..], b"d\xfe", b"link\xfd", &long.as_bytes()[..255]] {
+        let path = site.env.source.join(OsStr::from_bytes(name));
+        if path.symlink_metadata().expect("it is there").is_dir() {
+            std::fs::remove_dir_all(path).expect("remove a directory");
+        } else {
+            std::fs::remove_file(path).expect("remove a file");
+        }
+    }
+    site.up(&["--delete"]).expect(0);
+    let keys = site.bucket.keys();
+    let stands: Vec<_> = keys.iter().filter(|key| !key.starts_with("m/.vidimus/")).collect();
+    assert_eq!(stands, ["m/", "m/good", "m/z/", "m/z/good"]);
+}
+
+#[test]
+fn special_files_are_named_and_the_rest_is_done() {
+    let site = Site::of(&TestTree::new().fifo("fifo").socket("socket").file("f", "f"));
+    site.up(&[]).expect(1).names("fifo").names("socket");
+    assert_eq!(site.bucket.content("m/f"), "f");
+    assert!(site.bucket.get("m/fifo").is_none());
+}
+
+/// It drops what is kept with markers: directories' metadata is left out here.
+#[test]
+fn files_come_back_from_seaweedfs() {
+    needs!(SeaweedFs::shared());
+    let server = SeaweedFs::shared().expect("it is there");
+    let (env, bucket) = (Environment::in_memory(), server.bucket());
+    let tree = TestTree::new()
+        .file("a", bytes(100))
+        .mtime(1_600_000_000, 123_456_789)
+        .file("b/large", bytes(20 << 20))
+        .mtime(-5, 5)
+        .file("b/exactly", bytes(8 << 20))
+        .file("c/empty", "")
+        .file("names/ü +%#?&=", "x")
+        .symlink("names/link", "../a");
+    tree.write(&env.source);
+    env.age();
+    let variables = server.environment();
+    let place = format!("s3://{bucket}/m");
+    run(&env, &variables, &["mirror", "--json", text(&env.source), &place]).expect(0);
+    run(&env, &variables, &["mirror", "--json", &place, text(&env.target)]).expect(0);
+    tree.assert_at(&env.target);
+    let again = run(&env, &variables, &["mirror", "--json", text(&env.source), &place]).expect(0);
+    again.finished().counts(&[
+        ("files_copied", 0),
+        ("requests_put", 0),
+        ("requests_get", 0),
+        ("requests_head", 0),
+    ]);
+    run(&env, &variables, &["verify", &place]).expect(0);
+}
