@@ -358,10 +358,15 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
 
     fn delete(&mut self, key: Key, target: Seen) -> Result<(), Error> {
         let Seen::Present(target) = target else { return Ok(()) };
-        self.with.progress.deletions_planned.add(1);
-        self.touch();
+        // A directory that is only implied goes with the keys below it, and stays with what of these
+        // is left alone.
+        let is_implied = target.known == Known::Implied;
+        if !is_implied {
+            self.with.progress.deletions_planned.add(1);
+            self.touch();
+        }
         if target.kind == EntryKind::Directory {
-            let doomed = Some(target);
+            let doomed = (!is_implied).then_some(target);
             self.open.push(Open {
                 key,
                 source: None,

@@ -116,27 +116,20 @@ impl Entries {
         if self.pruned.as_ref().is_some_and(|pruned| key.starts_with(pruned)) {
             return;
         }
+        let whole = Key::new(key);
         let is_marker = key.ends_with(b"/");
         let names = key.strip_suffix(b"/").unwrap_or(key);
-        if names.split(|&byte| byte == b'/').any(|name| matches!(name, b"" | b"." | b"..")) {
-            return self.cannot_hold(key, Cause::IllegalName);
-        }
-        let end = if is_marker { names.len() } else { key.len() };
-        let slashes = key[..end].iter().enumerate().filter(|(_, byte)| **byte == b'/');
-        let parents: Vec<usize> = slashes.map(|(at, _)| at + 1).collect();
-        for at in parents {
-            let directory = &key[..at];
-            if self.directory.starts_with(directory) {
-                continue;
+        let mut end = 0;
+        for name in names.split(|&byte| byte == b'/') {
+            if matches!(name, b"" | b"." | b"..") {
+                return self.cannot_hold(whole, Cause::IllegalName);
             }
-            let directory = Key::new(directory);
-            let none = Stamp::of_object(0, None);
-            let entry = self.place.listed(directory.clone(), EntryKind::Directory, none, None);
-            if !self.enter(&directory, Entry { known: Known::Implied, ..entry }) {
+            end += name.len() + 1;
+            // A key that no tree can hold comes behind the directories above it, as any other.
+            if end <= names.len() && !self.enter_implied(&key[..end]) {
                 return;
             }
         }
-        let whole = Key::new(key);
         if !is_marker {
             if !self.filter.excludes(&whole) {
                 let entry = self.entry(whole, EntryKind::File, object);
@@ -148,8 +141,19 @@ impl Entries {
         let entry = self.place.listed(whole.clone(), EntryKind::Directory, stamp, object.modified);
         if self.enter(&whole, entry) && object.size > 0 {
             let cause = Cause::Other("has content, which a directory cannot have".to_owned());
-            self.cannot_hold(key, cause);
+            self.cannot_hold(whole, cause);
         }
+    }
+
+    /// Tells a directory that has keys below it, unless that was done; false if it is excluded.
+    fn enter_implied(&mut self, directory: &[u8]) -> bool {
+        if self.directory.starts_with(directory) {
+            return true;
+        }
+        let directory = Key::new(directory);
+        let none = Stamp::of_object(0, None);
+        let entry = self.place.listed(directory.clone(), EntryKind::Directory, none, None);
+        self.enter(&directory, Entry { known: Known::Implied, ..entry })
     }
 
     /// Tells a directory, unless it is excluded.
@@ -164,8 +168,10 @@ impl Entries {
     }
 
     /// A key that no tree can hold: an error of the source; the target has it for reasons of its own.
-    fn cannot_hold(&mut self, key: &[u8], cause: Cause) {
-        let key = Key::new(key);
+    fn cannot_hold(&mut self, key: Key, cause: Cause) {
+        if self.filter.excludes(&key) {
+            return;
+        }
         self.ready.push_back(match self.side {
             Side::Source => {
                 let (operation, side) = (Operation::List, self.side);
