@@ -7,6 +7,7 @@ mod common;
 mod s3;
 
 mod client;
+mod keys;
 mod real;
 mod rerun;
 mod round_trip;

@@ -40,6 +40,8 @@ pub struct ObjectPlace {
     pub token: String,
     /// The store doesn't know conditions.
     pub(super) unconditional: AtomicBool,
+    /// Its keys were listed in flat form: each is an object and nothing else.
+    pub(super) is_flat: AtomicBool,
     /// The first page of its listing, where that came already.
     pub(super) first: Mutex<Option<Page>>,
     /// What to take for the owner, the group and a directory's mtime where nobody stored them.
@@ -61,8 +63,21 @@ impl ObjectPlace {
         journal_of.push('/');
         journal_of.push_str(&String::from_utf8_lossy(&prefix));
         let journal = Journal::new(&spool_dir, journal_of);
-        let (unconditional, first) = (AtomicBool::new(false), Mutex::default());
-        Self { store, prefix, journal, spool_dir, memory, stop, token, unconditional, first, guess }
+        let (unconditional, is_flat) = (AtomicBool::new(false), AtomicBool::new(false));
+        let first = Mutex::default();
+        Self {
+            store,
+            prefix,
+            journal,
+            spool_dir,
+            memory,
+            stop,
+            token,
+            unconditional,
+            is_flat,
+            first,
+            guess,
+        }
     }
 
     /// Its name: a URL without anything but what tells it from other places.
@@ -166,7 +181,14 @@ impl ObjectPlace {
     /// What is known of an object once its head came.
     pub(super) fn facts(&self, head: &Head, kind: EntryKind) -> Facts {
         let guess = self.guess(kind, head.modified);
-        super::metadata::facts(head.headers.clone(), kind, guess)
+        let facts = super::metadata::facts(head.headers.clone(), kind, guess);
+        // Of an object that stands for itself, no link is made.
+        if self.is_flat() { Facts { kind, ..facts } } else { facts }
+    }
+
+    /// Whether each key is an object and nothing else.
+    pub(super) fn is_flat(&self) -> bool {
+        self.is_flat.load(Ordering::Relaxed)
     }
 
     pub(super) fn guess(&self, kind: EntryKind, modified: Option<Timestamp>) -> Metadata {

@@ -44,8 +44,9 @@ impl ObjectPlace {
     pub(super) fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {
         let object = self.object_key(key)?;
         let Some(head) = self.store.head(&object).map_err(refused)? else { return Ok(None) };
-        let kind = if key.is_directory() { EntryKind::Directory } else { EntryKind::File };
-        let size = if key.is_directory() { 0 } else { head.size };
+        let is_directory = key.is_directory() && !self.is_flat();
+        let kind = if is_directory { EntryKind::Directory } else { EntryKind::File };
+        let size = if is_directory { 0 } else { head.size };
         let stamp = Stamp::of_object(size, head.etag);
         let mut entry = self.listed(key.clone(), kind, stamp, head.modified);
         self.facts(&head, kind).tell(&mut entry);
