@@ -131,7 +131,9 @@ fn local_source(path: &Path, location: &Location) -> Result<SourcePlace, Error> 
 /// A prefix with something below it, or a single object.
 fn object_source(location: &S3Location, place: ObjectPlace) -> Result<SourcePlace, Error> {
     let name = place.name();
-    if place.prefix.is_empty() || place.has_entries()? {
+    // Asked of a whole bucket, too: one that is missing shows before a target is made.
+    let has_entries = place.has_entries()?;
+    if has_entries || place.prefix.is_empty() {
         return Ok(SourcePlace { name, only: None, at: SourceAt::Object(Arc::new(place)) });
     }
     let whole = Key::new(place.prefix.clone());

@@ -8,6 +8,7 @@ mod s3;
 
 mod client;
 mod keys;
+mod places;
 mod real;
 mod rerun;
 mod round_trip;
