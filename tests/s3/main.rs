@@ -6,6 +6,7 @@ mod common;
 #[path = "../common/s3/mod.rs"]
 mod s3;
 
+mod changes;
 mod client;
 mod keys;
 mod places;
