@@ -17,3 +17,4 @@ mod server;
 mod server_faults;
 mod server_uploads;
 mod site;
+mod verify;

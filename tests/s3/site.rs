@@ -62,6 +62,11 @@ impl Site {
         self.mirror("s3://bucket/m", text(&self.env.target), flags)
     }
 
+    /// Verifies `s3://bucket/m`.
+    pub(crate) fn verify(&self, flags: &[&str]) -> Run {
+        self.run(&[&["verify", "s3://bucket/m"], flags].concat())
+    }
+
     /// Loses what earlier runs recorded.
     pub(crate) fn lose_state(&self) {
         std::fs::remove_dir_all(&self.env.state).expect("remove the state");
