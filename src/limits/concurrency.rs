@@ -40,6 +40,13 @@ struct State {
 #[derive(Clone, Copy, Debug)]
 pub struct Began(Instant);
 
+impl Began {
+    /// A request that no limit holds.
+    pub fn now() -> Self {
+        Self(Instant::now())
+    }
+}
+
 impl Concurrency {
     /// Makes permits for `maximum` requests, at least 1.
     pub fn new(maximum: usize) -> Self {
@@ -63,7 +70,7 @@ impl Concurrency {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         state.running += 1;
-        Ok(Began(Instant::now()))
+        Ok(Began::now())
     }
 
     /// Ends a request.

@@ -77,8 +77,7 @@ impl Lease {
     /// be written.
     pub fn acquire(place: &ObjectPlace, run: &RunId, stop: &Stop) -> Result<AcquiredLease, Error> {
         let key = key(place);
-        // What is begun to hold and to release the lock is ended though the run is to stop.
-        let store = place.store.stopped_by(Stop::default());
+        let store = place.lock_store.clone();
         let content = serde_json::to_vec(&Holder::this(run)).map_err(|error| {
             Error::new(ErrorKind::Unusable, "cannot write the target's lock").because(error)
         })?;
@@ -147,7 +146,7 @@ impl Lease {
     /// # Errors
     /// [`ErrorKind::Locked`] when one does, [`ErrorKind::Unusable`] when the store can't be asked.
     pub fn check(place: &ObjectPlace) -> Result<(), Error> {
-        match standing(&place.store, &key(place)).map_err(|error| unusable(&error))? {
+        match standing(&place.lock_store, &key(place)).map_err(|error| unusable(&error))? {
             Some(standing) if standing.is_fresh => {
                 let is_dead = Holder::read(&standing.content).is_some_and(|it| it.is_dead());
                 if is_dead { Ok(()) } else { Err(locked(&standing.content)) }

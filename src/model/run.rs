@@ -135,6 +135,8 @@ totals! {
     requests_delete,
     /// Requests of uploads in parts: their beginnings, parts, ends, and listings of them.
     requests_multipart,
+    /// Requests for the target's lock.
+    requests_lock,
     /// Requests that had to be sent again.
     requests_retried,
 }

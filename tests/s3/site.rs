@@ -6,7 +6,7 @@ use crate::s3::{Bucket, Kind, S3Server};
 use std::collections::BTreeMap;
 
 /// How many requests about its lock a run may send, beside those that move entries.
-pub(crate) const LOCK_REQUESTS: usize = 8;
+pub(crate) const LOCK_REQUESTS: usize = 16;
 
 /// Runs the binary with the variables that lead to a store.
 pub(crate) fn run(
@@ -78,7 +78,11 @@ impl Site {
     pub(crate) fn requests(&self) -> BTreeMap<Kind, usize> {
         let (mut counts, mut lock) = (BTreeMap::new(), 0);
         for request in self.server.log() {
-            if request.key.ends_with(b".vidimus/lock") {
+            let is_of_lock = |text: &[u8]| text.ends_with(b".vidimus/lock");
+            let lists_it = |(name, value): &(String, String)| {
+                name == "prefix" && is_of_lock(value.as_bytes())
+            };
+            if is_of_lock(&request.key) || request.query.iter().any(lists_it) {
                 lock += 1;
             } else {
                 *counts.entry(request.kind).or_default() += 1;

@@ -26,6 +26,8 @@ const ROOT_OF_BUCKET: &[u8] = b".vidimus/root";
 pub struct ObjectPlace {
     /// The bucket.
     pub store: S3,
+    /// The bucket, for the requests of a lock: nothing holds them up, not even a wish to stop.
+    pub lock_store: S3,
     /// What all keys begin with: nothing, or bytes that end in `/`.
     pub prefix: Box<[u8]>,
     /// Uploads in parts that were begun.
@@ -51,7 +53,7 @@ pub struct ObjectPlace {
 impl ObjectPlace {
     /// Makes a place of a bucket.
     pub fn new(
-        store: S3,
+        (store, lock_store): (S3, S3),
         prefix: Box<[u8]>,
         spool_dir: Arc<Path>,
         memory: Memory,
@@ -67,6 +69,7 @@ impl ObjectPlace {
         let first = Mutex::default();
         Self {
             store,
+            lock_store,
             prefix,
             journal,
             spool_dir,

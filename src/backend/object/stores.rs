@@ -71,6 +71,9 @@ impl Stores {
             stop: self.stop.clone(),
         };
         let store = S3::new(config, settings.credentials(), Arc::new(gate), self.stop.clone())?;
+        let lock_store = store
+            .limited_by(Arc::new(LockGate(Arc::clone(&self.progress))))
+            .stopped_by(Stop::default());
         let guess = Metadata {
             mode: 0,
             uid: rustix::process::geteuid().as_raw(),
@@ -79,7 +82,7 @@ impl Stores {
         };
         let (memory, stop) = (self.memory.clone(), self.stop.clone());
         Ok(ObjectPlace::new(
-            store,
+            (store, lock_store),
             location.prefix.clone(),
             Arc::clone(&self.spool_dir),
             memory,
@@ -133,5 +136,21 @@ impl RequestLimits for Gate {
 
     fn retried(&self, _kind: RequestKind, _wait: Duration) {
         self.progress.requests_retried.add(1);
+    }
+}
+
+/// Lets the requests of a lock through at once, whatever else waits, and counts them.
+struct LockGate(Arc<Progress>);
+
+impl RequestLimits for LockGate {
+    fn begin(&self, _kind: RequestKind) -> Option<Began> {
+        self.0.requests_lock.add(1);
+        Some(Began::now())
+    }
+
+    fn end(&self, _began: Began, _outcome: Outcome) {}
+
+    fn retried(&self, _kind: RequestKind, _wait: Duration) {
+        self.0.requests_retried.add(1);
     }
 }

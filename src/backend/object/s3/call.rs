@@ -170,7 +170,7 @@ impl S3 {
                     Duration::ZERO
                 }
             };
-            self.shared.limits.retried(request.kind, wait);
+            self.limits.retried(request.kind, wait);
             if !self.pause(wait) {
                 return Err(interrupted(maybe_done));
             }
@@ -182,7 +182,7 @@ impl S3 {
         if self.stop.requested() {
             return Err(interrupted(false));
         }
-        let limits = Arc::clone(&self.shared.limits);
+        let limits = Arc::clone(&self.limits);
         let began = limits.begin(kind).ok_or_else(|| interrupted(false))?;
         let turn = Turn { limits, began, outcome: Outcome::Failed };
         if self.stop.requested() { Err(interrupted(false)) } else { Ok(turn) }

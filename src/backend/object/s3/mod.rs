@@ -70,6 +70,7 @@ pub struct S3Config {
 #[derive(Clone)]
 pub struct S3 {
     shared: Arc<Shared>,
+    limits: Arc<dyn RequestLimits>,
     stop: Stop,
 }
 
@@ -78,7 +79,6 @@ struct Shared {
     address: Address,
     transport: Transport,
     credentials: Arc<dyn Credentials>,
-    limits: Arc<dyn RequestLimits>,
     /// Whether the store has ever answered well.
     proven: AtomicBool,
     /// The store's clock minus this machine's, in seconds; 0 as long as they need not be compared.
@@ -108,20 +108,25 @@ impl S3 {
             address,
             transport,
             credentials,
-            limits,
             proven: AtomicBool::new(false),
             clock: AtomicI64::new(0),
             checksums: AtomicU8::new(0),
             deletes_singly: AtomicBool::new(false),
         };
-        Ok(Self { shared: Arc::new(shared), stop })
+        Ok(Self { shared: Arc::new(shared), limits, stop })
     }
 
     /// The same client for requests that another wish to stop ends: what has to be cleaned up when
     /// the run is to stop.
     #[must_use]
     pub fn stopped_by(&self, stop: Stop) -> Self {
-        Self { shared: Arc::clone(&self.shared), stop }
+        Self { shared: Arc::clone(&self.shared), limits: Arc::clone(&self.limits), stop }
+    }
+
+    /// The same client for requests under limits of their own.
+    #[must_use]
+    pub fn limited_by(&self, limits: Arc<dyn RequestLimits>) -> Self {
+        Self { shared: Arc::clone(&self.shared), limits, stop: self.stop.clone() }
     }
 
     /// The configuration, which holds no secret.
