@@ -320,7 +320,7 @@ impl Policy {
         if !is_listed(source) && !is_listed(existing) {
             return None;
         }
-        let other_size = source.stamp.size != existing.stamp.size;
+        let other_size = stored_size(source) != stored_size(existing);
         if self.options.size_only && !other_size {
             return None;
         }
@@ -503,6 +503,11 @@ impl Policy {
             decide(Action::UpdateMetadata, Reason::Metadata)
         }
     }
+}
+
+/// The size of the object that an entry is, or would be: a link's is its text.
+fn stored_size(entry: &Entry) -> u64 {
+    entry.link.as_ref().map_or(entry.stamp.size, |text| text.len() as u64)
 }
 
 /// Decides on files of one size of which one has no mtime to compare: by the MD5 that its tag may

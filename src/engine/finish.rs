@@ -113,7 +113,7 @@ pub(super) fn directories(
 }
 
 /// Sets the metadata of one directory; `None` where that failed, which was told.
-fn directory(context: &Context<'_>, how: Finish, mut entry: Entry) -> Option<Finished> {
+fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option<Finished> {
     if entry.known == Known::Listed {
         match context.source.look(&entry.key) {
             Ok(Some(found)) => entry = found,
@@ -125,7 +125,25 @@ fn directory(context: &Context<'_>, how: Finish, mut entry: Entry) -> Option<Fin
             }
         }
     }
-    let set = if how == Finish::Record {
+    let mut stands = None;
+    if how == Finish::Look {
+        let wanted = context.target.holds(&entry.metadata, EntryKind::Directory);
+        how = Finish::Update;
+        match context.target.look(&entry.key) {
+            Ok(Some(found)) if found.metadata == wanted => {
+                stands = Some(found.stamp);
+                how = Finish::Restore;
+            }
+            Ok(_) => {}
+            Err(cause) => {
+                context.fail(on_target(Operation::List, &entry.key, cause));
+                return None;
+            }
+        }
+    }
+    let set = if stands.is_some() {
+        Ok(stands)
+    } else if how == Finish::Record {
         // Whatever stands is what its row tells; the next run tries again.
         context.target.look(&entry.key).map(|found| {
             entry.metadata = found.map_or(entry.metadata, |found| found.metadata);

@@ -85,8 +85,10 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
     }
     while let Some(record) = directories.next().map_err(spool_error)? {
         let (how, entry) = Finish::decode(record).ok_or_else(super::finish::spool_damaged)?;
-        if how == Finish::Update {
-            tell(&entry.key, Change::UpdateMetadata, Reason::Metadata, 0);
+        match how {
+            Finish::Update => tell(&entry.key, Change::UpdateMetadata, Reason::Metadata, 0),
+            Finish::Look => tell(&entry.key, Change::Check, Reason::Metadata, 0),
+            Finish::Restore | Finish::Record => {}
         }
     }
     Ok(refusal)

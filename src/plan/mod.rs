@@ -133,6 +133,8 @@ pub enum Finish {
     Restore,
     /// Its own metadata changed.
     Update,
+    /// Only a look tells whether its own metadata changed.
+    Look,
     /// The source's could not be read: only its row is written, of what stands.
     Record,
 }
@@ -144,7 +146,8 @@ impl Finish {
         let how = match how {
             0 => Self::Restore,
             1 => Self::Update,
-            2 => Self::Record,
+            2 => Self::Look,
+            3 => Self::Record,
             _ => return None,
         };
         Some((how, Entry::decode(entry)?))
@@ -160,11 +163,20 @@ struct Open {
     doomed: Option<Entry>,
     /// Entries in it change, so that its mtime must be set again.
     dirty: bool,
-    /// Its own mode, owner, group or mtime isn't the source's.
-    differs: bool,
+    /// Whether its own mode, owner, group or mtime isn't the source's.
+    differs: Differs,
     /// The source's directory could not be read: closing the target's to ourselves would keep later
     /// runs from mending it.
     unread: bool,
+}
+
+/// Whether a directory's metadata differs between the sides.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Differs {
+    No,
+    /// A listing told too little of a side.
+    Perhaps,
+    Yes,
 }
 
 /// What a plan is made with.
@@ -311,7 +323,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
                     source: Some(source.clone()),
                     doomed: None,
                     dirty: true,
-                    differs: false,
+                    differs: Differs::No,
                 });
             }
             // Whether a check ends in a copy shows only then: its directory's time is set in any case.
@@ -319,7 +331,10 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             Task::UpdateMetadata | Task::Adopt | Task::Record => {}
         }
         let target = match target {
-            Seen::Present(target) if target.kind == source.kind => Some(target),
+            // A kind that was only listed is a guess.
+            Seen::Present(target) if target.kind == source.kind || matches!(task, Task::Look) => {
+                Some(target)
+            }
             _ => None,
         };
         let row = row.filter(|row| row.kind == source.kind);
@@ -372,7 +387,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
                 source: None,
                 doomed,
                 dirty: false,
-                differs: false,
+                differs: Differs::No,
                 unread: false,
             });
             return Ok(());
@@ -386,8 +401,8 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             // Nobody says what it is like: whatever stands is right.
             source.metadata = target.metadata;
         }
-        let unseen = |entry: &Entry| matches!(entry.known, Known::Listed | Known::Implied);
-        let unseen = source.known == Known::Listed || unseen(target);
+        let is_listed = [&source, target].iter().any(|entry| entry.known == Known::Listed);
+        let unseen = is_listed || target.known == Known::Implied;
         let wanted = (self.with.holds)(&source.metadata, source.kind);
         let recorded = row.is_some_and(|row| row.metadata == wanted);
         // What the target made of a time that it can't keep is no difference.
@@ -397,10 +412,15 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
                 && row.target.mtime() == Some(target.metadata.mtime)
                 && Metadata { mtime: wanted.mtime, ..target.metadata } == wanted
         });
+        let differs = (unseen || wanted != target.metadata)
+            && !kept
+            && !(key.is_root() && self.with.root_is_new);
         self.open.push(Open {
-            differs: (unseen || wanted != target.metadata)
-                && !kept
-                && !(key.is_root() && self.with.root_is_new),
+            differs: match differs {
+                false => Differs::No,
+                true if is_listed && target.known != Known::Implied => Differs::Perhaps,
+                true => Differs::Yes,
+            },
             dirty: !recorded,
             unread: false,
             key,
@@ -432,10 +452,11 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         if let Some(doomed) = open.doomed {
             return self.deletions.push(&doomed.encode()).map_err(spool_error);
         }
-        let finish = open.dirty || open.differs;
+        let finish = open.dirty || open.differs != Differs::No;
         let how = match open {
             Open { unread: true, .. } => Finish::Record,
-            Open { differs: true, .. } => Finish::Update,
+            Open { differs: Differs::Perhaps, .. } => Finish::Look,
+            Open { differs: Differs::Yes, .. } => Finish::Update,
             _ => Finish::Restore,
         };
         let Some(source) = open.source.filter(|_| finish) else {
