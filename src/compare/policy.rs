@@ -402,8 +402,9 @@ impl Policy {
         if options.update && existing.metadata.mtime > source.metadata.mtime {
             return decide(Action::Skip, Reason::NewerInTarget);
         }
-        // What others stored without metadata stays as they stored it.
-        let same_metadata = existing.metadata == *wanted || existing.known == Known::Foreign;
+        // What others stored without metadata stays as they stored it, and asks for none elsewhere.
+        let is_foreign = [source, existing].iter().any(|entry| entry.known == Known::Foreign);
+        let same_metadata = existing.metadata == *wanted || is_foreign;
         if options.size_only {
             return self.size_only(source, existing, row, same_metadata);
         }

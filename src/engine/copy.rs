@@ -113,7 +113,8 @@ impl<'c, 'a> Worker<'c, 'a> {
                 self.update(step, step.source.clone(), step.target.clone(), None)
             }
             Task::Adopt => {
-                let mut finished = self.finished(step, step.source.clone(), Some(Change::Adopt));
+                let source = as_it_stands(step.source.clone(), step.target.as_ref());
+                let mut finished = self.finished(step, source, Some(Change::Adopt));
                 finished.stands = step.target.as_ref().map(|existing| existing.stamp);
                 Ok(finished)
             }
@@ -313,6 +314,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         existing: Option<Entry>,
         proof: Option<(Digest, bool)>,
     ) -> Result<Finished, EntryError> {
+        let entry = as_it_stands(entry, existing.as_ref());
         let wanted = self.context.target.holds(&entry.metadata, entry.kind);
         let differs = existing.as_ref().is_some_and(|existing| {
             if existing.known == Known::Foreign {
@@ -422,6 +424,14 @@ fn prove(row: &mut Row, proof: Option<(Digest, bool)>) {
         row.source_racy = racy;
         row.origin = Origin::Proven;
     }
+}
+
+/// Of what others stored without metadata nobody says what it is like: whatever stands is right.
+fn as_it_stands(mut source: Entry, existing: Option<&Entry>) -> Entry {
+    if let Some(existing) = existing.filter(|_| source.known == Known::Foreign) {
+        source.metadata = existing.metadata;
+    }
+    source
 }
 
 /// Looks at an entry of which a listing told too little; `None` when it is gone.
