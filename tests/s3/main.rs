@@ -6,8 +6,10 @@ mod common;
 #[path = "../common/s3/mod.rs"]
 mod s3;
 
+mod adoption;
 mod changes;
 mod client;
+mod judges;
 mod keys;
 mod places;
 mod real;

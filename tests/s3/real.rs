@@ -11,7 +11,7 @@ const MEBIBYTE: usize = 1 << 20;
 
 /// Runs a client and yields what it wrote.
 #[track_caller]
-fn run(command: Result<Command, String>, arguments: &[&str]) -> String {
+pub(crate) fn run(command: Result<Command, String>, arguments: &[&str]) -> String {
     let output = command.expect("it is installed").args(arguments).output().expect("run a client");
     let [out, err] =
         [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());

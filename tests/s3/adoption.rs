@@ -1,0 +1,218 @@
+//! First contact: what others uploaded, and what this tool uploaded before its state was lost, is
+//! taken as it is.
+
+use crate::common::clients::{aws, rclone, s5cmd};
+use crate::common::environment::{Finished, text};
+use crate::common::tree::set_mtime_of;
+use crate::common::{TestTree, assert_mirrored};
+use crate::needs;
+use crate::real::run;
+use crate::s3::Kind;
+use crate::site::{Site, bytes, everything};
+use std::collections::BTreeMap;
+use std::fs;
+
+/// How many files [`tree`] has.
+const FILES: usize = 6;
+
+/// Files alone, as every tool uploads them.
+fn tree() -> TestTree {
+    let file = |tree: TestTree, at: i64, name: &str, content: Vec<u8>| {
+        tree.file(name, content).mode(0o644).mtime(1_600_000_000 + at, 123_456_789)
+    };
+    let mut tree = file(TestTree::new(), 0, "a.txt", b"content".to_vec());
+    tree = file(tree, 1, "d/b.html", b"<p>".to_vec());
+    tree = file(tree, 2, "d/e/ü +%.json", b"{}".to_vec());
+    tree = file(tree, 3, "d/e/empty", Vec::new());
+    tree = file(tree, 4, "exactly", bytes(5 << 20));
+    file(tree, 5, "z", bytes(100_000))
+}
+
+/// A client, for an endpoint.
+type Client = fn(&str) -> Result<std::process::Command, String>;
+
+/// Has a client upload the source to `s3://bucket/m`.
+fn uploaded_by(client: Client, arguments: &[&str]) -> Site {
+    let site = Site::of(&tree());
+    let source = format!("{}/", text(&site.env.source));
+    let arguments: Vec<_> =
+        arguments.iter().map(|argument| argument.replace("SOURCE/", &source)).collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    // The AWS CLI and this server wait for each other, a minute long, over an empty body.
+    let empty = site.env.source.join("d/e/empty");
+    fs::remove_file(&empty).expect("remove");
+    run(client(&site.server.endpoint()), &arguments);
+    site.bucket.put("m/d/e/empty", "");
+    tree().write(&site.env.source);
+    site.env.age();
+    assert_eq!(site.bucket.keys().len(), FILES, "{:?}", site.bucket.keys());
+    site.requests();
+    site
+}
+
+fn uploads() -> [(&'static str, Client, &'static [&'static str]); 5] {
+    [
+        ("rclone copy", rclone, &["copy", "SOURCE/", "s3:bucket/m"]),
+        ("rclone sync", rclone, &["sync", "--checksum", "SOURCE/", "s3:bucket/m"]),
+        ("aws cp", aws, &["s3", "cp", "--recursive", "--quiet", "SOURCE/", "s3://bucket/m/"]),
+        ("aws sync", aws, &["s3", "sync", "--quiet", "SOURCE/", "s3://bucket/m"]),
+        ("s5cmd cp", s5cmd, &["cp", "SOURCE/", "s3://bucket/m/"]),
+    ]
+}
+
+/// Everything was adopted: nothing was sent but markers, nothing fetched, a look at each file.
+#[track_caller]
+fn adopted(site: &Site, finished: &Finished, name: &str) {
+    finished.counts(&[("files_copied", 0), ("files_adopted", FILES as u64), ("bytes_copied", 0)]);
+    let puts = site.server.requests(Kind::Put);
+    assert!(puts.iter().all(|put| put.key.ends_with(b"/")), "{name}: {puts:?}");
+    let requests = site.requests();
+    let told = [("requests_list", Kind::List), ("requests_head", Kind::Head)];
+    for (count, kind) in told {
+        assert_eq!(finished.count(count), requests[&kind] as u64, "{name}: the cost is told");
+    }
+    assert_eq!(requests[&Kind::Head], FILES, "{name}");
+    assert_eq!(requests.get(&Kind::Get), None, "{name}");
+    assert_eq!(requests.get(&Kind::Copy), None, "{name}");
+}
+
+#[test]
+fn what_other_tools_uploaded_is_adopted() {
+    needs!(rclone(""));
+    for (name, client, arguments) in uploads() {
+        let site = uploaded_by(client, arguments);
+        let before = site.bucket.objects();
+        let finished = site.up(&[]).expect(0).finished();
+        adopted(&site, &finished, name);
+        for (key, object) in before {
+            assert_eq!(site.bucket.get(&key), Some(object), "{name}: {key} is as it was");
+        }
+        site.up(&[]).expect(0).finished().counts(&[("files_unchanged", FILES as u64)]);
+        assert_eq!(site.requests(), BTreeMap::from([(Kind::List, 1)]), "{name}: a second run");
+        site.run(&["verify", "s3://bucket/m"]).expect(0);
+    }
+}
+
+#[test]
+fn what_changed_since_others_uploaded_it_is_copied() {
+    needs!(rclone(""));
+    for (name, client, arguments) in uploads() {
+        let site = uploaded_by(client, arguments);
+        fs::write(site.env.source.join("a.txt"), "CONTENT").expect("write");
+        fs::write(site.env.source.join("z"), "shorter").expect("write");
+        site.env.age();
+        let finished = site.up(&[]).expect(0).finished();
+        let adopted = FILES as u64 - 2;
+        finished.counts(&[("files_copied", 2), ("files_adopted", adopted), ("requests_get", 0)]);
+        assert_eq!(site.bucket.content("m/a.txt"), "CONTENT", "{name}");
+        assert_eq!(site.bucket.content("m/z"), "shorter", "{name}");
+    }
+}
+
+#[test]
+fn an_edit_that_keeps_size_and_time_is_seen_where_the_tag_tells() {
+    needs!(aws(""));
+    let (_, client, arguments) = uploads()[2];
+    let site = uploaded_by(client, arguments);
+    fs::write(site.env.source.join("a.txt"), "CONTENT").expect("write");
+    set_mtime_of(&site.env.source.join("a.txt"), 1_600_000_000, 123_456_789);
+    site.env.age();
+    site.up(&[]).expect(0).finished().counts(&[("files_copied", 1)]);
+    assert_eq!(site.bucket.content("m/a.txt"), "CONTENT");
+}
+
+#[test]
+fn uploads_in_parts_are_adopted_by_the_time_that_rclone_kept() {
+    needs!(rclone(""));
+    let site = Site::new();
+    TestTree::new().file("large", bytes(17 << 20)).mode(0o644).write(&site.env.source);
+    set_mtime_of(&site.env.source.join("large"), 1_600_000_000, 123_456_789);
+    site.env.age();
+    let endpoint = site.server.endpoint();
+    let parts = ["--s3-upload-cutoff", "8Mi", "--s3-chunk-size", "8Mi"];
+    let copy = ["copy", text(&site.env.source), "s3:bucket/m"];
+    run(rclone(&endpoint), &[&copy[..], &parts].concat());
+    assert!(site.bucket.get("m/large").expect("it is there").etag.ends_with("-3"));
+    site.up(&[]).expect(0).finished().counts(&[("files_copied", 0), ("files_adopted", 1)]);
+}
+
+/// Neither a time nor a tag tells what it is: it is sent again, once.
+#[test]
+fn uploads_in_parts_that_nothing_is_kept_with_are_copied() {
+    needs!(aws(""));
+    let site = Site::new();
+    TestTree::new().file("large", bytes(17 << 20)).write(&site.env.source);
+    site.env.age();
+    let from = text(&site.env.source);
+    let copy = ["s3", "cp", "--recursive", "--quiet", from, "s3://bucket/m"];
+    run(aws(&site.server.endpoint()), &copy);
+    assert!(site.bucket.get("m/large").expect("it is there").etag.ends_with("-3"));
+    site.up(&[]).expect(0).finished().counts(&[("files_copied", 1), ("files_adopted", 0)]);
+    site.up(&[]).expect(0).finished().counts(&[("files_copied", 0), ("files_unchanged", 1)]);
+}
+
+#[test]
+fn a_lost_state_costs_a_look_at_each_object_and_no_copy() {
+    let tree = everything();
+    let site = Site::of(&tree);
+    site.up(&[]).expect(0);
+    let before = site.bucket.objects();
+    site.lose_state();
+    site.requests();
+    let finished = site.up(&["--delete"]).expect(0).finished();
+    finished.counts(&[("files_copied", 0), ("files_deleted", 0), ("bytes_copied", 0)]);
+    let requests = site.requests();
+    assert_eq!(requests.get(&Kind::Copy), None, "{requests:?}");
+    let leaves = before.keys().filter(|key| !key.ends_with('/')).count();
+    let adopted = finished.count("files_adopted") as usize;
+    assert_eq!(adopted, leaves, "{requests:?}");
+    let after = site.bucket.objects();
+    for (key, object) in before {
+        let found = after.get(&key).expect("it is still there");
+        assert_eq!((&found.content, &found.metadata), (&object.content, &object.metadata), "{key}");
+    }
+    finished.counts(&[("metadata_updated", 0)]);
+    site.up(&[]).expect(0);
+    assert_eq!(site.requests(), BTreeMap::from([(Kind::List, 1)]));
+    site.down(&[]).expect(0);
+    assert_mirrored(&site.env.source, &site.env.target);
+}
+
+#[test]
+fn a_directory_that_another_tool_downloaded_is_adopted() {
+    needs!(rclone(""));
+    for (name, client, arguments) in uploads() {
+        let site = uploaded_by(client, arguments);
+        // As if that tool had fetched it: with times where the tool kept them, else of now.
+        tree().write(&site.env.target);
+        if !name.starts_with("rclone") {
+            set_mtime_of(&site.env.target.join("a.txt"), 1_700_000_000, 0);
+        }
+        site.env.age();
+        let finished = site.down(&[]).expect(0).finished();
+        finished.counts(&[("files_copied", 0), ("files_adopted", FILES as u64)]);
+        let requests = site.requests();
+        assert_eq!(requests.get(&Kind::Get), None, "{name}: {requests:?}");
+        assert_eq!(finished.count("requests_head"), requests[&Kind::Head] as u64, "{name}");
+        site.down(&[]).expect(0).finished().counts(&[("files_unchanged", FILES as u64)]);
+        assert_eq!(site.requests(), BTreeMap::from([(Kind::List, 1)]), "{name}: a second run");
+    }
+}
+
+#[test]
+fn a_lost_state_of_a_download_costs_a_look_at_each_object_and_no_copy() {
+    let site = Site::of(&everything());
+    site.up(&[]).expect(0);
+    site.down(&[]).expect(0);
+    site.lose_state();
+    site.requests();
+    let finished = site.down(&["--delete"]).expect(0).finished();
+    finished.counts(&[("files_copied", 0), ("files_deleted", 0)]);
+    // The lock's file changed the root's time.
+    assert!(finished.count("metadata_updated") <= 1);
+    let gets = site.server.requests(Kind::Get);
+    // A link's text is content of its object.
+    let link = |key: &[u8]| key.starts_with(b"m/links/");
+    assert!(gets.iter().all(|get| link(&get.key)), "{} GETs", gets.len());
+    assert_mirrored(&site.env.source, &site.env.target);
+}
