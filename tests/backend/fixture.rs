@@ -90,12 +90,22 @@ pub(crate) fn put(
 pub(crate) fn fill(target: &dyn Target, keys: &[&[u8]]) {
     for &name in keys {
         let made = if name.ends_with(b"/") {
-            target.make_directory(&key(name), Place::New)
+            make_directory(target, name)
         } else {
             put(target, name, name, Place::New)
         };
         made.unwrap_or_else(|error| panic!("cannot make {:?}: {error}", key(name)));
     }
+}
+
+/// Makes a directory; in a store it stands once its metadata is set.
+fn make_directory(target: &dyn Target, name: &[u8]) -> Result<(), Cause> {
+    target.make_directory(&key(name), Place::New)?;
+    if target.is_store() {
+        let wanted = entry(name, EntryKind::Directory, 0).metadata;
+        target.set_metadata(&key(name), EntryKind::Directory, &wanted)?;
+    }
+    Ok(())
 }
 
 /// All items of a listing, whose order is checked.

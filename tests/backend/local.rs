@@ -71,7 +71,7 @@ impl Local {
 #[test]
 fn the_local_backend_keeps_every_promise_at_any_durability() {
     for durability in [Durability::Batch, Durability::File, Durability::None] {
-        conformance(|| Local::new().fixture(durability));
+        conformance(|| Local::new().fixture(durability), &[]);
     }
 }
 
@@ -79,7 +79,7 @@ fn the_local_backend_keeps_every_promise_at_any_durability() {
 fn the_local_backend_keeps_every_promise_in_memory() {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() {
-        conformance(|| Local::within(memory).fixture(Durability::Batch));
+        conformance(|| Local::within(memory).fixture(Durability::Batch), &[]);
     } else {
         crate::common::tools::skipped(module_path!(), line!(), "/dev/shm is missing");
     }

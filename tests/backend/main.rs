@@ -1,8 +1,10 @@
-//! Backends, held against their traits: a suite that every backend passes, and what only the local
-//! one promises.
+//! Backends, held against their traits: a suite that says which kind of backend promises what, and
+//! what only the local one does.
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/s3/mod.rs"]
+mod s3;
 
 mod conformance;
 mod fixture;
@@ -10,3 +12,4 @@ mod local;
 mod local_list;
 mod local_read;
 mod local_write;
+mod object;

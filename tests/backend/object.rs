@@ -1,0 +1,74 @@
+//! Stores as fixtures: the one of this process, and real ones.
+
+use crate::common::servers::{SeaweedFs, environment};
+use crate::conformance::conformance;
+use crate::fixture::Fixture;
+use crate::needs;
+use crate::s3::S3Server;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use vidimus::backend::Target as _;
+use vidimus::backend::object::s3::resolve;
+use vidimus::backend::object::{ObjectPlace, ObjectSource, ObjectTarget, Stores};
+use vidimus::limits::LimitOptions;
+use vidimus::location::Location;
+use vidimus::model::{EntryKind, Key, Metadata, Progress, Stop, Timestamp};
+
+/// An empty prefix of a bucket, with a marker for its root.
+fn fixture(endpoint: &str, bucket: &str) -> Fixture {
+    static PREFIX: AtomicU64 = AtomicU64::new(0);
+    let prefix = PREFIX.fetch_add(1, Ordering::Relaxed);
+    let typed = format!("s3://{bucket}/m{prefix}");
+    let place = || Arc::new(connect(endpoint, &typed));
+    let target = ObjectTarget::new(place());
+    let root = Metadata { mode: 0o755, uid: 0, gid: 0, mtime: Timestamp::default() };
+    target.set_metadata(&Key::root(), EntryKind::Directory, &root).expect("make the root");
+    let (source, target) = (Box::new(ObjectSource::new(place())), Box::new(target));
+    Fixture { source, target, _keep: Box::new(()) }
+}
+
+fn connect(endpoint: &str, typed: &str) -> ObjectPlace {
+    let Location::S3(location) = Location::parse(OsStr::new(typed)).expect("a location") else {
+        panic!("{typed} is an S3 location")
+    };
+    let variables: HashMap<_, _> = environment(endpoint).into_iter().collect();
+    let settings = resolve(&location, &|name| variables.get(name).cloned(), false);
+    let settings = settings.expect("settings");
+    let (limits, progress) = (LimitOptions::default(), Arc::<Progress>::default());
+    let (stop, began) = (Stop::default(), Timestamp { seconds: 1_600_000_000, nanos: 0 });
+    let stores = Stores::new(&limits, 4, &progress, &stop, "token".into(), began);
+    stores.connect(&location, Some(&settings)).expect("connect")
+}
+
+#[test]
+fn a_store_that_holds_every_key_keeps_every_promise() {
+    let server = S3Server::start();
+    let bucket = server.bucket("bucket");
+    conformance(|| fixture(&server.endpoint(), "bucket"), &[]);
+    assert!(bucket.uploads().is_empty(), "{:?}", bucket.uploads());
+}
+
+#[test]
+fn a_store_that_knows_no_conditions_keeps_all_promises_that_need_none() {
+    let server = S3Server::start();
+    server.bucket("bucket");
+    server.settings(|settings| settings.conditions = false);
+    let but = ["a leaf that turned up meanwhile is not overwritten"];
+    conformance(|| fixture(&server.endpoint(), "bucket"), &but);
+}
+
+/// It lists in an order of its own, keeps nothing with markers, and takes keys for paths.
+#[test]
+fn seaweedfs_keeps_the_promises_that_it_can() {
+    needs!(SeaweedFs::shared());
+    let server = SeaweedFs::shared().expect("it is there");
+    let bucket = server.bucket();
+    let but = [
+        "a listing is whole and in byte order of keys",
+        "metadata is kept",
+        "each key stands for itself",
+    ];
+    conformance(|| fixture(&server.endpoint(), &bucket), &but);
+}
