@@ -76,17 +76,26 @@ pub(crate) enum TargetAt {
 /// other.
 pub(crate) fn resolve(options: &MirrorOptions, stores: &Stores) -> Result<Places, Error> {
     let MirrorOptions { source, target, source_store, target_store, .. } = options;
+    let are_stores = source.local().is_none() && target.local().is_none();
+    let divided = are_stores.then(|| stores.divided());
     let source = match source {
         Location::Local(path) => local_source(path, source)?,
         Location::S3(location) => {
-            object_source(location, stores.connect(location, source_store.as_ref())?)?
+            let mut place = stores.connect(location, source_store.as_ref())?;
+            if let Some([reading, _]) = &divided {
+                place.memory = reading.clone();
+            }
+            object_source(location, place)?
         }
     };
     let target = match target {
         Location::Local(path) => local_target(path, target)?,
         Location::S3(location) => {
-            let place = Arc::new(stores.connect(location, target_store.as_ref())?);
-            TargetPlace { name: place.name(), at: TargetAt::Object(place) }
+            let mut place = stores.connect(location, target_store.as_ref())?;
+            if let Some([_, writing]) = divided {
+                place.memory = writing;
+            }
+            TargetPlace { name: place.name(), at: TargetAt::Object(Arc::new(place)) }
         }
     };
     let places = Places { source, target };

@@ -13,6 +13,7 @@ use std::time::Duration;
 pub struct Stores {
     memory: Memory,
     spool_dir: Arc<Path>,
+    /// How many requests may be under way to each store.
     requests: usize,
     rate: Arc<Requests>,
     progress: Arc<Progress>,
@@ -44,6 +45,14 @@ impl Stores {
         }
     }
 
+    /// The memory divided between a store that is read and one that is written: what is read ahead
+    /// waits for what is written, which must never wait for it.
+    pub fn divided(&self) -> [Memory; 2] {
+        let all = self.memory.size();
+        let reading = all / 4;
+        [reading, all - reading].map(Memory::new)
+    }
+
     /// Reaches a location's store; nothing is sent yet.
     ///
     /// # Errors
@@ -64,6 +73,8 @@ impl Stores {
             path_style: settings.path_style,
             ca_file: settings.ca_file.clone(),
         };
+        // Each has its own: whoever reads one store while writing another keeps a request open that
+        // waits for those of the other.
         let gate = Gate {
             concurrency: Concurrency::new(self.requests),
             rate: Arc::clone(&self.rate),
