@@ -7,7 +7,7 @@ use super::metadata::{headers, set};
 use super::place::{ObjectPlace, cause, refused};
 use super::s3::{CopySource, PartTag, UploadId, UploadedPart};
 use super::uploads;
-use super::{Condition, Headers, StoreError, StoreErrorKind};
+use super::{Condition, Head, Headers, StoreError, StoreErrorKind};
 use crate::backend::{Place, Stage, Staged, Written};
 use crate::limits::MemoryPermit;
 use crate::model::{Cause, Digest, ETag, Entry, EntryKind, Key, Metadata, Stamp};
@@ -197,15 +197,17 @@ impl ObjectStage {
             Err(error) if error.kind == StoreErrorKind::PreconditionFailed => {
                 // A reply may have been lost, and the request been sent again.
                 match store.head(&self.key).map_err(refused)? {
-                    Some(head) if error.maybe_done && head.headers.user == headers.user => {
+                    Some(head) if error.maybe_done && is_kept(&head, headers) => {
                         head.etag.ok_or_else(no_tag)
                     }
                     _ => Err(Cause::NameTaken),
                 }
             }
-            Err(error) if error.kind == StoreErrorKind::Unsupported => {
+            Err(error) if may_be_the_condition(&error) => {
+                let tag =
+                    store.put(&self.key, content, headers, Condition::None).map_err(refused)?;
                 self.to.conditions_are_unknown();
-                store.put(&self.key, content, headers, Condition::None).map_err(refused)
+                Ok(tag)
             }
             other => other.map_err(refused),
         }
@@ -320,6 +322,23 @@ impl ObjectStage {
         ended.map_or(Ok(()), |upload| fs::remove_file(&upload.record))?;
         Ok(tag)
     }
+}
+
+/// Whether a store may have refused a request for its condition alone.
+fn may_be_the_condition(error: &StoreError) -> bool {
+    error.kind == StoreErrorKind::Unsupported
+        || (error.kind == StoreErrorKind::Other && error.status == Some(400))
+}
+
+/// Whether an object has the metadata that was sent with it, the digest included. Stores keep no
+/// order.
+fn is_kept(head: &Head, sent: &Headers) -> bool {
+    let sorted = |headers: &Headers| {
+        let mut user = headers.user.clone();
+        user.sort_unstable();
+        user
+    };
+    sorted(&head.headers) == sorted(sent)
 }
 
 /// Whether an upload may be complete though its end was answered by an error.
