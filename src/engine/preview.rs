@@ -4,7 +4,7 @@ use crate::compare::Reason;
 use crate::compare::join::Joined;
 use crate::model::event::Change;
 use crate::model::{Entry, EntryError, EntryKind, Error, Event, Key, Observer, Progress, Stop};
-use crate::plan::{Finish, Plan, Planned, Remainder, Task, spool_error};
+use crate::plan::{Finish, NOT_DELETED, Plan, Planned, Remainder, Task, spool_error};
 
 /// Says what executing the plan would do. A refusal of the deletions is returned.
 ///
@@ -59,9 +59,12 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
     if stop.requested() {
         return Ok(None);
     }
-    let Remainder { mut deletions, mut after_deletion, mut directories } = plan.finish()?;
+    let Remainder { mut deletions, mut after_deletion, mut directories, broke_off } =
+        plan.finish()?;
     let mut refusal = None;
-    if deletes {
+    if deletes && broke_off {
+        observer.observe(&Event::Note(NOT_DELETED));
+    } else if deletes {
         if let Err(refused) = allow() {
             observer.observe(&Event::Refused(&refused));
             refusal = Some(refused);
@@ -74,7 +77,7 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
     }
     while let Some(record) = after_deletion.next().map_err(spool_error)? {
         let entry = Entry::decode(record).ok_or_else(super::finish::spool_damaged)?;
-        if refusal.is_some() {
+        if broke_off || refusal.is_some() {
             let cause = crate::model::Cause::DirectoryInTheWay;
             fail(&super::on_target(crate::model::Operation::Write, &entry.key, cause));
             continue;

@@ -124,7 +124,13 @@ pub struct Remainder {
     pub after_deletion: SpoolReader,
     /// Source directories to finish, children first: a [`Finish`] byte, then the entry.
     pub directories: SpoolReader,
+    /// A listing broke off: what it told before may be as doubtful as what it did not tell, and
+    /// nothing is to be deleted.
+    pub broke_off: bool,
 }
+
+/// Says why nothing is deleted.
+pub const NOT_DELETED: &str = "nothing is deleted: a listing is not complete";
 
 /// How a directory that waits in [`Remainder::directories`] is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,6 +218,8 @@ pub struct Plan<'a, J> {
     broke_off: bool,
     /// A directory of the source that can't be made: nor can anything in it.
     blocked: Option<Key>,
+    /// A listing broke off.
+    broke_off: bool,
 }
 
 impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
@@ -228,6 +236,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             protected: None,
             broke_off: false,
             blocked: None,
+            broke_off: false,
         }
     }
 
@@ -243,6 +252,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             deletions: self.deletions.into_reader().map_err(spool_error)?,
             after_deletion: self.after_deletion.into_reader().map_err(spool_error)?,
             directories: self.directories.into_reader().map_err(spool_error)?,
+            broke_off: self.broke_off,
         })
     }
 
@@ -482,6 +492,8 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
                 }
                 Joined::Failed(error) => {
                     self.close(&error.key)?;
+                    // Of the root, nothing is known from there on.
+                    self.broke_off |= error.operation == Operation::List && error.key.is_root();
                     if let Some(open) = self.open.last_mut()
                         && error.side == Side::Source
                         && error.key == open.key
