@@ -9,7 +9,7 @@ use std::sync::PoisonError;
 /// Files of this size are shown while they are under way.
 const SHOWN: u64 = 4 << 20;
 /// The longest text that a symbolic link can have, in bytes (`PATH_MAX`).
-const LONGEST_LINK: usize = 4096;
+const LONGEST_LINK: u64 = 4096;
 
 /// What became of a copy.
 pub(super) enum Copied {
@@ -102,10 +102,13 @@ impl Attempt<'_, '_> {
             return Err(Cause::Stopped);
         }
         let entry = so_far.told.as_ref().unwrap_or(entry);
+        if entry.kind == EntryKind::Symlink && entry.stamp.size > LONGEST_LINK {
+            return Err(Cause::Other("its text is longer than a link's can be".to_owned()));
+        }
         if bytes == entry.stamp.size {
             let digest = Digest::of(chunk);
             so_far.whole = Some(digest);
-            if entry.kind == EntryKind::Symlink && chunk.len() <= LONGEST_LINK {
+            if entry.kind == EntryKind::Symlink {
                 so_far.link = Some(chunk.into());
                 return Ok(());
             }

@@ -87,7 +87,8 @@ fn parse_time(text: &str) -> Option<Timestamp> {
     if whole.is_empty() || !digits(whole) || !digits(fraction) {
         return None;
     }
-    let seconds: i64 = whole.parse().ok()?;
+    // Beyond that a time before 1970 can't be told as one.
+    let seconds: i64 = whole.parse().ok().filter(|seconds| *seconds < i64::MAX)?;
     let fraction = &fraction[..fraction.len().min(9)];
     let nanos: u32 = format!("{fraction:0<9}").parse().ok()?;
     Some(match (negative, nanos) {
@@ -156,6 +157,7 @@ mod tests {
             (MTIME, "1.5e3"),
             (MTIME, ""),
             (MTIME, "99999999999999999999"),
+            (MTIME, "-9223372036854775807.9"),
             (MODE, "99"),
             (MODE, "777777"),
             (UID, "-1"),
