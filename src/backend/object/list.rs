@@ -29,7 +29,7 @@ pub(super) fn list(
     // The first key that begins with the only one's is that one itself.
     let limit = options.only.as_ref().map(|_| 1);
     let query = ListQuery { prefix: &prefix, limit, ..ListQuery::default() };
-    let what = || format!("cannot list the {side}");
+    let what = || format!("cannot list the {side} \"{}\"", place.name());
     let first = place.take_first_page().filter(|_| options.only.is_none());
     let mut page = match first {
         Some(page) => page,

@@ -12,6 +12,7 @@ use http::{Method, StatusCode};
 use hyper::body::Body as _;
 use hyper::body::Incoming;
 use std::ops::Range;
+use std::time::Duration;
 
 /// How often in a row a reply may break off without a byte having come.
 const BREAKS: u32 = 3;
@@ -168,6 +169,7 @@ impl Got {
             if !passing || self.breaks > BREAKS {
                 return Err(error);
             }
+            self.s3.shared.limits.retried(RequestKind::Get, Duration::ZERO);
             let (_, left, receiving) =
                 self.s3.begin_get(&self.key, Some(&etag), Some(&self.left))?;
             if left != self.left {
