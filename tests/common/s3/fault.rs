@@ -25,6 +25,8 @@ pub enum Fault {
     Reset,
     /// All is done, and the connection is reset before the reply.
     LostReply,
+    /// All is done, and nothing is said of it for a while.
+    Withheld(Duration),
     /// All is done, and the connection is reset after half of the reply's body.
     ResetMidBody,
     /// All is done; the reply's body ends after its half, cleanly, short of its Content-Length.

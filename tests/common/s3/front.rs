@@ -61,6 +61,9 @@ pub(super) async fn answer(
             let mut reply = serve(&service, incoming).await?;
             let mut middle = None;
             for fault in &faults {
+                if let Fault::Withheld(time) = fault {
+                    sleep(*time).await;
+                }
                 after(fault, &mut reply, &mut middle, &wire)?;
             }
             (reply, middle)
