@@ -218,8 +218,6 @@ pub struct Plan<'a, J> {
     broke_off: bool,
     /// A directory of the source that can't be made: nor can anything in it.
     blocked: Option<Key>,
-    /// A listing broke off.
-    broke_off: bool,
 }
 
 impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
@@ -236,7 +234,6 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             protected: None,
             broke_off: false,
             blocked: None,
-            broke_off: false,
         }
     }
 
@@ -244,9 +241,6 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     pub fn finish(mut self) -> Result<Remainder, Error> {
         while let Some(open) = self.open.pop() {
             self.spool(open)?;
-        }
-        if self.broke_off {
-            self.deletions = Spool::new(self.with.spool_dir.to_owned(), SPOOLED);
         }
         Ok(Remainder {
             deletions: self.deletions.into_reader().map_err(spool_error)?,
@@ -492,8 +486,6 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
                 }
                 Joined::Failed(error) => {
                     self.close(&error.key)?;
-                    // Of the root, nothing is known from there on.
-                    self.broke_off |= error.operation == Operation::List && error.key.is_root();
                     if let Some(open) = self.open.last_mut()
                         && error.side == Side::Source
                         && error.key == open.key

@@ -79,9 +79,8 @@ impl Site {
         let (mut counts, mut lock) = (BTreeMap::new(), 0);
         for request in self.server.log() {
             let is_of_lock = |text: &[u8]| text.ends_with(b".vidimus/lock");
-            let lists_it = |(name, value): &(String, String)| {
-                name == "prefix" && is_of_lock(value.as_bytes())
-            };
+            let lists_it =
+                |(name, value): &(String, String)| name == "prefix" && is_of_lock(value.as_bytes());
             if is_of_lock(&request.key) || request.query.iter().any(lists_it) {
                 lock += 1;
             } else {

@@ -169,7 +169,7 @@ impl Got {
             if !passing || self.breaks > BREAKS {
                 return Err(error);
             }
-            self.s3.shared.limits.retried(RequestKind::Get, Duration::ZERO);
+            self.s3.limits.retried(RequestKind::Get, Duration::ZERO);
             let (_, left, receiving) =
                 self.s3.begin_get(&self.key, Some(&etag), Some(&self.left))?;
             if left != self.left {
