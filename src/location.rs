@@ -1,8 +1,10 @@
 //! Locations: what a user types for a source or a target, parsed once; prints without secrets.
 
 mod s3;
+mod single;
 
 pub use s3::{S3Location, endpoint, region};
+pub use single::SingleLocation;
 
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind};

@@ -11,6 +11,9 @@ use std::fmt;
 
 /// The names of options, for messages.
 const OPTIONS: &str = "endpoint, region, path_style, anonymous and profile";
+/// What to do where it was no option that was meant.
+const END_OF_PREFIX: &str = "if it is the end of the prefix, write / after it";
+const END_OF_KEY: &str = "if it is the end of the key, write an option after it: ?region=…";
 /// What to do instead of writing a secret into a location.
 const KEEP_SECRETS: &str = "credentials come from the environment (AWS_ACCESS_KEY_ID, \
      AWS_SECRET_ACCESS_KEY, AWS_PROFILE) or from ~/.aws, never from a location";
@@ -42,23 +45,40 @@ pub struct S3Location {
 impl S3Location {
     /// Parses what follows `s3://`.
     pub(super) fn parse(rest: &[u8]) -> Result<Self, Error> {
-        let (place, options) = split_options(rest)?;
-        let at = place.iter().position(|&byte| byte == b'/').unwrap_or(place.len());
-        let bucket = bucket(&place[..at], rest)?;
-        let mut prefix = place.get(at + 1..).unwrap_or_default().to_vec();
+        let split = split_options(rest).map_err(|name| unknown(name, END_OF_PREFIX))?;
+        let (mut location, key) = Self::parse_split(rest, split)?;
+        let mut prefix = key.into_vec();
         if prefix.last().is_some_and(|&byte| byte != b'/') {
             prefix.push(b'/');
         }
-        let mut location = Self { bucket, prefix: prefix.into(), ..Self::default() };
+        location.prefix = prefix.into();
+        Ok(location)
+    }
+
+    /// Parses what follows `s3://` where a single key is meant: the bucket, with an empty prefix,
+    /// and the key as it was typed.
+    pub(super) fn parse_key(rest: &[u8]) -> Result<(Self, Box<[u8]>), Error> {
+        let split = split_options(rest).map_err(|name| unknown(name, END_OF_KEY))?;
+        Self::parse_split(rest, split)
+    }
+
+    fn parse_split(
+        rest: &[u8],
+        (place, options): (&[u8], &[u8]),
+    ) -> Result<(Self, Box<[u8]>), Error> {
+        let at = place.iter().position(|&byte| byte == b'/').unwrap_or(place.len());
+        let bucket = bucket(&place[..at], rest)?;
+        let key = place.get(at + 1..).unwrap_or_default().into();
+        let mut location = Self { bucket, ..Self::default() };
         for (name, value) in pairs(options).into_iter().flatten() {
             location.set(name, value)?;
         }
-        Ok(location)
+        Ok((location, key))
     }
 
     fn set(&mut self, name: &str, value: &[u8]) -> Result<(), Error> {
         // An unknown name comes first: its value may be a secret under a name that nobody foresaw.
-        let Some(option) = OptionName::of(name) else { return Err(unknown(name)) };
+        let Some(option) = OptionName::of(name) else { return Err(unknown(name, END_OF_PREFIX)) };
         let value = percent_decode(value)
             .and_then(|value| String::from_utf8(value).ok())
             .filter(|value| !value.is_empty() && !value.chars().any(char::is_control))
@@ -131,9 +151,9 @@ impl OptionName {
 /// Splits a place from its options, which may be empty.
 ///
 /// # Errors
-/// Of usage for a text that reads like options of which none is known: it is rather a slip than the
-/// end of a prefix, and may hold a secret. Ended by `/` it is a prefix.
-fn split_options(rest: &[u8]) -> Result<(&[u8], &[u8]), Error> {
+/// The name of an option, for a text that reads like options of which none is known: it is rather a
+/// slip than the end of a prefix, and may hold a secret. Ended by `/` it is a prefix.
+fn split_options(rest: &[u8]) -> Result<(&[u8], &[u8]), &str> {
     let Some(at) = rest.iter().rposition(|&byte| byte == b'?') else { return Ok((rest, &[])) };
     let (place, options) = (&rest[..at], &rest[at + 1..]);
     if options.is_empty() && place.ends_with(b"/") {
@@ -145,7 +165,7 @@ fn split_options(rest: &[u8]) -> Result<(&[u8], &[u8]), Error> {
     }
     let secret = pairs.iter().find(|(name, _)| is_secret(name));
     match secret.or_else(|| pairs.first().filter(|_| !options.ends_with(b"/"))) {
-        Some((name, _)) => Err(unknown(name)),
+        Some((name, _)) => Err(name),
         None => Ok((rest, &[])),
     }
 }
@@ -169,12 +189,12 @@ fn is_secret(name: &str) -> bool {
     name == "key" || SECRET_NAMES.iter().any(|part| name.contains(part))
 }
 
-fn unknown(name: &str) -> Error {
+fn unknown(name: &str, otherwise: &str) -> Error {
     if is_secret(name) {
         return usage(format!("an s3:// location takes no option {name}")).help(KEEP_SECRETS);
     }
     usage(format!("an s3:// location has no option \"{name}\""))
-        .help(format!("options are {OPTIONS}; if it is the end of the prefix, write / after it"))
+        .help(format!("options are {OPTIONS}; {otherwise}"))
 }
 
 /// Checks a bucket's name by S3's rules, with the `_` and capitals that look-alikes allow.
