@@ -21,7 +21,7 @@ pub use sync::Syncing;
 pub use walk::Guarded;
 pub use write::LocalTarget;
 
-use super::{ListOptions, Listing, ReadError, Sink, Source};
+use super::{Form, ListOptions, Listing, ReadError, Sink, Source};
 use crate::model::error::Side;
 use crate::model::{Cause, Entry, Error, Key};
 use std::path::PathBuf;
@@ -49,6 +49,15 @@ impl LocalSource {
     /// Makes a source of an open root.
     pub fn new(root: Arc<Root>, walking: Walking) -> Self {
         Self { root, walking, side: Side::Source }
+    }
+
+    /// Lists the root and what lies in it, but not what its directories hold.
+    ///
+    /// # Errors
+    /// When the root can't be read.
+    pub fn list_level(&self) -> Result<Listing, Error> {
+        let options = ListOptions { filter: Arc::default(), only: None, form: Form::Tree };
+        walk::list_level(&self.root, &self.walking, self.side, &options)
     }
 }
 

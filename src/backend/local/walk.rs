@@ -67,6 +67,33 @@ pub(super) fn list(
     side: Side,
     options: &ListOptions,
 ) -> Result<Listing, Error> {
+    begin(root, walking, side, options, Depth::Tree)
+}
+
+/// Lists the root and what lies in it, but not what its directories hold.
+pub(super) fn list_level(
+    root: &Arc<Root>,
+    walking: &Walking,
+    side: Side,
+    options: &ListOptions,
+) -> Result<Listing, Error> {
+    begin(root, walking, side, options, Depth::Level)
+}
+
+/// How deep a walk goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    Tree,
+    Level,
+}
+
+fn begin(
+    root: &Arc<Root>,
+    walking: &Walking,
+    side: Side,
+    options: &ListOptions,
+    depth: Depth,
+) -> Result<Listing, Error> {
     let walk = Arc::new(Walk {
         side,
         filter: Arc::clone(&options.filter),
@@ -78,6 +105,7 @@ pub(super) fn list(
     let (sender, receiver) = bounded(CHUNKS_SENT);
     let mut emitter = Emitter {
         walk,
+        depth,
         pool: Arc::clone(&walking.pool),
         sender,
         outgoing: Vec::with_capacity(CHUNK),
@@ -171,6 +199,7 @@ struct Level {
 
 struct Emitter {
     walk: Arc<Walk>,
+    depth: Depth,
     pool: Arc<rayon::ThreadPool>,
     sender: Sender<Vec<Result<ListItem, Error>>>,
     outgoing: Vec<Result<ListItem, Error>>,
@@ -225,7 +254,7 @@ impl Emitter {
     /// Emits one item; a directory is entered.
     fn emit(&mut self, item: ListItem) -> Result<(), Gone> {
         let ListItem::Entry(entry) = &item else { return self.send(item) };
-        if entry.kind != EntryKind::Directory {
+        if entry.kind != EntryKind::Directory || self.depth == Depth::Level {
             return self.send(item);
         }
         let key = entry.key.clone();
@@ -269,6 +298,9 @@ impl Emitter {
 
     /// Has the pool open the directories that come next at this level.
     fn open_ahead(&mut self) {
+        if self.depth == Depth::Level {
+            return;
+        }
         let walk = &self.walk;
         let Some(level) = self.levels.last_mut() else { return };
         let Some(directory) = &level.directory else { return };

@@ -2,9 +2,11 @@
 //!
 //! `store` holds what is common to all of them, `s3` is the client for S3 and what speaks its
 //! protocol. [`ObjectSource`] and [`ObjectTarget`] make a part of a store ([`ObjectPlace`]) a source
-//! and a target: `list`, `read`, `write`, and `metadata` for what is kept with an object.
+//! and a target: `list`, `read`, `write`, and `metadata` for what is kept with an object. `level` lists
+//! without what lies deeper, `single` finds one object whatever its key.
 
 mod error;
+mod level;
 mod list;
 mod metadata;
 mod pages;
@@ -12,6 +14,7 @@ mod place;
 mod read;
 pub mod s3;
 mod sides;
+mod single;
 mod store;
 mod stores;
 mod uploads;

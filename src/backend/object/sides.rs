@@ -1,5 +1,6 @@
 //! A part of a store as a source and as a target.
 
+use super::level::level;
 use super::list::list;
 use super::place::{ObjectPlace, cause, refused};
 use super::write::ObjectStage;
@@ -21,6 +22,15 @@ impl ObjectSource {
     /// Makes a source of a place.
     pub fn new(place: Arc<ObjectPlace>) -> Self {
         Self { place, side: Side::Source }
+    }
+
+    /// Lists what lies in the place itself: objects, and for all that lies deeper the directories
+    /// that it begins with.
+    ///
+    /// # Errors
+    /// When the first page can't be had.
+    pub fn list_level(&self) -> Result<Listing, Error> {
+        level(&self.place, self.side)
     }
 }
 

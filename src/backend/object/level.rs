@@ -1,0 +1,76 @@
+//! Listing one level: a page at a time, with what lies deeper folded by the store.
+
+use super::place::{OWN, ObjectPlace, cause, fatal};
+use super::{ListQuery, Page};
+use crate::backend::{ListItem, Listing};
+use crate::model::entry::Known;
+use crate::model::error::Side;
+use crate::model::{Entry, EntryError, EntryKind, Error, Key, Operation, Stamp};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Lists what lies in a place, in the store's order. An object at the prefix itself is the place's
+/// own marker and not told.
+pub(super) fn level(place: &Arc<ObjectPlace>, side: Side) -> Result<Listing, Error> {
+    let query = ListQuery { prefix: &place.prefix, delimiter: true, ..ListQuery::default() };
+    let what = format!("cannot list \"{}\"", place.name());
+    let page = place.store.list(&query).map_err(|error| fatal(&what, &error))?;
+    let mut level = Level { place: Arc::clone(place), side, items: VecDeque::new(), next: None };
+    level.turn(page);
+    Ok(Box::new(level))
+}
+
+struct Level {
+    place: Arc<ObjectPlace>,
+    side: Side,
+    /// What is left of the page in hand: at most 1,000 items.
+    items: VecDeque<ListItem>,
+    /// The next page; `None` at the end.
+    next: Option<String>,
+}
+
+impl Level {
+    /// Merges a page's objects and folded prefixes.
+    fn turn(&mut self, page: Page) {
+        let place = &self.place;
+        let below = |key: &[u8]| key.strip_prefix(&*place.prefix).map(Key::new);
+        let objects = page.objects.iter().filter_map(|object| {
+            let stamp = Stamp::of_object(object.size, object.etag);
+            Some(place.listed(below(&object.key)?, EntryKind::File, stamp, object.modified))
+        });
+        let directories = page.prefixes.iter().filter_map(|prefix| {
+            let none = Stamp::of_object(0, None);
+            let entry = place.listed(below(prefix)?, EntryKind::Directory, none, None);
+            Some(Entry { known: Known::Implied, ..entry })
+        });
+        let is_told = |entry: &Entry| !entry.key.is_root() && entry.key.trimmed() != OWN;
+        let mut entries: Vec<_> = objects.chain(directories).filter(is_told).collect();
+        entries.sort_by(|one, other| one.key.cmp(&other.key));
+        self.items = entries.into_iter().map(ListItem::Entry).collect();
+        self.next = page.next;
+    }
+}
+
+impl Iterator for Level {
+    type Item = Result<ListItem, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(item) = self.items.pop_front() {
+                return Some(Ok(item));
+            }
+            let token = self.next.take()?;
+            let (prefix, token) = (&*self.place.prefix, Some(&*token));
+            let query = ListQuery { prefix, token, delimiter: true, ..ListQuery::default() };
+            match self.place.store.list(&query) {
+                Ok(page) => self.turn(page),
+                Err(error) => {
+                    let (operation, side, key) = (Operation::List, self.side, Key::root());
+                    let cause = cause(&error);
+                    let error = EntryError { operation, side, key, cause };
+                    return Some(Ok(ListItem::BrokeOff(error)));
+                }
+            }
+        }
+    }
+}
