@@ -161,6 +161,10 @@ pub trait Target: Source {
     /// Begins a file that nobody sees until it is published.
     fn stage(&self, entry: &Entry, place: Place) -> Result<Box<dyn Stage>, Cause>;
 
+    /// Begins a file of which nobody knows the size before its end: the entry's is what is expected
+    /// of it, 0 where nothing is.
+    fn stage_stream(&self, entry: &Entry, place: Place) -> Result<Box<dyn Stage>, Cause>;
+
     /// Whether it is a store: what is written stands at once and whole, so that nothing is built
     /// first and put in place later, and each request costs more than reading twice.
     fn is_store(&self) -> bool {

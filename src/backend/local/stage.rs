@@ -86,7 +86,8 @@ pub(super) struct LocalStage {
     open: File,
     directory: Arc<Directory>,
     stands: Metadata,
-    size: u64,
+    /// Its size, where that is known before all of it has come.
+    size: Option<u64>,
     written: u64,
 }
 
@@ -121,9 +122,14 @@ impl LocalStage {
             open,
             directory: Arc::clone(directory),
             stands,
-            size: entry.stamp.size,
+            size: Some(entry.stamp.size),
             written: 0,
         })
+    }
+
+    /// Lets it have any size.
+    pub(super) fn of_any_size(self) -> Self {
+        Self { size: None, ..self }
     }
 }
 
@@ -140,8 +146,8 @@ impl Stage for LocalStage {
         _digest: &Digest,
     ) -> Result<Box<dyn Staged>, Cause> {
         let Self { shared, hidden, open, directory, stands, size, written } = *self;
-        if written != size {
-            return Err(Cause::ShortWrite { written, expected: size });
+        if let Some(expected) = size.filter(|size| written != *size) {
+            return Err(Cause::ShortWrite { written, expected });
         }
         let mut set = set_open(&open, &stands, wanted);
         let mut found = written_of(&look_at_open(&open)?);

@@ -43,6 +43,15 @@ impl LocalTarget {
         })
     }
 
+    fn begin(&self, entry: &Entry, place: Place) -> Result<LocalStage, Cause> {
+        let shared = &self.shared;
+        shared.parent(&entry.key, |parent, _| {
+            let name = shared.temporary();
+            let hidden = || Hidden::temporary(shared, &entry.key, name, place);
+            Ok(LocalStage::begin(shared, parent, &name, entry, hidden)?)
+        })
+    }
+
     fn set(&self, key: &Key, kind: EntryKind, wanted: &Metadata) -> Result<(), Cause> {
         let shared = &self.shared;
         if kind == EntryKind::Directory {
@@ -98,12 +107,11 @@ impl Source for LocalTarget {
 
 impl Target for LocalTarget {
     fn stage(&self, entry: &Entry, place: Place) -> Result<Box<dyn Stage>, Cause> {
-        let shared = &self.shared;
-        shared.parent(&entry.key, |parent, _| {
-            let name = shared.temporary();
-            let hidden = || Hidden::temporary(shared, &entry.key, name, place);
-            Ok(Box::new(LocalStage::begin(shared, parent, &name, entry, hidden)?) as Box<dyn Stage>)
-        })
+        Ok(Box::new(self.begin(entry, place)?))
+    }
+
+    fn stage_stream(&self, entry: &Entry, place: Place) -> Result<Box<dyn Stage>, Cause> {
+        Ok(Box::new(self.begin(entry, place)?.of_any_size()))
     }
 
     fn stage_directory(&self, key: &Key) -> Result<Box<dyn StageDirectory>, Cause> {

@@ -101,6 +101,10 @@ impl Target for ObjectTarget {
         Ok(Box::new(ObjectStage::begin(self.place(), entry, place)?))
     }
 
+    fn stage_stream(&self, entry: &Entry, place: Place) -> Result<Box<dyn Stage>, Cause> {
+        Ok(Box::new(ObjectStage::begin_stream(self.place(), entry, place)?))
+    }
+
     fn stage_directory(&self, _key: &Key) -> Result<Box<dyn StageDirectory>, Cause> {
         Err(Cause::Other("a store builds no directories".to_owned()))
     }

@@ -10,7 +10,7 @@ use super::uploads;
 use super::{Condition, Head, Headers, StoreError, StoreErrorKind};
 use crate::backend::{Place, Stage, Staged, Written};
 use crate::limits::MemoryPermit;
-use crate::model::{Cause, Digest, ETag, Entry, EntryKind, Key, Metadata, Stamp};
+use crate::model::{Cause, Digest, ETag, Entry, EntryKind, Key, Metadata, Stamp, Stop};
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
 use std::collections::{HashMap, VecDeque};
@@ -24,6 +24,10 @@ const PART: u64 = 8 << 20;
 /// Parts of an upload, at most, that part sizes are chosen for; S3 takes 10,000
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
 const PARTS: u64 = 9_000;
+/// Parts of an upload that S3 takes (same source).
+const MOST_PARTS: u16 = 10_000;
+/// The least size of a part in bytes where nobody knows how many will come: enough for 156 GiB.
+const STREAMED_PART: u64 = 16 << 20;
 /// Parts of one upload that are sent at the same time.
 const PARTS_AT_ONCE: usize = 4;
 /// The largest object that one COPY takes, in bytes (same source).
@@ -45,6 +49,8 @@ pub(super) struct ObjectStage {
     key: Vec<u8>,
     entry: Entry,
     place: Place,
+    /// Its size, where that is known before all of it has come.
+    expected: Option<u64>,
     part_size: u64,
     kept: Option<Headers>,
     buffer: Vec<u8>,
@@ -71,17 +77,39 @@ type Part = (u16, JoinHandle<Result<PartTag, StoreError>>);
 
 impl ObjectStage {
     pub(super) fn begin(to: &Arc<ObjectPlace>, entry: &Entry, place: Place) -> Result<Self, Cause> {
+        let size = entry.stamp.size;
+        let part_size = part_size(size);
+        Self::new(to, (entry, Some(size)), place, part_size, part_size.min(size))
+    }
+
+    /// Begins an object of a size that nobody knows; the entry's is what is expected.
+    pub(super) fn begin_stream(
+        to: &Arc<ObjectPlace>,
+        entry: &Entry,
+        place: Place,
+    ) -> Result<Self, Cause> {
+        let part_size = part_size(entry.stamp.size).max(STREAMED_PART);
+        Self::new(to, (entry, None), place, part_size, part_size)
+    }
+
+    fn new(
+        to: &Arc<ObjectPlace>,
+        (entry, expected): (&Entry, Option<u64>),
+        place: Place,
+        part_size: u64,
+        held: u64,
+    ) -> Result<Self, Cause> {
         let key = to.object_key(&entry.key)?;
-        let part_size = part_size(entry.stamp.size);
-        let permit = to.hold(part_size.min(entry.stamp.size))?;
+        let permit = to.hold(held)?;
         Ok(Self {
             to: Arc::clone(to),
             key,
             entry: entry.clone(),
             place,
+            expected,
             part_size,
             kept: None,
-            buffer: Vec::with_capacity(part_size.min(entry.stamp.size) as usize),
+            buffer: Vec::with_capacity(held as usize),
             permit: Some(permit),
             written: 0,
             upload: None,
@@ -107,6 +135,13 @@ impl ObjectStage {
         if upload.has_sent(&self.buffer) {
             self.buffer.clear();
             return Ok(());
+        }
+        if upload.begun == MOST_PARTS {
+            let mebibytes = self.part_size >> 20;
+            return Err(Cause::Lost {
+                message: format!("more comes than {MOST_PARTS} parts of {mebibytes} MiB can hold"),
+                help: "say by --expected-size how much will come: parts will be larger".to_owned(),
+            });
         }
         while upload.under_way.len() >= PARTS_AT_ONCE {
             upload.wait()?;
@@ -163,7 +198,7 @@ impl ObjectStage {
     /// its parts are right shows by their MD5.
     fn resume(&self) -> Result<Option<Upload>, Cause> {
         let (to, entry) = (&self.to, &self.entry);
-        if self.kept.is_some() {
+        if self.kept.is_some() || self.expected.is_none() {
             return Ok(None);
         }
         let left = to.journal.resume(&self.key, entry.stamp.size, &entry.metadata);
@@ -254,18 +289,18 @@ impl Stage for ObjectStage {
     }
 
     fn write(&mut self, mut chunk: &[u8]) -> Result<(), Cause> {
-        let (written, expected) = (self.written + chunk.len() as u64, self.entry.stamp.size);
-        if written > expected {
+        let written = self.written + chunk.len() as u64;
+        if let Some(expected) = self.expected.filter(|expected| written > *expected) {
             return Err(Cause::ShortWrite { written, expected });
         }
         while !chunk.is_empty() {
+            if self.buffer.len() as u64 == self.part_size {
+                self.send_part(true)?;
+            }
             let fits = chunk.len().min(self.part_size as usize - self.buffer.len());
             self.buffer.extend_from_slice(&chunk[..fits]);
             self.written += fits as u64;
             chunk = &chunk[fits..];
-            if self.buffer.len() as u64 == self.part_size && self.written < expected {
-                self.send_part(true)?;
-            }
         }
         Ok(())
     }
@@ -275,9 +310,9 @@ impl Stage for ObjectStage {
         metadata: &Metadata,
         digest: &Digest,
     ) -> Result<Box<dyn Staged>, Cause> {
-        let (written, size) = (self.written, self.entry.stamp.size);
-        if written != size {
-            return Err(Cause::ShortWrite { written, expected: size });
+        let size = self.written;
+        if let Some(expected) = self.expected.filter(|expected| size != *expected) {
+            return Err(Cause::ShortWrite { written: size, expected });
         }
         let tag = if self.upload.is_some() {
             self.send_part(false)?;
@@ -354,12 +389,15 @@ impl Drop for ObjectStage {
         while let Some((_, thread)) = upload.under_way.pop_front() {
             thread.join().ok();
         }
-        if self.to.stop.requested() {
+        let is_stream = self.expected.is_none();
+        if self.to.stop.requested() && !is_stream {
             // The next run goes on with it.
             return;
         }
-        // Should this fail, a later run gives it up.
-        if self.to.store.abort_upload(&self.key, &upload.id).is_ok() {
+        // Nothing goes on with a stream: it is given up even where the run is to stop. Should this
+        // fail, a later run gives it up.
+        let store = self.to.store.stopped_by(Stop::default());
+        if store.abort_upload(&self.key, &upload.id).is_ok() {
             fs::remove_file(&upload.record).ok();
         }
     }
