@@ -9,7 +9,7 @@ pub use lease::{AcquiredLease, Lease};
 pub use lock::{Acquired, Lock};
 pub use row::{Origin, Row, RunNumber};
 pub use runs::{RootIdentity, RunRecord};
-pub use state::{Opened, Rows, State, Writer};
+pub use state::{Opened, Rows, STREAM, State, Writer};
 
 use crate::backend::Form;
 use crate::filter::FilterSpec;

@@ -25,6 +25,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+/// The source of what was streamed from standard input. No other one has this name: paths are
+/// absolute, and stores have URLs.
+pub const STREAM: &str = "-";
 /// How many rows are read at a time: enough that a page's query costs little beside its rows, few
 /// enough that a page is small even with the longest keys.
 const PAGE: usize = 1024;
@@ -101,7 +104,8 @@ impl State {
     }
 
     /// Opens, to read it only, the state of the pair whose latest run into `target` is the newest
-    /// of all sources: `None` when no run into it is recorded.
+    /// of all sources: `None` when no run into it is recorded. What was streamed into it
+    /// ([`STREAM`]) says nothing of the rest: it counts only where nothing was mirrored to it.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`] when the state of any pair with this target can't be used: it could
@@ -128,8 +132,9 @@ impl State {
             if state.target != target {
                 continue;
             }
+            let rank = |run: &RunRecord, state: &Self| (state.source != STREAM, run.started);
             if let Some(run) = state.last_run()?
-                && latest.as_ref().is_none_or(|(other, _)| run.started > other.started)
+                && latest.as_ref().is_none_or(|(other, its)| rank(&run, &state) > rank(other, its))
             {
                 latest = Some((run, state));
             }

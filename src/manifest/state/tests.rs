@@ -270,6 +270,22 @@ fn the_latest_run_into_a_target_is_found_whatever_the_source() {
 }
 
 #[test]
+fn what_was_streamed_into_a_target_hides_no_run_that_mirrored_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let begin = |source: &str, started| {
+        let state = State::open(dir.path(), source, TARGET).unwrap().state;
+        state.begin_run(&RunId(format!("r{started}")), at(started), "{}").unwrap();
+    };
+    let latest = || State::latest_into(dir.path(), TARGET).unwrap().unwrap().source().to_owned();
+    begin(STREAM, 5);
+    assert_eq!(latest(), STREAM);
+    begin("/one", 1);
+    begin("/two", 2);
+    begin(STREAM, 6);
+    assert_eq!(latest(), "/two");
+}
+
+#[test]
 fn a_newer_version_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = fill(dir.path(), &[row("a")]);
