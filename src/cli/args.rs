@@ -27,6 +27,8 @@ Examples:
   vidimus mirror ~/photos /mnt/backup/photos
   vidimus mirror --dry-run --delete ~/photos /mnt/backup/photos
   vidimus verify /mnt/backup/photos
+  vidimus ls s3://bucket/photos/
+  pg_dump shop | vidimus put - s3://bucket/dumps/shop.sql
 
 Exit codes:
     0  all as asked
@@ -119,6 +121,88 @@ Exit codes:
 
 Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
 
+const LS_LONG_ABOUT: &str = "\
+Lists what lies at a location.
+
+Names are listed below LOCATION, in byte order, directories as `name/`; what these hold only with \
+--recursive. In a bucket `a` names what lies below `a/`, and where nothing does, the object `a`. What \
+vidimus keeps for itself at a root (.vidimus) is not listed. Control characters in names are escaped, \
+except with --null.";
+
+const LS_EXAMPLES: &str = "\
+Examples:
+  What a bucket holds at its top:
+    vidimus ls s3://bucket
+  All below a prefix, with sizes and times:
+    vidimus ls --recursive --long s3://bucket/photos/
+  The ten largest objects:
+    vidimus ls -r --json s3://bucket | jq -r 'select(.event == \"entry\") | [.size, .key] | @tsv' | \
+sort -rn | head
+  Names for another program, whatever bytes they have:
+    vidimus ls --null ~/photos | xargs -0 -n 1 echo
+
+Time and size of an object are those of the listing: when it was written, not the time that \
+`vidimus mirror` keeps with it.
+
+Exit codes:
+    0  all was listed
+    1  something could not be listed, and is named
+    2  wrong usage
+    7  nothing is there, or it can't be read
+
+Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
+
+const CAT_LONG_ABOUT: &str = "\
+Writes the content of a file or an object to standard output.
+
+The key of an object is what stands behind the bucket, to the last byte: `s3://bucket/a/` is another \
+object than `s3://bucket/a`. A large object is read in ranges, several at a time, all of one version. \
+Where a digest is kept with an object, its content is held against it: if that fails, the exit code \
+is 1, and what was written is not to be used.";
+
+const CAT_EXAMPLES: &str = "\
+Examples:
+  vidimus cat s3://bucket/dumps/shop.sql | psql shop
+  vidimus cat 's3://bucket/photo?.jpg?region=eu-central-1' > photo.jpg
+
+Exit codes:
+    0  all was written
+    1  what was written isn't whole, or isn't what was recorded with it
+    2  wrong usage
+    7  nothing is there, it is a directory, or it can't be read
+
+Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
+
+const PUT_LONG_ABOUT: &str = "\
+Puts what comes from standard input in a file or an object.
+
+Nobody needs to know how much will come. It is hashed as it comes, and stands whole once it has \
+ended; until then, and if it is stopped or fails, what stood there before stands. The file's \
+directory must exist. What is put is recorded: `vidimus verify` tells whether it is still there, as \
+long as nothing is mirrored to the same place; beside a mirror it is an extra entry.";
+
+const PUT_EXAMPLES: &str = "\
+Examples:
+  Keep a dump of a database, without a file in between:
+    pg_dump shop | vidimus put - s3://bucket/dumps/shop.sql
+  One that is larger than 156 GiB:
+    tar c /srv | vidimus put --expected-size 2TiB - s3://bucket/srv.tar
+  Its digest, for a script:
+    pg_dump shop | vidimus put --json - s3://bucket/dumps/shop.sql | jq -r .digest
+
+A command that fails looks to the one behind it like one that ended: where that matters, in bash, \
+`set -o pipefail` and remove what was put.
+
+Exit codes:
+    0  all that came stands
+    2  wrong usage
+    4  the recorded state can't be used or written; if all that came stands, the error says so
+    7  standard input failed, or the target can't be used: missing, full, read-only
+  130  stopped by SIGINT
+  143  stopped by SIGTERM
+
+Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
+
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(
@@ -143,6 +227,15 @@ pub(crate) enum Command {
     /// Tell whether a target still holds what was recorded
     #[command(long_about = VERIFY_LONG_ABOUT, after_long_help = VERIFY_EXAMPLES)]
     Verify(VerifyArgs),
+    /// List what lies at a location
+    #[command(long_about = LS_LONG_ABOUT, after_long_help = LS_EXAMPLES)]
+    Ls(LsArgs),
+    /// Write the content of a file or an object to standard output
+    #[command(long_about = CAT_LONG_ABOUT, after_long_help = CAT_EXAMPLES)]
+    Cat(CatArgs),
+    /// Put what comes from standard input in a file or an object
+    #[command(long_about = PUT_LONG_ABOUT, after_long_help = PUT_EXAMPLES)]
+    Put(PutArgs),
     /// Print a completion script for a shell
     #[command(after_long_help = "\
 Examples:
@@ -360,6 +453,84 @@ pub(crate) struct VerifyArgs {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch that the user types")]
+pub(crate) struct LsArgs {
+    /// Directory, file, prefix or object: a path, a file:// URL or s3://bucket/prefix
+    #[arg(value_name = "LOCATION")]
+    pub(crate) location: OsString,
+    /// List what directories hold, at any depth
+    #[arg(short = 'r', long, env = "VIDIMUS_RECURSIVE", value_parser = values::switch)]
+    pub(crate) recursive: bool,
+    /// Print size in bytes and time before each name
+    #[arg(short = 'l', long, env = "VIDIMUS_LONG", value_parser = values::switch)]
+    pub(crate) long: bool,
+    /// With --long, print sizes like 1.5 MiB
+    #[arg(long, env = "VIDIMUS_HUMAN", value_parser = values::switch)]
+    pub(crate) human: bool,
+    /// Write records for scripts (NDJSON)
+    ///
+    /// Each has time, level and event; an "entry" has key, kind, size, mtime and, of an object, its
+    /// etag. The last one is "finished": without it the list is not whole.
+    #[arg(long, env = "VIDIMUS_JSON", value_parser = values::switch)]
+    pub(crate) json: bool,
+    /// End each name by a NUL instead of a line end, and don't escape it
+    #[arg(short = '0', long, env = "VIDIMUS_NULL", value_parser = values::switch)]
+    pub(crate) null: bool,
+    /// Reach object stores of other machines without encryption
+    ///
+    /// Needed for an endpoint that begins with http:// and is not this machine.
+    #[arg(long, env = "VIDIMUS_ALLOW_HTTP", value_parser = values::switch)]
+    pub(crate) allow_http: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CatArgs {
+    /// File or object: a path, a file:// URL or s3://bucket/key
+    #[arg(value_name = "LOCATION")]
+    pub(crate) location: OsString,
+    /// Reach object stores of other machines without encryption
+    ///
+    /// Needed for an endpoint that begins with http:// and is not this machine. Whoever stands on
+    /// the way can read and change what is read.
+    #[arg(long, env = "VIDIMUS_ALLOW_HTTP", value_parser = values::switch)]
+    pub(crate) allow_http: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PutArgs {
+    /// What to put: standard input, which is all that can be put
+    #[arg(value_name = "-")]
+    pub(crate) source: OsString,
+    /// File or object that is to be: a path, a file:// URL or s3://bucket/key
+    #[arg(value_name = "LOCATION")]
+    pub(crate) location: OsString,
+    /// Be ready for SIZE, like 500GiB: an object of more than 156 GiB needs larger parts
+    ///
+    /// An object is sent in at most 10,000 parts of one size, several at a time and within --memory.
+    #[arg(long, value_name = "SIZE", env = "VIDIMUS_EXPECTED_SIZE", value_parser = values::bytes)]
+    pub(crate) expected_size: Option<Bytes>,
+    /// Hold no more than SIZE of content in memory on its way to object stores, at least 16MiB
+    #[arg(long, value_name = "SIZE", env = "VIDIMUS_MEMORY", value_parser = rates::memory,
+        default_value = "256MiB")]
+    pub(crate) memory: Bytes,
+    /// Reach object stores of other machines without encryption
+    ///
+    /// Needed for an endpoint that begins with http:// and is not this machine. Whoever stands on
+    /// the way can read and change what is put.
+    #[arg(long, env = "VIDIMUS_ALLOW_HTTP", value_parser = values::switch)]
+    pub(crate) allow_http: bool,
+    /// Keep the record of runs in DIR, not in $XDG_STATE_HOME/vidimus or ~/.local/state/vidimus
+    #[arg(long, value_name = "DIR", env = "VIDIMUS_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Write a record for scripts (NDJSON) with digest, size and requests
+    #[arg(long, env = "VIDIMUS_JSON", value_parser = values::switch)]
+    pub(crate) json: bool,
+    /// Print nothing but failures
+    #[arg(short = 'q', long, env = "VIDIMUS_QUIET", value_parser = values::switch)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch that the user types")]
 pub(crate) struct OutputArgs {
@@ -435,7 +606,7 @@ mod tests {
     #[test]
     fn every_flag_of_a_run_has_its_variable() {
         for command in command().get_subcommands() {
-            if !["mirror", "verify"].contains(&command.get_name()) {
+            if ["completions", "man"].contains(&command.get_name()) {
                 continue;
             }
             for arg in command.get_arguments() {

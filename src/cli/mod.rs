@@ -47,6 +47,9 @@ fn run() -> Exit {
             commands::mirror::run(&args, matches)
         }
         Command::Verify(args) => commands::verify::run(&args, matches),
+        Command::Ls(args) => commands::ls::run(&args, matches),
+        Command::Cat(args) => commands::cat::run(&args),
+        Command::Put(args) => commands::put::run(&args),
         Command::Completions { shell } => commands::completions::run(shell),
         Command::Man { dir } => commands::man::run(dir.as_deref()),
     }

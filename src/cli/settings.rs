@@ -3,16 +3,21 @@
 //! Rules between flags hold for what was typed on the command line; a variable of the environment
 //! that makes no sense beside a flag gives way to it.
 
-use super::args::{ColorArg, DurabilityArg, MirrorArgs, OutputArgs, VerifyArgs};
+use super::args::{
+    CatArgs, ColorArg, DurabilityArg, LsArgs, MirrorArgs, OutputArgs, PutArgs, VerifyArgs,
+};
 use crate::backend::object::s3;
 use crate::compare::PolicyOptions;
 use crate::filter::{Filter, Rule};
 use crate::limits::LimitOptions;
-use crate::location::Location;
+use crate::location::{Location, S3Location, SingleLocation};
 use crate::model::key::Escaped;
 use crate::model::stamp::Trust;
 use crate::model::{Durability, Error, ErrorKind};
 use crate::report::{HumanOptions, OutputOptions, ProgressStyle};
+use crate::session::cat::CatOptions;
+use crate::session::ls::LsOptions;
+use crate::session::put::PutOptions;
 use crate::session::{DeleteOptions, MirrorOptions};
 use crate::verify::VerifyOptions;
 use clap::ArgMatches;
@@ -116,14 +121,71 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<VerifyOptions, Error> {
     })
 }
 
+/// Makes the options of a list.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for what makes no sense.
+pub(crate) fn ls(args: &LsArgs) -> Result<LsOptions, Error> {
+    let location = SingleLocation::parse(&args.location)?;
+    Ok(LsOptions {
+        store: store_of(location.bucket(), args.allow_http)?,
+        location,
+        recursive: args.recursive,
+        spool_dir: env::temp_dir(),
+    })
+}
+
+/// Makes the options of reading one thing.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for what makes no sense.
+pub(crate) fn cat(args: &CatArgs) -> Result<CatOptions, Error> {
+    let location = SingleLocation::parse(&args.location)?;
+    Ok(CatOptions { store: store_of(location.bucket(), args.allow_http)?, location })
+}
+
+/// Makes the options of putting a stream.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for what makes no sense, or no place where state could be.
+pub(crate) fn put(args: &PutArgs) -> Result<PutOptions, Error> {
+    if args.source != "-" {
+        return Err(usage("put takes standard input alone, which is written -")
+            .help("vidimus put - LOCATION < FILE; `vidimus mirror` copies files"));
+    }
+    let location = SingleLocation::parse(&args.location)?;
+    Ok(PutOptions {
+        store: store_of(location.bucket(), args.allow_http)?,
+        location,
+        state_dir: state_dir(args.state_dir.as_deref())?,
+        expected_size: args.expected_size.map(|size| size.0),
+        mode: 0o666 & !umask(),
+        limits: LimitOptions { memory: args.memory.0, ..LimitOptions::default() },
+    })
+}
+
+/// What the user's new files lack of rights.
+fn umask() -> u32 {
+    // It can't be read without being set; no other thread makes files yet.
+    let umask = rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    rustix::process::umask(umask);
+    umask.as_raw_mode()
+}
+
 /// Works out how a location's store is reached; `None` for one of this machine.
 fn store(location: &Location, allow_http: bool) -> Result<Option<s3::Settings>, Error> {
     match location {
         Location::Local(_) => Ok(None),
-        Location::S3(location) => {
-            s3::resolve(location, &|name| env::var(name).ok(), allow_http).map(Some)
-        }
+        Location::S3(location) => store_of(Some(location), allow_http),
     }
+}
+
+fn store_of(
+    location: Option<&S3Location>,
+    allow_http: bool,
+) -> Result<Option<s3::Settings>, Error> {
+    let variable = |name: &str| env::var(name).ok();
+    location.map(|location| s3::resolve(location, &variable, allow_http)).transpose()
 }
 
 /// Decides what a person is shown; `dry_run` shows each change.
@@ -163,6 +225,11 @@ fn choose(
         (true, false, true) => Some((false, true)),
         (true, _, _) => None,
     }
+}
+
+/// Decides whether a list is of records, or of names that end in a NUL: never both.
+pub(crate) fn ls_form(args: &LsArgs, matches: &ArgMatches) -> (bool, bool) {
+    last(matches, ("json", args.json), ("null", args.null))
 }
 
 /// Decides like [`choose`]; of two typed switches the last one holds, of two variables the second.

@@ -1,6 +1,13 @@
 //! One run, wired end to end: typed options in, events and an outcome out.
+//!
+//! [`mirror`] is the run that the tool is made for; [`ls`](ls::ls), [`cat`](cat::cat) and
+//! [`put`](put::put) are what one does beside it, to what lies at a single location.
 
+pub mod cat;
+pub mod ls;
 mod places;
+pub mod put;
+mod single;
 
 pub use crate::model::Durability;
 pub use crate::plan::{DeleteOptions, MaxDelete};

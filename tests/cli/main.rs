@@ -4,6 +4,7 @@
 mod common;
 
 mod building;
+mod commands;
 mod deletion;
 mod dry_run;
 mod faults;

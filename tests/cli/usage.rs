@@ -68,6 +68,9 @@ fn help_of_each_command() {
         ("mirror_short", &["mirror", "-h"]),
         ("mirror_long", &["mirror", "--help"]),
         ("verify_long", &["verify", "--help"]),
+        ("ls_long", &["ls", "--help"]),
+        ("cat_long", &["cat", "--help"]),
+        ("put_long", &["put", "--help"]),
         ("completions", &["completions", "--help"]),
         ("man", &["man", "--help"]),
     ] {

@@ -9,6 +9,7 @@ mod s3;
 mod adoption;
 mod changes;
 mod client;
+mod commands;
 mod faults;
 mod judges;
 mod keys;

@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn every_command_has_its_page() {
         let names: Vec<_> = pages().map(|page| Man::new(page).get_filename()).collect();
-        let expected = ["", "-mirror", "-verify", "-completions", "-man"];
+        let expected = ["", "-mirror", "-verify", "-ls", "-cat", "-put", "-completions", "-man"];
         assert_eq!(names, expected.map(|name| format!("vidimus{name}.1")));
         for page in pages() {
             let text = String::from_utf8(render(page).unwrap()).unwrap();

@@ -1,8 +1,11 @@
 //! The commands, one file each.
 
+pub(super) mod cat;
 pub(super) mod completions;
+pub(super) mod ls;
 pub(super) mod man;
 pub(super) mod mirror;
+pub(super) mod put;
 pub(super) mod verify;
 
 use super::exit::Exit;

@@ -1,0 +1,30 @@
+//! `vidimus cat LOCATION`: content as it is.
+
+use super::super::args::CatArgs;
+use super::super::exit::Exit;
+use super::super::settings;
+use crate::model::Progress;
+use crate::report::{Output, OutputOptions, text};
+use crate::session::cat::{CatError, cat};
+use std::io;
+use std::sync::Arc;
+
+pub(crate) fn run(args: &CatArgs) -> Exit {
+    let progress = Arc::new(Progress::default());
+    let written = settings::cat(args)
+        .map_err(CatError::Fatal)
+        .and_then(|options| cat(&options, &progress, &mut io::stdout().lock()));
+    match written {
+        Ok(()) => Exit::Done,
+        Err(CatError::Fatal(error)) => super::fail(&error),
+        Err(CatError::Entry(error)) => {
+            let output = Output::new(OutputOptions::default(), None);
+            output.message("error", &text::entry_error(&error));
+            output.message("help", "what was written is not to be used");
+            Exit::Incomplete
+        }
+        // Nobody wants the rest.
+        Err(CatError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(CatError::Output(error)) => super::fail(&super::cannot_write(error)),
+    }
+}

@@ -1,0 +1,252 @@
+//! `vidimus ls LOCATION`: a line, a record or a NUL-ended name for each thing there.
+
+use super::super::args::LsArgs;
+use super::super::exit::Exit;
+use super::super::settings;
+use crate::location::SingleLocation;
+use crate::model::entry::Known;
+use crate::model::key::Escaped;
+use crate::model::{Entry, EntryError, EntryKind, Error, Progress, Timestamp, Totals};
+use crate::report::json::{self, JsonError, JsonFailure, JsonKey, Level};
+use crate::report::text::{self, Failures, Telling};
+use crate::report::{Output, OutputOptions, format};
+use crate::session::ls::{LsItem, ls};
+use clap::ArgMatches;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write as _};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// Bytes that wait to be written together.
+const HELD: usize = 32 << 10;
+
+pub(crate) fn run(args: &LsArgs, matches: &ArgMatches) -> Exit {
+    let progress = Arc::new(Progress::default());
+    let mut list = List::new(args, matches);
+    let listed = settings::ls(args).and_then(|options| {
+        ls(&options, &progress, &mut |item| match list.item(&item) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                list.fault = Some(error);
+                ControlFlow::Break(())
+            }
+        })
+    });
+    list.finish(&listed, &SingleLocation::printable(&args.location), &progress.totals())
+}
+
+/// What is written for each thing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    /// Names escaped, a line each.
+    Lines,
+    /// Names as they are, each with a NUL behind it.
+    Null,
+}
+
+/// The list under way.
+struct List<'a> {
+    args: &'a LsArgs,
+    form: Form,
+    zone: TimeZone,
+    stdout: BufWriter<StdoutLock<'static>>,
+    /// A person waits for each line.
+    is_terminal: bool,
+    /// What stdout failed with.
+    fault: Option<io::Error>,
+    /// Where failures are told.
+    stderr: Output,
+    failures: Failures,
+    entries: u64,
+    bytes: u64,
+}
+
+impl<'a> List<'a> {
+    fn new(args: &'a LsArgs, matches: &ArgMatches) -> Self {
+        let form = match settings::ls_form(args, matches) {
+            (_, true) => Form::Null,
+            (true, false) => Form::Json,
+            (false, false) => Form::Lines,
+        };
+        Self {
+            args,
+            form,
+            zone: TimeZone::system(),
+            stdout: BufWriter::with_capacity(HELD, io::stdout().lock()),
+            is_terminal: io::stdout().is_terminal(),
+            fault: None,
+            stderr: Output::new(OutputOptions::default(), None),
+            failures: Failures::default(),
+            entries: 0,
+            bytes: 0,
+        }
+    }
+
+    fn item(&mut self, item: &LsItem) -> io::Result<()> {
+        match item {
+            LsItem::Entry(entry) => self.entry(entry)?,
+            LsItem::Failed(error) => self.failed(error)?,
+        }
+        if self.is_terminal { self.stdout.flush() } else { Ok(()) }
+    }
+
+    fn entry(&mut self, entry: &Entry) -> io::Result<()> {
+        self.entries += 1;
+        self.bytes += entry.size();
+        if self.form == Form::Json {
+            let record = json::record(Level::Info, "entry", &JsonEntry::from(entry));
+            return writeln!(self.stdout, "{record}");
+        }
+        if self.args.long {
+            let (size, time) = (self.size(entry), self.time(entry));
+            let width = if self.args.human { 10 } else { 15 };
+            write!(self.stdout, "{size:>width$}  {time:<19}  ")?;
+        }
+        if self.form == Form::Null {
+            self.stdout.write_all(entry.key.as_bytes())?;
+            return self.stdout.write_all(b"\0");
+        }
+        write!(self.stdout, "{}", entry.key)?;
+        match entry.link.as_ref().filter(|_| self.args.long) {
+            Some(link) => writeln!(self.stdout, " -> {}", Escaped(link)),
+            None => writeln!(self.stdout),
+        }
+    }
+
+    fn size(&self, entry: &Entry) -> String {
+        match entry.kind {
+            EntryKind::File if self.args.human => format::size(entry.stamp.size),
+            EntryKind::File => entry.stamp.size.to_string(),
+            _ => "-".to_owned(),
+        }
+    }
+
+    fn time(&self, entry: &Entry) -> String {
+        let time = time_of(entry).and_then(moment);
+        time.map_or("-".to_owned(), |time| {
+            time.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+        })
+    }
+
+    fn failed(&mut self, error: &EntryError) -> io::Result<()> {
+        let text = text::entry_error(error);
+        let telling = self.failures.add(&text);
+        if self.form == Form::Json {
+            let record = json::record(Level::Error, "failed", &JsonFailure::from(error));
+            return writeln!(self.stdout, "{record}");
+        }
+        match telling {
+            Telling::Print => self.stderr.message("error", &text),
+            Telling::SayThatTheRestIsCounted => self.stderr.message("note", text::REST_IS_COUNTED),
+            Telling::Count => {}
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, listed: &Result<(), Error>, location: &str, totals: &Totals) -> Exit {
+        let failed = if self.failures.count() > 0 { Exit::Incomplete } else { Exit::Done };
+        let exit = listed.as_ref().map_or_else(|error| error.kind.into(), |()| failed);
+        let written = match self.fault.take() {
+            Some(error) => Err(error),
+            None => self.last(listed, location, totals, exit).and_then(|()| self.stdout.flush()),
+        };
+        if let (Err(error), false) = (listed, self.form == Form::Json) {
+            super::tell(&self.stderr, error);
+        }
+        match written {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                super::tell(&self.stderr, &super::cannot_write(error));
+                exit.and(Exit::Incomplete)
+            }
+            _ => exit,
+        }
+    }
+
+    /// Writes the last record.
+    fn last(
+        &mut self,
+        listed: &Result<(), Error>,
+        location: &str,
+        totals: &Totals,
+        exit: Exit,
+    ) -> io::Result<()> {
+        #[derive(Serialize)]
+        struct Finished<'a> {
+            location: &'a str,
+            entries: u64,
+            bytes: u64,
+            failed: u64,
+            requests_list: u64,
+            requests_head: u64,
+            requests_retried: u64,
+            verdict: &'static str,
+            exit_code: u8,
+            #[serde(flatten)]
+            error: Option<JsonError<'a>>,
+        }
+        if self.form != Form::Json {
+            return Ok(());
+        }
+        let finished = Finished {
+            location,
+            entries: self.entries,
+            bytes: self.bytes,
+            failed: self.failures.count(),
+            requests_list: totals.requests_list,
+            requests_head: totals.requests_head,
+            requests_retried: totals.requests_retried,
+            verdict: match exit {
+                Exit::Done => "complete",
+                Exit::Incomplete => "incomplete",
+                _ => "failed",
+            },
+            exit_code: exit.code(),
+            error: listed.as_ref().err().map(JsonError::from),
+        };
+        let level = if exit == Exit::Done { Level::Info } else { Level::Error };
+        writeln!(self.stdout, "{}", json::record(level, "finished", &finished))
+    }
+}
+
+/// When a thing was written; `None` for a directory that is one because keys lie below it.
+fn time_of(entry: &Entry) -> Option<Timestamp> {
+    (entry.known != Known::Implied).then_some(entry.metadata.mtime)
+}
+
+fn moment(time: Timestamp) -> Option<jiff::Timestamp> {
+    jiff::Timestamp::new(time.seconds, time.nanos as i32).ok()
+}
+
+#[derive(Serialize)]
+struct JsonEntry {
+    #[serde(flatten)]
+    key: JsonKey,
+    kind: &'static str,
+    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtime: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    etag: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<String>,
+}
+
+impl From<&Entry> for JsonEntry {
+    fn from(entry: &Entry) -> Self {
+        Self {
+            key: JsonKey::from(&entry.key),
+            kind: match entry.kind {
+                EntryKind::File => "file",
+                EntryKind::Directory => "directory",
+                EntryKind::Symlink => "symlink",
+                EntryKind::Special(_) => "special",
+            },
+            size: entry.size(),
+            mtime: time_of(entry).and_then(moment).map(|time| time.to_string()),
+            etag: entry.stamp.tag().map(|tag| tag.as_str().to_owned()),
+            link: entry.link.as_ref().map(|link| Escaped(link).to_string()),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! `vidimus put - LOCATION`: a stream, put whole.
+
+use super::super::args::PutArgs;
+use super::super::exit::Exit;
+use super::super::settings;
+use super::super::signals::Signals;
+use crate::location::SingleLocation;
+use crate::model::{Error, ErrorKind, Progress, Stop, Totals};
+use crate::report::format::{duration, size, speed};
+use crate::report::json::{self, JsonError, JsonKey, Level};
+use crate::report::{Output, OutputOptions};
+use crate::session::put::{PutEnd, PutOutcome, put};
+use serde::Serialize;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(crate) fn run(args: &PutArgs) -> Exit {
+    let began = Instant::now();
+    let output = Output::new(OutputOptions::default(), None);
+    let progress = Arc::new(Progress::default());
+    let stop = Stop::default();
+    let signals = Signals::listen(&stop);
+    let result = match &signals {
+        Ok(_) => settings::put(args)
+            .and_then(|options| put(&options, Box::new(io::stdin()), &progress, &stop)),
+        Err(error) => {
+            let error = io::Error::new(error.kind(), error.to_string());
+            Err(Error::new(ErrorKind::Unusable, "cannot listen for signals").because(error))
+        }
+    };
+    let exit = match &result {
+        Ok(PutEnd::Done(_)) => Exit::Done,
+        Ok(PutEnd::Stopped) => {
+            signals.ok().and_then(|signals| signals.exit()).unwrap_or(Exit::Interrupted)
+        }
+        Err(error) => error.kind.into(),
+    };
+    let location = SingleLocation::printable(&args.location);
+    let (took, totals) = (began.elapsed(), progress.totals());
+    if args.json {
+        let level = if exit == Exit::Done { Level::Info } else { Level::Error };
+        let body = finished(&location, &result, &totals, took, exit);
+        output.line(&json::record(level, "finished", &body));
+    } else {
+        match &result {
+            Ok(PutEnd::Done(outcome)) => {
+                for warning in &outcome.warnings {
+                    output.message("note", warning);
+                }
+                if !args.quiet {
+                    for line in summary(&location, outcome, took) {
+                        output.line(&line);
+                    }
+                }
+            }
+            Ok(PutEnd::Stopped) => {
+                output.message("error", "stopped: nothing was put; what stood before stands");
+            }
+            Err(error) => super::tell(&output, error),
+        }
+    }
+    super::close(&output, exit)
+}
+
+fn summary(location: &str, outcome: &PutOutcome, took: Duration) -> [String; 4] {
+    [
+        format!("put {location}"),
+        format!("  size    {}", size(outcome.size)),
+        format!("  BLAKE3  {}", outcome.digest),
+        format!("time {}, speed {}", duration(took), speed(throughput(outcome.size, took))),
+    ]
+}
+
+fn throughput(bytes: u64, took: Duration) -> f64 {
+    let seconds = took.as_secs_f64();
+    if seconds > 0.0 { bytes as f64 / seconds } else { 0.0 }
+}
+
+fn finished<'a>(
+    location: &'a str,
+    result: &'a Result<PutEnd, Error>,
+    totals: &'a Totals,
+    took: Duration,
+    exit: Exit,
+) -> impl Serialize + 'a {
+    #[derive(Serialize)]
+    struct Finished<'a> {
+        source: &'static str,
+        location: &'a str,
+        run: Option<&'a str>,
+        target: Option<&'a str>,
+        #[serde(flatten)]
+        key: Option<JsonKey>,
+        size: Option<u64>,
+        digest: Option<String>,
+        etag: Option<String>,
+        warnings: &'a [String],
+        requests_put: u64,
+        requests_head: u64,
+        requests_multipart: u64,
+        requests_retried: u64,
+        duration_s: f64,
+        throughput_bytes_per_s: f64,
+        verdict: &'static str,
+        exit_code: u8,
+        #[serde(flatten)]
+        error: Option<JsonError<'a>>,
+    }
+    let outcome = match result {
+        Ok(PutEnd::Done(outcome)) => Some(outcome),
+        _ => None,
+    };
+    let bytes = outcome.map_or(0, |outcome| outcome.size);
+    Finished {
+        source: "-",
+        location,
+        run: outcome.map(|outcome| &*outcome.run.0),
+        target: outcome.map(|outcome| &*outcome.target),
+        key: outcome.map(|outcome| JsonKey::from(&outcome.key)),
+        size: outcome.map(|outcome| outcome.size),
+        digest: outcome.map(|outcome| outcome.digest.to_string()),
+        etag: outcome.and_then(|outcome| Some(outcome.etag.as_ref()?.as_str().to_owned())),
+        warnings: outcome.map_or(&[], |outcome| &outcome.warnings),
+        requests_put: totals.requests_put,
+        requests_head: totals.requests_head,
+        requests_multipart: totals.requests_multipart,
+        requests_retried: totals.requests_retried,
+        duration_s: took.as_secs_f64(),
+        throughput_bytes_per_s: throughput(bytes, took).round(),
+        verdict: match result {
+            Ok(PutEnd::Done(_)) => "complete",
+            Ok(PutEnd::Stopped) => "interrupted",
+            Err(_) => "failed",
+        },
+        exit_code: exit.code(),
+        error: result.as_ref().err().map(JsonError::from),
+    }
+}

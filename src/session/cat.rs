@@ -1,0 +1,186 @@
+//! Reading one file or object: its bytes as they are, and a word where they aren't what they should
+//! be.
+
+use super::single;
+use crate::backend::object::ObjectSource;
+use crate::backend::object::s3::Settings;
+use crate::backend::{ReadError, Reading, Source};
+use crate::limits::LimitOptions;
+use crate::location::SingleLocation;
+use crate::model::error::Side;
+use crate::model::{
+    Cause, Digest, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Operation, Progress, Stop,
+};
+use std::io::{self, Write};
+use std::sync::Arc;
+
+/// Bytes read at once.
+const BUFFER: usize = 1 << 20;
+/// How often something that changes is read, as long as nothing of it was written.
+const ATTEMPTS: u32 = 3;
+
+/// What to read.
+#[derive(Debug)]
+pub struct CatOptions {
+    /// A file or an object.
+    pub location: SingleLocation,
+    /// How its store is reached, where it is one.
+    pub store: Option<Settings>,
+}
+
+/// Why content did not come to its end.
+#[derive(Debug)]
+pub enum CatError {
+    /// Nothing was written.
+    Fatal(Error),
+    /// What was written isn't whole, or isn't what was recorded.
+    Entry(EntryError),
+    /// The output failed.
+    Output(io::Error),
+}
+
+impl From<Error> for CatError {
+    fn from(error: Error) -> Self {
+        Self::Fatal(error)
+    }
+}
+
+/// Writes the content of a file or an object to `out`.
+///
+/// A large object is read in ranges, several at a time and each of the version that was found first.
+/// Where a digest is kept with an object, its content is held against it.
+///
+/// # Errors
+/// See [`CatError`]; a location without content is fatal.
+pub fn cat(
+    options: &CatOptions,
+    progress: &Arc<Progress>,
+    out: &mut dyn Write,
+) -> Result<(), CatError> {
+    let location = &options.location;
+    match location {
+        SingleLocation::Local(path) => {
+            let place = single::open(path, &std::env::temp_dir())?;
+            let Some(name) = place.name else { return Err(is_directory(location).into()) };
+            let find = || match place.source.look(&name) {
+                Ok(found) => Ok(found),
+                Err(cause) => Err(cannot_read(location, cause)),
+            };
+            read(location, &place.source, &find, out)
+        }
+        SingleLocation::S3 { bucket, key } => {
+            let store = options.store.as_ref();
+            let limits = LimitOptions::default();
+            let shared = (progress, &Stop::default(), "");
+            let place = Arc::new(single::connect(bucket, b"", store, &limits, shared)?);
+            if key.is_empty() {
+                return Err(is_directory(location).into());
+            }
+            let find = || {
+                if let Some((entry, _)) = place.find(&Key::new(key.clone()))? {
+                    return Ok(Some(entry));
+                }
+                let below =
+                    if key.ends_with(b"/") { key.to_vec() } else { [key, &b"/"[..]].concat() };
+                if place.has_keys(&below)? { Err(is_directory(location)) } else { Ok(None) }
+            };
+            read(location, &ObjectSource::new(Arc::clone(&place)), &find, out)
+        }
+    }
+}
+
+type Find<'a> = dyn Fn() -> Result<Option<Entry>, Error> + 'a;
+
+fn read(
+    location: &SingleLocation,
+    source: &dyn Source,
+    find: &Find<'_>,
+    out: &mut dyn Write,
+) -> Result<(), CatError> {
+    for attempt in 1.. {
+        let entry = find()?.ok_or_else(|| is_missing(location))?;
+        if entry.kind != EntryKind::File {
+            let cause = Cause::Other(format!("it is a {}", entry.kind));
+            return Err(cannot_read(location, cause).into());
+        }
+        let mut copying = Copying { out: &mut *out, recorded: None, written: 0, fault: None };
+        let mut buffer = vec![0; BUFFER];
+        let result = source.read(&entry, &mut buffer, &mut |reading| copying.take(reading));
+        let has_written = copying.written > 0;
+        let cause = match result.and_then(|()| copying.check()) {
+            Ok(()) => return out.flush().map_err(CatError::Output),
+            Err(ReadError::Changed) if !has_written && attempt < ATTEMPTS => continue,
+            Err(ReadError::Changed) => Cause::Changed { attempts: attempt },
+            Err(ReadError::Source(cause)) => cause,
+            Err(ReadError::Sink(cause)) => match copying.fault {
+                Some(error) => return Err(CatError::Output(error)),
+                None => cause,
+            },
+        };
+        if !has_written {
+            return Err(cannot_read(location, cause).into());
+        }
+        let (operation, side, key) = (Operation::Read, Side::Source, entry.key);
+        return Err(CatError::Entry(EntryError { operation, side, key, cause }));
+    }
+    Ok(())
+}
+
+/// How far the content came.
+struct Copying<'a> {
+    out: &'a mut dyn Write,
+    /// The digest that is kept with it, and that of what came.
+    recorded: Option<(Digest, Box<blake3::Hasher>)>,
+    written: u64,
+    fault: Option<io::Error>,
+}
+
+impl Copying<'_> {
+    fn take(&mut self, reading: Reading<'_>) -> Result<(), Cause> {
+        match reading {
+            Reading::Facts(facts) => {
+                self.recorded = facts.digest.map(|digest| (digest, Box::default()));
+            }
+            Reading::Chunk(chunk) => {
+                if let Some((_, hasher)) = &mut self.recorded {
+                    hasher.update(chunk);
+                }
+                if let Err(error) = self.out.write_all(chunk) {
+                    self.fault = Some(error);
+                    return Err(Cause::Stopped);
+                }
+                self.written += chunk.len() as u64;
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), ReadError> {
+        let Some((recorded, hasher)) = &self.recorded else { return Ok(()) };
+        let (recorded, found) = (*recorded, Digest::from(hasher.finalize()));
+        if found == recorded {
+            return Ok(());
+        }
+        Err(ReadError::Source(Cause::OtherDigest { recorded, found }))
+    }
+}
+
+fn cannot_read(location: &SingleLocation, cause: Cause) -> Error {
+    let message = format!("cannot read \"{location}\"");
+    match cause {
+        Cause::Lost { message: cause, help } => {
+            Error::new(ErrorKind::Unusable, format!("{message}: {cause}")).help(help)
+        }
+        cause => Error::new(ErrorKind::Unusable, message).because(cause),
+    }
+}
+
+fn is_directory(location: &SingleLocation) -> Error {
+    Error::new(ErrorKind::Unusable, format!("\"{location}\" is a directory, not a file"))
+        .help("`vidimus ls` lists what it holds; name one of these")
+}
+
+fn is_missing(location: &SingleLocation) -> Error {
+    Error::new(ErrorKind::Unusable, format!("there is nothing at \"{location}\""))
+        .help("check its spelling; `vidimus ls` lists what is there")
+}

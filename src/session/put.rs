@@ -1,0 +1,367 @@
+//! Putting a stream in a place: standard input, say, of which nobody knows the size, to a file or an
+//! object.
+//!
+//! What comes is hashed and written as it comes; it stands whole once it has ended, and until then
+//! the target has what it had. Its row stands under the pair of [`STREAM`] and the directory or
+//! prefix that holds it.
+
+use super::{new_run_id, random, single, wall_clock};
+use crate::backend::local::{LocalTarget, Root};
+use crate::backend::object::ObjectTarget;
+use crate::backend::object::s3::Settings;
+use crate::backend::{Form, Place, Target};
+use crate::filter::FilterSpec;
+use crate::limits::LimitOptions;
+use crate::location::{S3Location, SingleLocation};
+use crate::manifest::{Opened, Origin, RecordedOptions, Row, STREAM, State};
+use crate::model::entry::Known;
+use crate::model::{
+    Cause, Digest, Durability, ETag, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Progress,
+    RunId, Stamp, Stop, Timestamp, Verdict,
+};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use rustix::fs::FlockOperation;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bytes of the stream in one chunk.
+const CHUNK: usize = 1 << 20;
+/// Chunks read ahead.
+const CHUNKS_AHEAD: usize = 2;
+/// How often a wish to stop is looked for while nothing comes.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// What to put where.
+#[derive(Debug)]
+pub struct PutOptions {
+    /// The file or object that is to be.
+    pub location: SingleLocation,
+    /// How its store is reached, where it is one.
+    pub store: Option<Settings>,
+    /// Where state databases live; made when missing.
+    pub state_dir: PathBuf,
+    /// Bytes that will come, as far as anybody knows: large parts for a large stream.
+    pub expected_size: Option<u64>,
+    /// The mode that it is given.
+    pub mode: u32,
+    /// What the run may use.
+    pub limits: LimitOptions,
+}
+
+/// How putting ended.
+#[derive(Debug)]
+pub enum PutEnd {
+    /// All that came stands.
+    Done(PutOutcome),
+    /// It was stopped: what stood before stands.
+    Stopped,
+}
+
+/// What stands now.
+#[derive(Debug)]
+pub struct PutOutcome {
+    /// The run's id.
+    pub run: RunId,
+    /// What holds it, as the state names it.
+    pub target: String,
+    /// Its name there.
+    pub key: Key,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The digest of its content.
+    pub digest: Digest,
+    /// Its tag, where a store gave one.
+    pub etag: Option<ETag>,
+    /// What it should be but isn't, in words.
+    pub warnings: Vec<String>,
+}
+
+/// Puts all that `input` yields at a location.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for a location that can't be a file's, [`ErrorKind::Unusable`] when the
+/// input or the target fails: what stood before stands then. [`ErrorKind::Manifest`] when it can't
+/// be recorded: before anything was read, or when it stands already, which the error says.
+pub fn put(
+    options: &PutOptions,
+    input: Box<dyn Read + Send>,
+    progress: &Arc<Progress>,
+    stop: &Stop,
+) -> Result<PutEnd, Error> {
+    let started = wall_clock();
+    let run = new_run_id();
+    let at = match &options.location {
+        SingleLocation::Local(path) => local(path, options)?,
+        SingleLocation::S3 { bucket, key } => {
+            object((bucket, key), options, (progress, stop, &run.0))?
+        }
+    };
+    let Opened { state, set_aside } = open_state(&options.state_dir, &at.name)?;
+    let cannot = |cause| cannot_write(&options.location, cause);
+    let written = match write(&at, options, started, (input, progress, stop)) {
+        Ok(written) => written,
+        Err(Fault::Target(Cause::Stopped)) => return Ok(PutEnd::Stopped),
+        Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
+        Err(Fault::Target(cause)) => return Err(cannot(cause)),
+        Err(Fault::Input(error)) => {
+            return Err(Error::new(ErrorKind::Unusable, "cannot read standard input")
+                .because(error)
+                .help("nothing was put; what stood before stands"));
+        }
+    };
+    record(&state, &at, (&run, started), &written, progress).map_err(|error| {
+        let message = format!("\"{}\" stands, but can't be recorded", options.location);
+        Error::new(error.kind, message).because(error)
+    })?;
+    let Written { size, digest, stands, mut warnings, .. } = written;
+    warnings.extend(at.target.warnings());
+    warnings.extend(set_aside.map(|aside| {
+        let aside = super::places::printable(&aside);
+        format!("the state of what was put there was damaged; it was put aside as \"{aside}\"")
+    }));
+    let (target, key, etag) = (at.name, at.key, stands.tag());
+    Ok(PutEnd::Done(PutOutcome { run, target, key, size, digest, etag, warnings }))
+}
+
+/// Where it goes.
+struct At {
+    target: Box<dyn Target>,
+    /// The target's name in the state.
+    name: String,
+    key: Key,
+    place: Place,
+    form: Form,
+}
+
+fn local(path: &Path, options: &PutOptions) -> Result<At, Error> {
+    let location = &options.location;
+    let name = path.file_name().filter(|_| !path.as_os_str().as_bytes().ends_with(b"/"));
+    let name = name.ok_or_else(|| names_directory(location))?;
+    let key = legal(location, name.as_bytes(), &[])?;
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let failed = |error: io::Error| {
+        let message = format!("cannot put \"{location}\": its directory can't be used");
+        let help = "make its directory first, or check its spelling";
+        Error::new(ErrorKind::Unusable, message).because(error).help(help)
+    };
+    let parent = parent.canonicalize().map_err(failed)?;
+    let root = Root::open(&parent).map_err(|error| failed(error.into()))?;
+    let walking = single::walking(1, &options.state_dir)?;
+    let target = LocalTarget::new(Arc::new(root), walking, Durability::File, random());
+    let target = target.map_err(|error| failed(error.into()))?;
+    let place = match crate::backend::Source::look(&target, &key) {
+        Ok(None) => Place::New,
+        Ok(Some(found)) if found.kind == EntryKind::Directory => {
+            return Err(names_directory(location));
+        }
+        Ok(Some(_)) => Place::Leaf,
+        Err(cause) => return Err(cannot_write(location, cause)),
+    };
+    let name = super::places::printable(&parent);
+    Ok(At { target: Box::new(target), name, key, place, form: Form::Tree })
+}
+
+fn object(
+    (bucket, key): (&S3Location, &[u8]),
+    options: &PutOptions,
+    shared: (&Arc<Progress>, &Stop, &str),
+) -> Result<At, Error> {
+    let (prefix, name) = single::split(key);
+    if name.is_empty() {
+        return Err(names_directory(&options.location));
+    }
+    let key = legal(&options.location, name, prefix)?;
+    let store = options.store.as_ref();
+    let place = single::connect(bucket, prefix, store, &options.limits, shared)?;
+    let name = place.name();
+    let target = Box::new(ObjectTarget::new(Arc::new(place)));
+    // A PUT replaces what it meets, whole.
+    Ok(At { target, name, key, place: Place::Leaf, form: Form::Flat })
+}
+
+/// Refuses what vidimus keeps for itself at a root.
+fn legal(location: &SingleLocation, name: &[u8], prefix: &[u8]) -> Result<Key, Error> {
+    const OWN: &[u8] = b".vidimus";
+    if name == OWN || prefix.split(|&byte| byte == b'/').any(|part| part == OWN) {
+        let message = format!("\"{location}\" is a name that vidimus keeps for itself");
+        return Err(Error::new(ErrorKind::Usage, message).help("choose another one"));
+    }
+    Ok(Key::new(name))
+}
+
+/// What was written.
+struct Written {
+    size: u64,
+    digest: Digest,
+    stands: Stamp,
+    metadata: Metadata,
+    warnings: Vec<String>,
+}
+
+enum Fault {
+    Input(io::Error),
+    Target(Cause),
+}
+
+impl From<Cause> for Fault {
+    fn from(cause: Cause) -> Self {
+        Self::Target(cause)
+    }
+}
+
+fn write(
+    at: &At,
+    options: &PutOptions,
+    mtime: Timestamp,
+    (input, progress, stop): (Box<dyn Read + Send>, &Progress, &Stop),
+) -> Result<Written, Fault> {
+    let metadata = Metadata {
+        mode: options.mode,
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        mtime,
+    };
+    let entry = Entry {
+        key: at.key.clone(),
+        kind: EntryKind::File,
+        stamp: Stamp::of_object(options.expected_size.unwrap_or(0), None),
+        metadata,
+        link: None,
+        known: Known::Whole,
+    };
+    let mut stage = at.target.stage_stream(&entry, at.place)?;
+    let (mut hasher, mut size) = (blake3::Hasher::new(), 0);
+    let chunks = read_ahead(input).map_err(Cause::from)?;
+    loop {
+        if stop.requested() {
+            return Err(Cause::Stopped.into());
+        }
+        let chunk = match chunks.recv_timeout(GLANCE) {
+            Ok(chunk) => chunk.map_err(Fault::Input)?,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Fault::Input(io::Error::other("the thread that reads broke down")));
+            }
+        };
+        if chunk.is_empty() {
+            break;
+        }
+        hasher.update(&chunk);
+        stage.write(&chunk)?;
+        size += chunk.len() as u64;
+        progress.bytes_moved.add(chunk.len() as u64);
+    }
+    let digest = Digest::from(hasher.finalize());
+    progress.bytes_hashed.add(size);
+    let wanted = at.target.holds(&metadata, EntryKind::File);
+    let mut staged = stage.finish(&wanted, &digest)?;
+    if stop.requested() && !staged.is_in_place() {
+        return Err(Cause::Stopped.into());
+    }
+    let refused = staged.publish()?;
+    if at.target.needs_barrier() {
+        at.target.barrier()?;
+    }
+    let warnings = refused.map(|cause| format!("cannot set its metadata: {cause}"));
+    let written = staged.written();
+    let stands = if staged.is_in_place() {
+        written.stamp
+    } else {
+        at.target.look(&at.key)?.map_or(written.stamp, |found| found.stamp)
+    };
+    progress.files_copied.add(1);
+    progress.bytes_copied.add(size);
+    let (metadata, warnings) = (written.metadata, warnings.into_iter().collect());
+    Ok(Written { size, digest, stands, metadata, warnings })
+}
+
+/// Reads on a thread of its own, so that a stream of which nothing comes can be given up; an empty
+/// chunk is its end.
+fn read_ahead(mut input: Box<dyn Read + Send>) -> io::Result<Receiver<io::Result<Vec<u8>>>> {
+    let (sender, chunks) = bounded(CHUNKS_AHEAD);
+    std::thread::Builder::new().name("input".into()).spawn(move || {
+        loop {
+            let mut chunk = Vec::with_capacity(CHUNK);
+            let read = (&mut input).take(CHUNK as u64).read_to_end(&mut chunk);
+            let is_last = chunk.is_empty() || read.is_err();
+            if sender.send(read.map(|_| chunk)).is_err() || is_last {
+                return;
+            }
+        }
+    })?;
+    Ok(chunks)
+}
+
+/// Opens the state before anything is read. Two that begin at once don't make it twice.
+fn open_state(dir: &Path, target: &str) -> Result<Opened, Error> {
+    let failed = |error: io::Error| {
+        let dir = super::places::printable(dir);
+        Error::new(ErrorKind::Manifest, format!("cannot make the state directory \"{dir}\""))
+            .because(error)
+            .help("name another one with --state-dir")
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    let directory = File::open(dir).map_err(failed)?;
+    rustix::fs::flock(&directory, FlockOperation::LockExclusive)
+        .map_err(|error| failed(error.into()))?;
+    State::open(dir, STREAM, target)
+}
+
+/// Records what stands, as a run of its own.
+fn record(
+    state: &State,
+    at: &At,
+    (run, started): (&RunId, Timestamp),
+    written: &Written,
+    progress: &Progress,
+) -> Result<(), Error> {
+    let options = RecordedOptions {
+        filter: FilterSpec::default(),
+        delete: false,
+        durability: Durability::File,
+        only: None,
+        form: at.form,
+    };
+    let number = state.begin_run(run, started, &options.encode()?)?;
+    let ended = wall_clock();
+    let mut writer = state.writer()?;
+    writer.put(&Row {
+        key: at.key.clone(),
+        kind: EntryKind::File,
+        digest: Some(written.digest),
+        origin: Origin::Proven,
+        // A stream has no stamp that could be met again.
+        source: Stamp::of_object(written.size, None),
+        source_racy: true,
+        target: written.stands,
+        metadata: written.metadata,
+        link: None,
+        run: number,
+        verified_at: None,
+    })?;
+    writer.commit()?;
+    state.finish_run(number, ended, Verdict::Complete, &progress.totals(), None)
+}
+
+fn cannot_write(location: &SingleLocation, cause: Cause) -> Error {
+    let message = format!("cannot write \"{location}\"");
+    match cause {
+        Cause::Lost { message: cause, help } => {
+            Error::new(ErrorKind::Unusable, format!("{message}: {cause}")).help(help)
+        }
+        cause => Error::new(ErrorKind::Unusable, message).because(cause),
+    }
+}
+
+fn names_directory(location: &SingleLocation) -> Error {
+    let message = format!("\"{location}\" names a directory, not a file that could be put there");
+    Error::new(ErrorKind::Usage, message).help("name the file that is to be, in that directory")
+}

@@ -1,0 +1,90 @@
+//! Single locations: what they lead to.
+
+use crate::backend::local::{LocalSource, Root, Walking};
+use crate::backend::object::s3::Settings;
+use crate::backend::object::{ObjectPlace, Stores};
+use crate::limits::LimitOptions;
+use crate::location::S3Location;
+use crate::model::{Error, ErrorKind, Key, Progress, Stop};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Requests of one object that are under way at the same time.
+const REQUESTS: usize = 4;
+
+/// Splits a key into the prefix that it lies in, which ends in `/` or is empty, and the rest.
+pub(super) fn split(key: &[u8]) -> (&[u8], &[u8]) {
+    let at = key.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
+    key.split_at(at)
+}
+
+/// Reaches the part of a bucket whose keys begin with `prefix`.
+pub(super) fn connect(
+    bucket: &S3Location,
+    prefix: &[u8],
+    settings: Option<&Settings>,
+    limits: &LimitOptions,
+    (progress, stop, token): (&Arc<Progress>, &Stop, &str),
+) -> Result<ObjectPlace, Error> {
+    let began = super::wall_clock();
+    let stores = Stores::new(limits, REQUESTS, progress, stop, token.to_owned(), began);
+    stores.connect(&S3Location { prefix: prefix.into(), ..bucket.clone() }, settings)
+}
+
+/// What walkers and readers of one directory work with.
+pub(super) fn walking(checkers: usize, spool_dir: &Path) -> Result<Walking, Error> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(checkers)
+        .thread_name(|number| format!("check-{number}"))
+        .build()
+        .map_err(|error| Error::new(ErrorKind::Unusable, "cannot start threads").because(error))?;
+    Ok(Walking { pool: Arc::new(pool), spool_dir: spool_dir.into(), guarded: Arc::new([]) })
+}
+
+/// A path of this machine, resolved.
+pub(super) struct LocalPlace {
+    /// A directory.
+    pub(super) source: LocalSource,
+    /// The name in it; `None` for the directory itself.
+    pub(super) name: Option<Key>,
+}
+
+/// Opens what stands at a path, or the directory that it lies in. Symbolic links are followed.
+pub(super) fn open(path: &Path, spool_dir: &Path) -> Result<LocalPlace, Error> {
+    let failed = |error: io::Error| {
+        let is_missing = error.kind() == io::ErrorKind::NotFound;
+        let message = format!("cannot open \"{}\"", super::places::printable(path));
+        let error = Error::new(ErrorKind::Unusable, message).because(error);
+        if is_missing { error.help("check its spelling") } else { error }
+    };
+    let real = path.canonicalize().map_err(failed)?;
+    let is_directory = real.metadata().map_err(failed)?.is_dir();
+    let (directory, name) = match real.file_name() {
+        Some(name) if !is_directory => {
+            let parent = real.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+            (parent, Some(Key::new(name.as_bytes())))
+        }
+        _ => (real, None),
+    };
+    let root = Root::open(&directory).map_err(|error| failed(error.into()))?;
+    let checkers = if name.is_some() { 1 } else { REQUESTS };
+    let source = LocalSource::new(Arc::new(root), walking(checkers, spool_dir)?);
+    Ok(LocalPlace { source, name })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_split_behind_its_last_slash() {
+        for (key, prefix, name) in
+            [("a", "", "a"), ("a/b", "a/", "b"), ("/a", "/", "a"), ("a//b", "a//", "b")]
+        {
+            assert_eq!(split(key.as_bytes()), (prefix.as_bytes(), name.as_bytes()), "{key}");
+        }
+        assert_eq!(split(b"a/"), (&b"a/"[..], &b""[..]));
+    }
+}

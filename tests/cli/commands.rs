@@ -1,0 +1,180 @@
+//! `ls`, `cat` and `put` of this machine's files.
+
+use crate::common::environment::text;
+use crate::common::{Environment, Run, Snapshot, TestTree};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// Runs with this on standard input.
+fn fed(env: &Environment, content: &[u8], arguments: &[&str]) -> Run {
+    let path = env.root.join("input");
+    fs::write(&path, content).unwrap();
+    let mut command = env.command(arguments);
+    command.stdin(File::open(path).unwrap());
+    Run::of(command)
+}
+
+#[test]
+fn ls_lists_one_level_or_all_in_byte_order() {
+    let env = Environment::new();
+    TestTree::new()
+        .file("a", "12345")
+        .file("a-b/deep/er", "")
+        .file("a.c", "")
+        .file("new\nline", "")
+        .symlink("link", "a")
+        .file(".vidimus/own", "")
+        .write(&env.source);
+    let list = |arguments: &[&str]| env.vidimus(&[&["ls"], arguments].concat()).expect(0).stdout;
+    assert_eq!(list(&["source"]), "a\na-b/\na.c\nlink\nnew\\nline\n");
+    assert_eq!(list(&["source/", "-0"]), "a\0a-b/\0a.c\0link\0new\nline\0");
+    let all = "a\na-b/\na-b/deep/\na-b/deep/er\na.c\nlink\nnew\\nline\n";
+    assert_eq!(list(&["--recursive", "source"]), all);
+    assert_eq!(list(&["source/a"]), "a\n");
+    let long = list(&["-l", "--human", "source"]);
+    let lines: Vec<Vec<_>> = long.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((&lines[0][..2], lines[0].last()), (&["5", "B"][..], Some(&"a")));
+    assert_eq!((lines[1][0], lines[1].last()), ("-", Some(&"a-b/")));
+    assert_eq!(lines[3][3..], ["link", "->", "a"]);
+    let run = env.vidimus(&["ls", "--json", "source"]).expect(0);
+    run.finished().counts(&[("entries", 5), ("bytes", 5), ("failed", 0)]);
+    let kinds: Vec<_> = run.records().iter().map(|record| record["kind"].clone()).collect();
+    assert_eq!(kinds[..4], ["file", "directory", "file", "symlink"]);
+}
+
+#[test]
+fn ls_of_a_name_that_is_not_utf8_is_told_without_loss() {
+    let env = Environment::new();
+    TestTree::new().file(b"\xff\xfe", "").write(&env.source);
+    let records = env.vidimus(&["ls", "--json", "source"]).expect(0).records();
+    assert_eq!(
+        (&records[0]["key"], &records[0]["key_hex"]),
+        (&"\\xff\\xfe".into(), &"fffe".into())
+    );
+    let mut command = env.command(&["ls", "--null", "source"]);
+    assert_eq!(command.output().unwrap().stdout, b"\xff\xfe\0");
+    // The typed one of two that exclude each other holds.
+    let mut command = env.command(&["ls", "--null", "source"]);
+    command.env("VIDIMUS_JSON", "true");
+    assert_eq!(command.output().unwrap().stdout, b"\xff\xfe\0");
+}
+
+#[test]
+fn what_is_missing_or_cannot_be_read_is_named() {
+    let env = Environment::new();
+    TestTree::new().file("a", "x").dir("d").fifo("pipe").write(&env.source);
+    for command in ["ls", "cat"] {
+        env.vidimus(&[command, "source/b"]).expect(7).names("source/b").names("help:");
+    }
+    env.vidimus(&["cat", "source/d"]).expect(7).names("is a directory").names("vidimus ls");
+    env.vidimus(&["cat", "source/pipe"]).expect(7).names("named pipe");
+    env.vidimus(&["ls", "gs://bucket/x"]).expect(2).names("gs://");
+    env.vidimus(&["cat", "s3://id:canary@bucket/x"]).expect(2).is_silent_about("canary");
+}
+
+#[test]
+fn cat_writes_a_file_as_it_is() {
+    let env = Environment::new();
+    let content: Vec<u8> = (0..3_000_000_u32).map(|at| (at % 251) as u8).collect();
+    fs::write(env.source.join("file"), &content).unwrap();
+    std::os::unix::fs::symlink("file", env.source.join("link")).unwrap();
+    for path in ["source/file", "source/link"] {
+        assert!(env.command(&["cat", path]).output().unwrap().stdout == content);
+    }
+    let mut command = env.command(&["cat", "source/file"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdout.take().unwrap().read_exact(&mut [0; 10]).unwrap();
+    Run::wait(child, "cat, left".into()).expect(0).is_silent_about("error");
+}
+
+#[test]
+fn put_makes_or_replaces_a_file_that_verify_knows() {
+    let env = Environment::new();
+    for content in [&b"first"[..], b"the second, which is longer"] {
+        let run = fed(&env, content, &["put", "--json", "-", "outside/dump"]).expect(0);
+        let digest = blake3::hash(content).to_hex();
+        assert_eq!(run.finished().record["digest"], digest.as_str());
+        assert_eq!(fs::read(env.outside.join("dump")).unwrap(), content);
+        let mode = fs::metadata(env.outside.join("dump")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o644);
+        let verified = env.vidimus(&["verify", "--json", "outside"]).expect(0).finished();
+        verified.counts(&[("verified", 1), ("entries", 1), ("extra", 0)]);
+    }
+    assert_eq!(fs::read_dir(&env.outside).unwrap().count(), 1, "nothing else is made");
+    fs::write(env.outside.join("other"), "x").unwrap();
+    env.vidimus(&["verify", "outside"]).expect(0).names("extra     1 entry");
+    fs::write(env.outside.join("dump"), "the second, which was changed").unwrap();
+    env.vidimus(&["verify", "outside"]).expect(3).names("corrupt dump");
+    let run = fed(&env, b"x", &["put", "-", "outside/dump"]).expect(0);
+    run.names("put outside/dump").names("size    1 B");
+}
+
+#[test]
+fn put_gives_no_more_rights_than_the_umask_leaves() {
+    let env = Environment::new();
+    let binary = env!("CARGO_BIN_EXE_vidimus");
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &format!("umask 077; echo x | {binary} put - outside/secret")]);
+    Run::of(env.hermetic(command)).expect(0);
+    let mode = fs::metadata(env.outside.join("secret")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o600);
+}
+
+#[test]
+fn put_that_fails_or_is_stopped_leaves_what_stood() {
+    let env = Environment::new();
+    fs::write(env.outside.join("old"), "old").unwrap();
+    let mut command = env.command(&["put", "-", "outside/old"]);
+    command.stdin(File::open(&env.source).unwrap());
+    Run::of(command).expect(7).names("standard input");
+
+    let mut command = env.command(&["put", "-", "outside/old"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(&vec![7; 3 << 20]).unwrap();
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let begun = Instant::now();
+    Run::wait(child, "put, stopped".into()).expect(130).names("stopped");
+    assert!(begun.elapsed() < Duration::from_secs(2));
+
+    assert_eq!(fs::read(env.outside.join("old")).unwrap(), b"old");
+    assert!(Snapshot::read(&env.outside).temporaries().is_empty());
+    env.vidimus(&["verify", "outside"]).expect(4).names("no run into");
+}
+
+#[test]
+fn put_names_one_file() {
+    let env = Environment::new();
+    for location in ["outside", "outside/", "outside/..", "/"] {
+        fed(&env, b"x", &["put", "-", location]).expect(2).names("names a directory");
+    }
+    fed(&env, b"x", &["put", "-", "outside/.vidimus"]).expect(2).names("keeps for itself");
+    fed(&env, b"x", &["put", "-", "nowhere/file"]).expect(7).names("make its directory");
+    fed(&env, b"x", &["put", "input", "outside/file"]).expect(2).names("put - LOCATION");
+    assert_eq!(fs::read_dir(&env.outside).unwrap().count(), 0);
+}
+
+#[test]
+fn two_that_put_at_once_are_both_recorded() {
+    let env = Environment::new();
+    let put = |name: &str| {
+        let mut command = env.command(&["put", "-q", "-", &format!("outside/{name}")]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.as_mut().unwrap().write_all(name.as_bytes()).unwrap();
+        child
+    };
+    let names: Vec<_> = (0..8).map(|number| format!("dump{number}")).collect();
+    let children: Vec<_> = names.iter().map(|name| put(name)).collect();
+    for mut child in children {
+        drop(child.stdin.take());
+        Run::wait(child, "put".into()).expect(0).is_silent_about("damaged");
+    }
+    let verified = env.vidimus(&["verify", "--json", text(&env.outside)]).expect(0).finished();
+    verified.counts(&[("verified", 8), ("entries", 8)]);
+}
