@@ -110,14 +110,16 @@ fn understand(
     asked: Option<&Range<u64>>,
 ) -> Result<(Head, Range<u64>), StoreError> {
     let length = reply::length(&exchange.headers)?;
+    let range = reply::text(&exchange.headers, CONTENT_RANGE.as_str());
     let (comes, size) = match (exchange.status, asked) {
-        (StatusCode::PARTIAL_CONTENT, Some(_)) => {
-            let range = reply::text(&exchange.headers, CONTENT_RANGE.as_str());
+        (StatusCode::OK, Some(_)) if range.is_none() => (0..length, length),
+        // There are stores (rclone) that give a part the status of a whole.
+        (StatusCode::PARTIAL_CONTENT | StatusCode::OK, Some(_)) => {
             range.and_then(content_range).ok_or_else(|| {
                 StoreError::bad_reply("it does not tell which part of the object it is")
             })?
         }
-        (StatusCode::OK, _) => (0..length, length),
+        (StatusCode::OK, None) => (0..length, length),
         _ => return Err(StoreError::bad_reply("its status is not one of reading")),
     };
     let expected = match asked {

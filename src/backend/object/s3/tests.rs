@@ -426,6 +426,17 @@ fn a_reply_that_is_not_the_range_asked_for_is_refused() {
     client.s3.get(b"k", None, Some(5..5)).err().expect("an empty range");
 }
 
+/// rclone's server answers so.
+#[test]
+fn a_range_under_the_status_of_a_whole_is_a_range() {
+    let headers = "etag: \"e1\"\r\ncontent-range: bytes 0-4/9\r\n";
+    let (client, _server) = proven(vec![reply("200 OK", headers, "12345")]);
+    let mut got = client.s3.get(b"k", Some(&etag()), Some(0..5)).expect("it comes");
+    assert_eq!((got.head.size, got.left()), (9, 5));
+    assert_eq!(got.read().expect("all of it").as_deref(), Some(&b"12345"[..]));
+    assert_eq!(got.read().expect("the end"), None);
+}
+
 #[test]
 fn a_store_that_refuses_checksums_is_sent_none_after_that() {
     let refused = || error("501 Not Implemented", "NotImplemented");
