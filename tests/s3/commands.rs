@@ -1,7 +1,10 @@
 //! `ls`, `cat` and `put` of objects, with the requests that they cost.
 
+use crate::common::clients::{aws, rclone};
 use crate::common::environment::text;
+use crate::common::servers::{RcloneServe, SeaweedFs, Server, environment};
 use crate::common::{Environment, Run};
+use crate::needs;
 use crate::s3::{Fault, Kind, Object, On, S3Server};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
@@ -331,7 +334,7 @@ fn waiting(place: &Place) -> Child {
     input.write_all(&bytes(40 * MEBIBYTE)).expect("feed it");
     let begun = Instant::now();
     while place.server.count(Kind::Part) < 2 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "parts are sent");
+        assert!(begun.elapsed() < Duration::from_mins(1), "parts are sent");
         std::thread::sleep(Duration::from_millis(10));
     }
     child
@@ -369,4 +372,61 @@ fn put_names_one_object() {
     }
     place.fed(b"x", &["put", "file", "s3://bucket/d"]).expect(2).names("put - LOCATION");
     assert!(place.server.log().is_empty());
+}
+
+/// What is put is what other clients find, and what they put is what `ls` and `cat` tell.
+fn clients_agree(server: &Server) {
+    let env = Environment::in_memory();
+    let (endpoint, bucket) = (server.endpoint(), server.bucket());
+    let run = |arguments: &[&str], input: &[u8]| {
+        std::fs::write(env.root.join("input"), input).unwrap();
+        let mut command = env.command(arguments);
+        command.envs(environment(&endpoint)).stdin(File::open(env.root.join("input")).unwrap());
+        command.output().unwrap()
+    };
+    let small = bytes(1000);
+    let large = bytes(36 * MEBIBYTE);
+    for (key, content) in [("d/small.txt", &small), ("d/large", &large), ("d/deeper/x", &small)] {
+        let location = format!("s3://{bucket}/{key}");
+        let put = run(&["put", "-q", "-", &location], content);
+        assert!(put.status.success(), "{}", String::from_utf8_lossy(&put.stderr));
+        let mut judge = rclone(&endpoint).expect("it is installed");
+        let seen = judge.args(["cat", &format!("s3:{bucket}/{key}")]).output().unwrap();
+        assert!(seen.stdout == *content, "rclone sees {key}");
+        let ours = run(&["cat", &location], b"");
+        let told = String::from_utf8_lossy(&ours.stderr);
+        assert!(ours.stdout == *content, "{key}, {} bytes: {told}", ours.stdout.len());
+    }
+    let mut client = aws(&endpoint).expect("it is installed");
+    std::fs::write(env.root.join("theirs"), &large).unwrap();
+    let theirs = env.root.join("theirs");
+    let status = client.args(["s3", "cp", "--quiet"]).arg(theirs);
+    assert!(status.arg(format!("s3://{bucket}/d/theirs")).status().unwrap().success());
+    assert!(run(&["cat", &format!("s3://{bucket}/d/theirs")], b"").stdout == large);
+
+    let listed = |arguments: &[&str]| {
+        let out = run(&[&["ls"], arguments].concat(), b"");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let place = format!("s3://{bucket}/d");
+    assert_eq!(listed(&[&place]), "deeper/\nlarge\nsmall.txt\ntheirs\n");
+    assert_eq!(listed(&["-r", &place]), "deeper/x\nlarge\nsmall.txt\ntheirs\n");
+    assert_eq!(listed(&[&format!("{place}/large")]), "large\n");
+    assert_eq!(run(&["ls", &format!("{place}/none")], b"").status.code(), Some(7));
+    assert_eq!(run(&["cat", &place], b"").status.code(), Some(7));
+    let verified = run(&["verify", &place], b"");
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+}
+
+#[test]
+fn clients_agree_on_seaweedfs() {
+    needs!(SeaweedFs::shared());
+    clients_agree(SeaweedFs::shared().expect("it is there"));
+}
+
+#[test]
+fn clients_agree_on_rclone() {
+    needs!(RcloneServe::shared());
+    clients_agree(RcloneServe::shared().expect("it is there"));
 }
