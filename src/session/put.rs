@@ -162,6 +162,10 @@ fn local(path: &Path, options: &PutOptions) -> Result<At, Error> {
         Ok(Some(found)) if found.kind == EntryKind::Directory => {
             return Err(names_directory(location));
         }
+        Ok(Some(found)) if matches!(found.kind, EntryKind::Special(_)) => {
+            let cause = Cause::Other(format!("a {} stands there", found.kind));
+            return Err(cannot_write(location, cause));
+        }
         Ok(Some(_)) => Place::Leaf,
         Err(cause) => return Err(cannot_write(location, cause)),
     };
