@@ -1,37 +1,28 @@
 """Runs the tools in turns, checks what they made and keeps what each run took."""
 
-import collections
 import contextlib
 import os
 import shutil
 
-import trees
-from measure import Failed, measure, say, with_sync
+from common import say, trees
+from common.measure import Failed, measure, with_sync
+from common.rounds import PLENTY, Rounds
 from tools import CHANGED, FIRST, HASH, HASH_TARGET, OURS, RERUN, VERIFY, WALK, walk_command
 
-# Bytes of memory that a run finds at hand; a first copy finds more, for what it writes.
-PLENTY = 512 << 20
 
-
-class Bench:
+class Bench(Rounds):
     """The tools, the place of their copies, and the samples so far."""
 
     def __init__(self, options, tools, b3sum, place, work):
-        self.options = options
-        self.tools = tools
+        super().__init__(options, tools)
         self.b3sum = b3sum
         self.place = place
         self.state = os.path.join(work, "state")
-        # All by (set, case, row).
-        self.samples = collections.defaultdict(list)
-        self.failures = {}
         # By (set, tool): what a first copy lost.
         self.losses = {}
         # By set: how many files an edit rewrites.
         self.edited = {}
         mirrors = [tool.name for tool in tools if tool.mirrors]
-        # What others asked of the machine when this began.
-        self.load = os.getloadavg()[0]
         # The tool beside whose copy the floors are measured.
         self.pilot = OURS if OURS in mirrors else (mirrors or [None])[0]
 
@@ -44,22 +35,12 @@ class Bench:
                 say(f"{data.name}, round {number + 1} of {self.options.rounds}: {tool.name}")
                 self.turn(data, tool, number)
 
-    def order(self, number):
-        """The tools in a round's order: every second round is the one before it backwards.
-
-        So no tool always follows the same one, which may leave it more or less to pay for, and
-        two binaries are first and second equally often.
-        """
-        shift = number // 2 % len(self.tools)
-        tools = self.tools[shift:] + self.tools[:shift]
-        return tools[::-1] if number % 2 else tools
-
     def turn(self, data, tool, number):
         """A tool's cases, from an empty file system on."""
         cases = self.options.cases
         if not tool.mirrors and FIRST not in cases:
             return
-        target = self.place.fresh(data)
+        target = self.place.fresh(data.blocks, len(data.entries))
         if os.path.exists(self.state):
             shutil.rmtree(self.state)
         os.mkdir(self.state)
@@ -142,28 +123,3 @@ class Bench:
             if target is not None:
                 trees.warm(target, contents)
         trees.touch_memory(memory)
-
-    def keep(self, data, case, row, sample):
-        """Keeps a sample under its set, case and row."""
-        self.samples[data.name, case, row].append(sample)
-        say(f"  {case}: {row}: {sample.total:.3f} s")
-
-    def guarded(self, data, case, row):
-        """A context that notes a failure under its set, case and row, and passes it on."""
-        return Noting(self.failures, (data.name, case, row))
-
-
-class Noting:
-    """Notes the first failure under a key."""
-
-    def __init__(self, failures, key):
-        self.failures = failures
-        self.key = key
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, _traceback):
-        if isinstance(error, Failed):
-            self.failures.setdefault(self.key, str(error))
-        return False

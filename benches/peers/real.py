@@ -5,7 +5,7 @@ import shutil
 import stat
 import subprocess
 
-from measure import say, stop
+from common import fail, say
 
 # How much is taken, all roots together.
 BYTES = 1_300_000_000
@@ -18,7 +18,7 @@ def roots(named):
     """The directories that are copied, sorted: one that the user named, or the system's."""
     if named is not None:
         if not os.path.isdir(named):
-            stop(f'cannot copy "{named}": it is no directory', "name a directory with --real")
+            fail(f'cannot copy "{named}": it is no directory', "name a directory with --real")
         return [os.path.realpath(named)]
     found = ["/usr/share", "/usr/lib"]
     try:

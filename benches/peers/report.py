@@ -1,13 +1,11 @@
 """Turns samples into Markdown: a table for each set, what was lost, targets, facts."""
 
-import os
-import shlex
 import statistics
 
-import install
 import machine
 import targets
 import tools
+from common.report import cell, command, median, ratio, spread, total
 
 
 def render(bench, data, options, arguments):
@@ -25,14 +23,8 @@ def render(bench, data, options, arguments):
         lines += ["## Targets", "", *targets.table(names, options.cases, figures), ""]
     lines += ["## Machine and tools", ""]
     lines += [f"- {fact}" for fact in machine.facts(bench, options, data)]
-    lines.append(f"- command: `{shlex.join(['benches/peers/run', *map(portable, arguments)])}`")
-    return "\n".join(lines).replace(f"{install.REPOSITORY}/", "") + "\n"
-
-
-def portable(argument):
-    """An argument without the place that a file has on this machine alone."""
-    flag, equals, value = argument.rpartition("=")
-    return f"{flag}{equals}{os.path.basename(value)}" if value.startswith("/") else argument
+    lines.append(f"- {command('benches/peers/run', arguments)}")
+    return "\n".join(lines) + "\n"
 
 
 def introduction(options):
@@ -104,32 +96,3 @@ def losses(bench, data):
                 cells.append(", ".join(f"{what}: {count:,}" for what, count in sorted(lost.items()))
                              or "nothing")
         yield f"| {tool.label} | {' | '.join(cells)} |"
-
-
-def total(sample):
-    """Seconds until a sample's work was durable."""
-    return sample.total
-
-
-def median(samples, of):
-    """The median of what `of` takes from each sample."""
-    return statistics.median(of(sample) for sample in samples)
-
-
-def spread(samples, of, digits):
-    """Median, least and most of what `of` takes from each sample."""
-    values = [of(sample) for sample in samples]
-    text = f"{statistics.median(values):.{digits}f}"
-    if len(values) > 1:
-        text += f" ({min(values):.{digits}f}–{max(values):.{digits}f})"
-    return text
-
-
-def ratio(value, base):
-    """How many times `base` a value is, or a dash."""
-    return f"{value / base:.2f}" if base else "–"
-
-
-def cell(text):
-    """Text that can't break a table."""
-    return text.replace("|", "\\|").replace("`", "'")

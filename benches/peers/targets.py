@@ -1,6 +1,7 @@
 """What vidimus is meant to reach, and whether a run did."""
 
 import tools
+from common.report import seconds, verdict
 from tools import CHANGED, FIRST, RERUN, VERIFY
 
 
@@ -69,17 +70,3 @@ def table(names, cases, figures):
                 ours = figures.get(data, case, tools.OURS)
                 yield (f"| {data} | {tools.CASES[case]} | {text} | {seconds(limit)} "
                        f"| {seconds(ours)} | {verdict(limit, ours)} |")
-
-
-def seconds(value):
-    """Seconds for a table, or a dash."""
-    return "–" if value is None else f"{value:.3f}"
-
-
-def verdict(limit, ours):
-    """Whether a limit was kept."""
-    if limit is None or ours is None:
-        return "not measured"
-    if ours <= limit:
-        return f"met, {1 - ours / limit:.1%} to spare"
-    return f"**missed by {ours / limit - 1:.1%}**"

@@ -1,6 +1,6 @@
 """The tools that are compared: the commands of each for each case."""
 
-import trees
+from common import trees
 
 FIRST, RERUN, CHANGED, VERIFY = "first", "rerun", "changed", "verify"
 CASES = {FIRST: "first copy", RERUN: "rerun, no change", CHANGED: "1% changed", VERIFY: "verify"}

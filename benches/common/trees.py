@@ -5,7 +5,7 @@ import mmap
 import os
 import stat
 
-from measure import checked
+from .measure import checked
 
 KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 PLURALS = {"file": "files", "directory": "directories", "link": "symbolic links",

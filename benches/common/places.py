@@ -1,9 +1,13 @@
 """Where copies lie: a fresh ext4 on a loop device for each, or a plain directory."""
 
+import contextlib
+import fcntl
 import os
 import shutil
+import tempfile
 
-from measure import Failed, checked, ignore_signals, say, stop
+from . import fail, say
+from .measure import Failed, checked, ignore_signals
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -21,7 +25,7 @@ def require_space(path, needed, purpose):
     """Ends the program when a directory's file system has less than `needed` bytes free."""
     free = shutil.disk_usage(path).free
     if free < needed:
-        stop(f'"{path}" has {free / GIB:.1f} GiB free and {purpose} needs {needed / GIB:.1f} GiB',
+        fail(f'"{path}" has {free / GIB:.1f} GiB free and {purpose} needs {needed / GIB:.1f} GiB',
              "take fewer --sets or a smaller --scale")
 
 
@@ -29,6 +33,7 @@ class Loop:
     """A loop device over one image; each copy finds a file system just made on it."""
 
     def __init__(self, work, size, direct, stack):
+        """Makes the image in `work`, where `clear_leftovers` finds it if this is killed."""
         self.point = os.path.join(work, "mount")
         self.mounted = False
         image = os.path.join(work, "image")
@@ -40,19 +45,19 @@ class Loop:
         try:
             self.device = checked(command).decode().strip()
         except Failed as failed:
-            stop(f"cannot attach a loop device: {failed}", "use --dir for a plain directory")
+            fail(f"cannot attach a loop device: {failed}", "use --dir for a plain directory")
         state = checked(["losetup", "--noheadings", "--output", "DIO", self.device])
         cache = "direct I/O" if state.strip() == b"1" else "page cache"
         self.description = f"ext4 made anew for each copy, on a loop device ({cache})"
 
-    def fresh(self, data):
-        """Makes an empty file system and returns the path that a copy shall have."""
+    def fresh(self, blocks, entries):
+        """Makes an empty file system with room for a tree and returns the path that a copy shall have."""
         self.unmount()
-        blocks = file_system_size(data.blocks, len(data.entries)) // 4096
+        size = file_system_size(blocks, entries) // 4096
         # All tables are written now; the kernel would otherwise write them while the tools run.
         checked(["mkfs.ext4", "-q", "-F", "-b", "4096",
                  "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0",
-                 self.device, str(blocks)])
+                 self.device, str(size)])
         self.mounted = True
         checked(["mount", "-t", "ext4", self.device, self.point])
         return os.path.join(self.point, "copy")
@@ -75,16 +80,16 @@ class Loop:
 class Plain:
     """A directory below one that the user named: its file system is as it happens to be."""
 
-    def __init__(self, directory, stack):
+    def __init__(self, directory, purpose, stack):
         self.root = directory
-        self.copy = os.path.join(directory, f"vidimus-peers-{os.getpid()}")
+        self.copy = os.path.join(directory, f"vidimus-{purpose}-{os.getpid()}")
         self.description = "a plain directory (figures depend on what happened there before)"
         stack.callback(self.remove)
 
-    def fresh(self, data):
+    def fresh(self, blocks, _entries):
         """Removes the last copy and returns the path that the next shall have."""
         self.remove()
-        require_space(self.root, file_system_size(data.blocks, 0), "a copy")
+        require_space(self.root, file_system_size(blocks, 0), "a copy")
         return self.copy
 
     def remove(self):
@@ -118,16 +123,35 @@ def write_once(image, size):
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def clear_leftovers(peers):
+@contextlib.contextmanager
+def workplace(home):
+    """Yields a new directory below `home`, which no second run uses meanwhile."""
+    with open(os.path.join(home, "lock"), "w", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # It would change what lies ready under the first one.
+            fail(f"another run uses {os.path.relpath(home)}", "wait for its end")
+        clear_leftovers(home)
+        work = tempfile.mkdtemp(prefix="work-", dir=home)
+        try:
+            yield work
+        finally:
+            ignore_signals()
+            shutil.rmtree(work)
+
+
+def clear_leftovers(home):
     """Removes what a killed run left behind; the caller holds the lock."""
-    for name in os.listdir(peers):
-        work = os.path.join(peers, name)
+    for name in os.listdir(home):
+        work = os.path.join(home, name)
         if not name.startswith("work-"):
             continue
         say(f"removing {work}, which a killed run left")
-        point, image = os.path.join(work, "mount"), os.path.join(work, "image")
-        if os.path.ismount(point):
-            checked(["umount", point])
-        if os.path.exists(image) and os.geteuid() == 0:
-            detach(image)
+        for place in [work, *(entry.path for entry in os.scandir(work) if entry.is_dir())]:
+            point, image = os.path.join(place, "mount"), os.path.join(place, "image")
+            if os.path.ismount(point):
+                checked(["umount", point])
+            if os.path.exists(image) and os.geteuid() == 0:
+                detach(image)
         shutil.rmtree(work)

@@ -1,4 +1,4 @@
-"""What the scripts in this directory share: messages, the release build, arguments, tables."""
+"""What the benchmarks share: here messages, the release build, arguments and tables."""
 
 import argparse
 import json
@@ -7,16 +7,16 @@ import shutil
 import subprocess
 import sys
 
-REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def fail(error, help_text=None):
+def fail(error, *helps):
     """Ends the script as vidimus words its errors."""
-    sys.exit(f"error: {error}" + (f"\nhelp: {help_text}" if help_text else ""))
+    sys.exit("\n".join([f"error: {error}", *(f"help: {text}" for text in helps)]))
 
 
 def require(program, package):
@@ -44,6 +44,25 @@ def positive(text):
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return number
+
+
+def scale(text):
+    """A factor above 0."""
+    number = float(text)
+    if not 0 < number <= 10:
+        raise argparse.ArgumentTypeError("must be above 0 and at most 10")
+    return number
+
+
+def names_among(known):
+    """A parser of names with commas between them, in the order in which they are known."""
+    def parse(text):
+        given = text.split(",")
+        unknown = sorted(set(given) - set(known))
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{unknown[0]} is none of {', '.join(known)}")
+        return [name for name in known if name in given]
+    return parse
 
 
 def numbers(text):

@@ -8,14 +8,17 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+
+from . import fail
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # prctl(2): orphaned grandchildren become children of this process.
 PR_SET_CHILD_SUBREAPER = 36
 # Runs "$@" as a child of this shell, which ends and so leaves it to the subreaper. Its memory
 # figure starts at the shell's 1 to 4 MB; started from here it would start at Python's.
-LAUNCH = '"$@" >/dev/null & echo $!'
+LAUNCH = 'out=$1; shift; "$@" >"$out" & echo $!'
 # What of a failed command's messages is shown.
 SHOWN = 600
 
@@ -39,23 +42,13 @@ class Sample:
         return self.wall + (self.sync or 0.0)
 
 
-def say(text):
-    """Tells the user how far things are, on stderr."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def stop(problem, *helps):
-    """Ends the program with a message that says what to do."""
-    sys.exit("\n".join([f"error: {problem}", *(f"help: {text}" for text in helps)]))
-
-
 def prepare():
     """Makes signals unwind the stack, and this process the parent of orphans. Call it once."""
     for number in SIGNALS:
         signal.signal(number, on_signal)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        stop(f"cannot become a subreaper: {os.strerror(ctypes.get_errno())}")
+        fail(f"cannot become a subreaper: {os.strerror(ctypes.get_errno())}")
 
 
 def on_signal(number, _frame):
@@ -70,12 +63,15 @@ def ignore_signals():
         signal.signal(number, signal.SIG_IGN)
 
 
-def checked(command, **options):
+def checked(command, timeout=None, **options):
     """Runs a helper to its end, out of Ctrl-C's reach, and returns what it printed."""
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE, start_new_session=True, **options)
     try:
-        printed, errors = child.communicate()
+        printed, errors = child.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired as expired:
+        end_group(child.pid)
+        raise Failed(f"{shlex.join(command)} took longer than {timeout:,} s") from expired
     except BaseException:
         end_group(child.pid)
         raise
@@ -89,16 +85,20 @@ def shortened(text):
     return " ".join(text.decode(errors="replace").split())[-SHOWN:]
 
 
-def measure(command, cwd=None):
-    """Runs a command to its end. Raises `Failed` when its exit code is not 0."""
+def measure(command, cwd=None, env=None, output=os.devnull, timeout=None):
+    """Runs a command to its end. Raises `Failed` when its exit code is not 0.
+
+    What it prints goes to the file `output`. After `timeout` seconds it is ended.
+    """
     with tempfile.TemporaryFile() as errors:
         start = time.monotonic()
-        launcher = subprocess.Popen(["sh", "-c", LAUNCH, "sh", *command], cwd=cwd,
+        launcher = subprocess.Popen(["sh", "-c", LAUNCH, "sh", output, *command], cwd=cwd, env=env,
                                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                     stderr=errors, start_new_session=True)
         try:
             pid = int(launcher.communicate()[0])
-            _, status, usage = os.wait4(pid, 0)
+            with ended_after(timeout, launcher.pid) as late:
+                _, status, usage = os.wait4(pid, 0)
         except BaseException:
             end_group(launcher.pid)
             raise
@@ -107,8 +107,29 @@ def measure(command, cwd=None):
         if code != 0:
             end_group(launcher.pid)
             errors.seek(0)
-            raise Failed(f"ended with {code}: {shortened(errors.read())}")
+            limit = f" (after its time of {timeout:,} s)" if late.is_set() else ""
+            raise Failed(f"ended with {code}{limit}: {shortened(errors.read())}")
     return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+
+
+@contextlib.contextmanager
+def ended_after(timeout, group):
+    """Kills a process group when its time is over; yields the event that tells whether it was."""
+    late = threading.Event()
+
+    def end():
+        late.set()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+
+    timer = threading.Timer(timeout, end) if timeout else None
+    if timer:
+        timer.start()
+    try:
+        yield late
+    finally:
+        if timer:
+            timer.cancel()
 
 
 def end_group(group):
@@ -120,7 +141,7 @@ def end_group(group):
         os.killpg(group, signal.SIGTERM)
     with contextlib.suppress(ChildProcessError):
         while True:
-            os.waitpid(-1, 0)
+            os.waitpid(-group, 0)
 
 
 def with_sync(sample, target):
