@@ -72,7 +72,14 @@ pub fn cat(
             let store = options.store.as_ref();
             let limits = LimitOptions::default();
             let shared = (progress, &Stop::default(), "");
-            let place = Arc::new(single::connect(bucket, b"", store, &limits, shared)?);
+            let place = Arc::new(single::connect(
+                bucket,
+                b"",
+                store,
+                &limits,
+                shared,
+                &std::env::temp_dir(),
+            )?);
             if key.is_empty() {
                 return Err(is_directory(location).into());
             }

@@ -104,7 +104,7 @@ fn objects(
     let connect = |prefix: &[u8]| -> Result<ObjectPlace, Error> {
         let limits = LimitOptions::default();
         let shared = (progress, &Stop::default(), "");
-        single::connect(bucket, prefix, options.store.as_ref(), &limits, shared)
+        single::connect(bucket, prefix, options.store.as_ref(), &limits, shared, &options.spool_dir)
     };
     let is_prefix = key.is_empty() || key.ends_with(b"/");
     let prefix = if is_prefix { key.to_vec() } else { [key, b"/"].concat() };

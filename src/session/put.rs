@@ -184,7 +184,8 @@ fn object(
     }
     let key = legal(&options.location, name, prefix)?;
     let store = options.store.as_ref();
-    let place = single::connect(bucket, prefix, store, &options.limits, shared)?;
+    let place =
+        single::connect(bucket, prefix, store, &options.limits, shared, &options.state_dir)?;
     let name = place.name();
     let target = Box::new(ObjectTarget::new(Arc::new(place)));
     // A PUT replaces what it meets, whole.
@@ -240,6 +241,7 @@ fn write(
         metadata,
         link: None,
         known: Known::Whole,
+        recorded: None,
     };
     let mut stage = at.target.stage_stream(&entry, at.place)?;
     let (mut hasher, mut size) = (blake3::Hasher::new(), 0);

@@ -20,16 +20,18 @@ pub(super) fn split(key: &[u8]) -> (&[u8], &[u8]) {
     key.split_at(at)
 }
 
-/// Reaches the part of a bucket whose keys begin with `prefix`.
+/// Reaches the part of a bucket whose keys begin with `prefix`. What has to be kept on disk goes to
+/// `state_dir`.
 pub(super) fn connect(
     bucket: &S3Location,
     prefix: &[u8],
     settings: Option<&Settings>,
     limits: &LimitOptions,
     (progress, stop, token): (&Arc<Progress>, &Stop, &str),
+    state_dir: &Path,
 ) -> Result<ObjectPlace, Error> {
-    let began = super::wall_clock();
-    let stores = Stores::new(limits, REQUESTS, progress, stop, token.to_owned(), began);
+    let run_and_start = (token.to_owned(), super::wall_clock());
+    let stores = Stores::new(limits, REQUESTS, progress, stop, run_and_start, state_dir);
     stores.connect(&S3Location { prefix: prefix.into(), ..bucket.clone() }, settings)
 }
 

@@ -38,7 +38,8 @@ fn connect(endpoint: &str, typed: &str) -> ObjectPlace {
     let settings = settings.expect("settings");
     let (limits, progress) = (LimitOptions::default(), Arc::<Progress>::default());
     let (stop, began) = (Stop::default(), Timestamp { seconds: 1_600_000_000, nanos: 0 });
-    let stores = Stores::new(&limits, 4, &progress, &stop, "token".into(), began);
+    let stores =
+        Stores::new(&limits, 4, &progress, &stop, ("token".into(), began), &std::env::temp_dir());
     stores.connect(&location, Some(&settings)).expect("connect")
 }
 
