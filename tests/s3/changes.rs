@@ -275,3 +275,15 @@ fn changes_of_a_bucket_are_done_in_a_directory() {
         ["M/a", "inner", "m/c", "now a file"]
     );
 }
+
+/// The request is sent again, and finds what the first one wrote.
+#[test]
+fn an_object_whose_reply_was_lost_is_known_for_ones_own() {
+    use crate::s3::{Fault, On};
+    let site = Site::of(&tree());
+    for key in ["m/d/f", "m/l"] {
+        site.server.fail(On::first(Kind::Put, 1).key(key), Fault::LostReply);
+    }
+    site.up(&[]).expect(0).finished().counts(&[("files_copied", 4), ("requests_retried", 2)]);
+    site.comes_back();
+}

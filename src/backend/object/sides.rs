@@ -120,7 +120,7 @@ impl Target for ObjectTarget {
     fn make_link(&self, entry: &Entry, place: Place) -> Result<Option<Stamp>, Cause> {
         let text = entry.link.as_deref().unwrap_or_default();
         let (key, metadata) = (&entry.key, &entry.metadata);
-        let stamp = self.place().put_small(key, EntryKind::Symlink, metadata, text)?;
+        let stamp = self.place().put_small(key, EntryKind::Symlink, metadata, text, place)?;
         if place == Place::EmptyDirectory {
             let marker = Key::child(key.parent(), key.name(), true);
             self.delete(&self.place().object_key(&marker)?)?;
@@ -136,7 +136,8 @@ impl Target for ObjectTarget {
     ) -> Result<Option<Stamp>, Cause> {
         let place = self.place();
         if kind == EntryKind::Directory {
-            place.put_small(key, kind, wanted, b"").map(Some)
+            // It stands, or is made with this: whichever it is, it is overwritten.
+            place.put_small(key, kind, wanted, b"", Place::Leaf).map(Some)
         } else {
             place.set_metadata(key, kind, wanted).map(Some)
         }

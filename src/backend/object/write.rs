@@ -220,33 +220,6 @@ impl ObjectStage {
         }
         Ok(Some(Upload::new(id, begun.token, record, parts)))
     }
-
-    fn send_whole(&mut self, headers: &Headers) -> Result<ETag, Cause> {
-        let content = Bytes::from(std::mem::take(&mut self.buffer));
-        let store = &self.to.store;
-        let is_new = self.place == Place::New && self.to.heeds_conditions();
-        if !is_new {
-            return store.put(&self.key, content, headers, Condition::None).map_err(refused);
-        }
-        match store.put(&self.key, content.clone(), headers, Condition::Absent) {
-            Err(error) if error.kind == StoreErrorKind::PreconditionFailed => {
-                // A reply may have been lost, and the request been sent again.
-                match store.head(&self.key).map_err(refused)? {
-                    Some(head) if error.maybe_done && is_kept(&head, headers) => {
-                        head.etag.ok_or_else(no_tag)
-                    }
-                    _ => Err(Cause::NameTaken),
-                }
-            }
-            Err(error) if may_be_the_condition(&error) => {
-                let tag =
-                    store.put(&self.key, content, headers, Condition::None).map_err(refused)?;
-                self.to.conditions_are_unknown();
-                Ok(tag)
-            }
-            other => other.map_err(refused),
-        }
-    }
 }
 
 impl Upload {
@@ -319,7 +292,8 @@ impl Stage for ObjectStage {
             self.complete()?
         } else {
             let headers = self.headers(metadata, Some(digest));
-            self.send_whole(&headers)?
+            let content = Bytes::from(std::mem::take(&mut self.buffer));
+            self.to.put_whole(&self.key, content, &headers, self.place)?
         };
         if self.place == Place::EmptyDirectory {
             let marker = [&self.key, &b"/"[..]].concat();
@@ -432,6 +406,38 @@ impl ObjectPlace {
         Ok(given_up)
     }
 
+    /// Writes a whole object by one request; where nothing stands, whatever turns up is not
+    /// overwritten, as far as the store knows conditions.
+    fn put_whole(
+        &self,
+        key: &[u8],
+        content: Bytes,
+        headers: &Headers,
+        place: Place,
+    ) -> Result<ETag, Cause> {
+        let store = &self.store;
+        if place != Place::New || !self.heeds_conditions() {
+            return store.put(key, content, headers, Condition::None).map_err(refused);
+        }
+        match store.put(key, content.clone(), headers, Condition::Absent) {
+            Err(error) if error.kind == StoreErrorKind::PreconditionFailed => {
+                // A reply may have been lost, and the request been sent again.
+                match store.head(key).map_err(refused)? {
+                    Some(head) if error.maybe_done && is_kept(&head, headers) => {
+                        head.etag.ok_or_else(no_tag)
+                    }
+                    _ => Err(Cause::NameTaken),
+                }
+            }
+            Err(error) if may_be_the_condition(&error) => {
+                let tag = store.put(key, content, headers, Condition::None).map_err(refused)?;
+                self.conditions_are_unknown();
+                Ok(tag)
+            }
+            other => other.map_err(refused),
+        }
+    }
+
     /// Writes an object without content of its own: a link's text, or a directory's marker.
     pub(super) fn put_small(
         &self,
@@ -439,12 +445,13 @@ impl ObjectPlace {
         kind: EntryKind,
         metadata: &Metadata,
         content: &[u8],
+        place: Place,
     ) -> Result<Stamp, Cause> {
         let object = self.object_key(key)?;
         let digest = (kind == EntryKind::Symlink).then(|| Digest::of(content));
         let headers = headers(&object, kind, metadata, digest.as_ref());
         let body = Bytes::copy_from_slice(content);
-        let tag = self.store.put(&object, body, &headers, Condition::None).map_err(refused)?;
+        let tag = self.put_whole(&object, body, &headers, place)?;
         let has_marker = !(key.is_root() && self.prefix.is_empty());
         Ok(Stamp::of_object(content.len() as u64, has_marker.then_some(tag)))
     }
