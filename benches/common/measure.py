@@ -17,8 +17,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # prctl(2): orphaned grandchildren become children of this process.
 PR_SET_CHILD_SUBREAPER = 36
 # Runs "$@" as a child of this shell, which ends and so leaves it to the subreaper. Its memory
-# figure starts at the shell's 1 to 4 MB; started from here it would start at Python's.
-LAUNCH = 'out=$1; shift; "$@" >"$out" & echo $!'
+# figure starts at the shell's 1 to 4 MB; started from here it would start at Python's. It begins
+# at a line on stdin, sent once the shell is gone, which would else wait for a child that is quick.
+LAUNCH = ('out=$1; shift; exec 3<&0; '
+          '{ read -r _ || exit; exec "$@" </dev/null >"$out" 3<&-; } <&3 & echo $!')
 # What of a failed command's messages is shown.
 SHOWN = 600
 
@@ -91,12 +93,15 @@ def measure(command, cwd=None, env=None, output=os.devnull, timeout=None):
     What it prints goes to the file `output`. After `timeout` seconds it is ended.
     """
     with tempfile.TemporaryFile() as errors:
-        start = time.monotonic()
         launcher = subprocess.Popen(["sh", "-c", LAUNCH, "sh", output, *command], cwd=cwd, env=env,
-                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                     stderr=errors, start_new_session=True)
         try:
-            pid = int(launcher.communicate()[0])
+            with launcher.stdin, launcher.stdout:
+                pid = int(launcher.stdout.readline())
+                launcher.wait()
+                start = time.monotonic()
+                launcher.stdin.write(b"\n")
             with ended_after(timeout, launcher.pid) as late:
                 _, status, usage = os.wait4(pid, 0)
         except BaseException:
