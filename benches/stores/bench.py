@@ -138,7 +138,7 @@ class Bench(Rounds):
                            timeout=self.options.timeout)
         except Failed as failed:
             with open(self.output, "rb") as file:
-                raise Failed(f"{failed} {shortened(file.read())}") from failed
+                raise Failed(f"{failed} {shortened(file.read())}".strip(": ")) from failed
 
     def finished(self):
         """The last record that vidimus wrote."""
