@@ -51,7 +51,7 @@ class Loop:
         self.description = f"ext4 made anew for each copy, on a loop device ({cache})"
 
     def fresh(self, blocks, entries):
-        """Makes an empty file system with room for a tree and returns the path that a copy shall have."""
+        """Makes an empty file system for a tree; returns the path that a copy shall have."""
         self.unmount()
         size = file_system_size(blocks, entries) // 4096
         # All tables are written now; the kernel would otherwise write them while the tools run.
