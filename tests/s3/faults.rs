@@ -674,6 +674,34 @@ fn a_store_without_bulk_deletion_still_deletes() {
     }
 }
 
+/// A store can hold `a` beside `a/x`; a mirror of a directory that has a file `a` must not.
+#[test]
+fn a_file_does_not_come_beside_the_directory_that_was_to_be_deleted_for_it() {
+    let refused = |scene: &Scene| scene.up(&["--delete", "--max-delete", "0"]).expect(6);
+    let broken = |scene: &Scene| {
+        scene.server.settings(|settings| settings.page = 3);
+        scene.server.fail(On::every(Kind::List).page(2), Fault::Status(403));
+        scene.up(&["--delete", "--max-delete", "100%"]).expect(1)
+    };
+    let denied = |scene: &Scene| {
+        let body = "<DeleteResult><Error><Key>p/a/x</Key><Code>AccessDenied</Code></Error>\
+                    </DeleteResult>";
+        scene.server.fail(On::every(Kind::DeleteMany), Fault::Reply(200, Vec::new(), body.into()));
+        scene.up(&["--delete", "--max-delete", "100%"]).expect(1)
+    };
+    for run in [&refused as &dyn Fn(&Scene) -> crate::common::Run, &broken, &denied] {
+        let scene = Scene::new().with_files(&FILES);
+        put(&scene, &[("a/x".to_owned(), b"old".to_vec())]);
+        put(&scene, &numbered(0..5));
+        let run = run(&scene).names("\"a\"");
+        assert!(scene.bucket.get("p/a").is_none(), "{}", run.told());
+        assert_eq!(scene.uploaded("a/x").content, "old");
+        scene.server.heal();
+        scene.up(&["--delete", "--max-delete", "100%"]).expect(0);
+        assert_eq!(contents(scene.bucket.objects(), PREFIX), of(&FILES));
+    }
+}
+
 #[test]
 fn bulk_deletion_names_each_key_that_stays() {
     let scene = Scene::new().with_files(&FILES);

@@ -5,9 +5,10 @@
 
 use super::place::{ObjectPlace, cause, refused};
 use super::s3::Got;
-use super::{Head, StoreError, StoreErrorKind};
+use super::{Head, ListQuery, StoreError, StoreErrorKind};
 use crate::backend::{ReadError, Reading, Sink};
 use crate::limits::MemoryPermit;
+use crate::model::entry::Known;
 use crate::model::{Cause, ETag, Entry, EntryKind, Key, Stamp};
 use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -43,8 +44,10 @@ impl ObjectPlace {
     /// Looks at an object; see [`Source::look`](crate::backend::Source::look).
     pub(super) fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {
         let object = self.object_key(key)?;
-        let Some(head) = self.store.head(&object).map_err(refused)? else { return Ok(None) };
         let is_directory = key.is_directory() && !self.is_flat();
+        let Some(head) = self.store.head(&object).map_err(refused)? else {
+            return if is_directory { self.implied(key, &object) } else { Ok(None) };
+        };
         let kind = if is_directory { EntryKind::Directory } else { EntryKind::File };
         let size = if is_directory { 0 } else { head.size };
         let stamp = Stamp::of_object(size, head.etag);
@@ -54,6 +57,16 @@ impl ObjectPlace {
             entry.link = Some(self.link_text(&object, &entry)?);
         }
         Ok(Some(entry))
+    }
+
+    /// A directory without a marker: there is one as long as anything is in it.
+    fn implied(&self, key: &Key, object: &[u8]) -> Result<Option<Entry>, Cause> {
+        let query = ListQuery { prefix: object, limit: Some(1), ..ListQuery::default() };
+        let page = self.store.list(&query).map_err(refused)?;
+        let stamp = Stamp::of_object(0, None);
+        let entry = self.listed(key.clone(), EntryKind::Directory, stamp, None);
+        let is_there = !page.objects.is_empty();
+        Ok(is_there.then_some(Entry { known: Known::Implied, ..entry }))
     }
 
     fn link_text(&self, object: &[u8], entry: &Entry) -> Result<Box<[u8]>, Cause> {
