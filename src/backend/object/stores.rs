@@ -9,6 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The least memory that is divided between two stores, in bytes.
+const LEAST_DIVIDED: u64 = 64 << 20;
+
 /// Reaches stores, all within the limits of one run.
 pub struct Stores {
     memory: Memory,
@@ -49,7 +52,8 @@ impl Stores {
     /// waits for what is written, which must never wait for it.
     pub fn divided(&self) -> [Memory; 2] {
         let all = self.memory.size();
-        let reading = all / 4;
+        // Less than two ranges is of no use to a reader.
+        let reading = if all < LEAST_DIVIDED { 0 } else { all / 4 };
         [reading, all - reading].map(Memory::new)
     }
 
