@@ -158,6 +158,48 @@ fn what_someone_else_put_meanwhile_is_not_overwritten() {
 }
 
 #[test]
+fn what_someone_else_put_after_a_lost_reply_is_not_taken_for_ones_own() {
+    let scene = Scene::new().with_files(&FILES);
+    scene.server.fail(On::nth(Kind::Put, 1).key("p/a"), Fault::LostReply);
+    scene.server.fail(On::nth(Kind::Put, 2).key("p/a"), Fault::Replaced(b"someone else's"));
+    scene.up(&[]).expect(1).names("\"a\"");
+    assert_eq!(scene.uploaded("a").content, "someone else's");
+}
+
+#[test]
+fn deletions_survive_what_passes() {
+    for fault in PASSING {
+        let scene = Scene::new().with_files(&FILES);
+        put(&scene, &numbered(0..5));
+        let struck = scene.server.fail(On::nth(Kind::DeleteMany, 1), fault.clone());
+        let run = scene.up(&["--delete", "--max-delete", "100%"]);
+        assert_eq!(run.code(), 0, "{fault:?}\n{}", run.told());
+        assert_eq!(struck.struck(), 1);
+        assert_eq!(run.finished().count("files_deleted"), 5, "{fault:?}");
+        assert_eq!(contents(scene.bucket.objects(), PREFIX), of(&FILES), "{fault:?}");
+    }
+}
+
+#[test]
+fn verification_sees_what_was_damaged_in_the_store_and_tries_again_what_passes() {
+    let scene = Scene::new().with_files(&FILES);
+    scene.up(&[]).expect(0);
+    let verify = || {
+        let arguments = ["verify", "--json", crate::scene::PLACE];
+        crate::common::Run::of(scene.command(&arguments))
+    };
+    scene.server.fail(On::first(Kind::Get, 1), Fault::Reset);
+    verify().expect(0);
+    scene.server.heal();
+    scene.server.fail(On::every(Kind::Get).key("p/a"), Fault::FlippedBit);
+    verify().expect(3).names("\"a\"");
+    scene.server.heal();
+    scene.server.fail(On::every(Kind::Get).key("p/b"), Fault::Status(403));
+    let run = verify().expect_one_of(&[1, 3]);
+    run.names("\"b\"");
+}
+
+#[test]
 fn a_store_that_asks_for_patience_gets_it() {
     let scene = Scene::new().with_files(&FILES);
     scene.server.fail(On::nth(Kind::Put, 1), Fault::SlowDown(Some(2)));
@@ -873,7 +915,16 @@ fn many_large_objects_pass_from_store_to_store_through_little_memory() {
         scene.bucket.put(&format!("{PREFIX}large{n}"), content);
     }
     let to = format!("s3://elsewhere/?endpoint={}", elsewhere.endpoint());
+    // As little as there may be.
+    scene.mirror(PLACE, &to, &["--memory", "16MiB", "--transfers", "1"]).expect(0);
+    for n in 0..8 {
+        bucket.delete(&format!("large{n}"));
+    }
     bounded(PLACE, &to, &scene);
+    for n in 0..8 {
+        bucket.delete(&format!("large{n}"));
+    }
+    scene.mirror(PLACE, &to, &["--memory", "64MiB"]).expect(0);
     for n in 0..8 {
         let expected = content((17 + 3 * n) * MEBIBYTE, n as u64 + 1);
         assert!(bucket.content(&format!("large{n}")) == expected, "{n}");
