@@ -257,3 +257,14 @@ fn what_lies_beside_the_prefix_is_not_touched() {
         1 + usize::from(site.env.target.join(".vidimus").exists())
     );
 }
+
+#[test]
+fn rules_exclude_keys_that_no_directory_can_hold() {
+    let site = Site::new();
+    for key in ["m/a//b", "m/a/./c", "m/b//c", "m/ok"] {
+        site.bucket.put(key, key);
+    }
+    site.down(&["--exclude", "/a/"]).expect(1).names("b//c").is_silent_about("a//b");
+    site.down(&["--exclude", "/a/", "--exclude", "/b/"]).expect(0).is_silent_about("left out");
+    assert!(site.env.target.join("ok").exists());
+}

@@ -111,3 +111,22 @@ fn a_rerun_of_one_object_lists_its_key() {
     assert!(!requests.contains_key(&Kind::Get), "{requests:?}");
     assert!(requests[&Kind::List] <= 2, "{requests:?}");
 }
+
+#[test]
+fn a_dry_run_writes_nothing_and_tells_what_a_run_would_do() {
+    let site = Site::of(&TestTree::new().file("d/f", "content").symlink("l", "d/f"));
+    let told = site.up(&["--dry-run"]).expect(0);
+    let changed = |key: &str| {
+        let records = told.records();
+        records.iter().any(|record| record["event"] == "changed" && record["key"] == key)
+    };
+    assert!(changed("d/f") && changed("l") && changed("d/"), "{}", told.told());
+    assert_eq!(site.requests(), BTreeMap::from([(Kind::List, 1)]));
+    assert!(site.bucket.keys().is_empty());
+    site.up(&[]).expect(0);
+    site.requests();
+    let told = site.down(&["--dry-run"]).expect(0);
+    assert!(told.stdout.contains("\"d/f\""), "{}", told.told());
+    assert_eq!(site.requests(), BTreeMap::from([(Kind::List, 1)]));
+    assert!(!site.env.target.exists());
+}
