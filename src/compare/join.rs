@@ -10,6 +10,7 @@ use crate::listing::Unknown;
 use crate::manifest::Row;
 use crate::model::{Entry, EntryError, Error, Key};
 use std::collections::VecDeque;
+use std::iter::Fuse;
 
 /// What one side has at a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,9 +112,13 @@ pub struct Join<S, T, R> {
     ended: bool,
 }
 
+/// How many items that are no entries a listing is read ahead by: there may be millions in a row,
+/// keys of a store that no directory can hold say.
+const AHEAD: usize = 64;
+
 /// One side's listing, an entry ahead.
 struct Stream<I> {
-    items: I,
+    items: Fuse<I>,
     next: Option<Entry>,
     /// What stands before it and is no entry; said when the cursor comes to it.
     waiting: VecDeque<Joined>,
@@ -121,10 +126,19 @@ struct Stream<I> {
 }
 
 impl<I: Iterator<Item = Result<ListItem, Error>>> Stream<I> {
-    /// Fetches the next entry.
+    fn new(items: I) -> Result<Self, Error> {
+        let (items, waiting) = (items.fuse(), VecDeque::new());
+        let mut stream = Self { items, next: None, waiting, unknown: Unknown::default() };
+        stream.advance()?;
+        Ok(stream)
+    }
+
+    /// Fetches the next entry, and what stands before it. Where that is too much, it ends in a scope
+    /// that is unknown: what is asked of the directory that holds it is answered by that.
     fn advance(&mut self) -> Result<(), Error> {
         self.next = None;
         for item in self.items.by_ref() {
+            let is_scope = !matches!(item, Ok(ListItem::Entry(_) | ListItem::Leftover(_)));
             match item? {
                 ListItem::Entry(entry) => {
                     self.next = Some(entry);
@@ -145,8 +159,21 @@ impl<I: Iterator<Item = Result<ListItem, Error>>> Stream<I> {
                     self.waiting.push_back(Joined::LeftOut(key, why));
                 }
             }
+            if is_scope && self.waiting.len() >= AHEAD {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// Takes what is to be said at `key` before any entry.
+    fn take_waiting(&mut self, key: &Key) -> Result<Option<Joined>, Error> {
+        let waiting = self.waiting.pop_front_if(|joined| joined.key() == key);
+        if waiting.is_some() && self.waiting.is_empty() && self.next.is_none() {
+            self.unknown.leave(key);
+            self.advance()?;
+        }
+        Ok(waiting)
     }
 
     /// The first key that is still to come.
@@ -179,20 +206,7 @@ where
     /// # Errors
     /// When a stream's first item is an error.
     pub fn new(source: S, target: T, mut rows: R, form: Form) -> Result<Self, Error> {
-        let mut source = Stream {
-            items: source,
-            next: None,
-            waiting: VecDeque::new(),
-            unknown: Unknown::default(),
-        };
-        let mut target = Stream {
-            items: target,
-            next: None,
-            waiting: VecDeque::new(),
-            unknown: Unknown::default(),
-        };
-        source.advance()?;
-        target.advance()?;
+        let (source, target) = (Stream::new(source)?, Stream::new(target)?);
         let row = rows.next().transpose()?;
         Ok(Self {
             source,
@@ -215,11 +229,13 @@ where
             return Ok(());
         };
         self.release(Some(&key));
-        for waiting in [&mut self.source.waiting, &mut self.target.waiting] {
-            if waiting.front().is_some_and(|joined| *joined.key() == key) {
-                self.ready.extend(waiting.pop_front());
-                return Ok(());
-            }
+        let waiting = match self.source.take_waiting(&key)? {
+            None => self.target.take_waiting(&key)?,
+            waiting => waiting,
+        };
+        if waiting.is_some() {
+            self.ready.extend(waiting);
+            return Ok(());
         }
         let source = self.source.take(&key)?;
         let target = self.target.take(&key)?;
@@ -273,10 +289,10 @@ where
     fn leaf(&mut self, pair: Pair) {
         // What sorts between `a` and `a/` begins with `a`: where neither listing goes on with such a
         // key, no directory of this name comes.
-        let goes_on = [&self.source.next, &self.target.next]
+        let goes_on = [self.source.next_key(), self.target.next_key()]
             .into_iter()
             .flatten()
-            .any(|next| next.key.is_within(pair.key.as_bytes()));
+            .any(|next| next.is_within(pair.key.as_bytes()));
         if goes_on {
             self.held.push(pair);
         } else {

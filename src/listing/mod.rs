@@ -80,6 +80,12 @@ impl Unknown {
             .retain(|scope| cursor <= scope.as_bytes() || cursor.starts_with(scope.trimmed()));
     }
 
+    /// How many scopes are held.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.scopes.len()
+    }
+
     /// Whether what stands at `key` is unknown.
     pub fn covers(&self, key: &Key) -> bool {
         self.scopes.iter().any(|scope| {

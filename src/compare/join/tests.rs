@@ -292,6 +292,32 @@ fn what_is_no_entry_is_passed_on() {
 }
 
 #[test]
+fn millions_of_keys_that_no_tree_can_hold_are_not_held() {
+    use std::cell::Cell;
+    let fetched = Cell::new(0_u32);
+    let strange = (0..100_000).map(|number| {
+        fetched.set(number);
+        Ok(failed(Side::Source, &format!("a//{number:06}")))
+    });
+    let whole = [Ok(ListItem::Entry(entry("a/", 1)))].into_iter().chain(strange);
+    let source = whole.chain([Ok(ListItem::Entry(entry("b", 1)))]);
+    let target = listing(Side::Target, &["a/", "a/x", "b", "c"]).into_iter();
+    let mut join = Join::new(source, target, std::iter::empty(), Form::Tree).expect("begin");
+    let (mut said, mut told) = (0, Vec::new());
+    while let Some(joined) = join.next() {
+        match joined.expect("no error") {
+            Joined::Failed(_) => said += 1,
+            Joined::Pair(pair) => told.push(pair_told(&pair)),
+            other => panic!("{other:?}"),
+        }
+        assert!(fetched.get() <= said + 200, "{} fetched, {said} said", fetched.get());
+        assert!(join.source.unknown.len() <= 200, "{} scopes", join.source.unknown.len());
+    }
+    assert_eq!(said, 100_000);
+    assert_eq!(told, ["a/ ++-", "a/x -+-", "b ++-", "c -+-"]);
+}
+
+#[test]
 fn an_error_of_any_stream_ends_the_join() {
     assert_eq!(join(&["?"], &["a"], &[]), ["error at once: broken off"]);
     assert_eq!(join(&["a"], &["?"], &[]), ["error at once: broken off"]);
