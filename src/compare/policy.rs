@@ -462,7 +462,7 @@ impl Policy {
                 && source.stamp.compare(&row.source, trust) == Likeness::Same
                 && existing.stamp.compare(&row.target, trust) == Likeness::Same
         });
-        if source.metadata.mtime != existing.metadata.mtime || !vouched {
+        if !same_time(source, existing) || !vouched {
             decide(Action::Keep, Reason::SameSize)
         } else if !same_metadata {
             decide(Action::UpdateMetadata, Reason::Metadata)
@@ -496,7 +496,7 @@ impl Policy {
             decide(action, Reason::Checksum)
         } else if let Some(decision) = by_tag(source, existing) {
             decision
-        } else if source.metadata.mtime != existing.metadata.mtime {
+        } else if !same_time(source, existing) {
             decide(Action::Copy { unless: None }, Reason::Mtime)
         } else if same_metadata {
             decide(Action::Adopt, Reason::SameSizeAndTime)
@@ -504,6 +504,12 @@ impl Policy {
             decide(Action::UpdateMetadata, Reason::Metadata)
         }
     }
+}
+
+/// Whether both have the same mtime. When an object was put is no such time, and no evidence.
+fn same_time(source: &Entry, existing: &Entry) -> bool {
+    let is_whole = |entry: &Entry| entry.known == Known::Whole;
+    is_whole(source) && is_whole(existing) && source.metadata.mtime == existing.metadata.mtime
 }
 
 /// The size of the object that an entry is, or would be: a link's is its text.
@@ -514,8 +520,7 @@ fn stored_size(entry: &Entry) -> u64 {
 /// Decides on files of one size of which one has no mtime to compare: by the MD5 that its tag may
 /// be.
 fn by_tag(source: &Entry, existing: &Entry) -> Option<Decision> {
-    let same_time = source.metadata.mtime == existing.metadata.mtime;
-    if same_time && source.known == Known::Whole && existing.known == Known::Whole {
+    if same_time(source, existing) {
         return None;
     }
     let md5 = |entry: &Entry| entry.stamp.tag().and_then(|tag| tag.md5());

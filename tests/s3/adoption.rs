@@ -216,3 +216,18 @@ fn a_lost_state_of_a_download_costs_a_look_at_each_object_and_no_copy() {
     assert!(gets.iter().all(|get| link(&get.key)), "{} GETs", gets.len());
     assert_mirrored(&site.env.source, &site.env.target);
 }
+
+#[test]
+fn between_buckets_tags_tell_what_is_the_same() {
+    let site = Site::new();
+    let other = site.server.bucket("other");
+    for (key, there) in [("same", "content"), ("edited", "CONTENT"), ("longer", "longer content")] {
+        site.bucket.put(key, "content");
+        other.put(key, there);
+    }
+    let finished = site.mirror("s3://bucket", "s3://other", &[]).expect(0).finished();
+    finished.counts(&[("files_copied", 2), ("files_adopted", 1), ("requests_copy", 2)]);
+    for key in ["same", "edited", "longer"] {
+        assert_eq!(other.content(key), "content", "{key}");
+    }
+}
