@@ -5,7 +5,7 @@
 use super::attempt::{Attempt, Copied, Done};
 use super::batch::{Batch, Finished, FinishedDirectory};
 use super::commit::not_kept;
-use super::hash::{BUFFER, Hashed, Hashes, with_retries};
+use super::hash::{Hashed, Hashes, with_retries};
 use super::{Context, on_target};
 use crate::backend::{Source, StageDirectory, Staged, Written};
 use crate::compare::{Action, Pair, Seen};
@@ -40,7 +40,7 @@ pub(super) struct Worker<'c, 'a> {
 
 impl<'c, 'a> Worker<'c, 'a> {
     pub(super) fn new(context: &'c Context<'a>, slot: usize) -> Self {
-        Self { context, slot, buffer: vec![0; BUFFER], building: None }
+        Self { context, slot, buffer: vec![0; context.buffer], building: None }
     }
 
     /// Works a group off; steps that a stop leaves undone are dropped.
@@ -131,7 +131,10 @@ impl<'c, 'a> Worker<'c, 'a> {
         if context.is_beside {
             return self.copy_beside(step);
         }
-        if unless.is_some() && context.target.is_store() && step.source.size() > BUFFER as u64 {
+        if unless.is_some()
+            && context.target.is_store()
+            && step.source.size() > context.buffer as u64
+        {
             // Sending it costs more than reading it twice.
             return self.check(step, true, false, unless);
         }

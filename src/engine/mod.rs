@@ -52,6 +52,8 @@ pub struct Context<'a> {
     pub policy: &'a Policy,
     /// Whether the target's store copies what the source has by itself.
     pub is_beside: bool,
+    /// Bytes that a worker reads at once.
+    pub buffer: usize,
     /// Workers, at least 1.
     pub transfers: usize,
     /// Who hashes.

@@ -13,6 +13,8 @@ use crate::backend::object::{
 };
 use crate::model::{ETag, Error, ErrorKind, RunId, Stop};
 use bytes::Bytes;
+use crossbeam_channel::bounded;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -21,12 +23,16 @@ use std::time::{Duration, Instant};
 const LEASE: Duration = Duration::from_mins(1);
 /// How often it is written again.
 const RENEWAL: Duration = Duration::from_secs(15);
+/// How often a wait looks whether the lock is to be released.
+const GLANCE: Duration = Duration::from_millis(200);
 /// How soon that is tried again where it failed.
 const AGAIN: Duration = Duration::from_secs(3);
 /// The run stops so long before its lock lapses.
 const MARGIN: Duration = Duration::from_secs(15);
 /// Attempts, where others take and release the lock meanwhile.
 const ATTEMPTS: u32 = 3;
+/// How long a run that is to stop waits for its lock to be deleted.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 /// Bytes of a lock that are read.
 const READ: u64 = 4096;
 
@@ -52,6 +58,7 @@ struct Shared {
     content: Bytes,
     state: Mutex<State>,
     changed: Condvar,
+    ended: AtomicBool,
     lost: OnceLock<String>,
     stop: Stop,
 }
@@ -59,7 +66,6 @@ struct Shared {
 struct State {
     tag: ETag,
     written: Instant,
-    ended: bool,
 }
 
 /// A lock that stands.
@@ -78,6 +84,9 @@ impl Lease {
     pub fn acquire(place: &ObjectPlace, run: &RunId, stop: &Stop) -> Result<AcquiredLease, Error> {
         let key = key(place);
         let store = place.lock_store.clone();
+        // Until it is held, a wish to stop ends it.
+        let begins = store.stopped_by(stop.clone());
+        let unusable = |error: &StoreError| place.unusable(error);
         let content = serde_json::to_vec(&Holder::this(run)).map_err(|error| {
             Error::new(ErrorKind::Unusable, "cannot write the target's lock").because(error)
         })?;
@@ -85,11 +94,11 @@ impl Lease {
         let mut taken_over = None;
         let mut best_effort = false;
         let put = |condition: Condition<'_>| {
-            store.put(&key, content.clone(), &Headers::default(), condition)
+            begins.put(&key, content.clone(), &Headers::default(), condition)
         };
         let mut tag = None;
         for _ in 0..ATTEMPTS {
-            let standing = standing(&store, &key).map_err(|error| unusable(&error))?;
+            let standing = standing(&begins, &key).map_err(|error| unusable(&error))?;
             let condition = match &standing {
                 None => Condition::Absent,
                 Some(standing) if standing.content == *content => {
@@ -112,7 +121,7 @@ impl Lease {
                     break;
                 }
                 Err(error) if error.kind == StoreErrorKind::PreconditionFailed => {}
-                Err(error) if error.kind == StoreErrorKind::Unsupported => {
+                Err(error) if error.may_be_the_condition() => {
                     best_effort = true;
                     tag = Some(put(Condition::None).map_err(|error| unusable(&error))?);
                     break;
@@ -129,9 +138,10 @@ impl Lease {
                 Err(error) => return Err(unusable(&error)),
             }
         }
-        let state = Mutex::new(State { tag, written: Instant::now(), ended: false });
+        let state = Mutex::new(State { tag, written: Instant::now() });
         let (changed, lost, stop) = (Condvar::new(), OnceLock::new(), stop.clone());
-        let shared = Arc::new(Shared { store, key, content, state, changed, lost, stop });
+        let ended = AtomicBool::new(false);
+        let shared = Arc::new(Shared { store, key, content, state, changed, ended, lost, stop });
         let renewing = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("lock".into());
         let renewing = thread.spawn(move || renewing.renew()).map_err(|error| {
@@ -146,7 +156,7 @@ impl Lease {
     /// # Errors
     /// [`ErrorKind::Locked`] when one does, [`ErrorKind::Unusable`] when the store can't be asked.
     pub fn check(place: &ObjectPlace) -> Result<(), Error> {
-        match standing(&place.lock_store, &key(place)).map_err(|error| unusable(&error))? {
+        match standing(&place.lock_store, &key(place)).map_err(|error| place.unusable(&error))? {
             Some(standing) if standing.is_fresh => {
                 let is_dead = Holder::read(&standing.content).is_some_and(|it| it.is_dead());
                 if is_dead { Ok(()) } else { Err(locked(&standing.content)) }
@@ -173,18 +183,27 @@ impl Lease {
 
     fn end(&mut self) -> Result<(), Error> {
         let Some(renewing) = self.renewing.take() else { return Ok(()) };
-        let Shared { store, key, changed, lost, .. } = &*self.shared;
-        self.shared.state().ended = true;
-        changed.notify_all();
-        // Whatever became of the thread, it writes no more.
-        renewing.join().ok();
-        if lost.get().is_some() {
-            return Ok(());
-        }
-        store.delete(key, Condition::None).map_err(|error| {
-            let message = format!("cannot release the target's lock: {error}");
+        let failed = |why: &dyn std::fmt::Display| {
+            let message = format!("cannot release the target's lock, it lapses by itself: {why}");
             Error::new(ErrorKind::Unusable, message)
-        })
+        };
+        let shared = Arc::clone(&self.shared);
+        let (done, released) = bounded(1);
+        // From beside: a store that is silent holds no run that is to stop.
+        let ending = std::thread::Builder::new().name("unlock".into()).spawn(move || {
+            shared.ended.store(true, Ordering::Relaxed);
+            shared.changed.notify_all();
+            // Whatever became of the thread, it writes no more.
+            renewing.join().ok();
+            let lost = shared.lost.get().is_some();
+            let deleted =
+                if lost { Ok(()) } else { shared.store.delete(&shared.key, Condition::None) };
+            done.send(deleted)
+        });
+        ending.map_err(|error| failed(&error))?;
+        let patience = if self.shared.stop.requested() { LAST_WAIT } else { LEASE };
+        let result = released.recv_timeout(patience).map_err(|error| failed(&error))?;
+        result.map_err(|error| failed(&error))
     }
 }
 
@@ -202,12 +221,12 @@ impl Shared {
         let mut state = self.state();
         loop {
             let woken = Instant::now() + pause;
-            while !state.ended && Instant::now() < woken {
-                let left = woken.saturating_duration_since(Instant::now());
+            while !self.ended.load(Ordering::Relaxed) && Instant::now() < woken {
+                let left = woken.saturating_duration_since(Instant::now()).min(GLANCE);
                 let waited = self.changed.wait_timeout(state, left);
                 state = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
-            if state.ended {
+            if self.ended.load(Ordering::Relaxed) {
                 return;
             }
             let began = Instant::now();
@@ -284,12 +303,4 @@ fn locked(content: &[u8]) -> Error {
     let by = Holder::tell(content);
     Error::new(ErrorKind::Locked, format!("the target is locked by {by}"))
         .help("wait until it ends; the lock of a run that died elsewhere lapses after a minute")
-}
-
-/// The lock is the first thing that a run writes.
-fn unusable(error: &StoreError) -> Error {
-    let message = format!("cannot write to the target (its lock \".vidimus/lock\"): {error}");
-    Error::new(ErrorKind::Unusable, message).help(
-        "check that the credentials may write there: s3:PutObject, s3:GetObject, s3:DeleteObject",
-    )
 }

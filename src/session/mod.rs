@@ -148,6 +148,9 @@ struct Ended {
     refusal: Option<Error>,
 }
 
+/// Bytes that each of a store's many workers reads at once: memory that no limit counts.
+const STORE_BUFFER: usize = 256 << 10;
+
 /// A target's lock.
 enum Held {
     /// Of a directory.
@@ -206,6 +209,12 @@ impl Session<'_> {
             self.note(&error.to_string());
         }
         Ok(ended)
+    }
+
+    /// Whether either side is a store.
+    fn has_store(&self) -> bool {
+        let Places { source, target } = self.places;
+        source.root().is_none() || matches!(target.at, TargetAt::Object(_))
     }
 
     /// Locks the target, whose directory is open where it is one.
@@ -298,6 +307,7 @@ impl Session<'_> {
             source,
             target: Arc::clone(&target),
             policy: &policy,
+            buffer: if self.has_store() { STORE_BUFFER } else { engine::BUFFER },
             run: number,
             began,
             progress: self.progress,

@@ -146,7 +146,8 @@ fn a_file_becomes_a_directory_and_a_file_again() {
     site.requests();
     let delete = ["--delete"];
     // A look makes sure that the directory is gone before the file takes its place.
-    site.changes(&delete, &[(Kind::DeleteMany, 1), (Kind::Head, 1), (Kind::Put, 1)]);
+    let look = [(Kind::List, 2), (Kind::Head, 1)];
+    site.changes(&delete, &[&look[..], &[(Kind::DeleteMany, 1), (Kind::Put, 1)]].concat());
     assert!(site.bucket.get("m/d/f/").is_none() && site.bucket.get("m/d/f/inner").is_none());
 }
 

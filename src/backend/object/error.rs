@@ -134,6 +134,12 @@ impl StoreError {
         }
     }
 
+    /// Whether the store may have refused a request for its condition alone, which it doesn't know.
+    pub fn may_be_the_condition(&self) -> bool {
+        self.kind == StoreErrorKind::Unsupported
+            || (self.kind == StoreErrorKind::Other && self.status == Some(400))
+    }
+
     /// Adds words.
     #[must_use]
     pub fn message(mut self, message: impl AsRef<str>) -> Self {

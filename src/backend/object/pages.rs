@@ -6,7 +6,7 @@
 //! whole and sorted on disk.
 
 use super::place::{ObjectPlace, cause};
-use super::{ListQuery, Listed, Page, StoreError};
+use super::{ListQuery, Listed, Page, StoreError, StoreErrorKind};
 use crate::model::{Cause, ETag, Timestamp};
 use crate::spool::{Sorted, Sorter};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -22,6 +22,8 @@ const BEFORE_SPLIT: usize = 4;
 const RANGES: usize = 8;
 /// How many levels with a single name are passed on the way to where it can be split.
 const LEVELS: usize = 3;
+/// Pages without a key, one behind the other, after which a listing is taken to go round.
+const IDLE_PAGES: usize = 20;
 /// Bytes of an unordered listing that are sorted in memory.
 const SORTED: usize = 8 << 20;
 
@@ -136,6 +138,10 @@ fn fetch(place: &Arc<ObjectPlace>, token: String) -> io::Result<Chains> {
     Ok(receiver)
 }
 
+fn goes_round() -> StoreError {
+    StoreError::new(StoreErrorKind::BadReply).message("the listing goes on and on without a key")
+}
+
 fn broken_down() -> Cause {
     Cause::Other("a thread that lists broke down".to_owned())
 }
@@ -159,6 +165,7 @@ fn follow(
         Start::Token(token) => (Some(token), None),
         Start::After(after) => (None, Some(after)),
     };
+    let mut idle = 0;
     for fetched in 1.. {
         let query = ListQuery {
             prefix: &place.prefix,
@@ -168,6 +175,13 @@ fn follow(
         };
         let mut page = place.store.list(&query);
         let mut next = None;
+        idle = match &page {
+            Ok(page) if page.objects.is_empty() => idle + 1,
+            _ => 0,
+        };
+        if idle > IDLE_PAGES {
+            page = Err(goes_round());
+        }
         if let Ok(page) = &mut page {
             next = page.next.take();
             let within = end.map_or(page.objects.len(), |end| {
@@ -233,8 +247,12 @@ impl Unordered {
     fn sort(&mut self, first: Page) -> Result<Sorted, Cause> {
         let place = &self.place;
         let mut sorter = Sorter::new(Arc::clone(&place.spool_dir), SORTED);
-        let mut page = first;
+        let (mut page, mut idle) = (first, 0);
         loop {
+            idle = if page.objects.is_empty() { idle + 1 } else { 0 };
+            if idle > IDLE_PAGES {
+                return Err(cause(&goes_round()));
+            }
             for object in &page.objects {
                 sorter.push(&encode(object))?;
             }

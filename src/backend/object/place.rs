@@ -124,7 +124,8 @@ impl ObjectPlace {
         Ok(head.is_some())
     }
 
-    fn unusable(&self, error: &StoreError) -> Error {
+    /// The error of a place that can't be used.
+    pub fn unusable(&self, error: &StoreError) -> Error {
         fatal(&format!("cannot use \"{}\"", self.name()), error)
     }
 

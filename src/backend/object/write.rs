@@ -333,12 +333,6 @@ impl ObjectStage {
     }
 }
 
-/// Whether a store may have refused a request for its condition alone.
-fn may_be_the_condition(error: &StoreError) -> bool {
-    error.kind == StoreErrorKind::Unsupported
-        || (error.kind == StoreErrorKind::Other && error.status == Some(400))
-}
-
 /// Whether an object has the metadata that was sent with it, the digest included. Stores keep no
 /// order.
 fn is_kept(head: &Head, sent: &Headers) -> bool {
@@ -429,7 +423,7 @@ impl ObjectPlace {
                     _ => Err(Cause::NameTaken),
                 }
             }
-            Err(error) if may_be_the_condition(&error) => {
+            Err(error) if error.may_be_the_condition() => {
                 let tag = store.put(key, content, headers, Condition::None).map_err(refused)?;
                 self.conditions_are_unknown();
                 Ok(tag)

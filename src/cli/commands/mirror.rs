@@ -48,6 +48,9 @@ pub(crate) fn run(args: &MirrorArgs, matches: &ArgMatches) -> Exit {
         }
         Err(error) => {
             ending.error = Some(error);
+            if signal.is_some() {
+                ending.verdict = Verdict::Interrupted;
+            }
             signal.unwrap_or_else(|| error.kind.into())
         }
     };
