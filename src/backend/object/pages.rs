@@ -114,6 +114,7 @@ fn fetch(place: &Arc<ObjectPlace>, token: String) -> io::Result<Chains> {
         }
         let start = Start::Token(token);
         let Some((token, last)) = follow(&place, start, None, BEFORE_SPLIT, &pages) else {
+            // Nobody takes it only where the listing was dropped; so it is below.
             chains.send(None).ok();
             return;
         };
