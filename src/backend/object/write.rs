@@ -327,8 +327,10 @@ impl ObjectStage {
             }
             Err(error) => return Err(cause(&error)),
         };
-        let ended = self.upload.take();
-        ended.map_or(Ok(()), |upload| fs::remove_file(&upload.record))?;
+        if let Some(ended) = self.upload.take() {
+            // Should this fail, a later run finds that there is nothing to give up.
+            fs::remove_file(&ended.record).ok();
+        }
         Ok(tag)
     }
 }
