@@ -143,7 +143,8 @@ impl Drop for Hasher<'_> {
     }
 }
 
-/// Reads an entry, looking again and reading anew when it changed.
+/// Reads an entry, looking again and reading anew when it changed. One that changed within the last
+/// clock tick is read when the tick is over ([`Stamp::tick_left`](crate::model::Stamp::tick_left)).
 pub(super) fn with_retries<T>(
     backend: &dyn Source,
     side: Side,
@@ -155,6 +156,9 @@ pub(super) fn with_retries<T>(
         |operation, side, cause| Err(EntryError { operation, side, key: key.clone(), cause });
     let mut entry = listed.clone();
     for _ in 0..ATTEMPTS {
+        if let Some(left) = entry.stamp.tick_left(now()) {
+            std::thread::sleep(left);
+        }
         match attempt(&entry) {
             Ok(result) => return Ok((entry, result)),
             Err(ReadError::Source(cause)) => return fail(Operation::Read, side, cause),

@@ -1,6 +1,11 @@
 //! Stamps: cheap evidence that content is the same as before.
 
 use super::ETag;
+use std::time::Duration;
+
+/// The coarsest clock tick of file systems that keep fractions of a second, in nanoseconds: Linux's
+/// (`CONFIG_HZ=100`).
+const FINE_TICK: u128 = 10_000_000;
 
 /// A point in time as file systems keep it: seconds since the epoch (negative before 1970) and
 /// nanoseconds, below 1,000,000,000.
@@ -150,14 +155,31 @@ impl Stamp {
     /// within a tick. `began` is a time before the first byte was read.
     ///
     /// This is git's "racily clean" rule (git's Documentation/technical/racy-git.txt). The tick is
-    /// 10 ms, the coarsest of Linux (`CONFIG_HZ=100`); where both times have no fraction of a second
-    /// the file system is taken to keep none, and the tick to be 2 s (FAT). A store's tag changes with
-    /// the content, whenever that is.
+    /// 10 ms; where both times have no fraction of a second the file system is taken to keep none,
+    /// and the tick to be 2 s (FAT). A store's tag changes with the content, whenever that is.
     pub fn is_racy(&self, began: Timestamp) -> bool {
-        let Evidence::Inode(Inode { mtime, ctime, .. }) = self.evidence else { return false };
-        let whole_seconds = mtime.nanos == 0 && ctime.nanos == 0;
-        let tick: u128 = if whole_seconds { 2_000_000_000 } else { 10_000_000 };
+        let Some((Inode { mtime, ctime, .. }, tick)) = self.inode_and_tick() else { return false };
         ctime >= began || ctime.distance(began) <= tick || mtime.distance(began) <= tick
+    }
+
+    /// How long to wait until the clock tick of its ctime is over for certain, at most 30 ms; `None`
+    /// where it is. A change within that tick leaves no trace in it, so that content is read when
+    /// the tick is over: all of it is then of one state, or the stamp tells.
+    ///
+    /// `now` may itself lag behind by a tick (and the ctime be ahead of it), so two are waited for.
+    /// A tick of whole seconds is not: its stamp stays racy.
+    pub fn tick_left(&self, now: Timestamp) -> Option<Duration> {
+        let (Inode { ctime, .. }, tick) = self.inode_and_tick()?;
+        let is_within = tick == FINE_TICK && ctime.distance(now) <= tick;
+        let left = ctime.as_nanos() + 2 * tick as i128 - now.as_nanos();
+        is_within.then(|| Duration::from_nanos(left as u64))
+    }
+
+    /// Its times, and the tick of the clock that set them, in nanoseconds.
+    fn inode_and_tick(&self) -> Option<(Inode, u128)> {
+        let Evidence::Inode(inode) = self.evidence else { return None };
+        let whole_seconds = inode.mtime.nanos == 0 && inode.ctime.nanos == 0;
+        Some((inode, if whole_seconds { 2_000_000_000 } else { FINE_TICK }))
     }
 
     /// Encodes the stamp for the state database: a byte for its form, then the size, little-endian
@@ -276,6 +298,23 @@ mod tests {
         assert_eq!(compare(object(1, "a"), object(2, "a")), Likeness::Size);
         assert_eq!(compare(object(1, ""), object(1, "")), Likeness::Doubtful, "no tag, no word");
         assert!(!object(1, "a").is_racy(Timestamp::default()));
+    }
+
+    #[test]
+    fn a_tick_is_waited_for_to_its_end() {
+        let at = |nanos| Timestamp { seconds: 100, nanos };
+        let left = |nanos| stamp(3, 100).tick_left(at(nanos));
+        assert_eq!(left(5), Some(Duration::from_millis(20)));
+        assert_eq!(left(10_000_005), Some(Duration::from_millis(10)));
+        assert_eq!(left(10_000_006), None);
+        assert!(!stamp(3, 100).is_racy(at(10_000_006)));
+        let behind = Timestamp { seconds: 99, nanos: 990_000_005 };
+        assert_eq!(stamp(3, 100).tick_left(behind), Some(Duration::from_millis(30)));
+        assert_eq!(stamp(3, 100).tick_left(Timestamp { nanos: 4, ..behind }), None, "far ahead");
+        let whole = Timestamp { seconds: 100, nanos: 0 };
+        let coarse = Stamp::of_inode(1, Inode { mtime: whole, ctime: whole, number: 1 });
+        assert_eq!(coarse.tick_left(whole), None);
+        assert_eq!(Stamp::of_object(1, None).tick_left(whole), None);
     }
 
     #[test]

@@ -9,8 +9,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
-use vidimus::backend::{ReadError, Reading, Source as _};
-use vidimus::model::{Cause, Entry};
+use vidimus::backend::local::LocalSource;
+use vidimus::backend::{ListOptions, Listing, ReadError, Reading, Sink, Source};
+use vidimus::engine::{Cores, Hashes};
+use vidimus::model::error::Side;
+use vidimus::model::run::Counter;
+use vidimus::model::{Cause, Digest, Entry, Error, Key};
 
 /// A file smaller than its buffer, one that fills it, and one of several buffers.
 const SIZES: [usize; 3] = [10, 64, 200];
@@ -206,4 +210,39 @@ fn nothing_above_the_root_is_looked_at_or_read() {
         let read = read(&source, &listed, BUFFER);
         assert!(matches!(read, Err(ReadError::Source(Cause::IllegalName))), "{read:?}");
     }
+}
+
+/// A source that is not read before the clock tick of a file's last change is over.
+struct Patient(LocalSource);
+
+impl Source for Patient {
+    fn list(&self, options: &ListOptions) -> Result<Listing, Error> {
+        self.0.list(options)
+    }
+
+    fn read(&self, entry: &Entry, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError> {
+        assert_eq!(entry.stamp.tick_left(vidimus::engine::now()), None);
+        self.0.read(entry, buffer, sink)
+    }
+
+    fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {
+        self.0.look(key)
+    }
+}
+
+#[test]
+fn a_file_is_not_read_within_the_clock_tick_of_its_last_change() {
+    // Before Linux 6.13 a change within that tick leaves no trace: half of it could be read.
+    let local = Local::of(&TestTree::new());
+    std::fs::write(local.root.join("f"), [b'x'; 200]).expect("write");
+    let source = Patient(local.source());
+    let listed = look(&source.0, "f");
+    let cores = Cores::default();
+    let (buffer, bytes) = (&mut [0; BUFFER], Counter::default());
+    let what = Hashes::Digest;
+    let hashed =
+        cores.hash_content((&source, Side::Source), &listed, buffer, &bytes, &|| false, what);
+    let (_, hashed) = hashed.expect("read it");
+    assert_eq!(hashed.digest, Digest::of(&[b'x'; 200]));
+    assert!(!hashed.racy, "and so the stamp is evidence");
 }

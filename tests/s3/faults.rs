@@ -815,23 +815,19 @@ fn restless(length: usize, change: impl Fn(&std::path::Path, u32) + Sync) -> Sce
     scene
 }
 
-/// Every byte of a round is that round's number.
-fn of_one_round(content: &[u8]) -> bool {
-    content.windows(2).all(|pair| pair[0] == pair[1])
-}
-
 #[test]
 fn a_source_file_that_is_rewritten_while_it_is_uploaded_is_never_mixed() {
-    // A small one can be rewritten within the clock's tick, which no stamp tells: its row says so,
-    // and the next run reads it again.
-    let length = 40 * MEBIBYTE;
-    let scene = restless(length, |path, round| {
-        let content = vec![round as u8; length];
-        fs::write(path, content).expect("write a file");
-    });
-    if let Some(object) = scene.bucket.get("p/x") {
-        let whole = object.content == content(length, 1);
-        assert!(whole || of_one_round(&object.content) && object.size() == length as u64);
+    for length in [20_000, 40 * MEBIBYTE] {
+        let scene = restless(length, |path, round| {
+            let content = vec![round as u8; length];
+            fs::write(path, content).expect("write a file");
+        });
+        // Between its truncation and its last byte the file is shorter: a state like any other.
+        if let Some(object) = scene.bucket.get("p/x") {
+            let is_first = object.content == content(length, 1);
+            let of_one_round = object.content.windows(2).all(|pair| pair[0] == pair[1]);
+            assert!(is_first || of_one_round, "{length}: mixed");
+        }
     }
 }
 
