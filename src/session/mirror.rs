@@ -1,0 +1,345 @@
+//! One mirror run: what it is asked, what it does in which order, and how it ended.
+//!
+//! A [`Session`] holds what the whole run shares. `sides` opens and lists the two places, `checks`
+//! refuses what must not be done to them.
+
+mod checks;
+mod dry_run;
+mod sides;
+
+use super::held::Held;
+use super::places::{self, Places, TargetAt};
+use super::{new_run_id, wall_clock};
+use crate::backend::local::Root;
+use crate::backend::object::Stores;
+use crate::backend::object::s3::Settings;
+use crate::compare::policy::Surplus;
+use crate::compare::{Policy, PolicyOptions};
+use crate::engine::{self, Committer, Context, Cores, execute};
+use crate::filter::{Filter, FilterSpec};
+use crate::limits::{Bandwidth, LimitOptions};
+use crate::location::Location;
+use crate::manifest::{
+    Acquired, AcquiredLease, Lease, Lock, RecordedOptions, RootIdentity, RunNumber, State,
+    is_damage,
+};
+use crate::model::{
+    Durability, EntryKind, Error, ErrorKind, Event, Metadata, Observer, Progress, RunId, Stop,
+    Totals, Verdict,
+};
+use crate::plan::{DeleteOptions, Plan, Planning};
+use sides::Rows;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// What a mirror run is asked to do.
+#[derive(Debug)]
+pub struct MirrorOptions {
+    /// Where entries come from.
+    pub source: Location,
+    /// Where they go.
+    pub target: Location,
+    /// How the source's store is reached, where it is one.
+    pub source_store: Option<Settings>,
+    /// How the target's store is reached, where it is one.
+    pub target_store: Option<Settings>,
+    /// Where state databases live; made when missing.
+    pub state_dir: PathBuf,
+    /// Decide and say, but do nothing.
+    pub dry_run: bool,
+    /// How entries are compared.
+    pub policy: PolicyOptions,
+    /// Which entries take part.
+    pub filter: Filter,
+    /// Delete what only the target has.
+    pub delete: Option<DeleteOptions>,
+    /// A file that the source's root must hold, else the run is refused.
+    pub require_file: Option<PathBuf>,
+    /// How durable a file is before it counts as done.
+    pub durability: Durability,
+    /// Files copied at the same time, at least 1.
+    pub transfers: usize,
+    /// Directories read and files hashed at the same time, at least 1.
+    pub checkers: usize,
+    /// What the run may use.
+    pub limits: LimitOptions,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct MirrorOutcome {
+    /// Its id.
+    pub run: RunId,
+    /// What it counted.
+    pub totals: Totals,
+    /// How long it took.
+    pub duration: Duration,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What was refused (deletions, by a guard), if anything was.
+    pub refusal: Option<Error>,
+}
+
+/// Mirrors the source to the target.
+///
+/// # Errors
+/// What stops the run: a location that can't be used, a lock that is held, a guard that refuses
+/// before anything was done, a target that is full. Errors of single entries are no errors here:
+/// they are events, and the verdict is [`Verdict::Incomplete`].
+pub fn mirror(
+    options: &MirrorOptions,
+    observer: &dyn Observer,
+    progress: &Arc<Progress>,
+    stop: &Stop,
+) -> Result<MirrorOutcome, Error> {
+    let began = Instant::now();
+    let run = new_run_id();
+    let (limits, requests) = (&options.limits, options.transfers);
+    let run_and_start = (run.0.clone(), wall_clock());
+    let spool_dir = if options.dry_run { std::env::temp_dir() } else { options.state_dir.clone() };
+    let stores = Stores::new(limits, requests, progress, stop, run_and_start, &spool_dir);
+    let places = places::resolve(options, &stores)?;
+    if places.source.only.is_some() && options.delete.is_some() {
+        return Err(Error::new(ErrorKind::Usage, "--delete needs a directory as source")
+            .help("a single file is only copied; leave --delete out"));
+    }
+    let session = Session {
+        options,
+        places: &places,
+        observer,
+        progress,
+        stop,
+        run,
+        filter: Arc::new(options.filter.clone()),
+    };
+    session.check_required_file()?;
+    let ended = if options.dry_run { session.preview() } else { session.run() };
+    let Ended { verdict, refusal } = ended?;
+    Ok(MirrorOutcome {
+        run: session.run,
+        totals: progress.totals(),
+        duration: began.elapsed(),
+        verdict,
+        refusal,
+    })
+}
+
+struct Session<'a> {
+    options: &'a MirrorOptions,
+    places: &'a Places,
+    observer: &'a dyn Observer,
+    progress: &'a Arc<Progress>,
+    stop: &'a Stop,
+    run: RunId,
+    filter: Arc<Filter>,
+}
+
+struct Ended {
+    verdict: Verdict,
+    refusal: Option<Error>,
+}
+
+/// Bytes that each of a store's many workers reads at once: memory that no limit counts.
+const STORE_BUFFER: usize = 256 << 10;
+
+impl Session<'_> {
+    /// A run that writes: locks, records, executes; a state found damaged on the way is put aside
+    /// and the run begun anew, once.
+    fn run(&self) -> Result<Ended, Error> {
+        let root = self.places.open_target()?.map(Arc::new);
+        self.check_state_dir(root.as_deref())?;
+        let lock = self.lock(root.as_deref())?;
+        let (source, target) = (&self.places.source.name, &self.places.target.name);
+        let opened = State::open(&self.options.state_dir, source, target)?;
+        self.tell_set_aside(opened.set_aside.as_deref());
+        let root = root.as_ref();
+        let ended = match self.record(&opened.state, root) {
+            Err(error) if is_damage(&error) => {
+                let opened = opened.state.set_aside()?;
+                self.tell_set_aside(opened.set_aside.as_deref());
+                self.progress.reset();
+                self.record(&opened.state, root)
+            }
+            other => other,
+        };
+        // A lock that stays is taken over by the next run; the run's own result counts more.
+        let lost = lock.lost();
+        let released = lock.release();
+        if let Some(lost) = lost {
+            return Err(lost);
+        }
+        let ended = ended?;
+        if let Err(error) = released {
+            self.note(&error.to_string());
+        }
+        Ok(ended)
+    }
+
+    /// Whether either side is a store.
+    fn has_store(&self) -> bool {
+        let Places { source, target } = self.places;
+        source.root().is_none() || matches!(target.at, TargetAt::Object(_))
+    }
+
+    /// Locks the target, whose directory is open where it is one.
+    fn lock(&self, root: Option<&Root>) -> Result<Held, Error> {
+        let (held, taken_over) = match (&self.places.target.at, root) {
+            (TargetAt::Object(place), _) => {
+                let AcquiredLease { lease, taken_over, best_effort } =
+                    Lease::acquire(place, &self.run, self.stop)?;
+                if best_effort {
+                    self.note(
+                        "the store has no conditional writes: nothing keeps a second run out of \
+                         the target while this one goes on",
+                    );
+                }
+                (Held::Lease(lease), taken_over)
+            }
+            (TargetAt::Local { .. }, Some(root)) => {
+                let Acquired { lock, taken_over } =
+                    Lock::acquire(root.directory().as_fd(), &self.run)?;
+                (Held::Lock(lock), taken_over)
+            }
+            (TargetAt::Local { .. }, None) => {
+                return Err(Error::new(ErrorKind::Unusable, "the target is not open"));
+            }
+        };
+        if let Some(whose) = taken_over {
+            self.note(&format!("took over the lock of a run that was killed: {whose}"));
+        }
+        Ok(held)
+    }
+
+    fn tell_set_aside(&self, aside: Option<&std::path::Path>) {
+        if let Some(aside) = aside {
+            self.note(&format!(
+                "the state of this mirror was damaged; it was put aside as \"{}\" and is made anew \
+                 from a full comparison",
+                places::printable(aside)
+            ));
+        }
+    }
+
+    /// Executes, and records the run.
+    fn record(&self, state: &State, root: Option<&Arc<Root>>) -> Result<Ended, Error> {
+        let previous = state.last_finished_totals()?;
+        self.started(previous);
+        let options = RecordedOptions {
+            filter: self.filter.spec().clone(),
+            delete: self.options.delete.is_some(),
+            durability: self.options.durability,
+            only: self.places.source.only.clone(),
+            form: self.places.form(),
+        };
+        let is_first = state.last_run()?.is_none();
+        let number = state.begin_run(&self.run, wall_clock(), &options.encode()?)?;
+        let mut allowed_root = None;
+        let executed = self.execute(state, root, (number, is_first), &mut allowed_root);
+        let verdict = match &executed {
+            Err(_) => Verdict::Failed,
+            Ok(_) if self.stop.requested() => Verdict::Interrupted,
+            Ok(Some(_)) => Verdict::Refused,
+            Ok(None) if self.progress.files_failed.get() > 0 => Verdict::Incomplete,
+            Ok(None) => Verdict::Complete,
+        };
+        let totals = self.progress.totals();
+        let finished = state.finish_run(number, wall_clock(), verdict, &totals, allowed_root);
+        // What stopped the run says more than that its end could not be recorded.
+        let refusal = executed?;
+        finished?;
+        Ok(Ended { verdict, refusal })
+    }
+
+    fn execute(
+        &self,
+        state: &State,
+        root: Option<&Arc<Root>>,
+        (number, is_first): (RunNumber, bool),
+        allowed_root: &mut Option<RootIdentity>,
+    ) -> Result<Option<Error>, Error> {
+        let began = engine::now();
+        let options = self.options;
+        let (source, target) = self.open(root, &self.options.state_dir)?;
+        let policy = self.policy();
+        let rows: Rows = Box::new(state.rows()?);
+        let join =
+            self.join(source.list(&self.listing())?, target.list(&self.target_listing())?, rows)?;
+        let keeper = Arc::clone(&target);
+        let holds = move |metadata: &Metadata, kind: EntryKind| keeper.holds(metadata, kind);
+        let context = Context {
+            is_beside: target.is_beside(&*source),
+            source,
+            target: Arc::clone(&target),
+            policy: &policy,
+            buffer: if self.has_store() { STORE_BUFFER } else { engine::BUFFER },
+            run: number,
+            began,
+            progress: self.progress,
+            observer: self.observer,
+            stop: self.stop,
+            transfers: options.transfers,
+            cores: Cores::default(),
+            bandwidth: Bandwidth::new(&options.limits),
+            fatal: OnceLock::new(),
+            filtered: *self.filter.spec() != FilterSpec::default(),
+        };
+        let is_over = || context.is_over();
+        let planning = Planning {
+            policy: &policy,
+            holds: &holds,
+            progress: self.progress,
+            spool_dir: &options.state_dir,
+            root_is_new: !self.places.target_exists() || (root.is_none() && is_first),
+            directories_change: !target.is_store(),
+            is_over: &is_over,
+        };
+        let plan = Plan::new(join, planning);
+        let committer = Committer::new(&context, state.writer()?);
+        let result = execute(&context, plan, committer, options.delete.is_some(), || {
+            let identity = self.root_identity()?;
+            self.allow(state.last_allowed_root()?, identity)?;
+            *allowed_root = Some(identity);
+            Ok(())
+        });
+        if result.is_ok() && !context.is_over() {
+            match target.give_up_left() {
+                Ok(left) => self.progress.leftovers_swept.add(left),
+                Err(cause) => {
+                    self.note(&format!("an upload that a killed run left stays: {cause}"));
+                }
+            }
+        }
+        for warning in target.warnings() {
+            self.note(&warning);
+        }
+        context.fatal.into_inner().map_or(result, Err)
+    }
+
+    fn policy(&self) -> Policy {
+        Policy {
+            options: self.options.policy,
+            filter: Arc::clone(&self.filter),
+            surplus: match &self.options.delete {
+                None => Surplus::Stays,
+                Some(delete) if delete.excluded => Surplus::GoesWithExcluded,
+                Some(_) => Surplus::Goes,
+            },
+        }
+    }
+
+    fn started(&self, previous: Option<Totals>) {
+        self.observer.observe(&Event::Started {
+            run: &self.run,
+            source: &self.places.source.name,
+            target: &self.places.target.name,
+            dry_run: self.options.dry_run,
+            previous: previous.as_ref(),
+        });
+    }
+
+    fn note(&self, note: &str) {
+        self.observer.observe(&Event::Note(note));
+    }
+}

@@ -1,0 +1,93 @@
+//! What a run refuses before it does harm: a root that is the state's, a source that is not mounted,
+//! deletions that nothing speaks for.
+
+use super::Session;
+use crate::backend::local::Root;
+use crate::manifest::RootIdentity;
+use crate::model::error::Side;
+use crate::model::{Error, ErrorKind, Key};
+use crate::plan::{Evidence, guard};
+use crate::session::places::{SourceAt, printable};
+use std::os::unix::ffi::OsStrExt as _;
+
+impl Session<'_> {
+    /// The state may lie below a root, where it is left out, but not be one.
+    pub(super) fn check_state_dir(&self, target: Option<&Root>) -> Result<(), Error> {
+        let Ok(state) = Root::open(&self.options.state_dir) else { return Ok(()) };
+        let is_state = |root: &Root| root.directory().identity == state.directory().identity;
+        let source = &self.places.source;
+        let source = source.root().filter(|_| source.only.is_none());
+        let side = if target.is_some_and(is_state) {
+            Side::Target
+        } else if source.is_some_and(|root| is_state(root)) {
+            Side::Source
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::Refused, format!("the state directory is the {side} itself"))
+            .help("name another directory by --state-dir"))
+    }
+
+    pub(super) fn root_identity(&self) -> Result<RootIdentity, Error> {
+        let Some(root) = self.places.source.root() else {
+            // A bucket has no identity beside its name, which the state is kept by.
+            return Ok(RootIdentity { inode: 0, file_system: 0 });
+        };
+        let directory = root.directory();
+        let file_system = rustix::fs::fstatfs(&**directory).map_err(|error| {
+            Error::new(ErrorKind::Unusable, "cannot look at the source's file system")
+                .because(error)
+        })?;
+        Ok(RootIdentity { inode: directory.identity.inode, file_system: file_system.f_type as u64 })
+    }
+
+    pub(super) fn allow(
+        &self,
+        before: Option<RootIdentity>,
+        now: RootIdentity,
+    ) -> Result<(), Error> {
+        let Some(delete) = &self.options.delete else { return Ok(()) };
+        let totals = self.progress.totals();
+        guard::allow(
+            delete,
+            &Evidence {
+                deletions: totals.deletions_planned,
+                source_entries: totals.source_entries.saturating_sub(1),
+                target_entries: totals.target_entries.saturating_sub(1),
+                root: Some(now),
+                root_before: before,
+                proven_by_file: self.options.require_file.is_some(),
+            },
+        )
+    }
+
+    pub(super) fn check_required_file(&self) -> Result<(), Error> {
+        let Some(name) = &self.options.require_file else { return Ok(()) };
+        let plain = |part| matches!(part, std::path::Component::Normal(_));
+        if !name.components().all(plain) {
+            return Err(Error::new(
+                ErrorKind::Usage,
+                "--require-file names a file below the source",
+            )
+            .help("a relative path without \"..\": --require-file .mounted"));
+        }
+        let found = match &self.places.source.at {
+            SourceAt::Local { path, .. } => path.join(name).symlink_metadata().map(|_| ()),
+            SourceAt::Object(place) => {
+                let key = Key::new(name.as_os_str().as_bytes());
+                let missing = || std::io::ErrorKind::NotFound.into();
+                if place.has_object(&key)? { Ok(()) } else { Err(missing()) }
+            }
+        };
+        found.map_err(|error| {
+            let name = printable(name);
+            Error::new(
+                ErrorKind::Refused,
+                format!(
+                    "the source lacks the file that --require-file names, \"{name}\": is it mounted?"
+                ),
+            )
+            .because(error)
+        })
+    }
+}

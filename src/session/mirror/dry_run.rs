@@ -1,0 +1,75 @@
+//! A dry run: the same decisions, said instead of executed.
+
+use super::sides::Rows;
+use super::{Ended, Session};
+use crate::backend::Listing;
+use crate::engine::preview;
+use crate::manifest::{State, is_damage};
+use crate::model::{EntryKind, Error, Metadata, Verdict};
+use crate::plan::{Plan, Planning};
+use std::sync::Arc;
+
+impl Session<'_> {
+    /// A dry run: reads what a run would read, and writes nothing.
+    pub(super) fn preview(&self) -> Result<Ended, Error> {
+        let options = self.options;
+        let (source, target) = (&self.places.source.name, &self.places.target.name);
+        let state = match State::open_read_only(&options.state_dir, source, target) {
+            Err(error) if is_damage(&error) => {
+                self.note("the state of this mirror is damaged; a run would make it anew");
+                None
+            }
+            other => other?,
+        };
+        self.started(match &state {
+            Some(state) => state.last_finished_totals()?,
+            None => None,
+        });
+        let rows: Rows = match &state {
+            Some(state) => Box::new(state.rows()?),
+            None => Box::new(std::iter::empty()),
+        };
+        let exists = self.places.target_exists();
+        let root = if exists { self.places.open_target()?.map(Arc::new) } else { None };
+        self.check_state_dir(root.as_deref())?;
+        let (source, target) = self.open(root.as_ref(), &std::env::temp_dir())?;
+        let target_listing: Listing = if exists {
+            target.list(&self.target_listing())?
+        } else {
+            Box::new(std::iter::empty())
+        };
+        let policy = self.policy();
+        let join = self.join(source.list(&self.listing())?, target_listing, rows)?;
+        let holds = |metadata: &Metadata, kind: EntryKind| target.holds(metadata, kind);
+        let is_over = || self.stop.requested();
+        let planning = Planning {
+            policy: &policy,
+            holds: &holds,
+            progress: self.progress,
+            // Only what exceeds its memory goes there, unlinked: a dry run makes no state.
+            spool_dir: &std::env::temp_dir(),
+            root_is_new: !exists,
+            directories_change: !target.is_store(),
+            is_over: &is_over,
+        };
+        let plan = Plan::new(join, planning);
+        let deletes = options.delete.is_some();
+        let refusal = preview(plan, self.observer, self.progress, self.stop, deletes, || {
+            let before = match &state {
+                Some(state) => state.last_allowed_root()?,
+                None => None,
+            };
+            self.allow(before, self.root_identity()?)
+        })?;
+        let verdict = if self.stop.requested() {
+            Verdict::Interrupted
+        } else if refusal.is_some() {
+            Verdict::Refused
+        } else if self.progress.files_failed.get() > 0 {
+            Verdict::Incomplete
+        } else {
+            Verdict::Complete
+        };
+        Ok(Ended { verdict, refusal })
+    }
+}

@@ -1,0 +1,122 @@
+//! The two sides of a run: opened, listed, joined.
+
+use super::Session;
+use crate::backend::local::{Guarded, LocalSource, LocalTarget, Root, Walking};
+use crate::backend::object::{ObjectSource, ObjectTarget};
+use crate::backend::{ListOptions, Listing, Source, Target};
+use crate::compare::Join;
+use crate::listing::{Checked, Informed};
+use crate::manifest::{Row, State};
+use crate::model::error::Side;
+use crate::model::{Error, ErrorKind};
+use crate::session::places::{Places, SourceAt, TargetAt};
+use crate::session::random;
+use std::path::Path;
+use std::sync::Arc;
+
+pub(super) type Sides = (Arc<dyn Source>, Arc<dyn Target>);
+pub(super) type Rows = Box<dyn Iterator<Item = Result<Row, Error>> + Send>;
+
+impl Session<'_> {
+    pub(super) fn listing(&self) -> ListOptions {
+        ListOptions {
+            filter: Arc::clone(&self.filter),
+            only: self.places.source.only.clone(),
+            form: self.places.form(),
+        }
+    }
+
+    /// In the target, excluded entries are looked at only when they are to be deleted.
+    pub(super) fn target_listing(&self) -> ListOptions {
+        let all = self.options.delete.is_some_and(|delete| delete.excluded);
+        let filter = if all { Arc::default() } else { Arc::clone(&self.filter) };
+        ListOptions { filter, ..self.listing() }
+    }
+
+    /// What the two walkers work with; each guards against meeting the other side.
+    pub(super) fn walking(
+        &self,
+        target: Option<&Arc<Root>>,
+        spool_dir: &Path,
+    ) -> Result<(Walking, Walking), Error> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.options.checkers)
+            .thread_name(|number| format!("check-{number}"))
+            .build()
+            .map_err(|error| {
+                Error::new(ErrorKind::Unusable, "cannot start threads").because(error)
+            })?;
+        let pool = Arc::new(pool);
+        let state = Root::open(&self.options.state_dir).ok();
+        let leave_out = state.map(|state| Guarded::LeaveOut(state.directory().identity));
+        let walking = |forbidden: Option<&Arc<Root>>| Walking {
+            pool: Arc::clone(&pool),
+            spool_dir: spool_dir.into(),
+            guarded: leave_out
+                .clone()
+                .into_iter()
+                .chain(forbidden.map(|root| Guarded::Forbidden(root.directory().identity)))
+                .collect(),
+        };
+        let source = &self.places.source;
+        let source = source.root().filter(|_| source.only.is_none());
+        Ok((walking(target), walking(source)))
+    }
+
+    pub(super) fn join(
+        &self,
+        source: Listing,
+        target: Listing,
+        rows: Rows,
+    ) -> Result<Join<Checked, Checked, Rows>, Error> {
+        let source = Checked::new(self.informed(source)?, Side::Source);
+        Join::new(source, Checked::new(target, Side::Target), rows, self.places.form())
+    }
+
+    /// Adds to the listing of a store what an earlier run into it recorded.
+    pub(super) fn informed(&self, listing: Listing) -> Result<Listing, Error> {
+        let Places { source, .. } = self.places;
+        if source.root().is_some() || source.only.is_some() {
+            return Ok(listing);
+        }
+        let state = match State::latest_into(&self.options.state_dir, &source.name) {
+            Ok(Some(state)) => state,
+            Ok(None) => return Ok(listing),
+            Err(error) => {
+                let name = &source.name;
+                self.note(&format!("what was recorded of \"{name}\" can't be used: {error}"));
+                return Ok(listing);
+            }
+        };
+        let rows = state.rows()?;
+        Ok(Box::new(Informed::new(listing, rows, self.places.form())))
+    }
+
+    /// Makes both sides, of which the target's `root` is open where it is a directory that exists.
+    pub(super) fn open(&self, root: Option<&Arc<Root>>, spool_dir: &Path) -> Result<Sides, Error> {
+        let (ours, theirs) = self.walking(root, spool_dir)?;
+        let source: Arc<dyn Source> = match &self.places.source.at {
+            SourceAt::Local { root, .. } => Arc::new(LocalSource::new(Arc::clone(root), ours)),
+            SourceAt::Object(place) => Arc::new(ObjectSource::new(Arc::clone(place))),
+        };
+        let target: Arc<dyn Target> = match (&self.places.target.at, root) {
+            (TargetAt::Object(place), _) => Arc::new(ObjectTarget::new(Arc::clone(place))),
+            (TargetAt::Local { .. }, root) => {
+                // Only to ask what a target here would hold, where there is none yet.
+                let root = root.map_or_else(any_directory, |root| Ok(Arc::clone(root)))?;
+                let durability = self.options.durability;
+                let target = LocalTarget::new(root, theirs, durability, random());
+                Arc::new(target.map_err(|error| {
+                    Error::new(ErrorKind::Unusable, "cannot ask who runs this").because(error)
+                })?)
+            }
+        };
+        Ok((source, target))
+    }
+}
+
+fn any_directory() -> Result<Arc<Root>, Error> {
+    Root::open(Path::new("/"))
+        .map(Arc::new)
+        .map_err(|error| Error::new(ErrorKind::Unusable, "cannot open \"/\"").because(error))
+}
