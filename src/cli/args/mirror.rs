@@ -1,0 +1,241 @@
+//! What `vidimus mirror` takes.
+
+#![expect(clippy::doc_markdown, reason = "doc comments are help here, printed as they stand")]
+
+use super::super::rates;
+use super::super::values::{self, Bytes};
+use super::OutputArgs;
+use crate::limits::{RequestRate, Timetable};
+use crate::session::MaxDelete;
+use clap::{Args, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+pub(super) const LONG_ABOUT: &str = "\
+Makes the target's content equal to the source's.
+
+The contents of SOURCE go into TARGET; a trailing slash changes nothing. TARGET is made when it is \
+missing, its parent must exist. A single file as SOURCE goes to TARGET/NAME. Nothing is deleted \
+from the target unless --delete asks for it. A run that was stopped goes on when it is started \
+again.";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  Copy what is new or changed; nothing is deleted:
+    vidimus mirror ~/photos /mnt/backup/photos
+  See first what a run would do, and why:
+    vidimus mirror --dry-run --delete ~/photos /mnt/backup/photos
+  Delete what the source no longer has, at most 100 entries, and only if the disk is mounted:
+    vidimus mirror --delete --max-delete 100 --require-file .mounted /mnt/disk /mnt/backup
+  Totals for a script:
+    vidimus mirror --json ~/photos /mnt/backup/photos | tail -n 1 | jq .files_copied
+
+Patterns are those of .gitignore; the last one that matches an entry decides, over the four flags \
+in the order they are given. An entry that none matches is included.
+  '*.tmp'        every file or directory so named, at any depth
+  '/build'       `build` at the root only (a leading / anchors)
+  'cache/'       directories so named, with all they hold (a trailing / means directories)
+  'docs/**/*.md' every .md below docs (** spans directories)
+  Only Rust sources (a directory must be included for what it holds to be seen):
+    vidimus mirror --exclude '*' --include '*/' --include '*.rs' SOURCE TARGET
+  Logs no, but this one:
+    vidimus mirror --exclude '*.log' --include 'audit.log' SOURCE TARGET
+
+Sizes have a unit: 500B, 10KiB, 1.5MiB, 2GiB, 1TiB (powers of 1024); 10kB, 10MB, 1GB, 1TB (powers \
+of 1000).
+
+Exit codes:
+    0  all as asked
+    1  some entries failed, the rest is done
+    2  wrong usage
+    4  the recorded state can't be used (written by a newer version), or not be written
+    5  another run holds the target
+    6  refused for safety; what was refused was not done, copies made before stand
+    7  source or target can't be used: missing, full, read-only
+   10  changes were made (only with --exit-changes)
+  130  stopped by SIGINT; run it again to go on
+  143  stopped by SIGTERM; run it again to go on
+
+Each flag can be set in the environment as VIDIMUS_<FLAG>, for example VIDIMUS_TRANSFERS=8 or \
+VIDIMUS_DRY_RUN=true; a flag on the command line wins. VIDIMUS_EXCLUDE, VIDIMUS_INCLUDE, \
+VIDIMUS_EXCLUDE_FROM and VIDIMUS_INCLUDE_FROM hold one value a line; they come before the command \
+line's, files first, then exclude, then include.";
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch that the user types")]
+pub(crate) struct MirrorArgs {
+    /// Directory (or single file) to copy from: a path or a file:// URL
+    #[arg(value_name = "SOURCE")]
+    pub(crate) source: OsString,
+    /// Directory to copy into: a path or a file:// URL
+    #[arg(value_name = "TARGET")]
+    pub(crate) target: OsString,
+    #[arg(hide = true, value_name = "MORE")]
+    pub(crate) more: Vec<OsString>,
+
+    /// Print what would be done, and why, but do nothing
+    ///
+    /// Takes no lock, changes neither side, records nothing. Where content would have to be read to
+    /// decide, the line says so: "check … copy if content differs".
+    #[arg(short = 'n', long, env = "VIDIMUS_DRY_RUN", value_parser = values::switch)]
+    pub(crate) dry_run: bool,
+
+    /// Hash the source's files whatever their stamps say
+    ///
+    /// Finds edits that kept size and times. Reads the whole source; of the target only what its
+    /// stamp or the record leaves in doubt.
+    #[arg(short = 'c', long, help_heading = "Comparing", env = "VIDIMUS_CHECKSUM",
+        value_parser = values::switch)]
+    pub(crate) checksum: bool,
+    /// Take files of one size for equal
+    ///
+    /// Misses every edit that keeps the size; for targets that can't keep times.
+    #[arg(long, help_heading = "Comparing", env = "VIDIMUS_SIZE_ONLY",
+        value_parser = values::switch)]
+    pub(crate) size_only: bool,
+    /// Leave files alone that are newer in the target
+    #[arg(short = 'u', long, help_heading = "Comparing", env = "VIDIMUS_UPDATE",
+        value_parser = values::switch)]
+    pub(crate) update: bool,
+    /// Leave files alone that exist in the target
+    #[arg(long, help_heading = "Comparing", env = "VIDIMUS_IGNORE_EXISTING",
+        value_parser = values::switch)]
+    pub(crate) ignore_existing: bool,
+    /// Don't look at ctime, which changes by itself on FUSE and SMB
+    #[arg(long, help_heading = "Comparing", env = "VIDIMUS_IGNORE_CTIME",
+        value_parser = values::switch)]
+    pub(crate) ignore_ctime: bool,
+    /// Don't look at inode numbers, which are not stable on FUSE and SMB
+    #[arg(long, help_heading = "Comparing", env = "VIDIMUS_IGNORE_INODE",
+        value_parser = values::switch)]
+    pub(crate) ignore_inode: bool,
+
+    /// Leave out what matches (gitignore-like; the last match wins)
+    ///
+    /// An excluded directory is not walked. Excluded entries of the target are kept unless
+    /// --delete-excluded. Examples below.
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        help_heading = "Filtering",
+        env = "VIDIMUS_EXCLUDE",
+        allow_hyphen_values = true
+    )]
+    pub(crate) exclude: Vec<String>,
+    /// Take in what matches, after an --exclude that matches too
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        help_heading = "Filtering",
+        env = "VIDIMUS_INCLUDE",
+        allow_hyphen_values = true
+    )]
+    pub(crate) include: Vec<String>,
+    /// Read exclude patterns from FILE, one a line; `-` is standard input
+    ///
+    /// Blank lines and lines that begin with # are left out, as in .gitignore.
+    #[arg(long, value_name = "FILE", help_heading = "Filtering", env = "VIDIMUS_EXCLUDE_FROM")]
+    pub(crate) exclude_from: Vec<PathBuf>,
+    /// Read include patterns from FILE, one a line; `-` is standard input
+    ///
+    /// Blank lines and lines that begin with # are left out, as in .gitignore.
+    #[arg(long, value_name = "FILE", help_heading = "Filtering", env = "VIDIMUS_INCLUDE_FROM")]
+    pub(crate) include_from: Vec<PathBuf>,
+    /// Leave out files smaller than SIZE, like 10KiB or 1.5MB (a unit is required)
+    #[arg(long, value_name = "SIZE", help_heading = "Filtering", env = "VIDIMUS_MIN_SIZE",
+        value_parser = values::bytes)]
+    pub(crate) min_size: Option<Bytes>,
+    /// Leave out files larger than SIZE, like 2GiB or 700MB (a unit is required)
+    #[arg(long, value_name = "SIZE", help_heading = "Filtering", env = "VIDIMUS_MAX_SIZE",
+        value_parser = values::bytes)]
+    pub(crate) max_size: Option<Bytes>,
+
+    /// Delete what only the target has
+    ///
+    /// Done last, and only after every listing was complete. Refused (exit code 6) when the source
+    /// is empty, when its root is not the one of the last run whose deletions were allowed (an
+    /// unmounted disk), or when more than --max-delete would go.
+    #[arg(long, help_heading = "Deleting", env = "VIDIMUS_DELETE", value_parser = values::switch)]
+    pub(crate) delete: bool,
+    /// Delete excluded entries of the target too
+    #[arg(long, help_heading = "Deleting", env = "VIDIMUS_DELETE_EXCLUDED",
+        value_parser = values::switch)]
+    pub(crate) delete_excluded: bool,
+    /// Refuse to delete more than N entries, or than P% of the target's
+    #[arg(long, value_name = "N|P%", help_heading = "Deleting", env = "VIDIMUS_MAX_DELETE",
+        value_parser = values::max_delete, default_value = "50%")]
+    pub(crate) max_delete: MaxDelete,
+    /// Take the source for the right one though its root is another than when deletions were last
+    /// allowed
+    #[arg(long, help_heading = "Deleting", env = "VIDIMUS_ACCEPT_SOURCE",
+        value_parser = values::switch)]
+    pub(crate) accept_source: bool,
+
+    /// Refuse to run unless the source's root holds NAME, a sign that its disk is mounted
+    #[arg(long, value_name = "NAME", help_heading = "Safety", env = "VIDIMUS_REQUIRE_FILE")]
+    pub(crate) require_file: Option<PathBuf>,
+    /// How durable a copy is before it counts as done
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        help_heading = "Safety",
+        env = "VIDIMUS_DURABILITY",
+        default_value = "batch"
+    )]
+    pub(crate) durability: DurabilityArg,
+    /// Reach object stores of other machines without encryption
+    ///
+    /// Needed for an endpoint that begins with http:// and is not this machine. Whoever stands on
+    /// the way can read and change what is copied.
+    #[arg(long, help_heading = "Safety", env = "VIDIMUS_ALLOW_HTTP", value_parser = values::switch)]
+    pub(crate) allow_http: bool,
+    /// Keep the record of runs in DIR, not in $XDG_STATE_HOME/vidimus or ~/.local/state/vidimus
+    #[arg(long, value_name = "DIR", help_heading = "Safety", env = "VIDIMUS_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+
+    /// Copy N files at the same time [default: number of processors; with a store: 32]
+    ///
+    /// With a store, also the most requests that are under way; it gets fewer when it asks for that.
+    #[arg(long, value_name = "N", help_heading = "Performance", env = "VIDIMUS_TRANSFERS",
+        value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) transfers: Option<u16>,
+    /// Read N directories and hash N files at the same time [default: number of processors]
+    #[arg(long, value_name = "N", help_heading = "Performance", env = "VIDIMUS_CHECKERS",
+        value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) checkers: Option<u16>,
+
+    /// Copy no faster than RATE, like 10MiB/s, or as a timetable says
+    ///
+    /// Bytes a second, with a unit; `off` is no limit. In a timetable, of local time, the first
+    /// entry that matches holds: "08:00-18:00 10MiB/s, else off", or "Mon-Fri 08:00-18:00 10MiB/s,
+    /// Sat 2MiB/s, else off". A time over midnight belongs to the day it begins on.
+    #[arg(long, value_name = "RATE", help_heading = "Limits", env = "VIDIMUS_BWLIMIT",
+        value_parser = rates::bandwidth)]
+    pub(crate) bwlimit: Option<Timetable>,
+    /// Send no more requests to object stores than N a second, minute or hour, like 100/s
+    #[arg(long, value_name = "N/s|N/min|N/h", help_heading = "Limits",
+        env = "VIDIMUS_MAX_REQUESTS", value_parser = rates::requests)]
+    pub(crate) max_requests: Option<RequestRate>,
+    /// Hold no more than SIZE of content in memory on its way to object stores, at least 16MiB
+    #[arg(long, value_name = "SIZE", help_heading = "Limits", env = "VIDIMUS_MEMORY",
+        value_parser = rates::memory, default_value = "256MiB")]
+    pub(crate) memory: Bytes,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Exit with 10 if changes were made (in a dry run: would be made)
+    #[arg(long, help_heading = "Output", env = "VIDIMUS_EXIT_CHANGES",
+        value_parser = values::switch)]
+    pub(crate) exit_changes: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum DurabilityArg {
+    /// One by one: each file and its directory is synced
+    File,
+    /// A batch at a time: one sync of the file system for many files
+    Batch,
+    /// At the kernel's pace; a power cut may lose what was copied
+    None,
+}

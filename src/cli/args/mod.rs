@@ -1,0 +1,150 @@
+//! Arguments as typed: what clap parses, before anything is decided.
+//!
+//! Each flag can also be set in the environment, as `VIDIMUS_` and its name; a flag on the command
+//! line wins; each command has its file. No type of clap leaves `cli`.
+
+mod cat;
+mod ls;
+mod mirror;
+mod output;
+mod put;
+mod verify;
+
+pub(super) use cat::CatArgs;
+pub(super) use ls::LsArgs;
+pub(super) use mirror::{DurabilityArg, MirrorArgs};
+pub(super) use output::{ColorArg, OutputArgs};
+pub(super) use put::PutArgs;
+pub(super) use verify::VerifyArgs;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+const ABOUT: &str = "Mirrors directory trees and proves it";
+
+const LONG_ABOUT: &str = "\
+Mirrors directory trees and proves it.
+
+vidimus copies what changed from a source to a target, hashes every byte with BLAKE3 as it passes, \
+and records what it did, so that the next run costs only what changed and `vidimus verify` can tell \
+whether the target still holds what was copied.";
+
+const EXAMPLES: &str = "\
+Examples:
+  vidimus mirror ~/photos /mnt/backup/photos
+  vidimus mirror --dry-run --delete ~/photos /mnt/backup/photos
+  vidimus verify /mnt/backup/photos
+  vidimus ls s3://bucket/photos/
+  pg_dump shop | vidimus put - s3://bucket/dumps/shop.sql
+
+Exit codes:
+    0  all as asked
+    1  some entries failed, the rest is done
+    2  wrong usage
+    3  verification found differences
+    4  the recorded state is missing or can't be used
+    5  another run holds the target
+    6  refused for safety; what was refused was not done, copies made before stand
+    7  source or target can't be used: missing, full, read-only
+   10  changes were made (only with --exit-changes)
+  130  stopped by SIGINT; run it again to go on
+  143  stopped by SIGTERM; run it again to go on
+
+Each flag can be set in the environment as VIDIMUS_<FLAG>, for example VIDIMUS_TRANSFERS=8 or \
+VIDIMUS_DRY_RUN=true; a flag on the command line wins.";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "vidimus",
+    version,
+    about = ABOUT,
+    long_about = LONG_ABOUT,
+    after_long_help = EXAMPLES,
+    arg_required_else_help = true,
+    subcommand_required = true
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a target's content equal to a source's
+    #[command(long_about = mirror::LONG_ABOUT, after_long_help = mirror::EXAMPLES)]
+    Mirror(Box<MirrorArgs>),
+    /// Tell whether a target still holds what was recorded
+    #[command(long_about = verify::LONG_ABOUT, after_long_help = verify::EXAMPLES)]
+    Verify(VerifyArgs),
+    /// List what lies at a location
+    #[command(long_about = ls::LONG_ABOUT, after_long_help = ls::EXAMPLES)]
+    Ls(LsArgs),
+    /// Write the content of a file or an object to standard output
+    #[command(long_about = cat::LONG_ABOUT, after_long_help = cat::EXAMPLES)]
+    Cat(CatArgs),
+    /// Put what comes from standard input in a file or an object
+    #[command(long_about = put::LONG_ABOUT, after_long_help = put::EXAMPLES)]
+    Put(PutArgs),
+    /// Print a completion script for a shell
+    #[command(after_long_help = "\
+Examples:
+  vidimus completions bash > ~/.local/share/bash-completion/completions/vidimus
+  vidimus completions zsh > ~/.zfunc/_vidimus
+  vidimus completions fish > ~/.config/fish/completions/vidimus.fish")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(after_long_help = "\
+Examples:
+  vidimus man | man -l -
+  vidimus man --dir ~/.local/share/man/man1")]
+    Man {
+        /// Write a page for each command into DIR instead
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// The command line for clap; what every parse, page and completion is made of.
+pub(crate) fn command() -> clap::Command {
+    use clap::CommandFactory as _;
+    Cli::command().mut_subcommands(|command| {
+        let is_verify = command.get_name() == "verify";
+        command.args_override_self(true).mut_args(|arg| {
+            // Said once for all flags at the end of the help, not at each of them.
+            let arg = arg.hide_env(true);
+            if is_verify && arg.get_id() == "verbose" {
+                let help = "Name extra entries even where they don't count as differences";
+                arg.help(help).long_help(help)
+            } else {
+                arg
+            }
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_finds_the_definition_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_a_run_has_its_variable() {
+        for command in command().get_subcommands() {
+            if ["completions", "man"].contains(&command.get_name()) {
+                continue;
+            }
+            for arg in command.get_arguments() {
+                let Some(long) = arg.get_long().filter(|long| *long != "help") else { continue };
+                let variable = format!("VIDIMUS_{}", long.to_uppercase().replace('-', "_"));
+                assert_eq!(arg.get_env().and_then(|name| name.to_str()), Some(&*variable));
+            }
+        }
+    }
+}

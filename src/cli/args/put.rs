@@ -1,0 +1,74 @@
+//! What `vidimus put` takes.
+
+#![expect(clippy::doc_markdown, reason = "doc comments are help here, printed as they stand")]
+
+use super::super::rates;
+use super::super::values::{self, Bytes};
+use clap::Args;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+pub(super) const LONG_ABOUT: &str = "\
+Puts what comes from standard input in a file or an object.
+
+Nobody needs to know how much will come. It is hashed as it comes, and stands whole once it has \
+ended; until then, and if it is stopped or fails, what stood there before stands. The file's \
+directory must exist. What is put is recorded: `vidimus verify` tells whether it is still there, as \
+long as nothing is mirrored to the same place; beside a mirror it is an extra entry.";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  Keep a dump of a database, without a file in between:
+    pg_dump shop | vidimus put - s3://bucket/dumps/shop.sql
+  One that is larger than 156 GiB:
+    tar c /srv | vidimus put --expected-size 2TiB - s3://bucket/srv.tar
+  Its digest, for a script:
+    pg_dump shop | vidimus put --json - s3://bucket/dumps/shop.sql | jq -r .digest
+
+A command that fails looks to the one behind it like one that ended: where that matters, in bash, \
+`set -o pipefail` and remove what was put.
+
+Exit codes:
+    0  all that came stands
+    2  wrong usage
+    4  the recorded state can't be used or written; if all that came stands, the error says so
+    7  standard input failed, or the target can't be used: missing, full, read-only
+  130  stopped by SIGINT
+  143  stopped by SIGTERM
+
+Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
+
+/// The whole command line.
+#[derive(Debug, Args)]
+pub(crate) struct PutArgs {
+    /// What to put: standard input, which is all that can be put
+    #[arg(value_name = "-")]
+    pub(crate) source: OsString,
+    /// File or object that is to be: a path, a file:// URL or s3://bucket/key
+    #[arg(value_name = "LOCATION")]
+    pub(crate) location: OsString,
+    /// Be ready for SIZE, like 500GiB: an object of more than 156 GiB needs larger parts
+    ///
+    /// An object is sent in at most 10,000 parts of one size, several at a time and within --memory.
+    #[arg(long, value_name = "SIZE", env = "VIDIMUS_EXPECTED_SIZE", value_parser = values::bytes)]
+    pub(crate) expected_size: Option<Bytes>,
+    /// Hold no more than SIZE of content in memory on its way to object stores, at least 16MiB
+    #[arg(long, value_name = "SIZE", env = "VIDIMUS_MEMORY", value_parser = rates::memory,
+        default_value = "256MiB")]
+    pub(crate) memory: Bytes,
+    /// Reach object stores of other machines without encryption
+    ///
+    /// Needed for an endpoint that begins with http:// and is not this machine. Whoever stands on
+    /// the way can read and change what is put.
+    #[arg(long, env = "VIDIMUS_ALLOW_HTTP", value_parser = values::switch)]
+    pub(crate) allow_http: bool,
+    /// Keep the record of runs in DIR, not in $XDG_STATE_HOME/vidimus or ~/.local/state/vidimus
+    #[arg(long, value_name = "DIR", env = "VIDIMUS_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Write a record for scripts (NDJSON) with digest, size and requests
+    #[arg(long, env = "VIDIMUS_JSON", value_parser = values::switch)]
+    pub(crate) json: bool,
+    /// Print nothing but failures
+    #[arg(short = 'q', long, env = "VIDIMUS_QUIET", value_parser = values::switch)]
+    pub(crate) quiet: bool,
+}

@@ -1,0 +1,59 @@
+//! What `vidimus verify` takes.
+
+#![expect(clippy::doc_markdown, reason = "doc comments are help here, printed as they stand")]
+
+use super::super::values;
+use super::OutputArgs;
+use clap::Args;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+pub(super) const LONG_ABOUT: &str = "\
+Tells whether a target still holds what the latest run into it recorded.
+
+Every file with a recorded digest is read and hashed again. A difference is a line: missing, \
+corrupt, metadata or extra. Extra entries count as differences where the recorded run deleted \
+extras, or with --strict.";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  vidimus verify /mnt/backup/photos
+  vidimus verify --strict --json /mnt/backup/photos
+
+Exit codes:
+    0  the target holds what was recorded
+    1  some entries could not be read
+    2  wrong usage
+    3  differences were found
+    4  no run into the target is recorded here, or its record can't be used
+    5  a run is writing to the target
+    7  the target can't be read
+  130  stopped by SIGINT
+  143  stopped by SIGTERM
+
+Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Directory to verify: a path or a file:// URL
+    #[arg(value_name = "TARGET")]
+    pub(crate) target: OsString,
+    /// Count every extra entry as a difference
+    #[arg(long, env = "VIDIMUS_STRICT", value_parser = values::switch)]
+    pub(crate) strict: bool,
+    /// Reach object stores of other machines without encryption
+    ///
+    /// Needed for an endpoint that begins with http:// and is not this machine. Whoever stands on
+    /// the way can read and change what is copied.
+    #[arg(long, env = "VIDIMUS_ALLOW_HTTP", value_parser = values::switch)]
+    pub(crate) allow_http: bool,
+    /// Look for the record of runs in DIR, not in $XDG_STATE_HOME/vidimus or ~/.local/state/vidimus
+    #[arg(long, value_name = "DIR", env = "VIDIMUS_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Hash N files at the same time [default: number of processors; in a store: 32]
+    #[arg(long, value_name = "N", help_heading = "Performance", env = "VIDIMUS_CHECKERS",
+        value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) checkers: Option<u16>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
