@@ -3,13 +3,12 @@
 use super::hash::Hasher;
 use super::{Context, now};
 use crate::backend::{Facts, Place, ReadError, Reading, Stage, StageDirectory, Staged};
+use crate::model::entry::LONGEST_LINK;
 use crate::model::{Cause, Digest, Entry, EntryKind, InFlight, Timestamp};
 use std::sync::PoisonError;
 
 /// Files of this size are shown while they are under way.
 const SHOWN: u64 = 4 << 20;
-/// The longest text that a symbolic link can have, in bytes (`PATH_MAX`).
-const LONGEST_LINK: u64 = 4096;
 
 /// What became of a copy.
 pub(super) enum Copied {

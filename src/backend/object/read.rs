@@ -8,7 +8,7 @@ use super::s3::Got;
 use super::{Head, ListQuery, StoreError, StoreErrorKind};
 use crate::backend::{ReadError, Reading, Sink};
 use crate::limits::MemoryPermit;
-use crate::model::entry::Known;
+use crate::model::entry::{Known, LONGEST_LINK};
 use crate::model::{Cause, ETag, Entry, EntryKind, Key, Stamp};
 use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,8 +19,6 @@ const RANGE: u64 = 8 << 20;
 const RANGES: usize = 4;
 /// How often reading goes on where it broke off.
 const RESUMES: u32 = 5;
-/// The longest text that a symbolic link can have, in bytes (`PATH_MAX`).
-const LONGEST_LINK: u64 = 4096;
 
 impl ObjectPlace {
     /// Reads an object; see [`Source::read`](crate::backend::Source::read).
