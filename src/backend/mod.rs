@@ -80,6 +80,9 @@ pub enum ReadError {
     Source(Cause),
     /// The entry isn't the one listed, or changed while it was read: look again and retry.
     Changed,
+    /// What came is not what was recorded, or not what the store has: it may have been damaged on its
+    /// way, so that it is worth reading once more.
+    Damaged(Cause),
     /// Whoever takes the content failed.
     Sink(Cause),
 }

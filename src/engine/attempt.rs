@@ -153,7 +153,7 @@ impl Attempt<'_, '_> {
         if let Some(recorded) = entry.recorded.or(kept)
             && recorded != found
         {
-            return Err(ReadError::Source(Cause::OtherDigest { recorded, found }));
+            return Err(ReadError::Damaged(Cause::OtherDigest { recorded, found }));
         }
         if let (Some(link), Some(told)) = (so_far.link.take(), &mut so_far.told) {
             told.link = Some(link);

@@ -143,8 +143,9 @@ impl Drop for Hasher<'_> {
     }
 }
 
-/// Reads an entry, looking again and reading anew when it changed. One that changed within the last
-/// clock tick is read when the tick is over ([`Stamp::tick_left`](crate::model::Stamp::tick_left)).
+/// Reads an entry, looking again and reading anew when it changed; one that came damaged is read
+/// once more. One that changed within the last clock tick is read when the tick is over
+/// ([`Stamp::tick_left`](crate::model::Stamp::tick_left)).
 pub(super) fn with_retries<T>(
     backend: &dyn Source,
     side: Side,
@@ -154,8 +155,8 @@ pub(super) fn with_retries<T>(
     let key = &listed.key;
     let fail =
         |operation, side, cause| Err(EntryError { operation, side, key: key.clone(), cause });
-    let mut entry = listed.clone();
-    for _ in 0..ATTEMPTS {
+    let (mut entry, mut changes, mut is_damaged) = (listed.clone(), 0, false);
+    while changes < ATTEMPTS {
         if let Some(left) = entry.stamp.tick_left(now()) {
             std::thread::sleep(left);
         }
@@ -163,7 +164,13 @@ pub(super) fn with_retries<T>(
             Ok(result) => return Ok((entry, result)),
             Err(ReadError::Source(cause)) => return fail(Operation::Read, side, cause),
             Err(ReadError::Sink(cause)) => return fail(Operation::Write, Side::Target, cause),
-            Err(ReadError::Changed) => {}
+            Err(ReadError::Damaged(cause)) => {
+                if std::mem::replace(&mut is_damaged, true) {
+                    return fail(Operation::Read, side, cause);
+                }
+                continue;
+            }
+            Err(ReadError::Changed) => changes += 1,
         }
         match backend.look(key) {
             Ok(Some(found)) if found.kind == EntryKind::File => entry = found,

@@ -130,6 +130,16 @@ pub enum Cause {
         /// The digest of what was read.
         found: Digest,
     },
+    /// Its content isn't what its store has.
+    #[error(
+        "its content is not what the store has: CRC-64/NVME {found:016x}, the store's {recorded:016x}"
+    )]
+    OtherChecksum {
+        /// The store's checksum.
+        recorded: u64,
+        /// The checksum of what was read.
+        found: u64,
+    },
     /// Fewer or more bytes were written than read.
     #[error("wrote {written} bytes of {expected}")]
     ShortWrite {

@@ -110,15 +110,27 @@ fn read(
             let cause = Cause::Other(format!("it is a {}", entry.kind));
             return Err(cannot_read(location, cause).into());
         }
-        let mut copying = Copying { out: &mut *out, recorded: None, written: 0, fault: None };
+        let mut copying = Copying {
+            out: &mut *out,
+            held_back: (attempt == 1).then_some(entry.stamp.size),
+            recorded: None,
+            written: 0,
+            fault: None,
+        };
         let mut buffer = vec![0; BUFFER];
         let result = source.read(&entry, &mut buffer, &mut |reading| copying.take(reading));
         let has_written = copying.written > 0;
-        let cause = match result.and_then(|()| copying.check()) {
+        let cause = match result.and_then(|()| copying.check().map_err(ReadError::Damaged)) {
             Ok(()) => return out.flush().map_err(CatError::Output),
             Err(ReadError::Changed) if !has_written && attempt < ATTEMPTS => continue,
+            // A bit may have flipped on the way.
+            Err(ReadError::Damaged(_) | ReadError::Sink(Cause::OtherDigest { .. }))
+                if !has_written && attempt == 1 =>
+            {
+                continue;
+            }
             Err(ReadError::Changed) => Cause::Changed { attempts: attempt },
-            Err(ReadError::Source(cause)) => cause,
+            Err(ReadError::Source(cause) | ReadError::Damaged(cause)) => cause,
             Err(ReadError::Sink(cause)) => match copying.fault {
                 Some(error) => return Err(CatError::Output(error)),
                 None => cause,
@@ -136,6 +148,8 @@ fn read(
 /// How far the content came.
 struct Copying<'a> {
     out: &'a mut dyn Write,
+    /// Content of this size in one piece is written only if it is what was recorded.
+    held_back: Option<u64>,
     /// The digest that is kept with it, and that of what came.
     recorded: Option<(Digest, Box<blake3::Hasher>)>,
     written: u64,
@@ -152,6 +166,9 @@ impl Copying<'_> {
                 if let Some((_, hasher)) = &mut self.recorded {
                     hasher.update(chunk);
                 }
+                if self.held_back == Some(chunk.len() as u64) {
+                    self.check()?;
+                }
                 if let Err(error) = self.out.write_all(chunk) {
                     self.fault = Some(error);
                     return Err(Cause::Stopped);
@@ -162,13 +179,13 @@ impl Copying<'_> {
         Ok(())
     }
 
-    fn check(&self) -> Result<(), ReadError> {
+    fn check(&self) -> Result<(), Cause> {
         let Some((recorded, hasher)) = &self.recorded else { return Ok(()) };
         let (recorded, found) = (*recorded, Digest::from(hasher.finalize()));
         if found == recorded {
             return Ok(());
         }
-        Err(ReadError::Source(Cause::OtherDigest { recorded, found }))
+        Err(Cause::OtherDigest { recorded, found })
     }
 }
 

@@ -445,9 +445,18 @@ impl Tally<'_> {
         let is_over = || stop.requested();
         let bytes = &progress.bytes_hashed;
         let from: (&dyn Source, _) = (self.target, Side::Target);
-        let read =
-            self.cores.hash_content(from, &job.entry, buffer, bytes, &is_over, Hashes::Digest);
-        match read.map(|(_, hashed)| hashed.digest) {
+        let mut hash = || {
+            let cores = &self.cores;
+            let read =
+                cores.hash_content(from, &job.entry, buffer, bytes, &is_over, Hashes::Digest);
+            read.map(|(_, hashed)| hashed.digest)
+        };
+        let mut read = hash();
+        if self.target.is_store() && matches!(&read, Ok(found) if *found != job.expected) {
+            // A bit may have flipped on the way; what lies there wrong is wrong the second time too.
+            read = hash();
+        }
+        match read {
             Ok(found) if found == job.expected => {
                 self.count(|totals| totals.verified += 1);
             }

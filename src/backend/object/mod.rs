@@ -5,6 +5,7 @@
 //! and a target: `list`, `read`, `write`, and `metadata` for what is kept with an object. `level` lists
 //! without what lies deeper, `single` finds one object whatever its key.
 
+mod check;
 mod error;
 mod level;
 mod list;

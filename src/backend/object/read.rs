@@ -1,12 +1,16 @@
 //! Reading objects: the version that was listed, whole, counted byte by byte.
 //!
 //! A large object is read in ranges, several at a time, and handed on in order. Each request names
-//! the listed tag (`If-Match`), so that a version that takes the object's place is noticed.
+//! the listed tag (`If-Match`), so that a version that takes the object's place is noticed. What came
+//! is held against its digest by whoever takes it; where none is known, against the store's checksum
+//! of the whole, if it has one: the reply to a read of a whole object tells it, and for one that is
+//! read in ranges one HEAD asks for it.
 
+use super::check::Check;
 use super::place::{ObjectPlace, cause, refused};
 use super::s3::Got;
 use super::{Head, ListQuery, StoreError, StoreErrorKind};
-use crate::backend::{ReadError, Reading, Sink};
+use crate::backend::{Facts, ReadError, Reading, Sink};
 use crate::limits::MemoryPermit;
 use crate::model::entry::{Known, LONGEST_LINK};
 use crate::model::{Cause, ETag, Entry, EntryKind, Key, Stamp};
@@ -93,12 +97,16 @@ impl Whole<'_> {
     fn at_once(&self, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError> {
         let size = self.entry.stamp.size;
         let (mut done, mut filled, mut resumes) = (0, 0, 0);
+        let mut check = Check::nothing();
         loop {
             let range = (done > 0).then_some(done..size);
             let mut got = self.get(range)?;
             self.check(&got.head)?;
             if done == 0 {
                 let facts = self.place.facts(&got.head, EntryKind::File);
+                if !self.has_digest(&facts) {
+                    check = Check::of(&got.head);
+                }
                 sink(Reading::Facts(Box::new(facts))).map_err(ReadError::Sink)?;
             }
             loop {
@@ -116,6 +124,11 @@ impl Whole<'_> {
                 done += bytes.len() as u64;
                 if done > size {
                     return Err(ReadError::Changed);
+                }
+                check.take(&bytes);
+                if done == size {
+                    // Before the last of it is handed on, so that what is small is right or kept.
+                    check.end()?;
                 }
                 if filled == 0 && bytes.len() as u64 == size && bytes.len() <= buffer.len() {
                     sink(Reading::Chunk(&bytes)).map_err(ReadError::Sink)?;
@@ -135,6 +148,7 @@ impl Whole<'_> {
             }
             if done == size {
                 if filled > 0 || size == 0 {
+                    check.end()?;
                     sink(Reading::Chunk(&buffer[..filled])).map_err(ReadError::Sink)?;
                 }
                 return Ok(());
@@ -166,11 +180,19 @@ impl Whole<'_> {
                     }
                 });
             }
+            let mut check = Check::nothing();
             for at in 0..ranges {
                 let (head, content) = window.take(at)?;
                 if at == 0 {
                     let facts = self.place.facts(&head, EntryKind::File);
+                    if !self.has_digest(&facts) {
+                        check = self.ask_check()?;
+                    }
                     sink(Reading::Facts(Box::new(facts))).map_err(ReadError::Sink)?;
+                }
+                check.take(&content);
+                if at + 1 == ranges {
+                    check.end()?;
                 }
                 for chunk in content.chunks(chunk) {
                     sink(Reading::Chunk(chunk)).map_err(ReadError::Sink)?;
@@ -178,6 +200,29 @@ impl Whole<'_> {
             }
             Ok(())
         })
+    }
+
+    /// Whether a digest is known that who takes the content holds it against.
+    fn has_digest(&self, facts: &Facts) -> bool {
+        self.entry.recorded.or(facts.digest).is_some()
+    }
+
+    /// Asks what the whole is to be held against, which replies to ranges don't tell.
+    fn ask_check(&self) -> Result<Check, ReadError> {
+        match self.place.store.head_with_checksum(&self.key) {
+            Ok(Some(head)) => {
+                self.check(&head)?;
+                Ok(Check::of(&head))
+            }
+            Ok(None) => Err(ReadError::Source(Cause::Vanished)),
+            // A store that knows no checksums has none.
+            Err(error)
+                if matches!(error.kind, StoreErrorKind::Unsupported | StoreErrorKind::Other) =>
+            {
+                Ok(Check::nothing())
+            }
+            Err(error) => Err(read_error(error)),
+        }
     }
 
     fn fetch(&self, range: Range<u64>) -> Fetched {

@@ -75,6 +75,8 @@ pub struct Head {
     pub headers: Headers,
     /// Its version, in a bucket that keeps versions.
     pub version: Option<String>,
+    /// The CRC-64/NVME of all of its content, where that was asked for and the store keeps it.
+    pub checksum: Option<u64>,
 }
 
 /// On what a change depends.

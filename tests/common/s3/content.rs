@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::header::HeaderMap;
 use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Md5, Sha1, Sha256};
-use s3s::dto::{Checksum, StreamingBlob};
+use s3s::dto::{Checksum, ChecksumType, StreamingBlob};
 use s3s::{Body, S3Result, TrailingHeaders, s3_error};
 
 /// A body, and the headers that came after it.
@@ -91,6 +91,10 @@ fn values(of: &Checksum) -> [(&'static str, Option<&String>); 5] {
 pub(super) fn told(checksum: Option<&(&'static str, String)>) -> Checksum {
     let mut told = Checksum::default();
     if let Some((algorithm, value)) = checksum {
+        // One that was made of the parts' ends in their number.
+        let composite = value.contains('-');
+        let kind = if composite { ChecksumType::COMPOSITE } else { ChecksumType::FULL_OBJECT };
+        told.checksum_type = Some(ChecksumType::from_static(kind));
         let value = Some(value.clone());
         match *algorithm {
             "crc32" => told.checksum_crc32 = value,

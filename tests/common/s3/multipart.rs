@@ -1,6 +1,6 @@
 //! Uploads in parts.
 
-use super::content::{Received, sent_checksums, told};
+use super::content::{Received, sent_checksums, sum, told};
 use super::objects::{check_write, kept_headers, source, store_object};
 use super::service::bucket;
 use super::store::{Object, Store, Upload, hex, now};
@@ -31,6 +31,7 @@ pub(super) fn create(
         started: now(),
         object,
         parts: BTreeMap::new(),
+        checksum: whole_checksum(&input),
     };
     bucket(store, &input.bucket)?.uploads.insert(id.clone(), upload);
     Ok(CreateMultipartUploadOutput {
@@ -38,8 +39,18 @@ pub(super) fn create(
         key: Some(input.key),
         upload_id: Some(id),
         checksum_algorithm: input.checksum_algorithm,
+        checksum_type: input.checksum_type,
         ..CreateMultipartUploadOutput::default()
     })
+}
+
+/// The checksum that an upload asks for of all of its object; composite ones are not kept.
+fn whole_checksum(input: &CreateMultipartUploadInput) -> Option<&'static str> {
+    let kind = input.checksum_type.as_ref()?.as_str();
+    let algorithm = input.checksum_algorithm.as_ref()?.as_str();
+    let known = [("CRC32", "crc32"), ("CRC32C", "crc32c"), ("CRC64NVME", "crc64nvme")];
+    let (_, name) = known.into_iter().find(|(known, _)| *known == algorithm)?;
+    (kind == ChecksumType::FULL_OBJECT).then_some(name)
 }
 
 fn check_number(number: i32) -> S3Result<()> {
@@ -153,8 +164,9 @@ pub(super) fn complete(
     }
     check_write(store, name, key, input.if_match.as_ref(), input.if_none_match.as_ref())?;
     let etag = format!("{}-{}", hex(sums.finalize().as_ref()), asked.len());
-    let object =
-        Object { content: content.freeze(), etag: etag.clone(), modified: now(), ..upload.object };
+    let content = content.freeze();
+    let checksum = upload.checksum.map(|algorithm| (algorithm, sum(algorithm, &content)));
+    let object = Object { content, etag: etag.clone(), modified: now(), checksum, ..upload.object };
     let version_id = store_object(store, name, key, object)?;
     bucket(store, name)?.uploads.remove(id);
     Ok(CompleteMultipartUploadOutput {

@@ -86,6 +86,12 @@ impl Object {
         self
     }
 
+    /// The algorithm is as in `x-amz-checksum-ALGORITHM`.
+    pub fn with_checksum(mut self, algorithm: &'static str, value: &str) -> Self {
+        self.checksum = Some((algorithm, value.into()));
+        self
+    }
+
     /// For entity tags that are no MD5, as those of multipart uploads or of keys managed elsewhere.
     pub fn with_etag(mut self, etag: &str) -> Self {
         self.etag = etag.into();
@@ -142,6 +148,8 @@ pub struct Upload {
     /// What becomes the object: its metadata and headers, its content still empty.
     pub object: Object,
     pub parts: BTreeMap<i32, Object>,
+    /// The algorithm of the checksum that the whole object is to have.
+    pub checksum: Option<&'static str>,
 }
 
 /// The objects of a bucket.

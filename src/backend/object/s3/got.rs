@@ -3,6 +3,7 @@
 use super::super::{Head, StoreError, StoreErrorKind};
 use super::S3;
 use super::call::{Exchange, Request, Turn};
+use super::objects::{CHECKSUM_MODE, Checksums};
 use super::reply;
 use super::transport::Caller;
 use crate::model::{ETag, RequestKind};
@@ -53,7 +54,8 @@ impl S3 {
     /// Begins to read an object, or a range of it that is not empty; `version` is the entity tag
     /// that it must have.
     ///
-    /// A range that goes beyond the object's end stops there.
+    /// A range that goes beyond the object's end stops there. The checksum in the head comes with a
+    /// whole object only: what a store tells beside a range may be a part's.
     #[expect(clippy::needless_pass_by_value, reason = "ranges are written where they are used")]
     pub fn get(
         &self,
@@ -83,6 +85,8 @@ impl S3 {
                 return Err(StoreError::new(StoreErrorKind::Other).message("an empty range"));
             }
             request.header("range", &format!("bytes={}-{}", range.start, range.end - 1))?;
+        } else if self.checksums() != Checksums::Refused {
+            request.header(CHECKSUM_MODE.0, CHECKSUM_MODE.1)?;
         }
         let ((head, left, caller, body), turn) = self.run(&request, |exchange| {
             if !exchange.status.is_success() {
@@ -129,7 +133,10 @@ fn understand(
     if comes != expected || comes.end - comes.start != length {
         return Err(StoreError::bad_reply("it is not the part of the object that was asked for"));
     }
-    let head = reply::head(&exchange.headers, size);
+    let mut head = reply::head(&exchange.headers, size);
+    if asked.is_some() {
+        head.checksum = None;
+    }
     if let (Some(asked), Some(got)) = (version, &head.etag)
         && asked != got
     {

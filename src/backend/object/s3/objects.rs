@@ -14,6 +14,9 @@ use std::sync::atomic::Ordering;
 /// The checksum of content, as a header.
 pub(super) const CHECKSUM: &str = "x-amz-checksum-crc64nvme";
 
+/// Asks for the checksum that a store keeps with an object.
+pub(super) const CHECKSUM_MODE: (&str, &str) = ("x-amz-checksum-mode", "ENABLED");
+
 /// Where content is copied from, within the store.
 #[derive(Clone, Copy, Debug)]
 pub struct CopySource<'a> {
@@ -55,8 +58,19 @@ impl S3 {
     /// missing object from a missing bucket).
     pub fn head(&self, key: &[u8]) -> Result<Option<Head>, StoreError> {
         let request = Request::new(self, RequestKind::Head, Method::HEAD, Some(key), &[])?;
+        self.ask_head(&request)
+    }
+
+    /// Asks for an object's head with the checksum of its content.
+    pub fn head_with_checksum(&self, key: &[u8]) -> Result<Option<Head>, StoreError> {
+        let mut request = Request::new(self, RequestKind::Head, Method::HEAD, Some(key), &[])?;
+        request.header(CHECKSUM_MODE.0, CHECKSUM_MODE.1)?;
+        self.ask_head(&request)
+    }
+
+    fn ask_head(&self, request: &Request) -> Result<Option<Head>, StoreError> {
         let read = |reply: Reply| Ok(reply::head(&reply.headers, reply::length(&reply.headers)?));
-        match self.call(&request, read) {
+        match self.call(request, read) {
             Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
             result => result.map(Some),
         }

@@ -1,6 +1,7 @@
 //! What a reply means: the store's errors, and what the headers say of an object.
 
 use super::super::{Head, Headers, StoreError, StoreErrorKind};
+use super::objects::{CHECKSUM, read_checksum};
 use super::retry::LONGEST_ASKED;
 use super::time;
 use super::xml::{Xml, once};
@@ -203,7 +204,16 @@ pub(super) fn head(headers: &HeaderMap, size: u64) -> Head {
         version: text(headers, "x-amz-version-id")
             .filter(|version| *version != "null")
             .map(str::to_owned),
+        checksum: whole_checksum(headers),
     }
+}
+
+/// The checksum of an object's content, if it is that of all of it: a composite one is of the
+/// checksums of its parts
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>).
+fn whole_checksum(headers: &HeaderMap) -> Option<u64> {
+    let is_whole = text(headers, "x-amz-checksum-type") == Some("FULL_OBJECT");
+    text(headers, CHECKSUM).filter(|_| is_whole).and_then(read_checksum)
 }
 
 /// A header's bytes as text: UTF-8 if they are, else one character a byte, as HTTP once had it.
@@ -351,6 +361,18 @@ mod tests {
         assert_eq!(asked(&[("date", after.1), ("retry-after", date.1)]), Some(Duration::ZERO));
         assert_eq!(asked(&[("retry-after", "soon")]), None);
         assert_eq!(asked(&[]), None);
+    }
+
+    #[test]
+    fn only_the_checksum_of_a_whole_object_is_taken_for_one() {
+        let checksum = |value: &str, kind: &str| {
+            let headers = [("x-amz-checksum-crc64nvme", value), ("x-amz-checksum-type", kind)];
+            head(&reply(200, &headers, "").headers, 9).checksum
+        };
+        assert_eq!(checksum("rosUhgp5mIg=", "FULL_OBJECT"), Some(0xAE8B_1486_0A79_9888));
+        assert_eq!(checksum("rosUhgp5mIg=", "COMPOSITE"), None);
+        assert_eq!(checksum("rosUhgp5mIg=", ""), None);
+        assert_eq!(checksum("rosUhgp5mIg=-2", "FULL_OBJECT"), None);
     }
 
     #[test]
