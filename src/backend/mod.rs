@@ -233,6 +233,12 @@ pub trait Target: Source {
     /// (the kernel marks pages clean whose write failed).
     fn barrier(&self) -> Result<(), Cause>;
 
+    /// Whether an entry can have this key here at all: asked before anything is read for a new one.
+    ///
+    /// # Errors
+    /// Why it can't, and the way out.
+    fn accepts(&self, key: &Key) -> Result<(), Cause>;
+
     /// What metadata the target will hold for a source's entry, given what it could keep.
     fn holds(&self, source: &Metadata, kind: EntryKind) -> Metadata;
 

@@ -105,13 +105,21 @@ pub enum Cause {
     #[error("its directory could not be made")]
     NoParent,
     /// One key is a file and a directory at once.
-    #[error("is a file and a directory at once")]
+    #[error(
+        "is a file and a directory at once, and a directory holds only one of them: rename one, or \
+         leave the directory out by --exclude"
+    )]
     LeafAndDirectory,
     /// The name is kept for vidimus's own temporary files.
-    #[error("its name is kept for vidimus's own temporary files")]
+    #[error(
+        "its name is kept for vidimus's own temporary files: rename it, or leave it out by --exclude"
+    )]
     ReservedName,
     /// The name can't exist in a directory.
-    #[error("a directory cannot hold this name")]
+    #[error(
+        "a directory cannot hold this name (empty, \".\", \"..\", with a NUL, or of more than 255 \
+         bytes): rename it, or leave it out by --exclude"
+    )]
     IllegalName,
     /// Another entry appeared under this name since the target was listed, or two keys fold to one
     /// name there.

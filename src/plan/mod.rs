@@ -192,6 +192,8 @@ pub struct Planning<'a> {
     pub policy: &'a Policy,
     /// What metadata the target can hold of a source's entry.
     pub holds: &'a dyn Fn(&Metadata, EntryKind) -> Metadata,
+    /// Whether the target can have an entry of this key.
+    pub accepts: &'a dyn Fn(&Key) -> Result<(), Cause>,
     /// The counters.
     pub progress: &'a Progress,
     /// Where what must wait spools to.
@@ -275,7 +277,9 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             }
             Action::Forget => return Ok(Some(Planned::Forget(key))),
             Action::Fail(cause) => {
-                if matches!(cause, Cause::LeafInTheWay) {
+                let is_lost = matches!(cause, Cause::LeafInTheWay | Cause::LeafAndDirectory);
+                // Where the target has the directory, what lies in it can be mirrored all the same.
+                if is_lost && key.is_directory() && target.entry().is_none() {
                     self.blocked = Some(key.clone());
                 }
                 let side = if matches!(cause, Cause::TargetUnknown | Cause::NotKept(_)) {
@@ -312,6 +316,15 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         };
         // The policy plans a step only for what the source has.
         let Seen::Present(source) = source else { return Ok(None) };
+        if target.entry().is_none()
+            && let Err(cause) = (self.with.accepts)(&key)
+        {
+            if key.is_directory() {
+                self.blocked = Some(key.clone());
+            }
+            let (operation, side) = (Operation::Mirror, Side::Source);
+            return Ok(Some(Planned::Failed(EntryError { operation, side, key, cause })));
+        }
         let place = match (&conflict, &target) {
             (Some(Conflict::LeafOverDirectory { .. }), _) => Place::EmptyDirectory,
             (Some(Conflict::DirectoryOverLeaf(_)), _) | (_, Seen::Present(_)) => Place::Leaf,

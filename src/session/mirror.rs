@@ -24,7 +24,7 @@ use crate::manifest::{
     is_damage,
 };
 use crate::model::{
-    Durability, EntryKind, Error, ErrorKind, Event, Metadata, Observer, Progress, RunId, Stop,
+    Durability, EntryKind, Error, ErrorKind, Event, Key, Metadata, Observer, Progress, RunId, Stop,
     Totals, Verdict,
 };
 use crate::plan::{DeleteOptions, Plan, Planning};
@@ -267,7 +267,8 @@ impl Session<'_> {
         let join =
             self.join(source.list(&self.listing())?, target.list(&self.target_listing())?, rows)?;
         let keeper = Arc::clone(&target);
-        let holds = move |metadata: &Metadata, kind: EntryKind| keeper.holds(metadata, kind);
+        let holds = |metadata: &Metadata, kind: EntryKind| keeper.holds(metadata, kind);
+        let accepts = |key: &Key| keeper.accepts(key);
         let context = Context {
             is_beside: target.is_beside(&*source),
             source,
@@ -289,6 +290,7 @@ impl Session<'_> {
         let planning = Planning {
             policy: &policy,
             holds: &holds,
+            accepts: &accepts,
             progress: self.progress,
             spool_dir: &options.state_dir,
             root_is_new: !self.places.target_exists() || (root.is_none() && is_first),

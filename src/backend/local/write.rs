@@ -221,6 +221,14 @@ impl Target for LocalTarget {
         self.shared.syncing.barrier()
     }
 
+    fn accepts(&self, key: &Key) -> Result<(), Cause> {
+        if key.is_root() {
+            return Ok(());
+        }
+        // The next run would take it for a leftover, and remove it.
+        if is_temporary(legal(key)?) { Err(Cause::ReservedName) } else { Ok(()) }
+    }
+
     fn holds(&self, source: &Metadata, kind: EntryKind) -> Metadata {
         self.shared.ownership.held(source, kind)
     }

@@ -141,12 +141,14 @@ impl ObjectPlace {
         bytes.extend_from_slice(&self.prefix);
         bytes.extend_from_slice(key.as_bytes());
         if std::str::from_utf8(&bytes).is_err() {
-            return Err(Cause::Other("an object's key must be UTF-8".to_owned()));
+            let why = "an object's key must be UTF-8: rename it, or leave it out by --exclude";
+            return Err(Cause::Other(why.to_owned()));
         }
         if bytes.len() > LONGEST_KEY {
             let length = bytes.len();
             return Err(Cause::Other(format!(
-                "its key would have {length} bytes, and a store takes {LONGEST_KEY}"
+                "its key would have {length} bytes, and a store takes {LONGEST_KEY}: shorten it, or \
+                 leave it out by --exclude"
             )));
         }
         Ok(bytes)

@@ -209,6 +209,10 @@ impl Target for ObjectTarget {
         Ok(())
     }
 
+    fn accepts(&self, key: &Key) -> Result<(), Cause> {
+        self.place().object_key(key).map(drop)
+    }
+
     fn holds(&self, source: &Metadata, _kind: EntryKind) -> Metadata {
         *source
     }

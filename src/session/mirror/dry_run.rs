@@ -5,7 +5,7 @@ use super::{Ended, Session};
 use crate::backend::Listing;
 use crate::engine::preview;
 use crate::manifest::{State, is_damage};
-use crate::model::{EntryKind, Error, Metadata, Verdict};
+use crate::model::{EntryKind, Error, Key, Metadata, Verdict};
 use crate::plan::{Plan, Planning};
 use std::sync::Arc;
 
@@ -41,10 +41,12 @@ impl Session<'_> {
         let policy = self.policy();
         let join = self.join(source.list(&self.listing())?, target_listing, rows)?;
         let holds = |metadata: &Metadata, kind: EntryKind| target.holds(metadata, kind);
+        let accepts = |key: &Key| target.accepts(key);
         let is_over = || self.stop.requested();
         let planning = Planning {
             policy: &policy,
             holds: &holds,
+            accepts: &accepts,
             progress: self.progress,
             // Only what exceeds its memory goes there, unlinked: a dry run makes no state.
             spool_dir: &std::env::temp_dir(),
