@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use vidimus::backend::local::{LocalSource, LocalTarget, Root};
 use vidimus::backend::{Form, ListItem, ListOptions, Place, Reading, Source as _, Target as _};
 use vidimus::compare::PolicyOptions;
-use vidimus::engine::{BUFFER, Cores, Hashes};
+use vidimus::engine::{BUFFER, Cores};
 use vidimus::filter::Filter;
 use vidimus::limits::LimitOptions;
 use vidimus::location::Location;
@@ -147,7 +147,7 @@ fn large_file_hashed(bencher: Bencher<'_, '_>) {
             &mut buffer,
             &bytes,
             &|| false,
-            Hashes::Digest,
+            None,
         );
         hashed.expect("nobody changes it")
     });

@@ -142,6 +142,12 @@ pub trait Source: Send + Sync {
     /// Looks at one entry again; `None` when nothing is there.
     fn look(&self, key: &Key) -> Result<Option<Entry>, Cause>;
 
+    /// The length in bytes of the first of the parts that an object was uploaded in, where its store
+    /// tells: one that doesn't know may tell anything.
+    fn first_part(&self, _entry: &Entry) -> Option<u64> {
+        None
+    }
+
     /// The store that this is a part of, where it is one.
     fn object(&self) -> Option<&ObjectPlace> {
         None

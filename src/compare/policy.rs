@@ -118,7 +118,7 @@ pub enum Reason {
     Unchanged,
     /// No row; both sides have this size and mtime, or this link text.
     SameSizeAndTime,
-    /// No row; both sides have this size and this tag, which is the content's MD5.
+    /// No row; both sides have this size and this tag, which is made of the content's MD5.
     SameSizeAndTag,
     /// Both sides have this size, and `--size-only` says that is enough.
     SameSize,
@@ -517,14 +517,14 @@ fn stored_size(entry: &Entry) -> u64 {
     entry.link.as_ref().map_or(entry.stamp.size, |text| text.len() as u64)
 }
 
-/// Decides on files of one size of which one has no mtime to compare: by the MD5 that its tag may
+/// Decides on files of one size of which one has no mtime to compare: by the hash that its tag may
 /// be.
 fn by_tag(source: &Entry, existing: &Entry) -> Option<Decision> {
     if same_time(source, existing) {
         return None;
     }
-    let md5 = |entry: &Entry| entry.stamp.tag().and_then(|tag| tag.md5());
-    match (md5(source), md5(existing)) {
+    let hash = |entry: &Entry| entry.stamp.tag().and_then(|tag| tag.hash());
+    match (hash(source), hash(existing)) {
         (Some(one), Some(other)) if one == other => {
             Some(decide(Action::Adopt, Reason::SameSizeAndTag))
         }

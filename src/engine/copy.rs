@@ -5,7 +5,8 @@
 use super::attempt::{Attempt, Copied, Done};
 use super::batch::{Batch, Finished, FinishedDirectory};
 use super::commit::not_kept;
-use super::hash::{Hashed, Hashes, with_retries};
+use super::hash::{Hashed, with_retries};
+use super::tag::Tagged;
 use super::{Context, on_target};
 use crate::backend::{Source, StageDirectory, Staged, Written};
 use crate::compare::{Action, Pair, Seen};
@@ -222,22 +223,27 @@ impl<'c, 'a> Worker<'c, 'a> {
         self.step(&Step { task, reason, source, target, row, place })
     }
 
-    /// Takes the target's copy as it is where one side's content has the MD5 that is the other
+    /// Takes the target's copy as it is where one side's content has the hash that is the other
     /// side's tag.
     fn compare_tag(&mut self, step: &Step, read: Side) -> Result<Finished, EntryError> {
         let context = self.context;
         let Some(existing) = &step.target else { return self.copy_after_check(step) };
-        let (side, entry, other): (&dyn Source, _, _) = match read {
-            Side::Source => (&*context.source, &step.source, existing),
-            Side::Target => (&*context.target, existing, &step.source),
+        let (source, target): (&dyn Source, &dyn Source) = (&*context.source, &*context.target);
+        let ((side, entry), (store, other)) = match read {
+            Side::Source => ((source, &step.source), (target, existing)),
+            Side::Target => ((target, existing), (source, &step.source)),
         };
+        let hash = other.stamp.tag().and_then(|tag| tag.hash());
+        let tagged =
+            hash.and_then(|hash| Tagged::new(hash, other.stamp.size, || store.first_part(other)));
+        let Some(tagged) = tagged else { return self.copy_after_check(step) };
         let is_over = || context.is_over();
         let bytes = &context.progress.bytes_hashed;
         let buffer = &mut self.buffer;
-        let hashes = Hashes::WithMd5;
-        let (entry, Hashed { digest, racy, md5 }) =
-            context.cores.hash_content((side, read), entry, buffer, bytes, &is_over, hashes)?;
-        if md5.is_none() || other.stamp.tag().and_then(|tag| tag.md5()) != md5 {
+        let tagged = Some(&tagged);
+        let (entry, Hashed { digest, racy, is_tagged }) =
+            context.cores.hash_content((side, read), entry, buffer, bytes, &is_over, tagged)?;
+        if !is_tagged {
             return self.copy_after_check(step);
         }
         let (source, existing) = match read {
@@ -303,9 +309,9 @@ impl<'c, 'a> Worker<'c, 'a> {
         let context = self.context;
         let is_over = || context.is_over();
         let bytes = &context.progress.bytes_hashed;
-        let (buffer, what) = (&mut self.buffer, Hashes::Digest);
+        let buffer = &mut self.buffer;
         let (entry, Hashed { digest, racy, .. }) =
-            context.cores.hash_content((side, name), entry, buffer, bytes, &is_over, what)?;
+            context.cores.hash_content((side, name), entry, buffer, bytes, &is_over, None)?;
         Ok((entry, (digest, racy)))
     }
 

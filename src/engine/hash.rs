@@ -1,11 +1,11 @@
 //! Reading and hashing content: once, and only as what it was listed to be.
 
 use super::now;
+use super::tag::{TagHasher, Tagged};
 use crate::backend::{ReadError, Reading, Source};
 use crate::model::error::Side;
 use crate::model::run::Counter;
 use crate::model::{Cause, Digest, Entry, EntryError, EntryKind, Operation};
-use md5::{Digest as _, Md5};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How often a file that changes while it is read is read.
@@ -38,8 +38,8 @@ impl Cores {
         Hasher { hasher: blake3::Hasher::new(), cores: self }
     }
 
-    /// Hashes a regular file's content, reads it anew when it changed, and gives the entry as it was
-    /// read.
+    /// Hashes a regular file's content, holds it against what is `tagged`, reads it anew when it
+    /// changed, and gives the entry as it was read.
     ///
     /// # Errors
     /// [`Cause::Stopped`] once `is_over` says so.
@@ -50,38 +50,29 @@ impl Cores {
         buffer: &mut [u8],
         bytes: &Counter,
         is_over: &dyn Fn() -> bool,
-        what: Hashes,
+        tagged: Option<&Tagged>,
     ) -> Result<(Entry, Hashed), EntryError> {
         with_retries(side, name, entry, |entry| {
             let began = now();
             let mut hasher = self.hasher();
-            let mut md5 = (what == Hashes::WithMd5).then(Md5::new);
+            let mut by_tag = tagged.map(Tagged::hasher);
             side.read(entry, buffer, &mut |reading| {
                 if is_over() {
                     return Err(Cause::Stopped);
                 }
                 let Reading::Chunk(chunk) = reading else { return Ok(()) };
                 hasher.update(chunk);
-                if let Some(md5) = &mut md5 {
-                    md5.update(chunk);
+                if let Some(by_tag) = &mut by_tag {
+                    by_tag.update(chunk);
                 }
                 bytes.add(chunk.len() as u64);
                 Ok(())
             })?;
             let racy = entry.stamp.is_racy(began);
-            let md5 = md5.map(|md5| md5.finalize().into());
-            Ok(Hashed { digest: hasher.finalize(), racy, md5 })
+            let is_tagged = by_tag.is_some_and(TagHasher::finish);
+            Ok(Hashed { digest: hasher.finalize(), racy, is_tagged })
         })
     }
-}
-
-/// What to take of content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hashes {
-    /// The digest alone.
-    Digest,
-    /// Its MD5 as well, which stores use for tags.
-    WithMd5,
 }
 
 /// What content was found to be.
@@ -91,8 +82,8 @@ pub struct Hashed {
     pub digest: Digest,
     /// Whether the stamp that it was read under is racy.
     pub racy: bool,
-    /// Its MD5, if that was asked for.
-    pub md5: Option<[u8; 16]>,
+    /// Whether it is what the tag says, if that was asked for.
+    pub is_tagged: bool,
 }
 
 /// A hash under way; it keeps a core busy until it is dropped.

@@ -36,11 +36,22 @@ impl ETag {
         std::str::from_utf8(&self.bytes[..self.length.into()]).expect("only ASCII is let in")
     }
 
-    /// The MD5 that this tag may be: that of an object that was uploaded in one part has 32
-    /// hexadecimal digits, that of several parts ends in their number
-    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
+    /// The MD5 of the whole content that this tag may be.
     pub fn md5(&self) -> Option<[u8; 16]> {
-        let text = self.as_str();
+        self.hash().filter(|hash| hash.parts.is_none()).map(|hash| hash.md5)
+    }
+
+    /// The hash that this tag may be: that of an object that was uploaded in one part has 32
+    /// hexadecimal digits, that of several parts goes on with `-` and their number
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
+    pub fn hash(&self) -> Option<TagHash> {
+        let (text, parts) = match self.as_str().split_once('-') {
+            Some((text, parts)) => {
+                let parts = parts.parse().ok().filter(|_| !parts.starts_with(['+', '0']))?;
+                (text, Some(parts))
+            }
+            None => (self.as_str(), None),
+        };
         if text.len() != 32 {
             return None;
         }
@@ -50,8 +61,17 @@ impl ETag {
             let hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
             *byte = u8::from_str_radix(digits, 16).ok().filter(|_| hex)?;
         }
-        Some(digest)
+        Some(TagHash { md5: digest, parts })
     }
+}
+
+/// The hash of an object's content that its tag may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TagHash {
+    /// The MD5 of the content, or where that came in parts the MD5 of their MD5s.
+    pub md5: [u8; 16],
+    /// How many parts it came in; `None` where it came as a whole.
+    pub parts: Option<u32>,
 }
 
 impl fmt::Display for ETag {
@@ -90,6 +110,15 @@ mod tests {
         let md5 = |text: &str| ETag::new(text.as_bytes()).expect("a tag").md5();
         assert_eq!(md5("d41d8cd98f00b204e9800998ecf8427e").map(|md5| md5[0]), Some(0xd4));
         assert_eq!(md5("d41d8cd98f00b204e9800998ecf8427e-2"), None);
+        let parts = |text: &str| {
+            let hash = ETag::new(text.as_bytes()).expect("a tag").hash();
+            hash.map(|hash| (hash.md5[0], hash.parts))
+        };
+        assert_eq!(parts("d41d8cd98f00b204e9800998ecf8427e-2"), Some((0xd4, Some(2))));
+        assert_eq!(parts("d41d8cd98f00b204e9800998ecf8427e"), Some((0xd4, None)));
+        for none in ["-0", "-", "-+2", "-2-2", "-x", "-02", "-99999999999"] {
+            assert_eq!(parts(&format!("d41d8cd98f00b204e9800998ecf8427e{none}")), None, "{none}");
+        }
         assert_eq!(md5("+41d8cd98f00b204e9800998ecf8427e"), None);
     }
 }

@@ -15,7 +15,7 @@ pub mod stamp;
 pub use digest::Digest;
 pub use entry::{Entry, EntryKind, Metadata, SpecialKind};
 pub use error::{Cause, EntryError, Error, ErrorKind, Operation};
-pub use etag::ETag;
+pub use etag::{ETag, TagHash};
 pub use event::{Event, Observer};
 pub use key::Key;
 pub use request::RequestKind;

@@ -4,7 +4,7 @@ use crate::backend::local::{Guarded, LocalTarget, Root, Walking};
 use crate::backend::object::s3::Settings;
 use crate::backend::object::{ObjectTarget, Stores};
 use crate::backend::{ListItem, ListOptions, Source, Target};
-use crate::engine::{BUFFER, Cores, Hashes};
+use crate::engine::{BUFFER, Cores};
 use crate::filter::Filter;
 use crate::limits::LimitOptions;
 use crate::listing::{Checked, Unknown};
@@ -447,8 +447,7 @@ impl Tally<'_> {
         let from: (&dyn Source, _) = (self.target, Side::Target);
         let mut hash = || {
             let cores = &self.cores;
-            let read =
-                cores.hash_content(from, &job.entry, buffer, bytes, &is_over, Hashes::Digest);
+            let read = cores.hash_content(from, &job.entry, buffer, bytes, &is_over, None);
             read.map(|(_, hashed)| hashed.digest)
         };
         let mut read = hash();

@@ -3,6 +3,7 @@
 
 use crate::common::clients::{aws, rclone, s5cmd};
 use crate::common::environment::{Finished, text};
+use crate::common::servers::SeaweedFs;
 use crate::common::tree::set_mtime_of;
 use crate::common::{TestTree, assert_mirrored};
 use crate::needs;
@@ -139,19 +140,113 @@ fn uploads_in_parts_are_adopted_by_the_time_that_rclone_kept() {
     site.up(&[]).expect(0).finished().counts(&[("files_copied", 0), ("files_adopted", 1)]);
 }
 
-/// Neither a time nor a tag tells what it is: it is sent again, once.
+/// How clients upload `SOURCE/large` in parts of a size of their own.
+const IN_PARTS: [(&str, Client, &[&str]); 3] = [
+    ("aws", aws, &["s3", "cp", "--quiet", "SOURCE/large", "s3://BUCKET/m/large"]),
+    ("s5cmd", s5cmd, &["cp", "--part-size", "5", "SOURCE/large", "s3://BUCKET/m/large"]),
+    ("s5cmd, 7 MiB", s5cmd, &["cp", "--part-size", "7", "SOURCE/large", "s3://BUCKET/m/large"]),
+];
+
+/// Has a client upload a large file in parts.
+fn in_parts(client: Client, arguments: &[&str], endpoint: &str, (bucket, source): (&str, &str)) {
+    let mut command = client(endpoint).expect("it is installed");
+    for argument in arguments {
+        command.arg(argument.replace("SOURCE", source).replace("BUCKET", bucket));
+    }
+    let large = fs::File::open(format!("{source}/large")).expect("open");
+    let done = command.stdin(large).output().expect("run a client");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+fn large() -> TestTree {
+    TestTree::new().file("large", bytes(37 << 20)).mode(0o644).mtime(1_600_000_000, 5)
+}
+
 #[test]
-fn uploads_in_parts_that_nothing_is_kept_with_are_copied() {
+fn uploads_in_parts_that_nothing_is_kept_with_are_adopted_by_the_tag_of_their_parts() {
     needs!(aws(""));
-    let site = Site::new();
-    TestTree::new().file("large", bytes(17 << 20)).write(&site.env.source);
+    for (name, client, arguments) in IN_PARTS {
+        for part_numbers in [true, false] {
+            let site = Site::of(&large());
+            let source = text(&site.env.source);
+            in_parts(client, arguments, &site.server.endpoint(), ("bucket", source));
+            let tag = site.bucket.get("m/large").expect("it is there").etag;
+            assert!(tag.contains('-'), "{name}: {tag}");
+            site.server.settings(|settings| settings.part_numbers = part_numbers);
+            site.requests();
+            let finished = site.up(&[]).expect(0).finished();
+            finished.counts(&[("files_copied", 0), ("files_adopted", 1), ("bytes_copied", 0)]);
+            finished.counts(&[
+                ("requests_head", 2),
+                ("requests_get", 0),
+                ("bytes_hashed", 37 << 20),
+            ]);
+            let requests = site.requests();
+            assert_eq!(requests.get(&Kind::CreateUpload), None, "{name}: {requests:?}");
+            site.up(&[]).expect(0).finished().counts(&[("files_unchanged", 1)]);
+            assert_eq!(site.requests(), BTreeMap::from([(Kind::List, 1)]), "{name}");
+            // Its digest was recorded: what rots in the store is seen.
+            site.run(&["verify", "s3://bucket/m"]).expect(0);
+
+            // The other way round.
+            site.lose_state();
+            TestTree::new().file("large", bytes(37 << 20)).write(&site.env.target);
+            site.env.age();
+            site.requests();
+            let finished = site.down(&[]).expect(0).finished();
+            finished.counts(&[("files_copied", 0), ("files_adopted", 1), ("requests_get", 0)]);
+            let looks = site.server.requests(Kind::Head);
+            assert_eq!(looks.iter().filter(|look| look.key == b"m/large").count(), 2, "{name}");
+        }
+    }
+}
+
+/// rclone keeps the time when it got it.
+#[test]
+fn an_upload_in_parts_with_another_time_gets_the_right_one_and_is_not_sent_again() {
+    needs!(rclone(""));
+    let site = Site::of(&large());
+    let parts = ["rcat", "--s3-chunk-size", "6Mi", "s3:BUCKET/m/large"];
+    in_parts(rclone, &parts, &site.server.endpoint(), ("bucket", text(&site.env.source)));
+    let tag = site.bucket.get("m/large").expect("it is there").etag;
+    assert!(tag.ends_with("-7"), "{tag}");
+    let finished = site.up(&[]).expect(0).finished();
+    finished.counts(&[("files_copied", 0), ("metadata_updated", 1), ("requests_multipart", 0)]);
+    site.up(&[]).expect(0).finished().counts(&[("files_unchanged", 1)]);
+}
+
+#[test]
+fn an_upload_in_parts_whose_content_is_another_is_sent() {
+    needs!(aws(""));
+    let site = Site::of(&large());
+    let (_, client, arguments) = IN_PARTS[0];
+    let source = text(&site.env.source);
+    in_parts(client, arguments, &site.server.endpoint(), ("bucket", source));
+    let mut other = bytes(37 << 20);
+    other[30 << 20] ^= 1;
+    fs::write(site.env.source.join("large"), &other).expect("write");
     site.env.age();
-    let from = text(&site.env.source);
-    let copy = ["s3", "cp", "--recursive", "--quiet", from, "s3://bucket/m"];
-    run(aws(&site.server.endpoint()), &copy);
-    assert!(site.bucket.get("m/large").expect("it is there").etag.ends_with("-3"));
     site.up(&[]).expect(0).finished().counts(&[("files_copied", 1), ("files_adopted", 0)]);
+    assert!(site.bucket.get("m/large").expect("it is there").content == other);
     site.up(&[]).expect(0).finished().counts(&[("files_copied", 0), ("files_unchanged", 1)]);
+}
+
+#[test]
+fn uploads_in_parts_to_seaweedfs_are_adopted() {
+    needs!(aws(""));
+    needs!(SeaweedFs::shared());
+    let server = SeaweedFs::shared().expect("it is there");
+    for (name, client, arguments) in IN_PARTS {
+        let site = Site::of(&large());
+        let (bucket, source) = (server.bucket(), text(&site.env.source));
+        in_parts(client, arguments, &server.endpoint(), (&bucket, source));
+        let place = format!("s3://{bucket}/m");
+        let arguments = ["mirror", "--json", source, &place];
+        let run = crate::site::run(&site.env, &server.environment(), &arguments).expect(0);
+        let finished = run.finished();
+        finished.counts(&[("files_copied", 0), ("files_adopted", 1), ("requests_get", 0)]);
+        assert_eq!(finished.count("requests_multipart"), 0, "{name}");
+    }
 }
 
 #[test]

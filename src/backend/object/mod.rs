@@ -26,3 +26,4 @@ pub use place::ObjectPlace;
 pub use sides::{ObjectSource, ObjectTarget};
 pub use store::{Condition, Head, Headers, ListQuery, Listed, Outcome, Page, RequestLimits};
 pub use stores::Stores;
+pub use write::OWN_PART_SIZES;

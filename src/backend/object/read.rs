@@ -61,6 +61,12 @@ impl ObjectPlace {
         Ok(Some(entry))
     }
 
+    /// See [`Source::first_part`](crate::backend::Source::first_part).
+    pub(super) fn first_part(&self, entry: &Entry) -> Option<u64> {
+        // Only a hint: whatever is wrong shows in what comes next.
+        self.store.first_part(&self.object_key(&entry.key).ok()?).ok().flatten()
+    }
+
     /// A directory without a marker: there is one as long as anything is in it.
     fn implied(&self, key: &Key, object: &[u8]) -> Result<Option<Entry>, Cause> {
         let query = ListQuery { prefix: object, limit: Some(1), ..ListQuery::default() };

@@ -47,6 +47,10 @@ impl Source for ObjectSource {
         self.place.look(key)
     }
 
+    fn first_part(&self, entry: &Entry) -> Option<u64> {
+        self.place.first_part(entry)
+    }
+
     fn object(&self) -> Option<&ObjectPlace> {
         Some(&self.place)
     }
@@ -89,6 +93,10 @@ impl Source for ObjectTarget {
 
     fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {
         self.reader.look(key)
+    }
+
+    fn first_part(&self, entry: &Entry) -> Option<u64> {
+        self.reader.first_part(entry)
     }
 
     fn object(&self) -> Option<&ObjectPlace> {

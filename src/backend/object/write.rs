@@ -37,6 +37,9 @@ const COPIED_PART: u64 = 1 << 30;
 /// The name under which an upload in parts keeps who made it.
 const UPLOAD: &str = "vidimus-upload";
 
+/// Sizes of parts that are chosen here for objects of usual sizes, in bytes.
+pub const OWN_PART_SIZES: [u64; 3] = [PART, STREAMED_PART, COPIED_PART];
+
 /// The size of the parts of an object: all but the last have it, as some stores demand.
 fn part_size(size: u64) -> u64 {
     const MEBIBYTE: u64 = 1 << 20;

@@ -143,6 +143,7 @@ pub(super) fn complete(
     }
     let mut content = BytesMut::new();
     let mut sums = Md5::new();
+    let mut sizes = Vec::new();
     let mut before = 0;
     for (turn, part) in asked.iter().enumerate() {
         let number = part.part_number.unwrap_or_default();
@@ -157,6 +158,7 @@ pub(super) fn complete(
             return Err(s3_error!(EntityTooSmall));
         }
         sums.update(&Md5::checksum(&held.content));
+        sizes.push(held.content.len());
         content.extend_from_slice(&held.content);
     }
     if input.mpu_object_size.is_some_and(|size| size != content.len() as i64) {
@@ -166,7 +168,14 @@ pub(super) fn complete(
     let etag = format!("{}-{}", hex(sums.finalize().as_ref()), asked.len());
     let content = content.freeze();
     let checksum = upload.checksum.map(|algorithm| (algorithm, sum(algorithm, &content)));
-    let object = Object { content, etag: etag.clone(), modified: now(), checksum, ..upload.object };
+    let object = Object {
+        content,
+        etag: etag.clone(),
+        modified: now(),
+        checksum,
+        parts: sizes,
+        ..upload.object
+    };
     let version_id = store_object(store, name, key, object)?;
     bucket(store, name)?.uploads.remove(id);
     Ok(CompleteMultipartUploadOutput {

@@ -202,8 +202,12 @@ pub(super) fn head(store: &mut Store, input: HeadObjectInput) -> S3Result<HeadOb
     };
     conditions.check(&object)?;
     let checksum = told(object.checksum.as_ref().filter(|_| input.checksum_mode.is_some()));
+    let number = input.part_number.filter(|_| store.settings.part_numbers);
+    let part = number.and_then(|number| object.parts.get(usize::try_from(number).ok()? - 1));
+    let size = part.map_or(object.size(), |&size| size as u64);
     Ok(HeadObjectOutput {
-        content_length: Some(object.size() as i64),
+        content_length: Some(size as i64),
+        parts_count: part.map(|_| object.parts.len() as i32),
         ..describe!(HeadObjectOutput, &object, checksum)
     })
 }

@@ -21,6 +21,8 @@ pub struct Settings {
     pub conditions: bool,
     /// Listings encode keys when asked to; look-alikes exist that don't, nor say so.
     pub encoding: bool,
+    /// HEAD of a part tells that part; look-alikes exist that tell the whole.
+    pub part_numbers: bool,
 }
 
 impl Default for Settings {
@@ -32,6 +34,7 @@ impl Default for Settings {
             page: 1000,
             conditions: true,
             encoding: true,
+            part_numbers: true,
         }
     }
 }
@@ -51,6 +54,8 @@ pub struct Object {
     pub storage_class: String,
     /// The checksum that came with it: an algorithm, as in `x-amz-checksum-ALGORITHM`, and a value.
     pub checksum: Option<(&'static str, String)>,
+    /// The sizes of the parts that it was uploaded in, if it was.
+    pub parts: Vec<usize>,
     /// `null` where the bucket isn't versioned.
     pub version: String,
 }
@@ -67,6 +72,7 @@ impl Object {
             headers: BTreeMap::new(),
             storage_class: "STANDARD".into(),
             checksum: None,
+            parts: Vec::new(),
             version: "null".into(),
         }
     }

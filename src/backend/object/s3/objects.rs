@@ -76,6 +76,17 @@ impl S3 {
         }
     }
 
+    /// Asks how many bytes the first part of an object has, as it was uploaded; `None` when there is
+    /// no such object. A store that doesn't know parts tells the size of the whole.
+    pub fn first_part(&self, key: &[u8]) -> Result<Option<u64>, StoreError> {
+        let query: [(&str, &[u8]); 1] = [("partNumber", b"1")];
+        let request = Request::new(self, RequestKind::Head, Method::HEAD, Some(key), &query)?;
+        match self.call(&request, |reply| reply::length(&reply.headers)) {
+            Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
     /// Writes a whole object.
     ///
     /// # Errors
