@@ -86,7 +86,7 @@ impl Lease {
         let store = place.lock_store.clone();
         // Until it is held, a wish to stop ends it.
         let begins = store.stopped_by(stop.clone());
-        let unusable = |error: &StoreError| place.unusable(error);
+        let unwritable = |error: &StoreError| place.unlockable(error);
         let content = serde_json::to_vec(&Holder::this(run)).map_err(|error| {
             Error::new(ErrorKind::Unusable, "cannot write the target's lock").because(error)
         })?;
@@ -98,7 +98,7 @@ impl Lease {
         };
         let mut tag = None;
         for _ in 0..ATTEMPTS {
-            let standing = standing(&begins, &key).map_err(|error| unusable(&error))?;
+            let standing = standing(&begins, &key).map_err(|error| place.unusable(&error))?;
             let condition = match &standing {
                 None => Condition::Absent,
                 Some(standing) if standing.content == *content => {
@@ -123,32 +123,48 @@ impl Lease {
                 Err(error) if error.kind == StoreErrorKind::PreconditionFailed => {}
                 Err(error) if error.may_be_the_condition() => {
                     best_effort = true;
-                    tag = Some(put(Condition::None).map_err(|error| unusable(&error))?);
+                    tag = Some(put(Condition::None).map_err(|error| unwritable(&error))?);
                     break;
                 }
-                Err(error) => return Err(unusable(&error)),
+                Err(error) => return Err(unwritable(&error)),
             }
         }
-        let Some(mut tag) = tag else { return Err(locked(b"")) };
-        if !best_effort {
-            // A store may take no notice of conditions: then this is granted too.
-            match put(Condition::Absent) {
-                Ok(written) => (tag, best_effort) = (written, true),
-                Err(error) if error.kind == StoreErrorKind::PreconditionFailed => {}
-                Err(error) => return Err(unusable(&error)),
-            }
-        }
-        let state = Mutex::new(State { tag, written: Instant::now() });
+        let Some(tag) = tag else { return Err(locked(b"")) };
+        let written = Instant::now();
+        // A store may take no notice of conditions: then this is granted too.
+        let probed = if best_effort { Ok(tag) } else { put(Condition::Absent) };
+        let state = Mutex::new(State { tag, written });
         let (changed, lost, stop) = (Condvar::new(), OnceLock::new(), stop.clone());
         let ended = AtomicBool::new(false);
-        let shared = Arc::new(Shared { store, key, content, state, changed, ended, lost, stop });
+        let shared = Shared { store, key, content, state, changed, ended, lost, stop };
+        let lease = Self::begin(shared)?;
+        match probed {
+            Ok(tag) => {
+                lease.shared.state().tag = tag;
+                best_effort = true;
+            }
+            Err(error) if error.kind == StoreErrorKind::PreconditionFailed => {}
+            Err(error) => {
+                // Nobody else is to wait for a run that never began.
+                let (released, mut error) = (lease.release(), unwritable(&error));
+                if let Err(stays) = released {
+                    error.message = format!("{}; {stays}", error.message);
+                }
+                return Err(error);
+            }
+        }
+        Ok(AcquiredLease { lease, taken_over, best_effort })
+    }
+
+    /// Begins to write the lock again and again.
+    fn begin(shared: Shared) -> Result<Self, Error> {
+        let shared = Arc::new(shared);
         let renewing = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("lock".into());
         let renewing = thread.spawn(move || renewing.renew()).map_err(|error| {
             Error::new(ErrorKind::Unusable, "cannot start a thread").because(error)
         })?;
-        let lease = Self { shared, renewing: Some(renewing) };
-        Ok(AcquiredLease { lease, taken_over, best_effort })
+        Ok(Self { shared, renewing: Some(renewing) })
     }
 
     /// Makes sure that no run holds the lock of a place; changes nothing.

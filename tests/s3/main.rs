@@ -14,6 +14,7 @@ mod faults;
 mod judges;
 mod keys;
 mod kill;
+mod locks;
 mod places;
 mod real;
 mod rerun;

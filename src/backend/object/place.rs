@@ -129,6 +129,11 @@ impl ObjectPlace {
         fatal(&format!("cannot use \"{}\"", self.name()), error)
     }
 
+    /// The error of a place that a lock can't be written to.
+    pub fn unlockable(&self, error: &StoreError) -> Error {
+        fatal(&format!("cannot write the lock of \"{}\"", self.name()), error)
+    }
+
     /// The key in the bucket of an entry's key.
     ///
     /// # Errors
