@@ -256,10 +256,11 @@ impl S3 {
         } else {
             UNPROVEN_TIME.saturating_sub(elapsed).max(LEAST_CONNECT_TIME)
         };
-        let patience = Patience { connect, stop: &self.stop };
+        let patience = Patience { connect, ..self.patience() };
         let sent = caller.send(&shared.transport, message, patience);
         match sent {
             Ok(response) => {
+                shared.heard.store(true, Ordering::Relaxed);
                 let (head, body) = response.into_parts();
                 Ok(Exchange { caller, status: head.status, headers: head.headers, body })
             }
@@ -315,7 +316,7 @@ impl S3 {
 
     /// How long a reply may take that has begun to come.
     pub(super) fn patience(&self) -> Patience<'_> {
-        Patience { connect: CONNECT_TIME, stop: &self.stop }
+        Patience { connect: CONNECT_TIME, heard: &self.shared.heard, stop: &self.stop }
     }
 
     /// The error that a reply is; a clock that is off is set by the store's.

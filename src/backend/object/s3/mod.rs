@@ -79,6 +79,8 @@ struct Shared {
     address: Address,
     transport: Transport,
     credentials: Arc<dyn Credentials>,
+    /// Whether the store has ever answered.
+    heard: AtomicBool,
     /// Whether the store has ever answered well.
     proven: AtomicBool,
     /// The store's clock minus this machine's, in seconds; 0 as long as they need not be compared.
@@ -108,6 +110,7 @@ impl S3 {
             address,
             transport,
             credentials,
+            heard: AtomicBool::new(false),
             proven: AtomicBool::new(false),
             clock: AtomicI64::new(0),
             checksums: AtomicU8::new(0),

@@ -24,7 +24,7 @@ use rustls::pki_types::pem::PemObject;
 use std::io;
 use std::path::Path;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -34,6 +34,8 @@ use tower_service::Service;
 pub(super) const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// How long nothing may move on a connection that waits for something.
 const STALL_TIME: Duration = Duration::from_secs(30);
+/// The same as long as the store has never answered: it is rather no store than a slow one.
+const FIRST_STALL_TIME: Duration = Duration::from_secs(10);
 /// How long a request that was begun may go on once the run is to stop.
 const GRACE: Duration = Duration::from_secs(1);
 /// How often a request that takes long looks about.
@@ -82,7 +84,16 @@ enum Unsent {
 #[derive(Clone, Copy)]
 pub(super) struct Patience<'a> {
     pub(super) connect: Duration,
+    /// Whether the store has ever answered, whatever it said.
+    pub(super) heard: &'a AtomicBool,
     pub(super) stop: &'a Stop,
+}
+
+impl Patience<'_> {
+    /// How long nothing may move; longer as soon as another request is answered.
+    fn stall(&self) -> Duration {
+        if self.heard.load(Ordering::Relaxed) { STALL_TIME } else { FIRST_STALL_TIME }
+    }
 }
 
 impl Transport {
@@ -343,9 +354,10 @@ impl Connection {
                     error.maybe_done = true;
                     return Some(error);
                 }
-                (now - since >= STALL_TIME).then(|| {
+                let stall = patience.stall();
+                (now - since >= stall).then(|| {
                     let mut error = StoreError::new(StoreErrorKind::Network)
-                        .message(format!("nothing came for {} seconds", STALL_TIME.as_secs()));
+                        .message(format!("nothing came for {} seconds", stall.as_secs()));
                     error.maybe_done = true;
                     error
                 })
