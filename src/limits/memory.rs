@@ -1,5 +1,6 @@
 //! Memory: how much content is held at the same time.
 
+use super::content::Content;
 use super::{Interrupted, POLL};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,10 +13,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 pub struct Memory(Arc<Budget>);
 
 #[derive(Debug)]
-struct Budget {
+pub(super) struct Budget {
     size: u64,
     state: Mutex<State>,
     changed: Condvar,
+    /// Blocks that nobody uses, the one used last on top.
+    blocks: Mutex<Vec<Vec<u8>>>,
 }
 
 #[derive(Debug, Default)]
@@ -59,8 +62,8 @@ fn mebibytes(bytes: u64) -> String {
 impl Memory {
     /// Makes a budget of `size` bytes.
     pub fn new(size: u64) -> Self {
-        let state = Mutex::default();
-        Self(Arc::new(Budget { size, state, changed: Condvar::new() }))
+        let (state, blocks) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Budget { size, state, changed: Condvar::new(), blocks }))
     }
 
     /// Bytes of the budget.
@@ -115,11 +118,39 @@ impl Memory {
     fn permit(&self, bytes: u64) -> MemoryPermit {
         MemoryPermit { budget: Arc::clone(&self.0), bytes }
     }
+
+    #[cfg(test)]
+    pub(super) fn blocks_at_rest(&self) -> usize {
+        self.0.blocks().len()
+    }
+}
+
+impl MemoryPermit {
+    /// Room for as much content as the permit is for, rounded up to whole blocks. It is to be
+    /// dropped, or what is made of it, before the permit is.
+    pub fn content(&self) -> Content {
+        Content::new(&self.budget)
+    }
 }
 
 impl Budget {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn blocks(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An empty block.
+    pub(super) fn borrow_block(&self) -> Vec<u8> {
+        let rested = self.blocks().pop();
+        rested.unwrap_or_else(|| Vec::with_capacity(Content::BLOCK as usize))
+    }
+
+    pub(super) fn return_block(&self, mut block: Vec<u8>) {
+        block.clear();
+        self.blocks().push(block);
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod bandwidth;
 mod concurrency;
+mod content;
 mod memory;
 mod pace;
 mod requests;
@@ -14,6 +15,7 @@ mod timetable;
 
 pub use bandwidth::Bandwidth;
 pub use concurrency::{Began, Concurrency, Reply};
+pub use content::Content;
 pub use memory::{Memory, MemoryError, MemoryPermit};
 pub use requests::{Period, RequestRate, Requests};
 pub use timetable::{Days, Entry, Rate, Span, Timetable};

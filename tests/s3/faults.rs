@@ -955,7 +955,7 @@ fn a_source_file_that_vanishes_while_it_is_uploaded_leaves_no_upload() {
 /// Many large files through little memory.
 fn bounded(from: &str, to: &str, scene: &Scene) {
     use std::process::Stdio;
-    let mut command = scene.mirror_command(from, to, &["--memory", "32MiB", "--transfers", "2"]);
+    let mut command = scene.mirror_command(from, to, &["--memory", "32MiB", "--transfers", "8"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("run it");
     let status = format!("/proc/{}/status", child.id());
     let (peak, run) = beside(

@@ -4,7 +4,7 @@ use super::s3::S3;
 use super::uploads::Journal;
 use super::{Head, ListQuery, Page, StoreError, StoreErrorKind};
 use crate::backend::Facts;
-use crate::limits::{Memory, MemoryError, MemoryPermit};
+use crate::limits::{Content, Memory, MemoryError, MemoryPermit};
 use crate::model::entry::Known;
 use crate::model::key::Escaped;
 use crate::model::{
@@ -159,8 +159,9 @@ impl ObjectPlace {
         Ok(bytes)
     }
 
-    /// Holds memory for content.
+    /// Holds memory for content, in whole blocks.
     pub(super) fn hold(&self, bytes: u64) -> Result<MemoryPermit, Cause> {
+        let bytes = bytes.next_multiple_of(Content::BLOCK);
         self.memory.take(bytes, &|| self.stop.requested()).map_err(|error| match error {
             MemoryError::Interrupted(_) => Cause::Stopped,
             MemoryError::TooLarge { .. } => Cause::Other(error.to_string()),

@@ -11,7 +11,7 @@ use super::place::{ObjectPlace, cause, refused};
 use super::s3::Got;
 use super::{Head, ListQuery, StoreError, StoreErrorKind};
 use crate::backend::{Facts, ReadError, Reading, Sink};
-use crate::limits::MemoryPermit;
+use crate::limits::{Content, MemoryPermit};
 use crate::model::entry::{Known, LONGEST_LINK};
 use crate::model::{Cause, ETag, Entry, EntryKind, Key, Stamp};
 use std::ops::Range;
@@ -178,11 +178,12 @@ impl Whole<'_> {
         let window = Window::new(ranges, permits.len() as u64);
         std::thread::scope(|scope| {
             let _closing = Closing(&window);
-            for _ in permits {
-                scope.spawn(|| {
+            for permit in permits {
+                let window = &window;
+                scope.spawn(move || {
                     while let Some(at) = window.begin() {
                         let range = at * RANGE..size.min((at + 1) * RANGE);
-                        window.put(at, self.fetch(range));
+                        window.put(at, self.fetch(range, permit.content()));
                     }
                 });
             }
@@ -196,11 +197,13 @@ impl Whole<'_> {
                     }
                     sink(Reading::Facts(Box::new(facts))).map_err(ReadError::Sink)?;
                 }
-                check.take(&content);
+                for piece in content.pieces() {
+                    check.take(piece);
+                }
                 if at + 1 == ranges {
                     check.end()?;
                 }
-                for chunk in content.chunks(chunk) {
+                for chunk in content.pieces().flat_map(|piece| piece.chunks(chunk)) {
                     sink(Reading::Chunk(chunk)).map_err(ReadError::Sink)?;
                 }
             }
@@ -231,9 +234,8 @@ impl Whole<'_> {
         }
     }
 
-    fn fetch(&self, range: Range<u64>) -> Fetched {
+    fn fetch(&self, range: Range<u64>, mut content: Content) -> Fetched {
         let length = (range.end - range.start) as usize;
-        let mut content = Vec::with_capacity(length);
         let mut head = None;
         for resumes in 0.. {
             let rest = range.start + content.len() as u64..range.end;
@@ -241,7 +243,7 @@ impl Whole<'_> {
             self.check(&got.head)?;
             let result = loop {
                 match got.read() {
-                    Ok(Some(bytes)) => content.extend_from_slice(&bytes),
+                    Ok(Some(bytes)) => content.push(&bytes),
                     Ok(None) => break Ok(()),
                     Err(error) => break Err(error),
                 }
@@ -285,7 +287,7 @@ fn read_error(error: StoreError) -> ReadError {
     }
 }
 
-type Fetched = Result<(Head, Vec<u8>), ReadError>;
+type Fetched = Result<(Head, Content), ReadError>;
 
 /// The ranges under way: each is begun once, in order, and at most `width` are held, the one in hand
 /// included.

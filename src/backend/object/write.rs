@@ -5,11 +5,11 @@
 
 use super::metadata::{headers, set};
 use super::place::{ObjectPlace, cause, refused};
-use super::s3::{CopySource, PartTag, UploadId, UploadedPart};
+use super::s3::{Body, CopySource, PartTag, UploadId, UploadedPart};
 use super::uploads;
 use super::{Condition, Head, Headers, StoreError, StoreErrorKind};
 use crate::backend::{Place, Stage, Staged, Written};
-use crate::limits::MemoryPermit;
+use crate::limits::{Content, MemoryPermit};
 use crate::model::{Cause, Digest, ETag, Entry, EntryKind, Key, Metadata, Stamp, Stop};
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
@@ -56,10 +56,23 @@ pub(super) struct ObjectStage {
     expected: Option<u64>,
     part_size: u64,
     kept: Option<Headers>,
-    buffer: Vec<u8>,
-    permit: Option<MemoryPermit>,
+    /// What came of the next part, or of the whole; always with a permit.
+    held: Option<Held>,
     written: u64,
     upload: Option<Upload>,
+}
+
+/// Content and the memory that it may take.
+struct Held {
+    // Dropped first.
+    content: Content,
+    permit: MemoryPermit,
+}
+
+impl From<MemoryPermit> for Held {
+    fn from(permit: MemoryPermit) -> Self {
+        Self { content: permit.content(), permit }
+    }
 }
 
 /// An upload in parts under way.
@@ -112,8 +125,7 @@ impl ObjectStage {
             expected,
             part_size,
             kept: None,
-            buffer: Vec::with_capacity(held as usize),
-            permit: Some(permit),
+            held: Some(permit.into()),
             written: 0,
             upload: None,
         })
@@ -135,8 +147,10 @@ impl ObjectStage {
             });
         }
         let Some(upload) = &mut self.upload else { return Ok(()) };
-        if upload.has_sent(&self.buffer) {
-            self.buffer.clear();
+        let Some(mut held) = self.held.take() else { return Ok(()) };
+        if upload.has_sent(&held.content) {
+            held.content.clear();
+            self.held = Some(held);
             return Ok(());
         }
         if upload.begun == MOST_PARTS {
@@ -151,8 +165,8 @@ impl ObjectStage {
         }
         upload.begun += 1;
         let (number, id) = (upload.begun, upload.id.clone());
-        let content = Bytes::from(std::mem::take(&mut self.buffer));
-        let permit = self.permit.take();
+        let Held { content, permit } = held;
+        let content: Body = content.into_pieces().collect();
         let (to, key) = (Arc::clone(&self.to), self.key.clone());
         let run = move || {
             let sent = to.store.upload_part(&key, &id, number, content);
@@ -166,16 +180,15 @@ impl ObjectStage {
             return Ok(());
         }
         // Waiting while parts of one's own hold memory could be waiting for oneself.
-        while self.permit.is_none() && !upload.under_way.is_empty() {
-            self.permit = self.to.memory.try_take(self.part_size);
-            if self.permit.is_none() {
+        while self.held.is_none() && !upload.under_way.is_empty() {
+            self.held = self.to.memory.try_take(self.part_size).map(Held::from);
+            if self.held.is_none() {
                 upload.wait()?;
             }
         }
-        if self.permit.is_none() {
-            self.permit = Some(self.to.hold(self.part_size)?);
+        if self.held.is_none() {
+            self.held = Some(self.to.hold(self.part_size)?.into());
         }
-        self.buffer = Vec::with_capacity(self.part_size as usize);
         Ok(())
     }
 
@@ -237,11 +250,11 @@ impl Upload {
     }
 
     /// Whether the next part is there already, from an earlier run.
-    fn has_sent(&mut self, content: &[u8]) -> bool {
+    fn has_sent(&mut self, content: &Content) -> bool {
         let number = self.begun + 1;
         let Some(part) = self.sent_before.remove(&number) else { return false };
-        let is_it = part.size == content.len() as u64
-            && part.tag.etag.md5() == Some(Md5::digest(content).into());
+        let md5 = || content.pieces().fold(Md5::new(), Md5::chain_update).finalize();
+        let is_it = part.size == content.len() as u64 && part.tag.etag.md5() == Some(md5().into());
         if is_it {
             self.begun = number;
             self.parts.push((number, part.tag));
@@ -270,11 +283,14 @@ impl Stage for ObjectStage {
             return Err(Cause::ShortWrite { written, expected });
         }
         while !chunk.is_empty() {
-            if self.buffer.len() as u64 == self.part_size {
+            let full = self.part_size as usize;
+            if self.held.as_ref().is_some_and(|held| held.content.len() == full) {
                 self.send_part(true)?;
             }
-            let fits = chunk.len().min(self.part_size as usize - self.buffer.len());
-            self.buffer.extend_from_slice(&chunk[..fits]);
+            let held = self.held.as_mut();
+            let held = held.expect("nothing is written behind the last part or after an error");
+            let fits = chunk.len().min(full - held.content.len());
+            held.content.push(&chunk[..fits]);
             self.written += fits as u64;
             chunk = &chunk[fits..];
         }
@@ -295,7 +311,9 @@ impl Stage for ObjectStage {
             self.complete()?
         } else {
             let headers = self.headers(metadata, Some(digest));
-            let content = Bytes::from(std::mem::take(&mut self.buffer));
+            let held = self.held.take();
+            let (content, _permit) = held.map(|Held { content, permit }| (content, permit)).unzip();
+            let content: Body = content.into_iter().flat_map(Content::into_pieces).collect();
             self.to.put_whole(&self.key, content, &headers, self.place)?
         };
         if self.place == Place::EmptyDirectory {
@@ -410,7 +428,7 @@ impl ObjectPlace {
     fn put_whole(
         &self,
         key: &[u8],
-        content: Bytes,
+        content: Body,
         headers: &Headers,
         place: Place,
     ) -> Result<ETag, Cause> {
@@ -450,7 +468,7 @@ impl ObjectPlace {
         let digest = (kind == EntryKind::Symlink).then(|| Digest::of(content));
         let headers = headers(&object, kind, metadata, digest.as_ref());
         let body = Bytes::copy_from_slice(content);
-        let tag = self.put_whole(&object, body, &headers, place)?;
+        let tag = self.put_whole(&object, body.into(), &headers, place)?;
         let has_marker = !(key.is_root() && self.prefix.is_empty());
         Ok(Stamp::of_object(content.len() as u64, has_marker.then_some(tag)))
     }

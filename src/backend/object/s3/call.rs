@@ -2,6 +2,7 @@
 
 use super::super::{Outcome, RequestLimits, StoreError, StoreErrorKind};
 use super::S3;
+use super::body::Body;
 use super::encode;
 use super::reply::{self, Reply};
 use super::retry::{Next, Tries, UNPROVEN_TIME};
@@ -13,7 +14,6 @@ use crate::model::RequestKind;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Uri};
-use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use ring::digest;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(super) struct Request {
     method: Method,
     uri: Uri,
     pub(super) headers: HeaderMap,
-    body: Bytes,
+    body: Body,
     of_object: bool,
 }
 
@@ -64,11 +64,11 @@ impl Request {
         headers.insert(HOST, s3.shared.address.host.clone());
         headers.insert(PAYLOAD, HeaderValue::from_static(EMPTY));
         let of_object = key.is_some();
-        Ok(Self { kind, method, uri, headers, body: Bytes::new(), of_object })
+        Ok(Self { kind, method, uri, headers, body: Body::default(), of_object })
     }
 
     /// Gives it an object's content, which the signature leaves to its checksum.
-    pub(super) fn content(&mut self, body: Bytes) {
+    pub(super) fn content(&mut self, body: Body) {
         self.headers.insert(CONTENT_LENGTH, body.len().into());
         self.headers.insert(PAYLOAD, HeaderValue::from_static(UNSIGNED));
         self.body = body;
@@ -81,7 +81,7 @@ impl Request {
         let hash = HeaderValue::from_str(&hash).expect("hexadecimal digits are plain text");
         self.headers.insert(CONTENT_LENGTH, body.len().into());
         self.headers.insert(PAYLOAD, hash);
-        self.body = body;
+        self.body = body.into();
     }
 
     /// Sets a header.
@@ -220,7 +220,7 @@ impl S3 {
     /// Sends a request once.
     fn send(&self, request: &Request, elapsed: Duration) -> Result<Exchange, StoreError> {
         let shared = &self.shared;
-        let mut message = http::Request::new(Full::new(request.body.clone()));
+        let mut message = http::Request::new(request.body.clone());
         *message.method_mut() = request.method.clone();
         *message.uri_mut() = request.uri.clone();
         *message.headers_mut() = request.headers.clone();

@@ -8,11 +8,12 @@
 //! - `address`, `encode`: where a request goes;
 //! - `sign`, `credential`, `credentials`: what it is signed with, and where that is found;
 //! - `transport`: connections, each driven by the thread that uses it;
-//! - `call`, `retry`: one request from its beginning to its end;
+//! - `call`, `body`, `retry`: one request from its beginning to its end;
 //! - `reply`, `xml`: what came back;
 //! - `listing`, `objects`, `got`, `delete`, `multipart`: the requests.
 
 mod address;
+mod body;
 mod call;
 mod credential;
 mod credentials;
@@ -34,6 +35,7 @@ mod xml;
 #[cfg(test)]
 mod tests;
 
+pub use body::Body;
 pub use credential::{Credential, Credentials, Fixed};
 pub use delete::NotDeleted;
 pub use got::Got;

@@ -2,6 +2,7 @@
 
 use super::super::{Headers, StoreError, StoreErrorKind};
 use super::S3;
+use super::body::Body;
 use super::call::Request;
 use super::listing::{decoded, is_encoded, moment};
 use super::objects::{
@@ -83,7 +84,7 @@ impl S3 {
         let query = [("uploads", &b""[..])];
         let mut request =
             Request::new(self, RequestKind::CreateUpload, Method::POST, Some(key), &query)?;
-        request.content(Bytes::new());
+        request.content(Body::default());
         reply::write_headers(headers, &mut request.headers)?;
         let known = self.checksums();
         if known != Checksums::Refused {
@@ -111,10 +112,10 @@ impl S3 {
         key: &[u8],
         upload: &UploadId,
         number: u16,
-        body: Bytes,
+        body: impl Into<Body>,
     ) -> Result<PartTag, StoreError> {
         let request = self.part(RequestKind::UploadPart, key, upload, number)?;
-        self.with_checksum(request, body, |reply| {
+        self.with_checksum(request, body.into(), |reply| {
             let checksum = reply::text(&reply.headers, CHECKSUM).and_then(read_checksum);
             Ok(PartTag { etag: reply.etag()?, checksum })
         })
@@ -133,7 +134,7 @@ impl S3 {
             return Err(StoreError::new(StoreErrorKind::Other).message("an empty range"));
         }
         let mut request = self.part(RequestKind::CopyPart, key, upload, number)?;
-        request.content(Bytes::new());
+        request.content(Body::default());
         from.write(&mut request)?;
         let range = format!("bytes={}-{}", range.start, range.end - 1);
         request.header("x-amz-copy-source-range", &range)?;

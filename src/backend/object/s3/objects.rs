@@ -2,12 +2,12 @@
 
 use super::super::{Condition, Head, Headers, StoreError, StoreErrorKind};
 use super::S3;
+use super::body::Body;
 use super::call::Request;
 use super::encode;
 use super::reply::{self, Reply};
 use super::xml::{once, required};
 use crate::model::{ETag, RequestKind};
-use bytes::Bytes;
 use http::Method;
 use std::sync::atomic::Ordering;
 
@@ -95,14 +95,14 @@ impl S3 {
     pub fn put(
         &self,
         key: &[u8],
-        body: Bytes,
+        body: impl Into<Body>,
         headers: &Headers,
         condition: Condition<'_>,
     ) -> Result<ETag, StoreError> {
         let mut request = Request::new(self, RequestKind::Put, Method::PUT, Some(key), &[])?;
         reply::write_headers(headers, &mut request.headers)?;
         write_condition(condition, &mut request)?;
-        self.with_checksum(request, body, |reply| reply.etag())
+        self.with_checksum(request, body.into(), |reply| reply.etag())
     }
 
     /// Copies an object within the store, up to 5 GiB; with `replace`, what is kept with the copy is
@@ -114,7 +114,7 @@ impl S3 {
         replace: Option<&Headers>,
     ) -> Result<ETag, StoreError> {
         let mut request = Request::new(self, RequestKind::Copy, Method::PUT, Some(key), &[])?;
-        request.content(Bytes::new());
+        request.content(Body::default());
         from.write(&mut request)?;
         if let Some(headers) = replace {
             request.header("x-amz-metadata-directive", "REPLACE")?;
@@ -138,7 +138,7 @@ impl S3 {
     pub(super) fn with_checksum<T>(
         &self,
         mut request: Request,
-        body: Bytes,
+        body: Body,
         read: impl Fn(Reply) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let known = self.checksums();
@@ -146,7 +146,9 @@ impl S3 {
             request.content(body);
             return self.call(&request, read);
         }
-        request.header(CHECKSUM, &checksum_text(crc_fast::crc64_nvme(&body)))?;
+        let mut checksum = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
+        body.pieces().for_each(|piece| checksum.update(piece));
+        request.header(CHECKSUM, &checksum_text(checksum.finalize()))?;
         request.content(body);
         let result = self.call(&request, &read);
         match &result {

@@ -6,12 +6,13 @@
 //! that the connections in use are the warm ones.
 
 use super::super::{StoreError, StoreErrorKind};
+use super::body::Body;
 use super::sign::Signer;
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind, Stop};
 use bytes::Bytes;
 use http::{Request, Response, Uri};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -46,7 +47,7 @@ const IDLE_TIME: Duration = Duration::from_secs(15);
 const IDLE_CHECKED: Duration = Duration::from_millis(500);
 
 type Stream = MaybeHttpsStream<TokioIo<tokio::net::TcpStream>>;
-type Driver = hyper::client::conn::http1::Connection<Counted, Full<Bytes>>;
+type Driver = hyper::client::conn::http1::Connection<Counted, Body>;
 
 /// Connections to one server.
 pub(super) struct Transport {
@@ -65,7 +66,7 @@ pub(super) struct Caller {
 }
 
 struct Connection {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Body>,
     /// `None` once the connection has ended.
     driver: Option<Pin<Box<Driver>>>,
     moved: Arc<AtomicU64>,
@@ -75,7 +76,7 @@ struct Connection {
 /// Why a request has no reply.
 enum Unsent {
     /// Nothing of it was written: it can go over another connection.
-    Unwritten(Box<Request<Full<Bytes>>>),
+    Unwritten(Box<Request<Body>>),
     /// Anything else.
     Lost(StoreError),
 }
@@ -179,7 +180,7 @@ impl Caller {
     pub(super) fn send(
         &mut self,
         transport: &Transport,
-        request: Request<Full<Bytes>>,
+        request: Request<Body>,
         patience: Patience<'_>,
     ) -> Result<Response<Incoming>, StoreError> {
         let runtime = self.runtime.as_ref().expect("only a caller that is dropped has none");
@@ -316,7 +317,7 @@ impl Connection {
 
     async fn send(
         &mut self,
-        request: Request<Full<Bytes>>,
+        request: Request<Body>,
         patience: Patience<'_>,
     ) -> Result<Response<Incoming>, Unsent> {
         let response = self.sender.try_send_request(request);
