@@ -139,6 +139,8 @@ totals! {
     requests_lock,
     /// Requests that had to be sent again.
     requests_retried,
+    /// Requests that a store answered by asking for fewer of them.
+    requests_throttled,
 }
 
 impl Totals {

@@ -197,6 +197,8 @@ impl Presenter for JsonReport {
             bytes_moved: u64,
             bytes_planned: u64,
             bytes_hashed: u64,
+            requests_retried: u64,
+            requests_throttled: u64,
             bytes_per_s: Option<f64>,
             remaining_s: Option<u64>,
         }
@@ -215,6 +217,8 @@ impl Presenter for JsonReport {
             bytes_moved: totals.bytes_moved,
             bytes_planned: totals.bytes_planned,
             bytes_hashed: totals.bytes_hashed,
+            requests_retried: totals.requests_retried,
+            requests_throttled: totals.requests_throttled,
             bytes_per_s: bytes_per_s.map(f64::round),
             remaining_s: remaining.map(|left| left.as_secs()),
         };

@@ -2,6 +2,7 @@
 
 use super::bars::{self, Bars, ProgressStyle};
 use super::format::{count, counted, duration, percent, size, speed};
+use super::requests::{requests_by_kind, trouble};
 use super::text::{self, Failures, Telling};
 use super::{Ending, Output, OutputOptions, Presenter, Watch};
 use crate::model::event::Change;
@@ -117,7 +118,7 @@ impl Presenter for HumanReport {
         state.watch.sample(at, progress);
         let (rate, remaining) = (state.watch.bytes_per_second(), state.watch.remaining());
         let whole = bars::mirror_line(&totals, state.watch.plan_final(), rate, remaining);
-        let looked_at = bars::looked_at_line(&totals);
+        let looked_at = trouble(&totals) + &bars::looked_at_line(&totals);
         if let Some(bars) = &self.bars {
             let done = state.watch.done(&totals);
             drop(state);
@@ -194,7 +195,8 @@ fn summary(ending: &Ending<'_>, watch: &Watch, failures: &Failures) -> Vec<Strin
     let (source, target) = watch.sides().unwrap_or((ending.source, ending.target));
     let verb = if ending.dry_run { "would mirror" } else { "mirrored" };
     let mut lines = vec![format!("{verb} {source} -> {target}")];
-    let rows = if ending.dry_run { would_rows(watch, ending) } else { done_rows(ending) };
+    let mut rows = if ending.dry_run { would_rows(watch, ending) } else { done_rows(ending) };
+    rows.extend(requests_by_kind(ending.totals).map(|requests| ("requests", requests)));
     for (label, value) in rows {
         lines.push(format!("  {label:<18}{value}"));
     }
@@ -337,6 +339,8 @@ mod tests {
             files_deleted: 1,
             directories_deleted: 2,
             files_failed: 1,
+            requests_list: 3,
+            requests_retried: 1,
             ..Totals::default()
         };
         let mut failures = Failures::default();
@@ -350,6 +354,7 @@ mod tests {
                 "  unchanged         700 files",
                 "  deleted           1 file, 2 directories",
                 "  failed            1 entry",
+                "  requests          3 list; 1 retried",
                 "time 2.0 s, speed 2.5 MiB/s, error rate 0.05% (1 of 2,000 entries)",
                 "failed:",
                 "  cannot read source \"x\": gone",

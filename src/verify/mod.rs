@@ -15,7 +15,7 @@ use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::{
     Cause, Digest, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Progress, Stop,
-    Timestamp,
+    Timestamp, Totals,
 };
 use crossbeam_channel::{Sender, bounded};
 use std::cmp::Ordering;
@@ -100,6 +100,8 @@ pub struct VerifyOutcome {
     pub source: String,
     /// What was counted.
     pub totals: VerifyTotals,
+    /// The run's counters at its end, those of requests to a store among them.
+    pub counted: Totals,
     /// Differences that count.
     pub differences: u64,
     /// How long it took.
@@ -180,6 +182,7 @@ pub fn verify(
         source: state.source().to_owned(),
         differences: totals.missing + totals.corrupt + totals.metadata + extra,
         totals,
+        counted: progress.totals(),
         duration: began.elapsed(),
         interrupted: stop.requested(),
     })

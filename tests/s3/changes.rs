@@ -288,3 +288,24 @@ fn an_object_whose_reply_was_lost_is_known_for_ones_own() {
     site.up(&[]).expect(0).finished().counts(&[("files_copied", 4), ("requests_retried", 2)]);
     site.comes_back();
 }
+
+#[test]
+fn a_summary_tells_requests_by_kind_and_what_had_to_be_sent_again() {
+    use crate::s3::{Fault, On};
+    let site = Site::of(&tree());
+    site.server.fail(On::first(Kind::Put, 1).key("m/l"), Fault::SlowDown(None));
+    let source = crate::common::environment::text(&site.env.source);
+    let seen = site.run(&["mirror", source, "s3://bucket/m"]).expect(0).stdout;
+    let line = seen.lines().find(|line| line.starts_with("  requests  ")).expect("the line");
+    let requests = site.requests();
+    assert!(
+        line.contains(&format!(" {} list, {} put, ", requests[&Kind::List], requests[&Kind::Put])),
+        "{line}"
+    );
+    assert!(line.ends_with(" lock; 1 retried, 1 throttled"), "{line}");
+    let seen = site.verify(&[]).expect(0).stdout;
+    assert!(seen.contains("  requests  1 list, "), "{seen}");
+    let verified = site.verify(&["--json"]).expect(0).finished();
+    verified.counts(&[("requests_list", 1), ("requests_head", 0), ("requests_retried", 0)]);
+    assert!(verified.count("requests_get") > 0 && verified.count("requests_lock") > 0);
+}

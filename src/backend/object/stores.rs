@@ -143,7 +143,10 @@ impl RequestLimits for Gate {
     fn end(&self, began: Began, outcome: Outcome) {
         let reply = match outcome {
             Outcome::Done => Reply::Answered,
-            Outcome::SlowDown => Reply::SlowDown,
+            Outcome::SlowDown => {
+                self.progress.requests_throttled.add(1);
+                Reply::SlowDown
+            }
             Outcome::Failed => Reply::Failed,
         };
         self.concurrency.end(began, reply);
@@ -163,7 +166,11 @@ impl RequestLimits for LockGate {
         Some(Began::now())
     }
 
-    fn end(&self, _began: Began, _outcome: Outcome) {}
+    fn end(&self, _began: Began, outcome: Outcome) {
+        if outcome == Outcome::SlowDown {
+            self.0.requests_throttled.add(1);
+        }
+    }
 
     fn retried(&self, _kind: RequestKind, _wait: Duration) {
         self.0.requests_retried.add(1);

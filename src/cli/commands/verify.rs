@@ -10,6 +10,7 @@ use crate::report::bars::{self, Bars};
 use crate::report::estimate::Window;
 use crate::report::format::{counted, duration, size, speed};
 use crate::report::json::{self, JsonError, JsonFailure, JsonKey, Level};
+use crate::report::requests::{requests_by_kind, trouble};
 use crate::report::text::{self, Failures, Telling};
 use crate::report::{HumanOptions, Output, ProgressStyle, Ticker};
 use crate::verify::{self, Difference, VerifyObserver, VerifyOutcome, VerifyTotals};
@@ -111,6 +112,8 @@ impl Report {
                 let body = serde_json::json!({
                     "entries": totals.entries,
                     "bytes_hashed": totals.bytes_hashed,
+                    "requests_retried": totals.requests_retried,
+                    "requests_throttled": totals.requests_throttled,
                     "bytes_per_s": rate.map(f64::round),
                 });
                 self.output.line(&json::record(Level::Info, "progress", &body));
@@ -123,11 +126,13 @@ impl Report {
                 slots.iter().flatten().take(8).cloned().collect()
             };
             let looked_at = counted(totals.entries, "entry looked at", "entries looked at");
+            let looked_at = trouble(&totals) + &looked_at;
             bars.show(bars::verify_line(&totals, rate), None, looked_at, &in_flight);
         } else if at.saturating_sub(state.last_line) >= LINE_INTERVAL {
             state.last_line = at;
             drop(state);
-            self.output.stderr_line(&bars::verify_line(&totals, rate));
+            let line = trouble(&totals) + &bars::verify_line(&totals, rate);
+            self.output.stderr_line(&line);
         }
     }
 
@@ -265,6 +270,12 @@ fn finished<'a>(
         target: &'a str,
         #[serde(flatten)]
         totals: VerifyTotals,
+        requests_list: u64,
+        requests_get: u64,
+        requests_head: u64,
+        requests_lock: u64,
+        requests_retried: u64,
+        requests_throttled: u64,
         differences: u64,
         duration_s: f64,
         throughput_bytes_per_s: f64,
@@ -275,12 +286,19 @@ fn finished<'a>(
     }
     let outcome = result.as_ref().ok();
     let totals = outcome.map(|outcome| outcome.totals).unwrap_or_default();
+    let counted = outcome.map(|outcome| outcome.counted).unwrap_or_default();
     let duration = outcome.map_or(elapsed, |outcome| outcome.duration);
     Finished {
         run: outcome.map(|outcome| outcome.run.0.as_str()),
         source: outcome.map(|outcome| outcome.source.as_str()),
         target,
         totals,
+        requests_list: counted.requests_list,
+        requests_get: counted.requests_get,
+        requests_head: counted.requests_head,
+        requests_lock: counted.requests_lock,
+        requests_retried: counted.requests_retried,
+        requests_throttled: counted.requests_throttled,
         differences: outcome.map_or(0, |outcome| outcome.differences),
         duration_s: duration.as_secs_f64(),
         throughput_bytes_per_s: rate(&totals, duration).round(),
@@ -336,6 +354,9 @@ fn summary(target: &str, outcome: &VerifyOutcome, failures: &Failures) -> Vec<St
             lines.push(format!("  {label:<10}{value}"));
         }
     }
+    if let Some(requests) = requests_by_kind(&outcome.counted) {
+        lines.push(format!("  {:<10}{requests}", "requests"));
+    }
     lines.push(format!(
         "time {}, speed {}, {} of {}",
         duration(outcome.duration),
@@ -355,7 +376,7 @@ fn summary(target: &str, outcome: &VerifyOutcome, failures: &Failures) -> Vec<St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::RunId;
+    use crate::model::{RunId, Totals};
 
     fn outcome(differences: u64, failed: u64, interrupted: bool) -> VerifyOutcome {
         let totals = VerifyTotals {
@@ -370,6 +391,7 @@ mod tests {
             run: RunId("r".into()),
             source: "/s".into(),
             totals,
+            counted: Totals { requests_list: 4, requests_get: 3998, ..Totals::default() },
             differences,
             duration: Duration::from_secs(2),
             interrupted,
@@ -409,6 +431,7 @@ mod tests {
                 "verified /t against run r of /s",
                 "  verified  3,998 files, 4.0 MiB",
                 "  corrupt   2 files",
+                "  requests  4 list, 3,998 get",
                 "time 2.0 s, speed 2.0 MiB/s, 2 differences of 4,000 entries",
                 "different: the target is not what was recorded",
             ]
