@@ -99,7 +99,8 @@ pub fn mirror(
     let (limits, requests) = (&options.limits, options.transfers);
     let run_and_start = (run.0.clone(), wall_clock());
     let spool_dir = if options.dry_run { std::env::temp_dir() } else { options.state_dir.clone() };
-    let stores = Stores::new(limits, requests, progress, stop, run_and_start, &spool_dir);
+    let stores = Stores::new(limits, requests, progress, stop, run_and_start, &spool_dir)
+        .with_orders(&options.state_dir, !options.dry_run);
     let places = places::resolve(options, &stores)?;
     if places.source.only.is_some() && options.delete.is_some() {
         return Err(Error::new(ErrorKind::Usage, "--delete needs a directory as source")

@@ -203,7 +203,8 @@ fn open(options: &VerifyOptions, progress: &Arc<Progress>, stop: &Stop) -> Resul
             let limits = LimitOptions::default();
             let none = (String::new(), Timestamp::default());
             let (requests, spool_dir) = (options.checkers, &options.state_dir);
-            let stores = Stores::new(&limits, requests, progress, stop, none, spool_dir);
+            let stores = Stores::new(&limits, requests, progress, stop, none, spool_dir)
+                .with_orders(spool_dir, true);
             let place = stores.connect(location, options.target_store.as_ref())?;
             Lease::check(&place)?;
             let name = place.name();

@@ -485,6 +485,29 @@ fn half_a_listing_of_the_source_deletes_nothing_and_the_rest_is_copied() {
     }
 }
 
+/// A store that lists in an order of its own, and shows it late.
+#[test]
+fn an_order_that_shows_late_ends_the_run_and_is_sorted_by_the_next() {
+    let scene = paged();
+    put(&scene, &numbered(0..45));
+    fs::create_dir(&scene.env.target).expect("make a directory");
+    fs::write(scene.env.target.join("z"), "extra").expect("write a file");
+    scene.server.fail(On::every(Kind::List).page(3), Fault::Disordered);
+    let flags = ["--delete", "--max-delete", "100%"];
+    let dry = [&flags[..], &["--dry-run"]].concat();
+    scene.down(&dry).expect(1).names("out of order").names("the first run that is no dry run");
+    let run = scene.down(&flags).expect(1).names("out of order").names("run again");
+    assert_eq!(run.finished().count("files_deleted"), 0);
+    assert!(scene.downloaded("z").is_some());
+    for again in [&dry[..], &flags, &flags] {
+        scene.down(again).expect(0);
+    }
+    for (key, content) in numbered(0..45) {
+        assert_eq!(scene.downloaded(&key), Some(content), "{key}");
+    }
+    assert_eq!(scene.downloaded("z"), None);
+}
+
 #[test]
 fn half_a_listing_of_the_target_deletes_nothing_and_the_rest_is_copied() {
     for (name, fault) in [

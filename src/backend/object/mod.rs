@@ -10,6 +10,7 @@ mod error;
 mod level;
 mod list;
 mod metadata;
+mod order;
 mod pages;
 mod place;
 mod read;

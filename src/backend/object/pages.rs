@@ -5,6 +5,7 @@
 //! side (`start-after`), each by a thread of its own. Stores that list in another order are listed
 //! whole and sorted on disk.
 
+use super::order::Order;
 use super::place::{ObjectPlace, cause};
 use super::{ListQuery, Listed, Page, StoreError, StoreErrorKind};
 use crate::model::{Cause, ETag, Timestamp};
@@ -32,7 +33,8 @@ pub(super) type Objects = Box<dyn Iterator<Item = Result<Listed, Cause>> + Send>
 
 /// Streams all objects of a place, of whose listing the first page came.
 pub(super) fn objects(place: &Arc<ObjectPlace>, first: Page) -> io::Result<Objects> {
-    if !first.in_order {
+    let is_own = place.order.as_ref().is_some_and(Order::is_own);
+    if !first.in_order || is_own {
         return Ok(Box::new(Unordered {
             place: Arc::clone(place),
             first: Some(first),
@@ -44,7 +46,8 @@ pub(super) fn objects(place: &Arc<ObjectPlace>, first: Page) -> io::Result<Objec
         Some(token) => Some(fetch(place, token)?),
         None => None,
     };
-    Ok(Box::new(Ordered { chains, pages: None, page: objects.into_iter() }))
+    let (place, page) = (Arc::clone(place), objects.into_iter());
+    Ok(Box::new(Ordered { place, chains, pages: None, page, last: Vec::new() }))
 }
 
 /// A page, `None` for the end of its chain. A thread that breaks down says neither.
@@ -55,13 +58,27 @@ type Chains = Receiver<Option<Chain>>;
 
 /// Objects of a store that lists in order: chains of pages, one behind the other.
 struct Ordered {
+    place: Arc<ObjectPlace>,
     /// `None` once they ended.
     chains: Option<Chains>,
     pages: Option<Chain>,
     page: std::vec::IntoIter<Listed>,
+    /// The last key; a buffer that is used again.
+    last: Vec<u8>,
 }
 
 impl Ordered {
+    /// Makes sure that a key comes behind the last one, where it is remembered if it doesn't.
+    fn check_order(&mut self, key: &[u8]) -> Result<(), Cause> {
+        let Some(order) = &self.place.order else { return Ok(()) };
+        if *key < *self.last {
+            return Err(order.learn(key));
+        }
+        self.last.clear();
+        self.last.extend_from_slice(key);
+        Ok(())
+    }
+
     /// Goes to the next page; false at the end.
     fn turn(&mut self) -> Result<bool, Cause> {
         loop {
@@ -87,14 +104,19 @@ impl Iterator for Ordered {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(object) = self.page.next() {
-                return Some(Ok(object));
-            }
-            match self.turn() {
+            let result = if let Some(object) = self.page.next() {
+                match self.check_order(&object.key) {
+                    Ok(()) => return Some(Ok(object)),
+                    Err(cause) => Err(cause),
+                }
+            } else {
+                self.turn()
+            };
+            match result {
                 Ok(true) => {}
                 Ok(false) => return None,
                 Err(cause) => {
-                    (self.chains, self.pages) = (None, None);
+                    (self.chains, self.pages, self.page) = (None, None, Vec::new().into_iter());
                     return Some(Err(cause));
                 }
             }
@@ -185,6 +207,8 @@ fn follow(
         }
         if let Ok(page) = &mut page {
             next = page.next.take();
+            // A page out of order is passed on whole: it shows, and breaks the listing off.
+            let end = end.filter(|_| page.in_order);
             let within = end.map_or(page.objects.len(), |end| {
                 page.objects.partition_point(|object| *object.key <= *end)
             });

@@ -1,5 +1,6 @@
 //! A part of a store: a bucket, and the prefix below which keys lie.
 
+use super::order::Order;
 use super::s3::S3;
 use super::uploads::Journal;
 use super::{Head, ListQuery, Page, StoreError, StoreErrorKind};
@@ -44,6 +45,8 @@ pub struct ObjectPlace {
     pub(super) unconditional: AtomicBool,
     /// Its keys were listed in flat form: each is an object and nothing else.
     pub(super) is_flat: AtomicBool,
+    /// What is remembered of the order in which its store lists, where anything is.
+    pub(super) order: Option<Order>,
     /// The first page of its listing, where that came already.
     pub(super) first: Mutex<Option<Page>>,
     /// What to take for the owner, the group and a directory's mtime where nobody stored them.
@@ -78,6 +81,7 @@ impl ObjectPlace {
             token,
             unconditional,
             is_flat,
+            order: None,
             first,
             guess,
         }

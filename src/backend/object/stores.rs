@@ -1,5 +1,6 @@
 //! The stores of a run: how they are reached, what their requests may use, and what these count.
 
+use super::order::{self, Order};
 use super::s3::{S3, S3Config, Settings};
 use super::{ObjectPlace, Outcome, RequestLimits};
 use crate::limits::{Began, Concurrency, LimitOptions, Memory, Reply, Requests};
@@ -23,6 +24,7 @@ pub struct Stores {
     stop: Stop,
     token: String,
     began: Timestamp,
+    orders: Option<order::Memory>,
 }
 
 impl Stores {
@@ -45,7 +47,16 @@ impl Stores {
             stop: stop.clone(),
             token,
             began,
+            orders: None,
         }
+    }
+
+    /// Remembers in the state directory which stores list in an order of their own; what is new to
+    /// it only where it `learns`.
+    #[must_use]
+    pub fn with_orders(self, state_dir: &Path, learns: bool) -> Self {
+        let orders = Some(order::Memory { state_dir: state_dir.to_owned(), learns });
+        Self { orders, ..self }
     }
 
     /// The memory divided between a store that is read and one that is written: what is read ahead
@@ -96,7 +107,8 @@ impl Stores {
             mtime: self.began,
         };
         let (memory, stop) = (self.memory.clone(), self.stop.clone());
-        Ok(ObjectPlace::new(
+        let order = self.orders.clone().map(|orders| Order::of(&store, orders));
+        let place = ObjectPlace::new(
             (store, lock_store),
             location.prefix.clone(),
             Arc::clone(&self.spool_dir),
@@ -104,7 +116,8 @@ impl Stores {
             stop,
             self.token.clone(),
             guess,
-        ))
+        );
+        Ok(ObjectPlace { order, ..place })
     }
 }
 
