@@ -49,7 +49,7 @@ fn run() -> Exit {
         Command::Verify(args) => commands::verify::run(&args, matches),
         Command::Ls(args) => commands::ls::run(&args, matches),
         Command::Cat(args) => commands::cat::run(&args),
-        Command::Put(args) => commands::put::run(&args),
+        Command::Put(args) => commands::put::run(&args, umask(Mode::empty())),
         Command::Completions { shell } => commands::completions::run(shell),
         Command::Man { dir } => commands::man::run(dir.as_deref()),
     }

@@ -9,7 +9,6 @@ use super::args::{
 use crate::backend::object::s3;
 use crate::compare::PolicyOptions;
 use crate::filter::{Filter, Rule};
-use crate::limits::LimitOptions;
 use crate::location::{Location, S3Location, SingleLocation};
 use crate::model::key::Escaped;
 use crate::model::stamp::Trust;
@@ -22,6 +21,7 @@ use crate::session::{DeleteOptions, MirrorOptions};
 use crate::verify::VerifyOptions;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use rustix::fs::Mode;
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
@@ -96,12 +96,7 @@ pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOp
         durability: args.durability.into(),
         transfers: workers(args.transfers, has_store),
         checkers: workers(args.checkers, false),
-        limits: LimitOptions {
-            bandwidth: args.bwlimit.clone().unwrap_or_default(),
-            zone: jiff::tz::TimeZone::system(),
-            requests: args.max_requests,
-            memory: args.memory.0,
-        },
+        limits: (&args.limits).into(),
     })
 }
 
@@ -144,11 +139,11 @@ pub(crate) fn cat(args: &CatArgs) -> Result<CatOptions, Error> {
     Ok(CatOptions { store: store_of(location.bucket(), args.allow_http)?, location })
 }
 
-/// Makes the options of putting a stream.
+/// Makes the options of putting a stream; `umask` is what the user's new files lack of rights.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] for what makes no sense, or no place where state could be.
-pub(crate) fn put(args: &PutArgs) -> Result<PutOptions, Error> {
+pub(crate) fn put(args: &PutArgs, umask: Mode) -> Result<PutOptions, Error> {
     if args.source != "-" {
         return Err(usage("put takes standard input alone, which is written -")
             .help("vidimus put - LOCATION < FILE; `vidimus mirror` copies files"));
@@ -159,17 +154,9 @@ pub(crate) fn put(args: &PutArgs) -> Result<PutOptions, Error> {
         location,
         state_dir: state_dir(args.state_dir.as_deref())?,
         expected_size: args.expected_size.map(|size| size.0),
-        mode: 0o666 & !umask(),
-        limits: LimitOptions { memory: args.memory.0, ..LimitOptions::default() },
+        mode: 0o666 & !umask.as_raw_mode(),
+        limits: (&args.limits).into(),
     })
-}
-
-/// What the user's new files lack of rights.
-fn umask() -> u32 {
-    // It can't be read without being set; no other thread makes files yet.
-    let umask = rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-    rustix::process::umask(umask);
-    umask.as_raw_mode()
 }
 
 /// Works out how a location's store is reached; `None` for one of this machine.
@@ -194,7 +181,7 @@ pub(crate) fn human(args: &OutputArgs, matches: &ArgMatches, dry_run: bool) -> H
     let (verbose, quiet) = last(matches, ("verbose", args.verbose), ("quiet", args.quiet));
     let (progress, no_progress) =
         last(matches, ("progress", args.progress), ("no_progress", args.no_progress));
-    let is_terminal = io::stderr().is_terminal() && !is_dumb_terminal();
+    let is_terminal = is_terminal();
     let progress = if no_progress || quiet || args.json {
         ProgressStyle::Off
     } else if is_terminal {
@@ -369,6 +356,16 @@ fn workers(asked: Option<u16>, has_store: bool) -> usize {
         },
         usize::from,
     )
+}
+
+/// Whether whoever puts a stream is shown how far it is.
+pub(crate) fn shows_put(args: &PutArgs) -> bool {
+    is_terminal() && !(args.quiet || args.json || args.no_progress)
+}
+
+/// Whether stderr is a terminal that bars can be drawn in.
+fn is_terminal() -> bool {
+    io::stderr().is_terminal() && !is_dumb_terminal()
 }
 
 fn is_dumb_terminal() -> bool {

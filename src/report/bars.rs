@@ -155,6 +155,13 @@ pub(crate) fn verify_line(now: &Totals, rate: Option<f64>) -> String {
     line
 }
 
+/// The whole of a stream that is put.
+pub(crate) fn put_line(now: &Totals, rate: Option<f64>) -> String {
+    let mut line = size(now.bytes_moved);
+    add_pace(&mut line, rate, None);
+    line
+}
+
 fn add_pace(line: &mut String, rate: Option<f64>, remaining: Option<Duration>) {
     if let Some(rate) = rate {
         line.push_str(", ");

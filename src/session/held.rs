@@ -1,7 +1,19 @@
 //! A target's lock, of whichever kind its place has.
 
-use crate::manifest::{Lease, Lock};
-use crate::model::Error;
+use crate::backend::local::Root;
+use crate::backend::object::ObjectPlace;
+use crate::manifest::{Acquired, AcquiredLease, Lease, Lock};
+use crate::model::{Error, RunId, Stop};
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+
+/// What can be locked.
+pub(super) enum Lockable {
+    /// A directory, open.
+    Directory(Arc<Root>),
+    /// A part of a store.
+    Store(Arc<ObjectPlace>),
+}
 
 /// A target's lock.
 pub(super) enum Held {
@@ -12,6 +24,38 @@ pub(super) enum Held {
 }
 
 impl Held {
+    /// Takes the lock of a target, for a run that writes; `stop` is requested should it be lost.
+    /// What is worth knowing of it goes to `note`.
+    pub(super) fn take(
+        target: &Lockable,
+        run: &RunId,
+        stop: &Stop,
+        note: &mut dyn FnMut(&str),
+    ) -> Result<Self, Error> {
+        let (held, taken_over) = match target {
+            Lockable::Store(place) => {
+                let AcquiredLease { lease, taken_over, best_effort } =
+                    Lease::acquire(place, run, stop)?;
+                if best_effort {
+                    note(
+                        "the store has no conditional writes: nothing keeps a second run out of \
+                         the target while this one goes on",
+                    );
+                }
+                (Self::Lease(lease), taken_over)
+            }
+            Lockable::Directory(root) => {
+                let Acquired { lock, taken_over } = Lock::acquire(root.directory().as_fd(), run)?;
+                (Self::Lock(lock), taken_over)
+            }
+        };
+        if let Some(whose) = taken_over {
+            note(&format!("took over the lock of a run that was killed: {whose}"));
+        }
+        Ok(held)
+    }
+
+    /// Why it was lost, if it was.
     pub(super) fn lost(&self) -> Option<Error> {
         match self {
             Self::Lock(_) => None,

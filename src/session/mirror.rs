@@ -7,7 +7,7 @@ mod checks;
 mod dry_run;
 mod sides;
 
-use super::held::Held;
+use super::held::{Held, Lockable};
 use super::places::{self, Places, TargetAt};
 use super::{new_run_id, wall_clock};
 use crate::backend::local::Root;
@@ -19,17 +19,13 @@ use crate::engine::{self, Committer, Context, Cores, execute};
 use crate::filter::{Filter, FilterSpec};
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::Location;
-use crate::manifest::{
-    Acquired, AcquiredLease, Lease, Lock, RecordedOptions, RootIdentity, RunNumber, State,
-    is_damage,
-};
+use crate::manifest::{RecordedOptions, RootIdentity, RunNumber, State, is_damage};
 use crate::model::{
     Durability, EntryKind, Error, ErrorKind, Event, Key, Metadata, Observer, Progress, RunId, Stop,
     Totals, Verdict,
 };
 use crate::plan::{DeleteOptions, Plan, Planning};
 use sides::Rows;
-use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -151,7 +147,7 @@ impl Session<'_> {
     fn run(&self) -> Result<Ended, Error> {
         let root = self.places.open_target()?.map(Arc::new);
         self.check_state_dir(root.as_deref())?;
-        let lock = self.lock(root.as_deref())?;
+        let lock = self.lock(root.as_ref())?;
         let (source, target) = (&self.places.source.name, &self.places.target.name);
         let opened = State::open(&self.options.state_dir, source, target)?;
         self.tell_set_aside(opened.set_aside.as_deref());
@@ -185,32 +181,15 @@ impl Session<'_> {
     }
 
     /// Locks the target, whose directory is open where it is one.
-    fn lock(&self, root: Option<&Root>) -> Result<Held, Error> {
-        let (held, taken_over) = match (&self.places.target.at, root) {
-            (TargetAt::Object(place), _) => {
-                let AcquiredLease { lease, taken_over, best_effort } =
-                    Lease::acquire(place, &self.run, self.stop)?;
-                if best_effort {
-                    self.note(
-                        "the store has no conditional writes: nothing keeps a second run out of \
-                         the target while this one goes on",
-                    );
-                }
-                (Held::Lease(lease), taken_over)
-            }
-            (TargetAt::Local { .. }, Some(root)) => {
-                let Acquired { lock, taken_over } =
-                    Lock::acquire(root.directory().as_fd(), &self.run)?;
-                (Held::Lock(lock), taken_over)
-            }
+    fn lock(&self, root: Option<&Arc<Root>>) -> Result<Held, Error> {
+        let target = match (&self.places.target.at, root) {
+            (TargetAt::Object(place), _) => Lockable::Store(Arc::clone(place)),
+            (TargetAt::Local { .. }, Some(root)) => Lockable::Directory(Arc::clone(root)),
             (TargetAt::Local { .. }, None) => {
                 return Err(Error::new(ErrorKind::Unusable, "the target is not open"));
             }
         };
-        if let Some(whose) = taken_over {
-            self.note(&format!("took over the lock of a run that was killed: {whose}"));
-        }
-        Ok(held)
+        Held::take(&target, &self.run, self.stop, &mut |note| self.note(note))
     }
 
     fn tell_set_aside(&self, aside: Option<&std::path::Path>) {

@@ -2,16 +2,17 @@
 //! object.
 //!
 //! What comes is hashed and written as it comes; it stands whole once it has ended, and until then
-//! the target has what it had. Its row stands under the pair of [`STREAM`] and the directory or
-//! prefix that holds it.
+//! the target has what it had. The target is the directory or prefix that holds it: that is locked,
+//! as by a mirror into it, and under the pair of [`STREAM`] and that stands its row.
 
+use super::held::{Held, Lockable};
 use super::{new_run_id, random, single, wall_clock};
 use crate::backend::local::{LocalTarget, Root};
 use crate::backend::object::ObjectTarget;
 use crate::backend::object::s3::Settings;
 use crate::backend::{Form, Place, Target};
 use crate::filter::FilterSpec;
-use crate::limits::LimitOptions;
+use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::{S3Location, SingleLocation};
 use crate::manifest::{Opened, Origin, RecordedOptions, Row, STREAM, State};
 use crate::model::entry::Known;
@@ -84,8 +85,9 @@ pub struct PutOutcome {
 /// Puts all that `input` yields at a location.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for a location that can't be a file's, [`ErrorKind::Unusable`] when the
-/// input or the target fails: what stood before stands then. [`ErrorKind::Manifest`] when it can't
+/// [`ErrorKind::Usage`] for a location that can't be a file's, [`ErrorKind::Locked`] when another run
+/// holds the target, or took it meanwhile; [`ErrorKind::Unusable`] when the input or the target fails:
+/// what stood before stands then. [`ErrorKind::Manifest`] when it can't
 /// be recorded: before anything was read, or when it stands already, which the error says.
 pub fn put(
     options: &PutOptions,
@@ -101,9 +103,20 @@ pub fn put(
             object((bucket, key), options, (progress, stop, &run.0))?
         }
     };
+    let mut warnings = Vec::new();
+    let held = Held::take(&at.locked, &run, stop, &mut |note| warnings.push(note.to_owned()));
+    let held = match held {
+        Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
+        held => held?,
+    };
     let Opened { state, set_aside } = open_state(&options.state_dir, &at.name)?;
     let cannot = |cause| cannot_write(&options.location, cause);
-    let written = match write(&at, options, started, (input, progress, stop)) {
+    let written = write(&at, options, started, (input, progress, stop));
+    // A lock that is lost stops the run: that is why, then.
+    if let Some(lost) = held.lost() {
+        return Err(lost_lock(&options.location, lost, written.is_ok()));
+    }
+    let written = match written {
         Ok(written) => written,
         Err(Fault::Target(Cause::Stopped)) => return Ok(PutEnd::Stopped),
         Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
@@ -118,7 +131,10 @@ pub fn put(
         let message = format!("\"{}\" stands, but can't be recorded", options.location);
         Error::new(error.kind, message).because(error)
     })?;
-    let Written { size, digest, stands, mut warnings, .. } = written;
+    // A lock that stays is taken over by the next run.
+    warnings.extend(held.release().err().map(|error| error.to_string()));
+    let Written { size, digest, stands, refused, .. } = written;
+    warnings.extend(refused.map(|cause| format!("cannot set its metadata: {cause}")));
     warnings.extend(at.target.warnings());
     warnings.extend(set_aside.map(|aside| {
         let aside = super::places::printable(&aside);
@@ -131,6 +147,8 @@ pub fn put(
 /// Where it goes.
 struct At {
     target: Box<dyn Target>,
+    /// What is locked meanwhile.
+    locked: Lockable,
     /// The target's name in the state.
     name: String,
     key: Key,
@@ -155,7 +173,8 @@ fn local(path: &Path, options: &PutOptions) -> Result<At, Error> {
     let parent = parent.canonicalize().map_err(failed)?;
     let root = Root::open(&parent).map_err(|error| failed(error.into()))?;
     let walking = single::walking(1, &options.state_dir)?;
-    let target = LocalTarget::new(Arc::new(root), walking, Durability::File, random());
+    let root = Arc::new(root);
+    let target = LocalTarget::new(Arc::clone(&root), walking, Durability::File, random());
     let target = target.map_err(|error| failed(error.into()))?;
     let place = match crate::backend::Source::look(&target, &key) {
         Ok(None) => Place::New,
@@ -170,7 +189,8 @@ fn local(path: &Path, options: &PutOptions) -> Result<At, Error> {
         Err(cause) => return Err(cannot_write(location, cause)),
     };
     let name = super::places::printable(&parent);
-    Ok(At { target: Box::new(target), name, key, place, form: Form::Tree })
+    let (target, locked) = (Box::new(target), Lockable::Directory(root));
+    Ok(At { target, locked, name, key, place, form: Form::Tree })
 }
 
 fn object(
@@ -186,10 +206,11 @@ fn object(
     let store = options.store.as_ref();
     let place =
         single::connect(bucket, prefix, store, &options.limits, shared, &options.state_dir)?;
-    let name = place.name();
-    let target = Box::new(ObjectTarget::new(Arc::new(place)));
+    let (name, place) = (place.name(), Arc::new(place));
+    let target = Box::new(ObjectTarget::new(Arc::clone(&place)));
+    let locked = Lockable::Store(place);
     // A PUT replaces what it meets, whole.
-    Ok(At { target, name, key, place: Place::Leaf, form: Form::Flat })
+    Ok(At { target, locked, name, key, place: Place::Leaf, form: Form::Flat })
 }
 
 /// Refuses what vidimus keeps for itself at a root.
@@ -208,7 +229,8 @@ struct Written {
     digest: Digest,
     stands: Stamp,
     metadata: Metadata,
-    warnings: Vec<String>,
+    /// Why its metadata could not be set.
+    refused: Option<Cause>,
 }
 
 enum Fault {
@@ -246,6 +268,7 @@ fn write(
     let mut stage = at.target.stage_stream(&entry, at.place)?;
     let (mut hasher, mut size) = (blake3::Hasher::new(), 0);
     let chunks = read_ahead(input).map_err(Cause::from)?;
+    let bandwidth = Bandwidth::new(&options.limits);
     loop {
         if stop.requested() {
             return Err(Cause::Stopped.into());
@@ -260,6 +283,8 @@ fn write(
         if chunk.is_empty() {
             break;
         }
+        let passed = bandwidth.take(chunk.len() as u64, &|| stop.requested());
+        passed.map_err(|_| Cause::Stopped)?;
         hasher.update(&chunk);
         stage.write(&chunk)?;
         size += chunk.len() as u64;
@@ -276,7 +301,6 @@ fn write(
     if at.target.needs_barrier() {
         at.target.barrier()?;
     }
-    let warnings = refused.map(|cause| format!("cannot set its metadata: {cause}"));
     let written = staged.written();
     let stands = if staged.is_in_place() {
         written.stamp
@@ -285,8 +309,7 @@ fn write(
     };
     progress.files_copied.add(1);
     progress.bytes_copied.add(size);
-    let (metadata, warnings) = (written.metadata, warnings.into_iter().collect());
-    Ok(Written { size, digest, stands, metadata, warnings })
+    Ok(Written { size, digest, stands, metadata: written.metadata, refused })
 }
 
 /// Reads on a thread of its own, so that a stream of which nothing comes can be given up; an empty
@@ -355,6 +378,16 @@ fn record(
     })?;
     writer.commit()?;
     state.finish_run(number, ended, Verdict::Complete, &progress.totals(), None)
+}
+
+fn lost_lock(location: &SingleLocation, lost: Error, stands: bool) -> Error {
+    if !stands {
+        return lost.help("nothing was put; run again once no other run writes to the target");
+    }
+    let message = format!("\"{location}\" stands, but is not recorded");
+    Error::new(lost.kind, message)
+        .because(lost)
+        .help("run again once no other run writes to the target")
 }
 
 fn cannot_write(location: &SingleLocation, cause: Cause) -> Error {

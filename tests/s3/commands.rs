@@ -232,7 +232,10 @@ fn put_sends_a_small_stream_whole_with_its_digest() {
     let record = run.finished().record;
     assert_eq!((&record["size"], &record["digest"]), (&7.into(), &digest(b"content").into()));
     assert_eq!((&record["key"], &record["etag"]), (&"page.html".into(), &object.etag.into()));
-    assert_eq!((&record["requests_put"], place.server.log().len()), (&1.into(), 1));
+    // Beside the object's: the lock is looked for, made, tried once more, and deleted.
+    run.finished().counts(&[("requests_put", 1), ("requests_lock", 4), ("requests_list", 0)]);
+    assert_eq!(place.server.log().len(), 5);
+    assert!(bucket.get("d/.vidimus/lock").is_none());
 
     place.fed(b"", &["put", "-q", "-", "s3://bucket/empty"]).expect(0).is_silent_about("empty");
     assert_eq!(bucket.content("empty").len(), 0);
@@ -261,6 +264,7 @@ fn put_sends_a_large_stream_in_equal_parts_and_the_row_has_its_digest() {
         assert!(bucket.uploads().is_empty());
         let verified = place.run(&["verify", "--json", "s3://bucket/d"]).expect(0).finished();
         verified.counts(&[("verified", 1), ("entries", 1), ("differences", 0)]);
+        assert_eq!(verified.record["source"], "-");
     }
     bucket.put("d/dump", bytes(40 * MEBIBYTE - 1));
     place.run(&["verify", "s3://bucket/d"]).expect(3).names("corrupt dump");
@@ -323,6 +327,51 @@ fn a_lost_reply_to_the_last_request_is_looked_into() {
     place.server.fail(On::nth(Kind::Complete, 1), Fault::LostReply);
     place.fed(&bytes(20 * MEBIBYTE), &["put", "-", "s3://bucket/dump"]).expect(0);
     assert!(bucket.content("dump") == bytes(20 * MEBIBYTE) && bucket.uploads().is_empty());
+}
+
+#[test]
+fn put_keeps_out_of_a_place_that_another_run_writes_to() {
+    let place = Place::new();
+    let bucket = place.server.bucket("bucket");
+    bucket.put("old", "old");
+    let mut first = waiting(&place);
+    let holder = format!("process {}", first.id());
+    let second = place.fed(b"second", &["put", "-", "s3://bucket/second"]);
+    second.expect(5).names("locked by").names(&holder);
+    let source = text(&place.env.source).to_owned();
+    place.run(&["mirror", &source, "s3://bucket"]).expect(5).names(&holder);
+    place.fed(b"x", &["put", "-", "s3://bucket/d/elsewhere"]).expect(0);
+    drop(first.stdin.take());
+    Run::wait(first, "the first put".into()).expect(0);
+    assert!(bucket.content("old") == bytes(40 * MEBIBYTE) && bucket.get("second").is_none());
+    place.fed(b"second", &["put", "-", "s3://bucket/second"]).expect(0);
+    assert!(bucket.get(".vidimus/lock").is_none());
+}
+
+#[test]
+fn put_that_loses_its_lock_puts_nothing() {
+    let place = Place::new();
+    let bucket = place.server.bucket("bucket");
+    bucket.put("old", "old");
+    let mut child = waiting(&place);
+    bucket.put(".vidimus/lock", r#"{"run":"other","pid":7,"host":"h","started":"?"}"#);
+    let input = child.stdin.take();
+    let run = Run::wait(child, "put, its lock taken".into()).expect(5);
+    run.names("lock was lost").names("nothing was put");
+    assert_eq!(&bucket.content("old")[..], b"old");
+    assert!(bucket.uploads().is_empty() && bucket.get(".vidimus/lock").is_some());
+    drop(input);
+}
+
+#[test]
+fn put_sends_no_more_requests_than_it_may() {
+    let place = Place::new();
+    place.server.bucket("bucket");
+    let begun = Instant::now();
+    // The beginning of an upload, three parts and its end.
+    let flags = ["put", "--max-requests", "2/s", "-", "s3://bucket/dump"];
+    place.fed(&bytes(40 * MEBIBYTE), &flags).expect(0);
+    assert!(begun.elapsed() >= Duration::from_millis(1500), "{:?}", begun.elapsed());
 }
 
 /// A `put` that has sent 40 MiB and waits for more.

@@ -2,10 +2,8 @@
 
 #![expect(clippy::doc_markdown, reason = "doc comments are help here, printed as they stand")]
 
-use super::super::rates;
 use super::super::values::{self, Bytes};
-use super::OutputArgs;
-use crate::limits::{RequestRate, Timetable};
+use super::{LimitArgs, OutputArgs};
 use crate::session::MaxDelete;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
@@ -205,23 +203,8 @@ pub(crate) struct MirrorArgs {
         value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) checkers: Option<u16>,
 
-    /// Copy no faster than RATE, like 10MiB/s, or as a timetable says
-    ///
-    /// Bytes a second, with a unit; `off` is no limit. In a timetable, of local time, the first
-    /// entry that matches holds: "08:00-18:00 10MiB/s, else off", or "Mon-Fri 08:00-18:00 10MiB/s,
-    /// Sat 2MiB/s, else off". A time over midnight belongs to the day it begins on.
-    #[arg(long, value_name = "RATE", help_heading = "Limits", env = "VIDIMUS_BWLIMIT",
-        value_parser = rates::bandwidth)]
-    pub(crate) bwlimit: Option<Timetable>,
-    /// Send no more requests to object stores than N a second, minute or hour, like 100/s
-    #[arg(long, value_name = "N/s|N/min|N/h", help_heading = "Limits",
-        env = "VIDIMUS_MAX_REQUESTS", value_parser = rates::requests)]
-    pub(crate) max_requests: Option<RequestRate>,
-    /// Hold no more than SIZE of content in memory on its way to object stores, at least 16MiB
-    #[arg(long, value_name = "SIZE", help_heading = "Limits", env = "VIDIMUS_MEMORY",
-        value_parser = rates::memory, default_value = "256MiB")]
-    pub(crate) memory: Bytes,
-
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     /// Exit with 10 if changes were made (in a dry run: would be made)

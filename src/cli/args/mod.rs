@@ -4,6 +4,7 @@
 //! line wins; each command has its file. No type of clap leaves `cli`.
 
 mod cat;
+mod limits;
 mod ls;
 mod mirror;
 mod output;
@@ -11,6 +12,7 @@ mod put;
 mod verify;
 
 pub(super) use cat::CatArgs;
+pub(super) use limits::LimitArgs;
 pub(super) use ls::LsArgs;
 pub(super) use mirror::{DurabilityArg, MirrorArgs};
 pub(super) use output::{ColorArg, OutputArgs};

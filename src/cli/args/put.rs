@@ -2,8 +2,8 @@
 
 #![expect(clippy::doc_markdown, reason = "doc comments are help here, printed as they stand")]
 
-use super::super::rates;
 use super::super::values::{self, Bytes};
+use super::LimitArgs;
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,7 +14,11 @@ Puts what comes from standard input in a file or an object.
 Nobody needs to know how much will come. It is hashed as it comes, and stands whole once it has \
 ended; until then, and if it is stopped or fails, what stood there before stands. The file's \
 directory must exist. What is put is recorded: `vidimus verify` tells whether it is still there, as \
-long as nothing is mirrored to the same place; beside a mirror it is an extra entry.";
+long as nothing is mirrored to the same place; beside a mirror it is an extra entry.
+
+The directory or prefix that holds it is locked meanwhile, as by a mirror into it: another put or \
+mirror to the same place ends at once with exit code 5. In a directory the lock is .vidimus/lock, \
+which stays there.";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -32,6 +36,7 @@ Exit codes:
     0  all that came stands
     2  wrong usage
     4  the recorded state can't be used or written; if all that came stands, the error says so
+    5  another run, or a verification, holds the directory or prefix
     7  standard input failed, or the target can't be used: missing, full, read-only
   130  stopped by SIGINT
   143  stopped by SIGTERM
@@ -40,6 +45,7 @@ Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command
 
 /// The whole command line.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch that the user types")]
 pub(crate) struct PutArgs {
     /// What to put: standard input, which is all that can be put
     #[arg(value_name = "-")]
@@ -52,10 +58,6 @@ pub(crate) struct PutArgs {
     /// An object is sent in at most 10,000 parts of one size, several at a time and within --memory.
     #[arg(long, value_name = "SIZE", env = "VIDIMUS_EXPECTED_SIZE", value_parser = values::bytes)]
     pub(crate) expected_size: Option<Bytes>,
-    /// Hold no more than SIZE of content in memory on its way to object stores, at least 16MiB
-    #[arg(long, value_name = "SIZE", env = "VIDIMUS_MEMORY", value_parser = rates::memory,
-        default_value = "256MiB")]
-    pub(crate) memory: Bytes,
     /// Reach object stores of other machines without encryption
     ///
     /// Needed for an endpoint that begins with http:// and is not this machine. Whoever stands on
@@ -71,4 +73,9 @@ pub(crate) struct PutArgs {
     /// Print nothing but failures
     #[arg(short = 'q', long, env = "VIDIMUS_QUIET", value_parser = values::switch)]
     pub(crate) quiet: bool,
+    /// Show no progress: without this, a terminal shows how much has come, and how fast
+    #[arg(long, env = "VIDIMUS_NO_PROGRESS", value_parser = values::switch)]
+    pub(crate) no_progress: bool,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
 }

@@ -6,24 +6,32 @@ use super::super::settings;
 use super::super::signals::Signals;
 use crate::location::SingleLocation;
 use crate::model::{Error, ErrorKind, Progress, Stop, Totals};
+use crate::report::bars::{self, Bars};
+use crate::report::estimate::Window;
 use crate::report::format::{duration, size, speed};
 use crate::report::json::{self, JsonError, JsonKey, Level};
-use crate::report::{Output, OutputOptions};
+use crate::report::{Output, OutputOptions, ProgressStyle, Ticker};
 use crate::session::put::{PutEnd, PutOutcome, put};
+use rustix::fs::Mode;
 use serde::Serialize;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) fn run(args: &PutArgs) -> Exit {
+/// Runs the command; `umask` is the one that the process was started with.
+pub(crate) fn run(args: &PutArgs, umask: Mode) -> Exit {
     let began = Instant::now();
-    let output = Output::new(OutputOptions::default(), None);
+    let bars = settings::shows_put(args).then(|| Arc::new(Bars::new()));
+    let output = Output::new(OutputOptions::default(), bars.as_deref().map(Bars::multi));
+    let location = SingleLocation::printable(&args.location);
     let progress = Arc::new(Progress::default());
     let stop = Stop::default();
     let signals = Signals::listen(&stop);
     let result = match &signals {
-        Ok(_) => settings::put(args)
-            .and_then(|options| put(&options, Box::new(io::stdin()), &progress, &stop)),
+        Ok(_) => settings::put(args, umask).and_then(|options| {
+            let _ticker = bars.clone().map(|bars| show(bars, &location, &progress)).transpose()?;
+            put(&options, Box::new(io::stdin()), &progress, &stop)
+        }),
         Err(error) => {
             let error = io::Error::new(error.kind(), error.to_string());
             Err(Error::new(ErrorKind::Unusable, "cannot listen for signals").because(error))
@@ -36,7 +44,9 @@ pub(crate) fn run(args: &PutArgs) -> Exit {
         }
         Err(error) => error.kind.into(),
     };
-    let location = SingleLocation::printable(&args.location);
+    if let Some(bars) = &bars {
+        bars.clear();
+    }
     let (took, totals) = (began.elapsed(), progress.totals());
     if args.json {
         let level = if exit == Exit::Done { Level::Info } else { Level::Error };
@@ -61,6 +71,19 @@ pub(crate) fn run(args: &PutArgs) -> Exit {
         }
     }
     super::close(&output, exit)
+}
+
+/// Shows how much has come, and how fast, until what it yields is dropped.
+fn show(bars: Arc<Bars>, location: &str, progress: &Arc<Progress>) -> Result<Ticker, Error> {
+    let (location, progress) = (location.to_owned(), Arc::clone(progress));
+    let mut window = Window::default();
+    Ticker::start(ProgressStyle::Bars.interval(), move |at| {
+        let totals = progress.totals();
+        window.push(at, totals);
+        let rate = window.rate(|totals| totals.bytes_moved);
+        bars.show(bars::put_line(&totals, rate), None, location.clone(), &[]);
+    })
+    .map_err(|error| Error::new(ErrorKind::Unusable, "cannot start a thread").because(error))
 }
 
 fn summary(location: &str, outcome: &PutOutcome, took: Duration) -> [String; 4] {
@@ -96,9 +119,11 @@ fn finished<'a>(
         digest: Option<String>,
         etag: Option<String>,
         warnings: &'a [String],
+        requests_list: u64,
         requests_put: u64,
         requests_head: u64,
         requests_multipart: u64,
+        requests_lock: u64,
         requests_retried: u64,
         duration_s: f64,
         throughput_bytes_per_s: f64,
@@ -122,9 +147,11 @@ fn finished<'a>(
         digest: outcome.map(|outcome| outcome.digest.to_string()),
         etag: outcome.and_then(|outcome| Some(outcome.etag.as_ref()?.as_str().to_owned())),
         warnings: outcome.map_or(&[], |outcome| &outcome.warnings),
+        requests_list: totals.requests_list,
         requests_put: totals.requests_put,
         requests_head: totals.requests_head,
         requests_multipart: totals.requests_multipart,
+        requests_lock: totals.requests_lock,
         requests_retried: totals.requests_retried,
         duration_s: took.as_secs_f64(),
         throughput_bytes_per_s: throughput(bytes, took).round(),
