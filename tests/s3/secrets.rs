@@ -40,6 +40,29 @@ f0w5EBnWolh64t3hpAR1ybRQK97DAVSrlgM9mtw+m+rnr/3aCkOhFvnx\n\
 -----END PRIVATE KEY-----\n\
 ";
 
+/// Another one, which its maker marked as an authority's: made as the first, but for its basic
+/// constraints.
+const AUTHORITY: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBljCCATugAwIBAgIUJX87A3ZfrFzvigVNnNwpK1+eNu8wCgYIKoZIzj0EAwIw\n\
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMTE0NTEzMFoYDzIxMjYxMDI4\n\
+MTQ1MTMwWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO\n\
+PQMBBwNCAASS9BCmyCsEVkrPIaGWLLjZKni0EP7/NR3l4qk6lt06n1k5mOBhX1pH\n\
+42vRveD9vvZL8O2s1scrWLm2sB7waJ43o2kwZzAdBgNVHQ4EFgQUmtpuFVeMgoGn\n\
+6Q8kjA+xi5PSr4owHwYDVR0jBBgwFoAUmtpuFVeMgoGn6Q8kjA+xi5PSr4owDwYD\n\
+VR0TAQH/BAUwAwEB/zAUBgNVHREEDTALgglsb2NhbGhvc3QwCgYIKoZIzj0EAwID\n\
+SQAwRgIhAM5Svb+YB8nljZ4DdcsokxuVkAuM958sBD9N4fm9OAt+AiEA56sk4Egs\n\
+ntCTe/H0Zntr67XMHPSxuv90P58s5RaAkKw=\n\
+-----END CERTIFICATE-----\n\
+";
+const AUTHORITY_KEY: &str = "\
+-----BEGIN PRIVATE KEY-----\n\
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg+/aiZMV9zbSQyeNI\n\
+tOWqSEs6DRD0MJ2ayCSOP/YdA7ehRANCAASS9BCmyCsEVkrPIaGWLLjZKni0EP7/\n\
+NR3l4qk6lt06n1k5mOBhX1pH42vRveD9vvZL8O2s1scrWLm2sB7waJ43\n\
+-----END PRIVATE KEY-----\n\
+";
+
 /// Nothing of a secret is on any output, nor in any file of the environment but those that `but`
 /// names.
 #[track_caller]
@@ -251,19 +274,22 @@ fn what_answers_without_tls_ends_the_run() {
     fails(&scene, 7, &up_to(&scene, PLACE), secure, &["no secure connection", "AWS_CA_BUNDLE"]);
 }
 
-/// A server that speaks TLS with a certificate that nobody vouches for.
-fn untrusted() -> String {
+/// A server that speaks TLS with a certificate that nobody vouches for, and with this key.
+fn untrusted(certificate: &str, key: &str) -> String {
     use rustls::pki_types::pem::PemObject as _;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let certificate = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).expect("PEM");
-    let key = PrivateKeyDer::from_pem_slice(CERTIFICATE_KEY.as_bytes()).expect("PEM");
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("PEM");
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = provider.key_provider.load_private_key(key).expect("a key");
+    // Not looked at whether they belong together.
+    let pair = rustls::sign::CertifiedKey::new(vec![certificate], key);
+    let pair = rustls::sign::SingleCertAndKey::from(pair);
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .expect("a certificate");
+        .with_cert_resolver(Arc::new(pair));
     let config = Arc::new(config);
     let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
     let port = listener.local_addr().expect("it has an address").port();
@@ -285,21 +311,39 @@ fn untrusted() -> String {
 
 #[test]
 fn a_certificate_that_nobody_vouches_for_ends_the_run_unless_it_is_trusted() {
-    let scene = scene();
-    let endpoint = untrusted();
-    let other = scene.env.root.join("ca.pem");
-    let secure = |command: &mut Command| {
-        token(command);
-        command.env("AWS_ENDPOINT_URL", &endpoint);
-    };
-    let says = ["no secure connection", "certificate", "AWS_CA_BUNDLE"];
-    fails(&scene, 7, &up_to(&scene, PLACE), secure, &says);
-    fs::write(&other, CERTIFICATE).expect("write a file");
-    let trusting = |command: &mut Command| {
-        secure(command);
-        command.env("AWS_CA_BUNDLE", &other);
-    };
-    fails(&scene, 7, &up_to(&scene, PLACE), trusting, &["no such bucket"]);
+    for (certificate, key) in [(CERTIFICATE, CERTIFICATE_KEY), (AUTHORITY, AUTHORITY_KEY)] {
+        let scene = scene();
+        let endpoint = untrusted(certificate, key);
+        let other = scene.env.root.join("ca.pem");
+        let secure = |command: &mut Command| {
+            token(command);
+            command.env("AWS_ENDPOINT_URL", &endpoint);
+        };
+        let says = ["no secure connection", "certificate", "AWS_CA_BUNDLE"];
+        fails(&scene, 7, &up_to(&scene, PLACE), secure, &says);
+        fs::write(&other, certificate).expect("write a file");
+        let trusting = |command: &mut Command| {
+            secure(command);
+            command.env("AWS_CA_BUNDLE", &other);
+        };
+        fails(&scene, 7, &up_to(&scene, PLACE), trusting, &["no such bucket"]);
+    }
+}
+
+/// A certificate is no secret: who shows it must have its key.
+#[test]
+fn a_trusted_certificate_without_its_key_ends_the_run() {
+    for (certificate, key) in [(CERTIFICATE, AUTHORITY_KEY), (AUTHORITY, CERTIFICATE_KEY)] {
+        let scene = scene();
+        let endpoint = untrusted(certificate, key);
+        let bundle = scene.env.root.join("ca.pem");
+        fs::write(&bundle, certificate).expect("write a file");
+        let impostor = |command: &mut Command| {
+            token(command);
+            command.env("AWS_ENDPOINT_URL", &endpoint).env("AWS_CA_BUNDLE", &bundle);
+        };
+        fails(&scene, 7, &up_to(&scene, PLACE), impostor, &["no secure connection"]);
+    }
 }
 
 #[test]

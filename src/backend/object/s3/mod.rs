@@ -7,6 +7,7 @@
 //! - `settings`, `profile`: how a store is reached, from a location, the environment and `~/.aws`;
 //! - `address`, `encode`: where a request goes;
 //! - `sign`, `credential`, `credentials`: what it is signed with, and where that is found;
+//! - `tls`: whose certificates are trusted;
 //! - `transport`: connections, each driven by the thread that uses it;
 //! - `call`, `body`, `retry`: one request from its beginning to its end;
 //! - `reply`, `xml`: what came back;
@@ -29,6 +30,7 @@ mod retry;
 mod settings;
 mod sign;
 mod time;
+mod tls;
 mod transport;
 mod xml;
 

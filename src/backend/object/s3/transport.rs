@@ -8,20 +8,17 @@
 use super::super::{StoreError, StoreErrorKind};
 use super::body::Body;
 use super::sign::Signer;
-use crate::model::key::Escaped;
-use crate::model::{Error, ErrorKind, Stop};
+use super::tls;
+use crate::model::{Error, Stop};
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, MaybeHttpsStream};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use std::io;
 use std::path::Path;
 use std::pin::{Pin, pin};
@@ -107,7 +104,7 @@ impl Transport {
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(CONNECT_TIME));
-        let connector = HttpsConnector::from((http, tls(secure, ca_file)?));
+        let connector = HttpsConnector::from((http, tls::config(secure, ca_file)?));
         Ok(Self { callers: Mutex::default(), connector, server })
     }
 
@@ -128,42 +125,6 @@ impl Transport {
     pub(super) fn rest(&self, caller: Caller) {
         self.callers.lock().unwrap_or_else(PoisonError::into_inner).push(caller);
     }
-}
-
-/// What is trusted: the certificates of a file, or else the system's.
-fn tls(secure: bool, ca_file: Option<&Path>) -> Result<ClientConfig, Error> {
-    let unusable = |message| Error::new(ErrorKind::Unusable, message);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| unusable("cannot set up TLS".to_owned()).because(error))?;
-    let builder = match ca_file {
-        Some(path) => {
-            let name = Escaped(path.as_os_str().as_encoded_bytes());
-            let unreadable = |error| {
-                unusable(format!("cannot read certificates from \"{name}\"")).because(error)
-            };
-            let mut roots = rustls::RootCertStore::empty();
-            for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
-                let certificate = certificate.map_err(unreadable)?;
-                roots.add(certificate).map_err(|error| {
-                    unusable(format!("\"{name}\" holds a certificate that makes no sense"))
-                        .because(error)
-                })?;
-            }
-            if roots.is_empty() {
-                return Err(unusable(format!("\"{name}\" holds no certificates")));
-            }
-            builder.with_root_certificates(roots)
-        }
-        None if secure => builder.with_native_roots().map_err(|error| {
-            unusable("this system has no certificates to trust".to_owned())
-                .because(error)
-                .help("install the package ca-certificates, or name a file in AWS_CA_BUNDLE")
-        })?,
-        None => builder.with_root_certificates(rustls::RootCertStore::empty()),
-    };
-    Ok(builder.with_no_client_auth())
 }
 
 impl Caller {

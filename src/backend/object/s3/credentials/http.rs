@@ -3,23 +3,18 @@
 //! What is sent and what comes back are secrets: no message repeats them.
 
 use crate::backend::object::s3::settings::{Variables, host, is_loopback};
-use crate::model::key::Escaped;
-use crate::model::{Error, ErrorKind};
+use crate::backend::object::s3::tls;
 use bytes::Bytes;
 use http::uri::{Scheme, Uri};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use reqsign_core::HttpSend;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 use std::error::Error as StdError;
 use std::net::IpAddr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -86,7 +81,7 @@ impl Http {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         let ca_file = self.ca_file.as_deref();
-        let tls = tls(secure, ca_file).map_err(|error| error.to_string())?;
+        let tls = tls::config(secure, ca_file).map_err(|error| error.to_string())?;
         Ok(HttpsConnector::from((http, tls)))
     }
 }
@@ -131,50 +126,9 @@ fn innermost(error: &(dyn StdError + 'static)) -> String {
     cause.to_string()
 }
 
-/// What is trusted: the certificates of a file, or else the system's.
-fn tls(secure: bool, ca_file: Option<&Path>) -> Result<ClientConfig, Error> {
-    let unusable = |message: &str| Error::new(ErrorKind::Unusable, message);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| unusable("TLS can't be set up").because(error))?;
-    let builder = match ca_file {
-        _ if !secure => builder.with_root_certificates(RootCertStore::empty()),
-        Some(path) => {
-            let mut roots = RootCertStore::empty();
-            let name = Escaped(path.as_os_str().as_bytes());
-            let certificates = CertificateDer::pem_file_iter(path);
-            let certificates = certificates.and_then(Iterator::collect::<Result<Vec<_>, _>>);
-            roots.add_parsable_certificates(certificates.map_err(|error| {
-                unusable(&format!("cannot read certificates from \"{name}\"")).because(error)
-            })?);
-            if roots.is_empty() {
-                return Err(unusable(&format!("\"{name}\" holds no certificates")));
-            }
-            builder.with_root_certificates(roots)
-        }
-        None => builder
-            .with_native_roots()
-            .map_err(|error| unusable("this system has no certificates to trust").because(error))?,
-    };
-    Ok(builder.with_no_client_auth())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn certificates_are_those_of_a_file_where_one_is_named() {
-        assert!(
-            tls(true, Some(Path::new("/nowhere"))).unwrap_err().message.contains("\"/nowhere\"")
-        );
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "hunter2").unwrap();
-        let error = tls(true, Some(file.path())).unwrap_err();
-        assert!(error.message.contains("holds no certificates"), "{error}");
-        assert!(tls(false, Some(Path::new("/nowhere"))).is_ok(), "nothing is to be trusted");
-    }
 
     #[test]
     fn credentials_are_not_asked_for_over_the_open_net() {
