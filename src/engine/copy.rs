@@ -16,6 +16,7 @@ use crate::model::error::Side;
 use crate::model::event::Change;
 use crate::model::{Cause, Digest, Entry, EntryError, EntryKind, Metadata, Operation};
 use crate::plan::{Step, Task};
+use std::time::Instant;
 
 /// What a worker is given.
 pub(super) enum Work {
@@ -182,6 +183,7 @@ impl<'c, 'a> Worker<'c, 'a> {
     /// Looks at what was only listed, and does what is decided then; `None` where that is nothing.
     fn look(&mut self, step: &Step) -> Result<Option<Finished>, EntryError> {
         let context = self.context;
+        let began = Instant::now();
         let source = look_closer(&*context.source, Side::Source, &step.source)?;
         let Some(source) = source else {
             let (operation, side) = (Operation::Read, Side::Source);
@@ -192,6 +194,10 @@ impl<'c, 'a> Worker<'c, 'a> {
             Some(listed) => look_closer(&*context.target, Side::Target, listed)?,
             None => None,
         };
+        if is_first_contact(step) {
+            context.progress.adoption_files.add(1);
+            took(context, began);
+        }
         let pair = Pair {
             key: source.key.clone(),
             source: Seen::Present(source.clone()),
@@ -241,8 +247,11 @@ impl<'c, 'a> Worker<'c, 'a> {
         let bytes = &context.progress.bytes_hashed;
         let buffer = &mut self.buffer;
         let tagged = Some(&tagged);
+        let began = Instant::now();
         let (entry, Hashed { digest, racy, is_tagged }) =
             context.cores.hash_content((side, read), entry, buffer, bytes, &is_over, tagged)?;
+        context.progress.adoption_bytes.add(entry.stamp.size);
+        took(context, began);
         if !is_tagged {
             return self.copy_after_check(step);
         }
@@ -433,6 +442,17 @@ fn prove(row: &mut Row, proof: Option<(Digest, bool)>) {
         row.source_racy = racy;
         row.origin = Origin::Proven;
     }
+}
+
+/// Whether a step is about a file that stands in the target, but that no run recorded.
+fn is_first_contact(step: &Step) -> bool {
+    step.row.is_none() && step.target.is_some()
+}
+
+/// Counts the time since `began` as spent on what others stored.
+fn took(context: &Context<'_>, began: Instant) {
+    let spent = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    context.progress.adoption_worker_us.add(spent);
 }
 
 /// Of what others stored without metadata nobody says what it is like: whatever stands is right.

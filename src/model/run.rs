@@ -93,6 +93,12 @@ totals! {
     files_unchanged,
     /// Files found in the target and taken as they are, without a digest.
     files_adopted,
+    /// Files without a row that a store was asked about, to know whether to adopt the target's.
+    adoption_files,
+    /// Bytes hashed to know that.
+    adoption_bytes,
+    /// Microseconds that took, summed over the workers, which do it side by side.
+    adoption_worker_us,
     /// Files that a store copied by itself and of which no digest was known.
     files_without_digest,
     /// Files deleted.

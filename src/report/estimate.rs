@@ -22,8 +22,8 @@ pub(crate) struct Window {
 
 impl Window {
     /// Adds the counters as they stand `at` so long after the start.
-    pub(crate) fn push(&mut self, at: Duration, totals: Totals) {
-        self.samples.push_back((at, totals));
+    pub(crate) fn push(&mut self, at: Duration, totals: &Totals) {
+        self.samples.push_back((at, *totals));
         // The oldest sample kept is the youngest that spans the whole window.
         while self.samples.get(1).is_some_and(|(second, _)| at.saturating_sub(*second) >= SPAN) {
             self.samples.pop_front();
@@ -107,7 +107,7 @@ mod tests {
     fn window(samples: &[(u64, Totals)]) -> Window {
         let mut window = Window::default();
         for (seconds, totals) in samples {
-            window.push(at(*seconds), *totals);
+            window.push(at(*seconds), totals);
         }
         window
     }
@@ -117,7 +117,7 @@ mod tests {
         let mut window = Window::default();
         for second in 0..=30 {
             let bytes = if second < 20 { second * 1000 } else { 20_000 + (second - 20) * 10 };
-            window.push(at(second), copying(bytes, 0));
+            window.push(at(second), &copying(bytes, 0));
         }
         assert_eq!(window.rate(|totals| totals.bytes_moved), Some(10.0));
         assert!(window.samples.len() <= 12);
@@ -127,7 +127,7 @@ mod tests {
     fn there_is_no_rate_before_a_second_has_passed() {
         assert_eq!(Window::default().rate(|totals| totals.entries), None);
         let mut window = window(&[(0, seen(0))]);
-        window.push(Duration::from_millis(500), seen(100));
+        window.push(Duration::from_millis(500), &seen(100));
         assert_eq!(window.rate(|totals| totals.entries), None);
     }
 

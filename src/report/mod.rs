@@ -145,7 +145,7 @@ impl Watch {
 
     pub(crate) fn sample(&mut self, at: Duration, progress: &Progress) {
         self.plan_final = progress.plan_final.load(std::sync::atomic::Ordering::Relaxed);
-        self.window.push(at, progress.totals());
+        self.window.push(at, &progress.totals());
     }
 
     /// Bytes a second: those copied, or where nothing is, those hashed.

@@ -6,7 +6,7 @@ use super::requests::{requests_by_kind, trouble};
 use super::text::{self, Failures, Telling};
 use super::{Ending, Output, OutputOptions, Presenter, Watch};
 use crate::model::event::Change;
-use crate::model::{Durability, Event, Key, Observer, Progress, Verdict};
+use crate::model::{Durability, Event, Key, Observer, Progress, Totals, Verdict};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -236,6 +236,7 @@ fn done_rows(ending: &Ending<'_>) -> Vec<(&'static str, String)> {
     let besides = totals.bytes_hashed.saturating_sub(totals.bytes_copied);
     add(besides, "hashed besides", size(besides));
     add(totals.files_adopted, "adopted", files(totals.files_adopted));
+    add(totals.adoption_files, "cost of adopting", adoption_cost(totals));
     add(totals.files_skipped, "left alone", files(totals.files_skipped));
     add(
         totals.metadata_updated,
@@ -260,6 +261,16 @@ fn done_rows(ending: &Ending<'_>) -> Vec<(&'static str, String)> {
     add(totals.leftovers_swept, "leftovers swept", files(totals.leftovers_swept));
     add(totals.files_failed, "failed", counted(totals.files_failed, "entry", "entries"));
     rows
+}
+
+/// What it took to know what to adopt: once, since the next run has rows.
+fn adoption_cost(totals: &Totals) -> String {
+    let looks = counted(totals.adoption_files, "file looked at", "files looked at");
+    let worked = duration(Duration::from_micros(totals.adoption_worker_us));
+    match totals.adoption_bytes {
+        0 => format!("{looks}, {worked} of work"),
+        bytes => format!("{looks}, {} hashed, {worked} of work", size(bytes)),
+    }
 }
 
 /// What a run would do.
@@ -323,7 +334,7 @@ fn verdict_line(ending: &Ending<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{RunId, Totals};
+    use crate::model::RunId;
 
     fn ending(totals: &Totals, verdict: Verdict) -> Ending<'_> {
         Ending { verdict, duration: Duration::from_secs(2), ..Ending::new("s", "t", totals) }
@@ -389,6 +400,26 @@ mod tests {
         let line = change_line(&key, Change::Check, "ctime changed", true);
         assert_eq!(line, "check            a/b  (ctime changed; copy if content differs)");
         assert_eq!(change_line(&key, Change::Copy, "new", true), "copy             a/b  (new)");
+    }
+
+    #[test]
+    fn what_adopting_cost_is_told_where_a_store_was_asked() {
+        let told = |totals: Totals| {
+            let lines = summary(
+                &ending(&totals, Verdict::Complete),
+                &Watch::default(),
+                &Failures::default(),
+            );
+            lines.into_iter().find(|line| line.contains("cost of adopting"))
+        };
+        // Two local sides tell all in their listings.
+        let totals = Totals { files_adopted: 9, ..Totals::default() };
+        assert_eq!(told(totals), None);
+        let totals = Totals { adoption_files: 9, adoption_worker_us: 35_400, ..totals };
+        assert_eq!(told(totals).unwrap(), "  cost of adopting  9 files looked at, 35 ms of work");
+        let totals = Totals { adoption_bytes: 1 << 20, ..totals };
+        let text = "  cost of adopting  9 files looked at, 1.0 MiB hashed, 35 ms of work";
+        assert_eq!(told(totals).unwrap(), text);
     }
 
     #[test]

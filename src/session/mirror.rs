@@ -205,7 +205,7 @@ impl Session<'_> {
     /// Executes, and records the run.
     fn record(&self, state: &State, root: Option<&Arc<Root>>) -> Result<Ended, Error> {
         let previous = state.last_finished_totals()?;
-        self.started(previous);
+        self.started(previous.as_ref());
         let options = RecordedOptions {
             filter: self.filter.spec().clone(),
             delete: self.options.delete.is_some(),
@@ -311,13 +311,13 @@ impl Session<'_> {
         }
     }
 
-    fn started(&self, previous: Option<Totals>) {
+    fn started(&self, previous: Option<&Totals>) {
         self.observer.observe(&Event::Started {
             run: &self.run,
             source: &self.places.source.name,
             target: &self.places.target.name,
             dry_run: self.options.dry_run,
-            previous: previous.as_ref(),
+            previous,
         });
     }
 

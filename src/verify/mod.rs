@@ -406,7 +406,8 @@ impl Tally<'_> {
             self.count(|totals| totals.unproven += 1);
             return None;
         };
-        Some(Job { entry, expected })
+        // So that nobody asks the store what it takes the content for: this says more.
+        Some(Job { entry: Entry { recorded: Some(expected), ..entry }, expected })
     }
 
     /// What of the metadata isn't as recorded, in words.

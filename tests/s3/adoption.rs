@@ -76,6 +76,11 @@ fn adopted(site: &Site, finished: &Finished, name: &str) {
         assert_eq!(finished.count(count), requests[&kind] as u64, "{name}: the cost is told");
     }
     assert_eq!(requests[&Kind::Head], FILES, "{name}");
+    finished.counts(&[("adoption_files", FILES as u64)]);
+    assert!(finished.count("adoption_worker_us") > 0, "{name}");
+    // What has a tag alone is hashed; rclone's times tell without.
+    let hashed = if name.starts_with("rclone") { 0 } else { finished.count("bytes_hashed") };
+    assert_eq!(finished.count("adoption_bytes"), hashed, "{name}");
     assert_eq!(requests.get(&Kind::Get), None, "{name}");
     assert_eq!(requests.get(&Kind::Copy), None, "{name}");
 }
@@ -91,7 +96,8 @@ fn what_other_tools_uploaded_is_adopted() {
         for (key, object) in before {
             assert_eq!(site.bucket.get(&key), Some(object), "{name}: {key} is as it was");
         }
-        site.up(&[]).expect(0).finished().counts(&[("files_unchanged", FILES as u64)]);
+        let again = site.up(&[]).expect(0).finished();
+        again.counts(&[("files_unchanged", FILES as u64), ("adoption_files", 0)]);
         assert_eq!(site.requests(), BTreeMap::from([(Kind::List, 1)]), "{name}: a second run");
         site.run(&["verify", "s3://bucket/m"]).expect(0);
     }
@@ -247,6 +253,19 @@ fn uploads_in_parts_to_seaweedfs_are_adopted() {
         finished.counts(&[("files_copied", 0), ("files_adopted", 1), ("requests_get", 0)]);
         assert_eq!(finished.count("requests_multipart"), 0, "{name}");
     }
+}
+
+#[test]
+fn the_cost_of_first_contact_is_in_the_summary() {
+    let site = Site::of(&tree());
+    for (name, content) in [("a.txt", b"content".to_vec()), ("exactly", bytes(5 << 20))] {
+        // As a tool puts it that keeps nothing with it.
+        site.bucket.put(&format!("m/{name}"), content);
+    }
+    let source = text(&site.env.source);
+    let seen = site.run(&["mirror", source, "s3://bucket/m"]).expect(0).stdout;
+    assert!(seen.contains("  adopted           2 files\n"), "{seen}");
+    assert!(seen.contains("  cost of adopting  2 files looked at, 5.0 MiB hashed, "), "{seen}");
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn show(bars: Arc<Bars>, location: &str, progress: &Arc<Progress>) -> Result<Tic
     let mut window = Window::default();
     Ticker::start(ProgressStyle::Bars.interval(), move |at| {
         let totals = progress.totals();
-        window.push(at, totals);
+        window.push(at, &totals);
         let rate = window.rate(|totals| totals.bytes_moved);
         bars.show(bars::put_line(&totals, rate), None, location.clone(), &[]);
     })

@@ -104,7 +104,7 @@ impl Report {
         }
         let totals = progress.totals();
         let mut state = self.state();
-        state.window.push(at, totals);
+        state.window.push(at, &totals);
         let rate = state.window.rate(|totals| totals.bytes_hashed);
         if self.json {
             drop(state);

@@ -21,10 +21,11 @@ impl Session<'_> {
             }
             other => other?,
         };
-        self.started(match &state {
+        let previous = match &state {
             Some(state) => state.last_finished_totals()?,
             None => None,
-        });
+        };
+        self.started(previous.as_ref());
         let rows: Rows = match &state {
             Some(state) => Box::new(state.rows()?),
             None => Box::new(std::iter::empty()),
