@@ -156,6 +156,10 @@ impl Attempt<'_, '_> {
             return Err(ReadError::Damaged(Cause::OtherDigest { recorded, found }));
         }
         if let (Some(link), Some(told)) = (so_far.link.take(), &mut so_far.told) {
+            if link.is_empty() || link.contains(&0) {
+                let why = "its text is empty or has a NUL, which no link's can be";
+                return Err(ReadError::Source(Cause::Other(why.to_owned())));
+            }
             told.link = Some(link);
             return Ok((Copied::Link, found));
         }

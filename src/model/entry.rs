@@ -3,8 +3,8 @@
 use super::{Digest, Key, Stamp, Timestamp};
 use std::fmt;
 
-/// The longest text that a symbolic link can have, in bytes (`PATH_MAX`).
-pub const LONGEST_LINK: u64 = 4096;
+/// The longest text that a symbolic link can have, in bytes (`PATH_MAX` without its NUL).
+pub const LONGEST_LINK: u64 = 4095;
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

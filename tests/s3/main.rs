@@ -25,4 +25,5 @@ mod server;
 mod server_faults;
 mod server_uploads;
 mod site;
+mod strangers;
 mod verify;
