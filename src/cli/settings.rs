@@ -9,6 +9,7 @@ use super::args::{
 use crate::backend::object::s3;
 use crate::compare::PolicyOptions;
 use crate::filter::{Filter, Rule};
+use crate::limits::LimitOptions;
 use crate::location::{Location, S3Location, SingleLocation};
 use crate::model::key::Escaped;
 use crate::model::stamp::Trust;
@@ -113,6 +114,11 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<VerifyOptions, Error> {
         state_dir: state_dir(args.state_dir.as_deref())?,
         strict: args.strict,
         checkers: workers(args.checkers, has_store),
+        limits: LimitOptions {
+            bandwidth: args.bwlimit.clone().unwrap_or_default(),
+            zone: jiff::tz::TimeZone::system(),
+            ..LimitOptions::default()
+        },
     })
 }
 

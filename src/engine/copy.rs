@@ -243,13 +243,13 @@ impl<'c, 'a> Worker<'c, 'a> {
         let tagged =
             hash.and_then(|hash| Tagged::new(hash, other.stamp.size, || store.first_part(other)));
         let Some(tagged) = tagged else { return self.copy_after_check(step) };
-        let is_over = || context.is_over();
+        let pass = |_| if context.is_over() { Err(Cause::Stopped) } else { Ok(()) };
         let bytes = &context.progress.bytes_hashed;
         let buffer = &mut self.buffer;
         let tagged = Some(&tagged);
         let began = Instant::now();
         let (entry, Hashed { digest, racy, is_tagged }) =
-            context.cores.hash_content((side, read), entry, buffer, bytes, &is_over, tagged)?;
+            context.cores.hash_content((side, read), entry, buffer, bytes, &pass, tagged)?;
         context.progress.adoption_bytes.add(entry.stamp.size);
         took(context, began);
         if !is_tagged {
@@ -316,11 +316,11 @@ impl<'c, 'a> Worker<'c, 'a> {
         entry: &Entry,
     ) -> Result<(Entry, (Digest, bool)), EntryError> {
         let context = self.context;
-        let is_over = || context.is_over();
+        let pass = |_| if context.is_over() { Err(Cause::Stopped) } else { Ok(()) };
         let bytes = &context.progress.bytes_hashed;
         let buffer = &mut self.buffer;
         let (entry, Hashed { digest, racy, .. }) =
-            context.cores.hash_content((side, name), entry, buffer, bytes, &is_over, None)?;
+            context.cores.hash_content((side, name), entry, buffer, bytes, &pass, None)?;
         Ok((entry, (digest, racy)))
     }
 

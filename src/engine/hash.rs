@@ -39,17 +39,18 @@ impl Cores {
     }
 
     /// Hashes a regular file's content, holds it against what is `tagged`, reads it anew when it
-    /// changed, and gives the entry as it was read.
+    /// changed, and gives the entry as it was read. `pass` is asked before each chunk, with its
+    /// bytes: it may wait, and its error ends it.
     ///
     /// # Errors
-    /// [`Cause::Stopped`] once `is_over` says so.
+    /// That of `pass`, and those of reading.
     pub fn hash_content(
         &self,
         (side, name): (&dyn Source, Side),
         entry: &Entry,
         buffer: &mut [u8],
         bytes: &Counter,
-        is_over: &dyn Fn() -> bool,
+        pass: &dyn Fn(u64) -> Result<(), Cause>,
         tagged: Option<&Tagged>,
     ) -> Result<(Entry, Hashed), EntryError> {
         with_retries(side, name, entry, |entry| {
@@ -57,10 +58,8 @@ impl Cores {
             let mut hasher = self.hasher();
             let mut by_tag = tagged.map(Tagged::hasher);
             side.read(entry, buffer, &mut |reading| {
-                if is_over() {
-                    return Err(Cause::Stopped);
-                }
-                let Reading::Chunk(chunk) = reading else { return Ok(()) };
+                let Reading::Chunk(chunk) = reading else { return pass(0) };
+                pass(chunk.len() as u64)?;
                 hasher.update(chunk);
                 if let Some(by_tag) = &mut by_tag {
                     by_tag.update(chunk);

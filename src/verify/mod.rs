@@ -6,7 +6,7 @@ use crate::backend::object::{ObjectTarget, Stores};
 use crate::backend::{ListItem, ListOptions, Source, Target};
 use crate::engine::{BUFFER, Cores};
 use crate::filter::Filter;
-use crate::limits::LimitOptions;
+use crate::limits::{Bandwidth, LimitOptions};
 use crate::listing::{Checked, Unknown};
 use crate::location::Location;
 use crate::manifest::{Lease, Lock, RecordedOptions, Row, State};
@@ -40,6 +40,8 @@ pub struct VerifyOptions {
     pub strict: bool,
     /// Files hashed at the same time, at least 1.
     pub checkers: usize,
+    /// What the verification may use.
+    pub limits: LimitOptions,
 }
 
 /// How an entry differs from its row.
@@ -155,6 +157,7 @@ pub fn verify(
         filter: &filter,
         extras_count,
         cores: Cores::default(),
+        bandwidth: Bandwidth::new(&options.limits),
     };
     let whole = std::thread::scope(|scope| {
         let (jobs, waiting) = bounded::<Vec<Job>>(options.checkers * GROUPS_WAITING);
@@ -200,10 +203,9 @@ fn open(options: &VerifyOptions, progress: &Arc<Progress>, stop: &Stop) -> Resul
     let path = match &options.target {
         Location::Local(path) => path,
         Location::S3(location) => {
-            let limits = LimitOptions::default();
             let none = (String::new(), Timestamp::default());
             let (requests, spool_dir) = (options.checkers, &options.state_dir);
-            let stores = Stores::new(&limits, requests, progress, stop, none, spool_dir)
+            let stores = Stores::new(&options.limits, requests, progress, stop, none, spool_dir)
                 .with_orders(spool_dir, true);
             let place = stores.connect(location, options.target_store.as_ref())?;
             Lease::check(&place)?;
@@ -345,6 +347,7 @@ struct Tally<'a> {
     filter: &'a Filter,
     extras_count: bool,
     cores: Cores,
+    bandwidth: Bandwidth,
 }
 
 impl Tally<'_> {
@@ -447,12 +450,15 @@ impl Tally<'_> {
         if stop.requested() {
             return;
         }
-        let is_over = || stop.requested();
+        let pass = |bytes| {
+            let taken = self.bandwidth.take(bytes, &|| stop.requested());
+            if taken.is_err() || stop.requested() { Err(Cause::Stopped) } else { Ok(()) }
+        };
         let bytes = &progress.bytes_hashed;
         let from: (&dyn Source, _) = (self.target, Side::Target);
         let mut hash = || {
             let cores = &self.cores;
-            let read = cores.hash_content(from, &job.entry, buffer, bytes, &is_over, None);
+            let read = cores.hash_content(from, &job.entry, buffer, bytes, &pass, None);
             read.map(|(_, hashed)| hashed.digest)
         };
         let mut read = hash();

@@ -27,6 +27,16 @@ fn a_mirror_is_no_faster_than_its_bandwidth() {
 }
 
 #[test]
+fn a_verification_is_no_faster_than_its_bandwidth() {
+    let env = sample();
+    env.mirrored(&[]);
+    let begun = Instant::now();
+    env.verify(&["--bwlimit", "2MiB/s"]).expect(0);
+    assert!(begun.elapsed() >= Duration::from_millis(1800), "{:?}", begun.elapsed());
+    env.verify(&["--bwlimit", "10"]).expect(2).names("10MiB/s");
+}
+
+#[test]
 fn a_timetable_holds_at_its_time_of_the_day() {
     let env = sample();
     let begun = Instant::now();

@@ -2,8 +2,10 @@
 
 #![expect(clippy::doc_markdown, reason = "doc comments are help here, printed as they stand")]
 
+use super::super::rates;
 use super::super::values;
 use super::OutputArgs;
+use crate::limits::Timetable;
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -54,6 +56,12 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "N", help_heading = "Performance", env = "VIDIMUS_CHECKERS",
         value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) checkers: Option<u16>,
+    /// Read no faster than RATE, like 10MiB/s, or as a timetable says
+    ///
+    /// As with `vidimus mirror`: "08:00-18:00 10MiB/s, else off".
+    #[arg(long, value_name = "RATE", help_heading = "Limits", env = "VIDIMUS_BWLIMIT",
+        value_parser = rates::bandwidth)]
+    pub(crate) bwlimit: Option<Timetable>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
