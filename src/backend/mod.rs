@@ -12,7 +12,9 @@ pub mod object;
 
 use crate::filter::Filter;
 use crate::model::entry::Known;
-use crate::model::{Cause, Digest, Entry, EntryError, EntryKind, Error, Key, Metadata, Stamp};
+use crate::model::{
+    Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Key, Metadata, Stamp,
+};
 use object::{Headers, ObjectPlace};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -161,6 +163,9 @@ pub enum Place {
     New,
     /// A file, link or special file stands there and is replaced.
     Leaf,
+    /// An object with this tag stands there and is replaced; whatever else turns up is not
+    /// overwritten.
+    Object(ETag),
     /// An empty directory stands there and is replaced.
     EmptyDirectory,
 }
@@ -190,12 +195,14 @@ pub trait Target: Source {
     fn make_link(&self, entry: &Entry, place: Place) -> Result<Option<Stamp>, Cause>;
 
     /// Sets what differs from `wanted` of an entry's mode, owner, group and mtime; its stamp, where
-    /// that is known without a look.
+    /// that is known without a look. Of an object it must be the version of `place`, where that names
+    /// one.
     fn set_metadata(
         &self,
         key: &Key,
         kind: EntryKind,
         wanted: &Metadata,
+        place: Place,
     ) -> Result<Option<Stamp>, Cause>;
 
     /// Whether the store can copy what `source` has by itself, without its content passing through
@@ -209,7 +216,12 @@ pub trait Target: Source {
     ///
     /// # Errors
     /// [`ReadError::Sink`] for all but a source's entry that changed.
-    fn copy_beside(&self, _source: &dyn Source, _entry: &Entry) -> Result<Stamp, ReadError> {
+    fn copy_beside(
+        &self,
+        _source: &dyn Source,
+        _entry: &Entry,
+        _place: Place,
+    ) -> Result<Stamp, ReadError> {
         Err(ReadError::Sink(Cause::Other("the target can't copy by itself".to_owned())))
     }
 

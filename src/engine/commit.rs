@@ -9,6 +9,7 @@ use super::batch::{
     Abandoning, BATCH_AGE, BATCH_FILES, Batch, Batches, Finished, FinishedDirectory,
 };
 use super::{Context, on_target};
+use crate::backend::Place;
 use crate::compare::policy::COARSEST_TIMES;
 use crate::manifest::{Row, Writer};
 use crate::model::event::Change;
@@ -280,7 +281,8 @@ impl<'a> Committer<'a> {
         };
         if !finished.told && not_kept(&found.metadata, &row.metadata, row.kind).is_some() {
             // What a new file inherits isn't always foreseen (default ACLs, mount options).
-            let set = self.context.target.set_metadata(&row.key, row.kind, &row.metadata);
+            let Row { key, kind, metadata, .. } = &*row;
+            let set = self.context.target.set_metadata(key, *kind, metadata, Place::Leaf);
             if let (Ok(_), Ok(Some(again))) = (set, self.context.target.look(&row.key)) {
                 found = again;
             }

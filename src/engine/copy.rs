@@ -166,7 +166,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         let context = self.context;
         let (entry, stands) =
             with_retries(&*context.source, Side::Source, &step.source, |entry| {
-                context.target.copy_beside(&*context.source, entry)
+                context.target.copy_beside(&*context.source, entry, step.place)
             })?;
         let recorded = step.row.as_ref().filter(|row| row.source == entry.stamp);
         let digest = recorded.and_then(|row| row.digest).or(entry.recorded);
@@ -347,7 +347,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             stands = self
                 .context
                 .target
-                .set_metadata(&entry.key, entry.kind, &wanted)
+                .set_metadata(&entry.key, entry.kind, &wanted, step.place)
                 .map_err(|cause| on_target(Operation::SetMetadata, &entry.key, cause))?;
         }
         let mut finished = self.finished(step, entry, differs.then_some(Change::UpdateMetadata));

@@ -151,7 +151,7 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
         })
     } else {
         let wanted = context.target.holds(&entry.metadata, EntryKind::Directory);
-        context.target.set_metadata(&entry.key, EntryKind::Directory, &wanted)
+        context.target.set_metadata(&entry.key, EntryKind::Directory, &wanted, Place::Leaf)
     };
     let wanted = context.target.holds(&entry.metadata, EntryKind::Directory);
     let stands = match set {

@@ -327,7 +327,8 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         }
         let place = match (&conflict, &target) {
             (Some(Conflict::LeafOverDirectory { .. }), _) => Place::EmptyDirectory,
-            (Some(Conflict::DirectoryOverLeaf(_)), _) | (_, Seen::Present(_)) => Place::Leaf,
+            (Some(Conflict::DirectoryOverLeaf(_)), _) => Place::Leaf,
+            (_, Seen::Present(existing)) => place_of(existing),
             _ => Place::New,
         };
         match task {
@@ -543,4 +544,12 @@ pub fn spool_error(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Unusable, "cannot spool to the state directory")
         .because(error)
         .help("name one with room by --state-dir")
+}
+
+/// Where what replaces a target's entry goes.
+fn place_of(existing: &Entry) -> Place {
+    match existing.stamp.tag() {
+        Some(tag) if existing.kind != EntryKind::Directory => Place::Object(tag),
+        _ => Place::Leaf,
+    }
 }

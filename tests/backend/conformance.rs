@@ -475,7 +475,7 @@ fn metadata_is_kept(Fixture { source, target, .. }: &Fixture) {
             let stands = look(&**target, name).metadata;
             let mtime = Timestamp { seconds, nanos };
             let wanted = target.holds(&Metadata { mode, mtime, ..stands }, kind);
-            target.set_metadata(&key(name), kind, &wanted).expect("set metadata");
+            target.set_metadata(&key(name), kind, &wanted, Place::Leaf).expect("set metadata");
             let found = look(&**source, name).metadata;
             let mode = if kind == EntryKind::Symlink { found.mode } else { wanted.mode };
             assert_eq!(found, Metadata { mode, ..wanted }, "{name:?}");
@@ -587,7 +587,7 @@ fn barriers_succeed(Fixture { target, .. }: &Fixture) {
     target.barrier().expect("sync what was made");
     let wanted = entry("d/f", EntryKind::File, 0).metadata;
     let wanted = target.holds(&wanted, EntryKind::File);
-    target.set_metadata(&key("d/f"), EntryKind::File, &wanted).expect("set metadata");
+    target.set_metadata(&key("d/f"), EntryKind::File, &wanted, Place::Leaf).expect("set metadata");
     target.remove(&look(&**target, "l")).expect("remove");
     target.barrier().expect("sync what was changed");
     assert_eq!(target.warnings(), [""; 0]);

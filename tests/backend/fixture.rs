@@ -103,7 +103,7 @@ fn make_directory(target: &dyn Target, name: &[u8]) -> Result<(), Cause> {
     target.make_directory(&key(name), Place::New)?;
     if target.is_store() {
         let wanted = entry(name, EntryKind::Directory, 0).metadata;
-        target.set_metadata(&key(name), EntryKind::Directory, &wanted)?;
+        target.set_metadata(&key(name), EntryKind::Directory, &wanted, Place::Leaf)?;
     }
     Ok(())
 }

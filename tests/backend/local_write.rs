@@ -48,7 +48,7 @@ fn mutations(listed: &Entry) -> Vec<(String, Mutation)> {
         let wanted = entry("", kind, 0).metadata;
         let set = move |target: &LocalTarget, name: &[u8]| {
             let key = if kind == EntryKind::Directory { directory(name) } else { key(name) };
-            target.set_metadata(&key, kind, &wanted).map(drop)
+            target.set_metadata(&key, kind, &wanted, Place::Leaf).map(drop)
         };
         all.push((format!("set metadata of a {kind}"), Box::new(set)));
     }
@@ -189,11 +189,16 @@ fn no_mutation_follows_a_link_to_a_directory() {
         assert!(target.sweep(&key(format!("{through}/{TEMPORARY}"))).is_err());
         // The link itself, taken for the directory that it leads to.
         let wanted = entry("", EntryKind::Directory, 0).metadata;
-        let set = target.set_metadata(&key(format!("{through}/")), EntryKind::Directory, &wanted);
+        let set = target.set_metadata(
+            &key(format!("{through}/")),
+            EntryKind::Directory,
+            &wanted,
+            Place::Leaf,
+        );
         assert!(set.is_err(), "set metadata of {through}/");
         let listed = Entry { key: key(format!("{through}/")), ..listed_at(&local.outside) };
         assert_eq!(cause(target.remove(&listed)), "TargetChanged");
-        let set = target.set_metadata(&key(through), EntryKind::File, &wanted);
+        let set = target.set_metadata(&key(through), EntryKind::File, &wanted, Place::Leaf);
         assert_eq!(cause(set), "TargetChanged");
     }
     assert_untouched(&before, local.directory.path());
@@ -247,7 +252,9 @@ fn a_link_is_replaced_and_removed_itself_never_what_it_leads_to() {
     target.make_link(&link("l", b"x"), Place::Leaf).expect("a link over a link");
     lead_out();
     let wanted = entry("", EntryKind::Symlink, 0).metadata;
-    target.set_metadata(&key("l"), EntryKind::Symlink, &wanted).expect("the link's own");
+    target
+        .set_metadata(&key("l"), EntryKind::Symlink, &wanted, Place::Leaf)
+        .expect("the link's own");
     target.remove(&look(&target, "l")).expect("remove the link");
     assert_eq!(keys(&target), ["."]);
     assert_untouched(&before, &local.outside);
@@ -275,12 +282,17 @@ fn metadata_is_set_only_of_the_kind_that_was_meant() {
     ] {
         for meant in [EntryKind::File, EntryKind::Symlink] {
             if meant != is || ["fifo", "socket"].contains(&name) {
-                let set = target.set_metadata(&key(name), meant, &wanted);
+                let set = target.set_metadata(&key(name), meant, &wanted, Place::Leaf);
                 assert_eq!(cause(set), "TargetChanged", "{name} meant as a {meant}");
             }
         }
         if is != EntryKind::Directory {
-            let set = target.set_metadata(&key(format!("{name}/")), EntryKind::Directory, &wanted);
+            let set = target.set_metadata(
+                &key(format!("{name}/")),
+                EntryKind::Directory,
+                &wanted,
+                Place::Leaf,
+            );
             assert!(set.is_err(), "{name} meant as a directory");
         }
     }
@@ -299,7 +311,7 @@ fn set_id_bits_outlast_a_change_of_owner() {
     {
         let wanted = Metadata { mode, uid, gid, mtime };
         for (name, kind) in [("f", EntryKind::File), ("d/", EntryKind::Directory)] {
-            target.set_metadata(&key(name), kind, &wanted).expect("set metadata");
+            target.set_metadata(&key(name), kind, &wanted, Place::Leaf).expect("set metadata");
             assert_eq!(look(&target, name).metadata, wanted, "{name}");
         }
         let staged_file = Entry { metadata: wanted, ..file("s", b"x") };
@@ -418,7 +430,7 @@ fn entries_beyond_path_max_are_made_changed_and_removed() {
     let name = format!("{path}f");
     put(&target, &name, b"x", Place::New).expect("put");
     let wanted = target.holds(&file("", b"").metadata, EntryKind::File);
-    target.set_metadata(&key(&name), EntryKind::File, &wanted).expect("set metadata");
+    target.set_metadata(&key(&name), EntryKind::File, &wanted, Place::Leaf).expect("set metadata");
     let again = local.target(Durability::None);
     assert_eq!(crate::fixture::content(&again, &name), b"x");
     again.remove(&look(&again, &name)).expect("remove");

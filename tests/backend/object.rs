@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use vidimus::backend::Target as _;
 use vidimus::backend::object::s3::resolve;
 use vidimus::backend::object::{ObjectPlace, ObjectSource, ObjectTarget, Stores};
+use vidimus::backend::{Place, Target as _};
 use vidimus::limits::LimitOptions;
 use vidimus::location::Location;
 use vidimus::model::{EntryKind, Key, Metadata, Progress, Stop, Timestamp};
@@ -24,7 +24,9 @@ fn fixture(endpoint: &str, bucket: &str) -> Fixture {
     let place = || Arc::new(connect(endpoint, &typed));
     let target = ObjectTarget::new(place());
     let root = Metadata { mode: 0o755, uid: 0, gid: 0, mtime: Timestamp::default() };
-    target.set_metadata(&Key::root(), EntryKind::Directory, &root).expect("make the root");
+    target
+        .set_metadata(&Key::root(), EntryKind::Directory, &root, Place::Leaf)
+        .expect("make the root");
     let (source, target) = (Box::new(ObjectSource::new(place())), Box::new(target));
     Fixture { source, target, _keep: Box::new(()) }
 }

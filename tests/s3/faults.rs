@@ -158,6 +158,45 @@ fn what_someone_else_put_meanwhile_is_not_overwritten() {
 }
 
 #[test]
+fn what_someone_else_put_is_not_overwritten_by_what_is_sent_in_parts_or_anew() {
+    let large = content(20 * MEBIBYTE, 1);
+    for (now, kind) in [(&b"new"[..], Kind::Put), (&large, Kind::Complete)] {
+        for before in [None, Some(&b"old"[..])] {
+            let scene = Scene::new();
+            if let Some(before) = before {
+                scene.write("x", before);
+                scene.env.age();
+                scene.up(&[]).expect(0);
+            }
+            let scene = scene.with_files(&[("x", now)]);
+            let on = On::nth(kind, 1).key("p/x");
+            scene.server.fail(on, Fault::Replaced(b"someone else's"));
+            scene.up(&[]).expect(1).names("\"x\"");
+            assert_eq!(scene.uploaded("x").content, "someone else's", "{kind:?} {before:?}");
+            assert!(scene.bucket.uploads().is_empty());
+            // The next run sees it, and does what it was asked to.
+            scene.up(&[]).expect(0);
+            assert!(scene.uploaded("x").content == now, "{kind:?} {before:?}");
+        }
+    }
+}
+
+#[test]
+fn a_lost_reply_to_what_replaces_an_object_is_no_change_by_someone_else() {
+    let large = content(20 * MEBIBYTE, 1);
+    for (now, kind) in [(&b"new"[..], Kind::Put), (&large, Kind::Complete)] {
+        let scene = Scene::new().with_files(&[("x", b"old")]);
+        scene.up(&[]).expect(0);
+        let scene = scene.with_files(&[("x", now)]);
+        let lost = scene.server.fail(On::nth(kind, 1).key("p/x"), Fault::LostReply);
+        scene.up(&[]).expect(0);
+        assert_eq!(lost.struck(), 1);
+        assert!(scene.uploaded("x").content == now, "{kind:?}");
+        assert_eq!(scene.up(&[]).expect(0).finished().count("files_copied"), 0);
+    }
+}
+
+#[test]
 fn what_someone_else_put_after_a_lost_reply_is_not_taken_for_ones_own() {
     let scene = Scene::new().with_files(&FILES);
     scene.server.fail(On::nth(Kind::Put, 1).key("p/a"), Fault::LostReply);

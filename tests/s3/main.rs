@@ -10,6 +10,7 @@ mod adoption;
 mod changes;
 mod client;
 mod commands;
+mod copies;
 mod faults;
 mod judges;
 mod keys;

@@ -106,7 +106,7 @@ impl Shared {
     ) -> Result<(), Cause> {
         match place {
             Place::New => rename_new(parent, temporary, name)?,
-            Place::Leaf => renameat(&**parent, temporary, &**parent, name)?,
+            Place::Leaf | Place::Object(_) => renameat(&**parent, temporary, &**parent, name)?,
             Place::EmptyDirectory => {
                 match unlinkat(&**parent, name, AtFlags::REMOVEDIR) {
                     Err(Errno::NOTEMPTY | Errno::EXIST) => return Err(Cause::DirectoryInTheWay),

@@ -127,7 +127,7 @@ impl Target for LocalTarget {
                     Err(Errno::EXIST) => return Err(Cause::NameTaken),
                     other => other?,
                 },
-                Place::Leaf | Place::EmptyDirectory => {
+                Place::Leaf | Place::Object(_) | Place::EmptyDirectory => {
                     let temporary = shared.temporary();
                     mkdirat(&**parent, &temporary[..], closed)?;
                     exchange_leaf(parent, &temporary, name).inspect_err(|_| {
@@ -161,6 +161,7 @@ impl Target for LocalTarget {
         key: &Key,
         kind: EntryKind,
         wanted: &Metadata,
+        _place: Place,
     ) -> Result<Option<Stamp>, Cause> {
         self.set(key, kind, wanted).map(|()| None)
     }

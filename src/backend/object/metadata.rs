@@ -45,7 +45,8 @@ pub(super) fn set(headers: &mut Headers, kind: EntryKind, metadata: &Metadata) {
     }
 }
 
-fn put(headers: &mut Headers, name: &str, value: String) {
+/// Sets one of the user's own headers.
+pub(super) fn put(headers: &mut Headers, name: &str, value: String) {
     headers.user.retain(|(existing, _)| existing != name);
     headers.user.push((name.to_owned(), value));
 }

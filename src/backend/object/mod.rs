@@ -6,12 +6,15 @@
 //! without what lies deeper, `single` finds one object whatever its key.
 
 mod check;
+mod conditions;
+mod copy;
 mod error;
 mod level;
 mod list;
 mod metadata;
 mod order;
 mod pages;
+mod parts;
 mod place;
 mod read;
 pub mod s3;

@@ -1,5 +1,7 @@
 //! A part of a store: a bucket, and the prefix below which keys lie.
 
+use super::conditions::Conditions;
+use super::copy::Copies;
 use super::order::Order;
 use super::s3::S3;
 use super::uploads::Journal;
@@ -41,8 +43,10 @@ pub struct ObjectPlace {
     pub stop: Stop,
     /// What tells this run's uploads in parts from others'.
     pub token: String,
-    /// The store doesn't know conditions.
-    pub(super) unconditional: AtomicBool,
+    /// Which conditions the store was found not to know.
+    pub(super) conditions: Conditions,
+    /// How the store copies what is large.
+    pub(super) copies: Copies,
     /// Its keys were listed in flat form: each is an object and nothing else.
     pub(super) is_flat: AtomicBool,
     /// What is remembered of the order in which its store lists, where anything is.
@@ -68,7 +72,7 @@ impl ObjectPlace {
         journal_of.push('/');
         journal_of.push_str(&String::from_utf8_lossy(&prefix));
         let journal = Journal::new(&spool_dir, journal_of);
-        let (unconditional, is_flat) = (AtomicBool::new(false), AtomicBool::new(false));
+        let is_flat = AtomicBool::new(false);
         let first = Mutex::default();
         Self {
             store,
@@ -79,7 +83,8 @@ impl ObjectPlace {
             memory,
             stop,
             token,
-            unconditional,
+            conditions: Conditions::default(),
+            copies: Copies::default(),
             is_flat,
             order: None,
             first,
@@ -96,6 +101,13 @@ impl ObjectPlace {
     #[must_use]
     pub fn above(self, prefix: &[u8]) -> Self {
         Self { prefix: prefix.into(), first: Mutex::default(), ..self }
+    }
+
+    /// The same place, where the store is asked to copy objects above so many bytes in parts of so
+    /// many (5 MiB at least) instead of what S3 sets as the limit.
+    #[must_use]
+    pub fn copying_in_parts(self, above: u64, part: u64) -> Self {
+        Self { copies: Copies { above, part }, ..self }
     }
 
     /// Whether any key begins with the prefix. What this costs isn't spent in vain: the listing
@@ -170,16 +182,6 @@ impl ObjectPlace {
             MemoryError::Interrupted(_) => Cause::Stopped,
             MemoryError::TooLarge { .. } => Cause::Other(error.to_string()),
         })
-    }
-
-    /// Whether the store is asked to write only under a condition.
-    pub(super) fn heeds_conditions(&self) -> bool {
-        !self.unconditional.load(Ordering::Relaxed)
-    }
-
-    /// Takes note that it doesn't know conditions.
-    pub(super) fn conditions_are_unknown(&self) {
-        self.unconditional.store(true, Ordering::Relaxed);
     }
 
     /// An entry as a listing shows it.

@@ -141,13 +141,14 @@ impl Target for ObjectTarget {
         key: &Key,
         kind: EntryKind,
         wanted: &Metadata,
+        place: Place,
     ) -> Result<Option<Stamp>, Cause> {
-        let place = self.place();
+        let to = self.place();
         if kind == EntryKind::Directory {
             // It stands, or is made with this: whichever it is, it is overwritten.
-            place.put_small(key, kind, wanted, b"", Place::Leaf).map(Some)
+            to.put_small(key, kind, wanted, b"", Place::Leaf).map(Some)
         } else {
-            place.set_metadata(key, kind, wanted).map(Some)
+            to.set_metadata(key, kind, wanted, place).map(Some)
         }
     }
 
@@ -155,13 +156,14 @@ impl Target for ObjectTarget {
         source.object().is_some_and(|other| self.place().store.is_beside(&other.store))
     }
 
-    fn copy_beside(&self, source: &dyn Source, entry: &Entry) -> Result<Stamp, ReadError> {
+    fn copy_beside(
+        &self,
+        source: &dyn Source,
+        entry: &Entry,
+        place: Place,
+    ) -> Result<Stamp, ReadError> {
         let Some(other) = source.object() else { return Err(ReadError::Changed) };
-        self.place().copy(other, entry).map_err(|error| match error.kind {
-            StoreErrorKind::PreconditionFailed => ReadError::Changed,
-            StoreErrorKind::NotFound => ReadError::Source(cause(&error)),
-            _ => ReadError::Sink(cause(&error)),
-        })
+        self.place().copy(other, entry, place)
     }
 
     fn remove(&self, entry: &Entry) -> Result<(), Cause> {

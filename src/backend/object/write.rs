@@ -3,9 +3,11 @@
 //! An object stands whole, or as it was before, once its PUT or its last request succeeded: there is
 //! nothing to put in place later, and nothing to sync.
 
-use super::metadata::{headers, set};
+use super::conditions::{Writing, condition_of, is_unmet, taken};
+use super::metadata::headers;
+use super::parts::Parts;
 use super::place::{ObjectPlace, cause, refused};
-use super::s3::{Body, CopySource, PartTag, UploadId, UploadedPart};
+use super::s3::{Body, PartTag, UploadId, UploadedPart};
 use super::uploads;
 use super::{Condition, Head, Headers, StoreError, StoreErrorKind};
 use crate::backend::{Place, Stage, Staged, Written};
@@ -13,11 +15,10 @@ use crate::limits::{Content, MemoryPermit};
 use crate::model::{Cause, Digest, ETag, Entry, EntryKind, Key, Metadata, Stamp, Stop};
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 /// The least size of a part in bytes, and the size of what is sent as one.
 const PART: u64 = 8 << 20;
@@ -28,20 +29,14 @@ const PARTS: u64 = 9_000;
 const MOST_PARTS: u16 = 10_000;
 /// The least size of a part in bytes where nobody knows how many will come: enough for 156 GiB.
 const STREAMED_PART: u64 = 16 << 20;
-/// Parts of one upload that are sent at the same time.
-const PARTS_AT_ONCE: usize = 4;
-/// The largest object that one COPY takes, in bytes (same source).
-const LARGEST_COPY: u64 = 5 << 30;
-/// Bytes of a part that the store copies by itself.
-const COPIED_PART: u64 = 1 << 30;
 /// The name under which an upload in parts keeps who made it.
-const UPLOAD: &str = "vidimus-upload";
+pub(super) const UPLOAD: &str = "vidimus-upload";
 
 /// Sizes of parts that are chosen here for objects of usual sizes, in bytes.
-pub const OWN_PART_SIZES: [u64; 3] = [PART, STREAMED_PART, COPIED_PART];
+pub const OWN_PART_SIZES: [u64; 3] = [PART, STREAMED_PART, super::copy::PART];
 
 /// The size of the parts of an object: all but the last have it, as some stores demand.
-fn part_size(size: u64) -> u64 {
+pub(super) fn part_size(size: u64) -> u64 {
     const MEBIBYTE: u64 = 1 << 20;
     PART.max(size.div_ceil(PARTS).div_ceil(MEBIBYTE) * MEBIBYTE)
 }
@@ -83,13 +78,8 @@ struct Upload {
     record: PathBuf,
     /// Parts that an earlier run sent.
     sent_before: HashMap<u16, UploadedPart>,
-    under_way: VecDeque<Part>,
-    parts: Vec<(u16, PartTag)>,
-    begun: u16,
+    parts: Parts,
 }
-
-/// A part that a thread is sending.
-type Part = (u16, JoinHandle<Result<PartTag, StoreError>>);
 
 impl ObjectStage {
     pub(super) fn begin(to: &Arc<ObjectPlace>, entry: &Entry, place: Place) -> Result<Self, Cause> {
@@ -153,37 +143,31 @@ impl ObjectStage {
             self.held = Some(held);
             return Ok(());
         }
-        if upload.begun == MOST_PARTS {
+        if upload.parts.begun() == MOST_PARTS {
             let mebibytes = self.part_size >> 20;
             return Err(Cause::Lost {
                 message: format!("more comes than {MOST_PARTS} parts of {mebibytes} MiB can hold"),
                 help: "say by --expected-size how much will come: parts will be larger".to_owned(),
             });
         }
-        while upload.under_way.len() >= PARTS_AT_ONCE {
-            upload.wait()?;
-        }
-        upload.begun += 1;
-        let (number, id) = (upload.begun, upload.id.clone());
+        let (to, key, id) = (Arc::clone(&self.to), self.key.clone(), upload.id.clone());
         let Held { content, permit } = held;
         let content: Body = content.into_pieces().collect();
-        let (to, key) = (Arc::clone(&self.to), self.key.clone());
-        let run = move || {
+        let send = move |number| {
             let sent = to.store.upload_part(&key, &id, number, content);
             // What was held for the content is free again.
             drop(permit);
             sent
         };
-        let thread = std::thread::Builder::new().name("part".into()).spawn(run)?;
-        upload.under_way.push_back((number, thread));
+        upload.parts.begin(send).map_err(refused)?;
         if !more {
             return Ok(());
         }
         // Waiting while parts of one's own hold memory could be waiting for oneself.
-        while self.held.is_none() && !upload.under_way.is_empty() {
+        while self.held.is_none() && !upload.parts.are_idle() {
             self.held = self.to.memory.try_take(self.part_size).map(Held::from);
             if self.held.is_none() {
-                upload.wait()?;
+                upload.parts.wait().map_err(refused)?;
             }
         }
         if self.held.is_none() {
@@ -245,30 +229,19 @@ impl Upload {
         record: PathBuf,
         sent_before: HashMap<u16, UploadedPart>,
     ) -> Self {
-        let (under_way, parts) = (VecDeque::new(), Vec::new());
-        Self { id, token, record, sent_before, under_way, parts, begun: 0 }
+        Self { id, token, record, sent_before, parts: Parts::default() }
     }
 
     /// Whether the next part is there already, from an earlier run.
     fn has_sent(&mut self, content: &Content) -> bool {
-        let number = self.begun + 1;
-        let Some(part) = self.sent_before.remove(&number) else { return false };
+        let next = self.parts.begun() + 1;
+        let Some(part) = self.sent_before.remove(&next) else { return false };
         let md5 = || content.pieces().fold(Md5::new(), Md5::chain_update).finalize();
         let is_it = part.size == content.len() as u64 && part.tag.etag.md5() == Some(md5().into());
         if is_it {
-            self.begun = number;
-            self.parts.push((number, part.tag));
+            self.parts.skip(part.tag);
         }
         is_it
-    }
-
-    /// Waits for the part that has been under way longest.
-    fn wait(&mut self) -> Result<(), Cause> {
-        let Some((number, thread)) = self.under_way.pop_front() else { return Ok(()) };
-        let broken = || Cause::Other("a thread that sends parts broke down".to_owned());
-        let tag = thread.join().map_err(|_| broken())?.map_err(refused)?;
-        self.parts.push((number, tag));
-        Ok(())
     }
 }
 
@@ -314,7 +287,7 @@ impl Stage for ObjectStage {
             let held = self.held.take();
             let (content, _permit) = held.map(|Held { content, permit }| (content, permit)).unzip();
             let content: Body = content.into_iter().flat_map(Content::into_pieces).collect();
-            self.to.put_whole(&self.key, content, &headers, self.place)?
+            self.to.put_whole(&self.key, &content, &headers, self.place)?
         };
         if self.place == Place::EmptyDirectory {
             let marker = [&self.key, &b"/"[..]].concat();
@@ -329,25 +302,9 @@ impl ObjectStage {
     /// Ends an upload in parts.
     fn complete(&mut self) -> Result<ETag, Cause> {
         let Some(upload) = &mut self.upload else { return Err(no_tag()) };
-        while !upload.under_way.is_empty() {
-            upload.wait()?;
-        }
-        // Parts that were sent before stand between those that are waited for.
-        upload.parts.sort_unstable_by_key(|(number, _)| *number);
-        let store = &self.to.store;
-        let tag = match store.complete_upload(&self.key, &upload.id, &upload.parts) {
-            Ok(tag) => tag,
-            Err(error) if is_lost(&error) => {
-                let head = store.head(&self.key).map_err(refused)?;
-                let is_ours =
-                    |(name, value): &(String, String)| name == UPLOAD && *value == upload.token;
-                match head.filter(|head| head.headers.user.iter().any(is_ours)) {
-                    Some(head) => head.etag.ok_or_else(no_tag)?,
-                    None => return Err(cause(&error)),
-                }
-            }
-            Err(error) => return Err(cause(&error)),
-        };
+        let parts = upload.parts.all().map_err(refused)?;
+        let tag =
+            self.to.complete_upload((&self.key, &upload.id), parts, &upload.token, &self.place)?;
         if let Some(ended) = self.upload.take() {
             // Should this fail, a later run finds that there is nothing to give up.
             fs::remove_file(&ended.record).ok();
@@ -358,7 +315,7 @@ impl ObjectStage {
 
 /// Whether an object has the metadata that was sent with it, the digest included. Stores keep no
 /// order.
-fn is_kept(head: &Head, sent: &Headers) -> bool {
+pub(super) fn is_kept(head: &Head, sent: &Headers) -> bool {
     let sorted = |headers: &Headers| {
         let mut user = headers.user.clone();
         user.sort_unstable();
@@ -376,10 +333,7 @@ fn is_lost(error: &StoreError) -> bool {
 impl Drop for ObjectStage {
     fn drop(&mut self) {
         let Some(mut upload) = self.upload.take() else { return };
-        // Parts that arrive after the end of their upload would stay for ever.
-        while let Some((_, thread)) = upload.under_way.pop_front() {
-            thread.join().ok();
-        }
+        upload.parts.settle();
         let is_stream = self.expected.is_none();
         if self.to.stop.requested() && !is_stream {
             // The next run goes on with it.
@@ -423,33 +377,55 @@ impl ObjectPlace {
         Ok(given_up)
     }
 
-    /// Writes a whole object by one request; where nothing stands, whatever turns up is not
-    /// overwritten, as far as the store knows conditions.
+    /// Writes a whole object by one request. Where nothing stands, or a known object, whatever else
+    /// turns up is not overwritten, as far as the store knows conditions.
     fn put_whole(
         &self,
         key: &[u8],
-        content: Body,
+        content: &Body,
         headers: &Headers,
         place: Place,
     ) -> Result<ETag, Cause> {
-        let store = &self.store;
-        if place != Place::New || !self.heeds_conditions() {
-            return store.put(key, content, headers, Condition::None).map_err(refused);
-        }
-        match store.put(key, content.clone(), headers, Condition::Absent) {
-            Err(error) if error.kind == StoreErrorKind::PreconditionFailed => {
+        let condition = condition_of(&place);
+        let put = self.conditions.write(Writing::Put, condition, |condition| {
+            self.store.put(key, content.clone(), headers, condition)
+        });
+        match put {
+            Err(error) if is_unmet(&error, condition) => {
                 // A reply may have been lost, and the request been sent again.
-                match store.head(key).map_err(refused)? {
+                match self.store.head(key).map_err(refused)? {
                     Some(head) if error.maybe_done && is_kept(&head, headers) => {
                         head.etag.ok_or_else(no_tag)
                     }
-                    _ => Err(Cause::NameTaken),
+                    _ => Err(taken(&place)),
                 }
             }
-            Err(error) if error.may_be_the_condition() => {
-                let tag = store.put(key, content, headers, Condition::None).map_err(refused)?;
-                self.conditions_are_unknown();
-                Ok(tag)
+            other => other.map_err(refused),
+        }
+    }
+
+    /// Ends an upload in parts that has `token`, under the same conditions as
+    /// [`ObjectPlace::put_whole`]: by that it is known for ones own where its reply was lost.
+    pub(super) fn complete_upload(
+        &self,
+        (key, id): (&[u8], &UploadId),
+        parts: &[(u16, PartTag)],
+        token: &str,
+        place: &Place,
+    ) -> Result<ETag, Cause> {
+        let condition = condition_of(place);
+        let completed = self.conditions.write(Writing::Complete, condition, |condition| {
+            self.store.complete_upload(key, id, parts, condition)
+        });
+        match completed {
+            Err(error) if is_lost(&error) || is_unmet(&error, condition) => {
+                let head = self.store.head(key).map_err(refused)?;
+                let is_ours = |(name, value): &(String, String)| name == UPLOAD && value == token;
+                match head.filter(|head| head.headers.user.iter().any(is_ours)) {
+                    Some(head) => head.etag.ok_or_else(no_tag),
+                    None if is_unmet(&error, condition) => Err(taken(place)),
+                    None => Err(cause(&error)),
+                }
             }
             other => other.map_err(refused),
         }
@@ -468,94 +444,13 @@ impl ObjectPlace {
         let digest = (kind == EntryKind::Symlink).then(|| Digest::of(content));
         let headers = headers(&object, kind, metadata, digest.as_ref());
         let body = Bytes::copy_from_slice(content);
-        let tag = self.put_whole(&object, body.into(), &headers, place)?;
+        let tag = self.put_whole(&object, &body.into(), &headers, place)?;
         let has_marker = !(key.is_root() && self.prefix.is_empty());
         Ok(Stamp::of_object(content.len() as u64, has_marker.then_some(tag)))
     }
-
-    /// Sets an object's metadata: the store copies it onto itself.
-    pub(super) fn set_metadata(
-        &self,
-        key: &Key,
-        kind: EntryKind,
-        metadata: &Metadata,
-    ) -> Result<Stamp, Cause> {
-        let object = self.object_key(key)?;
-        let head = self.store.head(&object).map_err(refused)?.ok_or(Cause::TargetChanged)?;
-        let mut headers = head.headers.clone();
-        set(&mut headers, kind, metadata);
-        let from =
-            CopySource { bucket: self.store.bucket(), key: &object, version: head.etag.as_ref() };
-        let copied = if head.size > LARGEST_COPY {
-            self.copy_in_parts(&from, head.size, &object, &headers)
-        } else {
-            self.store.copy(&from, &object, Some(&headers))
-        };
-        copied.map(|tag| Stamp::of_object(head.size, Some(tag))).map_err(|error| match error.kind {
-            StoreErrorKind::PreconditionFailed => Cause::TargetChanged,
-            _ => cause(&error),
-        })
-    }
-
-    /// Has the store copy an object of another place within it, with all that is kept with it.
-    pub(super) fn copy(&self, other: &Self, entry: &Entry) -> Result<Stamp, StoreError> {
-        let keys = other.object_key(&entry.key).and_then(|from| {
-            let to = self.object_key(&entry.key)?;
-            Ok((from, to))
-        });
-        let (from_key, to) = keys.map_err(|cause| {
-            StoreError::new(StoreErrorKind::KeyTooLong).message(cause.to_string())
-        })?;
-        let tag = entry.stamp.tag();
-        let from =
-            CopySource { bucket: other.store.bucket(), key: &from_key, version: tag.as_ref() };
-        let size = entry.stamp.size;
-        let copied = if size > LARGEST_COPY {
-            let head = other.store.head(&from_key)?;
-            let head = head.ok_or_else(|| StoreError::new(StoreErrorKind::NotFound))?;
-            self.copy_in_parts(&from, size, &to, &head.headers)?
-        } else {
-            match self.store.copy(&from, &to, None) {
-                // Some stores keep a directory for a marker, which they can't copy.
-                Err(error)
-                    if error.kind == StoreErrorKind::NotFound
-                        && size == 0
-                        && to.ends_with(b"/") =>
-                {
-                    let head = other.store.head(&from_key)?.ok_or(error)?;
-                    self.store.put(&to, Bytes::new(), &head.headers, Condition::None)?
-                }
-                copied => copied?,
-            }
-        };
-        Ok(Stamp::of_object(size, Some(copied)))
-    }
-
-    fn copy_in_parts(
-        &self,
-        from: &CopySource<'_>,
-        size: u64,
-        to: &[u8],
-        headers: &Headers,
-    ) -> Result<ETag, StoreError> {
-        let id = self.store.create_upload(to, headers)?;
-        let length = COPIED_PART.max(part_size(size));
-        let part = |number: u64| {
-            let range = number * length..size.min((number + 1) * length);
-            let number = number as u16 + 1;
-            self.store.upload_part_copy(to, &id, number, from, range).map(|tag| (number, tag))
-        };
-        let copied: Result<Vec<_>, _> = (0..size.div_ceil(length)).map(part).collect();
-        let completed = copied.and_then(|parts| self.store.complete_upload(to, &id, &parts));
-        if completed.is_err() {
-            // The first error says more; a later run gives the upload up.
-            self.store.abort_upload(to, &id).ok();
-        }
-        completed
-    }
 }
 
-fn no_tag() -> Cause {
+pub(super) fn no_tag() -> Cause {
     Cause::Other("the store gave no tag for what was written".to_owned())
 }
 

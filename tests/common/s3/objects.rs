@@ -3,6 +3,7 @@
 use super::content::{Received, sent_checksums, told};
 use super::service::bucket;
 use super::store::{Object, Store, Version, md5};
+use hyper::header::HeaderMap;
 use s3s::dto::*;
 use s3s::{S3Result, s3_error};
 use std::collections::BTreeMap;
@@ -273,7 +274,28 @@ pub(super) fn source(
     Ok(object)
 }
 
-pub(super) fn copy(store: &mut Store, input: CopyObjectInput) -> S3Result<CopyObjectOutput> {
+/// The conditions of a copy on what stands at its target, which s3s doesn't know yet.
+pub(super) struct WriteIf {
+    matches: Option<ETagCondition>,
+    none_match: Option<ETagCondition>,
+}
+
+impl WriteIf {
+    pub(super) fn of(headers: &HeaderMap) -> S3Result<Self> {
+        let condition = |name: &str| {
+            let value =
+                headers.get(name).map(|value| ETagCondition::parse_http_header(value.as_bytes()));
+            value.transpose().map_err(|_| s3_error!(InvalidArgument, "no condition"))
+        };
+        Ok(Self { matches: condition("if-match")?, none_match: condition("if-none-match")? })
+    }
+}
+
+pub(super) fn copy(
+    store: &mut Store,
+    input: CopyObjectInput,
+    conditions: WriteIf,
+) -> S3Result<CopyObjectOutput> {
     bucket(store, &input.bucket)?;
     let matches = input.copy_source_if_match.as_ref();
     let from =
@@ -286,6 +308,8 @@ pub(super) fn copy(store: &mut Store, input: CopyObjectInput) -> S3Result<CopyOb
              source: {limit}"
         ));
     }
+    let WriteIf { matches, none_match } = &conditions;
+    check_write(store, &input.bucket, &input.key, matches.as_ref(), none_match.as_ref())?;
     let replaces = input
         .metadata_directive
         .as_ref()

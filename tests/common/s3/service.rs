@@ -142,7 +142,8 @@ impl S3 for Service {
         &self,
         request: S3Request<CopyObjectInput>,
     ) -> S3Result<S3Response<CopyObjectOutput>> {
-        self.answer(|store| objects::copy(store, request.input))
+        let conditions = objects::WriteIf::of(&request.headers)?;
+        self.answer(|store| objects::copy(store, request.input, conditions))
     }
 
     async fn delete_object(

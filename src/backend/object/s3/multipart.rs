@@ -1,12 +1,13 @@
 //! Uploads in parts.
 
-use super::super::{Headers, StoreError, StoreErrorKind};
+use super::super::{Condition, Headers, StoreError, StoreErrorKind};
 use super::S3;
 use super::body::Body;
 use super::call::Request;
 use super::listing::{decoded, is_encoded, moment};
 use super::objects::{
     CHECKSUM, Checksums, CopySource, checksum_text, may_be_the_header, read_checksum,
+    write_condition,
 };
 use super::reply;
 use super::xml::{Xml, once, required};
@@ -163,6 +164,7 @@ impl S3 {
         key: &[u8],
         upload: &UploadId,
         parts: &[(u16, PartTag)],
+        condition: Condition<'_>,
     ) -> Result<ETag, StoreError> {
         let mut document = String::with_capacity(100 + 120 * parts.len());
         document.push_str("<CompleteMultipartUpload>");
@@ -185,6 +187,7 @@ impl S3 {
         let mut request =
             Request::new(self, RequestKind::CompleteUpload, Method::POST, Some(key), &query)?;
         request.header("content-type", "application/xml")?;
+        write_condition(condition, &mut request)?;
         request.document(Bytes::from(document));
         let result = self.call(&request, |reply| {
             let mut xml = reply.document()?;

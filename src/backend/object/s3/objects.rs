@@ -106,16 +106,22 @@ impl S3 {
     }
 
     /// Copies an object within the store, up to 5 GiB; with `replace`, what is kept with the copy is
-    /// that instead of what the source has.
+    /// that instead of what the source has. `condition` is on what stands at `key`.
+    ///
+    /// # Errors
+    /// `PreconditionFailed` also where the source is not the version asked for. With
+    /// [`StoreError::maybe_done`], see [`S3::put`].
     pub fn copy(
         &self,
         from: &CopySource<'_>,
         key: &[u8],
         replace: Option<&Headers>,
+        condition: Condition<'_>,
     ) -> Result<ETag, StoreError> {
         let mut request = Request::new(self, RequestKind::Copy, Method::PUT, Some(key), &[])?;
         request.content(Body::default());
         from.write(&mut request)?;
+        write_condition(condition, &mut request)?;
         if let Some(headers) = replace {
             request.header("x-amz-metadata-directive", "REPLACE")?;
             reply::write_headers(headers, &mut request.headers)?;

@@ -321,7 +321,7 @@ fn an_error_in_a_good_reply_is_tried_again() {
         </CompleteMultipartUploadResult>";
     let (client, server) = proven(vec![Act::Reply(late), reply("200 OK", "", good)]);
     let parts = [(1, PartTag { etag: etag(), checksum: Some(1) })];
-    let done = client.s3.complete_upload(b"k", &UploadId("u/1".into()), &parts);
+    let done = client.s3.complete_upload(b"k", &UploadId("u/1".into()), &parts, Condition::None);
     assert_eq!(done.expect("complete").as_str(), "e1-1");
     let seen = &server.seen()[2];
     assert_eq!(seen.line, "POST /b/k?uploadId=u%2F1 HTTP/1.1");
@@ -338,9 +338,10 @@ fn a_lost_reply_is_told_from_an_upload_that_never_was() {
     let parts = [(1, PartTag { etag: etag(), checksum: None })];
     let id = UploadId("u".into());
     let (client, _server) = proven(vec![Act::Hang, gone(), gone()]);
-    let error = client.s3.complete_upload(b"k", &id, &parts).expect_err("lost");
+    let error = client.s3.complete_upload(b"k", &id, &parts, Condition::None).expect_err("lost");
     assert_eq!(error.kind, StoreErrorKind::LostReply);
-    let error = client.s3.complete_upload(b"k", &id, &parts).expect_err("never was");
+    let error =
+        client.s3.complete_upload(b"k", &id, &parts, Condition::None).expect_err("never was");
     assert_eq!(error.kind, StoreErrorKind::NoSuchUpload);
 }
 

@@ -1,0 +1,261 @@
+//! Copies within a store, large ones in parts, by the library: the limits of S3 are too large for a
+//! test.
+
+use crate::s3::{ACCESS_KEY, Bucket, Fault, Kind, Object, On, REGION, S3Server, SECRET_KEY};
+use crate::scene::{MEBIBYTE, content};
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use vidimus::backend::object::s3::{Credential, Fixed, S3, S3Config};
+use vidimus::backend::object::{ObjectPlace, ObjectSource, ObjectTarget, Outcome, RequestLimits};
+use vidimus::backend::{Place, ReadError, Source as _, Target as _};
+use vidimus::limits::{Began, Memory};
+use vidimus::model::{Cause, Entry, EntryKind, Key, Metadata, RequestKind, Stamp, Stop, Timestamp};
+
+/// Lets everything through.
+struct Open;
+
+impl RequestLimits for Open {
+    fn begin(&self, _: RequestKind) -> Option<Began> {
+        Some(Began::now())
+    }
+
+    fn end(&self, _: Began, _: Outcome) {}
+
+    fn retried(&self, _: RequestKind, _: Duration) {}
+}
+
+/// A server whose copies are small.
+struct Copying {
+    server: S3Server,
+    from: Bucket,
+    to: Bucket,
+    state: TempDir,
+    source: ObjectSource,
+    target: ObjectTarget,
+}
+
+const ABOVE: usize = 10 * MEBIBYTE;
+
+impl Copying {
+    fn new() -> Self {
+        let server = S3Server::start();
+        server.settings(|settings| settings.copy_limit = ABOVE as u64);
+        let (from, to) = (server.bucket("bucket"), server.bucket("other"));
+        let state = tempfile::tempdir().expect("make a directory");
+        let place = |bucket: &str| {
+            let config = S3Config {
+                endpoint: Some(server.endpoint()),
+                region: REGION.to_owned(),
+                bucket: bucket.to_owned(),
+                path_style: true,
+                ca_file: None,
+            };
+            let keys = Arc::new(Fixed(Some(Credential::new(ACCESS_KEY, SECRET_KEY, None))));
+            let store = S3::new(config, keys, Arc::new(Open), Stop::default()).expect("a client");
+            let guess = Metadata { mode: 0, uid: 0, gid: 0, mtime: Timestamp::default() };
+            let place = ObjectPlace::new(
+                (store.clone(), store),
+                Box::default(),
+                state.path().into(),
+                Memory::new(64 << 20),
+                Stop::default(),
+                "token".to_owned(),
+                guess,
+            );
+            Arc::new(place.copying_in_parts(ABOVE as u64, 8 << 20))
+        };
+        let (source, target) =
+            (ObjectSource::new(place("bucket")), ObjectTarget::new(place("other")));
+        Self { server, from, to, state, source, target }
+    }
+
+    /// An object of the source of three parts, as it is listed.
+    fn large(&self) -> (Entry, Vec<u8>) {
+        let content = content(20 * MEBIBYTE, 5);
+        let object = Object::new(content.clone())
+            .with_etag("0123456789abcdef0123456789abcdef-9")
+            .with_header("content-type", "a/b")
+            .with_metadata("mine", "yes");
+        self.from.put_object("x", object);
+        (self.listed("x"), content)
+    }
+
+    fn listed(&self, key: &str) -> Entry {
+        self.source.look(&Key::new(key.as_bytes())).expect("look").expect("it is there")
+    }
+
+    fn copy(&self, entry: &Entry, place: Place) -> Result<Stamp, ReadError> {
+        self.target.copy_beside(&self.source, entry, place)
+    }
+
+    /// Nothing is left behind.
+    fn is_clean(&self) {
+        assert!(self.to.uploads().is_empty(), "no upload is left");
+        let notes = self.state.path().join("uploads");
+        let notes = std::fs::read_dir(notes).map_or(0, Iterator::count);
+        assert_eq!(notes, 0, "nor its note");
+    }
+}
+
+#[test]
+fn a_large_object_is_copied_in_parts_side_by_side_with_all_that_is_kept() {
+    let copying = Copying::new();
+    let (entry, content) = copying.large();
+    copying.server.fail(On::every(Kind::PartCopy), Fault::Delay(Duration::from_millis(300)));
+    let stamp = copying.copy(&entry, Place::New).expect("copied");
+    let copy = copying.to.get("x").expect("it is there");
+    assert!(copy.content == content);
+    assert_eq!((&*copy.headers["content-type"], &*copy.metadata["mine"]), ("a/b", "yes"));
+    assert_eq!(stamp.tag().expect("a tag").as_str(), copy.etag);
+    assert_eq!((copying.server.count(Kind::PartCopy), copying.server.count(Kind::Get)), (3, 0));
+    assert_eq!(copying.server.peak(), 3, "side by side");
+    copying.is_clean();
+}
+
+#[test]
+fn a_copy_survives_what_passes_at_each_of_its_requests() {
+    for kind in [Kind::CreateUpload, Kind::PartCopy, Kind::Complete] {
+        for fault in [Fault::Status(500), Fault::Reset, Fault::ErrorInOk("InternalError")] {
+            let copying = Copying::new();
+            let (entry, content) = copying.large();
+            copying.server.fail(On::nth(kind, 1), fault.clone());
+            copying.copy(&entry, Place::New).unwrap_or_else(|e| panic!("{kind:?} {fault:?} {e:?}"));
+            assert!(copying.to.content("x") == content, "{kind:?} {fault:?}");
+            copying.is_clean();
+        }
+    }
+}
+
+#[test]
+fn a_copy_in_parts_whose_end_was_not_answered_is_known_for_ones_own() {
+    for place in [Place::New, Place::Leaf] {
+        let copying = Copying::new();
+        let (entry, content) = copying.large();
+        let lost = copying.server.fail(On::nth(Kind::Complete, 1), Fault::LostReply);
+        let stamp = copying.copy(&entry, place).expect("copied");
+        assert_eq!(lost.struck(), 1);
+        let copy = copying.to.get("x").expect("it is there");
+        assert!(copy.content == content);
+        assert_eq!(stamp.tag().expect("a tag").as_str(), copy.etag);
+        copying.is_clean();
+    }
+}
+
+#[test]
+fn a_copy_overwrites_nothing_that_somebody_else_put_meanwhile() {
+    let copying = Copying::new();
+    let (large, _) = copying.large();
+    copying.from.put("small", "small");
+    let small = copying.listed("small");
+    for (entry, kind) in [(&large, Kind::Complete), (&small, Kind::Copy)] {
+        let key = str::from_utf8(entry.key.as_bytes()).expect("UTF-8");
+        for stands in [None, Some("old")] {
+            copying.to.delete(key);
+            let place = match stands {
+                None => Place::New,
+                Some(old) => {
+                    copying.to.put(key, old);
+                    let at = copying.target.look(&entry.key).expect("look").expect("it is there");
+                    Place::Object(at.stamp.tag().expect("a tag"))
+                }
+            };
+            copying.server.fail(On::nth(kind, 1), Fault::Replaced(b"someone else's"));
+            let error = copying.copy(entry, place).expect_err("somebody was first");
+            let is_told = matches!(error, ReadError::Sink(Cause::NameTaken | Cause::TargetChanged));
+            assert!(is_told, "{key} {place:?}: {error:?}");
+            assert_eq!(copying.to.content(key), "someone else's", "{key} {place:?}");
+            copying.server.heal();
+            // And one that was deleted is not made anew.
+            if let Place::Object(_) = place {
+                copying.to.delete(key);
+                copying.copy(entry, place).expect_err("it is gone");
+                assert_eq!(copying.to.get(key), None, "{key}");
+            }
+        }
+    }
+    copying.is_clean();
+}
+
+#[test]
+fn a_source_that_changed_is_not_copied() {
+    let copying = Copying::new();
+    let (large, content) = copying.large();
+    copying.from.put("small", "small");
+    let small = copying.listed("small");
+    copying.from.put("small", "other");
+    copying.from.put("x", &content);
+    for entry in [large, small] {
+        let error = copying.copy(&entry, Place::New).expect_err("it is another");
+        assert!(matches!(error, ReadError::Changed), "{error:?}");
+    }
+    assert!(copying.to.keys().is_empty());
+    copying.is_clean();
+}
+
+#[test]
+fn a_copy_whose_reply_was_lost_is_known_for_ones_own() {
+    let copying = Copying::new();
+    copying.from.put("tag", "content");
+    let object = Object::new("content").with_etag("0123456789abcdef0123456789abcdef-2");
+    let digest = vidimus::model::Digest::of(b"content").to_string();
+    copying.from.put_object("digest", object.clone().with_metadata("vidimus-blake3", &digest));
+    copying.from.put_object("neither", object);
+    for (key, is_known) in [("tag", true), ("digest", true), ("neither", false)] {
+        copying.server.fail(On::nth(Kind::Copy, 1), Fault::LostReply);
+        let copied = copying.copy(&copying.listed(key), Place::New);
+        assert_eq!(copied.is_ok(), is_known, "{key}: {copied:?}");
+        assert_eq!(copying.to.content(key), "content");
+        copying.server.heal();
+    }
+}
+
+#[test]
+fn a_store_that_refuses_conditions_copies_without_them() {
+    for fault in [Fault::Status(501), Fault::Status(400)] {
+        let copying = Copying::new();
+        let (large, content) = copying.large();
+        let on = On::every(Kind::Copy).or(Kind::Complete).header("if-none-match: *");
+        copying.server.fail(on, fault.clone());
+        for key in ["a", "b"] {
+            copying.from.put(key, key);
+            copying.copy(&copying.listed(key), Place::New).expect("copied");
+        }
+        assert_eq!(copying.server.count(Kind::Copy), 3, "learnt once");
+        copying.copy(&large, Place::New).expect("copied");
+        assert!(copying.to.content("x") == content);
+        copying.is_clean();
+    }
+}
+
+#[test]
+fn metadata_is_set_on_the_known_version_alone() {
+    let copying = Copying::new();
+    let metadata = Metadata { mode: 0o600, ..Metadata::default() };
+    let set = |key: &str, place| {
+        copying.target.set_metadata(&Key::new(key.as_bytes()), EntryKind::File, &metadata, place)
+    };
+    let content = content(20 * MEBIBYTE, 6);
+    for (key, content) in [("small", &b"content"[..]), ("large", &content)] {
+        copying.to.put(key, content);
+        let listed =
+            copying.target.look(&Key::new(key.as_bytes())).expect("look").expect("it is there");
+        let place = Place::Object(listed.stamp.tag().expect("a tag"));
+        set(key, place).expect("set");
+        assert!(copying.to.content(key) == content);
+        assert_eq!(copying.to.get(key).expect("there").metadata["vidimus-mode"], "0600");
+        copying.to.put(key, "someone else's");
+        assert!(matches!(set(key, place), Err(Cause::TargetChanged)), "{key}");
+        assert_eq!(copying.to.get(key).expect("there").metadata.len(), 0, "{key}");
+    }
+    // Between the look and the copy.
+    let kinds = On::every(Kind::Copy).turns(1..=1);
+    copying.server.fail(kinds, Fault::Replaced(b"another one's"));
+    assert!(matches!(set("small", Place::Leaf), Err(Cause::TargetChanged)));
+    assert_eq!(copying.to.content("small"), "another one's");
+    copying.server.heal();
+    copying.server.fail(On::nth(Kind::Copy, 1), Fault::LostReply);
+    copying.to.put_object("small", Object::new("x").with_etag("0123-2"));
+    set("small", Place::Leaf).expect("its own");
+    copying.is_clean();
+}
