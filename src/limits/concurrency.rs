@@ -33,6 +33,8 @@ pub struct Concurrency {
 #[derive(Debug)]
 struct State {
     running: usize,
+    /// How many wait to begin: waking nobody would be a system call all the same.
+    waiting: usize,
     window: Aimd,
 }
 
@@ -50,7 +52,7 @@ impl Began {
 impl Concurrency {
     /// Makes permits for `maximum` requests, at least 1.
     pub fn new(maximum: usize) -> Self {
-        let state = State { running: 0, window: Aimd::new(maximum.max(1)) };
+        let state = State { running: 0, waiting: 0, window: Aimd::new(maximum.max(1)) };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -66,8 +68,10 @@ impl Concurrency {
                 self.changed.notify_one();
                 return Err(Interrupted);
             }
+            state.waiting += 1;
             let waited = self.changed.wait_timeout(state, POLL);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state.waiting -= 1;
         }
         state.running += 1;
         Ok(Began::now())
@@ -81,9 +85,11 @@ impl Concurrency {
         let running = state.running;
         state.window.ended(reply, now, now - began.0, running);
         state.running -= 1;
-        if state.window.limit > before {
+        let (grew, is_waited_for) = (state.window.limit > before, state.waiting > 0);
+        drop(state);
+        if grew && is_waited_for {
             self.changed.notify_all();
-        } else {
+        } else if is_waited_for {
             self.changed.notify_one();
         }
     }

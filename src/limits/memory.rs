@@ -101,7 +101,7 @@ impl Memory {
         state.waiting.pop_front();
         state.taken += bytes;
         // There may be room for the next one too.
-        budget.changed.notify_all();
+        budget.tell(state);
         Ok(self.permit(bytes))
     }
 
@@ -138,6 +138,15 @@ impl Budget {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Wakes those who wait, if there are any: waking nobody is a system call all the same.
+    fn tell(&self, state: MutexGuard<'_, State>) {
+        let is_waited_for = !state.waiting.is_empty();
+        drop(state);
+        if is_waited_for {
+            self.changed.notify_all();
+        }
+    }
+
     fn blocks(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
         self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,8 +165,9 @@ impl Budget {
 
 impl Drop for MemoryPermit {
     fn drop(&mut self) {
-        self.budget.state().taken -= self.bytes;
-        self.budget.changed.notify_all();
+        let mut state = self.budget.state();
+        state.taken -= self.bytes;
+        self.budget.tell(state);
     }
 }
 
