@@ -259,3 +259,16 @@ fn metadata_is_set_on_the_known_version_alone() {
     set("small", Place::Leaf).expect("its own");
     copying.is_clean();
 }
+
+#[test]
+fn a_copy_that_could_not_be_given_up_is_given_up_by_the_next_run() {
+    let copying = Copying::new();
+    let (entry, _) = copying.large();
+    copying.server.fail(On::nth(Kind::PartCopy, 2), Fault::Status(403));
+    copying.server.fail(On::every(Kind::Abort), Fault::Status(403));
+    copying.copy(&entry, Place::New).expect_err("denied");
+    assert_eq!((copying.to.get("x"), copying.to.uploads().len()), (None, 1));
+    copying.server.heal();
+    assert_eq!(copying.target.give_up_left().expect("given up"), 1);
+    copying.is_clean();
+}
