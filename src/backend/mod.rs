@@ -126,6 +126,36 @@ impl Facts {
     }
 }
 
+/// A file's content in ranges, at least two, that several threads read at the same time. What they
+/// took counts only once [`Ranges::end`] says so.
+pub trait Ranges: Sync {
+    /// What only reading tells of it.
+    fn facts(&self) -> &Facts;
+
+    /// Bytes of each range but the last: a power of two, at least 1 MiB, so that each is a subtree
+    /// of BLAKE3's.
+    fn length(&self) -> u64;
+
+    /// How many are best read at the same time, at least 1.
+    fn readers(&self) -> usize;
+
+    /// Reads one range, the first being 0, in order.
+    ///
+    /// # Errors
+    /// As those of [`Source::read`]; those of `take` are the sink's.
+    fn read(
+        &self,
+        number: u64,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), Cause>,
+    ) -> Result<(), ReadError>;
+
+    /// Makes sure that the ranges, all of which were read, are the whole.
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`] where they aren't.
+    fn end(&self) -> Result<(), ReadError>;
+}
+
 /// A place that entries come from.
 pub trait Source: Send + Sync {
     /// Lists everything below the root, the root first.
@@ -140,6 +170,18 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// [`ReadError`] tells whose fault it was; nothing that was handed out counts then.
     fn read(&self, entry: &Entry, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError>;
+
+    /// Begins to read a large file in ranges, as the entry that was listed; `None` where it is better
+    /// read in order.
+    ///
+    /// # Errors
+    /// As those of [`Source::read`].
+    fn read_ranges<'a>(
+        &'a self,
+        _entry: &'a Entry,
+    ) -> Result<Option<Box<dyn Ranges + 'a>>, ReadError> {
+        Ok(None)
+    }
 
     /// Looks at one entry again; `None` when nothing is there.
     fn look(&self, key: &Key) -> Result<Option<Entry>, Cause>;
@@ -278,12 +320,23 @@ pub trait Stage {
     /// Appends.
     fn write(&mut self, chunk: &[u8]) -> Result<(), Cause>;
 
+    /// Takes content in any order instead, where it can.
+    fn anywhere(&self) -> Option<&dyn WriteAt> {
+        None
+    }
+
     /// Ends the content, which has this digest, and sets the metadata.
     fn finish(
         self: Box<Self>,
         metadata: &Metadata,
         digest: &Digest,
     ) -> Result<Box<dyn Staged>, Cause>;
+}
+
+/// Takes content in any order, from several threads. Each byte is to be written once.
+pub trait WriteAt: Sync {
+    /// Writes a chunk at an offset.
+    fn write_at(&self, offset: u64, chunk: &[u8]) -> Result<(), Cause>;
 }
 
 /// A whole file that nobody sees yet. Dropped unpublished, it is removed.

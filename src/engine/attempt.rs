@@ -6,6 +6,7 @@ use crate::backend::{Facts, Place, ReadError, Reading, Stage, StageDirectory, St
 use crate::model::entry::LONGEST_LINK;
 use crate::model::{Cause, Digest, Entry, EntryKind, InFlight, Timestamp};
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Files of this size are shown while they are under way.
 const SHOWN: u64 = 4 << 20;
@@ -53,6 +54,15 @@ struct Copying<'w> {
     link: Option<Box<[u8]>>,
 }
 
+impl Copying<'_> {
+    /// Takes what reading tells of the entry that was listed.
+    fn learn(&mut self, entry: &Entry, facts: Box<Facts>) {
+        let mut told = entry.clone();
+        facts.tell(&mut told);
+        (self.told, self.facts) = (Some(told), Some(facts));
+    }
+}
+
 impl Attempt<'_, '_> {
     /// Copies the file that was listed as `entry`.
     pub(super) fn run(&self, entry: &Entry, buffer: &mut [u8]) -> Result<Done, ReadError> {
@@ -67,15 +77,16 @@ impl Attempt<'_, '_> {
             told: None,
             link: None,
         };
-        let read = context.source.read(entry, buffer, &mut |reading| match reading {
-            Reading::Chunk(chunk) => self.take(entry, chunk, &mut so_far),
-            Reading::Facts(facts) => {
-                let mut told = entry.clone();
-                facts.tell(&mut told);
-                (so_far.told, so_far.facts) = (Some(told), Some(facts));
-                Ok(())
-            }
-        });
+        let read = match self.read_ranges(entry, &mut so_far) {
+            Ok(false) => context.source.read(entry, buffer, &mut |reading| match reading {
+                Reading::Chunk(chunk) => self.take(entry, chunk, &mut so_far),
+                Reading::Facts(facts) => {
+                    so_far.learn(entry, facts);
+                    Ok(())
+                }
+            }),
+            read => read.map(|_| ()),
+        };
         if is_shown(entry) {
             show(context, self.slot, None);
         }
@@ -91,15 +102,46 @@ impl Attempt<'_, '_> {
         }
     }
 
+    /// Copies it in ranges, in the order that they come, where the source reads and the target writes
+    /// them so; whether that is the case.
+    fn read_ranges(&self, entry: &Entry, so_far: &mut Copying<'_>) -> Result<bool, ReadError> {
+        let (context, slot) = (self.context, self.slot);
+        if context.target.is_store() {
+            return Ok(false);
+        }
+        let Some(ranges) = context.source.read_ranges(entry)? else { return Ok(false) };
+        if ranges.facts().kind != EntryKind::File {
+            return Ok(false);
+        }
+        so_far.learn(entry, Box::new(ranges.facts().clone()));
+        let stage = so_far.stage.insert(self.stage(entry).map_err(ReadError::Sink)?);
+        let Some(anywhere) = stage.anywhere() else { return Ok(false) };
+        let done = AtomicU64::new(0);
+        let digest = context.cores.hash_ranges(&*ranges, entry.stamp.size, &|offset, chunk| {
+            let bytes = chunk.len() as u64;
+            pass(context, bytes)?;
+            anywhere.write_at(offset, chunk)?;
+            context.progress.bytes_moved.add(bytes);
+            let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            show(context, slot, Some((entry, done)));
+            Ok(())
+        });
+        so_far.done = done.into_inner();
+        so_far.whole = Some(digest?);
+        Ok(true)
+    }
+
+    fn stage(&self, entry: &Entry) -> Result<Box<dyn Stage>, Cause> {
+        match self.building {
+            Some(directory) => directory.stage(entry),
+            None => self.context.target.stage(entry, self.place),
+        }
+    }
+
     fn take(&self, entry: &Entry, chunk: &[u8], so_far: &mut Copying<'_>) -> Result<(), Cause> {
         let context = self.context;
-        if context.is_over() {
-            return Err(Cause::Stopped);
-        }
         let bytes = chunk.len() as u64;
-        if context.bandwidth.take(bytes, &|| context.is_over()).is_err() {
-            return Err(Cause::Stopped);
-        }
+        pass(context, bytes)?;
         let entry = so_far.told.as_ref().unwrap_or(entry);
         if entry.kind == EntryKind::Symlink && entry.stamp.size > LONGEST_LINK {
             return Err(Cause::Other("its text is longer than a link's can be".to_owned()));
@@ -118,10 +160,7 @@ impl Attempt<'_, '_> {
         let stage = match &mut so_far.stage {
             Some(stage) => stage,
             none => {
-                let mut stage = match self.building {
-                    Some(directory) => directory.stage(entry)?,
-                    None => context.target.stage(entry, self.place)?,
-                };
+                let mut stage = self.stage(entry)?;
                 if let Some(facts) = &so_far.facts {
                     stage.keep(&facts.headers);
                 }
@@ -172,6 +211,15 @@ impl Attempt<'_, '_> {
         let staged = stage.finish(&wanted, &found).map_err(ReadError::Sink)?;
         Ok((Copied::Staged(staged), found))
     }
+}
+
+/// Waits until content may pass.
+fn pass(context: &Context<'_>, bytes: u64) -> Result<(), Cause> {
+    let is_over = || context.is_over();
+    if is_over() || context.bandwidth.take(bytes, &is_over).is_err() {
+        return Err(Cause::Stopped);
+    }
+    Ok(())
 }
 
 fn is_shown(entry: &Entry) -> bool {

@@ -34,8 +34,13 @@ impl Default for Cores {
 impl Cores {
     /// Begins to hash a file.
     pub(super) fn hasher(&self) -> Hasher<'_> {
+        Hasher { hasher: blake3::Hasher::new(), hashing: self.hashing() }
+    }
+
+    /// Keeps a core busy until what it gives is dropped.
+    pub(super) fn hashing(&self) -> Hashing<'_> {
         self.hashing.fetch_add(1, Ordering::Relaxed);
-        Hasher { hasher: blake3::Hasher::new(), cores: self }
+        Hashing(self)
     }
 
     /// Hashes a regular file's content, holds it against what is `tagged`, reads it anew when it
@@ -50,11 +55,25 @@ impl Cores {
         entry: &Entry,
         buffer: &mut [u8],
         bytes: &Counter,
-        pass: &dyn Fn(u64) -> Result<(), Cause>,
+        pass: &(dyn Fn(u64) -> Result<(), Cause> + Sync),
         tagged: Option<&Tagged>,
     ) -> Result<(Entry, Hashed), EntryError> {
         with_retries(side, name, entry, |entry| {
             let began = now();
+            let found = |digest, is_tagged| {
+                let racy = entry.stamp.is_racy(began);
+                Ok(Hashed { digest, racy, is_tagged })
+            };
+            if tagged.is_none()
+                && let Some(ranges) = side.read_ranges(entry)?
+            {
+                let take = |_, chunk: &[u8]| {
+                    pass(chunk.len() as u64)?;
+                    bytes.add(chunk.len() as u64);
+                    Ok(())
+                };
+                return found(self.hash_ranges(&*ranges, entry.stamp.size, &take)?, false);
+            }
             let mut hasher = self.hasher();
             let mut by_tag = tagged.map(Tagged::hasher);
             side.read(entry, buffer, &mut |reading| {
@@ -67,9 +86,7 @@ impl Cores {
                 bytes.add(chunk.len() as u64);
                 Ok(())
             })?;
-            let racy = entry.stamp.is_racy(began);
-            let is_tagged = by_tag.is_some_and(TagHasher::finish);
-            Ok(Hashed { digest: hasher.finalize(), racy, is_tagged })
+            found(hasher.finalize(), by_tag.is_some_and(TagHasher::finish))
         })
     }
 }
@@ -85,10 +102,13 @@ pub struct Hashed {
     pub is_tagged: bool,
 }
 
+/// A core that hashes.
+pub(super) struct Hashing<'a>(&'a Cores);
+
 /// A hash under way; it keeps a core busy until it is dropped.
 pub(super) struct Hasher<'a> {
     hasher: blake3::Hasher,
-    cores: &'a Cores,
+    hashing: Hashing<'a>,
 }
 
 impl Hasher<'_> {
@@ -119,7 +139,7 @@ impl Hasher<'_> {
     /// Whether a core is free to help with a chunk.
     fn has_help(&self, chunk: &[u8]) -> bool {
         chunk.len() >= HASHED_TOGETHER
-            && self.cores.hashing.load(Ordering::Relaxed) < self.cores.all
+            && self.hashing.0.hashing.load(Ordering::Relaxed) < self.hashing.0.all
     }
 
     pub(super) fn finalize(&self) -> Digest {
@@ -127,9 +147,9 @@ impl Hasher<'_> {
     }
 }
 
-impl Drop for Hasher<'_> {
+impl Drop for Hashing<'_> {
     fn drop(&mut self) {
-        self.cores.hashing.fetch_sub(1, Ordering::Relaxed);
+        self.0.hashing.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

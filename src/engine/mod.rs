@@ -1,7 +1,7 @@
 //! The engine: executes a plan.
 //!
 //! The `dispatcher` reads the plan on one thread, makes directories as it goes and hands the rest
-//! in groups to workers (`copy`, `hash`, `tag`); what they finished gathers in a `batch`, which the `commit` stage
+//! in groups to workers (`copy`, `hash`, `ranges`, `tag`); what they finished gathers in a `batch`, which the `commit` stage
 //! makes durable, puts in place and records. When all steps are done, `delete` and
 //! `finish` work off what waited. The engine never prints, never exits, and reads no environment.
 
@@ -14,6 +14,7 @@ mod dispatcher;
 mod finish;
 mod hash;
 mod preview;
+mod ranges;
 mod tag;
 
 pub use commit::Committer;

@@ -7,12 +7,18 @@ use super::attributes::set_open;
 use super::beneath::Directory;
 use super::metadata::{look_at_open, metadata_of, stamp_of};
 use super::shared::{Shared, TemporaryName};
-use crate::backend::{Place, Stage, Staged, Written};
+use crate::backend::{Place, Stage, Staged, WriteAt, Written};
 use crate::model::{Cause, Digest, Entry, EntryKind, Key, Metadata, Timestamp};
-use rustix::fs::{AtFlags, Mode, OFlags, Statx, openat, unlinkat};
+use rustix::fs::{Advice, AtFlags, Mode, OFlags, Statx, fadvise, openat, unlinkat};
 use std::fs::File;
 use std::io::Write as _;
+use std::num::NonZeroU64;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes of a file whose writing back is begun before it is whole.
+const WRITEBACK: u64 = 8 << 20;
 
 /// A name that is removed again unless what it names is published.
 pub(super) struct Hidden {
@@ -88,7 +94,7 @@ pub(super) struct LocalStage {
     stands: Metadata,
     /// Its size, where that is known before all of it has come.
     size: Option<u64>,
-    written: u64,
+    written: AtomicU64,
 }
 
 impl LocalStage {
@@ -123,8 +129,22 @@ impl LocalStage {
             directory: Arc::clone(directory),
             stands,
             size: Some(entry.stamp.size),
-            written: 0,
+            written: AtomicU64::new(0),
         })
+    }
+
+    /// Has the kernel begin to write back what was written up to the last boundary: a sync at the end
+    /// then finds little left. `posix_fadvise` does that for dirty pages that are not needed, and
+    /// keeps them while they are written.
+    fn send_on(&self, offset: u64, bytes: usize) {
+        let end = offset + bytes as u64;
+        let boundary = end - end % WRITEBACK;
+        if boundary <= offset || !self.shared.syncing.is_wanted() {
+            return;
+        }
+        let start = boundary - WRITEBACK;
+        // Only a hint.
+        fadvise(&self.open, start, NonZeroU64::new(WRITEBACK), Advice::DontNeed).ok();
     }
 
     /// Lets it have any size.
@@ -136,8 +156,14 @@ impl LocalStage {
 impl Stage for LocalStage {
     fn write(&mut self, chunk: &[u8]) -> Result<(), Cause> {
         self.open.write_all(chunk)?;
-        self.written += chunk.len() as u64;
+        let offset = *self.written.get_mut();
+        *self.written.get_mut() += chunk.len() as u64;
+        self.send_on(offset, chunk.len());
         Ok(())
+    }
+
+    fn anywhere(&self) -> Option<&dyn WriteAt> {
+        Some(self)
     }
 
     fn finish(
@@ -146,6 +172,7 @@ impl Stage for LocalStage {
         _digest: &Digest,
     ) -> Result<Box<dyn Staged>, Cause> {
         let Self { shared, hidden, open, directory, stands, size, written } = *self;
+        let written = written.into_inner();
         if let Some(expected) = size.filter(|size| written != *size) {
             return Err(Cause::ShortWrite { written, expected });
         }
@@ -159,6 +186,15 @@ impl Stage for LocalStage {
         }
         shared.syncing.file_changed(&directory, &open)?;
         Ok(Box::new(LocalStaged { hidden, written: found, set: set.err() }))
+    }
+}
+
+impl WriteAt for LocalStage {
+    fn write_at(&self, offset: u64, chunk: &[u8]) -> Result<(), Cause> {
+        self.open.write_all_at(chunk, offset)?;
+        self.send_on(offset, chunk.len());
+        self.written.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        Ok(())
     }
 }
 

@@ -60,6 +60,11 @@ impl Syncing {
         }
     }
 
+    /// Whether anything is to be synced.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.durability != Durability::None
+    }
+
     pub(super) fn needs_barrier(&self) -> bool {
         self.durability == Durability::Batch
     }

@@ -3,7 +3,10 @@
 use super::Head;
 use crate::backend::ReadError;
 use crate::model::Cause;
-use crc_fast::{CrcAlgorithm, Digest};
+use crc_fast::{CrcAlgorithm, Digest, checksum_combine};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const ALGORITHM: CrcAlgorithm = CrcAlgorithm::Crc64Nvme;
 
 /// The checksum of content that comes piece by piece; nothing is computed where the store has none.
 pub(super) struct Check(Option<(u64, Digest)>);
@@ -11,7 +14,7 @@ pub(super) struct Check(Option<(u64, Digest)>);
 impl Check {
     /// Begins to check an object against what its head says.
     pub(super) fn of(head: &Head) -> Self {
-        Self(head.checksum.map(|recorded| (recorded, Digest::new(CrcAlgorithm::Crc64Nvme))))
+        Self(head.checksum.map(|recorded| (recorded, begin())))
     }
 
     /// Begins to check nothing.
@@ -32,10 +35,93 @@ impl Check {
     /// [`ReadError::Damaged`] when it isn't.
     pub(super) fn end(&self) -> Result<(), ReadError> {
         let Some((recorded, digest)) = &self.0 else { return Ok(()) };
-        let (recorded, found) = (*recorded, digest.finalize());
-        if found == recorded {
-            return Ok(());
+        compare(*recorded, digest.finalize())
+    }
+}
+
+/// The checksum of content whose parts come side by side.
+pub(super) struct CheckInParts {
+    whole: Check,
+    /// Of each part that came to its end: its number, checksum and length in bytes.
+    parts: Mutex<Vec<(u64, u64, u64)>>,
+}
+
+impl CheckInParts {
+    /// Begins to check what `whole` would check in order.
+    pub(super) fn new(whole: Check) -> Self {
+        Self { whole, parts: Mutex::default() }
+    }
+
+    /// Begins to check a part.
+    pub(super) fn part(&self) -> Check {
+        Check(self.whole.0.as_ref().map(|(recorded, _)| (*recorded, begin())))
+    }
+
+    /// Takes a part that came to its end.
+    pub(super) fn add(&self, number: u64, part: &Check, length: u64) {
+        if let Some((_, digest)) = &part.0 {
+            self.parts().push((number, digest.finalize(), length));
         }
-        Err(ReadError::Damaged(Cause::OtherChecksum { recorded, found }))
+    }
+
+    /// Makes sure that the parts together are the whole object as it is in the store.
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`] when they aren't.
+    pub(super) fn end(&self) -> Result<(), ReadError> {
+        let Some((recorded, nothing)) = &self.whole.0 else { return Ok(()) };
+        let mut parts = self.parts();
+        parts.sort_unstable();
+        let found = parts.iter().fold(nothing.finalize(), |before, &(_, part, length)| {
+            checksum_combine(ALGORITHM, before, part, length)
+        });
+        compare(*recorded, found)
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Vec<(u64, u64, u64)>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn begin() -> Digest {
+    Digest::new(ALGORITHM)
+}
+
+fn compare(recorded: u64, found: u64) -> Result<(), ReadError> {
+    if found == recorded {
+        return Ok(());
+    }
+    Err(ReadError::Damaged(Cause::OtherChecksum { recorded, found }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_in_any_order_are_the_whole() {
+        let content: Vec<u8> = (0..100_000_u32).map(|at| (at % 251) as u8).collect();
+        let recorded = crc_fast::checksum(ALGORITHM, &content);
+        let check = |damaged: bool, order: &[usize]| {
+            let whole = CheckInParts::new(Check(Some((recorded, begin()))));
+            let parts: Vec<_> = content.chunks(30_000).collect();
+            for &number in order {
+                let mut part = whole.part();
+                part.take(parts[number]);
+                if damaged && number == 1 {
+                    part.take(b"x");
+                }
+                whole.add(number as u64, &part, parts[number].len() as u64);
+            }
+            whole.end()
+        };
+        assert!(check(false, &[0, 1, 2, 3]).is_ok());
+        assert!(check(false, &[3, 1, 0, 2]).is_ok());
+        for wrong in [check(true, &[3, 1, 0, 2]), check(false, &[0, 1, 2]), check(false, &[])] {
+            assert!(matches!(wrong, Err(ReadError::Damaged(Cause::OtherChecksum { .. }))));
+        }
+        let nothing = CheckInParts::new(Check::nothing());
+        nothing.add(0, &nothing.part(), 5);
+        assert!(nothing.end().is_ok());
     }
 }

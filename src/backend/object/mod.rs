@@ -16,6 +16,7 @@ mod order;
 mod pages;
 mod parts;
 mod place;
+mod ranges;
 mod read;
 pub mod s3;
 mod sides;
@@ -23,6 +24,7 @@ mod single;
 mod store;
 mod stores;
 mod uploads;
+mod window;
 mod write;
 
 pub use error::{StoreError, StoreErrorKind};

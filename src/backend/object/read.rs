@@ -1,26 +1,24 @@
 //! Reading objects: the version that was listed, whole, counted byte by byte.
 //!
-//! A large object is read in ranges, several at a time, and handed on in order. Each request names
-//! the listed tag (`If-Match`), so that a version that takes the object's place is noticed. What came
+//! A large object is read in ranges, several at a time: by who takes them as they come (`ranges`), or
+//! handed on in order (`window`). Each request names the listed tag (`If-Match`), so that a version
+//! that takes the object's place is noticed. What came
 //! is held against its digest by whoever takes it; where none is known, against the store's checksum
 //! of the whole, if it has one: the reply to a read of a whole object tells it, and for one that is
 //! read in ranges one HEAD asks for it.
 
 use super::check::Check;
 use super::place::{ObjectPlace, cause, refused};
+use super::ranges::ObjectRanges;
 use super::s3::Got;
+use super::window;
 use super::{Head, ListQuery, StoreError, StoreErrorKind};
-use crate::backend::{Facts, ReadError, Reading, Sink};
-use crate::limits::{Content, MemoryPermit};
+use crate::backend::{Facts, Ranges, ReadError, Reading, Sink};
 use crate::model::entry::{Known, LONGEST_LINK};
 use crate::model::{Cause, ETag, Entry, EntryKind, Key, Stamp};
+use bytes::Bytes;
 use std::ops::Range;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Bytes of a range: long enough that a request's costs don't count.
-const RANGE: u64 = 8 << 20;
-/// Ranges of one object that are read at the same time.
-const RANGES: usize = 4;
 /// How often reading goes on where it broke off.
 const RESUMES: u32 = 5;
 
@@ -32,15 +30,28 @@ impl ObjectPlace {
         buffer: &mut [u8],
         sink: &mut Sink<'_>,
     ) -> Result<(), ReadError> {
-        let key = self.object_key(&entry.key).map_err(ReadError::Source)?;
-        let whole = Whole { place: self, entry, key, tag: entry.stamp.tag() };
-        if entry.stamp.size > 2 * RANGE && whole.tag.is_some() {
-            let permits: Vec<_> = (0..RANGES).map_while(|_| self.memory.try_take(RANGE)).collect();
-            if permits.len() > 1 {
-                return whole.in_ranges(&permits, buffer.len(), sink);
-            }
+        let whole = self.whole(entry)?;
+        match window::permits(&whole) {
+            Some(permits) => window::read(&whole, &permits, buffer.len(), sink),
+            None => whole.at_once(buffer, sink),
         }
-        whole.at_once(buffer, sink)
+    }
+
+    /// Begins to read an object in ranges; see
+    /// [`Source::read_ranges`](crate::backend::Source::read_ranges).
+    pub(super) fn read_ranges<'a>(
+        &'a self,
+        entry: &'a Entry,
+    ) -> Result<Option<Box<dyn Ranges + 'a>>, ReadError> {
+        match ObjectRanges::readers(entry) {
+            Some(readers) => Ok(Some(Box::new(ObjectRanges::begin(self.whole(entry)?, readers)?))),
+            None => Ok(None),
+        }
+    }
+
+    fn whole<'a>(&'a self, entry: &'a Entry) -> Result<Whole<'a>, ReadError> {
+        let key = self.object_key(&entry.key).map_err(ReadError::Source)?;
+        Ok(Whole { place: self, entry, key, tag: entry.stamp.tag() })
     }
 
     /// Looks at an object; see [`Source::look`](crate::backend::Source::look).
@@ -91,11 +102,11 @@ impl ObjectPlace {
 }
 
 /// An object that is read whole.
-struct Whole<'a> {
-    place: &'a ObjectPlace,
-    entry: &'a Entry,
+pub(super) struct Whole<'a> {
+    pub(super) place: &'a ObjectPlace,
+    pub(super) entry: &'a Entry,
     key: Vec<u8>,
-    tag: Option<ETag>,
+    pub(super) tag: Option<ETag>,
 }
 
 impl Whole<'_> {
@@ -166,100 +177,59 @@ impl Whole<'_> {
         }
     }
 
-    /// Reads it by ranges, one at a time for each permit.
-    fn in_ranges(
-        &self,
-        permits: &[MemoryPermit],
-        chunk: usize,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), ReadError> {
-        let size = self.entry.stamp.size;
-        let ranges = size.div_ceil(RANGE);
-        let window = Window::new(ranges, permits.len() as u64);
-        std::thread::scope(|scope| {
-            let _closing = Closing(&window);
-            for permit in permits {
-                let window = &window;
-                scope.spawn(move || {
-                    while let Some(at) = window.begin() {
-                        let range = at * RANGE..size.min((at + 1) * RANGE);
-                        window.put(at, self.fetch(range, permit.content()));
-                    }
-                });
-            }
-            let mut check = Check::nothing();
-            for at in 0..ranges {
-                let (head, content) = window.take(at)?;
-                if at == 0 {
-                    let facts = self.place.facts(&head, EntryKind::File);
-                    if !self.has_digest(&facts) {
-                        check = self.ask_check()?;
-                    }
-                    sink(Reading::Facts(Box::new(facts))).map_err(ReadError::Sink)?;
-                }
-                for piece in content.pieces() {
-                    check.take(piece);
-                }
-                if at + 1 == ranges {
-                    check.end()?;
-                }
-                for chunk in content.pieces().flat_map(|piece| piece.chunks(chunk)) {
-                    sink(Reading::Chunk(chunk)).map_err(ReadError::Sink)?;
-                }
-            }
-            Ok(())
-        })
-    }
-
     /// Whether a digest is known that who takes the content holds it against.
-    fn has_digest(&self, facts: &Facts) -> bool {
+    pub(super) fn has_digest(&self, facts: &Facts) -> bool {
         self.entry.recorded.or(facts.digest).is_some()
     }
 
-    /// Asks what the whole is to be held against, which replies to ranges don't tell.
-    fn ask_check(&self) -> Result<Check, ReadError> {
-        match self.place.store.head_with_checksum(&self.key) {
-            Ok(Some(head)) => {
-                self.check(&head)?;
-                Ok(Check::of(&head))
+    /// Asks for the head of the whole, with its checksum where the store has one.
+    pub(super) fn head(&self) -> Result<Head, ReadError> {
+        use StoreErrorKind as Kind;
+        let head = match self.place.store.head_with_checksum(&self.key) {
+            Err(error) if matches!(error.kind, Kind::Unsupported | Kind::Other) => {
+                self.place.store.head(&self.key)
             }
-            Ok(None) => Err(ReadError::Source(Cause::Vanished)),
-            // A store that knows no checksums has none.
-            Err(error)
-                if matches!(error.kind, StoreErrorKind::Unsupported | StoreErrorKind::Other) =>
-            {
-                Ok(Check::nothing())
-            }
-            Err(error) => Err(read_error(error)),
-        }
+            head => head,
+        };
+        let head = head.map_err(read_error)?.ok_or(ReadError::Source(Cause::Vanished))?;
+        self.check(&head)?;
+        Ok(head)
     }
 
-    fn fetch(&self, range: Range<u64>, mut content: Content) -> Fetched {
-        let length = (range.end - range.start) as usize;
-        let mut head = None;
-        for resumes in 0.. {
-            let rest = range.start + content.len() as u64..range.end;
-            let mut got = self.get(Some(rest))?;
-            self.check(&got.head)?;
-            let result = loop {
-                match got.read() {
-                    Ok(Some(bytes)) => content.push(&bytes),
-                    Ok(None) => break Ok(()),
-                    Err(error) => break Err(error),
+    /// Begins to read a range of it.
+    pub(super) fn open(&self, range: Range<u64>) -> Result<Got, ReadError> {
+        let got = self.get(Some(range))?;
+        self.check(&got.head)?;
+        Ok(got)
+    }
+
+    /// Reads to its end what was begun with a range, and where that breaks off, by other requests
+    /// that go on.
+    pub(super) fn stream(
+        &self,
+        mut got: Got,
+        range: &Range<u64>,
+        take: &mut dyn FnMut(&Bytes) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        let (mut at, mut resumes) = (range.start, 0);
+        loop {
+            match got.read() {
+                Ok(Some(bytes)) => {
+                    at += bytes.len() as u64;
+                    if at > range.end {
+                        return Err(ReadError::Changed);
+                    }
+                    take(&bytes)?;
                 }
-                if content.len() > length {
-                    return Err(ReadError::Changed);
+                Ok(None) if at == range.end => return Ok(()),
+                Ok(None) => return Err(ReadError::Changed),
+                Err(error) if resumes < RESUMES && is_transient(&error) => {
+                    resumes += 1;
+                    got = self.open(at..range.end)?;
                 }
-            };
-            let head = head.get_or_insert(got.head.clone());
-            match result {
-                Ok(()) if content.len() == length => return Ok((head.clone(), content)),
-                Ok(()) => return Err(ReadError::Changed),
-                Err(error) if resumes < RESUMES && is_transient(&error) => {}
                 Err(error) => return Err(read_error(error)),
             }
         }
-        Err(ReadError::Changed)
     }
 
     fn get(&self, range: Option<Range<u64>>) -> Result<Got, ReadError> {
@@ -284,78 +254,5 @@ fn read_error(error: StoreError) -> ReadError {
     match error.kind {
         StoreErrorKind::PreconditionFailed => ReadError::Changed,
         _ => ReadError::Source(cause(&error)),
-    }
-}
-
-type Fetched = Result<(Head, Content), ReadError>;
-
-/// The ranges under way: each is begun once, in order, and at most `width` are held, the one in hand
-/// included.
-struct Window {
-    ranges: u64,
-    width: u64,
-    state: Mutex<WindowState>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct WindowState {
-    begun: u64,
-    taken: u64,
-    fetched: Vec<(u64, Fetched)>,
-    closed: bool,
-}
-
-impl Window {
-    fn new(ranges: u64, width: u64) -> Self {
-        Self { ranges, width, state: Mutex::default(), changed: Condvar::new() }
-    }
-
-    /// The next range to fetch; waits for its turn. `None` once there is none.
-    fn begin(&self) -> Option<u64> {
-        let mut state = self.lock();
-        loop {
-            if state.closed || state.begun == self.ranges {
-                return None;
-            }
-            if state.begun < state.taken + self.width {
-                state.begun += 1;
-                return Some(state.begun - 1);
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn put(&self, at: u64, fetched: Fetched) {
-        self.lock().fetched.push((at, fetched));
-        self.changed.notify_all();
-    }
-
-    /// Takes a range once it came.
-    fn take(&self, at: u64) -> Fetched {
-        let mut state = self.lock();
-        loop {
-            if let Some(found) = state.fetched.iter().position(|(number, _)| *number == at) {
-                // The one in hand still takes its room.
-                state.taken = at;
-                self.changed.notify_all();
-                return state.fetched.swap_remove(found).1;
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, WindowState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Lets nobody begin another range once it is dropped.
-struct Closing<'a>(&'a Window);
-
-impl Drop for Closing<'_> {
-    fn drop(&mut self) {
-        self.0.lock().closed = true;
-        self.0.changed.notify_all();
     }
 }

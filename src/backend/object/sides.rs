@@ -6,7 +6,7 @@ use super::place::{ObjectPlace, cause, refused};
 use super::write::ObjectStage;
 use super::{Condition, StoreErrorKind};
 use crate::backend::{
-    ListOptions, Listing, Place, ReadError, Sink, Source, Stage, StageDirectory, Target,
+    ListOptions, Listing, Place, Ranges, ReadError, Sink, Source, Stage, StageDirectory, Target,
 };
 use crate::model::error::Side;
 use crate::model::{Cause, Entry, EntryKind, Error, Key, Metadata, Stamp};
@@ -41,6 +41,13 @@ impl Source for ObjectSource {
 
     fn read(&self, entry: &Entry, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError> {
         self.place.read(entry, buffer, sink)
+    }
+
+    fn read_ranges<'a>(
+        &'a self,
+        entry: &'a Entry,
+    ) -> Result<Option<Box<dyn Ranges + 'a>>, ReadError> {
+        self.place.read_ranges(entry)
     }
 
     fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {
@@ -89,6 +96,13 @@ impl Source for ObjectTarget {
 
     fn read(&self, entry: &Entry, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError> {
         self.reader.read(entry, buffer, sink)
+    }
+
+    fn read_ranges<'a>(
+        &'a self,
+        entry: &'a Entry,
+    ) -> Result<Option<Box<dyn Ranges + 'a>>, ReadError> {
+        self.reader.read_ranges(entry)
     }
 
     fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {

@@ -1,0 +1,91 @@
+//! A large object in ranges that several threads read at the same time, each as its bytes come:
+//! nothing is kept, so that ranges can be long.
+
+use super::check::{Check, CheckInParts};
+use super::read::Whole;
+use super::s3::Got;
+use crate::backend::{Facts, Ranges, ReadError};
+use crate::model::{Cause, Entry, EntryKind};
+use std::sync::{Mutex, PoisonError};
+
+/// Bytes of a range: long enough that a request's costs don't count, short enough that the last ones
+/// end together. A power of two, as [`Ranges::length`] asks.
+const RANGE: u64 = 16 << 20;
+/// Ranges of one object that are read at the same time.
+const READERS: u64 = 4;
+
+/// An object that is read in ranges.
+pub(super) struct ObjectRanges<'a> {
+    whole: Whole<'a>,
+    readers: usize,
+    facts: Facts,
+    /// The reply to the first range, which told the facts, until somebody reads it.
+    first: Mutex<Option<Got>>,
+    check: CheckInParts,
+}
+
+impl<'a> ObjectRanges<'a> {
+    /// How many ranges are best read at the same time; `None` where the object is better read by one
+    /// request.
+    pub(super) fn readers(entry: &Entry) -> Option<usize> {
+        let ranges = entry.stamp.size.div_ceil(RANGE);
+        (ranges > 1 && entry.stamp.tag().is_some()).then_some(ranges.min(READERS) as usize)
+    }
+
+    /// Asks for the first range.
+    pub(super) fn begin(whole: Whole<'a>, readers: usize) -> Result<Self, ReadError> {
+        let first = whole.open(0..RANGE)?;
+        let facts = whole.place.facts(&first.head, EntryKind::File);
+        let (first, check) = if whole.has_digest(&facts) {
+            (Some(first), Check::nothing())
+        } else {
+            // Replies to ranges don't tell the checksum of the whole. Whoever has one of the requests
+            // that may go on at the same time doesn't wait for another.
+            drop(first);
+            (None, Check::of(&whole.head()?))
+        };
+        let (first, check) = (Mutex::new(first), CheckInParts::new(check));
+        Ok(Self { whole, readers, facts, first, check })
+    }
+}
+
+impl Ranges for ObjectRanges<'_> {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn length(&self) -> u64 {
+        RANGE
+    }
+
+    fn readers(&self) -> usize {
+        self.readers
+    }
+
+    fn read(
+        &self,
+        number: u64,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), Cause>,
+    ) -> Result<(), ReadError> {
+        let size = self.whole.entry.stamp.size;
+        let range = number * RANGE..size.min((number + 1) * RANGE);
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = if number == 0 { first.take() } else { None };
+        drop(first);
+        let got = match begun {
+            Some(begun) => begun,
+            None => self.whole.open(range.clone())?,
+        };
+        let mut check = self.check.part();
+        self.whole.stream(got, &range, &mut |bytes| {
+            check.take(bytes);
+            take(bytes).map_err(ReadError::Sink)
+        })?;
+        self.check.add(number, &check, range.end - range.start);
+        Ok(())
+    }
+
+    fn end(&self) -> Result<(), ReadError> {
+        self.check.end()
+    }
+}

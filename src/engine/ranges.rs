@@ -1,0 +1,115 @@
+//! Content that is read in ranges, and hashed by as many threads as read it.
+
+use super::hash::Cores;
+use crate::backend::{Ranges, ReadError};
+use crate::model::{Cause, Digest};
+use blake3::hazmat::{
+    ChainingValue, HasherExt as _, Mode, left_subtree_len, merge_subtrees_non_root,
+    merge_subtrees_root,
+};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Takes a chunk of content and its offset.
+pub(super) type TakeAt<'a> = dyn Fn(u64, &[u8]) -> Result<(), Cause> + Sync + 'a;
+
+impl Cores {
+    /// Reads and hashes content of `size` bytes; `take` is given each chunk and its offset, by several
+    /// threads.
+    pub(super) fn hash_ranges(
+        &self,
+        ranges: &dyn Ranges,
+        size: u64,
+        take: &TakeAt<'_>,
+    ) -> Result<Digest, ReadError> {
+        let length = ranges.length();
+        let values: Vec<_> = (0..size.div_ceil(length)).map(|_| OnceLock::new()).collect();
+        let (next, failed) = (AtomicU64::new(0), OnceLock::new());
+        let read = || {
+            let _hashing = self.hashing();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(value) = values.get(number as usize) else { return };
+                let mut offset = number * length;
+                let mut hasher = blake3::Hasher::new();
+                hasher.set_input_offset(offset);
+                let read = ranges.read(number, &mut |chunk| {
+                    if failed.get().is_some() {
+                        return Err(Cause::Stopped);
+                    }
+                    hasher.update(chunk);
+                    take(offset, chunk)?;
+                    offset += chunk.len() as u64;
+                    Ok(())
+                });
+                match read {
+                    Ok(()) => value.get_or_init(|| hasher.finalize_non_root()),
+                    Err(error) => {
+                        // The others only follow the first.
+                        failed.set(error).ok();
+                        return;
+                    }
+                };
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..ranges.readers() {
+                scope.spawn(read);
+            }
+            read();
+        });
+        if let Some(error) = failed.into_inner() {
+            return Err(error);
+        }
+        ranges.end()?;
+        let values: Option<Vec<_>> = values.into_iter().map(OnceLock::into_inner).collect();
+        let values = values.expect("whoever doesn't fail reads until none is left");
+        Ok(root(&values, length, size))
+    }
+}
+
+/// The hash of the whole, from those of two or more ranges.
+fn root(values: &[ChainingValue], length: u64, size: u64) -> Digest {
+    let (left, right) = halves(values, length, size);
+    merge_subtrees_root(&left, &right, Mode::Hash).into()
+}
+
+/// Both sides of the tree over two or more ranges.
+fn halves(values: &[ChainingValue], length: u64, size: u64) -> (ChainingValue, ChainingValue) {
+    let left = left_subtree_len(size);
+    let (before, behind) = values.split_at((left / length) as usize);
+    (subtree(before, length, left), subtree(behind, length, size - left))
+}
+
+fn subtree(values: &[ChainingValue], length: u64, size: u64) -> ChainingValue {
+    if let [one] = values {
+        return *one;
+    }
+    let (left, right) = halves(values, length, size);
+    merge_subtrees_non_root(&left, &right, Mode::Hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_make_the_digest_of_the_whole() {
+        const LENGTH: usize = 4096;
+        let content: Vec<u8> = (0..9 * LENGTH as u32).map(|at| (at % 251) as u8).collect();
+        for ranges in 2..=9 {
+            for short in [0, 1, 1024, 1025, LENGTH - 1] {
+                let content = &content[..ranges * LENGTH - short];
+                let values: Vec<_> = (content.chunks(LENGTH).enumerate())
+                    .map(|(number, chunk)| {
+                        let mut hasher = blake3::Hasher::new();
+                        hasher.set_input_offset((number * LENGTH) as u64);
+                        hasher.update(chunk).finalize_non_root()
+                    })
+                    .collect();
+                let found = root(&values, LENGTH as u64, content.len() as u64);
+                assert_eq!(found, Digest::of(content), "{ranges} ranges, {short} bytes short");
+            }
+        }
+    }
+}
