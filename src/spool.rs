@@ -579,7 +579,10 @@ impl Scratch {
 
 /// Opens a file that has no name (`O_TMPFILE`; `O_EXCL` keeps it from ever getting one, open(2)),
 /// or where the file system can't, one that loses its name at once.
-fn nameless(dir: &Path) -> io::Result<File> {
+///
+/// # Errors
+/// The file can't be made.
+pub fn nameless(dir: &Path) -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
     match rustix::fs::open(dir, flags, Mode::RUSR | Mode::WUSR) {
         Ok(fd) => Ok(File::from(fd)),

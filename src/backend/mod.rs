@@ -19,6 +19,12 @@ use object::{Headers, ObjectPlace};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+/// Where a target keeps its published manifest, below its root.
+pub const MANIFEST: &str = ".vidimus/manifest/";
+
+/// Bytes of a small file that are read at once.
+const SMALL: usize = 64 << 10;
+
 /// One item of a listing.
 #[derive(Debug)]
 pub enum ListItem {
@@ -185,6 +191,30 @@ pub trait Source: Send + Sync {
 
     /// Looks at one entry again; `None` when nothing is there.
     fn look(&self, key: &Key) -> Result<Option<Entry>, Cause>;
+
+    /// Reads the content of a small file whatever it is now, of `most` bytes at the most; `None` when
+    /// nothing is there.
+    fn read_small(&self, key: &Key, most: u64) -> Result<Option<Vec<u8>>, Cause> {
+        let Some(entry) = self.look(key)? else { return Ok(None) };
+        if entry.kind != EntryKind::File || entry.stamp.size > most {
+            return Err(Cause::Other(format!("a {} of {} bytes", entry.kind, entry.stamp.size)));
+        }
+        let mut bytes = Vec::new();
+        let mut buffer = vec![0; SMALL];
+        let read = self.read(&entry, &mut buffer, &mut |reading| {
+            if let Reading::Chunk(chunk) = reading {
+                bytes.extend_from_slice(chunk);
+            }
+            Ok(())
+        });
+        match read {
+            Ok(()) => Ok(Some(bytes)),
+            Err(ReadError::Changed) => Err(Cause::Changed { attempts: 1 }),
+            Err(ReadError::Source(cause) | ReadError::Damaged(cause) | ReadError::Sink(cause)) => {
+                Err(cause)
+            }
+        }
+    }
 
     /// The length in bytes of the first of the parts that an object was uploaded in, where its store
     /// tells: one that doesn't know may tell anything.

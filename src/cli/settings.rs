@@ -86,6 +86,7 @@ pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOp
             update: args.update,
             ignore_existing: args.ignore_existing,
             trust: Trust { ignore_ctime: args.ignore_ctime, ignore_inode: args.ignore_inode },
+            accept_silent_changes: args.accept_silent_changes,
         },
         filter,
         delete: args.delete.then_some(DeleteOptions {

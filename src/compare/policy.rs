@@ -6,7 +6,7 @@
 
 use super::join::{Conflict, Pair, Seen};
 use crate::filter::Filter;
-use crate::manifest::Row;
+use crate::manifest::{Origin, Row};
 use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::stamp::{Likeness, Trust};
@@ -28,6 +28,8 @@ pub struct PolicyOptions {
     pub ignore_existing: bool,
     /// Which fields of a stamp count.
     pub trust: Trust,
+    /// Copy a source's content though nothing but the content says that it changed.
+    pub accept_silent_changes: bool,
 }
 
 /// Which of the target's surplus goes.
@@ -223,6 +225,20 @@ impl Policy {
                 None => decide(Action::Keep, Reason::Gone),
             },
         }
+    }
+
+    /// What is wrong with a source's content that was read as `found`, where its row says that it
+    /// is another, and nothing that could be trusted says that it changed: a disk that rots, or
+    /// memory. What was copied before is better then.
+    pub fn silent_change(&self, row: &Row, source: &Entry, found: Digest) -> Option<Cause> {
+        let recorded = row.digest.filter(|recorded| *recorded != found)?;
+        let trust = Trust { ignore_inode: true, ..self.options.trust };
+        let is_trusted = !self.options.accept_silent_changes
+            && !trust.ignore_ctime
+            && !row.source_racy
+            && row.origin == Origin::Proven
+            && source.stamp.compare(&row.source, trust) == Likeness::Same;
+        is_trusted.then_some(Cause::SilentChange { recorded, found })
     }
 
     fn surplus(&self, target: &Entry) -> Decision {

@@ -3,6 +3,7 @@
 use super::hash::Hasher;
 use super::{Context, now};
 use crate::backend::{Facts, Place, ReadError, Reading, Stage, StageDirectory, Staged};
+use crate::manifest::Row;
 use crate::model::entry::LONGEST_LINK;
 use crate::model::{Cause, Digest, Entry, EntryKind, InFlight, Timestamp};
 use std::sync::PoisonError;
@@ -38,6 +39,8 @@ pub(super) struct Attempt<'w, 'a> {
     /// The directory that is being built, if one is.
     pub(super) building: Option<&'w dyn StageDirectory>,
     pub(super) place: Place,
+    /// What earlier runs know of it.
+    pub(super) row: Option<&'w Row>,
     /// The digest of the target's copy.
     pub(super) unless: Option<Digest>,
 }
@@ -193,6 +196,11 @@ impl Attempt<'_, '_> {
             && recorded != found
         {
             return Err(ReadError::Damaged(Cause::OtherDigest { recorded, found }));
+        }
+        if let Some(cause) =
+            self.row.and_then(|row| context.policy.silent_change(row, entry, found))
+        {
+            return Err(ReadError::Damaged(cause));
         }
         if let (Some(link), Some(told)) = (so_far.link.take(), &mut so_far.told) {
             if link.is_empty() || link.contains(&0) {

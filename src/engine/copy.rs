@@ -141,7 +141,8 @@ impl<'c, 'a> Worker<'c, 'a> {
             return self.check(step, true, false, unless);
         }
         let (slot, place, building) = (self.slot, step.place, self.building.as_deref());
-        let attempt = Attempt { context, slot, building, place, unless };
+        let row = step.row.as_ref();
+        let attempt = Attempt { context, slot, building, place, row, unless };
         let buffer = &mut self.buffer;
         let copied = with_retries(&*context.source, Side::Source, &step.source, |entry| {
             attempt.run(entry, buffer)
@@ -294,7 +295,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             let proof = target_digest.map(|digest| (digest, racy));
             return self.update(step, step.source.clone(), existing, proof);
         }
-        let (entry, (digest, racy)) = self.hash(&*context.source, Side::Source, &step.source)?;
+        let (entry, (digest, racy)) = self.hash_source(step)?;
         if Some(digest) == target_digest {
             self.update(step, entry, existing, Some((digest, racy)))
         } else {
@@ -306,6 +307,25 @@ impl<'c, 'a> Worker<'c, 'a> {
         self.context.progress.files_planned.add(1);
         self.context.progress.bytes_planned.add(step.source.size());
         self.copy(step, None)
+    }
+
+    /// Hashes the source's content; what changed in silence is read once more, and then named.
+    fn hash_source(&mut self, step: &Step) -> Result<(Entry, (Digest, bool)), EntryError> {
+        let context = self.context;
+        let mut is_silent = false;
+        loop {
+            let (entry, hashed) = self.hash(&*context.source, Side::Source, &step.source)?;
+            let row = step.row.as_ref();
+            let silent = row.and_then(|row| context.policy.silent_change(row, &entry, hashed.0));
+            match silent {
+                Some(cause) if std::mem::replace(&mut is_silent, true) => {
+                    let (operation, side, key) = (Operation::Read, Side::Source, entry.key);
+                    return Err(EntryError { operation, side, key, cause });
+                }
+                Some(_) => {}
+                None => return Ok((entry, hashed)),
+            }
+        }
     }
 
     /// Hashes one side's content.

@@ -11,8 +11,14 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The format's version that this code reads and writes.
-const VERSION: i64 = 1;
+/// The format's version that this code writes; it reads the older one too.
+const VERSION: i64 = 2;
+const OLDEST: i64 = 1;
+/// Keys that changed since the manifest was published last, and whether they had a row then.
+const CHANGED: &str = "CREATE TABLE changed (
+    key BLOB PRIMARY KEY NOT NULL,
+    was_published INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;";
 /// Whose files these are: "vdms" in ASCII.
 const APPLICATION: i64 = 0x7664_6d73;
 /// How long to wait for another connection: a checkpoint, or the other process of a verification.
@@ -167,11 +173,23 @@ pub(super) fn begin(
          ) STRICT;",
     )?;
     transaction.execute_batch(TABLE)?;
+    transaction.execute_batch(CHANGED)?;
     transaction.execute(
         "INSERT INTO meta (name, value) VALUES ('source', ?1), ('target', ?2)",
         [source, target],
     )?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
+}
+
+/// Makes a database of an older version one of this; it was checked.
+pub(super) fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
+    if pragma(connection, "user_version")? == VERSION {
+        return Ok(());
+    }
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(CHANGED)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }
@@ -186,7 +204,7 @@ pub(super) fn check(connection: &Connection) -> Result<(String, String), Trouble
     if version > VERSION {
         return Err(Trouble::Newer(version));
     }
-    if version != VERSION {
+    if version < OLDEST {
         return Err(Trouble::Damaged(format!("it has the unknown version {version}")));
     }
     // From here on a table or column that is missing is damage too.

@@ -2,14 +2,15 @@
 //! runs out of one target.
 //!
 //! [`State`] holds a row for each key of a (source, target) pair in the user's state directory. It
-//! is evidence, not authority: a lost or damaged one costs a full compare, never data.
+//! is evidence, not authority: a lost or damaged one costs a full compare, never data. What it says is
+//! [`published`] in the target, for other machines and other readers.
 
 pub use database::is_damage;
 pub use lease::{AcquiredLease, Lease};
 pub use lock::{Acquired, Lock};
 pub use row::{Origin, Row, RunNumber};
 pub use runs::{RootIdentity, RunRecord};
-pub use state::{Opened, Rows, STREAM, State, Writer};
+pub use state::{Change, Changes, Opened, Rows, STREAM, State, Writer};
 
 use crate::backend::Form;
 use crate::filter::FilterSpec;
@@ -20,6 +21,7 @@ mod database;
 mod holder;
 mod lease;
 pub mod lock;
+pub mod published;
 mod row;
 mod runs;
 pub mod state;

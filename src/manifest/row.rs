@@ -73,7 +73,10 @@ pub(super) const PUT: &str = "INSERT OR REPLACE INTO entries \
 pub(super) const COLUMNS: &str = "key, kind, digest, origin, source, source_racy, target, mode, \
      uid, gid, mtime, mtime_nanos, link, run, verified_at";
 
-/// The table of rows, in the file's format version 1.
+/// How many columns that are.
+pub(super) const WIDTH: usize = 15;
+
+/// The table of rows, in the file's format versions 1 and 2.
 pub(super) const TABLE: &str = "CREATE TABLE entries (
     key BLOB PRIMARY KEY NOT NULL,
     kind INTEGER NOT NULL,

@@ -6,15 +6,15 @@
 //! WAL mode with `synchronous=NORMAL` (<https://sqlite.org/pragma.html#pragma_synchronous>) a power
 //! cut may take the last batches but never mixes them, and a row is never older than what it says.
 //!
-//! Format version 1, in `SQLite`'s `user_version`; `application_id` says whose file it is. This
-//! version reads and writes 1; a newer one is refused with an error, anything else that isn't whole
+//! Format version 2, in `SQLite`'s `user_version`; `application_id` says whose file it is. This
+//! version writes 2 and reads 1 too, which had no `changed`; a newer one is refused with an error, anything else that isn't whole
 //! is damage: put aside, and begun anew.
 
 use super::database::{
     Access, Trouble, begin, cannot_open, check, connect, failed, has_log, named, path_of, plain,
-    pragma, put_aside, refusal, short_hash,
+    pragma, put_aside, refusal, short_hash, upgrade,
 };
-use super::row::{self, COLUMNS, Row, RunNumber};
+use super::row::{self, Row, RunNumber};
 use super::runs::{RootIdentity, RunRecord, latest_run};
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind, Key, RunId, Timestamp, Totals, Verdict};
@@ -28,9 +28,6 @@ use std::path::{Path, PathBuf};
 /// The source of what was streamed from standard input. No other one has this name: paths are
 /// absolute, and stores have URLs.
 pub const STREAM: &str = "-";
-/// How many rows are read at a time: enough that a page's query costs little beside its rows, few
-/// enough that a page is small even with the longest keys.
-const PAGE: usize = 1024;
 /// Pages of the log (of 4 KiB) before it is written back into the file: 32 MiB.
 const LOG_PAGES: u32 = 8_192;
 
@@ -244,14 +241,7 @@ impl State {
     pub fn rows(&self) -> Result<Rows, Error> {
         let connection =
             connect(&self.path, self.access).map_err(|error| self.failed("read", error))?;
-        Ok(Rows {
-            path: self.path.clone(),
-            connection,
-            page: Vec::new().into_iter(),
-            after: None,
-            ended: false,
-            skipped: 0,
-        })
+        Ok(Rows::new(self.path.clone(), connection))
     }
 
     /// Begins to write rows. One writer at a time; others wait for its commit.
@@ -265,7 +255,9 @@ impl State {
         connection
             .pragma_update(None, "wal_autocheckpoint", LOG_PAGES)
             .map_err(|error| self.failed("write", error))?;
-        Ok(Writer { path: self.path.clone(), connection, begun: false })
+        // What was never published is published whole.
+        let tracks = self.published()?.is_some();
+        Ok(Writer { path: self.path.clone(), connection, begun: false, tracks })
     }
 
     fn failed(&self, verb: &str, error: rusqlite::Error) -> Error {
@@ -292,6 +284,7 @@ impl State {
             begin(&mut connection, source, target)?;
         }
         let (recorded_source, recorded_target) = check(&connection)?;
+        upgrade(&mut connection)?;
         if (recorded_source.as_str(), recorded_target.as_str()) != (source, target) {
             return Err(Trouble::Damaged("it is another pair's".to_owned()));
         }
@@ -332,71 +325,6 @@ impl State {
     }
 }
 
-/// The rows of a state, in key order.
-///
-/// They are read a page at a time, each page in a transaction of its own, so that the log doesn't
-/// grow while a run goes on. Memory is bounded by a page of 1,024 rows.
-#[derive(Debug)]
-pub struct Rows {
-    path: PathBuf,
-    connection: Connection,
-    page: std::vec::IntoIter<Row>,
-    /// The last key read, decodable or not.
-    after: Option<Vec<u8>>,
-    ended: bool,
-    skipped: u64,
-}
-
-impl Rows {
-    /// How many rows were passed over because they can't be decoded: each costs a comparison of its
-    /// entry as if it were new.
-    pub fn skipped(&self) -> u64 {
-        self.skipped
-    }
-
-    fn turn_page(&mut self) -> rusqlite::Result<()> {
-        let from = if self.after.is_some() { "key > ?1" } else { "key >= ?1" };
-        let query = format!("SELECT {COLUMNS} FROM entries WHERE {from} ORDER BY key LIMIT {PAGE}");
-        let mut statement = self.connection.prepare_cached(&query)?;
-        let mut found = statement.query([self.after.as_deref().unwrap_or_default()])?;
-        let mut page = Vec::with_capacity(PAGE);
-        let mut count = 0;
-        while let Some(row) = found.next()? {
-            count += 1;
-            let after = self.after.get_or_insert_default();
-            after.clear();
-            after.extend_from_slice(row.get_ref(0)?.as_bytes().unwrap_or_default());
-            match row::decode(row) {
-                Some(row) => page.push(row),
-                None => self.skipped += 1,
-            }
-        }
-        self.ended = count < PAGE;
-        self.page = page.into_iter();
-        Ok(())
-    }
-}
-
-impl Iterator for Rows {
-    type Item = Result<Row, Error>;
-
-    /// The next row. After an error, nothing: that the rows ended is then not known.
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(row) = self.page.next() {
-                return Some(Ok(row));
-            }
-            if self.ended {
-                return None;
-            }
-            if let Err(error) = self.turn_page() {
-                self.ended = true;
-                return Some(Err(failed(&self.path, "read", error)));
-            }
-        }
-    }
-}
-
 /// Puts rows, a batch at a time: what was put since the last [`Writer::commit`] is lost when the
 /// writer is dropped.
 ///
@@ -406,6 +334,8 @@ pub struct Writer {
     path: PathBuf,
     connection: Connection,
     begun: bool,
+    /// Whether it keeps which keys changed.
+    tracks: bool,
 }
 
 impl Writer {
@@ -414,6 +344,7 @@ impl Writer {
     /// # Errors
     /// [`ErrorKind::Manifest`] when it can't be written.
     pub fn put(&mut self, row: &Row) -> Result<(), Error> {
+        self.track(&row.key)?;
         self.write(row::PUT, |statement| row::put(statement, row))
     }
 
@@ -422,6 +353,7 @@ impl Writer {
     /// # Errors
     /// [`ErrorKind::Manifest`] when it can't be written.
     pub fn remove(&mut self, key: &Key) -> Result<(), Error> {
+        self.track(key)?;
         self.write("DELETE FROM entries WHERE key = ?1", |statement| {
             statement.execute([key.as_bytes()])
         })
@@ -452,6 +384,16 @@ impl Writer {
         Ok(())
     }
 
+    /// Keeps that a key changes, and whether it had a row before.
+    fn track(&mut self, key: &Key) -> Result<(), Error> {
+        if !self.tracks {
+            return Ok(());
+        }
+        let insert = "INSERT OR IGNORE INTO changed \
+             VALUES (?1, EXISTS (SELECT 1 FROM entries WHERE key = ?1))";
+        self.write(insert, |statement| statement.execute([key.as_bytes()]))
+    }
+
     fn write(
         &mut self,
         sql: &str,
@@ -471,5 +413,9 @@ impl Writer {
     }
 }
 
+mod pages;
+mod publication;
 #[cfg(test)]
 mod tests;
+
+pub use pages::{Change, Changes, Rows};

@@ -138,6 +138,17 @@ pub enum Cause {
         /// The digest of what was read.
         found: Digest,
     },
+    /// A source's content isn't what was recorded, though nothing else says that it changed.
+    #[error(
+        "its content changed and its times did not, as on a failing disk: BLAKE3 {found}, recorded \
+         {recorded}; if it is right as it is, mirror it with --accept-silent-changes"
+    )]
+    SilentChange {
+        /// The digest recorded.
+        recorded: Digest,
+        /// The digest of what was read.
+        found: Digest,
+    },
     /// Its content isn't what its store has.
     #[error(
         "its content is not what the store has: CRC-64/NVME {found:016x}, the store's {recorded:016x}"

@@ -1,10 +1,11 @@
 //! One mirror run: what it is asked, what it does in which order, and how it ended.
 //!
 //! A [`Session`] holds what the whole run shares. `sides` opens and lists the two places, `checks`
-//! refuses what must not be done to them.
+//! refuses what must not be done to them, `published` keeps the manifest in the target.
 
 mod checks;
 mod dry_run;
+mod published;
 mod sides;
 
 use super::held::{Held, Lockable};
@@ -25,7 +26,7 @@ use crate::model::{
     Totals, Verdict,
 };
 use crate::plan::{DeleteOptions, Plan, Planning};
-use sides::Rows;
+use sides::{Rows, Sides};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -204,6 +205,8 @@ impl Session<'_> {
 
     /// Executes, and records the run.
     fn record(&self, state: &State, root: Option<&Arc<Root>>) -> Result<Ended, Error> {
+        let sides = self.open(root, &self.options.state_dir)?;
+        self.take_over_published(state, &*sides.1)?;
         let previous = state.last_finished_totals()?;
         self.started(previous.as_ref());
         let options = RecordedOptions {
@@ -214,9 +217,12 @@ impl Session<'_> {
             form: self.places.form(),
         };
         let is_first = state.last_run()?.is_none();
-        let number = state.begin_run(&self.run, wall_clock(), &options.encode()?)?;
+        let started = wall_clock();
+        let number = state.begin_run(&self.run, started, &options.encode()?)?;
         let mut allowed_root = None;
-        let executed = self.execute(state, root, (number, is_first), &mut allowed_root);
+        let target = Arc::clone(&sides.1);
+        let root_is_new = !self.places.target_exists() || (root.is_none() && is_first);
+        let executed = self.execute(state, sides, (number, root_is_new), &mut allowed_root);
         let verdict = match &executed {
             Err(_) => Verdict::Failed,
             Ok(_) if self.stop.requested() => Verdict::Interrupted,
@@ -229,19 +235,21 @@ impl Session<'_> {
         // What stopped the run says more than that its end could not be recorded.
         let refusal = executed?;
         finished?;
+        if verdict != Verdict::Interrupted {
+            self.publish(state, &*target, (started, verdict, options))?;
+        }
         Ok(Ended { verdict, refusal })
     }
 
     fn execute(
         &self,
         state: &State,
-        root: Option<&Arc<Root>>,
-        (number, is_first): (RunNumber, bool),
+        (source, target): Sides,
+        (number, root_is_new): (RunNumber, bool),
         allowed_root: &mut Option<RootIdentity>,
     ) -> Result<Option<Error>, Error> {
         let began = engine::now();
         let options = self.options;
-        let (source, target) = self.open(root, &self.options.state_dir)?;
         let policy = self.policy();
         let rows: Rows = Box::new(state.rows()?);
         let join =
@@ -273,7 +281,7 @@ impl Session<'_> {
             accepts: &accepts,
             progress: self.progress,
             spool_dir: &options.state_dir,
-            root_is_new: !self.places.target_exists() || (root.is_none() && is_first),
+            root_is_new,
             directories_change: !target.is_store(),
             is_over: &is_over,
         };

@@ -9,13 +9,14 @@ use crate::filter::Filter;
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::listing::{Checked, Unknown};
 use crate::location::Location;
+use crate::manifest::published::{Head, Merged, Shelf};
 use crate::manifest::{Lease, Lock, RecordedOptions, Row, State};
 use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::{
-    Cause, Digest, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Progress, Stop,
-    Timestamp, Totals,
+    Cause, Digest, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Progress,
+    RunId, Stop, Timestamp, Totals,
 };
 use crossbeam_channel::{Sender, bounded};
 use std::cmp::Ordering;
@@ -97,7 +98,7 @@ pub struct VerifyTotals {
 #[derive(Debug)]
 pub struct VerifyOutcome {
     /// The run whose rows were compared with.
-    pub run: crate::model::RunId,
+    pub run: RunId,
     /// The source of that run, as it prints.
     pub source: String,
     /// What was counted.
@@ -131,9 +132,11 @@ pub fn verify(
         Error::new(ErrorKind::Manifest, format!("no run into \"{name}\" is recorded"))
             .help(format!("mirror to it first, or name its state by --state-dir (now {state_dir})"))
     };
-    let state = State::latest_into(&options.state_dir, &name)?.ok_or_else(nothing)?;
-    let record = state.last_run()?.ok_or_else(nothing)?;
-    let recorded = RecordedOptions::decode(&record.options)?;
+    let manifest = match State::latest_into(&options.state_dir, &name)? {
+        Some(state) => Manifest::of_state(&state)?,
+        None => Manifest::of_target(&*target, options)?,
+    };
+    let Manifest { run, source, recorded, rows } = manifest.ok_or_else(nothing)?;
     let filter = Filter::try_from(recorded.filter).map_err(|error| {
         Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used").because(error)
     })?;
@@ -147,7 +150,7 @@ pub fn verify(
     })?;
     let mut scan = Scan {
         listing: Checked::new(listing, Side::Target).peekable(),
-        rows: state.rows()?.peekable(),
+        rows: rows.peekable(),
         unknown: Unknown::default(),
     };
     let tally = Tally {
@@ -181,14 +184,48 @@ pub fn verify(
     totals.bytes_hashed = progress.bytes_hashed.get();
     let extra = if extras_count { totals.extra } else { 0 };
     Ok(VerifyOutcome {
-        run: record.id,
-        source: state.source().to_owned(),
+        run,
+        source,
         differences: totals.missing + totals.corrupt + totals.metadata + extra,
         totals,
         counted: progress.totals(),
         duration: began.elapsed(),
         interrupted: stop.requested(),
     })
+}
+
+/// What a target is held against.
+struct Manifest {
+    run: RunId,
+    /// The source of that run, as it prints.
+    source: String,
+    recorded: RecordedOptions,
+    rows: Box<dyn Iterator<Item = Result<Row, Error>>>,
+}
+
+impl Manifest {
+    fn of_state(state: &State) -> Result<Option<Self>, Error> {
+        let Some(record) = state.last_run()? else { return Ok(None) };
+        Ok(Some(Self {
+            run: record.id,
+            source: state.source().to_owned(),
+            recorded: RecordedOptions::decode(&record.options)?,
+            rows: Box::new(state.rows()?),
+        }))
+    }
+
+    /// What was published in the target itself, for a machine that has no state of it.
+    fn of_target(target: &dyn Target, options: &VerifyOptions) -> Result<Option<Self>, Error> {
+        // Nothing is made where no run was.
+        let has_state_dir = options.state_dir.is_dir();
+        let spool_dir =
+            if has_state_dir { options.state_dir.clone() } else { std::env::temp_dir() };
+        let shelf = Shelf::new(target, &spool_dir, Timestamp::default());
+        let Some(latest) = shelf.latest()? else { return Ok(None) };
+        let rows = Merged::of(&shelf, &latest.head)?.map(|row| row.map(|(row, _)| row));
+        let Head { run, source, options: recorded, .. } = latest.head;
+        Ok(Some(Self { run, source, recorded, rows: Box::new(rows) }))
+    }
 }
 
 /// A target that is verified.

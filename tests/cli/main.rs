@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod brake;
 mod building;
 mod commands;
 mod deletion;
@@ -15,6 +16,7 @@ mod judge;
 mod kill;
 mod limits;
 mod locks;
+mod manifest;
 mod mirror;
 mod model;
 mod power;

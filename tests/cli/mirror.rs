@@ -372,9 +372,9 @@ fn an_older_copy_is_adopted_where_it_is_equal_and_copied_where_not() {
 }
 
 #[test]
-fn a_mirror_whose_state_is_lost_is_adopted_again() {
+fn a_mirror_whose_records_are_lost_is_adopted_again() {
     let env = mirrored(&plain());
-    fs::remove_dir_all(&env.state).unwrap();
+    env.lose_records();
     env.age();
     env.mirrored(&[]).counts(&[("files_adopted", 3), ("files_copied", 0), ("bytes_hashed", 0)]);
     assert_mirrored(&env.source, &env.target);

@@ -140,8 +140,7 @@ fn apply(env: &Environment, edit: &Edit) {
         Edit::DriftWrite(key, size) => TestTree::new().file(key, content(*size)).write(&env.target),
         Edit::DriftRemove(key) => remove(&at(&env.target, key)),
         Edit::LoseState => {
-            fs::remove_dir_all(&env.state).unwrap();
-            fs::create_dir(&env.state).unwrap();
+            env.lose_records();
         }
     }
 }

@@ -160,7 +160,7 @@ fn what_a_verification_says() {
     std::fs::remove_file(env.target.join("b")).unwrap();
     crate::common::tree::set_mtime_of(&env.target, 7, 7);
     assert_snapshot!("verify_differences", shown(&env, &env.vidimus(&["verify", "target"])));
-    std::fs::remove_dir_all(&env.state).unwrap();
+    env.lose_records();
     assert_snapshot!("verify_no_state", shown(&env, &env.vidimus(&["verify", "target"])));
 }
 

@@ -83,9 +83,9 @@ fn extras_count_with_strict_or_after_a_run_that_deleted() {
 }
 
 #[test]
-fn without_state_there_is_nothing_to_hold_the_target_against() {
+fn without_records_there_is_nothing_to_hold_the_target_against() {
     let env = mirrored(&sample());
-    fs::remove_dir_all(&env.state).unwrap();
+    env.lose_records();
     env.verify(&[]).expect(4).names("help: ");
     env.vidimus(&["verify", text(&env.source)]).expect(4);
 }
@@ -95,6 +95,7 @@ fn another_state_directory_is_found_by_its_flag() {
     let env = Environment::new();
     sample().write(&env.source);
     env.mirrored(&["--state-dir", "home/elsewhere"]);
+    fs::remove_dir_all(env.target.join(".vidimus/manifest")).unwrap();
     env.verify(&[]).expect(4);
     env.verify(&["--state-dir", "home/elsewhere"]).expect(0);
     assert!(fs::read_dir(&env.state).unwrap().next().is_none());

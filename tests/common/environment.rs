@@ -58,6 +58,16 @@ impl Environment {
         Self { root, source, target, outside, state, directory }
     }
 
+    /// Loses what earlier runs recorded, in the state directory and in the target.
+    pub fn lose_records(&self) {
+        for directory in [&self.state, &self.target.join(".vidimus/manifest")] {
+            if directory.exists() {
+                std::fs::remove_dir_all(directory).expect("remove a directory");
+            }
+        }
+        std::fs::create_dir(&self.state).expect("make a directory");
+    }
+
     /// Lets stamps grow old enough to be trusted.
     pub fn age(&self) {
         std::thread::sleep(AGED);

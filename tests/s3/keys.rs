@@ -89,7 +89,7 @@ fn kept(objects: BTreeMap<String, Object>) -> BTreeMap<String, impl PartialEq + 
 /// Two buckets have the same objects.
 #[track_caller]
 fn assert_same(source: &Bucket, target: &Bucket) {
-    let [expected, found] = [source, target].map(|bucket| kept(bucket.objects()));
+    let [expected, found] = [source, target].map(|bucket| kept(crate::site::objects_of(bucket)));
     let keys: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
     let differ: Vec<_> =
         keys.into_iter().filter(|key| expected.get(*key) != found.get(*key)).collect();

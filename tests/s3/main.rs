@@ -16,6 +16,7 @@ mod judges;
 mod keys;
 mod kill;
 mod locks;
+mod manifest;
 mod places;
 mod real;
 mod rerun;

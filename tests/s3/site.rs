@@ -2,7 +2,7 @@
 
 use crate::common::environment::text;
 use crate::common::{Environment, Run, TestTree, tools};
-use crate::s3::{Bucket, Kind, S3Server};
+use crate::s3::{Bucket, Kind, Object, S3Server};
 use std::collections::BTreeMap;
 
 /// How many requests about its lock a run may send, beside those that move entries.
@@ -71,9 +71,24 @@ impl Site {
     pub(crate) fn lose_state(&self) {
         std::fs::remove_dir_all(&self.env.state).expect("remove the state");
         std::fs::create_dir(&self.env.state).expect("make the state's directory");
+        self.lose_manifest();
     }
 
-    /// The requests of each kind that came since they were asked for last, the lock's own left out.
+    /// Loses what was published in the target directory and in the bucket.
+    pub(crate) fn lose_manifest(&self) {
+        let manifest = self.env.target.join(".vidimus/manifest");
+        if manifest.exists() {
+            std::fs::remove_dir_all(manifest).expect("remove the manifest");
+        }
+        for bucket in ["bucket", "other"].map(|name| self.server.bucket(name)) {
+            for key in bucket.keys().into_iter().filter(|key| is_of_manifest(key)) {
+                bucket.delete(&key);
+            }
+        }
+    }
+
+    /// The requests of each kind that came since they were asked for last, the lock's and the
+    /// manifest's own left out.
     #[track_caller]
     pub(crate) fn requests(&self) -> BTreeMap<Kind, usize> {
         let (mut counts, mut lock) = (BTreeMap::new(), 0);
@@ -81,6 +96,9 @@ impl Site {
             let is_of_lock = |text: &[u8]| text.ends_with(b".vidimus/lock");
             let lists_it =
                 |(name, value): &(String, String)| name == "prefix" && is_of_lock(value.as_bytes());
+            if is_of_manifest(&request.key) {
+                continue;
+            }
             if is_of_lock(&request.key) || request.query.iter().any(lists_it) {
                 lock += 1;
             } else {
@@ -96,6 +114,15 @@ impl Site {
     pub(crate) fn pages(&self) -> usize {
         pages(&self.bucket)
     }
+}
+
+fn is_of_manifest(key: impl AsRef<[u8]>) -> bool {
+    key.as_ref().windows(MANIFEST.len()).any(|part| part == MANIFEST)
+}
+
+/// The objects of a bucket but for those of the manifest.
+pub(crate) fn objects_of(bucket: &Bucket) -> BTreeMap<String, Object> {
+    bucket.objects().into_iter().filter(|(key, _)| !is_of_manifest(key)).collect()
 }
 
 /// How many pages a listing of everything in a bucket has.
@@ -114,6 +141,8 @@ pub(crate) fn owned(tree: TestTree, uid: u32, gid: u32) -> TestTree {
 }
 
 const MEBIBYTE: usize = 1 << 20;
+/// Where the manifest is published, below a root.
+const MANIFEST: &[u8] = b".vidimus/manifest/";
 
 /// Names that paths, headers and URLs stumble over, and a store can hold.
 pub(crate) const NAMES: [&str; 36] = [

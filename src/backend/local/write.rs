@@ -9,11 +9,11 @@ use super::stage::{Hidden, LocalStage};
 use super::stage_directory::{LocalStageDirectory, sweep_directory};
 use super::{LocalSource, Walking, read};
 use crate::backend::{
-    ListOptions, Listing, Place, ReadError, Sink, Source, Stage, StageDirectory, Target,
+    ListOptions, Listing, MANIFEST, Place, ReadError, Sink, Source, Stage, StageDirectory, Target,
 };
 use crate::model::error::Side;
 use crate::model::{Cause, Durability, Entry, EntryKind, Error, Key, Metadata, Stamp};
-use rustix::fs::{AtFlags, Mode, mkdirat, symlinkat, unlinkat};
+use rustix::fs::{AtFlags, Dir, Mode, mkdirat, symlinkat, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::ErrorKind::NotFound;
@@ -232,6 +232,23 @@ impl Target for LocalTarget {
 
     fn holds(&self, source: &Metadata, kind: EntryKind) -> Metadata {
         self.shared.ownership.held(source, kind)
+    }
+
+    /// Temporaries of the published manifest, whose directory no listing enters.
+    fn give_up_left(&self) -> Result<u64, Cause> {
+        let directory = match self.shared.root.descend(MANIFEST.as_bytes()) {
+            Err(Errno::NOENT) => return Ok(0),
+            other => other?,
+        };
+        let mut given_up = 0;
+        for entry in Dir::read_from(readable_directory(&directory)?)? {
+            let entry = entry?;
+            if is_temporary(entry.file_name().to_bytes()) {
+                unlinkat(&*directory, entry.file_name(), AtFlags::empty())?;
+                given_up += 1;
+            }
+        }
+        Ok(given_up)
     }
 
     fn warnings(&self) -> Vec<String> {

@@ -72,6 +72,27 @@ impl ObjectPlace {
         Ok(Some(entry))
     }
 
+    /// Reads a small object; see [`Source::read_small`](crate::backend::Source::read_small).
+    pub(super) fn read_small(&self, key: &Key, most: u64) -> Result<Option<Vec<u8>>, Cause> {
+        let mut got = match self.store.get(&self.object_key(key)?, None, None) {
+            Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
+            got => got.map_err(refused)?,
+        };
+        if got.head.size > most {
+            return Err(Cause::Other(format!("an object of {} bytes", got.head.size)));
+        }
+        let mut check = Check::of(&got.head);
+        let mut content = Vec::new();
+        while let Some(bytes) = got.read().map_err(refused)? {
+            check.take(&bytes);
+            content.extend_from_slice(&bytes);
+        }
+        match check.end() {
+            Err(ReadError::Damaged(cause)) => Err(cause),
+            _ => Ok(Some(content)),
+        }
+    }
+
     /// See [`Source::first_part`](crate::backend::Source::first_part).
     pub(super) fn first_part(&self, entry: &Entry) -> Option<u64> {
         // Only a hint: whatever is wrong shows in what comes next.

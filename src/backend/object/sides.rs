@@ -54,6 +54,10 @@ impl Source for ObjectSource {
         self.place.look(key)
     }
 
+    fn read_small(&self, key: &Key, most: u64) -> Result<Option<Vec<u8>>, Cause> {
+        self.place.read_small(key, most)
+    }
+
     fn first_part(&self, entry: &Entry) -> Option<u64> {
         self.place.first_part(entry)
     }
@@ -107,6 +111,10 @@ impl Source for ObjectTarget {
 
     fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {
         self.reader.look(key)
+    }
+
+    fn read_small(&self, key: &Key, most: u64) -> Result<Option<Vec<u8>>, Cause> {
+        self.reader.read_small(key, most)
     }
 
     fn first_part(&self, entry: &Entry) -> Option<u64> {

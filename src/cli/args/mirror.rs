@@ -107,6 +107,13 @@ pub(crate) struct MirrorArgs {
     #[arg(long, help_heading = "Comparing", env = "VIDIMUS_IGNORE_INODE",
         value_parser = values::switch)]
     pub(crate) ignore_inode: bool,
+    /// Copy content that changed although size, mtime and ctime did not
+    ///
+    /// Such a change looks like a failing disk: without this the file is named, and what the target
+    /// has of it stays.
+    #[arg(long, help_heading = "Comparing", env = "VIDIMUS_ACCEPT_SILENT_CHANGES",
+        value_parser = values::switch)]
+    pub(crate) accept_silent_changes: bool,
 
     /// Leave out what matches (gitignore-like; the last match wins)
     ///

@@ -1,3 +1,4 @@
+use super::pages::PAGE;
 use super::*;
 use crate::manifest::database::with_suffix;
 use crate::manifest::{Origin, is_damage};
@@ -289,7 +290,7 @@ fn what_was_streamed_into_a_target_hides_no_run_that_mirrored_to_it() {
 fn a_newer_version_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = fill(dir.path(), &[row("a")]);
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
     let before = fs::read(&path).unwrap();
     for error in [
         State::open(dir.path(), SOURCE, TARGET).unwrap_err(),
@@ -298,7 +299,7 @@ fn a_newer_version_is_refused_and_left_alone() {
     ] {
         assert_eq!(error.kind, ErrorKind::Manifest);
         let expected = format!(
-            "the state \"{}\" has format version 2; this vidimus knows versions up to 1",
+            "the state \"{}\" has format version 3; this vidimus knows versions up to 2",
             path.display()
         );
         assert_eq!(error.message, expected);
@@ -441,4 +442,19 @@ fn flip(path: &Path, offset: usize) {
     let mut content = fs::read(path).unwrap();
     content[offset] ^= 0x10;
     fs::write(path, content).unwrap();
+}
+
+#[test]
+fn a_state_of_the_first_version_is_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = fill(dir.path(), &[row("a")]);
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch("DROP TABLE changed; PRAGMA user_version = 1;").unwrap();
+    drop(old);
+    let read = State::open_read_only(dir.path(), SOURCE, TARGET).unwrap().unwrap();
+    assert_eq!(all(&read), [row("a")]);
+    drop(read);
+    let state = open(dir.path());
+    assert_eq!(all(&state), [row("a")]);
+    assert_eq!((state.published().unwrap(), state.changed().unwrap()), (None, 0));
 }

@@ -1,0 +1,247 @@
+//! The head of a published manifest, and what points to it.
+
+use super::{damaged, line};
+use crate::manifest::RecordedOptions;
+use crate::model::{Digest, Error, ErrorKind, RunId, Timestamp, Totals, Verdict};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The format's version that this code reads and writes.
+const VERSION: u64 = 1;
+
+/// What a publication is: which segments the manifest is made of, what run published it, and which
+/// publication came before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    /// The format's version.
+    #[serde(rename = "vidimus_manifest")]
+    version: u64,
+    /// Its number: the first is 1, each goes on by one.
+    pub sequence: u64,
+    /// The publication before it, if there was one.
+    pub previous: Option<Predecessor>,
+    /// The run that published it.
+    pub run: RunId,
+    /// When that run began.
+    #[serde(with = "seconds")]
+    pub started: Timestamp,
+    /// When it was published.
+    #[serde(with = "seconds")]
+    pub published: Timestamp,
+    /// How the run went.
+    pub verdict: Verdict,
+    /// The source, as the state names it.
+    pub source: String,
+    /// The target, as the state named it on the machine that published it.
+    pub target: String,
+    /// What the run was asked.
+    pub options: RecordedOptions,
+    /// What the run counted.
+    pub totals: Totals,
+    /// Rows that the manifest has.
+    pub rows: u64,
+    /// What it is made of, the base first: of a key that several have, the last one counts.
+    pub segments: Vec<Segment>,
+}
+
+/// A publication by number and digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Predecessor {
+    /// Its number.
+    pub sequence: u64,
+    /// The digest of its head, as it is written.
+    #[serde(with = "hexadecimal")]
+    pub blake3: Digest,
+}
+
+/// A file of rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// The publication that wrote it; its name follows from that.
+    pub sequence: u64,
+    /// How many lines it has.
+    pub lines: u64,
+    /// Its size in bytes, compressed.
+    pub bytes: u64,
+    /// The digest of these bytes.
+    #[serde(with = "hexadecimal")]
+    pub blake3: Digest,
+}
+
+/// What says which head counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pointer {
+    #[serde(rename = "vidimus_manifest")]
+    version: u64,
+    /// The head.
+    pub head: Predecessor,
+}
+
+/// A head, and the digest of how it is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Publication {
+    /// The head.
+    pub head: Head,
+    /// The digest of its file.
+    #[serde(with = "hexadecimal")]
+    pub digest: Digest,
+}
+
+impl Segment {
+    /// The name of the file.
+    pub fn name(&self) -> String {
+        segment_name(self.sequence)
+    }
+}
+
+/// The name of the segment that a publication writes.
+pub(super) fn segment_name(sequence: u64) -> String {
+    format!("{sequence:08}.ndjson.zst")
+}
+
+/// The name of a publication's head.
+pub(super) fn head_name(sequence: u64) -> String {
+    format!("{sequence:08}.json")
+}
+
+impl Head {
+    /// Makes a head; `sequence`, `rows` and `segments` are the publisher's to set.
+    pub(super) fn new(
+        run: RunId,
+        (started, published): (Timestamp, Timestamp),
+        verdict: Verdict,
+        (source, target): (&str, &str),
+        (options, totals): (RecordedOptions, Totals),
+    ) -> Self {
+        Self {
+            version: VERSION,
+            sequence: 0,
+            previous: None,
+            run,
+            started,
+            published,
+            verdict,
+            source: source.to_owned(),
+            target: target.to_owned(),
+            options,
+            totals,
+            rows: 0,
+            segments: Vec::new(),
+        }
+    }
+
+    pub(super) fn encode(&self) -> Result<Vec<u8>, Error> {
+        encode(self)
+    }
+}
+
+impl Pointer {
+    pub(super) fn to(head: Predecessor) -> Self {
+        Self { version: VERSION, head }
+    }
+
+    pub(super) fn encode(&self) -> Result<Vec<u8>, Error> {
+        encode(self)
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        decode("latest.json", bytes)
+    }
+}
+
+impl Publication {
+    /// Reads a head that is known by number and digest.
+    pub(super) fn decode(bytes: &[u8], known: &Predecessor) -> Result<Self, Error> {
+        let name = head_name(known.sequence);
+        let digest = Digest::of(bytes);
+        if digest != known.blake3 {
+            let how = format!("its BLAKE3 is {digest}, not {}", known.blake3);
+            return Err(damaged(&name, how));
+        }
+        let head: Head = decode(&name, bytes)?;
+        if head.sequence != known.sequence {
+            return Err(damaged(&name, format!("it says that it is {}", head.sequence)));
+        }
+        let mut sequences = head.segments.iter().map(|segment| segment.sequence);
+        if !sequences.clone().is_sorted_by(|one, next| one < next)
+            || sequences.next_back().is_none_or(|last| last > head.sequence)
+        {
+            return Err(damaged(&name, "its segments are in disorder"));
+        }
+        Ok(Self { head, digest })
+    }
+
+    /// How its successor names it.
+    pub fn as_predecessor(&self) -> Predecessor {
+        Predecessor { sequence: self.head.sequence, blake3: self.digest }
+    }
+}
+
+fn encode(value: &impl Serialize) -> Result<Vec<u8>, Error> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| {
+        Error::new(ErrorKind::Manifest, "cannot encode the manifest's head").because(error)
+    })?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Why a manifest can't be used that isn't damaged.
+#[derive(Debug, thiserror::Error)]
+#[error("it was published by a newer vidimus")]
+struct Newer;
+
+/// Whether a manifest can't be used because a newer vidimus published it.
+pub fn is_newer(error: &Error) -> bool {
+    error.source.as_deref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Newer>)
+}
+
+/// Reads a file, whose version is asked for before anything else.
+fn decode<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, Error> {
+    #[derive(Deserialize)]
+    struct Version {
+        vidimus_manifest: u64,
+    }
+    let broken = |error: serde_json::Error| damaged(name, error);
+    let Version { vidimus_manifest: version } = serde_json::from_slice(bytes).map_err(broken)?;
+    if version > VERSION {
+        let message = format!(
+            "the published manifest has format version {version}; this vidimus knows versions up \
+             to {VERSION}"
+        );
+        return Err(Error::new(ErrorKind::Manifest, message)
+            .because(Newer)
+            .help("use the newer vidimus"));
+    }
+    if version != VERSION {
+        return Err(damaged(name, format!("it has the unknown version {version}")));
+    }
+    serde_json::from_slice(bytes).map_err(broken)
+}
+
+/// Digests as 64 hexadecimal digits.
+mod hexadecimal {
+    use super::{Digest, line};
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(digest: &Digest, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(digest)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Digest, D::Error> {
+        line::digest(&String::deserialize(from)?).map_err(de::Error::custom)
+    }
+}
+
+/// Times as rows have them.
+mod seconds {
+    use super::{Timestamp, line};
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(time)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Timestamp, D::Error> {
+        line::time(&String::deserialize(from)?).map_err(de::Error::custom)
+    }
+}

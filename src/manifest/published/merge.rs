@@ -1,0 +1,82 @@
+//! All rows of a published manifest: its segments merged, of each key what was said last.
+
+use super::head::Head;
+use super::line::Published;
+use super::segment::SegmentReader;
+use super::shelf::Shelf;
+use crate::manifest::Row;
+use crate::model::{Error, Key, RunId};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// The rows of a published manifest in key order, with the id of the run that each is of.
+///
+/// Memory is bounded by a row and a window of 8 MiB at most for each segment, of which there are
+/// few.
+pub struct Merged {
+    readers: Vec<SegmentReader>,
+    /// What comes next of each segment.
+    next: Vec<Option<Published>>,
+    /// Segments by the key that comes next; of one key the latest first.
+    heap: BinaryHeap<Reverse<(Key, Reverse<usize>)>>,
+    failed: bool,
+}
+
+impl Merged {
+    /// Reads the segments that make up a publication.
+    ///
+    /// # Errors
+    /// As those of [`Shelf::latest`].
+    pub fn of(shelf: &Shelf<'_>, head: &Head) -> Result<Self, Error> {
+        let mut readers = Vec::with_capacity(head.segments.len());
+        for segment in &head.segments {
+            readers.push(SegmentReader::new(segment, shelf.segment(segment)?)?);
+        }
+        let next = readers.iter().map(|_| None).collect();
+        let mut merged = Self { readers, next, heap: BinaryHeap::new(), failed: false };
+        for at in 0..merged.readers.len() {
+            merged.advance(at)?;
+        }
+        Ok(merged)
+    }
+
+    fn advance(&mut self, at: usize) -> Result<(), Error> {
+        self.next[at] = self.readers[at].next()?;
+        if let Some(published) = &self.next[at] {
+            self.heap.push(Reverse((published.key.clone(), Reverse(at))));
+        }
+        Ok(())
+    }
+
+    fn row(&mut self) -> Result<Option<(Row, RunId)>, Error> {
+        while let Some(Reverse((key, Reverse(latest)))) = self.heap.pop() {
+            let published = self.next[latest].take();
+            self.advance(latest)?;
+            while let Some(Reverse((other, Reverse(at)))) = self.heap.peek()
+                && *other == key
+            {
+                let at = *at;
+                self.heap.pop();
+                self.advance(at)?;
+            }
+            if let Some(row) = published.and_then(|published| published.row) {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for Merged {
+    type Item = Result<(Row, RunId), Error>;
+
+    /// The next row. After an error, nothing: that the rows ended is then not known.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let row = self.row().transpose();
+        self.failed = matches!(row, Some(Err(_)));
+        row
+    }
+}

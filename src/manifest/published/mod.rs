@@ -1,0 +1,34 @@
+//! The published manifest: what the state holds, under the target's `.vidimus/manifest/`, for any
+//! machine and any reader. `docs/manifest.md` specifies it.
+//!
+//! Rows lie in [`segment`]s, each a file that never changes: a base with all of them, then one for
+//! each publication with what changed since. A [`Head`] says which segments make up the manifest and
+//! names its predecessor by digest; the [`Pointer`], written last, says which head counts. [`Shelf`]
+//! keeps these files in a target, [`publish`](publish::publish) adds a publication,
+//! [`rebuild`](rebuild::rebuild) makes a state of what was published.
+
+mod head;
+mod line;
+mod merge;
+mod publish;
+mod rebuild;
+mod segment;
+mod shelf;
+
+pub use head::{Head, Pointer, Predecessor, Publication, Segment, is_newer};
+pub use line::Published;
+pub use merge::Merged;
+pub use publish::{Publishing, publish};
+pub use rebuild::rebuild;
+pub use shelf::Shelf;
+
+use crate::model::{Error, ErrorKind};
+
+/// The error of a published manifest that can't be used as it stands.
+fn damaged(what: &str, how: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Manifest, format!("the published manifest is damaged: {what}: {how}"))
+        .help("the next mirror into this target publishes it anew")
+}
+
+#[cfg(test)]
+mod tests;

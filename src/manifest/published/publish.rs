@@ -1,0 +1,148 @@
+//! Publishing what the state holds.
+
+use super::head::{Head, Publication, Segment, segment_name};
+use super::line::Published;
+use super::segment::SegmentWriter;
+use super::shelf::Shelf;
+use crate::manifest::{RecordedOptions, RunNumber, State};
+use crate::model::{Error, ErrorKind, RunId, Timestamp, Totals, Verdict};
+use std::collections::HashMap;
+use std::io::Write;
+
+/// The most segments of a manifest: a reader holds one window of each.
+const SEGMENTS: usize = 32;
+/// All rows are written anew once what changed since the base is more than one in so many of them.
+const SHARE: u64 = 4;
+
+/// The run that publishes.
+pub struct Publishing {
+    /// Its id.
+    pub run: RunId,
+    /// When it began.
+    pub started: Timestamp,
+    /// What time it is.
+    pub now: Timestamp,
+    /// How it went.
+    pub verdict: Verdict,
+    /// What it was asked.
+    pub options: RecordedOptions,
+    /// What it counted.
+    pub totals: Totals,
+}
+
+/// Publishes what changed in the state since it was published last, or all of it; `None` where
+/// nothing changed. Until it is whole and durable, what was published before counts.
+///
+/// # Errors
+/// [`ErrorKind::Unusable`] when the target can't be read or written, [`ErrorKind::Manifest`] when
+/// the state can't, or when what stands there is of a newer version.
+pub fn publish(
+    state: &State,
+    shelf: &Shelf<'_>,
+    publishing: Publishing,
+) -> Result<Option<Publication>, Error> {
+    let known = state.published()?;
+    let changed = state.changed()?;
+    if known.is_some() && changed == 0 {
+        return Ok(None);
+    }
+    let standing = match shelf.latest_given(known.as_ref()) {
+        // What can't be used is replaced, unless a newer vidimus made it.
+        Err(error) if error.kind == ErrorKind::Manifest && !super::head::is_newer(&error) => None,
+        standing => standing?,
+    };
+    let previous = standing.as_ref().or(known.as_ref());
+    let Publishing { run, started, now, verdict, options, totals } = publishing;
+    let names = (state.source(), state.target());
+    let mut head = Head::new(run, (started, now), verdict, names, (options, totals));
+    head.sequence = previous.map_or(0, |before| before.head.sequence) + 1;
+    head.previous = previous.map(Publication::as_predecessor);
+    shelf.make()?;
+    let base = standing.as_ref().filter(|standing| {
+        known.as_ref().is_some_and(|known| known.digest == standing.digest)
+            && !is_outgrown(&standing.head, changed)
+    });
+    let name = segment_name(head.sequence);
+    let mut runs = Runs { state, ids: HashMap::new() };
+    let ((lines, rows), bytes, blake3) = shelf.write(&name, |out| match base {
+        Some(base) => write_changes(&mut runs, head.sequence, base.head.rows, out),
+        None => write_all(&mut runs, head.sequence, out),
+    })?;
+    head.rows = rows;
+    head.segments = base.map_or_else(Vec::new, |base| base.head.segments.clone());
+    head.segments.push(Segment { sequence: head.sequence, lines, bytes, blake3 });
+    let latest = shelf.write_head(&head)?;
+    let publication = Publication { head, digest: latest.blake3 };
+    shelf.point_to(latest)?;
+    state.set_published(&publication)?;
+    if base.is_none() {
+        let old = standing.iter().flat_map(|standing| &standing.head.segments);
+        old.filter(|old| old.sequence < publication.head.sequence)
+            .try_for_each(|old| shelf.remove(old))?;
+    }
+    Ok(Some(publication))
+}
+
+/// Whether a manifest is written anew rather than go on, given how many keys changed.
+fn is_outgrown(head: &Head, changed: u64) -> bool {
+    let since_base: u64 = head.segments.iter().skip(1).map(|segment| segment.lines).sum();
+    head.segments.len() >= SEGMENTS || (since_base + changed).saturating_mul(SHARE) > head.rows
+}
+
+/// Writes all rows; how many lines and rows that makes.
+fn write_all(runs: &mut Runs<'_>, sequence: u64, out: &mut dyn Write) -> Result<(u64, u64), Error> {
+    let mut segment = SegmentWriter::new(out)?;
+    for row in runs.state.rows()? {
+        let row = row?;
+        let run = runs.id(row.run)?;
+        segment.add(&Published { key: row.key.clone(), sequence, row: Some((row, run)) })?;
+    }
+    let lines = segment.finish()?;
+    Ok((lines, lines))
+}
+
+/// Writes what changed since `rows` rows were published; how many lines that makes, and how many
+/// rows there are now.
+fn write_changes(
+    runs: &mut Runs<'_>,
+    sequence: u64,
+    mut rows: u64,
+    out: &mut dyn Write,
+) -> Result<(u64, u64), Error> {
+    let mut segment = SegmentWriter::new(out)?;
+    for change in runs.state.changes()? {
+        let change = change?;
+        let row = match change.row {
+            Some(row) => {
+                rows += u64::from(!change.was_published);
+                let run = runs.id(row.run)?;
+                Some((row, run))
+            }
+            None if change.was_published => {
+                rows = rows.saturating_sub(1);
+                None
+            }
+            // Came and went.
+            None => continue,
+        };
+        segment.add(&Published { key: change.key, sequence, row })?;
+    }
+    Ok((segment.finish()?, rows))
+}
+
+/// The ids of runs by number.
+struct Runs<'s> {
+    state: &'s State,
+    ids: HashMap<RunNumber, RunId>,
+}
+
+impl Runs<'_> {
+    fn id(&mut self, number: RunNumber) -> Result<RunId, Error> {
+        if let Some(id) = self.ids.get(&number) {
+            return Ok(id.clone());
+        }
+        let id = self.state.run_id(number)?;
+        self.ids.insert(number, id.clone());
+        Ok(id)
+    }
+}

@@ -1,0 +1,40 @@
+//! Making a state of what was published.
+
+use super::head::Publication;
+use super::merge::Merged;
+use super::shelf::Shelf;
+use crate::manifest::{RunNumber, State};
+use crate::model::Error;
+use std::collections::HashMap;
+
+/// The number of the run that published.
+const LATEST: RunNumber = RunNumber(1 << 20);
+/// Rows that are committed together.
+const BATCH: u64 = 50_000;
+
+/// Fills a new state with a published manifest of its source, which becomes what was published last;
+/// how many rows that were. What was put before an error stays: each row is evidence by itself.
+///
+/// # Errors
+/// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) when the manifest can't be used or the
+/// state can't be written.
+pub fn rebuild(state: &State, shelf: &Shelf<'_>, publication: &Publication) -> Result<u64, Error> {
+    let head = &publication.head;
+    let mut writer = state.writer()?;
+    // Numbered from the latest down, so that the one to come follows it.
+    let mut runs = HashMap::from([(head.run.clone(), LATEST)]);
+    let mut count = 0;
+    for row in Merged::of(shelf, head)? {
+        let (mut row, run) = row?;
+        let number = RunNumber(LATEST.0 - runs.len() as i64);
+        row.run = *runs.entry(run).or_insert(number);
+        writer.put(&row)?;
+        count += 1;
+        if count % BATCH == 0 {
+            writer.commit()?;
+        }
+    }
+    writer.commit()?;
+    state.set_rebuilt(publication, &runs)?;
+    Ok(count)
+}

@@ -1,0 +1,118 @@
+//! Segments: rows of one publication, a line each in key order, compressed with Zstandard.
+
+use super::damaged;
+use super::head::Segment;
+use super::line::{self, Published};
+use crate::model::{Error, ErrorKind, Key};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write};
+
+/// The level of compression: what a run waits for weighs more than a few percent.
+const LEVEL: i32 = 3;
+/// What a reader must hold to decompress, as a power of two of bytes: 8 MiB. What level 3 writes
+/// takes a quarter.
+const LONGEST_WINDOW: u32 = 23;
+/// The longest line that is written or read, in bytes: no name that a kernel or a store takes comes
+/// near it, and a reader holds one in memory.
+const LONGEST_LINE: usize = 16 << 20;
+
+/// Writes a segment.
+pub(super) struct SegmentWriter<'o> {
+    encoder: zstd::Encoder<'static, &'o mut dyn Write>,
+    line: Vec<u8>,
+    lines: u64,
+}
+
+impl<'o> SegmentWriter<'o> {
+    pub(super) fn new(out: &'o mut dyn Write) -> Result<Self, Error> {
+        let mut encoder = zstd::Encoder::new(out, LEVEL).map_err(cannot_write)?;
+        encoder.include_checksum(true).map_err(cannot_write)?;
+        Ok(Self { encoder, line: Vec::new(), lines: 0 })
+    }
+
+    /// Adds a row, behind those of smaller keys.
+    pub(super) fn add(&mut self, published: &Published) -> Result<(), Error> {
+        self.line.clear();
+        let encoded = line::encode(published, &mut self.line);
+        let encoded = encoded.and_then(|()| {
+            if self.line.len() > LONGEST_LINE {
+                Err("its name is too long".to_owned())
+            } else {
+                Ok(())
+            }
+        });
+        encoded.map_err(|why| {
+            let message = format!("\"{}\" can't be published: {why}", published.key);
+            Error::new(ErrorKind::Manifest, message)
+        })?;
+        self.lines += 1;
+        self.encoder.write_all(&self.line).map_err(cannot_write)
+    }
+
+    /// Ends the segment; how many lines it has.
+    pub(super) fn finish(self) -> Result<u64, Error> {
+        self.encoder.finish().map_err(cannot_write)?;
+        Ok(self.lines)
+    }
+}
+
+fn cannot_write(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Unusable, "cannot write the manifest").because(error)
+}
+
+/// The rows of a segment, whose file was found to be what its head says.
+pub(super) struct SegmentReader {
+    name: String,
+    segment: Segment,
+    lines: BufReader<zstd::Decoder<'static, BufReader<File>>>,
+    line: Vec<u8>,
+    last: Option<Key>,
+    read: u64,
+}
+
+impl SegmentReader {
+    pub(super) fn new(segment: &Segment, file: File) -> Result<Self, Error> {
+        let name = segment.name();
+        let decoder = zstd::Decoder::new(file).and_then(|mut decoder| {
+            decoder.window_log_max(LONGEST_WINDOW)?;
+            Ok(decoder)
+        });
+        let decoder = decoder.map_err(|error| damaged(&name, error))?;
+        let lines = BufReader::with_capacity(64 << 10, decoder);
+        let segment = segment.clone();
+        Ok(Self { name, segment, lines, line: Vec::new(), last: None, read: 0 })
+    }
+
+    /// The next row; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Published>, Error> {
+        let damaged = |how: String| damaged(&self.name, how);
+        self.line.clear();
+        let mut limited = (&mut self.lines).take(LONGEST_LINE as u64 + 1);
+        let read = limited.read_until(b'\n', &mut self.line);
+        let length = read.map_err(|error| damaged(error.to_string()))?;
+        if length == 0 {
+            if self.read != self.segment.lines {
+                let (found, said) = (self.read, self.segment.lines);
+                return Err(damaged(format!("it has {found} lines, not {said}")));
+            }
+            return Ok(None);
+        }
+        self.read += 1;
+        let at = |how: String| format!("line {}: {how}", self.read);
+        let Some(line) = self.line.strip_suffix(b"\n") else {
+            return Err(damaged(at("it is cut off, or too long".to_owned())));
+        };
+        if self.read > self.segment.lines {
+            return Err(damaged(at("there are more than its head says".to_owned())));
+        }
+        let published = line::decode(line).map_err(|how| damaged(at(how)))?;
+        if published.sequence > self.segment.sequence {
+            return Err(damaged(at("it is of a later publication".to_owned())));
+        }
+        if self.last.as_ref().is_some_and(|last| *last >= published.key) {
+            return Err(damaged(at("its key is out of order".to_owned())));
+        }
+        self.last = Some(published.key.clone());
+        Ok(Some(published))
+    }
+}

@@ -1,0 +1,161 @@
+use super::*;
+use crate::backend::local::{LocalTarget, Root, Walking};
+use crate::filter::FilterSpec;
+use crate::manifest::{Origin, RecordedOptions, Row, RunNumber, State};
+use crate::model::stamp::Evidence;
+use crate::model::{
+    Digest, Durability, ETag, EntryKind, Key, Metadata, RunId, Stamp, Timestamp, Totals, Verdict,
+};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+fn target(root: &Path) -> LocalTarget {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let walking =
+        Walking { pool: Arc::new(pool), spool_dir: root.to_owned(), guarded: Arc::new([]) };
+    std::fs::create_dir_all(root.join(".vidimus")).unwrap();
+    let root = Arc::new(Root::open(root).unwrap());
+    LocalTarget::new(root, walking, Durability::None, 7).unwrap()
+}
+
+fn publishing(run: &RunId) -> Publishing {
+    Publishing {
+        run: run.clone(),
+        started: Timestamp { seconds: 1, nanos: 2 },
+        now: Timestamp { seconds: 3, nanos: 4 },
+        verdict: Verdict::Complete,
+        options: RecordedOptions {
+            filter: FilterSpec::default(),
+            delete: true,
+            durability: Durability::None,
+            only: None,
+            form: crate::backend::Form::Tree,
+        },
+        totals: Totals::default(),
+    }
+}
+
+fn row(key: &[u8], version: u8, run: RunNumber) -> Row {
+    Row {
+        key: Key::new(key),
+        kind: EntryKind::File,
+        digest: (version > 0).then_some(Digest([version; 32])),
+        origin: if version == 0 { Origin::Adopted } else { Origin::Proven },
+        source: Stamp::of_object(version.into(), ETag::new(&[b'a' + version % 26])),
+        source_racy: false,
+        target: Stamp { size: version.into(), evidence: Evidence::Tag(None) },
+        metadata: Metadata::default(),
+        link: None,
+        run,
+        verified_at: None,
+    }
+}
+
+/// One run: what it puts (`Some`) and removes.
+type Edits = Vec<(Vec<u8>, Option<u8>)>;
+
+fn edits() -> impl Strategy<Value = Vec<Edits>> {
+    // Few names, so that they meet again; some are not UTF-8.
+    let key = prop_oneof![
+        prop::collection::vec(prop::sample::select(&b"ab/\xff\n"[..]), 0..3),
+        (0..60_u8).prop_map(|number| format!("common/{number:02}").into_bytes()),
+    ];
+    let edit = (key, prop::option::weighted(0.8, any::<u8>()));
+    prop::collection::vec(prop::collection::vec(edit, 0..40), 1..12)
+}
+
+fn put(state: &State, edits: &Edits, number: RunNumber, expected: &mut BTreeMap<Vec<u8>, Row>) {
+    let mut writer = state.writer().unwrap();
+    for (key, version) in edits {
+        if let Some(version) = version {
+            let row = row(key, *version, number);
+            writer.put(&row).unwrap();
+            expected.insert(key.clone(), row);
+        } else {
+            writer.remove(&Key::new(&key[..])).unwrap();
+            expected.remove(key);
+        }
+    }
+    writer.commit().unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// After each run, whatever was published before, the manifest is what the state holds, and a
+    /// state that is made of it is the same.
+    #[test]
+    fn the_manifest_is_what_the_state_holds(runs in edits()) {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("target");
+        std::fs::create_dir(&place).unwrap();
+        let target = target(&place);
+        let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+        let shelf = Shelf::new(&target, dir.path(), now);
+        let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
+        let mut expected = BTreeMap::new();
+        for (at, edits) in runs.iter().enumerate() {
+            let run = RunId(format!("run-{at}"));
+            let number = state.begin_run(&run, now, "{}").unwrap();
+            put(&state, edits, number, &mut expected);
+            let before = shelf.latest().unwrap();
+            let published = publish(&state, &shelf, publishing(&run)).unwrap();
+            prop_assert_eq!(published.is_none(), before.is_some() && edits.is_empty());
+            let latest = shelf.latest().unwrap().unwrap();
+            prop_assert_eq!(latest.head.rows, expected.len() as u64);
+            prop_assert_eq!(state.published().unwrap(), Some(latest.clone()));
+            if published.is_some() {
+                let before = before.map(|before| before.as_predecessor());
+                prop_assert_eq!(&latest.head.previous, &before);
+            }
+            let ids = |row: &Row| state.run_id(row.run).unwrap();
+            let found: Vec<_> =
+                Merged::of(&shelf, &latest.head).unwrap().map(Result::unwrap).collect();
+            let wanted: Vec<_> = expected
+                .values()
+                .map(|row| (Row { run: RunNumber(0), ..row.clone() }, ids(row)))
+                .collect();
+            prop_assert_eq!(found, wanted);
+        }
+        let latest = shelf.latest().unwrap().unwrap();
+        let other = State::open(&dir.path().join("other"), "/s", "/elsewhere").unwrap().state;
+        prop_assert_eq!(rebuild(&other, &shelf, &latest).unwrap(), expected.len() as u64);
+        let rows = |state: &State| -> Vec<_> {
+            let rows = state.rows().unwrap().map(Result::unwrap);
+            rows.map(|row| (state.run_id(row.run).unwrap(), Row { run: RunNumber(0), ..row }))
+                .collect()
+        };
+        prop_assert_eq!(rows(&other), rows(&state));
+        prop_assert_eq!(other.last_run().unwrap().unwrap().id, latest.head.run.clone());
+        prop_assert_eq!(publish(&other, &shelf, publishing(&latest.head.run)).unwrap(), None);
+    }
+}
+
+#[test]
+fn what_a_killed_run_left_counts_for_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("target");
+    std::fs::create_dir(&place).unwrap();
+    let target = target(&place);
+    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+    let shelf = Shelf::new(&target, dir.path(), now);
+    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
+    let mut expected = BTreeMap::new();
+    let edits = |version| (0..20_u8).map(|key| (vec![b'a' + key], Some(version))).collect();
+    for (at, name) in ["00000002.ndjson.zst", "00000002.json"].into_iter().enumerate() {
+        let run = RunId(format!("run-{at}"));
+        let number = state.begin_run(&run, now, "{}").unwrap();
+        put(&state, &edits(at as u8 + 1), number, &mut expected);
+        if at == 0 {
+            publish(&state, &shelf, publishing(&run)).unwrap();
+        }
+        std::fs::write(place.join(crate::backend::MANIFEST).join(name), "half").unwrap();
+        assert_eq!(shelf.latest().unwrap().unwrap().head.sequence, 1);
+    }
+    let latest = publish(&state, &shelf, publishing(&RunId("last".to_owned()))).unwrap().unwrap();
+    assert_eq!(shelf.latest().unwrap(), Some(latest.clone()));
+    let rows = Merged::of(&shelf, &latest.head).unwrap();
+    assert!(rows.map(Result::unwrap).all(|(row, _)| row.digest == Some(Digest([2; 32]))));
+}

@@ -1,0 +1,121 @@
+//! What the state knows of what was published of it.
+
+use super::pages::Changes;
+use super::{Access, State, connect};
+use crate::manifest::published::{Head, Publication};
+use crate::manifest::row::{RunNumber, nanoseconds};
+use crate::model::{Error, ErrorKind, RunId};
+use rusqlite::{OptionalExtension as _, Transaction, params};
+use std::collections::HashMap;
+
+/// The name in the table `meta`.
+const PUBLISHED: &str = "published";
+
+impl State {
+    /// What was published last.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be read.
+    pub fn published(&self) -> Result<Option<Publication>, Error> {
+        let query = "SELECT value FROM meta WHERE name = ?1";
+        let text: Option<String> = self
+            .connection
+            .query_row(query, [PUBLISHED], |row| row.get(0))
+            .optional()
+            .map_err(|error| self.failed("read", error))?;
+        // What makes no sense is as good as nothing: all is published anew.
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// How many keys changed since.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be read.
+    pub fn changed(&self) -> Result<u64, Error> {
+        let query = "SELECT count(*) FROM changed";
+        let count = self.connection.query_row(query, [], |row| row.get::<_, i64>(0));
+        count.map(|count| count as u64).map_err(|error| self.failed("read", error))
+    }
+
+    /// Streams the keys that changed since.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when the file can't be opened again.
+    pub fn changes(&self) -> Result<Changes, Error> {
+        let connection =
+            connect(&self.path, self.access).map_err(|error| self.failed("read", error))?;
+        Ok(Changes::new(self.path.clone(), connection))
+    }
+
+    /// Records that all that the state holds is published.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be written.
+    pub fn set_published(&self, publication: &Publication) -> Result<(), Error> {
+        self.publish(publication, |_| Ok(()))
+    }
+
+    /// Records that all that the state holds came from a publication: `runs` are the runs that its
+    /// rows name by number, and that of the publication becomes the latest one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be written.
+    pub fn set_rebuilt(
+        &self,
+        publication: &Publication,
+        runs: &HashMap<RunId, RunNumber>,
+    ) -> Result<(), Error> {
+        let Head { run: latest, started, published, verdict, options, totals, .. } =
+            &publication.head;
+        let options = options.encode()?;
+        let totals = serde_json::to_string(totals).map_err(|error| {
+            Error::new(ErrorKind::Manifest, "cannot encode the run's record").because(error)
+        })?;
+        self.publish(publication, |transaction| {
+            let insert = "INSERT INTO runs (number, id, started, ended, verdict, totals, options) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+            let (started, ended) = (nanoseconds(*started), nanoseconds(*published));
+            for (id, number) in runs {
+                let (verdict, totals) = if id == latest {
+                    (Some(verdict.to_string()), Some(&totals))
+                } else {
+                    (None, None)
+                };
+                let ended = verdict.as_ref().map(|_| ended);
+                let of_run = params![number.0, id.0, started, ended, verdict, totals, options];
+                transaction.execute(insert, of_run)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The id of a run.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be read, or there is no such run.
+    pub fn run_id(&self, number: RunNumber) -> Result<RunId, Error> {
+        let query = "SELECT id FROM runs WHERE number = ?1";
+        let id = self.connection.query_row(query, [number.0], |row| row.get(0));
+        id.map(RunId).map_err(|error| self.failed("read", error))
+    }
+
+    fn publish(
+        &self,
+        publication: &Publication,
+        more: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), Error> {
+        debug_assert!(self.access == Access::Write, "only a run publishes");
+        let text = serde_json::to_string(publication).map_err(|error| {
+            Error::new(ErrorKind::Manifest, "cannot encode what was published").because(error)
+        })?;
+        let write = || {
+            let transaction = self.connection.unchecked_transaction()?;
+            transaction.execute("DELETE FROM changed", [])?;
+            let put = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)";
+            transaction.execute(put, [PUBLISHED, &text])?;
+            more(&transaction)?;
+            transaction.commit()
+        };
+        write().map_err(|error| self.failed("write", error))
+    }
+}

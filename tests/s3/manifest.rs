@@ -1,0 +1,101 @@
+//! The manifest that a mirror publishes in a bucket.
+
+use crate::common::TestTree;
+use crate::s3::{Fault, Kind, On};
+use crate::site::{Site, bytes};
+use std::fs;
+
+fn tree() -> TestTree {
+    let tree = TestTree::new().file("d/large", bytes(20 << 20)).symlink("l", "d").dir("empty");
+    (0..60).fold(tree, |tree, number| tree.file(format!("f{number:02}"), number.to_string()))
+}
+
+fn mirrored() -> Site {
+    let site = Site::of(&tree());
+    site.up(&[]).expect(0);
+    site.env.age();
+    site
+}
+
+fn manifest(site: &Site) -> Vec<String> {
+    let keys = site.bucket.keys().into_iter();
+    keys.filter_map(|key| key.strip_prefix("m/.vidimus/manifest/").map(str::to_owned)).collect()
+}
+
+/// As on another machine.
+fn lose_state(site: &Site) {
+    fs::remove_dir_all(&site.env.state).expect("remove the state");
+    site.server.forget();
+}
+
+#[test]
+fn a_run_that_changes_something_publishes_it_and_no_other() {
+    let site = mirrored();
+    assert_eq!(manifest(&site), ["00000001.json", "00000001.ndjson.zst", "latest.json"]);
+    let before = site.bucket.objects();
+    site.up(&[]).expect(0).finished().counts(&[("requests_get", 0), ("requests_put", 0)]);
+    assert_eq!(site.bucket.objects(), before);
+    fs::write(site.env.source.join("f07"), "changed").expect("write");
+    let changed = site.up(&[]).expect(0).finished();
+    // The object and three of the manifest; one GET tells that what stands is what is known.
+    changed.counts(&[("requests_put", 1 + 3), ("requests_get", 1), ("requests_head", 0)]);
+    assert_eq!(manifest(&site).len(), 5);
+    let bytes_of = |name: &str| {
+        let object = site.bucket.get(&format!("m/.vidimus/manifest/{name}"));
+        object.expect("a segment").content.len()
+    };
+    assert!(bytes_of("00000002.ndjson.zst") * 4 < bytes_of("00000001.ndjson.zst"));
+}
+
+#[test]
+fn without_its_state_a_mirror_takes_it_over_and_asks_for_no_object() {
+    let site = mirrored();
+    fs::write(site.env.source.join("f07"), "changed").expect("write");
+    site.up(&[]).expect(0);
+    site.env.age();
+    lose_state(&site);
+    let run = site.up(&["--delete"]).expect(0).names("taken over");
+    run.finished().counts(&[("files_copied", 0), ("files_adopted", 0), ("bytes_hashed", 0)]);
+    let requests = site.requests();
+    assert!(requests.keys().all(|kind| *kind == Kind::List), "{requests:?}");
+    assert_eq!(manifest(&site).len(), 5, "nothing is published again");
+}
+
+#[test]
+fn without_a_state_verify_reads_it() {
+    let site = mirrored();
+    lose_state(&site);
+    site.verify(&[]).expect(0);
+    site.bucket.put("m/f07", "7x");
+    site.verify(&[]).expect(3).names("f07").names("corrupt");
+    site.bucket.delete("m/.vidimus/manifest/00000001.ndjson.zst");
+    site.verify(&[]).expect(4).names("00000001.ndjson.zst").names("missing");
+}
+
+#[test]
+fn what_can_not_be_published_is_named_and_published_by_the_next_run() {
+    for name in ["00000001.ndjson.zst", "00000001.json", "latest.json"] {
+        let site = Site::of(&tree());
+        let key = format!("m/.vidimus/manifest/{name}");
+        site.server.fail(On::every(Kind::Put).key(&key), Fault::Error(403, "AccessDenied"));
+        site.up(&[]).expect(7).names("manifest could not be published").names(name);
+        site.server.heal();
+        site.env.age();
+        site.up(&[]).expect(0).finished().counts(&[("files_copied", 0)]);
+        lose_state(&site);
+        site.verify(&[]).expect(0);
+    }
+}
+
+#[test]
+fn a_bit_that_flips_on_the_way_is_found() {
+    let site = mirrored();
+    lose_state(&site);
+    for name in ["latest.json", "00000001.json", "00000001.ndjson.zst"] {
+        let key = format!("m/.vidimus/manifest/{name}");
+        site.server.fail(On::every(Kind::Get).key(&key), Fault::FlippedBit);
+        site.verify(&[]).expect_one_of(&[4, 7]).names("manifest");
+        site.server.heal();
+    }
+    site.verify(&[]).expect(0);
+}
