@@ -1,11 +1,13 @@
 //! One run, wired end to end: typed options in, events and an outcome out.
 //!
 //! [`mirror`] is the run that the tool is made for; [`ls`](ls::ls), [`cat`](cat::cat) and
-//! [`put`](put::put) are what one does beside it, to what lies at a single location.
+//! [`put`](put::put) are what one does beside it, to what lies at a single location; [`manifest`]
+//! opens what runs published.
 
 pub mod cat;
 mod held;
 pub mod ls;
+pub mod manifest;
 mod mirror;
 mod places;
 pub mod put;

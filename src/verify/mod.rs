@@ -220,7 +220,7 @@ impl Manifest {
         let has_state_dir = options.state_dir.is_dir();
         let spool_dir =
             if has_state_dir { options.state_dir.clone() } else { std::env::temp_dir() };
-        let shelf = Shelf::new(target, &spool_dir, Timestamp::default());
+        let shelf = Shelf::of(target, &spool_dir);
         let Some(latest) = shelf.latest()? else { return Ok(None) };
         let rows = Merged::of(&shelf, &latest.head)?.map(|row| row.map(|(row, _)| row));
         let Head { run, source, options: recorded, .. } = latest.head;

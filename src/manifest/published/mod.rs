@@ -1,15 +1,16 @@
 //! The published manifest: what the state holds, under the target's `.vidimus/manifest/`, for any
 //! machine and any reader. `docs/manifest.md` specifies it.
 //!
-//! Rows lie in [`segment`]s, each a file that never changes: a base with all of them, then one for
+//! Rows lie in segments, each a file that never changes: a base with all of them, then one for
 //! each publication with what changed since. A [`Head`] says which segments make up the manifest and
 //! names its predecessor by digest; the [`Pointer`], written last, says which head counts. [`Shelf`]
-//! keeps these files in a target, [`publish`](publish::publish) adds a publication,
+//! reads these files, [`Press`] writes them, [`publish`](publish::publish) adds a publication,
 //! [`rebuild`](rebuild::rebuild) makes a state of what was published.
 
 mod head;
 mod line;
 mod merge;
+mod press;
 mod publish;
 mod rebuild;
 mod segment;
@@ -18,6 +19,7 @@ mod shelf;
 pub use head::{Head, Pointer, Predecessor, Publication, Segment, is_newer};
 pub use line::Published;
 pub use merge::Merged;
+pub use press::Press;
 pub use publish::{Publishing, publish};
 pub use rebuild::rebuild;
 pub use shelf::Shelf;

@@ -2,8 +2,8 @@
 
 use super::head::{Head, Publication, Segment, segment_name};
 use super::line::Published;
+use super::press::Press;
 use super::segment::SegmentWriter;
-use super::shelf::Shelf;
 use crate::manifest::{RecordedOptions, RunNumber, State};
 use crate::model::{Error, ErrorKind, RunId, Timestamp, Totals, Verdict};
 use std::collections::HashMap;
@@ -38,7 +38,7 @@ pub struct Publishing {
 /// the state can't, or when what stands there is of a newer version.
 pub fn publish(
     state: &State,
-    shelf: &Shelf<'_>,
+    press: &Press<'_>,
     publishing: Publishing,
 ) -> Result<Option<Publication>, Error> {
     let known = state.published()?;
@@ -46,7 +46,7 @@ pub fn publish(
     if known.is_some() && changed == 0 {
         return Ok(None);
     }
-    let standing = match shelf.latest_given(known.as_ref()) {
+    let standing = match press.shelf.latest_given(known.as_ref()) {
         // What can't be used is replaced, unless a newer vidimus made it.
         Err(error) if error.kind == ErrorKind::Manifest && !super::head::is_newer(&error) => None,
         standing => standing?,
@@ -57,28 +57,28 @@ pub fn publish(
     let mut head = Head::new(run, (started, now), verdict, names, (options, totals));
     head.sequence = previous.map_or(0, |before| before.head.sequence) + 1;
     head.previous = previous.map(Publication::as_predecessor);
-    shelf.make()?;
+    press.make()?;
     let base = standing.as_ref().filter(|standing| {
         known.as_ref().is_some_and(|known| known.digest == standing.digest)
             && !is_outgrown(&standing.head, changed)
     });
     let name = segment_name(head.sequence);
     let mut runs = Runs { state, ids: HashMap::new() };
-    let ((lines, rows), bytes, blake3) = shelf.write(&name, |out| match base {
+    let ((lines, rows), bytes, blake3) = press.write(&name, |out| match base {
         Some(base) => write_changes(&mut runs, head.sequence, base.head.rows, out),
         None => write_all(&mut runs, head.sequence, out),
     })?;
     head.rows = rows;
     head.segments = base.map_or_else(Vec::new, |base| base.head.segments.clone());
     head.segments.push(Segment { sequence: head.sequence, lines, bytes, blake3 });
-    let latest = shelf.write_head(&head)?;
+    let latest = press.write_head(&head)?;
     let publication = Publication { head, digest: latest.blake3 };
-    shelf.point_to(latest)?;
+    press.point_to(latest)?;
     state.set_published(&publication)?;
     if base.is_none() {
         let old = standing.iter().flat_map(|standing| &standing.head.segments);
         old.filter(|old| old.sequence < publication.head.sequence)
-            .try_for_each(|old| shelf.remove(old))?;
+            .try_for_each(|old| press.remove(old))?;
     }
     Ok(Some(publication))
 }

@@ -93,7 +93,8 @@ proptest! {
         std::fs::create_dir(&place).unwrap();
         let target = target(&place);
         let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
-        let shelf = Shelf::new(&target, dir.path(), now);
+        let press = Press::new(&target, dir.path(), now);
+        let shelf = Shelf::of(&target, dir.path());
         let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
         let mut expected = BTreeMap::new();
         for (at, edits) in runs.iter().enumerate() {
@@ -101,7 +102,7 @@ proptest! {
             let number = state.begin_run(&run, now, "{}").unwrap();
             put(&state, edits, number, &mut expected);
             let before = shelf.latest().unwrap();
-            let published = publish(&state, &shelf, publishing(&run)).unwrap();
+            let published = publish(&state, &press, publishing(&run)).unwrap();
             prop_assert_eq!(published.is_none(), before.is_some() && edits.is_empty());
             let latest = shelf.latest().unwrap().unwrap();
             prop_assert_eq!(latest.head.rows, expected.len() as u64);
@@ -129,7 +130,7 @@ proptest! {
         };
         prop_assert_eq!(rows(&other), rows(&state));
         prop_assert_eq!(other.last_run().unwrap().unwrap().id, latest.head.run.clone());
-        prop_assert_eq!(publish(&other, &shelf, publishing(&latest.head.run)).unwrap(), None);
+        prop_assert_eq!(publish(&other, &press, publishing(&latest.head.run)).unwrap(), None);
     }
 }
 
@@ -140,7 +141,8 @@ fn what_a_killed_run_left_counts_for_nothing() {
     std::fs::create_dir(&place).unwrap();
     let target = target(&place);
     let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
-    let shelf = Shelf::new(&target, dir.path(), now);
+    let press = Press::new(&target, dir.path(), now);
+    let shelf = Shelf::of(&target, dir.path());
     let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
     let mut expected = BTreeMap::new();
     let edits = |version| (0..20_u8).map(|key| (vec![b'a' + key], Some(version))).collect();
@@ -149,12 +151,12 @@ fn what_a_killed_run_left_counts_for_nothing() {
         let number = state.begin_run(&run, now, "{}").unwrap();
         put(&state, &edits(at as u8 + 1), number, &mut expected);
         if at == 0 {
-            publish(&state, &shelf, publishing(&run)).unwrap();
+            publish(&state, &press, publishing(&run)).unwrap();
         }
         std::fs::write(place.join(crate::backend::MANIFEST).join(name), "half").unwrap();
         assert_eq!(shelf.latest().unwrap().unwrap().head.sequence, 1);
     }
-    let latest = publish(&state, &shelf, publishing(&RunId("last".to_owned()))).unwrap().unwrap();
+    let latest = publish(&state, &press, publishing(&RunId("last".to_owned()))).unwrap().unwrap();
     assert_eq!(shelf.latest().unwrap(), Some(latest.clone()));
     let rows = Merged::of(&shelf, &latest.head).unwrap();
     assert!(rows.map(Result::unwrap).all(|(row, _)| row.digest == Some(Digest([2; 32]))));

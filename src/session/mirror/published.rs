@@ -2,7 +2,7 @@
 
 use super::Session;
 use crate::backend::Target;
-use crate::manifest::published::{self, Publishing, Shelf};
+use crate::manifest::published::{self, Press, Publishing, Shelf};
 use crate::manifest::{RecordedOptions, State};
 use crate::model::{Error, ErrorKind, Timestamp, Verdict};
 use crate::session::wall_clock;
@@ -18,7 +18,7 @@ impl Session<'_> {
         if self.places.source.only.is_some() || state.last_run()?.is_some() {
             return Ok(());
         }
-        let kept = Shelf::new(target, &self.options.state_dir, wall_clock());
+        let kept = Shelf::of(target, &self.options.state_dir);
         let rebuilt = kept.latest().and_then(|latest| {
             let same = latest.filter(|latest| {
                 let head = &latest.head;
@@ -62,8 +62,8 @@ impl Session<'_> {
             options,
             totals: self.progress.totals(),
         };
-        let kept = Shelf::new(target, &self.options.state_dir, now);
-        published::publish(state, &kept, publishing).map(|_| ()).map_err(|error| {
+        let press = Press::new(target, &self.options.state_dir, now);
+        published::publish(state, &press, publishing).map(|_| ()).map_err(|error| {
             let message = "the mirror is done, but its manifest could not be published";
             Error::new(error.kind, message)
                 .because(error)

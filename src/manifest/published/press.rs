@@ -1,0 +1,177 @@
+//! Writing the files of a published manifest, by the protocol of any file of a target.
+
+use super::head::{Head, Pointer, Predecessor, Segment, head_name};
+use super::shelf::{POINTER, Shelf, failed};
+use crate::backend::{Place, Stage, Target};
+use crate::model::entry::Known;
+use crate::model::{
+    Cause, Digest, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Stamp, Timestamp,
+};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Bytes that are handed on at a time.
+const CHUNK: usize = 256 << 10;
+/// The manifest names what may be hidden in directories that not everybody enters; its own directory
+/// is made closed to others.
+const MODE: u32 = 0o600;
+
+/// What writes the published manifest of a target.
+pub struct Press<'a> {
+    /// What stands there.
+    pub(super) shelf: Shelf<'a>,
+    target: &'a dyn Target,
+    /// The mtime of what it writes.
+    now: Timestamp,
+}
+
+impl<'a> Press<'a> {
+    /// Makes the press of a target. What is read is kept in `spool_dir` meanwhile; files are given the
+    /// mtime `now`.
+    pub fn new(target: &'a dyn Target, spool_dir: &'a Path, now: Timestamp) -> Self {
+        Self { shelf: Shelf::of(target, spool_dir), target, now }
+    }
+
+    /// Makes the directory, where there is none.
+    pub(super) fn make(&self) -> Result<(), Error> {
+        let key = self.shelf.key("");
+        let failed = |cause| failed("make", "", cause);
+        if self.target.is_store() || self.target.look(&key).map_err(failed)?.is_some() {
+            return Ok(());
+        }
+        self.target.make_directory(&key, Place::New).map_err(failed)
+    }
+
+    /// Writes a file from what `write` gives; its size and digest.
+    pub(super) fn write<T>(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut dyn Write) -> Result<T, Error>,
+    ) -> Result<(T, u64, Digest), Error> {
+        let key = self.shelf.key(name);
+        let failed = |cause| failed("write", name, cause);
+        let place = self.place(&key).map_err(failed)?;
+        let metadata = Metadata {
+            mode: MODE,
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            mtime: self.now,
+        };
+        let entry = file(key, metadata);
+        let stage = self.target.stage_stream(&entry, place).map_err(failed)?;
+        let mut out =
+            Out { stage, chunk: Vec::new(), hasher: blake3::Hasher::new(), bytes: 0, failed: None };
+        let written = write(&mut out).and_then(|made| {
+            out.send().map_err(|error| {
+                Error::new(ErrorKind::Unusable, "cannot write the manifest").because(error)
+            })?;
+            Ok(made)
+        });
+        // What the target said tells more than what the writer made of it.
+        if let Some(cause) = out.failed.take() {
+            return Err(failed(cause));
+        }
+        let made = written?;
+        let digest = Digest::from(out.hasher.finalize());
+        let wanted = self.target.holds(&metadata, EntryKind::File);
+        let mut staged = out.stage.finish(&wanted, &digest).map_err(failed)?;
+        // Whether it got its mode and owner makes it no other manifest.
+        staged.publish().map_err(failed)?;
+        Ok((made, out.bytes, digest))
+    }
+
+    /// What a file of this name replaces. In a store a PUT replaces what it meets, whole; the lock
+    /// keeps others out.
+    fn place(&self, key: &Key) -> Result<Place, Cause> {
+        if self.target.is_store() {
+            return Ok(Place::Leaf);
+        }
+        match self.target.look(key)? {
+            None => Ok(Place::New),
+            Some(found) if found.kind == EntryKind::Directory => Err(Cause::DirectoryInTheWay),
+            Some(_) => Ok(Place::Leaf),
+        }
+    }
+
+    pub(super) fn write_head(&self, head: &Head) -> Result<Predecessor, Error> {
+        let bytes = head.encode()?;
+        let ((), _, blake3) = self.write(&head_name(head.sequence), |out| put(out, &bytes))?;
+        Ok(Predecessor { sequence: head.sequence, blake3 })
+    }
+
+    /// Makes a publication count; all that it is made of is durable before, and it is then.
+    pub(super) fn point_to(&self, head: Predecessor) -> Result<(), Error> {
+        let bytes = Pointer::to(head).encode()?;
+        self.barrier()?;
+        self.write(POINTER, |out| put(out, &bytes))?;
+        self.barrier()
+    }
+
+    /// Removes a segment that no publication to come will name.
+    pub(super) fn remove(&self, segment: &Segment) -> Result<(), Error> {
+        let name = segment.name();
+        let failed = |cause| failed("remove", &name, cause);
+        let key = self.shelf.key(&name);
+        let found = if self.target.is_store() {
+            Some(file(key, Metadata::default()))
+        } else {
+            self.target.look(&key).map_err(failed)?
+        };
+        found.map_or(Ok(()), |entry| self.target.remove(&entry).map_err(failed))
+    }
+
+    fn barrier(&self) -> Result<(), Error> {
+        if !self.target.needs_barrier() {
+            return Ok(());
+        }
+        self.target.barrier().map_err(|cause| failed("sync", POINTER, cause))
+    }
+}
+
+/// A file of which no more is known.
+fn file(key: Key, metadata: Metadata) -> Entry {
+    let (kind, stamp) = (EntryKind::File, Stamp::of_object(0, None));
+    Entry { key, kind, stamp, metadata, link: None, known: Known::Whole, recorded: None }
+}
+
+fn put(out: &mut dyn Write, bytes: &[u8]) -> Result<(), Error> {
+    out.write_all(bytes).map_err(|error| {
+        Error::new(ErrorKind::Unusable, "cannot write the manifest").because(error)
+    })
+}
+
+/// Hands what is written on to a stage.
+struct Out {
+    stage: Box<dyn Stage>,
+    chunk: Vec<u8>,
+    hasher: blake3::Hasher,
+    bytes: u64,
+    failed: Option<Cause>,
+}
+
+impl Out {
+    fn send(&mut self) -> io::Result<()> {
+        self.hasher.update(&self.chunk);
+        self.bytes += self.chunk.len() as u64;
+        let sent = self.stage.write(&self.chunk);
+        self.chunk.clear();
+        sent.map_err(|cause| {
+            self.failed = Some(cause);
+            io::Error::other("the target can't be written")
+        })
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.chunk.extend_from_slice(bytes);
+        if self.chunk.len() >= CHUNK {
+            self.send()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

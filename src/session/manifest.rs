@@ -1,0 +1,92 @@
+//! Published manifests, wherever they lie: in a target, or copied elsewhere.
+
+use super::single;
+use crate::backend::Source;
+use crate::backend::object::ObjectSource;
+use crate::backend::object::s3::Settings;
+use crate::limits::LimitOptions;
+use crate::location::Location;
+use crate::manifest::published::{Head, Merged, Publication, Shelf};
+use crate::model::{Error, ErrorKind, Progress, Stop};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Which manifest to read.
+#[derive(Debug)]
+pub struct ManifestAt {
+    /// A target, or a directory that holds what a target has in `.vidimus/manifest/`.
+    pub location: Location,
+    /// How its store is reached, where it is one.
+    pub store: Option<Settings>,
+    /// Where segments are kept while they are read.
+    pub spool_dir: PathBuf,
+}
+
+/// A place that has a manifest.
+pub struct OpenManifest {
+    source: Box<dyn Source>,
+    name: String,
+    spool_dir: PathBuf,
+    is_bare: bool,
+    /// The publication that counts.
+    pub latest: Publication,
+}
+
+impl OpenManifest {
+    /// Opens the manifest at a location, and reads the head that counts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when there is none, or it can't be used; [`ErrorKind::Unusable`] when
+    /// the location can't be read.
+    pub fn open(at: &ManifestAt, progress: &Arc<Progress>, stop: &Stop) -> Result<Self, Error> {
+        let name = at.location.to_string();
+        let source: Box<dyn Source> = match &at.location {
+            Location::Local(path) => {
+                let place = single::open(path, &at.spool_dir)?;
+                if place.name.is_some() {
+                    let message = format!("\"{name}\" is a file, not a directory with a manifest");
+                    return Err(Error::new(ErrorKind::Unusable, message).help(
+                        "name the target, or a directory that holds a copy of its manifest",
+                    ));
+                }
+                Box::new(place.source)
+            }
+            Location::S3(location) => {
+                let (limits, shared) = (LimitOptions::default(), (progress, stop, ""));
+                let (prefix, store) = (&location.prefix, at.store.as_ref());
+                let place =
+                    single::connect(location, prefix, store, &limits, shared, &at.spool_dir)?;
+                Box::new(ObjectSource::new(Arc::new(place)))
+            }
+        };
+        let spool_dir = at.spool_dir.clone();
+        let (latest, is_bare) = match Shelf::of(&*source, &spool_dir).latest()? {
+            Some(latest) => (Some(latest), false),
+            None => (Shelf::bare(&*source, &spool_dir).latest()?, true),
+        };
+        let latest = latest.ok_or_else(|| {
+            Error::new(ErrorKind::Manifest, format!("\"{name}\" has no published manifest"))
+                .help("a mirror publishes it in its target, under .vidimus/manifest/")
+        })?;
+        Ok(Self { source, name, spool_dir, is_bare, latest })
+    }
+
+    /// The location, as it prints.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The files of the manifest.
+    pub fn shelf(&self) -> Shelf<'_> {
+        let of = if self.is_bare { Shelf::bare } else { Shelf::of };
+        of(&*self.source, &self.spool_dir)
+    }
+
+    /// The rows of a publication, in key order.
+    ///
+    /// # Errors
+    /// As those of [`Shelf::latest`].
+    pub fn rows(&self, head: &Head) -> Result<Merged, Error> {
+        Merged::of(&self.shelf(), head)
+    }
+}
