@@ -5,6 +5,7 @@
 mod copy;
 mod join;
 mod policy;
+mod published;
 mod rows;
 mod sample;
 mod walk;

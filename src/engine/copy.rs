@@ -117,7 +117,12 @@ impl<'c, 'a> Worker<'c, 'a> {
             Task::Adopt => {
                 let source = as_it_stands(step.source.clone(), step.target.as_ref());
                 let mut finished = self.finished(step, source, Some(Change::Adopt));
-                finished.stands = step.target.as_ref().map(|existing| existing.stamp);
+                if let Some(existing) = &step.target {
+                    finished.stands = Some(existing.stamp);
+                    // What was kept with it when it was written.
+                    finished.row.digest = existing.recorded;
+                }
+                self.count_unproven(&finished);
                 Ok(finished)
             }
             Task::MakeLink => self.link(step, step.source.clone()),
@@ -383,10 +388,18 @@ impl<'c, 'a> Worker<'c, 'a> {
             }
             (None, None) if finished.row.kind == EntryKind::File => {
                 self.context.progress.files_adopted.add(1);
+                self.count_unproven(&finished);
             }
             (None, None) => {}
         }
         Ok(finished)
+    }
+
+    /// Counts a file that was adopted without a digest.
+    fn count_unproven(&self, finished: &Finished) {
+        if finished.row.kind == EntryKind::File && finished.row.digest.is_none() {
+            self.context.progress.adopted_without_digest.add(1);
+        }
     }
 
     /// Makes a file part of the directory that is being built; another one waits to be put in place.

@@ -52,6 +52,8 @@ impl Row {
     /// as this recorded one of that side; whether it was.
     pub fn tell(&self, recorded: &Stamp, entry: &mut Entry) -> bool {
         let tells = entry.known == Known::Listed
+            // Between two stores a marker is a file: such a row says nothing of a directory.
+            && (self.kind == EntryKind::Directory) == (entry.kind == EntryKind::Directory)
             && entry.stamp == *recorded
             // Without a tag, only the directory that has no object: a bucket's root.
             && (entry.stamp.tag().is_some() || entry.key.is_root());

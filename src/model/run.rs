@@ -93,6 +93,8 @@ totals! {
     files_unchanged,
     /// Files found in the target and taken as they are, without a digest.
     files_adopted,
+    /// Of these, files whose content no digest is known of.
+    adopted_without_digest,
     /// Files without a row that a store was asked about, to know whether to adopt the target's.
     adoption_files,
     /// Bytes hashed to know that.

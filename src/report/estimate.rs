@@ -11,6 +11,9 @@ use std::time::Duration;
 const SPAN: Duration = Duration::from_secs(10);
 /// Rates over less than this are noise.
 const SHORTEST: Duration = Duration::from_secs(1);
+/// What a file costs beside its content, as bytes: files alone are no measure where some are large,
+/// nor bytes where most are small.
+const FILE: u64 = 64 << 10;
 /// Estimates beyond this say that the run is stuck rather than when it ends.
 const LONGEST: Duration = Duration::from_hours(24 * 30);
 
@@ -51,15 +54,11 @@ impl Window {
     ) -> Option<Duration> {
         let (_, now) = self.samples.back()?;
         let copying = || {
-            let bytes = self
-                .time_for(now.bytes_planned.saturating_sub(now.bytes_moved), |totals| {
-                    totals.bytes_moved
-                })?;
-            let files = self
-                .time_for(now.files_planned.saturating_sub(now.files_copied), |totals| {
-                    totals.files_copied
-                })?;
-            Some(bytes.max(files))
+            let bytes = now.bytes_planned.saturating_sub(now.bytes_moved);
+            let files = now.files_planned.saturating_sub(now.files_copied);
+            self.time_for(bytes + files * FILE, |totals| {
+                totals.bytes_moved + totals.files_copied * FILE
+            })
         };
         let seconds = if plan_final {
             copying()?
@@ -67,7 +66,7 @@ impl Window {
             let unseen = previous?.entries.checked_sub(now.entries).filter(|&left| left > 0)?;
             self.time_for(unseen, |totals| totals.entries)?.max(copying()?)
         };
-        Duration::try_from_secs_f64(seconds).ok().filter(|left| *left <= LONGEST)
+        Duration::try_from_secs_f64(seconds.round()).ok().filter(|left| *left <= LONGEST)
     }
 
     fn time_for(&self, left: u64, counter: impl Fn(&Totals) -> u64) -> Option<f64> {

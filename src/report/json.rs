@@ -344,6 +344,7 @@ mod tests {
             "files_copied",
             "files_unchanged",
             "files_adopted",
+            "adopted_without_digest",
             "files_deleted",
             "files_failed",
             "metadata_updated",

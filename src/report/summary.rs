@@ -205,7 +205,7 @@ fn summary(ending: &Ending<'_>, watch: &Watch, failures: &Failures) -> Vec<Strin
         lines.push("failed:".into());
         lines.extend(failures.lines());
     }
-    if ending.totals.files_adopted > 0 && !ending.dry_run {
+    if ending.totals.adopted_without_digest > 0 && !ending.dry_run {
         lines.push(
             "note: adopted files have no digest yet, nothing proves their content; \
              --checksum compares it"
@@ -424,7 +424,12 @@ mod tests {
 
     #[test]
     fn durability_none_and_adopted_files_are_said() {
-        let totals = Totals { files_adopted: 1, files_copied: 1, ..Totals::default() };
+        let totals = Totals {
+            files_adopted: 1,
+            adopted_without_digest: 1,
+            files_copied: 1,
+            ..Totals::default()
+        };
         let ending = Ending { durability: Durability::None, ..ending(&totals, Verdict::Complete) };
         let text = summary(&ending, &Watch::default(), &Failures::default()).join("\n");
         assert!(text.contains("no digest") && text.contains("--durability none"), "{text}");

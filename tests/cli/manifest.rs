@@ -282,3 +282,40 @@ fn a_manifest_that_cannot_be_published_is_named_and_published_by_the_next_run() 
     env.verify(&[]).expect(0);
     assert!(count(&env) >= 3);
 }
+
+/// A run is killed at each call that could leave half a publication: the one before counts, whole,
+/// and the next run publishes what is missing.
+#[test]
+fn a_run_that_is_killed_while_it_publishes_leaves_the_manifest_before_it() {
+    needs!(tools::strace());
+    // Counted per thread: the thread that commits renames one file, the one that publishes three.
+    for (calls, when) in [("/^rename", 2), ("/^rename", 3), ("syncfs,fsync", 1), ("/^unlink", 1)] {
+        let env = mirrored(&many());
+        let before = published(&env);
+        for number in 0..30 {
+            let name = format!("d{}/f{number}", number % 7);
+            fs::write(env.source.join(name), format!("changed {number}")).expect("write");
+        }
+        let injected = format!("inject={calls}:signal=KILL:when={when}");
+        let options = ["-e", &injected];
+        env.strace(&options, &env.mirror_arguments(&["--transfers", "1"])).expect(137);
+        let is_new = head(&env)["sequence"] == 2;
+        if is_new {
+            assert_eq!(published(&env).len(), 108, "{calls} {when}");
+        } else {
+            assert_eq!(published(&env), before, "{calls} {when}");
+        }
+        env.mirrored(&[]);
+        let rows = published(&env);
+        for number in 0..30 {
+            let digest = blake3::hash(format!("changed {number}").as_bytes());
+            let row = &rows[&format!("d{}/f{number}", number % 7)];
+            assert_eq!(row["blake3"], digest.to_hex().as_str(), "{calls} {when}");
+        }
+        assert!(Snapshot::read(&env.target).temporaries().is_empty(), "{calls} {when}");
+        assert_eq!(Snapshot::read(&directory(&env)).temporaries(), Vec::<String>::new());
+        lose_state(&env);
+        env.verify(&[]).expect(0);
+        env.mirrored(&[]).counts(&[("files_copied", 0), ("bytes_hashed", 0)]);
+    }
+}

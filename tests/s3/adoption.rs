@@ -289,6 +289,12 @@ fn a_lost_state_costs_a_look_at_each_object_and_no_copy() {
     let leaves = before.keys().filter(|key| !key.ends_with('/')).count();
     let adopted = finished.count("files_adopted") as usize;
     assert_eq!(adopted, leaves, "{requests:?}");
+    // The digest that was kept with an object proves that it stays what it was.
+    // What was sent in parts has none.
+    finished.counts(&[("adopted_without_digest", 2)]);
+    let verified = site.verify(&["--json"]).expect(0).finished();
+    verified.counts(&[("unproven", 2)]);
+    site.requests();
     let after = site.bucket.objects();
     for (key, object) in before {
         let found = after.get(&key).expect("it is still there");

@@ -123,3 +123,36 @@ fn files_come_back_from_seaweedfs() {
     ]);
     run(&env, &variables, &["verify", &place]).expect(0);
 }
+
+/// Between buckets a marker is an object like any other; what that run recorded says nothing of a
+/// directory.
+#[test]
+fn a_copy_in_another_bucket_comes_back_as_the_tree_that_it_was() {
+    let tree = everything();
+    let site = Site::of(&tree);
+    site.up(&[]).expect(0);
+    let other = site.server.bucket("other");
+    site.mirror("s3://bucket/m", "s3://other/copy", &[]).expect(0);
+    assert!(!other.keys().is_empty());
+    let target = crate::common::environment::text(&site.env.target);
+    site.mirror("s3://other/copy", target, &[]).expect(0);
+    crate::common::assert_mirrored(&site.env.source, &site.env.target);
+    site.env.age();
+    let again = site.mirror("s3://other/copy", target, &["--delete"]).expect(0).finished();
+    again.counts(&[("files_copied", 0), ("files_deleted", 0), ("files_failed", 0)]);
+}
+
+/// The marker of a prefix has no key in a bucket of its own.
+#[test]
+fn a_prefix_goes_to_a_whole_bucket() {
+    let site = Site::of(&everything());
+    site.up(&[]).expect(0);
+    assert!(site.bucket.get("m/").is_some(), "it has a marker");
+    let other = site.server.bucket("other");
+    for _ in 0..2 {
+        site.mirror("s3://bucket/m", "s3://other", &[]).expect(0);
+    }
+    let count = |bucket: &crate::s3::Bucket| crate::site::objects_of(bucket).len();
+    assert_eq!(count(&other), count(&site.bucket) - 1);
+    site.run(&["verify", "s3://other"]).expect(0);
+}

@@ -65,7 +65,9 @@ impl ObjectPlace {
         let size = if is_directory { 0 } else { head.size };
         let stamp = Stamp::of_object(size, head.etag);
         let mut entry = self.listed(key.clone(), kind, stamp, head.modified);
-        self.facts(&head, kind).tell(&mut entry);
+        let facts = self.facts(&head, kind);
+        facts.tell(&mut entry);
+        entry.recorded = facts.digest;
         if entry.kind == EntryKind::Symlink {
             entry.link = Some(self.link_text(&object, &entry)?);
         }

@@ -12,6 +12,10 @@ use std::path::PathBuf;
 pub(super) const LONG_ABOUT: &str = "\
 Makes the target's content equal to the source's.
 
+SOURCE and TARGET are each a directory, or s3://bucket/prefix for a part of a bucket of S3 or of a \
+store that speaks its protocol; credentials, region and endpoint are found as the AWS tools find \
+them, or named in the location (?endpoint=https://s3.example.org&region=eu-1).
+
 The contents of SOURCE go into TARGET; a trailing slash changes nothing. TARGET is made when it is \
 missing, its parent must exist. A single file as SOURCE goes to TARGET/NAME. Nothing is deleted \
 from the target unless --delete asks for it. A run that was stopped goes on when it is started \
@@ -21,6 +25,9 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   Copy what is new or changed; nothing is deleted:
     vidimus mirror ~/photos /mnt/backup/photos
+  To a bucket, and back:
+    vidimus mirror ~/photos s3://backup/photos
+    vidimus mirror 's3://backup/photos?endpoint=https://s3.example.org' ~/photos
   See first what a run would do, and why:
     vidimus mirror --dry-run --delete ~/photos /mnt/backup/photos
   Delete what the source no longer has, at most 100 entries, and only if the disk is mounted:
@@ -62,10 +69,10 @@ line's, files first, then exclude, then include.";
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch that the user types")]
 pub(crate) struct MirrorArgs {
-    /// Directory (or single file) to copy from: a path or a file:// URL
+    /// Directory (or single file) to copy from: a path, a file:// URL or s3://bucket/prefix
     #[arg(value_name = "SOURCE")]
     pub(crate) source: OsString,
-    /// Directory to copy into: a path or a file:// URL
+    /// Directory to copy into: a path, a file:// URL or s3://bucket/prefix
     #[arg(value_name = "TARGET")]
     pub(crate) target: OsString,
     #[arg(hide = true, value_name = "MORE")]

@@ -22,10 +22,10 @@ pub(super) use verify::VerifyArgs;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
-const ABOUT: &str = "Mirrors directory trees and proves it";
+const ABOUT: &str = "Mirrors directory trees and buckets, and proves it";
 
 const LONG_ABOUT: &str = "\
-Mirrors directory trees and proves it.
+Mirrors directory trees and buckets, and proves it.
 
 vidimus copies what changed from a source to a target, hashes every byte with BLAKE3 as it passes, \
 and records what it did, so that the next run costs only what changed and `vidimus verify` can tell \

@@ -37,7 +37,7 @@ Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Directory to verify: a path or a file:// URL
+    /// Directory to verify: a path, a file:// URL or s3://bucket/prefix
     #[arg(value_name = "TARGET")]
     pub(crate) target: OsString,
     /// Count every extra entry as a difference

@@ -3,10 +3,10 @@
 use super::Session;
 use crate::backend::local::{Guarded, LocalSource, LocalTarget, Root, Walking};
 use crate::backend::object::{ObjectSource, ObjectTarget};
-use crate::backend::{ListOptions, Listing, Source, Target};
+use crate::backend::{Form, ListItem, ListOptions, Listing, Source, Target};
 use crate::compare::Join;
 use crate::listing::{Checked, Informed};
-use crate::manifest::{Row, State};
+use crate::manifest::{RecordedOptions, Row, State};
 use crate::model::error::Side;
 use crate::model::{Error, ErrorKind};
 use crate::session::places::{Places, SourceAt, TargetAt};
@@ -69,8 +69,19 @@ impl Session<'_> {
         target: Listing,
         rows: Rows,
     ) -> Result<Join<Checked, Checked, Rows>, Error> {
-        let source = Checked::new(self.informed(source)?, Side::Source);
+        let source = Checked::new(self.without_marker(self.informed(source)?), Side::Source);
         Join::new(source, Checked::new(target, Side::Target), rows, self.places.form())
+    }
+
+    /// Leaves out a prefix's own marker where the target is a whole bucket, whose root can have none.
+    fn without_marker(&self, listing: Listing) -> Listing {
+        let is_bucket = matches!(&self.places.target.at,
+            TargetAt::Object(place) if place.prefix.is_empty());
+        if self.places.form() == Form::Tree || !is_bucket {
+            return listing;
+        }
+        let is_marker = |item: &Result<ListItem, Error>| matches!(item, Ok(ListItem::Entry(entry)) if entry.key.is_root());
+        Box::new(listing.filter(move |item| !is_marker(item)))
     }
 
     /// Adds to the listing of a store what an earlier run into it recorded.
@@ -88,8 +99,13 @@ impl Session<'_> {
                 return Ok(listing);
             }
         };
-        let rows = state.rows()?;
-        Ok(Box::new(Informed::new(listing, rows, self.places.form())))
+        let Some(run) = state.last_run()? else { return Ok(listing) };
+        // Rows of another form have digests, but kinds and metadata of their own.
+        let form = match RecordedOptions::decode(&run.options)?.form {
+            Form::Tree => self.places.form(),
+            Form::Flat => Form::Flat,
+        };
+        Ok(Box::new(Informed::new(listing, state.rows()?, form)))
     }
 
     /// Makes both sides, of which the target's `root` is open where it is a directory that exists.
