@@ -155,6 +155,9 @@ fn without_its_state_a_mirror_takes_over_what_was_published() {
     fs::remove_file(env.source.join("d1/f1")).expect("remove");
     env.mirrored(&["--delete"]);
     lose_state(&env);
+    let planned = env.mirror(&["--json", "--dry-run"]).expect(0).finished();
+    planned.counts(&[("files_unchanged", 99), ("files_adopted", 0), ("files_copied", 0)]);
+    assert!(!env.state.exists(), "a dry run makes no state");
     let run = env.mirror(&["--json"]).expect(0).names("taken over");
     let finished = run.finished();
     finished.counts(&[("files_copied", 0), ("files_adopted", 0), ("bytes_hashed", 0)]);

@@ -26,14 +26,15 @@ impl Session<'_> {
             None => None,
         };
         self.started(previous.as_ref());
-        let rows: Rows = match &state {
-            Some(state) => Box::new(state.rows()?),
-            None => Box::new(std::iter::empty()),
-        };
         let exists = self.places.target_exists();
         let root = if exists { self.places.open_target()?.map(Arc::new) } else { None };
         self.check_state_dir(root.as_deref())?;
         let (source, target) = self.open(root.as_ref(), &std::env::temp_dir())?;
+        let rows: Rows = match &state {
+            Some(state) => Box::new(state.rows()?),
+            None if exists => self.published_rows(&*target)?,
+            None => Box::new(std::iter::empty()),
+        };
         let target_listing: Listing = if exists {
             target.list(&self.target_listing())?
         } else {

@@ -1,8 +1,9 @@
 //! The manifest that a run leaves in its target, and takes over where it has no state.
 
 use super::Session;
+use super::sides::Rows;
 use crate::backend::Target;
-use crate::manifest::published::{self, Press, Publishing, Shelf};
+use crate::manifest::published::{self, Merged, Press, Publication, Publishing, Shelf};
 use crate::manifest::{RecordedOptions, State};
 use crate::model::{Error, ErrorKind, Timestamp, Verdict};
 use crate::session::wall_clock;
@@ -19,27 +20,56 @@ impl Session<'_> {
             return Ok(());
         }
         let kept = Shelf::of(target, &self.options.state_dir);
-        let rebuilt = kept.latest().and_then(|latest| {
-            let same = latest.filter(|latest| {
-                let head = &latest.head;
-                head.source == state.source() && head.options.form == self.places.form()
-            });
-            same.map(|latest| Ok((published::rebuild(state, &kept, &latest)?, latest))).transpose()
+        let rebuilt = self.published(&kept, state.source()).and_then(|latest| {
+            let rebuild = |latest| Ok((published::rebuild(state, &kept, &latest)?, latest));
+            latest.map(rebuild).transpose()
         });
-        match rebuilt {
-            Ok(None) => {}
-            Ok(Some((rows, latest))) => self.note(&format!(
+        if let Some((rows, latest)) = self.usable(rebuilt)?.flatten() {
+            self.note(&format!(
                 "this mirror has no state here: {rows} entries were taken over from the manifest \
                  that run {} published in the target",
                 latest.head.run
-            )),
-            Err(error) if published::is_newer(&error) => return Err(error),
-            Err(error) if error.kind == ErrorKind::Manifest => {
-                self.note(&format!("{error}; everything is compared"));
-            }
-            Err(error) => return Err(error),
+            ));
         }
         Ok(())
+    }
+
+    /// The rows that a run would take over; none where it wouldn't.
+    pub(super) fn published_rows(&self, target: &dyn Target) -> Result<Rows, Error> {
+        let nothing = || -> Rows { Box::new(std::iter::empty()) };
+        if self.places.source.only.is_some() {
+            return Ok(nothing());
+        }
+        let spool_dir = std::env::temp_dir();
+        let kept = Shelf::of(target, &spool_dir);
+        let merged = self
+            .published(&kept, &self.places.source.name)
+            .and_then(|latest| latest.map(|latest| Merged::of(&kept, &latest.head)).transpose());
+        Ok(match self.usable(merged)?.flatten() {
+            Some(merged) => Box::new(merged.map(|row| row.map(|(row, _)| row))),
+            None => nothing(),
+        })
+    }
+
+    /// What was published of this source.
+    fn published(&self, kept: &Shelf<'_>, source: &str) -> Result<Option<Publication>, Error> {
+        let form = self.places.form();
+        let is_same =
+            |latest: &Publication| latest.head.source == source && latest.head.options.form == form;
+        Ok(kept.latest()?.filter(is_same))
+    }
+
+    /// What a manifest gave; one that can't be used is told of, unless a newer vidimus made it: a
+    /// run would replace it.
+    fn usable<T>(&self, given: Result<T, Error>) -> Result<Option<T>, Error> {
+        match given {
+            Ok(given) => Ok(Some(given)),
+            Err(error) if error.kind == ErrorKind::Manifest && !published::is_newer(&error) => {
+                self.note(&format!("{error}; everything is compared"));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Publishes what changed. The manifest of a single file would take the place of that of all
