@@ -66,10 +66,17 @@ impl S3Location {
         rest: &[u8],
         (place, options): (&[u8], &[u8]),
     ) -> Result<(Self, Box<[u8]>), Error> {
-        let at = place.iter().position(|&byte| byte == b'/').unwrap_or(place.len());
-        let bucket = bucket(&place[..at], rest)?;
-        let key = place.get(at + 1..).unwrap_or_default().into();
-        let mut location = Self { bucket, ..Self::default() };
+        let mut location = Self::default();
+        let (name, behind) = match as_recorded(place) {
+            Some((name, at, behind)) => {
+                let text = std::str::from_utf8(at).map_err(|_| usage("an endpoint is not text"))?;
+                location.endpoint = Some(endpoint(text)?);
+                (name, behind)
+            }
+            None => place.split_at(place.iter().position(|&b| b == b'/').unwrap_or(place.len())),
+        };
+        location.bucket = bucket(name, rest)?;
+        let key = behind.get(1..).unwrap_or_default().into();
         for (name, value) in pairs(options).into_iter().flatten() {
             location.set(name, value)?;
         }
@@ -123,6 +130,17 @@ impl fmt::Display for S3Location {
         let is_read_so = before == "?" && !matches!(split_options(&self.prefix), Ok((_, [])));
         if is_read_so { out.write_str("?") } else { Ok(()) }
     }
+}
+
+/// Splits `bucket@http(s)://host[:port]/prefix`, as runs name a place in what they record and print,
+/// into the bucket, the endpoint, and what follows, from the `/` on.
+fn as_recorded(place: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let at = place.iter().position(|byte| b"@/".contains(byte))?;
+    let rest = place[at..].strip_prefix(b"@")?;
+    let scheme = [&b"http://"[..], b"https://"].into_iter().find(|it| rest.starts_with(it))?;
+    let host = rest[scheme.len()..].iter().position(|&byte| byte == b'/');
+    let (endpoint, behind) = rest.split_at(host.map_or(rest.len(), |at| scheme.len() + at));
+    Some((&place[..at], endpoint, behind))
 }
 
 /// The options that are known.
@@ -412,6 +430,26 @@ mod tests {
         {
             assert!(endpoint(address).is_err(), "{address}");
         }
+    }
+
+    /// Runs print places so; what they print can be typed.
+    #[test]
+    fn a_place_may_be_written_as_runs_name_it() {
+        for (text, same) in [
+            (
+                "s3://bucket@http://127.0.0.1:9000/p/q/",
+                "s3://bucket/p/q?endpoint=http://127.0.0.1:9000",
+            ),
+            ("s3://bucket@https://s3.example.org", "s3://bucket?endpoint=https://s3.example.org"),
+            ("s3://bucket@https://h/a@b?region=eu", "s3://bucket/a@b?endpoint=https://h&region=eu"),
+        ] {
+            assert_eq!(parse(text).unwrap(), parse(same).unwrap(), "{text}");
+        }
+        for secret in ["s3://id:secret@bucket/p", "s3://b@http://me:secret@h/p", "s3://id@http/p"] {
+            assert!(parse(secret).unwrap_err().to_string().contains("credentials"), "{secret}");
+        }
+        let twice = "s3://bucket@https://h/p?endpoint=https://h";
+        assert!(parse(twice).unwrap_err().to_string().contains("twice"));
     }
 
     #[test]
