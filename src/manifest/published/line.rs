@@ -8,7 +8,8 @@ use crate::model::stamp::{Evidence, Inode};
 use crate::model::{Digest, ETag, EntryKind, Key, Metadata, RunId, Stamp, Timestamp};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use std::io::{self, Write as _};
 
 /// What the published manifest says of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,49 +22,33 @@ pub struct Published {
     pub row: Option<(Row, RunId)>,
 }
 
-/// A line. Fields are in the order in which they are written.
-#[derive(Default, Serialize, Deserialize)]
+/// A line as it is read; `encode` writes the same names.
+#[derive(Deserialize)]
 struct Line {
-    #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     key_base64: Option<String>,
     sequence: u64,
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default)]
     removed: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<Kind>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    size: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     blake3: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     mtime: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     gid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     link_base64: Option<String>,
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default)]
     adopted: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<StampLine>,
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default)]
     source_racy: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<StampLine>,
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
     File,
@@ -72,57 +57,90 @@ enum Kind {
 }
 
 /// A stamp: a file system's has times and an inode, a store's at most a tag.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct StampLine {
     size: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     mtime: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     ctime: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     inode: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     etag: Option<String>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
-/// Appends a line with its end.
+/// Appends a line with its end. It is written field by field: there are millions of them, and a run
+/// waits for it.
 ///
 /// # Errors
 /// When an entry is of a kind that no mirror holds.
-pub(super) fn encode(published: &Published, out: &mut Vec<u8>) -> Result<(), String> {
-    let (key, key_base64) = text(published.key.as_bytes());
-    let mut line = Line { key, key_base64, sequence: published.sequence, ..Line::default() };
+pub(super) fn encode(published: &Published, out: &mut Vec<u8>) -> io::Result<()> {
+    out.push(b'{');
+    name(out, ["key", "key_base64"], published.key.as_bytes())?;
+    write!(out, ",\"sequence\":{}", published.sequence)?;
     match &published.row {
-        None => line.removed = true,
-        Some((row, run)) => {
-            line.kind = Some(match row.kind {
-                EntryKind::File => Kind::File,
-                EntryKind::Directory => Kind::Directory,
-                EntryKind::Symlink => Kind::Symlink,
-                EntryKind::Special(_) => return Err("it is a special file".to_owned()),
-            });
-            line.size = (row.kind == EntryKind::File).then_some(row.source.size);
-            line.blake3 = row.digest.map(|digest| digest.to_string());
-            let Metadata { mode, uid, gid, mtime } = row.metadata;
-            (line.mtime, line.mode) = (Some(mtime.to_string()), Some(format!("{mode:04o}")));
-            (line.uid, line.gid) = (Some(uid), Some(gid));
-            if let Some(link) = &row.link {
-                (line.link, line.link_base64) = text(link);
-            }
-            line.adopted = row.origin == Origin::Adopted;
-            line.run = Some(run.0.clone());
-            line.verified = row.verified_at.map(|at| at.to_string());
-            (line.source, line.target) = (Some(stamp(&row.source)), Some(stamp(&row.target)));
-            line.source_racy = row.source_racy;
-        }
+        None => out.extend_from_slice(b",\"removed\":true"),
+        Some((row, run)) => fields(row, run, out)?,
     }
-    serde_json::to_writer(&mut *out, &line).map_err(|error| error.to_string())?;
-    out.push(b'\n');
+    out.extend_from_slice(b"}\n");
+    Ok(())
+}
+
+fn fields(row: &Row, run: &RunId, out: &mut Vec<u8>) -> io::Result<()> {
+    let kind = match row.kind {
+        EntryKind::File => "file",
+        EntryKind::Directory => "directory",
+        EntryKind::Symlink => "symlink",
+        EntryKind::Special(_) => return Err(io::Error::other("it is a special file")),
+    };
+    write!(out, ",\"kind\":\"{kind}\"")?;
+    if row.kind == EntryKind::File {
+        write!(out, ",\"size\":{}", row.source.size)?;
+    }
+    if let Some(digest) = row.digest {
+        write!(out, ",\"blake3\":\"{digest}\"")?;
+    }
+    let Metadata { mode, uid, gid, mtime } = row.metadata;
+    write!(out, ",\"mtime\":\"{mtime}\",\"mode\":\"{mode:04o}\",\"uid\":{uid},\"gid\":{gid}")?;
+    if let Some(link) = &row.link {
+        out.push(b',');
+        name(out, ["link", "link_base64"], link)?;
+    }
+    if row.origin == Origin::Adopted {
+        out.extend_from_slice(b",\"adopted\":true");
+    }
+    out.push(b',');
+    name(out, ["run", "run_base64"], run.0.as_bytes())?;
+    if let Some(at) = row.verified_at {
+        write!(out, ",\"verified\":\"{at}\"")?;
+    }
+    stamp("source", &row.source, out)?;
+    if row.source_racy {
+        out.extend_from_slice(b",\"source_racy\":true");
+    }
+    stamp("target", &row.target, out)
+}
+
+/// Writes bytes as text, or else in Base64 under the other name.
+fn name(out: &mut Vec<u8>, [plain, base64]: [&str; 2], bytes: &[u8]) -> io::Result<()> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        write!(out, "\"{plain}\":")?;
+        Ok(serde_json::to_writer(out, text)?)
+    } else {
+        write!(out, "\"{base64}\":\"{}\"", BASE64_STANDARD.encode(bytes))
+    }
+}
+
+fn stamp(name: &str, stamp: &Stamp, out: &mut Vec<u8>) -> io::Result<()> {
+    write!(out, ",\"{name}\":{{\"size\":{}", stamp.size)?;
+    match stamp.evidence {
+        Evidence::Inode(Inode { mtime, ctime, number }) => {
+            write!(out, ",\"mtime\":\"{mtime}\",\"ctime\":\"{ctime}\",\"inode\":{number}")?;
+        }
+        Evidence::Tag(Some(tag)) => {
+            out.extend_from_slice(b",\"etag\":");
+            serde_json::to_writer(&mut *out, tag.as_str())?;
+        }
+        Evidence::Tag(None) => {}
+    }
+    out.push(b'}');
     Ok(())
 }
 
@@ -163,14 +181,6 @@ pub(super) fn decode(line: &[u8]) -> Result<Published, String> {
     Ok(Published { key, sequence, row: Some((row, run)) })
 }
 
-/// Bytes as text, or else in Base64.
-fn text(bytes: &[u8]) -> (Option<String>, Option<String>) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => (Some(text.to_owned()), None),
-        Err(_) => (None, Some(BASE64_STANDARD.encode(bytes))),
-    }
-}
-
 fn bytes(text: Option<String>, base64: Option<String>) -> Result<Option<Vec<u8>>, String> {
     match (text, base64) {
         (None, None) => Ok(None),
@@ -179,19 +189,6 @@ fn bytes(text: Option<String>, base64: Option<String>) -> Result<Option<Vec<u8>>
             BASE64_STANDARD.decode(base64).map(Some).map_err(|error| error.to_string())
         }
         (Some(_), Some(_)) => Err("it has a name twice".to_owned()),
-    }
-}
-
-fn stamp(stamp: &Stamp) -> StampLine {
-    let line = StampLine { size: stamp.size, mtime: None, ctime: None, inode: None, etag: None };
-    match stamp.evidence {
-        Evidence::Inode(Inode { mtime, ctime, number }) => StampLine {
-            mtime: Some(mtime.to_string()),
-            ctime: Some(ctime.to_string()),
-            inode: Some(number),
-            ..line
-        },
-        Evidence::Tag(tag) => StampLine { etag: tag.map(|tag| tag.to_string()), ..line },
     }
 }
 

@@ -27,23 +27,21 @@ impl<'o> SegmentWriter<'o> {
     pub(super) fn new(out: &'o mut dyn Write) -> Result<Self, Error> {
         let mut encoder = zstd::Encoder::new(out, LEVEL).map_err(cannot_write)?;
         encoder.include_checksum(true).map_err(cannot_write)?;
+        // Beside the thread that reads and encodes rows.
+        encoder.multithread(1).map_err(cannot_write)?;
         Ok(Self { encoder, line: Vec::new(), lines: 0 })
     }
 
     /// Adds a row, behind those of smaller keys.
     pub(super) fn add(&mut self, published: &Published) -> Result<(), Error> {
         self.line.clear();
-        let encoded = line::encode(published, &mut self.line);
-        let encoded = encoded.and_then(|()| {
-            if self.line.len() > LONGEST_LINE {
-                Err("its name is too long".to_owned())
-            } else {
-                Ok(())
-            }
+        let encoded = line::encode(published, &mut self.line).and_then(|()| {
+            let is_long = self.line.len() > LONGEST_LINE;
+            if is_long { Err(std::io::Error::other("its name is too long")) } else { Ok(()) }
         });
         encoded.map_err(|why| {
-            let message = format!("\"{}\" can't be published: {why}", published.key);
-            Error::new(ErrorKind::Manifest, message)
+            let message = format!("\"{}\" can't be published", published.key);
+            Error::new(ErrorKind::Manifest, message).because(why)
         })?;
         self.lines += 1;
         self.encoder.write_all(&self.line).map_err(cannot_write)
