@@ -17,6 +17,7 @@ use crate::model::{Durability, Error, ErrorKind};
 use crate::report::{HumanOptions, OutputOptions, ProgressStyle};
 use crate::session::cat::CatOptions;
 use crate::session::ls::LsOptions;
+use crate::session::manifest::ManifestAt;
 use crate::session::put::PutOptions;
 use crate::session::{DeleteOptions, MirrorOptions};
 use crate::verify::VerifyOptions;
@@ -144,6 +145,16 @@ pub(crate) fn ls(args: &LsArgs) -> Result<LsOptions, Error> {
 pub(crate) fn cat(args: &CatArgs) -> Result<CatOptions, Error> {
     let location = SingleLocation::parse(&args.location)?;
     Ok(CatOptions { store: store_of(location.bucket(), args.allow_http)?, location })
+}
+
+/// Works out which manifest to read.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for what makes no sense.
+pub(crate) fn manifest(location: &OsStr, allow_http: bool) -> Result<ManifestAt, Error> {
+    let location = Location::parse(location)?;
+    let store = store(&location, allow_http)?;
+    Ok(ManifestAt { location, store, spool_dir: env::temp_dir() })
 }
 
 /// Makes the options of putting a stream; `umask` is what the user's new files lack of rights.

@@ -1,6 +1,8 @@
 //! Numbers as people read them: sizes in binary units, counts with thousands separators, durations
 //! in two units. Plain functions of their arguments.
 
+use crate::model::Timestamp;
+use jiff::tz::TimeZone;
 use std::time::Duration;
 
 /// Formats a count with thousands separators: `1,234,567`.
@@ -76,6 +78,16 @@ fn whole_seconds(seconds: u64) -> String {
     }
 }
 
+/// Formats a time to the second, as clocks of a zone show it: `2026-11-21 05:17:25`; `-` for one that
+/// no calendar has.
+pub(crate) fn moment(time: Timestamp, zone: &TimeZone) -> String {
+    let time = jiff::Timestamp::new(time.seconds, time.nanos as i32);
+    time.map_or_else(
+        |_| "-".to_owned(),
+        |time| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+    )
+}
+
 /// Formats a share between 0 and 1: `0%`, `0.05%`, `12.50%`.
 pub(crate) fn percent(share: f64) -> String {
     let percent = share * 100.0;
@@ -134,6 +146,14 @@ mod tests {
             assert_eq!(duration(Duration::from_millis(millis)), text);
         }
         assert_eq!(rough_duration(Duration::from_millis(1200)), "2 s");
+    }
+
+    #[test]
+    fn moments_are_those_of_the_zone() {
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        let at = |seconds| moment(Timestamp { seconds, nanos: 999_999_999 }, &zone);
+        assert_eq!(at(1_600_000_000), "2020-09-13 14:26:40");
+        assert_eq!(at(i64::MAX), "-");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod manifest;
 mod mirror;
 mod model;
 mod power;
+mod published;
 mod races;
 mod regressions;
 mod terminal;

@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-fn directory(env: &Environment) -> PathBuf {
+pub(crate) fn directory(env: &Environment) -> PathBuf {
     env.target.join(".vidimus/manifest")
 }
 
@@ -18,7 +18,7 @@ fn json(path: &Path) -> Value {
 }
 
 /// The head that counts.
-fn head(env: &Environment) -> Value {
+pub(crate) fn head(env: &Environment) -> Value {
     let directory = directory(env);
     let pointer = json(&directory.join("latest.json"));
     let sequence = pointer["head"]["sequence"].as_u64().expect("a number");
@@ -31,7 +31,7 @@ fn head(env: &Environment) -> Value {
 }
 
 /// The lines of a segment.
-fn lines(env: &Environment, sequence: u64) -> Vec<Value> {
+pub(crate) fn lines(env: &Environment, sequence: u64) -> Vec<Value> {
     let path = directory(env).join(format!("{sequence:08}.ndjson.zst"));
     let bytes = zstd::decode_all(&fs::read(path).expect("read a segment")[..]).expect("zstd");
     let lines = bytes.split_inclusive(|byte| *byte == b'\n');
@@ -64,12 +64,12 @@ fn published(env: &Environment) -> BTreeMap<String, Value> {
 }
 
 /// As on another machine.
-fn lose_state(env: &Environment) {
+pub(crate) fn lose_state(env: &Environment) {
     fs::remove_dir_all(&env.state).expect("remove the state");
 }
 
 /// A tree large enough that a change of a few is a small one.
-fn many() -> TestTree {
+pub(crate) fn many() -> TestTree {
     (0..100).fold(TestTree::new(), |tree, number| {
         tree.file(format!("d{}/f{number}", number % 7), number.to_string()).mtime(1_600_000_000, 5)
     })

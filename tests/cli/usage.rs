@@ -71,6 +71,8 @@ fn help_of_each_command() {
         ("ls_long", &["ls", "--help"]),
         ("cat_long", &["cat", "--help"]),
         ("put_long", &["put", "--help"]),
+        ("manifest", &["manifest", "--help"]),
+        ("manifest_show_long", &["manifest", "show", "--help"]),
         ("completions", &["completions", "--help"]),
         ("man", &["man", "--help"]),
     ] {

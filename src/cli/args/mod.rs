@@ -6,6 +6,7 @@
 mod cat;
 mod limits;
 mod ls;
+mod manifest;
 mod mirror;
 mod output;
 mod put;
@@ -14,6 +15,7 @@ mod verify;
 pub(super) use cat::CatArgs;
 pub(super) use limits::LimitArgs;
 pub(super) use ls::LsArgs;
+pub(super) use manifest::{ManifestArgs, ManifestCommand, ManifestLookArgs};
 pub(super) use mirror::{DurabilityArg, MirrorArgs};
 pub(super) use output::{ColorArg, OutputArgs};
 pub(super) use put::PutArgs;
@@ -87,6 +89,9 @@ pub(crate) enum Command {
     /// Put what comes from standard input in a file or an object
     #[command(long_about = put::LONG_ABOUT, after_long_help = put::EXAMPLES)]
     Put(PutArgs),
+    /// Read the manifest that a mirror published
+    #[command(long_about = manifest::LONG_ABOUT, after_long_help = manifest::EXAMPLES)]
+    Manifest(ManifestArgs),
     /// Print a completion script for a shell
     #[command(after_long_help = "\
 Examples:
@@ -112,19 +117,23 @@ Examples:
 /// The command line for clap; what every parse, page and completion is made of.
 pub(crate) fn command() -> clap::Command {
     use clap::CommandFactory as _;
-    Cli::command().mut_subcommands(|command| {
-        let is_verify = command.get_name() == "verify";
-        command.args_override_self(true).mut_args(|arg| {
-            // Said once for all flags at the end of the help, not at each of them.
-            let arg = arg.hide_env(true);
-            if is_verify && arg.get_id() == "verbose" {
-                let help = "Name extra entries even where they don't count as differences";
-                arg.help(help).long_help(help)
-            } else {
-                arg
-            }
-        })
-    })
+    Cli::command().mut_subcommands(finished)
+}
+
+/// Gives a command, and those below it, what all of them have.
+fn finished(command: clap::Command) -> clap::Command {
+    let is_verify = command.get_name() == "verify";
+    let command = command.args_override_self(true).mut_args(|arg| {
+        // Said once for all flags at the end of the help, not at each of them.
+        let arg = arg.hide_env(true);
+        if is_verify && arg.get_id() == "verbose" {
+            let help = "Name extra entries even where they don't count as differences";
+            arg.help(help).long_help(help)
+        } else {
+            arg
+        }
+    });
+    command.mut_subcommands(finished)
 }
 
 #[cfg(test)]
@@ -138,15 +147,17 @@ mod tests {
 
     #[test]
     fn every_flag_of_a_run_has_its_variable() {
-        for command in command().get_subcommands() {
-            if ["completions", "man"].contains(&command.get_name()) {
-                continue;
-            }
+        fn check(command: &clap::Command) {
             for arg in command.get_arguments() {
                 let Some(long) = arg.get_long().filter(|long| *long != "help") else { continue };
                 let variable = format!("VIDIMUS_{}", long.to_uppercase().replace('-', "_"));
                 assert_eq!(arg.get_env().and_then(|name| name.to_str()), Some(&*variable));
+                assert!(arg.is_hide_env_set(), "{long} of {}", command.get_name());
             }
+            command.get_subcommands().for_each(check);
         }
+        let is_run =
+            |command: &&clap::Command| !["completions", "man"].contains(&command.get_name());
+        command().get_subcommands().filter(is_run).for_each(check);
     }
 }

@@ -124,10 +124,7 @@ impl<'a> List<'a> {
     }
 
     fn time(&self, entry: &Entry) -> String {
-        let time = time_of(entry).and_then(moment);
-        time.map_or("-".to_owned(), |time| {
-            time.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
-        })
+        time_of(entry).map_or("-".to_owned(), |time| format::moment(time, &self.zone))
     }
 
     fn failed(&mut self, error: &EntryError) -> io::Result<()> {

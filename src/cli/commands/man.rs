@@ -41,9 +41,19 @@ fn pages() -> impl Iterator<Item = Command> {
     let mut tool = args::command();
     // Gives each command its whole name: `vidimus mirror`, and `vidimus-mirror` for its page.
     tool.build();
-    let commands: Vec<_> =
-        tool.get_subcommands().filter(|command| command.get_name() != "help").cloned().collect();
-    std::iter::once(tool).chain(commands)
+    let mut pages = Vec::new();
+    add(tool, &mut pages);
+    pages.into_iter()
+}
+
+/// Adds a command, then those below it.
+fn add(command: Command, pages: &mut Vec<Command>) {
+    let below: Vec<_> =
+        command.get_subcommands().filter(|below| below.get_name() != "help").cloned().collect();
+    pages.push(command);
+    for command in below {
+        add(command, pages);
+    }
 }
 
 #[cfg(test)]
@@ -53,7 +63,18 @@ mod tests {
     #[test]
     fn every_command_has_its_page() {
         let names: Vec<_> = pages().map(|page| Man::new(page).get_filename()).collect();
-        let expected = ["", "-mirror", "-verify", "-ls", "-cat", "-put", "-completions", "-man"];
+        let expected = [
+            "",
+            "-mirror",
+            "-verify",
+            "-ls",
+            "-cat",
+            "-put",
+            "-manifest",
+            "-manifest-show",
+            "-completions",
+            "-man",
+        ];
         assert_eq!(names, expected.map(|name| format!("vidimus{name}.1")));
         for page in pages() {
             let text = String::from_utf8(render(page).unwrap()).unwrap();

@@ -4,6 +4,7 @@ pub(super) mod cat;
 pub(super) mod completions;
 pub(super) mod ls;
 pub(super) mod man;
+pub(super) mod manifest;
 pub(super) mod mirror;
 pub(super) mod put;
 pub(super) mod verify;

@@ -1,0 +1,147 @@
+//! `vidimus manifest show`: what a mirror published, for people or as records.
+
+use super::super::args::{ManifestCommand, ManifestLookArgs};
+use super::super::exit::Exit;
+use super::super::settings;
+use crate::location::Location;
+use crate::manifest::published::{Head, Publication};
+use crate::model::key::Escaped;
+use crate::model::{Error, Progress, Stop};
+use crate::report::format::{count, counted, moment, size};
+use crate::report::json::{self, JsonError, Level};
+use crate::report::{Output, OutputOptions};
+use crate::session::manifest::OpenManifest;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use std::sync::Arc;
+
+pub(crate) fn run(command: &ManifestCommand) -> Exit {
+    match command {
+        ManifestCommand::Show(args) => look(args, |manifest, teller| {
+            show(manifest, teller);
+            Ok(())
+        }),
+    }
+}
+
+/// Opens a manifest and tells of it by `tell`.
+fn look(
+    args: &ManifestLookArgs,
+    tell: impl FnOnce(&OpenManifest, &mut Teller<'_>) -> Result<(), Error>,
+) -> Exit {
+    let output = Output::new(OutputOptions::default(), None);
+    let mut teller = Teller { args, output: &output, zone: TimeZone::system(), publications: 0 };
+    let progress = Arc::new(Progress::default());
+    let told = settings::manifest(&args.location, args.allow_http)
+        .and_then(|at| OpenManifest::open(&at, &progress, &Stop::default()))
+        .and_then(|manifest| tell(&manifest, &mut teller));
+    let exit = told.as_ref().map_or_else(|error| error.kind.into(), |()| Exit::Done);
+    teller.finish(&told, exit);
+    super::close(&output, exit)
+}
+
+/// Where what is told goes.
+struct Teller<'a> {
+    args: &'a ManifestLookArgs,
+    output: &'a Output,
+    zone: TimeZone,
+    /// Of how many publications it was told.
+    publications: u64,
+}
+
+impl Teller<'_> {
+    fn record(&self, publication: &Publication) {
+        let body = JsonPublication::from(publication);
+        self.output.line(&json::record(Level::Info, "publication", &body));
+    }
+
+    fn finish(&self, told: &Result<(), Error>, exit: Exit) {
+        if self.args.json {
+            let finished = Finished {
+                location: &Location::printable(&self.args.location),
+                publications: self.publications,
+                verdict: if exit == Exit::Done { "complete" } else { "failed" },
+                exit_code: exit.code(),
+                error: told.as_ref().err().map(JsonError::from),
+            };
+            let level = if exit == Exit::Done { Level::Info } else { Level::Error };
+            self.output.line(&json::record(level, "finished", &finished));
+        } else if let Err(error) = told {
+            self.output.flush();
+            super::tell(self.output, error);
+        }
+    }
+}
+
+/// The last record's body.
+#[derive(Serialize)]
+struct Finished<'a> {
+    location: &'a str,
+    publications: u64,
+    verdict: &'static str,
+    exit_code: u8,
+    #[serde(flatten)]
+    error: Option<JsonError<'a>>,
+}
+
+/// The `publication` record's body.
+#[derive(Serialize)]
+struct JsonPublication<'a> {
+    blake3: String,
+    bytes: u64,
+    lines: u64,
+    #[serde(flatten)]
+    head: &'a Head,
+}
+
+impl<'a> From<&'a Publication> for JsonPublication<'a> {
+    fn from(publication: &'a Publication) -> Self {
+        let head = &publication.head;
+        Self {
+            blake3: publication.digest.to_string(),
+            bytes: bytes(head),
+            lines: lines(head),
+            head,
+        }
+    }
+}
+
+/// Bytes of all segments, compressed.
+fn bytes(head: &Head) -> u64 {
+    head.segments.iter().map(|segment| segment.bytes).sum()
+}
+
+/// Lines of all segments.
+fn lines(head: &Head) -> u64 {
+    head.segments.iter().map(|segment| segment.lines).sum()
+}
+
+fn show(manifest: &OpenManifest, teller: &mut Teller<'_>) {
+    let publication = &manifest.latest;
+    teller.publications += 1;
+    if teller.args.json {
+        teller.record(publication);
+        return;
+    }
+    let head = &publication.head;
+    let when = |time| moment(time, &teller.zone);
+    let segments = counted(head.segments.len() as u64, "segment", "segments");
+    let line = |name: &str, value: &str| teller.output.line(&format!("  {name:<12}{value}"));
+    teller.output.line(&format!("manifest of {}", manifest.name()));
+    line("publication", &format!("{}, {}", count(head.sequence), when(head.published)));
+    line("head", &publication.digest.to_string());
+    line("run", &format!("{}, begun {}", escaped(&head.run.0), when(head.started)));
+    line("verdict", &head.verdict.to_string());
+    line("source", &escaped(&head.source));
+    line("target", &escaped(&head.target));
+    line("rows", &count(head.rows));
+    let lines = counted(lines(head), "line", "lines");
+    line("segments", &format!("{segments}, {lines}, {}", size(bytes(head))));
+}
+
+/// What a head says, which may be anything, printed so that it is safe in a terminal. Names of places
+/// are escaped there already: their backslashes stay.
+fn escaped(text: &str) -> String {
+    let parts = text.split('\\').map(|part| Escaped(part.as_bytes()).to_string());
+    parts.collect::<Vec<_>>().join("\\")
+}
