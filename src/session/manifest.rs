@@ -6,7 +6,7 @@ use crate::backend::object::ObjectSource;
 use crate::backend::object::s3::Settings;
 use crate::limits::LimitOptions;
 use crate::location::Location;
-use crate::manifest::published::{Head, Merged, Publication, Shelf};
+use crate::manifest::published::{Head, History, Merged, Publication, Shelf};
 use crate::model::{Error, ErrorKind, Progress, Stop};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -80,6 +80,11 @@ impl OpenManifest {
     pub fn shelf(&self) -> Shelf<'_> {
         let of = if self.is_bare { Shelf::bare } else { Shelf::of };
         of(&*self.source, &self.spool_dir)
+    }
+
+    /// The publications from the one that counts back to the first.
+    pub fn history(&self) -> History<'_> {
+        History::from(self.latest.clone(), self.shelf())
     }
 
     /// The rows of a publication, in key order.

@@ -73,6 +73,7 @@ fn help_of_each_command() {
         ("put_long", &["put", "--help"]),
         ("manifest", &["manifest", "--help"]),
         ("manifest_show_long", &["manifest", "show", "--help"]),
+        ("manifest_log_long", &["manifest", "log", "--help"]),
         ("completions", &["completions", "--help"]),
         ("man", &["man", "--help"]),
     ] {

@@ -16,11 +16,12 @@ directory plays no part.";
 pub(super) const EXAMPLES: &str = "\
 Examples:
   vidimus manifest show /mnt/backup/photos
+  vidimus manifest log s3://bucket/photos
 
 Exit codes:
     0  all as asked
     2  wrong usage
-    4  there is no manifest, or it is damaged or of a newer version
+    4  there is no manifest, it is damaged or of a newer version, or the chain is broken
     7  the location can't be read
 
 Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
@@ -37,6 +38,9 @@ pub(crate) enum ManifestCommand {
     /// Tell which run published a manifest, and what it holds
     #[command(long_about = SHOW_LONG_ABOUT, after_long_help = SHOW_EXAMPLES)]
     Show(ManifestLookArgs),
+    /// List the publications of a manifest, and check their chain
+    #[command(long_about = LOG_LONG_ABOUT, after_long_help = LOG_EXAMPLES)]
+    Log(ManifestLookArgs),
 }
 
 const SHOW_LONG_ABOUT: &str = "\
@@ -49,6 +53,19 @@ Examples:
   vidimus manifest show /mnt/backup/photos
   vidimus manifest show --json s3://bucket/photos | jq -r 'select(.event == \"publication\") | .run'";
 
+const LOG_LONG_ABOUT: &str = "\
+Lists the publications of a manifest, from the latest back to the first, and checks their chain.
+
+Each head names the one before it by its digest, so that the latest vouches for all of them: none can \
+be changed or left out without changing all that follow. A line has the publication's number, time, \
+run and verdict, how many rows the manifest had, and how many of them changed. Where the chain is \
+broken, that is named, and the exit code is 4. Rows are not read.";
+
+const LOG_EXAMPLES: &str = "\
+Examples:
+  vidimus manifest log /mnt/backup/photos
+  vidimus manifest log --json s3://bucket/photos | jq -c '[.event, .sequence, .run]'";
+
 #[derive(Debug, Args)]
 pub(crate) struct ManifestLookArgs {
     /// Target, or a copy of its manifest: a path, a file:// URL or s3://bucket/prefix
@@ -57,7 +74,8 @@ pub(crate) struct ManifestLookArgs {
     /// Write records for scripts (NDJSON)
     ///
     /// Each has time, level and event; a "publication" has what its head says (docs/manifest.md),
-    /// the head's digest, and the bytes and lines of segments. The last one is "finished".
+    /// the head's digest, the bytes and lines of all segments, and the lines that were written
+    /// with it ("changed"). The last one is "finished".
     #[arg(long, env = "VIDIMUS_JSON", value_parser = values::switch)]
     pub(crate) json: bool,
     /// Reach object stores of other machines without encryption

@@ -72,6 +72,7 @@ mod tests {
             "-put",
             "-manifest",
             "-manifest-show",
+            "-manifest-log",
             "-completions",
             "-man",
         ];

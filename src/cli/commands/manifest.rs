@@ -1,4 +1,4 @@
-//! `vidimus manifest show`: what a mirror published, for people or as records.
+//! `vidimus manifest`: what a mirror published, for people or as records.
 
 use super::super::args::{ManifestCommand, ManifestLookArgs};
 use super::super::exit::Exit;
@@ -21,6 +21,7 @@ pub(crate) fn run(command: &ManifestCommand) -> Exit {
             show(manifest, teller);
             Ok(())
         }),
+        ManifestCommand::Log(args) => look(args, log),
     }
 }
 
@@ -90,6 +91,7 @@ struct JsonPublication<'a> {
     blake3: String,
     bytes: u64,
     lines: u64,
+    changed: Option<u64>,
     #[serde(flatten)]
     head: &'a Head,
 }
@@ -101,9 +103,16 @@ impl<'a> From<&'a Publication> for JsonPublication<'a> {
             blake3: publication.digest.to_string(),
             bytes: bytes(head),
             lines: lines(head),
+            changed: changed(head),
             head,
         }
     }
+}
+
+/// How many lines were written with a publication; `None` where it wrote all rows anew.
+fn changed(head: &Head) -> Option<u64> {
+    let own = head.segments.last().filter(|own| own.sequence == head.sequence);
+    own.filter(|_| head.segments.len() > 1).map(|own| own.lines)
 }
 
 /// Bytes of all segments, compressed.
@@ -120,8 +129,7 @@ fn show(manifest: &OpenManifest, teller: &mut Teller<'_>) {
     let publication = &manifest.latest;
     teller.publications += 1;
     if teller.args.json {
-        teller.record(publication);
-        return;
+        return teller.record(publication);
     }
     let head = &publication.head;
     let when = |time| moment(time, &teller.zone);
@@ -137,6 +145,36 @@ fn show(manifest: &OpenManifest, teller: &mut Teller<'_>) {
     line("rows", &count(head.rows));
     let lines = counted(lines(head), "line", "lines");
     line("segments", &format!("{segments}, {lines}, {}", size(bytes(head))));
+}
+
+fn log(manifest: &OpenManifest, teller: &mut Teller<'_>) -> Result<(), Error> {
+    for publication in manifest.history() {
+        let publication = publication?;
+        teller.publications += 1;
+        if teller.output.is_closed() {
+            break;
+        }
+        if teller.args.json {
+            teller.record(&publication);
+            continue;
+        }
+        let head = &publication.head;
+        let changed = match changed(head) {
+            Some(changed) => counted(changed, "change", "changes"),
+            None => "all rows".to_owned(),
+        };
+        let rows = counted(head.rows, "row", "rows");
+        let (sequence, when) = (count(head.sequence), moment(head.published, &teller.zone));
+        let (run, verdict) = (escaped(&head.run.0), head.verdict.to_string());
+        teller
+            .output
+            .line(&format!("{sequence:>6}  {when}  {run}  {verdict:<10}  {rows:>15}  {changed}"));
+    }
+    if !teller.args.json {
+        let publications = counted(teller.publications, "publication", "publications");
+        teller.output.line(&format!("{publications}: the chain is whole"));
+    }
+    Ok(())
 }
 
 /// What a head says, which may be anything, printed so that it is safe in a terminal. Names of places

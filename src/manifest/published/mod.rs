@@ -4,10 +4,11 @@
 //! Rows lie in segments, each a file that never changes: a base with all of them, then one for
 //! each publication with what changed since. A [`Head`] says which segments make up the manifest and
 //! names its predecessor by digest; the [`Pointer`], written last, says which head counts. [`Shelf`]
-//! reads these files, [`Press`] writes them, [`publish`](publish::publish) adds a publication,
+//! reads these files, [`History`] follows the chain of heads, [`Press`] writes them, [`publish`](publish::publish) adds a publication,
 //! [`rebuild`](rebuild::rebuild) makes a state of what was published.
 
 mod head;
+mod history;
 mod line;
 mod merge;
 mod press;
@@ -17,6 +18,7 @@ mod segment;
 mod shelf;
 
 pub use head::{Head, Pointer, Predecessor, Publication, Segment, is_newer};
+pub use history::History;
 pub use line::Published;
 pub use merge::Merged;
 pub use press::Press;

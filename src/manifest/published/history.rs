@@ -1,0 +1,68 @@
+//! The chain of publications, from the one that counts back to the first.
+
+use super::damaged;
+use super::head::{Head, Predecessor, Publication, head_name};
+use super::shelf::Shelf;
+use crate::model::{Error, ErrorKind};
+
+/// Publications from the latest to the first, each found to be what its successor vouches for.
+///
+/// Memory is bounded by one head.
+pub struct History<'s> {
+    shelf: Shelf<'s>,
+    latest: Option<Publication>,
+    next: Option<Predecessor>,
+}
+
+impl<'s> History<'s> {
+    /// Begins with a publication that was read already.
+    pub fn from(latest: Publication, shelf: Shelf<'s>) -> Self {
+        Self { shelf, latest: Some(latest), next: None }
+    }
+
+    fn before(&self, known: &Predecessor) -> Result<Publication, Error> {
+        self.shelf.publication(known).map_err(|error| {
+            if error.kind != ErrorKind::Manifest {
+                return error;
+            }
+            let (sequence, after) = (known.sequence, known.sequence.saturating_add(1));
+            let message =
+                format!("the chain is broken between publications {sequence} and {after}");
+            Error::new(ErrorKind::Manifest, message).because(error).help(format!(
+                "publications from {after} on are as they were published; of those before nothing \
+                 is known any more"
+            ))
+        })
+    }
+}
+
+impl Iterator for History<'_> {
+    type Item = Result<Publication, Error>;
+
+    /// The next publication. After an error, nothing: what came before is then not known.
+    fn next(&mut self) -> Option<Self::Item> {
+        let publication = match (self.latest.take(), self.next.take()) {
+            (Some(latest), _) => latest,
+            (None, Some(known)) => match self.before(&known) {
+                Ok(publication) => publication,
+                Err(error) => return Some(Err(error)),
+            },
+            (None, None) => return None,
+        };
+        if let Err(error) = follows(&publication.head) {
+            return Some(Err(error));
+        }
+        self.next.clone_from(&publication.head.previous);
+        Some(Ok(publication))
+    }
+}
+
+/// Whether a head's number goes on by one from that of its predecessor.
+fn follows(head: &Head) -> Result<(), Error> {
+    let before = head.previous.as_ref().map_or(0, |previous| previous.sequence);
+    if before.checked_add(1) == Some(head.sequence) {
+        return Ok(());
+    }
+    let how = format!("it says that publication {before} came before");
+    Err(damaged(&head_name(head.sequence), how))
+}
