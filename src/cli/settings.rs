@@ -4,7 +4,8 @@
 //! that makes no sense beside a flag gives way to it.
 
 use super::args::{
-    CatArgs, ColorArg, DurabilityArg, LsArgs, MirrorArgs, OutputArgs, PutArgs, VerifyArgs,
+    CatArgs, ColorArg, DurabilityArg, ExportArgs, ExportFormatArg, LsArgs, MirrorArgs, OutputArgs,
+    PutArgs, VerifyArgs,
 };
 use crate::backend::object::s3;
 use crate::compare::PolicyOptions;
@@ -16,6 +17,7 @@ use crate::model::stamp::Trust;
 use crate::model::{Durability, Error, ErrorKind};
 use crate::report::{HumanOptions, OutputOptions, ProgressStyle};
 use crate::session::cat::CatOptions;
+use crate::session::export::{ExportFile, ExportFormat};
 use crate::session::ls::LsOptions;
 use crate::session::manifest::ManifestAt;
 use crate::session::put::PutOptions;
@@ -24,7 +26,7 @@ use crate::verify::VerifyOptions;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use rustix::fs::Mode;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal as _, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -155,6 +157,35 @@ pub(crate) fn manifest(location: &OsStr, allow_http: bool) -> Result<ManifestAt,
     let location = Location::parse(location)?;
     let store = store(&location, allow_http)?;
     Ok(ManifestAt { location, store, spool_dir: env::temp_dir() })
+}
+
+/// Decides what an export is, and which file it goes to; `umask` is what the user's new files lack of
+/// rights.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for what makes no sense, and for digests that nobody records.
+pub(crate) fn export(
+    args: &ExportArgs,
+    umask: Mode,
+) -> Result<(ManifestAt, ExportFormat, Option<ExportFile>), Error> {
+    let unrecorded = |digest: &str| {
+        usage(format!("the manifest has no {digest} digests"))
+            .help("this version of vidimus records BLAKE3 alone: --format b3sum")
+    };
+    let format = match args.format {
+        ExportFormatArg::B3sum => ExportFormat::B3sum,
+        ExportFormatArg::Json => ExportFormat::Json,
+        ExportFormatArg::Csv => ExportFormat::Csv,
+        ExportFormatArg::Sha256sum => return Err(unrecorded("SHA-256")),
+        ExportFormatArg::Hashdeep => return Err(unrecorded("SHA-256 (which hashdeep needs)")),
+    };
+    let file = |output: &OsString| match SingleLocation::parse(output)? {
+        SingleLocation::Local(path) => Ok(ExportFile { path, mode: 0o666 & !umask.as_raw_mode() }),
+        SingleLocation::S3 { .. } => Err(usage("--output takes a file of this machine")
+            .help("`vidimus put` takes standard output to an object")),
+    };
+    let file = args.output.as_ref().map(file).transpose()?;
+    Ok((manifest(&args.location, args.allow_http)?, format, file))
 }
 
 /// Makes the options of putting a stream; `umask` is what the user's new files lack of rights.

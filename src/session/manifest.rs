@@ -26,7 +26,7 @@ pub struct ManifestAt {
 pub struct OpenManifest {
     source: Box<dyn Source>,
     name: String,
-    spool_dir: PathBuf,
+    pub(super) spool_dir: PathBuf,
     is_bare: bool,
     /// The publication that counts.
     pub latest: Publication,

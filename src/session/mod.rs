@@ -2,9 +2,10 @@
 //!
 //! [`mirror`] is the run that the tool is made for; [`ls`](ls::ls), [`cat`](cat::cat) and
 //! [`put`](put::put) are what one does beside it, to what lies at a single location; [`manifest`]
-//! opens what runs published.
+//! opens what runs published, [`export`] makes a list of it.
 
 pub mod cat;
+pub mod export;
 mod held;
 pub mod ls;
 pub mod manifest;

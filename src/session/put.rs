@@ -157,7 +157,28 @@ struct At {
 }
 
 fn local(path: &Path, options: &PutOptions) -> Result<At, Error> {
-    let location = &options.location;
+    let file = local_file(&options.location, path, &options.state_dir)?;
+    let LocalFile { root, target, directory, key, place } = file;
+    let name = super::places::printable(&directory);
+    let (target, locked) = (Box::new(target), Lockable::Directory(root));
+    Ok(At { target, locked, name, key, place, form: Form::Tree })
+}
+
+/// A file of this machine that is to be written, in a directory that stands.
+pub(super) struct LocalFile {
+    root: Arc<Root>,
+    pub(super) target: LocalTarget,
+    directory: PathBuf,
+    pub(super) key: Key,
+    pub(super) place: Place,
+}
+
+/// Finds the place of a file that is to be; nothing is written yet.
+pub(super) fn local_file(
+    location: &SingleLocation,
+    path: &Path,
+    spool_dir: &Path,
+) -> Result<LocalFile, Error> {
     let name = path.file_name().filter(|_| !path.as_os_str().as_bytes().ends_with(b"/"));
     let name = name.ok_or_else(|| names_directory(location))?;
     let key = legal(location, name.as_bytes(), &[])?;
@@ -172,7 +193,7 @@ fn local(path: &Path, options: &PutOptions) -> Result<At, Error> {
     };
     let parent = parent.canonicalize().map_err(failed)?;
     let root = Root::open(&parent).map_err(|error| failed(error.into()))?;
-    let walking = single::walking(1, &options.state_dir)?;
+    let walking = single::walking(1, spool_dir)?;
     let root = Arc::new(root);
     let target = LocalTarget::new(Arc::clone(&root), walking, Durability::File, random());
     let target = target.map_err(|error| failed(error.into()))?;
@@ -188,9 +209,7 @@ fn local(path: &Path, options: &PutOptions) -> Result<At, Error> {
         Ok(Some(_)) => Place::Leaf,
         Err(cause) => return Err(cannot_write(location, cause)),
     };
-    let name = super::places::printable(&parent);
-    let (target, locked) = (Box::new(target), Lockable::Directory(root));
-    Ok(At { target, locked, name, key, place, form: Form::Tree })
+    Ok(LocalFile { root, target, directory: parent, key, place })
 }
 
 fn object(
@@ -390,7 +409,7 @@ fn lost_lock(location: &SingleLocation, lost: Error, stands: bool) -> Error {
         .help("run again once no other run writes to the target")
 }
 
-fn cannot_write(location: &SingleLocation, cause: Cause) -> Error {
+pub(super) fn cannot_write(location: &SingleLocation, cause: Cause) -> Error {
     let message = format!("cannot write \"{location}\"");
     match cause {
         Cause::Lost { message: cause, help } => {

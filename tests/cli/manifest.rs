@@ -39,7 +39,7 @@ pub(crate) fn lines(env: &Environment, sequence: u64) -> Vec<Value> {
 }
 
 /// Reads the manifest as docs/manifest.md says, and holds the files against what vouches for them.
-fn published(env: &Environment) -> BTreeMap<String, Value> {
+pub(crate) fn published(env: &Environment) -> BTreeMap<String, Value> {
     let head = head(env);
     let mut rows = BTreeMap::new();
     for segment in head["segments"].as_array().expect("segments") {

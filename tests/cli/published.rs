@@ -1,10 +1,14 @@
 //! `vidimus manifest`: what a mirror published, shown and exported.
 
 use crate::common::environment::text;
-use crate::common::{Environment, Snapshot, assert_untouched};
-use crate::manifest::{directory, head, lose_state, many};
+use crate::common::{Environment, Run, Snapshot, TestTree, assert_untouched, tools};
+use crate::manifest::{directory, head, lose_state, many, published};
 use crate::mirror::{mirrored, sample};
+use crate::needs;
+use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::process::Command;
 
 /// Three publications: a hundred files, then one changed, then one removed.
 fn three() -> Environment {
@@ -145,4 +149,142 @@ fn numbers_of_the_chain_go_on_by_one() {
     forge(&env, "\"previous\": null", &previous);
     let run = env.vidimus(&["manifest", "log", "target"]).expect(4);
     run.names("damaged").names("publication 4 came before");
+}
+
+/// Names that are hard to write in a list.
+fn awkward() -> TestTree {
+    TestTree::new()
+        .file("plain", "1")
+        .file("two  spaces", "2")
+        .file("d/new\nline", "3")
+        .file("d/back\\slash\\n", "4")
+        .file("carriage\rreturn\r", "5")
+        .file("\"quoted\", comma", "6")
+        .file("-", "7")
+        .file("BLAKE3 (a) = b", "8")
+        .file("\\", "9")
+        .file("empty", "")
+        .symlink("link, \"l\"", "plain")
+        .file(b"not\xffutf8", "10")
+        .file("\u{fffd}", "11")
+}
+
+fn export(env: &Environment, format: &str, flags: &[&str]) -> Run {
+    let arguments = [&["manifest", "export", "--format", format, "target"][..], flags].concat();
+    env.vidimus(&arguments)
+}
+
+#[test]
+fn b3sum_accepts_what_is_exported_for_it() {
+    needs!(tools::b3sum());
+    let env = mirrored(&awkward());
+    let run = export(&env, "b3sum", &[]).expect(0);
+    let left_out: Vec<_> = run.stderr.lines().collect();
+    assert_eq!(
+        left_out,
+        [
+            "note: left out \"not\\xffutf8\": its name is not UTF-8",
+            "note: left out \"\u{fffd}\": b3sum refuses the character U+FFFD",
+        ]
+    );
+    assert_eq!(run.stdout.lines().count(), 10);
+    let list = env.root.join("list");
+    fs::write(&list, &run.stdout).expect("write");
+    let check = || {
+        let mut command = Command::new(tools::b3sum().unwrap());
+        command.arg("--check").arg(&list);
+        let mut command = env.hermetic(command);
+        command.current_dir(&env.target);
+        Run::of(command)
+    };
+    assert_eq!(check().expect(0).stdout.matches(": OK").count(), 10);
+    fs::write(env.target.join("d/new\nline"), "X").expect("write");
+    check().expect(1).names("new\\nline: FAILED");
+}
+
+#[test]
+fn json_is_the_manifest_flattened() {
+    let env = three();
+    lose_state(&env);
+    let exported = export(&env, "json", &[]).expect(0).records();
+    let rows: Vec<Value> = published(&env).into_values().collect();
+    assert_eq!(rows.len(), 107);
+    assert_eq!(exported, rows);
+    let env = mirrored(&awkward());
+    let run = export(&env, "json", &[]).expect(0);
+    assert_eq!((run.stderr.as_str(), run.records().len()), ("", 15));
+}
+
+#[test]
+fn csv_has_a_line_a_row() {
+    let env = mirrored(&awkward());
+    fs::remove_file(env.source.join("plain")).expect("remove");
+    symlink("new", env.source.join("plain")).expect("link");
+    env.mirrored(&[]);
+    let run = export(&env, "csv", &[]).expect(0);
+    assert_eq!(run.stderr, "note: left out \"not\\xffutf8\": its name is not UTF-8\n");
+    let header = "key,kind,size,blake3,mtime,mode,uid,gid,link,run,verified\r\n";
+    assert!(run.stdout.starts_with(header));
+    // The root's key is empty.
+    assert!(run.stdout[header.len()..].starts_with(",directory,,,"), "{}", run.stdout);
+    let digest = blake3::hash(b"6");
+    run.names(&format!("\"\"\"quoted\"\", comma\",file,1,{digest},"))
+        .names("\"link, \"\"l\"\"\",symlink,,,")
+        .names("plain,symlink,,,")
+        .is_silent_about("plain,file")
+        .names("\"d/new\nline\",file,1,");
+}
+
+#[test]
+fn files_without_a_digest_are_counted_where_one_is_needed() {
+    let env = mirrored(&sample());
+    env.lose_records();
+    env.mirrored(&[]);
+    let run = export(&env, "b3sum", &[]).expect(0);
+    assert_eq!(run.stdout, "");
+    run.names("left out").names("files without a recorded digest");
+    assert_eq!(export(&env, "csv", &[]).expect(0).stderr, "");
+}
+
+#[test]
+fn digests_that_nobody_recorded_are_refused() {
+    let env = mirrored(&sample());
+    for format in ["sha256sum", "hashdeep"] {
+        let run = export(&env, format, &[]).expect(2);
+        assert_eq!(run.stdout, "");
+        run.names("SHA-256").names("records BLAKE3 alone");
+    }
+    export(&env, "md5sum", &[]).expect(2);
+    env.vidimus(&["manifest", "export", "target"]).expect(2).names("--format");
+}
+
+#[test]
+fn a_file_is_written_whole_or_not_at_all() {
+    let env = mirrored(&many());
+    let output = env.root.join("list");
+    fs::write(&output, "before").expect("write");
+    let whole = export(&env, "json", &[]).expect(0).stdout;
+    let run = export(&env, "json", &["--output", "list"]).expect(0);
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
+    assert_eq!(fs::read_to_string(&output).expect("read"), whole);
+    let mode = fs::metadata(&output).expect("stat").permissions().mode() & 0o777;
+    assert_eq!(mode & 0o600, 0o600, "{mode:o}");
+    // A line is wrong, though all digests are right.
+    let zst = directory(&env).join("00000001.ndjson.zst");
+    let segment = fs::read(&zst).expect("read");
+    let lines = String::from_utf8(zstd::decode_all(&segment[..]).unwrap()).unwrap();
+    let wrong = zstd::encode_all(lines.replace("d1/f99", "d1/a99").as_bytes(), 3).unwrap();
+    fs::write(&zst, &wrong).expect("write");
+    let head = fs::read_to_string(directory(&env).join("00000001.json")).unwrap();
+    let head: Value = serde_json::from_str(&head).unwrap();
+    let size = format!("\"bytes\": {}", segment.len());
+    let digest = head["segments"][0]["blake3"].as_str().unwrap();
+    forge(&env, &size, &format!("\"bytes\": {}", wrong.len()));
+    forge(&env, digest, &blake3::hash(&wrong).to_hex());
+    export(&env, "b3sum", &["--output", "list"]).expect(4).names("out of order");
+    assert_eq!(fs::read_to_string(&output).expect("read"), whole);
+    let names = fs::read_dir(&env.root).expect("list").map(|entry| entry.unwrap().file_name());
+    assert!(names.into_iter().all(|name| !text(name.as_ref()).contains("vidimus")));
+    export(&env, "b3sum", &["--output", "missing/list"]).expect(7).names("missing/list");
+    export(&env, "b3sum", &["--output", "s3://bucket/list"]).expect(2).names("--output");
 }

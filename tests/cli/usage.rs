@@ -74,6 +74,7 @@ fn help_of_each_command() {
         ("manifest", &["manifest", "--help"]),
         ("manifest_show_long", &["manifest", "show", "--help"]),
         ("manifest_log_long", &["manifest", "log", "--help"]),
+        ("manifest_export_long", &["manifest", "export", "--help"]),
         ("completions", &["completions", "--help"]),
         ("man", &["man", "--help"]),
     ] {

@@ -1,9 +1,12 @@
 //! The manifest that a mirror publishes in a bucket.
 
-use crate::common::TestTree;
+use crate::common::{Run, TestTree};
 use crate::s3::{Fault, Kind, On};
 use crate::site::{Site, bytes};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 fn tree() -> TestTree {
     let tree = TestTree::new().file("d/large", bytes(20 << 20)).symlink("l", "d").dir("empty");
@@ -84,6 +87,51 @@ fn what_can_not_be_published_is_named_and_published_by_the_next_run() {
         site.up(&[]).expect(0).finished().counts(&[("files_copied", 0)]);
         lose_state(&site);
         site.verify(&[]).expect(0);
+    }
+}
+
+#[test]
+fn it_is_shown_and_exported_by_reading_its_files_alone() {
+    let site = mirrored();
+    fs::write(site.env.source.join("f07"), "changed").expect("write");
+    site.up(&[]).expect(0);
+    site.server.forget();
+    let location = "s3://bucket/m";
+    site.run(&["manifest", "show", location]).expect(0).names("publication 2,");
+    let log = site.run(&["manifest", "log", "--json", location]).expect(0);
+    log.finished().counts(&[("publications", 2)]);
+    let run = site.run(&["manifest", "export", "--format", "b3sum", location]).expect(0);
+    assert_eq!(run.stdout.lines().count(), 61);
+    run.names(&format!("{}  f07\n", blake3::hash(b"changed")));
+    assert!(site.requests().is_empty());
+}
+
+#[test]
+fn an_export_that_is_stopped_leaves_the_file_as_it_was() {
+    let site = mirrored();
+    let output = site.env.root.join("list");
+    fs::write(&output, "before").expect("write");
+    let before = fs::read_dir(&site.env.root).expect("list").count();
+    let segment = "m/.vidimus/manifest/00000001.ndjson.zst";
+    let late = Fault::Delay(Duration::from_secs(20));
+    site.server.fail(On::every(Kind::Get).key(segment), late);
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        site.server.forget();
+        let arguments = ["manifest", "export", "--format", "json", "--output", "list"];
+        let mut command = site.env.command(&[&arguments[..], &["s3://bucket/m"]].concat());
+        command.envs(site.server.environment()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().expect("run the binary");
+        let begun = Instant::now();
+        while !site.server.log().iter().any(|request| *request.key == *segment.as_bytes()) {
+            assert!(begun.elapsed() < Duration::from_mins(1), "the segment is asked for");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let begun = Instant::now();
+        kill_process(Pid::from_child(&child), signal).expect("send a signal");
+        Run::wait(child, "export".into()).expect(code).names("stopped");
+        assert!(begun.elapsed() < Duration::from_secs(3), "stopped after {:?}", begun.elapsed());
+        assert_eq!(fs::read_to_string(&output).expect("read"), "before");
+        assert_eq!(fs::read_dir(&site.env.root).expect("list").count(), before);
     }
 }
 

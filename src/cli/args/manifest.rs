@@ -3,7 +3,7 @@
 #![expect(clippy::doc_markdown, reason = "doc comments are help here, printed as they stand")]
 
 use super::super::values;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use std::ffi::OsString;
 
 pub(super) const LONG_ABOUT: &str = "\
@@ -17,12 +17,13 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   vidimus manifest show /mnt/backup/photos
   vidimus manifest log s3://bucket/photos
+  vidimus manifest export --format b3sum /mnt/backup/photos > photos.b3
 
 Exit codes:
     0  all as asked
     2  wrong usage
     4  there is no manifest, it is damaged or of a newer version, or the chain is broken
-    7  the location can't be read
+    7  the location can't be read, or the output can't be written
 
 Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
 
@@ -41,6 +42,9 @@ pub(crate) enum ManifestCommand {
     /// List the publications of a manifest, and check their chain
     #[command(long_about = LOG_LONG_ABOUT, after_long_help = LOG_EXAMPLES)]
     Log(ManifestLookArgs),
+    /// Write all rows of a manifest as one list
+    #[command(long_about = EXPORT_LONG_ABOUT, after_long_help = EXPORT_EXAMPLES)]
+    Export(ExportArgs),
 }
 
 const SHOW_LONG_ABOUT: &str = "\
@@ -65,6 +69,66 @@ const LOG_EXAMPLES: &str = "\
 Examples:
   vidimus manifest log /mnt/backup/photos
   vidimus manifest log --json s3://bucket/photos | jq -c '[.event, .sequence, .run]'";
+
+const EXPORT_LONG_ABOUT: &str = "\
+Writes all rows of a manifest as one list, in the order of the bytes of their keys.
+
+What the manifest says is exported, not what the target holds now: `vidimus verify` compares them. A \
+name that the format can't hold is left out and named on standard error, and so is the number of files \
+without a digest where the format is made of digests (they were adopted, or a store copied them).
+
+b3sum: a line a file, for `b3sum --check` in the target's root. json: the lines of docs/manifest.md, \
+each key once and none that was removed. csv: key, kind, size, blake3, mtime, mode, uid, gid, link, \
+run and verified, with a header (RFC 4180). sha256sum and hashdeep need digests that this version \
+doesn't record: they are refused.";
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  Let another program check a target:
+    vidimus manifest export --format b3sum --output ~/photos.b3 /mnt/backup/photos
+    cd /mnt/backup/photos && b3sum --check --quiet ~/photos.b3
+  The ten largest files:
+    vidimus manifest export --format json s3://bucket/photos |
+      jq -r '[.size, .key] | @tsv' | sort -rn | head
+
+Exit codes:
+    0  all rows were written, or named
+    2  wrong usage, or digests that are not recorded
+    4  there is no manifest, or it is damaged or of a newer version
+    7  the location can't be read, or the output can't be written
+  130  stopped by SIGINT
+  143  stopped by SIGTERM
+
+Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Target, or a copy of its manifest: a path, a file:// URL or s3://bucket/prefix
+    #[arg(value_name = "LOCATION")]
+    pub(crate) location: OsString,
+    /// What to write
+    #[arg(long, value_enum, value_name = "FORMAT", env = "VIDIMUS_FORMAT")]
+    pub(crate) format: ExportFormatArg,
+    /// Write to FILE, whole or not at all, instead of to standard output
+    ///
+    /// Until all is written it has what it had.
+    #[arg(short = 'o', long, value_name = "FILE", env = "VIDIMUS_OUTPUT")]
+    pub(crate) output: Option<OsString>,
+    /// Reach object stores of other machines without encryption
+    ///
+    /// Needed for an endpoint that begins with http:// and is not this machine.
+    #[arg(long, env = "VIDIMUS_ALLOW_HTTP", value_parser = values::switch)]
+    pub(crate) allow_http: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormatArg {
+    B3sum,
+    Sha256sum,
+    Hashdeep,
+    Json,
+    Csv,
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct ManifestLookArgs {

@@ -15,7 +15,9 @@ mod verify;
 pub(super) use cat::CatArgs;
 pub(super) use limits::LimitArgs;
 pub(super) use ls::LsArgs;
-pub(super) use manifest::{ManifestArgs, ManifestCommand, ManifestLookArgs};
+pub(super) use manifest::{
+    ExportArgs, ExportFormatArg, ManifestArgs, ManifestCommand, ManifestLookArgs,
+};
 pub(super) use mirror::{DurabilityArg, MirrorArgs};
 pub(super) use output::{ColorArg, OutputArgs};
 pub(super) use put::PutArgs;

@@ -73,6 +73,7 @@ mod tests {
             "-manifest",
             "-manifest-show",
             "-manifest-log",
+            "-manifest-export",
             "-completions",
             "-man",
         ];

@@ -1,27 +1,33 @@
 //! `vidimus manifest`: what a mirror published, for people or as records.
 
-use super::super::args::{ManifestCommand, ManifestLookArgs};
+use super::super::args::{ExportArgs, ManifestCommand, ManifestLookArgs};
 use super::super::exit::Exit;
 use super::super::settings;
+use super::super::signals::Signals;
 use crate::location::Location;
 use crate::manifest::published::{Head, Publication};
 use crate::model::key::Escaped;
-use crate::model::{Error, Progress, Stop};
+use crate::model::{Error, ErrorKind, Key, Progress, Stop};
 use crate::report::format::{count, counted, moment, size};
 use crate::report::json::{self, JsonError, Level};
 use crate::report::{Output, OutputOptions};
+use crate::session::export::{ExportError, Exported, export, export_to};
 use crate::session::manifest::OpenManifest;
 use jiff::tz::TimeZone;
+use rustix::fs::Mode;
 use serde::Serialize;
+use std::io;
 use std::sync::Arc;
 
-pub(crate) fn run(command: &ManifestCommand) -> Exit {
+/// Runs the command; `umask` is the one that the process was started with.
+pub(crate) fn run(command: &ManifestCommand, umask: Mode) -> Exit {
     match command {
         ManifestCommand::Show(args) => look(args, |manifest, teller| {
             show(manifest, teller);
             Ok(())
         }),
         ManifestCommand::Log(args) => look(args, log),
+        ManifestCommand::Export(args) => list(args, umask),
     }
 }
 
@@ -182,4 +188,51 @@ fn log(manifest: &OpenManifest, teller: &mut Teller<'_>) -> Result<(), Error> {
 fn escaped(text: &str) -> String {
     let parts = text.split('\\').map(|part| Escaped(part.as_bytes()).to_string());
     parts.collect::<Vec<_>>().join("\\")
+}
+
+fn list(args: &ExportArgs, umask: Mode) -> Exit {
+    let stderr = Output::new(OutputOptions::default(), None);
+    let stop = Stop::default();
+    // A pipe may be full for long: there a signal ends the process at once, as it does any filter.
+    let signals = args.output.is_some().then(|| Signals::listen(&stop)).transpose();
+    let signals = match signals {
+        Ok(signals) => signals,
+        Err(error) => {
+            let message = "cannot listen for signals";
+            return super::fail(&Error::new(ErrorKind::Unusable, message).because(error));
+        }
+    };
+    match written(args, umask, &stderr, &stop) {
+        Ok(Exported { without_digest: 0, .. }) => Exit::Done,
+        Ok(Exported { without_digest, .. }) => {
+            let files = counted(without_digest, "file", "files");
+            stderr.message("note", &format!("left out {files} without a recorded digest"));
+            Exit::Done
+        }
+        Err(_) if stop.requested() => {
+            stderr.message("error", "stopped: nothing was written; what stood before stands");
+            signals.and_then(|signals| signals.exit()).unwrap_or(Exit::Interrupted)
+        }
+        Err(ExportError::Fatal(error)) => super::fail(&error),
+        Err(ExportError::Stopped) => Exit::Interrupted,
+        // Nobody wants the rest.
+        Err(ExportError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(ExportError::Output(error)) => super::fail(&super::cannot_write(error)),
+    }
+}
+
+fn written(
+    args: &ExportArgs,
+    umask: Mode,
+    stderr: &Output,
+    stop: &Stop,
+) -> Result<Exported, ExportError> {
+    let (at, format, file) = settings::export(args, umask)?;
+    let manifest = OpenManifest::open(&at, &Arc::new(Progress::default()), stop)?;
+    let mut tell =
+        |key: &Key, why: &str| stderr.message("note", &format!("left out \"{key}\": {why}"));
+    match file {
+        Some(file) => export_to(&file, &manifest, format, &mut tell, stop),
+        None => export(&manifest, format, &mut tell, stop, &mut io::stdout().lock()),
+    }
 }

@@ -22,7 +22,7 @@ pub struct Published {
     pub row: Option<(Row, RunId)>,
 }
 
-/// A line as it is read; `encode` writes the same names.
+/// A line as it is read; [`Published::encode`] writes the same names.
 #[derive(Deserialize)]
 struct Line {
     key: Option<String>,
@@ -66,21 +66,23 @@ struct StampLine {
     etag: Option<String>,
 }
 
-/// Appends a line with its end. It is written field by field: there are millions of them, and a run
-/// waits for it.
-///
-/// # Errors
-/// When an entry is of a kind that no mirror holds.
-pub(super) fn encode(published: &Published, out: &mut Vec<u8>) -> io::Result<()> {
-    out.push(b'{');
-    name(out, ["key", "key_base64"], published.key.as_bytes())?;
-    write!(out, ",\"sequence\":{}", published.sequence)?;
-    match &published.row {
-        None => out.extend_from_slice(b",\"removed\":true"),
-        Some((row, run)) => fields(row, run, out)?,
+impl Published {
+    /// Appends it as a line of a segment, with its end. It is written field by field: there are
+    /// millions of them, and a run waits for it.
+    ///
+    /// # Errors
+    /// When an entry is of a kind that no mirror holds.
+    pub fn encode(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        out.push(b'{');
+        name(out, ["key", "key_base64"], self.key.as_bytes())?;
+        write!(out, ",\"sequence\":{}", self.sequence)?;
+        match &self.row {
+            None => out.extend_from_slice(b",\"removed\":true"),
+            Some((row, run)) => fields(row, run, out)?,
+        }
+        out.extend_from_slice(b"}\n");
+        Ok(())
     }
-    out.extend_from_slice(b"}\n");
-    Ok(())
 }
 
 fn fields(row: &Row, run: &RunId, out: &mut Vec<u8>) -> io::Result<()> {
@@ -299,7 +301,7 @@ mod tests {
     fn lines_come_back_as_they_were_whatever_the_bytes() {
         for published in lines() {
             let mut line = Vec::new();
-            encode(&published, &mut line).unwrap();
+            published.encode(&mut line).unwrap();
             assert_eq!(line.split(|byte| *byte == b'\n').count(), 2);
             assert_eq!(decode(line.trim_ascii_end()).as_ref(), Ok(&published));
         }
@@ -308,7 +310,7 @@ mod tests {
     #[test]
     fn lines_read_well() {
         let mut line = Vec::new();
-        encode(&lines()[1], &mut line).unwrap();
+        lines()[1].encode(&mut line).unwrap();
         assert_eq!(
             String::from_utf8(line).unwrap(),
             "{\"key\":\"a\\u0000\\n\\\"\\\\\u{202e}é\",\"sequence\":7,\"kind\":\"file\",\

@@ -19,6 +19,8 @@ pub struct Merged {
     next: Vec<Option<Published>>,
     /// Segments by the key that comes next; of one key the latest first.
     heap: BinaryHeap<Reverse<(Key, Reverse<usize>)>>,
+    /// The publication that wrote the row that came last.
+    sequence: u64,
     failed: bool,
 }
 
@@ -33,7 +35,8 @@ impl Merged {
             readers.push(SegmentReader::new(segment, shelf.segment(segment)?)?);
         }
         let next = readers.iter().map(|_| None).collect();
-        let mut merged = Self { readers, next, heap: BinaryHeap::new(), failed: false };
+        let mut merged =
+            Self { readers, next, heap: BinaryHeap::new(), sequence: 0, failed: false };
         for at in 0..merged.readers.len() {
             merged.advance(at)?;
         }
@@ -48,6 +51,17 @@ impl Merged {
         Ok(())
     }
 
+    /// The next row, with the publication that wrote it; never a key that was removed. After an error,
+    /// nothing: that the rows ended is then not known.
+    pub fn next_published(&mut self) -> Option<Result<Published, Error>> {
+        let next = self.next()?;
+        Some(next.map(|(row, run)| Published {
+            key: row.key.clone(),
+            sequence: self.sequence,
+            row: Some((row, run)),
+        }))
+    }
+
     fn row(&mut self) -> Result<Option<(Row, RunId)>, Error> {
         while let Some(Reverse((key, Reverse(latest)))) = self.heap.pop() {
             let published = self.next[latest].take();
@@ -59,7 +73,8 @@ impl Merged {
                 self.heap.pop();
                 self.advance(at)?;
             }
-            if let Some(row) = published.and_then(|published| published.row) {
+            if let Some(Published { sequence, row: Some(row), .. }) = published {
+                self.sequence = sequence;
                 return Ok(Some(row));
             }
         }

@@ -35,7 +35,7 @@ impl<'o> SegmentWriter<'o> {
     /// Adds a row, behind those of smaller keys.
     pub(super) fn add(&mut self, published: &Published) -> Result<(), Error> {
         self.line.clear();
-        let encoded = line::encode(published, &mut self.line).and_then(|()| {
+        let encoded = published.encode(&mut self.line).and_then(|()| {
             let is_long = self.line.len() > LONGEST_LINE;
             if is_long { Err(std::io::Error::other("its name is too long")) } else { Ok(()) }
         });
