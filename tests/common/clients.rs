@@ -1,5 +1,5 @@
-//! S3 clients to judge by, which `tests/servers.sh` installed: commands that know an endpoint, the
-//! servers' keys, and nothing of this machine.
+//! Programs to judge by, which `tests/servers.sh` installed: S3 clients, commands that know an
+//! endpoint, the servers' keys, and nothing of this machine; and `DuckDB`.
 
 use super::servers::{ACCESS_KEY, REGION, SECRET_KEY, environment, installed, program};
 use std::ffi::OsStr;
@@ -36,12 +36,26 @@ pub fn s5cmd(endpoint: &str) -> Result<Command, String> {
     Ok(command)
 }
 
-/// A program in Python: in an environment of its own, or else beside its modules.
+/// A program in Python that imports duckdb.
+pub fn duckdb(program: &str) -> Result<Command, String> {
+    let mut command = python()?;
+    command.args(["-c", program]);
+    Ok(command)
+}
+
+/// A program in Python.
 fn script(name: &str) -> Result<Command, String> {
+    let mut command = python()?;
+    command.arg(program(name)?);
+    Ok(command)
+}
+
+/// Python: in an environment of its own, or else beside its modules.
+fn python() -> Result<Command, String> {
     let directory = installed()?;
     let own = directory.join("bin/python3");
     let mut command = hermetic(if own.exists() { own } else { "python3".into() });
-    command.env("PYTHONPATH", directory).arg(program(name)?);
+    command.env("PYTHONPATH", directory);
     Ok(command)
 }
 
