@@ -9,7 +9,7 @@ use crate::needs;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Three publications: a hundred files, then one changed, then one removed.
 fn three() -> Environment {
@@ -245,6 +245,19 @@ fn files_without_a_digest_are_counted_where_one_is_needed() {
     assert_eq!(run.stdout, "");
     run.names("left out").names("files without a recorded digest");
     assert_eq!(export(&env, "csv", &[]).expect(0).stderr, "");
+}
+
+#[test]
+fn an_output_that_nobody_reads_is_no_failure_and_one_that_is_full_is() {
+    let env = mirrored(&many());
+    let command = || env.command(&["manifest", "export", "--format", "json", "target"]);
+    let mut child = command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let run = Run::wait(child, "export, unread".into()).expect(0);
+    assert_eq!(run.stderr, "");
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let child = command().stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    Run::wait(child, "export, full".into()).expect(7).names("standard output");
 }
 
 #[test]
