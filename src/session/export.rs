@@ -71,7 +71,7 @@ impl From<Error> for ExportError {
 /// # Errors
 /// See [`ExportError`]; what was written before one is not the whole.
 pub fn export(
-    manifest: &OpenManifest,
+    manifest: &mut OpenManifest,
     format: ExportFormat,
     tell: &mut dyn FnMut(&Key, &'static str),
     stop: &Stop,
@@ -89,7 +89,7 @@ pub fn export(
 /// See [`ExportError`].
 pub fn export_to(
     file: &ExportFile,
-    manifest: &OpenManifest,
+    manifest: &mut OpenManifest,
     format: ExportFormat,
     tell: &mut dyn FnMut(&Key, &'static str),
     stop: &Stop,
@@ -128,7 +128,7 @@ pub fn export_to(
 }
 
 fn rows(
-    manifest: &OpenManifest,
+    manifest: &mut OpenManifest,
     format: ExportFormat,
     tell: &mut dyn FnMut(&Key, &'static str),
     stop: &Stop,
@@ -139,7 +139,7 @@ fn rows(
     if format == ExportFormat::Csv {
         chunk.extend_from_slice(CSV_HEADER);
     }
-    let mut rows = manifest.rows(&manifest.latest.head)?;
+    let mut rows = manifest.latest_rows()?;
     while let Some(published) = rows.next_published() {
         if stop.requested() {
             return Err(ExportError::Stopped);

@@ -87,6 +87,25 @@ impl OpenManifest {
         History::from(self.latest.clone(), self.shelf())
     }
 
+    /// The rows of the publication that counts, in key order. Where a mirror published all rows anew
+    /// meanwhile, and removed the segments that were to be read, it is that publication from now on.
+    ///
+    /// # Errors
+    /// As those of [`Shelf::latest`].
+    pub fn latest_rows(&mut self) -> Result<Merged, Error> {
+        loop {
+            let error = match self.rows(&self.latest.head) {
+                Ok(rows) => return Ok(rows),
+                Err(error) => error,
+            };
+            let now = self.shelf().latest();
+            match now {
+                Ok(Some(now)) if now.head.sequence > self.latest.head.sequence => self.latest = now,
+                _ => return Err(error),
+            }
+        }
+    }
+
     /// The rows of a publication, in key order.
     ///
     /// # Errors

@@ -136,6 +136,32 @@ fn an_export_that_is_stopped_leaves_the_file_as_it_was() {
 }
 
 #[test]
+fn an_export_goes_on_with_what_a_mirror_published_meanwhile() {
+    let site = mirrored();
+    let segment = "m/.vidimus/manifest/00000001.ndjson.zst";
+    let late = Fault::Delay(Duration::from_secs(2));
+    site.server.forget();
+    site.server.fail(On::every(Kind::Get).key(segment), late);
+    let mut command =
+        site.env.command(&["manifest", "export", "--format", "b3sum", "s3://bucket/m"]);
+    command.envs(site.server.environment()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("run the binary");
+    let begun = Instant::now();
+    while !site.server.log().iter().any(|request| *request.key == *segment.as_bytes()) {
+        assert!(begun.elapsed() < Duration::from_mins(1), "the segment is asked for");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    for number in 0..30 {
+        fs::write(site.env.source.join(format!("f{number:02}")), "changed").expect("write");
+    }
+    site.up(&[]).expect(0);
+    assert!(!manifest(&site).contains(&"00000001.ndjson.zst".to_owned()));
+    let run = Run::wait(child, "export".into()).expect(0);
+    assert_eq!(run.stdout.matches(&*blake3::hash(b"changed").to_hex()).count(), 30);
+    assert_eq!(run.stdout.lines().count(), 61);
+}
+
+#[test]
 fn a_bit_that_flips_on_the_way_is_found() {
     let site = mirrored();
     lose_state(&site);

@@ -228,11 +228,11 @@ fn written(
     stop: &Stop,
 ) -> Result<Exported, ExportError> {
     let (at, format, file) = settings::export(args, umask)?;
-    let manifest = OpenManifest::open(&at, &Arc::new(Progress::default()), stop)?;
+    let mut manifest = OpenManifest::open(&at, &Arc::new(Progress::default()), stop)?;
     let mut tell =
         |key: &Key, why: &str| stderr.message("note", &format!("left out \"{key}\": {why}"));
     match file {
-        Some(file) => export_to(&file, &manifest, format, &mut tell, stop),
-        None => export(&manifest, format, &mut tell, stop, &mut io::stdout().lock()),
+        Some(file) => export_to(&file, &mut manifest, format, &mut tell, stop),
+        None => export(&mut manifest, format, &mut tell, stop, &mut io::stdout().lock()),
     }
 }
