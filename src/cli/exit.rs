@@ -15,7 +15,7 @@ pub(crate) enum Exit {
     Incomplete = 1,
     /// What was asked makes no sense.
     Usage = 2,
-    /// Verification found differences.
+    /// Verification or comparison found differences.
     Differences = 3,
     /// The manifest can't be used.
     Manifest = 4,

@@ -4,8 +4,8 @@
 //! that makes no sense beside a flag gives way to it.
 
 use super::args::{
-    CatArgs, ColorArg, DurabilityArg, ExportArgs, ExportFormatArg, LsArgs, MirrorArgs, OutputArgs,
-    PutArgs, VerifyArgs,
+    CatArgs, ColorArg, DiffArgs, DurabilityArg, ExportArgs, ExportFormatArg, LsArgs, MirrorArgs,
+    OutputArgs, PutArgs, VerifyArgs,
 };
 use crate::backend::object::s3;
 use crate::compare::PolicyOptions;
@@ -17,6 +17,7 @@ use crate::model::stamp::Trust;
 use crate::model::{Durability, Error, ErrorKind};
 use crate::report::{HumanOptions, OutputOptions, ProgressStyle};
 use crate::session::cat::CatOptions;
+use crate::session::diff::DiffOptions;
 use crate::session::export::{ExportFile, ExportFormat};
 use crate::session::ls::LsOptions;
 use crate::session::manifest::ManifestAt;
@@ -124,6 +125,19 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<VerifyOptions, Error> {
             ..LimitOptions::default()
         },
     })
+}
+
+/// Makes the options of a comparison.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for what makes no sense.
+pub(crate) fn diff(args: &DiffArgs) -> Result<DiffOptions, Error> {
+    let at = |typed: &OsStr| -> Result<ManifestAt, Error> {
+        let location = Location::parse(typed)?;
+        let store = store(&location, args.allow_http)?;
+        Ok(ManifestAt { location, store, spool_dir: env::temp_dir() })
+    };
+    Ok(DiffOptions { a: at(&args.a)?, b: at(&args.b)?, content_only: args.content })
 }
 
 /// Makes the options of a list.

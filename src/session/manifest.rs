@@ -32,6 +32,14 @@ pub struct OpenManifest {
     pub latest: Publication,
 }
 
+/// What a location was found to be.
+pub enum Found {
+    /// One with a manifest.
+    Manifest(Box<OpenManifest>),
+    /// One without.
+    Bare(Box<dyn Source>),
+}
+
 impl OpenManifest {
     /// Opens the manifest at a location, and reads the head that counts.
     ///
@@ -39,14 +47,30 @@ impl OpenManifest {
     /// [`ErrorKind::Manifest`] when there is none, or it can't be used; [`ErrorKind::Unusable`] when
     /// the location can't be read.
     pub fn open(at: &ManifestAt, progress: &Arc<Progress>, stop: &Stop) -> Result<Self, Error> {
+        match Self::find(at, progress, stop)? {
+            Found::Manifest(open) => Ok(*open),
+            Found::Bare(_) => {
+                let message = format!("\"{}\" has no published manifest", at.location);
+                Err(Error::new(ErrorKind::Manifest, message)
+                    .help("a mirror publishes it in its target, under .vidimus/manifest/"))
+            }
+        }
+    }
+
+    /// Opens a location, and its manifest where it has one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when there is one that can't be used; [`ErrorKind::Unusable`] when the
+    /// location can't be read.
+    pub fn find(at: &ManifestAt, progress: &Arc<Progress>, stop: &Stop) -> Result<Found, Error> {
         let name = at.location.to_string();
         let source: Box<dyn Source> = match &at.location {
             Location::Local(path) => {
                 let place = single::open(path, &at.spool_dir)?;
                 if place.name.is_some() {
-                    let message = format!("\"{name}\" is a file, not a directory with a manifest");
+                    let message = format!("\"{name}\" is a file, not a directory");
                     return Err(Error::new(ErrorKind::Unusable, message).help(
-                        "name the target, or a directory that holds a copy of its manifest",
+                        "name a directory: a target, or one that holds a copy of its manifest",
                     ));
                 }
                 Box::new(place.source)
@@ -60,15 +84,18 @@ impl OpenManifest {
             }
         };
         let spool_dir = at.spool_dir.clone();
+        let shelf = Shelf::bare(&*source, &spool_dir);
         let (latest, is_bare) = match Shelf::of(&*source, &spool_dir).latest()? {
             Some(latest) => (Some(latest), false),
-            None => (Shelf::bare(&*source, &spool_dir).latest()?, true),
+            None if shelf.is_meant()? => (shelf.latest()?, true),
+            None => (None, true),
         };
-        let latest = latest.ok_or_else(|| {
-            Error::new(ErrorKind::Manifest, format!("\"{name}\" has no published manifest"))
-                .help("a mirror publishes it in its target, under .vidimus/manifest/")
-        })?;
-        Ok(Self { source, name, spool_dir, is_bare, latest })
+        Ok(match latest {
+            Some(latest) => {
+                Found::Manifest(Box::new(Self { source, name, spool_dir, is_bare, latest }))
+            }
+            None => Found::Bare(source),
+        })
     }
 
     /// The location, as it prints.

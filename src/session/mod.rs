@@ -2,9 +2,11 @@
 //!
 //! [`mirror`] is the run that the tool is made for; [`ls`](ls::ls), [`cat`](cat::cat) and
 //! [`put`](put::put) are what one does beside it, to what lies at a single location; [`manifest`]
-//! opens what runs published, [`export`] makes a list of it.
+//! opens what runs published, [`export`] makes a list of it, and [`diff`](diff::diff) tells two
+//! places apart by it.
 
 pub mod cat;
+pub mod diff;
 pub mod export;
 mod held;
 pub mod ls;

@@ -7,6 +7,7 @@ mod brake;
 mod building;
 mod commands;
 mod deletion;
+mod diff;
 mod dry_run;
 mod faults;
 mod filters;

@@ -11,6 +11,7 @@ mod changes;
 mod client;
 mod commands;
 mod copies;
+mod diff;
 mod faults;
 mod judges;
 mod keys;

@@ -4,6 +4,7 @@
 //! line wins; each command has its file. No type of clap leaves `cli`.
 
 mod cat;
+mod diff;
 mod limits;
 mod ls;
 mod manifest;
@@ -13,6 +14,7 @@ mod put;
 mod verify;
 
 pub(super) use cat::CatArgs;
+pub(super) use diff::DiffArgs;
 pub(super) use limits::LimitArgs;
 pub(super) use ls::LsArgs;
 pub(super) use manifest::{
@@ -40,6 +42,7 @@ Examples:
   vidimus mirror ~/photos /mnt/backup/photos
   vidimus mirror --dry-run --delete ~/photos /mnt/backup/photos
   vidimus verify /mnt/backup/photos
+  vidimus diff /mnt/backup/photos s3://backup/photos
   vidimus ls s3://bucket/photos/
   pg_dump shop | vidimus put - s3://bucket/dumps/shop.sql
 
@@ -47,7 +50,7 @@ Exit codes:
     0  all as asked
     1  some entries failed, the rest is done
     2  wrong usage
-    3  verification found differences
+    3  verification or comparison found differences
     4  the recorded state is missing or can't be used
     5  another run holds the target
     6  refused for safety; what was refused was not done, copies made before stand
@@ -82,6 +85,9 @@ pub(crate) enum Command {
     /// Tell whether a target still holds what was recorded
     #[command(long_about = verify::LONG_ABOUT, after_long_help = verify::EXAMPLES)]
     Verify(VerifyArgs),
+    /// Tell in what two places differ, by their manifests
+    #[command(long_about = diff::LONG_ABOUT, after_long_help = diff::EXAMPLES)]
+    Diff(DiffArgs),
     /// List what lies at a location
     #[command(long_about = ls::LONG_ABOUT, after_long_help = ls::EXAMPLES)]
     Ls(LsArgs),

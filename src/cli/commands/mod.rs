@@ -2,6 +2,7 @@
 
 pub(super) mod cat;
 pub(super) mod completions;
+pub(super) mod diff;
 pub(super) mod ls;
 pub(super) mod man;
 pub(super) mod manifest;

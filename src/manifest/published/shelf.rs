@@ -43,7 +43,23 @@ impl<'a> Shelf<'a> {
         self.latest_given(None)
     }
 
-    /// The same, where it is mostly the one that is known already.
+    /// Whether a file of the pointer's name is one: in a place that may hold anything, somebody else's
+    /// file of that name is no damaged manifest.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unusable`] when it can't be read.
+    pub fn is_meant(&self) -> Result<bool, Error> {
+        let pointer = match self.source.read_small(&self.key(POINTER), LONGEST) {
+            Ok(pointer) => pointer.unwrap_or_default(),
+            // No file, or a large one.
+            Err(Cause::Other(_)) => return Ok(false),
+            Err(cause) => return Err(failed("read", POINTER, cause)),
+        };
+        let name = &b"\"vidimus_manifest\""[..];
+        Ok(pointer.windows(name.len()).any(|part| part == name))
+    }
+
+    /// [`Shelf::latest`], where it is mostly the one that is known already.
     pub(super) fn latest_given(
         &self,
         known: Option<&Publication>,

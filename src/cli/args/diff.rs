@@ -1,0 +1,78 @@
+//! What `vidimus diff` takes.
+
+#![expect(clippy::doc_markdown, reason = "doc comments are help here, printed as they stand")]
+
+use super::super::values;
+use clap::Args;
+use std::ffi::OsString;
+
+pub(super) const LONG_ABOUT: &str = "\
+Tells in what two places differ.
+
+A place where a mirror published its manifest, or a directory that holds a copy of one (of what a \
+target has in .vidimus/manifest/), is compared by that manifest: nothing of the place itself is \
+looked at, so that two mirrors can be compared where neither is. It tells what was there when its \
+last run ended; whether it still is, `vidimus verify` finds out. Any other directory or prefix is \
+listed. Nothing is hashed: content is compared by digest where both sides are manifests that have \
+one, else by size and, of a directory that is listed, by modification time. The summary says how \
+many files were compared in which way. What a store's listing doesn't tell (metadata, links, \
+digests) is not compared.
+
+A difference is a line, in byte order of the keys: \"only in A\", \"only in B\", type, content, link \
+or metadata. A directory's key ends in /: where one side has the file a and the other the directory \
+a/, each is only in its side. An entry whose content and metadata differ has two lines.";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  Whether two mirrors of one source are the same:
+    vidimus diff /mnt/backup/photos s3://backup/photos
+  What changed since a copy of the manifest was put aside:
+    vidimus diff ~/manifest-of-march /mnt/backup/photos
+  What the next mirror would find new:
+    vidimus diff ~/photos /mnt/backup/photos
+  Files that have another content, for another program:
+    vidimus diff --json --content A B | jq -r 'select(.difference == \"content\") | .key'
+
+Exit codes:
+    0  they don't differ
+    1  a part could not be listed, and is named
+    2  wrong usage
+    3  they differ
+    4  a manifest can't be used
+    7  a location can't be read
+  130  stopped by SIGINT
+  143  stopped by SIGTERM
+
+Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch that the user types")]
+pub(crate) struct DiffArgs {
+    /// Target, copy of a manifest, directory or prefix: a path, a file:// URL or s3://bucket/prefix
+    #[arg(value_name = "A")]
+    pub(crate) a: OsString,
+    /// The same, to compare with
+    #[arg(value_name = "B")]
+    pub(crate) b: OsString,
+    /// Leave mode, owner, group and modification time out
+    ///
+    /// Where a digest is missing, a directory's file of the same size and another time still counts
+    /// as one of another content.
+    #[arg(long, env = "VIDIMUS_CONTENT", value_parser = values::switch)]
+    pub(crate) content: bool,
+    /// Write records for scripts (NDJSON)
+    ///
+    /// Each has time, level and event; a "difference" has key, difference (only_in_a, only_in_b,
+    /// type, content, link, metadata) and what A and B tell of the entry. The last one is "finished",
+    /// with all counts, the verdict and the exit code.
+    #[arg(long, env = "VIDIMUS_JSON", value_parser = values::switch)]
+    pub(crate) json: bool,
+    /// Print nothing but differences and failures
+    #[arg(short = 'q', long, env = "VIDIMUS_QUIET", value_parser = values::switch)]
+    pub(crate) quiet: bool,
+    /// Reach object stores of other machines without encryption
+    ///
+    /// Needed for an endpoint that begins with http:// and is not this machine.
+    #[arg(long, env = "VIDIMUS_ALLOW_HTTP", value_parser = values::switch)]
+    pub(crate) allow_http: bool,
+}

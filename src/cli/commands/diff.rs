@@ -1,0 +1,377 @@
+//! `vidimus diff A B`: a line a difference, and a summary.
+
+use super::super::args::DiffArgs;
+use super::super::exit::Exit;
+use super::super::settings;
+use super::super::signals::Signals;
+use crate::location::Location;
+use crate::model::key::Escaped;
+use crate::model::{Digest, EntryError, EntryKind, Error, ErrorKind, Progress, Stop, Totals};
+use crate::report::format::{count, counted, duration, size};
+use crate::report::json::{self, JsonError, JsonKey, Level};
+use crate::report::requests::requests_by_kind;
+use crate::report::text::{self, Failures, Telling};
+use crate::report::{Output, OutputOptions};
+use crate::session::diff::{
+    Basis, DiffObserver, DiffOutcome, DiffTotals, Difference, Sign, Told, Which, diff,
+};
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub(crate) fn run(args: &DiffArgs) -> Exit {
+    let began = Instant::now();
+    let progress = Arc::new(Progress::default());
+    let stop = Stop::default();
+    let signals = Signals::listen(&stop);
+    let mut report = Report {
+        args,
+        output: Output::new(OutputOptions::default(), None),
+        failures: Failures::default(),
+    };
+    let result = match &signals {
+        Ok(_) => {
+            settings::diff(args).and_then(|options| diff(&options, &mut report, &progress, &stop))
+        }
+        Err(error) => {
+            let error = std::io::Error::new(error.kind(), error.to_string());
+            Err(Error::new(ErrorKind::Unusable, "cannot listen for signals").because(error))
+        }
+    };
+    let signal = signals.ok().and_then(|signals| signals.exit());
+    let exit = exit_of(&result, signal);
+    report.finish(&result, began.elapsed().as_secs_f64(), exit);
+    super::close(&report.output, exit)
+}
+
+fn exit_of(result: &Result<DiffOutcome, Error>, signal: Option<Exit>) -> Exit {
+    match result {
+        Ok(outcome) => {
+            let stopped =
+                if outcome.interrupted { signal.unwrap_or(Exit::Interrupted) } else { Exit::Done };
+            let failed = if outcome.totals.failed > 0 { Exit::Incomplete } else { Exit::Done };
+            let differs =
+                if outcome.totals.differences() > 0 { Exit::Differences } else { Exit::Done };
+            stopped.and(failed).and(differs)
+        }
+        Err(error) => signal.unwrap_or_else(|| error.kind.into()),
+    }
+}
+
+/// Presents a comparison, to a person or as NDJSON.
+struct Report<'a> {
+    args: &'a DiffArgs,
+    output: Output,
+    failures: Failures,
+}
+
+impl DiffObserver for Report<'_> {
+    fn only(&mut self, which: Which, told: &Told) {
+        let (word, name, sides) = match which {
+            Which::A => ("only in A", "only_in_a", (Some(told), None)),
+            Which::B => ("only in B", "only_in_b", (None, Some(told))),
+        };
+        if self.args.json {
+            self.record(name, told, None, sides);
+        } else {
+            self.output.line(&line(word, told, None));
+        }
+    }
+
+    fn differs(&mut self, difference: &Difference, a: &Told, b: &Told) {
+        let word = word(difference);
+        if self.args.json {
+            let words =
+                if let Difference::Metadata(words) = difference { Some(words) } else { None };
+            self.record(word, a, words.map(String::as_str), (Some(a), Some(b)));
+        } else {
+            self.output.line(&line(word, a, Some(&detail(difference, a, b))));
+        }
+    }
+
+    fn failed(&mut self, which: Which, error: &EntryError) {
+        let (verb, key, cause) = (error.operation.verb(), &error.key, text::cause(&error.cause));
+        let (side, name) = match which {
+            Which::A => ("A", "a"),
+            Which::B => ("B", "b"),
+        };
+        let text = format!("cannot {verb} \"{key}\" in {side}: {cause}");
+        let telling = self.failures.add(&text);
+        if self.args.json {
+            #[derive(Serialize)]
+            struct Failed<'a> {
+                operation: &'a str,
+                side: &'a str,
+                #[serde(flatten)]
+                key: JsonKey,
+                cause: &'a str,
+            }
+            let body = Failed { operation: verb, side: name, key: key.into(), cause: &cause };
+            self.output.line(&json::record(Level::Error, "failed", &body));
+            return;
+        }
+        match telling {
+            Telling::Print => self.output.message("error", &text),
+            Telling::SayThatTheRestIsCounted => self.output.message("note", text::REST_IS_COUNTED),
+            Telling::Count => {}
+        }
+    }
+}
+
+impl Report<'_> {
+    fn record(
+        &self,
+        difference: &str,
+        told: &Told,
+        detail: Option<&str>,
+        (a, b): (Option<&Told>, Option<&Told>),
+    ) {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            #[serde(flatten)]
+            key: JsonKey,
+            difference: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            detail: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            a: Option<JsonTold>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            b: Option<JsonTold>,
+        }
+        let (a, b) = (a.map(JsonTold::from), b.map(JsonTold::from));
+        let body = Body { key: (&told.key).into(), difference, detail, a, b };
+        self.output.line(&json::record(Level::Error, "difference", &body));
+    }
+
+    fn finish(&self, result: &Result<DiffOutcome, Error>, elapsed: f64, exit: Exit) {
+        let names = [&self.args.a, &self.args.b].map(|typed| Location::printable(typed));
+        match result {
+            _ if self.args.json => {
+                let level = if exit == Exit::Done { Level::Info } else { Level::Error };
+                let body = finished(&names, result, elapsed, exit);
+                self.output.line(&json::record(level, "finished", &body));
+            }
+            Ok(outcome) if !self.args.quiet => {
+                for line in summary(&names, outcome, &self.failures) {
+                    self.output.line(&line);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => super::tell(&self.output, error),
+        }
+    }
+}
+
+/// The name of a difference, in lines and records.
+fn word(difference: &Difference) -> &'static str {
+    match difference {
+        Difference::Type => "type",
+        Difference::Content(_) => "content",
+        Difference::Link => "link",
+        Difference::Metadata(_) => "metadata",
+    }
+}
+
+/// The line of one difference: `content    a/b  (0a1b… -> 2c3d…)`.
+fn line(word: &str, told: &Told, detail: Option<&str>) -> String {
+    let key = &told.key;
+    match detail {
+        Some(detail) => format!("{word:<9}  {key}  ({detail})"),
+        None => format!("{word:<9}  {key}"),
+    }
+}
+
+/// What A and B have, in words.
+fn detail(difference: &Difference, a: &Told, b: &Told) -> String {
+    let [one, other] = [a, b].map(|told| match difference {
+        Difference::Type => told.kind.map_or("object".to_owned(), |kind| kind.to_string()),
+        Difference::Link => format!("\"{}\"", Escaped(told.link.as_deref().unwrap_or_default())),
+        // The start of a digest is enough to see by; --json has all of it.
+        Difference::Content(Sign::Digest) => {
+            let short = |digest: Digest| format!("{:.16}…", digest.to_string());
+            told.content().1.map_or_else(String::new, short)
+        }
+        Difference::Content(Sign::Size) => size(told.content().0),
+        Difference::Content(Sign::Time) => {
+            told.metadata.map_or_else(String::new, |metadata| metadata.mtime.to_string())
+        }
+        Difference::Metadata(_) => String::new(),
+    });
+    match difference {
+        Difference::Metadata(words) => words.clone(),
+        Difference::Content(Sign::Size) if one == other => {
+            format!("{} -> {} bytes", count(a.content().0), count(b.content().0))
+        }
+        Difference::Content(Sign::Time) => format!("same size, mtime {one} -> {other}"),
+        _ => format!("{one} -> {other}"),
+    }
+}
+
+/// What a side tells of an entry; what it doesn't tell is left out. Names and forms are those of
+/// `docs/manifest.md`.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+struct JsonTold {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blake3: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtime: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<String>,
+}
+
+impl From<&Told> for JsonTold {
+    fn from(told: &Told) -> Self {
+        let metadata = told.metadata.as_ref();
+        let has_size = matches!(told.kind, None | Some(EntryKind::File));
+        Self {
+            kind: told.kind.map(|kind| match kind {
+                EntryKind::File => "file",
+                EntryKind::Directory => "directory",
+                EntryKind::Symlink => "symlink",
+                EntryKind::Special(_) => "special",
+            }),
+            size: has_size.then_some(told.size),
+            blake3: told.digest.map(|digest| digest.to_string()),
+            mtime: metadata.map(|metadata| metadata.mtime.to_string()),
+            mode: metadata.map(|metadata| format!("{:04o}", metadata.mode)),
+            uid: metadata.map(|metadata| metadata.uid),
+            gid: metadata.map(|metadata| metadata.gid),
+            link: told.link.as_ref().map(|link| Escaped(link).to_string()),
+        }
+    }
+}
+
+fn finished<'a>(
+    names: &'a [String; 2],
+    result: &'a Result<DiffOutcome, Error>,
+    elapsed: f64,
+    exit: Exit,
+) -> impl Serialize + 'a {
+    #[derive(Serialize)]
+    struct Finished<'a> {
+        a: &'a str,
+        b: &'a str,
+        a_run: Option<&'a str>,
+        b_run: Option<&'a str>,
+        #[serde(flatten)]
+        totals: DiffTotals,
+        differences: u64,
+        requests_list: u64,
+        requests_get: u64,
+        requests_head: u64,
+        requests_retried: u64,
+        requests_throttled: u64,
+        duration_s: f64,
+        verdict: &'static str,
+        exit_code: u8,
+        #[serde(flatten)]
+        error: Option<JsonError<'a>>,
+    }
+    let outcome = result.as_ref().ok();
+    let run = |side: usize| match &outcome?.bases[side] {
+        Basis::Manifest { run, .. } => Some(run.0.as_str()),
+        Basis::Listing => None,
+    };
+    let totals = outcome.map(|outcome| outcome.totals).unwrap_or_default();
+    let requests = outcome.map_or_else(Totals::default, |outcome| outcome.counted);
+    Finished {
+        a: &names[0],
+        b: &names[1],
+        a_run: run(0),
+        b_run: run(1),
+        totals,
+        differences: totals.differences(),
+        requests_list: requests.requests_list,
+        requests_get: requests.requests_get,
+        requests_head: requests.requests_head,
+        requests_retried: requests.requests_retried,
+        requests_throttled: requests.requests_throttled,
+        duration_s: elapsed,
+        verdict: outcome.map_or("failed", |outcome| verdict(outcome).0),
+        exit_code: exit.code(),
+        error: result.as_ref().err().map(JsonError::from),
+    }
+}
+
+fn verdict(outcome: &DiffOutcome) -> (&'static str, &'static str) {
+    let totals = &outcome.totals;
+    if outcome.interrupted {
+        ("interrupted", "what was not looked at is unknown")
+    } else if totals.failed > 0 {
+        ("incomplete", "some parts could not be listed")
+    } else if totals.differences() > 0 {
+        ("different", "A and B are not the same")
+    } else if totals.files_by_size > 0 {
+        ("equal", "nothing differs, but not all files have digests on both sides to prove it by")
+    } else {
+        ("equal", "nothing differs")
+    }
+}
+
+/// The lines of the summary.
+fn summary(names: &[String; 2], outcome: &DiffOutcome, failures: &Failures) -> Vec<String> {
+    let totals = &outcome.totals;
+    let files = |number| counted(number, "file", "files");
+    let entries = |number| counted(number, "entry", "entries");
+    let mut lines: Vec<_> = ["A", "B"]
+        .into_iter()
+        .zip(names)
+        .zip(&outcome.bases)
+        .map(|((side, name), basis)| match basis {
+            Basis::Manifest { run, .. } => {
+                {
+                    // Whoever wrote the manifest chose it.
+                    let run = Escaped(run.0.as_bytes());
+                    format!("{side} is {name}, by the manifest of run {run}")
+                }
+            }
+            Basis::Listing => format!("{side} is {name}, as it is listed now"),
+        })
+        .collect();
+    let unproven = match totals.files_unproven {
+        0 => String::new(),
+        number => format!("; of {} a manifest has no digest", files(number)),
+    };
+    for (number, label, value) in [
+        (totals.files_by_digest, "by digest", files(totals.files_by_digest)),
+        (totals.files_by_size, "by size and time", files(totals.files_by_size) + &unproven),
+        (totals.only_in_a, "only in A", entries(totals.only_in_a)),
+        (totals.only_in_b, "only in B", entries(totals.only_in_b)),
+        (totals.type_differs, "type", entries(totals.type_differs)),
+        (totals.content_differs, "content", files(totals.content_differs)),
+        (totals.link_differs, "link", counted(totals.link_differs, "link", "links")),
+        (totals.metadata_differs, "metadata", entries(totals.metadata_differs)),
+        (totals.unknown, "unknown", entries(totals.unknown)),
+    ] {
+        if number > 0 {
+            lines.push(format!("  {label:<17} {value}"));
+        }
+    }
+    if let Some(requests) = requests_by_kind(&outcome.counted) {
+        lines.push(format!("  {:<17} {requests}", "requests"));
+    }
+    lines.push(format!(
+        "time {}, {} in {}",
+        duration(outcome.duration),
+        counted(totals.differences(), "difference", "differences"),
+        entries(totals.entries),
+    ));
+    if failures.count() > 0 {
+        lines.push("failed:".into());
+        lines.extend(failures.lines());
+    }
+    let (word, meaning) = verdict(outcome);
+    lines.push(format!("{word}: {meaning}"));
+    lines
+}

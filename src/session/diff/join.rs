@@ -1,0 +1,211 @@
+//! Two streams in key order, side by side.
+//!
+//! Unknown is not absent: below a scope that one side could not list, what the other side has is
+//! [`Joined::Unknown`]. At most one item a side is read ahead.
+
+use super::Which;
+use super::told::Told;
+use crate::listing::Unknown;
+use crate::model::{EntryError, Error, Key};
+use std::cmp::Ordering;
+use std::iter::Peekable;
+
+/// One item of a side.
+#[derive(Debug)]
+pub(super) enum Item {
+    /// What is at a key.
+    Told(Told),
+    /// What is at a key and below it is unknown.
+    Failed(EntryError),
+}
+
+impl Item {
+    fn key(&self) -> &Key {
+        match self {
+            Self::Told(told) => &told.key,
+            Self::Failed(error) => &error.key,
+        }
+    }
+}
+
+/// What a side has, in key order.
+pub(super) type Items = Box<dyn Iterator<Item = Result<Item, Error>> + Send>;
+
+/// What the join yields.
+#[derive(Debug)]
+pub(super) enum Joined {
+    /// Both sides have it.
+    Both(Told, Told),
+    /// One side has it, the other for certain not.
+    Only(Which, Told),
+    /// One side has it, the other could not be listed there.
+    Unknown,
+    /// A scope of one side could not be listed.
+    Failed(Which, EntryError),
+}
+
+/// Joins two ordered streams.
+pub(super) struct Join {
+    a: Side,
+    b: Side,
+}
+
+struct Side {
+    items: Peekable<Items>,
+    unknown: Unknown,
+}
+
+impl Side {
+    fn new(items: Items) -> Self {
+        Self { items: items.peekable(), unknown: Unknown::default() }
+    }
+
+    /// Whether it could not be listed at a key that it lacks.
+    fn is_unknown_at(&mut self, key: &Key) -> bool {
+        self.unknown.leave(key);
+        self.unknown.covers(key)
+    }
+}
+
+impl Join {
+    /// Joins what two sides have.
+    pub(super) fn new(a: Items, b: Items) -> Self {
+        Self { a: Side::new(a), b: Side::new(b) }
+    }
+
+    fn next_joined(&mut self) -> Result<Option<Joined>, Error> {
+        let order = match (self.a.items.peek(), self.b.items.peek()) {
+            (None, None) => return Ok(None),
+            (Some(Err(_)), _) | (Some(Ok(_)), None) => Ordering::Less,
+            (_, Some(Err(_))) | (None, Some(Ok(_))) => Ordering::Greater,
+            (Some(Ok(a)), Some(Ok(b))) => a.key().cmp(b.key()).then_with(|| match (a, b) {
+                // What is unknown is to be known before the other side's entry is looked at.
+                (Item::Failed(_), _) => Ordering::Less,
+                (_, Item::Failed(_)) => Ordering::Greater,
+                _ => Ordering::Equal,
+            }),
+        };
+        let a = if order.is_le() { self.a.items.next().transpose()? } else { None };
+        let b = if order.is_ge() { self.b.items.next().transpose()? } else { None };
+        Ok(match (a, b) {
+            (Some(Item::Told(a)), Some(Item::Told(b))) => Some(Joined::Both(a, b)),
+            (Some(item), _) => Some(one(Which::A, item, &mut self.a, &mut self.b)),
+            (_, Some(item)) => Some(one(Which::B, item, &mut self.b, &mut self.a)),
+            (None, None) => None,
+        })
+    }
+}
+
+/// What one side's item alone comes to.
+fn one(which: Which, item: Item, own: &mut Side, other: &mut Side) -> Joined {
+    match item {
+        Item::Failed(error) => {
+            own.unknown.leave(&error.key);
+            own.unknown.add(error.key.clone());
+            Joined::Failed(which, error)
+        }
+        Item::Told(told) if other.is_unknown_at(&told.key) => Joined::Unknown,
+        Item::Told(told) => Joined::Only(which, told),
+    }
+}
+
+impl Iterator for Join {
+    type Item = Result<Joined, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_joined().transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::error::Side as OfMirror;
+    use crate::model::{Cause, EntryKind, ErrorKind, Operation};
+
+    fn told(key: &str) -> Told {
+        Told {
+            key: Key::new(key.as_bytes()),
+            kind: Some(EntryKind::File),
+            size: 0,
+            digest: None,
+            metadata: None,
+            link: None,
+            by: super::super::Teller::Objects,
+        }
+    }
+
+    /// Keys; those behind a `!` could not be listed, `broken` is an error.
+    fn items(keys: &'static [&'static str]) -> Items {
+        Box::new(keys.iter().map(|&key| match key.strip_prefix('!') {
+            _ if key == "broken" => Err(Error::new(ErrorKind::Manifest, key)),
+            Some(scope) => Ok(Item::Failed(EntryError {
+                operation: Operation::List,
+                side: OfMirror::Source,
+                key: Key::new(scope.as_bytes()),
+                cause: Cause::Vanished,
+            })),
+            None => Ok(Item::Told(told(key))),
+        }))
+    }
+
+    fn joined(a: &'static [&'static str], b: &'static [&'static str]) -> Vec<String> {
+        let told = |joined: Result<_, Error>| match joined {
+            Ok(Joined::Both(a, b)) => {
+                assert_eq!(a.key, b.key);
+                format!("{}=", a.key)
+            }
+            Ok(Joined::Only(which, told)) => format!("{}{which:?}", told.key),
+            Ok(Joined::Unknown) => "?".to_owned(),
+            Ok(Joined::Failed(which, error)) => format!("{}!{which:?}", error.key),
+            Err(error) => error.message,
+        };
+        Join::new(items(a), items(b)).map(told).collect()
+    }
+
+    #[test]
+    fn keys_come_in_order_with_who_has_them() {
+        let found = joined(&["", "a", "b/", "b/x", "d"], &["", "a-b", "b/", "c"]);
+        assert_eq!(found, [".=", "aA", "a-bB", "b/=", "b/xA", "cB", "dA"]);
+        assert_eq!(joined(&[], &["a"]), ["aB"]);
+    }
+
+    #[test]
+    fn a_file_and_a_directory_of_one_name_are_two_keys() {
+        assert_eq!(joined(&["a", "a.c"], &["a.c", "a/", "a/b"]), ["aA", "a.c=", "a/B", "a/bB"]);
+    }
+
+    #[test]
+    fn what_the_other_side_could_not_list_is_no_difference() {
+        let a = &["", "d/", "d/x", "d/y/", "e", "f"];
+        assert_eq!(joined(a, &["", "d/", "!d/", "e"]), [".=", "d/=", "d/!B", "?", "?", "e=", "fA"]);
+        assert_eq!(joined(&["a", "b"], &["!a"]), ["a!B", "?", "bA"]);
+        assert_eq!(joined(&["!a"], &["a"]), ["a!A", "?"]);
+        assert_eq!(joined(&["a", "b", "c"], &["a", "!"]), ["a=", ".!B", "?", "?"]);
+    }
+
+    #[test]
+    fn what_both_could_list_is_compared_though_a_part_above_failed() {
+        assert_eq!(joined(&["d/", "!d/"], &["d/", "d/x", "g"]), ["d/=", "d/!A", "?", "gB"]);
+    }
+
+    #[test]
+    fn an_error_of_either_side_is_handed_on() {
+        assert_eq!(joined(&["a", "broken"], &["a", "b"])[..2], ["a=", "broken"]);
+        assert_eq!(joined(&["b"], &["broken"])[0], "broken");
+    }
+
+    #[test]
+    fn scopes_that_are_passed_are_dropped() {
+        let keys = (0..10_000).map(|at| format!("{at:05}"));
+        let failed = keys.map(|key| {
+            let (operation, side, cause) = (Operation::List, OfMirror::Source, Cause::Vanished);
+            Ok(Item::Failed(EntryError { operation, side, key: Key::new(key.as_bytes()), cause }))
+        });
+        let mut join = Join::new(Box::new(failed.collect::<Vec<_>>().into_iter()), items(&["z"]));
+        while let Some(joined) = join.next() {
+            joined.unwrap();
+            assert!(join.a.unknown.len() <= 2, "{}", join.a.unknown.len());
+        }
+    }
+}
