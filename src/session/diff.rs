@@ -14,8 +14,8 @@ use crate::backend::{Form, ListItem, ListOptions, Listing, Source};
 use crate::listing::Checked;
 use crate::model::error::Side;
 use crate::model::{
-    Cause, EntryError, EntryKind, Error, ErrorKind, Operation, Progress, RunId, Stop, Timestamp,
-    Totals,
+    Cause, EntryError, EntryKind, Error, ErrorKind, Operation, Progress, RunId, Stop, Totals,
+    Verdict,
 };
 use join::{Item, Items, Join, Joined};
 use std::sync::Arc;
@@ -99,8 +99,8 @@ pub enum Basis {
     Manifest {
         /// The run that published it.
         run: RunId,
-        /// When.
-        published: Timestamp,
+        /// How that went: one that is incomplete may lack what it failed at.
+        verdict: Verdict,
     },
     /// A listing.
     Listing,
@@ -158,7 +158,7 @@ fn basis(found: &Found) -> Basis {
     match found {
         Found::Manifest(open) => {
             let head = &open.latest.head;
-            Basis::Manifest { run: head.run.clone(), published: head.published }
+            Basis::Manifest { run: head.run.clone(), verdict: head.verdict }
         }
         Found::Bare(_) => Basis::Listing,
     }
@@ -281,3 +281,6 @@ impl Tally<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,9 @@ use super::super::settings;
 use super::super::signals::Signals;
 use crate::location::Location;
 use crate::model::key::Escaped;
-use crate::model::{Digest, EntryError, EntryKind, Error, ErrorKind, Progress, Stop, Totals};
+use crate::model::{
+    Digest, EntryError, EntryKind, Error, ErrorKind, Progress, Stop, Totals, Verdict,
+};
 use crate::report::format::{count, counted, duration, size};
 use crate::report::json::{self, JsonError, JsonKey, Level};
 use crate::report::requests::requests_by_kind;
@@ -263,7 +265,9 @@ fn finished<'a>(
         a: &'a str,
         b: &'a str,
         a_run: Option<&'a str>,
+        a_run_verdict: Option<Verdict>,
         b_run: Option<&'a str>,
+        b_run_verdict: Option<Verdict>,
         #[serde(flatten)]
         totals: DiffTotals,
         differences: u64,
@@ -280,16 +284,19 @@ fn finished<'a>(
     }
     let outcome = result.as_ref().ok();
     let run = |side: usize| match &outcome?.bases[side] {
-        Basis::Manifest { run, .. } => Some(run.0.as_str()),
+        Basis::Manifest { run, verdict } => Some((run.0.as_str(), *verdict)),
         Basis::Listing => None,
     };
+    let ((a_run, a_run_verdict), (b_run, b_run_verdict)) = (run(0).unzip(), run(1).unzip());
     let totals = outcome.map(|outcome| outcome.totals).unwrap_or_default();
     let requests = outcome.map_or_else(Totals::default, |outcome| outcome.counted);
     Finished {
         a: &names[0],
         b: &names[1],
-        a_run: run(0),
-        b_run: run(1),
+        a_run,
+        a_run_verdict,
+        b_run,
+        b_run_verdict,
         totals,
         differences: totals.differences(),
         requests_list: requests.requests_list,
@@ -329,12 +336,14 @@ fn summary(names: &[String; 2], outcome: &DiffOutcome, failures: &Failures) -> V
         .zip(names)
         .zip(&outcome.bases)
         .map(|((side, name), basis)| match basis {
-            Basis::Manifest { run, .. } => {
-                {
-                    // Whoever wrote the manifest chose it.
-                    let run = Escaped(run.0.as_bytes());
-                    format!("{side} is {name}, by the manifest of run {run}")
-                }
+            Basis::Manifest { run, verdict } => {
+                // Whoever wrote the manifest chose it.
+                let run = Escaped(run.0.as_bytes());
+                let how = match verdict {
+                    Verdict::Complete => String::new(),
+                    verdict => format!(", which was {verdict}"),
+                };
+                format!("{side} is {name}, by the manifest of run {run}{how}")
             }
             Basis::Listing => format!("{side} is {name}, as it is listed now"),
         })
@@ -374,4 +383,69 @@ fn summary(names: &[String; 2], outcome: &DiffOutcome, failures: &Failures) -> V
     let (word, meaning) = verdict(outcome);
     lines.push(format!("{word}: {meaning}"));
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::RunId;
+    use std::time::Duration;
+
+    fn outcome(totals: DiffTotals, interrupted: bool) -> DiffOutcome {
+        let run = RunId("r\x1b".into());
+        DiffOutcome {
+            bases: [Basis::Manifest { run, verdict: Verdict::Incomplete }, Basis::Listing],
+            totals,
+            counted: Totals { requests_list: 4, ..Totals::default() },
+            duration: Duration::from_secs(2),
+            interrupted,
+        }
+    }
+
+    #[test]
+    fn unlisted_parts_outrank_differences_and_a_signal_both() {
+        let exit = |only_in_a, failed, interrupted| {
+            let totals = DiffTotals { only_in_a, failed, ..DiffTotals::default() };
+            exit_of(&Ok(outcome(totals, interrupted)), Some(Exit::Terminated))
+        };
+        assert_eq!(exit(0, 0, false), Exit::Done);
+        assert_eq!(exit(2, 0, false), Exit::Differences);
+        assert_eq!(exit(2, 1, false), Exit::Incomplete);
+        assert_eq!(exit(2, 1, true), Exit::Terminated);
+        let error = Err(Error::new(ErrorKind::Manifest, "damaged"));
+        assert_eq!(exit_of(&error, None), Exit::Manifest);
+    }
+
+    #[test]
+    fn the_summary_says_what_was_compared_and_how() {
+        let totals = DiffTotals {
+            entries: 4_000,
+            files_by_digest: 3_000,
+            files_by_size: 20,
+            files_unproven: 1,
+            only_in_b: 1,
+            unknown: 7,
+            failed: 1,
+            ..DiffTotals::default()
+        };
+        let mut failures = Failures::default();
+        failures.add("cannot list \"d/\" in B");
+        let lines = summary(&["/a".into(), "/b".into()], &outcome(totals, false), &failures);
+        assert_eq!(
+            lines,
+            [
+                "A is /a, by the manifest of run r\\u{1b}, which was incomplete",
+                "B is /b, as it is listed now",
+                "  by digest         3,000 files",
+                "  by size and time  20 files; of 1 file a manifest has no digest",
+                "  only in B         1 entry",
+                "  unknown           7 entries",
+                "  requests          4 list",
+                "time 2.0 s, 1 difference in 4,000 entries",
+                "failed:",
+                "  cannot list \"d/\" in B",
+                "incomplete: some parts could not be listed",
+            ]
+        );
+    }
 }

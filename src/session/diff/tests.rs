@@ -1,0 +1,102 @@
+//! Two manifests of a million rows, for a look at time and memory.
+
+use super::*;
+use crate::backend::local::{LocalTarget, Root, Walking};
+use crate::filter::FilterSpec;
+use crate::manifest::published::{Press, Publishing, publish};
+use crate::manifest::{Origin, RecordedOptions, Row, State};
+use crate::model::stamp::Inode;
+use crate::model::{Digest, Durability, Key, Metadata, Stamp, Timestamp};
+use std::path::{Path, PathBuf};
+
+const ROWS: u64 = 1_000_000;
+/// One row in so many differs.
+const EDITED: u64 = 1_000;
+
+fn row(number: u64, version: u8, run: crate::manifest::RunNumber) -> Row {
+    let key = format!("directory-{:04}/a file of some name {number:07}.jpg", number / 1_000);
+    let time = Timestamp { seconds: 1_700_000_000 + number as i64, nanos: 123_456_789 };
+    let inode = Inode { mtime: time, ctime: time, number };
+    let content = [&number.to_le_bytes()[..], &[version]].concat();
+    Row {
+        key: Key::new(key.into_bytes()),
+        kind: EntryKind::File,
+        digest: Some(Digest::of(&content)),
+        origin: Origin::Proven,
+        source: Stamp::of_inode(number, inode),
+        source_racy: false,
+        target: Stamp::of_inode(number, inode),
+        metadata: Metadata { mode: 0o644, uid: 1000, gid: 1000, mtime: time },
+        link: None,
+        run,
+        verified_at: None,
+    }
+}
+
+/// Publishes rows in a target; of one in [`EDITED`] the content is of this version.
+fn published(place: &Path, version: u8) {
+    std::fs::create_dir_all(place.join(".vidimus")).unwrap();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let walking =
+        Walking { pool: Arc::new(pool), spool_dir: place.to_owned(), guarded: Arc::new([]) };
+    let root = Arc::new(Root::open(place).unwrap());
+    let target = LocalTarget::new(root, walking, Durability::None, 7).unwrap();
+    let states = tempfile::tempdir().unwrap();
+    let state = State::open(states.path(), "/s", &place.to_string_lossy()).unwrap().state;
+    let (id, now) = (RunId("run".to_owned()), Timestamp { seconds: 1_800_000_000, nanos: 0 });
+    let run = state.begin_run(&id, now, "{}").unwrap();
+    let mut writer = state.writer().unwrap();
+    for number in 0..ROWS {
+        let is_edited = number % EDITED == EDITED - 1;
+        writer.put(&row(number, if is_edited { version } else { 0 }, run)).unwrap();
+    }
+    writer.commit().unwrap();
+    let options = RecordedOptions {
+        filter: FilterSpec::default(),
+        delete: true,
+        durability: Durability::None,
+        only: None,
+        form: Form::Tree,
+    };
+    let (verdict, totals) = (Verdict::Complete, Totals::default());
+    let publishing = Publishing { run: id, started: now, now, verdict, options, totals };
+    publish(&state, &Press::new(&target, place, now), publishing).unwrap();
+}
+
+#[derive(Default)]
+struct Counted(u64);
+
+impl DiffObserver for Counted {
+    fn only(&mut self, _which: Which, told: &Told) {
+        panic!("{:?}", told.key);
+    }
+
+    fn differs(&mut self, difference: &Difference, _a: &Told, _b: &Told) {
+        assert_eq!(*difference, Difference::Content(Sign::Digest));
+        self.0 += 1;
+    }
+
+    fn failed(&mut self, _which: Which, error: &EntryError) {
+        panic!("{error}");
+    }
+}
+
+/// With `VIDIMUS_TEST_DIR`, what is published stays there in `a` and `b`, for the binary.
+#[test]
+#[ignore = "takes a minute; to measure with"]
+fn two_manifests_of_a_million_rows_are_compared() {
+    let temporary = tempfile::tempdir().unwrap();
+    let kept = std::env::var_os("VIDIMUS_TEST_DIR").map(PathBuf::from);
+    let directory = kept.as_deref().unwrap_or(temporary.path());
+    let at = |name: &str, version| {
+        let place = directory.join(name);
+        published(&place, version);
+        let location = crate::location::Location::Local(place);
+        ManifestAt { location, store: None, spool_dir: temporary.path().to_owned() }
+    };
+    let options = DiffOptions { a: at("a", 1), b: at("b", 2), content_only: false };
+    let (progress, mut counted) = (Arc::default(), Counted::default());
+    let outcome = diff(&options, &mut counted, &progress, &Stop::default()).unwrap();
+    assert_eq!((outcome.totals.files_by_digest, outcome.totals.entries), (ROWS, ROWS));
+    assert_eq!((outcome.totals.differences(), counted.0), (ROWS / EDITED, ROWS / EDITED));
+}
