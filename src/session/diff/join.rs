@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_both_could_list_is_compared_though_a_part_above_failed() {
+    fn a_directory_that_could_not_be_entered_is_itself_compared() {
         assert_eq!(joined(&["d/", "!d/"], &["d/", "d/x", "g"]), ["d/=", "d/!A", "?", "gB"]);
     }
 
