@@ -141,6 +141,15 @@ fn a_listed_directory_may_hold_a_file_of_the_pointers_name() {
 }
 
 #[test]
+fn what_vidimus_keeps_for_itself_is_no_difference() {
+    let env = mirrored(&TestTree::new().file("a", "1"));
+    let own = TestTree::new().file(".vidimus.0123456789abcdef", "").file(".vidimus/own", "");
+    own.write(&env.source);
+    let run = diff(&env, &["--content", "source", "target"]).expect(0);
+    run.is_silent_about("0123456789abcdef").is_silent_about("own");
+}
+
+#[test]
 fn a_row_without_a_digest_is_counted_as_not_proven() {
     let env = Environment::new();
     let tree = TestTree::new().file("a", "1").mtime(1, 1).file("b", "2").mtime(1, 1);

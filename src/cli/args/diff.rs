@@ -39,6 +39,7 @@ Exit codes:
     2  wrong usage
     3  they differ
     4  a manifest can't be used
+    6  refused: an endpoint without encryption that --allow-http doesn't allow
     7  a location can't be read
   130  stopped by SIGINT
   143  stopped by SIGTERM
