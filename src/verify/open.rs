@@ -1,0 +1,109 @@
+//! What a verification holds against each other: the target, and what was recorded of it.
+
+use super::VerifyOptions;
+use crate::backend::Target;
+use crate::backend::local::{Guarded, LocalTarget, Root, Walking};
+use crate::backend::object::{ObjectTarget, Stores};
+use crate::location::Location;
+use crate::manifest::published::{Head, Merged, Shelf};
+use crate::manifest::{Lease, Lock, RecordedOptions, Row, State};
+use crate::model::key::Escaped;
+use crate::model::{Durability, Error, ErrorKind, Progress, RunId, Stop, Timestamp};
+use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
+
+/// What a target is held against.
+pub(super) struct Manifest {
+    pub(super) run: RunId,
+    /// The source of that run, as it prints.
+    pub(super) source: String,
+    pub(super) recorded: RecordedOptions,
+    pub(super) rows: Box<dyn Iterator<Item = Result<Row, Error>>>,
+}
+
+impl Manifest {
+    pub(super) fn of_state(state: &State) -> Result<Option<Self>, Error> {
+        let Some(record) = state.last_run()? else { return Ok(None) };
+        Ok(Some(Self {
+            run: record.id,
+            source: state.source().to_owned(),
+            recorded: RecordedOptions::decode(&record.options)?,
+            rows: Box::new(state.rows()?),
+        }))
+    }
+
+    /// What was published in the target itself, for a machine that has no state of it.
+    pub(super) fn of_target(
+        target: &dyn Target,
+        options: &VerifyOptions,
+    ) -> Result<Option<Self>, Error> {
+        // Nothing is made where no run was.
+        let has_state_dir = options.state_dir.is_dir();
+        let spool_dir =
+            if has_state_dir { options.state_dir.clone() } else { std::env::temp_dir() };
+        let shelf = Shelf::of(target, &spool_dir);
+        let Some(latest) = shelf.latest()? else { return Ok(None) };
+        let rows = Merged::of(&shelf, &latest.head)?.map(|row| row.map(|(row, _)| row));
+        let Head { run, source, options: recorded, .. } = latest.head;
+        Ok(Some(Self { run, source, recorded, rows: Box::new(rows) }))
+    }
+}
+
+/// A target that is verified.
+pub(super) struct Opened {
+    pub(super) target: Box<dyn Target>,
+    /// Its name in the state.
+    pub(super) name: String,
+    pub(super) lock: Option<Lock>,
+}
+
+pub(super) fn open(
+    options: &VerifyOptions,
+    progress: &Arc<Progress>,
+    stop: &Stop,
+) -> Result<Opened, Error> {
+    let path = match &options.target {
+        Location::Local(path) => path,
+        Location::S3(location) => {
+            let none = (String::new(), Timestamp::default());
+            let (requests, spool_dir) = (options.checkers, &options.state_dir);
+            let stores = Stores::new(&options.limits, requests, progress, stop, none, spool_dir)
+                .with_orders(spool_dir, true);
+            let place = stores.connect(location, options.target_store.as_ref())?;
+            Lease::check(&place)?;
+            let name = place.name();
+            let target = Box::new(ObjectTarget::new(Arc::new(place)));
+            return Ok(Opened { target, name, lock: None });
+        }
+    };
+    let unusable = |error: std::io::Error| {
+        let message = format!("cannot open the target \"{}\"", options.target);
+        Error::new(ErrorKind::Unusable, message).because(error)
+    };
+    let path = path.canonicalize().map_err(unusable)?;
+    let root = Arc::new(Root::open(&path).map_err(|error| unusable(error.into()))?);
+    let lock = Lock::shared(root.directory().as_fd())?;
+    let name = Escaped(path.as_os_str().as_bytes()).to_string();
+    Ok(Opened { target: Box::new(open_local(root, options)?), name, lock })
+}
+
+fn open_local(root: Arc<Root>, options: &VerifyOptions) -> Result<LocalTarget, Error> {
+    let broken = |error: Box<dyn std::error::Error + Send + Sync>| {
+        Error::new(ErrorKind::Unusable, "cannot begin to read the target").because(error)
+    };
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.checkers)
+        .build()
+        .map_err(|error| broken(error.into()))?;
+    let state = Root::open(&options.state_dir).ok();
+    let walking = Walking {
+        pool: Arc::new(pool),
+        spool_dir: options.state_dir.as_path().into(),
+        guarded: state
+            .map(|state| Guarded::LeaveOut(state.directory().identity))
+            .into_iter()
+            .collect(),
+    };
+    LocalTarget::new(root, walking, Durability::None, 0).map_err(|error| broken(error.into()))
+}

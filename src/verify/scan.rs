@@ -1,0 +1,96 @@
+//! Going through the target's listing and the rows, side by side.
+
+use super::tally::{Job, Tally};
+use crate::backend::ListItem;
+use crate::listing::Unknown;
+use crate::manifest::Row;
+use crate::model::{Entry, Error, Progress, Stop};
+use crossbeam_channel::Sender;
+use std::cmp::Ordering;
+use std::iter::Peekable;
+
+/// Files in a group, and bytes after which it is handed over.
+const GROUP: (usize, u64) = (64, 4 << 20);
+
+/// What stands at a key, and what should.
+type Found = (Option<Entry>, Option<Row>);
+
+/// The target's listing and the rows, side by side.
+pub(super) struct Scan<L: Iterator, R: Iterator> {
+    pub(super) listing: Peekable<L>,
+    pub(super) rows: Peekable<R>,
+    /// Neither missing nor extra.
+    pub(super) unknown: Unknown,
+}
+
+impl<L, R> Scan<L, R>
+where
+    L: Iterator<Item = Result<ListItem, Error>>,
+    R: Iterator<Item = Result<Row, Error>>,
+{
+    pub(super) fn run(
+        &mut self,
+        tally: &Tally<'_>,
+        jobs: &Sender<Vec<Job>>,
+        progress: &Progress,
+        stop: &Stop,
+    ) -> Result<(), Error> {
+        let (mut group, mut bytes) = (Vec::new(), 0);
+        while !stop.requested() {
+            let Some((entry, row)) = self.next(tally)? else { break };
+            progress.entries.add(1);
+            let Some(job) = tally.compare(entry, row) else { continue };
+            bytes += job.entry.stamp.size;
+            group.push(job);
+            if group.len() >= GROUP.0 || bytes >= GROUP.1 {
+                bytes = 0;
+                // Workers end only when this side does.
+                jobs.send(std::mem::take(&mut group)).ok();
+            }
+        }
+        jobs.send(group).ok();
+        Ok(())
+    }
+
+    /// The next key that either side has.
+    fn next(&mut self, tally: &Tally<'_>) -> Result<Option<Found>, Error> {
+        loop {
+            let next = match (self.listing.peek(), self.rows.peek()) {
+                (Some(Err(_)), _) => {
+                    self.listing.next().transpose()?;
+                    continue;
+                }
+                (_, Some(Err(_))) => {
+                    self.rows.next().transpose()?;
+                    continue;
+                }
+                (None, None) => return Ok(None),
+                (Some(Ok(_)), None) => Ordering::Less,
+                (None, Some(Ok(_))) => Ordering::Greater,
+                (Some(Ok(item)), Some(Ok(row))) => item.key().cmp(&row.key),
+            };
+            let row = if next == Ordering::Less { None } else { self.rows.next().transpose()? };
+            if next == Ordering::Greater {
+                if let Some(row) = &row {
+                    self.unknown.leave(&row.key);
+                    if self.unknown.covers(&row.key) {
+                        continue;
+                    }
+                }
+                return Ok(Some((None, row)));
+            }
+            match self.listing.next().transpose()? {
+                Some(ListItem::Entry(entry)) => {
+                    // A failure to look into a directory stands behind its entry.
+                    return Ok(Some((Some(entry), row)));
+                }
+                Some(ListItem::Failed(error) | ListItem::BrokeOff(error)) => {
+                    self.unknown.add(error.key.clone());
+                    tally.fail(&error);
+                }
+                Some(ListItem::LeftOut(key, _)) => self.unknown.add(key),
+                Some(ListItem::Leftover(_)) | None => {}
+            }
+        }
+    }
+}

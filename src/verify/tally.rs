@@ -1,0 +1,181 @@
+//! Comparing what stands at a key with its row, and counting what is found.
+
+use super::{Difference, VerifyObserver, VerifyTotals};
+use crate::backend::{Source, Target};
+use crate::engine::Cores;
+use crate::filter::Filter;
+use crate::limits::Bandwidth;
+use crate::manifest::Row;
+use crate::model::entry::Known;
+use crate::model::error::Side;
+use crate::model::key::Escaped;
+use crate::model::{Cause, Digest, Entry, EntryError, EntryKind, Key, Progress, Stop};
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+/// A file to hash.
+pub(super) struct Job {
+    pub(super) entry: Entry,
+    pub(super) expected: Digest,
+}
+
+/// What was found so far.
+pub(super) struct Tally<'a> {
+    pub(super) observer: &'a dyn VerifyObserver,
+    pub(super) totals: Mutex<VerifyTotals>,
+    pub(super) target: &'a dyn Target,
+    pub(super) filter: &'a Filter,
+    pub(super) extras_count: bool,
+    pub(super) cores: Cores,
+    pub(super) bandwidth: Bandwidth,
+}
+
+impl Tally<'_> {
+    /// Compares what the listing shows with the row; what is left to be hashed is returned.
+    pub(super) fn compare(&self, entry: Option<Entry>, row: Option<Row>) -> Option<Job> {
+        let row = match (&entry, row) {
+            (_, Some(row)) => row,
+            (Some(entry), None) => {
+                // Every mirror of a directory has a row for its root.
+                let excluded = self.filter.excludes_within(&entry.key);
+                if !entry.key.is_root() && !excluded {
+                    self.differs(&entry.key, &Difference::Extra);
+                }
+                return None;
+            }
+            (None, None) => return None,
+        };
+        self.count(|totals| totals.entries += 1);
+        let Some(mut entry) = entry else {
+            self.differs(&row.key, &Difference::Missing);
+            return None;
+        };
+        let is_seen = entry.known == Known::Whole || row.tell(&row.target, &mut entry);
+        if !is_seen {
+            // A listing of a store tells neither kind nor metadata of what isn't as recorded.
+            let difference = match row.kind {
+                EntryKind::Symlink => Difference::Corrupt { expected: row.digest, found: None },
+                EntryKind::Directory => Difference::Metadata("its marker is gone".to_owned()),
+                _ => {
+                    entry.kind = row.kind;
+                    (entry.metadata, entry.link) = (row.metadata, row.link.clone());
+                    return self.content(entry, &row);
+                }
+            };
+            if entry.stamp != row.target {
+                self.differs(&row.key, &difference);
+            }
+            return None;
+        }
+        if entry.kind != row.kind {
+            let what = format!("{} -> {}", row.kind, entry.kind);
+            self.differs(&row.key, &Difference::Metadata(what));
+            return None;
+        }
+        if let Some(what) = self.metadata(&entry, &row) {
+            self.differs(&row.key, &Difference::Metadata(what));
+        }
+        if row.kind == EntryKind::File { self.content(entry, &row) } else { None }
+    }
+
+    /// Compares the size of a file; what is left to be hashed is returned.
+    fn content(&self, entry: Entry, row: &Row) -> Option<Job> {
+        if entry.stamp.size != row.target.size {
+            let difference = Difference::Corrupt { expected: row.digest, found: None };
+            self.differs(&row.key, &difference);
+            return None;
+        }
+        let Some(expected) = row.digest else {
+            self.count(|totals| totals.unproven += 1);
+            return None;
+        };
+        // So that nobody asks the store what it takes the content for: this says more.
+        Some(Job { entry: Entry { recorded: Some(expected), ..entry }, expected })
+    }
+
+    /// What of the metadata isn't as recorded, in words.
+    fn metadata(&self, entry: &Entry, row: &Row) -> Option<String> {
+        let recorded = &row.metadata;
+        let found = &entry.metadata;
+        let mut differences = Vec::new();
+        let mut differ = |name: &str, recorded: &dyn fmt::Display, found: &dyn fmt::Display| {
+            differences.push(format!("{name} {recorded} -> {found}"));
+        };
+        if row.kind != EntryKind::Symlink && recorded.mode != found.mode {
+            let (recorded, found) = (recorded.mode, found.mode);
+            differ("mode", &format_args!("{recorded:04o}"), &format_args!("{found:04o}"));
+        }
+        if row.kind == EntryKind::Symlink && row.link != entry.link {
+            let text = |link: &Option<Box<[u8]>>| {
+                format!("\"{}\"", Escaped(link.as_deref().unwrap_or_default()))
+            };
+            differ("link", &text(&row.link), &text(&entry.link));
+        }
+        if recorded.uid != found.uid {
+            differ("owner", &recorded.uid, &found.uid);
+        }
+        if recorded.gid != found.gid {
+            differ("group", &recorded.gid, &found.gid);
+        }
+        // What the target kept of the time when the row was recorded is as good as the time itself.
+        // An extra entry changes its directory's time: that counts where extras do.
+        let counts = row.kind != EntryKind::Directory || self.extras_count;
+        if counts && found.mtime != recorded.mtime && Some(found.mtime) != row.target.mtime() {
+            differ("mtime", &recorded.mtime, &found.mtime);
+        }
+        (!differences.is_empty()).then(|| differences.join(", "))
+    }
+
+    pub(super) fn hash(&self, job: &Job, buffer: &mut [u8], progress: &Progress, stop: &Stop) {
+        if stop.requested() {
+            return;
+        }
+        let pass = |bytes| {
+            let taken = self.bandwidth.take(bytes, &|| stop.requested());
+            if taken.is_err() || stop.requested() { Err(Cause::Stopped) } else { Ok(()) }
+        };
+        let bytes = &progress.bytes_hashed;
+        let from: (&dyn Source, _) = (self.target, Side::Target);
+        let mut hash = || {
+            let cores = &self.cores;
+            let read = cores.hash_content(from, &job.entry, buffer, bytes, &pass, None);
+            read.map(|(_, hashed)| hashed.digest)
+        };
+        let mut read = hash();
+        if self.target.is_store() && matches!(&read, Ok(found) if *found != job.expected) {
+            // A bit may have flipped on the way; what lies there wrong is wrong the second time too.
+            read = hash();
+        }
+        match read {
+            Ok(found) if found == job.expected => {
+                self.count(|totals| totals.verified += 1);
+            }
+            Ok(found) => {
+                let (expected, found) = (Some(job.expected), Some(found));
+                self.differs(&job.entry.key, &Difference::Corrupt { expected, found });
+            }
+            Err(error) if matches!(error.cause, Cause::Stopped) => {}
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn differs(&self, key: &Key, difference: &Difference) {
+        let counted = self.extras_count || *difference != Difference::Extra;
+        self.count(|totals| match difference {
+            Difference::Missing => totals.missing += 1,
+            Difference::Corrupt { .. } => totals.corrupt += 1,
+            Difference::Metadata(_) => totals.metadata += 1,
+            Difference::Extra => totals.extra += 1,
+        });
+        self.observer.difference(key, difference, counted);
+    }
+
+    pub(super) fn fail(&self, error: &EntryError) {
+        self.count(|totals| totals.failed += 1);
+        self.observer.failed(error);
+    }
+
+    fn count(&self, add: impl FnOnce(&mut VerifyTotals)) {
+        add(&mut self.totals.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
