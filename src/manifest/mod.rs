@@ -8,7 +8,7 @@
 pub use database::is_damage;
 pub use lease::{AcquiredLease, Lease};
 pub use lock::{Acquired, Lock};
-pub use row::{Origin, Row, RunNumber};
+pub use row::{Origin, Row, RunNumber, Verified};
 pub use runs::{RootIdentity, RunRecord};
 pub use state::{Change, Changes, Opened, Rows, STREAM, State, Writer};
 

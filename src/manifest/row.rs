@@ -67,6 +67,32 @@ impl Row {
     }
 }
 
+/// A file whose content was found to match its digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Its key.
+    pub key: Key,
+    /// The digest.
+    pub digest: Digest,
+    /// The target's stamp in the row that it was held against.
+    pub target: Stamp,
+    /// When that was found.
+    pub at: Timestamp,
+}
+
+/// Sets when a file was verified, unless its row was replaced since it was read.
+pub(super) const VERIFY: &str =
+    "UPDATE entries SET verified_at = ?4 WHERE key = ?1 AND digest = ?2 AND target = ?3";
+
+/// Binds what was verified to the statement [`VERIFY`] and executes that.
+pub(super) fn verify(
+    statement: &mut Statement<'_>,
+    verified: &Verified,
+) -> rusqlite::Result<usize> {
+    let Verified { key, digest, target, at } = verified;
+    statement.execute(params![key.as_bytes(), &digest.0[..], target.encode(), nanoseconds(*at)])
+}
+
 /// Puts a row, in the place of any of its key.
 pub(super) const PUT: &str = "INSERT OR REPLACE INTO entries \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";

@@ -14,7 +14,7 @@ use super::database::{
     Access, Trouble, begin, cannot_open, check, connect, failed, has_log, named, path_of, plain,
     pragma, put_aside, refusal, short_hash, upgrade,
 };
-use super::row::{self, Row, RunNumber};
+use super::row::{self, Row, RunNumber, Verified};
 use super::runs::{RootIdentity, RunRecord, latest_run};
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind, Key, RunId, Timestamp, Totals, Verdict};
@@ -137,6 +137,31 @@ impl State {
             }
         }
         Ok(latest.map(|(_, state)| state))
+    }
+
+    /// Opens the file of this state anew, to record what is found of its rows
+    /// ([`Writer::set_verified`]) while they are read. No lock keeps a run from writing to it at the
+    /// same time: of two writers one waits for the other's commit, up to 30 s.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be opened for writing.
+    pub fn for_recording(&self) -> Result<Self, Error> {
+        let open = || {
+            let connection = connect(&self.path, Access::Write)?;
+            // SQLite opens what it may not write for reading alone.
+            if connection.is_readonly(rusqlite::MAIN_DB)? {
+                let error = io::Error::from(io::ErrorKind::PermissionDenied);
+                return Err(cannot_open(&error));
+            }
+            Ok(connection)
+        };
+        Ok(Self {
+            path: self.path.clone(),
+            source: self.source.clone(),
+            target: self.target.clone(),
+            access: Access::Write,
+            connection: open().map_err(|error| self.failed("write", error))?,
+        })
     }
 
     /// Puts the file aside, as [`State::open`] does with a damaged one, and begins a new one: for
@@ -357,6 +382,15 @@ impl Writer {
         self.write("DELETE FROM entries WHERE key = ?1", |statement| {
             statement.execute([key.as_bytes()])
         })
+    }
+
+    /// Records when a file was verified, where its row still is the one that it was held against.
+    /// That is no change to be published: a publication takes it along with what did change.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be written.
+    pub fn set_verified(&mut self, verified: &Verified) -> Result<(), Error> {
+        self.write(row::VERIFY, |statement| row::verify(statement, verified))
     }
 
     /// Ends the batch: what was put since the last commit is kept, all or nothing.

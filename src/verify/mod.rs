@@ -1,14 +1,16 @@
 //! Verifying: the target's content against the rows of the latest run into it.
 //!
-//! `open` finds both, `scan` goes through them side by side, `tally` compares and counts.
+//! `open` finds both, `scan` goes through them side by side, `tally` compares and counts,
+//! `record` keeps which files were verified.
 
 mod open;
+mod record;
 mod scan;
 mod tally;
 
-use crate::backend::object::s3::Settings;
 use crate::backend::ListOptions;
-use crate::engine::{BUFFER, Cores};
+use crate::backend::object::s3::Settings;
+use crate::engine::{BUFFER, Cores, now};
 use crate::filter::Filter;
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::listing::{Checked, Unknown};
@@ -16,7 +18,7 @@ use crate::location::Location;
 use crate::manifest::State;
 use crate::model::error::Side;
 use crate::model::key::Escaped;
-use crate::model::{Digest, Error, ErrorKind, Key, Progress, RunId, Stop, Totals};
+use crate::model::{Digest, EntryError, Error, ErrorKind, Key, Progress, RunId, Stop, Totals};
 use crossbeam_channel::bounded;
 use open::{Manifest, Opened, open};
 use scan::Scan;
@@ -66,7 +68,9 @@ pub trait VerifyObserver: Send + Sync {
     /// Takes one difference; `counted` is false for extras that don't count as such.
     fn difference(&self, key: &Key, difference: &Difference, counted: bool);
     /// Takes an entry that could not be read.
-    fn failed(&self, error: &crate::model::EntryError);
+    fn failed(&self, error: &EntryError);
+    /// Takes why it is not recorded which files were verified; the verification goes on.
+    fn not_recorded(&self, error: &Error);
 }
 
 /// What a verification counted.
@@ -131,10 +135,10 @@ pub fn verify(
             .help(format!("mirror to it first, or name its state by --state-dir (now {state_dir})"))
     };
     let manifest = match State::latest_into(&options.state_dir, &name)? {
-        Some(state) => Manifest::of_state(&state)?,
+        Some(state) => Manifest::of_state(state, observer)?,
         None => Manifest::of_target(&*target, options)?,
     };
-    let Manifest { run, source, recorded, rows } = manifest.ok_or_else(nothing)?;
+    let Manifest { run, source, recorded, rows, writer } = manifest.ok_or_else(nothing)?;
     let filter = Filter::try_from(recorded.filter).map_err(|error| {
         Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used").because(error)
     })?;
@@ -161,19 +165,32 @@ pub fn verify(
         bandwidth: Bandwidth::new(&options.limits),
     };
     let whole = std::thread::scope(|scope| {
+        let verified = writer.map(|writer| {
+            let (verified, waiting) = bounded(record::BATCH);
+            scope.spawn(move || {
+                if let Err(error) = record::record(writer, &waiting) {
+                    observer.not_recorded(&error);
+                }
+            });
+            verified
+        });
         let (jobs, waiting) = bounded::<Vec<Job>>(options.checkers * GROUPS_WAITING);
         for _ in 0..options.checkers {
-            let (waiting, tally) = (waiting.clone(), &tally);
+            let (waiting, verified, tally) = (waiting.clone(), verified.clone(), &tally);
             scope.spawn(move || {
                 let mut buffer = vec![0; BUFFER];
                 for group in &waiting {
                     for job in group {
-                        tally.hash(&job, &mut buffer, progress, stop);
+                        let is_verified = tally.hash(&job, &mut buffer, progress, stop);
+                        if let Some(verified) = verified.as_ref().filter(|_| is_verified) {
+                            // Nobody takes it any more where it can't be recorded.
+                            verified.send(job.verified(now())).ok();
+                        }
                     }
                 }
             });
         }
-        drop(waiting);
+        drop((waiting, verified));
         scan.run(&tally, &jobs, progress, stop)
     });
     whole?;

@@ -1,12 +1,12 @@
 //! What a verification holds against each other: the target, and what was recorded of it.
 
-use super::VerifyOptions;
+use super::{VerifyObserver, VerifyOptions};
 use crate::backend::Target;
 use crate::backend::local::{Guarded, LocalTarget, Root, Walking};
 use crate::backend::object::{ObjectTarget, Stores};
 use crate::location::Location;
 use crate::manifest::published::{Head, Merged, Shelf};
-use crate::manifest::{Lease, Lock, RecordedOptions, Row, State};
+use crate::manifest::{Lease, Lock, RecordedOptions, Row, State, Writer};
 use crate::model::key::Escaped;
 use crate::model::{Durability, Error, ErrorKind, Progress, RunId, Stop, Timestamp};
 use std::os::fd::AsFd as _;
@@ -20,16 +20,31 @@ pub(super) struct Manifest {
     pub(super) source: String,
     pub(super) recorded: RecordedOptions,
     pub(super) rows: Box<dyn Iterator<Item = Result<Row, Error>>>,
+    /// Records which of them were verified, where that can be.
+    pub(super) writer: Option<Writer>,
 }
 
 impl Manifest {
-    pub(super) fn of_state(state: &State) -> Result<Option<Self>, Error> {
+    pub(super) fn of_state(
+        state: State,
+        observer: &dyn VerifyObserver,
+    ) -> Result<Option<Self>, Error> {
         let Some(record) = state.last_run()? else { return Ok(None) };
+        // What is written to is read as such: immutable it is only to those who don't write.
+        let recording = state.for_recording().and_then(|state| Ok((state.writer()?, state)));
+        let (writer, state) = match recording {
+            Ok((writer, state)) => (Some(writer), state),
+            Err(error) => {
+                observer.not_recorded(&error);
+                (None, state)
+            }
+        };
         Ok(Some(Self {
             run: record.id,
             source: state.source().to_owned(),
             recorded: RecordedOptions::decode(&record.options)?,
             rows: Box::new(state.rows()?),
+            writer,
         }))
     }
 
@@ -46,7 +61,7 @@ impl Manifest {
         let Some(latest) = shelf.latest()? else { return Ok(None) };
         let rows = Merged::of(&shelf, &latest.head)?.map(|row| row.map(|(row, _)| row));
         let Head { run, source, options: recorded, .. } = latest.head;
-        Ok(Some(Self { run, source, recorded, rows: Box::new(rows) }))
+        Ok(Some(Self { run, source, recorded, rows: Box::new(rows), writer: None }))
     }
 }
 

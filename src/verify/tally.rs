@@ -5,11 +5,13 @@ use crate::backend::{Source, Target};
 use crate::engine::Cores;
 use crate::filter::Filter;
 use crate::limits::Bandwidth;
-use crate::manifest::Row;
+use crate::manifest::{Row, Verified};
 use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::key::Escaped;
-use crate::model::{Cause, Digest, Entry, EntryError, EntryKind, Key, Progress, Stop};
+use crate::model::{
+    Cause, Digest, Entry, EntryError, EntryKind, Key, Progress, Stamp, Stop, Timestamp,
+};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
@@ -17,6 +19,15 @@ use std::sync::{Mutex, PoisonError};
 pub(super) struct Job {
     pub(super) entry: Entry,
     pub(super) expected: Digest,
+    /// The target's stamp in its row.
+    pub(super) recorded: Stamp,
+}
+
+impl Job {
+    /// The word that it was verified.
+    pub(super) fn verified(self, at: Timestamp) -> Verified {
+        Verified { key: self.entry.key, digest: self.expected, target: self.recorded, at }
+    }
 }
 
 /// What was found so far.
@@ -90,7 +101,8 @@ impl Tally<'_> {
             return None;
         };
         // So that nobody asks the store what it takes the content for: this says more.
-        Some(Job { entry: Entry { recorded: Some(expected), ..entry }, expected })
+        let entry = Entry { recorded: Some(expected), ..entry };
+        Some(Job { entry, expected, recorded: row.target })
     }
 
     /// What of the metadata isn't as recorded, in words.
@@ -126,9 +138,16 @@ impl Tally<'_> {
         (!differences.is_empty()).then(|| differences.join(", "))
     }
 
-    pub(super) fn hash(&self, job: &Job, buffer: &mut [u8], progress: &Progress, stop: &Stop) {
+    /// Hashes a file; whether its content is what was recorded.
+    pub(super) fn hash(
+        &self,
+        job: &Job,
+        buffer: &mut [u8],
+        progress: &Progress,
+        stop: &Stop,
+    ) -> bool {
         if stop.requested() {
-            return;
+            return false;
         }
         let pass = |bytes| {
             let taken = self.bandwidth.take(bytes, &|| stop.requested());
@@ -149,6 +168,7 @@ impl Tally<'_> {
         match read {
             Ok(found) if found == job.expected => {
                 self.count(|totals| totals.verified += 1);
+                return true;
             }
             Ok(found) => {
                 let (expected, found) = (Some(job.expected), Some(found));
@@ -157,6 +177,7 @@ impl Tally<'_> {
             Err(error) if matches!(error.cause, Cause::Stopped) => {}
             Err(error) => self.fail(&error),
         }
+        false
     }
 
     fn differs(&self, key: &Key, difference: &Difference) {

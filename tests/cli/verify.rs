@@ -2,8 +2,9 @@
 
 use crate::common::environment::text;
 use crate::common::tree::set_mtime_of;
-use crate::common::{Environment, Snapshot, TestTree, assert_untouched};
+use crate::common::{Environment, Snapshot, TestTree, assert_untouched, tools};
 use crate::mirror::{mirrored, sample};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -177,4 +178,53 @@ fn a_link_that_was_made_but_not_recorded_is_recorded_by_the_next_run() {
     env.mirrored(&[]);
     assert_eq!(fs::read_link(env.target.join("link")).unwrap().to_str(), Some("new"));
     env.verify(&[]).expect(0);
+}
+
+/// When each file was verified, as the state has it: nanoseconds since the epoch.
+fn verified(env: &Environment) -> BTreeMap<String, Option<i64>> {
+    let names = fs::read_dir(env.state.join("vidimus")).expect("list the state");
+    let mut paths = names.map(|name| name.expect("list the state").path());
+    let path = paths.find(|path| path.extension().is_some_and(|is| is == "sqlite3"));
+    let connection = rusqlite::Connection::open(path.expect("a state")).expect("open the state");
+    let query = "SELECT CAST(key AS TEXT), verified_at FROM entries WHERE digest IS NOT NULL";
+    let mut statement = connection.prepare(query).expect("prepare");
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("query");
+    rows.map(|row| row.expect("a row")).collect()
+}
+
+#[test]
+fn what_was_verified_when_is_recorded_and_is_no_change() {
+    let env = mirrored(&sample());
+    assert!(verified(&env).values().all(Option::is_none));
+    fs::write(env.target.join("bin/run"), "#!/bin/sH\n").expect("write");
+    env.verify(&[]).expect(3);
+    let after = verified(&env);
+    for (key, at) in &after {
+        assert_eq!(at.is_some(), key != "bin/run", "{key}");
+    }
+    // Nothing of the rest of a row changes: a mirror copies what is corrupt alone, and publishes
+    // that with its directory.
+    env.mirrored(&[]).counts(&[("files_copied", 1)]);
+    assert_eq!(verified(&env)["bin/run"], None);
+    assert_eq!(verified(&env)["README.md"], after["README.md"]);
+    let manifest = env.target.join(".vidimus/manifest");
+    let segment = fs::read(manifest.join("00000002.ndjson.zst")).expect("read a segment");
+    let lines = String::from_utf8(zstd::decode_all(&segment[..]).expect("zstd")).expect("UTF-8");
+    assert!(lines.contains("bin/run") && !lines.contains("README.md"), "{lines}");
+    env.verify(&[]).expect(0);
+    env.mirrored(&[]);
+    assert!(!manifest.join("00000003.json").exists(), "verification was published");
+}
+
+#[test]
+fn a_state_that_cannot_be_written_verifies_all_the_same() {
+    let env = mirrored(&TestTree::new().file("a", "1"));
+    crate::needs!(tools::root(), tools::tool("setpriv").map(drop));
+    for name in fs::read_dir(env.state.join("vidimus")).expect("list the state") {
+        let path = name.expect("list the state").path();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o444)).expect("chmod");
+    }
+    let run = env.as_nobody(&["verify", text(&env.target)]).expect("run as nobody");
+    run.expect(0).names("note: it is not recorded which files were verified").names("1 file");
+    assert_eq!(verified(&env)["a"], None);
 }

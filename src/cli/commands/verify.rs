@@ -193,6 +193,16 @@ impl VerifyObserver for Report {
             Telling::Count => {}
         }
     }
+
+    fn not_recorded(&self, error: &Error) {
+        let text = format!("it is not recorded which files were verified: {}", text::error(error));
+        if !self.json {
+            self.output.message("note", &text);
+        } else if !self.options.quiet {
+            let body = serde_json::json!({ "text": text });
+            self.output.line(&json::record(Level::Info, "note", &body));
+        }
+    }
 }
 
 /// The line of one difference: `corrupt a/b (expected 0a1b…, found 2c3d…)`.

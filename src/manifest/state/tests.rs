@@ -458,3 +458,32 @@ fn a_state_of_the_first_version_is_taken_over() {
     assert_eq!(all(&state), [row("a")]);
     assert_eq!((state.published().unwrap(), state.changed().unwrap()), (None, 0));
 }
+
+fn verified(row: &Row) -> Verified {
+    let digest = row.digest.unwrap();
+    Verified { key: row.key.clone(), digest, target: row.target, at: at(1_900_000_000) }
+}
+
+#[test]
+fn what_was_verified_is_recorded_and_is_no_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = [row("a"), row("b"), row("c")];
+    fill(dir.path(), &rows);
+    let read = State::open_read_only(dir.path(), SOURCE, TARGET).unwrap().unwrap();
+    let state = read.for_recording().unwrap();
+    let mut writer = state.writer().unwrap();
+    writer.tracks = true;
+    writer.set_verified(&verified(&rows[0])).unwrap();
+    // Rows that are others since, or gone.
+    writer.set_verified(&Verified { digest: Digest([1; 32]), ..verified(&rows[1]) }).unwrap();
+    writer.set_verified(&Verified { target: stamp(3), ..verified(&rows[2]) }).unwrap();
+    writer.set_verified(&verified(&row("gone"))).unwrap();
+    writer.commit().unwrap();
+    let expected = [
+        Row { verified_at: Some(at(1_900_000_000)), ..rows[0].clone() },
+        rows[1].clone(),
+        rows[2].clone(),
+    ];
+    assert_eq!(all(&state), expected);
+    assert_eq!(state.changed().unwrap(), 0);
+}
