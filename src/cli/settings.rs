@@ -23,7 +23,7 @@ use crate::session::ls::LsOptions;
 use crate::session::manifest::ManifestAt;
 use crate::session::put::PutOptions;
 use crate::session::{DeleteOptions, MirrorOptions};
-use crate::verify::VerifyOptions;
+use crate::verify::{Depth, VerifyOptions};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use rustix::fs::Mode;
@@ -118,6 +118,7 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<VerifyOptions, Error> {
         target,
         state_dir: state_dir(args.state_dir.as_deref())?,
         strict: args.strict,
+        depth: if args.quick { Depth::Stamps } else { Depth::Content },
         checkers: workers(args.checkers, has_store),
         limits: LimitOptions {
             bandwidth: args.bwlimit.clone().unwrap_or_default(),

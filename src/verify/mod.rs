@@ -39,10 +39,22 @@ pub struct VerifyOptions {
     pub state_dir: PathBuf,
     /// Count extra entries as differences even where the run didn't delete extras.
     pub strict: bool,
+    /// How thoroughly files are looked at.
+    pub depth: Depth,
     /// Files hashed at the same time, at least 1.
     pub checkers: usize,
     /// What the verification may use.
     pub limits: LimitOptions,
+}
+
+/// How thoroughly files are looked at. That they are there, of their size and with their metadata,
+/// is made sure of in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Their stamps are compared with the recorded ones; nothing is read.
+    Stamps,
+    /// Their content is read.
+    Content,
 }
 
 /// How an entry differs from its row.
@@ -59,6 +71,9 @@ pub enum Difference {
     },
     /// Its mode, owner, group, mtime, type or link text isn't what was recorded; in words.
     Metadata(String),
+    /// Its size, mtime and all other metadata are what was recorded, but the rest of its stamp
+    /// (ctime, inode, a store's tag) is not, in words: its content may be another.
+    Touched(String),
     /// No row knows it.
     Extra,
 }
@@ -82,12 +97,16 @@ pub struct VerifyTotals {
     pub verified: u64,
     /// Files whose row has no digest (adopted ones): they exist in the right size.
     pub unproven: u64,
+    /// Files that have a digest and were not read: that was not asked for.
+    pub unread: u64,
     /// Entries missing.
     pub missing: u64,
     /// Files whose content differs.
     pub corrupt: u64,
     /// Entries whose metadata differs.
     pub metadata: u64,
+    /// Files whose stamp differs and nothing else.
+    pub touched: u64,
     /// Entries that no row knows.
     pub extra: u64,
     /// Entries that could not be read.
@@ -103,6 +122,8 @@ pub struct VerifyOutcome {
     pub run: RunId,
     /// The source of that run, as it prints.
     pub source: String,
+    /// How thoroughly files were looked at.
+    pub depth: Depth,
     /// What was counted.
     pub totals: VerifyTotals,
     /// The run's counters at its end, those of requests to a store among them.
@@ -135,7 +156,7 @@ pub fn verify(
             .help(format!("mirror to it first, or name its state by --state-dir (now {state_dir})"))
     };
     let manifest = match State::latest_into(&options.state_dir, &name)? {
-        Some(state) => Manifest::of_state(state, observer)?,
+        Some(state) => Manifest::of_state(state, options.depth, observer)?,
         None => Manifest::of_target(&*target, options)?,
     };
     let Manifest { run, source, recorded, rows, writer } = manifest.ok_or_else(nothing)?;
@@ -161,6 +182,7 @@ pub fn verify(
         target: &*target,
         filter: &filter,
         extras_count,
+        depth: options.depth,
         cores: Cores::default(),
         bandwidth: Bandwidth::new(&options.limits),
     };
@@ -201,7 +223,8 @@ pub fn verify(
     Ok(VerifyOutcome {
         run,
         source,
-        differences: totals.missing + totals.corrupt + totals.metadata + extra,
+        depth: options.depth,
+        differences: totals.missing + totals.corrupt + totals.metadata + totals.touched + extra,
         totals,
         counted: progress.totals(),
         duration: began.elapsed(),

@@ -1,6 +1,6 @@
 //! What a verification holds against each other: the target, and what was recorded of it.
 
-use super::{VerifyObserver, VerifyOptions};
+use super::{Depth, VerifyObserver, VerifyOptions};
 use crate::backend::Target;
 use crate::backend::local::{Guarded, LocalTarget, Root, Walking};
 use crate::backend::object::{ObjectTarget, Stores};
@@ -27,13 +27,15 @@ pub(super) struct Manifest {
 impl Manifest {
     pub(super) fn of_state(
         state: State,
+        depth: Depth,
         observer: &dyn VerifyObserver,
     ) -> Result<Option<Self>, Error> {
         let Some(record) = state.last_run()? else { return Ok(None) };
         // What is written to is read as such: immutable it is only to those who don't write.
-        let recording = state.for_recording().and_then(|state| Ok((state.writer()?, state)));
-        let (writer, state) = match recording {
-            Ok((writer, state)) => (Some(writer), state),
+        let recording = || state.for_recording().and_then(|state| Ok((state.writer()?, state)));
+        let (writer, state) = match (depth == Depth::Content).then(recording).transpose() {
+            Ok(Some((writer, state))) => (Some(writer), state),
+            Ok(None) => (None, state),
             Err(error) => {
                 observer.not_recorded(&error);
                 (None, state)

@@ -1,6 +1,6 @@
 //! Comparing what stands at a key with its row, and counting what is found.
 
-use super::{Difference, VerifyObserver, VerifyTotals};
+use super::{Depth, Difference, VerifyObserver, VerifyTotals};
 use crate::backend::{Source, Target};
 use crate::engine::Cores;
 use crate::filter::Filter;
@@ -9,8 +9,9 @@ use crate::manifest::{Row, Verified};
 use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::key::Escaped;
+use crate::model::stamp::Evidence;
 use crate::model::{
-    Cause, Digest, Entry, EntryError, EntryKind, Key, Progress, Stamp, Stop, Timestamp,
+    Cause, Digest, ETag, Entry, EntryError, EntryKind, Key, Progress, Stamp, Stop, Timestamp,
 };
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -37,6 +38,7 @@ pub(super) struct Tally<'a> {
     pub(super) target: &'a dyn Target,
     pub(super) filter: &'a Filter,
     pub(super) extras_count: bool,
+    pub(super) depth: Depth,
     pub(super) cores: Cores,
     pub(super) bandwidth: Bandwidth,
 }
@@ -70,7 +72,7 @@ impl Tally<'_> {
                 _ => {
                     entry.kind = row.kind;
                     (entry.metadata, entry.link) = (row.metadata, row.link.clone());
-                    return self.content(entry, &row);
+                    return self.content(entry, &row, true);
                 }
             };
             if entry.stamp != row.target {
@@ -83,23 +85,36 @@ impl Tally<'_> {
             self.differs(&row.key, &Difference::Metadata(what));
             return None;
         }
-        if let Some(what) = self.metadata(&entry, &row) {
+        let metadata = self.metadata(&entry, &row);
+        let is_as_recorded = metadata.is_none();
+        if let Some(what) = metadata {
             self.differs(&row.key, &Difference::Metadata(what));
         }
-        if row.kind == EntryKind::File { self.content(entry, &row) } else { None }
+        if row.kind == EntryKind::File { self.content(entry, &row, is_as_recorded) } else { None }
     }
 
-    /// Compares the size of a file; what is left to be hashed is returned.
-    fn content(&self, entry: Entry, row: &Row) -> Option<Job> {
+    /// Compares the size of a file, and its stamp where that is all that is asked for and nothing
+    /// else was found to differ; what is left to be hashed is returned.
+    fn content(&self, entry: Entry, row: &Row, is_as_recorded: bool) -> Option<Job> {
         if entry.stamp.size != row.target.size {
             let difference = Difference::Corrupt { expected: row.digest, found: None };
             self.differs(&row.key, &difference);
             return None;
         }
+        if self.depth == Depth::Stamps
+            && is_as_recorded
+            && let Some(what) = touched(&entry.stamp, &row.target)
+        {
+            self.differs(&row.key, &Difference::Touched(what));
+        }
         let Some(expected) = row.digest else {
             self.count(|totals| totals.unproven += 1);
             return None;
         };
+        if self.depth == Depth::Stamps {
+            self.count(|totals| totals.unread += 1);
+            return None;
+        }
         // So that nobody asks the store what it takes the content for: this says more.
         let entry = Entry { recorded: Some(expected), ..entry };
         Some(Job { entry, expected, recorded: row.target })
@@ -186,6 +201,7 @@ impl Tally<'_> {
             Difference::Missing => totals.missing += 1,
             Difference::Corrupt { .. } => totals.corrupt += 1,
             Difference::Metadata(_) => totals.metadata += 1,
+            Difference::Touched(_) => totals.touched += 1,
             Difference::Extra => totals.extra += 1,
         });
         self.observer.difference(key, difference, counted);
@@ -199,4 +215,34 @@ impl Tally<'_> {
     fn count(&self, add: impl FnOnce(&mut VerifyTotals)) {
         add(&mut self.totals.lock().unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+/// What of a stamp beside the size isn't as recorded, in words.
+fn touched(found: &Stamp, recorded: &Stamp) -> Option<String> {
+    let mut differences = Vec::new();
+    let mut differ = |name: &str, recorded: &dyn fmt::Display, found: &dyn fmt::Display| {
+        differences.push(format!("{name} {recorded} -> {found}"));
+    };
+    match (recorded.evidence, found.evidence) {
+        (Evidence::Inode(recorded), Evidence::Inode(found)) => {
+            for (name, recorded, found) in
+                [("mtime", recorded.mtime, found.mtime), ("ctime", recorded.ctime, found.ctime)]
+            {
+                if recorded != found {
+                    differ(name, &recorded, &found);
+                }
+            }
+            if recorded.number != found.number {
+                differ("inode", &recorded.number, &found.number);
+            }
+        }
+        (Evidence::Tag(recorded), Evidence::Tag(found)) if recorded != found => {
+            let text = |tag: Option<ETag>| tag.map_or("none".into(), |tag| tag.as_str().to_owned());
+            differ("tag", &text(recorded), &text(found));
+        }
+        (Evidence::Tag(_), Evidence::Tag(_)) => {}
+        // A row that another kind of place wrote.
+        _ => differ("stamp", &"of another kind of place", &"of this one"),
+    }
+    (!differences.is_empty()).then(|| differences.join(", "))
 }

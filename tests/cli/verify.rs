@@ -228,3 +228,28 @@ fn a_state_that_cannot_be_written_verifies_all_the_same() {
     run.expect(0).names("note: it is not recorded which files were verified").names("1 file");
     assert_eq!(verified(&env)["a"], None);
 }
+
+#[test]
+fn quick_reads_nothing_and_names_what_was_touched() {
+    let env = mirrored(&sample());
+    let record = env.verify(&["--quick", "--json"]).expect(0).finished().record;
+    assert_eq!((&record["verified"], &record["bytes_hashed"]), (&0.into(), &0.into()), "{record}");
+    assert_eq!(record["unread"], 7, "{record}");
+    // Another content of the same size and mtime; the change time tells.
+    TestTree::new()
+        .file("README.md", "Hello, world\n")
+        .mtime(1_600_000_000, 123_456_789)
+        .write(&env.target);
+    let run = env.verify(&["--quick"]).expect(3);
+    run.names("touched README.md: ctime").names("touched   1 file").is_silent_about("corrupt");
+    let run = env.verify(&["--quick", "--json"]).expect(3);
+    assert_eq!(run.records()[0]["difference"], "touched");
+    run.finished().counts(&[("touched", 1), ("metadata", 0), ("differences", 1)]);
+    // What is known to differ is not touched besides; what is smaller or gone is found as well.
+    fs::set_permissions(env.target.join("bin/run"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(env.target.join("data/deep/er/leaf"), "le").expect("write");
+    fs::remove_file(env.target.join("links/loop")).expect("remove");
+    let run = env.verify(&["--quick", "--json"]).expect(3);
+    run.finished().counts(&[("touched", 1), ("metadata", 2), ("corrupt", 1), ("missing", 1)]);
+    assert!(verified(&env).values().all(Option::is_none), "what was not read was recorded");
+}

@@ -110,3 +110,13 @@ fn a_listing_that_fails_is_no_proof() {
     site.server.fail(On::every(Kind::List).page(2), Fault::Error(403, "AccessDenied"));
     site.verify(&[]).expect(1).names("denied");
 }
+
+#[test]
+fn quick_lists_and_names_objects_that_were_replaced() {
+    let site = mirrored();
+    site.verify(&["--quick"]).expect(0);
+    let requests = site.requests();
+    assert!(!requests.contains_key(&Kind::Get), "{requests:?}");
+    site.bucket.put("m/a", "CONTENT");
+    site.verify(&["--quick"]).expect(3).names("touched a: tag").is_silent_about("corrupt");
+}

@@ -14,13 +14,14 @@ pub(super) const LONG_ABOUT: &str = "\
 Tells whether a target still holds what the latest run into it recorded.
 
 Every file with a recorded digest is read and hashed again. A difference is a line: missing, \
-corrupt, metadata or extra. Extra entries count as differences where the recorded run deleted \
+corrupt, metadata, touched or extra. Extra entries count as differences where the recorded run deleted \
 extras, or with --strict.";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   vidimus verify /mnt/backup/photos
   vidimus verify --strict --json /mnt/backup/photos
+  vidimus verify --quick /mnt/backup/photos
 
 Exit codes:
     0  the target holds what was recorded
@@ -43,6 +44,12 @@ pub(crate) struct VerifyArgs {
     /// Count every extra entry as a difference
     #[arg(long, env = "VIDIMUS_STRICT", value_parser = values::switch)]
     pub(crate) strict: bool,
+    /// Read no content: compare stamps (change time, inode, a store's tag) with the recorded ones
+    ///
+    /// A file whose stamp alone differs is named as touched: its content may be another.
+    #[arg(long, help_heading = "What is read", env = "VIDIMUS_QUICK",
+        value_parser = values::switch)]
+    pub(crate) quick: bool,
     /// Reach object stores of other machines without encryption
     ///
     /// Needed for an endpoint that begins with http:// and is not this machine. Whoever stands on

@@ -13,7 +13,7 @@ use crate::report::json::{self, JsonError, JsonFailure, JsonKey, Level};
 use crate::report::requests::{requests_by_kind, trouble};
 use crate::report::text::{self, Failures, Telling};
 use crate::report::{HumanOptions, Output, ProgressStyle, Ticker};
-use crate::verify::{self, Difference, VerifyObserver, VerifyOutcome, VerifyTotals};
+use crate::verify::{self, Depth, Difference, VerifyObserver, VerifyOutcome, VerifyTotals};
 use clap::ArgMatches;
 use serde::Serialize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -221,6 +221,7 @@ fn difference_line(key: &Key, difference: &Difference, counted: bool) -> String 
             format!("corrupt {key} (expected {}, found {})", short(expected), short(found))
         }
         Difference::Metadata(change) => format!("metadata {key}: {change}"),
+        Difference::Touched(change) => format!("touched {key}: {change}"),
         Difference::Extra if counted => format!("extra {key}"),
         Difference::Extra => format!("extra {key} (not counted)"),
     }
@@ -248,6 +249,7 @@ impl<'a> JsonDifference<'a> {
                 Difference::Missing => "missing",
                 Difference::Corrupt { .. } => "corrupt",
                 Difference::Metadata(_) => "metadata",
+                Difference::Touched(_) => "touched",
                 Difference::Extra => "extra",
             },
             expected: None,
@@ -260,7 +262,9 @@ impl<'a> JsonDifference<'a> {
                 body.expected = expected.map(|digest| digest.to_string());
                 body.found = found.map(|digest| digest.to_string());
             }
-            Difference::Metadata(change) => body.detail = Some(change),
+            Difference::Metadata(change) | Difference::Touched(change) => {
+                body.detail = Some(change);
+            }
             Difference::Missing | Difference::Extra => {}
         }
         body
@@ -333,6 +337,9 @@ fn verdict(outcome: &VerifyOutcome) -> (&'static str, &'static str) {
         ("different", "the target is not what was recorded")
     } else {
         match outcome.totals.unproven {
+            _ if outcome.depth == Depth::Stamps => {
+                ("complete", "nothing differs as far as stamps tell; no content was read")
+            }
             0 => ("complete", "the target is what was recorded"),
             _ => ("complete", "nothing differs, but adopted files have no digest to prove it by"),
         }
@@ -346,9 +353,12 @@ fn summary(target: &str, outcome: &VerifyOutcome, failures: &Failures) -> Vec<St
     let entries = |number| counted(number, "entry", "entries");
     let mut lines =
         vec![format!("verified {target} against run {} of {}", outcome.run, outcome.source)];
-    let hashed = format!("{}, {}", files(totals.verified), size(totals.bytes_hashed));
-    lines.push(format!("  {:<10}{hashed}", "verified"));
+    if outcome.depth == Depth::Content {
+        let hashed = format!("{}, {}", files(totals.verified), size(totals.bytes_hashed));
+        lines.push(format!("  {:<10}{hashed}", "verified"));
+    }
     for (number, label, value) in [
+        (totals.unread, "unread", format!("{}, compared without reading", files(totals.unread))),
         (
             totals.unproven,
             "unproven",
@@ -357,6 +367,7 @@ fn summary(target: &str, outcome: &VerifyOutcome, failures: &Failures) -> Vec<St
         (totals.missing, "missing", entries(totals.missing)),
         (totals.corrupt, "corrupt", files(totals.corrupt)),
         (totals.metadata, "metadata", entries(totals.metadata)),
+        (totals.touched, "touched", files(totals.touched)),
         (totals.extra, "extra", entries(totals.extra)),
         (totals.failed, "failed", entries(totals.failed)),
     ] {
@@ -400,6 +411,7 @@ mod tests {
         VerifyOutcome {
             run: RunId("r".into()),
             source: "/s".into(),
+            depth: Depth::Content,
             totals,
             counted: Totals { requests_list: 4, requests_get: 3998, ..Totals::default() },
             differences,
