@@ -7,6 +7,7 @@ use super::args::{
     CatArgs, ColorArg, DiffArgs, DurabilityArg, ExportArgs, ExportFormatArg, LsArgs, MirrorArgs,
     OutputArgs, PutArgs, VerifyArgs,
 };
+use super::values::SampleArg;
 use crate::backend::object::s3;
 use crate::compare::PolicyOptions;
 use crate::filter::{Filter, Rule};
@@ -23,11 +24,12 @@ use crate::session::ls::LsOptions;
 use crate::session::manifest::ManifestAt;
 use crate::session::put::PutOptions;
 use crate::session::{DeleteOptions, MirrorOptions};
-use crate::verify::{Depth, VerifyOptions};
+use crate::verify::{Choice, Depth, Sample, VerifyOptions};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use rustix::fs::Mode;
 use std::ffi::{OsStr, OsString};
+use std::hash::BuildHasher as _;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -110,7 +112,7 @@ pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOp
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] for what makes no sense, or no place where state could be.
-pub(crate) fn verify(args: &VerifyArgs) -> Result<VerifyOptions, Error> {
+pub(crate) fn verify(args: &VerifyArgs, matches: &ArgMatches) -> Result<VerifyOptions, Error> {
     let target = Location::parse(&args.target)?;
     let has_store = target.local().is_none();
     Ok(VerifyOptions {
@@ -118,7 +120,7 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<VerifyOptions, Error> {
         target,
         state_dir: state_dir(args.state_dir.as_deref())?,
         strict: args.strict,
-        depth: if args.quick { Depth::Stamps } else { Depth::Content },
+        depth: depth(args, matches)?,
         checkers: workers(args.checkers, has_store),
         limits: LimitOptions {
             bandwidth: args.bwlimit.clone().unwrap_or_default(),
@@ -139,6 +141,30 @@ pub(crate) fn diff(args: &DiffArgs) -> Result<DiffOptions, Error> {
         Ok(ManifestAt { location, store, spool_dir: env::temp_dir() })
     };
     Ok(DiffOptions { a: at(&args.a)?, b: at(&args.b)?, content_only: args.content })
+}
+
+/// Decides how thoroughly files are looked at.
+fn depth(args: &VerifyArgs, matches: &ArgMatches) -> Result<Depth, Error> {
+    let chosen = ("sample", args.sample.is_some());
+    let (quick, _) = choose(matches, ("quick", args.quick), chosen).ok_or_else(|| {
+        usage(format!("--quick reads nothing: it can't be used with --{}", chosen.0))
+            .help("leave one of them out")
+    })?;
+    if quick {
+        return Ok(Depth::Stamps);
+    }
+    let sample = args.sample.map(|sample| match sample {
+        SampleArg::Part { number, of } => Sample::Part { number, of },
+        SampleArg::Share { percent, seed } => {
+            Sample::Share { percent, seed: seed.unwrap_or_else(random) }
+        }
+    });
+    Ok(Depth::Content(Choice { sample }))
+}
+
+/// Random enough for a sample: the standard library's hasher is seeded by the system.
+fn random() -> u32 {
+    std::hash::RandomState::new().hash_one(std::process::id()) as u32
 }
 
 /// Makes the options of a list.

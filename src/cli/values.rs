@@ -88,6 +88,45 @@ pub(crate) fn max_delete(text: &str) -> Result<MaxDelete, String> {
     }
 }
 
+/// A sample of files.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum SampleArg {
+    /// One of several parts.
+    Part { number: u32, of: u32 },
+    /// A share, by a seed where one is named.
+    Share { percent: f64, seed: Option<u32> },
+}
+
+/// Parses a sample: part `3/12`, or a share of `5%`, which `5%@1a2b3c4d` takes again.
+pub(crate) fn sample(text: &str) -> Result<SampleArg, String> {
+    let help = || "a share of the files, like 5%, or one of so many parts, like 3/12".to_owned();
+    let is_number = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+    };
+    if let Some((number, of)) = text.split_once('/') {
+        if !is_number(number) || !is_number(of) {
+            return Err(help());
+        }
+        let (number, of) = (number.parse().map_err(|_| help())?, of.parse().map_err(|_| help())?);
+        if !(1..=of).contains(&number) {
+            return Err(format!("of {of} parts there is no part {number}; they begin with 1"));
+        }
+        return Ok(SampleArg::Part { number, of });
+    }
+    let (share, seed) = match text.split_once('@') {
+        Some((share, seed)) => (share, Some(seed)),
+        None => (text, None),
+    };
+    let percent = share.strip_suffix('%').map(str::trim_end).filter(|share| is_number(share));
+    let percent: f64 = percent.ok_or_else(help)?.parse().map_err(|_| help())?;
+    if percent == 0.0 || percent > 100.0 {
+        return Err("a share is more than 0% and no more than 100%".into());
+    }
+    let seed = seed.map(|seed| u32::from_str_radix(seed, 16)).transpose();
+    let seed = seed.map_err(|_| "a seed is up to eight hexadecimal digits, like 5%@1a2b3c4d")?;
+    Ok(SampleArg::Share { percent, seed })
+}
+
 /// Parses a switch that the environment sets; a flag on the command line has no value.
 pub(crate) fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
@@ -140,6 +179,20 @@ mod tests {
         for text in ["", "%", "101%", "-1", "-1%", "nan%", "inf%", "1.5", "half", "1e2%"] {
             assert!(max_delete(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_sample_is_a_share_or_a_part() {
+        assert_eq!(sample("3/12"), Ok(SampleArg::Part { number: 3, of: 12 }));
+        assert_eq!(sample("2.5%"), Ok(SampleArg::Share { percent: 2.5, seed: None }));
+        let seeded = SampleArg::Share { percent: 5.0, seed: Some(0xbeef) };
+        assert_eq!(sample("5%@0000beef"), Ok(seeded));
+        for text in
+            ["", "5", "0%", "101%", "%", "0/3", "4/3", "/", "1/", "1/0", "+1/2", "5%@", "5%@x"]
+        {
+            assert!(sample(text).is_err(), "{text}");
+        }
+        assert!(sample("4/3").unwrap_err().contains("no part 4"));
     }
 
     #[test]

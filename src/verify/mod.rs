@@ -1,14 +1,17 @@
 //! Verifying: the target's content against the rows of the latest run into it.
 //!
 //! `open` finds both, `scan` goes through them side by side, `tally` compares and counts,
-//! `record` keeps which files were verified.
+//! `choice` tells which content is read, `record` keeps which files were verified.
 
+mod choice;
 mod open;
 mod record;
 mod scan;
 mod tally;
 
 use crate::backend::ListOptions;
+pub use choice::{Choice, Sample};
+
 use crate::backend::object::s3::Settings;
 use crate::engine::{BUFFER, Cores, now};
 use crate::filter::Filter;
@@ -49,12 +52,12 @@ pub struct VerifyOptions {
 
 /// How thoroughly files are looked at. That they are there, of their size and with their metadata,
 /// is made sure of in any case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Depth {
     /// Their stamps are compared with the recorded ones; nothing is read.
     Stamps,
-    /// Their content is read.
-    Content,
+    /// The content of those chosen is read.
+    Content(Choice),
 }
 
 /// How an entry differs from its row.
@@ -93,11 +96,13 @@ pub trait VerifyObserver: Send + Sync {
 pub struct VerifyTotals {
     /// Entries that the rows name.
     pub entries: u64,
+    /// Files chosen to be read: they have a digest.
+    pub chosen: u64,
     /// Files whose content matched their digest.
     pub verified: u64,
     /// Files whose row has no digest (adopted ones): they exist in the right size.
     pub unproven: u64,
-    /// Files that have a digest and were not read: that was not asked for.
+    /// Files that have a digest and were not chosen to be read.
     pub unread: u64,
     /// Entries missing.
     pub missing: u64,

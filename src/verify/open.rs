@@ -33,7 +33,7 @@ impl Manifest {
         let Some(record) = state.last_run()? else { return Ok(None) };
         // What is written to is read as such: immutable it is only to those who don't write.
         let recording = || state.for_recording().and_then(|state| Ok((state.writer()?, state)));
-        let (writer, state) = match (depth == Depth::Content).then(recording).transpose() {
+        let (writer, state) = match matches!(depth, Depth::Content(_)).then(recording).transpose() {
             Ok(Some((writer, state))) => (Some(writer), state),
             Ok(None) => (None, state),
             Err(error) => {

@@ -111,10 +111,12 @@ impl Tally<'_> {
             self.count(|totals| totals.unproven += 1);
             return None;
         };
-        if self.depth == Depth::Stamps {
+        let is_chosen = matches!(self.depth, Depth::Content(choice) if choice.takes(row));
+        if !is_chosen {
             self.count(|totals| totals.unread += 1);
             return None;
         }
+        self.count(|totals| totals.chosen += 1);
         // So that nobody asks the store what it takes the content for: this says more.
         let entry = Entry { recorded: Some(expected), ..entry };
         Some(Job { entry, expected, recorded: row.target })

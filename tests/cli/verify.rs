@@ -253,3 +253,65 @@ fn quick_reads_nothing_and_names_what_was_touched() {
     run.finished().counts(&[("touched", 1), ("metadata", 2), ("corrupt", 1), ("missing", 1)]);
     assert!(verified(&env).values().all(Option::is_none), "what was not read was recorded");
 }
+
+#[test]
+fn the_parts_of_a_sample_read_each_file_once() {
+    let tree = (0..40).fold(TestTree::new(), |tree, number| {
+        tree.file(format!("d{}/f{number}", number % 3), number.to_string())
+    });
+    let env = mirrored(&tree);
+    let mut sum = 0;
+    for part in 1..=4 {
+        let sample = format!("{part}/4");
+        let run = env.verify(&["--sample", &sample, "--json"]).expect(0).finished();
+        let (chosen, unread) = (run.count("chosen"), run.count("unread"));
+        assert_eq!((run.count("verified"), chosen + unread), (chosen, 40));
+        assert_eq!(run.record["sample"], *sample);
+        assert!(chosen < 40, "one part has all");
+        sum += chosen;
+        let recorded = verified(&env).values().filter(|at| at.is_some()).count();
+        assert_eq!(recorded as u64, sum, "a file was read twice");
+    }
+    assert_eq!(sum, 40);
+}
+
+#[test]
+fn what_is_not_in_the_sample_is_looked_at_and_not_read() {
+    let env = mirrored(&TestTree::new().file("a", "1").mtime(5, 5).file("b", "2").file("c", "3"));
+    // Rotten, shorter, gone: that one is rotten only reading tells.
+    TestTree::new().file("a", "X").mtime(5, 5).write(&env.target);
+    fs::write(env.target.join("b"), "").expect("write");
+    fs::remove_file(env.target.join("c")).expect("remove");
+    let (mut read, mut unread) = (0, 0);
+    for part in 1..=3 {
+        let sample = format!("{part}/3");
+        let run = env.verify(&["--sample", &sample, "--json"]).expect(3);
+        let run = run.finished();
+        run.counts(&[("missing", 1)]);
+        match (run.count("chosen"), run.count("corrupt")) {
+            (1, 2) => read += 1,
+            (0, 1) => unread += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((read, unread), (1, 2));
+}
+
+#[test]
+fn a_random_share_can_be_taken_again_by_its_seed() {
+    let tree = (0..40).fold(TestTree::new(), |tree, number| tree.file(format!("{number}"), "x"));
+    let env = mirrored(&tree);
+    let first = env.verify(&["--sample", "50%", "--json"]).expect(0).finished();
+    let sample = first.record["sample"].as_str().expect("a sample").to_owned();
+    assert!(sample.starts_with("50%@"), "{sample}");
+    let chosen = verified(&env);
+    let again = env.verify(&["--sample", &sample, "--json"]).expect(0).finished();
+    assert_eq!(again.count("chosen"), first.count("chosen"));
+    let is_some = |all: BTreeMap<String, Option<i64>>| -> Vec<_> {
+        all.into_iter().filter(|(_, at)| at.is_some()).map(|(key, _)| key).collect()
+    };
+    assert_eq!(is_some(chosen), is_some(verified(&env)));
+    env.verify(&["--sample", &sample]).expect(0).names(&format!("sample    {sample}, "));
+    env.verify(&["--sample", "5%", "--quick"]).expect(2).names("--sample").names("help: ");
+    env.verify(&["--sample", "7/5"]).expect(2).names("no part 7");
+}

@@ -3,7 +3,7 @@
 #![expect(clippy::doc_markdown, reason = "doc comments are help here, printed as they stand")]
 
 use super::super::rates;
-use super::super::values;
+use super::super::values::{self, SampleArg};
 use super::OutputArgs;
 use crate::limits::Timetable;
 use clap::Args;
@@ -22,6 +22,7 @@ Examples:
   vidimus verify /mnt/backup/photos
   vidimus verify --strict --json /mnt/backup/photos
   vidimus verify --quick /mnt/backup/photos
+  vidimus verify --sample 3/12 /mnt/backup/photos
 
 Exit codes:
     0  the target holds what was recorded
@@ -50,6 +51,13 @@ pub(crate) struct VerifyArgs {
     #[arg(long, help_heading = "What is read", env = "VIDIMUS_QUICK",
         value_parser = values::switch)]
     pub(crate) quick: bool,
+    /// Read a part of the files: a random share, like 5%, or part N of M, like 3/12
+    ///
+    /// The M parts have each file once, so that M runs read them all. The rest is looked at, not
+    /// read. The summary tells the seed of a share; 5%@SEED takes the same files again.
+    #[arg(long, value_name = "SAMPLE", help_heading = "What is read", env = "VIDIMUS_SAMPLE",
+        value_parser = values::sample)]
+    pub(crate) sample: Option<SampleArg>,
     /// Reach object stores of other machines without encryption
     ///
     /// Needed for an endpoint that begins with http:// and is not this machine. Whoever stands on

@@ -13,7 +13,7 @@ use crate::report::json::{self, JsonError, JsonFailure, JsonKey, Level};
 use crate::report::requests::{requests_by_kind, trouble};
 use crate::report::text::{self, Failures, Telling};
 use crate::report::{HumanOptions, Output, ProgressStyle, Ticker};
-use crate::verify::{self, Depth, Difference, VerifyObserver, VerifyOutcome, VerifyTotals};
+use crate::verify::{self, Depth, Difference, Sample, VerifyObserver, VerifyOutcome, VerifyTotals};
 use clap::ArgMatches;
 use serde::Serialize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &VerifyArgs, matches: &ArgMatches) -> Exit {
     let stop = Stop::default();
     let signals = Signals::listen(&stop);
     let result = match &signals {
-        Ok(_) => settings::verify(args).and_then(|options| {
+        Ok(_) => settings::verify(args, matches).and_then(|options| {
             let (ticking, counters) = (Arc::clone(&report), Arc::clone(&progress));
             let interval = report.interval();
             let _ticker = Ticker::start(interval, move |at| ticking.tick(at, &counters)).map_err(
@@ -282,6 +282,8 @@ fn finished<'a>(
         run: Option<&'a str>,
         source: Option<&'a str>,
         target: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sample: Option<String>,
         #[serde(flatten)]
         totals: VerifyTotals,
         requests_list: u64,
@@ -306,6 +308,7 @@ fn finished<'a>(
         run: outcome.map(|outcome| outcome.run.0.as_str()),
         source: outcome.map(|outcome| outcome.source.as_str()),
         target,
+        sample: outcome.and_then(sample).map(|sample| sample.to_string()),
         totals,
         requests_list: counted.requests_list,
         requests_get: counted.requests_get,
@@ -319,6 +322,14 @@ fn finished<'a>(
         verdict: outcome.map_or("failed", |outcome| verdict(outcome).0),
         exit_code: exit.code(),
         error: result.as_ref().err().map(JsonError::from),
+    }
+}
+
+/// The sample that was read, where one was.
+fn sample(outcome: &VerifyOutcome) -> Option<Sample> {
+    match outcome.depth {
+        Depth::Stamps => None,
+        Depth::Content(choice) => choice.sample,
     }
 }
 
@@ -340,6 +351,10 @@ fn verdict(outcome: &VerifyOutcome) -> (&'static str, &'static str) {
             _ if outcome.depth == Depth::Stamps => {
                 ("complete", "nothing differs as far as stamps tell; no content was read")
             }
+            _ if outcome.totals.unread > 0 => (
+                "complete",
+                "nothing differs; what was not read is there, of its size, with its metadata",
+            ),
             0 => ("complete", "the target is what was recorded"),
             _ => ("complete", "nothing differs, but adopted files have no digest to prove it by"),
         }
@@ -353,7 +368,10 @@ fn summary(target: &str, outcome: &VerifyOutcome, failures: &Failures) -> Vec<St
     let entries = |number| counted(number, "entry", "entries");
     let mut lines =
         vec![format!("verified {target} against run {} of {}", outcome.run, outcome.source)];
-    if outcome.depth == Depth::Content {
+    if let Some(sample) = sample(outcome) {
+        lines.push(format!("  {:<10}{sample}, {}", "sample", files(totals.chosen)));
+    }
+    if outcome.depth != Depth::Stamps {
         let hashed = format!("{}, {}", files(totals.verified), size(totals.bytes_hashed));
         lines.push(format!("  {:<10}{hashed}", "verified"));
     }
@@ -398,6 +416,7 @@ fn summary(target: &str, outcome: &VerifyOutcome, failures: &Failures) -> Vec<St
 mod tests {
     use super::*;
     use crate::model::{RunId, Totals};
+    use crate::verify::Choice;
 
     fn outcome(differences: u64, failed: u64, interrupted: bool) -> VerifyOutcome {
         let totals = VerifyTotals {
@@ -411,7 +430,7 @@ mod tests {
         VerifyOutcome {
             run: RunId("r".into()),
             source: "/s".into(),
-            depth: Depth::Content,
+            depth: Depth::Content(Choice::default()),
             totals,
             counted: Totals { requests_list: 4, requests_get: 3998, ..Totals::default() },
             differences,
