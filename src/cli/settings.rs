@@ -15,7 +15,7 @@ use crate::limits::LimitOptions;
 use crate::location::{Location, S3Location, SingleLocation};
 use crate::model::key::Escaped;
 use crate::model::stamp::Trust;
-use crate::model::{Durability, Error, ErrorKind};
+use crate::model::{Durability, Error, ErrorKind, Timestamp};
 use crate::report::{HumanOptions, OutputOptions, ProgressStyle};
 use crate::session::cat::CatOptions;
 use crate::session::diff::DiffOptions;
@@ -145,21 +145,32 @@ pub(crate) fn diff(args: &DiffArgs) -> Result<DiffOptions, Error> {
 
 /// Decides how thoroughly files are looked at.
 fn depth(args: &VerifyArgs, matches: &ArgMatches) -> Result<Depth, Error> {
-    let chosen = ("sample", args.sample.is_some());
-    let (quick, _) = choose(matches, ("quick", args.quick), chosen).ok_or_else(|| {
-        usage(format!("--quick reads nothing: it can't be used with --{}", chosen.0))
-            .help("leave one of them out")
-    })?;
+    let mut quick = args.quick;
+    for (id, flag, is_given) in [
+        ("sample", "--sample", args.sample.is_some()),
+        ("older_than", "--older-than", args.older_than.is_some()),
+        ("budget", "--budget", args.budget.is_some()),
+    ] {
+        (quick, _) = choose(matches, ("quick", quick), (id, is_given)).ok_or_else(|| {
+            usage(format!("--quick reads nothing: it can't be used with {flag}"))
+                .help("leave one of them out")
+        })?;
+    }
     if quick {
         return Ok(Depth::Stamps);
     }
+    let unverified_since = args.older_than.map(|time| {
+        let now = jiff::Timestamp::now().as_second();
+        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        Timestamp { seconds: now.saturating_sub(seconds), nanos: 0 }
+    });
     let sample = args.sample.map(|sample| match sample {
         SampleArg::Part { number, of } => Sample::Part { number, of },
         SampleArg::Share { percent, seed } => {
             Sample::Share { percent, seed: seed.unwrap_or_else(random) }
         }
     });
-    Ok(Depth::Content(Choice { sample }))
+    Ok(Depth::Content(Choice { sample, unverified_since, budget: args.budget }))
 }
 
 /// Random enough for a sample: the standard library's hasher is seeded by the system.

@@ -1,6 +1,8 @@
 //! Values of flags: sizes with a unit, the most to delete, switches in the environment.
 
 use crate::session::MaxDelete;
+use crate::verify::Budget;
+use std::time::Duration;
 
 /// A size in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +87,39 @@ pub(crate) fn max_delete(text: &str) -> Result<MaxDelete, String> {
         Ok(percent) if percent <= 100.0 => Ok(MaxDelete::Percent(percent)),
         Ok(_) => Err("no more than 100% can be deleted".into()),
         Err(_) => Err(help()),
+    }
+}
+
+/// Seconds in each unit of time.
+const TIME_UNITS: [(&str, u64); 5] =
+    [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400), ("w", 604_800)];
+
+/// Parses a time: a whole number and its unit, like `30d`.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = (&text[..at], text[at..].trim());
+    let unit = TIME_UNITS.iter().find(|(name, _)| *name == unit);
+    let help = "a time is a whole number and its unit (s, m, h, d, w), like 30d or 2h";
+    let (Some((_, seconds)), false) = (unit, number.is_empty()) else { return Err(help.into()) };
+    let number: Option<u64> = number.parse().ok();
+    let seconds = number.and_then(|number| number.checked_mul(*seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| format!("{text} is more than a time can be"))
+}
+
+/// Parses a budget: a time like `2h`, or a size like `500GiB`.
+pub(crate) fn budget(text: &str) -> Result<Budget, String> {
+    let is_time = text.ends_with(|last| TIME_UNITS.iter().any(|(name, _)| name.starts_with(last)));
+    let budget = if is_time {
+        time(text).map(Budget::Time)
+    } else {
+        bytes(text).map(|size| Budget::Bytes(size.0))
+    };
+    match budget {
+        Ok(Budget::Time(Duration::ZERO) | Budget::Bytes(0)) => {
+            Err("with a budget of nothing nothing is read; --quick does that".into())
+        }
+        Ok(budget) => Ok(budget),
+        Err(error) => Err(format!("{error}; a budget is a time like 2h or a size like 500GiB")),
     }
 }
 
@@ -178,6 +213,23 @@ mod tests {
         assert_eq!(max_delete("100%"), Ok(MaxDelete::Percent(100.0)));
         for text in ["", "%", "101%", "-1", "-1%", "nan%", "inf%", "1.5", "half", "1e2%"] {
             assert!(max_delete(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_budget_is_a_time_or_a_size() {
+        assert_eq!(budget("90s"), Ok(Budget::Time(Duration::from_secs(90))));
+        assert_eq!(budget("2h"), Ok(Budget::Time(Duration::from_hours(2))));
+        assert_eq!(budget("5m"), Ok(Budget::Time(Duration::from_mins(5))));
+        assert_eq!(budget("500GiB"), Ok(Budget::Bytes(500 << 30)));
+        assert_eq!(budget("1.5 MB"), Ok(Budget::Bytes(1_500_000)));
+        assert_eq!(time("30d"), Ok(Duration::from_hours(30 * 24)));
+        assert_eq!(time("2 w"), Ok(Duration::from_hours(14 * 24)));
+        for text in ["", "0", "0s", "0B", "2", "h", "1.5h", "-1h", "2hours", "5M", "1e3s"] {
+            assert!(budget(text).is_err(), "{text}");
+        }
+        for text in ["30", "d", "", "30x", "30GiB", "99999999999999999999w"] {
+            assert!(time(text).is_err(), "{text}");
         }
     }
 

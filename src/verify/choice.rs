@@ -1,21 +1,36 @@
 //! Which files' content is read.
 
 use crate::manifest::Row;
-use crate::model::Key;
+use crate::model::{Key, Timestamp};
 use std::fmt;
+use std::time::Duration;
 
 /// Which of the files that have a digest are read: by default all.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Choice {
     /// Only those of a sample.
     pub sample: Option<Sample>,
+    /// Only those that were not found to match since then.
+    pub unverified_since: Option<Timestamp>,
+    /// How much is read at the most; those come first that were not verified for the longest time.
+    pub budget: Option<Budget>,
 }
 
 impl Choice {
     /// Whether the file of this row is chosen.
     pub(super) fn takes(&self, row: &Row) -> bool {
         self.sample.is_none_or(|sample| sample.takes(&row.key))
+            && self.unverified_since.is_none_or(|since| row.verified_at.is_none_or(|at| at < since))
     }
+}
+
+/// How much is read at the most. A file that was begun is read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// For so long, from the beginning of the verification on: listing counts.
+    Time(Duration),
+    /// So many bytes.
+    Bytes(u64),
 }
 
 /// A part of all files, told by their keys alone.

@@ -1,16 +1,18 @@
 //! Verifying: the target's content against the rows of the latest run into it.
 //!
 //! `open` finds both, `scan` goes through them side by side, `tally` compares and counts,
-//! `choice` tells which content is read, `record` keeps which files were verified.
+//! `choice` tells which content is read, `stalest` in which order,
+//! `record` keeps which files were verified.
 
 mod choice;
 mod open;
 mod record;
 mod scan;
+mod stalest;
 mod tally;
 
-use crate::backend::ListOptions;
-pub use choice::{Choice, Sample};
+use crate::backend::{ListItem, ListOptions};
+pub use choice::{Budget, Choice, Sample};
 
 use crate::backend::object::s3::Settings;
 use crate::engine::{BUFFER, Cores, now};
@@ -18,13 +20,15 @@ use crate::filter::Filter;
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::listing::{Checked, Unknown};
 use crate::location::Location;
-use crate::manifest::State;
+use crate::manifest::{Row, State, Writer};
 use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::{Digest, EntryError, Error, ErrorKind, Key, Progress, RunId, Stop, Totals};
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Sender, bounded};
 use open::{Manifest, Opened, open};
 use scan::Scan;
+use stalest::Stalest;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,6 +62,16 @@ pub enum Depth {
     Stamps,
     /// The content of those chosen is read.
     Content(Choice),
+}
+
+impl Depth {
+    /// How much is read at the most.
+    fn budget(self) -> Option<Budget> {
+        match self {
+            Self::Stamps => None,
+            Self::Content(choice) => choice.budget,
+        }
+    }
 }
 
 /// How an entry differs from its row.
@@ -98,6 +112,10 @@ pub struct VerifyTotals {
     pub entries: u64,
     /// Files chosen to be read: they have a digest.
     pub chosen: u64,
+    /// Files chosen that were not read when the budget was spent.
+    pub left: u64,
+    /// Bytes of those.
+    pub left_bytes: u64,
     /// Files whose content matched their digest.
     pub verified: u64,
     /// Files whose row has no digest (adopted ones): they exist in the right size.
@@ -162,7 +180,7 @@ pub fn verify(
     };
     let manifest = match State::latest_into(&options.state_dir, &name)? {
         Some(state) => Manifest::of_state(state, options.depth, observer)?,
-        None => Manifest::of_target(&*target, options)?,
+        None => Manifest::of_target(&*target, options, observer)?,
     };
     let Manifest { run, source, recorded, rows, writer } = manifest.ok_or_else(nothing)?;
     let filter = Filter::try_from(recorded.filter).map_err(|error| {
@@ -190,37 +208,12 @@ pub fn verify(
         depth: options.depth,
         cores: Cores::default(),
         bandwidth: Bandwidth::new(&options.limits),
+        deadline: match options.depth.budget() {
+            Some(Budget::Time(time)) => began.checked_add(time),
+            _ => None,
+        },
     };
-    let whole = std::thread::scope(|scope| {
-        let verified = writer.map(|writer| {
-            let (verified, waiting) = bounded(record::BATCH);
-            scope.spawn(move || {
-                if let Err(error) = record::record(writer, &waiting) {
-                    observer.not_recorded(&error);
-                }
-            });
-            verified
-        });
-        let (jobs, waiting) = bounded::<Vec<Job>>(options.checkers * GROUPS_WAITING);
-        for _ in 0..options.checkers {
-            let (waiting, verified, tally) = (waiting.clone(), verified.clone(), &tally);
-            scope.spawn(move || {
-                let mut buffer = vec![0; BUFFER];
-                for group in &waiting {
-                    for job in group {
-                        let is_verified = tally.hash(&job, &mut buffer, progress, stop);
-                        if let Some(verified) = verified.as_ref().filter(|_| is_verified) {
-                            // Nobody takes it any more where it can't be recorded.
-                            verified.send(job.verified(now())).ok();
-                        }
-                    }
-                }
-            });
-        }
-        drop((waiting, verified));
-        scan.run(&tally, &jobs, progress, stop)
-    });
-    whole?;
+    read(&mut scan, &tally, writer, options, (progress, stop))?;
     drop(lock);
     let mut totals = tally.totals.into_inner().unwrap_or_else(PoisonError::into_inner);
     totals.bytes_hashed = progress.bytes_hashed.get();
@@ -237,5 +230,114 @@ pub fn verify(
     })
 }
 
+/// Goes through all, hashes what is to be hashed, and has it recorded.
+fn read<L, R>(
+    scan: &mut Scan<L, R>,
+    tally: &Tally<'_>,
+    writer: Option<Writer>,
+    options: &VerifyOptions,
+    (progress, stop): (&Progress, &Stop),
+) -> Result<(), Error>
+where
+    L: Iterator<Item = Result<ListItem, Error>>,
+    R: Iterator<Item = Result<Row, Error>>,
+{
+    let observer = tally.observer;
+    std::thread::scope(|scope| {
+        let verified = writer.map(|writer| {
+            let (verified, waiting) = bounded(record::BATCH);
+            scope.spawn(move || {
+                if let Err(error) = record::record(writer, &waiting) {
+                    observer.not_recorded(&error);
+                }
+            });
+            verified
+        });
+        let (jobs, waiting) = bounded::<Vec<Job>>(options.checkers * GROUPS_WAITING);
+        for _ in 0..options.checkers {
+            let (waiting, verified) = (waiting.clone(), verified.clone());
+            scope.spawn(move || {
+                let mut buffer = vec![0; BUFFER];
+                for group in &waiting {
+                    for job in group {
+                        let is_verified = tally.hash(&job, &mut buffer, progress, stop);
+                        if let Some(verified) = verified.as_ref().filter(|_| is_verified) {
+                            // Nobody takes it any more where it can't be recorded.
+                            verified.send(job.verified(now())).ok();
+                        }
+                    }
+                }
+            });
+        }
+        drop((waiting, verified));
+        let mut groups = Groups { jobs, group: Vec::new(), bytes: 0 };
+        if let Some(budget) = options.depth.budget() {
+            let mut stalest = Stalest::new(&open::spool_dir(options));
+            let mut push = |job| stalest.push(&job).map_err(cannot_sort);
+            scan.run(tally, &mut push, progress, stop)?;
+            spend(budget, stalest, tally, &mut groups, stop).map_err(cannot_sort)?;
+        } else {
+            let mut push = |job| {
+                groups.push(job);
+                Ok(())
+            };
+            scan.run(tally, &mut push, progress, stop)?;
+        }
+        groups.send();
+        Ok(())
+    })
+}
+
+/// Hands over what a budget is enough for, and counts what it isn't.
+fn spend(
+    budget: Budget,
+    stalest: Stalest,
+    tally: &Tally<'_>,
+    groups: &mut Groups,
+    stop: &Stop,
+) -> io::Result<()> {
+    let most = match budget {
+        Budget::Time(_) => u64::MAX,
+        Budget::Bytes(most) => most,
+    };
+    let mut turn = stalest.finish()?;
+    let all = turn.bytes;
+    while all - turn.bytes < most && !tally.is_late() && !stop.requested() {
+        let Some(job) = turn.next()? else { break };
+        groups.push(job);
+    }
+    tally.leave(turn.files, turn.bytes);
+    Ok(())
+}
+
+fn cannot_sort(error: io::Error) -> Error {
+    Error::new(ErrorKind::Unusable, "cannot sort the files to verify").because(error)
+}
+
+/// Hands files over to be hashed, in groups.
+struct Groups {
+    jobs: Sender<Vec<Job>>,
+    group: Vec<Job>,
+    bytes: u64,
+}
+
+impl Groups {
+    fn push(&mut self, job: Job) {
+        self.bytes += job.entry.stamp.size;
+        self.group.push(job);
+        if self.group.len() >= GROUP.0 || self.bytes >= GROUP.1 {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        self.bytes = 0;
+        // Workers end only when this side does.
+        self.jobs.send(std::mem::take(&mut self.group)).ok();
+    }
+}
+
+/// Files in a group, and bytes after which it is handed over.
+const GROUP: (usize, u64) = (64, 4 << 20);
 /// Groups of files waiting to be hashed, a worker.
 const GROUPS_WAITING: usize = 4;

@@ -11,6 +11,7 @@ use crate::model::key::Escaped;
 use crate::model::{Durability, Error, ErrorKind, Progress, RunId, Stop, Timestamp};
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What a target is held against.
@@ -54,17 +55,26 @@ impl Manifest {
     pub(super) fn of_target(
         target: &dyn Target,
         options: &VerifyOptions,
+        observer: &dyn VerifyObserver,
     ) -> Result<Option<Self>, Error> {
-        // Nothing is made where no run was.
-        let has_state_dir = options.state_dir.is_dir();
-        let spool_dir =
-            if has_state_dir { options.state_dir.clone() } else { std::env::temp_dir() };
+        let spool_dir = spool_dir(options);
         let shelf = Shelf::of(target, &spool_dir);
         let Some(latest) = shelf.latest()? else { return Ok(None) };
         let rows = Merged::of(&shelf, &latest.head)?.map(|row| row.map(|(row, _)| row));
+        if let Depth::Content(choice) = options.depth
+            && (choice.budget.is_some() || choice.unverified_since.is_some())
+        {
+            let why = "no run into the target is recorded here, its manifest alone was found";
+            observer.not_recorded(&Error::new(ErrorKind::Manifest, why));
+        }
         let Head { run, source, options: recorded, .. } = latest.head;
         Ok(Some(Self { run, source, recorded, rows: Box::new(rows), writer: None }))
     }
+}
+
+/// Where files without a name are made: nothing is made where no run was.
+pub(super) fn spool_dir(options: &VerifyOptions) -> PathBuf {
+    if options.state_dir.is_dir() { options.state_dir.clone() } else { std::env::temp_dir() }
 }
 
 /// A target that is verified.

@@ -5,12 +5,8 @@ use crate::backend::ListItem;
 use crate::listing::Unknown;
 use crate::manifest::Row;
 use crate::model::{Entry, Error, Progress, Stop};
-use crossbeam_channel::Sender;
 use std::cmp::Ordering;
 use std::iter::Peekable;
-
-/// Files in a group, and bytes after which it is handed over.
-const GROUP: (usize, u64) = (64, 4 << 20);
 
 /// What stands at a key, and what should.
 type Found = (Option<Entry>, Option<Row>);
@@ -28,27 +24,21 @@ where
     L: Iterator<Item = Result<ListItem, Error>>,
     R: Iterator<Item = Result<Row, Error>>,
 {
+    /// Goes through all; what is to be hashed goes to `take`.
     pub(super) fn run(
         &mut self,
         tally: &Tally<'_>,
-        jobs: &Sender<Vec<Job>>,
+        take: &mut dyn FnMut(Job) -> Result<(), Error>,
         progress: &Progress,
         stop: &Stop,
     ) -> Result<(), Error> {
-        let (mut group, mut bytes) = (Vec::new(), 0);
         while !stop.requested() {
             let Some((entry, row)) = self.next(tally)? else { break };
             progress.entries.add(1);
-            let Some(job) = tally.compare(entry, row) else { continue };
-            bytes += job.entry.stamp.size;
-            group.push(job);
-            if group.len() >= GROUP.0 || bytes >= GROUP.1 {
-                bytes = 0;
-                // Workers end only when this side does.
-                jobs.send(std::mem::take(&mut group)).ok();
+            if let Some(job) = tally.compare(entry, row) {
+                take(job)?;
             }
         }
-        jobs.send(group).ok();
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use crate::model::{
 };
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 /// A file to hash.
 pub(super) struct Job {
@@ -22,6 +23,8 @@ pub(super) struct Job {
     pub(super) expected: Digest,
     /// The target's stamp in its row.
     pub(super) recorded: Stamp,
+    /// When it was verified last.
+    pub(super) verified_at: Option<Timestamp>,
 }
 
 impl Job {
@@ -41,6 +44,8 @@ pub(super) struct Tally<'a> {
     pub(super) depth: Depth,
     pub(super) cores: Cores,
     pub(super) bandwidth: Bandwidth,
+    /// When no file is begun any more.
+    pub(super) deadline: Option<Instant>,
 }
 
 impl Tally<'_> {
@@ -119,7 +124,7 @@ impl Tally<'_> {
         self.count(|totals| totals.chosen += 1);
         // So that nobody asks the store what it takes the content for: this says more.
         let entry = Entry { recorded: Some(expected), ..entry };
-        Some(Job { entry, expected, recorded: row.target })
+        Some(Job { entry, expected, recorded: row.target, verified_at: row.verified_at })
     }
 
     /// What of the metadata isn't as recorded, in words.
@@ -166,6 +171,10 @@ impl Tally<'_> {
         if stop.requested() {
             return false;
         }
+        if self.is_late() {
+            self.leave(1, job.entry.stamp.size);
+            return false;
+        }
         let pass = |bytes| {
             let taken = self.bandwidth.take(bytes, &|| stop.requested());
             if taken.is_err() || stop.requested() { Err(Cause::Stopped) } else { Ok(()) }
@@ -195,6 +204,19 @@ impl Tally<'_> {
             Err(error) => self.fail(&error),
         }
         false
+    }
+
+    /// Whether it is too late to begin a file.
+    pub(super) fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Counts files, and their bytes, that were chosen and are not read.
+    pub(super) fn leave(&self, files: u64, bytes: u64) {
+        self.count(|totals| {
+            totals.left += files;
+            totals.left_bytes += bytes;
+        });
     }
 
     fn differs(&self, key: &Key, difference: &Difference) {

@@ -7,6 +7,7 @@ use crate::mirror::{mirrored, sample};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 
 #[test]
 fn a_clean_mirror_is_proven_and_not_touched() {
@@ -180,12 +181,16 @@ fn a_link_that_was_made_but_not_recorded_is_recorded_by_the_next_run() {
     env.verify(&[]).expect(0);
 }
 
-/// When each file was verified, as the state has it: nanoseconds since the epoch.
-fn verified(env: &Environment) -> BTreeMap<String, Option<i64>> {
+/// The database of the one mirror.
+fn state(env: &Environment) -> PathBuf {
     let names = fs::read_dir(env.state.join("vidimus")).expect("list the state");
     let mut paths = names.map(|name| name.expect("list the state").path());
-    let path = paths.find(|path| path.extension().is_some_and(|is| is == "sqlite3"));
-    let connection = rusqlite::Connection::open(path.expect("a state")).expect("open the state");
+    paths.find(|path| path.extension().is_some_and(|is| is == "sqlite3")).expect("a state")
+}
+
+/// When each file was verified, as the state has it: nanoseconds since the epoch.
+fn verified(env: &Environment) -> BTreeMap<String, Option<i64>> {
+    let connection = rusqlite::Connection::open(state(env)).expect("open the state");
     let query = "SELECT CAST(key AS TEXT), verified_at FROM entries WHERE digest IS NOT NULL";
     let mut statement = connection.prepare(query).expect("prepare");
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("query");
@@ -314,4 +319,79 @@ fn a_random_share_can_be_taken_again_by_its_seed() {
     env.verify(&["--sample", &sample]).expect(0).names(&format!("sample    {sample}, "));
     env.verify(&["--sample", "5%", "--quick"]).expect(2).names("--sample").names("help: ");
     env.verify(&["--sample", "7/5"]).expect(2).names("no part 7");
+}
+
+/// Says of files when they were verified: so many days ago.
+fn set_verified(env: &Environment, keys: &[(&str, i64)]) {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = i64::try_from(now.expect("after 1970").as_nanos()).expect("before 2262");
+    let connection = rusqlite::Connection::open(state(env)).expect("open the state");
+    for &(key, days) in keys {
+        let update = "UPDATE entries SET verified_at = ?2 WHERE key = CAST(?1 AS BLOB)";
+        let at = now - days * 86_400 * 1_000_000_000;
+        assert_eq!(connection.execute(update, (key, at)).expect("update"), 1);
+    }
+}
+
+#[test]
+fn files_verified_lately_are_not_read_again() {
+    let tree = ["never", "long", "lately"].into_iter();
+    let env = mirrored(&tree.fold(TestTree::new(), |tree, name| tree.file(name, name)));
+    set_verified(&env, &[("long", 31), ("lately", 29)]);
+    let before = verified(&env);
+    let run = env.verify(&["--older-than", "30d", "--json"]).expect(0).finished();
+    run.counts(&[("chosen", 2), ("verified", 2), ("unread", 1), ("left", 0)]);
+    let after = verified(&env);
+    assert_eq!(before["lately"], after["lately"]);
+    assert!(before["long"] < after["long"] && after["never"].is_some());
+    let run = env.verify(&["--older-than", "30d", "--json"]).expect(0).finished();
+    run.counts(&[("chosen", 0), ("unread", 3), ("bytes_hashed", 0)]);
+}
+
+#[test]
+fn a_budget_is_spent_on_the_stalest_and_the_next_run_goes_on() {
+    let tree = (0..10)
+        .fold(TestTree::new(), |tree, number| tree.file(format!("d/f{number}"), [number; 1024]));
+    let env = mirrored(&tree);
+    set_verified(&env, &[("d/f0", 20), ("d/f1", 30)]);
+    let mut done: Vec<Vec<String>> = Vec::new();
+    for left in [7, 4, 2] {
+        let before = verified(&env);
+        // A file that was begun is read to its end.
+        let budget = if left == 2 { "1025B" } else { "3KiB" };
+        let run = env.verify(&["--older-than", "1d", "--budget", budget, "--json"]).expect(0);
+        run.finished().counts(&[("left", left), ("left_bytes", left * 1024)]);
+        let after = verified(&env).into_iter();
+        done.push(after.filter(|(key, at)| before[key] != *at).map(|(key, _)| key).collect());
+    }
+    assert_eq!(done[0], ["d/f2", "d/f3", "d/f4"]);
+    assert_eq!(done[1], ["d/f5", "d/f6", "d/f7"]);
+    assert_eq!(done[2], ["d/f8", "d/f9"], "those never verified come first");
+    fs::write(env.target.join("d/f1"), [7; 1024]).expect("write");
+    let run = env.verify(&["--budget", "1KiB"]).expect(3).names("corrupt d/f1");
+    run.names("left      9 files, 9.0 KiB: the budget is spent");
+}
+
+#[test]
+fn a_budget_of_time_ends_the_reading() {
+    let tree = (0..40).fold(TestTree::new(), |tree, number| {
+        tree.file(format!("{number}"), vec![number; 64 << 10])
+    });
+    let env = mirrored(&tree);
+    let slowly = ["--bwlimit", "256KiB/s", "--checkers", "2", "--budget", "1s", "--json"];
+    let run = env.verify(&slowly).expect(0).finished();
+    let (done, left) = (run.count("verified"), run.count("left"));
+    assert!(done > 0 && left > 0, "{done} {left}");
+    assert_eq!(done + left, 40);
+    assert_eq!(verified(&env).values().flatten().count() as u64, done);
+}
+
+#[test]
+fn without_a_state_a_budget_is_spent_and_said_not_to_be_recorded() {
+    let env = mirrored(&TestTree::new().file("a", "1").file("b", "2"));
+    fs::remove_dir_all(&env.state).expect("remove the state");
+    let run = env.verify(&["--budget", "1B"]).expect(0);
+    run.names("note: it is not recorded which files were verified").names("left      1 file");
+    env.verify(&["--budget", "2h", "--quick"]).expect(2).names("--budget");
+    env.verify(&["--older-than", "30", "--quick"]).expect(2).names("30d");
 }

@@ -6,9 +6,11 @@ use super::super::rates;
 use super::super::values::{self, SampleArg};
 use super::OutputArgs;
 use crate::limits::Timetable;
+use crate::verify::Budget;
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub(super) const LONG_ABOUT: &str = "\
 Tells whether a target still holds what the latest run into it recorded.
@@ -23,6 +25,7 @@ Examples:
   vidimus verify --strict --json /mnt/backup/photos
   vidimus verify --quick /mnt/backup/photos
   vidimus verify --sample 3/12 /mnt/backup/photos
+  vidimus verify --older-than 30d --budget 2h /mnt/backup/photos
 
 Exit codes:
     0  the target holds what was recorded
@@ -58,6 +61,17 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "SAMPLE", help_heading = "What is read", env = "VIDIMUS_SAMPLE",
         value_parser = values::sample)]
     pub(crate) sample: Option<SampleArg>,
+    /// Read only files that were not verified for TIME, like 30d (s, m, h, d, w)
+    #[arg(long, value_name = "TIME", help_heading = "What is read", env = "VIDIMUS_OLDER_THAN",
+        value_parser = values::time)]
+    pub(crate) older_than: Option<Duration>,
+    /// Read for so long, like 2h, or so much, like 500GiB; the next run goes on
+    ///
+    /// Files that were never verified come first, then those that were not for the longest time. A
+    /// file that was begun is read to its end. First all are looked at, which counts as time.
+    #[arg(long, value_name = "BUDGET", help_heading = "What is read", env = "VIDIMUS_BUDGET",
+        value_parser = values::budget)]
+    pub(crate) budget: Option<Budget>,
     /// Reach object stores of other machines without encryption
     ///
     /// Needed for an endpoint that begins with http:// and is not this machine. Whoever stands on

@@ -351,6 +351,9 @@ fn verdict(outcome: &VerifyOutcome) -> (&'static str, &'static str) {
             _ if outcome.depth == Depth::Stamps => {
                 ("complete", "nothing differs as far as stamps tell; no content was read")
             }
+            _ if outcome.totals.left > 0 => {
+                ("complete", "nothing differs as far as the budget went; files are left to read")
+            }
             _ if outcome.totals.unread > 0 => (
                 "complete",
                 "nothing differs; what was not read is there, of its size, with its metadata",
@@ -376,6 +379,11 @@ fn summary(target: &str, outcome: &VerifyOutcome, failures: &Failures) -> Vec<St
         lines.push(format!("  {:<10}{hashed}", "verified"));
     }
     for (number, label, value) in [
+        (
+            totals.left,
+            "left",
+            format!("{}, {}: the budget is spent", files(totals.left), size(totals.left_bytes)),
+        ),
         (totals.unread, "unread", format!("{}, compared without reading", files(totals.unread))),
         (
             totals.unproven,

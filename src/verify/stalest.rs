@@ -1,0 +1,160 @@
+//! Files to read, those first that were not verified for the longest time.
+
+use super::tally::Job;
+use crate::model::{Entry, Stamp, Timestamp};
+use crate::spool::{Sorted, Sorter};
+use std::io;
+use std::path::Path;
+
+/// Memory for sorting; what is more goes to disk.
+const MEMORY: usize = 32 << 20;
+
+/// Takes files in any order.
+pub(super) struct Stalest {
+    sorter: Sorter,
+    files: u64,
+    bytes: u64,
+}
+
+impl Stalest {
+    /// Makes one that sorts in `dir` what doesn't fit in memory.
+    pub(super) fn new(dir: &Path) -> Self {
+        Self { sorter: Sorter::new(dir, MEMORY), files: 0, bytes: 0 }
+    }
+
+    pub(super) fn push(&mut self, job: &Job) -> io::Result<()> {
+        self.files += 1;
+        self.bytes += job.entry.stamp.size;
+        self.sorter.push(&encode(job))
+    }
+
+    /// Ends the taking: they come back by when they were verified, those first that never were, and
+    /// then by key.
+    pub(super) fn finish(self) -> io::Result<InTurn> {
+        Ok(InTurn { sorted: self.sorter.finish()?, files: self.files, bytes: self.bytes })
+    }
+}
+
+/// Gives files back.
+pub(super) struct InTurn {
+    sorted: Sorted,
+    /// How many are left.
+    pub(super) files: u64,
+    /// Bytes of those.
+    pub(super) bytes: u64,
+}
+
+impl InTurn {
+    /// The next file; `None` after the last.
+    pub(super) fn next(&mut self) -> io::Result<Option<Job>> {
+        let Some(record) = self.sorted.next()? else { return Ok(None) };
+        let job = decode(record).ok_or(io::ErrorKind::InvalidData)?;
+        self.files -= 1;
+        self.bytes -= job.entry.stamp.size;
+        Ok(Some(job))
+    }
+}
+
+/// What sorts comes first, then the rest, of which the last bytes tell the lengths.
+fn encode(job: &Job) -> Vec<u8> {
+    let (entry, stamp) = (job.entry.encode(), job.recorded.encode());
+    let key = job.entry.key.as_bytes();
+    let mut out = Vec::with_capacity(32 + key.len() + entry.len() + stamp.len());
+    out.push(job.verified_at.is_some().into());
+    let Timestamp { seconds, nanos } = job.verified_at.unwrap_or_default();
+    // Signed numbers in the order of bytes.
+    out.extend_from_slice(&(seconds ^ i64::MIN).to_be_bytes());
+    out.extend_from_slice(&nanos.to_be_bytes());
+    // A key's end is two zeros, a zero in it one and a 1: so a key comes before all that it begins.
+    for &byte in key {
+        out.push(byte);
+        if byte == 0 {
+            out.push(1);
+        }
+    }
+    out.extend_from_slice(&[0, 0]);
+    out.extend_from_slice(&stamp);
+    out.extend_from_slice(&entry);
+    out.extend_from_slice(&(entry.len() as u32).to_le_bytes());
+    out.push(stamp.len() as u8);
+    out
+}
+
+/// Decodes what [`encode`] wrote; `None` for anything else.
+fn decode(record: &[u8]) -> Option<Job> {
+    let (&stamp_length, record) = record.split_last()?;
+    let (record, entry_length) = record.split_last_chunk::<4>()?;
+    let at = record.len().checked_sub(u32::from_le_bytes(*entry_length) as usize)?;
+    let (record, entry) = record.split_at_checked(at)?;
+    let stamp = record.get(record.len().checked_sub(stamp_length.into())?..)?;
+    let (&[was_verified], record) = record.split_first_chunk::<1>()?;
+    let (seconds, record) = record.split_first_chunk::<8>()?;
+    let seconds = i64::from_be_bytes(*seconds) ^ i64::MIN;
+    let nanos = u32::from_be_bytes(*record.first_chunk::<4>()?);
+    let entry = Entry::decode(entry)?;
+    Some(Job {
+        expected: entry.recorded?,
+        recorded: Stamp::decode(stamp)?,
+        verified_at: (was_verified == 1).then_some(Timestamp { seconds, nanos }),
+        entry,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::entry::Known;
+    use crate::model::{Digest, ETag, EntryKind, Key, Metadata};
+    use proptest::prelude::*;
+
+    fn job(key: Vec<u8>, verified_at: Option<Timestamp>) -> Job {
+        let expected = Digest::of(&key);
+        let stamp = Stamp::of_object(key.len() as u64, ETag::new(b"new"));
+        let entry = Entry {
+            key: Key::new(key),
+            kind: EntryKind::File,
+            stamp,
+            metadata: Metadata::default(),
+            link: None,
+            known: Known::Listed,
+            recorded: Some(expected),
+        };
+        Job { entry, expected, recorded: Stamp::of_object(7, ETag::new(b"old")), verified_at }
+    }
+
+    proptest! {
+        #[test]
+        fn they_come_by_when_they_were_verified_then_by_key(
+            jobs in prop::collection::vec(
+                (
+                    prop::collection::vec(prop::sample::select(&b"\0\x01a\xff"[..]), 0..4),
+                    prop::option::of((-2..3_i64, 0..2_u32)),
+                ),
+                0..50,
+            ),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let mut stalest = Stalest::new(dir.path());
+            let mut expected: Vec<_> = jobs
+                .into_iter()
+                .map(|(key, at)| (at.map(|(seconds, nanos)| Timestamp { seconds, nanos }), key))
+                .collect();
+            for (at, key) in &expected {
+                stalest.push(&job(key.clone(), *at)).unwrap();
+            }
+            expected.sort();
+            let mut turn = stalest.finish().unwrap();
+            prop_assert_eq!(turn.files, expected.len() as u64);
+            for (at, key) in expected {
+                let found = turn.next().unwrap().unwrap();
+                let wanted = job(key, at);
+                prop_assert_eq!(found.entry, wanted.entry);
+                prop_assert_eq!(found.verified_at, wanted.verified_at);
+                prop_assert_eq!(found.recorded, wanted.recorded);
+                prop_assert_eq!(found.expected, wanted.expected);
+            }
+            prop_assert!(turn.next().unwrap().is_none());
+            prop_assert_eq!((turn.files, turn.bytes), (0, 0));
+        }
+    }
+}
