@@ -23,8 +23,8 @@ use crate::session::export::{ExportFile, ExportFormat};
 use crate::session::ls::LsOptions;
 use crate::session::manifest::ManifestAt;
 use crate::session::put::PutOptions;
-use crate::session::{DeleteOptions, MirrorOptions};
-use crate::verify::{Choice, Depth, Sample, VerifyOptions};
+use crate::session::{DeleteOptions, MirrorOptions, new_run_id};
+use crate::verify::{Choice, Depth, Repair, Sample, VerifyOptions};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use rustix::fs::Mode;
@@ -121,6 +121,7 @@ pub(crate) fn verify(args: &VerifyArgs, matches: &ArgMatches) -> Result<VerifyOp
         state_dir: state_dir(args.state_dir.as_deref())?,
         strict: args.strict,
         depth: depth(args, matches)?,
+        repair: repair(args)?,
         checkers: workers(args.checkers, has_store),
         limits: LimitOptions {
             bandwidth: args.bwlimit.clone().unwrap_or_default(),
@@ -141,6 +142,18 @@ pub(crate) fn diff(args: &DiffArgs) -> Result<DiffOptions, Error> {
         Ok(ManifestAt { location, store, spool_dir: env::temp_dir() })
     };
     Ok(DiffOptions { a: at(&args.a)?, b: at(&args.b)?, content_only: args.content })
+}
+
+/// Makes the options of mending, where that is asked for.
+fn repair(args: &VerifyArgs) -> Result<Option<Repair>, Error> {
+    let Some(source) = &args.repair_from else { return Ok(None) };
+    let source = Location::parse(source)?;
+    Ok(Some(Repair {
+        source_store: store(&source, args.allow_http)?,
+        source,
+        run: new_run_id(),
+        token: random(),
+    }))
 }
 
 /// Decides how thoroughly files are looked at.
@@ -173,7 +186,7 @@ fn depth(args: &VerifyArgs, matches: &ArgMatches) -> Result<Depth, Error> {
     Ok(Depth::Content(Choice { sample, unverified_since, budget: args.budget }))
 }
 
-/// Random enough for a sample: the standard library's hasher is seeded by the system.
+/// Random enough for a sample and a name: the standard library's hasher is seeded by the system.
 fn random() -> u32 {
     std::hash::RandomState::new().hash_one(std::process::id()) as u32
 }

@@ -6,6 +6,7 @@
 //! [`published`] in the target, for other machines and other readers.
 
 pub use database::is_damage;
+pub use held::{Held, Lockable};
 pub use lease::{AcquiredLease, Lease};
 pub use lock::{Acquired, Lock};
 pub use row::{Origin, Row, RunNumber, Verified};
@@ -18,6 +19,7 @@ use crate::model::{Durability, Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 
 mod database;
+mod held;
 mod holder;
 mod lease;
 pub mod lock;

@@ -84,6 +84,21 @@ pub struct Verified {
 pub(super) const VERIFY: &str =
     "UPDATE entries SET verified_at = ?4 WHERE key = ?1 AND digest = ?2 AND target = ?3";
 
+/// The same for a file that was mended, with its new stamp.
+pub(super) const MEND: &str = "UPDATE entries SET verified_at = ?4, target = ?5 \
+     WHERE key = ?1 AND digest = ?2 AND target = ?3";
+
+/// Binds what was mended to the statement [`MEND`] and executes that.
+pub(super) fn mend(
+    statement: &mut Statement<'_>,
+    verified: &Verified,
+    stands: &Stamp,
+) -> rusqlite::Result<usize> {
+    let Verified { key, digest, target, at } = verified;
+    let (key, target, stands) = (key.as_bytes(), target.encode(), stands.encode());
+    statement.execute(params![key, &digest.0[..], target, nanoseconds(*at), stands])
+}
+
 /// Binds what was verified to the statement [`VERIFY`] and executes that.
 pub(super) fn verify(
     statement: &mut Statement<'_>,

@@ -17,7 +17,7 @@ use super::database::{
 use super::row::{self, Row, RunNumber, Verified};
 use super::runs::{RootIdentity, RunRecord, latest_run};
 use crate::model::key::Escaped;
-use crate::model::{Error, ErrorKind, Key, RunId, Timestamp, Totals, Verdict};
+use crate::model::{Error, ErrorKind, Key, RunId, Stamp, Timestamp, Totals, Verdict};
 use rusqlite::{Connection, params};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
@@ -391,6 +391,16 @@ impl Writer {
     /// [`ErrorKind::Manifest`] when it can't be written.
     pub fn set_verified(&mut self, verified: &Verified) -> Result<(), Error> {
         self.write(row::VERIFY, |statement| row::verify(statement, verified))
+    }
+
+    /// Records that a file was mended, where its row still is the one that it was held against, and
+    /// the stamp that the target has of it now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be written.
+    pub fn set_mended(&mut self, verified: &Verified, stands: &Stamp) -> Result<(), Error> {
+        self.track(&verified.key)?;
+        self.write(row::MEND, |statement| row::mend(statement, verified, stands))
     }
 
     /// Ends the batch: what was put since the last commit is kept, all or nothing.

@@ -8,7 +8,6 @@ mod dry_run;
 mod published;
 mod sides;
 
-use super::held::{Held, Lockable};
 use super::places::{self, Places, TargetAt};
 use super::{new_run_id, wall_clock};
 use crate::backend::local::Root;
@@ -20,7 +19,7 @@ use crate::engine::{self, Committer, Context, Cores, execute};
 use crate::filter::{Filter, FilterSpec};
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::Location;
-use crate::manifest::{RecordedOptions, RootIdentity, RunNumber, State, is_damage};
+use crate::manifest::{Held, Lockable, RecordedOptions, RootIdentity, RunNumber, State, is_damage};
 use crate::model::{
     Durability, EntryKind, Error, ErrorKind, Event, Key, Metadata, Observer, Progress, RunId, Stop,
     Totals, Verdict,

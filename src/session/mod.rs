@@ -8,7 +8,6 @@
 pub mod cat;
 pub mod diff;
 pub mod export;
-mod held;
 pub mod ls;
 pub mod manifest;
 mod mirror;
@@ -23,7 +22,8 @@ pub use mirror::{MirrorOptions, MirrorOutcome, mirror};
 use crate::model::{RunId, Timestamp};
 use std::hash::BuildHasher as _;
 
-fn new_run_id() -> RunId {
+/// Makes the id of a run that begins now.
+pub(crate) fn new_run_id() -> RunId {
     let start = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
     RunId(format!("{start}-{:08x}", random()))
 }

@@ -5,7 +5,6 @@
 //! the target has what it had. The target is the directory or prefix that holds it: that is locked,
 //! as by a mirror into it, and under the pair of [`STREAM`] and that stands its row.
 
-use super::held::{Held, Lockable};
 use super::{new_run_id, random, single, wall_clock};
 use crate::backend::local::{LocalTarget, Root};
 use crate::backend::object::ObjectTarget;
@@ -14,7 +13,7 @@ use crate::backend::{Form, Place, Target};
 use crate::filter::FilterSpec;
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::{S3Location, SingleLocation};
-use crate::manifest::{Opened, Origin, RecordedOptions, Row, STREAM, State};
+use crate::manifest::{Held, Lockable, Opened, Origin, RecordedOptions, Row, STREAM, State};
 use crate::model::entry::Known;
 use crate::model::{
     Cause, Digest, Durability, ETag, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Progress,

@@ -7,12 +7,14 @@
 mod choice;
 mod open;
 mod record;
+mod repair;
 mod scan;
 mod stalest;
 mod tally;
 
 use crate::backend::{ListItem, ListOptions};
 pub use choice::{Budget, Choice, Sample};
+pub use repair::Repair;
 
 use crate::backend::object::s3::Settings;
 use crate::engine::{BUFFER, Cores, now};
@@ -20,12 +22,15 @@ use crate::filter::Filter;
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::listing::{Checked, Unknown};
 use crate::location::Location;
-use crate::manifest::{Row, State, Writer};
+use crate::manifest::{Held, Row, State, Writer};
 use crate::model::error::Side;
 use crate::model::key::Escaped;
-use crate::model::{Digest, EntryError, Error, ErrorKind, Key, Progress, RunId, Stop, Totals};
+use crate::model::{
+    Cause, Digest, EntryError, Error, ErrorKind, Key, Progress, RunId, Stop, Totals,
+};
 use crossbeam_channel::{Sender, bounded};
 use open::{Manifest, Opened, open};
+use repair::Broken;
 use scan::Scan;
 use stalest::Stalest;
 use std::io;
@@ -48,6 +53,8 @@ pub struct VerifyOptions {
     pub strict: bool,
     /// How thoroughly files are looked at.
     pub depth: Depth,
+    /// Mend files that are missing or corrupt.
+    pub repair: Option<Repair>,
     /// Files hashed at the same time, at least 1.
     pub checkers: usize,
     /// What the verification may use.
@@ -103,6 +110,10 @@ pub trait VerifyObserver: Send + Sync {
     fn failed(&self, error: &EntryError);
     /// Takes why it is not recorded which files were verified; the verification goes on.
     fn not_recorded(&self, error: &Error);
+    /// Takes what became of mending a file.
+    fn mended(&self, key: &Key, mended: Result<(), &Cause>);
+    /// Takes what is worth knowing beside the result.
+    fn note(&self, text: &str);
 }
 
 /// What a verification counted.
@@ -132,6 +143,8 @@ pub struct VerifyTotals {
     pub touched: u64,
     /// Entries that no row knows.
     pub extra: u64,
+    /// Files missing or corrupt that were mended.
+    pub mended: u64,
     /// Entries that could not be read.
     pub failed: u64,
     /// Bytes hashed.
@@ -172,17 +185,18 @@ pub fn verify(
     stop: &Stop,
 ) -> Result<VerifyOutcome, Error> {
     let began = Instant::now();
-    let Opened { target, name, lock } = open(options, progress, stop)?;
+    let Opened { target, name, lock, held, source: mends_from } =
+        open(options, observer, progress, stop)?;
     let nothing = || {
         let state_dir = Escaped(options.state_dir.as_os_str().as_bytes());
         Error::new(ErrorKind::Manifest, format!("no run into \"{name}\" is recorded"))
             .help(format!("mirror to it first, or name its state by --state-dir (now {state_dir})"))
     };
     let manifest = match State::latest_into(&options.state_dir, &name)? {
-        Some(state) => Manifest::of_state(state, options.depth, observer)?,
+        Some(state) => Manifest::of_state(&state, options, observer)?,
         None => Manifest::of_target(&*target, options, observer)?,
     };
-    let Manifest { run, source, recorded, rows, writer } = manifest.ok_or_else(nothing)?;
+    let Manifest { run, source, recorded, rows, state } = manifest.ok_or_else(nothing)?;
     let filter = Filter::try_from(recorded.filter).map_err(|error| {
         Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used").because(error)
     })?;
@@ -199,7 +213,7 @@ pub fn verify(
         rows: rows.peekable(),
         unknown: Unknown::default(),
     };
-    let tally = Tally {
+    let mut tally = Tally {
         observer,
         totals: Mutex::default(),
         target: &*target,
@@ -212,8 +226,22 @@ pub fn verify(
             Some(Budget::Time(time)) => began.checked_add(time),
             _ => None,
         },
+        broken: options.repair.as_ref().map(|_| Mutex::new(Broken::new(&open::spool_dir(options)))),
     };
+    let writer = state.as_ref().filter(|_| options.depth != Depth::Stamps).map(State::writer);
+    let writer = writer.transpose().unwrap_or_else(|error| {
+        observer.not_recorded(&error);
+        None
+    });
     read(&mut scan, &tally, writer, options, (progress, stop))?;
+    let mut mended = 0;
+    if let (Some(broken), Some(from)) = (tally.broken.take(), mends_from) {
+        let broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
+        mended = repair::mend(broken, &*from, &tally, state.as_ref(), stop)?;
+    }
+    if let Some(held) = held {
+        release(held, observer)?;
+    }
     drop(lock);
     let mut totals = tally.totals.into_inner().unwrap_or_else(PoisonError::into_inner);
     totals.bytes_hashed = progress.bytes_hashed.get();
@@ -222,12 +250,25 @@ pub fn verify(
         run,
         source,
         depth: options.depth,
-        differences: totals.missing + totals.corrupt + totals.metadata + totals.touched + extra,
+        differences: totals.missing + totals.corrupt + totals.metadata + totals.touched + extra
+            - mended,
         totals,
         counted: progress.totals(),
         duration: began.elapsed(),
         interrupted: stop.requested(),
     })
+}
+
+/// Releases the lock under which files were mended.
+fn release(held: Held, observer: &dyn VerifyObserver) -> Result<(), Error> {
+    if let Some(lost) = held.lost() {
+        return Err(lost);
+    }
+    // A lock that stays is taken over by the next run.
+    if let Err(error) = held.release() {
+        observer.note(&error.to_string());
+    }
+    Ok(())
 }
 
 /// Goes through all, hashes what is to be hashed, and has it recorded.
@@ -308,6 +349,10 @@ fn spend(
     }
     tally.leave(turn.files, turn.bytes);
     Ok(())
+}
+
+fn unusable_spool(error: io::Error) -> Error {
+    Error::new(ErrorKind::Unusable, "cannot keep which files are to be mended").because(error)
 }
 
 fn cannot_sort(error: io::Error) -> Error {

@@ -1,12 +1,13 @@
 //! What a verification holds against each other: the target, and what was recorded of it.
 
-use super::{Depth, VerifyObserver, VerifyOptions};
-use crate::backend::Target;
+use super::repair;
+use super::{Depth, Repair, VerifyObserver, VerifyOptions};
 use crate::backend::local::{Guarded, LocalTarget, Root, Walking};
 use crate::backend::object::{ObjectTarget, Stores};
+use crate::backend::{Source, Target};
 use crate::location::Location;
 use crate::manifest::published::{Head, Merged, Shelf};
-use crate::manifest::{Lease, Lock, RecordedOptions, Row, State, Writer};
+use crate::manifest::{Held, Lease, Lock, Lockable, RecordedOptions, Row, State};
 use crate::model::key::Escaped;
 use crate::model::{Durability, Error, ErrorKind, Progress, RunId, Stop, Timestamp};
 use std::os::fd::AsFd as _;
@@ -21,33 +22,31 @@ pub(super) struct Manifest {
     pub(super) source: String,
     pub(super) recorded: RecordedOptions,
     pub(super) rows: Box<dyn Iterator<Item = Result<Row, Error>>>,
-    /// Records which of them were verified, where that can be.
-    pub(super) writer: Option<Writer>,
+    /// Where is recorded which of them were verified, if that can be.
+    pub(super) state: Option<State>,
 }
 
 impl Manifest {
     pub(super) fn of_state(
-        state: State,
-        depth: Depth,
+        state: &State,
+        options: &VerifyOptions,
         observer: &dyn VerifyObserver,
     ) -> Result<Option<Self>, Error> {
         let Some(record) = state.last_run()? else { return Ok(None) };
         // What is written to is read as such: immutable it is only to those who don't write.
-        let recording = || state.for_recording().and_then(|state| Ok((state.writer()?, state)));
-        let (writer, state) = match matches!(depth, Depth::Content(_)).then(recording).transpose() {
-            Ok(Some((writer, state))) => (Some(writer), state),
-            Ok(None) => (None, state),
-            Err(error) => {
-                observer.not_recorded(&error);
-                (None, state)
-            }
-        };
+        let records = options.depth != Depth::Stamps || options.repair.is_some();
+        let recording = records.then(|| state.for_recording()).transpose();
+        let recording = recording.unwrap_or_else(|error| {
+            observer.not_recorded(&error);
+            None
+        });
+        let rows = recording.as_ref().unwrap_or(state).rows()?;
         Ok(Some(Self {
             run: record.id,
             source: state.source().to_owned(),
             recorded: RecordedOptions::decode(&record.options)?,
-            rows: Box::new(state.rows()?),
-            writer,
+            rows: Box::new(rows),
+            state: recording,
         }))
     }
 
@@ -68,7 +67,7 @@ impl Manifest {
             observer.not_recorded(&Error::new(ErrorKind::Manifest, why));
         }
         let Head { run, source, options: recorded, .. } = latest.head;
-        Ok(Some(Self { run, source, recorded, rows: Box::new(rows), writer: None }))
+        Ok(Some(Self { run, source, recorded, rows: Box::new(rows), state: None }))
     }
 }
 
@@ -83,25 +82,44 @@ pub(super) struct Opened {
     /// Its name in the state.
     pub(super) name: String,
     pub(super) lock: Option<Lock>,
+    /// Held alone, where files are to be mended.
+    pub(super) held: Option<Held>,
+    /// Where they are mended from.
+    pub(super) source: Option<Box<dyn Source>>,
 }
 
 pub(super) fn open(
     options: &VerifyOptions,
+    observer: &dyn VerifyObserver,
     progress: &Arc<Progress>,
     stop: &Stop,
 ) -> Result<Opened, Error> {
+    let none = (String::new(), Timestamp::default());
+    let (requests, spool_dir) = (options.checkers, &options.state_dir);
+    let stores = Stores::new(&options.limits, requests, progress, stop, none, spool_dir)
+        .with_orders(spool_dir, true);
+    let source = options.repair.as_ref().map(|repair| {
+        let walking = walking(options)?;
+        repair::source(repair, &stores, walking)
+    });
+    let source = source.transpose()?;
+    let alone = |target: Lockable| {
+        let hold = |repair: &Repair| {
+            Held::take(&target, &repair.run, stop, &mut |note| observer.note(note))
+        };
+        options.repair.as_ref().map(hold).transpose()
+    };
     let path = match &options.target {
         Location::Local(path) => path,
         Location::S3(location) => {
-            let none = (String::new(), Timestamp::default());
-            let (requests, spool_dir) = (options.checkers, &options.state_dir);
-            let stores = Stores::new(&options.limits, requests, progress, stop, none, spool_dir)
-                .with_orders(spool_dir, true);
-            let place = stores.connect(location, options.target_store.as_ref())?;
-            Lease::check(&place)?;
+            let place = Arc::new(stores.connect(location, options.target_store.as_ref())?);
+            let held = alone(Lockable::Store(Arc::clone(&place)))?;
+            if held.is_none() {
+                Lease::check(&place)?;
+            }
             let name = place.name();
-            let target = Box::new(ObjectTarget::new(Arc::new(place)));
-            return Ok(Opened { target, name, lock: None });
+            let target = Box::new(ObjectTarget::new(place));
+            return Ok(Opened { target, name, lock: None, held, source });
         }
     };
     let unusable = |error: std::io::Error| {
@@ -110,27 +128,39 @@ pub(super) fn open(
     };
     let path = path.canonicalize().map_err(unusable)?;
     let root = Arc::new(Root::open(&path).map_err(|error| unusable(error.into()))?);
-    let lock = Lock::shared(root.directory().as_fd())?;
+    let held = alone(Lockable::Directory(Arc::clone(&root)))?;
+    let lock = if held.is_none() { Lock::shared(root.directory().as_fd())? } else { None };
     let name = Escaped(path.as_os_str().as_bytes()).to_string();
-    Ok(Opened { target: Box::new(open_local(root, options)?), name, lock })
+    let target = Box::new(open_local(root, options)?);
+    Ok(Opened { target, name, lock, held, source })
 }
 
 fn open_local(root: Arc<Root>, options: &VerifyOptions) -> Result<LocalTarget, Error> {
-    let broken = |error: Box<dyn std::error::Error + Send + Sync>| {
-        Error::new(ErrorKind::Unusable, "cannot begin to read the target").because(error)
+    let (durability, token) = match &options.repair {
+        Some(repair) => (Durability::File, repair.token),
+        None => (Durability::None, 0),
     };
+    LocalTarget::new(root, walking(options)?, durability, token)
+        .map_err(|error| cannot_begin(error.into()))
+}
+
+/// What walkers and readers of a directory work with.
+fn walking(options: &VerifyOptions) -> Result<Walking, Error> {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.checkers)
         .build()
-        .map_err(|error| broken(error.into()))?;
+        .map_err(|error| cannot_begin(error.into()))?;
     let state = Root::open(&options.state_dir).ok();
-    let walking = Walking {
+    Ok(Walking {
         pool: Arc::new(pool),
         spool_dir: options.state_dir.as_path().into(),
         guarded: state
             .map(|state| Guarded::LeaveOut(state.directory().identity))
             .into_iter()
             .collect(),
-    };
-    LocalTarget::new(root, walking, Durability::None, 0).map_err(|error| broken(error.into()))
+    })
+}
+
+fn cannot_begin(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    Error::new(ErrorKind::Unusable, "cannot begin to read the target").because(error)
 }

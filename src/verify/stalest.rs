@@ -56,7 +56,7 @@ impl InTurn {
 }
 
 /// What sorts comes first, then the rest, of which the last bytes tell the lengths.
-fn encode(job: &Job) -> Vec<u8> {
+pub(super) fn encode(job: &Job) -> Vec<u8> {
     let (entry, stamp) = (job.entry.encode(), job.recorded.encode());
     let key = job.entry.key.as_bytes();
     let mut out = Vec::with_capacity(32 + key.len() + entry.len() + stamp.len());
@@ -77,11 +77,13 @@ fn encode(job: &Job) -> Vec<u8> {
     out.extend_from_slice(&entry);
     out.extend_from_slice(&(entry.len() as u32).to_le_bytes());
     out.push(stamp.len() as u8);
+    out.push(job.is_told.into());
     out
 }
 
 /// Decodes what [`encode`] wrote; `None` for anything else.
-fn decode(record: &[u8]) -> Option<Job> {
+pub(super) fn decode(record: &[u8]) -> Option<Job> {
+    let (&is_told, record) = record.split_last()?;
     let (&stamp_length, record) = record.split_last()?;
     let (record, entry_length) = record.split_last_chunk::<4>()?;
     let at = record.len().checked_sub(u32::from_le_bytes(*entry_length) as usize)?;
@@ -95,6 +97,7 @@ fn decode(record: &[u8]) -> Option<Job> {
     Some(Job {
         expected: entry.recorded?,
         recorded: Stamp::decode(stamp)?,
+        is_told: is_told == 1,
         verified_at: (was_verified == 1).then_some(Timestamp { seconds, nanos }),
         entry,
     })
@@ -119,7 +122,8 @@ mod tests {
             known: Known::Listed,
             recorded: Some(expected),
         };
-        Job { entry, expected, recorded: Stamp::of_object(7, ETag::new(b"old")), verified_at }
+        let recorded = Stamp::of_object(7, ETag::new(b"old"));
+        Job { entry, expected, recorded, verified_at, is_told: expected.0[0] > 99 }
     }
 
     proptest! {
@@ -151,6 +155,7 @@ mod tests {
                 prop_assert_eq!(found.entry, wanted.entry);
                 prop_assert_eq!(found.verified_at, wanted.verified_at);
                 prop_assert_eq!(found.recorded, wanted.recorded);
+                prop_assert_eq!(found.is_told, wanted.is_told);
                 prop_assert_eq!(found.expected, wanted.expected);
             }
             prop_assert!(turn.next().unwrap().is_none());

@@ -1,5 +1,6 @@
 //! Comparing what stands at a key with its row, and counting what is found.
 
+use super::repair::Broken;
 use super::{Depth, Difference, VerifyObserver, VerifyTotals};
 use crate::backend::{Source, Target};
 use crate::engine::Cores;
@@ -25,6 +26,8 @@ pub(super) struct Job {
     pub(super) recorded: Stamp,
     /// When it was verified last.
     pub(super) verified_at: Option<Timestamp>,
+    /// Whether its metadata was told to differ.
+    pub(super) is_told: bool,
 }
 
 impl Job {
@@ -46,6 +49,8 @@ pub(super) struct Tally<'a> {
     pub(super) bandwidth: Bandwidth,
     /// When no file is begun any more.
     pub(super) deadline: Option<Instant>,
+    /// What is to be mended, where that is asked for.
+    pub(super) broken: Option<Mutex<Broken>>,
 }
 
 impl Tally<'_> {
@@ -66,6 +71,9 @@ impl Tally<'_> {
         self.count(|totals| totals.entries += 1);
         let Some(mut entry) = entry else {
             self.differs(&row.key, &Difference::Missing);
+            if let Some(expected) = row.digest.filter(|_| row.kind == EntryKind::File) {
+                self.breaks(&missing(row, expected), true);
+            }
             return None;
         };
         let is_seen = entry.known == Known::Whole || row.tell(&row.target, &mut entry);
@@ -104,6 +112,9 @@ impl Tally<'_> {
         if entry.stamp.size != row.target.size {
             let difference = Difference::Corrupt { expected: row.digest, found: None };
             self.differs(&row.key, &difference);
+            if let Some(expected) = row.digest {
+                self.breaks(&job(entry, row, expected, !is_as_recorded), false);
+            }
             return None;
         }
         if self.depth == Depth::Stamps
@@ -122,9 +133,7 @@ impl Tally<'_> {
             return None;
         }
         self.count(|totals| totals.chosen += 1);
-        // So that nobody asks the store what it takes the content for: this says more.
-        let entry = Entry { recorded: Some(expected), ..entry };
-        Some(Job { entry, expected, recorded: row.target, verified_at: row.verified_at })
+        Some(job(entry, row, expected, !is_as_recorded))
     }
 
     /// What of the metadata isn't as recorded, in words.
@@ -199,11 +208,19 @@ impl Tally<'_> {
             Ok(found) => {
                 let (expected, found) = (Some(job.expected), Some(found));
                 self.differs(&job.entry.key, &Difference::Corrupt { expected, found });
+                self.breaks(job, false);
             }
             Err(error) if matches!(error.cause, Cause::Stopped) => {}
             Err(error) => self.fail(&error),
         }
         false
+    }
+
+    /// Takes note of a file that is to be mended.
+    fn breaks(&self, job: &Job, is_missing: bool) {
+        if let Some(broken) = &self.broken {
+            broken.lock().unwrap_or_else(PoisonError::into_inner).push(job, is_missing);
+        }
     }
 
     /// Whether it is too late to begin a file.
@@ -236,9 +253,24 @@ impl Tally<'_> {
         self.observer.failed(error);
     }
 
-    fn count(&self, add: impl FnOnce(&mut VerifyTotals)) {
+    pub(super) fn count(&self, add: impl FnOnce(&mut VerifyTotals)) {
         add(&mut self.totals.lock().unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+/// A file as it was listed, with the metadata and the digest that were recorded: nobody needs to ask
+/// a store then what it takes the content for.
+fn job(entry: Entry, row: &Row, expected: Digest, is_told: bool) -> Job {
+    let entry = Entry { metadata: row.metadata, recorded: Some(expected), ..entry };
+    Job { entry, expected, recorded: row.target, verified_at: row.verified_at, is_told }
+}
+
+/// The same of a file that isn't there.
+fn missing(row: Row, expected: Digest) -> Job {
+    let Row { kind, metadata, target: stamp, verified_at, .. } = row;
+    let (link, known, recorded) = (None, Known::Whole, Some(expected));
+    let entry = Entry { key: row.key, kind, stamp, metadata, link, known, recorded };
+    Job { entry, expected, recorded: stamp, verified_at, is_told: false }
 }
 
 /// What of a stamp beside the size isn't as recorded, in words.

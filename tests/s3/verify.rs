@@ -120,3 +120,22 @@ fn quick_lists_and_names_objects_that_were_replaced() {
     site.bucket.put("m/a", "CONTENT");
     site.verify(&["--quick"]).expect(3).names("touched a: tag").is_silent_about("corrupt");
 }
+
+#[test]
+fn objects_are_mended_from_a_directory() {
+    let site = mirrored();
+    for key in ["m/a", "m/d/large"] {
+        let mut object = site.bucket.get(key).expect("it is there");
+        let mut content = object.content.to_vec();
+        content[3] ^= 1;
+        object.content = content.into();
+        site.bucket.put_object(key, object);
+    }
+    site.bucket.delete("m/d/b");
+    let source = site.env.source.to_str().expect("test paths are UTF-8").to_owned();
+    site.verify(&["--repair-from", &source]).expect(0).names("mended    3 files");
+    site.verify(&[]).expect(0);
+    site.requests();
+    site.up(&[]).expect(0).finished().counts(&[("files_copied", 0), ("files_unchanged", 4)]);
+    assert!(!site.requests().contains_key(&Kind::Head));
+}

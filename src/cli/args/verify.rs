@@ -26,6 +26,7 @@ Examples:
   vidimus verify --quick /mnt/backup/photos
   vidimus verify --sample 3/12 /mnt/backup/photos
   vidimus verify --older-than 30d --budget 2h /mnt/backup/photos
+  vidimus verify --repair-from ~/photos /mnt/backup/photos
 
 Exit codes:
     0  the target holds what was recorded
@@ -72,6 +73,12 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "BUDGET", help_heading = "What is read", env = "VIDIMUS_BUDGET",
         value_parser = values::budget)]
     pub(crate) budget: Option<Budget>,
+    /// Mend files that are missing or corrupt from SOURCE, where that still has what was recorded
+    ///
+    /// Nothing else is changed. What SOURCE has with another content is named and left as it is. The
+    /// exit code is 0 when all that differed is mended, else 3.
+    #[arg(long, value_name = "SOURCE", env = "VIDIMUS_REPAIR_FROM")]
+    pub(crate) repair_from: Option<OsString>,
     /// Reach object stores of other machines without encryption
     ///
     /// Needed for an endpoint that begins with http:// and is not this machine. Whoever stands on

@@ -5,7 +5,7 @@ use super::super::exit::Exit;
 use super::super::settings;
 use super::super::signals::Signals;
 use crate::location::Location;
-use crate::model::{Digest, EntryError, Error, ErrorKind, Key, Progress, Stop};
+use crate::model::{Cause, Digest, EntryError, Error, ErrorKind, Key, Progress, Stop};
 use crate::report::bars::{self, Bars};
 use crate::report::estimate::Window;
 use crate::report::format::{counted, duration, size, speed};
@@ -195,9 +195,39 @@ impl VerifyObserver for Report {
     }
 
     fn not_recorded(&self, error: &Error) {
-        let text = format!("it is not recorded which files were verified: {}", text::error(error));
+        let why = text::error(error);
+        self.note(&format!("it is not recorded which files were verified: {why}"));
+    }
+
+    fn mended(&self, key: &Key, mended: Result<(), &Cause>) {
+        let error = mended.err().map(text::cause);
+        if self.json {
+            #[derive(Serialize)]
+            struct Mended {
+                #[serde(flatten)]
+                key: JsonKey,
+                #[serde(skip_serializing_if = "Option::is_none")]
+                error: Option<String>,
+            }
+            let (level, event) = match &error {
+                None => (Level::Info, "mended"),
+                Some(_) => (Level::Error, "not_mended"),
+            };
+            let body = Mended { key: key.into(), error };
+            if level == Level::Error || !self.options.quiet {
+                self.output.line(&json::record(level, event, &body));
+            }
+            return;
+        }
+        match error {
+            None => self.output.line(&format!("mended {key}")),
+            Some(error) => self.output.message("error", &format!("cannot mend \"{key}\": {error}")),
+        }
+    }
+
+    fn note(&self, text: &str) {
         if !self.json {
-            self.output.message("note", &text);
+            self.output.message("note", text);
         } else if !self.options.quiet {
             let body = serde_json::json!({ "text": text });
             self.output.line(&json::record(Level::Info, "note", &body));
@@ -348,6 +378,9 @@ fn verdict(outcome: &VerifyOutcome) -> (&'static str, &'static str) {
         ("different", "the target is not what was recorded")
     } else {
         match outcome.totals.unproven {
+            _ if outcome.totals.mended > 0 => {
+                ("complete", "what differed is mended, nothing else differs")
+            }
             _ if outcome.depth == Depth::Stamps => {
                 ("complete", "nothing differs as far as stamps tell; no content was read")
             }
@@ -392,6 +425,7 @@ fn summary(target: &str, outcome: &VerifyOutcome, failures: &Failures) -> Vec<St
         ),
         (totals.missing, "missing", entries(totals.missing)),
         (totals.corrupt, "corrupt", files(totals.corrupt)),
+        (totals.mended, "mended", files(totals.mended)),
         (totals.metadata, "metadata", entries(totals.metadata)),
         (totals.touched, "touched", files(totals.touched)),
         (totals.extra, "extra", entries(totals.extra)),

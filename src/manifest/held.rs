@@ -1,14 +1,15 @@
 //! A target's lock, of whichever kind its place has.
 
+use super::lease::{AcquiredLease, Lease};
+use super::lock::{Acquired, Lock};
 use crate::backend::local::Root;
 use crate::backend::object::ObjectPlace;
-use crate::manifest::{Acquired, AcquiredLease, Lease, Lock};
 use crate::model::{Error, RunId, Stop};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 /// What can be locked.
-pub(super) enum Lockable {
+pub enum Lockable {
     /// A directory, open.
     Directory(Arc<Root>),
     /// A part of a store.
@@ -16,7 +17,7 @@ pub(super) enum Lockable {
 }
 
 /// A target's lock.
-pub(super) enum Held {
+pub enum Held {
     /// Of a directory.
     Lock(Lock),
     /// Of a store.
@@ -26,7 +27,10 @@ pub(super) enum Held {
 impl Held {
     /// Takes the lock of a target, for a run that writes; `stop` is requested should it be lost.
     /// What is worth knowing of it goes to `note`.
-    pub(super) fn take(
+    ///
+    /// # Errors
+    /// As those of [`Lock::acquire`] and [`Lease::acquire`].
+    pub fn take(
         target: &Lockable,
         run: &RunId,
         stop: &Stop,
@@ -56,14 +60,18 @@ impl Held {
     }
 
     /// Why it was lost, if it was.
-    pub(super) fn lost(&self) -> Option<Error> {
+    pub fn lost(&self) -> Option<Error> {
         match self {
             Self::Lock(_) => None,
             Self::Lease(lease) => lease.lost(),
         }
     }
 
-    pub(super) fn release(self) -> Result<(), Error> {
+    /// Releases it.
+    ///
+    /// # Errors
+    /// When that can't be said in its place: the next run takes it over.
+    pub fn release(self) -> Result<(), Error> {
         match self {
             Self::Lock(lock) => lock.release(),
             Self::Lease(lease) => lease.release(),

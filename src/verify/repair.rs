@@ -1,0 +1,244 @@
+//! Mending files that are missing or corrupt from a source that still has what was recorded.
+
+use super::tally::{Job, Tally};
+use super::{stalest, unusable_spool};
+use crate::backend::local::{LocalSource, Root, Walking};
+use crate::backend::object::s3::Settings;
+use crate::backend::object::{ObjectSource, Stores};
+use crate::backend::{Place, ReadError, Reading, Source};
+use crate::engine::{BUFFER, now};
+use crate::location::Location;
+use crate::manifest::{State, Writer};
+use crate::model::entry::Known;
+use crate::model::error::{Operation, Side};
+use crate::model::{
+    Cause, Digest, Entry, EntryError, EntryKind, Error, ErrorKind, Key, RunId, Stamp, Stop,
+};
+use crate::spool::Spool;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Memory for what is to be mended; what is more goes to disk.
+const MEMORY: usize = 256 << 10;
+
+/// Where files are mended from.
+#[derive(Debug)]
+pub struct Repair {
+    /// The source.
+    pub source: Location,
+    /// How its store is reached, where it is one.
+    pub source_store: Option<Settings>,
+    /// What holds the target's lock meanwhile.
+    pub run: RunId,
+    /// Tells its temporary files from those of others.
+    pub token: u32,
+}
+
+/// Files that are missing or corrupt.
+pub(super) struct Broken {
+    spool: io::Result<Spool>,
+}
+
+impl Broken {
+    pub(super) fn new(dir: &Path) -> Self {
+        Self { spool: Ok(Spool::new(dir, MEMORY)) }
+    }
+
+    /// Takes a file, of which `job` has the stamp that it was listed with, where it was, and the
+    /// metadata that was recorded.
+    pub(super) fn push(&mut self, job: &Job, is_missing: bool) {
+        let mut record = stalest::encode(job);
+        record.push(is_missing.into());
+        if let Ok(spool) = &mut self.spool
+            && let Err(error) = spool.push(&record)
+        {
+            self.spool = Err(error);
+        }
+    }
+}
+
+/// Opens the source.
+///
+/// # Errors
+/// [`ErrorKind::Unusable`] when it can't be reached or is no directory.
+pub(super) fn source(
+    repair: &Repair,
+    stores: &Stores,
+    walking: Walking,
+) -> Result<Box<dyn Source>, Error> {
+    match &repair.source {
+        Location::S3(location) => {
+            let place = stores.connect(location, repair.source_store.as_ref())?;
+            Ok(Box::new(ObjectSource::new(Arc::new(place))))
+        }
+        Location::Local(path) => {
+            let unusable = |error: io::Error| {
+                let message = format!("cannot open the source \"{}\"", repair.source);
+                Error::new(ErrorKind::Unusable, message).because(error)
+            };
+            let path = path.canonicalize().map_err(unusable)?;
+            let root = Root::open(&path).map_err(|error| unusable(error.into()))?;
+            Ok(Box::new(LocalSource::new(Arc::new(root), walking)))
+        }
+    }
+}
+
+/// Mends what is broken, one file after the other, and records it where there is a state; how many
+/// differences that puts right.
+pub(super) fn mend(
+    broken: Broken,
+    source: &dyn Source,
+    tally: &Tally<'_>,
+    state: Option<&State>,
+    stop: &Stop,
+) -> Result<u64, Error> {
+    let mut broken = broken.spool.and_then(Spool::into_reader).map_err(unusable_spool)?;
+    let (mut writer, mut differences) = (None, 0);
+    let mut buffer = vec![0; BUFFER];
+    while let Some(record) = broken.next().map_err(unusable_spool)? {
+        if stop.requested() {
+            break;
+        }
+        let job = record
+            .split_last()
+            .and_then(|(is_missing, record)| Some((*is_missing == 1, stalest::decode(record)?)));
+        let Some((is_missing, job)) = job else {
+            return Err(unusable_spool(io::ErrorKind::InvalidData.into()));
+        };
+        let key = job.entry.key.clone();
+        match one(&job, is_missing, source, tally, &mut buffer, stop) {
+            Ok(stands) => {
+                tally.count(|totals| totals.mended += 1);
+                differences += 1 + u64::from(job.is_told);
+                tally.observer.mended(&key, Ok(()));
+                if let Some(state) = state
+                    && let Err(error) = record_mended(state, &mut writer, job, stands)
+                {
+                    tally.observer.not_recorded(&error);
+                }
+            }
+            Err(Cause::Stopped) => break,
+            Err(cause) => tally.observer.mended(&key, Err(&cause)),
+        }
+    }
+    Ok(differences)
+}
+
+fn record_mended(
+    state: &State,
+    writer: &mut Option<Writer>,
+    job: Job,
+    stands: Stamp,
+) -> Result<(), Error> {
+    let writer = match writer {
+        Some(writer) => writer,
+        none => none.insert(state.writer()?),
+    };
+    writer.set_mended(&job.verified(now()), &stands)?;
+    writer.commit()
+}
+
+/// Mends one file, and lets its directory keep its time, which each file made in it changes, even
+/// one that is removed again; the file's stamp.
+fn one(
+    job: &Job,
+    is_missing: bool,
+    source: &dyn Source,
+    tally: &Tally<'_>,
+    buffer: &mut [u8],
+    stop: &Stop,
+) -> Result<Stamp, Cause> {
+    let (target, parent) = (tally.target, Key::new(job.entry.key.parent()));
+    let directory = if target.is_store() { None } else { target.look(&parent)? };
+    let put = put(job, is_missing, source, tally, buffer, stop);
+    if let Some(directory) = directory
+        && let Err(cause) =
+            target.set_metadata(&parent, EntryKind::Directory, &directory.metadata, Place::Leaf)
+    {
+        cannot_set(tally, parent, cause);
+    }
+    let written = put?;
+    if target.needs_barrier() {
+        target.barrier()?;
+    }
+    if target.is_store() {
+        return Ok(written);
+    }
+    Ok(target.look(&job.entry.key)?.map_or(written, |found| found.stamp))
+}
+
+fn cannot_set(tally: &Tally<'_>, key: Key, cause: Cause) {
+    let (operation, side) = (Operation::SetMetadata, Side::Target);
+    tally.fail(&EntryError { operation, side, key, cause });
+}
+
+/// Puts the source's file in place, if it is what was recorded; its stamp as it was written.
+fn put(
+    job: &Job,
+    is_missing: bool,
+    source: &dyn Source,
+    tally: &Tally<'_>,
+    buffer: &mut [u8],
+    stop: &Stop,
+) -> Result<Stamp, Cause> {
+    let (target, key, metadata) = (tally.target, &job.entry.key, &job.entry.metadata);
+    let other = |what: &str| Cause::Other(format!("the source {what}"));
+    let listed = match source.look(key)? {
+        None => return Err(other("doesn't have it")),
+        Some(found) if found.kind != EntryKind::File => {
+            return Err(other(&format!("has a {} there", found.kind)));
+        }
+        Some(found) if found.stamp.size != job.recorded.size => {
+            return Err(other("has another content than was recorded (another size)"));
+        }
+        Some(found) => Entry { recorded: None, ..found },
+    };
+    let place = match (is_missing, target.is_store(), job.entry.stamp.tag()) {
+        (true, ..) => Place::New,
+        (false, true, Some(tag)) => Place::Object(tag),
+        _ => Place::Leaf,
+    };
+    let wanted = Entry {
+        stamp: listed.stamp,
+        metadata: *metadata,
+        known: Known::Whole,
+        recorded: Some(job.expected),
+        ..listed.clone()
+    };
+    let mut stage = target.stage(&wanted, place)?;
+    let mut hasher = blake3::Hasher::new();
+    let read = source.read(&listed, buffer, &mut |reading| match reading {
+        Reading::Facts(facts) => {
+            stage.keep(&facts.headers);
+            Ok(())
+        }
+        Reading::Chunk(chunk) => {
+            let passed = tally.bandwidth.take(chunk.len() as u64, &|| stop.requested());
+            if passed.is_err() || stop.requested() {
+                return Err(Cause::Stopped);
+            }
+            hasher.update(chunk);
+            stage.write(chunk)
+        }
+    });
+    read.map_err(|error| match error {
+        ReadError::Changed => Cause::Changed { attempts: 1 },
+        ReadError::Source(cause) | ReadError::Damaged(cause) | ReadError::Sink(cause) => cause,
+    })?;
+    let found = Digest::from(hasher.finalize());
+    if found != job.expected {
+        return Err(other(&format!(
+            "has another content: BLAKE3 {found}, recorded {}",
+            job.expected
+        )));
+    }
+    let mut staged = stage.finish(metadata, &found)?;
+    if stop.requested() && !staged.is_in_place() {
+        return Err(Cause::Stopped);
+    }
+    if let Some(cause) = staged.publish()? {
+        cannot_set(tally, key.clone(), cause);
+    }
+    Ok(staged.written().stamp)
+}
