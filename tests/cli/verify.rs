@@ -466,3 +466,15 @@ fn mending_needs_the_target_alone() {
     env.verify(&[]).expect(0);
     env.verify(&["--repair-from", text(&env.source)]).expect(5);
 }
+
+#[test]
+fn a_directory_s_time_is_not_mended() {
+    let env = Environment::new();
+    sample().write(&env.source);
+    env.mirrored(&["--delete"]);
+    fs::remove_file(env.target.join("data/deep/er/leaf")).expect("remove");
+    let run = env.verify(&["--repair-from", text(&env.source), "--json"]).expect(3).finished();
+    run.counts(&[("mended", 1), ("missing", 1), ("metadata", 1), ("differences", 1)]);
+    env.mirrored(&[]).counts(&[("files_copied", 0)]);
+    env.verify(&[]).expect(0);
+}

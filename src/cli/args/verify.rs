@@ -16,8 +16,8 @@ pub(super) const LONG_ABOUT: &str = "\
 Tells whether a target still holds what the latest run into it recorded.
 
 Every file with a recorded digest is read and hashed again. A difference is a line: missing, \
-corrupt, metadata, touched or extra. Extra entries count as differences where the recorded run deleted \
-extras, or with --strict.";
+corrupt, metadata, touched or extra. Extra entries count as differences where the recorded run \
+deleted extras, or with --strict.";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
