@@ -378,7 +378,7 @@ fn a_budget_of_time_ends_the_reading() {
         tree.file(format!("{number}"), vec![number; 64 << 10])
     });
     let env = mirrored(&tree);
-    let slowly = ["--bwlimit", "256KiB/s", "--checkers", "2", "--budget", "1s", "--json"];
+    let slowly = ["--bwlimit", "256KiB/s", "--checkers", "2", "--budget", "2s", "--json"];
     let run = env.verify(&slowly).expect(0).finished();
     let (done, left) = (run.count("verified"), run.count("left"));
     assert!(done > 0 && left > 0, "{done} {left}");
