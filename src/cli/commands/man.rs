@@ -67,6 +67,7 @@ mod tests {
             "",
             "-mirror",
             "-verify",
+            "-diff",
             "-ls",
             "-cat",
             "-put",
