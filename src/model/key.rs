@@ -122,6 +122,12 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// Whether a text, which may be a stranger's, can be printed as it stands: nothing in it moves a
+/// cursor or turns the writing direction.
+pub fn is_printable(text: &str) -> bool {
+    !text.chars().any(|character| character.is_control() || turns_direction(character))
+}
+
 /// Whether a character reorders or hides its neighbours (Unicode's `Bidi_Control`, line separators,
 /// and the byte-order mark).
 fn turns_direction(character: char) -> bool {

@@ -2,12 +2,16 @@
 
 use super::{damaged, line};
 use crate::manifest::RecordedOptions;
+use crate::model::key::is_printable;
 use crate::model::{Digest, Error, ErrorKind, RunId, Timestamp, Totals, Verdict};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The format's version that this code reads and writes.
 const VERSION: u64 = 1;
+
+/// The most segments of a manifest: a reader holds one window of each.
+pub(super) const SEGMENTS: usize = 32;
 
 /// What a publication is: which segments the manifest is made of, what run published it, and which
 /// publication came before.
@@ -167,6 +171,12 @@ impl Publication {
             || sequences.next_back().is_none_or(|last| last > head.sequence)
         {
             return Err(damaged(&name, "its segments are in disorder"));
+        }
+        if head.segments.len() > SEGMENTS {
+            return Err(damaged(&name, format!("it has {} segments", head.segments.len())));
+        }
+        if ![&head.run.0, &head.source, &head.target].into_iter().all(|text| is_printable(text)) {
+            return Err(damaged(&name, "a name in it has control characters"));
         }
         Ok(Self { head, digest })
     }

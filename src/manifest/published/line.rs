@@ -4,6 +4,7 @@
 //! what isn't UTF-8 stands in Base64 under a name of its own.
 
 use crate::manifest::{Origin, Row, RunNumber};
+use crate::model::key::is_printable;
 use crate::model::stamp::{Evidence, Inode};
 use crate::model::{Digest, ETag, EntryKind, Key, Metadata, RunId, Stamp, Timestamp};
 use base64::Engine as _;
@@ -179,7 +180,11 @@ pub(super) fn decode(line: &[u8]) -> Result<Published, String> {
         run: RunNumber(0),
         verified_at: line.verified.as_deref().map(time).transpose()?,
     };
-    let run = RunId(line.run.ok_or("it has no run")?);
+    let run = line.run.ok_or("it has no run")?;
+    if !is_printable(&run) {
+        return Err("its run's id has control characters".to_owned());
+    }
+    let run = RunId(run);
     Ok(Published { key, sequence, row: Some((row, run)) })
 }
 
@@ -339,6 +344,7 @@ mod tests {
             ("\"source\":{\"size\":1}", "\"source\":{\"size\":1,\"inode\":2}", "half a stamp"),
             ("\"target\":{\"size\":1}", "\"target\":{\"size\":1,\"etag\":\"\"}", "tag"),
             ("\"kind\":\"file\"", "\"kind\":\"fifo\"", "fifo"),
+            ("\"run\":\"r\"", "\"run\":\"\\u001b[2J\"", "control characters"),
         ] {
             let line = whole.replace(part, other);
             assert_ne!(line, whole);

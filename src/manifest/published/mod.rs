@@ -22,7 +22,7 @@ pub use history::History;
 pub use line::Published;
 pub use merge::Merged;
 pub use press::Press;
-pub use publish::{Publishing, publish};
+pub use publish::{Done, Publishing, publish};
 pub use rebuild::rebuild;
 pub use shelf::Shelf;
 

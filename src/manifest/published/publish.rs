@@ -1,6 +1,6 @@
 //! Publishing what the state holds.
 
-use super::head::{Head, Publication, Segment, segment_name};
+use super::head::{Head, Publication, SEGMENTS, Segment, segment_name};
 use super::line::Published;
 use super::press::Press;
 use super::segment::SegmentWriter;
@@ -9,8 +9,6 @@ use crate::model::{Error, ErrorKind, RunId, Timestamp, Totals, Verdict};
 use std::collections::HashMap;
 use std::io::Write;
 
-/// The most segments of a manifest: a reader holds one window of each.
-const SEGMENTS: usize = 32;
 /// All rows are written anew once what changed since the base is more than one in so many of them.
 const SHARE: u64 = 4;
 
@@ -30,6 +28,15 @@ pub struct Publishing {
     pub totals: Totals,
 }
 
+/// What was published.
+#[derive(Debug)]
+pub struct Done {
+    /// It.
+    pub publication: Publication,
+    /// Why segments that no longer count could not be removed.
+    pub left: Option<Error>,
+}
+
 /// Publishes what changed in the state since it was published last, or all of it; `None` where
 /// nothing changed. Until it is whole and durable, what was published before counts.
 ///
@@ -40,7 +47,7 @@ pub fn publish(
     state: &State,
     press: &Press<'_>,
     publishing: Publishing,
-) -> Result<Option<Publication>, Error> {
+) -> Result<Option<Done>, Error> {
     let known = state.published()?;
     let changed = state.changed()?;
     if known.is_some() && changed == 0 {
@@ -55,7 +62,11 @@ pub fn publish(
     let Publishing { run, started, now, verdict, options, totals } = publishing;
     let names = (state.source(), state.target());
     let mut head = Head::new(run, (started, now), verdict, names, (options, totals));
-    head.sequence = previous.map_or(0, |before| before.head.sequence) + 1;
+    let before = previous.map_or(0, |before| before.head.sequence);
+    head.sequence = before.checked_add(1).ok_or_else(|| {
+        Error::new(ErrorKind::Manifest, "the published manifest has the last number there can be")
+            .help("remove .vidimus/manifest in the target; the next run publishes it anew")
+    })?;
     head.previous = previous.map(Publication::as_predecessor);
     press.make()?;
     let base = standing.as_ref().filter(|standing| {
@@ -75,18 +86,21 @@ pub fn publish(
     let publication = Publication { head, digest: latest.blake3 };
     press.point_to(latest)?;
     state.set_published(&publication)?;
+    let mut left = None;
     if base.is_none() {
         let old = standing.iter().flat_map(|standing| &standing.head.segments);
-        old.filter(|old| old.sequence < publication.head.sequence)
-            .try_for_each(|old| press.remove(old))?;
+        let mut old = old.filter(|old| old.sequence < publication.head.sequence);
+        left = old.try_for_each(|old| press.remove(old)).err();
     }
-    Ok(Some(publication))
+    Ok(Some(Done { publication, left }))
 }
 
 /// Whether a manifest is written anew rather than go on, given how many keys changed.
 fn is_outgrown(head: &Head, changed: u64) -> bool {
-    let since_base: u64 = head.segments.iter().skip(1).map(|segment| segment.lines).sum();
-    head.segments.len() >= SEGMENTS || (since_base + changed).saturating_mul(SHARE) > head.rows
+    // What others wrote may have any numbers.
+    let deltas = head.segments.iter().skip(1);
+    let lines = deltas.fold(changed, |lines, segment| lines.saturating_add(segment.lines));
+    head.segments.len() >= SEGMENTS || lines.saturating_mul(SHARE) > head.rows
 }
 
 /// Writes all rows; how many lines and rows that makes.
@@ -114,7 +128,7 @@ fn write_changes(
         let change = change?;
         let row = match change.row {
             Some(row) => {
-                rows += u64::from(!change.was_published);
+                rows = rows.saturating_add(u64::from(!change.was_published));
                 let run = runs.id(row.run)?;
                 Some((row, run))
             }

@@ -130,7 +130,8 @@ proptest! {
         };
         prop_assert_eq!(rows(&other), rows(&state));
         prop_assert_eq!(other.last_run().unwrap().unwrap().id, latest.head.run.clone());
-        prop_assert_eq!(publish(&other, &press, publishing(&latest.head.run)).unwrap(), None);
+        let again = publish(&other, &press, publishing(&latest.head.run)).unwrap();
+        prop_assert!(again.is_none(), "nothing changed since");
     }
 }
 
@@ -156,8 +157,50 @@ fn what_a_killed_run_left_counts_for_nothing() {
         std::fs::write(place.join(crate::backend::MANIFEST).join(name), "half").unwrap();
         assert_eq!(shelf.latest().unwrap().unwrap().head.sequence, 1);
     }
-    let latest = publish(&state, &press, publishing(&RunId("last".to_owned()))).unwrap().unwrap();
+    let last = RunId("last".to_owned());
+    let latest = publish(&state, &press, publishing(&last)).unwrap().unwrap().publication;
     assert_eq!(shelf.latest().unwrap(), Some(latest.clone()));
     let rows = Merged::of(&shelf, &latest.head).unwrap();
     assert!(rows.map(Result::unwrap).all(|(row, _)| row.digest == Some(Digest([2; 32]))));
+}
+
+/// What a stranger wrote: each number as large as can be, and names that would move a cursor.
+#[test]
+fn a_head_of_a_strangers_harms_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("target");
+    std::fs::create_dir(&place).unwrap();
+    let target = target(&place);
+    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+    let (press, shelf) = (Press::new(&target, dir.path(), now), Shelf::of(&target, dir.path()));
+    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
+    let run = RunId("run".to_owned());
+    let number = state.begin_run(&run, now, "{}").unwrap();
+    put(&state, &vec![(b"a".to_vec(), Some(1))], number, &mut BTreeMap::new());
+    let good = publish(&state, &press, publishing(&run)).unwrap().unwrap().publication;
+    let text = String::from_utf8(good.head.encode().unwrap()).unwrap();
+    let plant = |head: &str, sequence: u64| {
+        let files = place.join(crate::backend::MANIFEST);
+        let digest = Digest::of(head.as_bytes());
+        let pointer = format!(
+            "{{\"vidimus_manifest\":1,\"head\":{{\"sequence\":{sequence},\"blake3\":\"{digest}\"}}}}"
+        );
+        std::fs::write(files.join(format!("{sequence:08}.json")), head).unwrap();
+        std::fs::write(files.join("latest.json"), pointer).unwrap();
+    };
+    plant(&text.replace("\"run\": \"run\"", "\"run\": \"\\u001b[2J\""), 1);
+    assert!(shelf.latest().unwrap_err().to_string().contains("control characters"));
+    let largest = u64::MAX;
+    plant(&text.replacen("\"sequence\": 1", &format!("\"sequence\": {largest}"), 1), largest);
+    put(&state, &vec![(b"a".to_vec(), Some(2))], number, &mut BTreeMap::new());
+    let error = publish(&state, &press, publishing(&run)).unwrap_err();
+    assert!(error.to_string().contains("last number"), "{error}");
+    plant(&text.replace("\"lines\": 1", &format!("\"lines\": {largest}")), 1);
+    let latest = shelf.latest().unwrap().unwrap();
+    assert!(
+        Merged::of(&shelf, &latest.head).and_then(Iterator::collect::<Result<Vec<_>, _>>).is_err()
+    );
+    put(&state, &vec![(b"a".to_vec(), Some(3))], number, &mut BTreeMap::new());
+    publish(&state, &press, publishing(&run)).unwrap().unwrap();
+    assert_eq!(shelf.latest().unwrap().unwrap().head.rows, 1);
 }

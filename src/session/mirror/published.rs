@@ -93,11 +93,15 @@ impl Session<'_> {
             totals: self.progress.totals(),
         };
         let press = Press::new(target, &self.options.state_dir, now);
-        published::publish(state, &press, publishing).map(|_| ()).map_err(|error| {
+        let done = published::publish(state, &press, publishing).map_err(|error| {
             let message = "the mirror is done, but its manifest could not be published";
             Error::new(error.kind, message)
                 .because(error)
                 .help("the next run publishes it; until then the one before it counts")
-        })
+        })?;
+        if let Some(error) = done.and_then(|done| done.left) {
+            self.note(&format!("a part of an earlier manifest stays: {error}"));
+        }
+        Ok(())
     }
 }
