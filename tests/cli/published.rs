@@ -90,11 +90,32 @@ fn forge(env: &Environment, part: &str, other: &str) {
 
 /// Nobody knows who wrote it.
 #[test]
-fn what_a_head_says_is_safe_in_a_terminal() {
+fn a_head_that_is_not_safe_in_a_terminal_is_refused() {
     let env = mirrored(&sample());
     let name = format!("\"source\": \"{}\"", env.source.display());
     forge(&env, &name, "\"source\": \"/a\\\\n\\u001b[2J\"");
-    env.vidimus(&["manifest", "show", "target"]).expect(0).names("/a\\n\\u{1b}[2J\n");
+    lose_state(&env);
+    let target = crate::common::environment::text(&env.target);
+    for arguments in
+        [&["manifest", "show", target][..], &["verify", target], &["diff", target, target]]
+    {
+        let run = env.vidimus(arguments).expect(4).names("control characters");
+        assert!(!run.told().contains('\u{1b}'), "{}", run.told());
+    }
+    let run = env.mirror(&[]).expect(0).names("everything is compared");
+    assert!(!run.told().contains('\u{1b}'), "{}", run.told());
+}
+
+#[test]
+fn times_that_no_calendar_has_are_shown_all_the_same() {
+    let env = mirrored(&sample());
+    let head = fs::read_to_string(directory(&env).join("00000001.json")).expect("read");
+    let started = head.lines().find(|line| line.contains("\"started\"")).expect("it began");
+    forge(&env, started, "  \"started\": \"9223372036854775807.999999999\",");
+    lose_state(&env);
+    env.vidimus(&["manifest", "show", "target"]).expect(0);
+    env.vidimus(&["manifest", "log", "target"]).expect(0);
+    env.mirror(&[]).expect(0);
 }
 
 #[test]

@@ -337,8 +337,6 @@ fn summary(names: &[String; 2], outcome: &DiffOutcome, failures: &Failures) -> V
         .zip(&outcome.bases)
         .map(|((side, name), basis)| match basis {
             Basis::Manifest { run, verdict } => {
-                // Whoever wrote the manifest chose it.
-                let run = Escaped(run.0.as_bytes());
                 let how = match verdict {
                     Verdict::Complete => String::new(),
                     verdict => format!(", which was {verdict}"),

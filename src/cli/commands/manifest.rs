@@ -6,7 +6,6 @@ use super::super::settings;
 use super::super::signals::Signals;
 use crate::location::Location;
 use crate::manifest::published::{Head, Publication};
-use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind, Key, Progress, Stop};
 use crate::report::format::{count, counted, moment, size};
 use crate::report::json::{self, JsonError, Level};
@@ -144,10 +143,10 @@ fn show(manifest: &OpenManifest, teller: &mut Teller<'_>) {
     teller.output.line(&format!("manifest of {}", manifest.name()));
     line("publication", &format!("{}, {}", count(head.sequence), when(head.published)));
     line("head", &publication.digest.to_string());
-    line("run", &format!("{}, begun {}", escaped(&head.run.0), when(head.started)));
+    line("run", &format!("{}, begun {}", head.run, when(head.started)));
     line("verdict", &head.verdict.to_string());
-    line("source", &escaped(&head.source));
-    line("target", &escaped(&head.target));
+    line("source", &head.source);
+    line("target", &head.target);
     line("rows", &count(head.rows));
     let lines = counted(lines(head), "line", "lines");
     line("segments", &format!("{segments}, {lines}, {}", size(bytes(head))));
@@ -171,7 +170,7 @@ fn log(manifest: &OpenManifest, teller: &mut Teller<'_>) -> Result<(), Error> {
         };
         let rows = counted(head.rows, "row", "rows");
         let (sequence, when) = (count(head.sequence), moment(head.published, &teller.zone));
-        let (run, verdict) = (escaped(&head.run.0), head.verdict.to_string());
+        let (run, verdict) = (head.run.to_string(), head.verdict.to_string());
         teller
             .output
             .line(&format!("{sequence:>6}  {when}  {run}  {verdict:<10}  {rows:>15}  {changed}"));
@@ -181,13 +180,6 @@ fn log(manifest: &OpenManifest, teller: &mut Teller<'_>) -> Result<(), Error> {
         teller.output.line(&format!("{publications}: the chain is whole"));
     }
     Ok(())
-}
-
-/// What a head says, which may be anything, printed so that it is safe in a terminal. Names of places
-/// are escaped there already: their backslashes stay.
-fn escaped(text: &str) -> String {
-    let parts = text.split('\\').map(|part| Escaped(part.as_bytes()).to_string());
-    parts.collect::<Vec<_>>().join("\\")
 }
 
 fn list(args: &ExportArgs, umask: Mode) -> Exit {
