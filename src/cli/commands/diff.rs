@@ -390,7 +390,7 @@ mod tests {
     use std::time::Duration;
 
     fn outcome(totals: DiffTotals, interrupted: bool) -> DiffOutcome {
-        let run = RunId("r\x1b".into());
+        let run = RunId("r1".into());
         DiffOutcome {
             bases: [Basis::Manifest { run, verdict: Verdict::Incomplete }, Basis::Listing],
             totals,
@@ -432,7 +432,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "A is /a, by the manifest of run r\\u{1b}, which was incomplete",
+                "A is /a, by the manifest of run r1, which was incomplete",
                 "B is /b, as it is listed now",
                 "  by digest         3,000 files",
                 "  by size and time  20 files; of 1 file a manifest has no digest",
