@@ -51,7 +51,10 @@ fn run() -> Exit {
         Command::Ls(args) => commands::ls::run(&args, matches),
         Command::Cat(args) => commands::cat::run(&args),
         Command::Put(args) => commands::put::run(&args, umask(Mode::empty())),
-        Command::Manifest(args) => commands::manifest::run(&args.command, umask(Mode::empty())),
+        Command::Manifest(args) => {
+            let Some((_, matches)) = matches.subcommand() else { return Exit::Usage };
+            commands::manifest::run(&args.command, matches, umask(Mode::empty()))
+        }
         Command::Completions { shell } => commands::completions::run(shell),
         Command::Man { dir } => commands::man::run(dir.as_deref()),
     }

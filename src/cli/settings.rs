@@ -4,15 +4,16 @@
 //! that makes no sense beside a flag gives way to it.
 
 use super::args::{
-    CatArgs, ColorArg, DiffArgs, DurabilityArg, ExportArgs, ExportFormatArg, LsArgs, MirrorArgs,
-    OutputArgs, PutArgs, VerifyArgs,
+    CatArgs, ColorArg, DiffArgs, DurabilityArg, ExportArgs, ExportFormatArg, ImportArgs,
+    ImportFormatArg, LsArgs, MirrorArgs, OutputArgs, PutArgs, VerifyArgs,
 };
 use super::values::SampleArg;
 use crate::backend::object::s3;
 use crate::compare::PolicyOptions;
 use crate::filter::{Filter, Rule};
-use crate::limits::LimitOptions;
+use crate::limits::{LimitOptions, Timetable};
 use crate::location::{Location, S3Location, SingleLocation};
+use crate::manifest::list::ListFormat;
 use crate::model::key::Escaped;
 use crate::model::stamp::Trust;
 use crate::model::{Durability, Error, ErrorKind, Timestamp};
@@ -20,6 +21,7 @@ use crate::report::{HumanOptions, OutputOptions, ProgressStyle};
 use crate::session::cat::CatOptions;
 use crate::session::diff::DiffOptions;
 use crate::session::export::{ExportFile, ExportFormat};
+use crate::session::import::ImportOptions;
 use crate::session::ls::LsOptions;
 use crate::session::manifest::ManifestAt;
 use crate::session::put::PutOptions;
@@ -123,12 +125,36 @@ pub(crate) fn verify(args: &VerifyArgs, matches: &ArgMatches) -> Result<VerifyOp
         depth: depth(args, matches)?,
         repair: repair(args)?,
         checkers: workers(args.checkers, has_store),
-        limits: LimitOptions {
-            bandwidth: args.bwlimit.clone().unwrap_or_default(),
-            zone: jiff::tz::TimeZone::system(),
-            ..LimitOptions::default()
-        },
+        limits: reading(args.bwlimit.as_ref()),
     })
+}
+
+/// Makes the options of an import.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for what makes no sense.
+pub(crate) fn import(args: &ImportArgs) -> Result<ImportOptions, Error> {
+    let target = Location::parse(&args.target)?;
+    let has_store = target.local().is_none();
+    Ok(ImportOptions {
+        target_store: store(&target, args.allow_http)?,
+        target,
+        format: match args.format {
+            ImportFormatArg::B3sum => ListFormat::B3sum,
+        },
+        state_dir: state_dir(args.state_dir.as_deref())?,
+        checkers: workers(args.checkers, has_store),
+        limits: reading(args.bwlimit.as_ref()),
+    })
+}
+
+/// The limits of a command that reads.
+fn reading(bandwidth: Option<&Timetable>) -> LimitOptions {
+    LimitOptions {
+        bandwidth: bandwidth.cloned().unwrap_or_default(),
+        zone: jiff::tz::TimeZone::system(),
+        ..LimitOptions::default()
+    }
 }
 
 /// Makes the options of a comparison.

@@ -11,7 +11,7 @@ pub use lease::{AcquiredLease, Lease};
 pub use lock::{Acquired, Lock};
 pub use row::{Origin, Row, RunNumber, Verified};
 pub use runs::{RootIdentity, RunRecord};
-pub use state::{Change, Changes, Opened, Rows, STREAM, State, Writer};
+pub use state::{Change, Changes, IMPORTED, Opened, Rows, STREAM, State, Writer};
 
 use crate::backend::Form;
 use crate::filter::FilterSpec;
@@ -22,6 +22,7 @@ mod database;
 mod held;
 mod holder;
 mod lease;
+pub mod list;
 pub mod lock;
 pub mod published;
 mod row;

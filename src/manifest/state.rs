@@ -28,6 +28,8 @@ use std::path::{Path, PathBuf};
 /// The source of what was streamed from standard input. No other one has this name: paths are
 /// absolute, and stores have URLs.
 pub const STREAM: &str = "-";
+/// The source of what was imported from a list of digests. It has no other name either.
+pub const IMPORTED: &str = "a list of digests";
 /// Pages of the log (of 4 KiB) before it is written back into the file: 32 MiB.
 const LOG_PAGES: u32 = 8_192;
 
@@ -102,7 +104,8 @@ impl State {
 
     /// Opens, to read it only, the state of the pair whose latest run into `target` is the newest
     /// of all sources: `None` when no run into it is recorded. What was streamed into it
-    /// ([`STREAM`]) says nothing of the rest: it counts only where nothing was mirrored to it.
+    /// ([`STREAM`]) says nothing of the rest: it counts only where nothing was mirrored to it. What
+    /// was imported ([`IMPORTED`]) counts once it is whole.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`] when the state of any pair with this target can't be used: it could
@@ -126,7 +129,8 @@ impl State {
                 continue;
             }
             let Some(state) = Self::read(&plain(&state_dir.join(&name)))? else { continue };
-            if state.target != target {
+            // An import that did not come to its end published nothing.
+            if state.target != target || state.source == IMPORTED && state.published()?.is_none() {
                 continue;
             }
             let rank = |run: &RunRecord, state: &Self| (state.source != STREAM, run.started);

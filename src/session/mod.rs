@@ -8,6 +8,7 @@
 pub mod cat;
 pub mod diff;
 pub mod export;
+pub mod import;
 pub mod ls;
 pub mod manifest;
 mod mirror;

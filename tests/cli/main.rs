@@ -12,6 +12,7 @@ mod dry_run;
 mod faults;
 mod filters;
 mod ground;
+mod import;
 mod interrupts;
 mod judge;
 mod kill;

@@ -13,6 +13,7 @@ mod commands;
 mod copies;
 mod diff;
 mod faults;
+mod import;
 mod judges;
 mod keys;
 mod kill;

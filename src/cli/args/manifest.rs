@@ -2,9 +2,13 @@
 
 #![expect(clippy::doc_markdown, reason = "doc comments are help here, printed as they stand")]
 
+use super::super::rates;
 use super::super::values;
+use super::OutputArgs;
+use crate::limits::Timetable;
 use clap::{Args, Subcommand, ValueEnum};
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 pub(super) const LONG_ABOUT: &str = "\
 Reads the manifest that a mirror published in its target.
@@ -45,6 +49,9 @@ pub(crate) enum ManifestCommand {
     /// Write all rows of a manifest as one list
     #[command(long_about = EXPORT_LONG_ABOUT, after_long_help = EXPORT_EXAMPLES)]
     Export(ExportArgs),
+    /// Adopt what another program mirrored, by a list of its digests
+    #[command(long_about = IMPORT_LONG_ABOUT, after_long_help = IMPORT_EXAMPLES)]
+    Import(ImportArgs),
 }
 
 const SHOW_LONG_ABOUT: &str = "\
@@ -128,6 +135,75 @@ pub(crate) enum ExportFormatArg {
     Hashdeep,
     Json,
     Csv,
+}
+
+const IMPORT_LONG_ABOUT: &str = "\
+Makes the manifest of a target that another program filled, by a list of digests.
+
+Every file of TARGET that LIST names is read and held against it: a difference is a line, as those of \
+`vidimus verify`. What the list says is published as TARGET's manifest, so that `vidimus verify` \
+goes by it from now on. The first `vidimus mirror` into TARGET takes it over: it reads the files of its \
+source, and copies only those that differ.
+
+Names in LIST are relative to TARGET. Files that it doesn't name are counted as extra, and no \
+difference. A target that has a manifest is refused.";
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  cd ~/photos && find . -type f -exec b3sum {} + > ~/photos.b3
+  vidimus manifest import --format b3sum /mnt/backup/photos ~/photos.b3
+  vidimus mirror ~/photos /mnt/backup/photos
+
+Exit codes:
+    0  the target holds what the list says
+    1  some files could not be read
+    2  wrong usage, or a list that can't be used
+    3  files are missing or have other content
+    4  the manifest can't be written, or a damaged one stands there
+    5  another run is writing to the target
+    6  the target has a manifest already
+    7  list or target can't be used
+  130  stopped by SIGINT; nothing was imported
+  143  stopped by SIGTERM; nothing was imported
+
+Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// What the list is of: a path, a file:// URL or s3://bucket/prefix
+    #[arg(value_name = "TARGET")]
+    pub(crate) target: OsString,
+    /// The list: a file, or - for standard input
+    #[arg(value_name = "LIST")]
+    pub(crate) list: PathBuf,
+    /// What made the list
+    #[arg(long, value_enum, value_name = "FORMAT", env = "VIDIMUS_FORMAT")]
+    pub(crate) format: ImportFormatArg,
+    /// Reach object stores of other machines without encryption
+    ///
+    /// Needed for an endpoint that begins with http:// and is not this machine.
+    #[arg(long, env = "VIDIMUS_ALLOW_HTTP", value_parser = values::switch)]
+    pub(crate) allow_http: bool,
+    /// Keep the record in DIR, not in $XDG_STATE_HOME/vidimus or ~/.local/state/vidimus
+    #[arg(long, value_name = "DIR", env = "VIDIMUS_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Hash N files at the same time [default: number of processors; in a store: 32]
+    #[arg(long, value_name = "N", help_heading = "Performance", env = "VIDIMUS_CHECKERS",
+        value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) checkers: Option<u16>,
+    /// Read no faster than RATE, like 10MiB/s, or as a timetable says
+    ///
+    /// As with `vidimus mirror`: "08:00-18:00 10MiB/s, else off".
+    #[arg(long, value_name = "RATE", help_heading = "Limits", env = "VIDIMUS_BWLIMIT",
+        value_parser = rates::bandwidth)]
+    pub(crate) bwlimit: Option<Timetable>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImportFormatArg {
+    B3sum,
 }
 
 #[derive(Debug, Args)]

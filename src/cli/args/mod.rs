@@ -18,7 +18,8 @@ pub(super) use diff::DiffArgs;
 pub(super) use limits::LimitArgs;
 pub(super) use ls::LsArgs;
 pub(super) use manifest::{
-    ExportArgs, ExportFormatArg, ManifestArgs, ManifestCommand, ManifestLookArgs,
+    ExportArgs, ExportFormatArg, ImportArgs, ImportFormatArg, ManifestArgs, ManifestCommand,
+    ManifestLookArgs,
 };
 pub(super) use mirror::{DurabilityArg, MirrorArgs};
 pub(super) use output::{ColorArg, OutputArgs};

@@ -12,6 +12,7 @@ use crate::report::json::{self, JsonError, Level};
 use crate::report::{Output, OutputOptions};
 use crate::session::export::{ExportError, Exported, export, export_to};
 use crate::session::manifest::OpenManifest;
+use clap::ArgMatches;
 use jiff::tz::TimeZone;
 use rustix::fs::Mode;
 use serde::Serialize;
@@ -19,7 +20,7 @@ use std::io;
 use std::sync::Arc;
 
 /// Runs the command; `umask` is the one that the process was started with.
-pub(crate) fn run(command: &ManifestCommand, umask: Mode) -> Exit {
+pub(crate) fn run(command: &ManifestCommand, matches: &ArgMatches, umask: Mode) -> Exit {
     match command {
         ManifestCommand::Show(args) => look(args, |manifest, teller| {
             show(manifest, teller);
@@ -27,6 +28,7 @@ pub(crate) fn run(command: &ManifestCommand, umask: Mode) -> Exit {
         }),
         ManifestCommand::Log(args) => look(args, log),
         ManifestCommand::Export(args) => list(args, umask),
+        ManifestCommand::Import(args) => super::import::run(args, matches),
     }
 }
 

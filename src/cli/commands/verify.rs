@@ -16,6 +16,7 @@ use crate::report::{HumanOptions, Output, ProgressStyle, Ticker};
 use crate::verify::{self, Depth, Difference, Sample, VerifyObserver, VerifyOutcome, VerifyTotals};
 use clap::ArgMatches;
 use serde::Serialize;
+use std::ffi::OsStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,28 +29,11 @@ pub(crate) fn run(args: &VerifyArgs, matches: &ArgMatches) -> Exit {
     let began = Instant::now();
     let options = settings::human(&args.output, matches, false);
     let report = Arc::new(Report::new(options, args.output.json));
-    let progress = Arc::new(Progress::default());
-    let stop = Stop::default();
-    let signals = Signals::listen(&stop);
-    let result = match &signals {
-        Ok(_) => settings::verify(args, matches).and_then(|options| {
-            let (ticking, counters) = (Arc::clone(&report), Arc::clone(&progress));
-            let interval = report.interval();
-            let _ticker = Ticker::start(interval, move |at| ticking.tick(at, &counters)).map_err(
-                |error| Error::new(ErrorKind::Unusable, "cannot start a thread").because(error),
-            )?;
-            verify::verify(&options, &*report, &progress, &stop)
-        }),
-        Err(error) => {
-            let error = std::io::Error::new(error.kind(), error.to_string());
-            Err(Error::new(ErrorKind::Unusable, "cannot listen for signals").because(error))
-        }
-    };
-    let signal = signals.ok().and_then(|signals| signals.exit());
-    let exit = exit_of(&result, signal);
-    let target = Location::printable(&args.target);
-    report.finish(&target, &result, began.elapsed(), exit);
-    super::close(&report.output, exit)
+    let (result, signal) = report.watch(|progress, stop| {
+        let options = settings::verify(args, matches)?;
+        verify::verify(&options, &*report, progress, stop)
+    });
+    report.close(&args.target, heading, (result, signal), began)
 }
 
 fn exit_of(result: &Result<VerifyOutcome, Error>, signal: Option<Exit>) -> Exit {
@@ -67,7 +51,7 @@ fn exit_of(result: &Result<VerifyOutcome, Error>, signal: Option<Exit>) -> Exit 
 
 /// Presents a verification, to a person or as NDJSON.
 #[derive(Debug)]
-struct Report {
+pub(super) struct Report {
     options: HumanOptions,
     json: bool,
     output: Output,
@@ -83,10 +67,38 @@ struct State {
 }
 
 impl Report {
-    fn new(options: HumanOptions, json: bool) -> Self {
+    pub(super) fn new(options: HumanOptions, json: bool) -> Self {
         let bars = (options.progress == ProgressStyle::Bars).then(Bars::new);
         let output = Output::new(options.output, bars.as_ref().map(Bars::multi));
         Self { options, json, output, bars, state: Mutex::default() }
+    }
+
+    /// Does the work and shows how it goes; what came of it, and the signal that stopped it.
+    pub(super) fn watch<T>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Progress>, &Stop) -> Result<T, Error>,
+    ) -> (Result<T, Error>, Option<Exit>) {
+        let progress = Arc::new(Progress::default());
+        let stop = Stop::default();
+        let signals = Signals::listen(&stop);
+        let result = match &signals {
+            Ok(_) => {
+                let (ticking, counters) = (Arc::clone(self), Arc::clone(&progress));
+                let tick = move |at| ticking.tick(at, &counters);
+                let ticker = Ticker::start(self.interval(), tick).map_err(|error| {
+                    Error::new(ErrorKind::Unusable, "cannot start a thread").because(error)
+                });
+                ticker.and_then(|_ticker| work(&progress, &stop))
+            }
+            Err(error) => {
+                let error = std::io::Error::new(error.kind(), error.to_string());
+                Err(Error::new(ErrorKind::Unusable, "cannot listen for signals").because(error))
+            }
+        };
+        if let Some(bars) = &self.bars {
+            bars.clear();
+        }
+        (result, signals.ok().and_then(|signals| signals.exit()))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -136,16 +148,27 @@ impl Report {
         }
     }
 
+    /// Tells the result, which begins with a heading, and ends the output.
+    pub(super) fn close(
+        &self,
+        target: &OsStr,
+        heading: fn(&str, &VerifyOutcome) -> String,
+        (result, signal): (Result<VerifyOutcome, Error>, Option<Exit>),
+        began: Instant,
+    ) -> Exit {
+        let exit = exit_of(&result, signal);
+        let target = Location::printable(target);
+        self.finish((&target, heading), &result, began.elapsed(), exit);
+        super::close(&self.output, exit)
+    }
+
     fn finish(
         &self,
-        target: &str,
+        (target, heading): (&str, fn(&str, &VerifyOutcome) -> String),
         result: &Result<VerifyOutcome, Error>,
         elapsed: Duration,
         exit: Exit,
     ) {
-        if let Some(bars) = &self.bars {
-            bars.clear();
-        }
         match result {
             _ if self.json => {
                 let level = if exit == Exit::Done { Level::Info } else { Level::Error };
@@ -154,7 +177,7 @@ impl Report {
             }
             Ok(outcome) => {
                 if !self.options.quiet {
-                    let lines = summary(target, outcome, &self.state().failures);
+                    let lines = summary(heading(target, outcome), outcome, &self.state().failures);
                     for line in &lines {
                         self.output.line(line);
                     }
@@ -397,13 +420,16 @@ fn verdict(outcome: &VerifyOutcome) -> (&'static str, &'static str) {
     }
 }
 
+fn heading(target: &str, outcome: &VerifyOutcome) -> String {
+    format!("verified {target} against run {} of {}", outcome.run, outcome.source)
+}
+
 /// The lines of the summary.
-fn summary(target: &str, outcome: &VerifyOutcome, failures: &Failures) -> Vec<String> {
+fn summary(heading: String, outcome: &VerifyOutcome, failures: &Failures) -> Vec<String> {
     let totals = &outcome.totals;
     let files = |number| counted(number, "file", "files");
     let entries = |number| counted(number, "entry", "entries");
-    let mut lines =
-        vec![format!("verified {target} against run {} of {}", outcome.run, outcome.source)];
+    let mut lines = vec![heading];
     if let Some(sample) = sample(outcome) {
         lines.push(format!("  {:<10}{sample}, {}", "sample", files(totals.chosen)));
     }
@@ -507,7 +533,8 @@ mod tests {
 
     #[test]
     fn the_summary_counts_what_was_verified_and_what_differs() {
-        let lines = summary("/t", &outcome(2, 0, false), &Failures::default());
+        let outcome = outcome(2, 0, false);
+        let lines = summary(heading("/t", &outcome), &outcome, &Failures::default());
         assert_eq!(
             lines,
             [

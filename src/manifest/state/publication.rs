@@ -89,6 +89,21 @@ impl State {
         })
     }
 
+    /// Drops all rows, and that any were published.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be written.
+    pub fn clear(&self) -> Result<(), Error> {
+        let write = || {
+            let transaction = self.connection.unchecked_transaction()?;
+            transaction.execute("DELETE FROM entries", [])?;
+            transaction.execute("DELETE FROM changed", [])?;
+            transaction.execute("DELETE FROM meta WHERE name = ?1", [PUBLISHED])?;
+            transaction.commit()
+        };
+        write().map_err(|error| self.failed("write", error))
+    }
+
     /// The id of a run.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use super::Session;
 use super::sides::Rows;
 use crate::backend::Target;
 use crate::manifest::published::{self, Merged, Press, Publication, Publishing, Shelf};
-use crate::manifest::{RecordedOptions, State};
+use crate::manifest::{IMPORTED, RecordedOptions, State};
 use crate::model::{Error, ErrorKind, Timestamp, Verdict};
 use crate::session::wall_clock;
 
@@ -51,12 +51,13 @@ impl Session<'_> {
         })
     }
 
-    /// What was published of this source.
+    /// What was published of this source, or imported from a list: that names files alone, by keys
+    /// that are the same in any form.
     fn published(&self, kept: &Shelf<'_>, source: &str) -> Result<Option<Publication>, Error> {
         let form = self.places.form();
-        let is_same =
-            |latest: &Publication| latest.head.source == source && latest.head.options.form == form;
-        Ok(kept.latest()?.filter(is_same))
+        Ok(kept.latest()?.filter(|Publication { head, .. }| {
+            head.source == IMPORTED || head.source == source && head.options.form == form
+        }))
     }
 
     /// What a manifest gave; one that can't be used is told of, unless a newer vidimus made it: a

@@ -1,0 +1,48 @@
+//! `vidimus manifest import TARGET LIST`: presented as the verification that it begins with.
+
+use super::super::args::ImportArgs;
+use super::super::exit::Exit;
+use super::super::settings;
+use super::verify::Report;
+use crate::model::key::Escaped;
+use crate::model::{Error, ErrorKind};
+use crate::session::import::import;
+use crate::verify::VerifyOutcome;
+use clap::ArgMatches;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub(crate) fn run(args: &ImportArgs, matches: &ArgMatches) -> Exit {
+    let began = Instant::now();
+    let options = settings::human(&args.output, matches, false);
+    let report = Arc::new(Report::new(options, args.output.json));
+    let ended = report.watch(|progress, stop| {
+        let options = settings::import(args)?;
+        let (mut list, name) = open(&args.list)?;
+        import(&options, (&mut *list, &name), &*report, progress, stop)
+    });
+    report.close(&args.target, heading, ended, began)
+}
+
+fn heading(target: &str, outcome: &VerifyOutcome) -> String {
+    format!("held {target} against {}, imported by run {}", outcome.source, outcome.run)
+}
+
+/// Opens a list; how it is called.
+fn open(path: &Path) -> Result<(Box<dyn Read>, String), Error> {
+    if path.as_os_str() == "-" {
+        return Ok((Box::new(io::stdin().lock()), "on standard input".to_owned()));
+    }
+    let name = format!("\"{}\"", Escaped(path.as_os_str().as_bytes()));
+    match File::open(path) {
+        Ok(file) => Ok((Box::new(file), name)),
+        Err(error) => {
+            Err(Error::new(ErrorKind::Unusable, format!("cannot open the list {name}"))
+                .because(error))
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! Importing a list of digests: a mirror that another program made is adopted.
+//!
+//! The list is read whole before anything else is. Then what it names is read in the target, hashed,
+//! and recorded with the digest that the list has for it: rows whose target was found to have that
+//! content vouch for it, others say what should stand there. A mirror from whatever source takes
+//! them over, and reads its source instead of copying.
+
+use super::{new_run_id, random, single, wall_clock};
+use crate::backend::local::{LocalTarget, Root};
+use crate::backend::object::s3::Settings;
+use crate::backend::object::{ObjectTarget, Stores};
+use crate::backend::{Form, ListItem, ListOptions, Target};
+use crate::engine::{BUFFER, Cores};
+use crate::filter::FilterSpec;
+use crate::limits::{Bandwidth, LimitOptions};
+use crate::listing::{Checked, Unknown};
+use crate::location::Location;
+use crate::manifest::list::{ListFormat, Listed, read_line};
+use crate::manifest::published::{self, Press, Publishing, Shelf};
+use crate::manifest::{
+    Held, IMPORTED, Lockable, Origin, RecordedOptions, Row, RunNumber, STREAM, State, Writer,
+};
+use crate::model::entry::Known;
+use crate::model::error::Side;
+use crate::model::{
+    Cause, Digest, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Operation,
+    Progress, RunId, Stamp, Stop, Timestamp, Verdict,
+};
+use crate::spool::{Sorted, Sorter};
+use crate::verify::{Choice, Depth, Difference, VerifyObserver, VerifyOutcome, VerifyTotals};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::cmp::Ordering;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The longest line of a list, in bytes: a path has at most 4096, each of which may be escaped.
+const LONGEST_LINE: u64 = 64 << 10;
+/// Memory for sorting a list; what is more goes to disk.
+const SORTING: usize = 32 << 20;
+/// Files that wait to be hashed, a worker, and rows that wait to be recorded.
+const WAITING: usize = 64;
+/// Rows that are committed together.
+const BATCH: u64 = 10_000;
+
+/// What to import, and for which target.
+#[derive(Debug)]
+pub struct ImportOptions {
+    /// What the list is of.
+    pub target: Location,
+    /// How its store is reached, where it is one.
+    pub target_store: Option<Settings>,
+    /// What made the list.
+    pub format: ListFormat,
+    /// Where state databases live; made when missing.
+    pub state_dir: PathBuf,
+    /// Files hashed at the same time, at least 1.
+    pub checkers: usize,
+    /// What the run may use.
+    pub limits: LimitOptions,
+}
+
+/// Imports a list of digests, `name` in what is told, and says how the target differs from it. When
+/// it is stopped nothing is imported. `progress` counts `bytes_hashed` and `entries` as it goes.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for a list that can't be used, [`ErrorKind::Refused`] where the target has a
+/// manifest already, [`ErrorKind::Locked`] when a run is writing to it, [`ErrorKind::Unusable`] when
+/// list or target can't be read, [`ErrorKind::Manifest`] when it can't be recorded.
+pub fn import(
+    options: &ImportOptions,
+    (list, name): (&mut dyn Read, &str),
+    observer: &dyn VerifyObserver,
+    progress: &Arc<Progress>,
+    stop: &Stop,
+) -> Result<VerifyOutcome, Error> {
+    let (began, started, run) = (Instant::now(), wall_clock(), new_run_id());
+    let listed = sort(options, list, name, stop)?;
+    let At { target, locked, name: target_name } = open(options, (&run, started), progress, stop)?;
+    let held = Held::take(&locked, &run, stop, &mut |note| observer.note(note))?;
+    refuse_where_known(options, &*target, &target_name)?;
+    let state = State::open(&options.state_dir, IMPORTED, &target_name)?.state;
+    // What an import that was stopped recorded counts for nothing.
+    state.clear()?;
+    let importing = Importing { options, target: &*target, observer, progress, stop };
+    let recorded = RecordedOptions {
+        filter: FilterSpec::default(),
+        delete: false,
+        durability: Durability::Batch,
+        only: None,
+        form: Form::Tree,
+    };
+    let number = state.begin_run(&run, started, &recorded.encode()?)?;
+    let imported = importing.run(listed, state.writer()?, number);
+    if let Some(why) = held.lost() {
+        return Err(why);
+    }
+    let totals = imported?;
+    let interrupted = stop.requested();
+    let verdict = match totals {
+        _ if interrupted => Verdict::Interrupted,
+        VerifyTotals { corrupt: 0, missing: 0, failed: 0, .. } => Verdict::Complete,
+        _ => Verdict::Incomplete,
+    };
+    let counted = progress.totals();
+    state.finish_run(number, wall_clock(), verdict, &counted, None)?;
+    if !interrupted {
+        let now = wall_clock();
+        let press = Press::new(&*target, &options.state_dir, now);
+        let (run, options) = (run.clone(), recorded);
+        let publishing = Publishing { run, started, now, verdict, options, totals: counted };
+        published::publish(&state, &press, publishing)?;
+    }
+    // A lock that stays is taken over by the next run.
+    if let Err(error) = held.release() {
+        observer.note(&error.to_string());
+    }
+    Ok(VerifyOutcome {
+        run,
+        source: name.to_owned(),
+        depth: Depth::Content(Choice::default()),
+        differences: totals.missing + totals.corrupt,
+        totals,
+        counted,
+        duration: began.elapsed(),
+        interrupted,
+    })
+}
+
+/// Reads a list, in whatever order, and sorts it by key.
+fn sort(
+    options: &ImportOptions,
+    list: &mut dyn Read,
+    name: &str,
+    stop: &Stop,
+) -> Result<Sorted, Error> {
+    let unreadable = |error: io::Error| {
+        Error::new(ErrorKind::Unusable, format!("cannot read the list {name}")).because(error)
+    };
+    let mut list = BufReader::new(list);
+    let mut sorter = Sorter::new(options.state_dir.as_path(), SORTING);
+    let (mut line, mut record, mut number) = (Vec::new(), Vec::new(), 0_u64);
+    while !stop.requested() {
+        line.clear();
+        let length = list.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line);
+        if length.map_err(unreadable)? == 0 {
+            break;
+        }
+        number += 1;
+        let is_whole = line.pop_if(|last| *last == b'\n').is_some();
+        let wrong = |why: &str| {
+            Error::new(ErrorKind::Usage, format!("line {number} of the list {name}: {why}"))
+                .help("see --format; names are relative to the target")
+        };
+        if !is_whole && line.len() as u64 == LONGEST_LINE {
+            return Err(wrong("it is longer than any name can be"));
+        }
+        let Some(Listed { key, digest }) = read_line(options.format, &line).map_err(wrong)? else {
+            continue;
+        };
+        record.clear();
+        record.extend_from_slice(key.as_bytes());
+        // No key of a list holds a NUL, so that records sort as their keys do.
+        record.push(0);
+        record.extend_from_slice(&digest);
+        sorter.push(&record).map_err(cannot_sort)?;
+    }
+    sorter.finish().map_err(cannot_sort)
+}
+
+fn cannot_sort(error: io::Error) -> Error {
+    Error::new(ErrorKind::Unusable, "cannot sort the list").because(error)
+}
+
+/// The next line of a sorted list.
+fn next_listed(sorted: &mut Sorted) -> Result<Option<Listed>, Error> {
+    let Some(record) = sorted.next().map_err(cannot_sort)? else { return Ok(None) };
+    let listed = record.split_last_chunk::<32>().and_then(|(key, digest)| {
+        Some(Listed { key: Key::new(key.strip_suffix(b"\0")?), digest: *digest })
+    });
+    listed.map(Some).ok_or_else(|| cannot_sort(io::ErrorKind::InvalidData.into()))
+}
+
+/// The next file of the list that is another than the last one.
+fn next_file(
+    listed: &mut Sorted,
+    last: Option<&Listed>,
+    totals: &mut VerifyTotals,
+) -> Result<Option<Listed>, Error> {
+    while let Some(next) = next_listed(listed)? {
+        match last {
+            Some(last) if last.key == next.key && last.digest == next.digest => {}
+            Some(last) if last.key == next.key => {
+                let message = format!("the list has two digests of \"{}\"", next.key);
+                return Err(Error::new(ErrorKind::Usage, message)
+                    .help("take out the one that doesn't hold; nothing was imported"));
+            }
+            _ => {
+                totals.entries += 1;
+                return Ok(Some(next));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// A target that a list is held against.
+struct At {
+    target: Box<dyn Target>,
+    locked: Lockable,
+    /// Its name in the state.
+    name: String,
+}
+
+fn open(
+    options: &ImportOptions,
+    (run, started): (&RunId, Timestamp),
+    progress: &Arc<Progress>,
+    stop: &Stop,
+) -> Result<At, Error> {
+    let path = match &options.target {
+        Location::Local(path) => path,
+        Location::S3(location) => {
+            let (requests, began) = (options.checkers, (run.0.clone(), started));
+            let state_dir = &options.state_dir;
+            let stores = Stores::new(&options.limits, requests, progress, stop, began, state_dir)
+                .with_orders(state_dir, true);
+            let place = Arc::new(stores.connect(location, options.target_store.as_ref())?);
+            let name = place.name();
+            let target = Box::new(ObjectTarget::new(Arc::clone(&place)));
+            return Ok(At { target, locked: Lockable::Store(place), name });
+        }
+    };
+    let unusable = |error: io::Error| {
+        let message = format!("cannot open the target \"{}\"", options.target);
+        Error::new(ErrorKind::Unusable, message).because(error)
+    };
+    let path = path.canonicalize().map_err(unusable)?;
+    let root = Arc::new(Root::open(&path).map_err(|error| unusable(error.into()))?);
+    let walking = single::walking(options.checkers, &options.state_dir)?;
+    let target = LocalTarget::new(Arc::clone(&root), walking, Durability::File, random())
+        .map_err(|error| unusable(error.into()))?;
+    let name = super::places::printable(&path);
+    Ok(At { target: Box::new(target), locked: Lockable::Directory(root), name })
+}
+
+/// Refuses a target of which more is known than any list says.
+fn refuse_where_known(
+    options: &ImportOptions,
+    target: &dyn Target,
+    name: &str,
+) -> Result<(), Error> {
+    let refused = |message: String, help: &str| {
+        Err(Error::new(ErrorKind::Refused, message).help(help.to_owned()))
+    };
+    if Shelf::of(target, &options.state_dir).latest()?.is_some() {
+        return refused(
+            format!("\"{name}\" has a manifest already"),
+            "`vidimus verify` holds the target against it; to import anew, remove \
+             .vidimus/manifest there first",
+        );
+    }
+    match State::latest_into(&options.state_dir, name)? {
+        Some(state) if ![IMPORTED, STREAM].contains(&state.source()) => refused(
+            format!("a mirror from \"{}\" to \"{name}\" is recorded here", state.source()),
+            "`vidimus verify` holds the target against what it recorded",
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// An import under way.
+struct Importing<'a> {
+    options: &'a ImportOptions,
+    target: &'a dyn Target,
+    observer: &'a dyn VerifyObserver,
+    progress: &'a Progress,
+    stop: &'a Stop,
+}
+
+/// A file to hash, and what the list says of it.
+type Job = (Entry, Digest);
+
+/// What became of a file that stands in the target.
+enum Hashed {
+    /// Its row; whether its content is what the list says.
+    Row(Box<Row>, bool),
+    /// It could not be read, or nobody waits for it any more.
+    Nothing,
+}
+
+impl Importing<'_> {
+    /// Holds the target against the list and records what was found.
+    fn run(
+        &self,
+        mut listed: Sorted,
+        mut writer: Writer,
+        run: RunNumber,
+    ) -> Result<VerifyTotals, Error> {
+        let checkers = self.options.checkers;
+        let (cores, bandwidth) = (Cores::default(), Bandwidth::new(&self.options.limits));
+        let pass = |bytes| {
+            let taken = bandwidth.take(bytes, &|| self.stop.requested());
+            if taken.is_err() || self.stop.requested() { Err(Cause::Stopped) } else { Ok(()) }
+        };
+        let mut totals = VerifyTotals::default();
+        std::thread::scope(|scope| -> Result<(), Error> {
+            let (jobs, waiting) = bounded::<Job>(checkers * WAITING);
+            let (found, finds) = bounded::<Hashed>(checkers * WAITING);
+            for _ in 0..checkers {
+                let (waiting, found, cores, pass) = (waiting.clone(), found.clone(), &cores, &pass);
+                scope.spawn(move || {
+                    let mut buffer = vec![0; BUFFER];
+                    for job in &waiting {
+                        let hashed = self.hash(job, run, cores, pass, &mut buffer);
+                        // Nobody takes it any more where it can't be recorded.
+                        found.send(hashed).ok();
+                    }
+                });
+            }
+            drop((waiting, found));
+            let recording = scope.spawn(move || record(&mut writer, &finds));
+            let scanned = self.scan(&mut listed, &jobs, &mut totals);
+            drop(jobs);
+            let recorded =
+                recording.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            scanned?;
+            let (verified, corrupt) = recorded?;
+            (totals.verified, totals.corrupt) = (verified, corrupt);
+            Ok(())
+        })?;
+        totals.failed = self.progress.files_failed.get();
+        totals.bytes_hashed = self.progress.bytes_hashed.get();
+        Ok(totals)
+    }
+
+    /// Goes through list and target side by side; what both have is to be hashed. Entries counted
+    /// are files that the list names.
+    fn scan(
+        &self,
+        listed: &mut Sorted,
+        jobs: &Sender<Job>,
+        totals: &mut VerifyTotals,
+    ) -> Result<(), Error> {
+        let listing = self.target.list(&ListOptions {
+            filter: Arc::default(),
+            only: None,
+            form: Form::Tree,
+        })?;
+        let mut listing = Checked::new(listing, Side::Target).peekable();
+        let mut unknown = Unknown::default();
+        let mut next = next_file(listed, None, totals)?;
+        while !self.stop.requested() {
+            let order = match (listing.peek(), &next) {
+                (None, None) => break,
+                (Some(_), None) | (Some(Err(_)), _) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(Ok(item)), Some(wanted)) => item.key().cmp(&wanted.key),
+            };
+            let item =
+                if order == Ordering::Greater { None } else { listing.next().transpose()? };
+            let entry = match item {
+                Some(ListItem::Entry(entry)) => Some(entry),
+                Some(ListItem::Failed(error) | ListItem::BrokeOff(error)) => {
+                    unknown.add(error.key.clone());
+                    self.fail(&error);
+                    continue;
+                }
+                Some(ListItem::LeftOut(key, _)) => {
+                    unknown.add(key);
+                    continue;
+                }
+                Some(ListItem::Leftover(_)) => continue,
+                None => None,
+            };
+            self.progress.entries.add(u64::from(entry.is_some()));
+            let file = entry.filter(|entry| entry.kind == EntryKind::File);
+            let wanted = match (file, next.take_if(|_| order != Ordering::Less)) {
+                (None, None) => continue,
+                (Some(_), None) => {
+                    totals.extra += 1;
+                    continue;
+                }
+                (Some(entry), Some(wanted)) => {
+                    // Workers end only when this side does.
+                    jobs.send((entry, Digest(wanted.digest))).ok();
+                    wanted
+                }
+                (None, Some(wanted)) => {
+                    unknown.leave(&wanted.key);
+                    if !unknown.covers(&wanted.key) {
+                        totals.missing += 1;
+                        self.observer.difference(&wanted.key, &Difference::Missing, true);
+                    }
+                    wanted
+                }
+            };
+            next = next_file(listed, Some(&wanted), totals)?;
+        }
+        Ok(())
+    }
+
+    /// Hashes a file, and makes its row.
+    fn hash(
+        &self,
+        (entry, expected): Job,
+        run: RunNumber,
+        cores: &Cores,
+        pass: &(dyn Fn(u64) -> Result<(), Cause> + Sync),
+        buffer: &mut [u8],
+    ) -> Hashed {
+        if self.stop.requested() {
+            return Hashed::Nothing;
+        }
+        let failed = |error: &EntryError| {
+            if !matches!(error.cause, Cause::Stopped) {
+                self.fail(error);
+            }
+            Hashed::Nothing
+        };
+        let entry = match self.look(entry) {
+            Ok(entry) => entry,
+            Err(error) => return failed(&error),
+        };
+        let bytes = &self.progress.bytes_hashed;
+        let mut read =
+            || cores.hash_content((self.target, Side::Target), &entry, buffer, bytes, pass, None);
+        let mut hashed = read();
+        if self.target.is_store() && matches!(&hashed, Ok((_, found)) if found.digest != expected) {
+            // A bit may have flipped on the way; what lies there wrong is wrong the second time too.
+            hashed = read();
+        }
+        let (entry, found) = match hashed {
+            Ok((entry, hashed)) => (entry, hashed.digest),
+            Err(error) => return failed(&error),
+        };
+        let is_so = found == expected;
+        if !is_so {
+            let (expected, found) = (Some(expected), Some(found));
+            self.observer.difference(&entry.key, &Difference::Corrupt { expected, found }, true);
+        }
+        // Nobody knows the source's stamp: the next mirror reads it. Where the target isn't what it
+        // should be, neither is its stamp to be trusted.
+        let unknown = Stamp::of_object(entry.stamp.size, None);
+        Hashed::Row(
+            Box::new(Row {
+                kind: EntryKind::File,
+                digest: Some(expected),
+                origin: Origin::Adopted,
+                source: unknown,
+                source_racy: false,
+                target: if is_so { entry.stamp } else { unknown },
+                metadata: entry.metadata,
+                link: None,
+                run,
+                verified_at: is_so.then(wall_clock),
+                key: entry.key,
+            }),
+            is_so,
+        )
+    }
+
+    /// Looks at what was only listed: its row tells its metadata.
+    fn look(&self, listed: Entry) -> Result<Entry, EntryError> {
+        if listed.known != Known::Listed {
+            return Ok(listed);
+        }
+        let failed = |cause| {
+            let (operation, side, key) = (Operation::Read, Side::Target, listed.key.clone());
+            EntryError { operation, side, key, cause }
+        };
+        let looked = self.target.look(&listed.key).map_err(failed)?;
+        looked.ok_or_else(|| failed(Cause::Vanished))
+    }
+
+    fn fail(&self, error: &EntryError) {
+        self.progress.files_failed.add(1);
+        self.observer.failed(error);
+    }
+}
+
+/// Records rows as they come, in batches; how many are what the list says, and how many aren't.
+fn record(writer: &mut Writer, finds: &Receiver<Hashed>) -> Result<(u64, u64), Error> {
+    let (mut verified, mut corrupt) = (0, 0);
+    for hashed in finds {
+        let Hashed::Row(row, is_so) = hashed else { continue };
+        *(if is_so { &mut verified } else { &mut corrupt }) += 1;
+        writer.put(&row)?;
+        if (verified + corrupt) % BATCH == 0 {
+            writer.commit()?;
+        }
+    }
+    writer.commit()?;
+    Ok((verified, corrupt))
+}

@@ -1,0 +1,194 @@
+//! `vidimus manifest import`: a mirror that another program made, adopted by a list of digests.
+
+use crate::common::environment::text;
+use crate::common::tree::set_mtime_of;
+use crate::common::{Environment, Run, Snapshot, TestTree, assert_untouched, tools};
+use crate::manifest::{lose_state, published};
+use crate::mirror::mirrored;
+use crate::needs;
+use std::fs;
+use std::process::Command;
+
+fn tree() -> TestTree {
+    TestTree::new()
+        .file("a", "first")
+        .file("d/b", "second")
+        .file("d/new\nline", "third")
+        .file("rotten", "as it was")
+        .file("gone", "no more")
+        .file("not\\named", "extra")
+        .file(b"not\xffutf8", "fourth")
+        .symlink("l", "a")
+}
+
+/// A target that `cp` could have made, and a source that is as it was.
+fn copied() -> Environment {
+    let env = Environment::new();
+    tree().write(&env.source);
+    tree().write(&env.target);
+    env.age();
+    fs::write(env.target.join("rotten"), "as it is.").expect("write");
+    fs::remove_file(env.target.join("gone")).expect("remove");
+    env
+}
+
+fn line(name: impl AsRef<[u8]>, content: &str) -> Vec<u8> {
+    let digest = blake3::hash(content.as_bytes()).to_string();
+    [digest.as_bytes(), b"  ", name.as_ref(), b"\n"].concat()
+}
+
+/// The list of the source, in no order.
+fn list() -> Vec<u8> {
+    [
+        line("./rotten", "as it was"),
+        line("d//b", "second"),
+        [&b"\\"[..], &line("d/new\\nline", "third")].concat(),
+        b"# a comment, and an empty line\r\n\r\n".to_vec(),
+        line("gone", "no more"),
+        line("a", "first"),
+        line("a", "first"),
+        line(b"not\xffutf8", "fourth"),
+    ]
+    .concat()
+}
+
+fn import(env: &Environment, list: &[u8], flags: &[&str]) -> Run {
+    let path = env.root.join("list");
+    fs::write(&path, list).expect("write");
+    let arguments = ["manifest", "import", "--format", "b3sum", "target", text(&path)];
+    env.vidimus(&[&arguments[..], flags].concat())
+}
+
+#[test]
+fn a_mirror_of_others_is_adopted_by_a_list() {
+    let env = copied();
+    let before = Snapshot::read(&env.target.join("d"));
+    let run = import(&env, &list(), &["--json"]).expect(3);
+    let finished = run.finished();
+    for (name, count) in [
+        ("entries", 6),
+        ("verified", 4),
+        ("corrupt", 1),
+        ("missing", 1),
+        ("extra", 1),
+        ("failed", 0),
+        ("bytes_hashed", 31),
+    ] {
+        assert_eq!(finished.record[name], count, "{name}");
+    }
+    let differences: Vec<_> = run
+        .records()
+        .iter()
+        .filter(|record| record["event"] == "difference")
+        .map(|record| format!("{} {}", record["difference"], record["key"]).replace('"', ""))
+        .collect();
+    assert_eq!(differences.len(), 2);
+    assert!(differences.contains(&"corrupt rotten".to_owned()), "{differences:?}");
+    assert!(differences.contains(&"missing gone".to_owned()), "{differences:?}");
+    assert_untouched(&before, &env.target.join("d"));
+    env.vidimus(&["manifest", "show", "target"]).expect(0).names("rows        5\n");
+    // What the list said of the rotten one is what counts, with the record and without.
+    env.verify(&[]).expect(3).names("corrupt rotten").names("verified  4 files");
+    lose_state(&env);
+    env.verify(&[]).expect(3).names("corrupt rotten").names("verified  4 files");
+}
+
+/// Its mtime and size are those of the source: nothing but the list tells.
+#[test]
+fn a_mirror_takes_over_what_was_imported() {
+    for keeps_state in [true, false] {
+        let env = copied();
+        import(&env, &list(), &["--quiet"]).expect(3);
+        if !keeps_state {
+            lose_state(&env);
+        }
+        set_mtime_of(&env.target.join("rotten"), 1_000_000_000, 0);
+        set_mtime_of(&env.source.join("rotten"), 1_000_000_000, 0);
+        env.mirrored(&[]).counts(&[("files_copied", 2), ("files_failed", 0)]);
+        assert_eq!(fs::read(env.target.join("rotten")).expect("read"), b"as it was");
+        env.verify(&[]).expect(0);
+        env.mirrored(&[]).counts(&[("files_copied", 0), ("bytes_hashed", 0)]);
+        env.vidimus(&["manifest", "log", "target"]).expect(0).names("2 publications");
+    }
+}
+
+#[test]
+fn what_b3sum_lists_is_read() {
+    needs!(tools::b3sum());
+    for tag in [&[][..], &["--tag"]] {
+        let env = copied();
+        let mut command = Command::new(tools::b3sum().unwrap());
+        command.args(tag).args(["a", "d/b", "d/new\nline", "./not\\named"]);
+        let mut command = env.hermetic(command);
+        command.current_dir(&env.source);
+        let list = Run::of(command).expect(0).stdout;
+        import(&env, list.as_bytes(), &[]).expect(0).names("verified  4 files");
+    }
+}
+
+#[test]
+fn what_is_exported_can_be_imported() {
+    let env = mirrored(&TestTree::new().file("a\\b\n", "1").file("-", "2").file("#c", "3"));
+    let exported = env.vidimus(&["manifest", "export", "--format", "b3sum", "target"]).expect(0);
+    lose_state(&env);
+    let refused = import(&env, exported.stdout.as_bytes(), &[]).expect(6);
+    refused.names("has a manifest already").names("help:");
+    fs::remove_dir_all(env.target.join(".vidimus/manifest")).expect("remove");
+    import(&env, exported.stdout.as_bytes(), &[]).expect(0).names("verified  3 files");
+}
+
+#[test]
+fn where_a_mirror_is_recorded_nothing_is_imported() {
+    let env = mirrored(&tree());
+    fs::remove_dir_all(env.target.join(".vidimus/manifest")).expect("remove");
+    let run = import(&env, &list(), &[]).expect(6);
+    run.names("is recorded here").names(text(&env.source));
+}
+
+#[test]
+fn a_list_that_is_none_is_refused_before_anything_is_read() {
+    let env = copied();
+    let before = Snapshot::read(&env.target);
+    let wrong = |what: &[u8]| [&list()[..], what, b"\n"].concat();
+    for (what, told) in [
+        (&b"no digest"[..], "it has not the form"),
+        (&line("../etc/passwd", "x"), "leads out of the directory"),
+        (&line("/etc/passwd", "x"), "absolute path"),
+        (&vec![b'a'; 100_000], "longer than any name"),
+    ] {
+        let run = import(&env, &wrong(what), &[]).expect(2);
+        run.names("line 10 of the list").names(told).names("help:");
+    }
+    assert_untouched(&before, &env.target);
+    assert_eq!(fs::read_dir(&env.state).expect("list").count(), 0);
+    let missing = ["manifest", "import", "--format", "b3sum", "target", "missing"];
+    env.vidimus(&missing).expect(7).names("cannot open the list \"missing\"");
+    let no_target = ["manifest", "import", "--format", "b3sum", "nowhere", "-"];
+    env.vidimus(&no_target).expect(7).names("cannot open the target");
+}
+
+/// What doesn't come to its end counts for nothing, and is begun anew.
+#[test]
+fn an_import_that_breaks_off_is_none() {
+    let env = copied();
+    let twice = [list(), line("rotten", "as it is.")].concat();
+    import(&env, &twice, &[]).expect(2).names("two digests of \"rotten\"");
+    env.verify(&[]).expect(4).names("no run into");
+    assert!(!env.target.join(".vidimus/manifest").exists());
+    import(&env, &line("a", "first"), &[]).expect(0);
+    assert_eq!(published(&env).len(), 1);
+    env.verify(&[]).expect(0).names("verified  1 file,");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let env = copied();
+    needs!(tools::tool("strace"));
+    let path = env.root.join("list");
+    fs::write(&path, list()).expect("write");
+    let arguments = ["manifest", "import", "--format", "b3sum", "target", text(&path)];
+    let bad = env.target.join("d/b");
+    let calls = "inject=read,pread64,readv,mmap:error=EIO";
+    let run = env.strace(&["-P", text(&bad), "-e", calls], &arguments).expect(1);
+    run.names("d/b").names("failed    1 entry");
+}

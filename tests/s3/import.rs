@@ -1,0 +1,42 @@
+//! `vidimus manifest import` for a bucket that another program filled.
+
+use crate::common::TestTree;
+use crate::s3::Kind;
+use crate::site::{Site, bytes};
+use std::fs;
+
+#[test]
+fn a_bucket_is_adopted_by_a_list() {
+    let large = bytes(20 << 20);
+    let tree = TestTree::new().file("a", "first").file("d/b", "second").file("d/large", &large);
+    let site = Site::of(&tree.file("rotten", "as it was"));
+    site.bucket.put("m/a", "first");
+    site.bucket.put("m/d/b", "second");
+    site.bucket.put("m/d/large", large.clone());
+    site.bucket.put("m/rotten", "as it is.");
+    let digest = |content: &[u8]| blake3::hash(content);
+    let list = format!(
+        "{}  d/large\n{}  a\n{}  d/b\n{}  rotten\n{}  missing\n",
+        digest(&large),
+        digest(b"first"),
+        digest(b"second"),
+        digest(b"as it was"),
+        digest(b"missing"),
+    );
+    let path = site.env.root.join("list");
+    fs::write(&path, list).expect("write");
+    let path = path.to_str().expect("it is UTF-8");
+    let import = ["manifest", "import", "--format", "b3sum", "s3://bucket/m", path];
+    let run = site.run(&import).expect(3);
+    run.names("corrupt rotten").names("missing missing").names("verified  3 files");
+    site.verify(&[]).expect(3).names("corrupt rotten");
+    fs::remove_dir_all(&site.env.state).expect("remove the state");
+    let up = site.up(&[]).expect(0).finished();
+    up.counts(&[("files_copied", 1), ("files_failed", 0)]);
+    assert_eq!(site.bucket.get("m/rotten").expect("it is there").content, "as it was");
+    site.verify(&[]).expect(0);
+    site.requests();
+    site.up(&[]).expect(0);
+    let requests = site.requests();
+    assert!(!requests.contains_key(&Kind::Get), "{requests:?}");
+}
