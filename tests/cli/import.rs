@@ -104,6 +104,7 @@ fn a_mirror_takes_over_what_was_imported() {
         }
         set_mtime_of(&env.target.join("rotten"), 1_000_000_000, 0);
         set_mtime_of(&env.source.join("rotten"), 1_000_000_000, 0);
+        env.age();
         env.mirrored(&[]).counts(&[("files_copied", 2), ("files_failed", 0)]);
         assert_eq!(fs::read(env.target.join("rotten")).expect("read"), b"as it was");
         env.verify(&[]).expect(0);
