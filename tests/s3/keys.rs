@@ -130,6 +130,18 @@ fn between_servers_every_key_is_streamed_as_it_is() {
 }
 
 #[test]
+fn what_was_sent_in_parts_is_sent_on_in_parts() {
+    let site = Site::of(&TestTree::new().file("large", crate::site::bytes(20 << 20)));
+    site.up(&[]).expect(0);
+    let elsewhere = crate::s3::S3Server::start();
+    let other = elsewhere.bucket("other");
+    let target = format!("s3://other/m?endpoint={}", elsewhere.endpoint());
+    site.mirror("s3://bucket/m", &target, &[]).expect(0);
+    let content = |bucket: &crate::s3::Bucket| bucket.get("m/large").expect("it is there").content;
+    assert!(content(&other) == content(&site.bucket));
+}
+
+#[test]
 fn between_buckets_a_lost_state_costs_no_second_copy() {
     let site = site();
     site.server.bucket("other");

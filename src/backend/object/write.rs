@@ -4,7 +4,7 @@
 //! nothing to put in place later, and nothing to sync.
 
 use super::conditions::{Writing, condition_of, is_unmet, taken};
-use super::metadata::headers;
+use super::metadata::{headers, put};
 use super::parts::Parts;
 use super::place::{ObjectPlace, cause, refused};
 use super::s3::{Body, PartTag, UploadId, UploadedPart};
@@ -180,7 +180,8 @@ impl ObjectStage {
         let (to, entry) = (&self.to, &self.entry);
         let mut headers = self.headers(&entry.metadata, None);
         let token = to.token.clone();
-        headers.user.push((UPLOAD.to_owned(), token.clone()));
+        // What was itself sent in parts comes with one.
+        put(&mut headers, UPLOAD, token.clone());
         let id = to.store.create_upload(&self.key, &headers).map_err(refused)?;
         let size = entry.stamp.size;
         let begun = to.journal.describe(&self.key, &id, &token, size, &entry.metadata);
