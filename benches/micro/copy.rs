@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use vidimus::backend::local::{LocalSource, LocalTarget, Root};
 use vidimus::backend::{Form, ListItem, ListOptions, Place, Reading, Source as _, Target as _};
 use vidimus::compare::PolicyOptions;
-use vidimus::engine::{BUFFER, Cores};
+use vidimus::engine::{BUFFER, Cores, Wanted};
 use vidimus::filter::Filter;
 use vidimus::limits::LimitOptions;
 use vidimus::location::Location;
@@ -147,7 +147,7 @@ fn large_file_hashed(bencher: Bencher<'_, '_>) {
             &mut buffer,
             &bytes,
             &|_| Ok(()),
-            None,
+            Wanted::default(),
         );
         hashed.expect("nobody changes it")
     });

@@ -3,7 +3,7 @@
 use vidimus::manifest::{Origin, Row, RunNumber};
 use vidimus::model::entry::Known;
 use vidimus::model::stamp::Inode;
-use vidimus::model::{Digest, Entry, EntryKind, Key, Metadata, Stamp, Timestamp};
+use vidimus::model::{Digest, Entry, EntryKind, ExtraDigests, Key, Metadata, Stamp, Timestamp};
 
 /// Keys of `files` files, 100 to a directory, and of their directories, in key order.
 pub(crate) fn keys(files: usize) -> Vec<Key> {
@@ -40,6 +40,7 @@ pub(crate) fn row(key: &Key) -> Row {
         digest: (kind == EntryKind::File).then(|| Digest::of(key.as_bytes())),
         key,
         kind,
+        extra: ExtraDigests::default(),
         origin: Origin::Proven,
         source: stamp,
         source_racy: false,

@@ -4,7 +4,7 @@
 //! that makes no sense beside a flag gives way to it.
 
 use super::args::{
-    CatArgs, ColorArg, DiffArgs, DurabilityArg, ExportArgs, ExportFormatArg, ImportArgs,
+    CatArgs, ColorArg, DiffArgs, DigestArg, DurabilityArg, ExportArgs, ExportFormatArg, ImportArgs,
     ImportFormatArg, LsArgs, MirrorArgs, OutputArgs, PutArgs, VerifyArgs,
 };
 use super::values::SampleArg;
@@ -16,7 +16,7 @@ use crate::location::{Location, S3Location, SingleLocation};
 use crate::manifest::list::ListFormat;
 use crate::model::key::Escaped;
 use crate::model::stamp::Trust;
-use crate::model::{Durability, Error, ErrorKind, Timestamp};
+use crate::model::{Durability, Error, ErrorKind, ExtraKinds, Timestamp};
 use crate::report::{HumanOptions, OutputOptions, ProgressStyle};
 use crate::session::cat::CatOptions;
 use crate::session::diff::DiffOptions;
@@ -69,6 +69,14 @@ pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOp
                     .help("--checksum compares content, --size-only ignores it: choose one")
             },
         )?;
+    let (size_only, is_digest) =
+        choose(matches, ("size_only", size_only), ("digest", !args.digest.is_empty())).ok_or_else(
+            || {
+                usage("--digest and --size-only can't be used together")
+                    .help("--size-only takes files for equal that nobody read: leave it out")
+            },
+        )?;
+    let digests = if is_digest { digests(&args.digest) } else { ExtraKinds::default() };
     let (min_size, max_size) = (args.min_size.map(|size| size.0), args.max_size.map(|size| size.0));
     if let (Some(min), Some(max)) = (min_size, max_size)
         && min > max
@@ -94,6 +102,7 @@ pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOp
             update: args.update,
             ignore_existing: args.ignore_existing,
             trust: Trust { ignore_ctime: args.ignore_ctime, ignore_inode: args.ignore_inode },
+            digests,
             accept_silent_changes: args.accept_silent_changes,
         },
         filter,
@@ -108,6 +117,10 @@ pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOp
         checkers: workers(args.checkers, false),
         limits: (&args.limits).into(),
     })
+}
+
+fn digests(kinds: &[DigestArg]) -> ExtraKinds {
+    ExtraKinds { sha256: kinds.contains(&DigestArg::Sha256), md5: kinds.contains(&DigestArg::Md5) }
 }
 
 /// Makes the options of a verification.
@@ -141,6 +154,7 @@ pub(crate) fn import(args: &ImportArgs) -> Result<ImportOptions, Error> {
         target,
         format: match args.format {
             ImportFormatArg::B3sum => ListFormat::B3sum,
+            ImportFormatArg::Sha256sum => ListFormat::Sha256sum,
         },
         state_dir: state_dir(args.state_dir.as_deref())?,
         checkers: workers(args.checkers, has_store),

@@ -10,7 +10,7 @@ use crate::manifest::{Origin, Row};
 use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::stamp::{Likeness, Trust};
-use crate::model::{Cause, Digest, Entry, EntryKind, Metadata};
+use crate::model::{Cause, Digest, Entry, EntryKind, ExtraKinds, Metadata};
 use std::fmt;
 use std::sync::Arc;
 
@@ -28,6 +28,9 @@ pub struct PolicyOptions {
     pub ignore_existing: bool,
     /// Which fields of a stamp count.
     pub trust: Trust,
+    /// Which digests beside BLAKE3 each file is to have on record: content is read for those that are
+    /// missing.
+    pub digests: ExtraKinds,
     /// Copy a source's content though nothing but the content says that it changed.
     pub accept_silent_changes: bool,
 }
@@ -126,6 +129,8 @@ pub enum Reason {
     SameSize,
     /// `--checksum` asks for a comparison of content.
     Checksum,
+    /// `--digest` asks for a digest that isn't on record.
+    Digest,
     /// Only mode, owner, group or mtime differ.
     Metadata,
     /// `--update`: newer in the target.
@@ -162,6 +167,7 @@ impl fmt::Display for Reason {
             Self::SameSizeAndTag => "not recorded, but of the same size and tag on both sides",
             Self::SameSize => "same size",
             Self::Checksum => "--checksum",
+            Self::Digest => "no digest of the kind that --digest asks for is recorded",
             Self::Metadata => "metadata differs",
             Self::NewerInTarget => "newer in the target",
             Self::Exists => "exists in the target",
@@ -454,6 +460,9 @@ impl Policy {
             }
             Likeness::Doubtful => check(true, !vouched, Reason::SourceDoubtful),
             Likeness::Same if options.checksum => check(true, !vouched, Reason::Checksum),
+            Likeness::Same if row.extra.lack(options.digests) => {
+                check(true, !vouched, Reason::Digest)
+            }
             Likeness::Same if !vouched => check(false, true, Reason::TargetDoubtful),
             Likeness::Same if same_metadata => decide(Action::Keep, Reason::Unchanged),
             Likeness::Same => self.metadata_only(&existing.metadata, wanted),
@@ -505,6 +514,19 @@ impl Policy {
     }
 
     fn first_contact(&self, source: &Entry, existing: &Entry, same_metadata: bool) -> Decision {
+        let decision = self.adoption(source, existing, same_metadata);
+        match decision.action {
+            // What is adopted without reading has no digest.
+            Action::Adopt | Action::UpdateMetadata if self.options.digests.any() => {
+                let action = Action::Check { source: true, target: true, expected: None };
+                decide(action, Reason::Digest)
+            }
+            _ => decision,
+        }
+    }
+
+    /// What a file that stands on both sides, and that no run recorded, is taken for.
+    fn adoption(&self, source: &Entry, existing: &Entry, same_metadata: bool) -> Decision {
         if source.stamp.size != existing.stamp.size {
             decide(Action::Copy { unless: None }, Reason::Size)
         } else if self.options.checksum {

@@ -1,6 +1,6 @@
 //! One attempt to copy a file: it is hashed as it is read, and written as it comes.
 
-use super::hash::Hasher;
+use super::hash::{Hashed, Hasher};
 use super::{Context, now};
 use crate::backend::{Facts, Place, ReadError, Reading, Stage, StageDirectory, Staged};
 use crate::manifest::Row;
@@ -25,9 +25,8 @@ pub(super) enum Copied {
 /// What an attempt came to.
 pub(super) struct Done {
     pub(super) copied: Copied,
-    pub(super) digest: Digest,
-    /// Whether the source's stamp is racy.
-    pub(super) racy: bool,
+    /// What its content was found to be.
+    pub(super) hashed: Hashed,
     /// The entry as reading showed it, where the listing didn't tell all.
     pub(super) told: Option<Entry>,
 }
@@ -72,7 +71,7 @@ impl Attempt<'_, '_> {
         let context = self.context;
         let mut so_far = Copying {
             began: now(),
-            hasher: context.cores.hasher(),
+            hasher: context.cores.hasher(context.policy.options.digests),
             whole: None,
             stage: None,
             done: 0,
@@ -96,7 +95,9 @@ impl Attempt<'_, '_> {
         match read.and_then(|()| self.finish(entry, &mut so_far)) {
             Ok((copied, digest)) => {
                 let racy = entry.stamp.is_racy(so_far.began);
-                Ok(Done { copied, digest, racy, told: so_far.told })
+                let extra = so_far.hasher.extra.finish();
+                let hashed = Hashed { digest, extra, racy, is_tagged: false };
+                Ok(Done { copied, hashed, told: so_far.told })
             }
             Err(error) => {
                 context.progress.bytes_moved.sub(so_far.done);
@@ -109,7 +110,8 @@ impl Attempt<'_, '_> {
     /// them so; whether that is the case.
     fn read_ranges(&self, entry: &Entry, so_far: &mut Copying<'_>) -> Result<bool, ReadError> {
         let (context, slot) = (self.context, self.slot);
-        if context.target.is_store() {
+        // Digests other than BLAKE3 are made of content in order.
+        if context.target.is_store() || context.policy.options.digests.any() {
             return Ok(false);
         }
         let Some(ranges) = context.source.read_ranges(entry)? else { return Ok(false) };
@@ -152,6 +154,7 @@ impl Attempt<'_, '_> {
         if bytes == entry.stamp.size {
             let digest = Digest::of(chunk);
             so_far.whole = Some(digest);
+            so_far.hasher.extra.update(chunk);
             if entry.kind == EntryKind::Symlink {
                 so_far.link = Some(chunk.into());
                 return Ok(());

@@ -5,7 +5,7 @@
 use super::attempt::{Attempt, Copied, Done};
 use super::batch::{Batch, Finished, FinishedDirectory};
 use super::commit::not_kept;
-use super::hash::{Hashed, with_retries};
+use super::hash::{Hashed, Wanted, with_retries};
 use super::tag::Tagged;
 use super::{Context, on_target};
 use crate::backend::{Source, StageDirectory, Staged, Written};
@@ -14,7 +14,9 @@ use crate::manifest::{Origin, Row};
 use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::event::Change;
-use crate::model::{Cause, Digest, Entry, EntryError, EntryKind, Metadata, Operation};
+use crate::model::{
+    Cause, Digest, Entry, EntryError, EntryKind, ExtraDigests, Metadata, Operation,
+};
 use crate::plan::{Step, Task};
 use std::time::Instant;
 
@@ -152,15 +154,14 @@ impl<'c, 'a> Worker<'c, 'a> {
         let copied = with_retries(&*context.source, Side::Source, &step.source, |entry| {
             attempt.run(entry, buffer)
         });
-        let (entry, Done { copied, digest, racy, told }) = copied?;
+        let (entry, Done { copied, hashed, told }) = copied?;
         let entry = told.unwrap_or(entry);
-        let proof = Some((digest, racy));
         match copied {
-            Copied::Same => self.update(step, entry, step.target.clone(), proof),
+            Copied::Same => self.update(step, entry, step.target.clone(), Some(hashed)),
             Copied::Link => self.link(step, entry),
             Copied::Staged(staged) => {
                 let mut finished = self.finished(step, entry, Some(Change::Copy));
-                prove(&mut finished.row, proof);
+                prove(&mut finished.row, hashed, row);
                 self.join(&mut finished, staged)?;
                 Ok(finished)
             }
@@ -181,6 +182,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         }
         let mut finished = self.finished(step, entry, Some(Change::Copy));
         finished.row.digest = digest;
+        finished.row.extra = recorded.map(|row| row.extra).unwrap_or_default();
         finished.row.origin = recorded.map_or(Origin::Adopted, |row| row.origin);
         finished.stands = Some(stands);
         Ok(finished)
@@ -252,21 +254,23 @@ impl<'c, 'a> Worker<'c, 'a> {
         let pass = |_| if context.is_over() { Err(Cause::Stopped) } else { Ok(()) };
         let bytes = &context.progress.bytes_hashed;
         let buffer = &mut self.buffer;
-        let tagged = Some(&tagged);
+        let extra = context.policy.options.digests;
+        let wanted = Wanted { tagged: Some(&tagged), extra };
         let began = Instant::now();
-        let (entry, Hashed { digest, racy, is_tagged }) =
-            context.cores.hash_content((side, read), entry, buffer, bytes, &pass, tagged)?;
+        let (entry, hashed) =
+            context.cores.hash_content((side, read), entry, buffer, bytes, &pass, wanted)?;
         context.progress.adoption_bytes.add(entry.stamp.size);
         took(context, began);
-        if !is_tagged {
+        if !hashed.is_tagged {
             return self.copy_after_check(step);
         }
         let (source, existing) = match read {
             Side::Source => (entry, existing.clone()),
             Side::Target => (step.source.clone(), entry),
         };
-        let racy = read == Side::Source && racy;
-        let mut finished = self.update(step, source, Some(existing), Some((digest, racy)))?;
+        let racy = read == Side::Source && hashed.racy;
+        let found = Hashed { racy, ..hashed };
+        let mut finished = self.update(step, source, Some(existing), Some(found))?;
         // The other side's content was never read: its store vouches for it.
         finished.row.origin = Origin::Adopted;
         finished.change.get_or_insert(Change::Adopt);
@@ -282,27 +286,24 @@ impl<'c, 'a> Worker<'c, 'a> {
         expected: Option<Digest>,
     ) -> Result<Finished, EntryError> {
         let context = self.context;
-        let mut existing = step.target.clone();
-        let target_digest = match &step.target {
-            Some(listed) if target => {
-                let (hashed, (digest, _)) = self.hash(&*context.target, Side::Target, listed)?;
-                existing = Some(hashed);
-                Some(digest)
-            }
-            _ => expected,
-        };
+        let (mut existing, mut of_target) = (step.target.clone(), None);
+        if let Some(listed) = step.target.as_ref().filter(|_| target) {
+            let (entry, hashed) = self.hash(&*context.target, Side::Target, listed)?;
+            (existing, of_target) = (Some(entry), Some(hashed));
+        }
+        let target_digest = of_target.map(|hashed| hashed.digest).or(expected);
         if expected.is_some() && target_digest != expected {
             // The target's copy is not the one recorded.
             return self.copy_after_check(step);
         }
         if !source {
             let racy = step.row.as_ref().is_some_and(|row| row.source_racy);
-            let proof = target_digest.map(|digest| (digest, racy));
+            let proof = of_target.map(|hashed| Hashed { racy, ..hashed });
             return self.update(step, step.source.clone(), existing, proof);
         }
-        let (entry, (digest, racy)) = self.hash_source(step)?;
-        if Some(digest) == target_digest {
-            self.update(step, entry, existing, Some((digest, racy)))
+        let (entry, hashed) = self.hash_source(step)?;
+        if Some(hashed.digest) == target_digest {
+            self.update(step, entry, existing, Some(hashed))
         } else {
             self.copy_after_check(step)
         }
@@ -315,13 +316,14 @@ impl<'c, 'a> Worker<'c, 'a> {
     }
 
     /// Hashes the source's content; what changed in silence is read once more, and then named.
-    fn hash_source(&mut self, step: &Step) -> Result<(Entry, (Digest, bool)), EntryError> {
+    fn hash_source(&mut self, step: &Step) -> Result<(Entry, Hashed), EntryError> {
         let context = self.context;
         let mut is_silent = false;
         loop {
             let (entry, hashed) = self.hash(&*context.source, Side::Source, &step.source)?;
             let row = step.row.as_ref();
-            let silent = row.and_then(|row| context.policy.silent_change(row, &entry, hashed.0));
+            let found = hashed.digest;
+            let silent = row.and_then(|row| context.policy.silent_change(row, &entry, found));
             match silent {
                 Some(cause) if std::mem::replace(&mut is_silent, true) => {
                     let (operation, side, key) = (Operation::Read, Side::Source, entry.key);
@@ -339,14 +341,13 @@ impl<'c, 'a> Worker<'c, 'a> {
         side: &dyn Source,
         name: Side,
         entry: &Entry,
-    ) -> Result<(Entry, (Digest, bool)), EntryError> {
+    ) -> Result<(Entry, Hashed), EntryError> {
         let context = self.context;
         let pass = |_| if context.is_over() { Err(Cause::Stopped) } else { Ok(()) };
         let bytes = &context.progress.bytes_hashed;
         let buffer = &mut self.buffer;
-        let (entry, Hashed { digest, racy, .. }) =
-            context.cores.hash_content((side, name), entry, buffer, bytes, &pass, None)?;
-        Ok((entry, (digest, racy)))
+        let wanted = Wanted { tagged: None, extra: context.policy.options.digests };
+        context.cores.hash_content((side, name), entry, buffer, bytes, &pass, wanted)
     }
 
     /// The content is right: sets the metadata where it differs, and refreshes the row.
@@ -355,7 +356,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         step: &Step,
         entry: Entry,
         existing: Option<Entry>,
-        proof: Option<(Digest, bool)>,
+        proof: Option<Hashed>,
     ) -> Result<Finished, EntryError> {
         let entry = as_it_stands(entry, existing.as_ref());
         let wanted = self.context.target.holds(&entry.metadata, entry.kind);
@@ -378,9 +379,15 @@ impl<'c, 'a> Worker<'c, 'a> {
         let mut finished = self.finished(step, entry, differs.then_some(Change::UpdateMetadata));
         finished.stands = stands.or(existing.filter(|_| !differs).map(|existing| existing.stamp));
         match (&step.row, proof) {
-            (_, Some(_)) => prove(&mut finished.row, proof),
+            (row, Some(hashed)) => {
+                let same = row.as_ref().filter(|row| row.digest == Some(hashed.digest));
+                // The target's copy is the one that was verified.
+                finished.row.verified_at = same.and_then(|row| row.verified_at);
+                prove(&mut finished.row, hashed, row.as_ref());
+            }
             (Some(row), None) => {
                 finished.row.digest = row.digest;
+                finished.row.extra = row.extra;
                 finished.row.origin = row.origin;
                 finished.row.source_racy = row.source_racy;
                 finished.row.run = row.run;
@@ -449,6 +456,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             row: Row {
                 kind: entry.kind,
                 digest: None,
+                extra: ExtraDigests::default(),
                 origin: Origin::Adopted,
                 source: entry.stamp,
                 source_racy: entry.stamp.is_racy(self.context.began),
@@ -468,13 +476,14 @@ impl<'c, 'a> Worker<'c, 'a> {
     }
 }
 
-/// Both sides are known to have this content.
-fn prove(row: &mut Row, proof: Option<(Digest, bool)>) {
-    if let Some((digest, racy)) = proof {
-        row.digest = Some(digest);
-        row.source_racy = racy;
-        row.origin = Origin::Proven;
-    }
+/// Both sides are known to have this content. What was recorded of the same content beside its
+/// BLAKE3 stays, whether this run was asked for it or not.
+fn prove(row: &mut Row, hashed: Hashed, recorded: Option<&Row>) {
+    let same = recorded.filter(|recorded| recorded.digest == Some(hashed.digest));
+    row.digest = Some(hashed.digest);
+    row.extra = hashed.extra.or(same.map(|same| same.extra).unwrap_or_default());
+    row.source_racy = hashed.racy;
+    row.origin = Origin::Proven;
 }
 
 /// Whether a step is about a file that stands in the target, but that no run recorded.

@@ -10,7 +10,9 @@ use crate::manifest::{Origin, Row};
 use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::event::Change;
-use crate::model::{Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Operation};
+use crate::model::{
+    Cause, Entry, EntryError, EntryKind, Error, ErrorKind, ExtraDigests, Operation,
+};
 use crate::plan::{Finish, Step, Task, spool_error};
 use crate::spool::SpoolReader;
 use crossbeam_channel::bounded;
@@ -168,6 +170,7 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
     let row = Row {
         kind: EntryKind::Directory,
         digest: None,
+        extra: ExtraDigests::default(),
         origin: Origin::Proven,
         source: entry.stamp,
         source_racy: entry.stamp.is_racy(context.began),

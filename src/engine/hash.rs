@@ -5,7 +5,11 @@ use super::tag::{TagHasher, Tagged};
 use crate::backend::{ReadError, Reading, Source};
 use crate::model::error::Side;
 use crate::model::run::Counter;
-use crate::model::{Cause, Digest, Entry, EntryError, EntryKind, Operation};
+use crate::model::{
+    Cause, Digest, Entry, EntryError, EntryKind, ExtraDigests, ExtraKinds, Operation,
+};
+use md5::{Digest as _, Md5};
+use ring::digest::{Context as Sha2, SHA256};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How often a file that changes while it is read is read.
@@ -32,9 +36,13 @@ impl Default for Cores {
 }
 
 impl Cores {
-    /// Begins to hash a file.
-    pub(super) fn hasher(&self) -> Hasher<'_> {
-        Hasher { hasher: blake3::Hasher::new(), hashing: self.hashing() }
+    /// Begins to hash a file, by BLAKE3 and what else is wanted.
+    pub(super) fn hasher(&self, wanted: ExtraKinds) -> Hasher<'_> {
+        let extra = ExtraHasher {
+            sha256: wanted.sha256.then(|| Sha2::new(&SHA256)),
+            md5: wanted.md5.then(Md5::new),
+        };
+        Hasher { blake3: blake3::Hasher::new(), extra, hashing: self.hashing() }
     }
 
     /// Keeps a core busy until what it gives is dropped.
@@ -43,8 +51,8 @@ impl Cores {
         Hashing(self)
     }
 
-    /// Hashes a regular file's content, holds it against what is `tagged`, reads it anew when it
-    /// changed, and gives the entry as it was read. `pass` is asked before each chunk, with its
+    /// Hashes a regular file's content as is `wanted`, reads it anew when it changed, and gives the
+    /// entry as it was read. `pass` is asked before each chunk, with its
     /// bytes: it may wait, and its error ends it.
     ///
     /// # Errors
@@ -56,15 +64,17 @@ impl Cores {
         buffer: &mut [u8],
         bytes: &Counter,
         pass: &(dyn Fn(u64) -> Result<(), Cause> + Sync),
-        tagged: Option<&Tagged>,
+        wanted: Wanted<'_>,
     ) -> Result<(Entry, Hashed), EntryError> {
         with_retries(side, name, entry, |entry| {
             let began = now();
-            let found = |digest, is_tagged| {
+            let found = |digest, extra, is_tagged| {
                 let racy = entry.stamp.is_racy(began);
-                Ok(Hashed { digest, racy, is_tagged })
+                Ok(Hashed { digest, extra, racy, is_tagged })
             };
-            if tagged.is_none()
+            // Only BLAKE3 is made of parts in any order.
+            if wanted.tagged.is_none()
+                && !wanted.extra.any()
                 && let Some(ranges) = side.read_ranges(entry)?
             {
                 let take = |_, chunk: &[u8]| {
@@ -72,10 +82,11 @@ impl Cores {
                     bytes.add(chunk.len() as u64);
                     Ok(())
                 };
-                return found(self.hash_ranges(&*ranges, entry.stamp.size, &take)?, false);
+                let digest = self.hash_ranges(&*ranges, entry.stamp.size, &take)?;
+                return found(digest, ExtraDigests::default(), false);
             }
-            let mut hasher = self.hasher();
-            let mut by_tag = tagged.map(Tagged::hasher);
+            let mut hasher = self.hasher(wanted.extra);
+            let mut by_tag = wanted.tagged.map(Tagged::hasher);
             side.read(entry, buffer, &mut |reading| {
                 let Reading::Chunk(chunk) = reading else { return pass(0) };
                 pass(chunk.len() as u64)?;
@@ -86,9 +97,18 @@ impl Cores {
                 bytes.add(chunk.len() as u64);
                 Ok(())
             })?;
-            found(hasher.finalize(), by_tag.is_some_and(TagHasher::finish))
+            found(hasher.finalize(), hasher.extra.finish(), by_tag.is_some_and(TagHasher::finish))
         })
     }
+}
+
+/// What content is hashed for beside its BLAKE3.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// What a store's tag may say of it.
+    pub tagged: Option<&'a Tagged>,
+    /// Other digests.
+    pub extra: ExtraKinds,
 }
 
 /// What content was found to be.
@@ -96,6 +116,8 @@ impl Cores {
 pub struct Hashed {
     /// Its digest.
     pub digest: Digest,
+    /// The other digests that were wanted.
+    pub extra: ExtraDigests,
     /// Whether the stamp that it was read under is racy.
     pub racy: bool,
     /// Whether it is what the tag says, if that was asked for.
@@ -107,31 +129,39 @@ pub(super) struct Hashing<'a>(&'a Cores);
 
 /// A hash under way; it keeps a core busy until it is dropped.
 pub(super) struct Hasher<'a> {
-    hasher: blake3::Hasher,
+    blake3: blake3::Hasher,
+    /// The other hashes; by itself where a chunk is the whole.
+    pub(super) extra: ExtraHasher,
     hashing: Hashing<'a>,
 }
 
 impl Hasher<'_> {
     /// Hashes a chunk.
     pub(super) fn update(&mut self, chunk: &[u8]) {
-        if self.has_help(chunk) {
-            self.hasher.update_rayon(chunk);
-        } else {
-            self.hasher.update(chunk);
+        if !self.has_help(chunk) {
+            self.blake3.update(chunk);
+            self.extra.update(chunk);
+            return;
         }
+        let (blake3, extra) = (&mut self.blake3, &mut self.extra);
+        rayon::join(|| blake3.update_rayon(chunk), || extra.update(chunk));
     }
 
     /// Hashes a chunk while something else is done with it.
     pub(super) fn update_beside<T>(&mut self, chunk: &[u8], other: impl FnOnce() -> T) -> T {
         if !self.has_help(chunk) {
-            self.hasher.update(chunk);
+            self.blake3.update(chunk);
+            self.extra.update(chunk);
             return other();
         }
-        let hasher = &mut self.hasher;
+        let (blake3, extra) = (&mut self.blake3, &mut self.extra);
         rayon::in_place_scope(|scope| {
             scope.spawn(move |_| {
-                hasher.update(chunk);
+                blake3.update(chunk);
             });
+            if extra.is_any() {
+                scope.spawn(move |_| extra.update(chunk));
+            }
             other()
         })
     }
@@ -143,7 +173,38 @@ impl Hasher<'_> {
     }
 
     pub(super) fn finalize(&self) -> Digest {
-        self.hasher.finalize().into()
+        self.blake3.finalize().into()
+    }
+}
+
+/// The hashes beside BLAKE3, under way. They take content in order.
+pub(super) struct ExtraHasher {
+    sha256: Option<Sha2>,
+    md5: Option<Md5>,
+}
+
+impl ExtraHasher {
+    fn is_any(&self) -> bool {
+        self.sha256.is_some() || self.md5.is_some()
+    }
+
+    /// Hashes a chunk.
+    pub(super) fn update(&mut self, chunk: &[u8]) {
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(chunk);
+        }
+        if let Some(md5) = &mut self.md5 {
+            md5.update(chunk);
+        }
+    }
+
+    /// The digests of what was hashed so far.
+    pub(super) fn finish(&self) -> ExtraDigests {
+        let sha256 = self.sha256.clone().map(Sha2::finish);
+        ExtraDigests {
+            sha256: sha256.and_then(|digest| digest.as_ref().try_into().ok()),
+            md5: self.md5.clone().map(|md5| md5.finalize().into()),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ mod tag;
 
 pub use commit::Committer;
 pub use dispatcher::execute;
-pub use hash::{BUFFER, Cores, Hashed};
+pub use hash::{BUFFER, Cores, Hashed, Wanted};
 pub use preview::preview;
 pub use tag::Tagged;
 

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use crate::manifest::{Origin, RunNumber};
     use crate::model::entry::Known;
-    use crate::model::{ETag, Entry, Key, Metadata, Stamp};
+    use crate::model::{ETag, Entry, ExtraDigests, Key, Metadata, Stamp};
 
     fn entry(key: &str, tag: &str) -> Entry {
         Entry {
@@ -88,6 +88,7 @@ mod tests {
             key,
             kind,
             digest: Some(Digest([1; 32])),
+            extra: ExtraDigests::default(),
             origin: Origin::Proven,
             source: stamp,
             source_racy: false,

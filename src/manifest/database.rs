@@ -1,6 +1,6 @@
 //! The state's database file: where it is, how it is opened, begun, checked and put aside.
 
-use super::row::{self, COLUMNS, TABLE};
+use super::row::{self, EXTEND, TABLE};
 use super::runs::latest_run;
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind};
@@ -11,8 +11,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The format's version that this code writes; it reads the older one too.
-const VERSION: i64 = 2;
+/// The format's version that this code writes; it reads the older ones too.
+const VERSION: i64 = 3;
 const OLDEST: i64 = 1;
 /// Keys that changed since the manifest was published last, and whether they had a row then.
 const CHANGED: &str = "CREATE TABLE changed (
@@ -185,11 +185,15 @@ pub(super) fn begin(
 
 /// Makes a database of an older version one of this; it was checked.
 pub(super) fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
-    if pragma(connection, "user_version")? == VERSION {
+    let version = pragma(connection, "user_version")?;
+    if version == VERSION {
         return Ok(());
     }
     let transaction = connection.transaction()?;
-    transaction.execute_batch(CHANGED)?;
+    if version < 2 {
+        transaction.execute_batch(CHANGED)?;
+    }
+    transaction.execute_batch(EXTEND)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }
@@ -214,8 +218,9 @@ pub(super) fn check(connection: &Connection) -> Result<(String, String), Trouble
             connection.query_row(query, [name], |row| row.get::<_, String>(0))
         };
         latest_run(connection, "TRUE")?;
+        let columns = row::columns(version);
         for order in ["ASC", "DESC"] {
-            let query = format!("SELECT {COLUMNS} FROM entries ORDER BY key {order} LIMIT 1");
+            let query = format!("SELECT {columns} FROM entries ORDER BY key {order} LIMIT 1");
             connection.query_row(&query, [], |row| Ok(row::decode(row))).optional()?;
         }
         Ok((meta("source")?, meta("target")?))

@@ -1,7 +1,7 @@
 //! Rows: what is known of one key, and how the state database keeps it.
 
 use crate::model::entry::Known;
-use crate::model::{Digest, Entry, EntryKind, Key, Metadata, Stamp, Timestamp};
+use crate::model::{Digest, Entry, EntryKind, ExtraDigests, Key, Metadata, Stamp, Timestamp};
 use rusqlite::types::ValueRef;
 use rusqlite::{Statement, ToSql, params};
 
@@ -28,6 +28,8 @@ pub struct Row {
     pub kind: EntryKind,
     /// The digest of its content, where it is known and there is content.
     pub digest: Option<Digest>,
+    /// Other digests of the same content that a run was asked to record; none without `digest`.
+    pub extra: ExtraDigests,
     /// How it is known to equal the source.
     pub origin: Origin,
     /// The source's stamp when its content was read (or adopted).
@@ -110,16 +112,26 @@ pub(super) fn verify(
 
 /// Puts a row, in the place of any of its key.
 pub(super) const PUT: &str = "INSERT OR REPLACE INTO entries \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
 
-/// The columns, in the order of [`TABLE`], [`decode`] and [`put`].
-pub(super) const COLUMNS: &str = "key, kind, digest, origin, source, source_racy, target, mode, \
-     uid, gid, mtime, mtime_nanos, link, run, verified_at";
+/// The columns in a file of a format version, in the order of [`TABLE`], [`decode`] and [`put`];
+/// what an older version lacks is null.
+pub(super) fn columns(version: i64) -> String {
+    let extra = if version < 3 { "NULL, NULL" } else { "sha256, md5" };
+    format!(
+        "key, kind, digest, origin, source, source_racy, target, mode, uid, gid, mtime, \
+         mtime_nanos, link, run, verified_at, {extra}"
+    )
+}
 
 /// How many columns that are.
-pub(super) const WIDTH: usize = 15;
+pub(super) const WIDTH: usize = 17;
 
-/// The table of rows, in the file's format versions 1 and 2.
+/// Makes the table of rows of versions 1 and 2 that of version 3.
+pub(super) const EXTEND: &str = "ALTER TABLE entries ADD COLUMN sha256 BLOB;
+    ALTER TABLE entries ADD COLUMN md5 BLOB;";
+
+/// The table of rows.
 pub(super) const TABLE: &str = "CREATE TABLE entries (
     key BLOB PRIMARY KEY NOT NULL,
     kind INTEGER NOT NULL,
@@ -135,7 +147,9 @@ pub(super) const TABLE: &str = "CREATE TABLE entries (
     mtime_nanos INTEGER NOT NULL,
     link BLOB,
     run INTEGER NOT NULL,
-    verified_at INTEGER
+    verified_at INTEGER,
+    sha256 BLOB,
+    md5 BLOB
 ) STRICT, WITHOUT ROWID;";
 
 /// Binds a row to the statement [`PUT`] and executes that.
@@ -159,6 +173,8 @@ pub(super) fn put(statement: &mut Statement<'_>, row: &Row) -> rusqlite::Result<
         row.link.as_deref(),
         row.run.0,
         row.verified_at.map(nanoseconds).as_ref().map(|at| at as &dyn ToSql),
+        row.extra.sha256.as_ref().map(|digest| &digest[..]),
+        row.extra.md5.as_ref().map(|digest| &digest[..]),
     ])
 }
 
@@ -180,6 +196,10 @@ pub(super) fn decode(row: &rusqlite::Row<'_>) -> Option<Row> {
         digest: match blob(2)? {
             None => None,
             Some(bytes) => Some(Digest(bytes.try_into().ok()?)),
+        },
+        extra: ExtraDigests {
+            sha256: blob(15)?.map(TryInto::try_into).transpose().ok()?,
+            md5: blob(16)?.map(TryInto::try_into).transpose().ok()?,
         },
         origin: match integer(3)? {
             0 => Origin::Proven,

@@ -6,9 +6,10 @@
 //! WAL mode with `synchronous=NORMAL` (<https://sqlite.org/pragma.html#pragma_synchronous>) a power
 //! cut may take the last batches but never mixes them, and a row is never older than what it says.
 //!
-//! Format version 2, in `SQLite`'s `user_version`; `application_id` says whose file it is. This
-//! version writes 2 and reads 1 too, which had no `changed`; a newer one is refused with an error, anything else that isn't whole
-//! is damage: put aside, and begun anew.
+//! Format version 3, in `SQLite`'s `user_version`; `application_id` says whose file it is. This
+//! version writes 3 and reads 2, which had no digests but BLAKE3, and 1, which had no `changed`
+//! either; a newer one is refused with an error, anything else that isn't whole is damage: put aside,
+//! and begun anew.
 
 use super::database::{
     Access, Trouble, begin, cannot_open, check, connect, failed, has_log, named, path_of, plain,

@@ -1,4 +1,4 @@
-//! Digests: BLAKE3 of an entry's content.
+//! Digests: BLAKE3 of an entry's content, and those that other tools ask for.
 
 use std::fmt;
 
@@ -22,12 +22,60 @@ impl From<blake3::Hash> for Digest {
 impl fmt::Display for Digest {
     /// Prints 64 lower-case hexadecimal digits, as `b3sum` does.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+        Hex(&self.0).fmt(out)
     }
 }
 
 impl fmt::Debug for Digest {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "Digest({self})")
+    }
+}
+
+/// Bytes that print as lower-case hexadecimal digits.
+pub struct Hex<'a>(pub &'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    }
+}
+
+/// Which digests a run records beside BLAKE3.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExtraKinds {
+    /// SHA-256 (FIPS 180-4).
+    pub sha256: bool,
+    /// MD5 (RFC 1321). Nobody should trust it; there are tools that know nothing else.
+    pub md5: bool,
+}
+
+impl ExtraKinds {
+    /// Whether any is asked for.
+    pub fn any(self) -> bool {
+        self.sha256 || self.md5
+    }
+}
+
+/// What is recorded of a file's content beside its BLAKE3: digests that other tools ask for. Each is
+/// of the content that the BLAKE3 is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExtraDigests {
+    /// SHA-256, 32 bytes.
+    pub sha256: Option<[u8; 32]>,
+    /// MD5, 16 bytes.
+    pub md5: Option<[u8; 16]>,
+}
+
+impl ExtraDigests {
+    /// Whether a digest that is wanted is missing.
+    pub fn lack(&self, wanted: ExtraKinds) -> bool {
+        wanted.sha256 && self.sha256.is_none() || wanted.md5 && self.md5.is_none()
+    }
+
+    /// These, and of the `others` (which are of the same content) those that are missing.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self { sha256: self.sha256.or(others.sha256), md5: self.md5.or(others.md5) }
     }
 }

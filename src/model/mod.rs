@@ -12,7 +12,7 @@ pub mod request;
 pub mod run;
 pub mod stamp;
 
-pub use digest::Digest;
+pub use digest::{Digest, ExtraDigests, ExtraKinds};
 pub use entry::{Entry, EntryKind, Metadata, SpecialKind};
 pub use error::{Cause, EntryError, Error, ErrorKind, Operation};
 pub use etag::{ETag, TagHash};

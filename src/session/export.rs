@@ -272,13 +272,14 @@ fn text(name: &[u8]) -> Result<&str, &'static str> {
 mod tests {
     use super::*;
     use crate::manifest::{Origin, RunNumber};
-    use crate::model::Timestamp;
+    use crate::model::{ExtraDigests, Timestamp};
 
     fn file(key: &[u8]) -> Row {
         Row {
             key: Key::new(key),
             kind: EntryKind::File,
             digest: Some(Digest([0xab; 32])),
+            extra: ExtraDigests::default(),
             origin: Origin::Proven,
             source: Stamp::of_object(5, None),
             source_racy: false,

@@ -9,8 +9,8 @@ use super::{new_run_id, random, single, wall_clock};
 use crate::backend::local::{LocalTarget, Root};
 use crate::backend::object::s3::Settings;
 use crate::backend::object::{ObjectTarget, Stores};
-use crate::backend::{Form, ListItem, ListOptions, Target};
-use crate::engine::{BUFFER, Cores};
+use crate::backend::{Form, ListItem, ListOptions, Source, Target};
+use crate::engine::{BUFFER, Cores, Wanted};
 use crate::filter::FilterSpec;
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::listing::{Checked, Unknown};
@@ -23,8 +23,8 @@ use crate::manifest::{
 use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::{
-    Cause, Digest, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Operation,
-    Progress, RunId, Stamp, Stop, Timestamp, Verdict,
+    Cause, Digest, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, ExtraDigests,
+    ExtraKinds, Key, Operation, Progress, RunId, Stamp, Stop, Timestamp, Verdict,
 };
 use crate::spool::{Sorted, Sorter};
 use crate::verify::{Choice, Depth, Difference, VerifyObserver, VerifyOutcome, VerifyTotals};
@@ -279,8 +279,8 @@ struct Importing<'a> {
     stop: &'a Stop,
 }
 
-/// A file to hash, and what the list says of it.
-type Job = (Entry, Digest);
+/// A file to hash, and the digest that the list has of it.
+type Job = (Entry, [u8; 32]);
 
 /// What became of a file that stands in the target.
 enum Hashed {
@@ -384,7 +384,7 @@ impl Importing<'_> {
                 }
                 (Some(entry), Some(wanted)) => {
                     // Workers end only when this side does.
-                    jobs.send((entry, Digest(wanted.digest))).ok();
+                    jobs.send((entry, wanted.digest)).ok();
                     wanted
                 }
                 (None, Some(wanted)) => {
@@ -424,15 +424,23 @@ impl Importing<'_> {
             Err(error) => return failed(&error),
         };
         let bytes = &self.progress.bytes_hashed;
-        let mut read =
-            || cores.hash_content((self.target, Side::Target), &entry, buffer, bytes, pass, None);
-        let mut hashed = read();
-        if self.target.is_store() && matches!(&hashed, Ok((_, found)) if found.digest != expected) {
+        let is_sha256 = self.options.format == ListFormat::Sha256sum;
+        let extra = ExtraKinds { sha256: is_sha256, md5: false };
+        let mut read = || {
+            let from = (self.target as &dyn Source, Side::Target);
+            let wanted = Wanted { tagged: None, extra };
+            let (entry, hashed) = cores.hash_content(from, &entry, buffer, bytes, pass, wanted)?;
+            let found = hashed.extra.sha256.map_or(hashed.digest, Digest);
+            Ok((entry, hashed, found))
+        };
+        let expected = Digest(expected);
+        let mut read_as = read();
+        if self.target.is_store() && matches!(&read_as, Ok((.., found)) if *found != expected) {
             // A bit may have flipped on the way; what lies there wrong is wrong the second time too.
-            hashed = read();
+            read_as = read();
         }
-        let (entry, found) = match hashed {
-            Ok((entry, hashed)) => (entry, hashed.digest),
+        let (entry, hashed, found) = match read_as {
+            Ok(read) => read,
             Err(error) => return failed(&error),
         };
         let is_so = found == expected;
@@ -441,12 +449,14 @@ impl Importing<'_> {
             self.observer.difference(&entry.key, &Difference::Corrupt { expected, found }, true);
         }
         // Nobody knows the source's stamp: the next mirror reads it. Where the target isn't what it
-        // should be, neither is its stamp to be trusted.
+        // should be, neither is its stamp to be trusted, nor what else was read.
         let unknown = Stamp::of_object(entry.stamp.size, None);
+        let sha256 = is_sha256.then_some(expected.0);
         Hashed::Row(
             Box::new(Row {
                 kind: EntryKind::File,
-                digest: Some(expected),
+                digest: if is_sha256 { is_so.then_some(hashed.digest) } else { Some(expected) },
+                extra: ExtraDigests { sha256, md5: None },
                 origin: Origin::Adopted,
                 source: unknown,
                 source_racy: false,

@@ -257,7 +257,8 @@ impl Session<'_> {
         let holds = |metadata: &Metadata, kind: EntryKind| keeper.holds(metadata, kind);
         let accepts = |key: &Key| keeper.accepts(key);
         let context = Context {
-            is_beside: target.is_beside(&*source),
+            // What the store copies by itself nobody hashes.
+            is_beside: target.is_beside(&*source) && !options.policy.digests.any(),
             source,
             target: Arc::clone(&target),
             policy: &policy,

@@ -16,8 +16,8 @@ use crate::location::{S3Location, SingleLocation};
 use crate::manifest::{Held, Lockable, Opened, Origin, RecordedOptions, Row, STREAM, State};
 use crate::model::entry::Known;
 use crate::model::{
-    Cause, Digest, Durability, ETag, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Progress,
-    RunId, Stamp, Stop, Timestamp, Verdict,
+    Cause, Digest, Durability, ETag, Entry, EntryKind, Error, ErrorKind, ExtraDigests, Key,
+    Metadata, Progress, RunId, Stamp, Stop, Timestamp, Verdict,
 };
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use rustix::fs::FlockOperation;
@@ -384,6 +384,7 @@ fn record(
         key: at.key.clone(),
         kind: EntryKind::File,
         digest: Some(written.digest),
+        extra: ExtraDigests::default(),
         origin: Origin::Proven,
         // A stream has no stamp that could be met again.
         source: Stamp::of_object(written.size, None),

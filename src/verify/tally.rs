@@ -3,7 +3,7 @@
 use super::repair::Broken;
 use super::{Depth, Difference, VerifyObserver, VerifyTotals};
 use crate::backend::{Source, Target};
-use crate::engine::Cores;
+use crate::engine::{Cores, Wanted};
 use crate::filter::Filter;
 use crate::limits::Bandwidth;
 use crate::manifest::{Row, Verified};
@@ -192,7 +192,8 @@ impl Tally<'_> {
         let from: (&dyn Source, _) = (self.target, Side::Target);
         let mut hash = || {
             let cores = &self.cores;
-            let read = cores.hash_content(from, &job.entry, buffer, bytes, &pass, None);
+            let read =
+                cores.hash_content(from, &job.entry, buffer, bytes, &pass, Wanted::default());
             read.map(|(_, hashed)| hashed.digest)
         };
         let mut read = hash();

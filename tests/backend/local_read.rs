@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 use vidimus::backend::local::LocalSource;
 use vidimus::backend::{ListOptions, Listing, ReadError, Reading, Sink, Source};
-use vidimus::engine::Cores;
+use vidimus::engine::{Cores, Wanted};
 use vidimus::model::error::Side;
 use vidimus::model::run::Counter;
 use vidimus::model::{Cause, Digest, Entry, Error, Key};
@@ -239,8 +239,14 @@ fn a_file_is_not_read_within_the_clock_tick_of_its_last_change() {
     let listed = look(&source.0, "f");
     let cores = Cores::default();
     let (buffer, bytes) = (&mut [0; BUFFER], Counter::default());
-    let hashed =
-        cores.hash_content((&source, Side::Source), &listed, buffer, &bytes, &|_| Ok(()), None);
+    let hashed = cores.hash_content(
+        (&source, Side::Source),
+        &listed,
+        buffer,
+        &bytes,
+        &|_| Ok(()),
+        Wanted::default(),
+    );
     let (_, hashed) = hashed.expect("read it");
     assert_eq!(hashed.digest, Digest::of(&[b'x'; 200]));
     assert!(!hashed.racy, "and so the stamp is evidence");

@@ -24,7 +24,7 @@ fn rotten() -> Environment {
     env
 }
 
-fn state(env: &Environment) -> PathBuf {
+pub(crate) fn state(env: &Environment) -> PathBuf {
     let names = fs::read_dir(env.state.join("vidimus")).expect("list the state directory");
     let mut paths = names.map(|name| name.expect("a name").path());
     paths.find(|path| path.extension().is_some_and(|it| it == "sqlite3")).expect("a state")

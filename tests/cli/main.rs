@@ -8,6 +8,7 @@ mod building;
 mod commands;
 mod deletion;
 mod diff;
+mod digests;
 mod dry_run;
 mod faults;
 mod filters;

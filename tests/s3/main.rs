@@ -12,6 +12,7 @@ mod client;
 mod commands;
 mod copies;
 mod diff;
+mod digests;
 mod faults;
 mod import;
 mod judges;

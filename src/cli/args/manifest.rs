@@ -204,6 +204,7 @@ pub(crate) struct ImportArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ImportFormatArg {
     B3sum,
+    Sha256sum,
 }
 
 #[derive(Debug, Args)]

@@ -122,6 +122,21 @@ pub(crate) struct MirrorArgs {
         value_parser = values::switch)]
     pub(crate) accept_silent_changes: bool,
 
+    /// Record these digests too, beside BLAKE3: sha256, md5, or both (sha256,md5)
+    ///
+    /// For tools that know no BLAKE3: `vidimus manifest export` writes them. They are made in the
+    /// reading that copies a file. A file that is up to date but lacks one is read once, and its
+    /// content held against the record. Between buckets, everything passes through this machine.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "KIND",
+        value_delimiter = ',',
+        help_heading = "Recording",
+        env = "VIDIMUS_DIGEST"
+    )]
+    pub(crate) digest: Vec<DigestArg>,
+
     /// Leave out what matches (gitignore-like; the last match wins)
     ///
     /// An excluded directory is not walked. Excluded entries of the target are kept unless
@@ -225,6 +240,14 @@ pub(crate) struct MirrorArgs {
     #[arg(long, help_heading = "Output", env = "VIDIMUS_EXIT_CHANGES",
         value_parser = values::switch)]
     pub(crate) exit_changes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DigestArg {
+    /// SHA-256
+    Sha256,
+    /// MD5, for tools that know nothing else: it can be forged
+    Md5,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

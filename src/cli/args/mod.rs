@@ -21,7 +21,7 @@ pub(super) use manifest::{
     ExportArgs, ExportFormatArg, ImportArgs, ImportFormatArg, ManifestArgs, ManifestCommand,
     ManifestLookArgs,
 };
-pub(super) use mirror::{DurabilityArg, MirrorArgs};
+pub(super) use mirror::{DigestArg, DurabilityArg, MirrorArgs};
 pub(super) use output::{ColorArg, OutputArgs};
 pub(super) use put::PutArgs;
 pub(super) use verify::VerifyArgs;

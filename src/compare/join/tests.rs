@@ -5,7 +5,9 @@ use crate::manifest::{Origin, RunNumber};
 use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::stamp::Inode;
-use crate::model::{Cause, EntryKind, ErrorKind, Metadata, Operation, Stamp, Timestamp};
+use crate::model::{
+    Cause, EntryKind, ErrorKind, ExtraDigests, Metadata, Operation, Stamp, Timestamp,
+};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +31,7 @@ fn row(key: &str) -> Row {
         key,
         kind,
         digest: None,
+        extra: ExtraDigests::default(),
         origin: Origin::Proven,
         source: stamp,
         source_racy: false,

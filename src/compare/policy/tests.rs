@@ -8,7 +8,7 @@ use crate::filter::Rule;
 use crate::manifest::{Origin, RunNumber};
 use crate::model::entry::Known;
 use crate::model::stamp::{Evidence, Inode};
-use crate::model::{Key, SpecialKind, Stamp, Timestamp};
+use crate::model::{ExtraDigests, Key, SpecialKind, Stamp, Timestamp};
 
 const RECORDED: Digest = Digest([7; 32]);
 
@@ -61,6 +61,7 @@ impl Case {
                 key: source.key.clone(),
                 kind,
                 digest: (kind == EntryKind::File).then_some(RECORDED),
+                extra: ExtraDigests::default(),
                 origin: Origin::Proven,
                 source: source.stamp,
                 source_racy: false,

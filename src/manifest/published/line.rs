@@ -4,9 +4,10 @@
 //! what isn't UTF-8 stands in Base64 under a name of its own.
 
 use crate::manifest::{Origin, Row, RunNumber};
+use crate::model::digest::Hex;
 use crate::model::key::is_printable;
 use crate::model::stamp::{Evidence, Inode};
-use crate::model::{Digest, ETag, EntryKind, Key, Metadata, RunId, Stamp, Timestamp};
+use crate::model::{Digest, ETag, EntryKind, ExtraDigests, Key, Metadata, RunId, Stamp, Timestamp};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
@@ -33,6 +34,8 @@ struct Line {
     removed: bool,
     kind: Option<Kind>,
     blake3: Option<String>,
+    sha256: Option<String>,
+    md5: Option<String>,
     mtime: Option<String>,
     mode: Option<String>,
     uid: Option<u32>,
@@ -100,6 +103,12 @@ fn fields(row: &Row, run: &RunId, out: &mut Vec<u8>) -> io::Result<()> {
     if let Some(digest) = row.digest {
         write!(out, ",\"blake3\":\"{digest}\"")?;
     }
+    if let Some(sha256) = &row.extra.sha256 {
+        write!(out, ",\"sha256\":\"{}\"", Hex(sha256))?;
+    }
+    if let Some(md5) = &row.extra.md5 {
+        write!(out, ",\"md5\":\"{}\"", Hex(md5))?;
+    }
     let Metadata { mode, uid, gid, mtime } = row.metadata;
     write!(out, ",\"mtime\":\"{mtime}\",\"mode\":\"{mode:04o}\",\"uid\":{uid},\"gid\":{gid}")?;
     if let Some(link) = &row.link {
@@ -166,6 +175,10 @@ pub(super) fn decode(line: &[u8]) -> Result<Published, String> {
             Kind::Symlink => EntryKind::Symlink,
         },
         digest: line.blake3.as_deref().map(digest).transpose()?,
+        extra: ExtraDigests {
+            sha256: line.sha256.as_deref().map(hex).transpose()?,
+            md5: line.md5.as_deref().map(hex).transpose()?,
+        },
         origin: if line.adopted { Origin::Adopted } else { Origin::Proven },
         source: of_stamp(line.source.ok_or("it has no stamp of the source")?)?,
         source_racy: line.source_racy,
@@ -216,7 +229,24 @@ fn of_stamp(line: StampLine) -> Result<Stamp, String> {
 
 /// Reads 64 hexadecimal digits.
 pub(super) fn digest(text: &str) -> Result<Digest, String> {
-    blake3::Hash::from_hex(text).map(Into::into).map_err(|error| error.to_string())
+    hex(text).map(Digest)
+}
+
+/// Reads two hexadecimal digits a byte.
+fn hex<const BYTES: usize>(text: &str) -> Result<[u8; BYTES], String> {
+    let mut bytes = [0; BYTES];
+    let value = |digit: u8| char::from(digit).to_digit(16);
+    let mut digits = text.bytes();
+    for byte in &mut bytes {
+        let pair = digits.next().and_then(value).zip(digits.next().and_then(value));
+        let (high, low) = pair.ok_or_else(|| not_hex(BYTES))?;
+        *byte = (high << 4 | low) as u8;
+    }
+    if digits.next().is_some() { Err(not_hex(BYTES)) } else { Ok(bytes) }
+}
+
+fn not_hex(bytes: usize) -> String {
+    format!("a digest is not {} hexadecimal digits", 2 * bytes)
 }
 
 fn mode(text: &str) -> Result<u32, String> {
@@ -254,6 +284,7 @@ mod tests {
             key: Key::new(key),
             kind: EntryKind::File,
             digest: Some(Digest([0xab; 32])),
+            extra: ExtraDigests { sha256: Some([0xcd; 32]), md5: Some([0x0f; 16]) },
             origin: Origin::Proven,
             source: Stamp::of_inode(
                 5,
@@ -279,6 +310,7 @@ mod tests {
             kind: EntryKind::Symlink,
             link: Some((*b"a\xff\n").into()),
             digest: None,
+            extra: ExtraDigests::default(),
             origin: Origin::Adopted,
             verified_at: None,
             ..row(b"l")
@@ -320,7 +352,8 @@ mod tests {
             String::from_utf8(line).unwrap(),
             "{\"key\":\"a\\u0000\\n\\\"\\\\\u{202e}é\",\"sequence\":7,\"kind\":\"file\",\
              \"size\":5,\"blake3\":\"abababababababababababababababababababababababababababababababab\
-             \",\"mtime\":\"9223372036854775807.000000001\",\"mode\":\"4755\",\"uid\":0,\
+             \",\"sha256\":\"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd\",\
+             \"md5\":\"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f\",\"mtime\":\"9223372036854775807.000000001\",\"mode\":\"4755\",\"uid\":0,\
              \"gid\":4294967295,\"run\":\"20261121T162202Z-f5535a8e\",\
              \"verified\":\"1700000000.000000005\",\"source\":{\"size\":5,\
              \"mtime\":\"-1.000000001\",\"ctime\":\"9.000000000\",\"inode\":18446744073709551615},\
@@ -344,6 +377,8 @@ mod tests {
             ("\"source\":{\"size\":1}", "\"source\":{\"size\":1,\"inode\":2}", "half a stamp"),
             ("\"target\":{\"size\":1}", "\"target\":{\"size\":1,\"etag\":\"\"}", "tag"),
             ("\"kind\":\"file\"", "\"kind\":\"fifo\"", "fifo"),
+            ("\"uid\":1", "\"uid\":1,\"md5\":\"0f\"", "32 hexadecimal"),
+            ("\"uid\":1", "\"uid\":1,\"sha256\":\"+f\"", "64 hexadecimal"),
             ("\"run\":\"r\"", "\"run\":\"\\u001b[2J\"", "control characters"),
         ] {
             let line = whole.replace(part, other);

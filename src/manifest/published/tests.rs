@@ -4,7 +4,8 @@ use crate::filter::FilterSpec;
 use crate::manifest::{Origin, RecordedOptions, Row, RunNumber, State};
 use crate::model::stamp::Evidence;
 use crate::model::{
-    Digest, Durability, ETag, EntryKind, Key, Metadata, RunId, Stamp, Timestamp, Totals, Verdict,
+    Digest, Durability, ETag, EntryKind, ExtraDigests, Key, Metadata, RunId, Stamp, Timestamp,
+    Totals, Verdict,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ fn row(key: &[u8], version: u8, run: RunNumber) -> Row {
         key: Key::new(key),
         kind: EntryKind::File,
         digest: (version > 0).then_some(Digest([version; 32])),
+        extra: ExtraDigests::default(),
         origin: if version == 0 { Origin::Adopted } else { Origin::Proven },
         source: Stamp::of_object(version.into(), ETag::new(&[b'a' + version % 26])),
         source_racy: false,

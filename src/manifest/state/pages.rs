@@ -1,7 +1,7 @@
 //! Reading tables of the state a page at a time.
 
-use crate::manifest::database::failed;
-use crate::manifest::row::{self, COLUMNS, Row};
+use crate::manifest::database::{failed, pragma};
+use crate::manifest::row::{self, Row, columns};
 use crate::model::{Error, Key};
 use rusqlite::Connection;
 use std::path::PathBuf;
@@ -44,8 +44,8 @@ pub struct Paged<T> {
 
 /// What can be read so.
 pub trait Tabled: Sized {
-    /// Which columns of what are read, up to the condition.
-    fn selected() -> String;
+    /// Which columns of what are read in a file of a format version, up to the condition.
+    fn selected(version: i64) -> String;
     /// The column by whose order they are read.
     const KEY: (&'static str, usize);
     /// Decodes one; `None` where what stands there is none.
@@ -53,8 +53,8 @@ pub trait Tabled: Sized {
 }
 
 impl Tabled for Row {
-    fn selected() -> String {
-        format!("SELECT {COLUMNS} FROM entries")
+    fn selected(version: i64) -> String {
+        format!("SELECT {} FROM entries", columns(version))
     }
 
     const KEY: (&'static str, usize) = ("key", 0);
@@ -65,10 +65,11 @@ impl Tabled for Row {
 }
 
 impl Tabled for Change {
-    fn selected() -> String {
+    fn selected(version: i64) -> String {
         format!(
-            "SELECT entries.{COLUMNS}, changed.key, was_published FROM changed \
-             LEFT JOIN entries ON entries.key = changed.key"
+            "SELECT entries.{}, changed.key, was_published FROM changed \
+             LEFT JOIN entries ON entries.key = changed.key",
+            columns(version)
         )
     }
 
@@ -100,7 +101,8 @@ impl<T: Tabled> Paged<T> {
     fn turn_page(&mut self) -> rusqlite::Result<()> {
         let (key, column) = T::KEY;
         let from = if self.after.is_some() { ">" } else { ">=" };
-        let selected = T::selected();
+        // Another process may have made it one of this version since the last page.
+        let selected = T::selected(pragma(&self.connection, "user_version")?);
         let query = format!("{selected} WHERE {key} {from} ?1 ORDER BY {key} LIMIT {PAGE}");
         let mut statement = self.connection.prepare_cached(&query)?;
         let mut found = statement.query([self.after.as_deref().unwrap_or_default()])?;

@@ -4,7 +4,7 @@ use crate::manifest::database::with_suffix;
 use crate::manifest::{Origin, is_damage};
 use crate::model::Digest;
 use crate::model::stamp::Inode;
-use crate::model::{EntryKind, Metadata, Stamp};
+use crate::model::{EntryKind, ExtraDigests, Metadata, Stamp};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 
 const SOURCE: &str = "/source";
@@ -23,6 +23,7 @@ fn row(key: impl AsRef<[u8]>) -> Row {
         key: Key::new(key.as_ref()),
         kind: EntryKind::File,
         digest: Some(Digest::of(key.as_ref())),
+        extra: ExtraDigests::default(),
         origin: Origin::Proven,
         source: stamp(1),
         source_racy: true,
@@ -76,9 +77,11 @@ fn rows_come_back_whole_and_in_key_order() {
         ..row("link")
     };
     let directory = Row { kind: EntryKind::Directory, digest: None, ..row("") };
+    let extra = ExtraDigests { sha256: Some([3; 32]), md5: None };
+    let digested = Row { extra, ..row("digested") };
     let adopted = Row { digest: None, origin: Origin::Adopted, ..row(b"\xff\x00\xfe") };
     let long = row(vec![b'x'; 9_000]);
-    let mut rows = vec![adopted, link, long, row("a/"), row("a-b"), row("a"), directory];
+    let mut rows = vec![adopted, digested, link, long, row("a/"), row("a-b"), row("a"), directory];
     fill(dir.path(), &rows);
     rows.sort_by(|a, b| a.key.cmp(&b.key));
     assert_eq!(all(&open(dir.path())), rows);
@@ -290,7 +293,7 @@ fn what_was_streamed_into_a_target_hides_no_run_that_mirrored_to_it() {
 fn a_newer_version_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = fill(dir.path(), &[row("a")]);
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
     let before = fs::read(&path).unwrap();
     for error in [
         State::open(dir.path(), SOURCE, TARGET).unwrap_err(),
@@ -299,7 +302,7 @@ fn a_newer_version_is_refused_and_left_alone() {
     ] {
         assert_eq!(error.kind, ErrorKind::Manifest);
         let expected = format!(
-            "the state \"{}\" has format version 3; this vidimus knows versions up to 2",
+            "the state \"{}\" has format version 4; this vidimus knows versions up to 3",
             path.display()
         );
         assert_eq!(error.message, expected);
@@ -401,6 +404,8 @@ fn a_row_that_cannot_be_decoded_is_passed_over_and_counted() {
         "source_racy = 2",
         "mode = -1",
         "mtime_nanos = 1000000000",
+        "sha256 = x'00'",
+        "md5 = zeroblob(32)",
     ];
     let dir = tempfile::tempdir().unwrap();
     let rows: Vec<_> = (0..2 * PAGE).map(|n| row(format!("{n:08}"))).collect();
@@ -445,18 +450,30 @@ fn flip(path: &Path, offset: usize) {
 }
 
 #[test]
-fn a_state_of_the_first_version_is_taken_over() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = fill(dir.path(), &[row("a")]);
-    let old = Connection::open(&path).unwrap();
-    old.execute_batch("DROP TABLE changed; PRAGMA user_version = 1;").unwrap();
-    drop(old);
-    let read = State::open_read_only(dir.path(), SOURCE, TARGET).unwrap().unwrap();
-    assert_eq!(all(&read), [row("a")]);
-    drop(read);
-    let state = open(dir.path());
-    assert_eq!(all(&state), [row("a")]);
-    assert_eq!((state.published().unwrap(), state.changed().unwrap()), (None, 0));
+fn states_of_older_versions_are_taken_over() {
+    let versions = ["PRAGMA user_version = 2;", "DROP TABLE changed; PRAGMA user_version = 1;"];
+    for older in versions {
+        let dir = tempfile::tempdir().unwrap();
+        let path = fill(dir.path(), &[row("a")]);
+        let old = Connection::open(&path).unwrap();
+        let shrink = "ALTER TABLE entries DROP COLUMN sha256; ALTER TABLE entries DROP COLUMN md5;";
+        old.execute_batch(&format!("{shrink}{older}")).unwrap();
+        drop(old);
+        let read = State::open_read_only(dir.path(), SOURCE, TARGET).unwrap().unwrap();
+        assert_eq!(all(&read), [row("a")]);
+        let mut rows = read.rows().unwrap();
+        let state = open(dir.path());
+        assert_eq!(all(&state), [row("a")]);
+        assert_eq!((state.published().unwrap(), state.changed().unwrap()), (None, 0));
+        // Whoever was about to read it goes on.
+        assert_eq!(rows.next().unwrap().unwrap(), row("a"));
+        let extra = ExtraDigests { sha256: Some([1; 32]), md5: Some([2; 16]) };
+        let digested = Row { extra, ..row("b") };
+        let mut writer = state.writer().unwrap();
+        writer.put(&digested).unwrap();
+        writer.commit().unwrap();
+        assert_eq!(all(&state), [row("a"), digested]);
+    }
 }
 
 fn verified(row: &Row) -> Verified {

@@ -6,7 +6,7 @@ use crate::filter::FilterSpec;
 use crate::manifest::published::{Press, Publishing, publish};
 use crate::manifest::{Origin, RecordedOptions, Row, State};
 use crate::model::stamp::Inode;
-use crate::model::{Digest, Durability, Key, Metadata, Stamp, Timestamp};
+use crate::model::{Digest, Durability, ExtraDigests, Key, Metadata, Stamp, Timestamp};
 use std::path::{Path, PathBuf};
 
 const ROWS: u64 = 1_000_000;
@@ -22,6 +22,7 @@ fn row(number: u64, version: u8, run: crate::manifest::RunNumber) -> Row {
         key: Key::new(key.into_bytes()),
         kind: EntryKind::File,
         digest: Some(Digest::of(&content)),
+        extra: ExtraDigests::default(),
         origin: Origin::Proven,
         source: Stamp::of_inode(number, inode),
         source_racy: false,

@@ -80,6 +80,44 @@ fn without_a_digest_a_row_vouches_for_stamps_alone() {
     assert_eq!(touched(SAME, SAME, checksum), both("Checksum"));
 }
 
+/// What lacks SHA-256, or has it.
+#[test]
+fn a_digest_that_is_asked_for_and_missing_is_made_of_the_source() {
+    let lacks: Change = |case| case.options.digests.sha256 = true;
+    assert_eq!(touched(SAME, SAME, lacks), "check source: Digest");
+    assert_eq!(touched(SAME, CTIME, lacks), "check both sides: Digest");
+    assert_eq!(touched(CTIME, SAME, lacks), "check source: SourceDoubtful");
+    assert_eq!(touched(MTIME, SAME, lacks), "copy unless recorded: Mtime");
+    assert_eq!(touched(SAME, MTIME, lacks), "copy: TargetDrift");
+    let has_another: Change = |case| {
+        case.options.digests.sha256 = true;
+        case.row().extra.md5 = Some([1; 16]);
+    };
+    assert_eq!(touched(SAME, SAME, has_another), "check source: Digest");
+    let has: Change = |case| {
+        case.options.digests.sha256 = true;
+        case.row().extra.sha256 = Some([1; 32]);
+    };
+    assert_eq!(touched(SAME, SAME, has), "Keep: Unchanged");
+    let adopted: Change = |case| {
+        case.options.digests.md5 = true;
+        case.row().digest = None;
+    };
+    assert_eq!(touched(SAME, SAME, adopted), "check both sides with each other: Digest");
+    let is_new: Change = |case| {
+        case.options.digests.md5 = true;
+        case.row = None;
+    };
+    assert_eq!(touched(SAME, SAME, is_new), "check both sides with each other: Digest");
+    let other_mode: Change = |case| {
+        case.options.digests.md5 = true;
+        case.row = None;
+        case.source().metadata.mode = 0o600;
+    };
+    assert_eq!(touched(SAME, SAME, other_mode), "check both sides with each other: Digest");
+    assert_eq!(touched(MTIME, SAME, is_new), "copy: Mtime");
+}
+
 #[test]
 fn ignoring_ctime_or_inode_leaves_the_other_in_force() {
     let ctime: Change = |case| case.options.trust.ignore_ctime = true;

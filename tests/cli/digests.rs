@@ -1,0 +1,157 @@
+//! Digests beside BLAKE3: `mirror --digest`.
+
+use crate::brake::state;
+use crate::common::environment::text;
+use crate::common::{Environment, TestTree};
+use crate::manifest::{lose_state, published};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+/// What coreutils make of a file.
+fn by_coreutils(tool: &str, path: &Path) -> String {
+    let output = Command::new(tool).arg(path).output().expect("coreutils");
+    let line = String::from_utf8(output.stdout).expect("ASCII");
+    line.split_whitespace().next().expect("a digest").to_owned()
+}
+
+/// Files below, at and above the size of one chunk, and of many, which are hashed with help.
+fn tree() -> TestTree {
+    TestTree::new()
+        .file("empty", "")
+        .file("d/small", "small")
+        .file("d/chunk", vec![1; 1 << 20])
+        .file("large", vec![2; (5 << 20) + 17])
+        .symlink("link", "large")
+}
+
+/// Its files, in the order of their keys, and their bytes.
+const FILES: [&str; 4] = ["d/chunk", "d/small", "empty", "large"];
+const BYTES: u64 = (6 << 20) + 17 + 5;
+
+fn old(tree: &TestTree) -> Environment {
+    let env = Environment::new();
+    tree.write(&env.source);
+    env.age();
+    env
+}
+
+/// Which digests are published of a file; they are right.
+fn digests(env: &Environment, key: &str) -> Vec<&'static str> {
+    let row = &published(env)[key];
+    let mut found = Vec::new();
+    for (name, tool) in [("sha256", "sha256sum"), ("md5", "md5sum")] {
+        if row[name] != Value::Null {
+            assert_eq!(row[name], by_coreutils(tool, &env.target.join(key)), "{name} of {key}");
+            found.push(name);
+        }
+    }
+    found
+}
+
+#[test]
+fn digests_are_made_of_the_reading_that_copies() {
+    for flags in [&["--digest", "sha256,md5"][..], &["--digest", "sha256", "--digest", "md5"]] {
+        let env = old(&tree());
+        env.mirrored(&[flags, &["--transfers", "1"]].concat()).counts(&[("bytes_hashed", BYTES)]);
+        for key in FILES {
+            assert_eq!(digests(&env, key), ["sha256", "md5"], "{key}");
+        }
+        assert_eq!(published(&env)["link"]["sha256"], Value::Null);
+        let rerun = env.mirrored(flags);
+        rerun.counts(&[("bytes_hashed", 0), ("files_unchanged", 5)]);
+        env.verify(&[]).expect(0);
+    }
+}
+
+#[test]
+fn the_environment_asks_for_digests_too() {
+    let env = old(&tree());
+    let mut command = env.command(&env.mirror_arguments(&[]));
+    command.env("VIDIMUS_DIGEST", "md5,sha256");
+    crate::common::Run::of(command).expect(0);
+    assert_eq!(digests(&env, "large"), ["sha256", "md5"]);
+}
+
+#[test]
+fn what_lacks_a_digest_is_read_once_and_not_copied() {
+    let env = old(&tree());
+    env.mirrored(&["--digest", "md5"]);
+    env.verify(&[]).expect(0);
+    let told = env.mirror(&["--dry-run", "--digest", "sha256"]).expect(0);
+    assert_eq!(told.stdout.matches("--digest asks for").count(), FILES.len(), "{}", told.stdout);
+    let run = env.mirrored(&["--digest", "sha256"]);
+    run.counts(&[("files_copied", 0), ("files_unchanged", 5), ("bytes_hashed", BYTES)]);
+    for key in FILES {
+        // What was there stays.
+        assert_eq!(digests(&env, key), ["sha256", "md5"], "{key}");
+    }
+    assert_ne!(published(&env)["large"]["verified"], Value::Null, "nor is it forgotten");
+    env.mirrored(&["--digest", "sha256,md5"]).counts(&[("bytes_hashed", 0)]);
+}
+
+#[test]
+fn digests_stay_with_what_stays_and_go_with_what_changes() {
+    let env = old(&tree());
+    env.mirrored(&["--digest", "sha256"]);
+    fs::write(env.source.join("d/small"), "other").expect("write");
+    let mode = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(env.source.join("large"), mode).expect("chmod");
+    // The target's copy is lost, or touched: the same content is copied again.
+    fs::write(env.target.join("d/chunk"), "drift").expect("write");
+    env.mirrored(&[]).counts(&[("files_copied", 2), ("metadata_updated", 1)]);
+    assert_eq!(digests(&env, "d/small"), [""; 0]);
+    for key in ["large", "d/chunk", "empty"] {
+        assert_eq!(digests(&env, key), ["sha256"], "{key}");
+    }
+    env.age();
+    env.mirrored(&["--digest", "sha256"]).counts(&[("files_copied", 0)]);
+    assert_eq!(digests(&env, "d/small"), ["sha256"]);
+}
+
+#[test]
+fn what_is_adopted_is_read_on_both_sides() {
+    let env = old(&tree());
+    env.mirrored(&[]);
+    env.lose_records();
+    env.mirrored(&[]).counts(&[("files_adopted", 5), ("bytes_hashed", 0)]);
+    let run = env.mirrored(&["--digest", "sha256"]);
+    run.counts(&[("files_copied", 0), ("bytes_hashed", 2 * BYTES)]);
+    assert_eq!(digests(&env, "large"), ["sha256"]);
+    assert_eq!(published(&env)["large"]["adopted"], Value::Null);
+    // Without a record from the first.
+    env.lose_records();
+    let run = env.mirrored(&["--digest", "md5"]);
+    run.counts(&[("files_copied", 0), ("bytes_hashed", 2 * BYTES)]);
+    assert_eq!(digests(&env, "large"), ["md5"]);
+}
+
+#[test]
+fn another_machine_takes_digests_over() {
+    let env = old(&tree());
+    env.mirrored(&["--digest", "sha256"]);
+    lose_state(&env);
+    env.mirrored(&["--digest", "sha256"]).counts(&[("bytes_hashed", 0)]);
+}
+
+#[test]
+fn what_changed_in_silence_gets_no_digest() {
+    let env = old(&tree());
+    env.mirrored(&[]);
+    let connection = rusqlite::Connection::open(state(&env)).expect("open the state");
+    let update = "UPDATE entries SET digest = zeroblob(32) WHERE key = ?1";
+    connection.execute(update, [&b"large"[..]]).expect("change a row");
+    env.mirror(&["--digest", "sha256"]).expect(1).names("\"large\"").names("failing disk");
+    assert_eq!(published(&env)["large"]["sha256"], Value::Null);
+}
+
+#[test]
+fn digests_of_what_nobody_reads_are_refused() {
+    let env = old(&tree());
+    let run = env.mirror(&["--digest", "sha256", "--size-only"]).expect(2);
+    run.names("--digest and --size-only").names("leave it out");
+    env.mirror(&["--digest", "sha1"]).expect(2).names("sha1");
+    env.vidimus(&["mirror", "--digest", "sha256,", text(&env.source), "target"]).expect(2);
+}
