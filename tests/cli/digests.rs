@@ -96,9 +96,15 @@ fn what_lacks_a_digest_is_read_once_and_not_copied() {
 fn digests_stay_with_what_stays_and_go_with_what_changes() {
     let env = old(&tree());
     env.mirrored(&["--digest", "sha256"]);
+    let close = |key: &str| {
+        let mode = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(env.source.join(key), mode).expect("chmod");
+    };
+    close("empty");
+    let run = env.mirrored(&["--ignore-ctime"]);
+    run.counts(&[("metadata_updated", 1), ("bytes_hashed", 0)]);
     fs::write(env.source.join("d/small"), "other").expect("write");
-    let mode = fs::Permissions::from_mode(0o600);
-    fs::set_permissions(env.source.join("large"), mode).expect("chmod");
+    close("large");
     // The target's copy is lost, or touched: the same content is copied again.
     fs::write(env.target.join("d/chunk"), "drift").expect("write");
     env.mirrored(&[]).counts(&[("files_copied", 2), ("metadata_updated", 1)]);
