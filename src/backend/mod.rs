@@ -135,23 +135,24 @@ impl Facts {
 /// A file's content in ranges, at least two, that several threads read at the same time. What they
 /// took counts only once [`Ranges::end`] says so.
 pub trait Ranges: Sync {
-    /// What only reading tells of it.
-    fn facts(&self) -> &Facts;
+    /// What only reading tells of it, if anything.
+    fn facts(&self) -> Option<&Facts>;
 
     /// Bytes of each range but the last: a power of two, at least 1 MiB, so that each is a subtree
     /// of BLAKE3's.
     fn length(&self) -> u64;
 
-    /// How many are best read at the same time, at least 1.
-    fn readers(&self) -> usize;
+    /// How many are best read at the same time, at least 1; `None` for as many as cores are free.
+    fn readers(&self) -> Option<usize>;
 
-    /// Reads one range, the first being 0, in order.
+    /// Reads one range, the first being 0, in order. What is read may be put in `buffer`.
     ///
     /// # Errors
     /// As those of [`Source::read`]; those of `take` are the sink's.
     fn read(
         &self,
         number: u64,
+        buffer: &mut [u8],
         take: &mut dyn FnMut(&[u8]) -> Result<(), Cause>,
     ) -> Result<(), ReadError>;
 

@@ -79,7 +79,7 @@ impl Attempt<'_, '_> {
             told: None,
             link: None,
         };
-        let read = match self.read_ranges(entry, &mut so_far) {
+        let read = match self.read_ranges(entry, buffer, &mut so_far) {
             Ok(false) => context.source.read(entry, buffer, &mut |reading| match reading {
                 Reading::Chunk(chunk) => self.take(entry, chunk, &mut so_far),
                 Reading::Facts(facts) => {
@@ -108,29 +108,36 @@ impl Attempt<'_, '_> {
 
     /// Copies it in ranges, in the order that they come, where the source reads and the target writes
     /// them so; whether that is the case.
-    fn read_ranges(&self, entry: &Entry, so_far: &mut Copying<'_>) -> Result<bool, ReadError> {
+    fn read_ranges(
+        &self,
+        entry: &Entry,
+        buffer: &mut [u8],
+        so_far: &mut Copying<'_>,
+    ) -> Result<bool, ReadError> {
         let (context, slot) = (self.context, self.slot);
         // Digests other than BLAKE3 are made of content in order.
         if context.target.is_store() || context.policy.options.digests.any() {
             return Ok(false);
         }
         let Some(ranges) = context.source.read_ranges(entry)? else { return Ok(false) };
-        if ranges.facts().kind != EntryKind::File {
+        // A file of this machine is written as it is read, in order.
+        let Some(facts) = ranges.facts().filter(|facts| facts.kind == EntryKind::File) else {
             return Ok(false);
-        }
-        so_far.learn(entry, Box::new(ranges.facts().clone()));
+        };
+        so_far.learn(entry, Box::new(facts.clone()));
         let stage = so_far.stage.insert(self.stage(entry).map_err(ReadError::Sink)?);
         let Some(anywhere) = stage.anywhere() else { return Ok(false) };
         let done = AtomicU64::new(0);
-        let digest = context.cores.hash_ranges(&*ranges, entry.stamp.size, &|offset, chunk| {
-            let bytes = chunk.len() as u64;
-            pass(context, bytes)?;
-            anywhere.write_at(offset, chunk)?;
-            context.progress.bytes_moved.add(bytes);
-            let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-            show(context, slot, Some((entry, done)));
-            Ok(())
-        });
+        let digest =
+            context.cores.hash_ranges(&*ranges, entry.stamp.size, buffer, &|offset, chunk| {
+                let bytes = chunk.len() as u64;
+                pass(context, bytes)?;
+                anywhere.write_at(offset, chunk)?;
+                context.progress.bytes_moved.add(bytes);
+                let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+                show(context, slot, Some((entry, done)));
+                Ok(())
+            });
         so_far.done = done.into_inner();
         so_far.whole = Some(digest?);
         Ok(true)

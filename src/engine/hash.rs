@@ -51,6 +51,13 @@ impl Cores {
         Hashing(self)
     }
 
+    /// Keeps a core busy that is free, if one is.
+    pub(super) fn hashing_free(&self) -> Option<Hashing<'_>> {
+        let claim = |busy| (busy < self.all).then_some(busy + 1);
+        let claimed = self.hashing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim);
+        claimed.is_ok().then(|| Hashing(self))
+    }
+
     /// Hashes a regular file's content as is `wanted`, reads it anew when it changed, and gives the
     /// entry as it was read. `pass` is asked before each chunk, with its
     /// bytes: it may wait, and its error ends it.
@@ -82,7 +89,7 @@ impl Cores {
                     bytes.add(chunk.len() as u64);
                     Ok(())
                 };
-                let digest = self.hash_ranges(&*ranges, entry.stamp.size, &take)?;
+                let digest = self.hash_ranges(&*ranges, entry.stamp.size, buffer, &take)?;
                 return found(digest, ExtraDigests::default(), false);
             }
             let mut hasher = self.hasher(wanted.extra);
@@ -251,4 +258,20 @@ pub(super) fn with_retries<T>(
         }
     }
     fail(Operation::Read, side, Cause::Changed { attempts: ATTEMPTS })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_is_claimed_once() {
+        let cores = Cores { all: 2, hashing: AtomicUsize::new(0) };
+        let (one, other) = (cores.hashing(), cores.hashing_free());
+        assert!(other.is_some());
+        assert!(cores.hashing_free().is_none());
+        assert!(cores.hashing_free().is_none(), "who asks in vain sets none free");
+        drop(one);
+        assert!(cores.hashing_free().is_some());
+    }
 }

@@ -1,6 +1,6 @@
 //! Content that is read in ranges, and hashed by as many threads as read it.
 
-use super::hash::Cores;
+use super::hash::{Cores, Hashing};
 use crate::backend::{Ranges, ReadError};
 use crate::model::{Cause, Digest};
 use blake3::hazmat::{
@@ -9,62 +9,103 @@ use blake3::hazmat::{
 };
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::Scope;
 
 /// Takes a chunk of content and its offset.
 pub(super) type TakeAt<'a> = dyn Fn(u64, &[u8]) -> Result<(), Cause> + Sync + 'a;
 
 impl Cores {
     /// Reads and hashes content of `size` bytes; `take` is given each chunk and its offset, by several
-    /// threads.
+    /// threads, each of which has a buffer like this one.
     pub(super) fn hash_ranges(
         &self,
         ranges: &dyn Ranges,
         size: u64,
+        buffer: &mut [u8],
         take: &TakeAt<'_>,
     ) -> Result<Digest, ReadError> {
         let length = ranges.length();
-        let values: Vec<_> = (0..size.div_ceil(length)).map(|_| OnceLock::new()).collect();
-        let (next, failed) = (AtomicU64::new(0), OnceLock::new());
-        let read = || {
-            let _hashing = self.hashing();
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some(value) = values.get(number as usize) else { return };
-                let mut offset = number * length;
-                let mut hasher = blake3::Hasher::new();
-                hasher.set_input_offset(offset);
-                let read = ranges.read(number, &mut |chunk| {
-                    if failed.get().is_some() {
-                        return Err(Cause::Stopped);
-                    }
-                    hasher.update(chunk);
-                    take(offset, chunk)?;
-                    offset += chunk.len() as u64;
-                    Ok(())
-                });
-                match read {
-                    Ok(()) => value.get_or_init(|| hasher.finalize_non_root()),
-                    Err(error) => {
-                        // The others only follow the first.
-                        failed.set(error).ok();
-                        return;
-                    }
-                };
-            }
+        let reading = Reading {
+            cores: self,
+            ranges,
+            values: (0..size.div_ceil(length)).map(|_| OnceLock::new()).collect(),
+            next: AtomicU64::new(0),
+            failed: OnceLock::new(),
+            take,
         };
+        let mine = self.hashing();
         std::thread::scope(|scope| {
-            for _ in 1..ranges.readers() {
-                scope.spawn(read);
+            for _ in 1..ranges.readers().unwrap_or(1) {
+                let bytes = buffer.len();
+                let reading = &reading;
+                scope.spawn(move || {
+                    reading.run(scope, reading.cores.hashing(), &mut vec![0; bytes]);
+                });
             }
-            read();
+            reading.run(scope, mine, buffer);
         });
-        if let Some(error) = failed.into_inner() {
+        if let Some(error) = reading.failed.into_inner() {
             return Err(error);
         }
         ranges.end()?;
-        let values: Option<Vec<_>> = values.into_iter().map(OnceLock::into_inner).collect();
+        let values: Option<Vec<_>> = reading.values.into_iter().map(OnceLock::into_inner).collect();
         let values = values.expect("whoever doesn't fail reads until none is left");
         Ok(root(&values, length, size))
+    }
+}
+
+/// Content that several threads read.
+struct Reading<'a> {
+    cores: &'a Cores,
+    ranges: &'a dyn Ranges,
+    /// The hashes of the ranges.
+    values: Vec<OnceLock<ChainingValue>>,
+    /// The range that is read next.
+    next: AtomicU64,
+    /// Why the first that failed did.
+    failed: OnceLock<ReadError>,
+    take: &'a TakeAt<'a>,
+}
+
+impl Reading<'_> {
+    /// Reads ranges until there are none left, with the help of cores that come free meanwhile, where
+    /// that is wished for.
+    fn run<'s>(&'s self, scope: &'s Scope<'s, '_>, _hashing: Hashing<'_>, buffer: &mut [u8]) {
+        while self.failed.get().is_none() {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(value) = self.values.get(number as usize) else { return };
+            if self.ranges.readers().is_none()
+                && number + 1 < self.values.len() as u64
+                && let Some(free) = self.cores.hashing_free()
+            {
+                let bytes = buffer.len();
+                scope.spawn(move || self.run(scope, free, &mut vec![0; bytes]));
+            }
+            match self.read(number, buffer) {
+                Ok(found) => value.get_or_init(|| found),
+                Err(error) => {
+                    // The others only follow the first.
+                    self.failed.set(error).ok();
+                    return;
+                }
+            };
+        }
+    }
+
+    fn read(&self, number: u64, buffer: &mut [u8]) -> Result<ChainingValue, ReadError> {
+        let mut offset = number * self.ranges.length();
+        let mut hasher = blake3::Hasher::new();
+        hasher.set_input_offset(offset);
+        self.ranges.read(number, buffer, &mut |chunk| {
+            if self.failed.get().is_some() {
+                return Err(Cause::Stopped);
+            }
+            hasher.update(chunk);
+            (self.take)(offset, chunk)?;
+            offset += chunk.len() as u64;
+            Ok(())
+        })?;
+        Ok(hasher.finalize_non_root())
     }
 }
 

@@ -8,6 +8,7 @@ mod attributes;
 mod beneath;
 mod metadata;
 mod place;
+mod ranges;
 mod read;
 mod shared;
 mod stage;
@@ -21,7 +22,7 @@ pub use sync::Syncing;
 pub use walk::Guarded;
 pub use write::LocalTarget;
 
-use super::{Form, ListOptions, Listing, ReadError, Sink, Source};
+use super::{Form, ListOptions, Listing, Ranges, ReadError, Sink, Source};
 use crate::model::error::Side;
 use crate::model::{Cause, Entry, Error, Key};
 use std::path::PathBuf;
@@ -68,6 +69,14 @@ impl Source for LocalSource {
 
     fn read(&self, entry: &Entry, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError> {
         read::read(&self.root, entry, buffer, sink)
+    }
+
+    fn read_ranges<'a>(
+        &'a self,
+        entry: &'a Entry,
+    ) -> Result<Option<Box<dyn Ranges + 'a>>, ReadError> {
+        let ranges = ranges::begin(&self.root, entry)?;
+        Ok(ranges.map(|ranges| Box::new(ranges) as Box<dyn Ranges>))
     }
 
     fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {

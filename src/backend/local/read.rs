@@ -19,14 +19,7 @@ pub(super) fn read(
     buffer: &mut [u8],
     sink: &mut Sink<'_>,
 ) -> Result<(), ReadError> {
-    legal(&entry.key).map_err(ReadError::Source)?;
-    let file = match open(root, &entry.key) {
-        Ok(file) => file,
-        Err(Errno::NOENT) => return Err(ReadError::Source(Cause::Vanished)),
-        // It became a link, a socket or a device.
-        Err(Errno::LOOP | Errno::NXIO) => return Err(ReadError::Changed),
-        Err(error) => return Err(ReadError::Source(error.into())),
-    };
+    let file = open_listed(root, entry)?;
     if entry.stamp.size >= buffer.len() as u64 {
         // Not worth a system call for a small file: its one read is followed by the last look.
         check(&file, &entry.stamp)?;
@@ -85,6 +78,18 @@ pub(super) fn link_text(
     Ok(rustix::fs::readlinkat(directory, name, Vec::new())?.into_bytes().into_boxed_slice())
 }
 
+/// Opens the file that was listed.
+pub(super) fn open_listed(root: &Root, entry: &Entry) -> Result<OwnedFd, ReadError> {
+    legal(&entry.key).map_err(ReadError::Source)?;
+    match open(root, &entry.key) {
+        Ok(file) => Ok(file),
+        Err(Errno::NOENT) => Err(ReadError::Source(Cause::Vanished)),
+        // It became a link, a socket or a device.
+        Err(Errno::LOOP | Errno::NXIO) => Err(ReadError::Changed),
+        Err(error) => Err(ReadError::Source(error.into())),
+    }
+}
+
 fn open(root: &Root, key: &Key) -> rustix::io::Result<OwnedFd> {
     let parent = root.descend(key.parent())?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -98,7 +103,7 @@ fn open(root: &Root, key: &Key) -> rustix::io::Result<OwnedFd> {
 }
 
 /// Makes sure that the open file is the regular file that was listed.
-fn check(file: &OwnedFd, listed: &Stamp) -> Result<(), ReadError> {
+pub(super) fn check(file: &OwnedFd, listed: &Stamp) -> Result<(), ReadError> {
     let stat = look_at_open(file).map_err(|error| ReadError::Source(error.into()))?;
     if kind_of(&stat) == EntryKind::File && stamp_of(&stat) == *listed {
         Ok(())

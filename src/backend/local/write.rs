@@ -9,7 +9,8 @@ use super::stage::{Hidden, LocalStage};
 use super::stage_directory::{LocalStageDirectory, sweep_directory};
 use super::{LocalSource, Walking, read};
 use crate::backend::{
-    ListOptions, Listing, MANIFEST, Place, ReadError, Sink, Source, Stage, StageDirectory, Target,
+    ListOptions, Listing, MANIFEST, Place, Ranges, ReadError, Sink, Source, Stage, StageDirectory,
+    Target,
 };
 use crate::model::error::Side;
 use crate::model::{Cause, Durability, Entry, EntryKind, Error, Key, Metadata, Stamp};
@@ -98,6 +99,13 @@ impl Source for LocalTarget {
 
     fn read(&self, entry: &Entry, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError> {
         self.reader.read(entry, buffer, sink)
+    }
+
+    fn read_ranges<'a>(
+        &'a self,
+        entry: &'a Entry,
+    ) -> Result<Option<Box<dyn Ranges + 'a>>, ReadError> {
+        self.reader.read_ranges(entry)
     }
 
     fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {

@@ -50,21 +50,22 @@ impl<'a> ObjectRanges<'a> {
 }
 
 impl Ranges for ObjectRanges<'_> {
-    fn facts(&self) -> &Facts {
-        &self.facts
+    fn facts(&self) -> Option<&Facts> {
+        Some(&self.facts)
     }
 
     fn length(&self) -> u64 {
         RANGE
     }
 
-    fn readers(&self) -> usize {
-        self.readers
+    fn readers(&self) -> Option<usize> {
+        Some(self.readers)
     }
 
     fn read(
         &self,
         number: u64,
+        _buffer: &mut [u8],
         take: &mut dyn FnMut(&[u8]) -> Result<(), Cause>,
     ) -> Result<(), ReadError> {
         let size = self.whole.entry.stamp.size;
