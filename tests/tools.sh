@@ -12,6 +12,7 @@ need script bsdutils
 need setpriv util-linux
 need chattr e2fsprogs
 need setfacl acl
+need hashdeep hashdeep
 
 if [ -z "$missing" ]; then
     echo "tests/tools.sh: all tools are there"

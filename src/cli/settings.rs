@@ -268,21 +268,17 @@ pub(crate) fn manifest(location: &OsStr, allow_http: bool) -> Result<ManifestAt,
 /// rights.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for what makes no sense, and for digests that nobody records.
+/// [`ErrorKind::Usage`] for what makes no sense.
 pub(crate) fn export(
     args: &ExportArgs,
     umask: Mode,
 ) -> Result<(ManifestAt, ExportFormat, Option<ExportFile>), Error> {
-    let unrecorded = |digest: &str| {
-        usage(format!("the manifest has no {digest} digests"))
-            .help("this version of vidimus records BLAKE3 alone: --format b3sum")
-    };
     let format = match args.format {
         ExportFormatArg::B3sum => ExportFormat::B3sum,
         ExportFormatArg::Json => ExportFormat::Json,
         ExportFormatArg::Csv => ExportFormat::Csv,
-        ExportFormatArg::Sha256sum => return Err(unrecorded("SHA-256")),
-        ExportFormatArg::Hashdeep => return Err(unrecorded("SHA-256 (which hashdeep needs)")),
+        ExportFormatArg::Sha256sum => ExportFormat::Sha256sum,
+        ExportFormatArg::Hashdeep => ExportFormat::Hashdeep,
     };
     let file = |output: &OsString| match SingleLocation::parse(output)? {
         SingleLocation::Local(path) => Ok(ExportFile { path, mode: 0o666 & !umask.as_raw_mode() }),

@@ -3,17 +3,17 @@
 //! Rows are written as they are read, whatever their number. What a form can't hold is told of and
 //! left out.
 
+mod lines;
+
 use super::manifest::OpenManifest;
 use super::put::{LocalFile, cannot_write, local_file};
 use super::wall_clock;
 use crate::backend::Target as _;
 use crate::location::SingleLocation;
-use crate::manifest::Row;
-use crate::manifest::published::Published;
+use crate::manifest::published::Merged;
 use crate::model::entry::Known;
-use crate::model::{
-    Cause, Digest, Entry, EntryKind, Error, ErrorKind, Key, Metadata, RunId, Stamp, Stop,
-};
+use crate::model::{Cause, Digest, Entry, EntryKind, Error, Key, Metadata, Stamp, Stop};
+use lines::Line;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -25,6 +25,11 @@ const CHUNK: usize = 256 << 10;
 pub enum ExportFormat {
     /// Digests and names of files, as `b3sum --check` takes them.
     B3sum,
+    /// The same for `sha256sum --check`. Refused where a file has no SHA-256 on record.
+    Sha256sum,
+    /// A list of known files for hashdeep: sizes, SHA-256, MD5 where all files have it, and names.
+    /// Refused where a file has no SHA-256 on record.
+    Hashdeep,
     /// NDJSON: all that the manifest says, a line a row as in a segment.
     Json,
     /// CSV (RFC 4180) with a header.
@@ -54,10 +59,21 @@ pub struct Exported {
 pub enum ExportError {
     /// The manifest can't be used, or the file can't be written: that has what it had.
     Fatal(Error),
+    /// The form is made of SHA-256, which is not on record of all files. Nothing was written.
+    NoSha256(Missing),
     /// The output failed.
     Output(io::Error),
     /// It was stopped.
     Stopped,
+}
+
+/// Files without a digest that is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The first of them.
+    pub first: Key,
+    /// How many they are.
+    pub files: u64,
 }
 
 impl From<Error> for ExportError {
@@ -136,10 +152,17 @@ fn rows(
 ) -> Result<Exported, ExportError> {
     let mut exported = Exported::default();
     let mut chunk = Vec::with_capacity(CHUNK);
-    if format == ExportFormat::Csv {
-        chunk.extend_from_slice(CSV_HEADER);
-    }
     let mut rows = manifest.latest_rows()?;
+    let mut has_md5 = false;
+    if matches!(format, ExportFormat::Sha256sum | ExportFormat::Hashdeep) {
+        has_md5 = survey(&mut rows, stop)?;
+        rows = rows.again()?;
+    }
+    match format {
+        ExportFormat::Csv => chunk.extend_from_slice(lines::CSV_HEADER),
+        ExportFormat::Hashdeep => chunk.extend_from_slice(lines::hashdeep_header(has_md5)),
+        ExportFormat::B3sum | ExportFormat::Sha256sum | ExportFormat::Json => {}
+    }
     while let Some(published) = rows.next_published() {
         if stop.requested() {
             return Err(ExportError::Stopped);
@@ -147,9 +170,11 @@ fn rows(
         let published = published?;
         let Some((row, run)) = &published.row else { continue };
         let line = match format {
-            ExportFormat::B3sum => b3sum(row, &mut chunk),
-            ExportFormat::Json => json(&published, &mut chunk)?,
-            ExportFormat::Csv => csv(row, run, &mut chunk),
+            ExportFormat::B3sum => lines::b3sum(row, &mut chunk),
+            ExportFormat::Sha256sum => lines::sha256sum(row, &mut chunk),
+            ExportFormat::Hashdeep => lines::hashdeep(row, has_md5, &mut chunk),
+            ExportFormat::Json => lines::json(&published, &mut chunk)?,
+            ExportFormat::Csv => lines::csv(row, run, &mut chunk),
         };
         match line {
             Line::Written | Line::NotOfThisForm => {}
@@ -168,196 +193,25 @@ fn rows(
     Ok(exported)
 }
 
-/// What became of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Line {
-    Written,
-    /// A directory or link, where only files are listed.
-    NotOfThisForm,
-    /// A file whose content nobody read.
-    NoDigest,
-    /// Its name can't be written.
-    LeftOut(&'static str),
-}
-
-/// Writes the line that `b3sum --check` takes in the target's root.
-///
-/// The escapes, and what the reader refuses, are those of b3sum 1.8: `\`, line feed and carriage
-/// return are escaped, and a `\` before the digest says so.
-fn b3sum(row: &Row, out: &mut Vec<u8>) -> Line {
-    if row.kind != EntryKind::File {
-        return Line::NotOfThisForm;
-    }
-    let Some(digest) = &row.digest else { return Line::NoDigest };
-    let name = match text(row.key.as_bytes()) {
-        Ok(name) => name,
-        Err(why) => return Line::LeftOut(why),
-    };
-    if name.contains('\u{fffd}') {
-        return Line::LeftOut("b3sum refuses the character U+FFFD");
-    }
-    // Names of objects may be anything; as a path such a one leads elsewhere.
-    if name.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return Line::LeftOut("its name is no path inside the target");
-    }
-    let escaped = name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
-    let mark = if escaped == name { "" } else { "\\" };
-    // `-` is standard input.
-    let here = if name == "-" { "./" } else { "" };
-    out.extend_from_slice(format!("{mark}{digest}  {here}{escaped}\n").as_bytes());
-    Line::Written
-}
-
-fn json(published: &Published, out: &mut Vec<u8>) -> Result<Line, Error> {
-    published.encode(out).map_err(|why| {
-        let message = format!("\"{}\" can't be exported: {why}", published.key);
-        Error::new(ErrorKind::Manifest, message)
-    })?;
-    Ok(Line::Written)
-}
-
-const CSV_HEADER: &[u8] = b"key,kind,size,blake3,mtime,mode,uid,gid,link,run,verified\r\n";
-
-fn csv(row: &Row, run: &RunId, out: &mut Vec<u8>) -> Line {
-    let link = row.link.as_deref().map(text).transpose();
-    let (key, link) = match (text(row.key.as_bytes()), link) {
-        (Ok(key), Ok(link)) => (key, link.unwrap_or_default()),
-        (Err(why), _) => return Line::LeftOut(why),
-        (_, Err(_)) => return Line::LeftOut("its link leads to a name that is not UTF-8"),
-    };
-    let (kind, size) = match row.kind {
-        EntryKind::File => ("file", row.source.size.to_string()),
-        EntryKind::Directory => ("directory", String::new()),
-        EntryKind::Symlink => ("symlink", String::new()),
-        EntryKind::Special(_) => return Line::NotOfThisForm,
-    };
-    let Metadata { mode, uid, gid, mtime } = row.metadata;
-    let fields = [
-        key.to_owned(),
-        kind.to_owned(),
-        size,
-        row.digest.map(|digest| digest.to_string()).unwrap_or_default(),
-        mtime.to_string(),
-        format!("{mode:04o}"),
-        uid.to_string(),
-        gid.to_string(),
-        link.to_owned(),
-        run.0.clone(),
-        row.verified_at.map(|at| at.to_string()).unwrap_or_default(),
-    ];
-    for (at, field) in fields.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
+/// Reads all rows to see whether each file has a SHA-256; gives whether each has an MD5 too.
+fn survey(rows: &mut Merged, stop: &Stop) -> Result<bool, ExportError> {
+    let (mut missing, mut all_have_md5, mut any) = (None::<Missing>, true, false);
+    for row in rows {
+        if stop.requested() {
+            return Err(ExportError::Stopped);
         }
-        if field.contains([',', '"', '\r', '\n']) {
-            out.extend_from_slice(format!("\"{}\"", field.replace('"', "\"\"")).as_bytes());
-        } else {
-            out.extend_from_slice(field.as_bytes());
+        let (row, _) = row?;
+        if row.kind != EntryKind::File {
+            continue;
+        }
+        any = true;
+        all_have_md5 &= row.extra.md5.is_some();
+        if row.extra.sha256.is_none() {
+            missing.get_or_insert(Missing { first: row.key, files: 0 }).files += 1;
         }
     }
-    out.extend_from_slice(b"\r\n");
-    Line::Written
-}
-
-/// A name as text that other programs read.
-fn text(name: &[u8]) -> Result<&str, &'static str> {
-    match std::str::from_utf8(name) {
-        Ok(name) if name.contains('\0') => Err("its name holds a NUL"),
-        Ok(name) => Ok(name),
-        Err(_) => Err("its name is not UTF-8"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::manifest::{Origin, RunNumber};
-    use crate::model::{ExtraDigests, Timestamp};
-
-    fn file(key: &[u8]) -> Row {
-        Row {
-            key: Key::new(key),
-            kind: EntryKind::File,
-            digest: Some(Digest([0xab; 32])),
-            extra: ExtraDigests::default(),
-            origin: Origin::Proven,
-            source: Stamp::of_object(5, None),
-            source_racy: false,
-            target: Stamp::of_object(5, None),
-            metadata: Metadata {
-                mode: 0o644,
-                uid: 1,
-                gid: 2,
-                mtime: Timestamp { seconds: -2, nanos: 500_000_000 },
-            },
-            link: None,
-            run: RunNumber(0),
-            verified_at: Some(Timestamp { seconds: 7, nanos: 0 }),
-        }
-    }
-
-    #[test]
-    fn names_are_escaped_as_b3sum_reads_them() {
-        for (key, line) in [
-            ("a  b", "@  a  b"),
-            ("d/é\t", "@  d/é\t"),
-            ("a\\n\n\r", "\\@  a\\\\n\\n\\r"),
-            ("-", "@  ./-"),
-            ("d/-", "@  d/-"),
-        ] {
-            let mut out = Vec::new();
-            assert_eq!(b3sum(&file(key.as_bytes()), &mut out), Line::Written);
-            let line = line.replace('@', &"ab".repeat(32)) + "\n";
-            assert_eq!(String::from_utf8(out).unwrap(), line, "{key:?}");
-        }
-    }
-
-    #[test]
-    fn what_b3sum_can_not_check_is_left_out() {
-        for key in [
-            &b"\xff"[..],
-            b"a\0",
-            "\u{fffd}".as_bytes(),
-            b"/etc/passwd",
-            b"../a",
-            b"a/./b",
-            b"a//b",
-            b"a/",
-        ] {
-            let mut out = Vec::new();
-            let line = b3sum(&file(key), &mut out);
-            assert!(matches!(line, Line::LeftOut(_)), "{line:?}");
-            assert!(out.is_empty());
-        }
-        let mut row = file(b"a");
-        row.digest = None;
-        assert_eq!(b3sum(&row, &mut Vec::new()), Line::NoDigest);
-        row.kind = EntryKind::Directory;
-        assert_eq!(b3sum(&row, &mut Vec::new()), Line::NotOfThisForm);
-    }
-
-    #[test]
-    fn csv_quotes_what_would_end_a_field() {
-        let run = RunId("r".to_owned());
-        let mut out = Vec::new();
-        assert_eq!(csv(&file(b"a \"b\",\n"), &run, &mut out), Line::Written);
-        let link = Row {
-            kind: EntryKind::Symlink,
-            link: Some((*b"x,y").into()),
-            digest: None,
-            verified_at: None,
-            ..file(b"l")
-        };
-        assert_eq!(csv(&link, &run, &mut out), Line::Written);
-        let expected = format!(
-            "\"a \"\"b\"\",\n\",file,5,{},-1.500000000,0644,1,2,,r,7.000000000\r\n\
-             l,symlink,,,-1.500000000,0644,1,2,\"x,y\",r,\r\n",
-            "ab".repeat(32)
-        );
-        assert_eq!(String::from_utf8(out).unwrap(), expected);
-        let lost = Row { link: Some((*b"\xff").into()), ..link };
-        for row in [lost, file(b"\xff"), file(b"\0")] {
-            assert!(matches!(csv(&row, &run, &mut Vec::new()), Line::LeftOut(_)));
-        }
+    match missing {
+        Some(missing) => Err(ExportError::NoSha256(missing)),
+        None => Ok(any && all_have_md5),
     }
 }

@@ -224,6 +224,75 @@ fn b3sum_accepts_what_is_exported_for_it() {
     check().expect(1).names("new\\nline: FAILED");
 }
 
+/// What the target holds, named one by one, as a shell's `*` does where there are no dot files.
+fn by_name(env: &Environment, mut command: Command) -> Run {
+    let names = fs::read_dir(&env.target).expect("list").map(|name| name.unwrap().file_name());
+    // What `-` names is standard input to most tools.
+    command.args(names.filter(|name| name != ".vidimus" && name != "-"));
+    let mut command = env.hermetic(command);
+    command.current_dir(&env.target);
+    Run::of(command)
+}
+
+#[test]
+fn sha256sum_accepts_what_is_exported_for_it() {
+    let env = Environment::new();
+    awkward().write(&env.source);
+    env.mirrored(&["--digest", "sha256"]);
+    let list = env.root.join("list");
+    let run = export(&env, "sha256sum", &["--output", text(&list)]).expect(0);
+    assert_eq!(run.stderr, "", "coreutils take any name");
+    let check = || {
+        let mut command = Command::new("sha256sum");
+        command.args(["--check", "--strict"]).arg(&list);
+        let mut command = env.hermetic(command);
+        command.current_dir(&env.target);
+        Run::of(command)
+    };
+    assert_eq!(check().expect(0).stdout.matches(": OK").count(), 12);
+    fs::write(env.target.join("d/new\nline"), "X").expect("write");
+    check().expect(1).names("new\\nline: FAILED");
+}
+
+#[test]
+fn hashdeep_accepts_what_is_exported_for_it() {
+    needs!(tools::tool("hashdeep"));
+    for (kinds, algorithms) in [("sha256", "sha256"), ("sha256,md5", "md5,sha256")] {
+        let env = Environment::new();
+        // Two of one content are two files all the same.
+        awkward().file("d/again", "1").file("again", "1").write(&env.source);
+        fs::remove_file(env.source.join("-")).expect("remove");
+        env.mirrored(&["--digest", kinds]);
+        let list = env.root.join("list");
+        let run = export(&env, "hashdeep", &["--output", text(&list)]).expect(0);
+        let why = "a line of hashdeep's can't hold a line's end";
+        let left_out: Vec<_> = run.stderr.lines().collect();
+        assert_eq!(
+            left_out,
+            [
+                format!("note: left out \"carriage\\rreturn\\r\": {why}"),
+                format!("note: left out \"d/new\\nline\": {why}"),
+            ]
+        );
+        let known = fs::read(&list).expect("read");
+        let header = format!("%%%% HASHDEEP-1.0\n%%%% size,{algorithms},filename\n");
+        assert!(known.starts_with(header.as_bytes()));
+        for name in ["carriage\rreturn\r", "d/new\nline"] {
+            fs::remove_file(env.target.join(name)).expect("remove");
+        }
+        let audit = || {
+            let mut command = Command::new(tools::tool("hashdeep").unwrap());
+            command.args(["-r", "-l", "-o", "f", "-a", "-vv", "-k"]).arg(&list);
+            by_name(&env, command)
+        };
+        let run = audit().expect(0);
+        assert!(run.stdout.contains("Audit passed"), "{}", run.stdout);
+        assert!(run.stdout.contains("Files matched: 11"), "{}", run.stdout);
+        fs::write(env.target.join("plain"), "X").expect("write");
+        assert!(audit().stdout.contains("Audit failed"));
+    }
+}
+
 #[test]
 fn json_is_the_manifest_flattened() {
     let env = three();
@@ -245,10 +314,10 @@ fn csv_has_a_line_a_row() {
     env.mirrored(&[]);
     let run = export(&env, "csv", &[]).expect(0);
     assert_eq!(run.stderr, "note: left out \"not\\xffutf8\": its name is not UTF-8\n");
-    let header = "key,kind,size,blake3,mtime,mode,uid,gid,link,run,verified\r\n";
+    let header = "key,kind,size,blake3,sha256,md5,mtime,mode,uid,gid,link,run,verified\r\n";
     assert!(run.stdout.starts_with(header));
     // The root's key is empty.
-    assert!(run.stdout[header.len()..].starts_with(",directory,,,"), "{}", run.stdout);
+    assert!(run.stdout[header.len()..].starts_with(",directory,,,,,"), "{}", run.stdout);
     let digest = blake3::hash(b"6");
     run.names(&format!("\"\"\"quoted\"\", comma\",file,1,{digest},"))
         .names("\"link, \"\"l\"\"\",symlink,,,")
@@ -282,13 +351,28 @@ fn an_output_that_nobody_reads_is_no_failure_and_one_that_is_full_is() {
 }
 
 #[test]
-fn digests_that_nobody_recorded_are_refused() {
+fn digests_that_nobody_recorded_are_refused_before_anything_is_written() {
     let env = mirrored(&sample());
+    let list = env.root.join("list");
+    fs::write(&list, "what it had").expect("write");
     for format in ["sha256sum", "hashdeep"] {
         let run = export(&env, format, &[]).expect(2);
         assert_eq!(run.stdout, "");
-        run.names("SHA-256").names("records BLAKE3 alone");
+        let files = sample().files() - 4;
+        let message = format!("error: \"README.md\" and {} more files have no SHA-256", files - 1);
+        run.names(&message).names("--digest sha256");
+        export(&env, format, &["--output", text(&list)]).expect(2);
+        assert_eq!(fs::read(&list).expect("read"), b"what it had");
     }
+    env.mirrored(&["--digest", "sha256"]);
+    fs::write(env.source.join("bin/run"), "changed").expect("write");
+    env.mirrored(&[]);
+    let run = export(&env, "sha256sum", &[]).expect(2);
+    assert_eq!(run.stdout, "");
+    run.names("error: \"bin/run\" has no SHA-256");
+    // What takes up all digests but one kind of it is no list.
+    env.mirrored(&["--digest", "sha256"]);
+    export(&env, "hashdeep", &[]).expect(0).names("%%%% size,sha256,filename\n");
     export(&env, "md5sum", &[]).expect(2);
     env.vidimus(&["manifest", "export", "target"]).expect(2).names("--format");
 }

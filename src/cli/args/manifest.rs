@@ -81,19 +81,25 @@ const EXPORT_LONG_ABOUT: &str = "\
 Writes all rows of a manifest as one list, in the order of the bytes of their keys.
 
 What the manifest says is exported, not what the target holds now: `vidimus verify` compares them. A \
-name that the format can't hold is left out and named on standard error, and so is the number of files \
-without a digest where the format is made of digests (they were adopted, or a store copied them).
+name that the format can't hold is left out and named on standard error.
 
-b3sum: a line a file, for `b3sum --check` in the target's root. json: the lines of docs/manifest.md, \
-each key once and none that was removed. csv: key, kind, size, blake3, mtime, mode, uid, gid, link, \
-run and verified, with a header (RFC 4180). sha256sum and hashdeep need digests that this version \
-doesn't record: they are refused.";
+b3sum: a line a file, for `b3sum --check` in the target's root. Files without a digest (they were \
+adopted, or a store copied them) are left out; how many is told. sha256sum: the same for `sha256sum \
+--check`. hashdeep: sizes, SHA-256 and names, for `hashdeep -r -l -o f -a -k LIST *` in the target's \
+root; with MD5 where every file has it. Both need a SHA-256 of every file, and are refused where one is \
+missing: `vidimus mirror --digest sha256` records it. json: the lines of docs/manifest.md, each key \
+once and none that was removed. csv: key, kind, size, blake3, sha256, md5, mtime, mode, uid, gid, link, \
+run and verified, with a header (RFC 4180).";
 
 const EXPORT_EXAMPLES: &str = "\
 Examples:
   Let another program check a target:
     vidimus manifest export --format b3sum --output ~/photos.b3 /mnt/backup/photos
     cd /mnt/backup/photos && b3sum --check --quiet ~/photos.b3
+  Or one that knows SHA-256:
+    vidimus mirror --digest sha256 ~/photos /mnt/backup/photos
+    vidimus manifest export --format sha256sum -o ~/photos.sha256 /mnt/backup/photos
+    cd /mnt/backup/photos && sha256sum --check --quiet ~/photos.sha256
   The ten largest files:
     vidimus manifest export --format json s3://bucket/photos |
       jq -r '[.size, .key] | @tsv' | sort -rn | head

@@ -10,7 +10,7 @@ use crate::model::{Error, ErrorKind, Key, Progress, Stop};
 use crate::report::format::{count, counted, moment, size};
 use crate::report::json::{self, JsonError, Level};
 use crate::report::{Output, OutputOptions};
-use crate::session::export::{ExportError, Exported, export, export_to};
+use crate::session::export::{ExportError, Exported, Missing, export, export_to};
 use crate::session::manifest::OpenManifest;
 use clap::ArgMatches;
 use jiff::tz::TimeZone;
@@ -208,11 +208,24 @@ fn list(args: &ExportArgs, umask: Mode) -> Exit {
             signals.and_then(|signals| signals.exit()).unwrap_or(Exit::Interrupted)
         }
         Err(ExportError::Fatal(error)) => super::fail(&error),
+        Err(ExportError::NoSha256(missing)) => super::fail(&no_sha256(&missing)),
         Err(ExportError::Stopped) => Exit::Interrupted,
         // Nobody wants the rest.
         Err(ExportError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
         Err(ExportError::Output(error)) => super::fail(&super::cannot_write(error)),
     }
+}
+
+fn no_sha256(missing: &Missing) -> Error {
+    let message = match missing.files - 1 {
+        0 => format!("\"{}\" has no SHA-256 on record", missing.first),
+        more => {
+            let more = counted(more, "more file", "more files");
+            format!("\"{}\" and {more} have no SHA-256 on record", missing.first)
+        }
+    };
+    Error::new(ErrorKind::Usage, message)
+        .help("mirror with --digest sha256: what lacks it is read once and not copied")
 }
 
 fn written(

@@ -34,6 +34,18 @@ impl Merged {
         for segment in &head.segments {
             readers.push(SegmentReader::new(segment, shelf.segment(segment)?)?);
         }
+        Self::from(readers)
+    }
+
+    /// Reads the same rows again from the first.
+    ///
+    /// # Errors
+    /// As those of [`Shelf::latest`].
+    pub fn again(self) -> Result<Self, Error> {
+        Self::from(self.readers.into_iter().map(SegmentReader::again).collect::<Result<_, _>>()?)
+    }
+
+    fn from(readers: Vec<SegmentReader>) -> Result<Self, Error> {
         let next = readers.iter().map(|_| None).collect();
         let mut merged =
             Self { readers, next, heap: BinaryHeap::new(), sequence: 0, failed: false };

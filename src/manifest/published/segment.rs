@@ -5,7 +5,7 @@ use super::head::Segment;
 use super::line::{self, Published};
 use crate::model::{Error, ErrorKind, Key};
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Write};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, Write};
 
 /// The level of compression: what a run waits for weighs more than a few percent.
 const LEVEL: i32 = 3;
@@ -79,6 +79,13 @@ impl SegmentReader {
         let lines = BufReader::with_capacity(64 << 10, decoder);
         let segment = segment.clone();
         Ok(Self { name, segment, lines, line: Vec::new(), last: None, read: 0 })
+    }
+
+    /// Reads it again from the first row.
+    pub(super) fn again(self) -> Result<Self, Error> {
+        let mut file = self.lines.into_inner().finish().into_inner();
+        file.rewind().map_err(|error| damaged(&self.name, error))?;
+        Self::new(&self.segment, file)
     }
 
     /// The next row; `None` at the end.
