@@ -8,6 +8,7 @@
 mod args;
 mod commands;
 mod exit;
+mod keys;
 mod rates;
 mod settings;
 mod signals;
@@ -55,6 +56,7 @@ fn run() -> Exit {
             let Some((_, matches)) = matches.subcommand() else { return Exit::Usage };
             commands::manifest::run(&args.command, matches, umask(Mode::empty()))
         }
+        Command::Keygen(args) => commands::keygen::run(&args, umask(Mode::empty())),
         Command::Completions { shell } => commands::completions::run(shell),
         Command::Man { dir } => commands::man::run(dir.as_deref()),
     }

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 mod database;
 mod held;
 mod holder;
+pub mod keys;
 mod lease;
 pub mod list;
 pub mod lock;

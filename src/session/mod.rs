@@ -3,12 +3,13 @@
 //! [`mirror`] is the run that the tool is made for; [`ls`](ls::ls), [`cat`](cat::cat) and
 //! [`put`](put::put) are what one does beside it, to what lies at a single location; [`manifest`]
 //! opens what runs published, [`export`] makes a list of it, and [`diff`](diff::diff) tells two
-//! places apart by it.
+//! places apart by it. [`keygen`](mod@keygen) makes keys to sign it with.
 
 pub mod cat;
 pub mod diff;
 pub mod export;
 pub mod import;
+pub mod keygen;
 pub mod ls;
 pub mod manifest;
 mod mirror;

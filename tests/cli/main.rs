@@ -26,6 +26,7 @@ mod power;
 mod published;
 mod races;
 mod regressions;
+mod signing;
 mod terminal;
 mod usage;
 mod verify;

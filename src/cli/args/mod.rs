@@ -5,6 +5,7 @@
 
 mod cat;
 mod diff;
+mod keygen;
 mod limits;
 mod ls;
 mod manifest;
@@ -15,6 +16,7 @@ mod verify;
 
 pub(super) use cat::CatArgs;
 pub(super) use diff::DiffArgs;
+pub(super) use keygen::KeygenArgs;
 pub(super) use limits::LimitArgs;
 pub(super) use ls::LsArgs;
 pub(super) use manifest::{
@@ -101,6 +103,9 @@ pub(crate) enum Command {
     /// Read the manifest that a mirror published
     #[command(long_about = manifest::LONG_ABOUT, after_long_help = manifest::EXAMPLES)]
     Manifest(ManifestArgs),
+    /// Make a pair of keys to sign manifests with
+    #[command(long_about = keygen::LONG_ABOUT, after_long_help = keygen::EXAMPLES)]
+    Keygen(KeygenArgs),
     /// Print a completion script for a shell
     #[command(after_long_help = "\
 Examples:

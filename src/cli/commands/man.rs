@@ -75,6 +75,7 @@ mod tests {
             "-manifest-show",
             "-manifest-log",
             "-manifest-export",
+            "-keygen",
             "-completions",
             "-man",
         ];

@@ -4,6 +4,7 @@ pub(super) mod cat;
 pub(super) mod completions;
 pub(super) mod diff;
 pub(super) mod import;
+pub(super) mod keygen;
 pub(super) mod ls;
 pub(super) mod man;
 pub(super) mod manifest;

@@ -1,0 +1,40 @@
+//! `vidimus keygen`: a pair of keys.
+
+use super::super::args::KeygenArgs;
+use super::super::exit::Exit;
+use super::super::keys;
+use crate::manifest::keys::PublicKey;
+use crate::model::Error;
+use crate::model::key::Escaped;
+use crate::session::keygen::{self, KeygenOptions};
+use rustix::fs::Mode;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+/// Runs the command; `umask` is the one that the process was started with.
+pub(crate) fn run(args: &KeygenArgs, umask: Mode) -> Exit {
+    match made(args, umask) {
+        Ok((options, key)) => super::print(told(args, &options, &key).as_bytes()),
+        Err(error) => super::fail(&error),
+    }
+}
+
+fn made(args: &KeygenArgs, umask: Mode) -> Result<(KeygenOptions, PublicKey), Error> {
+    let options = keys::new(args, umask)?;
+    // Before anybody thinks of a password in vain.
+    keygen::check(&options)?;
+    let password = (!args.no_password).then(keys::new_password).transpose()?;
+    let key = keygen::keygen(&options, password)?;
+    Ok((options, key))
+}
+
+fn told(args: &KeygenArgs, options: &KeygenOptions, key: &PublicKey) -> String {
+    let path = |path: &Path| Escaped(path.as_os_str().as_bytes()).to_string();
+    let kind = if args.no_password { "not encrypted" } else { "encrypted" };
+    format!(
+        "made key {}\n  secret key  {} ({kind})\n  public key  {}\n              {key}\n",
+        key.id(),
+        path(&options.secret),
+        path(&options.public),
+    )
+}

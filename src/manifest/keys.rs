@@ -1,0 +1,470 @@
+//! Keys that manifests are signed with, and signatures: Ed25519, in the files of minisign, which
+//! reads and writes the same ones.
+//!
+//! A [`LockedKey`] is a secret key as its file has it, mostly encrypted by a password; opened it is
+//! a [`SecretKey`], which signs. A [`PublicKey`] tells whether a [`Signature`] is by its secret key.
+
+use crate::model::key::Escaped;
+use crate::model::{Error, ErrorKind};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use minisign::{KeyPair, SecretKeyBox, SignatureBox};
+use std::fmt;
+
+/// What begins the first line of each file; what follows it says nothing that anybody vouches for.
+const COMMENT: &str = "untrusted comment: ";
+/// Of the algorithm of keys: Ed25519.
+const KEY_ALGORITHM: &[u8] = b"Ed";
+/// Of the algorithm of signatures: Ed25519 of the content's BLAKE2 digest.
+const SIGNATURE_ALGORITHM: &[u8] = b"ED";
+/// Of the checksum of a secret key: BLAKE2.
+const CHECKSUM_ALGORITHM: &[u8] = b"B2";
+/// Of the encryption of a secret key: scrypt.
+const ENCRYPTED: &[u8] = b"Sc";
+/// The most work (libsodium's "opslimit") that opening a key may take: what minisign's own keys ask
+/// for. It takes a second or two, and a gibibyte of memory.
+const MOST_WORK: u64 = 1 << 25;
+/// The longest file of a key or a signature that is read, in bytes. minisign's comments take up to
+/// 9 KiB.
+pub const LONGEST: u64 = 64 << 10;
+
+/// A key's number, by which a signature tells whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyId([u8; 8]);
+
+impl KeyId {
+    /// Reads the first eight bytes, of at least so many.
+    fn of(bytes: &[u8]) -> Self {
+        let mut id = [0; 8];
+        id.copy_from_slice(&bytes[..8]);
+        Self(id)
+    }
+}
+
+impl fmt::Display for KeyId {
+    /// Prints 16 hexadecimal digits, as minisign does.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:016X}", u64::from_le_bytes(self.0))
+    }
+}
+
+/// A secret key as its file has it.
+pub struct LockedKey {
+    /// The content of the file.
+    text: String,
+    /// What its second line encodes.
+    bytes: Vec<u8>,
+    kind: Kind,
+}
+
+/// In which way a secret key is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Encrypted by a password, with a checksum.
+    Encrypted,
+    /// As it is, with a checksum.
+    Plain,
+    /// As it is: minisign writes no checksum then.
+    Unchecked,
+}
+
+impl LockedKey {
+    /// Reads the content of a file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when it isn't one of a secret key, or asks for far more work than others.
+    pub fn decode(text: &str) -> Result<Self, Error> {
+        let broken = |how: &str| {
+            let error = Error::new(ErrorKind::Usage, format!("it is no secret key: {how}"));
+            error
+                .help("name the file that `vidimus keygen` or `minisign -G` made as the secret key")
+        };
+        if PublicKey::decode(text).is_ok() {
+            return Err(broken("it is a public one"));
+        }
+        let mut lines = text.lines();
+        lines.next().filter(|first| first.starts_with(COMMENT)).ok_or_else(|| {
+            broken("its first line doesn't begin as minisign's do (\"untrusted comment: \")")
+        })?;
+        let encoded = lines.next().unwrap_or_default();
+        let bytes = BASE64_STANDARD.decode(encoded).unwrap_or_default();
+        // Algorithms of key, encryption and checksum; salt, work, memory; number, key, checksum.
+        let is_key = bytes.len() == 6 + 48 + 8 + 64 + 32
+            && bytes[..2] == *KEY_ALGORITHM
+            && bytes[4..6] == *CHECKSUM_ALGORITHM;
+        if !is_key {
+            return Err(broken("its second line isn't a key"));
+        }
+        let kind = match &bytes[2..4] {
+            ENCRYPTED => Kind::Encrypted,
+            [0, 0] if bytes[126..].iter().all(|&byte| byte == 0) => Kind::Unchecked,
+            [0, 0] => Kind::Plain,
+            _ => return Err(broken("it is encrypted in an unknown way")),
+        };
+        let mut work = [0; 8];
+        work.copy_from_slice(&bytes[38..46]);
+        if kind == Kind::Encrypted && u64::from_le_bytes(work) > MOST_WORK {
+            return Err(broken("opening it would take far longer than it does with others"));
+        }
+        Ok(Self { text: text.to_owned(), bytes, kind })
+    }
+
+    /// Whether a password is needed to open it.
+    pub fn is_encrypted(&self) -> bool {
+        self.kind == Kind::Encrypted
+    }
+
+    /// Opens it; `password` is that of one that is encrypted.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when that is the wrong one, or the key is damaged.
+    pub fn open(self, password: String) -> Result<SecretKey, Error> {
+        let otherwise = if self.is_encrypted() {
+            "the password is not that of the secret key"
+        } else {
+            "the secret key is damaged"
+        };
+        let failed = |error: minisign::PError| {
+            if matches!(error.kind(), minisign::ErrorKind::Verify) {
+                return Error::new(ErrorKind::Usage, otherwise);
+            }
+            Error::new(ErrorKind::Usage, "cannot open the secret key").because(error.to_string())
+        };
+        let boxed = SecretKeyBox::from(self.text);
+        let key = match self.kind {
+            Kind::Encrypted => boxed.into_secret_key(Some(password)),
+            Kind::Plain => boxed.into_unencrypted_secret_key(),
+            Kind::Unchecked => minisign::SecretKey::from_bytes(&self.bytes),
+        };
+        let key = key.map_err(failed)?;
+        let public = minisign::PublicKey::from_secret_key(&key).map_err(failed)?;
+        // Where there is no checksum, this tells whether its two halves belong together.
+        minisign::sign(Some(&public), &key, std::io::empty(), None, None).map_err(failed)?;
+        Ok(SecretKey { key, public: PublicKey { key: public } })
+    }
+}
+
+impl fmt::Debug for LockedKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_encrypted = self.is_encrypted();
+        out.debug_struct("LockedKey").field("is_encrypted", &is_encrypted).finish_non_exhaustive()
+    }
+}
+
+/// A secret key that is open: it signs.
+pub struct SecretKey {
+    key: minisign::SecretKey,
+    public: PublicKey,
+}
+
+impl SecretKey {
+    /// The public key that belongs to it.
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// Signs content, and `comment` with it, which is printable; the content of the signature's file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unusable`] when the system gives no random numbers.
+    pub fn sign(&self, content: &[u8], comment: &str) -> Result<Vec<u8>, Error> {
+        let (public, untrusted) = (Some(&self.public.key), Some("signature of a vidimus manifest"));
+        minisign::sign(public, &self.key, content, Some(comment), untrusted)
+            .map(|signed| signed.to_string().into_bytes())
+            .map_err(|error| {
+                Error::new(ErrorKind::Unusable, "cannot sign").because(error.to_string())
+            })
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    /// Prints its number alone: minisign's type prints the secret.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "SecretKey({})", self.public.id())
+    }
+}
+
+/// A public key: it tells whether a signature is by the secret key that belongs to it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PublicKey {
+    key: minisign::PublicKey,
+}
+
+impl PublicKey {
+    /// Reads the content of a file, of which the second line is the key, or the key alone, in Base64.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for anything else.
+    pub fn decode(text: &str) -> Result<Self, Error> {
+        let broken = || {
+            Error::new(ErrorKind::Usage, "it is no public key").help(
+                "name the file that `vidimus keygen` or `minisign -G` made as the public key, or \
+                 the key itself",
+            )
+        };
+        let mut lines = text.trim_end().lines();
+        let mut encoded = lines.next().unwrap_or_default();
+        if encoded.starts_with(COMMENT) {
+            encoded = lines.next().unwrap_or_default();
+        }
+        let bytes = BASE64_STANDARD.decode(encoded).map_err(|_| broken())?;
+        if lines.next().is_some() || bytes.len() != 2 + 8 + 32 || bytes[..2] != *KEY_ALGORITHM {
+            return Err(broken());
+        }
+        let key = minisign::PublicKey::from_bytes(&bytes).map_err(|_| broken())?;
+        Ok(Self { key })
+    }
+
+    /// Its number.
+    pub fn id(&self) -> KeyId {
+        KeyId::of(self.key.keynum())
+    }
+
+    /// Whether a signature of `content`, which names this key, is by it.
+    pub fn vouches_for(&self, content: &[u8], signature: &Signature) -> bool {
+        let content = std::io::Cursor::new(content);
+        minisign::verify(&self.key, &signature.signed, content, true, false, false).is_ok()
+    }
+}
+
+impl fmt::Display for PublicKey {
+    /// Prints the key in Base64, as it can be typed.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.key.to_base64())
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "PublicKey({self})")
+    }
+}
+
+/// A signature: of some content, and of a comment on it.
+pub struct Signature {
+    signed: SignatureBox,
+    /// The number of the key that it says it is by.
+    pub key: KeyId,
+    /// The comment, as it prints. Where the signature holds, it is the signer's.
+    pub comment: String,
+}
+
+impl Signature {
+    /// Reads the content of a file: four lines, written as minisign writes them. Anything else is
+    /// refused, even where it makes no difference: a change of any byte shows, but for the first
+    /// line's comment.
+    ///
+    /// # Errors
+    /// Why it can't be one, in words.
+    pub fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
+        let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
+        let lines: Vec<_> = text.split('\n').take(6).collect();
+        let &[_, signature, _, comment, ""] = &lines[..] else {
+            return Err("it doesn't have four lines");
+        };
+        let of_content = BASE64_STANDARD.decode(signature).unwrap_or_default();
+        let of_comment = BASE64_STANDARD.decode(comment).unwrap_or_default();
+        // minisign's reader takes shorter ones, and then reads beyond their end.
+        if of_content.len() != 2 + 8 + 64 || of_comment.len() != 64 {
+            return Err("it holds no signature");
+        }
+        if of_content[..2] != *SIGNATURE_ALGORITHM {
+            return Err("it is of a kind that is not accepted");
+        }
+        let signed =
+            SignatureBox::from_string(text).map_err(|_| "its lines are not as they should be")?;
+        // minisign's own has tabs in it.
+        let comment = signed.trusted_comment().unwrap_or_default();
+        let comment = Escaped(comment.as_bytes()).to_string();
+        if signed.to_string() != text {
+            return Err("its lines are not as they should be");
+        }
+        Ok(Self { signed, key: KeyId::of(&of_content[2..]), comment })
+    }
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Signature({}, {:?})", self.key, self.comment)
+    }
+}
+
+/// The content of the two files of a new pair of keys.
+pub struct NewKeys {
+    /// That of the secret key.
+    pub secret: String,
+    /// That of the public key.
+    pub public: String,
+    /// The public key itself.
+    pub key: PublicKey,
+}
+
+impl NewKeys {
+    /// Makes a pair of keys, of which the secret one is encrypted by a password, if one is given.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unusable`] when the system gives no random numbers.
+    pub fn make(password: Option<String>) -> Result<Self, Error> {
+        let is_encrypted = password.is_some();
+        let pair = match password {
+            Some(password) => KeyPair::generate_encrypted_keypair(Some(password)),
+            None => KeyPair::generate_unencrypted_keypair(),
+        };
+        let cannot = |error: minisign::PError| {
+            Error::new(ErrorKind::Unusable, "cannot make a pair of keys").because(error.to_string())
+        };
+        let KeyPair { pk, sk } = pair.map_err(cannot)?;
+        let key = PublicKey { key: pk };
+        let kind = if is_encrypted { "encrypted secret key" } else { "secret key" };
+        let comment = format!("vidimus {kind} {}", key.id());
+        let secret = sk.to_box(Some(&comment)).map_err(cannot)?.into_string();
+        let public = format!("{COMMENT}vidimus public key {}\n{key}\n", key.id());
+        Ok(Self { secret, public, key })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(keys: &NewKeys, password: &str) -> Result<SecretKey, Error> {
+        LockedKey::decode(&keys.secret)?.open(password.to_owned())
+    }
+
+    #[test]
+    fn a_pair_signs_and_vouches() {
+        for password in [None, Some("é secret")] {
+            let keys = NewKeys::make(password.map(str::to_owned)).unwrap();
+            let locked = LockedKey::decode(&keys.secret).unwrap();
+            assert_eq!(locked.is_encrypted(), password.is_some());
+            let secret = open(&keys, password.unwrap_or_default()).unwrap();
+            let public = PublicKey::decode(&keys.public).unwrap();
+            assert_eq!(public, *secret.public());
+            assert_eq!(PublicKey::decode(&public.to_string()).unwrap(), public);
+            let file = secret.sign(b"content", "comment").unwrap();
+            let signature = Signature::decode(&file).unwrap();
+            assert_eq!((signature.key, &*signature.comment), (public.id(), "comment"));
+            assert!(public.vouches_for(b"content", &signature));
+            assert!(!public.vouches_for(b"Content", &signature));
+            let other = NewKeys::make(None).unwrap().key;
+            assert!(!other.vouches_for(b"content", &signature));
+        }
+    }
+
+    #[test]
+    fn another_password_does_not_open_a_key() {
+        let keys = NewKeys::make(Some("right".to_owned())).unwrap();
+        let error = open(&keys, "wrong").unwrap_err();
+        assert!(error.to_string().contains("password"), "{error}");
+        assert_eq!(error.kind, ErrorKind::Usage);
+    }
+
+    #[test]
+    fn no_secret_is_printed() {
+        let keys = NewKeys::make(None).unwrap();
+        let secret = open(&keys, "").unwrap();
+        let id = secret.public().id();
+        assert_eq!(format!("{secret:?}"), format!("SecretKey({id})"));
+        let locked = LockedKey::decode(&keys.secret).unwrap();
+        assert_eq!(format!("{locked:?}"), "LockedKey { is_encrypted: false, .. }");
+    }
+
+    /// Bytes of a comment that nobody vouches for.
+    fn untrusted(text: &str) -> std::ops::Range<usize> {
+        COMMENT.len()..text.find('\n').unwrap()
+    }
+
+    #[test]
+    fn a_change_of_any_bit_of_a_signature_shows() {
+        let keys = NewKeys::make(None).unwrap();
+        let file = open(&keys, "").unwrap().sign(b"content", "manifest 1 of /t").unwrap();
+        let text = String::from_utf8(file.clone()).unwrap();
+        for (at, bit) in (0..file.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut changed = file.clone();
+            changed[at] ^= 1 << bit;
+            let holds = Signature::decode(&changed)
+                .is_ok_and(|signature| keys.key.vouches_for(b"content", &signature));
+            assert!(!holds || untrusted(&text).contains(&at), "byte {at}, bit {bit}");
+        }
+        for length in 0..file.len() {
+            assert!(Signature::decode(&file[..length]).is_err(), "{length} bytes");
+        }
+        assert!(Signature::decode(&[&file[..], b"\n"].concat()).is_err());
+    }
+
+    #[test]
+    fn a_change_of_any_bit_of_a_key_shows() {
+        let keys = NewKeys::make(None).unwrap();
+        let signature = open(&keys, "").unwrap().sign(b"content", "").unwrap();
+        let signature = Signature::decode(&signature).unwrap();
+        for (at, bit) in (0..keys.public.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut changed = keys.public.clone().into_bytes();
+            changed[at] ^= 1 << bit;
+            let Ok(changed) = String::from_utf8(changed) else { continue };
+            let holds = PublicKey::decode(&changed)
+                .is_ok_and(|public| public.vouches_for(b"content", &signature));
+            let is_end = at + 1 == keys.public.len();
+            assert!(!holds || is_end || untrusted(&keys.public).contains(&at), "{changed:?}");
+        }
+        let secret = keys.secret.as_bytes();
+        let line = untrusted(&keys.secret).end + 1;
+        // All but what encryption would use: an open key has none.
+        for at in (line..line + 8).chain(line + 72..secret.len() - 1) {
+            let mut changed = secret.to_vec();
+            changed[at] ^= 1;
+            let Ok(changed) = String::from_utf8(changed) else { continue };
+            let opened = LockedKey::decode(&changed).and_then(|key| key.open(String::new()));
+            assert!(opened.is_err(), "{changed:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_without_a_checksum_is_opened_if_its_halves_belong_together() {
+        let keys = NewKeys::make(None).unwrap();
+        let mut bytes = BASE64_STANDARD.decode(keys.secret.lines().nth(1).unwrap()).unwrap();
+        bytes[126..].fill(0);
+        let open = |bytes: &[u8]| {
+            let text = format!("{COMMENT}minisign\n{}\n", BASE64_STANDARD.encode(bytes));
+            LockedKey::decode(&text)?.open(String::new())
+        };
+        assert_eq!(*open(&bytes).unwrap().public(), keys.key);
+        for at in 62..126 {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            assert!(open(&changed).is_err(), "byte {at}");
+        }
+    }
+
+    /// minisign's own reader would take these, and read beyond their end.
+    #[test]
+    fn what_is_too_short_for_a_signature_is_refused() {
+        let keys = NewKeys::make(None).unwrap();
+        let file = open(&keys, "").unwrap().sign(b"content", "comment").unwrap();
+        let text = String::from_utf8(file).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        for short in ["", "AAAA"] {
+            let of_comment = [lines[0], lines[1], lines[2], short, ""].join("\n");
+            assert!(Signature::decode(of_comment.as_bytes()).is_err());
+            let of_content = [lines[0], short, lines[2], lines[3], ""].join("\n");
+            assert!(Signature::decode(of_content.as_bytes()).is_err());
+        }
+        let cursor = text.replace("comment: comment", "comment: \u{1b}[2J");
+        assert_eq!(Signature::decode(cursor.as_bytes()).unwrap().comment, "\\u{1b}[2J");
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        let keys = NewKeys::make(None).unwrap();
+        let error = LockedKey::decode(&keys.public).unwrap_err();
+        assert!(error.to_string().contains("public"), "{error}");
+        for text in ["", "\n", "x", &keys.secret] {
+            assert!(PublicKey::decode(text).is_err(), "{text:?}");
+        }
+        let mut bytes = BASE64_STANDARD.decode(keys.secret.lines().nth(1).unwrap()).unwrap();
+        bytes[2..4].copy_from_slice(ENCRYPTED);
+        bytes[38..46].copy_from_slice(&u64::MAX.to_le_bytes());
+        let endless = format!("{COMMENT}\n{}\n", BASE64_STANDARD.encode(&bytes));
+        let error = LockedKey::decode(&endless).unwrap_err();
+        assert!(error.to_string().contains("far longer"), "{error}");
+    }
+}

@@ -1,0 +1,94 @@
+//! Making a pair of keys to sign manifests with.
+
+use super::put::{LocalFile, cannot_write, local_file};
+use super::{places, wall_clock};
+use crate::backend::{Place, Target as _};
+use crate::location::SingleLocation;
+use crate::manifest::keys::{NewKeys, PublicKey};
+use crate::model::entry::Known;
+use crate::model::{Cause, Digest, Entry, EntryKind, Error, ErrorKind, Metadata, Stamp};
+use std::path::{Path, PathBuf};
+
+/// Of a secret key: nobody else's.
+const SECRET_MODE: u32 = 0o600;
+
+/// Where a pair of keys goes.
+#[derive(Debug)]
+pub struct KeygenOptions {
+    /// The file of the secret key.
+    pub secret: PathBuf,
+    /// The file of the public key.
+    pub public: PathBuf,
+    /// The mode that the public key is given; that of the secret one is 0600.
+    pub mode: u32,
+    /// Whether files that stand there are replaced.
+    pub force: bool,
+}
+
+/// Makes sure that a pair of keys can go there.
+///
+/// # Errors
+/// [`ErrorKind::Refused`] where a file stands in the way, [`ErrorKind::Usage`] where both are to be
+/// the same file, [`ErrorKind::Unusable`] where nothing can be written.
+pub fn check(options: &KeygenOptions) -> Result<(), Error> {
+    if options.secret == options.public {
+        return Err(Error::new(ErrorKind::Usage, "the two keys can't go to the same file")
+            .help("name another one with --public"));
+    }
+    for path in [&options.secret, &options.public] {
+        find(path, options.force)?;
+    }
+    Ok(())
+}
+
+/// Makes a pair of keys and writes it: both files durably, each whole or not at all, the secret key
+/// first.
+///
+/// # Errors
+/// As those of [`check`].
+pub fn keygen(options: &KeygenOptions, password: Option<String>) -> Result<PublicKey, Error> {
+    let secret = find(&options.secret, options.force)?;
+    let public = find(&options.public, options.force)?;
+    let keys = NewKeys::make(password)?;
+    write(&secret, &options.secret, SECRET_MODE, &keys.secret)?;
+    write(&public, &options.public, options.mode, &keys.public)?;
+    Ok(keys.key)
+}
+
+fn find(path: &Path, force: bool) -> Result<LocalFile, Error> {
+    let location = SingleLocation::Local(path.to_owned());
+    let found = local_file(&location, path, &std::env::temp_dir())?;
+    if found.place != Place::New && !force {
+        let message = format!("\"{}\" exists already", places::printable(path));
+        return Err(Error::new(ErrorKind::Refused, message).help(
+            "name other files with --secret and --public; --force replaces it, and what was signed \
+             with a key that is lost can't be signed with it again",
+        ));
+    }
+    Ok(found)
+}
+
+fn write(file: &LocalFile, path: &Path, mode: u32, content: &str) -> Result<(), Error> {
+    let failed = |cause: Cause| cannot_write(&SingleLocation::Local(path.to_owned()), cause);
+    let LocalFile { target, key, place, .. } = file;
+    let metadata = Metadata {
+        mode,
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        mtime: wall_clock(),
+    };
+    let (kind, stamp) = (EntryKind::File, Stamp::of_object(content.len() as u64, None));
+    let (key, known) = (key.clone(), Known::Whole);
+    let entry = Entry { key, kind, stamp, metadata, link: None, known, recorded: None };
+    let mut stage = target.stage_stream(&entry, *place).map_err(failed)?;
+    stage.write(content.as_bytes()).map_err(failed)?;
+    let digest = Digest::of(content.as_bytes());
+    let mut staged = stage.finish(&target.holds(&metadata, kind), &digest).map_err(failed)?;
+    if let Some(refused) = staged.publish().map_err(failed)? {
+        return Err(failed(refused));
+    }
+    if target.needs_barrier() {
+        target.barrier().map_err(failed)?;
+    }
+    Ok(())
+}
