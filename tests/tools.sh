@@ -13,6 +13,7 @@ need setpriv util-linux
 need chattr e2fsprogs
 need setfacl acl
 need hashdeep hashdeep
+need minisign minisign
 
 if [ -z "$missing" ]; then
     echo "tests/tools.sh: all tools are there"

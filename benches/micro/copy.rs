@@ -122,6 +122,7 @@ fn large_file_mirrored(bencher: Bencher<'_, '_>) {
             filter: Filter::default(),
             delete: None,
             require_file: None,
+            sign: None,
             durability: Durability::None,
             transfers: 1,
             checkers: 1,

@@ -1,18 +1,55 @@
-//! Where keys go, and their passwords, which are asked for here.
+//! Keys as they are typed: their files are read here, and their passwords asked for.
 
 use super::args::KeygenArgs;
+use crate::manifest::keys::{LONGEST, LockedKey, PublicKey, SecretKey};
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind};
 use crate::session::keygen::KeygenOptions;
 use rustix::fs::Mode;
-use std::fs::DirBuilder;
+use std::ffi::OsStr;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::{env, fmt};
 
 /// Holds the password of a secret key.
 const PASSWORD: &str = "VIDIMUS_KEY_PASSWORD";
+
+/// Opens the secret key in a file, with the password that the environment holds or the user types.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] when it can't be read or opened, or everybody can read it as it is.
+pub(crate) fn secret(path: &Path) -> Result<SecretKey, Error> {
+    let (text, mode) = read(path)?;
+    let locked = LockedKey::decode(&text).map_err(|error| cannot_use(path, error))?;
+    let password = if locked.is_encrypted() {
+        match password_in_environment() {
+            Some(password) => password,
+            None => ask(&format!("Password of \"{}\": ", printable(path)))?,
+        }
+    } else if mode & 0o004 != 0 {
+        let error = Error::new(ErrorKind::Usage, "it is not encrypted, and everybody can read it")
+            .help("chmod 600 it; whoever read it can sign in your name");
+        return Err(cannot_use(path, error));
+    } else {
+        String::new()
+    };
+    locked.open(password).map_err(|error| cannot_use(path, error))
+}
+
+/// Reads a public key: the key itself in Base64, or the name of its file.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] when it is neither.
+pub(crate) fn public(typed: &OsStr) -> Result<PublicKey, Error> {
+    if let Some(key) = typed.to_str().and_then(|text| PublicKey::decode(text).ok()) {
+        return Ok(key);
+    }
+    let path = Path::new(typed);
+    PublicKey::decode(&read(path)?.0).map_err(|error| cannot_use(path, error))
+}
 
 /// Works out where a new pair of keys goes; `umask` is what the user's new files lack of rights. The
 /// directory that they go to by default is made.
@@ -76,6 +113,33 @@ fn ask(prompt: &str) -> Result<String, Error> {
             .because(error)
             .help(format!("run it in a terminal, or set {PASSWORD}"))
     })
+}
+
+/// Reads a file of a key; with its mode.
+fn read(path: &Path) -> Result<(String, u32), Error> {
+    let failed = |error: io::Error| {
+        let message = format!("cannot read the key \"{}\"", printable(path));
+        Error::new(ErrorKind::Usage, message).because(error)
+    };
+    let file = File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.mode();
+    let mut bytes = Vec::new();
+    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(failed(io::Error::other("it is too large to be a key")));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| failed(io::Error::other("it is not UTF-8")))?;
+    Ok((text, mode))
+}
+
+fn cannot_use(path: &Path, error: Error) -> Error {
+    let message = format!("cannot use the key \"{}\"", printable(path));
+    let help = error.help.clone();
+    let error = Error::new(ErrorKind::Usage, message).because(error);
+    match help {
+        Some(help) => error.help(help),
+        None => error,
+    }
 }
 
 fn printable(path: &Path) -> impl fmt::Display {

@@ -7,6 +7,7 @@ use super::args::{
     CatArgs, ColorArg, DiffArgs, DigestArg, DurabilityArg, ExportArgs, ExportFormatArg, ImportArgs,
     ImportFormatArg, LsArgs, MirrorArgs, OutputArgs, PutArgs, VerifyArgs,
 };
+use super::keys;
 use super::values::SampleArg;
 use crate::backend::object::s3;
 use crate::compare::PolicyOptions;
@@ -112,6 +113,7 @@ pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOp
             accept_source: args.accept_source,
         }),
         require_file: args.require_file.clone(),
+        sign: args.sign.as_deref().map(keys::secret).transpose()?,
         durability: args.durability.into(),
         transfers: workers(args.transfers, has_store),
         checkers: workers(args.checkers, false),
@@ -136,6 +138,7 @@ pub(crate) fn verify(args: &VerifyArgs, matches: &ArgMatches) -> Result<VerifyOp
         state_dir: state_dir(args.state_dir.as_deref())?,
         strict: args.strict,
         depth: depth(args, matches)?,
+        key: args.key.as_deref().map(keys::public).transpose()?,
         repair: repair(args)?,
         checkers: workers(args.checkers, has_store),
         limits: reading(args.bwlimit.as_ref()),

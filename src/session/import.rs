@@ -121,6 +121,7 @@ pub fn import(
         source: name.to_owned(),
         depth: Depth::Content(Choice::default()),
         differences: totals.missing + totals.corrupt,
+        key: None,
         totals,
         counted,
         duration: began.elapsed(),

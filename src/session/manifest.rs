@@ -6,7 +6,8 @@ use crate::backend::object::ObjectSource;
 use crate::backend::object::s3::Settings;
 use crate::limits::LimitOptions;
 use crate::location::Location;
-use crate::manifest::published::{Head, History, Merged, Publication, Shelf};
+use crate::manifest::keys::PublicKey;
+use crate::manifest::published::{self, Checked, Head, History, Merged, Publication, Seal, Shelf};
 use crate::model::{Error, ErrorKind, Progress, Stop};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,11 +50,7 @@ impl OpenManifest {
     pub fn open(at: &ManifestAt, progress: &Arc<Progress>, stop: &Stop) -> Result<Self, Error> {
         match Self::find(at, progress, stop)? {
             Found::Manifest(open) => Ok(*open),
-            Found::Bare(_) => {
-                let message = format!("\"{}\" has no published manifest", at.location);
-                Err(Error::new(ErrorKind::Manifest, message)
-                    .help("a mirror publishes it in its target, under .vidimus/manifest/"))
-            }
+            Found::Bare(_) => Err(no_manifest(&at.location)),
         }
     }
 
@@ -98,6 +95,11 @@ impl OpenManifest {
         })
     }
 
+    /// Whether it is a copy of a manifest, not a target.
+    pub fn is_bare(&self) -> bool {
+        self.is_bare
+    }
+
     /// The location, as it prints.
     pub fn name(&self) -> &str {
         &self.name
@@ -133,6 +135,44 @@ impl OpenManifest {
         }
     }
 
+    /// Makes sure that the manifest is whole, from what points to it to the last publication of its
+    /// chain; and, with a key, that it is signed with that.
+    ///
+    /// # Errors
+    /// As those of [`published::check`] and [`Seal::demand`].
+    pub fn check(&mut self, key: Option<&PublicKey>) -> Result<(Checked, Seal), Error> {
+        loop {
+            let latest = self.shelf().latest_to_the_letter()?;
+            let latest = latest.ok_or_else(|| no_manifest(&self.name))?;
+            self.latest = latest;
+            match self.check_latest(key) {
+                // A mirror that publishes all rows anew removes what was to be read.
+                Err(error) if error.kind == ErrorKind::Manifest => match self.shelf().latest()? {
+                    Some(now) if now.head.sequence > self.latest.head.sequence => {}
+                    _ => return Err(error),
+                },
+                checked => return checked,
+            }
+        }
+    }
+
+    fn check_latest(&self, key: Option<&PublicKey>) -> Result<(Checked, Seal), Error> {
+        let seal = self.seal(&self.latest, key)?;
+        let seal = match key {
+            Some(key) => Seal::Good(seal.demand(&self.latest, key)?),
+            None => seal,
+        };
+        Ok((published::check(&self.shelf(), &self.latest)?, seal))
+    }
+
+    /// What the signature of a publication is worth.
+    ///
+    /// # Errors
+    /// As those of [`Shelf::seal`].
+    pub fn seal(&self, publication: &Publication, key: Option<&PublicKey>) -> Result<Seal, Error> {
+        self.shelf().seal(publication, key)
+    }
+
     /// The rows of a publication, in key order.
     ///
     /// # Errors
@@ -140,4 +180,9 @@ impl OpenManifest {
     pub fn rows(&self, head: &Head) -> Result<Merged, Error> {
         Merged::of(&self.shelf(), head)
     }
+}
+
+pub(super) fn no_manifest(name: &dyn std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Manifest, format!("\"{name}\" has no published manifest"))
+        .help("a mirror publishes it in its target, under .vidimus/manifest/")
 }

@@ -19,6 +19,7 @@ use crate::engine::{self, Committer, Context, Cores, execute};
 use crate::filter::{Filter, FilterSpec};
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::Location;
+use crate::manifest::keys::SecretKey;
 use crate::manifest::{Held, Lockable, RecordedOptions, RootIdentity, RunNumber, State, is_damage};
 use crate::model::{
     Durability, EntryKind, Error, ErrorKind, Event, Key, Metadata, Observer, Progress, RunId, Stop,
@@ -53,6 +54,8 @@ pub struct MirrorOptions {
     pub delete: Option<DeleteOptions>,
     /// A file that the source's root must hold, else the run is refused.
     pub require_file: Option<PathBuf>,
+    /// What the manifest is signed with.
+    pub sign: Option<SecretKey>,
     /// How durable a file is before it counts as done.
     pub durability: Durability,
     /// Files copied at the same time, at least 1.
@@ -101,6 +104,10 @@ pub fn mirror(
     if places.source.only.is_some() && options.delete.is_some() {
         return Err(Error::new(ErrorKind::Usage, "--delete needs a directory as source")
             .help("a single file is only copied; leave --delete out"));
+    }
+    if places.source.only.is_some() && options.sign.is_some() {
+        return Err(Error::new(ErrorKind::Usage, "--sign needs a directory as source")
+            .help("the mirror of a single file publishes no manifest; leave --sign out"));
     }
     let session = Session {
         options,

@@ -2,8 +2,8 @@
 //!
 //! [`mirror`] is the run that the tool is made for; [`ls`](ls::ls), [`cat`](cat::cat) and
 //! [`put`](put::put) are what one does beside it, to what lies at a single location; [`manifest`]
-//! opens what runs published, [`export`] makes a list of it, and [`diff`](diff::diff) tells two
-//! places apart by it. [`keygen`](mod@keygen) makes keys to sign it with.
+//! opens what runs published, [`export`] makes a list of it, [`sign`](mod@sign) signs it with a key
+//! that [`keygen`](mod@keygen) made, and [`diff`](diff::diff) tells two places apart by it.
 
 pub mod cat;
 pub mod diff;
@@ -15,6 +15,7 @@ pub mod manifest;
 mod mirror;
 mod places;
 pub mod put;
+pub mod sign;
 mod single;
 
 pub use crate::model::Durability;

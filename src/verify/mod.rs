@@ -22,6 +22,7 @@ use crate::filter::Filter;
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::listing::{Checked, Unknown};
 use crate::location::Location;
+use crate::manifest::keys::{KeyId, PublicKey};
 use crate::manifest::{Held, Row, State, Writer};
 use crate::model::error::Side;
 use crate::model::key::Escaped;
@@ -53,6 +54,8 @@ pub struct VerifyOptions {
     pub strict: bool,
     /// How thoroughly files are looked at.
     pub depth: Depth,
+    /// Compare with the published manifest, signed with this key, and nothing else.
+    pub key: Option<PublicKey>,
     /// Mend files that are missing or corrupt.
     pub repair: Option<Repair>,
     /// Files hashed at the same time, at least 1.
@@ -158,6 +161,8 @@ pub struct VerifyOutcome {
     pub run: RunId,
     /// The source of that run, as it prints.
     pub source: String,
+    /// The key that what was compared with is signed with, where that was demanded.
+    pub key: Option<KeyId>,
     /// How thoroughly files were looked at.
     pub depth: Depth,
     /// What was counted.
@@ -175,7 +180,8 @@ pub struct VerifyOutcome {
 /// Verifies a target. `progress` counts `bytes_hashed` and `entries` as it goes.
 ///
 /// # Errors
-/// [`ErrorKind::Manifest`] when no run into the target is recorded or its state can't be used,
+/// [`ErrorKind::Manifest`] when no run into the target is recorded or its state can't be used, or the
+/// published manifest isn't whole or signed as it should be,
 /// [`ErrorKind::Unusable`] when the target can't be read, [`ErrorKind::Locked`] when a run is
 /// writing to it.
 pub fn verify(
@@ -192,9 +198,13 @@ pub fn verify(
         Error::new(ErrorKind::Manifest, format!("no run into \"{name}\" is recorded"))
             .help(format!("mirror to it first, or name its state by --state-dir (now {state_dir})"))
     };
-    let manifest = match State::latest_into(&options.state_dir, &name)? {
-        Some(state) => Manifest::of_state(&state, options, observer)?,
-        None => Manifest::of_target(&*target, options, observer)?,
+    let manifest = if let Some(key) = &options.key {
+        Manifest::signed(&*target, &name, key, options, observer)?
+    } else {
+        match State::latest_into(&options.state_dir, &name)? {
+            Some(state) => Manifest::of_state(&state, options, observer)?,
+            None => Manifest::of_target(&*target, options, observer)?,
+        }
     };
     let Manifest { run, source, recorded, rows, state } = manifest.ok_or_else(nothing)?;
     let filter = Filter::try_from(recorded.filter).map_err(|error| {
@@ -249,6 +259,7 @@ pub fn verify(
     Ok(VerifyOutcome {
         run,
         source,
+        key: options.key.as_ref().map(PublicKey::id),
         depth: options.depth,
         differences: totals.missing + totals.corrupt + totals.metadata + totals.touched + extra
             - mended,

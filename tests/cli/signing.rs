@@ -1,9 +1,34 @@
-//! Keys and signatures: `keygen`.
+//! Keys and signatures: `keygen`, `mirror --sign`, `manifest sign`, `check` and `log`, `verify --key`.
 
-use crate::common::{Environment, Run, Snapshot};
+use crate::common::environment::text;
+use crate::common::{Environment, Run, Snapshot, assert_untouched, tools};
+use crate::manifest::{directory, head, lose_state, many, published};
+use crate::mirror::{mirrored, sample};
+use crate::needs;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Makes `NAME.key`, which is not encrypted, and `NAME.pub`.
+pub(crate) fn keygen(env: &Environment, name: &str) {
+    let secret = format!("{name}.key");
+    env.vidimus(&["keygen", "--no-password", "--secret", &secret]).expect(0);
+}
+
+/// A mirror whose manifest is signed with `ada.key`.
+fn signed() -> Environment {
+    let env = Environment::new();
+    many().write(&env.source);
+    keygen(&env, "ada");
+    env.mirrored(&["--sign", "ada.key"]);
+    env
+}
+
+fn check(env: &Environment, flags: &[&str]) -> Run {
+    env.vidimus(&[&["manifest", "check", "target"], flags].concat())
+}
 
 fn with_password(env: &Environment, arguments: &[&str], password: &str) -> Run {
     let mut command = env.command(arguments);
@@ -35,4 +60,344 @@ fn a_new_pair_of_keys_is_written_and_none_is_written_over() {
     assert_eq!(Snapshot::read(&keys).temporaries(), Vec::<String>::new());
     env.vidimus(&["keygen", "-s", "a", "-p", "a", "--no-password"]).expect(2).names("--public");
     env.vidimus(&["keygen", "-s", "missing/a", "--no-password"]).expect(7).names("missing/a");
+}
+
+#[test]
+fn a_password_is_asked_for_in_the_terminal_alone() {
+    let env = Environment::new();
+    env.vidimus(&["keygen", "-s", "a.key"]).expect(2).names("VIDIMUS_KEY_PASSWORD");
+    assert!(!env.root.join("a.key").exists());
+    needs!(tools::tool("script"));
+    let in_terminal = |line: &str, typed: &[&str]| {
+        let mut command = Command::new("script");
+        let line = format!("'{}' {line}", env!("CARGO_BIN_EXE_vidimus"));
+        command.args(["-qec", &line, "/dev/null"]);
+        let mut command = env.hermetic(command);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("run script");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        for line in typed {
+            // What comes before it is asked for is thrown away.
+            std::thread::sleep(std::time::Duration::from_millis(700));
+            writeln!(stdin, "{line}").expect("type");
+        }
+        Run::wait(child, line)
+    };
+    let run = in_terminal("keygen -s a.key", &["open sesame", "open Sesame"]);
+    run.expect(2).names("not the same").is_silent_about("esame");
+    in_terminal("keygen -s a.key", &["open sesame", "open sesame"]).expect(0).names("made key");
+    sample().write(&env.source);
+    let mirror = "mirror --sign a.key source target";
+    in_terminal(mirror, &["sesame"]).expect(2).names("password is not that");
+    in_terminal(mirror, &["open sesame"]).expect(0).names("complete");
+    check(&env, &["--key", "a.pub"]).expect(0);
+}
+
+#[test]
+fn a_key_that_can_not_be_used_stops_a_run_before_it_begins() {
+    let env = Environment::new();
+    sample().write(&env.source);
+    keygen(&env, "ada");
+    with_password(&env, &["keygen", "-s", "bob.key"], "secret").expect(0);
+    fs::write(env.root.join("junk"), "junk\n").expect("write");
+    for (key, why) in [
+        ("missing.key", "missing.key"),
+        ("ada.pub", "public"),
+        ("junk", "no secret key"),
+        ("bob.key", "VIDIMUS_KEY_PASSWORD"),
+        ("source", "source"),
+    ] {
+        let run = env.mirror(&["--sign", key]).expect(2);
+        run.is_silent_about("complete").names(why);
+    }
+    let arguments = ["mirror", "--sign", "bob.key", "source", "target"];
+    with_password(&env, &arguments, "Secret").expect(2).names("password is not that");
+    let open = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(env.root.join("ada.key"), open).expect("chmod");
+    env.mirror(&["--sign", "ada.key"]).expect(2).names("everybody can read it").names("chmod");
+    assert!(!env.target.exists());
+    assert_eq!(fs::read_dir(&env.state).expect("list").count(), 0);
+    with_password(&env, &arguments, "secret").expect(0);
+    check(&env, &["--key", "bob.pub"]).expect(0);
+    let file = env.vidimus(&["mirror", "--sign", "ada.key", "source/README.md", "target"]);
+    file.expect(2);
+}
+
+#[test]
+fn minisign_verifies_what_vidimus_signs_and_the_other_way_round() {
+    needs!(tools::tool("minisign"));
+    let env = signed();
+    let minisign = |arguments: &[&str], typed: &str| {
+        let mut command = Command::new("minisign");
+        command.args(arguments);
+        let mut command = env.hermetic(command);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("run minisign");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        stdin.write_all(typed.as_bytes()).expect("type");
+        drop(stdin);
+        Run::wait(child, "minisign".into())
+    };
+    let head = text(&directory(&env)).to_owned() + "/00000001.json";
+    let verify = ["-V", "-H", "-m", &head, "-p"];
+    let run = minisign(&[&verify[..], &["ada.pub"]].concat(), "").expect(0);
+    run.names(&format!("vidimus manifest 1 of {}, run ", text(&env.target)));
+    // A key that vidimus made signs by minisign, encrypted or not.
+    with_password(&env, &["keygen", "-s", "bob.key"], "secret").expect(0);
+    minisign(&["-S", "-W", "-s", "ada.key", "-m", &head], "").expect(0);
+    check(&env, &["--key", "ada.pub"]).expect(0).names("file:00000001.json");
+    minisign(&["-S", "-s", "bob.key", "-m", &head], "secret\n").expect(0);
+    check(&env, &["--key", "bob.pub"]).expect(0);
+    check(&env, &["--key", "ada.pub"]).expect(4).names("is signed with key");
+    minisign(&["-S", "-l", "-W", "-s", "ada.key", "-m", &head], "").expect(0);
+    check(&env, &["--key", "ada.pub"]).expect(4).names("not accepted");
+    // A key that minisign made signs by vidimus. An encrypted one takes a gibibyte.
+    minisign(&["-G", "-W", "-s", "eve.key", "-p", "eve.pub"], "").expect(0);
+    minisign(&["-G", "-s", "dan.key", "-p", "dan.pub"], "secret\nsecret\n").expect(0);
+    for (name, number) in [("eve", 1), ("dan", 2)] {
+        fs::write(env.source.join("d0/f0"), name).expect("write");
+        let (secret, public) = (format!("{name}.key"), format!("{name}.pub"));
+        let arguments = ["mirror", "--sign", &secret, "source", "target"];
+        with_password(&env, &arguments, "secret").expect(0);
+        check(&env, &["--key", &public]).expect(0);
+        let head = text(&directory(&env)).to_owned() + &format!("/{:08}.json", number + 1);
+        minisign(&["-V", "-H", "-m", &head, "-p", &public], "").expect(0);
+    }
+}
+
+#[test]
+fn what_counts_in_the_end_is_signed() {
+    let env = signed();
+    check(&env, &["--key", "ada.pub"]).expect(0).names("all is whole, and the signature holds");
+    let before = Snapshot::read(&directory(&env));
+    env.mirror(&["--sign", "ada.key"]).expect(0).is_silent_about("signed publication");
+    assert_untouched(&before, &directory(&env));
+    // A run that doesn't sign says so, as long as it drops one.
+    fs::write(env.source.join("d0/f0"), "changed").expect("write");
+    env.mirror(&[]).expect(0).names("was signed and is not any more");
+    check(&env, &["--key", "ada.pub"]).expect(4).names("publication 2").names("is not signed");
+    check(&env, &[]).expect(0).names("signature   none");
+    env.mirror(&[]).expect(0).is_silent_about("signed");
+    fs::write(env.source.join("d0/f0"), "changed again").expect("write");
+    env.mirror(&[]).expect(0).is_silent_about("signed");
+    // Nothing changed: what stands is signed, with a new key as well.
+    let head_before = head(&env);
+    env.mirror(&["--sign", "ada.key"]).expect(0).names("signed publication 3");
+    check(&env, &["--key", "ada.pub"]).expect(0);
+    keygen(&env, "bob");
+    env.mirror(&["--sign", "bob.key"]).expect(0).names("signed publication 3");
+    check(&env, &["--key", "bob.pub"]).expect(0);
+    assert_eq!(head(&env), head_before);
+    let log = env.vidimus(&["manifest", "log", "--key", "bob.pub", "target"]).expect(0);
+    let lines: Vec<_> = log.stdout.lines().collect();
+    for (line, end) in
+        lines.iter().zip(["  signed with ", "  not signed", "  signed with another key"])
+    {
+        assert!(line.contains(end), "{line}: {end}");
+    }
+    let run = env.vidimus(&["manifest", "log", "--json", "--key", "bob.pub", "target"]).expect(0);
+    let states: Vec<_> =
+        run.records().iter().map(|record| record["signature"]["state"].clone()).collect();
+    assert_eq!(states[..2], ["good".into(), serde_json::Value::Null]);
+    assert_eq!(states[2], "other_key");
+    // A signature that was changed is named, whichever publication's it is.
+    let signature = directory(&env).join("00000001.json.minisig");
+    let text = fs::read_to_string(&signature).expect("read");
+    fs::write(&signature, text.replace("manifest 1 of", "manifest 7 of")).expect("write");
+    let log = env.vidimus(&["manifest", "log", "--key", "ada.pub", "target"]).expect(4);
+    assert_eq!(log.stdout.lines().count(), 4, "{}", log.stdout);
+    log.names("signature of publication 1 doesn't hold");
+}
+
+#[test]
+fn a_manifest_is_signed_where_it_stands_if_it_is_whole() {
+    let env = mirrored(&many());
+    fs::write(env.source.join("d0/f0"), "changed").expect("write");
+    env.mirrored(&[]);
+    keygen(&env, "ada");
+    let sign =
+        |flags: &[&str]| env.vidimus(&[&["manifest", "sign", "--key", "ada.key"], flags].concat());
+    let first = directory(&env).join("00000001.ndjson.zst");
+    let whole = fs::read(&first).expect("read");
+    fs::write(&first, &whole[1..]).expect("write");
+    sign(&["target"]).expect(4).names("00000001.ndjson.zst");
+    assert!(!directory(&env).join("00000002.json.minisig").exists());
+    fs::write(&first, &whole).expect("write");
+    lose_state(&env);
+    sign(&["target"]).expect(0).names("publication 2").names("signed with key");
+    assert_eq!(
+        fs::metadata(directory(&env).join("00000002.json.minisig")).unwrap().permissions().mode()
+            & 0o777,
+        0o600
+    );
+    check(&env, &["--key", "ada.pub"]).expect(0);
+    let before = Snapshot::read(&directory(&env));
+    sign(&["target"]).expect(0).names("was signed already");
+    assert_untouched(&before, &directory(&env));
+    assert_eq!(Snapshot::read(&directory(&env)).temporaries(), Vec::<String>::new());
+    let run = sign(&["--json", "target"]).expect(0);
+    assert_eq!(run.records()[0]["signature"]["state"], "good");
+    // A run that goes on from it says that it drops the signature, though it didn't make it.
+    env.mirrored(&[]);
+    fs::write(env.source.join("d0/f0"), "changed again").expect("write");
+    env.mirror(&[]).expect(0).names("was signed and is not any more");
+    sign(&["source"]).expect(4).names("no published manifest");
+    assert!(!env.source.join(".vidimus").exists());
+    let copy = env.root.join("copy");
+    fs::create_dir(&copy).expect("make a directory");
+    for entry in fs::read_dir(directory(&env)).expect("list") {
+        let path = entry.expect("list").path();
+        fs::copy(&path, copy.join(path.file_name().unwrap())).expect("copy");
+    }
+    sign(&["copy"]).expect(4).names("is a copy").names("minisign");
+    env.vidimus(&["manifest", "sign", "--key", "ada.pub", "target"]).expect(2).names("public");
+}
+
+#[test]
+fn a_manifest_is_not_signed_while_a_run_writes() {
+    let env = crate::locks::large();
+    keygen(&env, "ada");
+    env.mirrored(&["--exclude", "large-*"]);
+    let child = crate::locks::under_way(&env, &["--bwlimit", "1MiB/s"]);
+    env.vidimus(&["manifest", "sign", "--key", "ada.key", "target"]).expect(5);
+    crate::locks::send(&child, rustix::process::Signal::TERM);
+    Run::wait(child, "mirror".into()).expect(143);
+}
+
+/// Somebody who can write to the target, but not sign, edits a file, and what is said of it.
+#[test]
+fn what_is_not_signed_is_not_taken_over_by_a_run_that_signs() {
+    let env = signed();
+    let taken_over = |flags: &[&str]| {
+        lose_state(&env);
+        env.mirror(flags).expect(0)
+    };
+    taken_over(&["--sign", "ada.key"])
+        .names("taken over")
+        .finished()
+        .counts(&[("files_adopted", 0)]);
+    fs::remove_file(directory(&env).join("00000001.json.minisig")).expect("remove");
+    let run = taken_over(&["--sign", "ada.key"]);
+    run.names("is not signed")
+        .names("everything is compared")
+        .finished()
+        .counts(&[("files_adopted", 100), ("files_copied", 0)]);
+    assert!(published(&env)["d0/f0"]["adopted"] == true);
+    check(&env, &["--key", "ada.pub"]).expect(0);
+    keygen(&env, "bob");
+    taken_over(&["--sign", "bob.key"]).names("is signed with key").names("everything is compared");
+}
+
+#[test]
+fn verify_demands_a_signature_before_it_reads() {
+    let env = signed();
+    keygen(&env, "bob");
+    let public = fs::read_to_string(env.root.join("ada.pub")).expect("read");
+    let base64 = public.lines().nth(1).expect("a key");
+    for key in ["ada.pub", base64] {
+        let run = env.verify(&["--json", "--key", key]).expect(0);
+        run.finished().counts(&[("verified", 100)]);
+        assert_eq!(run.finished().record["key"].as_str().map(str::len), Some(16));
+    }
+    env.verify(&["--key", "ada.pub"]).expect(0).names("signed    by key");
+    let refused = |key: &str| {
+        let run = env.verify(&["--json", "--key", key]).expect(4);
+        run.finished().counts(&[("bytes_hashed", 0), ("entries", 0)]);
+        env.verify(&["--key", key]).expect(4).names("help: ")
+    };
+    refused("bob.pub").names("is signed with key");
+    env.verify(&["--key", "ada.key"]).expect(2).names("no public key");
+    env.verify(&["--key", "missing"]).expect(2).names("missing");
+    fs::write(env.source.join("d0/f0"), "changed").expect("write");
+    env.mirrored(&["--sign", "ada.key"]);
+    for name in ["00000001.json", "00000002.json", "00000002.json.minisig", "00000001.ndjson.zst"] {
+        let path = directory(&env).join(name);
+        let whole = fs::read(&path).expect("read");
+        let mut changed = whole.clone();
+        // In the last line: nobody vouches for the first one of a signature.
+        let at = whole.len() - 20;
+        changed[at] ^= 1;
+        fs::write(&path, changed).expect("write");
+        refused("ada.pub");
+        fs::write(&path, whole).expect("write");
+    }
+    env.verify(&["--key", "ada.pub"]).expect(0);
+    fs::write(env.source.join("d0/f0"), "changed again").expect("write");
+    env.mirrored(&[]);
+    refused("ada.pub").names("publication 3").names("is not signed");
+    fs::remove_dir_all(directory(&env)).expect("remove");
+    refused("ada.pub").names("no published manifest");
+}
+
+/// What is recorded here is not signed: it is the manifest that is compared with.
+#[test]
+fn verify_with_a_key_compares_with_the_manifest_alone() {
+    let env = signed();
+    fs::write(env.target.join("d0/f0"), "forged").expect("write");
+    // A run that takes the target as it is: that is recorded, but not signed.
+    fs::write(env.source.join("d0/f0"), "forged").expect("write");
+    env.mirrored(&["--exclude", "d1"]);
+    fs::remove_file(directory(&env).join("00000002.json")).expect("remove");
+    let signed: serde_json::Value = serde_json::from_str(&format!(
+        "{{\"vidimus_manifest\": 1, \"head\": {{\"sequence\": 1, \"blake3\": \"{}\"}}}}",
+        blake3::hash(&fs::read(directory(&env).join("00000001.json")).unwrap())
+    ))
+    .unwrap();
+    fs::write(directory(&env).join("latest.json"), signed.to_string()).expect("write");
+    env.verify(&[]).expect(0);
+    // That an older one was put back is found by what was published from here.
+    env.verify(&["--key", "ada.pub"]).expect(4).names("older than what was published");
+    lose_state(&env);
+    env.verify(&["--key", "ada.pub"]).expect(3).names("corrupt").names("d0/f0");
+    env.verify(&["--key", "ada.pub", "--quick"]).expect(3).names("d0/f0");
+}
+
+/// A run is killed at each call that could leave half a signed publication: what counts is whole and
+/// signed, and the next run publishes and signs what is missing.
+#[test]
+fn a_run_that_is_killed_while_it_signs_leaves_what_was_signed_before() {
+    needs!(tools::strace());
+    // Counted per thread: the thread that publishes renames segment, head, signature and pointer.
+    let renames = (1..=4).map(|when| ("/^rename", when));
+    let syncs = [("syncfs,fsync", 1), ("syncfs,fsync", 2)];
+    for (calls, when) in renames.chain(syncs).chain([("/^unlink", 1)]) {
+        let env = signed();
+        for number in 0..30 {
+            let name = format!("d{}/f{number}", number % 7);
+            fs::write(env.source.join(name), format!("changed {number}")).expect("write");
+        }
+        let injected = format!("inject={calls}:signal=KILL:when={when}");
+        let arguments = env.mirror_arguments(&["--transfers", "1", "--sign", "ada.key"]);
+        env.strace(&["-e", &injected], &arguments).expect(137);
+        let sequence = head(&env)["sequence"].clone();
+        check(&env, &["--key", "ada.pub"]).expect(0);
+        let unsigned = env.mirror(&[]).expect(0);
+        if sequence == 1 {
+            unsigned.names("was signed and is not any more");
+            let left = directory(&env).join("00000002.json.minisig");
+            assert!(!left.exists(), "{calls} {when}");
+        }
+        env.mirrored(&["--sign", "ada.key"]);
+        check(&env, &["--key", "ada.pub"]).expect(0);
+        assert_eq!(published(&env).len(), 108, "{calls} {when}");
+        assert_eq!(Snapshot::read(&directory(&env)).temporaries(), Vec::<String>::new());
+        env.verify(&["--key", "ada.pub"]).expect(0);
+    }
+}
+
+#[test]
+fn a_chain_that_can_not_be_mended_begins_anew() {
+    let env = signed();
+    fs::write(env.source.join("d0/f0"), "changed").expect("write");
+    env.mirrored(&["--sign", "ada.key"]);
+    fs::remove_file(directory(&env).join("00000001.json")).expect("remove");
+    check(&env, &[]).expect(4).names("chain is broken").names("latest.json");
+    env.verify(&["--key", "ada.pub"]).expect(4).names("chain is broken");
+    // As the help says.
+    fs::remove_file(directory(&env).join("latest.json")).expect("remove");
+    env.mirrored(&["--sign", "ada.key"]).counts(&[("files_copied", 0)]);
+    check(&env, &["--key", "ada.pub"]).expect(0).names("1 publication, 108 rows");
+    assert_eq!(head(&env)["lost"]["sequence"], 2);
+    env.verify(&["--key", "ada.pub"]).expect(0);
+    env.vidimus(&["manifest", "log", "target"]).expect(0);
 }

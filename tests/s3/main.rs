@@ -29,6 +29,7 @@ mod secrets;
 mod server;
 mod server_faults;
 mod server_uploads;
+mod signing;
 mod site;
 mod strangers;
 mod verify;

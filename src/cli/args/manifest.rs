@@ -11,22 +11,26 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 pub(super) const LONG_ABOUT: &str = "\
-Reads the manifest that a mirror published in its target.
+Reads, checks or signs the manifest that a mirror published in its target.
 
 LOCATION is a target, a directory or a part of a bucket, or a directory that holds a copy of what a \
-target has under .vidimus/manifest/. Nothing but that is read, and nothing written: the state \
-directory plays no part.";
+target has under .vidimus/manifest/. Nothing but that is read, and but for a signature nothing is \
+written: the state directory plays no part.";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   vidimus manifest show /mnt/backup/photos
   vidimus manifest log s3://bucket/photos
   vidimus manifest export --format b3sum /mnt/backup/photos > photos.b3
+  vidimus manifest sign --key ~/.config/vidimus/vidimus.key /mnt/backup/photos
+  vidimus manifest check --key ~/.config/vidimus/vidimus.pub /mnt/backup/photos
 
 Exit codes:
     0  all as asked
     2  wrong usage
-    4  there is no manifest, it is damaged or of a newer version, or the chain is broken
+    4  there is no manifest, it is damaged or of a newer version, the chain is broken, or it isn't
+       signed as it should be
+    5  a run holds the target (sign)
     7  the location can't be read, or the output can't be written
 
 Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
@@ -45,13 +49,19 @@ pub(crate) enum ManifestCommand {
     Show(ManifestLookArgs),
     /// List the publications of a manifest, and check their chain
     #[command(long_about = LOG_LONG_ABOUT, after_long_help = LOG_EXAMPLES)]
-    Log(ManifestLookArgs),
+    Log(ManifestHoldArgs),
     /// Write all rows of a manifest as one list
     #[command(long_about = EXPORT_LONG_ABOUT, after_long_help = EXPORT_EXAMPLES)]
     Export(ExportArgs),
     /// Adopt what another program mirrored, by a list of its digests
     #[command(long_about = IMPORT_LONG_ABOUT, after_long_help = IMPORT_EXAMPLES)]
     Import(ImportArgs),
+    /// Make sure that a manifest is whole, and signed
+    #[command(long_about = CHECK_LONG_ABOUT, after_long_help = CHECK_EXAMPLES)]
+    Check(ManifestHoldArgs),
+    /// Sign a manifest
+    #[command(long_about = SIGN_LONG_ABOUT, after_long_help = SIGN_EXAMPLES)]
+    Sign(ManifestSignArgs),
 }
 
 const SHOW_LONG_ABOUT: &str = "\
@@ -69,13 +79,41 @@ Lists the publications of a manifest, from the latest back to the first, and che
 
 Each head names the one before it by its digest, so that the latest vouches for all of them: none can \
 be changed or left out without changing all that follow. A line has the publication's number, time, \
-run and verdict, how many rows the manifest had, and how many of them changed. Where the chain is \
-broken, that is named, and the exit code is 4. Rows are not read.";
+run and verdict, how many rows the manifest had, how many of them changed, and with which key it is \
+signed, if it is; with --key, whether it is signed with that. Where the chain is broken, or a signature \
+doesn't hold, that is named, and the exit code is 4. Rows are not read.";
 
 const LOG_EXAMPLES: &str = "\
 Examples:
   vidimus manifest log /mnt/backup/photos
   vidimus manifest log --json s3://bucket/photos | jq -c '[.event, .sequence, .run]'";
+
+const CHECK_LONG_ABOUT: &str = "\
+Makes sure that a manifest is whole: what points to it, the head, each segment and each row of it, and \
+the chain of publications back to its beginning; and with --key, that it is signed with that.
+
+The signature of the publication that counts vouches for all of that, by the digests in its head: those \
+of publications before it are not looked at (`vidimus manifest log --key` does). What is not whole is \
+named, and the exit code is 4. Whether the target still holds what the manifest says is for `vidimus \
+verify` to tell.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  vidimus manifest check /mnt/backup/photos
+  vidimus manifest check --key ~/vidimus.pub s3://bucket/photos
+  With minisign, where its files lie:
+    minisign -V -p ~/vidimus.pub -m 00000012.json";
+
+const SIGN_LONG_ABOUT: &str = "\
+Signs the publication that counts, as `vidimus mirror --sign` does with what it publishes.
+
+First all of the manifest is read and made sure to be whole (as by `vidimus manifest check`). Nothing is \
+known of what it says: sign what you trust. Whoever signed it before, the new signature takes the place \
+of theirs.";
+
+const SIGN_EXAMPLES: &str = "\
+Examples:
+  vidimus manifest sign --key ~/.config/vidimus/vidimus.key /mnt/backup/photos";
 
 const EXPORT_LONG_ABOUT: &str = "\
 Writes all rows of a manifest as one list, in the order of the bytes of their keys.
@@ -221,8 +259,8 @@ pub(crate) struct ManifestLookArgs {
     /// Write records for scripts (NDJSON)
     ///
     /// Each has time, level and event; a "publication" has what its head says (docs/manifest.md),
-    /// the head's digest, the bytes and lines of all segments, and the lines that were written
-    /// with it ("changed"). The last one is "finished".
+    /// the head's digest, the bytes and lines of all segments, the lines that were written with it
+    /// ("changed") and what its "signature" is worth. The last one is "finished".
     #[arg(long, env = "VIDIMUS_JSON", value_parser = values::switch)]
     pub(crate) json: bool,
     /// Reach object stores of other machines without encryption
@@ -230,4 +268,27 @@ pub(crate) struct ManifestLookArgs {
     /// Needed for an endpoint that begins with http:// and is not this machine.
     #[arg(long, env = "VIDIMUS_ALLOW_HTTP", value_parser = values::switch)]
     pub(crate) allow_http: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManifestHoldArgs {
+    #[command(flatten)]
+    pub(crate) look: ManifestLookArgs,
+    /// Hold signatures against KEY, a public key; `check` demands one
+    ///
+    /// KEY is the file that `vidimus keygen` or `minisign -G` made, or the key itself, as its second
+    /// line has it.
+    #[arg(long, value_name = "KEY", env = "VIDIMUS_KEY")]
+    pub(crate) key: Option<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManifestSignArgs {
+    #[command(flatten)]
+    pub(crate) look: ManifestLookArgs,
+    /// Sign with the secret key in FILE
+    ///
+    /// A password is taken from VIDIMUS_KEY_PASSWORD, else asked for in the terminal.
+    #[arg(long, value_name = "FILE", env = "VIDIMUS_KEY")]
+    pub(crate) key: PathBuf,
 }

@@ -211,6 +211,14 @@ pub(crate) struct MirrorArgs {
         default_value = "batch"
     )]
     pub(crate) durability: DurabilityArg,
+    /// Sign the manifest that is published with the secret key in FILE
+    ///
+    /// `vidimus keygen` makes one. A password is taken from VIDIMUS_KEY_PASSWORD, else asked for in
+    /// the terminal, before anything is done. In the end what counts is signed with this key, even
+    /// where nothing changed. Without a record of runs, a manifest that isn't signed with it is not
+    /// taken over.
+    #[arg(long, value_name = "FILE", help_heading = "Safety", env = "VIDIMUS_SIGN")]
+    pub(crate) sign: Option<PathBuf>,
     /// Reach object stores of other machines without encryption
     ///
     /// Needed for an endpoint that begins with http:// and is not this machine. Whoever stands on

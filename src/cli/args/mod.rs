@@ -21,7 +21,7 @@ pub(super) use limits::LimitArgs;
 pub(super) use ls::LsArgs;
 pub(super) use manifest::{
     ExportArgs, ExportFormatArg, ImportArgs, ImportFormatArg, ManifestArgs, ManifestCommand,
-    ManifestLookArgs,
+    ManifestHoldArgs, ManifestLookArgs, ManifestSignArgs,
 };
 pub(super) use mirror::{DigestArg, DurabilityArg, MirrorArgs};
 pub(super) use output::{ColorArg, OutputArgs};
@@ -100,7 +100,7 @@ pub(crate) enum Command {
     /// Put what comes from standard input in a file or an object
     #[command(long_about = put::LONG_ABOUT, after_long_help = put::EXAMPLES)]
     Put(PutArgs),
-    /// Read the manifest that a mirror published
+    /// Read, check or sign the manifest that a mirror published
     #[command(long_about = manifest::LONG_ABOUT, after_long_help = manifest::EXAMPLES)]
     Manifest(ManifestArgs),
     /// Make a pair of keys to sign manifests with

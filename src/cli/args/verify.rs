@@ -26,6 +26,7 @@ Examples:
   vidimus verify --quick /mnt/backup/photos
   vidimus verify --sample 3/12 /mnt/backup/photos
   vidimus verify --older-than 30d --budget 2h /mnt/backup/photos
+  vidimus verify --key ~/vidimus.pub /mnt/backup/photos
   vidimus verify --repair-from ~/photos /mnt/backup/photos
 
 Exit codes:
@@ -33,7 +34,8 @@ Exit codes:
     1  some entries could not be read
     2  wrong usage
     3  differences were found
-    4  no run into the target is recorded here, or its record can't be used
+    4  no run into the target is recorded here, or its record can't be used; or with --key: the
+       manifest is not whole, or not signed with it
     5  a run is writing to the target
     7  the target can't be read
   130  stopped by SIGINT
@@ -73,6 +75,13 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "BUDGET", help_heading = "What is read", env = "VIDIMUS_BUDGET",
         value_parser = values::budget)]
     pub(crate) budget: Option<Budget>,
+    /// Compare with the published manifest, if it is whole and signed with KEY; else read nothing
+    ///
+    /// KEY is a public key, as `vidimus keygen` makes it: its file, or the key itself. The chain of
+    /// publications is checked too; where anything is wrong, the exit code is 4. What runs recorded
+    /// here is not compared with.
+    #[arg(long, value_name = "KEY", env = "VIDIMUS_KEY")]
+    pub(crate) key: Option<OsString>,
     /// Mend files that are missing or corrupt from SOURCE, where that still has what was recorded
     ///
     /// Nothing else is changed. What SOURCE has with another content is named and left as it is. The

@@ -75,6 +75,8 @@ mod tests {
             "-manifest-show",
             "-manifest-log",
             "-manifest-export",
+            "-manifest-check",
+            "-manifest-sign",
             "-keygen",
             "-completions",
             "-man",

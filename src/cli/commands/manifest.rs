@@ -1,48 +1,78 @@
-//! `vidimus manifest`: what a mirror published, for people or as records.
+//! `vidimus manifest`: what a mirror published, told of, checked and signed.
 
-use super::super::args::{ExportArgs, ManifestCommand, ManifestLookArgs};
+use super::super::args::{
+    ExportArgs, ManifestCommand, ManifestHoldArgs, ManifestLookArgs, ManifestSignArgs,
+};
 use super::super::exit::Exit;
-use super::super::settings;
 use super::super::signals::Signals;
+use super::super::{keys, settings};
 use crate::location::Location;
-use crate::manifest::published::{Head, Publication};
+use crate::manifest::keys::PublicKey;
+use crate::manifest::published::{Head, Publication, Seal};
 use crate::model::{Error, ErrorKind, Key, Progress, Stop};
 use crate::report::format::{count, counted, moment, size};
 use crate::report::json::{self, JsonError, Level};
 use crate::report::{Output, OutputOptions};
 use crate::session::export::{ExportError, Exported, Missing, export, export_to};
 use crate::session::manifest::OpenManifest;
+use crate::session::sign;
 use clap::ArgMatches;
 use jiff::tz::TimeZone;
 use rustix::fs::Mode;
 use serde::Serialize;
+use std::ffi::OsStr;
 use std::io;
 use std::sync::Arc;
 
 /// Runs the command; `umask` is the one that the process was started with.
 pub(crate) fn run(command: &ManifestCommand, matches: &ArgMatches, umask: Mode) -> Exit {
     match command {
-        ManifestCommand::Show(args) => look(args, |manifest, teller| {
-            show(manifest, teller);
+        ManifestCommand::Show(args) => look(args, None, |manifest, _, teller| {
+            let seal = manifest.seal(&manifest.latest, None)?;
+            teller.publications += 1;
+            show(manifest, &seal, teller);
             Ok(())
         }),
-        ManifestCommand::Log(args) => look(args, log),
+        ManifestCommand::Log(args) => {
+            hold(args, |manifest, key, teller| log(manifest, key, teller))
+        }
+        ManifestCommand::Check(args) => hold(args, check),
+        ManifestCommand::Sign(args) => add_signature(args),
         ManifestCommand::Export(args) => list(args, umask),
         ManifestCommand::Import(args) => super::import::run(args, matches),
     }
 }
 
-/// Opens a manifest and tells of it by `tell`.
+/// Opens a manifest and tells of it by `tell`, which demands a signature where a key is given.
+fn hold(
+    args: &ManifestHoldArgs,
+    tell: impl FnOnce(&mut OpenManifest, Option<&PublicKey>, &mut Teller<'_>) -> Result<(), Error>,
+) -> Exit {
+    look(&args.look, args.key.as_deref(), tell)
+}
+
 fn look(
     args: &ManifestLookArgs,
-    tell: impl FnOnce(&OpenManifest, &mut Teller<'_>) -> Result<(), Error>,
+    key: Option<&OsStr>,
+    tell: impl FnOnce(&mut OpenManifest, Option<&PublicKey>, &mut Teller<'_>) -> Result<(), Error>,
+) -> Exit {
+    telling(args, |teller| {
+        let key = key.map(keys::public).transpose()?;
+        let at = settings::manifest(&args.location, args.allow_http)?;
+        let progress = Arc::new(Progress::default());
+        let mut manifest = OpenManifest::open(&at, &progress, &Stop::default())?;
+        tell(&mut manifest, key.as_ref(), teller)
+    })
+}
+
+/// Tells what `tell` does, and how that ended.
+fn telling(
+    args: &ManifestLookArgs,
+    tell: impl FnOnce(&mut Teller<'_>) -> Result<(), Error>,
 ) -> Exit {
     let output = Output::new(OutputOptions::default(), None);
     let mut teller = Teller { args, output: &output, zone: TimeZone::system(), publications: 0 };
-    let progress = Arc::new(Progress::default());
-    let told = settings::manifest(&args.location, args.allow_http)
-        .and_then(|at| OpenManifest::open(&at, &progress, &Stop::default()))
-        .and_then(|manifest| tell(&manifest, &mut teller));
+    let told = tell(&mut teller);
     let exit = told.as_ref().map_or_else(|error| error.kind.into(), |()| Exit::Done);
     teller.finish(&told, exit);
     super::close(&output, exit)
@@ -58,8 +88,8 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    fn record(&self, publication: &Publication) {
-        let body = JsonPublication::from(publication);
+    fn record(&self, publication: &Publication, seal: &Seal) {
+        let body = JsonPublication::new(publication, seal);
         self.output.line(&json::record(Level::Info, "publication", &body));
     }
 
@@ -99,18 +129,45 @@ struct JsonPublication<'a> {
     bytes: u64,
     lines: u64,
     changed: Option<u64>,
+    signature: Option<JsonSeal<'a>>,
     #[serde(flatten)]
     head: &'a Head,
 }
 
-impl<'a> From<&'a Publication> for JsonPublication<'a> {
-    fn from(publication: &'a Publication) -> Self {
+/// What a signature is worth.
+#[derive(Serialize)]
+struct JsonSeal<'a> {
+    state: &'static str,
+    key: Option<String>,
+    /// The signer's, where the state is "good"; else anybody's.
+    comment: Option<&'a str>,
+    /// Why it doesn't hold.
+    reason: Option<&'a str>,
+}
+
+impl<'a> JsonSeal<'a> {
+    fn of(seal: &'a Seal) -> Option<Self> {
+        let (state, signature, reason) = match seal {
+            Seal::None => return None,
+            Seal::Unchecked(signature) => ("unchecked", Some(signature), None),
+            Seal::Good(signature) => ("good", Some(signature), None),
+            Seal::OtherKey(signature) => ("other_key", Some(signature), None),
+            Seal::Broken(how) => ("broken", None, Some(&**how)),
+        };
+        let key = signature.map(|signature| signature.key.to_string());
+        Some(Self { state, key, comment: signature.map(|signature| &*signature.comment), reason })
+    }
+}
+
+impl<'a> JsonPublication<'a> {
+    fn new(publication: &'a Publication, seal: &'a Seal) -> Self {
         let head = &publication.head;
         Self {
             blake3: publication.digest.to_string(),
             bytes: bytes(head),
             lines: lines(head),
             changed: changed(head),
+            signature: JsonSeal::of(seal),
             head,
         }
     }
@@ -132,11 +189,10 @@ fn lines(head: &Head) -> u64 {
     head.segments.iter().map(|segment| segment.lines).sum()
 }
 
-fn show(manifest: &OpenManifest, teller: &mut Teller<'_>) {
+fn show(manifest: &OpenManifest, seal: &Seal, teller: &Teller<'_>) {
     let publication = &manifest.latest;
-    teller.publications += 1;
     if teller.args.json {
-        return teller.record(publication);
+        return teller.record(publication, seal);
     }
     let head = &publication.head;
     let when = |time| moment(time, &teller.zone);
@@ -152,17 +208,80 @@ fn show(manifest: &OpenManifest, teller: &mut Teller<'_>) {
     line("rows", &count(head.rows));
     let lines = counted(lines(head), "line", "lines");
     line("segments", &format!("{segments}, {lines}, {}", size(bytes(head))));
+    line(
+        "signature",
+        &match seal {
+            Seal::None => "none".to_owned(),
+            Seal::Unchecked(signature) => {
+                format!("says it is by key {}; --key of `check` tells whether it is", signature.key)
+            }
+            Seal::Good(signature) => format!("by key {}: {}", signature.key, signature.comment),
+            Seal::OtherKey(signature) => format!("by another key, {}", signature.key),
+            Seal::Broken(how) => format!("doesn't hold: {how}"),
+        },
+    );
 }
 
-fn log(manifest: &OpenManifest, teller: &mut Teller<'_>) -> Result<(), Error> {
+fn check(
+    manifest: &mut OpenManifest,
+    key: Option<&PublicKey>,
+    teller: &mut Teller<'_>,
+) -> Result<(), Error> {
+    let (checked, seal) = manifest.check(key)?;
+    teller.publications = checked.publications;
+    show(manifest, &seal, teller);
+    if !teller.args.json {
+        let publications = counted(checked.publications, "publication", "publications");
+        let rows = counted(checked.rows, "row", "rows");
+        let signed = if key.is_some() { ", and the signature holds" } else { "" };
+        teller.output.line(&format!("{publications}, {rows}: all is whole{signed}"));
+    }
+    Ok(())
+}
+
+fn add_signature(args: &ManifestSignArgs) -> Exit {
+    telling(&args.look, |teller| {
+        // Before anything is looked at: what is typed wrong is told at once.
+        let key = keys::secret(&args.key)?;
+        let at = settings::manifest(&args.look.location, args.look.allow_http)?;
+        let progress = Arc::new(Progress::default());
+        let signed = sign::sign(&at, &key, &progress, &Stop::default())?;
+        for note in &signed.notes {
+            teller.output.message("note", note);
+        }
+        teller.publications = 1;
+        let (publication, id) = (&signed.publication, signed.signature.key);
+        if teller.args.json {
+            teller.record(publication, &Seal::Good(signed.signature));
+        } else {
+            let how = if signed.is_new { "signed with" } else { "was signed already with" };
+            let sequence = count(publication.head.sequence);
+            teller
+                .output
+                .line(&format!("publication {sequence} of {}: {how} key {id}", at.location));
+        }
+        Ok(())
+    })
+}
+
+fn log(
+    manifest: &OpenManifest,
+    key: Option<&PublicKey>,
+    teller: &mut Teller<'_>,
+) -> Result<(), Error> {
+    let mut broken = None;
     for publication in manifest.history() {
         let publication = publication?;
+        let seal = manifest.seal(&publication, key)?;
         teller.publications += 1;
+        if let Seal::Broken(how) = &seal {
+            broken.get_or_insert_with(|| (publication.head.sequence, how.clone()));
+        }
         if teller.output.is_closed() {
             break;
         }
         if teller.args.json {
-            teller.record(&publication);
+            teller.record(&publication, &seal);
             continue;
         }
         let head = &publication.head;
@@ -173,15 +292,25 @@ fn log(manifest: &OpenManifest, teller: &mut Teller<'_>) -> Result<(), Error> {
         let rows = counted(head.rows, "row", "rows");
         let (sequence, when) = (count(head.sequence), moment(head.published, &teller.zone));
         let (run, verdict) = (head.run.to_string(), head.verdict.to_string());
-        teller
-            .output
-            .line(&format!("{sequence:>6}  {when}  {run}  {verdict:<10}  {rows:>15}  {changed}"));
+        let signed = match &seal {
+            Seal::None if key.is_some() => "  not signed".to_owned(),
+            Seal::None => String::new(),
+            Seal::Unchecked(signature) => format!("  says it is signed with {}", signature.key),
+            Seal::Good(signature) => format!("  signed with {}", signature.key),
+            Seal::OtherKey(signature) => format!("  signed with another key, {}", signature.key),
+            Seal::Broken(_) => "  signature doesn't hold".to_owned(),
+        };
+        teller.output.line(&format!(
+            "{sequence:>6}  {when}  {run}  {verdict:<10}  {rows:>15}  {changed}{signed}"
+        ));
     }
     if !teller.args.json {
         let publications = counted(teller.publications, "publication", "publications");
         teller.output.line(&format!("{publications}: the chain is whole"));
     }
-    Ok(())
+    let Some((sequence, how)) = broken else { return Ok(()) };
+    let message = format!("the signature of publication {sequence} doesn't hold: {how}");
+    Err(Error::new(ErrorKind::Manifest, message))
 }
 
 fn list(args: &ExportArgs, umask: Mode) -> Exit {

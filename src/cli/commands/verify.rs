@@ -336,6 +336,8 @@ fn finished<'a>(
         source: Option<&'a str>,
         target: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         sample: Option<String>,
         #[serde(flatten)]
         totals: VerifyTotals,
@@ -361,6 +363,7 @@ fn finished<'a>(
         run: outcome.map(|outcome| outcome.run.0.as_str()),
         source: outcome.map(|outcome| outcome.source.as_str()),
         target,
+        key: outcome.and_then(|outcome| outcome.key).map(|key| key.to_string()),
         sample: outcome.and_then(sample).map(|sample| sample.to_string()),
         totals,
         requests_list: counted.requests_list,
@@ -430,6 +433,9 @@ fn summary(heading: String, outcome: &VerifyOutcome, failures: &Failures) -> Vec
     let files = |number| counted(number, "file", "files");
     let entries = |number| counted(number, "entry", "entries");
     let mut lines = vec![heading];
+    if let Some(key) = outcome.key {
+        lines.push(format!("  {:<10}by key {key}; the chain is whole", "signed"));
+    }
     if let Some(sample) = sample(outcome) {
         lines.push(format!("  {:<10}{sample}, {}", "sample", files(totals.chosen)));
     }
@@ -498,6 +504,7 @@ mod tests {
         VerifyOutcome {
             run: RunId("r".into()),
             source: "/s".into(),
+            key: None,
             depth: Depth::Content(Choice::default()),
             totals,
             counted: Totals { requests_list: 4, requests_get: 3998, ..Totals::default() },

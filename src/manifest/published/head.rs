@@ -24,6 +24,10 @@ pub struct Head {
     pub sequence: u64,
     /// The publication before it, if there was one.
     pub previous: Option<Predecessor>,
+    /// The publication that came before it and could not be used any more (it was damaged, or gone),
+    /// where the chain begins anew with this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Predecessor>,
     /// The run that published it.
     pub run: RunId,
     /// When that run began.
@@ -79,6 +83,10 @@ pub struct Pointer {
     version: u64,
     /// The head.
     pub head: Predecessor,
+    /// Whether it was signed when this was written. That tells a run that doesn't sign what it
+    /// replaces, at no cost; no one else heeds it, for nobody vouches for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub signed: bool,
 }
 
 /// A head, and the digest of how it is written.
@@ -108,6 +116,11 @@ pub(super) fn head_name(sequence: u64) -> String {
     format!("{sequence:08}.json")
 }
 
+/// The name of the signature of a publication's head.
+pub(super) fn signature_name(sequence: u64) -> String {
+    format!("{sequence:08}.json.minisig")
+}
+
 impl Head {
     /// Makes a head; `sequence`, `rows` and `segments` are the publisher's to set.
     pub(super) fn new(
@@ -121,6 +134,7 @@ impl Head {
             version: VERSION,
             sequence: 0,
             previous: None,
+            lost: None,
             run,
             started,
             published,
@@ -140,8 +154,8 @@ impl Head {
 }
 
 impl Pointer {
-    pub(super) fn to(head: Predecessor) -> Self {
-        Self { version: VERSION, head }
+    pub(super) fn to(head: Predecessor, signed: bool) -> Self {
+        Self { version: VERSION, head, signed }
     }
 
     pub(super) fn encode(&self) -> Result<Vec<u8>, Error> {

@@ -1,11 +1,12 @@
-//! The chain of publications, from the one that counts back to the first.
+//! The chain of publications, from the one that counts back to the first, or to one that began it
+//! anew because those before it were lost.
 
 use super::damaged;
 use super::head::{Head, Predecessor, Publication, head_name};
 use super::shelf::Shelf;
 use crate::model::{Error, ErrorKind};
 
-/// Publications from the latest to the first, each found to be what its successor vouches for.
+/// Publications from the latest back, each found to be what its successor vouches for.
 ///
 /// Memory is bounded by one head.
 pub struct History<'s> {
@@ -30,7 +31,9 @@ impl<'s> History<'s> {
                 format!("the chain is broken between publications {sequence} and {after}");
             Error::new(ErrorKind::Manifest, message).because(error).help(format!(
                 "publications from {after} on are as they were published; of those before nothing \
-                 is known any more"
+                 is known any more. Put back {} from a copy, or remove latest.json beside it: the \
+                 next mirror that publishes begins the chain anew",
+                head_name(sequence)
             ))
         })
     }
@@ -57,9 +60,10 @@ impl Iterator for History<'_> {
     }
 }
 
-/// Whether a head's number goes on by one from that of its predecessor.
+/// Whether a head's number goes on by one from that of its predecessor, be that lost.
 fn follows(head: &Head) -> Result<(), Error> {
-    let before = head.previous.as_ref().map_or(0, |previous| previous.sequence);
+    let before = head.previous.as_ref().or(head.lost.as_ref());
+    let before = before.map_or(0, |before| before.sequence);
     if before.checked_add(1) == Some(head.sequence) {
         return Ok(());
     }

@@ -4,7 +4,9 @@
 //! Rows lie in segments, each a file that never changes: a base with all of them, then one for
 //! each publication with what changed since. A [`Head`] says which segments make up the manifest and
 //! names its predecessor by digest; the [`Pointer`], written last, says which head counts. [`Shelf`]
-//! reads these files, [`History`] follows the chain of heads, [`Press`] writes them, [`publish`](publish::publish) adds a publication,
+//! reads these files, [`History`] follows the chain of heads, [`Seal`] tells what a head's signature is worth,
+//! [`check`] makes sure that all of it is whole. [`Press`] writes them,
+//! [`publish`](publish::publish) adds a publication, [`sign`] signs the one that counts,
 //! [`rebuild`](rebuild::rebuild) makes a state of what was published.
 
 mod head;
@@ -14,6 +16,7 @@ mod merge;
 mod press;
 mod publish;
 mod rebuild;
+mod seal;
 mod segment;
 mod shelf;
 
@@ -22,8 +25,9 @@ pub use history::History;
 pub use line::Published;
 pub use merge::Merged;
 pub use press::Press;
-pub use publish::{Done, Publishing, publish};
+pub use publish::{Done, Publishing, Signing, publish};
 pub use rebuild::rebuild;
+pub use seal::{Checked, Seal, check, sign};
 pub use shelf::Shelf;
 
 use crate::model::{Error, ErrorKind};

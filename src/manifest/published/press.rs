@@ -1,8 +1,9 @@
 //! Writing the files of a published manifest, by the protocol of any file of a target.
 
-use super::head::{Head, Pointer, Predecessor, Segment, head_name};
+use super::head::{Head, Pointer, Predecessor, Publication, Segment, head_name, signature_name};
 use super::shelf::{POINTER, Shelf, failed};
 use crate::backend::{Place, Stage, Target};
+use crate::manifest::keys::SecretKey;
 use crate::model::entry::Known;
 use crate::model::{
     Cause, Digest, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Stamp, Timestamp,
@@ -15,6 +16,8 @@ const CHUNK: usize = 256 << 10;
 /// The manifest names what may be hidden in directories that not everybody enters; its own directory
 /// is made closed to others.
 const MODE: u32 = 0o600;
+/// How much of a target's name a signature's comment has, in characters of four bytes at most.
+const TARGET_CHARACTERS: usize = 1500;
 
 /// What writes the published manifest of a target.
 pub struct Press<'a> {
@@ -23,13 +26,27 @@ pub struct Press<'a> {
     target: &'a dyn Target,
     /// The mtime of what it writes.
     now: Timestamp,
+    /// What it signs with.
+    pub(super) signer: Option<&'a SecretKey>,
 }
 
 impl<'a> Press<'a> {
     /// Makes the press of a target. What is read is kept in `spool_dir` meanwhile; files are given the
     /// mtime `now`.
     pub fn new(target: &'a dyn Target, spool_dir: &'a Path, now: Timestamp) -> Self {
-        Self { shelf: Shelf::of(target, spool_dir), target, now }
+        Self { shelf: Shelf::of(target, spool_dir), target, now, signer: None }
+    }
+
+    /// Has it sign what it publishes, where a key is given.
+    #[must_use]
+    pub fn signing_with(mut self, signer: Option<&'a SecretKey>) -> Self {
+        self.signer = signer;
+        self
+    }
+
+    /// What stands there.
+    pub fn shelf(&self) -> &Shelf<'a> {
+        &self.shelf
     }
 
     /// Makes the directory, where there is none.
@@ -93,15 +110,37 @@ impl<'a> Press<'a> {
         }
     }
 
-    pub(super) fn write_head(&self, head: &Head) -> Result<Predecessor, Error> {
+    /// Writes a head, and its signature where it is to be signed.
+    pub(super) fn write_head(&self, head: Head) -> Result<Publication, Error> {
         let bytes = head.encode()?;
-        let ((), _, blake3) = self.write(&head_name(head.sequence), |out| put(out, &bytes))?;
-        Ok(Predecessor { sequence: head.sequence, blake3 })
+        let ((), _, digest) = self.write(&head_name(head.sequence), |out| put(out, &bytes))?;
+        if let Some(signer) = self.signer {
+            self.sign(signer, &head, &bytes)?;
+        }
+        Ok(Publication { head, digest })
+    }
+
+    /// Writes the signature of a head, which has these bytes.
+    pub(super) fn sign(&self, signer: &SecretKey, head: &Head, bytes: &[u8]) -> Result<(), Error> {
+        let Head { sequence, target, run, published, .. } = head;
+        // minisign reads comments of 8 KiB; escaped, a path may be longer.
+        let target: String = target.chars().take(TARGET_CHARACTERS).collect();
+        let published = jiff::Timestamp::from_second(published.seconds);
+        let published = published.map_or_else(|_| "-".to_owned(), |time| time.to_string());
+        let comment =
+            format!("vidimus manifest {sequence} of {target}, run {run}, published {published}");
+        let signature = signer.sign(bytes, &comment)?;
+        self.write(&signature_name(*sequence), |out| put(out, &signature)).map(drop)
+    }
+
+    /// Removes the signature of a publication that is to have none, which a killed run may have left.
+    pub(super) fn unsign(&self, sequence: u64) -> Result<(), Error> {
+        self.remove_file(&signature_name(sequence))
     }
 
     /// Makes a publication count; all that it is made of is durable before, and it is then.
-    pub(super) fn point_to(&self, head: Predecessor) -> Result<(), Error> {
-        let bytes = Pointer::to(head).encode()?;
+    pub(super) fn point_to(&self, head: Predecessor, signed: bool) -> Result<(), Error> {
+        let bytes = Pointer::to(head, signed).encode()?;
         self.barrier()?;
         self.write(POINTER, |out| put(out, &bytes))?;
         self.barrier()
@@ -109,9 +148,12 @@ impl<'a> Press<'a> {
 
     /// Removes a segment that no publication to come will name.
     pub(super) fn remove(&self, segment: &Segment) -> Result<(), Error> {
-        let name = segment.name();
-        let failed = |cause| failed("remove", &name, cause);
-        let key = self.shelf.key(&name);
+        self.remove_file(&segment.name())
+    }
+
+    fn remove_file(&self, name: &str) -> Result<(), Error> {
+        let failed = |cause| failed("remove", name, cause);
+        let key = self.shelf.key(name);
         let found = if self.target.is_store() {
             Some(file(key, Metadata::default()))
         } else {

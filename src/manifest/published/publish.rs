@@ -1,8 +1,9 @@
 //! Publishing what the state holds.
 
-use super::head::{Head, Publication, SEGMENTS, Segment, segment_name};
+use super::head::{Head, Publication, SEGMENTS, Segment, is_newer, segment_name};
 use super::line::Published;
 use super::press::Press;
+use super::seal;
 use super::segment::SegmentWriter;
 use crate::manifest::{RecordedOptions, RunNumber, State};
 use crate::model::{Error, ErrorKind, RunId, Timestamp, Totals, Verdict};
@@ -33,12 +34,27 @@ pub struct Publishing {
 pub struct Done {
     /// It.
     pub publication: Publication,
+    /// What became of its signature.
+    pub signing: Signing,
     /// Why segments that no longer count could not be removed.
     pub left: Option<Error>,
 }
 
+/// What became of the signature of what was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signing {
+    /// As with the publication before it: signed or not.
+    AsBefore,
+    /// What stood there already was signed; nothing was published anew.
+    Added,
+    /// It is not signed, and the one before it was.
+    Dropped,
+}
+
 /// Publishes what changed in the state since it was published last, or all of it; `None` where
 /// nothing changed. Until it is whole and durable, what was published before counts.
+///
+/// With a key to sign with, what counts in the end is signed with it, whether it changed or not.
 ///
 /// # Errors
 /// [`ErrorKind::Unusable`] when the target can't be read or written, [`ErrorKind::Manifest`] when
@@ -50,14 +66,20 @@ pub fn publish(
 ) -> Result<Option<Done>, Error> {
     let known = state.published()?;
     let changed = state.changed()?;
-    if known.is_some() && changed == 0 {
+    if known.is_some() && changed == 0 && press.signer.is_none() {
         return Ok(None);
     }
-    let standing = match press.shelf.latest_given(known.as_ref()) {
-        // What can't be used is replaced, unless a newer vidimus made it.
-        Err(error) if error.kind == ErrorKind::Manifest && !super::head::is_newer(&error) => None,
-        standing => standing?,
-    };
+    let standing = usable(press.shelf.pointed_to(known.as_ref()))?.flatten();
+    let was_signed = standing.as_ref().is_some_and(|(_, pointer)| pointer.signed);
+    let mut standing = standing.map(|(standing, _)| standing);
+    if let (Some(signer), true) = (press.signer, changed == 0)
+        && let Some(publication) = standing.take_if(|standing| known.as_ref() == Some(standing))
+        // One that is found to be damaged is published anew.
+        && let Some(signed) = usable(seal::sign(press, &publication, signer))?
+    {
+        let signing = Signing::Added;
+        return Ok(signed.then_some(Done { publication, signing, left: None }));
+    }
     let previous = standing.as_ref().or(known.as_ref());
     let Publishing { run, started, now, verdict, options, totals } = publishing;
     let names = (state.source(), state.target());
@@ -67,7 +89,10 @@ pub fn publish(
         Error::new(ErrorKind::Manifest, "the published manifest has the last number there can be")
             .help("remove .vidimus/manifest in the target; the next run publishes it anew")
     })?;
-    head.previous = previous.map(Publication::as_predecessor);
+    head.previous = standing.as_ref().map(Publication::as_predecessor);
+    if standing.is_none() {
+        head.lost = known.as_ref().map(Publication::as_predecessor);
+    }
     press.make()?;
     let base = standing.as_ref().filter(|standing| {
         known.as_ref().is_some_and(|known| known.digest == standing.digest)
@@ -82,17 +107,31 @@ pub fn publish(
     head.rows = rows;
     head.segments = base.map_or_else(Vec::new, |base| base.head.segments.clone());
     head.segments.push(Segment { sequence: head.sequence, lines, bytes, blake3 });
-    let latest = press.write_head(&head)?;
-    let publication = Publication { head, digest: latest.blake3 };
-    press.point_to(latest)?;
+    let is_signed = press.signer.is_some();
+    if is_signed {
+        state.set_signing(head.sequence)?;
+    } else if state.signing()? == Some(head.sequence) {
+        press.unsign(head.sequence)?;
+    }
+    let publication = press.write_head(head)?;
+    press.point_to(publication.as_predecessor(), is_signed)?;
     state.set_published(&publication)?;
     let mut left = None;
     if base.is_none() {
-        let old = standing.iter().flat_map(|standing| &standing.head.segments);
-        let mut old = old.filter(|old| old.sequence < publication.head.sequence);
+        let old = standing.or(known).map_or_else(Vec::new, |old| old.head.segments);
+        let mut old = old.iter().filter(|old| old.sequence < publication.head.sequence);
         left = old.try_for_each(|old| press.remove(old)).err();
     }
-    Ok(Some(Done { publication, left }))
+    let signing = if was_signed && !is_signed { Signing::Dropped } else { Signing::AsBefore };
+    Ok(Some(Done { publication, signing, left }))
+}
+
+/// What stands there, where it can be used: else it is replaced, unless a newer vidimus made it.
+fn usable<T>(standing: Result<T, Error>) -> Result<Option<T>, Error> {
+    match standing {
+        Err(error) if error.kind == ErrorKind::Manifest && !is_newer(&error) => Ok(None),
+        standing => standing.map(Some),
+    }
 }
 
 /// Whether a manifest is written anew rather than go on, given how many keys changed.

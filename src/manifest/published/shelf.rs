@@ -1,8 +1,10 @@
 //! The files of a published manifest, in a place of whichever kind.
 
 use super::damaged;
-use super::head::{Pointer, Predecessor, Publication, Segment, head_name};
+use super::head::{Pointer, Predecessor, Publication, Segment, head_name, signature_name};
+use super::seal::Seal;
 use crate::backend::{MANIFEST, ReadError, Reading, Source};
+use crate::manifest::keys::{self, PublicKey, Signature};
 use crate::model::{Cause, Digest, EntryKind, Error, ErrorKind, Key};
 use crate::spool::nameless;
 use std::fs::File;
@@ -16,6 +18,7 @@ const LONGEST: u64 = 16 << 20;
 const CHUNK: usize = 256 << 10;
 
 /// Where a place keeps its published manifest.
+#[derive(Clone)]
 pub struct Shelf<'a> {
     source: &'a dyn Source,
     /// What the names of its files are put behind.
@@ -64,12 +67,34 @@ impl<'a> Shelf<'a> {
         &self,
         known: Option<&Publication>,
     ) -> Result<Option<Publication>, Error> {
-        let Some(pointer) = self.small(POINTER)? else { return Ok(None) };
-        let head = Pointer::decode(&pointer)?.head;
-        match known.filter(|known| known.as_predecessor() == head) {
-            Some(known) => Ok(Some(known.clone())),
-            None => self.publication(&head).map(Some),
+        Ok(self.pointed_to(known)?.map(|(latest, _)| latest))
+    }
+
+    /// The publication that counts, and what points to it.
+    pub(super) fn pointed_to(
+        &self,
+        known: Option<&Publication>,
+    ) -> Result<Option<(Publication, Pointer)>, Error> {
+        let Some(bytes) = self.small(POINTER)? else { return Ok(None) };
+        let pointer = Pointer::decode(&bytes)?;
+        let latest = match known.filter(|known| known.as_predecessor() == pointer.head) {
+            Some(known) => known.clone(),
+            None => self.publication(&pointer.head)?,
+        };
+        Ok(Some((latest, pointer)))
+    }
+
+    /// The publication that counts, to which the pointer points as vidimus writes it, byte for byte.
+    ///
+    /// # Errors
+    /// As those of [`Shelf::latest`].
+    pub fn latest_to_the_letter(&self) -> Result<Option<Publication>, Error> {
+        let Some(bytes) = self.small(POINTER)? else { return Ok(None) };
+        let pointer = Pointer::decode(&bytes)?;
+        if pointer.encode()? != bytes {
+            return Err(damaged(POINTER, "it isn't written as vidimus writes it"));
         }
+        self.publication(&pointer.head).map(Some)
     }
 
     /// A publication by number and digest.
@@ -77,9 +102,44 @@ impl<'a> Shelf<'a> {
     /// # Errors
     /// As those of [`Shelf::latest`].
     pub fn publication(&self, known: &Predecessor) -> Result<Publication, Error> {
-        let name = head_name(known.sequence);
-        let bytes = self.small(&name)?.ok_or_else(|| damaged(&name, "it is missing"))?;
-        Publication::decode(&bytes, known)
+        Publication::decode(&self.head(known.sequence)?, known)
+    }
+
+    /// A head as it is written.
+    pub(super) fn head(&self, sequence: u64) -> Result<Vec<u8>, Error> {
+        let name = head_name(sequence);
+        self.small(&name)?.ok_or_else(|| damaged(&name, "it is missing"))
+    }
+
+    /// What the signature of a publication is worth; `key` is the one that it should be by.
+    ///
+    /// # Errors
+    /// As those of [`Shelf::latest`]: of the publication, or where a signature can't be read. One
+    /// that makes no sense is no error but [`Seal::Broken`].
+    pub fn seal(&self, publication: &Publication, key: Option<&PublicKey>) -> Result<Seal, Error> {
+        let sequence = publication.head.sequence;
+        let name = signature_name(sequence);
+        let bytes = match self.source.read_small(&self.key(&name), keys::LONGEST) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(Seal::None),
+            Err(Cause::Other(how)) => return Ok(Seal::Broken(how)),
+            Err(cause) => return Err(failed("read", &name, cause)),
+        };
+        let signature = match Signature::decode(&bytes) {
+            Ok(signature) => signature,
+            Err(how) => return Ok(Seal::Broken(how.to_owned())),
+        };
+        let Some(key) = key else { return Ok(Seal::Unchecked(signature)) };
+        if signature.key != key.id() {
+            return Ok(Seal::OtherKey(signature));
+        }
+        let head = self.head(sequence)?;
+        // That the head is what was read of it before; then, that it is what was signed.
+        Publication::decode(&head, &publication.as_predecessor())?;
+        if key.vouches_for(&head, &signature) {
+            return Ok(Seal::Good(signature));
+        }
+        Ok(Seal::Broken("it is not of this head, or was changed".to_owned()))
     }
 
     /// A segment, whole and as its head says, from its beginning.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::backend::local::{LocalTarget, Root, Walking};
 use crate::filter::FilterSpec;
+use crate::manifest::keys::{self, PublicKey, SecretKey};
 use crate::manifest::{Origin, RecordedOptions, Row, RunNumber, State};
 use crate::model::stamp::Evidence;
 use crate::model::{
@@ -205,4 +206,144 @@ fn a_head_of_a_strangers_harms_nobody() {
     put(&state, &vec![(b"a".to_vec(), Some(3))], number, &mut BTreeMap::new());
     publish(&state, &press, publishing(&run)).unwrap().unwrap();
     assert_eq!(shelf.latest().unwrap().unwrap().head.rows, 1);
+}
+
+/// A key as somebody has it.
+fn key() -> SecretKey {
+    let keys = keys::NewKeys::make(None).unwrap();
+    keys::LockedKey::decode(&keys.secret).unwrap().open(String::new()).unwrap()
+}
+
+/// Whether a manifest is whole and signed, as `manifest check` asks.
+fn holds(shelf: &Shelf<'_>, key: &PublicKey) -> bool {
+    let checked = shelf.latest_to_the_letter().and_then(|latest| {
+        let latest = latest.ok_or_else(|| Error::new(ErrorKind::Manifest, "there is none"))?;
+        shelf.seal(&latest, Some(key))?.demand(&latest, key)?;
+        check(shelf, &latest)
+    });
+    checked.map_err(|error| assert_eq!(error.kind, ErrorKind::Manifest, "{error}")).is_ok()
+}
+
+#[test]
+fn a_change_of_any_byte_of_a_signed_manifest_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("target");
+    std::fs::create_dir(&place).unwrap();
+    let target = target(&place);
+    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+    let (first, second) = (key(), key());
+    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
+    let shelf = Shelf::of(&target, dir.path());
+    let edits = |keys: std::ops::Range<u8>| keys.map(|key| (vec![key], Some(7))).collect();
+    for (at, keys, key) in [(1, 0..25, &first), (2, 2..4, &second)] {
+        let run = RunId(format!("run-{at}"));
+        let number = state.begin_run(&run, now, "{}").unwrap();
+        put(&state, &edits(keys), number, &mut BTreeMap::new());
+        let press = Press::new(&target, dir.path(), now).signing_with(Some(key));
+        publish(&state, &press, publishing(&run)).unwrap().unwrap();
+    }
+    let key = second.public();
+    assert!(holds(&shelf, key));
+    assert!(!holds(&shelf, first.public()), "that is the key of the publication before");
+    let files = place.join(crate::backend::MANIFEST);
+    let names = [
+        "latest.json",
+        "00000001.json",
+        "00000001.ndjson.zst",
+        "00000002.json",
+        "00000002.json.minisig",
+        "00000002.ndjson.zst",
+    ];
+    for name in names {
+        let path = files.join(name);
+        let whole = std::fs::read(&path).unwrap();
+        // Nobody vouches for this comment.
+        let comment = whole.iter().position(|&byte| byte == b'\n').unwrap_or_default();
+        let comment = b"untrusted comment: ".len()..comment;
+        for at in 0..whole.len() {
+            if name.ends_with(".minisig") && comment.contains(&at) {
+                continue;
+            }
+            let mut changed = whole.clone();
+            changed[at] ^= 1 << (at % 8);
+            std::fs::write(&path, &changed).unwrap();
+            assert!(!holds(&shelf, key), "byte {at} of {name}");
+            std::fs::write(&path, &whole[..at]).unwrap();
+            assert!(!holds(&shelf, key), "{at} bytes of {name}");
+        }
+        std::fs::write(&path, [&whole[..], b"\n"].concat()).unwrap();
+        assert!(!holds(&shelf, key), "more than all of {name}");
+        std::fs::remove_file(&path).unwrap();
+        assert!(!holds(&shelf, key), "{name} is gone");
+        std::fs::write(&path, &whole).unwrap();
+    }
+    assert!(holds(&shelf, key));
+}
+
+/// What a publication that nobody can use any more leaves is not what the next one goes on from.
+#[test]
+fn a_chain_that_was_lost_begins_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("target");
+    std::fs::create_dir(&place).unwrap();
+    let target = target(&place);
+    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
+    let (shelf, secret) = (Shelf::of(&target, dir.path()), key());
+    let press = Press::new(&target, dir.path(), now).signing_with(Some(&secret));
+    let run = RunId("run".to_owned());
+    let number = state.begin_run(&run, now, "{}").unwrap();
+    for version in 1..4 {
+        put(&state, &vec![(b"a".to_vec(), Some(version))], number, &mut BTreeMap::new());
+        publish(&state, &press, publishing(&run)).unwrap().unwrap();
+    }
+    assert!(publish(&state, &press, publishing(&run)).unwrap().is_none(), "nothing changed");
+    let files = place.join(crate::backend::MANIFEST);
+    let third = shelf.latest().unwrap().unwrap();
+    std::fs::remove_file(files.join("latest.json")).unwrap();
+    // It is signed again though no row changed.
+    let fourth = publish(&state, &press, publishing(&run)).unwrap().unwrap().publication.head;
+    assert_eq!((fourth.sequence, fourth.previous), (4, None));
+    assert_eq!(fourth.lost, Some(third.as_predecessor()));
+    let latest = shelf.latest().unwrap().unwrap();
+    assert_eq!(check(&shelf, &latest).unwrap(), Checked { publications: 1, rows: 1 });
+    // A damaged segment of what stands unsigned: it is not signed as it is.
+    std::fs::remove_file(files.join("00000004.json.minisig")).unwrap();
+    std::fs::write(files.join("00000004.ndjson.zst"), "rubbish").unwrap();
+    let done = publish(&state, &press, publishing(&run)).unwrap().unwrap();
+    assert_eq!((done.publication.head.sequence, done.signing), (5, Signing::AsBefore));
+    assert!(holds(&shelf, secret.public()));
+    assert!(!files.join("00000004.ndjson.zst").exists(), "it counts no more");
+}
+
+/// A run that signs is killed before what it signed counts; the next one doesn't sign.
+#[test]
+fn a_signature_that_a_killed_run_left_does_not_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("target");
+    std::fs::create_dir(&place).unwrap();
+    let target = target(&place);
+    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
+    let (shelf, secret) = (Shelf::of(&target, dir.path()), key());
+    let files = place.join(crate::backend::MANIFEST);
+    let run = RunId("run".to_owned());
+    let number = state.begin_run(&run, now, "{}").unwrap();
+    put(&state, &vec![(b"a".to_vec(), Some(1))], number, &mut BTreeMap::new());
+    std::fs::create_dir_all(&files).unwrap();
+    let press = Press::new(&target, dir.path(), now);
+    let signing = Press::new(&target, dir.path(), now).signing_with(Some(&secret));
+    state.set_signing(1).unwrap();
+    signing.write("00000001.json.minisig", |_| Ok(())).unwrap();
+    publish(&state, &press, publishing(&run)).unwrap().unwrap();
+    assert!(!files.join("00000001.json.minisig").exists());
+    let latest = shelf.latest().unwrap().unwrap();
+    assert!(matches!(shelf.seal(&latest, None).unwrap(), Seal::None));
+    let done = publish(&state, &signing, publishing(&run)).unwrap().unwrap();
+    assert_eq!((done.publication.head.sequence, done.signing), (1, Signing::Added));
+    put(&state, &vec![(b"a".to_vec(), Some(2))], number, &mut BTreeMap::new());
+    let done = publish(&state, &press, publishing(&run)).unwrap().unwrap();
+    assert_eq!((done.publication.head.sequence, done.signing), (2, Signing::Dropped));
+    assert!(!holds(&shelf, secret.public()));
+    assert_eq!(state.signing().unwrap(), None);
 }

@@ -10,6 +10,8 @@ use std::collections::HashMap;
 
 /// The name in the table `meta`.
 const PUBLISHED: &str = "published";
+/// The name in the table `meta` of the publication that is being signed.
+const SIGNING: &str = "signing";
 
 impl State {
     /// What was published last.
@@ -17,14 +19,33 @@ impl State {
     /// # Errors
     /// [`ErrorKind::Manifest`] when it can't be read.
     pub fn published(&self) -> Result<Option<Publication>, Error> {
-        let query = "SELECT value FROM meta WHERE name = ?1";
-        let text: Option<String> = self
-            .connection
-            .query_row(query, [PUBLISHED], |row| row.get(0))
-            .optional()
-            .map_err(|error| self.failed("read", error))?;
         // What makes no sense is as good as nothing: all is published anew.
-        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+        Ok(self.meta(PUBLISHED)?.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// The number of the publication whose signature may stand already, although it was not published:
+    /// that of a run that was killed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be read.
+    pub fn signing(&self) -> Result<Option<u64>, Error> {
+        Ok(self.meta(SIGNING)?.and_then(|text| text.parse().ok()))
+    }
+
+    /// Records that a signature is about to be written.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be written.
+    pub fn set_signing(&self, sequence: u64) -> Result<(), Error> {
+        let put = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)";
+        let put = self.connection.execute(put, [SIGNING, &sequence.to_string()]);
+        put.map(drop).map_err(|error| self.failed("write", error))
+    }
+
+    fn meta(&self, name: &str) -> Result<Option<String>, Error> {
+        let query = "SELECT value FROM meta WHERE name = ?1";
+        let value = self.connection.query_row(query, [name], |row| row.get(0));
+        value.optional().map_err(|error| self.failed("read", error))
     }
 
     /// How many keys changed since.
@@ -126,6 +147,7 @@ impl State {
         let write = || {
             let transaction = self.connection.unchecked_transaction()?;
             transaction.execute("DELETE FROM changed", [])?;
+            transaction.execute("DELETE FROM meta WHERE name = ?1", [SIGNING])?;
             let put = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)";
             transaction.execute(put, [PUBLISHED, &text])?;
             more(&transaction)?;

@@ -3,7 +3,7 @@
 use super::Session;
 use super::sides::Rows;
 use crate::backend::Target;
-use crate::manifest::published::{self, Merged, Press, Publication, Publishing, Shelf};
+use crate::manifest::published::{self, Merged, Press, Publication, Publishing, Shelf, Signing};
 use crate::manifest::{IMPORTED, RecordedOptions, State};
 use crate::model::{Error, ErrorKind, Timestamp, Verdict};
 use crate::session::wall_clock;
@@ -55,9 +55,15 @@ impl Session<'_> {
     /// that are the same in any form.
     fn published(&self, kept: &Shelf<'_>, source: &str) -> Result<Option<Publication>, Error> {
         let form = self.places.form();
-        Ok(kept.latest()?.filter(|Publication { head, .. }| {
+        let latest = kept.latest()?.filter(|Publication { head, .. }| {
             head.source == IMPORTED || head.source == source && head.options.form == form
-        }))
+        });
+        // A signature is to vouch for what was seen here, not for what anybody put there.
+        if let (Some(latest), Some(key)) = (&latest, &self.options.sign) {
+            let key = key.public();
+            kept.seal(latest, Some(key))?.demand(latest, key)?;
+        }
+        Ok(latest)
     }
 
     /// What a manifest gave; one that can't be used is told of, unless a newer vidimus made it: a
@@ -94,13 +100,24 @@ impl Session<'_> {
             totals: self.progress.totals(),
         };
         let press = Press::new(target, &self.options.state_dir, now);
+        let press = press.signing_with(self.options.sign.as_ref());
         let done = published::publish(state, &press, publishing).map_err(|error| {
             let message = "the mirror is done, but its manifest could not be published";
             Error::new(error.kind, message)
                 .because(error)
                 .help("the next run publishes it; until then the one before it counts")
         })?;
-        if let Some(error) = done.and_then(|done| done.left) {
+        let Some(done) = done else { return Ok(()) };
+        let sequence = done.publication.head.sequence;
+        match done.signing {
+            Signing::AsBefore => {}
+            Signing::Added => self.note(&format!("signed publication {sequence} of the manifest")),
+            Signing::Dropped => self.note(&format!(
+                "the manifest was signed and is not any more: publication {sequence} has no \
+                 signature (--sign KEY signs what is published, `vidimus manifest sign` what stands)"
+            )),
+        }
+        if let Some(error) = done.left {
             self.note(&format!("a part of an earlier manifest stays: {error}"));
         }
         Ok(())

@@ -1,0 +1,110 @@
+//! Signatures of heads, and the check of all that they vouch for.
+//!
+//! A head names its segments and its predecessor by digest, so that its signature vouches for every
+//! row and for the whole chain before it.
+
+use super::damaged;
+use super::head::{Publication, head_name};
+use super::history::History;
+use super::merge::Merged;
+use super::press::Press;
+use super::shelf::Shelf;
+use crate::manifest::keys::{KeyId, PublicKey, SecretKey, Signature};
+use crate::model::{Error, ErrorKind};
+
+/// What the signature of a publication is worth.
+#[derive(Debug)]
+pub enum Seal {
+    /// There is none.
+    None,
+    /// There is one, and no key to hold it against.
+    Unchecked(Signature),
+    /// It is by the key that was asked for.
+    Good(Signature),
+    /// It says that it is by another key.
+    OtherKey(Signature),
+    /// What stands there isn't the head's signature by the key that it names; in words.
+    Broken(String),
+}
+
+impl Seal {
+    /// Demands that a publication is signed with `key`; the signature.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] in all other cases.
+    pub fn demand(self, publication: &Publication, key: &PublicKey) -> Result<Signature, Error> {
+        const SIGN: &str = "`vidimus manifest sign` signs it, once you trust what it says; `vidimus \
+                            mirror --sign` signs what it publishes";
+        let sequence = publication.head.sequence;
+        let (how, help) = match self {
+            Self::Good(signature) => return Ok(signature),
+            Self::None | Self::Unchecked(_) => ("is not signed".to_owned(), SIGN),
+            Self::OtherKey(signature) => (
+                format!("is signed with key {}, not with {}", signature.key, key.id()),
+                "name the public key that belongs to the one it is signed with, if you trust that",
+            ),
+            Self::Broken(how) => (format!("has a signature that doesn't hold: {how}"), SIGN),
+        };
+        let message = format!("publication {sequence} of the manifest {how}");
+        Err(Error::new(ErrorKind::Manifest, message).help(help))
+    }
+
+    /// The key that it is by, as far as it says so.
+    pub fn key(&self) -> Option<KeyId> {
+        match self {
+            Self::Unchecked(signature) | Self::Good(signature) | Self::OtherKey(signature) => {
+                Some(signature.key)
+            }
+            Self::None | Self::Broken(_) => None,
+        }
+    }
+}
+
+/// What was found to be whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Publications of the chain.
+    pub publications: u64,
+    /// Rows of the one that counts.
+    pub rows: u64,
+}
+
+/// Makes sure that a publication is whole: each segment of its size and digest, each row of sense and
+/// in its place, as many as the head says, and the chain unbroken back to its beginning.
+///
+/// # Errors
+/// [`ErrorKind::Manifest`] for what isn't, [`ErrorKind::Unusable`] when it can't be read.
+pub fn check(shelf: &Shelf<'_>, publication: &Publication) -> Result<Checked, Error> {
+    let mut rows = 0;
+    for row in Merged::of(shelf, &publication.head)? {
+        row?;
+        rows += 1;
+    }
+    let (said, sequence) = (publication.head.rows, publication.head.sequence);
+    if rows != said {
+        return Err(damaged(&head_name(sequence), format!("it has {rows} rows, not {said}")));
+    }
+    let mut publications = 0;
+    for publication in History::from(publication.clone(), shelf.clone()) {
+        publication?;
+        publications += 1;
+    }
+    Ok(Checked { publications, rows })
+}
+
+/// Signs the publication that counts, once it was found to be whole; false where it is signed with
+/// this key already, and stays as it is.
+///
+/// # Errors
+/// As those of [`check`], and [`ErrorKind::Unusable`] when it can't be written.
+pub fn sign(press: &Press<'_>, latest: &Publication, key: &SecretKey) -> Result<bool, Error> {
+    if matches!(press.shelf.seal(latest, Some(key.public()))?, Seal::Good(_)) {
+        return Ok(false);
+    }
+    check(&press.shelf, latest)?;
+    let head = press.shelf.head(latest.head.sequence)?;
+    Publication::decode(&head, &latest.as_predecessor())?;
+    press.sign(key, &latest.head, &head)?;
+    press.point_to(latest.as_predecessor(), true)?;
+    Ok(true)
+}

@@ -1,0 +1,95 @@
+//! Signing the manifest that stands in a target.
+
+use super::manifest::{ManifestAt, OpenManifest};
+use super::{new_run_id, places, random, single, wall_clock};
+use crate::backend::Target;
+use crate::backend::local::{LocalTarget, Root};
+use crate::backend::object::ObjectTarget;
+use crate::limits::LimitOptions;
+use crate::location::Location;
+use crate::manifest::keys::{SecretKey, Signature};
+use crate::manifest::published::{self, Press, Publication};
+use crate::manifest::{Held, Lockable};
+use crate::model::{Durability, Error, ErrorKind, Progress, Stop};
+use std::io;
+use std::sync::Arc;
+
+/// What was signed.
+#[derive(Debug)]
+pub struct Signed {
+    /// The publication that counts.
+    pub publication: Publication,
+    /// Its signature, which was held against it.
+    pub signature: Signature,
+    /// Whether it was signed now; else it was with the same key before.
+    pub is_new: bool,
+    /// What is worth knowing beside that.
+    pub notes: Vec<String>,
+}
+
+/// Signs the publication that counts at a target, once all of it and the chain before it were found
+/// to be whole. The target is locked meanwhile, as by a mirror into it.
+///
+/// # Errors
+/// [`ErrorKind::Manifest`] when there is no manifest, or it can't be used as it stands;
+/// [`ErrorKind::Locked`] when a run holds the target; [`ErrorKind::Unusable`] when it can't be read or
+/// written.
+pub fn sign(
+    at: &ManifestAt,
+    key: &SecretKey,
+    progress: &Arc<Progress>,
+    stop: &Stop,
+) -> Result<Signed, Error> {
+    // Where there is nothing to sign, no lock is made either.
+    let found = OpenManifest::open(at, progress, stop)?;
+    if found.is_bare() {
+        let message = format!("\"{}\" is a copy of a manifest, not a target", at.location);
+        return Err(Error::new(ErrorKind::Manifest, message)
+            .help("sign where it was published, or the copy of the head by `minisign -Sm`"));
+    }
+    drop(found);
+    let run = new_run_id();
+    let (target, lockable): (Box<dyn Target>, Lockable) = match &at.location {
+        Location::Local(path) => {
+            let failed = |error: io::Error| {
+                let message = format!("cannot open the target \"{}\"", places::printable(path));
+                Error::new(ErrorKind::Unusable, message).because(error)
+            };
+            let root = Root::open(&path.canonicalize().map_err(failed)?);
+            let root = Arc::new(root.map_err(|error| failed(error.into()))?);
+            let walking = single::walking(1, &at.spool_dir)?;
+            let target = LocalTarget::new(Arc::clone(&root), walking, Durability::File, random());
+            let target = target.map_err(|error| failed(error.into()))?;
+            (Box::new(target), Lockable::Directory(root))
+        }
+        Location::S3(location) => {
+            let (limits, shared) = (LimitOptions::default(), (progress, stop, &*run.0));
+            let (prefix, store) = (&location.prefix, at.store.as_ref());
+            let place = single::connect(location, prefix, store, &limits, shared, &at.spool_dir)?;
+            let place = Arc::new(place);
+            (Box::new(ObjectTarget::new(Arc::clone(&place))), Lockable::Store(place))
+        }
+    };
+    let mut notes = Vec::new();
+    let held = Held::take(&lockable, &run, stop, &mut |note| notes.push(note.to_owned()))?;
+    let press = Press::new(&*target, &at.spool_dir, wall_clock());
+    let signed = press
+        .shelf()
+        .latest_to_the_letter()
+        .and_then(|latest| latest.ok_or_else(|| super::manifest::no_manifest(&at.location)))
+        .and_then(|latest| {
+            let is_new = published::sign(&press, &latest, key)?;
+            let seal = press.shelf().seal(&latest, Some(key.public()))?;
+            let signature = seal.demand(&latest, key.public())?;
+            Ok((latest, signature, is_new))
+        });
+    // A lock that stays is taken over by the next run; what became of signing counts more.
+    let lost = held.lost();
+    let released = held.release();
+    if let Some(lost) = lost {
+        return Err(lost);
+    }
+    let (publication, signature, is_new) = signed?;
+    notes.extend(released.err().map(|error| error.to_string()));
+    Ok(Signed { publication, signature, is_new, notes })
+}
