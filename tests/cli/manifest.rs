@@ -4,7 +4,7 @@ use crate::common::{Environment, Snapshot, TestTree, assert_mirrored, assert_unt
 use crate::mirror::{mirrored, sample};
 use crate::needs;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -291,34 +291,49 @@ fn a_manifest_that_cannot_be_published_is_named_and_published_by_the_next_run() 
 #[test]
 fn a_run_that_is_killed_while_it_publishes_leaves_the_manifest_before_it() {
     needs!(tools::strace());
-    // Counted per thread: the thread that commits renames one file, the one that publishes three.
-    for (calls, when) in [("/^rename", 2), ("/^rename", 3), ("syncfs,fsync", 1), ("/^unlink", 1)] {
+    let mut seen = BTreeSet::new();
+    for injected in [
+        // Segment and head are new, the pointer replaces one.
+        "renameat2:signal=KILL:when=1",
+        "renameat2:signal=KILL:when=2",
+        "renameat:signal=KILL:when=1",
+        "/^unlink:signal=KILL:when=1",
+    ] {
         let env = mirrored(&many());
         let before = published(&env);
         for number in 0..30 {
             let name = format!("d{}/f{number}", number % 7);
             fs::write(env.source.join(name), format!("changed {number}")).expect("write");
         }
-        let injected = format!("inject={calls}:signal=KILL:when={when}");
-        let options = ["-e", &injected];
-        env.strace(&options, &env.mirror_arguments(&["--transfers", "1"])).expect(137);
+        killed_while_publishing(&env, injected, &[]);
         let is_new = head(&env)["sequence"] == 2;
+        seen.insert(is_new);
         if is_new {
-            assert_eq!(published(&env).len(), 108, "{calls} {when}");
+            assert_eq!(published(&env).len(), 108, "{injected}");
         } else {
-            assert_eq!(published(&env), before, "{calls} {when}");
+            assert_eq!(published(&env), before, "{injected}");
         }
         env.mirrored(&[]);
         let rows = published(&env);
         for number in 0..30 {
             let digest = blake3::hash(format!("changed {number}").as_bytes());
             let row = &rows[&format!("d{}/f{number}", number % 7)];
-            assert_eq!(row["blake3"], digest.to_hex().as_str(), "{calls} {when}");
+            assert_eq!(row["blake3"], digest.to_hex().as_str(), "{injected}");
         }
-        assert!(Snapshot::read(&env.target).temporaries().is_empty(), "{calls} {when}");
+        assert!(Snapshot::read(&env.target).temporaries().is_empty(), "{injected}");
         assert_eq!(Snapshot::read(&directory(&env)).temporaries(), Vec::<String>::new());
         lose_state(&env);
         env.verify(&[]).expect(0);
         env.mirrored(&[]).counts(&[("files_copied", 0), ("bytes_hashed", 0)]);
     }
+    assert_eq!(seen.len(), 2, "before the pointer is replaced, and after it");
+}
+
+/// Runs a mirror that is killed at a call that has to do with its manifest.
+pub(crate) fn killed_while_publishing(env: &Environment, injected: &str, flags: &[&str]) {
+    let injected = format!("inject={injected}");
+    let directory = directory(env);
+    let options = ["-P", crate::common::environment::text(&directory), "-e", &injected];
+    let flags = [&["--transfers", "1"], flags].concat();
+    env.strace(&options, &env.mirror_arguments(&flags)).expect(137);
 }

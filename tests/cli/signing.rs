@@ -2,9 +2,10 @@
 
 use crate::common::environment::text;
 use crate::common::{Environment, Run, Snapshot, assert_untouched, tools};
-use crate::manifest::{directory, head, lose_state, many, published};
+use crate::manifest::{directory, head, killed_while_publishing, lose_state, many, published};
 use crate::mirror::{mirrored, sample};
 use crate::needs;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -357,32 +358,34 @@ fn verify_with_a_key_compares_with_the_manifest_alone() {
 #[test]
 fn a_run_that_is_killed_while_it_signs_leaves_what_was_signed_before() {
     needs!(tools::strace());
-    // Counted per thread: the thread that publishes renames segment, head, signature and pointer.
-    let renames = (1..=4).map(|when| ("/^rename", when));
-    let syncs = [("syncfs,fsync", 1), ("syncfs,fsync", 2)];
-    for (calls, when) in renames.chain(syncs).chain([("/^unlink", 1)]) {
+    let mut seen = BTreeSet::new();
+    // Segment, head and signature are new, the pointer replaces one; then a segment is removed.
+    let new = (1..=3).map(|when| format!("renameat2:signal=KILL:when={when}"));
+    let old = ["renameat", "/^unlink"].map(|call| format!("{call}:signal=KILL:when=1"));
+    for injected in new.chain(old) {
         let env = signed();
         for number in 0..30 {
             let name = format!("d{}/f{number}", number % 7);
             fs::write(env.source.join(name), format!("changed {number}")).expect("write");
         }
-        let injected = format!("inject={calls}:signal=KILL:when={when}");
-        let arguments = env.mirror_arguments(&["--transfers", "1", "--sign", "ada.key"]);
-        env.strace(&["-e", &injected], &arguments).expect(137);
-        let sequence = head(&env)["sequence"].clone();
+        killed_while_publishing(&env, &injected, &["--sign", "ada.key"]);
+        let sequence = head(&env)["sequence"].as_u64().expect("a number");
+        seen.insert((sequence, directory(&env).join("00000002.json.minisig").exists()));
         check(&env, &["--key", "ada.pub"]).expect(0);
         let unsigned = env.mirror(&[]).expect(0);
         if sequence == 1 {
             unsigned.names("was signed and is not any more");
             let left = directory(&env).join("00000002.json.minisig");
-            assert!(!left.exists(), "{calls} {when}");
+            assert!(!left.exists(), "{injected}");
         }
         env.mirrored(&["--sign", "ada.key"]);
         check(&env, &["--key", "ada.pub"]).expect(0);
-        assert_eq!(published(&env).len(), 108, "{calls} {when}");
+        assert_eq!(published(&env).len(), 108, "{injected}");
         assert_eq!(Snapshot::read(&directory(&env)).temporaries(), Vec::<String>::new());
         env.verify(&["--key", "ada.pub"]).expect(0);
     }
+    let expected = [(1, false), (1, true), (2, true)];
+    assert_eq!(seen, BTreeSet::from(expected), "before and after the signature and the pointer");
 }
 
 #[test]
