@@ -12,10 +12,12 @@
 
 use crate::model::Key;
 use crate::model::key::Escaped;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use ignore::Match;
+use ignore::gitignore::{Gitignore, GitignoreBuilder, Glob};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
 /// One pattern and what it does to the keys that it matches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +47,17 @@ pub struct FilterSpec {
     pub min_size: Option<u64>,
     /// The largest file that takes part, in bytes.
     pub max_size: Option<u64>,
+}
+
+/// The rule that decides whether an entry takes part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruling {
+    /// What it matches: the entry, or the directory above it that it excludes with all in it.
+    pub key: Key,
+    /// Which of [`Filter::rules`] it is.
+    pub rule: usize,
+    /// Whether it excludes.
+    pub excludes: bool,
 }
 
 /// Why a filter can't be made.
@@ -153,16 +166,24 @@ impl Filter {
     /// Whether the rules exclude the entry or any directory above it. An entry below an excluded
     /// directory can't be included again.
     pub fn excludes_within(&self, key: &Key) -> bool {
-        if !self.has_patterns() {
-            return false;
-        }
-        let bytes = key.as_bytes();
-        let mut prefixes = bytes.split_inclusive(|&byte| byte == b'/').scan(0, |end, component| {
-            *end += component.len();
-            Some(*end)
-        });
-        // The last component ends the whole key: it is the entry itself.
-        prefixes.any(|end| self.excludes_bytes(&bytes[..end]))
+        self.has_patterns() && downwards(key).any(|within| self.excludes_bytes(within))
+    }
+
+    /// The rule that decides: the one that excludes the outermost excluded directory above the entry,
+    /// else the last that matches the entry itself; `None` where none does.
+    pub fn ruling(&self, key: &Key) -> Option<Ruling> {
+        let ruling = |bytes: &[u8]| {
+            let (rule, excludes) = match self.matched(bytes) {
+                Match::None => return None,
+                Match::Ignore(rule) => (rule, true),
+                Match::Whitelist(rule) => (rule, false),
+            };
+            let rule = rule.from()?.to_str()?.parse().ok()?;
+            Some(Ruling { key: Key::new(bytes), rule, excludes })
+        };
+        let excluding =
+            downwards(key).find_map(|within| ruling(within).filter(|ruling| ruling.excludes));
+        excluding.or_else(|| ruling(key.as_bytes()))
     }
 
     /// Whether a regular file of so many bytes is excluded for its size.
@@ -172,22 +193,38 @@ impl Filter {
     }
 
     fn excludes_bytes(&self, key: &[u8]) -> bool {
+        self.matched(key).is_ignore()
+    }
+
+    /// The last rule that matches an entry.
+    fn matched(&self, key: &[u8]) -> Match<&Glob> {
         if !self.has_patterns() || key.is_empty() {
-            return false;
+            return Match::None;
         }
         let (path, is_directory) = match key.strip_suffix(b"/") {
             Some(path) => (path, true),
             None => (key, false),
         };
-        self.patterns.matched(OsStr::from_bytes(path), is_directory).is_ignore()
+        self.patterns.matched(OsStr::from_bytes(path), is_directory)
     }
+}
+
+/// The directories above an entry, the outermost first, and then the entry itself.
+fn downwards(key: &Key) -> impl Iterator<Item = &[u8]> {
+    let bytes = key.as_bytes();
+    bytes.split_inclusive(|&byte| byte == b'/').scan(0, |end, component| {
+        *end += component.len();
+        Some(&bytes[..*end])
+    })
 }
 
 fn compile(rules: &[Rule]) -> Result<Gitignore, FilterError> {
     // The root `.` is the one that `Gitignore` doesn't strip from the keys it is asked about.
     let mut builder = GitignoreBuilder::new(".");
     builder.allow_unclosed_class(false);
-    for rule in rules {
+    for (number, rule) in rules.iter().enumerate() {
+        // Where a pattern comes from, in the words of gitignore: here its number.
+        let from = Some(PathBuf::from(number.to_string()));
         let pattern = rule.pattern();
         let refuse =
             |problem: String| FilterError::Pattern { pattern: pattern.to_owned(), problem };
@@ -195,8 +232,8 @@ fn compile(rules: &[Rule]) -> Result<Gitignore, FilterError> {
             return Err(refuse(problem.to_owned()));
         }
         let added = match rule {
-            Rule::Exclude(_) => builder.add_line(None, pattern),
-            Rule::Include(_) => builder.add_line(None, &format!("!{pattern}")),
+            Rule::Exclude(_) => builder.add_line(from, pattern),
+            Rule::Include(_) => builder.add_line(from, &format!("!{pattern}")),
         };
         added.map_err(|error| refuse(broken(error)))?;
     }
@@ -361,6 +398,22 @@ mod tests {
         for outside in ["build", "builds/x", "x/y/", ""] {
             assert!(!filter.excludes_within(&key(outside)), "{outside}");
         }
+    }
+
+    #[test]
+    fn the_rule_that_decides_is_told() {
+        let rules = [exclude("*.log"), include("keep.log"), exclude("build/"), include("*.rs")];
+        let filter = filter(&rules);
+        let told = |name: &str| {
+            let ruling = filter.ruling(&key(name))?;
+            Some((ruling.key.to_string(), ruling.rule, ruling.excludes))
+        };
+        assert_eq!(told("a/x.log"), Some(("a/x.log".into(), 0, true)));
+        assert_eq!(told("a/keep.log"), Some(("a/keep.log".into(), 1, false)));
+        assert_eq!(told("a/build/b/x.rs"), Some(("a/build/".into(), 2, true)));
+        assert_eq!(told("a/b/x.rs"), Some(("a/b/x.rs".into(), 3, false)));
+        assert_eq!(told("build"), None, "no directory");
+        assert_eq!(told(""), None);
     }
 
     #[test]
