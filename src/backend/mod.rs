@@ -171,6 +171,14 @@ pub trait Source: Send + Sync {
     /// When the root can't be read.
     fn list(&self, options: &ListOptions) -> Result<Listing, Error>;
 
+    /// Lists what [`Source::list`] would tell of one name (a key without a final `/`) and nothing
+    /// else, as cheaply as the place allows: the leaf and the directory that have it, whether the
+    /// filter takes them or not, and of the directory one entry in it that the filter takes.
+    ///
+    /// # Errors
+    /// When the place can't be asked.
+    fn list_name(&self, name: &[u8], options: &ListOptions) -> Result<Vec<ListItem>, Error>;
+
     /// Reads the content of a regular file once, in chunks that fit `buffer`, and makes sure that
     /// it was the entry as listed from the first byte to the last.
     ///

@@ -6,7 +6,7 @@ use crate::fixture::{
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use vidimus::backend::{Form, ListOptions, Place, ReadError};
+use vidimus::backend::{Form, ListItem, ListOptions, Place, ReadError};
 use vidimus::filter::{Filter, Rule};
 use vidimus::model::entry::Known;
 use vidimus::model::{Cause, Digest, EntryKind, Metadata, Timestamp};
@@ -40,6 +40,7 @@ const PROMISES: &[Promise] = &[
     ("an object's stamp is listed as it stands", Stores, stamps_are_listed_as_they_stand),
     ("excluded directories are not entered", All, filters_prune),
     ("one name alone can be listed", All, only_one_name),
+    ("a name is told as a listing of all tells it", All, names_are_told_as_listed),
     ("a file of any size is read whole, in chunks that fit", All, files_are_read_whole),
     ("a sink's refusal is told apart", All, sinks_may_refuse),
     ("a file other than the one listed is not read as it", All, replaced_files_are_not_read),
@@ -99,6 +100,33 @@ fn empty_lists_as_its_root(Fixture { source, target, .. }: &Fixture) {
     assert_eq!(keys(&**source), ["."]);
     assert_eq!(keys(&**target), ["."]);
     assert!(look(&**source, "").key.is_root());
+}
+
+fn names_are_told_as_listed(Fixture { source, target, .. }: &Fixture) {
+    fill(&**target, &[b"a/", b"a/b/", b"a/b/c", b"a-b", b"e/", b"x/", b"x/y.o", b"x/z.o/"]);
+    let options = ListOptions {
+        filter: Arc::new(Filter::new(&[Rule::Exclude("*.o".into())], None, None).unwrap()),
+        ..everything()
+    };
+    let name = |name: &[u8]| told(&source.list_name(name, &options).expect("list a name"));
+    let all = list_with(&**source, &everything());
+    assert_eq!(all.len(), 9);
+    for item in &all {
+        let items = source.list_name(item.key().trimmed(), &options).expect("list a name");
+        let (ListItem::Entry(one), ListItem::Entry(other)) = (item, &items[0]) else {
+            panic!("{item:?}, {items:?}")
+        };
+        assert_eq!(one, other);
+    }
+    assert_eq!(name(b"a"), ["a/", "a/b/"]);
+    assert_eq!(name(b"a/b/c"), ["a/b/c"]);
+    assert_eq!(name(b"e"), ["e/"]);
+    // Whatever the filter says of it, and only what it takes of what lies in it.
+    assert_eq!(name(b"x/y.o"), ["x/y.o"]);
+    assert_eq!(name(b"x"), ["x/"]);
+    for nothing in [&b"b"[..], b"a/b/c/d", b"a-", b"e/f"] {
+        assert!(name(nothing).is_empty());
+    }
 }
 
 fn listings_are_in_key_order(Fixture { source, target, .. }: &Fixture) {

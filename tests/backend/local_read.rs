@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 use vidimus::backend::local::LocalSource;
-use vidimus::backend::{ListOptions, Listing, ReadError, Reading, Sink, Source};
+use vidimus::backend::{ListItem, ListOptions, Listing, ReadError, Reading, Sink, Source};
 use vidimus::engine::{Cores, Wanted};
 use vidimus::model::error::Side;
 use vidimus::model::run::Counter;
@@ -234,6 +234,10 @@ struct Patient(LocalSource);
 impl Source for Patient {
     fn list(&self, options: &ListOptions) -> Result<Listing, Error> {
         self.0.list(options)
+    }
+
+    fn list_name(&self, name: &[u8], options: &ListOptions) -> Result<Vec<ListItem>, Error> {
+        self.0.list_name(name, options)
     }
 
     fn read(&self, entry: &Entry, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError> {

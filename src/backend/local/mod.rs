@@ -22,7 +22,7 @@ pub use sync::Syncing;
 pub use walk::Guarded;
 pub use write::LocalTarget;
 
-use super::{Form, ListOptions, Listing, Ranges, ReadError, Sink, Source};
+use super::{Form, ListItem, ListOptions, Listing, Ranges, ReadError, Sink, Source};
 use crate::model::error::Side;
 use crate::model::{Cause, Entry, Error, Key};
 use std::path::PathBuf;
@@ -65,6 +65,10 @@ impl LocalSource {
 impl Source for LocalSource {
     fn list(&self, options: &ListOptions) -> Result<Listing, Error> {
         walk::list(&self.root, &self.walking, self.side, options)
+    }
+
+    fn list_name(&self, name: &[u8], options: &ListOptions) -> Result<Vec<ListItem>, Error> {
+        walk::list_name(&self.root, &self.walking, self.side, name, options)
     }
 
     fn read(&self, entry: &Entry, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError> {

@@ -70,6 +70,8 @@ pub(super) fn list(
     begin(root, walking, side, options, Depth::Tree)
 }
 
+pub(super) use name::list_name;
+
 /// Lists the root and what lies in it, but not what its directories hold.
 pub(super) fn list_level(
     root: &Arc<Root>,
@@ -94,14 +96,7 @@ fn begin(
     options: &ListOptions,
     depth: Depth,
 ) -> Result<Listing, Error> {
-    let walk = Arc::new(Walk {
-        side,
-        filter: Arc::clone(&options.filter),
-        guarded: Arc::clone(&walking.guarded),
-        spool_dir: walking.spool_dir.clone(),
-        directories_ahead: AtomicUsize::new(0),
-        names_ahead: AtomicUsize::new(0),
-    });
+    let walk = Arc::new(Walk::new(walking, side, options));
     let (sender, receiver) = bounded(CHUNKS_SENT);
     let mut emitter = Emitter {
         walk,
@@ -463,14 +458,7 @@ impl Emitter {
     }
 
     fn overlap(&mut self, key: &Key) -> Result<(), Gone> {
-        let (side, other) = match self.walk.side {
-            Side::Source => (Side::Source, Side::Target),
-            Side::Target => (Side::Target, Side::Source),
-        };
-        let message = format!("the {other} lies in the {side}, at \"{key}\"");
-        self.end(Error::new(ErrorKind::Refused, message).help(
-            "mirror to a place outside the source; two names of one place (a bind mount) count too",
-        ))
+        self.end(self.walk.overlap(key))
     }
 }
 
@@ -481,10 +469,33 @@ impl Opened {
 }
 
 impl Walk {
+    fn new(walking: &Walking, side: Side, options: &ListOptions) -> Self {
+        Self {
+            side,
+            filter: Arc::clone(&options.filter),
+            guarded: Arc::clone(&walking.guarded),
+            spool_dir: walking.spool_dir.clone(),
+            directories_ahead: AtomicUsize::new(0),
+            names_ahead: AtomicUsize::new(0),
+        }
+    }
+
     fn guard(&self, found: Identity) -> Option<&Guarded> {
         self.guarded.iter().find(|guarded| match guarded {
             Guarded::LeaveOut(identity) | Guarded::Forbidden(identity) => *identity == found,
         })
+    }
+
+    /// The error of a walk that met the other side's root.
+    fn overlap(&self, key: &Key) -> Error {
+        let (side, other) = match self.side {
+            Side::Source => (Side::Source, Side::Target),
+            Side::Target => (Side::Target, Side::Source),
+        };
+        let message = format!("the {other} lies in the {side}, at \"{key}\"");
+        Error::new(ErrorKind::Refused, message).help(
+            "mirror to a place outside the source; two names of one place (a bind mount) count too",
+        )
     }
 
     fn open(&self, parent: &Directory, key: &Key) -> Result<Opened, EntryError> {
@@ -667,3 +678,5 @@ impl<T: Send + 'static> Ahead<T> {
         }
     }
 }
+
+mod name;

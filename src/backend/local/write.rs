@@ -9,8 +9,8 @@ use super::stage::{Hidden, LocalStage};
 use super::stage_directory::{LocalStageDirectory, sweep_directory};
 use super::{LocalSource, Walking, read};
 use crate::backend::{
-    ListOptions, Listing, MANIFEST, Place, Ranges, ReadError, Sink, Source, Stage, StageDirectory,
-    Target,
+    ListItem, ListOptions, Listing, MANIFEST, Place, Ranges, ReadError, Sink, Source, Stage,
+    StageDirectory, Target,
 };
 use crate::model::error::Side;
 use crate::model::{Cause, Durability, Entry, EntryKind, Error, Key, Metadata, Stamp};
@@ -95,6 +95,10 @@ impl LocalTarget {
 impl Source for LocalTarget {
     fn list(&self, options: &ListOptions) -> Result<Listing, Error> {
         self.reader.list(options)
+    }
+
+    fn list_name(&self, name: &[u8], options: &ListOptions) -> Result<Vec<ListItem>, Error> {
+        self.reader.list_name(name, options)
     }
 
     fn read(&self, entry: &Entry, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError> {

@@ -42,21 +42,12 @@ pub(super) fn list(
     let objects = pages::objects(place, page)
         .map_err(|error| Error::new(ErrorKind::Unusable, "cannot start a thread").because(error))?;
     let has_root = options.only.is_none() && options.form == Form::Tree;
-    Ok(Box::new(Entries {
-        place: Arc::clone(place),
-        side,
-        filter: Arc::clone(&options.filter),
-        form: options.form,
-        objects: objects.peekable(),
-        has_root,
-        ended: false,
-        ready: VecDeque::new(),
-        directory: Vec::new(),
-        pruned: None,
-    }))
+    let filter = Arc::clone(&options.filter);
+    Ok(Box::new(Entries::new(place, side, filter, options.form, objects, has_root)))
 }
 
-struct Entries {
+/// Objects as entries.
+pub(super) struct Entries {
     place: Arc<ObjectPlace>,
     side: Side,
     filter: Arc<Filter>,
@@ -73,6 +64,28 @@ struct Entries {
 }
 
 impl Entries {
+    pub(super) fn new(
+        place: &Arc<ObjectPlace>,
+        side: Side,
+        filter: Arc<Filter>,
+        form: Form,
+        objects: Objects,
+        has_root: bool,
+    ) -> Self {
+        Self {
+            place: Arc::clone(place),
+            side,
+            filter,
+            form,
+            objects: objects.peekable(),
+            has_root,
+            ended: false,
+            ready: VecDeque::new(),
+            directory: Vec::new(),
+            pruned: None,
+        }
+    }
+
     /// Tells the root, which its marker says most of.
     fn root(&mut self) {
         let kind = EntryKind::Directory;

@@ -3,7 +3,7 @@
 //! `store` holds what is common to all of them, `s3` is the client for S3 and what speaks its
 //! protocol. [`ObjectSource`] and [`ObjectTarget`] make a part of a store ([`ObjectPlace`]) a source
 //! and a target: `list`, `read`, `write`, and `metadata` for what is kept with an object. `level` lists
-//! without what lies deeper, `single` finds one object whatever its key.
+//! without what lies deeper, `name` tells of one name, `single` finds one object whatever its key.
 
 mod check;
 mod conditions;
@@ -12,6 +12,7 @@ mod error;
 mod level;
 mod list;
 mod metadata;
+mod name;
 mod order;
 mod pages;
 mod parts;

@@ -2,11 +2,13 @@
 
 use super::level::level;
 use super::list::list;
+use super::name::list_name;
 use super::place::{ObjectPlace, cause, refused};
 use super::write::ObjectStage;
 use super::{Condition, StoreErrorKind};
 use crate::backend::{
-    ListOptions, Listing, Place, Ranges, ReadError, Sink, Source, Stage, StageDirectory, Target,
+    ListItem, ListOptions, Listing, Place, Ranges, ReadError, Sink, Source, Stage, StageDirectory,
+    Target,
 };
 use crate::model::error::Side;
 use crate::model::{Cause, Entry, EntryKind, Error, Key, Metadata, Stamp};
@@ -37,6 +39,10 @@ impl ObjectSource {
 impl Source for ObjectSource {
     fn list(&self, options: &ListOptions) -> Result<Listing, Error> {
         list(&self.place, self.side, options)
+    }
+
+    fn list_name(&self, name: &[u8], options: &ListOptions) -> Result<Vec<ListItem>, Error> {
+        list_name(&self.place, self.side, name, options)
     }
 
     fn read(&self, entry: &Entry, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError> {
@@ -96,6 +102,10 @@ impl ObjectTarget {
 impl Source for ObjectTarget {
     fn list(&self, options: &ListOptions) -> Result<Listing, Error> {
         self.reader.list(options)
+    }
+
+    fn list_name(&self, name: &[u8], options: &ListOptions) -> Result<Vec<ListItem>, Error> {
+        self.reader.list_name(name, options)
     }
 
     fn read(&self, entry: &Entry, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError> {

@@ -1,0 +1,109 @@
+//! What a walk would tell of one name, by the way down to it alone.
+
+use super::{Guarded, OWN, Walk, Walking};
+use crate::backend::local::beneath::{Directory, Root, open_child};
+use crate::backend::local::metadata::{entry, kind_of, look_at, look_at_open};
+use crate::backend::{ListItem, ListOptions};
+use crate::model::error::Side;
+use crate::model::{EntryKind, Error, Key};
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
+use std::os::fd::AsFd as _;
+
+/// Why a walk would not come to a name.
+enum Barred {
+    /// It would end with this.
+    Ends(Error),
+    /// It would tell this instead.
+    Tells(Box<ListItem>),
+    /// There is no such directory.
+    Absent,
+}
+
+/// Lists one name; see [`Source::list_name`](crate::backend::Source::list_name).
+pub(in crate::backend::local) fn list_name(
+    root: &Root,
+    walking: &Walking,
+    side: Side,
+    name: &[u8],
+    options: &ListOptions,
+) -> Result<Vec<ListItem>, Error> {
+    let walk = Walk::new(walking, side, options);
+    match walk.name(root, &Key::new(name)) {
+        Ok(items) => Ok(items),
+        Err(Barred::Ends(error)) => Err(error),
+        Err(Barred::Tells(item)) => Ok(vec![*item]),
+        Err(Barred::Absent) => Ok(Vec::new()),
+    }
+}
+
+impl Walk {
+    fn name(&self, root: &Root, name: &Key) -> Result<Vec<ListItem>, Barred> {
+        let parent = name.parent();
+        // From the root down, as a walk goes.
+        let ends =
+            parent.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at + 1);
+        for end in std::iter::once(0).chain(ends) {
+            let key = Key::new(&parent[..end]);
+            let directory = match root.descend(key.as_bytes()) {
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::INVAL) => {
+                    return Err(Barred::Absent);
+                }
+                found => found.map_err(|error| self.bars(key.clone(), error))?,
+            };
+            self.enter(&directory, &key)?;
+        }
+        let directory = root.descend(parent).map_err(|error| self.bars(name.clone(), error))?;
+        if name.is_root() {
+            let stat = look_at_open(&*directory).map_err(|error| self.bars(name.clone(), error))?;
+            return Ok(vec![ListItem::Entry(entry(name.clone(), &stat, None))]);
+        }
+        let is_directory = match look_at(&*directory, name.name()) {
+            Ok(stat) => kind_of(&stat) == EntryKind::Directory,
+            Err(Errno::NOENT) => return Err(Barred::Absent),
+            Err(_) => false, // the look that follows tells why
+        };
+        if parent.is_empty() && name.name() == OWN && is_directory {
+            return Err(Barred::Absent);
+        }
+        let key = Key::child(parent, name.name(), is_directory);
+        let item = self.look(&directory, key.clone());
+        if !is_directory || !matches!(item, ListItem::Entry(_)) {
+            return Ok(vec![item]);
+        }
+        let opened = open_child(directory.as_fd(), key.name()).and_then(Directory::from_fd);
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => return Ok(vec![item, ListItem::Failed(self.error(key, error))]),
+        };
+        self.enter(&opened, &key)?;
+        let opened = match self.read(opened, &key) {
+            Ok(opened) => opened,
+            Err(error) => return Ok(vec![item, ListItem::Failed(error)]),
+        };
+        let is_held = |item: &ListItem| !matches!(item, ListItem::Leftover(_));
+        let first = opened.first.into_iter().find(is_held);
+        let failed = opened.failed.map(ListItem::Failed);
+        Ok(std::iter::once(item).chain(failed).chain(first).collect())
+    }
+
+    /// Makes sure that a walk would enter and read a directory.
+    fn enter(&self, directory: &Directory, key: &Key) -> Result<(), Barred> {
+        match self.guard(directory.identity).filter(|_| !key.is_root()) {
+            Some(Guarded::LeaveOut(_)) => {
+                let why = "it holds vidimus's own state".to_owned();
+                return Err(Barred::Tells(Box::new(ListItem::LeftOut(key.clone(), why))));
+            }
+            Some(Guarded::Forbidden(_)) => return Err(Barred::Ends(self.overlap(key))),
+            None => {}
+        }
+        // The handle may be one that only leads on.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let readable = openat(directory, c".", flags, Mode::empty());
+        readable.map(drop).map_err(|error| self.bars(key.clone(), error))
+    }
+
+    fn bars(&self, key: Key, error: Errno) -> Barred {
+        Barred::Tells(Box::new(ListItem::Failed(self.error(key, error))))
+    }
+}
