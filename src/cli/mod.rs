@@ -48,6 +48,7 @@ fn run() -> Exit {
             commands::mirror::run(&args, matches)
         }
         Command::Verify(args) => commands::verify::run(&args, matches),
+        Command::Explain(args) => commands::explain::run(&args, matches),
         Command::Diff(args) => commands::diff::run(&args),
         Command::Ls(args) => commands::ls::run(&args, matches),
         Command::Cat(args) => commands::cat::run(&args),

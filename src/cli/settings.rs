@@ -4,8 +4,9 @@
 //! that makes no sense beside a flag gives way to it.
 
 use super::args::{
-    CatArgs, ColorArg, DiffArgs, DigestArg, DurabilityArg, ExportArgs, ExportFormatArg, ImportArgs,
-    ImportFormatArg, LsArgs, MirrorArgs, OutputArgs, PutArgs, VerifyArgs,
+    CatArgs, ColorArg, DiffArgs, DigestArg, DurabilityArg, ExplainArgs, ExportArgs,
+    ExportFormatArg, FilterArgs, ImportArgs, ImportFormatArg, LsArgs, MirrorArgs, MirrorFlags,
+    OutputArgs, PutArgs, VerifyArgs,
 };
 use super::keys;
 use super::values::SampleArg;
@@ -51,7 +52,29 @@ pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOp
         ))
         .help("run vidimus once for each source, each with a target of its own"));
     }
-    if !args.delete {
+    let (source, target) = (&args.source, &args.target);
+    let (mut options, _) = mirror_options((source, target), &args.flags, matches)?;
+    options.sign = args.flags.sign.as_deref().map(keys::secret).transpose()?;
+    Ok(options)
+}
+
+/// Makes the options of the mirror that is explained, with what each rule of its filter comes from.
+///
+/// # Errors
+/// As those of [`mirror`].
+pub(crate) fn explain(
+    args: &ExplainArgs,
+    matches: &ArgMatches,
+) -> Result<(MirrorOptions, Vec<String>), Error> {
+    mirror_options((&args.source, &args.target), &args.flags, matches)
+}
+
+fn mirror_options(
+    (source, target): (&OsStr, &OsStr),
+    flags: &MirrorFlags,
+    matches: &ArgMatches,
+) -> Result<(MirrorOptions, Vec<String>), Error> {
+    if !flags.delete {
         for (id, flag) in [
             ("delete_excluded", "--delete-excluded"),
             ("max_delete", "--max-delete"),
@@ -64,61 +87,52 @@ pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOp
         }
     }
     let (checksum, size_only) =
-        choose(matches, ("checksum", args.checksum), ("size_only", args.size_only)).ok_or_else(
+        choose(matches, ("checksum", flags.checksum), ("size_only", flags.size_only)).ok_or_else(
             || {
                 usage("--checksum and --size-only can't be used together")
                     .help("--checksum compares content, --size-only ignores it: choose one")
             },
         )?;
     let (size_only, is_digest) =
-        choose(matches, ("size_only", size_only), ("digest", !args.digest.is_empty())).ok_or_else(
-            || {
+        choose(matches, ("size_only", size_only), ("digest", !flags.digest.is_empty()))
+            .ok_or_else(|| {
                 usage("--digest and --size-only can't be used together")
                     .help("--size-only takes files for equal that nobody read: leave it out")
-            },
-        )?;
-    let digests = if is_digest { digests(&args.digest) } else { ExtraKinds::default() };
-    let (min_size, max_size) = (args.min_size.map(|size| size.0), args.max_size.map(|size| size.0));
-    if let (Some(min), Some(max)) = (min_size, max_size)
-        && min > max
-    {
-        return Err(usage("--min-size is more than --max-size: no file is both"));
-    }
-    let rules = rules(args, matches)?;
-    let filter = Filter::new(&rules, min_size, max_size).map_err(|error| {
-        usage(error.to_string()).help("patterns are those of .gitignore; --help shows examples")
-    })?;
-    let (source, target) = (Location::parse(&args.source)?, Location::parse(&args.target)?);
+            })?;
+    let digests = if is_digest { digests(&flags.digest) } else { ExtraKinds::default() };
+    let (filter, origins) = filter(&flags.filter, matches)?;
+    let (source, target) = (Location::parse(source)?, Location::parse(target)?);
     let has_store = source.local().is_none() || target.local().is_none();
-    Ok(MirrorOptions {
-        source_store: store(&source, args.allow_http)?,
-        target_store: store(&target, args.allow_http)?,
+    let options = MirrorOptions {
+        source_store: store(&source, flags.allow_http)?,
+        target_store: store(&target, flags.allow_http)?,
         source,
         target,
-        state_dir: state_dir(args.state_dir.as_deref())?,
-        dry_run: args.dry_run,
+        state_dir: state_dir(flags.state_dir.as_deref())?,
+        dry_run: flags.dry_run,
         policy: PolicyOptions {
             checksum,
             size_only,
-            update: args.update,
-            ignore_existing: args.ignore_existing,
-            trust: Trust { ignore_ctime: args.ignore_ctime, ignore_inode: args.ignore_inode },
+            update: flags.update,
+            ignore_existing: flags.ignore_existing,
+            trust: Trust { ignore_ctime: flags.ignore_ctime, ignore_inode: flags.ignore_inode },
             digests,
-            accept_silent_changes: args.accept_silent_changes,
+            accept_silent_changes: flags.accept_silent_changes,
         },
         filter,
-        delete: args.delete.then_some(DeleteOptions {
-            excluded: args.delete_excluded,
-            max: args.max_delete,
-            accept_source: args.accept_source,
+        delete: flags.delete.then_some(DeleteOptions {
+            excluded: flags.delete_excluded,
+            max: flags.max_delete,
+            accept_source: flags.accept_source,
         }),
-        require_file: args.require_file.clone(),
-        sign: args.sign.as_deref().map(keys::secret).transpose()?,
-        durability: args.durability.into(),
-        transfers: workers(args.transfers, has_store),
-        checkers: workers(args.checkers, false),
-        limits: (&args.limits).into(),
-    })
+        require_file: flags.require_file.clone(),
+        sign: None,
+        durability: flags.durability.into(),
+        transfers: workers(flags.transfers, has_store),
+        checkers: workers(flags.checkers, false),
+        limits: (&flags.limits).into(),
+    };
+    Ok((options, origins))
 }
 
 fn digests(kinds: &[DigestArg]) -> ExtraKinds {
@@ -390,9 +404,24 @@ fn typed(matches: &ArgMatches, id: &str) -> bool {
     matches.value_source(id) == Some(ValueSource::CommandLine)
 }
 
+/// Makes the filter; with it what each of its rules comes from, in words.
+fn filter(args: &FilterArgs, matches: &ArgMatches) -> Result<(Filter, Vec<String>), Error> {
+    let (min_size, max_size) = (args.min_size.map(|size| size.0), args.max_size.map(|size| size.0));
+    if let (Some(min), Some(max)) = (min_size, max_size)
+        && min > max
+    {
+        return Err(usage("--min-size is more than --max-size: no file is both"));
+    }
+    let (rules, origins): (Vec<_>, _) = rules(args, matches)?.into_iter().unzip();
+    let filter = Filter::new(&rules, min_size, max_size).map_err(|error| {
+        usage(error.to_string()).help("patterns are those of .gitignore; --help shows examples")
+    })?;
+    Ok((filter, origins))
+}
+
 /// The patterns in the order in which the last match wins: the environment's, then the command
-/// line's as they were typed.
-fn rules(args: &MirrorArgs, matches: &ArgMatches) -> Result<Vec<Rule>, Error> {
+/// line's as they were typed; each with what it comes from, in words.
+fn rules(args: &FilterArgs, matches: &ArgMatches) -> Result<Vec<(Rule, String)>, Error> {
     type Make = fn(String) -> Rule;
     let patterns: [(&str, &[String], Make); 2] =
         [("exclude", &args.exclude, Rule::Exclude), ("include", &args.include, Rule::Include)];
@@ -401,7 +430,7 @@ fn rules(args: &MirrorArgs, matches: &ArgMatches) -> Result<Vec<Rule>, Error> {
         ("include_from", &args.include_from, Rule::Include),
     ];
     // By place on the command line, 0 for what the environment sets; the sort is stable.
-    let mut placed: Vec<(usize, Vec<Rule>)> = Vec::new();
+    let mut placed: Vec<(usize, Vec<(Rule, String)>)> = Vec::new();
     let mut stdin_is_read = false;
     for (id, values, make) in files {
         for (place, path) in places(matches, id).zip(values) {
@@ -410,27 +439,36 @@ fn rules(args: &MirrorArgs, matches: &ArgMatches) -> Result<Vec<Rule>, Error> {
                 if path == "-" && std::mem::replace(&mut stdin_is_read, true) {
                     return Err(usage("standard input can be read for patterns only once"));
                 }
-                placed.push((place, pattern_file(Path::new(path), make)?));
+                let from = origin(id, place);
+                let numbered = pattern_file(Path::new(path), make)?.into_iter();
+                let named = numbered
+                    .map(|(rule, name, line)| (rule, format!("{from} {name}, line {line}")));
+                placed.push((place, named.collect()));
             }
         }
     }
     for (id, values, make) in patterns {
         for (place, pattern) in places(matches, id).zip(values) {
+            let rule = |pattern: &str| (make(pattern.to_owned()), origin(id, place));
             let rules = if place == 0 {
-                pattern
-                    .lines()
-                    .filter(|line| !line.is_empty())
-                    .map(str::to_owned)
-                    .map(make)
-                    .collect()
+                pattern.lines().filter(|line| !line.is_empty()).map(rule).collect()
             } else {
-                vec![make(pattern.clone())]
+                vec![rule(pattern)]
             };
             placed.push((place, rules));
         }
     }
     placed.sort_by_key(|(place, _)| *place);
     Ok(placed.into_iter().flat_map(|(_, rules)| rules).collect())
+}
+
+/// The flag, or where nobody typed it, the variable that sets it.
+fn origin(id: &str, place: usize) -> String {
+    if place == 0 {
+        format!("VIDIMUS_{}", id.to_uppercase())
+    } else {
+        format!("--{}", id.replace('_', "-"))
+    }
 }
 
 /// Where each value of a flag stands on the command line; 0 each when the environment sets it.
@@ -447,8 +485,11 @@ fn lines_of(value: &OsStr, split: bool) -> impl Iterator<Item = &OsStr> {
         .map(OsStr::from_bytes)
 }
 
-/// Reads a file of patterns, one a line.
-fn pattern_file(path: &Path, make: fn(String) -> Rule) -> Result<Vec<Rule>, Error> {
+/// Reads a file of patterns, one a line; with each the file's name and the line's number.
+fn pattern_file(
+    path: &Path,
+    make: fn(String) -> Rule,
+) -> Result<Vec<(Rule, String, usize)>, Error> {
     let name = if path == Path::new("-") {
         "standard input".to_owned()
     } else {
@@ -470,8 +511,9 @@ fn pattern_file(path: &Path, make: fn(String) -> Rule) -> Result<Vec<Rule>, Erro
     let content = content.strip_prefix('\u{feff}').unwrap_or(&content);
     Ok(content
         .lines()
-        .filter(|line| !line.trim_end().is_empty() && !line.starts_with('#'))
-        .map(|line| make(line.to_owned()))
+        .zip(1..)
+        .filter(|(line, _)| !line.trim_end().is_empty() && !line.starts_with('#'))
+        .map(|(line, number)| (make(line.to_owned()), name.clone(), number))
         .collect())
 }
 
@@ -588,7 +630,12 @@ mod tests {
             "4",
             "--exclude=-5",
         ]);
-        let rules = rules(&args, &matches).unwrap();
+        let (rules, origins) = rules(&args.flags.filter, &matches)
+            .unwrap()
+            .into_iter()
+            .unzip::<_, _, Vec<_>, Vec<_>>();
+        assert_eq!(origins[0], "--include");
+        assert_eq!(origins[2], format!("--exclude-from \"{path}\", line 5"));
         let expected = [
             include("1"),
             exclude("from"),
@@ -653,7 +700,7 @@ mod tests {
     fn the_last_of_two_opposite_switches_holds_and_repeating_one_is_no_mistake() {
         let shown = |flags: &[&str]| {
             let (args, matches) = parse(&[flags, &["s", "t"]].concat());
-            let human = human(&args.output, &matches, false);
+            let human = human(&args.flags.output, &matches, false);
             (human.verbose, human.quiet)
         };
         assert_eq!(shown(&["-q", "-v"]), (true, false));

@@ -19,7 +19,7 @@ use super::row::{self, Row, RunNumber, Verified};
 use super::runs::{RootIdentity, RunRecord, latest_run};
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind, Key, RunId, Stamp, Timestamp, Totals, Verdict};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -247,6 +247,26 @@ impl State {
         self.run_where("TRUE")
     }
 
+    /// A run by its number, which rows name it by.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be read.
+    pub fn run(&self, number: RunNumber) -> Result<Option<RunRecord>, Error> {
+        self.run_where(&format!("number = {}", number.0))
+    }
+
+    /// The row of a key; one that can't be decoded is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be read.
+    pub fn row(&self, key: &Key) -> Result<Option<Row>, Error> {
+        let version = pragma(&self.connection, "user_version");
+        let version = version.map_err(|error| self.failed("read", error))?;
+        let query = format!("SELECT {} FROM entries WHERE key = ?1", row::columns(version));
+        let found = self.connection.query_row(&query, [key.as_bytes()], |row| Ok(row::decode(row)));
+        Ok(found.optional().map_err(|error| self.failed("read", error))?.flatten())
+    }
+
     /// The totals of the latest run that went through all entries, to estimate by.
     ///
     /// # Errors
@@ -269,9 +289,17 @@ impl State {
     /// # Errors
     /// [`ErrorKind::Manifest`] when the file can't be opened again.
     pub fn rows(&self) -> Result<Rows, Error> {
+        self.rows_from(&Key::root())
+    }
+
+    /// [`State::rows`] from a key on.
+    ///
+    /// # Errors
+    /// As those of [`State::rows`].
+    pub fn rows_from(&self, first: &Key) -> Result<Rows, Error> {
         let connection =
             connect(&self.path, self.access).map_err(|error| self.failed("read", error))?;
-        Ok(Rows::new(self.path.clone(), connection))
+        Ok(Rows::new(self.path.clone(), connection, first.as_bytes()))
     }
 
     /// Begins to write rows. One writer at a time; others wait for its commit.

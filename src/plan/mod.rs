@@ -177,12 +177,47 @@ struct Open {
 }
 
 /// Whether a directory's metadata differs between the sides.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Differs {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Differs {
+    /// It doesn't.
     No,
     /// A listing told too little of a side.
     Perhaps,
+    /// It does.
     Yes,
+}
+
+impl Differs {
+    /// Compares a directory that both sides have. `holds` says what metadata the target can hold of
+    /// the source's.
+    pub fn of(
+        source: &Entry,
+        target: &Entry,
+        row: Option<&Row>,
+        holds: impl Fn(&Metadata, EntryKind) -> Metadata,
+    ) -> Self {
+        let is_listed = [source, target].iter().any(|entry| entry.known == Known::Listed);
+        let unseen = is_listed || target.known == Known::Implied;
+        let wanted = holds(&as_it_stands(source, target), source.kind);
+        // What the target made of a time that it can't keep is no difference.
+        let kept = row.is_some_and(|row| {
+            row.metadata == wanted
+                && !unseen
+                && row.target.mtime() == Some(target.metadata.mtime)
+                && Metadata { mtime: wanted.mtime, ..target.metadata } == wanted
+        });
+        match (unseen || wanted != target.metadata) && !kept {
+            false => Self::No,
+            true if is_listed && target.known != Known::Implied => Self::Perhaps,
+            true => Self::Yes,
+        }
+    }
+}
+
+/// The metadata of a source's directory. Of one that is only implied nobody says what it is like:
+/// whatever stands is right.
+fn as_it_stands(source: &Entry, target: &Entry) -> Metadata {
+    if source.known == Known::Implied { target.metadata } else { source.metadata }
 }
 
 /// What a plan is made with.
@@ -415,30 +450,14 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
 
     fn keep_directory(&mut self, key: Key, source: Seen, target: &Seen, row: Option<&Row>) {
         let (Seen::Present(mut source), Some(target)) = (source, target.entry()) else { return };
-        if source.known == Known::Implied {
-            // Nobody says what it is like: whatever stands is right.
-            source.metadata = target.metadata;
-        }
-        let is_listed = [&source, target].iter().any(|entry| entry.known == Known::Listed);
-        let unseen = is_listed || target.known == Known::Implied;
+        let is_new = key.is_root() && self.with.root_is_new;
+        let differs =
+            if is_new { Differs::No } else { Differs::of(&source, target, row, self.with.holds) };
+        source.metadata = as_it_stands(&source, target);
         let wanted = (self.with.holds)(&source.metadata, source.kind);
         let recorded = row.is_some_and(|row| row.metadata == wanted);
-        // What the target made of a time that it can't keep is no difference.
-        let kept = row.is_some_and(|row| {
-            recorded
-                && !unseen
-                && row.target.mtime() == Some(target.metadata.mtime)
-                && Metadata { mtime: wanted.mtime, ..target.metadata } == wanted
-        });
-        let differs = (unseen || wanted != target.metadata)
-            && !kept
-            && !(key.is_root() && self.with.root_is_new);
         self.open.push(Open {
-            differs: match differs {
-                false => Differs::No,
-                true if is_listed && target.known != Known::Implied => Differs::Perhaps,
-                true => Differs::Yes,
-            },
+            differs,
             dirty: !recorded,
             unread: false,
             key,

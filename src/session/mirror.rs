@@ -1,12 +1,16 @@
 //! One mirror run: what it is asked, what it does in which order, and how it ended.
 //!
 //! A [`Session`] holds what the whole run shares. `sides` opens and lists the two places, `checks`
-//! refuses what must not be done to them, `published` keeps the manifest in the target.
+//! refuses what must not be done to them, `published` keeps the manifest in the target; `dry_run` and
+//! `explain` say what a run would do.
 
 mod checks;
 mod dry_run;
+mod explain;
 mod published;
 mod sides;
+
+pub use explain::{Explained, Explanation, Past, PastLine, PastRun, explain};
 
 use super::places::{self, Places, TargetAt};
 use super::{new_run_id, wall_clock};

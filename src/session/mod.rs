@@ -1,6 +1,7 @@
 //! One run, wired end to end: typed options in, events and an outcome out.
 //!
-//! [`mirror`] is the run that the tool is made for; [`ls`](ls::ls), [`cat`](cat::cat) and
+//! [`mirror`] is the run that the tool is made for, and [`explain`] says what it would do with one key;
+//! [`ls`](ls::ls), [`cat`](cat::cat) and
 //! [`put`](put::put) are what one does beside it, to what lies at a single location; [`manifest`]
 //! opens what runs published, [`export`] makes a list of it, [`sign`](mod@sign) signs it with a key
 //! that [`keygen`](mod@keygen) made, and [`diff`](diff::diff) tells two places apart by it.
@@ -20,7 +21,9 @@ mod single;
 
 pub use crate::model::Durability;
 pub use crate::plan::{DeleteOptions, MaxDelete};
-pub use mirror::{MirrorOptions, MirrorOutcome, mirror};
+pub use mirror::{
+    Explained, Explanation, MirrorOptions, MirrorOutcome, Past, PastLine, PastRun, explain, mirror,
+};
 
 use crate::model::{RunId, Timestamp};
 use std::hash::BuildHasher as _;

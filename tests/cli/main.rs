@@ -10,6 +10,7 @@ mod deletion;
 mod diff;
 mod digests;
 mod dry_run;
+mod explain;
 mod faults;
 mod filters;
 mod ground;

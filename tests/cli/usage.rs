@@ -68,6 +68,7 @@ fn help_of_each_command() {
         ("mirror_short", &["mirror", "-h"]),
         ("mirror_long", &["mirror", "--help"]),
         ("verify_long", &["verify", "--help"]),
+        ("explain_long", &["explain", "--help"]),
         ("diff_long", &["diff", "--help"]),
         ("ls_long", &["ls", "--help"]),
         ("cat_long", &["cat", "--help"]),

@@ -13,6 +13,7 @@ mod commands;
 mod copies;
 mod diff;
 mod digests;
+mod explain;
 mod faults;
 mod import;
 mod judges;

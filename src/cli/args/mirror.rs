@@ -2,8 +2,8 @@
 
 #![expect(clippy::doc_markdown, reason = "doc comments are help here, printed as they stand")]
 
-use super::super::values::{self, Bytes};
-use super::{LimitArgs, OutputArgs};
+use super::super::values;
+use super::{FilterArgs, LimitArgs, OutputArgs};
 use crate::session::MaxDelete;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
@@ -67,7 +67,6 @@ VIDIMUS_EXCLUDE_FROM and VIDIMUS_INCLUDE_FROM hold one value a line; they come b
 line's, files first, then exclude, then include.";
 
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch that the user types")]
 pub(crate) struct MirrorArgs {
     /// Directory (or single file) to copy from: a path, a file:// URL or s3://bucket/prefix
     #[arg(value_name = "SOURCE")]
@@ -77,7 +76,14 @@ pub(crate) struct MirrorArgs {
     pub(crate) target: OsString,
     #[arg(hide = true, value_name = "MORE")]
     pub(crate) more: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) flags: MirrorFlags,
+}
 
+/// What a mirror takes beside its two locations.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch that the user types")]
+pub(crate) struct MirrorFlags {
     /// Print what would be done, and why, but do nothing
     ///
     /// Takes no lock, changes neither side, records nothing. Where content would have to be read to
@@ -137,45 +143,8 @@ pub(crate) struct MirrorArgs {
     )]
     pub(crate) digest: Vec<DigestArg>,
 
-    /// Leave out what matches (gitignore-like; the last match wins)
-    ///
-    /// An excluded directory is not walked. Excluded entries of the target are kept unless
-    /// --delete-excluded. Examples below.
-    #[arg(
-        long,
-        value_name = "PATTERN",
-        help_heading = "Filtering",
-        env = "VIDIMUS_EXCLUDE",
-        allow_hyphen_values = true
-    )]
-    pub(crate) exclude: Vec<String>,
-    /// Take in what matches, after an --exclude that matches too
-    #[arg(
-        long,
-        value_name = "PATTERN",
-        help_heading = "Filtering",
-        env = "VIDIMUS_INCLUDE",
-        allow_hyphen_values = true
-    )]
-    pub(crate) include: Vec<String>,
-    /// Read exclude patterns from FILE, one a line; `-` is standard input
-    ///
-    /// Blank lines and lines that begin with # are left out, as in .gitignore.
-    #[arg(long, value_name = "FILE", help_heading = "Filtering", env = "VIDIMUS_EXCLUDE_FROM")]
-    pub(crate) exclude_from: Vec<PathBuf>,
-    /// Read include patterns from FILE, one a line; `-` is standard input
-    ///
-    /// Blank lines and lines that begin with # are left out, as in .gitignore.
-    #[arg(long, value_name = "FILE", help_heading = "Filtering", env = "VIDIMUS_INCLUDE_FROM")]
-    pub(crate) include_from: Vec<PathBuf>,
-    /// Leave out files smaller than SIZE, like 10KiB or 1.5MB (a unit is required)
-    #[arg(long, value_name = "SIZE", help_heading = "Filtering", env = "VIDIMUS_MIN_SIZE",
-        value_parser = values::bytes)]
-    pub(crate) min_size: Option<Bytes>,
-    /// Leave out files larger than SIZE, like 2GiB or 700MB (a unit is required)
-    #[arg(long, value_name = "SIZE", help_heading = "Filtering", env = "VIDIMUS_MAX_SIZE",
-        value_parser = values::bytes)]
-    pub(crate) max_size: Option<Bytes>,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
 
     /// Delete what only the target has
     ///

@@ -5,6 +5,8 @@
 
 mod cat;
 mod diff;
+mod explain;
+mod filter;
 mod keygen;
 mod limits;
 mod ls;
@@ -16,6 +18,8 @@ mod verify;
 
 pub(super) use cat::CatArgs;
 pub(super) use diff::DiffArgs;
+pub(super) use explain::ExplainArgs;
+pub(super) use filter::FilterArgs;
 pub(super) use keygen::KeygenArgs;
 pub(super) use limits::LimitArgs;
 pub(super) use ls::LsArgs;
@@ -23,7 +27,7 @@ pub(super) use manifest::{
     ExportArgs, ExportFormatArg, ImportArgs, ImportFormatArg, ManifestArgs, ManifestCommand,
     ManifestHoldArgs, ManifestLookArgs, ManifestSignArgs,
 };
-pub(super) use mirror::{DigestArg, DurabilityArg, MirrorArgs};
+pub(super) use mirror::{DigestArg, DurabilityArg, MirrorArgs, MirrorFlags};
 pub(super) use output::{ColorArg, OutputArgs};
 pub(super) use put::PutArgs;
 pub(super) use verify::VerifyArgs;
@@ -45,6 +49,7 @@ Examples:
   vidimus mirror ~/photos /mnt/backup/photos
   vidimus mirror --dry-run --delete ~/photos /mnt/backup/photos
   vidimus verify /mnt/backup/photos
+  vidimus explain --delete ~/photos /mnt/backup/photos 2026/beach.jpg
   vidimus diff /mnt/backup/photos s3://backup/photos
   vidimus ls s3://bucket/photos/
   pg_dump shop | vidimus put - s3://bucket/dumps/shop.sql
@@ -88,6 +93,9 @@ pub(crate) enum Command {
     /// Tell whether a target still holds what was recorded
     #[command(long_about = verify::LONG_ABOUT, after_long_help = verify::EXAMPLES)]
     Verify(VerifyArgs),
+    /// Tell what a mirror would do with one key, and why
+    #[command(long_about = explain::LONG_ABOUT, after_long_help = explain::EXAMPLES)]
+    Explain(Box<ExplainArgs>),
     /// Tell in what two places differ, by their manifests
     #[command(long_about = diff::LONG_ABOUT, after_long_help = diff::EXAMPLES)]
     Diff(DiffArgs),
@@ -136,16 +144,25 @@ pub(crate) fn command() -> clap::Command {
 
 /// Gives a command, and those below it, what all of them have.
 fn finished(command: clap::Command) -> clap::Command {
-    let is_verify = command.get_name() == "verify";
+    let name = command.get_name().to_owned();
     let command = command.args_override_self(true).mut_args(|arg| {
         // Said once for all flags at the end of the help, not at each of them.
         let arg = arg.hide_env(true);
-        if is_verify && arg.get_id() == "verbose" {
-            let help = "Name extra entries even where they don't count as differences";
-            arg.help(help).long_help(help)
-        } else {
-            arg
-        }
+        let help = match (&*name, arg.get_id().as_str()) {
+            ("verify", "verbose") => {
+                "Name extra entries even where they don't count as differences"
+            }
+            ("explain", "json") => {
+                "Write records for scripts (NDJSON) to stdout: an \"explanation\" for each key, and \
+                 \"finished\""
+            }
+            ("explain", id) => {
+                let is_hidden = explain::PLAYS_NO_PART.contains(&id);
+                return arg.hide(is_hidden);
+            }
+            _ => return arg,
+        };
+        arg.help(help).long_help(help)
     });
     command.mut_subcommands(finished)
 }

@@ -67,6 +67,7 @@ mod tests {
             "",
             "-mirror",
             "-verify",
+            "-explain",
             "-diff",
             "-ls",
             "-cat",

@@ -28,12 +28,12 @@ pub(crate) fn run(args: &MirrorArgs, matches: &ArgMatches) -> Exit {
     };
 
     let signal = signals.ok().and_then(|signals| signals.exit());
-    let reader_left = args.dry_run && presenter.output().is_closed();
+    let reader_left = args.flags.dry_run && presenter.output().is_closed();
     let (source, target) = (Location::printable(&args.source), Location::printable(&args.target));
     let totals = result.as_ref().map_or_else(|_| progress.totals(), |outcome| outcome.totals);
     let mut ending = Ending {
-        dry_run: args.dry_run,
-        durability: args.durability.into(),
+        dry_run: args.flags.dry_run,
+        durability: args.flags.durability.into(),
         duration: began.elapsed(),
         ..Ending::new(&source, &target, &totals)
     };
@@ -43,7 +43,8 @@ pub(crate) fn run(args: &MirrorArgs, matches: &ArgMatches) -> Exit {
             ending.duration = outcome.duration;
             ending.verdict = outcome.verdict;
             ending.refusal = outcome.refusal.as_ref();
-            let changed = args.exit_changes && made_changes(outcome, args.dry_run, &*presenter);
+            let changed =
+                args.flags.exit_changes && made_changes(outcome, args.flags.dry_run, &*presenter);
             exit_of(outcome, signal, reader_left, changed)
         }
         Err(error) => {
@@ -87,10 +88,10 @@ fn mirror(
 }
 
 fn presenter(args: &MirrorArgs, matches: &ArgMatches) -> Arc<dyn Presenter> {
-    let human = settings::human(&args.output, matches, args.dry_run);
-    if args.output.json {
+    let human = settings::human(&args.flags.output, matches, args.flags.dry_run);
+    if args.flags.output.json {
         let output = Output::new(human.output, None);
-        Arc::new(JsonReport::new(output, human.verbose, human.quiet, args.dry_run))
+        Arc::new(JsonReport::new(output, human.verbose, human.quiet, args.flags.dry_run))
     } else {
         Arc::new(HumanReport::new(human))
     }

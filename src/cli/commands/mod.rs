@@ -3,6 +3,7 @@
 pub(super) mod cat;
 pub(super) mod completions;
 pub(super) mod diff;
+pub(super) mod explain;
 pub(super) mod import;
 pub(super) mod keygen;
 pub(super) mod ls;

@@ -4,10 +4,10 @@
 //! Rows lie in segments, each a file that never changes: a base with all of them, then one for
 //! each publication with what changed since. A [`Head`] says which segments make up the manifest and
 //! names its predecessor by digest; the [`Pointer`], written last, says which head counts. [`Shelf`]
-//! reads these files, [`History`] follows the chain of heads, [`Seal`] tells what a head's signature is worth,
-//! [`check`] makes sure that all of it is whole. [`Press`] writes them,
-//! [`publish`](publish::publish) adds a publication, [`sign`] signs the one that counts,
-//! [`rebuild`](rebuild::rebuild) makes a state of what was published.
+//! reads these files, [`History`] follows the chain of heads, [`Seal`] tells what a head's signature
+//! is worth, [`check`] makes sure that all of it is whole, [`trace`](trace::trace) follows single
+//! keys. [`Press`] writes them, [`publish`](publish::publish) adds a publication, [`sign`] signs the
+//! one that counts, [`rebuild`](rebuild::rebuild) makes a state of what was published.
 
 mod head;
 mod history;
@@ -19,6 +19,7 @@ mod rebuild;
 mod seal;
 mod segment;
 mod shelf;
+mod trace;
 
 pub use head::{Head, Pointer, Predecessor, Publication, Segment, is_newer};
 pub use history::History;
@@ -29,6 +30,7 @@ pub use publish::{Done, Publishing, Signing, publish};
 pub use rebuild::rebuild;
 pub use seal::{Checked, Seal, check, sign};
 pub use shelf::Shelf;
+pub use trace::trace;
 
 use crate::model::{Error, ErrorKind};
 

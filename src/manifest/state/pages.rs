@@ -36,6 +36,7 @@ pub struct Paged<T> {
     path: PathBuf,
     connection: Connection,
     page: std::vec::IntoIter<T>,
+    first: Box<[u8]>,
     /// The last key read, decodable or not.
     after: Option<Vec<u8>>,
     ended: bool,
@@ -87,9 +88,10 @@ impl Tabled for Change {
 }
 
 impl<T: Tabled> Paged<T> {
-    pub(super) fn new(path: PathBuf, connection: Connection) -> Self {
+    /// Begins to read, from the key `first` on.
+    pub(super) fn new(path: PathBuf, connection: Connection, first: &[u8]) -> Self {
         let page = Vec::new().into_iter();
-        Self { path, connection, page, after: None, ended: false, skipped: 0 }
+        Self { path, connection, page, first: first.into(), after: None, ended: false, skipped: 0 }
     }
 
     /// How many rows were passed over because they can't be decoded: each costs a comparison of its
@@ -105,7 +107,7 @@ impl<T: Tabled> Paged<T> {
         let selected = T::selected(pragma(&self.connection, "user_version")?);
         let query = format!("{selected} WHERE {key} {from} ?1 ORDER BY {key} LIMIT {PAGE}");
         let mut statement = self.connection.prepare_cached(&query)?;
-        let mut found = statement.query([self.after.as_deref().unwrap_or_default()])?;
+        let mut found = statement.query([self.after.as_deref().unwrap_or(&self.first)])?;
         let mut page = Vec::with_capacity(PAGE);
         let mut count = 0;
         while let Some(row) = found.next()? {

@@ -65,7 +65,7 @@ impl State {
     pub fn changes(&self) -> Result<Changes, Error> {
         let connection =
             connect(&self.path, self.access).map_err(|error| self.failed("read", error))?;
-        Ok(Changes::new(self.path.clone(), connection))
+        Ok(Changes::new(self.path.clone(), connection, b""))
     }
 
     /// Records that all that the state holds is published.

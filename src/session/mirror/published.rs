@@ -54,10 +54,7 @@ impl Session<'_> {
     /// What was published of this source, or imported from a list: that names files alone, by keys
     /// that are the same in any form.
     fn published(&self, kept: &Shelf<'_>, source: &str) -> Result<Option<Publication>, Error> {
-        let form = self.places.form();
-        let latest = kept.latest()?.filter(|Publication { head, .. }| {
-            head.source == IMPORTED || head.source == source && head.options.form == form
-        });
+        let latest = kept.latest()?.filter(|latest| self.is_of(latest, source));
         // A signature is to vouch for what was seen here, not for what anybody put there.
         if let (Some(latest), Some(key)) = (&latest, &self.options.sign) {
             let key = key.public();
@@ -66,9 +63,19 @@ impl Session<'_> {
         Ok(latest)
     }
 
+    /// Whether a run without a state would take this publication over.
+    pub(super) fn takes_over(&self, publication: &Publication) -> bool {
+        self.places.source.only.is_none() && self.is_of(publication, &self.places.source.name)
+    }
+
+    fn is_of(&self, publication: &Publication, source: &str) -> bool {
+        let head = &publication.head;
+        head.source == IMPORTED || head.source == source && head.options.form == self.places.form()
+    }
+
     /// What a manifest gave; one that can't be used is told of, unless a newer vidimus made it: a
     /// run would replace it.
-    fn usable<T>(&self, given: Result<T, Error>) -> Result<Option<T>, Error> {
+    pub(super) fn usable<T>(&self, given: Result<T, Error>) -> Result<Option<T>, Error> {
         match given {
             Ok(given) => Ok(Some(given)),
             Err(error) if error.kind == ErrorKind::Manifest && !published::is_newer(&error) => {

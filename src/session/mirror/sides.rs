@@ -8,7 +8,7 @@ use crate::compare::Join;
 use crate::listing::{Checked, Informed};
 use crate::manifest::{RecordedOptions, Row, State};
 use crate::model::error::Side;
-use crate::model::{Error, ErrorKind};
+use crate::model::{Error, ErrorKind, Key};
 use crate::session::places::{Places, SourceAt, TargetAt};
 use crate::session::random;
 use std::path::Path;
@@ -85,7 +85,7 @@ impl Session<'_> {
     }
 
     /// Adds to the listing of a store what an earlier run into it recorded.
-    pub(super) fn informed(&self, listing: Listing) -> Result<Listing, Error> {
+    fn informed(&self, listing: Listing) -> Result<Listing, Error> {
         let Places { source, .. } = self.places;
         if source.root().is_some() || source.only.is_some() {
             return Ok(listing);
@@ -105,7 +105,14 @@ impl Session<'_> {
             Form::Tree => self.places.form(),
             Form::Flat => Form::Flat,
         };
-        Ok(Box::new(Informed::new(listing, state.rows()?, form)))
+        // Rows before the first key have nothing to tell.
+        let mut listing = listing.peekable();
+        let first = match listing.peek() {
+            Some(Ok(item)) => item.key().clone(),
+            _ => Key::root(),
+        };
+        let rows = state.rows_from(&first)?;
+        Ok(Box::new(Informed::new(Box::new(listing), rows, form)))
     }
 
     /// Makes both sides, of which the target's `root` is open where it is a directory that exists.

@@ -1,0 +1,70 @@
+//! What `vidimus explain` takes.
+
+#![expect(clippy::doc_markdown, reason = "doc comments are help here, printed as they stand")]
+
+use super::MirrorFlags;
+use clap::Args;
+use std::ffi::OsString;
+
+pub(super) const LONG_ABOUT: &str = "\
+Tells what a mirror of SOURCE to TARGET would do with one key, and why.
+
+It shows what both sides and the record have of KEY, which fields of their stamps are the recorded \
+ones, which pattern takes it in or leaves it out, what a run with these flags would decide, and what \
+past runs did to it, as far as the record and the manifest in the target tell. All flags of \
+`vidimus mirror` are taken, so that a mirror's command line with `explain` and a KEY is one of this \
+command; those that play no part in the decision are not listed here.
+
+Nothing is changed, locked or recorded, and no content is read: where it would have to be read to \
+decide, that is said. Other keys are not looked at. Of the manifest in the target all segments are \
+read, a few MB for 100,000 entries.";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  vidimus explain ~/photos /mnt/backup/photos 2026/beach.jpg
+  vidimus explain --delete --exclude '*.tmp' ~/photos s3://backup/photos cache/
+  vidimus explain --json ~/photos /mnt/backup/photos 2026/beach.jpg | jq .decision
+
+Exit codes:
+    0  the key is explained
+    1  a part of the way to it could not be listed, and is named
+    2  wrong usage; what is no key
+    4  the recorded state or the manifest can't be used (written by a newer version)
+    6  such a run would be refused before it lists anything
+    7  source or target can't be used, or neither they nor any record have the key
+
+Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
+
+/// Flags of a mirror that say nothing of what is decided about a key.
+pub(super) const PLAYS_NO_PART: [&str; 15] = [
+    "dry_run",
+    "max_delete",
+    "accept_source",
+    "durability",
+    "sign",
+    "transfers",
+    "checkers",
+    "bwlimit",
+    "max_requests",
+    "memory",
+    "verbose",
+    "quiet",
+    "progress",
+    "no_progress",
+    "exit_changes",
+];
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// What would be mirrored: a path, a file:// URL or s3://bucket/prefix
+    #[arg(value_name = "SOURCE")]
+    pub(crate) source: OsString,
+    /// Where to: a path, a file:// URL or s3://bucket/prefix
+    #[arg(value_name = "TARGET")]
+    pub(crate) target: OsString,
+    /// The entry's name below the root, as runs print it; or its path, below SOURCE or TARGET
+    #[arg(value_name = "KEY")]
+    pub(crate) key: OsString,
+    #[command(flatten)]
+    pub(crate) flags: MirrorFlags,
+}

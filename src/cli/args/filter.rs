@@ -1,0 +1,37 @@
+//! Which entries take part.
+
+use super::super::values::{self, Bytes};
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Filtering")]
+pub(crate) struct FilterArgs {
+    /// Leave out what matches (gitignore-like; the last match wins)
+    ///
+    /// An excluded directory is not walked. Excluded entries of the target are kept unless
+    /// --delete-excluded. Examples below.
+    #[arg(long, value_name = "PATTERN", env = "VIDIMUS_EXCLUDE", allow_hyphen_values = true)]
+    pub(crate) exclude: Vec<String>,
+    /// Take in what matches, after an --exclude that matches too
+    #[arg(long, value_name = "PATTERN", env = "VIDIMUS_INCLUDE", allow_hyphen_values = true)]
+    pub(crate) include: Vec<String>,
+    /// Read exclude patterns from FILE, one a line; `-` is standard input
+    ///
+    /// Blank lines and lines that begin with # are left out, as in .gitignore.
+    #[arg(long, value_name = "FILE", env = "VIDIMUS_EXCLUDE_FROM")]
+    pub(crate) exclude_from: Vec<PathBuf>,
+    /// Read include patterns from FILE, one a line; `-` is standard input
+    ///
+    /// Blank lines and lines that begin with # are left out, as in .gitignore.
+    #[arg(long, value_name = "FILE", env = "VIDIMUS_INCLUDE_FROM")]
+    pub(crate) include_from: Vec<PathBuf>,
+    /// Leave out files smaller than SIZE, like 10KiB or 1.5MB (a unit is required)
+    #[arg(long, value_name = "SIZE", env = "VIDIMUS_MIN_SIZE",
+        value_parser = values::bytes)]
+    pub(crate) min_size: Option<Bytes>,
+    /// Leave out files larger than SIZE, like 2GiB or 700MB (a unit is required)
+    #[arg(long, value_name = "SIZE", env = "VIDIMUS_MAX_SIZE",
+        value_parser = values::bytes)]
+    pub(crate) max_size: Option<Bytes>,
+}

@@ -1,0 +1,322 @@
+//! `vidimus explain SOURCE TARGET KEY`: what a mirror would do with one key, and why.
+
+mod json;
+mod words;
+
+use super::super::args::ExplainArgs;
+use super::super::exit::Exit;
+use super::super::settings;
+use crate::compare::{Conflict, Seen};
+use crate::filter::Rule;
+use crate::location::Location;
+use crate::manifest::{Origin, Row};
+use crate::model::{Entry, EntryKind, Error, Event, Observer, Progress, Stop};
+use crate::report::format::{counted, moment, size};
+use crate::report::json::{JsonError, Level, record};
+use crate::report::{Output, text};
+use crate::session::{Explained, Explanation, MirrorOptions, Past, PastLine, explain};
+use clap::ArgMatches;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
+
+pub(crate) fn run(args: &ExplainArgs, matches: &ArgMatches) -> Exit {
+    let human = settings::human(&args.flags.output, matches, false);
+    let report = Report {
+        output: Output::new(human.output, None),
+        json: args.flags.output.json,
+        zone: TimeZone::system(),
+    };
+    let progress = Arc::new(Progress::default());
+    let typed = args.key.as_bytes();
+    let explained = settings::explain(args, matches).and_then(|(options, origins)| {
+        let explanation = explain(&options, typed, &report, &progress, &Stop::default())?;
+        Ok((explanation, options, origins))
+    });
+    let exit = match &explained {
+        Ok((explanation, ..)) if explanation.failed.is_empty() => Exit::Done,
+        Ok(_) => Exit::Incomplete,
+        Err(error) => error.kind.into(),
+    };
+    if let Ok((explanation, options, origins)) = &explained {
+        let asked = Asked { options, origins };
+        if report.json {
+            report.records(explanation, &asked);
+        } else {
+            report.tell(explanation, &asked);
+        }
+    }
+    report.finish(args, explained.as_ref().err(), exit);
+    super::close(&report.output, exit)
+}
+
+/// What was asked: a mirror, and what each rule of its filter comes from.
+struct Asked<'a> {
+    options: &'a MirrorOptions,
+    origins: &'a [String],
+}
+
+impl Asked<'_> {
+    /// A rule of the filter and where it comes from: `--exclude '*.log'`.
+    fn rule(&self, number: usize) -> String {
+        let origin = self.origins.get(number).map_or("", |origin| origin);
+        match self.options.filter.rules().get(number) {
+            Some(Rule::Exclude(pattern) | Rule::Include(pattern)) => {
+                format!("{origin} '{}'", pattern.escape_debug())
+            }
+            None => origin.to_owned(),
+        }
+    }
+}
+
+/// Presents an explanation, to a person or as NDJSON.
+struct Report {
+    output: Output,
+    json: bool,
+    zone: TimeZone,
+}
+
+impl Observer for Report {
+    fn observe(&self, event: &Event<'_>) {
+        let Event::Note(note) = event else { return };
+        if self.json {
+            let body = serde_json::json!({ "text": note });
+            self.output.line(&record(Level::Info, "note", &body));
+        } else {
+            self.output.message("note", note);
+        }
+    }
+
+    fn wants_changes(&self) -> bool {
+        false
+    }
+}
+
+/// The last record's body.
+#[derive(Serialize)]
+struct Finished<'a> {
+    source: &'a str,
+    target: &'a str,
+    verdict: &'static str,
+    exit_code: u8,
+    #[serde(flatten)]
+    error: Option<JsonError<'a>>,
+}
+
+/// How wide the names of lines are.
+const NAMES: usize = 10;
+
+impl Report {
+    fn line(&self, name: &str, value: &str) {
+        self.output.line(format!("{name:<NAMES$}{value}").trim_end());
+    }
+
+    fn tell(&self, explanation: &Explanation, asked: &Asked<'_>) {
+        for error in &explanation.failed {
+            self.output.message("error", &text::entry_error(error));
+        }
+        for (at, explained) in explanation.keys.iter().enumerate() {
+            if at > 0 {
+                self.output.line("");
+            }
+            self.key(explained, asked);
+        }
+        for told in &explanation.told {
+            self.line("note", told);
+        }
+        if let Some(run) = &explanation.last_run {
+            let how = run.verdict.map_or("not ended".to_owned(), |verdict| verdict.to_string());
+            let when = moment(run.started, &self.zone);
+            self.line("last run", &format!("{}, begun {when}, {how}", run.id));
+        }
+        if let Some(past) = &explanation.past {
+            self.past(past, explanation);
+        }
+    }
+
+    fn key(&self, explained: &Explained, asked: &Asked<'_>) {
+        let pair = &explained.pair;
+        let row = pair.row.as_ref();
+        self.line("key", &pair.key.to_string());
+        self.side("source", &pair.source, row.map(|row| row.source), row, true);
+        self.side("target", &pair.target, row.map(|row| row.target), row, false);
+        match row {
+            Some(row) => self.row(row, explained),
+            None => self.line("record", "none"),
+        }
+        let filter = match &explained.ruling {
+            Some(ruling) if ruling.excludes && ruling.key != pair.key => {
+                let rule = asked.rule(ruling.rule);
+                format!("left out: {rule} excludes the directory {}, with all in it", ruling.key)
+            }
+            Some(ruling) if ruling.excludes => format!("left out by {}", asked.rule(ruling.rule)),
+            Some(ruling) => format!("taken in by {}", asked.rule(ruling.rule)),
+            None if asked.options.filter.has_patterns() => {
+                "takes part: no pattern matches it".to_owned()
+            }
+            None => "takes part: there are no patterns".to_owned(),
+        };
+        self.line("filter", &filter);
+        match &pair.conflict {
+            None => {}
+            Some(Conflict::Both) => {
+                self.line("conflict", "one side has a file and a directory of this name");
+            }
+            Some(Conflict::DirectoryOverLeaf(leaf)) => {
+                self.line(
+                    "conflict",
+                    &format!("a {} of this name stands in the target", leaf.kind),
+                );
+            }
+            Some(Conflict::LeafOverDirectory { empty }) => {
+                let what = if *empty { "an empty directory" } else { "a directory with entries" };
+                self.line("conflict", &format!("{what} of this name stands in the target"));
+            }
+        }
+        let (word, reason) = words::decision(explained);
+        self.line("decision", &format!("{word}: {reason}"));
+        for sentence in words::consequences(explained, asked.options) {
+            self.line("", &sentence);
+        }
+    }
+
+    /// What one side has, and how its stamp compares with the recorded one.
+    fn side(
+        &self,
+        name: &str,
+        seen: &Seen,
+        recorded: Option<crate::model::Stamp>,
+        row: Option<&Row>,
+        is_source: bool,
+    ) {
+        let entry = match seen {
+            Seen::Absent => return self.line(name, "nothing"),
+            Seen::Unknown => return self.line(name, "unknown: it could not be listed"),
+            Seen::Present(entry) => entry,
+        };
+        self.line(name, &words::entry(entry, &self.zone));
+        if entry.kind == EntryKind::Directory {
+            return;
+        }
+        let Some(recorded) = recorded else { return };
+        let compared = words::stamps(&entry.stamp, &recorded, &self.zone);
+        self.line("", &format!("since recorded: {compared}"));
+        if is_source && row.is_some_and(|row| row.source_racy) {
+            self.line(
+                "",
+                "the recorded stamp was taken within a clock tick of a change: it is not trusted",
+            );
+        }
+    }
+
+    fn row(&self, row: &Row, explained: &Explained) {
+        let how = match row.origin {
+            _ if row.kind != EntryKind::File => "",
+            Origin::Proven => ": copied, or both sides were hashed",
+            Origin::Adopted => ": adopted as it was found",
+        };
+        let by = match &explained.copied_by {
+            Some((id, Some(run))) => format!("by run {id} of {}", moment(run.started, &self.zone)),
+            Some((id, None)) => format!("by run {id}, in the manifest in the target"),
+            None => "by a run that is not known".to_owned(),
+        };
+        self.line("record", &format!("{by}{how}"));
+        if let Some(digest) = row.digest {
+            self.line("", &format!("BLAKE3 {digest}"));
+        } else if row.kind == EntryKind::File {
+            self.line("", "no digest: nobody read its content");
+        }
+        match row.verified_at {
+            Some(at) => self.line("", &format!("verified {}", moment(at, &self.zone))),
+            None if row.digest.is_some() => self.line("", "never verified"),
+            None => {}
+        }
+    }
+
+    fn past(&self, past: &Past, explanation: &Explanation) {
+        for line in &past.lines {
+            let PastLine { said, by } = line;
+            let what = match &said.row {
+                None => "removed".to_owned(),
+                Some((row, run)) => {
+                    let content = match (row.kind, row.digest) {
+                        (EntryKind::File, Some(digest)) => {
+                            format!("{}, BLAKE3 {:.16}…", size(row.source.size), digest.to_string())
+                        }
+                        (EntryKind::File, None) => format!("{}, no digest", size(row.source.size)),
+                        (kind, _) => kind.to_string(),
+                    };
+                    let how = if row.origin == Origin::Adopted && row.kind == EntryKind::File {
+                        "adopted"
+                    } else {
+                        "recorded"
+                    };
+                    format!("{how} by run {run}: {content}")
+                }
+            };
+            let several = explanation.keys.len() > 1;
+            let key = if several { format!("{}: ", said.key) } else { String::new() };
+            let when = by.as_ref().map_or("-".to_owned(), |by| moment(by.published, &self.zone));
+            let other = by
+                .as_ref()
+                .filter(|by| by.source != explanation.source)
+                .map_or(String::new(), |by| format!(", from {}", by.source));
+            let number = said.sequence;
+            self.line("past", &format!("{key}publication {number}, {when}: {what}{other}"));
+        }
+        let since = past.since_run.as_ref();
+        let when =
+            since.map_or(String::new(), |by| format!(" of {}", moment(by.published, &self.zone)));
+        let number = past.since;
+        let before = if number > 1 {
+            format!("; the rows of {} before it are gone", counted(number - 1, "one", "ones"))
+        } else {
+            String::new()
+        };
+        self.line("history", &format!("reaches back to publication {number}{when}{before}"));
+    }
+
+    fn records(&self, explanation: &Explanation, asked: &Asked<'_>) {
+        for error in &explanation.failed {
+            let body = crate::report::json::JsonFailure::from(error);
+            self.output.line(&record(Level::Error, "failed", &body));
+        }
+        for told in &explanation.told {
+            let body = serde_json::json!({ "text": told });
+            self.output.line(&record(Level::Info, "note", &body));
+        }
+        for explained in &explanation.keys {
+            let body = json::explanation(explained, explanation, asked);
+            self.output.line(&record(Level::Info, "explanation", &body));
+        }
+    }
+
+    fn finish(&self, args: &ExplainArgs, error: Option<&Error>, exit: Exit) {
+        if !self.json {
+            self.output.flush();
+            if let Some(error) = error {
+                super::tell(&self.output, error);
+            }
+            return;
+        }
+        let body = Finished {
+            source: &Location::printable(&args.source),
+            target: &Location::printable(&args.target),
+            verdict: match exit {
+                Exit::Done => "complete",
+                Exit::Incomplete => "incomplete",
+                _ => "failed",
+            },
+            exit_code: exit.code(),
+            error: error.map(JsonError::from),
+        };
+        let level = if exit == Exit::Done { Level::Info } else { Level::Error };
+        self.output.line(&record(level, "finished", &body));
+    }
+}
+
+/// How many bytes would be copied or read.
+fn bytes(entry: Option<&Entry>) -> u64 {
+    entry.map_or(0, Entry::size)
+}

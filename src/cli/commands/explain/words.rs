@@ -1,0 +1,387 @@
+//! What is decided of a key, and what follows from it, in sentences.
+
+use super::bytes;
+use crate::compare::{Action, Conflict, Reason, Seen};
+use crate::model::entry::Known;
+use crate::model::error::Side;
+use crate::model::key::Escaped;
+use crate::model::stamp::{Evidence, Inode};
+use crate::model::{Cause, Entry, EntryKind, Stamp, Timestamp};
+use crate::plan::Differs;
+use crate::report::format::{count, counted, moment, size};
+use crate::report::text;
+use crate::session::{Explained, MaxDelete, MirrorOptions};
+use jiff::tz::TimeZone;
+
+/// The name of what is done, as a dry run has it, and why.
+pub(super) fn decision(explained: &Explained) -> (&'static str, String) {
+    let decision = &explained.decision;
+    if is_left_out(explained) && !matches!(decision.action, Action::Delete) {
+        return ("keep", "left out by the filter".to_owned());
+    }
+    if explained.refused.is_some() {
+        return ("fail", "the target can't hold it".to_owned());
+    }
+    let reason = match (&decision.action, decision.reason) {
+        (Action::KeepDirectory, _) => match explained.differs {
+            Some(Differs::Yes) => Reason::Metadata.to_string(),
+            Some(Differs::Perhaps) => "its metadata was only listed in part".to_owned(),
+            Some(Differs::No) | None => Reason::Unchanged.to_string(),
+        },
+        (_, reason) => reason.to_string(),
+    };
+    (action(explained), reason)
+}
+
+/// The name of an action, in lines and records.
+fn action(explained: &Explained) -> &'static str {
+    match &explained.decision.action {
+        Action::KeepDirectory if explained.differs == Some(Differs::Yes) => "update metadata",
+        Action::KeepDirectory if explained.differs == Some(Differs::Perhaps) => "check",
+        Action::Keep | Action::Skip | Action::KeepDirectory => "keep",
+        Action::Adopt => "adopt",
+        Action::Copy { unless: None } | Action::AfterDeletion => "copy",
+        Action::Copy { .. } | Action::Check { .. } | Action::Look | Action::CompareTag(_) => {
+            "check"
+        }
+        Action::UpdateMetadata => "update metadata",
+        Action::Record => "record",
+        Action::MakeLink => "make link",
+        Action::MakeDirectory => "make directory",
+        Action::Delete => "delete",
+        Action::Forget => "forget",
+        Action::Fail(_) => "fail",
+    }
+}
+
+fn is_left_out(explained: &Explained) -> bool {
+    explained.ruling.as_ref().is_some_and(|ruling| ruling.excludes)
+}
+
+/// What a run would do, a sentence a line.
+pub(super) fn consequences(explained: &Explained, options: &MirrorOptions) -> Vec<String> {
+    let pair = &explained.pair;
+    let (source, target) = (pair.source.entry(), pair.target.entry());
+    if let Some(cause) = &explained.refused {
+        return vec![format!("would be named as failed: {}", text::cause(cause))];
+    }
+    if is_left_out(explained) && !matches!(explained.decision.action, Action::Delete) {
+        let stays = if target.is_some() { "; what the target has of it stays" } else { "" };
+        return vec![format!("would not be looked at{stays}")];
+    }
+    let mut told = vec![what(explained, options)];
+    if let Some(above) = &explained.barred_by {
+        told.push(format!(
+            "for the sake of {above}, whose name a file has on one side: explain that one"
+        ));
+    }
+    let reads_source = matches!(
+        explained.decision.action,
+        Action::Copy { unless: Some(_) } | Action::Check { source: true, .. }
+    );
+    if explained.is_guarded && reads_source {
+        told.push(
+            "if the source's content is not the recorded one although its size and times are, it \
+             would be named as failed (a disk may be failing), and the target's copy stays"
+                .to_owned(),
+        );
+    }
+    if matches!(explained.decision.action, Action::Delete)
+        && let Some(delete) = &options.delete
+    {
+        let most = match delete.max {
+            MaxDelete::Count(most) => counted(most, "entry", "entries"),
+            MaxDelete::Percent(share) => format!("{share}% of the target's entries"),
+        };
+        told.push(format!(
+            "all deletions come last, and are refused together: when there are more than {most} \
+             (--max-delete), the source is empty, or its root is another one; one key alone doesn't \
+             tell"
+        ));
+    }
+    if source.is_some_and(|entry| entry.known == Known::Listed) {
+        told.push("the store's listing tells size and tag alone; reading it tells the rest".into());
+    }
+    told
+}
+
+fn what(explained: &Explained, options: &MirrorOptions) -> String {
+    let pair = &explained.pair;
+    let (source, target) = (pair.source.entry(), pair.target.entry());
+    let reason = explained.decision.reason;
+    let amount = size(bytes(source));
+    match &explained.decision.action {
+        Action::Copy { unless: None } => format!("would copy {amount}: {}", why(explained)),
+        Action::Copy { unless: Some(_) } => format!(
+            "would read {amount} of the source, since {}: content that is the recorded one stays, and \
+             only metadata is set; any other is copied",
+            why(explained)
+        ),
+        Action::Check { source: from, target: to, expected } => {
+            let sides = match (from, to) {
+                (true, true) => {
+                    format!("both sides ({} in all)", size(bytes(source) + bytes(target)))
+                }
+                (true, false) => format!("the source ({amount})"),
+                _ => format!("the target ({})", size(bytes(target))),
+            };
+            let same = match expected {
+                Some(_) => "if it is the recorded content",
+                None => "if both have the same content",
+            };
+            format!(
+                "would read {sides}, since {}: {same}, only metadata is set where it differs, and the \
+                 record refreshed; else it is copied",
+                why(explained)
+            )
+        }
+        Action::Look => format!(
+            "would ask the store what it keeps with the object, since {}, and decide by that",
+            why(explained)
+        ),
+        Action::CompareTag(side) => {
+            let (file, other) = match side {
+                Side::Source => ("source", "target"),
+                Side::Target => ("target", "source"),
+            };
+            format!(
+                "would read the {file}'s file: if its MD5 is the tag that the {other}'s store lists, the \
+                 target's copy is taken as it is; else it is copied"
+            )
+        }
+        Action::Adopt => {
+            "would take the target's copy as it is, and record it without reading it".to_owned()
+        }
+        Action::UpdateMetadata => {
+            format!("would set {}; its content stays", differences(source, target))
+        }
+        Action::Record => "would record what stands; nothing else is to be done".to_owned(),
+        Action::MakeLink => format!("would make the symbolic link: {}", why(explained)),
+        Action::MakeDirectory => {
+            format!("would make the directory, and set its metadata last: {}", why(explained))
+        }
+        Action::KeepDirectory => match explained.differs {
+            Some(Differs::Yes) => {
+                format!("would set {}, when all in it is done", differences(source, target))
+            }
+            Some(Differs::Perhaps) => {
+                "would ask the store for its metadata when all in it is done, and set it where it \
+                 differs"
+                    .to_owned()
+            }
+            Some(Differs::No) | None => {
+                "would do nothing, unless something in it changes; then its time is set again"
+                    .to_owned()
+            }
+        },
+        Action::Delete => "would delete it from the target".to_owned(),
+        Action::Forget => "would drop its row: nothing is there any more".to_owned(),
+        Action::AfterDeletion => format!(
+            "would copy {amount} once all that the directory in its place holds is deleted; if \
+             deletions are refused, it fails"
+        ),
+        Action::Fail(cause) => format!("would be named as failed: {}", text::cause(cause)),
+        Action::Skip => format!("would leave it alone: {}", spared(reason)),
+        Action::Keep => kept(explained, options),
+    }
+}
+
+/// Why nothing is to be done.
+fn kept(explained: &Explained, options: &MirrorOptions) -> String {
+    let reason = explained.decision.reason;
+    match reason {
+        Reason::Extra if explained.pair.key.is_root() => "would do nothing".to_owned(),
+        Reason::Extra => "would do nothing: without --delete what only the target has stays".into(),
+        Reason::Gone => "would do nothing: nothing is there, and nothing is recorded".to_owned(),
+        Reason::SizeExcluded | Reason::Exists => {
+            format!("would leave it alone: {}", spared(reason))
+        }
+        Reason::Unknown => {
+            "would do nothing: what could not be listed is neither copied nor deleted".to_owned()
+        }
+        Reason::SameSize if options.policy.size_only => {
+            "would do nothing: both sides have this size, and --size-only asks for no more".into()
+        }
+        _ if explained.pair.row.is_some() => {
+            "would do nothing: both sides are as they were recorded".to_owned()
+        }
+        _ => "would do nothing".to_owned(),
+    }
+}
+
+/// Why the options leave something alone.
+fn spared(reason: Reason) -> &'static str {
+    match reason {
+        Reason::SizeExcluded => "--min-size and --max-size leave out files of this size",
+        Reason::NewerInTarget => "it is newer in the target, and --update keeps what is",
+        Reason::Exists => "the target has it, and --ignore-existing keeps what is there",
+        _ => "the options say so",
+    }
+}
+
+/// The evidence behind a reason, as the half of a sentence.
+fn why(explained: &Explained) -> String {
+    let is_recorded = explained.pair.row.is_some();
+    let than = if is_recorded { "the recorded one" } else { "the target's" };
+    match explained.decision.reason {
+        Reason::New => "the target lacks it".to_owned(),
+        Reason::Size => format!("the source's size differs from {than}"),
+        Reason::Mtime => format!("the source's mtime differs from {than}"),
+        Reason::Tag => "the source's tag differs from the recorded one".to_owned(),
+        Reason::SameSizeUnseen => "nothing is recorded, and both sides have this size".to_owned(),
+        Reason::Kind => match (&explained.pair.conflict, explained.pair.target.entry()) {
+            (Some(Conflict::DirectoryOverLeaf(leaf)), _) => {
+                format!("it takes the place of a {}", leaf.kind)
+            }
+            (Some(Conflict::LeafOverDirectory { .. }), _) => {
+                "it takes the place of an empty directory".to_owned()
+            }
+            (_, Some(standing)) => format!("it takes the place of a {}", standing.kind),
+            _ => "the target has something of another type".to_owned(),
+        },
+        Reason::LinkText => "the target's link has another text".to_owned(),
+        Reason::SourceDoubtful if explained.pair.row.as_ref().is_some_and(|row| row.source_racy) => {
+            "the source's recorded stamp was taken within a clock tick of a change".to_owned()
+        }
+        Reason::SourceDoubtful => {
+            "the source's size and mtime are the recorded ones, ctime or inode are not".to_owned()
+        }
+        Reason::TargetDoubtful => {
+            "the target's size and mtime are the recorded ones, ctime or inode are not".to_owned()
+        }
+        Reason::TargetDrift => {
+            "the target's entry is not the one that was put there: its size, mtime or tag is another"
+                .to_owned()
+        }
+        Reason::Checksum => "--checksum asks for it".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Which metadata differs.
+fn differences(source: Option<&Entry>, target: Option<&Entry>) -> String {
+    let (Some(source), Some(target)) = (source, target) else { return "its metadata".to_owned() };
+    let (wanted, found) = (&source.metadata, &target.metadata);
+    let names: Vec<_> = [
+        ("mode", wanted.mode != found.mode && source.kind != EntryKind::Symlink),
+        ("owner", wanted.uid != found.uid),
+        ("group", wanted.gid != found.gid),
+        ("mtime", wanted.mtime != found.mtime),
+    ]
+    .into_iter()
+    .filter_map(|(name, differs)| differs.then_some(name))
+    .collect();
+    if names.is_empty() { "its metadata".to_owned() } else { names.join(", ") }
+}
+
+/// What one side has, in a line.
+pub(super) fn entry(entry: &Entry, zone: &TimeZone) -> String {
+    let mut told = vec![match entry.known {
+        Known::Listed if entry.kind == EntryKind::File => "object".to_owned(),
+        Known::Implied => "directory, because keys lie below it".to_owned(),
+        _ => entry.kind.to_string(),
+    }];
+    if let Some(link) = &entry.link {
+        told.push(format!("to \"{}\"", Escaped(link)));
+    }
+    if entry.kind == EntryKind::File {
+        told.push(exact(entry.stamp.size));
+    }
+    match entry.stamp.evidence {
+        Evidence::Inode(Inode { mtime, ctime, number }) => {
+            told.push(format!("mtime {}", precise(mtime, zone)));
+            told.push(format!("ctime {}", precise(ctime, zone)));
+            told.push(format!("inode {number}"));
+        }
+        Evidence::Tag(Some(tag)) => told.push(format!("tag {tag}")),
+        Evidence::Tag(None) => {}
+    }
+    if entry.known == Known::Whole {
+        let metadata = &entry.metadata;
+        told.push(format!("mode {:04o}", metadata.mode));
+        told.push(format!("owner {}", metadata.uid));
+        told.push(format!("group {}", metadata.gid));
+        if entry.stamp.inode().is_none() {
+            told.push(format!("mtime {}", precise(metadata.mtime, zone)));
+        }
+    }
+    told.join(", ")
+}
+
+/// Which fields of a stamp differ from the recorded ones, and which don't.
+pub(super) fn stamps(found: &Stamp, recorded: &Stamp, zone: &TimeZone) -> String {
+    let mut same = Vec::new();
+    let mut other = Vec::new();
+    for Field { name, recorded, found } in fields(found, recorded, &|at| precise(at, zone)) {
+        if recorded == found {
+            same.push(name);
+        } else {
+            other.push(format!("{name} {recorded} -> {found}"));
+        }
+    }
+    match (other.is_empty(), same.is_empty()) {
+        (true, _) => format!("{} the same", same.join(", ")),
+        (false, true) => other.join(", "),
+        (false, false) => format!("{}; {} the same", other.join(", "), same.join(", ")),
+    }
+}
+
+/// A field of two stamps.
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) recorded: String,
+    pub(super) found: String,
+}
+
+/// The fields of two stamps, side by side.
+pub(super) fn fields(
+    found: &Stamp,
+    recorded: &Stamp,
+    time: &dyn Fn(Timestamp) -> String,
+) -> Vec<Field> {
+    let field = |name, recorded: String, found: String| Field { name, recorded, found };
+    let mut fields = vec![field("size", recorded.size.to_string(), found.size.to_string())];
+    match (recorded.evidence, found.evidence) {
+        (Evidence::Inode(before), Evidence::Inode(now)) => {
+            fields.push(field("mtime", time(before.mtime), time(now.mtime)));
+            fields.push(field("ctime", time(before.ctime), time(now.ctime)));
+            fields.push(field("inode", before.number.to_string(), now.number.to_string()));
+        }
+        (Evidence::Tag(before), Evidence::Tag(now)) => {
+            let text = |tag: Option<crate::model::ETag>| {
+                tag.map_or("none".to_owned(), |tag| tag.to_string())
+            };
+            fields.push(field("tag", text(before), text(now)));
+        }
+        // Of another kind of place.
+        _ => fields.push(field("stamp", "another kind's".to_owned(), "this kind's".to_owned())),
+    }
+    fields
+}
+
+/// A size as people read it, and to the byte where that says more.
+fn exact(bytes: u64) -> String {
+    if bytes < 1024 { size(bytes) } else { format!("{} ({} bytes)", size(bytes), count(bytes)) }
+}
+
+/// A time with all its digits.
+fn precise(at: Timestamp, zone: &TimeZone) -> String {
+    format!("{}.{:09}", moment(at, zone), at.nanos)
+}
+
+/// What a side has, as a word for records.
+pub(super) fn seen(seen: &Seen) -> &'static str {
+    match seen {
+        Seen::Absent => "absent",
+        Seen::Unknown => "unknown",
+        Seen::Present(_) => "present",
+    }
+}
+
+/// The cause of a failure, where that is what is decided.
+pub(super) fn cause(explained: &Explained) -> Option<&Cause> {
+    match (&explained.refused, &explained.decision.action) {
+        (Some(cause), _) | (None, Action::Fail(cause)) => Some(cause),
+        _ => None,
+    }
+}

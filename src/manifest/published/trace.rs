@@ -1,0 +1,28 @@
+//! What the segments of a publication say of single keys: what earlier runs did to them.
+
+use super::head::Head;
+use super::line::Published;
+use super::segment::SegmentReader;
+use super::shelf::Shelf;
+use crate::model::{Error, Key};
+
+/// Reads what each segment of a publication says of `keys`, which are in order: the oldest first.
+/// Each segment is fetched whole, for it is its digest that vouches for it.
+///
+/// # Errors
+/// As those of [`Shelf::latest`].
+pub fn trace(shelf: &Shelf<'_>, head: &Head, keys: &[Key]) -> Result<Vec<Published>, Error> {
+    let mut said = Vec::new();
+    for segment in &head.segments {
+        let mut reader = SegmentReader::new(segment, shelf.segment(segment)?)?;
+        while let Some(published) = reader.next()? {
+            if keys.last().is_none_or(|last| published.key > *last) {
+                break;
+            }
+            if keys.contains(&published.key) {
+                said.push(published);
+            }
+        }
+    }
+    Ok(said)
+}

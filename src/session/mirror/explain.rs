@@ -1,0 +1,467 @@
+//! Explaining one key: what the two sides and the record have of it, which rule of the filter speaks
+//! of it, what a run would decide, and what past runs did to it.
+//!
+//! The pair is made by the join and the decision by the policy of a run; only the listings are
+//! narrowed to the one name. Nothing is locked, written or read of any content.
+
+use super::sides::Rows;
+use super::{MirrorOptions, Session, places};
+use crate::backend::object::Stores;
+use crate::backend::{Form, ListItem, Listing, Source, Target};
+use crate::compare::join::Joined;
+use crate::compare::{Action, Conflict, Decision, Join, Pair, Reason, Seen};
+use crate::filter::Ruling;
+use crate::listing::Checked;
+use crate::manifest::published::{Head, History, Publication, Published, Shelf, trace};
+use crate::manifest::{Row, RunRecord, State, is_damage};
+use crate::model::key::Escaped;
+use crate::model::{
+    Cause, Digest, EntryError, EntryKind, Error, ErrorKind, Key, Metadata, Observer, Progress,
+    RunId, Stop, Verdict,
+};
+use crate::plan::Differs;
+use crate::session::places::{SourceAt, TargetAt};
+use crate::session::{new_run_id, wall_clock};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What there is to say of one name.
+#[derive(Debug)]
+pub struct Explanation {
+    /// The source, as the state names it.
+    pub source: String,
+    /// The target, as the state names it.
+    pub target: String,
+    /// The latest run of this pair, where one is recorded.
+    pub last_run: Option<RunRecord>,
+    /// The key, or both where a leaf and a directory claim one name.
+    pub keys: Vec<Explained>,
+    /// What keeps a run from seeing the key: a directory that can't be read, say.
+    pub failed: Vec<EntryError>,
+    /// What else a run would say of it.
+    pub told: Vec<String>,
+    /// What the manifest in the target remembers.
+    pub past: Option<Past>,
+}
+
+/// What there is to say of one key.
+#[derive(Debug)]
+pub struct Explained {
+    /// What each side has, whatever the filter says, and what was recorded.
+    pub pair: Pair,
+    /// The run that copied or adopted it, by the state or the manifest.
+    pub copied_by: Option<(RunId, Option<RunRecord>)>,
+    /// The rule of the filter that decides, if one matches.
+    pub ruling: Option<Ruling>,
+    /// What a run would do, and why.
+    pub decision: Decision,
+    /// The directory above for whose sake nothing is made, or deleted.
+    pub barred_by: Option<Key>,
+    /// Why the target can't have an entry of this key.
+    pub refused: Option<Cause>,
+    /// Whether another content than the recorded one would be taken for damage of the source.
+    pub is_guarded: bool,
+    /// Of a directory that stays: whether its metadata differs.
+    pub differs: Option<Differs>,
+}
+
+/// What the published manifest says of a name.
+#[derive(Debug)]
+pub struct Past {
+    /// What its segments say, the latest first.
+    pub lines: Vec<PastLine>,
+    /// The oldest publication of which the rows are still there: it wrote all of them anew.
+    pub since: u64,
+    /// When that was published and by which run, where the chain of heads reaches it.
+    pub since_run: Option<PastRun>,
+}
+
+/// One line of a segment.
+#[derive(Debug)]
+pub struct PastLine {
+    /// What was said: a row, or that it was removed.
+    pub said: Published,
+    /// Of which publication.
+    pub by: Option<PastRun>,
+}
+
+/// A run that published.
+#[derive(Clone, Debug)]
+pub struct PastRun {
+    /// Its id.
+    pub run: RunId,
+    /// When it published.
+    pub published: crate::model::Timestamp,
+    /// How it went.
+    pub verdict: Verdict,
+    /// From where.
+    pub source: String,
+}
+
+impl From<&Head> for PastRun {
+    fn from(head: &Head) -> Self {
+        let Head { run, published, verdict, source, .. } = head;
+        Self { run: run.clone(), published: *published, verdict: *verdict, source: source.clone() }
+    }
+}
+
+/// The two sides, to be asked for single names.
+#[derive(Clone, Copy)]
+struct Listed<'a> {
+    from: &'a dyn Source,
+    to: &'a dyn Target,
+    /// Whether the target is there.
+    exists: bool,
+}
+
+/// Explains what a mirror with these options would do with one key, and what past runs did to it.
+/// `typed` is the key as a user gives it: with a final `/` or without, or a path below a root.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for what can't be a key, [`ErrorKind::Unusable`] for a key that neither side
+/// nor any record has, and what would stop such a run before it lists.
+pub fn explain(
+    options: &MirrorOptions,
+    typed: &[u8],
+    observer: &dyn Observer,
+    progress: &Arc<Progress>,
+    stop: &Stop,
+) -> Result<Explanation, Error> {
+    let run = new_run_id();
+    let run_and_start = (run.0.clone(), wall_clock());
+    let limits = (&options.limits, options.transfers);
+    let spool_dir = std::env::temp_dir();
+    let stores = Stores::new(limits.0, limits.1, progress, stop, run_and_start, &spool_dir)
+        .with_orders(&options.state_dir, false);
+    let places = places::resolve(options, &stores)?;
+    let filter = Arc::new(options.filter.clone());
+    let session = Session { options, places: &places, observer, progress, stop, run, filter };
+    session.check_required_file()?;
+    session.explain(typed)
+}
+
+impl Session<'_> {
+    fn explain(&self, typed: &[u8]) -> Result<Explanation, Error> {
+        let name = self.name(typed)?;
+        let (source, target) = (&self.places.source.name, &self.places.target.name);
+        let state = match State::open_read_only(&self.options.state_dir, source, target) {
+            Err(error) if is_damage(&error) => {
+                self.note("the state of this mirror is damaged; a run would make it anew");
+                None
+            }
+            other => other?,
+        };
+        let exists = self.places.target_exists();
+        let root = if exists { self.places.open_target()?.map(Arc::new) } else { None };
+        self.check_state_dir(root.as_deref())?;
+        let spool_dir = std::env::temp_dir();
+        let (from, to) = self.open(root.as_ref(), &spool_dir)?;
+        let keys = self.keys(&name);
+        let manifest = Shelf::of(&*to, &spool_dir);
+        let published =
+            if exists { self.usable(remembered(&manifest, &keys))?.flatten() } else { None };
+        let rows = self.rows_of(&keys, state.as_ref(), published.as_ref().map(|it| &it.0))?;
+        let mut explanation = Explanation {
+            source: source.clone(),
+            target: target.clone(),
+            last_run: state.as_ref().map(State::last_run).transpose()?.flatten(),
+            keys: Vec::new(),
+            failed: Vec::new(),
+            told: Vec::new(),
+            past: published.map(|(_, past)| past),
+        };
+        let runs: HashMap<_, _> =
+            rows.iter().map(|(row, run)| (row.key.clone(), run.clone())).collect();
+        let sides = Listed { from: &*from, to: &*to, exists };
+        for joined in
+            self.join_name(&name, sides, rows.into_iter().map(|(row, _)| row).collect())?
+        {
+            match joined? {
+                Joined::Pair(pair) if keys.contains(&pair.key) => {
+                    let copied_by = match (runs.get(&pair.key), &pair.row, &state) {
+                        (Some(Some(run)), ..) => Some((run.clone(), None)),
+                        (_, Some(row), Some(state)) => {
+                            state.run(row.run)?.map(|run| (run.id.clone(), Some(run)))
+                        }
+                        _ => None,
+                    };
+                    let mut explained = self.explained(*pair, copied_by, &*to);
+                    self.look_above(&mut explained, sides)?;
+                    explanation.keys.push(explained);
+                }
+                // What lies in it, which tells that it isn't empty.
+                Joined::Pair(_) => {}
+                Joined::Failed(error) | Joined::BrokeOff(error) => explanation.failed.push(error),
+                Joined::Leftover(key) => explanation.told.push(format!(
+                    "\"{key}\" is left over from a killed run, and would be removed"
+                )),
+                Joined::LeftOut(key, why) => {
+                    explanation.told.push(format!("\"{key}\" is left out: {why}"));
+                }
+            }
+        }
+        self.add_what_was(&mut explanation, &*to);
+        let Explanation { keys, failed, told, .. } = &explanation;
+        if keys.is_empty() && failed.is_empty() && told.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Unusable,
+                format!("neither side nor the record has \"{name}\""),
+            )
+            .help(format!(
+                "KEY is a name below the root of the source, as a run prints it; `vidimus ls \
+                 {source}` lists what is there"
+            )));
+        }
+        Ok(explanation)
+    }
+
+    /// The name that a user means: the key without a final `/`.
+    fn name(&self, typed: &[u8]) -> Result<Key, Error> {
+        let wrong = |what: &str| {
+            let message = format!("\"{}\" {what}", Escaped(typed));
+            Error::new(ErrorKind::Usage, message)
+                .help("KEY is a name below the root, as a run prints it: photos/a.jpg")
+        };
+        if self.places.form() == Form::Flat {
+            return Ok(Key::new(typed));
+        }
+        let mut key = typed;
+        if typed.starts_with(b"/") {
+            let roots = [
+                match &self.places.source.at {
+                    SourceAt::Local { path, .. } => Some(path.as_path()),
+                    SourceAt::Object(_) => None,
+                },
+                match &self.places.target.at {
+                    TargetAt::Local { path, .. } => Some(path.as_path()),
+                    TargetAt::Object(_) => None,
+                },
+                self.options.source.local(),
+                self.options.target.local(),
+            ];
+            let below = roots.into_iter().flatten().find_map(|root| below(root, typed));
+            key =
+                below.ok_or_else(|| wrong("lies neither below the source nor below the target"))?;
+        }
+        while let Some(rest) = key.strip_prefix(b"./") {
+            key = rest;
+        }
+        let name = key.strip_suffix(b"/").unwrap_or(key);
+        if let Some(only) = &self.places.source.only {
+            if **only != *name {
+                let only = Escaped(only);
+                return Err(wrong("is not what is mirrored").help(format!(
+                    "the source is a single file: a run looks at \"{only}\" alone"
+                )));
+            }
+            return Ok(Key::new(name));
+        }
+        if name.is_empty() || name == b"." {
+            return Ok(Key::root());
+        }
+        let is_name = |part: &[u8]| !matches!(part, b"" | b"." | b"..") && !part.contains(&0);
+        if !name.split(|&byte| byte == b'/').all(is_name) {
+            return Err(wrong("can be no name below a root"));
+        }
+        if name == b".vidimus" || name.starts_with(b".vidimus/") {
+            return Err(wrong("is vidimus's own, which is never part of a mirror"));
+        }
+        Ok(Key::new(name))
+    }
+
+    /// The keys that one name can have, in order.
+    fn keys(&self, name: &Key) -> Vec<Key> {
+        if self.places.form() == Form::Flat || name.is_root() {
+            return vec![name.clone()];
+        }
+        vec![name.clone(), Key::child(name.parent(), name.name(), true)]
+    }
+
+    /// The rows that a run would go by: those of the state or, where there is none, of the manifest
+    /// that it would take over, with the ids of their runs.
+    fn rows_of(
+        &self,
+        keys: &[Key],
+        state: Option<&State>,
+        published: Option<&Remembered>,
+    ) -> Result<Vec<(Row, Option<RunId>)>, Error> {
+        let mut rows = Vec::new();
+        for key in keys {
+            let row = match (state, published) {
+                (Some(state), _) => state.row(key)?.map(|row| (row, None)),
+                (None, Some(Remembered { latest, said })) if self.takes_over(latest) => {
+                    let latest = said.iter().rfind(|said| said.key == *key);
+                    latest.and_then(|said| said.row.clone()).map(|(row, run)| (row, Some(run)))
+                }
+                (None, _) => None,
+            };
+            rows.extend(row);
+        }
+        Ok(rows)
+    }
+
+    /// Joins what the two sides list of one name with its rows.
+    fn join_name(
+        &self,
+        name: &Key,
+        sides: Listed<'_>,
+        rows: Vec<Row>,
+    ) -> Result<Join<Checked, Checked, Rows>, Error> {
+        let items = |items: Vec<ListItem>| -> Listing { Box::new(items.into_iter().map(Ok)) };
+        let name = name.as_bytes();
+        let listed = items(sides.from.list_name(name, &self.listing())?);
+        let standing = if sides.exists {
+            sides.to.list_name(name, &self.target_listing())?
+        } else {
+            Vec::new()
+        };
+        self.join(listed, items(standing), Box::new(rows.into_iter().map(Ok)))
+    }
+
+    /// Takes back what the plan of a run would not do because of a directory above: nothing is made
+    /// below one that can't be made, and nothing deleted below one whose place is left to it.
+    fn look_above(&self, explained: &mut Explained, sides: Listed<'_>) -> Result<(), Error> {
+        let pair = &explained.pair;
+        let is_made = pair.source.entry().is_some() && pair.target.entry().is_none();
+        let is_deleted = matches!(explained.decision.action, Action::Delete);
+        if self.places.form() == Form::Flat || !(is_made || is_deleted) {
+            return Ok(());
+        }
+        let policy = self.policy();
+        let holds = |metadata: &Metadata, kind: EntryKind| sides.to.holds(metadata, kind);
+        // A directory that is left alone is so itself, with all in it.
+        let above = if is_deleted { pair.key.as_bytes() } else { pair.key.parent() }.to_vec();
+        let ends = above.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        for (end, _) in ends {
+            for joined in self.join_name(&Key::new(&above[..end]), sides, Vec::new())? {
+                let Joined::Pair(pair) = joined? else { continue };
+                let key = &above[..=end];
+                if pair.key.trimmed() != &above[..end] {
+                    continue;
+                }
+                let action = policy.decide(&pair, holds).action;
+                let is_directory = pair.key.as_bytes() == key;
+                let bars = match action {
+                    Action::Fail(_) if is_directory => is_made && pair.target.entry().is_none(),
+                    Action::Fail(_) | Action::Skip => {
+                        is_deleted
+                            && matches!(pair.conflict, Some(Conflict::LeafOverDirectory { .. }))
+                    }
+                    _ => false,
+                };
+                if bars {
+                    explained.barred_by = Some(Key::new(key));
+                    let (action, reason) = if is_made {
+                        (Action::Fail(Cause::NoParent), Reason::Impossible)
+                    } else {
+                        (Action::Keep, Reason::Exists)
+                    };
+                    explained.decision = Decision { action, reason };
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn explained(
+        &self,
+        pair: Pair,
+        copied_by: Option<(RunId, Option<RunRecord>)>,
+        target: &dyn Target,
+    ) -> Explained {
+        let policy = self.policy();
+        let holds = |metadata: &Metadata, kind: EntryKind| target.holds(metadata, kind);
+        let ruling = self.filter.ruling(&pair.key);
+        let decision = match &ruling {
+            // As the listings have it that a run joins.
+            Some(ruling) if ruling.excludes => {
+                let all = self.target_listing().filter.rules().is_empty();
+                let filtered = Pair {
+                    key: pair.key.clone(),
+                    source: Seen::Absent,
+                    target: if all { pair.target.clone() } else { Seen::Absent },
+                    row: pair.row.clone(),
+                    conflict: None,
+                };
+                policy.decide(&filtered, holds)
+            }
+            _ => policy.decide(&pair, holds),
+        };
+        let makes = matches!(
+            decision.action,
+            Action::Copy { .. } | Action::MakeLink | Action::MakeDirectory | Action::AfterDeletion
+        );
+        let refused = if makes && pair.target.entry().is_none() {
+            target.accepts(&pair.key).err()
+        } else {
+            None
+        };
+        let is_guarded = match (&pair.row, pair.source.entry()) {
+            (Some(row), Some(source)) => {
+                let other = row.digest.map(|digest| Digest(digest.0.map(|byte| !byte)));
+                other.is_some_and(|other| policy.silent_change(row, source, other).is_some())
+            }
+            _ => false,
+        };
+        let differs = match (&decision.action, pair.source.entry(), pair.target.entry()) {
+            (Action::KeepDirectory, Some(source), Some(standing)) => {
+                Some(Differs::of(source, standing, pair.row.as_ref(), holds))
+            }
+            _ => None,
+        };
+        let barred_by = None;
+        Explained { pair, copied_by, ruling, decision, barred_by, refused, is_guarded, differs }
+    }
+
+    /// Adds a key that only the manifest's past knows.
+    fn add_what_was(&self, explanation: &mut Explanation, target: &dyn Target) {
+        let Some(past) = explanation.past.as_ref().filter(|_| explanation.keys.is_empty()) else {
+            return;
+        };
+        let Some(said) = past.lines.first() else { return };
+        let key = said.said.key.clone();
+        let absent = || Seen::Absent;
+        let pair = Pair { key, source: absent(), target: absent(), row: None, conflict: None };
+        let explained = self.explained(pair, None, target);
+        explanation.keys.push(explained);
+    }
+}
+
+/// What was published of single keys: what each segment says, the oldest first.
+struct Remembered {
+    latest: Publication,
+    said: Vec<Published>,
+}
+
+/// What the manifest in the target says of `keys`.
+fn remembered(shelf: &Shelf<'_>, keys: &[Key]) -> Result<Option<(Remembered, Past)>, Error> {
+    let Some(latest) = shelf.latest()? else { return Ok(None) };
+    let said = trace(shelf, &latest.head, keys)?;
+    let since = latest.head.segments.first().map_or(latest.head.sequence, |base| base.sequence);
+    let mut runs = HashMap::new();
+    for publication in History::from(latest.clone(), shelf.clone()) {
+        // What came before the base has no rows any more.
+        let Ok(Publication { head, .. }) = publication else { break };
+        runs.insert(head.sequence, PastRun::from(&head));
+        if head.sequence <= since {
+            break;
+        }
+    }
+    let lines = said
+        .iter()
+        .rev()
+        .map(|said| PastLine { by: runs.get(&said.sequence).cloned(), said: said.clone() });
+    let past = Past { lines: lines.collect(), since, since_run: runs.get(&since).cloned() };
+    Ok(Some((Remembered { latest, said }, past)))
+}
+
+/// The rest of a path that begins with this root's.
+fn below<'p>(root: &Path, path: &'p [u8]) -> Option<&'p [u8]> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let root = root.as_os_str().as_bytes();
+    let root = root.strip_suffix(b"/").unwrap_or(root);
+    let rest = path.strip_prefix(root)?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b"/") }
+}
