@@ -76,6 +76,7 @@ mod tests {
             "-manifest-show",
             "-manifest-log",
             "-manifest-export",
+            "-manifest-import",
             "-manifest-check",
             "-manifest-sign",
             "-keygen",
