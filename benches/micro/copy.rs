@@ -118,6 +118,7 @@ fn large_file_mirrored(bencher: Bencher<'_, '_>) {
             target_store: None,
             state_dir: to.path().join("state"),
             dry_run: false,
+            bag: None,
             policy: PolicyOptions::default(),
             filter: Filter::default(),
             delete: None,

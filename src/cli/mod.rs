@@ -47,6 +47,7 @@ fn run() -> Exit {
             umask(Mode::empty());
             commands::mirror::run(&args, matches)
         }
+        Command::Bag(args) => commands::bag::run(&args, matches, umask(Mode::empty())),
         Command::Verify(args) => commands::verify::run(&args, matches),
         Command::Explain(args) => commands::explain::run(&args, matches),
         Command::Diff(args) => commands::diff::run(&args),

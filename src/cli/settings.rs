@@ -4,9 +4,9 @@
 //! that makes no sense beside a flag gives way to it.
 
 use super::args::{
-    CatArgs, ColorArg, DiffArgs, DigestArg, DurabilityArg, ExplainArgs, ExportArgs,
+    BagArgs, CatArgs, ColorArg, DiffArgs, DigestArg, DurabilityArg, ExplainArgs, ExportArgs,
     ExportFormatArg, FilterArgs, ImportArgs, ImportFormatArg, LsArgs, MirrorArgs, MirrorFlags,
-    OutputArgs, PutArgs, VerifyArgs,
+    OutputArgs, PutArgs, RunArgs, VerifyArgs,
 };
 use super::keys;
 use super::values::SampleArg;
@@ -27,7 +27,7 @@ use crate::session::import::ImportOptions;
 use crate::session::ls::LsOptions;
 use crate::session::manifest::ManifestAt;
 use crate::session::put::PutOptions;
-use crate::session::{DeleteOptions, MirrorOptions, new_run_id};
+use crate::session::{BagOptions, DeleteOptions, MirrorOptions, new_run_id};
 use crate::verify::{Choice, Depth, Repair, Sample, VerifyOptions};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
@@ -74,7 +74,55 @@ fn mirror_options(
     flags: &MirrorFlags,
     matches: &ArgMatches,
 ) -> Result<(MirrorOptions, Vec<String>), Error> {
-    if !flags.delete {
+    let (mut options, origins) = run(&flags.run, matches, source, target)?;
+    let checksum = ("checksum", flags.run.checksum);
+    let (checksum, size_only) = choose(matches, checksum, ("size_only", flags.size_only))
+        .ok_or_else(|| {
+            usage("--checksum and --size-only can't be used together")
+                .help("--checksum compares content, --size-only ignores it: choose one")
+        })?;
+    let (size_only, is_digest) =
+        choose(matches, ("size_only", size_only), ("digest", !flags.digest.is_empty()))
+            .ok_or_else(|| {
+                usage("--digest and --size-only can't be used together")
+                    .help("--size-only takes files for equal that nobody read: leave it out")
+            })?;
+    options.dry_run = flags.dry_run;
+    options.policy = PolicyOptions {
+        checksum,
+        size_only,
+        update: flags.update,
+        ignore_existing: flags.ignore_existing,
+        digests: if is_digest { digests(&flags.digest) } else { ExtraKinds::default() },
+        ..options.policy
+    };
+    Ok((options, origins))
+}
+
+/// Makes the options of a run that makes a bag; `umask` is what the user's new files lack of rights.
+///
+/// # Errors
+/// As those of [`mirror`].
+pub(crate) fn bag(
+    args: &BagArgs,
+    matches: &ArgMatches,
+    umask: Mode,
+) -> Result<MirrorOptions, Error> {
+    let (mut options, _) = run(&args.run, matches, &args.source, &args.bag)?;
+    options.policy.digests = ExtraKinds { sha256: true, md5: false };
+    options.bag = Some(BagOptions { mode: 0o777 & !umask.as_raw_mode() });
+    Ok(options)
+}
+
+/// Makes the options of what all commands that mirror take, with what each rule of the filter comes
+/// from.
+fn run(
+    args: &RunArgs,
+    matches: &ArgMatches,
+    source: &OsStr,
+    target: &OsStr,
+) -> Result<(MirrorOptions, Vec<String>), Error> {
+    if !args.delete {
         for (id, flag) in [
             ("delete_excluded", "--delete-excluded"),
             ("max_delete", "--max-delete"),
@@ -86,51 +134,35 @@ fn mirror_options(
             }
         }
     }
-    let (checksum, size_only) =
-        choose(matches, ("checksum", flags.checksum), ("size_only", flags.size_only)).ok_or_else(
-            || {
-                usage("--checksum and --size-only can't be used together")
-                    .help("--checksum compares content, --size-only ignores it: choose one")
-            },
-        )?;
-    let (size_only, is_digest) =
-        choose(matches, ("size_only", size_only), ("digest", !flags.digest.is_empty()))
-            .ok_or_else(|| {
-                usage("--digest and --size-only can't be used together")
-                    .help("--size-only takes files for equal that nobody read: leave it out")
-            })?;
-    let digests = if is_digest { digests(&flags.digest) } else { ExtraKinds::default() };
-    let (filter, origins) = filter(&flags.filter, matches)?;
+    let (filter, origins) = filter(&args.filter, matches)?;
     let (source, target) = (Location::parse(source)?, Location::parse(target)?);
     let has_store = source.local().is_none() || target.local().is_none();
     let options = MirrorOptions {
-        source_store: store(&source, flags.allow_http)?,
-        target_store: store(&target, flags.allow_http)?,
+        source_store: store(&source, args.allow_http)?,
+        target_store: store(&target, args.allow_http)?,
         source,
         target,
-        state_dir: state_dir(flags.state_dir.as_deref())?,
-        dry_run: flags.dry_run,
+        state_dir: state_dir(args.state_dir.as_deref())?,
+        dry_run: false,
+        bag: None,
+        sign: None,
         policy: PolicyOptions {
-            checksum,
-            size_only,
-            update: flags.update,
-            ignore_existing: flags.ignore_existing,
-            trust: Trust { ignore_ctime: flags.ignore_ctime, ignore_inode: flags.ignore_inode },
-            digests,
-            accept_silent_changes: flags.accept_silent_changes,
+            checksum: args.checksum,
+            trust: Trust { ignore_ctime: args.ignore_ctime, ignore_inode: args.ignore_inode },
+            accept_silent_changes: args.accept_silent_changes,
+            ..PolicyOptions::default()
         },
         filter,
-        delete: flags.delete.then_some(DeleteOptions {
-            excluded: flags.delete_excluded,
-            max: flags.max_delete,
-            accept_source: flags.accept_source,
+        delete: args.delete.then_some(DeleteOptions {
+            excluded: args.delete_excluded,
+            max: args.max_delete,
+            accept_source: args.accept_source,
         }),
-        require_file: flags.require_file.clone(),
-        sign: None,
-        durability: flags.durability.into(),
-        transfers: workers(flags.transfers, has_store),
-        checkers: workers(flags.checkers, false),
-        limits: (&flags.limits).into(),
+        require_file: args.require_file.clone(),
+        durability: args.durability.into(),
+        transfers: workers(args.transfers, has_store),
+        checkers: workers(args.checkers, false),
+        limits: (&args.limits).into(),
     };
     Ok((options, origins))
 }
@@ -630,7 +662,7 @@ mod tests {
             "4",
             "--exclude=-5",
         ]);
-        let (rules, origins) = rules(&args.flags.filter, &matches)
+        let (rules, origins) = rules(&args.flags.run.filter, &matches)
             .unwrap()
             .into_iter()
             .unzip::<_, _, Vec<_>, Vec<_>>();
@@ -700,7 +732,7 @@ mod tests {
     fn the_last_of_two_opposite_switches_holds_and_repeating_one_is_no_mistake() {
         let shown = |flags: &[&str]| {
             let (args, matches) = parse(&[flags, &["s", "t"]].concat());
-            let human = human(&args.flags.output, &matches, false);
+            let human = human(&args.flags.run.output, &matches, false);
             (human.verbose, human.quiet)
         };
         assert_eq!(shown(&["-q", "-v"]), (true, false));

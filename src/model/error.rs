@@ -29,6 +29,8 @@ pub enum Operation {
     Mirror,
     /// Comparing content with its recorded digest.
     Verify,
+    /// Declaring it a part of a bag.
+    Vouch,
 }
 
 impl Operation {
@@ -46,6 +48,7 @@ impl Operation {
             Self::Sync => "sync",
             Self::Mirror => "mirror",
             Self::Verify => "verify",
+            Self::Vouch => "vouch for",
         }
     }
 }

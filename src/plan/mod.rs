@@ -15,6 +15,7 @@ use crate::compare::{Action, Conflict, Pair, Policy, Reason, Seen};
 use crate::manifest::Row;
 use crate::model::entry::Known;
 use crate::model::error::Side;
+use crate::model::run::Counter;
 use crate::model::{
     Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata, Operation, Progress,
 };
@@ -229,6 +230,11 @@ pub struct Planning<'a> {
     pub holds: &'a dyn Fn(&Metadata, EntryKind) -> Metadata,
     /// Whether the target can have an entry of this key.
     pub accepts: &'a dyn Fn(&Key) -> Result<(), Cause>,
+    /// Why an entry of the source takes no part though it could be mirrored: it is told of, and the
+    /// target is as if the source lacked it.
+    pub leaves_out: &'a dyn Fn(&Entry) -> Option<&'static str>,
+    /// Counts leaves that only the target has, and that stay.
+    pub surplus: &'a Counter,
     /// The counters.
     pub progress: &'a Progress,
     /// Where what must wait spools to.
@@ -255,6 +261,8 @@ pub struct Plan<'a, J> {
     broke_off: bool,
     /// A directory of the source that can't be made: nor can anything in it.
     blocked: Option<Key>,
+    /// What comes next.
+    next: Option<Planned>,
 }
 
 impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
@@ -271,6 +279,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             protected: None,
             broke_off: false,
             blocked: None,
+            next: None,
         }
     }
 
@@ -287,9 +296,20 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         })
     }
 
-    fn plan(&mut self, pair: Pair) -> Result<Option<Planned>, Error> {
+    fn plan(&mut self, mut pair: Pair) -> Result<Option<Planned>, Error> {
         self.close(&pair.key)?;
         self.tally(&pair);
+        if let Some(why) = pair.source.entry().and_then(self.with.leaves_out) {
+            self.with.progress.files_skipped.add(1);
+            let note = Planned::Note(format!("\"{}\" is left out: {why}", pair.key));
+            pair.source = Seen::Absent;
+            self.next = self.decide(pair)?;
+            return Ok(Some(note));
+        }
+        self.decide(pair)
+    }
+
+    fn decide(&mut self, pair: Pair) -> Result<Option<Planned>, Error> {
         let decision = self.with.policy.decide(&pair, self.with.holds);
         let reason = decision.reason;
         let Pair { key, source, target, row, conflict } = pair;
@@ -421,6 +441,9 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         if source.entry().is_some_and(|entry| entry.kind != EntryKind::Directory) {
             self.with.progress.files_unchanged.add(1);
         }
+        if reason == Reason::Extra && !key.is_directory() {
+            self.with.surplus.add(1);
+        }
         None
     }
 
@@ -510,6 +533,9 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
         loop {
             if (self.with.is_over)() {
                 return Ok(None);
+            }
+            if let Some(next) = self.next.take() {
+                return Ok(Some(next));
             }
             let Some(joined) = self.joined.next().transpose()? else { return Ok(None) };
             let planned = match joined {

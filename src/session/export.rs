@@ -7,12 +7,10 @@ mod lines;
 
 use super::manifest::OpenManifest;
 use super::put::{LocalFile, cannot_write, local_file};
-use super::wall_clock;
-use crate::backend::Target as _;
+use super::whole::WholeFile;
 use crate::location::SingleLocation;
 use crate::manifest::published::Merged;
-use crate::model::entry::Known;
-use crate::model::{Cause, Digest, Entry, EntryKind, Error, Key, Metadata, Stamp, Stop};
+use crate::model::{Cause, EntryKind, Error, Key, Stop};
 use lines::Line;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -117,29 +115,10 @@ pub fn export_to(
     };
     let LocalFile { target, key, place, .. } =
         local_file(&location, &file.path, &manifest.spool_dir)?;
-    let metadata = Metadata {
-        mode: file.mode,
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
-        mtime: wall_clock(),
-    };
-    let (kind, stamp) = (EntryKind::File, Stamp::of_object(0, None));
-    let entry =
-        Entry { key, kind, stamp, metadata, link: None, known: Known::Whole, recorded: None };
-    let mut stage = target.stage_stream(&entry, place).map_err(failed)?;
-    let mut hasher = blake3::Hasher::new();
-    let mut put = |chunk: &[u8]| {
-        hasher.update(chunk);
-        stage.write(chunk).map_err(failed)
-    };
+    let mut whole = WholeFile::begin(&target, key, place, file.mode).map_err(failed)?;
+    let mut put = |chunk: &[u8]| whole.write(chunk).map_err(failed);
     let exported = rows(manifest, format, tell, stop, &mut put)?;
-    let wanted = target.holds(&metadata, kind);
-    let mut staged = stage.finish(&wanted, &Digest::from(hasher.finalize())).map_err(failed)?;
-    // Whether it got its mode and owner makes it no other list.
-    staged.publish().map_err(failed)?;
-    if target.needs_barrier() {
-        target.barrier().map_err(failed)?;
-    }
+    whole.publish().map_err(failed)?;
     Ok(exported)
 }
 

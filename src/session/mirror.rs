@@ -4,6 +4,7 @@
 //! refuses what must not be done to them, `published` keeps the manifest in the target; `dry_run` and
 //! `explain` say what a run would do.
 
+mod bag;
 mod checks;
 mod dry_run;
 mod explain;
@@ -25,11 +26,14 @@ use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::Location;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::{Held, Lockable, RecordedOptions, RootIdentity, RunNumber, State, is_damage};
+use crate::model::run::Counter;
 use crate::model::{
-    Durability, EntryKind, Error, ErrorKind, Event, Key, Metadata, Observer, Progress, RunId, Stop,
-    Totals, Verdict,
+    Durability, Entry, EntryKind, Error, ErrorKind, Event, Key, Metadata, Observer, Progress,
+    RunId, Stop, Totals, Verdict,
 };
 use crate::plan::{DeleteOptions, Plan, Planning};
+use bag::Bag;
+pub use bag::BagOptions;
 use sides::{Rows, Sides};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -50,6 +54,8 @@ pub struct MirrorOptions {
     pub state_dir: PathBuf,
     /// Decide and say, but do nothing.
     pub dry_run: bool,
+    /// Make the target a bag, whose payload the source's entries are.
+    pub bag: Option<BagOptions>,
     /// How entries are compared.
     pub policy: PolicyOptions,
     /// Which entries take part.
@@ -113,6 +119,9 @@ pub fn mirror(
         return Err(Error::new(ErrorKind::Usage, "--sign needs a directory as source")
             .help("the mirror of a single file publishes no manifest; leave --sign out"));
     }
+    if let Some(place) = &places.bag {
+        bag::check(place)?;
+    }
     let session = Session {
         options,
         places: &places,
@@ -158,17 +167,19 @@ impl Session<'_> {
     fn run(&self) -> Result<Ended, Error> {
         let root = self.places.open_target()?.map(Arc::new);
         self.check_state_dir(root.as_deref())?;
-        let lock = self.lock(root.as_ref())?;
+        let spool_dir = &self.options.state_dir;
+        let bag = self.places.bag.as_ref().map(|place| Bag::open(place, spool_dir)).transpose()?;
+        let lock = self.lock(root.as_ref(), bag.as_ref())?;
         let (source, target) = (&self.places.source.name, &self.places.target.name);
         let opened = State::open(&self.options.state_dir, source, target)?;
         self.tell_set_aside(opened.set_aside.as_deref());
-        let root = root.as_ref();
-        let ended = match self.record(&opened.state, root) {
+        let (root, bag) = (root.as_ref(), bag.as_ref());
+        let ended = match self.record(&opened.state, root, bag) {
             Err(error) if is_damage(&error) => {
                 let opened = opened.state.set_aside()?;
                 self.tell_set_aside(opened.set_aside.as_deref());
                 self.progress.reset();
-                self.record(&opened.state, root)
+                self.record(&opened.state, root, bag)
             }
             other => other,
         };
@@ -187,15 +198,17 @@ impl Session<'_> {
 
     /// Whether either side is a store.
     fn has_store(&self) -> bool {
-        let Places { source, target } = self.places;
+        let Places { source, target, .. } = self.places;
         source.root().is_none() || matches!(target.at, TargetAt::Object(_))
     }
 
-    /// Locks the target, whose directory is open where it is one.
-    fn lock(&self, root: Option<&Arc<Root>>) -> Result<Held, Error> {
+    /// Locks the target, whose directory is open where it is one, or the bag around it.
+    fn lock(&self, root: Option<&Arc<Root>>, bag: Option<&Bag>) -> Result<Held, Error> {
         let target = match (&self.places.target.at, root) {
             (TargetAt::Object(place), _) => Lockable::Store(Arc::clone(place)),
-            (TargetAt::Local { .. }, Some(root)) => Lockable::Directory(Arc::clone(root)),
+            (TargetAt::Local { .. }, Some(root)) => {
+                Lockable::Directory(Arc::clone(bag.map_or(root, Bag::root)))
+            }
             (TargetAt::Local { .. }, None) => {
                 return Err(Error::new(ErrorKind::Unusable, "the target is not open"));
             }
@@ -214,9 +227,18 @@ impl Session<'_> {
     }
 
     /// Executes, and records the run.
-    fn record(&self, state: &State, root: Option<&Arc<Root>>) -> Result<Ended, Error> {
+    fn record(
+        &self,
+        state: &State,
+        root: Option<&Arc<Root>>,
+        bag: Option<&Bag>,
+    ) -> Result<Ended, Error> {
         let sides = self.open(root, &self.options.state_dir)?;
-        self.take_over_published(state, &*sides.1)?;
+        match bag {
+            // Its manifest is the bag's.
+            Some(bag) => bag.begin()?,
+            None => self.take_over_published(state, &*sides.1)?,
+        }
         let previous = state.last_finished_totals()?;
         self.started(previous.as_ref());
         let options = RecordedOptions {
@@ -232,7 +254,16 @@ impl Session<'_> {
         let mut allowed_root = None;
         let target = Arc::clone(&sides.1);
         let root_is_new = !self.places.target_exists() || (root.is_none() && is_first);
-        let executed = self.execute(state, sides, (number, root_is_new), &mut allowed_root);
+        let surplus = Counter::default();
+        let mut executed =
+            self.execute(state, sides, (number, root_is_new), &surplus, &mut allowed_root);
+        if let (Some(bag), Ok(None)) = (bag, &executed)
+            && self.progress.files_failed.get() == 0
+            && !self.stop.requested()
+            && let Err(error) = bag.complete(self, state, &*target, surplus.get())
+        {
+            executed = Err(error);
+        }
         let verdict = match &executed {
             Err(_) => Verdict::Failed,
             Ok(_) if self.stop.requested() => Verdict::Interrupted,
@@ -245,7 +276,11 @@ impl Session<'_> {
         // What stopped the run says more than that its end could not be recorded.
         let refusal = executed?;
         finished?;
-        if verdict != Verdict::Interrupted {
+        if bag.is_some() {
+            if verdict != Verdict::Complete {
+                self.note("the bag is not whole, and says so: it has no bagit.txt");
+            }
+        } else if verdict != Verdict::Interrupted {
             self.publish(state, &*target, (started, verdict, options))?;
         }
         Ok(Ended { verdict, refusal })
@@ -256,6 +291,7 @@ impl Session<'_> {
         state: &State,
         (source, target): Sides,
         (number, root_is_new): (RunNumber, bool),
+        surplus: &Counter,
         allowed_root: &mut Option<RootIdentity>,
     ) -> Result<Option<Error>, Error> {
         let began = engine::now();
@@ -286,10 +322,14 @@ impl Session<'_> {
             filtered: *self.filter.spec() != FilterSpec::default(),
         };
         let is_over = || context.is_over();
+        let leaves_out =
+            |entry: &Entry| if options.bag.is_some() { bag::leaves_out(entry) } else { None };
         let planning = Planning {
             policy: &policy,
             holds: &holds,
             accepts: &accepts,
+            leaves_out: &leaves_out,
+            surplus,
             progress: self.progress,
             spool_dir: &options.state_dir,
             root_is_new,

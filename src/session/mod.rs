@@ -18,11 +18,13 @@ mod places;
 pub mod put;
 pub mod sign;
 mod single;
+mod whole;
 
 pub use crate::model::Durability;
 pub use crate::plan::{DeleteOptions, MaxDelete};
 pub use mirror::{
-    Explained, Explanation, MirrorOptions, MirrorOutcome, Past, PastLine, PastRun, explain, mirror,
+    BagOptions, Explained, Explanation, MirrorOptions, MirrorOutcome, Past, PastLine, PastRun,
+    explain, mirror,
 };
 
 use crate::model::{RunId, Timestamp};

@@ -1,6 +1,6 @@
 //! Places: what the two locations of a run are, and whether a mirror between them makes sense.
 
-use super::MirrorOptions;
+use super::{BagOptions, MirrorOptions};
 use crate::backend::Form;
 use crate::backend::local::{Identity, Root};
 use crate::backend::object::{ObjectPlace, Stores};
@@ -17,12 +17,25 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Where a bag has its payload (RFC 8493, section 2.1.2).
+pub(crate) const PAYLOAD: &str = "data";
+
 /// The two sides of a run, resolved.
 pub(crate) struct Places {
     /// Where entries come from.
     pub(crate) source: SourcePlace,
     /// Where they go.
     pub(crate) target: TargetPlace,
+    /// The bag whose payload the target is.
+    pub(crate) bag: Option<BagPlace>,
+}
+
+/// A bag, which may not exist yet.
+pub(crate) struct BagPlace {
+    /// Its real path.
+    pub(crate) path: PathBuf,
+    /// The mode that it is made with.
+    pub(crate) mode: u32,
 }
 
 /// The source of a run.
@@ -75,7 +88,7 @@ pub(crate) enum TargetAt {
 /// [`ErrorKind::Unusable`] when one can't be used, [`ErrorKind::Refused`] when one lies in the
 /// other.
 pub(crate) fn resolve(options: &MirrorOptions, stores: &Stores) -> Result<Places, Error> {
-    let MirrorOptions { source, target, source_store, target_store, .. } = options;
+    let MirrorOptions { source, target, source_store, target_store, bag, .. } = options;
     let are_stores = source.local().is_none() && target.local().is_none();
     let divided = are_stores.then(|| stores.divided());
     let source = match source {
@@ -88,8 +101,23 @@ pub(crate) fn resolve(options: &MirrorOptions, stores: &Stores) -> Result<Places
             object_source(location, place)?
         }
     };
+    let mut bag_place = None;
     let target = match target {
-        Location::Local(path) => local_target(path, target)?,
+        Location::Local(path) => match bag {
+            None => local_target(path, target)?,
+            Some(BagOptions { mode }) => {
+                let (payload, path) = payload(path, target)?;
+                bag_place = Some(BagPlace { path, mode: *mode });
+                payload
+            }
+        },
+        Location::S3(_) if bag.is_some() => {
+            return Err(Error::new(
+                ErrorKind::Usage,
+                "a bag is made in a directory of this machine",
+            )
+            .help("make it here, then mirror it to the bucket"));
+        }
         Location::S3(location) => {
             let mut place = stores.connect(location, target_store.as_ref())?;
             if let Some([_, writing]) = divided {
@@ -98,7 +126,7 @@ pub(crate) fn resolve(options: &MirrorOptions, stores: &Stores) -> Result<Places
             TargetPlace { name: place.name(), at: TargetAt::Object(Arc::new(place)) }
         }
     };
-    let places = Places { source, target };
+    let places = Places { source, target, bag: bag_place };
     places.check_overlap().map_err(|error| match error {
         Overlap::Error(error) => error,
         Overlap::Found(message) => Error::new(ErrorKind::Refused, message)
@@ -160,6 +188,12 @@ fn object_source(location: &S3Location, place: ObjectPlace) -> Result<SourcePlac
 }
 
 fn local_target(path: &Path, location: &Location) -> Result<TargetPlace, Error> {
+    let (path, exists) = target_directory(path, location)?;
+    Ok(TargetPlace { name: printable(&path), at: TargetAt::Local { path, exists } })
+}
+
+/// The real path of a directory, and whether it exists.
+fn target_directory(path: &Path, location: &Location) -> Result<(PathBuf, bool), Error> {
     let unusable = |error| unusable(Side::Target, location, error);
     let (path, exists) = match real(path) {
         Ok(path) => (path, true),
@@ -175,7 +209,16 @@ fn local_target(path: &Path, location: &Location) -> Result<TargetPlace, Error> 
         )
         .help("name a directory; a single file as source goes into it"));
     }
-    Ok(TargetPlace { name: printable(&path), at: TargetAt::Local { path, exists } })
+    Ok((path, exists))
+}
+
+/// The payload of a bag, which may be missing, as may the bag; and the bag's own path.
+fn payload(path: &Path, location: &Location) -> Result<(TargetPlace, PathBuf), Error> {
+    let (bag, exists) = target_directory(path, location)?;
+    let payload = bag.join(PAYLOAD);
+    let (path, exists) =
+        if exists { target_directory(&payload, location)? } else { (payload, false) };
+    Ok((TargetPlace { name: printable(&path), at: TargetAt::Local { path, exists } }, bag))
 }
 
 impl SourcePlace {
@@ -198,7 +241,7 @@ impl Places {
     }
 
     /// Opens the target's directory, where it is one of this machine. Where it is missing it is made,
-    /// closed to others until its metadata is set.
+    /// closed to others until its metadata is set; and so is the bag that it is the payload of.
     pub(crate) fn open_target(&self) -> Result<Option<Root>, Error> {
         let TargetAt::Local { path, exists } = &self.target.at else { return Ok(None) };
         let failed = |what: &str, error: io::Error| {
@@ -206,13 +249,13 @@ impl Places {
             Error::new(ErrorKind::Unusable, format!("cannot {what} the target \"{name}\""))
                 .because(error)
         };
+        if let Some(bag) = &self.bag {
+            make(&bag.path, Mode::from_raw_mode(bag.mode))
+                .map_err(|error| failed("make", error.into()))?;
+        }
         if !exists {
             let mode = Mode::from_raw_mode(if self.source.only.is_some() { 0o755 } else { 0o700 });
-            match rustix::fs::mkdir(path, mode) {
-                // Another run was faster; the lock decides between the two.
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(error) => return Err(failed("make", error.into())),
-            }
+            make(path, mode).map_err(|error| failed("make", error.into()))?;
         }
         Root::open(path).map(Some).map_err(|error| failed("open", error.into()))
     }
@@ -290,6 +333,15 @@ impl Places {
             )));
         }
         Ok(())
+    }
+}
+
+/// Makes a directory where there is none. Where another run was faster, the lock decides between the
+/// two.
+fn make(path: &Path, mode: Mode) -> rustix::io::Result<()> {
+    match rustix::fs::mkdir(path, mode) {
+        Err(Errno::EXIST) => Ok(()),
+        other => other,
     }
 }
 

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod bag;
 mod brake;
 mod building;
 mod commands;

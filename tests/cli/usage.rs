@@ -67,6 +67,7 @@ fn help_of_each_command() {
         ("long", &["--help"]),
         ("mirror_short", &["mirror", "-h"]),
         ("mirror_long", &["mirror", "--help"]),
+        ("bag_long", &["bag", "--help"]),
         ("verify_long", &["verify", "--help"]),
         ("explain_long", &["explain", "--help"]),
         ("diff_long", &["diff", "--help"]),

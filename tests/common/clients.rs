@@ -1,8 +1,9 @@
 //! Programs to judge by, which `tests/servers.sh` installed: S3 clients, commands that know an
-//! endpoint, the servers' keys, and nothing of this machine; and `DuckDB`.
+//! endpoint, the servers' keys, and nothing of this machine; `DuckDB`; and what validates bags.
 
 use super::servers::{ACCESS_KEY, REGION, SECRET_KEY, environment, installed, program};
 use std::ffi::OsStr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// rclone, whose remote `s3:` is the endpoint: `s3:BUCKET/KEY`.
@@ -40,6 +41,14 @@ pub fn s5cmd(endpoint: &str) -> Result<Command, String> {
 pub fn duckdb(program: &str) -> Result<Command, String> {
     let mut command = python()?;
     command.args(["-c", program]);
+    Ok(command)
+}
+
+/// The Python package of that name, which `tests/bagit.sh` installed, about to validate a bag.
+pub fn bagit(bag: &Path) -> Result<Command, String> {
+    let mut command = hermetic("python3");
+    command.env("PYTHONPATH", super::servers::bagit()?);
+    command.args(["-m", "bagit", "--validate"]).arg(bag);
     Ok(command)
 }
 

@@ -45,21 +45,30 @@ pub fn environment(endpoint: &str) -> Vec<(&'static str, String)> {
 /// The directory that holds what `tests/servers.sh` installed, which it does now if need be.
 pub fn installed() -> Result<&'static Path, String> {
     static INSTALLED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let install = || {
-        let home = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let run = Command::new(home.join("tests/servers.sh")).stdin(Stdio::null()).output();
-        let run = run.map_err(|error| format!("tests/servers.sh: {error}"))?;
-        if run.status.success() {
-            Ok(directory().join("venv"))
-        } else {
-            let said = String::from_utf8_lossy(&run.stderr).into_owned();
-            Err(said.lines().last().unwrap_or("tests/servers.sh failed").to_owned())
-        }
-    };
+    let install = || install("tests/servers.sh").map(|()| directory().join("venv"));
     INSTALLED.get_or_init(install).as_deref().map_err(String::clone)
 }
 
-/// Where `tests/servers.sh` keeps all it makes.
+/// The directory that holds what `tests/bagit.sh` installed, which it does now if need be.
+pub(super) fn bagit() -> Result<&'static Path, String> {
+    static INSTALLED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let install = || install("tests/bagit.sh").map(|()| directory().join("bagit"));
+    INSTALLED.get_or_init(install).as_deref().map_err(String::clone)
+}
+
+/// Runs a script that installs something.
+fn install(script: &str) -> Result<(), String> {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let run = Command::new(home.join(script)).stdin(Stdio::null()).output();
+    let run = run.map_err(|error| format!("{script}: {error}"))?;
+    if run.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    Err(said.lines().last().map_or_else(|| format!("{script} failed"), str::to_owned))
+}
+
+/// Where these scripts keep all they make.
 fn directory() -> PathBuf {
     let home = Path::new(env!("CARGO_MANIFEST_DIR"));
     home.join(std::env::var_os("VIDIMUS_TEST_SERVERS").unwrap_or("target/test-servers".into()))

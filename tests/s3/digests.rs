@@ -2,6 +2,7 @@
 
 use crate::common::TestTree;
 use crate::common::environment::text;
+use crate::needs;
 use crate::s3::Kind;
 use crate::site::{Site, bytes};
 use serde_json::Value;
@@ -53,6 +54,21 @@ fn what_is_hashed_passes_through_this_machine() {
     across(&BOTH).finished().counts(&[("files_without_digest", 0)]);
     assert_eq!(site.requests().get(&Kind::Copy), None);
     are_right(&site, "s3://other/m");
+}
+
+#[test]
+fn a_bag_is_made_of_what_lies_in_a_bucket() {
+    needs!(crate::common::clients::bagit(".".as_ref()));
+    let site = Site::of(&tree().dir("empty"));
+    site.up(&[]).expect(0);
+    let bag = site.env.root.join("bag");
+    site.run(&["bag", "s3://bucket/m", text(&bag)]).expect(0);
+    let validate = crate::common::clients::bagit(&bag).expect("the need was met");
+    crate::common::Run::of(validate).expect(0);
+    site.env.age();
+    site.run(&["bag", "--json", "s3://bucket/m", text(&bag)]).expect(0);
+    let run = site.run(&["bag", "--json", "s3://bucket/m", text(&bag)]).expect(0);
+    run.finished().counts(&[("files_copied", 0), ("bytes_hashed", 0)]);
 }
 
 /// The store copied by itself: nobody read it, and what came later is read on both sides.

@@ -3,6 +3,7 @@
 //! Each flag can also be set in the environment, as `VIDIMUS_` and its name; a flag on the command
 //! line wins; each command has its file. No type of clap leaves `cli`.
 
+mod bag;
 mod cat;
 mod diff;
 mod explain;
@@ -14,8 +15,10 @@ mod manifest;
 mod mirror;
 mod output;
 mod put;
+mod run;
 mod verify;
 
+pub(super) use bag::BagArgs;
 pub(super) use cat::CatArgs;
 pub(super) use diff::DiffArgs;
 pub(super) use explain::ExplainArgs;
@@ -27,9 +30,10 @@ pub(super) use manifest::{
     ExportArgs, ExportFormatArg, ImportArgs, ImportFormatArg, ManifestArgs, ManifestCommand,
     ManifestHoldArgs, ManifestLookArgs, ManifestSignArgs,
 };
-pub(super) use mirror::{DigestArg, DurabilityArg, MirrorArgs, MirrorFlags};
+pub(super) use mirror::{DigestArg, MirrorArgs, MirrorFlags};
 pub(super) use output::{ColorArg, OutputArgs};
 pub(super) use put::PutArgs;
+pub(super) use run::{DurabilityArg, RunArgs};
 pub(super) use verify::VerifyArgs;
 
 use clap::{Parser, Subcommand};
@@ -90,6 +94,9 @@ pub(crate) enum Command {
     /// Make a target's content equal to a source's
     #[command(long_about = mirror::LONG_ABOUT, after_long_help = mirror::EXAMPLES)]
     Mirror(Box<MirrorArgs>),
+    /// Mirror a source into a bag, which proves its content to others
+    #[command(long_about = bag::LONG_ABOUT, after_long_help = bag::EXAMPLES)]
+    Bag(Box<BagArgs>),
     /// Tell whether a target still holds what was recorded
     #[command(long_about = verify::LONG_ABOUT, after_long_help = verify::EXAMPLES)]
     Verify(VerifyArgs),

@@ -22,10 +22,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
 pub(crate) fn run(args: &ExplainArgs, matches: &ArgMatches) -> Exit {
-    let human = settings::human(&args.flags.output, matches, false);
+    let human = settings::human(&args.flags.run.output, matches, false);
     let report = Report {
         output: Output::new(human.output, None),
-        json: args.flags.output.json,
+        json: args.flags.run.output.json,
         zone: TimeZone::system(),
     };
     let progress = Arc::new(Progress::default());

@@ -1,6 +1,6 @@
 //! `vidimus mirror SOURCE TARGET`.
 
-use super::super::args::MirrorArgs;
+use super::super::args::{MirrorArgs, RunArgs};
 use super::super::exit::Exit;
 use super::super::settings;
 use super::super::signals::Signals;
@@ -9,18 +9,37 @@ use crate::model::{Error, ErrorKind, Progress, Stop, Verdict};
 use crate::report::{Ending, HumanReport, JsonReport, Output, Presenter, Ticker};
 use crate::session::{self, MirrorOptions, MirrorOutcome};
 use clap::ArgMatches;
+use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::Instant;
 
 pub(crate) fn run(args: &MirrorArgs, matches: &ArgMatches) -> Exit {
+    let MirrorArgs { source, target, flags, .. } = args;
+    let asked = Asked { source, target, dry_run: flags.dry_run, run: &flags.run };
+    execute(&asked, matches, || settings::mirror(args, matches))
+}
+
+/// What is told of whatever comes of it.
+pub(super) struct Asked<'a> {
+    pub(super) source: &'a OsStr,
+    pub(super) target: &'a OsStr,
+    pub(super) dry_run: bool,
+    pub(super) run: &'a RunArgs,
+}
+
+/// Mirrors as the options say that are made of what was asked.
+pub(super) fn execute(
+    asked: &Asked<'_>,
+    matches: &ArgMatches,
+    options: impl FnOnce() -> Result<MirrorOptions, Error>,
+) -> Exit {
     let began = Instant::now();
-    let presenter = presenter(args, matches);
+    let presenter = presenter(asked, matches);
     let progress = Arc::new(Progress::default());
     let stop = Stop::default();
     let signals = Signals::listen(&stop);
     let result = match &signals {
-        Ok(_) => settings::mirror(args, matches)
-            .and_then(|options| mirror(&options, &presenter, &progress, &stop)),
+        Ok(_) => options().and_then(|options| mirror(&options, &presenter, &progress, &stop)),
         Err(error) => {
             let error = std::io::Error::new(error.kind(), error.to_string());
             Err(Error::new(ErrorKind::Unusable, "cannot listen for signals").because(error))
@@ -28,12 +47,12 @@ pub(crate) fn run(args: &MirrorArgs, matches: &ArgMatches) -> Exit {
     };
 
     let signal = signals.ok().and_then(|signals| signals.exit());
-    let reader_left = args.flags.dry_run && presenter.output().is_closed();
-    let (source, target) = (Location::printable(&args.source), Location::printable(&args.target));
+    let reader_left = asked.dry_run && presenter.output().is_closed();
+    let (source, target) = (Location::printable(asked.source), Location::printable(asked.target));
     let totals = result.as_ref().map_or_else(|_| progress.totals(), |outcome| outcome.totals);
     let mut ending = Ending {
-        dry_run: args.flags.dry_run,
-        durability: args.flags.durability.into(),
+        dry_run: asked.dry_run,
+        durability: asked.run.durability.into(),
         duration: began.elapsed(),
         ..Ending::new(&source, &target, &totals)
     };
@@ -44,7 +63,7 @@ pub(crate) fn run(args: &MirrorArgs, matches: &ArgMatches) -> Exit {
             ending.verdict = outcome.verdict;
             ending.refusal = outcome.refusal.as_ref();
             let changed =
-                args.flags.exit_changes && made_changes(outcome, args.flags.dry_run, &*presenter);
+                asked.run.exit_changes && made_changes(outcome, asked.dry_run, &*presenter);
             exit_of(outcome, signal, reader_left, changed)
         }
         Err(error) => {
@@ -87,11 +106,11 @@ fn mirror(
     session::mirror(options, &**presenter, progress, stop)
 }
 
-fn presenter(args: &MirrorArgs, matches: &ArgMatches) -> Arc<dyn Presenter> {
-    let human = settings::human(&args.flags.output, matches, args.flags.dry_run);
-    if args.flags.output.json {
+fn presenter(asked: &Asked<'_>, matches: &ArgMatches) -> Arc<dyn Presenter> {
+    let human = settings::human(&asked.run.output, matches, asked.dry_run);
+    if asked.run.output.json {
         let output = Output::new(human.output, None);
-        Arc::new(JsonReport::new(output, human.verbose, human.quiet, args.flags.dry_run))
+        Arc::new(JsonReport::new(output, human.verbose, human.quiet, asked.dry_run))
     } else {
         Arc::new(HumanReport::new(human))
     }

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(super) mod bag;
 pub(super) mod cat;
 pub(super) mod completions;
 pub(super) mod diff;

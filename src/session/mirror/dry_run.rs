@@ -5,6 +5,7 @@ use super::{Ended, Session};
 use crate::backend::Listing;
 use crate::engine::preview;
 use crate::manifest::{State, is_damage};
+use crate::model::run::Counter;
 use crate::model::{EntryKind, Error, Key, Metadata, Verdict};
 use crate::plan::{Plan, Planning};
 use std::sync::Arc;
@@ -49,6 +50,8 @@ impl Session<'_> {
             policy: &policy,
             holds: &holds,
             accepts: &accepts,
+            leaves_out: &|_| None,
+            surplus: &Counter::default(),
             progress: self.progress,
             // Only what exceeds its memory goes there, unlinked: a dry run makes no state.
             spool_dir: &std::env::temp_dir(),

@@ -1,0 +1,113 @@
+//! What every command that mirrors takes.
+
+#![expect(clippy::doc_markdown, reason = "doc comments are help here, printed as they stand")]
+
+use super::super::values;
+use super::{FilterArgs, LimitArgs, OutputArgs};
+use crate::session::MaxDelete;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch that the user types")]
+pub(crate) struct RunArgs {
+    /// Hash the source's files whatever their stamps say
+    ///
+    /// Finds edits that kept size and times. Reads the whole source; of the target only what its
+    /// stamp or the record leaves in doubt.
+    #[arg(short = 'c', long, help_heading = "Comparing", env = "VIDIMUS_CHECKSUM",
+        value_parser = values::switch)]
+    pub(crate) checksum: bool,
+    /// Don't look at ctime, which changes by itself on FUSE and SMB
+    #[arg(long, help_heading = "Comparing", env = "VIDIMUS_IGNORE_CTIME",
+        value_parser = values::switch)]
+    pub(crate) ignore_ctime: bool,
+    /// Don't look at inode numbers, which are not stable on FUSE and SMB
+    #[arg(long, help_heading = "Comparing", env = "VIDIMUS_IGNORE_INODE",
+        value_parser = values::switch)]
+    pub(crate) ignore_inode: bool,
+    /// Copy content that changed although size, mtime and ctime did not
+    ///
+    /// Such a change looks like a failing disk: without this the file is named, and what the target
+    /// has of it stays.
+    #[arg(long, help_heading = "Comparing", env = "VIDIMUS_ACCEPT_SILENT_CHANGES",
+        value_parser = values::switch)]
+    pub(crate) accept_silent_changes: bool,
+
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+
+    /// Delete what only the target has
+    ///
+    /// Done last, and only after every listing was complete. Refused (exit code 6) when the source
+    /// is empty, when its root is not the one of the last run whose deletions were allowed (an
+    /// unmounted disk), or when more than --max-delete would go.
+    #[arg(long, help_heading = "Deleting", env = "VIDIMUS_DELETE", value_parser = values::switch)]
+    pub(crate) delete: bool,
+    /// Delete excluded entries of the target too
+    #[arg(long, help_heading = "Deleting", env = "VIDIMUS_DELETE_EXCLUDED",
+        value_parser = values::switch)]
+    pub(crate) delete_excluded: bool,
+    /// Refuse to delete more than N entries, or than P% of the target's
+    #[arg(long, value_name = "N|P%", help_heading = "Deleting", env = "VIDIMUS_MAX_DELETE",
+        value_parser = values::max_delete, default_value = "50%")]
+    pub(crate) max_delete: MaxDelete,
+    /// Take the source for the right one though its root is another than when deletions were last
+    /// allowed
+    #[arg(long, help_heading = "Deleting", env = "VIDIMUS_ACCEPT_SOURCE",
+        value_parser = values::switch)]
+    pub(crate) accept_source: bool,
+
+    /// Refuse to run unless the source's root holds NAME, a sign that its disk is mounted
+    #[arg(long, value_name = "NAME", help_heading = "Safety", env = "VIDIMUS_REQUIRE_FILE")]
+    pub(crate) require_file: Option<PathBuf>,
+    /// How durable a copy is before it counts as done
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        help_heading = "Safety",
+        env = "VIDIMUS_DURABILITY",
+        default_value = "batch"
+    )]
+    pub(crate) durability: DurabilityArg,
+    /// Reach object stores of other machines without encryption
+    ///
+    /// Needed for an endpoint that begins with http:// and is not this machine. Whoever stands on
+    /// the way can read and change what is copied.
+    #[arg(long, help_heading = "Safety", env = "VIDIMUS_ALLOW_HTTP", value_parser = values::switch)]
+    pub(crate) allow_http: bool,
+    /// Keep the record of runs in DIR, not in $XDG_STATE_HOME/vidimus or ~/.local/state/vidimus
+    #[arg(long, value_name = "DIR", help_heading = "Safety", env = "VIDIMUS_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+
+    /// Copy N files at the same time [default: number of processors; with a store: 32]
+    ///
+    /// With a store, also the most requests that are under way; it gets fewer when it asks for that.
+    #[arg(long, value_name = "N", help_heading = "Performance", env = "VIDIMUS_TRANSFERS",
+        value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) transfers: Option<u16>,
+    /// Read N directories and hash N files at the same time [default: number of processors]
+    #[arg(long, value_name = "N", help_heading = "Performance", env = "VIDIMUS_CHECKERS",
+        value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) checkers: Option<u16>,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Exit with 10 if changes were made (in a dry run: would be made)
+    #[arg(long, help_heading = "Output", env = "VIDIMUS_EXIT_CHANGES",
+        value_parser = values::switch)]
+    pub(crate) exit_changes: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum DurabilityArg {
+    /// One by one: each file and its directory is synced
+    File,
+    /// A batch at a time: one sync of the file system for many files
+    Batch,
+    /// At the kernel's pace; a power cut may lose what was copied
+    None,
+}

@@ -1,0 +1,56 @@
+//! A file that is written whole or not at all: until it is published, and durable then, its place has
+//! what it had.
+
+use super::wall_clock;
+use crate::backend::local::LocalTarget;
+use crate::backend::{Place, Stage, Target as _};
+use crate::model::entry::Known;
+use crate::model::{Cause, Digest, Entry, EntryKind, Key, Metadata, Stamp};
+
+/// A file under way. Dropped unpublished, it is removed.
+pub(super) struct WholeFile<'t> {
+    target: &'t LocalTarget,
+    stage: Box<dyn Stage>,
+    hasher: blake3::Hasher,
+    metadata: Metadata,
+}
+
+impl<'t> WholeFile<'t> {
+    /// Begins a file of this mode, which belongs to the process's owner and group.
+    pub(super) fn begin(
+        target: &'t LocalTarget,
+        key: Key,
+        place: Place,
+        mode: u32,
+    ) -> Result<Self, Cause> {
+        let metadata = Metadata {
+            mode,
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            mtime: wall_clock(),
+        };
+        let (kind, stamp) = (EntryKind::File, Stamp::of_object(0, None));
+        let entry =
+            Entry { key, kind, stamp, metadata, link: None, known: Known::Whole, recorded: None };
+        let stage = target.stage_stream(&entry, place)?;
+        Ok(Self { target, stage, hasher: blake3::Hasher::new(), metadata })
+    }
+
+    /// Writes what comes next.
+    pub(super) fn write(&mut self, chunk: &[u8]) -> Result<(), Cause> {
+        self.hasher.update(chunk);
+        self.stage.write(chunk)
+    }
+
+    /// Puts it in its place, durably.
+    pub(super) fn publish(self) -> Result<(), Cause> {
+        let wanted = self.target.holds(&self.metadata, EntryKind::File);
+        let mut staged = self.stage.finish(&wanted, &Digest::from(self.hasher.finalize()))?;
+        // Whether it got its mode and owner makes it no other file.
+        staged.publish()?;
+        if self.target.needs_barrier() {
+            self.target.barrier()?;
+        }
+        Ok(())
+    }
+}

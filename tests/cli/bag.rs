@@ -1,0 +1,360 @@
+//! `vidimus bag`: bags that others take for whole when they are, and never before.
+
+use crate::common::clients::bagit;
+use crate::common::{Environment, Run, Snapshot, TestTree, assert_mirrored, tools};
+use crate::needs;
+use rustix::fs::{FlockOperation, flock};
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What a bag can hold, names that are hard to write in a manifest among it.
+fn payload() -> TestTree {
+    let tree = TestTree::new()
+        .file("plain", "1")
+        .file("d/two  spaces", "22")
+        .file("d/new\nline", "333")
+        .file("d/carriage\rreturn", "4444")
+        .file("d/back\\slash", "55555")
+        .file("d/naïve – ünïcode", "666666")
+        .file("*", "")
+        .file("#", "1")
+        .file("large", vec![7; 3 << 20])
+        .mode(0o600)
+        .file("d/e/f/leaf", "leaf");
+    tree.mtime(1_600_000_000, 5)
+}
+
+fn source(tree: &TestTree) -> Environment {
+    let env = Environment::new();
+    tree.write(&env.source);
+    env.age();
+    env
+}
+
+fn bag_of(env: &Environment) -> PathBuf {
+    env.root.join("bag")
+}
+
+fn bag(env: &Environment, flags: &[&str]) -> Run {
+    env.vidimus(&[&["bag", "--json", "source", "bag"][..], flags].concat())
+}
+
+fn read(env: &Environment, name: &str) -> String {
+    fs::read_to_string(bag_of(env).join(name)).expect("read a tag file")
+}
+
+/// The Python package takes it for a bag, all of whose content is right.
+fn is_valid(env: &Environment) -> bool {
+    let command = bagit(&bag_of(env)).expect("the need was met");
+    Run::of(command).expect_one_of(&[0, 1]).code() == 0
+}
+
+fn is_declared(env: &Environment) -> bool {
+    bag_of(env).join("bagit.txt").exists()
+}
+
+#[test]
+fn others_validate_a_bag() {
+    needs!(bagit(OsStr::new(".").as_ref()));
+    let env = source(&payload().dir("empty").dir("d/e/none"));
+    let run = bag(&env, &[]).expect(0).names("which no manifest can list: 2");
+    run.finished().counts(&[("files_copied", 10)]);
+    assert_mirrored(&env.source, &bag_of(&env).join("data"));
+    let tags = ["bagit.txt", "bag-info.txt", "manifest-sha256.txt", "tagmanifest-sha256.txt"];
+    let mut names: Vec<_> = fs::read_dir(bag_of(&env))
+        .expect("list")
+        .map(|name| name.expect("a name").file_name().into_string().expect("UTF-8"))
+        .collect();
+    names.sort();
+    let mut expected = [&tags[..], &[".vidimus", "data"]].concat();
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+    let declaration = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";
+    assert_eq!(read(&env, "bagit.txt"), declaration);
+    let bytes = (3 << 20) + 1 + 2 + 3 + 4 + 5 + 6 + 1 + 4;
+    assert!(read(&env, "bag-info.txt").starts_with(&format!("Payload-Oxum: {bytes}.10\n")));
+    let manifest = read(&env, "manifest-sha256.txt");
+    assert!(manifest.contains("  data/d/new%0Aline\n"), "{manifest}");
+    assert!(manifest.contains("  data/d/carriage%0Dreturn\n"), "{manifest}");
+    assert!(is_valid(&env));
+    env.vidimus(&["verify", "bag/data"]).expect(0);
+    // It is what finds a difference.
+    let plain = bag_of(&env).join("data/plain");
+    fs::write(&plain, "X").expect("write");
+    assert!(!is_valid(&env));
+    fs::write(&plain, "1").expect("write");
+    fs::write(bag_of(&env).join("bag-info.txt"), "Payload-Oxum: 1.1\n").expect("write");
+    assert!(!is_valid(&env));
+}
+
+#[test]
+fn a_bag_is_brought_up_to_date() {
+    needs!(bagit(OsStr::new(".").as_ref()));
+    let env = source(&payload());
+    bag(&env, &[]).expect(0);
+    env.age();
+    let run = bag(&env, &[]).expect(0).is_silent_about("stay in the bag").finished();
+    run.counts(&[("files_copied", 0), ("bytes_hashed", 0), ("files_unchanged", 10)]);
+    assert!(is_valid(&env));
+    fs::write(env.source.join("plain"), "changed").expect("write");
+    fs::write(env.source.join("d/new"), "new").expect("write");
+    fs::remove_file(env.source.join("large")).expect("remove");
+    let run = bag(&env, &[]).expect(0).names("stay in the bag: 1;");
+    run.finished().counts(&[("files_copied", 2), ("files_deleted", 0)]);
+    assert!(is_valid(&env));
+    assert!(read(&env, "manifest-sha256.txt").contains("  data/large\n"));
+    let run = bag(&env, &["--delete"]).expect(0).is_silent_about("stay in the bag");
+    run.finished().counts(&[("files_deleted", 1)]);
+    assert!(is_valid(&env));
+    assert_mirrored(&env.source, &bag_of(&env).join("data"));
+    // On another machine everything is compared, and nothing copied.
+    fs::remove_dir_all(&env.state).expect("remove the state");
+    bag(&env, &[]).expect(0).finished().counts(&[("files_copied", 0)]);
+    assert!(is_valid(&env));
+}
+
+#[test]
+fn what_a_bag_cannot_hold_is_left_out_and_named() {
+    needs!(bagit(OsStr::new(".").as_ref()));
+    let tree = payload()
+        .symlink("link", "plain")
+        .symlink("d/directory", "e")
+        .file(b"not\xffutf8/file", "1")
+        .file(b"d/\xff", "2");
+    let env = source(&tree);
+    let run = bag(&env, &[]).expect(0);
+    for key in ["link", "d/directory", "not\\\\xffutf8/", "not\\\\xffutf8/file", "d/\\\\xff"] {
+        assert!(run.told().contains(&format!("\\\"{key}\\\" is left out")), "{key}");
+    }
+    run.finished().counts(&[("files_copied", 10), ("files_skipped", 5)]);
+    assert!(is_valid(&env));
+    assert!(!read(&env, "manifest-sha256.txt").contains("link"));
+    // A file that a link took the place of is one that the source no longer has.
+    fs::remove_file(env.source.join("plain")).expect("remove");
+    symlink("large", env.source.join("plain")).expect("link");
+    bag(&env, &[]).expect(0).names("stay in the bag: 1;");
+    assert!(is_valid(&env));
+    bag(&env, &["--delete"]).expect(0).finished().counts(&[("files_deleted", 1)]);
+    assert!(is_valid(&env));
+    assert!(!bag_of(&env).join("data/plain").exists());
+}
+
+/// Other programs' bags decide what is escaped, but the standard how.
+#[test]
+fn percent_signs_are_written_as_the_standard_says() {
+    let env = source(&TestTree::new().file("100%", "1").file("%0A", "2"));
+    bag(&env, &[]).expect(0);
+    let manifest = read(&env, "manifest-sha256.txt");
+    assert!(manifest.contains("  data/100%25\n") && manifest.contains("  data/%250A\n"));
+}
+
+/// What is put in a payload, why it can't be declared, and how it is put there.
+type Spoiling = (&'static str, &'static str, fn(&Path));
+
+#[test]
+fn nothing_is_declared_that_no_run_brought_there() {
+    let env = source(&payload());
+    let data = bag_of(&env).join("data");
+    let spoilings: [Spoiling; 5] = [
+        ("foreign", "no run into this bag brought it there", |path| {
+            fs::write(path, "x").expect("write");
+        }),
+        ("link", "a bag holds files and directories alone", |path| {
+            symlink("plain", path).expect("link");
+        }),
+        (".vidimus", "was no part of it", |path| fs::create_dir(path).expect("make")),
+        ("d/stale", "it changed since it was copied", |path| {
+            fs::write(path, "other").expect("write");
+        }),
+        ("pipe", "files and directories alone", |path| {
+            let mode = rustix::fs::Mode::RUSR;
+            rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0)
+                .expect("make a pipe");
+        }),
+    ];
+    for (name, why, spoil) in spoilings {
+        fs::write(env.source.join("d/stale"), "stale").expect("write");
+        env.age();
+        bag(&env, &["--delete"]).expect(0);
+        fs::remove_file(env.source.join("d/stale")).expect("remove");
+        let path = data.join(name);
+        spoil(&path);
+        let run = bag(&env, &[]).expect(1).names(name).names(why).names("no bagit.txt");
+        assert_eq!(run.finished().record["verdict"], "incomplete");
+        assert!(!is_declared(&env));
+        let kind = path.symlink_metadata().expect("it stays").file_type();
+        if kind.is_dir() {
+            fs::remove_dir(&path).expect("remove");
+        } else {
+            fs::remove_file(&path).expect("remove");
+        }
+        bag(&env, &[]).expect(0);
+        assert!(is_declared(&env));
+    }
+    // What --delete lets go of is in nobody's way.
+    fs::write(data.join("foreign"), "x").expect("write");
+    bag(&env, &["--delete"]).expect(0).finished().counts(&[("files_deleted", 2)]);
+    assert!(is_declared(&env));
+}
+
+#[test]
+fn a_run_that_leaves_something_undone_declares_nothing() {
+    needs!(bagit(OsStr::new(".").as_ref()));
+    let env = source(&payload());
+    bag(&env, &[]).expect(0);
+    TestTree::new().fifo("pipe").write(&env.source);
+    let run = bag(&env, &[]).expect(1).names("special files").names("no bagit.txt");
+    assert_eq!(run.finished().record["verdict"], "incomplete");
+    assert!(!is_declared(&env) && !is_valid(&env));
+    fs::remove_file(env.source.join("pipe")).expect("remove");
+    for key in ["plain", "large", "*", "#"] {
+        fs::remove_file(env.source.join(key)).expect("remove");
+    }
+    fs::remove_dir_all(env.source.join("d")).expect("remove");
+    bag(&env, &["--delete"]).expect(6).names("no bagit.txt");
+    assert!(!is_declared(&env));
+    bag(&env, &[]).expect(0);
+    assert!(is_valid(&env));
+}
+
+/// A run is killed at each call that could leave half a bag.
+#[test]
+fn a_run_that_is_killed_leaves_no_bag_that_anybody_takes_for_whole() {
+    needs!(tools::strace(), bagit(OsStr::new(".").as_ref()));
+    let calls = [("/^unlink", 1), ("/^unlink", 2), ("/^rename", 1), ("/^rename", 2)];
+    let late = [("/^rename", 3), ("/^rename", 4), ("fsync", 1), ("fsync", 4), ("fsync", 7)];
+    let mut declared = Vec::new();
+    for (calls, when) in calls.into_iter().chain(late) {
+        let env = source(&payload());
+        bag(&env, &[]).expect(0);
+        fs::write(env.source.join("plain"), "2").expect("write");
+        fs::write(env.source.join("d/new"), "new").expect("write");
+        let injected = format!("inject={calls}:signal=KILL:when={when}");
+        let arguments = ["bag", "source", "bag", "--transfers", "1"];
+        env.strace(&["-e", &injected], &arguments).expect_one_of(&[137, 0]);
+        // Where it is declared it is whole: as it was, or as it is to be.
+        declared.push(is_declared(&env));
+        assert_eq!(is_valid(&env), is_declared(&env), "{calls} {when}");
+        bag(&env, &[]).expect(0);
+        assert!(is_valid(&env), "{calls} {when}");
+        assert!(Snapshot::read(&bag_of(&env)).temporaries().is_empty(), "{calls} {when}");
+        assert_mirrored(&env.source, &bag_of(&env).join("data"));
+    }
+    assert!(declared.contains(&true) && declared.contains(&false), "{declared:?}");
+}
+
+#[test]
+fn what_is_no_bag_is_refused_and_not_touched() {
+    let env = source(&payload());
+    let refuse = |why: &str| {
+        let before = Snapshot::read(&bag_of(&env));
+        bag(&env, &[]).expect(6).names(why);
+        let after = Snapshot::read(&bag_of(&env));
+        crate::common::tree::assert_same(
+            &before,
+            &after,
+            crate::common::tree::Closeness::Untouched,
+        );
+    };
+    let path = bag_of(&env);
+    fs::create_dir(&path).expect("make a directory");
+    fs::write(path.join("thesis.tex"), "x").expect("write");
+    refuse("and is no bag");
+    fs::remove_file(path.join("thesis.tex")).expect("remove");
+    env.vidimus(&["mirror", "source", "bag"]).expect(0);
+    refuse("and is no bag");
+    fs::remove_dir_all(&path).expect("remove");
+    fs::create_dir_all(path.join("data")).expect("make a directory");
+    env.vidimus(&["mirror", "bag/data", "bag"]).expect(6);
+    env.vidimus(&["mirror", "outside", "bag"]).expect(0);
+    refuse("is the target of a mirror");
+    fs::remove_dir_all(&path).expect("remove");
+    bag(&env, &[]).expect(0);
+    for name in ["manifest-md5.txt", "tagmanifest-sha512.txt", "fetch.txt"] {
+        fs::write(path.join(name), "").expect("write");
+        refuse("would be wrong once the payload changes");
+        fs::remove_file(path.join(name)).expect("remove");
+    }
+    // What else lies in a bag is its owner's.
+    fs::create_dir(path.join("metadata")).expect("make a directory");
+    bag(&env, &[]).expect(0);
+    env.vidimus(&["bag", "source", "s3://bucket/bag"]).expect(2).names("of this machine");
+    env.vidimus(&["bag", "source", "source/bag"]).expect(6).names("lies in the source");
+    env.vidimus(&["bag", "missing", "bag"]).expect(7);
+    assert!(is_declared(&env), "what can't begin takes nothing away");
+}
+
+#[test]
+fn one_run_at_a_time_makes_a_bag() {
+    let env = source(&payload());
+    bag(&env, &[]).expect(0);
+    let lock = fs::File::open(bag_of(&env).join(".vidimus/lock")).expect("open the lock");
+    flock(&lock, FlockOperation::LockExclusive).expect("lock");
+    bag(&env, &[]).expect(5);
+    env.vidimus(&["mirror", "outside", "bag"]).expect(5);
+    assert!(is_declared(&env));
+    drop(lock);
+    bag(&env, &[]).expect(0);
+}
+
+#[test]
+fn what_its_owner_wrote_of_a_bag_stays() {
+    needs!(bagit(OsStr::new(".").as_ref()));
+    let env = source(&payload());
+    bag(&env, &[]).expect(0);
+    let info = bag_of(&env).join("bag-info.txt");
+    let mine = "Contact-Name: Ada\nExternal-Description: of a\n  length\n";
+    fs::write(&info, format!("{mine}{}", read(&env, "bag-info.txt"))).expect("write");
+    fs::write(env.source.join("plain"), "longer").expect("write");
+    bag(&env, &[]).expect(0);
+    let written = read(&env, "bag-info.txt");
+    assert!(written.starts_with(mine), "{written}");
+    assert_eq!(written.matches("Payload-Oxum").count(), 1, "{written}");
+    assert!(is_valid(&env));
+}
+
+#[test]
+fn a_single_file_makes_a_bag() {
+    needs!(bagit(OsStr::new(".").as_ref()));
+    let env = source(&payload());
+    let run = env.vidimus(&["bag", "source/large", "bag"]).expect(0);
+    run.names("complete");
+    assert!(read(&env, "manifest-sha256.txt").ends_with("  data/large\n"));
+    assert!(is_valid(&env));
+    // A bag is of one source.
+    env.vidimus(&["bag", "source/plain", "bag"]).expect(1).names("\"large\"");
+    assert!(!is_declared(&env));
+}
+
+#[test]
+fn tag_files_have_the_mode_that_the_umask_leaves() {
+    let env = source(&payload());
+    let binary = env!("CARGO_BIN_EXE_vidimus");
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("umask 027; exec {binary} bag source bag")]);
+    let mut command = env.hermetic(command);
+    command.current_dir(&env.root);
+    Run::of(command).expect(0);
+    let mode = |name: &str| {
+        let stat = fs::metadata(bag_of(&env).join(name)).expect("stat");
+        stat.permissions().mode() & 0o7777
+    };
+    assert_eq!((mode(""), mode("bagit.txt"), mode("data/large")), (0o750, 0o640, 0o600));
+}
+
+#[test]
+fn what_is_filtered_out_is_no_part_of_a_bag() {
+    needs!(bagit(OsStr::new(".").as_ref()));
+    let env = source(&payload().symlink("link", "plain"));
+    let run = bag(&env, &["--exclude", "d/", "--exclude", "link"]).expect(0);
+    run.is_silent_about("left out").finished().counts(&[("files_copied", 4)]);
+    assert!(is_valid(&env));
+    assert!(!bag_of(&env).join("data/d").exists());
+    let not_utf8 = OsStr::from_bytes(b"data/\xff");
+    fs::write(bag_of(&env).join(not_utf8), "x").expect("write");
+    bag(&env, &[]).expect(1).names("xff");
+}
