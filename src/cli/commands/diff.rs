@@ -4,6 +4,7 @@ use super::super::args::DiffArgs;
 use super::super::exit::Exit;
 use super::super::settings;
 use super::super::signals::Signals;
+use super::sheet::{self, Sheet};
 use crate::location::Location;
 use crate::model::key::Escaped;
 use crate::model::{
@@ -11,8 +12,7 @@ use crate::model::{
 };
 use crate::report::format::{count, counted, duration, size};
 use crate::report::json::{self, JsonError, JsonKey, Level};
-use crate::report::requests::requests_by_kind;
-use crate::report::text::{self, Failures, Telling};
+use crate::report::text::{self, Failures};
 use crate::report::{Output, OutputOptions};
 use crate::session::diff::{
     Basis, DiffObserver, DiffOutcome, DiffTotals, Difference, Sign, Told, Which, diff,
@@ -49,12 +49,8 @@ pub(crate) fn run(args: &DiffArgs) -> Exit {
 fn exit_of(result: &Result<DiffOutcome, Error>, signal: Option<Exit>) -> Exit {
     match result {
         Ok(outcome) => {
-            let stopped =
-                if outcome.interrupted { signal.unwrap_or(Exit::Interrupted) } else { Exit::Done };
-            let failed = if outcome.totals.failed > 0 { Exit::Incomplete } else { Exit::Done };
-            let differs =
-                if outcome.totals.differences() > 0 { Exit::Differences } else { Exit::Done };
-            stopped.and(failed).and(differs)
+            let DiffOutcome { totals, interrupted, .. } = outcome;
+            sheet::exit_of(*interrupted, totals.failed, totals.differences(), signal)
         }
         Err(error) => signal.unwrap_or_else(|| error.kind.into()),
     }
@@ -112,11 +108,7 @@ impl DiffObserver for Report<'_> {
             self.output.line(&json::record(Level::Error, "failed", &body));
             return;
         }
-        match telling {
-            Telling::Print => self.output.message("error", &text),
-            Telling::SayThatTheRestIsCounted => self.output.message("note", text::REST_IS_COUNTED),
-            Telling::Count => {}
-        }
+        sheet::tell_failure(&self.output, &telling, &text);
     }
 }
 
@@ -331,26 +323,23 @@ fn summary(names: &[String; 2], outcome: &DiffOutcome, failures: &Failures) -> V
     let totals = &outcome.totals;
     let files = |number| counted(number, "file", "files");
     let entries = |number| counted(number, "entry", "entries");
-    let mut lines: Vec<_> = ["A", "B"]
-        .into_iter()
-        .zip(names)
-        .zip(&outcome.bases)
-        .map(|((side, name), basis)| match basis {
-            Basis::Manifest { run, verdict } => {
-                let how = match verdict {
-                    Verdict::Complete => String::new(),
-                    verdict => format!(", which was {verdict}"),
-                };
-                format!("{side} is {name}, by the manifest of run {run}{how}")
-            }
-            Basis::Listing => format!("{side} is {name}, as it is listed now"),
-        })
-        .collect();
+    let sides = ["A", "B"].into_iter().zip(names).zip(&outcome.bases);
+    let heads = sides.map(|((side, name), basis)| match basis {
+        Basis::Manifest { run, verdict } => {
+            let how = match verdict {
+                Verdict::Complete => String::new(),
+                verdict => format!(", which was {verdict}"),
+            };
+            format!("{side} is {name}, by the manifest of run {run}{how}")
+        }
+        Basis::Listing => format!("{side} is {name}, as it is listed now"),
+    });
     let unproven = match totals.files_unproven {
         0 => String::new(),
         number => format!("; of {} a manifest has no digest", files(number)),
     };
-    for (number, label, value) in [
+    let mut sheet = Sheet::new(18, heads.collect());
+    sheet.counts([
         (totals.files_by_digest, "by digest", files(totals.files_by_digest)),
         (totals.files_by_size, "by size and time", files(totals.files_by_size) + &unproven),
         (totals.only_in_a, "only in A", entries(totals.only_in_a)),
@@ -360,27 +349,14 @@ fn summary(names: &[String; 2], outcome: &DiffOutcome, failures: &Failures) -> V
         (totals.link_differs, "link", counted(totals.link_differs, "link", "links")),
         (totals.metadata_differs, "metadata", entries(totals.metadata_differs)),
         (totals.unknown, "unknown", entries(totals.unknown)),
-    ] {
-        if number > 0 {
-            lines.push(format!("  {label:<17} {value}"));
-        }
-    }
-    if let Some(requests) = requests_by_kind(&outcome.counted) {
-        lines.push(format!("  {:<17} {requests}", "requests"));
-    }
-    lines.push(format!(
+    ]);
+    let figures = format!(
         "time {}, {} in {}",
         duration(outcome.duration),
         counted(totals.differences(), "difference", "differences"),
         entries(totals.entries),
-    ));
-    if failures.count() > 0 {
-        lines.push("failed:".into());
-        lines.extend(failures.lines());
-    }
-    let (word, meaning) = verdict(outcome);
-    lines.push(format!("{word}: {meaning}"));
-    lines
+    );
+    sheet.end(&outcome.counted, figures, failures, verdict(outcome))
 }
 
 #[cfg(test)]

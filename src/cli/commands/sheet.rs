@@ -1,0 +1,92 @@
+//! What the ends of comparisons have in common: the summary's lines and the exit code.
+
+use super::super::exit::Exit;
+use crate::model::Totals;
+use crate::report::Output;
+use crate::report::requests::requests_by_kind;
+use crate::report::text::{self, Failures, Telling};
+
+/// The lines of a summary under way.
+pub(super) struct Sheet {
+    width: usize,
+    lines: Vec<String>,
+}
+
+impl Sheet {
+    /// Begins with these lines; the names of values get a column of this width.
+    pub(super) fn new(width: usize, lines: Vec<String>) -> Self {
+        Self { width, lines }
+    }
+
+    /// Adds a value with its name.
+    pub(super) fn row(&mut self, name: &str, value: &str) {
+        let width = self.width;
+        self.lines.push(format!("  {name:<width$}{value}"));
+    }
+
+    /// Adds the values of which there is any.
+    pub(super) fn counts<'a>(&mut self, counts: impl IntoIterator<Item = (u64, &'a str, String)>) {
+        for (number, name, value) in counts {
+            if number > 0 {
+                self.row(name, &value);
+            }
+        }
+    }
+
+    /// Ends with the requests to stores, `figures`, the failures, and the verdict.
+    pub(super) fn end(
+        mut self,
+        counted: &Totals,
+        figures: String,
+        failures: &Failures,
+        (word, meaning): (&str, &str),
+    ) -> Vec<String> {
+        if let Some(requests) = requests_by_kind(counted) {
+            self.row("requests", &requests);
+        }
+        self.lines.push(figures);
+        if failures.count() > 0 {
+            self.lines.push("failed:".into());
+            self.lines.extend(failures.lines());
+        }
+        self.lines.push(format!("{word}: {meaning}"));
+        self.lines
+    }
+}
+
+/// The exit code of a comparison that came to its end, or was stopped by a signal.
+pub(super) fn exit_of(
+    is_interrupted: bool,
+    failed: u64,
+    differences: u64,
+    signal: Option<Exit>,
+) -> Exit {
+    let stopped = if is_interrupted { signal.unwrap_or(Exit::Interrupted) } else { Exit::Done };
+    let failed = if failed > 0 { Exit::Incomplete } else { Exit::Done };
+    let differs = if differences > 0 { Exit::Differences } else { Exit::Done };
+    stopped.and(failed).and(differs)
+}
+
+/// Tells a person of a failure, as long as there are not too many.
+pub(super) fn tell_failure(output: &Output, telling: &Telling, text: &str) {
+    match telling {
+        Telling::Print => output.message("error", text),
+        Telling::SayThatTheRestIsCounted => output.message("note", text::REST_IS_COUNTED),
+        Telling::Count => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unread_entries_outrank_differences_and_a_signal_both() {
+        assert_eq!(exit_of(false, 0, 0, None), Exit::Done);
+        assert_eq!(exit_of(false, 0, 2, None), Exit::Differences);
+        assert_eq!(exit_of(false, 1, 2, None), Exit::Incomplete);
+        assert_eq!(exit_of(true, 1, 2, Some(Exit::Terminated)), Exit::Terminated);
+        // The signal came when everything was done.
+        assert_eq!(exit_of(false, 0, 0, Some(Exit::Terminated)), Exit::Done);
+    }
+}
