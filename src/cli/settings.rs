@@ -12,7 +12,7 @@ use super::keys;
 use super::values::SampleArg;
 use crate::backend::object::s3;
 use crate::compare::PolicyOptions;
-use crate::filter::{Filter, Rule};
+use crate::filter::{Filter, FilterSpec, Rule};
 use crate::limits::{LimitOptions, Timetable};
 use crate::location::{Location, S3Location, SingleLocation};
 use crate::manifest::list::ListFormat;
@@ -28,7 +28,7 @@ use crate::session::ls::LsOptions;
 use crate::session::manifest::ManifestAt;
 use crate::session::put::PutOptions;
 use crate::session::{BagOptions, DeleteOptions, MirrorOptions, new_run_id};
-use crate::verify::{Choice, Depth, Repair, Sample, VerifyOptions};
+use crate::verify::{Against, Choice, Depth, Repair, Sample, VerifyOptions};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use rustix::fs::Mode;
@@ -171,24 +171,77 @@ fn digests(kinds: &[DigestArg]) -> ExtraKinds {
     ExtraKinds { sha256: kinds.contains(&DigestArg::Sha256), md5: kinds.contains(&DigestArg::Md5) }
 }
 
-/// Makes the options of a verification.
+/// Makes the options of a verification, and what the target is held against where that is not what
+/// was recorded.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] for what makes no sense, or no place where state could be.
-pub(crate) fn verify(args: &VerifyArgs, matches: &ArgMatches) -> Result<VerifyOptions, Error> {
+pub(crate) fn verify(
+    args: &VerifyArgs,
+    matches: &ArgMatches,
+) -> Result<(VerifyOptions, Option<Against>), Error> {
     let target = Location::parse(&args.target)?;
-    let has_store = target.local().is_none();
-    Ok(VerifyOptions {
+    let against = against(args, matches)?;
+    let has_store =
+        [Some(&target), against.as_ref().map(|against| &against.source)].into_iter().flatten();
+    let has_store = has_store.into_iter().any(|location| location.local().is_none());
+    let options = VerifyOptions {
         target_store: store(&target, args.allow_http)?,
         target,
         state_dir: state_dir(args.state_dir.as_deref())?,
         strict: args.strict,
-        depth: depth(args, matches)?,
-        key: args.key.as_deref().map(keys::public).transpose()?,
-        repair: repair(args)?,
+        depth: if against.is_some() { sampled(args) } else { depth(args, matches)? },
+        key: if against.is_some() {
+            None
+        } else {
+            args.key.as_deref().map(keys::public).transpose()?
+        },
+        repair: if against.is_some() { None } else { repair(args)? },
         checkers: workers(args.checkers, has_store),
         limits: reading(args.bwlimit.as_ref()),
-    })
+    };
+    Ok((options, against))
+}
+
+/// Makes what a target is held against, where that is a source.
+fn against(args: &VerifyArgs, matches: &ArgMatches) -> Result<Option<Against>, Error> {
+    let Some(source) = &args.against else {
+        let filters =
+            ["exclude", "include", "exclude_from", "include_from", "min_size", "max_size"];
+        if let Some(id) = filters.into_iter().find(|id| typed(matches, id)) {
+            let flag = id.replace('_', "-");
+            return Err(usage(format!("--{flag} makes no sense without --against"))
+                .help("without it, what the recorded run left out is left out"));
+        }
+        return Ok(None);
+    };
+    let mut is_meant = true;
+    for (id, flag, is_given) in [
+        ("quick", "--quick", args.quick),
+        ("older_than", "--older-than", args.older_than.is_some()),
+        ("budget", "--budget", args.budget.is_some()),
+        ("key", "--key", args.key.is_some()),
+        ("repair_from", "--repair-from", args.repair_from.is_some()),
+    ] {
+        (is_meant, _) =
+            choose(matches, ("against", is_meant), (id, is_given)).ok_or_else(|| {
+                usage(format!(
+                    "--against reads both sides and goes by no record: it can't be used with {flag}"
+                ))
+                .help("leave one of them out")
+            })?;
+    }
+    if !is_meant {
+        return Ok(None);
+    }
+    let source = Location::parse(source)?;
+    let (filter, _) = filter(&args.filter, matches)?;
+    let is_given = *filter.spec() != FilterSpec::default();
+    Ok(Some(Against {
+        source_store: store(&source, args.allow_http)?,
+        source,
+        filter: is_given.then_some(filter),
+    }))
 }
 
 /// Makes the options of an import.
@@ -266,13 +319,21 @@ fn depth(args: &VerifyArgs, matches: &ArgMatches) -> Result<Depth, Error> {
         let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         Timestamp { seconds: now.saturating_sub(seconds), nanos: 0 }
     });
-    let sample = args.sample.map(|sample| match sample {
+    Ok(Depth::Content(Choice { sample: sample(args), unverified_since, budget: args.budget }))
+}
+
+/// Reads content, of a sample if one is asked for.
+fn sampled(args: &VerifyArgs) -> Depth {
+    Depth::Content(Choice { sample: sample(args), ..Choice::default() })
+}
+
+fn sample(args: &VerifyArgs) -> Option<Sample> {
+    args.sample.map(|sample| match sample {
         SampleArg::Part { number, of } => Sample::Part { number, of },
         SampleArg::Share { percent, seed } => {
             Sample::Share { percent, seed: seed.unwrap_or_else(random) }
         }
-    });
-    Ok(Depth::Content(Choice { sample, unverified_since, budget: args.budget }))
+    })
 }
 
 /// Random enough for a sample and a name: the standard library's hasher is seeded by the system.

@@ -96,7 +96,7 @@ impl Attempt<'_, '_> {
             Ok((copied, digest)) => {
                 let racy = entry.stamp.is_racy(so_far.began);
                 let extra = so_far.hasher.extra.finish();
-                let hashed = Hashed { digest, extra, racy, is_tagged: false };
+                let hashed = Hashed { digest, extra, racy, is_tagged: false, told: None };
                 Ok(Done { copied, hashed, told: so_far.told })
             }
             Err(error) => {

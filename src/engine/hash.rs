@@ -2,11 +2,12 @@
 
 use super::now;
 use super::tag::{TagHasher, Tagged};
-use crate::backend::{ReadError, Reading, Source};
+use crate::backend::{Facts, ReadError, Reading, Source};
+use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::run::Counter;
 use crate::model::{
-    Cause, Digest, Entry, EntryError, EntryKind, ExtraDigests, ExtraKinds, Operation,
+    Cause, Digest, Entry, EntryError, EntryKind, ExtraDigests, ExtraKinds, Metadata, Operation,
 };
 use md5::{Digest as _, Md5};
 use ring::digest::{Context as Sha2, SHA256};
@@ -75,9 +76,9 @@ impl Cores {
     ) -> Result<(Entry, Hashed), EntryError> {
         with_retries(side, name, entry, |entry| {
             let began = now();
-            let found = |digest, extra, is_tagged| {
+            let found = |digest, extra, is_tagged, told| {
                 let racy = entry.stamp.is_racy(began);
-                Ok(Hashed { digest, extra, racy, is_tagged })
+                Ok(Hashed { digest, extra, racy, is_tagged, told })
             };
             // Only BLAKE3 is made of parts in any order.
             if wanted.tagged.is_none()
@@ -89,13 +90,21 @@ impl Cores {
                     bytes.add(chunk.len() as u64);
                     Ok(())
                 };
+                let told = ranges.facts().map(Told::from);
                 let digest = self.hash_ranges(&*ranges, entry.stamp.size, buffer, &take)?;
-                return found(digest, ExtraDigests::default(), false);
+                return found(digest, ExtraDigests::default(), false, told);
             }
             let mut hasher = self.hasher(wanted.extra);
             let mut by_tag = wanted.tagged.map(Tagged::hasher);
+            let mut told = None;
             side.read(entry, buffer, &mut |reading| {
-                let Reading::Chunk(chunk) = reading else { return pass(0) };
+                let chunk = match reading {
+                    Reading::Chunk(chunk) => chunk,
+                    Reading::Facts(facts) => {
+                        told = Some(Told::from(&*facts));
+                        return pass(0);
+                    }
+                };
                 pass(chunk.len() as u64)?;
                 hasher.update(chunk);
                 if let Some(by_tag) = &mut by_tag {
@@ -104,7 +113,8 @@ impl Cores {
                 bytes.add(chunk.len() as u64);
                 Ok(())
             })?;
-            found(hasher.finalize(), hasher.extra.finish(), by_tag.is_some_and(TagHasher::finish))
+            let is_tagged = by_tag.is_some_and(TagHasher::finish);
+            found(hasher.finalize(), hasher.extra.finish(), is_tagged, told)
         })
     }
 }
@@ -129,6 +139,25 @@ pub struct Hashed {
     pub racy: bool,
     /// Whether it is what the tag says, if that was asked for.
     pub is_tagged: bool,
+    /// What reading told of it that a listing could not.
+    pub told: Option<Told>,
+}
+
+/// What a store keeps with an object, as far as it says what the entry is.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// Its kind.
+    pub kind: EntryKind,
+    /// Its metadata.
+    pub metadata: Metadata,
+    /// Whether that was stored with it.
+    pub known: Known,
+}
+
+impl From<&Facts> for Told {
+    fn from(facts: &Facts) -> Self {
+        Self { kind: facts.kind, metadata: facts.metadata, known: facts.known }
+    }
 }
 
 /// A core that hashes.

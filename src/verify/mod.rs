@@ -1,10 +1,14 @@
-//! Verifying: the target's content against the rows of the latest run into it.
+//! Verifying: the target's content against the rows of the latest run into it, or against a source.
 //!
-//! `open` finds both, `scan` goes through them side by side, `tally` compares and counts,
-//! `choice` tells which content is read, `stalest` in which order,
-//! `record` keeps which files were verified.
+//! [`verify`] holds it against rows: `open` finds both, `scan` goes through them side by side, `tally`
+//! compares and counts, `choice` tells which content is read, `stalest` in which order, `record` keeps
+//! which files were verified, `repair` mends. [`verify_against`] joins the listings of both sides and
+//! reads both: `held` compares.
 
+mod against;
 mod choice;
+mod groups;
+mod held;
 mod open;
 mod record;
 mod repair;
@@ -13,6 +17,7 @@ mod stalest;
 mod tally;
 
 use crate::backend::{ListItem, ListOptions};
+pub use against::{Against, AgainstOutcome, AgainstTotals, verify_against};
 pub use choice::{Budget, Choice, Sample};
 pub use repair::Repair;
 
@@ -29,8 +34,9 @@ use crate::model::key::Escaped;
 use crate::model::{
     Cause, Digest, EntryError, Error, ErrorKind, Key, Progress, RunId, Stop, Totals,
 };
-use crossbeam_channel::{Sender, bounded};
-use open::{Manifest, Opened, open};
+use crossbeam_channel::bounded;
+use groups::Groups;
+use open::{Manifest, Opened, OpenedSource, open};
 use repair::Broken;
 use scan::Scan;
 use stalest::Stalest;
@@ -87,21 +93,22 @@ impl Depth {
 /// How an entry differs from its row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
-    /// The row's entry is not there.
+    /// The entry of the row, or of the source, is not there.
     Missing,
-    /// Its content isn't what was recorded.
+    /// Its content isn't what was recorded, or what the source has that it is held against.
     Corrupt {
-        /// The digest recorded, unless the size alone told.
+        /// The digest recorded, or the source's, unless the size alone told.
         expected: Option<Digest>,
         /// The digest found, unless the size alone told.
         found: Option<Digest>,
     },
-    /// Its mode, owner, group, mtime, type or link text isn't what was recorded; in words.
+    /// Its mode, owner, group, mtime, type or link text isn't what was recorded, or what the source
+    /// has; in words.
     Metadata(String),
     /// Its size, mtime and all other metadata are what was recorded, but the rest of its stamp
     /// (ctime, inode, a store's tag) is not, in words: its content may be another.
     Touched(String),
-    /// No row knows it.
+    /// No row knows it, or the source lacks it.
     Extra,
 }
 
@@ -191,8 +198,14 @@ pub fn verify(
     stop: &Stop,
 ) -> Result<VerifyOutcome, Error> {
     let began = Instant::now();
+    let mends_from = options.repair.as_ref();
+    let mends_from = mends_from.map(|repair| (&repair.source, repair.source_store.as_ref()));
     let Opened { target, name, lock, held, source: mends_from } =
-        open(options, observer, progress, stop)?;
+        open(options, mends_from, observer, progress, stop)?;
+    if let Some(OpenedSource { name, only: Some(_), .. }) = &mends_from {
+        let message = format!("cannot mend from \"{name}\": it is a file");
+        return Err(Error::new(ErrorKind::Unusable, message).help("name a directory, or a prefix"));
+    }
     let nothing = || {
         let state_dir = Escaped(options.state_dir.as_os_str().as_bytes());
         Error::new(ErrorKind::Manifest, format!("no run into \"{name}\" is recorded"))
@@ -247,7 +260,7 @@ pub fn verify(
     let mut mended = 0;
     if let (Some(broken), Some(from)) = (tally.broken.take(), mends_from) {
         let broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
-        mended = repair::mend(broken, &*from, &tally, state.as_ref(), stop)?;
+        mended = repair::mend(broken, &*from.source, &tally, state.as_ref(), stop)?;
     }
     if let Some(held) = held {
         release(held, observer)?;
@@ -305,7 +318,7 @@ where
             });
             verified
         });
-        let (jobs, waiting) = bounded::<Vec<Job>>(options.checkers * GROUPS_WAITING);
+        let (mut groups, waiting) = Groups::new(options.checkers);
         for _ in 0..options.checkers {
             let (waiting, verified) = (waiting.clone(), verified.clone());
             scope.spawn(move || {
@@ -322,15 +335,15 @@ where
             });
         }
         drop((waiting, verified));
-        let mut groups = Groups { jobs, group: Vec::new(), bytes: 0 };
         if let Some(budget) = options.depth.budget() {
             let mut stalest = Stalest::new(&open::spool_dir(options));
             let mut push = |job| stalest.push(&job).map_err(cannot_sort);
             scan.run(tally, &mut push, progress, stop)?;
             spend(budget, stalest, tally, &mut groups, stop).map_err(cannot_sort)?;
         } else {
-            let mut push = |job| {
-                groups.push(job);
+            let mut push = |job: Job| {
+                let bytes = job.entry.stamp.size;
+                groups.push(job, bytes);
                 Ok(())
             };
             scan.run(tally, &mut push, progress, stop)?;
@@ -345,7 +358,7 @@ fn spend(
     budget: Budget,
     stalest: Stalest,
     tally: &Tally<'_>,
-    groups: &mut Groups,
+    groups: &mut Groups<Job>,
     stop: &Stop,
 ) -> io::Result<()> {
     let most = match budget {
@@ -356,7 +369,8 @@ fn spend(
     let all = turn.bytes;
     while all - turn.bytes < most && !tally.is_late() && !stop.requested() {
         let Some(job) = turn.next()? else { break };
-        groups.push(job);
+        let bytes = job.entry.stamp.size;
+        groups.push(job, bytes);
     }
     tally.leave(turn.files, turn.bytes);
     Ok(())
@@ -369,31 +383,3 @@ fn unusable_spool(error: io::Error) -> Error {
 fn cannot_sort(error: io::Error) -> Error {
     Error::new(ErrorKind::Unusable, "cannot sort the files to verify").because(error)
 }
-
-/// Hands files over to be hashed, in groups.
-struct Groups {
-    jobs: Sender<Vec<Job>>,
-    group: Vec<Job>,
-    bytes: u64,
-}
-
-impl Groups {
-    fn push(&mut self, job: Job) {
-        self.bytes += job.entry.stamp.size;
-        self.group.push(job);
-        if self.group.len() >= GROUP.0 || self.bytes >= GROUP.1 {
-            self.send();
-        }
-    }
-
-    fn send(&mut self) {
-        self.bytes = 0;
-        // Workers end only when this side does.
-        self.jobs.send(std::mem::take(&mut self.group)).ok();
-    }
-}
-
-/// Files in a group, and bytes after which it is handed over.
-const GROUP: (usize, u64) = (64, 4 << 20);
-/// Groups of files waiting to be hashed, a worker.
-const GROUPS_WAITING: usize = 4;

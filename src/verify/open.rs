@@ -1,9 +1,9 @@
 //! What a verification holds against each other: the target, and what was recorded of it.
 
-use super::repair;
 use super::{Depth, Repair, VerifyObserver, VerifyOptions};
-use crate::backend::local::{Guarded, LocalTarget, Root, Walking};
-use crate::backend::object::{ObjectTarget, Stores};
+use crate::backend::local::{Guarded, LocalSource, LocalTarget, Root, Walking};
+use crate::backend::object::s3::Settings;
+use crate::backend::object::{ObjectSource, ObjectTarget, Stores};
 use crate::backend::{Source, Target};
 use crate::location::Location;
 use crate::manifest::keys::PublicKey;
@@ -155,12 +155,23 @@ pub(super) struct Opened {
     pub(super) lock: Option<Lock>,
     /// Held alone, where files are to be mended.
     pub(super) held: Option<Held>,
-    /// Where they are mended from.
-    pub(super) source: Option<Box<dyn Source>>,
+    /// What they are mended from, or held against.
+    pub(super) source: Option<OpenedSource>,
 }
 
+/// A source that a target is mended from, or held against.
+pub(super) struct OpenedSource {
+    pub(super) source: Box<dyn Source>,
+    /// Its name in the state.
+    pub(super) name: String,
+    /// The only name that counts, where it is a single file.
+    pub(super) only: Option<Box<[u8]>>,
+}
+
+/// Opens a target, and a source beside it where one is named.
 pub(super) fn open(
     options: &VerifyOptions,
+    source: Option<(&Location, Option<&Settings>)>,
     observer: &dyn VerifyObserver,
     progress: &Arc<Progress>,
     stop: &Stop,
@@ -169,11 +180,7 @@ pub(super) fn open(
     let (requests, spool_dir) = (options.checkers, &options.state_dir);
     let stores = Stores::new(&options.limits, requests, progress, stop, none, spool_dir)
         .with_orders(spool_dir, true);
-    let source = options.repair.as_ref().map(|repair| {
-        let walking = walking(options)?;
-        repair::source(repair, &stores, walking)
-    });
-    let source = source.transpose()?;
+    let source = source.map(|source| open_source(source, &stores, options)).transpose()?;
     let alone = |target: Lockable| {
         let hold = |repair: &Repair| {
             Held::take(&target, &repair.run, stop, &mut |note| observer.note(note))
@@ -204,6 +211,38 @@ pub(super) fn open(
     let name = Escaped(path.as_os_str().as_bytes()).to_string();
     let target = Box::new(open_local(root, options)?);
     Ok(Opened { target, name, lock, held, source })
+}
+
+fn open_source(
+    (location, settings): (&Location, Option<&Settings>),
+    stores: &Stores,
+    options: &VerifyOptions,
+) -> Result<OpenedSource, Error> {
+    let path = match location {
+        Location::Local(path) => path,
+        Location::S3(place) => {
+            let place = Arc::new(stores.connect(place, settings)?);
+            let name = place.name();
+            return Ok(OpenedSource {
+                source: Box::new(ObjectSource::new(place)),
+                name,
+                only: None,
+            });
+        }
+    };
+    let unusable = |error: std::io::Error| {
+        let message = format!("cannot open the source \"{location}\"");
+        Error::new(ErrorKind::Unusable, message).because(error)
+    };
+    let path = path.canonicalize().map_err(unusable)?;
+    let name = Escaped(path.as_os_str().as_bytes()).to_string();
+    let (directory, only) = match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) if path.is_file() => (parent, Some(name.as_bytes().into())),
+        _ => (&*path, None),
+    };
+    let root = Root::open(directory).map_err(|error| unusable(error.into()))?;
+    let source = Box::new(LocalSource::new(Arc::new(root), walking(options)?));
+    Ok(OpenedSource { source, name, only })
 }
 
 fn open_local(root: Arc<Root>, options: &VerifyOptions) -> Result<LocalTarget, Error> {

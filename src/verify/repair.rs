@@ -2,22 +2,17 @@
 
 use super::tally::{Job, Tally};
 use super::{stalest, unusable_spool};
-use crate::backend::local::{LocalSource, Root, Walking};
 use crate::backend::object::s3::Settings;
-use crate::backend::object::{ObjectSource, Stores};
 use crate::backend::{Place, ReadError, Reading, Source};
 use crate::engine::{BUFFER, now};
 use crate::location::Location;
 use crate::manifest::{State, Writer};
 use crate::model::entry::Known;
 use crate::model::error::{Operation, Side};
-use crate::model::{
-    Cause, Digest, Entry, EntryError, EntryKind, Error, ErrorKind, Key, RunId, Stamp, Stop,
-};
+use crate::model::{Cause, Digest, Entry, EntryError, EntryKind, Error, Key, RunId, Stamp, Stop};
 use crate::spool::Spool;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 /// Memory for what is to be mended; what is more goes to disk.
 const MEMORY: usize = 256 << 10;
@@ -54,32 +49,6 @@ impl Broken {
             && let Err(error) = spool.push(&record)
         {
             self.spool = Err(error);
-        }
-    }
-}
-
-/// Opens the source.
-///
-/// # Errors
-/// [`ErrorKind::Unusable`] when it can't be reached or is no directory.
-pub(super) fn source(
-    repair: &Repair,
-    stores: &Stores,
-    walking: Walking,
-) -> Result<Box<dyn Source>, Error> {
-    match &repair.source {
-        Location::S3(location) => {
-            let place = stores.connect(location, repair.source_store.as_ref())?;
-            Ok(Box::new(ObjectSource::new(Arc::new(place))))
-        }
-        Location::Local(path) => {
-            let unusable = |error: io::Error| {
-                let message = format!("cannot open the source \"{}\"", repair.source);
-                Error::new(ErrorKind::Unusable, message).because(error)
-            };
-            let path = path.canonicalize().map_err(unusable)?;
-            let root = Root::open(&path).map_err(|error| unusable(error.into()))?;
-            Ok(Box::new(LocalSource::new(Arc::new(root), walking)))
         }
     }
 }

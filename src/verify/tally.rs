@@ -12,7 +12,8 @@ use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::stamp::Evidence;
 use crate::model::{
-    Cause, Digest, ETag, Entry, EntryError, EntryKind, Key, Progress, Stamp, Stop, Timestamp,
+    Cause, Digest, ETag, Entry, EntryError, EntryKind, Key, Metadata, Progress, Stamp, Stop,
+    Timestamp,
 };
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -144,28 +145,22 @@ impl Tally<'_> {
         let mut differ = |name: &str, recorded: &dyn fmt::Display, found: &dyn fmt::Display| {
             differences.push(format!("{name} {recorded} -> {found}"));
         };
-        if row.kind != EntryKind::Symlink && recorded.mode != found.mode {
-            let (recorded, found) = (recorded.mode, found.mode);
-            differ("mode", &format_args!("{recorded:04o}"), &format_args!("{found:04o}"));
-        }
         if row.kind == EntryKind::Symlink && row.link != entry.link {
             let text = |link: &Option<Box<[u8]>>| {
                 format!("\"{}\"", Escaped(link.as_deref().unwrap_or_default()))
             };
             differ("link", &text(&row.link), &text(&entry.link));
         }
-        if recorded.uid != found.uid {
-            differ("owner", &recorded.uid, &found.uid);
-        }
-        if recorded.gid != found.gid {
-            differ("group", &recorded.gid, &found.gid);
-        }
         // What the target kept of the time when the row was recorded is as good as the time itself.
         // An extra entry changes its directory's time: that counts where extras do.
         let counts = row.kind != EntryKind::Directory || self.extras_count;
-        if counts && found.mtime != recorded.mtime && Some(found.mtime) != row.target.mtime() {
-            differ("mtime", &recorded.mtime, &found.mtime);
-        }
+        let has_time = counts && Some(found.mtime) != row.target.mtime();
+        let is_right = Metadata {
+            mode: if row.kind == EntryKind::Symlink { found.mode } else { recorded.mode },
+            mtime: if has_time { recorded.mtime } else { found.mtime },
+            ..*recorded
+        };
+        metadata(&is_right, found, &mut differ);
         (!differences.is_empty()).then(|| differences.join(", "))
     }
 
@@ -256,6 +251,27 @@ impl Tally<'_> {
 
     pub(super) fn count(&self, add: impl FnOnce(&mut VerifyTotals)) {
         add(&mut self.totals.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Tells by `differ` which metadata isn't what is right.
+pub(super) fn metadata(
+    right: &Metadata,
+    found: &Metadata,
+    differ: &mut dyn FnMut(&str, &dyn fmt::Display, &dyn fmt::Display),
+) {
+    if right.mode != found.mode {
+        let (right, found) = (right.mode, found.mode);
+        differ("mode", &format_args!("{right:04o}"), &format_args!("{found:04o}"));
+    }
+    if right.uid != found.uid {
+        differ("owner", &right.uid, &found.uid);
+    }
+    if right.gid != found.gid {
+        differ("group", &right.gid, &found.gid);
+    }
+    if right.mtime != found.mtime {
+        differ("mtime", &right.mtime, &found.mtime);
     }
 }
 

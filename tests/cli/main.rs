@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod against;
 mod bag;
 mod brake;
 mod building;

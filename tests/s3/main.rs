@@ -7,6 +7,7 @@ mod common;
 mod s3;
 
 mod adoption;
+mod against;
 mod changes;
 mod client;
 mod commands;

@@ -154,11 +154,15 @@ fn finished(command: clap::Command) -> clap::Command {
     let name = command.get_name().to_owned();
     let command = command.args_override_self(true).mut_args(|arg| {
         // Said once for all flags at the end of the help, not at each of them.
-        let arg = arg.hide_env(true);
+        let mut arg = arg.hide_env(true);
+        if name == "verify" && arg.get_help_heading() == Some("Filtering") {
+            arg = arg.help_heading("Filtering, with --against");
+        }
         let help = match (&*name, arg.get_id().as_str()) {
             ("verify", "verbose") => {
                 "Name extra entries even where they don't count as differences"
             }
+            ("verify", "exclude") => "Leave out what matches (gitignore-like; the last match wins)",
             ("explain", "json") => {
                 "Write records for scripts (NDJSON) to stdout: an \"explanation\" for each key, and \
                  \"finished\""

@@ -4,7 +4,7 @@
 
 use super::super::rates;
 use super::super::values::{self, SampleArg};
-use super::OutputArgs;
+use super::{FilterArgs, OutputArgs};
 use crate::limits::Timetable;
 use crate::verify::Budget;
 use clap::Args;
@@ -17,7 +17,10 @@ Tells whether a target still holds what the latest run into it recorded.
 
 Every file with a recorded digest is read and hashed again. A difference is a line: missing, \
 corrupt, metadata, touched or extra. Extra entries count as differences where the recorded run \
-deleted extras, or with --strict.";
+deleted extras, or with --strict.
+
+With --against SOURCE nothing recorded is needed: both sides are listed and read, and a difference is \
+missing, content, metadata or extra.";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -28,6 +31,7 @@ Examples:
   vidimus verify --older-than 30d --budget 2h /mnt/backup/photos
   vidimus verify --key ~/vidimus.pub /mnt/backup/photos
   vidimus verify --repair-from ~/photos /mnt/backup/photos
+  vidimus verify --against ~/photos --exclude 'cache/' s3://backup/photos
 
 Exit codes:
     0  the target holds what was recorded
@@ -37,6 +41,7 @@ Exit codes:
     4  no run into the target is recorded here, or its record can't be used; or with --key: the
        manifest is not whole, or not signed with it
     5  a run is writing to the target
+    6  with --against, the source is empty and the target is not: is it mounted?
     7  the target can't be read
   130  stopped by SIGINT
   143  stopped by SIGTERM
@@ -82,6 +87,13 @@ pub(crate) struct VerifyArgs {
     /// here is not compared with.
     #[arg(long, value_name = "KEY", env = "VIDIMUS_KEY")]
     pub(crate) key: Option<OsString>,
+    /// Hold the target against SOURCE instead of the record: read both, and tell what differs
+    ///
+    /// Nothing is recorded or changed. What the filter of the latest run from SOURCE left out is left
+    /// out here, unless the filter is given below. What SOURCE lacks counts as a difference where that
+    /// run deleted extras, or with --strict. Of objects, metadata is compared where it is stored.
+    #[arg(long, value_name = "SOURCE", env = "VIDIMUS_AGAINST")]
+    pub(crate) against: Option<OsString>,
     /// Mend files that are missing or corrupt from SOURCE, where that still has what was recorded
     ///
     /// Nothing else is changed. What SOURCE has with another content is named and left as it is. The
@@ -107,6 +119,8 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "RATE", help_heading = "Limits", env = "VIDIMUS_BWLIMIT",
         value_parser = rates::bandwidth)]
     pub(crate) bwlimit: Option<Timetable>,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

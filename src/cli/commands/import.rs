@@ -3,33 +3,26 @@
 use super::super::args::ImportArgs;
 use super::super::exit::Exit;
 use super::super::settings;
-use super::verify::Report;
+use super::verify::{Report, Verified};
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind};
 use crate::session::import::import;
-use crate::verify::VerifyOutcome;
 use clap::ArgMatches;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 pub(crate) fn run(args: &ImportArgs, matches: &ArgMatches) -> Exit {
     let began = Instant::now();
     let options = settings::human(&args.output, matches, false);
-    let report = Arc::new(Report::new(options, args.output.json));
-    let ended = report.watch(|progress, stop| {
+    let report = Report::new(options, args.output.json, &args.target, None);
+    report.present(began, |report, progress, stop| {
         let options = settings::import(args)?;
         let (mut list, name) = open(&args.list)?;
-        import(&options, (&mut *list, &name), &*report, progress, stop)
-    });
-    report.close(&args.target, heading, ended, began)
-}
-
-fn heading(target: &str, outcome: &VerifyOutcome) -> String {
-    format!("held {target} against {}, imported by run {}", outcome.source, outcome.run)
+        import(&options, (&mut *list, &name), report, progress, stop).map(Verified::Imported)
+    })
 }
 
 /// Opens a list; how it is called.

@@ -1,20 +1,28 @@
 //! `vidimus verify TARGET`: a line a difference, and a summary.
 
+mod against;
+mod differences;
+mod recorded;
+
 use super::super::args::VerifyArgs;
 use super::super::exit::Exit;
 use super::super::settings;
 use super::super::signals::Signals;
+use super::sheet;
 use crate::location::Location;
-use crate::model::{Cause, Digest, EntryError, Error, ErrorKind, Key, Progress, Stop};
+use crate::model::{Cause, EntryError, Error, ErrorKind, Key, Progress, Stop};
 use crate::report::bars::{self, Bars};
 use crate::report::estimate::Window;
-use crate::report::format::{counted, duration, size, speed};
-use crate::report::json::{self, JsonError, JsonFailure, JsonKey, Level};
-use crate::report::requests::{requests_by_kind, trouble};
-use crate::report::text::{self, Failures, Telling};
+use crate::report::format::counted;
+use crate::report::json::{self, JsonFailure, JsonKey, Level};
+use crate::report::requests::trouble;
+use crate::report::text::{self, Failures};
 use crate::report::{HumanOptions, Output, ProgressStyle, Ticker};
-use crate::verify::{self, Depth, Difference, Sample, VerifyObserver, VerifyOutcome, VerifyTotals};
+use crate::verify::{
+    AgainstOutcome, Difference, VerifyObserver, VerifyOutcome, verify, verify_against,
+};
 use clap::ArgMatches;
+use differences::{AGAINST, JsonDifference, RECORDED, Words, difference_line};
 use serde::Serialize;
 use std::ffi::OsStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,26 +35,47 @@ const RECORD_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &VerifyArgs, matches: &ArgMatches) -> Exit {
     let began = Instant::now();
-    let options = settings::human(&args.output, matches, false);
-    let report = Arc::new(Report::new(options, args.output.json));
-    let (result, signal) = report.watch(|progress, stop| {
-        let options = settings::verify(args, matches)?;
-        verify::verify(&options, &*report, progress, stop)
-    });
-    report.close(&args.target, heading, (result, signal), began)
+    let human = settings::human(&args.output, matches, false);
+    let options = settings::verify(args, matches);
+    let against = match &options {
+        Ok((_, against)) => against.is_some(),
+        Err(_) => args.against.is_some(),
+    };
+    let against = args.against.as_deref().filter(|_| against).map(Location::printable);
+    let report = Report::new(human, args.output.json, &args.target, against);
+    report.present(began, |report, progress, stop| {
+        let (options, against) = options?;
+        match against {
+            None => verify(&options, report, progress, stop).map(Verified::Recorded),
+            Some(against) => {
+                verify_against(&options, &against, report, progress, stop).map(Verified::Against)
+            }
+        }
+    })
 }
 
-fn exit_of(result: &Result<VerifyOutcome, Error>, signal: Option<Exit>) -> Exit {
-    match result {
-        Ok(outcome) => {
-            let stopped =
-                if outcome.interrupted { signal.unwrap_or(Exit::Interrupted) } else { Exit::Done };
-            let failed = if outcome.totals.failed > 0 { Exit::Incomplete } else { Exit::Done };
-            let differs = if outcome.differences > 0 { Exit::Differences } else { Exit::Done };
-            stopped.and(failed).and(differs)
-        }
-        Err(error) => signal.unwrap_or_else(|| error.kind.into()),
-    }
+/// What was done.
+pub(super) enum Verified {
+    /// A target was held against what was recorded.
+    Recorded(VerifyOutcome),
+    /// It was held against a list of digests, which is recorded now.
+    Imported(VerifyOutcome),
+    /// It was held against a source.
+    Against(AgainstOutcome),
+}
+
+/// What was named, as it prints.
+#[derive(Debug)]
+struct Names {
+    target: String,
+    /// The source that the target is held against, where that is asked for.
+    against: Option<String>,
+}
+
+/// Speed S: bytes hashed a second.
+fn rate(bytes: u64, duration: Duration) -> f64 {
+    let seconds = duration.as_secs_f64();
+    if seconds > 0.0 { bytes as f64 / seconds } else { 0.0 }
 }
 
 /// Presents a verification, to a person or as NDJSON.
@@ -54,6 +83,7 @@ fn exit_of(result: &Result<VerifyOutcome, Error>, signal: Option<Exit>) -> Exit 
 pub(super) struct Report {
     options: HumanOptions,
     json: bool,
+    names: Names,
     output: Output,
     bars: Option<Bars>,
     state: Mutex<State>,
@@ -67,38 +97,55 @@ struct State {
 }
 
 impl Report {
-    pub(super) fn new(options: HumanOptions, json: bool) -> Self {
+    pub(super) fn new(
+        options: HumanOptions,
+        json: bool,
+        target: &OsStr,
+        against: Option<String>,
+    ) -> Arc<Self> {
         let bars = (options.progress == ProgressStyle::Bars).then(Bars::new);
         let output = Output::new(options.output, bars.as_ref().map(Bars::multi));
-        Self { options, json, output, bars, state: Mutex::default() }
+        let names = Names { target: Location::printable(target), against };
+        Arc::new(Self { options, json, names, output, bars, state: Mutex::default() })
     }
 
-    /// Does the work and shows how it goes; what came of it, and the signal that stopped it.
-    pub(super) fn watch<T>(
+    /// Does the work, shows how it goes, and tells what came of it.
+    pub(super) fn present(
         self: &Arc<Self>,
-        work: impl FnOnce(&Arc<Progress>, &Stop) -> Result<T, Error>,
-    ) -> (Result<T, Error>, Option<Exit>) {
+        began: Instant,
+        work: impl FnOnce(&Self, &Arc<Progress>, &Stop) -> Result<Verified, Error>,
+    ) -> Exit {
         let progress = Arc::new(Progress::default());
         let stop = Stop::default();
         let signals = Signals::listen(&stop);
-        let result = match &signals {
+        let verified = match &signals {
             Ok(_) => {
                 let (ticking, counters) = (Arc::clone(self), Arc::clone(&progress));
                 let tick = move |at| ticking.tick(at, &counters);
                 let ticker = Ticker::start(self.interval(), tick).map_err(|error| {
                     Error::new(ErrorKind::Unusable, "cannot start a thread").because(error)
                 });
-                ticker.and_then(|_ticker| work(&progress, &stop))
+                ticker.and_then(|_ticker| work(self, &progress, &stop))
             }
             Err(error) => {
                 let error = std::io::Error::new(error.kind(), error.to_string());
                 Err(Error::new(ErrorKind::Unusable, "cannot listen for signals").because(error))
             }
         };
-        if let Some(bars) = &self.bars {
-            bars.clear();
-        }
-        (result, signals.ok().and_then(|signals| signals.exit()))
+        let signal = signals.ok().and_then(|signals| signals.exit());
+        let exit = match &verified {
+            Ok(Verified::Recorded(outcome) | Verified::Imported(outcome)) => {
+                let VerifyOutcome { totals, differences, interrupted, .. } = outcome;
+                sheet::exit_of(*interrupted, totals.failed, *differences, signal)
+            }
+            Ok(Verified::Against(outcome)) => {
+                let AgainstOutcome { totals, differences, interrupted, .. } = outcome;
+                sheet::exit_of(*interrupted, totals.failed, *differences, signal)
+            }
+            Err(error) => signal.unwrap_or_else(|| error.kind.into()),
+        };
+        self.finish(&verified, began.elapsed(), exit);
+        super::close(&self.output, exit)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -148,42 +195,64 @@ impl Report {
         }
     }
 
-    /// Tells the result, which begins with a heading, and ends the output.
-    pub(super) fn close(
-        &self,
-        target: &OsStr,
-        heading: fn(&str, &VerifyOutcome) -> String,
-        (result, signal): (Result<VerifyOutcome, Error>, Option<Exit>),
-        began: Instant,
-    ) -> Exit {
-        let exit = exit_of(&result, signal);
-        let target = Location::printable(target);
-        self.finish((&target, heading), &result, began.elapsed(), exit);
-        super::close(&self.output, exit)
+    /// The words for what differs.
+    fn words(&self) -> &'static Words {
+        if self.names.against.is_some() { &AGAINST } else { &RECORDED }
     }
 
-    fn finish(
+    fn finish(&self, verified: &Result<Verified, Error>, elapsed: Duration, exit: Exit) {
+        if let Some(bars) = &self.bars {
+            bars.clear();
+        }
+        if self.json {
+            let line = self.last_record(verified, elapsed, exit);
+            return self.output.line(&line);
+        }
+        let Names { target, against: source } = &self.names;
+        let lines = match verified {
+            Err(error) => return super::tell(&self.output, error),
+            Ok(_) if self.options.quiet => return,
+            Ok(Verified::Recorded(outcome)) => {
+                let VerifyOutcome { run, source, .. } = outcome;
+                let heading = format!("verified {target} against run {run} of {source}");
+                recorded::summary(heading, outcome, &self.state().failures)
+            }
+            Ok(Verified::Imported(outcome)) => {
+                let VerifyOutcome { run, source, .. } = outcome;
+                let heading = format!("held {target} against {source}, imported by run {run}");
+                recorded::summary(heading, outcome, &self.state().failures)
+            }
+            Ok(Verified::Against(outcome)) => {
+                let sides = (source.as_deref().unwrap_or_default(), &**target);
+                against::summary(sides, outcome, &self.state().failures)
+            }
+        };
+        for line in &lines {
+            self.output.line(line);
+        }
+    }
+
+    fn last_record(
         &self,
-        (target, heading): (&str, fn(&str, &VerifyOutcome) -> String),
-        result: &Result<VerifyOutcome, Error>,
+        verified: &Result<Verified, Error>,
         elapsed: Duration,
         exit: Exit,
-    ) {
-        match result {
-            _ if self.json => {
-                let level = if exit == Exit::Done { Level::Info } else { Level::Error };
-                let body = finished(target, result, elapsed, exit);
-                self.output.line(&json::record(level, "finished", &body));
-            }
-            Ok(outcome) => {
-                if !self.options.quiet {
-                    let lines = summary(heading(target, outcome), outcome, &self.state().failures);
-                    for line in &lines {
-                        self.output.line(line);
-                    }
-                }
-            }
-            Err(error) => super::tell(&self.output, error),
+    ) -> String {
+        let Names { target, against: source } = &self.names;
+        let level = if exit == Exit::Done { Level::Info } else { Level::Error };
+        let of_record = |result| {
+            let body = recorded::finished(target, result, elapsed, exit);
+            json::record(level, "finished", &body)
+        };
+        let of_source = |result| {
+            let sides = (source.as_deref().unwrap_or_default(), &**target);
+            json::record(level, "finished", &against::finished(sides, result, elapsed, exit))
+        };
+        match verified {
+            Ok(Verified::Recorded(outcome) | Verified::Imported(outcome)) => of_record(Ok(outcome)),
+            Ok(Verified::Against(outcome)) => of_source(Ok(outcome)),
+            Err(error) if source.is_some() => of_source(Err(error)),
+            Err(error) => of_record(Err(error)),
         }
     }
 }
@@ -192,13 +261,13 @@ impl VerifyObserver for Report {
     fn difference(&self, key: &Key, difference: &Difference, counted: bool) {
         if self.json {
             let level = if counted { Level::Error } else { Level::Info };
-            let body = JsonDifference::new(key, difference, counted);
+            let body = JsonDifference::new(key, difference, counted, self.words());
             if counted || !self.options.quiet {
                 self.output.line(&json::record(level, "difference", &body));
             }
         } else if counted || self.options.verbose {
             // Differences are what a verification fails with: quiet means not to say anything else.
-            self.output.line(&difference_line(key, difference, counted));
+            self.output.line(&difference_line(key, difference, counted, self.words()));
         }
     }
 
@@ -210,11 +279,7 @@ impl VerifyObserver for Report {
         }
         let text = text::entry_error(error);
         let telling = self.state().failures.add(&text);
-        match telling {
-            Telling::Print => self.output.message("error", &text),
-            Telling::SayThatTheRestIsCounted => self.output.message("note", text::REST_IS_COUNTED),
-            Telling::Count => {}
-        }
+        sheet::tell_failure(&self.output, &telling, &text);
     }
 
     fn not_recorded(&self, error: &Error) {
@@ -255,314 +320,5 @@ impl VerifyObserver for Report {
             let body = serde_json::json!({ "text": text });
             self.output.line(&json::record(Level::Info, "note", &body));
         }
-    }
-}
-
-/// The line of one difference: `corrupt a/b (expected 0a1b…, found 2c3d…)`.
-fn difference_line(key: &Key, difference: &Difference, counted: bool) -> String {
-    match difference {
-        Difference::Missing => format!("missing {key}"),
-        Difference::Corrupt { expected: None, found: None } => {
-            format!("corrupt {key} (another size)")
-        }
-        Difference::Corrupt { expected, found } => {
-            // The start of a digest is enough to see by; --json has all of it.
-            let short = |digest: &Option<Digest>| {
-                digest
-                    .map_or("another size".into(), |digest| format!("{:.16}…", digest.to_string()))
-            };
-            format!("corrupt {key} (expected {}, found {})", short(expected), short(found))
-        }
-        Difference::Metadata(change) => format!("metadata {key}: {change}"),
-        Difference::Touched(change) => format!("touched {key}: {change}"),
-        Difference::Extra if counted => format!("extra {key}"),
-        Difference::Extra => format!("extra {key} (not counted)"),
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct JsonDifference<'a> {
-    #[serde(flatten)]
-    key: JsonKey,
-    difference: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expected: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    found: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'a str>,
-    counted: bool,
-}
-
-impl<'a> JsonDifference<'a> {
-    fn new(key: &Key, difference: &'a Difference, counted: bool) -> Self {
-        let mut body = Self {
-            key: key.into(),
-            difference: match difference {
-                Difference::Missing => "missing",
-                Difference::Corrupt { .. } => "corrupt",
-                Difference::Metadata(_) => "metadata",
-                Difference::Touched(_) => "touched",
-                Difference::Extra => "extra",
-            },
-            expected: None,
-            found: None,
-            detail: None,
-            counted,
-        };
-        match difference {
-            Difference::Corrupt { expected, found } => {
-                body.expected = expected.map(|digest| digest.to_string());
-                body.found = found.map(|digest| digest.to_string());
-            }
-            Difference::Metadata(change) | Difference::Touched(change) => {
-                body.detail = Some(change);
-            }
-            Difference::Missing | Difference::Extra => {}
-        }
-        body
-    }
-}
-
-fn finished<'a>(
-    target: &'a str,
-    result: &'a Result<VerifyOutcome, Error>,
-    elapsed: Duration,
-    exit: Exit,
-) -> impl Serialize + 'a {
-    #[derive(Serialize)]
-    struct Finished<'a> {
-        run: Option<&'a str>,
-        source: Option<&'a str>,
-        target: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        key: Option<String>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        sample: Option<String>,
-        #[serde(flatten)]
-        totals: VerifyTotals,
-        requests_list: u64,
-        requests_get: u64,
-        requests_head: u64,
-        requests_lock: u64,
-        requests_retried: u64,
-        requests_throttled: u64,
-        differences: u64,
-        duration_s: f64,
-        throughput_bytes_per_s: f64,
-        verdict: &'static str,
-        exit_code: u8,
-        #[serde(flatten)]
-        error: Option<JsonError<'a>>,
-    }
-    let outcome = result.as_ref().ok();
-    let totals = outcome.map(|outcome| outcome.totals).unwrap_or_default();
-    let counted = outcome.map(|outcome| outcome.counted).unwrap_or_default();
-    let duration = outcome.map_or(elapsed, |outcome| outcome.duration);
-    Finished {
-        run: outcome.map(|outcome| outcome.run.0.as_str()),
-        source: outcome.map(|outcome| outcome.source.as_str()),
-        target,
-        key: outcome.and_then(|outcome| outcome.key).map(|key| key.to_string()),
-        sample: outcome.and_then(sample).map(|sample| sample.to_string()),
-        totals,
-        requests_list: counted.requests_list,
-        requests_get: counted.requests_get,
-        requests_head: counted.requests_head,
-        requests_lock: counted.requests_lock,
-        requests_retried: counted.requests_retried,
-        requests_throttled: counted.requests_throttled,
-        differences: outcome.map_or(0, |outcome| outcome.differences),
-        duration_s: duration.as_secs_f64(),
-        throughput_bytes_per_s: rate(&totals, duration).round(),
-        verdict: outcome.map_or("failed", |outcome| verdict(outcome).0),
-        exit_code: exit.code(),
-        error: result.as_ref().err().map(JsonError::from),
-    }
-}
-
-/// The sample that was read, where one was.
-fn sample(outcome: &VerifyOutcome) -> Option<Sample> {
-    match outcome.depth {
-        Depth::Stamps => None,
-        Depth::Content(choice) => choice.sample,
-    }
-}
-
-/// Speed S: bytes hashed a second.
-fn rate(totals: &VerifyTotals, duration: Duration) -> f64 {
-    let seconds = duration.as_secs_f64();
-    if seconds > 0.0 { totals.bytes_hashed as f64 / seconds } else { 0.0 }
-}
-
-fn verdict(outcome: &VerifyOutcome) -> (&'static str, &'static str) {
-    if outcome.interrupted {
-        ("interrupted", "what was not looked at is unknown")
-    } else if outcome.totals.failed > 0 {
-        ("incomplete", "some entries could not be read")
-    } else if outcome.differences > 0 {
-        ("different", "the target is not what was recorded")
-    } else {
-        match outcome.totals.unproven {
-            _ if outcome.totals.mended > 0 => {
-                ("complete", "what differed is mended, nothing else differs")
-            }
-            _ if outcome.depth == Depth::Stamps => {
-                ("complete", "nothing differs as far as stamps tell; no content was read")
-            }
-            _ if outcome.totals.left > 0 => {
-                ("complete", "nothing differs as far as the budget went; files are left to read")
-            }
-            _ if outcome.totals.unread > 0 => (
-                "complete",
-                "nothing differs; what was not read is there, of its size, with its metadata",
-            ),
-            0 => ("complete", "the target is what was recorded"),
-            _ => ("complete", "nothing differs, but adopted files have no digest to prove it by"),
-        }
-    }
-}
-
-fn heading(target: &str, outcome: &VerifyOutcome) -> String {
-    format!("verified {target} against run {} of {}", outcome.run, outcome.source)
-}
-
-/// The lines of the summary.
-fn summary(heading: String, outcome: &VerifyOutcome, failures: &Failures) -> Vec<String> {
-    let totals = &outcome.totals;
-    let files = |number| counted(number, "file", "files");
-    let entries = |number| counted(number, "entry", "entries");
-    let mut lines = vec![heading];
-    if let Some(key) = outcome.key {
-        lines.push(format!("  {:<10}by key {key}; the chain is whole", "signed"));
-    }
-    if let Some(sample) = sample(outcome) {
-        lines.push(format!("  {:<10}{sample}, {}", "sample", files(totals.chosen)));
-    }
-    if outcome.depth != Depth::Stamps {
-        let hashed = format!("{}, {}", files(totals.verified), size(totals.bytes_hashed));
-        lines.push(format!("  {:<10}{hashed}", "verified"));
-    }
-    for (number, label, value) in [
-        (
-            totals.left,
-            "left",
-            format!("{}, {}: the budget is spent", files(totals.left), size(totals.left_bytes)),
-        ),
-        (totals.unread, "unread", format!("{}, compared without reading", files(totals.unread))),
-        (
-            totals.unproven,
-            "unproven",
-            format!("{}, adopted without a digest", files(totals.unproven)),
-        ),
-        (totals.missing, "missing", entries(totals.missing)),
-        (totals.corrupt, "corrupt", files(totals.corrupt)),
-        (totals.mended, "mended", files(totals.mended)),
-        (totals.metadata, "metadata", entries(totals.metadata)),
-        (totals.touched, "touched", files(totals.touched)),
-        (totals.extra, "extra", entries(totals.extra)),
-        (totals.failed, "failed", entries(totals.failed)),
-    ] {
-        if number > 0 {
-            lines.push(format!("  {label:<10}{value}"));
-        }
-    }
-    if let Some(requests) = requests_by_kind(&outcome.counted) {
-        lines.push(format!("  {:<10}{requests}", "requests"));
-    }
-    lines.push(format!(
-        "time {}, speed {}, {} of {}",
-        duration(outcome.duration),
-        speed(rate(totals, outcome.duration)),
-        counted(outcome.differences, "difference", "differences"),
-        entries(totals.entries),
-    ));
-    if failures.count() > 0 {
-        lines.push("failed:".into());
-        lines.extend(failures.lines());
-    }
-    let (word, meaning) = verdict(outcome);
-    lines.push(format!("{word}: {meaning}"));
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{RunId, Totals};
-    use crate::verify::Choice;
-
-    fn outcome(differences: u64, failed: u64, interrupted: bool) -> VerifyOutcome {
-        let totals = VerifyTotals {
-            entries: 4000,
-            verified: 3998,
-            corrupt: differences,
-            failed,
-            bytes_hashed: 4 << 20,
-            ..VerifyTotals::default()
-        };
-        VerifyOutcome {
-            run: RunId("r".into()),
-            source: "/s".into(),
-            key: None,
-            depth: Depth::Content(Choice::default()),
-            totals,
-            counted: Totals { requests_list: 4, requests_get: 3998, ..Totals::default() },
-            differences,
-            duration: Duration::from_secs(2),
-            interrupted,
-        }
-    }
-
-    #[test]
-    fn a_difference_is_one_line_that_names_the_entry() {
-        let key = Key::new(*b"a\nb");
-        let digest = Some(Digest([0xab; 32]));
-        let corrupt = Difference::Corrupt { expected: digest, found: None };
-        let line = difference_line(&key, &corrupt, true);
-        assert_eq!(line, "corrupt a\\nb (expected abababababababab…, found another size)");
-        let metadata = Difference::Metadata("mode 0644 -> 0600".into());
-        let line = difference_line(&key, &metadata, true);
-        assert_eq!(line, "metadata a\\nb: mode 0644 -> 0600");
-        assert_eq!(difference_line(&key, &Difference::Extra, false), "extra a\\nb (not counted)");
-    }
-
-    #[test]
-    fn unread_entries_outrank_differences_and_a_signal_both() {
-        let exit = |outcome, signal| exit_of(&Ok(outcome), signal);
-        assert_eq!(exit(outcome(0, 0, false), None), Exit::Done);
-        assert_eq!(exit(outcome(2, 0, false), None), Exit::Differences);
-        assert_eq!(exit(outcome(2, 1, false), None), Exit::Incomplete);
-        assert_eq!(exit(outcome(2, 1, true), Some(Exit::Terminated)), Exit::Terminated);
-        let error = Err(Error::new(ErrorKind::Manifest, "no run"));
-        assert_eq!(exit_of(&error, None), Exit::Manifest);
-    }
-
-    #[test]
-    fn the_summary_counts_what_was_verified_and_what_differs() {
-        let outcome = outcome(2, 0, false);
-        let lines = summary(heading("/t", &outcome), &outcome, &Failures::default());
-        assert_eq!(
-            lines,
-            [
-                "verified /t against run r of /s",
-                "  verified  3,998 files, 4.0 MiB",
-                "  corrupt   2 files",
-                "  requests  4 list, 3,998 get",
-                "time 2.0 s, speed 2.0 MiB/s, 2 differences of 4,000 entries",
-                "different: the target is not what was recorded",
-            ]
-        );
-    }
-
-    #[test]
-    fn the_last_record_has_totals_verdict_and_exit_code() {
-        let result = Ok(outcome(2, 0, false));
-        let body = finished("/t", &result, Duration::ZERO, Exit::Differences);
-        let value = serde_json::to_value(&body).unwrap();
-        assert_eq!(value["corrupt"], 2);
-        assert_eq!(value["verdict"], "different");
-        assert_eq!(value["exit_code"], 3);
-        assert_eq!(value["throughput_bytes_per_s"], 2_097_152.0);
     }
 }

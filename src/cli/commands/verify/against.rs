@@ -1,0 +1,167 @@
+//! What a verification against a source tells.
+
+use super::super::super::exit::Exit;
+use super::super::sheet::Sheet;
+use super::rate;
+use crate::model::Error;
+use crate::report::format::{counted, duration, size, speed};
+use crate::report::json::JsonError;
+use crate::report::text::Failures;
+use crate::verify::{AgainstOutcome, AgainstTotals};
+use serde::Serialize;
+use std::time::Duration;
+
+/// The last record's body.
+pub(super) fn finished<'a>(
+    (source, target): (&'a str, &'a str),
+    result: Result<&'a AgainstOutcome, &'a Error>,
+    elapsed: Duration,
+    exit: Exit,
+) -> impl Serialize + 'a {
+    #[derive(Serialize)]
+    struct Finished<'a> {
+        against: &'a str,
+        target: &'a str,
+        filter_of: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sample: Option<String>,
+        #[serde(flatten)]
+        totals: AgainstTotals,
+        requests_list: u64,
+        requests_get: u64,
+        requests_head: u64,
+        requests_lock: u64,
+        requests_retried: u64,
+        requests_throttled: u64,
+        differences: u64,
+        duration_s: f64,
+        throughput_bytes_per_s: f64,
+        verdict: &'static str,
+        exit_code: u8,
+        #[serde(flatten)]
+        error: Option<JsonError<'a>>,
+    }
+    let outcome = result.ok();
+    let totals = outcome.map(|outcome| outcome.totals).unwrap_or_default();
+    let counted = outcome.map(|outcome| outcome.counted).unwrap_or_default();
+    let duration = outcome.map_or(elapsed, |outcome| outcome.duration);
+    Finished {
+        against: source,
+        target,
+        filter_of: outcome.and_then(|outcome| outcome.filter_of.as_ref()).map(|run| &*run.0),
+        sample: outcome.and_then(|outcome| outcome.sample).map(|sample| sample.to_string()),
+        totals,
+        requests_list: counted.requests_list,
+        requests_get: counted.requests_get,
+        requests_head: counted.requests_head,
+        requests_lock: counted.requests_lock,
+        requests_retried: counted.requests_retried,
+        requests_throttled: counted.requests_throttled,
+        differences: outcome.map_or(0, |outcome| outcome.differences),
+        duration_s: duration.as_secs_f64(),
+        throughput_bytes_per_s: rate(read(&totals), duration).round(),
+        verdict: outcome.map_or("failed", |outcome| verdict(outcome).0),
+        exit_code: exit.code(),
+        error: result.err().map(JsonError::from),
+    }
+}
+
+/// Bytes read on both sides.
+fn read(totals: &AgainstTotals) -> u64 {
+    totals.source_bytes + totals.target_bytes
+}
+
+fn verdict(outcome: &AgainstOutcome) -> (&'static str, &'static str) {
+    if outcome.interrupted {
+        ("interrupted", "what was not looked at is unknown")
+    } else if outcome.totals.failed > 0 {
+        ("incomplete", "some entries could not be read, or changed meanwhile")
+    } else if outcome.differences > 0 {
+        ("different", "the target is not what the source is")
+    } else if outcome.totals.unread > 0 {
+        ("complete", "nothing differs; what was not read is of the same size")
+    } else {
+        ("complete", "the target has what the source has")
+    }
+}
+
+/// The lines of the summary.
+pub(super) fn summary(
+    (source, target): (&str, &str),
+    outcome: &AgainstOutcome,
+    failures: &Failures,
+) -> Vec<String> {
+    let totals = &outcome.totals;
+    let files = |number| counted(number, "file", "files");
+    let entries = |number| counted(number, "entry", "entries");
+    let mut sheet = Sheet::new(10, vec![format!("verified {target} against {source}")]);
+    if let Some(run) = &outcome.filter_of {
+        sheet.row("filter", &format!("that of run {run}"));
+    }
+    if let Some(sample) = outcome.sample {
+        sheet.row("sample", &sample.to_string());
+    }
+    let [ours, theirs] = [totals.source_bytes, totals.target_bytes].map(size);
+    let equal = files(totals.equal);
+    sheet.row("equal", &format!("{equal}; {ours} of the source and {theirs} of the target read"));
+    sheet.counts([
+        (totals.unread, "unread", format!("{}, of the same size", files(totals.unread))),
+        (totals.missing, "missing", entries(totals.missing)),
+        (totals.content, "content", files(totals.content)),
+        (totals.metadata, "metadata", entries(totals.metadata)),
+        (totals.extra, "extra", entries(totals.extra)),
+        (totals.failed, "failed", entries(totals.failed)),
+    ]);
+    let figures = format!(
+        "time {}, speed {}, {} of {}",
+        duration(outcome.duration),
+        speed(rate(read(totals), outcome.duration)),
+        counted(outcome.differences, "difference", "differences"),
+        entries(totals.entries),
+    );
+    sheet.end(&outcome.counted, figures, failures, verdict(outcome))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{RunId, Totals};
+
+    #[test]
+    fn the_summary_counts_what_is_the_same_and_what_differs() {
+        let outcome = AgainstOutcome {
+            filter_of: Some(RunId("r".into())),
+            sample: None,
+            totals: AgainstTotals {
+                entries: 4000,
+                equal: 3998,
+                content: 1,
+                extra: 7,
+                source_bytes: 3 << 20,
+                target_bytes: 1 << 20,
+                ..AgainstTotals::default()
+            },
+            counted: Totals { requests_list: 4, requests_get: 3999, ..Totals::default() },
+            differences: 1,
+            duration: Duration::from_secs(2),
+            interrupted: false,
+        };
+        assert_eq!(
+            summary(("/s", "/t"), &outcome, &Failures::default()),
+            [
+                "verified /t against /s",
+                "  filter    that of run r",
+                "  equal     3,998 files; 3.0 MiB of the source and 1.0 MiB of the target read",
+                "  content   1 file",
+                "  extra     7 entries",
+                "  requests  4 list, 3,999 get",
+                "time 2.0 s, speed 2.0 MiB/s, 1 difference of 4,000 entries",
+                "different: the target is not what the source is",
+            ]
+        );
+        let body = finished(("/s", "/t"), Ok(&outcome), Duration::ZERO, Exit::Differences);
+        let value = serde_json::to_value(&body).unwrap();
+        assert_eq!((&value["content"], &value["equal"]), (&1.into(), &3998.into()));
+        assert_eq!((&value["verdict"], &value["exit_code"]), (&"different".into(), &3.into()));
+    }
+}

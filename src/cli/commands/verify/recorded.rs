@@ -1,0 +1,213 @@
+//! What a verification against the record tells.
+
+use super::super::super::exit::Exit;
+use super::super::sheet::Sheet;
+use super::rate;
+use crate::model::Error;
+use crate::report::format::{counted, duration, size, speed};
+use crate::report::json::JsonError;
+use crate::report::text::Failures;
+use crate::verify::{Depth, Sample, VerifyOutcome, VerifyTotals};
+use serde::Serialize;
+use std::time::Duration;
+
+/// The last record's body.
+pub(super) fn finished<'a>(
+    target: &'a str,
+    result: Result<&'a VerifyOutcome, &'a Error>,
+    elapsed: Duration,
+    exit: Exit,
+) -> impl Serialize + 'a {
+    #[derive(Serialize)]
+    struct Finished<'a> {
+        run: Option<&'a str>,
+        source: Option<&'a str>,
+        target: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sample: Option<String>,
+        #[serde(flatten)]
+        totals: VerifyTotals,
+        requests_list: u64,
+        requests_get: u64,
+        requests_head: u64,
+        requests_lock: u64,
+        requests_retried: u64,
+        requests_throttled: u64,
+        differences: u64,
+        duration_s: f64,
+        throughput_bytes_per_s: f64,
+        verdict: &'static str,
+        exit_code: u8,
+        #[serde(flatten)]
+        error: Option<JsonError<'a>>,
+    }
+    let outcome = result.ok();
+    let totals = outcome.map(|outcome| outcome.totals).unwrap_or_default();
+    let counted = outcome.map(|outcome| outcome.counted).unwrap_or_default();
+    let duration = outcome.map_or(elapsed, |outcome| outcome.duration);
+    Finished {
+        run: outcome.map(|outcome| outcome.run.0.as_str()),
+        source: outcome.map(|outcome| outcome.source.as_str()),
+        target,
+        key: outcome.and_then(|outcome| outcome.key).map(|key| key.to_string()),
+        sample: outcome.and_then(sample).map(|sample| sample.to_string()),
+        totals,
+        requests_list: counted.requests_list,
+        requests_get: counted.requests_get,
+        requests_head: counted.requests_head,
+        requests_lock: counted.requests_lock,
+        requests_retried: counted.requests_retried,
+        requests_throttled: counted.requests_throttled,
+        differences: outcome.map_or(0, |outcome| outcome.differences),
+        duration_s: duration.as_secs_f64(),
+        throughput_bytes_per_s: rate(totals.bytes_hashed, duration).round(),
+        verdict: outcome.map_or("failed", |outcome| verdict(outcome).0),
+        exit_code: exit.code(),
+        error: result.err().map(JsonError::from),
+    }
+}
+
+/// The sample that was read, where one was.
+fn sample(outcome: &VerifyOutcome) -> Option<Sample> {
+    match outcome.depth {
+        Depth::Stamps => None,
+        Depth::Content(choice) => choice.sample,
+    }
+}
+
+fn verdict(outcome: &VerifyOutcome) -> (&'static str, &'static str) {
+    if outcome.interrupted {
+        ("interrupted", "what was not looked at is unknown")
+    } else if outcome.totals.failed > 0 {
+        ("incomplete", "some entries could not be read")
+    } else if outcome.differences > 0 {
+        ("different", "the target is not what was recorded")
+    } else {
+        match outcome.totals.unproven {
+            _ if outcome.totals.mended > 0 => {
+                ("complete", "what differed is mended, nothing else differs")
+            }
+            _ if outcome.depth == Depth::Stamps => {
+                ("complete", "nothing differs as far as stamps tell; no content was read")
+            }
+            _ if outcome.totals.left > 0 => {
+                ("complete", "nothing differs as far as the budget went; files are left to read")
+            }
+            _ if outcome.totals.unread > 0 => (
+                "complete",
+                "nothing differs; what was not read is there, of its size, with its metadata",
+            ),
+            0 => ("complete", "the target is what was recorded"),
+            _ => ("complete", "nothing differs, but adopted files have no digest to prove it by"),
+        }
+    }
+}
+
+/// The lines of the summary.
+pub(super) fn summary(
+    heading: String,
+    outcome: &VerifyOutcome,
+    failures: &Failures,
+) -> Vec<String> {
+    let totals = &outcome.totals;
+    let files = |number| counted(number, "file", "files");
+    let entries = |number| counted(number, "entry", "entries");
+    let mut sheet = Sheet::new(10, vec![heading]);
+    if let Some(key) = outcome.key {
+        sheet.row("signed", &format!("by key {key}; the chain is whole"));
+    }
+    if let Some(sample) = sample(outcome) {
+        sheet.row("sample", &format!("{sample}, {}", files(totals.chosen)));
+    }
+    if outcome.depth != Depth::Stamps {
+        let hashed = format!("{}, {}", files(totals.verified), size(totals.bytes_hashed));
+        sheet.row("verified", &hashed);
+    }
+    let left = format!("{}, {}: the budget is spent", files(totals.left), size(totals.left_bytes));
+    sheet.counts([
+        (totals.left, "left", left),
+        (totals.unread, "unread", format!("{}, compared without reading", files(totals.unread))),
+        (
+            totals.unproven,
+            "unproven",
+            format!("{}, adopted without a digest", files(totals.unproven)),
+        ),
+        (totals.missing, "missing", entries(totals.missing)),
+        (totals.corrupt, "corrupt", files(totals.corrupt)),
+        (totals.mended, "mended", files(totals.mended)),
+        (totals.metadata, "metadata", entries(totals.metadata)),
+        (totals.touched, "touched", files(totals.touched)),
+        (totals.extra, "extra", entries(totals.extra)),
+        (totals.failed, "failed", entries(totals.failed)),
+    ]);
+    let figures = format!(
+        "time {}, speed {}, {} of {}",
+        duration(outcome.duration),
+        speed(rate(totals.bytes_hashed, outcome.duration)),
+        counted(outcome.differences, "difference", "differences"),
+        entries(totals.entries),
+    );
+    sheet.end(&outcome.counted, figures, failures, verdict(outcome))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{RunId, Totals};
+    use crate::verify::Choice;
+
+    fn outcome(differences: u64, failed: u64, interrupted: bool) -> VerifyOutcome {
+        let totals = VerifyTotals {
+            entries: 4000,
+            verified: 3998,
+            corrupt: differences,
+            failed,
+            bytes_hashed: 4 << 20,
+            ..VerifyTotals::default()
+        };
+        VerifyOutcome {
+            run: RunId("r".into()),
+            source: "/s".into(),
+            depth: Depth::Content(Choice::default()),
+            key: None,
+            totals,
+            counted: Totals { requests_list: 4, requests_get: 3998, ..Totals::default() },
+            differences,
+            duration: Duration::from_secs(2),
+            interrupted,
+        }
+    }
+
+    #[test]
+    fn the_summary_counts_what_was_verified_and_what_differs() {
+        let lines = summary(
+            "verified /t against run r of /s".to_owned(),
+            &outcome(2, 0, false),
+            &Failures::default(),
+        );
+        assert_eq!(
+            lines,
+            [
+                "verified /t against run r of /s",
+                "  verified  3,998 files, 4.0 MiB",
+                "  corrupt   2 files",
+                "  requests  4 list, 3,998 get",
+                "time 2.0 s, speed 2.0 MiB/s, 2 differences of 4,000 entries",
+                "different: the target is not what was recorded",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_last_record_has_totals_verdict_and_exit_code() {
+        let outcome = outcome(2, 0, false);
+        let body = finished("/t", Ok(&outcome), Duration::ZERO, Exit::Differences);
+        let value = serde_json::to_value(&body).unwrap();
+        assert_eq!(value["corrupt"], 2);
+        assert_eq!(value["verdict"], "different");
+        assert_eq!(value["exit_code"], 3);
+        assert_eq!(value["throughput_bytes_per_s"], 2_097_152.0);
+    }
+}

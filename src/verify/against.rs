@@ -1,0 +1,264 @@
+//! Verifying a target against a source: both are listed, joined and read. No manifest is needed, and
+//! nothing is written.
+
+use super::groups::Groups;
+use super::held::{Held, Job};
+use super::open::{Opened, OpenedSource, open};
+use super::{Depth, Sample, VerifyObserver, VerifyOptions};
+use crate::backend::object::s3::Settings;
+use crate::backend::{Form, ListOptions, Source, Target};
+use crate::compare::Join;
+use crate::compare::join::Joined;
+use crate::engine::{BUFFER, Cores};
+use crate::filter::Filter;
+use crate::limits::Bandwidth;
+use crate::listing::Checked;
+use crate::location::Location;
+use crate::manifest::published::Shelf;
+use crate::manifest::{RecordedOptions, State};
+use crate::model::error::Side;
+use crate::model::{Error, ErrorKind, Progress, RunId, Stop, Totals};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What a target is held against.
+#[derive(Debug)]
+pub struct Against {
+    /// The source.
+    pub source: Location,
+    /// How its store is reached, where it is one.
+    pub source_store: Option<Settings>,
+    /// What takes part; `None` for what took part in the latest run from this source, if that is
+    /// known, else everything.
+    pub filter: Option<Filter>,
+}
+
+/// What was counted.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+pub struct AgainstTotals {
+    /// Entries that the source has.
+    pub entries: u64,
+    /// Files whose content was read on both sides and is the same.
+    pub equal: u64,
+    /// Files of one size that were not chosen to be read.
+    pub unread: u64,
+    /// Entries that the target lacks.
+    pub missing: u64,
+    /// Files whose content differs.
+    pub content: u64,
+    /// Entries whose type, link text or metadata differs.
+    pub metadata: u64,
+    /// Entries that the source lacks.
+    pub extra: u64,
+    /// Entries that could not be read, or changed meanwhile.
+    pub failed: u64,
+    /// Bytes of the source that were hashed.
+    pub source_bytes: u64,
+    /// Bytes of the target that were hashed.
+    pub target_bytes: u64,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub struct AgainstOutcome {
+    /// The run whose filter told what takes part, where one was taken over.
+    pub filter_of: Option<RunId>,
+    /// What was read, where not all was.
+    pub sample: Option<Sample>,
+    /// What was counted.
+    pub totals: AgainstTotals,
+    /// The counters at the end, those of requests to stores among them.
+    pub counted: Totals,
+    /// Differences that count.
+    pub differences: u64,
+    /// How long it took.
+    pub duration: Duration,
+    /// Whether it was stopped before its end.
+    pub interrupted: bool,
+}
+
+/// Verifies a target against a source: both are listed, and content is read on both sides, whatever
+/// their stamps say. Of `options`, what concerns a manifest or mending plays no part.
+///
+/// # Errors
+/// [`ErrorKind::Unusable`] when a side can't be read, or nothing is at the source;
+/// [`ErrorKind::Refused`] when the source is empty and the target is not;
+/// [`ErrorKind::Locked`] when a run is writing to the target.
+pub fn verify_against(
+    options: &VerifyOptions,
+    against: &Against,
+    observer: &dyn VerifyObserver,
+    progress: &Arc<Progress>,
+    stop: &Stop,
+) -> Result<AgainstOutcome, Error> {
+    let began = Instant::now();
+    let named = (&against.source, against.source_store.as_ref());
+    let opened = open(options, Some(named), observer, progress, stop)?;
+    let Opened {
+        target, name, lock, source: Some(OpenedSource { source, name: from, only }), ..
+    } = opened
+    else {
+        return Err(Error::new(ErrorKind::Unusable, "there is no source"));
+    };
+    let form = form(&*source, &*target);
+    if let Some(place) = source.object()
+        && !place.has_entries()?
+        && !place.prefix.is_empty()
+    {
+        let message = format!("there is nothing at the source \"{}\"", against.source);
+        return Err(Error::new(ErrorKind::Unusable, message)
+            .help("check its spelling: no key begins with this prefix"));
+    }
+    let recorded = recorded(options, &from, (&*target, &name), form, observer);
+    let filter_of = recorded.as_ref().filter(|_| against.filter.is_none());
+    let filter_of = filter_of.map(|(run, _)| run.clone());
+    let filter = match (&against.filter, &recorded) {
+        (Some(filter), _) => filter.clone(),
+        (None, Some((_, recorded))) => {
+            Filter::try_from(recorded.filter.clone()).map_err(|error| {
+                Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used")
+                    .because(error)
+                    .help("name the filter by --exclude and --include")
+            })?
+        }
+        (None, None) => Filter::default(),
+    };
+    let filter = Arc::new(filter);
+    let deletes = recorded.is_some_and(|(_, recorded)| recorded.delete);
+    let listing = ListOptions { filter: Arc::clone(&filter), only, form };
+    let join = Join::new(
+        Checked::new(source.list(&listing)?, Side::Source),
+        Checked::new(target.list(&listing)?, Side::Target),
+        std::iter::empty(),
+        form,
+    )?;
+    let sample = match options.depth {
+        Depth::Stamps => None,
+        Depth::Content(choice) => choice.sample,
+    };
+    let held = Held {
+        observer,
+        totals: std::sync::Mutex::default(),
+        source: &*source,
+        target: &*target,
+        filter: &filter,
+        form,
+        sample,
+        extras_count: deletes || options.strict,
+        cores: Cores::default(),
+        bandwidth: Bandwidth::new(&options.limits),
+        bytes: Default::default(),
+    };
+    compare(join, &held, options.checkers, progress, stop)?;
+    drop(lock);
+    let mut totals = held.totals.into_inner().unwrap_or_else(PoisonError::into_inner);
+    [totals.source_bytes, totals.target_bytes] = held.bytes.map(|bytes| bytes.get());
+    let extra = if deletes || options.strict { totals.extra } else { 0 };
+    Ok(AgainstOutcome {
+        filter_of,
+        sample,
+        totals,
+        counted: progress.totals(),
+        differences: totals.missing + totals.content + totals.metadata + extra,
+        duration: began.elapsed(),
+        interrupted: stop.requested(),
+    })
+}
+
+/// Which form keys have: between two stores each stands for itself, as in a mirror.
+fn form(source: &dyn Source, target: &dyn Target) -> Form {
+    if source.object().is_some() && target.is_store() { Form::Flat } else { Form::Tree }
+}
+
+/// What the latest run from the source into the target was asked, where the state or the manifest
+/// tells; a record that can't be used tells nothing, for none is needed.
+fn recorded(
+    options: &VerifyOptions,
+    from: &str,
+    (target, name): (&dyn Target, &str),
+    form: Form,
+    observer: &dyn VerifyObserver,
+) -> Option<(RunId, RecordedOptions)> {
+    let of_state = || -> Result<_, Error> {
+        let Some(state) = State::open_read_only(&options.state_dir, from, name)? else {
+            return Ok(None);
+        };
+        let Some(run) = state.last_run()? else { return Ok(None) };
+        Ok(Some((run.id, RecordedOptions::decode(&run.options)?)))
+    };
+    let of_manifest = || -> Result<_, Error> {
+        let latest = Shelf::of(target, &super::open::spool_dir(options)).latest()?;
+        let latest = latest.map(|latest| latest.head);
+        let latest = latest.filter(|head| head.source == from && head.options.form == form);
+        Ok(latest.map(|head| (head.run, head.options)))
+    };
+    let found = of_state().and_then(|found| match found {
+        None => of_manifest(),
+        found => Ok(found),
+    });
+    found.unwrap_or_else(|error| {
+        observer.note(&format!(
+            "what runs left out of this mirror is not known: {error}; --exclude and --include say it"
+        ));
+        None
+    })
+}
+
+/// Goes through all, and reads what is to be read on both sides.
+fn compare(
+    join: impl Iterator<Item = Result<Joined, Error>>,
+    held: &Held<'_>,
+    workers: usize,
+    progress: &Progress,
+    stop: &Stop,
+) -> Result<(), Error> {
+    let is_there = std::thread::scope(|scope| {
+        let (mut groups, waiting) = Groups::<Job>::new(workers);
+        for _ in 0..workers {
+            let waiting = waiting.clone();
+            scope.spawn(move || {
+                let mut buffer = vec![0; BUFFER];
+                for job in waiting.iter().flatten() {
+                    held.read(job, &mut buffer, progress, stop);
+                }
+            });
+        }
+        drop(waiting);
+        let mut is_there = (false, false);
+        for joined in join {
+            if stop.requested() {
+                break;
+            }
+            match joined? {
+                Joined::Pair(pair) => {
+                    progress.entries.add(1);
+                    let is_root = pair.key.is_root();
+                    is_there.0 |= !is_root && pair.source.entry().is_some();
+                    is_there.1 |= !is_root && pair.target.entry().is_some();
+                    if let Some(job) = held.compare(*pair) {
+                        let bytes = job.source.size() + job.target.size();
+                        groups.push(job, bytes);
+                    }
+                }
+                Joined::Failed(error) | Joined::BrokeOff(error) => {
+                    is_there.0 |= error.side == Side::Source;
+                    held.fail(&error);
+                }
+                Joined::Leftover(_) => {}
+                Joined::LeftOut(key, why) => {
+                    held.observer.note(&format!("\"{key}\" is left out: {why}"));
+                }
+            }
+        }
+        groups.send();
+        Ok::<_, Error>(is_there)
+    })?;
+    if is_there == (false, true) && !stop.requested() {
+        return Err(Error::new(
+            ErrorKind::Refused,
+            "the source is empty and the target is not: is its disk mounted?",
+        )
+        .help("an empty source proves nothing; name another by --against"));
+    }
+    Ok(())
+}

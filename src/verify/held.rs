@@ -1,0 +1,313 @@
+//! One entry of the source held against the target's: what listings tell first, then content.
+
+use super::{AgainstTotals, Difference, Sample, VerifyObserver, tally};
+use crate::backend::{Form, Source, Target};
+use crate::compare::{Conflict, Pair, Seen};
+use crate::engine::{Cores, Wanted};
+use crate::filter::Filter;
+use crate::limits::Bandwidth;
+use crate::model::entry::Known;
+use crate::model::error::Side;
+use crate::model::key::Escaped;
+use crate::model::run::Counter;
+use crate::model::{
+    Cause, Digest, Entry, EntryError, EntryKind, Key, Metadata, Operation, Progress, Stop,
+};
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+/// An entry that both sides have, of which more is to be found out.
+pub(super) struct Job {
+    pub(super) source: Entry,
+    pub(super) target: Entry,
+    /// Whether kind and metadata were compared by what the listings told.
+    is_compared: bool,
+}
+
+/// What was found so far.
+pub(super) struct Held<'a> {
+    pub(super) observer: &'a dyn VerifyObserver,
+    pub(super) totals: Mutex<AgainstTotals>,
+    pub(super) source: &'a dyn Source,
+    pub(super) target: &'a dyn Target,
+    pub(super) filter: &'a Filter,
+    pub(super) form: Form,
+    pub(super) sample: Option<Sample>,
+    pub(super) extras_count: bool,
+    pub(super) cores: Cores,
+    pub(super) bandwidth: Bandwidth,
+    /// Bytes hashed of the source and of the target.
+    pub(super) bytes: [Counter; 2],
+}
+
+/// What is asked while content is read.
+struct Reading<'a> {
+    buffer: &'a mut [u8],
+    progress: &'a Progress,
+    stop: &'a Stop,
+}
+
+impl Held<'_> {
+    /// Compares what the listings show; what more is to be found out is returned.
+    pub(super) fn compare(&self, pair: Pair) -> Option<Job> {
+        let Pair { key, source, target, conflict, .. } = pair;
+        let (source, target) = match (source, target) {
+            // A failure was told.
+            (Seen::Unknown, _) | (_, Seen::Unknown) | (Seen::Absent, Seen::Absent) => return None,
+            (Seen::Absent, Seen::Present(extra)) => {
+                self.extra(&extra);
+                return None;
+            }
+            (Seen::Present(source), target) => (source, target),
+        };
+        if self.is_excluded(&source) {
+            return None;
+        }
+        self.count(|totals| totals.entries += 1);
+        let Seen::Present(target) = target else {
+            // A bucket has no place for a prefix's own marker.
+            if !(key.is_root() && self.form == Form::Flat) {
+                self.differs(&key, &Difference::Missing);
+            }
+            if let Some(Conflict::DirectoryOverLeaf(leaf)) = &conflict {
+                self.extra(leaf);
+            }
+            return None;
+        };
+        let is_whole = |entry: &Entry| entry.known != Known::Listed;
+        if !(is_whole(&source) && is_whole(&target)) {
+            let is_chosen = self.is_chosen(&key) || source.kind == EntryKind::Directory;
+            if !is_chosen && source.stamp.size == target.stamp.size {
+                self.count(|totals| totals.unread += 1);
+                return None;
+            }
+            return Some(Job { source, target, is_compared: false });
+        }
+        if !self.compare_whole(&source, &target) || source.kind != EntryKind::File {
+            return None;
+        }
+        if source.stamp.size != target.stamp.size {
+            self.differs(&key, &Difference::Corrupt { expected: None, found: None });
+            return None;
+        }
+        if !self.is_chosen(&key) {
+            self.count(|totals| totals.unread += 1);
+            return None;
+        }
+        Some(Job { source, target, is_compared: true })
+    }
+
+    fn is_chosen(&self, key: &Key) -> bool {
+        self.sample.is_none_or(|sample| sample.takes(key))
+    }
+
+    fn is_excluded(&self, entry: &Entry) -> bool {
+        entry.kind == EntryKind::File && self.filter.excludes_size(entry.stamp.size)
+    }
+
+    fn extra(&self, entry: &Entry) {
+        // A directory that is there because of keys below it is nothing by itself.
+        let counts = !entry.key.is_root() && entry.known != Known::Implied;
+        if counts && !self.is_excluded(entry) {
+            self.differs(&entry.key, &Difference::Extra);
+        }
+    }
+
+    /// Compares kind, link text and metadata of entries of which all is known; whether both are of
+    /// one kind.
+    fn compare_whole(&self, source: &Entry, target: &Entry) -> bool {
+        if source.kind != target.kind {
+            let what = format!("{} -> {}", source.kind, target.kind);
+            self.differs(&source.key, &Difference::Metadata(what));
+            return false;
+        }
+        let mut differences = Vec::new();
+        let mut differ = |name: &str, source: &dyn fmt::Display, target: &dyn fmt::Display| {
+            differences.push(format!("{name} {source} -> {target}"));
+        };
+        if source.kind == EntryKind::Symlink && source.link != target.link {
+            let text = |link: &Option<Box<[u8]>>| {
+                format!("\"{}\"", Escaped(link.as_deref().unwrap_or_default()))
+            };
+            differ("link", &text(&source.link), &text(&target.link));
+        }
+        // What nobody stored with an object is neither right nor wrong.
+        if source.known == Known::Whole && target.known == Known::Whole {
+            let wanted = self.target.holds(&source.metadata, source.kind);
+            let found = &target.metadata;
+            // An extra entry changes its directory's time: that counts where extras do.
+            let has_time = source.kind != EntryKind::Directory || self.extras_count;
+            let is_right = Metadata {
+                mode: if source.kind == EntryKind::Symlink { found.mode } else { wanted.mode },
+                mtime: if has_time { wanted.mtime } else { found.mtime },
+                ..wanted
+            };
+            tally::metadata(&is_right, found, &mut differ);
+        }
+        if !differences.is_empty() {
+            self.differs(&source.key, &Difference::Metadata(differences.join(", ")));
+        }
+        true
+    }
+
+    /// Reads both sides, and compares what is found.
+    pub(super) fn read(&self, job: Job, buffer: &mut [u8], progress: &Progress, stop: &Stop) {
+        if stop.requested() {
+            return;
+        }
+        let reading = &mut Reading { buffer, progress, stop };
+        match self.held(job, reading) {
+            Ok(()) => {}
+            Err(error) if matches!(error.cause, Cause::Stopped) => {}
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn held(&self, job: Job, reading: &mut Reading<'_>) -> Result<(), EntryError> {
+        let Job { source: mut one, target: mut other, is_compared } = job;
+        let key = one.key.clone();
+        let is_other_size = one.stamp.size != other.stamp.size;
+        if !is_compared && (is_other_size || one.kind == EntryKind::Directory) {
+            // Reading would not be worth it.
+            one = self.looked(Side::Source, one)?;
+            other = self.looked(Side::Target, other)?;
+            let is_one_kind = self.compare_whole(&one, &other);
+            if is_one_kind && one.kind == EntryKind::File {
+                self.differs(&key, &Difference::Corrupt { expected: None, found: None });
+            }
+            return Ok(());
+        }
+        let (listed_one, listed_other) = (one.stamp, other.stamp);
+        let right = self.hash(Side::Source, &mut one, reading)?;
+        // What is right is known: nobody needs to ask a store what it takes the content for.
+        other.recorded = Some(right);
+        let mut digests = (right, self.hash(Side::Target, &mut other, reading)?);
+        // A bit may have flipped on its way from a store; what lies there wrong is wrong the second
+        // time too.
+        if digests.0 != digests.1 && self.source.object().is_some() {
+            digests.0 = self.hash(Side::Source, &mut one, reading)?;
+        }
+        if digests.0 != digests.1 && self.target.is_store() {
+            digests.1 = self.hash(Side::Target, &mut other, reading)?;
+        }
+        if digests.0 != digests.1 {
+            // What differs because one side is just being changed says nothing.
+            self.stands(Side::Source, &one, listed_one == one.stamp)?;
+            self.stands(Side::Target, &other, listed_other == other.stamp)?;
+        }
+        if !is_compared {
+            if one.kind == EntryKind::Symlink || other.kind == EntryKind::Symlink {
+                one = self.looked_at_link(Side::Source, one)?;
+                other = self.looked_at_link(Side::Target, other)?;
+            }
+            if !self.compare_whole(&one, &other) || one.kind == EntryKind::Symlink {
+                return Ok(());
+            }
+        }
+        if digests.0 == digests.1 {
+            self.count(|totals| totals.equal += 1);
+        } else {
+            let (expected, found) = (Some(digests.0), Some(digests.1));
+            self.differs(&key, &Difference::Corrupt { expected, found });
+        }
+        Ok(())
+    }
+
+    fn side(&self, side: Side) -> &dyn Source {
+        match side {
+            Side::Source => self.source,
+            Side::Target => self.target,
+        }
+    }
+
+    /// Hashes an entry's content, and adds what reading tells of it.
+    fn hash(
+        &self,
+        side: Side,
+        entry: &mut Entry,
+        reading: &mut Reading<'_>,
+    ) -> Result<Digest, EntryError> {
+        if let (EntryKind::Symlink, Some(text)) = (entry.kind, &entry.link) {
+            return Ok(Digest::of(text));
+        }
+        let Reading { buffer, progress, stop } = reading;
+        let bytes = match side {
+            Side::Source => &self.bytes[0],
+            Side::Target => &self.bytes[1],
+        };
+        let pass = |amount| {
+            let taken = self.bandwidth.take(amount, &|| stop.requested());
+            if taken.is_err() || stop.requested() {
+                return Err(Cause::Stopped);
+            }
+            bytes.add(amount);
+            Ok(())
+        };
+        let hashed = &progress.bytes_hashed;
+        let from = (self.side(side), side);
+        let (read, hashed) =
+            self.cores.hash_content(from, entry, buffer, hashed, &pass, Wanted::default())?;
+        *entry = read;
+        if let Some(told) = hashed.told.filter(|_| entry.known == Known::Listed) {
+            (entry.kind, entry.metadata, entry.known) = (told.kind, told.metadata, told.known);
+        }
+        Ok(hashed.digest)
+    }
+
+    /// Looks at what was only listed.
+    fn looked(&self, side: Side, listed: Entry) -> Result<Entry, EntryError> {
+        if listed.known != Known::Listed {
+            return Ok(listed);
+        }
+        let Entry { key, .. } = &listed;
+        let fail = |cause| EntryError { operation: Operation::List, side, key: key.clone(), cause };
+        match self.side(side).look(key).map_err(fail)? {
+            Some(found) => Ok(found),
+            // A bucket's root has no object until something is kept of it.
+            None if key.is_root() => Ok(Entry { known: Known::Implied, ..listed }),
+            None => Err(fail(Cause::Vanished)),
+        }
+    }
+
+    /// Looks at what turned out to be a link, for its text.
+    fn looked_at_link(&self, side: Side, entry: Entry) -> Result<Entry, EntryError> {
+        if entry.kind == EntryKind::Symlink && entry.link.is_none() {
+            return self.looked(side, Entry { known: Known::Listed, ..entry });
+        }
+        Ok(entry)
+    }
+
+    /// Makes sure that an entry still is as it was listed and read.
+    fn stands(&self, side: Side, read: &Entry, is_as_listed: bool) -> Result<(), EntryError> {
+        let fail = |cause| {
+            let (operation, key) = (Operation::Read, read.key.clone());
+            Err(EntryError { operation, side, key, cause })
+        };
+        match self.side(side).look(&read.key) {
+            Ok(Some(found)) if is_as_listed && found.stamp == read.stamp => Ok(()),
+            Ok(Some(_)) => fail(Cause::Changed { attempts: 1 }),
+            Ok(None) => fail(Cause::Vanished),
+            Err(cause) => fail(cause),
+        }
+    }
+
+    fn differs(&self, key: &Key, difference: &Difference) {
+        let counted = self.extras_count || *difference != Difference::Extra;
+        self.count(|totals| match difference {
+            Difference::Missing => totals.missing += 1,
+            Difference::Corrupt { .. } => totals.content += 1,
+            Difference::Metadata(_) | Difference::Touched(_) => totals.metadata += 1,
+            Difference::Extra => totals.extra += 1,
+        });
+        self.observer.difference(key, difference, counted);
+    }
+
+    pub(super) fn fail(&self, error: &EntryError) {
+        self.count(|totals| totals.failed += 1);
+        self.observer.failed(error);
+    }
+
+    fn count(&self, add: impl FnOnce(&mut AgainstTotals)) {
+        add(&mut self.totals.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
