@@ -3,20 +3,21 @@
 //! Rules between flags hold for what was typed on the command line; a variable of the environment
 //! that makes no sense beside a flag gives way to it.
 
+mod filter;
+
 use super::args::{
     BagArgs, CatArgs, ColorArg, DiffArgs, DigestArg, DurabilityArg, ExplainArgs, ExportArgs,
-    ExportFormatArg, FilterArgs, ImportArgs, ImportFormatArg, LsArgs, MirrorArgs, MirrorFlags,
-    OutputArgs, PutArgs, RunArgs, VerifyArgs,
+    ExportFormatArg, ImportArgs, ImportFormatArg, LsArgs, MirrorArgs, MirrorFlags, OutputArgs,
+    PutArgs, RunArgs, VerifyArgs,
 };
 use super::keys;
 use super::values::SampleArg;
 use crate::backend::object::s3;
 use crate::compare::PolicyOptions;
-use crate::filter::{Filter, FilterSpec, Rule};
+use crate::filter::FilterSpec;
 use crate::limits::{LimitOptions, Timetable};
 use crate::location::{Location, S3Location, SingleLocation};
 use crate::manifest::list::ListFormat;
-use crate::model::key::Escaped;
 use crate::model::stamp::Trust;
 use crate::model::{Durability, Error, ErrorKind, ExtraKinds, Timestamp};
 use crate::report::{HumanOptions, OutputOptions, ProgressStyle};
@@ -31,13 +32,13 @@ use crate::session::{BagOptions, DeleteOptions, MirrorOptions, new_run_id};
 use crate::verify::{Against, Choice, Depth, Repair, Sample, VerifyOptions};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use filter::filter;
 use rustix::fs::Mode;
+use std::env;
 use std::ffi::{OsStr, OsString};
 use std::hash::BuildHasher as _;
-use std::io::{self, IsTerminal as _, Read as _};
-use std::os::unix::ffi::OsStrExt as _;
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
-use std::{env, fs};
 
 /// Makes the options of a mirror run.
 ///
@@ -497,119 +498,6 @@ fn typed(matches: &ArgMatches, id: &str) -> bool {
     matches.value_source(id) == Some(ValueSource::CommandLine)
 }
 
-/// Makes the filter; with it what each of its rules comes from, in words.
-fn filter(args: &FilterArgs, matches: &ArgMatches) -> Result<(Filter, Vec<String>), Error> {
-    let (min_size, max_size) = (args.min_size.map(|size| size.0), args.max_size.map(|size| size.0));
-    if let (Some(min), Some(max)) = (min_size, max_size)
-        && min > max
-    {
-        return Err(usage("--min-size is more than --max-size: no file is both"));
-    }
-    let (rules, origins): (Vec<_>, _) = rules(args, matches)?.into_iter().unzip();
-    let filter = Filter::new(&rules, min_size, max_size).map_err(|error| {
-        usage(error.to_string()).help("patterns are those of .gitignore; --help shows examples")
-    })?;
-    Ok((filter, origins))
-}
-
-/// The patterns in the order in which the last match wins: the environment's, then the command
-/// line's as they were typed; each with what it comes from, in words.
-fn rules(args: &FilterArgs, matches: &ArgMatches) -> Result<Vec<(Rule, String)>, Error> {
-    type Make = fn(String) -> Rule;
-    let patterns: [(&str, &[String], Make); 2] =
-        [("exclude", &args.exclude, Rule::Exclude), ("include", &args.include, Rule::Include)];
-    let files: [(&str, &[PathBuf], Make); 2] = [
-        ("exclude_from", &args.exclude_from, Rule::Exclude),
-        ("include_from", &args.include_from, Rule::Include),
-    ];
-    // By place on the command line, 0 for what the environment sets; the sort is stable.
-    let mut placed: Vec<(usize, Vec<(Rule, String)>)> = Vec::new();
-    let mut stdin_is_read = false;
-    for (id, values, make) in files {
-        for (place, path) in places(matches, id).zip(values) {
-            // A variable holds one name a line.
-            for path in lines_of(path.as_os_str(), place == 0) {
-                if path == "-" && std::mem::replace(&mut stdin_is_read, true) {
-                    return Err(usage("standard input can be read for patterns only once"));
-                }
-                let from = origin(id, place);
-                let numbered = pattern_file(Path::new(path), make)?.into_iter();
-                let named = numbered
-                    .map(|(rule, name, line)| (rule, format!("{from} {name}, line {line}")));
-                placed.push((place, named.collect()));
-            }
-        }
-    }
-    for (id, values, make) in patterns {
-        for (place, pattern) in places(matches, id).zip(values) {
-            let rule = |pattern: &str| (make(pattern.to_owned()), origin(id, place));
-            let rules = if place == 0 {
-                pattern.lines().filter(|line| !line.is_empty()).map(rule).collect()
-            } else {
-                vec![rule(pattern)]
-            };
-            placed.push((place, rules));
-        }
-    }
-    placed.sort_by_key(|(place, _)| *place);
-    Ok(placed.into_iter().flat_map(|(_, rules)| rules).collect())
-}
-
-/// The flag, or where nobody typed it, the variable that sets it.
-fn origin(id: &str, place: usize) -> String {
-    if place == 0 {
-        format!("VIDIMUS_{}", id.to_uppercase())
-    } else {
-        format!("--{}", id.replace('_', "-"))
-    }
-}
-
-/// Where each value of a flag stands on the command line; 0 each when the environment sets it.
-fn places<'a>(matches: &'a ArgMatches, id: &str) -> impl Iterator<Item = usize> + 'a {
-    let is_typed = typed(matches, id);
-    matches.indices_of(id).into_iter().flatten().map(move |at| if is_typed { at } else { 0 })
-}
-
-fn lines_of(value: &OsStr, split: bool) -> impl Iterator<Item = &OsStr> {
-    let bytes = value.as_bytes();
-    bytes
-        .split(move |&byte| split && byte == b'\n')
-        .filter(move |line| !split || !line.is_empty())
-        .map(OsStr::from_bytes)
-}
-
-/// Reads a file of patterns, one a line; with each the file's name and the line's number.
-fn pattern_file(
-    path: &Path,
-    make: fn(String) -> Rule,
-) -> Result<Vec<(Rule, String, usize)>, Error> {
-    let name = if path == Path::new("-") {
-        "standard input".to_owned()
-    } else {
-        format!("\"{}\"", Escaped(path.as_os_str().as_bytes()))
-    };
-    let content = if path == Path::new("-") {
-        let mut content = Vec::new();
-        io::stdin().lock().read_to_end(&mut content).map(|_| content)
-    } else {
-        fs::read(path)
-    };
-    let content = content
-        .map_err(|error| usage(format!("cannot read patterns from {name}")).because(error))?;
-    let content = String::from_utf8(content).map_err(|error| {
-        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = valid.split(|&byte| byte == b'\n').count();
-        usage(format!("cannot read patterns from {name}: line {line} is not UTF-8"))
-    })?;
-    let content = content.strip_prefix('\u{feff}').unwrap_or(&content);
-    Ok(content
-        .lines()
-        .zip(1..)
-        .filter(|(line, _)| !line.trim_end().is_empty() && !line.starts_with('#'))
-        .map(|(line, number)| (make(line.to_owned()), name.clone(), number))
-        .collect())
-}
-
 /// Where state lives: the flag's directory, else below `XDG_STATE_HOME` when that is absolute (the
 /// XDG base directory specification says to ignore it otherwise), else below the home directory.
 fn state_dir(flag: Option<&Path>) -> Result<PathBuf, Error> {
@@ -681,7 +569,7 @@ mod tests {
     use clap::FromArgMatches as _;
     use std::io::Write as _;
 
-    fn parse(words: &[&str]) -> (MirrorArgs, ArgMatches) {
+    pub(super) fn parse(words: &[&str]) -> (MirrorArgs, ArgMatches) {
         let line = ["vidimus", "mirror", "--state-dir", "/state"].iter().chain(words);
         let matches = command().try_get_matches_from(line).unwrap();
         let Command::Mirror(args) = Cli::from_arg_matches(&matches).unwrap().command else {
@@ -696,52 +584,6 @@ mod tests {
         mirror(&args, &matches).map_err(|error| error.to_string())
     }
 
-    fn exclude(pattern: &str) -> Rule {
-        Rule::Exclude(pattern.into())
-    }
-
-    fn include(pattern: &str) -> Rule {
-        Rule::Include(pattern.into())
-    }
-
-    #[test]
-    fn patterns_keep_their_order_across_the_four_flags() {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        writeln!(file, "# comment\n\n  \nfrom\r\n\\#sharp\n!not").unwrap();
-        let path = file.path().to_str().unwrap();
-        let (args, matches) = parse(&[
-            "--include",
-            "1",
-            "s",
-            "--exclude-from",
-            path,
-            "--exclude",
-            "2",
-            "t",
-            "--include=3",
-            "--exclude",
-            "4",
-            "--exclude=-5",
-        ]);
-        let (rules, origins) = rules(&args.flags.run.filter, &matches)
-            .unwrap()
-            .into_iter()
-            .unzip::<_, _, Vec<_>, Vec<_>>();
-        assert_eq!(origins[0], "--include");
-        assert_eq!(origins[2], format!("--exclude-from \"{path}\", line 5"));
-        let expected = [
-            include("1"),
-            exclude("from"),
-            exclude("\\#sharp"),
-            exclude("!not"),
-            exclude("2"),
-            include("3"),
-            exclude("4"),
-            exclude("-5"),
-        ];
-        assert_eq!(rules, expected);
-    }
-
     #[test]
     fn a_pattern_file_that_cannot_be_read_is_named() {
         let error = options(&["s", "t", "--exclude-from", "/nowhere/x"]).unwrap_err();
@@ -750,14 +592,6 @@ mod tests {
         file.write_all(b"a\n\xff\n").unwrap();
         let error = options(&["s", "t", "--include-from", file.path().to_str().unwrap()]);
         assert!(error.unwrap_err().ends_with("line 2 is not UTF-8"));
-    }
-
-    #[test]
-    fn a_variable_holds_one_value_a_line() {
-        let lines: Vec<_> = lines_of(OsStr::new("a\n\nb c\n"), true).collect();
-        assert_eq!(lines, ["a", "b c"]);
-        let typed: Vec<_> = lines_of(OsStr::new("a\nb"), false).collect();
-        assert_eq!(typed, ["a\nb"]);
     }
 
     #[test]
