@@ -129,6 +129,19 @@ fn between_servers_every_key_is_streamed_as_it_is() {
     site.run(&["verify", &target]).expect(0);
 }
 
+/// What vidimus sent in parts carries the token of that upload, which is not that of the next.
+#[test]
+fn between_servers_what_vidimus_sent_in_parts_is_streamed_too() {
+    let tree = crate::common::TestTree::new().file("large", crate::site::bytes(20 << 20));
+    let site = Site::of(&tree);
+    site.up(&[]).expect(0);
+    let elsewhere = crate::s3::S3Server::start();
+    let other = elsewhere.bucket("other");
+    let target = format!("s3://other/m?endpoint={}", elsewhere.endpoint());
+    site.mirror("s3://bucket/m", &target, &[]).expect(0);
+    assert!(other.content("m/large") == crate::site::bytes(20 << 20));
+}
+
 #[test]
 fn what_was_sent_in_parts_is_sent_on_in_parts() {
     let site = Site::of(&TestTree::new().file("large", crate::site::bytes(20 << 20)));
