@@ -102,11 +102,19 @@ fn assert_old_or_new(when: &str, env: &Environment, [old, new]: &[Snapshot; 2]) 
     }
 }
 
+/// The manifest that counts can be read to its end, each file of it what vouches for it.
+fn assert_manifest_whole(when: &str, env: &Environment) {
+    let target = env.target.to_str().unwrap();
+    for command in [&["log", target][..], &["export", "--format", "json", target]] {
+        let run = env.vidimus(&[&["manifest"], command].concat());
+        assert!(run.code() == 0, "{when}\n{}", run.told());
+    }
+}
+
 /// The most calls of the set that any one thread makes.
-fn most_calls(set: &str, flags: &[&str]) -> usize {
-    let (env, _) = prepared();
+fn most_calls(set: &str, env: &Environment, arguments: &[String]) -> usize {
     let trace = format!("trace={set}");
-    env.strace(&["--seccomp-bpf", "-e", &trace], &env.mirror_arguments(flags)).expect(0);
+    env.strace(&["--seccomp-bpf", "-e", &trace], arguments).expect(0);
     let mut threads = BTreeMap::<String, usize>::new();
     for line in env.trace().lines().filter(|line| !line.contains("resumed>")) {
         let thread = line.split_whitespace().next().unwrap_or_default();
@@ -118,7 +126,8 @@ fn most_calls(set: &str, flags: &[&str]) -> usize {
 fn sweep(set: &str, durability: &str) {
     needs!(tools::strace());
     let flags = [&FLAGS[..], &["--durability", durability]].concat();
-    let most = most_calls(set, &flags);
+    let (env, _) = prepared();
+    let most = most_calls(set, &env, &env.mirror_arguments(&flags));
     assert!(most > 0, "no run of {durability} calls any of {set}");
     let step = most.div_ceil(kills()).max(1);
     let mut killed = 0;
@@ -133,6 +142,7 @@ fn sweep(set: &str, durability: &str) {
         assert!([0, 137].contains(&run.code()), "{when}\n{}", run.told());
         killed += usize::from(run.code() == 137);
         assert_old_or_new(&when, &env, &trees);
+        assert_manifest_whole(&when, &env);
         let rerun = env.mirror(&flags);
         assert!(rerun.code() == 0, "{when}\n{}", rerun.told());
         let found = Snapshot::read(&env.target);
@@ -140,6 +150,7 @@ fn sweep(set: &str, durability: &str) {
         assert_mirrored(&env.source, &env.target);
         let verified = env.verify(&["--strict"]);
         assert!(verified.code() == 0, "{when}\n{}", verified.told());
+        assert_manifest_whole(&when, &env);
         let third = env.mirrored(&flags);
         assert_eq!(third.count("files_copied"), 0, "{when}");
     }
@@ -213,4 +224,73 @@ fn killed_at_rename_of_a_first_copy() {
             break;
         }
     }
+}
+
+/// A mirror of which three files are broken, and what is mended.
+fn broken() -> (Environment, [Snapshot; 2], Vec<String>) {
+    let env = Environment::new();
+    old().write(&env.source);
+    env.age();
+    env.mirrored(&[]);
+    let good = Snapshot::read(&env.target);
+    fs::write(env.target.join("changed"), "OLD CONTENT").unwrap();
+    fs::write(env.target.join("d/gone"), "g").unwrap();
+    fs::remove_file(env.target.join("gone/with/its/directory")).unwrap();
+    let trees = [Snapshot::read(&env.target), good];
+    let [source, target] = [&env.source, &env.target].map(|path| path.to_str().unwrap().to_owned());
+    let verify = ["verify", "--checkers", "1", "--repair-from"].map(String::from);
+    let arguments = verify.into_iter().chain([source, target]).collect();
+    (env, trees, arguments)
+}
+
+/// Mending is killed: each file is as it was or mended, and mending again, or a mirror, ends it.
+fn sweep_of_mending(set: &str) {
+    needs!(tools::strace());
+    let (env, _, arguments) = broken();
+    let most = most_calls(set, &env, &arguments);
+    assert!(most > 0, "no mending calls any of {set}");
+    let mut killed = 0;
+    for at in (1..=most).rev().step_by(most.div_ceil(kills()).max(1)) {
+        let (env, trees, arguments) = broken();
+        let when = format!("mending {set} when={at} of {most}");
+        let inject = format!("inject={set}:signal=KILL:when={at}");
+        let trace = format!("trace={set}");
+        let run = env.strace(&["-e", &trace, "-e", &inject], &arguments);
+        assert!([0, 137].contains(&run.code()), "{when}\n{}", run.told());
+        killed += usize::from(run.code() == 137);
+        assert_old_or_new(&when, &env, &trees);
+        if at % 2 == 0 {
+            let again = env.vidimus(&arguments);
+            assert!(again.code() == 0, "{when}\n{}", again.told());
+        }
+        let copied = env.mirrored(&[]).count("files_copied");
+        assert!(copied == 0 || at % 2 == 1, "{when}: {copied}");
+        let found = Snapshot::read(&env.target);
+        assert!(found.temporaries().is_empty(), "{when}: {:?}", found.temporaries());
+        assert_mirrored(&env.source, &env.target);
+        assert_manifest_whole(&when, &env);
+        let verified = env.verify(&["--strict"]);
+        assert!(verified.code() == 0, "{when}\n{}", verified.told());
+    }
+    assert!(killed > 0, "no mending was killed at {set}");
+}
+
+#[test]
+fn mending_killed_at_openat() {
+    sweep_of_mending("open,openat,openat2");
+}
+
+#[test]
+fn mending_killed_at_write() {
+    sweep_of_mending("write,pwrite64,writev,copy_file_range");
+}
+
+#[test]
+fn mending_killed_at_rename_and_metadata() {
+    sweep_of_mending("/^(rename|f?chmod|f?chown|utimensat)");
+}
+
+#[test]
+fn mending_killed_at_sync() {
+    sweep_of_mending("syncfs,fsync,fdatasync");
 }
