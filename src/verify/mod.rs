@@ -224,6 +224,9 @@ pub fn verify(
         Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used").because(error)
     })?;
     let extras_count = recorded.delete || options.strict;
+    if let Some(place) = mends_from.as_ref().and_then(|from| from.source.object()) {
+        place.take_form(recorded.form);
+    }
     // Rows of entries that were excluded since are verified too.
     let everything = Arc::default();
     let listing = target.list(&ListOptions {
@@ -260,7 +263,8 @@ pub fn verify(
     let mut mended = 0;
     if let (Some(broken), Some(from)) = (tally.broken.take(), mends_from) {
         let broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
-        mended = repair::mend(broken, &*from.source, &tally, state.as_ref(), stop)?;
+        mended =
+            repair::mend(broken, &*from.source, (&tally, recorded.form), state.as_ref(), stop)?;
     }
     if let Some(held) = held {
         release(held, observer)?;

@@ -5,12 +5,13 @@ use crate::backend::local::{Guarded, LocalSource, LocalTarget, Root, Walking};
 use crate::backend::object::s3::Settings;
 use crate::backend::object::{ObjectSource, ObjectTarget, Stores};
 use crate::backend::{Source, Target};
+use crate::engine::now;
 use crate::location::Location;
 use crate::manifest::keys::PublicKey;
 use crate::manifest::published::{Head, History, Merged, Publication, Shelf};
 use crate::manifest::{Held, Lease, Lock, Lockable, RecordedOptions, Row, State};
 use crate::model::key::Escaped;
-use crate::model::{Durability, Error, ErrorKind, Progress, RunId, Stop, Timestamp};
+use crate::model::{Durability, Error, ErrorKind, Progress, RunId, Stop};
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
@@ -176,9 +177,11 @@ pub(super) fn open(
     progress: &Arc<Progress>,
     stop: &Stop,
 ) -> Result<Opened, Error> {
-    let none = (String::new(), Timestamp::default());
+    // What is written, if anything is, is told from others' by the run that holds the lock.
+    let run = options.repair.as_ref().map_or_else(String::new, |repair| repair.run.0.clone());
+    let run_and_start = (run, now());
     let (requests, spool_dir) = (options.checkers, &options.state_dir);
-    let stores = Stores::new(&options.limits, requests, progress, stop, none, spool_dir)
+    let stores = Stores::new(&options.limits, requests, progress, stop, run_and_start, spool_dir)
         .with_orders(spool_dir, true);
     let source = source.map(|source| open_source(source, &stores, options)).transpose()?;
     let alone = |target: Lockable| {

@@ -3,7 +3,7 @@
 use super::tally::{Job, Tally};
 use super::{stalest, unusable_spool};
 use crate::backend::object::s3::Settings;
-use crate::backend::{Place, ReadError, Reading, Source};
+use crate::backend::{Form, Place, ReadError, Reading, Source};
 use crate::engine::{BUFFER, now};
 use crate::location::Location;
 use crate::manifest::{State, Writer};
@@ -54,11 +54,11 @@ impl Broken {
 }
 
 /// Mends what is broken, one file after the other, and records it where there is a state; how many
-/// differences that puts right.
+/// differences that puts right. `form` is that of the recorded keys.
 pub(super) fn mend(
     broken: Broken,
     source: &dyn Source,
-    tally: &Tally<'_>,
+    (tally, form): (&Tally<'_>, Form),
     state: Option<&State>,
     stop: &Stop,
 ) -> Result<u64, Error> {
@@ -76,7 +76,8 @@ pub(super) fn mend(
             return Err(unusable_spool(io::ErrorKind::InvalidData.into()));
         };
         let key = job.entry.key.clone();
-        match one(&job, is_missing, source, tally, &mut buffer, stop) {
+        let from = (source, form);
+        match one(&job, is_missing, from, tally, &mut buffer, stop) {
             Ok(stands) => {
                 tally.count(|totals| totals.mended += 1);
                 differences += 1 + u64::from(job.is_told);
@@ -113,14 +114,14 @@ fn record_mended(
 fn one(
     job: &Job,
     is_missing: bool,
-    source: &dyn Source,
+    (source, form): (&dyn Source, Form),
     tally: &Tally<'_>,
     buffer: &mut [u8],
     stop: &Stop,
 ) -> Result<Stamp, Cause> {
     let (target, parent) = (tally.target, Key::new(job.entry.key.parent()));
     let directory = if target.is_store() { None } else { target.look(&parent)? };
-    let put = put(job, is_missing, source, tally, buffer, stop);
+    let put = put(job, is_missing, (source, form), tally, buffer, stop);
     if let Some(directory) = directory
         && let Err(cause) =
             target.set_metadata(&parent, EntryKind::Directory, &directory.metadata, Place::Leaf)
@@ -146,7 +147,7 @@ fn cannot_set(tally: &Tally<'_>, key: Key, cause: Cause) {
 fn put(
     job: &Job,
     is_missing: bool,
-    source: &dyn Source,
+    (source, form): (&dyn Source, Form),
     tally: &Tally<'_>,
     buffer: &mut [u8],
     stop: &Stop,
@@ -161,7 +162,8 @@ fn put(
         Some(found) if found.stamp.size != job.recorded.size => {
             return Err(other("has another content than was recorded (another size)"));
         }
-        Some(found) => Entry { recorded: None, ..found },
+        // It is held against what was recorded here, whatever its store says of it.
+        Some(found) => Entry { recorded: Some(job.expected), ..found },
     };
     let place = match (is_missing, target.is_store(), job.entry.stamp.tag()) {
         (true, ..) => Place::New,
@@ -175,27 +177,37 @@ fn put(
         recorded: Some(job.expected),
         ..listed.clone()
     };
-    let mut stage = target.stage(&wanted, place)?;
-    let mut hasher = blake3::Hasher::new();
-    let read = source.read(&listed, buffer, &mut |reading| match reading {
-        Reading::Facts(facts) => {
-            stage.keep(&facts.headers);
-            Ok(())
-        }
-        Reading::Chunk(chunk) => {
-            let passed = tally.bandwidth.take(chunk.len() as u64, &|| stop.requested());
-            if passed.is_err() || stop.requested() {
-                return Err(Cause::Stopped);
+    let mut copy = || {
+        let mut stage = target.stage(&wanted, place)?;
+        let mut hasher = blake3::Hasher::new();
+        let read = source.read(&listed, buffer, &mut |reading| match reading {
+            Reading::Facts(facts) => {
+                // Where each key stands for itself, all that is kept with it is a part of it.
+                if form == Form::Flat {
+                    stage.keep(&facts.headers);
+                }
+                Ok(())
             }
-            hasher.update(chunk);
-            stage.write(chunk)
-        }
-    });
-    read.map_err(|error| match error {
-        ReadError::Changed => Cause::Changed { attempts: 1 },
-        ReadError::Source(cause) | ReadError::Damaged(cause) | ReadError::Sink(cause) => cause,
-    })?;
-    let found = Digest::from(hasher.finalize());
+            Reading::Chunk(chunk) => {
+                let passed = tally.bandwidth.take(chunk.len() as u64, &|| stop.requested());
+                if passed.is_err() || stop.requested() {
+                    return Err(Cause::Stopped);
+                }
+                hasher.update(chunk);
+                stage.write(chunk)
+            }
+        });
+        read.map_err(|error| match error {
+            ReadError::Changed => Cause::Changed { attempts: 1 },
+            ReadError::Source(cause) | ReadError::Damaged(cause) | ReadError::Sink(cause) => cause,
+        })?;
+        Ok::<_, Cause>((stage, Digest::from(hasher.finalize())))
+    };
+    let (mut stage, mut found) = copy()?;
+    if found != job.expected && source.object().is_some() {
+        // A bit may have flipped on the way.
+        (stage, found) = copy()?;
+    }
     if found != job.expected {
         return Err(other(&format!(
             "has another content: BLAKE3 {found}, recorded {}",

@@ -1,7 +1,8 @@
 //! `verify` of a bucket against what was recorded.
 
-use crate::common::TestTree;
-use crate::s3::Kind;
+use crate::common::tree::set_mtime_of;
+use crate::common::{Snapshot, TestTree};
+use crate::s3::{Fault, Kind, On};
 use crate::site::{Site, bytes, everything};
 
 fn mirrored() -> Site {
@@ -104,7 +105,6 @@ fn a_bucket_that_was_never_mirrored_to_has_nothing_to_verify() {
 
 #[test]
 fn a_listing_that_fails_is_no_proof() {
-    use crate::s3::{Fault, On};
     let site = mirrored();
     site.server.settings(|settings| settings.page = 2);
     site.server.fail(On::every(Kind::List).page(2), Fault::Error(403, "AccessDenied"));
@@ -121,15 +121,100 @@ fn quick_lists_and_names_objects_that_were_replaced() {
     site.verify(&["--quick"]).expect(3).names("touched a: tag").is_silent_about("corrupt");
 }
 
+/// Changes a byte, and nothing that the store tells.
+fn rot(bucket: &crate::s3::Bucket, key: &str) {
+    let mut object = bucket.get(key).expect("it is there");
+    let mut content = object.content.to_vec();
+    content[3] ^= 1;
+    object.content = content.into();
+    bucket.put_object(key, object);
+}
+
+#[test]
+fn files_are_mended_from_a_bucket() {
+    let site = mirrored();
+    let (source, target) = (&site.env.source, &site.env.target);
+    site.env.mirrored(&[]);
+    for name in ["a", "d/large"] {
+        let mut content = std::fs::read(target.join(name)).unwrap();
+        content[3] ^= 1;
+        std::fs::write(target.join(name), content).unwrap();
+    }
+    let (seconds, nanos) = Snapshot::read(target).get("d").unwrap().mtime;
+    std::fs::remove_file(target.join("d/b")).unwrap();
+    set_mtime_of(&target.join("d"), seconds, nanos);
+    // A bit that flips on the way is no other content.
+    let flips = On::nth(Kind::Get, 1).key("m/a");
+    let flipped = site.server.fail(flips, Fault::FlippedBit);
+    let verify = |flags: &[&str]| {
+        let target = target.to_str().expect("test paths are UTF-8");
+        site.run(&[&["verify", target], flags].concat())
+    };
+    verify(&["--repair-from", "s3://bucket/m"]).expect(0).names("mended    3 files");
+    assert_eq!(flipped.struck(), 1);
+    crate::common::assert_mirrored(source, target);
+    verify(&[]).expect(0);
+    site.env.mirrored(&[]).counts(&[("files_copied", 0), ("files_unchanged", 4)]);
+    // What the bucket has of it is another.
+    std::fs::write(target.join("a"), "CONTENT").unwrap();
+    rot(&site.bucket, "m/a");
+    verify(&["--repair-from", "s3://bucket/m"]).expect(3).names("cannot mend \"a\"");
+    assert_eq!(std::fs::read(target.join("a")).unwrap(), b"CONTENT");
+    verify(&["--repair-from", "s3://bucket/nowhere"]).expect(3).names("doesn't have it");
+    verify(&["--repair-from", "s3://gone/m"]).expect_one_of(&[3, 7]);
+}
+
+#[test]
+fn objects_are_mended_from_a_bucket() {
+    let site = mirrored();
+    let other = site.server.bucket("other");
+    site.bucket.put("m/a//b", "no path");
+    site.mirror("s3://bucket/m", "s3://other/q", &[]).expect(0);
+    let large = other.get("q/d/large").expect("it is there").content;
+    for key in ["q/a", "q/d/large"] {
+        rot(&other, key);
+    }
+    for key in ["q/d/b", "q/a//b", "q/empty/"] {
+        other.delete(key);
+    }
+    let verify = |flags: &[&str]| site.run(&[&["verify", "s3://other/q"], flags].concat());
+    // What a store copied has no digest unless one was recorded when it was written.
+    verify(&[]).expect(3).names("missing a//b").names("corrupt d/large");
+    let run = verify(&["--repair-from", "s3://bucket/m"]);
+    run.names("mended a\n").names("mended d/large").names("mended d/b").names("mended empty/");
+    assert_eq!(other.get("q/d/large").expect("it is there").content, large);
+    let key = other.get("q/a").expect("it is there");
+    assert_eq!(key.content, site.bucket.get("m/a").expect("it is there").content);
+    verify(&[]).names("missing a//b").is_silent_about("corrupt").is_silent_about("missing d");
+    site.mirror("s3://bucket/m", "s3://other/q", &[]).expect(0);
+    verify(&[]).expect(0);
+}
+
+/// What somebody else keeps in a bucket has no metadata of ours: the recorded one is kept with it.
+#[test]
+fn objects_are_mended_from_a_bucket_of_somebody_else_with_the_recorded_metadata() {
+    let site = mirrored();
+    let other = site.server.bucket("other");
+    let was = site.bucket.get("m/a").expect("it is there");
+    for key in ["a", "d/b", "d/large"] {
+        let content = site.bucket.get(&format!("m/{key}")).expect("it is there").content;
+        other.put(&format!("q/{key}"), content);
+    }
+    rot(&site.bucket, "m/a");
+    rot(&site.bucket, "m/d/large");
+    site.verify(&["--repair-from", "s3://other/q"]).expect(0).names("mended    2 files");
+    let is = site.bucket.get("m/a").expect("it is there");
+    assert_eq!((is.content, is.metadata), (was.content, was.metadata));
+    site.verify(&[]).expect(0);
+    site.down(&[]).expect(0);
+    crate::common::assert_mirrored(&site.env.source, &site.env.target);
+}
+
 #[test]
 fn objects_are_mended_from_a_directory() {
     let site = mirrored();
     for key in ["m/a", "m/d/large"] {
-        let mut object = site.bucket.get(key).expect("it is there");
-        let mut content = object.content.to_vec();
-        content[3] ^= 1;
-        object.content = content.into();
-        site.bucket.put_object(key, object);
+        rot(&site.bucket, key);
     }
     site.bucket.delete("m/d/b");
     let source = site.env.source.to_str().expect("test paths are UTF-8").to_owned();

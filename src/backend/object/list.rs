@@ -15,7 +15,6 @@ use crate::model::{Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Key, O
 use std::collections::VecDeque;
 use std::iter::Peekable;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Lists a place; see [`Source::list`](crate::backend::Source::list).
 pub(super) fn list(
@@ -23,7 +22,7 @@ pub(super) fn list(
     side: Side,
     options: &ListOptions,
 ) -> Result<Listing, Error> {
-    place.is_flat.store(options.form == Form::Flat, Ordering::Relaxed);
+    place.take_form(options.form);
     let mut prefix = place.prefix.to_vec();
     prefix.extend_from_slice(options.only.as_deref().unwrap_or_default());
     // The first key that begins with the only one's is that one itself.

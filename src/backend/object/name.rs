@@ -7,7 +7,6 @@ use crate::backend::{Form, ListItem, ListOptions};
 use crate::model::Error;
 use crate::model::error::Side;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Lists one name; see [`Source::list_name`](crate::backend::Source::list_name).
 ///
@@ -19,7 +18,7 @@ pub(super) fn list_name(
     name: &[u8],
     options: &ListOptions,
 ) -> Result<Vec<ListItem>, Error> {
-    place.is_flat.store(options.form == Form::Flat, Ordering::Relaxed);
+    place.take_form(options.form);
     let error = |error| fatal(&format!("cannot list the {side} \"{}\"", place.name()), &error);
     let prefix = [&*place.prefix, name].concat();
     let query = ListQuery { prefix: &prefix, limit: Some(1), ..ListQuery::default() };

@@ -6,7 +6,7 @@ use super::order::Order;
 use super::s3::S3;
 use super::uploads::Journal;
 use super::{Head, ListQuery, Page, StoreError, StoreErrorKind};
-use crate::backend::Facts;
+use crate::backend::{Facts, Form};
 use crate::limits::{Content, Memory, MemoryError, MemoryPermit};
 use crate::model::entry::Known;
 use crate::model::key::Escaped;
@@ -202,6 +202,11 @@ impl ObjectPlace {
         let facts = super::metadata::facts(head.headers.clone(), kind, guess);
         // Of an object that stands for itself, no link is made.
         if self.is_flat() { Facts { kind, ..facts } } else { facts }
+    }
+
+    /// Takes its keys for what they are in this form, as listing it in that form does.
+    pub fn take_form(&self, form: Form) {
+        self.is_flat.store(form == Form::Flat, Ordering::Relaxed);
     }
 
     /// Whether each key is an object and nothing else.
