@@ -66,6 +66,7 @@ mod tests {
         let expected = [
             "",
             "-mirror",
+            "-bag",
             "-verify",
             "-explain",
             "-diff",
