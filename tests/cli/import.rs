@@ -102,8 +102,10 @@ fn a_mirror_takes_over_what_was_imported() {
         if !keeps_state {
             lose_state(&env);
         }
-        set_mtime_of(&env.target.join("rotten"), 1_000_000_000, 0);
-        set_mtime_of(&env.source.join("rotten"), 1_000_000_000, 0);
+        for name in ["rotten", "not\\named"] {
+            set_mtime_of(&env.target.join(name), 1_000_000_000, 0);
+            set_mtime_of(&env.source.join(name), 1_000_000_000, 0);
+        }
         env.age();
         env.mirrored(&[]).counts(&[("files_copied", 2), ("files_failed", 0)]);
         assert_eq!(fs::read(env.target.join("rotten")).expect("read"), b"as it was");
