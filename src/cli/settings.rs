@@ -88,7 +88,6 @@ fn mirror_options(
                 usage("--digest and --size-only can't be used together")
                     .help("--size-only takes files for equal that nobody read: leave it out")
             })?;
-    options.dry_run = flags.dry_run;
     options.policy = PolicyOptions {
         checksum,
         size_only,
@@ -144,7 +143,7 @@ fn run(
         source,
         target,
         state_dir: state_dir(args.state_dir.as_deref())?,
-        dry_run: false,
+        dry_run: args.dry_run,
         bag: None,
         sign: None,
         policy: PolicyOptions {

@@ -177,10 +177,12 @@ impl Hasher<'_> {
         if !self.has_help(chunk) {
             self.blake3.update(chunk);
             self.extra.update(chunk);
-            return;
+        } else if self.extra.is_any() {
+            let (blake3, extra) = (&mut self.blake3, &mut self.extra);
+            rayon::join(|| blake3.update_rayon(chunk), || extra.update(chunk));
+        } else {
+            self.blake3.update_rayon(chunk);
         }
-        let (blake3, extra) = (&mut self.blake3, &mut self.extra);
-        rayon::join(|| blake3.update_rayon(chunk), || extra.update(chunk));
     }
 
     /// Hashes a chunk while something else is done with it.

@@ -28,8 +28,8 @@ use crate::manifest::keys::SecretKey;
 use crate::manifest::{Held, Lockable, RecordedOptions, RootIdentity, RunNumber, State, is_damage};
 use crate::model::run::Counter;
 use crate::model::{
-    Durability, Entry, EntryKind, Error, ErrorKind, Event, Key, Metadata, Observer, Progress,
-    RunId, Stop, Totals, Verdict,
+    Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Key, Metadata, Observer,
+    Progress, RunId, Stop, Totals, Verdict,
 };
 use crate::plan::{DeleteOptions, Plan, Planning};
 use bag::Bag;
@@ -167,13 +167,13 @@ impl Session<'_> {
     fn run(&self) -> Result<Ended, Error> {
         let root = self.places.open_target()?.map(Arc::new);
         self.check_state_dir(root.as_deref())?;
-        let spool_dir = &self.options.state_dir;
-        let bag = self.places.bag.as_ref().map(|place| Bag::open(place, spool_dir)).transpose()?;
-        let lock = self.lock(root.as_ref(), bag.as_ref())?;
+        let bag = self.places.open_bag()?.map(Arc::new);
+        let bag = bag.as_ref();
+        let lock = self.lock(bag.or(root.as_ref()))?;
         let (source, target) = (&self.places.source.name, &self.places.target.name);
         let opened = State::open(&self.options.state_dir, source, target)?;
         self.tell_set_aside(opened.set_aside.as_deref());
-        let (root, bag) = (root.as_ref(), bag.as_ref());
+        let root = root.as_ref();
         let ended = match self.record(&opened.state, root, bag) {
             Err(error) if is_damage(&error) => {
                 let opened = opened.state.set_aside()?;
@@ -202,13 +202,11 @@ impl Session<'_> {
         source.root().is_none() || matches!(target.at, TargetAt::Object(_))
     }
 
-    /// Locks the target, whose directory is open where it is one, or the bag around it.
-    fn lock(&self, root: Option<&Arc<Root>>, bag: Option<&Bag>) -> Result<Held, Error> {
+    /// Locks the target. Where it is a directory, that or the bag around it is open.
+    fn lock(&self, root: Option<&Arc<Root>>) -> Result<Held, Error> {
         let target = match (&self.places.target.at, root) {
             (TargetAt::Object(place), _) => Lockable::Store(Arc::clone(place)),
-            (TargetAt::Local { .. }, Some(root)) => {
-                Lockable::Directory(Arc::clone(bag.map_or(root, Bag::root)))
-            }
+            (TargetAt::Local { .. }, Some(root)) => Lockable::Directory(Arc::clone(root)),
             (TargetAt::Local { .. }, None) => {
                 return Err(Error::new(ErrorKind::Unusable, "the target is not open"));
             }
@@ -231,10 +229,14 @@ impl Session<'_> {
         &self,
         state: &State,
         root: Option<&Arc<Root>>,
-        bag: Option<&Bag>,
+        bag: Option<&Arc<Root>>,
     ) -> Result<Ended, Error> {
+        let bag = match (&self.places.bag, bag) {
+            (Some(place), Some(root)) => Some(Bag::of(place, root, &self.options.state_dir)?),
+            _ => None,
+        };
         let sides = self.open(root, &self.options.state_dir)?;
-        match bag {
+        match &bag {
             // Its manifest is the bag's.
             Some(bag) => bag.begin()?,
             None => self.take_over_published(state, &*sides.1)?,
@@ -257,7 +259,7 @@ impl Session<'_> {
         let surplus = Counter::default();
         let mut executed =
             self.execute(state, sides, (number, root_is_new), &surplus, &mut allowed_root);
-        if let (Some(bag), Ok(None)) = (bag, &executed)
+        if let (Some(bag), Ok(None)) = (&bag, &executed)
             && self.progress.files_failed.get() == 0
             && !self.stop.requested()
             && let Err(error) = bag.complete(self, state, &*target, surplus.get())
@@ -322,13 +324,11 @@ impl Session<'_> {
             filtered: *self.filter.spec() != FilterSpec::default(),
         };
         let is_over = || context.is_over();
-        let leaves_out =
-            |entry: &Entry| if options.bag.is_some() { bag::leaves_out(entry) } else { None };
         let planning = Planning {
             policy: &policy,
             holds: &holds,
             accepts: &accepts,
-            leaves_out: &leaves_out,
+            leaves_out: self.leaves_out(),
             surplus,
             progress: self.progress,
             spool_dir: &options.state_dir,
@@ -358,6 +358,11 @@ impl Session<'_> {
         context.fatal.into_inner().map_or(result, Err)
     }
 
+    /// What of the source takes no part.
+    fn leaves_out(&self) -> &'static dyn Fn(&Entry) -> Option<&'static str> {
+        if self.options.bag.is_some() { &bag::leaves_out } else { &|_| None }
+    }
+
     fn policy(&self) -> Policy {
         Policy {
             options: self.options.policy,
@@ -378,6 +383,12 @@ impl Session<'_> {
             dry_run: self.options.dry_run,
             previous,
         });
+    }
+
+    /// Takes note of an entry that failed.
+    fn fail(&self, error: &EntryError) {
+        self.progress.files_failed.add(1);
+        self.observer.observe(&Event::Failed(error));
     }
 
     fn note(&self, note: &str) {

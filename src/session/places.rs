@@ -260,6 +260,15 @@ impl Places {
         Root::open(path).map(Some).map_err(|error| failed("open", error.into()))
     }
 
+    /// Opens the directory of the bag whose payload the target is; [`Places::open_target`] made it.
+    pub(crate) fn open_bag(&self) -> Result<Option<Root>, Error> {
+        let Some(bag) = &self.bag else { return Ok(None) };
+        Root::open(&bag.path).map(Some).map_err(|error| {
+            let message = format!("cannot open the bag \"{}\"", printable(&bag.path));
+            Error::new(ErrorKind::Unusable, message).because(io::Error::from(error))
+        })
+    }
+
     /// Whether the target is there already.
     pub(crate) fn target_exists(&self) -> bool {
         match self.target.at {

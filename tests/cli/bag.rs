@@ -1,7 +1,9 @@
 //! `vidimus bag`: bags that others take for whole when they are, and never before.
 
 use crate::common::clients::bagit;
-use crate::common::{Environment, Run, Snapshot, TestTree, assert_mirrored, tools};
+use crate::common::{
+    Environment, Run, Snapshot, TestTree, assert_mirrored, assert_untouched, tools,
+};
 use crate::needs;
 use rustix::fs::{FlockOperation, flock};
 use std::ffi::OsStr;
@@ -60,8 +62,8 @@ fn is_declared(env: &Environment) -> bool {
 #[test]
 fn others_validate_a_bag() {
     needs!(bagit(OsStr::new(".").as_ref()));
-    let env = source(&payload().dir("empty").dir("d/e/none"));
-    let run = bag(&env, &[]).expect(0).names("which no manifest can list: 2");
+    let env = source(&payload().dir("empty").dir("d/e/none").dir("zero/zero"));
+    let run = bag(&env, &[]).expect(0).names("which no manifest can list: 3");
     run.finished().counts(&[("files_copied", 10)]);
     assert_mirrored(&env.source, &bag_of(&env).join("data"));
     let tags = ["bagit.txt", "bag-info.txt", "manifest-sha256.txt", "tagmanifest-sha256.txt"];
@@ -141,6 +143,12 @@ fn what_a_bag_cannot_hold_is_left_out_and_named() {
     bag(&env, &["--delete"]).expect(0).finished().counts(&[("files_deleted", 1)]);
     assert!(is_valid(&env));
     assert!(!bag_of(&env).join("data/plain").exists());
+    // What is on neither side then is forgotten.
+    fs::remove_file(env.source.join("#")).expect("remove");
+    symlink("large", env.source.join("#")).expect("link");
+    fs::remove_file(bag_of(&env).join("data/#")).expect("remove");
+    bag(&env, &[]).expect(0);
+    env.vidimus(&["verify", "bag/data"]).expect(0);
 }
 
 /// Other programs' bags decide what is escaped, but the standard how.
@@ -253,12 +261,7 @@ fn what_is_no_bag_is_refused_and_not_touched() {
     let refuse = |why: &str| {
         let before = Snapshot::read(&bag_of(&env));
         bag(&env, &[]).expect(6).names(why);
-        let after = Snapshot::read(&bag_of(&env));
-        crate::common::tree::assert_same(
-            &before,
-            &after,
-            crate::common::tree::Closeness::Untouched,
-        );
+        assert_untouched(&before, &bag_of(&env));
     };
     let path = bag_of(&env);
     fs::create_dir(&path).expect("make a directory");
@@ -314,7 +317,33 @@ fn what_its_owner_wrote_of_a_bag_stays() {
     let written = read(&env, "bag-info.txt");
     assert!(written.starts_with(mine), "{written}");
     assert_eq!(written.matches("Payload-Oxum").count(), 1, "{written}");
+    // So do tag files of other kinds, which the tag manifest lists.
+    let tag = bag_of(&env).join("metadata/mets.xml");
+    TestTree::new().file("metadata/mets.xml", "<mets/>").write(&bag_of(&env));
+    let state = env.command(&["bag", "source", "bag", "--state-dir", "bag/metadata/state"]);
+    Run::of(state).expect(0);
+    let listed = read(&env, "tagmanifest-sha256.txt");
+    assert!(listed.contains("  metadata/mets.xml\n") && !listed.contains("state"), "{listed}");
     assert!(is_valid(&env));
+    fs::write(&tag, "<METS/>").expect("write");
+    assert!(!is_valid(&env));
+    fs::remove_file(&tag).expect("remove");
+    symlink("/etc/hostname", &tag).expect("link");
+    bag(&env, &["--checksum"]).expect(0).names("the tag file").names("is not listed");
+    assert!(is_valid(&env));
+}
+
+#[test]
+fn a_dry_run_makes_no_bag() {
+    let env = source(&payload().symlink("link", "plain"));
+    let run = bag(&env, &["--dry-run"]).expect(0).names("is left out");
+    run.finished().counts(&[("files_planned", 10), ("files_copied", 0)]);
+    assert!(!bag_of(&env).exists());
+    bag(&env, &[]).expect(0);
+    let before = Snapshot::read(&bag_of(&env));
+    fs::write(env.source.join("plain"), "changed").expect("write");
+    bag(&env, &["--dry-run"]).expect(0).finished().counts(&[("files_planned", 1)]);
+    assert_untouched(&before, &bag_of(&env));
 }
 
 #[test]
@@ -354,6 +383,11 @@ fn what_is_filtered_out_is_no_part_of_a_bag() {
     run.is_silent_about("left out").finished().counts(&[("files_copied", 4)]);
     assert!(is_valid(&env));
     assert!(!bag_of(&env).join("data/d").exists());
+    // What lies in the payload is listed, whatever this run looks at.
+    bag(&env, &["--exclude", "link"]).expect(0);
+    bag(&env, &["--exclude", "link", "--exclude", "d/"]).expect(0);
+    assert!(read(&env, "manifest-sha256.txt").contains("  data/d/e/f/leaf\n"));
+    assert!(is_valid(&env));
     let not_utf8 = OsStr::from_bytes(b"data/\xff");
     fs::write(bag_of(&env).join(not_utf8), "x").expect("write");
     bag(&env, &[]).expect(1).names("xff");

@@ -27,6 +27,8 @@ Examples:
   Make a bag, and check it with another program:
     vidimus bag ~/thesis /mnt/archive/thesis
     bagit.py --validate /mnt/archive/thesis
+  See first what a run would do:
+    vidimus bag --dry-run --delete ~/thesis /mnt/archive/thesis
   Bring it up to date, and let go of what the source no longer has:
     vidimus bag --delete ~/thesis /mnt/archive/thesis
   Of what lies in a bucket, without its logs:

@@ -83,13 +83,6 @@ pub(crate) struct MirrorArgs {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch that the user types")]
 pub(crate) struct MirrorFlags {
-    /// Print what would be done, and why, but do nothing
-    ///
-    /// Takes no lock, changes neither side, records nothing. Where content would have to be read to
-    /// decide, the line says so: "check … copy if content differs".
-    #[arg(short = 'n', long, env = "VIDIMUS_DRY_RUN", value_parser = values::switch)]
-    pub(crate) dry_run: bool,
-
     /// Take files of one size for equal
     ///
     /// Misses every edit that keeps the size; for targets that can't keep times.

@@ -11,6 +11,13 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch that the user types")]
 pub(crate) struct RunArgs {
+    /// Print what would be done, and why, but do nothing
+    ///
+    /// Takes no lock, changes neither side, records nothing. Where content would have to be read to
+    /// decide, the line says so: "check … copy if content differs".
+    #[arg(short = 'n', long, env = "VIDIMUS_DRY_RUN", value_parser = values::switch)]
+    pub(crate) dry_run: bool,
+
     /// Hash the source's files whatever their stamps say
     ///
     /// Finds edits that kept size and times. Reads the whole source; of the target only what its

@@ -10,6 +10,6 @@ use rustix::fs::Mode;
 /// Runs the command; `umask` is the one that the process was started with.
 pub(crate) fn run(args: &BagArgs, matches: &ArgMatches, umask: Mode) -> Exit {
     let BagArgs { source, bag, run } = args;
-    let asked = Asked { source, target: bag, dry_run: false, run };
+    let asked = Asked { source, target: bag, run };
     execute(&asked, matches, || settings::bag(args, matches, umask))
 }

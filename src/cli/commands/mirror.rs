@@ -15,7 +15,7 @@ use std::time::Instant;
 
 pub(crate) fn run(args: &MirrorArgs, matches: &ArgMatches) -> Exit {
     let MirrorArgs { source, target, flags, .. } = args;
-    let asked = Asked { source, target, dry_run: flags.dry_run, run: &flags.run };
+    let asked = Asked { source, target, run: &flags.run };
     execute(&asked, matches, || settings::mirror(args, matches))
 }
 
@@ -23,7 +23,6 @@ pub(crate) fn run(args: &MirrorArgs, matches: &ArgMatches) -> Exit {
 pub(super) struct Asked<'a> {
     pub(super) source: &'a OsStr,
     pub(super) target: &'a OsStr,
-    pub(super) dry_run: bool,
     pub(super) run: &'a RunArgs,
 }
 
@@ -47,11 +46,11 @@ pub(super) fn execute(
     };
 
     let signal = signals.ok().and_then(|signals| signals.exit());
-    let reader_left = asked.dry_run && presenter.output().is_closed();
+    let reader_left = asked.run.dry_run && presenter.output().is_closed();
     let (source, target) = (Location::printable(asked.source), Location::printable(asked.target));
     let totals = result.as_ref().map_or_else(|_| progress.totals(), |outcome| outcome.totals);
     let mut ending = Ending {
-        dry_run: asked.dry_run,
+        dry_run: asked.run.dry_run,
         durability: asked.run.durability.into(),
         duration: began.elapsed(),
         ..Ending::new(&source, &target, &totals)
@@ -63,7 +62,7 @@ pub(super) fn execute(
             ending.verdict = outcome.verdict;
             ending.refusal = outcome.refusal.as_ref();
             let changed =
-                asked.run.exit_changes && made_changes(outcome, asked.dry_run, &*presenter);
+                asked.run.exit_changes && made_changes(outcome, asked.run.dry_run, &*presenter);
             exit_of(outcome, signal, reader_left, changed)
         }
         Err(error) => {
@@ -107,10 +106,10 @@ fn mirror(
 }
 
 fn presenter(asked: &Asked<'_>, matches: &ArgMatches) -> Arc<dyn Presenter> {
-    let human = settings::human(&asked.run.output, matches, asked.dry_run);
+    let human = settings::human(&asked.run.output, matches, asked.run.dry_run);
     if asked.run.output.json {
         let output = Output::new(human.output, None);
-        Arc::new(JsonReport::new(output, human.verbose, human.quiet, asked.dry_run))
+        Arc::new(JsonReport::new(output, human.verbose, human.quiet, asked.run.dry_run))
     } else {
         Arc::new(HumanReport::new(human))
     }

@@ -7,9 +7,11 @@
 //! the payload is listed again for that, so that nothing is declared that isn't there, and nothing is
 //! there that isn't declared.
 
+mod tags;
+
 use super::Session;
-use crate::backend::local::{LocalTarget, Root};
-use crate::backend::{ListItem, ListOptions, Place, Source as _, Target};
+use crate::backend::local::{Guarded, LocalTarget, Root};
+use crate::backend::{ListItem, ListOptions, Source as _, Target};
 use crate::manifest::lock::DIRECTORY;
 use crate::manifest::{Row, State};
 use crate::model::digest::Hex;
@@ -19,24 +21,19 @@ use crate::model::{
     Cause, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Operation,
 };
 use crate::session::places::{BagPlace, PAYLOAD, printable};
-use crate::session::whole::WholeFile;
 use crate::session::{random, single};
-use ring::digest::{Context, SHA256};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tags::{TagFile, escape, key};
 
 const DECLARATION: &str = "bagit.txt";
 const INFO: &str = "bag-info.txt";
 const MANIFEST: &str = "manifest-sha256.txt";
 const TAG_MANIFEST: &str = "tagmanifest-sha256.txt";
-/// What this writes in `bag-info.txt`; all else in it is the user's.
-const LABELS: [&str; 3] = ["Payload-Oxum", "Bagging-Date", "Bag-Software-Agent"];
-/// The most that is read of a `bag-info.txt`, in bytes.
-const LONGEST_INFO: u64 = 1 << 20;
 /// Bytes of a manifest that are written at a time.
 const CHUNK: usize = 256 << 10;
 
@@ -111,7 +108,6 @@ pub(super) fn leaves_out(entry: &Entry) -> Option<&'static str> {
 
 /// A bag that is being made.
 pub(super) struct Bag {
-    root: Arc<Root>,
     target: LocalTarget,
     path: PathBuf,
     mode: u32,
@@ -128,22 +124,19 @@ struct Payload {
 }
 
 impl Bag {
-    /// Opens the bag, which exists.
-    pub(super) fn open(place: &BagPlace, spool_dir: &Path) -> Result<Self, Error> {
-        let failed = |error: rustix::io::Errno| {
-            let message = format!("cannot open the bag \"{}\"", printable(&place.path));
-            Error::new(ErrorKind::Unusable, message).because(io::Error::from(error))
-        };
-        let root = Arc::new(Root::open(&place.path).map_err(failed)?);
-        let walking = single::walking(1, spool_dir)?;
-        let target = LocalTarget::new(Arc::clone(&root), walking, Durability::File, random());
-        let (path, mode) = (place.path.clone(), place.mode & !0o111);
-        Ok(Self { root, target: target.map_err(failed)?, path, mode })
-    }
-
-    /// Its directory.
-    pub(super) fn root(&self) -> &Arc<Root> {
-        &self.root
+    /// Prepares to work in the bag, whose directory is open. The state directory, which exists, is no
+    /// part of it, wherever it lies.
+    pub(super) fn of(place: &BagPlace, root: &Arc<Root>, state_dir: &Path) -> Result<Self, Error> {
+        let mut walking = single::walking(1, state_dir)?;
+        let state = Root::open(state_dir).ok();
+        let left_out = state.map(|state| Guarded::LeaveOut(state.directory().identity));
+        walking.guarded = left_out.into_iter().collect();
+        let target = LocalTarget::new(Arc::clone(root), walking, Durability::File, random());
+        let target = target.map_err(|error| {
+            Error::new(ErrorKind::Unusable, "cannot ask who runs this")
+                .because(io::Error::from(error))
+        })?;
+        Ok(Self { target, path: place.path.clone(), mode: place.mode & !0o111 })
     }
 
     /// Takes away what declares the bag whole, and what a killed run left. The tag manifest goes
@@ -193,12 +186,17 @@ impl Bag {
         let Some((found, manifest)) = self.write_manifest(session, state, payload)? else {
             return Ok(());
         };
+        let mut tag_manifest = TagFile::begin(self, TAG_MANIFEST)?;
+        if !self.list_others(session, &mut tag_manifest)? {
+            return Ok(());
+        }
         let info = self.write_info(&found)?;
         let declaration = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";
         let declaration = self.write(DECLARATION, declaration)?;
-        let tags = [(INFO, info), (DECLARATION, declaration), (MANIFEST, manifest)];
-        let lines = tags.map(|(name, digest)| format!("{digest}  {name}\n"));
-        self.write(TAG_MANIFEST, lines.concat().as_bytes())?;
+        for (name, digest) in [(INFO, info), (DECLARATION, declaration), (MANIFEST, manifest)] {
+            tag_manifest.write(format!("{digest}  {name}\n").as_bytes())?;
+        }
+        tag_manifest.publish()?;
         if surplus > 0 {
             session.note(&format!(
                 "files that the source does not have, and that stay in the bag: {surplus}; --delete \
@@ -225,8 +223,7 @@ impl Bag {
         let mut file = TagFile::begin(self, MANIFEST)?;
         let (mut lines, mut found, mut is_whole) = (Vec::new(), Payload::default(), true);
         let mut fail = |error| {
-            session.progress.files_failed.add(1);
-            session.observer.observe(&crate::model::Event::Failed(&error));
+            session.fail(&error);
             is_whole = false;
         };
         let key = Key::new(DIRECTORY.as_bytes());
@@ -290,29 +287,6 @@ impl Bag {
         file.write(&lines)?;
         Ok(Some((found, file.publish()?)))
     }
-
-    /// Writes `bag-info.txt`, in which what somebody else wrote stays.
-    fn write_info(&self, found: &Payload) -> Result<String, Error> {
-        let kept = self.target.read_small(&key(INFO), LONGEST_INFO).map_err(|cause| {
-            let message = format!("cannot read the bag's \"{INFO}\"");
-            Error::new(ErrorKind::Unusable, message).because(cause)
-        })?;
-        let oxum = format!("{}.{}", found.bytes, found.files);
-        let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
-        let agent = concat!("vidimus ", env!("CARGO_PKG_VERSION")).to_owned();
-        let mut info = without_labels(&kept.unwrap_or_default());
-        for (label, value) in LABELS.iter().zip([oxum, date, agent]) {
-            info.extend_from_slice(format!("{label}: {value}\n").as_bytes());
-        }
-        self.write(INFO, &info)
-    }
-
-    /// Writes a tag file; gives its SHA-256.
-    fn write(&self, name: &'static str, content: &[u8]) -> Result<String, Error> {
-        let mut file = TagFile::begin(self, name)?;
-        file.write(content)?;
-        file.publish()
-    }
 }
 
 impl Payload {
@@ -360,105 +334,4 @@ fn vouched<'r>(
 
 fn unvouched(key: Key, cause: Cause) -> EntryError {
     EntryError { operation: Operation::Vouch, side: Side::Target, key, cause }
-}
-
-/// Writes a path as manifests have it (RFC 8493, section 2.1.3).
-fn escape(path: &[u8], out: &mut Vec<u8>) {
-    for byte in path {
-        match byte {
-            b'\n' => out.extend_from_slice(b"%0A"),
-            b'\r' => out.extend_from_slice(b"%0D"),
-            b'%' => out.extend_from_slice(b"%25"),
-            byte => out.push(*byte),
-        }
-    }
-}
-
-/// What of a `bag-info.txt` is not written here: elements with the lines that continue them.
-fn without_labels(info: &[u8]) -> Vec<u8> {
-    let mut kept = Vec::with_capacity(info.len());
-    let mut is_ours = false;
-    for line in info.split_inclusive(|byte| *byte == b'\n') {
-        let continues = line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t'));
-        if !continues {
-            let label = line.split(|byte| *byte == b':').next().unwrap_or_default().trim_ascii();
-            is_ours = LABELS.iter().any(|ours| ours.as_bytes().eq_ignore_ascii_case(label));
-        }
-        if !is_ours {
-            kept.extend_from_slice(line);
-        }
-    }
-    if kept.last().is_some_and(|last| *last != b'\n') {
-        kept.push(b'\n');
-    }
-    kept
-}
-
-fn key(name: &str) -> Key {
-    Key::new(name.as_bytes())
-}
-
-/// A tag file under way.
-struct TagFile<'b> {
-    name: &'static str,
-    file: WholeFile<'b>,
-    sha256: Context,
-}
-
-impl<'b> TagFile<'b> {
-    fn begin(bag: &'b Bag, name: &'static str) -> Result<Self, Error> {
-        let place = match bag.target.look(&key(name)) {
-            Ok(None) => Ok(Place::New),
-            Ok(Some(found)) if found.kind == EntryKind::Directory => Err(Cause::DirectoryInTheWay),
-            Ok(Some(_)) => Ok(Place::Leaf),
-            Err(cause) => Err(cause),
-        };
-        let file =
-            place.and_then(|place| WholeFile::begin(&bag.target, key(name), place, bag.mode));
-        let file = file.map_err(|cause| cannot_write(name, cause))?;
-        Ok(Self { name, file, sha256: Context::new(&SHA256) })
-    }
-
-    fn write(&mut self, chunk: &[u8]) -> Result<(), Error> {
-        self.sha256.update(chunk);
-        self.file.write(chunk).map_err(|cause| cannot_write(self.name, cause))
-    }
-
-    /// Puts it in its place, durably; gives its SHA-256.
-    fn publish(self) -> Result<String, Error> {
-        self.file.publish().map_err(|cause| cannot_write(self.name, cause))?;
-        Ok(Hex(self.sha256.finish().as_ref()).to_string())
-    }
-}
-
-fn cannot_write(name: &str, cause: Cause) -> Error {
-    Error::new(ErrorKind::Unusable, format!("cannot write the bag's \"{name}\"")).because(cause)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_escaped_as_the_standard_says_and_no_further() {
-        let mut out = Vec::new();
-        escape("100% of\r\nnaïve\\ %0A".as_bytes(), &mut out);
-        assert_eq!(String::from_utf8(out).unwrap(), "100%25 of%0D%0Anaïve\\ %250A");
-    }
-
-    #[test]
-    fn what_somebody_wrote_of_a_bag_stays() {
-        for (before, after) in [
-            ("", ""),
-            ("Contact-Name: Ada", "Contact-Name: Ada\n"),
-            (
-                "Payload-Oxum: 1.1\nExternal-Description: a\n  Payload-Oxum: no\nbagging-date :x\n\t2\n",
-                "External-Description: a\n  Payload-Oxum: no\n",
-            ),
-            ("Bag-Software-Agent: a\r\n b\r\nBag-Size: 1\r\n", "Bag-Size: 1\r\n"),
-            ("Payload-Oxums: 1\n", "Payload-Oxums: 1\n"),
-        ] {
-            assert_eq!(without_labels(before.as_bytes()), after.as_bytes(), "{before}");
-        }
-    }
 }

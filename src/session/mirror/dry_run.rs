@@ -50,7 +50,7 @@ impl Session<'_> {
             policy: &policy,
             holds: &holds,
             accepts: &accepts,
-            leaves_out: &|_| None,
+            leaves_out: self.leaves_out(),
             surplus: &Counter::default(),
             progress: self.progress,
             // Only what exceeds its memory goes there, unlinked: a dry run makes no state.

@@ -1,0 +1,203 @@
+//! The tag files of a bag: what it says of itself, and the list of what says so.
+
+use super::{
+    Bag, CHUNK, DECLARATION, INFO, MANIFEST, Payload, TAG_MANIFEST, leaves_out, unvouched,
+};
+use crate::backend::{Form, ListItem, ListOptions, Place, ReadError, Reading, Source as _};
+use crate::filter::{Filter, Rule};
+use crate::model::digest::Hex;
+use crate::model::{Cause, EntryKind, Error, ErrorKind, Key};
+use crate::session::mirror::Session;
+use crate::session::places::PAYLOAD;
+use crate::session::whole::WholeFile;
+use ring::digest::{Context, SHA256};
+use std::sync::Arc;
+
+/// What this writes in `bag-info.txt`; all else in it is the user's.
+const LABELS: [&str; 3] = ["Payload-Oxum", "Bagging-Date", "Bag-Software-Agent"];
+/// The most that is read of a `bag-info.txt`, in bytes.
+const LONGEST_INFO: u64 = 1 << 20;
+
+impl Bag {
+    /// Lists the tag files that are the owner's own, as they stand; false where one can't be listed.
+    pub(super) fn list_others(
+        &self,
+        session: &Session<'_>,
+        out: &mut TagFile<'_>,
+    ) -> Result<bool, Error> {
+        let payload = [Rule::Exclude(format!("/{PAYLOAD}/"))];
+        let filter = Filter::new(&payload, None, None).map_err(|error| {
+            Error::new(ErrorKind::Unusable, "cannot list the bag's tag files").because(error)
+        })?;
+        let others = ListOptions { filter: Arc::new(filter), only: None, form: Form::Tree };
+        let (mut buffer, mut is_whole) = (vec![0; CHUNK], true);
+        let mut fail = |error| {
+            session.fail(&error);
+            is_whole = false;
+        };
+        for item in self.target.list(&others)? {
+            let entry = match item? {
+                ListItem::Entry(entry) => entry,
+                ListItem::Failed(error) | ListItem::BrokeOff(error) => {
+                    fail(error);
+                    continue;
+                }
+                ListItem::Leftover(_) | ListItem::LeftOut(..) => continue,
+            };
+            let ours = [DECLARATION, INFO, MANIFEST, TAG_MANIFEST].map(str::as_bytes);
+            if entry.kind == EntryKind::Directory || ours.contains(&entry.key.as_bytes()) {
+                continue;
+            }
+            if let Some(why) = leaves_out(&entry) {
+                session.note(&format!("the tag file \"{}\" is not listed: {why}", entry.key));
+                continue;
+            }
+            let mut sha256 = Context::new(&SHA256);
+            let read = self.target.read(&entry, &mut buffer, &mut |reading| {
+                if let Reading::Chunk(chunk) = reading {
+                    sha256.update(chunk);
+                }
+                Ok(())
+            });
+            let cause = match read {
+                Ok(()) => {
+                    let mut line = format!("{}  ", Hex(sha256.finish().as_ref())).into_bytes();
+                    escape(entry.key.as_bytes(), &mut line);
+                    line.push(b'\n');
+                    out.write(&line)?;
+                    continue;
+                }
+                Err(ReadError::Changed) => Cause::Changed { attempts: 1 },
+                Err(
+                    ReadError::Source(cause) | ReadError::Damaged(cause) | ReadError::Sink(cause),
+                ) => cause,
+            };
+            fail(unvouched(entry.key, cause));
+        }
+        Ok(is_whole)
+    }
+
+    /// Writes `bag-info.txt`, in which what somebody else wrote stays.
+    pub(super) fn write_info(&self, found: &Payload) -> Result<String, Error> {
+        let kept = self.target.read_small(&key(INFO), LONGEST_INFO).map_err(|cause| {
+            let message = format!("cannot read the bag's \"{INFO}\"");
+            Error::new(ErrorKind::Unusable, message).because(cause)
+        })?;
+        let oxum = format!("{}.{}", found.bytes, found.files);
+        let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+        let agent = concat!("vidimus ", env!("CARGO_PKG_VERSION")).to_owned();
+        let mut info = without_labels(&kept.unwrap_or_default());
+        for (label, value) in LABELS.iter().zip([oxum, date, agent]) {
+            info.extend_from_slice(format!("{label}: {value}\n").as_bytes());
+        }
+        self.write(INFO, &info)
+    }
+
+    /// Writes a tag file; gives its SHA-256.
+    pub(super) fn write(&self, name: &'static str, content: &[u8]) -> Result<String, Error> {
+        let mut file = TagFile::begin(self, name)?;
+        file.write(content)?;
+        file.publish()
+    }
+}
+
+/// Writes a path as manifests have it (RFC 8493, section 2.1.3).
+pub(super) fn escape(path: &[u8], out: &mut Vec<u8>) {
+    for byte in path {
+        match byte {
+            b'\n' => out.extend_from_slice(b"%0A"),
+            b'\r' => out.extend_from_slice(b"%0D"),
+            b'%' => out.extend_from_slice(b"%25"),
+            byte => out.push(*byte),
+        }
+    }
+}
+
+/// What of a `bag-info.txt` is not written here: elements with the lines that continue them.
+fn without_labels(info: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(info.len());
+    let mut is_ours = false;
+    for line in info.split_inclusive(|byte| *byte == b'\n') {
+        let continues = line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t'));
+        if !continues {
+            let label = line.split(|byte| *byte == b':').next().unwrap_or_default().trim_ascii();
+            is_ours = LABELS.iter().any(|ours| ours.as_bytes().eq_ignore_ascii_case(label));
+        }
+        if !is_ours {
+            kept.extend_from_slice(line);
+        }
+    }
+    if kept.last().is_some_and(|last| *last != b'\n') {
+        kept.push(b'\n');
+    }
+    kept
+}
+
+pub(super) fn key(name: &str) -> Key {
+    Key::new(name.as_bytes())
+}
+
+/// A tag file under way.
+pub(super) struct TagFile<'b> {
+    name: &'static str,
+    file: WholeFile<'b>,
+    sha256: Context,
+}
+
+impl<'b> TagFile<'b> {
+    pub(super) fn begin(bag: &'b Bag, name: &'static str) -> Result<Self, Error> {
+        let place = match bag.target.look(&key(name)) {
+            Ok(None) => Ok(Place::New),
+            Ok(Some(found)) if found.kind == EntryKind::Directory => Err(Cause::DirectoryInTheWay),
+            Ok(Some(_)) => Ok(Place::Leaf),
+            Err(cause) => Err(cause),
+        };
+        let file =
+            place.and_then(|place| WholeFile::begin(&bag.target, key(name), place, bag.mode));
+        let file = file.map_err(|cause| cannot_write(name, cause))?;
+        Ok(Self { name, file, sha256: Context::new(&SHA256) })
+    }
+
+    pub(super) fn write(&mut self, chunk: &[u8]) -> Result<(), Error> {
+        self.sha256.update(chunk);
+        self.file.write(chunk).map_err(|cause| cannot_write(self.name, cause))
+    }
+
+    /// Puts it in its place, durably; gives its SHA-256.
+    pub(super) fn publish(self) -> Result<String, Error> {
+        self.file.publish().map_err(|cause| cannot_write(self.name, cause))?;
+        Ok(Hex(self.sha256.finish().as_ref()).to_string())
+    }
+}
+
+fn cannot_write(name: &str, cause: Cause) -> Error {
+    Error::new(ErrorKind::Unusable, format!("cannot write the bag's \"{name}\"")).because(cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_escaped_as_the_standard_says_and_no_further() {
+        let mut out = Vec::new();
+        escape("100% of\r\nnaïve\\ %0A".as_bytes(), &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), "100%25 of%0D%0Anaïve\\ %250A");
+    }
+
+    #[test]
+    fn what_somebody_wrote_of_a_bag_stays() {
+        for (before, after) in [
+            ("", ""),
+            ("Contact-Name: Ada", "Contact-Name: Ada\n"),
+            (
+                "Payload-Oxum: 1.1\nExternal-Description: a\n  Payload-Oxum: no\nbagging-date :x\n\t2\n",
+                "External-Description: a\n  Payload-Oxum: no\n",
+            ),
+            ("Bag-Software-Agent: a\r\n b\r\nBag-Size: 1\r\n", "Bag-Size: 1\r\n"),
+            ("Payload-Oxums: 1\n", "Payload-Oxums: 1\n"),
+        ] {
+            assert_eq!(without_labels(before.as_bytes()), after.as_bytes(), "{before}");
+        }
+    }
+}
