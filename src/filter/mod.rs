@@ -11,7 +11,7 @@
 //! Matching is on bytes: a key need not be UTF-8, and `?` stands for one byte.
 
 use crate::model::Key;
-use crate::model::key::Escaped;
+use crate::model::key::{Escaped, printable};
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder, Glob};
 use serde::{Deserialize, Serialize};
@@ -268,10 +268,11 @@ fn misuse(pattern: &str) -> Option<&'static str> {
 }
 
 fn broken(error: ignore::Error) -> String {
-    match error {
+    // They quote the pattern, which may be a stranger's: a manifest has the filter of its run.
+    printable(match error {
         ignore::Error::Glob { err, .. } => format!("is broken: {err}"),
         other => format!("is broken: {other}"),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -468,6 +469,12 @@ mod tests {
                 assert!(text.contains(problem), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn a_pattern_that_is_broken_is_named_without_what_would_move_a_cursor() {
+        let error = Filter::new(&[exclude("[9-\u{1b}]")], None, None).unwrap_err().to_string();
+        assert!(error.contains("\\u{1b}") && !error.contains('\u{1b}'), "{error:?}");
     }
 
     #[test]

@@ -128,6 +128,11 @@ pub fn is_printable(text: &str) -> bool {
     !text.chars().any(|character| character.is_control() || turns_direction(character))
 }
 
+/// A text that may be a stranger's, as it can be printed: escaped where it can't stand as it is.
+pub fn printable(text: String) -> String {
+    if is_printable(&text) { text } else { Escaped(text.as_bytes()).to_string() }
+}
+
 /// Whether a character reorders or hides its neighbours (Unicode's `Bidi_Control`, line separators,
 /// and the byte-order mark).
 fn turns_direction(character: char) -> bool {

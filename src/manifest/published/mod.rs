@@ -32,10 +32,13 @@ pub use seal::{Checked, Seal, check, sign};
 pub use shelf::Shelf;
 pub use trace::trace;
 
+use crate::model::key::printable;
 use crate::model::{Error, ErrorKind};
 
 /// The error of a published manifest that can't be used as it stands.
 fn damaged(what: &str, how: impl std::fmt::Display) -> Error {
+    // Whoever reads JSON may quote what it read.
+    let how = printable(how.to_string());
     Error::new(ErrorKind::Manifest, format!("the published manifest is damaged: {what}: {how}"))
         .help("the next mirror into this target publishes it anew")
 }

@@ -193,6 +193,10 @@ fn a_head_of_a_strangers_harms_nobody() {
     };
     plant(&text.replace("\"run\": \"run\"", "\"run\": \"\\u001b[2J\""), 1);
     assert!(shelf.latest().unwrap_err().to_string().contains("control characters"));
+    // Whoever reads JSON quotes a word that it doesn't know.
+    plant(&text.replace("\"complete\"", "\"\\u001b[2J\""), 1);
+    let error = shelf.latest().unwrap_err().to_string();
+    assert!(error.contains("\\u{1b}[2J") && !error.contains('\u{1b}'), "{error:?}");
     let largest = u64::MAX;
     plant(&text.replacen("\"sequence\": 1", &format!("\"sequence\": {largest}"), 1), largest);
     put(&state, &vec![(b"a".to_vec(), Some(2))], number, &mut BTreeMap::new());
