@@ -172,3 +172,46 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+    use crate::model::fuzz::{Input, assert_printable, config, inputs};
+    use crate::model::key::is_printable;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(config())]
+
+        /// What prints of a location names the same place, where it has no escapes in it.
+        #[test]
+        fn whatever_is_typed_is_read_as_it_prints(Input(bytes) in inputs("location")) {
+            let text = OsStr::from_bytes(&bytes);
+            prop_assert!(is_printable(&Location::printable(text)));
+            prop_assert!(is_printable(&SingleLocation::printable(text)));
+            match Location::parse(text) {
+                Ok(location) => {
+                    let printed = location.to_string();
+                    if let (Location::S3(_), false) = (&location, printed.contains('\\')) {
+                        let again = Location::parse(OsStr::new(&printed));
+                        prop_assert_eq!(again.unwrap(), location, "{}", printed);
+                    }
+                }
+                Err(error) => {
+                    assert_printable(&error);
+                    prop_assert!(is_printable(error.help.as_deref().unwrap_or_default()));
+                }
+            }
+            match SingleLocation::parse(text) {
+                Ok(location) => {
+                    let printed = location.to_string();
+                    if let (Some(_), false) = (location.bucket(), printed.contains('\\')) {
+                        let again = SingleLocation::parse(OsStr::new(&printed));
+                        prop_assert_eq!(again.unwrap(), location, "{}", printed);
+                    }
+                }
+                Err(error) => assert_printable(&error),
+            }
+        }
+    }
+}

@@ -468,3 +468,69 @@ mod tests {
         assert!(error.to_string().contains("far longer"), "{error}");
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+    use crate::model::fuzz::{Input, assert_printable, changed, config};
+    use proptest::prelude::*;
+    use std::sync::LazyLock;
+
+    /// A pair of keys, and what it signed.
+    static SIGNED: LazyLock<(NewKeys, String)> = LazyLock::new(|| {
+        let keys = NewKeys::make(None).unwrap();
+        let comment = "vidimus manifest 12 of /mnt/é, run r, published -";
+        let secret = LockedKey::decode(&keys.secret).unwrap().open(String::new()).unwrap();
+        let signed = secret.sign(b"content", comment).unwrap();
+        (keys, String::from_utf8(signed).unwrap())
+    });
+
+    fn signature() -> impl Strategy<Value = Input> {
+        changed(vec![SIGNED.1.clone().into_bytes()])
+    }
+
+    fn key() -> impl Strategy<Value = Input> {
+        let encrypted = NewKeys::make(Some("password".to_owned())).unwrap();
+        let keys = &SIGNED.0;
+        let texts = [&keys.secret, &keys.public, &keys.key.to_string(), &encrypted.secret];
+        changed(texts.map(|text| text.clone().into_bytes()).into())
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        #[test]
+        fn a_signature_that_holds_is_the_one_that_was_made(Input(bytes) in signature()) {
+            let (keys, text) = &*SIGNED;
+            if let Ok(signature) = Signature::decode(&bytes) {
+                prop_assert_eq!(signature.signed.to_string().into_bytes(), bytes.clone());
+                if keys.key.vouches_for(b"content", &signature) {
+                    let vouched = |bytes: &[u8]| {
+                        let end = bytes.iter().position(|&byte| byte == b'\n');
+                        bytes[end.unwrap_or_default()..].to_vec()
+                    };
+                    prop_assert_eq!(vouched(&bytes), vouched(text.as_bytes()));
+                }
+            }
+        }
+
+        #[test]
+        fn a_file_of_a_key(Input(bytes) in key()) {
+            let Ok(text) = String::from_utf8(bytes) else { return Ok(()) };
+            match PublicKey::decode(&text) {
+                Ok(key) => prop_assert_eq!(PublicKey::decode(&key.to_string()).unwrap(), key),
+                Err(error) => assert_printable(&error),
+            }
+            match LockedKey::decode(&text) {
+                // Scrypt would take its time.
+                Ok(key) if key.is_encrypted() => {}
+                Ok(key) => {
+                    if let Err(error) = key.open(String::new()) {
+                        assert_printable(&error);
+                    }
+                }
+                Err(error) => assert_printable(&error),
+            }
+        }
+    }
+}

@@ -7,6 +7,8 @@ pub mod entry;
 pub mod error;
 pub mod etag;
 pub mod event;
+#[cfg(test)]
+pub(crate) mod fuzz;
 pub mod key;
 pub mod request;
 pub mod run;

@@ -114,6 +114,15 @@ fn pattern_file(
     };
     let content = content
         .map_err(|error| usage(format!("cannot read patterns from {name}")).because(error))?;
+    patterns(content, &name, make)
+}
+
+/// Reads the content of a file of patterns.
+fn patterns(
+    content: Vec<u8>,
+    name: &str,
+    make: fn(String) -> Rule,
+) -> Result<Vec<(Rule, String, usize)>, Error> {
     let content = String::from_utf8(content).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = valid.split(|&byte| byte == b'\n').count();
@@ -124,7 +133,7 @@ fn pattern_file(
         .lines()
         .zip(1..)
         .filter(|(line, _)| !line.trim_end().is_empty() && !line.starts_with('#'))
-        .map(|(line, number)| (make(line.to_owned()), name.clone(), number))
+        .map(|(line, number)| (make(line.to_owned()), name.to_owned(), number))
         .collect())
 }
 
@@ -186,5 +195,34 @@ mod tests {
         assert_eq!(lines, ["a", "b c"]);
         let typed: Vec<_> = lines_of(OsStr::new("a\nb"), false).collect();
         assert_eq!(typed, ["a\nb"]);
+    }
+}
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+    use crate::model::fuzz::{Input, assert_printable, config, inputs};
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(config())]
+
+        #[test]
+        fn a_file_of_patterns(Input(bytes) in inputs("filter")) {
+            match patterns(bytes.clone(), "\"rules\"", Rule::Exclude) {
+                Ok(rules) => {
+                    let text = String::from_utf8(bytes).unwrap();
+                    for (rule, ..) in rules {
+                        let Rule::Exclude(pattern) = rule else { panic!("another rule") };
+                        let begins = pattern.starts_with('#') || pattern.contains('\n');
+                        prop_assert!(text.contains(&pattern) && !begins, "{:?}", pattern);
+                    }
+                }
+                Err(error) => {
+                    prop_assert!(std::str::from_utf8(&bytes).is_err());
+                    assert_printable(&error);
+                }
+            }
+        }
     }
 }

@@ -44,4 +44,6 @@ fn damaged(what: &str, how: impl std::fmt::Display) -> Error {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

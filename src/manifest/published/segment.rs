@@ -14,7 +14,7 @@ const LEVEL: i32 = 3;
 const LONGEST_WINDOW: u32 = 23;
 /// The longest line that is written or read, in bytes: no name that a kernel or a store takes comes
 /// near it, and a reader holds one in memory.
-const LONGEST_LINE: usize = 16 << 20;
+pub(super) const LONGEST_LINE: usize = 16 << 20;
 
 /// Writes a segment.
 pub(super) struct SegmentWriter<'o> {
@@ -86,6 +86,12 @@ impl SegmentReader {
         let mut file = self.lines.into_inner().finish().into_inner();
         file.rewind().map_err(|error| damaged(&self.name, error))?;
         Self::new(&self.segment, file)
+    }
+
+    /// Bytes that are held for a line.
+    #[cfg(test)]
+    pub(super) fn line_held(&self) -> usize {
+        self.line.capacity()
     }
 
     /// The next row; `None` at the end.

@@ -219,3 +219,63 @@ mod tests {
         assert_eq!(page(&text).expect("a page").next, None);
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+    use crate::model::fuzz::{Input, assert_printable, config, inputs};
+    use proptest::prelude::*;
+    use std::fmt::Write as _;
+
+    /// A page of the same objects and prefixes, as a store that encodes keys writes it.
+    fn written(page: &Page) -> String {
+        let encoded = |key: &[u8]| {
+            let mut text = String::new();
+            encode::path(key, &mut text);
+            text
+        };
+        let mut text =
+            "<L><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated>".to_owned();
+        for Listed { key, size, .. } in &page.objects {
+            let key = encoded(key);
+            write!(text, "<Contents><Key>{key}</Key><Size>{size}</Size></Contents>").unwrap();
+        }
+        for prefix in &page.prefixes {
+            let prefix = encoded(prefix);
+            write!(text, "<CommonPrefixes><Prefix>{prefix}</Prefix></CommonPrefixes>").unwrap();
+        }
+        text + "</L>"
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        #[test]
+        fn whatever_a_store_sends_as_a_page(Input(bytes) in inputs("listing")) {
+            let read = |bytes: &[u8], root: &str| {
+                Xml::expect(bytes, root).and_then(|xml| super::read(xml, b"photos/"))
+            };
+            match read(&bytes, "ListBucketResult") {
+                Ok(page) => {
+                    let keys = || page.objects.iter().map(|object| &object.key).chain(&page.prefixes);
+                    let all: usize = keys().map(|key| key.len()).sum();
+                    prop_assert!(all <= bytes.len(), "no more than came");
+                    prop_assert!(keys().all(|key| key.starts_with(b"photos/")));
+                    let again = read(written(&page).as_bytes(), "L").unwrap();
+                    prop_assert!(again.objects.iter().map(|object| &object.key).chain(&again.prefixes).eq(keys()));
+                }
+                Err(error) => assert_printable(&error),
+            }
+        }
+
+        #[test]
+        fn a_key_comes_back_as_it_was_encoded(key in prop::collection::vec(any::<u8>(), 0..40)) {
+            for encode in [encode::path, encode::query] {
+                let mut text = String::new();
+                encode(&key, &mut text);
+                let decoded = encode::decode(text.as_bytes());
+                prop_assert_eq!(decoded.as_deref(), Some(&key[..]));
+            }
+        }
+    }
+}
