@@ -1,9 +1,9 @@
 //! Verifying: the target's content against the rows of the latest run into it, or against a source.
 //!
-//! [`verify`] holds it against rows: `open` finds both, `scan` goes through them side by side, `tally`
-//! compares and counts, `choice` tells which content is read, `stalest` in which order, `record` keeps
-//! which files were verified, `repair` mends. [`verify_against`] joins the listings of both sides and
-//! reads both: `held` compares.
+//! [`verify`] holds it against rows: `open` finds both (`signed`, where a signature is demanded),
+//! `scan` goes through them side by side, `tally` compares and counts, `choice` tells which content is
+//! read, `stalest` in which order, `record` keeps which files were verified, `repair` mends.
+//! [`verify_against`] joins the listings of both sides and reads both: `held` compares.
 
 mod against;
 mod choice;
@@ -13,6 +13,7 @@ mod open;
 mod record;
 mod repair;
 mod scan;
+mod signed;
 mod stalest;
 mod tally;
 
@@ -212,7 +213,7 @@ pub fn verify(
             .help(format!("mirror to it first, or name its state by --state-dir (now {state_dir})"))
     };
     let manifest = if let Some(key) = &options.key {
-        Manifest::signed(&*target, &name, key, options, observer)?
+        Some(signed::signed(&*target, &name, key, options, observer)?)
     } else {
         match State::latest_into(&options.state_dir, &name)? {
             Some(state) => Manifest::of_state(&state, options, observer)?,

@@ -7,8 +7,7 @@ use crate::backend::object::{ObjectSource, ObjectTarget, Stores};
 use crate::backend::{Source, Target};
 use crate::engine::now;
 use crate::location::Location;
-use crate::manifest::keys::PublicKey;
-use crate::manifest::published::{Head, History, Merged, Publication, Shelf};
+use crate::manifest::published::{Head, Merged, Publication, Shelf};
 use crate::manifest::{Held, Lease, Lock, Lockable, RecordedOptions, Row, State};
 use crate::model::key::Escaped;
 use crate::model::{Durability, Error, ErrorKind, Progress, RunId, Stop};
@@ -35,13 +34,7 @@ impl Manifest {
         observer: &dyn VerifyObserver,
     ) -> Result<Option<Self>, Error> {
         let Some(record) = state.last_run()? else { return Ok(None) };
-        // What is written to is read as such: immutable it is only to those who don't write.
-        let records = options.depth != Depth::Stamps || options.repair.is_some();
-        let recording = records.then(|| state.for_recording()).transpose();
-        let recording = recording.unwrap_or_else(|error| {
-            observer.not_recorded(&error);
-            None
-        });
+        let recording = recording(state, options, observer);
         let rows = recording.as_ref().unwrap_or(state).rows()?;
         Ok(Some(Self {
             run: record.id,
@@ -61,86 +54,41 @@ impl Manifest {
         let spool_dir = spool_dir(options);
         let shelf = Shelf::of(target, &spool_dir);
         let Some(latest) = shelf.latest()? else { return Ok(None) };
-        Self::published(&shelf, latest, options, observer).map(Some)
-    }
-
-    /// What was published in the target, once it was found to be whole and signed with a key. The
-    /// state is not signed: it only tells whether an older manifest was put back.
-    pub(super) fn signed(
-        target: &dyn Target,
-        name: &str,
-        key: &PublicKey,
-        options: &VerifyOptions,
-        observer: &dyn VerifyObserver,
-    ) -> Result<Option<Self>, Error> {
-        let spool_dir = spool_dir(options);
-        let shelf = Shelf::of(target, &spool_dir);
-        let latest = shelf.latest()?.ok_or_else(|| {
-            Error::new(ErrorKind::Manifest, format!("\"{name}\" has no published manifest"))
-                .help("a mirror publishes it in its target, under .vidimus/manifest/")
-        })?;
-        shelf.seal(&latest, Some(key))?.demand(&latest, key)?;
-        let known = match State::latest_into(&options.state_dir, name) {
-            Ok(Some(state)) => state.published()?,
-            Ok(None) => None,
-            Err(error) => {
-                observer.note(&format!("whether the manifest is older can't be told: {error}"));
-                None
-            }
-        };
-        if known.as_ref().is_some_and(|known| latest.head.sequence < known.head.sequence) {
-            return Err(is_older(&latest, None));
-        }
-        for publication in History::from(latest.clone(), shelf.clone()) {
-            let publication = publication?;
-            let is_known = |known: &Publication| {
-                publication.head.sequence != known.head.sequence
-                    || publication.digest == known.digest
-            };
-            if !known.as_ref().is_none_or(is_known) {
-                return Err(is_older(&latest, Some(&publication)));
-            }
-        }
-        Self::published(&shelf, latest, options, observer).map(Some)
+        tell_unrecorded(options, observer);
+        Self::published(&shelf, latest).map(Some)
     }
 
     /// What a publication says; its segments are fetched, and found to be whole.
-    fn published(
-        shelf: &Shelf<'_>,
-        latest: Publication,
-        options: &VerifyOptions,
-        observer: &dyn VerifyObserver,
-    ) -> Result<Self, Error> {
+    pub(super) fn published(shelf: &Shelf<'_>, latest: Publication) -> Result<Self, Error> {
         let rows = Merged::of(shelf, &latest.head)?.map(|row| row.map(|(row, _)| row));
-        if let Depth::Content(choice) = options.depth
-            && (choice.budget.is_some() || choice.unverified_since.is_some())
-        {
-            let why = "no run into the target is recorded here, its manifest alone was found";
-            observer.not_recorded(&Error::new(ErrorKind::Manifest, why));
-        }
         let Head { run, source, options: recorded, .. } = latest.head;
         Ok(Self { run, source, recorded, rows: Box::new(rows), state: None })
     }
 }
 
-/// The error of a manifest that is not, or doesn't go on from, what a run published from here.
-fn is_older(latest: &Publication, instead: Option<&Publication>) -> Error {
-    let latest = latest.head.sequence;
-    let message = match instead {
-        None => format!(
-            "the published manifest is older than what was published from here: publication \
-             {latest} stands there"
-        ),
-        Some(other) => format!(
-            "the published manifest is not the one that was published from here: publication {} is \
-             another",
-            other.head.sequence
-        ),
-    };
-    Error::new(ErrorKind::Manifest, message).help(
-        "somebody put back an older one, or mirrored there without it; the next mirror --sign from \
-         here publishes it anew",
-    )
+/// The state as it is written to while it is read, where anything is recorded. What is written to is
+/// read as such: immutable it is only to those who don't write.
+pub(super) fn recording(
+    state: &State,
+    options: &VerifyOptions,
+    observer: &dyn VerifyObserver,
+) -> Option<State> {
+    let records = options.depth != Depth::Stamps || options.repair.is_some();
+    let recording = records.then(|| state.for_recording()).transpose();
+    recording.unwrap_or_else(|error| {
+        observer.not_recorded(&error);
+        None
+    })
+}
+
+/// Says that it can't be kept what is read, where that counts, because no run is recorded here.
+pub(super) fn tell_unrecorded(options: &VerifyOptions, observer: &dyn VerifyObserver) {
+    if let Depth::Content(choice) = options.depth
+        && (choice.budget.is_some() || choice.unverified_since.is_some())
+    {
+        let why = "no run into the target is recorded here, its manifest alone was found";
+        observer.not_recorded(&Error::new(ErrorKind::Manifest, why));
+    }
 }
 
 /// Where files without a name are made: nothing is made where no run was.

@@ -330,6 +330,32 @@ fn verify_demands_a_signature_before_it_reads() {
     refused("ada.pub").names("no published manifest");
 }
 
+#[test]
+fn when_files_were_verified_with_a_key_is_kept_in_the_record() {
+    let env = signed();
+    let verify = |env: &Environment| {
+        let run = env.verify(&["--json", "--key", "ada.pub", "--older-than", "1d"]).expect(0);
+        let finished = run.finished();
+        (run, [finished.count("verified"), finished.count("unread")])
+    };
+    assert_eq!(verify(&env).1, [100, 0]);
+    assert_eq!(verify(&env).1, [0, 100]);
+    env.age();
+    // Of these the record says something else than the manifest, and so do the files.
+    fs::write(env.source.join("d0/f0"), "other").expect("write");
+    env.mirrored(&["--sign", "ada.key"]);
+    assert_eq!(verify(&env).1, [1, 99]);
+    lose_state(&env);
+    let (run, counts) = verify(&env);
+    assert_eq!(counts, [100, 0], "none was published again since it was verified");
+    run.names("not recorded");
+    fs::write(env.target.join("d3/f3"), "rotten").expect("write");
+    let source = text(&env.source).to_owned();
+    let run = env.verify(&["--key", "ada.pub", "--repair-from", &source]).expect(0);
+    run.names("mended");
+    env.verify(&["--key", "ada.pub"]).expect(0);
+}
+
 /// What is recorded here is not signed: it is the manifest that is compared with.
 #[test]
 fn verify_with_a_key_compares_with_the_manifest_alone() {

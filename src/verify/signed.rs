@@ -1,0 +1,112 @@
+//! What is verified against where a signature is demanded: the published manifest, and it alone.
+//!
+//! The state is not signed. It tells whether an older manifest was put back, and keeps when a file was
+//! verified, of the files of which it says the same as the manifest.
+
+use super::open::{Manifest, recording, spool_dir, tell_unrecorded};
+use super::{VerifyObserver, VerifyOptions};
+use crate::backend::Target;
+use crate::manifest::keys::PublicKey;
+use crate::manifest::published::{History, Publication, Shelf};
+use crate::manifest::{Row, State};
+use crate::model::{Error, ErrorKind};
+use std::iter::Peekable;
+
+/// What was published in a target, once it was found to be whole and signed with a key. `name` is the
+/// target's in the state.
+///
+/// # Errors
+/// [`ErrorKind::Manifest`] when it isn't, or is older than what was published from here.
+pub(super) fn signed(
+    target: &dyn Target,
+    name: &str,
+    key: &PublicKey,
+    options: &VerifyOptions,
+    observer: &dyn VerifyObserver,
+) -> Result<Manifest, Error> {
+    let spool_dir = spool_dir(options);
+    let shelf = Shelf::of(target, &spool_dir);
+    let latest = shelf.latest()?.ok_or_else(|| {
+        Error::new(ErrorKind::Manifest, format!("\"{name}\" has no published manifest"))
+            .help("a mirror publishes it in its target, under .vidimus/manifest/")
+    })?;
+    shelf.seal(&latest, Some(key))?.demand(&latest, key)?;
+    let state = State::latest_into(&options.state_dir, name).unwrap_or_else(|error| {
+        let without = "whether an older manifest was put back can't be told";
+        observer.note(&format!("{without}, for the record of runs can't be used: {error}"));
+        None
+    });
+    let known = state.as_ref().map(State::published).transpose()?.flatten();
+    follow(&latest, &shelf, known.as_ref())?;
+    let mut manifest = Manifest::published(&shelf, latest)?;
+    let Some(state) = state else {
+        tell_unrecorded(options, observer);
+        return Ok(manifest);
+    };
+    if let Some(recording) = recording(&state, options, observer) {
+        let known = recording.rows()?.peekable();
+        manifest.rows = Box::new(Dated { rows: manifest.rows, known });
+        manifest.state = Some(recording);
+    }
+    Ok(manifest)
+}
+
+/// Makes sure that the chain is unbroken, and has what was published from here, if anything was.
+fn follow(
+    latest: &Publication,
+    shelf: &Shelf<'_>,
+    known: Option<&Publication>,
+) -> Result<(), Error> {
+    let is_other = |message: String| {
+        Error::new(ErrorKind::Manifest, message).help(
+            "somebody put back an older one, or mirrored there without it; the next mirror with \
+             --sign from here publishes it anew",
+        )
+    };
+    let sequence = latest.head.sequence;
+    if known.is_some_and(|known| sequence < known.head.sequence) {
+        return Err(is_other(format!(
+            "the published manifest is older than what was published from here: publication \
+             {sequence} stands there"
+        )));
+    }
+    for publication in History::from(latest.clone(), shelf.clone()) {
+        let publication = publication?;
+        let sequence = publication.head.sequence;
+        let is_here = |known: &Publication| known.head.sequence == sequence;
+        if known.is_some_and(|known| is_here(known) && known.digest != publication.digest) {
+            return Err(is_other(format!(
+                "the published manifest is not what was published from here: its publication \
+                 {sequence} is another"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A manifest's rows, with when their files were verified, as the state has it of the same rows.
+struct Dated<R: Iterator> {
+    rows: Box<dyn Iterator<Item = Result<Row, Error>>>,
+    known: Peekable<R>,
+}
+
+impl<R: Iterator<Item = Result<Row, Error>>> Iterator for Dated<R> {
+    type Item = Result<Row, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut row = match self.rows.next()? {
+            Ok(row) => row,
+            error => return Some(error),
+        };
+        // A row that can't be read has no date.
+        let is_before =
+            |known: &Result<Row, Error>| known.as_ref().map_or(true, |known| known.key < row.key);
+        while self.known.next_if(is_before).is_some() {}
+        if let Some(Ok(known)) = self.known.peek()
+            && (&known.key, known.digest, known.target) == (&row.key, row.digest, row.target)
+        {
+            row.verified_at = row.verified_at.max(known.verified_at);
+        }
+        Some(Ok(row))
+    }
+}
