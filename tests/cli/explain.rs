@@ -263,7 +263,10 @@ fn the_past_is_told_as_far_as_it_reaches() {
         fs::write(path, format!("third {number}")).unwrap();
     }
     env.mirrored(&[]);
-    explain(&env, &[], "d2/f2").expect(0).names("reaches back to publication 4").names("3 ones");
+    explain(&env, &[], "d2/f2")
+        .expect(0)
+        .names("reaches back to publication 4")
+        .names("of 3 publications before it no rows");
 }
 
 #[test]

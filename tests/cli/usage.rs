@@ -116,6 +116,8 @@ fn an_endpoint_without_encryption_is_refused_unless_it_is_meant() {
     let run = env.vidimus(&["mirror", "source", location]).expect(6);
     run.names("store.example").names("--allow-http");
     env.vidimus(&["verify", location]).expect(6).names("--allow-http");
+    env.vidimus(&["verify", "target", "--against", location]).expect(6).names("--allow-http");
+    env.vidimus(&["explain", "source", location, "key"]).expect(6).names("--allow-http");
     env.vidimus(&["diff", "nowhere", location]).expect(6).names("--allow-http");
     env.vidimus(&["diff", "--allow-http", "nowhere", location]).expect(7).names("nowhere");
     for allowed in ["VIDIMUS_ALLOW_HTTP", "NOTHING"] {

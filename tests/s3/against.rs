@@ -1,8 +1,11 @@
 //! `verify --against` where one side or both are stores.
 
-use crate::common::{Run, TestTree};
+use crate::common::environment::text;
+use crate::common::servers::SeaweedFs;
+use crate::common::{Environment, Run, TestTree};
+use crate::needs;
 use crate::s3::Kind;
-use crate::site::{Site, bytes, everything};
+use crate::site::{Site, bytes, everything, run};
 
 const PLACE: &str = "s3://bucket/m";
 
@@ -109,4 +112,32 @@ fn a_bucket_is_held_against_a_bucket_though_their_tags_are_the_same() {
     across().expect(3).names("content d/b (source").is_silent_about("content a");
     other.delete("a//b");
     across().expect(3).names("missing a//b");
+}
+
+/// It lists in an order of its own, and keeps nothing with markers.
+#[test]
+fn seaweedfs_is_held_against_a_directory_and_the_reverse() {
+    needs!(SeaweedFs::shared());
+    let server = SeaweedFs::shared().expect("it is there");
+    let (env, bucket) = (Environment::in_memory(), server.bucket());
+    TestTree::new()
+        .file("a", bytes(100))
+        .file("a-b/large", bytes(20 << 20))
+        .file("a.c", "")
+        .dir("empty")
+        .symlink("link", "a")
+        .write(&env.source);
+    env.age();
+    let place = format!("s3://{bucket}/m");
+    let (source, target) = (text(&env.source), text(&env.target));
+    let run = |arguments: &[&str]| run(&env, &server.environment(), arguments);
+    run(&["mirror", "-q", source, &place]).expect(0);
+    run(&["mirror", "-q", &place, target]).expect(0);
+    run(&["verify", "--strict", &place, "--against", source]).expect(0).names("3 files");
+    run(&["verify", target, "--against", &place]).expect(0).names("3 files");
+    run(&["explain", source, &place, "a-b/large"]).expect(0).names("keep: unchanged");
+    run(&["explain", source, &place, "a-b"]).expect(0).names("key       a-b/\n");
+    run(&["explain", source, &place, "a-"]).expect(7);
+    std::fs::write(env.target.join("a.c"), "c").unwrap();
+    run(&["verify", target, "--against", &place]).expect(3).names("content a.c (another size)");
 }

@@ -269,10 +269,12 @@ impl Report {
         let when =
             since.map_or(String::new(), |by| format!(" of {}", moment(by.published, &self.zone)));
         let number = past.since;
-        let before = if number > 1 {
-            format!("; the rows of {} before it are gone", counted(number - 1, "one", "ones"))
-        } else {
-            String::new()
+        let before = match number {
+            ..=1 => String::new(),
+            number => {
+                let gone = counted(number - 1, "publication", "publications");
+                format!("; of {gone} before it no rows are left")
+            }
         };
         self.line("history", &format!("reaches back to publication {number}{when}{before}"));
     }

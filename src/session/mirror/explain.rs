@@ -62,6 +62,8 @@ pub struct Explained {
     pub refused: Option<Cause>,
     /// Whether another content than the recorded one would be taken for damage of the source.
     pub is_guarded: bool,
+    /// The metadata that the target can hold of the source's entry.
+    pub wanted: Option<Metadata>,
     /// Of a directory that stays: whether its metadata differs.
     pub differs: Option<Differs>,
 }
@@ -411,8 +413,19 @@ impl Session<'_> {
             }
             _ => None,
         };
+        let wanted = pair.source.entry().map(|source| holds(&source.metadata, source.kind));
         let barred_by = None;
-        Explained { pair, copied_by, ruling, decision, barred_by, refused, is_guarded, differs }
+        Explained {
+            pair,
+            copied_by,
+            ruling,
+            decision,
+            barred_by,
+            refused,
+            is_guarded,
+            wanted,
+            differs,
+        }
     }
 
     /// Adds a key that only the manifest's past knows.

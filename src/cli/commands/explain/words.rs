@@ -153,7 +153,7 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
             "would take the target's copy as it is, and record it without reading it".to_owned()
         }
         Action::UpdateMetadata => {
-            format!("would set {}; its content stays", differences(source, target))
+            format!("would set {}; its content stays", differences(explained))
         }
         Action::Record => "would record what stands; nothing else is to be done".to_owned(),
         Action::MakeLink => format!("would make the symbolic link: {}", why(explained)),
@@ -162,7 +162,7 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
         }
         Action::KeepDirectory => match explained.differs {
             Some(Differs::Yes) => {
-                format!("would set {}, when all in it is done", differences(source, target))
+                format!("would set {}, when all in it is done", differences(explained))
             }
             Some(Differs::Perhaps) => {
                 "would ask the store for its metadata when all in it is done, and set it where it \
@@ -259,11 +259,13 @@ fn why(explained: &Explained) -> String {
 }
 
 /// Which metadata differs.
-fn differences(source: Option<&Entry>, target: Option<&Entry>) -> String {
-    let (Some(source), Some(target)) = (source, target) else { return "its metadata".to_owned() };
-    let (wanted, found) = (&source.metadata, &target.metadata);
+fn differences(explained: &Explained) -> String {
+    let (Some(wanted), Some(target)) = (&explained.wanted, explained.pair.target.entry()) else {
+        return "its metadata".to_owned();
+    };
+    let found = &target.metadata;
     let names: Vec<_> = [
-        ("mode", wanted.mode != found.mode && source.kind != EntryKind::Symlink),
+        ("mode", wanted.mode != found.mode && target.kind != EntryKind::Symlink),
         ("owner", wanted.uid != found.uid),
         ("group", wanted.gid != found.gid),
         ("mtime", wanted.mtime != found.mtime),
