@@ -331,9 +331,11 @@ where
                 for group in &waiting {
                     for job in group {
                         let is_verified = tally.hash(&job, &mut buffer, progress, stop);
-                        if let Some(verified) = verified.as_ref().filter(|_| is_verified) {
+                        if let Some(verified) = verified.as_ref().filter(|_| is_verified)
+                            && let Some(word) = job.verified(now())
+                        {
                             // Nobody takes it any more where it can't be recorded.
-                            verified.send(job.verified(now())).ok();
+                            verified.send(word).ok();
                         }
                     }
                 }

@@ -105,7 +105,9 @@ fn record_mended(
         Some(writer) => writer,
         none => none.insert(state.writer()?),
     };
-    writer.set_mended(&job.verified(now()), &stands)?;
+    if let Some(verified) = job.verified(now()) {
+        writer.set_mended(&verified, &stands)?;
+    }
     writer.commit()
 }
 
@@ -154,6 +156,10 @@ fn put(
 ) -> Result<Stamp, Cause> {
     let (target, key, metadata) = (tally.target, &job.entry.key, &job.entry.metadata);
     let other = |what: &str| Cause::Other(format!("the source {what}"));
+    let Some(expected) = job.expected.blake3() else {
+        let why = "only its SHA-256 is recorded; a mirror from the source puts it right";
+        return Err(Cause::Other(why.to_owned()));
+    };
     let listed = match source.look(key)? {
         None => return Err(other("doesn't have it")),
         Some(found) if found.kind != EntryKind::File => {
@@ -163,7 +169,7 @@ fn put(
             return Err(other("has another content than was recorded (another size)"));
         }
         // It is held against what was recorded here, whatever its store says of it.
-        Some(found) => Entry { recorded: Some(job.expected), ..found },
+        Some(found) => Entry { recorded: Some(expected), ..found },
     };
     let place = match (is_missing, target.is_store(), job.entry.stamp.tag()) {
         (true, ..) => Place::New,
@@ -174,7 +180,7 @@ fn put(
         stamp: listed.stamp,
         metadata: *metadata,
         known: Known::Whole,
-        recorded: Some(job.expected),
+        recorded: Some(expected),
         ..listed.clone()
     };
     let mut copy = || {
@@ -204,15 +210,12 @@ fn put(
         Ok::<_, Cause>((stage, Digest::from(hasher.finalize())))
     };
     let (mut stage, mut found) = copy()?;
-    if found != job.expected && source.object().is_some() {
+    if found != expected && source.object().is_some() {
         // A bit may have flipped on the way.
         (stage, found) = copy()?;
     }
-    if found != job.expected {
-        return Err(other(&format!(
-            "has another content: BLAKE3 {found}, recorded {}",
-            job.expected
-        )));
+    if found != expected {
+        return Err(other(&format!("has another content: BLAKE3 {found}, recorded {expected}")));
     }
     let mut staged = stage.finish(metadata, &found)?;
     if stop.requested() && !staged.is_in_place() {

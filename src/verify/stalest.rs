@@ -1,6 +1,6 @@
 //! Files to read, those first that were not verified for the longest time.
 
-use super::tally::Job;
+use super::tally::{Expected, Job};
 use crate::model::{Entry, Stamp, Timestamp};
 use crate::spool::{Sorted, Sorter};
 use std::io;
@@ -78,11 +78,20 @@ pub(super) fn encode(job: &Job) -> Vec<u8> {
     out.extend_from_slice(&(entry.len() as u32).to_le_bytes());
     out.push(stamp.len() as u8);
     out.push(job.is_told.into());
+    if let Expected::Sha256(digest) = job.expected {
+        out.extend_from_slice(&digest);
+    }
+    out.push(job.expected.blake3().is_none().into());
     out
 }
 
 /// Decodes what [`encode`] wrote; `None` for anything else.
 pub(super) fn decode(record: &[u8]) -> Option<Job> {
+    let (&is_sha256, record) = record.split_last()?;
+    let (record, sha256) = match is_sha256 {
+        0 => (record, None),
+        _ => record.split_last_chunk::<32>().map(|(record, digest)| (record, Some(*digest)))?,
+    };
     let (&is_told, record) = record.split_last()?;
     let (&stamp_length, record) = record.split_last()?;
     let (record, entry_length) = record.split_last_chunk::<4>()?;
@@ -95,7 +104,10 @@ pub(super) fn decode(record: &[u8]) -> Option<Job> {
     let nanos = u32::from_be_bytes(*record.first_chunk::<4>()?);
     let entry = Entry::decode(entry)?;
     Some(Job {
-        expected: entry.recorded?,
+        expected: match sha256 {
+            Some(digest) => Expected::Sha256(digest),
+            None => Expected::Blake3(entry.recorded?),
+        },
         recorded: Stamp::decode(stamp)?,
         is_told: is_told == 1,
         verified_at: (was_verified == 1).then_some(Timestamp { seconds, nanos }),
@@ -123,7 +135,12 @@ mod tests {
             recorded: Some(expected),
         };
         let recorded = Stamp::of_object(7, ETag::new(b"old"));
-        Job { entry, expected, recorded, verified_at, is_told: expected.0[0] > 99 }
+        let is_told = expected.0[0] > 99;
+        let expected = match expected.0[1] {
+            0..100 => Expected::Blake3(expected),
+            _ => Expected::Sha256([7; 32]),
+        };
+        Job { entry, expected, recorded, verified_at, is_told }
     }
 
     proptest! {

@@ -12,8 +12,8 @@ use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::stamp::Evidence;
 use crate::model::{
-    Cause, Digest, ETag, Entry, EntryError, EntryKind, Key, Metadata, Progress, Stamp, Stop,
-    Timestamp,
+    Cause, Digest, ETag, Entry, EntryError, EntryKind, ExtraKinds, Key, Metadata, Progress, Stamp,
+    Stop, Timestamp,
 };
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -22,7 +22,7 @@ use std::time::Instant;
 /// A file to hash.
 pub(super) struct Job {
     pub(super) entry: Entry,
-    pub(super) expected: Digest,
+    pub(super) expected: Expected,
     /// The target's stamp in its row.
     pub(super) recorded: Stamp,
     /// When it was verified last.
@@ -32,9 +32,39 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// The word that it was verified.
-    pub(super) fn verified(self, at: Timestamp) -> Verified {
-        Verified { key: self.entry.key, digest: self.expected, target: self.recorded, at }
+    /// The word that it was verified, where its row can take it.
+    pub(super) fn verified(self, at: Timestamp) -> Option<Verified> {
+        let digest = self.expected.blake3()?;
+        Some(Verified { key: self.entry.key, digest, target: self.recorded, at })
+    }
+}
+
+/// The digest that a file's content should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    Blake3(Digest),
+    /// All that a list told of a file that had other content when it was imported.
+    Sha256([u8; 32]),
+}
+
+impl Expected {
+    fn of(row: &Row) -> Option<Self> {
+        row.digest.map(Self::Blake3).or(row.extra.sha256.map(Self::Sha256))
+    }
+
+    pub(super) fn blake3(self) -> Option<Digest> {
+        match self {
+            Self::Blake3(digest) => Some(digest),
+            Self::Sha256(_) => None,
+        }
+    }
+
+    /// It, whatever it is, to be shown.
+    pub(super) fn shown(self) -> Digest {
+        match self {
+            Self::Blake3(digest) => digest,
+            Self::Sha256(digest) => Digest(digest),
+        }
     }
 }
 
@@ -72,8 +102,8 @@ impl Tally<'_> {
         self.count(|totals| totals.entries += 1);
         let Some(mut entry) = entry else {
             self.differs(&row.key, &Difference::Missing);
-            if let Some(expected) = row.digest.filter(|_| row.kind == EntryKind::File) {
-                self.breaks(&missing(row, expected), true);
+            if let Some(digest) = row.digest.filter(|_| row.kind == EntryKind::File) {
+                self.breaks(&missing(row, digest), true);
             }
             return None;
         };
@@ -113,7 +143,7 @@ impl Tally<'_> {
         if entry.stamp.size != row.target.size {
             let difference = Difference::Corrupt { expected: row.digest, found: None };
             self.differs(&row.key, &difference);
-            if let Some(expected) = row.digest {
+            if let Some(expected) = Expected::of(row) {
                 self.breaks(&job(entry, row, expected, !is_as_recorded), false);
             }
             return None;
@@ -124,7 +154,7 @@ impl Tally<'_> {
         {
             self.differs(&row.key, &Difference::Touched(what));
         }
-        let Some(expected) = row.digest else {
+        let Some(expected) = Expected::of(row) else {
             self.count(|totals| totals.unproven += 1);
             return None;
         };
@@ -186,10 +216,13 @@ impl Tally<'_> {
         let bytes = &progress.bytes_hashed;
         let from: (&dyn Source, _) = (self.target, Side::Target);
         let mut hash = || {
-            let cores = &self.cores;
-            let read =
-                cores.hash_content(from, &job.entry, buffer, bytes, &pass, Wanted::default());
-            read.map(|(_, hashed)| hashed.digest)
+            let extra = ExtraKinds { sha256: job.expected.blake3().is_none(), md5: false };
+            let wanted = Wanted { tagged: None, extra };
+            let read = self.cores.hash_content(from, &job.entry, buffer, bytes, &pass, wanted);
+            read.map(|(_, hashed)| match hashed.extra.sha256 {
+                Some(digest) => Expected::Sha256(digest),
+                None => Expected::Blake3(hashed.digest),
+            })
         };
         let mut read = hash();
         if self.target.is_store() && matches!(&read, Ok(found) if *found != job.expected) {
@@ -202,7 +235,7 @@ impl Tally<'_> {
                 return true;
             }
             Ok(found) => {
-                let (expected, found) = (Some(job.expected), Some(found));
+                let (expected, found) = (Some(job.expected.shown()), Some(found.shown()));
                 self.differs(&job.entry.key, &Difference::Corrupt { expected, found });
                 self.breaks(job, false);
             }
@@ -277,15 +310,16 @@ pub(super) fn metadata(
 
 /// A file as it was listed, with the metadata and the digest that were recorded: nobody needs to ask
 /// a store then what it takes the content for.
-fn job(entry: Entry, row: &Row, expected: Digest, is_told: bool) -> Job {
-    let entry = Entry { metadata: row.metadata, recorded: Some(expected), ..entry };
+fn job(entry: Entry, row: &Row, expected: Expected, is_told: bool) -> Job {
+    let entry = Entry { metadata: row.metadata, recorded: row.digest, ..entry };
     Job { entry, expected, recorded: row.target, verified_at: row.verified_at, is_told }
 }
 
 /// The same of a file that isn't there.
-fn missing(row: Row, expected: Digest) -> Job {
+fn missing(row: Row, digest: Digest) -> Job {
     let Row { kind, metadata, target: stamp, verified_at, .. } = row;
-    let (link, known, recorded) = (None, Known::Whole, Some(expected));
+    let (link, known, recorded) = (None, Known::Whole, Some(digest));
+    let expected = Expected::Blake3(digest);
     let entry = Entry { key: row.key, kind, stamp, metadata, link, known, recorded };
     Job { entry, expected, recorded: stamp, verified_at, is_told: false }
 }

@@ -129,6 +129,37 @@ fn what_b3sum_lists_is_read() {
     }
 }
 
+/// Of the rotten one only the list's SHA-256 is known: that is what it is held against.
+#[test]
+fn what_sha256sum_lists_is_read() {
+    for flags in [&[][..], &["--tag"], &["--binary"]] {
+        let env = copied();
+        let mut command = Command::new("sha256sum");
+        command.args(flags).args(["a", "d/b", "d/new\nline", "./not\\named", "rotten", "gone"]);
+        let mut command = env.hermetic(command);
+        command.current_dir(&env.source);
+        let path = env.root.join("sums");
+        fs::write(&path, Run::of(command).expect(0).stdout).expect("write");
+        let import = ["manifest", "import", "--format", "sha256sum", "target", text(&path)];
+        let run = env.vidimus(&import).expect(3);
+        run.names("verified  4 files").names("corrupt rotten").names("missing gone");
+        for flags in [&[][..], &["--budget", "1h"]] {
+            env.verify(flags).expect(3).names("corrupt rotten").names("verified  4 files");
+        }
+        let source = text(&env.source);
+        let run = env.verify(&["--repair-from", source]).expect(3);
+        run.names("only its SHA-256 is recorded");
+        let export = ["manifest", "export", "--format", "sha256sum", "target"];
+        assert_eq!(env.vidimus(&export).expect(0).stdout.lines().count(), 5);
+        set_mtime_of(&env.target.join("rotten"), 1_000_000_000, 0);
+        set_mtime_of(&env.source.join("rotten"), 1_000_000_000, 0);
+        env.mirrored(&["--digest", "sha256"]).counts(&[("files_failed", 0)]);
+        assert_eq!(fs::read(env.target.join("rotten")).expect("read"), b"as it was");
+        env.verify(&[]).expect(0);
+        env.vidimus(&export).expect(0);
+    }
+}
+
 #[test]
 fn what_is_exported_can_be_imported() {
     let env = mirrored(&TestTree::new().file("a\\b\n", "1").file("-", "2").file("#c", "3"));
