@@ -75,6 +75,8 @@ pub enum Action {
     /// Hash this side's file, and take the target's copy as it is where the other side's tag is the
     /// content's MD5; else copy.
     CompareTag(Side),
+    /// Hash the target's file, which the source lacks, for digests that its row lacks.
+    HashSurplus,
     /// Set its metadata.
     UpdateMetadata,
     /// It is as it should be; its row isn't.
@@ -222,7 +224,7 @@ impl Policy {
                 decide(Action::Keep, Reason::Unknown)
             }
             (Seen::Present(source), target) => self.mirror(pair, source, target, holds),
-            (Seen::Absent, Seen::Present(target)) => self.surplus(target),
+            (Seen::Absent, Seen::Present(target)) => self.surplus(target, pair.row.as_ref()),
             (Seen::Absent, Seen::Absent) => match &pair.row {
                 Some(row) if self.filter.excludes_within(&row.key) => {
                     decide(Action::Keep, Reason::Gone)
@@ -247,13 +249,28 @@ impl Policy {
         is_trusted.then_some(Cause::SilentChange { recorded, found })
     }
 
-    fn surplus(&self, target: &Entry) -> Decision {
-        let excluded = self.excluded_by_size(target);
-        match self.surplus {
-            _ if target.key.is_root() => decide(Action::Keep, Reason::Extra),
-            Surplus::Stays => decide(Action::Keep, Reason::Extra),
-            Surplus::Goes if excluded => decide(Action::Keep, Reason::SizeExcluded),
-            Surplus::Goes | Surplus::GoesWithExcluded => decide(Action::Delete, Reason::Extra),
+    fn surplus(&self, target: &Entry, row: Option<&Row>) -> Decision {
+        let reason = match self.surplus {
+            _ if target.key.is_root() => Reason::Extra,
+            Surplus::Stays => Reason::Extra,
+            Surplus::Goes if self.excluded_by_size(target) => Reason::SizeExcluded,
+            Surplus::Goes | Surplus::GoesWithExcluded => {
+                return decide(Action::Delete, Reason::Extra);
+            }
+        };
+        // What stays is listed with the rest where digests are exported.
+        let lacks = |row: &Row| {
+            (row.kind, target.kind) == (EntryKind::File, EntryKind::File)
+                && row.extra.lack(self.options.digests)
+                && matches!(
+                    target.stamp.compare(&row.target, self.options.trust),
+                    Likeness::Same | Likeness::Doubtful
+                )
+        };
+        if row.is_some_and(lacks) {
+            decide(Action::HashSurplus, Reason::Digest)
+        } else {
+            decide(Action::Keep, reason)
         }
     }
 

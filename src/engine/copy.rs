@@ -18,6 +18,7 @@ use crate::model::{
     Cause, Digest, Entry, EntryError, EntryKind, ExtraDigests, Metadata, Operation,
 };
 use crate::plan::{Step, Task};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What a worker is given.
@@ -113,6 +114,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             Task::Check { source, target, expected } => self.check(step, source, target, expected),
             Task::Look => return self.look(step),
             Task::CompareTag(side) => self.compare_tag(step, side),
+            Task::HashSurplus => return self.hash_surplus(step),
             Task::UpdateMetadata | Task::Record => {
                 self.update(step, step.source.clone(), step.target.clone(), None)
             }
@@ -307,6 +309,29 @@ impl<'c, 'a> Worker<'c, 'a> {
         } else {
             self.copy_after_check(step)
         }
+    }
+
+    /// Adds the digests that are missing to the row of a file which the source lacks, if the file is
+    /// the one recorded.
+    fn hash_surplus(&mut self, step: &Step) -> Result<Option<Finished>, EntryError> {
+        let Some(row) = &step.row else { return Ok(None) };
+        let target = Arc::clone(&self.context.target);
+        let (entry, hashed) = self.hash(&*target, Side::Target, &step.source)?;
+        let found = hashed.digest;
+        if let Some(recorded) = row.digest.filter(|recorded| *recorded != found) {
+            let cause = Cause::OtherDigest { recorded, found };
+            return Err(on_target(Operation::Verify, &entry.key, cause));
+        }
+        let (digest, extra) = (Some(found), hashed.extra.or(row.extra));
+        let row = Row { digest, extra, target: entry.stamp, ..row.clone() };
+        Ok(Some(Finished {
+            row,
+            staged: None,
+            change: Some(Change::Keep),
+            reason: step.reason,
+            stands: Some(entry.stamp),
+            told: false,
+        }))
     }
 
     fn copy_after_check(&mut self, step: &Step) -> Result<Finished, EntryError> {

@@ -40,6 +40,7 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
                     | Task::Look
                     | Task::CompareTag(_) => Change::Check,
                     Task::UpdateMetadata | Task::Record => Change::UpdateMetadata,
+                    Task::HashSurplus => Change::Keep,
                     Task::Adopt => Change::Adopt,
                     Task::MakeLink => Change::MakeLink,
                     Task::MakeDirectory => Change::MakeDirectory,

@@ -64,6 +64,8 @@ pub enum Task {
     /// Hash this side's file; adopt the target's copy where the other side's tag is its MD5, else
     /// copy.
     CompareTag(Side),
+    /// Hash the target's file, which the source lacks, for digests that its row lacks.
+    HashSurplus,
     /// Set metadata.
     UpdateMetadata,
     /// Record what stands: nothing else is to be done.
@@ -77,7 +79,7 @@ pub enum Task {
 }
 
 impl Task {
-    /// The task that carries out an action; `None` for one that is none by itself.
+    /// The task that carries out an action on a source's entry; `None` for one that is none by itself.
     pub fn of(action: &Action) -> Option<Self> {
         Some(match *action {
             Action::Adopt => Self::Adopt,
@@ -90,6 +92,7 @@ impl Task {
             Action::Copy { unless } => Self::Copy { unless },
             Action::Check { source, target, expected } => Self::Check { source, target, expected },
             Action::Keep
+            | Action::HashSurplus
             | Action::Skip
             | Action::KeepDirectory
             | Action::Delete
@@ -330,6 +333,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
                 self.with.progress.files_skipped.add(1);
                 return Ok(Some(Planned::Kept(key, reason)));
             }
+            Action::HashSurplus => return Ok(self.hash_surplus(target, row, reason)),
             Action::Forget => return Ok(Some(Planned::Forget(key))),
             Action::Fail(cause) => {
                 let is_lost = matches!(cause, Cause::LeafInTheWay | Cause::LeafAndDirectory);
@@ -369,7 +373,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
                 None => return Ok(None),
             },
         };
-        // The policy plans a step only for what the source has.
+        // The policy plans any other step only for what the source has.
         let Seen::Present(source) = source else { return Ok(None) };
         if target.entry().is_none()
             && let Err(cause) = (self.with.accepts)(&key)
@@ -401,7 +405,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             }
             // Whether a check ends in a copy shows only then: its directory's time is set in any case.
             Task::MakeLink | Task::Check { .. } | Task::Look | Task::CompareTag(_) => self.touch(),
-            Task::UpdateMetadata | Task::Adopt | Task::Record => {}
+            Task::UpdateMetadata | Task::Adopt | Task::Record | Task::HashSurplus => {}
         }
         let target = match target {
             // A kind that was only listed is a guess.
@@ -445,6 +449,22 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             self.with.surplus.add(1);
         }
         None
+    }
+
+    /// A step about what only the target has: that stands for the source's entry.
+    fn hash_surplus(&self, target: Seen, row: Option<Row>, reason: Reason) -> Option<Planned> {
+        let Seen::Present(target) = target else { return None };
+        self.with.surplus.add(1);
+        let (task, place) = (Task::HashSurplus, place_of(&target));
+        let source = target.clone();
+        Some(Planned::Step(Box::new(Step {
+            task,
+            reason,
+            source,
+            target: Some(target),
+            row,
+            place,
+        })))
     }
 
     fn delete(&mut self, key: Key, target: Seen) -> Result<(), Error> {

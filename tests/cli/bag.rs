@@ -6,12 +6,14 @@ use crate::common::{
 };
 use crate::needs;
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::Signal;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// What a bag can hold, names that are hard to write in a manifest among it.
 fn payload() -> TestTree {
@@ -329,8 +331,25 @@ fn what_its_owner_wrote_of_a_bag_stays() {
     assert!(!is_valid(&env));
     fs::remove_file(&tag).expect("remove");
     symlink("/etc/hostname", &tag).expect("link");
-    bag(&env, &["--checksum"]).expect(0).names("the tag file").names("is not listed");
+    TestTree::new().fifo("metadata/pipe").write(&bag_of(&env));
+    bag(&env, &["--checksum"]).expect(0).names("mets.xml").names("it is no file");
     assert!(is_valid(&env));
+}
+
+#[test]
+fn a_run_that_is_stopped_declares_nothing() {
+    let env = crate::locks::large();
+    let mut command = env.command(&["bag", "--json", "source", "bag"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("spawn");
+    while !bag_of(&env).join("data").exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    crate::locks::send(&child, Signal::INT);
+    let run = Run::wait(child, "bag".into()).expect(130).names("no bagit.txt");
+    assert_eq!(run.finished().record["verdict"], "interrupted");
+    assert!(!is_declared(&env));
+    bag(&env, &[]).expect(0);
+    assert!(is_declared(&env));
 }
 
 #[test]

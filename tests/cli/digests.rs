@@ -134,6 +134,41 @@ fn what_is_adopted_is_read_on_both_sides() {
     assert_eq!(digests(&env, "large"), ["md5"]);
 }
 
+/// Else a list could never be exported of a mirror that deletes nothing.
+#[test]
+fn what_the_source_no_longer_has_is_read_in_the_target() {
+    let env = old(&tree());
+    env.mirrored(&[]);
+    for key in ["large", "d/small"] {
+        fs::remove_file(env.source.join(key)).expect("remove");
+    }
+    let export = ["manifest", "export", "--format", "sha256sum", "target"];
+    env.mirrored(&["--exclude", "d/", "--digest", "sha256"]);
+    env.vidimus(&export).expect(2).names("\"d/chunk\" and 1 more file");
+    let run = env.mirror(&["--dry-run", "--digest", "sha256"]).expect(0);
+    run.names("\"change\":\"keep\"");
+    env.mirrored(&["--digest", "sha256"]).counts(&[("files_copied", 0)]);
+    let list = env.vidimus(&export).expect(0).stdout;
+    assert_eq!(list.lines().count(), FILES.len());
+    for key in FILES {
+        assert_eq!(digests(&env, key), ["sha256"], "{key}");
+    }
+    env.verify(&[]).expect(0);
+    env.mirrored(&["--digest", "sha256"]).counts(&[("bytes_hashed", 0)]);
+    // What is not what was recorded gets none, and is named.
+    let large = env.target.join("large");
+    let mtime = fs::metadata(&large).expect("stat").modified().expect("a time");
+    let file = fs::OpenOptions::new().write(true).open(&large).expect("open");
+    std::os::unix::fs::FileExt::write_at(&file, b"rot", 0).expect("write");
+    file.set_modified(mtime).expect("set the time");
+    env.mirror(&["--digest", "md5"]).expect(1).names("\"large\"").names("BLAKE3");
+    assert_eq!(published(&env)["large"]["md5"], Value::Null);
+    assert_eq!(
+        published(&env)["d/small"]["md5"],
+        by_coreutils("md5sum", &env.target.join("d/small"))
+    );
+}
+
 #[test]
 fn another_machine_takes_digests_over() {
     let env = old(&tree());

@@ -52,6 +52,7 @@ const EXAMPLES: &str = "\
 Examples:
   vidimus mirror ~/photos /mnt/backup/photos
   vidimus mirror --dry-run --delete ~/photos /mnt/backup/photos
+  vidimus bag ~/thesis /mnt/archive/thesis
   vidimus verify /mnt/backup/photos
   vidimus explain --delete ~/photos /mnt/backup/photos 2026/beach.jpg
   vidimus diff /mnt/backup/photos s3://backup/photos

@@ -2,6 +2,7 @@
 
 use super::bytes;
 use crate::compare::{Action, Conflict, Reason, Seen};
+use crate::manifest::Row;
 use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::key::Escaped;
@@ -41,9 +42,11 @@ fn action(explained: &Explained) -> &'static str {
         Action::Keep | Action::Skip | Action::KeepDirectory => "keep",
         Action::Adopt => "adopt",
         Action::Copy { unless: None } | Action::AfterDeletion => "copy",
-        Action::Copy { .. } | Action::Check { .. } | Action::Look | Action::CompareTag(_) => {
-            "check"
-        }
+        Action::Copy { .. }
+        | Action::Check { .. }
+        | Action::Look
+        | Action::CompareTag(_)
+        | Action::HashSurplus => "check",
         Action::UpdateMetadata => "update metadata",
         Action::Record => "record",
         Action::MakeLink => "make link",
@@ -52,6 +55,10 @@ fn action(explained: &Explained) -> &'static str {
         Action::Forget => "forget",
         Action::Fail(_) => "fail",
     }
+}
+
+fn is_imported(row: &Row) -> bool {
+    row.source.evidence == Evidence::Tag(None)
 }
 
 fn is_left_out(explained: &Explained) -> bool {
@@ -149,6 +156,12 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
                  target's copy is taken as it is; else it is copied"
             )
         }
+        Action::HashSurplus => format!(
+            "would read the target ({}), which alone has it, since {}: if it is the recorded content, \
+             its row gets the digest; else it is named as failed",
+            size(bytes(target)),
+            why(explained)
+        ),
         Action::Adopt => {
             "would take the target's copy as it is, and record it without reading it".to_owned()
         }
@@ -242,6 +255,9 @@ fn why(explained: &Explained) -> String {
         Reason::LinkText => "the target's link has another text".to_owned(),
         Reason::SourceDoubtful if explained.pair.row.as_ref().is_some_and(|row| row.source_racy) => {
             "the source's recorded stamp was taken within a clock tick of a change".to_owned()
+        }
+        Reason::SourceDoubtful if explained.pair.row.as_ref().is_some_and(is_imported) => {
+            "its digest comes from a list, and of the source's stamp nothing is recorded".to_owned()
         }
         Reason::SourceDoubtful => {
             "the source's size and mtime are the recorded ones, ctime or inode are not".to_owned()

@@ -119,6 +119,29 @@ fn a_digest_that_is_asked_for_and_missing_is_made_of_the_source() {
 }
 
 #[test]
+fn a_digest_of_what_only_the_target_has_is_made_of_the_target() {
+    let surplus: Change = |case| {
+        case.options.digests.sha256 = true;
+        case.source = Seen::Absent;
+    };
+    let of = |target: Touch, change: Change| {
+        let mut case = Case::of(FILE);
+        target.1(case.target());
+        surplus(&mut case);
+        change(&mut case);
+        case.decide()
+    };
+    assert_eq!(of(SAME, |_| {}), "HashSurplus: Digest");
+    assert_eq!(of(CTIME, |_| {}), "HashSurplus: Digest");
+    assert_eq!(of(SAME, |case| case.row().digest = None), "HashSurplus: Digest");
+    // Nobody knows what it is, or it goes, or it is on record.
+    assert_eq!(of(MTIME, |_| {}), "Keep: Extra");
+    assert_eq!(of(SAME, |case| case.row = None), "Keep: Extra");
+    assert_eq!(of(SAME, |case| case.surplus = Surplus::Goes), "Delete: Extra");
+    assert_eq!(of(SAME, |case| case.row().extra.sha256 = Some([1; 32])), "Keep: Extra");
+}
+
+#[test]
 fn ignoring_ctime_or_inode_leaves_the_other_in_force() {
     let ctime: Change = |case| case.options.trust.ignore_ctime = true;
     let inode: Change = |case| case.options.trust.ignore_inode = true;

@@ -48,12 +48,16 @@ impl Bag {
             if entry.kind == EntryKind::Directory || ours.contains(&entry.key.as_bytes()) {
                 continue;
             }
-            if let Some(why) = leaves_out(&entry) {
+            let is_none = || (entry.kind != EntryKind::File).then_some("it is no file");
+            if let Some(why) = leaves_out(&entry).or_else(is_none) {
                 session.note(&format!("the tag file \"{}\" is not listed: {why}", entry.key));
                 continue;
             }
             let mut sha256 = Context::new(&SHA256);
             let read = self.target.read(&entry, &mut buffer, &mut |reading| {
+                if session.stop.requested() {
+                    return Err(Cause::Stopped);
+                }
                 if let Reading::Chunk(chunk) = reading {
                     sha256.update(chunk);
                 }
@@ -67,6 +71,7 @@ impl Bag {
                     out.write(&line)?;
                     continue;
                 }
+                Err(ReadError::Sink(Cause::Stopped)) => return Ok(false),
                 Err(ReadError::Changed) => Cause::Changed { attempts: 1 },
                 Err(
                     ReadError::Source(cause) | ReadError::Damaged(cause) | ReadError::Sink(cause),
