@@ -4,13 +4,15 @@
 //! `PROPTEST_CASES` raises the number of cases.
 
 use crate::common::tree::{Closeness, assert_same, set_mtime_of};
-use crate::common::{Environment, Snapshot, TestTree};
+use crate::common::{Environment, Run, Snapshot, TestTree};
 use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// `a-` and `a.` sort between the file `a` and the directory `a/`; `\xff` is no UTF-8.
 const NAMES: [&[u8]; 7] = [b"a", b"a-", b"a.", b"b", b"\xc3\xa9", b"\xff", b"c.tmp"];
@@ -160,18 +162,36 @@ fn filtered(source: &Path, patterns: &[(bool, Pattern)]) -> Snapshot {
 }
 
 fn run(env: &Environment, patterns: &[(bool, Pattern)]) -> crate::common::environment::Finished {
-    let mut command = env.command(&env.mirror_arguments(&[
-        "--delete",
-        "--delete-excluded",
-        "--max-delete",
-        "100%",
-        "--accept-source",
-    ]));
+    let mut command = env.command(&env.mirror_arguments(&DELETES));
+    filter(&mut command, patterns);
+    Run::of(command).expect(0).finished()
+}
+
+const DELETES: [&str; 5] =
+    ["--delete", "--delete-excluded", "--max-delete", "100%", "--accept-source"];
+
+fn filter(command: &mut Command, patterns: &[(bool, Pattern)]) {
     for (include, pattern) in patterns {
         command.arg(if *include { "--include" } else { "--exclude" });
         command.arg(OsStr::from_bytes(&pattern.text()));
     }
-    crate::common::Run::of(command).expect(0).finished()
+}
+
+/// What is said of each key by records of this event: what is done or decided, and why.
+fn said(run: &Run, event: &str) -> BTreeMap<String, (String, String)> {
+    let mut said = BTreeMap::new();
+    for record in run.records() {
+        let word = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
+        let done = match &*word("event") {
+            "failed" if event == "changed" => ("fail".to_owned(), word("cause")),
+            is if is != event => continue,
+            "changed" => (word("change"), word("reason")),
+            _ if record["cause"].is_string() => (word("decision"), word("cause")),
+            _ => (word("decision"), word("reason")),
+        };
+        said.insert(word("key"), done);
+    }
+    said
 }
 
 fn config() -> ProptestConfig {
@@ -213,6 +233,62 @@ proptest! {
             ]);
             assert_same(&target, &Snapshot::read(&env.target), Closeness::Untouched);
             assert_same(&before, &Snapshot::read(&env.source), Closeness::Untouched);
+        }
+    }
+}
+
+/// Flags that decide.
+const DECIDING: [&[&str]; 7] = [
+    &[],
+    &["--delete", "--max-delete", "100%", "--accept-source"],
+    &DELETES,
+    &["--ignore-existing", "--delete", "--max-delete", "100%", "--accept-source"],
+    &["--update", "--max-size", "20B"],
+    &["--size-only"],
+    &["--checksum", "--delete", "--max-delete", "100%", "--accept-source", "--min-size", "3B"],
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: config().cases / 4, ..config() })]
+
+    #[test]
+    fn what_is_explained_of_any_key_is_what_a_run_plans(
+        patterns in prop::collection::vec(pattern(), 0..3),
+        flags in prop::sample::select(DECIDING.to_vec()),
+        before in prop::collection::vec(edit(), 1..14),
+        since in prop::collection::vec(edit(), 1..14),
+    ) {
+        let env = Environment::new();
+        TestTree::new().file("keep", "never empty").write(&env.source);
+        fs::create_dir_all(&env.target).unwrap();
+        for edit in &before {
+            apply(&env, edit);
+        }
+        env.age();
+        run(&env, &[]);
+        for edit in &since {
+            apply(&env, edit);
+        }
+        env.age();
+        let mut dry_run = env.command(&env.mirror_arguments(&[&["--dry-run"], flags].concat()));
+        filter(&mut dry_run, &patterns);
+        let dry_run = Run::of(dry_run).expect_one_of(&[0, 1]);
+        let planned = said(&dry_run, "changed");
+        let [source, target] = [&env.source, &env.target].map(|side| Snapshot::read(side));
+        let mut told = BTreeMap::new();
+        let keys: BTreeSet<_> = source.entries.keys().chain(target.entries.keys()).collect();
+        for key in keys.into_iter().filter(|key| !key.starts_with(b".vidimus")) {
+            let mut command = env.command(&["explain", "--json"]);
+            command.args([&env.source, &env.target]).arg(OsStr::from_bytes(key)).args(flags);
+            filter(&mut command, &patterns);
+            told.extend(said(&Run::of(command).expect(0), "explanation"));
+        }
+        for (key, plan) in &planned {
+            prop_assert_eq!(Some(plan), told.get(key), "{}\n{}", key, dry_run.told());
+        }
+        for (key, decided) in &told {
+            let stays = ["keep", "record", "forget"].contains(&&*decided.0);
+            prop_assert!(stays || planned.contains_key(key), "{key} {decided:?}\n{}", dry_run.told());
         }
     }
 }

@@ -7,17 +7,18 @@
 use super::sides::Rows;
 use super::{MirrorOptions, Session, places};
 use crate::backend::object::Stores;
-use crate::backend::{Form, ListItem, Listing, Source, Target};
+use crate::backend::{Form, ListItem, ListOptions, Listing, Source, Target};
 use crate::compare::join::Joined;
 use crate::compare::{Action, Conflict, Decision, Join, Pair, Reason, Seen};
 use crate::filter::Ruling;
 use crate::listing::Checked;
 use crate::manifest::published::{Head, History, Publication, Published, Shelf, trace};
 use crate::manifest::{Row, RunRecord, State, is_damage};
+use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::{
-    Cause, Digest, EntryError, EntryKind, Error, ErrorKind, Key, Metadata, Observer, Progress,
-    RunId, Stop, Verdict,
+    Cause, Digest, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata, Observer,
+    Progress, RunId, Stop, Verdict,
 };
 use crate::plan::Differs;
 use crate::session::places::{SourceAt, TargetAt};
@@ -108,6 +109,9 @@ impl From<&Head> for PastRun {
     }
 }
 
+/// Entries that the filter leaves out of a listing.
+type LeftOut = Vec<(Side, Entry)>;
+
 /// The two sides, to be asked for single names.
 #[derive(Clone, Copy)]
 struct Listed<'a> {
@@ -176,9 +180,9 @@ impl Session<'_> {
         let runs: HashMap<_, _> =
             rows.iter().map(|(row, run)| (row.key.clone(), run.clone())).collect();
         let sides = Listed { from: &*from, to: &*to, exists };
-        for joined in
-            self.join_name(&name, sides, rows.into_iter().map(|(row, _)| row).collect())?
-        {
+        let (join, left_out) =
+            self.join_name(&name, sides, rows.into_iter().map(|(row, _)| row).collect())?;
+        for joined in join {
             match joined? {
                 Joined::Pair(pair) if keys.contains(&pair.key) => {
                     let copied_by = match (runs.get(&pair.key), &pair.row, &state) {
@@ -202,6 +206,9 @@ impl Session<'_> {
                     explanation.told.push(format!("\"{key}\" is left out: {why}"));
                 }
             }
+        }
+        for (side, entry) in left_out.into_iter().filter(|(_, entry)| keys.contains(&entry.key)) {
+            self.show(&mut explanation.keys, side, entry, &*to);
         }
         self.add_what_was(&mut explanation, &*to);
         let Explanation { keys, failed, told, .. } = &explanation;
@@ -303,22 +310,53 @@ impl Session<'_> {
         Ok(rows)
     }
 
-    /// Joins what the two sides list of one name with its rows.
+    /// Joins what the two sides list of one name with its rows; what the filter leaves out of the
+    /// listings comes beside.
     fn join_name(
         &self,
         name: &Key,
         sides: Listed<'_>,
         rows: Vec<Row>,
-    ) -> Result<Join<Checked, Checked, Rows>, Error> {
-        let items = |items: Vec<ListItem>| -> Listing { Box::new(items.into_iter().map(Ok)) };
-        let name = name.as_bytes();
-        let listed = items(sides.from.list_name(name, &self.listing())?);
-        let standing = if sides.exists {
-            sides.to.list_name(name, &self.target_listing())?
-        } else {
-            Vec::new()
+    ) -> Result<(Join<Checked, Checked, Rows>, LeftOut), Error> {
+        let mut left_out = Vec::new();
+        let mut list = |place: &dyn Source, side: Side, options: &ListOptions| {
+            let mut listed = Vec::new();
+            for item in place.list_name(name.as_bytes(), options)? {
+                match item {
+                    ListItem::Leftover(_) => listed.push(Ok(item)),
+                    _ if !options.filter.excludes_within(item.key()) => listed.push(Ok(item)),
+                    ListItem::Entry(entry) => left_out.push((side, entry)),
+                    _ => {}
+                }
+            }
+            Ok::<Listing, Error>(Box::new(listed.into_iter()))
         };
-        self.join(listed, items(standing), Box::new(rows.into_iter().map(Ok)))
+        let listed = list(sides.from, Side::Source, &self.listing())?;
+        let standing = if sides.exists {
+            // A target is a source, too.
+            list(sides.to, Side::Target, &self.target_listing())?
+        } else {
+            Box::new(std::iter::empty())
+        };
+        let join = self.join(listed, standing, Box::new(rows.into_iter().map(Ok)))?;
+        Ok((join, left_out))
+    }
+
+    /// Shows an entry that the filter leaves out; what is decided is decided without it.
+    fn show(&self, keys: &mut Vec<Explained>, side: Side, entry: Entry, target: &dyn Target) {
+        let at = keys.iter().position(|explained| explained.pair.key >= entry.key);
+        let at = at.unwrap_or(keys.len());
+        if keys.get(at).is_none_or(|explained| explained.pair.key != entry.key) {
+            let absent = || Seen::Absent;
+            let (key, conflict) = (entry.key.clone(), None);
+            let pair = Pair { key, source: absent(), target: absent(), row: None, conflict };
+            keys.insert(at, self.explained(pair, None, target));
+        }
+        let pair = &mut keys[at].pair;
+        match side {
+            Side::Source => pair.source = Seen::Present(entry),
+            Side::Target => pair.target = Seen::Present(entry),
+        }
     }
 
     /// Takes back what the plan of a run would not do because of a directory above: nothing is made
@@ -336,7 +374,8 @@ impl Session<'_> {
         let above = if is_deleted { pair.key.as_bytes() } else { pair.key.parent() }.to_vec();
         let ends = above.iter().enumerate().filter(|(_, byte)| **byte == b'/');
         for (end, _) in ends {
-            for joined in self.join_name(&Key::new(&above[..end]), sides, Vec::new())? {
+            let (join, _) = self.join_name(&Key::new(&above[..end]), sides, Vec::new())?;
+            for joined in join {
                 let Joined::Pair(pair) = joined? else { continue };
                 let key = &above[..=end];
                 if pair.key.trimmed() != &above[..end] {
@@ -376,21 +415,7 @@ impl Session<'_> {
         let policy = self.policy();
         let holds = |metadata: &Metadata, kind: EntryKind| target.holds(metadata, kind);
         let ruling = self.filter.ruling(&pair.key);
-        let decision = match &ruling {
-            // As the listings have it that a run joins.
-            Some(ruling) if ruling.excludes => {
-                let all = self.target_listing().filter.rules().is_empty();
-                let filtered = Pair {
-                    key: pair.key.clone(),
-                    source: Seen::Absent,
-                    target: if all { pair.target.clone() } else { Seen::Absent },
-                    row: pair.row.clone(),
-                    conflict: None,
-                };
-                policy.decide(&filtered, holds)
-            }
-            _ => policy.decide(&pair, holds),
-        };
+        let decision = policy.decide(&pair, holds);
         let makes = matches!(
             decision.action,
             Action::Copy { .. } | Action::MakeLink | Action::MakeDirectory | Action::AfterDeletion

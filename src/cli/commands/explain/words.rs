@@ -41,6 +41,7 @@ fn action(explained: &Explained) -> &'static str {
         Action::KeepDirectory if explained.differs == Some(Differs::Perhaps) => "check",
         Action::Keep | Action::Skip | Action::KeepDirectory => "keep",
         Action::Adopt => "adopt",
+        Action::AfterDeletion if explained.pair.source.entry().is_some_and(is_link) => "make link",
         Action::Copy { unless: None } | Action::AfterDeletion => "copy",
         Action::Copy { .. }
         | Action::Check { .. }
@@ -59,6 +60,10 @@ fn action(explained: &Explained) -> &'static str {
 
 fn is_imported(row: &Row) -> bool {
     row.source.evidence == Evidence::Tag(None)
+}
+
+fn is_link(entry: &Entry) -> bool {
+    entry.kind == EntryKind::Symlink
 }
 
 fn is_left_out(explained: &Explained) -> bool {
