@@ -81,7 +81,6 @@ pub(crate) struct MirrorArgs {
 
 /// What a mirror takes beside its two locations.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch that the user types")]
 pub(crate) struct MirrorFlags {
     /// Take files of one size for equal
     ///
