@@ -10,7 +10,7 @@ use crate::backend::local::{LocalTarget, Root};
 use crate::backend::object::s3::Settings;
 use crate::backend::object::{ObjectTarget, Stores};
 use crate::backend::{Form, ListItem, ListOptions, Source, Target};
-use crate::engine::{BUFFER, Cores, Wanted};
+use crate::engine::{BUFFER, Cores, Hashed, Wanted};
 use crate::filter::FilterSpec;
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::listing::{Checked, Unknown};
@@ -283,12 +283,11 @@ struct Importing<'a> {
 /// A file to hash, and the digest that the list has of it.
 type Job = (Entry, [u8; 32]);
 
-/// What became of a file that stands in the target.
-enum Hashed {
-    /// Its row; whether its content is what the list says.
-    Row(Box<Row>, bool),
-    /// It could not be read, or nobody waits for it any more.
-    Nothing,
+/// What was found of a file that stands in the target.
+struct Found {
+    row: Row,
+    /// Whether its content is what the list says; `None` where it could not be read.
+    is_so: Option<bool>,
 }
 
 impl Importing<'_> {
@@ -308,15 +307,17 @@ impl Importing<'_> {
         let mut totals = VerifyTotals::default();
         std::thread::scope(|scope| -> Result<(), Error> {
             let (jobs, waiting) = bounded::<Job>(checkers * WAITING);
-            let (found, finds) = bounded::<Hashed>(checkers * WAITING);
+            let (found, finds) = bounded::<Found>(checkers * WAITING);
             for _ in 0..checkers {
                 let (waiting, found, cores, pass) = (waiting.clone(), found.clone(), &cores, &pass);
                 scope.spawn(move || {
                     let mut buffer = vec![0; BUFFER];
                     for job in &waiting {
                         let hashed = self.hash(job, run, cores, pass, &mut buffer);
-                        // Nobody takes it any more where it can't be recorded.
-                        found.send(hashed).ok();
+                        if let Some(hashed) = hashed {
+                            // Nobody takes it any more where it can't be recorded.
+                            found.send(hashed).ok();
+                        }
                     }
                 });
             }
@@ -402,87 +403,97 @@ impl Importing<'_> {
         Ok(())
     }
 
-    /// Hashes a file, and makes its row.
+    /// Hashes a file, and makes its row; `None` when the run is stopped.
     fn hash(
         &self,
-        (entry, expected): Job,
+        (listed, expected): Job,
         run: RunNumber,
         cores: &Cores,
         pass: &(dyn Fn(u64) -> Result<(), Cause> + Sync),
         buffer: &mut [u8],
-    ) -> Hashed {
+    ) -> Option<Found> {
         if self.stop.requested() {
-            return Hashed::Nothing;
+            return None;
         }
-        let failed = |error: &EntryError| {
-            if !matches!(error.cause, Cause::Stopped) {
-                self.fail(error);
-            }
-            Hashed::Nothing
-        };
-        let entry = match self.look(entry) {
-            Ok(entry) => entry,
-            Err(error) => return failed(&error),
-        };
-        let bytes = &self.progress.bytes_hashed;
-        let is_sha256 = self.options.format == ListFormat::Sha256sum;
-        let extra = ExtraKinds { sha256: is_sha256, md5: false };
-        let mut read = || {
-            let from = (self.target as &dyn Source, Side::Target);
-            let wanted = Wanted { tagged: None, extra };
-            let (entry, hashed) = cores.hash_content(from, &entry, buffer, bytes, pass, wanted)?;
-            let found = hashed.extra.sha256.map_or(hashed.digest, Digest);
-            Ok((entry, hashed, found))
-        };
         let expected = Digest(expected);
-        let mut read_as = read();
-        if self.target.is_store() && matches!(&read_as, Ok((.., found)) if *found != expected) {
-            // A bit may have flipped on the way; what lies there wrong is wrong the second time too.
-            read_as = read();
-        }
-        let (entry, hashed, found) = match read_as {
-            Ok(read) => read,
-            Err(error) => return failed(&error),
+        let read = self.read(&listed, expected, cores, pass, buffer);
+        let (entry, read) = match read {
+            Ok((entry, hashed, found)) => (entry, Some((hashed, found))),
+            Err(error) if matches!(error.cause, Cause::Stopped) => return None,
+            Err(error) => {
+                self.fail(&error);
+                (listed, None)
+            }
         };
-        let is_so = found == expected;
-        if !is_so {
+        let is_so = read.map(|(_, found)| found == expected);
+        if let Some((_, found)) = read.filter(|(_, found)| *found != expected) {
             let (expected, found) = (Some(expected), Some(found));
             self.observer.difference(&entry.key, &Difference::Corrupt { expected, found }, true);
         }
         // Nobody knows the source's stamp: the next mirror reads it. Where the target isn't what it
         // should be, neither is its stamp to be trusted, nor what else was read.
         let unknown = Stamp::of_object(entry.stamp.size, None);
-        let sha256 = is_sha256.then_some(expected.0);
-        Hashed::Row(
-            Box::new(Row {
-                kind: EntryKind::File,
-                digest: if is_sha256 { is_so.then_some(hashed.digest) } else { Some(expected) },
-                extra: ExtraDigests { sha256, md5: None },
-                origin: Origin::Adopted,
-                source: unknown,
-                source_racy: false,
-                target: if is_so { entry.stamp } else { unknown },
-                metadata: entry.metadata,
-                link: None,
-                run,
-                verified_at: is_so.then(wall_clock),
-                key: entry.key,
-            }),
-            is_so,
-        )
+        let right = read.filter(|_| is_so == Some(true)).map(|(hashed, _)| hashed);
+        let is_sha256 = self.options.format == ListFormat::Sha256sum;
+        let digest = if is_sha256 { right.map(|hashed| hashed.digest) } else { Some(expected) };
+        let row = Row {
+            kind: EntryKind::File,
+            digest,
+            extra: ExtraDigests { sha256: is_sha256.then_some(expected.0), md5: None },
+            origin: Origin::Adopted,
+            source: unknown,
+            source_racy: false,
+            target: if right.is_some() { entry.stamp } else { unknown },
+            metadata: entry.metadata,
+            link: None,
+            run,
+            verified_at: right.map(|_| wall_clock()),
+            key: entry.key,
+        };
+        Some(Found { row, is_so })
+    }
+
+    /// Reads a file: as it is, what it was found to be, and the digest to be held against the list.
+    fn read(
+        &self,
+        listed: &Entry,
+        expected: Digest,
+        cores: &Cores,
+        pass: &(dyn Fn(u64) -> Result<(), Cause> + Sync),
+        buffer: &mut [u8],
+    ) -> Result<(Entry, Hashed, Digest), EntryError> {
+        let entry = self.look(listed)?;
+        let bytes = &self.progress.bytes_hashed;
+        let sha256 = self.options.format == ListFormat::Sha256sum;
+        let mut read = || {
+            let from = (self.target as &dyn Source, Side::Target);
+            let wanted = Wanted { tagged: None, extra: ExtraKinds { sha256, md5: false } };
+            let (entry, hashed) = cores.hash_content(from, &entry, buffer, bytes, pass, wanted)?;
+            let found = hashed.extra.sha256.map_or(hashed.digest, Digest);
+            Ok((entry, hashed, found))
+        };
+        let first = read()?;
+        if !self.target.is_store() || first.2 == expected {
+            return Ok(first);
+        }
+        // A bit may have flipped on the way; what lies there wrong is wrong the second time too.
+        read()
     }
 
     /// Looks at what was only listed: its row tells its metadata.
-    fn look(&self, listed: Entry) -> Result<Entry, EntryError> {
+    fn look(&self, listed: &Entry) -> Result<Entry, EntryError> {
         if listed.known != Known::Listed {
-            return Ok(listed);
+            return Ok(listed.clone());
         }
         let failed = |cause| {
             let (operation, side, key) = (Operation::Read, Side::Target, listed.key.clone());
             EntryError { operation, side, key, cause }
         };
         let looked = self.target.look(&listed.key).map_err(failed)?;
-        looked.ok_or_else(|| failed(Cause::Vanished))
+        match looked.ok_or_else(|| failed(Cause::Vanished))? {
+            entry if entry.kind == EntryKind::File => Ok(entry),
+            other => Err(failed(Cause::Other(format!("it is a {}", other.kind)))),
+        }
     }
 
     fn fail(&self, error: &EntryError) {
@@ -491,15 +502,20 @@ impl Importing<'_> {
     }
 }
 
-/// Records rows as they come, in batches; how many are what the list says, and how many aren't.
-fn record(writer: &mut Writer, finds: &Receiver<Hashed>) -> Result<(u64, u64), Error> {
-    let (mut verified, mut corrupt) = (0, 0);
-    for hashed in finds {
-        let Hashed::Row(row, is_so) = hashed else { continue };
-        *(if is_so { &mut verified } else { &mut corrupt }) += 1;
+/// Records rows as they come, in batches; how many files are what the list says, and how many aren't.
+fn record(writer: &mut Writer, finds: &Receiver<Found>) -> Result<(u64, u64), Error> {
+    let (mut verified, mut corrupt, mut waiting) = (0, 0, 0);
+    for Found { row, is_so } in finds {
+        match is_so {
+            Some(true) => verified += 1,
+            Some(false) => corrupt += 1,
+            None => {}
+        }
         writer.put(&row)?;
-        if (verified + corrupt) % BATCH == 0 {
+        waiting += 1;
+        if waiting == BATCH {
             writer.commit()?;
+            waiting = 0;
         }
     }
     writer.commit()?;
