@@ -201,6 +201,20 @@ pub(super) fn decode(line: &[u8]) -> Result<Published, String> {
     Ok(Published { key, sequence, row: Some((row, run)) })
 }
 
+/// Decodes the key of a line alone.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub(super) fn key(line: &[u8]) -> Result<Key, String> {
+    #[derive(Deserialize)]
+    struct KeyLine {
+        key: Option<String>,
+        key_base64: Option<String>,
+    }
+    let line: KeyLine = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    Ok(Key::new(bytes(line.key, line.key_base64)?.ok_or("it has no key")?))
+}
+
 fn bytes(text: Option<String>, base64: Option<String>) -> Result<Option<Vec<u8>>, String> {
     match (text, base64) {
         (None, None) => Ok(None),
@@ -341,6 +355,7 @@ mod tests {
             published.encode(&mut line).unwrap();
             assert_eq!(line.split(|byte| *byte == b'\n').count(), 2);
             assert_eq!(decode(line.trim_ascii_end()).as_ref(), Ok(&published));
+            assert_eq!(key(line.trim_ascii_end()).as_ref(), Ok(&published.key));
         }
     }
 

@@ -96,6 +96,55 @@ impl SegmentReader {
 
     /// The next row; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<Published>, Error> {
+        if !self.next_line()? {
+            return Ok(None);
+        }
+        let published = self.published()?;
+        self.go_on(published.key.clone())?;
+        Ok(Some(published))
+    }
+
+    /// The next row of one of `keys`, which are in order; `None` behind the last of them, or at the
+    /// end. Of other lines no more than the key is decoded.
+    pub(super) fn next_of(&mut self, keys: &[Key]) -> Result<Option<Published>, Error> {
+        while self.next_line()? {
+            let key = line::key(&self.line).map_err(|how| self.damaged_line(&how))?;
+            if keys.last().is_none_or(|last| key > *last) {
+                break;
+            }
+            let is_asked_for = keys.contains(&key);
+            self.go_on(key)?;
+            if is_asked_for {
+                return self.published().map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Decodes the line that was read.
+    fn published(&self) -> Result<Published, Error> {
+        let published = line::decode(&self.line).map_err(|how| self.damaged_line(&how))?;
+        if published.sequence > self.segment.sequence {
+            return Err(self.damaged_line("it is of a later publication"));
+        }
+        Ok(published)
+    }
+
+    /// Makes sure that a key comes behind that before.
+    fn go_on(&mut self, key: Key) -> Result<(), Error> {
+        if self.last.as_ref().is_some_and(|last| *last >= key) {
+            return Err(self.damaged_line("its key is out of order"));
+        }
+        self.last = Some(key);
+        Ok(())
+    }
+
+    fn damaged_line(&self, how: &str) -> Error {
+        damaged(&self.name, format!("line {}: {how}", self.read))
+    }
+
+    /// Reads the next line, without its end; false at the end.
+    fn next_line(&mut self) -> Result<bool, Error> {
         let damaged = |how: String| damaged(&self.name, how);
         self.line.clear();
         let mut limited = (&mut self.lines).take(LONGEST_LINE as u64 + 1);
@@ -106,24 +155,15 @@ impl SegmentReader {
                 let (found, said) = (self.read, self.segment.lines);
                 return Err(damaged(format!("it has {found} lines, not {said}")));
             }
-            return Ok(None);
+            return Ok(false);
         }
         self.read += 1;
-        let at = |how: String| format!("line {}: {how}", self.read);
-        let Some(line) = self.line.strip_suffix(b"\n") else {
-            return Err(damaged(at("it is cut off, or too long".to_owned())));
-        };
+        if self.line.pop_if(|byte| *byte == b'\n').is_none() {
+            return Err(self.damaged_line("it is cut off, or too long"));
+        }
         if self.read > self.segment.lines {
-            return Err(damaged(at("there are more than its head says".to_owned())));
+            return Err(self.damaged_line("there are more than its head says"));
         }
-        let published = line::decode(line).map_err(|how| damaged(at(how)))?;
-        if published.sequence > self.segment.sequence {
-            return Err(damaged(at("it is of a later publication".to_owned())));
-        }
-        if self.last.as_ref().is_some_and(|last| *last >= published.key) {
-            return Err(damaged(at("its key is out of order".to_owned())));
-        }
-        self.last = Some(published.key.clone());
-        Ok(Some(published))
+        Ok(true)
     }
 }

@@ -15,13 +15,8 @@ pub fn trace(shelf: &Shelf<'_>, head: &Head, keys: &[Key]) -> Result<Vec<Publish
     let mut said = Vec::new();
     for segment in &head.segments {
         let mut reader = SegmentReader::new(segment, shelf.segment(segment)?)?;
-        while let Some(published) = reader.next()? {
-            if keys.last().is_none_or(|last| published.key > *last) {
-                break;
-            }
-            if keys.contains(&published.key) {
-                said.push(published);
-            }
+        while let Some(published) = reader.next_of(keys)? {
+            said.push(published);
         }
     }
     Ok(said)

@@ -218,8 +218,9 @@ impl Session<'_> {
                 format!("neither side nor the record has \"{name}\""),
             )
             .help(format!(
-                "KEY is a name below the root of the source, as a run prints it; `vidimus ls \
-                 {source}` lists what is there"
+                "KEY is a name below the root of the source, as a run prints it; `vidimus ls {}` lists \
+                 what is there",
+                self.options.source
             )));
         }
         Ok(explanation)
