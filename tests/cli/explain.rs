@@ -195,6 +195,10 @@ fn the_rule_that_decides_is_named_with_its_place() {
     explain(&env, &flags[..2], "bin/run").expect(0).names("no pattern matches");
     let run = explain(&env, &["--max-size", "5B"], "README.md").expect(0);
     run.names("excluded by size");
+    let other = "the latest run left out other entries";
+    explain(&env, &["--exclude", "x"], "README.md").expect(0).names(other);
+    explain(&env, &["--delete"], "README.md").expect(0).names("the latest run had no --delete");
+    explain(&env, &[], "README.md").expect(0).is_silent_about("the latest run");
     let arguments = ["explain", "source", "target", "README.md"];
     let mut command = env.command(&arguments);
     command.env("VIDIMUS_EXCLUDE", "*.md");

@@ -13,7 +13,7 @@ use crate::compare::{Action, Conflict, Decision, Join, Pair, Reason, Seen};
 use crate::filter::Ruling;
 use crate::listing::Checked;
 use crate::manifest::published::{Head, History, Publication, Published, Shelf, trace};
-use crate::manifest::{Row, RunRecord, State, is_damage};
+use crate::manifest::{RecordedOptions, Row, RunRecord, State, is_damage};
 use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::{
@@ -222,6 +222,17 @@ impl Session<'_> {
                  what is there",
                 self.options.source
             )));
+        }
+        if let Some(run) = &explanation.last_run {
+            let recorded = RecordedOptions::decode(&run.options)?;
+            if recorded.filter != *self.filter.spec() {
+                let what = "the latest run left out other entries than the flags given here do";
+                explanation.told.push(what.to_owned());
+            }
+            if recorded.delete != self.options.delete.is_some() {
+                let what = if recorded.delete { "--delete" } else { "no --delete" };
+                explanation.told.push(format!("the latest run had {what}"));
+            }
         }
         Ok(explanation)
     }
