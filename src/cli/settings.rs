@@ -15,7 +15,6 @@ use super::values::SampleArg;
 use crate::backend::object::s3;
 use crate::compare::PolicyOptions;
 use crate::filter::FilterSpec;
-use crate::limits::{LimitOptions, Timetable};
 use crate::location::{Location, S3Location, SingleLocation};
 use crate::manifest::list::ListFormat;
 use crate::model::stamp::Trust;
@@ -197,8 +196,8 @@ pub(crate) fn verify(
             args.key.as_deref().map(keys::public).transpose()?
         },
         repair: if against.is_some() { None } else { repair(args)? },
-        checkers: workers(args.checkers, has_store),
-        limits: reading(args.bwlimit.as_ref()),
+        checkers: workers(args.reading.checkers, has_store),
+        limits: (&args.reading).into(),
     };
     Ok((options, against))
 }
@@ -259,18 +258,9 @@ pub(crate) fn import(args: &ImportArgs) -> Result<ImportOptions, Error> {
             ImportFormatArg::Sha256sum => ListFormat::Sha256sum,
         },
         state_dir: state_dir(args.state_dir.as_deref())?,
-        checkers: workers(args.checkers, has_store),
-        limits: reading(args.bwlimit.as_ref()),
+        checkers: workers(args.reading.checkers, has_store),
+        limits: (&args.reading).into(),
     })
-}
-
-/// The limits of a command that reads.
-fn reading(bandwidth: Option<&Timetable>) -> LimitOptions {
-    LimitOptions {
-        bandwidth: bandwidth.cloned().unwrap_or_default(),
-        zone: jiff::tz::TimeZone::system(),
-        ..LimitOptions::default()
-    }
 }
 
 /// Makes the options of a comparison.

@@ -224,3 +224,12 @@ fn objects_are_mended_from_a_directory() {
     site.up(&[]).expect(0).finished().counts(&[("files_copied", 0), ("files_unchanged", 4)]);
     assert!(!site.requests().contains_key(&Kind::Head));
 }
+
+#[test]
+fn it_sends_no_more_requests_than_it_may() {
+    let site = mirrored();
+    let begun = std::time::Instant::now();
+    // A listing, two small files, and one in two ranges.
+    site.verify(&["--max-requests", "2/s"]).expect(0);
+    assert!(begun.elapsed() >= std::time::Duration::from_millis(1500), "{:?}", begun.elapsed());
+}

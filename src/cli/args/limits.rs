@@ -1,4 +1,4 @@
-//! What a command that copies may use.
+//! What a command that copies may use, and one that only reads.
 
 use super::super::rates;
 use super::super::values::Bytes;
@@ -32,6 +32,36 @@ impl From<&LimitArgs> for LimitOptions {
             zone: jiff::tz::TimeZone::system(),
             requests: args.max_requests,
             memory: args.memory.0,
+        }
+    }
+}
+
+/// How hard a command reads that only reads.
+#[derive(Debug, Args)]
+pub(crate) struct ReadingArgs {
+    /// Hash N files at the same time [default: number of processors; in a store: 32]
+    #[arg(long, value_name = "N", help_heading = "Performance", env = "VIDIMUS_CHECKERS",
+        value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) checkers: Option<u16>,
+    /// Read no faster than RATE, like 10MiB/s, or as a timetable says
+    ///
+    /// As with `vidimus mirror`: "08:00-18:00 10MiB/s, else off".
+    #[arg(long, value_name = "RATE", help_heading = "Limits", env = "VIDIMUS_BWLIMIT",
+        value_parser = rates::bandwidth)]
+    pub(crate) bwlimit: Option<Timetable>,
+    /// Send no more requests to object stores than N a second, minute or hour, like 100/s
+    #[arg(long, value_name = "N/s|N/min|N/h", help_heading = "Limits", env = "VIDIMUS_MAX_REQUESTS",
+        value_parser = rates::requests)]
+    pub(crate) max_requests: Option<RequestRate>,
+}
+
+impl From<&ReadingArgs> for LimitOptions {
+    fn from(args: &ReadingArgs) -> Self {
+        Self {
+            bandwidth: args.bwlimit.clone().unwrap_or_default(),
+            zone: jiff::tz::TimeZone::system(),
+            requests: args.max_requests,
+            ..Self::default()
         }
     }
 }

@@ -2,10 +2,8 @@
 
 #![expect(clippy::doc_markdown, reason = "doc comments are help here, printed as they stand")]
 
-use super::super::rates;
 use super::super::values;
-use super::OutputArgs;
-use crate::limits::Timetable;
+use super::{OutputArgs, ReadingArgs};
 use clap::{Args, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -231,16 +229,8 @@ pub(crate) struct ImportArgs {
     /// Keep the record in DIR, not in $XDG_STATE_HOME/vidimus or ~/.local/state/vidimus
     #[arg(long, value_name = "DIR", env = "VIDIMUS_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
-    /// Hash N files at the same time [default: number of processors; in a store: 32]
-    #[arg(long, value_name = "N", help_heading = "Performance", env = "VIDIMUS_CHECKERS",
-        value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) checkers: Option<u16>,
-    /// Read no faster than RATE, like 10MiB/s, or as a timetable says
-    ///
-    /// As with `vidimus mirror`: "08:00-18:00 10MiB/s, else off".
-    #[arg(long, value_name = "RATE", help_heading = "Limits", env = "VIDIMUS_BWLIMIT",
-        value_parser = rates::bandwidth)]
-    pub(crate) bwlimit: Option<Timetable>,
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

@@ -24,7 +24,7 @@ pub(super) use diff::DiffArgs;
 pub(super) use explain::ExplainArgs;
 pub(super) use filter::FilterArgs;
 pub(super) use keygen::KeygenArgs;
-pub(super) use limits::LimitArgs;
+pub(super) use limits::{LimitArgs, ReadingArgs};
 pub(super) use ls::LsArgs;
 pub(super) use manifest::{
     ExportArgs, ExportFormatArg, ImportArgs, ImportFormatArg, ManifestArgs, ManifestCommand,

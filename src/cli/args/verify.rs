@@ -2,10 +2,8 @@
 
 #![expect(clippy::doc_markdown, reason = "doc comments are help here, printed as they stand")]
 
-use super::super::rates;
 use super::super::values::{self, SampleArg};
-use super::{FilterArgs, OutputArgs};
-use crate::limits::Timetable;
+use super::{FilterArgs, OutputArgs, ReadingArgs};
 use crate::verify::Budget;
 use clap::Args;
 use std::ffi::OsString;
@@ -109,16 +107,8 @@ pub(crate) struct VerifyArgs {
     /// Look for the record of runs in DIR, not in $XDG_STATE_HOME/vidimus or ~/.local/state/vidimus
     #[arg(long, value_name = "DIR", env = "VIDIMUS_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
-    /// Hash N files at the same time [default: number of processors; in a store: 32]
-    #[arg(long, value_name = "N", help_heading = "Performance", env = "VIDIMUS_CHECKERS",
-        value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) checkers: Option<u16>,
-    /// Read no faster than RATE, like 10MiB/s, or as a timetable says
-    ///
-    /// As with `vidimus mirror`: "08:00-18:00 10MiB/s, else off".
-    #[arg(long, value_name = "RATE", help_heading = "Limits", env = "VIDIMUS_BWLIMIT",
-        value_parser = rates::bandwidth)]
-    pub(crate) bwlimit: Option<Timetable>,
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
     #[command(flatten)]

@@ -10,7 +10,7 @@ use super::super::settings;
 use super::super::signals::Signals;
 use super::sheet;
 use crate::location::Location;
-use crate::model::{Cause, EntryError, Error, ErrorKind, Key, Progress, Stop};
+use crate::model::{Cause, EntryError, Error, ErrorKind, Key, Progress, Stop, Totals};
 use crate::report::bars::{self, Bars};
 use crate::report::estimate::Window;
 use crate::report::format::counted;
@@ -70,6 +70,36 @@ struct Names {
     target: String,
     /// The source that the target is held against, where that is asked for.
     against: Option<String>,
+}
+
+/// The requests that reading takes, in a last record.
+#[derive(Serialize)]
+struct ReadRequests {
+    #[serde(rename = "requests_list")]
+    list: u64,
+    #[serde(rename = "requests_get")]
+    get: u64,
+    #[serde(rename = "requests_head")]
+    head: u64,
+    #[serde(rename = "requests_lock")]
+    lock: u64,
+    #[serde(rename = "requests_retried")]
+    retried: u64,
+    #[serde(rename = "requests_throttled")]
+    throttled: u64,
+}
+
+impl From<&Totals> for ReadRequests {
+    fn from(totals: &Totals) -> Self {
+        Self {
+            list: totals.requests_list,
+            get: totals.requests_get,
+            head: totals.requests_head,
+            lock: totals.requests_lock,
+            retried: totals.requests_retried,
+            throttled: totals.requests_throttled,
+        }
+    }
 }
 
 /// Speed S: bytes hashed a second.

@@ -2,7 +2,7 @@
 
 use super::super::super::exit::Exit;
 use super::super::sheet::Sheet;
-use super::rate;
+use super::{ReadRequests, rate};
 use crate::model::Error;
 use crate::report::format::{counted, duration, size, speed};
 use crate::report::json::JsonError;
@@ -27,12 +27,8 @@ pub(super) fn finished<'a>(
         sample: Option<String>,
         #[serde(flatten)]
         totals: AgainstTotals,
-        requests_list: u64,
-        requests_get: u64,
-        requests_head: u64,
-        requests_lock: u64,
-        requests_retried: u64,
-        requests_throttled: u64,
+        #[serde(flatten)]
+        requests: ReadRequests,
         differences: u64,
         duration_s: f64,
         throughput_bytes_per_s: f64,
@@ -51,12 +47,7 @@ pub(super) fn finished<'a>(
         filter_of: outcome.and_then(|outcome| outcome.filter_of.as_ref()).map(|run| &*run.0),
         sample: outcome.and_then(|outcome| outcome.sample).map(|sample| sample.to_string()),
         totals,
-        requests_list: counted.requests_list,
-        requests_get: counted.requests_get,
-        requests_head: counted.requests_head,
-        requests_lock: counted.requests_lock,
-        requests_retried: counted.requests_retried,
-        requests_throttled: counted.requests_throttled,
+        requests: ReadRequests::from(&counted),
         differences: outcome.map_or(0, |outcome| outcome.differences),
         duration_s: duration.as_secs_f64(),
         throughput_bytes_per_s: rate(read(&totals), duration).round(),

@@ -2,7 +2,7 @@
 
 use super::super::super::exit::Exit;
 use super::super::sheet::Sheet;
-use super::rate;
+use super::{ReadRequests, rate};
 use crate::model::Error;
 use crate::report::format::{counted, duration, size, speed};
 use crate::report::json::JsonError;
@@ -29,12 +29,8 @@ pub(super) fn finished<'a>(
         sample: Option<String>,
         #[serde(flatten)]
         totals: VerifyTotals,
-        requests_list: u64,
-        requests_get: u64,
-        requests_head: u64,
-        requests_lock: u64,
-        requests_retried: u64,
-        requests_throttled: u64,
+        #[serde(flatten)]
+        requests: ReadRequests,
         differences: u64,
         duration_s: f64,
         throughput_bytes_per_s: f64,
@@ -54,12 +50,7 @@ pub(super) fn finished<'a>(
         key: outcome.and_then(|outcome| outcome.key).map(|key| key.to_string()),
         sample: outcome.and_then(sample).map(|sample| sample.to_string()),
         totals,
-        requests_list: counted.requests_list,
-        requests_get: counted.requests_get,
-        requests_head: counted.requests_head,
-        requests_lock: counted.requests_lock,
-        requests_retried: counted.requests_retried,
-        requests_throttled: counted.requests_throttled,
+        requests: ReadRequests::from(&counted),
         differences: outcome.map_or(0, |outcome| outcome.differences),
         duration_s: duration.as_secs_f64(),
         throughput_bytes_per_s: rate(totals.bytes_hashed, duration).round(),
