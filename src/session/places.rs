@@ -7,7 +7,7 @@ use crate::backend::object::{ObjectPlace, Stores};
 use crate::location::{Location, S3Location};
 use crate::model::error::Side;
 use crate::model::key::Escaped;
-use crate::model::{Error, ErrorKind, Key};
+use crate::model::{Error, ErrorKind};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use std::fs::Metadata;
@@ -168,23 +168,9 @@ fn local_source(path: &Path, location: &Location) -> Result<SourcePlace, Error> 
 /// A prefix with something below it, or a single object.
 fn object_source(location: &S3Location, place: ObjectPlace) -> Result<SourcePlace, Error> {
     let name = place.name();
-    // Asked of a whole bucket, too: one that is missing shows before a target is made.
-    let has_entries = place.has_entries()?;
-    if has_entries || place.prefix.is_empty() {
-        return Ok(SourcePlace { name, only: None, at: SourceAt::Object(Arc::new(place)) });
-    }
-    let whole = Key::new(place.prefix.clone());
-    let only: Box<[u8]> = whole.name().into();
-    let above = place.above(whole.parent());
-    if !above.has_object(&Key::new(Box::clone(&only)))? {
-        return Err(Error::new(
-            ErrorKind::Unusable,
-            format!("there is nothing at the source \"{location}\""),
-        )
-        .help("check its spelling: no key begins with this prefix, and none is equal to it"));
-    }
-    let name = name.trim_end_matches('/').to_owned();
-    Ok(SourcePlace { name, only: Some(only), at: SourceAt::Object(Arc::new(above)) })
+    let (place, only) = place.as_source(location)?;
+    let name = if only.is_some() { name.trim_end_matches('/').to_owned() } else { name };
+    Ok(SourcePlace { name, only, at: SourceAt::Object(Arc::new(place)) })
 }
 
 fn local_target(path: &Path, location: &Location) -> Result<TargetPlace, Error> {

@@ -101,14 +101,6 @@ pub fn verify_against(
         return Err(Error::new(ErrorKind::Unusable, "there is no source"));
     };
     let form = form(&*source, &*target);
-    if let Some(place) = source.object()
-        && !place.has_entries()?
-        && !place.prefix.is_empty()
-    {
-        let message = format!("there is nothing at the source \"{}\"", against.source);
-        return Err(Error::new(ErrorKind::Unusable, message)
-            .help("check its spelling: no key begins with this prefix"));
-    }
     let recorded = recorded(options, &from, (&*target, &name), form, observer);
     let filter_of = recorded.as_ref().filter(|_| against.filter.is_none());
     let filter_of = filter_of.map(|(run, _)| run.clone());

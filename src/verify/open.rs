@@ -171,14 +171,13 @@ fn open_source(
 ) -> Result<OpenedSource, Error> {
     let path = match location {
         Location::Local(path) => path,
-        Location::S3(place) => {
-            let place = Arc::new(stores.connect(place, settings)?);
+        Location::S3(bucket) => {
+            let place = stores.connect(bucket, settings)?;
             let name = place.name();
-            return Ok(OpenedSource {
-                source: Box::new(ObjectSource::new(place)),
-                name,
-                only: None,
-            });
+            let (place, only) = place.as_source(bucket)?;
+            let name = if only.is_some() { name.trim_end_matches('/').to_owned() } else { name };
+            let source = Box::new(ObjectSource::new(Arc::new(place)));
+            return Ok(OpenedSource { source, name, only });
         }
     };
     let unusable = |error: std::io::Error| {

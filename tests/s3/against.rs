@@ -96,6 +96,12 @@ fn a_directory_is_held_against_a_bucket() {
     std::fs::remove_file(site.env.target.join("l")).unwrap();
     down().expect(3).names("content d/b").names("missing l");
     site.run(&["verify", &target, "--against", "s3://bucket/nowhere"]).expect(7).names("nowhere");
+    let single = site.env.outside.to_str().unwrap();
+    site.mirror("s3://bucket/m/a", single, &[]).expect(0);
+    let one = || site.run(&["verify", "--strict", single, "--against", "s3://bucket/m/a"]);
+    one().expect(0).names("equal     1 file");
+    std::fs::write(site.env.outside.join("a"), "CONTENT").unwrap();
+    one().expect(3).names("content a (source");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::uploads::Journal;
 use super::{Head, ListQuery, Page, StoreError, StoreErrorKind};
 use crate::backend::{Facts, Form};
 use crate::limits::{Content, Memory, MemoryError, MemoryPermit};
+use crate::location::S3Location;
 use crate::model::entry::Known;
 use crate::model::key::Escaped;
 use crate::model::{
@@ -24,6 +25,9 @@ const LONGEST_KEY: usize = 1024;
 pub(super) const OWN: &[u8] = b".vidimus";
 /// Where a bucket's root has its metadata: there is no key that could be its marker.
 const ROOT_OF_BUCKET: &[u8] = b".vidimus/root";
+
+/// The only name that counts in a place, where it is there for a single object.
+pub(in crate::backend) type Only = Option<Box<[u8]>>;
 
 /// A part of a store that is mirrored from or to.
 pub struct ObjectPlace {
@@ -126,6 +130,27 @@ impl ObjectPlace {
     /// The page that [`ObjectPlace::has_entries`] saw, once.
     pub(super) fn take_first_page(&self) -> Option<Page> {
         self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What a location leads to as a source: itself, where any key begins with its prefix, else the
+    /// place that the single object of that name lies in, and its name there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unusable`] when there is neither, or the store can't be asked.
+    pub fn as_source(self, location: &S3Location) -> Result<(Self, Only), Error> {
+        // Asked of a whole bucket, too: one that is missing shows before a target is made.
+        if self.has_entries()? || self.prefix.is_empty() {
+            return Ok((self, None));
+        }
+        let whole = Key::new(self.prefix.clone());
+        let only: Box<[u8]> = whole.name().into();
+        let above = self.above(whole.parent());
+        if above.has_object(&Key::new(Box::clone(&only)))? {
+            return Ok((above, Some(only)));
+        }
+        let message = format!("there is nothing at the source \"{location}\"");
+        Err(Error::new(ErrorKind::Unusable, message)
+            .help("check its spelling: no key begins with this prefix, and none is equal to it"))
     }
 
     /// Whether there is an object at a key.

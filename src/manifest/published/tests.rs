@@ -121,6 +121,16 @@ proptest! {
                 .values()
                 .map(|row| (Row { run: RunNumber(0), ..row.clone() }, ids(row)))
                 .collect();
+            // What is said last of a key counts.
+            for asked in wanted.chunks(20) {
+                let keys: Vec<_> = asked.iter().map(|(row, _)| row.key.clone()).collect();
+                let said = trace(&shelf, &latest.head, &keys).unwrap();
+                for row in asked {
+                    let last = said.iter().rfind(|said| said.key == row.0.key).unwrap();
+                    prop_assert_eq!(last.row.as_ref(), Some(row));
+                    prop_assert!(last.sequence <= latest.head.sequence);
+                }
+            }
             prop_assert_eq!(found, wanted);
         }
         let latest = shelf.latest().unwrap().unwrap();

@@ -90,6 +90,21 @@ fn rows_come_back_whole_and_in_key_order() {
 }
 
 #[test]
+fn single_rows_and_those_from_a_key_on_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), &["", "a", "a-b", "a/", "b"].map(row));
+    let state = State::open_read_only(dir.path(), SOURCE, TARGET).unwrap().unwrap();
+    let key = |bytes: &str| Key::new(bytes.as_bytes());
+    assert_eq!(state.row(&key("a/")).unwrap(), Some(row("a/")));
+    assert_eq!(state.row(&key("a.")).unwrap(), None);
+    let from = |first| state.rows_from(&key(first)).unwrap().map(Result::unwrap);
+    assert_eq!(from("a-b").collect::<Vec<_>>(), ["a-b", "a/", "b"].map(row));
+    assert_eq!(from("a.").collect::<Vec<_>>(), ["a/", "b"].map(row));
+    assert_eq!(from("c").next(), None);
+    assert_eq!(state.run(RunNumber(3)).unwrap(), None);
+}
+
+#[test]
 fn paging_gives_every_row_once() {
     for count in [0, 1, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE] {
         let dir = tempfile::tempdir().unwrap();
