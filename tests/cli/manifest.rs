@@ -248,6 +248,7 @@ fn a_manifest_of_a_newer_version_is_refused_and_kept() {
     env.mirror(&[]).expect(4).names("version 2");
     lose_state(&env);
     env.verify(&[]).expect(4).names("version 2").names("newer vidimus");
+    env.vidimus(&["manifest", "check", "target"]).expect(4).names("newer vidimus");
     env.mirror(&[]).expect(4).names("version 2");
     assert_eq!(fs::read_to_string(&pointer).expect("read"), newer);
 }

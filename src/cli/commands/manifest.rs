@@ -234,9 +234,17 @@ fn check(
         let publications = counted(checked.publications, "publication", "publications");
         let rows = counted(checked.rows, "row", "rows");
         let signed = if key.is_some() { ", and the signature holds" } else { "" };
-        teller.output.line(&format!("{publications}, {rows}: all is whole{signed}"));
+        let anew = begins_anew("the chain", checked.lost);
+        teller.output.line(&format!("{publications}, {rows}: all is whole{signed}{anew}"));
     }
     Ok(())
+}
+
+/// Tells that a chain doesn't go back to the first publication, and why.
+fn begins_anew(chain: &str, lost: Option<u64>) -> String {
+    let told =
+        |lost| format!("; {chain} begins anew after publication {}, which was lost", count(lost));
+    lost.map_or_else(String::new, told)
 }
 
 fn add_signature(args: &ManifestSignArgs) -> Exit {
@@ -269,11 +277,12 @@ fn log(
     key: Option<&PublicKey>,
     teller: &mut Teller<'_>,
 ) -> Result<(), Error> {
-    let mut broken = None;
+    let (mut broken, mut lost) = (None, None);
     for publication in manifest.history() {
         let publication = publication?;
         let seal = manifest.seal(&publication, key)?;
         teller.publications += 1;
+        lost = publication.head.lost.as_ref().map(|lost| lost.sequence);
         if let Seal::Broken(how) = &seal {
             broken.get_or_insert_with(|| (publication.head.sequence, how.clone()));
         }
@@ -306,7 +315,8 @@ fn log(
     }
     if !teller.args.json {
         let publications = counted(teller.publications, "publication", "publications");
-        teller.output.line(&format!("{publications}: the chain is whole"));
+        let anew = begins_anew("it", lost);
+        teller.output.line(&format!("{publications}: the chain is whole{anew}"));
     }
     let Some((sequence, how)) = broken else { return Ok(()) };
     let message = format!("the signature of publication {sequence} doesn't hold: {how}");

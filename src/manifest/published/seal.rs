@@ -67,6 +67,8 @@ pub struct Checked {
     pub publications: u64,
     /// Rows of the one that counts.
     pub rows: u64,
+    /// The publication that came before the chain and was lost, where the chain begins anew.
+    pub lost: Option<u64>,
 }
 
 /// Makes sure that a publication is whole: each segment of its size and digest, each row of sense and
@@ -84,12 +86,12 @@ pub fn check(shelf: &Shelf<'_>, publication: &Publication) -> Result<Checked, Er
     if rows != said {
         return Err(damaged(&head_name(sequence), format!("it has {rows} rows, not {said}")));
     }
-    let mut publications = 0;
+    let (mut publications, mut lost) = (0, None);
     for publication in History::from(publication.clone(), shelf.clone()) {
-        publication?;
+        lost = publication?.head.lost.map(|lost| lost.sequence);
         publications += 1;
     }
-    Ok(Checked { publications, rows })
+    Ok(Checked { publications, rows, lost })
 }
 
 /// Signs the publication that counts, once it was found to be whole; false where it is signed with

@@ -320,7 +320,10 @@ fn a_chain_that_was_lost_begins_anew() {
     assert_eq!((fourth.sequence, fourth.previous), (4, None));
     assert_eq!(fourth.lost, Some(third.as_predecessor()));
     let latest = shelf.latest().unwrap().unwrap();
-    assert_eq!(check(&shelf, &latest).unwrap(), Checked { publications: 1, rows: 1 });
+    assert_eq!(
+        check(&shelf, &latest).unwrap(),
+        Checked { publications: 1, rows: 1, lost: Some(3) }
+    );
     // A damaged segment of what stands unsigned: it is not signed as it is.
     std::fs::remove_file(files.join("00000004.json.minisig")).unwrap();
     std::fs::write(files.join("00000004.ndjson.zst"), "rubbish").unwrap();
