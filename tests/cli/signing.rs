@@ -424,7 +424,9 @@ fn a_chain_that_can_not_be_mended_begins_anew() {
     env.verify(&["--key", "ada.pub"]).expect(4).names("chain is broken");
     // As the help says.
     fs::remove_file(directory(&env).join("latest.json")).expect("remove");
-    env.mirrored(&["--sign", "ada.key"]).counts(&[("files_copied", 0)]);
+    let run =
+        env.mirror(&["--sign", "ada.key"]).expect(0).names("publication 2 of the manifest was");
+    run.finished().counts(&[("files_copied", 0)]);
     check(&env, &["--key", "ada.pub"]).expect(0).names("1 publication, 108 rows");
     assert_eq!(head(&env)["lost"]["sequence"], 2);
     env.verify(&["--key", "ada.pub"]).expect(0);

@@ -124,6 +124,13 @@ impl Session<'_> {
                  signature (--sign KEY signs what is published, `vidimus manifest sign` what stands)"
             )),
         }
+        if let Some(lost) = &done.publication.head.lost {
+            self.note(&format!(
+                "publication {} of the manifest was damaged, or gone: publication {sequence} begins \
+                 the chain anew",
+                lost.sequence
+            ));
+        }
         if let Some(error) = done.left {
             self.note(&format!("a part of an earlier manifest stays: {error}"));
         }
