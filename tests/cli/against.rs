@@ -3,10 +3,13 @@
 use crate::common::environment::text;
 use crate::common::tree::set_mtime_of;
 use crate::common::{Environment, Run, Snapshot, TestTree, assert_untouched, tools};
+use crate::locks::send;
 use crate::mirror::{mirrored, sample};
 use crate::needs;
+use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::process::Stdio;
 use std::time::Duration;
 
 fn against(env: &Environment, flags: &[&str]) -> Run {
@@ -200,4 +203,20 @@ fn no_run_writes_meanwhile() {
     let lock = fs::File::open(env.target.join(".vidimus/lock")).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
     against(&env, &[]).expect(5);
+}
+
+#[test]
+fn a_signal_ends_the_reading() {
+    let env = Environment::in_memory();
+    for side in [&env.source, &env.target] {
+        fs::create_dir_all(side).unwrap();
+        fs::File::create(side.join("large")).unwrap().set_len(64 << 20).unwrap();
+    }
+    let arguments = ["verify", "--json", "--against", "source", "target", "--bwlimit", "1MiB/s"];
+    let mut command = env.command(&arguments);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    send(&child, Signal::INT);
+    let run = Run::wait(child, "an interrupted verification".into()).expect(130);
+    assert_eq!(run.finished().record["verdict"], "interrupted", "{}", run.told());
 }
