@@ -148,7 +148,8 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
             )
         }
         Action::Look => format!(
-            "would ask the store what it keeps with the object, since {}, and decide by that",
+            "would ask the store what it keeps with the object, since {}: by what that tells, it is \
+             copied, taken as it is, or left alone",
             why(explained)
         ),
         Action::CompareTag(side) => {
