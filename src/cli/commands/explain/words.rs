@@ -25,8 +25,7 @@ pub(super) fn decision(explained: &Explained) -> (&'static str, String) {
     }
     let reason = match (&decision.action, decision.reason) {
         (Action::KeepDirectory, _) => match explained.differs {
-            Some(Differs::Yes) => Reason::Metadata.to_string(),
-            Some(Differs::Perhaps) => "its metadata was only listed in part".to_owned(),
+            Some(Differs::Yes | Differs::Perhaps) => Reason::Metadata.to_string(),
             Some(Differs::No) | None => Reason::Unchanged.to_string(),
         },
         (_, reason) => reason.to_string(),
