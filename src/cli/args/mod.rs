@@ -100,7 +100,7 @@ pub(crate) enum Command {
     Bag(Box<BagArgs>),
     /// Tell whether a target still holds what was recorded
     #[command(long_about = verify::LONG_ABOUT, after_long_help = verify::EXAMPLES)]
-    Verify(VerifyArgs),
+    Verify(Box<VerifyArgs>),
     /// Tell what a mirror would do with one key, and why
     #[command(long_about = explain::LONG_ABOUT, after_long_help = explain::EXAMPLES)]
     Explain(Box<ExplainArgs>),
