@@ -115,12 +115,15 @@ impl Attempt<'_, '_> {
         so_far: &mut Copying<'_>,
     ) -> Result<bool, ReadError> {
         let (context, slot) = (self.context, self.slot);
-        // Digests other than BLAKE3 are made of content in order.
-        if context.target.is_store() || context.policy.options.digests.any() {
+        // A file of this machine is written as it is read, in order; and digests other than BLAKE3
+        // are made so.
+        if context.source.object().is_none()
+            || context.target.is_store()
+            || context.policy.options.digests.any()
+        {
             return Ok(false);
         }
         let Some(ranges) = context.source.read_ranges(entry)? else { return Ok(false) };
-        // A file of this machine is written as it is read, in order.
         let Some(facts) = ranges.facts().filter(|facts| facts.kind == EntryKind::File) else {
             return Ok(false);
         };

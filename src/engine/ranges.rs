@@ -9,7 +9,7 @@ use blake3::hazmat::{
 };
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::Scope;
+use std::thread::{Builder, Scope};
 
 /// Takes a chunk of content and its offset.
 pub(super) type TakeAt<'a> = dyn Fn(u64, &[u8]) -> Result<(), Cause> + Sync + 'a;
@@ -79,7 +79,9 @@ impl Reading<'_> {
                 && let Some(free) = self.cores.hashing_free()
             {
                 let bytes = buffer.len();
-                scope.spawn(move || self.run(scope, free, &mut vec![0; bytes]));
+                let help = move || self.run(scope, free, &mut vec![0; bytes]);
+                // Where there can be no more threads it goes on without.
+                Builder::new().spawn_scoped(scope, help).ok();
             }
             match self.read(number, buffer) {
                 Ok(found) => value.get_or_init(|| found),

@@ -7,8 +7,11 @@ use crate::model::{Cause, Entry};
 use rustix::io::{Errno, pread};
 use std::os::fd::OwnedFd;
 
-/// Bytes of a range. Those who read take one behind the other, so that a disk reads on in order.
+/// Bytes of a range at the least. Those who read take one behind the other, so that a disk reads on
+/// in order.
 const RANGE: u64 = 1 << 20;
+/// How many ranges a file has at the most: something is held for each.
+const MOST: u64 = 1 << 16;
 /// The smallest file that is worth the threads.
 const LEAST: u64 = 8 << 20;
 
@@ -16,6 +19,12 @@ const LEAST: u64 = 8 << 20;
 pub(super) struct FileRanges<'a> {
     file: OwnedFd,
     entry: &'a Entry,
+    length: u64,
+}
+
+/// Bytes of a file's ranges: a power of two.
+fn length(size: u64) -> u64 {
+    size.div_ceil(MOST).next_power_of_two().max(RANGE)
 }
 
 /// Opens the file as [`read`](super::read::read) does; `None` where it is better read in order.
@@ -28,7 +37,7 @@ pub(super) fn begin<'a>(
     }
     let file = open_listed(root, entry)?;
     check(&file, &entry.stamp)?;
-    Ok(Some(FileRanges { file, entry }))
+    Ok(Some(FileRanges { file, entry, length: length(entry.stamp.size) }))
 }
 
 impl Ranges for FileRanges<'_> {
@@ -37,7 +46,7 @@ impl Ranges for FileRanges<'_> {
     }
 
     fn length(&self) -> u64 {
-        RANGE
+        self.length
     }
 
     fn readers(&self) -> Option<usize> {
@@ -50,8 +59,8 @@ impl Ranges for FileRanges<'_> {
         buffer: &mut [u8],
         take: &mut dyn FnMut(&[u8]) -> Result<(), Cause>,
     ) -> Result<(), ReadError> {
-        let mut offset = number * RANGE;
-        let end = self.entry.stamp.size.min(offset + RANGE);
+        let mut offset = number * self.length;
+        let end = self.entry.stamp.size.min(offset.saturating_add(self.length));
         while offset < end {
             let wanted = buffer.len().min((end - offset) as usize);
             let chunk = match pread(&self.file, &mut buffer[..wanted], offset) {
@@ -69,5 +78,20 @@ impl Ranges for FileRanges<'_> {
     /// A stamp that is the same after reading was the same before: ctime never goes back.
     fn end(&self) -> Result<(), ReadError> {
         check(&self.file, &self.entry.stamp)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_any_size_has_few_ranges() {
+        for size in [LEAST, 64 << 30, (64 << 30) + 1, 16 << 40, i64::MAX as u64, u64::MAX] {
+            let length = length(size);
+            assert!(length.is_power_of_two() && length >= RANGE, "{size}: {length}");
+            assert!(size.div_ceil(length) <= MOST, "{size}: {length}");
+            assert!(length == RANGE || size.div_ceil(length / 2) > MOST, "{size}: {length}");
+        }
     }
 }
