@@ -18,6 +18,7 @@ use crate::manifest::published::Shelf;
 use crate::manifest::{RecordedOptions, State};
 use crate::model::error::Side;
 use crate::model::{Error, ErrorKind, Progress, RunId, Stop, Totals};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -100,6 +101,11 @@ pub fn verify_against(
     else {
         return Err(Error::new(ErrorKind::Unusable, "there is no source"));
     };
+    if from == name || is_one_directory(&against.source, &options.target) {
+        let message = format!("source and target are the same place, \"{name}\"");
+        return Err(Error::new(ErrorKind::Refused, message)
+            .help("held against itself it proves nothing: name the source it was copied from"));
+    }
     let form = form(&*source, &*target);
     let recorded = recorded(options, &from, (&*target, &name), form, observer);
     let filter_of = recorded.as_ref().filter(|_| against.filter.is_none());
@@ -253,4 +259,13 @@ fn compare(
         .help("an empty source proves nothing; name another by --against"));
     }
     Ok(())
+}
+
+/// Whether both name one directory, by whatever path or mount.
+fn is_one_directory(one: &Location, other: &Location) -> bool {
+    let identity = |location: &Location| {
+        let found = std::fs::metadata(location.local()?).ok()?;
+        Some((found.dev(), found.ino()))
+    };
+    identity(one).is_some_and(|one| identity(other) == Some(one))
 }

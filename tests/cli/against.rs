@@ -220,3 +220,14 @@ fn a_signal_ends_the_reading() {
     let run = Run::wait(child, "an interrupted verification".into()).expect(130);
     assert_eq!(run.finished().record["verdict"], "interrupted", "{}", run.told());
 }
+
+#[test]
+fn a_place_held_against_itself_is_refused() {
+    let env = mirrored(&sample());
+    let link = env.root.join("link");
+    symlink(&env.target, &link).unwrap();
+    for same in [&env.target, &link] {
+        let run = env.verify(&["--against", text(same)]).expect(6);
+        run.names("the same place").names("help:");
+    }
+}
