@@ -262,10 +262,12 @@ impl Policy {
         let lacks = |row: &Row| {
             (row.kind, target.kind) == (EntryKind::File, EntryKind::File)
                 && row.extra.lack(self.options.digests)
-                && matches!(
-                    target.stamp.compare(&row.target, self.options.trust),
-                    Likeness::Same | Likeness::Doubtful
-                )
+                && match target.stamp.compare(&row.target, self.options.trust) {
+                    Likeness::Same => true,
+                    // Its digest tells whether it is what was recorded.
+                    Likeness::Doubtful => row.digest.is_some(),
+                    Likeness::Size | Likeness::Mtime | Likeness::Tag => false,
+                }
         };
         if row.is_some_and(lacks) {
             decide(Action::HashSurplus, Reason::Digest)

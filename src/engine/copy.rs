@@ -322,7 +322,9 @@ impl<'c, 'a> Worker<'c, 'a> {
             let cause = Cause::OtherDigest { recorded, found };
             return Err(on_target(Operation::Verify, &entry.key, cause));
         }
-        let (digest, extra) = (Some(found), hashed.extra.or(row.extra));
+        // What is recorded beside no BLAKE3 may be of other content.
+        let same = row.digest.map(|_| row.extra).unwrap_or_default();
+        let (digest, extra) = (Some(found), hashed.extra.or(same));
         let row = Row { digest, extra, target: entry.stamp, ..row.clone() };
         Ok(Some(Finished {
             row,

@@ -28,7 +28,8 @@ pub struct Row {
     pub kind: EntryKind,
     /// The digest of its content, where it is known and there is content.
     pub digest: Option<Digest>,
-    /// Other digests of the same content that a run was asked to record; none without `digest`.
+    /// Other digests of the same content that a run was asked to record. Without `digest`, what an
+    /// imported list says of a file that was not found as it says.
     pub extra: ExtraDigests,
     /// How it is known to equal the source.
     pub origin: Origin,

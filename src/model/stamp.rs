@@ -104,6 +104,17 @@ impl Stamp {
         Self { size, evidence: Evidence::Tag(tag) }
     }
 
+    /// Makes a stamp that vouches for nothing, not even the size: of what nobody saw as it is
+    /// recorded.
+    pub fn unknown(size: u64) -> Self {
+        Self::of_object(size, None)
+    }
+
+    /// Whether it vouches for nothing. So does that of an object whose store lists no tag.
+    pub fn is_unknown(&self) -> bool {
+        self.evidence == Evidence::Tag(None)
+    }
+
     /// What a file system tells, where one does.
     pub fn inode(&self) -> Option<&Inode> {
         match &self.evidence {

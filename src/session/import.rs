@@ -24,7 +24,7 @@ use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::{
     Cause, Digest, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, ExtraDigests,
-    ExtraKinds, Key, Operation, Progress, RunId, Stamp, Stop, Timestamp, Verdict,
+    ExtraKinds, Key, Metadata, Operation, Progress, RunId, Stamp, Stop, Timestamp, Verdict,
 };
 use crate::spool::{Sorted, Sorter};
 use crate::verify::{Choice, Depth, Difference, VerifyObserver, VerifyOutcome, VerifyTotals};
@@ -110,7 +110,11 @@ pub fn import(
         let press = Press::new(&*target, &options.state_dir, now);
         let (run, options) = (run.clone(), recorded);
         let publishing = Publishing { run, started, now, verdict, options, totals: counted };
-        published::publish(&state, &press, publishing)?;
+        let published = published::publish(&state, &press, publishing);
+        if let Some(why) = held.lost() {
+            return Err(why);
+        }
+        published?;
     }
     // A lock that stays is taken over by the next run.
     if let Err(error) = held.release() {
@@ -137,7 +141,7 @@ fn sort(
     stop: &Stop,
 ) -> Result<Sorted, Error> {
     let unreadable = |error: io::Error| {
-        Error::new(ErrorKind::Unusable, format!("cannot read the list {name}")).because(error)
+        Error::new(ErrorKind::Unusable, format!("cannot read {name}")).because(error)
     };
     let mut list = BufReader::new(list);
     let mut sorter = Sorter::new(options.state_dir.as_path(), SORTING);
@@ -151,7 +155,7 @@ fn sort(
         number += 1;
         let is_whole = line.pop_if(|last| *last == b'\n').is_some();
         let wrong = |why: &str| {
-            Error::new(ErrorKind::Usage, format!("line {number} of the list {name}: {why}"))
+            Error::new(ErrorKind::Usage, format!("line {number} of {name}: {why}"))
                 .help("see --format; names are relative to the target")
         };
         if !is_whole && line.len() as u64 == LONGEST_LINE {
@@ -314,17 +318,19 @@ impl Importing<'_> {
                     let mut buffer = vec![0; BUFFER];
                     for job in &waiting {
                         let hashed = self.hash(job, run, cores, pass, &mut buffer);
-                        if let Some(hashed) = hashed {
-                            // Nobody takes it any more where it can't be recorded.
-                            found.send(hashed).ok();
+                        if let Some(hashed) = hashed
+                            && found.send(hashed).is_err()
+                        {
+                            // Nobody takes it any more: it can't be recorded.
+                            break;
                         }
                     }
                 });
             }
-            drop((waiting, found));
+            drop(waiting);
             let recording = scope.spawn(move || record(&mut writer, &finds));
-            let scanned = self.scan(&mut listed, &jobs, &mut totals);
-            drop(jobs);
+            let scanned = self.scan(&mut listed, (&jobs, &found), run, &mut totals);
+            drop((jobs, found));
             let recorded =
                 recording.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             scanned?;
@@ -342,7 +348,8 @@ impl Importing<'_> {
     fn scan(
         &self,
         listed: &mut Sorted,
-        jobs: &Sender<Job>,
+        (jobs, found): (&Sender<Job>, &Sender<Found>),
+        run: RunNumber,
         totals: &mut VerifyTotals,
     ) -> Result<(), Error> {
         let listing = self.target.list(&ListOptions {
@@ -385,8 +392,9 @@ impl Importing<'_> {
                     continue;
                 }
                 (Some(entry), Some(wanted)) => {
-                    // Workers end only when this side does.
-                    jobs.send((entry, wanted.digest)).ok();
+                    if jobs.send((entry, wanted.digest)).is_err() {
+                        return Ok(());
+                    }
                     wanted
                 }
                 (None, Some(wanted)) => {
@@ -394,6 +402,10 @@ impl Importing<'_> {
                     if !unknown.covers(&wanted.key) {
                         totals.missing += 1;
                         self.observer.difference(&wanted.key, &Difference::Missing, true);
+                    }
+                    // Who records ends before this side does only when that fails.
+                    if found.send(self.unseen(&wanted, run)).is_err() {
+                        return Ok(());
                     }
                     wanted
                 }
@@ -430,27 +442,44 @@ impl Importing<'_> {
             let (expected, found) = (Some(expected), Some(found));
             self.observer.difference(&entry.key, &Difference::Corrupt { expected, found }, true);
         }
-        // Nobody knows the source's stamp: the next mirror reads it. Where the target isn't what it
-        // should be, neither is its stamp to be trusted, nor what else was read.
-        let unknown = Stamp::of_object(entry.stamp.size, None);
         let right = read.filter(|_| is_so == Some(true)).map(|(hashed, _)| hashed);
-        let is_sha256 = self.options.format == ListFormat::Sha256sum;
-        let digest = if is_sha256 { right.map(|hashed| hashed.digest) } else { Some(expected) };
-        let row = Row {
+        let mut row = self.row(entry.key, expected, run, entry.stamp.size);
+        if let Some(hashed) = right {
+            row.digest = Some(hashed.digest);
+            row.target = entry.stamp;
+            row.metadata = entry.metadata;
+            row.verified_at = Some(wall_clock());
+        }
+        Some(Found { row, is_so })
+    }
+
+    /// The row of a file that nobody saw.
+    fn unseen(&self, listed: &Listed, run: RunNumber) -> Found {
+        Found { row: self.row(listed.key.clone(), Digest(listed.digest), run, 0), is_so: None }
+    }
+
+    /// What the list says of a file, and nothing else. Nobody knows the source's stamp: the next
+    /// mirror reads it. Where the target isn't what it should be, neither is its stamp to be trusted,
+    /// nor what else was read.
+    fn row(&self, key: Key, expected: Digest, run: RunNumber, size: u64) -> Row {
+        let (digest, sha256) = match self.options.format {
+            ListFormat::B3sum => (Some(expected), None),
+            ListFormat::Sha256sum => (None, Some(expected.0)),
+        };
+        Row {
+            key,
             kind: EntryKind::File,
             digest,
-            extra: ExtraDigests { sha256: is_sha256.then_some(expected.0), md5: None },
+            extra: ExtraDigests { sha256, md5: None },
             origin: Origin::Adopted,
-            source: unknown,
+            source: Stamp::unknown(size),
             source_racy: false,
-            target: if right.is_some() { entry.stamp } else { unknown },
-            metadata: entry.metadata,
+            target: Stamp::unknown(size),
+            metadata: Metadata::default(),
             link: None,
             run,
-            verified_at: right.map(|_| wall_clock()),
-            key: entry.key,
-        };
-        Some(Found { row, is_so })
+            verified_at: None,
+        }
     }
 
     /// Reads a file: as it is, what it was found to be, and the digest to be held against the list.

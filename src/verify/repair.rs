@@ -101,6 +101,10 @@ fn record_mended(
     job: Job,
     stands: Stamp,
 ) -> Result<(), Error> {
+    if job.recorded.is_unknown() {
+        // Its row has neither size nor metadata that fit it: the next mirror makes another.
+        return Ok(());
+    }
     let writer = match writer {
         Some(writer) => writer,
         none => none.insert(state.writer()?),
@@ -154,7 +158,7 @@ fn put(
     buffer: &mut [u8],
     stop: &Stop,
 ) -> Result<Stamp, Cause> {
-    let (target, key, metadata) = (tally.target, &job.entry.key, &job.entry.metadata);
+    let (target, key) = (tally.target, &job.entry.key);
     let other = |what: &str| Cause::Other(format!("the source {what}"));
     let Some(expected) = job.expected.blake3() else {
         let why = "only its SHA-256 is recorded; a mirror from the source puts it right";
@@ -165,12 +169,15 @@ fn put(
         Some(found) if found.kind != EntryKind::File => {
             return Err(other(&format!("has a {} there", found.kind)));
         }
-        Some(found) if found.stamp.size != job.recorded.size => {
+        Some(found) if found.stamp.size != job.recorded.size && !job.recorded.is_unknown() => {
             return Err(other("has another content than was recorded (another size)"));
         }
         // It is held against what was recorded here, whatever its store says of it.
         Some(found) => Entry { recorded: Some(expected), ..found },
     };
+    // Nobody saw it as it is recorded: what the source says of it is right then.
+    let metadata = if job.recorded.is_unknown() { listed.metadata } else { job.entry.metadata };
+    let metadata = &target.holds(&metadata, EntryKind::File);
     let place = match (is_missing, target.is_store(), job.entry.stamp.tag()) {
         (true, ..) => Place::New,
         (false, true, Some(tag)) => Place::Object(tag),

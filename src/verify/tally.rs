@@ -129,7 +129,8 @@ impl Tally<'_> {
             self.differs(&row.key, &Difference::Metadata(what));
             return None;
         }
-        let metadata = self.metadata(&entry, &row);
+        let is_known = !row.target.is_unknown() || row.kind != EntryKind::File;
+        let metadata = if is_known { self.metadata(&entry, &row) } else { None };
         let is_as_recorded = metadata.is_none();
         if let Some(what) = metadata {
             self.differs(&row.key, &Difference::Metadata(what));
@@ -140,10 +141,13 @@ impl Tally<'_> {
     /// Compares the size of a file, and its stamp where that is all that is asked for and nothing
     /// else was found to differ; what is left to be hashed is returned.
     fn content(&self, entry: Entry, row: &Row, is_as_recorded: bool) -> Option<Job> {
-        if entry.stamp.size != row.target.size {
+        let expected = Expected::of(row);
+        // Where nobody saw it as it is recorded, its digest alone tells.
+        let is_of_any_size = row.target.is_unknown() && expected.is_some();
+        if entry.stamp.size != row.target.size && !is_of_any_size {
             let difference = Difference::Corrupt { expected: row.digest, found: None };
             self.differs(&row.key, &difference);
-            if let Some(expected) = Expected::of(row) {
+            if let Some(expected) = expected {
                 self.breaks(&job(entry, row, expected, !is_as_recorded), false);
             }
             return None;
@@ -154,7 +158,7 @@ impl Tally<'_> {
         {
             self.differs(&row.key, &Difference::Touched(what));
         }
-        let Some(expected) = Expected::of(row) else {
+        let Some(expected) = expected else {
             self.count(|totals| totals.unproven += 1);
             return None;
         };

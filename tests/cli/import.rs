@@ -27,7 +27,7 @@ fn copied() -> Environment {
     tree().write(&env.source);
     tree().write(&env.target);
     env.age();
-    fs::write(env.target.join("rotten"), "as it is.").expect("write");
+    fs::write(env.target.join("rotten"), "as it isn't").expect("write");
     fs::remove_file(env.target.join("gone")).expect("remove");
     env
 }
@@ -72,7 +72,7 @@ fn a_mirror_of_others_is_adopted_by_a_list() {
         ("missing", 1),
         ("extra", 1),
         ("failed", 0),
-        ("bytes_hashed", 31),
+        ("bytes_hashed", 33),
     ] {
         assert_eq!(finished.record[name], count, "{name}");
     }
@@ -86,11 +86,32 @@ fn a_mirror_of_others_is_adopted_by_a_list() {
     assert!(differences.contains(&"corrupt rotten".to_owned()), "{differences:?}");
     assert!(differences.contains(&"missing gone".to_owned()), "{differences:?}");
     assert_untouched(&before, &env.target.join("d"));
-    env.vidimus(&["manifest", "show", "target"]).expect(0).names("rows        5\n");
-    // What the list said of the rotten one is what counts, with the record and without.
-    env.verify(&[]).expect(3).names("corrupt rotten").names("verified  4 files");
+    env.vidimus(&["manifest", "show", "target"]).expect(0).names("rows        6\n");
+    // What the list said is what counts, with the record and without.
+    let verify = |flags: &[&str]| {
+        let run = env.verify(flags).expect(3).names("corrupt rotten").names("missing gone");
+        run.names("verified  4 files").is_silent_about("metadata");
+    };
+    verify(&[]);
+    verify(&["--strict"]);
     lose_state(&env);
-    env.verify(&[]).expect(3).names("corrupt rotten").names("verified  4 files");
+    verify(&[]);
+    let source = text(&env.source);
+    env.verify(&["--repair-from", source]).expect(0).names("mended    2 files");
+    assert_eq!(fs::read(env.target.join("gone")).expect("read"), b"no more");
+    env.verify(&[]).expect(0).names("verified  6 files");
+}
+
+#[test]
+fn a_list_comes_by_standard_input_too() {
+    let env = copied();
+    let arguments =
+        ["manifest", "import", "--checkers", "1", "--format", "b3sum", "--bwlimit", "1GiB/s"];
+    let mut command = env.command(&[&arguments[..], &["target", "-"]].concat());
+    let path = env.root.join("list");
+    fs::write(&path, list()).expect("write");
+    command.stdin(fs::File::open(&path).expect("open"));
+    Run::of(command).expect(3).names("held target against the list on standard input");
 }
 
 /// Its mtime and size are those of the source: nothing but the list tells.
@@ -150,7 +171,17 @@ fn what_sha256sum_lists_is_read() {
         let run = env.verify(&["--repair-from", source]).expect(3);
         run.names("only its SHA-256 is recorded");
         let export = ["manifest", "export", "--format", "sha256sum", "target"];
-        assert_eq!(env.vidimus(&export).expect(0).stdout.lines().count(), 5);
+        assert_eq!(env.vidimus(&export).expect(0).stdout.lines().count(), 6);
+        let hashdeep = ["manifest", "export", "--format", "hashdeep", "target"];
+        let run = env.vidimus(&hashdeep).expect(0);
+        run.names("left out \"rotten\"")
+            .names("left out \"gone\"")
+            .is_silent_about("left out \"a\"");
+        // The source lacks it: what lies there is held against nothing, and so it gets no digest.
+        fs::rename(env.source.join("rotten"), env.root.join("aside")).expect("rename");
+        env.mirrored(&["--digest", "sha256,md5"]).counts(&[("files_failed", 0)]);
+        env.verify(&[]).expect(3).names("corrupt rotten");
+        fs::rename(env.root.join("aside"), env.source.join("rotten")).expect("rename");
         set_mtime_of(&env.target.join("rotten"), 1_000_000_000, 0);
         set_mtime_of(&env.source.join("rotten"), 1_000_000_000, 0);
         env.mirrored(&["--digest", "sha256"]).counts(&[("files_failed", 0)]);

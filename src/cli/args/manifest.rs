@@ -188,7 +188,7 @@ goes by it from now on. The first `vidimus mirror` into TARGET takes it over: it
 source, and copies only those that differ.
 
 Names in LIST are relative to TARGET. Files that it doesn't name are counted as extra, and no \
-difference; files that are missing are named, and no part of the manifest. A target that has a manifest is refused.";
+difference. A target that has a manifest is refused.";
 
 const IMPORT_EXAMPLES: &str = "\
 Examples:

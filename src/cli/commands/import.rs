@@ -28,14 +28,13 @@ pub(crate) fn run(args: &ImportArgs, matches: &ArgMatches) -> Exit {
 /// Opens a list; how it is called.
 fn open(path: &Path) -> Result<(Box<dyn Read>, String), Error> {
     if path.as_os_str() == "-" {
-        return Ok((Box::new(io::stdin().lock()), "on standard input".to_owned()));
+        return Ok((Box::new(io::stdin().lock()), "the list on standard input".to_owned()));
     }
-    let name = format!("\"{}\"", Escaped(path.as_os_str().as_bytes()));
+    let name = format!("the list \"{}\"", Escaped(path.as_os_str().as_bytes()));
     match File::open(path) {
         Ok(file) => Ok((Box::new(file), name)),
         Err(error) => {
-            Err(Error::new(ErrorKind::Unusable, format!("cannot open the list {name}"))
-                .because(error))
+            Err(Error::new(ErrorKind::Unusable, format!("cannot open {name}")).because(error))
         }
     }
 }

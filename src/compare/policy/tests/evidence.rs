@@ -134,6 +134,7 @@ fn a_digest_of_what_only_the_target_has_is_made_of_the_target() {
     assert_eq!(of(SAME, |_| {}), "HashSurplus: Digest");
     assert_eq!(of(CTIME, |_| {}), "HashSurplus: Digest");
     assert_eq!(of(SAME, |case| case.row().digest = None), "HashSurplus: Digest");
+    assert_eq!(of(CTIME, |case| case.row().digest = None), "Keep: Extra");
     // Nobody knows what it is, or it goes, or it is on record.
     assert_eq!(of(MTIME, |_| {}), "Keep: Extra");
     assert_eq!(of(SAME, |case| case.row = None), "Keep: Extra");
