@@ -5,6 +5,8 @@
 //! content vouch for it, others say what should stand there. A mirror from whatever source takes
 //! them over, and reads its source instead of copying.
 
+mod sorted;
+
 use super::{new_run_id, random, single, wall_clock};
 use crate::backend::local::{LocalTarget, Root};
 use crate::backend::object::s3::Settings;
@@ -15,7 +17,7 @@ use crate::filter::FilterSpec;
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::listing::{Checked, Unknown};
 use crate::location::Location;
-use crate::manifest::list::{ListFormat, Listed, read_line};
+use crate::manifest::list::{ListFormat, Listed};
 use crate::manifest::published::{self, Press, Publishing, Shelf};
 use crate::manifest::{
     Held, IMPORTED, Lockable, Origin, RecordedOptions, Row, RunNumber, STREAM, State, Writer,
@@ -26,19 +28,16 @@ use crate::model::{
     Cause, Digest, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, ExtraDigests,
     ExtraKinds, Key, Metadata, Operation, Progress, RunId, Stamp, Stop, Timestamp, Verdict,
 };
-use crate::spool::{Sorted, Sorter};
+use crate::spool::Sorted;
 use crate::verify::{Choice, Depth, Difference, VerifyObserver, VerifyOutcome, VerifyTotals};
 use crossbeam_channel::{Receiver, Sender, bounded};
+use sorted::{next_file, sort};
 use std::cmp::Ordering;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The longest line of a list, in bytes: a path has at most 4096, each of which may be escaped.
-const LONGEST_LINE: u64 = 64 << 10;
-/// Memory for sorting a list; what is more goes to disk.
-const SORTING: usize = 32 << 20;
 /// Files that wait to be hashed, a worker, and rows that wait to be recorded.
 const WAITING: usize = 64;
 /// Rows that are committed together.
@@ -76,7 +75,7 @@ pub fn import(
     stop: &Stop,
 ) -> Result<VerifyOutcome, Error> {
     let (began, started, run) = (Instant::now(), wall_clock(), new_run_id());
-    let listed = sort(options, list, name, stop)?;
+    let listed = sort(options.format, (list, name), &options.state_dir, stop)?;
     let At { target, locked, name: target_name } = open(options, (&run, started), progress, stop)?;
     let held = Held::take(&locked, &run, stop, &mut |note| observer.note(note))?;
     refuse_where_known(options, &*target, &target_name)?;
@@ -131,83 +130,6 @@ pub fn import(
         duration: began.elapsed(),
         interrupted,
     })
-}
-
-/// Reads a list, in whatever order, and sorts it by key.
-fn sort(
-    options: &ImportOptions,
-    list: &mut dyn Read,
-    name: &str,
-    stop: &Stop,
-) -> Result<Sorted, Error> {
-    let unreadable = |error: io::Error| {
-        Error::new(ErrorKind::Unusable, format!("cannot read {name}")).because(error)
-    };
-    let mut list = BufReader::new(list);
-    let mut sorter = Sorter::new(options.state_dir.as_path(), SORTING);
-    let (mut line, mut record, mut number) = (Vec::new(), Vec::new(), 0_u64);
-    while !stop.requested() {
-        line.clear();
-        let length = list.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line);
-        if length.map_err(unreadable)? == 0 {
-            break;
-        }
-        number += 1;
-        let is_whole = line.pop_if(|last| *last == b'\n').is_some();
-        let wrong = |why: &str| {
-            Error::new(ErrorKind::Usage, format!("line {number} of {name}: {why}"))
-                .help("see --format; names are relative to the target")
-        };
-        if !is_whole && line.len() as u64 == LONGEST_LINE {
-            return Err(wrong("it is longer than any name can be"));
-        }
-        let Some(Listed { key, digest }) = read_line(options.format, &line).map_err(wrong)? else {
-            continue;
-        };
-        record.clear();
-        record.extend_from_slice(key.as_bytes());
-        // No key of a list holds a NUL, so that records sort as their keys do.
-        record.push(0);
-        record.extend_from_slice(&digest);
-        sorter.push(&record).map_err(cannot_sort)?;
-    }
-    sorter.finish().map_err(cannot_sort)
-}
-
-fn cannot_sort(error: io::Error) -> Error {
-    Error::new(ErrorKind::Unusable, "cannot sort the list").because(error)
-}
-
-/// The next line of a sorted list.
-fn next_listed(sorted: &mut Sorted) -> Result<Option<Listed>, Error> {
-    let Some(record) = sorted.next().map_err(cannot_sort)? else { return Ok(None) };
-    let listed = record.split_last_chunk::<32>().and_then(|(key, digest)| {
-        Some(Listed { key: Key::new(key.strip_suffix(b"\0")?), digest: *digest })
-    });
-    listed.map(Some).ok_or_else(|| cannot_sort(io::ErrorKind::InvalidData.into()))
-}
-
-/// The next file of the list that is another than the last one.
-fn next_file(
-    listed: &mut Sorted,
-    last: Option<&Listed>,
-    totals: &mut VerifyTotals,
-) -> Result<Option<Listed>, Error> {
-    while let Some(next) = next_listed(listed)? {
-        match last {
-            Some(last) if last.key == next.key && last.digest == next.digest => {}
-            Some(last) if last.key == next.key => {
-                let message = format!("the list has two digests of \"{}\"", next.key);
-                return Err(Error::new(ErrorKind::Usage, message)
-                    .help("take out the one that doesn't hold; nothing was imported"));
-            }
-            _ => {
-                totals.entries += 1;
-                return Ok(Some(next));
-            }
-        }
-    }
-    Ok(None)
 }
 
 /// A target that a list is held against.

@@ -1,0 +1,90 @@
+//! A list of digests, read whole and sorted.
+
+use crate::manifest::list::{ListFormat, Listed, read_line};
+use crate::model::{Error, ErrorKind, Key, Stop};
+use crate::spool::{Sorted, Sorter};
+use crate::verify::VerifyTotals;
+use std::io::{self, BufRead as _, BufReader, Read};
+use std::path::Path;
+
+/// The longest line of a list, in bytes: a path has at most 4096, each of which may be escaped.
+const LONGEST_LINE: u64 = 64 << 10;
+/// Memory for sorting a list; what is more goes to disk.
+const SORTING: usize = 32 << 20;
+
+/// Reads a list, in whatever order, and sorts it by key.
+pub(super) fn sort(
+    format: ListFormat,
+    (list, name): (&mut dyn Read, &str),
+    spool_dir: &Path,
+    stop: &Stop,
+) -> Result<Sorted, Error> {
+    let unreadable = |error: io::Error| {
+        Error::new(ErrorKind::Unusable, format!("cannot read {name}")).because(error)
+    };
+    let mut list = BufReader::new(list);
+    let mut sorter = Sorter::new(spool_dir, SORTING);
+    let (mut line, mut record, mut number) = (Vec::new(), Vec::new(), 0_u64);
+    while !stop.requested() {
+        line.clear();
+        let length = list.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line);
+        if length.map_err(unreadable)? == 0 {
+            break;
+        }
+        number += 1;
+        let is_whole = line.pop_if(|last| *last == b'\n').is_some();
+        let wrong = |why: &str| {
+            Error::new(ErrorKind::Usage, format!("line {number} of {name}: {why}"))
+                .help("see --format; names are relative to the target")
+        };
+        if !is_whole && line.len() as u64 == LONGEST_LINE {
+            return Err(wrong("it is longer than any name can be"));
+        }
+        let Some(Listed { key, digest }) = read_line(format, &line).map_err(wrong)? else {
+            continue;
+        };
+        record.clear();
+        record.extend_from_slice(key.as_bytes());
+        // No key of a list holds a NUL, so that records sort as their keys do.
+        record.push(0);
+        record.extend_from_slice(&digest);
+        sorter.push(&record).map_err(cannot_sort)?;
+    }
+    sorter.finish().map_err(cannot_sort)
+}
+
+fn cannot_sort(error: io::Error) -> Error {
+    Error::new(ErrorKind::Unusable, "cannot sort the list").because(error)
+}
+
+/// The next line of a sorted list.
+fn next_listed(sorted: &mut Sorted) -> Result<Option<Listed>, Error> {
+    let Some(record) = sorted.next().map_err(cannot_sort)? else { return Ok(None) };
+    let listed = record.split_last_chunk::<32>().and_then(|(key, digest)| {
+        Some(Listed { key: Key::new(key.strip_suffix(b"\0")?), digest: *digest })
+    });
+    listed.map(Some).ok_or_else(|| cannot_sort(io::ErrorKind::InvalidData.into()))
+}
+
+/// The next file of the list that is another than the last one.
+pub(super) fn next_file(
+    listed: &mut Sorted,
+    last: Option<&Listed>,
+    totals: &mut VerifyTotals,
+) -> Result<Option<Listed>, Error> {
+    while let Some(next) = next_listed(listed)? {
+        match last {
+            Some(last) if last.key == next.key && last.digest == next.digest => {}
+            Some(last) if last.key == next.key => {
+                let message = format!("the list has two digests of \"{}\"", next.key);
+                return Err(Error::new(ErrorKind::Usage, message)
+                    .help("take out the one that doesn't hold; nothing was imported"));
+            }
+            _ => {
+                totals.entries += 1;
+                return Ok(Some(next));
+            }
+        }
+    }
+    Ok(None)
+}
