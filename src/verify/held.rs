@@ -137,10 +137,21 @@ impl Held<'_> {
             let found = &target.metadata;
             // An extra entry changes its directory's time: that counts where extras do.
             let has_time = source.kind != EntryKind::Directory || self.extras_count;
+            // What is the source's is right, and so is what a mirror could make of that.
+            let source = &source.metadata;
+            let right =
+                |source: u32, found: u32, wanted| if found == source { found } else { wanted };
+            let is_link = target.kind == EntryKind::Symlink;
+            let has_time = has_time && found.mtime != source.mtime;
             let is_right = Metadata {
-                mode: if source.kind == EntryKind::Symlink { found.mode } else { wanted.mode },
+                mode: if is_link {
+                    found.mode
+                } else {
+                    right(source.mode, found.mode, wanted.mode)
+                },
+                uid: right(source.uid, found.uid, wanted.uid),
+                gid: right(source.gid, found.gid, wanted.gid),
                 mtime: if has_time { wanted.mtime } else { found.mtime },
-                ..wanted
             };
             tally::metadata(&is_right, found, &mut differ);
         }

@@ -231,3 +231,21 @@ fn a_place_held_against_itself_is_refused() {
         run.names("the same place").names("help:");
     }
 }
+
+/// Nobody but root could have given a copy another owner than its own.
+#[test]
+fn without_root_what_is_the_sources_is_right_and_what_a_mirror_makes_of_it() {
+    needs!(tools::root());
+    let env = Environment::new();
+    TestTree::new().file("a", "1").dir("d").write(&env.source);
+    env.mirrored(&[]);
+    let arguments = ["verify", "--against", text(&env.source), text(&env.target)];
+    env.as_nobody(&arguments).expect("setpriv").expect(0);
+    for name in ["a", "d", ""] {
+        let path = env.target.join(name);
+        std::os::unix::fs::chown(path, Some(65534), Some(65534)).expect("give it away");
+    }
+    env.as_nobody(&arguments).expect("setpriv").expect(0);
+    std::os::unix::fs::chown(env.target.join("a"), Some(7), None).expect("give it away");
+    env.as_nobody(&arguments).expect("setpriv").expect(3).names("metadata a: owner 65534 -> 7");
+}
