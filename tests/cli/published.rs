@@ -446,3 +446,15 @@ fn duckdb_reads_it_as_documented() {
     }
     assert_eq!(read.len(), exported.len());
 }
+
+#[test]
+fn a_head_that_counts_other_rows_is_damaged() {
+    let env = mirrored(&sample());
+    let rows = head(&env)["rows"].as_u64().expect("a number");
+    forge(&env, &format!("\"rows\": {rows}"), &format!("\"rows\": {}", rows + 1));
+    lose_state(&env);
+    env.vidimus(&["verify", "target"]).expect(4).names("damaged").names("rows");
+    env.vidimus(&["manifest", "export", "--format", "json", "target"]).expect(4);
+    env.mirror(&[]).expect(0).names("everything is compared");
+    env.vidimus(&["verify", "target"]).expect(0);
+}

@@ -1,5 +1,6 @@
 //! All rows of a published manifest: its segments merged, of each key what was said last.
 
+use super::damaged;
 use super::head::Head;
 use super::line::Published;
 use super::segment::SegmentReader;
@@ -21,6 +22,8 @@ pub struct Merged {
     heap: BinaryHeap<Reverse<(Key, Reverse<usize>)>>,
     /// The publication that wrote the row that came last.
     sequence: u64,
+    /// How many rows there were so far, and how many there are as the head has it.
+    rows: (u64, u64),
     failed: bool,
 }
 
@@ -34,7 +37,7 @@ impl Merged {
         for segment in &head.segments {
             readers.push(SegmentReader::new(segment, shelf.segment(segment)?)?);
         }
-        Self::from(readers)
+        Self::from(readers, head.rows)
     }
 
     /// Reads the same rows again from the first.
@@ -42,13 +45,14 @@ impl Merged {
     /// # Errors
     /// As those of [`Shelf::latest`].
     pub fn again(self) -> Result<Self, Error> {
-        Self::from(self.readers.into_iter().map(SegmentReader::again).collect::<Result<_, _>>()?)
+        let readers = self.readers.into_iter().map(SegmentReader::again);
+        Self::from(readers.collect::<Result<_, _>>()?, self.rows.1)
     }
 
-    fn from(readers: Vec<SegmentReader>) -> Result<Self, Error> {
+    fn from(readers: Vec<SegmentReader>, rows: u64) -> Result<Self, Error> {
         let next = readers.iter().map(|_| None).collect();
-        let mut merged =
-            Self { readers, next, heap: BinaryHeap::new(), sequence: 0, failed: false };
+        let (heap, rows) = (BinaryHeap::new(), (0, rows));
+        let mut merged = Self { readers, next, heap, sequence: 0, rows, failed: false };
         for at in 0..merged.readers.len() {
             merged.advance(at)?;
         }
@@ -87,10 +91,14 @@ impl Merged {
             }
             if let Some(Published { sequence, row: Some(row), .. }) = published {
                 self.sequence = sequence;
+                self.rows.0 += 1;
                 return Ok(Some(row));
             }
         }
-        Ok(None)
+        match self.rows {
+            (found, rows) if found == rows => Ok(None),
+            (found, rows) => Err(damaged("its head", format!("it has {found} rows, not {rows}"))),
+        }
     }
 }
 
