@@ -348,7 +348,7 @@ impl Session<'_> {
             match target.give_up_left() {
                 Ok(left) => self.progress.leftovers_swept.add(left),
                 Err(cause) => {
-                    self.note(&format!("an upload that a killed run left stays: {cause}"));
+                    self.note(&format!("what a killed run left stays: {cause}"));
                 }
             }
         }

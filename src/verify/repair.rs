@@ -127,6 +127,10 @@ fn one(
 ) -> Result<Stamp, Cause> {
     let (target, parent) = (tally.target, Key::new(job.entry.key.parent()));
     let directory = if target.is_store() { None } else { target.look(&parent)? };
+    if !target.is_store() && directory.is_none() {
+        let why = "its directory is missing too; a mirror makes it anew";
+        return Err(Cause::Other(why.to_owned()));
+    }
     let put = put(job, is_missing, (source, form), tally, buffer, stop);
     if let Some(directory) = directory
         && let Err(cause) =

@@ -224,11 +224,13 @@ fn a_list_that_is_none_is_refused_before_anything_is_read() {
         let run = import(&env, &wrong(what), &[]).expect(2);
         run.names("line 10 of the list").names(told).names("help:");
     }
+    import(&env, b"# nothing\n", &[]).expect(2).names("names no file");
     assert_untouched(&before, &env.target);
     assert_eq!(fs::read_dir(&env.state).expect("list").count(), 0);
     let missing = ["manifest", "import", "--format", "b3sum", "target", "missing"];
     env.vidimus(&missing).expect(7).names("cannot open the list \"missing\"");
-    let no_target = ["manifest", "import", "--format", "b3sum", "nowhere", "-"];
+    fs::write(env.root.join("list"), list()).expect("write");
+    let no_target = ["manifest", "import", "--format", "b3sum", "nowhere", "list"];
     env.vidimus(&no_target).expect(7).names("cannot open the target");
 }
 

@@ -478,3 +478,13 @@ fn a_directory_s_time_is_not_mended() {
     env.mirrored(&[]).counts(&[("files_copied", 0)]);
     env.verify(&[]).expect(0);
 }
+
+#[test]
+fn a_file_whose_directory_is_gone_is_not_mended_and_says_so() {
+    let env = mirrored(&TestTree::new().file("d/a", "1").file("b", "2"));
+    fs::remove_dir_all(env.target.join("d")).expect("remove");
+    let run = env.verify(&["--repair-from", text(&env.source)]).expect(3);
+    run.names("cannot mend \"d/a\": its directory is missing too");
+    env.mirrored(&[]);
+    env.verify(&[]).expect(0);
+}
