@@ -257,6 +257,22 @@ fn a_run_that_is_killed_leaves_no_bag_that_anybody_takes_for_whole() {
     assert!(declared.contains(&true) && declared.contains(&false), "{declared:?}");
 }
 
+/// The disk is full from one of the calls on that put tag files in their places.
+#[test]
+fn a_run_that_fails_declares_nothing() {
+    needs!(tools::strace(), bagit(OsStr::new(".").as_ref()));
+    let env = source(&payload());
+    bag(&env, &[]).expect(0);
+    // The first two replace what is there, the others were removed before.
+    for (calls, when) in [("renameat", 1), ("renameat", 2), ("renameat2", 1), ("renameat2", 2)] {
+        let failing = format!("inject={calls}:error=ENOSPC:when={when}");
+        env.strace(&["-e", &failing], &["bag", "source", "bag"]).expect(7).names("cannot write");
+        assert!(!is_declared(&env), "{calls} {when}");
+    }
+    bag(&env, &[]).expect(0);
+    assert!(is_valid(&env));
+}
+
 #[test]
 fn what_is_no_bag_is_refused_and_not_touched() {
     let env = source(&payload());

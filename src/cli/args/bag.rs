@@ -11,8 +11,8 @@ Mirrors a source into a bag: a directory that proves its own content to whoever 
 1.0, RFC 8493).
 
 The contents of SOURCE go into BAG/data as `vidimus mirror` puts them there, hashed by SHA-256 too; \
-then BAG gets manifest-sha256.txt, bag-info.txt, bagit.txt and tagmanifest-sha256.txt, each written \
-whole or not at all. BAG is a directory of this machine, new, empty or a bag; other lines of its \
+then BAG gets manifest-sha256.txt, bag-info.txt, tagmanifest-sha256.txt and last bagit.txt, each \
+written whole or not at all. BAG is a directory of this machine, new, empty or a bag; other lines of its \
 bag-info.txt are kept. Run it again to bring the bag up to date: only what changed is copied. While a \
 run is under way, and after one that left something undone, there is no bagit.txt, so that nobody \
 takes the bag for whole.

@@ -22,6 +22,7 @@ use crate::model::{
 };
 use crate::session::places::{BagPlace, PAYLOAD, printable};
 use crate::session::{random, single};
+use ring::digest::{SHA256, digest};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -34,6 +35,8 @@ const DECLARATION: &str = "bagit.txt";
 const INFO: &str = "bag-info.txt";
 const MANIFEST: &str = "manifest-sha256.txt";
 const TAG_MANIFEST: &str = "tagmanifest-sha256.txt";
+/// What a declaration says (section 2.1.1).
+const DECLARED: &[u8] = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";
 /// Bytes of a manifest that are written at a time.
 const CHUNK: usize = 256 << 10;
 
@@ -191,12 +194,12 @@ impl Bag {
             return Ok(());
         }
         let info = self.write_info(&found)?;
-        let declaration = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";
-        let declaration = self.write(DECLARATION, declaration)?;
-        for (name, digest) in [(INFO, info), (DECLARATION, declaration), (MANIFEST, manifest)] {
+        let declared = Hex(digest(&SHA256, DECLARED).as_ref()).to_string();
+        for (name, digest) in [(INFO, info), (DECLARATION, declared), (MANIFEST, manifest)] {
             tag_manifest.write(format!("{digest}  {name}\n").as_bytes())?;
         }
         tag_manifest.publish()?;
+        self.write(DECLARATION, DECLARED)?;
         if surplus > 0 {
             session.note(&format!(
                 "files that the source does not have, and that stay in the bag: {surplus}; --delete \
