@@ -108,6 +108,10 @@ pub(crate) fn bag(
     umask: Mode,
 ) -> Result<MirrorOptions, Error> {
     let (mut options, _) = run(&args.run, matches, &args.source, &args.bag)?;
+    if options.durability == Durability::None {
+        return Err(usage("--durability none makes no bag")
+            .help("what is declared whole has to be durable: choose batch or file"));
+    }
     options.policy.digests = ExtraKinds { sha256: true, md5: false };
     options.bag = Some(BagOptions { mode: 0o777 & !umask.as_raw_mode() });
     Ok(options)

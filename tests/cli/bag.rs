@@ -273,6 +273,15 @@ fn a_run_that_fails_declares_nothing() {
     assert!(is_valid(&env));
 }
 
+/// Declared is what stands on the disk, files of earlier runs included.
+#[test]
+fn a_bag_is_durable() {
+    let env = source(&payload());
+    bag(&env, &["--durability", "none"]).expect(2).names("choose batch or file");
+    assert!(!bag_of(&env).exists());
+    bag(&env, &["--durability", "file"]).expect(0);
+}
+
 #[test]
 fn what_is_no_bag_is_refused_and_not_touched() {
     let env = source(&payload());

@@ -15,7 +15,8 @@ then BAG gets manifest-sha256.txt, bag-info.txt, tagmanifest-sha256.txt and last
 written whole or not at all. BAG is a directory of this machine, new, empty or a bag; other lines of its \
 bag-info.txt are kept. Run it again to bring the bag up to date: only what changed is copied. While a \
 run is under way, and after one that left something undone, there is no bagit.txt, so that nobody \
-takes the bag for whole.
+takes the bag for whole. As what is declared has to be there after a power cut, too, --durability none \
+is refused.
 
 All that lies in BAG/data is listed. What the source no longer has stays and is listed, unless \
 --delete is given; what no run into this bag brought there is named, and no bag is made (exit code \
