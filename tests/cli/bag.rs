@@ -390,6 +390,22 @@ fn a_dry_run_makes_no_bag() {
     assert_untouched(&before, &bag_of(&env));
 }
 
+/// No run takes over what a mirror published where the payload is now.
+#[test]
+fn a_dry_run_goes_by_what_a_run_goes_by() {
+    let env = source(&payload());
+    let path = bag_of(&env);
+    fs::create_dir(&path).expect("make a directory");
+    env.vidimus(&["mirror", "--digest", "sha256", "source", "bag/data"]).expect(0);
+    fs::write(path.join("bagit.txt"), "").expect("write");
+    fs::remove_dir_all(&env.state).expect("remove the state");
+    let run = bag(&env, &["--dry-run"]).expect(0).finished();
+    assert_eq!(run.record["would"]["check"], 10);
+    // Both sides are read, and what the mirror left in the payload is in the way.
+    let run = bag(&env, &[]).expect(1).names("was no part of it").finished();
+    run.counts(&[("bytes_hashed", 2 * ((3 << 20) + 26))]);
+}
+
 #[test]
 fn a_single_file_makes_a_bag() {
     needs!(bagit(OsStr::new(".").as_ref()));

@@ -33,7 +33,7 @@ impl Session<'_> {
         let (source, target) = self.open(root.as_ref(), &std::env::temp_dir())?;
         let rows: Rows = match &state {
             Some(state) => Box::new(state.rows()?),
-            None if exists => self.published_rows(&*target)?,
+            None if exists && self.places.bag.is_none() => self.published_rows(&*target)?,
             None => Box::new(std::iter::empty()),
         };
         let target_listing: Listing = if exists {
