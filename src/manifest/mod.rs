@@ -18,6 +18,7 @@ use crate::filter::FilterSpec;
 use crate::model::{Durability, Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 
+pub mod bag;
 mod database;
 mod held;
 mod holder;

@@ -5,6 +5,7 @@ use crate::backend::Form;
 use crate::backend::local::{Identity, Root};
 use crate::backend::object::{ObjectPlace, Stores};
 use crate::location::{Location, S3Location};
+use crate::manifest::bag::PAYLOAD;
 use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind};
@@ -16,9 +17,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Where a bag has its payload (RFC 8493, section 2.1.2).
-pub(crate) const PAYLOAD: &str = "data";
 
 /// The two sides of a run, resolved.
 pub(crate) struct Places {
@@ -86,7 +84,7 @@ pub(crate) enum TargetAt {
 ///
 /// # Errors
 /// [`ErrorKind::Unusable`] when one can't be used, [`ErrorKind::Refused`] when one lies in the
-/// other.
+/// other, or a payload is elsewhere than in its bag.
 pub(crate) fn resolve(options: &MirrorOptions, stores: &Stores) -> Result<Places, Error> {
     let MirrorOptions { source, target, source_store, target_store, bag, .. } = options;
     let are_stores = source.local().is_none() && target.local().is_none();
@@ -202,6 +200,11 @@ fn target_directory(path: &Path, location: &Location) -> Result<(PathBuf, bool),
 fn payload(path: &Path, location: &Location) -> Result<(TargetPlace, PathBuf), Error> {
     let (bag, exists) = target_directory(path, location)?;
     let payload = bag.join(PAYLOAD);
+    if payload.is_symlink() {
+        let message = format!("\"{}\" is a symbolic link", printable(&payload));
+        return Err(Error::new(ErrorKind::Refused, message)
+            .help("a bag holds its payload itself: put the directory in the link's place"));
+    }
     let (path, exists) =
         if exists { target_directory(&payload, location)? } else { (payload, false) };
     Ok((TargetPlace { name: printable(&path), at: TargetAt::Local { path, exists } }, bag))

@@ -318,6 +318,58 @@ fn what_is_no_bag_is_refused_and_not_touched() {
     assert!(is_declared(&env), "what can't begin takes nothing away");
 }
 
+/// Nothing of it was made by a run: it isn't to be written over, and least of all deleted.
+#[test]
+fn a_directory_with_parts_of_a_bag_is_no_bag() {
+    let env = source(&payload());
+    let path = bag_of(&env);
+    for (name, content) in [
+        ("data/plain", "not ours"),
+        ("bag-info.txt", "Contact-Name: Ada\n"),
+        ("manifest-sha256.txt", "not ours"),
+        ("tagmanifest-sha256.txt", "not ours"),
+    ] {
+        TestTree::new().file(name, content).write(&path);
+        let before = Snapshot::read(&path);
+        for flags in [&[][..], &["--delete", "--max-delete", "100%"], &["--dry-run"]] {
+            bag(&env, flags).expect(6).names("and is no bag");
+        }
+        assert_untouched(&before, &path);
+        fs::remove_dir_all(&path).expect("remove");
+    }
+    // A directory that is elsewhere is no part of a bag.
+    bag(&env, &[]).expect(0);
+    fs::rename(path.join("data"), env.root.join("elsewhere")).expect("rename");
+    symlink("../elsewhere", path.join("data")).expect("link");
+    let before = Snapshot::read(&env.root.join("elsewhere"));
+    for flags in [&["--delete"][..], &["--dry-run"]] {
+        bag(&env, flags).expect(6).names("is a symbolic link");
+    }
+    assert_untouched(&before, &env.root.join("elsewhere"));
+    assert!(is_declared(&env));
+    // What a run did before it made the first file is in nobody's way.
+    fs::remove_dir_all(&path).expect("remove");
+    fs::create_dir_all(path.join("data")).expect("make a directory");
+    TestTree::new().file(".vidimus/lock", "").write(&path);
+    bag(&env, &[]).expect(0);
+}
+
+/// A bag that lost its declaration to a run that could not end stays one, with what its owner put
+/// in it.
+#[test]
+fn a_bag_with_files_of_its_owner_is_gone_on_with() {
+    let env = source(&payload());
+    bag(&env, &[]).expect(0);
+    TestTree::new().file("metadata/mets.xml", "<mets/>").write(&bag_of(&env));
+    let foreign = bag_of(&env).join("data/foreign");
+    fs::write(&foreign, "x").expect("write");
+    bag(&env, &[]).expect(1);
+    assert!(!is_declared(&env));
+    fs::remove_file(&foreign).expect("remove");
+    bag(&env, &[]).expect(0);
+    assert!(read(&env, "tagmanifest-sha256.txt").contains("  metadata/mets.xml\n"));
+}
+
 #[test]
 fn one_run_at_a_time_makes_a_bag() {
     let env = source(&payload());

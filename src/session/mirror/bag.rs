@@ -12,6 +12,7 @@ mod tags;
 use super::Session;
 use crate::backend::local::{Guarded, LocalTarget, Root};
 use crate::backend::{ListItem, ListOptions, Source as _, Target};
+use crate::manifest::bag::{DECLARATION, MARK, PAYLOAD};
 use crate::manifest::lock::DIRECTORY;
 use crate::manifest::{Row, State};
 use crate::model::digest::Hex;
@@ -20,7 +21,7 @@ use crate::model::stamp::{Likeness, Trust};
 use crate::model::{
     Cause, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Operation,
 };
-use crate::session::places::{BagPlace, PAYLOAD, printable};
+use crate::session::places::{BagPlace, printable};
 use crate::session::{random, single};
 use ring::digest::{SHA256, digest};
 use std::ffi::OsString;
@@ -31,7 +32,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tags::{TagFile, escape, key};
 
-const DECLARATION: &str = "bagit.txt";
 const INFO: &str = "bag-info.txt";
 const MANIFEST: &str = "manifest-sha256.txt";
 const TAG_MANIFEST: &str = "tagmanifest-sha256.txt";
@@ -63,39 +63,47 @@ pub(super) fn check(place: &BagPlace) -> Result<(), Error> {
         let message = format!("\"{name}\" has \"{found}\", {why}");
         Error::new(ErrorKind::Refused, message).help("name a new directory")
     };
-    let (mut is_bag, mut stranger) = (false, None);
+    let mut stranger = None;
     for found in names {
         let found = found.map_err(unusable)?.file_name();
         match found.as_bytes() {
-            name if name == DECLARATION.as_bytes() => is_bag = true,
-            name if is_known(name) => {}
+            name if is_own(name) => {}
             name if is_other_manifest(name) => {
                 return Err(refused(&found, "which would be wrong once the payload changes"));
+            }
+            name if name == PAYLOAD.as_bytes() => {
+                // A run makes it before it leaves the mark.
+                let mut payload = fs::read_dir(place.path.join(PAYLOAD)).map_err(unusable)?;
+                stranger = stranger.or(payload.next().is_some().then_some(found));
             }
             _ => stranger = stranger.or(Some(found)),
         }
     }
-    if let Some(stranger) = stranger.filter(|_| !is_bag) {
+    // Looked for last: a run that began meanwhile left the mark before all else that was found.
+    if [DECLARATION, MARK].iter().any(|name| place.path.join(name).exists()) {
+        return Ok(());
+    }
+    if let Some(stranger) = stranger {
         return Err(refused(&stranger, "and is no bag"));
     }
-    // What a killed run left of a bag has no such thing.
     let published = OsString::from(crate::backend::MANIFEST.trim_end_matches('/'));
-    if !is_bag && place.path.join(&published).exists() {
+    if place.path.join(&published).exists() {
         return Err(refused(&published, "and is the target of a mirror"));
     }
     Ok(())
 }
 
-/// Whether a name in a bag is one of those that are made here.
-fn is_known(name: &[u8]) -> bool {
-    [DIRECTORY, PAYLOAD, INFO, MANIFEST, TAG_MANIFEST].iter().any(|known| known.as_bytes() == name)
-        || name.strip_prefix(DIRECTORY.as_bytes()).is_some_and(|rest| rest.starts_with(b"."))
+/// Whether a name in a bag is that of the directory of the lock, or of a temporary.
+fn is_own(name: &[u8]) -> bool {
+    name.strip_prefix(DIRECTORY.as_bytes())
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"."))
 }
 
 /// Whether a name in a bag is that of a list of its payload that isn't made here.
 fn is_other_manifest(name: &[u8]) -> bool {
     let is_manifest = name.starts_with(b"manifest-") || name.starts_with(b"tagmanifest-");
-    name == b"fetch.txt" || (is_manifest && name.ends_with(b".txt"))
+    let is_made_here = [MANIFEST, TAG_MANIFEST].iter().any(|made| made.as_bytes() == name);
+    name == b"fetch.txt" || (is_manifest && name.ends_with(b".txt") && !is_made_here)
 }
 
 /// Why a bag can't hold an entry of the source.
@@ -142,10 +150,13 @@ impl Bag {
         Ok(Self { target, path: place.path.clone(), mode: place.mode & !0o111 })
     }
 
-    /// Takes away what declares the bag whole, and what a killed run left. The tag manifest goes
-    /// second: it vouches for what is written anew.
+    /// Takes away what declares the bag whole, and what a killed run left, but marks it as what a run
+    /// makes a bag of. The tag manifest goes second: it vouches for what is written anew.
     pub(super) fn begin(&self) -> Result<(), Error> {
         self.sweep()?;
+        if !self.path.join(MARK).exists() {
+            self.write(MARK, b"`vidimus bag` makes a bag of the directory that holds this one.\n")?;
+        }
         for name in [DECLARATION, TAG_MANIFEST] {
             let found = self.target.look(&key(name));
             let removed = found.and_then(|found| match found {
@@ -166,12 +177,17 @@ impl Bag {
             let message = format!("cannot clean up the bag \"{}\"", printable(&self.path));
             Error::new(ErrorKind::Unusable, message).because(cause)
         };
-        for name in fs::read_dir(&self.path).map_err(|error| failed(error.into()))? {
-            let name = name.map_err(|error| failed(error.into()))?.file_name();
-            match self.target.sweep(&Key::new(name.as_bytes())) {
-                // It is no temporary.
-                Ok(()) | Err(Cause::IllegalName) => {}
-                Err(cause) => return Err(failed(cause)),
+        // The second is where the mark lies.
+        for directory in ["", ".vidimus/"] {
+            let names = fs::read_dir(self.path.join(directory));
+            for name in names.map_err(|error| failed(error.into()))? {
+                let name = name.map_err(|error| failed(error.into()))?.file_name();
+                let key = Key::child(directory.as_bytes(), name.as_bytes(), false);
+                match self.target.sweep(&key) {
+                    // It is no temporary.
+                    Ok(()) | Err(Cause::IllegalName) => {}
+                    Err(cause) => return Err(failed(cause)),
+                }
             }
         }
         Ok(())

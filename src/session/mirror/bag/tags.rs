@@ -5,10 +5,10 @@ use super::{
 };
 use crate::backend::{Form, ListItem, ListOptions, Place, ReadError, Reading, Source as _};
 use crate::filter::{Filter, Rule};
+use crate::manifest::bag::PAYLOAD;
 use crate::model::digest::Hex;
 use crate::model::{Cause, EntryKind, Error, ErrorKind, Key};
 use crate::session::mirror::Session;
-use crate::session::places::PAYLOAD;
 use crate::session::whole::WholeFile;
 use ring::digest::{Context, SHA256};
 use std::sync::Arc;
