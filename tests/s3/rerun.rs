@@ -86,7 +86,7 @@ fn requests_of_a_first_upload_are_one_an_entry() {
         ("requests_put", all as u64),
         ("requests_get", 2),
         ("requests_list", 1),
-        ("requests_head", 0),
+        ("requests_head", 1),
     ]);
 }
 

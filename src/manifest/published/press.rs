@@ -133,9 +133,15 @@ impl<'a> Press<'a> {
         self.write(&signature_name(*sequence), |out| put(out, &signature)).map(drop)
     }
 
-    /// Removes the signature of a publication that is to have none, which a killed run may have left.
+    /// Removes the signature of a publication that is to have none, which a killed run of any machine
+    /// may have left. It is looked for first: not everybody who writes to a store may delete there.
     pub(super) fn unsign(&self, sequence: u64) -> Result<(), Error> {
-        self.remove_file(&signature_name(sequence))
+        let name = signature_name(sequence);
+        let found = self.target.look(&self.shelf.key(&name));
+        match found.map_err(|cause| failed("read", &name, cause))? {
+            Some(_) => self.remove_file(&name),
+            None => Ok(()),
+        }
     }
 
     /// Makes a publication count; all that it is made of is durable before, and it is then.

@@ -108,9 +108,7 @@ pub fn publish(
     head.segments = base.map_or_else(Vec::new, |base| base.head.segments.clone());
     head.segments.push(Segment { sequence: head.sequence, lines, bytes, blake3 });
     let is_signed = press.signer.is_some();
-    if is_signed {
-        state.set_signing(head.sequence)?;
-    } else if state.signing()? == Some(head.sequence) {
+    if !is_signed {
         press.unsign(head.sequence)?;
     }
     let publication = press.write_head(head)?;

@@ -10,8 +10,6 @@ use std::collections::HashMap;
 
 /// The name in the table `meta`.
 const PUBLISHED: &str = "published";
-/// The name in the table `meta` of the publication that is being signed.
-const SIGNING: &str = "signing";
 
 impl State {
     /// What was published last.
@@ -21,25 +19,6 @@ impl State {
     pub fn published(&self) -> Result<Option<Publication>, Error> {
         // What makes no sense is as good as nothing: all is published anew.
         Ok(self.meta(PUBLISHED)?.and_then(|text| serde_json::from_str(&text).ok()))
-    }
-
-    /// The number of the publication whose signature may stand already, although it was not published:
-    /// that of a run that was killed.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be read.
-    pub fn signing(&self) -> Result<Option<u64>, Error> {
-        Ok(self.meta(SIGNING)?.and_then(|text| text.parse().ok()))
-    }
-
-    /// Records that a signature is about to be written.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be written.
-    pub fn set_signing(&self, sequence: u64) -> Result<(), Error> {
-        let put = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)";
-        let put = self.connection.execute(put, [SIGNING, &sequence.to_string()]);
-        put.map(drop).map_err(|error| self.failed("write", error))
     }
 
     fn meta(&self, name: &str) -> Result<Option<String>, Error> {
@@ -147,7 +126,6 @@ impl State {
         let write = || {
             let transaction = self.connection.unchecked_transaction()?;
             transaction.execute("DELETE FROM changed", [])?;
-            transaction.execute("DELETE FROM meta WHERE name = ?1", [SIGNING])?;
             let put = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)";
             transaction.execute(put, [PUBLISHED, &text])?;
             more(&transaction)?;
