@@ -236,11 +236,11 @@ impl Session<'_> {
             _ => None,
         };
         let sides = self.open(root, &self.options.state_dir)?;
-        match &bag {
+        let is_dropped = match &bag {
             // Its manifest is the bag's.
-            Some(bag) => bag.begin()?,
+            Some(bag) => bag.begin().map(|()| false)?,
             None => self.take_over_published(state, &*sides.1)?,
-        }
+        };
         let previous = state.last_finished_totals()?;
         self.started(previous.as_ref());
         let options = RecordedOptions {
@@ -250,7 +250,7 @@ impl Session<'_> {
             only: self.places.source.only.clone(),
             form: self.places.form(),
         };
-        let is_first = state.last_run()?.is_none();
+        let is_first = is_dropped || state.last_run()?.is_none();
         let started = wall_clock();
         let number = state.begin_run(&self.run, started, &options.encode()?)?;
         let mut allowed_root = None;

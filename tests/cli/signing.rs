@@ -289,6 +289,50 @@ fn what_is_not_signed_is_not_taken_over_by_a_run_that_signs() {
     taken_over(&["--sign", "bob.key"]).names("is signed with key").names("everything is compared");
 }
 
+/// What was taken over by a run that asked for no signature is not vouched for by one that comes
+/// later.
+#[test]
+fn what_was_taken_over_unsigned_is_not_signed_later() {
+    let env = signed();
+    fs::remove_file(directory(&env).join("00000001.json.minisig")).expect("remove");
+    lose_state(&env);
+    env.mirror(&[]).expect(0).names("taken over");
+    let told = "the record of this mirror was taken over from a manifest";
+    env.mirror(&["--sign", "ada.key", "--dry-run"]).expect(0).names(told);
+    let run = env.mirror(&["--sign", "ada.key"]).expect(0);
+    let run = run.names(told).names("everything is compared");
+    run.finished().counts(&[("files_adopted", 100), ("files_copied", 0)]);
+    assert!(published(&env)["d0/f0"]["adopted"] == true);
+    check(&env, &["--key", "ada.pub"]).expect(0);
+    // What is recorded now was seen here.
+    keygen(&env, "bob");
+    for key in ["ada.key", "bob.key"] {
+        let run = env.mirror(&["--sign", key]).expect(0).is_silent_about(told);
+        run.finished().counts(&[("files_adopted", 0)]);
+    }
+    lose_state(&env);
+    env.mirror(&["--sign", "bob.key"]).expect(0).names("taken over").is_silent_about(told);
+    fs::write(env.source.join("d0/f0"), "changed").expect("write");
+    let run = env.mirror(&["--sign", "bob.key"]).expect(0).is_silent_about(told);
+    run.finished().counts(&[("files_adopted", 0), ("files_copied", 1)]);
+    env.mirror(&["--sign", "ada.key"]).expect(0).names(told);
+}
+
+/// A run that is killed while it takes a manifest over has recorded rows, but no run.
+#[test]
+fn what_a_killed_run_took_over_counts_for_nothing() {
+    let env = signed();
+    lose_state(&env);
+    env.mirror(&[]).expect(0).names("taken over");
+    let state = rusqlite::Connection::open(crate::brake::state(&env)).expect("open the state");
+    state.execute_batch("DELETE FROM runs; DELETE FROM meta WHERE name LIKE 'p%'").expect("write");
+    drop(state);
+    fs::remove_dir_all(directory(&env)).expect("remove");
+    let run = env.mirror(&["--sign", "ada.key"]).expect(0);
+    run.finished().counts(&[("files_adopted", 100), ("files_copied", 0)]);
+    check(&env, &["--key", "ada.pub"]).expect(0);
+}
+
 #[test]
 fn verify_demands_a_signature_before_it_reads() {
     let env = signed();

@@ -115,8 +115,8 @@ pub(crate) struct MirrorFlags {
     ///
     /// `vidimus keygen` makes one. A password is taken from VIDIMUS_KEY_PASSWORD, else asked for in
     /// the terminal, before anything is done. In the end what counts is signed with this key, even
-    /// where nothing changed. Without a record of runs, a manifest that isn't signed with it is not
-    /// taken over.
+    /// where nothing changed. A manifest that isn't signed with it is not taken over, and a record that
+    /// was taken over from one is dropped: everything is compared then.
     #[arg(long, value_name = "FILE", help_heading = "Safety", env = "VIDIMUS_SIGN")]
     pub(crate) sign: Option<PathBuf>,
 

@@ -3,6 +3,7 @@
 use super::head::Publication;
 use super::merge::Merged;
 use super::shelf::Shelf;
+use crate::manifest::keys::PublicKey;
 use crate::manifest::{RunNumber, State};
 use crate::model::Error;
 use std::collections::HashMap;
@@ -13,12 +14,31 @@ const LATEST: RunNumber = RunNumber(1 << 20);
 const BATCH: u64 = 50_000;
 
 /// Fills a new state with a published manifest of its source, which becomes what was published last;
-/// how many rows that were. What was put before an error stays: each row is evidence by itself.
+/// how many rows that were. `key` is the one that it was found to be signed with, where one was asked
+/// for. After an error the state is empty.
 ///
 /// # Errors
 /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) when the manifest can't be used or the
 /// state can't be written.
-pub fn rebuild(state: &State, shelf: &Shelf<'_>, publication: &Publication) -> Result<u64, Error> {
+pub fn rebuild(
+    state: &State,
+    shelf: &Shelf<'_>,
+    publication: &Publication,
+    key: Option<&PublicKey>,
+) -> Result<u64, Error> {
+    let filled = fill(state, shelf, publication, key);
+    if filled.is_err() {
+        state.clear()?;
+    }
+    filled
+}
+
+fn fill(
+    state: &State,
+    shelf: &Shelf<'_>,
+    publication: &Publication,
+    key: Option<&PublicKey>,
+) -> Result<u64, Error> {
     let head = &publication.head;
     let mut writer = state.writer()?;
     // Numbered from the latest down, so that the one to come follows it.
@@ -35,6 +55,6 @@ pub fn rebuild(state: &State, shelf: &Shelf<'_>, publication: &Publication) -> R
         }
     }
     writer.commit()?;
-    state.set_rebuilt(publication, &runs)?;
+    state.set_rebuilt(publication, &runs, key)?;
     Ok(count)
 }

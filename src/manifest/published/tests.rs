@@ -135,7 +135,7 @@ proptest! {
         }
         let latest = shelf.latest().unwrap().unwrap();
         let other = State::open(&dir.path().join("other"), "/s", "/elsewhere").unwrap().state;
-        prop_assert_eq!(rebuild(&other, &shelf, &latest).unwrap(), expected.len() as u64);
+        prop_assert_eq!(rebuild(&other, &shelf, &latest, None).unwrap(), expected.len() as u64);
         let rows = |state: &State| -> Vec<_> {
             let rows = state.rows().unwrap().map(Result::unwrap);
             rows.map(|row| (state.run_id(row.run).unwrap(), Row { run: RunNumber(0), ..row }))
@@ -362,4 +362,26 @@ fn a_signature_that_a_killed_run_left_does_not_stay() {
     let done = publish(&state, &press, publishing(&run)).unwrap().unwrap();
     assert_eq!((done.publication.head.sequence, done.signing), (2, Signing::Dropped));
     assert!(!holds(&shelf, secret.public()));
+}
+
+/// Rows are not worth much without what tells where they are from.
+#[test]
+fn a_manifest_that_is_found_damaged_leaves_no_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("target");
+    std::fs::create_dir(&place).unwrap();
+    let target = target(&place);
+    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
+    let (shelf, press) = (Shelf::of(&target, dir.path()), Press::new(&target, dir.path(), now));
+    let run = RunId("run".to_owned());
+    let number = state.begin_run(&run, now, "{}").unwrap();
+    // More than are committed together.
+    let edits = (0..50_002_u32).map(|key| (key.to_be_bytes().to_vec(), Some(1))).collect();
+    put(&state, &edits, number, &mut BTreeMap::new());
+    let mut latest = publish(&state, &press, publishing(&run)).unwrap().unwrap().publication;
+    latest.head.segments[0].lines -= 1;
+    let other = State::open(&dir.path().join("other"), "/s", "/t").unwrap().state;
+    rebuild(&other, &shelf, &latest, None).unwrap_err();
+    assert!(other.rows().unwrap().next().is_none());
 }

@@ -2,6 +2,7 @@
 
 use super::pages::Changes;
 use super::{Access, State, connect};
+use crate::manifest::keys::PublicKey;
 use crate::manifest::published::{Head, Publication};
 use crate::manifest::row::{RunNumber, nanoseconds};
 use crate::model::{Error, ErrorKind, RunId};
@@ -10,6 +11,11 @@ use std::collections::HashMap;
 
 /// The name in the table `meta`.
 const PUBLISHED: &str = "published";
+/// The name in the table `meta` of the key that what was taken over is signed with; empty where none
+/// was asked for.
+const TAKEN_OVER: &str = "taken_over";
+/// Puts a value in the table `meta`.
+const PUT: &str = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)";
 
 impl State {
     /// What was published last.
@@ -19,6 +25,15 @@ impl State {
     pub fn published(&self) -> Result<Option<Publication>, Error> {
         // What makes no sense is as good as nothing: all is published anew.
         Ok(self.meta(PUBLISHED)?.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// Whether a key may sign what the state holds: that comes from what was seen here, or was taken
+    /// over when it was signed with the same key.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be read.
+    pub fn is_for(&self, key: &PublicKey) -> Result<bool, Error> {
+        Ok(self.meta(TAKEN_OVER)?.is_none_or(|signed| signed == key.to_string()))
     }
 
     fn meta(&self, name: &str) -> Result<Option<String>, Error> {
@@ -55,8 +70,9 @@ impl State {
         self.publish(publication, |_| Ok(()))
     }
 
-    /// Records that all that the state holds came from a publication: `runs` are the runs that its
-    /// rows name by number, and that of the publication becomes the latest one.
+    /// Records that all that the state holds came from a publication, which was found to be signed
+    /// with `key`, or was not asked for that: `runs` are the runs that its rows name by number, and
+    /// that of the publication becomes the latest one.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`] when it can't be written.
@@ -64,6 +80,7 @@ impl State {
         &self,
         publication: &Publication,
         runs: &HashMap<RunId, RunNumber>,
+        key: Option<&PublicKey>,
     ) -> Result<(), Error> {
         let Head { run: latest, started, published, verdict, options, totals, .. } =
             &publication.head;
@@ -71,7 +88,9 @@ impl State {
         let totals = serde_json::to_string(totals).map_err(|error| {
             Error::new(ErrorKind::Manifest, "cannot encode the run's record").because(error)
         })?;
+        let key = key.map(PublicKey::to_string).unwrap_or_default();
         self.publish(publication, |transaction| {
+            transaction.execute(PUT, [TAKEN_OVER, &key])?;
             let insert = "INSERT INTO runs (number, id, started, ended, verdict, totals, options) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
             let (started, ended) = (nanoseconds(*started), nanoseconds(*published));
@@ -89,7 +108,7 @@ impl State {
         })
     }
 
-    /// Drops all rows, and that any were published.
+    /// Drops all rows, and that any were published or taken over.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`] when it can't be written.
@@ -98,7 +117,8 @@ impl State {
             let transaction = self.connection.unchecked_transaction()?;
             transaction.execute("DELETE FROM entries", [])?;
             transaction.execute("DELETE FROM changed", [])?;
-            transaction.execute("DELETE FROM meta WHERE name = ?1", [PUBLISHED])?;
+            let delete = "DELETE FROM meta WHERE name IN (?1, ?2)";
+            transaction.execute(delete, [PUBLISHED, TAKEN_OVER])?;
             transaction.commit()
         };
         write().map_err(|error| self.failed("write", error))
@@ -126,8 +146,7 @@ impl State {
         let write = || {
             let transaction = self.connection.unchecked_transaction()?;
             transaction.execute("DELETE FROM changed", [])?;
-            let put = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)";
-            transaction.execute(put, [PUBLISHED, &text])?;
+            transaction.execute(PUT, [PUBLISHED, &text])?;
             more(&transaction)?;
             transaction.commit()
         };

@@ -11,17 +11,24 @@ use crate::plan::{Plan, Planning};
 use std::sync::Arc;
 
 impl Session<'_> {
+    /// The state that a run would go by, to read it only; none where it would begin anew.
+    pub(super) fn recorded(&self) -> Result<Option<State>, Error> {
+        let (source, target) = (&self.places.source.name, &self.places.target.name);
+        match State::open_read_only(&self.options.state_dir, source, target) {
+            Err(error) if is_damage(&error) => {
+                self.note("the state of this mirror is damaged; a run would make it anew");
+                Ok(None)
+            }
+            // A run was killed while it took a manifest over.
+            Ok(Some(state)) if state.last_run()?.is_none() => Ok(None),
+            other => other,
+        }
+    }
+
     /// A dry run: reads what a run would read, and writes nothing.
     pub(super) fn preview(&self) -> Result<Ended, Error> {
         let options = self.options;
-        let (source, target) = (&self.places.source.name, &self.places.target.name);
-        let state = match State::open_read_only(&options.state_dir, source, target) {
-            Err(error) if is_damage(&error) => {
-                self.note("the state of this mirror is damaged; a run would make it anew");
-                None
-            }
-            other => other?,
-        };
+        let state = self.recorded()?;
         let previous = match &state {
             Some(state) => state.last_finished_totals()?,
             None => None,
@@ -32,6 +39,7 @@ impl Session<'_> {
         self.check_state_dir(root.as_deref())?;
         let (source, target) = self.open(root.as_ref(), &std::env::temp_dir())?;
         let rows: Rows = match &state {
+            Some(state) if self.mistrusts(state)? => Box::new(std::iter::empty()),
             Some(state) => Box::new(state.rows()?),
             None if exists && self.places.bag.is_none() => self.published_rows(&*target)?,
             None => Box::new(std::iter::empty()),

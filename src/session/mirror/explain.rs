@@ -13,7 +13,7 @@ use crate::compare::{Action, Conflict, Decision, Join, Pair, Reason, Seen};
 use crate::filter::Ruling;
 use crate::listing::Checked;
 use crate::manifest::published::{Head, History, Publication, Published, Shelf, trace};
-use crate::manifest::{RecordedOptions, Row, RunRecord, State, is_damage};
+use crate::manifest::{RecordedOptions, Row, RunRecord, State};
 use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::{
@@ -150,14 +150,7 @@ pub fn explain(
 impl Session<'_> {
     fn explain(&self, typed: &[u8]) -> Result<Explanation, Error> {
         let name = self.name(typed)?;
-        let (source, target) = (&self.places.source.name, &self.places.target.name);
-        let state = match State::open_read_only(&self.options.state_dir, source, target) {
-            Err(error) if is_damage(&error) => {
-                self.note("the state of this mirror is damaged; a run would make it anew");
-                None
-            }
-            other => other?,
-        };
+        let state = self.recorded()?;
         let exists = self.places.target_exists();
         let root = if exists { self.places.open_target()?.map(Arc::new) } else { None };
         self.check_state_dir(root.as_deref())?;
@@ -169,8 +162,8 @@ impl Session<'_> {
             if exists { self.usable(remembered(&manifest, &keys))?.flatten() } else { None };
         let rows = self.rows_of(&keys, state.as_ref(), published.as_ref().map(|it| &it.0))?;
         let mut explanation = Explanation {
-            source: source.clone(),
-            target: target.clone(),
+            source: self.places.source.name.clone(),
+            target: self.places.target.name.clone(),
             last_run: state.as_ref().map(State::last_run).transpose()?.flatten(),
             keys: Vec::new(),
             failed: Vec::new(),

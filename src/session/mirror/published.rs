@@ -3,6 +3,7 @@
 use super::Session;
 use super::sides::Rows;
 use crate::backend::Target;
+use crate::manifest::keys::SecretKey;
 use crate::manifest::published::{self, Merged, Press, Publication, Publishing, Shelf, Signing};
 use crate::manifest::{IMPORTED, RecordedOptions, State};
 use crate::model::{Error, ErrorKind, Timestamp, Verdict};
@@ -10,18 +11,26 @@ use crate::session::wall_clock;
 
 impl Session<'_> {
     /// Makes the state of what was published in the target, where it is new and the same source was
-    /// mirrored there. What can't be used is told: all is compared then.
+    /// mirrored there. What can't be used is told: all is compared then. Whether all that earlier runs
+    /// recorded was dropped.
     pub(super) fn take_over_published(
         &self,
         state: &State,
         target: &dyn Target,
-    ) -> Result<(), Error> {
-        if self.places.source.only.is_some() || state.last_run()?.is_some() {
-            return Ok(());
+    ) -> Result<bool, Error> {
+        // Without a run, what it holds was left by one that was killed while it took a manifest over.
+        let is_new = state.last_run()?.is_none();
+        let is_dropped = !is_new && self.mistrusts(state)?;
+        if is_new || is_dropped {
+            state.clear()?;
+        }
+        if self.places.source.only.is_some() || !is_new {
+            return Ok(is_dropped);
         }
         let kept = Shelf::of(target, &self.options.state_dir);
         let rebuilt = self.published(&kept, state.source()).and_then(|latest| {
-            let rebuild = |latest| Ok((published::rebuild(state, &kept, &latest)?, latest));
+            let key = self.options.sign.as_ref().map(SecretKey::public);
+            let rebuild = |latest| Ok((published::rebuild(state, &kept, &latest, key)?, latest));
             latest.map(rebuild).transpose()
         });
         if let Some((rows, latest)) = self.usable(rebuilt)?.flatten() {
@@ -31,7 +40,20 @@ impl Session<'_> {
                 latest.head.run
             ));
         }
-        Ok(())
+        Ok(false)
+    }
+
+    /// Whether the state holds what the key of this run must not sign, which is told.
+    pub(super) fn mistrusts(&self, state: &State) -> Result<bool, Error> {
+        let Some(key) = &self.options.sign else { return Ok(false) };
+        if state.is_for(key.public())? {
+            return Ok(false);
+        }
+        self.note(
+            "the record of this mirror was taken over from a manifest that was not found to be \
+             signed with this key; everything is compared",
+        );
+        Ok(true)
     }
 
     /// The rows that a run would take over; none where it wouldn't.
