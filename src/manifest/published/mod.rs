@@ -40,7 +40,10 @@ fn damaged(what: &str, how: impl std::fmt::Display) -> Error {
     // Whoever reads JSON may quote what it read.
     let how = printable(how.to_string());
     Error::new(ErrorKind::Manifest, format!("the published manifest is damaged: {what}: {how}"))
-        .help("the next mirror into this target publishes it anew")
+        .help(
+            "the next mirror that changes something, or has --sign, publishes what is missing anew; \
+             for other damage remove latest.json beside it first",
+        )
 }
 
 #[cfg(test)]

@@ -72,8 +72,17 @@ pub fn publish(
     let standing = usable(press.shelf.pointed_to(known.as_ref()))?.flatten();
     let was_signed = standing.as_ref().is_some_and(|(_, pointer)| pointer.signed);
     let mut standing = standing.map(|(standing, _)| standing);
+    let goes_on = match &standing {
+        Some(standing)
+            if known.as_ref() == Some(standing)
+                && (changed == 0 || !is_outgrown(&standing.head, changed)) =>
+        {
+            press.shelf.has_segments(&standing.head)?
+        }
+        _ => false,
+    };
     if let (Some(signer), true) = (press.signer, changed == 0)
-        && let Some(publication) = standing.take_if(|standing| known.as_ref() == Some(standing))
+        && let Some(publication) = standing.take_if(|_| goes_on)
         // One that is found to be damaged is published anew.
         && let Some(signed) = usable(seal::sign(press, &publication, signer))?
     {
@@ -94,10 +103,7 @@ pub fn publish(
         head.lost = known.as_ref().map(Publication::as_predecessor);
     }
     press.make()?;
-    let base = standing.as_ref().filter(|standing| {
-        known.as_ref().is_some_and(|known| known.digest == standing.digest)
-            && !is_outgrown(&standing.head, changed)
-    });
+    let base = standing.as_ref().filter(|_| goes_on);
     let name = segment_name(head.sequence);
     let mut runs = Runs { state, ids: HashMap::new() };
     let ((lines, rows), bytes, blake3) = press.write(&name, |out| match base {

@@ -1,11 +1,11 @@
 //! The files of a published manifest, in a place of whichever kind.
 
 use super::damaged;
-use super::head::{Pointer, Predecessor, Publication, Segment, head_name, signature_name};
+use super::head::{Head, Pointer, Predecessor, Publication, Segment, head_name, signature_name};
 use super::seal::Seal;
 use crate::backend::{MANIFEST, ReadError, Reading, Source};
 use crate::manifest::keys::{self, PublicKey, Signature};
-use crate::model::{Cause, Digest, EntryKind, Error, ErrorKind, Key};
+use crate::model::{Cause, Digest, Entry, EntryKind, Error, ErrorKind, Key};
 use crate::spool::nameless;
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
@@ -140,6 +140,24 @@ impl<'a> Shelf<'a> {
             return Ok(Seal::Good(signature));
         }
         Ok(Seal::Broken("it is not of this head, or was changed".to_owned()))
+    }
+
+    /// Whether all segments of a head are there, of the size that it says: a look at each.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unusable`] when they can't be looked at.
+    pub(super) fn has_segments(&self, head: &Head) -> Result<bool, Error> {
+        for segment in &head.segments {
+            let name = segment.name();
+            let found = self.source.look(&self.key(&name));
+            let found = found.map_err(|cause| failed("read", &name, cause))?;
+            let is_it =
+                |entry: Entry| entry.kind == EntryKind::File && entry.stamp.size == segment.bytes;
+            if !found.is_some_and(is_it) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// A segment, whole and as its head says, from its beginning.

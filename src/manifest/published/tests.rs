@@ -385,3 +385,44 @@ fn a_manifest_that_is_found_damaged_leaves_no_rows() {
     rebuild(&other, &shelf, &latest, None).unwrap_err();
     assert!(other.rows().unwrap().next().is_none());
 }
+
+/// Nobody signs or goes on from what is not all there.
+#[test]
+fn a_segment_that_is_gone_or_cut_is_written_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("target");
+    std::fs::create_dir(&place).unwrap();
+    let target = target(&place);
+    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
+    let (shelf, secret) = (Shelf::of(&target, dir.path()), key());
+    let press = Press::new(&target, dir.path(), now);
+    let signing = Press::new(&target, dir.path(), now).signing_with(Some(&secret));
+    let files = place.join(crate::backend::MANIFEST);
+    let run = RunId("run".to_owned());
+    let number = state.begin_run(&run, now, "{}").unwrap();
+    let change = |keys: std::ops::Range<u8>, version| {
+        let edits = keys.map(|key| (vec![key], Some(version))).collect();
+        put(&state, &edits, number, &mut BTreeMap::new());
+    };
+    let numbers = |head: &Head| -> Vec<u64> { head.segments.iter().map(|s| s.sequence).collect() };
+    change(0..40, 1);
+    publish(&state, &signing, publishing(&run)).unwrap().unwrap();
+    change(7..8, 2);
+    let second = publish(&state, &signing, publishing(&run)).unwrap().unwrap().publication;
+    assert_eq!(numbers(&second.head), [1, 2]);
+    std::fs::remove_file(files.join("00000001.ndjson.zst")).unwrap();
+    // Nothing changed.
+    let third = publish(&state, &signing, publishing(&run)).unwrap().unwrap().publication;
+    assert_eq!(numbers(&third.head), [3]);
+    assert_eq!(third.head.previous, Some(second.as_predecessor()));
+    assert!(holds(&shelf, secret.public()));
+    assert!(!files.join("00000002.ndjson.zst").exists(), "it counts no more");
+    let segment = std::fs::File::options().write(true).open(files.join("00000003.ndjson.zst"));
+    segment.unwrap().set_len(7).unwrap();
+    change(8..9, 2);
+    let fourth = publish(&state, &press, publishing(&run)).unwrap().unwrap().publication;
+    assert_eq!(numbers(&fourth.head), [4]);
+    let whole = Checked { publications: 4, rows: 40, lost: None };
+    assert_eq!(check(&shelf, &fourth).unwrap(), whole);
+}
