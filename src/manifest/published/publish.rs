@@ -84,7 +84,7 @@ pub fn publish(
     if let (Some(signer), true) = (press.signer, changed == 0)
         && let Some(publication) = standing.take_if(|_| goes_on)
         // One that is found to be damaged is published anew.
-        && let Some(signed) = usable(seal::sign(press, &publication, signer))?
+        && let Some(signed) = usable(seal::sign_pointed(press, &publication, was_signed, signer))?
     {
         let signing = Signing::Added;
         return Ok(signed.then_some(Done { publication, signing, left: None }));

@@ -95,12 +95,27 @@ pub fn check(shelf: &Shelf<'_>, publication: &Publication) -> Result<Checked, Er
 }
 
 /// Signs the publication that counts, once it was found to be whole; false where it is signed with
-/// this key already, and stays as it is.
+/// this key already, and stays as it is, but for a pointer that doesn't tell.
 ///
 /// # Errors
 /// As those of [`check`], and [`ErrorKind::Unusable`] when it can't be written.
 pub fn sign(press: &Press<'_>, latest: &Publication, key: &SecretKey) -> Result<bool, Error> {
+    let pointer = press.shelf.pointed_to(Some(latest))?;
+    sign_pointed(press, latest, pointer.is_some_and(|(_, pointer)| pointer.signed), key)
+}
+
+/// [`sign`], where it is known whether the pointer tells of a signature.
+pub(super) fn sign_pointed(
+    press: &Press<'_>,
+    latest: &Publication,
+    is_told: bool,
+    key: &SecretKey,
+) -> Result<bool, Error> {
     if matches!(press.shelf.seal(latest, Some(key.public()))?, Seal::Good(_)) {
+        // The run that signed it was killed, or it was minisign.
+        if !is_told {
+            press.point_to(latest.as_predecessor(), true)?;
+        }
         return Ok(false);
     }
     check(&press.shelf, latest)?;

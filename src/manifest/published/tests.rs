@@ -426,3 +426,28 @@ fn a_segment_that_is_gone_or_cut_is_written_anew() {
     let whole = Checked { publications: 4, rows: 40, lost: None };
     assert_eq!(check(&shelf, &fourth).unwrap(), whole);
 }
+
+/// A signature is as good where nobody said that it is there: the run that made it was killed, or it
+/// was made by minisign.
+#[test]
+fn a_signature_that_the_pointer_does_not_tell_of_is_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("target");
+    std::fs::create_dir(&place).unwrap();
+    let target = target(&place);
+    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
+    let (shelf, secret) = (Shelf::of(&target, dir.path()), key());
+    let press = Press::new(&target, dir.path(), now);
+    let signing = Press::new(&target, dir.path(), now).signing_with(Some(&secret));
+    let run = RunId("run".to_owned());
+    let number = state.begin_run(&run, now, "{}").unwrap();
+    put(&state, &vec![(b"a".to_vec(), Some(1))], number, &mut BTreeMap::new());
+    let latest = publish(&state, &press, publishing(&run)).unwrap().unwrap().publication;
+    press.sign(&secret, &latest.head, &shelf.head(1).unwrap()).unwrap();
+    assert!(publish(&state, &signing, publishing(&run)).unwrap().is_none(), "it is signed");
+    assert!(holds(&shelf, secret.public()));
+    put(&state, &vec![(b"a".to_vec(), Some(2))], number, &mut BTreeMap::new());
+    let done = publish(&state, &press, publishing(&run)).unwrap().unwrap();
+    assert_eq!((done.publication.head.sequence, done.signing), (2, Signing::Dropped));
+}
