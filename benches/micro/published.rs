@@ -154,7 +154,7 @@ fn take_over(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(site.rows.len())).with_inputs(begin).bench_local_values(
         |(_dir, state)| {
             let latest = site.shelf().latest().expect("it is whole").expect("it is there");
-            rebuild(&state, &site.shelf(), &latest).expect("there is room")
+            rebuild(&state, &site.shelf(), &latest, None).expect("there is room")
         },
     );
 }

@@ -50,12 +50,12 @@ pub(super) fn sort(
         record.extend_from_slice(&digest);
         sorter.push(&record).map_err(cannot_sort)?;
     }
-    let sorted = sorter.finish().map_err(cannot_sort)?;
-    if sorted.remaining() == 0 && !stop.requested() {
+    let list = sorter.finish().map_err(cannot_sort)?;
+    if list.remaining() == 0 && !stop.requested() {
         return Err(Error::new(ErrorKind::Usage, format!("{name} names no file"))
             .help("did the command that made it fail?"));
     }
-    Ok(sorted)
+    Ok(list)
 }
 
 fn cannot_sort(error: io::Error) -> Error {
