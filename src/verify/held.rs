@@ -20,8 +20,6 @@ use std::sync::{Mutex, PoisonError};
 pub(super) struct Job {
     pub(super) source: Entry,
     pub(super) target: Entry,
-    /// Whether kind and metadata were compared by what the listings told.
-    is_compared: bool,
 }
 
 /// What was found so far.
@@ -81,20 +79,23 @@ impl Held<'_> {
                 self.count(|totals| totals.unread += 1);
                 return None;
             }
-            return Some(Job { source, target, is_compared: false });
+            return Some(Job { source, target });
         }
-        if !self.compare_whole(&source, &target) || source.kind != EntryKind::File {
+        let are_files = (source.kind, target.kind) == (EntryKind::File, EntryKind::File);
+        let is_of_size = source.stamp.size == target.stamp.size;
+        if are_files && is_of_size && self.is_chosen(&key) {
+            // What changes meanwhile has other metadata too: that is compared once it was read.
+            return Some(Job { source, target });
+        }
+        if !self.compare_whole(&source, &target) || !are_files {
             return None;
         }
-        if source.stamp.size != target.stamp.size {
-            self.differs(&key, &Difference::Corrupt { expected: None, found: None });
-            return None;
-        }
-        if !self.is_chosen(&key) {
+        if is_of_size {
             self.count(|totals| totals.unread += 1);
-            return None;
+        } else {
+            self.differs(&key, &Difference::Corrupt { expected: None, found: None });
         }
-        Some(Job { source, target, is_compared: true })
+        None
     }
 
     fn is_chosen(&self, key: &Key) -> bool {
@@ -175,10 +176,10 @@ impl Held<'_> {
     }
 
     fn held(&self, job: Job, reading: &mut Reading<'_>) -> Result<(), EntryError> {
-        let Job { source: mut one, target: mut other, is_compared } = job;
+        let Job { source: mut one, target: mut other } = job;
         let key = one.key.clone();
         let is_other_size = one.stamp.size != other.stamp.size;
-        if !is_compared && (is_other_size || one.kind == EntryKind::Directory) {
+        if is_other_size || one.kind == EntryKind::Directory {
             // Reading would not be worth it.
             one = self.looked(Side::Source, one)?;
             other = self.looked(Side::Target, other)?;
@@ -206,14 +207,12 @@ impl Held<'_> {
             self.stands(Side::Source, &one, listed_one == one.stamp)?;
             self.stands(Side::Target, &other, listed_other == other.stamp)?;
         }
-        if !is_compared {
-            if one.kind == EntryKind::Symlink || other.kind == EntryKind::Symlink {
-                one = self.looked_at_link(Side::Source, one)?;
-                other = self.looked_at_link(Side::Target, other)?;
-            }
-            if !self.compare_whole(&one, &other) || one.kind == EntryKind::Symlink {
-                return Ok(());
-            }
+        if one.kind == EntryKind::Symlink || other.kind == EntryKind::Symlink {
+            one = self.looked_at_link(Side::Source, one)?;
+            other = self.looked_at_link(Side::Target, other)?;
+        }
+        if !self.compare_whole(&one, &other) || one.kind == EntryKind::Symlink {
+            return Ok(());
         }
         if digests.0 == digests.1 {
             self.count(|totals| totals.equal += 1);
