@@ -1,5 +1,10 @@
 //! What tells a bag (`BagIt`, RFC 8493) from other directories: that it declares itself one, or that a
-//! run makes one of it.
+//! run makes one of it. Nobody but such a run writes to its payload.
+
+use crate::model::{Error, ErrorKind};
+use rustix::fs::{AtFlags, Mode, OFlags, fstat, openat, statat};
+use rustix::io::Errno;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 /// Where a bag has its payload (section 2.1.2).
 pub const PAYLOAD: &str = "data";
@@ -8,3 +13,99 @@ pub const DECLARATION: &str = "bagit.txt";
 /// What a run leaves in a directory before it makes anything else of a bag there: it tells what is not
 /// declared, or not any more, from a directory that is something else.
 pub const MARK: &str = ".vidimus/bag";
+
+/// Opens the bag whose payload an open directory is, or lies in.
+///
+/// # Errors
+/// What the system says of the directories above. Those that may not be searched are none that a bag
+/// is found in.
+pub(super) fn around(directory: BorrowedFd<'_>) -> rustix::io::Result<Option<OwnedFd>> {
+    let identity = |stat: &rustix::fs::Stat| (stat.st_dev, stat.st_ino);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut inner = identity(&fstat(directory)?);
+    let mut above = openat(directory, "..", flags, Mode::empty());
+    loop {
+        let outer = match above {
+            Err(Errno::ACCESS) => return Ok(None),
+            other => other?,
+        };
+        let here = identity(&fstat(&outer)?);
+        // The root is its own parent.
+        if here == inner {
+            return Ok(None);
+        }
+        let payload = look(&outer, PAYLOAD)?;
+        if payload.is_some_and(|payload| identity(&payload) == inner)
+            && (look(&outer, DECLARATION)?.is_some() || look(&outer, MARK)?.is_some())
+        {
+            return Ok(Some(outer));
+        }
+        inner = here;
+        above = openat(&outer, "..", flags, Mode::empty());
+    }
+}
+
+fn look(directory: &OwnedFd, name: &str) -> rustix::io::Result<Option<rustix::fs::Stat>> {
+    match statat(directory.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Refuses an open directory that is a bag's payload, or lies in one: what is written there the bag
+/// doesn't list.
+///
+/// # Errors
+/// [`ErrorKind::Refused`] where it is so; [`ErrorKind::Unusable`] when that can't be found out.
+pub fn refuse_within(directory: BorrowedFd<'_>) -> Result<(), Error> {
+    if around(directory).map_err(cannot_look)?.is_none() {
+        return Ok(());
+    }
+    let message = "the target is the payload of a bag, or lies in it: the bag would not be valid any \
+                   more";
+    Err(Error::new(ErrorKind::Refused, message).help(
+        "`vidimus bag SOURCE BAG` brings a bag up to date; with --checksum it copies again what was \
+         corrupted, too",
+    ))
+}
+
+pub(super) fn cannot_look(error: Errno) -> Error {
+    Error::new(ErrorKind::Unusable, "cannot look at the directories above the target")
+        .because(std::io::Error::from(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+
+    #[test]
+    fn a_payload_is_told_by_what_stands_beside_it() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().canonicalize().unwrap().join("bag");
+        fs::create_dir_all(path.join("data/d/e")).unwrap();
+        fs::create_dir_all(path.join("metadata/data")).unwrap();
+        fs::create_dir(path.join(".vidimus")).unwrap();
+        fs::write(path.join(".vidimus/lock"), "").unwrap();
+        let is_within = |name: &str| {
+            let directory = File::open(path.join(name)).unwrap();
+            let bag = around(directory.as_fd()).unwrap();
+            let refused = refuse_within(directory.as_fd());
+            assert_eq!(refused.err().map(|e| e.kind), bag.is_some().then_some(ErrorKind::Refused));
+            bag.inspect(|bag| {
+                let stat = fstat(bag).unwrap();
+                let own = fstat(File::open(&path).unwrap()).unwrap();
+                assert_eq!((stat.st_dev, stat.st_ino), (own.st_dev, own.st_ino));
+            })
+            .is_some()
+        };
+        assert!(!is_within("data"), "the target of a mirror has a lock, too");
+        for name in [MARK, DECLARATION] {
+            fs::write(path.join(name), "").unwrap();
+            assert!(is_within("data") && is_within("data/d") && is_within("data/d/e"), "{name}");
+            assert!(!is_within("") && !is_within("metadata") && !is_within("metadata/data"));
+            fs::remove_file(path.join(name)).unwrap();
+        }
+    }
+}

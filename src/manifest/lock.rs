@@ -5,6 +5,7 @@
 //! on release, and what a dead run left there is told to the next. No promise rests on the lock
 //! alone.
 
+use super::bag;
 use super::holder::Holder;
 use crate::model::{Error, ErrorKind, RunId};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
@@ -40,10 +41,12 @@ impl Lock {
     /// `.vidimus/lock` when missing.
     ///
     /// # Errors
-    /// [`ErrorKind::Locked`] when another run, or a verification, holds it;
-    /// [`ErrorKind::Unusable`] when the lock file can't be made or written (a read-only file
-    /// system, permissions), or `.vidimus` is a symbolic link or otherwise no directory.
+    /// [`ErrorKind::Locked`] when another run, or a verification, holds it; [`ErrorKind::Refused`]
+    /// where the root is a bag's payload, or lies in one; [`ErrorKind::Unusable`] when the lock file
+    /// can't be made or written (a read-only file system, permissions), or `.vidimus` is a symbolic
+    /// link or otherwise no directory.
     pub fn acquire(root: BorrowedFd<'_>, run: &RunId) -> Result<Acquired, Error> {
+        bag::refuse_within(root)?;
         let file = loop {
             let directory = open_directory(root, true).map_err(not_writable)?;
             let flags = OFlags::RDWR | OFlags::CREATE;
@@ -60,12 +63,14 @@ impl Lock {
     }
 
     /// Takes the lock of a target for reading, beside other readers: `None` where the target has
-    /// no lock file. Writes nothing.
+    /// no lock file. That of a bag's payload lies in the bag. Writes nothing.
     ///
     /// # Errors
     /// [`ErrorKind::Locked`] when a run is writing to the target; [`ErrorKind::Unusable`] when the
     /// lock file can't be opened.
     pub fn shared(root: BorrowedFd<'_>) -> Result<Option<Self>, Error> {
+        let bag = bag::around(root).map_err(bag::cannot_look)?;
+        let root = bag.as_ref().map_or(root, |bag| bag.as_fd());
         loop {
             let file = open_directory(root, false).and_then(|directory| {
                 open_file(&directory, OFlags::RDONLY).map(|file| (directory, file))

@@ -5,14 +5,15 @@ use crate::backend::Form;
 use crate::backend::local::{Identity, Root};
 use crate::backend::object::{ObjectPlace, Stores};
 use crate::location::{Location, S3Location};
-use crate::manifest::bag::PAYLOAD;
+use crate::manifest::bag::{self, PAYLOAD};
 use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind};
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::Metadata;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -84,7 +85,7 @@ pub(crate) enum TargetAt {
 ///
 /// # Errors
 /// [`ErrorKind::Unusable`] when one can't be used, [`ErrorKind::Refused`] when one lies in the
-/// other, or a payload is elsewhere than in its bag.
+/// other, or the target in a bag.
 pub(crate) fn resolve(options: &MirrorOptions, stores: &Stores) -> Result<Places, Error> {
     let MirrorOptions { source, target, source_store, target_store, bag, .. } = options;
     let are_stores = source.local().is_none() && target.local().is_none();
@@ -130,6 +131,7 @@ pub(crate) fn resolve(options: &MirrorOptions, stores: &Stores) -> Result<Places
         Overlap::Found(message) => Error::new(ErrorKind::Refused, message)
             .help("mirror to a place outside the source, and not to one that holds it"),
     })?;
+    places.check_bags()?;
     Ok(places)
 }
 
@@ -277,6 +279,19 @@ impl Places {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Refuses to write to the payload of a bag, unless the run makes that bag.
+    fn check_bags(&self) -> Result<(), Error> {
+        let TargetAt::Local { path: target, .. } = &self.target.at else { return Ok(()) };
+        let path = self.bag.as_ref().map_or(target, |bag| &bag.path);
+        let stands = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(stands, flags, Mode::empty()).map_err(|error| {
+            let message = format!("cannot open \"{}\"", printable(stands));
+            Error::new(ErrorKind::Unusable, message).because(io::Error::from(error))
+        })?;
+        bag::refuse_within(directory.as_fd())
     }
 
     fn check_prefixes(&self, source: &ObjectPlace, target: &ObjectPlace) -> Result<(), Overlap> {

@@ -370,6 +370,58 @@ fn a_bag_with_files_of_its_owner_is_gone_on_with() {
     assert!(read(&env, "tagmanifest-sha256.txt").contains("  metadata/mets.xml\n"));
 }
 
+/// What another command left in a payload would make the bag invalid, be it the lock alone.
+#[test]
+fn only_bag_writes_to_a_payload() {
+    let env = source(&payload());
+    fs::write(env.root.join("list"), "").expect("write");
+    let writers: [&[&str]; 8] = [
+        &["mirror", "source", "bag/data"],
+        &["mirror", "--dry-run", "source", "bag/data"],
+        &["mirror", "source", "bag/data/d"],
+        &["mirror", "source", "bag/data/new"],
+        &["bag", "source", "bag/data/new"],
+        &["put", "-", "bag/data/put"],
+        &["manifest", "import", "--format", "b3sum", "bag/data", "list"],
+        &["verify", "--repair-from", "source", "bag/data"],
+    ];
+    for is_whole in [true, false] {
+        bag(&env, &["--delete"]).expect(0);
+        if !is_whole {
+            TestTree::new().fifo("pipe").write(&env.source);
+            bag(&env, &[]).expect(1);
+        }
+        assert_eq!(is_declared(&env), is_whole);
+        let before = Snapshot::read(&bag_of(&env));
+        for arguments in writers {
+            env.vidimus(arguments).expect(6).names("vidimus bag SOURCE BAG");
+        }
+        assert_untouched(&before, &bag_of(&env));
+    }
+    // What lies beside the payload is no part of it, nor is every directory of that name one.
+    fs::create_dir(bag_of(&env).join("metadata")).expect("make a directory");
+    env.vidimus(&["put", "-", "bag/metadata/put"]).expect(0);
+    env.vidimus(&["put", "-", "target"]).expect(0);
+    fs::create_dir(env.root.join("data")).expect("make a directory");
+    env.vidimus(&["put", "-", "data/put"]).expect(0);
+}
+
+/// It names what another command isn't let to mend.
+#[test]
+fn bag_mends_what_was_corrupted() {
+    needs!(bagit(OsStr::new(".").as_ref()));
+    let env = source(&payload());
+    bag(&env, &[]).expect(0);
+    let plain = bag_of(&env).join("data/plain");
+    let stands = fs::metadata(&plain).expect("stat").modified().expect("a time");
+    fs::write(&plain, "X").expect("write");
+    let file = fs::File::options().write(true).open(&plain).expect("open");
+    file.set_modified(stands).expect("set the time");
+    env.vidimus(&["verify", "bag/data"]).expect(3);
+    bag(&env, &["--checksum"]).expect(0).finished().counts(&[("files_copied", 1)]);
+    assert!(is_valid(&env));
+}
+
 #[test]
 fn one_run_at_a_time_makes_a_bag() {
     let env = source(&payload());
@@ -378,6 +430,8 @@ fn one_run_at_a_time_makes_a_bag() {
     flock(&lock, FlockOperation::LockExclusive).expect("lock");
     bag(&env, &[]).expect(5);
     env.vidimus(&["mirror", "outside", "bag"]).expect(5);
+    env.vidimus(&["verify", "bag/data"]).expect(5);
+    env.vidimus(&["verify", "--against", "source", "bag/data"]).expect(5);
     assert!(is_declared(&env));
     drop(lock);
     bag(&env, &[]).expect(0);

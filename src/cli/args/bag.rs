@@ -13,11 +13,13 @@ Mirrors a source into a bag: a directory that proves its own content to whoever 
 The contents of SOURCE go into BAG/data as `vidimus mirror` puts them there, hashed by SHA-256 too; \
 then BAG gets manifest-sha256.txt, bag-info.txt, tagmanifest-sha256.txt and last bagit.txt, each \
 written whole or not at all. BAG is a directory of this machine, new, empty, a bag, or one that a \
-run has begun to make one of; other lines of its \
-bag-info.txt are kept. Run it again to bring the bag up to date: only what changed is copied. While a \
-run is under way, and after one that left something undone, there is no bagit.txt, so that nobody \
-takes the bag for whole. As what is declared has to be there after a power cut, too, --durability none \
-is refused.
+run has begun to make one of; other lines of its bag-info.txt are kept. Run it again to bring the bag \
+up to date: only what changed is copied. While a run is under way, and after one that left something \
+undone, there is no bagit.txt, so that nobody takes the bag for whole. As what is declared has to be \
+there after a power cut, too, --durability none is refused.
+
+No other command writes to BAG/data: `mirror`, `put`, `manifest import` and `verify --repair-from` \
+are refused there (exit code 6). What was corrupted in it, --checksum finds and copies again.
 
 All that lies in BAG/data is listed. What the source no longer has stays and is listed, unless \
 --delete is given; what no run into this bag brought there is named, and no bag is made (exit code \

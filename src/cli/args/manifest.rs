@@ -203,7 +203,7 @@ Exit codes:
     3  files are missing or have other content
     4  the manifest can't be written, or a damaged one stands there
     5  another run is writing to the target
-    6  the target has a manifest already
+    6  the target has a manifest already, or belongs to the payload of a bag
     7  list or target can't be used
   130  stopped by SIGINT; nothing was imported
   143  stopped by SIGTERM; nothing was imported

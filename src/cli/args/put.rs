@@ -37,6 +37,7 @@ Exit codes:
     2  wrong usage
     4  the recorded state can't be used or written; if all that came stands, the error says so
     5  another run, or a verification, holds the directory or prefix
+    6  the file's directory is the payload of a bag, or lies in it
     7  standard input failed, or the target can't be used: missing, full, read-only
   130  stopped by SIGINT
   143  stopped by SIGTERM

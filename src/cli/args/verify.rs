@@ -39,7 +39,8 @@ Exit codes:
     4  no run into the target is recorded here, or its record can't be used; or with --key: the
        manifest is not whole, or not signed with it
     5  a run is writing to the target
-    6  with --against: the source is empty and the target is not (is it mounted?), or both are one
+    6  with --against: the source is empty and the target is not (is it mounted?), or both are one;
+       with --repair-from: the target is the payload of a bag, which `vidimus bag` mends
     7  the target can't be read
   130  stopped by SIGINT
   143  stopped by SIGTERM
