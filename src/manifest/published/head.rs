@@ -195,6 +195,11 @@ impl Publication {
         Ok(Self { head, digest })
     }
 
+    /// Whether its number is a later one.
+    pub(super) fn is_after(&self, other: &Self) -> bool {
+        self.head.sequence > other.head.sequence
+    }
+
     /// How its successor names it.
     pub fn as_predecessor(&self) -> Predecessor {
         Predecessor { sequence: self.head.sequence, blake3: self.digest }

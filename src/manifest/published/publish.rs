@@ -89,6 +89,13 @@ pub fn publish(
         let signing = Signing::Added;
         return Ok(signed.then_some(Done { publication, signing, left: None }));
     }
+    // Those that no publication to come will name, where this one names none.
+    let mut old: Vec<Segment> = Vec::new();
+    for publication in standing.iter().chain(&known) {
+        old.extend_from_slice(&publication.head.segments);
+    }
+    // Where an older one was put back, the numbers of those after it are not given again.
+    standing.take_if(|standing| known.as_ref().is_some_and(|known| known.is_after(standing)));
     let previous = standing.as_ref().or(known.as_ref());
     let Publishing { run, started, now, verdict, options, totals } = publishing;
     let names = (state.source(), state.target());
@@ -122,9 +129,10 @@ pub fn publish(
     state.set_published(&publication)?;
     let mut left = None;
     if base.is_none() {
-        let old = standing.or(known).map_or_else(Vec::new, |old| old.head.segments);
-        let mut old = old.iter().filter(|old| old.sequence < publication.head.sequence);
-        left = old.try_for_each(|old| press.remove(old)).err();
+        old.retain(|old| old.sequence < publication.head.sequence);
+        old.sort_unstable_by_key(|old| old.sequence);
+        old.dedup_by_key(|old| old.sequence);
+        left = old.iter().try_for_each(|old| press.remove(old)).err();
     }
     let signing = if was_signed && !is_signed { Signing::Dropped } else { Signing::AsBefore };
     Ok(Some(Done { publication, signing, left }))

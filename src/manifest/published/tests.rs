@@ -451,3 +451,38 @@ fn a_signature_that_the_pointer_does_not_tell_of_is_told_of() {
     let done = publish(&state, &press, publishing(&run)).unwrap().unwrap();
     assert_eq!((done.publication.head.sequence, done.signing), (2, Signing::Dropped));
 }
+
+/// The target is as it was some publications ago: what is published next takes no number of those
+/// that it lost.
+#[test]
+fn numbers_go_on_where_an_older_manifest_was_put_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("target");
+    std::fs::create_dir(&place).unwrap();
+    let target = target(&place);
+    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
+    let (shelf, press) = (Shelf::of(&target, dir.path()), Press::new(&target, dir.path(), now));
+    let files = place.join(crate::backend::MANIFEST);
+    let run = RunId("run".to_owned());
+    let number = state.begin_run(&run, now, "{}").unwrap();
+    let publish = |version| {
+        put(&state, &vec![(b"a".to_vec(), Some(version))], number, &mut BTreeMap::new());
+        publish(&state, &press, publishing(&run)).unwrap().unwrap().publication
+    };
+    publish(1);
+    let pointer = std::fs::read(files.join("latest.json")).unwrap();
+    let segment = std::fs::read(files.join("00000001.ndjson.zst")).unwrap();
+    let second = publish(2);
+    let third = publish(3);
+    std::fs::write(files.join("latest.json"), pointer).unwrap();
+    std::fs::write(files.join("00000001.ndjson.zst"), segment).unwrap();
+    let fourth = publish(4);
+    assert_eq!((fourth.head.sequence, &fourth.head.previous), (4, &None));
+    assert_eq!(fourth.head.lost, Some(third.as_predecessor()));
+    assert_eq!(Digest::of(&shelf.head(2).unwrap()), second.digest, "heads are never changed");
+    let whole = Checked { publications: 1, rows: 1, lost: Some(3) };
+    assert_eq!(check(&shelf, &fourth).unwrap(), whole);
+    let left = |sequence: u64| files.join(format!("{sequence:08}.ndjson.zst")).exists();
+    assert_eq!([1, 3, 4].map(left), [false, false, true]);
+}

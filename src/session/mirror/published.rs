@@ -148,8 +148,8 @@ impl Session<'_> {
         }
         if let Some(lost) = &done.publication.head.lost {
             self.note(&format!(
-                "publication {} of the manifest was damaged, or gone: publication {sequence} begins \
-                 the chain anew",
+                "publication {} of the manifest was damaged, or gone, or an older one was put back: \
+                 publication {sequence} begins the chain anew",
                 lost.sequence
             ));
         }
