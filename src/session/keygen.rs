@@ -2,11 +2,12 @@
 
 use super::put::{LocalFile, cannot_write, local_file};
 use super::{places, wall_clock};
-use crate::backend::{Place, Target as _};
+use crate::backend::{Place, Staged, Target as _};
 use crate::location::SingleLocation;
 use crate::manifest::keys::{NewKeys, PublicKey};
 use crate::model::entry::Known;
 use crate::model::{Cause, Digest, Entry, EntryKind, Error, ErrorKind, Metadata, Stamp};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Of a secret key: nobody else's.
@@ -31,28 +32,43 @@ pub struct KeygenOptions {
 /// [`ErrorKind::Refused`] where a file stands in the way, [`ErrorKind::Usage`] where both are to be
 /// the same file, [`ErrorKind::Unusable`] where nothing can be written.
 pub fn check(options: &KeygenOptions) -> Result<(), Error> {
-    if options.secret == options.public {
-        return Err(Error::new(ErrorKind::Usage, "the two keys can't go to the same file")
-            .help("name another one with --public"));
-    }
-    for path in [&options.secret, &options.public] {
-        find(path, options.force)?;
-    }
-    Ok(())
+    find_both(options).map(drop)
 }
 
 /// Makes a pair of keys and writes it: both files durably, each whole or not at all, the secret key
-/// first.
+/// first. A new secret key is removed where the public one can't be put in its place.
 ///
 /// # Errors
 /// As those of [`check`].
 pub fn keygen(options: &KeygenOptions, password: Option<String>) -> Result<PublicKey, Error> {
+    let (secret, public) = find_both(options)?;
+    let keys = NewKeys::make(password)?;
+    let staged = stage(&secret, &options.secret, SECRET_MODE, &keys.secret)?;
+    let staged_public = stage(&public, &options.public, options.mode, &keys.public)?;
+    publish(staged, &secret, &options.secret)?;
+    if let Err(error) = publish(staged_public, &public, &options.public) {
+        if secret.place == Place::New {
+            fs::remove_file(&options.secret).map_err(|left| {
+                let path = places::printable(&options.secret);
+                Error::new(error.kind, format!("{error}; the secret key \"{path}\" stays"))
+                    .because(left)
+            })?;
+        }
+        return Err(error);
+    }
+    Ok(keys.key)
+}
+
+/// The two places; however they are spelt, they must not be one.
+fn find_both(options: &KeygenOptions) -> Result<(LocalFile, LocalFile), Error> {
     let secret = find(&options.secret, options.force)?;
     let public = find(&options.public, options.force)?;
-    let keys = NewKeys::make(password)?;
-    write(&secret, &options.secret, SECRET_MODE, &keys.secret)?;
-    write(&public, &options.public, options.mode, &keys.public)?;
-    Ok(keys.key)
+    let identity = |file: &LocalFile| file.root.directory().identity;
+    if (identity(&secret), &secret.key) == (identity(&public), &public.key) {
+        return Err(Error::new(ErrorKind::Usage, "the two keys can't go to the same file")
+            .help("name another one with --public"));
+    }
+    Ok((secret, public))
 }
 
 fn find(path: &Path, force: bool) -> Result<LocalFile, Error> {
@@ -68,7 +84,12 @@ fn find(path: &Path, force: bool) -> Result<LocalFile, Error> {
     Ok(found)
 }
 
-fn write(file: &LocalFile, path: &Path, mode: u32, content: &str) -> Result<(), Error> {
+fn stage(
+    file: &LocalFile,
+    path: &Path,
+    mode: u32,
+    content: &str,
+) -> Result<Box<dyn Staged>, Error> {
     let failed = |cause: Cause| cannot_write(&SingleLocation::Local(path.to_owned()), cause);
     let LocalFile { target, key, place, .. } = file;
     let metadata = Metadata {
@@ -83,7 +104,12 @@ fn write(file: &LocalFile, path: &Path, mode: u32, content: &str) -> Result<(), 
     let mut stage = target.stage_stream(&entry, *place).map_err(failed)?;
     stage.write(content.as_bytes()).map_err(failed)?;
     let digest = Digest::of(content.as_bytes());
-    let mut staged = stage.finish(&target.holds(&metadata, kind), &digest).map_err(failed)?;
+    stage.finish(&target.holds(&metadata, kind), &digest).map_err(failed)
+}
+
+fn publish(mut staged: Box<dyn Staged>, file: &LocalFile, path: &Path) -> Result<(), Error> {
+    let failed = |cause: Cause| cannot_write(&SingleLocation::Local(path.to_owned()), cause);
+    let target = &file.target;
     if let Some(refused) = staged.publish().map_err(failed)? {
         return Err(failed(refused));
     }

@@ -165,7 +165,7 @@ fn local(path: &Path, options: &PutOptions) -> Result<At, Error> {
 
 /// A file of this machine that is to be written, in a directory that stands.
 pub(super) struct LocalFile {
-    root: Arc<Root>,
+    pub(super) root: Arc<Root>,
     pub(super) target: LocalTarget,
     directory: PathBuf,
     pub(super) key: Key,

@@ -61,6 +61,17 @@ fn a_new_pair_of_keys_is_written_and_none_is_written_over() {
     assert_eq!(Snapshot::read(&keys).temporaries(), Vec::<String>::new());
     env.vidimus(&["keygen", "-s", "a", "-p", "a", "--no-password"]).expect(2).names("--public");
     env.vidimus(&["keygen", "-s", "missing/a", "--no-password"]).expect(7).names("missing/a");
+    // However it is spelt, it is one file.
+    std::os::unix::fs::symlink(".", env.root.join("here")).expect("link");
+    keygen(&env, "a");
+    for public in ["./a.key", "here/a.key", text(&env.root.join("a.key"))] {
+        let arguments = ["keygen", "--force", "-s", "a.key", "-p", public, "--no-password"];
+        env.vidimus(&arguments).expect(2).names("--public");
+    }
+    // A secret key without its public one is in the way of the next attempt.
+    let arguments = ["keygen", "-s", "b.key", "-p", "/proc/vidimus.pub", "--no-password"];
+    env.vidimus(&arguments).expect(7).names("/proc/vidimus.pub");
+    assert!(!env.root.join("b.key").exists());
 }
 
 #[test]
