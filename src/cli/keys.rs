@@ -6,6 +6,7 @@ use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind};
 use crate::session::keygen::KeygenOptions;
 use rustix::fs::Mode;
+use std::env::VarError;
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _};
@@ -16,21 +17,24 @@ use std::{env, fmt};
 
 /// Holds the password of a secret key.
 const PASSWORD: &str = "VIDIMUS_KEY_PASSWORD";
+/// What a secret key's mode must not allow, unless it is encrypted: anything to group or others.
+const OTHERS: u32 = 0o077;
 
 /// Opens the secret key in a file, with the password that the environment holds or the user types.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when it can't be read or opened, or everybody can read it as it is.
+/// [`ErrorKind::Usage`] when it can't be read or opened, or is open to others than its owner.
 pub(crate) fn secret(path: &Path) -> Result<SecretKey, Error> {
     let (text, mode) = read(path)?;
     let locked = LockedKey::decode(&text).map_err(|error| cannot_use(path, error))?;
     let password = if locked.is_encrypted() {
-        match password_in_environment() {
+        match password_in_environment()? {
             Some(password) => password,
             None => ask(&format!("Password of \"{}\": ", printable(path)))?,
         }
-    } else if mode & 0o004 != 0 {
-        let error = Error::new(ErrorKind::Usage, "it is not encrypted, and everybody can read it")
+    } else if mode & OTHERS != 0 {
+        let how = "it is not encrypted, and others than its owner can read it or write to it";
+        let error = Error::new(ErrorKind::Usage, how)
             .help("chmod 600 it; whoever read it can sign in your name");
         return Err(cannot_use(path, error));
     } else {
@@ -68,9 +72,9 @@ pub(crate) fn new(args: &KeygenArgs, umask: Mode) -> Result<KeygenOptions, Error
 /// The password of a new key: that of the environment, or one that is typed twice.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when there is none, or it was typed in two ways.
+/// [`ErrorKind::Usage`] when there is none, it was typed in two ways, or it is not UTF-8.
 pub(crate) fn new_password() -> Result<String, Error> {
-    if let Some(password) = password_in_environment() {
+    if let Some(password) = password_in_environment()? {
         return Ok(password);
     }
     let password = ask("Password of the new key: ")?;
@@ -102,8 +106,14 @@ fn default_directory() -> Result<PathBuf, Error> {
     Ok(directory)
 }
 
-fn password_in_environment() -> Option<String> {
-    env::var(PASSWORD).ok().filter(|password| !password.is_empty())
+fn password_in_environment() -> Result<Option<String>, Error> {
+    match env::var(PASSWORD) {
+        Ok(password) => Ok(Some(password).filter(|password| !password.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => {
+            Err(Error::new(ErrorKind::Usage, format!("{PASSWORD} is not UTF-8")))
+        }
+    }
 }
 
 /// Asks for a password in the terminal, which doesn't show it.

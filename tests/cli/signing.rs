@@ -8,6 +8,7 @@ use crate::needs;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -124,9 +125,14 @@ fn a_key_that_can_not_be_used_stops_a_run_before_it_begins() {
     }
     let arguments = ["mirror", "--sign", "bob.key", "source", "target"];
     with_password(&env, &arguments, "Secret").expect(2).names("password is not that");
-    let open = fs::Permissions::from_mode(0o644);
-    fs::set_permissions(env.root.join("ada.key"), open).expect("chmod");
-    env.mirror(&["--sign", "ada.key"]).expect(2).names("everybody can read it").names("chmod");
+    for open in [0o604, 0o640, 0o620] {
+        let open = fs::Permissions::from_mode(open);
+        fs::set_permissions(env.root.join("ada.key"), open).expect("chmod");
+        env.mirror(&["--sign", "ada.key"]).expect(2).names("others than its owner").names("chmod");
+    }
+    let mut command = env.command(&arguments);
+    command.env("VIDIMUS_KEY_PASSWORD", std::ffi::OsStr::from_bytes(b"secret\xff"));
+    Run::of(command).expect(2).names("VIDIMUS_KEY_PASSWORD is not UTF-8");
     assert!(!env.target.exists());
     assert_eq!(fs::read_dir(&env.state).expect("list").count(), 0);
     with_password(&env, &arguments, "secret").expect(0);
