@@ -257,6 +257,25 @@ fn a_run_that_is_killed_leaves_no_bag_that_anybody_takes_for_whole() {
     assert!(declared.contains(&true) && declared.contains(&false), "{declared:?}");
 }
 
+/// Whatever the first run left, the next one takes it up.
+#[test]
+fn a_first_run_that_is_killed_is_gone_on_with() {
+    needs!(tools::strace());
+    let env = source(&payload());
+    let calls = [("flock", 1), ("renameat2", 1), ("renameat2", 2), ("renameat2", 4), ("syncfs", 1)];
+    for (calls, when) in calls {
+        let killing = format!("inject={calls}:signal=KILL:when={when}");
+        let arguments = ["bag", "source", "bag", "--transfers", "1"];
+        let run = env.strace(&["-e", &killing], &arguments).expect_one_of(&[137, 0]);
+        assert!(run.code() == 137 || calls == "syncfs", "{calls} {when}");
+        bag(&env, &[]).expect(0);
+        assert_mirrored(&env.source, &bag_of(&env).join("data"));
+        let own = fs::read_dir(bag_of(&env).join(".vidimus")).expect("list");
+        assert_eq!(own.count(), 2, "the lock, and the mark");
+        fs::remove_dir_all(bag_of(&env)).expect("remove");
+    }
+}
+
 /// The disk is full from one of the calls on that put tag files in their places.
 #[test]
 fn a_run_that_fails_declares_nothing() {
