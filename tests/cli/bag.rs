@@ -393,7 +393,7 @@ fn a_bag_with_files_of_its_owner_is_gone_on_with() {
 #[test]
 fn only_bag_writes_to_a_payload() {
     let env = source(&payload());
-    fs::write(env.root.join("list"), "").expect("write");
+    fs::write(env.root.join("list"), format!("{:064}  plain\n", 0)).expect("write");
     let writers: [&[&str]; 8] = [
         &["mirror", "source", "bag/data"],
         &["mirror", "--dry-run", "source", "bag/data"],
@@ -576,4 +576,22 @@ fn what_is_filtered_out_is_no_part_of_a_bag() {
     let not_utf8 = OsStr::from_bytes(b"data/\xff");
     fs::write(bag_of(&env).join(not_utf8), "x").expect("write");
     bag(&env, &[]).expect(1).names("xff");
+}
+
+#[test]
+fn a_bag_in_another_encoding_is_left_as_it_is() {
+    let env = source(&payload());
+    bag(&env, &[]).expect(0);
+    let declared = "BagIt-Version: 1.0\nTag-File-Character-Encoding: ISO-8859-1\n";
+    for (name, text) in [("bagit.txt", declared.as_bytes()), ("bag-info.txt", b"Name: Andr\xe9\n")]
+    {
+        let path = bag_of(&env).join(name);
+        let stood = fs::read(&path).expect("read");
+        fs::write(&path, text).expect("write");
+        let before = Snapshot::read(&bag_of(&env));
+        bag(&env, &[]).expect(6).names(name).names("UTF-8");
+        assert_untouched(&before, &bag_of(&env));
+        fs::write(&path, stood).expect("write");
+    }
+    bag(&env, &[]).expect(0);
 }

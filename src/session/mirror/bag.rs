@@ -79,6 +79,9 @@ pub(super) fn check(place: &BagPlace) -> Result<(), Error> {
             _ => stranger = stranger.or(Some(found)),
         }
     }
+    if let Some(found) = other_encoding(&place.path).map_err(unusable)? {
+        return Err(refused(&found.into(), "which is not in UTF-8, as all tag files will be"));
+    }
     // Looked for last: a run that began meanwhile left the mark before all else that was found.
     if [DECLARATION, MARK].iter().any(|name| place.path.join(name).exists()) {
         return Ok(());
@@ -91,6 +94,32 @@ pub(super) fn check(place: &BagPlace) -> Result<(), Error> {
         return Err(refused(&published, "and is the target of a mirror"));
     }
     Ok(())
+}
+
+/// The tag file that stays, or the declaration that will be another, whose text is not in UTF-8
+/// (RFC 8493, section 2.1.1).
+fn other_encoding(bag: &Path) -> io::Result<Option<&'static str>> {
+    const ENCODING: &str = "Tag-File-Character-Encoding:";
+    let read = |name: &str| {
+        let path = bag.join(name);
+        match path.symlink_metadata() {
+            Ok(found) if found.is_file() => fs::read(path),
+            Ok(_) => Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    };
+    for name in [DECLARATION, INFO] {
+        let text = String::from_utf8(read(name)?);
+        let is_utf8 = text.is_ok_and(|text| {
+            let mut encodings = text.lines().filter_map(|line| line.strip_prefix(ENCODING));
+            name == INFO || encodings.all(|encoding| encoding.trim().eq_ignore_ascii_case("UTF-8"))
+        });
+        if !is_utf8 {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a name in a bag is that of the directory of the lock, or of a temporary.
