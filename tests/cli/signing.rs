@@ -272,6 +272,17 @@ fn a_manifest_is_signed_where_it_stands_if_it_is_whole() {
 }
 
 #[test]
+fn the_two_keys_have_a_variable_each() {
+    let env = mirrored(&sample());
+    keygen(&env, "ada");
+    for arguments in [&["manifest", "sign", "target"][..], &["manifest", "check", "target"]] {
+        let mut command = env.command(arguments);
+        command.env("VIDIMUS_SIGN", "ada.key").env("VIDIMUS_KEY", "ada.pub");
+        Run::of(command).expect(0);
+    }
+}
+
+#[test]
 fn a_manifest_is_not_signed_while_a_run_writes() {
     let env = crate::locks::large();
     keygen(&env, "ada");

@@ -13,7 +13,9 @@ It shows what both sides and the record have of KEY, which fields of their stamp
 ones, which pattern takes it in or leaves it out, what a run with these flags would decide, and what \
 past runs did to it, as far as the record and the manifest in the target tell. All flags of \
 `vidimus mirror` are taken, so that a mirror's command line with `explain` and a KEY is one of this \
-command; those that play no part in the decision are not listed here.
+command; those that play no part in the decision are not listed here. The key of --sign isn't opened: \
+a run with it goes by no manifest, and no record taken over from one, that isn't signed with that key, \
+which is not heeded here.
 
 Nothing is changed, locked or recorded, and no content is read: where it would have to be read to \
 decide, that is said. Other keys are not looked at. Of the manifest in the target all segments are \

@@ -278,7 +278,8 @@ pub(crate) struct ManifestSignArgs {
     pub(crate) look: ManifestLookArgs,
     /// Sign with the secret key in FILE
     ///
-    /// A password is taken from VIDIMUS_KEY_PASSWORD, else asked for in the terminal.
-    #[arg(long, value_name = "FILE", env = "VIDIMUS_KEY")]
+    /// A password is taken from VIDIMUS_KEY_PASSWORD, else asked for in the terminal. The variable of
+    /// this flag is that of `vidimus mirror --sign`: VIDIMUS_KEY is a public key.
+    #[arg(long, value_name = "FILE", env = "VIDIMUS_SIGN")]
     pub(crate) key: PathBuf,
 }

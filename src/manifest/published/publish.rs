@@ -72,6 +72,7 @@ pub fn publish(
     let standing = usable(press.shelf.pointed_to(known.as_ref()))?.flatten();
     let was_signed = standing.as_ref().is_some_and(|(_, pointer)| pointer.signed);
     let mut standing = standing.map(|(standing, _)| standing);
+    // Whether what stands is from here, and what of it would be taken over is there.
     let goes_on = match &standing {
         Some(standing)
             if known.as_ref() == Some(standing)
