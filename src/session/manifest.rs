@@ -29,7 +29,9 @@ pub struct OpenManifest {
     name: String,
     pub(super) spool_dir: PathBuf,
     is_bare: bool,
-    /// The publication that counts.
+    /// Whether one of its files was named: what is published later plays no part then.
+    is_named: bool,
+    /// The publication that counts, or the one that was named.
     pub latest: Publication,
 }
 
@@ -60,17 +62,25 @@ impl OpenManifest {
     /// [`ErrorKind::Manifest`] when there is one that can't be used; [`ErrorKind::Unusable`] when the
     /// location can't be read.
     pub fn find(at: &ManifestAt, progress: &Arc<Progress>, stop: &Stop) -> Result<Found, Error> {
-        let name = at.location.to_string();
+        let (name, spool_dir) = (at.location.to_string(), at.spool_dir.clone());
         let source: Box<dyn Source> = match &at.location {
             Location::Local(path) => {
                 let place = single::open(path, &at.spool_dir)?;
-                if place.name.is_some() {
-                    let message = format!("\"{name}\" is a file, not a directory");
-                    return Err(Error::new(ErrorKind::Unusable, message).help(
-                        "name a directory: a target, or one that holds a copy of its manifest",
-                    ));
+                let source = Box::new(place.source);
+                if let Some(file) = place.name {
+                    let shelf = Shelf::bare(&*source, &spool_dir);
+                    let latest = shelf.named(file.as_bytes())?.ok_or_else(|| {
+                        let message = format!("\"{name}\" is a file, not a directory, and none of a manifest");
+                        Error::new(ErrorKind::Unusable, message).help(
+                            "name a directory (a target, or one that holds a copy of its manifest), \
+                             a manifest's latest.json, or the head of a publication",
+                        )
+                    })?;
+                    let (is_bare, is_named) = (true, true);
+                    let open = Self { source, name, spool_dir, is_bare, is_named, latest };
+                    return Ok(Found::Manifest(Box::new(open)));
                 }
-                Box::new(place.source)
+                source
             }
             Location::S3(location) => {
                 let (limits, shared) = (LimitOptions::default(), (progress, stop, ""));
@@ -80,7 +90,6 @@ impl OpenManifest {
                 Box::new(ObjectSource::new(Arc::new(place)))
             }
         };
-        let spool_dir = at.spool_dir.clone();
         let shelf = Shelf::bare(&*source, &spool_dir);
         let (latest, is_bare) = match Shelf::of(&*source, &spool_dir).latest()? {
             Some(latest) => (Some(latest), false),
@@ -89,7 +98,9 @@ impl OpenManifest {
         };
         Ok(match latest {
             Some(latest) => {
-                Found::Manifest(Box::new(Self { source, name, spool_dir, is_bare, latest }))
+                let is_named = false;
+                let open = Self { source, name, spool_dir, is_bare, is_named, latest };
+                Found::Manifest(Box::new(open))
             }
             None => Found::Bare(source),
         })
@@ -125,6 +136,7 @@ impl OpenManifest {
         loop {
             let error = match self.rows(&self.latest.head) {
                 Ok(rows) => return Ok(rows),
+                Err(error) if self.is_named => return Err(error),
                 Err(error) => error,
             };
             let now = self.shelf().latest();
@@ -141,6 +153,9 @@ impl OpenManifest {
     /// # Errors
     /// As those of [`published::check`] and [`Seal::demand`].
     pub fn check(&mut self, key: Option<&PublicKey>) -> Result<(Checked, Seal), Error> {
+        if self.is_named {
+            return self.check_latest(key);
+        }
         loop {
             let latest = self.shelf().latest_to_the_letter()?;
             let latest = latest.ok_or_else(|| no_manifest(&self.name))?;

@@ -458,3 +458,33 @@ fn a_head_that_counts_other_rows_is_damaged() {
     env.mirror(&[]).expect(0).names("everything is compared");
     env.vidimus(&["verify", "target"]).expect(0);
 }
+
+#[test]
+fn a_publication_is_read_by_its_head() {
+    let env = three();
+    let head = |number: u32| format!("target/.vidimus/manifest/{number:08}.json");
+    let rows = |location: &str| {
+        let run = env.vidimus(&["manifest", "export", "--format", "json", location]).expect(0);
+        run.stdout.lines().count()
+    };
+    assert_eq!(
+        [rows(&head(1)), rows(&head(2)), rows(&head(3)), rows("target")],
+        [108, 108, 107, 107]
+    );
+    env.vidimus(&["manifest", "show", &head(2)]).expect(0).names("rows        108\n");
+    env.vidimus(&["manifest", "log", &head(2)]).expect(0).names("2 publications");
+    env.vidimus(&["manifest", "check", &head(2)]).expect(0);
+    let diff = |a: &str, b: &str| env.vidimus(&["diff", "--content", a, b]);
+    diff(&head(1), &head(2)).expect(3).names("content    d0/f0").is_silent_about("d1/f1");
+    diff(&head(2), "target").expect(3).names("only in A  d1/f1").is_silent_about("d0/f0");
+    diff("target/.vidimus/manifest/latest.json", "target").expect(0);
+    // All rows are published anew, and what came before is not kept.
+    fs::write(env.source.join("d0/f0"), "changed again").expect("write");
+    for number in 0..40 {
+        fs::write(env.source.join(format!("d2/f{number}")), "changed").expect("write");
+    }
+    env.mirrored(&[]);
+    env.vidimus(&["manifest", "export", "--format", "json", &head(2)]).expect(4).names("missing");
+    env.vidimus(&["diff", "source/d0/f0", "target"]).expect(7).names("none of a manifest");
+    env.vidimus(&["diff", "target/.vidimus/manifest/00000001.ndjson.zst", "target"]).expect(7);
+}

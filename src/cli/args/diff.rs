@@ -50,6 +50,8 @@ Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch that the user types")]
 pub(crate) struct DiffArgs {
     /// Target, copy of a manifest, directory or prefix: a path, a file:// URL or s3://bucket/prefix
+    ///
+    /// Or a file of a manifest: latest.json, or the head of a publication, like 00000003.json.
     #[arg(value_name = "A")]
     pub(crate) a: OsString,
     /// The same, to compare with

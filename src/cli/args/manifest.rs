@@ -12,7 +12,8 @@ pub(super) const LONG_ABOUT: &str = "\
 Reads, checks, signs or makes the manifest that a mirror publishes in its target.
 
 LOCATION is a target, a directory or a part of a bucket, or a directory that holds a copy of what a \
-target has under .vidimus/manifest/. Nothing but that is read, and but for a signature nothing is \
+target has under .vidimus/manifest/; or a file of these, latest.json or the head of a publication, \
+like 00000003.json. Nothing but that is read, and but for a signature nothing is \
 written: the state directory plays no part. Import alone reads TARGET, and records what it finds.";
 
 pub(super) const EXAMPLES: &str = "\

@@ -97,6 +97,24 @@ impl<'a> Shelf<'a> {
         self.publication(&pointer.head).map(Some)
     }
 
+    /// The publication that a file of the manifest names: the one that counts by the pointer, any by
+    /// its head, which is taken as it stands. `None` for any other name.
+    ///
+    /// # Errors
+    /// As those of [`Shelf::latest`].
+    pub fn named(&self, name: &[u8]) -> Result<Option<Publication>, Error> {
+        if name == POINTER.as_bytes() {
+            return self.latest();
+        }
+        let sequence = std::str::from_utf8(name).ok().and_then(|name| {
+            let sequence = name.strip_suffix(".json")?.parse().ok()?;
+            (head_name(sequence) == name).then_some(sequence)
+        });
+        let Some(sequence) = sequence else { return Ok(None) };
+        let head = self.head(sequence)?;
+        Publication::decode(&head, &Predecessor { sequence, blake3: Digest::of(&head) }).map(Some)
+    }
+
     /// A publication by number and digest.
     ///
     /// # Errors
