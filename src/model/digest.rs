@@ -37,7 +37,18 @@ pub struct Hex<'a>(pub &'a [u8]);
 
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        // A manifest has millions of them: they are written many digits at a time.
+        let mut digits = [0; 64];
+        self.0.chunks(32).try_for_each(|bytes| {
+            for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+                pair.copy_from_slice(
+                    &[byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]),
+                );
+            }
+            let digits = &digits[..2 * bytes.len()];
+            out.write_str(std::str::from_utf8(digits).map_err(|_| fmt::Error)?)
+        })
     }
 }
 
@@ -77,5 +88,21 @@ impl ExtraDigests {
     #[must_use]
     pub fn or(self, others: Self) -> Self {
         Self { sha256: self.sha256.or(others.sha256), md5: self.md5.or(others.md5) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_those_of_each_byte() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        for bytes in [&bytes[..], &bytes[..16], &bytes[..33], &[]] {
+            let expected: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(Hex(bytes).to_string(), expected.concat());
+        }
+        let hash = blake3::hash(b"");
+        assert_eq!(Digest::from(hash).to_string(), hash.to_hex().as_str());
     }
 }

@@ -56,6 +56,13 @@ pub(super) fn bagit() -> Result<&'static Path, String> {
     INSTALLED.get_or_init(install).as_deref().map_err(String::clone)
 }
 
+/// The program that `tests/b3sum.sh` installed, which it does now if need be.
+pub(super) fn b3sum() -> Result<PathBuf, String> {
+    static INSTALLED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let install = || install("tests/b3sum.sh").map(|()| directory().join("b3sum/bin/b3sum"));
+    INSTALLED.get_or_init(install).clone()
+}
+
 /// Runs a script that installs something.
 fn install(script: &str) -> Result<(), String> {
     let home = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -57,16 +57,9 @@ pub fn strace() -> Result<PathBuf, String> {
     }
 }
 
-/// b3sum 1.8, as benchmarks install it or on the search path. Others escape names differently.
+/// b3sum 1.8, which `tests/b3sum.sh` installs on first use. Others escape names differently.
 pub fn b3sum() -> Result<PathBuf, String> {
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/bin/b3sum");
-    let missing = || "b3sum 1.8 is not installed (benches/peers/run installs it)".to_owned();
-    let b3sum = if installed.is_file() { Ok(installed) } else { tool("b3sum") };
-    let b3sum = b3sum.map_err(|_| missing())?;
-    match Command::new(&b3sum).arg("--version").output() {
-        Ok(output) if output.stdout.starts_with(b"b3sum 1.8.") => Ok(b3sum),
-        _ => Err(missing()),
-    }
+    super::servers::b3sum()
 }
 
 /// A mount that goes when it is dropped.
