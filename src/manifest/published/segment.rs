@@ -6,9 +6,12 @@ use super::line::{self, Published};
 use crate::model::{Error, ErrorKind, Key};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, Write};
+use zstd::zstd_safe::CParameter;
 
 /// The level of compression: what a run waits for weighs more than a few percent.
 const LEVEL: i32 = 3;
+/// Bytes that are compressed at a time; a few times as many are held.
+const JOB: u32 = 1 << 20;
 /// What a reader must hold to decompress, as a power of two of bytes: 8 MiB. What level 3 writes
 /// takes a quarter.
 const LONGEST_WINDOW: u32 = 23;
@@ -29,6 +32,7 @@ impl<'o> SegmentWriter<'o> {
         encoder.include_checksum(true).map_err(cannot_write)?;
         // Beside the thread that reads and encodes rows.
         encoder.multithread(1).map_err(cannot_write)?;
+        encoder.set_parameter(CParameter::JobSize(JOB)).map_err(cannot_write)?;
         Ok(Self { encoder, line: Vec::new(), lines: 0 })
     }
 
