@@ -3,8 +3,7 @@
 //! A head names its segments and its predecessor by digest, so that its signature vouches for every
 //! row and for the whole chain before it.
 
-use super::damaged;
-use super::head::{Publication, head_name};
+use super::head::Publication;
 use super::history::History;
 use super::merge::Merged;
 use super::press::Press;
@@ -82,10 +81,6 @@ pub fn check(shelf: &Shelf<'_>, publication: &Publication) -> Result<Checked, Er
         row?;
         rows += 1;
     }
-    let (said, sequence) = (publication.head.rows, publication.head.sequence);
-    if rows != said {
-        return Err(damaged(&head_name(sequence), format!("it has {rows} rows, not {said}")));
-    }
     let (mut publications, mut lost) = (0, None);
     for publication in History::from(publication.clone(), shelf.clone()) {
         lost = publication?.head.lost.map(|lost| lost.sequence);
@@ -100,28 +95,52 @@ pub fn check(shelf: &Shelf<'_>, publication: &Publication) -> Result<Checked, Er
 /// # Errors
 /// As those of [`check`], and [`ErrorKind::Unusable`] when it can't be written.
 pub fn sign(press: &Press<'_>, latest: &Publication, key: &SecretKey) -> Result<bool, Error> {
+    // One that is signed already is to be whole too: that is what the answer says.
+    check(&press.shelf, latest)?;
     let pointer = press.shelf.pointed_to(Some(latest))?;
-    sign_pointed(press, latest, pointer.is_some_and(|(_, pointer)| pointer.signed), key)
+    let is_told = pointer.is_some_and(|(_, pointer)| pointer.signed);
+    if is_signed(press, latest, is_told, key)? {
+        return Ok(false);
+    }
+    add(press, latest, key)?;
+    Ok(true)
 }
 
-/// [`sign`], where it is known whether the pointer tells of a signature.
+/// [`sign`], where it is known whether the pointer tells of a signature. What is signed already is
+/// not read for that: it was found to be whole then.
 pub(super) fn sign_pointed(
     press: &Press<'_>,
     latest: &Publication,
     is_told: bool,
     key: &SecretKey,
 ) -> Result<bool, Error> {
-    if matches!(press.shelf.seal(latest, Some(key.public()))?, Seal::Good(_)) {
-        // The run that signed it was killed, or it was minisign.
-        if !is_told {
-            press.point_to(latest.as_predecessor(), true)?;
-        }
+    if is_signed(press, latest, is_told, key)? {
         return Ok(false);
     }
     check(&press.shelf, latest)?;
+    add(press, latest, key)?;
+    Ok(true)
+}
+
+/// Whether a publication is signed with this key; the pointer tells then.
+fn is_signed(
+    press: &Press<'_>,
+    latest: &Publication,
+    is_told: bool,
+    key: &SecretKey,
+) -> Result<bool, Error> {
+    let is_signed = matches!(press.shelf.seal(latest, Some(key.public()))?, Seal::Good(_));
+    // The run that signed it was killed, or it was minisign.
+    if is_signed && !is_told {
+        press.point_to(latest.as_predecessor(), true)?;
+    }
+    Ok(is_signed)
+}
+
+/// Adds the signature to a publication that was found to be whole.
+fn add(press: &Press<'_>, latest: &Publication, key: &SecretKey) -> Result<(), Error> {
     let head = press.shelf.head(latest.head.sequence)?;
     Publication::decode(&head, &latest.as_predecessor())?;
     press.sign(key, &latest.head, &head)?;
-    press.point_to(latest.as_predecessor(), true)?;
-    Ok(true)
+    press.point_to(latest.as_predecessor(), true)
 }
