@@ -30,7 +30,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tags::{TagFile, escape, key};
+use tags::{LONGEST_INFO, TagFile, escape, key};
 
 const INFO: &str = "bag-info.txt";
 const MANIFEST: &str = "manifest-sha256.txt";
@@ -103,7 +103,8 @@ fn other_encoding(bag: &Path) -> io::Result<Option<&'static str>> {
     let read = |name: &str| {
         let path = bag.join(name);
         match path.symlink_metadata() {
-            Ok(found) if found.is_file() => fs::read(path),
+            Ok(found) if found.is_file() && found.len() <= LONGEST_INFO => fs::read(path),
+            // What can't be read as such a file is refused when it is written.
             Ok(_) => Ok(Vec::new()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),

@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// What this writes in `bag-info.txt`; all else in it is the user's.
 const LABELS: [&str; 3] = ["Payload-Oxum", "Bagging-Date", "Bag-Software-Agent"];
 /// The most that is read of a `bag-info.txt`, in bytes.
-const LONGEST_INFO: u64 = 1 << 20;
+pub(super) const LONGEST_INFO: u64 = 1 << 20;
 
 impl Bag {
     /// Lists the tag files that are the owner's own, as they stand; false where one can't be listed.
