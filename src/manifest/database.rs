@@ -1,10 +1,12 @@
 //! The state's database file: where it is, how it is opened, begun, checked and put aside.
 
+use super::journal::Journal;
 use super::row::{self, EXTEND, TABLE};
 use super::runs::latest_run;
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, ffi};
+use rustix::fs::statvfs;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -101,10 +103,26 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-pub(super) fn has_log(path: &Path) -> bool {
+/// Whether a journal stands beside the file, so that what the file has may be neither all nor whole.
+pub(super) fn has_journal(path: &Path) -> bool {
+    has_log(path) || rollback_journal(path).is_some()
+}
+
+/// Whether a journal stands beside the file that has something in it.
+pub(super) fn is_journaled(path: &Path) -> bool {
+    has_log(path) || rollback_journal(path).is_some_and(|length| length > 0)
+}
+
+fn has_log(path: &Path) -> bool {
     // An empty log without an index says no more than no log; reading through it would make one.
     fs::metadata(with_suffix(path, "-wal"))
         .is_ok_and(|log| log.len() > 0 || with_suffix(path, "-shm").exists())
+}
+
+/// The length in bytes of the rollback journal, which is empty unless the file is being written, or
+/// was when a run was killed.
+fn rollback_journal(path: &Path) -> Option<u64> {
+    fs::metadata(with_suffix(path, "-journal")).ok().map(|journal| journal.len())
 }
 
 pub(super) fn connect(path: &Path, access: Access) -> rusqlite::Result<Connection> {
@@ -114,7 +132,12 @@ pub(super) fn connect(path: &Path, access: Access) -> rusqlite::Result<Connectio
             Connection::open_with_flags(path, common | OpenFlags::SQLITE_OPEN_READ_WRITE)?
         }
         Access::Read => {
-            Connection::open_with_flags(path, common | OpenFlags::SQLITE_OPEN_READ_ONLY)?
+            // What a killed run left half written is undone by whoever meets it first.
+            let rights = match rollback_journal(path) {
+                None | Some(0) => OpenFlags::SQLITE_OPEN_READ_ONLY,
+                Some(_) => OpenFlags::SQLITE_OPEN_READ_WRITE,
+            };
+            Connection::open_with_flags(path, common | rights)?
         }
         Access::Immutable => Connection::open_with_flags(
             immutable_uri(path),
@@ -123,8 +146,7 @@ pub(super) fn connect(path: &Path, access: Access) -> rusqlite::Result<Connectio
     };
     connection.busy_timeout(BUSY)?;
     if access == Access::Write {
-        connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        Journal::of(path).keep(&connection)?;
     }
     Ok(connection)
 }
@@ -237,7 +259,7 @@ pub(super) fn check(connection: &Connection) -> Result<(String, String), Trouble
     })
 }
 
-/// Renames a file, and its log with it, to the first `<name>.damaged-<n>` that is free.
+/// Renames a file, and its journal with it, to the first `<name>.damaged-<n>` that is free.
 pub(super) fn put_aside(path: &Path) -> io::Result<PathBuf> {
     for number in 1_u32.. {
         let aside = with_suffix(path, &format!(".damaged-{number}"));
@@ -245,8 +267,9 @@ pub(super) fn put_aside(path: &Path) -> io::Result<PathBuf> {
             continue;
         }
         fs::rename(path, &aside)?;
-        rename_if_there(&with_suffix(path, "-wal"), &with_suffix(&aside, "-wal"))?;
-        rename_if_there(&with_suffix(path, "-shm"), &with_suffix(&aside, "-shm"))?;
+        for journal in ["-wal", "-shm", "-journal"] {
+            rename_if_there(&with_suffix(path, journal), &with_suffix(&aside, journal))?;
+        }
         return Ok(aside);
     }
     Err(io::ErrorKind::AlreadyExists.into())
@@ -264,12 +287,55 @@ pub(super) fn named(path: &Path) -> String {
 }
 
 pub(super) fn failed(path: &Path, verb: &str, error: rusqlite::Error) -> Error {
-    Error::new(ErrorKind::Manifest, format!("cannot {verb} {}", named(path))).because(error)
+    let message = format!("cannot {verb} {}", named(path));
+    match &error {
+        rusqlite::Error::SqliteFailure(code, _) if is_disk_s_fault(*code, path) => {
+            Error::new(ErrorKind::Unusable, message).because(error).help(
+                "its disk is full, a quota spent, or it fails: make room, or name a directory on \
+                 another disk with --state-dir",
+            )
+        }
+        _ => Error::new(ErrorKind::Manifest, message).because(error),
+    }
+}
+
+/// Whether the disk of `path` didn't take what was to be written or made.
+fn is_disk_s_fault(error: ffi::Error, path: &Path) -> bool {
+    match error.code {
+        ffi::ErrorCode::DiskFull => true,
+        // No file could be made; of the system's error nothing is told.
+        ffi::ErrorCode::CannotOpen => path
+            .parent()
+            .and_then(|dir| statvfs(dir).ok())
+            .is_some_and(|found| found.f_bavail == 0 || found.f_files > 0 && found.f_favail == 0),
+        _ => matches!(
+            error.extended_code,
+            ffi::SQLITE_IOERR_WRITE
+                | ffi::SQLITE_IOERR_FSYNC
+                | ffi::SQLITE_IOERR_TRUNCATE
+                | ffi::SQLITE_IOERR_SHMSIZE
+        ),
+    }
+}
+
+/// The error of a state directory that can't be made.
+pub fn cannot_make(state_dir: &Path, error: io::Error) -> Error {
+    let kind = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Unusable,
+        _ => ErrorKind::Manifest,
+    };
+    let dir = Escaped(state_dir.as_os_str().as_bytes());
+    Error::new(kind, format!("cannot make the state directory \"{dir}\""))
+        .because(error)
+        .help("name another one with --state-dir")
 }
 
 pub(super) fn cannot_open(error: &io::Error) -> rusqlite::Error {
-    let code = ffi::Error::new(ffi::SQLITE_CANTOPEN);
-    rusqlite::Error::SqliteFailure(code, Some(error.to_string()))
+    let code = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ffi::SQLITE_FULL,
+        _ => ffi::SQLITE_CANTOPEN,
+    };
+    rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(error.to_string()))
 }
 
 pub(super) fn refusal(path: &Path, trouble: Trouble) -> Error {

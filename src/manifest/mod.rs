@@ -5,7 +5,7 @@
 //! is evidence, not authority: a lost or damaged one costs a full compare, never data. What it says is
 //! [`published`] in the target, for other machines and other readers.
 
-pub use database::is_damage;
+pub use database::{cannot_make, is_damage};
 pub use held::{Held, Lockable};
 pub use lease::{AcquiredLease, Lease};
 pub use lock::{Acquired, Lock};
@@ -22,6 +22,7 @@ pub mod bag;
 mod database;
 mod held;
 mod holder;
+mod journal;
 pub mod keys;
 mod lease;
 pub mod list;

@@ -5,6 +5,7 @@
 //! well: rows are put as outcomes become durable, so that a run after a crash is an ordinary run. In
 //! WAL mode with `synchronous=NORMAL` (<https://sqlite.org/pragma.html#pragma_synchronous>) a power
 //! cut may take the last batches but never mixes them, and a row is never older than what it says.
+//! Where that mode can't be trusted on a full disk it is a rollback journal (`journal`).
 //!
 //! Format version 3, in `SQLite`'s `user_version`; `application_id` says whose file it is. This
 //! version writes 3 and reads 2, which had no digests but BLAKE3, and 1, which had no `changed`
@@ -12,8 +13,8 @@
 //! and begun anew.
 
 use super::database::{
-    Access, Trouble, begin, cannot_open, check, connect, failed, has_log, named, path_of, plain,
-    pragma, put_aside, refusal, short_hash, upgrade,
+    Access, Trouble, begin, cannot_make, cannot_open, check, connect, failed, has_journal,
+    is_journaled, named, path_of, plain, pragma, put_aside, refusal, short_hash, upgrade,
 };
 use super::row::{self, Row, RunNumber, Verified};
 use super::runs::{RootIdentity, RunRecord, latest_run};
@@ -66,12 +67,8 @@ impl State {
     /// put aside.
     pub fn open(state_dir: &Path, source: &str, target: &str) -> Result<Opened, Error> {
         let path = path_of(state_dir, source, target);
-        DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(|error| {
-            let dir = Escaped(state_dir.as_os_str().as_bytes());
-            Error::new(ErrorKind::Manifest, format!("cannot make the state directory \"{dir}\""))
-                .because(error)
-                .help("name another one with --state-dir")
-        })?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(state_dir);
+        made.map_err(|error| cannot_make(state_dir, error))?;
         match Self::open_or_begin(&path, source, target) {
             Ok(state) => Ok(Opened { state, set_aside: None }),
             Err(Trouble::Damaged(_)) => Self::replace(&path, source, target),
@@ -85,7 +82,8 @@ impl State {
     /// Without a write-ahead log the file is opened as immutable, which keeps `SQLite` from making
     /// any file beside it; a run that begins to write meanwhile (a dry run takes no lock) can then
     /// show as damage. With a log, left by a killed run or of one under way, it is read through it,
-    /// by the index (`-shm`) that stands beside; `SQLite` may rebuild that index.
+    /// by the index (`-shm`) that stands beside; `SQLite` may rebuild that index. With a rollback
+    /// journal what a killed run wrote last is undone.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`] for a file of a newer version, a damaged one ([`is_damage`](super::is_damage)), or one
@@ -359,10 +357,10 @@ impl State {
         match fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             // Killed before anything was written to it.
-            Ok(metadata) if metadata.len() == 0 && !has_log(path) => return Ok(None),
+            Ok(metadata) if metadata.len() == 0 && !is_journaled(path) => return Ok(None),
             _ => {}
         }
-        let access = if has_log(path) { Access::Read } else { Access::Immutable };
+        let access = if has_journal(path) { Access::Read } else { Access::Immutable };
         let open = || {
             let connection = connect(path, access)?;
             let (source, target) = check(&connection)?;

@@ -13,7 +13,9 @@ use crate::backend::{Form, Place, Target};
 use crate::filter::FilterSpec;
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::{S3Location, SingleLocation};
-use crate::manifest::{Held, Lockable, Opened, Origin, RecordedOptions, Row, STREAM, State};
+use crate::manifest::{
+    Held, Lockable, Opened, Origin, RecordedOptions, Row, STREAM, State, cannot_make,
+};
 use crate::model::entry::Known;
 use crate::model::{
     Cause, Digest, Durability, ETag, Entry, EntryKind, Error, ErrorKind, ExtraDigests, Key,
@@ -349,12 +351,7 @@ fn read_ahead(mut input: Box<dyn Read + Send>) -> io::Result<Receiver<io::Result
 
 /// Opens the state before anything is read. Two that begin at once don't make it twice.
 fn open_state(dir: &Path, target: &str) -> Result<Opened, Error> {
-    let failed = |error: io::Error| {
-        let dir = super::places::printable(dir);
-        Error::new(ErrorKind::Manifest, format!("cannot make the state directory \"{dir}\""))
-            .because(error)
-            .help("name another one with --state-dir")
-    };
+    let failed = |error: io::Error| cannot_make(dir, error);
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
     let directory = File::open(dir).map_err(failed)?;
     rustix::fs::flock(&directory, FlockOperation::LockExclusive)

@@ -30,6 +30,7 @@ mod published;
 mod races;
 mod regressions;
 mod signing;
+mod state_disk;
 mod terminal;
 mod usage;
 mod verify;
