@@ -389,7 +389,8 @@ pub(crate) fn export(
         SingleLocation::S3 { .. } => Err(usage("--output takes a file of this machine")
             .help("`vidimus put` takes standard output to an object")),
     };
-    let file = args.output.as_ref().map(file).transpose()?;
+    let output = args.output.as_ref().filter(|output| *output != "-");
+    let file = output.map(file).transpose()?;
     Ok((manifest(&args.location, args.allow_http)?, format, file))
 }
 
@@ -401,6 +402,10 @@ pub(crate) fn put(args: &PutArgs, umask: Mode) -> Result<PutOptions, Error> {
     if args.source != "-" {
         return Err(usage("put takes standard input alone, which is written -")
             .help("vidimus put - LOCATION < FILE; `vidimus mirror` copies files"));
+    }
+    if args.location == "-" {
+        return Err(usage("put goes to a file or an object, not to standard output")
+            .help("for a file of that name write ./-"));
     }
     let location = SingleLocation::parse(&args.location)?;
     Ok(PutOptions {

@@ -16,7 +16,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 
 /// The directory at a target's root that holds what vidimus keeps there.
-pub const DIRECTORY: &str = ".vidimus";
+pub use crate::model::reserved::DIRECTORY;
 const FILE: &str = "lock";
 const SHOWN: &str = ".vidimus/lock";
 

@@ -11,6 +11,7 @@ pub mod event;
 pub(crate) mod fuzz;
 pub mod key;
 pub mod request;
+pub mod reserved;
 pub mod run;
 pub mod stamp;
 

@@ -9,7 +9,7 @@ pub(crate) mod bars;
 pub(crate) mod estimate;
 pub(crate) mod format;
 pub(crate) mod json;
-mod output;
+pub(crate) mod output;
 pub(crate) mod requests;
 mod summary;
 pub(crate) mod text;

@@ -4,12 +4,26 @@
 //! rest quietly, any other fault of it is kept for the exit code.
 
 use indicatif::MultiProgress;
-use std::io::{self, IsTerminal as _, Write};
+use rustix::fs::{OFlags, fcntl_getfl};
+use rustix::io::Errno;
+use std::io::{self, IsTerminal as _, Stdout, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Lines to stdout wait for the next tick up to this size, so that a hundred thousand of them don't
 /// cost a system call (and a redrawn bar) each.
 const HELD: usize = 32 * 1024;
+
+/// Standard output. Rust's own handle swallows what is written to one that is closed.
+///
+/// # Errors
+/// Where it is not open for writing.
+pub(crate) fn stdout() -> io::Result<Stdout> {
+    let stdout = io::stdout();
+    if fcntl_getfl(&stdout)? & OFlags::RWMODE == OFlags::RDONLY {
+        return Err(Errno::BADF.into());
+    }
+    Ok(stdout)
+}
 
 /// How the output of a run looks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -114,11 +128,14 @@ impl Held {
         // There is nowhere left to tell of a broken stderr.
         io::stderr().lock().write_all(&self.stderr).ok();
         self.stderr.clear();
-        if self.closed {
+        if self.closed || self.stdout.is_empty() {
             return;
         }
-        let mut stdout = io::stdout().lock();
-        if let Err(error) = stdout.write_all(&self.stdout).and_then(|()| stdout.flush()) {
+        let written = stdout().and_then(|mut stdout| {
+            stdout.write_all(&self.stdout)?;
+            stdout.flush()
+        });
+        if let Err(error) = written {
             self.closed = true;
             if error.kind() != io::ErrorKind::BrokenPipe {
                 self.error.get_or_insert(error);

@@ -5,8 +5,9 @@
 
 mod lines;
 
+use super::file::{self, Destination, cannot_write};
 use super::manifest::OpenManifest;
-use super::put::{LocalFile, cannot_write, local_file};
+use super::wall_clock;
 use super::whole::WholeFile;
 use crate::location::SingleLocation;
 use crate::manifest::published::Merged;
@@ -39,8 +40,31 @@ pub enum ExportFormat {
 pub struct ExportFile {
     /// A file of this machine.
     pub path: PathBuf,
-    /// The mode that it is given.
+    /// The mode that it is given, unless a file stands there: that file's mode stays.
     pub mode: u32,
+}
+
+/// Where an export goes.
+pub struct ExportPlace(Destination);
+
+impl ExportPlace {
+    /// Finds out where the path leads; nothing is written yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for a directory, or a name that is vidimus's own;
+    /// [`ErrorKind::Unusable`] where nothing can be written.
+    ///
+    /// [`ErrorKind::Usage`]: crate::model::ErrorKind::Usage
+    /// [`ErrorKind::Unusable`]: crate::model::ErrorKind::Unusable
+    pub fn find(to: &ExportFile) -> Result<Self, Error> {
+        let location = SingleLocation::Local(to.path.clone());
+        file::find(&location, &to.path, &std::env::temp_dir()).map(Self)
+    }
+
+    /// Whether it is written whole or not at all; else what stands there is written to.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.0, Destination::Whole(_))
+    }
 }
 
 /// What an export left out.
@@ -97,25 +121,33 @@ pub fn export(
     Ok(exported)
 }
 
-/// Does the same to a file, which has what it had until all is written, and durably has that then.
+/// Does the same to a file, which has what it had until all is written, and durably has that then;
+/// or to a device or a pipe as it stands.
 ///
 /// # Errors
 /// See [`ExportError`].
 pub fn export_to(
-    file: &ExportFile,
+    (to, place): (&ExportFile, ExportPlace),
     manifest: &mut OpenManifest,
     format: ExportFormat,
     tell: &mut dyn FnMut(&Key, &'static str),
     stop: &Stop,
 ) -> Result<Exported, ExportError> {
-    let location = SingleLocation::Local(file.path.clone());
+    let location = SingleLocation::Local(to.path.clone());
     let failed = |cause| match cause {
         Cause::Stopped => ExportError::Stopped,
         cause => ExportError::Fatal(cannot_write(&location, cause)),
     };
-    let LocalFile { target, key, place, .. } =
-        local_file(&location, &file.path, &manifest.spool_dir)?;
-    let mut whole = WholeFile::begin(&target, key, place, file.mode).map_err(failed)?;
+    let file = match place.0 {
+        Destination::Whole(file) => file,
+        Destination::Through(through) => {
+            let mut open = through.open().map_err(|error| failed(error.into()))?;
+            return export(manifest, format, tell, stop, &mut open);
+        }
+    };
+    let metadata = file.metadata(to.mode, wall_clock());
+    let mut whole =
+        WholeFile::begin(&file.target, file.key.clone(), file.place, metadata).map_err(failed)?;
     let mut put = |chunk: &[u8]| whole.write(chunk).map_err(failed);
     let exported = rows(manifest, format, tell, stop, &mut put)?;
     whole.publish().map_err(failed)?;

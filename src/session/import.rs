@@ -31,7 +31,7 @@ use crate::model::{
 use crate::spool::Sorted;
 use crate::verify::{Choice, Depth, Difference, VerifyObserver, VerifyOutcome, VerifyTotals};
 use crossbeam_channel::{Receiver, Sender, bounded};
-use sorted::{next_file, sort};
+use sorted::{SortedList, next_file, sort};
 use std::cmp::Ordering;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -75,7 +75,13 @@ pub fn import(
     stop: &Stop,
 ) -> Result<VerifyOutcome, Error> {
     let (began, started, run) = (Instant::now(), wall_clock(), new_run_id());
-    let listed = sort(options.format, (list, name), &options.state_dir, stop)?;
+    let SortedList { lines: listed, left_out } =
+        sort(options.format, (list, name), &options.state_dir, stop)?;
+    if left_out > 0 {
+        observer.note(&format!(
+            "names in the list that are vidimus's own, and were left out: {left_out}"
+        ));
+    }
     let At { target, locked, name: target_name } = open(options, (&run, started), progress, stop)?;
     let held = Held::take(&locked, &run, stop, &mut |note| observer.note(note))?;
     refuse_where_known(options, &*target, &target_name)?;

@@ -1,12 +1,12 @@
 //! Making a pair of keys to sign manifests with.
 
-use super::put::{LocalFile, cannot_write, local_file};
+use super::file::{LocalFile, cannot_write, find_whole};
 use super::{places, wall_clock};
 use crate::backend::{Place, Staged, Target as _};
 use crate::location::SingleLocation;
 use crate::manifest::keys::{NewKeys, PublicKey};
 use crate::model::entry::Known;
-use crate::model::{Cause, Digest, Entry, EntryKind, Error, ErrorKind, Metadata, Stamp};
+use crate::model::{Cause, Digest, Entry, EntryKind, Error, ErrorKind, Stamp};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -73,7 +73,7 @@ fn find_both(options: &KeygenOptions) -> Result<(LocalFile, LocalFile), Error> {
 
 fn find(path: &Path, force: bool) -> Result<LocalFile, Error> {
     let location = SingleLocation::Local(path.to_owned());
-    let found = local_file(&location, path, &std::env::temp_dir())?;
+    let found = find_whole(&location, path, &std::env::temp_dir())?;
     if found.place != Place::New && !force {
         let message = format!("\"{}\" exists already", places::printable(path));
         return Err(Error::new(ErrorKind::Refused, message).help(
@@ -92,12 +92,8 @@ fn stage(
 ) -> Result<Box<dyn Staged>, Error> {
     let failed = |cause: Cause| cannot_write(&SingleLocation::Local(path.to_owned()), cause);
     let LocalFile { target, key, place, .. } = file;
-    let metadata = Metadata {
-        mode,
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
-        mtime: wall_clock(),
-    };
+    // A key that is replaced is no less secret for what stood there.
+    let metadata = file.of_new(mode, wall_clock());
     let (kind, stamp) = (EntryKind::File, Stamp::of_object(content.len() as u64, None));
     let (key, known) = (key.clone(), Known::Whole);
     let entry = Entry { key, kind, stamp, metadata, link: None, known, recorded: None };

@@ -9,6 +9,7 @@
 pub mod cat;
 pub mod diff;
 pub mod export;
+mod file;
 pub mod import;
 pub mod keygen;
 pub mod ls;

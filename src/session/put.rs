@@ -5,8 +5,8 @@
 //! the target has what it had. The target is the directory or prefix that holds it: that is locked,
 //! as by a mirror into it, and under the pair of [`STREAM`] and that stands its row.
 
-use super::{new_run_id, random, single, wall_clock};
-use crate::backend::local::{LocalTarget, Root};
+use super::file::{LocalFile, cannot_write, find_whole, names_directory, refuse_own};
+use super::{new_run_id, single, wall_clock};
 use crate::backend::object::ObjectTarget;
 use crate::backend::object::s3::Settings;
 use crate::backend::{Form, Place, Target};
@@ -25,7 +25,6 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use rustix::fs::FlockOperation;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,7 +48,7 @@ pub struct PutOptions {
     pub state_dir: PathBuf,
     /// Bytes that will come, as far as anybody knows: large parts for a large stream.
     pub expected_size: Option<u64>,
-    /// The mode that it is given.
+    /// The mode that it is given, unless a file stands there: that file's mode stays.
     pub mode: u32,
     /// What the run may use.
     pub limits: LimitOptions,
@@ -112,7 +111,7 @@ pub fn put(
     };
     let Opened { state, set_aside } = open_state(&options.state_dir, &at.name)?;
     let cannot = |cause| cannot_write(&options.location, cause);
-    let written = write(&at, options, started, (input, progress, stop));
+    let written = write(&at, options, (input, progress, stop));
     // A lock that is lost stops the run: that is why, then.
     if let Some(lost) = held.lost() {
         return Err(lost_lock(&options.location, lost, written.is_ok()));
@@ -154,63 +153,17 @@ struct At {
     name: String,
     key: Key,
     place: Place,
+    metadata: Metadata,
     form: Form,
 }
 
 fn local(path: &Path, options: &PutOptions) -> Result<At, Error> {
-    let file = local_file(&options.location, path, &options.state_dir)?;
-    let LocalFile { root, target, directory, key, place } = file;
+    let file = find_whole(&options.location, path, &options.state_dir)?;
+    let metadata = file.metadata(options.mode, wall_clock());
+    let LocalFile { root, target, directory, key, place, .. } = file;
     let name = super::places::printable(&directory);
     let (target, locked) = (Box::new(target), Lockable::Directory(root));
-    Ok(At { target, locked, name, key, place, form: Form::Tree })
-}
-
-/// A file of this machine that is to be written, in a directory that stands.
-pub(super) struct LocalFile {
-    pub(super) root: Arc<Root>,
-    pub(super) target: LocalTarget,
-    directory: PathBuf,
-    pub(super) key: Key,
-    pub(super) place: Place,
-}
-
-/// Finds the place of a file that is to be; nothing is written yet.
-pub(super) fn local_file(
-    location: &SingleLocation,
-    path: &Path,
-    spool_dir: &Path,
-) -> Result<LocalFile, Error> {
-    let name = path.file_name().filter(|_| !path.as_os_str().as_bytes().ends_with(b"/"));
-    let name = name.ok_or_else(|| names_directory(location))?;
-    let key = legal(location, name.as_bytes(), &[])?;
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let failed = |error: io::Error| {
-        let message = format!("cannot put \"{location}\": its directory can't be used");
-        let help = "make its directory first, or check its spelling";
-        Error::new(ErrorKind::Unusable, message).because(error).help(help)
-    };
-    let parent = parent.canonicalize().map_err(failed)?;
-    let root = Root::open(&parent).map_err(|error| failed(error.into()))?;
-    let walking = single::walking(1, spool_dir)?;
-    let root = Arc::new(root);
-    let target = LocalTarget::new(Arc::clone(&root), walking, Durability::File, random());
-    let target = target.map_err(|error| failed(error.into()))?;
-    let place = match crate::backend::Source::look(&target, &key) {
-        Ok(None) => Place::New,
-        Ok(Some(found)) if found.kind == EntryKind::Directory => {
-            return Err(names_directory(location));
-        }
-        Ok(Some(found)) if matches!(found.kind, EntryKind::Special(_)) => {
-            let cause = Cause::Other(format!("a {} stands there", found.kind));
-            return Err(cannot_write(location, cause));
-        }
-        Ok(Some(_)) => Place::Leaf,
-        Err(cause) => return Err(cannot_write(location, cause)),
-    };
-    Ok(LocalFile { root, target, directory: parent, key, place })
+    Ok(At { target, locked, name, key, place, metadata, form: Form::Tree })
 }
 
 fn object(
@@ -222,25 +175,22 @@ fn object(
     if name.is_empty() {
         return Err(names_directory(&options.location));
     }
-    let key = legal(&options.location, name, prefix)?;
+    refuse_own(&options.location, key.split(|&byte| byte == b'/'))?;
+    let key = Key::new(name);
     let store = options.store.as_ref();
     let place =
         single::connect(bucket, prefix, store, &options.limits, shared, &options.state_dir)?;
     let (name, place) = (place.name(), Arc::new(place));
     let target = Box::new(ObjectTarget::new(Arc::clone(&place)));
     let locked = Lockable::Store(place);
+    let metadata = Metadata {
+        mode: options.mode,
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        mtime: wall_clock(),
+    };
     // A PUT replaces what it meets, whole.
-    Ok(At { target, locked, name, key, place: Place::Leaf, form: Form::Flat })
-}
-
-/// Refuses what vidimus keeps for itself at a root.
-fn legal(location: &SingleLocation, name: &[u8], prefix: &[u8]) -> Result<Key, Error> {
-    const OWN: &[u8] = b".vidimus";
-    if name == OWN || prefix.split(|&byte| byte == b'/').any(|part| part == OWN) {
-        let message = format!("\"{location}\" is a name that vidimus keeps for itself");
-        return Err(Error::new(ErrorKind::Usage, message).help("choose another one"));
-    }
-    Ok(Key::new(name))
+    Ok(At { target, locked, name, key, place: Place::Leaf, metadata, form: Form::Flat })
 }
 
 /// What was written.
@@ -267,15 +217,9 @@ impl From<Cause> for Fault {
 fn write(
     at: &At,
     options: &PutOptions,
-    mtime: Timestamp,
     (input, progress, stop): (Box<dyn Read + Send>, &Progress, &Stop),
 ) -> Result<Written, Fault> {
-    let metadata = Metadata {
-        mode: options.mode,
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
-        mtime,
-    };
+    let metadata = at.metadata;
     let entry = Entry {
         key: at.key.clone(),
         kind: EntryKind::File,
@@ -404,19 +348,4 @@ fn lost_lock(location: &SingleLocation, lost: Error, stands: bool) -> Error {
     Error::new(lost.kind, message)
         .because(lost)
         .help("run again once no other run writes to the target")
-}
-
-pub(super) fn cannot_write(location: &SingleLocation, cause: Cause) -> Error {
-    let message = format!("cannot write \"{location}\"");
-    match cause {
-        Cause::Lost { message: cause, help } => {
-            Error::new(ErrorKind::Unusable, format!("{message}: {cause}")).help(help)
-        }
-        cause => Error::new(ErrorKind::Unusable, message).because(cause),
-    }
-}
-
-fn names_directory(location: &SingleLocation) -> Error {
-    let message = format!("\"{location}\" names a directory, not a file that could be put there");
-    Error::new(ErrorKind::Usage, message).help("name the file that is to be, in that directory")
 }

@@ -1,7 +1,6 @@
 //! A file that is written whole or not at all: until it is published, and durable then, its place has
 //! what it had.
 
-use super::wall_clock;
 use crate::backend::local::LocalTarget;
 use crate::backend::{Place, Stage, Target as _};
 use crate::model::entry::Known;
@@ -16,19 +15,13 @@ pub(super) struct WholeFile<'t> {
 }
 
 impl<'t> WholeFile<'t> {
-    /// Begins a file of this mode, which belongs to the process's owner and group.
+    /// Begins a file that is to have this metadata.
     pub(super) fn begin(
         target: &'t LocalTarget,
         key: Key,
         place: Place,
-        mode: u32,
+        metadata: Metadata,
     ) -> Result<Self, Cause> {
-        let metadata = Metadata {
-            mode,
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
-            mtime: wall_clock(),
-        };
         let (kind, stamp) = (EntryKind::File, Stamp::of_object(0, None));
         let entry =
             Entry { key, kind, stamp, metadata, link: None, known: Known::Whole, recorded: None };

@@ -4,12 +4,13 @@ use super::{Depth, Repair, VerifyObserver, VerifyOptions};
 use crate::backend::local::{Guarded, LocalSource, LocalTarget, Root, Walking};
 use crate::backend::object::s3::Settings;
 use crate::backend::object::{ObjectSource, ObjectTarget, Stores};
-use crate::backend::{Source, Target};
+use crate::backend::{Form, Source, Target};
 use crate::engine::now;
 use crate::location::Location;
 use crate::manifest::published::{Head, Merged, Publication, Shelf};
 use crate::manifest::{Held, Lease, Lock, Lockable, RecordedOptions, Row, State};
 use crate::model::key::Escaped;
+use crate::model::reserved::is_reserved;
 use crate::model::{Durability, Error, ErrorKind, Progress, RunId, Stop};
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -36,11 +37,12 @@ impl Manifest {
         let Some(record) = state.last_run()? else { return Ok(None) };
         let recording = recording(state, options, observer);
         let rows = recording.as_ref().unwrap_or(state).rows()?;
+        let recorded = RecordedOptions::decode(&record.options)?;
         Ok(Some(Self {
             run: record.id,
             source: state.source().to_owned(),
-            recorded: RecordedOptions::decode(&record.options)?,
-            rows: Box::new(rows),
+            rows: Box::new(without_own(rows, recorded.form)),
+            recorded,
             state: recording,
         }))
     }
@@ -62,8 +64,19 @@ impl Manifest {
     pub(super) fn published(shelf: &Shelf<'_>, latest: Publication) -> Result<Self, Error> {
         let rows = Merged::of(shelf, &latest.head)?.map(|row| row.map(|(row, _)| row));
         let Head { run, source, options: recorded, .. } = latest.head;
-        Ok(Self { run, source, recorded, rows: Box::new(rows), state: None })
+        let rows = Box::new(without_own(rows, recorded.form));
+        Ok(Self { run, source, recorded, rows, state: None })
     }
+}
+
+/// Rows but those of vidimus's own names, which a list may have brought in: no listing of a tree has
+/// them.
+fn without_own(
+    rows: impl Iterator<Item = Result<Row, Error>>,
+    form: Form,
+) -> impl Iterator<Item = Result<Row, Error>> {
+    let is_own = move |row: &Row| form == Form::Tree && is_reserved(&row.key);
+    rows.filter(move |row| !row.as_ref().is_ok_and(is_own))
 }
 
 /// The state as it is written to while it is read, where anything is recorded. What is written to is

@@ -32,7 +32,7 @@ fn copied() -> Environment {
     env
 }
 
-fn line(name: impl AsRef<[u8]>, content: &str) -> Vec<u8> {
+pub(crate) fn line(name: impl AsRef<[u8]>, content: &str) -> Vec<u8> {
     let digest = blake3::hash(content.as_bytes()).to_string();
     [digest.as_bytes(), b"  ", name.as_ref(), b"\n"].concat()
 }

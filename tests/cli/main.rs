@@ -9,6 +9,7 @@ mod brake;
 mod building;
 mod commands;
 mod deletion;
+mod destinations;
 mod diff;
 mod digests;
 mod dry_run;

@@ -6,6 +6,7 @@ use super::metadata::{Ownership, look_at_open};
 use super::place::rename_new;
 use super::sync::Syncing;
 use crate::backend::Place;
+use crate::model::reserved::TEMPORARY;
 use crate::model::{Cause, Durability, Key};
 use rustix::fs::{AtFlags, renameat, unlinkat};
 use rustix::io::Errno;
@@ -16,16 +17,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A temporary's name: short, so that a name of 255 bytes works.
 pub(super) type TemporaryName = [u8; 25];
-
-/// What every temporary's name begins with.
-const TEMPORARY: &[u8] = b".vidimus.";
-
-/// Whether a name is one that vidimus gives its temporaries: `.vidimus.` and 16 hexadecimal digits.
-pub(super) fn is_temporary(name: &[u8]) -> bool {
-    name.strip_prefix(TEMPORARY).is_some_and(|rest| {
-        rest.len() == 16 && rest.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    })
-}
 
 /// What files under way need of their target.
 pub(super) struct Shared {

@@ -14,10 +14,10 @@ use super::Walking;
 use super::beneath::{Directory, Identity, Root, is_legal_name, open_child};
 use super::metadata::{entry, kind, kind_of, look_at, look_at_open};
 use super::read::link_text;
-use super::shared::is_temporary;
 use crate::backend::{ListItem, ListOptions, Listing};
 use crate::filter::Filter;
 use crate::model::error::Side;
+use crate::model::reserved::{DIRECTORY, is_temporary};
 use crate::model::{Cause, EntryError, EntryKind, Error, ErrorKind, Key, Operation};
 use crate::spool::{Sorted, Sorter};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -49,7 +49,7 @@ const READ_AT_ONCE: usize = 32 << 10;
 const CHUNKS_SENT: usize = 4;
 
 /// The name at a root that is vidimus's own and never part of a mirror.
-const OWN: &[u8] = b".vidimus";
+const OWN: &[u8] = DIRECTORY.as_bytes();
 
 /// A directory that a walk treats apart.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use super::attributes::{chmod_handle, open_for_metadata, readable_directory, set
 use super::beneath::{Root, legal};
 use super::metadata::{kind_of, look_at, look_at_open, metadata_of, mtime_of};
 use super::place::exchange_leaf;
-use super::shared::{Shared, is_temporary};
+use super::shared::Shared;
 use super::stage::{Hidden, LocalStage};
 use super::stage_directory::{LocalStageDirectory, sweep_directory};
 use super::{LocalSource, Walking, read};
@@ -13,6 +13,7 @@ use crate::backend::{
     StageDirectory, Target,
 };
 use crate::model::error::Side;
+use crate::model::reserved::is_temporary;
 use crate::model::{Cause, Durability, Entry, EntryKind, Error, Key, Metadata, Stamp};
 use rustix::fs::{AtFlags, Dir, Mode, mkdirat, symlinkat, unlinkat};
 use rustix::io::Errno;

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>).
 const LONGEST_KEY: usize = 1024;
 /// What vidimus keeps for itself below a root.
-pub(super) const OWN: &[u8] = b".vidimus";
+pub(super) const OWN: &[u8] = crate::model::reserved::DIRECTORY.as_bytes();
 /// Where a bucket's root has its metadata: there is no key that could be its marker.
 const ROOT_OF_BUCKET: &[u8] = b".vidimus/root";
 

@@ -159,9 +159,10 @@ pub(crate) struct ExportArgs {
     /// What to write
     #[arg(long, value_enum, value_name = "FORMAT", env = "VIDIMUS_FORMAT")]
     pub(crate) format: ExportFormatArg,
-    /// Write to FILE, whole or not at all, instead of to standard output
+    /// Write to FILE, whole or not at all, instead of to standard output, which is `-`
     ///
-    /// Until all is written it has what it had.
+    /// Until all is written it has what it had; it keeps its mode and owner. A symbolic link stays,
+    /// and what it leads to is written; a device or a named pipe is written to as it stands.
     #[arg(short = 'o', long, value_name = "FILE", env = "VIDIMUS_OUTPUT")]
     pub(crate) output: Option<OsString>,
     /// Reach object stores of other machines without encryption

@@ -4,6 +4,7 @@ use super::super::args::CatArgs;
 use super::super::exit::Exit;
 use super::super::settings;
 use crate::model::Progress;
+use crate::report::output::stdout;
 use crate::report::{Output, OutputOptions, text};
 use crate::session::cat::{CatError, cat};
 use std::io;
@@ -11,9 +12,10 @@ use std::sync::Arc;
 
 pub(crate) fn run(args: &CatArgs) -> Exit {
     let progress = Arc::new(Progress::default());
-    let written = settings::cat(args)
-        .map_err(CatError::Fatal)
-        .and_then(|options| cat(&options, &progress, &mut io::stdout().lock()));
+    let written = settings::cat(args).map_err(CatError::Fatal).and_then(|options| {
+        let mut stdout = stdout().map_err(CatError::Output)?.lock();
+        cat(&options, &progress, &mut stdout)
+    });
     match written {
         Ok(()) => Exit::Done,
         Err(CatError::Fatal(error)) => super::fail(&error),

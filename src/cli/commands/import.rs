@@ -2,14 +2,14 @@
 
 use super::super::args::ImportArgs;
 use super::super::exit::Exit;
-use super::super::settings;
+use super::super::{input, settings};
 use super::verify::{Report, Verified};
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind};
 use crate::session::import::import;
 use clap::ArgMatches;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Instant;
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &ImportArgs, matches: &ArgMatches) -> Exit {
 /// Opens a list; how it is called.
 fn open(path: &Path) -> Result<(Box<dyn Read>, String), Error> {
     if path.as_os_str() == "-" {
-        return Ok((Box::new(io::stdin().lock()), "the list on standard input".to_owned()));
+        return Ok((Box::new(input::stdin()?), "the list on standard input".to_owned()));
     }
     let name = format!("the list \"{}\"", Escaped(path.as_os_str().as_bytes()));
     match File::open(path) {

@@ -8,13 +8,14 @@ use crate::model::entry::Known;
 use crate::model::key::Escaped;
 use crate::model::{Entry, EntryError, EntryKind, Error, Progress, Timestamp, Totals};
 use crate::report::json::{self, JsonError, JsonFailure, JsonKey, Level};
+use crate::report::output::stdout;
 use crate::report::text::{self, Failures, Telling};
 use crate::report::{Output, OutputOptions, format};
 use crate::session::ls::{LsItem, ls};
 use clap::ArgMatches;
 use jiff::tz::TimeZone;
 use serde::Serialize;
-use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write as _};
+use std::io::{self, BufWriter, IsTerminal as _, Stdout, StdoutLock, Write as _};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -23,7 +24,10 @@ const HELD: usize = 32 << 10;
 
 pub(crate) fn run(args: &LsArgs, matches: &ArgMatches) -> Exit {
     let progress = Arc::new(Progress::default());
-    let mut list = List::new(args, matches);
+    let mut list = match stdout() {
+        Ok(stdout) => List::new(args, matches, &stdout),
+        Err(error) => return super::fail(&super::cannot_write(error)),
+    };
     let listed = settings::ls(args).and_then(|options| {
         ls(&options, &progress, &mut |item| match list.item(&item) {
             Ok(()) => ControlFlow::Continue(()),
@@ -64,7 +68,7 @@ struct List<'a> {
 }
 
 impl<'a> List<'a> {
-    fn new(args: &'a LsArgs, matches: &ArgMatches) -> Self {
+    fn new(args: &'a LsArgs, matches: &ArgMatches, stdout: &Stdout) -> Self {
         let form = match settings::ls_form(args, matches) {
             (_, true) => Form::Null,
             (true, false) => Form::Json,
@@ -74,8 +78,8 @@ impl<'a> List<'a> {
             args,
             form,
             zone: TimeZone::system(),
-            stdout: BufWriter::with_capacity(HELD, io::stdout().lock()),
-            is_terminal: io::stdout().is_terminal(),
+            stdout: BufWriter::with_capacity(HELD, stdout.lock()),
+            is_terminal: stdout.is_terminal(),
             fault: None,
             stderr: Output::new(OutputOptions::default(), None),
             failures: Failures::default(),

@@ -12,9 +12,12 @@ use crate::manifest::published::{Head, Publication, Seal};
 use crate::model::{Error, ErrorKind, Key, Progress, Stop};
 use crate::report::format::{count, counted, moment, size};
 use crate::report::json::{self, JsonError, Level};
+use crate::report::output::stdout;
 use crate::report::{Output, OutputOptions};
-use crate::session::export::{ExportError, Exported, Missing, export, export_to};
-use crate::session::manifest::OpenManifest;
+use crate::session::export::{
+    ExportError, ExportFile, ExportFormat, ExportPlace, Exported, Missing, export, export_to,
+};
+use crate::session::manifest::{ManifestAt, OpenManifest};
 use crate::session::sign;
 use clap::ArgMatches;
 use jiff::tz::TimeZone;
@@ -326,16 +329,20 @@ fn log(
 fn list(args: &ExportArgs, umask: Mode) -> Exit {
     let stderr = Output::new(OutputOptions::default(), None);
     let stop = Stop::default();
+    let export = match Export::of(args, umask) {
+        Ok(export) => export,
+        Err(error) => return super::fail(&error),
+    };
     // A pipe may be full for long: there a signal ends the process at once, as it does any filter.
-    let signals = args.output.is_some().then(|| Signals::listen(&stop)).transpose();
-    let signals = match signals {
+    let is_whole = export.to.as_ref().is_some_and(|(_, place)| place.is_whole());
+    let signals = match is_whole.then(|| Signals::listen(&stop)).transpose() {
         Ok(signals) => signals,
         Err(error) => {
             let message = "cannot listen for signals";
             return super::fail(&Error::new(ErrorKind::Unusable, message).because(error));
         }
     };
-    match written(args, umask, &stderr, &stop) {
+    match export.write(&stderr, &stop) {
         Ok(Exported { without_digest: 0, .. }) => Exit::Done,
         Ok(Exported { without_digest, .. }) => {
             let files = counted(without_digest, "file", "files");
@@ -367,18 +374,31 @@ fn no_sha256(missing: &Missing) -> Error {
         .help("mirror with --digest sha256: what lacks it is read once and not copied")
 }
 
-fn written(
-    args: &ExportArgs,
-    umask: Mode,
-    stderr: &Output,
-    stop: &Stop,
-) -> Result<Exported, ExportError> {
-    let (at, format, file) = settings::export(args, umask)?;
-    let mut manifest = OpenManifest::open(&at, &Arc::new(Progress::default()), stop)?;
-    let mut tell =
-        |key: &Key, why: &str| stderr.message("note", &format!("left out \"{key}\": {why}"));
-    match file {
-        Some(file) => export_to(&file, &mut manifest, format, &mut tell, stop),
-        None => export(&mut manifest, format, &mut tell, stop, &mut io::stdout().lock()),
+/// An export that was asked for.
+struct Export {
+    at: ManifestAt,
+    format: ExportFormat,
+    /// Where it goes, unless that is standard output.
+    to: Option<(ExportFile, ExportPlace)>,
+}
+
+impl Export {
+    fn of(args: &ExportArgs, umask: Mode) -> Result<Self, Error> {
+        let (at, format, file) = settings::export(args, umask)?;
+        let place = |file| ExportPlace::find(&file).map(|place| (file, place));
+        Ok(Self { at, format, to: file.map(place).transpose()? })
+    }
+
+    fn write(self, stderr: &Output, stop: &Stop) -> Result<Exported, ExportError> {
+        let Self { at, format, to } = self;
+        let mut tell =
+            |key: &Key, why: &str| stderr.message("note", &format!("left out \"{key}\": {why}"));
+        let open = || OpenManifest::open(&at, &Arc::new(Progress::default()), stop);
+        if let Some((file, place)) = to {
+            export_to((&file, place), &mut open()?, format, &mut tell, stop)
+        } else {
+            let mut stdout = stdout().map_err(ExportError::Output)?.lock();
+            export(&mut open()?, format, &mut tell, stop, &mut stdout)
+        }
     }
 }

@@ -17,13 +17,17 @@ pub(super) mod verify;
 
 use super::exit::Exit;
 use crate::model::{Error, ErrorKind};
+use crate::report::output::stdout;
 use crate::report::{Output, OutputOptions};
 use std::io::{self, Write as _};
 
 /// Writes the whole output of a command that only prints.
 fn print(bytes: &[u8]) -> Exit {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+    let written = stdout().and_then(|mut stdout| {
+        stdout.write_all(bytes)?;
+        stdout.flush()
+    });
+    match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(&cannot_write(error)),
         _ => Exit::Done,
     }

@@ -2,8 +2,8 @@
 
 use super::super::args::PutArgs;
 use super::super::exit::Exit;
-use super::super::settings;
 use super::super::signals::Signals;
+use super::super::{input, settings};
 use crate::location::SingleLocation;
 use crate::model::{Error, ErrorKind, Progress, Stop, Totals};
 use crate::report::bars::{self, Bars};
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &PutArgs, umask: Mode) -> Exit {
     let result = match &signals {
         Ok(_) => settings::put(args, umask).and_then(|options| {
             let _ticker = bars.clone().map(|bars| show(bars, &location, &progress)).transpose()?;
-            put(&options, Box::new(io::stdin()), &progress, &stop)
+            put(&options, Box::new(input::stdin()?), &progress, &stop)
         }),
         Err(error) => {
             let error = io::Error::new(error.kind(), error.to_string());

@@ -1,6 +1,7 @@
 //! Filters: the patterns of flags, files and variables, in the order in which the last match wins.
 
 use super::super::args::FilterArgs;
+use super::super::input;
 use super::{typed, usage};
 use crate::filter::{Filter, Rule};
 use crate::model::Error;
@@ -8,7 +9,7 @@ use crate::model::key::Escaped;
 use clap::ArgMatches;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -108,7 +109,7 @@ fn pattern_file(
     };
     let content = if path == Path::new("-") {
         let mut content = Vec::new();
-        io::stdin().lock().read_to_end(&mut content).map(|_| content)
+        input::stdin()?.read_to_end(&mut content).map(|_| content)
     } else {
         fs::read(path)
     };

@@ -1,6 +1,7 @@
 //! A list of digests, read whole and sorted.
 
 use crate::manifest::list::{ListFormat, Listed, read_line};
+use crate::model::reserved::is_reserved;
 use crate::model::{Error, ErrorKind, Key, Stop};
 use crate::spool::{Sorted, Sorter};
 use crate::verify::VerifyTotals;
@@ -12,19 +13,27 @@ const LONGEST_LINE: u64 = 64 << 10;
 /// Memory for sorting a list; what is more goes to disk.
 const SORTING: usize = 32 << 20;
 
-/// Reads a list, in whatever order, and sorts it by key.
+/// A list, sorted by key.
+pub(super) struct SortedList {
+    pub(super) lines: Sorted,
+    /// Lines that name what is vidimus's own in a target, and no part of any mirror.
+    pub(super) left_out: u64,
+}
+
+/// Reads a list, in whatever order, and sorts it.
 pub(super) fn sort(
     format: ListFormat,
     (list, name): (&mut dyn Read, &str),
     spool_dir: &Path,
     stop: &Stop,
-) -> Result<Sorted, Error> {
+) -> Result<SortedList, Error> {
     let unreadable = |error: io::Error| {
         Error::new(ErrorKind::Unusable, format!("cannot read {name}")).because(error)
     };
     let mut list = BufReader::new(list);
     let mut sorter = Sorter::new(spool_dir, SORTING);
-    let (mut line, mut record, mut number) = (Vec::new(), Vec::new(), 0_u64);
+    let (mut line, mut record) = (Vec::new(), Vec::new());
+    let (mut number, mut left_out) = (0_u64, 0);
     while !stop.requested() {
         line.clear();
         let length = list.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line);
@@ -43,6 +52,10 @@ pub(super) fn sort(
         let Some(Listed { key, digest }) = read_line(format, &line).map_err(wrong)? else {
             continue;
         };
+        if is_reserved(&key) {
+            left_out += 1;
+            continue;
+        }
         record.clear();
         record.extend_from_slice(key.as_bytes());
         // No key of a list holds a NUL, so that records sort as their keys do.
@@ -50,12 +63,12 @@ pub(super) fn sort(
         record.extend_from_slice(&digest);
         sorter.push(&record).map_err(cannot_sort)?;
     }
-    let list = sorter.finish().map_err(cannot_sort)?;
-    if list.remaining() == 0 && !stop.requested() {
+    let lines = sorter.finish().map_err(cannot_sort)?;
+    if lines.remaining() == 0 && !stop.requested() {
         return Err(Error::new(ErrorKind::Usage, format!("{name} names no file"))
             .help("did the command that made it fail?"));
     }
-    Ok(list)
+    Ok(SortedList { lines, left_out })
 }
 
 fn cannot_sort(error: io::Error) -> Error {

@@ -7,8 +7,9 @@ use crate::backend::{Form, ListItem, ListOptions, Place, ReadError, Reading, Sou
 use crate::filter::{Filter, Rule};
 use crate::manifest::bag::PAYLOAD;
 use crate::model::digest::Hex;
-use crate::model::{Cause, EntryKind, Error, ErrorKind, Key};
+use crate::model::{Cause, EntryKind, Error, ErrorKind, Key, Metadata};
 use crate::session::mirror::Session;
+use crate::session::wall_clock;
 use crate::session::whole::WholeFile;
 use ring::digest::{Context, SHA256};
 use std::sync::Arc;
@@ -151,14 +152,26 @@ pub(super) struct TagFile<'b> {
 
 impl<'b> TagFile<'b> {
     pub(super) fn begin(bag: &'b Bag, name: &'static str) -> Result<Self, Error> {
+        let mut mode = bag.mode;
         let place = match bag.target.look(&key(name)) {
             Ok(None) => Ok(Place::New),
             Ok(Some(found)) if found.kind == EntryKind::Directory => Err(Cause::DirectoryInTheWay),
-            Ok(Some(_)) => Ok(Place::Leaf),
+            Ok(Some(found)) => {
+                if found.kind == EntryKind::File {
+                    mode = found.metadata.mode & 0o777;
+                }
+                Ok(Place::Leaf)
+            }
             Err(cause) => Err(cause),
         };
+        let metadata = Metadata {
+            mode,
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            mtime: wall_clock(),
+        };
         let file =
-            place.and_then(|place| WholeFile::begin(&bag.target, key(name), place, bag.mode));
+            place.and_then(|place| WholeFile::begin(&bag.target, key(name), place, metadata));
         let file = file.map_err(|cause| cannot_write(name, cause))?;
         Ok(Self { name, file, sha256: Context::new(&SHA256) })
     }

@@ -1,0 +1,22 @@
+//! Standard input, where a command reads it.
+
+use crate::model::{Error, ErrorKind};
+use rustix::fs::{OFlags, fcntl_getfl};
+use std::io::{self, Stdin};
+
+/// Standard input. Rust's own handle takes one that is closed for one that has ended.
+///
+/// # Errors
+/// [`ErrorKind::Unusable`] where it is not open for reading.
+pub(crate) fn stdin() -> Result<Stdin, Error> {
+    let stdin = io::stdin();
+    let is_open = fcntl_getfl(&stdin).map(|flags| flags & OFlags::RWMODE != OFlags::WRONLY);
+    match is_open.map_err(io::Error::from) {
+        Ok(true) => Ok(stdin),
+        Ok(false) => Err(Error::new(ErrorKind::Unusable, "standard input is closed")
+            .help("give it what is to be read, or < /dev/null for nothing")),
+        Err(error) => {
+            Err(Error::new(ErrorKind::Unusable, "cannot read standard input").because(error))
+        }
+    }
+}

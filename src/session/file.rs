@@ -1,0 +1,260 @@
+//! A file of this machine that is written on request: where its path leads, and what stands there.
+//!
+//! A symbolic link is followed, as by a shell's `>`: it stays, and the file that it leads to is
+//! written anew, whole ([`LocalFile`]). What is no regular file (a device, a pipe, what a process has
+//! open) is never replaced: it is written through ([`Through`]) by those that can, and refused by
+//! others.
+
+use super::{places, random, single};
+use crate::backend::local::{LocalTarget, Root};
+use crate::backend::{Place, Source as _};
+use crate::location::SingleLocation;
+use crate::manifest::bag;
+use crate::model::reserved::is_own_name;
+use crate::model::{Cause, Durability, EntryKind, Error, ErrorKind, Key, Metadata, Timestamp};
+use rustix::fs::PROC_SUPER_MAGIC;
+use std::ffi::OsStr;
+use std::fs::{self, File, FileType};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Symbolic links that are followed, as many as Linux follows.
+const LINKS: usize = 40;
+
+/// Bits of a mode that new content never inherits.
+const SET_ID: u32 = 0o6000;
+
+/// Where a path leads.
+pub(super) enum Destination {
+    /// To a file that is written whole.
+    Whole(LocalFile),
+    /// To something that is written to as it stands.
+    Through(Through),
+}
+
+/// A file that is to be, in a directory that stands.
+pub(super) struct LocalFile {
+    pub(super) root: Arc<Root>,
+    pub(super) target: LocalTarget,
+    /// The directory's real path.
+    pub(super) directory: PathBuf,
+    pub(super) key: Key,
+    pub(super) place: Place,
+    /// What the file that stands there has of mode and owner.
+    stands: Option<Metadata>,
+}
+
+/// Something that is no regular file, or that a process has open.
+pub(super) struct Through {
+    path: PathBuf,
+    what: &'static str,
+}
+
+impl LocalFile {
+    /// What the file is to have: mode and owner of the one that stands there, without set-id bits,
+    /// else this mode, the process's owner, and the group that the directory passes on.
+    pub(super) fn metadata(&self, mode: u32, mtime: Timestamp) -> Metadata {
+        match self.stands {
+            Some(stands) => Metadata { mode: stands.mode & !SET_ID, mtime, ..stands },
+            None => self.of_new(mode, mtime),
+        }
+    }
+
+    /// What the file is to have, whatever one that stands there has.
+    pub(super) fn of_new(&self, mode: u32, mtime: Timestamp) -> Metadata {
+        let own = || rustix::process::getegid().as_raw();
+        Metadata {
+            mode,
+            uid: rustix::process::geteuid().as_raw(),
+            gid: self.root.directory().passed_on_group.unwrap_or_else(own),
+            mtime,
+        }
+    }
+}
+
+impl Through {
+    /// Opens it for writing, as a shell's `>` does: what a file held is gone. A named pipe is waited
+    /// for.
+    pub(super) fn open(&self) -> io::Result<File> {
+        File::options().write(true).truncate(true).open(&self.path)
+    }
+}
+
+/// Finds the place of a file that is to be written whole; nothing is written yet.
+///
+/// # Errors
+/// As those of [`find`], and [`ErrorKind::Unusable`] for what can only be written through.
+pub(super) fn find_whole(
+    location: &SingleLocation,
+    path: &Path,
+    spool_dir: &Path,
+) -> Result<LocalFile, Error> {
+    match find(location, path, spool_dir)? {
+        Destination::Whole(file) => Ok(file),
+        Destination::Through(Through { what, .. }) => {
+            let cause = Cause::Other(format!("{what} stands there, and is not replaced"));
+            Err(cannot_write(location, cause))
+        }
+    }
+}
+
+/// Finds out where a path leads; nothing is written yet.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for a directory, or a name that is vidimus's own; [`ErrorKind::Refused`] in
+/// the payload of a bag; [`ErrorKind::Unusable`] for a link that leads nowhere, or a directory that
+/// can't be used.
+pub(super) fn find(
+    location: &SingleLocation,
+    path: &Path,
+    spool_dir: &Path,
+) -> Result<Destination, Error> {
+    let bytes = path.as_os_str().as_bytes();
+    if path.file_name().is_none() || bytes.ends_with(b"/") || bytes.ends_with(b"/.") {
+        return Err(names_directory(location));
+    }
+    let failed = |error: io::Error| cannot_write(location, error.into());
+    let through = |what| Destination::Through(Through { path: path.to_owned(), what });
+    let mut real = path.to_owned();
+    match path.symlink_metadata() {
+        Ok(found) if found.is_symlink() => {
+            // The system follows it first: it refuses links that others set up in directories that
+            // all may write to.
+            let led_to = path.metadata().map_err(|error| dangling(location, error))?;
+            if led_to.is_dir() {
+                return Err(names_directory(location));
+            }
+            if led_to.is_file() && !leads_through_a_process(path) {
+                real = path.canonicalize().map_err(failed)?;
+                let there = real.symlink_metadata().map_err(failed)?;
+                if (there.dev(), there.ino()) != (led_to.dev(), led_to.ino()) {
+                    return Err(cannot_write(location, Cause::TargetChanged));
+                }
+            } else {
+                return Ok(through(kind(led_to.file_type())));
+            }
+        }
+        Ok(found) if !found.is_file() && !found.is_dir() => {
+            return Ok(through(kind(found.file_type())));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(no_directory(location, error)),
+    }
+    whole(location, &real, spool_dir).map(Destination::Whole)
+}
+
+fn whole(location: &SingleLocation, path: &Path, spool_dir: &Path) -> Result<LocalFile, Error> {
+    let name = path.file_name().ok_or_else(|| names_directory(location))?;
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let failed = |error| no_directory(location, error);
+    let parent = parent.canonicalize().map_err(failed)?;
+    let on_the_way = parent.components().map(|component| component.as_os_str().as_bytes());
+    refuse_own(location, on_the_way.chain([name.as_bytes()]))?;
+    let key = Key::new(name.as_bytes());
+    let root = Root::open(&parent).map_err(|error| failed(error.into()))?;
+    bag::refuse_within(root.directory().as_fd())?;
+    let walking = single::walking(1, spool_dir)?;
+    let root = Arc::new(root);
+    let target = LocalTarget::new(Arc::clone(&root), walking, Durability::File, random());
+    let target = target.map_err(|error| failed(error.into()))?;
+    let cause = match target.look(&key) {
+        Ok(None) => {
+            let place = Place::New;
+            return Ok(LocalFile { root, target, directory: parent, key, place, stands: None });
+        }
+        Ok(Some(found)) if found.kind == EntryKind::File => {
+            let (place, stands) = (Place::Leaf, Some(found.metadata));
+            return Ok(LocalFile { root, target, directory: parent, key, place, stands });
+        }
+        Ok(Some(found)) if found.kind == EntryKind::Directory => {
+            return Err(names_directory(location));
+        }
+        // It was none a moment ago.
+        Ok(Some(found)) => Cause::Other(format!("a {} stands there", found.kind)),
+        Err(cause) => cause,
+    };
+    Err(cannot_write(location, cause))
+}
+
+/// Refuses what vidimus keeps for itself, among these names on the way to a file.
+pub(super) fn refuse_own<'a>(
+    location: &SingleLocation,
+    names: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<(), Error> {
+    match names.into_iter().find(|name| is_own_name(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let name = places::printable(Path::new(OsStr::from_bytes(name)));
+            let message =
+                format!("\"{location}\": \"{name}\" is a name that vidimus keeps for itself");
+            Err(Error::new(ErrorKind::Usage, message).help("choose another one"))
+        }
+    }
+}
+
+/// Whether a path leads to what a process has open: that is the same file only as long as nobody
+/// puts another in its place.
+fn leads_through_a_process(path: &Path) -> bool {
+    let mut at = path.to_owned();
+    for _ in 0..LINKS {
+        let Ok(leads_to) = fs::read_link(&at) else { return false };
+        let parent = match at.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        if rustix::fs::statfs(&parent).is_ok_and(|found| found.f_type == PROC_SUPER_MAGIC) {
+            return true;
+        }
+        at = parent.join(leads_to);
+    }
+    false
+}
+
+fn kind(file_type: FileType) -> &'static str {
+    if file_type.is_fifo() {
+        "a named pipe"
+    } else if file_type.is_socket() {
+        "a socket"
+    } else if file_type.is_file() {
+        "a file that a process has open"
+    } else {
+        "a device"
+    }
+}
+
+pub(super) fn cannot_write(location: &SingleLocation, cause: Cause) -> Error {
+    let message = format!("cannot write \"{location}\"");
+    match cause {
+        Cause::Lost { message: cause, help } => {
+            Error::new(ErrorKind::Unusable, format!("{message}: {cause}")).help(help)
+        }
+        cause => Error::new(ErrorKind::Unusable, message).because(cause),
+    }
+}
+
+fn dangling(location: &SingleLocation, error: io::Error) -> Error {
+    if error.kind() != io::ErrorKind::NotFound {
+        return cannot_write(location, error.into());
+    }
+    let message = format!("cannot write \"{location}\": it is a symbolic link that leads nowhere");
+    Error::new(ErrorKind::Unusable, message).help("remove the link, or make what it leads to")
+}
+
+fn no_directory(location: &SingleLocation, error: io::Error) -> Error {
+    let message = format!("cannot put \"{location}\": its directory can't be used");
+    let help = "make its directory first, or check its spelling";
+    Error::new(ErrorKind::Unusable, message).because(error).help(help)
+}
+
+pub(super) fn names_directory(location: &SingleLocation) -> Error {
+    let message = format!("\"{location}\" names a directory, not a file that could be put there");
+    Error::new(ErrorKind::Usage, message).help("name the file that is to be, in that directory")
+}
