@@ -143,6 +143,8 @@ pub enum Reason {
     SizeExcluded,
     /// Only the target has it.
     Extra,
+    /// Only the target has the directory, and something in it stays.
+    HoldsKept,
     /// Only the manifest knows it.
     Gone,
     /// It could not be listed.
@@ -175,6 +177,7 @@ impl fmt::Display for Reason {
             Self::Exists => "exists in the target",
             Self::SizeExcluded => "excluded by size",
             Self::Extra => "not in the source",
+            Self::HoldsKept => "holds entries that stay",
             Self::Gone => "on neither side",
             Self::Unknown => "could not be listed",
             Self::Impossible => "cannot be mirrored",

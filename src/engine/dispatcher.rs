@@ -8,7 +8,7 @@ use crate::backend::Place;
 use crate::compare::join::Joined;
 use crate::model::event::Change;
 use crate::model::{Cause, Error, ErrorKind, Event, Key, Operation};
-use crate::plan::{NOT_DELETED, Plan, Planned, Remainder, Step, Task};
+use crate::plan::{DeletionTally, NOT_DELETED, Plan, Planned, Remainder, Step, Task};
 use crossbeam_channel::{Sender, bounded};
 
 /// Steps in a group: enough that a hand-over costs little a file, few enough that the last groups
@@ -34,7 +34,7 @@ pub fn execute<J: Iterator<Item = Result<Joined, Error>>>(
     plan: Plan<'_, J>,
     committer: Committer<'_>,
     deletes: bool,
-    allow: impl FnOnce() -> Result<(), Error>,
+    allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
 ) -> Result<Option<Error>, Error> {
     let batches = Batches::default();
     let (remainder, mut committer) = std::thread::scope(|scope| {
@@ -85,11 +85,11 @@ pub fn execute<J: Iterator<Item = Result<Joined, Error>>>(
     let remainder = remainder?;
     let mut refusal = None;
     if let Some(remainder) = remainder.filter(|_| !context.is_over()) {
-        let Remainder { deletions, after_deletion, directories, broke_off } = remainder;
+        let Remainder { deletions, tally, after_deletion, directories, broke_off } = remainder;
         if deletes && broke_off {
             context.observer.observe(&Event::Note(NOT_DELETED));
         } else if deletes {
-            match allow() {
+            match allow(&tally) {
                 Ok(()) => super::delete::delete(context, deletions, &mut committer)?,
                 Err(refused) => {
                     context.observer.observe(&Event::Refused(&refused));

@@ -4,7 +4,9 @@ use crate::compare::Reason;
 use crate::compare::join::Joined;
 use crate::model::event::Change;
 use crate::model::{Entry, EntryError, EntryKind, Error, Event, Key, Observer, Progress, Stop};
-use crate::plan::{Finish, NOT_DELETED, Plan, Planned, Remainder, Task, spool_error};
+use crate::plan::{
+    DeletionTally, Finish, NOT_DELETED, Plan, Planned, Remainder, Task, spool_error,
+};
 
 /// Says what executing the plan would do. A refusal of the deletions is returned.
 ///
@@ -16,7 +18,7 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
     progress: &Progress,
     stop: &Stop,
     deletes: bool,
-    allow: impl FnOnce() -> Result<(), Error>,
+    allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
 ) -> Result<Option<Error>, Error> {
     let tell = |key: &Key, change, reason: Reason, bytes| {
         let reason = &reason.to_string();
@@ -60,13 +62,13 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
     if stop.requested() {
         return Ok(None);
     }
-    let Remainder { mut deletions, mut after_deletion, mut directories, broke_off } =
+    let Remainder { mut deletions, tally, mut after_deletion, mut directories, broke_off } =
         plan.finish()?;
     let mut refusal = None;
     if deletes && broke_off {
         observer.observe(&Event::Note(NOT_DELETED));
     } else if deletes {
-        if let Err(refused) = allow() {
+        if let Err(refused) = allow(&tally) {
             observer.observe(&Event::Refused(&refused));
             refusal = Some(refused);
         } else {

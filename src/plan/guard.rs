@@ -3,8 +3,10 @@
 //! An unmounted source and `--delete` erased many a backup. Deletions are planned first, done last,
 //! and refused whole when the evidence is against them.
 
+use super::DeletionTally;
 use crate::manifest::RootIdentity;
 use crate::model::{Error, ErrorKind};
+use std::fmt;
 
 /// What deletion may do.
 #[derive(Clone, Copy, Debug)]
@@ -29,12 +31,8 @@ pub enum MaxDelete {
 /// What is known when deletions are about to begin.
 #[derive(Debug)]
 pub struct Evidence {
-    /// Entries to delete.
-    pub deletions: u64,
-    /// Entries in the source, its root left out.
-    pub source_entries: u64,
-    /// Entries in the target, its root left out.
-    pub target_entries: u64,
+    /// How many entries are to be deleted, and of how many.
+    pub tally: DeletionTally,
     /// The source's root now.
     pub root: Option<RootIdentity>,
     /// The source's root when deletions were last allowed.
@@ -50,7 +48,7 @@ pub struct Evidence {
 pub fn allow(options: &DeleteOptions, evidence: &Evidence) -> Result<(), Error> {
     let refuse =
         |message: String, help: &str| Err(Error::new(ErrorKind::Refused, message).help(help));
-    let Evidence { deletions, source_entries, target_entries, .. } = *evidence;
+    let tally = &evidence.tally;
     let changed = evidence.root_before.is_some() && evidence.root_before != evidence.root;
     if changed && !options.accept_source && !evidence.proven_by_file {
         return refuse(
@@ -58,44 +56,70 @@ pub fn allow(options: &DeleteOptions, evidence: &Evidence) -> Result<(), Error> 
             "if it is the right one, confirm it once with --accept-source",
         );
     }
+    let deletions = tally.deletions();
     if deletions == 0 {
         return Ok(());
     }
-    if source_entries == 0 {
+    if tally.source == 0 {
         return refuse(
-            format!("the source is empty, and {deletions} entries of the target would be deleted"),
+            format!("the source is empty, and {} of the target would be deleted", Doomed(tally)),
             "if that is meant, empty the target by hand",
         );
     }
     let allowed = match options.max {
         MaxDelete::Count(count) => deletions <= count,
-        MaxDelete::Percent(percent) => deletions as f64 * 100.0 <= percent * target_entries as f64,
+        MaxDelete::Percent(percent) => deletions as f64 * 100.0 <= percent * tally.deletable as f64,
     };
     if allowed {
         return Ok(());
     }
+    let most = match options.max {
+        MaxDelete::Count(count) => count.to_string(),
+        MaxDelete::Percent(percent) => format!("{percent}%"),
+    };
     refuse(
         format!(
-            "{deletions} of the target's {target_entries} entries would be deleted, more than \
-             --max-delete allows ({})",
-            match options.max {
-                MaxDelete::Count(count) => count.to_string(),
-                MaxDelete::Percent(percent) => format!("{percent}%"),
-            }
+            "{} of the target's {} entries would be deleted, more than --max-delete allows ({most})",
+            Doomed(tally),
+            tally.deletable
         ),
         "look at them with --dry-run; if they are meant, raise --max-delete",
     )
+}
+
+/// What is to be deleted, in words: `3 files and 1 directory`. Links and special files are files here,
+/// as in a run's totals.
+struct Doomed<'a>(&'a DeletionTally);
+
+impl fmt::Display for Doomed<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DeletionTally { leaves, directories, .. } = *self.0;
+        let files = |out: &mut fmt::Formatter<'_>| match leaves {
+            1 => out.write_str("1 file"),
+            many => write!(out, "{many} files"),
+        };
+        let dirs = |out: &mut fmt::Formatter<'_>| match directories {
+            1 => out.write_str("1 directory"),
+            many => write!(out, "{many} directories"),
+        };
+        if directories == 0 {
+            return files(out);
+        }
+        if leaves > 0 {
+            files(out)?;
+            out.write_str(" and ")?;
+        }
+        dirs(out)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn evidence(deletions: u64) -> Evidence {
+    fn evidence(leaves: u64) -> Evidence {
         Evidence {
-            deletions,
-            source_entries: 10,
-            target_entries: 10,
+            tally: DeletionTally { source: 10, deletable: 10, leaves, ..DeletionTally::default() },
             root: Some(RootIdentity { inode: 1, file_system: 2 }),
             root_before: None,
             proven_by_file: false,
@@ -121,9 +145,29 @@ mod tests {
 
     #[test]
     fn an_empty_source_deletes_nothing() {
-        let empty = Evidence { source_entries: 0, ..evidence(1) };
-        assert!(!allowed(&options(MaxDelete::Percent(100.0)), &empty));
-        assert!(allowed(&options(MaxDelete::Count(0)), &Evidence { deletions: 0, ..empty }));
+        let empty = |leaves| {
+            let evidence = evidence(leaves);
+            Evidence { tally: DeletionTally { source: 0, ..evidence.tally }, ..evidence }
+        };
+        assert!(!allowed(&options(MaxDelete::Percent(100.0)), &empty(1)));
+        assert!(allowed(&options(MaxDelete::Count(0)), &empty(0)));
+    }
+
+    #[test]
+    fn directories_are_deletions_like_leaves_and_told_as_such() {
+        let refused = |leaves, directories| {
+            let deletable = leaves + directories;
+            let tally = DeletionTally { deletable, leaves, directories, ..evidence(0).tally };
+            let evidence = Evidence { tally, ..evidence(0) };
+            allow(&options(MaxDelete::Percent(50.0)), &evidence).unwrap_err().message
+        };
+        let most = "would be deleted, more than --max-delete allows (50%)";
+        let told = [(2, 1, "2 files and 1 directory"), (1, 0, "1 file"), (0, 3, "3 directories")];
+        for (leaves, directories, what) in told {
+            let all = leaves + directories;
+            let expected = format!("{what} of the target's {all} entries {most}");
+            assert_eq!(refused(leaves, directories), expected);
+        }
     }
 
     #[test]

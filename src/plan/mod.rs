@@ -6,8 +6,10 @@
 //! the same plan and does nothing.
 
 pub mod guard;
+mod tally;
 
 pub use guard::{DeleteOptions, Evidence, MaxDelete};
+pub use tally::DeletionTally;
 
 use crate::backend::Place;
 use crate::compare::join::Joined;
@@ -20,6 +22,7 @@ use crate::model::{
     Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata, Operation, Progress,
 };
 use crate::spool::{Spool, SpoolReader};
+use std::collections::VecDeque;
 use std::path::Path;
 
 /// Bytes of each spool that stay in memory.
@@ -124,6 +127,8 @@ pub enum Planned {
 pub struct Remainder {
     /// Target entries to delete, children first: [`Entry::encode`]d.
     pub deletions: SpoolReader,
+    /// How many these are, and of how many.
+    pub tally: DeletionTally,
     /// Source leaves to make once the directories in their place are deleted.
     pub after_deletion: SpoolReader,
     /// Source directories to finish, children first: a [`Finish`] byte, then the entry.
@@ -169,8 +174,10 @@ struct Open {
     key: Key,
     /// The source's directory, to be finished.
     source: Option<Entry>,
-    /// The target's directory, to be deleted.
+    /// The target's directory, to be deleted unless something in it stays.
     doomed: Option<Entry>,
+    /// Something in it is not to be deleted.
+    stays: bool,
     /// Entries in it change, so that its mtime must be set again.
     dirty: bool,
     /// Whether its own mode, owner, group or mtime isn't the source's.
@@ -178,6 +185,21 @@ struct Open {
     /// The source's directory could not be read: closing the target's to ourselves would keep later
     /// runs from mending it.
     unread: bool,
+}
+
+impl Open {
+    /// A directory in which nothing changes yet.
+    fn new(key: Key) -> Self {
+        Self {
+            key,
+            source: None,
+            doomed: None,
+            stays: false,
+            dirty: false,
+            differs: Differs::No,
+            unread: false,
+        }
+    }
 }
 
 /// Whether a directory's metadata differs between the sides.
@@ -258,6 +280,7 @@ pub struct Plan<'a, J> {
     deletions: Spool,
     after_deletion: Spool,
     directories: Spool,
+    tally: DeletionTally,
     /// A directory of the target whose leaf in the source is left alone: so is all in it.
     protected: Option<Key>,
     /// A listing broke off: nothing is deleted on its word, not even what it lacked before.
@@ -265,7 +288,7 @@ pub struct Plan<'a, J> {
     /// A directory of the source that can't be made: nor can anything in it.
     blocked: Option<Key>,
     /// What comes next.
-    next: Option<Planned>,
+    next: VecDeque<Planned>,
 }
 
 impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
@@ -279,22 +302,21 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             deletions: spool(),
             after_deletion: spool(),
             directories: spool(),
+            tally: DeletionTally::default(),
             protected: None,
             broke_off: false,
             blocked: None,
-            next: None,
+            next: VecDeque::new(),
         }
     }
 
     /// What waits until every step is done; to be asked once the iteration ended.
-    pub fn finish(mut self) -> Result<Remainder, Error> {
-        while let Some(open) = self.open.pop() {
-            self.spool(open)?;
-        }
+    pub fn finish(self) -> Result<Remainder, Error> {
         Ok(Remainder {
             deletions: self.deletions.into_reader().map_err(spool_error)?,
             after_deletion: self.after_deletion.into_reader().map_err(spool_error)?,
             directories: self.directories.into_reader().map_err(spool_error)?,
+            tally: self.tally,
             broke_off: self.broke_off,
         })
     }
@@ -306,8 +328,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             self.with.progress.files_skipped.add(1);
             let note = Planned::Note(format!("\"{}\" is left out: {why}", pair.key));
             pair.source = Seen::Absent;
-            self.next = self.decide(pair)?;
-            return Ok(Some(note));
+            self.next.push_back(note);
         }
         self.decide(pair)
     }
@@ -316,6 +337,13 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         let decision = self.with.policy.decide(&pair, self.with.holds);
         let reason = decision.reason;
         let Pair { key, source, target, row, conflict } = pair;
+        if !key.is_root() && source.entry().is_some() {
+            self.tally.source += 1;
+        }
+        let goes = matches!(decision.action, Action::Delete) && !self.is_protected(&key);
+        if !goes {
+            self.stays(&key, &target, reason);
+        }
         if matches!(conflict, Some(Conflict::LeafOverDirectory { .. }))
             && matches!(decision.action, Action::Skip | Action::Fail(_))
         {
@@ -349,7 +377,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
                 let operation = Operation::Mirror;
                 return Ok(Some(Planned::Failed(EntryError { operation, side, key, cause })));
             }
-            Action::Delete if self.is_protected(&key) => {
+            Action::Delete if !goes => {
                 return Ok(Some(Planned::Kept(key, Reason::Exists)));
             }
             Action::Delete => {
@@ -394,14 +422,8 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             Task::Copy { .. } => self.plan_copy(&source),
             Task::MakeDirectory => {
                 self.touch();
-                self.open.push(Open {
-                    unread: false,
-                    key,
-                    source: Some(source.clone()),
-                    doomed: None,
-                    dirty: true,
-                    differs: Differs::No,
-                });
+                let source = Some(source.clone());
+                self.open.push(Open { source, dirty: true, ..Open::new(key) });
             }
             // Whether a check ends in a copy shows only then: its directory's time is set in any case.
             Task::MakeLink | Task::Check { .. } | Task::Look | Task::CompareTag(_) => self.touch(),
@@ -469,25 +491,41 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
 
     fn delete(&mut self, key: Key, target: Seen) -> Result<(), Error> {
         let Seen::Present(target) = target else { return Ok(()) };
-        // A directory that is only implied goes with the keys below it, and stays with what of these
-        // is left alone.
-        let is_implied = target.known == Known::Implied;
-        if !is_implied {
-            self.with.progress.deletions_planned.add(1);
-            self.touch();
-        }
         if target.kind == EntryKind::Directory {
-            let doomed = (!is_implied).then_some(target);
-            self.open.push(Open {
-                key,
-                source: None,
-                doomed,
-                dirty: false,
-                differs: Differs::No,
-                unread: false,
-            });
+            self.open.push(Open { doomed: Some(target), ..Open::new(key) });
             return Ok(());
         }
+        self.tally.deletable += 1;
+        self.tally.leaves += 1;
+        self.push_deletion(&target)
+    }
+
+    /// Takes note of what is not deleted: no directory that it lies in is either.
+    fn stays(&mut self, key: &Key, target: &Seen, reason: Reason) {
+        let is_protected =
+            matches!(reason, Reason::SizeExcluded | Reason::Unknown) || self.is_protected(key);
+        match target {
+            Seen::Absent => {}
+            Seen::Unknown => self.hold(),
+            Seen::Present(_) => {
+                self.hold();
+                if !key.is_root() && !is_protected {
+                    self.tally.deletable += 1;
+                }
+            }
+        }
+    }
+
+    /// Keeps the innermost directory, for the sake of something in it.
+    fn hold(&mut self) {
+        if let Some(open) = self.open.last_mut() {
+            open.stays = true;
+        }
+    }
+
+    fn push_deletion(&mut self, target: &Entry) -> Result<(), Error> {
+        self.with.progress.deletions_planned.add(1);
+        self.touch();
         self.deletions.push(&target.encode()).map_err(spool_error)
     }
 
@@ -499,14 +537,8 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         source.metadata = as_it_stands(&source, target);
         let wanted = (self.with.holds)(&source.metadata, source.kind);
         let recorded = row.is_some_and(|row| row.metadata == wanted);
-        self.open.push(Open {
-            differs,
-            dirty: !recorded,
-            unread: false,
-            key,
-            source: Some(source),
-            doomed: None,
-        });
+        let source = Some(source);
+        self.open.push(Open { source, differs, dirty: !recorded, ..Open::new(key) });
     }
 
     fn is_protected(&self, key: &Key) -> bool {
@@ -530,7 +562,19 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
 
     fn spool(&mut self, open: Open) -> Result<(), Error> {
         if let Some(doomed) = open.doomed {
-            return self.deletions.push(&doomed.encode()).map_err(spool_error);
+            if open.stays {
+                self.hold();
+                self.next.push_back(Planned::Kept(open.key, Reason::HoldsKept));
+                return Ok(());
+            }
+            self.tally.deletable += 1;
+            self.tally.directories += 1;
+            // One that is only implied goes with the keys below it.
+            if doomed.known == Known::Implied {
+                self.tally.implied += 1;
+                return Ok(());
+            }
+            return self.push_deletion(&doomed);
         }
         let finish = open.dirty || open.differs != Differs::No;
         let how = match open {
@@ -554,43 +598,56 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
             if (self.with.is_over)() {
                 return Ok(None);
             }
-            if let Some(next) = self.next.take() {
+            if let Some(next) = self.next.pop_front() {
                 return Ok(Some(next));
             }
-            let Some(joined) = self.joined.next().transpose()? else { return Ok(None) };
-            let planned = match joined {
-                Joined::BrokeOff(error) => {
-                    self.broke_off = true;
-                    Some(Planned::Failed(error))
+            match self.joined.next().transpose()? {
+                Some(joined) => {
+                    let planned = self.take(joined)?;
+                    self.next.extend(planned);
                 }
-                Joined::Failed(error) => {
-                    self.close(&error.key)?;
-                    if let Some(open) = self.open.last_mut()
-                        && error.side == Side::Source
-                        && error.key == open.key
-                    {
-                        open.unread = true;
-                    }
-                    if !error.key.is_directory() {
-                        // It was never listed, and counts all the same.
-                        self.with.progress.entries.add(1);
-                    }
-                    Some(Planned::Failed(error))
-                }
-                Joined::Leftover(key) => {
-                    self.close(&key)?;
-                    self.touch();
-                    Some(Planned::Sweep(key))
-                }
-                Joined::LeftOut(key, why) => {
-                    Some(Planned::Note(format!("\"{key}\" is left out: {why}")))
-                }
-                Joined::Pair(pair) => self.plan(*pair)?,
-            };
-            if planned.is_some() {
-                return Ok(planned);
+                None => match self.open.pop() {
+                    Some(open) => self.spool(open)?,
+                    None => return Ok(None),
+                },
             }
         }
+    }
+
+    fn take(&mut self, joined: Joined) -> Result<Option<Planned>, Error> {
+        Ok(match joined {
+            Joined::BrokeOff(error) => {
+                self.broke_off = true;
+                Some(Planned::Failed(error))
+            }
+            Joined::Failed(error) => {
+                self.close(&error.key)?;
+                match error.side {
+                    Side::Source => {
+                        if let Some(open) = self.open.last_mut().filter(|it| it.key == error.key) {
+                            open.unread = true;
+                        }
+                    }
+                    Side::Target => self.hold(),
+                }
+                if !error.key.is_directory() {
+                    // It was never listed, and counts all the same.
+                    self.with.progress.entries.add(1);
+                }
+                Some(Planned::Failed(error))
+            }
+            Joined::Leftover(key) => {
+                self.close(&key)?;
+                self.touch();
+                Some(Planned::Sweep(key))
+            }
+            Joined::LeftOut(key, why) => {
+                self.close(&key)?;
+                self.hold();
+                Some(Planned::Note(format!("\"{key}\" is left out: {why}")))
+            }
+            Joined::Pair(pair) => self.plan(*pair)?,
+        })
     }
 }
 
@@ -618,3 +675,6 @@ fn place_of(existing: &Entry) -> Place {
         _ => Place::Leaf,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ mod changes;
 mod client;
 mod commands;
 mod copies;
+mod deletion;
 mod diff;
 mod digests;
 mod explain;

@@ -6,7 +6,7 @@ use crate::backend::local::Root;
 use crate::manifest::RootIdentity;
 use crate::model::error::Side;
 use crate::model::{Error, ErrorKind, Key};
-use crate::plan::{Evidence, guard};
+use crate::plan::{DeletionTally, Evidence, guard};
 use crate::session::places::{SourceAt, printable};
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -41,19 +41,18 @@ impl Session<'_> {
         Ok(RootIdentity { inode: directory.identity.inode, file_system: file_system.f_type as u64 })
     }
 
+    /// Whether the guard allows the deletions that were planned.
     pub(super) fn allow(
         &self,
+        tally: &DeletionTally,
         before: Option<RootIdentity>,
         now: RootIdentity,
     ) -> Result<(), Error> {
         let Some(delete) = &self.options.delete else { return Ok(()) };
-        let totals = self.progress.totals();
         guard::allow(
             delete,
             &Evidence {
-                deletions: totals.deletions_planned,
-                source_entries: totals.source_entries.saturating_sub(1),
-                target_entries: totals.target_entries.saturating_sub(1),
+                tally: *tally,
                 root: Some(now),
                 root_before: before,
                 proven_by_file: self.options.require_file.is_some(),

@@ -69,12 +69,12 @@ impl Session<'_> {
         };
         let plan = Plan::new(join, planning);
         let deletes = options.delete.is_some();
-        let refusal = preview(plan, self.observer, self.progress, self.stop, deletes, || {
+        let refusal = preview(plan, self.observer, self.progress, self.stop, deletes, |tally| {
             let before = match &state {
                 Some(state) => state.last_allowed_root()?,
                 None => None,
             };
-            self.allow(before, self.root_identity()?)
+            self.allow(tally, before, self.root_identity()?)
         })?;
         let verdict = if self.stop.requested() {
             Verdict::Interrupted

@@ -1,0 +1,219 @@
+//! What a plan deletes, and how it is weighed: the same on every kind of target.
+
+use super::*;
+use crate::backend::{Form, ListItem};
+use crate::compare::policy::{PolicyOptions, Surplus};
+use crate::compare::{Join, join};
+use crate::filter::Filter;
+use crate::model::stamp::Inode;
+use crate::model::{Operation, Stamp, Timestamp};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a tree has at a path: a directory, or a file of so many bytes.
+type Tree = BTreeMap<String, Option<u64>>;
+
+/// What a target is.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// A directory: each directory of the tree is an entry of its own.
+    Local,
+    /// A store: a directory has a marker where this says so or nothing lies in it, else the keys below
+    /// it imply it.
+    Store { has_marker: fn(&str) -> bool },
+}
+
+/// Adds the directories above each path; a file gives way to a directory.
+fn tree(paths: &[(String, Option<u64>)]) -> Tree {
+    let mut tree: Tree = paths.iter().cloned().collect();
+    for (path, _) in paths {
+        for (slash, _) in path.match_indices('/') {
+            tree.insert(path[..slash].to_owned(), None);
+        }
+    }
+    tree
+}
+
+fn entry(key: Key, kind: EntryKind, stamp: Stamp, known: Known) -> Entry {
+    let metadata = Metadata::default();
+    Entry { key, kind, stamp, metadata, link: None, known, recorded: None }
+}
+
+/// Lists a tree, its root first.
+fn listing(tree: &Tree, place: Place) -> Vec<Result<ListItem, Error>> {
+    let zero = Timestamp::default();
+    let local = |size| Stamp::of_inode(size, Inode { mtime: zero, ctime: zero, number: 1 });
+    let root = entry(Key::root(), EntryKind::Directory, local(0), Known::Whole);
+    let mut entries: Vec<_> = tree
+        .iter()
+        .map(|(path, size)| {
+            let key = Key::child(b"", path.as_bytes(), size.is_none());
+            let kind = if size.is_none() { EntryKind::Directory } else { EntryKind::File };
+            let size = size.unwrap_or(0);
+            let below = format!("{path}/");
+            match place {
+                Place::Local => entry(key, kind, local(size), Known::Whole),
+                Place::Store { has_marker } => {
+                    let is_empty = !tree.keys().any(|other| other.starts_with(&below));
+                    let is_implied = kind == EntryKind::Directory && !is_empty && !has_marker(path);
+                    let known = if is_implied { Known::Implied } else { Known::Listed };
+                    entry(key, kind, Stamp::of_object(size, None), known)
+                }
+            }
+        })
+        .collect();
+    entries.sort_by(|one, other| one.key.cmp(&other.key));
+    std::iter::once(root).chain(entries).map(|entry| Ok(ListItem::Entry(entry))).collect()
+}
+
+/// What is to be deleted, and what it is weighed by.
+fn planned(
+    policy: &Policy,
+    source: Vec<Result<ListItem, Error>>,
+    target: Vec<Result<ListItem, Error>>,
+) -> (DeletionTally, Vec<String>) {
+    let rows = std::iter::empty::<Result<Row, Error>>();
+    let joined: join::Join<_, _, _> =
+        Join::new(source.into_iter(), target.into_iter(), rows, Form::Tree).unwrap();
+    let directory = std::env::temp_dir();
+    let (surplus, progress) = (Counter::default(), Progress::default());
+    let planning = Planning {
+        policy,
+        holds: &|metadata, _| *metadata,
+        accepts: &|_| Ok(()),
+        leaves_out: &|_| None,
+        surplus: &surplus,
+        progress: &progress,
+        spool_dir: &directory,
+        root_is_new: false,
+        directories_change: true,
+        is_over: &|| false,
+    };
+    let mut plan = Plan::new(joined, planning);
+    for planned in plan.by_ref() {
+        planned.unwrap();
+    }
+    let Remainder { mut deletions, tally, .. } = plan.finish().unwrap();
+    let mut keys = Vec::new();
+    while let Some(record) = deletions.next().unwrap() {
+        keys.push(Entry::decode(record).unwrap().key.to_string());
+    }
+    assert_eq!(progress.deletions_planned.get(), keys.len() as u64);
+    (tally, keys)
+}
+
+fn policy(filter: Filter, surplus: Surplus, ignore_existing: bool) -> Policy {
+    let options = PolicyOptions { ignore_existing, ..PolicyOptions::default() };
+    Policy { options, filter: Arc::new(filter), surplus }
+}
+
+fn deleting() -> Policy {
+    policy(Filter::default(), Surplus::Goes, false)
+}
+
+fn files(paths: &[&str]) -> Tree {
+    let paths: Vec<_> = paths.iter().map(|path| ((*path).to_owned(), Some(1))).collect();
+    tree(&paths)
+}
+
+const BARE: Place = Place::Store { has_marker: |_| false };
+
+#[test]
+fn a_bucket_without_markers_is_emptied_as_little_as_a_directory() {
+    let (wrong, target) = (files(&["wrong"]), files(&["d1/x", "d2/y", "d3/z"]));
+    let all = DeletionTally { source: 1, deletable: 6, leaves: 3, directories: 3, implied: 0 };
+    let plan = |place| planned(&deleting(), listing(&wrong, Place::Local), listing(&target, place));
+    assert_eq!(plan(Place::Local).0, all);
+    let (tally, keys) = plan(BARE);
+    assert_eq!(tally, DeletionTally { implied: 3, ..all });
+    assert_eq!(keys, ["d1/x", "d2/y", "d3/z"], "what is only implied goes by itself");
+}
+
+#[test]
+fn what_can_not_be_deleted_is_not_counted_among_what_could_be() {
+    // Files of more than one byte are left out, and with them the directories that hold them stay.
+    let filter = Filter::new(&[], None, Some(1)).unwrap();
+    let policy = policy(filter, Surplus::Goes, false);
+    let mut target = files(&["a", "d/e/gone", "d/e/f/gone", "g/gone"]);
+    target.extend([("large".to_owned(), Some(9)), ("d/e/large".to_owned(), Some(9))]);
+    for place in [Place::Local, BARE] {
+        let source = listing(&files(&["a"]), Place::Local);
+        let (tally, keys) = planned(&policy, source, listing(&target, place));
+        let counted = (tally.leaves, tally.directories, tally.deletable);
+        assert_eq!(counted, (3, 2, 6), "{place:?}");
+        let own: &[&str] = match place {
+            Place::Local => &["d/e/f/gone", "d/e/f/", "d/e/gone", "g/gone", "g/"],
+            Place::Store { .. } => &["d/e/f/gone", "d/e/gone", "g/gone"],
+        };
+        assert_eq!(keys, own);
+    }
+}
+
+#[test]
+fn a_directory_stays_when_something_in_it_could_not_be_listed_or_is_left_out() {
+    let failed = |key: &str| {
+        let (operation, side, cause) = (Operation::List, Side::Target, Cause::Vanished);
+        ListItem::Failed(EntryError { operation, side, key: Key::new(key.as_bytes()), cause })
+    };
+    let left_out = |key: &str| ListItem::LeftOut(Key::new(key.as_bytes()), "it is ours".into());
+    for item in [failed("d/e/"), left_out("d/e/state/")] {
+        let mut target = listing(&files(&["d/a", "d/e/b", "f/c"]), Place::Local);
+        let at = target.iter().position(|item| {
+            item.as_ref().is_ok_and(|item| *item.key() == Key::new(&b"d/e/b"[..]))
+        });
+        target[at.unwrap()] = Ok(item);
+        let source = listing(&files(&["x"]), Place::Local);
+        let (tally, keys) = planned(&deleting(), source, target);
+        assert_eq!(keys, ["d/a", "f/c", "f/"]);
+        assert_eq!((tally.deletions(), tally.deletable), (3, 3));
+    }
+}
+
+#[test]
+fn a_source_of_one_object_that_stands_for_itself_is_not_empty() {
+    // Between two stores no listing begins with a root.
+    let object = || {
+        let key = Key::new(&b"k"[..]);
+        Ok(ListItem::Entry(entry(key, EntryKind::File, Stamp::of_object(1, None), Known::Listed)))
+    };
+    let (tally, _) = planned(&deleting(), vec![object()], vec![object()]);
+    assert_eq!((tally.source, tally.deletable), (1, 1));
+}
+
+fn trees() -> impl Strategy<Value = Tree> {
+    let path = prop::collection::vec(prop::sample::select(vec!["a", "a-", "b", "c"]), 1..4);
+    let content = prop::option::weighted(0.8, prop::sample::select(vec![1_u64, 9]));
+    let paths = prop::collection::vec((path.prop_map(|names| names.join("/")), content), 0..12);
+    paths.prop_map(|paths| tree(&paths))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    /// Whatever the trees and the options, a store's deletions weigh what a directory's do.
+    #[test]
+    fn local_and_store_are_weighed_alike(
+        source in trees(),
+        target in trees(),
+        max_size in prop::option::of(Just(5_u64)),
+        excluded_go in any::<bool>(),
+        ignore_existing in any::<bool>(),
+    ) {
+        let filter = Filter::new(&[], None, max_size).unwrap();
+        let surplus = if excluded_go { Surplus::GoesWithExcluded } else { Surplus::Goes };
+        let policy = policy(filter, surplus, ignore_existing);
+        let plan = |place| {
+            planned(&policy, listing(&source, Place::Local), listing(&target, place))
+        };
+        let (local, keys) = plan(Place::Local);
+        prop_assert_eq!(local.deletions(), keys.len() as u64);
+        prop_assert!(local.deletions() <= local.deletable);
+        prop_assert!(local.deletable <= target.len() as u64);
+        for has_marker in [|_: &str| false, |_: &str| true, |path: &str| path.len().is_multiple_of(3)] {
+            let (store, keys) = plan(Place::Store { has_marker });
+            prop_assert_eq!(store.deletions() - store.implied, keys.len() as u64);
+            prop_assert_eq!(DeletionTally { implied: 0, ..store }, local);
+        }
+    }
+}
