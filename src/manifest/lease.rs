@@ -5,6 +5,9 @@
 //! clock, is a dead run's and taken over, as is one of a process of this machine that is gone. A run
 //! whose lock was taken, or that could not write it again in time, is stopped. No promise rests on
 //! the lock alone.
+//!
+//! A store may refuse conditions, or never find one met (`backend::object::conditions`). Then the lock
+//! is written without one, right after a look that shows the same that was there before.
 
 use super::holder::Holder;
 use crate::backend::object::s3::S3;
@@ -31,6 +34,8 @@ const AGAIN: Duration = Duration::from_secs(3);
 const MARGIN: Duration = Duration::from_secs(15);
 /// Attempts, where others take and release the lock meanwhile.
 const ATTEMPTS: u32 = 3;
+/// How often a condition may be found unmet though what it asks for stands: then it is left out.
+const UNMET: u32 = 2;
 /// How long a run that is to stop waits for its lock to be deleted.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 /// Bytes of a lock that are read.
@@ -55,6 +60,8 @@ pub struct AcquiredLease {
 struct Shared {
     store: S3,
     key: Vec<u8>,
+    /// The lock as messages name it.
+    name: String,
     content: Bytes,
     state: Mutex<State>,
     changed: Condvar,
@@ -66,9 +73,12 @@ struct Shared {
 struct State {
     tag: ETag,
     written: Instant,
+    /// Whether the store can't hold what is written against the tag.
+    unconditional: bool,
 }
 
 /// A lock that stands.
+#[derive(PartialEq, Eq)]
 struct Standing {
     tag: Option<ETag>,
     content: Vec<u8>,
@@ -82,7 +92,7 @@ impl Lease {
     /// [`ErrorKind::Locked`] when another run holds it, [`ErrorKind::Unusable`] when the store can't
     /// be written.
     pub fn acquire(place: &ObjectPlace, run: &RunId, stop: &Stop) -> Result<AcquiredLease, Error> {
-        let key = key(place);
+        let (key, name) = (key(place), name(place));
         let store = place.lock_store.clone();
         // Until it is held, a wish to stop ends it.
         let begins = store.stopped_by(stop.clone());
@@ -96,7 +106,7 @@ impl Lease {
         let put = |condition: Condition<'_>| {
             begins.put(&key, content.clone(), &Headers::default(), condition)
         };
-        let mut tag = None;
+        let (mut tag, mut before, mut unmet) = (None, None, 0);
         for _ in 0..ATTEMPTS {
             let standing = standing(&begins, &key).map_err(|error| place.unusable(&error))?;
             let condition = match &standing {
@@ -109,18 +119,22 @@ impl Lease {
                 Some(standing) => {
                     let is_dead = Holder::read(&standing.content).is_some_and(|it| it.is_dead());
                     if standing.is_fresh && !is_dead {
-                        return Err(locked(&standing.content));
+                        return Err(locked(&name, &standing.content));
                     }
                     taken_over = Some(Holder::tell(&standing.content));
                     standing.tag.as_ref().map_or(Condition::None, Condition::Matches)
                 }
             };
+            let same = before.as_ref() == Some(&standing);
+            unmet = if same { unmet } else { 0 };
+            let condition = if unmet < UNMET { condition } else { Condition::None };
             match put(condition) {
                 Ok(written) => {
+                    best_effort = unmet >= UNMET;
                     tag = Some(written);
                     break;
                 }
-                Err(error) if error.kind == StoreErrorKind::PreconditionFailed => {}
+                Err(error) if error.kind == StoreErrorKind::PreconditionFailed => unmet += 1,
                 Err(error) if error.may_be_the_condition() => {
                     best_effort = true;
                     tag = Some(put(Condition::None).map_err(|error| unwritable(&error))?);
@@ -128,15 +142,16 @@ impl Lease {
                 }
                 Err(error) => return Err(unwritable(&error)),
             }
+            before = Some(standing);
         }
-        let Some(tag) = tag else { return Err(locked(b"")) };
+        let Some(tag) = tag else { return Err(locked(&name, b"")) };
         let written = Instant::now();
         // A store may take no notice of conditions: then this is granted too.
         let probed = if best_effort { Ok(tag) } else { put(Condition::Absent) };
-        let state = Mutex::new(State { tag, written });
+        let state = Mutex::new(State { tag, written, unconditional: false });
         let (changed, lost, stop) = (Condvar::new(), OnceLock::new(), stop.clone());
         let ended = AtomicBool::new(false);
-        let shared = Shared { store, key, content, state, changed, ended, lost, stop };
+        let shared = Shared { store, key, name, content, state, changed, ended, lost, stop };
         let lease = Self::begin(shared)?;
         match probed {
             Ok(tag) => {
@@ -175,7 +190,7 @@ impl Lease {
         match standing(&place.lock_store, &key(place)).map_err(|error| place.unusable(&error))? {
             Some(standing) if standing.is_fresh => {
                 let is_dead = Holder::read(&standing.content).is_some_and(|it| it.is_dead());
-                if is_dead { Ok(()) } else { Err(locked(&standing.content)) }
+                if is_dead { Ok(()) } else { Err(locked(&name(place), &standing.content)) }
             }
             _ => Ok(()),
         }
@@ -184,7 +199,8 @@ impl Lease {
     /// Why the lock was lost, if it was: the run was asked to stop then.
     pub fn lost(&self) -> Option<Error> {
         self.shared.lost.get().map(|why| {
-            Error::new(ErrorKind::Locked, format!("the target's lock was lost: {why}"))
+            let name = &self.shared.name;
+            Error::new(ErrorKind::Locked, format!("the target's lock \"{name}\" was lost: {why}"))
                 .help("what was copied stands; run again once no other run writes to the target")
         })
     }
@@ -247,28 +263,13 @@ impl Shared {
             }
             let began = Instant::now();
             // Nobody else takes this mutex but to end the lease, which waits for this thread anyhow.
-            let condition = Condition::Matches(&state.tag);
-            let put =
-                self.store.put(&self.key, self.content.clone(), &Headers::default(), condition);
-            match put {
-                Ok(tag) => {
-                    (state.tag, state.written) = (tag, began);
+            match self.write_again(&mut state) {
+                Ok(None) => {
+                    state.written = began;
                     pause = RENEWAL;
                     continue;
                 }
-                Err(error) if error.kind == StoreErrorKind::PreconditionFailed => {
-                    match standing(&self.store, &self.key) {
-                        Ok(Some(standing)) if standing.content == *self.content => {
-                            state.written = began;
-                        }
-                        Ok(Some(standing)) => {
-                            let by = Holder::tell(&standing.content);
-                            return self.lose(format!("it is held by {by} now"));
-                        }
-                        Ok(None) => return self.lose("somebody deleted it".to_owned()),
-                        Err(_) => {}
-                    }
-                }
+                Ok(Some(why)) => return self.lose(why),
                 Err(_) => {}
             }
             pause = AGAIN;
@@ -276,6 +277,40 @@ impl Shared {
                 return self.lose("it could not be renewed in time".to_owned());
             }
         }
+    }
+
+    /// Writes the lock again; why it is lost, if it is.
+    fn write_again(&self, state: &mut State) -> Result<Option<String>, StoreError> {
+        let put = |condition| {
+            self.store.put(&self.key, self.content.clone(), &Headers::default(), condition)
+        };
+        if !state.unconditional {
+            match put(Condition::Matches(&state.tag)) {
+                Ok(tag) => {
+                    state.tag = tag;
+                    return Ok(None);
+                }
+                Err(error)
+                    if error.kind == StoreErrorKind::PreconditionFailed
+                        || error.may_be_the_condition() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        match standing(&self.store, &self.key)? {
+            Some(standing) if standing.content == *self.content => match standing.tag {
+                // It was written, and the reply lost.
+                Some(tag) if tag != state.tag => state.tag = tag,
+                _ => {
+                    state.tag = put(Condition::None)?;
+                    state.unconditional = true;
+                }
+            },
+            Some(standing) => {
+                return Ok(Some(format!("it is held by {} now", Holder::tell(&standing.content))));
+            }
+            None => return Ok(Some("somebody deleted it".to_owned())),
+        }
+        Ok(None)
     }
 
     fn lose(&self, why: String) {
@@ -291,6 +326,11 @@ impl Shared {
 
 fn key(place: &ObjectPlace) -> Vec<u8> {
     [&place.prefix, &b".vidimus/lock"[..]].concat()
+}
+
+/// The lock of a place as messages name it.
+fn name(place: &ObjectPlace) -> String {
+    format!("{}.vidimus/lock", place.name())
 }
 
 /// The lock that stands, if one does.
@@ -315,8 +355,10 @@ fn standing(store: &S3, key: &[u8]) -> Result<Option<Standing>, StoreError> {
     Ok(Some(Standing { tag: lock.etag, content, is_fresh }))
 }
 
-fn locked(content: &[u8]) -> Error {
+fn locked(name: &str, content: &[u8]) -> Error {
     let by = Holder::tell(content);
-    Error::new(ErrorKind::Locked, format!("the target is locked by {by}"))
-        .help("wait until it ends; the lock of a run that died elsewhere lapses after a minute")
+    Error::new(ErrorKind::Locked, format!("the target is locked by {by} (\"{name}\")")).help(
+        "wait until it ends; the lock of a run that died elsewhere lapses after a minute, and where \
+         surely no run goes on that object may be deleted",
+    )
 }

@@ -11,6 +11,7 @@ mod against;
 mod changes;
 mod client;
 mod commands;
+mod conditions;
 mod copies;
 mod deletion;
 mod diff;

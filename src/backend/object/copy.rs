@@ -1,6 +1,6 @@
 //! Copies within a store: nothing of the content passes through here.
 
-use super::conditions::{Writing, condition_of, is_unmet, taken};
+use super::conditions::{Unwritten, condition_of, is_met, taken};
 use super::metadata::{put, set};
 use super::parts::Parts;
 use super::place::{ObjectPlace, cause, refused};
@@ -72,21 +72,26 @@ impl ObjectPlace {
                 },
             )?
         } else {
-            let condition = condition_of(&place);
-            let copied = self.conditions.write(Writing::Copy, condition, |condition| {
+            let to = (&*object, condition_of(&place));
+            let send = |condition: Condition<'_>| {
                 self.store.copy(&from, &object, Some(&headers), condition)
-            });
-            match copied {
-                Err(error) if error.kind == StoreErrorKind::PreconditionFailed => {
-                    // A reply may have been lost, and the request been sent again.
-                    match self.store.head(&object).map_err(refused)? {
-                        Some(head) if error.maybe_done && is_kept(&head, &headers) => {
-                            head.etag.ok_or_else(no_tag)?
-                        }
-                        _ => return Err(Cause::TargetChanged),
-                    }
+            };
+            // What is copied is what it is copied to: if that is as expected, so is this.
+            match self.conditions.copy(&self.store, to, send, || Ok(true)) {
+                Ok(tag) => tag,
+                // A reply may have been lost, and the request been sent again.
+                Err(Unwritten::Unmet { error, stands: Some(head) })
+                    if error.maybe_done && is_kept(&head, &headers) =>
+                {
+                    head.etag.ok_or_else(no_tag)?
                 }
-                other => other.map_err(refused)?,
+                Err(Unwritten::Unmet { .. }) => return Err(Cause::TargetChanged),
+                Err(Unwritten::Failed(error))
+                    if error.kind == StoreErrorKind::PreconditionFailed =>
+                {
+                    return Err(Cause::TargetChanged);
+                }
+                Err(Unwritten::Failed(error)) => return Err(cause(&error)),
             }
         };
         Ok(Stamp::of_object(head.size, Some(tag)))
@@ -116,13 +121,17 @@ impl ObjectPlace {
             }
             self.copy_in_parts(&Original { from, size }, &to, head.headers, &place)?
         } else {
+            let send = |condition: Condition<'_>| self.store.copy(&from, &to, None, condition);
+            let is_listed = || {
+                let head = other.store.head(&from_key)?;
+                Ok(head
+                    .is_some_and(|head| head.size == size && (tag.is_none() || head.etag == tag)))
+            };
             let condition = condition_of(&place);
-            let copied = self.conditions.write(Writing::Copy, condition, |condition| {
-                self.store.copy(&from, &to, None, condition)
-            });
-            match copied {
+            match self.conditions.copy(&self.store, (&to, condition), send, is_listed) {
+                Ok(tag) => tag,
                 // Some stores keep a directory for a marker, which they can't copy.
-                Err(error)
+                Err(Unwritten::Failed(error))
                     if error.kind == StoreErrorKind::NotFound
                         && size == 0
                         && to.ends_with(b"/") =>
@@ -132,10 +141,10 @@ impl ObjectPlace {
                     let put = self.store.put(&to, Bytes::new(), &head.headers, Condition::None);
                     put.map_err(read_error)?
                 }
-                Err(error) if is_unmet(&error, condition) => {
-                    self.whose(&error, (other, &from_key, entry), &to, &place)?
+                Err(Unwritten::Unmet { error, stands }) => {
+                    self.whose((&error, stands), (other, &from_key, entry), &place)?
                 }
-                other => other.map_err(read_error)?,
+                Err(Unwritten::Failed(error)) => return Err(read_error(error)),
             }
         };
         Ok(Stamp::of_object(size, Some(copied)))
@@ -145,18 +154,12 @@ impl ObjectPlace {
     /// or it was copied before, and the reply was lost.
     fn whose(
         &self,
-        error: &StoreError,
+        (error, stands): (&StoreError, Option<Box<Head>>),
         (other, from, entry): (&Self, &[u8], &Entry),
-        to: &[u8],
         place: &Place,
     ) -> Result<ETag, ReadError> {
-        let stands = self.store.head(to).map_err(read_error)?;
-        match (place, &stands) {
-            (Place::New, None) => return Err(ReadError::Changed),
-            (Place::Object(tag), Some(head)) if head.etag == Some(*tag) => {
-                return Err(ReadError::Changed);
-            }
-            _ => {}
+        if is_met(condition_of(place), stands.as_deref()) {
+            return Err(ReadError::Changed);
         }
         if let Some(head) = stands.filter(|_| error.maybe_done)
             && self.is_copy(&head, (other, from, entry)).map_err(read_error)?

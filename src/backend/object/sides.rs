@@ -264,6 +264,6 @@ impl Target for ObjectTarget {
     }
 
     fn warnings(&self) -> Vec<String> {
-        Vec::new()
+        self.place().conditions.warning().into_iter().collect()
     }
 }

@@ -3,7 +3,7 @@
 //! An object stands whole, or as it was before, once its PUT or its last request succeeded: there is
 //! nothing to put in place later, and nothing to sync.
 
-use super::conditions::{Writing, condition_of, is_unmet, taken};
+use super::conditions::{Unwritten, Writing, condition_of, taken};
 use super::metadata::{headers, put};
 use super::parts::Parts;
 use super::place::{ObjectPlace, cause, refused};
@@ -387,21 +387,20 @@ impl ObjectPlace {
         headers: &Headers,
         place: Place,
     ) -> Result<ETag, Cause> {
-        let condition = condition_of(&place);
-        let put = self.conditions.write(Writing::Put, condition, |condition| {
+        let to = (Writing::Put, key, condition_of(&place));
+        let put = self.conditions.write(&self.store, to, |condition| {
             self.store.put(key, content.clone(), headers, condition)
         });
         match put {
-            Err(error) if is_unmet(&error, condition) => {
-                // A reply may have been lost, and the request been sent again.
-                match self.store.head(key).map_err(refused)? {
-                    Some(head) if error.maybe_done && is_kept(&head, headers) => {
-                        head.etag.ok_or_else(no_tag)
-                    }
-                    _ => Err(taken(&place)),
-                }
+            Ok(tag) => Ok(tag),
+            // A reply may have been lost, and the request been sent again.
+            Err(Unwritten::Unmet { error, stands: Some(head) })
+                if error.maybe_done && is_kept(&head, headers) =>
+            {
+                head.etag.ok_or_else(no_tag)
             }
-            other => other.map_err(refused),
+            Err(Unwritten::Unmet { .. }) => Err(taken(&place)),
+            Err(Unwritten::Failed(error)) => Err(cause(&error)),
         }
     }
 
@@ -414,21 +413,22 @@ impl ObjectPlace {
         token: &str,
         place: &Place,
     ) -> Result<ETag, Cause> {
-        let condition = condition_of(place);
-        let completed = self.conditions.write(Writing::Complete, condition, |condition| {
+        let to = (Writing::Complete, key, condition_of(place));
+        let completed = self.conditions.write(&self.store, to, |condition| {
             self.store.complete_upload(key, id, parts, condition)
         });
-        match completed {
-            Err(error) if is_lost(&error) || is_unmet(&error, condition) => {
-                let head = self.store.head(key).map_err(refused)?;
-                let is_ours = |(name, value): &(String, String)| name == UPLOAD && value == token;
-                match head.filter(|head| head.headers.user.iter().any(is_ours)) {
-                    Some(head) => head.etag.ok_or_else(no_tag),
-                    None if is_unmet(&error, condition) => Err(taken(place)),
-                    None => Err(cause(&error)),
-                }
+        let (error, stands, otherwise) = match completed {
+            Ok(tag) => return Ok(tag),
+            Err(Unwritten::Unmet { error, stands }) => (error, stands, Some(taken(place))),
+            Err(Unwritten::Failed(error)) if is_lost(&error) => {
+                (error, self.store.head(key).map_err(refused)?.map(Box::new), None)
             }
-            other => other.map_err(refused),
+            Err(Unwritten::Failed(error)) => return Err(cause(&error)),
+        };
+        let is_ours = |(name, value): &(String, String)| name == UPLOAD && value == token;
+        match stands.filter(|head| head.headers.user.iter().any(is_ours)) {
+            Some(head) => head.etag.ok_or_else(no_tag),
+            None => Err(otherwise.unwrap_or_else(|| cause(&error))),
         }
     }
 

@@ -93,6 +93,9 @@ struct Shared {
     checksums: AtomicU8,
     /// Whether the store refused to delete many objects at once.
     deletes_singly: AtomicBool,
+    /// Whether the store may be asked to read a version (`If-Match`): not where it never finds one to
+    /// match.
+    heeds_read_conditions: AtomicBool,
 }
 
 impl S3 {
@@ -119,6 +122,7 @@ impl S3 {
             clock: AtomicI64::new(0),
             checksums: AtomicU8::new(0),
             deletes_singly: AtomicBool::new(false),
+            heeds_read_conditions: AtomicBool::new(true),
         };
         Ok(Self { shared: Arc::new(shared), limits, stop })
     }
