@@ -11,6 +11,8 @@ need rsync rsync
 need script bsdutils
 need setpriv util-linux
 need chattr e2fsprogs
+need mkfs.btrfs btrfs-progs
+need mkfs.xfs xfsprogs
 need setfacl acl
 need hashdeep hashdeep
 need minisign minisign

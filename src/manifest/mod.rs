@@ -10,7 +10,7 @@ pub use held::{Held, Lockable};
 pub use lease::{AcquiredLease, Lease};
 pub use lock::{Acquired, Lock};
 pub use row::{Origin, Row, RunNumber, Verified};
-pub use runs::{RootIdentity, RunRecord};
+pub use runs::{RootIdentity, RunRecord, Sameness};
 pub use state::{Change, Changes, IMPORTED, Opened, Rows, STREAM, State, Writer};
 
 use crate::backend::Form;

@@ -1,17 +1,54 @@
 //! Runs, as the state records them.
 
 use super::row::{self, RunNumber};
+use crate::backend::local::FileSystemId;
 use crate::model::{RunId, Timestamp, Totals, Verdict};
 use rusqlite::{Connection, OptionalExtension as _};
 use serde::{Deserialize, Serialize};
 
 /// What tells a source's root from another one mounted in its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootIdentity {
     /// The inode of the root directory.
     pub inode: u64,
     /// The type of its file system: `f_type` of statfs(2).
     pub file_system: u64,
+    /// Which file system of that type; earlier versions didn't record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<FileSystemId>,
+}
+
+/// Whether a root is the one that it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sameness {
+    /// Nothing says that it is another.
+    Same,
+    /// Its file system has another id, as the same one can have after a restart.
+    Unsure,
+    /// It is another.
+    Other,
+}
+
+impl RootIdentity {
+    /// Compares it with what it was in an earlier run.
+    pub fn compare(&self, before: &Self) -> Sameness {
+        use FileSystemId::Passing;
+        if (self.inode, self.file_system) != (before.inode, before.file_system) {
+            return Sameness::Other;
+        }
+        match (&self.id, &before.id) {
+            (_, None) => Sameness::Same,
+            (now, before) if now == before => Sameness::Same,
+            (None | Some(Passing(_)), _) | (_, Some(Passing(_))) => Sameness::Unsure,
+            // By the UUID then and by what is made of it now, or the reverse.
+            (Some(now), Some(before))
+                if std::mem::discriminant(now) != std::mem::discriminant(before) =>
+            {
+                Sameness::Unsure
+            }
+            _ => Sameness::Other,
+        }
+    }
 }
 
 /// One run, as recorded.
@@ -64,4 +101,53 @@ fn from_json<'a, T: Deserialize<'a>>(column: usize, text: &'a str) -> rusqlite::
         let kind = rusqlite::types::Type::Text;
         rusqlite::Error::FromSqlConversionFailure(column, kind, Box::new(error))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_is_another_by_inode_type_or_uuid_and_unsure_by_an_id_that_passes() {
+        let root = |id: Option<FileSystemId>| RootIdentity { inode: 2, file_system: 0xef53, id };
+        let uuid = |text: &str| Some(FileSystemId::Uuid(text.to_owned()));
+        let fsid = |number| Some(FileSystemId::Fsid(number));
+        let passing = |number| Some(FileSystemId::Passing(number));
+        for (before, now, expected) in [
+            (uuid("a"), uuid("a"), Sameness::Same),
+            (uuid("a"), uuid("b"), Sameness::Other),
+            (fsid(1), fsid(1), Sameness::Same),
+            (fsid(1), fsid(2), Sameness::Other),
+            (passing(1), passing(1), Sameness::Same),
+            (passing(1), passing(2), Sameness::Unsure),
+            (uuid("a"), passing(1), Sameness::Unsure),
+            (passing(1), uuid("a"), Sameness::Unsure),
+            (uuid("a"), fsid(1), Sameness::Unsure),
+            (fsid(1), None, Sameness::Unsure),
+            (None, fsid(1), Sameness::Same),
+            (None, passing(1), Sameness::Same),
+            (None, None, Sameness::Same),
+        ] {
+            assert_eq!(
+                root(now.clone()).compare(&root(before.clone())),
+                expected,
+                "{before:?}, {now:?}"
+            );
+        }
+        let other = RootIdentity { inode: 3, ..root(None) };
+        assert_eq!(other.compare(&root(None)), Sameness::Other);
+        let other = RootIdentity { file_system: 1, ..root(fsid(1)) };
+        assert_eq!(other.compare(&root(fsid(1))), Sameness::Other);
+    }
+
+    #[test]
+    fn what_earlier_versions_recorded_of_a_root_is_read() {
+        let old: RootIdentity = serde_json::from_str(r#"{"inode":2,"file_system":61267}"#).unwrap();
+        assert_eq!(old, RootIdentity { inode: 2, file_system: 0xef53, id: None });
+        let new = RootIdentity { id: Some(FileSystemId::Fsid(7)), ..old.clone() };
+        let json = serde_json::to_string(&new).unwrap();
+        assert_eq!(json, r#"{"inode":2,"file_system":61267,"id":{"fsid":7}}"#);
+        assert_eq!(serde_json::from_str::<RootIdentity>(&json).unwrap(), new);
+        assert_eq!(new.compare(&old), Sameness::Same);
+    }
 }

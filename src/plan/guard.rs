@@ -4,7 +4,7 @@
 //! and refused whole when the evidence is against them.
 
 use super::DeletionTally;
-use crate::manifest::RootIdentity;
+use crate::manifest::{RootIdentity, Sameness};
 use crate::model::{Error, ErrorKind};
 use std::fmt;
 
@@ -49,10 +49,14 @@ pub fn allow(options: &DeleteOptions, evidence: &Evidence) -> Result<(), Error> 
     let refuse =
         |message: String, help: &str| Err(Error::new(ErrorKind::Refused, message).help(help));
     let tally = &evidence.tally;
-    let changed = evidence.root_before.is_some() && evidence.root_before != evidence.root;
+    let changed = match (&evidence.root, &evidence.root_before) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(now), Some(before)) => now.compare(before) == Sameness::Other,
+    };
     if changed && !options.accept_source && !evidence.proven_by_file {
         return refuse(
-            "the source's root is not the one of the last run that deleted: is it mounted?".into(),
+            "the source's root is not the one of the last run that deleted: is the right disk mounted?".into(),
             "if it is the right one, confirm it once with --accept-source",
         );
     }
@@ -120,7 +124,7 @@ mod tests {
     fn evidence(leaves: u64) -> Evidence {
         Evidence {
             tally: DeletionTally { source: 10, deletable: 10, leaves, ..DeletionTally::default() },
-            root: Some(RootIdentity { inode: 1, file_system: 2 }),
+            root: Some(RootIdentity { inode: 1, file_system: 2, id: None }),
             root_before: None,
             proven_by_file: false,
         }
@@ -173,7 +177,7 @@ mod tests {
     #[test]
     fn another_root_deletes_nothing_until_it_is_accepted_or_proven() {
         let other = || Evidence {
-            root_before: Some(RootIdentity { inode: 9, file_system: 2 }),
+            root_before: Some(RootIdentity { inode: 9, file_system: 2, id: None }),
             ..evidence(1)
         };
         let options = options(MaxDelete::Count(9));

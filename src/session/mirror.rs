@@ -340,7 +340,7 @@ impl Session<'_> {
         let committer = Committer::new(&context, state.writer()?);
         let result = execute(&context, plan, committer, options.delete.is_some(), |tally| {
             let identity = self.root_identity()?;
-            self.allow(tally, state.last_allowed_root()?, identity)?;
+            self.allow(tally, state.last_allowed_root()?, &identity)?;
             *allowed_root = Some(identity);
             Ok(())
         });

@@ -26,6 +26,7 @@ mod locks;
 mod manifest;
 mod mirror;
 mod model;
+mod other_disk;
 mod power;
 mod published;
 mod races;

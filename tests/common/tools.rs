@@ -103,13 +103,33 @@ impl Mount {
         mebibytes: u64,
         options: &[&str],
     ) -> Result<Self, String> {
+        Self::image(image, at, mebibytes, "mkfs.ext4", &[&["-q", "-F"], options].concat())
+    }
+
+    /// Mounts an XFS of 320 MiB, sparse, at `at`, from the image `image`, which is made when missing.
+    pub fn xfs(image: &Path, at: &Path) -> Result<Self, String> {
+        Self::image(image, at, 320, "mkfs.xfs", &["-q", "-f"])
+    }
+
+    /// Mounts a Btrfs of 120 MiB at `at`, from the image `image`, which is made when missing.
+    pub fn btrfs(image: &Path, at: &Path) -> Result<Self, String> {
+        Self::image(image, at, 120, "mkfs.btrfs", &["-q", "-f", "-M"])
+    }
+
+    fn image(
+        image: &Path,
+        at: &Path,
+        mebibytes: u64,
+        maker: &str,
+        options: &[&str],
+    ) -> Result<Self, String> {
         if !image.exists() {
+            let maker = tool(maker)?;
             let file = std::fs::File::create(image).expect("make an image");
             file.set_len(mebibytes << 20).expect("give the image its size");
-            let mut make = Command::new(tool("mkfs.ext4")?);
-            let made = make.args(["-q", "-F"]).args(options).arg(image).output();
+            let made = Command::new(&maker).args(options).arg(image).output();
             if !made.as_ref().is_ok_and(|output| output.status.success()) {
-                return Err(format!("mkfs.ext4: {made:?}"));
+                return Err(format!("{}: {made:?}", maker.display()));
             }
         }
         Self::attached(at, &["-o", "loop", image.to_str().expect("test paths are UTF-8")])

@@ -6,6 +6,7 @@
 
 mod attributes;
 mod beneath;
+mod file_system;
 mod metadata;
 mod place;
 mod ranges;
@@ -18,6 +19,7 @@ mod walk;
 mod write;
 
 pub use beneath::{Identity, Root};
+pub use file_system::{FileSystem, FileSystemId};
 pub use sync::Syncing;
 pub use walk::Guarded;
 pub use write::LocalTarget;

@@ -186,7 +186,7 @@ fn runs_are_recorded_from_begin_to_end() {
     assert_eq!(state.last_run().unwrap(), None);
     assert_eq!(state.last_finished_totals().unwrap(), None);
     assert_eq!(state.last_allowed_root().unwrap(), None);
-    let root = RootIdentity { inode: u64::MAX, file_system: 0xef53 };
+    let root = RootIdentity { inode: u64::MAX, file_system: 0xef53, id: None };
     let verdicts = [
         Verdict::Complete,
         Verdict::Incomplete,
@@ -199,8 +199,8 @@ fn runs_are_recorded_from_begin_to_end() {
         let begun = state.last_run().unwrap().unwrap();
         assert_eq!((begun.number, begun.ended, begun.verdict), (number, None, None));
         let totals = Totals { entries: n as u64, ..Totals::default() };
-        let allowed = (n == 2).then_some(root);
-        state.finish_run(number, at(n + 10), verdict, &totals, allowed).unwrap();
+        let allowed = (n == 2).then(|| root.clone());
+        state.finish_run(number, at(n + 10), verdict, &totals, allowed.clone()).unwrap();
         let expected = RunRecord {
             number,
             id: RunId(format!("run-{n}")),

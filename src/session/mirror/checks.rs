@@ -2,8 +2,8 @@
 //! deletions that nothing speaks for.
 
 use super::Session;
-use crate::backend::local::Root;
-use crate::manifest::RootIdentity;
+use crate::backend::local::{FileSystem, Root};
+use crate::manifest::{RootIdentity, Sameness};
 use crate::model::error::Side;
 use crate::model::{Error, ErrorKind, Key};
 use crate::plan::{DeletionTally, Evidence, guard};
@@ -31,14 +31,14 @@ impl Session<'_> {
     pub(super) fn root_identity(&self) -> Result<RootIdentity, Error> {
         let Some(root) = self.places.source.root() else {
             // A bucket has no identity beside its name, which the state is kept by.
-            return Ok(RootIdentity { inode: 0, file_system: 0 });
+            return Ok(RootIdentity { inode: 0, file_system: 0, id: None });
         };
         let directory = root.directory();
-        let file_system = rustix::fs::fstatfs(&**directory).map_err(|error| {
+        let FileSystem { kind, id } = FileSystem::of(&**directory).map_err(|error| {
             Error::new(ErrorKind::Unusable, "cannot look at the source's file system")
                 .because(error)
         })?;
-        Ok(RootIdentity { inode: directory.identity.inode, file_system: file_system.f_type as u64 })
+        Ok(RootIdentity { inode: directory.identity.inode, file_system: kind, id })
     }
 
     /// Whether the guard allows the deletions that were planned.
@@ -46,18 +46,28 @@ impl Session<'_> {
         &self,
         tally: &DeletionTally,
         before: Option<RootIdentity>,
-        now: RootIdentity,
+        now: &RootIdentity,
     ) -> Result<(), Error> {
         let Some(delete) = &self.options.delete else { return Ok(()) };
+        let sameness = before.as_ref().map(|before| now.compare(before));
+        let proven_by_file = self.options.require_file.is_some();
         guard::allow(
             delete,
             &Evidence {
                 tally: *tally,
-                root: Some(now),
+                root: Some(now.clone()),
                 root_before: before,
-                proven_by_file: self.options.require_file.is_some(),
+                proven_by_file,
             },
-        )
+        )?;
+        if sameness == Some(Sameness::Unsure) && !delete.accept_source && !proven_by_file {
+            self.note(
+                "the source's file system has another id than in the last run that deleted: it may \
+                 be another disk. Its type can have a new id after a restart, so nothing is refused; \
+                 --require-file NAME makes sure of the disk",
+            );
+        }
+        Ok(())
     }
 
     pub(super) fn check_required_file(&self) -> Result<(), Error> {

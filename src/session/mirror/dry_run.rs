@@ -74,7 +74,7 @@ impl Session<'_> {
                 Some(state) => state.last_allowed_root()?,
                 None => None,
             };
-            self.allow(tally, before, self.root_identity()?)
+            self.allow(tally, before, &self.root_identity()?)
         })?;
         let verdict = if self.stop.requested() {
             Verdict::Interrupted
