@@ -16,6 +16,7 @@ mod dry_run;
 mod explain;
 mod faults;
 mod filters;
+mod filters_git;
 mod ground;
 mod import;
 mod interrupts;
