@@ -235,6 +235,11 @@ pub trait Source: Send + Sync {
     fn object(&self) -> Option<&ObjectPlace> {
         None
     }
+
+    /// Things to tell once at the end of a run: what the place doesn't do, or does otherwise.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// What a new entry does to what stands at its key.
@@ -346,9 +351,6 @@ pub trait Target: Source {
     fn give_up_left(&self) -> Result<u64, Cause> {
         Ok(0)
     }
-
-    /// Things to tell once at the end of a run: what the target doesn't do.
-    fn warnings(&self) -> Vec<String>;
 }
 
 /// A file being written that nobody sees. Dropped unfinished, it is removed.

@@ -158,7 +158,7 @@ fn open(
             let (requests, began) = (options.checkers, (run.0.clone(), started));
             let state_dir = &options.state_dir;
             let stores = Stores::new(&options.limits, requests, progress, stop, began, state_dir)
-                .with_orders(state_dir, true);
+                .with_habits(state_dir, true);
             let place = Arc::new(stores.connect(location, options.target_store.as_ref())?);
             let name = place.name();
             let target = Box::new(ObjectTarget::new(Arc::clone(&place)));

@@ -15,6 +15,7 @@ pub use explain::{Explained, Explanation, Past, PastLine, PastRun, explain};
 
 use super::places::{self, Places, TargetAt};
 use super::{new_run_id, wall_clock};
+use crate::backend::Source;
 use crate::backend::local::Root;
 use crate::backend::object::Stores;
 use crate::backend::object::s3::Settings;
@@ -109,7 +110,7 @@ pub fn mirror(
     let run_and_start = (run.0.clone(), wall_clock());
     let spool_dir = if options.dry_run { std::env::temp_dir() } else { options.state_dir.clone() };
     let stores = Stores::new(limits, requests, progress, stop, run_and_start, &spool_dir)
-        .with_orders(&options.state_dir, !options.dry_run);
+        .with_habits(&options.state_dir, !options.dry_run);
     let places = places::resolve(options, &stores)?;
     if places.source.only.is_some() && options.delete.is_some() {
         return Err(Error::new(ErrorKind::Usage, "--delete needs a directory as source")
@@ -352,9 +353,7 @@ impl Session<'_> {
                 }
             }
         }
-        for warning in target.warnings() {
-            self.note(&warning);
-        }
+        self.warn(&[&*context.source, &*target]);
         context.fatal.into_inner().map_or(result, Err)
     }
 
@@ -389,6 +388,13 @@ impl Session<'_> {
     fn fail(&self, error: &EntryError) {
         self.progress.files_failed.add(1);
         self.observer.observe(&Event::Failed(error));
+    }
+
+    /// Tells what is to be told of places at the end.
+    fn warn(&self, places: &[&dyn Source]) {
+        for warning in places.iter().flat_map(|place| place.warnings()) {
+            self.note(&warning);
+        }
     }
 
     fn note(&self, note: &str) {

@@ -148,6 +148,8 @@ pub fn verify_against(
         bytes: Default::default(),
     };
     compare(join, &held, options.checkers, progress, stop)?;
+    let warnings = source.warnings().into_iter().chain(target.warnings());
+    warnings.for_each(|warning| observer.note(&warning));
     drop(lock);
     let mut totals = held.totals.into_inner().unwrap_or_else(PoisonError::into_inner);
     [totals.source_bytes, totals.target_bytes] = held.bytes.map(|bytes| bytes.get());

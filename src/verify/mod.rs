@@ -261,6 +261,7 @@ pub fn verify(
         None
     });
     read(&mut scan, &tally, writer, options, (progress, stop))?;
+    target.warnings().iter().for_each(|warning| observer.note(warning));
     let mut mended = 0;
     if let (Some(broken), Some(from)) = (tally.broken.take(), mends_from) {
         let broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);

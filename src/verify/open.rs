@@ -143,7 +143,7 @@ pub(super) fn open(
     let run_and_start = (run, now());
     let (requests, spool_dir) = (options.checkers, &options.state_dir);
     let stores = Stores::new(&options.limits, requests, progress, stop, run_and_start, spool_dir)
-        .with_orders(spool_dir, true);
+        .with_habits(spool_dir, true);
     let source = source.map(|source| open_source(source, &stores, options)).transpose()?;
     let alone = |target: Lockable| {
         let hold = |repair: &Repair| {

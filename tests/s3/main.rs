@@ -35,5 +35,6 @@ mod server_faults;
 mod server_uploads;
 mod signing;
 mod site;
+mod splits;
 mod strangers;
 mod verify;

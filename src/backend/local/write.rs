@@ -116,6 +116,14 @@ impl Source for LocalTarget {
     fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {
         read::look(&self.shared.root, key)
     }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.shared.syncing.directory_sync_unsupported() {
+            warnings.push("the target's file system can't sync directories: after a power cut, entries made last may be missing".into());
+        }
+        warnings
+    }
 }
 
 impl Target for LocalTarget {
@@ -262,13 +270,5 @@ impl Target for LocalTarget {
             }
         }
         Ok(given_up)
-    }
-
-    fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if self.shared.syncing.directory_sync_unsupported() {
-            warnings.push("the target's file system can't sync directories: after a power cut, entries made last may be missing".into());
-        }
-        warnings
     }
 }

@@ -4,9 +4,10 @@
 //! tree can hold (`a//b`, `./x`, `/a`, content at `a/`) is an item that says so. A page that can't
 //! be had makes all from there on unknown; it is never taken for the end.
 
-use super::pages::{self, Objects};
+use super::habits::Habits;
+use super::pages::{self, Lister, Objects};
 use super::place::{OWN, ObjectPlace, fatal};
-use super::{ListQuery, Listed};
+use super::{ListQuery, Listed, Page, StoreError};
 use crate::backend::{Form, ListItem, ListOptions, Listing};
 use crate::filter::Filter;
 use crate::model::entry::Known;
@@ -14,6 +15,7 @@ use crate::model::error::Side;
 use crate::model::{Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Operation, Stamp};
 use std::collections::VecDeque;
 use std::iter::Peekable;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Lists a place; see [`Source::list`](crate::backend::Source::list).
@@ -38,11 +40,34 @@ pub(super) fn list(
         page.objects.retain(|object| *object.key == *prefix);
         page.next = None;
     }
-    let objects = pages::objects(place, page)
+    let lister = Arc::clone(place) as Arc<dyn Lister>;
+    let objects = pages::objects(lister, page)
         .map_err(|error| Error::new(ErrorKind::Unusable, "cannot start a thread").because(error))?;
     let has_root = options.only.is_none() && options.form == Form::Tree;
     let filter = Arc::clone(&options.filter);
     Ok(Box::new(Entries::new(place, side, filter, options.form, objects, has_root)))
+}
+
+impl Lister for ObjectPlace {
+    fn prefix(&self) -> &[u8] {
+        &self.prefix
+    }
+
+    fn page(&self, query: &ListQuery<'_>) -> Result<Page, StoreError> {
+        self.store.list(query)
+    }
+
+    fn habits(&self) -> Option<&Habits> {
+        self.habits.as_ref()
+    }
+
+    fn warn(&self, warning: String) {
+        Self::warn(self, warning);
+    }
+
+    fn spool_dir(&self) -> &Arc<Path> {
+        &self.spool_dir
+    }
 }
 
 /// Objects as entries.

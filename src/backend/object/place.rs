@@ -2,7 +2,7 @@
 
 use super::conditions::Conditions;
 use super::copy::Copies;
-use super::order::Order;
+use super::habits::Habits;
 use super::s3::S3;
 use super::uploads::Journal;
 use super::{Head, ListQuery, Page, StoreError, StoreErrorKind};
@@ -53,8 +53,10 @@ pub struct ObjectPlace {
     pub(super) copies: Copies,
     /// Its keys were listed in flat form: each is an object and nothing else.
     pub(super) is_flat: AtomicBool,
-    /// What is remembered of the order in which its store lists, where anything is.
-    pub(super) order: Option<Order>,
+    /// What is remembered of how its store lists, where anything is.
+    pub(super) habits: Option<Habits>,
+    /// What its user is to be told at the end of the run.
+    pub(super) warnings: Mutex<Vec<String>>,
     /// The first page of its listing, where that came already.
     pub(super) first: Mutex<Option<Page>>,
     /// What to take for the owner, the group and a directory's mtime where nobody stored them.
@@ -90,7 +92,8 @@ impl ObjectPlace {
             conditions: Conditions::default(),
             copies: Copies::default(),
             is_flat,
-            order: None,
+            habits: None,
+            warnings: Mutex::default(),
             first,
             guess,
         }
@@ -99,6 +102,17 @@ impl ObjectPlace {
     /// Its name: a URL without anything but what tells it from other places.
     pub fn name(&self) -> String {
         format!("{}/{}", self.store.name(), Escaped(&self.prefix))
+    }
+
+    /// Takes note of what the user is to be told at the end of the run.
+    pub(super) fn warn(&self, warning: String) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+    }
+
+    /// What the user is to be told at the end of the run.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        self.conditions.warning().into_iter().chain(warnings.iter().cloned()).collect()
     }
 
     /// The same place of a shorter prefix.

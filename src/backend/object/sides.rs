@@ -71,6 +71,10 @@ impl Source for ObjectSource {
     fn object(&self) -> Option<&ObjectPlace> {
         Some(&self.place)
     }
+
+    fn warnings(&self) -> Vec<String> {
+        self.place.warnings()
+    }
 }
 
 /// A part of a store as a target.
@@ -133,6 +137,10 @@ impl Source for ObjectTarget {
 
     fn object(&self) -> Option<&ObjectPlace> {
         self.reader.object()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.reader.warnings()
     }
 }
 
@@ -261,9 +269,5 @@ impl Target for ObjectTarget {
 
     fn give_up_left(&self) -> Result<u64, Cause> {
         self.place().give_up_left()
-    }
-
-    fn warnings(&self) -> Vec<String> {
-        self.place().conditions.warning().into_iter().collect()
     }
 }

@@ -1,6 +1,6 @@
 //! The stores of a run: how they are reached, what their requests may use, and what these count.
 
-use super::order::{self, Order};
+use super::habits::{self, Habits};
 use super::s3::{S3, S3Config, Settings};
 use super::{ObjectPlace, Outcome, RequestLimits};
 use crate::limits::{Began, Concurrency, LimitOptions, Memory, Reply, Requests};
@@ -24,7 +24,7 @@ pub struct Stores {
     stop: Stop,
     token: String,
     began: Timestamp,
-    orders: Option<order::Memory>,
+    habits: Option<habits::Memory>,
 }
 
 impl Stores {
@@ -47,16 +47,16 @@ impl Stores {
             stop: stop.clone(),
             token,
             began,
-            orders: None,
+            habits: None,
         }
     }
 
-    /// Remembers in the state directory which stores list in an order of their own; what is new to
+    /// Remembers in the state directory how stores list that list otherwise than S3; what is new to
     /// it only where it `learns`.
     #[must_use]
-    pub fn with_orders(self, state_dir: &Path, learns: bool) -> Self {
-        let orders = Some(order::Memory { state_dir: state_dir.to_owned(), learns });
-        Self { orders, ..self }
+    pub fn with_habits(self, state_dir: &Path, learns: bool) -> Self {
+        let habits = Some(habits::Memory { state_dir: state_dir.to_owned(), learns });
+        Self { habits, ..self }
     }
 
     /// The memory divided between a store that is read and one that is written: what is read ahead
@@ -107,7 +107,7 @@ impl Stores {
             mtime: self.began,
         };
         let (memory, stop) = (self.memory.clone(), self.stop.clone());
-        let order = self.orders.clone().map(|orders| Order::of(&store, orders));
+        let habits = self.habits.clone().map(|habits| Habits::of(&store, habits));
         let place = ObjectPlace::new(
             (store, lock_store),
             location.prefix.clone(),
@@ -117,7 +117,7 @@ impl Stores {
             self.token.clone(),
             guess,
         );
-        Ok(ObjectPlace { order, ..place })
+        Ok(ObjectPlace { habits, ..place })
     }
 }
 

@@ -76,6 +76,7 @@ impl Session<'_> {
             };
             self.allow(tally, before, &self.root_identity()?)
         })?;
+        self.warn(&[&*source, &*target]);
         let verdict = if self.stop.requested() {
             Verdict::Interrupted
         } else if refusal.is_some() {

@@ -139,7 +139,7 @@ pub fn explain(
     let limits = (&options.limits, options.transfers);
     let spool_dir = std::env::temp_dir();
     let stores = Stores::new(limits.0, limits.1, progress, stop, run_and_start, &spool_dir)
-        .with_orders(&options.state_dir, false);
+        .with_habits(&options.state_dir, false);
     let places = places::resolve(options, &stores)?;
     let filter = Arc::new(options.filter.clone());
     let session = Session { options, places: &places, observer, progress, stop, run, filter };

@@ -2,7 +2,7 @@
 
 use super::request::{token, token_key};
 use super::service::bucket;
-use super::store::{BucketState, Contents, Listed, Settings, Store, Version};
+use super::store::{BucketState, Contents, Listed, Settings, StartAfter, Store, Version};
 use s3s::dto::*;
 use s3s::{S3Result, s3_error};
 
@@ -120,6 +120,21 @@ impl Encoding {
     }
 }
 
+/// The key behind which a listing begins that is to begin behind `after`.
+fn begin(after: &str, start: StartAfter) -> String {
+    match start {
+        StartAfter::Behind | StartAfter::BehindWithLoss => after.to_owned(),
+        StartAfter::Ignored => String::new(),
+        // No key of the tests lies between.
+        StartAfter::At => match after.char_indices().next_back() {
+            Some((at, last)) => {
+                format!("{}{}", &after[..at], char::from_u32(last as u32 - 1).unwrap_or('\0'))
+            }
+            None => String::new(),
+        },
+    }
+}
+
 pub(super) fn objects(
     store: &mut Store,
     input: ListObjectsV2Input,
@@ -131,7 +146,7 @@ pub(super) fn objects(
     let after = match (token_in, &input.start_after) {
         (Some(token), _) => token_key(token)
             .ok_or_else(|| s3_error!(InvalidArgument, "the continuation token is incorrect"))?,
-        (None, Some(after)) => (false, after.clone()),
+        (None, Some(after)) => (false, begin(after, settings.start_after)),
         (None, None) => (false, String::new()),
     };
     let number = token_in.and_then(|token| token.split_once('/')?.0.parse().ok()).unwrap_or(1);
@@ -141,7 +156,15 @@ pub(super) fn objects(
         after: (after.0, &after.1),
         limit,
     };
-    let page = list(bucket(store, &input.bucket)?, &query);
+    let held = bucket(store, &input.bucket)?;
+    let mut page = list(held, &query);
+    if settings.start_after == StartAfter::BehindWithLoss
+        && let (None, Some(after), Some((false, last))) = (token_in, &input.start_after, &page.more)
+        && held.get(after).is_none()
+        && let Some(lost) = held.listed(last).nth(1)
+    {
+        page.more = Some((false, lost.key));
+    }
     Ok(ListObjectsV2Output {
         key_count: Some((page.entries.len() + page.prefixes.len()) as i32),
         is_truncated: Some(page.more.is_some()),

@@ -41,7 +41,7 @@ pub use bucket::Bucket;
 pub use content::{base64, sum};
 pub use fault::{Fault, On, Scripted};
 pub use request::{Kind, Request};
-pub use store::{Object, Settings, Upload, Version, hex, md5};
+pub use store::{Object, Settings, StartAfter, Upload, Version, hex, md5};
 
 use bucket::lock;
 use front::Shared;

@@ -23,6 +23,22 @@ pub struct Settings {
     pub encoding: bool,
     /// HEAD of a part tells that part; look-alikes exist that tell the whole.
     pub part_numbers: bool,
+    /// Where a listing begins that is to begin behind a key.
+    pub start_after: StartAfter,
+}
+
+/// Where a listing begins that is to begin behind a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartAfter {
+    /// Behind it.
+    Behind,
+    /// Behind it, but where it is no key, the first page is followed by one that lacks its first key
+    /// (`MinIO`, minio/minio#21463).
+    BehindWithLoss,
+    /// With the key itself.
+    At,
+    /// At the beginning.
+    Ignored,
 }
 
 impl Default for Settings {
@@ -35,6 +51,7 @@ impl Default for Settings {
             conditions: true,
             encoding: true,
             part_numbers: true,
+            start_after: StartAfter::Behind,
         }
     }
 }

@@ -322,7 +322,7 @@ impl S3 {
     /// The error that a reply is; a clock that is off is set by the store's.
     pub(super) fn refusal(&self, request: &Request, reply: &Reply) -> StoreError {
         let error = reply.refusal(request.of_object);
-        let date = reply::text(&reply.headers, "date").and_then(time::of_header);
+        let date = reply::text(&reply.headers, "date").and_then(time::parse);
         if let (StoreErrorKind::ClockSkew, Some(date)) = (&error.kind, date) {
             self.shared.clock.store(date.seconds - time::now(), Ordering::Relaxed);
         }

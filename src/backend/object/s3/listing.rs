@@ -16,6 +16,8 @@ const OF_ITS_OWN_ORDER: &str = "SeaweedFS";
 impl S3 {
     /// Asks for one page of a listing.
     ///
+    /// A key or prefix that comes twice in a row, with the same said of it, is one.
+    ///
     /// # Errors
     /// `BadReply` for whatever is doubtful in a page: what is not understood is not taken for absent.
     pub fn list(&self, query: &ListQuery<'_>) -> Result<Page, StoreError> {
@@ -33,9 +35,9 @@ impl S3 {
             parameters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         let request = Request::new(self, RequestKind::List, Method::GET, None, &parameters)?;
         self.call(&request, |reply| {
-            let mut page = read(reply.document()?, query.prefix)?;
+            let mut page = read(reply.document()?, query)?;
             let server = reply::text(&reply.headers, "server").unwrap_or_default();
-            page.date = reply::text(&reply.headers, "date").and_then(time::of_header);
+            page.date = reply::text(&reply.headers, "date").and_then(time::parse);
             let keys = page.objects.windows(2);
             page.in_order = !server.starts_with(OF_ITS_OWN_ORDER)
                 && keys.into_iter().all(|pair| pair[0].key < pair[1].key);
@@ -47,13 +49,17 @@ impl S3 {
     }
 }
 
-fn read(mut xml: Xml<'_>, prefix: &[u8]) -> Result<Page, StoreError> {
+/// Objects and prefixes of a page, where no other number was asked for.
+const FULL_PAGE: usize = 1000;
+
+fn read(mut xml: Xml<'_>, query: &ListQuery<'_>) -> Result<Page, StoreError> {
     let mut page = Page::default();
-    let (mut encoding, mut truncated, mut next) = (None, None, None);
+    let (mut encoding, mut truncated, mut next, mut most) = (None, None, None, None);
     while let Some(name) = xml.child()? {
         match name.as_str() {
+            "MaxKeys" => most = xml.text()?.trim_ascii().parse::<usize>().ok(),
             "EncodingType" => once(&mut encoding, xml.text()?, "EncodingType")?,
-            "IsTruncated" => once(&mut truncated, xml.value::<bool>()?, "IsTruncated")?,
+            "IsTruncated" => once(&mut truncated, xml.truth()?, "IsTruncated")?,
             "NextContinuationToken" => once(&mut next, xml.text()?, "NextContinuationToken")?,
             "Contents" => page.objects.push(read_object(&mut xml)?),
             "CommonPrefixes" => page.prefixes.push(read_prefix(&mut xml)?),
@@ -69,15 +75,29 @@ fn read(mut xml: Xml<'_>, prefix: &[u8]) -> Result<Page, StoreError> {
         if encoded {
             *key = decoded(key)?;
         }
-        if !key.starts_with(prefix) {
+        if !key.starts_with(query.prefix) {
             return Err(StoreError::bad_reply("it lists keys that were not asked for"));
         }
     }
-    page.next = match (required(truncated, "IsTruncated")?, next) {
-        (false, _) => None,
-        (true, Some(token)) if !token.is_empty() => Some(token),
-        (true, _) => {
+    let listed = page.objects.len() + page.prefixes.len();
+    let asked = query.limit.map_or(FULL_PAGE, usize::from);
+    let full = most.map_or(asked, |most| most.min(asked));
+    page.objects.dedup();
+    page.prefixes.dedup();
+    let next = next.filter(|token| !token.is_empty());
+    page.next = match (truncated, next) {
+        (Some(false), _) => None,
+        (Some(true) | None, Some(token)) => Some(token),
+        (Some(true), None) => {
             return Err(StoreError::bad_reply("it says that there is more, but not where"));
+        }
+        // There are stores that say it only where there is more. A page with room to spare is the
+        // last one.
+        (None, None) if listed < full => None,
+        (None, None) => {
+            return Err(StoreError::bad_reply(
+                "a full page, and it does not say whether more follows",
+            ));
         }
     };
     Ok(page)
@@ -87,7 +107,7 @@ fn read(mut xml: Xml<'_>, prefix: &[u8]) -> Result<Page, StoreError> {
 pub(super) fn is_encoded(encoding: Option<&str>) -> Result<bool, StoreError> {
     match encoding {
         None | Some("") => Ok(false),
-        Some("url") => Ok(true),
+        Some(url) if url.eq_ignore_ascii_case("url") => Ok(true),
         Some(other) => Err(StoreError::bad_reply(format!("its encoding is {other:?}"))),
     }
 }
@@ -128,16 +148,9 @@ fn read_prefix(xml: &mut Xml<'_>) -> Result<Box<[u8]>, StoreError> {
     Ok(required(prefix, "Prefix")?.into_bytes().into_boxed_slice())
 }
 
-/// The time in the element that is open; `None` where it is empty.
+/// The time in the element that is open; `None` where that is not understood: it decides nothing.
 pub(super) fn moment(xml: &mut Xml<'_>) -> Result<Option<Timestamp>, StoreError> {
-    let text = xml.text()?;
-    if text.is_empty() {
-        return Ok(None);
-    }
-    match time::of_listing(&text) {
-        Some(time) => Ok(Some(time)),
-        None => Err(StoreError::bad_reply(format!("{text:?} is no time"))),
-    }
+    Ok(time::parse(&xml.text()?))
 }
 
 #[cfg(test)]
@@ -156,7 +169,8 @@ mod tests {
         <EncodingType>url</EncodingType></ListBucketResult>";
 
     fn page(text: &str) -> Result<Page, StoreError> {
-        read(Xml::expect(text.as_bytes(), "ListBucketResult")?, b"p+")
+        let query = ListQuery { prefix: b"p+", limit: Some(3), ..ListQuery::default() };
+        read(Xml::expect(text.as_bytes(), "ListBucketResult")?, &query)
     }
 
     #[test]
@@ -186,18 +200,24 @@ mod tests {
     #[test]
     fn doubtful_pages_are_errors() {
         for (what, by) in [
-            ("<IsTruncated>true</IsTruncated>", ""),
+            (
+                "<IsTruncated>true</IsTruncated><NextContinuationToken>1+/=</NextContinuationToken>",
+                "",
+            ),
             ("<IsTruncated>true</IsTruncated>", "<IsTruncated>maybe</IsTruncated>"),
+            (
+                "<IsTruncated>true</IsTruncated>",
+                "<IsTruncated>true</IsTruncated><IsTruncated>false</IsTruncated>",
+            ),
             ("<NextContinuationToken>1+/=</NextContinuationToken>", ""),
             ("<NextContinuationToken>1+/=</NextContinuationToken>", "<NextContinuationToken/>"),
             ("<Size>0</Size>", ""),
             ("<Size>0</Size>", "<Size>-1</Size>"),
-            ("<Size>0</Size>", "<Size>0</Size><Size>0</Size>"),
+            ("<Size>0</Size>", "<Size>0</Size><Size>1</Size>"),
             ("<Key>p%2B./a//b/../</Key>", ""),
             ("<Key>p%2B./", "<Key>p%2B%2./"),
             ("<Key>p%2B./", "<Key>q%2B./"),
             (">url<", ">base64<"),
-            ("2009-10-12T17", "2009-10-12 at 17"),
             ("</ListBucketResult>", ""),
         ] {
             let text = PAGE.replacen(what, by, 1);
@@ -215,8 +235,55 @@ mod tests {
 
     #[test]
     fn an_end_is_an_end() {
-        let text = PAGE.replace(">true<", ">false<");
+        for end in [">false<", ">False<", "> FALSE\n<", ">0<"] {
+            let text = PAGE.replace(">true<", end);
+            assert_eq!(page(&text).expect("a page").next, None);
+        }
+    }
+
+    #[test]
+    fn what_decides_nothing_may_come_in_any_form() {
+        let whole = page(PAGE).expect("a page");
+        let told = "<IsTruncated>true</IsTruncated>";
+        for (what, by) in [
+            // A token says it as well.
+            (told.to_owned(), String::new()),
+            (told.to_owned(), told.repeat(2)),
+            (told.to_owned(), "<IsTruncated>True</IsTruncated>".to_owned()),
+            (">url<".to_owned(), ">URL<".to_owned()),
+            ("<Size>0</Size>".to_owned(), "<Size>0</Size>".repeat(2)),
+            (
+                "<CommonPrefixes><Prefix>p%2Bx/</Prefix></CommonPrefixes>".to_owned(),
+                "<CommonPrefixes><Prefix>p%2Bx/</Prefix></CommonPrefixes>".repeat(2),
+            ),
+        ] {
+            let text = PAGE.replacen(&what, &by, 1);
+            assert_ne!(text, PAGE, "{what}");
+            assert_eq!(page(&text).expect(&text), whole);
+        }
+        let undated = PAGE.replace("2009-10-12T17", "2009-10-12 at 17");
+        assert_eq!(page(&undated).expect("a page").objects[0].modified, None);
+    }
+
+    #[test]
+    fn a_page_with_room_to_spare_is_the_last_one() {
+        let ends = "<IsTruncated>true</IsTruncated>\
+            <NextContinuationToken>1+/=</NextContinuationToken>";
+        let prefix = "<CommonPrefixes><Prefix>p%2Bx/</Prefix></CommonPrefixes>";
+        let text = PAGE.replacen(ends, "", 1).replacen(prefix, "", 1);
         assert_eq!(page(&text).expect("a page").next, None);
+    }
+
+    #[test]
+    fn a_key_that_is_told_twice_alike_is_one() {
+        let start = PAGE.find("<Contents>").expect("there are objects");
+        let end = PAGE.find("</Contents>").expect("and they end") + "</Contents>".len();
+        let first = &PAGE[start..end];
+        let twice = page(&PAGE.replacen(first, &first.repeat(2), 1)).expect("a page");
+        assert_eq!(twice.objects, page(PAGE).expect("a page").objects);
+        let other = first.replace("434234", "434235");
+        let two = page(&PAGE.replacen(first, &(first.to_owned() + &other), 1)).expect("a page");
+        assert_eq!(two.objects.len(), 3, "who is right can't be told");
     }
 }
 
@@ -253,7 +320,8 @@ mod fuzz {
         #[test]
         fn whatever_a_store_sends_as_a_page(Input(bytes) in inputs("listing")) {
             let read = |bytes: &[u8], root: &str| {
-                Xml::expect(bytes, root).and_then(|xml| super::read(xml, b"photos/"))
+                let query = ListQuery { prefix: b"photos/", ..ListQuery::default() };
+                Xml::expect(bytes, root).and_then(|xml| super::read(xml, &query))
             };
             match read(&bytes, "ListBucketResult") {
                 Ok(page) => {

@@ -307,7 +307,7 @@ fn read_uploads(mut xml: Xml<'_>) -> Result<UploadsPage, StoreError> {
     while let Some(name) = xml.child()? {
         match name.as_str() {
             "EncodingType" => once(&mut encoding, xml.text()?, "EncodingType")?,
-            "IsTruncated" => once(&mut truncated, xml.value::<bool>()?, "IsTruncated")?,
+            "IsTruncated" => once(&mut truncated, xml.truth()?, "IsTruncated")?,
             "NextKeyMarker" => once(&mut next_key, xml.text()?, "NextKeyMarker")?,
             "NextUploadIdMarker" => once(&mut next_id, xml.text()?, "NextUploadIdMarker")?,
             "Upload" => page.uploads.push(read_upload(&mut xml)?),
@@ -351,7 +351,7 @@ fn read_parts(mut xml: Xml<'_>) -> Result<PartsPage, StoreError> {
     let (mut truncated, mut next) = (None, None);
     while let Some(name) = xml.child()? {
         match name.as_str() {
-            "IsTruncated" => once(&mut truncated, xml.value::<bool>()?, "IsTruncated")?,
+            "IsTruncated" => once(&mut truncated, xml.truth()?, "IsTruncated")?,
             "NextPartNumberMarker" => once(&mut next, xml.text()?, "the next number")?,
             "Part" => page.parts.push(read_part(&mut xml)?),
             _ => xml.skip()?,

@@ -160,9 +160,9 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = if let Ok(seconds) = asked.trim().parse() {
         seconds
     } else {
-        let now = text(headers, "date").and_then(time::of_header);
+        let now = text(headers, "date").and_then(time::parse);
         let now = now.map_or_else(time::now, |now| now.seconds);
-        u64::try_from(time::of_header(asked)?.seconds - now).unwrap_or(0)
+        u64::try_from(time::parse(asked)?.seconds - now).unwrap_or(0)
     };
     Some(Duration::from_secs(seconds).min(LONGEST_ASKED))
 }
@@ -199,7 +199,7 @@ pub(super) fn head(headers: &HeaderMap, size: u64) -> Head {
     Head {
         size,
         etag: etag(headers),
-        modified: text(headers, LAST_MODIFIED.as_str()).and_then(time::of_header),
+        modified: text(headers, LAST_MODIFIED.as_str()).and_then(time::parse),
         headers: kept,
         version: text(headers, "x-amz-version-id")
             .filter(|version| *version != "null")

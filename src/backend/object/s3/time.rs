@@ -48,16 +48,27 @@ pub(super) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }
 
-/// Reads a time of a listing: `2009-10-12T17:50:30.000Z`.
-pub(super) fn of_listing(text: &str) -> Option<Timestamp> {
-    static PARSER: jiff::fmt::temporal::DateTimeParser = jiff::fmt::temporal::DateTimeParser::new();
-    PARSER.parse_timestamp(text).ok().map(timestamp)
-}
-
-/// Reads a time of a header: `Mon, 12 Oct 2009 17:50:30 GMT`.
-pub(super) fn of_header(text: &str) -> Option<Timestamp> {
-    static PARSER: jiff::fmt::rfc2822::DateTimeParser = jiff::fmt::rfc2822::DateTimeParser::new();
-    PARSER.parse_timestamp(text).ok().map(timestamp)
+/// Reads a time as stores write it: `2009-10-12T17:50:30.000Z` in listings, and
+/// `Mon, 12 Oct 2009 17:50:30 GMT` in headers, or otherwise (`+0000`, a space for the `T`, no zone,
+/// the older forms of HTTP). `None` for what isn't understood.
+pub(super) fn parse(text: &str) -> Option<Timestamp> {
+    static LISTED: jiff::fmt::temporal::DateTimeParser = jiff::fmt::temporal::DateTimeParser::new();
+    static HEADER: jiff::fmt::rfc2822::DateTimeParser = jiff::fmt::rfc2822::DateTimeParser::new();
+    // RFC 9110, section 5.6.7: clients read all three.
+    const OLD_FORMS: [&str; 2] = ["%A, %d-%b-%y %T GMT", "%a %b %e %T %Y"];
+    let text = text.trim();
+    let utc = |time: jiff::civil::DateTime| TimeZone::UTC.to_timestamp(time).ok();
+    let without_zone = || LISTED.parse_datetime(text).ok().filter(|_| text.contains(':'));
+    LISTED
+        .parse_timestamp(text)
+        .ok()
+        .or_else(|| HEADER.parse_timestamp(text).ok())
+        .or_else(|| without_zone().and_then(utc))
+        .or_else(|| {
+            let parse = |form| jiff::civil::DateTime::strptime(form, text).ok();
+            OLD_FORMS.iter().find_map(parse).and_then(utc)
+        })
+        .map(timestamp)
 }
 
 fn timestamp(time: jiff::Timestamp) -> Timestamp {
@@ -73,13 +84,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_forms_are_read() {
-        let listed = of_listing("2009-10-12T17:50:30.120Z").expect("a time");
-        assert_eq!(listed, Timestamp { seconds: 1_255_369_830, nanos: 120_000_000 });
-        let header = of_header("Mon, 12 Oct 2009 17:50:30 GMT").expect("a time");
-        assert_eq!(header, Timestamp { seconds: 1_255_369_830, nanos: 0 });
-        assert_eq!(of_listing("2009-10-12"), None);
-        assert_eq!(of_header("yesterday"), None);
+    fn times_are_read_in_whatever_form_they_come() {
+        let time = Timestamp { seconds: 1_255_369_830, nanos: 0 };
+        for text in [
+            "2009-10-12T17:50:30.000Z",
+            "2009-10-12T17:50:30Z",
+            "2009-10-12T17:50:30+0000",
+            "2009-10-12T19:50:30+02:00",
+            "2009-10-12T17:50:30",
+            "2009-10-12 17:50:30",
+            " 2009-10-12 17:50:30Z\n",
+            "Mon, 12 Oct 2009 17:50:30 GMT",
+            "Mon, 12 Oct 2009 17:50:30 +0000",
+            "Monday, 12-Oct-09 17:50:30 GMT",
+            "Mon Oct 12 17:50:30 2009",
+        ] {
+            assert_eq!(parse(text), Some(time), "{text}");
+        }
+        assert_eq!(parse("2009-10-12T17:50:30.120Z").map(|time| time.nanos), Some(120_000_000));
+        for text in ["", "yesterday", "2009-10-12", ":2009-10-12T17:50:30Z", "1255369830"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -1,10 +1,13 @@
-//! Reading the store's XML, strictly: whatever is cut short, nested otherwise than expected or not
-//! understood is an error, never an end.
+//! Reading the store's XML, strictly in what it says: whatever is cut short, nested otherwise than
+//! expected or not understood is an error, never an end. What says nothing is passed over.
 
 use super::super::StoreError;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use std::str::FromStr;
+
+/// The mark of an encoding, which says nothing in UTF-8.
+const MARK: char = '\u{feff}';
 
 /// A reader of one document, element by element.
 ///
@@ -33,13 +36,15 @@ impl<'a> Xml<'a> {
     pub(super) fn open(document: &'a [u8]) -> Result<(Self, Name<'a>), StoreError> {
         let text = std::str::from_utf8(document).map_err(broken)?;
         // Some stores send white space ahead, to keep the connection open.
-        let mut reader = Reader::from_str(text.trim_ascii_start());
+        let text =
+            text.trim_start_matches(|first: char| first.is_ascii_whitespace() || first == MARK);
+        let mut reader = Reader::from_str(text);
         reader.config_mut().expand_empty_elements = true;
         let mut xml = Self { reader };
         loop {
             match xml.next()? {
                 Event::Start(start) => return Ok((xml, Name(start))),
-                Event::Decl(_) | Event::Comment(_) => {}
+                Event::Decl(_) | Event::Comment(_) | Event::PI(_) => {}
                 Event::Text(text) if is_blank(&text) => {}
                 Event::Eof => return Err(broken("there is none")),
                 _ => return Err(broken("it does not begin with an element")),
@@ -63,7 +68,7 @@ impl<'a> Xml<'a> {
             match self.next()? {
                 Event::Start(start) => return Ok(Some(Name(start))),
                 Event::End(_) => return Ok(None),
-                Event::Comment(_) => {}
+                Event::Comment(_) | Event::PI(_) => {}
                 Event::Text(text) if is_blank(&text) => {}
                 Event::Eof => return Err(broken("it ends early")),
                 _ => return Err(broken("text where elements belong")),
@@ -98,6 +103,16 @@ impl<'a> Xml<'a> {
         text.trim_ascii().parse().map_err(|_| broken(format!("{text:?} is no proper value")))
     }
 
+    /// Reads the yes or no that the element that is open has as text.
+    pub(super) fn truth(&mut self) -> Result<bool, StoreError> {
+        let text = self.text()?;
+        match text.trim_ascii().to_ascii_lowercase().as_str() {
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            _ => Err(broken(format!("{text:?} is neither true nor false"))),
+        }
+    }
+
     /// Passes over the element that is open.
     pub(super) fn skip(&mut self) -> Result<(), StoreError> {
         let mut depth = 1;
@@ -117,7 +132,7 @@ impl<'a> Xml<'a> {
         loop {
             match self.next()? {
                 Event::Eof => return Ok(()),
-                Event::Comment(_) => {}
+                Event::Comment(_) | Event::PI(_) => {}
                 Event::Text(text) if is_blank(&text) => {}
                 _ => return Err(broken("more than one document")),
             }
@@ -147,11 +162,18 @@ fn named(name: &str) -> Result<char, StoreError> {
     }
 }
 
-/// Sets what must come once at most.
-pub(super) fn once<T>(place: &mut Option<T>, value: T, name: &str) -> Result<(), StoreError> {
-    match place.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(broken(format!("{name} comes twice"))),
+/// Sets what must come once at most, or with the same value again.
+pub(super) fn once<T: PartialEq>(
+    place: &mut Option<T>,
+    value: T,
+    name: &str,
+) -> Result<(), StoreError> {
+    match place {
+        Some(before) if *before != value => Err(broken(format!("{name} comes with two values"))),
+        _ => {
+            *place = Some(value);
+            Ok(())
+        }
     }
 }
 
@@ -193,7 +215,7 @@ mod tests {
 
     #[test]
     fn reads_what_stores_write() {
-        let document = b" \n<?xml version=\"1.0\"?><!-- x -->\n<s3:A xmlns:s3='u'><B>1 &amp; &#34;\
+        let document = b"\xef\xbb\xbf \n<?xml version=\"1.0\"?><?style x?><!-- x -->\n<s3:A xmlns:s3='u'><B>1 &amp; &#34;\
             &#x1;<![CDATA[<]]></B>\n<C/><D><E><F/></E></D><G> 7 </G></s3:A>\n";
         let mut xml = Xml::expect(document, "A").expect("A");
         let next = |xml: &mut Xml<'_>| {
