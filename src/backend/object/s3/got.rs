@@ -78,7 +78,10 @@ impl S3 {
         let heeds = &self.shared.heeds_read_conditions;
         let condition = version.filter(|_| heeds.load(Ordering::Relaxed));
         match (self.begin_get_if(key, (version, condition), range), condition) {
-            (Err(error), Some(tag)) if error.kind == StoreErrorKind::PreconditionFailed => {
+            // Where the tag differs that came with the content, the store isn't at fault.
+            (Err(error), Some(tag))
+                if error.kind == StoreErrorKind::PreconditionFailed && error.status.is_some() =>
+            {
                 // There are stores that never find a tag to match. What comes is held against it
                 // here in any case.
                 if !self.head(key)?.is_some_and(|head| head.etag.as_ref() == Some(tag)) {
