@@ -5,7 +5,7 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box_drop};
 use vidimus::backend::{Form, ListItem};
 use vidimus::compare::Join;
-use vidimus::manifest::Row;
+use vidimus::manifest::{Row, SourceNumber};
 use vidimus::model::{Error, Key};
 
 const FILES: usize = 100_000;
@@ -54,8 +54,8 @@ fn join(bencher: Bencher<'_, '_>, case: Case) {
     let keys = keys(FILES);
     bencher.counter(ItemsCount::new(keys.len())).with_inputs(|| streams(case, &keys)).bench_values(
         |(source, target, rows)| {
-            let joined =
-                Join::new(source.into_iter(), target.into_iter(), rows.into_iter(), Form::Tree);
+            let rows = (rows.into_iter(), SourceNumber::FIRST);
+            let joined = Join::new(source.into_iter(), target.into_iter(), rows, Form::Tree);
             for pair in joined.expect("nothing fails") {
                 black_box_drop(pair.expect("nothing fails"));
             }

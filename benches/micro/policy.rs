@@ -6,6 +6,7 @@ use divan::{Bencher, black_box};
 use std::sync::Arc;
 use vidimus::compare::policy::Surplus;
 use vidimus::compare::{Pair, Policy, PolicyOptions, Seen};
+use vidimus::manifest::SourceNumber;
 use vidimus::model::Key;
 use vidimus::model::stamp::Evidence;
 
@@ -39,7 +40,12 @@ fn pair(case: Case) -> Pair {
 #[divan::bench(args = [Case::Unchanged, Case::New, Case::Changed, Case::Extra], sample_size = 1000)]
 fn decide(bencher: Bencher<'_, '_>, case: Case) {
     let options = PolicyOptions::default();
-    let policy = Policy { options, filter: Arc::default(), surplus: Surplus::Goes };
+    let policy = Policy {
+        options,
+        filter: Arc::default(),
+        surplus: Surplus::Goes,
+        from: SourceNumber::FIRST,
+    };
     let pair = pair(case);
     bencher
         .counter(ItemsCount::new(1_u8))

@@ -1,6 +1,6 @@
 //! Keys, entries and rows of a tree that need not be there.
 
-use vidimus::manifest::{Origin, Row, RunNumber};
+use vidimus::manifest::{Origin, Row, RunNumber, SourceNumber};
 use vidimus::model::entry::Known;
 use vidimus::model::stamp::Inode;
 use vidimus::model::{Digest, Entry, EntryKind, ExtraDigests, Key, Metadata, Stamp, Timestamp};
@@ -48,6 +48,7 @@ pub(crate) fn row(key: &Key) -> Row {
         metadata,
         link,
         run: RunNumber(1),
+        from: SourceNumber::FIRST,
         verified_at: None,
     }
 }

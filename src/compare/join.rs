@@ -7,7 +7,7 @@
 
 use crate::backend::{Form, ListItem};
 use crate::listing::Unknown;
-use crate::manifest::Row;
+use crate::manifest::{Row, SourceNumber};
 use crate::model::{Entry, EntryError, Error, Key};
 use std::collections::VecDeque;
 use std::iter::Fuse;
@@ -63,13 +63,17 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Adds what the row tells of entries that were only listed, where it was made of the same stamp.
-    fn learn(&mut self) {
+    /// Adds what the row tells of entries that were only listed, where it was made of the same stamp;
+    /// of the source's only where it is a row of that.
+    fn learn(&mut self, from: SourceNumber) {
         let Some(row) = &self.row else { return };
-        for (seen, recorded) in [(&mut self.source, &row.source), (&mut self.target, &row.target)] {
-            if let Seen::Present(entry) = seen {
-                row.tell(recorded, entry);
-            }
+        if let Seen::Present(entry) = &mut self.source
+            && row.from == from
+        {
+            row.tell(&row.source, entry);
+        }
+        if let Seen::Present(entry) = &mut self.target {
+            row.tell(&row.target, entry);
         }
     }
 }
@@ -106,6 +110,7 @@ pub struct Join<S, T, R> {
     target: Stream<T>,
     rows: R,
     row: Option<Row>,
+    from: SourceNumber,
     form: Form,
     held: Vec<Pair>,
     ready: VecDeque<Joined>,
@@ -201,11 +206,17 @@ where
     T: Iterator<Item = Result<ListItem, Error>>,
     R: Iterator<Item = Result<Row, Error>>,
 {
-    /// Begins a join of listings whose keys have this form.
+    /// Begins a join of listings whose keys have this form, with rows of which those from the source
+    /// of this number tell of the source too.
     ///
     /// # Errors
     /// When a stream's first item is an error.
-    pub fn new(source: S, target: T, mut rows: R, form: Form) -> Result<Self, Error> {
+    pub fn new(
+        source: S,
+        target: T,
+        (mut rows, from): (R, SourceNumber),
+        form: Form,
+    ) -> Result<Self, Error> {
         let (source, target) = (Stream::new(source)?, Stream::new(target)?);
         let row = rows.next().transpose()?;
         Ok(Self {
@@ -213,6 +224,7 @@ where
             target,
             rows,
             row,
+            from,
             form,
             held: Vec::new(),
             ready: VecDeque::new(),
@@ -247,7 +259,7 @@ where
             _ => None,
         };
         let mut pair = Pair { key, source, target, row, conflict: None };
-        pair.learn();
+        pair.learn(self.from);
         if self.form == Form::Flat {
             self.ready.push_back(Joined::Pair(Box::new(pair)));
         } else if pair.key.is_directory() {

@@ -6,7 +6,7 @@
 
 use super::join::{Conflict, Pair, Seen};
 use crate::filter::Filter;
-use crate::manifest::{Origin, Row};
+use crate::manifest::{Origin, Row, SourceNumber};
 use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::stamp::{Likeness, Trust};
@@ -125,6 +125,9 @@ pub enum Reason {
     Unchanged,
     /// No row; both sides have this size and mtime, or this link text.
     SameSizeAndTime,
+    /// A row from another source, whose digest is the target's content's; both sides have this size
+    /// and mtime.
+    KnownByDigest,
     /// No row; both sides have this size and this tag, which is made of the content's MD5.
     SameSizeAndTag,
     /// Both sides have this size, and `--size-only` says that is enough.
@@ -168,6 +171,9 @@ impl fmt::Display for Reason {
             Self::TargetDrift => "target is not what was recorded",
             Self::Unchanged => "unchanged",
             Self::SameSizeAndTime => "not recorded, but the same on both sides",
+            Self::KnownByDigest => {
+                "recorded from another source, and of the same size and time in this one"
+            }
             Self::SameSizeAndTag => "not recorded, but of the same size and tag on both sides",
             Self::SameSize => "same size",
             Self::Checksum => "--checksum",
@@ -210,6 +216,8 @@ pub struct Policy {
     pub filter: Arc<Filter>,
     /// What becomes of the target's surplus.
     pub surplus: Surplus,
+    /// Where entries come from: rows from any other source are evidence of the target alone.
+    pub from: SourceNumber,
 }
 
 impl Policy {
@@ -247,6 +255,7 @@ impl Policy {
         let is_trusted = !self.options.accept_silent_changes
             && !trust.ignore_ctime
             && !row.source_racy
+            && row.from == self.from
             && row.origin == Origin::Proven
             && source.stamp.compare(&row.source, trust) == Likeness::Same;
         is_trusted.then_some(Cause::SilentChange { recorded, found })
@@ -371,20 +380,19 @@ impl Policy {
         if self.options.update {
             return Some((true, Reason::SameSizeUnseen));
         }
-        let Some(row) = row else {
+        let trust = self.options.trust;
+        if let Some(row) = row
+            && is_drift(existing.stamp.compare(&row.target, trust))
+        {
+            return Some((false, Reason::TargetDrift));
+        }
+        let Some(row) = row.filter(|row| row.knows_source(self.from)) else {
             return Some(if other_size {
                 (false, Reason::Size)
             } else {
                 (true, Reason::SameSizeUnseen)
             });
         };
-        let trust = self.options.trust;
-        match existing.stamp.compare(&row.target, trust) {
-            Likeness::Size | Likeness::Mtime | Likeness::Tag => {
-                return Some((false, Reason::TargetDrift));
-            }
-            Likeness::Same | Likeness::Doubtful => {}
-        }
         Some(match source.stamp.compare(&row.source, trust) {
             Likeness::Size => (false, Reason::Size),
             Likeness::Mtime => (false, Reason::Mtime),
@@ -428,7 +436,9 @@ impl Policy {
             _ if !same_metadata => decide(Action::UpdateMetadata, Reason::Metadata),
             None => decide(Action::Adopt, Reason::SameSizeAndTime),
             // A run was killed between making the link and recording it.
-            Some(row) if row.link != source.link || row.metadata != *wanted => {
+            Some(row)
+                if row.link != source.link || row.metadata != *wanted || row.from != self.from =>
+            {
                 decide(Action::Record, Reason::Unchanged)
             }
             Some(_) => decide(Action::Keep, Reason::Unchanged),
@@ -456,13 +466,17 @@ impl Policy {
             return self.first_contact(source, existing, same_metadata);
         };
         let of_target = existing.stamp.compare(&row.target, options.trust);
+        if is_drift(of_target) {
+            return decide(Action::Copy { unless: None }, Reason::TargetDrift);
+        }
+        if !row.knows_source(self.from) {
+            let is_vouched = of_target == Likeness::Same;
+            return self.first_contact_recorded(source, existing, (row, is_vouched), same_metadata);
+        }
         let of_source = match source.stamp.compare(&row.source, options.trust) {
             Likeness::Same if row.source_racy => Likeness::Doubtful,
             other => other,
         };
-        if matches!(of_target, Likeness::Size | Likeness::Mtime | Likeness::Tag) {
-            return decide(Action::Copy { unless: None }, Reason::TargetDrift);
-        }
         let check = |source, target, reason| {
             // A row without a digest can't settle anything: compare both sides.
             let both = row.digest.is_none();
@@ -504,16 +518,17 @@ impl Policy {
             return decide(Action::Copy { unless: None }, Reason::Size);
         }
         let trust = self.options.trust;
+        let is_new = row.is_none_or(|row| !row.knows_source(self.from));
         let vouched = row.is_none_or(|row| {
-            !row.source_racy
-                && source.stamp.compare(&row.source, trust) == Likeness::Same
+            let of_source = || source.stamp.compare(&row.source, trust) == Likeness::Same;
+            (is_new || !row.source_racy && of_source())
                 && existing.stamp.compare(&row.target, trust) == Likeness::Same
         });
         if !same_time(source, existing) || !vouched {
             decide(Action::Keep, Reason::SameSize)
         } else if !same_metadata {
             decide(Action::UpdateMetadata, Reason::Metadata)
-        } else if row.is_none() {
+        } else if is_new {
             decide(Action::Adopt, Reason::SameSizeAndTime)
         } else {
             decide(Action::Keep, Reason::SameSize)
@@ -547,6 +562,39 @@ impl Policy {
         }
     }
 
+    /// A file that a run from another source recorded: what is known of the target's content stays
+    /// known, as far as the target's stamp holds, and the source's is compared as at first contact.
+    fn first_contact_recorded(
+        &self,
+        source: &Entry,
+        existing: &Entry,
+        (row, is_vouched): (&Row, bool),
+        same_metadata: bool,
+    ) -> Decision {
+        let Some(digest) = row.digest else {
+            return self.first_contact(source, existing, same_metadata);
+        };
+        let check = |source, reason| {
+            let expected = Some(digest);
+            decide(Action::Check { source, target: !is_vouched, expected }, reason)
+        };
+        let Decision { action, reason } = self.adoption(source, existing, same_metadata);
+        match action {
+            Action::Check { .. } => check(true, reason),
+            Action::Adopt | Action::UpdateMetadata if row.extra.lack(self.options.digests) => {
+                check(true, Reason::Digest)
+            }
+            Action::Adopt | Action::UpdateMetadata if !is_vouched => {
+                check(false, Reason::TargetDoubtful)
+            }
+            Action::Adopt => decide(Action::Adopt, Reason::KnownByDigest),
+            Action::Copy { .. } if reason == Reason::Mtime => {
+                decide(Action::Copy { unless: is_vouched.then_some(digest) }, reason)
+            }
+            action => decide(action, reason),
+        }
+    }
+
     /// What a file that stands on both sides, and that no run recorded, is taken for.
     fn adoption(&self, source: &Entry, existing: &Entry, same_metadata: bool) -> Decision {
         if source.stamp.size != existing.stamp.size {
@@ -564,6 +612,11 @@ impl Policy {
             decide(Action::UpdateMetadata, Reason::Metadata)
         }
     }
+}
+
+/// Whether a stamp tells that content is another than the recorded one.
+fn is_drift(likeness: Likeness) -> bool {
+    matches!(likeness, Likeness::Size | Likeness::Mtime | Likeness::Tag)
 }
 
 /// Whether both have the same mtime. When an object was put is no such time, and no evidence.

@@ -126,6 +126,9 @@ impl<'c, 'a> Worker<'c, 'a> {
                     // What was kept with it when it was written.
                     finished.row.digest = existing.recorded;
                 }
+                if let Some(row) = &step.row {
+                    self.know_by_digest(&mut finished.row, row);
+                }
                 self.count_unproven(&finished);
                 Ok(finished)
             }
@@ -177,7 +180,8 @@ impl<'c, 'a> Worker<'c, 'a> {
             with_retries(&*context.source, Side::Source, &step.source, |entry| {
                 context.target.copy_beside(&*context.source, entry, step.place)
             })?;
-        let recorded = step.row.as_ref().filter(|row| row.source == entry.stamp);
+        let is_of_it = |row: &&Row| row.from == context.policy.from && row.source == entry.stamp;
+        let recorded = step.row.as_ref().filter(is_of_it);
         let digest = recorded.and_then(|row| row.digest).or(entry.recorded);
         if digest.is_none() {
             context.progress.files_without_digest.add(1);
@@ -299,9 +303,8 @@ impl<'c, 'a> Worker<'c, 'a> {
             return self.copy_after_check(step);
         }
         if !source {
-            let racy = step.row.as_ref().is_some_and(|row| row.source_racy);
-            let proof = of_target.map(|hashed| Hashed { racy, ..hashed });
-            return self.update(step, step.source.clone(), existing, proof);
+            // What the source has was not read: of it no more is known than before.
+            return self.update(step, step.source.clone(), existing, None);
         }
         let (entry, hashed) = self.hash_source(step)?;
         if Some(hashed.digest) == target_digest {
@@ -412,6 +415,10 @@ impl<'c, 'a> Worker<'c, 'a> {
                 finished.row.verified_at = same.and_then(|row| row.verified_at);
                 prove(&mut finished.row, hashed, row.as_ref());
             }
+            (Some(row), None) if !row.knows_source(self.context.policy.from) => {
+                self.know_by_digest(&mut finished.row, row);
+                self.count_unproven(&finished);
+            }
             (Some(row), None) => {
                 finished.row.digest = row.digest;
                 finished.row.extra = row.extra;
@@ -427,6 +434,18 @@ impl<'c, 'a> Worker<'c, 'a> {
             (None, None) => {}
         }
         Ok(finished)
+    }
+
+    /// The target's copy is the one that a row from another source tells of, which vouches for its
+    /// digest, and for nothing of the source.
+    fn know_by_digest(&self, known: &mut Row, row: &Row) {
+        if known.kind != EntryKind::File {
+            known.origin = row.origin;
+        } else if row.digest.is_some() {
+            (known.digest, known.extra, known.verified_at) =
+                (row.digest, row.extra, row.verified_at);
+            self.context.progress.known_by_digest.add(1);
+        }
     }
 
     /// Counts a file that was adopted without a digest.
@@ -491,6 +510,7 @@ impl<'c, 'a> Worker<'c, 'a> {
                 metadata: wanted,
                 link: entry.link,
                 run: self.context.run,
+                from: self.context.policy.from,
                 verified_at: None,
                 key: entry.key,
             },

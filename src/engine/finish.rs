@@ -178,6 +178,7 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
         metadata: wanted,
         link: None,
         run: context.run,
+        from: context.policy.from,
         verified_at: None,
         key: entry.key,
     };

@@ -66,7 +66,7 @@ impl<R: Iterator<Item = Result<Row, Error>>> Iterator for Informed<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::{Origin, RunNumber};
+    use crate::manifest::{Origin, RunNumber, SourceNumber};
     use crate::model::entry::Known;
     use crate::model::{ETag, Entry, ExtraDigests, Key, Metadata, Stamp};
 
@@ -96,6 +96,7 @@ mod tests {
             metadata: Metadata { mode: 0o600, ..Metadata::default() },
             link: None,
             run: RunNumber(1),
+            from: SourceNumber::FIRST,
             verified_at: None,
         }
     }

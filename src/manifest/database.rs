@@ -1,8 +1,8 @@
 //! The state's database file: where it is, how it is opened, begun, checked and put aside.
 
 use super::journal::Journal;
-use super::row::{self, EXTEND, TABLE};
-use super::runs::latest_run;
+use super::row::{self, TABLE};
+use super::runs::{self, latest_run};
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, ffi};
@@ -13,9 +13,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The format's version that this code writes; it reads the older ones too.
-const VERSION: i64 = 3;
-const OLDEST: i64 = 1;
+/// The format's version that this code writes. Older ones, of which each pair of source and target
+/// had a file of its own, are taken over.
+const VERSION: i64 = 4;
 /// Keys that changed since the manifest was published last, and whether they had a row then.
 const CHANGED: &str = "CREATE TABLE changed (
     key BLOB PRIMARY KEY NOT NULL,
@@ -78,10 +78,9 @@ fn is_corruption(error: &rusqlite::Error) -> bool {
 #[error("{0}")]
 pub(super) struct Damage(pub(super) String);
 
-/// Where a pair's file is: by target, then source, so that all of a target are found by prefix.
-pub(super) fn path_of(state_dir: &Path, source: &str, target: &str) -> PathBuf {
-    let name = format!("{}-{}.sqlite3", short_hash(target), short_hash(source));
-    plain(&state_dir.join(name))
+/// Where a target's file is.
+pub(super) fn path_of(state_dir: &Path, target: &str) -> PathBuf {
+    plain(&state_dir.join(format!("{}.sqlite3", short_hash(target))))
 }
 
 /// Keeps a relative path from being read as a URI: the bundled `SQLite` takes `file:` for one.
@@ -174,18 +173,19 @@ pub(super) fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i6
     connection.pragma_query_value(None, name, |row| row.get(0))
 }
 
-pub(super) fn begin(
-    connection: &mut Connection,
-    source: &str,
-    target: &str,
-) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
+/// Makes the tables of a target's state, within a transaction.
+pub(super) fn begin(transaction: &Connection, target: &str) -> rusqlite::Result<()> {
     transaction.execute_batch(
         "CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) \
              STRICT, WITHOUT ROWID;
+         CREATE TABLE sources (
+             number INTEGER PRIMARY KEY AUTOINCREMENT,
+             name TEXT NOT NULL UNIQUE
+         ) STRICT;
          CREATE TABLE runs (
              number INTEGER PRIMARY KEY,
              id TEXT NOT NULL UNIQUE,
+             source INTEGER NOT NULL,
              started INTEGER NOT NULL,
              ended INTEGER,
              verdict TEXT,
@@ -196,60 +196,68 @@ pub(super) fn begin(
     )?;
     transaction.execute_batch(TABLE)?;
     transaction.execute_batch(CHANGED)?;
-    transaction.execute(
-        "INSERT INTO meta (name, value) VALUES ('source', ?1), ('target', ?2)",
-        [source, target],
-    )?;
+    transaction.execute("INSERT INTO meta (name, value) VALUES ('target', ?1)", [target])?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
-    transaction.commit()
-}
-
-/// Makes a database of an older version one of this; it was checked.
-pub(super) fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
-    let version = pragma(connection, "user_version")?;
-    if version == VERSION {
-        return Ok(());
-    }
-    let transaction = connection.transaction()?;
-    if version < 2 {
-        transaction.execute_batch(CHANGED)?;
-    }
-    transaction.execute_batch(EXTEND)?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
-    transaction.commit()
+    transaction.pragma_update(None, "user_version", VERSION)
 }
 
 /// Checks what can be checked at once: whose file it is, its version and form, the latest run, the
-/// first row and the last. Gives the pair it says it is of.
-pub(super) fn check(connection: &Connection) -> Result<(String, String), Trouble> {
+/// first row and the last. Gives the target that it says it is of.
+pub(super) fn check(connection: &Connection) -> Result<String, Trouble> {
+    let version = version(connection)?;
+    if version != VERSION {
+        return Err(Trouble::Damaged(format!("it has the unknown version {version}")));
+    }
+    legible(|| {
+        latest_run(connection, "TRUE")?;
+        ends(connection, version)?;
+        meta(connection, "target")
+    })
+}
+
+/// Checks the same of a file of a version that had one for each pair; gives the source and target
+/// that it says it is of.
+pub(super) fn check_pair(connection: &Connection) -> Result<(String, String), Trouble> {
+    let version = version(connection)?;
+    if !(1..VERSION).contains(&version) {
+        return Err(Trouble::Damaged(format!("it has the unknown version {version}")));
+    }
+    legible(|| {
+        let query = format!("SELECT {} FROM runs ORDER BY number DESC LIMIT 1", runs::COLUMNS);
+        connection.query_row(&query, [], |row| runs::decode(row, String::new())).optional()?;
+        ends(connection, version)?;
+        Ok((meta(connection, "source")?, meta(connection, "target")?))
+    })
+}
+
+fn version(connection: &Connection) -> Result<i64, Trouble> {
     if pragma(connection, "application_id")? != APPLICATION {
         return Err(Trouble::Damaged("it is no file of vidimus".to_owned()));
     }
     let version = pragma(connection, "user_version")?;
-    if version > VERSION {
-        return Err(Trouble::Newer(version));
+    if version > VERSION { Err(Trouble::Newer(version)) } else { Ok(version) }
+}
+
+/// Reads what stands in the table `meta` under a name.
+fn meta(connection: &Connection, name: &str) -> rusqlite::Result<String> {
+    connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
+}
+
+/// Reads the first row and the last.
+fn ends(connection: &Connection, version: i64) -> rusqlite::Result<()> {
+    let columns = row::columns(version);
+    for order in ["ASC", "DESC"] {
+        let query = format!("SELECT {columns} FROM entries ORDER BY key {order} LIMIT 1");
+        connection.query_row(&query, [], |row| Ok(row::decode(row))).optional()?;
     }
-    if version < OLDEST {
-        return Err(Trouble::Damaged(format!("it has the unknown version {version}")));
-    }
-    // From here on a table or column that is missing is damage too.
-    let read = || -> rusqlite::Result<_> {
-        let meta = |name: &str| {
-            let query = "SELECT value FROM meta WHERE name = ?1";
-            connection.query_row(query, [name], |row| row.get::<_, String>(0))
-        };
-        latest_run(connection, "TRUE")?;
-        let columns = row::columns(version);
-        for order in ["ASC", "DESC"] {
-            let query = format!("SELECT {columns} FROM entries ORDER BY key {order} LIMIT 1");
-            connection.query_row(&query, [], |row| Ok(row::decode(row))).optional()?;
-        }
-        Ok((meta("source")?, meta("target")?))
-    };
+    Ok(())
+}
+
+/// Takes a table or column that is missing for damage too.
+fn legible<T>(read: impl FnOnce() -> rusqlite::Result<T>) -> Result<T, Trouble> {
     read().map_err(|error| match &error {
         rusqlite::Error::QueryReturnedNoRows => {
-            Trouble::Damaged("it doesn't say which pair it is of".to_owned())
+            Trouble::Damaged("it doesn't say what it is of".to_owned())
         }
         rusqlite::Error::SqlInputError { msg, .. } => Trouble::Damaged(msg.clone()),
         other if other.sqlite_error_code() == Some(ffi::ErrorCode::Unknown) => {
@@ -319,7 +327,7 @@ fn is_disk_s_fault(error: ffi::Error, path: &Path) -> bool {
 }
 
 /// The error of a state directory that can't be made.
-pub fn cannot_make(state_dir: &Path, error: io::Error) -> Error {
+pub(super) fn cannot_make(state_dir: &Path, error: io::Error) -> Error {
     let kind = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Unusable,
         _ => ErrorKind::Manifest,

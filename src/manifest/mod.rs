@@ -1,15 +1,15 @@
 //! The manifest: what earlier runs did, as evidence for the next one, and the lock that keeps two
 //! runs out of one target.
 //!
-//! [`State`] holds a row for each key of a (source, target) pair in the user's state directory. It
+//! [`State`] holds a row for each key of a target in the user's state directory, whoever wrote it. It
 //! is evidence, not authority: a lost or damaged one costs a full compare, never data. What it says is
 //! [`published`] in the target, for other machines and other readers.
 
-pub use database::{cannot_make, is_damage};
+pub use database::is_damage;
 pub use held::{Held, Lockable};
 pub use lease::{AcquiredLease, Lease};
 pub use lock::{Acquired, Lock};
-pub use row::{Origin, Row, RunNumber, Verified};
+pub use row::{Origin, Row, RunNumber, SourceNumber, Verified};
 pub use runs::{RootIdentity, RunRecord, Sameness};
 pub use state::{Change, Changes, IMPORTED, Opened, Rows, STREAM, State, Writer};
 

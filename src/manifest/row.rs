@@ -9,6 +9,20 @@ use rusqlite::{Statement, ToSql, params};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunNumber(pub i64);
 
+/// A source's number in the state of a target; rows and runs name their source by it. It is never
+/// given again, and the published manifest names sources by it too.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+pub struct SourceNumber(pub i64);
+
+impl SourceNumber {
+    /// The first source of a target.
+    pub const FIRST: Self = Self(1);
+    /// What no source is numbered by: nothing was recorded of it.
+    pub const NONE: Self = Self(0);
+}
+
 /// How it is known that the target's content is the source's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
@@ -46,11 +60,20 @@ pub struct Row {
     pub link: Option<Box<[u8]>>,
     /// The run that copied or adopted it.
     pub run: RunNumber,
+    /// The source of that run, whose stamp `source` is.
+    pub from: SourceNumber,
     /// When the target's content was last found to match the digest.
     pub verified_at: Option<Timestamp>,
 }
 
 impl Row {
+    /// Whether its source's stamp is evidence for a run from the source of this number: it is that
+    /// source's, or nobody's, of what was imported or streamed, so that content alone decides. Any
+    /// other row is evidence of the target alone.
+    pub fn knows_source(&self, number: SourceNumber) -> bool {
+        self.from == number || self.source.is_unknown()
+    }
+
     /// Adds what the row tells of an entry that was only listed, where it was made of the same stamp
     /// as this recorded one of that side; whether it was.
     pub fn tell(&self, recorded: &Stamp, entry: &mut Entry) -> bool {
@@ -113,24 +136,21 @@ pub(super) fn verify(
 
 /// Puts a row, in the place of any of its key.
 pub(super) const PUT: &str = "INSERT OR REPLACE INTO entries \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 
 /// The columns in a file of a format version, in the order of [`TABLE`], [`decode`] and [`put`];
-/// what an older version lacks is null.
+/// what an older version lacks is null, and its only source the first.
 pub(super) fn columns(version: i64) -> String {
     let extra = if version < 3 { "NULL, NULL" } else { "sha256, md5" };
+    let from = if version < 4 { "1" } else { "from_source" };
     format!(
         "key, kind, digest, origin, source, source_racy, target, mode, uid, gid, mtime, \
-         mtime_nanos, link, run, verified_at, {extra}"
+         mtime_nanos, link, run, verified_at, {extra}, {from}"
     )
 }
 
 /// How many columns that are.
-pub(super) const WIDTH: usize = 17;
-
-/// Makes the table of rows of versions 1 and 2 that of version 3.
-pub(super) const EXTEND: &str = "ALTER TABLE entries ADD COLUMN sha256 BLOB;
-    ALTER TABLE entries ADD COLUMN md5 BLOB;";
+pub(super) const WIDTH: usize = 18;
 
 /// The table of rows.
 pub(super) const TABLE: &str = "CREATE TABLE entries (
@@ -150,7 +170,8 @@ pub(super) const TABLE: &str = "CREATE TABLE entries (
     run INTEGER NOT NULL,
     verified_at INTEGER,
     sha256 BLOB,
-    md5 BLOB
+    md5 BLOB,
+    from_source INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;";
 
 /// Binds a row to the statement [`PUT`] and executes that.
@@ -176,6 +197,7 @@ pub(super) fn put(statement: &mut Statement<'_>, row: &Row) -> rusqlite::Result<
         row.verified_at.map(nanoseconds).as_ref().map(|at| at as &dyn ToSql),
         row.extra.sha256.as_ref().map(|digest| &digest[..]),
         row.extra.md5.as_ref().map(|digest| &digest[..]),
+        row.from.0,
     ])
 }
 
@@ -225,6 +247,7 @@ pub(super) fn decode(row: &rusqlite::Row<'_>) -> Option<Row> {
         },
         link: blob(12)?.map(Into::into),
         run: RunNumber(integer(13)?),
+        from: SourceNumber(integer(17)?),
         verified_at: match row.get_ref(14).ok()? {
             ValueRef::Null => None,
             ValueRef::Integer(at) => Some(timestamp(at)),

@@ -58,6 +58,8 @@ pub struct RunRecord {
     pub number: RunNumber,
     /// Its id.
     pub id: RunId,
+    /// Its source, by name.
+    pub source: String,
     /// When it began.
     pub started: Timestamp,
     /// When it ended; `None` while it runs, or when it was killed.
@@ -77,23 +79,30 @@ pub(super) fn latest_run(
     condition: &str,
 ) -> rusqlite::Result<Option<RunRecord>> {
     let query = format!(
-        "SELECT number, id, started, ended, verdict, totals, options, root FROM runs \
-         WHERE {condition} ORDER BY number DESC LIMIT 1"
+        "SELECT {COLUMNS}, name FROM runs JOIN sources ON sources.number = source \
+         WHERE {condition} ORDER BY runs.number DESC LIMIT 1"
     );
-    let run = connection.query_row(&query, [], |row| {
-        let verdict: Option<String> = row.get(4)?;
-        Ok(RunRecord {
-            number: RunNumber(row.get(0)?),
-            id: RunId(row.get(1)?),
-            started: row::timestamp(row.get(2)?),
-            ended: row.get::<_, Option<i64>>(3)?.map(row::timestamp),
-            verdict: verdict.map(|text| from_json(4, &format!("\"{text}\""))).transpose()?,
-            totals: row.get::<_, Option<String>>(5)?.map(|t| from_json(5, &t)).transpose()?,
-            options: row.get(6)?,
-            root: row.get::<_, Option<String>>(7)?.map(|t| from_json(7, &t)).transpose()?,
-        })
-    });
+    let run = connection.query_row(&query, [], |row| decode(row, row.get(8)?));
     run.optional()
+}
+
+/// The columns of a run that all versions have, in the order of [`decode`].
+pub(super) const COLUMNS: &str = "runs.number, id, started, ended, verdict, totals, options, root";
+
+/// Decodes the run of a source.
+pub(super) fn decode(row: &rusqlite::Row<'_>, source: String) -> rusqlite::Result<RunRecord> {
+    let verdict: Option<String> = row.get(4)?;
+    Ok(RunRecord {
+        number: RunNumber(row.get(0)?),
+        id: RunId(row.get(1)?),
+        source,
+        started: row::timestamp(row.get(2)?),
+        ended: row.get::<_, Option<i64>>(3)?.map(row::timestamp),
+        verdict: verdict.map(|text| from_json(4, &format!("\"{text}\""))).transpose()?,
+        totals: row.get::<_, Option<String>>(5)?.map(|t| from_json(5, &t)).transpose()?,
+        options: row.get(6)?,
+        root: row.get::<_, Option<String>>(7)?.map(|t| from_json(7, &t)).transpose()?,
+    })
 }
 
 fn from_json<'a, T: Deserialize<'a>>(column: usize, text: &'a str) -> rusqlite::Result<T> {

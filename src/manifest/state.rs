@@ -1,4 +1,8 @@
-//! The state: one `SQLite` file a (source, target) pair in the user's state directory.
+//! The state: one `SQLite` file a target in the user's state directory.
+//!
+//! It keeps a row for each key, whoever wrote it last: mirrors of several sources, of single files,
+//! and what was streamed. A [`State`] is opened on behalf of one source, whose runs it records; what
+//! is asked of "the source" is asked of that one, everything else of all.
 //!
 //! [`State`] opens it and keeps the record of runs, [`Rows`] streams its rows in key order,
 //! [`Writer`] puts rows a batch at a time; each on a connection of its own. It is the journal as
@@ -7,25 +11,26 @@
 //! cut may take the last batches but never mixes them, and a row is never older than what it says.
 //! Where that mode can't be trusted on a full disk it is a rollback journal (`journal`).
 //!
-//! Format version 3, in `SQLite`'s `user_version`; `application_id` says whose file it is. This
-//! version writes 3 and reads 2, which had no digests but BLAKE3, and 1, which had no `changed`
-//! either; a newer one is refused with an error, anything else that isn't whole is damage: put aside,
-//! and begun anew.
+//! Format version 4, in `SQLite`'s `user_version`; `application_id` says whose file it is. Versions 1
+//! to 3 had a file for each pair of source and target: the first run that writes takes over those of
+//! its target (`pairs`), and whoever only reads sees them as they would be then. A newer version is
+//! refused with an error, anything else that isn't whole is damage: put aside, and begun anew.
 
 use super::database::{
     Access, Trouble, begin, cannot_make, cannot_open, check, connect, failed, has_journal,
-    is_journaled, named, path_of, plain, pragma, put_aside, refusal, short_hash, upgrade,
+    is_journaled, named, path_of, pragma, put_aside, refusal,
 };
-use super::row::{self, Row, RunNumber, Verified};
-use super::runs::{RootIdentity, RunRecord, latest_run};
-use crate::model::key::Escaped;
+use super::row::{self, Row, RunNumber, SourceNumber, Verified};
+use super::runs::{self, RootIdentity, RunRecord, latest_run};
 use crate::model::{Error, ErrorKind, Key, RunId, Stamp, Timestamp, Totals, Verdict};
+use pairs::Pair;
 use rusqlite::{Connection, OptionalExtension as _, params};
-use std::fs::{self, DirBuilder, OpenOptions};
+use rustix::fs::FlockOperation;
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// The source of what was streamed from standard input. No other one has this name: paths are
 /// absolute, and stores have URLs.
@@ -35,7 +40,7 @@ pub const IMPORTED: &str = "a list of digests";
 /// Pages of the log (of 4 KiB) before it is written back into the file: 32 MiB.
 const LOG_PAGES: u32 = 8_192;
 
-/// What earlier runs of one (source, target) pair did.
+/// What earlier runs into one target did, as a run from one source sees it.
 #[derive(Debug)]
 pub struct State {
     path: PathBuf,
@@ -43,6 +48,8 @@ pub struct State {
     target: String,
     access: Access,
     connection: Connection,
+    /// Where it lies, when it was made of files of an older version to be read only.
+    scratch: Option<TempDir>,
 }
 
 /// A state opened for writing.
@@ -50,40 +57,45 @@ pub struct State {
 pub struct Opened {
     /// The state.
     pub state: State,
-    /// Where the one before it was put, when that was damaged and this one is new.
+    /// Where one before it was put, when that was damaged and what it held begins anew.
     pub set_aside: Option<PathBuf>,
 }
 
 impl State {
-    /// Opens the state of a pair to read and write it; makes it, and the directory, where missing.
-    /// The directory has mode 0700, the file 0600.
+    /// Opens the state of a target to read it, and to write to it on behalf of a source; makes it,
+    /// and the directory, where missing. The directory has mode 0700, the file 0600.
     ///
     /// `source` and `target` are canonical locations; what isn't UTF-8 in them is escaped by the
     /// caller, without loss. A damaged file is renamed to `<name>.damaged-<n>` and a new one begun.
-    /// The caller holds the target's lock.
+    /// Files of older versions are taken over, and removed then. The caller holds the target's lock.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`] for a file of a newer version, or one that can't be made, opened or
     /// put aside.
     pub fn open(state_dir: &Path, source: &str, target: &str) -> Result<Opened, Error> {
-        let path = path_of(state_dir, source, target);
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(state_dir);
-        made.map_err(|error| cannot_make(state_dir, error))?;
-        match Self::open_or_begin(&path, source, target) {
-            Ok(state) => Ok(Opened { state, set_aside: None }),
+        let path = path_of(state_dir, target);
+        let failed = |error| cannot_make(state_dir, error);
+        DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(failed)?;
+        // Two that begin at once, into a place that knows no lock say, don't make it twice.
+        let directory = File::open(state_dir).map_err(failed)?;
+        rustix::fs::flock(&directory, FlockOperation::LockExclusive)
+            .map_err(|error| failed(error.into()))?;
+        match Self::open_or_begin(&path, state_dir, source, target) {
+            Ok(opened) => Ok(opened),
             Err(Trouble::Damaged(_)) => Self::replace(&path, source, target),
             Err(trouble) => Err(refusal(&path, trouble)),
         }
     }
 
-    /// Opens the state of a pair to read it only: `None` when there is none. For a dry run: makes
-    /// and changes no file.
+    /// Opens the state of a target to read it only, as a run from a source sees it: `None` when there
+    /// is none. For a dry run: makes and changes no file in the state directory.
     ///
     /// Without a write-ahead log the file is opened as immutable, which keeps `SQLite` from making
     /// any file beside it; a run that begins to write meanwhile (a dry run takes no lock) can then
     /// show as damage. With a log, left by a killed run or of one under way, it is read through it,
     /// by the index (`-shm`) that stands beside; `SQLite` may rebuild that index. With a rollback
-    /// journal what a killed run wrote last is undone.
+    /// journal what a killed run wrote last is undone. Where there are only files of older versions,
+    /// what a run would make of them is made in the temporary directory.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`] for a file of a newer version, a damaged one ([`is_damage`](super::is_damage)), or one
@@ -93,53 +105,24 @@ impl State {
         source: &str,
         target: &str,
     ) -> Result<Option<Self>, Error> {
-        let path = path_of(state_dir, source, target);
-        let Some(state) = Self::read(&path)? else { return Ok(None) };
-        if (state.source.as_str(), state.target.as_str()) != (source, target) {
-            return Err(refusal(&path, Trouble::Damaged("it is another pair's".to_owned())));
-        }
+        let Some(mut state) = Self::read(state_dir, target)? else { return Ok(None) };
+        source.clone_into(&mut state.source);
         Ok(Some(state))
     }
 
-    /// Opens, to read it only, the state of the pair whose latest run into `target` is the newest
-    /// of all sources: `None` when no run into it is recorded. What was streamed into it
-    /// ([`STREAM`]) says nothing of the rest: it counts only where nothing was mirrored to it. What
-    /// was imported ([`IMPORTED`]) counts once it is whole.
+    /// Opens the state of a target to read it only, as the source of its latest run sees it: `None`
+    /// when no run into it is recorded. What was imported ([`IMPORTED`]) counts once it is whole.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when the state of any pair with this target can't be used: it could
-    /// be the newest.
+    /// As those of [`State::open_read_only`].
     pub fn latest_into(state_dir: &Path, target: &str) -> Result<Option<Self>, Error> {
-        let listing = |error: io::Error| {
-            let dir = Escaped(state_dir.as_os_str().as_bytes());
-            Error::new(ErrorKind::Manifest, format!("cannot list the state directory \"{dir}\""))
-                .because(error)
-        };
-        let names = match fs::read_dir(state_dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(listing)?,
-        };
-        let prefix = format!("{}-", short_hash(target));
-        let mut latest: Option<(RunRecord, Self)> = None;
-        for name in names {
-            let name = name.map_err(listing)?.file_name();
-            let bytes = name.as_bytes();
-            if !bytes.starts_with(prefix.as_bytes()) || !bytes.ends_with(b".sqlite3") {
-                continue;
-            }
-            let Some(state) = Self::read(&plain(&state_dir.join(&name)))? else { continue };
-            // An import that did not come to its end published nothing.
-            if state.target != target || state.source == IMPORTED && state.published()?.is_none() {
-                continue;
-            }
-            let rank = |run: &RunRecord, state: &Self| (state.source != STREAM, run.started);
-            if let Some(run) = state.last_run()?
-                && latest.as_ref().is_none_or(|(other, its)| rank(&run, &state) > rank(other, its))
-            {
-                latest = Some((run, state));
-            }
-        }
-        Ok(latest.map(|(_, state)| state))
+        let Some(mut state) = Self::read(state_dir, target)? else { return Ok(None) };
+        let is_published = state.published()?.is_some();
+        // An import that did not come to its end published nothing.
+        let condition = format!("{is_published} OR name <> '{IMPORTED}'");
+        let Some(run) = state.run_where(&condition)? else { return Ok(None) };
+        state.source = run.source;
+        Ok(Some(state))
     }
 
     /// Opens the file of this state anew, to record what is found of its rows
@@ -150,6 +133,10 @@ impl State {
     /// [`ErrorKind::Manifest`] when it can't be opened for writing.
     pub fn for_recording(&self) -> Result<Self, Error> {
         let open = || {
+            if self.scratch.is_some() {
+                let why = "it is an older vidimus's; the next mirror takes it over";
+                return Err(cannot_open(&io::Error::other(why)));
+            }
             let connection = connect(&self.path, Access::Write)?;
             // SQLite opens what it may not write for reading alone.
             if connection.is_readonly(rusqlite::MAIN_DB)? {
@@ -164,6 +151,7 @@ impl State {
             target: self.target.clone(),
             access: Access::Write,
             connection: open().map_err(|error| self.failed("write", error))?,
+            scratch: None,
         })
     }
 
@@ -181,6 +169,17 @@ impl State {
     /// The source, as it was given.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// The source's number in this state; [`SourceNumber::NONE`] where no run from it is recorded.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be read.
+    pub fn number(&self) -> Result<SourceNumber, Error> {
+        let query = "SELECT number FROM sources WHERE name = ?1";
+        let number = self.connection.query_row(query, [&self.source], |row| row.get(0));
+        let number = number.optional().map_err(|error| self.failed("read", error))?;
+        Ok(number.map_or(SourceNumber::NONE, SourceNumber))
     }
 
     /// The target, as it was given.
@@ -203,11 +202,18 @@ impl State {
         started: Timestamp,
         options: &str,
     ) -> Result<RunNumber, Error> {
-        let insert = "INSERT INTO runs (id, started, options) VALUES (?1, ?2, ?3)";
-        self.connection
-            .execute(insert, params![run.0, row::nanoseconds(started), options])
-            .map_err(|error| self.failed("write", error))?;
-        Ok(RunNumber(self.connection.last_insert_rowid()))
+        let begin = || {
+            let transaction = self.connection.unchecked_transaction()?;
+            let name = "INSERT OR IGNORE INTO sources (name) VALUES (?1)";
+            transaction.execute(name, [&self.source])?;
+            let insert = "INSERT INTO runs (id, source, started, options) \
+                 SELECT ?1, number, ?3, ?4 FROM sources WHERE name = ?2";
+            let started = row::nanoseconds(started);
+            transaction.execute(insert, params![run.0, self.source, started, options])?;
+            let number = RunNumber(transaction.last_insert_rowid());
+            transaction.commit().map(|()| number)
+        };
+        begin().map_err(|error| self.failed("write", error))
     }
 
     /// Records how a run ended. `root` identifies the source's root where the run's deletions were
@@ -237,7 +243,7 @@ impl State {
         Ok(())
     }
 
-    /// The latest run, whether it ended or not.
+    /// The latest run from whatever source, whether it ended or not.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`] when it can't be read.
@@ -245,12 +251,69 @@ impl State {
         self.run_where("TRUE")
     }
 
+    /// The latest run from the source, whether it ended or not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be read.
+    pub fn last_run_from_source(&self) -> Result<Option<RunRecord>, Error> {
+        self.run_of_source("TRUE")
+    }
+
+    /// The latest run from each source, by the sources' numbers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when they can't be read.
+    pub fn last_runs(&self) -> Result<Vec<(SourceNumber, RunRecord)>, Error> {
+        let latest = format!(
+            "SELECT {}, name, sources.number FROM runs JOIN sources ON sources.number = source \
+             WHERE runs.number IN (SELECT max(number) FROM runs GROUP BY source) \
+             ORDER BY sources.number",
+            runs::COLUMNS
+        );
+        let read = || -> rusqlite::Result<Vec<_>> {
+            let mut statement = self.connection.prepare(&latest)?;
+            let decode = |row: &rusqlite::Row<'_>| {
+                Ok((SourceNumber(row.get(9)?), runs::decode(row, row.get(8)?)?))
+            };
+            statement.query_map([], decode)?.collect()
+        };
+        read().map_err(|error| self.failed("read", error))
+    }
+
+    /// Whether any row is from a source.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when that can't be read.
+    pub fn has_rows_from(&self, source: SourceNumber) -> Result<bool, Error> {
+        let query = "SELECT EXISTS (SELECT 1 FROM entries WHERE from_source = ?1)";
+        let found = self.connection.query_row(query, [source.0], |row| row.get(0));
+        found.map_err(|error| self.failed("read", error))
+    }
+
+    /// The latest run that mirrored, from whatever source.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be read.
+    pub fn last_mirror(&self) -> Result<Option<RunRecord>, Error> {
+        self.run_where(&format!("name NOT IN ('{STREAM}', '{IMPORTED}')"))
+    }
+
+    /// The latest run from whatever source that went through a whole tree, or was to.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be read.
+    pub fn last_whole_run(&self) -> Result<Option<RunRecord>, Error> {
+        self.run_where(&format!(
+            "name NOT IN ('{STREAM}', '{IMPORTED}') AND json_extract(options, '$.only') IS NULL"
+        ))
+    }
+
     /// A run by its number, which rows name it by.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`] when it can't be read.
     pub fn run(&self, number: RunNumber) -> Result<Option<RunRecord>, Error> {
-        self.run_where(&format!("number = {}", number.0))
+        self.run_where(&format!("runs.number = {}", number.0))
     }
 
     /// The row of a key; one that can't be decoded is none.
@@ -265,21 +328,21 @@ impl State {
         Ok(found.optional().map_err(|error| self.failed("read", error))?.flatten())
     }
 
-    /// The totals of the latest run that went through all entries, to estimate by.
+    /// The totals of the source's latest run that went through all entries, to estimate by.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`] when they can't be read.
     pub fn last_finished_totals(&self) -> Result<Option<Totals>, Error> {
-        let run = self.run_where("verdict IN ('complete', 'incomplete', 'refused')")?;
+        let run = self.run_of_source("verdict IN ('complete', 'incomplete', 'refused')")?;
         Ok(run.and_then(|run| run.totals))
     }
 
-    /// The source's root as it was in the latest run whose deletions were allowed.
+    /// The source's root as it was in its latest run whose deletions were allowed.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`] when it can't be read.
     pub fn last_allowed_root(&self) -> Result<Option<RootIdentity>, Error> {
-        Ok(self.run_where("root IS NOT NULL")?.and_then(|run| run.root))
+        Ok(self.run_of_source("root IS NOT NULL")?.and_then(|run| run.root))
     }
 
     /// Streams the rows in key order. What a [`Writer`] commits meanwhile may show or not.
@@ -324,25 +387,61 @@ impl State {
         latest_run(&self.connection, condition).map_err(|error| self.failed("read", error))
     }
 
-    /// Opens the file, or begins a new one where there is none or nothing in it.
-    fn open_or_begin(path: &Path, source: &str, target: &str) -> Result<Self, Trouble> {
+    fn run_of_source(&self, condition: &str) -> Result<Option<RunRecord>, Error> {
+        self.run_where(&format!("source = {} AND {condition}", self.number()?.0))
+    }
+
+    /// Opens the file, or begins a new one where there is none or nothing in it, of what files of
+    /// older versions in the directory hold.
+    fn open_or_begin(
+        path: &Path,
+        state_dir: &Path,
+        source: &str,
+        target: &str,
+    ) -> Result<Opened, Trouble> {
+        let mut connection = Self::make(path)?;
+        let mut set_aside = None;
+        let mut taken_over = Vec::new();
+        if is_empty(&connection)? {
+            // Nobody waits for it yet, and it may be more than memory is meant to hold.
+            connection.pragma_update(None, "cache_spill", true)?;
+            let transaction = connection.transaction()?;
+            begin(&transaction, target)?;
+            let found = Pair::all_into(state_dir, target, true)?;
+            set_aside = found.set_aside;
+            pairs::take_over(&transaction, &found.pairs)?;
+            transaction.commit()?;
+            taken_over = found.pairs;
+        }
+        let state = Self::of(path, connection, source, target)?;
+        // What is left of them says nothing any more.
+        taken_over
+            .iter()
+            .try_for_each(Pair::remove)
+            .map_err(|error| Trouble::Failed(cannot_open(&error)))?;
+        Ok(Opened { state, set_aside })
+    }
+
+    /// Opens a file to write to it, and makes it where it is missing.
+    fn make(path: &Path) -> Result<Connection, Trouble> {
         // SQLite gives the log and its index the mode of the file.
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(Trouble::Failed(cannot_open(&error))),
         }
-        let mut connection = connect(path, Access::Write)?;
-        let is_empty = pragma(&connection, "page_count")? == 0
-            || pragma(&connection, "schema_version")? == 0
-                && pragma(&connection, "application_id")? == 0;
-        if is_empty {
-            begin(&mut connection, source, target)?;
-        }
-        let (recorded_source, recorded_target) = check(&connection)?;
-        upgrade(&mut connection)?;
-        if (recorded_source.as_str(), recorded_target.as_str()) != (source, target) {
-            return Err(Trouble::Damaged("it is another pair's".to_owned()));
+        Ok(connect(path, Access::Write)?)
+    }
+
+    /// Checks a file that was opened to write to it.
+    fn of(
+        path: &Path,
+        connection: Connection,
+        source: &str,
+        target: &str,
+    ) -> Result<Self, Trouble> {
+        if check(&connection)? != target {
+            return Err(Trouble::Damaged("it is another target's".to_owned()));
         }
         Ok(Self {
             path: path.to_owned(),
@@ -350,23 +449,61 @@ impl State {
             target: target.to_owned(),
             access: Access::Write,
             connection,
+            scratch: None,
         })
     }
 
-    fn read(path: &Path) -> Result<Option<Self>, Error> {
-        match fs::metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+    /// Opens what there is of a target to read it, on behalf of no source.
+    fn read(state_dir: &Path, target: &str) -> Result<Option<Self>, Error> {
+        let path = path_of(state_dir, target);
+        match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Self::read_pairs(state_dir, target);
+            }
             // Killed before anything was written to it.
-            Ok(metadata) if metadata.len() == 0 && !is_journaled(path) => return Ok(None),
+            Ok(metadata) if metadata.len() == 0 && !is_journaled(&path) => {
+                return Self::read_pairs(state_dir, target);
+            }
             _ => {}
         }
+        Self::read_file(&path, target, None).map(Some)
+    }
+
+    fn read_file(path: &Path, target: &str, scratch: Option<TempDir>) -> Result<Self, Error> {
         let access = if has_journal(path) { Access::Read } else { Access::Immutable };
         let open = || {
             let connection = connect(path, access)?;
-            let (source, target) = check(&connection)?;
-            Ok(Self { path: path.to_owned(), source, target, access, connection })
+            if check(&connection)? != target {
+                return Err(Trouble::Damaged("it is another target's".to_owned()));
+            }
+            Ok(connection)
         };
-        open().map(Some).map_err(|trouble| refusal(path, trouble))
+        let connection = open().map_err(|trouble| refusal(path, trouble))?;
+        let (path, target) = (path.to_owned(), target.to_owned());
+        let source = String::new();
+        Ok(Self { path, source, target, access, connection, scratch })
+    }
+
+    /// Makes of files of older versions, elsewhere, what a run would make of them.
+    fn read_pairs(state_dir: &Path, target: &str) -> Result<Option<Self>, Error> {
+        let found = Pair::all_into(state_dir, target, false);
+        let found = found.map_err(|trouble| refusal(state_dir, trouble))?;
+        if found.pairs.is_empty() {
+            return Ok(None);
+        }
+        let scratch = tempfile::tempdir().map_err(|error| {
+            Error::new(ErrorKind::Manifest, "cannot make a temporary directory").because(error)
+        })?;
+        let path = path_of(scratch.path(), target);
+        let make = || -> Result<(), Trouble> {
+            let mut connection = Self::make(&path)?;
+            let transaction = connection.transaction()?;
+            begin(&transaction, target)?;
+            pairs::take_over(&transaction, &found.pairs)?;
+            Ok(transaction.commit()?)
+        };
+        make().map_err(|trouble| refusal(&path, trouble))?;
+        Self::read_file(&path, target, Some(scratch)).map(Some)
     }
 
     fn replace(path: &Path, source: &str, target: &str) -> Result<Opened, Error> {
@@ -375,10 +512,22 @@ impl State {
                 .because(error)
                 .help("it is damaged; move it away, the next run compares everything")
         })?;
-        let state =
-            Self::open_or_begin(path, source, target).map_err(|trouble| refusal(path, trouble))?;
+        let make = || {
+            let mut connection = Self::make(path)?;
+            let transaction = connection.transaction()?;
+            begin(&transaction, target)?;
+            transaction.commit()?;
+            Self::of(path, connection, source, target)
+        };
+        let state = make().map_err(|trouble| refusal(path, trouble))?;
         Ok(Opened { state, set_aside: Some(set_aside) })
     }
+}
+
+/// Whether nothing was written to a file yet.
+fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    Ok(pragma(connection, "page_count")? == 0
+        || pragma(connection, "schema_version")? == 0 && pragma(connection, "application_id")? == 0)
 }
 
 /// Puts rows, a batch at a time: what was put since the last [`Writer::commit`] is lost when the
@@ -489,6 +638,7 @@ impl Writer {
 }
 
 mod pages;
+mod pairs;
 mod publication;
 #[cfg(test)]
 mod tests;

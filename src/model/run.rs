@@ -95,6 +95,9 @@ totals! {
     files_adopted,
     /// Of these, files whose content no digest is known of.
     adopted_without_digest,
+    /// Files whose content in the target is known by the digest that a run from another source
+    /// recorded; this source has files of the same size and time, which were not read.
+    known_by_digest,
     /// Files without a row that a store was asked about, to know whether to adopt the target's.
     adoption_files,
     /// Bytes hashed to know that.

@@ -536,7 +536,10 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             if is_new { Differs::No } else { Differs::of(&source, target, row, self.with.holds) };
         source.metadata = as_it_stands(&source, target);
         let wanted = (self.with.holds)(&source.metadata, source.kind);
-        let recorded = row.is_some_and(|row| row.metadata == wanted);
+        // In a store a directory costs a request to be recorded: its row stays another source's there.
+        let is_ours =
+            |row: &Row| row.from == self.with.policy.from || !self.with.directories_change;
+        let recorded = row.is_some_and(|row| row.metadata == wanted && is_ours(row));
         let source = Some(source);
         self.open.push(Open { source, differs, dirty: !recorded, ..Open::new(key) });
     }

@@ -5,6 +5,7 @@ use crate::backend::{Form, ListItem};
 use crate::compare::policy::{PolicyOptions, Surplus};
 use crate::compare::{Join, join};
 use crate::filter::Filter;
+use crate::manifest::SourceNumber;
 use crate::model::stamp::Inode;
 use crate::model::{Operation, Stamp, Timestamp};
 use proptest::prelude::*;
@@ -75,7 +76,8 @@ fn planned(
 ) -> (DeletionTally, Vec<String>) {
     let rows = std::iter::empty::<Result<Row, Error>>();
     let joined: join::Join<_, _, _> =
-        Join::new(source.into_iter(), target.into_iter(), rows, Form::Tree).unwrap();
+        Join::new(source.into_iter(), target.into_iter(), (rows, SourceNumber::NONE), Form::Tree)
+            .unwrap();
     let directory = std::env::temp_dir();
     let (surplus, progress) = (Counter::default(), Progress::default());
     let planning = Planning {
@@ -105,7 +107,7 @@ fn planned(
 
 fn policy(filter: Filter, surplus: Surplus, ignore_existing: bool) -> Policy {
     let options = PolicyOptions { ignore_existing, ..PolicyOptions::default() };
-    Policy { options, filter: Arc::new(filter), surplus }
+    Policy { options, filter: Arc::new(filter), surplus, from: SourceNumber::FIRST }
 }
 
 fn deleting() -> Policy {

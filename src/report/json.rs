@@ -345,6 +345,7 @@ mod tests {
             "files_unchanged",
             "files_adopted",
             "adopted_without_digest",
+            "known_by_digest",
             "files_deleted",
             "files_failed",
             "metadata_updated",

@@ -236,6 +236,8 @@ fn done_rows(ending: &Ending<'_>) -> Vec<(&'static str, String)> {
     let besides = totals.bytes_hashed.saturating_sub(totals.bytes_copied);
     add(besides, "hashed besides", size(besides));
     add(totals.files_adopted, "adopted", files(totals.files_adopted));
+    let known = format!("{}, source not read", files(totals.known_by_digest));
+    add(totals.known_by_digest, "known by digest", known);
     add(totals.adoption_files, "cost of adopting", adoption_cost(totals));
     add(totals.files_skipped, "left alone", files(totals.files_skipped));
     add(

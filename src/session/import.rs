@@ -20,7 +20,7 @@ use crate::location::Location;
 use crate::manifest::list::{ListFormat, Listed};
 use crate::manifest::published::{self, Press, Publishing, Shelf};
 use crate::manifest::{
-    Held, IMPORTED, Lockable, Origin, RecordedOptions, Row, RunNumber, STREAM, State, Writer,
+    Held, IMPORTED, Lockable, Origin, RecordedOptions, Row, RunNumber, SourceNumber, State, Writer,
 };
 use crate::model::entry::Known;
 use crate::model::error::Side;
@@ -87,8 +87,7 @@ pub fn import(
     refuse_where_known(options, &*target, &target_name)?;
     let state = State::open(&options.state_dir, IMPORTED, &target_name)?.state;
     // What an import that was stopped recorded counts for nothing.
-    state.clear()?;
-    let importing = Importing { options, target: &*target, observer, progress, stop };
+    state.clear_source()?;
     let recorded = RecordedOptions {
         filter: FilterSpec::default(),
         delete: false,
@@ -97,6 +96,8 @@ pub fn import(
         form: Form::Tree,
     };
     let number = state.begin_run(&run, started, &recorded.encode()?)?;
+    let from = state.number()?;
+    let importing = Importing { options, target: &*target, from, observer, progress, stop };
     let imported = importing.run(listed, state.writer()?, number);
     if let Some(why) = held.lost() {
         return Err(why);
@@ -128,6 +129,8 @@ pub fn import(
     Ok(VerifyOutcome {
         run,
         source: name.to_owned(),
+        sources: vec![name.to_owned()],
+        unfinished: Vec::new(),
         depth: Depth::Content(Choice::default()),
         differences: totals.missing + totals.corrupt,
         key: None,
@@ -194,12 +197,13 @@ fn refuse_where_known(
              .vidimus/manifest there first",
         );
     }
-    match State::latest_into(&options.state_dir, name)? {
-        Some(state) if ![IMPORTED, STREAM].contains(&state.source()) => refused(
-            format!("a mirror from \"{}\" to \"{name}\" is recorded here", state.source()),
+    let state = State::open_read_only(&options.state_dir, IMPORTED, name)?;
+    match state.map(|state| state.last_mirror()).transpose()?.flatten() {
+        Some(run) => refused(
+            format!("a mirror from \"{}\" to \"{name}\" is recorded here", run.source),
             "`vidimus verify` holds the target against what it recorded",
         ),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -207,6 +211,8 @@ fn refuse_where_known(
 struct Importing<'a> {
     options: &'a ImportOptions,
     target: &'a dyn Target,
+    /// The number of the list as a source.
+    from: SourceNumber,
     observer: &'a dyn VerifyObserver,
     progress: &'a Progress,
     stop: &'a Stop,
@@ -406,6 +412,7 @@ impl Importing<'_> {
             metadata: Metadata::default(),
             link: None,
             run,
+            from: self.from,
             verified_at: None,
         }
     }

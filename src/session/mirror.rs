@@ -26,7 +26,9 @@ use crate::filter::{Filter, FilterSpec};
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::Location;
 use crate::manifest::keys::SecretKey;
-use crate::manifest::{Held, Lockable, RecordedOptions, RootIdentity, RunNumber, State, is_damage};
+use crate::manifest::{
+    Held, Lockable, RecordedOptions, RootIdentity, RunNumber, SourceNumber, State, is_damage,
+};
 use crate::model::run::Counter;
 use crate::model::{
     Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Key, Metadata, Observer,
@@ -35,7 +37,7 @@ use crate::model::{
 use crate::plan::{DeleteOptions, Plan, Planning};
 use bag::Bag;
 pub use bag::BagOptions;
-use sides::{Rows, Sides};
+use sides::Sides;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -299,10 +301,10 @@ impl Session<'_> {
     ) -> Result<Option<Error>, Error> {
         let began = engine::now();
         let options = self.options;
-        let policy = self.policy();
-        let rows: Rows = Box::new(state.rows()?);
-        let join =
-            self.join(source.list(&self.listing())?, target.list(&self.target_listing())?, rows)?;
+        let policy = self.policy(state.number()?);
+        let (source_listing, target_listing) =
+            (source.list(&self.listing())?, target.list(&self.target_listing())?);
+        let join = self.join(source_listing, target_listing, self.rows(state)?)?;
         let keeper = Arc::clone(&target);
         let holds = |metadata: &Metadata, kind: EntryKind| keeper.holds(metadata, kind);
         let accepts = |key: &Key| keeper.accepts(key);
@@ -362,8 +364,10 @@ impl Session<'_> {
         if self.options.bag.is_some() { &bag::leaves_out } else { &|_| None }
     }
 
-    fn policy(&self) -> Policy {
+    /// The rules of a run from the source of this number.
+    fn policy(&self, from: SourceNumber) -> Policy {
         Policy {
+            from,
             options: self.options.policy,
             filter: Arc::clone(&self.filter),
             surplus: match &self.options.delete {

@@ -3,7 +3,8 @@
 //!
 //! What comes is hashed and written as it comes; it stands whole once it has ended, and until then
 //! the target has what it had. The target is the directory or prefix that holds it: that is locked,
-//! as by a mirror into it, and under the pair of [`STREAM`] and that stands its row.
+//! as by a mirror into it, in its state stands the row, from [`STREAM`], and what is published in it
+//! is published anew.
 
 use super::file::{LocalFile, cannot_write, find_whole, names_directory, refuse_own};
 use super::{new_run_id, single, wall_clock};
@@ -13,19 +14,15 @@ use crate::backend::{Form, Place, Target};
 use crate::filter::FilterSpec;
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::{S3Location, SingleLocation};
-use crate::manifest::{
-    Held, Lockable, Opened, Origin, RecordedOptions, Row, STREAM, State, cannot_make,
-};
+use crate::manifest::published::{self, Press, Publishing, Shelf};
+use crate::manifest::{Held, Lockable, Opened, Origin, RecordedOptions, Row, STREAM, State};
 use crate::model::entry::Known;
 use crate::model::{
     Cause, Digest, Durability, ETag, Entry, EntryKind, Error, ErrorKind, ExtraDigests, Key,
     Metadata, Progress, RunId, Stamp, Stop, Timestamp, Verdict,
 };
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
-use rustix::fs::FlockOperation;
-use std::fs::{DirBuilder, File};
 use std::io::{self, Read};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,7 +106,8 @@ pub fn put(
         Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
         held => held?,
     };
-    let Opened { state, set_aside } = open_state(&options.state_dir, &at.name)?;
+    let Opened { state, set_aside } = State::open(&options.state_dir, STREAM, &at.name)?;
+    warnings.extend(take_over(&state, &at, options));
     let cannot = |cause| cannot_write(&options.location, cause);
     let written = write(&at, options, (input, progress, stop));
     // A lock that is lost stops the run: that is why, then.
@@ -127,9 +125,16 @@ pub fn put(
                 .help("nothing was put; what stood before stands"));
         }
     };
-    record(&state, &at, (&run, started), &written, progress).map_err(|error| {
+    let recorded = record(&state, &at, (&run, started), &written, progress).map_err(|error| {
         let message = format!("\"{}\" stands, but can't be recorded", options.location);
         Error::new(error.kind, message).because(error)
+    })?;
+    publish(&state, &at, options, (&run, started, recorded), progress).map_err(|error| {
+        let message =
+            format!("\"{}\" stands, but the manifest can't be published", options.location);
+        Error::new(error.kind, message)
+            .because(error)
+            .help("the next run publishes it; until then the one before it counts")
     })?;
     // A lock that stays is taken over by the next run.
     warnings.extend(held.release().err().map(|error| error.to_string()));
@@ -293,14 +298,23 @@ fn read_ahead(mut input: Box<dyn Read + Send>) -> io::Result<Receiver<io::Result
     Ok(chunks)
 }
 
-/// Opens the state before anything is read. Two that begin at once don't make it twice.
-fn open_state(dir: &Path, target: &str) -> Result<Opened, Error> {
-    let failed = |error: io::Error| cannot_make(dir, error);
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
-    let directory = File::open(dir).map_err(failed)?;
-    rustix::fs::flock(&directory, FlockOperation::LockExclusive)
-        .map_err(|error| failed(error.into()))?;
-    State::open(dir, STREAM, target)
+/// Makes the state of what was published in the target, where it is new: else the file would be all
+/// that is known of it. Why that can't be used, in words: whoever may only write there puts all the
+/// same.
+fn take_over(state: &State, at: &At, options: &PutOptions) -> Option<String> {
+    let take_over = || -> Result<(), Error> {
+        if state.last_run()?.is_some() {
+            return Ok(());
+        }
+        state.clear()?;
+        let shelf = Shelf::of(&*at.target, &options.state_dir);
+        match shelf.latest()? {
+            Some(latest) => published::rebuild(state, &shelf, &latest, None).map(drop),
+            None => Ok(()),
+        }
+    };
+    let error = take_over().err()?;
+    Some(format!("what was published there is not taken over: {error}"))
 }
 
 /// Records what stands, as a run of its own.
@@ -310,12 +324,12 @@ fn record(
     (run, started): (&RunId, Timestamp),
     written: &Written,
     progress: &Progress,
-) -> Result<(), Error> {
+) -> Result<RecordedOptions, Error> {
     let options = RecordedOptions {
         filter: FilterSpec::default(),
         delete: false,
         durability: Durability::File,
-        only: None,
+        only: Some(at.key.as_bytes().into()),
         form: at.form,
     };
     let number = state.begin_run(run, started, &options.encode()?)?;
@@ -328,16 +342,42 @@ fn record(
         extra: ExtraDigests::default(),
         origin: Origin::Proven,
         // A stream has no stamp that could be met again.
-        source: Stamp::of_object(written.size, None),
+        source: Stamp::unknown(written.size),
         source_racy: true,
         target: written.stands,
         metadata: written.metadata,
         link: None,
         run: number,
+        from: state.number()?,
         verified_at: None,
     })?;
     writer.commit()?;
-    state.finish_run(number, ended, Verdict::Complete, &progress.totals(), None)
+    state.finish_run(number, ended, Verdict::Complete, &progress.totals(), None)?;
+    Ok(options)
+}
+
+/// Publishes what changed. A single file makes no manifest where there is none.
+fn publish(
+    state: &State,
+    at: &At,
+    options: &PutOptions,
+    (run, started, recorded): (&RunId, Timestamp, RecordedOptions),
+    progress: &Progress,
+) -> Result<(), Error> {
+    if state.published()?.is_none() {
+        return Ok(());
+    }
+    let now = wall_clock();
+    let press = Press::new(&*at.target, &options.state_dir, now);
+    let publishing = Publishing {
+        run: run.clone(),
+        started,
+        now,
+        verdict: Verdict::Complete,
+        options: recorded,
+        totals: progress.totals(),
+    };
+    published::publish(state, &press, publishing).map(drop)
 }
 
 fn lost_lock(location: &SingleLocation, lost: Error, stands: bool) -> Error {

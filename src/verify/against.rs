@@ -15,7 +15,7 @@ use crate::limits::Bandwidth;
 use crate::listing::Checked;
 use crate::location::Location;
 use crate::manifest::published::Shelf;
-use crate::manifest::{RecordedOptions, State};
+use crate::manifest::{RecordedOptions, SourceNumber, State};
 use crate::model::error::Side;
 use crate::model::{Error, ErrorKind, Progress, RunId, Stop, Totals};
 use std::os::unix::fs::MetadataExt as _;
@@ -127,7 +127,7 @@ pub fn verify_against(
     let join = Join::new(
         Checked::new(source.list(&listing)?, Side::Source),
         Checked::new(target.list(&listing)?, Side::Target),
-        std::iter::empty(),
+        (std::iter::empty(), SourceNumber::NONE),
         form,
     )?;
     let sample = match options.depth {
@@ -183,7 +183,7 @@ fn recorded(
         let Some(state) = State::open_read_only(&options.state_dir, from, name)? else {
             return Ok(None);
         };
-        let Some(run) = state.last_run()? else { return Ok(None) };
+        let Some(run) = state.last_run_from_source()? else { return Ok(None) };
         Ok(Some((run.id, RecordedOptions::decode(&run.options)?)))
     };
     let of_manifest = || -> Result<_, Error> {

@@ -1,12 +1,14 @@
-//! Verifying: the target's content against the rows of the latest run into it, or against a source.
+//! Verifying: the target's content against the rows of all runs into it, or against a source.
 //!
 //! [`verify`] holds it against rows: `open` finds both (`signed`, where a signature is demanded),
+//! `expected` tells what else the runs let expect,
 //! `scan` goes through them side by side, `tally` compares and counts, `choice` tells which content is
 //! read, `stalest` in which order, `record` keeps which files were verified, `repair` mends.
 //! [`verify_against`] joins the listings of both sides and reads both: `held` compares.
 
 mod against;
 mod choice;
+mod expected;
 mod groups;
 mod held;
 mod open;
@@ -20,6 +22,7 @@ mod tally;
 use crate::backend::{ListItem, ListOptions};
 pub use against::{Against, AgainstOutcome, AgainstTotals, verify_against};
 pub use choice::{Budget, Choice, Sample};
+pub use expected::Unfinished;
 pub use repair::Repair;
 
 use crate::backend::object::s3::Settings;
@@ -57,7 +60,8 @@ pub struct VerifyOptions {
     pub target_store: Option<Settings>,
     /// Where state databases live.
     pub state_dir: PathBuf,
-    /// Count extra entries as differences even where the run didn't delete extras.
+    /// Count extra entries as differences even where the latest run of a whole tree didn't delete
+    /// extras.
     pub strict: bool,
     /// How thoroughly files are looked at.
     pub depth: Depth,
@@ -165,10 +169,14 @@ pub struct VerifyTotals {
 /// How a verification ended.
 #[derive(Debug)]
 pub struct VerifyOutcome {
-    /// The run whose rows were compared with.
+    /// The latest run whose rows were compared with.
     pub run: RunId,
     /// The source of that run, as it prints.
     pub source: String,
+    /// All sources whose rows were, as they print.
+    pub sources: Vec<String>,
+    /// Runs that left unknown what should stand in the target.
+    pub unfinished: Vec<Unfinished>,
     /// The key that what was compared with is signed with, where that was demanded.
     pub key: Option<KeyId>,
     /// How thoroughly files were looked at.
@@ -220,20 +228,20 @@ pub fn verify(
             None => Manifest::of_target(&*target, options, observer)?,
         }
     };
-    let Manifest { run, source, recorded, rows, state } = manifest.ok_or_else(nothing)?;
-    let filter = Filter::try_from(recorded.filter).map_err(|error| {
+    let Manifest { expected, rows, state } = manifest.ok_or_else(nothing)?;
+    let filter = Filter::try_from(expected.filter).map_err(|error| {
         Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used").because(error)
     })?;
-    let extras_count = recorded.delete || options.strict;
+    let extras_count = expected.deletes || options.strict;
     if let Some(place) = mends_from.as_ref().and_then(|from| from.source.object()) {
-        place.take_form(recorded.form);
+        place.take_form(expected.form);
     }
     // Rows of entries that were excluded since are verified too.
     let everything = Arc::default();
     let listing = target.list(&ListOptions {
         filter: everything,
-        only: recorded.only.clone(),
-        form: recorded.form,
+        only: expected.only,
+        form: expected.form,
     })?;
     let mut scan = Scan {
         listing: Checked::new(listing, Side::Target).peekable(),
@@ -246,6 +254,7 @@ pub fn verify(
         target: &*target,
         filter: &filter,
         extras_count,
+        directory_times_count: extras_count && expected.keeps_times,
         depth: options.depth,
         cores: Cores::default(),
         bandwidth: Bandwidth::new(&options.limits),
@@ -266,7 +275,7 @@ pub fn verify(
     if let (Some(broken), Some(from)) = (tally.broken.take(), mends_from) {
         let broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
         mended =
-            repair::mend(broken, &*from.source, (&tally, recorded.form), state.as_ref(), stop)?;
+            repair::mend(broken, &*from.source, (&tally, expected.form), state.as_ref(), stop)?;
     }
     if let Some(held) = held {
         release(held, observer)?;
@@ -276,8 +285,10 @@ pub fn verify(
     totals.bytes_hashed = progress.bytes_hashed.get();
     let extra = if extras_count { totals.extra } else { 0 };
     Ok(VerifyOutcome {
-        run,
-        source,
+        run: expected.run,
+        source: expected.source,
+        sources: expected.sources,
+        unfinished: expected.unfinished,
         key: options.key.as_ref().map(PublicKey::id),
         depth: options.depth,
         differences: totals.missing + totals.corrupt + totals.metadata + totals.touched + extra

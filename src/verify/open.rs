@@ -1,5 +1,6 @@
 //! What a verification holds against each other: the target, and what was recorded of it.
 
+use super::expected::Expected;
 use super::{Depth, Repair, VerifyObserver, VerifyOptions};
 use crate::backend::local::{Guarded, LocalSource, LocalTarget, Root, Walking};
 use crate::backend::object::s3::Settings;
@@ -7,11 +8,11 @@ use crate::backend::object::{ObjectSource, ObjectTarget, Stores};
 use crate::backend::{Form, Source, Target};
 use crate::engine::now;
 use crate::location::Location;
-use crate::manifest::published::{Head, Merged, Publication, Shelf};
-use crate::manifest::{Held, Lease, Lock, Lockable, RecordedOptions, Row, State};
+use crate::manifest::published::{Merged, Publication, Shelf};
+use crate::manifest::{Held, Lease, Lock, Lockable, Row, State};
 use crate::model::key::Escaped;
 use crate::model::reserved::is_reserved;
-use crate::model::{Durability, Error, ErrorKind, Progress, RunId, Stop};
+use crate::model::{Durability, Error, ErrorKind, Progress, Stop};
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
@@ -19,10 +20,7 @@ use std::sync::Arc;
 
 /// What a target is held against.
 pub(super) struct Manifest {
-    pub(super) run: RunId,
-    /// The source of that run, as it prints.
-    pub(super) source: String,
-    pub(super) recorded: RecordedOptions,
+    pub(super) expected: Expected,
     pub(super) rows: Box<dyn Iterator<Item = Result<Row, Error>>>,
     /// Where is recorded which of them were verified, if that can be.
     pub(super) state: Option<State>,
@@ -34,17 +32,11 @@ impl Manifest {
         options: &VerifyOptions,
         observer: &dyn VerifyObserver,
     ) -> Result<Option<Self>, Error> {
-        let Some(record) = state.last_run()? else { return Ok(None) };
+        let Some(expected) = Expected::by_state(state)? else { return Ok(None) };
         let recording = recording(state, options, observer);
         let rows = recording.as_ref().unwrap_or(state).rows()?;
-        let recorded = RecordedOptions::decode(&record.options)?;
-        Ok(Some(Self {
-            run: record.id,
-            source: state.source().to_owned(),
-            rows: Box::new(without_own(rows, recorded.form)),
-            recorded,
-            state: recording,
-        }))
+        let rows = Box::new(without_own(rows, expected.form));
+        Ok(Some(Self { expected, rows, state: recording }))
     }
 
     /// What was published in the target itself, for a machine that has no state of it.
@@ -57,15 +49,15 @@ impl Manifest {
         let shelf = Shelf::of(target, &spool_dir);
         let Some(latest) = shelf.latest()? else { return Ok(None) };
         tell_unrecorded(options, observer);
-        Self::published(&shelf, latest).map(Some)
+        Self::published(&shelf, &latest).map(Some)
     }
 
     /// What a publication says; its segments are fetched, and found to be whole.
-    pub(super) fn published(shelf: &Shelf<'_>, latest: Publication) -> Result<Self, Error> {
+    pub(super) fn published(shelf: &Shelf<'_>, latest: &Publication) -> Result<Self, Error> {
         let rows = Merged::of(shelf, &latest.head)?.map(|row| row.map(|(row, _)| row));
-        let Head { run, source, options: recorded, .. } = latest.head;
-        let rows = Box::new(without_own(rows, recorded.form));
-        Ok(Self { run, source, recorded, rows, state: None })
+        let expected = Expected::by_head(&latest.head)?;
+        let rows = Box::new(without_own(rows, expected.form));
+        Ok(Self { expected, rows, state: None })
     }
 }
 

@@ -75,6 +75,7 @@ pub(super) struct Tally<'a> {
     pub(super) target: &'a dyn Target,
     pub(super) filter: &'a Filter,
     pub(super) extras_count: bool,
+    pub(super) directory_times_count: bool,
     pub(super) depth: Depth,
     pub(super) cores: Cores,
     pub(super) bandwidth: Bandwidth,
@@ -186,8 +187,9 @@ impl Tally<'_> {
             differ("link", &text(&row.link), &text(&entry.link));
         }
         // What the target kept of the time when the row was recorded is as good as the time itself.
-        // An extra entry changes its directory's time: that counts where extras do.
-        let counts = row.kind != EntryKind::Directory || self.extras_count;
+        // An extra entry changes its directory's time: that counts where extras do, and no other run
+        // wrote to the target since.
+        let counts = row.kind != EntryKind::Directory || self.directory_times_count;
         let has_time = counts && Some(found.mtime) != row.target.mtime();
         let is_right = Metadata {
             mode: if row.kind == EntryKind::Symlink { found.mode } else { recorded.mode },

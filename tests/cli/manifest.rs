@@ -254,14 +254,21 @@ fn a_manifest_of_a_newer_version_is_refused_and_kept() {
 }
 
 #[test]
-fn a_single_file_publishes_nothing() {
-    let env = mirrored(&sample());
-    let before = Snapshot::read(&directory(&env));
+fn a_single_file_is_published_with_what_is_and_makes_no_manifest_of_its_own() {
+    let env = Environment::new();
     let file = env.root.join("single");
     fs::write(&file, "x").expect("write");
     let (file, target) = (file.to_str().unwrap(), env.target.to_str().unwrap());
     env.vidimus(&["mirror", file, target]).expect(0);
-    assert_untouched(&before, &directory(&env));
+    assert!(!directory(&env).exists());
+    sample().write(&env.source);
+    env.mirrored(&[]);
+    fs::write(file, "other").expect("write");
+    env.vidimus(&["mirror", file, target]).expect(0);
+    let digest = blake3::hash(b"other").to_hex().to_string();
+    let rows = published(&env);
+    assert_eq!(rows["single"]["blake3"], *digest);
+    assert!(rows.contains_key("README.md"));
 }
 
 #[test]

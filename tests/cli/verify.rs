@@ -144,7 +144,9 @@ fn entries_that_failed_or_are_excluded_are_not_held_against_the_target() {
     let env = Environment::new();
     sample().fifo("pipe").write(&env.source);
     env.mirror(&["--exclude", "/data/"]).expect(1);
-    env.verify(&[]).expect(0);
+    // That something failed is told.
+    env.verify(&[]).expect(3).names("0 differences").names("was incomplete");
+    env.verify(&["--allow-incomplete"]).expect(0).names("was incomplete");
 }
 
 #[test]

@@ -11,11 +11,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(super) const LONG_ABOUT: &str = "\
-Tells whether a target still holds what the latest run into it recorded.
+Tells whether a target still holds what the runs into it recorded, whatever they mirrored or put there.
 
 Every file with a recorded digest is read and hashed again. A difference is a line: missing, \
-corrupt, metadata, touched or extra. Extra entries count as differences where the recorded run \
-deleted extras, or with --strict.
+corrupt, metadata, touched or extra. Extra entries count as differences where the latest run of a \
+whole tree deleted extras, or with --strict. A run that was killed, or at which entries failed, is \
+named: what it had not come to is unknown.
 
 With --against SOURCE nothing recorded is needed: both sides are listed and read, and a difference is \
 missing, content, metadata or extra.";
@@ -35,7 +36,7 @@ Exit codes:
     0  the target holds what was recorded
     1  some entries could not be read
     2  wrong usage
-    3  differences were found
+    3  differences were found; or a run into the target was killed, or did not do all
     4  no run into the target is recorded here, or its record can't be used; or with --key: the
        manifest is not whole, or not signed with it
     5  a run is writing to the target
@@ -48,10 +49,16 @@ Exit codes:
 Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, as users know them")]
 pub(crate) struct VerifyArgs {
     /// Directory to verify: a path, a file:// URL or s3://bucket/prefix
     #[arg(value_name = "TARGET")]
     pub(crate) target: OsString,
+    /// Exit with 0 though a run into the target was killed, or did not do all, if nothing else is wrong
+    ///
+    /// Such a run is named in any case: what it had not come to is not recorded.
+    #[arg(long, env = "VIDIMUS_ALLOW_INCOMPLETE", value_parser = values::switch)]
+    pub(crate) allow_incomplete: bool,
     /// Count every extra entry as a difference
     #[arg(long, env = "VIDIMUS_STRICT", value_parser = values::switch)]
     pub(crate) strict: bool,

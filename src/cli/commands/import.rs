@@ -12,12 +12,13 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 pub(crate) fn run(args: &ImportArgs, matches: &ArgMatches) -> Exit {
     let began = Instant::now();
     let options = settings::human(&args.output, matches, false);
-    let report = Report::new(options, args.output.json, &args.target, None);
+    let report = Arc::new(Report::new(options, args.output.json, &args.target, None));
     report.present(began, |report, progress, stop| {
         let options = settings::import(args)?;
         let (mut list, name) = open(&args.list)?;

@@ -42,7 +42,9 @@ pub(crate) fn run(args: &VerifyArgs, matches: &ArgMatches) -> Exit {
         Err(_) => args.against.is_some(),
     };
     let against = args.against.as_deref().filter(|_| against).map(Location::printable);
-    let report = Report::new(human, args.output.json, &args.target, against);
+    let mut report = Report::new(human, args.output.json, &args.target, against);
+    report.allows_incomplete = args.allow_incomplete;
+    let report = Arc::new(report);
     report.present(began, |report, progress, stop| {
         let (options, against) = options?;
         match against {
@@ -113,6 +115,8 @@ fn rate(bytes: u64, duration: Duration) -> f64 {
 pub(super) struct Report {
     options: HumanOptions,
     json: bool,
+    /// Whether runs that did not come to their end are no reason to fail.
+    allows_incomplete: bool,
     names: Names,
     output: Output,
     bars: Option<Bars>,
@@ -132,11 +136,12 @@ impl Report {
         json: bool,
         target: &OsStr,
         against: Option<String>,
-    ) -> Arc<Self> {
+    ) -> Self {
         let bars = (options.progress == ProgressStyle::Bars).then(Bars::new);
         let output = Output::new(options.output, bars.as_ref().map(Bars::multi));
         let names = Names { target: Location::printable(target), against };
-        Arc::new(Self { options, json, names, output, bars, state: Mutex::default() })
+        let (allows_incomplete, state) = (false, Mutex::default());
+        Self { options, json, allows_incomplete, names, output, bars, state }
     }
 
     /// Does the work, shows how it goes, and tells what came of it.
@@ -166,7 +171,8 @@ impl Report {
         let exit = match &verified {
             Ok(Verified::Recorded(outcome) | Verified::Imported(outcome)) => {
                 let VerifyOutcome { totals, differences, interrupted, .. } = outcome;
-                sheet::exit_of(*interrupted, totals.failed, *differences, signal)
+                let unknown = if self.allows_incomplete { 0 } else { outcome.unfinished.len() };
+                sheet::exit_of(*interrupted, totals.failed, *differences + unknown as u64, signal)
             }
             Ok(Verified::Against(outcome)) => {
                 let AgainstOutcome { totals, differences, interrupted, .. } = outcome;
@@ -243,8 +249,16 @@ impl Report {
             Err(error) => return super::tell(&self.output, error),
             Ok(_) if self.options.quiet => return,
             Ok(Verified::Recorded(outcome)) => {
-                let VerifyOutcome { run, source, .. } = outcome;
-                let heading = format!("verified {target} against run {run} of {source}");
+                let VerifyOutcome { run, source, sources, .. } = outcome;
+                let mut heading = format!("verified {target} against run {run} of {source}");
+                match sources.len().saturating_sub(1) as u64 {
+                    0 => {}
+                    others => {
+                        heading += ", and what runs of ";
+                        heading += &counted(others, "other source", "other sources");
+                        heading += " recorded";
+                    }
+                }
                 recorded::summary(heading, outcome, &self.state().failures)
             }
             Ok(Verified::Imported(outcome)) => {

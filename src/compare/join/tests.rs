@@ -1,7 +1,7 @@
 //! The join against stated cases, and against an oracle.
 
 use super::*;
-use crate::manifest::{Origin, RunNumber};
+use crate::manifest::{Origin, RunNumber, SourceNumber};
 use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::stamp::Inode;
@@ -39,6 +39,7 @@ fn row(key: &str) -> Row {
         metadata,
         link,
         run: RunNumber(1),
+        from: SourceNumber::FIRST,
         verified_at: None,
     }
 }
@@ -128,7 +129,12 @@ fn join(source: &[&str], target: &[&str], rows: &[&str]) -> Vec<String> {
         })
         .collect();
     let (source, target) = (listing(Side::Source, source), listing(Side::Target, target));
-    match Join::new(source.into_iter(), target.into_iter(), rows.into_iter(), Form::Tree) {
+    match Join::new(
+        source.into_iter(),
+        target.into_iter(),
+        (rows.into_iter(), SourceNumber::FIRST),
+        Form::Tree,
+    ) {
         Ok(mut join) => {
             let told = join
                 .by_ref()
@@ -305,7 +311,8 @@ fn millions_of_keys_that_no_tree_can_hold_are_not_held() {
     let whole = [Ok(ListItem::Entry(entry("a/", 1)))].into_iter().chain(strange);
     let source = whole.chain([Ok(ListItem::Entry(entry("b", 1)))]);
     let target = listing(Side::Target, &["a/", "a/x", "b", "c"]).into_iter();
-    let mut join = Join::new(source, target, std::iter::empty(), Form::Tree).expect("begin");
+    let mut join = Join::new(source, target, (std::iter::empty(), SourceNumber::NONE), Form::Tree)
+        .expect("begin");
     let (mut said, mut told) = (0, Vec::new());
     while let Some(joined) = join.next() {
         match joined.expect("no error") {

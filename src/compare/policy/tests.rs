@@ -5,7 +5,7 @@ mod evidence;
 
 use super::*;
 use crate::filter::Rule;
-use crate::manifest::{Origin, RunNumber};
+use crate::manifest::{Origin, RunNumber, SourceNumber};
 use crate::model::entry::Known;
 use crate::model::stamp::{Evidence, Inode};
 use crate::model::{ExtraDigests, Key, SpecialKind, Stamp, Timestamp};
@@ -69,6 +69,7 @@ impl Case {
                 metadata: source.metadata,
                 link: source.link.clone(),
                 run: RunNumber(1),
+                from: SourceNumber::FIRST,
                 verified_at: None,
             }),
             source: Seen::Present(source),
@@ -102,7 +103,8 @@ impl Case {
         let held = self.source.entry().or(self.target.entry()).map(|entry| entry.key.clone());
         let key = held.or(self.row.as_ref().map(|row| row.key.clone())).unwrap_or_default();
         let Self { source, target, row, conflict, options, filter, surplus, holds } = self;
-        let policy = Policy { options, filter: Arc::new(filter), surplus };
+        let policy =
+            Policy { options, filter: Arc::new(filter), surplus, from: SourceNumber::FIRST };
         let pair = Pair { key, source, target, row, conflict };
         let Decision { action, reason } = policy.decide(&pair, |metadata, _| holds(metadata));
         let action = match action {

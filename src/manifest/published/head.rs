@@ -1,11 +1,12 @@
 //! The head of a published manifest, and what points to it.
 
 use super::{damaged, line};
-use crate::manifest::RecordedOptions;
+use crate::manifest::{RecordedOptions, SourceNumber};
 use crate::model::key::is_printable;
 use crate::model::{Digest, Error, ErrorKind, RunId, Timestamp, Totals, Verdict};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// The format's version that this code reads and writes.
 const VERSION: u64 = 1;
@@ -38,18 +39,42 @@ pub struct Head {
     pub published: Timestamp,
     /// How the run went.
     pub verdict: Verdict,
-    /// The source, as the state names it.
+    /// The source of that run, as the state names it.
     pub source: String,
     /// The target, as the state named it on the machine that published it.
     pub target: String,
-    /// What the run was asked.
+    /// What the run was asked; where that was about a single file, what the latest one of a whole
+    /// tree was.
     pub options: RecordedOptions,
     /// What the run counted.
     pub totals: Totals,
+    /// The sources that rows are from, by their numbers; empty where the first is the only one.
+    /// [`Head::sources`] tells of that too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "sources")]
+    pub(super) listed: Vec<RecordedSource>,
     /// Rows that the manifest has.
     pub rows: u64,
     /// What it is made of, the base first: of a key that several have, the last one counts.
     pub segments: Vec<Segment>,
+}
+
+/// A source that rows are from, and its latest run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordedSource {
+    /// What rows name it by.
+    pub number: SourceNumber,
+    /// It, as the state names it.
+    pub source: String,
+    /// Its latest run.
+    pub run: RunId,
+    /// When that began.
+    #[serde(with = "seconds")]
+    pub started: Timestamp,
+    /// How it went, if it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// What it was asked.
+    pub options: RecordedOptions,
 }
 
 /// A publication by number and digest.
@@ -143,6 +168,7 @@ impl Head {
             target: target.to_owned(),
             options,
             totals,
+            listed: Vec::new(),
             rows: 0,
             segments: Vec::new(),
         }
@@ -150,6 +176,41 @@ impl Head {
 
     pub(super) fn encode(&self) -> Result<Vec<u8>, Error> {
         encode(self)
+    }
+
+    /// The sources that rows are from, by their numbers, and the latest run from each.
+    pub fn sources(&self) -> Vec<RecordedSource> {
+        if !self.listed.is_empty() {
+            return self.listed.clone();
+        }
+        vec![RecordedSource {
+            number: SourceNumber::FIRST,
+            source: self.source.clone(),
+            run: self.run.clone(),
+            started: self.started,
+            verdict: Some(self.verdict),
+            options: self.options.clone(),
+        }]
+    }
+
+    /// Whether rows are from a source of this number.
+    pub(super) fn has_source(&self, number: SourceNumber) -> bool {
+        match &*self.listed {
+            [] => number == SourceNumber::FIRST,
+            listed => listed.binary_search_by_key(&number, |source| source.number).is_ok(),
+        }
+    }
+
+    /// What is wrong with the list of sources, if anything is.
+    fn has_wrong_sources(&self) -> bool {
+        let listed = &self.listed;
+        let names: HashSet<_> = listed.iter().map(|source| &source.source).collect();
+        let runs: HashSet<_> = listed.iter().map(|source| &source.run).collect();
+        listed.first().is_some_and(|first| first.number < SourceNumber::FIRST)
+            || !listed.is_sorted_by(|one, next| one.number < next.number)
+            || names.len() < listed.len()
+            || runs.len() < listed.len()
+            || !listed.is_empty() && !runs.contains(&self.run)
     }
 }
 
@@ -189,7 +250,12 @@ impl Publication {
         if head.segments.len() > SEGMENTS {
             return Err(damaged(&name, format!("it has {} segments", head.segments.len())));
         }
-        if ![&head.run.0, &head.source, &head.target].into_iter().all(|text| is_printable(text)) {
+        if head.has_wrong_sources() {
+            return Err(damaged(&name, "its sources are in disorder"));
+        }
+        let listed = head.listed.iter().flat_map(|source| [&source.run.0, &source.source]);
+        let texts = [&head.run.0, &head.source, &head.target].into_iter().chain(listed);
+        if !{ texts }.all(|text| is_printable(text)) {
             return Err(damaged(&name, "a name in it has control characters"));
         }
         Ok(Self { head, digest })

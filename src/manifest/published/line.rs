@@ -3,7 +3,7 @@
 //! Times are strings of seconds since the epoch with nine decimals, so that no reader rounds them;
 //! what isn't UTF-8 stands in Base64 under a name of its own.
 
-use crate::manifest::{Origin, Row, RunNumber};
+use crate::manifest::{Origin, Row, RunNumber, SourceNumber};
 use crate::model::digest::Hex;
 use crate::model::key::is_printable;
 use crate::model::stamp::{Evidence, Inode};
@@ -45,6 +45,7 @@ struct Line {
     #[serde(default)]
     adopted: bool,
     run: Option<String>,
+    from: Option<i64>,
     verified: Option<String>,
     source: Option<StampLine>,
     #[serde(default)]
@@ -120,6 +121,9 @@ fn fields(row: &Row, run: &RunId, out: &mut Vec<u8>) -> io::Result<()> {
     }
     out.push(b',');
     name(out, ["run", "run_base64"], run.0.as_bytes())?;
+    if row.from != SourceNumber::FIRST {
+        write!(out, ",\"from\":{}", row.from.0)?;
+    }
     if let Some(at) = row.verified_at {
         write!(out, ",\"verified\":\"{at}\"")?;
     }
@@ -191,6 +195,7 @@ pub(super) fn decode(line: &[u8]) -> Result<Published, String> {
         },
         link: bytes(line.link, line.link_base64)?.map(Into::into),
         run: RunNumber(0),
+        from: line.from.map_or(SourceNumber::FIRST, SourceNumber),
         verified_at: line.verified.as_deref().map(time).transpose()?,
     };
     let run = line.run.ok_or("it has no run")?;
@@ -309,6 +314,7 @@ mod tests {
             metadata: Metadata { mode: 0o4755, uid: 0, gid: u32::MAX, mtime: time(i64::MAX, 1) },
             link: None,
             run: RunNumber(0),
+            from: SourceNumber::FIRST,
             verified_at: Some(time(1_700_000_000, 5)),
         }
     }
@@ -327,6 +333,7 @@ mod tests {
             extra: ExtraDigests::default(),
             origin: Origin::Adopted,
             verified_at: None,
+            from: SourceNumber(i64::MAX),
             ..row(b"l")
         };
         let root = Row {

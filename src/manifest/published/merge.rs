@@ -22,8 +22,10 @@ pub struct Merged {
     heap: BinaryHeap<Reverse<(Key, Reverse<usize>)>>,
     /// The publication that wrote the row that came last.
     sequence: u64,
-    /// How many rows there were so far, and how many there are as the head has it.
-    rows: (u64, u64),
+    /// What says how many rows there are, and from which sources.
+    head: Head,
+    /// How many rows there were so far.
+    rows: u64,
     failed: bool,
 }
 
@@ -37,7 +39,7 @@ impl Merged {
         for segment in &head.segments {
             readers.push(SegmentReader::new(segment, shelf.segment(segment)?)?);
         }
-        Self::from(readers, head.rows)
+        Self::from(readers, head.clone())
     }
 
     /// Reads the same rows again from the first.
@@ -46,13 +48,20 @@ impl Merged {
     /// As those of [`Shelf::latest`].
     pub fn again(self) -> Result<Self, Error> {
         let readers = self.readers.into_iter().map(SegmentReader::again);
-        Self::from(readers.collect::<Result<_, _>>()?, self.rows.1)
+        Self::from(readers.collect::<Result<_, _>>()?, self.head)
     }
 
-    fn from(readers: Vec<SegmentReader>, rows: u64) -> Result<Self, Error> {
+    fn from(readers: Vec<SegmentReader>, head: Head) -> Result<Self, Error> {
         let next = readers.iter().map(|_| None).collect();
-        let (heap, rows) = (BinaryHeap::new(), (0, rows));
-        let mut merged = Self { readers, next, heap, sequence: 0, rows, failed: false };
+        let mut merged = Self {
+            readers,
+            next,
+            heap: BinaryHeap::new(),
+            sequence: 0,
+            head,
+            rows: 0,
+            failed: false,
+        };
         for at in 0..merged.readers.len() {
             merged.advance(at)?;
         }
@@ -90,12 +99,16 @@ impl Merged {
                 self.advance(at)?;
             }
             if let Some(Published { sequence, row: Some(row), .. }) = published {
+                if !self.head.has_source(row.0.from) {
+                    let how = format!("it lacks source {}, which a row is from", row.0.from.0);
+                    return Err(damaged("its head", how));
+                }
                 self.sequence = sequence;
-                self.rows.0 += 1;
+                self.rows += 1;
                 return Ok(Some(row));
             }
         }
-        match self.rows {
+        match (self.rows, self.head.rows) {
             (found, rows) if found == rows => Ok(None),
             (found, rows) => Err(damaged("its head", format!("it has {found} rows, not {rows}"))),
         }

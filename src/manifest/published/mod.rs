@@ -21,7 +21,7 @@ mod segment;
 mod shelf;
 mod trace;
 
-pub use head::{Head, Pointer, Predecessor, Publication, Segment, is_newer};
+pub use head::{Head, Pointer, Predecessor, Publication, RecordedSource, Segment, is_newer};
 pub use history::History;
 pub use line::Published;
 pub use merge::Merged;

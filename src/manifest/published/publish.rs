@@ -5,9 +5,9 @@ use super::line::Published;
 use super::press::Press;
 use super::seal;
 use super::segment::SegmentWriter;
-use crate::manifest::{RecordedOptions, RunNumber, State};
+use crate::manifest::{RecordedOptions, Row, RunNumber, SourceNumber, State};
 use crate::model::{Error, ErrorKind, RunId, Timestamp, Totals, Verdict};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 
 /// All rows are written anew once what changed since the base is more than one in so many of them.
@@ -98,7 +98,12 @@ pub fn publish(
     // Where an older one was put back, the numbers of those after it are not given again.
     standing.take_if(|standing| known.as_ref().is_some_and(|known| known.is_after(standing)));
     let previous = standing.as_ref().or(known.as_ref());
-    let Publishing { run, started, now, verdict, options, totals } = publishing;
+    let Publishing { run, started, now, verdict, mut options, totals } = publishing;
+    if options.only.is_some()
+        && let Some(whole) = state.last_whole_run()?
+    {
+        options = RecordedOptions::decode(&whole.options)?;
+    }
     let names = (state.source(), state.target());
     let mut head = Head::new(run, (started, now), verdict, names, (options, totals));
     let before = previous.map_or(0, |before| before.head.sequence);
@@ -113,7 +118,8 @@ pub fn publish(
     press.make()?;
     let base = standing.as_ref().filter(|_| goes_on);
     let name = segment_name(head.sequence);
-    let mut runs = Runs { state, ids: HashMap::new() };
+    let mut sources = BTreeSet::from([state.number()?]);
+    let mut runs = Runs { state, ids: HashMap::new(), sources: &mut sources };
     let ((lines, rows), bytes, blake3) = press.write(&name, |out| match base {
         Some(base) => write_changes(&mut runs, head.sequence, base.head.rows, out),
         None => write_all(&mut runs, head.sequence, out),
@@ -121,6 +127,12 @@ pub fn publish(
     head.rows = rows;
     head.segments = base.map_or_else(Vec::new, |base| base.head.segments.clone());
     head.segments.push(Segment { sequence: head.sequence, lines, bytes, blake3 });
+    // Rows that were published before are from them.
+    sources.extend(base.iter().flat_map(|base| base.head.sources()).map(|source| source.number));
+    if sources.iter().ne([&SourceNumber::FIRST]) {
+        head.listed = state.recorded_sources()?;
+        head.listed.retain(|source| sources.contains(&source.number));
+    }
     let is_signed = press.signer.is_some();
     if !is_signed {
         press.unsign(head.sequence)?;
@@ -160,7 +172,7 @@ fn write_all(runs: &mut Runs<'_>, sequence: u64, out: &mut dyn Write) -> Result<
     let mut segment = SegmentWriter::new(out)?;
     for row in runs.state.rows()? {
         let row = row?;
-        let run = runs.id(row.run)?;
+        let run = runs.id(&row)?;
         segment.add(&Published { key: row.key.clone(), sequence, row: Some((row, run)) })?;
     }
     let lines = segment.finish()?;
@@ -181,7 +193,7 @@ fn write_changes(
         let row = match change.row {
             Some(row) => {
                 rows = rows.saturating_add(u64::from(!change.was_published));
-                let run = runs.id(row.run)?;
+                let run = runs.id(&row)?;
                 Some((row, run))
             }
             None if change.was_published => {
@@ -196,19 +208,22 @@ fn write_changes(
     Ok((segment.finish()?, rows))
 }
 
-/// The ids of runs by number.
+/// The ids of runs by number, and which sources rows are from.
 struct Runs<'s> {
     state: &'s State,
     ids: HashMap<RunNumber, RunId>,
+    sources: &'s mut BTreeSet<SourceNumber>,
 }
 
 impl Runs<'_> {
-    fn id(&mut self, number: RunNumber) -> Result<RunId, Error> {
-        if let Some(id) = self.ids.get(&number) {
+    /// The id of a row's run; takes note of its source.
+    fn id(&mut self, row: &Row) -> Result<RunId, Error> {
+        self.sources.insert(row.from);
+        if let Some(id) = self.ids.get(&row.run) {
             return Ok(id.clone());
         }
-        let id = self.state.run_id(number)?;
-        self.ids.insert(number, id.clone());
+        let id = self.state.run_id(row.run)?;
+        self.ids.insert(row.run, id.clone());
         Ok(id)
     }
 }

@@ -6,6 +6,7 @@ use super::shelf::Shelf;
 use crate::manifest::keys::PublicKey;
 use crate::manifest::{RunNumber, State};
 use crate::model::Error;
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 /// The number of the run that published.
@@ -13,7 +14,7 @@ const LATEST: RunNumber = RunNumber(1 << 20);
 /// Rows that are committed together.
 const BATCH: u64 = 50_000;
 
-/// Fills a new state with a published manifest of its source, which becomes what was published last;
+/// Fills a new state with a published manifest of its target, which becomes what was published last;
 /// how many rows that were. `key` is the one that it was found to be signed with, where one was asked
 /// for. After an error the state is empty.
 ///
@@ -41,13 +42,20 @@ fn fill(
 ) -> Result<u64, Error> {
     let head = &publication.head;
     let mut writer = state.writer()?;
-    // Numbered from the latest down, so that the one to come follows it.
-    let mut runs = HashMap::from([(head.run.clone(), LATEST)]);
+    // Numbered from the latest down, so that the one to come follows it, and those of one source
+    // its latest.
+    let mut told = head.sources();
+    told.sort_by_key(|source| (source.run != head.run, Reverse(source.started)));
+    let mut runs = HashMap::new();
+    for source in told {
+        let number = RunNumber(LATEST.0 - runs.len() as i64);
+        runs.insert(source.run, (number, source.number));
+    }
     let mut count = 0;
     for row in Merged::of(shelf, head)? {
         let (mut row, run) = row?;
         let number = RunNumber(LATEST.0 - runs.len() as i64);
-        row.run = *runs.entry(run).or_insert(number);
+        (row.run, _) = *runs.entry(run).or_insert((number, row.from));
         writer.put(&row)?;
         count += 1;
         if count % BATCH == 0 {

@@ -52,6 +52,7 @@ fn row(key: &[u8], version: u8, run: RunNumber) -> Row {
         metadata: Metadata::default(),
         link: None,
         run,
+        from: crate::manifest::SourceNumber::FIRST,
         verified_at: None,
     }
 }

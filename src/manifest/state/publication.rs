@@ -3,14 +3,15 @@
 use super::pages::Changes;
 use super::{Access, State, connect};
 use crate::manifest::keys::PublicKey;
-use crate::manifest::published::{Head, Publication};
-use crate::manifest::row::{RunNumber, nanoseconds};
+use crate::manifest::published::{Publication, RecordedSource};
+use crate::manifest::row::{RunNumber, SourceNumber, nanoseconds};
+use crate::manifest::{RecordedOptions, RunRecord};
 use crate::model::{Error, ErrorKind, RunId};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 use std::collections::HashMap;
 
 /// The name in the table `meta`.
-const PUBLISHED: &str = "published";
+pub(super) const PUBLISHED: &str = "published";
 /// The name in the table `meta` of the key that what was taken over is signed with; empty where none
 /// was asked for.
 const TAKEN_OVER: &str = "taken_over";
@@ -62,6 +63,19 @@ impl State {
         Ok(Changes::new(self.path.clone(), connection, b""))
     }
 
+    /// The sources that runs are recorded from, by their numbers, with the latest run of each.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when they can't be read.
+    pub fn recorded_sources(&self) -> Result<Vec<RecordedSource>, Error> {
+        let recorded = |(number, run)| {
+            let RunRecord { id: run, source, started, verdict, options, .. } = run;
+            let options = RecordedOptions::decode(&options)?;
+            Ok(RecordedSource { number, source, run, started, verdict, options })
+        };
+        self.last_runs()?.into_iter().map(recorded).collect()
+    }
+
     /// Records that all that the state holds is published.
     ///
     /// # Errors
@@ -72,37 +86,47 @@ impl State {
 
     /// Records that all that the state holds came from a publication, which was found to be signed
     /// with `key`, or was not asked for that: `runs` are the runs that its rows name by number, and
-    /// that of the publication becomes the latest one.
+    /// those that it tells of, whose sources keep their numbers; that of the publication is the latest.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`] when it can't be written.
     pub fn set_rebuilt(
         &self,
         publication: &Publication,
-        runs: &HashMap<RunId, RunNumber>,
+        runs: &HashMap<RunId, (RunNumber, SourceNumber)>,
         key: Option<&PublicKey>,
     ) -> Result<(), Error> {
-        let Head { run: latest, started, published, verdict, options, totals, .. } =
-            &publication.head;
-        let options = options.encode()?;
-        let totals = serde_json::to_string(totals).map_err(|error| {
+        let head = &publication.head;
+        let told: HashMap<_, _> =
+            head.sources().into_iter().map(|told| (told.run.clone(), told)).collect();
+        let options = head.options.encode()?;
+        let totals = serde_json::to_string(&head.totals).map_err(|error| {
             Error::new(ErrorKind::Manifest, "cannot encode the run's record").because(error)
         })?;
+        let mut records = Vec::with_capacity(runs.len());
+        for (id, (number, source)) in runs {
+            let is_latest = *id == head.run;
+            let told = told.get(id);
+            let options = told.map_or(Ok(options.clone()), |told| told.options.encode())?;
+            let started = nanoseconds(told.map_or(head.started, |told| told.started));
+            let verdict = told.and_then(|told| told.verdict).map(|verdict| verdict.to_string());
+            let ended = verdict.as_ref().map(|_| nanoseconds(head.published));
+            let totals = is_latest.then_some(&totals);
+            records.push((number.0, &id.0, source.0, started, ended, verdict, totals, options));
+        }
         let key = key.map(PublicKey::to_string).unwrap_or_default();
         self.publish(publication, |transaction| {
             transaction.execute(PUT, [TAKEN_OVER, &key])?;
-            let insert = "INSERT INTO runs (number, id, started, ended, verdict, totals, options) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-            let (started, ended) = (nanoseconds(*started), nanoseconds(*published));
-            for (id, number) in runs {
-                let (verdict, totals) = if id == latest {
-                    (Some(verdict.to_string()), Some(&totals))
-                } else {
-                    (None, None)
-                };
-                let ended = verdict.as_ref().map(|_| ended);
-                let of_run = params![number.0, id.0, started, ended, verdict, totals, options];
-                transaction.execute(insert, of_run)?;
+            transaction.execute("DELETE FROM sources", [])?;
+            for told in told.values() {
+                let insert = "INSERT INTO sources (number, name) VALUES (?1, ?2)";
+                transaction.execute(insert, params![told.number.0, told.source])?;
+            }
+            let insert = "INSERT INTO runs \
+                 (number, id, source, started, ended, verdict, totals, options) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+            for record in records {
+                transaction.execute(insert, record)?;
             }
             Ok(())
         })
@@ -119,6 +143,23 @@ impl State {
             transaction.execute("DELETE FROM changed", [])?;
             let delete = "DELETE FROM meta WHERE name IN (?1, ?2)";
             transaction.execute(delete, [PUBLISHED, TAKEN_OVER])?;
+            transaction.commit()
+        };
+        write().map_err(|error| self.failed("write", error))
+    }
+
+    /// Drops the rows from the source, and that any rows were published: what counts is then
+    /// published whole.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be written.
+    pub fn clear_source(&self) -> Result<(), Error> {
+        let number = self.number()?;
+        let write = || {
+            let transaction = self.connection.unchecked_transaction()?;
+            transaction.execute("DELETE FROM entries WHERE from_source = ?1", [number.0])?;
+            transaction.execute("DELETE FROM changed", [])?;
+            transaction.execute("DELETE FROM meta WHERE name = ?1", [PUBLISHED])?;
             transaction.commit()
         };
         write().map_err(|error| self.failed("write", error))

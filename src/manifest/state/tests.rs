@@ -6,6 +6,7 @@ use crate::manifest::{Origin, is_damage};
 use crate::model::Digest;
 use crate::model::stamp::Inode;
 use crate::model::{EntryKind, ExtraDigests, Metadata, Stamp};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 
 const SOURCE: &str = "/source";
@@ -32,6 +33,7 @@ fn row(key: impl AsRef<[u8]>) -> Row {
         metadata: Metadata { mode: 0o7644, uid: u32::MAX, gid: 0, mtime: at(-5) },
         link: None,
         run: RunNumber(3),
+        from: SourceNumber(2),
         verified_at: None,
     }
 }
@@ -204,6 +206,7 @@ fn runs_are_recorded_from_begin_to_end() {
         let expected = RunRecord {
             number,
             id: RunId(format!("run-{n}")),
+            source: SOURCE.to_owned(),
             started: at(n),
             ended: Some(at(n + 10)),
             verdict: Some(verdict),
@@ -248,7 +251,7 @@ fn reading_alone_makes_and_changes_no_file() {
     assert_eq!(all(&state), [row("a")]);
     assert_eq!((names(&dir), fs::read(&path).unwrap()), before);
     assert!(state.writer().unwrap().put(&row("b")).is_err());
-    assert!(State::open_read_only(&dir, "/other", TARGET).unwrap().is_none());
+    assert!(State::open_read_only(&dir, SOURCE, "/other").unwrap().is_none());
 }
 
 #[test]
@@ -280,45 +283,64 @@ fn reading_alone_sees_what_a_killed_run_left_in_the_log() {
 }
 
 #[test]
-fn the_latest_run_into_a_target_is_found_whatever_the_source() {
+fn runs_from_all_sources_are_kept_apart_in_the_state_of_their_target() {
     let dir = tempfile::tempdir().unwrap();
-    // Ids tell starts apart to the second only.
-    for (source, target, run, started) in [
-        ("/one", TARGET, "20260101T000000Z-9", 1),
-        ("/two", TARGET, "20260101T000000Z-0", 3),
-        ("/three", TARGET, "20260101T000000Z-8", 2),
-        ("/four", "/elsewhere", "20260401T000000Z-0", 4),
+    assert!(State::latest_into(dir.path(), TARGET).unwrap().is_none());
+    let root = |inode| Some(RootIdentity { inode, file_system: 1, id: None });
+    for (source, target, run, only) in [
+        ("/one", TARGET, 1, "null"),
+        ("/two", TARGET, 2, "null"),
+        ("/two/a", TARGET, 3, "[97]"),
+        (STREAM, TARGET, 4, "[98]"),
+        ("/one", "/elsewhere", 5, "null"),
     ] {
         let state = State::open(dir.path(), source, target).unwrap().state;
-        state.begin_run(&RunId(run.to_owned()), at(started), "{}").unwrap();
+        let options = format!("{{\"only\":{only}}}");
+        let number = state.begin_run(&RunId(format!("r{run}")), at(run), &options).unwrap();
+        let totals = Totals { entries: run as u64, ..Totals::default() };
+        state.finish_run(number, at(run), Verdict::Complete, &totals, root(run as u64)).unwrap();
     }
     State::open(dir.path(), "/never run", TARGET).unwrap();
+    let ids = |run: Option<RunRecord>| run.map(|run| (run.id.0, run.source));
+    let id = |id: &str, source: &str| Some((id.to_owned(), source.to_owned()));
     let state = State::latest_into(dir.path(), TARGET).unwrap().unwrap();
-    assert_eq!((state.source(), state.target()), ("/two", TARGET));
+    assert_eq!((state.source(), state.target()), (STREAM, TARGET));
+    assert_eq!(ids(state.last_run().unwrap()), id("r4", STREAM));
+    assert_eq!(ids(state.last_mirror().unwrap()), id("r3", "/two/a"));
+    assert_eq!(ids(state.last_whole_run().unwrap()), id("r2", "/two"));
+    let latest: Vec<_> = state.last_runs().unwrap();
+    let latest = latest.into_iter().map(|(number, run)| (number.0, run.source));
+    let expected = [(1, "/one"), (2, "/two"), (3, "/two/a"), (4, STREAM)];
+    assert!(latest.eq(expected.map(|(number, source)| (number, source.to_owned()))));
+    let of = |source| State::open_read_only(dir.path(), source, TARGET).unwrap().unwrap();
+    let one = of("/one");
+    assert_eq!(one.number().unwrap(), SourceNumber(1));
+    assert_eq!(ids(one.last_run_from_source().unwrap()), id("r1", "/one"));
+    assert_eq!(one.last_finished_totals().unwrap().unwrap().entries, 1);
+    assert_eq!(one.last_allowed_root().unwrap(), root(1));
+    let new = of("/new");
+    assert_eq!(new.number().unwrap(), SourceNumber::NONE);
+    assert_eq!(new.last_run_from_source().unwrap(), None);
+    assert_eq!(new.last_allowed_root().unwrap(), None);
     assert!(State::latest_into(dir.path(), "/nowhere").unwrap().is_none());
 }
 
 #[test]
-fn what_was_streamed_into_a_target_hides_no_run_that_mirrored_to_it() {
+fn an_import_that_did_not_come_to_its_end_is_no_record() {
     let dir = tempfile::tempdir().unwrap();
-    let begin = |source: &str, started| {
-        let state = State::open(dir.path(), source, TARGET).unwrap().state;
-        state.begin_run(&RunId(format!("r{started}")), at(started), "{}").unwrap();
-    };
-    let latest = || State::latest_into(dir.path(), TARGET).unwrap().unwrap().source().to_owned();
-    begin(STREAM, 5);
-    assert_eq!(latest(), STREAM);
-    begin("/one", 1);
-    begin("/two", 2);
-    begin(STREAM, 6);
-    assert_eq!(latest(), "/two");
+    let state = State::open(dir.path(), IMPORTED, TARGET).unwrap().state;
+    state.begin_run(&RunId("r1".to_owned()), at(1), "{}").unwrap();
+    assert!(State::latest_into(dir.path(), TARGET).unwrap().is_none());
+    let state = State::open(dir.path(), "/one", TARGET).unwrap().state;
+    state.begin_run(&RunId("r2".to_owned()), at(2), "{}").unwrap();
+    assert_eq!(State::latest_into(dir.path(), TARGET).unwrap().unwrap().source(), "/one");
 }
 
 #[test]
 fn a_newer_version_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = fill(dir.path(), &[row("a")]);
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 5).unwrap();
     let before = fs::read(&path).unwrap();
     for error in [
         State::open(dir.path(), SOURCE, TARGET).unwrap_err(),
@@ -327,7 +349,7 @@ fn a_newer_version_is_refused_and_left_alone() {
     ] {
         assert_eq!(error.kind, ErrorKind::Manifest);
         let expected = format!(
-            "the state \"{}\" has format version 4; this vidimus knows versions up to 3",
+            "the state \"{}\" has format version 5; this vidimus knows versions up to 4",
             path.display()
         );
         assert_eq!(error.message, expected);
@@ -358,10 +380,12 @@ fn a_damaged_file_is_put_aside_and_a_new_one_begun() {
         ("an older version than any", |path| execute(path, "PRAGMA user_version = 0")),
         ("without a table", |path| execute(path, "DROP TABLE runs")),
         ("without a column", |path| execute(path, "ALTER TABLE entries DROP COLUMN link")),
-        ("without its pair", |path| execute(path, "DELETE FROM meta")),
-        ("another pair's", |path| execute(path, "UPDATE meta SET value = '/other'")),
+        ("without its target", |path| execute(path, "DELETE FROM meta")),
+        ("another target's", |path| execute(path, "UPDATE meta SET value = '/other'")),
         ("an illegible run", |path| {
-            execute(path, "INSERT INTO runs (id, started, options, root) VALUES ('', 0, '', '{')");
+            let run =
+                "INSERT INTO runs (id, source, started, options, root) VALUES ('', 1, 0, '', '{')";
+            execute(path, &format!("INSERT INTO sources (name) VALUES (''); {run}"));
         }),
     ];
     let rows: Vec<_> = (0..1_000).map(|n| row(format!("{n:04}"))).collect();
@@ -474,31 +498,102 @@ fn flip(path: &Path, offset: usize) {
     fs::write(path, content).unwrap();
 }
 
-#[test]
-fn states_of_older_versions_are_taken_over() {
-    let versions = ["PRAGMA user_version = 2;", "DROP TABLE changed; PRAGMA user_version = 1;"];
-    for older in versions {
-        let dir = tempfile::tempdir().unwrap();
-        let path = fill(dir.path(), &[row("a")]);
-        let old = Connection::open(&path).unwrap();
+/// Makes the file that older versions had of a pair, with a run that its rows are of.
+fn pair(dir: &Path, version: i64, source: &str, (run, started): (&str, i64), rows: &[Row]) {
+    let made = tempfile::tempdir().unwrap();
+    let state = State::open(made.path(), source, TARGET).unwrap().state;
+    let number = state.begin_run(&RunId(run.to_owned()), at(started), "{}").unwrap();
+    let of_run = |row: &Row| Row { run: number, ..row.clone() };
+    let path = fill(made.path(), &rows.iter().map(of_run).collect::<Vec<_>>());
+    drop(state);
+    let connection = Connection::open(&path).unwrap();
+    connection
+        .execute_batch(&format!(
+            "ALTER TABLE entries DROP COLUMN from_source;
+             DROP TABLE sources;
+             ALTER TABLE runs DROP COLUMN source;
+             INSERT INTO meta VALUES ('source', '{source}');
+             PRAGMA user_version = {version};"
+        ))
+        .unwrap();
+    if version < 3 {
         let shrink = "ALTER TABLE entries DROP COLUMN sha256; ALTER TABLE entries DROP COLUMN md5;";
-        old.execute_batch(&format!("{shrink}{older}")).unwrap();
-        drop(old);
-        let read = State::open_read_only(dir.path(), SOURCE, TARGET).unwrap().unwrap();
-        assert_eq!(all(&read), [row("a")]);
-        let mut rows = read.rows().unwrap();
-        let state = open(dir.path());
-        assert_eq!(all(&state), [row("a")]);
-        assert_eq!((state.published().unwrap(), state.changed().unwrap()), (None, 0));
-        // Whoever was about to read it goes on.
-        assert_eq!(rows.next().unwrap().unwrap(), row("a"));
-        let extra = ExtraDigests { sha256: Some([1; 32]), md5: Some([2; 16]) };
-        let digested = Row { extra, ..row("b") };
-        let mut writer = state.writer().unwrap();
-        writer.put(&digested).unwrap();
-        writer.commit().unwrap();
-        assert_eq!(all(&state), [row("a"), digested]);
+        connection.execute_batch(shrink).unwrap();
     }
+    if version < 2 {
+        connection.execute_batch("DROP TABLE changed").unwrap();
+    }
+    drop(connection);
+    let hash = |text: &str| crate::manifest::database::short_hash(text);
+    let name = format!("{}-{}.sqlite3", hash(TARGET), hash(source));
+    fs::create_dir_all(dir).unwrap();
+    fs::rename(path, dir.join(name)).unwrap();
+}
+
+#[test]
+fn files_of_older_versions_are_taken_over_by_whoever_writes() {
+    for version in 1..=3 {
+        let dir = tempfile::tempdir().unwrap();
+        pair(dir.path(), version, SOURCE, ("r1", 1), &[row("a")]);
+        let expected = Row { run: RunNumber(1), from: SourceNumber(1), ..row("a") };
+        let files = names(dir.path());
+        let read = State::open_read_only(dir.path(), SOURCE, TARGET).unwrap().unwrap();
+        assert_eq!(all(&read), std::slice::from_ref(&expected));
+        assert!(read.for_recording().is_err());
+        drop(read);
+        assert_eq!(names(dir.path()), files, "whoever reads makes no file");
+        let state = open(dir.path());
+        assert_eq!(all(&state), std::slice::from_ref(&expected));
+        assert_eq!((state.published().unwrap(), state.changed().unwrap()), (None, 0));
+        assert_eq!(state.last_run_from_source().unwrap().unwrap().id.0, "r1");
+        drop(state);
+        assert_eq!(names(dir.path()).len(), 1);
+        assert_eq!(all(&open(dir.path())), [expected]);
+    }
+}
+
+/// The run that wrote a row counts, not the one that was last of its source.
+#[test]
+fn of_several_sources_rows_of_a_key_the_latest_run_s_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = |key: &str, size| Row { source: stamp(size), ..row(key) };
+    pair(dir.path(), 3, "/late", ("r3", 3), &[of("a", 3), of("c", 3)]);
+    pair(dir.path(), 2, "/early", ("r1", 1), &[of("a", 1), of("b", 1)]);
+    pair(dir.path(), 3, STREAM, ("r2", 2), &[of("b", 2), of("c", 2)]);
+    // Neither a run nor an import that is whole.
+    pair(dir.path(), 3, IMPORTED, ("r4", 4), &[of("a", 4)]);
+    fs::write(dir.path().join(format!("{}-0123.sqlite3", "0".repeat(16))), "").unwrap();
+    let read = State::latest_into(dir.path(), TARGET).unwrap().unwrap();
+    assert_eq!(read.source(), "/late");
+    let (state, names) = (open(dir.path()), ["/early", STREAM, "/late"]);
+    for state in [&read, &state] {
+        let found: Vec<_> = all(state)
+            .iter()
+            .map(|row| {
+                let run = state.run(row.run).unwrap().unwrap();
+                assert_eq!(run.source, names[row.from.0 as usize - 1]);
+                (row.key.to_string(), row.source.size, run.id.0)
+            })
+            .collect();
+        let expected = [("a", 3, "r3"), ("b", 2, "r2"), ("c", 3, "r3")];
+        let expected = expected.map(|(key, size, run)| (key.to_owned(), size, run.to_owned()));
+        assert_eq!(found, expected);
+    }
+    assert_eq!(state.last_run().unwrap().unwrap().id.0, "r3");
+}
+
+#[test]
+fn a_damaged_file_of_an_older_version_costs_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    pair(dir.path(), 3, "/one", ("r1", 1), &[row("a")]);
+    let whole = names(dir.path());
+    pair(dir.path(), 3, "/two", ("r2", 2), &[row("b")]);
+    let damaged = names(dir.path()).into_iter().find(|name| *name != whole[0]).unwrap();
+    flip(&dir.path().join(&damaged), 3);
+    assert!(is_damage(&State::latest_into(dir.path(), TARGET).unwrap_err()));
+    let opened = State::open(dir.path(), SOURCE, TARGET).unwrap();
+    assert_eq!(opened.set_aside.unwrap(), dir.path().join(format!("{damaged}.damaged-1")));
+    assert_eq!(all(&opened.state).len(), 1);
 }
 
 fn verified(row: &Row) -> Verified {

@@ -30,6 +30,7 @@ fn row(number: u64, version: u8, run: crate::manifest::RunNumber) -> Row {
         metadata: Metadata { mode: 0o644, uid: 1000, gid: 1000, mtime: time },
         link: None,
         run,
+        from: crate::manifest::SourceNumber::FIRST,
         verified_at: None,
     }
 }

@@ -180,7 +180,7 @@ fn text(name: &[u8]) -> Result<&str, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::{Origin, RunNumber};
+    use crate::manifest::{Origin, RunNumber, SourceNumber};
     use crate::model::{Digest, ETag, ExtraDigests, Key, Stamp, Timestamp};
 
     fn file(key: &[u8]) -> Row {
@@ -201,6 +201,7 @@ mod tests {
             },
             link: None,
             run: RunNumber(0),
+            from: SourceNumber::FIRST,
             verified_at: Some(Timestamp { seconds: 7, nanos: 0 }),
         }
     }

@@ -1,10 +1,10 @@
 //! A dry run: the same decisions, said instead of executed.
 
-use super::sides::Rows;
+use super::sides::Evidence;
 use super::{Ended, Session};
 use crate::backend::Listing;
 use crate::engine::preview;
-use crate::manifest::{State, is_damage};
+use crate::manifest::{SourceNumber, State, is_damage};
 use crate::model::run::Counter;
 use crate::model::{EntryKind, Error, Key, Metadata, Verdict};
 use crate::plan::{Plan, Planning};
@@ -38,19 +38,22 @@ impl Session<'_> {
         let root = if exists { self.places.open_target()?.map(Arc::new) } else { None };
         self.check_state_dir(root.as_deref())?;
         let (source, target) = self.open(root.as_ref(), &std::env::temp_dir())?;
-        let rows: Rows = match &state {
-            Some(state) if self.mistrusts(state)? => Box::new(std::iter::empty()),
-            Some(state) => Box::new(state.rows()?),
-            None if exists && self.places.bag.is_none() => self.published_rows(&*target)?,
-            None => Box::new(std::iter::empty()),
+        let nothing = || -> Evidence { (Box::new(std::iter::empty()), SourceNumber::NONE) };
+        let evidence = match &state {
+            Some(state) if self.mistrusts(state)? => nothing(),
+            Some(state) => self.rows(state)?,
+            None if exists && self.places.bag.is_none() => {
+                self.published_rows(&*target)?.unwrap_or_else(nothing)
+            }
+            None => nothing(),
         };
         let target_listing: Listing = if exists {
             target.list(&self.target_listing())?
         } else {
             Box::new(std::iter::empty())
         };
-        let policy = self.policy();
-        let join = self.join(source.list(&self.listing())?, target_listing, rows)?;
+        let policy = self.policy(evidence.1);
+        let join = self.join(source.list(&self.listing())?, target_listing, evidence)?;
         let holds = |metadata: &Metadata, kind: EntryKind| target.holds(metadata, kind);
         let accepts = |key: &Key| target.accepts(key);
         let is_over = || self.stop.requested();

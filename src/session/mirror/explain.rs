@@ -13,7 +13,7 @@ use crate::compare::{Action, Conflict, Decision, Join, Pair, Reason, Seen};
 use crate::filter::Ruling;
 use crate::listing::Checked;
 use crate::manifest::published::{Head, History, Publication, Published, Shelf, trace};
-use crate::manifest::{RecordedOptions, Row, RunRecord, State};
+use crate::manifest::{RecordedOptions, Row, RunRecord, SourceNumber, State};
 use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::{
@@ -119,6 +119,8 @@ struct Listed<'a> {
     to: &'a dyn Target,
     /// Whether the target is there.
     exists: bool,
+    /// The number that rows from this source name it by.
+    number: SourceNumber,
 }
 
 /// Explains what a mirror with these options would do with one key, and what past runs did to it.
@@ -160,11 +162,16 @@ impl Session<'_> {
         let manifest = Shelf::of(&*to, &spool_dir);
         let published =
             if exists { self.usable(remembered(&manifest, &keys))?.flatten() } else { None };
-        let rows = self.rows_of(&keys, state.as_ref(), published.as_ref().map(|it| &it.0))?;
+        let rows = rows_of(&keys, state.as_ref(), published.as_ref().map(|it| &it.0))?;
+        let number = match (&state, &published) {
+            (Some(state), _) => state.number()?,
+            (None, Some((remembered, _))) => self.number_in(&remembered.latest.head),
+            (None, None) => SourceNumber::NONE,
+        };
         let mut explanation = Explanation {
             source: self.places.source.name.clone(),
             target: self.places.target.name.clone(),
-            last_run: state.as_ref().map(State::last_run).transpose()?.flatten(),
+            last_run: state.as_ref().map(State::last_run_from_source).transpose()?.flatten(),
             keys: Vec::new(),
             failed: Vec::new(),
             told: Vec::new(),
@@ -172,7 +179,7 @@ impl Session<'_> {
         };
         let runs: HashMap<_, _> =
             rows.iter().map(|(row, run)| (row.key.clone(), run.clone())).collect();
-        let sides = Listed { from: &*from, to: &*to, exists };
+        let sides = Listed { from: &*from, to: &*to, exists, number };
         let (join, left_out) =
             self.join_name(&name, sides, rows.into_iter().map(|(row, _)| row).collect())?;
         for joined in join {
@@ -185,7 +192,7 @@ impl Session<'_> {
                         }
                         _ => None,
                     };
-                    let mut explained = self.explained(*pair, copied_by, &*to);
+                    let mut explained = self.explained(*pair, copied_by, sides);
                     self.look_above(&mut explained, sides)?;
                     explanation.keys.push(explained);
                 }
@@ -201,9 +208,9 @@ impl Session<'_> {
             }
         }
         for (side, entry) in left_out.into_iter().filter(|(_, entry)| keys.contains(&entry.key)) {
-            self.show(&mut explanation.keys, side, entry, &*to);
+            self.show(&mut explanation.keys, side, entry, sides);
         }
-        self.add_what_was(&mut explanation, &*to);
+        self.add_what_was(&mut explanation, sides);
         let Explanation { keys, failed, told, .. } = &explanation;
         if keys.is_empty() && failed.is_empty() && told.is_empty() {
             return Err(Error::new(
@@ -292,29 +299,6 @@ impl Session<'_> {
         vec![name.clone(), Key::child(name.parent(), name.name(), true)]
     }
 
-    /// The rows that a run would go by: those of the state or, where there is none, of the manifest
-    /// that it would take over, with the ids of their runs.
-    fn rows_of(
-        &self,
-        keys: &[Key],
-        state: Option<&State>,
-        published: Option<&Remembered>,
-    ) -> Result<Vec<(Row, Option<RunId>)>, Error> {
-        let mut rows = Vec::new();
-        for key in keys {
-            let row = match (state, published) {
-                (Some(state), _) => state.row(key)?.map(|row| (row, None)),
-                (None, Some(Remembered { latest, said })) if self.takes_over(latest) => {
-                    let latest = said.iter().rfind(|said| said.key == *key);
-                    latest.and_then(|said| said.row.clone()).map(|(row, run)| (row, Some(run)))
-                }
-                (None, _) => None,
-            };
-            rows.extend(row);
-        }
-        Ok(rows)
-    }
-
     /// Joins what the two sides list of one name with its rows; what the filter leaves out of the
     /// listings comes beside.
     fn join_name(
@@ -343,19 +327,20 @@ impl Session<'_> {
         } else {
             Box::new(std::iter::empty())
         };
-        let join = self.join(listed, standing, Box::new(rows.into_iter().map(Ok)))?;
+        let join =
+            self.join(listed, standing, (Box::new(rows.into_iter().map(Ok)), sides.number))?;
         Ok((join, left_out))
     }
 
     /// Shows an entry that the filter leaves out; what is decided is decided without it.
-    fn show(&self, keys: &mut Vec<Explained>, side: Side, entry: Entry, target: &dyn Target) {
+    fn show(&self, keys: &mut Vec<Explained>, side: Side, entry: Entry, sides: Listed<'_>) {
         let at = keys.iter().position(|explained| explained.pair.key >= entry.key);
         let at = at.unwrap_or(keys.len());
         if keys.get(at).is_none_or(|explained| explained.pair.key != entry.key) {
             let absent = || Seen::Absent;
             let (key, conflict) = (entry.key.clone(), None);
             let pair = Pair { key, source: absent(), target: absent(), row: None, conflict };
-            keys.insert(at, self.explained(pair, None, target));
+            keys.insert(at, self.explained(pair, None, sides));
         }
         let pair = &mut keys[at].pair;
         match side {
@@ -373,7 +358,7 @@ impl Session<'_> {
         if self.places.form() == Form::Flat || !(is_made || is_deleted) {
             return Ok(());
         }
-        let policy = self.policy();
+        let policy = self.policy(sides.number);
         let holds = |metadata: &Metadata, kind: EntryKind| sides.to.holds(metadata, kind);
         // A directory that is left alone is so itself, with all in it.
         let above = if is_deleted { pair.key.as_bytes() } else { pair.key.parent() }.to_vec();
@@ -415,9 +400,9 @@ impl Session<'_> {
         &self,
         pair: Pair,
         copied_by: Option<(RunId, Option<RunRecord>)>,
-        target: &dyn Target,
+        sides: Listed<'_>,
     ) -> Explained {
-        let policy = self.policy();
+        let (policy, target) = (self.policy(sides.number), sides.to);
         let holds = |metadata: &Metadata, kind: EntryKind| target.holds(metadata, kind);
         let ruling = self.filter.ruling(&pair.key);
         let decision = policy.decide(&pair, holds);
@@ -459,7 +444,7 @@ impl Session<'_> {
     }
 
     /// Adds a key that only the manifest's past knows.
-    fn add_what_was(&self, explanation: &mut Explanation, target: &dyn Target) {
+    fn add_what_was(&self, explanation: &mut Explanation, sides: Listed<'_>) {
         let Some(past) = explanation.past.as_ref().filter(|_| explanation.keys.is_empty()) else {
             return;
         };
@@ -467,9 +452,31 @@ impl Session<'_> {
         let key = said.said.key.clone();
         let absent = || Seen::Absent;
         let pair = Pair { key, source: absent(), target: absent(), row: None, conflict: None };
-        let explained = self.explained(pair, None, target);
+        let explained = self.explained(pair, None, sides);
         explanation.keys.push(explained);
     }
+}
+
+/// The rows that a run would go by: those of the state or, where there is none, of the manifest
+/// that it would take over, with the ids of their runs.
+fn rows_of(
+    keys: &[Key],
+    state: Option<&State>,
+    published: Option<&Remembered>,
+) -> Result<Vec<(Row, Option<RunId>)>, Error> {
+    let mut rows = Vec::new();
+    for key in keys {
+        let row = match (state, published) {
+            (Some(state), _) => state.row(key)?.map(|row| (row, None)),
+            (None, Some(Remembered { said, .. })) => {
+                let latest = said.iter().rfind(|said| said.key == *key);
+                latest.and_then(|said| said.row.clone()).map(|(row, run)| (row, Some(run)))
+            }
+            (None, None) => None,
+        };
+        rows.extend(row);
+    }
+    Ok(rows)
 }
 
 /// What was published of single keys: what each segment says, the oldest first.

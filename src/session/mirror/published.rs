@@ -1,18 +1,20 @@
 //! The manifest that a run leaves in its target, and takes over where it has no state.
 
 use super::Session;
-use super::sides::Rows;
+use super::sides::Evidence;
 use crate::backend::Target;
 use crate::manifest::keys::SecretKey;
-use crate::manifest::published::{self, Merged, Press, Publication, Publishing, Shelf, Signing};
-use crate::manifest::{IMPORTED, RecordedOptions, State};
+use crate::manifest::published::{
+    self, Head, Merged, Press, Publication, Publishing, Shelf, Signing,
+};
+use crate::manifest::{RecordedOptions, SourceNumber, State};
 use crate::model::{Error, ErrorKind, Timestamp, Verdict};
 use crate::session::wall_clock;
 
 impl Session<'_> {
-    /// Makes the state of what was published in the target, where it is new and the same source was
-    /// mirrored there. What can't be used is told: all is compared then. Whether all that earlier runs
-    /// recorded was dropped.
+    /// Makes the state of what was published in the target, where it is new, whoever published that.
+    /// What can't be used is told: all is compared then. Whether all that earlier runs recorded was
+    /// dropped.
     pub(super) fn take_over_published(
         &self,
         state: &State,
@@ -24,19 +26,19 @@ impl Session<'_> {
         if is_new || is_dropped {
             state.clear()?;
         }
-        if self.places.source.only.is_some() || !is_new {
+        if !is_new {
             return Ok(is_dropped);
         }
         let kept = Shelf::of(target, &self.options.state_dir);
-        let rebuilt = self.published(&kept, state.source()).and_then(|latest| {
+        let rebuilt = self.published(&kept).and_then(|latest| {
             let key = self.options.sign.as_ref().map(SecretKey::public);
             let rebuild = |latest| Ok((published::rebuild(state, &kept, &latest, key)?, latest));
             latest.map(rebuild).transpose()
         });
         if let Some((rows, latest)) = self.usable(rebuilt)?.flatten() {
             self.note(&format!(
-                "this mirror has no state here: {rows} entries were taken over from the manifest \
-                 that run {} published in the target",
+                "nothing is recorded here of this target: {rows} entries were taken over from the \
+                 manifest that run {} published in it",
                 latest.head.run
             ));
         }
@@ -56,43 +58,38 @@ impl Session<'_> {
         Ok(true)
     }
 
-    /// The rows that a run would take over; none where it wouldn't.
-    pub(super) fn published_rows(&self, target: &dyn Target) -> Result<Rows, Error> {
-        let nothing = || -> Rows { Box::new(std::iter::empty()) };
-        if self.places.source.only.is_some() {
-            return Ok(nothing());
-        }
+    /// The rows that a run would take over, if there are any.
+    pub(super) fn published_rows(&self, target: &dyn Target) -> Result<Option<Evidence>, Error> {
         let spool_dir = std::env::temp_dir();
         let kept = Shelf::of(target, &spool_dir);
-        let merged = self
-            .published(&kept, &self.places.source.name)
-            .and_then(|latest| latest.map(|latest| Merged::of(&kept, &latest.head)).transpose());
-        Ok(match self.usable(merged)?.flatten() {
-            Some(merged) => Box::new(merged.map(|row| row.map(|(row, _)| row))),
-            None => nothing(),
-        })
+        let merged = self.published(&kept).and_then(|latest| {
+            let merge = |latest: Publication| {
+                Ok((Merged::of(&kept, &latest.head)?, self.number_in(&latest.head)))
+            };
+            latest.map(merge).transpose()
+        });
+        Ok(self.usable(merged)?.flatten().map(|(merged, from)| {
+            let rows = merged.map(|row| row.map(|(row, _)| row));
+            self.take_part(Box::new(rows), from)
+        }))
     }
 
-    /// What was published of this source, or imported from a list: that names files alone, by keys
-    /// that are the same in any form.
-    fn published(&self, kept: &Shelf<'_>, source: &str) -> Result<Option<Publication>, Error> {
-        let latest = kept.latest()?.filter(|latest| self.is_of(latest, source));
+    /// The number that a publication names this run's source by.
+    pub(super) fn number_in(&self, head: &Head) -> SourceNumber {
+        let name = &self.places.source.name;
+        let found = head.sources().into_iter().find(|source| source.source == *name);
+        found.map_or(SourceNumber::NONE, |source| source.number)
+    }
+
+    /// What was published in the target.
+    fn published(&self, kept: &Shelf<'_>) -> Result<Option<Publication>, Error> {
+        let latest = kept.latest()?;
         // A signature is to vouch for what was seen here, not for what anybody put there.
         if let (Some(latest), Some(key)) = (&latest, &self.options.sign) {
             let key = key.public();
             kept.seal(latest, Some(key))?.demand(latest, key)?;
         }
         Ok(latest)
-    }
-
-    /// Whether a run without a state would take this publication over.
-    pub(super) fn takes_over(&self, publication: &Publication) -> bool {
-        self.places.source.only.is_none() && self.is_of(publication, &self.places.source.name)
-    }
-
-    fn is_of(&self, publication: &Publication, source: &str) -> bool {
-        let head = &publication.head;
-        head.source == IMPORTED || head.source == source && head.options.form == self.places.form()
     }
 
     /// What a manifest gave; one that can't be used is told of, unless a newer vidimus made it: a
@@ -108,15 +105,14 @@ impl Session<'_> {
         }
     }
 
-    /// Publishes what changed. The manifest of a single file would take the place of that of all
-    /// that lies beside it.
+    /// Publishes what changed. A single file makes no manifest where there is none.
     pub(super) fn publish(
         &self,
         state: &State,
         target: &dyn Target,
         (started, verdict, options): (Timestamp, Verdict, RecordedOptions),
     ) -> Result<(), Error> {
-        if self.places.source.only.is_some() {
+        if self.places.source.only.is_some() && state.published()?.is_none() {
             return Ok(());
         }
         let now = wall_clock();

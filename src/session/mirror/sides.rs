@@ -6,15 +6,17 @@ use crate::backend::object::{ObjectSource, ObjectTarget};
 use crate::backend::{Form, ListItem, ListOptions, Listing, Source, Target};
 use crate::compare::Join;
 use crate::listing::{Checked, Informed};
-use crate::manifest::{RecordedOptions, Row, State};
+use crate::manifest::{RecordedOptions, Row, SourceNumber, State};
 use crate::model::error::Side;
-use crate::model::{Error, ErrorKind, Key};
+use crate::model::{EntryKind, Error, ErrorKind, Key};
 use crate::session::places::{Places, SourceAt, TargetAt};
 use crate::session::random;
 use std::path::Path;
 use std::sync::Arc;
 
 pub(super) type Sides = (Arc<dyn Source>, Arc<dyn Target>);
+/// Rows in key order, and the number that those from the run's own source name that by.
+pub(super) type Evidence = (Rows, SourceNumber);
 pub(super) type Rows = Box<dyn Iterator<Item = Result<Row, Error>> + Send>;
 
 impl Session<'_> {
@@ -63,14 +65,43 @@ impl Session<'_> {
         Ok((walking(target), walking(source)))
     }
 
+    /// What the state knows of the keys that this run is about.
+    pub(super) fn rows(&self, state: &State) -> Result<Evidence, Error> {
+        let from = state.number()?;
+        let rows: Rows = match &self.places.source.only {
+            // A file goes where one stands, or a directory of its name.
+            Some(name) => {
+                let keys = [Key::new(&**name), Key::child(b"", name, true)];
+                let rows = keys.iter().filter_map(|key| state.row(key).transpose());
+                Box::new(rows.collect::<Vec<_>>().into_iter())
+            }
+            None => Box::new(state.rows()?),
+        };
+        Ok(self.take_part(rows, from))
+    }
+
+    /// Leaves out rows of keys that the listings don't tell of: all but that of a single file, and
+    /// between two stores, where there are none, directories that another source has.
+    pub(super) fn take_part(&self, rows: Rows, from: SourceNumber) -> Evidence {
+        if let Some(name) = self.places.source.only.clone() {
+            let is_it = move |row: &Row| row.key.trimmed() == &*name;
+            return (Box::new(rows.filter(move |row| row.as_ref().map_or(true, &is_it))), from);
+        }
+        if self.places.form() == Form::Tree {
+            return (rows, from);
+        }
+        let is_told = move |row: &Row| row.kind != EntryKind::Directory || row.from == from;
+        (Box::new(rows.filter(move |row| row.as_ref().map_or(true, is_told))), from)
+    }
+
     pub(super) fn join(
         &self,
         source: Listing,
         target: Listing,
-        rows: Rows,
+        evidence: Evidence,
     ) -> Result<Join<Checked, Checked, Rows>, Error> {
         let source = Checked::new(self.without_marker(self.informed(source)?), Side::Source);
-        Join::new(source, Checked::new(target, Side::Target), rows, self.places.form())
+        Join::new(source, Checked::new(target, Side::Target), evidence, self.places.form())
     }
 
     /// Leaves out a prefix's own marker where the target is a whole bucket, whose root can have none.

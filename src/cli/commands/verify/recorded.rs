@@ -4,10 +4,11 @@ use super::super::super::exit::Exit;
 use super::super::sheet::Sheet;
 use super::{ReadRequests, rate};
 use crate::model::Error;
+use crate::model::Verdict;
 use crate::report::format::{counted, duration, size, speed};
 use crate::report::json::JsonError;
 use crate::report::text::Failures;
-use crate::verify::{Depth, Sample, VerifyOutcome, VerifyTotals};
+use crate::verify::{Depth, Sample, Unfinished, VerifyOutcome, VerifyTotals};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub(super) fn finished<'a>(
     struct Finished<'a> {
         run: Option<&'a str>,
         source: Option<&'a str>,
+        sources: &'a [String],
         target: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<String>,
@@ -32,6 +34,8 @@ pub(super) fn finished<'a>(
         #[serde(flatten)]
         requests: ReadRequests,
         differences: u64,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        unfinished: Vec<JsonUnfinished<'a>>,
         duration_s: f64,
         throughput_bytes_per_s: f64,
         verdict: &'static str,
@@ -46,17 +50,52 @@ pub(super) fn finished<'a>(
     Finished {
         run: outcome.map(|outcome| outcome.run.0.as_str()),
         source: outcome.map(|outcome| outcome.source.as_str()),
+        sources: outcome.map_or(&[], |outcome| &outcome.sources),
         target,
         key: outcome.and_then(|outcome| outcome.key).map(|key| key.to_string()),
         sample: outcome.and_then(sample).map(|sample| sample.to_string()),
         totals,
         requests: ReadRequests::from(&counted),
         differences: outcome.map_or(0, |outcome| outcome.differences),
+        unfinished: outcome.map_or_else(Vec::new, |outcome| {
+            outcome.unfinished.iter().map(JsonUnfinished::from).collect()
+        }),
         duration_s: duration.as_secs_f64(),
         throughput_bytes_per_s: rate(totals.bytes_hashed, duration).round(),
         verdict: outcome.map_or("failed", |outcome| verdict(outcome).0),
         exit_code: exit.code(),
         error: result.err().map(JsonError::from),
+    }
+}
+
+/// A run that left something unknown.
+#[derive(Serialize)]
+struct JsonUnfinished<'a> {
+    run: &'a str,
+    source: &'a str,
+    verdict: Option<Verdict>,
+}
+
+impl<'a> From<&'a Unfinished> for JsonUnfinished<'a> {
+    fn from(unfinished: &'a Unfinished) -> Self {
+        let Unfinished { run, source, verdict, .. } = unfinished;
+        Self { run: &run.0, source, verdict: *verdict }
+    }
+}
+
+/// What a run left unknown, in words.
+fn unknown(unfinished: &Unfinished) -> String {
+    let Unfinished { run, source, verdict, .. } = unfinished;
+    match verdict {
+        None => format!(
+            "run {run} of {source} was killed: of what it had not come to nothing is recorded"
+        ),
+        Some(Verdict::Incomplete) => format!(
+            "run {run} of {source} was incomplete: what failed in it is not recorded as it should be"
+        ),
+        Some(verdict) => format!(
+            "run {run} of {source} was {verdict}: of what it had not come to nothing is recorded"
+        ),
     }
 }
 
@@ -75,6 +114,8 @@ fn verdict(outcome: &VerifyOutcome) -> (&'static str, &'static str) {
         ("incomplete", "some entries could not be read")
     } else if outcome.differences > 0 {
         ("different", "the target is not what was recorded")
+    } else if !outcome.unfinished.is_empty() {
+        ("incomplete", "nothing that is recorded differs, but a run did not do all it was to do")
     } else {
         match outcome.totals.unproven {
             _ if outcome.totals.mended > 0 => {
@@ -133,6 +174,9 @@ pub(super) fn summary(
         (totals.extra, "extra", entries(totals.extra)),
         (totals.failed, "failed", entries(totals.failed)),
     ]);
+    for unfinished in &outcome.unfinished {
+        sheet.row("unknown", &unknown(unfinished));
+    }
     let figures = format!(
         "time {}, speed {}, {} of {}",
         duration(outcome.duration),
@@ -161,6 +205,8 @@ mod tests {
         VerifyOutcome {
             run: RunId("r".into()),
             source: "/s".into(),
+            sources: vec!["/s".into()],
+            unfinished: Vec::new(),
             depth: Depth::Content(Choice::default()),
             key: None,
             totals,

@@ -1,0 +1,224 @@
+//! Files of format versions 1 to 3, of which each pair of source and target had one, and what becomes
+//! of them: the one state of the target, in which of each key the row of the latest run counts.
+
+use super::IMPORTED;
+use super::pages::Rows;
+use crate::manifest::database::{
+    Access, Trouble, cannot_open, check_pair, connect, has_journal, is_journaled, plain, put_aside,
+    short_hash, with_suffix,
+};
+use crate::manifest::row::{self, RunNumber, SourceNumber};
+use crate::manifest::runs::{self, RunRecord};
+use crate::model::{RunId, Timestamp};
+use rusqlite::{Connection, OptionalExtension as _, params};
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+/// A pair's file.
+pub(super) struct Pair {
+    path: PathBuf,
+    access: Access,
+    source: String,
+    runs: Vec<RunRecord>,
+    /// What its table `meta` holds beside the pair's names.
+    meta: Vec<(String, String)>,
+}
+
+/// The files that were found.
+pub(super) struct Found {
+    /// In the order of their latest runs.
+    pub(super) pairs: Vec<Pair>,
+    /// Where the last one was put that is damaged.
+    pub(super) set_aside: Option<PathBuf>,
+}
+
+impl Pair {
+    /// Finds the files of all pairs with a target. Damaged ones are put aside, or an error where
+    /// nothing is to be changed. A file without a run counts for nothing, nor does an import that did
+    /// not come to its end.
+    pub(super) fn all_into(
+        state_dir: &Path,
+        target: &str,
+        puts_aside: bool,
+    ) -> Result<Found, Trouble> {
+        let failed = |error: io::Error| Trouble::Failed(cannot_open(&error));
+        let mut found = Found { pairs: Vec::new(), set_aside: None };
+        let names = match fs::read_dir(state_dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+            names => names.map_err(failed)?,
+        };
+        let prefix = format!("{}-", short_hash(target));
+        for name in names {
+            let name = name.map_err(failed)?.file_name();
+            if !is_of_pair(&name, &prefix) {
+                continue;
+            }
+            let path = plain(&state_dir.join(&name));
+            match Self::open(&path, target) {
+                Ok(pair) => found.pairs.extend(pair),
+                Err(Trouble::Damaged(_)) if puts_aside => {
+                    found.set_aside = Some(put_aside(&path).map_err(failed)?);
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        found.pairs.sort_by_key(|pair| pair.runs.last().map(|run| run.started));
+        Ok(found)
+    }
+
+    fn open(path: &Path, target: &str) -> Result<Option<Self>, Trouble> {
+        // Killed before anything was written to it.
+        if fs::metadata(path).is_ok_and(|found| found.len() == 0) && !is_journaled(path) {
+            return Ok(None);
+        }
+        let access = if has_journal(path) { Access::Read } else { Access::Immutable };
+        let connection = connect(path, access)?;
+        let (source, recorded) = check_pair(&connection)?;
+        if recorded != target {
+            return Ok(None);
+        }
+        let query = format!("SELECT {} FROM runs ORDER BY number", runs::COLUMNS);
+        let runs: Vec<_> = connection
+            .prepare(&query)?
+            .query_map([], |row| runs::decode(row, source.clone()))?
+            .collect::<Result<_, _>>()?;
+        let others = "SELECT name, value FROM meta WHERE name NOT IN ('source', 'target')";
+        let meta: Vec<(String, String)> = connection
+            .prepare(others)?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        let is_published = meta.iter().any(|(name, _)| name == super::publication::PUBLISHED);
+        let counts = !runs.is_empty() && (source != IMPORTED || is_published);
+        Ok(counts.then(|| Self { path: path.to_owned(), access, source, runs, meta }))
+    }
+
+    /// Removes the file, and its journal with it.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        fs::remove_file(&self.path)?;
+        for suffix in ["-wal", "-shm", "-journal"] {
+            match fs::remove_file(with_suffix(&self.path, suffix)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a file's name is `<target>-<source>.sqlite3`, each of the two 16 hexadecimal digits.
+fn is_of_pair(name: &OsStr, prefix: &str) -> bool {
+    let rest = name.as_bytes().strip_prefix(prefix.as_bytes());
+    rest.and_then(|rest| rest.strip_suffix(b".sqlite3")).is_some_and(|hash| hash.len() == 16)
+}
+
+/// Fills a new state, within a transaction, with what the files of pairs hold, of which the last one
+/// has the latest run.
+pub(super) fn take_over(transaction: &Connection, pairs: &[Pair]) -> Result<(), Trouble> {
+    let mut all: Vec<&RunRecord> = pairs.iter().flat_map(|pair| &pair.runs).collect();
+    // What was taken over from an import has that run too.
+    all.sort_by_key(|run| run.started);
+    for pair in pairs {
+        transaction.execute("INSERT INTO sources (name) VALUES (?1)", [&pair.source])?;
+    }
+    let mut numbers: HashMap<&RunId, RunNumber> = HashMap::new();
+    for run in all {
+        if numbers.contains_key(&run.id) {
+            continue;
+        }
+        let number = RunNumber(numbers.len() as i64 + 1);
+        numbers.insert(&run.id, number);
+        put_run(transaction, number, run)?;
+    }
+    let mut written = Written { transaction, begun: HashMap::new() };
+    for (at, pair) in pairs.iter().enumerate() {
+        let of = |run: &RunRecord| (numbers[&run.id], run.started);
+        let runs: HashMap<_, _> = pair.runs.iter().map(|run| (run.number, of(run))).collect();
+        let first = pair.runs.first().map_or((RunNumber(0), Timestamp::default()), of);
+        let from = SourceNumber(at as i64 + 1);
+        let connection = connect(&pair.path, pair.access)?;
+        for row in Rows::new(pair.path.clone(), connection, b"") {
+            let mut row = row.map_err(|error| Trouble::Damaged(error.to_string()))?;
+            let (run, started) = runs.get(&row.run).copied().unwrap_or(first);
+            (row.run, row.from) = (run, from);
+            written.put(&row, started)?;
+        }
+    }
+    // What several published was never published as one.
+    if let [pair] = pairs {
+        for (name, value) in &pair.meta {
+            let put = "INSERT INTO meta (name, value) VALUES (?1, ?2)";
+            transaction.execute(put, [name, value])?;
+        }
+        copy_changes(transaction, pair)?;
+    }
+    Ok(())
+}
+
+/// The rows that were taken over so far.
+struct Written<'t> {
+    transaction: &'t Connection,
+    /// When each run began that a row names.
+    begun: HashMap<RunNumber, Timestamp>,
+}
+
+impl Written<'_> {
+    /// Puts a row, unless one of its key is of a later run.
+    fn put(&mut self, row: &row::Row, started: Timestamp) -> rusqlite::Result<()> {
+        self.begun.insert(row.run, started);
+        let query = "SELECT run FROM entries WHERE key = ?1";
+        let found = self
+            .transaction
+            .prepare_cached(query)?
+            .query_row([row.key.as_bytes()], |found| found.get(0).map(RunNumber))
+            .optional()?;
+        if found.is_some_and(|found| self.begun.get(&found).is_some_and(|it| *it > started)) {
+            return Ok(());
+        }
+        row::put(&mut *self.transaction.prepare_cached(row::PUT)?, row).map(drop)
+    }
+}
+
+fn put_run(transaction: &Connection, number: RunNumber, run: &RunRecord) -> rusqlite::Result<()> {
+    let json = |error: serde_json::Error| rusqlite::Error::ToSqlConversionFailure(error.into());
+    let totals = run.totals.as_ref().map(serde_json::to_string).transpose().map_err(json)?;
+    let root = run.root.as_ref().map(serde_json::to_string).transpose().map_err(json)?;
+    let insert = "INSERT INTO runs \
+         (number, id, source, started, ended, verdict, totals, options, root) \
+         SELECT ?1, ?2, number, ?4, ?5, ?6, ?7, ?8, ?9 FROM sources WHERE name = ?3";
+    transaction.execute(
+        insert,
+        params![
+            number.0,
+            run.id.0,
+            run.source,
+            row::nanoseconds(run.started),
+            run.ended.map(row::nanoseconds),
+            run.verdict.map(|verdict| verdict.to_string()),
+            totals,
+            run.options,
+            root,
+        ],
+    )?;
+    Ok(())
+}
+
+/// Keeps which keys changed since the only file's rows were published.
+fn copy_changes(transaction: &Connection, pair: &Pair) -> Result<(), Trouble> {
+    let connection = connect(&pair.path, pair.access)?;
+    let has_changes = "SELECT count(*) FROM sqlite_schema WHERE name = 'changed'";
+    if connection.query_row(has_changes, [], |row| row.get::<_, i64>(0))? == 0 {
+        return Ok(());
+    }
+    let mut read = connection.prepare("SELECT key, was_published FROM changed")?;
+    let mut changes = read.query([])?;
+    while let Some(change) = changes.next()? {
+        let (key, was_published): (Vec<u8>, bool) = (change.get(0)?, change.get(1)?);
+        let insert = "INSERT INTO changed (key, was_published) VALUES (?1, ?2)";
+        transaction.prepare_cached(insert)?.execute(params![key, was_published])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! What the runs into a target let a verification expect: which of its entries take part, whether
+//! others count, and of which runs it isn't known what they did.
+
+use crate::backend::Form;
+use crate::filter::FilterSpec;
+use crate::manifest::published::{Head, RecordedSource};
+use crate::manifest::{IMPORTED, RecordedOptions, STREAM, SourceNumber, State};
+use crate::model::{Error, RunId, Timestamp, Verdict};
+
+/// A run that left unknown what should stand in the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Its id.
+    pub run: RunId,
+    /// Its source.
+    pub source: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// How it ended; `None` where it was killed.
+    pub verdict: Option<Verdict>,
+}
+
+/// What is expected of a target.
+pub(super) struct Expected {
+    /// The latest run.
+    pub(super) run: RunId,
+    /// Its source.
+    pub(super) source: String,
+    /// All sources, by their numbers.
+    pub(super) sources: Vec<String>,
+    /// Which form keys have.
+    pub(super) form: Form,
+    /// The only name that is of interest, where nothing but a single file was mirrored there.
+    pub(super) only: Option<Box<[u8]>>,
+    /// What took part in the latest run of a whole tree.
+    pub(super) filter: FilterSpec,
+    /// Whether that deleted what only the target had, so that such entries count.
+    pub(super) deletes: bool,
+    /// Whether nothing was written to the target since, so that directories have their times.
+    pub(super) keeps_times: bool,
+    /// The latest runs of their sources that left something unknown.
+    pub(super) unfinished: Vec<Unfinished>,
+}
+
+impl Expected {
+    /// What is recorded here; `None` where nothing is.
+    pub(super) fn by_state(state: &State) -> Result<Option<Self>, Error> {
+        let Some(latest) = state.last_run()? else { return Ok(None) };
+        let whole = state.last_whole_run()?;
+        let keeps_times = whole.as_ref().is_some_and(|whole| whole.number == latest.number);
+        let whole = whole.map(|whole| RecordedOptions::decode(&whole.options)).transpose()?;
+        let sources = state.recorded_sources()?;
+        let has_rows = |number| state.has_rows_from(number);
+        let unfinished = unfinished(&sources, has_rows)?;
+        Ok(Some(Self::of(sources, (latest.id, latest.source), whole, keeps_times, unfinished)))
+    }
+
+    /// What the head of a manifest tells.
+    pub(super) fn by_head(head: &Head) -> Result<Self, Error> {
+        let sources = head.sources();
+        let keeps_times = sources.iter().any(|source| source.run == head.run && is_whole(source));
+        // That of the latest one of a whole tree, where there was any.
+        let whole = Some(head.options.clone()).filter(|options| options.only.is_none());
+        let unfinished = unfinished(&sources, |_| Ok(true))?;
+        let latest = (head.run.clone(), head.source.clone());
+        Ok(Self::of(sources, latest, whole, keeps_times, unfinished))
+    }
+
+    fn of(
+        sources: Vec<RecordedSource>,
+        (run, source): (RunId, String),
+        whole: Option<RecordedOptions>,
+        keeps_times: bool,
+        unfinished: Vec<Unfinished>,
+    ) -> Self {
+        // A list names files alone, by keys that are the same in any form.
+        let forms = sources.iter().filter(|source| source.source != IMPORTED);
+        let is_flat =
+            forms.clone().count() > 0 && { forms }.all(|source| source.options.form == Form::Flat);
+        let only = match &*sources {
+            [single] if single.source != STREAM => single.options.only.clone(),
+            _ => None,
+        };
+        let (filter, deletes) =
+            whole.map_or_else(Default::default, |whole| (whole.filter, whole.delete));
+        Self {
+            run,
+            source,
+            sources: sources.into_iter().map(|source| source.source).collect(),
+            form: if is_flat { Form::Flat } else { Form::Tree },
+            only,
+            filter,
+            deletes,
+            keeps_times,
+            unfinished,
+        }
+    }
+}
+
+/// Whether a source's latest run was to go through a whole tree.
+fn is_whole(source: &RecordedSource) -> bool {
+    ![STREAM, IMPORTED].contains(&&*source.source) && source.options.only.is_none()
+}
+
+/// The latest runs that left something unknown, and were not followed by one that makes up for that:
+/// a complete one from another source that took the place of all the rows, or that deleted what it
+/// didn't know.
+fn unfinished(
+    sources: &[RecordedSource],
+    has_rows: impl Fn(SourceNumber) -> Result<bool, Error>,
+) -> Result<Vec<Unfinished>, Error> {
+    let mut found = Vec::new();
+    for source in sources {
+        let is_whole_run = matches!(source.verdict, Some(Verdict::Complete | Verdict::Refused));
+        if is_whole_run || source.source == IMPORTED {
+            continue;
+        }
+        let mut later = sources.iter().filter(|other| {
+            other.started > source.started
+                && is_whole(other)
+                && other.verdict == Some(Verdict::Complete)
+        });
+        let cleared = |other: &RecordedSource| {
+            other.options.delete && other.options.filter == FilterSpec::default()
+        };
+        if { later.clone() }.any(cleared) || later.next().is_some() && !has_rows(source.number)? {
+            continue;
+        }
+        let RecordedSource { run, source, started, verdict, .. } = source.clone();
+        found.push(Unfinished { run, source, started, verdict });
+    }
+    Ok(found)
+}
