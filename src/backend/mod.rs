@@ -298,17 +298,18 @@ pub trait Target: Source {
     }
 
     /// Has the store copy an entry of a source that it [is beside](Target::is_beside), if it still
-    /// is the one listed; its stamp.
+    /// is the one listed; its stamp, or `None` where the store doesn't: then it is to be read and
+    /// written.
     ///
     /// # Errors
-    /// [`ReadError::Sink`] for all but a source's entry that changed.
+    /// [`ReadError::Sink`] for all but a source's entry that changed, or can't be read.
     fn copy_beside(
         &self,
         _source: &dyn Source,
         _entry: &Entry,
         _place: Place,
-    ) -> Result<Stamp, ReadError> {
-        Err(ReadError::Sink(Cause::Other("the target can't copy by itself".to_owned())))
+    ) -> Result<Option<Stamp>, ReadError> {
+        Ok(None)
     }
 
     /// Removes an entry, if it still is the one listed; a directory only when it is empty.
@@ -349,6 +350,12 @@ pub trait Target: Source {
     /// Gives up what earlier runs began and this one, which is done, didn't go on with; how many
     /// there were.
     fn give_up_left(&self) -> Result<u64, Cause> {
+        Ok(0)
+    }
+
+    /// Gives up what runs that were killed left of streams; how many there were. Whoever asks holds
+    /// the target's lock.
+    fn give_up_streams(&self) -> Result<u64, Cause> {
         Ok(0)
     }
 }

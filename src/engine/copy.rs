@@ -142,8 +142,10 @@ impl<'c, 'a> Worker<'c, 'a> {
 
     fn copy(&mut self, step: &Step, unless: Option<Digest>) -> Result<Finished, EntryError> {
         let context = self.context;
-        if context.is_beside {
-            return self.copy_beside(step);
+        if context.is_beside
+            && let Some(finished) = self.copy_beside(step)?
+        {
+            return Ok(finished);
         }
         if unless.is_some()
             && context.target.is_store()
@@ -173,13 +175,15 @@ impl<'c, 'a> Worker<'c, 'a> {
         }
     }
 
-    /// Has the store copy it: nothing is read, so that its digest is the recorded one, or none.
-    fn copy_beside(&self, step: &Step) -> Result<Finished, EntryError> {
+    /// Has the store copy it: nothing is read, so that its digest is the recorded one, or none. `None`
+    /// where the store doesn't copy it.
+    fn copy_beside(&self, step: &Step) -> Result<Option<Finished>, EntryError> {
         let context = self.context;
         let (entry, stands) =
             with_retries(&*context.source, Side::Source, &step.source, |entry| {
                 context.target.copy_beside(&*context.source, entry, step.place)
             })?;
+        let Some(stands) = stands else { return Ok(None) };
         let is_of_it = |row: &&Row| row.from == context.policy.from && row.source == entry.stamp;
         let recorded = step.row.as_ref().filter(is_of_it);
         let digest = recorded.and_then(|row| row.digest).or(entry.recorded);
@@ -191,7 +195,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         finished.row.extra = recorded.map(|row| row.extra).unwrap_or_default();
         finished.row.origin = recorded.map_or(Origin::Adopted, |row| row.origin);
         finished.stands = Some(stands);
-        Ok(finished)
+        Ok(Some(finished))
     }
 
     /// Looks at what was only listed, and does what is decided then; `None` where that is nothing.

@@ -217,20 +217,14 @@ fn unknown(name: &str, otherwise: &str) -> Error {
 
 /// Checks a bucket's name by S3's rules, with the `_` and capitals that look-alikes allow.
 fn bucket(name: &[u8], rest: &[u8]) -> Result<String, Error> {
+    if name.starts_with(b"arn:") && !rest.contains(&b'@') {
+        return Err(arn(name));
+    }
     let may_be_secret = |byte: &u8| b":@".contains(byte);
     if name.contains(&b'@') || name.contains(&b':') && rest.contains(&b'@') {
         return Err(usage("an s3:// location has credentials in it").help(KEEP_SECRETS));
     }
-    let word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-    let legal = |byte: &u8| word(byte) || b".-".contains(byte);
-    let text = std::str::from_utf8(name).ok().filter(|_| {
-        (3..=63).contains(&name.len())
-            && name.iter().all(legal)
-            && name.first().is_some_and(word)
-            && name.last().is_some_and(word)
-            && !name.windows(2).any(|two| two == b"..")
-    });
-    if let Some(text) = text {
+    if let Some(text) = bucket_name(name) {
         return Ok(text.to_owned());
     }
     let message = if name.is_empty() {
@@ -243,6 +237,33 @@ fn bucket(name: &[u8], rest: &[u8]) -> Result<String, Error> {
     Err(usage(message).help(
         "write s3://bucket/prefix; a bucket's name has 3 to 63 letters, digits, dots and hyphens",
     ))
+}
+
+/// A bucket's name, if it is a legal one.
+fn bucket_name(name: &[u8]) -> Option<&str> {
+    let word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let legal = |byte: &u8| word(byte) || b".-".contains(byte);
+    std::str::from_utf8(name).ok().filter(|_| {
+        (3..=63).contains(&name.len())
+            && name.iter().all(legal)
+            && name.first().is_some_and(word)
+            && name.last().is_some_and(word)
+            && !name.windows(2).any(|two| two == b"..")
+    })
+}
+
+/// Refuses an ARN in a bucket's place, and says what to write.
+fn arn(name: &[u8]) -> Error {
+    let bucket = name.rsplit(|&byte| byte == b':').next().unwrap_or_default();
+    let is_bucket = name.split(|&byte| byte == b':').count() == 6
+        && name.split(|&byte| byte == b':').nth(3) == Some(b"");
+    let help = match bucket_name(bucket).filter(|_| is_bucket) {
+        Some(bucket) => format!("write the bucket's name: s3://{bucket}/prefix"),
+        None => "write the bucket's name: s3://bucket/prefix; an access point has an alias that \
+                 stands for one, which ends in -s3alias"
+            .to_owned(),
+    };
+    usage("an s3:// location names a bucket, not an ARN").help(help)
 }
 
 /// Checks a store's address, `http(s)://host[:port][/path]`, and drops a final `/`.
@@ -464,6 +485,16 @@ mod tests {
         assert!(told("s3://").contains("names no bucket"));
         assert!(told("s3:///key").contains("names no bucket"));
         assert!(told("s3://bu?cket").contains("bucket"));
+    }
+
+    #[test]
+    fn an_arn_is_refused_with_what_to_write() {
+        assert!(told("s3://arn:aws:s3:::photos/p").contains("s3://photos/prefix"));
+        for arn in ["arn:aws:s3:eu-west-1:1234:accesspoint/mine/p", "arn:aws:s3:::", "arn:x"] {
+            let told = told(&format!("s3://{arn}"));
+            assert!(told.contains("not an ARN") && told.contains("-s3alias"), "{told}");
+        }
+        assert!(!told("s3://arn:aws:hunter2@bucket").contains("hunter2"));
     }
 
     #[test]

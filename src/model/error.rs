@@ -82,7 +82,7 @@ pub enum Cause {
     #[error("vanished while the run was going on")]
     Vanished,
     /// Each attempt to read it met a change of size, mtime or ctime.
-    #[error("changed while it was read ({attempts} attempts)")]
+    #[error("changed while it was read ({attempts} attempt{})", if *attempts == 1 { "" } else { "s" })]
     Changed {
         /// How often it was read.
         attempts: u32,

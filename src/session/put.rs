@@ -108,6 +108,9 @@ pub fn put(
     };
     let Opened { state, set_aside } = State::open(&options.state_dir, STREAM, &at.name)?;
     warnings.extend(take_over(&state, &at, options));
+    if let Err(cause) = at.target.give_up_streams() {
+        warnings.push(format!("what a put that was killed left stays: {cause}"));
+    }
     let cannot = |cause| cannot_write(&options.location, cause);
     let written = write(&at, options, (input, progress, stop));
     // A lock that is lost stops the run: that is why, then.
@@ -166,6 +169,7 @@ fn local(path: &Path, options: &PutOptions) -> Result<At, Error> {
     let file = find_whole(&options.location, path, &options.state_dir)?;
     let metadata = file.metadata(options.mode, wall_clock());
     let LocalFile { root, target, directory, key, place, .. } = file;
+    let target = target.of_puts().map_err(|error| cannot_write(&options.location, error.into()))?;
     let name = super::places::printable(&directory);
     let (target, locked) = (Box::new(target), Lockable::Directory(root));
     Ok(At { target, locked, name, key, place, metadata, form: Form::Tree })

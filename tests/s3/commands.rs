@@ -363,7 +363,7 @@ fn put_that_loses_its_lock_puts_nothing() {
     bucket.put(".vidimus/lock", r#"{"run":"other","pid":7,"host":"h","started":"?"}"#);
     let input = child.stdin.take();
     let run = Run::wait(child, "put, its lock taken".into()).expect(5);
-    run.names("lock was lost").names("nothing was put");
+    run.names(".vidimus/lock\\\" was lost").names("nothing was put");
     assert_eq!(&bucket.content("old")[..], b"old");
     assert!(bucket.uploads().is_empty() && bucket.get(".vidimus/lock").is_some());
     drop(input);

@@ -6,7 +6,7 @@ use crate::scene::{MEBIBYTE, content};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-use vidimus::backend::object::s3::{Credential, Fixed, S3, S3Config};
+use vidimus::backend::object::s3::{Credential, Fixed, Proxies, S3, S3Config};
 use vidimus::backend::object::{ObjectPlace, ObjectSource, ObjectTarget, Outcome, RequestLimits};
 use vidimus::backend::{Place, ReadError, Source as _, Target as _};
 use vidimus::limits::{Began, Memory};
@@ -50,6 +50,7 @@ impl Copying {
                 bucket: bucket.to_owned(),
                 path_style: true,
                 ca_file: None,
+                proxies: Proxies::default(),
             };
             let keys = Arc::new(Fixed(Some(Credential::new(ACCESS_KEY, SECRET_KEY, None))));
             let store = S3::new(config, keys, Arc::new(Open), Stop::default()).expect("a client");
@@ -86,7 +87,8 @@ impl Copying {
     }
 
     fn copy(&self, entry: &Entry, place: Place) -> Result<Stamp, ReadError> {
-        self.target.copy_beside(&self.source, entry, place)
+        let copied = self.target.copy_beside(&self.source, entry, place)?;
+        Ok(copied.expect("the store copies it"))
     }
 
     /// Nothing is left behind.
@@ -264,9 +266,9 @@ fn metadata_is_set_on_the_known_version_alone() {
 fn a_copy_that_could_not_be_given_up_is_given_up_by_the_next_run() {
     let copying = Copying::new();
     let (entry, _) = copying.large();
-    copying.server.fail(On::nth(Kind::PartCopy, 2), Fault::Status(403));
+    copying.server.fail(On::nth(Kind::PartCopy, 2), Fault::Error(404, "NoSuchBucket"));
     copying.server.fail(On::every(Kind::Abort), Fault::Status(403));
-    copying.copy(&entry, Place::New).expect_err("denied");
+    copying.copy(&entry, Place::New).expect_err("no bucket");
     assert_eq!((copying.to.get("x"), copying.to.uploads().len()), (None, 1));
     copying.server.heal();
     assert_eq!(copying.target.give_up_left().expect("given up"), 1);

@@ -38,3 +38,4 @@ mod site;
 mod splits;
 mod strangers;
 mod verify;
+mod ways;

@@ -420,7 +420,9 @@ fn profiles_that_make_no_sense_do_not_give_their_secrets_away() {
         format!("[default]\naws_access_key_id = X\x01\naws_secret_access_key = {PASSWORD}\n"),
         format!("[default]\naws_access_key_id = X\naws_secret_access_key = {PASSWORD}\n"),
         format!("[default]\ncredential_process = sh -c 'echo {PASSWORD}; exit 0'\n"),
-        format!("[default]\ncredential_process = sh -c 'echo {PASSWORD} >&2; exit 1'\n"),
+        format!(
+            "[default]\ncredential_process = sh -c 'echo {PASSWORD}; echo {PASSWORD} >&2; exit 1'\n"
+        ),
         format!(
             "[default]\ncredential_process = sh -c 'echo \"{{\\\"Version\\\":1,\\\"AccessKeyId\\\":\
              \\\"{PASSWORD}\\\"}}\"'\n"

@@ -6,7 +6,7 @@ use super::metadata::{Ownership, look_at_open};
 use super::place::rename_new;
 use super::sync::Syncing;
 use crate::backend::Place;
-use crate::model::reserved::TEMPORARY;
+use crate::model::reserved::{TEMPORARY, is_temporary};
 use crate::model::{Cause, Durability, Key};
 use rustix::fs::{AtFlags, renameat, unlinkat};
 use rustix::io::Errno;
@@ -17,6 +17,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A temporary's name: short, so that a name of 255 bytes works.
 pub(super) type TemporaryName = [u8; 25];
+
+/// The first half of puts' temporaries' names. Whoever puts a file holds the lock of its directory:
+/// what stands there by such a name was left by a put that was killed.
+const PUTS: u32 = 0x7075_7473;
 
 /// What files under way need of their target.
 pub(super) struct Shared {
@@ -76,11 +80,27 @@ impl Shared {
         Ok(true)
     }
 
+    /// What puts share, whose temporaries are told from those of other runs by [`PUTS`].
+    pub(super) fn of_puts(root: Arc<Root>) -> rustix::io::Result<Self> {
+        // What could not be swept is not in the way.
+        let temporaries = AtomicU64::new(u64::from(std::process::id()));
+        Ok(Self { temporaries, ..Self::new(root, Durability::File, PUTS)? })
+    }
+
+    /// Whether a name is that of a put's temporary.
+    pub(super) fn is_of_put(name: &[u8]) -> bool {
+        let one = Self::temporary_name(PUTS, 0);
+        is_temporary(name) && name.starts_with(&one[..TEMPORARY.len() + 8])
+    }
+
     pub(super) fn temporary(&self) -> TemporaryName {
-        let number = self.temporaries.fetch_add(1, Ordering::Relaxed);
+        Self::temporary_name(self.token, self.temporaries.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn temporary_name(token: u32, number: u64) -> TemporaryName {
         let mut name = [0; 25];
         name[..9].copy_from_slice(TEMPORARY);
-        let value = (u64::from(self.token) << 32) | (number & 0xffff_ffff);
+        let value = (u64::from(token) << 32) | (number & 0xffff_ffff);
         for (digit, at) in name[9..].iter_mut().zip((0..16).rev()) {
             *digit = b"0123456789abcdef"[(value >> (at * 4)) as usize & 15];
         }

@@ -1,7 +1,7 @@
 //! Writing: every change of the target, each through a directory handle and a leaf name.
 
 use super::attributes::{chmod_handle, open_for_metadata, readable_directory, set_link, set_open};
-use super::beneath::{Root, legal};
+use super::beneath::{Directory, Root, legal};
 use super::metadata::{kind_of, look_at, look_at_open, metadata_of, mtime_of};
 use super::place::exchange_leaf;
 use super::shared::Shared;
@@ -43,6 +43,16 @@ impl LocalTarget {
             reader: LocalSource { root: Arc::clone(&root), walking, side: Side::Target },
             shared: Arc::new(Shared::new(root, durability, token)?),
         })
+    }
+
+    /// The same target for puts, which give up what other puts left: see
+    /// [`Target::give_up_streams`].
+    ///
+    /// # Errors
+    /// When the kernel doesn't say who this process is.
+    pub fn of_puts(self) -> rustix::io::Result<Self> {
+        let shared = Shared::of_puts(Arc::clone(&self.shared.root))?;
+        Ok(Self { shared: Arc::new(shared), ..self })
     }
 
     fn begin(&self, entry: &Entry, place: Place) -> Result<LocalStage, Cause> {
@@ -257,18 +267,26 @@ impl Target for LocalTarget {
 
     /// Temporaries of the published manifest, whose directory no listing enters.
     fn give_up_left(&self) -> Result<u64, Cause> {
-        let directory = match self.shared.root.descend(MANIFEST.as_bytes()) {
-            Err(Errno::NOENT) => return Ok(0),
-            other => other?,
-        };
-        let mut given_up = 0;
-        for entry in Dir::read_from(readable_directory(&directory)?)? {
-            let entry = entry?;
-            if is_temporary(entry.file_name().to_bytes()) {
-                unlinkat(&*directory, entry.file_name(), AtFlags::empty())?;
-                given_up += 1;
-            }
+        match self.shared.root.descend(MANIFEST.as_bytes()) {
+            Err(Errno::NOENT) => Ok(0),
+            directory => remove_files(&*directory?, &is_temporary),
         }
-        Ok(given_up)
     }
+
+    fn give_up_streams(&self) -> Result<u64, Cause> {
+        remove_files(self.shared.root.directory(), &Shared::is_of_put)
+    }
+}
+
+/// Removes the files of a directory whose names are such; how many there were.
+fn remove_files(directory: &Directory, is_one: &dyn Fn(&[u8]) -> bool) -> Result<u64, Cause> {
+    let mut removed = 0;
+    for entry in Dir::read_from(readable_directory(directory)?)? {
+        let entry = entry?;
+        if is_one(entry.file_name().to_bytes()) {
+            unlinkat(directory, entry.file_name(), AtFlags::empty())?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }

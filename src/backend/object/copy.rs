@@ -4,13 +4,15 @@ use super::conditions::{Unwritten, condition_of, is_met, taken};
 use super::metadata::{put, set};
 use super::parts::Parts;
 use super::place::{ObjectPlace, cause, refused};
+use super::refused_copies::is_refusal;
 use super::s3::{CopySource, UploadId};
-use super::write::{UPLOAD, is_kept, no_tag, part_size};
+use super::write::{ObjectStage, UPLOAD, is_kept, no_tag, part_size};
 use super::{Condition, Head, Headers, StoreError, StoreErrorKind, uploads};
-use crate::backend::{Place, ReadError};
-use crate::model::{Cause, ETag, Entry, EntryKind, Key, Metadata, Stamp, Stop};
+use crate::backend::{Place, ReadError, Reading, Stage as _};
+use crate::model::{Cause, Digest, ETag, Entry, EntryKind, Key, Metadata, Stamp, Stop};
 use bytes::Bytes;
 use std::fs;
+use std::sync::Arc;
 
 /// Bytes of a part, at least: large enough that requests don't count, small enough that several are
 /// under way at a time and none takes longer than one waits for a reply.
@@ -32,6 +34,28 @@ impl Default for Copies {
     }
 }
 
+/// Bytes that are read at a time where an object is written again.
+const BUFFER: usize = 256 << 10;
+
+/// Why the store copied nothing.
+enum Uncopied {
+    /// It doesn't copy this object: it may be read and written.
+    Refused(StoreError),
+    /// Anything else.
+    Failed(ReadError),
+}
+
+impl From<ReadError> for Uncopied {
+    fn from(error: ReadError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Tells a refusal from other errors of a copy that depends on no condition any more.
+fn uncopied(error: StoreError) -> Uncopied {
+    if is_refusal(&error) { Uncopied::Refused(error) } else { Uncopied::Failed(read_error(error)) }
+}
+
 /// An object to be copied.
 struct Original<'a> {
     from: CopySource<'a>,
@@ -39,9 +63,10 @@ struct Original<'a> {
 }
 
 impl ObjectPlace {
-    /// Sets an object's metadata: the store copies it onto itself.
+    /// Sets an object's metadata: the store copies it onto itself, or it is read and written again
+    /// where the store doesn't.
     pub(super) fn set_metadata(
-        &self,
+        self: &Arc<Self>,
         key: &Key,
         kind: EntryKind,
         metadata: &Metadata,
@@ -59,42 +84,104 @@ impl ObjectPlace {
         };
         let mut headers = head.headers.clone();
         set(&mut headers, kind, metadata);
-        let bucket = self.store.bucket();
-        let from = CopySource { bucket, key: &object, version: head.etag.as_ref() };
-        let tag = if head.size > self.copies.above {
-            let original = Original { from, size: head.size };
-            self.copy_in_parts(&original, &object, headers, &place).map_err(
-                |error| match error {
-                    ReadError::Changed => Cause::TargetChanged,
-                    ReadError::Source(cause)
-                    | ReadError::Damaged(cause)
-                    | ReadError::Sink(cause) => cause,
-                },
-            )?
-        } else {
-            let to = (&*object, condition_of(&place));
-            let send = |condition: Condition<'_>| {
-                self.store.copy(&from, &object, Some(&headers), condition)
-            };
-            // What is copied is what it is copied to: if that is as expected, so is this.
-            match self.conditions.copy(&self.store, to, send, || Ok(true)) {
-                Ok(tag) => tag,
-                // A reply may have been lost, and the request been sent again.
-                Err(Unwritten::Unmet { error, stands: Some(head) })
-                    if error.maybe_done && is_kept(&head, &headers) =>
-                {
-                    head.etag.ok_or_else(no_tag)?
-                }
-                Err(Unwritten::Unmet { .. }) => return Err(Cause::TargetChanged),
-                Err(Unwritten::Failed(error))
-                    if error.kind == StoreErrorKind::PreconditionFailed =>
-                {
-                    return Err(Cause::TargetChanged);
-                }
-                Err(Unwritten::Failed(error)) => return Err(cause(&error)),
+        if self.refused_copies.may_copy() {
+            match self.copy_onto_itself(&object, &head, &headers, &place) {
+                Ok(tag) => return Ok(Stamp::of_object(head.size, Some(tag))),
+                Err(Uncopied::Refused(error)) => self.refused_copies.refused(key, &error),
+                Err(Uncopied::Failed(error)) => return Err(target_cause(error)),
             }
-        };
-        Ok(Stamp::of_object(head.size, Some(tag)))
+        }
+        self.write_again(key, &head, &headers, place)
+    }
+
+    /// Has the store copy an object onto itself with other headers.
+    fn copy_onto_itself(
+        &self,
+        object: &[u8],
+        head: &Head,
+        headers: &Headers,
+        place: &Place,
+    ) -> Result<ETag, Uncopied> {
+        let bucket = self.store.bucket();
+        let from = CopySource { bucket, key: object, version: head.etag.as_ref() };
+        if head.size > self.copies.above {
+            let original = Original { from, size: head.size };
+            return self.copy_in_parts(&original, object, headers.clone(), place);
+        }
+        let to = (object, condition_of(place));
+        let send =
+            |condition: Condition<'_>| self.store.copy(&from, object, Some(headers), condition);
+        // What is copied is what it is copied to: if that is as expected, so is this.
+        match self.conditions.copy(&self.store, to, send, || Ok(true)) {
+            Ok(tag) => Ok(tag),
+            // A reply may have been lost, and the request been sent again.
+            Err(Unwritten::Unmet { error, stands: Some(head) })
+                if error.maybe_done && is_kept(&head, headers) =>
+            {
+                head.etag.ok_or_else(|| ReadError::Sink(no_tag()).into())
+            }
+            Err(Unwritten::Unmet { .. }) => Err(ReadError::Changed.into()),
+            Err(Unwritten::Failed(error)) => Err(uncopied(error)),
+        }
+    }
+
+    /// Reads an object and writes it again with other headers, if it still is the version of `head`.
+    fn write_again(
+        self: &Arc<Self>,
+        key: &Key,
+        head: &Head,
+        headers: &Headers,
+        place: Place,
+    ) -> Result<Stamp, Cause> {
+        let stamp = Stamp::of_object(head.size, head.etag);
+        let entry = self.listed(key.clone(), EntryKind::File, stamp, head.modified);
+        let mut stage = Box::new(ObjectStage::begin(self, &entry, place)?);
+        stage.keep(headers);
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; BUFFER];
+        let read = self.read_in_order(&entry, &mut buffer, &mut |reading| match reading {
+            Reading::Chunk(chunk) => {
+                hasher.update(chunk);
+                stage.write(chunk)
+            }
+            Reading::Facts(_) => Ok(()),
+        });
+        read.map_err(target_cause)?;
+        let found = Digest::from(hasher.finalize());
+        if let Some(recorded) = self.facts(head, EntryKind::File).digest.filter(|it| *it != found) {
+            return Err(Cause::OtherDigest { recorded, found });
+        }
+        Ok(stage.finish(&entry.metadata, &found)?.written().stamp)
+    }
+
+    /// Has the store copy an object of another place within it; `None` where the store doesn't.
+    ///
+    /// # Errors
+    /// As those of [`ObjectPlace::copy_by_store`].
+    pub(super) fn copy(
+        &self,
+        other: &Self,
+        entry: &Entry,
+        place: Place,
+    ) -> Result<Option<Stamp>, ReadError> {
+        let copies = &self.refused_copies;
+        if copies.may_copy() && !self.store.may_read_as(&other.store) {
+            copies.other_keys();
+        }
+        if !copies.may_copy() {
+            return Ok(None);
+        }
+        match self.copy_by_store(other, entry, place) {
+            Ok(stamp) => {
+                copies.copied();
+                Ok(Some(stamp))
+            }
+            Err(Uncopied::Refused(error)) => {
+                copies.refused(&entry.key, &error);
+                Ok(None)
+            }
+            Err(Uncopied::Failed(error)) => Err(error),
+        }
     }
 
     /// Has the store copy an object of another place within it, with all that is kept with it. Where
@@ -103,12 +190,7 @@ impl ObjectPlace {
     ///
     /// # Errors
     /// [`ReadError::Changed`] when the source isn't the version listed.
-    pub(super) fn copy(
-        &self,
-        other: &Self,
-        entry: &Entry,
-        place: Place,
-    ) -> Result<Stamp, ReadError> {
+    fn copy_by_store(&self, other: &Self, entry: &Entry, place: Place) -> Result<Stamp, Uncopied> {
         let from_key = other.object_key(&entry.key).map_err(ReadError::Sink)?;
         let to = self.object_key(&entry.key).map_err(ReadError::Sink)?;
         let (tag, size) = (entry.stamp.tag(), entry.stamp.size);
@@ -117,7 +199,7 @@ impl ObjectPlace {
         let copied = if size > self.copies.above {
             let head = other.store.head(&from_key).map_err(read_error)?.ok_or_else(vanished)?;
             if head.size != size || tag.is_some() && head.etag != tag {
-                return Err(ReadError::Changed);
+                return Err(ReadError::Changed.into());
             }
             self.copy_in_parts(&Original { from, size }, &to, head.headers, &place)?
         } else {
@@ -130,21 +212,21 @@ impl ObjectPlace {
             let condition = condition_of(&place);
             match self.conditions.copy(&self.store, (&to, condition), send, is_listed) {
                 Ok(tag) => tag,
-                // Some stores keep a directory for a marker, which they can't copy.
-                Err(Unwritten::Failed(error))
-                    if error.kind == StoreErrorKind::NotFound
-                        && size == 0
-                        && to.ends_with(b"/") =>
-                {
+                Err(Unwritten::Failed(error)) if error.kind == StoreErrorKind::NotFound => {
                     let head = other.store.head(&from_key).map_err(read_error)?;
                     let head = head.ok_or_else(vanished)?;
+                    if size > 0 || !to.ends_with(b"/") {
+                        // A key that the store doesn't find by a copy's source.
+                        return Err(Uncopied::Refused(error));
+                    }
+                    // Some stores keep a directory for a marker, which they can't copy.
                     let put = self.store.put(&to, Bytes::new(), &head.headers, Condition::None);
                     put.map_err(read_error)?
                 }
                 Err(Unwritten::Unmet { error, stands }) => {
                     self.whose((&error, stands), (other, &from_key, entry), &place)?
                 }
-                Err(Unwritten::Failed(error)) => return Err(read_error(error)),
+                Err(Unwritten::Failed(error)) => return Err(uncopied(error)),
             }
         };
         Ok(Stamp::of_object(size, Some(copied)))
@@ -196,12 +278,12 @@ impl ObjectPlace {
         to: &[u8],
         mut headers: Headers,
         place: &Place,
-    ) -> Result<ETag, ReadError> {
+    ) -> Result<ETag, Uncopied> {
         put(&mut headers, UPLOAD, self.token.clone());
-        let id = self.store.create_upload(to, &headers).map_err(read_error)?;
-        // Nothing goes on with it: no file has such a mode.
-        let nobodys = Metadata { mode: u32::MAX, ..Metadata::default() };
-        let begun = self.journal.describe(to, &id, &self.token, original.size, &nobodys);
+        let id = self.store.create_upload(to, &headers).map_err(uncopied)?;
+        let metadata = Metadata::default();
+        let begun = self.journal.describe(to, &id, &self.token, original.size, &metadata);
+        let begun = begun.not_resumable();
         let copied = match self.journal.begin(&begun) {
             Ok(record) => {
                 let copied = self.copy_parts(original, to, &id, place);
@@ -211,7 +293,7 @@ impl ObjectPlace {
                 }
                 copied.map_err(|error| (error, Some(record)))
             }
-            Err(error) => Err((ReadError::Sink(uploads::unusable(&error, to)), None)),
+            Err(error) => Err((ReadError::Sink(uploads::unusable(&error, to)).into(), None)),
         };
         copied.map_err(|(error, record)| {
             // The first error says more; should this fail, a later run gives the upload up.
@@ -231,7 +313,7 @@ impl ObjectPlace {
         to: &[u8],
         id: &UploadId,
         place: &Place,
-    ) -> Result<ETag, ReadError> {
+    ) -> Result<ETag, Uncopied> {
         let Original { from: CopySource { bucket, key, version }, size } = *original;
         let length = self.copies.part.max(part_size(size));
         let mut parts = Parts::default();
@@ -249,8 +331,17 @@ impl ObjectPlace {
         };
         let copied = copy();
         parts.settle();
-        let parts = copied.map_err(read_error)?;
-        self.complete_upload((to, id), &parts, &self.token, place).map_err(ReadError::Sink)
+        let parts = copied.map_err(uncopied)?;
+        let completed = self.complete_upload((to, id), &parts, &self.token, place);
+        Ok(completed.map_err(ReadError::Sink)?)
+    }
+}
+
+/// The cause where the target itself was read.
+fn target_cause(error: ReadError) -> Cause {
+    match error {
+        ReadError::Changed => Cause::TargetChanged,
+        ReadError::Source(cause) | ReadError::Damaged(cause) | ReadError::Sink(cause) => cause,
     }
 }
 
@@ -262,7 +353,7 @@ fn vanished() -> ReadError {
 fn read_error(error: StoreError) -> ReadError {
     match error.kind {
         StoreErrorKind::PreconditionFailed => ReadError::Changed,
-        StoreErrorKind::NotFound => ReadError::Source(cause(&error)),
+        StoreErrorKind::NotFound | StoreErrorKind::Archived(_) => ReadError::Source(cause(&error)),
         _ => ReadError::Sink(cause(&error)),
     }
 }

@@ -18,14 +18,21 @@ pub enum StoreErrorKind {
     Denied,
     /// The store does not accept the credentials.
     BadCredentials,
+    /// There are no credentials.
+    NoCredentials,
+    /// The store refuses the signature of this one request; others were signed well.
+    Signature,
     /// The clock of this machine and the store's are too far apart for signatures.
     ClockSkew,
     /// The bucket lies in another region, if the store tells which.
     WrongRegion(Option<Box<str>>),
     /// The store sends its clients elsewhere.
     Redirect,
-    /// The object is in an archive and has to be restored first.
-    Archived,
+    /// The object is in an archive and has to be restored first; its storage class, if the store
+    /// tells.
+    Archived(Option<Box<str>>),
+    /// Another request for the same object came between.
+    Conflict,
     /// There is no such upload in parts.
     NoSuchUpload,
     /// An upload may have been completed, though the reply was lost: there is none now, and there
@@ -39,6 +46,8 @@ pub enum StoreErrorKind {
     Network,
     /// The connection could not be secured.
     Tls,
+    /// The proxy on the way does not let the connection or the request through.
+    Proxy,
     /// What came is no proper reply.
     BadReply,
     /// Content was not what its checksum says.
@@ -63,16 +72,20 @@ impl StoreErrorKind {
             Self::PreconditionFailed => "the object is not the one expected",
             Self::Denied => "access denied",
             Self::BadCredentials => "the store refuses the credentials",
+            Self::NoCredentials => "no credentials",
+            Self::Signature => "the store refuses the signature of this request",
             Self::ClockSkew => "this machine's clock and the store's differ too much",
             Self::WrongRegion(_) => "the bucket lies in another region",
             Self::Redirect => "the store sends requests for this bucket elsewhere",
-            Self::Archived => "the object is archived and has to be restored first",
+            Self::Archived(_) => "the object is archived",
+            Self::Conflict => "another request for the same object came between",
             Self::NoSuchUpload => "no such upload",
             Self::LostReply => "the upload may be complete, but the reply was lost",
             Self::Throttled => "the store asks for fewer requests",
             Self::Unavailable => "the store failed",
             Self::Network => "the connection failed",
             Self::Tls => "no secure connection",
+            Self::Proxy => "no way through the proxy",
             Self::BadReply => "the store's reply makes no sense",
             Self::Corrupt => "content was damaged on its way",
             Self::Interrupted => "the run was stopped",
@@ -89,6 +102,12 @@ impl fmt::Display for StoreErrorKind {
         out.write_str(self.as_str())?;
         match self {
             Self::WrongRegion(Some(region)) => write!(out, ": {}", Escaped(region.as_bytes())),
+            Self::Archived(class) => {
+                if let Some(class) = class {
+                    write!(out, " ({})", Escaped(class.as_bytes()))?;
+                }
+                out.write_str(" and has to be restored first")
+            }
             _ => Ok(()),
         }
     }
@@ -111,6 +130,8 @@ pub struct StoreError {
     /// The request may have been carried out all the same, by this try or one before: a reply was
     /// lost.
     pub maybe_done: bool,
+    /// The way out, where the client knows one that its kind doesn't tell.
+    pub help: Option<Box<str>>,
     /// How long the store asks to be left alone.
     pub(super) retry_after: Option<Duration>,
     /// The cause below.
@@ -129,6 +150,7 @@ impl StoreError {
             code: None,
             message: None,
             maybe_done: false,
+            help: None,
             retry_after: None,
             source: None,
         }
@@ -144,6 +166,13 @@ impl StoreError {
     #[must_use]
     pub fn message(mut self, message: impl AsRef<str>) -> Self {
         self.message = Some(bounded(message.as_ref()));
+        self
+    }
+
+    /// Adds a way out.
+    #[must_use]
+    pub(super) fn help(mut self, help: impl Into<Box<str>>) -> Self {
+        self.help = Some(help.into());
         self
     }
 

@@ -19,6 +19,7 @@ mod parts;
 mod place;
 mod ranges;
 mod read;
+mod refused_copies;
 pub mod s3;
 mod sides;
 mod single;

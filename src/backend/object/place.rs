@@ -3,6 +3,7 @@
 use super::conditions::Conditions;
 use super::copy::Copies;
 use super::habits::Habits;
+use super::refused_copies::RefusedCopies;
 use super::s3::S3;
 use super::uploads::Journal;
 use super::{Head, ListQuery, Page, StoreError, StoreErrorKind};
@@ -51,6 +52,8 @@ pub struct ObjectPlace {
     pub(super) conditions: Conditions,
     /// How the store copies what is large.
     pub(super) copies: Copies,
+    /// What it was found not to copy.
+    pub(super) refused_copies: RefusedCopies,
     /// Its keys were listed in flat form: each is an object and nothing else.
     pub(super) is_flat: AtomicBool,
     /// What is remembered of how its store lists, where anything is.
@@ -91,6 +94,7 @@ impl ObjectPlace {
             token,
             conditions: Conditions::default(),
             copies: Copies::default(),
+            refused_copies: RefusedCopies::default(),
             is_flat,
             habits: None,
             warnings: Mutex::default(),
@@ -112,7 +116,8 @@ impl ObjectPlace {
     /// What the user is to be told at the end of the run.
     pub(super) fn warnings(&self) -> Vec<String> {
         let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        self.conditions.warning().into_iter().chain(warnings.iter().cloned()).collect()
+        let learnt = [self.conditions.warning(), self.refused_copies.warning()];
+        learnt.into_iter().flatten().chain(warnings.iter().cloned()).collect()
     }
 
     /// The same place of a shorter prefix.
@@ -267,14 +272,15 @@ pub(super) fn cause(error: &StoreError) -> Cause {
         Kind::NotFound => return Cause::Vanished,
         Kind::NoBucket
         | Kind::BadCredentials
+        | Kind::NoCredentials
         | Kind::ClockSkew
         | Kind::WrongRegion(_)
         | Kind::Redirect
-        | Kind::Tls => help(&error.kind),
+        | Kind::Tls => help(error),
         _ => None,
     };
     match help {
-        Some(help) => Cause::Lost { message: told(error), help: help.to_owned() },
+        Some(help) => Cause::Lost { message: told(error), help },
         None => Cause::Other(told(error)),
     }
 }
@@ -287,14 +293,14 @@ pub(super) fn refused(error: StoreError) -> Cause {
 
 /// The error that ends a run which can't even begin.
 pub(super) fn fatal(what: &str, error: &StoreError) -> Error {
-    let help = help(&error.kind).map(str::to_owned);
+    let help = help(error);
     let mut fatal = Error::new(ErrorKind::Unusable, format!("{what}: {}", told(error)));
     fatal.help = help;
     fatal
 }
 
 /// An error with all its causes, in one line.
-fn told(error: &StoreError) -> String {
+pub(super) fn told(error: &StoreError) -> String {
     let mut told = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -308,15 +314,34 @@ fn told(error: &StoreError) -> String {
     told
 }
 
-fn help(kind: &StoreErrorKind) -> Option<&'static str> {
+fn help(error: &StoreError) -> Option<String> {
     use StoreErrorKind as Kind;
-    Some(match kind {
+    if let Some(help) = &error.help {
+        return Some(help.to_string());
+    }
+    if let Kind::WrongRegion(Some(region)) = &error.kind {
+        return Some(format!("set AWS_REGION={region}, or add ?region={region} to the location"));
+    }
+    let help = match &error.kind {
         Kind::NoBucket => "check the bucket's name, its endpoint and region, or make it first",
         Kind::BadCredentials => {
             "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, and that they are \
              this store's"
         }
         Kind::Denied => "the credentials are known, but don't allow this: check their policy",
+        Kind::NoCredentials => {
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for a bucket that \
+             anyone may read, add ?anonymous=true to its location"
+        }
+        Kind::Signature => {
+            "the store encodes this key in another way than S3 does: rename it, or leave it out by \
+             --exclude"
+        }
+        Kind::Archived(_) => "restore it first (aws s3api restore-object), or leave it out",
+        Kind::Proxy => {
+            "check HTTPS_PROXY, HTTP_PROXY or ALL_PROXY (http://user:password@host:port); NO_PROXY \
+             names hosts that are reached without it"
+        }
         Kind::ClockSkew => "set this machine's clock",
         Kind::WrongRegion(_) | Kind::Redirect => {
             "name the bucket's region: AWS_REGION, or ?region=… in the location"
@@ -327,5 +352,6 @@ fn help(kind: &StoreErrorKind) -> Option<&'static str> {
         Kind::Network => "check the endpoint (AWS_ENDPOINT_URL, ?endpoint=…) and the network",
         Kind::Throttled => "run with fewer --transfers or with --max-requests",
         _ => return None,
-    })
+    };
+    Some(help.to_owned())
 }

@@ -37,6 +37,17 @@ impl ObjectPlace {
         }
     }
 
+    /// Reads an object by one request at a time: nothing is held for it, so that whoever writes it
+    /// again waits for nobody who waits for him.
+    pub(super) fn read_in_order(
+        &self,
+        entry: &Entry,
+        buffer: &mut [u8],
+        sink: &mut Sink<'_>,
+    ) -> Result<(), ReadError> {
+        self.whole(entry)?.at_once(buffer, sink)
+    }
+
     /// Begins to read an object in ranges; see
     /// [`Source::read_ranges`](crate::backend::Source::read_ranges).
     pub(super) fn read_ranges<'a>(

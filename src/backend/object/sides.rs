@@ -201,7 +201,7 @@ impl Target for ObjectTarget {
         source: &dyn Source,
         entry: &Entry,
         place: Place,
-    ) -> Result<Stamp, ReadError> {
+    ) -> Result<Option<Stamp>, ReadError> {
         let Some(other) = source.object() else { return Err(ReadError::Changed) };
         self.place().copy(other, entry, place)
     }
@@ -269,5 +269,9 @@ impl Target for ObjectTarget {
 
     fn give_up_left(&self) -> Result<u64, Cause> {
         self.place().give_up_left()
+    }
+
+    fn give_up_streams(&self) -> Result<u64, Cause> {
+        self.place().give_up_hopeless()
     }
 }

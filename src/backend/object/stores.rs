@@ -1,13 +1,13 @@
 //! The stores of a run: how they are reached, what their requests may use, and what these count.
 
 use super::habits::{self, Habits};
-use super::s3::{S3, S3Config, Settings};
+use super::s3::{Credentials, S3, S3Config, Settings};
 use super::{ObjectPlace, Outcome, RequestLimits};
 use crate::limits::{Began, Concurrency, LimitOptions, Memory, Reply, Requests};
 use crate::location::S3Location;
 use crate::model::{Error, ErrorKind, Metadata, Progress, RequestKind, Stop, Timestamp};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The least memory that is divided between two stores, in bytes.
@@ -25,6 +25,8 @@ pub struct Stores {
     token: String,
     began: Timestamp,
     habits: Option<habits::Memory>,
+    /// Who signs, for each way that credentials were looked for: once a run.
+    credentials: Mutex<Vec<(Settings, Arc<dyn Credentials>)>>,
 }
 
 impl Stores {
@@ -48,6 +50,7 @@ impl Stores {
             token,
             began,
             habits: None,
+            credentials: Mutex::default(),
         }
     }
 
@@ -57,6 +60,17 @@ impl Stores {
     pub fn with_habits(self, state_dir: &Path, learns: bool) -> Self {
         let habits = Some(habits::Memory { state_dir: state_dir.to_owned(), learns });
         Self { habits, ..self }
+    }
+
+    fn credentials(&self, settings: &Settings) -> Arc<dyn Credentials> {
+        let mut all = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = all.iter().find(|(one, _)| one.finds_credentials_like(settings));
+        if let Some((_, credentials)) = same {
+            return Arc::clone(credentials);
+        }
+        let credentials = settings.credentials();
+        all.push((settings.clone(), Arc::clone(&credentials)));
+        credentials
     }
 
     /// The memory divided between a store that is read and one that is written: what is read ahead
@@ -87,6 +101,7 @@ impl Stores {
             bucket: location.bucket.clone(),
             path_style: settings.path_style,
             ca_file: settings.ca_file.clone(),
+            proxies: settings.proxies.clone(),
         };
         // Each has its own: whoever reads one store while writing another keeps a request open that
         // waits for those of the other.
@@ -96,7 +111,7 @@ impl Stores {
             progress: Arc::clone(&self.progress),
             stop: self.stop.clone(),
         };
-        let store = S3::new(config, settings.credentials(), Arc::new(gate), self.stop.clone())?;
+        let store = S3::new(config, self.credentials(settings), Arc::new(gate), self.stop.clone())?;
         let lock_store = store
             .limited_by(Arc::new(LockGate(Arc::clone(&self.progress))))
             .stopped_by(Stop::default());

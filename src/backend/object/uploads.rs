@@ -28,6 +28,9 @@ pub(super) struct Begun {
     /// What was kept with it to tell it by.
     pub(super) token: String,
     size: u64,
+    /// Whether a later run may go on with it, given the same file.
+    #[serde(default = "yes")]
+    resumable: bool,
     /// Mode, owner, group, seconds and nanoseconds of the mtime.
     metadata: (u32, u32, u32, i64, u32),
 }
@@ -40,6 +43,16 @@ impl Begun {
     pub(super) fn key(&self) -> &[u8] {
         self.key.as_bytes()
     }
+
+    /// The same of what nobody goes on with: a stream, or a copy.
+    pub(super) fn not_resumable(self) -> Self {
+        Self { resumable: false, ..self }
+    }
+}
+
+/// As it was before there was anything else.
+fn yes() -> bool {
+    true
 }
 
 /// Uploads that earlier runs left, each with its file; `None` until they were read.
@@ -75,6 +88,7 @@ impl Journal {
             id: id.0.to_string(),
             token: token.to_owned(),
             size,
+            resumable: true,
             metadata: (mode, uid, gid, seconds, nanos),
         }
     }
@@ -115,6 +129,15 @@ impl Journal {
     /// Takes all that earlier runs left and nobody went on with.
     pub(super) fn take_left(&self) -> io::Result<Vec<(PathBuf, Begun)>> {
         Ok(self.left()?.take().unwrap_or_default())
+    }
+
+    /// Takes what earlier runs left and nobody can go on with.
+    pub(super) fn take_hopeless(&self) -> io::Result<Vec<(PathBuf, Begun)>> {
+        let mut left = self.left()?;
+        let all = left.take().unwrap_or_default();
+        let (resumable, hopeless) = all.into_iter().partition(|(_, begun)| begun.resumable);
+        *left = Some(resumable);
+        Ok(hopeless)
     }
 
     fn left(&self) -> io::Result<MutexGuard<'_, Left>> {
@@ -181,8 +204,12 @@ mod tests {
         assert_eq!(resume("one", "k", 9, &metadata), None);
         assert_eq!(resume("one", "ké", 8, &metadata), None);
         assert_eq!(resume("one", "ké", 9, &Metadata::default()), None);
+        assert!(journal("one").take_hopeless().expect("read").is_empty());
         assert_eq!(journal("one").take_left().expect("read"), [(path.clone(), begun)]);
         assert!(journal("two").take_left().expect("read").is_empty());
+        let stream = journal("one").describe(b"s", &id, "token", 0, &metadata).not_resumable();
+        let path = journal("one").begin(&stream).expect("take note");
+        assert_eq!(journal("one").take_hopeless().expect("read"), [(path.clone(), stream)]);
         fs::write(&path, "{").expect("write");
         assert!(journal("one").take_left().expect("read").is_empty());
         assert!(!path.exists(), "what is not legible names no upload");

@@ -8,7 +8,7 @@ use super::metadata::{headers, put};
 use super::parts::Parts;
 use super::place::{ObjectPlace, cause, refused};
 use super::s3::{Body, PartTag, UploadId, UploadedPart};
-use super::uploads;
+use super::uploads::{self, Begun};
 use super::{Condition, Head, Headers, StoreError, StoreErrorKind};
 use crate::backend::{Place, Stage, Staged, Written};
 use crate::limits::{Content, MemoryPermit};
@@ -185,6 +185,7 @@ impl ObjectStage {
         let id = to.store.create_upload(&self.key, &headers).map_err(refused)?;
         let size = entry.stamp.size;
         let begun = to.journal.describe(&self.key, &id, &token, size, &entry.metadata);
+        let begun = if self.expected.is_some() { begun } else { begun.not_resumable() };
         match to.journal.begin(&begun) {
             Ok(record) => Ok(Upload::new(id, token, record, HashMap::new())),
             Err(error) => {
@@ -369,8 +370,17 @@ impl Staged for InPlace {
 impl ObjectPlace {
     /// Gives up what earlier runs began and nobody went on with; how many there were.
     pub(super) fn give_up_left(&self) -> Result<u64, Cause> {
+        self.give_up(self.journal.take_left()?)
+    }
+
+    /// Gives up what earlier runs began and nobody can go on with; how many there were.
+    pub(super) fn give_up_hopeless(&self) -> Result<u64, Cause> {
+        self.give_up(self.journal.take_hopeless()?)
+    }
+
+    fn give_up(&self, left: Vec<(PathBuf, Begun)>) -> Result<u64, Cause> {
         let mut given_up = 0;
-        for (record, begun) in self.journal.take_left()? {
+        for (record, begun) in left {
             self.store.abort_upload(begun.key(), &begun.id()).map_err(refused)?;
             fs::remove_file(&record)?;
             given_up += 1;

@@ -72,11 +72,6 @@ impl Address {
         Ok(Self { server, host, base: base.into() })
     }
 
-    /// Whether the connection is encrypted.
-    pub(super) fn is_secure(&self) -> bool {
-        self.server.scheme_str() == Some("https")
-    }
-
     /// The path of a key, or of the bucket.
     pub(super) fn path(&self, key: Option<&[u8]>, out: &mut String) {
         out.push_str(&self.base);
@@ -93,6 +88,7 @@ impl Address {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Proxies;
     use super::*;
 
     fn address(endpoint: Option<&str>, path_style: bool) -> Result<Address, Error> {
@@ -102,6 +98,7 @@ mod tests {
             bucket: "my.bucket".to_owned(),
             path_style,
             ca_file: None,
+            proxies: Proxies::default(),
         })
     }
 

@@ -226,7 +226,12 @@ impl S3 {
         *message.headers_mut() = request.headers.clone();
 
         let credential = shared.credentials.get().map_err(|error| {
-            StoreError::new(StoreErrorKind::BadCredentials).message("there are none").because(error)
+            let help = error.help.clone();
+            let none = StoreError::new(StoreErrorKind::NoCredentials).because(error);
+            match help {
+                Some(help) => none.help(help),
+                None => none,
+            }
         })?;
         let mut caller = shared.transport.caller()?;
         if let Some(credential) = credential {
@@ -321,12 +326,35 @@ impl S3 {
 
     /// The error that a reply is; a clock that is off is set by the store's.
     pub(super) fn refusal(&self, request: &Request, reply: &Reply) -> StoreError {
-        let error = reply.refusal(request.of_object);
+        let mut error = reply.refusal(request.of_object);
+        let proven = self.shared.proven.load(Ordering::Relaxed);
+        if proven && error.code.as_deref() == Some("SignatureDoesNotMatch") {
+            // Of one key, which the store encodes in another way than is signed: the secret is right.
+            error.kind = StoreErrorKind::Signature;
+        }
+        if !proven && error.help.is_none() {
+            error.help = self.endpoint_help(&error.kind);
+        }
         let date = reply::text(&reply.headers, "date").and_then(time::parse);
         if let (StoreErrorKind::ClockSkew, Some(date)) = (&error.kind, date) {
             self.shared.clock.store(date.seconds - time::now(), Ordering::Relaxed);
         }
         error
+    }
+
+    /// The way out where the endpoint seems to name the bucket, which then is named twice.
+    fn endpoint_help(&self, kind: &StoreErrorKind) -> Option<Box<str>> {
+        let is_lost = matches!(
+            kind,
+            StoreErrorKind::NoBucket
+                | StoreErrorKind::NotFound
+                | StoreErrorKind::Denied
+                | StoreErrorKind::Redirect
+                | StoreErrorKind::Unsupported
+                | StoreErrorKind::Other
+        );
+        let without = self.shared.config.endpoint_without_bucket().filter(|_| is_lost)?;
+        Some(format!("the endpoint seems to name the bucket, too: write it as {without}").into())
     }
 
     /// Gives a caller back whose reply was read to its end, or else closes its connection.

@@ -7,6 +7,8 @@ mod chain;
 mod http;
 mod process;
 
+pub(super) use http::Http;
+
 use super::credential::{Credential, Credentials};
 use super::settings::Sources;
 use crate::model::{Error, ErrorKind};
@@ -14,7 +16,6 @@ use chain::Chain;
 use jiff::{SignedDuration, Timestamp};
 use std::error::Error as _;
 use std::fmt;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// So long before their end credentials are renewed.
@@ -26,12 +27,8 @@ const BETWEEN: SignedDuration = SignedDuration::from_secs(30);
 const MOMENT: SignedDuration = SignedDuration::from_secs(5);
 
 /// Finds credentials where the AWS tools do, once they are asked for.
-pub(super) fn find(
-    sources: Sources,
-    region: String,
-    ca_file: Option<&Path>,
-) -> Arc<dyn Credentials> {
-    Arc::new(Renewed::new(Chain::new(sources, region, ca_file)))
+pub(super) fn find(sources: Sources, region: String, http: Http) -> Arc<dyn Credentials> {
+    Arc::new(Renewed::new(Chain::asking(sources, region, http)))
 }
 
 /// Where credentials come from.

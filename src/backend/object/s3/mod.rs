@@ -8,6 +8,7 @@
 //! - `address`, `encode`: where a request goes;
 //! - `sign`, `credential`, `credentials`: what it is signed with, and where that is found;
 //! - `tls`: whose certificates are trusted;
+//! - `proxy`: which way connections go;
 //! - `transport`: connections, each driven by the thread that uses it;
 //! - `call`, `body`, `retry`: one request from its beginning to its end;
 //! - `reply`, `xml`: what came back;
@@ -25,6 +26,7 @@ mod listing;
 mod multipart;
 mod objects;
 mod profile;
+mod proxy;
 mod reply;
 mod retry;
 mod settings;
@@ -43,6 +45,7 @@ pub use delete::NotDeleted;
 pub use got::Got;
 pub use multipart::{PartTag, PartsPage, Upload, UploadId, UploadedPart, UploadsPage};
 pub use objects::CopySource;
+pub use proxy::Proxies;
 pub use settings::{Settings, resolve};
 
 use super::RequestLimits;
@@ -67,6 +70,21 @@ pub struct S3Config {
     pub path_style: bool,
     /// A file of certificates to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// The proxies on the way.
+    pub proxies: Proxies,
+}
+
+impl S3Config {
+    /// The endpoint without the bucket, where that is the first label of its host or all of its path.
+    fn endpoint_without_bucket(&self) -> Option<String> {
+        let (scheme, rest) = self.endpoint.as_deref()?.split_once("://")?;
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let bucket = self.bucket.to_ascii_lowercase();
+        if let Some(host) = host.strip_prefix(&bucket).and_then(|host| host.strip_prefix('.')) {
+            return Some(format!("{scheme}://{host}"));
+        }
+        (path.trim_matches('/') == self.bucket).then(|| format!("{scheme}://{host}"))
+    }
 }
 
 /// One bucket. A clone is a handle to the same client: connections and what was learnt of the store
@@ -111,7 +129,7 @@ impl S3 {
     ) -> Result<Self, Error> {
         let address = Address::new(&config)?;
         let transport =
-            Transport::new(address.server.clone(), address.is_secure(), config.ca_file.as_deref())?;
+            Transport::new(address.server.clone(), &config.proxies, config.ca_file.as_deref())?;
         let shared = Shared {
             config,
             address,
@@ -163,6 +181,21 @@ impl S3 {
     pub fn is_beside(&self, other: &Self) -> bool {
         self.config().endpoint == other.config().endpoint
             && self.config().region == other.config().region
+    }
+
+    /// Whether requests to this bucket may read what is asked for by those to another one, as far as
+    /// can be told: both are signed with one key, or the other's are not signed.
+    pub fn may_read_as(&self, other: &Self) -> bool {
+        let (own, others) = (&self.shared.credentials, &other.shared.credentials);
+        if Arc::ptr_eq(own, others) {
+            return true;
+        }
+        // Who can't be told from others shows with the first request.
+        match (own.get(), others.get()) {
+            (_, Ok(None)) => true,
+            (Ok(Some(own)), Ok(Some(others))) => own.access_key() == others.access_key(),
+            _ => false,
+        }
     }
 
     /// The bucket's name.

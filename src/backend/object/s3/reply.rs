@@ -5,6 +5,7 @@ use super::objects::{CHECKSUM, read_checksum};
 use super::retry::LONGEST_ASKED;
 use super::time;
 use super::xml::{Xml, once};
+use crate::location;
 use crate::model::ETag;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, LAST_MODIFIED, RETRY_AFTER};
@@ -42,8 +43,17 @@ impl Reply {
         let told = Told::read(&self.body);
         let status = self.status.as_u16();
         let region = text(&self.headers, "x-amz-bucket-region").map(str::to_owned);
-        let region = region.or(told.region).filter(|region| !region.is_empty());
-        let kind = kind(status, &told.code, region, of_object);
+        let expected = || region_in(&told.message).map(str::to_owned);
+        let region = region.or(told.region.clone()).or_else(expected);
+        let region = region.filter(|region| location::region(region).is_ok());
+        let kind = match kind(status, &told.code, region, of_object) {
+            // The same code says that keys make no sense.
+            StoreErrorKind::WrongRegion(None) if told.message.contains("AKID") => {
+                StoreErrorKind::BadCredentials
+            }
+            StoreErrorKind::Archived(_) => StoreErrorKind::Archived(told.class.map(Into::into)),
+            kind => kind,
+        };
         let mut error = StoreError::new(kind).replied(Some(status), &told.code, &told.message);
         error.retry_after = retry_after(&self.headers);
         error
@@ -55,12 +65,19 @@ impl Reply {
     }
 }
 
+/// The region in words like "the region 'us-east-1' is wrong; expecting 'eu-west-1'".
+fn region_in(message: &str) -> Option<&str> {
+    message.split_once("expecting '")?.1.split_once('\'').map(|(region, _)| region)
+}
+
 /// What an error's XML tells.
 #[derive(Default)]
 struct Told {
     code: String,
     message: String,
     region: Option<String>,
+    /// The storage class.
+    class: Option<String>,
 }
 
 impl Told {
@@ -71,17 +88,18 @@ impl Told {
 
     fn parse(body: &[u8]) -> Result<Self, StoreError> {
         let mut xml = Xml::expect(body, "Error")?;
-        let (mut code, mut message, mut region) = (None, None, None);
+        let (mut code, mut message, mut region, mut class) = (None, None, None, None);
         while let Some(name) = xml.child()? {
             match name.as_str() {
                 "Code" => once(&mut code, xml.text()?, "Code")?,
                 "Message" => once(&mut message, xml.text()?, "Message")?,
                 "Region" => once(&mut region, xml.text()?, "Region")?,
+                "StorageClass" => once(&mut class, xml.text()?, "StorageClass")?,
                 _ => xml.skip()?,
             }
         }
         let (code, message) = (code.unwrap_or_default(), message.unwrap_or_default());
-        Ok(Self { code, message, region })
+        Ok(Self { code, message, region, class })
     }
 }
 
@@ -102,9 +120,10 @@ pub(super) fn kind(
         "NoSuchKey" | "NoSuchVersion" => Kind::NotFound,
         "NoSuchBucket" => Kind::NoBucket,
         "NoSuchUpload" => Kind::NoSuchUpload,
-        "PreconditionFailed" | "ConditionalRequestConflict" => Kind::PreconditionFailed,
+        "PreconditionFailed" => Kind::PreconditionFailed,
+        "ConditionalRequestConflict" => Kind::Conflict,
         "AccessDenied" | "AllAccessDisabled" | "AccountProblem" => Kind::Denied,
-        "AuthorizationHeaderMalformed" if region.is_some() => elsewhere(region),
+        "AuthorizationHeaderMalformed" => Kind::WrongRegion(region.map(Into::into)),
         "InvalidAccessKeyId"
         | "SignatureDoesNotMatch"
         | "InvalidToken"
@@ -112,12 +131,11 @@ pub(super) fn kind(
         | "ExpiredTokenException"
         | "TokenRefreshRequired"
         | "RequestExpired"
-        | "AuthorizationHeaderMalformed"
         | "NotSignedUp"
         | "UnrecognizedClientException" => Kind::BadCredentials,
         "RequestTimeTooSkewed" => Kind::ClockSkew,
         "PermanentRedirect" | "TemporaryRedirect" | "Redirect" => elsewhere(region),
-        "InvalidObjectState" => Kind::Archived,
+        "InvalidObjectState" => Kind::Archived(None),
         "SlowDown"
         | "SlowDownRead"
         | "SlowDownWrite"
@@ -145,6 +163,7 @@ pub(super) fn kind(
             404 if of_object => Kind::NotFound,
             404 => Kind::NoBucket,
             405 | 501 => Kind::Unsupported,
+            407 => Kind::Proxy,
             408 | 500 | 502 | 504 => Kind::Unavailable,
             413 => Kind::TooLarge,
             414 => Kind::KeyTooLong,
@@ -288,13 +307,14 @@ mod tests {
             (404, "NoSuchBucket", Kind::NoBucket),
             (404, "NoSuchUpload", Kind::NoSuchUpload),
             (412, "PreconditionFailed", Kind::PreconditionFailed),
-            (409, "ConditionalRequestConflict", Kind::PreconditionFailed),
+            (409, "ConditionalRequestConflict", Kind::Conflict),
             (409, "OperationAborted", Kind::Unavailable),
             (403, "AccessDenied", Kind::Denied),
             (403, "InvalidAccessKeyId", Kind::BadCredentials),
             (400, "ExpiredToken", Kind::BadCredentials),
             (403, "RequestTimeTooSkewed", Kind::ClockSkew),
-            (403, "InvalidObjectState", Kind::Archived),
+            (403, "InvalidObjectState", Kind::Archived(None)),
+            (400, "AuthorizationHeaderMalformed", Kind::WrongRegion(None)),
             (503, "SlowDown", Kind::Throttled),
             (400, "RequestTimeout", Kind::Unavailable),
             (200, "InternalError", Kind::Unavailable),
@@ -315,6 +335,7 @@ mod tests {
             (404, Kind::NotFound),
             (403, Kind::Denied),
             (405, Kind::Unsupported),
+            (407, Kind::Proxy),
             (412, Kind::PreconditionFailed),
             (429, Kind::Throttled),
             (500, Kind::Unavailable),
@@ -338,8 +359,31 @@ mod tests {
         let body =
             "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>";
         assert_eq!(refusal(400, &[], body), wrong);
+        let malformed = |message: &str| {
+            let body = format!(
+                "<Error><Code>AuthorizationHeaderMalformed</Code><Message>{message}</Message></Error>"
+            );
+            refusal(400, &[], &body)
+        };
+        let expecting = "the region 'us-east-1' is wrong; expecting 'eu-west-1'";
+        assert_eq!(malformed(expecting), wrong);
+        for told in ["the region is wrong", "expecting 'a/../b'", "expecting '"] {
+            assert_eq!(malformed(told), StoreErrorKind::WrongRegion(None), "{told}");
+        }
+        let keys = "a non-empty Access Key (AKID) must be provided";
+        assert_eq!(malformed(keys), StoreErrorKind::BadCredentials);
         assert_eq!(refusal(301, &[], ""), StoreErrorKind::Redirect);
         assert_eq!(refusal(403, &header, &coded("AccessDenied")), StoreErrorKind::Denied);
+    }
+
+    #[test]
+    fn an_archived_object_is_told_with_its_class() {
+        let body =
+            "<Error><Code>InvalidObjectState</Code><StorageClass>GLACIER</StorageClass></Error>";
+        let error = reply(403, &[], body).refusal(true);
+        let told = "the object is archived (GLACIER) and has to be restored first \
+                    (InvalidObjectState, HTTP status 403)";
+        assert_eq!(error.to_string(), told);
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Tries {
         let proven = proven || error.kind == StoreErrorKind::Throttled;
         let (tries, time) = if proven { (TRIES, TIME) } else { (UNPROVEN_TRIES, UNPROVEN_TIME) };
         let wait = self.wait(error);
-        if !is_passing(&error.kind)
+        if !is_passing(error)
             || self.failed >= tries
             || self.bad_replies >= BAD_REPLIES
             || elapsed + wait >= time
@@ -94,15 +94,16 @@ fn longest(failed: u32) -> Duration {
 }
 
 /// Whether the same request may go well a little later.
-fn is_passing(kind: &StoreErrorKind) -> bool {
+fn is_passing(error: &StoreError) -> bool {
     matches!(
-        kind,
+        error.kind,
         StoreErrorKind::Throttled
             | StoreErrorKind::Unavailable
             | StoreErrorKind::Network
             | StoreErrorKind::BadReply
             | StoreErrorKind::Corrupt
-    )
+            | StoreErrorKind::Conflict
+    ) || error.kind == StoreErrorKind::Proxy && error.status.is_none()
 }
 
 /// Whether fresh credentials may help. A reply to HEAD has no body, so no code: status 400 is what
@@ -155,6 +156,12 @@ mod tests {
         for kind in [StoreErrorKind::Denied, StoreErrorKind::NotFound, StoreErrorKind::Tls] {
             assert!(waits(|| error(kind.clone()), true).is_empty());
         }
+    }
+
+    #[test]
+    fn a_conflict_with_another_request_passes() {
+        let waits = waits(|| error(StoreErrorKind::Conflict), true);
+        assert_eq!(waits.len(), TRIES as usize - 1);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use super::credential::{Credentials, Fixed};
 use super::credentials;
 use super::profile::{Profile, Profiles};
+use super::proxy::Proxies;
 use crate::location::{self, S3Location};
 use crate::model::{Error, ErrorKind};
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What of the environment is looked at.
-const VARIABLES: [&str; 25] = [
+const VARIABLES: [&str; 34] = [
     "HOME",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -42,6 +43,15 @@ const VARIABLES: [&str; 25] = [
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
     "AWS_EC2_METADATA_DISABLED",
     "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+    "http_proxy",
+    "HTTP_PROXY",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+    "REQUEST_METHOD",
 ];
 /// Where AWS puts those who name no region.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -59,11 +69,13 @@ pub struct Settings {
     pub anonymous: bool,
     /// A file with the certificates to trust, in place of the system's.
     pub ca_file: Option<PathBuf>,
+    /// The proxies on the way.
+    pub proxies: Proxies,
     pub(super) sources: Sources,
 }
 
 /// Where credentials are looked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sources {
     pub(super) variables: Variables,
     /// The profile that is asked for; else it is the default one.
@@ -81,14 +93,22 @@ impl Settings {
             return Arc::new(Fixed(None));
         }
         let (sources, region) = (self.sources.clone(), self.region.clone());
-        credentials::find(sources, region, self.ca_file.as_deref())
+        let http =
+            credentials::Http::new(self.ca_file.as_deref(), &self.proxies, &self.sources.variables);
+        credentials::find(sources, region, http)
+    }
+
+    /// Whether credentials are found in the same way.
+    pub fn finds_credentials_like(&self, other: &Self) -> bool {
+        let of = |it: &Self| (it.anonymous, it.region.clone(), it.ca_file.clone());
+        of(self) == of(other) && self.proxies == other.proxies && self.sources == other.sources
     }
 }
 
 /// Works out how a location's store is reached.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for a setting that makes no sense, [`ErrorKind::Unusable`] for a profile
+/// [`ErrorKind::Usage`] for a setting that makes no sense (a proxy's among them), [`ErrorKind::Unusable`] for a profile
 /// that doesn't exist or can't be read, [`ErrorKind::Refused`] for a connection that is not
 /// encrypted to another machine, unless `allow_http` says that this is meant.
 pub fn resolve(
@@ -139,6 +159,7 @@ pub fn resolve(
         endpoint,
         anonymous: location.anonymous.unwrap_or(false),
         ca_file: ca_file.and_then(|file| variables.expand(file)),
+        proxies: Proxies::of(&variables)?,
     })
 }
 
@@ -237,11 +258,11 @@ pub(super) fn is_loopback(host: &str) -> bool {
 }
 
 /// The variables of the environment that matter here; an empty one is not set.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Variables(BTreeMap<&'static str, String>);
 
 impl Variables {
-    fn take(environment: &dyn Fn(&str) -> Option<String>) -> Self {
+    pub(super) fn take(environment: &dyn Fn(&str) -> Option<String>) -> Self {
         let set = |name| Some((name, environment(name).filter(|value| !value.is_empty())?));
         Self(VARIABLES.into_iter().filter_map(set).collect())
     }

@@ -187,6 +187,7 @@ fn client(endpoint: &str) -> Client {
         bucket: "b".to_owned(),
         path_style: true,
         ca_file: None,
+        proxies: Proxies::default(),
     };
     let limits = Arc::clone(&tally) as Arc<dyn RequestLimits>;
     let s3 = S3::new(config, Arc::new(Renewing::default()), limits, stop.clone());

@@ -7,6 +7,7 @@
 
 use super::super::{StoreError, StoreErrorKind};
 use super::body::Body;
+use super::proxy::{Connector, Proxies, Wire};
 use super::sign::Signer;
 use super::tls;
 use crate::model::{Error, Stop};
@@ -16,9 +17,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioIo;
 use std::io;
 use std::path::Path;
 use std::pin::{Pin, pin};
@@ -43,13 +42,12 @@ const IDLE_TIME: Duration = Duration::from_secs(15);
 /// After so long a rest, a connection is first asked whether it is still there.
 const IDLE_CHECKED: Duration = Duration::from_millis(500);
 
-type Stream = MaybeHttpsStream<TokioIo<tokio::net::TcpStream>>;
 type Driver = hyper::client::conn::http1::Connection<Counted, Body>;
 
 /// Connections to one server.
 pub(super) struct Transport {
     callers: Mutex<Vec<Caller>>,
-    connector: HttpsConnector<HttpConnector>,
+    connector: Connector,
     server: Uri,
 }
 
@@ -99,12 +97,16 @@ impl Transport {
     ///
     /// # Errors
     /// When the certificates to trust can't be read.
-    pub(super) fn new(server: Uri, secure: bool, ca_file: Option<&Path>) -> Result<Self, Error> {
+    pub(super) fn new(
+        server: Uri,
+        proxies: &Proxies,
+        ca_file: Option<&Path>,
+    ) -> Result<Self, Error> {
         let mut http = HttpConnector::new();
-        http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(CONNECT_TIME));
-        let connector = HttpsConnector::from((http, tls::config(secure, ca_file)?));
+        let tls = tls::config(proxies.need_tls(&server), ca_file)?;
+        let connector = Connector::new(http, tls, (&server, proxies));
         Ok(Self { callers: Mutex::default(), connector, server })
     }
 
@@ -136,14 +138,15 @@ impl Caller {
     /// Sends a request and waits for the head of the reply.
     ///
     /// # Errors
-    /// Of kind `Network`, `Tls` or `Interrupted`. [`StoreError::maybe_done`] tells whether the
+    /// Of kind `Network`, `Proxy`, `Tls` or `Interrupted`. [`StoreError::maybe_done`] tells whether the
     /// request may have reached the store. The connection is closed then.
     pub(super) fn send(
         &mut self,
         transport: &Transport,
-        request: Request<Body>,
+        mut request: Request<Body>,
         patience: Patience<'_>,
     ) -> Result<Response<Incoming>, StoreError> {
+        transport.connector.address(&transport.server, &mut request);
         let runtime = self.runtime.as_ref().expect("only a caller that is dropped has none");
         let place = &mut self.connection;
         let result = runtime.block_on(async {
@@ -231,7 +234,7 @@ impl Connection {
             late.then(|| StoreError::new(StoreErrorKind::Network).message("no connection in time"))
         })
         .await?
-        .map_err(unconnected)?;
+        .map_err(|error| unconnected(error, transport.connector.proxy()))?;
 
         let moved = Arc::new(AtomicU64::new(0));
         let stream = Counted { stream, moved: Arc::clone(&moved) };
@@ -353,9 +356,9 @@ async fn ticking<T>(
     .await
 }
 
-/// The error of a connection that did not come about.
-fn unconnected(error: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
-    let mut kind = StoreErrorKind::Network;
+/// The error of a connection that did not come about; `proxy` is the one on the way.
+fn unconnected(error: Box<dyn std::error::Error + Send + Sync>, proxy: Option<&str>) -> StoreError {
+    let mut kind = if proxy.is_some() { StoreErrorKind::Proxy } else { StoreErrorKind::Network };
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error.as_ref());
     while let Some(error) = cause {
         if error.is::<rustls::Error>() {
@@ -367,7 +370,11 @@ fn unconnected(error: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
             None => error.source(),
         };
     }
-    StoreError::new(kind).because(error)
+    let unconnected = StoreError::new(kind).because(error);
+    match proxy {
+        Some(proxy) => unconnected.message(proxy),
+        None => unconnected,
+    }
 }
 
 /// The error of a connection that was lost on the way.
@@ -382,7 +389,7 @@ fn lost(error: hyper::Error) -> StoreError {
 
 /// A stream that counts what moves through it.
 struct Counted {
-    stream: Stream,
+    stream: Wire,
     moved: Arc<AtomicU64>,
 }
 

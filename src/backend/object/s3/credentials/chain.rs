@@ -44,13 +44,6 @@ type Found = Result<Option<Loaded>, Error>;
 /// Credentials as the library has them.
 type Plain = reqsign_aws_v4::Credential;
 
-impl Chain {
-    pub(super) fn new(sources: Sources, region: String, ca_file: Option<&std::path::Path>) -> Self {
-        let http = Http::new(ca_file, &sources.variables);
-        Self::asking(sources, region, http)
-    }
-}
-
 impl<H: Ask> Chain<H> {
     /// Makes a chain that asks services by `http`.
     pub(super) fn asking(sources: Sources, region: String, http: H) -> Self {
@@ -304,8 +297,7 @@ impl<H: Ask> Load for Chain<H> {
             Ok(loaded) => return Ok(loaded),
             Err(reason) => tried.push(reason),
         }
-        Err(unusable(format!("there are no credentials: {}", tried.join(", ")))
-            .help(NO_CREDENTIALS))
+        Err(unusable(format!("none were found: {}", tried.join(", "))).help(NO_CREDENTIALS))
     }
 }
 

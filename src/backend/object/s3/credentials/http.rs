@@ -1,14 +1,15 @@
 //! Requests to services that provide credentials: one each, some a run.
 //!
-//! What is sent and what comes back are secrets: no message repeats them.
+//! Services of this machine or the next one are reached directly, others by way of a proxy where one
+//! is set. What is sent and what comes back are secrets: no message repeats them.
 
+use crate::backend::object::s3::proxy::{Connector, Proxies};
 use crate::backend::object::s3::settings::{Variables, host, is_loopback};
 use crate::backend::object::s3::tls;
 use bytes::Bytes;
 use http::uri::{Scheme, Uri};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -36,8 +37,9 @@ pub(super) trait Ask: HttpSend + Clone {
 
 /// Sends requests, each over a connection of its own.
 #[derive(Clone, Debug)]
-pub(super) struct Http {
+pub(in crate::backend::object::s3) struct Http {
     ca_file: Option<PathBuf>,
+    proxies: Proxies,
     /// The host that is set for instance metadata.
     metadata: Option<String>,
     /// Why the last request got no reply.
@@ -45,10 +47,15 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub(super) fn new(ca_file: Option<&Path>, variables: &Variables) -> Self {
+    pub(in crate::backend::object::s3) fn new(
+        ca_file: Option<&Path>,
+        proxies: &Proxies,
+        variables: &Variables,
+    ) -> Self {
         let metadata = variables.get("AWS_EC2_METADATA_SERVICE_ENDPOINT");
         Self {
             ca_file: ca_file.map(Path::to_owned),
+            proxies: proxies.clone(),
             metadata: metadata.map(|endpoint| host(endpoint).to_owned()),
             failure: Arc::default(),
         }
@@ -58,12 +65,14 @@ impl Http {
         let host = request.uri().host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let is_metadata =
             METADATA.contains(&&*host) || self.metadata.as_deref() == Some(host.as_str());
-        if !is_secure(request.uri()) && !is_metadata && !is_near(&host) {
+        let is_near = is_metadata || is_near(&host);
+        if !is_secure(request.uri()) && !is_near {
             return Err(format!("\"{host}\" would be asked for credentials without encryption"));
         }
         let time = if is_metadata { METADATA_TIME } else { TIME };
         let failed = |error: String| format!("\"{host}\" can't be asked: {error}");
-        let connector = self.connector(is_secure(request.uri())).map_err(failed)?;
+        let proxies = if is_near { Proxies::default() } else { self.proxies.clone() };
+        let connector = self.connector(request.uri(), &proxies).map_err(failed)?;
         let client = Client::builder(TokioExecutor::new()).build(connector);
         let reply = async {
             let reply = client.request(request.map(Full::new)).await.map_err(|e| innermost(&e))?;
@@ -77,12 +86,11 @@ impl Http {
         }
     }
 
-    fn connector(&self, secure: bool) -> Result<HttpsConnector<HttpConnector>, String> {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
+    fn connector(&self, server: &Uri, proxies: &Proxies) -> Result<Connector, String> {
         let ca_file = self.ca_file.as_deref();
-        let tls = tls::config(secure, ca_file).map_err(|error| error.to_string())?;
-        Ok(HttpsConnector::from((http, tls)))
+        let tls = tls::config(proxies.need_tls(server), ca_file);
+        let tls = tls.map_err(|error| error.to_string())?;
+        Ok(Connector::new(HttpConnector::new(), tls, (server, proxies)))
     }
 }
 
@@ -130,6 +138,33 @@ fn innermost(error: &(dyn StdError + 'static)) -> String {
 mod tests {
     use super::*;
 
+    /// A proxy that is not there would be asked first.
+    #[test]
+    fn services_next_door_are_reached_without_a_proxy_and_others_by_it() {
+        use std::io::{Read as _, Write as _};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let read = stream.read(&mut [0; 4096]).unwrap();
+            assert!(read > 0);
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        });
+        let set = |name: &str| {
+            ["http_proxy", "https_proxy"].contains(&name).then(|| "http://127.0.0.1:1".to_owned())
+        };
+        let variables = Variables::take(&set);
+        let http = Http::new(None, &Proxies::of(&variables).unwrap(), &variables);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let ask = |uri: &str| {
+            let request = Request::get(uri).body(Bytes::new()).unwrap();
+            runtime.block_on(http.send(request))
+        };
+        assert_eq!(ask(&format!("http://{address}/")).unwrap().into_body(), "ok");
+        let error = ask("https://sts.example.invalid/").unwrap_err();
+        assert!(error.contains("refused"), "{error}");
+    }
+
     #[test]
     fn credentials_are_not_asked_for_over_the_open_net() {
         for host in ["localhost", "127.0.0.1", "169.254.170.2", "fd00:ec2::23", "::1"] {
@@ -139,7 +174,7 @@ mod tests {
             assert!(!is_near(host), "{host}");
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let http = Http::new(None, &Variables::default());
+        let http = Http::new(None, &Proxies::default(), &Variables::default());
         let request = Request::get("http://example.com/hunter2").body(Bytes::new()).unwrap();
         let error = runtime.block_on(http.send(request)).unwrap_err();
         assert!(error.contains("without encryption") && !error.contains("hunter2"), "{error}");

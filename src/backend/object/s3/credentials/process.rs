@@ -1,13 +1,16 @@
 //! Helpers: programs that print credentials, as `credential_process` of a profile names them
 //! (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html>).
 //!
-//! No message repeats what a helper prints, for it is a secret.
+//! No message repeats what a helper prints, for it is a secret; what it says on standard error is
+//! passed on where it fails, cut, and without words that it printed as well or was given: what
+//! is called may hold a password, and shells repeat it.
 
 use super::Loaded;
 use crate::backend::object::s3::Credential;
+use crate::model::key::Escaped;
 use jiff::Timestamp;
 use serde::Deserialize;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,8 +18,12 @@ use std::time::{Duration, Instant};
 /// A helper may ask a person; it doesn't get longer.
 const TIME: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(10);
-/// Bytes of output that are read.
-const OUTPUT: u64 = 64 << 10;
+/// The last bytes of output that are kept: more than credentials take.
+const OUTPUT: usize = 64 << 10;
+/// The last bytes of what a helper says that are passed on.
+const WORDS: usize = 300;
+/// The least length in bytes of a word that may be a secret.
+const SECRET: usize = 6;
 
 /// What a helper prints.
 #[derive(Deserialize)]
@@ -35,9 +42,10 @@ pub(super) fn run(command: &str) -> Result<Loaded, String> {
         .args(["-c", command])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn();
-    let output = read(child.map_err(|error| format!("cannot be started: {error}"))?, TIME)?;
+    let child = child.map_err(|error| format!("cannot be started: {error}"))?;
+    let output = read((command, child), TIME)?;
     let output: Output =
         serde_json::from_slice(&output).map_err(|_| "printed no credentials in JSON".to_owned())?;
     if output.version != 1 {
@@ -55,17 +63,13 @@ pub(super) fn run(command: &str) -> Result<Loaded, String> {
 }
 
 /// Reads what a child prints, and waits for its end.
-fn read(mut child: Child, time: Duration) -> Result<Vec<u8>, String> {
-    let stdout = child.stdout.take();
-    // Left alone where the child's own children hold its output open.
-    let reader = thread::spawn(move || {
-        let mut output = Vec::new();
-        stdout.map_or(Ok(0), |stdout| stdout.take(OUTPUT).read_to_end(&mut output)).map(|_| output)
-    });
+fn read((command, mut child): (&str, Child), time: Duration) -> Result<Vec<u8>, String> {
+    let output = reader(child.stdout.take());
+    let said = reader(child.stderr.take());
     let began = Instant::now();
     let status = loop {
         match child.try_wait() {
-            Ok(Some(status)) if reader.is_finished() => break Ok(status),
+            Ok(Some(status)) if output.is_finished() => break Ok(status),
             Ok(_) if began.elapsed() < time => thread::sleep(POLL),
             Ok(_) => break Err(format!("did not end within {} s", time.as_secs_f32())),
             Err(error) => break Err(format!("cannot be waited for: {error}")),
@@ -76,12 +80,52 @@ fn read(mut child: Child, time: Duration) -> Result<Vec<u8>, String> {
         child.kill().ok();
         child.wait().ok();
     }
-    let status = status?;
-    if !status.success() {
-        return Err(format!("failed ({status})"));
+    let finished = |reader: Reader| {
+        // What a child of the child holds open is not waited for.
+        let ended = reader.is_finished().then(|| reader.join().ok()).flatten();
+        ended.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
+    };
+    let output = finished(output);
+    let words = || {
+        // A moment for what was said last.
+        thread::sleep(POLL);
+        let (printed, said) = (output.as_deref().unwrap_or_default(), finished(said));
+        words(said.as_deref().unwrap_or_default(), &[printed, command.as_bytes()])
+    };
+    match status {
+        Err(error) => Err(format!("{error}{}", words())),
+        Ok(status) if !status.success() => Err(format!("failed ({status}){}", words())),
+        Ok(_) => output.map_err(|error| format!("cannot be read: {error}")),
     }
-    let output = reader.join().map_err(|_| "cannot be read".to_owned())?;
-    output.map_err(|error| format!("cannot be read: {error}"))
+}
+
+type Reader = thread::JoinHandle<io::Result<Vec<u8>>>;
+
+/// Reads to the end, beside, and keeps the last of it.
+fn reader(pipe: Option<impl io::Read + Send + 'static>) -> Reader {
+    thread::spawn(move || {
+        let mut output = Vec::new();
+        let Some(mut pipe) = pipe else { return Ok(output) };
+        while pipe.by_ref().take(OUTPUT as u64).read_to_end(&mut output)? > 0 {
+            output.drain(..output.len().saturating_sub(OUTPUT));
+        }
+        Ok(output)
+    })
+}
+
+/// The end of what a helper said, as part of a message, without words that others may not see.
+fn words(said: &[u8], hidden: &[&[u8]]) -> String {
+    let said = String::from_utf8_lossy(said);
+    let hidden = hidden.iter().map(|text| String::from_utf8_lossy(text)).collect::<Vec<_>>();
+    let is_part = |letter: char| letter.is_alphanumeric() || "+/=_-".contains(letter);
+    let words = hidden.iter().flat_map(|text| text.split(|letter| !is_part(letter)));
+    let secrets = words.filter(|word| word.len() >= SECRET);
+    let said = secrets.fold(said.trim().to_owned(), |said, secret| said.replace(secret, "…"));
+    let mut start = said.len().saturating_sub(WORDS);
+    while !said.is_char_boundary(start) {
+        start += 1;
+    }
+    if said.is_empty() { said } else { format!(": {}", Escaped(&said.as_bytes()[start..])) }
 }
 
 #[cfg(test)]
@@ -104,7 +148,8 @@ mod tests {
     #[test]
     fn a_helper_that_fails_is_told_without_its_output() {
         for (command, words) in [
-            ("echo hunter2; echo hunter2 >&2; exit 3", "failed (exit status: 3)"),
+            ("echo hunter2; echo no hunter2 >&2; exit 3", "failed (exit status: 3): no …"),
+            ("printf 'log\\033[2J in' >&2; exit 1", "failed (exit status: 1): log\\u{1b}[2J in"),
             ("echo hunter2", "no credentials in JSON"),
             (r#"echo '{"Version":"hunter2"}'"#, "no credentials in JSON"),
             (
@@ -123,9 +168,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_helper_says_is_passed_on_to_its_end_and_within_bounds() {
+        let error = run("yes éx | head -c 200000 >&2; echo log in first >&2; exit 1").unwrap_err();
+        assert!(error.len() < 500 && error.ends_with("log in first"), "{error}");
+    }
+
+    #[test]
     fn a_helper_that_hangs_is_ended() {
         let child = Command::new("sleep").arg("60").stdout(Stdio::piped()).spawn().unwrap();
-        let error = read(child, Duration::from_millis(30)).unwrap_err();
+        let error = read(("sleep 60", child), Duration::from_millis(30)).unwrap_err();
         assert!(error.contains("did not end"), "{error}");
     }
 }
