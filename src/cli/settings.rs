@@ -15,6 +15,7 @@ use super::values::SampleArg;
 use crate::backend::object::s3;
 use crate::compare::PolicyOptions;
 use crate::filter::FilterSpec;
+use crate::limits::LimitOptions;
 use crate::location::{Location, S3Location, SingleLocation};
 use crate::manifest::list::ListFormat;
 use crate::model::stamp::Trust;
@@ -275,9 +276,23 @@ pub(crate) fn diff(args: &DiffArgs) -> Result<DiffOptions, Error> {
     let at = |typed: &OsStr| -> Result<ManifestAt, Error> {
         let location = Location::parse(typed)?;
         let store = store(&location, args.allow_http)?;
-        Ok(ManifestAt { location, store, spool_dir: env::temp_dir() })
+        let limits = (&args.reading).into();
+        Ok(ManifestAt { location, store, limits, spool_dir: env::temp_dir() })
     };
-    Ok(DiffOptions { a: at(&args.a)?, b: at(&args.b)?, content_only: args.content })
+    if args.recorded && args.content {
+        return Err(usage("--recorded looks at neither place: it can't be used with --content")
+            .help("leave one of them out"));
+    }
+    let (a, b) = (at(&args.a)?, at(&args.b)?);
+    let has_store = a.store.is_some() || b.store.is_some();
+    Ok(DiffOptions {
+        a,
+        b,
+        recorded: args.recorded,
+        content: args.content,
+        metadata: !args.no_metadata,
+        checkers: workers(args.reading.checkers, has_store),
+    })
 }
 
 /// Makes the options of mending, where that is asked for.
@@ -365,7 +380,7 @@ pub(crate) fn cat(args: &CatArgs) -> Result<CatOptions, Error> {
 pub(crate) fn manifest(location: &OsStr, allow_http: bool) -> Result<ManifestAt, Error> {
     let location = Location::parse(location)?;
     let store = store(&location, allow_http)?;
-    Ok(ManifestAt { location, store, spool_dir: env::temp_dir() })
+    Ok(ManifestAt { location, store, limits: LimitOptions::default(), spool_dir: env::temp_dir() })
 }
 
 /// Decides what an export is, and which file it goes to; `umask` is what the user's new files lack of

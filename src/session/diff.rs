@@ -1,25 +1,31 @@
-//! What tells two places apart: their manifests, or listings where there are none.
+//! In what two places differ: as they are listed now, with the digests that their manifests have.
 //!
-//! [`diff`] joins two streams in key order, one of each side, and holds neither. A side with a
-//! manifest is not looked at itself: what it tells was true when its last run ended. A side without
-//! one is listed; digests are not known there, and nothing is read to find them out.
+//! [`diff`] joins two streams in key order, one of each `side`, and holds neither. A digest of a
+//! manifest counts as long as the stamp that stands beside it holds; what has none is compared by size
+//! and time, or `read` where that is asked for. Where manifests alone are to be compared, and of what
+//! is merely a copy of one, nothing is looked at: what it tells was true when its last run ended.
 
 mod join;
+mod read;
+mod side;
 mod told;
 
+pub use side::Basis;
 pub use told::{Difference, Evidence, Sign, Teller, Told};
 
-use super::manifest::{Found, ManifestAt, OpenManifest};
-use crate::backend::{Form, ListItem, ListOptions, Listing, Source};
-use crate::listing::Checked;
-use crate::model::error::Side;
-use crate::model::{
-    Cause, EntryError, EntryKind, Error, ErrorKind, Operation, Progress, RunId, Stop, Totals,
-    Verdict,
-};
-use join::{Item, Items, Join, Joined};
+use super::manifest::ManifestAt;
+use crate::backend::Form;
+use crate::engine::Cores;
+use crate::limits::Bandwidth;
+use crate::model::{EntryError, EntryKind, Error, Progress, Stop, Totals};
+use join::{Join, Joined};
+use read::Reader;
+use side::Side;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Entries whose content is read side by side before they are told, in order.
+const BATCH: usize = 1_024;
 
 /// What to compare.
 #[derive(Debug)]
@@ -28,8 +34,14 @@ pub struct DiffOptions {
     pub a: ManifestAt,
     /// The other one.
     pub b: ManifestAt,
-    /// Leave mode, owner, group and mtime out.
-    pub content_only: bool,
+    /// Go by manifests alone, and look at neither place.
+    pub recorded: bool,
+    /// Read what no digest is known of, where it is of one size on both sides.
+    pub content: bool,
+    /// Compare mode, owner, group and mtime.
+    pub metadata: bool,
+    /// Files read at the same time, at least 1.
+    pub checkers: usize,
 }
 
 /// One of two sides.
@@ -47,7 +59,8 @@ pub trait DiffObserver {
     fn only(&mut self, which: Which, told: &Told);
     /// Takes a difference of what both have.
     fn differs(&mut self, difference: &Difference, a: &Told, b: &Told);
-    /// Takes a part of one side that could not be listed; what the other has there is no difference.
+    /// Takes a part of one side that could not be listed, or a file that could not be read; what the
+    /// other has there is no difference.
     fn failed(&mut self, which: Which, error: &EntryError);
 }
 
@@ -58,6 +71,10 @@ pub struct DiffTotals {
     pub entries: u64,
     /// Files whose digests are known on both sides.
     pub files_by_digest: u64,
+    /// Those among them that were read for it, on one side or both.
+    pub files_read: u64,
+    /// Bytes of both sides that were read.
+    pub bytes_hashed: u64,
     /// Files of which size, and at most the time, was compared.
     pub files_by_size: u64,
     /// Those among them that a manifest has no digest of.
@@ -76,7 +93,7 @@ pub struct DiffTotals {
     pub metadata_differs: u64,
     /// Keys that one side has where the other could not be listed.
     pub unknown: u64,
-    /// Parts of a side that could not be listed.
+    /// Parts of a side that could not be listed, and files that could not be read.
     pub failed: u64,
 }
 
@@ -90,20 +107,6 @@ impl DiffTotals {
             + self.link_differs
             + self.metadata_differs
     }
-}
-
-/// What a side's entries were taken from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Basis {
-    /// Its manifest.
-    Manifest {
-        /// The run that published it.
-        run: RunId,
-        /// How that went: one that is incomplete may lack what it failed at.
-        verdict: Verdict,
-    },
-    /// A listing.
-    Listing,
 }
 
 /// How a comparison ended.
@@ -133,91 +136,44 @@ pub fn diff(
     stop: &Stop,
 ) -> Result<DiffOutcome, Error> {
     let began = Instant::now();
-    let a = OpenManifest::find(&options.a, progress, stop)?;
-    let b = OpenManifest::find(&options.b, progress, stop)?;
-    let forms = forms(&a, &b);
-    let bases = [basis(&a), basis(&b)];
-    let items = Join::new(items(a, forms[0], &options.a)?, items(b, forms[1], &options.b)?);
-    let mut tally = Tally { observer, forms, totals: DiffTotals::default() };
-    for joined in items {
-        if stop.requested() {
-            break;
+    let a = Side::open(&options.a, options.recorded, progress, stop)?;
+    let b = Side::open(&options.b, options.recorded, progress, stop)?;
+    let forms = side::forms(&a, &b);
+    let reader = options.content.then(|| Reader {
+        sources: [a.source(), b.source()],
+        checkers: options.checkers,
+        cores: Cores::default(),
+        bandwidth: Bandwidth::new(&options.a.limits),
+        progress,
+        stop,
+    });
+    let mut items = Join::new(a.items(forms[0])?, b.items(forms[1])?);
+    let mut tally =
+        Tally { observer, forms, metadata: options.metadata, totals: DiffTotals::default() };
+    while !stop.requested() {
+        let Some(joined) = items.next() else { break };
+        let Some(reader) = &reader else {
+            tally.take(joined?);
+            continue;
+        };
+        // Read together, told in order.
+        let mut batch = vec![joined?];
+        while batch.len() < BATCH
+            && let Some(joined) = items.next()
+        {
+            batch.push(joined?);
         }
-        tally.take(joined?, options.content_only);
+        for joined in reader.read(batch) {
+            tally.take(joined);
+        }
     }
+    tally.totals.bytes_hashed = progress.totals().bytes_hashed;
     Ok(DiffOutcome {
-        bases,
+        bases: [a.basis(), b.basis()],
         totals: tally.totals,
         counted: progress.totals(),
         duration: began.elapsed(),
         interrupted: stop.requested(),
-    })
-}
-
-fn basis(found: &Found) -> Basis {
-    match found {
-        Found::Manifest(open) => {
-            let head = &open.latest.head;
-            Basis::Manifest { run: head.run.clone(), verdict: head.verdict }
-        }
-        Found::Bare(_) => Basis::Listing,
-    }
-}
-
-/// Which forms the keys of the two sides have: a listing of a store has the form that the other side
-/// has, where that is free to choose too, each key stands for itself.
-fn forms(a: &Found, b: &Found) -> [Form; 2] {
-    let given = |found: &Found| match found {
-        Found::Manifest(open) => Some(open.latest.head.options.form),
-        Found::Bare(source) => source.object().is_none().then_some(Form::Tree),
-    };
-    match (given(a), given(b)) {
-        (None, None) => [Form::Flat; 2],
-        (a, b) => [a.or(b), b.or(a)].map(Option::unwrap_or_default),
-    }
-}
-
-fn items(found: Found, form: Form, at: &ManifestAt) -> Result<Items, Error> {
-    match found {
-        Found::Manifest(open) => {
-            let rows = open.rows(&open.latest.head)?;
-            Ok(Box::new(rows.map(move |row| {
-                let (row, _) = row?;
-                Ok(Item::Told(Told::by_row(row, form)))
-            })))
-        }
-        Found::Bare(source) => Ok(Box::new(listed(list(&*source, form, at)?))),
-    }
-}
-
-fn list(source: &dyn Source, form: Form, at: &ManifestAt) -> Result<Listing, Error> {
-    if let Some(place) = source.object()
-        && !place.has_entries()?
-        && !place.prefix.is_empty()
-    {
-        let message = format!("there is nothing at \"{}\"", at.location);
-        return Err(Error::new(ErrorKind::Unusable, message)
-            .help("check its spelling: no key begins with this prefix"));
-    }
-    source.list(&ListOptions { filter: Arc::default(), only: None, form })
-}
-
-/// What a listing tells; temporaries are not told.
-fn listed(listing: Listing) -> impl Iterator<Item = Result<Item, Error>> + Send {
-    Checked::new(listing, Side::Source).filter_map(|item| {
-        Some(Ok(match item {
-            Err(error) => return Some(Err(error)),
-            Ok(ListItem::Entry(entry)) => Item::Told(Told::by_listing(entry)),
-            Ok(
-                ListItem::Leftover(_)
-                | ListItem::Failed(EntryError { cause: Cause::ReservedName, .. }),
-            ) => return None,
-            Ok(ListItem::Failed(error) | ListItem::BrokeOff(error)) => Item::Failed(error),
-            Ok(ListItem::LeftOut(key, why)) => {
-                let (operation, side, cause) = (Operation::List, Side::Source, Cause::Other(why));
-                Item::Failed(EntryError { operation, side, key, cause })
-            }
-        }))
     })
 }
 
@@ -226,11 +182,13 @@ struct Tally<'o> {
     observer: &'o mut dyn DiffObserver,
     /// The forms of both sides' keys.
     forms: [Form; 2],
+    /// Whether metadata is compared.
+    metadata: bool,
     totals: DiffTotals,
 }
 
 impl Tally<'_> {
-    fn take(&mut self, joined: Joined, content_only: bool) {
+    fn take(&mut self, joined: Joined) {
         match joined {
             Joined::Failed(which, error) => {
                 self.totals.failed += 1;
@@ -238,7 +196,7 @@ impl Tally<'_> {
             }
             Joined::Unknown => self.totals.unknown += 1,
             Joined::Only(which, told) => self.only(which, &told),
-            Joined::Both(a, b) => self.both(&a, &b, content_only),
+            Joined::Both(a, b) => self.both(&a, &b),
         }
         self.totals.entries += 1;
     }
@@ -260,10 +218,13 @@ impl Tally<'_> {
         self.observer.only(which, told);
     }
 
-    fn both(&mut self, a: &Told, b: &Told, content_only: bool) {
-        let (evidence, differences) = told::compare(a, b, content_only);
+    fn both(&mut self, a: &Told, b: &Told) {
+        let (evidence, differences) = told::compare(a, b, self.metadata);
         match evidence {
-            Some(Evidence::Digest) => self.totals.files_by_digest += 1,
+            Some(Evidence::Digest) => {
+                self.totals.files_by_digest += 1;
+                self.totals.files_read += u64::from(a.is_read || b.is_read);
+            }
             Some(Evidence::SizeAndTime { unproven }) => {
                 self.totals.files_by_size += 1;
                 self.totals.files_unproven += u64::from(unproven);

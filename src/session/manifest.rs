@@ -19,6 +19,8 @@ pub struct ManifestAt {
     pub location: Location,
     /// How its store is reached, where it is one.
     pub store: Option<Settings>,
+    /// What reading it may use.
+    pub limits: LimitOptions,
     /// Where segments are kept while they are read.
     pub spool_dir: PathBuf,
 }
@@ -83,10 +85,10 @@ impl OpenManifest {
                 source
             }
             Location::S3(location) => {
-                let (limits, shared) = (LimitOptions::default(), (progress, stop, ""));
-                let (prefix, store) = (&location.prefix, at.store.as_ref());
+                let (prefix, store, shared) =
+                    (&location.prefix, at.store.as_ref(), (progress, stop, ""));
                 let place =
-                    single::connect(location, prefix, store, &limits, shared, &at.spool_dir)?;
+                    single::connect(location, prefix, store, &at.limits, shared, &at.spool_dir)?;
                 Box::new(ObjectSource::new(Arc::new(place)))
             }
         };
@@ -114,6 +116,11 @@ impl OpenManifest {
     /// The location, as it prints.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The place that has it.
+    pub(super) fn source(&self) -> &dyn Source {
+        &*self.source
     }
 
     /// The files of the manifest.

@@ -474,7 +474,7 @@ fn a_publication_is_read_by_its_head() {
     env.vidimus(&["manifest", "show", &head(2)]).expect(0).names("rows        108\n");
     env.vidimus(&["manifest", "log", &head(2)]).expect(0).names("2 publications");
     env.vidimus(&["manifest", "check", &head(2)]).expect(0);
-    let diff = |a: &str, b: &str| env.vidimus(&["diff", "--content", a, b]);
+    let diff = |a: &str, b: &str| env.vidimus(&["diff", "--no-metadata", a, b]);
     diff(&head(1), &head(2)).expect(3).names("content    d0/f0").is_silent_about("d1/f1");
     diff(&head(2), "target").expect(3).names("only in A  d1/f1").is_silent_about("d0/f0");
     diff("target/.vidimus/manifest/latest.json", "target").expect(0);

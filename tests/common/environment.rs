@@ -147,7 +147,11 @@ impl Environment {
         tools::tool("setpriv")?;
         let binary = self.root.join("vidimus");
         if !binary.exists() {
-            std::fs::copy(env!("CARGO_BIN_EXE_vidimus"), &binary).expect("copy the binary");
+            // A copy that this process wrote could not be executed while a child that another thread
+            // began at that moment still has it open.
+            let copied =
+                Command::new("cp").arg(env!("CARGO_BIN_EXE_vidimus")).arg(&binary).status();
+            assert!(copied.expect("run cp").success(), "copy the binary");
         }
         let below = walkdir::WalkDir::new(&self.state).into_iter();
         let state = below.map(|entry| entry.expect("list the state").into_path());

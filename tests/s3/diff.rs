@@ -19,19 +19,53 @@ fn mirrored() -> Site {
 }
 
 #[test]
-fn a_bucket_and_a_directory_are_equal_by_their_manifests() {
+fn a_bucket_and_a_directory_are_compared_by_digest_at_the_cost_of_a_listing() {
     let site = mirrored();
     site.mirror(text(&site.env.source), text(&site.env.target), &[]).expect(0);
     site.server.forget();
     let target = text(&site.env.target);
     let run = site.run(&["diff", "--json", "s3://bucket/m", target]).expect(0);
     run.finished().counts(&[("differences", 0), ("files_by_digest", 12), ("entries", 16)]);
+    // The one that is looked at is the manifest's segment.
+    assert_eq!((site.server.count(Kind::List), site.server.count(Kind::Head)), (1, 1));
+    site.server.forget();
+    let run = site.run(&["diff", "--json", "--recorded", "s3://bucket/m", target]).expect(0);
+    run.finished().counts(&[("differences", 0), ("files_by_digest", 12), ("entries", 16)]);
     // The pointer, the head and the segment with what is asked of it; nothing is listed.
     assert_eq!(site.server.count(Kind::List), 0);
     fs::write(site.env.source.join("f07"), "8").expect("write");
     site.mirror(text(&site.env.source), target, &[]).expect(0);
-    let run = site.run(&["diff", "--content", target, "s3://bucket/m"]).expect(3);
+    let run = site.run(&["diff", "--no-metadata", target, "s3://bucket/m"]).expect(3);
     run.names("content    f07  (").names("1 difference in 16 entries");
+}
+
+#[test]
+fn what_others_did_to_a_bucket_is_found_by_its_listing() {
+    let site = mirrored();
+    let source = text(&site.env.source);
+    site.bucket.put("m/f03", "7");
+    site.bucket.delete("m/f04");
+    site.bucket.put("m/g", "new");
+    let compare =
+        |flags: &[&str]| site.run(&[&["diff"], flags, &[source, "s3://bucket/m"]].concat());
+    let run = compare(&[]).expect(3);
+    run.names("only in A  f04\n").names("only in B  g\n").names("2 differences");
+    compare(&["--content"]).expect(3).names("content    f03  (").names("3 differences");
+    let run = site.run(&["diff", "--recorded", "s3://bucket/m", "s3://bucket/m"]).expect(0);
+    run.names("neither place was looked at");
+}
+
+#[test]
+fn a_bucket_without_a_manifest_is_read_for_its_content() {
+    let site = mirrored();
+    site.lose_manifest();
+    site.server.forget();
+    let source = text(&site.env.source);
+    let run = site.run(&["diff", "--json", "--content", source, "s3://bucket/m"]).expect(0);
+    // The link's text too: an object's content tells what it is.
+    run.finished().counts(&[("files_by_digest", 13), ("files_by_size", 0), ("files_read", 13)]);
+    // Two are for a manifest's pointer, which isn't there.
+    assert_eq!((site.server.count(Kind::List), site.server.count(Kind::Get)), (1, 15));
 }
 
 #[test]
@@ -94,7 +128,7 @@ fn a_listing_that_breaks_off_is_an_error_and_no_difference() {
     }
     let source = text(&site.env.source);
     site.server.fail(On::every(Kind::List).page(2), Fault::Error(403, "AccessDenied"));
-    let run = site.run(&["diff", "--content", source, "s3://bucket/m"]);
+    let run = site.run(&["diff", "--no-metadata", source, "s3://bucket/m"]);
     run.expect(1).names("error: cannot list \".\" in B").names("incomplete: ");
     site.server.heal();
     site.server.fail(On::every(Kind::List), Fault::Error(403, "AccessDenied"));

@@ -3,20 +3,22 @@
 #![expect(clippy::doc_markdown, reason = "doc comments are help here, printed as they stand")]
 
 use super::super::values;
+use super::limits::ReadingArgs;
 use clap::Args;
 use std::ffi::OsString;
 
 pub(super) const LONG_ABOUT: &str = "\
 Tells in what two places differ.
 
-A place where a mirror published its manifest, or a directory that holds a copy of one (of what a \
-target has in .vidimus/manifest/), is compared by that manifest: nothing of the place itself is \
-looked at, so that two mirrors can be compared where neither is. It tells what was there when its \
-last run ended; whether it still is, `vidimus verify` finds out. Any other directory or prefix is \
-listed. Nothing is hashed: content is compared by digest where both sides are manifests that have \
-one, else by size and, of a directory that is listed, by modification time. The summary says how \
-many files were compared in which way. What a store's listing doesn't tell (metadata, links, \
-digests) is not compared.
+Both are listed now. Of a place where a mirror published its manifest, that tells the digest of each \
+file whose size, times and inode (in a store: tag) are still the recorded ones. Content is compared by \
+digest where both sides have one, else by size and, of a directory, by modification time; --content \
+reads what has no digest. The summary says how many files were compared in which way. What a store's \
+listing doesn't tell and no manifest does (metadata, links) is not compared.
+
+--recorded compares the manifests alone: neither place is looked at, and what it tells was true when \
+their last runs ended. So is what is merely a copy of a manifest (a directory that holds what a target \
+has in .vidimus/manifest/), or a file of one, in any case.
 
 A difference is a line, in byte order of the keys: \"only in A\", \"only in B\", type, content, link \
 or metadata. A directory's key ends in /: where one side has the file a and the other the directory \
@@ -26,16 +28,18 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   Whether two mirrors of one source are the same:
     vidimus diff /mnt/backup/photos s3://backup/photos
+  The same by what was recorded, where neither is at hand but by its manifest:
+    vidimus diff --recorded /mnt/backup/photos s3://backup/photos
   What changed since a copy of the manifest was put aside:
     vidimus diff ~/manifest-of-march /mnt/backup/photos
-  What the next mirror would find new:
-    vidimus diff ~/photos /mnt/backup/photos
+  To the last byte, where there are no manifests:
+    vidimus diff --content ~/photos /mnt/disk/photos
   Files that have another content, for another program:
-    vidimus diff --json --content A B | jq -r 'select(.difference == \"content\") | .key'
+    vidimus diff --json --no-metadata A B | jq -r 'select(.difference == \"content\") | .key'
 
 Exit codes:
     0  they don't differ
-    1  a part could not be listed, and is named
+    1  a part could not be listed, or a file not read, and is named
     2  wrong usage
     3  they differ
     4  a manifest can't be used
@@ -57,12 +61,21 @@ pub(crate) struct DiffArgs {
     /// The same, to compare with
     #[arg(value_name = "B")]
     pub(crate) b: OsString,
+    /// Read files that have no digest, on both sides where neither has
+    ///
+    /// Those of one size; what has another size is of another content. Where a manifest's digest
+    /// counts, nothing is read: `vidimus verify` finds what rotted.
+    #[arg(long, env = "VIDIMUS_CONTENT", value_parser = values::switch)]
+    pub(crate) content: bool,
+    /// Compare the manifests alone, and look at neither place
+    #[arg(long, env = "VIDIMUS_RECORDED", value_parser = values::switch)]
+    pub(crate) recorded: bool,
     /// Leave mode, owner, group and modification time out
     ///
     /// Where a digest is missing, a directory's file of the same size and another time still counts
     /// as one of another content.
-    #[arg(long, env = "VIDIMUS_CONTENT", value_parser = values::switch)]
-    pub(crate) content: bool,
+    #[arg(long, env = "VIDIMUS_NO_METADATA", value_parser = values::switch)]
+    pub(crate) no_metadata: bool,
     /// Write records for scripts (NDJSON)
     ///
     /// Each has time, level and event; a "difference" has key, difference (only_in_a, only_in_b,
@@ -78,4 +91,6 @@ pub(crate) struct DiffArgs {
     /// Needed for an endpoint that begins with http:// and is not this machine.
     #[arg(long, env = "VIDIMUS_ALLOW_HTTP", value_parser = values::switch)]
     pub(crate) allow_http: bool,
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
 }

@@ -104,7 +104,7 @@ pub(crate) enum Command {
     /// Tell what a mirror would do with one key, and why
     #[command(long_about = explain::LONG_ABOUT, after_long_help = explain::EXAMPLES)]
     Explain(Box<ExplainArgs>),
-    /// Tell in what two places differ, by their manifests
+    /// Tell in what two places differ
     #[command(long_about = diff::LONG_ABOUT, after_long_help = diff::EXAMPLES)]
     Diff(DiffArgs),
     /// List what lies at a location

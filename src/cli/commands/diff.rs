@@ -256,8 +256,10 @@ fn finished<'a>(
     struct Finished<'a> {
         a: &'a str,
         b: &'a str,
+        a_basis: Option<&'static str>,
         a_run: Option<&'a str>,
         a_run_verdict: Option<Verdict>,
+        b_basis: Option<&'static str>,
         b_run: Option<&'a str>,
         b_run_verdict: Option<Verdict>,
         #[serde(flatten)]
@@ -276,19 +278,25 @@ fn finished<'a>(
     }
     let outcome = result.as_ref().ok();
     let run = |side: usize| match &outcome?.bases[side] {
-        Basis::Manifest { run, verdict } => Some((run.0.as_str(), *verdict)),
-        Basis::Listing => None,
+        Basis::Manifest { run, verdict } => Some((run.0.as_str(), Some(*verdict))),
+        Basis::Listing(run) => Some((run.as_ref()?.0.as_str(), None)),
     };
     let ((a_run, a_run_verdict), (b_run, b_run_verdict)) = (run(0).unzip(), run(1).unzip());
+    let basis = |side: usize| match outcome?.bases[side] {
+        Basis::Manifest { .. } => Some("manifest"),
+        Basis::Listing(_) => Some("listing"),
+    };
     let totals = outcome.map(|outcome| outcome.totals).unwrap_or_default();
     let requests = outcome.map_or_else(Totals::default, |outcome| outcome.counted);
     Finished {
         a: &names[0],
         b: &names[1],
+        a_basis: basis(0),
         a_run,
-        a_run_verdict,
+        a_run_verdict: a_run_verdict.flatten(),
+        b_basis: basis(1),
         b_run,
-        b_run_verdict,
+        b_run_verdict: b_run_verdict.flatten(),
         totals,
         differences: totals.differences(),
         requests_list: requests.requests_list,
@@ -305,14 +313,19 @@ fn finished<'a>(
 
 fn verdict(outcome: &DiffOutcome) -> (&'static str, &'static str) {
     let totals = &outcome.totals;
+    let is_recorded = |basis: &Basis| matches!(basis, Basis::Manifest { .. });
     if outcome.interrupted {
         ("interrupted", "what was not looked at is unknown")
     } else if totals.failed > 0 {
-        ("incomplete", "some parts could not be listed")
+        ("incomplete", "some parts could not be listed or read")
     } else if totals.differences() > 0 {
         ("different", "A and B are not the same")
+    } else if outcome.bases.iter().all(is_recorded) {
+        ("equal", "the manifests say the same; neither place was looked at")
+    } else if outcome.bases.iter().any(is_recorded) {
+        ("equal", "nothing differs from what one manifest says; its place was not looked at")
     } else if totals.files_by_size > 0 {
-        ("equal", "nothing differs, but not all files have digests on both sides to prove it by")
+        ("equal", "nothing differs, but not all files have digests to prove it by (see --content)")
     } else {
         ("equal", "nothing differs")
     }
@@ -330,17 +343,24 @@ fn summary(names: &[String; 2], outcome: &DiffOutcome, failures: &Failures) -> V
                 Verdict::Complete => String::new(),
                 verdict => format!(", which was {verdict}"),
             };
-            format!("{side} is {name}, by the manifest of run {run}{how}")
+            format!("{side} is what the manifest of run {run}{how} says of {name}")
         }
-        Basis::Listing => format!("{side} is {name}, as it is listed now"),
+        Basis::Listing(None) => format!("{side} is {name}, as it is listed now"),
+        Basis::Listing(Some(run)) => {
+            format!("{side} is {name}, as it is listed now, with the digests of run {run}")
+        }
     });
     let unproven = match totals.files_unproven {
         0 => String::new(),
         number => format!("; of {} a manifest has no digest", files(number)),
     };
+    let read = match totals.files_read {
+        0 => String::new(),
+        number => format!("; {} read, {}", files(number), size(totals.bytes_hashed)),
+    };
     let mut sheet = Sheet::new(18, heads.collect());
     sheet.counts([
-        (totals.files_by_digest, "by digest", files(totals.files_by_digest)),
+        (totals.files_by_digest, "by digest", files(totals.files_by_digest) + &read),
         (totals.files_by_size, "by size and time", files(totals.files_by_size) + &unproven),
         (totals.only_in_a, "only in A", entries(totals.only_in_a)),
         (totals.only_in_b, "only in B", entries(totals.only_in_b)),
@@ -368,7 +388,7 @@ mod tests {
     fn outcome(totals: DiffTotals, interrupted: bool) -> DiffOutcome {
         let run = RunId("r1".into());
         DiffOutcome {
-            bases: [Basis::Manifest { run, verdict: Verdict::Incomplete }, Basis::Listing],
+            bases: [Basis::Manifest { run, verdict: Verdict::Incomplete }, Basis::Listing(None)],
             totals,
             counted: Totals { requests_list: 4, ..Totals::default() },
             duration: Duration::from_secs(2),

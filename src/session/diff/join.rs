@@ -131,7 +131,11 @@ mod tests {
             digest: None,
             metadata: None,
             link: None,
+            also_mtime: None,
             by: super::super::Teller::Objects,
+            has_row: false,
+            is_read: false,
+            listed: None,
         }
     }
 

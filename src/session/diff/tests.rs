@@ -3,10 +3,13 @@
 use super::*;
 use crate::backend::local::{LocalTarget, Root, Walking};
 use crate::filter::FilterSpec;
+use crate::limits::LimitOptions;
 use crate::manifest::published::{Press, Publishing, publish};
 use crate::manifest::{Origin, RecordedOptions, Row, State};
 use crate::model::stamp::Inode;
-use crate::model::{Digest, Durability, ExtraDigests, Key, Metadata, Stamp, Timestamp};
+use crate::model::{
+    Digest, Durability, ExtraDigests, Key, Metadata, RunId, Stamp, Timestamp, Verdict,
+};
 use std::path::{Path, PathBuf};
 
 const ROWS: u64 = 1_000_000;
@@ -94,9 +97,21 @@ fn two_manifests_of_a_million_rows_are_compared() {
         let place = directory.join(name);
         published(&place, version);
         let location = crate::location::Location::Local(place);
-        ManifestAt { location, store: None, spool_dir: temporary.path().to_owned() }
+        ManifestAt {
+            location,
+            store: None,
+            limits: LimitOptions::default(),
+            spool_dir: temporary.path().to_owned(),
+        }
     };
-    let options = DiffOptions { a: at("a", 1), b: at("b", 2), content_only: false };
+    let options = DiffOptions {
+        a: at("a", 1),
+        b: at("b", 2),
+        recorded: true,
+        content: false,
+        metadata: true,
+        checkers: 1,
+    };
     let (progress, mut counted) = (Arc::default(), Counted::default());
     let outcome = diff(&options, &mut counted, &progress, &Stop::default()).unwrap();
     assert_eq!((outcome.totals.files_by_digest, outcome.totals.entries), (ROWS, ROWS));

@@ -3,6 +3,7 @@
 use crate::backend::Form;
 use crate::manifest::Row;
 use crate::model::entry::Known;
+use crate::model::stamp::{Likeness, Trust};
 use crate::model::{Digest, Entry, EntryKind, Key, Metadata, Timestamp};
 use std::fmt;
 
@@ -21,18 +22,23 @@ pub struct Told {
     pub metadata: Option<Metadata>,
     /// A symbolic link's text.
     pub link: Option<Box<[u8]>>,
+    /// Another mtime that stands for the same: a target keeps of the one it was given what it can.
+    pub also_mtime: Option<Timestamp>,
     /// Who tells it.
     pub by: Teller,
+    /// Whether a manifest vouches for what is told.
+    pub has_row: bool,
+    /// Whether its content was read for its digest just now.
+    pub is_read: bool,
+    /// The entry whose content can be read, where no digest is known.
+    pub(super) listed: Option<Box<Entry>>,
 }
 
 /// Who tells what is at a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Teller {
     /// A manifest.
-    Row {
-        /// The mtime that the target kept, where that is known: as good as the one it was given.
-        kept: Option<Timestamp>,
-    },
+    Row,
     /// The file system itself.
     Files,
     /// A store's listing.
@@ -87,24 +93,56 @@ impl Told {
             Form::Tree => (Some(kind), Some(metadata)),
             Form::Flat => (object_kind(&key, size), None),
         };
-        let by = Teller::Row { kept: target.mtime() };
-        Self { key, kind, size, digest, metadata, link, by }
+        Self {
+            key,
+            kind,
+            size,
+            digest,
+            metadata,
+            link,
+            also_mtime: target.mtime(),
+            by: Teller::Row,
+            has_row: true,
+            is_read: false,
+            listed: None,
+        }
     }
 
-    /// What a listing tells.
-    pub(super) fn by_listing(entry: Entry) -> Self {
-        let Entry { key, kind, stamp, metadata, link, known, .. } = entry;
-        let size = stamp.size;
-        if known == Known::Whole {
-            let (kind, metadata) = (Some(kind), Some(metadata));
-            return Self { key, kind, size, digest: None, metadata, link, by: Teller::Files };
-        }
-        let kind = match kind {
-            EntryKind::Directory => Some(kind),
-            _ => object_kind(&key, size),
+    /// What a listing tells, and of an entry that is as its row says, what the row does: its digest,
+    /// and of an object what it is.
+    pub(super) fn by_listing(mut entry: Entry, row: Option<&Row>, form: Form) -> Self {
+        let by = if entry.known == Known::Whole { Teller::Files } else { Teller::Objects };
+        let row = row.filter(|row| {
+            entry.stamp.compare(&row.target, Trust::default()) == Likeness::Same
+                && (by == Teller::Objects || row.kind == entry.kind)
+        });
+        let is_told = match row {
+            Some(row) if by == Teller::Objects && form == Form::Tree => {
+                row.tell(&row.target, &mut entry)
+            }
+            _ => false,
         };
-        let by = Teller::Objects;
-        Self { key, kind, size, digest: None, metadata: None, link: None, by }
+        let (kind, metadata) = match (by, entry.kind) {
+            (Teller::Files, kind) => (Some(kind), Some(entry.metadata)),
+            (_, kind) if is_told => (Some(kind), Some(entry.metadata)),
+            (_, EntryKind::Directory) => (Some(EntryKind::Directory), None),
+            _ => (object_kind(&entry.key, entry.stamp.size), None),
+        };
+        let digest = row.filter(|row| row.kind == EntryKind::File).and_then(|row| row.digest);
+        let can_be_read = digest.is_none() && entry.link.is_none();
+        Self {
+            key: entry.key.clone(),
+            kind,
+            size: entry.stamp.size,
+            digest,
+            metadata,
+            link: entry.link.clone(),
+            also_mtime: row.map(|row| row.metadata.mtime),
+            by,
+            has_row: row.is_some(),
+            is_read: false,
+            listed: can_be_read.then(|| Box::new(entry)),
+        }
     }
 
     /// The size and, where it is known, the digest of what it holds: a link holds its text.
@@ -115,15 +153,27 @@ impl Told {
         }
     }
 
-    /// Whether a manifest tells it, without a digest of its content.
+    /// Whether a manifest vouches for it, without a digest of its content.
     fn is_unproven(&self) -> bool {
-        matches!(self.by, Teller::Row { .. }) && self.digest.is_none() && self.link.is_none()
+        self.has_row && self.digest.is_none() && self.link.is_none()
     }
 
     fn has_mtime(&self, mtime: Timestamp) -> bool {
-        let kept = if let Teller::Row { kept } = self.by { kept } else { None };
-        kept == Some(mtime) || self.metadata.is_some_and(|metadata| metadata.mtime == mtime)
+        self.also_mtime == Some(mtime)
+            || self.metadata.is_some_and(|metadata| metadata.mtime == mtime)
     }
+}
+
+/// Whether reading could tell whether two sides have the same content: their sizes are the same, and
+/// one digest at least isn't known.
+pub(super) fn is_undecided(a: &Told, b: &Told) -> bool {
+    use EntryKind::{File, Symlink};
+    let is_content = matches!(
+        (a.kind, b.kind),
+        (None | Some(File), None | Some(File)) | (None, Some(Symlink)) | (Some(Symlink), None)
+    );
+    let ((a_size, a_digest), (b_size, b_digest)) = (a.content(), b.content());
+    is_content && a_size == b_size && (a_digest.is_none() || b_digest.is_none())
 }
 
 /// What an object of which no more is known can be.
@@ -132,11 +182,11 @@ fn object_kind(key: &Key, size: u64) -> Option<EntryKind> {
 }
 
 /// Compares what two sides tell of one key; what told whether the content is the same, where there is
-/// any. With `content_only`, metadata is left out.
+/// any. Metadata is compared where that is wanted.
 pub(super) fn compare(
     a: &Told,
     b: &Told,
-    content_only: bool,
+    with_metadata: bool,
 ) -> (Option<Evidence>, Vec<Difference>) {
     use EntryKind::{File, Symlink};
     let (evidence, difference) = match (a.kind, b.kind) {
@@ -148,7 +198,7 @@ pub(super) fn compare(
         _ => (None, (a.link != b.link).then_some(Difference::Link)),
     };
     let leaves_mtime = matches!(difference, Some(Difference::Content(_)));
-    let words = if content_only { None } else { metadata(a, b, leaves_mtime) };
+    let words = if with_metadata { metadata(a, b, leaves_mtime) } else { None };
     (evidence, difference.into_iter().chain(words.map(Difference::Metadata)).collect())
 }
 
@@ -218,16 +268,27 @@ mod tests {
             digest: digest.map(|byte| Digest([byte; 32])),
             metadata: Some(metadata()),
             link: None,
-            by: Teller::Row { kept: Some(KEPT) },
+            also_mtime: Some(KEPT),
+            by: Teller::Row,
+            has_row: true,
+            is_read: false,
+            listed: None,
         }
     }
 
     fn listed() -> Told {
-        Told { by: Teller::Files, ..row(None) }
+        Told { also_mtime: None, by: Teller::Files, has_row: false, ..row(None) }
     }
 
     fn object() -> Told {
-        Told { kind: None, metadata: None, by: Teller::Objects, ..row(None) }
+        Told {
+            kind: None,
+            metadata: None,
+            also_mtime: None,
+            by: Teller::Objects,
+            has_row: false,
+            ..row(None)
+        }
     }
 
     fn at(told: Told, seconds: i64) -> Told {
@@ -250,34 +311,34 @@ mod tests {
     #[test]
     fn two_digests_settle_content() {
         let by_digest = Some(Evidence::Digest);
-        assert_eq!(compare(&row(Some(1)), &row(Some(1)), false), (by_digest, vec![]));
+        assert_eq!(compare(&row(Some(1)), &row(Some(1)), true), (by_digest, vec![]));
         let other = at(row(Some(2)), 9);
-        assert_eq!(compare(&row(Some(1)), &other, false), (by_digest, content(Sign::Digest)));
+        assert_eq!(compare(&row(Some(1)), &other, true), (by_digest, content(Sign::Digest)));
     }
 
     #[test]
     fn without_two_digests_size_counts_and_in_a_listed_directory_the_time() {
         let one = row(Some(1));
-        assert_eq!(compare(&one, &listed(), false), (BY_SIZE, vec![]));
+        assert_eq!(compare(&one, &listed(), true), (BY_SIZE, vec![]));
         let longer = Told { size: 4, ..listed() };
-        assert_eq!(compare(&one, &longer, false), (BY_SIZE, content(Sign::Size)));
+        assert_eq!(compare(&one, &longer, true), (BY_SIZE, content(Sign::Size)));
         let later = at(listed(), 9);
-        assert_eq!(compare(&one, &later, false), (BY_SIZE, content(Sign::Time)));
-        assert_eq!(compare(&listed(), &later, true), (BY_SIZE, content(Sign::Time)));
-        assert_eq!(compare(&one, &at(listed(), 4), false), (BY_SIZE, vec![]), "as it was kept");
-        assert_eq!(compare(&object(), &later, false), (BY_SIZE, vec![]), "a store tells no time");
+        assert_eq!(compare(&one, &later, true), (BY_SIZE, content(Sign::Time)));
+        assert_eq!(compare(&listed(), &later, false), (BY_SIZE, content(Sign::Time)));
+        assert_eq!(compare(&one, &at(listed(), 4), true), (BY_SIZE, vec![]), "as it was kept");
+        assert_eq!(compare(&object(), &later, true), (BY_SIZE, vec![]), "a store tells no time");
     }
 
     #[test]
     fn a_row_without_a_digest_is_compared_by_size_and_counted() {
-        assert_eq!(compare(&row(Some(1)), &row(None), false), (UNPROVEN, vec![]));
+        assert_eq!(compare(&row(Some(1)), &row(None), true), (UNPROVEN, vec![]));
         let later = at(row(None), 9);
         let words = "mtime 5.000000006 -> 9.000000000".to_owned();
         let differences = vec![Difference::Metadata(words)];
-        assert_eq!(compare(&row(Some(1)), &later, false), (UNPROVEN, differences));
-        assert_eq!(compare(&row(Some(1)), &later, true), (UNPROVEN, vec![]));
+        assert_eq!(compare(&row(Some(1)), &later, true), (UNPROVEN, differences));
+        assert_eq!(compare(&row(Some(1)), &later, false), (UNPROVEN, vec![]));
         let longer = Told { size: 4, ..row(None) };
-        assert_eq!(compare(&row(Some(1)), &longer, true), (UNPROVEN, content(Sign::Size)));
+        assert_eq!(compare(&row(Some(1)), &longer, false), (UNPROVEN, content(Sign::Size)));
     }
 
     #[test]
@@ -285,29 +346,29 @@ mod tests {
         let other = Metadata { mode: 0o4755, uid: 0, gid: 0, ..metadata() };
         let other = Told { metadata: Some(other), ..row(Some(2)) };
         let words = "mode 0644 -> 4755, owner 1 -> 0, group 2 -> 0".to_owned();
-        let (_, differences) = compare(&row(Some(1)), &other, false);
+        let (_, differences) = compare(&row(Some(1)), &other, true);
         assert_eq!(differences, [Difference::Content(Sign::Digest), Difference::Metadata(words)]);
-        assert_eq!(compare(&row(Some(1)), &other, true).1, content(Sign::Digest));
+        assert_eq!(compare(&row(Some(1)), &other, false).1, content(Sign::Digest));
     }
 
     #[test]
     fn links_differ_by_their_text_and_not_by_their_mode() {
         let mut other = link(b"x");
         other.metadata.as_mut().unwrap().mode = 0o777;
-        assert_eq!(compare(&link(b"x"), &other, false), (None, vec![]));
-        assert_eq!(compare(&link(b"x"), &link(b"y"), false).1, [Difference::Link]);
-        assert_eq!(compare(&link(b"x"), &row(Some(1)), false), (None, vec![Difference::Type]));
+        assert_eq!(compare(&link(b"x"), &other, true), (None, vec![]));
+        assert_eq!(compare(&link(b"x"), &link(b"y"), true).1, [Difference::Link]);
+        assert_eq!(compare(&link(b"x"), &row(Some(1)), true), (None, vec![Difference::Type]));
     }
 
     #[test]
     fn an_object_may_be_a_link_or_a_marker() {
-        assert_eq!(compare(&object(), &link(b"123"), false), (BY_SIZE, vec![]));
-        assert_eq!(compare(&object(), &link(b"12"), false).1, content(Sign::Size));
+        assert_eq!(compare(&object(), &link(b"123"), true), (BY_SIZE, vec![]));
+        assert_eq!(compare(&object(), &link(b"12"), true).1, content(Sign::Size));
         let copied = Told { digest: Some(Digest::of(b"123")), by: row(None).by, ..object() };
-        assert_eq!(compare(&copied, &link(b"123"), false), (Some(Evidence::Digest), vec![]));
+        assert_eq!(compare(&copied, &link(b"123"), true), (Some(Evidence::Digest), vec![]));
         assert_eq!(object_kind(&Key::new(*b"d/"), 0), Some(EntryKind::Directory));
         assert_eq!(object_kind(&Key::new(*b"d/"), 1), None);
         let directory = Told { kind: Some(EntryKind::Directory), ..row(None) };
-        assert_eq!(compare(&object(), &directory, false).1, [Difference::Type]);
+        assert_eq!(compare(&object(), &directory, true).1, [Difference::Type]);
     }
 }

@@ -1,0 +1,113 @@
+//! Reading what no digest is known of.
+
+use super::Which;
+use super::join::Joined;
+use super::told::{Told, is_undecided};
+use crate::backend::Source;
+use crate::engine::{BUFFER, Cores, Wanted};
+use crate::limits::Bandwidth;
+use crate::model::error::Side;
+use crate::model::{Cause, Digest, EntryError, Progress, Stop};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Reads content of both sides.
+pub(super) struct Reader<'a> {
+    /// The sides, where they can be read.
+    pub(super) sources: [Option<&'a dyn Source>; 2],
+    /// Files read at the same time, at least 1.
+    pub(super) checkers: usize,
+    pub(super) cores: Cores,
+    pub(super) bandwidth: Bandwidth,
+    pub(super) progress: &'a Progress,
+    pub(super) stop: &'a Stop,
+}
+
+impl Reader<'_> {
+    /// Adds the digests that decide, where they can be read. Of what can't be read a failure is told,
+    /// and then that the content is unknown.
+    pub(super) fn read(&self, batch: Vec<Joined>) -> Vec<Joined> {
+        let is_undecided = |joined: &Joined| match joined {
+            Joined::Both(a, b) => is_undecided(a, b),
+            _ => false,
+        };
+        let undecided = batch.iter().filter(|joined| is_undecided(joined)).count();
+        let joined: Vec<_> = batch.into_iter().map(|joined| Mutex::new(vec![joined])).collect();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut buffer = vec![0; BUFFER];
+            while let Some(slot) = joined.get(next.fetch_add(1, Ordering::Relaxed)) {
+                // Nobody else takes it.
+                let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+                if let [Joined::Both(a, b)] = &mut slot[..]
+                    && super::told::is_undecided(a, b)
+                    && let Err((which, error)) = self.decide(a, b, &mut buffer)
+                {
+                    *slot = match error.cause {
+                        Cause::Stopped => vec![Joined::Unknown],
+                        _ => vec![Joined::Failed(which, error), Joined::Unknown],
+                    };
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.checkers.min(undecided) {
+                scope.spawn(work);
+            }
+            if undecided > 0 {
+                work();
+            }
+        });
+        let joined = joined.into_iter();
+        joined.flat_map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+    }
+
+    /// Reads what of one key has no digest, if that settles it.
+    fn decide(
+        &self,
+        a: &mut Told,
+        b: &mut Told,
+        buffer: &mut [u8],
+    ) -> Result<(), (Which, EntryError)> {
+        let can_be_known = |told: &Told, side: usize| {
+            told.content().1.is_some() || told.listed.is_some() && self.sources[side].is_some()
+        };
+        if !can_be_known(a, 0) || !can_be_known(b, 1) {
+            return Ok(());
+        }
+        self.hash(Which::A, a, b.content().1, buffer).map_err(|error| (Which::A, error))?;
+        self.hash(Which::B, b, a.content().1, buffer).map_err(|error| (Which::B, error))?;
+        Ok(())
+    }
+
+    /// Hashes one side's content, if its digest isn't known. What comes from a store may be damaged on
+    /// its way: where it isn't as `other`, it is read again.
+    fn hash(
+        &self,
+        which: Which,
+        told: &mut Told,
+        other: Option<Digest>,
+        buffer: &mut [u8],
+    ) -> Result<(), EntryError> {
+        let source = self.sources[which as usize];
+        let (None, Some(entry), Some(source)) = (told.content().1, &told.listed, source) else {
+            return Ok(());
+        };
+        let pass = |amount| {
+            let taken = self.bandwidth.take(amount, &|| self.stop.requested());
+            if taken.is_err() || self.stop.requested() { Err(Cause::Stopped) } else { Ok(()) }
+        };
+        let bytes = &self.progress.bytes_hashed;
+        let mut hash = || {
+            let side = (source, Side::Source);
+            self.cores.hash_content(side, entry, buffer, bytes, &pass, Wanted::default())
+        };
+        let (_, mut hashed) = hash()?;
+        if source.object().is_some() && other.is_some_and(|other| other != hashed.digest) {
+            (_, hashed) = hash()?;
+        }
+        told.digest = Some(hashed.digest);
+        told.is_read = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,180 @@
+//! One side of a comparison: a place as it is listed now, or a manifest alone.
+
+use super::join::{Item, Items};
+use super::told::Told;
+use crate::backend::{Form, ListItem, ListOptions, Source};
+use crate::listing::Checked;
+use crate::manifest::Row;
+use crate::manifest::published::Merged;
+use crate::model::error::Side as OfMirror;
+use crate::model::{
+    Cause, EntryError, Error, ErrorKind, Key, Operation, Progress, RunId, Stop, Verdict,
+};
+use crate::session::manifest::{Found, ManifestAt, OpenManifest, no_manifest};
+use std::cmp::Ordering;
+use std::iter::Peekable;
+use std::sync::Arc;
+
+/// What a side's entries were taken from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// Its manifest alone.
+    Manifest {
+        /// The run that published it.
+        run: RunId,
+        /// How that went: one that is incomplete may lack what it failed at.
+        verdict: Verdict,
+    },
+    /// A listing, with digests of the manifest that this run published, if any did.
+    Listing(Option<RunId>),
+}
+
+/// One side, opened.
+pub(super) enum Side {
+    /// A manifest, whose place is not looked at.
+    Recorded(Box<OpenManifest>),
+    /// A place, with its manifest where it has one.
+    Listed(Found),
+}
+
+impl Side {
+    /// Opens a side. What is a copy of a manifest, or a file of one, is compared by that; of a place
+    /// it is asked for with `recorded`.
+    pub(super) fn open(
+        at: &ManifestAt,
+        recorded: bool,
+        progress: &Arc<Progress>,
+        stop: &Stop,
+    ) -> Result<Self, Error> {
+        match OpenManifest::find(at, progress, stop)? {
+            Found::Manifest(open) if recorded || open.is_bare() => Ok(Self::Recorded(open)),
+            Found::Bare(_) if recorded => Err(no_manifest(&at.location)
+                .help("without --recorded the places themselves are compared")),
+            found => {
+                let side = Self::Listed(found);
+                side.has_entries(at)?;
+                Ok(side)
+            }
+        }
+    }
+
+    pub(super) fn basis(&self) -> Basis {
+        match self {
+            Self::Recorded(open) => {
+                let head = &open.latest.head;
+                Basis::Manifest { run: head.run.clone(), verdict: head.verdict }
+            }
+            Self::Listed(Found::Manifest(open)) => {
+                Basis::Listing(Some(open.latest.head.run.clone()))
+            }
+            Self::Listed(Found::Bare(_)) => Basis::Listing(None),
+        }
+    }
+
+    /// What content can be read of.
+    pub(super) fn source(&self) -> Option<&dyn Source> {
+        match self {
+            Self::Recorded(_) => None,
+            Self::Listed(Found::Manifest(open)) => Some(open.source()),
+            Self::Listed(Found::Bare(source)) => Some(&**source),
+        }
+    }
+
+    /// The form of its keys, where that isn't free to choose.
+    fn form(&self) -> Option<Form> {
+        match self {
+            Self::Recorded(open) | Self::Listed(Found::Manifest(open)) => {
+                Some(open.latest.head.options.form)
+            }
+            Self::Listed(Found::Bare(source)) => source.object().is_none().then_some(Form::Tree),
+        }
+    }
+
+    /// What it has, in key order.
+    pub(super) fn items(&self, form: Form) -> Result<Items, Error> {
+        let (source, rows) = match self {
+            Self::Recorded(open) => {
+                let rows = open.rows(&open.latest.head)?;
+                return Ok(Box::new(rows.map(move |row| {
+                    let (row, _) = row?;
+                    Ok(Item::Told(Told::by_row(row, form)))
+                })));
+            }
+            Self::Listed(Found::Manifest(open)) => {
+                (open.source(), Some(open.rows(&open.latest.head)?))
+            }
+            Self::Listed(Found::Bare(source)) => (&**source, None),
+        };
+        let listing = source.list(&ListOptions { filter: Arc::default(), only: None, form })?;
+        let listing = Checked::new(listing, OfMirror::Source);
+        let mut rows = Rows(rows.into_iter().flatten().peekable());
+        Ok(Box::new(listing.filter_map(move |item| item_of(item, &mut rows, form).transpose())))
+    }
+
+    /// Makes sure that something is at a prefix of a store.
+    fn has_entries(&self, at: &ManifestAt) -> Result<(), Error> {
+        if let Self::Listed(Found::Bare(source)) = self
+            && let Some(place) = source.object()
+            && !place.has_entries()?
+            && !place.prefix.is_empty()
+        {
+            let message = format!("there is nothing at \"{}\"", at.location);
+            return Err(Error::new(ErrorKind::Unusable, message)
+                .help("check its spelling: no key begins with this prefix"));
+        }
+        Ok(())
+    }
+}
+
+/// Which forms the keys of the two sides have: a listing of a store has the form that the other side
+/// has, where that is free to choose too, each key stands for itself.
+pub(super) fn forms(a: &Side, b: &Side) -> [Form; 2] {
+    match (a.form(), b.form()) {
+        (None, None) => [Form::Flat; 2],
+        (a, b) => [a.or(b), b.or(a)].map(Option::unwrap_or_default),
+    }
+}
+
+/// The rows of the manifest that lies at a place, passed in key order.
+struct Rows(Peekable<std::iter::Flatten<std::option::IntoIter<Merged>>>);
+
+impl Rows {
+    /// The row of a key; keys are asked for in order.
+    fn of(&mut self, key: &Key) -> Result<Option<Row>, Error> {
+        loop {
+            let order = match self.0.peek() {
+                None => return Ok(None),
+                Some(Err(_)) => Ordering::Less,
+                Some(Ok((row, _))) => row.key.cmp(key),
+            };
+            match order {
+                Ordering::Greater => return Ok(None),
+                Ordering::Equal => return Ok(self.0.next().transpose()?.map(|(row, _)| row)),
+                // What is there no more.
+                Ordering::Less => drop(self.0.next().transpose()?),
+            }
+        }
+    }
+}
+
+/// What an item of a listing tells; temporaries are not told.
+fn item_of(
+    item: Result<ListItem, Error>,
+    rows: &mut Rows,
+    form: Form,
+) -> Result<Option<Item>, Error> {
+    Ok(Some(match item? {
+        ListItem::Entry(entry) => {
+            let row = rows.of(&entry.key)?;
+            Item::Told(Told::by_listing(entry, row.as_ref(), form))
+        }
+        ListItem::Leftover(_) | ListItem::Failed(EntryError { cause: Cause::ReservedName, .. }) => {
+            return Ok(None);
+        }
+        ListItem::Failed(error) | ListItem::BrokeOff(error) => Item::Failed(error),
+        ListItem::LeftOut(key, why) => {
+            let (operation, side, cause) = (Operation::List, OfMirror::Source, Cause::Other(why));
+            Item::Failed(EntryError { operation, side, key, cause })
+        }
+    }))
+}
