@@ -347,10 +347,10 @@ pub trait Target: Source {
     /// What metadata the target will hold for a source's entry, given what it could keep.
     fn holds(&self, source: &Metadata, kind: EntryKind) -> Metadata;
 
-    /// Gives up what earlier runs began and this one, which is done, didn't go on with; how many
-    /// there were.
-    fn give_up_left(&self) -> Result<u64, Cause> {
-        Ok(0)
+    /// Gives up what earlier runs began and this one, which is done, didn't go on with; each is named
+    /// to `given_up`.
+    fn give_up_left(&self, _given_up: &mut dyn FnMut(&Key)) -> Result<(), Cause> {
+        Ok(())
     }
 
     /// Gives up what runs that were killed left of streams; how many there were. Whoever asks holds

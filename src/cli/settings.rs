@@ -130,6 +130,7 @@ fn run(
         for (id, flag) in [
             ("delete_excluded", "--delete-excluded"),
             ("max_delete", "--max-delete"),
+            ("delete_despite_errors", "--delete-despite-errors"),
             ("accept_source", "--accept-source"),
         ] {
             if typed(matches, id) {
@@ -160,6 +161,7 @@ fn run(
         delete: args.delete.then_some(DeleteOptions {
             excluded: args.delete_excluded,
             max: args.max_delete,
+            despite_errors: args.delete_despite_errors,
             accept_source: args.accept_source,
         }),
         require_file: args.require_file.clone(),
@@ -609,7 +611,12 @@ mod tests {
 
     #[test]
     fn what_deletion_needs_is_refused_without_it() {
-        for flags in [&["--delete-excluded"][..], &["--accept-source"], &["--max-delete", "3"]] {
+        for flags in [
+            &["--delete-excluded"][..],
+            &["--delete-despite-errors"],
+            &["--accept-source"],
+            &["--max-delete", "3"],
+        ] {
             let error = options(&[flags, &["s", "t"]].concat()).unwrap_err();
             assert!(error.contains("without --delete"), "{error}");
             options(&[flags, &["--delete", "s", "t"]].concat()).unwrap();

@@ -148,6 +148,10 @@ pub enum Reason {
     Extra,
     /// Only the target has the directory, and something in it stays.
     HoldsKept,
+    /// Only the target has it, and a copy that failed collided with it.
+    Collided,
+    /// A killed run left it.
+    LeftOver,
     /// Only the manifest knows it.
     Gone,
     /// It could not be listed.
@@ -184,6 +188,8 @@ impl fmt::Display for Reason {
             Self::SizeExcluded => "excluded by size",
             Self::Extra => "not in the source",
             Self::HoldsKept => "holds entries that stay",
+            Self::Collided => "a copy that failed collided with it",
+            Self::LeftOver => "left over from a killed run",
             Self::Gone => "on neither side",
             Self::Unknown => "could not be listed",
             Self::Impossible => "cannot be mirrored",
@@ -237,7 +243,11 @@ impl Policy {
             (Seen::Present(source), target) => self.mirror(pair, source, target, holds),
             (Seen::Absent, Seen::Present(target)) => self.surplus(target, pair.row.as_ref()),
             (Seen::Absent, Seen::Absent) => match &pair.row {
-                Some(row) if self.filter.excludes_within(&row.key) => {
+                // What is excluded is not listed, unless it is to be deleted from the target.
+                Some(row)
+                    if self.filter.excludes_within(&row.key)
+                        && self.surplus != Surplus::GoesWithExcluded =>
+                {
                     decide(Action::Keep, Reason::Gone)
                 }
                 Some(_) => decide(Action::Forget, Reason::Gone),
@@ -300,8 +310,13 @@ impl Policy {
         holds: impl Fn(&Metadata, EntryKind) -> Metadata,
     ) -> Decision {
         if self.excluded_by_size(source) {
-            let delete = self.surplus == Surplus::GoesWithExcluded && target.entry().is_some();
-            let action = if delete { Action::Delete } else { Action::Skip };
+            let goes = self.surplus == Surplus::GoesWithExcluded;
+            let action = match target {
+                Seen::Present(_) if goes => Action::Delete,
+                // It is to be gone, and is.
+                Seen::Absent if goes && pair.row.is_some() => Action::Forget,
+                _ => Action::Skip,
+            };
             return decide(action, Reason::SizeExcluded);
         }
         if let EntryKind::Special(_) = source.kind {

@@ -151,7 +151,8 @@ impl<'a> Committer<'a> {
         let FinishedDirectory { key, reason, mut staged, members } = directory;
         let context = self.context;
         if let Err(cause) = staged.publish() {
-            return context.fail_directory(&key, cause, members.iter().map(|made| &made.row.key));
+            let untold = members.iter().filter(|made| !made.told);
+            return context.fail_directory(&key, cause, untold.map(|made| &made.row.key));
         }
         context.made_directory(&key, reason);
         for member in members {
@@ -260,13 +261,16 @@ impl<'a> Committer<'a> {
     /// Takes the target's stamp, and makes sure that what stands there is what was put there. It is
     /// taken at once, not when the row is written: an edit in between must show next time.
     fn settle(&self, finished: &mut Finished, written: Option<Stamp>) -> bool {
+        let is_told = finished.told;
         let row = &mut finished.row;
         if let Some(stamp) = finished.stands {
             row.target = stamp;
             return true;
         }
         let fail = |operation, cause| {
-            self.context.fail(on_target(operation, &row.key, cause));
+            if !is_told {
+                self.context.fail(on_target(operation, &row.key, cause));
+            }
         };
         let mut found = match self.context.target.look(&row.key) {
             Ok(Some(found)) if is_content(&found, row, written) => found,

@@ -101,7 +101,8 @@ impl<'c, 'a> Worker<'c, 'a> {
             }
             Err(cause) => {
                 // What failed by itself was told.
-                context.fail_directory(key, cause, finished.iter().map(|made| &made.row.key));
+                let untold = finished.iter().filter(|made| !made.told);
+                context.fail_directory(key, cause, untold.map(|made| &made.row.key));
                 None
             }
         }
@@ -228,6 +229,8 @@ impl<'c, 'a> Worker<'c, 'a> {
         let reason = decision.reason;
         let task = match decision.action {
             Action::Skip => {
+                let is_unrecorded = pair.row.is_none() && pair.target.entry().is_some();
+                context.progress.kept_unrecorded.add(u64::from(is_unrecorded));
                 context.progress.files_skipped.add(1);
                 context.tell(&pair.key, Change::Keep, reason, 0);
                 return Ok(None);

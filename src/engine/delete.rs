@@ -1,12 +1,61 @@
 //! Deletions: last, children first, each entry only if it still is the one listed.
+//!
+//! [`settle`] decides, once all else is planned or done, what becomes of them.
 
+use super::collisions::Spared;
 use super::commit::Committer;
 use super::{Context, on_target};
 use crate::compare::Reason;
 use crate::model::event::Change;
-use crate::model::{Cause, Entry, EntryKind, Error, Event, Operation};
-use crate::plan::spool_error;
+use crate::model::{Cause, Entry, EntryKind, Error, Event, Key, Observer, Operation, Progress};
+use crate::plan::{DeleteOptions, DeletionTally, NOT_DELETED, spool_error};
 use crate::spool::SpoolReader;
+
+/// What becomes of the deletions.
+pub(super) struct Settled {
+    /// What is done to each of them; `None` where nothing is to be deleted.
+    pub(super) change: Option<Change>,
+    /// Why they are refused.
+    pub(super) refusal: Option<Error>,
+}
+
+/// Decides what becomes of the deletions that were planned: `allow` may refuse them, and a copy that
+/// failed makes them wait.
+pub(super) fn settle(
+    (progress, observer): (&Progress, &dyn Observer),
+    options: Option<&DeleteOptions>,
+    tally: &DeletionTally,
+    broke_off: bool,
+    allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
+) -> Settled {
+    let settled = |change| Settled { change, refusal: None };
+    let Some(options) = options else { return settled(None) };
+    if broke_off {
+        observer.observe(&Event::Note(NOT_DELETED));
+        return settled(None);
+    }
+    if let Err(refused) = allow(tally) {
+        observer.observe(&Event::Refused(&refused));
+        return Settled { change: Some(Change::DeleteRefused), refusal: Some(refused) };
+    }
+    if progress.copies_failed.get() > 0 && !options.despite_errors {
+        progress.file_deletions_waiting.add(tally.leaves);
+        progress.directory_deletions_waiting.add(tally.own_directories());
+        return settled(Some(Change::DeleteLater));
+    }
+    settled(Some(Change::Delete))
+}
+
+/// Names each entry that was to be deleted.
+pub(super) fn name_each(
+    mut deletions: SpoolReader,
+    mut tell: impl FnMut(&Key),
+) -> Result<(), Error> {
+    while let Some(record) = deletions.next().map_err(spool_error)? {
+        tell(&Entry::decode(record).ok_or_else(super::finish::spool_damaged)?.key);
+    }
+    Ok(())
+}
 
 /// Deletes what was planned.
 pub(super) fn delete(
@@ -14,41 +63,83 @@ pub(super) fn delete(
     mut deletions: SpoolReader,
     committer: &mut Committer<'_>,
 ) -> Result<(), Error> {
+    let mut deleting =
+        Deleting { context, spared: context.collisions.spared(&*context.target), kept: None };
     let together = context.target.removes_together();
     let mut entries = Vec::with_capacity(together);
     while let Some(record) = deletions.next().map_err(spool_error)? {
         if context.is_over() {
             return Ok(());
         }
-        entries.push(Entry::decode(record).ok_or_else(super::finish::spool_damaged)?);
+        let entry = Entry::decode(record).ok_or_else(super::finish::spool_damaged)?;
+        if deleting.keeps(&entry) {
+            continue;
+        }
+        entries.push(entry);
         if entries.len() == together {
-            remove(context, &mut entries, committer);
+            deleting.remove(&mut entries, committer);
         }
     }
-    remove(context, &mut entries, committer);
+    deleting.remove(&mut entries, committer);
     Ok(())
 }
 
-/// Removes some entries together.
-fn remove(context: &Context<'_>, entries: &mut Vec<Entry>, committer: &mut Committer<'_>) {
-    let results = context.target.remove_all(entries);
-    for (entry, result) in entries.drain(..).zip(results) {
-        match result {
-            Ok(()) => {
-                let progress = context.progress;
-                if entry.kind == EntryKind::Directory {
-                    progress.directories_deleted.add(1);
-                } else {
-                    progress.files_deleted.add(1);
+/// Deletions under way.
+struct Deleting<'c, 'a> {
+    context: &'c Context<'a>,
+    spared: Spared<'c>,
+    /// What came last and stays: so do the directories that it lies in.
+    kept: Option<Key>,
+}
+
+impl Deleting<'_, '_> {
+    /// Whether an entry stays, for its own sake or that of something in it.
+    fn keeps(&mut self, entry: &Entry) -> bool {
+        let key = &entry.key;
+        let holds = |kept: &Key| key.is_directory() && kept.is_within(key.as_bytes());
+        if self.spared.spares(key) {
+            let progress = self.context.progress;
+            let waiting = if entry.kind == EntryKind::Directory {
+                &progress.directory_deletions_waiting
+            } else {
+                &progress.file_deletions_waiting
+            };
+            waiting.add(1);
+            self.context.tell(key, Change::DeleteLater, Reason::Collided, 0);
+        } else if self.kept.as_ref().is_some_and(holds) {
+            self.context.tell(key, Change::Keep, Reason::HoldsKept, 0);
+        } else {
+            return false;
+        }
+        self.kept = Some(key.clone());
+        true
+    }
+
+    /// Removes some entries together.
+    fn remove(&mut self, entries: &mut Vec<Entry>, committer: &mut Committer<'_>) {
+        let context = self.context;
+        let results = context.target.remove_all(entries);
+        for (entry, result) in entries.drain(..).zip(results) {
+            match result {
+                Ok(()) => {
+                    let progress = context.progress;
+                    if entry.kind == EntryKind::Directory {
+                        progress.directories_deleted.add(1);
+                    } else {
+                        progress.files_deleted.add(1);
+                    }
+                    context.tell(&entry.key, Change::Delete, Reason::Extra, 0);
+                    committer.forget(entry.key);
+                    continue;
                 }
-                context.tell(&entry.key, Change::Delete, Reason::Extra, 0);
-                committer.forget(entry.key);
+                Err(Cause::NotEmpty) if context.filtered => {
+                    let key = &entry.key;
+                    let note = format!("\"{key}\" stays: it holds entries that are excluded");
+                    context.observer.observe(&Event::Note(&note));
+                }
+                Err(cause) => context.fail(on_target(Operation::Delete, &entry.key, cause)),
             }
-            Err(Cause::DirectoryInTheWay) if context.filtered => {
-                let note = format!("\"{}\" stays: it holds entries that are excluded", entry.key);
-                context.observer.observe(&Event::Note(&note));
-            }
-            Err(cause) => context.fail(on_target(Operation::Delete, &entry.key, cause)),
+            self.kept = Some(entry.key);
         }
     }
 }

@@ -3,12 +3,14 @@
 use super::batch::{Batch, Batches, Ending};
 use super::commit::Committer;
 use super::copy::{Work, Worker};
+use super::delete::{delete, name_each, settle};
 use super::{Context, on_target};
 use crate::backend::Place;
+use crate::compare::Reason;
 use crate::compare::join::Joined;
 use crate::model::event::Change;
 use crate::model::{Cause, Error, ErrorKind, Event, Key, Operation};
-use crate::plan::{DeletionTally, NOT_DELETED, Plan, Planned, Remainder, Step, Task};
+use crate::plan::{DeleteOptions, DeletionTally, Plan, Planned, Remainder, Step, Task};
 use crossbeam_channel::{Sender, bounded};
 
 /// Steps in a group: enough that a hand-over costs little a file, few enough that the last groups
@@ -24,7 +26,7 @@ const WHOLE_BYTES: u64 = 32 << 20;
 const GROUPS_WAITING: usize = 4;
 
 /// Executes a plan: every step, then what waited for them. Deletions are done when `allow` allows
-/// them; its refusal is returned.
+/// them and no copy failed; a refusal is returned.
 ///
 /// # Errors
 /// What stopped the plan; what stopped the engine is in [`Context::fatal`]. What was recorded
@@ -33,7 +35,7 @@ pub fn execute<J: Iterator<Item = Result<Joined, Error>>>(
     context: &Context<'_>,
     plan: Plan<'_, J>,
     committer: Committer<'_>,
-    deletes: bool,
+    deletes: Option<&DeleteOptions>,
     allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
 ) -> Result<Option<Error>, Error> {
     let batches = Batches::default();
@@ -78,7 +80,7 @@ pub fn execute<J: Iterator<Item = Result<Joined, Error>>>(
     })?;
     // Whatever ended the plan, what was done stands; directories' times are set once it does.
     committer.place();
-    if remainder.is_err() || deletes || context.is_over() {
+    if remainder.is_err() || deletes.is_some() || context.is_over() {
         // Nothing is deleted before its successor is durable.
         committer.flush();
     }
@@ -86,17 +88,16 @@ pub fn execute<J: Iterator<Item = Result<Joined, Error>>>(
     let mut refusal = None;
     if let Some(remainder) = remainder.filter(|_| !context.is_over()) {
         let Remainder { deletions, tally, after_deletion, directories, broke_off } = remainder;
-        if deletes && broke_off {
-            context.observer.observe(&Event::Note(NOT_DELETED));
-        } else if deletes {
-            match allow(&tally) {
-                Ok(()) => super::delete::delete(context, deletions, &mut committer)?,
-                Err(refused) => {
-                    context.observer.observe(&Event::Refused(&refused));
-                    refusal = Some(refused);
-                }
+        let told = (context.progress, context.observer);
+        let settled = settle(told, deletes, &tally, broke_off, allow);
+        match settled.change {
+            Some(Change::Delete) => delete(context, deletions, &mut committer)?,
+            Some(change) if context.observer.wants_changes() => {
+                name_each(deletions, |key| context.tell(key, change, Reason::Extra, 0))?;
             }
+            _ => {}
         }
+        refusal = settled.refusal;
         super::finish::after_deletion(context, after_deletion, &mut committer)?;
         super::finish::directories(context, directories, &mut committer)?;
     }
@@ -149,8 +150,13 @@ impl Dispatcher<'_, '_> {
                 }
                 Planned::Forget(key) => self.forget(key),
                 Planned::Sweep(key) => match self.context.target.sweep(&key) {
-                    Ok(()) => self.context.progress.leftovers_swept.add(1),
+                    Ok(()) => {
+                        self.context.progress.leftovers_swept.add(1);
+                        self.context.tell(&key, Change::Sweep, Reason::LeftOver, 0);
+                    }
                     Err(cause) => {
+                        // It is no entry of either side, and counts once it fails.
+                        self.context.progress.entries.add(1);
                         self.context.fail(on_target(Operation::Delete, &key, cause));
                     }
                 },

@@ -36,7 +36,7 @@ pub(super) fn after_deletion(
             Ok(None) => {}
             Ok(Some(found)) if found.kind != EntryKind::Directory => {}
             Ok(Some(_)) => {
-                let cause = Cause::DirectoryInTheWay;
+                let cause = Cause::DirectoryStands;
                 context.fail(on_target(Operation::Write, &source.key, cause));
                 continue;
             }
@@ -116,6 +116,9 @@ pub(super) fn directories(
 
 /// Sets the metadata of one directory; `None` where that failed, which was told.
 fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option<Finished> {
+    if context.collisions.is_unmade(&entry.key) {
+        return None;
+    }
     if entry.known == Known::Listed {
         match context.source.look(&entry.key) {
             Ok(Some(found)) => entry = found,

@@ -1,12 +1,13 @@
 //! The engine: executes a plan.
 //!
 //! The `dispatcher` reads the plan on one thread, makes directories as it goes and hands the rest
-//! in groups to workers (`copy`, `hash`, `ranges`, `tag`); what they finished gathers in a `batch`, which the `commit` stage
-//! makes durable, puts in place and records. When all steps are done, `delete` and
-//! `finish` work off what waited. The engine never prints, never exits, and reads no environment.
+//! in groups to workers (`copy`, `hash`, `ranges`, `tag`); what they finished gathers in a `batch`,
+//! which the `commit` stage makes durable, puts in place and records. When all steps are done, `delete`
+//! (but for what `collisions` spares) and `finish` work off what waited. The engine never prints, never exits, and reads no environment.
 
 mod attempt;
 mod batch;
+mod collisions;
 mod commit;
 mod copy;
 mod delete;
@@ -17,6 +18,7 @@ mod preview;
 mod ranges;
 mod tag;
 
+pub use collisions::Collisions;
 pub use commit::Committer;
 pub use dispatcher::execute;
 pub use hash::{BUFFER, Cores, Hashed, Wanted};
@@ -67,6 +69,8 @@ pub struct Context<'a> {
     pub fatal: OnceLock<Error>,
     /// Whether a filter hides entries of the target, so that a directory may not be empty.
     pub filtered: bool,
+    /// Names under which the target has something else.
+    pub collisions: Collisions,
 }
 
 impl Context<'_> {
@@ -76,7 +80,8 @@ impl Context<'_> {
         if matches!(error.cause, Cause::Stopped) {
             return;
         }
-        self.progress.files_failed.add(1);
+        self.progress.fail(&error);
+        self.collisions.note(&error);
         self.observer.observe(&Event::Failed(&error));
         if let Some(help) = hopeless(&error) {
             let what = match error.side {

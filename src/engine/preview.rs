@@ -1,23 +1,27 @@
 //! A dry run: reads the plan and says what would be done, in the same words.
 
+use super::delete::{name_each, settle};
 use crate::compare::Reason;
 use crate::compare::join::Joined;
 use crate::model::event::Change;
-use crate::model::{Entry, EntryError, EntryKind, Error, Event, Key, Observer, Progress, Stop};
+use crate::model::{
+    Cause, Entry, EntryError, EntryKind, Error, Event, Key, Observer, Operation, Progress, Stop,
+};
 use crate::plan::{
-    DeletionTally, Finish, NOT_DELETED, Plan, Planned, Remainder, Task, spool_error,
+    DeleteOptions, DeletionTally, Finish, Plan, Planned, Remainder, Task, spool_error,
 };
 
-/// Says what executing the plan would do. A refusal of the deletions is returned.
+/// Says what executing the plan would do. Temporaries that are `under_way` belong to a run that is
+/// not over, and are left out. A refusal of the deletions is returned.
 ///
 /// # Errors
 /// What would stop the run before its end.
 pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
     mut plan: Plan<'_, J>,
-    observer: &dyn Observer,
-    progress: &Progress,
+    (observer, progress): (&dyn Observer, &Progress),
     stop: &Stop,
-    deletes: bool,
+    deletes: Option<&DeleteOptions>,
+    under_way: &dyn Fn(&Key) -> bool,
     allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
 ) -> Result<Option<Error>, Error> {
     let tell = |key: &Key, change, reason: Reason, bytes| {
@@ -25,7 +29,7 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
         observer.observe(&Event::Changed { key, change, reason, bytes });
     };
     let fail = |error: &EntryError| {
-        progress.files_failed.add(1);
+        progress.fail(error);
         observer.observe(&Event::Failed(error));
     };
     while let Some(planned) = plan.next().transpose()? {
@@ -51,10 +55,8 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
             }
             Planned::Failed(error) => fail(&error),
             Planned::Kept(key, reason) => tell(&key, Change::Keep, reason, 0),
-            Planned::Sweep(key) => {
-                let note = format!("\"{key}\" is left over from a killed run and would be removed");
-                observer.observe(&Event::Note(&note));
-            }
+            Planned::Sweep(key) if under_way(&key) => {}
+            Planned::Sweep(key) => tell(&key, Change::Sweep, Reason::LeftOver, 0),
             Planned::Note(note) => observer.observe(&Event::Note(&note)),
             Planned::Forget(_) => {}
         }
@@ -62,27 +64,17 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
     if stop.requested() {
         return Ok(None);
     }
-    let Remainder { mut deletions, tally, mut after_deletion, mut directories, broke_off } =
+    let Remainder { deletions, tally, mut after_deletion, mut directories, broke_off } =
         plan.finish()?;
-    let mut refusal = None;
-    if deletes && broke_off {
-        observer.observe(&Event::Note(NOT_DELETED));
-    } else if deletes {
-        if let Err(refused) = allow(&tally) {
-            observer.observe(&Event::Refused(&refused));
-            refusal = Some(refused);
-        } else {
-            while let Some(record) = deletions.next().map_err(spool_error)? {
-                let entry = Entry::decode(record).ok_or_else(super::finish::spool_damaged)?;
-                tell(&entry.key, Change::Delete, Reason::Extra, 0);
-            }
-        }
+    let settled = settle((progress, observer), deletes, &tally, broke_off, allow);
+    if let Some(change) = settled.change {
+        name_each(deletions, |key| tell(key, change, Reason::Extra, 0))?;
     }
     while let Some(record) = after_deletion.next().map_err(spool_error)? {
         let entry = Entry::decode(record).ok_or_else(super::finish::spool_damaged)?;
-        if broke_off || refusal.is_some() {
-            let cause = crate::model::Cause::DirectoryInTheWay;
-            fail(&super::on_target(crate::model::Operation::Write, &entry.key, cause));
+        if settled.change != Some(Change::Delete) {
+            let cause = Cause::DirectoryStands;
+            fail(&super::on_target(Operation::Write, &entry.key, cause));
             continue;
         }
         let link = entry.kind == EntryKind::Symlink;
@@ -97,5 +89,5 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
             Finish::Restore | Finish::Record => {}
         }
     }
-    Ok(refusal)
+    Ok(settled.refusal)
 }

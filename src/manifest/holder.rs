@@ -58,6 +58,11 @@ impl Holder {
         }
     }
 
+    /// Its run.
+    pub(super) fn run(&self) -> &RunId {
+        &self.run
+    }
+
     /// Whether it is known for certain to have died: it ran on this machine and is there no more.
     pub(super) fn is_dead(&self) -> bool {
         let (Some(process), Some(this)) = (&self.process, Process::of(std::process::id())) else {

@@ -7,7 +7,8 @@
 
 use super::bag;
 use super::holder::Holder;
-use crate::model::{Error, ErrorKind, RunId};
+use crate::model::reserved::TEMPORARY;
+use crate::model::{Error, ErrorKind, Key, RunId};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
@@ -34,6 +35,26 @@ pub struct Acquired {
     pub lock: Lock,
     /// Whose it was, in words, where a run died without releasing it.
     pub taken_over: Option<String>,
+}
+
+/// A run that is writing to a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Writing {
+    /// Its id.
+    pub run: RunId,
+    /// Who it is, in words.
+    pub who: String,
+}
+
+impl Writing {
+    /// Whether a temporary in the target is one of this run, as far as its name tells.
+    pub fn owns(&self, temporary: &Key) -> bool {
+        let name = temporary.name();
+        self.run.token().is_none_or(|token| {
+            name.strip_prefix(TEMPORARY)
+                .is_some_and(|digits| digits.starts_with(format!("{token:08x}").as_bytes()))
+        })
+    }
 }
 
 impl Lock {
@@ -83,6 +104,16 @@ impl Lock {
                 return Ok(Some(Self { file, writer: false }));
             }
         }
+    }
+
+    /// The run that writes to the target just now, as its lock tells, where there is one; it may have
+    /// died on another machine. Takes no lock, so that nobody is kept from taking it.
+    pub fn writer(root: BorrowedFd<'_>) -> Option<Writing> {
+        let bag = bag::around(root).ok()?;
+        let root = bag.as_ref().map_or(root, |bag| bag.as_fd());
+        let file = open_file(&open_directory(root, false).ok()?, OFlags::RDONLY).ok()?;
+        let holder = Holder::read(&content(&file).ok()??).filter(|holder| !holder.is_dead())?;
+        Some(Writing { run: holder.run().clone(), who: holder.to_string() })
     }
 
     /// Releases the lock and says in its file that nobody holds it.
@@ -172,13 +203,15 @@ fn is_at(file: &File, directory: &OwnedFd) -> Result<bool, Error> {
 
 /// Reads whose lock it is, in words; `None` of an empty file.
 fn read(file: &File) -> io::Result<Option<String>> {
+    Ok(content(file)?.map(|content| Holder::tell(&content)))
+}
+
+/// What a lock's file says; `None` where it is empty.
+fn content(file: &File) -> io::Result<Option<Vec<u8>>> {
     let mut content = [0; 4096];
     let length = file.read_at(&mut content, 0)?;
     let content = content[..length].trim_ascii();
-    if content.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(Holder::tell(content)))
+    Ok((!content.is_empty()).then(|| content.to_vec()))
 }
 
 /// The lock is the first thing that a run writes.
@@ -250,6 +283,29 @@ mod tests {
             let now = fs::read_to_string(target.path().join(SHOWN)).unwrap();
             assert!(now.starts_with(r#"{"run":"new","pid":"#), "{now}");
         }
+    }
+
+    #[test]
+    fn the_run_that_writes_is_told_without_its_lock_and_a_dead_one_is_not() {
+        let target = tempfile::tempdir().unwrap();
+        let root = open(target.path());
+        assert_eq!(Lock::writer(root.as_fd()), None);
+        let held = Lock::acquire(root.as_fd(), &run("one")).unwrap();
+        let writing = Lock::writer(root.as_fd()).unwrap();
+        assert_eq!(writing.run, run("one"));
+        assert!(writing.who.starts_with("run one (process "), "{writing:?}");
+        let left = fs::read_to_string(target.path().join(SHOWN)).unwrap();
+        drop(held);
+        assert_eq!(Lock::writer(root.as_fd()), None);
+        let run = run("20261121T033800Z-1f2e3d4c");
+        let writing = Writing { run, who: String::new() };
+        let owns = |key: &str| writing.owns(&Key::new(key.as_bytes()));
+        assert!(owns("d/.vidimus.1f2e3d4c00000007") && owns(".vidimus.1f2e3d4c00000007/"));
+        assert!(!owns("d/.vidimus.1f2e3d4d00000007"));
+        // A process of this number that began at another time.
+        let dead = left.replace("\"started\":\"", "\"started\":\"9");
+        fs::write(target.path().join(SHOWN), dead).unwrap();
+        assert_eq!(Lock::writer(root.as_fd()), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 pub use database::is_damage;
 pub use held::{Held, Lockable};
 pub use lease::{AcquiredLease, Lease};
-pub use lock::{Acquired, Lock};
+pub use lock::{Acquired, Lock, Writing};
 pub use row::{Origin, Row, RunNumber, SourceNumber, Verified};
 pub use runs::{RootIdentity, RunRecord, Sameness};
 pub use state::{Change, Changes, IMPORTED, Opened, Rows, STREAM, State, Writer};

@@ -96,11 +96,27 @@ pub enum Cause {
     /// The target could not be listed here, so that what it holds is unknown.
     #[error("the target could not be listed here")]
     TargetUnknown,
-    /// A directory that holds entries stands where a file or link belongs.
+    /// A directory that holds entries stands where a file or link belongs, and nothing is to be
+    /// deleted.
     #[error(
         "a directory that is not empty stands in its place; --delete deletes what only the target has"
     )]
     DirectoryInTheWay,
+    /// A directory stands where a file or link belongs, and is not removed for it.
+    #[error("a directory stands in its place")]
+    DirectoryStands,
+    /// A directory that was to be removed holds something.
+    #[error(
+        "it is not empty: something was made in it since it was listed, or its listing leaves out what \
+         it holds"
+    )]
+    NotEmpty,
+    /// It has the name of a temporary, and can't be one.
+    #[error(
+        "it has the name of a temporary, but is none that vidimus made: look at it, then remove or \
+         rename it"
+    )]
+    NoTemporary,
     /// A leaf stands where a directory belongs, and the options protect it.
     #[error("a file stands in its place that the options leave alone")]
     LeafInTheWay,
@@ -127,7 +143,8 @@ pub enum Cause {
     /// Another entry appeared under this name since the target was listed, or two keys fold to one
     /// name there.
     #[error(
-        "another entry stands under this name: made since the listing, or the target folds two names to one"
+        "another entry stands under this name: made since the listing, or the target folds two names \
+         to one; then rename one of them on either side, or leave one out by --exclude"
     )]
     NameTaken,
     /// What the target keeps is not what was asked.
@@ -212,6 +229,28 @@ pub struct EntryError {
     /// Why it failed.
     #[source]
     pub cause: Cause,
+}
+
+impl EntryError {
+    /// Whether content of the source may be missing in the target because of it: something could not
+    /// be listed, read or written. What only the target has may be the last copy of just that, under
+    /// an older name.
+    pub fn is_failed_copy(&self) -> bool {
+        match self.operation {
+            Operation::List => self.side == Side::Source,
+            Operation::Read
+            | Operation::Write
+            | Operation::MakeDirectory
+            | Operation::MakeLink
+            | Operation::Publish
+            | Operation::Sync => true,
+            // A special file has no content, and of an entry that lacks metadata it is there.
+            Operation::Mirror => !matches!(self.cause, Cause::Special(_) | Cause::NotKept(_)),
+            Operation::SetMetadata | Operation::Delete | Operation::Verify | Operation::Vouch => {
+                false
+            }
+        }
+    }
 }
 
 /// What a fatal error means to the caller; the command line turns it into an exit code.

@@ -24,6 +24,12 @@ pub enum Change {
     MakeLink,
     /// It is removed from the target.
     Delete,
+    /// It would be removed from the target, but a copy failed: that waits for a later run.
+    DeleteLater,
+    /// It would be removed from the target, but that was refused.
+    DeleteRefused,
+    /// It is removed: a temporary that a killed run left.
+    Sweep,
     /// It stays as it is, for a reason worth telling.
     Keep,
 }
@@ -38,6 +44,9 @@ impl fmt::Display for Change {
             Self::MakeDirectory => "make directory",
             Self::MakeLink => "make link",
             Self::Delete => "delete",
+            Self::DeleteLater => "delete later",
+            Self::DeleteRefused => "delete refused",
+            Self::Sweep => "sweep",
             Self::Keep => "keep",
         })
     }

@@ -1,6 +1,6 @@
 //! Runs: one execution, with an id, totals and a verdict, and the counters that show how far it is.
 
-use super::Key;
+use super::{EntryError, Key};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,6 +12,15 @@ use std::time::Duration;
 /// Ids sort by start, to the second.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RunId(pub String);
+
+impl RunId {
+    /// The random bytes at its end, by which a run's temporaries are told from others'; `None` of an
+    /// id of another form.
+    pub fn token(&self) -> Option<u32> {
+        let (_, token) = self.0.rsplit_once('-')?;
+        u32::from_str_radix(token, 16).ok().filter(|_| token.len() == 8)
+    }
+}
 
 impl fmt::Display for RunId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,7 +88,8 @@ macro_rules! totals {
 }
 
 totals! {
-    /// Keys looked at: entries of the source and entries only the target has.
+    /// What was looked at: each key that the source or the target has, each part of them that could
+    /// not be listed, and whatever else failed by itself. What fails is one of these.
     entries,
     /// Entries listed in the source.
     source_entries,
@@ -110,14 +120,23 @@ totals! {
     files_deleted,
     /// Files left alone because the options said so (`--update`, `--ignore-existing`, sizes).
     files_skipped,
+    /// Entries of the target that stay as they are though no row tells of them: the options leave them
+    /// alone, or ask for no closer look.
+    kept_unrecorded,
     /// Entries that failed, directories too.
     files_failed,
+    /// Of these, entries whose content may be missing in the target because of it.
+    copies_failed,
     /// Entries whose metadata alone was updated.
     metadata_updated,
     /// Directories made.
     directories_created,
     /// Directories deleted.
     directories_deleted,
+    /// Files that only the target has, and whose deletion waits for a run in which no copy fails.
+    file_deletions_waiting,
+    /// Directories that only the target has, and whose deletion waits likewise.
+    directory_deletions_waiting,
     /// Files to copy that the plan has found so far.
     files_planned,
     /// Bytes to copy that the plan has found so far.
@@ -154,10 +173,18 @@ totals! {
     requests_throttled,
 }
 
+impl Progress {
+    /// Counts an entry that failed.
+    pub fn fail(&self, error: &EntryError) {
+        self.files_failed.add(1);
+        self.copies_failed.add(u64::from(error.is_failed_copy()));
+    }
+}
+
 impl Totals {
-    /// Error rate E: failed entries of all entries, between 0 and 1; 0 of an empty tree.
+    /// Error rate E; see [`error_rate`].
     pub fn error_rate(&self) -> f64 {
-        if self.entries == 0 { 0.0 } else { self.files_failed as f64 / self.entries as f64 }
+        error_rate(self.files_failed, self.entries)
     }
 
     /// Speed S = D/T in bytes a second, D the bytes copied; 0 for a run that took no time.
@@ -175,6 +202,14 @@ impl Totals {
             + self.directories_deleted
             > 0
     }
+}
+
+/// Error rate E = F/D: F entries failed of D looked at, between 0 and 1; 0 where nothing was.
+///
+/// D counts each key that any side has, and beside them each part of a side that could not be listed
+/// and whatever else can fail by itself, so that each failure is of one of the D.
+pub fn error_rate(failed: u64, entries: u64) -> f64 {
+    if entries == 0 { 0.0 } else { failed as f64 / entries.max(failed) as f64 }
 }
 
 /// A counter that many threads add to.

@@ -15,6 +15,8 @@ pub struct DeleteOptions {
     pub excluded: bool,
     /// How much may be deleted.
     pub max: MaxDelete,
+    /// Delete though a copy failed.
+    pub despite_errors: bool,
     /// Take the source's root for the right one though its identity changed.
     pub accept_source: bool,
 }
@@ -83,9 +85,10 @@ pub fn allow(options: &DeleteOptions, evidence: &Evidence) -> Result<(), Error> 
     };
     refuse(
         format!(
-            "{} of the target's {} entries would be deleted, more than --max-delete allows ({most})",
+            "{} of the target's {} {} would be deleted, more than --max-delete allows ({most})",
             Doomed(tally),
-            tally.deletable
+            tally.deletable,
+            if tally.deletable == 1 { "entry" } else { "entries" }
         ),
         "look at them with --dry-run; if they are meant, raise --max-delete",
     )
@@ -131,7 +134,7 @@ mod tests {
     }
 
     fn options(max: MaxDelete) -> DeleteOptions {
-        DeleteOptions { excluded: false, max, accept_source: false }
+        DeleteOptions { excluded: false, max, despite_errors: false, accept_source: false }
     }
 
     fn allowed(options: &DeleteOptions, evidence: &Evidence) -> bool {
@@ -169,7 +172,8 @@ mod tests {
         let told = [(2, 1, "2 files and 1 directory"), (1, 0, "1 file"), (0, 3, "3 directories")];
         for (leaves, directories, what) in told {
             let all = leaves + directories;
-            let expected = format!("{what} of the target's {all} entries {most}");
+            let entries = if all == 1 { "1 entry".to_owned() } else { format!("{all} entries") };
+            let expected = format!("{what} of the target's {entries} {most}");
             assert_eq!(refused(leaves, directories), expected);
         }
     }

@@ -337,11 +337,11 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         let decision = self.with.policy.decide(&pair, self.with.holds);
         let reason = decision.reason;
         let Pair { key, source, target, row, conflict } = pair;
-        if !key.is_root() && source.entry().is_some() {
-            self.tally.source += 1;
-        }
+        self.tally.source += u64::from(!key.is_root() && source.entry().is_some());
         let goes = matches!(decision.action, Action::Delete) && !self.is_protected(&key);
         if !goes {
+            let has_both = source.entry().is_some() && target.entry().is_some();
+            self.count_unrecorded(&decision.action, has_both, row.is_some());
             self.stays(&key, &target, reason);
         }
         if matches!(conflict, Some(Conflict::LeafOverDirectory { .. }))
@@ -516,6 +516,19 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         }
     }
 
+    /// Counts an entry of the target that is not deleted, and stays as it is without a row.
+    fn count_unrecorded(&self, action: &Action, has_both: bool, is_recorded: bool) {
+        let stays = match action {
+            // A directory that is left to it, where the source has a leaf.
+            Action::Delete => true,
+            Action::Skip | Action::Keep => has_both,
+            _ => false,
+        };
+        if stays && !is_recorded {
+            self.with.progress.kept_unrecorded.add(1);
+        }
+    }
+
     /// Keeps the innermost directory, for the sake of something in it.
     fn hold(&mut self) {
         if let Some(open) = self.open.last_mut() {
@@ -621,6 +634,7 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
         Ok(match joined {
             Joined::BrokeOff(error) => {
                 self.broke_off = true;
+                self.with.progress.entries.add(1);
                 Some(Planned::Failed(error))
             }
             Joined::Failed(error) => {
@@ -633,10 +647,8 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
                     }
                     Side::Target => self.hold(),
                 }
-                if !error.key.is_directory() {
-                    // It was never listed, and counts all the same.
-                    self.with.progress.entries.add(1);
-                }
+                // A directory was counted, but nothing that lies in it.
+                self.with.progress.entries.add(1);
                 Some(Planned::Failed(error))
             }
             Joined::Leftover(key) => {

@@ -100,6 +100,13 @@ pub(crate) fn percent(share: f64) -> String {
     }
 }
 
+/// Formats E: `error rate 5.00% (1 of 20 entries)`.
+pub(crate) fn error_rate(failed: u64, entries: u64) -> String {
+    let rate = percent(crate::model::run::error_rate(failed, entries));
+    let (failed, entries) = (count(failed), counted(entries, "entry", "entries"));
+    format!("error rate {rate} ({failed} of {entries})")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -99,6 +99,9 @@ pub(crate) struct Would {
     pub(crate) make_directory: u64,
     pub(crate) make_link: u64,
     pub(crate) delete: u64,
+    pub(crate) delete_later: u64,
+    pub(crate) delete_refused: u64,
+    pub(crate) sweep: u64,
     pub(crate) keep: u64,
 }
 
@@ -131,6 +134,9 @@ impl Watch {
                     Change::MakeDirectory => &mut self.would.make_directory,
                     Change::MakeLink => &mut self.would.make_link,
                     Change::Delete => &mut self.would.delete,
+                    Change::DeleteLater => &mut self.would.delete_later,
+                    Change::DeleteRefused => &mut self.would.delete_refused,
+                    Change::Sweep => &mut self.would.sweep,
                     Change::Keep => &mut self.would.keep,
                 };
                 *count += 1;

@@ -1,7 +1,7 @@
 //! What a person sees of a mirror run: changes, failures, bars, and a summary at the end.
 
 use super::bars::{self, Bars, ProgressStyle};
-use super::format::{count, counted, duration, percent, size, speed};
+use super::format::{count, counted, duration, error_rate, size, speed};
 use super::requests::{requests_by_kind, trouble};
 use super::text::{self, Failures, Telling};
 use super::{Ending, Output, OutputOptions, Presenter, Watch};
@@ -190,6 +190,11 @@ fn change_line(key: &Key, change: Change, reason: &str, dry_run: bool) -> String
     }
 }
 
+/// Why deletions wait.
+const WAITING: &str = "note: deletions wait for a run in which no copy fails, since what only the \
+                       target has may be the last copy of what failed; --delete-despite-errors deletes \
+                       all but what a failed copy collided with";
+
 /// The lines of the summary.
 fn summary(ending: &Ending<'_>, watch: &Watch, failures: &Failures) -> Vec<String> {
     let (source, target) = watch.sides().unwrap_or((ending.source, ending.target));
@@ -204,6 +209,10 @@ fn summary(ending: &Ending<'_>, watch: &Watch, failures: &Failures) -> Vec<Strin
     if failures.count() > 0 {
         lines.push("failed:".into());
         lines.extend(failures.lines());
+    }
+    let totals = ending.totals;
+    if totals.file_deletions_waiting + totals.directory_deletions_waiting > 0 {
+        lines.push(WAITING.into());
     }
     if ending.totals.adopted_without_digest > 0 && !ending.dry_run {
         lines.push(
@@ -246,23 +255,30 @@ fn done_rows(ending: &Ending<'_>) -> Vec<(&'static str, String)> {
         counted(totals.metadata_updated, "entry", "entries"),
     );
     add(totals.directories_created, "directories made", count(totals.directories_created));
-    let (deleted_files, deleted_directories) = (totals.files_deleted, totals.directories_deleted);
-    add(
-        deleted_files + deleted_directories,
-        "deleted",
-        match (deleted_files, deleted_directories) {
-            (_, 0) => files(deleted_files),
-            (0, _) => counted(deleted_directories, "directory", "directories"),
-            _ => format!(
-                "{}, {}",
-                files(deleted_files),
-                counted(deleted_directories, "directory", "directories")
-            ),
-        },
-    );
+    for (label, number_of_files, directories) in [
+        ("deleted", totals.files_deleted, totals.directories_deleted),
+        ("deletions waiting", totals.file_deletions_waiting, totals.directory_deletions_waiting),
+    ] {
+        add(
+            number_of_files + directories,
+            label,
+            files_and_directories(number_of_files, directories),
+        );
+    }
     add(totals.leftovers_swept, "leftovers swept", files(totals.leftovers_swept));
     add(totals.files_failed, "failed", counted(totals.files_failed, "entry", "entries"));
     rows
+}
+
+/// Files and directories, as such.
+fn files_and_directories(files: u64, directories: u64) -> String {
+    let files_told = counted(files, "file", "files");
+    let directories_told = counted(directories, "directory", "directories");
+    match (files, directories) {
+        (_, 0) => files_told,
+        (0, _) => directories_told,
+        _ => format!("{files_told}, {directories_told}"),
+    }
 }
 
 /// What it took to know what to adopt: once, since the next run has rows.
@@ -290,6 +306,11 @@ fn would_rows(watch: &Watch, ending: &Ending<'_>) -> Vec<(&'static str, String)>
         }),
         (would.make_directory, "make", counted(would.make_directory, "directory", "directories")),
         (would.delete, "delete", counted(would.delete, "entry", "entries")),
+        (would.delete_later, "delete later", counted(would.delete_later, "entry", "entries")),
+        (would.delete_refused, "delete refused", {
+            counted(would.delete_refused, "entry", "entries")
+        }),
+        (would.sweep, "sweep", counted(would.sweep, "leftover", "leftovers")),
         (would.keep, "keep", counted(would.keep, "entry", "entries")),
     ] {
         if number > 0 {
@@ -311,9 +332,7 @@ fn figures(ending: &Ending<'_>) -> String {
     if !ending.dry_run {
         line.extend([", speed ", &speed(totals.throughput(ending.duration))]);
     }
-    line.extend([", error rate ", &percent(totals.error_rate())]);
-    line.extend([" (", &count(totals.files_failed), " of "]);
-    line.extend([&counted(totals.entries, "entry", "entries"), ")"]);
+    line.extend([", ", &error_rate(totals.files_failed, totals.entries)]);
     line
 }
 

@@ -67,7 +67,7 @@ pub trait DiffObserver {
 /// What was counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct DiffTotals {
-    /// Keys that at least one side has.
+    /// What was looked at: each key that a side has, and each part of a side that could not be listed.
     pub entries: u64,
     /// Files whose digests are known on both sides.
     pub files_by_digest: u64,
@@ -192,7 +192,7 @@ impl Tally<'_> {
         match joined {
             Joined::Failed(which, error) => {
                 self.totals.failed += 1;
-                return self.observer.failed(which, &error);
+                self.observer.failed(which, &error);
             }
             Joined::Unknown => self.totals.unknown += 1,
             Joined::Only(which, told) => self.only(which, &told),

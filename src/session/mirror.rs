@@ -20,15 +20,16 @@ use crate::backend::local::Root;
 use crate::backend::object::Stores;
 use crate::backend::object::s3::Settings;
 use crate::compare::policy::Surplus;
-use crate::compare::{Policy, PolicyOptions};
-use crate::engine::{self, Committer, Context, Cores, execute};
-use crate::filter::{Filter, FilterSpec};
+use crate::compare::{Policy, PolicyOptions, Reason};
+use crate::engine::{self, Collisions, Committer, Context, Cores, execute};
+use crate::filter::Filter;
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::Location;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::{
     Held, Lockable, RecordedOptions, RootIdentity, RunNumber, SourceNumber, State, is_damage,
 };
+use crate::model::event::Change;
 use crate::model::run::Counter;
 use crate::model::{
     Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Key, Metadata, Observer,
@@ -241,7 +242,7 @@ impl Session<'_> {
         let sides = self.open(root, &self.options.state_dir)?;
         let is_dropped = match &bag {
             // Its manifest is the bag's.
-            Some(bag) => bag.begin().map(|()| false)?,
+            Some(bag) => bag.begin(self).map(|()| false)?,
             None => self.take_over_published(state, &*sides.1)?,
         };
         let previous = state.last_finished_totals()?;
@@ -324,7 +325,8 @@ impl Session<'_> {
             cores: Cores::default(),
             bandwidth: Bandwidth::new(&options.limits),
             fatal: OnceLock::new(),
-            filtered: *self.filter.spec() != FilterSpec::default(),
+            filtered: self.hides_of_target(),
+            collisions: Collisions::default(),
         };
         let is_over = || context.is_over();
         let planning = Planning {
@@ -341,19 +343,17 @@ impl Session<'_> {
         };
         let plan = Plan::new(join, planning);
         let committer = Committer::new(&context, state.writer()?);
-        let result = execute(&context, plan, committer, options.delete.is_some(), |tally| {
+        let result = execute(&context, plan, committer, options.delete.as_ref(), |tally| {
             let identity = self.root_identity()?;
             self.allow(tally, state.last_allowed_root()?, &identity)?;
             *allowed_root = Some(identity);
             Ok(())
         });
-        if result.is_ok() && !context.is_over() {
-            match target.give_up_left() {
-                Ok(left) => self.progress.leftovers_swept.add(left),
-                Err(cause) => {
-                    self.note(&format!("what a killed run left stays: {cause}"));
-                }
-            }
+        if result.is_ok()
+            && !context.is_over()
+            && let Err(cause) = target.give_up_left(&mut |key| self.swept(key))
+        {
+            self.note(&format!("what a killed run left stays: {cause}"));
         }
         self.warn(&[&*context.source, &*target]);
         context.fatal.into_inner().map_or(result, Err)
@@ -362,6 +362,11 @@ impl Session<'_> {
     /// What of the source takes no part.
     fn leaves_out(&self) -> &'static dyn Fn(&Entry) -> Option<&'static str> {
         if self.options.bag.is_some() { &bag::leaves_out } else { &|_| None }
+    }
+
+    /// Whether patterns leave entries out of the target's listing.
+    fn hides_of_target(&self) -> bool {
+        self.filter.has_patterns() && self.options.delete.is_none_or(|delete| !delete.excluded)
     }
 
     /// The rules of a run from the source of this number.
@@ -388,9 +393,20 @@ impl Session<'_> {
         });
     }
 
+    /// Takes note of what a killed run left, and is gone now.
+    fn swept(&self, key: &Key) {
+        self.progress.leftovers_swept.add(1);
+        if self.observer.wants_changes() {
+            let reason = &Reason::LeftOver.to_string();
+            self.observer.observe(&Event::Changed { key, change: Change::Sweep, reason, bytes: 0 });
+        }
+    }
+
     /// Takes note of an entry that failed.
     fn fail(&self, error: &EntryError) {
-        self.progress.files_failed.add(1);
+        // It is looked at beside the entries of the listings.
+        self.progress.entries.add(1);
+        self.progress.fail(error);
         self.observer.observe(&Event::Failed(error));
     }
 

@@ -1,14 +1,15 @@
 //! Verifying a target against a source: both are listed, joined and read. No manifest is needed, and
 //! nothing is written.
 
+use super::extra::Extras;
 use super::groups::Groups;
 use super::held::{Held, Job};
 use super::open::{Opened, OpenedSource, open};
 use super::{Depth, Sample, VerifyObserver, VerifyOptions};
 use crate::backend::object::s3::Settings;
 use crate::backend::{Form, ListOptions, Source, Target};
-use crate::compare::Join;
 use crate::compare::join::Joined;
+use crate::compare::{Join, Seen};
 use crate::engine::{BUFFER, Cores};
 use crate::filter::Filter;
 use crate::limits::Bandwidth;
@@ -17,7 +18,7 @@ use crate::location::Location;
 use crate::manifest::published::Shelf;
 use crate::manifest::{RecordedOptions, SourceNumber, State};
 use crate::model::error::Side;
-use crate::model::{Error, ErrorKind, Progress, RunId, Stop, Totals};
+use crate::model::{Entry, Error, ErrorKind, Key, Progress, RunId, Stop, Totals};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -37,7 +38,8 @@ pub struct Against {
 /// What was counted.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
 pub struct AgainstTotals {
-    /// Entries that the source has.
+    /// What was looked at: entries that the source has, extras that are told, and each part of a side
+    /// that could not be listed.
     pub entries: u64,
     /// Files whose content was read on both sides and is the same.
     pub equal: u64,
@@ -124,9 +126,11 @@ pub fn verify_against(
     let filter = Arc::new(filter);
     let deletes = recorded.is_some_and(|(_, recorded)| recorded.delete);
     let listing = ListOptions { filter: Arc::clone(&filter), only, form };
+    // What is left out there tells which directories a mirror keeps.
+    let all = ListOptions { filter: Arc::default(), ..listing.clone() };
     let join = Join::new(
         Checked::new(source.list(&listing)?, Side::Source),
-        Checked::new(target.list(&listing)?, Side::Target),
+        Checked::new(target.list(&all)?, Side::Target),
         (std::iter::empty(), SourceNumber::NONE),
         form,
     )?;
@@ -225,6 +229,8 @@ fn compare(
         }
         drop(waiting);
         let mut is_there = (false, false);
+        let mut extras = Extras::default();
+        let mut extra = |key: &Key| held.extra(key);
         for joined in join {
             if stop.requested() {
                 break;
@@ -234,22 +240,35 @@ fn compare(
                     progress.entries.add(1);
                     let is_root = pair.key.is_root();
                     is_there.0 |= !is_root && pair.source.entry().is_some();
-                    is_there.1 |= !is_root && pair.target.entry().is_some();
+                    let takes_part = |entry: &Entry| !held.is_left_out(entry);
+                    is_there.1 |= !is_root && pair.target.entry().is_some_and(takes_part);
+                    match (&pair.source, &pair.target) {
+                        (Seen::Absent, Seen::Present(entry)) => {
+                            extras.take(entry, held.is_left_out(entry), &mut extra);
+                        }
+                        (Seen::Unknown, Seen::Present(_)) => extras.hold(&pair.key, &mut extra),
+                        _ => {}
+                    }
                     if let Some(job) = held.compare(*pair) {
                         let bytes = job.source.size() + job.target.size();
                         groups.push(job, bytes);
                     }
                 }
+                Joined::Failed(error)
+                    if error.side == Side::Target && held.filter.excludes_within(&error.key) => {}
                 Joined::Failed(error) | Joined::BrokeOff(error) => {
+                    extras.hold(&error.key, &mut extra);
                     is_there.0 |= error.side == Side::Source;
-                    held.fail(&error);
+                    held.fail_to_list(&error);
                 }
                 Joined::Leftover(_) => {}
                 Joined::LeftOut(key, why) => {
+                    extras.hold(&key, &mut extra);
                     held.observer.note(&format!("\"{key}\" is left out: {why}"));
                 }
             }
         }
+        extras.leave(None, &mut extra);
         groups.send();
         Ok::<_, Error>(is_there)
     })?;

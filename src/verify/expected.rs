@@ -34,7 +34,8 @@ pub(super) struct Expected {
     pub(super) only: Option<Box<[u8]>>,
     /// What took part in the latest run of a whole tree.
     pub(super) filter: FilterSpec,
-    /// Whether that deleted what only the target had, so that such entries count.
+    /// Whether that deleted what only the target had, so that such entries count. A run that left
+    /// alone what it has no rows of can't tell it from what came since: then they don't.
     pub(super) deletes: bool,
     /// Whether nothing was written to the target since, so that directories have their times.
     pub(super) keeps_times: bool,
@@ -48,7 +49,10 @@ impl Expected {
         let Some(latest) = state.last_run()? else { return Ok(None) };
         let whole = state.last_whole_run()?;
         let keeps_times = whole.as_ref().is_some_and(|whole| whole.number == latest.number);
+        let kept = whole.as_ref().and_then(|whole| whole.totals);
+        let kept = kept.map_or(0, |totals| totals.kept_unrecorded);
         let whole = whole.map(|whole| RecordedOptions::decode(&whole.options)).transpose()?;
+        let whole = whole.map(|options| (options, kept));
         let sources = state.recorded_sources()?;
         let has_rows = |number| state.has_rows_from(number);
         let unfinished = unfinished(&sources, has_rows)?;
@@ -61,6 +65,7 @@ impl Expected {
         let keeps_times = sources.iter().any(|source| source.run == head.run && is_whole(source));
         // That of the latest one of a whole tree, where there was any.
         let whole = Some(head.options.clone()).filter(|options| options.only.is_none());
+        let whole = whole.map(|options| (options, head.totals.kept_unrecorded));
         let unfinished = unfinished(&sources, |_| Ok(true))?;
         let latest = (head.run.clone(), head.source.clone());
         Ok(Self::of(sources, latest, whole, keeps_times, unfinished))
@@ -69,7 +74,7 @@ impl Expected {
     fn of(
         sources: Vec<RecordedSource>,
         (run, source): (RunId, String),
-        whole: Option<RecordedOptions>,
+        whole: Option<(RecordedOptions, u64)>,
         keeps_times: bool,
         unfinished: Vec<Unfinished>,
     ) -> Self {
@@ -81,8 +86,9 @@ impl Expected {
             [single] if single.source != STREAM => single.options.only.clone(),
             _ => None,
         };
-        let (filter, deletes) =
-            whole.map_or_else(Default::default, |whole| (whole.filter, whole.delete));
+        let (filter, deletes) = whole.map_or_else(Default::default, |(whole, kept_unrecorded)| {
+            (whole.filter, whole.delete && kept_unrecorded == 0)
+        });
         Self {
             run,
             source,

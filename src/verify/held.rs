@@ -50,12 +50,8 @@ impl Held<'_> {
     pub(super) fn compare(&self, pair: Pair) -> Option<Job> {
         let Pair { key, source, target, conflict, .. } = pair;
         let (source, target) = match (source, target) {
-            // A failure was told.
-            (Seen::Unknown, _) | (_, Seen::Unknown) | (Seen::Absent, Seen::Absent) => return None,
-            (Seen::Absent, Seen::Present(extra)) => {
-                self.extra(&extra);
-                return None;
-            }
+            // Of what is unknown a failure was told, and what only the target has is told apart.
+            (Seen::Unknown | Seen::Absent, _) | (_, Seen::Unknown) => return None,
             (Seen::Present(source), target) => (source, target),
         };
         if self.is_excluded(&source) {
@@ -67,8 +63,10 @@ impl Held<'_> {
             if !(key.is_root() && self.form == Form::Flat) {
                 self.differs(&key, &Difference::Missing);
             }
-            if let Some(Conflict::DirectoryOverLeaf(leaf)) = &conflict {
-                self.extra(leaf);
+            if let Some(Conflict::DirectoryOverLeaf(leaf)) = &conflict
+                && !self.is_left_out(leaf)
+            {
+                self.extra(&leaf.key);
             }
             return None;
         };
@@ -106,12 +104,14 @@ impl Held<'_> {
         entry.kind == EntryKind::File && self.filter.excludes_size(entry.stamp.size)
     }
 
-    fn extra(&self, entry: &Entry) {
-        // A directory that is there because of keys below it is nothing by itself.
-        let counts = !entry.key.is_root() && entry.known != Known::Implied;
-        if counts && !self.is_excluded(entry) {
-            self.differs(&entry.key, &Difference::Extra);
-        }
+    /// Whether a mirror leaves an entry of the target alone, though the source lacks it.
+    pub(super) fn is_left_out(&self, entry: &Entry) -> bool {
+        self.filter.excludes_within(&entry.key) || self.is_excluded(entry)
+    }
+
+    /// Takes note of an entry that the source lacks.
+    pub(super) fn extra(&self, key: &Key) {
+        self.differs(key, &Difference::Extra);
     }
 
     /// Compares kind, link text and metadata of entries of which all is known; whether both are of
@@ -307,12 +307,21 @@ impl Held<'_> {
             Difference::Missing => totals.missing += 1,
             Difference::Corrupt { .. } => totals.content += 1,
             Difference::Metadata(_) | Difference::Touched(_) => totals.metadata += 1,
-            Difference::Extra => totals.extra += 1,
+            Difference::Extra => {
+                totals.extra += 1;
+                totals.entries += 1;
+            }
         });
         self.observer.difference(key, difference, counted);
     }
 
-    pub(super) fn fail(&self, error: &EntryError) {
+    /// Takes note of a part of a side that could not be listed.
+    pub(super) fn fail_to_list(&self, error: &EntryError) {
+        self.count(|totals| totals.entries += 1);
+        self.fail(error);
+    }
+
+    fn fail(&self, error: &EntryError) {
         self.count(|totals| totals.failed += 1);
         self.observer.failed(error);
     }

@@ -3,12 +3,14 @@
 //! [`verify`] holds it against rows: `open` finds both (`signed`, where a signature is demanded),
 //! `expected` tells what else the runs let expect,
 //! `scan` goes through them side by side, `tally` compares and counts, `choice` tells which content is
-//! read, `stalest` in which order, `record` keeps which files were verified, `repair` mends.
+//! read, `extra` what is extra, `stalest` in which order, `record` keeps which files were verified,
+//! `repair` mends.
 //! [`verify_against`] joins the listings of both sides and reads both: `held` compares.
 
 mod against;
 mod choice;
 mod expected;
+mod extra;
 mod groups;
 mod held;
 mod open;
@@ -29,7 +31,7 @@ use crate::backend::object::s3::Settings;
 use crate::engine::{BUFFER, Cores, now};
 use crate::filter::Filter;
 use crate::limits::{Bandwidth, LimitOptions};
-use crate::listing::{Checked, Unknown};
+use crate::listing::Checked;
 use crate::location::Location;
 use crate::manifest::keys::{KeyId, PublicKey};
 use crate::manifest::{Held, Row, State, Writer};
@@ -134,7 +136,8 @@ pub trait VerifyObserver: Send + Sync {
 /// What a verification counted.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
 pub struct VerifyTotals {
-    /// Entries that the rows name.
+    /// What was looked at: entries that the rows name, those that no row knows and that are told, and
+    /// each part of the target that could not be listed.
     pub entries: u64,
     /// Files chosen to be read: they have a digest.
     pub chosen: u64,
@@ -243,11 +246,7 @@ pub fn verify(
         only: expected.only,
         form: expected.form,
     })?;
-    let mut scan = Scan {
-        listing: Checked::new(listing, Side::Target).peekable(),
-        rows: rows.peekable(),
-        unknown: Unknown::default(),
-    };
+    let mut scan = Scan::new(Checked::new(listing, Side::Target), rows);
     let mut tally = Tally {
         observer,
         totals: Mutex::default(),

@@ -1,10 +1,11 @@
 //! Going through the target's listing and the rows, side by side.
 
+use super::extra::Extras;
 use super::tally::{Job, Tally};
 use crate::backend::ListItem;
 use crate::listing::Unknown;
 use crate::manifest::Row;
-use crate::model::{Entry, Error, Progress, Stop};
+use crate::model::{Entry, Error, Key, Progress, Stop};
 use std::cmp::Ordering;
 use std::iter::Peekable;
 
@@ -16,7 +17,8 @@ pub(super) struct Scan<L: Iterator, R: Iterator> {
     pub(super) listing: Peekable<L>,
     pub(super) rows: Peekable<R>,
     /// Neither missing nor extra.
-    pub(super) unknown: Unknown,
+    unknown: Unknown,
+    extras: Extras,
 }
 
 impl<L, R> Scan<L, R>
@@ -24,6 +26,15 @@ where
     L: Iterator<Item = Result<ListItem, Error>>,
     R: Iterator<Item = Result<Row, Error>>,
 {
+    pub(super) fn new(listing: L, rows: R) -> Self {
+        Self {
+            listing: listing.peekable(),
+            rows: rows.peekable(),
+            unknown: Unknown::default(),
+            extras: Extras::default(),
+        }
+    }
+
     /// Goes through all; what is to be hashed goes to `take`.
     pub(super) fn run(
         &mut self,
@@ -33,13 +44,27 @@ where
         stop: &Stop,
     ) -> Result<(), Error> {
         while !stop.requested() {
-            let Some((entry, row)) = self.next(tally)? else { break };
+            let Some((entry, row)) = self.next(tally)? else {
+                self.extras.leave(None, &mut |key| tally.extra(key));
+                break;
+            };
             progress.entries.add(1);
+            if let (Some(entry), None) = (&entry, &row) {
+                // Every mirror of a directory has a row for its root.
+                let is_left_out = tally.is_left_out(entry);
+                self.extras.take(entry, is_left_out, &mut |key| tally.extra(key));
+            }
             if let Some(job) = tally.compare(entry, row) {
                 take(job)?;
             }
         }
         Ok(())
+    }
+
+    /// Takes note of a part of the target that is unknown, and with it the directories around it.
+    fn hold(&mut self, scope: &Key, tally: &Tally<'_>) {
+        self.extras.hold(scope, &mut |key| tally.extra(key));
+        self.unknown.add(scope.clone());
     }
 
     /// The next key that either side has.
@@ -75,10 +100,10 @@ where
                     return Ok(Some((Some(entry), row)));
                 }
                 Some(ListItem::Failed(error) | ListItem::BrokeOff(error)) => {
-                    self.unknown.add(error.key.clone());
-                    tally.fail(&error);
+                    self.hold(&error.key, tally);
+                    tally.fail_to_list(&error);
                 }
-                Some(ListItem::LeftOut(key, _)) => self.unknown.add(key),
+                Some(ListItem::LeftOut(key, _)) => self.hold(&key, tally),
                 Some(ListItem::Leftover(_)) | None => {}
             }
         }

@@ -86,20 +86,23 @@ pub(super) struct Tally<'a> {
 }
 
 impl Tally<'_> {
+    /// Whether an entry that no row knows is the target's own business: the run left it out, and does
+    /// not delete it.
+    pub(super) fn is_left_out(&self, entry: &Entry) -> bool {
+        self.filter.excludes_within(&entry.key)
+            || (entry.kind == EntryKind::File && self.filter.excludes_size(entry.stamp.size))
+    }
+
+    /// Takes note of an entry that no row knows.
+    pub(super) fn extra(&self, key: &Key) {
+        self.count(|totals| totals.entries += 1);
+        self.differs(key, &Difference::Extra);
+    }
+
     /// Compares what the listing shows with the row; what is left to be hashed is returned.
     pub(super) fn compare(&self, entry: Option<Entry>, row: Option<Row>) -> Option<Job> {
-        let row = match (&entry, row) {
-            (_, Some(row)) => row,
-            (Some(entry), None) => {
-                // Every mirror of a directory has a row for its root.
-                let excluded = self.filter.excludes_within(&entry.key);
-                if !entry.key.is_root() && !excluded {
-                    self.differs(&entry.key, &Difference::Extra);
-                }
-                return None;
-            }
-            (None, None) => return None,
-        };
+        // What no row knows is told apart.
+        let row = row?;
         self.count(|totals| totals.entries += 1);
         let Some(mut entry) = entry else {
             self.differs(&row.key, &Difference::Missing);
@@ -281,6 +284,12 @@ impl Tally<'_> {
             Difference::Extra => totals.extra += 1,
         });
         self.observer.difference(key, difference, counted);
+    }
+
+    /// Takes note of a part of the target that could not be listed.
+    pub(super) fn fail_to_list(&self, error: &EntryError) {
+        self.count(|totals| totals.entries += 1);
+        self.fail(error);
     }
 
     pub(super) fn fail(&self, error: &EntryError) {

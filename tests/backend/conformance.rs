@@ -477,9 +477,9 @@ fn leaves_replace_empty_directories(Fixture { target, .. }: &Fixture) {
 fn leaves_replace_no_full_ones(Fixture { target, .. }: &Fixture) {
     fill(&**target, &[b"d/", b"d/x"]);
     let file = put(&**target, "d", b"file", Place::EmptyDirectory);
-    assert_eq!(cause(file), "DirectoryInTheWay");
+    assert_eq!(cause(file), "DirectoryStands");
     let made = target.make_link(&link("d", b"t"), Place::EmptyDirectory);
-    assert_eq!(cause(made), "DirectoryInTheWay");
+    assert_eq!(cause(made), "DirectoryStands");
     for place in [Place::New, Place::Leaf] {
         assert!(put(&**target, "d", b"file", place).is_err(), "{place:?}");
         assert!(target.make_link(&link("d", b"t"), place).is_err(), "{place:?}");
@@ -573,7 +573,7 @@ fn each_key_stands_for_itself(Fixture { source, target, .. }: &Fixture) {
 fn removal_is_of_what_was_listed(Fixture { target, .. }: &Fixture) {
     fill(&**target, &[b"d/", b"d/x", b"g", b"h"]);
     let listed = |name: &str| look(&**target, name);
-    assert_eq!(cause(target.remove(&listed("d/"))), "DirectoryInTheWay");
+    assert_eq!(cause(target.remove(&listed("d/"))), "NotEmpty");
     let replaced = listed("g");
     put(&**target, "g", b"G", Place::Leaf).expect("replace");
     assert_eq!(cause(target.remove(&replaced)), "TargetChanged");

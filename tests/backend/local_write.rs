@@ -129,7 +129,7 @@ fn a_directory_that_vidimus_did_not_build_is_not_swept_with_what_it_holds() {
         let before = Snapshot::read(&at);
         let target = local.target(Durability::Batch);
         let swept = target.sweep(&key(format!("{TEMPORARY}/")));
-        assert_eq!(cause(swept), "DirectoryInTheWay", "{what}");
+        assert_eq!(cause(swept), "NoTemporary", "{what}");
         assert_untouched(&before, &at);
         assert_eq!(fs::read_dir(&local.root).expect("list the target").count(), 1, "{what}");
         fs::remove_dir_all(at.join("d")).ok();
@@ -150,7 +150,7 @@ fn a_directory_that_holds_one_behind_many_files_is_not_swept_at_all() {
     fs::set_permissions(local.root.join(TEMPORARY), closed).expect("set a mode");
     let before = Snapshot::read(local.directory.path());
     let swept = local.target(Durability::Batch).sweep(&key(format!("{TEMPORARY}/")));
-    assert_eq!(cause(swept), "DirectoryInTheWay");
+    assert_eq!(cause(swept), "NoTemporary");
     assert_untouched(&before, local.directory.path());
 }
 

@@ -98,7 +98,7 @@ fn an_empty_source_is_refused_with_delete() {
 }
 
 #[test]
-fn an_unreadable_directory_blocks_deletions_below_it_and_nowhere_else() {
+fn an_unreadable_directory_blocks_deletions_below_it_and_makes_others_wait() {
     let env = Environment::new();
     needs!(tools::root(), tools::tool("setpriv").map(drop));
     let tree = TestTree::new()
@@ -123,7 +123,11 @@ fn an_unreadable_directory_blocks_deletions_below_it_and_nowhere_else() {
     };
     closed(0o000);
     let run = env.as_nobody(&arguments).unwrap().expect(1).names("closed");
-    run.finished().counts(&[("files_deleted", 1)]);
+    run.finished().counts(&[("files_deleted", 0), ("file_deletions_waiting", 1)]);
+    assert!(env.target.join("open/d").exists());
+    let despite = [&arguments[..], &["--delete-despite-errors".to_owned()]].concat();
+    let run = env.as_nobody(&despite).unwrap().expect(1).names("closed");
+    run.finished().counts(&[("files_deleted", 1), ("file_deletions_waiting", 0)]);
     for (path, there) in [("closed/a", true), ("closed/b/c", true), ("open/d", false)] {
         assert_eq!(env.target.join(path).exists(), there, "{path}");
     }

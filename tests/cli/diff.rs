@@ -84,7 +84,9 @@ fn every_kind_of_difference_is_a_line_in_the_order_of_keys() {
             "link       links/loop  (\"loop\" -> \"other\")",
         ]
     );
-    run.names("5 differences in 19 entries").names("different: ").is_silent_about("bin/run");
+    run.names("error rate 0% (0 of 19 entries), 5 differences")
+        .names("different: ")
+        .is_silent_about("bin/run");
     let run = diff(&env, &["target", "other"]).expect(3);
     run.names("metadata   bin/run  (mode 0755 -> 0700)\n");
     // The other way round.

@@ -134,3 +134,21 @@ fn a_dry_run_needs_no_rights_to_write_to_the_target() {
     }
     assert_untouched(&before, &env.target);
 }
+
+#[test]
+fn deletions_that_would_be_refused_are_shown_as_such() {
+    let env = mirrored(&sample());
+    for gone in ["data", "links", "bin"] {
+        fs::remove_dir_all(env.source.join(gone)).unwrap();
+    }
+    let arguments = ["mirror", "--delete", text(&env.source), text(&env.target)];
+    let dry = env.vidimus(&[&arguments[..], &["-n"]].concat()).expect(6);
+    dry.names("delete refused   bin/run  (not in the source)").names("--max-delete");
+    let json = env.mirror(&["--delete", "-n"]).expect(6);
+    let refused = json.records().into_iter().filter(|record| record["change"] == "delete_refused");
+    let refused = refused.count();
+    let finished = json.finished();
+    assert_eq!(finished.record["would"]["delete_refused"], refused, "{}", finished.record);
+    assert_eq!(finished.record["would"]["delete"], 0, "{}", finished.record);
+    assert!(refused >= 6);
+}

@@ -91,13 +91,14 @@ fn what_is_explained_is_what_a_run_plans() {
     let env = changed();
     for flags in [
         &[][..],
-        &["--delete", "--max-delete", "100%"],
+        &["--delete", "--max-delete", "100%", "--delete-despite-errors"],
         &["--checksum", "--exclude", "cache/"],
         &["--update", "--max-size", "8B"],
         &["--ignore-existing"],
-        &["--ignore-existing", "--delete", "--max-delete", "100%"],
+        &["--ignore-existing", "--delete", "--max-delete", "100%", "--delete-despite-errors"],
         &[
             "--delete",
+            "--delete-despite-errors",
             "--delete-excluded",
             "--max-delete",
             "100%",

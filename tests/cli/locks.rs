@@ -65,6 +65,25 @@ fn a_dry_run_takes_no_lock() {
 }
 
 #[test]
+fn what_a_run_is_writing_is_no_leftover_to_a_dry_run_beside_it() {
+    let env = large();
+    let first = under_way(&env, &[]);
+    send(&first, Signal::STOP);
+    let killed = env.target.join(".vidimus.0123456789abcdef");
+    fs::write(&killed, "left over").unwrap();
+    let dry = env.vidimus(&["mirror", "-n", "source", "target"]);
+    let explained = env.vidimus(&["explain", "source", "target", "large-0"]);
+    send(&first, Signal::CONT);
+    Run::wait(first, "the first run".into()).expect(0);
+    let dry = dry.expect(0).names("the target is being written to by run ");
+    dry.names("sweep            .vidimus.0123456789abcdef").names("sweep             1 leftover");
+    explained.expect(0).is_silent_about("left over");
+    // It is over, and swept what it met or leaves it to the next.
+    let after = env.vidimus(&["mirror", "-n", "source", "target"]).expect(0);
+    after.is_silent_about("is being written to");
+}
+
+#[test]
 fn a_lock_left_by_a_killed_run_is_taken_over() {
     let env = large();
     let first = under_way(&env, &[]);

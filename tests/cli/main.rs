@@ -8,6 +8,7 @@ mod bag;
 mod brake;
 mod building;
 mod commands;
+mod delete_later;
 mod deletion;
 mod destinations;
 mod diff;

@@ -135,6 +135,20 @@ impl Mount {
         Self::attached(at, &["-o", "loop", image.to_str().expect("test paths are UTF-8")])
     }
 
+    /// Mounts an NTFS of `mebibytes` at `at`, in which names that differ in case alone are one, from the
+    /// new image `image`.
+    pub fn folding(image: &Path, at: &Path, mebibytes: u64) -> Result<Self, String> {
+        let ntfs = tool("lowntfs-3g")?;
+        let file = std::fs::File::create(image).expect("make an image");
+        file.set_len(mebibytes << 20).expect("give the image its size");
+        let made = Command::new(tool("mkfs.ntfs")?).args(["-F", "-q"]).arg(image).output();
+        let mounted = Command::new(ntfs).args(["-o", "ignore_case"]).arg(image).arg(at).output();
+        match mounted {
+            Ok(output) if output.status.success() => Ok(Self { at: at.to_owned() }),
+            other => Err(format!("{made:?}, {other:?}")),
+        }
+    }
+
     /// Makes the mount read-only, or writable again.
     pub fn read_only(&self, yes: bool) {
         let option = if yes { "remount,ro" } else { "remount,rw" };

@@ -120,7 +120,7 @@ impl Shared {
             Place::Leaf | Place::Object(_) => renameat(&**parent, temporary, &**parent, name)?,
             Place::EmptyDirectory => {
                 match unlinkat(&**parent, name, AtFlags::REMOVEDIR) {
-                    Err(Errno::NOTEMPTY | Errno::EXIST) => return Err(Cause::DirectoryInTheWay),
+                    Err(Errno::NOTEMPTY | Errno::EXIST) => return Err(Cause::DirectoryStands),
                     other => other?,
                 }
                 rename_new(parent, temporary, name)?;

@@ -164,7 +164,7 @@ impl Unpublished {
 /// Removes a directory that a killed run built under a temporary's name, with the leaves in it.
 ///
 /// # Errors
-/// [`Cause::DirectoryInTheWay`] when it isn't one that vidimus built: its own hold no directories,
+/// [`Cause::NoTemporary`] when it isn't one that vidimus built: its own hold no directories,
 /// and are this user's and closed to all others, or whatever the target makes of that.
 pub(super) fn sweep_directory(
     shared: &Shared,
@@ -174,7 +174,7 @@ pub(super) fn sweep_directory(
     let directory = open_child(parent.as_fd(), name)?;
     let found = look_at_open(&directory)?;
     if holds_directories(&directory)? || !could_be_own(shared, parent, &found)? {
-        return Err(Cause::DirectoryInTheWay);
+        return Err(Cause::NoTemporary);
     }
     // Another run, whose target lies in this one or around it, may be about to put it in its place:
     // whoever renames it first has it.
@@ -222,7 +222,7 @@ fn remove_leaves(directory: &OwnedFd) -> Result<(), Cause> {
         }
         for name in names {
             match unlinkat(directory, &*name, AtFlags::empty()) {
-                Err(Errno::ISDIR) => return Err(Cause::DirectoryInTheWay),
+                Err(Errno::ISDIR) => return Err(Cause::NotEmpty),
                 Err(Errno::NOENT) => {}
                 other => other?,
             }

@@ -215,7 +215,7 @@ impl Target for LocalTarget {
             if entry.kind == EntryKind::Directory {
                 shared.root.forget(entry.key.as_bytes());
                 match unlinkat(&**parent, name, AtFlags::REMOVEDIR) {
-                    Err(Errno::NOTEMPTY | Errno::EXIST) => return Err(Cause::DirectoryInTheWay),
+                    Err(Errno::NOTEMPTY | Errno::EXIST) => return Err(Cause::NotEmpty),
                     other => other?,
                 }
             } else {
@@ -266,27 +266,36 @@ impl Target for LocalTarget {
     }
 
     /// Temporaries of the published manifest, whose directory no listing enters.
-    fn give_up_left(&self) -> Result<u64, Cause> {
+    fn give_up_left(&self, given_up: &mut dyn FnMut(&Key)) -> Result<(), Cause> {
         match self.shared.root.descend(MANIFEST.as_bytes()) {
-            Err(Errno::NOENT) => Ok(0),
-            directory => remove_files(&*directory?, &is_temporary),
+            Err(Errno::NOENT) => Ok(()),
+            directory => remove_files(&*directory?, &is_temporary, &mut |name| {
+                given_up(&Key::child(MANIFEST.as_bytes(), name, false));
+            }),
         }
     }
 
     fn give_up_streams(&self) -> Result<u64, Cause> {
-        remove_files(self.shared.root.directory(), &Shared::is_of_put)
+        let mut given_up = 0;
+        let root = self.shared.root.directory();
+        remove_files(root, &Shared::is_of_put, &mut |_| given_up += 1)?;
+        Ok(given_up)
     }
 }
 
-/// Removes the files of a directory whose names are such; how many there were.
-fn remove_files(directory: &Directory, is_one: &dyn Fn(&[u8]) -> bool) -> Result<u64, Cause> {
-    let mut removed = 0;
+/// Removes the files of a directory whose names are such; each is told to `removed`.
+fn remove_files(
+    directory: &Directory,
+    is_one: &dyn Fn(&[u8]) -> bool,
+    removed: &mut dyn FnMut(&[u8]),
+) -> Result<(), Cause> {
     for entry in Dir::read_from(readable_directory(directory)?)? {
         let entry = entry?;
-        if is_one(entry.file_name().to_bytes()) {
+        let name = entry.file_name().to_bytes();
+        if is_one(name) {
             unlinkat(directory, entry.file_name(), AtFlags::empty())?;
-            removed += 1;
+            removed(name);
         }
     }
-    Ok(removed)
+    Ok(())
 }

@@ -267,8 +267,8 @@ impl Target for ObjectTarget {
         *source
     }
 
-    fn give_up_left(&self) -> Result<u64, Cause> {
-        self.place().give_up_left()
+    fn give_up_left(&self, given_up: &mut dyn FnMut(&Key)) -> Result<(), Cause> {
+        self.place().give_up_left(given_up)
     }
 
     fn give_up_streams(&self) -> Result<u64, Cause> {

@@ -368,24 +368,30 @@ impl Staged for InPlace {
 }
 
 impl ObjectPlace {
-    /// Gives up what earlier runs began and nobody went on with; how many there were.
-    pub(super) fn give_up_left(&self) -> Result<u64, Cause> {
-        self.give_up(self.journal.take_left()?)
+    /// Gives up what earlier runs began and nobody went on with; each is named to `given_up`.
+    pub(super) fn give_up_left(&self, given_up: &mut dyn FnMut(&Key)) -> Result<(), Cause> {
+        self.give_up(self.journal.take_left()?, given_up)
     }
 
     /// Gives up what earlier runs began and nobody can go on with; how many there were.
     pub(super) fn give_up_hopeless(&self) -> Result<u64, Cause> {
-        self.give_up(self.journal.take_hopeless()?)
+        let mut given_up = 0;
+        self.give_up(self.journal.take_hopeless()?, &mut |_| given_up += 1)?;
+        Ok(given_up)
     }
 
-    fn give_up(&self, left: Vec<(PathBuf, Begun)>) -> Result<u64, Cause> {
-        let mut given_up = 0;
+    fn give_up(
+        &self,
+        left: Vec<(PathBuf, Begun)>,
+        given_up: &mut dyn FnMut(&Key),
+    ) -> Result<(), Cause> {
         for (record, begun) in left {
             self.store.abort_upload(begun.key(), &begun.id()).map_err(refused)?;
             fs::remove_file(&record)?;
-            given_up += 1;
+            let key = begun.key();
+            given_up(&Key::new(key.strip_prefix(&*self.prefix).unwrap_or(key)));
         }
-        Ok(given_up)
+        Ok(())
     }
 
     /// Writes a whole object by one request. Where nothing stands, or a known object, whatever else

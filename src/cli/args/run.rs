@@ -46,7 +46,8 @@ pub(crate) struct RunArgs {
 
     /// Delete what only the target has
     ///
-    /// Done last, and only after every listing was complete. Refused (exit code 6) when the source
+    /// Done last, and only after every listing was complete; waits for the next run when a copy
+    /// failed. Refused (exit code 6) when the source
     /// is empty, when its root is not the one of the last run whose deletions were allowed (an
     /// unmounted disk), or when more than --max-delete would go.
     #[arg(long, help_heading = "Deleting", env = "VIDIMUS_DELETE", value_parser = values::switch)]
@@ -59,6 +60,14 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N|P%", help_heading = "Deleting", env = "VIDIMUS_MAX_DELETE",
         value_parser = values::max_delete, default_value = "50%")]
     pub(crate) max_delete: MaxDelete,
+    /// Delete even in a run in which a copy failed
+    ///
+    /// Without this, deletions wait for the next run then: what only the target has may be the last
+    /// copy of what failed, under an older name. What a failed copy collided with (in a target that
+    /// folds case, say) stays in any case.
+    #[arg(long, help_heading = "Deleting", env = "VIDIMUS_DELETE_DESPITE_ERRORS",
+        value_parser = values::switch)]
+    pub(crate) delete_despite_errors: bool,
     /// Take the source for the right one though its root is another than when deletions were last
     /// allowed
     #[arg(long, help_heading = "Deleting", env = "VIDIMUS_ACCEPT_SOURCE",

@@ -8,9 +8,9 @@ use super::sheet::{self, Sheet};
 use crate::location::Location;
 use crate::model::key::Escaped;
 use crate::model::{
-    Digest, EntryError, EntryKind, Error, ErrorKind, Progress, Stop, Totals, Verdict,
+    Digest, EntryError, EntryKind, Error, ErrorKind, Progress, Stop, Totals, Verdict, run,
 };
-use crate::report::format::{count, counted, duration, size};
+use crate::report::format::{count, counted, duration, error_rate, size};
 use crate::report::json::{self, JsonError, JsonKey, Level};
 use crate::report::text::{self, Failures};
 use crate::report::{Output, OutputOptions};
@@ -271,6 +271,7 @@ fn finished<'a>(
         requests_retried: u64,
         requests_throttled: u64,
         duration_s: f64,
+        error_rate: f64,
         verdict: &'static str,
         exit_code: u8,
         #[serde(flatten)]
@@ -305,6 +306,7 @@ fn finished<'a>(
         requests_retried: requests.requests_retried,
         requests_throttled: requests.requests_throttled,
         duration_s: elapsed,
+        error_rate: run::error_rate(totals.failed, totals.entries),
         verdict: outcome.map_or("failed", |outcome| verdict(outcome).0),
         exit_code: exit.code(),
         error: result.as_ref().err().map(JsonError::from),
@@ -371,10 +373,10 @@ fn summary(names: &[String; 2], outcome: &DiffOutcome, failures: &Failures) -> V
         (totals.unknown, "unknown", entries(totals.unknown)),
     ]);
     let figures = format!(
-        "time {}, {} in {}",
+        "time {}, {}, {}",
         duration(outcome.duration),
+        error_rate(totals.failed, totals.entries),
         counted(totals.differences(), "difference", "differences"),
-        entries(totals.entries),
     );
     sheet.end(&outcome.counted, figures, failures, verdict(outcome))
 }
@@ -435,7 +437,7 @@ mod tests {
                 "  only in B         1 entry",
                 "  unknown           7 entries",
                 "  requests          4 list",
-                "time 2.0 s, 1 difference in 4,000 entries",
+                "time 2.0 s, error rate 0.03% (1 of 4,000 entries), 1 difference",
                 "failed:",
                 "  cannot list \"d/\" in B",
                 "incomplete: some parts could not be listed",

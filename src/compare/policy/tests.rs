@@ -400,7 +400,10 @@ fn files_of_an_excluded_size_take_no_part_on_either_side() {
             // The surplus, then: on both sides, in the source, in the target.
             (Surplus::Stays, [skip, skip, "Keep: Extra"]),
             (Surplus::Goes, [skip, skip, "Keep: SizeExcluded"]),
-            (Surplus::GoesWithExcluded, ["Delete: SizeExcluded", skip, "Delete: Extra"]),
+            (
+                Surplus::GoesWithExcluded,
+                ["Delete: SizeExcluded", "Forget: SizeExcluded", "Delete: Extra"],
+            ),
         ];
         for (surplus, [both, source, target]) in expected {
             let context = format!("{min}..={max}, {surplus:?}");

@@ -105,7 +105,7 @@ impl<'a> Press<'a> {
         }
         match self.target.look(key)? {
             None => Ok(Place::New),
-            Some(found) if found.kind == EntryKind::Directory => Err(Cause::DirectoryInTheWay),
+            Some(found) if found.kind == EntryKind::Directory => Err(Cause::DirectoryStands),
             Some(_) => Ok(Place::Leaf),
         }
     }

@@ -182,8 +182,8 @@ impl Bag {
 
     /// Takes away what declares the bag whole, and what a killed run left, but marks it as what a run
     /// makes a bag of. The tag manifest goes second: it vouches for what is written anew.
-    pub(super) fn begin(&self) -> Result<(), Error> {
-        self.sweep()?;
+    pub(super) fn begin(&self, session: &Session<'_>) -> Result<(), Error> {
+        self.sweep(session)?;
         if !self.path.join(MARK).exists() {
             self.write(MARK, b"`vidimus bag` makes a bag of the directory that holds this one.\n")?;
         }
@@ -202,7 +202,7 @@ impl Bag {
     }
 
     /// Removes the temporaries of a killed run from among the tag files.
-    fn sweep(&self) -> Result<(), Error> {
+    fn sweep(&self, session: &Session<'_>) -> Result<(), Error> {
         let failed = |cause: Cause| {
             let message = format!("cannot clean up the bag \"{}\"", printable(&self.path));
             Error::new(ErrorKind::Unusable, message).because(cause)
@@ -214,8 +214,9 @@ impl Bag {
                 let name = name.map_err(|error| failed(error.into()))?.file_name();
                 let key = Key::child(directory.as_bytes(), name.as_bytes(), false);
                 match self.target.sweep(&key) {
+                    Ok(()) => session.swept(&key),
                     // It is no temporary.
-                    Ok(()) | Err(Cause::IllegalName) => {}
+                    Err(Cause::IllegalName) => {}
                     Err(cause) => return Err(failed(cause)),
                 }
             }

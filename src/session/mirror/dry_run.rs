@@ -3,11 +3,13 @@
 use super::sides::Evidence;
 use super::{Ended, Session};
 use crate::backend::Listing;
+use crate::backend::local::Root;
 use crate::engine::preview;
-use crate::manifest::{SourceNumber, State, is_damage};
+use crate::manifest::{Lock, SourceNumber, State, Writing, is_damage};
 use crate::model::run::Counter;
 use crate::model::{EntryKind, Error, Key, Metadata, Verdict};
 use crate::plan::{Plan, Planning};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 impl Session<'_> {
@@ -23,6 +25,17 @@ impl Session<'_> {
             Ok(Some(state)) if state.last_run()?.is_none() => Ok(None),
             other => other,
         }
+    }
+
+    /// The run that is writing to a target just now, which is told.
+    pub(super) fn writing(&self, root: &Root) -> Option<Writing> {
+        let writing = Lock::writer(root.directory().as_fd())?;
+        self.note(&format!(
+            "the target is being written to by {}: what it has not put in place yet is missing here, \
+             and its temporaries are no leftovers",
+            writing.who
+        ));
+        Some(writing)
     }
 
     /// A dry run: reads what a run would read, and writes nothing.
@@ -71,8 +84,11 @@ impl Session<'_> {
             is_over: &is_over,
         };
         let plan = Plan::new(join, planning);
-        let deletes = options.delete.is_some();
-        let refusal = preview(plan, self.observer, self.progress, self.stop, deletes, |tally| {
+        let deletes = options.delete.as_ref();
+        let writing = root.as_deref().and_then(|root| self.writing(root));
+        let under_way = |key: &Key| writing.as_ref().is_some_and(|writing| writing.owns(key));
+        let told = (self.observer, &**self.progress);
+        let refusal = preview(plan, told, self.stop, deletes, &under_way, |tally| {
             let before = match &state {
                 Some(state) => state.last_allowed_root()?,
                 None => None,

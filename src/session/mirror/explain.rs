@@ -179,6 +179,8 @@ impl Session<'_> {
         };
         let runs: HashMap<_, _> =
             rows.iter().map(|(row, run)| (row.key.clone(), run.clone())).collect();
+        let writing = root.as_deref().and_then(|root| self.writing(root));
+        let under_way = |key: &Key| writing.as_ref().is_some_and(|writing| writing.owns(key));
         let sides = Listed { from: &*from, to: &*to, exists, number };
         let (join, left_out) =
             self.join_name(&name, sides, rows.into_iter().map(|(row, _)| row).collect())?;
@@ -199,6 +201,7 @@ impl Session<'_> {
                 // What lies in it, which tells that it isn't empty.
                 Joined::Pair(_) => {}
                 Joined::Failed(error) | Joined::BrokeOff(error) => explanation.failed.push(error),
+                Joined::Leftover(key) if under_way(&key) => {}
                 Joined::Leftover(key) => explanation.told.push(format!(
                     "\"{key}\" is left over from a killed run, and would be removed"
                 )),

@@ -159,7 +159,9 @@ impl Session<'_> {
                 // Only to ask what a target here would hold, where there is none yet.
                 let root = root.map_or_else(any_directory, |root| Ok(Arc::clone(root)))?;
                 let durability = self.options.durability;
-                let target = LocalTarget::new(root, theirs, durability, random());
+                // Who holds the lock is told by his run, and its temporaries by this.
+                let token = self.run.token().unwrap_or_else(random);
+                let target = LocalTarget::new(root, theirs, durability, token);
                 Arc::new(target.map_err(|error| {
                     Error::new(ErrorKind::Unusable, "cannot ask who runs this").because(error)
                 })?)

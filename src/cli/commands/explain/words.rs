@@ -109,6 +109,19 @@ pub(super) fn consequences(explained: &Explained, options: &MirrorOptions) -> Ve
              (--max-delete), the source is empty, or its root is another one; one key alone doesn't \
              tell"
         ));
+        if pair.key.is_directory() {
+            told.push(
+                "a directory goes only if nothing in it stays, whatever keeps that".to_owned(),
+            );
+        }
+        told.push(if delete.despite_errors {
+            "they are done even if a copy fails (--delete-despite-errors), but for what that copy \
+             collides with"
+                .to_owned()
+        } else {
+            "they wait for the next run if a copy fails (--delete-despite-errors: they don't)"
+                .to_owned()
+        });
     }
     if source.is_some_and(|entry| entry.known == Known::Listed) {
         told.push("the store's listing tells size and tag alone; reading it tells the rest".into());

@@ -3,8 +3,8 @@
 use super::super::super::exit::Exit;
 use super::super::sheet::Sheet;
 use super::{ReadRequests, rate};
-use crate::model::Error;
-use crate::report::format::{counted, duration, size, speed};
+use crate::model::{Error, run};
+use crate::report::format::{counted, duration, error_rate, size, speed};
 use crate::report::json::JsonError;
 use crate::report::text::Failures;
 use crate::verify::{AgainstOutcome, AgainstTotals};
@@ -32,6 +32,7 @@ pub(super) fn finished<'a>(
         differences: u64,
         duration_s: f64,
         throughput_bytes_per_s: f64,
+        error_rate: f64,
         verdict: &'static str,
         exit_code: u8,
         #[serde(flatten)]
@@ -51,6 +52,7 @@ pub(super) fn finished<'a>(
         differences: outcome.map_or(0, |outcome| outcome.differences),
         duration_s: duration.as_secs_f64(),
         throughput_bytes_per_s: rate(read(&totals), duration).round(),
+        error_rate: run::error_rate(totals.failed, totals.entries),
         verdict: outcome.map_or("failed", |outcome| verdict(outcome).0),
         exit_code: exit.code(),
         error: result.err().map(JsonError::from),
@@ -104,11 +106,11 @@ pub(super) fn summary(
         (totals.failed, "failed", entries(totals.failed)),
     ]);
     let figures = format!(
-        "time {}, speed {}, {} of {}",
+        "time {}, speed {}, {}, {}",
         duration(outcome.duration),
         speed(rate(read(totals), outcome.duration)),
+        error_rate(totals.failed, totals.entries),
         counted(outcome.differences, "difference", "differences"),
-        entries(totals.entries),
     );
     sheet.end(&outcome.counted, figures, failures, verdict(outcome))
 }
@@ -146,7 +148,7 @@ mod tests {
                 "  content   1 file",
                 "  extra     7 entries",
                 "  requests  4 list, 3,999 get",
-                "time 2.0 s, speed 2.0 MiB/s, 1 difference of 4,000 entries",
+                "time 2.0 s, speed 2.0 MiB/s, error rate 0% (0 of 4,000 entries), 1 difference",
                 "different: the target is not what the source is",
             ]
         );

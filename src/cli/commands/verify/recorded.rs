@@ -3,9 +3,8 @@
 use super::super::super::exit::Exit;
 use super::super::sheet::Sheet;
 use super::{ReadRequests, rate};
-use crate::model::Error;
-use crate::model::Verdict;
-use crate::report::format::{counted, duration, size, speed};
+use crate::model::{Error, Verdict, run};
+use crate::report::format::{counted, duration, error_rate, size, speed};
 use crate::report::json::JsonError;
 use crate::report::text::Failures;
 use crate::verify::{Depth, Sample, Unfinished, VerifyOutcome, VerifyTotals};
@@ -38,6 +37,7 @@ pub(super) fn finished<'a>(
         unfinished: Vec<JsonUnfinished<'a>>,
         duration_s: f64,
         throughput_bytes_per_s: f64,
+        error_rate: f64,
         verdict: &'static str,
         exit_code: u8,
         #[serde(flatten)]
@@ -62,6 +62,7 @@ pub(super) fn finished<'a>(
         }),
         duration_s: duration.as_secs_f64(),
         throughput_bytes_per_s: rate(totals.bytes_hashed, duration).round(),
+        error_rate: run::error_rate(totals.failed, totals.entries),
         verdict: outcome.map_or("failed", |outcome| verdict(outcome).0),
         exit_code: exit.code(),
         error: result.err().map(JsonError::from),
@@ -178,11 +179,11 @@ pub(super) fn summary(
         sheet.row("unknown", &unknown(unfinished));
     }
     let figures = format!(
-        "time {}, speed {}, {} of {}",
+        "time {}, speed {}, {}, {}",
         duration(outcome.duration),
         speed(rate(totals.bytes_hashed, outcome.duration)),
+        error_rate(totals.failed, totals.entries),
         counted(outcome.differences, "difference", "differences"),
-        entries(totals.entries),
     );
     sheet.end(&outcome.counted, figures, failures, verdict(outcome))
 }
@@ -231,7 +232,7 @@ mod tests {
                 "  verified  3,998 files, 4.0 MiB",
                 "  corrupt   2 files",
                 "  requests  4 list, 3,998 get",
-                "time 2.0 s, speed 2.0 MiB/s, 2 differences of 4,000 entries",
+                "time 2.0 s, speed 2.0 MiB/s, error rate 0% (0 of 4,000 entries), 2 differences",
                 "different: the target is not what was recorded",
             ]
         );

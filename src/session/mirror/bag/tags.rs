@@ -155,7 +155,7 @@ impl<'b> TagFile<'b> {
         let mut mode = bag.mode;
         let place = match bag.target.look(&key(name)) {
             Ok(None) => Ok(Place::New),
-            Ok(Some(found)) if found.kind == EntryKind::Directory => Err(Cause::DirectoryInTheWay),
+            Ok(Some(found)) if found.kind == EntryKind::Directory => Err(Cause::DirectoryStands),
             Ok(Some(found)) => {
                 if found.kind == EntryKind::File {
                     mode = found.metadata.mode & 0o777;
