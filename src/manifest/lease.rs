@@ -71,7 +71,8 @@ struct Shared {
 }
 
 struct State {
-    tag: ETag,
+    /// `None` in a store that tells none.
+    tag: Option<ETag>,
     written: Instant,
     /// Whether the store can't hold what is written against the tag.
     unconditional: bool,
@@ -113,7 +114,7 @@ impl Lease {
                 None => Condition::Absent,
                 Some(standing) if standing.content == *content => {
                     // The reply to an attempt of ours was lost.
-                    tag = standing.tag;
+                    tag = Some(standing.tag);
                     break;
                 }
                 Some(standing) => {
@@ -284,8 +285,10 @@ impl Shared {
         let put = |condition| {
             self.store.put(&self.key, self.content.clone(), &Headers::default(), condition)
         };
-        if !state.unconditional {
-            match put(Condition::Matches(&state.tag)) {
+        // Only what can be sent back can be asked for.
+        if !state.unconditional && state.tag.is_some_and(|tag| tag.is_whole()) {
+            let condition = state.tag.as_ref().map_or(Condition::None, Condition::Matches);
+            match put(condition) {
                 Ok(tag) => {
                     state.tag = tag;
                     return Ok(None);
@@ -299,7 +302,9 @@ impl Shared {
         match standing(&self.store, &self.key)? {
             Some(standing) if standing.content == *self.content => match standing.tag {
                 // It was written, and the reply lost.
-                Some(tag) if tag != state.tag => state.tag = tag,
+                Some(tag) if state.tag.is_some_and(|written| written != tag) => {
+                    state.tag = Some(tag);
+                }
                 _ => {
                     state.tag = put(Condition::None)?;
                     state.unconditional = true;

@@ -1,34 +1,55 @@
 //! Entity tags: what a store says of an object's content.
 
+use super::Digest;
 use std::fmt;
 
 /// An object's `ETag` as the store lists it, without the quotes around it.
 ///
 /// It changes with the content; it is an MD5 only where [`ETag::md5`] says that it can be one, and
 /// even then only if the store says so. At most [`ETag::LONGEST`] bytes, kept inline: stamps are
-/// copied a lot.
+/// copied a lot. A tag that is longer, or that no header can hold, is kept as a digest of it, which
+/// tells it from others and can't be sent back ([`ETag::is_whole`]).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ETag {
     length: u8,
     bytes: [u8; Self::LONGEST],
 }
 
+/// What the digest of a tag begins with; 32 hexadecimal digits follow.
+const DIGEST: &str = "~";
+
 impl ETag {
-    /// The longest tag that is kept, in bytes: those of the stores in use have at most 40.
+    /// The longest tag that is kept as it is, in bytes: those of the stores in use have at most 40.
     pub const LONGEST: usize = 63;
 
-    /// Takes a tag as a listing or a header has it, in quotes or without; `None` for an empty one,
-    /// one that is longer than [`ETag::LONGEST`], or one that no header can hold.
+    /// Takes a tag as a listing or a header has it, in quotes or without; `None` for an empty one.
+    ///
+    /// The mark of a weak one is left out: proxies add it to what the store lists without.
     pub fn new(text: &[u8]) -> Option<Self> {
+        let text = text.strip_prefix(b"W/").filter(|rest| rest.starts_with(b"\"")).unwrap_or(text);
         let text =
             text.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(text);
         let legal = |byte: &u8| byte.is_ascii_graphic() && *byte != b'"';
-        if text.is_empty() || text.len() > Self::LONGEST || !text.iter().all(legal) {
+        if text.is_empty() {
             return None;
         }
+        if text.len() > Self::LONGEST || !text.iter().all(legal) {
+            let digest = Digest::of(text).to_string();
+            return Some(Self::kept(format!("{DIGEST}{}", &digest[..32]).as_bytes()));
+        }
+        Some(Self::kept(text))
+    }
+
+    fn kept(text: &[u8]) -> Self {
         let mut bytes = [0; Self::LONGEST];
         bytes[..text.len()].copy_from_slice(text);
-        Some(Self { length: text.len() as u8, bytes })
+        Self { length: text.len() as u8, bytes }
+    }
+
+    /// Whether it is what the store gave, rather than a digest of that: only then can it be sent
+    /// back.
+    pub fn is_whole(&self) -> bool {
+        !self.as_str().starts_with(DIGEST)
     }
 
     /// The tag without quotes: printable ASCII.
@@ -99,10 +120,24 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_sent_back_is_no_tag() {
-        for text in [&b""[..], b"\"\"", b"a b", b"a\"b", b"a\nb", b"\xff", &[b'x'; 64]] {
-            assert_eq!(ETag::new(text), None, "{text:?}");
+    fn a_tag_of_any_length_and_form_is_told_from_others() {
+        for text in [&b"a b"[..], b"a\"b", b"a\nb", b"\xff", &[b'x'; 64], &[b'x'; 5000]] {
+            let tag = ETag::new(text).expect("a tag");
+            assert!(!tag.is_whole(), "{text:?}");
+            assert_eq!(ETag::new(tag.as_str().as_bytes()), Some(tag), "as a record has it");
+            let other = ETag::new(&[text, b"x"].concat()).expect("a tag");
+            assert_ne!(tag, other);
         }
+        assert!(ETag::new(&[b'x'; ETag::LONGEST]).expect("a tag").is_whole());
+        for none in [&b""[..], b"\"\"", b"W/\"\""] {
+            assert_eq!(ETag::new(none), None);
+        }
+    }
+
+    #[test]
+    fn a_weak_tag_is_the_one_that_the_store_lists() {
+        assert_eq!(ETag::new(b"W/\"0a-2\""), ETag::new(b"0a-2"));
+        assert_ne!(ETag::new(b"W/0a-2"), ETag::new(b"0a-2"), "no mark, but a part of it");
     }
 
     #[test]

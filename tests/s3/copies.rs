@@ -276,3 +276,27 @@ fn a_copy_that_could_not_be_given_up_is_given_up_by_the_next_run() {
     assert_eq!(given_up.len(), 1, "{given_up:?}");
     copying.is_clean();
 }
+
+/// A store copies gigabytes for minutes: who asks again before it is done has it all copied twice.
+#[test]
+fn a_copy_whose_reply_was_lost_is_looked_for_and_not_asked_for_again() {
+    for kind in [Kind::PartCopy, Kind::Complete] {
+        let copying = Copying::new();
+        let (entry, content) = copying.large();
+        copying.server.fail(On::nth(kind, 1), Fault::LostReply);
+        let stamp = copying.copy(&entry, Place::New).expect("copied");
+        let copy = copying.to.get("x").expect("it is there");
+        assert!(copy.content == content);
+        assert_eq!(stamp.tag().expect("a tag").as_str(), copy.etag, "{kind:?}");
+        let counts = (copying.server.count(Kind::PartCopy), copying.server.count(Kind::Complete));
+        assert_eq!(counts, (3, 1), "{kind:?}");
+        copying.is_clean();
+    }
+    let copying = Copying::new();
+    copying.from.put("small", "content");
+    let entry = copying.listed("small");
+    copying.server.fail(On::nth(Kind::Copy, 1), Fault::LostReply);
+    copying.copy(&entry, Place::New).expect("copied");
+    assert_eq!(copying.to.content("small"), "content");
+    assert_eq!(copying.server.count(Kind::Copy), 1);
+}

@@ -6,7 +6,7 @@ use super::parts::Parts;
 use super::place::{ObjectPlace, cause, refused};
 use super::refused_copies::is_refusal;
 use super::s3::{CopySource, UploadId};
-use super::write::{ObjectStage, UPLOAD, is_kept, no_tag, part_size};
+use super::write::{ObjectStage, UPLOAD, is_kept, part_size};
 use super::{Condition, Head, Headers, StoreError, StoreErrorKind, uploads};
 use crate::backend::{Place, ReadError, Reading, Stage as _};
 use crate::model::{Cause, Digest, ETag, Entry, EntryKind, Key, Metadata, Stamp, Stop};
@@ -86,7 +86,7 @@ impl ObjectPlace {
         set(&mut headers, kind, metadata);
         if self.refused_copies.may_copy() {
             match self.copy_onto_itself(&object, &head, &headers, &place) {
-                Ok(tag) => return Ok(Stamp::of_object(head.size, Some(tag))),
+                Ok(tag) => return Ok(Stamp::of_object(head.size, tag)),
                 Err(Uncopied::Refused(error)) => self.refused_copies.refused(key, &error),
                 Err(Uncopied::Failed(error)) => return Err(target_cause(error)),
             }
@@ -101,7 +101,7 @@ impl ObjectPlace {
         head: &Head,
         headers: &Headers,
         place: &Place,
-    ) -> Result<ETag, Uncopied> {
+    ) -> Result<Option<ETag>, Uncopied> {
         let bucket = self.store.bucket();
         let from = CopySource { bucket, key: object, version: head.etag.as_ref() };
         if head.size > self.copies.above {
@@ -109,8 +109,11 @@ impl ObjectPlace {
             return self.copy_in_parts(&original, object, headers.clone(), place);
         }
         let to = (object, condition_of(place));
-        let send =
-            |condition: Condition<'_>| self.store.copy(&from, object, Some(headers), condition);
+        let is_done = |stands: &Head| stands.size == head.size && is_kept(stands, headers);
+        let look = || Ok(self.store.head(object)?.filter(is_done).map(|stands| stands.etag));
+        let send = |condition: Condition<'_>| {
+            self.store.copy(&from, object, Some(headers), condition, look)
+        };
         // What is copied is what it is copied to: if that is as expected, so is this.
         match self.conditions.copy(&self.store, to, send, || Ok(true)) {
             Ok(tag) => Ok(tag),
@@ -118,7 +121,7 @@ impl ObjectPlace {
             Err(Unwritten::Unmet { error, stands: Some(head) })
                 if error.maybe_done && is_kept(&head, headers) =>
             {
-                head.etag.ok_or_else(|| ReadError::Sink(no_tag()).into())
+                Ok(head.etag)
             }
             Err(Unwritten::Unmet { .. }) => Err(ReadError::Changed.into()),
             Err(Unwritten::Failed(error)) => Err(uncopied(error)),
@@ -203,7 +206,15 @@ impl ObjectPlace {
             }
             self.copy_in_parts(&Original { from, size }, &to, head.headers, &place)?
         } else {
-            let send = |condition: Condition<'_>| self.store.copy(&from, &to, None, condition);
+            let look = || {
+                let stands = self.store.head(&to)?;
+                let is_copy = |head: &Head| {
+                    self.is_whole_copy(head, (other, &from_key, entry)).unwrap_or(false)
+                };
+                Ok(stands.filter(is_copy).map(|head| head.etag))
+            };
+            let send =
+                |condition: Condition<'_>| self.store.copy(&from, &to, None, condition, look);
             let is_listed = || {
                 let head = other.store.head(&from_key)?;
                 Ok(head
@@ -229,7 +240,7 @@ impl ObjectPlace {
                 Err(Unwritten::Failed(error)) => return Err(uncopied(error)),
             }
         };
-        Ok(Stamp::of_object(size, Some(copied)))
+        Ok(Stamp::of_object(size, copied))
     }
 
     /// Finds out why the store refused to copy for a condition: the source changed, or the target did;
@@ -239,16 +250,27 @@ impl ObjectPlace {
         (error, stands): (&StoreError, Option<Box<Head>>),
         (other, from, entry): (&Self, &[u8], &Entry),
         place: &Place,
-    ) -> Result<ETag, ReadError> {
+    ) -> Result<Option<ETag>, ReadError> {
         if is_met(condition_of(place), stands.as_deref()) {
             return Err(ReadError::Changed);
         }
         if let Some(head) = stands.filter(|_| error.maybe_done)
             && self.is_copy(&head, (other, from, entry)).map_err(read_error)?
         {
-            return head.etag.ok_or_else(|| ReadError::Sink(no_tag()));
+            return Ok(head.etag);
         }
         Err(ReadError::Sink(taken(place)))
+    }
+
+    /// Whether an object surely is a copy of another with all that is kept with it.
+    fn is_whole_copy(
+        &self,
+        head: &Head,
+        (other, from, entry): (&Self, &[u8], &Entry),
+    ) -> Result<bool, StoreError> {
+        let original = other.store.head(from)?;
+        let has_headers = original.is_some_and(|original| is_kept(head, &original.headers));
+        Ok(has_headers && self.is_copy(head, (other, from, entry))?)
     }
 
     /// Whether an object surely has the content of another: the same tag, or the digest that is kept
@@ -278,7 +300,7 @@ impl ObjectPlace {
         to: &[u8],
         mut headers: Headers,
         place: &Place,
-    ) -> Result<ETag, Uncopied> {
+    ) -> Result<Option<ETag>, Uncopied> {
         put(&mut headers, UPLOAD, self.token.clone());
         let id = self.store.create_upload(to, &headers).map_err(uncopied)?;
         let metadata = Metadata::default();
@@ -313,7 +335,7 @@ impl ObjectPlace {
         to: &[u8],
         id: &UploadId,
         place: &Place,
-    ) -> Result<ETag, Uncopied> {
+    ) -> Result<Option<ETag>, Uncopied> {
         let Original { from: CopySource { bucket, key, version }, size } = *original;
         let length = self.copies.part.max(part_size(size));
         let mut parts = Parts::default();

@@ -10,6 +10,7 @@ use crate::backend::{
     ListItem, ListOptions, Listing, Place, Ranges, ReadError, Sink, Source, Stage, StageDirectory,
     Target,
 };
+use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::{Cause, Entry, EntryKind, Error, Key, Metadata, Stamp};
 use std::sync::Arc;
@@ -98,7 +99,7 @@ impl ObjectTarget {
 
     /// The object of an entry; `None` for a directory that is only implied.
     fn object_of(&self, entry: &Entry) -> Option<Result<Vec<u8>, Cause>> {
-        let is_implied = entry.kind == EntryKind::Directory && entry.stamp.tag().is_none();
+        let is_implied = entry.kind == EntryKind::Directory && entry.known == Known::Implied;
         (!is_implied).then(|| self.place().object_key(&entry.key))
     }
 }

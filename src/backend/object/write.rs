@@ -239,7 +239,7 @@ impl Upload {
         let next = self.parts.begun() + 1;
         let Some(part) = self.sent_before.remove(&next) else { return false };
         let md5 = || content.pieces().fold(Md5::new(), Md5::chain_update).finalize();
-        let is_it = part.size == content.len() as u64 && part.tag.etag.md5() == Some(md5().into());
+        let is_it = part.size == content.len() as u64 && part.md5() == Some(md5().into());
         if is_it {
             self.parts.skip(part.tag);
         }
@@ -295,15 +295,15 @@ impl Stage for ObjectStage {
             let marker = [&self.key, &b"/"[..]].concat();
             self.to.store.delete(&marker, Condition::None).map_err(refused)?;
         }
-        let stamp = Stamp::of_object(size, Some(tag));
+        let stamp = Stamp::of_object(size, tag);
         Ok(Box::new(InPlace(Written { stamp, metadata: *metadata })))
     }
 }
 
 impl ObjectStage {
     /// Ends an upload in parts.
-    fn complete(&mut self) -> Result<ETag, Cause> {
-        let Some(upload) = &mut self.upload else { return Err(no_tag()) };
+    fn complete(&mut self) -> Result<Option<ETag>, Cause> {
+        let Some(upload) = &mut self.upload else { return Ok(None) };
         let parts = upload.parts.all().map_err(refused)?;
         let tag =
             self.to.complete_upload((&self.key, &upload.id), parts, &upload.token, &self.place)?;
@@ -402,7 +402,7 @@ impl ObjectPlace {
         content: &Body,
         headers: &Headers,
         place: Place,
-    ) -> Result<ETag, Cause> {
+    ) -> Result<Option<ETag>, Cause> {
         let to = (Writing::Put, key, condition_of(&place));
         let put = self.conditions.write(&self.store, to, |condition| {
             self.store.put(key, content.clone(), headers, condition)
@@ -413,7 +413,7 @@ impl ObjectPlace {
             Err(Unwritten::Unmet { error, stands: Some(head) })
                 if error.maybe_done && is_kept(&head, headers) =>
             {
-                head.etag.ok_or_else(no_tag)
+                Ok(head.etag)
             }
             Err(Unwritten::Unmet { .. }) => Err(taken(&place)),
             Err(Unwritten::Failed(error)) => Err(cause(&error)),
@@ -428,10 +428,14 @@ impl ObjectPlace {
         parts: &[(u16, PartTag)],
         token: &str,
         place: &Place,
-    ) -> Result<ETag, Cause> {
+    ) -> Result<Option<ETag>, Cause> {
         let to = (Writing::Complete, key, condition_of(place));
+        let is_ours = |head: &Head| {
+            head.headers.user.iter().any(|(name, value)| name == UPLOAD && value == token)
+        };
+        let look = || Ok(self.store.head(key)?.filter(is_ours).map(|head| head.etag));
         let completed = self.conditions.write(&self.store, to, |condition| {
-            self.store.complete_upload(key, id, parts, condition)
+            self.store.complete_upload(key, id, parts, condition, look)
         });
         let (error, stands, otherwise) = match completed {
             Ok(tag) => return Ok(tag),
@@ -441,9 +445,8 @@ impl ObjectPlace {
             }
             Err(Unwritten::Failed(error)) => return Err(cause(&error)),
         };
-        let is_ours = |(name, value): &(String, String)| name == UPLOAD && value == token;
-        match stands.filter(|head| head.headers.user.iter().any(is_ours)) {
-            Some(head) => head.etag.ok_or_else(no_tag),
+        match stands.filter(|head| is_ours(head)) {
+            Some(head) => Ok(head.etag),
             None => Err(otherwise.unwrap_or_else(|| cause(&error))),
         }
     }
@@ -463,12 +466,8 @@ impl ObjectPlace {
         let body = Bytes::copy_from_slice(content);
         let tag = self.put_whole(&object, &body.into(), &headers, place)?;
         let has_marker = !(key.is_root() && self.prefix.is_empty());
-        Ok(Stamp::of_object(content.len() as u64, has_marker.then_some(tag)))
+        Ok(Stamp::of_object(content.len() as u64, tag.filter(|_| has_marker)))
     }
-}
-
-pub(super) fn no_tag() -> Cause {
-    Cause::Other("the store gave no tag for what was written".to_owned())
 }
 
 #[cfg(test)]

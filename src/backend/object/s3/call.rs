@@ -8,7 +8,7 @@ use super::reply::{self, Reply};
 use super::retry::{Next, Tries, UNPROVEN_TIME};
 use super::sign::{EMPTY, PAYLOAD, Subject, UNSIGNED, hex};
 use super::time::{self, SignedTime};
-use super::transport::{CONNECT_TIME, Caller, Patience};
+use super::transport::{CONNECT_TIME, Caller, Patience, WORK_TIME};
 use crate::limits::Began;
 use crate::model::RequestKind;
 use bytes::{Bytes, BytesMut};
@@ -16,6 +16,7 @@ use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use hyper::body::{Body as _, Incoming};
 use ring::digest;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -127,20 +128,43 @@ impl S3 {
         request: &Request,
         read: impl Fn(Reply) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let (value, _turn) = self.run(request, |exchange| {
-            let reply = self.whole(request, exchange)?;
-            if reply.status.is_success() { read(reply) } else { Err(self.refusal(request, &reply)) }
-        })?;
-        Ok(value)
+        self.call_or_look(request, read, || Ok(None))
     }
 
-    /// Makes a request until `read` makes something of the reply or there is no hope.
+    /// Makes a request as [`S3::call`] does. Where it may have been carried out though no reply
+    /// tells, `look` is asked before it is sent again, or given up: what it finds is the result.
+    pub(super) fn call_or_look<T>(
+        &self,
+        request: &Request,
+        read: impl Fn(Reply) -> Result<T, StoreError>,
+        look: impl Fn() -> Result<Option<T>, StoreError>,
+    ) -> Result<T, StoreError> {
+        let found = RefCell::new(None);
+        let read = |exchange| {
+            let reply = self.whole(request, exchange)?;
+            if reply.status.is_success() { read(reply) } else { Err(self.refusal(request, &reply)) }
+        };
+        let is_done = || {
+            *found.borrow_mut() = look()?;
+            Ok(found.borrow().is_some())
+        };
+        match self.run(request, read, is_done) {
+            Ok((value, _turn)) => Ok(value),
+            Err(error) => found.into_inner().ok_or(error),
+        }
+    }
+
+    /// Makes a request until `read` makes something of the reply or there is no hope. Where it may
+    /// have been carried out `is_done` is asked, and ends this with the error where it is so, or where
+    /// that can't be told.
     pub(super) fn run<T>(
         &self,
         request: &Request,
         read: impl Fn(Exchange) -> Result<T, StoreError>,
+        is_done: impl Fn() -> Result<bool, StoreError>,
     ) -> Result<(T, Turn), StoreError> {
         let (began, mut tries, mut maybe_done) = (Instant::now(), Tries::default(), false);
+        let mut paused = Duration::ZERO;
         loop {
             let mut turn = self.begin(request.kind)?;
             let result = self.send(request, began.elapsed()).and_then(&read);
@@ -155,10 +179,18 @@ impl S3 {
             turn.outcome = self.judge(&error);
             drop(turn);
             let proven = self.shared.proven.load(Ordering::Relaxed);
-            let next = tries.next(&error, began.elapsed(), proven);
+            let elapsed = began.elapsed();
+            // What takes the store long isn't held against the request.
+            let is_work = takes_work(request.kind) && elapsed < WORK_TIME;
+            let next = tries.next(&error, if is_work { paused } else { elapsed }, proven);
             // What this try left open, the next one may meet.
-            maybe_done |= error.maybe_done
+            let is_open = error.maybe_done
                 || matches!(error.kind, StoreErrorKind::BadReply | StoreErrorKind::Unavailable);
+            maybe_done |= is_open;
+            if is_open && is_done().unwrap_or(true) {
+                error.maybe_done = true;
+                return Err(error);
+            }
             let wait = match next {
                 Next::Stop => {
                     error.maybe_done = maybe_done;
@@ -171,6 +203,7 @@ impl S3 {
                 }
             };
             self.limits.retried(request.kind, wait);
+            paused += wait;
             if !self.pause(wait) {
                 return Err(interrupted(maybe_done));
             }
@@ -261,7 +294,7 @@ impl S3 {
         } else {
             UNPROVEN_TIME.saturating_sub(elapsed).max(LEAST_CONNECT_TIME)
         };
-        let patience = Patience { connect, ..self.patience() };
+        let patience = Patience { connect, ..self.patience(request.kind) };
         let sent = caller.send(&shared.transport, message, patience);
         match sent {
             Ok(response) => {
@@ -294,7 +327,7 @@ impl S3 {
     fn body(&self, request: &Request, exchange: &mut Exchange) -> Result<Bytes, StoreError> {
         let (mut first, mut more) = (Bytes::new(), BytesMut::new());
         while !exchange.body.is_end_stream() {
-            let piece = exchange.caller.piece(&mut exchange.body, self.patience())?;
+            let piece = exchange.caller.piece(&mut exchange.body, self.patience(request.kind))?;
             let Some(piece) = piece else { break };
             if first.len() + more.len() + piece.len() > LONGEST_REPLY {
                 return Err(StoreError::bad_reply("it is too long"));
@@ -319,9 +352,10 @@ impl S3 {
         Ok(all.freeze())
     }
 
-    /// How long a reply may take that has begun to come.
-    pub(super) fn patience(&self) -> Patience<'_> {
-        Patience { connect: CONNECT_TIME, heard: &self.shared.heard, stop: &self.stop }
+    /// How long a reply may take, its beginning and what follows.
+    pub(super) fn patience(&self, kind: RequestKind) -> Patience<'_> {
+        let works = takes_work(kind);
+        Patience { connect: CONNECT_TIME, works, heard: &self.shared.heard, stop: &self.stop }
     }
 
     /// The error that a reply is; a clock that is off is set by the store's.
@@ -364,6 +398,15 @@ impl S3 {
         }
         self.shared.transport.rest(caller);
     }
+}
+
+/// Whether the store has to move or remove content, maybe a lot, before it can answer.
+fn takes_work(kind: RequestKind) -> bool {
+    use RequestKind as Kind;
+    matches!(
+        kind,
+        Kind::Copy | Kind::CopyPart | Kind::CompleteUpload | Kind::AbortUpload | Kind::DeleteMany
+    )
 }
 
 fn interrupted(maybe_done: bool) -> StoreError {

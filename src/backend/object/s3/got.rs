@@ -105,7 +105,7 @@ impl S3 {
         let mut request = Request::new(self, RequestKind::Get, Method::GET, Some(key), &[])?;
         // Content as it is kept, whoever passes it on.
         request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(tag) = condition {
+        if let Some(tag) = condition.filter(|tag| tag.is_whole()) {
             request.header("if-match", &format!("\"{tag}\""))?;
         }
         if let Some(range) = range {
@@ -116,19 +116,23 @@ impl S3 {
         } else if self.checksums() != Checksums::Refused {
             request.header(CHECKSUM_MODE.0, CHECKSUM_MODE.1)?;
         }
-        let ((head, left, caller, body), turn) = self.run(&request, |exchange| {
-            if !exchange.status.is_success() {
-                let reply = self.whole(&request, exchange)?;
-                return Err(self.refusal(&request, &reply));
-            }
-            match understand(&exchange, version, range) {
-                Ok((head, left)) => Ok((head, left, exchange.caller, exchange.body)),
-                Err(error) => {
-                    self.rest(exchange.caller, false);
-                    Err(error)
+        let ((head, left, caller, body), turn) = self.run(
+            &request,
+            |exchange| {
+                if !exchange.status.is_success() {
+                    let reply = self.whole(&request, exchange)?;
+                    return Err(self.refusal(&request, &reply));
                 }
-            }
-        })?;
+                match understand(&exchange, version, range) {
+                    Ok((head, left)) => Ok((head, left, exchange.caller, exchange.body)),
+                    Err(error) => {
+                        self.rest(exchange.caller, false);
+                        Err(error)
+                    }
+                }
+            },
+            || Ok(false),
+        )?;
         let caller = Some(caller);
         let s3 = self.clone();
         Ok((head, left, Receiving { s3, caller, body, finished: false, _turn: turn }))
@@ -223,7 +227,7 @@ impl Got {
             return if self.left.is_empty() { Ok(None) } else { Err(early()) };
         };
         let caller = receiving.caller.as_mut().expect("it is taken only when this is dropped");
-        let piece = caller.piece(&mut receiving.body, self.s3.patience())?;
+        let piece = caller.piece(&mut receiving.body, self.s3.patience(RequestKind::Get))?;
         let Some(piece) = piece else {
             if !self.left.is_empty() {
                 return Err(StoreError::new(StoreErrorKind::Network)

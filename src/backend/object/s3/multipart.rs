@@ -6,7 +6,7 @@ use super::body::Body;
 use super::call::Request;
 use super::listing::{decoded, is_encoded, moment};
 use super::objects::{
-    CHECKSUM, Checksums, CopySource, checksum_text, may_be_the_header, read_checksum,
+    CHECKSUM, Checksums, CopySource, checksum_text, may_be_the_header, read_checksum, read_tag,
     write_condition,
 };
 use super::reply;
@@ -14,6 +14,7 @@ use super::xml::{Xml, once, required};
 use crate::model::{ETag, RequestKind, Timestamp};
 use bytes::Bytes;
 use http::Method;
+use http::header::ETAG;
 use std::fmt::Write as _;
 use std::ops::Range;
 
@@ -22,16 +23,16 @@ use std::ops::Range;
 pub struct UploadId(pub Box<str>);
 
 /// What a part is known by when the upload is completed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartTag {
-    /// Its entity tag.
-    pub etag: ETag,
+    /// Its entity tag, as the store told it but for the quotes.
+    pub etag: Box<str>,
     /// Its CRC-64/NVME, where the store keeps it: some want it back.
     pub checksum: Option<u64>,
 }
 
 /// A part that the store has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadedPart {
     /// Its number, from 1.
     pub number: u16,
@@ -39,6 +40,13 @@ pub struct UploadedPart {
     pub size: u64,
     /// What it is known by.
     pub tag: PartTag,
+}
+
+impl UploadedPart {
+    /// The MD5 of its content that its tag may be.
+    pub fn md5(&self) -> Option<[u8; 16]> {
+        ETag::new(self.tag.etag.as_bytes())?.md5()
+    }
 }
 
 /// One page of an upload's parts.
@@ -116,10 +124,37 @@ impl S3 {
         body: impl Into<Body>,
     ) -> Result<PartTag, StoreError> {
         let request = self.part(RequestKind::UploadPart, key, upload, number)?;
-        self.with_checksum(request, body.into(), |reply| {
+        let told = self.with_checksum(request, body.into(), |reply| {
             let checksum = reply::text(&reply.headers, CHECKSUM).and_then(read_checksum);
-            Ok(PartTag { etag: reply.etag()?, checksum })
-        })
+            Ok(tag(reply::text(&reply.headers, ETAG.as_str()), checksum))
+        })?;
+        self.or_listed_part((key, upload, number), told)
+    }
+
+    /// What a reply told that a part is known by, or else what the store lists.
+    fn or_listed_part(
+        &self,
+        (key, upload, number): (&[u8], &UploadId, u16),
+        told: Option<PartTag>,
+    ) -> Result<PartTag, StoreError> {
+        match told {
+            Some(tag) => Ok(tag),
+            None => match self.listed_part(key, upload, number)? {
+                Some(part) => Ok(part.tag),
+                None => Err(StoreError::bad_reply("it does not tell a part's entity tag")),
+            },
+        }
+    }
+
+    /// A part as the store lists it, if it is there and has a tag.
+    fn listed_part(
+        &self,
+        key: &[u8],
+        upload: &UploadId,
+        number: u16,
+    ) -> Result<Option<UploadedPart>, StoreError> {
+        let page = self.list_parts(key, upload, number.saturating_sub(1))?;
+        Ok(page.parts.into_iter().find(|part| part.number == number))
     }
 
     /// Makes a part of a range of another object, within the store.
@@ -137,9 +172,10 @@ impl S3 {
         let mut request = self.part(RequestKind::CopyPart, key, upload, number)?;
         request.content(Body::default());
         from.write(&mut request)?;
+        let length = range.end - range.start;
         let range = format!("bytes={}-{}", range.start, range.end - 1);
         request.header("x-amz-copy-source-range", &range)?;
-        self.call(&request, |reply| {
+        let read = |reply: reply::Reply| {
             let mut xml = reply.document()?;
             let (mut etag, mut checksum) = (None, None);
             while let Some(name) = xml.child()? {
@@ -150,11 +186,20 @@ impl S3 {
                 }
             }
             xml.end()?;
-            tag(etag.as_deref(), checksum.as_deref())
-        })
+            Ok(tag(etag.as_deref(), checksum.as_deref().and_then(read_checksum)))
+        };
+        // Nobody else sends a part of this number.
+        let look = || {
+            let part = self.listed_part(key, upload, number)?;
+            Ok(part.filter(|part| part.size == length).map(|part| Some(part.tag)))
+        };
+        let told = self.call_or_look(&request, read, look)?;
+        self.or_listed_part((key, upload, number), told)
     }
 
-    /// Completes an upload: its parts become the object.
+    /// Completes an upload: its parts become the object. A store may take minutes for it: where a
+    /// reply is lost, `look` tells the tag of the object, if that stands, before the store is asked
+    /// again.
     ///
     /// # Errors
     /// `LostReply` when the upload is gone that was there when this call began to complete it: only
@@ -165,14 +210,15 @@ impl S3 {
         upload: &UploadId,
         parts: &[(u16, PartTag)],
         condition: Condition<'_>,
-    ) -> Result<ETag, StoreError> {
+        look: impl Fn() -> Result<Option<Option<ETag>>, StoreError>,
+    ) -> Result<Option<ETag>, StoreError> {
         let mut document = String::with_capacity(100 + 120 * parts.len());
         document.push_str("<CompleteMultipartUpload>");
         for (number, tag) in parts {
             let _infallible = write!(
                 document,
                 "<Part><PartNumber>{number}</PartNumber><ETag>\"{}\"</ETag>",
-                tag.etag.as_str().replace('&', "&amp;").replace('<', "&lt;")
+                tag.etag.replace('&', "&amp;").replace('<', "&lt;")
             );
             if let Some(checksum) = tag.checksum {
                 let checksum = checksum_text(checksum);
@@ -189,18 +235,8 @@ impl S3 {
         request.header("content-type", "application/xml")?;
         write_condition(condition, &mut request)?;
         request.document(Bytes::from(document));
-        let result = self.call(&request, |reply| {
-            let mut xml = reply.document()?;
-            let mut etag = None;
-            while let Some(name) = xml.child()? {
-                match name.as_str() {
-                    "ETag" => once(&mut etag, xml.text()?, "ETag")?,
-                    _ => xml.skip()?,
-                }
-            }
-            xml.end()?;
-            required(etag.and_then(|etag| ETag::new(etag.as_bytes())), "ETag")
-        });
+        let result = self.call_or_look(&request, |reply| read_tag(&reply), look);
+        let result = result.and_then(|told| self.or_listed(key, told));
         result.map_err(|mut error| {
             if error.kind == StoreErrorKind::NoSuchUpload && error.maybe_done {
                 error.kind = StoreErrorKind::LostReply;
@@ -296,9 +332,10 @@ fn read_created(reply: &reply::Reply) -> Result<UploadId, StoreError> {
     Ok(UploadId(id.into()))
 }
 
-fn tag(etag: Option<&str>, checksum: Option<&str>) -> Result<PartTag, StoreError> {
-    let etag = required(etag.and_then(|etag| ETag::new(etag.as_bytes())), "ETag")?;
-    Ok(PartTag { etag, checksum: checksum.and_then(read_checksum) })
+fn tag(etag: Option<&str>, checksum: Option<u64>) -> Option<PartTag> {
+    let etag = etag?.trim_ascii();
+    let etag = etag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(etag);
+    (!etag.is_empty()).then(|| PartTag { etag: etag.into(), checksum })
 }
 
 fn read_uploads(mut xml: Xml<'_>) -> Result<UploadsPage, StoreError> {
@@ -353,7 +390,8 @@ fn read_parts(mut xml: Xml<'_>) -> Result<PartsPage, StoreError> {
         match name.as_str() {
             "IsTruncated" => once(&mut truncated, xml.truth()?, "IsTruncated")?,
             "NextPartNumberMarker" => once(&mut next, xml.text()?, "the next number")?,
-            "Part" => page.parts.push(read_part(&mut xml)?),
+            // One without a tag can't be named when the upload is completed.
+            "Part" => page.parts.extend(read_part(&mut xml)?),
             _ => xml.skip()?,
         }
     }
@@ -365,7 +403,7 @@ fn read_parts(mut xml: Xml<'_>) -> Result<PartsPage, StoreError> {
     Ok(page)
 }
 
-fn read_part(xml: &mut Xml<'_>) -> Result<UploadedPart, StoreError> {
+fn read_part(xml: &mut Xml<'_>) -> Result<Option<UploadedPart>, StoreError> {
     let (mut number, mut size, mut etag, mut checksum) = (None, None, None, None);
     while let Some(name) = xml.child()? {
         match name.as_str() {
@@ -376,9 +414,7 @@ fn read_part(xml: &mut Xml<'_>) -> Result<UploadedPart, StoreError> {
             _ => xml.skip()?,
         }
     }
-    Ok(UploadedPart {
-        number: required(number, "PartNumber")?,
-        size: required(size, "Size")?,
-        tag: tag(etag.as_deref(), checksum.as_deref())?,
-    })
+    let (number, size) = (required(number, "PartNumber")?, required(size, "Size")?);
+    let tag = tag(etag.as_deref(), checksum.as_deref().and_then(read_checksum));
+    Ok(tag.map(|tag| UploadedPart { number, size, tag }))
 }

@@ -6,7 +6,7 @@ use super::body::Body;
 use super::call::Request;
 use super::encode;
 use super::reply::{self, Reply};
-use super::xml::{once, required};
+use super::xml::once;
 use crate::model::{ETag, RequestKind};
 use http::Method;
 use std::sync::atomic::Ordering;
@@ -35,7 +35,7 @@ impl CopySource<'_> {
         source.push('/');
         encode::path(self.key, &mut source);
         request.header("x-amz-copy-source", &source)?;
-        if let Some(version) = self.version {
+        if let Some(version) = self.version.filter(|version| version.is_whole()) {
             request.header("x-amz-copy-source-if-match", &format!("\"{version}\""))?;
         }
         Ok(())
@@ -87,7 +87,7 @@ impl S3 {
         }
     }
 
-    /// Writes a whole object.
+    /// Writes a whole object; its tag, if the store gives it one.
     ///
     /// # Errors
     /// `PreconditionFailed` with [`StoreError::maybe_done`] may mean that an earlier try of this very
@@ -98,15 +98,30 @@ impl S3 {
         body: impl Into<Body>,
         headers: &Headers,
         condition: Condition<'_>,
-    ) -> Result<ETag, StoreError> {
+    ) -> Result<Option<ETag>, StoreError> {
         let mut request = Request::new(self, RequestKind::Put, Method::PUT, Some(key), &[])?;
         reply::write_headers(headers, &mut request.headers)?;
         write_condition(condition, &mut request)?;
-        self.with_checksum(request, body.into(), |reply| reply.etag())
+        let told = self.with_checksum(request, body.into(), |reply| Ok(reply.etag()))?;
+        self.or_listed(key, told)
+    }
+
+    /// The tag that a reply told, or else the one that a look at the object tells.
+    pub(super) fn or_listed(
+        &self,
+        key: &[u8],
+        told: Option<ETag>,
+    ) -> Result<Option<ETag>, StoreError> {
+        match told {
+            Some(tag) => Ok(Some(tag)),
+            None => Ok(self.head(key)?.and_then(|head| head.etag)),
+        }
     }
 
     /// Copies an object within the store, up to 5 GiB; with `replace`, what is kept with the copy is
-    /// that instead of what the source has. `condition` is on what stands at `key`.
+    /// that instead of what the source has. `condition` is on what stands at `key`. A store may take
+    /// minutes for it: where a reply is lost, `look` tells the tag of the copy, if that stands, before
+    /// the store is asked for it again.
     ///
     /// # Errors
     /// `PreconditionFailed` also where the source is not the version asked for. With
@@ -117,7 +132,8 @@ impl S3 {
         key: &[u8],
         replace: Option<&Headers>,
         condition: Condition<'_>,
-    ) -> Result<ETag, StoreError> {
+        look: impl Fn() -> Result<Option<Option<ETag>>, StoreError>,
+    ) -> Result<Option<ETag>, StoreError> {
         let mut request = Request::new(self, RequestKind::Copy, Method::PUT, Some(key), &[])?;
         request.content(Body::default());
         from.write(&mut request)?;
@@ -126,18 +142,8 @@ impl S3 {
             request.header("x-amz-metadata-directive", "REPLACE")?;
             reply::write_headers(headers, &mut request.headers)?;
         }
-        self.call(&request, |reply| {
-            let mut xml = reply.document()?;
-            let mut etag = None;
-            while let Some(name) = xml.child()? {
-                match name.as_str() {
-                    "ETag" => once(&mut etag, xml.text()?, "ETag")?,
-                    _ => xml.skip()?,
-                }
-            }
-            xml.end()?;
-            required(etag.and_then(|etag| ETag::new(etag.as_bytes())), "ETag")
-        })
+        let told = self.call_or_look(&request, |reply| read_tag(&reply), look)?;
+        self.or_listed(key, told)
     }
 
     /// Sends content with its checksum, or without for a store that refuses that: learnt once.
@@ -185,6 +191,20 @@ impl S3 {
     }
 }
 
+/// The tag that a reply's XML tells of what was made, if it does.
+pub(super) fn read_tag(reply: &Reply) -> Result<Option<ETag>, StoreError> {
+    let mut xml = reply.document()?;
+    let mut etag = None;
+    while let Some(name) = xml.child()? {
+        match name.as_str() {
+            "ETag" => once(&mut etag, xml.text()?, "ETag")?,
+            _ => xml.skip()?,
+        }
+    }
+    xml.end()?;
+    Ok(etag.and_then(|etag| ETag::new(etag.as_bytes())))
+}
+
 /// Whether a store may have refused a request for its checksum header.
 pub(super) fn may_be_the_header(error: &StoreError) -> bool {
     let code = error.code.as_deref();
@@ -199,6 +219,8 @@ pub(super) fn write_condition(
     match condition {
         Condition::None => Ok(()),
         Condition::Absent => request.header("if-none-match", "*"),
+        // What can't be sent back can't be asked for.
+        Condition::Matches(etag) if !etag.is_whole() => Ok(()),
         Condition::Matches(etag) => request.header("if-match", &format!("\"{etag}\"")),
     }
 }

@@ -59,9 +59,9 @@ impl Reply {
         error
     }
 
-    /// The entity tag in the headers.
-    pub(super) fn etag(&self) -> Result<ETag, StoreError> {
-        etag(&self.headers).ok_or_else(|| StoreError::bad_reply("it has no entity tag"))
+    /// The entity tag in the headers, if there is one.
+    pub(super) fn etag(&self) -> Option<ETag> {
+        etag(&self.headers)
     }
 }
 

@@ -202,7 +202,7 @@ fn proven(script: Vec<Act>) -> (Client, Server) {
     (client, server)
 }
 
-fn put(client: &Client) -> Result<ETag, super::super::StoreError> {
+fn put(client: &Client) -> Result<Option<ETag>, super::super::StoreError> {
     let body = Bytes::from_static(b"123456789");
     client.s3.put(b"k", body, &Headers::default(), Condition::None)
 }
@@ -257,7 +257,7 @@ fn passing_faults_are_tried_again() {
         error("400 Bad Request", "BadDigest"),
         written(),
     ]);
-    assert_eq!(put(&client).expect("written"), etag());
+    assert_eq!(put(&client).expect("written"), Some(etag()));
     assert_eq!(server.seen().len(), 8);
     let outcomes = client.tally.outcomes();
     let failed = Outcome::Failed;
@@ -321,9 +321,12 @@ fn an_error_in_a_good_reply_is_tried_again() {
     let good = "<CompleteMultipartUploadResult><ETag>&quot;e1-1&quot;</ETag>\
         </CompleteMultipartUploadResult>";
     let (client, server) = proven(vec![Act::Reply(late), reply("200 OK", "", good)]);
-    let parts = [(1, PartTag { etag: etag(), checksum: Some(1) })];
-    let done = client.s3.complete_upload(b"k", &UploadId("u/1".into()), &parts, Condition::None);
-    assert_eq!(done.expect("complete").as_str(), "e1-1");
+    let parts = [(1, PartTag { etag: "e1".into(), checksum: Some(1) })];
+    let done =
+        client
+            .s3
+            .complete_upload(b"k", &UploadId("u/1".into()), &parts, Condition::None, || Ok(None));
+    assert_eq!(done.expect("complete"), ETag::new(b"e1-1"));
     let seen = &server.seen()[2];
     assert_eq!(seen.line, "POST /b/k?uploadId=u%2F1 HTTP/1.1");
     assert_eq!(
@@ -336,14 +339,54 @@ fn an_error_in_a_good_reply_is_tried_again() {
 #[test]
 fn a_lost_reply_is_told_from_an_upload_that_never_was() {
     let gone = || error("404 Not Found", "NoSuchUpload");
-    let parts = [(1, PartTag { etag: etag(), checksum: None })];
+    let parts = [(1, PartTag { etag: "e1".into(), checksum: None })];
     let id = UploadId("u".into());
     let (client, _server) = proven(vec![Act::Hang, gone(), gone()]);
-    let error = client.s3.complete_upload(b"k", &id, &parts, Condition::None).expect_err("lost");
+    let error = client
+        .s3
+        .complete_upload(b"k", &id, &parts, Condition::None, || Ok(None))
+        .expect_err("lost");
     assert_eq!(error.kind, StoreErrorKind::LostReply);
-    let error =
-        client.s3.complete_upload(b"k", &id, &parts, Condition::None).expect_err("never was");
+    let error = client
+        .s3
+        .complete_upload(b"k", &id, &parts, Condition::None, || Ok(None))
+        .expect_err("never was");
     assert_eq!(error.kind, StoreErrorKind::NoSuchUpload);
+}
+
+#[test]
+fn what_the_store_works_on_is_looked_for_before_it_is_asked_for_again() {
+    let copied = "<CopyObjectResult><ETag>&quot;e2&quot;</ETag></CopyObjectResult>";
+    let from = CopySource { bucket: "b", key: b"from", version: None };
+    let copy = |client: &Client, found: Option<ETag>| {
+        let look = || Ok(found.map(Some));
+        client.s3.copy(&from, b"k", None, Condition::None, look).expect("copied")
+    };
+    let (client, server) = proven(vec![Act::Hang]);
+    assert_eq!(copy(&client, Some(etag())), Some(etag()));
+    assert_eq!(server.seen().len(), 2, "the copy was asked for once");
+    let (client, server) = proven(vec![Act::Hang, reply("200 OK", "", copied)]);
+    assert_eq!(copy(&client, None), ETag::new(b"e2"));
+    assert_eq!(server.seen().len(), 3, "and again where it does not stand");
+    // An empty reply says nothing either.
+    let (client, server) = proven(vec![reply("200 OK", "", "")]);
+    assert_eq!(copy(&client, Some(etag())), Some(etag()));
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[test]
+fn a_tag_that_no_reply_tells_is_looked_for() {
+    let untold = || reply("200 OK", "", "");
+    let head = || reply("200 OK", "etag: \"e1\"\r\n", "");
+    let (client, server) = proven(vec![untold(), head(), untold(), untold()]);
+    assert_eq!(put(&client).expect("written"), Some(etag()));
+    assert!(server.seen()[2].line.starts_with("HEAD /b/k "));
+    assert_eq!(put(&client).expect("written"), None, "there are stores without tags");
+    let listed = "<ListPartsResult><IsTruncated>false</IsTruncated><Part><PartNumber>3</PartNumber>\
+        <ETag>&quot;e3&quot;</ETag><Size>1</Size></Part></ListPartsResult>";
+    let (client, _server) = proven(vec![untold(), reply("200 OK", "", listed)]);
+    let part = client.s3.upload_part(b"k", &UploadId("u".into()), 3, Bytes::from_static(b"x"));
+    assert_eq!(&*part.expect("sent").etag, "e3");
 }
 
 #[test]

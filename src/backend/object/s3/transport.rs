@@ -33,6 +33,15 @@ pub(super) const CONNECT_TIME: Duration = Duration::from_secs(10);
 const STALL_TIME: Duration = Duration::from_secs(30);
 /// The same as long as the store has never answered: it is rather no store than a slow one.
 const FIRST_STALL_TIME: Duration = Duration::from_secs(10);
+/// The same where the store works before it answers: copies of gigabytes take minutes, and so does
+/// putting together what came in thousands of parts. Meanwhile the kernel asks whether the other end
+/// still is there.
+pub(super) const WORK_TIME: Duration = Duration::from_hours(1);
+/// After how long a silence the kernel asks that, and how often it asks again; after as many
+/// questions without an answer the connection has failed.
+const PROBE_AFTER: Duration = Duration::from_secs(30);
+const PROBE_AGAIN: Duration = Duration::from_secs(15);
+const PROBES: u32 = 4;
 /// How long a request that was begun may go on once the run is to stop.
 const GRACE: Duration = Duration::from_secs(1);
 /// How often a request that takes long looks about.
@@ -80,6 +89,8 @@ enum Unsent {
 #[derive(Clone, Copy)]
 pub(super) struct Patience<'a> {
     pub(super) connect: Duration,
+    /// Whether the store has to work before it answers.
+    pub(super) works: bool,
     /// Whether the store has ever answered, whatever it said.
     pub(super) heard: &'a AtomicBool,
     pub(super) stop: &'a Stop,
@@ -88,7 +99,11 @@ pub(super) struct Patience<'a> {
 impl Patience<'_> {
     /// How long nothing may move; longer as soon as another request is answered.
     fn stall(&self) -> Duration {
-        if self.heard.load(Ordering::Relaxed) { STALL_TIME } else { FIRST_STALL_TIME }
+        match (self.heard.load(Ordering::Relaxed), self.works) {
+            (false, _) => FIRST_STALL_TIME,
+            (true, false) => STALL_TIME,
+            (true, true) => WORK_TIME,
+        }
     }
 }
 
@@ -105,6 +120,9 @@ impl Transport {
         let mut http = HttpConnector::new();
         http.set_nodelay(true);
         http.set_connect_timeout(Some(CONNECT_TIME));
+        http.set_keepalive(Some(PROBE_AFTER));
+        http.set_keepalive_interval(Some(PROBE_AGAIN));
+        http.set_keepalive_retries(Some(PROBES));
         let tls = tls::config(proxies.need_tls(&server), ca_file)?;
         let connector = Connector::new(http, tls, (&server, proxies));
         Ok(Self { callers: Mutex::default(), connector, server })
@@ -452,5 +470,21 @@ impl Write for Counted {
         let result = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
         self.count(&result);
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_works_is_waited_for() {
+        let heard = AtomicBool::new(false);
+        let stop = Stop::default();
+        let stall =
+            |works| Patience { connect: CONNECT_TIME, works, heard: &heard, stop: &stop }.stall();
+        assert_eq!(stall(true), FIRST_STALL_TIME, "there may be no store");
+        heard.store(true, Ordering::Relaxed);
+        assert_eq!((stall(false), stall(true)), (STALL_TIME, WORK_TIME));
     }
 }
