@@ -16,6 +16,15 @@ need mkfs.xfs xfsprogs
 need setfacl acl
 need hashdeep hashdeep
 need minisign minisign
+# File systems that do things in a way of their own (tests/cli/file_systems.rs).
+need bindfs bindfs
+need mergerfs mergerfs
+need sshfs sshfs
+need lowntfs-3g ntfs-3g
+need mount.exfat-fuse exfat-fuse
+need mkfs.exfat exfatprogs
+[ -e /usr/lib/openssh/sftp-server ] || [ -e /usr/lib/sftp-server ] ||
+    missing="$missing openssh-sftp-server"
 
 if [ -z "$missing" ]; then
     echo "tests/tools.sh: all tools are there"

@@ -49,5 +49,5 @@ fn decide(bencher: Bencher<'_, '_>, case: Case) {
     let pair = pair(case);
     bencher
         .counter(ItemsCount::new(1_u8))
-        .bench(|| policy.decide(black_box(&pair), |metadata, _| *metadata));
+        .bench(|| policy.decide(black_box(&pair), |metadata, _, _| *metadata));
 }

@@ -94,7 +94,8 @@ fn varied(at: usize, key: &vidimus::model::Key, run: RunNumber) -> Row {
         nanos: (at * 7_919 * step % 1_000_000_000) as u32,
     };
     let stamp = |number| {
-        let inode = Inode { mtime: time(3), ctime: time(number), number: (at * number) as u64 };
+        let inode =
+            Inode { mtime: time(3), ctime: time(number), number: Some((at * number) as u64) };
         Stamp::of_inode((at * 37 % 100_000) as u64, inode)
     };
     let row = row(key);

@@ -25,7 +25,7 @@ pub(crate) fn entry(key: &Key) -> Entry {
     Entry {
         key: key.clone(),
         kind: if key.is_directory() { EntryKind::Directory } else { EntryKind::File },
-        stamp: Stamp::of_inode(8192, Inode { mtime, ctime, number: 1_234_567 }),
+        stamp: Stamp::of_inode(8192, Inode { mtime, ctime, number: Some(1_234_567) }),
         metadata: Metadata { mode: 0o644, uid: 1000, gid: 1000, mtime },
         link: None,
         known: Known::Whole,

@@ -15,6 +15,7 @@ use crate::model::entry::Known;
 use crate::model::{
     Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Key, Metadata, Stamp,
 };
+use local::Root;
 use object::{Headers, ObjectPlace};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -344,8 +345,23 @@ pub trait Target: Source {
     /// Why it can't, and the way out.
     fn accepts(&self, key: &Key) -> Result<(), Cause>;
 
-    /// What metadata the target will hold for a source's entry, given what it could keep.
-    fn holds(&self, source: &Metadata, kind: EntryKind) -> Metadata;
+    /// Finds out, by trying, what the place does in a way of its own. To be called before anything
+    /// is listed, by who holds the lock; `own` is where vidimus keeps what is its own, at the target's
+    /// root or around it.
+    ///
+    /// # Errors
+    /// When nothing can be tried: nothing is learned then, and what turns up is gone around.
+    fn learn(&self, _own: &Root) -> Result<(), Cause> {
+        Ok(())
+    }
+
+    /// What metadata the target will hold for a source's entry, given what it could keep; where an
+    /// entry `stands` already, with what is that one's of all that can't be set.
+    fn holds(&self, source: &Metadata, kind: EntryKind, stands: Option<&Metadata>) -> Metadata;
+
+    /// Takes note of a source's entry that the target is to hold, to tell in the end what is lost of
+    /// all of them. To be called once for each, whether it is copied or stands there already.
+    fn meets(&self, _source: &Entry) {}
 
     /// Gives up what earlier runs began and this one, which is done, didn't go on with; each is named
     /// to `given_up`.

@@ -9,7 +9,7 @@ use crate::filter::Filter;
 use crate::manifest::{Origin, Row, SourceNumber};
 use crate::model::entry::Known;
 use crate::model::error::Side;
-use crate::model::stamp::{Likeness, Trust};
+use crate::model::stamp::{COARSEST_TIMES, Likeness, Trust};
 use crate::model::{Cause, Digest, Entry, EntryKind, ExtraKinds, Metadata};
 use std::fmt;
 use std::sync::Arc;
@@ -227,11 +227,12 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Decides on one key. `holds` says what metadata the target can hold of a source's entry.
+    /// Decides on one key. `holds` says what metadata the target can hold of a source's entry,
+    /// where one with that metadata stands.
     pub fn decide(
         &self,
         pair: &Pair,
-        holds: impl Fn(&Metadata, EntryKind) -> Metadata,
+        holds: impl Fn(&Metadata, EntryKind, Option<&Metadata>) -> Metadata,
     ) -> Decision {
         if pair.conflict == Some(Conflict::Both) {
             return fail(Cause::LeafAndDirectory);
@@ -307,7 +308,7 @@ impl Policy {
         pair: &Pair,
         source: &Entry,
         target: &Seen,
-        holds: impl Fn(&Metadata, EntryKind) -> Metadata,
+        holds: impl Fn(&Metadata, EntryKind, Option<&Metadata>) -> Metadata,
     ) -> Decision {
         if self.excluded_by_size(source) {
             let goes = self.surplus == Surplus::GoesWithExcluded;
@@ -367,7 +368,7 @@ impl Policy {
         if existing.kind != source.kind {
             return afresh(Reason::Kind);
         }
-        let wanted = holds(&source.metadata, source.kind);
+        let wanted = holds(&source.metadata, source.kind, Some(&existing.metadata));
         let row = pair.row.as_ref().filter(|row| row.kind == source.kind);
         match source.kind {
             EntryKind::Directory => decide(Action::KeepDirectory, Reason::Unchanged),
@@ -665,9 +666,6 @@ fn by_tag(source: &Entry, existing: &Entry) -> Option<Decision> {
         _ => None,
     }
 }
-
-/// The coarsest times a file system in use keeps, in nanoseconds: FAT's 2 seconds.
-pub const COARSEST_TIMES: u128 = 2_000_000_000;
 
 #[cfg(test)]
 mod tests;

@@ -227,7 +227,7 @@ impl Attempt<'_, '_> {
             return Ok((Copied::Same, found));
         }
         let entry = so_far.told.as_ref().unwrap_or(entry);
-        let wanted = context.target.holds(&entry.metadata, EntryKind::File);
+        let wanted = context.target.holds(&entry.metadata, EntryKind::File, None);
         let stage = so_far.stage.take().ok_or(ReadError::Changed)?;
         let staged = stage.finish(&wanted, &found).map_err(ReadError::Sink)?;
         Ok((Copied::Staged(staged), found))

@@ -121,7 +121,8 @@ fn marks(entry: &Entry) -> impl Iterator<Item = Mark> {
     let size = entry.stamp.size;
     let of_inode = entry.stamp.inode().copied();
     of_inode.into_iter().flat_map(move |inode| {
-        [Mark::Inode(inode.number), Mark::Looks(size, inode.mtime, inode.ctime)]
+        let looks = Mark::Looks(size, inode.mtime, inode.ctime);
+        inode.number.map(Mark::Inode).into_iter().chain([looks])
     })
 }
 

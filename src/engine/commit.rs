@@ -10,9 +10,9 @@ use super::batch::{
 };
 use super::{Context, on_target};
 use crate::backend::Place;
-use crate::compare::policy::COARSEST_TIMES;
 use crate::manifest::{Row, Writer};
 use crate::model::event::Change;
+use crate::model::stamp::COARSEST_TIMES;
 use crate::model::{Cause, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Operation, Stamp};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use std::time::{Duration, Instant};
@@ -283,6 +283,7 @@ impl<'a> Committer<'a> {
                 return false;
             }
         };
+        row.metadata = self.context.target.holds(&row.metadata, row.kind, Some(&found.metadata));
         if !finished.told && not_kept(&found.metadata, &row.metadata, row.kind).is_some() {
             // What a new file inherits isn't always foreseen (default ACLs, mount options).
             let Row { key, kind, metadata, .. } = &*row;
@@ -301,9 +302,9 @@ impl<'a> Committer<'a> {
 
 /// Whether an entry can have the content that the row tells, and is the file that was written.
 fn is_content(found: &Entry, row: &Row, written: Option<Stamp>) -> bool {
-    let is_the_file = written.is_none_or(|written| {
-        let seen = |stamp: &Stamp| stamp.inode().map(|inode| (inode.number, inode.mtime));
-        seen(&written) == seen(&found.stamp)
+    let is_the_file = written.is_none_or(|written| match (written.inode(), found.stamp.inode()) {
+        (Some(written), Some(found)) => written.mtime == found.mtime && written.may_be(found),
+        (written, found) => written.is_none() && found.is_none(),
     });
     found.kind == row.kind
         && is_the_file

@@ -224,7 +224,9 @@ impl<'c, 'a> Worker<'c, 'a> {
             row: step.row.clone(),
             conflict: None,
         };
-        let holds = |metadata: &Metadata, kind| context.target.holds(metadata, kind);
+        let holds = |metadata: &Metadata, kind: EntryKind, stands: Option<&Metadata>| {
+            context.target.holds(metadata, kind, stands)
+        };
         let decision = context.policy.decide(&pair, holds);
         let reason = decision.reason;
         let task = match decision.action {
@@ -396,7 +398,8 @@ impl<'c, 'a> Worker<'c, 'a> {
         proof: Option<Hashed>,
     ) -> Result<Finished, EntryError> {
         let entry = as_it_stands(entry, existing.as_ref());
-        let wanted = self.context.target.holds(&entry.metadata, entry.kind);
+        let stood = existing.as_ref().map(|existing| &existing.metadata);
+        let wanted = self.context.target.holds(&entry.metadata, entry.kind, stood);
         let differs = existing.as_ref().is_some_and(|existing| {
             if existing.known == Known::Foreign {
                 return false;
@@ -414,6 +417,7 @@ impl<'c, 'a> Worker<'c, 'a> {
                 .map_err(|cause| on_target(Operation::SetMetadata, &entry.key, cause))?;
         }
         let mut finished = self.finished(step, entry, differs.then_some(Change::UpdateMetadata));
+        finished.row.metadata = wanted;
         finished.stands = stands.or(existing.filter(|_| !differs).map(|existing| existing.stamp));
         match (&step.row, proof) {
             (row, Some(hashed)) => {
@@ -478,6 +482,7 @@ impl<'c, 'a> Worker<'c, 'a> {
     /// Takes note of what was made in the directory that is being built.
     fn made(&self, finished: &mut Finished, written: Written, refused: Option<Cause>) {
         let Finished { row, stands, told, .. } = finished;
+        row.metadata = self.context.target.holds(&row.metadata, row.kind, Some(&written.metadata));
         let lost = || not_kept(&written.metadata, &row.metadata, row.kind).map(Cause::NotKept);
         if let Some(cause) = refused.or_else(lost) {
             self.context.fail(on_target(Operation::SetMetadata, &row.key, cause));
@@ -504,7 +509,7 @@ impl<'c, 'a> Worker<'c, 'a> {
     }
 
     fn finished(&self, step: &Step, entry: Entry, change: Option<Change>) -> Finished {
-        let wanted = self.context.target.holds(&entry.metadata, entry.kind);
+        let wanted = self.context.target.holds(&entry.metadata, entry.kind, None);
         Finished {
             row: Row {
                 kind: entry.kind,

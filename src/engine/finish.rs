@@ -11,7 +11,7 @@ use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::event::Change;
 use crate::model::{
-    Cause, Entry, EntryError, EntryKind, Error, ErrorKind, ExtraDigests, Operation,
+    Cause, Entry, EntryError, EntryKind, Error, ErrorKind, ExtraDigests, Key, Operation,
 };
 use crate::plan::{Finish, Step, Task, spool_error};
 use crate::spool::SpoolReader;
@@ -31,7 +31,7 @@ pub(super) fn after_deletion(
             return Ok(());
         }
         let source = Entry::decode(record).ok_or_else(spool_damaged)?;
-        let directory = crate::model::Key::child(source.key.parent(), source.key.name(), true);
+        let directory = Key::child(source.key.parent(), source.key.name(), true);
         match context.target.look(&directory) {
             Ok(None) => {}
             Ok(Some(found)) if found.kind != EntryKind::Directory => {}
@@ -130,12 +130,19 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
             }
         }
     }
+    if how == Finish::NotKept {
+        context.fail(time_not_kept(&entry.key));
+        return None;
+    }
     let mut stands = None;
     if how == Finish::Look {
-        let wanted = context.target.holds(&entry.metadata, EntryKind::Directory);
         how = Finish::Update;
+        let is_as_wanted = |found: &Entry| {
+            context.target.holds(&entry.metadata, found.kind, Some(&found.metadata))
+                == found.metadata
+        };
         match context.target.look(&entry.key) {
-            Ok(Some(found)) if found.metadata == wanted => {
+            Ok(Some(found)) if is_as_wanted(&found) => {
                 stands = Some(found.stamp);
                 how = Finish::Restore;
             }
@@ -155,10 +162,10 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
             None
         })
     } else {
-        let wanted = context.target.holds(&entry.metadata, EntryKind::Directory);
+        let wanted = context.target.holds(&entry.metadata, EntryKind::Directory, None);
         context.target.set_metadata(&entry.key, EntryKind::Directory, &wanted, Place::Leaf)
     };
-    let wanted = context.target.holds(&entry.metadata, EntryKind::Directory);
+    let wanted = context.target.holds(&entry.metadata, EntryKind::Directory, None);
     let stands = match set {
         Ok(stands) => stands,
         Err(cause) => {
@@ -193,6 +200,12 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
         stands,
         told: false,
     })
+}
+
+/// A directory's time that was set once, and that the target made another of.
+pub(super) fn time_not_kept(key: &Key) -> EntryError {
+    let cause = Cause::NotKept("its modification time".to_owned());
+    on_target(Operation::SetMetadata, key, cause)
 }
 
 /// A spool that gives back something else than it was given.

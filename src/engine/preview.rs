@@ -1,6 +1,7 @@
 //! A dry run: reads the plan and says what would be done, in the same words.
 
 use super::delete::{name_each, settle};
+use super::finish::{spool_damaged, time_not_kept};
 use crate::compare::Reason;
 use crate::compare::join::Joined;
 use crate::model::event::Change;
@@ -71,7 +72,7 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
         name_each(deletions, |key| tell(key, change, Reason::Extra, 0))?;
     }
     while let Some(record) = after_deletion.next().map_err(spool_error)? {
-        let entry = Entry::decode(record).ok_or_else(super::finish::spool_damaged)?;
+        let entry = Entry::decode(record).ok_or_else(spool_damaged)?;
         if settled.change != Some(Change::Delete) {
             let cause = Cause::DirectoryStands;
             fail(&super::on_target(Operation::Write, &entry.key, cause));
@@ -82,10 +83,11 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
         tell(&entry.key, change, Reason::Kind, entry.size());
     }
     while let Some(record) = directories.next().map_err(spool_error)? {
-        let (how, entry) = Finish::decode(record).ok_or_else(super::finish::spool_damaged)?;
+        let (how, entry) = Finish::decode(record).ok_or_else(spool_damaged)?;
         match how {
             Finish::Update => tell(&entry.key, Change::UpdateMetadata, Reason::Metadata, 0),
             Finish::Look => tell(&entry.key, Change::Check, Reason::Metadata, 0),
+            Finish::NotKept => fail(&time_not_kept(&entry.key)),
             Finish::Restore | Finish::Record => {}
         }
     }

@@ -2,6 +2,7 @@
 
 use super::row::{self, RunNumber};
 use crate::backend::local::FileSystemId;
+use crate::model::stamp::NO_NUMBER;
 use crate::model::{RunId, Timestamp, Totals, Verdict};
 use rusqlite::{Connection, OptionalExtension as _};
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// What tells a source's root from another one mounted in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootIdentity {
-    /// The inode of the root directory.
+    /// The inode of the root directory; 0 where its number identifies nothing.
     pub inode: u64,
     /// The type of its file system: `f_type` of statfs(2).
     pub file_system: u64,
@@ -33,7 +34,9 @@ impl RootIdentity {
     /// Compares it with what it was in an earlier run.
     pub fn compare(&self, before: &Self) -> Sameness {
         use FileSystemId::Passing;
-        if (self.inode, self.file_system) != (before.inode, before.file_system) {
+        let is_numbered = self.inode != NO_NUMBER && before.inode != NO_NUMBER;
+        let is_other = is_numbered && self.inode != before.inode;
+        if is_other || self.file_system != before.file_system {
             return Sameness::Other;
         }
         match (&self.id, &before.id) {
@@ -143,6 +146,9 @@ mod tests {
                 "{before:?}, {now:?}"
             );
         }
+        let unnumbered = RootIdentity { inode: NO_NUMBER, ..root(None) };
+        assert_eq!(unnumbered.compare(&root(None)), Sameness::Same);
+        assert_eq!(root(None).compare(&unnumbered), Sameness::Same);
         let other = RootIdentity { inode: 3, ..root(None) };
         assert_eq!(other.compare(&root(None)), Sameness::Other);
         let other = RootIdentity { file_system: 1, ..root(fsid(1)) };

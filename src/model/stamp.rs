@@ -7,6 +7,9 @@ use std::time::Duration;
 /// (`CONFIG_HZ=100`).
 const FINE_TICK: u128 = 10_000_000;
 
+/// The coarsest times a file system in use keeps, in nanoseconds: FAT's 2 seconds.
+pub const COARSEST_TIMES: u128 = 2_000_000_000;
+
 /// A point in time as file systems keep it: seconds since the epoch (negative before 1970) and
 /// nanoseconds, below 1,000,000,000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -65,8 +68,17 @@ pub struct Inode {
     pub mtime: Timestamp,
     /// When the inode changed, as only the kernel sets it.
     pub ctime: Timestamp,
-    /// The inode's number.
-    pub number: u64,
+    /// The inode's number; `None` where numbers identify nothing, as on file systems that give them
+    /// out anew.
+    pub number: Option<u64>,
+}
+
+impl Inode {
+    /// Whether the numbers don't speak against both being of one inode.
+    pub fn may_be(&self, other: &Self) -> bool {
+        let known = self.number.zip(other.number);
+        known.is_none_or(|(number, other)| number == other)
+    }
 }
 
 /// How a stamp that was listed compares with the one recorded.
@@ -146,7 +158,7 @@ impl Stamp {
                 if now.mtime != before.mtime {
                     Likeness::Mtime
                 } else if (!trust.ignore_ctime && now.ctime != before.ctime)
-                    || (!trust.ignore_inode && now.number != before.number)
+                    || (!trust.ignore_inode && !now.may_be(&before))
                 {
                     Likeness::Doubtful
                 } else {
@@ -159,6 +171,12 @@ impl Stamp {
             (Evidence::Tag(Some(_)), Evidence::Tag(Some(_))) => Likeness::Tag,
             _ => Likeness::Doubtful,
         }
+    }
+
+    /// Whether this is the stamp of the entry that had `listed`, unchanged: all that both know is
+    /// equal.
+    pub fn is_still(&self, listed: &Self) -> bool {
+        self.compare(listed, Trust::default()) == Likeness::Same || self == listed
     }
 
     /// Whether content could have changed since `began`, when this stamp was in force already,
@@ -194,8 +212,8 @@ impl Stamp {
     }
 
     /// Encodes the stamp for the state database: a byte for its form, then the size, little-endian
-    /// base-128 integers (signed ones zigzag). Form 1 goes on with mtime, ctime and inode, form 2
-    /// with the bytes of the store's tag.
+    /// base-128 integers (signed ones zigzag). Form 1 goes on with mtime, ctime and inode (0 for none),
+    /// form 2 with the bytes of the store's tag.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(48);
         match self.evidence {
@@ -206,7 +224,7 @@ impl Stamp {
                     put(&mut out, ((time.seconds << 1) ^ (time.seconds >> 63)) as u64);
                     put(&mut out, u64::from(time.nanos));
                 }
-                put(&mut out, number);
+                put(&mut out, number.unwrap_or(NO_NUMBER));
             }
             Evidence::Tag(tag) => {
                 out.push(TAG_FORM);
@@ -226,7 +244,7 @@ impl Stamp {
             INODE_FORM => {
                 let mtime = take_time(&mut bytes)?;
                 let ctime = take_time(&mut bytes)?;
-                let number = take(&mut bytes)?;
+                let number = Some(take(&mut bytes)?).filter(|&number| number != NO_NUMBER);
                 let inode = Inode { mtime, ctime, number };
                 bytes.is_empty().then_some(Self::of_inode(size, inode))
             }
@@ -239,6 +257,9 @@ impl Stamp {
 
 const INODE_FORM: u8 = 1;
 const TAG_FORM: u8 = 2;
+
+/// Stands for no inode number where stamps are kept: no inode has it.
+pub const NO_NUMBER: u64 = 0;
 
 fn put(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -274,7 +295,28 @@ mod tests {
 
     fn stamp(mtime: i64, ctime: i64) -> Stamp {
         let at = |seconds| Timestamp { seconds, nanos: 5 };
-        Stamp::of_inode(300, Inode { mtime: at(mtime), ctime: at(ctime), number: u64::MAX })
+        Stamp::of_inode(300, Inode { mtime: at(mtime), ctime: at(ctime), number: Some(u64::MAX) })
+    }
+
+    fn without_number(mtime: i64, ctime: i64) -> Stamp {
+        let mut stamp = stamp(mtime, ctime);
+        if let Evidence::Inode(inode) = &mut stamp.evidence {
+            inode.number = None;
+        }
+        stamp
+    }
+
+    #[test]
+    fn a_number_that_is_not_known_speaks_against_nothing() {
+        let (one, other) = (stamp(1, 2), without_number(1, 2));
+        for (now, before) in [(one, other), (other, one), (other, other)] {
+            assert_eq!(now.compare(&before, Trust::default()), Likeness::Same);
+            assert!(now.is_still(&before));
+        }
+        let touched = without_number(1, 3);
+        assert_eq!(touched.compare(&one, Trust::default()), Likeness::Doubtful);
+        assert!(!touched.is_still(&one));
+        assert!(Stamp::unknown(1).is_still(&Stamp::unknown(1)), "no tag is no other tag");
     }
 
     #[test]
@@ -283,6 +325,7 @@ mod tests {
             stamp(0, 0),
             stamp(-1, i64::MAX),
             stamp(i64::MIN, 1_800_000_000),
+            without_number(5, 6),
             Stamp::of_object(7, ETag::new(b"0a-3")),
             Stamp::of_object(0, None),
         ] {
@@ -323,7 +366,7 @@ mod tests {
         assert_eq!(stamp(3, 100).tick_left(behind), Some(Duration::from_millis(30)));
         assert_eq!(stamp(3, 100).tick_left(Timestamp { nanos: 4, ..behind }), None, "far ahead");
         let whole = Timestamp { seconds: 100, nanos: 0 };
-        let coarse = Stamp::of_inode(1, Inode { mtime: whole, ctime: whole, number: 1 });
+        let coarse = Stamp::of_inode(1, Inode { mtime: whole, ctime: whole, number: Some(1) });
         assert_eq!(coarse.tick_left(whole), None);
         assert_eq!(Stamp::of_object(1, None).tick_left(whole), None);
     }

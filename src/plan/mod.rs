@@ -18,6 +18,7 @@ use crate::manifest::Row;
 use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::run::Counter;
+use crate::model::stamp::COARSEST_TIMES;
 use crate::model::{
     Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata, Operation, Progress,
 };
@@ -152,6 +153,8 @@ pub enum Finish {
     Look,
     /// The source's could not be read: only its row is written, of what stands.
     Record,
+    /// The target can't keep its time: that is told, and nothing set.
+    NotKept,
 }
 
 impl Finish {
@@ -163,6 +166,7 @@ impl Finish {
             1 => Self::Update,
             2 => Self::Look,
             3 => Self::Record,
+            4 => Self::NotKept,
             _ => return None,
         };
         Some((how, Entry::decode(entry)?))
@@ -209,6 +213,8 @@ pub enum Differs {
     No,
     /// A listing told too little of a side.
     Perhaps,
+    /// It does, and stood like that after it was set: the target can't keep the time.
+    NotKept,
     /// It does.
     Yes,
 }
@@ -220,19 +226,23 @@ impl Differs {
         source: &Entry,
         target: &Entry,
         row: Option<&Row>,
-        holds: impl Fn(&Metadata, EntryKind) -> Metadata,
+        holds: impl Fn(&Metadata, EntryKind, Option<&Metadata>) -> Metadata,
     ) -> Self {
         let is_listed = [source, target].iter().any(|entry| entry.known == Known::Listed);
         let unseen = is_listed || target.known == Known::Implied;
-        let wanted = holds(&as_it_stands(source, target), source.kind);
-        // What the target made of a time that it can't keep is no difference.
-        let kept = row.is_some_and(|row| {
+        let wanted = holds(&as_it_stands(source, target), source.kind, Some(&target.metadata));
+        // Setting again a time that the target made something else of would change nothing.
+        let is_set = row.is_some_and(|row| {
             row.metadata == wanted
                 && !unseen
                 && row.target.mtime() == Some(target.metadata.mtime)
                 && Metadata { mtime: wanted.mtime, ..target.metadata } == wanted
         });
-        match (unseen || wanted != target.metadata) && !kept {
+        match unseen || wanted != target.metadata {
+            true if is_set && target.metadata.mtime.distance(wanted.mtime) < COARSEST_TIMES => {
+                Self::No
+            }
+            true if is_set => Self::NotKept,
             false => Self::No,
             true if is_listed && target.known != Known::Implied => Self::Perhaps,
             true => Self::Yes,
@@ -252,7 +262,9 @@ pub struct Planning<'a> {
     /// The rules.
     pub policy: &'a Policy,
     /// What metadata the target can hold of a source's entry.
-    pub holds: &'a dyn Fn(&Metadata, EntryKind) -> Metadata,
+    pub holds: &'a dyn Fn(&Metadata, EntryKind, Option<&Metadata>) -> Metadata,
+    /// Takes note of an entry that the target is to hold.
+    pub meets: &'a dyn Fn(&Entry),
     /// Whether the target can have an entry of this key.
     pub accepts: &'a dyn Fn(&Key) -> Result<(), Cause>,
     /// Why an entry of the source takes no part though it could be mirrored: it is told of, and the
@@ -445,6 +457,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         if let Some(source) = pair.source.entry() {
             progress.source_entries.add(1);
             progress.source_bytes.add(source.size());
+            (self.with.meets)(source);
         }
         if pair.target.entry().is_some() {
             progress.target_entries.add(1);
@@ -548,7 +561,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         let differs =
             if is_new { Differs::No } else { Differs::of(&source, target, row, self.with.holds) };
         source.metadata = as_it_stands(&source, target);
-        let wanted = (self.with.holds)(&source.metadata, source.kind);
+        let wanted = (self.with.holds)(&source.metadata, source.kind, Some(&target.metadata));
         // In a store a directory costs a request to be recorded: its row stays another source's there.
         let is_ours =
             |row: &Row| row.from == self.with.policy.from || !self.with.directories_change;
@@ -597,6 +610,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             Open { unread: true, .. } => Finish::Record,
             Open { differs: Differs::Perhaps, .. } => Finish::Look,
             Open { differs: Differs::Yes, .. } => Finish::Update,
+            Open { differs: Differs::NotKept, dirty: false, .. } => Finish::NotKept,
             _ => Finish::Restore,
         };
         let Some(source) = open.source.filter(|_| finish) else {

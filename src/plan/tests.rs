@@ -44,7 +44,7 @@ fn entry(key: Key, kind: EntryKind, stamp: Stamp, known: Known) -> Entry {
 /// Lists a tree, its root first.
 fn listing(tree: &Tree, place: Place) -> Vec<Result<ListItem, Error>> {
     let zero = Timestamp::default();
-    let local = |size| Stamp::of_inode(size, Inode { mtime: zero, ctime: zero, number: 1 });
+    let local = |size| Stamp::of_inode(size, Inode { mtime: zero, ctime: zero, number: Some(1) });
     let root = entry(Key::root(), EntryKind::Directory, local(0), Known::Whole);
     let mut entries: Vec<_> = tree
         .iter()
@@ -82,7 +82,8 @@ fn planned(
     let (surplus, progress) = (Counter::default(), Progress::default());
     let planning = Planning {
         policy,
-        holds: &|metadata, _| *metadata,
+        holds: &|metadata, _, _| *metadata,
+        meets: &|_| {},
         accepts: &|_| Ok(()),
         leaves_out: &|_| None,
         surplus: &surplus,

@@ -100,7 +100,7 @@ fn stage(
     let mut stage = target.stage_stream(&entry, *place).map_err(failed)?;
     stage.write(content.as_bytes()).map_err(failed)?;
     let digest = Digest::of(content.as_bytes());
-    stage.finish(&target.holds(&metadata, kind), &digest).map_err(failed)
+    stage.finish(&target.holds(&metadata, kind, None), &digest).map_err(failed)
 }
 
 fn publish(mut staged: Box<dyn Staged>, file: &LocalFile, path: &Path) -> Result<(), Error> {

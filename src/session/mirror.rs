@@ -235,11 +235,17 @@ impl Session<'_> {
         root: Option<&Arc<Root>>,
         bag: Option<&Arc<Root>>,
     ) -> Result<Ended, Error> {
+        let own = bag.or(root);
         let bag = match (&self.places.bag, bag) {
             (Some(place), Some(root)) => Some(Bag::of(place, root, &self.options.state_dir)?),
             _ => None,
         };
         let sides = self.open(root, &self.options.state_dir)?;
+        if let Some(own) = own
+            && let Err(cause) = sides.1.learn(own)
+        {
+            self.note(&format!("the target's file system could not be tried: {cause}"));
+        }
         let is_dropped = match &bag {
             // Its manifest is the bag's.
             Some(bag) => bag.begin(self).map(|()| false)?,
@@ -307,7 +313,9 @@ impl Session<'_> {
             (source.list(&self.listing())?, target.list(&self.target_listing())?);
         let join = self.join(source_listing, target_listing, self.rows(state)?)?;
         let keeper = Arc::clone(&target);
-        let holds = |metadata: &Metadata, kind: EntryKind| keeper.holds(metadata, kind);
+        let holds = |metadata: &Metadata, kind: EntryKind, stands: Option<&Metadata>| {
+            keeper.holds(metadata, kind, stands)
+        };
         let accepts = |key: &Key| keeper.accepts(key);
         let context = Context {
             // What the store copies by itself nobody hashes.
@@ -332,6 +340,7 @@ impl Session<'_> {
         let planning = Planning {
             policy: &policy,
             holds: &holds,
+            meets: &|entry| keeper.meets(entry),
             accepts: &accepts,
             leaves_out: self.leaves_out(),
             surplus,

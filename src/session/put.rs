@@ -265,7 +265,7 @@ fn write(
     }
     let digest = Digest::from(hasher.finalize());
     progress.bytes_hashed.add(size);
-    let wanted = at.target.holds(&metadata, EntryKind::File);
+    let wanted = at.target.holds(&metadata, EntryKind::File, None);
     let mut staged = stage.finish(&wanted, &digest)?;
     if stop.requested() && !staged.is_in_place() {
         return Err(Cause::Stopped.into());

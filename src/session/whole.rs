@@ -37,7 +37,7 @@ impl<'t> WholeFile<'t> {
 
     /// Puts it in its place, durably.
     pub(super) fn publish(self) -> Result<(), Cause> {
-        let wanted = self.target.holds(&self.metadata, EntryKind::File);
+        let wanted = self.target.holds(&self.metadata, EntryKind::File, None);
         let mut staged = self.stage.finish(&wanted, &Digest::from(self.hasher.finalize()))?;
         // Whether it got its mode and owner makes it no other file.
         staged.publish()?;

@@ -134,7 +134,7 @@ impl Held<'_> {
         }
         // What nobody stored with an object is neither right nor wrong.
         if source.known == Known::Whole && target.known == Known::Whole {
-            let wanted = self.target.holds(&source.metadata, source.kind);
+            let wanted = self.target.holds(&source.metadata, source.kind, Some(&target.metadata));
             let found = &target.metadata;
             // An extra entry changes its directory's time: that counts where extras do.
             let has_time = source.kind != EntryKind::Directory || self.extras_count;

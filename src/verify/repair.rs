@@ -181,7 +181,7 @@ fn put(
     };
     // Nobody saw it as it is recorded: what the source says of it is right then.
     let metadata = if job.recorded.is_unknown() { listed.metadata } else { job.entry.metadata };
-    let metadata = &target.holds(&metadata, EntryKind::File);
+    let metadata = &target.holds(&metadata, EntryKind::File, None);
     let place = match (is_missing, target.is_store(), job.entry.stamp.tag()) {
         (true, ..) => Place::New,
         (false, true, Some(tag)) => Place::Object(tag),

@@ -354,8 +354,10 @@ fn touched(found: &Stamp, recorded: &Stamp) -> Option<String> {
                     differ(name, &recorded, &found);
                 }
             }
-            if recorded.number != found.number {
-                differ("inode", &recorded.number, &found.number);
+            if let Some((recorded, found)) =
+                recorded.number.zip(found.number).filter(|(recorded, found)| recorded != found)
+            {
+                differ("inode", &recorded, &found);
             }
         }
         (Evidence::Tag(recorded), Evidence::Tag(found)) if recorded != found => {

@@ -275,7 +275,7 @@ fn publishing_is_atomic(Fixture { source, target, .. }: &Fixture) {
         let listed = keys(&**source);
         let stage = stage(&**target, &file(name, &new), &new, place).expect("stage");
         stands();
-        let wanted = target.holds(&file(name, &new).metadata, EntryKind::File);
+        let wanted = target.holds(&file(name, &new).metadata, EntryKind::File, None);
         let mut staged = stage.finish(&wanted, &ANY_DIGEST).expect("finish");
         stands();
         // What a listing says of a file under way is that it is none of the tree.
@@ -317,7 +317,7 @@ fn finishing_is_atomic(Fixture { source, target, .. }: &Fixture) {
             let place = if before.is_some() { Place::Leaf } else { place };
             let stage = stage(&**target, &file(name, &new), &new, place).expect("stage");
             assert_eq!(source.look(&key(name)).expect("look"), before);
-            let wanted = target.holds(&file(name, &new).metadata, EntryKind::File);
+            let wanted = target.holds(&file(name, &new).metadata, EntryKind::File, None);
             let mut staged = stage.finish(&wanted, &ANY_DIGEST).expect("finish");
             assert!(staged.is_in_place());
             let found = look(&**source, name);
@@ -345,7 +345,7 @@ fn directories_are_whole(Fixture { source, target, .. }: &Fixture) {
     let building = target.stage_directory(&key("d/n/")).expect("stage a directory");
     let new = bytes(100_000);
     let listed = file("d/n/f", &new);
-    let wanted = target.holds(&listed.metadata, EntryKind::File);
+    let wanted = target.holds(&listed.metadata, EntryKind::File, None);
     let mut stage = building.stage(&listed).expect("stage a file in it");
     stage.write(&new).expect("write");
     let mut staged = stage.finish(&wanted, &ANY_DIGEST).expect("finish the file");
@@ -388,7 +388,7 @@ fn dropped_directories_leave_nothing(Fixture { target, .. }: &Fixture) {
         let building = target.stage_directory(&key("n/")).expect("stage a directory");
         for name in ["n/a", "n/b"] {
             let listed = file(name, b"");
-            let wanted = target.holds(&listed.metadata, EntryKind::File);
+            let wanted = target.holds(&listed.metadata, EntryKind::File, None);
             let stage = building.stage(&listed).expect("stage");
             stage.finish(&wanted, &ANY_DIGEST).expect("finish").publish().expect("publish");
         }
@@ -502,7 +502,7 @@ fn metadata_is_kept(Fixture { source, target, .. }: &Fixture) {
         ] {
             let stands = look(&**target, name).metadata;
             let mtime = Timestamp { seconds, nanos };
-            let wanted = target.holds(&Metadata { mode, mtime, ..stands }, kind);
+            let wanted = target.holds(&Metadata { mode, mtime, ..stands }, kind, None);
             target.set_metadata(&key(name), kind, &wanted, Place::Leaf).expect("set metadata");
             let found = look(&**source, name).metadata;
             let mode = if kind == EntryKind::Symlink { found.mode } else { wanted.mode };
@@ -614,7 +614,7 @@ fn barriers_succeed(Fixture { target, .. }: &Fixture) {
     target.make_link(&link("l", b"d"), Place::New).expect("make a link");
     target.barrier().expect("sync what was made");
     let wanted = entry("d/f", EntryKind::File, 0).metadata;
-    let wanted = target.holds(&wanted, EntryKind::File);
+    let wanted = target.holds(&wanted, EntryKind::File, None);
     target.set_metadata(&key("d/f"), EntryKind::File, &wanted, Place::Leaf).expect("set metadata");
     target.remove(&look(&**target, "l")).expect("remove");
     target.barrier().expect("sync what was changed");

@@ -34,7 +34,7 @@ pub(crate) fn entry(key: impl AsRef<[u8]>, kind: EntryKind, size: u64) -> Entry 
     Entry {
         key: self::key(key),
         kind,
-        stamp: Stamp::of_inode(size, Inode { mtime, ctime: mtime, number: 1 }),
+        stamp: Stamp::of_inode(size, Inode { mtime, ctime: mtime, number: Some(1) }),
         metadata: Metadata { mode: 0o640, uid: 0, gid: 0, mtime },
         link: None,
         known: Known::Whole,
@@ -72,7 +72,7 @@ pub(crate) fn staged(
     content: &[u8],
     place: Place,
 ) -> Result<Box<dyn Staged>, Cause> {
-    let wanted = target.holds(&entry.metadata, EntryKind::File);
+    let wanted = target.holds(&entry.metadata, EntryKind::File, None);
     stage(target, entry, content, place)?.finish(&wanted, &Digest::of(content))
 }
 

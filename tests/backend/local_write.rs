@@ -429,7 +429,7 @@ fn entries_beyond_path_max_are_made_changed_and_removed() {
     }
     let name = format!("{path}f");
     put(&target, &name, b"x", Place::New).expect("put");
-    let wanted = target.holds(&file("", b"").metadata, EntryKind::File);
+    let wanted = target.holds(&file("", b"").metadata, EntryKind::File, None);
     target.set_metadata(&key(&name), EntryKind::File, &wanted, Place::Leaf).expect("set metadata");
     let again = local.target(Durability::None);
     assert_eq!(crate::fixture::content(&again, &name), b"x");

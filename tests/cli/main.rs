@@ -16,6 +16,7 @@ mod digests;
 mod dry_run;
 mod explain;
 mod faults;
+mod file_systems;
 mod filters;
 mod filters_git;
 mod ground;

@@ -138,15 +138,65 @@ impl Mount {
     /// Mounts an NTFS of `mebibytes` at `at`, in which names that differ in case alone are one, from the
     /// new image `image`.
     pub fn folding(image: &Path, at: &Path, mebibytes: u64) -> Result<Self, String> {
-        let ntfs = tool("lowntfs-3g")?;
-        let file = std::fs::File::create(image).expect("make an image");
-        file.set_len(mebibytes << 20).expect("give the image its size");
-        let made = Command::new(tool("mkfs.ntfs")?).args(["-F", "-q"]).arg(image).output();
-        let mounted = Command::new(ntfs).args(["-o", "ignore_case"]).arg(image).arg(at).output();
-        match mounted {
-            Ok(output) if output.status.success() => Ok(Self { at: at.to_owned() }),
-            other => Err(format!("{made:?}, {other:?}")),
+        make(image, mebibytes, Command::new(tool("mkfs.ntfs")?).args(["-q", "-F"]))?;
+        let mut ntfs = Command::new(tool("lowntfs-3g")?);
+        Self::served(at, ntfs.args(["-o", "ignore_case"]).args([image, at]))
+    }
+
+    /// Shows `from` at `at` by bindfs, which is built on libfuse 2: it passes over a modification time
+    /// that comes without an access time, and knows no rename that replaces nothing.
+    pub fn bindfs(from: &Path, at: &Path) -> Result<Self, String> {
+        Self::served(at, Command::new(tool("bindfs")?).args([from, at]))
+    }
+
+    /// Joins two directories at `at` by mergerfs, which numbers inodes by name.
+    pub fn mergerfs(branches: [&Path; 2], at: &Path) -> Result<Self, String> {
+        let branches = branches.map(|branch| branch.to_str().expect("test paths are UTF-8"));
+        Self::served(at, Command::new(tool("mergerfs")?).arg(branches.join(":")).arg(at))
+    }
+
+    /// Shows `from` at `at` by sshfs, with an SFTP server on its other end and no network between. It
+    /// numbers inodes by name, keeps whole seconds, and sets of a link what it points to.
+    pub fn sshfs(from: &Path, at: &Path) -> Result<Self, String> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let servers = ["/usr/lib/openssh/sftp-server", "/usr/lib/sftp-server"];
+        let server = servers.into_iter().find(|server| Path::new(server).is_file());
+        let server = server.ok_or("sftp-server is not installed (tests/tools.sh installs it)")?;
+        // What sshfs takes for ssh.
+        let ssh = at.with_extension("ssh");
+        std::fs::write(&ssh, format!("#!/bin/sh\nexec {server}\n")).expect("write a script");
+        let runs = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&ssh, runs).expect("make it run");
+        let command = format!("ssh_command={}", ssh.display());
+        let place = format!("here:{}", from.display());
+        let mut sshfs = Command::new(tool("sshfs")?);
+        Self::served(at, sshfs.args(["-o", &command, &place]).arg(at))
+    }
+
+    /// Mounts a fresh NTFS at `at` by ntfs-3g, which keeps no modes unless it is told to, and answers
+    /// that it does; its image is `image`.
+    pub fn ntfs(image: &Path, at: &Path) -> Result<Self, String> {
+        make(image, 60, Command::new(tool("mkfs.ntfs")?).args(["-q", "-F", "-Q"]))?;
+        Self::served(at, Command::new(tool("lowntfs-3g")?).args([image, at]))
+    }
+
+    /// Mounts a fresh exFAT at `at` by exfat-fuse, from the image `image`: no links of any kind, no
+    /// rename that replaces nothing, no modes, inodes numbered by name.
+    pub fn exfat(image: &Path, at: &Path) -> Result<Self, String> {
+        make(image, 60, &mut Command::new(tool("mkfs.exfat")?))?;
+        let mut exfat = Command::new(tool("mount.exfat-fuse")?);
+        // Of an image it would say, and be right, that it is no block device.
+        let attached = Command::new("losetup").args(["-f", "--show"]).arg(image).output();
+        let attached = attached.map_err(|error| format!("losetup: {error}"))?;
+        let device = String::from_utf8_lossy(&attached.stdout).trim().to_owned();
+        if !attached.status.success() {
+            return Err(String::from_utf8_lossy(&attached.stderr).trim().to_owned());
         }
+        let mounted = Self::served(at, exfat.arg(&device).arg(at));
+        // It goes when it is unmounted.
+        let detached = Command::new("losetup").args(["-d", &device]).status();
+        assert!(detached.is_ok_and(|status| status.success()), "detach {device}");
+        mounted
     }
 
     /// Makes the mount read-only, or writable again.
@@ -157,12 +207,27 @@ impl Mount {
     }
 
     fn attached(at: &Path, arguments: &[&str]) -> Result<Self, String> {
-        let done = Command::new("mount").args(arguments).arg(at).output();
+        Self::served(at, Command::new("mount").args(arguments).arg(at))
+    }
+
+    /// Mounts by a program of its own.
+    fn served(at: &Path, command: &mut Command) -> Result<Self, String> {
+        let done = command.stdin(std::process::Stdio::null()).output();
         match done {
             Ok(output) if output.status.success() => Ok(Self { at: at.to_owned() }),
             Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-            Err(error) => Err(format!("mount: {error}")),
+            Err(error) => Err(format!("{command:?}: {error}")),
         }
+    }
+}
+
+/// Makes a file system of `mebibytes` in an image.
+fn make(image: &Path, mebibytes: u64, command: &mut Command) -> Result<(), String> {
+    let file = std::fs::File::create(image).expect("make an image");
+    file.set_len(mebibytes << 20).expect("give the image its size");
+    match command.arg(image).output() {
+        Ok(output) if output.status.success() => Ok(()),
+        other => Err(format!("{command:?}: {other:?}")),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Setting what an entry carries besides its content: owner, group, mode, times.
 
 use super::beneath::Directory;
+use super::capabilities::{Capabilities, set_mtime};
+use super::metadata::{look_at, look_at_open};
 use crate::model::{Cause, Metadata, Timestamp};
 use filetime::FileTime;
 use rustix::fs::{
@@ -9,28 +11,40 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 
 /// Sets owner, group, mode and mtime where they differ from what stands.
-pub(super) fn set_open(file: &File, stands: &Metadata, wanted: &Metadata) -> Result<(), Cause> {
+///
+/// # Errors
+/// The first of what could not be set; the rest is set all the same.
+pub(super) fn set_open(
+    file: &File,
+    capabilities: &Capabilities,
+    stands: &Metadata,
+    wanted: &Metadata,
+) -> Result<(), Cause> {
     let owner = (stands.uid != wanted.uid).then(|| Uid::from_raw(wanted.uid));
     let group = (stands.gid != wanted.gid).then(|| Gid::from_raw(wanted.gid));
-    let mut failed = Ok(());
+    let mut failed = io::Result::Ok(());
     let mut mode = wanted.mode;
     let chowned = owner.is_some() || group.is_some();
     if chowned && let Err(error) = fchown(file, owner, group) {
         mode &= 0o1777;
-        failed = Err(Cause::from(error));
+        failed = Err(error.into());
     }
     // chown clears set-id bits.
     if stands.mode != mode || (chowned && mode & 0o6000 != 0) {
-        fchmod(file, Mode::from_raw_mode(mode))?;
+        failed = failed.and(fchmod(file, Mode::from_raw_mode(mode)).map_err(io::Error::from));
     }
     if stands.mtime != wanted.mtime {
-        filetime::set_file_handle_times(file, None, Some(file_time(wanted.mtime)))?;
+        let time = |time: Timestamp| FileTime::from_unix_time(time.seconds, time.nanos);
+        let mtime = Some(time(wanted.mtime));
+        let set = |atime: Option<_>| filetime::set_file_handle_times(file, atime.map(time), mtime);
+        failed = failed.and(set_mtime(capabilities, wanted.mtime, set, || look_at_open(file)));
     }
-    failed
+    Ok(failed?)
 }
 
 /// Sets a symbolic link's owner, group and mtime where they differ from what stands.
@@ -42,19 +56,27 @@ pub(super) fn set_link(
 ) -> Result<(), Cause> {
     let owner = (stands.uid != wanted.uid).then(|| Uid::from_raw(wanted.uid));
     let group = (stands.gid != wanted.gid).then(|| Gid::from_raw(wanted.gid));
-    let mut failed = Ok(());
+    let mut failed = io::Result::Ok(());
     if owner.is_some() || group.is_some() {
-        failed = chownat(&**parent, name, owner, group, AtFlags::SYMLINK_NOFOLLOW);
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        failed = chownat(&**parent, name, owner, group, flags).map_err(io::Error::from);
     }
-    let times = Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
-        last_modification: Timespec {
-            tv_sec: wanted.mtime.seconds,
-            tv_nsec: wanted.mtime.nanos.into(),
-        },
-    };
-    utimensat(&**parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
-    failed.map_err(Cause::from)
+    if stands.mtime != wanted.mtime {
+        let set = |atime| {
+            let times = times(atime, wanted.mtime);
+            Ok(utimensat(&**parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+        };
+        let look = || look_at(&**parent, name);
+        failed = failed.and(set_mtime(&parent.capabilities, wanted.mtime, set, look));
+    }
+    Ok(failed?)
+}
+
+/// Both times, as the kernel takes them; without an access time that stays as it is.
+pub(super) fn times(atime: Option<Timestamp>, mtime: Timestamp) -> Timestamps {
+    let spec = |time: Timestamp| Timespec { tv_sec: time.seconds, tv_nsec: time.nanos.into() };
+    let omitted = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
+    Timestamps { last_access: atime.map_or(omitted, spec), last_modification: spec(mtime) }
 }
 
 /// `fchmod` for handles that were opened without the right to read (`O_PATH`).
@@ -88,8 +110,4 @@ pub(super) fn open_for_metadata(
         }
         other => Ok((File::from(other?), false)),
     }
-}
-
-fn file_time(time: Timestamp) -> FileTime {
-    FileTime::from_unix_time(time.seconds, time.nanos)
 }

@@ -3,6 +3,7 @@
 //! [`Root`] opens directories by key without ever following a symbolic link below the root, keeps
 //! the handles of those used last, and reaches directories deeper than `PATH_MAX`.
 
+use super::capabilities::{Capabilities, FileSystems};
 use crate::model::{Cause, Key};
 use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 use rustix::io::Errno;
@@ -32,6 +33,8 @@ pub struct Identity {
 #[derive(Debug)]
 pub struct Directory {
     fd: OwnedFd,
+    /// What it is on.
+    pub(super) capabilities: Arc<Capabilities>,
     /// Which directory it is.
     pub identity: Identity,
     /// The group that new entries take, when it isn't the process's.
@@ -39,13 +42,21 @@ pub struct Directory {
 }
 
 impl Directory {
-    pub(super) fn from_fd(fd: OwnedFd) -> rustix::io::Result<Self> {
+    pub(super) fn from_fd(fd: OwnedFd, met: &FileSystems) -> rustix::io::Result<Self> {
         let stat = fstat(&fd)?;
         Ok(Self {
+            capabilities: met.of(stat.st_dev, &fd),
             fd,
             identity: Identity { device: stat.st_dev, inode: stat.st_ino },
             passed_on_group: (stat.st_mode & 0o2000 != 0).then_some(stat.st_gid),
         })
+    }
+}
+
+impl Directory {
+    /// Its inode's number; `None` where that is known to identify nothing.
+    pub fn number(&self) -> Option<u64> {
+        self.capabilities.identifies().then_some(self.identity.inode)
     }
 }
 
@@ -59,6 +70,7 @@ impl AsFd for Directory {
 #[derive(Debug)]
 pub struct Root {
     directory: Arc<Directory>,
+    file_systems: Arc<FileSystems>,
     handles: Mutex<Handles>,
     without_openat2: AtomicBool,
     leaves_no_trace: bool,
@@ -83,8 +95,10 @@ impl Root {
     pub fn open(path: &Path) -> rustix::io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty())?;
+        let file_systems = Arc::<FileSystems>::default();
         Ok(Self {
-            directory: Arc::new(Directory::from_fd(fd)?),
+            directory: Arc::new(Directory::from_fd(fd, &file_systems)?),
+            file_systems,
             handles: Mutex::default(),
             without_openat2: AtomicBool::new(false),
             leaves_no_trace: rustix::process::geteuid().is_root(),
@@ -94,6 +108,17 @@ impl Root {
     /// The root directory.
     pub fn directory(&self) -> &Arc<Directory> {
         &self.directory
+    }
+
+    /// The file systems that it lies on, and those mounted below that were met.
+    pub(super) fn file_systems(&self) -> &Arc<FileSystems> {
+        &self.file_systems
+    }
+
+    /// Leaves inode numbers out of all that is looked at from now on: the user knows that they
+    /// identify nothing here.
+    pub fn ignore_inodes(&self) {
+        self.file_systems.ignore_inodes();
     }
 
     /// Whether files are read without a trace in their access times, which only their owner (or
@@ -122,7 +147,8 @@ impl Root {
         }
         while at < key.len() {
             let end = longest_prefix(&key[at..]).ok_or(Errno::NAMETOOLONG)? + at;
-            from = Arc::new(Directory::from_fd(self.open_below(&from, &key[at..end])?)?);
+            let below = self.open_below(&from, &key[at..end])?;
+            from = Arc::new(Directory::from_fd(below, &self.file_systems)?);
             at = end;
         }
         self.handles.lock().unwrap_or_else(PoisonError::into_inner).keep(key, &from);

@@ -1,5 +1,6 @@
 //! From what the kernel says of an entry to the model's words, and back.
 
+use super::capabilities::{Capabilities, Kind};
 use crate::model::entry::Known;
 use crate::model::stamp::Inode;
 use crate::model::{Entry, EntryKind, Key, Metadata, SpecialKind, Stamp, Timestamp};
@@ -10,6 +11,20 @@ use std::os::fd::AsFd;
 /// What `statx` says of `name` in a directory; a symbolic link itself, never what it points to.
 pub(super) fn look_at(directory: impl AsFd, name: &[u8]) -> rustix::io::Result<Statx> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    statx(directory, name, flags, StatxFlags::BASIC_STATS)
+}
+
+/// The same, and not what was kept of an earlier look: FUSE and network file systems keep that for a
+/// while, and the change time in it is not yet the one that a rename left.
+pub(super) fn look_afresh(
+    capabilities: &Capabilities,
+    directory: impl AsFd,
+    name: &[u8],
+) -> rustix::io::Result<Statx> {
+    if capabilities.kind != Kind::Other {
+        return look_at(directory, name);
+    }
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_FORCE_SYNC;
     statx(directory, name, flags, StatxFlags::BASIC_STATS)
 }
 
@@ -38,10 +53,10 @@ pub(super) fn kind_of(stat: &Statx) -> EntryKind {
 }
 
 /// The stamp that `statx` reports.
-pub(super) fn stamp_of(stat: &Statx) -> Stamp {
+pub(super) fn stamp_of(capabilities: &Capabilities, stat: &Statx) -> Stamp {
     let mtime = mtime_of(stat);
     let ctime = Timestamp { seconds: stat.stx_ctime.tv_sec, nanos: stat.stx_ctime.tv_nsec };
-    Stamp::of_inode(stat.stx_size, Inode { mtime, ctime, number: stat.stx_ino })
+    Stamp::of_inode(stat.stx_size, Inode { mtime, ctime, number: capabilities.number(stat) })
 }
 
 /// The time of change that `statx` reports.
@@ -60,11 +75,16 @@ pub(super) fn metadata_of(stat: &Statx) -> Metadata {
 }
 
 /// An entry as `statx` reports it.
-pub(super) fn entry(key: Key, stat: &Statx, link: Option<Box<[u8]>>) -> Entry {
+pub(super) fn entry(
+    capabilities: &Capabilities,
+    key: Key,
+    stat: &Statx,
+    link: Option<Box<[u8]>>,
+) -> Entry {
     Entry {
         key,
         kind: kind_of(stat),
-        stamp: stamp_of(stat),
+        stamp: stamp_of(capabilities, stat),
         metadata: metadata_of(stat),
         link,
         known: Known::Whole,

@@ -6,9 +6,11 @@
 
 mod attributes;
 mod beneath;
+mod capabilities;
 mod file_system;
 mod metadata;
 mod place;
+mod probe;
 mod ranges;
 mod read;
 mod shared;
@@ -24,6 +26,7 @@ pub use sync::Syncing;
 pub use walk::Guarded;
 pub use write::LocalTarget;
 
+use self::capabilities::Capabilities;
 use super::{Form, ListItem, ListOptions, Listing, Ranges, ReadError, Sink, Source};
 use crate::model::error::Side;
 use crate::model::{Cause, Entry, Error, Key};
@@ -87,5 +90,17 @@ impl Source for LocalSource {
 
     fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {
         read::look(&self.root, key)
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let side = self.side;
+        let note = || {
+            format!(
+                "the {side}'s file system gives out inode numbers anew: they are left out of every \
+                 comparison there"
+            )
+        };
+        let is_so = self.root.file_systems().any(Capabilities::numbers_anew);
+        is_so.then(note).into_iter().collect()
     }
 }

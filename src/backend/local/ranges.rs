@@ -1,11 +1,10 @@
 //! A large file in ranges that several threads read at the same time.
 
 use super::beneath::Root;
-use super::read::{check, open_listed};
+use super::read::{Listed, check, open_listed};
 use crate::backend::{Facts, Ranges, ReadError};
 use crate::model::{Cause, Entry};
 use rustix::io::{Errno, pread};
-use std::os::fd::OwnedFd;
 
 /// Bytes of a range at the least. Those who read take one behind the other, so that a disk reads on
 /// in order.
@@ -17,7 +16,7 @@ const LEAST: u64 = 8 << 20;
 
 /// A file that is read in ranges.
 pub(super) struct FileRanges<'a> {
-    file: OwnedFd,
+    file: Listed,
     entry: &'a Entry,
     length: u64,
 }
@@ -63,7 +62,7 @@ impl Ranges for FileRanges<'_> {
         let end = self.entry.stamp.size.min(offset.saturating_add(self.length));
         while offset < end {
             let wanted = buffer.len().min((end - offset) as usize);
-            let chunk = match pread(&self.file, &mut buffer[..wanted], offset) {
+            let chunk = match pread(&self.file.0, &mut buffer[..wanted], offset) {
                 Ok(0) => return Err(ReadError::Changed),
                 Ok(count) => &buffer[..count],
                 Err(Errno::INTR) => continue,

@@ -1,12 +1,14 @@
 //! Reading files: once, beneath the root, and only as the entry that was listed.
 
 use super::beneath::{Root, legal};
-use super::metadata::{entry, kind_of, look_at, look_at_open, stamp_of};
+use super::capabilities::{Capabilities, is_unsupported};
+use super::metadata::{entry, kind_of, look_afresh, look_at_open, stamp_of};
 use crate::backend::{ReadError, Reading, Sink};
 use crate::model::{Cause, Entry, EntryKind, Key, Stamp};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 /// Reads a regular file whole; see [`Source::read`](crate::backend::Source::read).
 ///
@@ -19,24 +21,25 @@ pub(super) fn read(
     buffer: &mut [u8],
     sink: &mut Sink<'_>,
 ) -> Result<(), ReadError> {
-    let file = open_listed(root, entry)?;
+    let listed = open_listed(root, entry)?;
+    let file = &listed.0;
     if entry.stamp.size >= buffer.len() as u64 {
         // Not worth a system call for a small file: its one read is followed by the last look.
-        check(&file, &entry.stamp)?;
+        check(&listed, &entry.stamp)?;
     }
     let mut done = 0_u64;
     loop {
-        let filled = fill(&file, buffer, entry.stamp.size - done)?;
+        let filled = fill(file, buffer, entry.stamp.size - done)?;
         let chunk = &buffer[..filled];
         done += filled as u64;
         if done > entry.stamp.size {
             return Err(ReadError::Changed);
         }
-        if filled < buffer.len() || done == entry.stamp.size && at_end(&file)? {
+        if filled < buffer.len() || done == entry.stamp.size && at_end(file)? {
             if done != entry.stamp.size {
                 return Err(ReadError::Changed);
             }
-            check(&file, &entry.stamp)?;
+            check(&listed, &entry.stamp)?;
             if filled > 0 || done == 0 {
                 sink(Reading::Chunk(chunk)).map_err(ReadError::Sink)?;
             }
@@ -52,18 +55,20 @@ pub(super) fn look(root: &Root, key: &Key) -> Result<Option<Entry>, Cause> {
         legal(key)?;
     }
     let found = root.descend(key.parent()).and_then(|parent| {
-        if key.is_root() { look_at_open(&*parent) } else { look_at(&*parent, key.name()) }
+        let stat = if key.is_root() {
+            look_at_open(&*parent)
+        } else {
+            look_afresh(&parent.capabilities, &*parent, key.name())
+        };
+        stat.map(|stat| (parent, stat))
     });
     match found {
-        Ok(stat) => {
+        Ok((parent, stat)) => {
             let link = match kind_of(&stat) {
-                EntryKind::Symlink => {
-                    let parent = root.descend(key.parent())?;
-                    Some(link_text(&*parent, key.name())?)
-                }
+                EntryKind::Symlink => Some(link_text(&*parent, key.name())?),
                 _ => None,
             };
-            Ok(Some(entry(key.clone(), &stat, link)))
+            Ok(Some(entry(&parent.capabilities, key.clone(), &stat, link)))
         }
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(error) => Err(error.into()),
@@ -78,8 +83,11 @@ pub(super) fn link_text(
     Ok(rustix::fs::readlinkat(directory, name, Vec::new())?.into_bytes().into_boxed_slice())
 }
 
+/// A file that was opened, and what it is on.
+pub(super) type Listed = (OwnedFd, Arc<Capabilities>);
+
 /// Opens the file that was listed.
-pub(super) fn open_listed(root: &Root, entry: &Entry) -> Result<OwnedFd, ReadError> {
+pub(super) fn open_listed(root: &Root, entry: &Entry) -> Result<Listed, ReadError> {
     legal(&entry.key).map_err(ReadError::Source)?;
     match open(root, &entry.key) {
         Ok(file) => Ok(file),
@@ -90,22 +98,24 @@ pub(super) fn open_listed(root: &Root, entry: &Entry) -> Result<OwnedFd, ReadErr
     }
 }
 
-fn open(root: &Root, key: &Key) -> rustix::io::Result<OwnedFd> {
+fn open(root: &Root, key: &Key) -> rustix::io::Result<Listed> {
     let parent = root.descend(key.parent())?;
+    let opened = |file| (file, Arc::clone(&parent.capabilities));
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     if root.leaves_no_trace() {
+        // EPERM: whoever exports it says that it isn't root's; others don't know the flag.
         match openat(&*parent, key.name(), flags | OFlags::NOATIME, Mode::empty()) {
-            Err(Errno::PERM) => {}
-            other => return other,
+            Err(error) if error == Errno::PERM || is_unsupported(error) => {}
+            other => return other.map(opened),
         }
     }
-    openat(&*parent, key.name(), flags, Mode::empty())
+    openat(&*parent, key.name(), flags, Mode::empty()).map(opened)
 }
 
 /// Makes sure that the open file is the regular file that was listed.
-pub(super) fn check(file: &OwnedFd, listed: &Stamp) -> Result<(), ReadError> {
+pub(super) fn check((file, capabilities): &Listed, listed: &Stamp) -> Result<(), ReadError> {
     let stat = look_at_open(file).map_err(|error| ReadError::Source(error.into()))?;
-    if kind_of(&stat) == EntryKind::File && stamp_of(&stat) == *listed {
+    if kind_of(&stat) == EntryKind::File && stamp_of(capabilities, &stat).is_still(listed) {
         Ok(())
     } else {
         Err(ReadError::Changed)

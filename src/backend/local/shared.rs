@@ -1,13 +1,13 @@
 //! What all that is written to one target shares: its root, its rights, its syncs, its temporaries.
 
-use super::attributes::chmod_handle;
+use super::attributes::{chmod_handle, set_link};
 use super::beneath::{Directory, Root, legal};
 use super::metadata::{Ownership, look_at_open};
 use super::place::rename_new;
 use super::sync::Syncing;
 use crate::backend::Place;
 use crate::model::reserved::{TEMPORARY, is_temporary};
-use crate::model::{Cause, Durability, Key};
+use crate::model::{Cause, Durability, EntryKind, Key, Metadata, Timestamp};
 use rustix::fs::{AtFlags, renameat, unlinkat};
 use rustix::io::Errno;
 use std::io::ErrorKind::PermissionDenied;
@@ -91,6 +91,34 @@ impl Shared {
     pub(super) fn is_of_put(name: &[u8]) -> bool {
         let one = Self::temporary_name(PUTS, 0);
         is_temporary(name) && name.starts_with(&one[..TEMPORARY.len() + 8])
+    }
+
+    /// What an entry with the source's metadata will carry here; where one stands already, what
+    /// can't be kept stays as that is.
+    pub(super) fn held(
+        &self,
+        source: &Metadata,
+        kind: EntryKind,
+        stands: Option<&Metadata>,
+    ) -> Metadata {
+        let keeps = self.root.directory().capabilities.keeps();
+        keeps.held(self.ownership.held(source, kind), kind, stands)
+    }
+
+    /// Sets the metadata of a symbolic link that was just made.
+    pub(super) fn set_new_link(
+        &self,
+        parent: &Arc<Directory>,
+        name: &[u8],
+        source: &Metadata,
+    ) -> Result<(), Cause> {
+        let group = parent.passed_on_group.unwrap_or(self.ownership.gid);
+        let time = Timestamp { seconds: i64::MIN, nanos: 0 };
+        let stands =
+            Metadata { uid: self.ownership.uid, gid: group, mtime: time, mode: source.mode };
+        let wanted = self.held(source, EntryKind::Symlink, None);
+        let stands = parent.capabilities.keeps().held(stands, EntryKind::Symlink, Some(&wanted));
+        set_link(parent, name, &stands, &wanted)
     }
 
     pub(super) fn temporary(&self) -> TemporaryName {

@@ -5,11 +5,13 @@
 
 use super::attributes::set_open;
 use super::beneath::Directory;
+use super::capabilities::Capabilities;
 use super::metadata::{look_at_open, metadata_of, stamp_of};
 use super::shared::{Shared, TemporaryName};
 use crate::backend::{Place, Stage, Staged, WriteAt, Written};
 use crate::model::{Cause, Digest, Entry, EntryKind, Key, Metadata, Timestamp};
 use rustix::fs::{Advice, AtFlags, Mode, OFlags, Statx, fadvise, openat, unlinkat};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::Write as _;
 use std::num::NonZeroU64;
@@ -107,7 +109,7 @@ impl LocalStage {
         hidden: impl FnOnce() -> Hidden,
     ) -> rustix::io::Result<Self> {
         let ownership = &shared.ownership;
-        let wanted = ownership.held(&entry.metadata, EntryKind::File);
+        let wanted = shared.held(&entry.metadata, EntryKind::File, None);
         let group = directory.passed_on_group.unwrap_or(ownership.gid);
         let ours = wanted.uid == ownership.uid && wanted.gid == group;
         // The final mode at once saves a call; others' files stay closed until they are theirs.
@@ -176,13 +178,17 @@ impl Stage for LocalStage {
         if let Some(expected) = size.filter(|size| written != *size) {
             return Err(Cause::ShortWrite { written, expected });
         }
-        let mut set = set_open(&open, &stands, wanted);
-        let mut found = written_of(&look_at_open(&open)?);
+        let capabilities = &directory.capabilities;
+        let look = || Ok::<_, Errno>(written_of(capabilities, &look_at_open(&open)?));
+        // What isn't kept is neither set nor found wanting.
+        let stands = capabilities.keeps().held(stands, EntryKind::File, Some(wanted));
+        let mut set = set_open(&open, capabilities, &stands, wanted);
+        let mut found = look()?;
         let mtime = found.metadata.mtime;
         if set.is_ok() && found.metadata != (Metadata { mtime, ..*wanted }) {
             // What a new file inherits isn't always foreseen (default ACLs, mount options).
-            set = set_open(&open, &found.metadata, wanted);
-            found = written_of(&look_at_open(&open)?);
+            set = set_open(&open, capabilities, &found.metadata, wanted);
+            found = look()?;
         }
         shared.syncing.file_changed(&directory, &open)?;
         Ok(Box::new(LocalStaged { hidden, written: found, set: set.err() }))
@@ -217,6 +223,6 @@ impl Staged for LocalStaged {
 }
 
 /// What `statx` says of an entry that was written.
-pub(super) fn written_of(stat: &Statx) -> Written {
-    Written { stamp: stamp_of(stat), metadata: metadata_of(stat) }
+pub(super) fn written_of(capabilities: &Capabilities, stat: &Statx) -> Written {
+    Written { stamp: stamp_of(capabilities, stat), metadata: metadata_of(stat) }
 }

@@ -4,14 +4,13 @@
 //! afterwards: nobody but this process sees it before, and the directory's rename leaves its stamp
 //! as it is.
 
-use super::attributes::set_link;
 use super::beneath::{Directory, legal, open_child, with_fallback};
-use super::metadata::{kind_of, look_at, look_at_open, mtime_of};
+use super::metadata::{kind_of, look_afresh, look_at, look_at_open, mtime_of};
 use super::place::rename_new_directory;
 use super::shared::{Shared, TemporaryName};
 use super::stage::{Hidden, LocalStage, written_of};
 use crate::backend::{Stage, StageDirectory, StagedDirectory, Written};
-use crate::model::{Cause, Entry, EntryKind, Key, Metadata, Timestamp};
+use crate::model::{Cause, Entry, EntryKind, Key, Timestamp};
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RawDir, Statx, mkdirat, openat, symlinkat, unlinkat,
 };
@@ -35,16 +34,19 @@ impl LocalStageDirectory {
             mkdirat(&**parent, &name[..], Mode::from_raw_mode(0o700))?;
             // A umask or a default ACL may have closed it to its owner.
             let open = |flags| openat(parent, &name[..], flags | OFlags::NOFOLLOW, Mode::empty());
-            let directory = with_fallback(open).and_then(Directory::from_fd).inspect_err(|_| {
+            let open = with_fallback(open)
+                .and_then(|fd| Directory::from_fd(fd, shared.root.file_systems()));
+            let directory = open.inspect_err(|_| {
                 // Should this fail too, the next run sweeps it.
                 unlinkat(parent, &name[..], AtFlags::REMOVEDIR).ok();
             })?;
-            let inode = Some(directory.identity.inode);
+            let number = directory.number();
             let unpublished = Unpublished {
                 shared: Arc::clone(shared),
                 key: key.clone(),
                 name,
-                inode,
+                number,
+                is_hidden: true,
                 mtime: None,
             };
             Ok(Self { unpublished, directory: Arc::new(directory) })
@@ -87,11 +89,11 @@ impl StageDirectory for LocalStageDirectory {
             other => other?,
         }
         let mut hidden = Hidden::member(directory, name);
-        let wanted = shared.ownership.held(&entry.metadata, EntryKind::Symlink);
-        let group = directory.passed_on_group.unwrap_or(shared.ownership.gid);
-        let stands = Metadata { uid: shared.ownership.uid, gid: group, ..wanted };
-        let set = set_link(directory, name, &stands, &wanted);
-        let written = written_of(&look_at(&**directory, name)?);
+        let set = shared.set_new_link(directory, name, &entry.metadata);
+        let written = written_of(
+            &directory.capabilities,
+            &look_afresh(&directory.capabilities, &**directory, name)?,
+        );
         hidden.publish()?;
         set.map(|()| written)
     }
@@ -111,22 +113,24 @@ struct Unpublished {
     /// The key that it is to have.
     key: Key,
     name: TemporaryName,
-    /// Which directory it is; `None` once there is nothing to be removed.
-    inode: Option<u64>,
+    /// The number of its inode, where that identifies it.
+    number: Option<u64>,
+    /// Whether there is something to be removed.
+    is_hidden: bool,
     /// When its last entry was made; a rename keeps it.
     mtime: Option<Timestamp>,
 }
 
 impl StagedDirectory for Unpublished {
     fn publish(&mut self) -> Result<(), Cause> {
-        let Self { shared, key, name: temporary, inode, mtime } = self;
+        let Self { shared, key, name: temporary, number, is_hidden, mtime } = self;
         shared.parent(key, |parent, name| {
             rename_new_directory(parent, temporary, name)?;
-            let built = inode.take();
+            *is_hidden = false;
             shared.syncing.entries_changed(parent)?;
-            // Some file systems make a directory's inode number of its path (mergerfs).
-            let found = look_at(&**parent, name)?;
-            if Some(found.stx_ino) == built || Some(mtime_of(&found)) == *mtime {
+            let found = look_afresh(&parent.capabilities, &**parent, name)?;
+            let is_it = number.is_none_or(|number| number == found.stx_ino);
+            if is_it || Some(mtime_of(&found)) == *mtime {
                 Ok(())
             } else {
                 Err(Cause::TargetChanged)
@@ -137,7 +141,7 @@ impl StagedDirectory for Unpublished {
 
 impl Drop for Unpublished {
     fn drop(&mut self) {
-        if self.inode.is_some()
+        if self.is_hidden
             && let Ok(parent) = self.shared.root.descend(self.key.parent())
         {
             // Should this fail, the next run sweeps it.
@@ -153,7 +157,8 @@ impl Unpublished {
             other => return Ok(other?),
         }
         let directory = open_child(parent.as_fd(), &self.name)?;
-        if Some(look_at_open(&directory)?.stx_ino) == self.inode {
+        let found = look_at_open(&directory)?.stx_ino;
+        if self.number.is_none_or(|number| number == found) {
             remove_leaves(&directory)?;
             unlinkat(parent, &self.name[..], AtFlags::REMOVEDIR)?;
         }
@@ -181,7 +186,8 @@ pub(super) fn sweep_directory(
     let claimed = shared.temporary();
     rename_new_directory(parent, name, &claimed)?;
     let remove = || {
-        if look_at(parent, &claimed)?.stx_ino != found.stx_ino {
+        let identifies = parent.capabilities.identifies();
+        if identifies && look_at(parent, &claimed)?.stx_ino != found.stx_ino {
             return Err(Cause::TargetChanged);
         }
         shared.open_up(&directory)?;

@@ -4,8 +4,9 @@
 //! elsewhere each file as it is finished and its directory at the barrier.
 
 use super::beneath::{Directory, Identity};
+use super::capabilities::Kind;
 use crate::model::{Cause, Durability};
-use rustix::fs::{fstatfs, fsync, syncfs};
+use rustix::fs::{fsync, syncfs};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::os::fd::AsFd;
@@ -26,12 +27,11 @@ pub struct Syncing {
     /// meanwhile waits for them, for what they took counts as synced by it.
     surplus: Mutex<rustix::io::Result<()>>,
     directory_sync_unsupported: AtomicBool,
+    syncfs_reports_errors: bool,
 }
 
 #[derive(Debug, Default)]
 struct Dirty {
-    /// How each file system met so far is synced, by device number.
-    ways: HashMap<u64, Way>,
     /// File systems to sync at the next barrier, by a directory in each.
     file_systems: HashMap<u64, Arc<Directory>>,
     /// Directories to sync at the next barrier, where the file system can't be.
@@ -57,6 +57,7 @@ impl Syncing {
             dirty: Mutex::default(),
             surplus: Mutex::new(Ok(())),
             directory_sync_unsupported: AtomicBool::new(false),
+            syncfs_reports_errors: syncfs_reports_errors(),
         }
     }
 
@@ -85,7 +86,7 @@ impl Syncing {
             Durability::None => Ok(()),
             Durability::File => fsync(file),
             Durability::Batch => {
-                if self.note(directory, false)? == Way::Piecemeal {
+                if self.note(directory, false) == Way::Piecemeal {
                     fsync(file)
                 } else {
                     Ok(())
@@ -100,7 +101,7 @@ impl Syncing {
             Durability::None => Ok(()),
             Durability::File => self.sync_directory(directory),
             Durability::Batch => {
-                self.note(directory, true)?;
+                self.note(directory, true);
                 self.sync_surplus();
                 Ok(())
             }
@@ -143,13 +144,10 @@ impl Syncing {
         *synced = synced.and(all);
     }
 
-    fn note(&self, directory: &Arc<Directory>, entries: bool) -> rustix::io::Result<Way> {
+    fn note(&self, directory: &Arc<Directory>, entries: bool) -> Way {
         let Identity { device, inode } = directory.identity;
+        let way = way_of(directory.capabilities.kind, self.syncfs_reports_errors);
         let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
-        let way = match dirty.ways.get(&device) {
-            Some(&way) => way,
-            None => *dirty.ways.entry(device).or_insert(way_of(directory)?),
-        };
         match way {
             Way::Whole => {
                 let any = if self.root.identity.device == device { &self.root } else { directory };
@@ -161,7 +159,7 @@ impl Syncing {
             }
             Way::Volatile | Way::Piecemeal => {}
         }
-        Ok(way)
+        way
     }
 
     fn sync_directory(&self, directory: &Directory) -> rustix::io::Result<()> {
@@ -183,17 +181,12 @@ impl Syncing {
 
 /// `syncfs` reports write errors since Linux 5.8 (commit 735e4ae5ba28, "vfs: track per-sb writeback
 /// errors and report them to syncfs"); FUSE before 5.15 and some others answer 0 and do nothing.
-fn way_of(directory: &Directory) -> rustix::io::Result<Way> {
-    const EXT: u64 = 0xef53;
-    const XFS: u64 = 0x5846_5342;
-    const BTRFS: u64 = 0x9123_683e;
-    const TMPFS: u64 = 0x0102_1994;
-    const RAMFS: u64 = 0x8584_58f6;
-    Ok(match fstatfs(directory)?.f_type as u64 {
-        TMPFS | RAMFS => Way::Volatile,
-        EXT | XFS | BTRFS if syncfs_reports_errors() => Way::Whole,
-        _ => Way::Piecemeal,
-    })
+fn way_of(kind: Kind, syncfs_reports_errors: bool) -> Way {
+    match kind {
+        Kind::Memory => Way::Volatile,
+        Kind::Native if syncfs_reports_errors => Way::Whole,
+        Kind::Native | Kind::Other => Way::Piecemeal,
+    }
 }
 
 fn syncfs_reports_errors() -> bool {

@@ -12,6 +12,7 @@
 
 use super::Walking;
 use super::beneath::{Directory, Identity, Root, is_legal_name, open_child};
+use super::capabilities::FileSystems;
 use super::metadata::{entry, kind, kind_of, look_at, look_at_open};
 use super::read::link_text;
 use crate::backend::{ListItem, ListOptions, Listing};
@@ -24,7 +25,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::fs::{FileType, Mode, OFlags, RawDir, openat};
 use rustix::io::Errno;
 use std::collections::VecDeque;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -96,10 +97,11 @@ fn begin(
     options: &ListOptions,
     depth: Depth,
 ) -> Result<Listing, Error> {
-    let walk = Arc::new(Walk::new(walking, side, options));
+    let walk = Arc::new(Walk::new(root, walking, side, options));
     let (sender, receiver) = bounded(CHUNKS_SENT);
     let mut emitter = Emitter {
         walk,
+        root: Arc::clone(root),
         depth,
         pool: Arc::clone(&walking.pool),
         sender,
@@ -165,6 +167,7 @@ struct Walk {
     filter: Arc<Filter>,
     guarded: Arc<[Guarded]>,
     spool_dir: PathBuf,
+    file_systems: Arc<FileSystems>,
     directories_ahead: AtomicUsize,
     names_ahead: AtomicUsize,
 }
@@ -194,6 +197,7 @@ struct Level {
 
 struct Emitter {
     walk: Arc<Walk>,
+    root: Arc<Root>,
     depth: Depth,
     pool: Arc<rayon::ThreadPool>,
     sender: Sender<Vec<Result<ListItem, Error>>>,
@@ -217,7 +221,9 @@ impl Emitter {
     fn emit_tree(&mut self, root: &Arc<Directory>) -> Result<(), Gone> {
         let key = Key::root();
         match look_at_open(&**root) {
-            Ok(stat) => self.send(ListItem::Entry(entry(key.clone(), &stat, None)))?,
+            Ok(stat) => {
+                self.send(ListItem::Entry(entry(&root.capabilities, key.clone(), &stat, None)))?;
+            }
             Err(error) => return self.fail(self.walk.error(key, error)),
         }
         let opened = openat(
@@ -226,7 +232,7 @@ impl Emitter {
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
         )
-        .and_then(Directory::from_fd)
+        .and_then(|fd| self.walk.directory(fd))
         .map_err(|error| self.walk.error(key.clone(), error))
         .and_then(|directory| self.walk.read(directory, &key));
         match opened {
@@ -359,19 +365,24 @@ impl Emitter {
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let inner = left.directory.expect("the innermost level holds its handle");
-        let reopened = openat(&*inner, c"..", flags, Mode::empty())
-            .and_then(Directory::from_fd)
-            .map_err(Cause::from)
-            .and_then(|directory| {
-                if directory.identity == outer.identity {
-                    Ok(directory)
-                } else {
-                    Err(Cause::Changed { attempts: 1 })
-                }
-            });
+        let reopened = if inner.capabilities.identifies() {
+            openat(&*inner, c"..", flags, Mode::empty())
+                .and_then(|fd| self.walk.directory(fd))
+                .map_err(Cause::from)
+                .and_then(|directory| {
+                    if directory.identity == outer.identity {
+                        Ok(Arc::new(directory))
+                    } else {
+                        Err(Cause::Changed { attempts: 1 })
+                    }
+                })
+        } else {
+            // Nothing tells whether `..` is what it was; what the key leads to is right in any case.
+            self.root.descend(outer.key.as_bytes()).map_err(Cause::from)
+        };
         match reopened {
             Ok(directory) => {
-                outer.directory = Some(Arc::new(directory));
+                outer.directory = Some(directory);
                 Ok(())
             }
             Err(cause) => {
@@ -469,15 +480,20 @@ impl Opened {
 }
 
 impl Walk {
-    fn new(walking: &Walking, side: Side, options: &ListOptions) -> Self {
+    fn new(root: &Root, walking: &Walking, side: Side, options: &ListOptions) -> Self {
         Self {
             side,
             filter: Arc::clone(&options.filter),
             guarded: Arc::clone(&walking.guarded),
             spool_dir: walking.spool_dir.clone(),
+            file_systems: Arc::clone(root.file_systems()),
             directories_ahead: AtomicUsize::new(0),
             names_ahead: AtomicUsize::new(0),
         }
+    }
+
+    pub(super) fn directory(&self, fd: OwnedFd) -> rustix::io::Result<Directory> {
+        Directory::from_fd(fd, &self.file_systems)
     }
 
     fn guard(&self, found: Identity) -> Option<&Guarded> {
@@ -500,7 +516,7 @@ impl Walk {
 
     fn open(&self, parent: &Directory, key: &Key) -> Result<Opened, EntryError> {
         let directory = open_child(parent.as_fd(), key.name())
-            .and_then(Directory::from_fd)
+            .and_then(|fd| self.directory(fd))
             .map_err(|error| self.error(key.clone(), error))?;
         self.read(directory, key)
     }
@@ -548,6 +564,9 @@ impl Walk {
                 },
                 file_type => kind(file_type) == EntryKind::Directory,
             };
+            if !is_directory && directory.capabilities.is_unasked() {
+                directory.capabilities.learn_from(directory, name, found.ino());
+            }
             if key.is_root() && name == OWN && is_directory {
                 continue;
             }
@@ -610,7 +629,7 @@ impl Walk {
             },
             _ => None,
         };
-        ListItem::Entry(entry(key, &stat, link))
+        ListItem::Entry(entry(&directory.capabilities, key, &stat, link))
     }
 
     fn error(&self, key: Key, error: Errno) -> EntryError {

@@ -2,8 +2,10 @@
 
 use super::attributes::{chmod_handle, open_for_metadata, readable_directory, set_link, set_open};
 use super::beneath::{Directory, Root, legal};
+use super::capabilities::{Capabilities, Keeps};
 use super::metadata::{kind_of, look_at, look_at_open, metadata_of, mtime_of};
 use super::place::exchange_leaf;
+use super::probe::probe;
 use super::shared::Shared;
 use super::stage::{Hidden, LocalStage};
 use super::stage_directory::{LocalStageDirectory, sweep_directory};
@@ -12,6 +14,7 @@ use crate::backend::{
     ListItem, ListOptions, Listing, MANIFEST, Place, Ranges, ReadError, Sink, Source, Stage,
     StageDirectory, Target,
 };
+use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::reserved::is_temporary;
 use crate::model::{Cause, Durability, Entry, EntryKind, Error, Key, Metadata, Stamp};
@@ -20,6 +23,9 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io::ErrorKind::NotFound;
 use std::sync::Arc;
+
+/// The key of the directory that holds what is vidimus's own.
+const OWN: &[u8] = b".vidimus/";
 
 /// A directory of this machine as a target.
 pub struct LocalTarget {
@@ -73,7 +79,8 @@ impl LocalTarget {
             let directory = shared.root.descend(key.as_bytes())?;
             let file = File::from(readable_directory(&directory)?);
             let stands = metadata_of(&look_at_open(&file)?);
-            set_open(&file, &stands, wanted)?;
+            let wanted = &directory.capabilities.keeps().held(*wanted, kind, Some(&stands));
+            set_open(&file, &directory.capabilities, &stands, wanted)?;
             return Ok(shared.syncing.entries_changed(&directory)?);
         }
         shared.parent(key, |parent, name| {
@@ -81,6 +88,8 @@ impl LocalTarget {
             if kind_of(&stat) != kind {
                 return Err(Cause::TargetChanged);
             }
+            let kept = parent.capabilities.keeps();
+            let wanted = &kept.held(*wanted, kind, Some(&metadata_of(&stat)));
             if kind == EntryKind::Symlink {
                 set_link(parent, name, &metadata_of(&stat), wanted)?;
                 return Ok(shared.syncing.entries_changed(parent)?);
@@ -97,7 +106,7 @@ impl LocalTarget {
                 set_link(parent, name, &stands, &rest)?;
                 return Ok(shared.syncing.entries_changed(parent)?);
             }
-            set_open(&file, &stands, wanted)?;
+            set_open(&file, &parent.capabilities, &stands, wanted)?;
             Ok(shared.syncing.file_changed(parent, &file)?)
         })
     }
@@ -128,10 +137,15 @@ impl Source for LocalTarget {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if self.shared.syncing.directory_sync_unsupported() {
+        let mut warnings = self.reader.warnings();
+        let shared = &self.shared;
+        if shared.syncing.directory_sync_unsupported() {
             warnings.push("the target's file system can't sync directories: after a power cut, entries made last may be missing".into());
         }
+        if shared.root.file_systems().any(Capabilities::is_unguarded) {
+            warnings.push("the target's file system has neither links nor renames that replace nothing: what another program makes there in the moment in which a new entry gets the same name may be overwritten".into());
+        }
+        warnings.extend(shared.root.directory().capabilities.lost.told());
         warnings
     }
 }
@@ -174,14 +188,11 @@ impl Target for LocalTarget {
     fn make_link(&self, entry: &Entry, place: Place) -> Result<Option<Stamp>, Cause> {
         let shared = &self.shared;
         let text = entry.link.as_deref().unwrap_or_default();
-        let wanted = self.holds(&entry.metadata, EntryKind::Symlink);
         shared.parent(&entry.key, |parent, _| {
             let temporary = shared.temporary();
             symlinkat(text, &**parent, &temporary[..])?;
             let mut link = Hidden::temporary(shared, &entry.key, temporary, place);
-            let group = parent.passed_on_group.unwrap_or(shared.ownership.gid);
-            let stands = Metadata { uid: shared.ownership.uid, gid: group, ..wanted };
-            let set = set_link(parent, &temporary, &stands, &wanted);
+            let set = shared.set_new_link(parent, &temporary, &entry.metadata);
             link.publish()?;
             set.map(|()| None)
         })
@@ -205,7 +216,10 @@ impl Target for LocalTarget {
                 other => other?,
             };
             let same = kind_of(&stat) == entry.kind
-                && Some(stat.stx_ino) == entry.stamp.inode().map(|inode| inode.number)
+                && entry.stamp.inode().is_some_and(|listed| {
+                    let found = parent.capabilities.number(&stat);
+                    listed.number.zip(found).is_none_or(|(listed, found)| listed == found)
+                })
                 && (entry.kind == EntryKind::Directory
                     || entry.stamp.size == stat.stx_size
                         && entry.stamp.mtime() == Some(mtime_of(&stat)));
@@ -261,8 +275,29 @@ impl Target for LocalTarget {
         if is_temporary(legal(key)?) { Err(Cause::ReservedName) } else { Ok(()) }
     }
 
-    fn holds(&self, source: &Metadata, kind: EntryKind) -> Metadata {
-        self.shared.ownership.held(source, kind)
+    fn learn(&self, own: &Root) -> Result<(), Cause> {
+        let capabilities = &self.shared.root.directory().capabilities;
+        match own.descend(OWN) {
+            Ok(directory) if directory.capabilities.device() == capabilities.device() => {
+                probe(&directory, capabilities, &self.shared.ownership)
+            }
+            // It is another one's, or there is none: what turns up is gone around.
+            Ok(_) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn holds(&self, source: &Metadata, kind: EntryKind, stands: Option<&Metadata>) -> Metadata {
+        self.shared.held(source, kind, stands)
+    }
+
+    fn meets(&self, source: &Entry) {
+        let capabilities = &self.shared.root.directory().capabilities;
+        let keeps = capabilities.keeps();
+        if keeps != Keeps::default() && source.known == Known::Whole {
+            let wanted = self.shared.ownership.held(&source.metadata, source.kind);
+            capabilities.lost.count(&keeps, &wanted, source.kind);
+        }
     }
 
     /// Temporaries of the published manifest, whose directory no listing enters.

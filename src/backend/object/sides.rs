@@ -264,7 +264,7 @@ impl Target for ObjectTarget {
         self.place().object_key(key).map(drop)
     }
 
-    fn holds(&self, source: &Metadata, _kind: EntryKind) -> Metadata {
+    fn holds(&self, source: &Metadata, _kind: EntryKind, _stands: Option<&Metadata>) -> Metadata {
         *source
     }
 

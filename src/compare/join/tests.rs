@@ -17,7 +17,7 @@ fn entry(key: &str, inode: u64) -> Entry {
     Entry {
         kind: if key.is_directory() { EntryKind::Directory } else { EntryKind::File },
         key,
-        stamp: Stamp::of_inode(0, Inode { mtime: zero, ctime: zero, number: inode }),
+        stamp: Stamp::of_inode(0, Inode { mtime: zero, ctime: zero, number: Some(inode) }),
         metadata: Metadata::default(),
         link: None,
         known: Known::Whole,
@@ -73,7 +73,7 @@ fn letter(seen: &Seen, inode: u64) -> char {
         Seen::Unknown => '?',
         Seen::Present(entry) => {
             assert_eq!(
-                entry.stamp.inode().expect("an inode").number,
+                entry.stamp.inode().expect("an inode").number.expect("a number"),
                 inode,
                 "an entry of the other side: {entry:?}"
             );
@@ -98,7 +98,7 @@ fn pair_told(pair: &Pair) -> String {
         Some(Conflict::DirectoryOverLeaf(leaf)) => {
             assert_eq!(
                 (leaf.key.as_bytes(), leaf.stamp.inode().expect("an inode").number),
-                (pair.key.trimmed(), 2)
+                (pair.key.trimmed(), Some(2))
             );
             " over leaf".into()
         }

@@ -20,7 +20,10 @@ fn entry(key: &str, kind: EntryKind, inode: u64) -> Entry {
     Entry {
         key: Key::new(key.as_bytes()),
         kind,
-        stamp: Stamp::of_inode(100, Inode { mtime: at(1_000), ctime: at(2_000), number: inode }),
+        stamp: Stamp::of_inode(
+            100,
+            Inode { mtime: at(1_000), ctime: at(2_000), number: Some(inode) },
+        ),
         metadata: Metadata { mode: 0o644, uid: 1, gid: 1, mtime: at(1_000) },
         link: (kind == EntryKind::Symlink).then(|| b"text"[..].into()),
         known: Known::Whole,
@@ -106,7 +109,7 @@ impl Case {
         let policy =
             Policy { options, filter: Arc::new(filter), surplus, from: SourceNumber::FIRST };
         let pair = Pair { key, source, target, row, conflict };
-        let Decision { action, reason } = policy.decide(&pair, |metadata, _| holds(metadata));
+        let Decision { action, reason } = policy.decide(&pair, |metadata, _, _| holds(metadata));
         let action = match action {
             Action::Copy { unless: None } => "copy".into(),
             Action::Copy { unless: Some(RECORDED) } => "copy unless recorded".into(),
@@ -459,7 +462,7 @@ fn links_are_compared_by_text_and_metadata() {
             (
                 "stamps say nothing of a link",
                 |case| {
-                    inode(&mut case.source().stamp).number = 9;
+                    inode(&mut case.source().stamp).number = Some(9);
                     inode(&mut case.target().stamp).ctime = at(9);
                     case.row().source_racy = true;
                     case.options.checksum = true;

@@ -6,7 +6,7 @@
 use crate::manifest::{Origin, Row, RunNumber, SourceNumber};
 use crate::model::digest::Hex;
 use crate::model::key::is_printable;
-use crate::model::stamp::{Evidence, Inode};
+use crate::model::stamp::{Evidence, Inode, NO_NUMBER};
 use crate::model::{Digest, ETag, EntryKind, ExtraDigests, Key, Metadata, RunId, Stamp, Timestamp};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -148,6 +148,7 @@ fn stamp(name: &str, stamp: &Stamp, out: &mut Vec<u8>) -> io::Result<()> {
     write!(out, ",\"{name}\":{{\"size\":{}", stamp.size)?;
     match stamp.evidence {
         Evidence::Inode(Inode { mtime, ctime, number }) => {
+            let number = number.unwrap_or(NO_NUMBER);
             write!(out, ",\"mtime\":\"{mtime}\",\"ctime\":\"{ctime}\",\"inode\":{number}")?;
         }
         Evidence::Tag(Some(tag)) => {
@@ -234,6 +235,7 @@ fn bytes(text: Option<String>, base64: Option<String>) -> Result<Option<Vec<u8>>
 fn of_stamp(line: StampLine) -> Result<Stamp, String> {
     match (line.mtime, line.ctime, line.inode, line.etag) {
         (Some(mtime), Some(ctime), Some(number), None) => {
+            let number = Some(number).filter(|&number| number != NO_NUMBER);
             let inode = Inode { mtime: time(&mtime)?, ctime: time(&ctime)?, number };
             Ok(Stamp::of_inode(line.size, inode))
         }
@@ -307,7 +309,7 @@ mod tests {
             origin: Origin::Proven,
             source: Stamp::of_inode(
                 5,
-                Inode { mtime: time(-2, 999_999_999), ctime: time(9, 0), number: u64::MAX },
+                Inode { mtime: time(-2, 999_999_999), ctime: time(9, 0), number: Some(u64::MAX) },
             ),
             source_racy: true,
             target: Stamp::of_object(5, ETag::new(b"\"d41d8cd9-2\"")),

@@ -90,7 +90,7 @@ impl<'a> Press<'a> {
         }
         let made = written?;
         let digest = Digest::from(out.hasher.finalize());
-        let wanted = self.target.holds(&metadata, EntryKind::File);
+        let wanted = self.target.holds(&metadata, EntryKind::File, None);
         let mut staged = out.stage.finish(&wanted, &digest).map_err(failed)?;
         // Whether it got its mode and owner makes it no other manifest.
         staged.publish().map_err(failed)?;

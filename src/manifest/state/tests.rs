@@ -17,7 +17,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn stamp(size: u64) -> Stamp {
-    Stamp::of_inode(size, Inode { mtime: at(-5), ctime: at(1_800_000_000), number: u64::MAX })
+    Stamp::of_inode(size, Inode { mtime: at(-5), ctime: at(1_800_000_000), number: Some(u64::MAX) })
 }
 
 fn row(key: impl AsRef<[u8]>) -> Row {

@@ -19,7 +19,7 @@ const EDITED: u64 = 1_000;
 fn row(number: u64, version: u8, run: crate::manifest::RunNumber) -> Row {
     let key = format!("directory-{:04}/a file of some name {number:07}.jpg", number / 1_000);
     let time = Timestamp { seconds: 1_700_000_000 + number as i64, nanos: 123_456_789 };
-    let inode = Inode { mtime: time, ctime: time, number };
+    let inode = Inode { mtime: time, ctime: time, number: Some(number) };
     let content = [&number.to_le_bytes()[..], &[version]].concat();
     Row {
         key: Key::new(key.into_bytes()),

@@ -5,6 +5,7 @@ use super::Session;
 use crate::backend::local::{FileSystem, Root};
 use crate::manifest::{RootIdentity, Sameness};
 use crate::model::error::Side;
+use crate::model::stamp::NO_NUMBER;
 use crate::model::{Error, ErrorKind, Key};
 use crate::plan::{DeletionTally, Evidence, guard};
 use crate::session::places::{SourceAt, printable};
@@ -31,14 +32,14 @@ impl Session<'_> {
     pub(super) fn root_identity(&self) -> Result<RootIdentity, Error> {
         let Some(root) = self.places.source.root() else {
             // A bucket has no identity beside its name, which the state is kept by.
-            return Ok(RootIdentity { inode: 0, file_system: 0, id: None });
+            return Ok(RootIdentity { inode: NO_NUMBER, file_system: 0, id: None });
         };
         let directory = root.directory();
         let FileSystem { kind, id } = FileSystem::of(&**directory).map_err(|error| {
             Error::new(ErrorKind::Unusable, "cannot look at the source's file system")
                 .because(error)
         })?;
-        Ok(RootIdentity { inode: directory.identity.inode, file_system: kind, id })
+        Ok(RootIdentity { inode: directory.number().unwrap_or(NO_NUMBER), file_system: kind, id })
     }
 
     /// Whether the guard allows the deletions that were planned.

@@ -67,12 +67,15 @@ impl Session<'_> {
         };
         let policy = self.policy(evidence.1);
         let join = self.join(source.list(&self.listing())?, target_listing, evidence)?;
-        let holds = |metadata: &Metadata, kind: EntryKind| target.holds(metadata, kind);
+        let holds = |metadata: &Metadata, kind: EntryKind, stands: Option<&Metadata>| {
+            target.holds(metadata, kind, stands)
+        };
         let accepts = |key: &Key| target.accepts(key);
         let is_over = || self.stop.requested();
         let planning = Planning {
             policy: &policy,
             holds: &holds,
+            meets: &|entry| target.meets(entry),
             accepts: &accepts,
             leaves_out: self.leaves_out(),
             surplus: &Counter::default(),

@@ -362,7 +362,9 @@ impl Session<'_> {
             return Ok(());
         }
         let policy = self.policy(sides.number);
-        let holds = |metadata: &Metadata, kind: EntryKind| sides.to.holds(metadata, kind);
+        let holds = |metadata: &Metadata, kind: EntryKind, stands: Option<&Metadata>| {
+            sides.to.holds(metadata, kind, stands)
+        };
         // A directory that is left alone is so itself, with all in it.
         let above = if is_deleted { pair.key.as_bytes() } else { pair.key.parent() }.to_vec();
         let ends = above.iter().enumerate().filter(|(_, byte)| **byte == b'/');
@@ -406,7 +408,9 @@ impl Session<'_> {
         sides: Listed<'_>,
     ) -> Explained {
         let (policy, target) = (self.policy(sides.number), sides.to);
-        let holds = |metadata: &Metadata, kind: EntryKind| target.holds(metadata, kind);
+        let holds = |metadata: &Metadata, kind: EntryKind, stands: Option<&Metadata>| {
+            target.holds(metadata, kind, stands)
+        };
         let ruling = self.filter.ruling(&pair.key);
         let decision = policy.decide(&pair, holds);
         let makes = matches!(
@@ -431,7 +435,8 @@ impl Session<'_> {
             }
             _ => None,
         };
-        let wanted = pair.source.entry().map(|source| holds(&source.metadata, source.kind));
+        let stands = pair.target.entry().map(|target| &target.metadata);
+        let wanted = pair.source.entry().map(|source| holds(&source.metadata, source.kind, stands));
         let barred_by = None;
         Explained {
             pair,

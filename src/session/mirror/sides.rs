@@ -148,6 +148,9 @@ impl Session<'_> {
 
     /// Makes both sides, of which the target's `root` is open where it is a directory that exists.
     pub(super) fn open(&self, root: Option<&Arc<Root>>, spool_dir: &Path) -> Result<Sides, Error> {
+        if self.options.policy.trust.ignore_inode {
+            self.places.source.root().into_iter().chain(root).for_each(|root| root.ignore_inodes());
+        }
         let (ours, theirs) = self.walking(root, spool_dir)?;
         let source: Arc<dyn Source> = match &self.places.source.at {
             SourceAt::Local { root, .. } => Arc::new(LocalSource::new(Arc::clone(root), ours)),

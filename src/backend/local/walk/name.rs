@@ -28,7 +28,7 @@ pub(in crate::backend::local) fn list_name(
     name: &[u8],
     options: &ListOptions,
 ) -> Result<Vec<ListItem>, Error> {
-    let walk = Walk::new(walking, side, options);
+    let walk = Walk::new(root, walking, side, options);
     match walk.name(root, &Key::new(name)) {
         Ok(items) => Ok(items),
         Err(Barred::Ends(error)) => Err(error),
@@ -56,7 +56,12 @@ impl Walk {
         let directory = root.descend(parent).map_err(|error| self.bars(name.clone(), error))?;
         if name.is_root() {
             let stat = look_at_open(&*directory).map_err(|error| self.bars(name.clone(), error))?;
-            return Ok(vec![ListItem::Entry(entry(name.clone(), &stat, None))]);
+            return Ok(vec![ListItem::Entry(entry(
+                &directory.capabilities,
+                name.clone(),
+                &stat,
+                None,
+            ))]);
         }
         let is_directory = match look_at(&*directory, name.name()) {
             Ok(stat) => kind_of(&stat) == EntryKind::Directory,
@@ -71,7 +76,7 @@ impl Walk {
         if !is_directory || !matches!(item, ListItem::Entry(_)) {
             return Ok(vec![item]);
         }
-        let opened = open_child(directory.as_fd(), key.name()).and_then(Directory::from_fd);
+        let opened = open_child(directory.as_fd(), key.name()).and_then(|fd| self.directory(fd));
         let opened = match opened {
             Ok(opened) => opened,
             Err(error) => return Ok(vec![item, ListItem::Failed(self.error(key, error))]),

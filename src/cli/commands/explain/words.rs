@@ -26,6 +26,9 @@ pub(super) fn decision(explained: &Explained) -> (&'static str, String) {
     let reason = match (&decision.action, decision.reason) {
         (Action::KeepDirectory, _) => match explained.differs {
             Some(Differs::Yes | Differs::Perhaps) => Reason::Metadata.to_string(),
+            Some(Differs::NotKept) => {
+                Cause::NotKept("its modification time".to_owned()).to_string()
+            }
             Some(Differs::No) | None => Reason::Unchanged.to_string(),
         },
         (_, reason) => reason.to_string(),
@@ -38,6 +41,7 @@ fn action(explained: &Explained) -> &'static str {
     match &explained.decision.action {
         Action::KeepDirectory if explained.differs == Some(Differs::Yes) => "update metadata",
         Action::KeepDirectory if explained.differs == Some(Differs::Perhaps) => "check",
+        Action::KeepDirectory if explained.differs == Some(Differs::NotKept) => "fail",
         Action::Keep | Action::Skip | Action::KeepDirectory => "keep",
         Action::Adopt => "adopt",
         Action::AfterDeletion if explained.pair.source.entry().is_some_and(is_link) => "make link",
@@ -200,6 +204,9 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
                  differs"
                     .to_owned()
             }
+            Some(Differs::NotKept) => {
+                "would fail: the target can't keep its modification time".to_owned()
+            }
             Some(Differs::No) | None => {
                 "would do nothing, unless something in it changes; then its time is set again"
                     .to_owned()
@@ -327,7 +334,7 @@ pub(super) fn entry(entry: &Entry, zone: &TimeZone) -> String {
         Evidence::Inode(Inode { mtime, ctime, number }) => {
             told.push(format!("mtime {}", precise(mtime, zone)));
             told.push(format!("ctime {}", precise(ctime, zone)));
-            told.push(format!("inode {number}"));
+            told.extend(number.map(|number| format!("inode {number}")));
         }
         Evidence::Tag(Some(tag)) => told.push(format!("tag {tag}")),
         Evidence::Tag(None) => {}
@@ -381,7 +388,9 @@ pub(super) fn fields(
         (Evidence::Inode(before), Evidence::Inode(now)) => {
             fields.push(field("mtime", time(before.mtime), time(now.mtime)));
             fields.push(field("ctime", time(before.ctime), time(now.ctime)));
-            fields.push(field("inode", before.number.to_string(), now.number.to_string()));
+            if let Some((before, now)) = before.number.zip(now.number) {
+                fields.push(field("inode", before.to_string(), now.to_string()));
+            }
         }
         (Evidence::Tag(before), Evidence::Tag(now)) => {
             let text = |tag: Option<crate::model::ETag>| {

@@ -7,7 +7,7 @@ type Touch = (&'static str, fn(&mut Entry));
 
 const SAME: Touch = ("same", |_| {});
 const CTIME: Touch = ("ctime", |entry| inode(&mut entry.stamp).ctime = at(2_001));
-const INODE: Touch = ("inode", |entry| inode(&mut entry.stamp).number = 77);
+const INODE: Touch = ("inode", |entry| inode(&mut entry.stamp).number = Some(77));
 const MTIME: Touch = ("mtime", |entry| set_mtime(entry, at(1_001)));
 const SIZE: Touch = ("size", |entry| entry.stamp.size = 101);
 const SIZE_AND_MTIME: Touch = ("size and mtime", |entry| {
@@ -208,7 +208,7 @@ fn without_a_row_size_and_mtime_adopt() {
                 |case| {
                     case.row = None;
                     inode(&mut case.source().stamp).ctime = at(9);
-                    inode(&mut case.target().stamp).number = 9;
+                    inode(&mut case.target().stamp).number = Some(9);
                 },
                 "Adopt: SameSizeAndTime",
             ),

@@ -1,0 +1,453 @@
+//! What a file system does in a way of its own, as far as a run has learned it.
+//!
+//! No system call tells beforehand that inode numbers are given out anew, that a time is only set
+//! together with the other, or that modes are not kept. What turns up is kept in [`Capabilities`], one
+//! for each that a side meets, so that it is found out once, gone around from then on, and told at
+//! the end. Of the file systems of [`Kind::Native`] and [`Kind::Memory`] all of it is known, and
+//! nothing asked.
+
+use super::metadata::{look_at, mtime_of};
+use crate::model::stamp::COARSEST_TIMES;
+use crate::model::{EntryKind, Metadata, Timestamp};
+use rustix::fs::{Mode, OFlags};
+use rustix::fs::{RawDir, Statx, StatxAttributes, fstatfs, openat};
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// What a call answers that a file system doesn't know.
+pub(super) fn is_unsupported(error: Errno) -> bool {
+    matches!(error, Errno::INVAL | Errno::NOSYS | Errno::NOTSUP)
+}
+
+/// The file systems that one side has met.
+#[derive(Debug, Default)]
+pub(super) struct FileSystems {
+    met: Mutex<Vec<Arc<Capabilities>>>,
+    ignores_inodes: AtomicBool,
+}
+
+impl FileSystems {
+    /// The file system that a directory with this device number is on.
+    pub(super) fn of(&self, device: u64, directory: impl AsFd) -> Arc<Capabilities> {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = met.iter().find(|known| known.device == device) {
+            return Arc::clone(known);
+        }
+        // One that doesn't say what it is is taken for a strange one.
+        let kind = fstatfs(directory).map_or(Kind::Other, |found| Kind::of(found.f_type as u64));
+        let new = Arc::new(Capabilities::new(device, kind));
+        if self.ignores_inodes.load(Ordering::Relaxed) {
+            new.ignore_inodes();
+        }
+        met.push(Arc::clone(&new));
+        new
+    }
+
+    /// Leaves inode numbers out of all that is looked at from now on.
+    pub(super) fn ignore_inodes(&self) {
+        self.ignores_inodes.store(true, Ordering::Relaxed);
+        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        met.iter().for_each(|capabilities| capabilities.ignore_inodes());
+    }
+
+    /// Whether any of them is as `is` asks.
+    pub(super) fn any(&self, is: impl Fn(&Capabilities) -> bool) -> bool {
+        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        met.iter().any(|capabilities| is(capabilities))
+    }
+}
+
+/// What is known of a file system before it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// ext2/3/4, XFS or Btrfs: does all that Linux offers.
+    Native,
+    /// tmpfs or ramfs: the same, but nothing on it is durable.
+    Memory,
+    /// Any other: FUSE, network, FAT, layers over others.
+    Other,
+}
+
+impl Kind {
+    /// Of a type that `statfs` tells (linux/magic.h).
+    fn of(magic: u64) -> Self {
+        const EXT: u64 = 0xef53;
+        const XFS: u64 = 0x5846_5342;
+        const BTRFS: u64 = 0x9123_683e;
+        const TMPFS: u64 = 0x0102_1994;
+        const RAMFS: u64 = 0x8584_58f6;
+        match magic {
+            EXT | XFS | BTRFS => Self::Native,
+            TMPFS | RAMFS => Self::Memory,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What a run has learned of one file system.
+#[derive(Debug)]
+pub(super) struct Capabilities {
+    device: u64,
+    pub(super) kind: Kind,
+    /// Whether an inode's number tells it from others, and stays.
+    identifies: OnceLock<bool>,
+    /// The user wants numbers left out.
+    ignores_inodes: AtomicBool,
+    /// Whether a modification time can be set without the access time: libfuse 2 passes over that,
+    /// and answers that it was done.
+    pub(super) sets_mtime_alone: OnceLock<bool>,
+    /// Whether a rename can be told to replace nothing.
+    pub(super) renames_new: OnceLock<bool>,
+    /// Whether a file can have a second name.
+    pub(super) links: OnceLock<bool>,
+    keeps: OnceLock<Keeps>,
+    pub(super) lost: Lost,
+}
+
+impl Capabilities {
+    fn new(device: u64, kind: Kind) -> Self {
+        let known = || match kind {
+            Kind::Native | Kind::Memory => OnceLock::from(true),
+            Kind::Other => OnceLock::new(),
+        };
+        Self {
+            device,
+            kind,
+            identifies: known(),
+            ignores_inodes: AtomicBool::new(false),
+            sets_mtime_alone: known(),
+            renames_new: OnceLock::new(),
+            links: OnceLock::new(),
+            keeps: OnceLock::new(),
+            lost: Lost::default(),
+        }
+    }
+
+    pub(super) fn device(&self) -> u64 {
+        self.device
+    }
+
+    /// The inode number that counts of what `statx` reports; `None` where it identifies nothing.
+    pub(super) fn number(&self, stat: &Statx) -> Option<u64> {
+        self.identifies().then_some(stat.stx_ino)
+    }
+
+    /// Whether inode numbers count: also as long as nothing is known.
+    pub(super) fn identifies(&self) -> bool {
+        !self.ignores_inodes.load(Ordering::Relaxed) && *self.identifies.get().unwrap_or(&true)
+    }
+
+    /// Whether inode numbers were found to identify nothing.
+    pub(super) fn numbers_anew(&self) -> bool {
+        self.identifies.get() == Some(&false)
+    }
+
+    fn ignore_inodes(&self) {
+        self.ignores_inodes.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nothing is known yet of its inode numbers.
+    pub(super) fn is_unasked(&self) -> bool {
+        self.identifies.get().is_none()
+    }
+
+    /// Learns whether inode numbers identify; what was learned before stays.
+    pub(super) fn learn_identifies(&self, identifies: bool) {
+        self.identifies.get_or_init(|| identifies);
+    }
+
+    /// Learns of inode numbers from one leaf: its directory lists another than a look at it tells
+    /// where a number is made up for each look, as libfuse does unless it is told otherwise.
+    pub(super) fn learn_from(&self, directory: impl AsFd, name: &[u8], listed: u64) {
+        let Ok(found) = look_at(directory, name) else { return };
+        // A file that something is mounted on is listed with its own number, too.
+        if !found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
+            self.learn_identifies(found.stx_ino == listed);
+        }
+    }
+
+    /// Whether new names can't be guarded against what turns up at the same moment.
+    pub(super) fn is_unguarded(&self) -> bool {
+        (self.renames_new.get(), self.links.get()) == (Some(&false), Some(&false))
+    }
+
+    /// What it keeps of metadata; all, as long as nothing else is known.
+    pub(super) fn keeps(&self) -> Keeps {
+        self.keeps.get().copied().unwrap_or_default()
+    }
+
+    pub(super) fn learn_keeps(&self, keeps: Keeps) {
+        self.keeps.get_or_init(|| keeps);
+    }
+}
+
+/// Sets a modification time, in the way that the file system takes it. `set` is given the access
+/// time where that is to be set with it; `look` looks at the entry.
+pub(super) fn set_mtime(
+    capabilities: &Capabilities,
+    wanted: Timestamp,
+    set: impl Fn(Option<Timestamp>) -> io::Result<()>,
+    look: impl Fn() -> rustix::io::Result<Statx>,
+) -> io::Result<()> {
+    let atime = |found: &Statx| Timestamp {
+        seconds: found.stx_atime.tv_sec,
+        nanos: found.stx_atime.tv_nsec,
+    };
+    let is_set = |found: &Statx| mtime_of(found).distance(wanted) < COARSEST_TIMES;
+    match capabilities.sets_mtime_alone.get() {
+        Some(true) => set(None),
+        Some(false) => set(Some(atime(&look()?))),
+        None => {
+            set(None)?;
+            let found = look()?;
+            if is_set(&found) {
+                capabilities.sets_mtime_alone.get_or_init(|| true);
+                return Ok(());
+            }
+            set(Some(atime(&found)))?;
+            // Where that is no better, the time may be one that it can't keep.
+            if is_set(&look()?) {
+                capabilities.sets_mtime_alone.get_or_init(|| false);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// What a file system keeps of metadata that is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Keeps {
+    /// `None` where modes are kept, else the one that every file has.
+    pub(super) file_mode: Option<u32>,
+    /// The same of directories.
+    pub(super) directory_mode: Option<u32>,
+    /// `None` where owners and groups are kept, else those that everything has.
+    pub(super) owner: Option<(u32, u32)>,
+    /// Whether modification times are kept.
+    pub(super) times: bool,
+    /// Whether owner, group and time of a symbolic link are its own: some set those of the file that
+    /// it points to.
+    pub(super) of_links: bool,
+}
+
+impl Default for Keeps {
+    fn default() -> Self {
+        Self { file_mode: None, directory_mode: None, owner: None, times: true, of_links: true }
+    }
+}
+
+impl Keeps {
+    /// What stands once `wanted` was set: where something stands already, what isn't kept stays as
+    /// that is.
+    pub(super) fn held(
+        &self,
+        wanted: Metadata,
+        kind: EntryKind,
+        stands: Option<&Metadata>,
+    ) -> Metadata {
+        let mut held = wanted;
+        let given = match kind {
+            EntryKind::File => self.file_mode,
+            EntryKind::Directory => self.directory_mode,
+            EntryKind::Symlink | EntryKind::Special(_) => None,
+        };
+        if let Some(mode) = given {
+            held.mode = stands.map_or(mode, |stands| stands.mode);
+        }
+        if let Some((uid, gid)) = self.owner {
+            (held.uid, held.gid) = stands.map_or((uid, gid), |stands| (stands.uid, stands.gid));
+        }
+        if let Some(stands) = stands {
+            if !self.times {
+                held.mtime = stands.mtime;
+            }
+            if kind == EntryKind::Symlink && !self.of_links {
+                held = Metadata { mode: held.mode, ..*stands };
+            }
+        }
+        held
+    }
+}
+
+/// How many entries of the source have metadata that the file system doesn't keep.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    modes: AtomicU64,
+    owners: AtomicU64,
+    times: AtomicU64,
+    of_links: AtomicU64,
+}
+
+impl Lost {
+    /// Counts what is lost of an entry; `wanted` is what would be held if everything were kept.
+    pub(super) fn count(&self, keeps: &Keeps, wanted: &Metadata, kind: EntryKind) {
+        let add = |count: &AtomicU64, is_lost: bool| {
+            count.fetch_add(u64::from(is_lost), Ordering::Relaxed);
+        };
+        let held = keeps.held(*wanted, kind, None);
+        let is_link = kind == EntryKind::Symlink && !keeps.of_links;
+        add(&self.of_links, is_link);
+        add(&self.modes, held.mode != wanted.mode);
+        add(&self.owners, !is_link && (held.uid, held.gid) != (wanted.uid, wanted.gid));
+        add(&self.times, !is_link && !keeps.times);
+    }
+
+    /// Says what was lost, and of how many.
+    pub(super) fn told(&self) -> Vec<String> {
+        let told = [
+            (&self.modes, "its mode", "their modes"),
+            (&self.owners, "its owner and group", "their owners and groups"),
+            (&self.times, "its modification time", "their modification times"),
+            (
+                &self.of_links,
+                "owner, group and time of a symbolic link",
+                "owners, groups and times of symbolic links",
+            ),
+        ];
+        let told = told.into_iter().filter_map(|(count, one, many)| {
+            let (what, entries) = match count.load(Ordering::Relaxed) {
+                0 => return None,
+                1 => (one, "1 entry".to_owned()),
+                count => (many, format!("{count} entries")),
+            };
+            Some(format!(
+                "{entries}: the target's file system does not keep {what}; what it made of that is \
+                 left alone"
+            ))
+        });
+        told.collect()
+    }
+}
+
+/// The inode number that a directory lists for a name; `None` where it doesn't list that.
+pub(super) fn listed_number(directory: impl AsFd, name: &[u8]) -> rustix::io::Result<Option<u64>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let from_start = openat(directory, c".", flags, Mode::empty())?;
+    let mut buffer: Vec<u8> = Vec::with_capacity(32 << 10);
+    let mut entries = RawDir::new(&from_start, buffer.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        if entry.file_name().to_bytes() == name {
+            return Ok(Some(entry.ino()));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::metadata::look_at_open;
+    use super::*;
+    use std::cell::Cell;
+    use std::fs::File;
+
+    fn strange() -> Capabilities {
+        Capabilities::new(1, Kind::Other)
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp { seconds, nanos: 0 }
+    }
+
+    /// Sets a file's time by a file system that heeds it as `heeds` says of the access time that came
+    /// with it; how often it was asked to.
+    fn asked_to_set(
+        capabilities: &Capabilities,
+        heeds: impl Fn(Option<Timestamp>) -> bool,
+        seconds: i64,
+    ) -> u32 {
+        let file = tempfile::tempfile().unwrap();
+        let times = Cell::new(0);
+        let set = |atime| {
+            times.set(times.get() + 1);
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds as u64);
+            if heeds(atime) { File::set_modified(&file, time) } else { Ok(()) }
+        };
+        set_mtime(capabilities, at(seconds), set, || look_at_open(&file)).unwrap();
+        times.get()
+    }
+
+    #[test]
+    fn a_lone_time_that_is_passed_over_is_set_with_the_other_from_then_on() {
+        let lone = |_| true;
+        let both = |atime: Option<_>| atime.is_some();
+        let capabilities = strange();
+        assert_eq!(asked_to_set(&capabilities, both, 1_000), 2, "found out");
+        assert_eq!(asked_to_set(&capabilities, both, 2_000), 1, "known");
+        let capabilities = strange();
+        assert_eq!(asked_to_set(&capabilities, lone, 1_000), 1);
+        assert_eq!(capabilities.sets_mtime_alone.get(), Some(&true));
+        let never = |_| false;
+        let capabilities = strange();
+        assert_eq!(asked_to_set(&capabilities, never, 1_000), 2);
+        assert_eq!(capabilities.sets_mtime_alone.get(), None, "the time may be the trouble");
+        let native = Capabilities::new(1, Kind::Native);
+        assert_eq!(asked_to_set(&native, never, 1_000), 1, "no look on a common file system");
+    }
+
+    #[test]
+    fn what_is_not_kept_is_as_it_stands_and_else_as_it_is_given() {
+        let keeps = Keeps {
+            file_mode: Some(0o755),
+            directory_mode: Some(0o777),
+            owner: Some((7, 8)),
+            times: false,
+            of_links: false,
+        };
+        let wanted = Metadata { mode: 0o640, uid: 1, gid: 2, mtime: at(3) };
+        let stands = Metadata { mode: 0o555, uid: 7, gid: 9, mtime: at(4) };
+        let held = |keeps: Keeps, kind, stands| keeps.held(wanted, kind, stands);
+        let (file, directory, link) = (EntryKind::File, EntryKind::Directory, EntryKind::Symlink);
+        let given = Metadata { uid: 7, gid: 8, ..wanted };
+        assert_eq!(held(keeps, file, None), Metadata { mode: 0o755, ..given });
+        assert_eq!(held(keeps, directory, None), Metadata { mode: 0o777, ..given });
+        assert_eq!(held(keeps, link, None), given);
+        assert_eq!(held(keeps, file, Some(&stands)), stands);
+        assert_eq!(held(keeps, link, Some(&stands)), Metadata { mode: wanted.mode, ..stands });
+        for kind in [file, directory, link] {
+            for stands in [None, Some(&stands)] {
+                assert_eq!(held(Keeps::default(), kind, stands), wanted);
+            }
+        }
+        let lost = Lost::default();
+        lost.count(&keeps, &wanted, file);
+        lost.count(&keeps, &Metadata { mode: 0o777, uid: 7, gid: 8, ..wanted }, directory);
+        lost.count(&keeps, &wanted, link);
+        let told = lost.told();
+        let says = |what: &str| told.iter().any(|told| told.starts_with(what));
+        assert_eq!(told.len(), 4, "{told:?}");
+        assert!(says("1 entry: the target's file system does not keep its mode;"), "{told:?}");
+        assert!(says("1 entry: the target's file system does not keep its owner"), "{told:?}");
+        assert!(says("2 entries: the target's file system does not keep their mod"), "{told:?}");
+        assert!(says("1 entry: the target's file system does not keep owner, group"), "{told:?}");
+    }
+
+    #[test]
+    fn inode_numbers_that_are_made_up_or_ignored_count_no_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = File::create(directory.path().join("f")).unwrap();
+        let open = File::open(directory.path()).unwrap();
+        let found = look_at_open(&file).unwrap();
+        let listed = listed_number(&open, b"f").unwrap();
+        assert_eq!(listed, Some(found.stx_ino));
+        assert_eq!(listed_number(&open, b"g").unwrap(), None);
+        for (listed, number) in [(found.stx_ino, Some(found.stx_ino)), (u64::from(u32::MAX), None)]
+        {
+            let capabilities = strange();
+            assert_eq!(capabilities.number(&found), Some(found.stx_ino), "nothing is known");
+            capabilities.learn_from(&open, b"f", listed);
+            assert_eq!(capabilities.number(&found), number);
+            assert_eq!(capabilities.numbers_anew(), number.is_none());
+        }
+        let file_systems = FileSystems::default();
+        let before = file_systems.of(1, &open);
+        file_systems.ignore_inodes();
+        for capabilities in [before, file_systems.of(1, &open), file_systems.of(2, &open)] {
+            assert_eq!(capabilities.number(&found), None);
+            assert!(!capabilities.numbers_anew(), "the user knows it");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! File systems that do things in a way of their own, on each of which everything works: real ones,
+//! by the programs that serve them.
+
+use crate::common::environment::text;
+use crate::common::tools::Mount;
+use crate::common::tree::set_mtime_of;
+use crate::common::{Environment, TestTree, tools};
+use crate::needs;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What a run says of a file system, in part.
+const NUMBERS: &str = "gives out inode numbers anew";
+const UNGUARDED: &str = "neither links nor renames that replace nothing";
+const MODES: &str = "does not keep their modes";
+
+/// How long FUSE keeps what a look told it, and a moment more.
+const CACHED: Duration = Duration::from_millis(1_200);
+
+/// An environment whose target lies on another file system.
+struct Scene {
+    env: Environment,
+    _mount: Mount,
+}
+
+impl Scene {
+    /// `mount` is given a fresh directory beside the mount point, and the mount point.
+    fn on(mount: impl FnOnce(&Path, &Path) -> Result<Mount, String>) -> Result<Self, String> {
+        tools::root()?;
+        let mut env = Environment::new();
+        let [beside, at] = ["beside", "mounted"].map(|name| env.root.join(name));
+        fs::create_dir(&beside).expect("make a directory");
+        fs::create_dir(&at).expect("make a mount point");
+        let mount = mount(&beside, &at)?;
+        env.target = at.join("target");
+        Ok(Self { env, _mount: mount })
+    }
+
+    /// Everything that a mirror does, with what `tells` says and nothing else worth a note.
+    fn mirrors(&self, tells: &[&str]) {
+        let env = &self.env;
+        TestTree::new()
+            .file("a", "first")
+            .mtime(1_577_934_245, 0)
+            .mode(0o640)
+            .file("d/b", "second")
+            .mtime(1_500_000_002, 0)
+            .file("d/e/c", "third")
+            .file("gone", "x")
+            .file("grows", "x")
+            .dir("becomes a file")
+            .file("becomes a directory", "leaf")
+            .mtime(1_400_000_000, 0)
+            .dir("d")
+            .mode(0o750)
+            .mtime(1_234_567_890, 0)
+            .write(&env.source);
+        env.age();
+        self.run(&[], tells).counts(&[("files_copied", 6), ("files_failed", 0)]);
+        self.is_mirrored();
+        std::thread::sleep(CACHED);
+        let again = self.run(&[], tells);
+        again.counts(&[("files_copied", 0), ("files_unchanged", 6), ("metadata_updated", 0)]);
+        again.counts(&[("bytes_hashed", 0)]);
+        fs::remove_file(env.source.join("gone")).expect("remove a file");
+        fs::write(env.source.join("grows"), "more").expect("write a file");
+        fs::remove_dir(env.source.join("becomes a file")).expect("remove a directory");
+        fs::remove_file(env.source.join("becomes a directory")).expect("remove a file");
+        TestTree::new()
+            .file("becomes a file", "content")
+            .file("becomes a directory/f", "content")
+            .file("new", "n")
+            .write(&env.source);
+        set_mtime_of(&env.source.join("a"), 1_600_000_000, 0);
+        env.age();
+        let changed = self.run(&["--delete", "--max-delete", "100%"], tells);
+        changed.counts(&[
+            ("files_copied", 4),
+            ("metadata_updated", 2),
+            ("files_deleted", 1),
+            ("files_failed", 0),
+        ]);
+        self.is_mirrored();
+        env.verify(&[]).expect(0);
+    }
+
+    fn run(&self, flags: &[&str], tells: &[&str]) -> crate::common::environment::Finished {
+        let run = self.env.mirror(flags).expect(0);
+        let notes: Vec<_> = run
+            .records()
+            .into_iter()
+            .filter(|record| record["event"] == "note")
+            .map(|record| record["text"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        assert_eq!(notes.len(), tells.len(), "{notes:?}");
+        for told in tells {
+            assert!(notes.iter().any(|note| note.contains(told)), "{told}: {notes:?}");
+        }
+        run.finished()
+    }
+
+    /// Content and times; what a file system makes of modes is its own affair.
+    fn is_mirrored(&self) {
+        let (source, target) = (&self.env.source, &self.env.target);
+        let compared = std::process::Command::new("diff")
+            .args(["-r", "--exclude=.vidimus", text(source), text(target)])
+            .output()
+            .expect("run diff");
+        assert!(compared.status.success(), "{}", String::from_utf8_lossy(&compared.stdout));
+        for name in ["a", "d/b", "d", "grows"] {
+            let [ours, theirs] = [source, target].map(|root| time_of(&root.join(name)));
+            assert!(ours.abs_diff(theirs) < 2, "{name}: {ours} and {theirs}");
+        }
+    }
+}
+
+fn time_of(path: &Path) -> i64 {
+    use std::os::unix::fs::MetadataExt as _;
+    path.symlink_metadata().expect("look at an entry").mtime()
+}
+
+/// Two directories in one.
+fn branches(beside: &Path) -> [PathBuf; 2] {
+    let branches = ["one", "two"].map(|name| beside.join(name));
+    for branch in &branches {
+        fs::create_dir(branch).expect("make a branch");
+    }
+    branches
+}
+
+#[test]
+fn a_file_system_that_passes_over_lone_times_keeps_them() {
+    let scene = Scene::on(Mount::bindfs);
+    needs!(scene.as_ref().map_err(Clone::clone));
+    scene.expect("it was asked").mirrors(&[]);
+}
+
+#[test]
+fn a_file_system_whose_inode_numbers_follow_names_is_mirrored_to() {
+    let scene = Scene::on(|beside, at| {
+        let [one, two] = branches(beside);
+        Mount::mergerfs([&one, &two], at)
+    });
+    needs!(scene.as_ref().map_err(Clone::clone));
+    scene.expect("it was asked").mirrors(&[NUMBERS]);
+}
+
+#[test]
+fn a_directory_of_another_machine_is_mirrored_to() {
+    let scene = Scene::on(Mount::sshfs);
+    needs!(scene.as_ref().map_err(Clone::clone));
+    let scene = scene.expect("it was asked");
+    scene.mirrors(&[NUMBERS]);
+    // A link's time would be that of the file which it points to.
+    let pointed_to = scene.env.root.join("beside/target/grows");
+    let before = time_of(&pointed_to);
+    TestTree::new().symlink("l", "grows").mtime(1_300_000_000, 0).write(&scene.env.source);
+    let told = [NUMBERS, "owner, group and time of a symbolic link"];
+    scene.run(&[], &told).counts(&[("files_copied", 1)]);
+    scene.run(&[], &told).counts(&[("files_copied", 0), ("metadata_updated", 0)]);
+    assert_eq!(time_of(&pointed_to), before, "what a link points to was touched");
+}
+
+#[test]
+fn a_file_system_that_keeps_no_modes_says_so_in_each_run() {
+    let scene = Scene::on(|beside, at| Mount::ntfs(&beside.join("image"), at));
+    needs!(scene.as_ref().map_err(Clone::clone));
+    scene.expect("it was asked").mirrors(&[MODES]);
+}
+
+#[test]
+fn a_file_system_with_neither_links_nor_exclusive_renames_is_mirrored_to() {
+    let scene = Scene::on(|beside, at| Mount::exfat(&beside.join("image"), at));
+    needs!(scene.as_ref().map_err(Clone::clone));
+    scene.expect("it was asked").mirrors(&[NUMBERS, UNGUARDED, MODES]);
+}
+
+#[test]
+fn a_source_whose_inode_numbers_are_made_up_is_not_read_again() {
+    needs!(tools::root());
+    let mut env = Environment::new();
+    let at = env.root.join("mounted");
+    fs::create_dir(&at).expect("make a mount point");
+    let beside = env.root.join("beside");
+    fs::create_dir(&beside).expect("make a directory");
+    // Long ago: what keeps whole seconds is in doubt for two of them.
+    let tree = TestTree::new().file("a", "first").mtime(1_500_000_000, 0);
+    tree.file("d/b", "second").mtime(1_500_000_000, 0).write(&beside.join("source"));
+    fs::write(beside.join("other"), "other").expect("write a file");
+    env.source = at.join("source");
+    let mount = Mount::sshfs(&beside, &at);
+    needs!(mount.as_ref().map_err(Clone::clone));
+    env.mirror(&["--delete"]).expect(0).names(NUMBERS);
+    drop(mount);
+    // In another order: other numbers.
+    let _mount = Mount::sshfs(&beside, &at).expect("mount it again");
+    fs::read(at.join("other")).expect("read a file");
+    fs::read(env.source.join("d/b")).expect("read a file");
+    let again = env.mirror(&["--delete"]).expect(0).finished();
+    again.counts(&[("files_unchanged", 2), ("bytes_hashed", 0)]);
+}
+
+#[test]
+fn a_directory_time_that_is_not_kept_is_told_in_each_run() {
+    needs!(tools::mounts());
+    let mut env = Environment::new();
+    let at = env.root.join("mounted");
+    fs::create_dir(&at).expect("make a mount point");
+    // Inodes of 128 bytes hold no time after 2038.
+    let mount = Mount::ext4_of(&env.root.join("image"), &at, 16, &["-I", "128"]);
+    needs!(mount.as_ref().map_err(Clone::clone));
+    env.target = at.join("target");
+    TestTree::new()
+        .file("d/x", "x")
+        .dir("d")
+        .mtime(2_524_608_000, 0)
+        .dir("e")
+        .mtime(2_524_608_000, 0)
+        .write(&env.source);
+    env.age();
+    for flags in [&[][..], &[], &["--dry-run"], &[]] {
+        let run = env.mirror(flags).expect(1).names("\"d/\"").names("\"e/\"");
+        let run = run.names("does not keep its modification time").finished();
+        run.counts(&[("files_failed", 2)]);
+    }
+    fs::write(env.source.join("d/y"), "y").expect("write a file");
+    set_mtime_of(&env.source.join("d"), 2_524_608_000, 0);
+    env.mirror(&[]).expect(1).finished().counts(&[("files_failed", 2), ("files_copied", 1)]);
+    let told = env.vidimus(&["explain", text(&env.source), text(&env.target), "e/"]).expect(0);
+    told.names("can't keep its modification time");
+}
