@@ -202,12 +202,18 @@ pub trait Source: Send + Sync {
     /// Looks at one entry again; `None` when nothing is there.
     fn look(&self, key: &Key) -> Result<Option<Entry>, Cause>;
 
+    /// Looks at entries whose keys are in order, as [`Source::look`] does at each, as cheaply as the
+    /// place allows. Of an object only that it is there is told, its size and its tag.
+    fn look_all(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Cause> {
+        keys.iter().map(|key| self.look(key)).collect()
+    }
+
     /// Reads the content of a small file whatever it is now, of `most` bytes at the most; `None` when
     /// nothing is there.
     fn read_small(&self, key: &Key, most: u64) -> Result<Option<Vec<u8>>, Cause> {
         let Some(entry) = self.look(key)? else { return Ok(None) };
         if entry.kind != EntryKind::File || entry.stamp.size > most {
-            return Err(Cause::Other(format!("a {} of {} bytes", entry.kind, entry.stamp.size)));
+            return Err(Cause::NoSmallFile { kind: entry.kind, size: entry.stamp.size });
         }
         let mut bytes = Vec::new();
         let mut buffer = vec![0; SMALL];

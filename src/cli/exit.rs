@@ -65,7 +65,9 @@ impl From<ErrorKind> for Exit {
     fn from(kind: ErrorKind) -> Self {
         match kind {
             ErrorKind::Usage => Self::Usage,
-            ErrorKind::Manifest => Self::Manifest,
+            ErrorKind::Manifest | ErrorKind::Damaged | ErrorKind::Newer | ErrorKind::Untrusted => {
+                Self::Manifest
+            }
             ErrorKind::Locked => Self::Locked,
             ErrorKind::Refused => Self::Refused,
             ErrorKind::Unusable => Self::Unusable,

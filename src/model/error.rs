@@ -198,9 +198,58 @@ pub enum Cause {
         /// The way out.
         help: String,
     },
+    /// A store did not do it, in its own words.
+    #[error("{message}")]
+    Store {
+        /// What these mean.
+        trouble: Trouble,
+        /// What it said.
+        message: String,
+        /// The way out, where there is one.
+        help: Option<String>,
+    },
+    /// What is to be read at once is no file, or one that is larger than that.
+    #[error("a {kind} of {size} bytes")]
+    NoSmallFile {
+        /// What it is.
+        kind: EntryKind,
+        /// How many bytes it has.
+        size: u64,
+    },
     /// A fault in words.
     #[error("{0}")]
     Other(String),
+}
+
+/// What a store's word means: whether to ask for a right, for patience, or for a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// What was asked for, or asked of, is not there.
+    Missing,
+    /// The credentials are not those that it takes.
+    Denied,
+    /// It can't be reached, or the connection broke off.
+    Network,
+    /// It asks for fewer requests.
+    Throttled,
+    /// It failed.
+    Unavailable,
+    /// What came, or arrived, is not what was sent.
+    Damaged,
+    /// Anything else.
+    Refused,
+}
+
+impl Cause {
+    /// The way out, where the place that failed tells one.
+    pub fn help(&self) -> Option<&str> {
+        match self {
+            Self::Lost { help, .. } => Some(help),
+            Self::Store { help, .. } => help.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 impl From<io::Error> for Cause {
@@ -260,6 +309,13 @@ pub enum ErrorKind {
     Usage,
     /// The manifest or state can't be used.
     Manifest,
+    /// The published manifest, or a part of it, is not what it should be, or is gone: it can be
+    /// published anew.
+    Damaged,
+    /// A newer version made the published manifest.
+    Newer,
+    /// The published manifest isn't signed as is demanded.
+    Untrusted,
     /// Another run holds the target.
     Locked,
     /// A guard refused.
@@ -287,6 +343,12 @@ impl Error {
     /// Makes an error of `kind` without a cause below it.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), help: None, source: None }
+    }
+
+    /// Makes the error of a place that can't be used, of what an entry would have failed with.
+    pub fn unusable(message: impl Into<String>, cause: Cause) -> Self {
+        let help = cause.help().map(str::to_owned);
+        Self { help, ..Self::new(ErrorKind::Unusable, message).because(cause) }
     }
 
     /// Adds the cause; the command line prints it behind the message.

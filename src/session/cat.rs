@@ -190,13 +190,7 @@ impl Copying<'_> {
 }
 
 fn cannot_read(location: &SingleLocation, cause: Cause) -> Error {
-    let message = format!("cannot read \"{location}\"");
-    match cause {
-        Cause::Lost { message: cause, help } => {
-            Error::new(ErrorKind::Unusable, format!("{message}: {cause}")).help(help)
-        }
-        cause => Error::new(ErrorKind::Unusable, message).because(cause),
-    }
+    Error::unusable(format!("cannot read \"{location}\""), cause)
 }
 
 fn is_directory(location: &SingleLocation) -> Error {

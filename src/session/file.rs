@@ -231,13 +231,7 @@ fn kind(file_type: FileType) -> &'static str {
 }
 
 pub(super) fn cannot_write(location: &SingleLocation, cause: Cause) -> Error {
-    let message = format!("cannot write \"{location}\"");
-    match cause {
-        Cause::Lost { message: cause, help } => {
-            Error::new(ErrorKind::Unusable, format!("{message}: {cause}")).help(help)
-        }
-        cause => Error::new(ErrorKind::Unusable, message).because(cause),
-    }
+    Error::unusable(format!("cannot write \"{location}\""), cause)
 }
 
 fn dangling(location: &SingleLocation, error: io::Error) -> Error {

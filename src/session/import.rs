@@ -138,6 +138,7 @@ pub fn import(
         counted,
         duration: began.elapsed(),
         interrupted,
+        fault: None,
     })
 }
 

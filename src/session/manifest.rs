@@ -169,7 +169,7 @@ impl OpenManifest {
             self.latest = latest;
             match self.check_latest(key) {
                 // A mirror that publishes all rows anew removes what was to be read.
-                Err(error) if error.kind == ErrorKind::Manifest => match self.shelf().latest()? {
+                Err(error) if error.kind == ErrorKind::Damaged => match self.shelf().latest()? {
                     Some(now) if now.head.sequence > self.latest.head.sequence => {}
                     _ => return Err(error),
                 },

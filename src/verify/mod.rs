@@ -14,6 +14,7 @@ mod extra;
 mod groups;
 mod held;
 mod open;
+mod published;
 mod record;
 mod repair;
 mod scan;
@@ -194,6 +195,9 @@ pub struct VerifyOutcome {
     pub duration: Duration,
     /// Whether it was stopped before its end.
     pub interrupted: bool,
+    /// What is wrong with the manifest published in the target, beside the record that was compared
+    /// with: it is damaged, or can't be read.
+    pub fault: Option<Error>,
 }
 
 /// Verifies a target. `progress` counts `bytes_hashed` and `entries` as it goes.
@@ -223,11 +227,15 @@ pub fn verify(
         Error::new(ErrorKind::Manifest, format!("no run into \"{name}\" is recorded"))
             .help(format!("mirror to it first, or name its state by --state-dir (now {state_dir})"))
     };
+    let mut fault = None;
     let manifest = if let Some(key) = &options.key {
         Some(signed::signed(&*target, &name, key, options, observer)?)
     } else {
         match State::latest_into(&options.state_dir, &name)? {
-            Some(state) => Manifest::of_state(&state, options, observer)?,
+            Some(state) => {
+                fault = published::fault(&*target, &state, options, observer);
+                Manifest::of_state(&state, options, observer)?
+            }
             None => Manifest::of_target(&*target, options, observer)?,
         }
     };
@@ -296,6 +304,7 @@ pub fn verify(
         counted: progress.totals(),
         duration: began.elapsed(),
         interrupted: stop.requested(),
+        fault: fault.filter(|_| !stop.requested()),
     })
 }
 

@@ -237,6 +237,64 @@ fn a_manifest_that_was_tampered_with_is_found_and_replaced() {
     env.mirrored(&[]).counts(&[("files_copied", 0), ("bytes_hashed", 0)]);
 }
 
+/// Where a run that changes nothing finds it by a look, and where only reading it tells.
+#[test]
+fn a_manifest_that_was_damaged_or_removed_is_told_and_published_anew() {
+    let env = mirrored(&many());
+    env.verify(&[]).expect(0);
+    let damage = |name: &str, damage: fn(&mut Vec<u8>)| {
+        let path = directory(&env).join(name);
+        let mut bytes = fs::read(&path).expect("read");
+        damage(&mut bytes);
+        fs::write(&path, bytes).expect("write");
+    };
+    fs::remove_file(directory(&env).join("latest.json")).expect("remove");
+    env.mirror(&["--dry-run"]).expect(0).names("latest.json").names("a run publishes it anew");
+    env.verify(&["--quick"]).expect(4).names("latest.json").names("missing");
+    env.mirror(&[]).expect(0).names("latest.json").names("publication 2 has all rows anew");
+    env.verify(&[]).expect(0);
+    damage("00000002.ndjson.zst", |bytes| bytes.truncate(100));
+    env.mirror(&[]).expect(0).names("it has 100 bytes").names("publication 3 has all rows anew");
+    env.verify(&[]).expect(0);
+    damage("00000003.ndjson.zst", |bytes| bytes[50] ^= 1);
+    env.mirror(&[]).expect(0).is_silent_about("damaged");
+    let run = env.verify(&["--json", "--quick"]).expect(4).names("BLAKE3");
+    run.names(r#""verdict":"damaged""#).finished().counts(&[("differences", 0)]);
+    env.mirror(&["--dry-run"]).expect(0).names("a run publishes it anew");
+    env.mirror(&[]).expect(0).names("BLAKE3").names("publication 4 has all rows anew");
+    env.verify(&[]).expect(0);
+    env.mirror(&[]).expect(0).is_silent_about("damaged");
+    assert_eq!(published(&env).len(), 108);
+    let log = env.vidimus(&["manifest", "log", "target"]).expect(0);
+    log.names("the chain of heads is whole").names("`manifest check` reads the rows too");
+}
+
+/// The disk fails, or somebody else may read it alone.
+#[test]
+fn what_can_not_be_read_of_a_manifest_is_no_damage() {
+    needs!(tools::strace());
+    let env = mirrored(&many());
+    let before = Snapshot::read(&directory(&env));
+    for (name, code) in [("latest.json", "EIO"), ("00000001.json", "EACCES")] {
+        let path = directory(&env).join(name);
+        let traced = ["-P", path.to_str().expect("UTF-8")];
+        let injected = format!("inject=read,pread64:error={code}");
+        let options = [&traced[..], &["-e", &injected]].concat();
+        for arguments in [
+            &env.mirror_arguments(&[])[..],
+            &env.mirror_arguments(&["--state-dir", "elsewhere"]),
+            &["verify", "target"].map(Into::into),
+            &["verify", "target", "--state-dir", "elsewhere"].map(Into::into),
+            &["manifest", "check", "target"].map(Into::into),
+        ] {
+            let run = env.strace(&options, arguments).expect(7);
+            run.names("cannot read the published manifest").is_silent_about("damaged");
+            fs::remove_dir_all(env.root.join("elsewhere")).ok();
+        }
+        assert_untouched(&before, &directory(&env));
+    }
+}
+
 #[test]
 fn a_manifest_of_a_newer_version_is_refused_and_kept() {
     let env = mirrored(&sample());

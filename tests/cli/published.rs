@@ -128,7 +128,7 @@ fn log_walks_back_to_the_first_publication() {
         lines.iter().map(|words| (words[0], words[words.len() - 2..].join(" "))).collect();
     assert_eq!(
         told,
-        [("3", "2 changes"), ("2", "2 changes"), ("1", "all rows"), ("3", "is whole")]
+        [("3", "2 changes"), ("2", "2 changes"), ("1", "all rows"), ("3", "rows too")]
             .map(|(number, changed)| (number, changed.to_owned()))
     );
     let run = env.vidimus(&["manifest", "log", "--json", "target"]).expect(0);

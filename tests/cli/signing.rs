@@ -447,8 +447,8 @@ fn verify_with_a_key_compares_with_the_manifest_alone() {
     ))
     .unwrap();
     fs::write(directory(&env).join("latest.json"), signed.to_string()).expect("write");
-    env.verify(&[]).expect(0);
     // That an older one was put back is found by what was published from here.
+    env.verify(&[]).expect(4).names("2 was published from here").names("0 differences");
     env.verify(&["--key", "ada.pub"]).expect(4).names("older than what was published");
     lose_state(&env);
     env.verify(&["--key", "ada.pub"]).expect(3).names("corrupt").names("d0/f0");
@@ -500,12 +500,12 @@ fn a_chain_that_can_not_be_mended_begins_anew() {
     env.verify(&["--key", "ada.pub"]).expect(4).names("chain is broken");
     // As the help says.
     fs::remove_file(directory(&env).join("latest.json")).expect("remove");
-    let run =
-        env.mirror(&["--sign", "ada.key"]).expect(0).names("publication 2 of the manifest was");
+    let run = env.mirror(&["--sign", "ada.key"]).expect(0).names("latest.json: it is missing");
+    let run = run.names("publication 3 has all rows anew, which begins the chain anew");
     run.finished().counts(&[("files_copied", 0)]);
     check(&env, &["--key", "ada.pub"]).expect(0).names("1 publication, 108 rows");
     assert_eq!(head(&env)["lost"]["sequence"], 2);
     env.verify(&["--key", "ada.pub"]).expect(0);
     let log = env.vidimus(&["manifest", "log", "target"]).expect(0);
-    log.names("chain is whole; it begins anew after publication 2, which was lost");
+    log.names("chain of heads is whole; it begins anew after publication 2, which was lost");
 }

@@ -24,6 +24,7 @@ mod keys;
 mod kill;
 mod locks;
 mod manifest;
+mod manifest_faults;
 mod places;
 mod real;
 mod rerun;

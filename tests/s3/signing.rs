@@ -28,18 +28,18 @@ fn check(site: &Site, code: i32) -> crate::common::Run {
 fn a_signature_costs_one_request() {
     let site = signed();
     let run = site.up(&["--sign", "ada.key"]).expect(0).finished();
-    // The object and four of the manifest; one GET tells that what stands is what is known, and a
-    // HEAD that its segment is there.
-    run.counts(&[("requests_put", 1 + 4), ("requests_get", 1), ("requests_head", 1)]);
+    // The object and four of the manifest; what stands is what is known, and its segment is read.
+    run.counts(&[("requests_put", 1 + 4), ("requests_get", 3), ("requests_head", 2)]);
     check(&site, 0).names("2 publications, 61 rows: all is whole, and the signature holds");
     site.verify(&["--key", "ada.pub"]).expect(0).names("signed    by key");
     fs::remove_dir_all(&site.env.state).expect("remove the state");
     site.verify(&["--key", "ada.pub"]).expect(0);
-    // Nothing changed: that what stands is signed takes three, and a look at both segments.
+    // Nothing changed: that what stands is signed takes two more, and one LIST tells of both segments.
     site.env.age();
     site.up(&["--sign", "ada.key"]).expect(0).names("taken over");
     let run = site.up(&["--sign", "ada.key"]).expect(0).finished();
-    run.counts(&[("requests_put", 0), ("requests_get", 3), ("requests_head", 2)]);
+    run.counts(&[("requests_put", 0), ("requests_get", 4), ("requests_head", 0)]);
+    run.counts(&[("requests_list", 2)]);
 }
 
 #[test]

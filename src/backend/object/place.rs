@@ -11,6 +11,7 @@ use crate::backend::{Facts, Form};
 use crate::limits::{Content, Memory, MemoryError, MemoryPermit};
 use crate::location::S3Location;
 use crate::model::entry::Known;
+use crate::model::error::Trouble;
 use crate::model::key::Escaped;
 use crate::model::{
     Cause, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Stamp, Stop, Timestamp,
@@ -267,7 +268,7 @@ impl ObjectPlace {
 /// The cause that a store's error is of one entry's failure.
 pub(super) fn cause(error: &StoreError) -> Cause {
     use StoreErrorKind as Kind;
-    let help = match &error.kind {
+    let ends_run = match &error.kind {
         Kind::Interrupted => return Cause::Stopped,
         Kind::NotFound => return Cause::Vanished,
         Kind::NoBucket
@@ -279,9 +280,25 @@ pub(super) fn cause(error: &StoreError) -> Cause {
         | Kind::Tls => help(error),
         _ => None,
     };
-    match help {
-        Some(help) => Cause::Lost { message: told(error), help },
-        None => Cause::Other(told(error)),
+    if let Some(help) = ends_run {
+        return Cause::Lost { message: told(error), help };
+    }
+    Cause::Store { trouble: trouble(&error.kind), message: told(error), help: help(error) }
+}
+
+/// What an error means to whoever decides by it.
+fn trouble(kind: &StoreErrorKind) -> Trouble {
+    use StoreErrorKind as Kind;
+    match kind {
+        Kind::NotFound | Kind::NoBucket | Kind::NoSuchUpload => Trouble::Missing,
+        Kind::Denied | Kind::BadCredentials | Kind::NoCredentials | Kind::ClockSkew => {
+            Trouble::Denied
+        }
+        Kind::Network | Kind::Tls | Kind::LostReply => Trouble::Network,
+        Kind::Throttled => Trouble::Throttled,
+        Kind::Unavailable => Trouble::Unavailable,
+        Kind::BadReply | Kind::Corrupt => Trouble::Damaged,
+        _ => Trouble::Refused,
     }
 }
 
@@ -354,4 +371,38 @@ fn help(error: &StoreError) -> Option<String> {
         _ => return None,
     };
     Some(help.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_store_says_stays_told_apart() {
+        use StoreErrorKind as Kind;
+        for (kind, trouble, has_help) in [
+            (Kind::Denied, Trouble::Denied, true),
+            (Kind::Network, Trouble::Network, true),
+            (Kind::Throttled, Trouble::Throttled, true),
+            (Kind::Unavailable, Trouble::Unavailable, false),
+            (Kind::Corrupt, Trouble::Damaged, false),
+            (Kind::NoSuchUpload, Trouble::Missing, false),
+            (Kind::TooLarge, Trouble::Refused, false),
+        ] {
+            let cause = cause(&StoreError::new(kind.clone()).message("its words"));
+            assert_eq!(cause.help().is_some(), has_help, "{kind:?}");
+            let error = Error::unusable("cannot read it", cause);
+            assert_eq!((error.kind, error.help.is_some()), (ErrorKind::Unusable, has_help));
+            let source = error.source.as_ref().and_then(|source| source.downcast_ref::<Cause>());
+            match source {
+                Some(Cause::Store { trouble: found, message, .. }) => {
+                    assert_eq!(*found, trouble, "{kind:?}");
+                    assert!(message.contains("its words"), "{message}");
+                }
+                other => panic!("{kind:?}: {other:?}"),
+            }
+        }
+        assert!(matches!(cause(&StoreError::new(Kind::NotFound)), Cause::Vanished));
+        assert!(matches!(cause(&StoreError::new(Kind::NoBucket)), Cause::Lost { .. }));
+    }
 }

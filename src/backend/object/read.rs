@@ -12,11 +12,12 @@ use super::place::{ObjectPlace, cause, refused};
 use super::ranges::ObjectRanges;
 use super::s3::Got;
 use super::window;
-use super::{Head, ListQuery, StoreError, StoreErrorKind};
+use super::{Head, ListQuery, Listed, StoreError, StoreErrorKind};
 use crate::backend::{Facts, Ranges, ReadError, Reading, Sink};
 use crate::model::entry::{Known, LONGEST_LINK};
 use crate::model::{Cause, ETag, Entry, EntryKind, Key, Stamp};
 use bytes::Bytes;
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// How often reading goes on where it broke off.
@@ -85,6 +86,33 @@ impl ObjectPlace {
         Ok(Some(entry))
     }
 
+    /// Looks at objects; see [`Source::look_all`](crate::backend::Source::look_all). One page of a
+    /// listing tells of those that it has; the others are looked at one by one, so that a store that
+    /// begins its listings elsewhere costs requests and hides nothing.
+    pub(super) fn look_all(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Cause> {
+        let mut listed = HashMap::new();
+        if let [first, _, ..] = keys {
+            let first = self.object_key(first)?;
+            let directory = first.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
+            let query = ListQuery {
+                prefix: &first[..directory],
+                // Less than the first key by its last byte: a listing begins behind what it is given.
+                after: first.split_last().map(|(_, before)| before),
+                ..ListQuery::default()
+            };
+            let page = self.store.list(&query).map_err(refused)?;
+            listed.extend(page.objects.into_iter().map(|object| (object.key.clone(), object)));
+        }
+        let look = |key: &Key| match listed.remove(&*self.object_key(key)?) {
+            Some(Listed { size, etag, modified, .. }) => {
+                let stamp = Stamp::of_object(size, etag);
+                Ok(Some(self.listed(key.clone(), EntryKind::File, stamp, modified)))
+            }
+            None => self.look(key),
+        };
+        keys.iter().map(look).collect()
+    }
+
     /// Reads a small object; see [`Source::read_small`](crate::backend::Source::read_small).
     pub(super) fn read_small(&self, key: &Key, most: u64) -> Result<Option<Vec<u8>>, Cause> {
         let mut got = match self.store.get(&self.object_key(key)?, None, None) {
@@ -92,7 +120,7 @@ impl ObjectPlace {
             got => got.map_err(refused)?,
         };
         if got.head.size > most {
-            return Err(Cause::Other(format!("an object of {} bytes", got.head.size)));
+            return Err(Cause::NoSmallFile { kind: EntryKind::File, size: got.head.size });
         }
         let mut check = Check::of(&got.head);
         let mut content = Vec::new();

@@ -61,6 +61,10 @@ impl Source for ObjectSource {
         self.place.look(key)
     }
 
+    fn look_all(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Cause> {
+        self.place.look_all(keys)
+    }
+
     fn read_small(&self, key: &Key, most: u64) -> Result<Option<Vec<u8>>, Cause> {
         self.place.read_small(key, most)
     }
@@ -126,6 +130,10 @@ impl Source for ObjectTarget {
 
     fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {
         self.reader.look(key)
+    }
+
+    fn look_all(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Cause> {
+        self.reader.look_all(keys)
     }
 
     fn read_small(&self, key: &Key, most: u64) -> Result<Option<Vec<u8>>, Cause> {
@@ -227,10 +235,8 @@ impl Target for ObjectTarget {
                 return entries.iter().map(|entry| self.remove(entry)).collect();
             }
             Err(error) => {
-                let told = error.to_string();
-                let mut first = Some(cause(&error));
-                let next = || first.take().unwrap_or_else(|| Cause::Other(told.clone()));
-                return std::iter::repeat_with(next).take(entries.len()).map(Err).collect();
+                let each = std::iter::repeat_with(|| Err(cause(&error)));
+                return each.take(entries.len()).collect();
             }
         };
         let mut failures: std::collections::HashMap<Box<[u8]>, _> = failures.into_iter().collect();

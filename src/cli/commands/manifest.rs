@@ -319,7 +319,9 @@ fn log(
     if !teller.args.json {
         let publications = counted(teller.publications, "publication", "publications");
         let anew = begins_anew("it", lost);
-        teller.output.line(&format!("{publications}: the chain is whole{anew}"));
+        teller.output.line(&format!(
+            "{publications}: the chain of heads is whole{anew}; `manifest check` reads the rows too"
+        ));
     }
     let Some((sequence, how)) = broken else { return Ok(()) };
     let message = format!("the signature of publication {sequence} doesn't hold: {how}");

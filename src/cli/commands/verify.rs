@@ -170,9 +170,11 @@ impl Report {
         let signal = signals.ok().and_then(|signals| signals.exit());
         let exit = match &verified {
             Ok(Verified::Recorded(outcome) | Verified::Imported(outcome)) => {
-                let VerifyOutcome { totals, differences, interrupted, .. } = outcome;
+                let VerifyOutcome { totals, differences, interrupted, fault, .. } = outcome;
                 let unknown = if self.allows_incomplete { 0 } else { outcome.unfinished.len() };
-                sheet::exit_of(*interrupted, totals.failed, *differences + unknown as u64, signal)
+                let differences = *differences + unknown as u64;
+                let found = sheet::exit_of(*interrupted, totals.failed, differences, signal);
+                found.and(fault.as_ref().map_or(Exit::Done, |fault| fault.kind.into()))
             }
             Ok(Verified::Against(outcome)) => {
                 let AgainstOutcome { totals, differences, interrupted, .. } = outcome;
@@ -247,7 +249,7 @@ impl Report {
         let Names { target, against: source } = &self.names;
         let lines = match verified {
             Err(error) => return super::tell(&self.output, error),
-            Ok(_) if self.options.quiet => return,
+            Ok(_) if self.options.quiet => return self.tell_fault(verified),
             Ok(Verified::Recorded(outcome)) => {
                 let VerifyOutcome { run, source, sources, .. } = outcome;
                 let mut heading = format!("verified {target} against run {run} of {source}");
@@ -273,6 +275,15 @@ impl Report {
         };
         for line in &lines {
             self.output.line(line);
+        }
+        self.output.flush();
+        self.tell_fault(verified);
+    }
+
+    /// Tells what is wrong with the published manifest.
+    fn tell_fault(&self, verified: &Result<Verified, Error>) {
+        if let Ok(Verified::Recorded(VerifyOutcome { fault: Some(fault), .. })) = verified {
+            super::tell(&self.output, fault);
         }
     }
 

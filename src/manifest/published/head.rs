@@ -261,9 +261,9 @@ impl Publication {
         Ok(Self { head, digest })
     }
 
-    /// Whether its number is a later one.
-    pub(super) fn is_after(&self, other: &Self) -> bool {
-        self.head.sequence > other.head.sequence
+    /// Whether it was to stand where another one does, which did not come after it.
+    pub(super) fn is_replaced_by(&self, other: &Self) -> bool {
+        self.head.sequence >= other.head.sequence && self.digest != other.digest
     }
 
     /// How its successor names it.
@@ -280,16 +280,6 @@ fn encode(value: &impl Serialize) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Why a manifest can't be used that isn't damaged.
-#[derive(Debug, thiserror::Error)]
-#[error("it was published by a newer vidimus")]
-struct Newer;
-
-/// Whether a manifest can't be used because a newer vidimus published it.
-pub fn is_newer(error: &Error) -> bool {
-    error.source.as_deref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Newer>)
-}
-
 /// Reads a file, whose version is asked for before anything else.
 fn decode<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, Error> {
     #[derive(Deserialize)]
@@ -303,9 +293,7 @@ fn decode<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, Error> {
             "the published manifest has format version {version}; this vidimus knows versions up \
              to {VERSION}"
         );
-        return Err(Error::new(ErrorKind::Manifest, message)
-            .because(Newer)
-            .help("use the newer vidimus"));
+        return Err(Error::new(ErrorKind::Newer, message).help("use the newer vidimus"));
     }
     if version != VERSION {
         return Err(damaged(name, format!("it has the unknown version {version}")));

@@ -23,16 +23,16 @@ impl<'s> History<'s> {
 
     fn before(&self, known: &Predecessor) -> Result<Publication, Error> {
         self.shelf.publication(known).map_err(|error| {
-            if error.kind != ErrorKind::Manifest {
+            if error.kind != ErrorKind::Damaged {
                 return error;
             }
             let (sequence, after) = (known.sequence, known.sequence.saturating_add(1));
             let message =
                 format!("the chain is broken between publications {sequence} and {after}");
-            Error::new(ErrorKind::Manifest, message).because(error).help(format!(
+            Error::new(ErrorKind::Damaged, message).because(error).help(format!(
                 "publications from {after} on are as they were published; of those before nothing \
                  is known any more. Put back {} from a copy, or remove latest.json beside it: the \
-                 next mirror that publishes begins the chain anew",
+                 next mirror begins the chain anew",
                 head_name(sequence)
             ))
         })

@@ -4,7 +4,7 @@
 //! Rows lie in segments, each a file that never changes: a base with all of them, then one for
 //! each publication with what changed since. A [`Head`] says which segments make up the manifest and
 //! names its predecessor by digest; the [`Pointer`], written last, says which head counts. [`Shelf`]
-//! reads these files, [`History`] follows the chain of heads, [`Seal`] tells what a head's signature
+//! reads these files, [`Standing`] tells what of them is damaged or gone, [`History`] follows the chain of heads, [`Seal`] tells what a head's signature
 //! is worth, [`check`] makes sure that all of it is whole, [`trace`](trace::trace) follows single
 //! keys. [`Press`] writes them, [`publish`](publish::publish) adds a publication, [`sign`] signs the
 //! one that counts, [`rebuild`](rebuild::rebuild) makes a state of what was published.
@@ -19,9 +19,10 @@ mod rebuild;
 mod seal;
 mod segment;
 mod shelf;
+mod standing;
 mod trace;
 
-pub use head::{Head, Pointer, Predecessor, Publication, RecordedSource, Segment, is_newer};
+pub use head::{Head, Pointer, Predecessor, Publication, RecordedSource, Segment};
 pub use history::History;
 pub use line::Published;
 pub use merge::Merged;
@@ -30,6 +31,7 @@ pub use publish::{Done, Publishing, Signing, publish};
 pub use rebuild::rebuild;
 pub use seal::{Checked, Seal, check, sign};
 pub use shelf::Shelf;
+pub use standing::Standing;
 pub use trace::trace;
 
 use crate::model::key::printable;
@@ -39,10 +41,10 @@ use crate::model::{Error, ErrorKind};
 fn damaged(what: &str, how: impl std::fmt::Display) -> Error {
     // Whoever reads JSON may quote what it read.
     let how = printable(how.to_string());
-    Error::new(ErrorKind::Manifest, format!("the published manifest is damaged: {what}: {how}"))
+    Error::new(ErrorKind::Damaged, format!("the published manifest is damaged: {what}: {how}"))
         .help(
-            "the next mirror that changes something, or has --sign, publishes what is missing anew; \
-             for other damage remove latest.json beside it first",
+            "the next mirror publishes anew what is missing, or of another size, and what `vidimus \
+             verify` finds damaged; without its record remove latest.json beside it first",
         )
 }
 

@@ -1,10 +1,11 @@
 //! Publishing what the state holds.
 
-use super::head::{Head, Publication, SEGMENTS, Segment, is_newer, segment_name};
+use super::head::{Head, Publication, SEGMENTS, Segment, segment_name};
 use super::line::Published;
 use super::press::Press;
 use super::seal;
 use super::segment::SegmentWriter;
+use super::standing::Standing;
 use crate::manifest::{RecordedOptions, Row, RunNumber, SourceNumber, State};
 use crate::model::{Error, ErrorKind, RunId, Timestamp, Totals, Verdict};
 use std::collections::{BTreeSet, HashMap};
@@ -36,6 +37,8 @@ pub struct Done {
     pub publication: Publication,
     /// What became of its signature.
     pub signing: Signing,
+    /// What was found wrong with what stood there, so that all rows were written anew.
+    pub fault: Option<Error>,
     /// Why segments that no longer count could not be removed.
     pub left: Option<Error>,
 }
@@ -52,13 +55,16 @@ pub enum Signing {
 }
 
 /// Publishes what changed in the state since it was published last, or all of it; `None` where
-/// nothing changed. Until it is whole and durable, what was published before counts.
+/// nothing changed and what stands was not found to be damaged. Until it is whole and durable, what
+/// was published before counts.
+///
+/// What stands is looked at in any case; segments that a publication goes on from are read before.
 ///
 /// With a key to sign with, what counts in the end is signed with it, whether it changed or not.
 ///
 /// # Errors
 /// [`ErrorKind::Unusable`] when the target can't be read or written, [`ErrorKind::Manifest`] when
-/// the state can't, or when what stands there is of a newer version.
+/// the state can't, [`ErrorKind::Newer`] when what stands there is of a newer version.
 pub fn publish(
     state: &State,
     press: &Press<'_>,
@@ -66,29 +72,33 @@ pub fn publish(
 ) -> Result<Option<Done>, Error> {
     let known = state.published()?;
     let changed = state.changed()?;
-    if known.is_some() && changed == 0 && press.signer.is_none() {
+    let mut stands = Standing::look(&press.shelf, known.as_ref())?;
+    stands.fault = stands.fault.or(state.distrusted()?);
+    if known.is_some() && changed == 0 && press.signer.is_none() && stands.fault.is_none() {
         return Ok(None);
     }
-    let standing = usable(press.shelf.pointed_to(known.as_ref()))?.flatten();
-    let was_signed = standing.as_ref().is_some_and(|(_, pointer)| pointer.signed);
-    let mut standing = standing.map(|(standing, _)| standing);
-    // Whether what stands is from here, and what of it would be taken over is there.
-    let goes_on = match &standing {
-        Some(standing)
-            if known.as_ref() == Some(standing)
-                && (changed == 0 || !is_outgrown(&standing.head, changed)) =>
-        {
-            press.shelf.has_segments(&standing.head)?
-        }
-        _ => false,
-    };
+    // Whether what stands is from here, and is not written anew.
+    let is_base = stands.publication.as_ref().is_some_and(|standing| {
+        known.as_ref() == Some(standing) && (changed == 0 || !is_outgrown(&standing.head, changed))
+    });
+    if is_base && changed > 0 {
+        stands.read(&press.shelf)?;
+    }
+    let Standing { publication: mut standing, is_signed: was_signed, mut fault } = stands;
+    let goes_on = is_base && fault.is_none();
     if let (Some(signer), true) = (press.signer, changed == 0)
         && let Some(publication) = standing.take_if(|_| goes_on)
-        // One that is found to be damaged is published anew.
-        && let Some(signed) = usable(seal::sign_pointed(press, &publication, was_signed, signer))?
     {
-        let signing = Signing::Added;
-        return Ok(signed.then_some(Done { publication, signing, left: None }));
+        match seal::sign_pointed(press, &publication, was_signed, signer) {
+            Ok(false) => return Ok(None),
+            Ok(true) => {
+                let signing = Signing::Added;
+                return Ok(Some(Done { publication, signing, fault, left: None }));
+            }
+            // It is published anew.
+            Err(error) if error.kind == ErrorKind::Damaged => fault = Some(error),
+            Err(error) => return Err(error),
+        }
     }
     // Those that no publication to come will name, where this one names none.
     let mut old: Vec<Segment> = Vec::new();
@@ -96,7 +106,7 @@ pub fn publish(
         old.extend_from_slice(&publication.head.segments);
     }
     // Where an older one was put back, the numbers of those after it are not given again.
-    standing.take_if(|standing| known.as_ref().is_some_and(|known| known.is_after(standing)));
+    standing.take_if(|standing| known.as_ref().is_some_and(|it| it.is_replaced_by(standing)));
     let previous = standing.as_ref().or(known.as_ref());
     let Publishing { run, started, now, verdict, mut options, totals } = publishing;
     if options.only.is_some()
@@ -148,15 +158,7 @@ pub fn publish(
         left = old.iter().try_for_each(|old| press.remove(old)).err();
     }
     let signing = if was_signed && !is_signed { Signing::Dropped } else { Signing::AsBefore };
-    Ok(Some(Done { publication, signing, left }))
-}
-
-/// What stands there, where it can be used: else it is replaced, unless a newer vidimus made it.
-fn usable<T>(standing: Result<T, Error>) -> Result<Option<T>, Error> {
-    match standing {
-        Err(error) if error.kind == ErrorKind::Manifest && !is_newer(&error) => Ok(None),
-        standing => standing.map(Some),
-    }
+    Ok(Some(Done { publication, signing, fault, left }))
 }
 
 /// Whether a manifest is written anew rather than go on, given how many keys changed.

@@ -30,7 +30,7 @@ impl Seal {
     /// Demands that a publication is signed with `key`; the signature.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] in all other cases.
+    /// [`ErrorKind::Untrusted`] in all other cases.
     pub fn demand(self, publication: &Publication, key: &PublicKey) -> Result<Signature, Error> {
         const SIGN: &str = "`vidimus manifest sign` signs it, once you trust what it says; `vidimus \
                             mirror --sign` signs what it publishes";
@@ -45,7 +45,7 @@ impl Seal {
             Self::Broken(how) => (format!("has a signature that doesn't hold: {how}"), SIGN),
         };
         let message = format!("publication {sequence} of the manifest {how}");
-        Err(Error::new(ErrorKind::Manifest, message).help(help))
+        Err(Error::new(ErrorKind::Untrusted, message).help(help))
     }
 
     /// The key that it is by, as far as it says so.
@@ -74,7 +74,7 @@ pub struct Checked {
 /// in its place, as many as the head says, and the chain unbroken back to its beginning.
 ///
 /// # Errors
-/// [`ErrorKind::Manifest`] for what isn't, [`ErrorKind::Unusable`] when it can't be read.
+/// [`ErrorKind::Damaged`] for what isn't, [`ErrorKind::Unusable`] when it can't be read.
 pub fn check(shelf: &Shelf<'_>, publication: &Publication) -> Result<Checked, Error> {
     let mut rows = 0;
     for row in Merged::of(shelf, &publication.head)? {

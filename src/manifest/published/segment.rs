@@ -62,6 +62,16 @@ fn cannot_write(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Unusable, "cannot write the manifest").because(error)
 }
 
+/// Why a segment could not be read on, which lies on disk as its head says: the disk, or what the
+/// segment was made of.
+fn unreadable(name: &str, error: std::io::Error) -> Error {
+    if error.raw_os_error().is_none() {
+        return damaged(name, error);
+    }
+    Error::new(ErrorKind::Unusable, "cannot read the published manifest, which is held on disk")
+        .because(error)
+}
+
 /// The rows of a segment, whose file was found to be what its head says.
 pub(super) struct SegmentReader {
     name: String,
@@ -79,7 +89,7 @@ impl SegmentReader {
             decoder.window_log_max(LONGEST_WINDOW)?;
             Ok(decoder)
         });
-        let decoder = decoder.map_err(|error| damaged(&name, error))?;
+        let decoder = decoder.map_err(|error| unreadable(&name, error))?;
         let lines = BufReader::with_capacity(64 << 10, decoder);
         let segment = segment.clone();
         Ok(Self { name, segment, lines, line: Vec::new(), last: None, read: 0 })
@@ -88,7 +98,7 @@ impl SegmentReader {
     /// Reads it again from the first row.
     pub(super) fn again(self) -> Result<Self, Error> {
         let mut file = self.lines.into_inner().finish().into_inner();
-        file.rewind().map_err(|error| damaged(&self.name, error))?;
+        file.rewind().map_err(|error| unreadable(&self.name, error))?;
         Self::new(&self.segment, file)
     }
 
@@ -153,7 +163,7 @@ impl SegmentReader {
         self.line.clear();
         let mut limited = (&mut self.lines).take(LONGEST_LINE as u64 + 1);
         let read = limited.read_until(b'\n', &mut self.line);
-        let length = read.map_err(|error| damaged(error.to_string()))?;
+        let length = read.map_err(|error| unreadable(&self.name, error))?;
         if length == 0 {
             if self.read != self.segment.lines {
                 let (found, said) = (self.read, self.segment.lines);

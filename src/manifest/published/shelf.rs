@@ -40,10 +40,10 @@ impl<'a> Shelf<'a> {
     /// The publication that counts; `None` where nothing was ever published.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when what stands there can't be used, [`ErrorKind::Unusable`] when it
-    /// can't be read.
+    /// [`ErrorKind::Damaged`] or [`ErrorKind::Newer`] when what stands there can't be used,
+    /// [`ErrorKind::Unusable`] when it can't be read: nobody knows then what stands there.
     pub fn latest(&self) -> Result<Option<Publication>, Error> {
-        self.latest_given(None)
+        Ok(self.pointed_to(None)?.map(|(latest, _)| latest))
     }
 
     /// Whether a file of the pointer's name is one: in a place that may hold anything, somebody else's
@@ -54,20 +54,11 @@ impl<'a> Shelf<'a> {
     pub fn is_meant(&self) -> Result<bool, Error> {
         let pointer = match self.source.read_small(&self.key(POINTER), LONGEST) {
             Ok(pointer) => pointer.unwrap_or_default(),
-            // No file, or a large one.
-            Err(Cause::Other(_)) => return Ok(false),
+            Err(Cause::NoSmallFile { .. }) => return Ok(false),
             Err(cause) => return Err(failed("read", POINTER, cause)),
         };
         let name = &b"\"vidimus_manifest\""[..];
         Ok(pointer.windows(name.len()).any(|part| part == name))
-    }
-
-    /// [`Shelf::latest`], where it is mostly the one that is known already.
-    pub(super) fn latest_given(
-        &self,
-        known: Option<&Publication>,
-    ) -> Result<Option<Publication>, Error> {
-        Ok(self.pointed_to(known)?.map(|(latest, _)| latest))
     }
 
     /// The publication that counts, and what points to it.
@@ -140,7 +131,7 @@ impl<'a> Shelf<'a> {
         let bytes = match self.source.read_small(&self.key(&name), keys::LONGEST) {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return Ok(Seal::None),
-            Err(Cause::Other(how)) => return Ok(Seal::Broken(how)),
+            Err(large @ Cause::NoSmallFile { .. }) => return Ok(Seal::Broken(large.to_string())),
             Err(cause) => return Err(failed("read", &name, cause)),
         };
         let signature = match Signature::decode(&bytes) {
@@ -160,22 +151,29 @@ impl<'a> Shelf<'a> {
         Ok(Seal::Broken("it is not of this head, or was changed".to_owned()))
     }
 
-    /// Whether all segments of a head are there, of the size that it says: a look at each.
+    /// What is wrong with the segments of a head, as far as a look tells: whether all are there, of the
+    /// size that it says.
     ///
     /// # Errors
     /// [`ErrorKind::Unusable`] when they can't be looked at.
-    pub(super) fn has_segments(&self, head: &Head) -> Result<bool, Error> {
-        for segment in &head.segments {
-            let name = segment.name();
-            let found = self.source.look(&self.key(&name));
-            let found = found.map_err(|cause| failed("read", &name, cause))?;
-            let is_it =
-                |entry: Entry| entry.kind == EntryKind::File && entry.stamp.size == segment.bytes;
-            if !found.is_some_and(is_it) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    pub(super) fn lacks(&self, head: &Head) -> Result<Option<Error>, Error> {
+        let keys: Vec<_> = head.segments.iter().map(|segment| self.key(&segment.name())).collect();
+        let found = self.source.look_all(&keys).map_err(|cause| failed("read", "", cause))?;
+        let wrong = head.segments.iter().zip(found).find_map(|(segment, found)| {
+            Some(match found {
+                None => damaged(&segment.name(), "it is missing"),
+                Some(entry) => not_of_size(segment, &entry)?,
+            })
+        });
+        Ok(wrong)
+    }
+
+    /// Holds a segment against its size and digest.
+    ///
+    /// # Errors
+    /// As those of [`Shelf::latest`].
+    pub(super) fn hold(&self, segment: &Segment) -> Result<(), Error> {
+        self.held(segment, &mut |_| Ok(()))
     }
 
     /// A segment, whole and as its head says, from its beginning.
@@ -183,57 +181,62 @@ impl<'a> Shelf<'a> {
     /// # Errors
     /// As those of [`Shelf::latest`].
     pub(super) fn segment(&self, segment: &Segment) -> Result<File, Error> {
-        let name = segment.name();
         let spooling = |error: io::Error| {
             Error::new(ErrorKind::Unusable, "cannot hold the published manifest on disk")
                 .because(error)
         };
         let mut file = nameless(self.spool_dir).map_err(spooling)?;
-        let (mut hasher, mut spooled) = (blake3::Hasher::new(), Ok(()));
-        let read = self.read(&name, segment.bytes, &mut |chunk| {
-            hasher.update(chunk);
+        let mut spooled = Ok(());
+        let held = self.held(segment, &mut |chunk| {
             spooled = file.write_all(chunk);
             if spooled.is_ok() { Ok(()) } else { Err(Cause::Stopped) }
         });
         spooled.map_err(spooling)?;
-        if !read? {
-            return Err(damaged(&name, "it is missing"));
-        }
+        held?;
+        file.rewind().map_err(spooling)?;
+        Ok(file)
+    }
+
+    /// Reads a segment to its end, and holds it against its size and digest.
+    fn held(
+        &self,
+        segment: &Segment,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), Cause>,
+    ) -> Result<(), Error> {
+        let name = segment.name();
+        let mut hasher = blake3::Hasher::new();
+        self.read(segment, &mut |chunk| {
+            hasher.update(chunk);
+            take(chunk)
+        })?;
         let found = Digest::from(hasher.finalize());
         if found != segment.blake3 {
             let how = format!("its BLAKE3 is {found}, not {}", segment.blake3);
             return Err(damaged(&name, how));
         }
-        file.rewind().map_err(spooling)?;
-        Ok(file)
+        Ok(())
     }
 
     /// Reads a head or the pointer; `None` where there is none.
     fn small(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         self.source.read_small(&self.key(name), LONGEST).map_err(|cause| match cause {
-            Cause::Other(how) => damaged(name, how),
+            large @ Cause::NoSmallFile { .. } => damaged(name, large),
             cause => failed("read", name, cause),
         })
     }
 
-    /// Reads a file of `size` bytes; false where there is none.
+    /// Reads a segment to its end, where it is of its size.
     fn read(
         &self,
-        name: &str,
-        size: u64,
+        segment: &Segment,
         take: &mut dyn FnMut(&[u8]) -> Result<(), Cause>,
-    ) -> Result<bool, Error> {
-        let key = self.key(name);
-        let Some(entry) = self.source.look(&key).map_err(|cause| failed("read", name, cause))?
-        else {
-            return Ok(false);
-        };
-        let found = entry.stamp.size;
-        if entry.kind != EntryKind::File {
-            return Err(damaged(name, format!("it is a {}", entry.kind)));
-        }
-        if size != found {
-            return Err(damaged(name, format!("it has {found} bytes, not {size}")));
+    ) -> Result<(), Error> {
+        let name = &segment.name();
+        let missing = || damaged(name, "it is missing");
+        let found = self.source.look(&self.key(name));
+        let entry = found.map_err(|cause| failed("read", name, cause))?.ok_or_else(missing)?;
+        if let Some(error) = not_of_size(segment, &entry) {
+            return Err(error);
         }
         let mut buffer = vec![0; CHUNK];
         let read = self.source.read(&entry, &mut buffer, &mut |reading| match reading {
@@ -241,7 +244,9 @@ impl<'a> Shelf<'a> {
             Reading::Facts(_) => Ok(()),
         });
         match read {
-            Ok(()) => Ok(true),
+            Ok(()) => Ok(()),
+            // Whoever published anew meanwhile removed it.
+            Err(ReadError::Source(Cause::Vanished)) => Err(missing()),
             Err(ReadError::Changed) => Err(failed("read", name, Cause::Changed { attempts: 1 })),
             Err(ReadError::Damaged(cause)) => Err(damaged(name, cause)),
             Err(ReadError::Source(cause) | ReadError::Sink(cause)) => {
@@ -256,12 +261,17 @@ impl<'a> Shelf<'a> {
     }
 }
 
+/// Why what stands in a segment's place isn't it, as far as a look tells.
+fn not_of_size(segment: &Segment, found: &Entry) -> Option<Error> {
+    let (size, expected) = (found.stamp.size, segment.bytes);
+    let how = match found.kind {
+        EntryKind::File if size == expected => return None,
+        EntryKind::File => format!("it has {size} bytes, not {expected}"),
+        kind => format!("it is a {kind}"),
+    };
+    Some(damaged(&segment.name(), how))
+}
+
 pub(super) fn failed(verb: &str, name: &str, cause: Cause) -> Error {
-    let message = format!("cannot {verb} the published manifest (\"{MANIFEST}{name}\")");
-    match cause {
-        Cause::Lost { message: cause, help } => {
-            Error::new(ErrorKind::Unusable, format!("{message}: {cause}")).help(help)
-        }
-        cause => Error::new(ErrorKind::Unusable, message).because(cause),
-    }
+    Error::unusable(format!("cannot {verb} the published manifest (\"{MANIFEST}{name}\")"), cause)
 }

@@ -178,6 +178,72 @@ fn what_a_killed_run_left_counts_for_nothing() {
     assert!(rows.map(Result::unwrap).all(|(row, _)| row.digest == Some(Digest([2; 32]))));
 }
 
+/// A file of a manifest of two segments is damaged or gone, and no row changed since.
+#[test]
+fn what_is_damaged_or_gone_is_published_anew_though_nothing_changed() {
+    type Damage = fn(&Path);
+    let gone: Damage = |path| std::fs::remove_file(path).unwrap();
+    let cut: Damage = |path| std::fs::write(path, &std::fs::read(path).unwrap()[1..]).unwrap();
+    let flipped: Damage = |path| {
+        let mut bytes = std::fs::read(path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    };
+    let (pointer, head) = ("latest.json", "00000002.json");
+    let (first, last) = ("00000001.ndjson.zst", "00000002.ndjson.zst");
+    let of_all = [pointer, head, first, last].map(|name| [(name, gone), (name, cut)]);
+    let seen = of_all.into_iter().flatten().chain([(pointer, flipped), (head, flipped)]);
+    // Only reading it tells: a run that builds on it reads it, and one that verifies.
+    let unseen = [(first, flipped), (last, flipped)];
+    for ((name, damage), is_seen) in
+        seen.map(|case| (case, true)).chain(unseen.map(|case| (case, false)))
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("target");
+        std::fs::create_dir(&place).unwrap();
+        let target = target(&place);
+        let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+        let (press, shelf) = (Press::new(&target, dir.path(), now), Shelf::of(&target, dir.path()));
+        let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
+        let run = RunId("run".to_owned());
+        let number = state.begin_run(&run, now, "{}").unwrap();
+        let edits = |keys: std::ops::Range<u8>| keys.map(|key| (vec![key], Some(7))).collect();
+        for keys in [0..25, 2..4] {
+            put(&state, &edits(keys), number, &mut BTreeMap::new());
+            publish(&state, &press, publishing(&run)).unwrap().unwrap();
+        }
+        assert!(publish(&state, &press, publishing(&run)).unwrap().is_none(), "all is whole");
+        damage(&place.join(crate::backend::MANIFEST).join(name));
+        let known = state.published().unwrap();
+        let mut stands = Standing::look(&shelf, known.as_ref()).unwrap();
+        assert_eq!(stands.fault.is_some(), is_seen, "{name}");
+        stands.read(&shelf).unwrap();
+        let fault = stands.fault.unwrap();
+        assert!(fault.to_string().contains(name), "{name}: {fault}");
+        if !is_seen {
+            assert!(publish(&state, &press, publishing(&run)).unwrap().is_none(), "unseen");
+            state.distrust(&fault).unwrap();
+        }
+        let done = publish(&state, &press, publishing(&run)).unwrap().unwrap();
+        assert!(done.fault.unwrap().to_string().contains(name));
+        let latest = shelf.latest().unwrap().unwrap();
+        assert_eq!((latest.head.sequence, latest.head.segments.len()), (3, 1), "{name}");
+        assert_eq!(check(&shelf, &latest).unwrap().rows, 25);
+        assert!(publish(&state, &press, publishing(&run)).unwrap().is_none(), "all is whole again");
+        if !is_seen {
+            // Nor does a publication go on from what is damaged so.
+            put(&state, &edits(2..4), number, &mut BTreeMap::new());
+            publish(&state, &press, publishing(&run)).unwrap().unwrap();
+            let first = shelf.latest().unwrap().unwrap().head.segments[0].name();
+            flipped(&place.join(crate::backend::MANIFEST).join(first));
+            put(&state, &edits(5..6), number, &mut BTreeMap::new());
+            let done = publish(&state, &press, publishing(&run)).unwrap().unwrap();
+            assert_eq!(done.fault.unwrap().kind, ErrorKind::Damaged);
+            assert_eq!(check(&shelf, &done.publication).unwrap().rows, 25);
+        }
+    }
+}
+
 /// What a stranger wrote: each number as large as can be, and names that would move a cursor.
 #[test]
 fn a_head_of_a_strangers_harms_nobody() {
@@ -232,11 +298,12 @@ fn key() -> SecretKey {
 /// Whether a manifest is whole and signed, as `manifest check` asks.
 fn holds(shelf: &Shelf<'_>, key: &PublicKey) -> bool {
     let checked = shelf.latest_to_the_letter().and_then(|latest| {
-        let latest = latest.ok_or_else(|| Error::new(ErrorKind::Manifest, "there is none"))?;
+        let latest = latest.ok_or_else(|| Error::new(ErrorKind::Damaged, "there is none"))?;
         shelf.seal(&latest, Some(key))?.demand(&latest, key)?;
         check(shelf, &latest)
     });
-    checked.map_err(|error| assert_eq!(error.kind, ErrorKind::Manifest, "{error}")).is_ok()
+    let is_found = |kind| matches!(kind, ErrorKind::Damaged | ErrorKind::Untrusted);
+    checked.map_err(|error| assert!(is_found(error.kind), "{error}")).is_ok()
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub(super) const PUBLISHED: &str = "published";
 /// The name in the table `meta` of the key that what was taken over is signed with; empty where none
 /// was asked for.
 const TAKEN_OVER: &str = "taken_over";
+/// The name in the table `meta` of what was found wrong with what was published last.
+const DISTRUSTED: &str = "distrusted";
 /// Puts a value in the table `meta`.
 const PUT: &str = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)";
 
@@ -35,6 +37,24 @@ impl State {
     /// [`ErrorKind::Manifest`] when it can't be read.
     pub fn is_for(&self, key: &PublicKey) -> Result<bool, Error> {
         Ok(self.meta(TAKEN_OVER)?.is_none_or(|signed| signed == key.to_string()))
+    }
+
+    /// What a verification found wrong with what was published last, so that it is to be published
+    /// anew.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be read.
+    pub fn distrusted(&self) -> Result<Option<Error>, Error> {
+        Ok(self.meta(DISTRUSTED)?.map(|fault| Error::new(ErrorKind::Damaged, fault)))
+    }
+
+    /// Records that what was published last was found to be damaged.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be written.
+    pub fn distrust(&self, fault: &Error) -> Result<(), Error> {
+        let put = self.connection.execute(PUT, [DISTRUSTED, &fault.message]);
+        put.map(drop).map_err(|error| self.failed("write", error))
     }
 
     fn meta(&self, name: &str) -> Result<Option<String>, Error> {
@@ -141,8 +161,8 @@ impl State {
             let transaction = self.connection.unchecked_transaction()?;
             transaction.execute("DELETE FROM entries", [])?;
             transaction.execute("DELETE FROM changed", [])?;
-            let delete = "DELETE FROM meta WHERE name IN (?1, ?2)";
-            transaction.execute(delete, [PUBLISHED, TAKEN_OVER])?;
+            let delete = "DELETE FROM meta WHERE name IN (?1, ?2, ?3)";
+            transaction.execute(delete, [PUBLISHED, TAKEN_OVER, DISTRUSTED])?;
             transaction.commit()
         };
         write().map_err(|error| self.failed("write", error))
@@ -187,6 +207,7 @@ impl State {
         let write = || {
             let transaction = self.connection.unchecked_transaction()?;
             transaction.execute("DELETE FROM changed", [])?;
+            transaction.execute("DELETE FROM meta WHERE name = ?1", [DISTRUSTED])?;
             transaction.execute(PUT, [PUBLISHED, &text])?;
             more(&transaction)?;
             transaction.commit()

@@ -99,6 +99,9 @@ impl Session<'_> {
             self.allow(tally, before, &self.root_identity()?)
         })?;
         self.warn(&[&*source, &*target]);
+        if let Some(state) = state.as_ref().filter(|_| !self.stop.requested()) {
+            self.look_at_published(state, &*target)?;
+        }
         let verdict = if self.stop.requested() {
             Verdict::Interrupted
         } else if refusal.is_some() {

@@ -5,7 +5,7 @@ use super::sides::Evidence;
 use crate::backend::Target;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::{
-    self, Head, Merged, Press, Publication, Publishing, Shelf, Signing,
+    self, Head, Merged, Press, Publication, Publishing, Shelf, Signing, Standing,
 };
 use crate::manifest::{RecordedOptions, SourceNumber, State};
 use crate::model::{Error, ErrorKind, Timestamp, Verdict};
@@ -97,12 +97,30 @@ impl Session<'_> {
     pub(super) fn usable<T>(&self, given: Result<T, Error>) -> Result<Option<T>, Error> {
         match given {
             Ok(given) => Ok(Some(given)),
-            Err(error) if error.kind == ErrorKind::Manifest && !published::is_newer(&error) => {
+            Err(error) if matches!(error.kind, ErrorKind::Damaged | ErrorKind::Untrusted) => {
                 self.note(&format!("{error}; everything is compared"));
                 Ok(None)
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Tells what a run would publish anew, as far as a look at what stands there tells.
+    pub(super) fn look_at_published(
+        &self,
+        state: &State,
+        target: &dyn Target,
+    ) -> Result<(), Error> {
+        let (spool_dir, known) = (std::env::temp_dir(), state.published()?);
+        let is_single = self.places.source.only.is_some();
+        if self.places.bag.is_some() || is_single && known.is_none() {
+            return Ok(());
+        }
+        let stands = Standing::look(&Shelf::of(target, &spool_dir), known.as_ref())?;
+        if let Some(fault) = stands.fault.or(state.distrusted()?) {
+            self.note(&format!("{fault}; a run publishes it anew"));
+        }
+        Ok(())
     }
 
     /// Publishes what changed. A single file makes no manifest where there is none.
@@ -112,7 +130,8 @@ impl Session<'_> {
         target: &dyn Target,
         (started, verdict, options): (Timestamp, Verdict, RecordedOptions),
     ) -> Result<(), Error> {
-        if self.places.source.only.is_some() && state.published()?.is_none() {
+        let known = state.published()?;
+        if self.places.source.only.is_some() && known.is_none() {
             return Ok(());
         }
         let now = wall_clock();
@@ -127,10 +146,10 @@ impl Session<'_> {
         let press = Press::new(target, &self.options.state_dir, now);
         let press = press.signing_with(self.options.sign.as_ref());
         let done = published::publish(state, &press, publishing).map_err(|error| {
+            const NEXT: &str = "the next run publishes it; until then the one before it counts";
             let message = "the mirror is done, but its manifest could not be published";
-            Error::new(error.kind, message)
-                .because(error)
-                .help("the next run publishes it; until then the one before it counts")
+            let help = error.help.clone().unwrap_or_else(|| NEXT.to_owned());
+            Error::new(error.kind, message).because(error).help(help)
         })?;
         let Some(done) = done else { return Ok(()) };
         let sequence = done.publication.head.sequence;
@@ -142,12 +161,13 @@ impl Session<'_> {
                  signature (--sign KEY signs what is published, `vidimus manifest sign` what stands)"
             )),
         }
-        if let Some(lost) = &done.publication.head.lost {
-            self.note(&format!(
-                "publication {} of the manifest was damaged, or gone, or an older one was put back: \
-                 publication {sequence} begins the chain anew",
-                lost.sequence
-            ));
+        // Where nothing was published from here before, it was told when it couldn't be taken over.
+        if let (Some(fault), Some(_)) = (&done.fault, &known) {
+            let chain = match &done.publication.head.lost {
+                Some(_) => ", which begins the chain anew",
+                None => "",
+            };
+            self.note(&format!("{fault}; publication {sequence} has all rows anew{chain}"));
         }
         if let Some(error) = done.left {
             self.note(&format!("a part of an earlier manifest stays: {error}"));

@@ -3,7 +3,7 @@
 use super::super::super::exit::Exit;
 use super::super::sheet::Sheet;
 use super::{ReadRequests, rate};
-use crate::model::{Error, Verdict, run};
+use crate::model::{Error, ErrorKind, Verdict, run};
 use crate::report::format::{counted, duration, error_rate, size, speed};
 use crate::report::json::JsonError;
 use crate::report::text::Failures;
@@ -65,7 +65,7 @@ pub(super) fn finished<'a>(
         error_rate: run::error_rate(totals.failed, totals.entries),
         verdict: outcome.map_or("failed", |outcome| verdict(outcome).0),
         exit_code: exit.code(),
-        error: result.err().map(JsonError::from),
+        error: result.map_or_else(Some, |outcome| outcome.fault.as_ref()).map(JsonError::from),
     }
 }
 
@@ -115,6 +115,13 @@ fn verdict(outcome: &VerifyOutcome) -> (&'static str, &'static str) {
         ("incomplete", "some entries could not be read")
     } else if outcome.differences > 0 {
         ("different", "the target is not what was recorded")
+    } else if let Some(fault) = &outcome.fault {
+        match fault.kind {
+            ErrorKind::Damaged => {
+                ("damaged", "the target is what was recorded, but not its published manifest")
+            }
+            _ => ("incomplete", "the published manifest could not be read; nothing else differs"),
+        }
     } else if !outcome.unfinished.is_empty() {
         ("incomplete", "nothing that is recorded differs, but a run did not do all it was to do")
     } else {
@@ -215,6 +222,7 @@ mod tests {
             differences,
             duration: Duration::from_secs(2),
             interrupted,
+            fault: None,
         }
     }
 

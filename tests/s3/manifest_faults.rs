@@ -1,0 +1,174 @@
+//! What is to be read of a manifest is refused, out of reach, damaged or gone: none is taken for
+//! another, and what is damaged or gone is published anew.
+
+use crate::common::environment::text;
+use crate::common::{Run, TestTree};
+use crate::s3::{Fault, Kind, Object, On};
+use crate::site::Site;
+use std::collections::BTreeMap;
+use std::fs;
+
+const DIRECTORY: &str = "m/.vidimus/manifest/";
+const FILES: [&str; 5] =
+    ["latest.json", "00000001.json", "00000002.json", "00000001.ndjson.zst", "00000002.ndjson.zst"];
+
+/// A bucket whose manifest has two segments.
+fn of_two() -> Site {
+    let tree =
+        (0..30).fold(TestTree::new(), |tree, number| tree.file(format!("f{number:02}"), "x"));
+    let site = Site::of(&tree);
+    site.up(&[]).expect(0);
+    change(&site, "changed");
+    assert_eq!(manifest(&site).len(), FILES.len());
+    site
+}
+
+/// Changes a file and mirrors that.
+fn change(site: &Site, content: &str) {
+    fs::write(site.env.source.join("f07"), content).expect("write");
+    site.up(&[]).expect(0);
+    site.env.age();
+}
+
+fn manifest(site: &Site) -> BTreeMap<String, Object> {
+    let objects = site.bucket.objects().into_iter();
+    objects.filter(|(key, _)| key.starts_with(DIRECTORY)).collect()
+}
+
+#[test]
+fn what_is_refused_is_no_damage_and_stays_as_it_is() {
+    let site = of_two();
+    let before = manifest(&site);
+    let source = text(&site.env.source);
+    let mirror = ["mirror", source, "s3://bucket/m"];
+    let as_elsewhere = ["--state-dir", "elsewhere"];
+    let commands: [Vec<&str>; 6] = [
+        vec!["manifest", "check", "s3://bucket/m"],
+        [&["verify", "s3://bucket/m"][..], &as_elsewhere].concat(),
+        vec!["verify", "s3://bucket/m"],
+        [&mirror[..], &as_elsewhere].concat(),
+        mirror.to_vec(),
+        [&mirror[..], &["--dry-run"]].concat(),
+    ];
+    let requests: Vec<_> = [Kind::Get, Kind::Head]
+        .into_iter()
+        .flat_map(|kind| FILES.map(|name| (kind, name)))
+        .chain([(Kind::List, "")])
+        .collect();
+    let refuse = |(kind, name): (Kind, &str)| {
+        let on = On::every(kind).key(format!("{DIRECTORY}{name}"));
+        site.server.fail(on, Fault::Error(403, "AccessDenied"))
+    };
+    let mut struck = 0;
+    for &request in &requests {
+        let rule = refuse(request);
+        for command in &commands {
+            let before = rule.struck();
+            let run = site.run(command);
+            let is_struck = rule.struck() > before;
+            let run = run.expect(if is_struck { 7 } else { 0 }).is_silent_about("damaged");
+            if is_struck {
+                struck += 1;
+                run.names("access denied");
+            }
+            fs::remove_dir_all(site.env.root.join("elsewhere")).ok();
+        }
+        site.server.heal();
+        assert_eq!(manifest(&site), before, "{request:?}");
+    }
+    // Nor does a run that has something to publish.
+    for &(kind, name) in &requests {
+        let is_read = kind != Kind::Head || name.contains(".zst");
+        if is_read && name != "00000001.json" {
+            refuse((kind, name));
+            fs::write(site.env.source.join("f07"), format!("{kind:?} {name}")).expect("write");
+            site.run(&mirror).expect(7).names("could not be published").is_silent_about("damaged");
+            site.server.heal();
+            assert_eq!(manifest(&site), before, "{kind:?} of {name}");
+        }
+    }
+    assert!(struck > 20, "{struck}");
+    site.run(&mirror).expect(0).is_silent_about("anew");
+    let check = site.run(&["manifest", "check", "s3://bucket/m"]).expect(0);
+    check.names("3 publications").is_silent_about("anew");
+}
+
+#[test]
+fn a_store_that_is_out_of_reach_has_no_damaged_manifest() {
+    let site = of_two();
+    let place = "s3://bucket/m?endpoint=http://127.0.0.1:1";
+    for command in [
+        &["manifest", "show", place][..],
+        &["manifest", "log", place],
+        &["verify", place],
+        &["mirror", text(&site.env.source), place],
+        &["mirror", "--dry-run", text(&site.env.source), place],
+        &["diff", text(&site.env.source), place],
+    ] {
+        let run = site.run(command).expect(7).is_silent_about("damaged");
+        run.names("connection failed").names("help: ");
+    }
+}
+
+/// A run that has nothing to copy, and one that has.
+#[test]
+fn what_is_damaged_or_gone_is_told_and_published_anew() {
+    type Damage = fn(&Site, &str);
+    let damage: [(&str, Damage); 2] = [
+        ("gone", |site, key| site.bucket.delete(key)),
+        ("cut short", |site, key| {
+            site.bucket.put(key, "half");
+        }),
+    ];
+    for (how, damage) in damage {
+        for name in ["latest.json", "00000002.json", "00000001.ndjson.zst"] {
+            let site = of_two();
+            damage(&site, &format!("{DIRECTORY}{name}"));
+            site.verify(&[]).expect(4).names(name).names("manifest");
+            let mirror = ["mirror", text(&site.env.source), "s3://bucket/m"];
+            let told = |run: Run| run.expect(0).names("manifest is damaged").names(name);
+            told(site.run(&[&mirror[..], &["--dry-run"]].concat()));
+            told(site.run(&mirror)).names("publication 3 has all rows anew");
+            site.run(&mirror).expect(0).is_silent_about("damaged");
+            site.run(&["manifest", "check", "s3://bucket/m"]).expect(0);
+            site.verify(&[]).expect(0).is_silent_about("damaged");
+            assert!(manifest(&site).contains_key(&format!("{DIRECTORY}00000003.json")), "{how}");
+        }
+    }
+}
+
+#[test]
+fn a_byte_that_changed_is_found_by_verify_and_before_anything_is_built_on_it() {
+    let name = "00000002.ndjson.zst";
+    for is_verified in [true, false] {
+        let site = of_two();
+        let key = format!("{DIRECTORY}{name}");
+        let mut object = site.bucket.get(&key).expect("a segment");
+        let mut content = object.content.to_vec();
+        *content.last_mut().expect("not empty") ^= 1;
+        object.content = content.into();
+        site.bucket.put_object(&key, object);
+        site.up(&[]).expect(0).is_silent_about("damaged");
+        if is_verified {
+            let run = site.verify(&[]).expect(4).names(name).names("BLAKE3");
+            run.names("damaged: the target is what was recorded, but not its published manifest");
+        } else {
+            fs::write(site.env.source.join("f08"), "changed").expect("write");
+        }
+        site.up(&[]).expect(0).names(name).names("all rows anew");
+        site.run(&["manifest", "check", "s3://bucket/m"]).expect(0).names("3 publications");
+        site.verify(&[]).expect(0);
+    }
+}
+
+#[test]
+fn a_listing_that_lacks_segments_is_no_loss() {
+    let site = of_two();
+    let before = manifest(&site);
+    let page = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
+    let empty = Fault::Reply(200, Vec::new(), page.into());
+    let rule = site.server.fail(On::every(Kind::List).key(DIRECTORY), empty);
+    let run = site.up(&[]).expect(0).is_silent_about("damaged");
+    run.finished().counts(&[("requests_head", 2), ("requests_put", 0)]);
+    assert_eq!((rule.struck(), manifest(&site)), (1, before));
+}
