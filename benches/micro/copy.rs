@@ -78,7 +78,7 @@ fn small_files_without_hashing(bencher: Bencher<'_, '_>) {
                     source
                         .read(entry, &mut buffer, &mut |reading| match reading {
                             Reading::Chunk(chunk) => stage.write(chunk),
-                            Reading::Facts(_) => Ok(()),
+                            Reading::Opened(_) | Reading::Facts(_) => Ok(()),
                         })
                         .expect("nobody changes it");
                     let wanted = target.holds(&entry.metadata, entry.kind, None);

@@ -13,9 +13,9 @@ pub mod object;
 use crate::filter::Filter;
 use crate::model::entry::Known;
 use crate::model::{
-    Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Key, Metadata, Stamp,
+    Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Features, Key, Metadata, Stamp,
 };
-use local::Root;
+use local::{OpenFile, Root};
 use object::{Headers, ObjectPlace};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -103,10 +103,28 @@ pub type Sink<'a> = dyn FnMut(Reading<'_>) -> Result<(), Cause> + 'a;
 /// What comes when an entry is read.
 #[derive(Debug)]
 pub enum Reading<'a> {
+    /// The file of this machine, open and found to be the one listed.
+    Opened(OpenFile<'a>),
     /// What a listing could not tell.
     Facts(Box<Facts>),
     /// Bytes of its content.
     Chunk(&'a [u8]),
+}
+
+/// What an entry was found to have when it was looked at closer than a listing does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inspected {
+    /// What a copy of it hasn't.
+    pub features: Features,
+    /// Its mode, with no more rights for its group than its ACL grants that.
+    pub mode: u32,
+}
+
+impl Inspected {
+    /// Of an entry of which nobody can tell more than a listing.
+    pub fn of(entry: &Entry) -> Self {
+        Self { features: Features::default(), mode: entry.metadata.mode }
+    }
 }
 
 /// What a store keeps with an object, and only reading it tells.
@@ -206,6 +224,15 @@ pub trait Source: Send + Sync {
     /// place allows. Of an object only that it is there is told, its size and its tag.
     fn look_all(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Cause> {
         keys.iter().map(|key| self.look(key)).collect()
+    }
+
+    /// Inspects a file or directory: what it has that a copy hasn't, and what of its mode an ACL takes
+    /// back.
+    ///
+    /// # Errors
+    /// When it can't be asked, or isn't what was listed.
+    fn inspect(&self, entry: &Entry) -> Result<Inspected, Cause> {
+        Ok(Inspected::of(entry))
     }
 
     /// Reads the content of a small file whatever it is now, of `most` bytes at the most; `None` when

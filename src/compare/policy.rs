@@ -257,6 +257,23 @@ impl Policy {
         }
     }
 
+    /// What the target is to hold of a source's entry, where it can hold `wanted`: a mode that an
+    /// earlier run gave fewer rights for the group, since its ACL grants no more, stays as it is as
+    /// long as the source's stamp says that neither changed. ctime tells of both.
+    pub fn narrowed(&self, source: &Entry, row: Option<&Row>, wanted: Metadata) -> Metadata {
+        const GROUP: u32 = 0o070;
+        let given = row.filter(|row| {
+            let trust = self.options.trust;
+            !trust.ignore_ctime
+                && row.knows_source(self.from)
+                && row.source.inode().is_some()
+                && source.stamp.compare(&row.source, trust) == Likeness::Same
+                && row.metadata.mode & !GROUP == wanted.mode & !GROUP
+                && row.metadata.mode & GROUP & !wanted.mode == 0
+        });
+        given.map_or(wanted, |row| Metadata { mode: row.metadata.mode, ..wanted })
+    }
+
     /// What is wrong with a source's content that was read as `found`, where its row says that it
     /// is another, and nothing that could be trusted says that it changed: a disk that rots, or
     /// memory. What was copied before is better then.
@@ -368,8 +385,9 @@ impl Policy {
         if existing.kind != source.kind {
             return afresh(Reason::Kind);
         }
-        let wanted = holds(&source.metadata, source.kind, Some(&existing.metadata));
         let row = pair.row.as_ref().filter(|row| row.kind == source.kind);
+        let wanted = holds(&source.metadata, source.kind, Some(&existing.metadata));
+        let wanted = self.narrowed(source, row, wanted);
         match source.kind {
             EntryKind::Directory => decide(Action::KeepDirectory, Reason::Unchanged),
             EntryKind::Symlink => self.link(source, existing, row, &wanted),

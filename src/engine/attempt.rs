@@ -2,10 +2,11 @@
 
 use super::hash::{Hashed, Hasher};
 use super::{Context, now};
-use crate::backend::{Facts, Place, ReadError, Reading, Stage, StageDirectory, Staged};
+use crate::backend::local::OpenFile;
+use crate::backend::{Facts, Inspected, Place, ReadError, Reading, Stage, StageDirectory, Staged};
 use crate::manifest::Row;
 use crate::model::entry::LONGEST_LINK;
-use crate::model::{Cause, Digest, Entry, EntryKind, InFlight, Timestamp};
+use crate::model::{Cause, Digest, Entry, EntryKind, Features, InFlight, Timestamp};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,6 +30,8 @@ pub(super) struct Done {
     pub(super) hashed: Hashed,
     /// The entry as reading showed it, where the listing didn't tell all.
     pub(super) told: Option<Entry>,
+    /// What it has that its copy hasn't.
+    pub(super) lost: Features,
 }
 
 /// How a file is copied.
@@ -54,9 +57,23 @@ struct Copying<'w> {
     facts: Option<Box<Facts>>,
     told: Option<Entry>,
     link: Option<Box<[u8]>>,
+    lost: Features,
 }
 
 impl Copying<'_> {
+    /// Finds out what the file has that a copy hasn't. Without its ACL, the copy's mode says no more
+    /// than that did.
+    fn inspect(&mut self, entry: &Entry, file: &OpenFile<'_>) -> Result<(), Cause> {
+        let Inspected { features, mode } = file.inspect()?;
+        self.lost = features;
+        if mode != entry.metadata.mode {
+            let mut told = entry.clone();
+            told.metadata.mode = mode;
+            self.told = Some(told);
+        }
+        Ok(())
+    }
+
     /// Takes what reading tells of the entry that was listed.
     fn learn(&mut self, entry: &Entry, facts: Box<Facts>) {
         let mut told = entry.clone();
@@ -78,9 +95,11 @@ impl Attempt<'_, '_> {
             facts: None,
             told: None,
             link: None,
+            lost: Features::default(),
         };
         let read = match self.read_ranges(entry, buffer, &mut so_far) {
             Ok(false) => context.source.read(entry, buffer, &mut |reading| match reading {
+                Reading::Opened(file) => so_far.inspect(entry, &file),
                 Reading::Chunk(chunk) => self.take(entry, chunk, &mut so_far),
                 Reading::Facts(facts) => {
                     so_far.learn(entry, facts);
@@ -97,7 +116,7 @@ impl Attempt<'_, '_> {
                 let racy = entry.stamp.is_racy(so_far.began);
                 let extra = so_far.hasher.extra.finish();
                 let hashed = Hashed { digest, extra, racy, is_tagged: false, told: None };
-                Ok(Done { copied, hashed, told: so_far.told })
+                Ok(Done { copied, hashed, told: so_far.told, lost: so_far.lost })
             }
             Err(error) => {
                 context.progress.bytes_moved.sub(so_far.done);

@@ -7,7 +7,7 @@ use crate::backend::{Staged, StagedDirectory};
 use crate::compare::Reason;
 use crate::manifest::Row;
 use crate::model::event::Change;
-use crate::model::{Key, Stamp};
+use crate::model::{Features, Key, Stamp};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,8 @@ pub(super) struct Finished {
     pub(super) stands: Option<Stamp>,
     /// The entry's failure was told already (its metadata could not be set).
     pub(super) told: bool,
+    /// What the source's entry has that the target's hasn't.
+    pub(super) lost: Features,
 }
 
 /// A directory that was built whole, to be put in its place.

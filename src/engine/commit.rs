@@ -244,6 +244,7 @@ impl<'a> Committer<'a> {
         if let Some(change) = finished.change {
             self.context.tell(&finished.row.key, change, finished.reason, size);
         }
+        self.context.lost(&finished.row.key, finished.lost);
         self.published.push(finished);
         self.since.get_or_insert_with(Instant::now);
     }

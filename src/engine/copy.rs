@@ -15,7 +15,7 @@ use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::event::Change;
 use crate::model::{
-    Cause, Digest, Entry, EntryError, EntryKind, ExtraDigests, Metadata, Operation,
+    Cause, Digest, Entry, EntryError, EntryKind, ExtraDigests, Features, Metadata, Operation,
 };
 use crate::plan::{Step, Task};
 use std::sync::Arc;
@@ -162,13 +162,14 @@ impl<'c, 'a> Worker<'c, 'a> {
         let copied = with_retries(&*context.source, Side::Source, &step.source, |entry| {
             attempt.run(entry, buffer)
         });
-        let (entry, Done { copied, hashed, told }) = copied?;
+        let (entry, Done { copied, hashed, told, lost }) = copied?;
         let entry = told.unwrap_or(entry);
         match copied {
             Copied::Same => self.update(step, entry, step.target.clone(), Some(hashed)),
             Copied::Link => self.link(step, entry),
             Copied::Staged(staged) => {
                 let mut finished = self.finished(step, entry, Some(Change::Copy));
+                finished.lost = lost;
                 prove(&mut finished.row, hashed, row);
                 self.join(&mut finished, staged)?;
                 Ok(finished)
@@ -315,8 +316,10 @@ impl<'c, 'a> Worker<'c, 'a> {
             // What the source has was not read: of it no more is known than before.
             return self.update(step, step.source.clone(), existing, None);
         }
-        let (entry, hashed) = self.hash_source(step)?;
+        let (mut entry, hashed) = self.hash_source(step)?;
         if Some(hashed.digest) == target_digest {
+            // Whatever touched it may have changed its ACL, and left the mode as it was.
+            entry.metadata.mode = self.granted_mode(&entry)?;
             self.update(step, entry, existing, Some(hashed))
         } else {
             self.copy_after_check(step)
@@ -345,6 +348,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             reason: step.reason,
             stands: Some(entry.stamp),
             told: false,
+            lost: Features::default(),
         }))
     }
 
@@ -397,9 +401,16 @@ impl<'c, 'a> Worker<'c, 'a> {
         existing: Option<Entry>,
         proof: Option<Hashed>,
     ) -> Result<Finished, EntryError> {
-        let entry = as_it_stands(entry, existing.as_ref());
+        let mut entry = as_it_stands(entry, existing.as_ref());
         let stood = existing.as_ref().map(|existing| &existing.metadata);
-        let wanted = self.context.target.holds(&entry.metadata, entry.kind, stood);
+        let mut wanted = self.context.target.holds(&entry.metadata, entry.kind, stood);
+        if let Some(existing) = &existing
+            && entry.kind == EntryKind::File
+            && (existing.metadata.mode ^ wanted.mode) & 0o070 != 0
+        {
+            entry.metadata.mode = self.granted_mode(&entry)?;
+            wanted = self.context.target.holds(&entry.metadata, entry.kind, stood);
+        }
         let differs = existing.as_ref().is_some_and(|existing| {
             if existing.known == Known::Foreign {
                 return false;
@@ -457,6 +468,15 @@ impl<'c, 'a> Worker<'c, 'a> {
                 (row.digest, row.extra, row.verified_at);
             self.context.progress.known_by_digest.add(1);
         }
+    }
+
+    /// The mode of a source's file, with no more rights for its group than its ACL grants that.
+    fn granted_mode(&self, entry: &Entry) -> Result<u32, EntryError> {
+        let inspected = self.context.source.inspect(entry).map_err(|cause| {
+            let (operation, side, key) = (Operation::Read, Side::Source, entry.key.clone());
+            EntryError { operation, side, key, cause }
+        })?;
+        Ok(inspected.mode)
     }
 
     /// Counts a file that was adopted without a digest.
@@ -531,6 +551,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             reason: step.reason,
             stands: None,
             told: false,
+            lost: Features::default(),
         }
     }
 }

@@ -4,14 +4,14 @@ use super::batch::Finished;
 use super::commit::Committer;
 use super::copy::Worker;
 use super::{Context, on_target};
-use crate::backend::Place;
+use crate::backend::{Inspected, Place};
 use crate::compare::Reason;
 use crate::manifest::{Origin, Row};
 use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::event::Change;
 use crate::model::{
-    Cause, Entry, EntryError, EntryKind, Error, ErrorKind, ExtraDigests, Key, Operation,
+    Cause, Entry, EntryError, EntryKind, Error, ErrorKind, ExtraDigests, Features, Key, Operation,
 };
 use crate::plan::{Finish, Step, Task, spool_error};
 use crate::spool::SpoolReader;
@@ -134,6 +134,14 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
         context.fail(time_not_kept(&entry.key));
         return None;
     }
+    let lost = match inspect(context, &mut how, &mut entry) {
+        Ok(lost) => lost,
+        Err(cause) => {
+            let (operation, side, key) = (Operation::Read, Side::Source, entry.key);
+            context.fail(EntryError { operation, side, key, cause });
+            return None;
+        }
+    };
     let mut stands = None;
     if how == Finish::Look {
         how = Finish::Update;
@@ -199,6 +207,7 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
         reason: Reason::Metadata,
         stands,
         told: false,
+        lost,
     })
 }
 
@@ -206,6 +215,27 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
 pub(super) fn time_not_kept(key: &Key) -> EntryError {
     let cause = Cause::NotKept("its modification time".to_owned());
     on_target(Operation::SetMetadata, key, cause)
+}
+
+/// Finds out what a source's directory has that the target's hasn't, and leaves of its mode what an
+/// ACL grants.
+fn inspect(context: &Context<'_>, how: &mut Finish, entry: &mut Entry) -> Result<Features, Cause> {
+    if *how == Finish::Record {
+        return Ok(Features::default());
+    }
+    match context.source.inspect(entry) {
+        Ok(Inspected { features, mode }) => {
+            // The listing's mode said more than the ACL: what stands may be right.
+            if mode != entry.metadata.mode && *how == Finish::Update {
+                *how = Finish::Look;
+            }
+            entry.metadata.mode = mode;
+            Ok(features)
+        }
+        // It was listed, and is gone: nothing more is known of it.
+        Err(Cause::Io(error)) if error.kind() == NotFound => Ok(Features::default()),
+        Err(cause) => Err(cause),
+    }
 }
 
 /// A spool that gives back something else than it was given.

@@ -100,6 +100,7 @@ impl Cores {
             side.read(entry, buffer, &mut |reading| {
                 let chunk = match reading {
                     Reading::Chunk(chunk) => chunk,
+                    Reading::Opened(_) => return Ok(()),
                     Reading::Facts(facts) => {
                         told = Some(Told::from(&*facts));
                         return pass(0);

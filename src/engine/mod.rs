@@ -32,7 +32,8 @@ use crate::manifest::RunNumber;
 use crate::model::error::Side;
 use crate::model::event::Change;
 use crate::model::{
-    Cause, EntryError, Error, ErrorKind, Event, Key, Observer, Operation, Progress, Stop, Timestamp,
+    Cause, EntryError, Error, ErrorKind, Event, Feature, Features, Key, Observer, Operation,
+    Progress, Stop, Timestamp,
 };
 use rustix::io::Errno;
 use std::sync::{Arc, OnceLock};
@@ -114,6 +115,25 @@ impl Context<'_> {
     fn fail_directory<'k>(&self, key: &Key, cause: Cause, members: impl Iterator<Item = &'k Key>) {
         self.fail(on_target(Operation::MakeDirectory, key, cause));
         members.for_each(|member| self.fail(on_target(Operation::Write, member, Cause::NoParent)));
+    }
+
+    /// Takes note of what a source's entry has that the target's hasn't.
+    fn lost(&self, key: &Key, features: Features) {
+        if features.is_empty() {
+            return;
+        }
+        for feature in features.iter() {
+            let count = match feature {
+                Feature::HardLinks => &self.progress.hard_links_lost,
+                Feature::Holes => &self.progress.holes_lost,
+                Feature::Attributes => &self.progress.attributes_lost,
+                Feature::Acl => &self.progress.acls_lost,
+            };
+            count.add(1);
+        }
+        if self.observer.wants_changes() {
+            self.observer.observe(&Event::Lost { key, features });
+        }
     }
 
     fn tell(&self, key: &Key, change: Change, reason: Reason, bytes: u64) {

@@ -3,7 +3,7 @@
 //! Only what a person may want to see of single entries is an event (a change, a failure, a note);
 //! progress is [`Progress`](super::Progress), counters that a presenter samples.
 
-use super::{EntryError, Key, RunId, Totals};
+use super::{EntryError, Features, Key, RunId, Totals};
 use std::fmt;
 
 /// What is (or in a dry run: would be) done to an entry.
@@ -80,6 +80,13 @@ pub enum Event<'a> {
         /// Bytes of its content, where content moves.
         bytes: u64,
     },
+    /// An entry was copied without what it has; it is counted.
+    Lost {
+        /// The entry.
+        key: &'a Key,
+        /// What its copy hasn't.
+        features: Features,
+    },
     /// An entry failed; it is counted.
     Failed(&'a EntryError),
     /// Something to know that is no failure.
@@ -93,6 +100,6 @@ pub trait Observer: Send + Sync {
     /// Takes one event.
     fn observe(&self, event: &Event<'_>);
 
-    /// Whether [`Event::Changed`] is of interest; without, it isn't sent.
+    /// Whether [`Event::Changed`] and [`Event::Lost`] are of interest; without, they aren't sent.
     fn wants_changes(&self) -> bool;
 }

@@ -7,6 +7,7 @@ pub mod entry;
 pub mod error;
 pub mod etag;
 pub mod event;
+pub mod feature;
 #[cfg(test)]
 pub(crate) mod fuzz;
 pub mod key;
@@ -20,6 +21,7 @@ pub use entry::{Entry, EntryKind, Metadata, SpecialKind};
 pub use error::{Cause, EntryError, Error, ErrorKind, Operation};
 pub use etag::{ETag, TagHash};
 pub use event::{Event, Observer};
+pub use feature::{Feature, Features};
 pub use key::Key;
 pub use request::RequestKind;
 pub use run::{Durability, InFlight, Progress, RunId, Stop, Totals, Verdict};

@@ -137,6 +137,14 @@ totals! {
     file_deletions_waiting,
     /// Directories that only the target has, and whose deletion waits likewise.
     directory_deletions_waiting,
+    /// Names of files with several, each copied as a file of its own.
+    hard_links_lost,
+    /// Files copied whose holes were written out as zeros.
+    holes_lost,
+    /// Files and directories copied without their extended attributes.
+    attributes_lost,
+    /// Files and directories copied without their ACLs.
+    acls_lost,
     /// Files to copy that the plan has found so far.
     files_planned,
     /// Bytes to copy that the plan has found so far.

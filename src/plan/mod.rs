@@ -558,10 +558,14 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     fn keep_directory(&mut self, key: Key, source: Seen, target: &Seen, row: Option<&Row>) {
         let (Seen::Present(mut source), Some(target)) = (source, target.entry()) else { return };
         let is_new = key.is_root() && self.with.root_is_new;
-        let differs =
-            if is_new { Differs::No } else { Differs::of(&source, target, row, self.with.holds) };
-        source.metadata = as_it_stands(&source, target);
-        let wanted = (self.with.holds)(&source.metadata, source.kind, Some(&target.metadata));
+        let holds = |metadata: &Metadata, kind, stands: Option<&Metadata>| {
+            let held = (self.with.holds)(metadata, kind, stands);
+            self.with.policy.narrowed(&source, row, held)
+        };
+        let differs = if is_new { Differs::No } else { Differs::of(&source, target, row, holds) };
+        let metadata = as_it_stands(&source, target);
+        let wanted = holds(&metadata, source.kind, Some(&target.metadata));
+        source.metadata = metadata;
         // In a store a directory costs a request to be recorded: its row stays another source's there.
         let is_ours =
             |row: &Row| row.from == self.with.policy.from || !self.with.directories_change;

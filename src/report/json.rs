@@ -164,6 +164,18 @@ impl Observer for JsonReport {
                     self.write(Level::Info, "changed", &body);
                 }
             }
+            Event::Lost { key, features } => {
+                #[derive(Serialize)]
+                struct Lost {
+                    #[serde(flatten)]
+                    key: JsonKey,
+                    features: crate::model::Features,
+                }
+                if self.changes {
+                    let body = Lost { key: (*key).into(), features: *features };
+                    self.write(Level::Info, "not_kept", &body);
+                }
+            }
             Event::Failed(error) => {
                 self.write(Level::Error, "failed", &JsonFailure::from(*error));
             }

@@ -85,6 +85,11 @@ impl Observer for HumanReport {
                     self.output.line(&change_line(key, *change, reason, self.options.dry_run));
                 }
             }
+            Event::Lost { key, features } => {
+                if self.options.verbose && !self.options.quiet {
+                    self.output.line(&format!("{:<15}  {key}  ({features})", "not kept"));
+                }
+            }
             Event::Failed(error) => self.failed(&text::entry_error(error)),
             Event::Note(text) => {
                 if !self.options.quiet {
@@ -266,6 +271,8 @@ fn done_rows(ending: &Ending<'_>) -> Vec<(&'static str, String)> {
         );
     }
     add(totals.leftovers_swept, "leftovers swept", files(totals.leftovers_swept));
+    let lost = lost(totals);
+    add(lost.len() as u64, "not kept", lost.join(", "));
     add(totals.files_failed, "failed", counted(totals.files_failed, "entry", "entries"));
     rows
 }
@@ -279,6 +286,20 @@ fn files_and_directories(files: u64, directories: u64) -> String {
         (0, _) => directories_told,
         _ => format!("{files_told}, {directories_told}"),
     }
+}
+
+/// What entries have that their copies haven't.
+fn lost(totals: &Totals) -> Vec<String> {
+    [
+        (totals.hard_links_lost, "hard links of", "name", "names"),
+        (totals.holes_lost, "holes of", "file", "files"),
+        (totals.attributes_lost, "extended attributes of", "entry", "entries"),
+        (totals.acls_lost, "ACLs of", "entry", "entries"),
+    ]
+    .into_iter()
+    .filter(|(number, ..)| *number > 0)
+    .map(|(number, what, one, many)| format!("{what} {}", counted(number, one, many)))
+    .collect()
 }
 
 /// What it took to know what to adopt: once, since the next run has rows.

@@ -159,6 +159,7 @@ struct Copying<'a> {
 impl Copying<'_> {
     fn take(&mut self, reading: Reading<'_>) -> Result<(), Cause> {
         match reading {
+            Reading::Opened(_) => {}
             Reading::Facts(facts) => {
                 self.recorded = facts.digest.map(|digest| (digest, Box::default()));
             }

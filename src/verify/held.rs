@@ -11,7 +11,7 @@ use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::run::Counter;
 use crate::model::{
-    Cause, Digest, Entry, EntryError, EntryKind, Key, Metadata, Operation, Progress, Stop,
+    Cause, Digest, Entry, EntryError, EntryKind, Features, Key, Metadata, Operation, Progress, Stop,
 };
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -85,7 +85,10 @@ impl Held<'_> {
             // What changes meanwhile has other metadata too: that is compared once it was read.
             return Some(Job { source, target });
         }
-        if !self.compare_whole(&source, &target) || !are_files {
+        // A file that isn't read isn't looked at closer either.
+        let lost =
+            if are_files { Features::default() } else { self.lost_or_fail(&source, &target)? };
+        if !self.compare_whole(&source, &target, lost) || !are_files {
             return None;
         }
         if is_of_size {
@@ -114,9 +117,32 @@ impl Held<'_> {
         self.differs(key, &Difference::Extra);
     }
 
-    /// Compares kind, link text and metadata of entries of which all is known; whether both are of
-    /// one kind.
-    fn compare_whole(&self, source: &Entry, target: &Entry) -> bool {
+    /// What a source's entry has that the target's hasn't, where both are of this machine.
+    fn lost(&self, source: &Entry, target: &Entry) -> Result<Features, EntryError> {
+        if source.kind != target.kind || self.source.object().is_some() || self.target.is_store() {
+            return Ok(Features::default());
+        }
+        let inspect = |side: Side, entry: &Entry| {
+            self.side(side).inspect(entry).map(|inspected| inspected.features).map_err(|cause| {
+                let (operation, key) = (Operation::Read, entry.key.clone());
+                EntryError { operation, side, key, cause }
+            })
+        };
+        let features = inspect(Side::Source, source)?;
+        if features.is_empty() {
+            return Ok(features);
+        }
+        Ok(features.without(inspect(Side::Target, target)?))
+    }
+
+    /// The same; `None` where that failed, which was told.
+    fn lost_or_fail(&self, source: &Entry, target: &Entry) -> Option<Features> {
+        self.lost(source, target).inspect_err(|error| self.fail(error)).ok()
+    }
+
+    /// Compares kind, link text and metadata of entries of which all is known, and counts what was
+    /// `lost`; whether both are of one kind.
+    fn compare_whole(&self, source: &Entry, target: &Entry, lost: Features) -> bool {
         if source.kind != target.kind {
             let what = format!("{} -> {}", source.kind, target.kind);
             self.differs(&source.key, &Difference::Metadata(what));
@@ -156,6 +182,9 @@ impl Held<'_> {
             };
             tally::metadata(&is_right, found, &mut differ);
         }
+        if !lost.is_empty() {
+            differences.push(format!("{lost} -> none"));
+        }
         if !differences.is_empty() {
             self.differs(&source.key, &Difference::Metadata(differences.join(", ")));
         }
@@ -183,7 +212,7 @@ impl Held<'_> {
             // Reading would not be worth it.
             one = self.looked(Side::Source, one)?;
             other = self.looked(Side::Target, other)?;
-            let is_one_kind = self.compare_whole(&one, &other);
+            let is_one_kind = self.compare_whole(&one, &other, self.lost(&one, &other)?);
             if is_one_kind && one.kind == EntryKind::File {
                 self.differs(&key, &Difference::Corrupt { expected: None, found: None });
             }
@@ -211,7 +240,8 @@ impl Held<'_> {
             one = self.looked_at_link(Side::Source, one)?;
             other = self.looked_at_link(Side::Target, other)?;
         }
-        if !self.compare_whole(&one, &other) || one.kind == EntryKind::Symlink {
+        let lost = self.lost(&one, &other)?;
+        if !self.compare_whole(&one, &other, lost) || one.kind == EntryKind::Symlink {
             return Ok(());
         }
         if digests.0 == digests.1 {

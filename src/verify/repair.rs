@@ -9,7 +9,9 @@ use crate::location::Location;
 use crate::manifest::{State, Writer};
 use crate::model::entry::Known;
 use crate::model::error::{Operation, Side};
-use crate::model::{Cause, Digest, Entry, EntryError, EntryKind, Error, Key, RunId, Stamp, Stop};
+use crate::model::{
+    Cause, Digest, Entry, EntryError, EntryKind, Error, Key, Metadata, RunId, Stamp, Stop,
+};
 use crate::spool::Spool;
 use std::io;
 use std::path::Path;
@@ -180,7 +182,11 @@ fn put(
         Some(found) => Entry { recorded: Some(expected), ..found },
     };
     // Nobody saw it as it is recorded: what the source says of it is right then.
-    let metadata = if job.recorded.is_unknown() { listed.metadata } else { job.entry.metadata };
+    let metadata = if job.recorded.is_unknown() {
+        Metadata { mode: source.inspect(&listed)?.mode, ..listed.metadata }
+    } else {
+        job.entry.metadata
+    };
     let metadata = &target.holds(&metadata, EntryKind::File, None);
     let place = match (is_missing, target.is_store(), job.entry.stamp.tag()) {
         (true, ..) => Place::New,
@@ -198,6 +204,7 @@ fn put(
         let mut stage = target.stage(&wanted, place)?;
         let mut hasher = blake3::Hasher::new();
         let read = source.read(&listed, buffer, &mut |reading| match reading {
+            Reading::Opened(_) => Ok(()),
             Reading::Facts(facts) => {
                 // Where each key stands for itself, all that is kept with it is a part of it.
                 if form == Form::Flat {

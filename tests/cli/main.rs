@@ -26,6 +26,7 @@ mod judge;
 mod kill;
 mod limits;
 mod locks;
+mod lost;
 mod manifest;
 mod mirror;
 mod model;

@@ -81,8 +81,12 @@ pub(super) fn times(atime: Option<Timestamp>, mtime: Timestamp) -> Timestamps {
 
 /// `fchmod` for handles that were opened without the right to read (`O_PATH`).
 pub(super) fn chmod_handle(handle: impl AsFd, mode: u32) -> rustix::io::Result<()> {
-    let path = format!("/proc/self/fd/{}", handle.as_fd().as_raw_fd());
-    rustix::fs::chmod(path, Mode::from_raw_mode(mode))
+    rustix::fs::chmod(path_of_handle(handle), Mode::from_raw_mode(mode))
+}
+
+/// The path of what a handle is open on, for calls that take no `O_PATH` handle.
+pub(super) fn path_of_handle(handle: impl AsFd) -> String {
+    format!("/proc/self/fd/{}", handle.as_fd().as_raw_fd())
 }
 
 /// A handle of a directory that `fchmod` accepts.

@@ -4,10 +4,12 @@
 //! component that another process could have swapped: `beneath` opens directories beneath the
 //! root and every mutation is a directory handle and a leaf name.
 
+mod acl;
 mod attributes;
 mod beneath;
 mod capabilities;
 mod file_system;
+mod inspect;
 mod metadata;
 mod place;
 mod probe;
@@ -22,12 +24,13 @@ mod write;
 
 pub use beneath::{Identity, Root};
 pub use file_system::{FileSystem, FileSystemId};
+pub use inspect::OpenFile;
 pub use sync::Syncing;
 pub use walk::Guarded;
 pub use write::LocalTarget;
 
 use self::capabilities::Capabilities;
-use super::{Form, ListItem, ListOptions, Listing, Ranges, ReadError, Sink, Source};
+use super::{Form, Inspected, ListItem, ListOptions, Listing, Ranges, ReadError, Sink, Source};
 use crate::model::error::Side;
 use crate::model::{Cause, Entry, Error, Key};
 use std::path::PathBuf;
@@ -102,5 +105,9 @@ impl Source for LocalSource {
         };
         let is_so = self.root.file_systems().any(Capabilities::numbers_anew);
         is_so.then(note).into_iter().collect()
+    }
+
+    fn inspect(&self, entry: &Entry) -> Result<Inspected, Cause> {
+        inspect::inspect(&self.root, entry)
     }
 }

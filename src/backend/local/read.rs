@@ -2,10 +2,11 @@
 
 use super::beneath::{Root, legal};
 use super::capabilities::{Capabilities, is_unsupported};
+use super::inspect::OpenFile;
 use super::metadata::{entry, kind_of, look_afresh, look_at_open, stamp_of};
 use crate::backend::{ReadError, Reading, Sink};
 use crate::model::{Cause, Entry, EntryKind, Key, Stamp};
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{Mode, OFlags, Statx, openat};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -23,9 +24,11 @@ pub(super) fn read(
 ) -> Result<(), ReadError> {
     let listed = open_listed(root, entry)?;
     let file = &listed.0;
-    if entry.stamp.size >= buffer.len() as u64 {
+    let fits = entry.stamp.size < buffer.len() as u64;
+    if !fits {
         // Not worth a system call for a small file: its one read is followed by the last look.
-        check(&listed, &entry.stamp)?;
+        let stat = check(&listed, &entry.stamp)?;
+        sink(Reading::Opened(OpenFile::new(file, &stat, 0))).map_err(ReadError::Sink)?;
     }
     let mut done = 0_u64;
     loop {
@@ -39,7 +42,10 @@ pub(super) fn read(
             if done != entry.stamp.size {
                 return Err(ReadError::Changed);
             }
-            check(&listed, &entry.stamp)?;
+            let stat = check(&listed, &entry.stamp)?;
+            if fits {
+                sink(Reading::Opened(OpenFile::new(file, &stat, done))).map_err(ReadError::Sink)?;
+            }
             if filled > 0 || done == 0 {
                 sink(Reading::Chunk(chunk)).map_err(ReadError::Sink)?;
             }
@@ -112,11 +118,11 @@ fn open(root: &Root, key: &Key) -> rustix::io::Result<Listed> {
     openat(&*parent, key.name(), flags, Mode::empty()).map(opened)
 }
 
-/// Makes sure that the open file is the regular file that was listed.
-pub(super) fn check((file, capabilities): &Listed, listed: &Stamp) -> Result<(), ReadError> {
+/// Makes sure that the open file is the regular file that was listed; what it is found to be.
+pub(super) fn check((file, capabilities): &Listed, listed: &Stamp) -> Result<Statx, ReadError> {
     let stat = look_at_open(file).map_err(|error| ReadError::Source(error.into()))?;
     if kind_of(&stat) == EntryKind::File && stamp_of(capabilities, &stat).is_still(listed) {
-        Ok(())
+        Ok(stat)
     } else {
         Err(ReadError::Changed)
     }

@@ -11,8 +11,8 @@ use super::stage::{Hidden, LocalStage};
 use super::stage_directory::{LocalStageDirectory, sweep_directory};
 use super::{LocalSource, Walking, read};
 use crate::backend::{
-    ListItem, ListOptions, Listing, MANIFEST, Place, Ranges, ReadError, Sink, Source, Stage,
-    StageDirectory, Target,
+    Inspected, ListItem, ListOptions, Listing, MANIFEST, Place, Ranges, ReadError, Sink, Source,
+    Stage, StageDirectory, Target,
 };
 use crate::model::entry::Known;
 use crate::model::error::Side;
@@ -147,6 +147,10 @@ impl Source for LocalTarget {
         }
         warnings.extend(shared.root.directory().capabilities.lost.told());
         warnings
+    }
+
+    fn inspect(&self, entry: &Entry) -> Result<Inspected, Cause> {
+        self.reader.inspect(entry)
     }
 }
 

@@ -147,7 +147,7 @@ impl ObjectPlace {
                 hasher.update(chunk);
                 stage.write(chunk)
             }
-            Reading::Facts(_) => Ok(()),
+            Reading::Opened(_) | Reading::Facts(_) => Ok(()),
         });
         read.map_err(target_cause)?;
         let found = Digest::from(hasher.finalize());

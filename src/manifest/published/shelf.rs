@@ -241,7 +241,7 @@ impl<'a> Shelf<'a> {
         let mut buffer = vec![0; CHUNK];
         let read = self.source.read(&entry, &mut buffer, &mut |reading| match reading {
             Reading::Chunk(chunk) => take(chunk),
-            Reading::Facts(_) => Ok(()),
+            Reading::Opened(_) | Reading::Facts(_) => Ok(()),
         });
         match read {
             Ok(()) => Ok(()),

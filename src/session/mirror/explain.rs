@@ -409,7 +409,11 @@ impl Session<'_> {
     ) -> Explained {
         let (policy, target) = (self.policy(sides.number), sides.to);
         let holds = |metadata: &Metadata, kind: EntryKind, stands: Option<&Metadata>| {
-            target.holds(metadata, kind, stands)
+            let held = target.holds(metadata, kind, stands);
+            match pair.source.entry() {
+                Some(source) => policy.narrowed(source, pair.row.as_ref(), held),
+                None => held,
+            }
         };
         let ruling = self.filter.ruling(&pair.key);
         let decision = policy.decide(&pair, holds);

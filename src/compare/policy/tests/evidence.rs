@@ -429,3 +429,61 @@ fn update_leaves_what_is_newer_in_the_target() {
         ],
     );
 }
+
+/// What the source shows is an ACL's mask; the row and the target have what the ACL granted.
+fn narrowed(case: &mut Case) {
+    case.source().metadata.mode = 0o674;
+    case.row().metadata.mode = 0o644;
+    case.target().metadata.mode = 0o644;
+}
+
+#[test]
+fn a_mode_that_was_narrowed_stays_while_the_source_is_as_it_was() {
+    table(
+        EntryKind::File,
+        &[
+            ("as recorded", narrowed, "Keep: Unchanged"),
+            (
+                "the source was touched",
+                |case| {
+                    narrowed(case);
+                    inode(&mut case.source().stamp).ctime = at(2_001);
+                },
+                "check source: SourceDoubtful",
+            ),
+            (
+                "nothing tells whether it was",
+                |case| {
+                    narrowed(case);
+                    case.options.trust.ignore_ctime = true;
+                },
+                "UpdateMetadata: Metadata",
+            ),
+            (
+                "the target was given something else since",
+                |case| {
+                    narrowed(case);
+                    case.target().metadata.mode = 0o640;
+                },
+                "UpdateMetadata: Metadata",
+            ),
+            (
+                "more than group bits differ",
+                |case| {
+                    narrowed(case);
+                    case.row().metadata.mode = 0o640;
+                    case.target().metadata.mode = 0o640;
+                },
+                "UpdateMetadata: Metadata",
+            ),
+            (
+                "the row has rights that the source hasn't",
+                |case| {
+                    case.row().metadata.mode = 0o664;
+                    case.target().metadata.mode = 0o664;
+                },
+                "UpdateMetadata: Metadata",
+            ),
+        ],
+    );
+}

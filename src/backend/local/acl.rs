@@ -1,0 +1,83 @@
+//! POSIX access ACLs, as the kernel hands them out: `struct posix_acl_xattr_header` and entries of
+//! `include/uapi/linux/posix_acl_xattr.h`, in little-endian.
+
+/// The attribute that holds an access ACL.
+pub(super) const ACCESS: &str = "system.posix_acl_access";
+/// The attribute that holds what new entries of a directory inherit.
+pub(super) const DEFAULT: &str = "system.posix_acl_default";
+
+const VERSION: u32 = 2;
+const GROUP_OBJ: u16 = 0x04;
+const MASK: u16 = 0x10;
+
+/// What the owning group may do by an access ACL: its own bits within the mask. The group bits of
+/// the file's mode are that mask, and say more. `None` where there is no mask, so that they say it
+/// themselves; nothing (0) of what is no ACL.
+pub(super) fn group_bits(value: &[u8]) -> Option<u32> {
+    let (mut group, mut mask) = (None, None);
+    let Some((version, mut rest)) = value.split_first_chunk::<4>() else { return Some(0) };
+    if u32::from_le_bytes(*version) != VERSION {
+        return Some(0);
+    }
+    while !rest.is_empty() {
+        let Some((entry, tail)) = rest.split_first_chunk::<8>() else { return Some(0) };
+        rest = tail;
+        let [tag, tag_high, bits, bits_high, ..] = *entry;
+        let bits = u32::from(u16::from_le_bytes([bits, bits_high])) & 0o7;
+        match u16::from_le_bytes([tag, tag_high]) {
+            GROUP_OBJ => group = Some(bits),
+            MASK => mask = Some(bits),
+            _ => {}
+        }
+    }
+    mask.map(|mask| mask & group.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
+        let mut value = 2_u32.to_le_bytes().to_vec();
+        for (tag, bits, id) in entries {
+            value.extend_from_slice(&tag.to_le_bytes());
+            value.extend_from_slice(&bits.to_le_bytes());
+            value.extend_from_slice(&id.to_le_bytes());
+        }
+        value
+    }
+
+    const NOBODY: u32 = u32::MAX;
+
+    #[test]
+    fn a_group_may_do_what_its_entry_and_the_mask_say() {
+        // u::rw-, u:1000:rwx, g::r--, m::rwx, o::---
+        let wide = acl(&[
+            (0x01, 6, NOBODY),
+            (0x02, 7, 1000),
+            (0x04, 4, NOBODY),
+            (0x10, 7, NOBODY),
+            (0x20, 0, NOBODY),
+        ]);
+        assert_eq!(group_bits(&wide), Some(4));
+        // g::rwx, m::r-x
+        assert_eq!(group_bits(&acl(&[(0x04, 7, NOBODY), (0x10, 5, NOBODY)])), Some(5));
+    }
+
+    #[test]
+    fn without_a_mask_the_mode_says_it() {
+        let minimal = acl(&[(0x01, 6, NOBODY), (0x04, 4, NOBODY), (0x20, 4, NOBODY)]);
+        assert_eq!(group_bits(&minimal), None);
+        assert_eq!(group_bits(&acl(&[])), None);
+    }
+
+    #[test]
+    fn what_is_no_acl_grants_nothing() {
+        let whole = acl(&[(0x04, 7, NOBODY), (0x10, 7, NOBODY)]);
+        assert_eq!(group_bits(&whole[..whole.len() - 1]), Some(0));
+        assert_eq!(group_bits(&[3, 0, 0, 0]), Some(0));
+        assert_eq!(group_bits(b""), Some(0));
+        // A mask, and nothing for the group.
+        assert_eq!(group_bits(&acl(&[(0x10, 7, NOBODY)])), Some(0));
+    }
+}

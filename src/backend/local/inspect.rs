@@ -1,0 +1,162 @@
+//! What only an open file or directory tells: what it has that a copy hasn't, and what of its mode
+//! an ACL takes back.
+
+use super::acl;
+use super::attributes::path_of_handle;
+use super::beneath::{Root, legal};
+use super::metadata::{kind_of, look_at_open};
+use crate::backend::Inspected;
+use crate::model::{Cause, Entry, EntryKind, Feature, Features};
+use rustix::fs::{
+    Mode, OFlags, SeekFrom, Statx, fgetxattr, flistxattr, getxattr, listxattr, openat, seek,
+};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Bytes of the names of a file's attributes that are read at once; the kernel's bound is 64 KiB.
+const NAMES: usize = 4 << 10;
+/// Bytes of an ACL that are read: some 500 entries. One that is longer grants nothing.
+const ACL: usize = 4 << 10;
+
+/// A file that is being read, as it was found to be right before.
+#[derive(Debug)]
+pub struct OpenFile<'a> {
+    file: BorrowedFd<'a>,
+    stat: &'a Statx,
+    /// Where its reading goes on.
+    at: u64,
+}
+
+impl<'a> OpenFile<'a> {
+    pub(super) fn new(file: &'a OwnedFd, stat: &'a Statx, at: u64) -> Self {
+        Self { file: file.as_fd(), stat, at }
+    }
+
+    /// Finds out what it has: one system call, and another one of a file that has fewer blocks than
+    /// bytes, or an ACL.
+    ///
+    /// # Errors
+    /// When its attributes can't be read.
+    pub fn inspect(&self) -> rustix::io::Result<Inspected> {
+        let mut inspected = attributes(self.file, self.stat)?;
+        if self.stat.stx_nlink > 1 {
+            inspected.features.add(Feature::HardLinks);
+        }
+        // Compressed files have few blocks, too.
+        if self.stat.stx_blocks * 512 < self.stat.stx_size && self.has_holes()? {
+            inspected.features.add(Feature::Holes);
+        }
+        Ok(inspected)
+    }
+
+    fn has_holes(&self) -> rustix::io::Result<bool> {
+        let hole = seek(self.file, SeekFrom::Hole(0));
+        seek(self.file, SeekFrom::Start(self.at))?;
+        // What can't tell its holes has none to lose.
+        Ok(hole.is_ok_and(|hole| hole < self.stat.stx_size))
+    }
+}
+
+/// Inspects a file or directory; see [`Source::inspect`](crate::backend::Source::inspect).
+pub(super) fn inspect(root: &Root, entry: &Entry) -> Result<Inspected, Cause> {
+    if !matches!(entry.kind, EntryKind::File | EntryKind::Directory) {
+        return Ok(Inspected::of(entry));
+    }
+    if entry.kind == EntryKind::Directory {
+        let directory = root.descend(entry.key.as_bytes())?;
+        return Ok(attributes(directory.as_fd(), &look_at_open(&*directory)?)?);
+    }
+    let name = legal(&entry.key)?;
+    let parent = root.descend(entry.key.parent())?;
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let open = |access| openat(&*parent, name, flags | access, Mode::empty());
+    let (file, is_readable) = match open(OFlags::RDONLY) {
+        Err(Errno::ACCESS) => (open(OFlags::PATH)?, false),
+        other => (other?, true),
+    };
+    let stat = look_at_open(&file)?;
+    if kind_of(&stat) != EntryKind::File {
+        return Err(Cause::Changed { attempts: 1 });
+    }
+    if is_readable {
+        return Ok(OpenFile::new(&file, &stat, 0).inspect()?);
+    }
+    Ok(attributes(file.as_fd(), &stat)?)
+}
+
+/// Finds out which attributes an entry has, and what of its mode an ACL takes back.
+fn attributes(file: BorrowedFd<'_>, stat: &Statx) -> rustix::io::Result<Inspected> {
+    let mut inspected =
+        Inspected { features: Features::default(), mode: u32::from(stat.stx_mode) & 0o7777 };
+    let mut buffer = [0; NAMES];
+    let names = match names(file, &mut buffer) {
+        // More of them than are looked through.
+        Err(Errno::RANGE) => {
+            inspected.features.add(Feature::Attributes);
+            inspected.narrow(file)?;
+            return Ok(inspected);
+        }
+        // A file system without attributes.
+        Err(Errno::NOTSUP) => return Ok(inspected),
+        names => names?,
+    };
+    for name in names.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
+        match name {
+            name if name == acl::ACCESS.as_bytes() => {
+                inspected.features.add(Feature::Acl);
+                inspected.narrow(file)?;
+            }
+            name if name == acl::DEFAULT.as_bytes() => inspected.features.add(Feature::Acl),
+            name if is_lost(name) => inspected.features.add(Feature::Attributes),
+            _ => {}
+        }
+    }
+    Ok(inspected)
+}
+
+/// Whether an attribute is one of the file's own. What a security policy gives each new file, and
+/// what a network file system makes up, is none: rsync's `-X` leaves that out, too.
+fn is_lost(name: &[u8]) -> bool {
+    !name.starts_with(b"system.") && name != b"security.selinux"
+}
+
+impl Inspected {
+    /// Takes back what the mode's group bits, an ACL's mask, say more than the ACL.
+    fn narrow(&mut self, file: BorrowedFd<'_>) -> rustix::io::Result<()> {
+        let mut buffer = [0; ACL];
+        let group = match value(file, acl::ACCESS, &mut buffer) {
+            Ok(acl) => acl::group_bits(acl),
+            Err(Errno::RANGE) => Some(0),
+            // Gone since its name was read, or never there.
+            Err(Errno::NODATA | Errno::NOTSUP) => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(group) = group {
+            self.mode &= !0o070 | group << 3;
+        }
+        Ok(())
+    }
+}
+
+/// The names of a file's attributes, each followed by a NUL. A mere handle (`O_PATH`) is asked by
+/// its path.
+fn names<'b>(file: BorrowedFd<'_>, buffer: &'b mut [u8]) -> rustix::io::Result<&'b [u8]> {
+    let length = match flistxattr(file, &mut *buffer) {
+        Err(Errno::BADF) => listxattr(path_of_handle(file), &mut *buffer),
+        other => other,
+    }?;
+    Ok(&buffer[..length])
+}
+
+/// The value of one attribute.
+fn value<'b>(
+    file: BorrowedFd<'_>,
+    name: &str,
+    buffer: &'b mut [u8],
+) -> rustix::io::Result<&'b [u8]> {
+    let length = match fgetxattr(file, name, &mut *buffer) {
+        Err(Errno::BADF) => getxattr(path_of_handle(file), name, &mut *buffer),
+        other => other,
+    }?;
+    Ok(&buffer[..length])
+}

@@ -1,0 +1,102 @@
+//! What files and directories have that their copies don't: it is told, not kept.
+
+use serde::{Serialize, Serializer};
+use std::fmt;
+
+/// One thing that an entry can have beside content and [`Metadata`](super::Metadata).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Feature {
+    /// Other names of the same file.
+    HardLinks,
+    /// Parts that were never written, and read as zeros.
+    Holes,
+    /// Extended attributes.
+    Attributes,
+    /// A POSIX ACL, for access or as a directory's default.
+    Acl,
+}
+
+impl Feature {
+    const ALL: [Self; 4] = [Self::HardLinks, Self::Holes, Self::Attributes, Self::Acl];
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::HardLinks => "hard links",
+            Self::Holes => "holes",
+            Self::Attributes => "extended attributes",
+            Self::Acl => "ACL",
+        })
+    }
+}
+
+/// A set of features.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features(u8);
+
+impl Features {
+    /// Adds a feature.
+    pub fn add(&mut self, feature: Feature) {
+        self.0 |= 1 << feature as u8;
+    }
+
+    /// Whether a feature is among them.
+    pub fn has(self, feature: Feature) -> bool {
+        self.0 & 1 << feature as u8 != 0
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Those that are not among `others`.
+    #[must_use]
+    pub fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
+    /// Goes through them, in the order of [`Feature`].
+    pub fn iter(self) -> impl Iterator<Item = Feature> {
+        Feature::ALL.into_iter().filter(move |&feature| self.has(feature))
+    }
+}
+
+impl fmt::Display for Features {
+    /// `hard links, ACL`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, feature) in self.iter().enumerate() {
+            let comma = if number > 0 { ", " } else { "" };
+            write!(out, "{comma}{feature}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Features {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_has_what_was_added_and_names_it() {
+        let mut some = Features::default();
+        assert!(some.is_empty());
+        some.add(Feature::Acl);
+        some.add(Feature::HardLinks);
+        some.add(Feature::Acl);
+        assert_eq!(some.iter().collect::<Vec<_>>(), [Feature::HardLinks, Feature::Acl]);
+        assert_eq!(some.to_string(), "hard links, ACL");
+        assert_eq!(serde_json::to_string(&some).unwrap(), r#"["hard_links","acl"]"#);
+        let mut others = Features::default();
+        others.add(Feature::Acl);
+        assert_eq!(some.without(others).to_string(), "hard links");
+    }
+}

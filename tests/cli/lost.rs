@@ -1,0 +1,192 @@
+//! What a copy hasn't: hard links, holes, extended attributes and ACLs are told, and a mode whose
+//! group bits are an ACL's mask is not copied as it stands.
+
+use crate::common::environment::{NOBODY, text};
+use crate::common::{Environment, Snapshot, TestTree, tools};
+use crate::needs;
+use rustix::fs::XattrFlags;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+/// setfacl, and a file system that keeps attributes and ACLs.
+fn acls(env: &Environment) -> Result<(), String> {
+    tools::tool("setfacl")?;
+    let probe = env.root.join("probe");
+    fs::write(&probe, "").expect("write a file");
+    let set = rustix::fs::setxattr(&probe, "user.a", b"a", XattrFlags::empty());
+    set.map_err(|error| format!("no extended attributes here: {error}"))?;
+    set_acl(&probe, "u:1:r").then_some(()).ok_or_else(|| "no ACLs here".into())
+}
+
+fn set_acl(path: &Path, acl: &str) -> bool {
+    let set = Command::new("setfacl").args(["-m", acl, text(path)]).status();
+    set.expect("run setfacl").success()
+}
+
+fn set_attribute(path: &Path) {
+    rustix::fs::setxattr(path, "user.a", b"a", XattrFlags::empty()).expect("it was tried before");
+}
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().unwrap().permissions().mode() & 0o7777
+}
+
+/// A file of one MiB that was written at its end alone.
+fn sparse(path: &Path) {
+    use std::os::unix::fs::FileExt as _;
+    let file = fs::File::create(path).unwrap();
+    file.write_all_at(b"end", (1 << 20) - 3).unwrap();
+    file.sync_all().unwrap();
+}
+
+fn with_features(env: &Environment) {
+    let tree = TestTree::new().file("plain", "1").file("linked", "2").file("d/attribute", "3");
+    let source = &env.source;
+    tree.file("d/acl", vec![4; 3 << 20]).mode(0o640).dir("e").write(source);
+    fs::hard_link(source.join("linked"), source.join("d/linked too")).unwrap();
+    sparse(&source.join("sparse"));
+    set_attribute(&source.join("d/attribute"));
+    set_attribute(&source.join("e"));
+    assert!(set_acl(&source.join("d/acl"), "u:1:rwx"));
+    assert!(set_acl(&source.join("d"), "d:u:1:rwx"));
+}
+
+const LOST: [(&str, u64); 4] =
+    [("hard_links_lost", 2), ("holes_lost", 1), ("attributes_lost", 2), ("acls_lost", 2)];
+const NOTHING_LOST: [(&str, u64); 4] =
+    [("hard_links_lost", 0), ("holes_lost", 0), ("attributes_lost", 0), ("acls_lost", 0)];
+
+#[test]
+fn what_is_not_kept_is_counted_and_named() {
+    let env = Environment::new();
+    needs!(acls(&env));
+    with_features(&env);
+    let run = env.mirror(&["-v"]).expect(0);
+    run.finished().counts(&LOST);
+    let named: Vec<_> =
+        run.records().into_iter().filter(|record| record["event"] == "not_kept").collect();
+    let of = |key: &str| {
+        let found = named.iter().find(|record| record["key"] == key);
+        found.unwrap_or_else(|| panic!("{key} in {named:?}"))["features"].to_string()
+    };
+    assert_eq!(of("linked"), r#"["hard_links"]"#);
+    assert_eq!(of("sparse"), r#"["holes"]"#);
+    assert_eq!(of("e/"), r#"["attributes"]"#);
+    assert_eq!(of("d/acl"), r#"["acl"]"#);
+    assert_eq!(of("d/"), r#"["acl"]"#);
+    assert_eq!(named.len(), 7, "{named:?}");
+    // What isn't copied again loses nothing again.
+    env.mirrored(&[]).counts(&NOTHING_LOST).counts(&[("metadata_updated", 0)]);
+    let other = env.root.join("other");
+    let words = ["mirror", "-v", text(&env.source), text(&other)];
+    env.vidimus(&words)
+        .expect(0)
+        .names("not kept         d/linked too  (hard links)")
+        .names("  not kept          hard links of 2 names, holes of 1 file, extended attributes of 2 entries, ACLs of 2 entries\n");
+}
+
+#[test]
+fn nothing_is_told_where_nothing_is_lost() {
+    let env = Environment::new();
+    crate::mirror::sample().write(&env.source);
+    env.mirrored(&[]).counts(&NOTHING_LOST);
+    let other = env.root.join("other");
+    env.vidimus(&["mirror", text(&env.source), text(&other)]).is_silent_about("not kept");
+}
+
+#[test]
+fn a_mode_is_never_copied_wider_than_the_acl_was() {
+    let env = Environment::new();
+    needs!(acls(&env));
+    let tree = TestTree::new().file("small", "1").mode(0o640).file("large", vec![1; 3 << 20]);
+    tree.mode(0o640).file("d/x", "").dir("d").mode(0o750).write(&env.source);
+    for name in ["small", "large", "d"] {
+        assert!(set_acl(&env.source.join(name), "u:1:rwx"));
+        assert_eq!(mode(&env.source.join(name)) & 0o070, 0o070, "the mask");
+    }
+    env.age();
+    let narrow = |env: &Environment| {
+        let modes = ["small", "large", "d"].map(|name| mode(&env.target.join(name)));
+        assert_eq!(modes, [0o640, 0o640, 0o750]);
+    };
+    env.mirrored(&[]);
+    narrow(&env);
+    env.verify(&[]).expect(0);
+    // A run with nothing to do does nothing, and looks at no attribute.
+    env.age();
+    env.mirrored(&[]).counts(&[("metadata_updated", 0), ("bytes_hashed", 0)]);
+    env.mirror(&["-n"]).expect(0).is_silent_about("\"changed\"");
+    if tools::strace().is_ok() {
+        let calls = ["-e", "trace=/.*xattr.*"];
+        env.strace(&calls, &env.mirror_arguments(&[])).expect(0);
+        assert_eq!(env.trace(), "");
+    }
+    narrow(&env);
+    env.mirrored(&["--checksum"]).counts(&[("metadata_updated", 0)]);
+    narrow(&env);
+    env.mirrored(&["--ignore-ctime"]).counts(&[("metadata_updated", 0)]);
+    narrow(&env);
+    // The ACL grants the group more, and then less, which the mode doesn't show.
+    for (acl, group) in [("g::rw", 0o060), ("g::-", 0)] {
+        for name in ["small", "large"] {
+            assert!(set_acl(&env.source.join(name), acl));
+            assert_eq!(mode(&env.source.join(name)) & 0o070, 0o070, "the mask");
+        }
+        env.mirrored(&[]).counts(&[("files_copied", 0), ("metadata_updated", 2)]);
+        assert_eq!(mode(&env.target.join("small")), 0o600 | group);
+        assert_eq!(mode(&env.target.join("large")), 0o600 | group);
+    }
+}
+
+#[test]
+fn what_a_run_without_records_finds_is_narrowed_too() {
+    let env = Environment::new();
+    needs!(acls(&env));
+    TestTree::new().file("a", "1").mode(0o640).dir("d").mode(0o750).write(&env.source);
+    env.mirrored(&[]);
+    for name in ["a", "d"] {
+        assert!(set_acl(&env.source.join(name), "u:1:rwx"));
+    }
+    env.lose_records();
+    env.mirrored(&[]);
+    assert_eq!([mode(&env.target.join("a")), mode(&env.target.join("d"))], [0o640, 0o750]);
+    fs::set_permissions(env.target.join("a"), fs::Permissions::from_mode(0o600)).unwrap();
+    env.mirrored(&[]);
+    assert_eq!(mode(&env.target.join("a")), 0o640);
+    env.verify(&[]).expect(0);
+}
+
+#[test]
+fn who_may_not_write_attributes_is_told_of_them_as_well() {
+    needs!(tools::root(), tools::tool("setpriv"));
+    let env = Environment::new();
+    needs!(acls(&env));
+    with_features(&env);
+    for entry in walkdir::WalkDir::new(&env.source) {
+        let path = entry.unwrap().into_path();
+        std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let run = env.as_nobody(&env.mirror_arguments(&[])).unwrap();
+    run.expect(0).finished().counts(&LOST);
+    assert_eq!(mode(&env.target.join("d/acl")), 0o640);
+}
+
+#[test]
+fn a_verification_against_the_source_counts_what_is_not_kept() {
+    let env = Environment::new();
+    needs!(acls(&env));
+    with_features(&env);
+    env.mirrored(&[]);
+    let run = env.vidimus(&["verify", text(&env.target), "--against", text(&env.source)]);
+    let run = run.expect(3).names("d/acl").names("ACL").names("hard links").names("holes");
+    // Seven entries; the ACL's mode is a part of that.
+    run.names("  metadata  7 entries");
+    // A copy that has all of it is the same.
+    let same = env.root.join("same");
+    if Command::new("cp").args(["-a", text(&env.source), text(&same)]).status().unwrap().success() {
+        env.vidimus(&["verify", text(&same), "--against", text(&env.source)]).expect(0);
+    }
+    assert!(Snapshot::read(&env.target).temporaries().is_empty());
+}
