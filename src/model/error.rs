@@ -129,6 +129,12 @@ pub enum Cause {
          leave the directory out by --exclude"
     )]
     LeafAndDirectory,
+    /// The directory that holds it takes new entries, and renames and removes none.
+    #[error(
+        "its directory is append-only, so that nothing can be put in its place there: change that \
+         by chattr -a, or leave it out by --exclude"
+    )]
+    AppendOnly,
     /// The name is kept for vidimus's own temporary files.
     #[error(
         "its name is kept for vidimus's own temporary files: rename it, or leave it out by --exclude"

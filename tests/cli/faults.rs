@@ -541,3 +541,44 @@ fn no_more_than_all_that_was_looked_at_fails() {
     assert!(rate > 0.5 && rate <= 1.0, "{}", finished.record);
     assert!(finished.count("files_failed") <= finished.count("entries"), "{}", finished.record);
 }
+
+#[test]
+fn an_append_only_directory_is_recognised_and_not_filled() {
+    needs!(tools::root(), tools::tool("chattr").map(drop));
+    let env = Environment::new();
+    let tree = TestTree::new().file("d/a", "1").symlink("d/l", "1").file("d/becomes", "1");
+    tree.file("e", "1").write(&env.source);
+    env.mirrored(&[]);
+    fs::remove_file(env.source.join("d/l")).unwrap();
+    fs::remove_file(env.source.join("d/becomes")).unwrap();
+    let tree = TestTree::new().file("d/a", "22").symlink("d/l", "22").file("d/becomes/x", "");
+    tree.file("d/new", "")
+        .file("d/whole/x", "")
+        .file("d/whole/y", "")
+        .file("e", "22")
+        .write(&env.source);
+    let directory = env.target.join("d");
+    let chattr = |flag: &str| {
+        let done = std::process::Command::new("chattr").arg(flag).arg(&directory).status();
+        done.is_ok_and(|status| status.success())
+    };
+    needs!(if chattr("+a") { Ok(()) } else { Err("chattr +a does not work here".to_owned()) });
+    let before = Snapshot::read(&directory);
+    for _ in 0..3 {
+        let run = env.mirror(&[]);
+        // What is there can be told whatever becomes of the rest.
+        let after = Snapshot::read(&directory);
+        if !before.entries.keys().eq(after.entries.keys()) {
+            chattr("-a");
+            panic!("{:?}", after.entries.keys());
+        }
+        for name in ["d/a", "d/l", "d/becomes", "d/new", "d/whole"] {
+            assert!(run.stdout.contains(&format!("\"key\":\"{name}")), "{name}: {}", run.told());
+        }
+        run.expect(1).names("append-only").names("chattr -a");
+    }
+    assert_eq!(fs::read(env.target.join("e")).unwrap(), b"22");
+    assert!(chattr("-a"));
+    env.mirrored(&[]);
+    assert_mirrored(&env.source, &env.target);
+}

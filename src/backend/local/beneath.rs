@@ -4,8 +4,9 @@
 //! the handles of those used last, and reaches directories deeper than `PATH_MAX`.
 
 use super::capabilities::{Capabilities, FileSystems};
+use super::metadata::look_at_open;
 use crate::model::{Cause, Key};
-use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, StatxAttributes, makedev, openat, openat2};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -39,16 +40,20 @@ pub struct Directory {
     pub identity: Identity,
     /// The group that new entries take, when it isn't the process's.
     pub passed_on_group: Option<u32>,
+    /// Whether entries can be added, but none renamed or removed (`chattr +a`).
+    pub(super) is_append_only: bool,
 }
 
 impl Directory {
     pub(super) fn from_fd(fd: OwnedFd, met: &FileSystems) -> rustix::io::Result<Self> {
-        let stat = fstat(&fd)?;
+        let stat = look_at_open(&fd)?;
+        let device = makedev(stat.stx_dev_major, stat.stx_dev_minor);
         Ok(Self {
-            capabilities: met.of(stat.st_dev, &fd),
+            capabilities: met.of(device, &fd),
             fd,
-            identity: Identity { device: stat.st_dev, inode: stat.st_ino },
-            passed_on_group: (stat.st_mode & 0o2000 != 0).then_some(stat.st_gid),
+            identity: Identity { device, inode: stat.stx_ino },
+            passed_on_group: (stat.stx_mode & 0o2000 != 0).then_some(stat.stx_gid),
+            is_append_only: stat.stx_attributes.contains(StatxAttributes::APPEND),
         })
     }
 }

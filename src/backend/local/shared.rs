@@ -121,6 +121,14 @@ impl Shared {
         set_link(parent, name, &stands, &wanted)
     }
 
+    /// A name for what is to be renamed to its own.
+    ///
+    /// # Errors
+    /// [`Cause::AppendOnly`] in a directory where it would have to keep that name, each run's.
+    pub(super) fn temporary_in(&self, parent: &Directory) -> Result<TemporaryName, Cause> {
+        if parent.is_append_only { Err(Cause::AppendOnly) } else { Ok(self.temporary()) }
+    }
+
     pub(super) fn temporary(&self) -> TemporaryName {
         Self::temporary_name(self.token, self.temporaries.fetch_add(1, Ordering::Relaxed))
     }

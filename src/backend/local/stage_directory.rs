@@ -30,7 +30,7 @@ pub(super) struct LocalStageDirectory {
 impl LocalStageDirectory {
     pub(super) fn begin(shared: &Arc<Shared>, key: &Key) -> Result<Self, Cause> {
         shared.parent(key, |parent, _| {
-            let name = shared.temporary();
+            let name = shared.temporary_in(parent)?;
             mkdirat(&**parent, &name[..], Mode::from_raw_mode(0o700))?;
             // A umask or a default ACL may have closed it to its owner.
             let open = |flags| openat(parent, &name[..], flags | OFlags::NOFOLLOW, Mode::empty());
@@ -183,7 +183,7 @@ pub(super) fn sweep_directory(
     }
     // Another run, whose target lies in this one or around it, may be about to put it in its place:
     // whoever renames it first has it.
-    let claimed = shared.temporary();
+    let claimed = shared.temporary_in(parent)?;
     rename_new_directory(parent, name, &claimed)?;
     let remove = || {
         let identifies = parent.capabilities.identifies();
@@ -202,13 +202,13 @@ pub(super) fn sweep_directory(
 
 /// Whether a directory has the owner and the mode of those that are built, or, where the target or
 /// a default ACL decides on them, those that a directory gets which is made beside it.
-fn could_be_own(shared: &Shared, parent: &Directory, found: &Statx) -> rustix::io::Result<bool> {
+fn could_be_own(shared: &Shared, parent: &Directory, found: &Statx) -> Result<bool, Cause> {
     let owner_and_mode = |stat: &Statx| (stat.stx_uid, stat.stx_mode & 0o777);
     let found = owner_and_mode(found);
     if found == (shared.ownership.uid, 0o700) {
         return Ok(true);
     }
-    let fresh = shared.temporary();
+    let fresh = shared.temporary_in(parent)?;
     mkdirat(parent, &fresh[..], Mode::from_raw_mode(0o700))?;
     let made = look_at(parent, &fresh);
     unlinkat(parent, &fresh[..], AtFlags::REMOVEDIR)?;

@@ -64,7 +64,7 @@ impl LocalTarget {
     fn begin(&self, entry: &Entry, place: Place) -> Result<LocalStage, Cause> {
         let shared = &self.shared;
         shared.parent(&entry.key, |parent, _| {
-            let name = shared.temporary();
+            let name = shared.temporary_in(parent)?;
             let hidden = || Hidden::temporary(shared, &entry.key, name, place);
             Ok(LocalStage::begin(shared, parent, &name, entry, hidden)?)
         })
@@ -177,7 +177,7 @@ impl Target for LocalTarget {
                     other => other?,
                 },
                 Place::Leaf | Place::Object(_) | Place::EmptyDirectory => {
-                    let temporary = shared.temporary();
+                    let temporary = shared.temporary_in(parent)?;
                     mkdirat(&**parent, &temporary[..], closed)?;
                     exchange_leaf(parent, &temporary, name).inspect_err(|_| {
                         // Should this fail too, the next run sweeps it.
@@ -193,7 +193,7 @@ impl Target for LocalTarget {
         let shared = &self.shared;
         let text = entry.link.as_deref().unwrap_or_default();
         shared.parent(&entry.key, |parent, _| {
-            let temporary = shared.temporary();
+            let temporary = shared.temporary_in(parent)?;
             symlinkat(text, &**parent, &temporary[..])?;
             let mut link = Hidden::temporary(shared, &entry.key, temporary, place);
             let set = shared.set_new_link(parent, &temporary, &entry.metadata);
