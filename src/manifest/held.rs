@@ -59,6 +59,15 @@ impl Held {
         Ok(held)
     }
 
+    /// Says that a run began, so that what was made for the lock stays.
+    pub fn keep(&self) {
+        match self {
+            Self::Lock(lock) => lock.keep(),
+            // It goes with the run in any case.
+            Self::Lease(_) => {}
+        }
+    }
+
     /// Why it was lost, if it was.
     pub fn lost(&self) -> Option<Error> {
         match self {

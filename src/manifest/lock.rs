@@ -15,17 +15,31 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The directory at a target's root that holds what vidimus keeps there.
 pub use crate::model::reserved::DIRECTORY;
 const FILE: &str = "lock";
 const SHOWN: &str = ".vidimus/lock";
 
-/// A lock that is held; dropping it releases it.
+/// A lock that is held; dropping it releases it, and removes what was made for it unless a run
+/// [began](Lock::keep).
 #[derive(Debug)]
 pub struct Lock {
     file: File,
     writer: bool,
+    /// What was made for it.
+    made: Option<Made>,
+    is_kept: AtomicBool,
+}
+
+/// The file of a lock, where it was made when the lock was taken.
+#[derive(Debug)]
+struct Made {
+    /// `.vidimus`, which holds it.
+    directory: OwnedFd,
+    /// The target's root, where that directory was made, too.
+    root: Option<OwnedFd>,
 }
 
 /// A lock just taken.
@@ -68,19 +82,35 @@ impl Lock {
     /// link or otherwise no directory.
     pub fn acquire(root: BorrowedFd<'_>, run: &RunId) -> Result<Acquired, Error> {
         bag::refuse_within(root)?;
-        let file = loop {
-            let directory = open_directory(root, true).map_err(not_writable)?;
-            let flags = OFlags::RDWR | OFlags::CREATE;
-            let file = open_file(&directory, flags).map_err(not_writable)?;
+        let mut made_directory = false;
+        let (file, directory, made_file) = loop {
+            made_directory |= make_directory(root).map_err(not_writable)?;
+            let opened = open_directory(root)
+                .and_then(|directory| open_or_make(&directory).map(|file| (directory, file)));
+            let (directory, (file, made_file)) = match opened {
+                // A run that failed before it began removed it meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other.map_err(not_writable)?,
+            };
             if lock(&file, FlockOperation::NonBlockingLockExclusive)? && is_at(&file, &directory)? {
-                break file;
+                break (file, directory, made_file);
             }
         };
-        let taken_over = read(&file).map_err(|e| unusable("read", e))?;
+        let root = made_directory.then(|| root.try_clone_to_owned()).transpose();
+        let root = root.map_err(|e| unusable("make", e))?;
+        let made = made_file.then_some(Made { directory, root });
+        let lock = Self { file, writer: true, made, is_kept: AtomicBool::new(false) };
+        let taken_over = read(&lock.file).map_err(|e| unusable("read", e))?;
         let holder = Holder::this(run);
         let content = serde_json::to_vec(&holder).map_err(|e| unusable("write", e.into()))?;
-        file.set_len(0).and_then(|()| file.write_all_at(&content, 0)).map_err(not_writable)?;
-        Ok(Acquired { lock: Self { file, writer: true }, taken_over })
+        let written = lock.file.set_len(0).and_then(|()| lock.file.write_all_at(&content, 0));
+        written.map_err(not_writable)?;
+        Ok(Acquired { lock, taken_over })
+    }
+
+    /// Says that a run began: what was made for the lock stays.
+    pub fn keep(&self) {
+        self.is_kept.store(true, Ordering::Relaxed);
     }
 
     /// Takes the lock of a target for reading, beside other readers: `None` where the target has
@@ -93,7 +123,7 @@ impl Lock {
         let bag = bag::around(root).map_err(bag::cannot_look)?;
         let root = bag.as_ref().map_or(root, |bag| bag.as_fd());
         loop {
-            let file = open_directory(root, false).and_then(|directory| {
+            let file = open_directory(root).and_then(|directory| {
                 open_file(&directory, OFlags::RDONLY).map(|file| (directory, file))
             });
             let (directory, file) = match file {
@@ -101,7 +131,8 @@ impl Lock {
                 other => other.map_err(|e| unusable("open", e))?,
             };
             if lock(&file, FlockOperation::NonBlockingLockShared)? && is_at(&file, &directory)? {
-                return Ok(Some(Self { file, writer: false }));
+                let is_kept = AtomicBool::new(true);
+                return Ok(Some(Self { file, writer: false, made: None, is_kept }));
             }
         }
     }
@@ -111,7 +142,7 @@ impl Lock {
     pub fn writer(root: BorrowedFd<'_>) -> Option<Writing> {
         let bag = bag::around(root).ok()?;
         let root = bag.as_ref().map_or(root, |bag| bag.as_fd());
-        let file = open_file(&open_directory(root, false).ok()?, OFlags::RDONLY).ok()?;
+        let file = open_file(&open_directory(root).ok()?, OFlags::RDONLY).ok()?;
         let holder = Holder::read(&content(&file).ok()??).filter(|holder| !holder.is_dead())?;
         Some(Writing { run: holder.run().clone(), who: holder.to_string() })
     }
@@ -135,23 +166,49 @@ impl Drop for Lock {
             // Only a note to the next run depends on it, and nobody is left to tell.
             self.file.set_len(0).ok();
         }
+        let is_kept = *self.is_kept.get_mut();
+        if let Some(Made { directory, root }) = self.made.take().filter(|_| !is_kept) {
+            // While the lock is held: whoever opened the file meanwhile finds that it is not the one
+            // of that name. What can't be removed is in nobody's way.
+            rustix::fs::unlinkat(&directory, FILE, AtFlags::empty()).ok();
+            if let Some(root) = root {
+                rustix::fs::unlinkat(&root, DIRECTORY, AtFlags::REMOVEDIR).ok();
+            }
+        }
     }
 }
 
-fn open_directory(root: BorrowedFd<'_>, make: bool) -> io::Result<OwnedFd> {
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
-    let open = || rustix::fs::openat(root, DIRECTORY, flags, Mode::empty());
-    let opened = match open() {
-        Err(Errno::NOENT) if make => {
-            match rustix::fs::mkdirat(root, DIRECTORY, Mode::from_raw_mode(0o755)) {
-                // EEXIST: another run made it since.
-                Ok(()) | Err(Errno::EXIST) => open(),
-                Err(error) => Err(error),
-            }
+/// Makes the directory of the lock where it is missing; whether it was.
+fn make_directory(root: BorrowedFd<'_>) -> io::Result<bool> {
+    match rustix::fs::statat(root, DIRECTORY, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => {}
+        found => return Ok(found.map(|_| false)?),
+    }
+    match rustix::fs::mkdirat(root, DIRECTORY, Mode::from_raw_mode(0o755)) {
+        Ok(()) => Ok(true),
+        // Another run made it since.
+        Err(Errno::EXIST) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens the file of the lock, which is made where it is missing; whether it was.
+fn open_or_make(directory: &OwnedFd) -> io::Result<(File, bool)> {
+    loop {
+        match open_file(directory, OFlags::RDWR) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other.map(|file| (file, false)),
         }
-        other => other,
-    };
-    match opened {
+        match open_file(directory, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => return other.map(|file| (file, true)),
+        }
+    }
+}
+
+fn open_directory(root: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+    match rustix::fs::openat(root, DIRECTORY, flags, Mode::empty()) {
         Err(Errno::NOTDIR | Errno::LOOP) => {
             Err(io::Error::other(format!("\"{DIRECTORY}\" is a symbolic link or no directory")))
         }
@@ -241,6 +298,13 @@ mod tests {
         File::open(path).unwrap()
     }
 
+    /// The lock of a run that began.
+    fn begun(root: &File, id: &str) -> Acquired {
+        let acquired = Lock::acquire(root.as_fd(), &run(id)).unwrap();
+        acquired.lock.keep();
+        acquired
+    }
+
     fn cause(error: &Error) -> String {
         error.source.as_ref().unwrap().to_string()
     }
@@ -249,7 +313,7 @@ mod tests {
     fn a_second_writer_is_told_who_holds_the_lock() {
         let target = tempfile::tempdir().unwrap();
         let root = open(target.path());
-        let first = Lock::acquire(root.as_fd(), &run("one")).unwrap();
+        let first = begun(&root, "one");
         assert_eq!(first.taken_over, None);
         let error = Lock::acquire(open(target.path()).as_fd(), &run("two")).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Locked);
@@ -290,7 +354,7 @@ mod tests {
         let target = tempfile::tempdir().unwrap();
         let root = open(target.path());
         assert_eq!(Lock::writer(root.as_fd()), None);
-        let held = Lock::acquire(root.as_fd(), &run("one")).unwrap();
+        let held = begun(&root, "one");
         let writing = Lock::writer(root.as_fd()).unwrap();
         assert_eq!(writing.run, run("one"));
         assert!(writing.who.starts_with("run one (process "), "{writing:?}");
@@ -309,12 +373,36 @@ mod tests {
     }
 
     #[test]
+    fn what_was_made_for_a_run_that_did_not_begin_goes_with_its_lock() {
+        let target = tempfile::tempdir().unwrap();
+        let root = open(target.path());
+        let directory = target.path().join(DIRECTORY);
+        for release in [true, false] {
+            let acquired = Lock::acquire(root.as_fd(), &run("one")).unwrap();
+            if release {
+                acquired.lock.release().unwrap();
+            } else {
+                drop(acquired);
+            }
+            assert!(!directory.exists());
+        }
+        // What is somebody else's stays, and so does the lock of an earlier run.
+        let acquired = Lock::acquire(root.as_fd(), &run("one")).unwrap();
+        fs::write(directory.join("mine"), "").unwrap();
+        drop(acquired);
+        assert!(directory.join("mine").exists() && !target.path().join(SHOWN).exists());
+        drop(begun(&root, "one"));
+        drop(Lock::acquire(root.as_fd(), &run("two")).unwrap());
+        assert!(target.path().join(SHOWN).exists());
+    }
+
+    #[test]
     fn readers_share_and_keep_writers_out() {
         let target = tempfile::tempdir().unwrap();
         let root = open(target.path());
         assert!(Lock::shared(root.as_fd()).unwrap().is_none());
         assert!(!target.path().join(DIRECTORY).exists(), "reading made something");
-        drop(Lock::acquire(root.as_fd(), &run("one")).unwrap());
+        drop(begun(&root, "one"));
         let first = Lock::shared(root.as_fd()).unwrap().unwrap();
         let second = Lock::shared(root.as_fd()).unwrap().unwrap();
         first.release().unwrap();
@@ -362,7 +450,7 @@ mod tests {
         let target = tempfile::tempdir().unwrap();
         let root = open(target.path());
         let held = Lock::acquire(root.as_fd(), &run("one")).unwrap();
-        let directory = open_directory(root.as_fd(), false).unwrap();
+        let directory = open_directory(root.as_fd()).unwrap();
         assert!(is_at(&held.lock.file, &directory).unwrap());
         fs::remove_file(target.path().join(SHOWN)).unwrap();
         assert!(!is_at(&held.lock.file, &directory).unwrap());
@@ -382,7 +470,7 @@ mod tests {
     fn what_it_makes_only_the_owner_writes_and_others_may_read_to_verify() {
         use std::os::unix::fs::PermissionsExt as _;
         let target = tempfile::tempdir().unwrap();
-        drop(Lock::acquire(open(target.path()).as_fd(), &run("one")).unwrap());
+        drop(begun(&open(target.path()), "one"));
         let mode = |name| target.path().join(name).metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(DIRECTORY), mode(SHOWN)), (0o755, 0o644));
     }

@@ -96,6 +96,7 @@ pub fn import(
         form: Form::Tree,
     };
     let number = state.begin_run(&run, started, &recorded.encode()?)?;
+    held.keep();
     let from = state.number()?;
     let importing = Importing { options, target: &*target, from, observer, progress, stop };
     let imported = importing.run(listed, state.writer()?, number);

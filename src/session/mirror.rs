@@ -169,21 +169,26 @@ impl Session<'_> {
     /// A run that writes: locks, records, executes; a state found damaged on the way is put aside
     /// and the run begun anew, once.
     fn run(&self) -> Result<Ended, Error> {
+        let made = self.places.make_target()?;
         let root = self.places.open_target()?.map(Arc::new);
         self.check_state_dir(root.as_deref())?;
         let bag = self.places.open_bag()?.map(Arc::new);
         let bag = bag.as_ref();
         let lock = self.lock(bag.or(root.as_ref()))?;
+        let begins = || {
+            made.keep();
+            lock.keep();
+        };
         let (source, target) = (&self.places.source.name, &self.places.target.name);
         let opened = State::open(&self.options.state_dir, source, target)?;
         self.tell_set_aside(opened.set_aside.as_deref());
         let root = root.as_ref();
-        let ended = match self.record(&opened.state, root, bag) {
+        let ended = match self.record(&opened.state, root, bag, &begins) {
             Err(error) if is_damage(&error) => {
                 let opened = opened.state.set_aside()?;
                 self.tell_set_aside(opened.set_aside.as_deref());
                 self.progress.reset();
-                self.record(&opened.state, root, bag)
+                self.record(&opened.state, root, bag, &begins)
             }
             other => other,
         };
@@ -228,12 +233,13 @@ impl Session<'_> {
         }
     }
 
-    /// Executes, and records the run.
+    /// Executes, and records the run. From `begins` on it leaves its traces in the target.
     fn record(
         &self,
         state: &State,
         root: Option<&Arc<Root>>,
         bag: Option<&Arc<Root>>,
+        begins: &dyn Fn(),
     ) -> Result<Ended, Error> {
         let own = bag.or(root);
         let bag = match (&self.places.bag, bag) {
@@ -248,7 +254,10 @@ impl Session<'_> {
         }
         let is_dropped = match &bag {
             // Its manifest is the bag's.
-            Some(bag) => bag.begin(self).map(|()| false)?,
+            Some(bag) => {
+                begins();
+                bag.begin(self).map(|()| false)?
+            }
             None => self.take_over_published(state, &*sides.1)?,
         };
         let previous = state.last_finished_totals()?;
@@ -263,6 +272,7 @@ impl Session<'_> {
         let is_first = is_dropped || state.last_run()?.is_none();
         let started = wall_clock();
         let number = state.begin_run(&self.run, started, &options.encode()?)?;
+        begins();
         let mut allowed_root = None;
         let target = Arc::clone(&sides.1);
         let root_is_new = !self.places.target_exists() || (root.is_none() && is_first);

@@ -18,6 +18,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The two sides of a run, resolved.
 pub(crate) struct Places {
@@ -231,27 +232,37 @@ impl Places {
         }
     }
 
-    /// Opens the target's directory, where it is one of this machine. Where it is missing it is made,
-    /// closed to others until its metadata is set; and so is the bag that it is the payload of.
-    pub(crate) fn open_target(&self) -> Result<Option<Root>, Error> {
-        let TargetAt::Local { path, exists } = &self.target.at else { return Ok(None) };
-        let failed = |what: &str, error: io::Error| {
-            let name = &self.target.name;
-            Error::new(ErrorKind::Unusable, format!("cannot {what} the target \"{name}\""))
-                .because(error)
-        };
-        if let Some(bag) = &self.bag {
-            make(&bag.path, Mode::from_raw_mode(bag.mode))
-                .map_err(|error| failed("make", error.into()))?;
+    /// Makes the target's directory, where it is one of this machine and missing, closed to others
+    /// until its metadata is set; and so the bag that it is the payload of. They are removed again
+    /// unless they are [kept](MadeDirectories::keep).
+    pub(crate) fn make_target(&self) -> Result<MadeDirectories, Error> {
+        let mut made = MadeDirectories::default();
+        let TargetAt::Local { path, exists } = &self.target.at else { return Ok(made) };
+        let bag = self.bag.as_ref().map(|bag| (&*bag.path, bag.mode));
+        let rights = if self.source.only.is_some() { 0o755 } else { 0o700 };
+        let target = (!exists).then_some((&**path, rights));
+        for (path, rights) in bag.into_iter().chain(target) {
+            let is_new = make(path, Mode::from_raw_mode(rights));
+            if is_new.map_err(|error| self.no_target("make", error.into()))? {
+                made.paths.push(path.to_owned());
+            }
         }
-        if !exists {
-            let mode = Mode::from_raw_mode(if self.source.only.is_some() { 0o755 } else { 0o700 });
-            make(path, mode).map_err(|error| failed("make", error.into()))?;
-        }
-        Root::open(path).map(Some).map_err(|error| failed("open", error.into()))
+        Ok(made)
     }
 
-    /// Opens the directory of the bag whose payload the target is; [`Places::open_target`] made it.
+    /// Opens the target's directory, where it is one of this machine.
+    pub(crate) fn open_target(&self) -> Result<Option<Root>, Error> {
+        let TargetAt::Local { path, .. } = &self.target.at else { return Ok(None) };
+        Root::open(path).map(Some).map_err(|error| self.no_target("open", error.into()))
+    }
+
+    fn no_target(&self, verb: &str, error: io::Error) -> Error {
+        let name = &self.target.name;
+        Error::new(ErrorKind::Unusable, format!("cannot {verb} the target \"{name}\""))
+            .because(error)
+    }
+
+    /// Opens the directory of the bag whose payload the target is; [`Places::make_target`] made it.
     pub(crate) fn open_bag(&self) -> Result<Option<Root>, Error> {
         let Some(bag) = &self.bag else { return Ok(None) };
         Root::open(&bag.path).map(Some).map_err(|error| {
@@ -349,12 +360,36 @@ impl Places {
     }
 }
 
-/// Makes a directory where there is none. Where another run was faster, the lock decides between the
-/// two.
-fn make(path: &Path, mode: Mode) -> rustix::io::Result<()> {
+/// Makes a directory where there is none; whether there was none. Where another run was faster, the
+/// lock decides between the two.
+fn make(path: &Path, mode: Mode) -> rustix::io::Result<bool> {
     match rustix::fs::mkdir(path, mode) {
-        Err(Errno::EXIST) => Ok(()),
-        other => other,
+        Err(Errno::EXIST) => Ok(false),
+        other => other.map(|()| true),
+    }
+}
+
+/// Directories that were made for a run, each in the one before it. Dropped before the run began,
+/// they are removed.
+#[derive(Debug, Default)]
+pub(crate) struct MadeDirectories {
+    paths: Vec<PathBuf>,
+    is_kept: AtomicBool,
+}
+
+impl MadeDirectories {
+    /// Says that the run began: they stay.
+    pub(crate) fn keep(&self) {
+        self.is_kept.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for MadeDirectories {
+    fn drop(&mut self) {
+        if !*self.is_kept.get_mut() {
+            // One in which something is by now is somebody else's.
+            self.paths.iter().rev().for_each(|path| drop(std::fs::remove_dir(path)));
+        }
     }
 }
 

@@ -128,6 +128,7 @@ pub fn put(
                 .help("nothing was put; what stood before stands"));
         }
     };
+    held.keep();
     let recorded = record(&state, &at, (&run, started), &written, progress).map_err(|error| {
         let message = format!("\"{}\" stands, but can't be recorded", options.location);
         Error::new(error.kind, message).because(error)

@@ -120,3 +120,30 @@ fn a_state_directory_that_cannot_be_made_is_told() {
     let run = env.vidimus(&["mirror", "source", "target", "--state-dir", "file/state"]);
     run.expect_one_of(&[4, 7]).names("file/state");
 }
+
+#[test]
+fn a_run_that_fails_before_it_began_leaves_no_trace() {
+    let env = Environment::new();
+    crate::mirror::sample().write(&env.source);
+    fs::write(env.root.join("file"), "").unwrap();
+    let there = env.root.join("there");
+    fs::create_dir(&there).unwrap();
+    for (words, made) in [
+        (&["mirror", "source", "target"][..], &env.target),
+        (&["mirror", "source", "there"], &there.join(".vidimus")),
+        (&["mirror", "source/README.md", "target"], &env.target),
+        (&["bag", "source", "target"], &env.target),
+        (&["put", "-", "there/new"], &there.join(".vidimus")),
+    ] {
+        let run = env.vidimus(&[words, &["--state-dir", "file"]].concat());
+        run.expect(4).names("state directory");
+        assert!(!made.exists(), "{words:?}");
+    }
+    // Where standard input can't be read, nothing was put.
+    let mut put = env.command(&["put", "-", "there/new"]);
+    put.stdin(fs::File::open(&env.source).unwrap());
+    Run::of(put).expect(7);
+    assert_eq!(fs::read_dir(&there).unwrap().count(), 0);
+    env.mirrored(&[]);
+    assert!(env.target.join(".vidimus/lock").exists());
+}
