@@ -343,7 +343,7 @@ fn summary(names: &[String; 2], outcome: &DiffOutcome, failures: &Failures) -> V
         Basis::Manifest { run, verdict } => {
             let how = match verdict {
                 Verdict::Complete => String::new(),
-                verdict => format!(", which was {verdict}"),
+                verdict => format!(", which was {verdict},"),
             };
             format!("{side} is what the manifest of run {run}{how} says of {name}")
         }
@@ -430,7 +430,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "A is /a, by the manifest of run r1, which was incomplete",
+                "A is what the manifest of run r1, which was incomplete, says of /a",
                 "B is /b, as it is listed now",
                 "  by digest         3,000 files",
                 "  by size and time  20 files; of 1 file a manifest has no digest",
@@ -440,7 +440,7 @@ mod tests {
                 "time 2.0 s, error rate 0.03% (1 of 4,000 entries), 1 difference",
                 "failed:",
                 "  cannot list \"d/\" in B",
-                "incomplete: some parts could not be listed",
+                "incomplete: some parts could not be listed or read",
             ]
         );
     }
