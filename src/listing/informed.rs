@@ -1,23 +1,33 @@
-//! Listings of a store, with what an earlier run into it recorded: a restore needs no look at
+//! Listings of a store, with what earlier runs into it recorded: a restore needs no look at
 //! directories, and what is copied is held against the digest that it was recorded with.
 
 use crate::backend::{Form, ListItem, Listing};
-use crate::manifest::Row;
+use crate::manifest::published::RecordedSource;
+use crate::manifest::{Row, STREAM, SourceNumber};
+use crate::model::entry::Known;
 use crate::model::{Digest, EntryKind, Error};
+use std::collections::HashSet;
 
-/// A listing whose entries are told what rows know of them: those of a run whose target it lists.
+/// A listing whose entries are told what rows know of them: those of runs whose target it lists.
 pub struct Informed<R> {
     listing: Listing,
-    form: Form,
+    /// The sources whose rows tell kinds and metadata.
+    telling: HashSet<SourceNumber>,
     /// `None` once they ended or can't be read: they only help.
     rows: Option<R>,
     row: Option<Row>,
 }
 
 impl<R: Iterator<Item = Result<Row, Error>>> Informed<R> {
-    /// Adds `rows`, in key order, to a `listing` whose keys have this form.
-    pub fn new(listing: Listing, rows: R, form: Form) -> Self {
-        Self { listing, form, rows: Some(rows), row: None }
+    /// Adds `rows`, in key order, which are from these sources, to a `listing` whose keys have this
+    /// form. Rows of another form have digests, but kinds and metadata of their own.
+    pub fn new(listing: Listing, rows: R, sources: &[RecordedSource], form: Form) -> Self {
+        let tells = |source: &&RecordedSource| {
+            // A stream is a file in any form.
+            form == Form::Tree && (source.options.form == Form::Tree || source.source == STREAM)
+        };
+        let telling = sources.iter().filter(tells).map(|source| source.number).collect();
+        Self { listing, telling, rows: Some(rows), row: None }
     }
 
     /// Goes to the row of a key, if there is one.
@@ -44,10 +54,16 @@ impl<R: Iterator<Item = Result<Row, Error>>> Iterator for Informed<R> {
     fn next(&mut self) -> Option<Self::Item> {
         let mut item = self.listing.next()?;
         if let Ok(ListItem::Entry(entry)) = &mut item {
-            let form = self.form;
+            let telling = std::mem::take(&mut self.telling);
             if let Some(row) = self.seek(entry.key.as_bytes()) {
-                if form == Form::Tree {
+                let is_directory =
+                    [row.kind, entry.kind].iter().all(|kind| *kind == EntryKind::Directory);
+                if telling.contains(&row.from) {
                     row.tell(&row.target, entry);
+                    // Nothing in the store tells of it, not even a marker that could be another.
+                    if is_directory && entry.known == Known::Implied {
+                        (entry.metadata, entry.known) = (row.metadata, Known::Whole);
+                    }
                 }
                 let is_version = entry.stamp == row.target && entry.stamp.tag().is_some();
                 if is_version {
@@ -58,6 +74,7 @@ impl<R: Iterator<Item = Result<Row, Error>>> Iterator for Informed<R> {
                     };
                 }
             }
+            self.telling = telling;
         }
         Some(item)
     }
@@ -66,9 +83,28 @@ impl<R: Iterator<Item = Result<Row, Error>>> Iterator for Informed<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::{Origin, RunNumber, SourceNumber};
-    use crate::model::entry::Known;
-    use crate::model::{ETag, Entry, ExtraDigests, Key, Metadata, Stamp};
+    use crate::filter::FilterSpec;
+    use crate::manifest::{Origin, RecordedOptions, RunNumber};
+    use crate::model::{
+        Durability, ETag, Entry, ExtraDigests, Key, Metadata, RunId, Stamp, Timestamp,
+    };
+
+    fn source(number: i64, form: Form) -> RecordedSource {
+        RecordedSource {
+            number: SourceNumber(number),
+            source: "/s".to_owned(),
+            run: RunId("r".to_owned()),
+            started: Timestamp::default(),
+            verdict: None,
+            options: RecordedOptions {
+                filter: FilterSpec::default(),
+                delete: false,
+                durability: Durability::None,
+                only: None,
+                form,
+            },
+        }
+    }
 
     fn entry(key: &str, tag: &str) -> Entry {
         Entry {
@@ -105,7 +141,9 @@ mod tests {
     fn only_the_version_that_was_recorded_is_told_of() {
         let listed = ["a", "b", "c", "e"].map(|key| Ok(ListItem::Entry(entry(key, "1"))));
         let rows = [row("a", "1"), row("b", "2"), row("d", "1"), row("e", "1")].map(Ok);
-        let told = Informed::new(Box::new(listed.into_iter()), rows.into_iter(), Form::Tree);
+        let listed = Box::new(listed.into_iter());
+        let sources = [source(1, Form::Tree)];
+        let told = Informed::new(listed, rows.into_iter(), &sources, Form::Tree);
         let told: Vec<_> = told
             .map(|item| match item {
                 Ok(ListItem::Entry(entry)) => {
@@ -118,5 +156,24 @@ mod tests {
         let expected =
             [("a", Known::Whole), ("b", Known::Listed), ("c", Known::Listed), ("e", Known::Whole)];
         assert_eq!(told, expected.map(|(key, known)| (key.to_owned(), known)));
+    }
+
+    #[test]
+    fn a_directory_without_a_marker_is_as_it_was_recorded_in_this_form() {
+        let directory = |known| Entry { known, kind: EntryKind::Directory, ..entry("d/", "") };
+        let told = |known, form| {
+            let listed = Box::new(std::iter::once(Ok(ListItem::Entry(directory(known)))));
+            let row = Row { kind: EntryKind::Directory, ..row("d/", "") };
+            let sources = [source(1, form), source(2, Form::Tree)];
+            let told = Informed::new(listed, std::iter::once(Ok(row)), &sources, Form::Tree).next();
+            match told {
+                Some(Ok(ListItem::Entry(entry))) => (entry.metadata.mode, entry.known),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(told(Known::Implied, Form::Tree), (0o600, Known::Whole));
+        assert_eq!(told(Known::Implied, Form::Flat), (0, Known::Implied));
+        // Whoever stored metadata since knows better.
+        assert_eq!(told(Known::Whole, Form::Tree), (0, Known::Whole));
     }
 }

@@ -157,6 +157,16 @@ struct Session<'a> {
     filter: Arc<Filter>,
 }
 
+/// A run that was recorded to begin.
+#[derive(Clone, Copy)]
+struct Begun {
+    number: RunNumber,
+    /// Whether it made the target's root.
+    root_is_new: bool,
+    /// Whether it is the first from its source into the target that is recorded here.
+    is_first_contact: bool,
+}
+
 struct Ended {
     verdict: Verdict,
     refusal: Option<Error>,
@@ -271,14 +281,15 @@ impl Session<'_> {
         };
         let is_first = is_dropped || state.last_run()?.is_none();
         let started = wall_clock();
+        let is_first_contact = state.last_run_from_source()?.is_none();
         let number = state.begin_run(&self.run, started, &options.encode()?)?;
         begins();
         let mut allowed_root = None;
         let target = Arc::clone(&sides.1);
         let root_is_new = !self.places.target_exists() || (root.is_none() && is_first);
+        let begun = Begun { number, root_is_new, is_first_contact };
         let surplus = Counter::default();
-        let mut executed =
-            self.execute(state, sides, (number, root_is_new), &surplus, &mut allowed_root);
+        let mut executed = self.execute(state, sides, begun, &surplus, &mut allowed_root);
         if let (Some(bag), Ok(None)) = (&bag, &executed)
             && self.progress.files_failed.get() == 0
             && !self.stop.requested()
@@ -312,15 +323,16 @@ impl Session<'_> {
         &self,
         state: &State,
         (source, target): Sides,
-        (number, root_is_new): (RunNumber, bool),
+        Begun { number, root_is_new, is_first_contact }: Begun,
         surplus: &Counter,
         allowed_root: &mut Option<RootIdentity>,
     ) -> Result<Option<Error>, Error> {
         let began = engine::now();
         let options = self.options;
         let policy = self.policy(state.number()?);
-        let (source_listing, target_listing) =
-            (source.list(&self.listing())?, target.list(&self.target_listing())?);
+        let source_listing =
+            self.informed_by_any(source.list(&self.listing())?, is_first_contact)?;
+        let target_listing = target.list(&self.target_listing())?;
         let join = self.join(source_listing, target_listing, self.rows(state)?)?;
         let keeper = Arc::clone(&target);
         let holds = |metadata: &Metadata, kind: EntryKind, stands: Option<&Metadata>| {

@@ -36,6 +36,7 @@ mod published;
 mod races;
 mod regressions;
 mod signing;
+mod sources;
 mod state_disk;
 mod terminal;
 mod usage;

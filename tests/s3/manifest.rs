@@ -68,6 +68,37 @@ fn without_its_state_a_mirror_takes_it_over_and_asks_for_no_object() {
     assert_eq!(manifest(&site).len(), 5, "nothing is published again");
 }
 
+/// As from a store that keeps no markers: what each directory was like stands in the manifest alone.
+#[test]
+fn a_restore_without_a_state_makes_directories_as_the_manifest_tells() {
+    let tree = TestTree::new().file("closed/f", "f").mode(0o600).dir("closed").mode(0o700);
+    let site = Site::of(&tree.mtime(1_600_000_000, 5));
+    site.up(&[]).expect(0);
+    lose_state(&site);
+    for marker in ["m/", "m/closed/"] {
+        site.bucket.delete(marker);
+    }
+    site.down(&["--dry-run"]).expect(0);
+    site.down(&[]).expect(0);
+    crate::common::assert_mirrored(&site.env.source, &site.env.target);
+}
+
+#[test]
+fn a_restore_without_a_state_holds_content_against_the_manifest() {
+    let site = mirrored();
+    lose_state(&site);
+    site.server.fail(On::every(Kind::Get).key("m/d/large"), Fault::FlippedBit);
+    site.down(&[]).expect(1).names("d/large");
+    assert!(!site.env.target.join("d/large").exists());
+    site.server.heal();
+    site.down(&[]).expect(0);
+    // One that can't be used hinders no restore.
+    lose_state(&site);
+    site.bucket.put("m/.vidimus/manifest/latest.json", "{}");
+    fs::remove_dir_all(&site.env.target).expect("remove the target");
+    site.down(&[]).expect(0).names("can't be used");
+}
+
 #[test]
 fn without_a_state_verify_reads_it() {
     let site = mirrored();

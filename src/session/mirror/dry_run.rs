@@ -66,7 +66,10 @@ impl Session<'_> {
             Box::new(std::iter::empty())
         };
         let policy = self.policy(evidence.1);
-        let join = self.join(source.list(&self.listing())?, target_listing, evidence)?;
+        let last_run = state.as_ref().map(State::last_run_from_source).transpose()?.flatten();
+        let source_listing =
+            self.informed_by_any(source.list(&self.listing())?, last_run.is_none())?;
+        let join = self.join(source_listing, target_listing, evidence)?;
         let holds = |metadata: &Metadata, kind: EntryKind, stands: Option<&Metadata>| {
             target.holds(metadata, kind, stands)
         };

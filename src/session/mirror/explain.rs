@@ -330,8 +330,11 @@ impl Session<'_> {
         } else {
             Box::new(std::iter::empty())
         };
-        let join =
-            self.join(listed, standing, (Box::new(rows.into_iter().map(Ok)), sides.number))?;
+        let join = self.join(
+            self.informed(listed)?,
+            standing,
+            (Box::new(rows.into_iter().map(Ok)), sides.number),
+        )?;
         Ok((join, left_out))
     }
 

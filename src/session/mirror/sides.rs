@@ -6,7 +6,8 @@ use crate::backend::object::{ObjectSource, ObjectTarget};
 use crate::backend::{Form, ListItem, ListOptions, Listing, Source, Target};
 use crate::compare::Join;
 use crate::listing::{Checked, Informed};
-use crate::manifest::{RecordedOptions, Row, SourceNumber, State};
+use crate::manifest::published::{Merged, Publication, Shelf};
+use crate::manifest::{Row, SourceNumber, State};
 use crate::model::error::Side;
 use crate::model::{EntryKind, Error, ErrorKind, Key};
 use crate::session::places::{Places, SourceAt, TargetAt};
@@ -100,7 +101,7 @@ impl Session<'_> {
         target: Listing,
         evidence: Evidence,
     ) -> Result<Join<Checked, Checked, Rows>, Error> {
-        let source = Checked::new(self.without_marker(self.informed(source)?), Side::Source);
+        let source = Checked::new(self.without_marker(source), Side::Source);
         Join::new(source, Checked::new(target, Side::Target), evidence, self.places.form())
     }
 
@@ -115,35 +116,80 @@ impl Session<'_> {
         Box::new(listing.filter(move |item| !is_marker(item)))
     }
 
-    /// Adds to the listing of a store what an earlier run into it recorded.
-    fn informed(&self, listing: Listing) -> Result<Listing, Error> {
-        let Places { source, .. } = self.places;
-        if source.root().is_some() || source.only.is_some() {
+    /// Adds to the listing of a store what earlier runs into it recorded here.
+    pub(super) fn informed(&self, listing: Listing) -> Result<Listing, Error> {
+        Ok(match self.recorded_of_source() {
+            Some(state) => self.told_by(&state, listing)?,
+            None => listing,
+        })
+    }
+
+    /// The same, or else, at first contact, what is published in the store itself: on a machine that
+    /// has no record a restore gets metadata from there, and holds content against the digests. Later
+    /// runs are told by rows of their own, and ask for nothing.
+    pub(super) fn informed_by_any(
+        &self,
+        listing: Listing,
+        is_first_contact: bool,
+    ) -> Result<Listing, Error> {
+        if let Some(state) = self.recorded_of_source() {
+            return self.told_by(&state, listing);
+        }
+        let SourceAt::Object(place) = &self.places.source.at else { return Ok(listing) };
+        if self.places.source.only.is_some() || !is_first_contact {
             return Ok(listing);
         }
-        let state = match State::latest_into(&self.options.state_dir, &source.name) {
-            Ok(Some(state)) => state,
-            Ok(None) => return Ok(listing),
-            Err(error) => {
-                let name = &source.name;
-                self.note(&format!("what was recorded of \"{name}\" can't be used: {error}"));
-                return Ok(listing);
+        let source = ObjectSource::new(Arc::clone(place));
+        let spool_dir = if self.options.dry_run {
+            std::env::temp_dir()
+        } else {
+            self.options.state_dir.clone()
+        };
+        let kept = Shelf::of(&source, &spool_dir);
+        let published = kept.latest().and_then(|latest| {
+            let merge =
+                |latest: Publication| Ok((Merged::of(&kept, &latest.head)?, latest.head.sources()));
+            latest.map(merge).transpose()
+        });
+        Ok(match published {
+            Ok(Some((merged, sources))) => {
+                let rows = merged.map(|row| row.map(|(row, _)| row));
+                Box::new(Informed::new(listing, rows, &sources, self.places.form()))
             }
-        };
-        let Some(run) = state.last_run()? else { return Ok(listing) };
-        // Rows of another form have digests, but kinds and metadata of their own.
-        let form = match RecordedOptions::decode(&run.options)?.form {
-            Form::Tree => self.places.form(),
-            Form::Flat => Form::Flat,
-        };
+            Ok(None) => listing,
+            Err(error) => {
+                self.cannot_be_used("published in", &error);
+                listing
+            }
+        })
+    }
+
+    /// What is recorded here of runs into the source, where that is a store.
+    fn recorded_of_source(&self) -> Option<State> {
+        let Places { source, .. } = self.places;
+        if source.root().is_some() || source.only.is_some() {
+            return None;
+        }
+        State::latest_into(&self.options.state_dir, &source.name).unwrap_or_else(|error| {
+            self.cannot_be_used("recorded of", &error);
+            None
+        })
+    }
+
+    fn cannot_be_used(&self, what: &str, error: &Error) {
+        let name = &self.places.source.name;
+        self.note(&format!("what was {what} \"{name}\" can't be used: {error}"));
+    }
+
+    fn told_by(&self, state: &State, listing: Listing) -> Result<Listing, Error> {
         // Rows before the first key have nothing to tell.
         let mut listing = listing.peekable();
         let first = match listing.peek() {
             Some(Ok(item)) => item.key().clone(),
             _ => Key::root(),
         };
-        let rows = state.rows_from(&first)?;
-        Ok(Box::new(Informed::new(Box::new(listing), rows, form)))
+        let (rows, sources) = (state.rows_from(&first)?, state.recorded_sources()?);
+        Ok(Box::new(Informed::new(Box::new(listing), rows, &sources, self.places.form())))
     }
 
     /// Makes both sides, of which the target's `root` is open where it is a directory that exists.

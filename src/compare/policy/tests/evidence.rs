@@ -80,6 +80,52 @@ fn without_a_digest_a_row_vouches_for_stamps_alone() {
     assert_eq!(touched(SAME, SAME, checksum), both("Checksum"));
 }
 
+#[test]
+fn a_row_from_another_source_is_evidence_of_the_target_alone() {
+    let anothers: Change = |case| case.row().from = SourceNumber(2);
+    assert_eq!(touched(SAME, SAME, anothers), "Adopt: KnownByDigest");
+    assert_eq!(touched(CTIME, SAME, anothers), "Adopt: KnownByDigest");
+    assert_eq!(touched(SAME, CTIME, anothers), "check target: TargetDoubtful");
+    assert_eq!(touched(MTIME, SAME, anothers), "copy unless recorded: Mtime");
+    assert_eq!(touched(MTIME, CTIME, anothers), "copy: Mtime");
+    assert_eq!(touched(SIZE, SAME, anothers), "copy: Size");
+    assert_eq!(touched(SAME, MTIME, anothers), "copy: TargetDrift");
+    assert_eq!(touched(SAME, SIZE, anothers), "copy: TargetDrift");
+    let other_mode: Change = |case| {
+        case.row().from = SourceNumber(2);
+        case.source().metadata.mode = 0o600;
+    };
+    assert_eq!(touched(SAME, SAME, other_mode), "UpdateMetadata: Metadata");
+    let checksum: Change = |case| {
+        case.row().from = SourceNumber(2);
+        case.options.checksum = true;
+    };
+    assert_eq!(touched(SAME, SAME, checksum), "check source: Checksum");
+    assert_eq!(touched(SAME, CTIME, checksum), "check both sides: Checksum");
+    let lacks: Change = |case| {
+        case.row().from = SourceNumber(2);
+        case.options.digests.sha256 = true;
+    };
+    assert_eq!(touched(SAME, SAME, lacks), "check source: Digest");
+    let without_digest: Change = |case| {
+        case.row().from = SourceNumber(2);
+        case.row().digest = None;
+    };
+    assert_eq!(touched(SAME, SAME, without_digest), "Adopt: SameSizeAndTime");
+    let size_only: Change = |case| {
+        case.row().from = SourceNumber(2);
+        case.options.size_only = true;
+    };
+    assert_eq!(touched(SAME, SAME, size_only), "Adopt: SameSizeAndTime");
+    assert_eq!(touched(SAME, CTIME, size_only), "Keep: SameSize");
+    // Nobody knows the stamp of what was imported or streamed.
+    let imported: Change = |case| {
+        case.row().from = SourceNumber(2);
+        case.row().source = Stamp::unknown(case.row().source.size);
+    };
+    assert_eq!(touched(SAME, SAME, imported), "check source: SourceDoubtful");
+}
+
 /// What lacks SHA-256, or has it.
 #[test]
 fn a_digest_that_is_asked_for_and_missing_is_made_of_the_source() {
