@@ -15,7 +15,7 @@ use super::values::SampleArg;
 use crate::backend::object::s3;
 use crate::compare::PolicyOptions;
 use crate::filter::FilterSpec;
-use crate::limits::LimitOptions;
+use crate::limits::{LimitOptions, descriptors};
 use crate::location::{Location, S3Location, SingleLocation};
 use crate::manifest::list::ListFormat;
 use crate::model::stamp::Trust;
@@ -535,9 +535,9 @@ fn state_dir_of(flag: Option<&Path>, xdg: Option<&OsStr>, home: Option<&OsStr>) 
 const STORE_WORKERS: usize = 32;
 
 /// Workers, where nothing else is asked for: as many as there are processors, and for a store, which
-/// is mostly waited for, [`STORE_WORKERS`].
+/// is mostly waited for, [`STORE_WORKERS`]; in any case no more than may have their files open.
 fn workers(asked: Option<u16>, has_store: bool) -> usize {
-    asked.map_or_else(
+    let wanted = asked.map_or_else(
         || {
             if has_store {
                 STORE_WORKERS
@@ -546,7 +546,8 @@ fn workers(asked: Option<u16>, has_store: bool) -> usize {
             }
         },
         usize::from,
-    )
+    );
+    descriptors::workers(wanted)
 }
 
 /// Whether whoever puts a stream is shown how far it is.

@@ -8,6 +8,7 @@
 mod bandwidth;
 mod concurrency;
 mod content;
+pub mod descriptors;
 mod memory;
 mod pace;
 mod requests;

@@ -1,8 +1,11 @@
 //! Limits: never faster than asked, and stopped all the same.
 
-use crate::common::{Environment, Run, TestTree, assert_mirrored};
+use crate::common::environment::{text, with_descriptors};
+use crate::common::{Environment, Run, TestTree, assert_mirrored, tools};
 use crate::locks::{send, under_way};
+use crate::needs;
 use rustix::process::Signal;
+use std::fs;
 use std::time::{Duration, Instant};
 
 /// Some small files, which come first, and two large ones: 4 MiB together.
@@ -68,4 +71,49 @@ fn what_is_no_limit_is_wrong_usage() {
     ] {
         env.mirror(&[flag, value]).expect(2).names(words);
     }
+}
+
+/// More directories than may be open, beside each other and within each other, and a large file.
+fn many_directories() -> TestTree {
+    let wide = (0..200).fold(TestTree::new(), |tree, n| {
+        tree.file(format!("{}/{n}/a", n % 7), "a").file(format!("{}/{n}/d/b", n % 7), "b")
+    });
+    let deep = "d/".repeat(100);
+    wide.file(format!("{deep}f"), "deep").file("large", vec![7; 20 << 20])
+}
+
+#[test]
+fn a_low_limit_of_open_files_is_kept_within() {
+    for most in [64, 200] {
+        let env = Environment::new();
+        many_directories().write(&env.source);
+        let limited =
+            |arguments: &[&str]| Run::of(with_descriptors(&env.command(arguments), most)).expect(0);
+        let (source, target) = (text(&env.source), text(&env.target));
+        let workers = ["--transfers", "64", "--checkers", "64"];
+        limited(&[&["mirror", source, target][..], &workers].concat());
+        assert_mirrored(&env.source, &env.target);
+        limited(&["mirror", source, target, "--checksum", "--delete"]);
+        limited(&["verify", target]);
+        limited(&["verify", target, "--against", source]);
+        limited(&["diff", source, target, "--content"]);
+        let other = env.root.join("other");
+        limited(&["mirror", source, text(&other), "--durability", "file"]);
+        assert_mirrored(&env.source, &other);
+    }
+}
+
+#[test]
+fn a_low_limit_of_open_files_is_kept_within_where_directories_are_synced_one_by_one() {
+    needs!(tools::mounts());
+    let env = Environment::new();
+    many_directories().write(&env.source);
+    let layers = env.root.join("layers");
+    fs::create_dir(&layers).unwrap();
+    fs::create_dir(&env.target).unwrap();
+    let mounted = tools::Mount::overlay(&layers, &env.target);
+    needs!(mounted.as_ref().map(drop).map_err(String::clone));
+    let arguments = env.mirror_arguments(&[]);
+    Run::of(with_descriptors(&env.command(&arguments), 64)).expect(0);
+    assert_mirrored(&env.source, &env.target);
 }

@@ -166,6 +166,19 @@ impl Environment {
     }
 }
 
+/// The command, where a process may have no more than `most` files open (the hard limit, too).
+pub fn with_descriptors(command: &Command, most: u32) -> Command {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")]);
+    limited.arg(command.get_program()).args(command.get_args()).env_clear();
+    limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(directory) = command.get_current_dir() {
+        limited.current_dir(directory);
+    }
+    limited.stdin(Stdio::null());
+    limited
+}
+
 /// The user that owns nothing.
 pub const NOBODY: u32 = 65534;
 

@@ -1,8 +1,8 @@
 //! From a directory to a bucket and back: the same tree.
 
-use crate::common::environment::text;
+use crate::common::environment::{text, with_descriptors};
 use crate::common::servers::SeaweedFs;
-use crate::common::{Environment, TestTree, assert_mirrored};
+use crate::common::{Environment, Run, TestTree, assert_mirrored};
 use crate::needs;
 use crate::site::{Site, bytes, everything, run};
 use std::ffi::OsStr;
@@ -156,4 +156,23 @@ fn a_prefix_goes_to_a_whole_bucket() {
     let count = |bucket: &crate::s3::Bucket| crate::site::objects_of(bucket).len();
     assert_eq!(count(&other), count(&site.bucket) - 1);
     site.run(&["verify", "s3://other"]).expect(0);
+}
+
+#[test]
+fn a_low_limit_of_open_files_is_kept_within() {
+    let large = vec![7; 40 << 20];
+    let tree = (0..60).fold(TestTree::new().file("large", &large), |tree, n| {
+        tree.file(format!("{n}/a"), "a").file(format!("{n}/d/b"), "b")
+    });
+    let site = Site::of(&tree);
+    let (source, target) = (text(&site.env.source), text(&site.env.target));
+    let limited = |from: &str, to: &str| {
+        let mut command = site.env.command(&["mirror", "--json", from, to, "--transfers", "64"]);
+        command.envs(site.server.environment());
+        Run::of(with_descriptors(&command, 64)).expect(0);
+    };
+    limited(source, "s3://bucket/p");
+    limited("s3://bucket/p", target);
+    assert_mirrored(&site.env.source, &site.env.target);
+    limited("s3://bucket/p", "s3://bucket/q");
 }

@@ -5,6 +5,7 @@
 
 use super::capabilities::{Capabilities, FileSystems};
 use super::metadata::look_at_open;
+use crate::limits::descriptors::handles;
 use crate::model::{Cause, Key};
 use rustix::fs::{Mode, OFlags, ResolveFlags, StatxAttributes, makedev, openat, openat2};
 use rustix::io::Errno;
@@ -14,8 +15,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Handles kept a root: enough for every worker's directory and its parents, few enough for the
-/// usual limit of 1,024 open files.
+/// Handles kept a root, where so many files may be open: enough for every worker's directory and its
+/// parents.
 const HANDLES: usize = 128;
 
 /// The longest path handed to the kernel at once: `PATH_MAX` (4,096) with its final NUL.
@@ -82,8 +83,10 @@ pub struct Root {
 }
 
 /// The handles used last, by key.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Handles {
+    /// How many are kept.
+    most: usize,
     by_key: HashMap<Box<[u8]>, Handle>,
     /// Counts uses, to tell the latest.
     clock: u64,
@@ -104,7 +107,7 @@ impl Root {
         Ok(Self {
             directory: Arc::new(Directory::from_fd(fd, &file_systems)?),
             file_systems,
-            handles: Mutex::default(),
+            handles: Mutex::new(Handles::new()),
             without_openat2: AtomicBool::new(false),
             leaves_no_trace: rustix::process::geteuid().is_root(),
         })
@@ -210,6 +213,10 @@ pub(super) fn with_fallback(
 }
 
 impl Handles {
+    fn new() -> Self {
+        Self { most: handles(HANDLES), by_key: HashMap::new(), clock: 0 }
+    }
+
     /// The handle of the directory, or of the nearest above it, with the length of its key.
     fn nearest(&mut self, key: &[u8]) -> Option<(Arc<Directory>, usize)> {
         self.clock += 1;
@@ -226,9 +233,9 @@ impl Handles {
 
     /// Keeps a handle; when there are too many, the half used longest ago is dropped.
     fn keep(&mut self, key: &[u8], directory: &Arc<Directory>) {
-        if self.by_key.len() >= HANDLES {
+        if self.by_key.len() >= self.most {
             let mut uses: Vec<u64> = self.by_key.values().map(|handle| handle.used).collect();
-            let (_, &mut median, _) = uses.select_nth_unstable(HANDLES / 2);
+            let (_, &mut median, _) = uses.select_nth_unstable(self.most / 2);
             self.by_key.retain(|_, handle| handle.used > median);
         }
         let handle = Handle { directory: Arc::clone(directory), used: self.clock };

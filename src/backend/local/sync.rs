@@ -5,6 +5,7 @@
 
 use super::beneath::{Directory, Identity};
 use super::capabilities::Kind;
+use crate::limits::descriptors::handles;
 use crate::model::{Cause, Durability};
 use rustix::fs::{fsync, syncfs};
 use rustix::io::Errno;
@@ -13,7 +14,8 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Directories that wait for a barrier, a handle each; more are synced at once.
+/// Directories that wait for a barrier, a handle each, where so many files may be open; more are
+/// synced at once.
 const DIRECTORIES: usize = 128;
 
 /// What has to be synced before what was written is durable.
@@ -23,6 +25,8 @@ pub struct Syncing {
     /// Readable, whatever directories below it are: stands for its whole file system.
     root: Arc<Directory>,
     dirty: Mutex<Dirty>,
+    /// How many directories wait for a barrier.
+    most: usize,
     /// How the syncs of surplus directories went. They go on beside the barriers: one that begins
     /// meanwhile waits for them, for what they took counts as synced by it.
     surplus: Mutex<rustix::io::Result<()>>,
@@ -55,6 +59,7 @@ impl Syncing {
             durability,
             root,
             dirty: Mutex::default(),
+            most: handles(DIRECTORIES),
             surplus: Mutex::new(Ok(())),
             directory_sync_unsupported: AtomicBool::new(false),
             syncfs_reports_errors: syncfs_reports_errors(),
@@ -128,7 +133,7 @@ impl Syncing {
     /// Keeps the handles that wait within their bound. What fails is the next barrier's failure: it
     /// isn't the fault of the entry that was one too many.
     fn sync_surplus(&self) {
-        let has_surplus = |dirty: &Dirty| dirty.directories.len() > DIRECTORIES;
+        let has_surplus = |dirty: &Dirty| dirty.directories.len() > self.most;
         if !has_surplus(&self.dirty.lock().unwrap_or_else(PoisonError::into_inner)) {
             return;
         }

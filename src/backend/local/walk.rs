@@ -17,6 +17,7 @@ use super::metadata::{entry, kind, kind_of, look_at, look_at_open};
 use super::read::link_text;
 use crate::backend::{ListItem, ListOptions, Listing};
 use crate::filter::Filter;
+use crate::limits::descriptors::handles;
 use crate::model::error::Side;
 use crate::model::reserved::{DIRECTORY, is_temporary};
 use crate::model::{Cause, EntryError, EntryKind, Error, ErrorKind, Key, Operation};
@@ -34,7 +35,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 const CHUNK: usize = 256;
 /// Chunks of one level under way.
 const CHUNKS_AHEAD: usize = 4;
-/// Directories opened ahead, in all; each holds a handle.
+/// Directories opened ahead, in all, where so many files may be open; each holds a handle.
 const DIRECTORIES_AHEAD: usize = 64;
 /// Names of directories opened ahead, in all, before no more are begun.
 const NAMES_AHEAD: usize = 32_768;
@@ -42,7 +43,7 @@ const NAMES_AHEAD: usize = 32_768;
 const NAMES_SORTED: usize = 1 << 20;
 /// Bytes of names on the stack before the outermost levels go to disk.
 const NAMES_HELD: usize = 4 << 20;
-/// Directory handles on the stack.
+/// Directory handles on the stack, where so many files may be open.
 const HANDLES_HELD: usize = 64;
 /// Bytes of directory entries read at once.
 const READ_AT_ONCE: usize = 32 << 10;
@@ -168,6 +169,10 @@ struct Walk {
     guarded: Arc<[Guarded]>,
     spool_dir: PathBuf,
     file_systems: Arc<FileSystems>,
+    /// How many directories are opened ahead.
+    most_ahead: usize,
+    /// How many directories on the way down are held open.
+    most_held: usize,
     directories_ahead: AtomicUsize,
     names_ahead: AtomicUsize,
 }
@@ -306,7 +311,7 @@ impl Emitter {
         let Some(level) = self.levels.last_mut() else { return };
         let Some(directory) = &level.directory else { return };
         while level.searched < level.items.len() {
-            if walk.directories_ahead.load(Ordering::Relaxed) >= DIRECTORIES_AHEAD
+            if walk.directories_ahead.load(Ordering::Relaxed) >= walk.most_ahead
                 || walk.names_ahead.load(Ordering::Relaxed) >= NAMES_AHEAD
             {
                 return;
@@ -348,7 +353,7 @@ impl Emitter {
             searched: 0,
             ahead: VecDeque::new(),
         });
-        if let Some(outer) = self.levels.len().checked_sub(HANDLES_HELD + 1) {
+        if let Some(outer) = self.levels.len().checked_sub(self.walk.most_held + 1) {
             self.levels[outer].directory = None;
         }
         self.look_ahead()?;
@@ -487,6 +492,8 @@ impl Walk {
             guarded: Arc::clone(&walking.guarded),
             spool_dir: walking.spool_dir.clone(),
             file_systems: Arc::clone(root.file_systems()),
+            most_ahead: handles(DIRECTORIES_AHEAD),
+            most_held: handles(HANDLES_HELD),
             directories_ahead: AtomicUsize::new(0),
             names_ahead: AtomicUsize::new(0),
         }
