@@ -5,6 +5,7 @@ use crate::model::{Error, ErrorKind};
 use rustix::fs::{AtFlags, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 /// Where a bag has its payload (section 2.1.2).
 pub const PAYLOAD: &str = "data";
@@ -43,6 +44,17 @@ pub(super) fn around(directory: BorrowedFd<'_>) -> rustix::io::Result<Option<Own
         inner = here;
         above = openat(&outer, "..", flags, Mode::empty());
     }
+}
+
+/// The payload of a bag whose root a path is; `None` for any other directory.
+pub fn payload_of(root: &Path) -> Option<PathBuf> {
+    let is_bag = [DECLARATION, MARK].iter().any(|name| root.join(name).exists());
+    Some(root.join(PAYLOAD)).filter(|payload| is_bag && payload.is_dir())
+}
+
+/// Whether a path is the root of a bag that `vidimus bag` makes.
+pub fn is_made_here(root: &Path) -> bool {
+    root.join(MARK).exists()
 }
 
 fn look(directory: &OwnedFd, name: &str) -> rustix::io::Result<Option<rustix::fs::Stat>> {

@@ -14,6 +14,7 @@ pub mod key;
 pub mod request;
 pub mod reserved;
 pub mod run;
+pub mod shell;
 pub mod stamp;
 
 pub use digest::{Digest, ExtraDigests, ExtraKinds};

@@ -123,8 +123,9 @@ pub fn mirror(
         return Err(Error::new(ErrorKind::Usage, "--sign needs a directory as source")
             .help("the mirror of a single file publishes no manifest; leave --sign out"));
     }
-    if let Some(place) = &places.bag {
-        bag::check(place)?;
+    match &places.bag {
+        Some(place) => bag::check(place)?,
+        None => checks::refuse_bag(&places.target, &options.state_dir)?,
     }
     let session = Session {
         options,

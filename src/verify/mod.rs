@@ -37,7 +37,6 @@ use crate::location::Location;
 use crate::manifest::keys::{KeyId, PublicKey};
 use crate::manifest::{Held, Row, State, Writer};
 use crate::model::error::Side;
-use crate::model::key::Escaped;
 use crate::model::{
     Cause, Digest, EntryError, Error, ErrorKind, Key, Progress, RunId, Stop, Totals,
 };
@@ -48,7 +47,6 @@ use repair::Broken;
 use scan::Scan;
 use stalest::Stalest;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -222,11 +220,7 @@ pub fn verify(
         let message = format!("cannot mend from \"{name}\": it is a file");
         return Err(Error::new(ErrorKind::Unusable, message).help("name a directory, or a prefix"));
     }
-    let nothing = || {
-        let state_dir = Escaped(options.state_dir.as_os_str().as_bytes());
-        Error::new(ErrorKind::Manifest, format!("no run into \"{name}\" is recorded"))
-            .help(format!("mirror to it first, or name its state by --state-dir (now {state_dir})"))
-    };
+    let nothing = || open::nothing_recorded(options, &name);
     let mut fault = None;
     let manifest = if let Some(key) = &options.key {
         Some(signed::signed(&*target, &name, key, options, observer)?)

@@ -9,13 +9,14 @@ use crate::backend::{Form, Source, Target};
 use crate::engine::now;
 use crate::location::Location;
 use crate::manifest::published::{Merged, Publication, Shelf};
-use crate::manifest::{Held, Lease, Lock, Lockable, Row, State};
+use crate::manifest::{Held, Lease, Lock, Lockable, Row, State, bag};
 use crate::model::key::Escaped;
 use crate::model::reserved::is_reserved;
+use crate::model::shell::Quoted;
 use crate::model::{Durability, Error, ErrorKind, Progress, Stop};
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What a target is held against.
@@ -59,6 +60,26 @@ impl Manifest {
         let rows = Box::new(without_own(rows, expected.form));
         Ok(Self { expected, rows, state: None })
     }
+}
+
+/// That there is nothing to hold a target against.
+pub(super) fn nothing_recorded(options: &VerifyOptions, name: &str) -> Error {
+    let error = Error::new(ErrorKind::Manifest, format!("no run into \"{name}\" is recorded"));
+    let directory = options.target.local().and_then(|path| path.canonicalize().ok());
+    let bag = |directory: &Path| bag::payload_of(directory).is_some();
+    if let Some(payload) = directory.as_deref().and_then(bag::payload_of) {
+        let payload = Quoted(payload.as_os_str().as_bytes()).to_string();
+        return error.help(format!(
+            "it is a bag, of which the payload is recorded: vidimus verify {payload}"
+        ));
+    }
+    if directory.as_deref().and_then(Path::parent).is_some_and(bag) {
+        return error.help(
+            "it is the payload of a bag that no run here made: `bagit.py --validate` checks it",
+        );
+    }
+    let state_dir = Escaped(options.state_dir.as_os_str().as_bytes());
+    error.help(format!("mirror to it first, or name its state by --state-dir (now {state_dir})"))
 }
 
 /// Rows but those of vidimus's own names, which a list may have brought in: no listing of a tree has

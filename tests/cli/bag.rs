@@ -448,7 +448,6 @@ fn one_run_at_a_time_makes_a_bag() {
     let lock = fs::File::open(bag_of(&env).join(".vidimus/lock")).expect("open the lock");
     flock(&lock, FlockOperation::LockExclusive).expect("lock");
     bag(&env, &[]).expect(5);
-    env.vidimus(&["mirror", "outside", "bag"]).expect(5);
     env.vidimus(&["verify", "bag/data"]).expect(5);
     env.vidimus(&["verify", "--against", "source", "bag/data"]).expect(5);
     assert!(is_declared(&env));
@@ -595,4 +594,54 @@ fn a_bag_in_another_encoding_is_left_as_it_is() {
         fs::write(&path, stood).expect("write");
     }
     bag(&env, &[]).expect(0);
+}
+
+#[test]
+fn names_that_bagit_py_cannot_read_are_told() {
+    needs!(bagit(OsStr::new(".").as_ref()));
+    let mut tree = TestTree::new();
+    for name in ["a b", " a", "a\n", "\r\n\r\na", "naïve", "$x", "*", "\u{a0}a", "~a", "#"] {
+        tree = tree.file(name, "x");
+    }
+    let env = source(&tree);
+    bag(&env, &[]).expect(0).is_silent_about("bagit.py");
+    assert!(is_valid(&env));
+    for name in ["100%", "a ", "a\t", "a\u{a0}", "a\u{1f}", "a\u{b}b", "\n\n\n", "\u{2028}a"] {
+        let env = source(&TestTree::new().file(name, "x"));
+        bag(&env, &[]).expect(0).names("bagit.py can't read the name");
+        assert!(!is_valid(&env), "{name:?}");
+    }
+    // Tag files of the owner's are listed, too.
+    let env = source(&TestTree::new().file("a", "x"));
+    bag(&env, &[]).expect(0);
+    fs::write(bag_of(&env).join("100%"), "").expect("write");
+    bag(&env, &[]).expect(0).names("bagit.py can't read the name \\\"100%\\\"");
+}
+
+#[test]
+fn a_mirror_into_the_root_of_a_bag_is_refused() {
+    let env = source(&payload());
+    bag(&env, &[]).expect(0);
+    let other = TestTree::new().file("bagit.txt", "").file("data/x", "x").file("plain", "1");
+    other.write(&env.outside);
+    let before = Snapshot::read(&bag_of(&env));
+    for arguments in [&["source", "bag"][..], &["outside", "bag", "--dry-run"], &["list", "bag"]] {
+        fs::write(env.root.join("list"), "").expect("write");
+        let run = env.vidimus(&[&["mirror"], arguments].concat());
+        run.expect(6).names("would not be valid any more").names("vidimus bag SOURCE BAG");
+    }
+    env.vidimus(&["verify", "bag"]).expect(4).names("the payload is recorded").names("/bag/data");
+    assert_untouched(&before, &bag_of(&env));
+
+    // A copy is what a mirror made, as long as anything tells of that; others' bags are bags.
+    env.vidimus(&["mirror", "bag", "copy"]).expect(0);
+    env.vidimus(&["mirror", "bag", "copy"]).expect(0);
+    fs::remove_dir_all(env.root.join("copy/.vidimus")).expect("remove");
+    env.vidimus(&["mirror", "bag", "copy"]).expect(0);
+    fs::remove_dir_all(env.root.join("copy/.vidimus")).expect("remove");
+    env.lose_records();
+    env.vidimus(&["mirror", "outside", "copy"]).expect(6).names("remove its bagit.txt");
+    env.vidimus(&["verify", "copy/data"]).expect(4).names("bagit.py --validate");
+    fs::remove_file(env.root.join("copy/bagit.txt")).expect("remove");
+    env.vidimus(&["mirror", "bag", "copy"]).expect(0);
 }

@@ -7,6 +7,7 @@
 //! the payload is listed again for that, so that nothing is declared that isn't there, and nothing is
 //! there that isn't declared.
 
+mod readers;
 mod tags;
 
 use super::Session;
@@ -23,6 +24,7 @@ use crate::model::{
 };
 use crate::session::places::{BagPlace, printable};
 use crate::session::{random, single};
+use readers::Unreadable;
 use ring::digest::{SHA256, digest};
 use std::ffi::OsString;
 use std::fs;
@@ -162,6 +164,7 @@ struct Payload {
     empty_directories: u64,
     /// A directory that nothing was found in so far.
     empty: Option<Key>,
+    unreadable: Unreadable,
 }
 
 impl Bag {
@@ -233,11 +236,11 @@ impl Bag {
         payload: &dyn Target,
         surplus: u64,
     ) -> Result<(), Error> {
-        let Some((found, manifest)) = self.write_manifest(session, state, payload)? else {
+        let Some((mut found, manifest)) = self.write_manifest(session, state, payload)? else {
             return Ok(());
         };
         let mut tag_manifest = TagFile::begin(self, TAG_MANIFEST)?;
-        if !self.list_others(session, &mut tag_manifest)? {
+        if !self.list_others(session, &mut tag_manifest, &mut found.unreadable)? {
             return Ok(());
         }
         let info = self.write_info(&found)?;
@@ -247,6 +250,7 @@ impl Bag {
         }
         tag_manifest.publish()?;
         self.write(DECLARATION, DECLARED)?;
+        found.unreadable.tell(session);
         if surplus > 0 {
             session.note(&format!(
                 "files that the source does not have, and that stay in the bag: {surplus}; --delete \
@@ -320,6 +324,7 @@ impl Bag {
                     lines.extend_from_slice(format!("{}  {PAYLOAD}/", Hex(sha256)).as_bytes());
                     escape(entry.key.as_bytes(), &mut lines);
                     lines.push(b'\n');
+                    found.unreadable.look_at(&entry.key);
                     found.files += 1;
                     found.bytes += entry.stamp.size;
                 }

@@ -2,14 +2,49 @@
 //! deletions that nothing speaks for.
 
 use super::Session;
+use crate::backend;
 use crate::backend::local::{FileSystem, Root};
-use crate::manifest::{RootIdentity, Sameness};
+use crate::manifest::{RootIdentity, Sameness, State, bag};
 use crate::model::error::Side;
 use crate::model::stamp::NO_NUMBER;
 use crate::model::{Error, ErrorKind, Key};
 use crate::plan::{DeletionTally, Evidence, guard};
-use crate::session::places::{SourceAt, printable};
+use crate::session::places::{SourceAt, TargetAt, TargetPlace, printable};
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+/// Refuses the root of a bag, unless it is the copy of one that an earlier mirror made: the bag would
+/// not be valid any more.
+///
+/// # Errors
+/// [`ErrorKind::Refused`] for such a root, [`ErrorKind::Manifest`] where it can't be found out whether
+/// there was a mirror.
+pub(super) fn refuse_bag(target: &TargetPlace, state_dir: &Path) -> Result<(), Error> {
+    let TargetAt::Local { path, exists: true } = &target.at else { return Ok(()) };
+    if bag::payload_of(path).is_none() {
+        return Ok(());
+    }
+    let refused = |help: &str| {
+        let message = format!("\"{}\" is a bag, and would not be valid any more", target.name);
+        Err(Error::new(ErrorKind::Refused, message).help(help.to_owned()))
+    };
+    if bag::is_made_here(path) {
+        return refused("`vidimus bag SOURCE BAG` brings a bag up to date; name another directory");
+    }
+    // Its own content makes a copy a bag: what a mirror left beside that tells them apart.
+    let is_copy = path.join(backend::MANIFEST).is_dir()
+        || match State::latest_into(state_dir, &target.name)? {
+            Some(state) => state.last_mirror()?.is_some(),
+            None => false,
+        };
+    if is_copy {
+        return Ok(());
+    }
+    refused(
+        "name another directory; `vidimus bag SOURCE BAG` brings a bag up to date, and if it is to \
+         become a copy of the source, remove its bagit.txt first",
+    )
+}
 
 impl Session<'_> {
     /// The state may lie below a root, where it is left out, but not be one.

@@ -1,7 +1,8 @@
 //! The tag files of a bag: what it says of itself, and the list of what says so.
 
 use super::{
-    Bag, CHUNK, DECLARATION, INFO, MANIFEST, Payload, TAG_MANIFEST, leaves_out, unvouched,
+    Bag, CHUNK, DECLARATION, INFO, MANIFEST, Payload, TAG_MANIFEST, Unreadable, leaves_out,
+    unvouched,
 };
 use crate::backend::{Form, ListItem, ListOptions, Place, ReadError, Reading, Source as _};
 use crate::filter::{Filter, Rule};
@@ -25,6 +26,7 @@ impl Bag {
         &self,
         session: &Session<'_>,
         out: &mut TagFile<'_>,
+        unreadable: &mut Unreadable,
     ) -> Result<bool, Error> {
         let payload = [Rule::Exclude(format!("/{PAYLOAD}/"))];
         let filter = Filter::new(&payload, None, None).map_err(|error| {
@@ -70,6 +72,7 @@ impl Bag {
                     escape(entry.key.as_bytes(), &mut line);
                     line.push(b'\n');
                     out.write(&line)?;
+                    unreadable.look_at(&entry.key);
                     continue;
                 }
                 Err(ReadError::Sink(Cause::Stopped)) => return Ok(false),
