@@ -26,15 +26,40 @@ impl Timestamp {
         self.as_nanos().abs_diff(other.as_nanos())
     }
 
+    /// Seconds since the epoch with nine decimals, as files and objects have it that other programs
+    /// read.
+    pub fn decimal(self) -> Decimal {
+        Decimal(self)
+    }
+
     fn as_nanos(self) -> i128 {
         i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanos)
     }
 }
 
 impl std::fmt::Display for Timestamp {
-    /// Prints seconds since the epoch with nine decimals.
+    /// Prints date and time in UTC (RFC 3339), with as many decimals as it has; what no calendar
+    /// holds, before the year -9999 or after 9999, as `@` and [`Timestamp::decimal`].
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let nanos = self.as_nanos();
+        match jiff::Timestamp::new(self.seconds, 0) {
+            // Decimals count on from the whole second, before the epoch too.
+            Ok(whole) => {
+                let date = whole.strftime("%Y-%m-%dT%H:%M:%S");
+                let decimals = format!(".{:09}", self.nanos);
+                write!(out, "{date}{}Z", decimals.trim_end_matches('0').trim_end_matches('.'))
+            }
+            Err(_) => write!(out, "@{}", self.decimal()),
+        }
+    }
+}
+
+/// A point in time as seconds since the epoch with nine decimals.
+#[derive(Clone, Copy, Debug)]
+pub struct Decimal(Timestamp);
+
+impl std::fmt::Display for Decimal {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let nanos = self.0.as_nanos();
         let sign = if nanos < 0 { "-" } else { "" };
         let nanos = nanos.unsigned_abs();
         write!(out, "{sign}{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000)
@@ -292,6 +317,19 @@ fn take_time(bytes: &mut &[u8]) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_prints_as_a_date_or_as_a_number() {
+        for (seconds, nanos, date, decimal) in [
+            (0, 0, "1970-01-01T00:00:00Z", "0.000000000"),
+            (1_600_000_000, 5, "2020-09-13T12:26:40.000000005Z", "1600000000.000000005"),
+            (-1, 500_000_000, "1969-12-31T23:59:59.5Z", "-0.500000000"),
+            (i64::MAX, 1, "@9223372036854775807.000000001", "9223372036854775807.000000001"),
+        ] {
+            let time = Timestamp { seconds, nanos };
+            assert_eq!((&*time.to_string(), &*time.decimal().to_string()), (date, decimal));
+        }
+    }
 
     fn stamp(mtime: i64, ctime: i64) -> Stamp {
         let at = |seconds| Timestamp { seconds, nanos: 5 };

@@ -36,7 +36,7 @@ pub(super) fn headers(
 /// Sets metadata beside what else is kept with an object.
 pub(super) fn set(headers: &mut Headers, kind: EntryKind, metadata: &Metadata) {
     let Metadata { mode, uid, gid, mtime } = metadata;
-    put(headers, MTIME, mtime.to_string());
+    put(headers, MTIME, mtime.decimal().to_string());
     put(headers, MODE, format!("{mode:04o}"));
     put(headers, UID, uid.to_string());
     put(headers, GID, gid.to_string());

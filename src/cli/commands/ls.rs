@@ -216,10 +216,6 @@ fn time_of(entry: &Entry) -> Option<Timestamp> {
     (entry.known != Known::Implied).then_some(entry.metadata.mtime)
 }
 
-fn moment(time: Timestamp) -> Option<jiff::Timestamp> {
-    jiff::Timestamp::new(time.seconds, time.nanos as i32).ok()
-}
-
 #[derive(Serialize)]
 struct JsonEntry {
     #[serde(flatten)]
@@ -245,7 +241,7 @@ impl From<&Entry> for JsonEntry {
                 EntryKind::Special(_) => "special",
             },
             size: entry.size(),
-            mtime: time_of(entry).and_then(moment).map(|time| time.to_string()),
+            mtime: time_of(entry).map(|time| time.to_string()),
             etag: entry.stamp.tag().map(|tag| tag.as_str().to_owned()),
             link: entry.link.as_ref().map(|link| Escaped(link).to_string()),
         }

@@ -23,6 +23,7 @@ use clap::ArgMatches;
 use jiff::tz::TimeZone;
 use rustix::fs::Mode;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use std::ffi::OsStr;
 use std::io;
 use std::sync::Arc;
@@ -134,7 +135,7 @@ struct JsonPublication<'a> {
     changed: Option<u64>,
     signature: Option<JsonSeal<'a>>,
     #[serde(flatten)]
-    head: &'a Head,
+    head: Map<String, Value>,
 }
 
 /// What a signature is worth.
@@ -171,9 +172,18 @@ impl<'a> JsonPublication<'a> {
             lines: lines(head),
             changed: changed(head),
             signature: JsonSeal::of(seal),
-            head,
+            head: in_records(head),
         }
     }
+}
+
+/// A head's fields, with times as all records have them.
+fn in_records(head: &Head) -> Map<String, Value> {
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(head) else { return Map::new() };
+    for (name, time) in [("started", head.started), ("published", head.published)] {
+        fields.insert(name.to_owned(), time.to_string().into());
+    }
+    fields
 }
 
 /// How many lines were written with a publication; `None` where it wrote all rows anew.

@@ -321,7 +321,7 @@ mod seconds {
     use serde::{Deserialize as _, Deserializer, Serializer, de};
 
     pub(super) fn serialize<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(time)
+        to.collect_str(&time.decimal())
     }
 
     pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Timestamp, D::Error> {

@@ -111,6 +111,7 @@ fn fields(row: &Row, run: &RunId, out: &mut Vec<u8>) -> io::Result<()> {
         write!(out, ",\"md5\":\"{}\"", Hex(md5))?;
     }
     let Metadata { mode, uid, gid, mtime } = row.metadata;
+    let mtime = mtime.decimal();
     write!(out, ",\"mtime\":\"{mtime}\",\"mode\":\"{mode:04o}\",\"uid\":{uid},\"gid\":{gid}")?;
     if let Some(link) = &row.link {
         out.push(b',');
@@ -125,7 +126,7 @@ fn fields(row: &Row, run: &RunId, out: &mut Vec<u8>) -> io::Result<()> {
         write!(out, ",\"from\":{}", row.from.0)?;
     }
     if let Some(at) = row.verified_at {
-        write!(out, ",\"verified\":\"{at}\"")?;
+        write!(out, ",\"verified\":\"{}\"", at.decimal())?;
     }
     stamp("source", &row.source, out)?;
     if row.source_racy {
@@ -149,6 +150,7 @@ fn stamp(name: &str, stamp: &Stamp, out: &mut Vec<u8>) -> io::Result<()> {
     match stamp.evidence {
         Evidence::Inode(Inode { mtime, ctime, number }) => {
             let number = number.unwrap_or(NO_NUMBER);
+            let (mtime, ctime) = (mtime.decimal(), ctime.decimal());
             write!(out, ",\"mtime\":\"{mtime}\",\"ctime\":\"{ctime}\",\"inode\":{number}")?;
         }
         Evidence::Tag(Some(tag)) => {
@@ -275,7 +277,7 @@ fn mode(text: &str) -> Result<u32, String> {
     mode.ok_or_else(|| format!("\"{}\" is no mode", text.escape_default()))
 }
 
-/// Reads seconds since the epoch with nine decimals, as a timestamp prints.
+/// Reads seconds since the epoch with nine decimals.
 pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     let read = || {
         let (sign, digits) = match text.strip_prefix('-') {

@@ -333,7 +333,7 @@ mod tests {
     fn a_row_without_a_digest_is_compared_by_size_and_counted() {
         assert_eq!(compare(&row(Some(1)), &row(None), true), (UNPROVEN, vec![]));
         let later = at(row(None), 9);
-        let words = "mtime 5.000000006 -> 9.000000000".to_owned();
+        let words = "mtime 1970-01-01T00:00:05.000000006Z -> 1970-01-01T00:00:09Z".to_owned();
         let differences = vec![Difference::Metadata(words)];
         assert_eq!(compare(&row(Some(1)), &later, true), (UNPROVEN, differences));
         assert_eq!(compare(&row(Some(1)), &later, false), (UNPROVEN, vec![]));

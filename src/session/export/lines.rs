@@ -146,13 +146,13 @@ pub(super) fn csv(row: &Row, run: &RunId, out: &mut Vec<u8>) -> Line {
         row.digest.map(|digest| digest.to_string()).unwrap_or_default(),
         row.extra.sha256.map(|digest| Hex(&digest).to_string()).unwrap_or_default(),
         row.extra.md5.map(|digest| Hex(&digest).to_string()).unwrap_or_default(),
-        mtime.to_string(),
+        mtime.decimal().to_string(),
         format!("{mode:04o}"),
         uid.to_string(),
         gid.to_string(),
         link.to_owned(),
         run.0.clone(),
-        row.verified_at.map(|at| at.to_string()).unwrap_or_default(),
+        row.verified_at.map(|at| at.decimal().to_string()).unwrap_or_default(),
     ];
     for (at, field) in fields.iter().enumerate() {
         if at > 0 {
