@@ -23,10 +23,11 @@ pub enum Location {
 }
 
 impl Location {
-    /// Parses what a user typed: a bare path, a `file://` URL, or `s3://bucket/prefix`.
+    /// Parses what a user typed: a bare path, a `file://` URL, or `s3://bucket/prefix`. A path with a
+    /// colon in its first component is written `./a:b`: to other tools `a:b` is no file.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for an empty text, a URL of a scheme that is not known, a `file://` URL
+    /// [`ErrorKind::Usage`] for an empty text, a path with such a colon, a URL of a scheme that is not known, a `file://` URL
     /// that names another machine or has a broken percent escape, an `s3://` location without a
     /// legal bucket, with an unknown option, or with a secret in it (which is not repeated).
     pub fn parse(text: &OsStr) -> Result<Self, Error> {
@@ -35,7 +36,10 @@ impl Location {
             return Err(usage("the location is empty").help("name a directory; `.` is this one"));
         }
         let Some((scheme, rest)) = split_scheme(bytes) else {
-            return Ok(Self::Local(PathBuf::from(text)));
+            return match split_colon(bytes) {
+                Some((head, rest)) => Err(names_no_path(head, rest)),
+                None => Ok(Self::Local(PathBuf::from(text))),
+            };
         };
         if scheme.eq_ignore_ascii_case(b"s3") {
             return S3Location::parse(rest).map(Self::S3);
@@ -87,7 +91,10 @@ impl Location {
         match (Self::parse(text), split_scheme(text.as_bytes())) {
             (Ok(location), _) => location.to_string(),
             (Err(_), Some((scheme, _))) => format!("{}://…", Escaped(scheme)),
-            (Err(_), None) => Escaped(text.as_bytes()).to_string(),
+            (Err(_), None) => match split_colon(text.as_bytes()) {
+                Some((head, rest)) if may_hold_secret(rest) => format!("{}:…", Escaped(head)),
+                _ => Escaped(text.as_bytes()).to_string(),
+            },
         }
     }
 }
@@ -111,6 +118,42 @@ fn split_scheme(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (scheme, rest) = (&bytes[..at], &bytes[at + 3..]);
     let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
     (scheme.first()?.is_ascii_alphabetic() && scheme.iter().all(legal)).then_some((scheme, rest))
+}
+
+/// Splits `head:rest` where the colon comes before any `/`.
+fn split_colon(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = bytes.iter().position(|byte| b":/".contains(byte)).filter(|at| *at > 0)?;
+    (bytes[at] == b':').then(|| (&bytes[..at], &bytes[at + 1..]))
+}
+
+/// Whether what follows a colon may begin with a password: `user:password@host`.
+fn may_hold_secret(rest: &[u8]) -> bool {
+    rest.contains(&b'@')
+}
+
+/// Why `head:rest` is taken for no path, and how what it may mean is written.
+fn names_no_path(head: &[u8], rest: &[u8]) -> Error {
+    let shown = |bytes: &[u8]| Escaped(bytes).to_string();
+    let typed = if may_hold_secret(rest) {
+        format!("{}:…", shown(head))
+    } else {
+        shown(&[head, b":", rest].concat())
+    };
+    let path = format!("for a path of this machine write ./{typed}");
+    let (what, help) = if head.eq_ignore_ascii_case(b"s3") && !may_hold_secret(rest) {
+        let place = shown(rest.trim_ascii_start());
+        ("is no location", format!("write s3://{}; {path}", place.trim_start_matches('/')))
+    } else if head.eq_ignore_ascii_case(b"file") {
+        let place = shown(rest);
+        ("is no location", format!("write file:///{}; {path}", place.trim_start_matches('/')))
+    } else if rest.starts_with(b"/") || rest.starts_with(b"~") || head.contains(&b'@') {
+        let help = format!("mount it here first, by sshfs or NFS, and name that; {path}");
+        ("names a place on another machine, which can't be reached", help)
+    } else {
+        let help = format!("{path}; remotes of other tools are not known: s3://bucket/prefix");
+        ("reads like a remote of another tool", help)
+    };
+    usage(format!("\"{typed}\" {what}")).help(help)
 }
 
 fn percent_decode(bytes: &[u8]) -> Option<Vec<u8>> {
@@ -156,6 +199,33 @@ mod tests {
         for broken in ["file:///a%", "file:///a%2", "file:///a%+1", "file:///a%00"] {
             assert!(parse(broken).unwrap_err().contains("percent"), "{broken}");
         }
+    }
+
+    #[test]
+    fn what_reads_like_another_tool_s_place_is_refused_with_the_right_spelling() {
+        for (text, help) in [
+            ("s3:bucket/p", "s3://bucket/p;"),
+            ("s3:/bucket", "s3://bucket;"),
+            ("S3:bucket", "s3://bucket;"),
+            ("file:/a", "file:///a;"),
+            ("host:/path", "./host:/path"),
+            ("me@host:path", "./me@host:path"),
+            ("host:~/path", "sshfs"),
+            ("backup:photos", "./backup:photos"),
+            ("backup:", "./backup:"),
+            ("10:30/photos", "./10:30/photos"),
+        ] {
+            let error = Location::parse(OsStr::new(text)).unwrap_err();
+            let told = error.help.unwrap();
+            assert!(told.contains(help), "{text}: {told}");
+            assert!(SingleLocation::parse(OsStr::new(text)).is_err(), "{text}");
+        }
+        for path in ["./a:b", "/a:b", "a/b:c", ":a", "../a:b"] {
+            assert_eq!(parse(path).unwrap(), path);
+        }
+        let error = Location::parse(OsStr::new("me:canary@host:/p")).unwrap_err();
+        assert!(!format!("{error} {:?}", error.help).contains("canary"));
+        assert_eq!(Location::printable(OsStr::new("me:canary@host:/p")), "me:…");
     }
 
     #[test]

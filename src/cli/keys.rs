@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fmt};
 
 /// Holds the password of a secret key.
-const PASSWORD: &str = "VIDIMUS_KEY_PASSWORD";
+pub(super) const PASSWORD: &str = "VIDIMUS_KEY_PASSWORD";
 /// What a secret key's mode must not allow, unless it is encrypted: anything to group or others.
 const OTHERS: u32 = 0o077;
 

@@ -2,7 +2,8 @@
 //! with them, and its end becomes an exit code.
 //!
 //! `args` holds what clap parses, `settings` what is made of it, `exit` the codes, `signals` how a
-//! run is stopped; each command has its file. Environment, terminal and process are touched here
+//! run is stopped, `usage`, `suggest` and `variables` what is said of what makes no sense; each command
+//! has its file. Environment, terminal and process are touched here
 //! and nowhere below.
 
 mod args;
@@ -13,13 +14,17 @@ mod keys;
 mod rates;
 mod settings;
 mod signals;
+mod suggest;
+mod usage;
 mod values;
+mod variables;
 
 use args::{Cli, Command};
 use clap::FromArgMatches as _;
 use exit::Exit;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
+use std::env;
 use std::process::ExitCode;
 
 /// Runs the `vidimus` command with the process's arguments.
@@ -29,19 +34,20 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> Exit {
-    let parsed = args::command().try_get_matches().and_then(|matches| {
+    let words: Vec<_> = env::args_os().collect();
+    let parsed = args::command().try_get_matches_from(&words).and_then(|matches| {
         let cli = Cli::from_arg_matches(&matches)?;
         Ok((cli, matches))
     });
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => {
-            // Help that nobody reads to its end is no failure.
-            error.print().ok();
-            return if error.exit_code() == 0 { Exit::Done } else { Exit::Usage };
-        }
+        Err(error) => return usage::refuse_words(&error, &words),
     };
     let Some((_, matches)) = matches.subcommand() else { return Exit::Usage };
+    let reads_variables = !matches!(cli.command, Command::Completions { .. } | Command::Man { .. });
+    if reads_variables && let Err(error) = variables::check(env::vars_os().map(|(name, _)| name)) {
+        return usage::refuse(&error, &words);
+    }
     match cli.command {
         Command::Mirror(args) => {
             // Each file is created with the mode that is meant.

@@ -451,9 +451,21 @@ fn store_of(
     location.map(|location| s3::resolve(location, &variable, allow_http)).transpose()
 }
 
+/// Refuses flags of which one takes back what the other asks for.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for `--verbose` with `--quiet`, wherever both come from.
+pub(crate) fn check_output(args: &OutputArgs, matches: &ArgMatches) -> Result<(), Error> {
+    match choose(matches, ("verbose", args.verbose), ("quiet", args.quiet)) {
+        Some(_) => Ok(()),
+        None => Err(usage("--verbose and --quiet can't be used together")
+            .help("--verbose prints each change, --quiet nothing but failures: choose one")),
+    }
+}
+
 /// Decides what a person is shown; `dry_run` shows each change.
 pub(crate) fn human(args: &OutputArgs, matches: &ArgMatches, dry_run: bool) -> HumanOptions {
-    // Of two flags the last one holds, of two variables the quieter one.
+    // [`check_output`] refused both, unless the environment has one of them.
     let (verbose, quiet) = last(matches, ("verbose", args.verbose), ("quiet", args.quiet));
     let (progress, no_progress) =
         last(matches, ("progress", args.progress), ("no_progress", args.no_progress));
@@ -645,14 +657,18 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_two_opposite_switches_holds_and_repeating_one_is_no_mistake() {
+    fn verbose_and_quiet_exclude_each_other_and_repeating_one_is_no_mistake() {
+        for both in [["-q", "-v"], ["-v", "--quiet"]] {
+            let (args, matches) = parse(&[&both[..], &["s", "t"]].concat());
+            let error = check_output(&args.flags.run.output, &matches).unwrap_err();
+            assert!(error.message.contains("--quiet"), "{error}");
+        }
+
         let shown = |flags: &[&str]| {
             let (args, matches) = parse(&[flags, &["s", "t"]].concat());
             let human = human(&args.flags.run.output, &matches, false);
             (human.verbose, human.quiet)
         };
-        assert_eq!(shown(&["-q", "-v"]), (true, false));
-        assert_eq!(shown(&["-v", "-q"]), (false, true));
         assert_eq!(shown(&["-vv"]), (true, false));
         assert_eq!(shown(&[]), (false, false));
     }

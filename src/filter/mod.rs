@@ -33,7 +33,8 @@ pub enum Rule {
 }
 
 impl Rule {
-    fn pattern(&self) -> &str {
+    /// The pattern.
+    pub fn pattern(&self) -> &str {
         match self {
             Self::Exclude(pattern) | Self::Include(pattern) => pattern,
         }

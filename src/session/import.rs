@@ -69,7 +69,7 @@ pub struct ImportOptions {
 /// list or target can't be read, [`ErrorKind::Manifest`] when it can't be recorded.
 pub fn import(
     options: &ImportOptions,
-    (list, name): (&mut dyn Read, &str),
+    (list, name): (Box<dyn Read + Send>, &str),
     observer: &dyn VerifyObserver,
     progress: &Arc<Progress>,
     stop: &Stop,

@@ -423,6 +423,7 @@ impl Session<'_> {
             dry_run: self.options.dry_run,
             previous,
         });
+        self.tell_misplaced_patterns();
     }
 
     /// Takes note of what a killed run left, and is gone now.

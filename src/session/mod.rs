@@ -11,6 +11,7 @@ pub mod diff;
 pub mod export;
 mod file;
 pub mod import;
+mod input;
 pub mod keygen;
 pub mod ls;
 pub mod manifest;

@@ -7,6 +7,7 @@
 //! is published anew.
 
 use super::file::{LocalFile, cannot_write, find_whole, names_directory, refuse_own};
+use super::input::Input;
 use super::{new_run_id, single, wall_clock};
 use crate::backend::object::ObjectTarget;
 use crate::backend::object::s3::Settings;
@@ -21,18 +22,9 @@ use crate::model::{
     Cause, Digest, Durability, ETag, Entry, EntryKind, Error, ErrorKind, ExtraDigests, Key,
     Metadata, Progress, RunId, Stamp, Stop, Timestamp, Verdict,
 };
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// Bytes of the stream in one chunk.
-const CHUNK: usize = 1 << 20;
-/// Chunks read ahead.
-const CHUNKS_AHEAD: usize = 2;
-/// How often a wish to stop is looked for while nothing comes.
-const GLANCE: Duration = Duration::from_millis(100);
 
 /// What to put where.
 #[derive(Debug)]
@@ -241,21 +233,11 @@ fn write(
     };
     let mut stage = at.target.stage_stream(&entry, at.place)?;
     let (mut hasher, mut size) = (blake3::Hasher::new(), 0);
-    let chunks = read_ahead(input).map_err(Cause::from)?;
+    let mut input = Input::new(input, stop).map_err(Cause::from)?;
     let bandwidth = Bandwidth::new(&options.limits);
-    loop {
+    while let Some(chunk) = input.chunk().map_err(Fault::Input)? {
         if stop.requested() {
             return Err(Cause::Stopped.into());
-        }
-        let chunk = match chunks.recv_timeout(GLANCE) {
-            Ok(chunk) => chunk.map_err(Fault::Input)?,
-            Err(RecvTimeoutError::Timeout) => continue,
-            Err(RecvTimeoutError::Disconnected) => {
-                return Err(Fault::Input(io::Error::other("the thread that reads broke down")));
-            }
-        };
-        if chunk.is_empty() {
-            break;
         }
         let passed = bandwidth.take(chunk.len() as u64, &|| stop.requested());
         passed.map_err(|_| Cause::Stopped)?;
@@ -284,23 +266,6 @@ fn write(
     progress.files_copied.add(1);
     progress.bytes_copied.add(size);
     Ok(Written { size, digest, stands, metadata: written.metadata, refused })
-}
-
-/// Reads on a thread of its own, so that a stream of which nothing comes can be given up; an empty
-/// chunk is its end.
-fn read_ahead(mut input: Box<dyn Read + Send>) -> io::Result<Receiver<io::Result<Vec<u8>>>> {
-    let (sender, chunks) = bounded(CHUNKS_AHEAD);
-    std::thread::Builder::new().name("input".into()).spawn(move || {
-        loop {
-            let mut chunk = Vec::with_capacity(CHUNK);
-            let read = (&mut input).take(CHUNK as u64).read_to_end(&mut chunk);
-            let is_last = chunk.is_empty() || read.is_err();
-            if sender.send(read.map(|_| chunk)).is_err() || is_last {
-                return;
-            }
-        }
-    })?;
-    Ok(chunks)
 }
 
 /// Makes the state of what was published in the target, where it is new: else the file would be all

@@ -1,9 +1,10 @@
 //! SIGINT and SIGTERM: a run stops soon, and the next one goes on.
 
-use crate::common::{Environment, Run, Snapshot, assert_mirrored};
+use crate::common::{Environment, Run, Snapshot, TestTree, assert_mirrored};
 use crate::locks::{large, send, under_way};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// Many small files, in memory.
@@ -89,4 +90,41 @@ fn a_second_signal_ends_at_once() {
     env.mirrored(&[]);
     assert_mirrored(&env.source, &env.target);
     assert!(Snapshot::read(&env.target).temporaries().is_empty());
+}
+
+/// Patterns, lists and keys that never come.
+#[test]
+fn a_signal_ends_a_command_that_waits_for_its_input() {
+    let env = Environment::new();
+    TestTree::new().file("a", "1").write(&env.source);
+    std::fs::create_dir(&env.target).unwrap();
+    TestTree::new().fifo("pipe").write(&env.outside);
+    // Who writes to it holds it open.
+    let pipe = std::fs::File::options().read(true).write(true).open(env.outside.join("pipe"));
+    let pipe = pipe.unwrap();
+    for arguments in [
+        &["mirror", "--exclude-from", "-", "source", "other"][..],
+        &["bag", "--include-from", "-", "source", "other"],
+        &["verify", "--against", "source", "--exclude-from", "-", "target"],
+        &["explain", "--exclude-from", "-", "source", "other", "a"],
+        &["manifest", "import", "--format", "b3sum", "target", "-"],
+        &["manifest", "import", "--format", "b3sum", "target", "outside/pipe"],
+        &["mirror", "--sign", "outside/pipe", "source", "other"],
+        &["verify", "--key", "outside/pipe", "target"],
+        &["put", "-", "outside/put"],
+    ] {
+        for signal in [Signal::INT, Signal::TERM] {
+            let mut command = env.command(arguments);
+            command.stdin(pipe.try_clone().unwrap());
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            let child = command.spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(300));
+            kill_process(Pid::from_child(&child), signal).unwrap();
+            let begun = Instant::now();
+            let code = if signal == Signal::INT { 130 } else { 143 };
+            Run::wait(child, format!("{arguments:?}")).expect(code);
+            assert!(begun.elapsed() < Duration::from_secs(3), "{arguments:?}");
+        }
+    }
+    assert!(!env.root.join("other").exists() && !env.outside.join("put").exists());
 }

@@ -237,3 +237,85 @@ fn exit_changes_tells_scripts_that_there_were_changes() {
     env.mirror(&["--exit-changes"]).expect(10);
     env.mirror(&["--exit-changes"]).expect(0);
 }
+
+#[test]
+fn what_other_tools_have_is_answered_by_the_command_to_type() {
+    let env = Environment::new();
+    for (arguments, command) in [
+        (&["source", "target"][..], "vidimus mirror source target"),
+        (&["-avz", "source/", "my target"], "vidimus mirror -v source/ 'my target'"),
+        (
+            &["mirror", "source", "target", "--delete-after"],
+            "vidimus mirror source target --delete",
+        ),
+        (&["sync", "source", "target"], "vidimus mirror source target"),
+        (&["miror", "source", "target"], "vidimus mirror source target"),
+    ] {
+        env.vidimus(arguments).expect(2).names(&format!("help: {command}\n"));
+    }
+    for arguments in [&["host:/a", "target"][..], &["mirror", "source", "me@host:a"]] {
+        env.vidimus(arguments).expect(2).names("another machine").names("sshfs");
+    }
+    for (command, location, help) in [
+        ("ls", "s3:bucket", "s3://bucket"),
+        ("cat", "backup:photos", "./backup:photos"),
+        ("verify", "backup:photos", "./backup:photos"),
+    ] {
+        env.vidimus(&[command, location]).expect(2).names(help);
+    }
+    env.vidimus(&["mirror", "source", "./a:b"]).expect(0);
+    assert!(env.root.join("a:b").is_dir() && !env.target.exists());
+}
+
+#[test]
+fn a_variable_that_sets_nothing_is_an_error() {
+    let env = Environment::new();
+    let with = |arguments: &[&str], name: &str| {
+        let mut command = env.command(arguments);
+        command.env(name, "true");
+        Run::of(command)
+    };
+    let run = with(&["mirror", "source", "target"], "VIDIMUS_DRYRUN").expect(2);
+    run.names("VIDIMUS_DRYRUN").names("help: VIDIMUS_DRY_RUN does");
+    with(&["verify", "target"], "VIDIMUS_NOTHING").expect(2).names("VIDIMUS_NOTHING");
+    with(&["mirror", "--help"], "VIDIMUS_DRYRUN").expect(0);
+    with(&["man"], "VIDIMUS_DRYRUN").expect(0);
+    // A flag of another command's is none of this one's, but it is one.
+    with(&["mirror", "source", "target"], "VIDIMUS_QUICK").expect(0);
+}
+
+#[test]
+fn wrong_usage_is_a_record_where_records_are_asked_for() {
+    let env = Environment::new();
+    for (arguments, told) in [
+        (&["mirror", "--json", "source"][..], "TARGET"),
+        (&["mirror", "--json", "--delte", "source", "target"], "--delte"),
+        (&["--json", "source", "target"], "--json"),
+        (&["verify", "--sample", "x", "--json", "target"], "--sample"),
+        (&["mirror", "-q", "-v", "--json", "source", "target"], "--quiet"),
+        (&["mirror", "--json", "s3:source", "target"], "s3:source"),
+    ] {
+        let run = env.vidimus(arguments).expect(2);
+        assert_eq!(run.stderr, "", "{arguments:?}");
+        let record = run.finished().record;
+        assert_eq!((&record["exit_code"], &record["verdict"]), (&2.into(), &"failed".into()));
+        assert!(record["error"].as_str().unwrap().contains(told), "{record}");
+    }
+    let mut command = env.command(&["mirror", "source"]);
+    command.env("VIDIMUS_JSON", "true");
+    assert_eq!(Run::of(command).expect(2).finished().record["event"], "finished");
+    env.vidimus(&["mirror", "source", "--", "--json"]).expect(0);
+}
+
+#[test]
+fn a_pattern_that_names_a_path_of_this_machine_is_noted() {
+    let env = Environment::new();
+    TestTree::new().file("cache/x", "1").write(&env.source);
+    let pattern = format!("{}/cache/", text(&env.source));
+    for flags in [&["--exclude", &pattern][..], &["--exclude", &pattern, "--dry-run"]] {
+        env.mirror(flags).expect(0).names("matches nothing").names("write \\\"/cache/\\\"");
+    }
+    env.mirror(&["--exclude", "/cache/"]).expect(0).is_silent_about("matches nothing");
+    TestTree::new().file(format!("{}x", pattern.trim_start_matches('/')), "1").write(&env.source);
+    env.mirror(&["--exclude", &pattern]).expect(0).is_silent_about("matches nothing");
+}

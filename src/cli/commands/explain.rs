@@ -30,7 +30,9 @@ pub(crate) fn run(args: &ExplainArgs, matches: &ArgMatches) -> Exit {
     };
     let progress = Arc::new(Progress::default());
     let typed = args.key.as_bytes();
-    let explained = settings::explain(args, matches).and_then(|(options, origins)| {
+    let options = settings::check_output(&args.flags.run.output, matches)
+        .and_then(|()| settings::explain(args, matches));
+    let explained = options.and_then(|(options, origins)| {
         let explanation = explain(&options, typed, &report, &progress, &Stop::default())?;
         Ok((explanation, options, origins))
     });

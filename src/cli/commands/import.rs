@@ -19,15 +19,17 @@ pub(crate) fn run(args: &ImportArgs, matches: &ArgMatches) -> Exit {
     let began = Instant::now();
     let options = settings::human(&args.output, matches, false);
     let report = Arc::new(Report::new(options, args.output.json, &args.target, None));
+    // Before signals are listened for: a named pipe is waited for.
+    let asked = settings::check_output(&args.output, matches)
+        .and_then(|()| Ok((settings::import(args)?, open(&args.list)?)));
     report.present(began, |report, progress, stop| {
-        let options = settings::import(args)?;
-        let (mut list, name) = open(&args.list)?;
-        import(&options, (&mut *list, &name), report, progress, stop).map(Verified::Imported)
+        let (options, (list, name)) = asked?;
+        import(&options, (list, &name), report, progress, stop).map(Verified::Imported)
     })
 }
 
 /// Opens a list; how it is called.
-fn open(path: &Path) -> Result<(Box<dyn Read>, String), Error> {
+fn open(path: &Path) -> Result<(Box<dyn Read + Send>, String), Error> {
     if path.as_os_str() == "-" {
         return Ok((Box::new(input::stdin()?), "the list on standard input".to_owned()));
     }

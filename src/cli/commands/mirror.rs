@@ -36,9 +36,11 @@ pub(super) fn execute(
     let presenter = presenter(asked, matches);
     let progress = Arc::new(Progress::default());
     let stop = Stop::default();
+    // Patterns, keys and passwords may come slowly, or never: there a signal ends the process at once.
+    let options = settings::check_output(&asked.run.output, matches).and_then(|()| options());
     let signals = Signals::listen(&stop);
     let result = match &signals {
-        Ok(_) => options().and_then(|options| mirror(&options, &presenter, &progress, &stop)),
+        Ok(_) => options.and_then(|options| mirror(&options, &presenter, &progress, &stop)),
         Err(error) => {
             let error = std::io::Error::new(error.kind(), error.to_string());
             Err(Error::new(ErrorKind::Unusable, "cannot listen for signals").because(error))

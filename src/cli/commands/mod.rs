@@ -34,7 +34,7 @@ fn print(bytes: &[u8]) -> Exit {
 }
 
 /// Says what stopped a command that only prints.
-fn fail(error: &Error) -> Exit {
+pub(super) fn fail(error: &Error) -> Exit {
     tell(&Output::new(OutputOptions::default(), None), error);
     error.kind.into()
 }
@@ -52,7 +52,7 @@ fn cannot_write(error: io::Error) -> Error {
 }
 
 /// Ends a command's output: what could not be written to stdout is a failure of its own.
-fn close(output: &Output, exit: Exit) -> Exit {
+pub(super) fn close(output: &Output, exit: Exit) -> Exit {
     output.flush();
     match output.take_error() {
         Some(error) => {

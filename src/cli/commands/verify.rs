@@ -36,7 +36,9 @@ const RECORD_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) fn run(args: &VerifyArgs, matches: &ArgMatches) -> Exit {
     let began = Instant::now();
     let human = settings::human(&args.output, matches, false);
-    let options = settings::verify(args, matches);
+    // Before signals are listened for: patterns and keys may come slowly.
+    let options = settings::check_output(&args.output, matches)
+        .and_then(|()| settings::verify(args, matches));
     let against = match &options {
         Ok((_, against)) => against.is_some(),
         Err(_) => args.against.is_some(),

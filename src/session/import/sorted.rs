@@ -3,6 +3,7 @@
 use crate::manifest::list::{ListFormat, Listed, read_line};
 use crate::model::reserved::is_reserved;
 use crate::model::{Error, ErrorKind, Key, Stop};
+use crate::session::input::Input;
 use crate::spool::{Sorted, Sorter};
 use crate::verify::VerifyTotals;
 use std::io::{self, BufRead as _, BufReader, Read};
@@ -10,6 +11,8 @@ use std::path::Path;
 
 /// The longest line of a list, in bytes: a path has at most 4096, each of which may be escaped.
 const LONGEST_LINE: u64 = 64 << 10;
+/// What some editors begin a text in UTF-8 with; it is no part of it.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// Memory for sorting a list; what is more goes to disk.
 const SORTING: usize = 32 << 20;
 
@@ -23,24 +26,30 @@ pub(super) struct SortedList {
 /// Reads a list, in whatever order, and sorts it.
 pub(super) fn sort(
     format: ListFormat,
-    (list, name): (&mut dyn Read, &str),
+    (list, name): (Box<dyn Read + Send>, &str),
     spool_dir: &Path,
     stop: &Stop,
 ) -> Result<SortedList, Error> {
     let unreadable = |error: io::Error| {
         Error::new(ErrorKind::Unusable, format!("cannot read {name}")).because(error)
     };
-    let mut list = BufReader::new(list);
+    let mut list = BufReader::new(Input::new(list, stop).map_err(unreadable)?);
     let mut sorter = Sorter::new(spool_dir, SORTING);
     let (mut line, mut record) = (Vec::new(), Vec::new());
     let (mut number, mut left_out) = (0_u64, 0);
     while !stop.requested() {
         line.clear();
-        let length = list.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line);
-        if length.map_err(unreadable)? == 0 {
+        let length = match list.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line) {
+            Err(_) if stop.requested() => break,
+            length => length.map_err(unreadable)?,
+        };
+        if length == 0 {
             break;
         }
         number += 1;
+        if number == 1 && line.starts_with(BYTE_ORDER_MARK) {
+            line.drain(..BYTE_ORDER_MARK.len());
+        }
         let is_whole = line.pop_if(|last| *last == b'\n').is_some();
         let wrong = |why: &str| {
             Error::new(ErrorKind::Usage, format!("line {number} of {name}: {why}"))

@@ -6,6 +6,7 @@ use crate::backend;
 use crate::backend::local::{FileSystem, Root};
 use crate::manifest::{RootIdentity, Sameness, State, bag};
 use crate::model::error::Side;
+use crate::model::key::Escaped;
 use crate::model::stamp::NO_NUMBER;
 use crate::model::{Error, ErrorKind, Key};
 use crate::plan::{DeletionTally, Evidence, guard};
@@ -62,6 +63,36 @@ impl Session<'_> {
         };
         Err(Error::new(ErrorKind::Refused, format!("the state directory is the {side} itself"))
             .help("name another directory by --state-dir"))
+    }
+
+    /// Notes patterns that were meant for a path of this machine: they begin at the source's root, and
+    /// match nothing.
+    pub(super) fn tell_misplaced_patterns(&self) {
+        let SourceAt::Local { path: real, .. } = &self.places.source.at else { return };
+        if self.places.source.only.is_some() {
+            return;
+        }
+        let typed = self.options.source.local().filter(|path| path.is_absolute());
+        for rule in self.filter.rules() {
+            let pattern = rule.pattern();
+            for root in [Some(&**real), typed].into_iter().flatten() {
+                let Ok(below) = Path::new(pattern).strip_prefix(root) else { continue };
+                let root = root.strip_prefix("/").unwrap_or(root);
+                if below.as_os_str().is_empty() || root.as_os_str().is_empty() {
+                    continue;
+                }
+                if real.join(root).symlink_metadata().is_err() {
+                    let meant = printable(below);
+                    let slash = if pattern.ends_with('/') { "/" } else { "" };
+                    self.note(&format!(
+                        "the pattern \"{}\" matches nothing: patterns begin at the source's root; \
+                         write \"/{meant}{slash}\"",
+                        Escaped(pattern.as_bytes())
+                    ));
+                    break;
+                }
+            }
+        }
     }
 
     pub(super) fn root_identity(&self) -> Result<RootIdentity, Error> {

@@ -124,6 +124,8 @@ pub(super) fn escape(path: &[u8], out: &mut Vec<u8>) {
 
 /// What of a `bag-info.txt` is not written here: elements with the lines that continue them.
 fn without_labels(info: &[u8]) -> Vec<u8> {
+    // No tag file in UTF-8 may begin with one (RFC 8493).
+    let info = info.strip_prefix("\u{feff}".as_bytes()).unwrap_or(info);
     let mut kept = Vec::with_capacity(info.len());
     let mut is_ours = false;
     for line in info.split_inclusive(|byte| *byte == b'\n') {
@@ -217,6 +219,8 @@ mod tests {
             ),
             ("Bag-Software-Agent: a\r\n b\r\nBag-Size: 1\r\n", "Bag-Size: 1\r\n"),
             ("Payload-Oxums: 1\n", "Payload-Oxums: 1\n"),
+            ("\u{feff}Contact-Name: Ada\n", "Contact-Name: Ada\n"),
+            ("\u{feff}Payload-Oxum: 1.1\n", ""),
         ] {
             assert_eq!(without_labels(before.as_bytes()), after.as_bytes(), "{before}");
         }

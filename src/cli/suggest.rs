@@ -1,0 +1,164 @@
+//! What somebody meant who types as rsync, rclone, cp or the AWS CLI have it: the command to type
+//! instead. It is offered only if it can be parsed.
+
+use super::args::{self, Cli, Command};
+use crate::location::Location;
+use crate::model::Error;
+use crate::model::shell::Quoted;
+use clap::FromArgMatches as _;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+/// Other tools' words for commands.
+const ALIASES: [(&str, &str); 9] = [
+    ("sync", "mirror"),
+    ("copy", "mirror"),
+    ("cp", "mirror"),
+    ("rsync", "mirror"),
+    ("clone", "mirror"),
+    ("backup", "mirror"),
+    ("check", "verify"),
+    ("list", "ls"),
+    ("cmp", "diff"),
+];
+
+/// Letters of `rsync` and `cp` for what a mirror does anyway.
+const ANYWAY: &str = "arlptgoDzhP";
+/// Letters that mean the same here.
+const SAME: &str = "vqncu";
+/// Long flags of theirs for what a mirror does anyway.
+const ANYWAY_LONG: [&str; 13] = [
+    "--archive",
+    "--recursive",
+    "--compress",
+    "--links",
+    "--perms",
+    "--times",
+    "--owner",
+    "--group",
+    "--human-readable",
+    "--partial",
+    "--stats",
+    "--itemize-changes",
+    "--no-traverse",
+];
+/// Their ways to say `--delete`: deletions come last here.
+const DELETES: [&str; 5] =
+    ["--delete-after", "--delete-before", "--delete-during", "--delete-delay", "--del"];
+
+/// How much a word must be like a command's to be taken for it, as clap has it.
+const LIKE: f64 = 0.7;
+
+/// The command to type instead of these words, of which the first is the program; or why no such
+/// command can be.
+pub(super) fn instead_of(words: &[OsString]) -> Option<Result<String, Error>> {
+    let typed = words.get(1..)?;
+    let (at, first) = typed.iter().enumerate().find(|(_, word)| !is_flag(word))?;
+    let names: Vec<_> =
+        args::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let with = |name: &str, rest: &mut dyn Iterator<Item = &OsString>| {
+        std::iter::once(OsString::from(name)).chain(rest.filter_map(translated)).collect()
+    };
+    let others =
+        || typed.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, word)| word);
+    let mut candidates: Vec<Vec<OsString>> = Vec::new();
+    let text = first.to_str().unwrap_or_default();
+    if names.iter().any(|name| name == text) {
+        candidates.push(with(text, &mut others()));
+    } else {
+        let alias = ALIASES.iter().find(|(alias, _)| *alias == text);
+        candidates.extend(alias.map(|(_, name)| with(name, &mut others())));
+        let meant = names.iter().filter(|_| !is_location(first));
+        let meant = meant.filter(|name| text.len() > 2 && strsim::jaro(text, name) > LIKE);
+        let meant = meant.max_by(|a, b| strsim::jaro(text, a).total_cmp(&strsim::jaro(text, b)));
+        candidates.extend(meant.map(|name| with(name, &mut others())));
+        candidates.push(with("mirror", &mut typed.iter()));
+    }
+    candidates.into_iter().filter(|words| words != typed).find_map(|words| checked(&words))
+}
+
+fn is_flag(word: &OsString) -> bool {
+    word.len() > 1 && word.as_bytes().starts_with(b"-")
+}
+
+/// Whether a word is rather a place than a command that was mistyped.
+fn is_location(word: &OsStr) -> bool {
+    word.as_bytes().iter().any(|byte| b"/:.".contains(byte)) || Path::new(word).exists()
+}
+
+/// A flag of another tool in the words of this one; nothing for what is done anyway.
+fn translated(word: &OsString) -> Option<OsString> {
+    let Some(text) = word.to_str() else { return Some(word.clone()) };
+    if ANYWAY_LONG.contains(&text) {
+        return None;
+    }
+    if DELETES.contains(&text) {
+        return Some("--delete".into());
+    }
+    let letters = text.strip_prefix('-').filter(|letters| !letters.is_empty());
+    let is_known = |letters: &&str| letters.chars().all(|c| (ANYWAY.to_owned() + SAME).contains(c));
+    let Some(letters) = letters.filter(is_known) else { return Some(word.clone()) };
+    let kept: String = letters.chars().filter(|letter| SAME.contains(*letter)).collect();
+    if letters.contains('P') && kept.is_empty() {
+        return Some("--progress".into());
+    }
+    (!kept.is_empty()).then(|| format!("-{kept}").into())
+}
+
+/// A command line that can be parsed, as it is typed; or why its locations can't be.
+fn checked(words: &[OsString]) -> Option<Result<String, Error>> {
+    let program = OsString::from("vidimus");
+    let line = std::iter::once(&program).chain(words);
+    let matches = args::command().try_get_matches_from(line.clone()).ok()?;
+    if let Command::Mirror(args) = Cli::from_arg_matches(&matches).ok()?.command {
+        if !args.more.is_empty() {
+            return None;
+        }
+        if let Err(error) = Location::parse(&args.source).and(Location::parse(&args.target)) {
+            return Some(Err(error));
+        }
+    }
+    let quoted: Vec<_> = line.map(|word| Quoted(word.as_bytes()).to_string()).collect();
+    Some(Ok(quoted.join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instead(line: &str) -> Option<String> {
+        let words: Vec<_> = line.split(' ').map(|word| word.replace('_', " ").into()).collect();
+        instead_of(&words).map(|told| told.unwrap_or_else(|error| format!("{error}")))
+    }
+
+    #[test]
+    fn what_other_tools_have_becomes_the_command_to_type() {
+        for (typed, command) in [
+            ("vidimus a b", "vidimus mirror a b"),
+            ("vidimus /a/ /mnt/b", "vidimus mirror /a/ /mnt/b"),
+            ("vidimus my_photos it's", "vidimus mirror 'my photos' 'it'\\''s'"),
+            ("vidimus -avz a b", "vidimus mirror -v a b"),
+            (
+                "vidimus -a --delete-after --exclude x a b",
+                "vidimus mirror --delete --exclude x a b",
+            ),
+            ("vidimus mirror -a a b", "vidimus mirror a b"),
+            ("vidimus mirror a b -rP", "vidimus mirror a b --progress"),
+            ("vidimus mirror --archive -n --del a b", "vidimus mirror -n --delete a b"),
+            ("vidimus sync a s3://bucket/p", "vidimus mirror a s3://bucket/p"),
+            ("vidimus copy -v a b", "vidimus mirror -v a b"),
+            ("vidimus check t", "vidimus verify t"),
+            ("vidimus miror a b", "vidimus mirror a b"),
+            ("vidimus verfy t", "vidimus verify t"),
+        ] {
+            assert_eq!(instead(typed).as_deref(), Some(command), "{typed}");
+        }
+        assert!(instead("vidimus host:/a b").expect("an error").contains("another machine"));
+        for typed in
+            ["vidimus", "vidimus a", "vidimus mirror -H a b", "vidimus a b c", "vidimus -x"]
+        {
+            assert_eq!(instead(typed), None, "{typed}");
+        }
+    }
+}
