@@ -1,6 +1,7 @@
 //! Keys as they are typed: their files are read here, and their passwords asked for.
 
 use super::args::KeygenArgs;
+use super::settings::unusable_home;
 use crate::manifest::keys::{LONGEST, LockedKey, PublicKey, SecretKey};
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind};
@@ -95,7 +96,8 @@ fn default_directory() -> Result<PathBuf, Error> {
     let config = absolute("XDG_CONFIG_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".config")))
         .ok_or_else(|| {
-            Error::new(ErrorKind::Usage, "there is no place for keys: HOME is not set")
+            let why = unusable_home(env::var_os("HOME").as_deref());
+            Error::new(ErrorKind::Usage, format!("there is no place for keys: {why}"))
                 .help("name files with --secret and --public")
         })?;
     let directory = config.join("vidimus");

@@ -526,20 +526,41 @@ fn typed(matches: &ArgMatches, id: &str) -> bool {
 }
 
 /// Where state lives: the flag's directory, else below `XDG_STATE_HOME` when that is absolute (the
-/// XDG base directory specification says to ignore it otherwise), else below the home directory.
+/// XDG base directory specification says to ignore it otherwise), else below the home directory; of
+/// root, whom services run as without one, in [`STATE_OF_ROOT`].
 fn state_dir(flag: Option<&Path>) -> Result<PathBuf, Error> {
-    state_dir_of(flag, env::var_os("XDG_STATE_HOME").as_deref(), env::var_os("HOME").as_deref())
-        .ok_or_else(|| {
-            usage("there is no place for the record of runs: HOME is not set")
-                .help("name one with --state-dir DIR")
-        })
+    let (xdg, home) = (env::var_os("XDG_STATE_HOME"), env::var_os("HOME"));
+    let is_root = rustix::process::geteuid().is_root();
+    state_dir_of(flag, xdg.as_deref(), home.as_deref(), is_root).ok_or_else(|| {
+        let why = unusable_home(home.as_deref());
+        usage(format!("there is no place for the record of runs: {why}"))
+            .help("name one with --state-dir DIR")
+    })
 }
 
-fn state_dir_of(flag: Option<&Path>, xdg: Option<&OsStr>, home: Option<&OsStr>) -> Option<PathBuf> {
+/// What is wrong with `HOME` where it can't be used.
+pub(crate) fn unusable_home(home: Option<&OsStr>) -> &'static str {
+    match home {
+        None => "HOME is not set",
+        Some(home) if home.is_empty() => "HOME is empty",
+        Some(_) => "HOME is no absolute path",
+    }
+}
+
+/// Where root's state lives without a home directory.
+const STATE_OF_ROOT: &str = "/var/lib/vidimus";
+
+fn state_dir_of(
+    flag: Option<&Path>,
+    xdg: Option<&OsStr>,
+    home: Option<&OsStr>,
+    is_root: bool,
+) -> Option<PathBuf> {
     let absolute = |path: &OsStr| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
     flag.map(Path::to_path_buf)
         .or_else(|| xdg.and_then(absolute).map(|path| path.join("vidimus")))
         .or_else(|| home.and_then(absolute).map(|path| path.join(".local/state/vidimus")))
+        .or_else(|| is_root.then(|| PathBuf::from(STATE_OF_ROOT)))
 }
 
 /// Requests to a store that are under way at the same time, unless the user says otherwise: enough
@@ -649,11 +670,20 @@ mod tests {
     fn state_lives_where_the_flag_or_the_environment_says() {
         let (xdg, home) = (Some(OsStr::new("/xdg")), Some(OsStr::new("/home/me")));
         let at = |path: &str| Some(PathBuf::from(path));
-        assert_eq!(state_dir_of(Some(Path::new("rel")), xdg, home), at("rel"));
+        let state_dir_of = |flag: Option<&str>, xdg, home| {
+            super::state_dir_of(flag.map(Path::new), xdg, home, false)
+        };
+        assert_eq!(state_dir_of(Some("rel"), xdg, home), at("rel"));
         assert_eq!(state_dir_of(None, xdg, home), at("/xdg/vidimus"));
         let relative = Some(OsStr::new("xdg"));
         assert_eq!(state_dir_of(None, relative, home), at("/home/me/.local/state/vidimus"));
-        assert_eq!(state_dir_of(None, Some(OsStr::new("")), None), None);
+        for nowhere in [None, Some(OsStr::new("")), Some(OsStr::new("home"))] {
+            assert_eq!(state_dir_of(None, Some(OsStr::new("")), nowhere), None);
+            let of_root = super::state_dir_of(None, None, nowhere, true);
+            assert_eq!(of_root, at("/var/lib/vidimus"));
+        }
+        assert_eq!(super::state_dir_of(None, xdg, home, true), at("/xdg/vidimus"));
+        assert_eq!(unusable_home(Some(OsStr::new(""))), "HOME is empty");
     }
 
     #[test]

@@ -76,22 +76,22 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// Takes note of an entry that failed; an error that every other entry would meet too stops the
-    /// run.
+    /// run, and is told as that, once.
     pub fn fail(&self, error: EntryError) {
         if matches!(error.cause, Cause::Stopped) {
             return;
         }
         self.progress.fail(&error);
         self.collisions.note(&error);
-        self.observer.observe(&Event::Failed(&error));
-        if let Some(help) = hopeless(&error) {
-            let what = match error.side {
-                Side::Source => "the source can't be read any more",
-                Side::Target => "the target can't be written any more",
-            };
-            let help = help.to_owned();
-            self.abort(Error::new(ErrorKind::Unusable, what).because(error).help(help));
-        }
+        let Some(help) = hopeless(&error) else {
+            return self.observer.observe(&Event::Failed(&error));
+        };
+        let what = match error.side {
+            Side::Source => "the source can't be read any more",
+            Side::Target => "the target can't be written any more",
+        };
+        let help = help.to_owned();
+        self.abort(Error::new(ErrorKind::Unusable, what).because(error).help(help));
     }
 
     /// Stops the run with a fatal error; the first one counts.

@@ -87,6 +87,16 @@ pub enum Cause {
         /// How often it was read.
         attempts: u32,
     },
+    /// It has more or fewer bytes than its size says, and nothing changed: what a kernel makes up when
+    /// it is read, as in /proc and /sys.
+    #[error(
+        "its size is listed as {size} bytes, and it has another number, as files in /proc and /sys \
+         have: such files can't be copied, leave it out by --exclude"
+    )]
+    NotItsSize {
+        /// The size that was listed.
+        size: u64,
+    },
     /// It is no file, directory or symbolic link.
     #[error("is a {0}; special files are not copied")]
     Special(EntryKind),

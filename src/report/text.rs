@@ -32,7 +32,10 @@ pub(crate) fn cause(cause: &crate::model::Cause) -> String {
 /// Appends each cause that the text doesn't say yet.
 fn chain(mut text: String, mut cause: Option<&(dyn StdError + 'static)>) -> String {
     while let Some(error) = cause {
-        let words = lower_case_start(&error.to_string());
+        let words = match error.downcast_ref::<EntryError>() {
+            Some(error) => entry_error(error),
+            None => lower_case_start(&error.to_string()),
+        };
         if !text.to_lowercase().contains(&words.to_lowercase()) {
             text.push_str(": ");
             text.push_str(&words);

@@ -138,9 +138,21 @@ pub(crate) fn resolve(options: &MirrorOptions, stores: &Stores) -> Result<Places
 
 fn unusable(side: Side, location: &Location, error: io::Error) -> Error {
     let missing = error.kind() == io::ErrorKind::NotFound;
+    if missing && let Some(dangling) = location.local().and_then(|path| dangling(side, path)) {
+        return dangling;
+    }
     let built = Error::new(ErrorKind::Unusable, format!("cannot open the {side} \"{location}\""))
         .because(error);
     if missing { built.help("check its spelling, and that its disk is mounted") } else { built }
+}
+
+/// The error of a link that leads to nothing.
+fn dangling(side: Side, path: &Path) -> Option<Error> {
+    let (path, text) = (printable(path), printable(&std::fs::read_link(path).ok()?));
+    let message =
+        format!("the {side} \"{path}\" is a symbolic link to \"{text}\", where nothing is");
+    let error = Error::new(ErrorKind::Unusable, message);
+    Some(error.help("mount the disk that it leads to, make what it names, or correct the link"))
 }
 
 fn local_source(path: &Path, location: &Location) -> Result<SourcePlace, Error> {
@@ -185,6 +197,9 @@ fn target_directory(path: &Path, location: &Location) -> Result<(PathBuf, bool),
     let (path, exists) = match real(path) {
         Ok(path) => (path, true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if let Some(dangling) = dangling(Side::Target, path) {
+                return Err(dangling);
+            }
             (parent_of(path, location)?, false)
         }
         Err(error) => return Err(unusable(error)),

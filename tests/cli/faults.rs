@@ -39,6 +39,9 @@ fn a_full_target_stops_the_run_and_leaves_whole_files() {
     let mount = small_target(&env, "size=1m");
     env.mirror(&[]).expect(7).names("os error 28");
     assert_whole(&env);
+    let run = env.vidimus(&["mirror", "source", "target"]).expect(7);
+    let told = run.stdout + &run.stderr;
+    assert_eq!(told.matches("no space left").count(), 1, "{told}");
     drop(mount);
     let _mount = small_target(&env, "size=8m");
     env.mirrored(&[]);
@@ -214,7 +217,10 @@ fn a_failed_sync_is_not_recorded_as_done() {
         // The state's own files are synced by fsync as well: 4 where that comes first.
         let expected = [7, if calls == "syncfs" { 7 } else { 4 }];
         assert!(expected.contains(&run.code()), "{durability} {calls} {when}\n{}", run.told());
-        assert_whole(&env);
+        // Where the state could not be begun, there is no trace of the run.
+        if env.target.exists() {
+            assert_whole(&env);
+        }
         // What isn't recorded is looked at again: copied, or adopted where it came into place.
         let next = env.mirrored(&[]);
         assert_eq!(next.count("files_unchanged"), 0, "{durability} {calls} {when} {}", next.record);
@@ -581,4 +587,31 @@ fn an_append_only_directory_is_recognised_and_not_filled() {
     assert!(chattr("-a"));
     env.mirrored(&[]);
     assert_mirrored(&env.source, &env.target);
+}
+
+#[test]
+fn a_file_whose_size_says_nothing_of_its_content_is_named_and_never_copied_empty() {
+    if !Path::new("/proc/version").exists() {
+        return eprintln!("SKIPPED: there is no /proc");
+    }
+    let env = Environment::new();
+    let mirror = ["mirror", "--json", "/proc/version", "target"];
+    let run = env.vidimus(&mirror).expect(1).names("\"version").names("as files in /proc");
+    run.finished().counts(&[("files_copied", 0), ("files_failed", 1)]);
+    assert!(!env.target.join("version").exists());
+    // An empty file is none of them.
+    TestTree::new().file("empty", "").write(&env.source);
+    env.mirrored(&[]).counts(&[("files_copied", 1)]);
+}
+
+#[test]
+fn a_link_that_leads_to_nothing_is_named_as_such() {
+    let env = Environment::new();
+    TestTree::new().file("a", "1").write(&env.source);
+    std::os::unix::fs::symlink("unmounted/disk", env.root.join("link")).unwrap();
+    for words in [["mirror", "source", "link"], ["mirror", "link", "target"]] {
+        let run = env.vidimus(&words).expect(7).names("is a symbolic link to \"unmounted/disk\"");
+        run.names("help: mount the disk");
+    }
+    assert!(!env.target.exists() && !env.root.join("unmounted").exists());
 }

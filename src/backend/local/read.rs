@@ -36,11 +36,11 @@ pub(super) fn read(
         let chunk = &buffer[..filled];
         done += filled as u64;
         if done > entry.stamp.size {
-            return Err(ReadError::Changed);
+            return Err(of_another_length(&listed, &entry.stamp));
         }
         if filled < buffer.len() || done == entry.stamp.size && at_end(file)? {
             if done != entry.stamp.size {
-                return Err(ReadError::Changed);
+                return Err(of_another_length(&listed, &entry.stamp));
             }
             let stat = check(&listed, &entry.stamp)?;
             if fits {
@@ -52,6 +52,15 @@ pub(super) fn read(
             return Ok(());
         }
         sink(Reading::Chunk(chunk)).map_err(ReadError::Sink)?;
+    }
+}
+
+/// The error of a file with more or fewer bytes than were listed: it changed, unless its stamp is
+/// what it was.
+fn of_another_length(file: &Listed, listed: &Stamp) -> ReadError {
+    match check(file, listed) {
+        Ok(_) => ReadError::Source(Cause::NotItsSize { size: listed.size }),
+        Err(error) => error,
     }
 }
 
