@@ -152,7 +152,13 @@ impl Mount {
     /// Joins two directories at `at` by mergerfs, which numbers inodes by name.
     pub fn mergerfs(branches: [&Path; 2], at: &Path) -> Result<Self, String> {
         let branches = branches.map(|branch| branch.to_str().expect("test paths are UTF-8"));
-        Self::served(at, Command::new(tool("mergerfs")?).arg(branches.join(":")).arg(at))
+        Self::served(
+            at,
+            Command::new(tool("mergerfs")?)
+                .args(["-o", "minfreespace=0"])
+                .arg(branches.join(":"))
+                .arg(at),
+        )
     }
 
     /// Shows `from` at `at` by sshfs, with an SFTP server on its other end and no network between. It

@@ -116,7 +116,15 @@ impl Session<'_> {
         if self.places.bag.is_some() || is_single && known.is_none() {
             return Ok(());
         }
-        let stands = Standing::look(&Shelf::of(target, &spool_dir), known.as_ref())?;
+        let stands = match Standing::look(&Shelf::of(target, &spool_dir), known.as_ref()) {
+            Ok(stands) => stands,
+            // What is to be done was told all the same; a run as somebody who may read it tells.
+            Err(error) if error.kind == ErrorKind::Unusable => {
+                self.note(&format!("{error}; whether it is whole is not known"));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         if let Some(fault) = stands.fault.or(state.distrusted()?) {
             self.note(&format!("{fault}; a run publishes it anew"));
         }
