@@ -307,6 +307,7 @@ fn a_summary_tells_requests_by_kind_and_what_had_to_be_sent_again() {
     let seen = site.verify(&[]).expect(0).stdout;
     assert!(seen.contains("  requests  1 list, "), "{seen}");
     let verified = site.verify(&["--json"]).expect(0).finished();
-    verified.counts(&[("requests_list", 1), ("requests_head", 0), ("requests_retried", 0)]);
+    // Segments of the manifest are looked at before they are read.
+    verified.counts(&[("requests_list", 1), ("requests_retried", 0)]);
     assert!(verified.count("requests_get") > 0 && verified.count("requests_lock") > 0);
 }

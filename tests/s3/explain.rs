@@ -60,7 +60,12 @@ fn agrees(site: &Site, sides: [&str; 2]) -> usize {
             if fails {
                 assert_eq!(told["cause"], record["cause"], "{}", context());
             } else {
-                assert_eq!(told["decision"], record["change"], "{}", context());
+                // What waits because something failed is a matter of the run, not of the key.
+                let change = match record["change"].as_str() {
+                    Some("delete_later") => "delete",
+                    change => change.expect("a change"),
+                };
+                assert_eq!(told["decision"], change, "{}", context());
                 assert_eq!(told["reason"], record["reason"], "{}", context());
             }
         }

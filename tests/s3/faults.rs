@@ -123,7 +123,11 @@ fn an_upload_in_parts_survives_what_passes_at_each_of_its_requests() {
             let run = scene.up(&[]);
             assert_eq!(run.code(), 0, "{kind:?} {fault:?}\n{}", run.told());
             assert_eq!(struck.struck(), 1);
-            assert_eq!(run.finished().count("requests_retried"), 1, "{kind:?} {fault:?}");
+            // What was done, though no reply said so, is found and not asked for again.
+            let is_done =
+                kind == Kind::Complete && matches!(fault, Fault::LostReply | Fault::ShortBody);
+            let retried = run.finished().count("requests_retried");
+            assert_eq!(retried, u64::from(!is_done), "{kind:?} {fault:?}");
             assert!(scene.uploaded("large").content == large, "{kind:?} {fault:?}");
             // A reply to the beginning that is lost leaves an upload of which nobody knows the name.
             let left = scene.bucket.uploads().len();
@@ -487,7 +491,9 @@ fn an_object_that_vanishes_is_named_and_the_others_come() {
     assert_eq!(scene.downloaded("a"), None);
     assert_eq!(scene.downloaded("b").as_deref(), Some(&b"second"[..]));
     let scene = Scene::new().with_objects(&FILES);
+    // What a store doesn't find to copy it may find to read.
     scene.server.fail(On::nth(Kind::Copy, 1).key("q/a"), Fault::Error(404, "NoSuchKey"));
+    scene.server.fail(On::nth(Kind::Get, 1).key("p/a"), Fault::Deleted);
     scene.across(&[]).expect(1).names("\"a\"");
     assert_eq!(scene.other.content("q/b"), "second");
 }

@@ -96,7 +96,10 @@ impl Site {
             let is_of_lock = |text: &[u8]| text.ends_with(b".vidimus/lock");
             let lists_it =
                 |(name, value): &(String, String)| name == "prefix" && is_of_lock(value.as_bytes());
-            if is_of_manifest(&request.key) {
+            let lists_manifest = |(name, value): &(String, String)| {
+                name == "prefix" && is_of_manifest(value.as_bytes())
+            };
+            if is_of_manifest(&request.key) || request.query.iter().any(lists_manifest) {
                 continue;
             }
             if is_of_lock(&request.key) || request.query.iter().any(lists_it) {

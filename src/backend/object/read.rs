@@ -115,23 +115,36 @@ impl ObjectPlace {
 
     /// Reads a small object; see [`Source::read_small`](crate::backend::Source::read_small).
     pub(super) fn read_small(&self, key: &Key, most: u64) -> Result<Option<Vec<u8>>, Cause> {
-        let mut got = match self.store.get(&self.object_key(key)?, None, None) {
+        // A bit may have flipped on its way; what lies there wrong is wrong the second time too.
+        match self.read_small_once(key, most) {
+            Err(ReadError::Damaged(_)) => self.read_small_once(key, most),
+            read => read,
+        }
+        .map_err(|error| match error {
+            ReadError::Source(cause) | ReadError::Damaged(cause) | ReadError::Sink(cause) => cause,
+            ReadError::Changed => Cause::Changed { attempts: 1 },
+        })
+    }
+
+    fn read_small_once(&self, key: &Key, most: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        let source = |error| ReadError::Source(refused(error));
+        let object = self.object_key(key).map_err(ReadError::Source)?;
+        let mut got = match self.store.get(&object, None, None) {
             Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
-            got => got.map_err(refused)?,
+            got => got.map_err(source)?,
         };
         if got.head.size > most {
-            return Err(Cause::NoSmallFile { kind: EntryKind::File, size: got.head.size });
+            let size = got.head.size;
+            return Err(ReadError::Source(Cause::NoSmallFile { kind: EntryKind::File, size }));
         }
         let mut check = Check::of(&got.head);
         let mut content = Vec::new();
-        while let Some(bytes) = got.read().map_err(refused)? {
+        while let Some(bytes) = got.read().map_err(source)? {
             check.take(&bytes);
             content.extend_from_slice(&bytes);
         }
-        match check.end() {
-            Err(ReadError::Damaged(cause)) => Err(cause),
-            _ => Ok(Some(content)),
-        }
+        check.end()?;
+        Ok(Some(content))
     }
 
     /// See [`Source::first_part`](crate::backend::Source::first_part).
