@@ -127,7 +127,7 @@ pub struct DiffOutcome {
 /// Compares two places. Memory is bounded by what a manifest's reader and a listing hold.
 ///
 /// # Errors
-/// [`ErrorKind::Manifest`] when a manifest can't be used, [`ErrorKind::Unusable`] when a location
+/// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) when a manifest can't be used, [`ErrorKind::Unusable`](crate::model::ErrorKind::Unusable) when a location
 /// can't be read.
 pub fn diff(
     options: &DiffOptions,
