@@ -325,6 +325,12 @@ pub trait Target: Source {
         place: Place,
     ) -> Result<Option<Stamp>, Cause>;
 
+    /// Whether it has directories by themselves: else empty ones are not kept, nor what directories
+    /// are like.
+    fn keeps_directories(&self) -> bool {
+        true
+    }
+
     /// Whether the store can copy what `source` has by itself, without its content passing through
     /// here.
     fn is_beside(&self, _source: &dyn Source) -> bool {

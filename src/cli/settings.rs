@@ -88,6 +88,7 @@ fn mirror_options(
                 usage("--digest and --size-only can't be used together")
                     .help("--size-only takes files for equal that nobody read: leave it out")
             })?;
+    options.markers = !flags.no_markers;
     options.policy = PolicyOptions {
         checksum,
         size_only,
@@ -165,6 +166,7 @@ fn run(
             accept_source: args.accept_source,
         }),
         require_file: args.require_file.clone(),
+        markers: true,
         durability: args.durability.into(),
         transfers: workers(args.transfers, has_store),
         checkers: workers(args.checkers, false),

@@ -233,7 +233,9 @@ impl Dispatcher<'_, '_> {
         let key = &step.source.key;
         match self.context.target.make_directory(key, step.place) {
             Ok(()) => {
-                self.context.made_directory(key, step.reason);
+                if self.context.target.keeps_directories() {
+                    self.context.made_directory(key, step.reason);
+                }
                 if step.place == Place::Leaf {
                     // The row of the leaf that stood here.
                     self.forget(Key::new(key.trimmed()));

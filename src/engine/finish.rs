@@ -114,9 +114,10 @@ pub(super) fn directories(
     })
 }
 
-/// Sets the metadata of one directory; `None` where that failed, which was told.
+/// Sets the metadata of one directory; `None` where that failed, which was told, or where the target
+/// keeps nothing of directories.
 fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option<Finished> {
-    if context.collisions.is_unmade(&entry.key) {
+    if context.collisions.is_unmade(&entry.key) || !context.target.keeps_directories() {
         return None;
     }
     if entry.known == Known::Listed {
@@ -185,6 +186,10 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
             return None;
         }
     };
+    // It may have been found out right now.
+    if !context.target.keeps_directories() {
+        return None;
+    }
     let row = Row {
         kind: EntryKind::Directory,
         digest: None,

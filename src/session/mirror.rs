@@ -70,6 +70,8 @@ pub struct MirrorOptions {
     pub require_file: Option<PathBuf>,
     /// What the manifest is signed with.
     pub sign: Option<SecretKey>,
+    /// Write markers of directories where the target is a store.
+    pub markers: bool,
     /// How durable a file is before it counts as done.
     pub durability: Durability,
     /// Files copied at the same time, at least 1.

@@ -120,6 +120,9 @@ pub(crate) fn resolve(options: &MirrorOptions, stores: &Stores) -> Result<Places
         }
         Location::S3(location) => {
             let mut place = stores.connect(location, target_store.as_ref())?;
+            if !options.markers {
+                place = place.without_markers();
+            }
             if let Some([_, writing]) = divided {
                 place.memory = writing;
             }

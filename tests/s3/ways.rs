@@ -129,6 +129,28 @@ fn an_archived_object_is_a_source_that_can_t_be_read() {
     scene.across(&[]).expect(1).names(READ).names("has to be restored first");
 }
 
+#[test]
+fn a_store_that_takes_no_markers_gets_none_and_the_rest() {
+    const NONE: &str = "takes no markers of directories";
+    let scene = Scene::new().with_files(&[("a", b"first"), ("d/e/b", b"second")]);
+    fs::create_dir(scene.env.source.join("empty")).expect("make a directory");
+    for code in ["InvalidArgument", "NotImplemented"] {
+        let status = if code == "NotImplemented" { 501 } else { 400 };
+        scene
+            .server
+            .fail(On::every(Kind::Put).header("content-length: 0"), Fault::Error(status, code));
+        let run = scene.up(&[]).expect(0).names(NONE).names("--no-markers");
+        assert_eq!(run.told().matches(NONE).count(), 1, "{}", run.told());
+        assert_eq!(scene.uploaded("d/e/b").content, "second");
+        let run = scene.up(&["--no-markers", "--exit-changes"]).expect(0).is_silent_about(NONE);
+        assert_eq!(run.finished().count("requests_put"), 0);
+        let verify = ["verify", "--json", PLACE];
+        Run::of(scene.command(&verify)).expect(0);
+        scene.server.heal();
+    }
+    assert!(scene.bucket.keys().iter().all(|key| !key.ends_with('/')));
+}
+
 /// What a proxy was asked: first line and `Proxy-Authorization` of each connection.
 type Asked = Arc<Mutex<Vec<(String, Option<String>)>>>;
 

@@ -12,6 +12,7 @@ mod error;
 mod habits;
 mod level;
 mod list;
+mod markers;
 mod metadata;
 mod name;
 mod pages;

@@ -3,6 +3,7 @@
 use super::conditions::Conditions;
 use super::copy::Copies;
 use super::habits::Habits;
+use super::markers::Markers;
 use super::refused_copies::RefusedCopies;
 use super::s3::S3;
 use super::uploads::Journal;
@@ -53,6 +54,8 @@ pub struct ObjectPlace {
     pub(super) conditions: Conditions,
     /// How the store copies what is large.
     pub(super) copies: Copies,
+    /// Whether directories have markers.
+    pub(super) markers: Markers,
     /// What it was found not to copy.
     pub(super) refused_copies: RefusedCopies,
     /// Its keys were listed in flat form: each is an object and nothing else.
@@ -95,6 +98,7 @@ impl ObjectPlace {
             token,
             conditions: Conditions::default(),
             copies: Copies::default(),
+            markers: Markers::default(),
             refused_copies: RefusedCopies::default(),
             is_flat,
             habits: None,
@@ -117,7 +121,8 @@ impl ObjectPlace {
     /// What the user is to be told at the end of the run.
     pub(super) fn warnings(&self) -> Vec<String> {
         let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        let learnt = [self.conditions.warning(), self.refused_copies.warning()];
+        let learnt =
+            [self.conditions.warning(), self.refused_copies.warning(), self.markers.warning()];
         learnt.into_iter().flatten().chain(warnings.iter().cloned()).collect()
     }
 
@@ -132,6 +137,12 @@ impl ObjectPlace {
     #[must_use]
     pub fn copying_in_parts(self, above: u64, part: u64) -> Self {
         Self { copies: Copies { above, part }, ..self }
+    }
+
+    /// The same place, where no markers of directories are written.
+    #[must_use]
+    pub fn without_markers(self) -> Self {
+        Self { markers: Markers::unwanted(), ..self }
     }
 
     /// Whether any key begins with the prefix. What this costs isn't spent in vain: the listing

@@ -177,7 +177,7 @@ impl Target for ObjectTarget {
     fn make_link(&self, entry: &Entry, place: Place) -> Result<Option<Stamp>, Cause> {
         let text = entry.link.as_deref().unwrap_or_default();
         let (key, metadata) = (&entry.key, &entry.metadata);
-        let stamp = self.place().put_small(key, EntryKind::Symlink, metadata, text, place)?;
+        let stamp = self.place().put_link(key, metadata, text, place)?;
         if place == Place::EmptyDirectory {
             let marker = Key::child(key.parent(), key.name(), true);
             self.delete(&self.place().object_key(&marker)?)?;
@@ -194,11 +194,14 @@ impl Target for ObjectTarget {
     ) -> Result<Option<Stamp>, Cause> {
         let to = self.place();
         if kind == EntryKind::Directory {
-            // It stands, or is made with this: whichever it is, it is overwritten.
-            to.put_small(key, kind, wanted, b"", Place::Leaf).map(Some)
+            to.put_marker(key, wanted)
         } else {
             to.set_metadata(key, kind, wanted, place).map(Some)
         }
+    }
+
+    fn keeps_directories(&self) -> bool {
+        self.place().markers.are_written()
     }
 
     fn is_beside(&self, source: &dyn Source) -> bool {

@@ -451,22 +451,41 @@ impl ObjectPlace {
         }
     }
 
-    /// Writes an object without content of its own: a link's text, or a directory's marker.
-    pub(super) fn put_small(
+    /// Writes a directory's marker over whatever stands there; `None` where the place has none.
+    pub(super) fn put_marker(
         &self,
         key: &Key,
-        kind: EntryKind,
         metadata: &Metadata,
-        content: &[u8],
+    ) -> Result<Option<Stamp>, Cause> {
+        if !self.markers.are_written() {
+            return Ok(None);
+        }
+        let object = self.object_key(key)?;
+        let headers = headers(&object, EntryKind::Directory, metadata, None);
+        match self.store.put(&object, Bytes::new(), &headers, Condition::None) {
+            Ok(tag) => {
+                // A bucket's root has no key of its own to be listed by.
+                let is_listed = !(key.is_root() && self.prefix.is_empty());
+                Ok(Some(Stamp::of_object(0, tag.filter(|_| is_listed))))
+            }
+            Err(error) if self.markers.are_refused(key, &error) => Ok(None),
+            Err(error) => Err(cause(&error)),
+        }
+    }
+
+    /// Writes a link: an object whose content is its text.
+    pub(super) fn put_link(
+        &self,
+        key: &Key,
+        metadata: &Metadata,
+        text: &[u8],
         place: Place,
     ) -> Result<Stamp, Cause> {
         let object = self.object_key(key)?;
-        let digest = (kind == EntryKind::Symlink).then(|| Digest::of(content));
-        let headers = headers(&object, kind, metadata, digest.as_ref());
-        let body = Bytes::copy_from_slice(content);
+        let headers = headers(&object, EntryKind::Symlink, metadata, Some(&Digest::of(text)));
+        let body = Bytes::copy_from_slice(text);
         let tag = self.put_whole(&object, &body.into(), &headers, place)?;
-        let has_marker = !(key.is_root() && self.prefix.is_empty());
-        Ok(Stamp::of_object(content.len() as u64, tag.filter(|_| has_marker)))
+        Ok(Stamp::of_object(text.len() as u64, tag))
     }
 }
 

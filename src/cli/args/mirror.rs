@@ -81,6 +81,7 @@ pub(crate) struct MirrorArgs {
 
 /// What a mirror takes beside its two locations.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch that the user types")]
 pub(crate) struct MirrorFlags {
     /// Take files of one size for equal
     ///
@@ -110,6 +111,14 @@ pub(crate) struct MirrorFlags {
         env = "VIDIMUS_DIGEST"
     )]
     pub(crate) digest: Vec<DigestArg>,
+
+    /// Write no markers of directories (objects whose keys end in `/`) to a bucket
+    ///
+    /// For stores that refuse them, and for buckets where they are in somebody's way. Empty
+    /// directories, and modes, owners and times of all, are not kept then.
+    #[arg(long, help_heading = "Recording", env = "VIDIMUS_NO_MARKERS",
+        value_parser = values::switch)]
+    pub(crate) no_markers: bool,
 
     /// Sign the manifest that is published with the secret key in FILE
     ///
