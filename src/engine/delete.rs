@@ -72,7 +72,7 @@ pub(super) fn delete(
             return Ok(());
         }
         let entry = Entry::decode(record).ok_or_else(super::finish::spool_damaged)?;
-        if deleting.keeps(&entry) {
+        if deleting.keeps(&entry, committer) {
             continue;
         }
         entries.push(entry);
@@ -94,7 +94,7 @@ struct Deleting<'c, 'a> {
 
 impl Deleting<'_, '_> {
     /// Whether an entry stays, for its own sake or that of something in it.
-    fn keeps(&mut self, entry: &Entry) -> bool {
+    fn keeps(&mut self, entry: &Entry, committer: &mut Committer<'_>) -> bool {
         let key = &entry.key;
         let holds = |kept: &Key| key.is_directory() && kept.is_within(key.as_bytes());
         if self.spared.spares(key) {
@@ -108,6 +108,8 @@ impl Deleting<'_, '_> {
             self.context.tell(key, Change::DeleteLater, Reason::Collided, 0);
         } else if self.kept.as_ref().is_some_and(holds) {
             self.context.tell(key, Change::Keep, Reason::HoldsKept, 0);
+            // What was deleted in it changed its time, which nobody sets.
+            committer.forget(key.clone());
         } else {
             return false;
         }
@@ -136,6 +138,7 @@ impl Deleting<'_, '_> {
                     let key = &entry.key;
                     let note = format!("\"{key}\" stays: it holds entries that are excluded");
                     context.observer.observe(&Event::Note(&note));
+                    committer.forget(entry.key.clone());
                 }
                 Err(cause) => context.fail(on_target(Operation::Delete, &entry.key, cause)),
             }

@@ -558,7 +558,12 @@ impl Writer {
     /// # Errors
     /// [`ErrorKind::Manifest`] when it can't be written.
     pub fn remove(&mut self, key: &Key) -> Result<(), Error> {
-        self.track(key)?;
+        if self.tracks {
+            // Where there is no row, nothing changes.
+            let insert = "INSERT OR IGNORE INTO changed \
+                 SELECT ?1, 1 WHERE EXISTS (SELECT 1 FROM entries WHERE key = ?1)";
+            self.write(insert, |statement| statement.execute([key.as_bytes()]))?;
+        }
         self.write("DELETE FROM entries WHERE key = ?1", |statement| {
             statement.execute([key.as_bytes()])
         })

@@ -5,10 +5,14 @@
 //! and directories whose metadata is set when all in them is done (children first). A dry run reads
 //! the same plan and does nothing.
 
+mod directory;
 pub mod guard;
+mod step;
 mod tally;
 
+pub use directory::{Differs, Finish};
 pub use guard::{DeleteOptions, Evidence, MaxDelete};
+pub use step::{Planned, Step, Task};
 pub use tally::DeletionTally;
 
 use crate::backend::Place;
@@ -18,111 +22,17 @@ use crate::manifest::Row;
 use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::run::Counter;
-use crate::model::stamp::COARSEST_TIMES;
 use crate::model::{
     Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata, Operation, Progress,
 };
 use crate::spool::{Spool, SpoolReader};
+use directory::{Open, as_it_stands};
 use std::collections::VecDeque;
 use std::path::Path;
+use step::place_of;
 
 /// Bytes of each spool that stay in memory.
 const SPOOLED: usize = 256 * 1024;
-
-/// What is to be done to one entry.
-#[derive(Debug)]
-pub struct Step {
-    /// What.
-    pub task: Task,
-    /// Why.
-    pub reason: Reason,
-    /// The source's entry.
-    pub source: Entry,
-    /// The target's entry of the same kind, where it has one.
-    pub target: Option<Entry>,
-    /// What was recorded.
-    pub row: Option<Row>,
-    /// What stands in its place.
-    pub place: Place,
-}
-
-/// The kinds of step.
-#[derive(Debug)]
-pub enum Task {
-    /// Copy the file, unless its content has this digest.
-    Copy {
-        /// The digest of the target's copy.
-        unless: Option<crate::model::Digest>,
-    },
-    /// Hash, and copy where content differs.
-    Check {
-        /// Hash the source.
-        source: bool,
-        /// Hash the target.
-        target: bool,
-        /// What both should be; `None`: each other.
-        expected: Option<crate::model::Digest>,
-    },
-    /// Look at what was only listed, and decide then.
-    Look,
-    /// Hash this side's file; adopt the target's copy where the other side's tag is its MD5, else
-    /// copy.
-    CompareTag(Side),
-    /// Hash the target's file, which the source lacks, for digests that its row lacks.
-    HashSurplus,
-    /// Set metadata.
-    UpdateMetadata,
-    /// Record what stands: nothing else is to be done.
-    Record,
-    /// Record the target's copy as it is.
-    Adopt,
-    /// Make the symbolic link.
-    MakeLink,
-    /// Make the directory.
-    MakeDirectory,
-}
-
-impl Task {
-    /// The task that carries out an action on a source's entry; `None` for one that is none by itself.
-    pub fn of(action: &Action) -> Option<Self> {
-        Some(match *action {
-            Action::Adopt => Self::Adopt,
-            Action::Look => Self::Look,
-            Action::CompareTag(side) => Self::CompareTag(side),
-            Action::UpdateMetadata => Self::UpdateMetadata,
-            Action::Record => Self::Record,
-            Action::MakeLink => Self::MakeLink,
-            Action::MakeDirectory => Self::MakeDirectory,
-            Action::Copy { unless } => Self::Copy { unless },
-            Action::Check { source, target, expected } => Self::Check { source, target, expected },
-            Action::Keep
-            | Action::HashSurplus
-            | Action::Skip
-            | Action::KeepDirectory
-            | Action::Delete
-            | Action::Forget
-            | Action::AfterDeletion
-            | Action::Fail(_) => return None,
-        })
-    }
-}
-
-/// One item of a plan.
-#[derive(Debug)]
-pub enum Planned {
-    /// Something to do now.
-    Step(Box<Step>),
-    /// An entry or a scope failed.
-    Failed(EntryError),
-    /// An entry is left alone, for a reason worth telling.
-    Kept(Key, Reason),
-    /// A row of nothing: drop it.
-    Forget(Key),
-    /// A temporary of a killed run: remove it.
-    Sweep(Key),
-    /// Something to know.
-    Note(String),
-}
 
 /// What waits until every step is done.
 pub struct Remainder {
@@ -141,120 +51,6 @@ pub struct Remainder {
 
 /// Says why nothing is deleted.
 pub const NOT_DELETED: &str = "nothing is deleted: a listing is not complete";
-
-/// How a directory that waits in [`Remainder::directories`] is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finish {
-    /// Its metadata is set because entries in it changed, or its row is missing.
-    Restore,
-    /// Its own metadata changed.
-    Update,
-    /// Only a look tells whether its own metadata changed.
-    Look,
-    /// The source's could not be read: only its row is written, of what stands.
-    Record,
-    /// The target can't keep its time: that is told, and nothing set.
-    NotKept,
-}
-
-impl Finish {
-    /// Splits a record of [`Remainder::directories`].
-    pub fn decode(record: &[u8]) -> Option<(Self, Entry)> {
-        let (&how, entry) = record.split_first()?;
-        let how = match how {
-            0 => Self::Restore,
-            1 => Self::Update,
-            2 => Self::Look,
-            3 => Self::Record,
-            4 => Self::NotKept,
-            _ => return None,
-        };
-        Some((how, Entry::decode(entry)?))
-    }
-}
-
-/// A directory whose keys are passing.
-struct Open {
-    key: Key,
-    /// The source's directory, to be finished.
-    source: Option<Entry>,
-    /// The target's directory, to be deleted unless something in it stays.
-    doomed: Option<Entry>,
-    /// Something in it is not to be deleted.
-    stays: bool,
-    /// Entries in it change, so that its mtime must be set again.
-    dirty: bool,
-    /// Whether its own mode, owner, group or mtime isn't the source's.
-    differs: Differs,
-    /// The source's directory could not be read: closing the target's to ourselves would keep later
-    /// runs from mending it.
-    unread: bool,
-}
-
-impl Open {
-    /// A directory in which nothing changes yet.
-    fn new(key: Key) -> Self {
-        Self {
-            key,
-            source: None,
-            doomed: None,
-            stays: false,
-            dirty: false,
-            differs: Differs::No,
-            unread: false,
-        }
-    }
-}
-
-/// Whether a directory's metadata differs between the sides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Differs {
-    /// It doesn't.
-    No,
-    /// A listing told too little of a side.
-    Perhaps,
-    /// It does, and stood like that after it was set: the target can't keep the time.
-    NotKept,
-    /// It does.
-    Yes,
-}
-
-impl Differs {
-    /// Compares a directory that both sides have. `holds` says what metadata the target can hold of
-    /// the source's.
-    pub fn of(
-        source: &Entry,
-        target: &Entry,
-        row: Option<&Row>,
-        holds: impl Fn(&Metadata, EntryKind, Option<&Metadata>) -> Metadata,
-    ) -> Self {
-        let is_listed = [source, target].iter().any(|entry| entry.known == Known::Listed);
-        let unseen = is_listed || target.known == Known::Implied;
-        let wanted = holds(&as_it_stands(source, target), source.kind, Some(&target.metadata));
-        // Setting again a time that the target made something else of would change nothing.
-        let is_set = row.is_some_and(|row| {
-            row.metadata == wanted
-                && !unseen
-                && row.target.mtime() == Some(target.metadata.mtime)
-                && Metadata { mtime: wanted.mtime, ..target.metadata } == wanted
-        });
-        match unseen || wanted != target.metadata {
-            true if is_set && target.metadata.mtime.distance(wanted.mtime) < COARSEST_TIMES => {
-                Self::No
-            }
-            true if is_set => Self::NotKept,
-            false => Self::No,
-            true if is_listed && target.known != Known::Implied => Self::Perhaps,
-            true => Self::Yes,
-        }
-    }
-}
-
-/// The metadata of a source's directory. Of one that is only implied nobody says what it is like:
-/// whatever stands is right.
-fn as_it_stands(source: &Entry, target: &Entry) -> Metadata {
-    if source.known == Known::Implied { target.metadata } else { source.metadata }
-}
 
 /// What a plan is made with.
 #[derive(Clone, Copy)]
@@ -374,21 +170,12 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
                 return Ok(Some(Planned::Kept(key, reason)));
             }
             Action::HashSurplus => return Ok(self.hash_surplus(target, row, reason)),
-            Action::Forget => return Ok(Some(Planned::Forget(key))),
-            Action::Fail(cause) => {
-                let is_lost = matches!(cause, Cause::LeafInTheWay | Cause::LeafAndDirectory);
-                // Where the target has the directory, what lies in it can be mirrored all the same.
-                if is_lost && key.is_directory() && target.entry().is_none() {
-                    self.blocked = Some(key.clone());
-                }
-                let side = if matches!(cause, Cause::TargetUnknown | Cause::NotKept(_)) {
-                    Side::Target
-                } else {
-                    Side::Source
-                };
-                let operation = Operation::Mirror;
-                return Ok(Some(Planned::Failed(EntryError { operation, side, key, cause })));
+            // An empty directory in the place of a leaf that is left alone.
+            Action::Forget if self.protected.as_ref() == Some(&key) => {
+                return Ok(Some(Planned::Kept(key, Reason::Exists)));
             }
+            Action::Forget => return Ok(Some(Planned::Forget(key))),
+            Action::Fail(cause) => return Ok(Some(self.fail(key, &target, cause))),
             Action::Delete if !goes => {
                 return Ok(Some(Planned::Kept(key, Reason::Exists)));
             }
@@ -450,6 +237,19 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         };
         let row = row.filter(|row| row.kind == source.kind);
         Ok(Some(Planned::Step(Box::new(Step { task, reason, source, target, row, place }))))
+    }
+
+    fn fail(&mut self, key: Key, target: &Seen, cause: Cause) -> Planned {
+        let is_lost = matches!(cause, Cause::LeafInTheWay | Cause::LeafAndDirectory);
+        // Where the target has the directory, what lies in it can be mirrored all the same.
+        if is_lost && key.is_directory() && target.entry().is_none() {
+            self.blocked = Some(key.clone());
+        }
+        let side = match cause {
+            Cause::TargetUnknown | Cause::NotKept(_) => Side::Target,
+            _ => Side::Source,
+        };
+        Planned::Failed(EntryError { operation: Operation::Mirror, side, key, cause })
     }
 
     fn tally(&self, pair: &Pair) {
@@ -597,7 +397,9 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         if let Some(doomed) = open.doomed {
             if open.stays {
                 self.hold();
-                self.next.push_back(Planned::Kept(open.key, Reason::HoldsKept));
+                self.next.push_back(Planned::Kept(open.key.clone(), Reason::HoldsKept));
+                // What is deleted in it changes its time, which nobody sets.
+                self.next.push_back(Planned::Forget(open.key));
                 return Ok(());
             }
             self.tally.deletable += 1;
@@ -699,14 +501,6 @@ pub fn spool_error(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Unusable, "cannot spool to the state directory")
         .because(error)
         .help("name one with room by --state-dir")
-}
-
-/// Where what replaces a target's entry goes.
-fn place_of(existing: &Entry) -> Place {
-    match existing.stamp.tag() {
-        Some(tag) if existing.kind != EntryKind::Directory => Place::Object(tag),
-        _ => Place::Leaf,
-    }
 }
 
 #[cfg(test)]

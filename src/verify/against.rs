@@ -9,7 +9,7 @@ use super::{Depth, Sample, VerifyObserver, VerifyOptions};
 use crate::backend::object::s3::Settings;
 use crate::backend::{Form, ListOptions, Source, Target};
 use crate::compare::join::Joined;
-use crate::compare::{Join, Seen};
+use crate::compare::{Conflict, Join, Seen};
 use crate::engine::{BUFFER, Cores};
 use crate::filter::Filter;
 use crate::limits::Bandwidth;
@@ -231,6 +231,7 @@ fn compare(
         let mut is_there = (false, false);
         let mut extras = Extras::default();
         let mut extra = |key: &Key| held.extra(key);
+        let mut stays: Option<Key> = None;
         for joined in join {
             if stop.requested() {
                 break;
@@ -242,9 +243,18 @@ fn compare(
                     is_there.0 |= !is_root && pair.source.entry().is_some();
                     let takes_part = |entry: &Entry| !held.is_left_out(entry);
                     is_there.1 |= !is_root && pair.target.entry().is_some_and(takes_part);
+                    if matches!(pair.conflict, Some(Conflict::LeafOverDirectory { .. }))
+                        && pair.source.entry().is_some_and(|source| held.is_excluded(source))
+                    {
+                        // A mirror leaves the directory in the place of what is left out.
+                        stays = Some(Key::child(pair.key.parent(), pair.key.name(), true));
+                    }
                     match (&pair.source, &pair.target) {
                         (Seen::Absent, Seen::Present(entry)) => {
-                            extras.take(entry, held.is_left_out(entry), &mut extra);
+                            let stays = stays
+                                .as_ref()
+                                .is_some_and(|directory| entry.key.is_within(directory.as_bytes()));
+                            extras.take(entry, stays || held.is_left_out(entry), &mut extra);
                         }
                         (Seen::Unknown, Seen::Present(_)) => extras.hold(&pair.key, &mut extra),
                         _ => {}

@@ -103,7 +103,8 @@ impl Held<'_> {
         self.sample.is_none_or(|sample| sample.takes(key))
     }
 
-    fn is_excluded(&self, entry: &Entry) -> bool {
+    /// Whether a file takes no part for its size.
+    pub(super) fn is_excluded(&self, entry: &Entry) -> bool {
         entry.kind == EntryKind::File && self.filter.excludes_size(entry.stamp.size)
     }
 

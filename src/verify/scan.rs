@@ -49,10 +49,13 @@ where
                 break;
             };
             progress.entries.add(1);
-            if let (Some(entry), None) = (&entry, &row) {
+            let extra = &mut |key: &Key| tally.extra(key);
+            match (&entry, &row) {
                 // Every mirror of a directory has a row for its root.
-                let is_left_out = tally.is_left_out(entry);
-                self.extras.take(entry, is_left_out, &mut |key| tally.extra(key));
+                (Some(entry), None) => self.extras.take(entry, tally.is_left_out(entry), extra),
+                // Nor is a directory extra that holds what is recorded.
+                (Some(entry), Some(_)) => self.extras.hold(&entry.key, extra),
+                (None, _) => {}
             }
             if let Some(job) = tally.compare(entry, row) {
                 take(job)?;

@@ -252,3 +252,23 @@ fn without_root_what_is_the_sources_is_right_and_what_a_mirror_makes_of_it() {
     std::os::unix::fs::chown(env.target.join("a"), Some(7), None).expect("give it away");
     env.as_nobody(&arguments).expect("setpriv").expect(3).names("metadata a: owner 65534 -> 7");
 }
+
+#[test]
+fn a_directory_in_the_place_of_a_file_that_is_left_out_by_size_is_not_extra() {
+    let env = Environment::new();
+    TestTree::new()
+        .file("keep", "never empty, and long enough")
+        .file("b/a", "12345")
+        .dir("c")
+        .write(&env.source);
+    env.mirrored(&[]);
+    for name in ["b", "c"] {
+        fs::remove_dir_all(env.source.join(name)).unwrap();
+        fs::write(env.source.join(name), "").unwrap();
+    }
+    env.age();
+    env.mirrored(&["--delete", "--min-size", "20B"]);
+    for how in [&[][..], &["--against", env.source.to_str().unwrap()]] {
+        env.verify(how).expect(0).is_silent_about("extra");
+    }
+}

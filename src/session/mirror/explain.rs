@@ -360,7 +360,10 @@ impl Session<'_> {
     fn look_above(&self, explained: &mut Explained, sides: Listed<'_>) -> Result<(), Error> {
         let pair = &explained.pair;
         let is_made = pair.source.entry().is_some() && pair.target.entry().is_none();
-        let is_deleted = matches!(explained.decision.action, Action::Delete);
+        // Of an empty directory in the place of a leaf the row is forgotten, where the leaf comes.
+        let is_forgotten = matches!(explained.decision.action, Action::Forget);
+        let is_deleted = matches!(explained.decision.action, Action::Delete)
+            || is_forgotten && pair.key.is_directory();
         if self.places.form() == Form::Flat || !(is_made || is_deleted) {
             return Ok(());
         }
@@ -385,6 +388,7 @@ impl Session<'_> {
                     Action::Fail(_) if is_directory => is_made && pair.target.entry().is_none(),
                     Action::Fail(_) | Action::Skip => {
                         is_deleted
+                            && (!is_forgotten || explained.pair.key.as_bytes() == key)
                             && matches!(pair.conflict, Some(Conflict::LeafOverDirectory { .. }))
                     }
                     _ => false,
