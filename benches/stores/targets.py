@@ -99,8 +99,9 @@ def rerun(case, figures):
     pages = None if keys is None else math.ceil(keys / KEYS_A_PAGE)
     yield of_requests(f"LIST: one for each {KEYS_A_PAGE:,} of {keys or 0:,} keys (and, not counted "
                       "here, one for each parallel range)", pages, of(OURS, requests("list")))
-    for kind in ("head", "get"):
-        yield of_requests(f"{kind.upper()} of objects: none (the lock's own are counted here)", 0,
+    # The manifest is looked at: its pointer, its head, and the size of its one segment.
+    for kind, limit in (("head", 1), ("get", 2)):
+        yield of_requests(f"{kind.upper()}: {limit}, of the manifest", limit,
                           of(OURS, requests(kind)))
 
 
