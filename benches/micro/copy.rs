@@ -124,6 +124,7 @@ fn large_file_mirrored(bencher: Bencher<'_, '_>) {
             delete: None,
             require_file: None,
             sign: None,
+            manifest_mode: None,
             markers: true,
             durability: Durability::None,
             transfers: 1,

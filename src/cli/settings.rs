@@ -89,6 +89,7 @@ fn mirror_options(
                     .help("--size-only takes files for equal that nobody read: leave it out")
             })?;
     options.markers = !flags.no_markers;
+    options.manifest_mode = flags.manifest_mode;
     options.policy = PolicyOptions {
         checksum,
         size_only,
@@ -166,6 +167,7 @@ fn run(
             accept_source: args.accept_source,
         }),
         require_file: args.require_file.clone(),
+        manifest_mode: None,
         markers: true,
         durability: args.durability.into(),
         transfers: workers(args.transfers, has_store),

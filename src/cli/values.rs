@@ -1,5 +1,6 @@
 //! Values of flags: sizes with a unit, the most to delete, switches in the environment.
 
+use crate::manifest::ManifestMode;
 use crate::session::MaxDelete;
 use crate::verify::Budget;
 use std::time::Duration;
@@ -67,6 +68,17 @@ fn scale(number: &str, factor: u64) -> Result<u64, String> {
         total += part * u128::from(factor) / denominator;
     }
     u64::try_from(total).map_err(|_| too_large())
+}
+
+/// Parses the mode of what vidimus keeps in a target.
+pub(crate) fn manifest_mode(text: &str) -> Result<ManifestMode, String> {
+    let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let bits = if digits { u32::from_str_radix(text, 8).ok() } else { None };
+    bits.and_then(ManifestMode::new).ok_or_else(|| {
+        "a file's mode in octal digits that gives its owner both rights, the group any, and others at \
+         most that to read: 0600, 0640, 0660, 0644 or 0664"
+            .into()
+    })
 }
 
 /// Parses the most to delete: `100` entries or `10%` of the target's.
@@ -207,6 +219,10 @@ mod tests {
 
     #[test]
     fn the_most_to_delete_is_a_count_or_a_share() {
+        assert_eq!(manifest_mode("0640"), Ok(ManifestMode::new(0o640).unwrap()));
+        for text in ["", "+640", "0666", "0700", "u=rw", "0620", "77777777777"] {
+            assert!(manifest_mode(text).is_err(), "{text}");
+        }
         assert_eq!(max_delete("100"), Ok(MaxDelete::Count(100)));
         assert_eq!(max_delete("0"), Ok(MaxDelete::Count(0)));
         assert_eq!(max_delete("12.5%"), Ok(MaxDelete::Percent(12.5)));

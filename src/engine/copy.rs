@@ -124,6 +124,9 @@ impl<'c, 'a> Worker<'c, 'a> {
                 let mut finished = self.finished(step, source, Some(Change::Adopt));
                 if let Some(existing) = &step.target {
                     finished.stands = Some(existing.stamp);
+                    let Row { metadata, kind, .. } = &finished.row;
+                    let stood = Some(&existing.metadata);
+                    finished.row.metadata = self.context.target.holds(metadata, *kind, stood);
                     // What was kept with it when it was written.
                     finished.row.digest = existing.recorded;
                 }

@@ -2,6 +2,7 @@
 
 use super::lease::{AcquiredLease, Lease};
 use super::lock::{Acquired, Lock};
+use super::mode::ManifestMode;
 use crate::backend::local::Root;
 use crate::backend::object::ObjectPlace;
 use crate::model::{Error, RunId, Stop};
@@ -26,13 +27,14 @@ pub enum Held {
 
 impl Held {
     /// Takes the lock of a target, for a run that writes; `stop` is requested should it be lost.
-    /// What is worth knowing of it goes to `note`.
+    /// What is worth knowing of it goes to `note`. The mode that is asked for is that of a directory's
+    /// lock.
     ///
     /// # Errors
     /// As those of [`Lock::acquire`] and [`Lease::acquire`].
     pub fn take(
         target: &Lockable,
-        run: &RunId,
+        (run, asked): (&RunId, Option<ManifestMode>),
         stop: &Stop,
         note: &mut dyn FnMut(&str),
     ) -> Result<Self, Error> {
@@ -49,7 +51,8 @@ impl Held {
                 (Self::Lease(lease), taken_over)
             }
             Lockable::Directory(root) => {
-                let Acquired { lock, taken_over } = Lock::acquire(root.directory().as_fd(), run)?;
+                let Acquired { lock, taken_over } =
+                    Lock::acquire(root.directory().as_fd(), run, asked)?;
                 (Self::Lock(lock), taken_over)
             }
         };

@@ -7,13 +7,14 @@
 
 use super::bag;
 use super::holder::Holder;
+use super::mode::{Closed, ManifestMode};
 use crate::model::reserved::TEMPORARY;
 use crate::model::{Error, ErrorKind, Key, RunId};
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Gid, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -73,15 +74,21 @@ impl Writing {
 
 impl Lock {
     /// Takes the lock of the target whose root is open at `root`, for a run that writes. Makes
-    /// `.vidimus/lock` when missing.
+    /// `.vidimus/lock` when missing, open to all, and to the root's group to write as the root is; where another mode is asked for, both
+    /// the file and its directory get that.
     ///
     /// # Errors
     /// [`ErrorKind::Locked`] when another run, or a verification, holds it; [`ErrorKind::Refused`]
     /// where the root is a bag's payload, or lies in one; [`ErrorKind::Unusable`] when the lock file
     /// can't be made or written (a read-only file system, permissions), or `.vidimus` is a symbolic
     /// link or otherwise no directory.
-    pub fn acquire(root: BorrowedFd<'_>, run: &RunId) -> Result<Acquired, Error> {
+    pub fn acquire(
+        root: BorrowedFd<'_>,
+        run: &RunId,
+        asked: Option<ManifestMode>,
+    ) -> Result<Acquired, Error> {
         bag::refuse_within(root)?;
+        let not_writable = |error| not_writable(root, error);
         let mut made_directory = false;
         let (file, directory, made_file) = loop {
             made_directory |= make_directory(root).map_err(not_writable)?;
@@ -96,6 +103,12 @@ impl Lock {
                 break (file, directory, made_file);
             }
         };
+        if made_directory || asked.is_some() {
+            set_mode(root, (&directory, ManifestMode::directory), asked).map_err(not_writable)?;
+        }
+        if made_file || asked.is_some() {
+            set_mode(root, (&file, ManifestMode::file), asked).map_err(not_writable)?;
+        }
         let root = made_directory.then(|| root.try_clone_to_owned()).transpose();
         let root = root.map_err(|e| unusable("make", e))?;
         let made = made_file.then_some(Made { directory, root });
@@ -128,7 +141,14 @@ impl Lock {
             });
             let (directory, file) = match file {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                other => other.map_err(|e| unusable("open", e))?,
+                other => other.map_err(|error| {
+                    let help = closed(root, &error, false);
+                    let error = unusable("open", error);
+                    match help {
+                        Some(help) => error.help(help),
+                        None => error,
+                    }
+                })?,
             };
             if lock(&file, FlockOperation::NonBlockingLockShared)? && is_at(&file, &directory)? {
                 let is_kept = AtomicBool::new(true);
@@ -189,6 +209,38 @@ fn make_directory(root: BorrowedFd<'_>) -> io::Result<bool> {
         // Another run made it since.
         Err(Errno::EXIST) => Ok(false),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Gives what was made for the lock its mode, by the target's root or as it was asked.
+///
+/// # Errors
+/// What was asked for can't be done. What nobody asked for may fail where a file system keeps no modes.
+fn set_mode(
+    root: BorrowedFd<'_>,
+    (file, bits): (impl AsFd, impl Fn(ManifestMode) -> u32),
+    asked: Option<ManifestMode>,
+) -> io::Result<()> {
+    let (of_root, stands) = (rustix::fs::fstat(root)?, rustix::fs::fstat(&file)?);
+    let mode = asked.unwrap_or_else(|| ManifestMode::of_lock(of_root.st_mode));
+    let set = || -> rustix::io::Result<()> {
+        let mut wanted = mode;
+        if stands.st_gid != of_root.st_gid {
+            let group = Gid::from_raw(of_root.st_gid);
+            match rustix::fs::fchown(&file, None, Some(group)) {
+                // The group that it has instead is none that was meant.
+                Err(Errno::PERM) => wanted = mode.without_group(),
+                other => other?,
+            }
+        }
+        if stands.st_mode & 0o7777 != bits(wanted) {
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(bits(wanted)))?;
+        }
+        Ok(())
+    };
+    match set() {
+        Err(error) if asked.is_some() => Err(error.into()),
+        _ => Ok(()),
     }
 }
 
@@ -272,11 +324,24 @@ fn content(file: &File) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// The lock is the first thing that a run writes.
-fn not_writable(error: io::Error) -> Error {
+fn not_writable(root: BorrowedFd<'_>, error: io::Error) -> Error {
     let message = format!("cannot write to the target (its lock \"{SHOWN}\")");
-    Error::new(ErrorKind::Unusable, message)
-        .because(error)
-        .help("check that it is mounted for writing, has room, and belongs to you")
+    let help = closed(root, &error, true).unwrap_or_else(|| {
+        "check that it is mounted for writing, has room, and belongs to you".to_owned()
+    });
+    Error::new(ErrorKind::Unusable, message).because(error).help(help)
+}
+
+/// How a user comes to a lock that is another's, where that is why it can't be opened.
+fn closed(root: BorrowedFd<'_>, error: &io::Error, is_written: bool) -> Option<String> {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return None;
+    }
+    let look = |name| rustix::fs::statat(root, name, AtFlags::SYMLINK_NOFOLLOW).ok();
+    let found = [SHOWN, DIRECTORY, "."].into_iter().find_map(|name| Some((name, look(name)?)));
+    let (name, stat) = found?;
+    let (uid, gid, mode) = (stat.st_uid, stat.st_gid, stat.st_mode & 0o7777);
+    Some(Closed { name, uid, gid, mode, is_written }.help())
 }
 
 fn unusable(verb: &str, error: io::Error) -> Error {
@@ -300,7 +365,7 @@ mod tests {
 
     /// The lock of a run that began.
     fn begun(root: &File, id: &str) -> Acquired {
-        let acquired = Lock::acquire(root.as_fd(), &run(id)).unwrap();
+        let acquired = Lock::acquire(root.as_fd(), &run(id), None).unwrap();
         acquired.lock.keep();
         acquired
     }
@@ -315,7 +380,7 @@ mod tests {
         let root = open(target.path());
         let first = begun(&root, "one");
         assert_eq!(first.taken_over, None);
-        let error = Lock::acquire(open(target.path()).as_fd(), &run("two")).unwrap_err();
+        let error = Lock::acquire(open(target.path()).as_fd(), &run("two"), None).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Locked);
         let expected = format!("locked by run one (process {} on ", std::process::id());
         assert!(error.message.contains(&expected), "{error}");
@@ -325,7 +390,7 @@ mod tests {
         assert_eq!(error.kind, ErrorKind::Locked);
         first.lock.release().unwrap();
         assert_eq!(fs::read(target.path().join(SHOWN)).unwrap(), b"");
-        let third = Lock::acquire(root.as_fd(), &run("three")).unwrap();
+        let third = Lock::acquire(root.as_fd(), &run("three"), None).unwrap();
         assert_eq!(third.taken_over, None);
         drop(third);
         assert_eq!(fs::read(target.path().join(SHOWN)).unwrap(), b"");
@@ -342,7 +407,7 @@ mod tests {
             ("garbage", "a run that is not named legibly"),
         ] {
             fs::write(target.path().join(SHOWN), content).unwrap();
-            let acquired = Lock::acquire(root.as_fd(), &run("new")).unwrap();
+            let acquired = Lock::acquire(root.as_fd(), &run("new"), None).unwrap();
             assert_eq!(acquired.taken_over.as_deref(), Some(expected));
             let now = fs::read_to_string(target.path().join(SHOWN)).unwrap();
             assert!(now.starts_with(r#"{"run":"new","pid":"#), "{now}");
@@ -378,7 +443,7 @@ mod tests {
         let root = open(target.path());
         let directory = target.path().join(DIRECTORY);
         for release in [true, false] {
-            let acquired = Lock::acquire(root.as_fd(), &run("one")).unwrap();
+            let acquired = Lock::acquire(root.as_fd(), &run("one"), None).unwrap();
             if release {
                 acquired.lock.release().unwrap();
             } else {
@@ -387,12 +452,12 @@ mod tests {
             assert!(!directory.exists());
         }
         // What is somebody else's stays, and so does the lock of an earlier run.
-        let acquired = Lock::acquire(root.as_fd(), &run("one")).unwrap();
+        let acquired = Lock::acquire(root.as_fd(), &run("one"), None).unwrap();
         fs::write(directory.join("mine"), "").unwrap();
         drop(acquired);
         assert!(directory.join("mine").exists() && !target.path().join(SHOWN).exists());
         drop(begun(&root, "one"));
-        drop(Lock::acquire(root.as_fd(), &run("two")).unwrap());
+        drop(Lock::acquire(root.as_fd(), &run("two"), None).unwrap());
         assert!(target.path().join(SHOWN).exists());
     }
 
@@ -406,11 +471,11 @@ mod tests {
         let first = Lock::shared(root.as_fd()).unwrap().unwrap();
         let second = Lock::shared(root.as_fd()).unwrap().unwrap();
         first.release().unwrap();
-        let error = Lock::acquire(root.as_fd(), &run("two")).unwrap_err();
+        let error = Lock::acquire(root.as_fd(), &run("two"), None).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Locked);
         assert!(error.message.contains("a verification"), "{error}");
         drop(second);
-        Lock::acquire(root.as_fd(), &run("two")).unwrap();
+        Lock::acquire(root.as_fd(), &run("two"), None).unwrap();
     }
 
     #[test]
@@ -420,7 +485,7 @@ mod tests {
         let root = open(target.path());
         let directory = target.path().join(DIRECTORY);
         std::os::unix::fs::symlink(outside.path(), &directory).unwrap();
-        let error = Lock::acquire(root.as_fd(), &run("one")).unwrap_err();
+        let error = Lock::acquire(root.as_fd(), &run("one"), None).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Unusable);
         assert!(cause(&error).contains("is a symbolic link"), "{error:?}");
         assert_eq!(Lock::shared(root.as_fd()).unwrap_err().kind, ErrorKind::Unusable);
@@ -429,7 +494,7 @@ mod tests {
         let victim = outside.path().join("victim");
         fs::write(&victim, "content").unwrap();
         std::os::unix::fs::symlink(&victim, directory.join(FILE)).unwrap();
-        let error = Lock::acquire(root.as_fd(), &run("one")).unwrap_err();
+        let error = Lock::acquire(root.as_fd(), &run("one"), None).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Unusable);
         assert_eq!(fs::read(&victim).unwrap(), b"content");
     }
@@ -441,7 +506,7 @@ mod tests {
         fs::create_dir(target.path().join(DIRECTORY)).unwrap();
         let status = std::process::Command::new("mkfifo").arg(target.path().join(SHOWN)).status();
         assert!(status.unwrap().success());
-        let error = Lock::acquire(root.as_fd(), &run("one")).unwrap_err();
+        let error = Lock::acquire(root.as_fd(), &run("one"), None).unwrap_err();
         assert!(cause(&error).contains("no regular file"), "{error:?}");
     }
 
@@ -449,7 +514,7 @@ mod tests {
     fn a_lock_file_that_was_replaced_is_not_the_lock() {
         let target = tempfile::tempdir().unwrap();
         let root = open(target.path());
-        let held = Lock::acquire(root.as_fd(), &run("one")).unwrap();
+        let held = Lock::acquire(root.as_fd(), &run("one"), None).unwrap();
         let directory = open_directory(root.as_fd()).unwrap();
         assert!(is_at(&held.lock.file, &directory).unwrap());
         fs::remove_file(target.path().join(SHOWN)).unwrap();
@@ -461,7 +526,7 @@ mod tests {
     #[test]
     fn a_root_that_cannot_be_written_is_unusable() {
         let root = open(Path::new("/proc"));
-        let error = Lock::acquire(root.as_fd(), &run("one")).unwrap_err();
+        let error = Lock::acquire(root.as_fd(), &run("one"), None).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Unusable);
         assert_eq!(error.message, "cannot write to the target (its lock \".vidimus/lock\")");
     }

@@ -649,3 +649,4 @@ mod publication;
 mod tests;
 
 pub use pages::{Change, Changes, Rows};
+pub use publication::Told;

@@ -83,7 +83,7 @@ pub fn import(
         ));
     }
     let At { target, locked, name: target_name } = open(options, (&run, started), progress, stop)?;
-    let held = Held::take(&locked, &run, stop, &mut |note| observer.note(note))?;
+    let held = Held::take(&locked, (&run, None), stop, &mut |note| observer.note(note))?;
     refuse_where_known(options, &*target, &target_name)?;
     let state = State::open(&options.state_dir, IMPORTED, &target_name)?.state;
     // What an import that was stopped recorded counts for nothing.

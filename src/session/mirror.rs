@@ -27,7 +27,8 @@ use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::Location;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::{
-    Held, Lockable, RecordedOptions, RootIdentity, RunNumber, SourceNumber, State, is_damage,
+    Held, Lockable, ManifestMode, RecordedOptions, RootIdentity, RunNumber, SourceNumber, State,
+    is_damage,
 };
 use crate::model::event::Change;
 use crate::model::run::Counter;
@@ -70,6 +71,8 @@ pub struct MirrorOptions {
     pub require_file: Option<PathBuf>,
     /// What the manifest is signed with.
     pub sign: Option<SecretKey>,
+    /// To whom the lock and the manifest of a directory are open, where that is asked for.
+    pub manifest_mode: Option<ManifestMode>,
     /// Write markers of directories where the target is a store.
     pub markers: bool,
     /// How durable a file is before it counts as done.
@@ -233,7 +236,8 @@ impl Session<'_> {
                 return Err(Error::new(ErrorKind::Unusable, "the target is not open"));
             }
         };
-        Held::take(&target, &self.run, self.stop, &mut |note| self.note(note))
+        let asked = (&self.run, self.options.manifest_mode);
+        Held::take(&target, asked, self.stop, &mut |note| self.note(note))
     }
 
     fn tell_set_aside(&self, aside: Option<&std::path::Path>) {

@@ -93,7 +93,8 @@ pub fn put(
         }
     };
     let mut warnings = Vec::new();
-    let held = Held::take(&at.locked, &run, stop, &mut |note| warnings.push(note.to_owned()));
+    let held =
+        Held::take(&at.locked, (&run, None), stop, &mut |note| warnings.push(note.to_owned()));
     let held = match held {
         Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
         held => held?,

@@ -71,7 +71,7 @@ pub fn sign(
         }
     };
     let mut notes = Vec::new();
-    let held = Held::take(&lockable, &run, stop, &mut |note| notes.push(note.to_owned()))?;
+    let held = Held::take(&lockable, (&run, None), stop, &mut |note| notes.push(note.to_owned()))?;
     let press = Press::new(&*target, &at.spool_dir, wall_clock());
     let signed = press
         .shelf()

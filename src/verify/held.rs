@@ -161,15 +161,18 @@ impl Held<'_> {
         }
         // What nobody stored with an object is neither right nor wrong.
         if source.known == Known::Whole && target.known == Known::Whole {
-            let wanted = self.target.holds(&source.metadata, source.kind, Some(&target.metadata));
             let found = &target.metadata;
+            let is_link = target.kind == EntryKind::Symlink;
+            let holds = |stands| self.target.holds(&source.metadata, source.kind, stands);
+            // A mirror leaves alone what is another user's; a difference it is all the same.
+            let owned = Metadata { uid: holds(None).uid, ..*found };
+            let wanted = holds(Some(if is_link { found } else { &owned }));
             // An extra entry changes its directory's time: that counts where extras do.
             let has_time = source.kind != EntryKind::Directory || self.extras_count;
             // What is the source's is right, and so is what a mirror could make of that.
             let source = &source.metadata;
             let right =
                 |source: u32, found: u32, wanted| if found == source { found } else { wanted };
-            let is_link = target.kind == EntryKind::Symlink;
             let has_time = has_time && found.mtime != source.mtime;
             let is_right = Metadata {
                 mode: if is_link {

@@ -160,7 +160,7 @@ pub(super) fn open(
     let source = source.map(|source| open_source(source, &stores, options)).transpose()?;
     let alone = |target: Lockable| {
         let hold = |repair: &Repair| {
-            Held::take(&target, &repair.run, stop, &mut |note| observer.note(note))
+            Held::take(&target, (&repair.run, None), stop, &mut |note| observer.note(note))
         };
         options.repair.as_ref().map(hold).transpose()
     };

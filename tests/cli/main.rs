@@ -40,4 +40,5 @@ mod sources;
 mod state_disk;
 mod terminal;
 mod usage;
+mod users;
 mod verify;

@@ -106,6 +106,11 @@ impl Ownership {
         Ok(Self { uid: geteuid().as_raw(), gid: getegid().as_raw(), groups })
     }
 
+    /// Whether only another user, or root, can set the metadata of what has this.
+    pub(super) fn is_anothers(&self, stands: &Metadata) -> bool {
+        self.uid != 0 && self.uid != stands.uid
+    }
+
     /// What a file of the source's metadata will carry here.
     ///
     /// Root keeps everything. Others own what they write, keep the groups they are in, and never

@@ -19,6 +19,7 @@ mod shared;
 mod stage;
 mod stage_directory;
 mod sync;
+mod user;
 mod walk;
 mod write;
 
@@ -26,6 +27,7 @@ pub use beneath::{Identity, Root};
 pub use file_system::{FileSystem, FileSystemId};
 pub use inspect::OpenFile;
 pub use sync::Syncing;
+pub use user::user_name;
 pub use walk::Guarded;
 pub use write::LocalTarget;
 

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use std::io::ErrorKind::PermissionDenied;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A temporary's name: short, so that a name of 255 bytes works.
 pub(super) type TemporaryName = [u8; 25];
@@ -32,6 +32,8 @@ pub(super) struct Shared {
     /// The first half of temporaries' names, told apart by run.
     token: u32,
     temporaries: AtomicU64,
+    /// Whether directories of another user are other than they should be.
+    pub(super) leaves_directories: AtomicBool,
 }
 
 impl Shared {
@@ -47,6 +49,7 @@ impl Shared {
             umask: umask(),
             token,
             temporaries: AtomicU64::new(0),
+            leaves_directories: AtomicBool::new(false),
         })
     }
 
@@ -94,7 +97,8 @@ impl Shared {
     }
 
     /// What an entry with the source's metadata will carry here; where one stands already, what
-    /// can't be kept stays as that is.
+    /// can't be kept stays as that is: the owner and group of what is another user's, and all that is
+    /// known of his directory, which nobody else can set.
     pub(super) fn held(
         &self,
         source: &Metadata,
@@ -102,7 +106,16 @@ impl Shared {
         stands: Option<&Metadata>,
     ) -> Metadata {
         let keeps = self.root.directory().capabilities.keeps();
-        keeps.held(self.ownership.held(source, kind), kind, stands)
+        let held = keeps.held(self.ownership.held(source, kind), kind, stands);
+        let Some(stands) = stands.filter(|stands| self.ownership.is_anothers(stands)) else {
+            return held;
+        };
+        if kind != EntryKind::Directory {
+            return Metadata { uid: stands.uid, gid: stands.gid, ..held };
+        }
+        let kept = Metadata { uid: held.uid, gid: held.gid, ..*stands };
+        self.leaves_directories.fetch_or(kept != held, Ordering::Relaxed);
+        *stands
     }
 
     /// Sets the metadata of a symbolic link that was just made.

@@ -23,6 +23,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io::ErrorKind::NotFound;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// The key of the directory that holds what is vidimus's own.
 const OWN: &[u8] = b".vidimus/";
@@ -79,6 +80,11 @@ impl LocalTarget {
             let directory = shared.root.descend(key.as_bytes())?;
             let file = File::from(readable_directory(&directory)?);
             let stands = metadata_of(&look_at_open(&file)?);
+            if shared.ownership.is_anothers(&stands) {
+                // He alone can: that it stays is told once.
+                shared.held(wanted, kind, Some(&stands));
+                return Ok(());
+            }
             let wanted = &directory.capabilities.keeps().held(*wanted, kind, Some(&stands));
             set_open(&file, &directory.capabilities, &stands, wanted)?;
             return Ok(shared.syncing.entries_changed(&directory)?);
@@ -144,6 +150,9 @@ impl Source for LocalTarget {
         }
         if shared.root.file_systems().any(Capabilities::is_unguarded) {
             warnings.push("the target's file system has neither links nor renames that replace nothing: what another program makes there in the moment in which a new entry gets the same name may be overwritten".into());
+        }
+        if shared.leaves_directories.load(Ordering::Relaxed) {
+            warnings.push("directories of the target that belong to other users keep their modes and times, which only these can set".into());
         }
         warnings.extend(shared.root.directory().capabilities.lost.told());
         warnings

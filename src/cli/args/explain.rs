@@ -38,13 +38,14 @@ Exit codes:
 Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
 
 /// Flags of a mirror that say nothing of what is decided about a key.
-pub(super) const PLAYS_NO_PART: [&str; 16] = [
+pub(super) const PLAYS_NO_PART: [&str; 17] = [
     "dry_run",
     "max_delete",
     "delete_despite_errors",
     "accept_source",
     "durability",
     "sign",
+    "manifest_mode",
     "transfers",
     "checkers",
     "bwlimit",

@@ -4,6 +4,7 @@
 
 use super::super::values;
 use super::RunArgs;
+use crate::manifest::ManifestMode;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -128,6 +129,17 @@ pub(crate) struct MirrorFlags {
     /// was taken over from one is dropped: everything is compared then.
     #[arg(long, value_name = "FILE", help_heading = "Safety", env = "VIDIMUS_SIGN")]
     pub(crate) sign: Option<PathBuf>,
+
+    /// Mode of the lock and the published manifest in a directory [default: as the target's root]
+    ///
+    /// Octal digits, as for chmod: 0660 lets a second user of the target's group mirror into it and
+    /// verify it, 0640 or 0644 verify it; directories are opened with it. The group is the root's. It
+    /// stays until another is asked for. By default whoever lists the root may read, and a group
+    /// that may write there may write; but the manifest is closed to whom any file or directory is
+    /// closed that it tells of.
+    #[arg(long, value_name = "MODE", help_heading = "Safety", env = "VIDIMUS_MANIFEST_MODE",
+        value_parser = values::manifest_mode)]
+    pub(crate) manifest_mode: Option<ManifestMode>,
 
     #[command(flatten)]
     pub(crate) run: RunArgs,

@@ -13,6 +13,7 @@ mod head;
 mod history;
 mod line;
 mod merge;
+mod open;
 mod press;
 mod publish;
 mod rebuild;

@@ -1,40 +1,54 @@
 //! Writing the files of a published manifest, by the protocol of any file of a target.
 
 use super::head::{Head, Pointer, Predecessor, Publication, Segment, head_name, signature_name};
-use super::shelf::{POINTER, Shelf, failed};
+use super::shelf::{POINTER, Shelf};
 use crate::backend::{Place, Stage, Target};
+use crate::manifest::ManifestMode;
 use crate::manifest::keys::SecretKey;
 use crate::model::entry::Known;
 use crate::model::{
     Cause, Digest, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Stamp, Timestamp,
 };
+use std::cell::Cell;
 use std::io::{self, Write};
 use std::path::Path;
 
 /// Bytes that are handed on at a time.
 const CHUNK: usize = 256 << 10;
-/// The manifest names what may be hidden in directories that not everybody enters; its own directory
-/// is made closed to others.
-const MODE: u32 = 0o600;
 /// How much of a target's name a signature's comment has, in characters of four bytes at most.
 const TARGET_CHARACTERS: usize = 1500;
 
 /// What writes the published manifest of a target.
+///
+/// In a directory its files follow the one that holds them: who may enter that and
+/// write in it may read and write them.
 pub struct Press<'a> {
     /// What stands there.
     pub(super) shelf: Shelf<'a>,
-    target: &'a dyn Target,
+    pub(super) target: &'a dyn Target,
     /// The mtime of what it writes.
     now: Timestamp,
     /// What it signs with.
     pub(super) signer: Option<&'a SecretKey>,
+    /// The mode that was asked for.
+    pub(super) mode: Option<ManifestMode>,
+    /// What the files that it writes are open to at most, whatever their directory is.
+    pub(super) most: Cell<ManifestMode>,
 }
 
 impl<'a> Press<'a> {
     /// Makes the press of a target. What is read is kept in `spool_dir` meanwhile; files are given the
     /// mtime `now`.
     pub fn new(target: &'a dyn Target, spool_dir: &'a Path, now: Timestamp) -> Self {
-        Self { shelf: Shelf::of(target, spool_dir), target, now, signer: None }
+        let most = Cell::new(ManifestMode::EVERYBODY);
+        Self { shelf: Shelf::of(target, spool_dir), target, now, signer: None, mode: None, most }
+    }
+
+    /// Has it give the manifest a mode, where one is asked for.
+    #[must_use]
+    pub fn with_mode(mut self, mode: Option<ManifestMode>) -> Self {
+        self.mode = mode;
+        self
     }
 
     /// Has it sign what it publishes, where a key is given.
@@ -49,16 +63,6 @@ impl<'a> Press<'a> {
         &self.shelf
     }
 
-    /// Makes the directory, where there is none.
-    pub(super) fn make(&self) -> Result<(), Error> {
-        let key = self.shelf.key("");
-        let failed = |cause| failed("make", "", cause);
-        if self.target.is_store() || self.target.look(&key).map_err(failed)?.is_some() {
-            return Ok(());
-        }
-        self.target.make_directory(&key, Place::New).map_err(failed)
-    }
-
     /// Writes a file from what `write` gives; its size and digest.
     pub(super) fn write<T>(
         &self,
@@ -66,14 +70,9 @@ impl<'a> Press<'a> {
         write: impl FnOnce(&mut dyn Write) -> Result<T, Error>,
     ) -> Result<(T, u64, Digest), Error> {
         let key = self.shelf.key(name);
-        let failed = |cause| failed("write", name, cause);
+        let failed = |cause| self.shelf.failed("write", name, cause);
         let place = self.place(&key).map_err(failed)?;
-        let metadata = Metadata {
-            mode: MODE,
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
-            mtime: self.now,
-        };
+        let metadata = self.metadata().map_err(failed)?;
         let entry = file(key, metadata);
         let stage = self.target.stage_stream(&entry, place).map_err(failed)?;
         let mut out =
@@ -95,6 +94,29 @@ impl<'a> Press<'a> {
         // Whether it got its mode and owner makes it no other manifest.
         staged.publish().map_err(failed)?;
         Ok((made, out.bytes, digest))
+    }
+
+    /// What its files are given.
+    fn metadata(&self) -> Result<Metadata, Cause> {
+        let mut metadata = Metadata {
+            mode: ManifestMode::PRIVATE.file(),
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            mtime: self.now,
+        };
+        if !self.target.is_store()
+            && let Some(directory) = self.target.look(&self.shelf.key(""))?
+        {
+            // Root's are its owner's, who could replace them anyway.
+            let Metadata { mode, uid, gid, .. } = directory.metadata;
+            let mode = ManifestMode::of_directory(mode).and(self.most.get());
+            metadata = Metadata { mode: mode.file(), uid, gid, ..metadata };
+            // The group that it gets instead is none that was meant.
+            if self.target.holds(&metadata, EntryKind::File, None).gid != gid {
+                metadata.mode = mode.without_group().file();
+            }
+        }
+        Ok(metadata)
     }
 
     /// What a file of this name replaces. In a store a PUT replaces what it meets, whole; the lock
@@ -138,7 +160,7 @@ impl<'a> Press<'a> {
     pub(super) fn unsign(&self, sequence: u64) -> Result<(), Error> {
         let name = signature_name(sequence);
         let found = self.target.look(&self.shelf.key(&name));
-        match found.map_err(|cause| failed("read", &name, cause))? {
+        match found.map_err(|cause| self.shelf.failed("read", &name, cause))? {
             Some(_) => self.remove_file(&name),
             None => Ok(()),
         }
@@ -158,7 +180,7 @@ impl<'a> Press<'a> {
     }
 
     fn remove_file(&self, name: &str) -> Result<(), Error> {
-        let failed = |cause| failed("remove", name, cause);
+        let failed = |cause| self.shelf.failed("remove", name, cause);
         let key = self.shelf.key(name);
         let found = if self.target.is_store() {
             Some(file(key, Metadata::default()))
@@ -172,7 +194,7 @@ impl<'a> Press<'a> {
         if !self.target.needs_barrier() {
             return Ok(());
         }
-        self.target.barrier().map_err(|cause| failed("sync", POINTER, cause))
+        self.target.barrier().map_err(|cause| self.shelf.failed("sync", POINTER, cause))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::head::{Head, Publication, SEGMENTS, Segment, segment_name};
 use super::line::Published;
+use super::open::Written;
 use super::press::Press;
 use super::seal;
 use super::segment::SegmentWriter;
@@ -41,6 +42,8 @@ pub struct Done {
     pub fault: Option<Error>,
     /// Why segments that no longer count could not be removed.
     pub left: Option<Error>,
+    /// To whom it is closed from now on, and wasn't before; in words.
+    pub closed: Option<String>,
 }
 
 /// What became of the signature of what was published.
@@ -75,6 +78,7 @@ pub fn publish(
     let mut stands = Standing::look(&press.shelf, known.as_ref())?;
     stands.fault = stands.fault.or(state.distrusted()?);
     if known.is_some() && changed == 0 && press.signer.is_none() && stands.fault.is_none() {
+        press.open(state, Written::Nothing)?;
         return Ok(None);
     }
     // Whether what stands is from here, and is not written anew.
@@ -89,11 +93,12 @@ pub fn publish(
     if let (Some(signer), true) = (press.signer, changed == 0)
         && let Some(publication) = standing.take_if(|_| goes_on)
     {
+        press.open(state, Written::Nothing)?;
         match seal::sign_pointed(press, &publication, was_signed, signer) {
             Ok(false) => return Ok(None),
             Ok(true) => {
                 let signing = Signing::Added;
-                return Ok(Some(Done { publication, signing, fault, left: None }));
+                return Ok(Some(Done { publication, signing, fault, left: None, closed: None }));
             }
             // It is published anew.
             Err(error) if error.kind == ErrorKind::Damaged => fault = Some(error),
@@ -125,8 +130,8 @@ pub fn publish(
     if standing.is_none() {
         head.lost = known.as_ref().map(Publication::as_predecessor);
     }
-    press.make()?;
     let base = standing.as_ref().filter(|_| goes_on);
+    let closed = press.open(state, base.map_or(Written::All, |_| Written::Changes))?;
     let name = segment_name(head.sequence);
     let mut sources = BTreeSet::from([state.number()?]);
     let mut runs = Runs { state, ids: HashMap::new(), sources: &mut sources };
@@ -158,7 +163,7 @@ pub fn publish(
         left = old.iter().try_for_each(|old| press.remove(old)).err();
     }
     let signing = if was_signed && !is_signed { Signing::Dropped } else { Signing::AsBefore };
-    Ok(Some(Done { publication, signing, fault, left }))
+    Ok(Some(Done { publication, signing, fault, left, closed }))
 }
 
 /// Whether a manifest is written anew rather than go on, given how many keys changed.

@@ -5,9 +5,11 @@ use super::head::{Head, Pointer, Predecessor, Publication, Segment, head_name, s
 use super::seal::Seal;
 use crate::backend::{MANIFEST, ReadError, Reading, Source};
 use crate::manifest::keys::{self, PublicKey, Signature};
-use crate::model::{Cause, Digest, Entry, EntryKind, Error, ErrorKind, Key};
+use crate::manifest::mode::Closed;
+use crate::model::{Cause, Digest, Entry, EntryKind, Error, ErrorKind, Key, Metadata};
 use crate::spool::nameless;
 use std::fs::File;
+use std::io::ErrorKind::PermissionDenied;
 use std::io::{self, Seek as _, Write as _};
 use std::path::Path;
 
@@ -55,7 +57,7 @@ impl<'a> Shelf<'a> {
         let pointer = match self.source.read_small(&self.key(POINTER), LONGEST) {
             Ok(pointer) => pointer.unwrap_or_default(),
             Err(Cause::NoSmallFile { .. }) => return Ok(false),
-            Err(cause) => return Err(failed("read", POINTER, cause)),
+            Err(cause) => return Err(self.failed("read", POINTER, cause)),
         };
         let name = &b"\"vidimus_manifest\""[..];
         Ok(pointer.windows(name.len()).any(|part| part == name))
@@ -132,7 +134,7 @@ impl<'a> Shelf<'a> {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return Ok(Seal::None),
             Err(large @ Cause::NoSmallFile { .. }) => return Ok(Seal::Broken(large.to_string())),
-            Err(cause) => return Err(failed("read", &name, cause)),
+            Err(cause) => return Err(self.failed("read", &name, cause)),
         };
         let signature = match Signature::decode(&bytes) {
             Ok(signature) => signature,
@@ -158,7 +160,7 @@ impl<'a> Shelf<'a> {
     /// [`ErrorKind::Unusable`] when they can't be looked at.
     pub(super) fn lacks(&self, head: &Head) -> Result<Option<Error>, Error> {
         let keys: Vec<_> = head.segments.iter().map(|segment| self.key(&segment.name())).collect();
-        let found = self.source.look_all(&keys).map_err(|cause| failed("read", "", cause))?;
+        let found = self.source.look_all(&keys).map_err(|cause| self.failed("read", "", cause))?;
         let wrong = head.segments.iter().zip(found).find_map(|(segment, found)| {
             Some(match found {
                 None => damaged(&segment.name(), "it is missing"),
@@ -221,7 +223,7 @@ impl<'a> Shelf<'a> {
     fn small(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         self.source.read_small(&self.key(name), LONGEST).map_err(|cause| match cause {
             large @ Cause::NoSmallFile { .. } => damaged(name, large),
-            cause => failed("read", name, cause),
+            cause => self.failed("read", name, cause),
         })
     }
 
@@ -234,7 +236,7 @@ impl<'a> Shelf<'a> {
         let name = &segment.name();
         let missing = || damaged(name, "it is missing");
         let found = self.source.look(&self.key(name));
-        let entry = found.map_err(|cause| failed("read", name, cause))?.ok_or_else(missing)?;
+        let entry = found.map_err(|cause| self.failed("read", name, cause))?.ok_or_else(missing)?;
         if let Some(error) = not_of_size(segment, &entry) {
             return Err(error);
         }
@@ -247,11 +249,46 @@ impl<'a> Shelf<'a> {
             Ok(()) => Ok(()),
             // Whoever published anew meanwhile removed it.
             Err(ReadError::Source(Cause::Vanished)) => Err(missing()),
-            Err(ReadError::Changed) => Err(failed("read", name, Cause::Changed { attempts: 1 })),
+            Err(ReadError::Changed) => {
+                Err(self.failed("read", name, Cause::Changed { attempts: 1 }))
+            }
             Err(ReadError::Damaged(cause)) => Err(damaged(name, cause)),
             Err(ReadError::Source(cause) | ReadError::Sink(cause)) => {
-                Err(failed("read", name, cause))
+                Err(self.failed("read", name, cause))
             }
+        }
+    }
+
+    /// The error of a file that can't be used, which says whose it is where that is why.
+    pub(super) fn failed(&self, verb: &str, name: &str, cause: Cause) -> Error {
+        let is_denied = matches!(&cause, Cause::Io(error) if error.kind() == PermissionDenied);
+        let shown = format!("{MANIFEST}{name}");
+        let error =
+            Error::unusable(format!("cannot {verb} the published manifest (\"{shown}\")"), cause);
+        match self.closed(&self.key(name), verb != "read").filter(|_| is_denied) {
+            Some(help) => error.help(help),
+            None => error,
+        }
+    }
+
+    /// How a user comes to what is closed to this one, where that is in a directory: the entry
+    /// itself, or the directory on the way to it that can still be seen.
+    fn closed(&self, key: &Key, is_written: bool) -> Option<String> {
+        if self.source.object().is_some() {
+            return None;
+        }
+        let mut key = if is_written { Key::new(key.parent()) } else { key.clone() };
+        loop {
+            if let Ok(Some(Entry { metadata: Metadata { uid, gid, mode, .. }, .. })) =
+                self.source.look(&key)
+            {
+                let name = key.to_string();
+                return Some(Closed { name: &name, uid, gid, mode, is_written }.help());
+            }
+            if key.is_root() {
+                return None;
+            }
+            key = Key::new(key.parent());
         }
     }
 
@@ -270,8 +307,4 @@ fn not_of_size(segment: &Segment, found: &Entry) -> Option<Error> {
         kind => format!("it is a {kind}"),
     };
     Some(damaged(&segment.name(), how))
-}
-
-pub(super) fn failed(verb: &str, name: &str, cause: Cause) -> Error {
-    Error::unusable(format!("cannot {verb} the published manifest (\"{MANIFEST}{name}\")"), cause)
 }

@@ -1,12 +1,12 @@
 //! What the state knows of what was published of it.
 
 use super::pages::Changes;
-use super::{Access, State, connect};
+use super::{Access, IMPORTED, State, connect};
 use crate::manifest::keys::PublicKey;
 use crate::manifest::published::{Publication, RecordedSource};
 use crate::manifest::row::{RunNumber, SourceNumber, nanoseconds};
-use crate::manifest::{RecordedOptions, RunRecord};
-use crate::model::{Error, ErrorKind, RunId};
+use crate::manifest::{ManifestMode, RecordedOptions, RunRecord};
+use crate::model::{EntryKind, Error, ErrorKind, RunId};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 use std::collections::HashMap;
 
@@ -17,8 +17,19 @@ pub(super) const PUBLISHED: &str = "published";
 const TAKEN_OVER: &str = "taken_over";
 /// The name in the table `meta` of what was found wrong with what was published last.
 const DISTRUSTED: &str = "distrusted";
+/// The name in the table `meta` of the mode that a user asked for, in octal digits.
+const MODE: &str = "manifest_mode";
 /// Puts a value in the table `meta`.
 const PUT: &str = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)";
+
+/// Which rows tell something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// All.
+    All,
+    /// Those of keys that changed since they were published last.
+    Changes,
+}
 
 impl State {
     /// What was published last.
@@ -55,6 +66,58 @@ impl State {
     pub fn distrust(&self, fault: &Error) -> Result<(), Error> {
         let put = self.connection.execute(PUT, [DISTRUSTED, &fault.message]);
         put.map(drop).map_err(|error| self.failed("write", error))
+    }
+
+    /// The mode that a user asked for of what is published, in this run or an earlier one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be read.
+    pub fn manifest_mode(&self) -> Result<Option<ManifestMode>, Error> {
+        let mode = self.meta(MODE)?.and_then(|mode| u32::from_str_radix(&mode, 8).ok());
+        Ok(mode.and_then(ManifestMode::new))
+    }
+
+    /// Records which mode a user asked for, for runs to come.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be written.
+    pub fn set_manifest_mode(&self, mode: ManifestMode) -> Result<(), Error> {
+        let put = self.connection.execute(PUT, [MODE, &mode.to_string()]);
+        put.map(drop).map_err(|error| self.failed("write", error))
+    }
+
+    /// What of a mode remains when it is to tell nobody what is closed to him: the name of what lies
+    /// in a directory that he can't list, the digest of a file that he can't read. `of` are the rows
+    /// that count; the group is `gid`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be read.
+    pub fn narrow(&self, mode: ManifestMode, gid: u32, of: Told) -> Result<ManifestMode, Error> {
+        let rows = match of {
+            Told::All => "entries",
+            Told::Changes => "changed JOIN entries ON entries.key = changed.key",
+        };
+        // What a class of users may do, where an entry of the group's belongs to another class.
+        let needed = format!("CASE kind WHEN {} THEN 5 ELSE 4 END", EntryKind::Directory.code());
+        let (group, others) = (format!("CASE gid WHEN {gid} THEN mode / 8 ELSE mode END"), "mode");
+        let open = |class: &str| format!("coalesce(min(({class}) & {needed} = {needed}), TRUE)");
+        let query = format!(
+            "SELECT {}, {}, EXISTS (SELECT 1 FROM sources WHERE name = ?1) FROM {rows} \
+             WHERE kind <> {}",
+            open(&group),
+            open(others),
+            EntryKind::Symlink.code()
+        );
+        let open = self.connection.query_row(&query, [IMPORTED], |row| {
+            Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?, row.get::<_, bool>(2)?))
+        });
+        let (group, others, imported) = open.map_err(|error| self.failed("read", error))?;
+        // A list doesn't tell of directories.
+        if imported {
+            return Ok(ManifestMode::PRIVATE);
+        }
+        let mode = if group { mode } else { mode.without_group() };
+        Ok(if others { mode } else { mode.without_others() })
     }
 
     fn meta(&self, name: &str) -> Result<Option<String>, Error> {

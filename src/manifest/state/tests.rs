@@ -2,7 +2,7 @@ use super::pages::PAGE;
 use super::*;
 use crate::manifest::database::with_suffix;
 use crate::manifest::journal::Journal;
-use crate::manifest::{Origin, is_damage};
+use crate::manifest::{ManifestMode, Origin, is_damage};
 use crate::model::Digest;
 use crate::model::stamp::Inode;
 use crate::model::{EntryKind, ExtraDigests, Metadata, Stamp};
@@ -623,4 +623,47 @@ fn what_was_verified_is_recorded_and_is_no_change() {
     ];
     assert_eq!(all(&state), expected);
     assert_eq!(state.changed().unwrap(), 0);
+}
+
+#[test]
+fn a_mode_is_narrowed_to_whom_every_row_is_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path(), "/source", "/target").unwrap().state;
+    let mode = |bits| ManifestMode::new(bits).unwrap();
+    let (group, open) = (7, mode(0o664));
+    let narrowed = || state.narrow(open, group, Told::All).unwrap();
+    let put = |key: &str, kind, mode, gid| {
+        let mut writer = state.writer().unwrap();
+        let metadata = Metadata { mode, gid, ..Metadata::default() };
+        writer.put(&Row { kind, metadata, ..row(key) }).unwrap();
+        writer.commit().unwrap();
+    };
+    assert_eq!(narrowed(), open);
+    let (file, directory) = (EntryKind::File, EntryKind::Directory);
+    for (kind, bits, gid, expected) in [
+        (file, 0o644, group, open),
+        // Of another group, whose rights say nothing of this one's.
+        (file, 0o604, 8, open),
+        (file, 0o640, 8, mode(0o600)),
+        (file, 0o640, group, mode(0o660)),
+        (file, 0o604, group, mode(0o604)),
+        (directory, 0o755, group, open),
+        (directory, 0o751, group, mode(0o660)),
+        (directory, 0o754, group, mode(0o660)),
+        (directory, 0o715, group, mode(0o604)),
+        (EntryKind::Symlink, 0, group, open),
+    ] {
+        put("a", kind, bits, gid);
+        assert_eq!(narrowed(), expected, "{kind} {bits:o} {gid}");
+    }
+    put("b", file, 0o600, group);
+    assert_eq!(narrowed(), ManifestMode::PRIVATE);
+    // Nothing was published, so that nothing changed since.
+    assert_eq!(state.narrow(open, group, Told::Changes).unwrap(), open);
+    assert_eq!(state.manifest_mode().unwrap(), None);
+    state.set_manifest_mode(mode(0o640)).unwrap();
+    assert_eq!(state.manifest_mode().unwrap(), Some(mode(0o640)));
+    let imported = State::open(dir.path(), IMPORTED, "/target").unwrap().state;
+    imported.begin_run(&RunId("one".into()), Timestamp::default(), "{}").unwrap();
+    assert_eq!(imported.narrow(open, group, Told::Changes).unwrap(), ManifestMode::PRIVATE);
 }

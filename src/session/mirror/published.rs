@@ -152,7 +152,8 @@ impl Session<'_> {
             totals: self.progress.totals(),
         };
         let press = Press::new(target, &self.options.state_dir, now);
-        let press = press.signing_with(self.options.sign.as_ref());
+        let press =
+            press.signing_with(self.options.sign.as_ref()).with_mode(self.options.manifest_mode);
         let done = published::publish(state, &press, publishing).map_err(|error| {
             const NEXT: &str = "the next run publishes it; until then the one before it counts";
             let message = "the mirror is done, but its manifest could not be published";
@@ -176,6 +177,9 @@ impl Session<'_> {
                 None => "",
             };
             self.note(&format!("{fault}; publication {sequence} has all rows anew{chain}"));
+        }
+        if let Some(closed) = &done.closed {
+            self.note(closed);
         }
         if let Some(error) = done.left {
             self.note(&format!("a part of an earlier manifest stays: {error}"));

@@ -1,0 +1,126 @@
+//! To whom a manifest is open that lies in a directory.
+
+use super::head::{Segment, head_name, signature_name};
+use super::press::Press;
+use super::shelf::POINTER;
+use crate::backend::Place;
+use crate::manifest::{ManifestMode, State, Told};
+use crate::model::{Cause, Entry, EntryKind, Error, Key, Metadata};
+
+/// What is about to be written of a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// Nothing, or a signature.
+    Nothing,
+    /// What changed since the publication before.
+    Changes,
+    /// All rows.
+    All,
+}
+
+impl Press<'_> {
+    /// Makes the directory where it is missing, and opens it, with all that lies in it, to whom it is
+    /// to be open: as a user asked, in this run or one before; else as far as the target's root is,
+    /// unless any row tells what is closed to them. What belongs to another user stays as he has it.
+    /// To whom it is closed from now on that could read it before, in words.
+    ///
+    /// A directory tells to whom all in it is open, so that one look settles most runs.
+    pub(super) fn open(&self, state: &State, written: Written) -> Result<Option<String>, Error> {
+        if let Some(mode) = self.mode {
+            state.set_manifest_mode(mode)?;
+        }
+        if self.target.is_store() {
+            return Ok(None);
+        }
+        let key = self.shelf.key("");
+        let failed = |cause| self.shelf.failed("open", "", cause);
+        let mut stands = self.target.look(&key).map_err(failed)?;
+        let is_new = stands.is_none();
+        if is_new && written == Written::Nothing {
+            return Ok(None);
+        }
+        let root = self.target.look(&Key::root()).map_err(failed)?;
+        let Metadata { mode, gid, .. } = root.ok_or_else(|| failed(Cause::Vanished))?.metadata;
+        let asked = state.manifest_mode()?;
+        let before = stands.as_ref().map(|stands| ManifestMode::of_directory(stands.metadata.mode));
+        let wanted = match (asked, written, before) {
+            (Some(asked), ..) => asked,
+            (None, Written::Nothing, _) => return Ok(None),
+            (None, Written::Changes, Some(before)) => {
+                state.narrow(ManifestMode::of_root(mode).and(before), gid, Told::Changes)?
+            }
+            (None, ..) => state.narrow(ManifestMode::of_root(mode), gid, Told::All)?,
+        };
+        if is_new {
+            // The lock was taken before the root had its mode, where the run made that.
+            let lock = asked.unwrap_or_else(|| ManifestMode::of_lock(mode));
+            for (own, mode) in [(".vidimus/", lock.directory()), (".vidimus/lock", lock.file())] {
+                if let Some(own) = self.target.look(&Key::new(own.as_bytes())).map_err(failed)? {
+                    self.set_mode(&own, mode, Some(gid)).map_err(failed)?;
+                }
+            }
+            self.target.make_directory(&key, Place::New).map_err(failed)?;
+            stands = self.target.look(&key).map_err(failed)?;
+        }
+        let stands = stands.ok_or_else(|| failed(Cause::Vanished))?;
+        let metadata = Metadata { mode: wanted.directory(), gid, ..stands.metadata };
+        // The group that it gets instead is none that was meant.
+        let held = self.target.holds(&metadata, EntryKind::Directory, Some(&stands.metadata));
+        let wanted = if held.gid == gid { wanted } else { wanted.without_group() };
+        if held.uid != stands.metadata.uid {
+            // It is another user's.
+            match asked.filter(|_| self.mode.is_some() && before != asked) {
+                None => self.most.set(wanted),
+                Some(_) => return Err(failed(Cause::Io(rustix::io::Errno::PERM.into()))),
+            }
+        } else if stands.metadata.mode != wanted.directory() || stands.metadata.gid != held.gid {
+            let group = wanted.group_reads().then_some(gid);
+            self.set_modes(&stands, wanted, group).map_err(failed)?;
+        }
+        let before = before.filter(|before| before.and(wanted) != *before && asked.is_none());
+        Ok(before.map(|before| {
+            let whom =
+                if before.group_reads() && !wanted.group_reads() { "its group" } else { "others" };
+            format!(
+                "the published manifest is closed to {whom} from now on, for it tells of files or \
+                 directories that are (--manifest-mode {before} keeps it as it was)"
+            )
+        }))
+    }
+
+    /// Gives the directory, and what it holds of this user's, their modes. Who may enter it loses that
+    /// first, and gets it last.
+    fn set_modes(
+        &self,
+        directory: &Entry,
+        mode: ManifestMode,
+        group: Option<u32>,
+    ) -> Result<(), Cause> {
+        let set = |entry: &Entry, mode| self.set_mode(entry, mode, group);
+        let before = ManifestMode::of_directory(directory.metadata.mode);
+        set(directory, before.and(mode).directory())?;
+        // What can't be read is written anew.
+        if let Ok(Some((latest, _))) = self.shelf.pointed_to(None) {
+            let heads = 1..=latest.head.sequence;
+            let heads = heads.flat_map(|number| [head_name(number), signature_name(number)]);
+            let segments = latest.head.segments.iter().map(Segment::name);
+            for name in heads.chain(segments).chain([POINTER.to_owned()]) {
+                if let Some(entry) = self.target.look(&self.shelf.key(&name))? {
+                    set(&entry, mode.file())?;
+                }
+            }
+        }
+        set(directory, mode.directory())
+    }
+
+    /// Sets an entry's mode, and group, where it is this user's.
+    fn set_mode(&self, entry: &Entry, mode: u32, group: Option<u32>) -> Result<(), Cause> {
+        let stands = entry.metadata;
+        let wanted = Metadata { mode, gid: group.unwrap_or(stands.gid), ..stands };
+        let is_ours = self.target.holds(&wanted, entry.kind, Some(&stands)).uid == stands.uid;
+        if wanted == stands || !is_ours {
+            return Ok(());
+        }
+        self.target.set_metadata(&entry.key, entry.kind, &wanted, Place::Leaf).map(drop)
+    }
+}
