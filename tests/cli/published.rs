@@ -404,7 +404,9 @@ fn a_file_is_written_whole_or_not_at_all() {
     let head: Value = serde_json::from_str(&head).unwrap();
     let size = format!("\"bytes\": {}", segment.len());
     let digest = head["segments"][0]["blake3"].as_str().unwrap();
-    forge(&env, &size, &format!("\"bytes\": {}", wrong.len()));
+    if wrong.len() != segment.len() {
+        forge(&env, &size, &format!("\"bytes\": {}", wrong.len()));
+    }
     forge(&env, digest, &blake3::hash(&wrong).to_hex());
     export(&env, "b3sum", &["--output", "list"]).expect(4).names("out of order");
     assert_eq!(fs::read_to_string(&output).expect("read"), whole);
