@@ -349,11 +349,15 @@ pub(super) fn cannot_open(error: &io::Error) -> rusqlite::Error {
 pub(super) fn refusal(path: &Path, trouble: Trouble) -> Error {
     match trouble {
         Trouble::Failed(error) => failed(path, "open", error),
-        Trouble::Damaged(how) => {
-            Error::new(ErrorKind::Manifest, format!("{} is damaged", named(path)))
-                .because(Damage(how))
-                .help("the next mirror puts it aside and compares everything")
-        }
+        Trouble::Damaged(how) => Error::new(
+            ErrorKind::Manifest,
+            format!("{} is damaged", named(path)),
+        )
+        .because(Damage(how))
+        .help(
+            "the next mirror puts it aside, and goes by the manifest published in the target, \
+                     or compares everything",
+        ),
         Trouble::Newer(version) => Error::new(
             ErrorKind::Manifest,
             format!(

@@ -59,6 +59,9 @@ pub struct Opened {
     pub state: State,
     /// Where one before it was put, when that was damaged and what it held begins anew.
     pub set_aside: Option<PathBuf>,
+    /// Whether the file stood there and was empty: somebody emptied it, or the run that made it was
+    /// killed at once.
+    pub was_empty: bool,
 }
 
 impl State {
@@ -164,6 +167,20 @@ impl State {
         let Self { path, source, target, connection, .. } = self;
         drop(connection);
         Self::replace(&path, &source, &target)
+    }
+
+    /// Reads the file to its end, and makes sure that nothing in it is damaged: whoever tells of rows
+    /// as they come can't take that back.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it is damaged ([`is_damage`](super::is_damage)), or can't be read.
+    pub fn check_whole(&self) -> Result<(), Error> {
+        let check = "PRAGMA quick_check(1)";
+        let found = self.connection.query_row(check, [], |row| row.get::<_, String>(0));
+        match found.map_err(|error| self.failed("read", error))? {
+            found if found == "ok" => Ok(()),
+            found => Err(refusal(&self.path, Trouble::Damaged(found))),
+        }
     }
 
     /// The source, as it was given.
@@ -399,6 +416,7 @@ impl State {
         source: &str,
         target: &str,
     ) -> Result<Opened, Trouble> {
+        let was_empty = is_emptied(path);
         let mut connection = Self::make(path)?;
         let mut set_aside = None;
         let mut taken_over = Vec::new();
@@ -419,7 +437,8 @@ impl State {
             .iter()
             .try_for_each(Pair::remove)
             .map_err(|error| Trouble::Failed(cannot_open(&error)))?;
-        Ok(Opened { state, set_aside })
+        let was_empty = was_empty && taken_over.is_empty() && set_aside.is_none();
+        Ok(Opened { state, set_aside, was_empty })
     }
 
     /// Opens a file to write to it, and makes it where it is missing.
@@ -460,9 +479,11 @@ impl State {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Self::read_pairs(state_dir, target);
             }
-            // Killed before anything was written to it.
-            Ok(metadata) if metadata.len() == 0 && !is_journaled(&path) => {
-                return Self::read_pairs(state_dir, target);
+            // Emptied, or its run was killed before anything was written to it.
+            _ if is_emptied(&path) => {
+                let of_pairs = Self::read_pairs(state_dir, target)?;
+                let damaged = || refusal(&path, Trouble::Damaged("it is empty".to_owned()));
+                return of_pairs.map(Some).ok_or_else(damaged);
             }
             _ => {}
         }
@@ -520,8 +541,13 @@ impl State {
             Self::of(path, connection, source, target)
         };
         let state = make().map_err(|trouble| refusal(path, trouble))?;
-        Ok(Opened { state, set_aside: Some(set_aside) })
+        Ok(Opened { state, set_aside: Some(set_aside), was_empty: false })
     }
+}
+
+/// Whether a file stands and has nothing in it, nor a journal anything for it.
+fn is_emptied(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0) && !is_journaled(path)
 }
 
 /// Whether nothing was written to a file yet.

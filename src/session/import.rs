@@ -21,6 +21,7 @@ use crate::manifest::list::{ListFormat, Listed};
 use crate::manifest::published::{self, Press, Publishing, Shelf};
 use crate::manifest::{
     Held, IMPORTED, Lockable, Origin, RecordedOptions, Row, RunNumber, SourceNumber, State, Writer,
+    is_damage,
 };
 use crate::model::entry::Known;
 use crate::model::error::Side;
@@ -199,7 +200,11 @@ fn refuse_where_known(
              .vidimus/manifest there first",
         );
     }
-    let state = State::open_read_only(&options.state_dir, IMPORTED, name)?;
+    let state = match State::open_read_only(&options.state_dir, IMPORTED, name) {
+        // It is put aside.
+        Err(error) if is_damage(&error) => None,
+        state => state?,
+    };
     match state.map(|state| state.last_mirror()).transpose()?.flatten() {
         Some(run) => refused(
             format!("a mirror from \"{}\" to \"{name}\" is recorded here", run.source),

@@ -27,8 +27,8 @@ use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::Location;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::{
-    Held, Lockable, ManifestMode, RecordedOptions, RootIdentity, RunNumber, SourceNumber, State,
-    is_damage,
+    Held, Lockable, ManifestMode, Opened, RecordedOptions, RootIdentity, RunNumber, SourceNumber,
+    State, is_damage,
 };
 use crate::model::event::Change;
 use crate::model::run::Counter;
@@ -197,14 +197,12 @@ impl Session<'_> {
         };
         let (source, target) = (&self.places.source.name, &self.places.target.name);
         let opened = State::open(&self.options.state_dir, source, target)?;
-        self.tell_set_aside(opened.set_aside.as_deref());
         let root = root.as_ref();
-        let ended = match self.record(&opened.state, root, bag, &begins) {
+        let ended = match self.record(&opened, root, bag, &begins) {
             Err(error) if is_damage(&error) => {
                 let opened = opened.state.set_aside()?;
-                self.tell_set_aside(opened.set_aside.as_deref());
                 self.progress.reset();
-                self.record(&opened.state, root, bag, &begins)
+                self.record(&opened, root, bag, &begins)
             }
             other => other,
         };
@@ -240,24 +238,15 @@ impl Session<'_> {
         Held::take(&target, asked, self.stop, &mut |note| self.note(note))
     }
 
-    fn tell_set_aside(&self, aside: Option<&std::path::Path>) {
-        if let Some(aside) = aside {
-            self.note(&format!(
-                "the state of this mirror was damaged; it was put aside as \"{}\" and is made anew \
-                 from a full comparison",
-                places::printable(aside)
-            ));
-        }
-    }
-
     /// Executes, and records the run. From `begins` on it leaves its traces in the target.
     fn record(
         &self,
-        state: &State,
+        opened: &Opened,
         root: Option<&Arc<Root>>,
         bag: Option<&Arc<Root>>,
         begins: &dyn Fn(),
     ) -> Result<Ended, Error> {
+        let state = &opened.state;
         let own = bag.or(root);
         let bag = match (&self.places.bag, bag) {
             (Some(place), Some(root)) => Some(Bag::of(place, root, &self.options.state_dir)?),
@@ -273,9 +262,10 @@ impl Session<'_> {
             // Its manifest is the bag's.
             Some(bag) => {
                 begins();
+                self.tell_lost(opened, "everything is compared");
                 bag.begin(self).map(|()| false)?
             }
-            None => self.take_over_published(state, &*sides.1)?,
+            None => self.take_over_published(opened, &*sides.1)?,
         };
         let previous = state.last_finished_totals()?;
         self.started(previous.as_ref());

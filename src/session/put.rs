@@ -99,7 +99,7 @@ pub fn put(
         Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
         held => held?,
     };
-    let Opened { state, set_aside } = State::open(&options.state_dir, STREAM, &at.name)?;
+    let Opened { state, set_aside, was_empty } = State::open(&options.state_dir, STREAM, &at.name)?;
     warnings.extend(take_over(&state, &at, options));
     if let Err(cause) = at.target.give_up_streams() {
         warnings.push(format!("what a put that was killed left stays: {cause}"));
@@ -142,6 +142,7 @@ pub fn put(
         let aside = super::places::printable(&aside);
         format!("the state of what was put there was damaged; it was put aside as \"{aside}\"")
     }));
+    warnings.extend(was_empty.then(|| "the state of what was put there was empty".to_owned()));
     let (target, key, etag) = (at.name, at.key, stands.tag());
     Ok(PutEnd::Done(PutOutcome { run, target, key, size, digest, etag, warnings }))
 }

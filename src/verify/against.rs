@@ -4,7 +4,7 @@
 use super::extra::Extras;
 use super::groups::Groups;
 use super::held::{Held, Job};
-use super::open::{Opened, OpenedSource, open};
+use super::open::{self, Opened, OpenedSource, open};
 use super::{Depth, Sample, VerifyObserver, VerifyOptions};
 use crate::backend::object::s3::Settings;
 use crate::backend::{Form, ListOptions, Source, Target};
@@ -16,7 +16,7 @@ use crate::limits::Bandwidth;
 use crate::listing::Checked;
 use crate::location::Location;
 use crate::manifest::published::Shelf;
-use crate::manifest::{RecordedOptions, SourceNumber, State};
+use crate::manifest::{RecordedOptions, SourceNumber, State, is_damage};
 use crate::model::error::Side;
 use crate::model::{Entry, Error, ErrorKind, Key, Progress, RunId, Stop, Totals};
 use std::os::unix::fs::MetadataExt as _;
@@ -196,10 +196,14 @@ fn recorded(
         let latest = latest.filter(|head| head.source == from && head.options.form == form);
         Ok(latest.map(|head| (head.run, head.options)))
     };
-    let found = of_state().and_then(|found| match found {
-        None => of_manifest(),
-        found => Ok(found),
+    let of_state = of_state().or_else(|error| {
+        if !is_damage(&error) {
+            return Err(error);
+        }
+        observer.note(&open::instead_of(&error));
+        Ok(None)
     });
+    let found = of_state.and_then(|found| found.map_or_else(of_manifest, |found| Ok(Some(found))));
     found.unwrap_or_else(|error| {
         observer.note(&format!(
             "what runs left out of this mirror is not known: {error}; --exclude and --include say it"

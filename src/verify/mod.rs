@@ -35,7 +35,7 @@ use crate::limits::{Bandwidth, LimitOptions};
 use crate::listing::Checked;
 use crate::location::Location;
 use crate::manifest::keys::{KeyId, PublicKey};
-use crate::manifest::{Held, Row, State, Writer};
+use crate::manifest::{Held, Row, State, Writer, is_damage};
 use crate::model::error::Side;
 use crate::model::{
     Cause, Digest, EntryError, Error, ErrorKind, Key, Progress, RunId, Stop, Totals,
@@ -225,12 +225,20 @@ pub fn verify(
     let manifest = if let Some(key) = &options.key {
         Some(signed::signed(&*target, &name, key, options, observer)?)
     } else {
-        match State::latest_into(&options.state_dir, &name)? {
-            Some(state) => {
+        match open::state(options, &name) {
+            Ok(Some(state)) => {
                 fault = published::fault(&*target, &state, options, observer);
                 Manifest::of_state(&state, options, observer)?
             }
-            None => Manifest::of_target(&*target, options, observer)?,
+            Ok(None) => Manifest::of_target(&*target, options, observer)?,
+            Err(damage) if is_damage(&damage) => {
+                let Some(manifest) = Manifest::of_target(&*target, options, observer)? else {
+                    return Err(damage);
+                };
+                observer.note(&open::instead_of(&damage));
+                Some(manifest)
+            }
+            Err(error) => return Err(error),
         }
     };
     let Manifest { expected, rows, state } = manifest.ok_or_else(nothing)?;

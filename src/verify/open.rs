@@ -62,6 +62,17 @@ impl Manifest {
     }
 }
 
+/// The state of a target, found to be whole: differences are told as its rows come.
+pub(super) fn state(options: &VerifyOptions, name: &str) -> Result<Option<State>, Error> {
+    let state = State::latest_into(&options.state_dir, name)?;
+    state.map(|state| state.check_whole().map(|()| state)).transpose()
+}
+
+/// That a state is damaged, and the manifest stands in for it.
+pub(super) fn instead_of(damage: &Error) -> String {
+    format!("{damage}; the manifest that is published in the target is gone by instead")
+}
+
 /// That there is nothing to hold a target against.
 pub(super) fn nothing_recorded(options: &VerifyOptions, name: &str) -> Error {
     let error = Error::new(ErrorKind::Manifest, format!("no run into \"{name}\" is recorded"));

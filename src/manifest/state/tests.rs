@@ -412,12 +412,16 @@ fn a_damaged_file_is_put_aside_and_a_new_one_begun() {
 }
 
 #[test]
-fn a_file_that_was_only_just_made_is_begun_again() {
+fn a_file_that_is_empty_is_damaged_to_readers_and_begun_again_by_a_run() {
     let dir = tempfile::tempdir().unwrap();
     let path = fill(dir.path(), &[]);
     fs::write(&path, "").unwrap();
-    assert!(State::open_read_only(dir.path(), SOURCE, TARGET).unwrap().is_none());
-    open(dir.path());
+    let error = State::open_read_only(dir.path(), SOURCE, TARGET).unwrap_err();
+    assert!(is_damage(&error), "{error}");
+    let opened = State::open(dir.path(), SOURCE, TARGET).unwrap();
+    assert!(opened.was_empty && opened.set_aside.is_none());
+    drop(opened);
+    assert!(!State::open(dir.path(), SOURCE, TARGET).unwrap().was_empty);
 }
 
 #[test]
@@ -425,6 +429,7 @@ fn damage_met_between_the_rows_is_an_error_that_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let rows: Vec<_> = (0..20_000).map(|n| row(format!("{n:08}"))).collect();
     let path = fill(dir.path(), &rows);
+    State::open_read_only(dir.path(), SOURCE, TARGET).unwrap().unwrap().check_whole().unwrap();
     // Leaves in the middle of the table, out of sight of the checks at its ends.
     let length = fs::metadata(&path).unwrap().len();
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
@@ -436,6 +441,7 @@ fn damage_met_between_the_rows_is_an_error_that_says_so() {
     assert!(is_damage(&error), "{error:?}");
     assert!(rows.next().is_none());
     drop(rows);
+    assert!(is_damage(&state.check_whole().unwrap_err()));
     let opened = state.set_aside().unwrap();
     assert_eq!(opened.set_aside, Some(with_suffix(&path, ".damaged-1")));
     assert!(all(&opened.state).is_empty());

@@ -4,7 +4,7 @@
 use super::Session;
 use crate::backend;
 use crate::backend::local::{FileSystem, Root};
-use crate::manifest::{RootIdentity, Sameness, State, bag};
+use crate::manifest::{RootIdentity, Sameness, State, bag, is_damage};
 use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::stamp::NO_NUMBER;
@@ -34,9 +34,12 @@ pub(super) fn refuse_bag(target: &TargetPlace, state_dir: &Path) -> Result<(), E
     }
     // Its own content makes a copy a bag: what a mirror left beside that tells them apart.
     let is_copy = path.join(backend::MANIFEST).is_dir()
-        || match State::latest_into(state_dir, &target.name)? {
-            Some(state) => state.last_mirror()?.is_some(),
-            None => false,
+        || match State::latest_into(state_dir, &target.name) {
+            Ok(Some(state)) => state.last_mirror()?.is_some(),
+            Ok(None) => false,
+            // What it told is told by nobody any more.
+            Err(error) if is_damage(&error) => false,
+            Err(error) => return Err(error),
         };
     if is_copy {
         return Ok(());

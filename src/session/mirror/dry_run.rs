@@ -18,7 +18,10 @@ impl Session<'_> {
         let (source, target) = (&self.places.source.name, &self.places.target.name);
         match State::open_read_only(&self.options.state_dir, source, target) {
             Err(error) if is_damage(&error) => {
-                self.note("the state of this mirror is damaged; a run would make it anew");
+                self.note(
+                    "the state of this target is damaged: a run would put it aside, and go by the \
+                     manifest published in the target, or compare everything",
+                );
                 Ok(None)
             }
             // A run was killed while it took a manifest over.

@@ -7,9 +7,9 @@ use crate::manifest::keys::SecretKey;
 use crate::manifest::published::{
     self, Head, Merged, Press, Publication, Publishing, Shelf, Signing, Standing,
 };
-use crate::manifest::{RecordedOptions, SourceNumber, State};
+use crate::manifest::{Opened, RecordedOptions, SourceNumber, State};
 use crate::model::{Error, ErrorKind, Timestamp, Verdict};
-use crate::session::wall_clock;
+use crate::session::{places, wall_clock};
 
 impl Session<'_> {
     /// Makes the state of what was published in the target, where it is new, whoever published that.
@@ -17,9 +17,10 @@ impl Session<'_> {
     /// dropped.
     pub(super) fn take_over_published(
         &self,
-        state: &State,
+        opened: &Opened,
         target: &dyn Target,
     ) -> Result<bool, Error> {
+        let state = &opened.state;
         // Without a run, what it holds was left by one that was killed while it took a manifest over.
         let is_new = state.last_run()?.is_none();
         let is_dropped = !is_new && self.mistrusts(state)?;
@@ -27,6 +28,7 @@ impl Session<'_> {
             state.clear()?;
         }
         if !is_new {
+            self.tell_lost(opened, "what only that recorded is compared");
             return Ok(is_dropped);
         }
         let kept = Shelf::of(target, &self.options.state_dir);
@@ -35,14 +37,32 @@ impl Session<'_> {
             let rebuild = |latest| Ok((published::rebuild(state, &kept, &latest, key)?, latest));
             latest.map(rebuild).transpose()
         });
-        if let Some((rows, latest)) = self.usable(rebuilt)?.flatten() {
-            self.note(&format!(
-                "nothing is recorded here of this target: {rows} entries were taken over from the \
-                 manifest that run {} published in it",
-                latest.head.run
-            ));
+        let Some((rows, latest)) = self.usable(rebuilt)?.flatten() else {
+            self.tell_lost(opened, "everything is compared");
+            return Ok(false);
+        };
+        let taken_over = format!(
+            "{rows} entries were taken over from the manifest that run {} published in it",
+            latest.head.run
+        );
+        if !self.tell_lost(opened, &taken_over) {
+            self.note(&format!("nothing is recorded here of this target: {taken_over}"));
         }
         Ok(false)
+    }
+
+    /// Tells that the state of this target could not be used, where it couldn't, and what is done
+    /// instead; whether it did.
+    pub(super) fn tell_lost(&self, opened: &Opened, instead: &str) -> bool {
+        let lost = match &opened.set_aside {
+            Some(aside) => {
+                format!("was damaged, and was put aside as \"{}\"", places::printable(aside))
+            }
+            None if opened.was_empty => "was empty".to_owned(),
+            None => return false,
+        };
+        self.note(&format!("the state of this target {lost}: {instead}"));
+        true
     }
 
     /// Whether the state holds what the key of this run must not sign, which is told.
