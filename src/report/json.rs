@@ -296,7 +296,7 @@ fn finished<'a>(ending: &'a Ending<'_>, watch: &'a Watch) -> (Level, impl Serial
         verdict: ending.verdict,
         exit_code: ending.exit_code,
         would: ending.dry_run.then_some(watch.would()),
-        error: ending.error.map(JsonError::from),
+        error: ending.error.or(ending.unpublished).map(JsonError::from),
     };
     (level, body)
 }

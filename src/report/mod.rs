@@ -63,6 +63,8 @@ pub struct Ending<'a> {
     pub durability: Durability,
     /// What was refused, if anything was.
     pub refusal: Option<&'a Error>,
+    /// Why the manifest could not be published, though the run came to its end.
+    pub unpublished: Option<&'a Error>,
     /// What stopped the run, if anything did.
     pub error: Option<&'a Error>,
     /// What the process will exit with.
@@ -82,6 +84,7 @@ impl<'a> Ending<'a> {
             dry_run: false,
             durability: Durability::default(),
             refusal: None,
+            unpublished: None,
             error: None,
             exit_code: 0,
         }

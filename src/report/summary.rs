@@ -3,7 +3,7 @@
 use super::bars::{self, Bars, ProgressStyle};
 use super::format::{count, counted, duration, error_rate, size, speed};
 use super::requests::{requests_by_kind, trouble};
-use super::text::{self, Failures, Telling};
+use super::text::{self, Failures};
 use super::{Ending, Output, OutputOptions, Presenter, Watch};
 use crate::model::event::Change;
 use crate::model::{Durability, Event, Key, Observer, Progress, Totals, Verdict};
@@ -37,7 +37,7 @@ pub struct HumanReport {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     watch: Watch,
     failures: Failures,
@@ -49,7 +49,12 @@ impl HumanReport {
     pub fn new(options: HumanOptions) -> Self {
         let bars = (options.progress == ProgressStyle::Bars).then(Bars::new);
         let output = Output::new(options.output, bars.as_ref().map(Bars::multi));
-        Self { options, output, bars, state: Mutex::default() }
+        let state = State {
+            watch: Watch::default(),
+            failures: Failures::new(options.verbose),
+            last_line: Duration::ZERO,
+        };
+        Self { options, output, bars, state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -57,11 +62,9 @@ impl HumanReport {
     }
 
     fn failed(&self, text: &str) {
-        let telling = self.state().failures.add(text);
-        match telling {
-            Telling::Print => self.output.message("error", text),
-            Telling::SayThatTheRestIsCounted => self.output.message("note", text::REST_IS_COUNTED),
-            Telling::Count => {}
+        let is_told = self.state().failures.add();
+        if is_told {
+            self.output.message("error", text);
         }
     }
 
@@ -163,13 +166,12 @@ impl Presenter for HumanReport {
                 for line in &lines {
                     self.output.line(line);
                 }
-            } else if state.failures.count() > text::PRINTED {
-                let failed = counted(state.failures.count(), "entry", "entries");
-                self.output.message("note", &format!("{failed} failed, the rest is done"));
+            } else if let Some(untold) = state.failures.untold() {
+                self.output.message("note", &untold);
             }
         }
         self.output.flush();
-        if let Some(error) = ending.error {
+        if let Some(error) = ending.error.or(ending.unpublished) {
             self.fatal(error);
         }
         self.output.flush();
@@ -211,10 +213,7 @@ fn summary(ending: &Ending<'_>, watch: &Watch, failures: &Failures) -> Vec<Strin
         lines.push(format!("  {label:<18}{value}"));
     }
     lines.push(figures(ending));
-    if failures.count() > 0 {
-        lines.push("failed:".into());
-        lines.extend(failures.lines());
-    }
+    lines.extend(failures.untold());
     let totals = ending.totals;
     if totals.file_deletions_waiting + totals.directory_deletions_waiting > 0 {
         lines.push(WAITING.into());
@@ -364,6 +363,9 @@ fn verdict_line(ending: &Ending<'_>) -> String {
         Verdict::Incomplete => "some entries failed, the rest is done",
         Verdict::Refused => "what was refused was not done, the copies stand",
         Verdict::Interrupted => "run it again to go on",
+        Verdict::Failed if ending.unpublished.is_some() => {
+            "the copies stand, their manifest doesn't"
+        }
         Verdict::Failed => "the run stopped before its end",
     };
     if ending.dry_run {
@@ -376,7 +378,7 @@ fn verdict_line(ending: &Ending<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::RunId;
+    use crate::model::{Error, ErrorKind, RunId};
 
     fn ending(totals: &Totals, verdict: Verdict) -> Ending<'_> {
         Ending { verdict, duration: Duration::from_secs(2), ..Ending::new("s", "t", totals) }
@@ -396,8 +398,7 @@ mod tests {
             requests_retried: 1,
             ..Totals::default()
         };
-        let mut failures = Failures::default();
-        failures.add("cannot read source \"x\": gone");
+        let failures = Failures::new(false);
         let lines = summary(&ending(&totals, Verdict::Incomplete), &Watch::default(), &failures);
         assert_eq!(
             lines,
@@ -409,11 +410,19 @@ mod tests {
                 "  failed            1 entry",
                 "  requests          3 list; 1 retried",
                 "time 2.0 s, speed 2.5 MiB/s, error rate 0.05% (1 of 2,000 entries)",
-                "failed:",
-                "  cannot read source \"x\": gone",
                 "incomplete: some entries failed, the rest is done",
             ]
         );
+    }
+
+    #[test]
+    fn a_run_whose_manifest_alone_is_missing_did_not_stop_before_its_end() {
+        let (totals, error) = (Totals::default(), Error::new(ErrorKind::Unusable, "full"));
+        let failed = ending(&totals, Verdict::Failed);
+        let stopped = Ending { error: Some(&error), ..ending(&totals, Verdict::Failed) };
+        assert_eq!(verdict_line(&stopped), "failed: the run stopped before its end");
+        let unpublished = Ending { unpublished: Some(&error), ..failed };
+        assert_eq!(verdict_line(&unpublished), "failed: the copies stand, their manifest doesn't");
     }
 
     #[test]
@@ -428,7 +437,7 @@ mod tests {
         }
         let totals = Totals::default();
         let ending = Ending { dry_run: true, ..ending(&totals, Verdict::Complete) };
-        let lines = summary(&ending, &watch, &Failures::default());
+        let lines = summary(&ending, &watch, &Failures::new(false));
         assert_eq!(lines[0], "would mirror /s -> /t");
         assert_eq!(lines[1], "  copy              2 files, 2.0 KiB");
         assert_eq!(lines[2], "  check content of  1 file");
@@ -450,7 +459,7 @@ mod tests {
             let lines = summary(
                 &ending(&totals, Verdict::Complete),
                 &Watch::default(),
-                &Failures::default(),
+                &Failures::new(false),
             );
             lines.into_iter().find(|line| line.contains("cost of adopting"))
         };
@@ -473,7 +482,7 @@ mod tests {
             ..Totals::default()
         };
         let ending = Ending { durability: Durability::None, ..ending(&totals, Verdict::Complete) };
-        let text = summary(&ending, &Watch::default(), &Failures::default()).join("\n");
+        let text = summary(&ending, &Watch::default(), &Failures::new(false)).join("\n");
         assert!(text.contains("no digest") && text.contains("--durability none"), "{text}");
     }
 }

@@ -3,14 +3,8 @@
 use crate::model::{EntryError, Error};
 use std::error::Error as StdError;
 
-/// How many failures a summary names.
-const NAMED: usize = 10;
-/// How many failures are printed as they come.
-pub(super) const PRINTED: u64 = 100;
-
-/// What is said once when failures are only counted from now on.
-pub(crate) const REST_IS_COUNTED: &str =
-    "more failures follow and are only counted; --json names every one";
+/// How many failures are told where nobody asked for all of them.
+const TOLD: u64 = 100;
 
 /// Formats a fatal error: its message and the chain of its causes.
 pub(crate) fn error(error: &Error) -> String {
@@ -56,51 +50,32 @@ fn lower_case_start(words: &str) -> String {
     }
 }
 
-/// The failures of a run: counted, the first ones kept to be named again at the end.
-#[derive(Debug, Default)]
+/// The failures of a run. Each is told once, when it comes; beyond a hundred they are only counted,
+/// unless all are asked for.
+#[derive(Debug)]
 pub(crate) struct Failures {
-    named: Vec<String>,
     count: u64,
-}
-
-/// What to do about a failure when it comes.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Telling {
-    /// Print it.
-    Print,
-    /// Print that the following ones are only counted.
-    SayThatTheRestIsCounted,
-    /// Count it.
-    Count,
+    most: u64,
 }
 
 impl Failures {
-    /// Takes one failure, in words.
-    pub(crate) fn add(&mut self, text: &str) -> Telling {
+    /// None so far; with `all`, every one that comes is to be told.
+    pub(crate) fn new(all: bool) -> Self {
+        Self { count: 0, most: if all { u64::MAX } else { TOLD } }
+    }
+
+    /// Counts one, and yields whether it is to be told.
+    pub(crate) fn add(&mut self) -> bool {
         self.count += 1;
-        if self.named.len() < NAMED {
-            self.named.push(text.to_owned());
-        }
-        match self.count {
-            ..=PRINTED => Telling::Print,
-            count if count == PRINTED + 1 => Telling::SayThatTheRestIsCounted,
-            _ => Telling::Count,
-        }
+        self.count <= self.most
     }
 
-    /// How many there were.
-    pub(crate) fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// The lines that name them in a summary.
-    pub(crate) fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<_> = self.named.iter().map(|text| format!("  {text}")).collect();
-        let more = self.count.saturating_sub(self.named.len() as u64);
-        if more > 0 {
-            lines.push(format!("  and {} more", super::format::count(more)));
-        }
-        lines
+    /// The line that says how many were not told; `None` where all were.
+    pub(crate) fn untold(&self) -> Option<String> {
+        let more = self.count.checked_sub(self.most).filter(|more| *more > 0)?;
+        let told = super::format::count(self.most);
+        let more = super::format::count(more);
+        Some(format!("{told} failures are named above, and {more} more; -v shows all"))
     }
 }
 
@@ -133,14 +108,17 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_printed_up_to_a_bound_and_named_up_to_a_smaller_one() {
-        let mut failures = Failures::default();
-        let told: Vec<_> = (0..103).map(|at| failures.add(&format!("f{at}"))).collect();
-        assert_eq!(told[99], Telling::Print);
-        assert_eq!(told[100], Telling::SayThatTheRestIsCounted);
-        assert_eq!(told[101], Telling::Count);
-        let lines = failures.lines();
-        assert_eq!((lines.len(), lines[0].as_str()), (11, "  f0"));
-        assert_eq!(lines[10], "  and 93 more");
+    fn failures_are_told_up_to_a_bound_unless_all_are_asked_for() {
+        let told = |all| {
+            let mut failures = Failures::new(all);
+            let told = (0..1300).filter(|_| failures.add()).count();
+            (told, failures.untold())
+        };
+        let untold = "100 failures are named above, and 1,200 more; -v shows all";
+        assert_eq!(told(false), (100, Some(untold.into())));
+        assert_eq!(told(true), (1300, None));
+        let mut failures = Failures::new(false);
+        assert!(failures.add());
+        assert_eq!(failures.untold(), None);
     }
 }

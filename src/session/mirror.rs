@@ -98,6 +98,9 @@ pub struct MirrorOutcome {
     pub verdict: Verdict,
     /// What was refused (deletions, by a guard), if anything was.
     pub refusal: Option<Error>,
+    /// Why the manifest could not be published, though the run came to its end; the verdict is
+    /// [`Verdict::Failed`] then.
+    pub unpublished: Option<Error>,
 }
 
 /// Mirrors the source to the target.
@@ -143,13 +146,14 @@ pub fn mirror(
     };
     session.check_required_file()?;
     let ended = if options.dry_run { session.preview() } else { session.run() };
-    let Ended { verdict, refusal } = ended?;
+    let Ended { verdict, refusal, unpublished } = ended?;
     Ok(MirrorOutcome {
         run: session.run,
         totals: progress.totals(),
         duration: began.elapsed(),
-        verdict,
+        verdict: if unpublished.is_some() { Verdict::Failed } else { verdict },
         refusal,
+        unpublished,
     })
 }
 
@@ -176,6 +180,7 @@ struct Begun {
 struct Ended {
     verdict: Verdict,
     refusal: Option<Error>,
+    unpublished: Option<Error>,
 }
 
 /// Bytes that each of a store's many workers reads at once: memory that no limit counts.
@@ -306,14 +311,19 @@ impl Session<'_> {
         // What stopped the run says more than that its end could not be recorded.
         let refusal = executed?;
         finished?;
+        let mut unpublished = None;
         if bag.is_some() {
             if verdict != Verdict::Complete {
                 self.note("the bag is not whole, and says so: it has no bagit.txt");
             }
         } else if verdict != Verdict::Interrupted {
-            self.publish(state, &*target, (started, verdict, options))?;
+            match self.publish(state, &*target, (started, verdict, options)) {
+                // What is damaged here is put aside, and the run begun anew.
+                Err(error) if is_damage(&error) => return Err(error),
+                published => unpublished = published.err(),
+            }
         }
-        Ok(Ended { verdict, refusal })
+        Ok(Ended { verdict, refusal, unpublished })
     }
 
     fn execute(

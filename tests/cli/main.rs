@@ -16,6 +16,7 @@ mod diff;
 mod digests;
 mod dry_run;
 mod explain;
+mod failures;
 mod faults;
 mod file_systems;
 mod filters;

@@ -15,9 +15,10 @@ pub(crate) struct OutputArgs {
     /// the exit code.
     #[arg(long, env = "VIDIMUS_JSON", value_parser = values::switch)]
     pub(crate) json: bool,
-    /// Print a line for each change, with its reason
+    /// Print a line for each change, with its reason, and every failure
     ///
-    /// With --json, a record. A dry run does so without being told.
+    /// With --json, a record of each change. A dry run tells them without being told, and records
+    /// name every failure. Without, failures beyond a hundred are counted.
     #[arg(short = 'v', long, env = "VIDIMUS_VERBOSE", value_parser = values::switch)]
     pub(crate) verbose: bool,
     /// Print nothing but failures

@@ -12,7 +12,7 @@ use crate::model::{
 };
 use crate::report::format::{count, counted, duration, error_rate, size};
 use crate::report::json::{self, JsonError, JsonKey, Level};
-use crate::report::text::{self, Failures};
+use crate::report::text;
 use crate::report::{Output, OutputOptions};
 use crate::session::diff::{
     Basis, DiffObserver, DiffOutcome, DiffTotals, Difference, Sign, Told, Which, diff,
@@ -26,11 +26,7 @@ pub(crate) fn run(args: &DiffArgs) -> Exit {
     let progress = Arc::new(Progress::default());
     let stop = Stop::default();
     let signals = Signals::listen(&stop);
-    let mut report = Report {
-        args,
-        output: Output::new(OutputOptions::default(), None),
-        failures: Failures::default(),
-    };
+    let mut report = Report { args, output: Output::new(OutputOptions::default(), None) };
     let result = match &signals {
         Ok(_) => {
             settings::diff(args).and_then(|options| diff(&options, &mut report, &progress, &stop))
@@ -60,7 +56,6 @@ fn exit_of(result: &Result<DiffOutcome, Error>, signal: Option<Exit>) -> Exit {
 struct Report<'a> {
     args: &'a DiffArgs,
     output: Output,
-    failures: Failures,
 }
 
 impl DiffObserver for Report<'_> {
@@ -94,7 +89,6 @@ impl DiffObserver for Report<'_> {
             Which::B => ("B", "b"),
         };
         let text = format!("cannot {verb} \"{key}\" in {side}: {cause}");
-        let telling = self.failures.add(&text);
         if self.args.json {
             #[derive(Serialize)]
             struct Failed<'a> {
@@ -108,7 +102,7 @@ impl DiffObserver for Report<'_> {
             self.output.line(&json::record(Level::Error, "failed", &body));
             return;
         }
-        sheet::tell_failure(&self.output, &telling, &text);
+        self.output.message("error", &text);
     }
 }
 
@@ -146,7 +140,7 @@ impl Report<'_> {
                 self.output.line(&json::record(level, "finished", &body));
             }
             Ok(outcome) if !self.args.quiet => {
-                for line in summary(&names, outcome, &self.failures) {
+                for line in summary(&names, outcome) {
                     self.output.line(&line);
                 }
             }
@@ -334,7 +328,7 @@ fn verdict(outcome: &DiffOutcome) -> (&'static str, &'static str) {
 }
 
 /// The lines of the summary.
-fn summary(names: &[String; 2], outcome: &DiffOutcome, failures: &Failures) -> Vec<String> {
+fn summary(names: &[String; 2], outcome: &DiffOutcome) -> Vec<String> {
     let totals = &outcome.totals;
     let files = |number| counted(number, "file", "files");
     let entries = |number| counted(number, "entry", "entries");
@@ -378,7 +372,7 @@ fn summary(names: &[String; 2], outcome: &DiffOutcome, failures: &Failures) -> V
         error_rate(totals.failed, totals.entries),
         counted(totals.differences(), "difference", "differences"),
     );
-    sheet.end(&outcome.counted, figures, failures, verdict(outcome))
+    sheet.end(&outcome.counted, figures, None, verdict(outcome))
 }
 
 #[cfg(test)]
@@ -424,9 +418,7 @@ mod tests {
             failed: 1,
             ..DiffTotals::default()
         };
-        let mut failures = Failures::default();
-        failures.add("cannot list \"d/\" in B");
-        let lines = summary(&["/a".into(), "/b".into()], &outcome(totals, false), &failures);
+        let lines = summary(&["/a".into(), "/b".into()], &outcome(totals, false));
         assert_eq!(
             lines,
             [
@@ -438,8 +430,6 @@ mod tests {
                 "  unknown           7 entries",
                 "  requests          4 list",
                 "time 2.0 s, error rate 0.03% (1 of 4,000 entries), 1 difference",
-                "failed:",
-                "  cannot list \"d/\" in B",
                 "incomplete: some parts could not be listed or read",
             ]
         );

@@ -9,7 +9,7 @@ use crate::model::key::Escaped;
 use crate::model::{Entry, EntryError, EntryKind, Error, Progress, Timestamp, Totals};
 use crate::report::json::{self, JsonError, JsonFailure, JsonKey, Level};
 use crate::report::output::stdout;
-use crate::report::text::{self, Failures, Telling};
+use crate::report::text;
 use crate::report::{Output, OutputOptions, format};
 use crate::session::ls::{LsItem, ls};
 use clap::ArgMatches;
@@ -62,7 +62,7 @@ struct List<'a> {
     fault: Option<io::Error>,
     /// Where failures are told.
     stderr: Output,
-    failures: Failures,
+    failed: u64,
     entries: u64,
     bytes: u64,
 }
@@ -82,7 +82,7 @@ impl<'a> List<'a> {
             is_terminal: stdout.is_terminal(),
             fault: None,
             stderr: Output::new(OutputOptions::default(), None),
-            failures: Failures::default(),
+            failed: 0,
             entries: 0,
             bytes: 0,
         }
@@ -133,21 +133,17 @@ impl<'a> List<'a> {
 
     fn failed(&mut self, error: &EntryError) -> io::Result<()> {
         let text = text::entry_error(error);
-        let telling = self.failures.add(&text);
+        self.failed += 1;
         if self.form == Form::Json {
             let record = json::record(Level::Error, "failed", &JsonFailure::from(error));
             return writeln!(self.stdout, "{record}");
         }
-        match telling {
-            Telling::Print => self.stderr.message("error", &text),
-            Telling::SayThatTheRestIsCounted => self.stderr.message("note", text::REST_IS_COUNTED),
-            Telling::Count => {}
-        }
+        self.stderr.message("error", &text);
         Ok(())
     }
 
     fn finish(mut self, listed: &Result<(), Error>, location: &str, totals: &Totals) -> Exit {
-        let failed = if self.failures.count() > 0 { Exit::Incomplete } else { Exit::Done };
+        let failed = if self.failed > 0 { Exit::Incomplete } else { Exit::Done };
         let exit = listed.as_ref().map_or_else(|error| error.kind.into(), |()| failed);
         let written = match self.fault.take() {
             Some(error) => Err(error),
@@ -194,7 +190,7 @@ impl<'a> List<'a> {
             location,
             entries: self.entries,
             bytes: self.bytes,
-            failed: self.failures.count(),
+            failed: self.failed,
             requests_list: totals.requests_list,
             requests_head: totals.requests_head,
             requests_retried: totals.requests_retried,

@@ -63,6 +63,7 @@ pub(super) fn execute(
             ending.duration = outcome.duration;
             ending.verdict = outcome.verdict;
             ending.refusal = outcome.refusal.as_ref();
+            ending.unpublished = outcome.unpublished.as_ref();
             let changed =
                 asked.run.exit_changes && made_changes(outcome, asked.run.dry_run, &*presenter);
             exit_of(outcome, signal, reader_left, changed)
@@ -129,6 +130,8 @@ fn exit_of(
     changed: bool,
 ) -> Exit {
     let verdict = match outcome.verdict {
+        // The copies stand: what matters is why the manifest doesn't.
+        Verdict::Failed if outcome.unpublished.is_some() => Exit::Done,
         Verdict::Interrupted => match signal {
             Some(signal) => signal,
             None if reader_left => Exit::Done,
@@ -137,9 +140,10 @@ fn exit_of(
         verdict => verdict.into(),
     };
     let failed = if outcome.totals.files_failed > 0 { Exit::Incomplete } else { Exit::Done };
-    let refused = outcome.refusal.as_ref().map_or(Exit::Done, |error| error.kind.into());
+    let of = |error: Option<&Error>| error.map_or(Exit::Done, |error| error.kind.into());
+    let (refused, unpublished) = (of(outcome.refusal.as_ref()), of(outcome.unpublished.as_ref()));
     let changed = if changed { Exit::Changes } else { Exit::Done };
-    verdict.and(failed).and(refused).and(changed)
+    verdict.and(failed).and(refused).and(unpublished).and(changed)
 }
 
 #[cfg(test)]
@@ -155,6 +159,7 @@ mod tests {
             duration: Duration::ZERO,
             verdict,
             refusal,
+            unpublished: None,
         }
     }
 
@@ -179,6 +184,11 @@ mod tests {
         for (outcome, signal, changed, expected) in cases {
             assert_eq!(exit_of(&outcome, signal, false, changed), expected, "{outcome:?}");
         }
+        let unpublished = MirrorOutcome {
+            unpublished: Some(Error::new(ErrorKind::Manifest, "no")),
+            ..outcome(Verdict::Failed, 0, None)
+        };
+        assert_eq!(exit_of(&unpublished, None, false, true), ErrorKind::Manifest.into());
         let unread = outcome(Verdict::Interrupted, 0, None);
         assert_eq!(exit_of(&unread, None, true, false), Exit::Done);
     }

@@ -2,9 +2,7 @@
 
 use super::super::exit::Exit;
 use crate::model::Totals;
-use crate::report::Output;
 use crate::report::requests::requests_by_kind;
-use crate::report::text::{self, Failures, Telling};
 
 /// The lines of a summary under way.
 pub(super) struct Sheet {
@@ -33,22 +31,19 @@ impl Sheet {
         }
     }
 
-    /// Ends with the requests to stores, `figures`, the failures, and the verdict.
+    /// Ends with the requests to stores, `figures`, what of failures was not told, and the verdict.
     pub(super) fn end(
         mut self,
         counted: &Totals,
         figures: String,
-        failures: &Failures,
+        untold: Option<String>,
         (word, meaning): (&str, &str),
     ) -> Vec<String> {
         if let Some(requests) = requests_by_kind(counted) {
             self.row("requests", &requests);
         }
         self.lines.push(figures);
-        if failures.count() > 0 {
-            self.lines.push("failed:".into());
-            self.lines.extend(failures.lines());
-        }
+        self.lines.extend(untold);
         self.lines.push(format!("{word}: {meaning}"));
         self.lines
     }
@@ -65,15 +60,6 @@ pub(super) fn exit_of(
     let failed = if failed > 0 { Exit::Incomplete } else { Exit::Done };
     let differs = if differences > 0 { Exit::Differences } else { Exit::Done };
     stopped.and(failed).and(differs)
-}
-
-/// Tells a person of a failure, as long as there are not too many.
-pub(super) fn tell_failure(output: &Output, telling: &Telling, text: &str) {
-    match telling {
-        Telling::Print => output.message("error", text),
-        Telling::SayThatTheRestIsCounted => output.message("note", text::REST_IS_COUNTED),
-        Telling::Count => {}
-    }
 }
 
 #[cfg(test)]

@@ -125,7 +125,7 @@ pub(super) struct Report {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     failures: Failures,
     window: Window,
@@ -142,7 +142,12 @@ impl Report {
         let bars = (options.progress == ProgressStyle::Bars).then(Bars::new);
         let output = Output::new(options.output, bars.as_ref().map(Bars::multi));
         let names = Names { target: Location::printable(target), against };
-        let (allows_incomplete, state) = (false, Mutex::default());
+        let allows_incomplete = false;
+        let state = Mutex::new(State {
+            failures: Failures::new(options.verbose),
+            window: Window::default(),
+            last_line: Duration::ZERO,
+        });
         Self { options, json, allows_incomplete, names, output, bars, state }
     }
 
@@ -251,7 +256,12 @@ impl Report {
         let Names { target, against: source } = &self.names;
         let lines = match verified {
             Err(error) => return super::tell(&self.output, error),
-            Ok(_) if self.options.quiet => return self.tell_fault(verified),
+            Ok(_) if self.options.quiet => {
+                if let Some(untold) = self.state().failures.untold() {
+                    self.output.message("note", &untold);
+                }
+                return self.tell_fault(verified);
+            }
             Ok(Verified::Recorded(outcome)) => {
                 let VerifyOutcome { run, source, sources, .. } = outcome;
                 let mut heading = format!("verified {target} against run {run} of {source}");
@@ -263,16 +273,16 @@ impl Report {
                         heading += " recorded";
                     }
                 }
-                recorded::summary(heading, outcome, &self.state().failures)
+                recorded::summary(heading, outcome, self.state().failures.untold())
             }
             Ok(Verified::Imported(outcome)) => {
                 let VerifyOutcome { run, source, .. } = outcome;
                 let heading = format!("held {target} against {source}, imported by run {run}");
-                recorded::summary(heading, outcome, &self.state().failures)
+                recorded::summary(heading, outcome, self.state().failures.untold())
             }
             Ok(Verified::Against(outcome)) => {
                 let sides = (source.as_deref().unwrap_or_default(), &**target);
-                against::summary(sides, outcome, &self.state().failures)
+                against::summary(sides, outcome, self.state().failures.untold())
             }
         };
         for line in &lines {
@@ -335,8 +345,10 @@ impl VerifyObserver for Report {
             return;
         }
         let text = text::entry_error(error);
-        let telling = self.state().failures.add(&text);
-        sheet::tell_failure(&self.output, &telling, &text);
+        let is_told = self.state().failures.add();
+        if is_told {
+            self.output.message("error", &text);
+        }
     }
 
     fn not_recorded(&self, error: &Error) {

@@ -117,6 +117,6 @@ impl Session<'_> {
         } else {
             Verdict::Complete
         };
-        Ok(Ended { verdict, refusal })
+        Ok(Ended { verdict, refusal, unpublished: None })
     }
 }

@@ -6,7 +6,6 @@ use super::{ReadRequests, rate};
 use crate::model::{Error, run};
 use crate::report::format::{counted, duration, error_rate, size, speed};
 use crate::report::json::JsonError;
-use crate::report::text::Failures;
 use crate::verify::{AgainstOutcome, AgainstTotals};
 use serde::Serialize;
 use std::time::Duration;
@@ -82,7 +81,7 @@ fn verdict(outcome: &AgainstOutcome) -> (&'static str, &'static str) {
 pub(super) fn summary(
     (source, target): (&str, &str),
     outcome: &AgainstOutcome,
-    failures: &Failures,
+    untold: Option<String>,
 ) -> Vec<String> {
     let totals = &outcome.totals;
     let files = |number| counted(number, "file", "files");
@@ -112,7 +111,7 @@ pub(super) fn summary(
         error_rate(totals.failed, totals.entries),
         counted(outcome.differences, "difference", "differences"),
     );
-    sheet.end(&outcome.counted, figures, failures, verdict(outcome))
+    sheet.end(&outcome.counted, figures, untold, verdict(outcome))
 }
 
 #[cfg(test)]
@@ -140,7 +139,7 @@ mod tests {
             interrupted: false,
         };
         assert_eq!(
-            summary(("/s", "/t"), &outcome, &Failures::default()),
+            summary(("/s", "/t"), &outcome, None),
             [
                 "verified /t against /s",
                 "  filter    that of run r",
