@@ -577,6 +577,35 @@ impl Scratch {
     }
 }
 
+/// Appends a key so that records which begin with it sort as keys do, whatever follows: 0 as 0 255,
+/// and 0 0 at its end.
+pub fn push_key(out: &mut Vec<u8>, key: &[u8]) {
+    for &byte in key {
+        out.push(byte);
+        if byte == 0 {
+            out.push(255);
+        }
+    }
+    out.extend_from_slice(&[0, 0]);
+}
+
+/// Splits a record into the key that [`push_key`] wrote, and the rest; `None` for anything else.
+pub fn split_key(record: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let (mut key, mut rest) = (Vec::with_capacity(record.len()), record);
+    loop {
+        let (&byte, tail) = rest.split_first()?;
+        rest = tail;
+        if byte == 0 {
+            let (&mark, tail) = rest.split_first()?;
+            rest = tail;
+            if mark == 0 {
+                return Some((key, rest));
+            }
+        }
+        key.push(byte);
+    }
+}
+
 /// Opens a file that has no name (`O_TMPFILE`; `O_EXCL` keeps it from ever getting one, open(2)),
 /// or where the file system can't, one that loses its name at once.
 ///

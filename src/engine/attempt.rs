@@ -1,7 +1,7 @@
 //! One attempt to copy a file: it is hashed as it is read, and written as it comes.
 
 use super::hash::{Hashed, Hasher};
-use super::{Context, now};
+use super::{Context, Purpose, now};
 use crate::backend::local::OpenFile;
 use crate::backend::{Facts, Inspected, Place, ReadError, Reading, Stage, StageDirectory, Staged};
 use crate::manifest::Row;
@@ -58,12 +58,16 @@ struct Copying<'w> {
     told: Option<Entry>,
     link: Option<Box<[u8]>>,
     lost: Features,
+    purpose: Purpose,
 }
 
 impl Copying<'_> {
     /// Finds out what the file has that a copy hasn't. Without its ACL, the copy's mode says no more
     /// than that did.
     fn inspect(&mut self, entry: &Entry, file: &OpenFile<'_>) -> Result<(), Cause> {
+        if self.purpose != Purpose::Mirror {
+            return Ok(());
+        }
         let Inspected { features, mode } = file.inspect()?;
         self.lost = features;
         if mode != entry.metadata.mode {
@@ -76,6 +80,11 @@ impl Copying<'_> {
 
     /// Takes what reading tells of the entry that was listed.
     fn learn(&mut self, entry: &Entry, facts: Box<Facts>) {
+        match self.purpose {
+            Purpose::Mirror => {}
+            Purpose::Mend { headers: true } => return self.facts = Some(facts),
+            Purpose::Mend { headers: false } => return,
+        }
         let mut told = entry.clone();
         facts.tell(&mut told);
         (self.told, self.facts) = (Some(told), Some(facts));
@@ -96,6 +105,7 @@ impl Attempt<'_, '_> {
             told: None,
             link: None,
             lost: Features::default(),
+            purpose: context.purpose,
         };
         let read = match self.read_ranges(entry, buffer, &mut so_far) {
             Ok(false) => context.source.read(entry, buffer, &mut |reading| match reading {

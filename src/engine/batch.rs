@@ -3,6 +3,7 @@
 //! Workers never wait for a sync: while one batch is made durable and put in its place, the next one
 //! fills. A slow sync thus makes larger batches, up to [`HELD`]; only then are workers held back.
 
+use super::Purpose;
 use crate::backend::{Staged, StagedDirectory};
 use crate::compare::Reason;
 use crate::manifest::Row;
@@ -38,6 +39,30 @@ pub(super) struct Finished {
     pub(super) told: bool,
     /// What the source's entry has that the target's hasn't.
     pub(super) lost: Features,
+    /// What is recorded of it.
+    pub(super) record: Record,
+}
+
+/// What is recorded of a step that was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Record {
+    /// Its row, in the place of any of its key.
+    Row,
+    /// The stamp that the target has now and, where its content was made sure of, when: the rest of
+    /// its row stays.
+    Stamp,
+    /// Nothing.
+    Nothing,
+}
+
+impl Record {
+    /// What is recorded, unless a step says otherwise, of what is done for a purpose.
+    pub(super) fn of(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Mirror => Self::Row,
+            Purpose::Mend { .. } => Self::Stamp,
+        }
+    }
 }
 
 /// A directory that was built whole, to be put in its place.

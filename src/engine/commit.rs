@@ -6,7 +6,7 @@
 //! place as they come.
 
 use super::batch::{
-    Abandoning, BATCH_AGE, BATCH_FILES, Batch, Batches, Finished, FinishedDirectory,
+    Abandoning, BATCH_AGE, BATCH_FILES, Batch, Batches, Finished, FinishedDirectory, Record,
 };
 use super::{Context, on_target};
 use crate::backend::Place;
@@ -26,7 +26,8 @@ const LAST_SYNC: Duration = Duration::from_millis(1_500);
 /// The commit stage.
 pub struct Committer<'a> {
     context: &'a Context<'a>,
-    writer: Writer,
+    /// Where there is a state to record in.
+    writer: Option<Writer>,
     barriers: bool,
     /// What comes one at a time: the steps that waited for all others.
     batch: Batch,
@@ -42,8 +43,8 @@ pub struct Committer<'a> {
 }
 
 impl<'a> Committer<'a> {
-    /// Makes the commit stage of a run.
-    pub fn new(context: &'a Context<'a>, writer: Writer) -> Self {
+    /// Makes the commit stage of a run; without a writer nothing is recorded.
+    pub fn new(context: &'a Context<'a>, writer: Option<Writer>) -> Self {
         Self {
             barriers: context.target.needs_barrier(),
             context,
@@ -132,7 +133,11 @@ impl<'a> Committer<'a> {
             }
             self.rest = Instant::now() + began.elapsed() * RESTS;
         }
-        let committed = if self.broken { self.writer.roll_back() } else { self.writer.commit() };
+        let committed = match &mut self.writer {
+            Some(writer) if self.broken => writer.roll_back(),
+            Some(writer) => writer.commit(),
+            None => Ok(()),
+        };
         if let Err(error) = written.and(committed) {
             self.context.abort(error);
         }
@@ -253,10 +258,16 @@ impl<'a> Committer<'a> {
     fn write_rows(&mut self) -> Result<(), Error> {
         let mut published = std::mem::take(&mut self.published);
         published.sort_unstable_by(|one, other| one.row.key.cmp(&other.row.key));
-        for key in self.forgotten.drain(..) {
-            self.writer.remove(&key)?;
+        let forgotten = std::mem::take(&mut self.forgotten);
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        for key in forgotten {
+            writer.remove(&key)?;
         }
-        published.iter().try_for_each(|finished| self.writer.put(&finished.row))
+        published.iter().try_for_each(|Finished { row, record, .. }| match record {
+            Record::Row => writer.put(row),
+            Record::Stamp => writer.set_mended(row),
+            Record::Nothing => Ok(()),
+        })
     }
 
     /// Takes the target's stamp, and makes sure that what stands there is what was put there. It is
@@ -316,8 +327,8 @@ fn is_content(found: &Entry, row: &Row, written: Option<Stamp>) -> bool {
         }
 }
 
-/// What of the metadata the target doesn't hold although it was set.
-pub(super) fn not_kept(found: &Metadata, wanted: &Metadata, kind: EntryKind) -> Option<String> {
+/// What of the metadata the target doesn't hold although it was set, in words.
+pub fn not_kept(found: &Metadata, wanted: &Metadata, kind: EntryKind) -> Option<String> {
     let mut lost = Vec::new();
     if kind != EntryKind::Symlink && found.mode != wanted.mode {
         lost.push(format!("mode {:04o} (it has {:04o})", wanted.mode, found.mode));

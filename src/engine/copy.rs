@@ -3,7 +3,7 @@
 //! A file is read once, hashed as it passes, and written under a name that nobody sees.
 
 use super::attempt::{Attempt, Copied, Done};
-use super::batch::{Batch, Finished, FinishedDirectory};
+use super::batch::{Batch, Finished, FinishedDirectory, Record};
 use super::commit::not_kept;
 use super::hash::{Hashed, Wanted, with_retries};
 use super::tag::Tagged;
@@ -36,11 +36,11 @@ pub(super) enum Work {
 
 /// One worker.
 pub(super) struct Worker<'c, 'a> {
-    context: &'c Context<'a>,
-    slot: usize,
-    buffer: Vec<u8>,
+    pub(super) context: &'c Context<'a>,
+    pub(super) slot: usize,
+    pub(super) buffer: Vec<u8>,
     /// The directory that is being built.
-    building: Option<Box<dyn StageDirectory>>,
+    pub(super) building: Option<Box<dyn StageDirectory>>,
 }
 
 impl<'c, 'a> Worker<'c, 'a> {
@@ -137,6 +137,8 @@ impl<'c, 'a> Worker<'c, 'a> {
                 Ok(finished)
             }
             Task::MakeLink => self.link(step, step.source.clone()),
+            Task::Mend => self.mend(step),
+            Task::MendMetadata { is_proven } => self.mend_metadata(step, is_proven),
             Task::MakeDirectory => {
                 Err(on_target(Operation::MakeDirectory, &step.source.key, Cause::NoParent))
             }
@@ -352,6 +354,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             stands: Some(entry.stamp),
             told: false,
             lost: Features::default(),
+            record: Record::Row,
         }))
     }
 
@@ -490,7 +493,11 @@ impl<'c, 'a> Worker<'c, 'a> {
     }
 
     /// Makes a file part of the directory that is being built; another one waits to be put in place.
-    fn join(&self, finished: &mut Finished, mut staged: Box<dyn Staged>) -> Result<(), EntryError> {
+    pub(super) fn join(
+        &self,
+        finished: &mut Finished,
+        mut staged: Box<dyn Staged>,
+    ) -> Result<(), EntryError> {
         if self.building.is_none() {
             finished.staged = Some(staged);
             return Ok(());
@@ -531,7 +538,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         Ok(finished)
     }
 
-    fn finished(&self, step: &Step, entry: Entry, change: Option<Change>) -> Finished {
+    pub(super) fn finished(&self, step: &Step, entry: Entry, change: Option<Change>) -> Finished {
         let wanted = self.context.target.holds(&entry.metadata, entry.kind, None);
         Finished {
             row: Row {
@@ -555,13 +562,14 @@ impl<'c, 'a> Worker<'c, 'a> {
             stands: None,
             told: false,
             lost: Features::default(),
+            record: Record::of(self.context.purpose),
         }
     }
 }
 
 /// Both sides are known to have this content. What was recorded of the same content beside its
 /// BLAKE3 stays, whether this run was asked for it or not.
-fn prove(row: &mut Row, hashed: Hashed, recorded: Option<&Row>) {
+pub(super) fn prove(row: &mut Row, hashed: Hashed, recorded: Option<&Row>) {
     let same = recorded.filter(|recorded| recorded.digest == Some(hashed.digest));
     row.digest = Some(hashed.digest);
     row.extra = hashed.extra.or(same.map(|same| same.extra).unwrap_or_default());

@@ -7,10 +7,9 @@ use super::delete::{delete, name_each, settle};
 use super::{Context, on_target};
 use crate::backend::Place;
 use crate::compare::Reason;
-use crate::compare::join::Joined;
 use crate::model::event::Change;
 use crate::model::{Cause, Error, ErrorKind, Event, Key, Operation};
-use crate::plan::{DeleteOptions, DeletionTally, Plan, Planned, Remainder, Step, Task};
+use crate::plan::{DeleteOptions, DeletionTally, Planned, Remainder, Step, Steps, Task};
 use crossbeam_channel::{Sender, bounded};
 
 /// Steps in a group: enough that a hand-over costs little a file, few enough that the last groups
@@ -31,9 +30,9 @@ const GROUPS_WAITING: usize = 4;
 /// # Errors
 /// What stopped the plan; what stopped the engine is in [`Context::fatal`]. What was recorded
 /// before stands.
-pub fn execute<J: Iterator<Item = Result<Joined, Error>>>(
+pub fn execute<P: Steps>(
     context: &Context<'_>,
-    plan: Plan<'_, J>,
+    plan: P,
     committer: Committer<'_>,
     deletes: Option<&DeleteOptions>,
     allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
@@ -137,10 +136,7 @@ impl NewDirectory {
 
 impl Dispatcher<'_, '_> {
     /// Works off the plan; `None` when the run was stopped before its end.
-    fn run<J: Iterator<Item = Result<Joined, Error>>>(
-        &mut self,
-        mut plan: Plan<'_, J>,
-    ) -> Result<Option<Remainder>, Error> {
+    fn run<P: Steps>(&mut self, mut plan: P) -> Result<Option<Remainder>, Error> {
         while let Some(planned) = plan.next().transpose()? {
             match planned {
                 Planned::Step(step) => self.step(*step),
@@ -221,7 +217,7 @@ impl Dispatcher<'_, '_> {
         if matches!(step.task, Task::MakeDirectory) {
             return self.make_directory(&step);
         }
-        if matches!(step.task, Task::Copy { .. }) {
+        if matches!(step.task, Task::Copy { .. } | Task::Mend) {
             self.bytes += step.source.size();
         }
         self.steps += 1;

@@ -1,9 +1,9 @@
 //! What comes last: leaves in the place of deleted directories, and directories' metadata.
 
-use super::batch::Finished;
+use super::batch::{Finished, Record};
 use super::commit::Committer;
 use super::copy::Worker;
-use super::{Context, on_target};
+use super::{Context, Purpose, on_target};
 use crate::backend::{Inspected, Place};
 use crate::compare::Reason;
 use crate::manifest::{Origin, Row};
@@ -181,7 +181,9 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
             let gone = matches!(&cause, Cause::Io(error) if error.kind() == NotFound);
             // One that could not be made was told.
             if !(gone && context.progress.files_failed.get() > 0) {
-                context.fail(on_target(Operation::SetMetadata, &entry.key, cause));
+                let is_kept = context.purpose != Purpose::Mirror && how == Finish::Restore;
+                let operation = if is_kept { Operation::KeepTime } else { Operation::SetMetadata };
+                context.fail(on_target(operation, &entry.key, cause));
             }
             return None;
         }
@@ -213,6 +215,11 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
         stands,
         told: false,
         lost,
+        record: match Record::of(context.purpose) {
+            // It is what it was.
+            Record::Stamp if how == Finish::Restore => Record::Nothing,
+            record => record,
+        },
     })
 }
 
@@ -225,7 +232,7 @@ pub(super) fn time_not_kept(key: &Key) -> EntryError {
 /// Finds out what a source's directory has that the target's hasn't, and leaves of its mode what an
 /// ACL grants.
 fn inspect(context: &Context<'_>, how: &mut Finish, entry: &mut Entry) -> Result<Features, Cause> {
-    if *how == Finish::Record {
+    if *how == Finish::Record || context.purpose != Purpose::Mirror {
         return Ok(Features::default());
     }
     match context.source.inspect(entry) {

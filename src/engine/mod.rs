@@ -3,7 +3,8 @@
 //! The `dispatcher` reads the plan on one thread, makes directories as it goes and hands the rest
 //! in groups to workers (`copy`, `hash`, `ranges`, `tag`); what they finished gathers in a `batch`,
 //! which the `commit` stage makes durable, puts in place and records. When all steps are done, `delete`
-//! (but for what `collisions` spares) and `finish` work off what waited. The engine never prints, never exits, and reads no environment.
+//! (but for what `collisions` spares) and `finish` work off what waited. What a verification found is
+//! mended in the same way, by a plan of its own (`mend`). The engine never prints, never exits, and reads no environment.
 
 mod attempt;
 mod batch;
@@ -14,12 +15,13 @@ mod delete;
 mod dispatcher;
 mod finish;
 mod hash;
+mod mend;
 mod preview;
 mod ranges;
 mod tag;
 
 pub use collisions::Collisions;
-pub use commit::Committer;
+pub use commit::{Committer, not_kept};
 pub use dispatcher::execute;
 pub use hash::{BUFFER, Cores, Hashed, Wanted};
 pub use preview::preview;
@@ -38,12 +40,26 @@ use crate::model::{
 use rustix::io::Errno;
 use std::sync::{Arc, OnceLock};
 
+/// Whose word counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To mirror: what the source is like is right.
+    Mirror,
+    /// To mend: what was recorded is right, and the source gives content alone.
+    Mend {
+        /// Keep what the source's store keeps with an object beside its metadata.
+        headers: bool,
+    },
+}
+
 /// What every part of the engine needs.
 pub struct Context<'a> {
     /// Where entries come from.
     pub source: Arc<dyn Source>,
     /// Where they go.
     pub target: Arc<dyn Target>,
+    /// What it is done for.
+    pub purpose: Purpose,
     /// The run's number in the state.
     pub run: RunNumber,
     /// When the run began to list: what changed since is not trusted next time.

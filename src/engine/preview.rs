@@ -41,12 +41,14 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
                     continue;
                 }
                 let change = match planned.task {
-                    Task::Copy { unless: None } => Change::Copy,
+                    Task::Copy { unless: None } | Task::Mend => Change::Copy,
                     Task::Copy { unless: Some(_) }
                     | Task::Check { .. }
                     | Task::Look
                     | Task::CompareTag(_) => Change::Check,
-                    Task::UpdateMetadata | Task::Record => Change::UpdateMetadata,
+                    Task::UpdateMetadata | Task::Record | Task::MendMetadata { .. } => {
+                        Change::UpdateMetadata
+                    }
                     Task::HashSurplus => Change::Keep,
                     Task::Adopt => Change::Adopt,
                     Task::MakeLink => Change::MakeLink,

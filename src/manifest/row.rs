@@ -110,19 +110,20 @@ pub struct Verified {
 pub(super) const VERIFY: &str =
     "UPDATE entries SET verified_at = ?4 WHERE key = ?1 AND digest = ?2 AND target = ?3";
 
-/// The same for a file that was mended, with its new stamp.
-pub(super) const MEND: &str = "UPDATE entries SET verified_at = ?4, target = ?5 \
-     WHERE key = ?1 AND digest = ?2 AND target = ?3";
+/// Sets the target's stamp of an entry that was mended and, where that was made sure of, when its
+/// content was verified, unless its row is of other content.
+pub(super) const MEND: &str = "UPDATE entries SET target = ?4, \
+     verified_at = coalesce(?5, verified_at) WHERE key = ?1 AND kind = ?2 AND digest IS ?3";
 
 /// Binds what was mended to the statement [`MEND`] and executes that.
-pub(super) fn mend(
-    statement: &mut Statement<'_>,
-    verified: &Verified,
-    stands: &Stamp,
-) -> rusqlite::Result<usize> {
-    let Verified { key, digest, target, at } = verified;
-    let (key, target, stands) = (key.as_bytes(), target.encode(), stands.encode());
-    statement.execute(params![key, &digest.0[..], target, nanoseconds(*at), stands])
+pub(super) fn mend(statement: &mut Statement<'_>, row: &Row) -> rusqlite::Result<usize> {
+    statement.execute(params![
+        row.key.as_bytes(),
+        row.kind.code(),
+        row.digest.as_ref().map(|digest| &digest.0[..]),
+        row.target.encode(),
+        row.verified_at.map(nanoseconds),
+    ])
 }
 
 /// Binds what was verified to the statement [`VERIFY`] and executes that.

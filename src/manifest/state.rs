@@ -22,7 +22,7 @@ use super::database::{
 };
 use super::row::{self, Row, RunNumber, SourceNumber, Verified};
 use super::runs::{self, RootIdentity, RunRecord, latest_run};
-use crate::model::{Error, ErrorKind, Key, RunId, Stamp, Timestamp, Totals, Verdict};
+use crate::model::{Error, ErrorKind, Key, RunId, Timestamp, Totals, Verdict};
 use pairs::Pair;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use rustix::fs::FlockOperation;
@@ -604,14 +604,14 @@ impl Writer {
         self.write(row::VERIFY, |statement| row::verify(statement, verified))
     }
 
-    /// Records that a file was mended, where its row still is the one that it was held against, and
-    /// the stamp that the target has of it now.
+    /// Records that an entry was mended: the target's stamp of it and, where that is told, when its
+    /// content was verified. A row of another kind or digest stays as it is.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`] when it can't be written.
-    pub fn set_mended(&mut self, verified: &Verified, stands: &Stamp) -> Result<(), Error> {
-        self.track(&verified.key)?;
-        self.write(row::MEND, |statement| row::mend(statement, verified, stands))
+    pub fn set_mended(&mut self, mended: &Row) -> Result<(), Error> {
+        self.track(&mended.key)?;
+        self.write(row::MEND, |statement| row::mend(statement, mended))
     }
 
     /// Ends the batch: what was put since the last commit is kept, all or nothing.

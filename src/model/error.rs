@@ -21,6 +21,8 @@ pub enum Operation {
     Publish,
     /// Setting mode, owner, group or times.
     SetMetadata,
+    /// Setting the time of a directory again, which entries made in it changed.
+    KeepTime,
     /// Removing an entry.
     Delete,
     /// Making what was written durable.
@@ -44,6 +46,7 @@ impl Operation {
             Self::MakeLink => "make symbolic link",
             Self::Publish => "put in place",
             Self::SetMetadata => "set metadata of",
+            Self::KeepTime => "keep the time of",
             Self::Delete => "delete",
             Self::Sync => "sync",
             Self::Mirror => "mirror",
@@ -311,9 +314,11 @@ impl EntryError {
             | Operation::Sync => true,
             // A special file has no content, and of an entry that lacks metadata it is there.
             Operation::Mirror => !matches!(self.cause, Cause::Special(_) | Cause::NotKept(_)),
-            Operation::SetMetadata | Operation::Delete | Operation::Verify | Operation::Vouch => {
-                false
-            }
+            Operation::SetMetadata
+            | Operation::KeepTime
+            | Operation::Delete
+            | Operation::Verify
+            | Operation::Vouch => false,
         }
     }
 }

@@ -8,11 +8,13 @@
 mod directory;
 pub mod guard;
 mod step;
+mod steps;
 mod tally;
 
 pub use directory::{Differs, Finish};
 pub use guard::{DeleteOptions, Evidence, MaxDelete};
-pub use step::{Planned, Step, Task};
+pub use step::{Planned, Step, Task, place_of};
+pub use steps::Steps;
 pub use tally::DeletionTally;
 
 use crate::backend::Place;
@@ -29,7 +31,6 @@ use crate::spool::{Spool, SpoolReader};
 use directory::{Open, as_it_stands};
 use std::collections::VecDeque;
 use std::path::Path;
-use step::place_of;
 
 /// Bytes of each spool that stay in memory.
 const SPOOLED: usize = 256 * 1024;
@@ -226,7 +227,12 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             }
             // Whether a check ends in a copy shows only then: its directory's time is set in any case.
             Task::MakeLink | Task::Check { .. } | Task::Look | Task::CompareTag(_) => self.touch(),
-            Task::UpdateMetadata | Task::Adopt | Task::Record | Task::HashSurplus => {}
+            Task::UpdateMetadata
+            | Task::Adopt
+            | Task::Record
+            | Task::HashSurplus
+            | Task::Mend
+            | Task::MendMetadata { .. } => {}
         }
         let target = match target {
             // A kind that was only listed is a guess.

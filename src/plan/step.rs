@@ -57,6 +57,15 @@ pub enum Task {
     MakeLink,
     /// Make the directory.
     MakeDirectory,
+    /// Copy the file back, if the source's content has the digest of the step's entry, which is as it
+    /// was recorded.
+    Mend,
+    /// Set the metadata of the step's entry, which is as it was recorded.
+    MendMetadata {
+        /// Whether the content was found to be what was recorded: only then the entry's new stamp
+        /// says anything.
+        is_proven: bool,
+    },
 }
 
 impl Task {
@@ -102,7 +111,7 @@ pub enum Planned {
 }
 
 /// Where what replaces a target's entry goes.
-pub(super) fn place_of(existing: &Entry) -> Place {
+pub fn place_of(existing: &Entry) -> Place {
     match existing.stamp.tag() {
         Some(tag) if existing.kind != EntryKind::Directory => Place::Object(tag),
         _ => Place::Leaf,

@@ -21,7 +21,7 @@ use crate::backend::object::Stores;
 use crate::backend::object::s3::Settings;
 use crate::compare::policy::Surplus;
 use crate::compare::{Policy, PolicyOptions, Reason};
-use crate::engine::{self, Collisions, Committer, Context, Cores, execute};
+use crate::engine::{self, Collisions, Committer, Context, Cores, Purpose, execute};
 use crate::filter::Filter;
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::Location;
@@ -353,6 +353,7 @@ impl Session<'_> {
             target: Arc::clone(&target),
             policy: &policy,
             buffer: if self.has_store() { STORE_BUFFER } else { engine::BUFFER },
+            purpose: Purpose::Mirror,
             run: number,
             began,
             progress: self.progress,
@@ -380,7 +381,7 @@ impl Session<'_> {
             is_over: &is_over,
         };
         let plan = Plan::new(join, planning);
-        let committer = Committer::new(&context, state.writer()?);
+        let committer = Committer::new(&context, Some(state.writer()?));
         let result = execute(&context, plan, committer, options.delete.as_ref(), |tally| {
             let identity = self.root_identity()?;
             self.allow(tally, state.last_allowed_root()?, &identity)?;

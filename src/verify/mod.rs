@@ -4,10 +4,11 @@
 //! `expected` tells what else the runs let expect,
 //! `scan` goes through them side by side, `tally` compares and counts, `choice` tells which content is
 //! read, `extra` what is extra, `stalest` in which order, `record` keeps which files were verified,
-//! `repair` mends.
+//! `broken` keeps what is to be mended and `repair` has the engine mend it.
 //! [`verify_against`] joins the listings of both sides and reads both: `held` compares.
 
 mod against;
+mod broken;
 mod choice;
 mod expected;
 mod extra;
@@ -40,10 +41,11 @@ use crate::model::error::Side;
 use crate::model::{
     Cause, Digest, EntryError, Error, ErrorKind, Key, Progress, RunId, Stop, Totals,
 };
+use broken::Broken;
 use crossbeam_channel::bounded;
 use groups::Groups;
 use open::{Manifest, Opened, OpenedSource, open};
-use repair::Broken;
+use repair::Mending;
 use scan::Scan;
 use stalest::Stalest;
 use std::io;
@@ -68,7 +70,7 @@ pub struct VerifyOptions {
     pub depth: Depth,
     /// Compare with the published manifest, signed with this key, and nothing else.
     pub key: Option<PublicKey>,
-    /// Mend files that are missing or corrupt.
+    /// Mend what isn't as it was recorded.
     pub repair: Option<Repair>,
     /// Files hashed at the same time, at least 1.
     pub checkers: usize,
@@ -126,7 +128,7 @@ pub trait VerifyObserver: Send + Sync {
     fn failed(&self, error: &EntryError);
     /// Takes why it is not recorded which files were verified; the verification goes on.
     fn not_recorded(&self, error: &Error);
-    /// Takes what became of mending a file.
+    /// Takes what became of mending an entry.
     fn mended(&self, key: &Key, mended: Result<(), &Cause>);
     /// Takes what is worth knowing beside the result.
     fn note(&self, text: &str);
@@ -160,7 +162,7 @@ pub struct VerifyTotals {
     pub touched: u64,
     /// Entries that no row knows.
     pub extra: u64,
-    /// Files missing or corrupt that were mended.
+    /// Entries that differed and were mended.
     pub mended: u64,
     /// Entries that could not be read.
     pub failed: u64,
@@ -280,18 +282,22 @@ pub fn verify(
     });
     read(&mut scan, &tally, writer, options, (progress, stop))?;
     target.warnings().iter().for_each(|warning| observer.note(warning));
+    // What is copied to mend is hashed too.
+    let bytes_hashed = progress.bytes_hashed.get();
     let mut mended = 0;
     if let (Some(broken), Some(from)) = (tally.broken.take(), mends_from) {
+        drop(scan);
         let broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
-        mended =
-            repair::mend(broken, &*from.source, (&tally, expected.form), state.as_ref(), stop)?;
+        let (source, target) = (from.source, Arc::clone(&target));
+        let repair = Mending { source, target, form: expected.form, state: state.as_ref() };
+        mended = repair.mend(broken, &tally, options, (progress, stop))?;
     }
     if let Some(held) = held {
         release(held, observer)?;
     }
     drop(lock);
     let mut totals = tally.totals.into_inner().unwrap_or_else(PoisonError::into_inner);
-    totals.bytes_hashed = progress.bytes_hashed.get();
+    totals.bytes_hashed = bytes_hashed;
     let extra = if extras_count { totals.extra } else { 0 };
     Ok(VerifyOutcome {
         run: expected.run,
@@ -406,7 +412,7 @@ fn spend(
 }
 
 fn unusable_spool(error: io::Error) -> Error {
-    Error::new(ErrorKind::Unusable, "cannot keep which files are to be mended").because(error)
+    Error::new(ErrorKind::Unusable, "cannot keep what is to be mended").because(error)
 }
 
 fn cannot_sort(error: io::Error) -> Error {

@@ -135,7 +135,7 @@ pub(super) fn spool_dir(options: &VerifyOptions) -> PathBuf {
 
 /// A target that is verified.
 pub(super) struct Opened {
-    pub(super) target: Box<dyn Target>,
+    pub(super) target: Arc<dyn Target>,
     /// Its name in the state.
     pub(super) name: String,
     pub(super) lock: Option<Lock>,
@@ -147,7 +147,7 @@ pub(super) struct Opened {
 
 /// A source that a target is mended from, or held against.
 pub(super) struct OpenedSource {
-    pub(super) source: Box<dyn Source>,
+    pub(super) source: Arc<dyn Source>,
     /// Its name in the state.
     pub(super) name: String,
     /// The only name that counts, where it is a single file.
@@ -184,7 +184,7 @@ pub(super) fn open(
                 Lease::check(&place)?;
             }
             let name = place.name();
-            let target = Box::new(ObjectTarget::new(place));
+            let target = Arc::new(ObjectTarget::new(place));
             return Ok(Opened { target, name, lock: None, held, source });
         }
     };
@@ -197,7 +197,7 @@ pub(super) fn open(
     let held = alone(Lockable::Directory(Arc::clone(&root)))?;
     let lock = if held.is_none() { Lock::shared(root.directory().as_fd())? } else { None };
     let name = Escaped(path.as_os_str().as_bytes()).to_string();
-    let target = Box::new(open_local(root, options)?);
+    let target = Arc::new(open_local(root, options)?);
     Ok(Opened { target, name, lock, held, source })
 }
 
@@ -213,7 +213,7 @@ fn open_source(
             let name = place.name();
             let (place, only) = place.as_source(bucket)?;
             let name = if only.is_some() { name.trim_end_matches('/').to_owned() } else { name };
-            let source = Box::new(ObjectSource::new(Arc::new(place)));
+            let source = Arc::new(ObjectSource::new(Arc::new(place)));
             return Ok(OpenedSource { source, name, only });
         }
     };
@@ -228,13 +228,13 @@ fn open_source(
         _ => (&*path, None),
     };
     let root = Root::open(directory).map_err(|error| unusable(error.into()))?;
-    let source = Box::new(LocalSource::new(Arc::new(root), walking(options)?));
+    let source = Arc::new(LocalSource::new(Arc::new(root), walking(options)?));
     Ok(OpenedSource { source, name, only })
 }
 
 fn open_local(root: Arc<Root>, options: &VerifyOptions) -> Result<LocalTarget, Error> {
     let (durability, token) = match &options.repair {
-        Some(repair) => (Durability::File, repair.token),
+        Some(repair) => (Durability::default(), repair.token),
         None => (Durability::None, 0),
     };
     LocalTarget::new(root, walking(options)?, durability, token)

@@ -1,23 +1,38 @@
-//! Mending files that are missing or corrupt from a source that still has what was recorded.
+//! Mending what isn't as it was recorded: a plan of few kinds of step that the engine executes, as it
+//! does that of a mirror.
+//!
+//! What was recorded is right. A source gives content alone, and that counts only if it has the
+//! recorded digest; links, directories and metadata are made of the record. Nothing is removed but
+//! what stands in the place of a recorded file or link, and is no directory.
 
-use super::tally::{Job, Tally};
-use super::{stalest, unusable_spool};
+use super::broken::{Broken, How, Mend, Mends};
+use super::tally::Tally;
+use super::{VerifyOptions, unusable_spool};
 use crate::backend::object::s3::Settings;
-use crate::backend::{Form, Place, ReadError, Reading, Source};
-use crate::engine::{BUFFER, now};
+use crate::backend::{Form, Place, Source, Target};
+use crate::compare::policy::Surplus;
+use crate::compare::{Policy, PolicyOptions, Reason};
+use crate::engine::{
+    BUFFER, Collisions, Committer, Context, Cores, Purpose, execute, not_kept, now,
+};
+use crate::limits::Bandwidth;
 use crate::location::Location;
-use crate::manifest::{State, Writer};
-use crate::model::entry::Known;
+use crate::manifest::{RunNumber, SourceNumber, State};
 use crate::model::error::{Operation, Side};
+use crate::model::event::Change;
 use crate::model::{
-    Cause, Digest, Entry, EntryError, EntryKind, Error, Key, Metadata, RunId, Stamp, Stop,
+    Cause, Entry, EntryError, EntryKind, Error, Event, Key, Observer, Progress, RunId, Stop,
+};
+use crate::plan::{
+    DeletionTally, Finish, Planned, Remainder, Step, Steps, Task, place_of, spool_error,
 };
 use crate::spool::Spool;
-use std::io;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// Memory for what is to be mended; what is more goes to disk.
-const MEMORY: usize = 256 << 10;
+/// Bytes of each spool that stay in memory.
+const SPOOLED: usize = 256 << 10;
 
 /// Where files are mended from.
 #[derive(Debug)]
@@ -32,215 +47,357 @@ pub struct Repair {
     pub token: u32,
 }
 
-/// Files that are missing or corrupt.
-pub(super) struct Broken {
-    spool: io::Result<Spool>,
+/// What is needed to mend a target.
+pub(super) struct Mending<'a> {
+    pub(super) source: Arc<dyn Source>,
+    pub(super) target: Arc<dyn Target>,
+    /// That of the recorded keys.
+    pub(super) form: Form,
+    /// Where it is recorded what was mended, if that can be.
+    pub(super) state: Option<&'a State>,
 }
 
-impl Broken {
-    pub(super) fn new(dir: &Path) -> Self {
-        Self { spool: Ok(Spool::new(dir, MEMORY)) }
-    }
-
-    /// Takes a file, of which `job` has the stamp that it was listed with, where it was, and the
-    /// metadata that was recorded.
-    pub(super) fn push(&mut self, job: &Job, is_missing: bool) {
-        let mut record = stalest::encode(job);
-        record.push(is_missing.into());
-        if let Ok(spool) = &mut self.spool
-            && let Err(error) = spool.push(&record)
-        {
-            self.spool = Err(error);
-        }
-    }
-}
-
-/// Mends what is broken, one file after the other, and records it where there is a state; how many
-/// differences that puts right. `form` is that of the recorded keys.
-pub(super) fn mend(
-    broken: Broken,
-    source: &dyn Source,
-    (tally, form): (&Tally<'_>, Form),
-    state: Option<&State>,
-    stop: &Stop,
-) -> Result<u64, Error> {
-    let mut broken = broken.spool.and_then(Spool::into_reader).map_err(unusable_spool)?;
-    let (mut writer, mut differences) = (None, 0);
-    let mut buffer = vec![0; BUFFER];
-    while let Some(record) = broken.next().map_err(unusable_spool)? {
-        if stop.requested() {
-            break;
-        }
-        let job = record
-            .split_last()
-            .and_then(|(is_missing, record)| Some((*is_missing == 1, stalest::decode(record)?)));
-        let Some((is_missing, job)) = job else {
-            return Err(unusable_spool(io::ErrorKind::InvalidData.into()));
+impl Mending<'_> {
+    /// Mends what is broken; how many differences that puts right.
+    ///
+    /// # Errors
+    /// What stops it before its end: a target that is full or fails, a state that can't be written.
+    pub(super) fn mend(
+        self,
+        broken: Broken,
+        tally: &Tally<'_>,
+        options: &VerifyOptions,
+        (progress, stop): (&Progress, &Stop),
+    ) -> Result<u64, Error> {
+        let Self { source, target, form, state } = self;
+        let policy = Policy {
+            options: PolicyOptions::default(),
+            filter: Arc::default(),
+            surplus: Surplus::Stays,
+            from: SourceNumber::NONE,
         };
-        let key = job.entry.key.clone();
-        let from = (source, form);
-        match one(&job, is_missing, from, tally, &mut buffer, stop) {
-            Ok(stands) => {
-                tally.count(|totals| totals.mended += 1);
-                differences += 1 + u64::from(job.is_told);
-                tally.observer.mended(&key, Ok(()));
-                if let Some(state) = state
-                    && let Err(error) = record_mended(state, &mut writer, job, stands)
-                {
-                    tally.observer.not_recorded(&error);
+        let told = Told { tally, state: Mutex::default() };
+        let context = Context {
+            source,
+            target: Arc::clone(&target),
+            // Where each key stands for itself, all that is kept with it is a part of it.
+            purpose: Purpose::Mend { headers: form == Form::Flat },
+            run: RunNumber(0),
+            began: now(),
+            progress,
+            observer: &told,
+            stop,
+            policy: &policy,
+            is_beside: false,
+            buffer: BUFFER,
+            transfers: options.checkers,
+            cores: Cores::default(),
+            bandwidth: Bandwidth::new(&options.limits),
+            fatal: OnceLock::new(),
+            filtered: false,
+            collisions: Collisions::default(),
+        };
+        let writer = state.map(State::writer).transpose().unwrap_or_else(|error| {
+            tally.observer.not_recorded(&error);
+            None
+        });
+        let steps = MendSteps {
+            mends: broken.finish().map_err(unusable_spool)?,
+            target: &*target,
+            told: &told,
+            spool_dir: &super::open::spool_dir(options),
+            open: Vec::new(),
+            blocked: None,
+            directories: Spool::new(super::open::spool_dir(options), SPOOLED),
+            next: VecDeque::new(),
+        };
+        let executed = execute(&context, steps, Committer::new(&context, writer), None, |_| Ok(()));
+        context.fatal.into_inner().map_or(executed, Err)?;
+        Ok(told.lock().differences)
+    }
+}
+
+/// Tells a verification's observer what becomes of each entry.
+struct Told<'a> {
+    tally: &'a Tally<'a>,
+    state: Mutex<Mended>,
+}
+
+#[derive(Default)]
+struct Mended {
+    /// Differences that were put right.
+    differences: u64,
+    /// Leaves that are under way, with the differences that were told of each: no more than the
+    /// engine holds.
+    under_way: HashMap<Key, u8>,
+    /// Directories of which something could not be kept, to be told as done all the same.
+    not_kept: HashSet<Key>,
+}
+
+impl Told<'_> {
+    fn lock(&self) -> MutexGuard<'_, Mended> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, key: &Key, differences: u8) {
+        self.lock().under_way.insert(key.clone(), differences);
+    }
+
+    fn changed(&self, key: &Key, change: Change) {
+        let differences = {
+            let mut mended = self.lock();
+            let differences = match mended.under_way.remove(key) {
+                Some(differences) => differences,
+                None if change == Change::UpdateMetadata && key.is_directory() => {
+                    u8::from(!mended.not_kept.remove(key))
                 }
+                // It failed in part, or is a directory that isn't done yet.
+                None => 0,
+            };
+            mended.differences += u64::from(differences);
+            differences
+        };
+        if differences > 0 {
+            self.tally.count(|totals| totals.mended += 1);
+            self.tally.observer.mended(key, Ok(()));
+        }
+    }
+
+    fn failed(&self, error: &EntryError) {
+        if error.operation == Operation::KeepTime {
+            return self.tally.fail(error);
+        }
+        {
+            let mut mended = self.lock();
+            let is_leaf = mended.under_way.remove(&error.key).is_some();
+            if !is_leaf && error.key.is_directory() && matches!(error.cause, Cause::NotKept(_)) {
+                mended.not_kept.insert(error.key.clone());
             }
-            Err(Cause::Stopped) => break,
-            Err(cause) => tally.observer.mended(&key, Err(&cause)),
+        }
+        self.tally.observer.mended(&error.key, Err(&error.cause));
+    }
+}
+
+impl Observer for Told<'_> {
+    fn observe(&self, event: &Event<'_>) {
+        match event {
+            Event::Changed { key, change, .. } => self.changed(key, *change),
+            Event::Failed(error) => self.failed(error),
+            Event::Note(text) => self.tally.observer.note(text),
+            _ => {}
         }
     }
-    Ok(differences)
+
+    fn wants_changes(&self) -> bool {
+        true
+    }
 }
 
-fn record_mended(
-    state: &State,
-    writer: &mut Option<Writer>,
-    job: Job,
-    stands: Stamp,
-) -> Result<(), Error> {
-    if job.recorded.is_unknown() {
-        // Its row has neither size nor metadata that fit it: the next mirror makes another.
-        return Ok(());
-    }
-    let writer = match writer {
-        Some(writer) => writer,
-        none => none.insert(state.writer()?),
-    };
-    if let Some(verified) = job.verified(now()) {
-        writer.set_mended(&verified, &stands)?;
-    }
-    writer.commit()
+/// A directory in which something is mended, or that is.
+struct Open {
+    entry: Entry,
+    how: Finish,
+    state: Stands,
 }
 
-/// Mends one file, and lets its directory keep its time, which each file made in it changes, even
-/// one that is removed again; the file's stamp.
-fn one(
-    job: &Job,
-    is_missing: bool,
-    (source, form): (&dyn Source, Form),
-    tally: &Tally<'_>,
-    buffer: &mut [u8],
-    stop: &Stop,
-) -> Result<Stamp, Cause> {
-    let (target, parent) = (tally.target, Key::new(job.entry.key.parent()));
-    let directory = if target.is_store() { None } else { target.look(&parent)? };
-    if !target.is_store() && directory.is_none() {
-        let why = "its directory is missing too; a mirror makes it anew";
-        return Err(Cause::Other(why.to_owned()));
-    }
-    let put = put(job, is_missing, (source, form), tally, buffer, stop);
-    if let Some(directory) = directory
-        && let Err(cause) =
-            target.set_metadata(&parent, EntryKind::Directory, &directory.metadata, Place::Leaf)
-    {
-        cannot_set(tally, parent, cause);
-    }
-    let written = put?;
-    if target.needs_barrier() {
-        target.barrier()?;
-    }
-    if target.is_store() {
-        return Ok(written);
-    }
-    Ok(target.look(&job.entry.key)?.map_or(written, |found| found.stamp))
+/// What is known of a directory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    /// It is missing, so that nothing stands in it.
+    Missing,
+    /// It stands, and nothing is to be done with it unless something in it is.
+    Unused,
+    /// It stands, and is finished when all in it is done.
+    Used,
 }
 
-fn cannot_set(tally: &Tally<'_>, key: Key, cause: Cause) {
-    let (operation, side) = (Operation::SetMetadata, Side::Target);
-    tally.fail(&EntryError { operation, side, key, cause });
+/// The steps that mend, in key order.
+struct MendSteps<'a> {
+    mends: Mends,
+    target: &'a dyn Target,
+    told: &'a Told<'a>,
+    spool_dir: &'a Path,
+    open: Vec<Open>,
+    /// A directory that can't be made, and nothing in it.
+    blocked: Option<Key>,
+    /// Directories to finish, children first.
+    directories: Spool,
+    next: VecDeque<Planned>,
 }
 
-/// Puts the source's file in place, if it is what was recorded; its stamp as it was written.
-fn put(
-    job: &Job,
-    is_missing: bool,
-    (source, form): (&dyn Source, Form),
-    tally: &Tally<'_>,
-    buffer: &mut [u8],
-    stop: &Stop,
-) -> Result<Stamp, Cause> {
-    let (target, key) = (tally.target, &job.entry.key);
-    let other = |what: &str| Cause::Other(format!("the source {what}"));
-    let Some(expected) = job.expected.blake3() else {
-        let why = "only its SHA-256 is recorded; a mirror from the source puts it right";
-        return Err(Cause::Other(why.to_owned()));
-    };
-    let listed = match source.look(key)? {
-        None => return Err(other("doesn't have it")),
-        Some(found) if found.kind != EntryKind::File => {
-            return Err(other(&format!("has a {} there", found.kind)));
-        }
-        Some(found) if found.stamp.size != job.recorded.size && !job.recorded.is_unknown() => {
-            return Err(other("has another content than was recorded (another size)"));
-        }
-        // It is held against what was recorded here, whatever its store says of it.
-        Some(found) => Entry { recorded: Some(expected), ..found },
-    };
-    // Nobody saw it as it is recorded: what the source says of it is right then.
-    let metadata = if job.recorded.is_unknown() {
-        Metadata { mode: source.inspect(&listed)?.mode, ..listed.metadata }
-    } else {
-        job.entry.metadata
-    };
-    let metadata = &target.holds(&metadata, EntryKind::File, None);
-    let place = match (is_missing, target.is_store(), job.entry.stamp.tag()) {
-        (true, ..) => Place::New,
-        (false, true, Some(tag)) => Place::Object(tag),
-        _ => Place::Leaf,
-    };
-    let wanted = Entry {
-        stamp: listed.stamp,
-        metadata: *metadata,
-        known: Known::Whole,
-        recorded: Some(expected),
-        ..listed.clone()
-    };
-    let mut copy = || {
-        let mut stage = target.stage(&wanted, place)?;
-        let mut hasher = blake3::Hasher::new();
-        let read = source.read(&listed, buffer, &mut |reading| match reading {
-            Reading::Opened(_) => Ok(()),
-            Reading::Facts(facts) => {
-                // Where each key stands for itself, all that is kept with it is a part of it.
-                if form == Form::Flat {
-                    stage.keep(&facts.headers);
-                }
-                Ok(())
+impl MendSteps<'_> {
+    fn advance(&mut self) -> Result<Option<Planned>, Error> {
+        loop {
+            if let Some(next) = self.next.pop_front() {
+                return Ok(Some(next));
             }
-            Reading::Chunk(chunk) => {
-                let passed = tally.bandwidth.take(chunk.len() as u64, &|| stop.requested());
-                if passed.is_err() || stop.requested() {
-                    return Err(Cause::Stopped);
-                }
-                hasher.update(chunk);
-                stage.write(chunk)
+            let Some(mend) = self.mends.next().map_err(unusable_spool)? else {
+                self.close(None)?;
+                return Ok(None);
+            };
+            self.close(Some(&mend.right.key))?;
+            let key = mend.right.key.clone();
+            if let Err((operation, cause)) = self.plan(mend) {
+                self.next.push_back(failed(operation, key, cause));
+            }
+        }
+    }
+
+    fn plan(&mut self, mend: Mend) -> Result<(), (Operation, Cause)> {
+        let Mend { right, stands, how } = mend;
+        let key = &right.key;
+        if self.blocked.as_ref().is_some_and(|blocked| key.is_within(blocked.as_bytes())) {
+            return Err((Operation::Write, Cause::NoParent));
+        }
+        let (task, differences) = match how {
+            How::Time => {
+                let (how, state) = (Finish::Restore, Stands::Unused);
+                self.open.push(Open { entry: right, how, state });
+                return Ok(());
+            }
+            _ if right.kind == EntryKind::Directory => {
+                return self.directory(right, stands.as_ref());
+            }
+            How::Metadata { is_proven } => (Task::MendMetadata { is_proven }, 1),
+            How::Anew { differences, by_sha256 } => (anew(&right, by_sha256)?, differences),
+        };
+        if !matches!(task, Task::MendMetadata { .. }) && !self.target.is_store() {
+            self.enter(&right, stands.is_none())?;
+        }
+        // What can be kept is mended all the same.
+        if !self.tell_lost(&right, stands.as_ref()) {
+            self.told.begin(&right.key, differences);
+        }
+        let (reason, row) = (Reason::TargetDrift, None);
+        let place = stands.as_ref().map_or(Place::New, place_of);
+        self.push(Step { task, reason, source: right, target: stands, row, place });
+        Ok(())
+    }
+
+    /// Takes a directory that is missing, or isn't like it was.
+    fn directory(
+        &mut self,
+        entry: Entry,
+        stands: Option<&Entry>,
+    ) -> Result<(), (Operation, Cause)> {
+        if stands.is_none() {
+            if !self.target.is_store()
+                && let Err(refused) = self.enter(&entry, true)
+            {
+                self.blocked = Some(entry.key);
+                return Err(refused);
+            }
+            let (task, reason) = (Task::MakeDirectory, Reason::New);
+            let (source, target, row, place) = (entry.clone(), None, None, Place::New);
+            self.push(Step { task, reason, source, target, row, place });
+        }
+        self.tell_lost(&entry, stands);
+        let state = if stands.is_none() { Stands::Missing } else { Stands::Used };
+        self.open.push(Open { entry, how: Finish::Update, state });
+        Ok(())
+    }
+
+    /// Tells what of an entry's metadata the target can't be given; whether there is any.
+    fn tell_lost(&mut self, right: &Entry, stands: Option<&Entry>) -> bool {
+        let stood = stands.map(|stands| &stands.metadata);
+        let held = self.target.holds(&right.metadata, right.kind, stood);
+        let lost = not_kept(&held, &right.metadata, right.kind).map(Cause::NotKept);
+        let failure = lost.map(|lost| failed(Operation::SetMetadata, right.key.clone(), lost));
+        let is_lost = failure.is_some();
+        self.next.extend(failure);
+        is_lost
+    }
+
+    /// Makes sure that an entry can be made where it was, and that its directory gets back the time
+    /// that it has: each entry made in it changes that, even one that is removed again.
+    fn enter(&mut self, entry: &Entry, is_missing: bool) -> Result<(), (Operation, Cause)> {
+        let fail = |cause| (Operation::List, cause);
+        let parent = Key::new(entry.key.parent());
+        if self.open.last().is_none_or(|open| open.entry.key != parent) {
+            let Some(found) = self.target.look(&parent).map_err(fail)? else {
+                let why = "its directory is missing too, and not recorded; a mirror makes it anew";
+                return Err((Operation::Write, Cause::Other(why.to_owned())));
+            };
+            self.open.push(Open { entry: found, how: Finish::Restore, state: Stands::Used });
+        }
+        let directory = self.open.last_mut();
+        let is_new = directory.is_some_and(|open| match open.state {
+            Stands::Missing => true,
+            Stands::Used | Stands::Unused => {
+                open.state = Stands::Used;
+                false
             }
         });
-        read.map_err(|error| match error {
-            ReadError::Changed => Cause::Changed { attempts: 1 },
-            ReadError::Source(cause) | ReadError::Damaged(cause) | ReadError::Sink(cause) => cause,
-        })?;
-        Ok::<_, Cause>((stage, Digest::from(hasher.finalize())))
+        let name = Key::new(entry.key.trimmed());
+        let stands =
+            if is_missing && !is_new { self.target.look(&name).map_err(fail)? } else { None };
+        match (entry.kind, stands.map(|stands| stands.kind)) {
+            (EntryKind::Directory, Some(kind)) if kind != EntryKind::Directory => {
+                let cause = Cause::Other(format!("a {kind} stands in its place"));
+                Err((Operation::MakeDirectory, cause))
+            }
+            (EntryKind::File | EntryKind::Symlink, Some(EntryKind::Directory)) => {
+                Err((Operation::Write, Cause::DirectoryStands))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn push(&mut self, step: Step) {
+        self.next.push_back(Planned::Step(Box::new(step)));
+    }
+
+    /// Leaves the directories that `key` doesn't lie in, at the end (`None`) all of them.
+    fn close(&mut self, key: Option<&Key>) -> Result<(), Error> {
+        let lies_in = |open: &Open| key.is_some_and(|key| key.is_within(open.entry.key.as_bytes()));
+        while let Some(Open { entry, how, state }) = self.open.pop_if(|open| !lies_in(open)) {
+            if state == Stands::Unused {
+                continue;
+            }
+            let mut record = vec![how as u8];
+            record.extend_from_slice(&entry.encode());
+            self.directories.push(&record).map_err(spool_error)?;
+        }
+        Ok(())
+    }
+}
+
+/// The step that makes a leaf anew; why there is none.
+fn anew(right: &Entry, by_sha256: bool) -> Result<Task, (Operation, Cause)> {
+    let why = match right.kind {
+        EntryKind::Symlink => return Ok(Task::MakeLink),
+        _ if by_sha256 => "only its SHA-256 is recorded; a mirror from the source puts it right",
+        _ if right.recorded.is_none() => {
+            "no digest of its content is recorded; a mirror from the source puts it right"
+        }
+        _ => return Ok(Task::Mend),
     };
-    let (mut stage, mut found) = copy()?;
-    if found != expected && source.object().is_some() {
-        // A bit may have flipped on the way.
-        (stage, found) = copy()?;
+    Err((Operation::Read, Cause::Other(why.to_owned())))
+}
+
+/// An entry that can't be mended.
+fn failed(operation: Operation, key: Key, cause: Cause) -> Planned {
+    let side = if operation == Operation::Read { Side::Source } else { Side::Target };
+    Planned::Failed(EntryError { operation, side, key, cause })
+}
+
+impl Iterator for MendSteps<'_> {
+    type Item = Result<Planned, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.advance().transpose()
     }
-    if found != expected {
-        return Err(other(&format!("has another content: BLAKE3 {found}, recorded {expected}")));
+}
+
+impl Steps for MendSteps<'_> {
+    fn finish(self) -> Result<Remainder, Error> {
+        let none = || Spool::new(self.spool_dir, SPOOLED).into_reader().map_err(spool_error);
+        Ok(Remainder {
+            deletions: none()?,
+            tally: DeletionTally::default(),
+            after_deletion: none()?,
+            directories: self.directories.into_reader().map_err(spool_error)?,
+            broke_off: false,
+        })
     }
-    let mut staged = stage.finish(metadata, &found)?;
-    if stop.requested() && !staged.is_in_place() {
-        return Err(Cause::Stopped);
-    }
-    if let Some(cause) = staged.publish()? {
-        cannot_set(tally, key.clone(), cause);
-    }
-    Ok(staged.written().stamp)
 }

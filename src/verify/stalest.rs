@@ -2,7 +2,7 @@
 
 use super::tally::{Expected, Job};
 use crate::model::{Entry, Stamp, Timestamp};
-use crate::spool::{Sorted, Sorter};
+use crate::spool::{Sorted, Sorter, push_key};
 use std::io;
 use std::path::Path;
 
@@ -65,14 +65,7 @@ pub(super) fn encode(job: &Job) -> Vec<u8> {
     // Signed numbers in the order of bytes.
     out.extend_from_slice(&(seconds ^ i64::MIN).to_be_bytes());
     out.extend_from_slice(&nanos.to_be_bytes());
-    // A key's end is two zeros, a zero in it one and a 1: so a key comes before all that it begins.
-    for &byte in key {
-        out.push(byte);
-        if byte == 0 {
-            out.push(1);
-        }
-    }
-    out.extend_from_slice(&[0, 0]);
+    push_key(&mut out, key);
     out.extend_from_slice(&stamp);
     out.extend_from_slice(&entry);
     out.extend_from_slice(&(entry.len() as u32).to_le_bytes());

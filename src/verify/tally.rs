@@ -1,6 +1,6 @@
 //! Comparing what stands at a key with its row, and counting what is found.
 
-use super::repair::Broken;
+use super::broken::Broken;
 use super::{Depth, Difference, VerifyObserver, VerifyTotals};
 use crate::backend::{Source, Target};
 use crate::engine::{Cores, Wanted};
@@ -16,7 +16,7 @@ use crate::model::{
     Stop, Timestamp,
 };
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// A file to hash.
@@ -106,9 +106,7 @@ impl Tally<'_> {
         self.count(|totals| totals.entries += 1);
         let Some(mut entry) = entry else {
             self.differs(&row.key, &Difference::Missing);
-            if let Some(digest) = row.digest.filter(|_| row.kind == EntryKind::File) {
-                self.breaks(&missing(row, digest), true);
-            }
+            self.breaks(&row, None);
             return None;
         };
         let is_seen = entry.known == Known::Whole || row.tell(&row.target, &mut entry);
@@ -117,7 +115,7 @@ impl Tally<'_> {
             let difference = match row.kind {
                 EntryKind::Symlink => Difference::Corrupt { expected: row.digest, found: None },
                 EntryKind::Directory => Difference::Metadata("its marker is gone".to_owned()),
-                _ => {
+                EntryKind::File | EntryKind::Special(_) => {
                     entry.kind = row.kind;
                     (entry.metadata, entry.link) = (row.metadata, row.link.clone());
                     return self.content(entry, &row, true);
@@ -125,12 +123,14 @@ impl Tally<'_> {
             };
             if entry.stamp != row.target {
                 self.differs(&row.key, &difference);
+                self.breaks(&row, Some(&entry));
             }
             return None;
         }
         if entry.kind != row.kind {
             let what = format!("{} -> {}", row.kind, entry.kind);
             self.differs(&row.key, &Difference::Metadata(what));
+            self.breaks(&row, Some(&entry));
             return None;
         }
         let is_known = !row.target.is_unknown() || row.kind != EntryKind::File;
@@ -138,6 +138,16 @@ impl Tally<'_> {
         let is_as_recorded = metadata.is_none();
         if let Some(what) = metadata {
             self.differs(&row.key, &Difference::Metadata(what));
+            if row.link != entry.link {
+                self.breaks(&row, Some(&entry));
+            } else if let Some(mut broken) = self.broken() {
+                broken.metadata(&recorded(&row), &entry);
+            }
+        } else if row.kind == EntryKind::Directory
+            && row.target.mtime().is_some_and(|mtime| mtime != entry.metadata.mtime)
+            && let Some(mut broken) = self.broken()
+        {
+            broken.time(&recorded(&row));
         }
         if row.kind == EntryKind::File { self.content(entry, &row, is_as_recorded) } else { None }
     }
@@ -151,8 +161,10 @@ impl Tally<'_> {
         if entry.stamp.size != row.target.size && !is_of_any_size {
             let difference = Difference::Corrupt { expected: row.digest, found: None };
             self.differs(&row.key, &difference);
-            if let Some(expected) = expected {
-                self.breaks(&job(entry, row, expected, !is_as_recorded), false);
+            if let Some(mut broken) = self.broken() {
+                let by_sha256 = expected.is_some_and(|expected| expected.blake3().is_none());
+                let differences = 1 + u8::from(!is_as_recorded);
+                broken.anew(&recorded(row), Some(&entry), differences, by_sha256);
             }
             return None;
         }
@@ -241,12 +253,23 @@ impl Tally<'_> {
         match read {
             Ok(found) if found == job.expected => {
                 self.count(|totals| totals.verified += 1);
+                if job.is_told
+                    && let Some(mut broken) = self.broken()
+                {
+                    broken.proves(&job.entry.key);
+                }
                 return true;
             }
             Ok(found) => {
                 let (expected, found) = (Some(job.expected.shown()), Some(found.shown()));
                 self.differs(&job.entry.key, &Difference::Corrupt { expected, found });
-                self.breaks(job, false);
+                if let Some(mut broken) = self.broken() {
+                    let right =
+                        Entry { stamp: job.recorded, known: Known::Whole, ..job.entry.clone() };
+                    let by_sha256 = job.expected.blake3().is_none();
+                    let differences = 1 + u8::from(job.is_told);
+                    broken.anew(&right, Some(&job.entry), differences, by_sha256);
+                }
             }
             Err(error) if matches!(error.cause, Cause::Stopped) => {}
             Err(error) => self.fail(&error),
@@ -254,10 +277,17 @@ impl Tally<'_> {
         false
     }
 
-    /// Takes note of a file that is to be mended.
-    fn breaks(&self, job: &Job, is_missing: bool) {
-        if let Some(broken) = &self.broken {
-            broken.lock().unwrap_or_else(PoisonError::into_inner).push(job, is_missing);
+    /// Where is kept what is to be mended, if that is asked for.
+    fn broken(&self) -> Option<MutexGuard<'_, Broken>> {
+        let broken = self.broken.as_ref()?;
+        Some(broken.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes note of an entry that is to be made anew, of which one difference was told.
+    fn breaks(&self, row: &Row, stands: Option<&Entry>) {
+        if let Some(mut broken) = self.broken() {
+            let by_sha256 = row.digest.is_none() && row.extra.sha256.is_some();
+            broken.anew(&recorded(row), stands, 1, by_sha256);
         }
     }
 
@@ -330,13 +360,10 @@ fn job(entry: Entry, row: &Row, expected: Expected, is_told: bool) -> Job {
     Job { entry, expected, recorded: row.target, verified_at: row.verified_at, is_told }
 }
 
-/// The same of a file that isn't there.
-fn missing(row: Row, digest: Digest) -> Job {
-    let Row { kind, metadata, target: stamp, verified_at, .. } = row;
-    let (link, known, recorded) = (None, Known::Whole, Some(digest));
-    let expected = Expected::Blake3(digest);
-    let entry = Entry { key: row.key, kind, stamp, metadata, link, known, recorded };
-    Job { entry, expected, recorded: stamp, verified_at, is_told: false }
+/// The entry that a row tells of; its stamp is the target's.
+fn recorded(row: &Row) -> Entry {
+    let Row { key, kind, metadata, target: stamp, link, digest, .. } = row.clone();
+    Entry { key, kind, stamp, metadata, link, known: Known::Whole, recorded: digest }
 }
 
 /// What of a stamp beside the size isn't as recorded, in words.

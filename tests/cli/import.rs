@@ -97,7 +97,7 @@ fn a_mirror_of_others_is_adopted_by_a_list() {
     lose_state(&env);
     verify(&[]);
     let source = text(&env.source);
-    env.verify(&["--repair-from", source]).expect(0).names("mended    2 files");
+    env.verify(&["--repair-from", source]).expect(0).names("mended    2 entries");
     assert_eq!(fs::read(env.target.join("gone")).expect("read"), b"no more");
     env.verify(&[]).expect(0).names("verified  6 files");
 }

@@ -37,6 +37,7 @@ mod power;
 mod published;
 mod races;
 mod regressions;
+mod repair;
 mod signing;
 mod sources;
 mod state_disk;

@@ -2,7 +2,7 @@
 
 use crate::common::environment::text;
 use crate::common::tree::set_mtime_of;
-use crate::common::{Environment, Snapshot, TestTree, assert_mirrored, assert_untouched, tools};
+use crate::common::{Environment, Snapshot, TestTree, assert_untouched, tools};
 use crate::mirror::{mirrored, sample};
 use std::collections::BTreeMap;
 use std::fs;
@@ -401,97 +401,4 @@ fn without_a_state_a_budget_is_spent_and_said_not_to_be_recorded() {
     run.names("note: it is not recorded which files were verified").names("left      1 file");
     env.verify(&["--budget", "2h", "--quick"]).expect(2).names("--budget");
     env.verify(&["--older-than", "30", "--quick"]).expect(2).names("30d");
-}
-
-#[test]
-fn what_is_missing_or_corrupt_is_mended_from_a_source_and_nothing_else_is_touched() {
-    let env = mirrored(&sample());
-    let good = Snapshot::read(&env.target);
-    let times = |path: &str| {
-        let (seconds, nanos) = good.get(path).expect("it is there").mtime;
-        set_mtime_of(&env.target.join(path), seconds, nanos);
-    };
-    // Rotten; rewritten; gone, with what its directory had for a time put back.
-    TestTree::new()
-        .file("README.md", "Hello, world\n")
-        .mtime(1_600_000_000, 123_456_789)
-        .write(&env.target);
-    fs::write(env.target.join("bin/run"), "#!/bin/false\n").expect("write");
-    fs::remove_file(env.target.join("data/deep/er/leaf")).expect("remove");
-    for directory in ["", "data/deep/er"] {
-        times(directory);
-    }
-    env.verify(&[]).expect(3);
-    let arguments = ["--repair-from", text(&env.source)];
-    let run = env.verify(&arguments).expect(0);
-    run.names("mended README.md").names("mended bin/run").names("mended    3 files");
-    assert_mirrored(&env.source, &env.target);
-    env.verify(&["--quick", "--strict"]).expect(0);
-    // The new stamps are recorded, and published by the next run.
-    env.mirrored(&[]).counts(&[("files_copied", 0), ("bytes_hashed", 0), ("metadata_updated", 0)]);
-    let manifest = env.target.join(".vidimus/manifest");
-    let segment = fs::read(manifest.join("00000002.ndjson.zst")).expect("read a segment");
-    let lines = String::from_utf8(zstd::decode_all(&segment[..]).expect("zstd")).expect("UTF-8");
-    assert!(lines.contains("er/leaf") && !lines.contains("data/nothing"), "{lines}");
-}
-
-#[test]
-fn a_source_that_has_something_else_mends_nothing() {
-    let env =
-        mirrored(&TestTree::new().file("a", "1").file("b", "2").file("c", "3").file("d", "4"));
-    for name in ["a", "b", "c", "d"] {
-        fs::write(env.target.join(name), "X").expect("write");
-    }
-    let before = Snapshot::read(&env.target);
-    fs::write(env.source.join("a"), "Y").expect("write");
-    fs::write(env.source.join("b"), "longer").expect("write");
-    fs::remove_file(env.source.join("c")).expect("remove");
-    fs::remove_file(env.source.join("d")).expect("remove");
-    fs::create_dir(env.source.join("d")).expect("make a directory");
-    let run = env.verify(&["--repair-from", text(&env.source)]).expect(3);
-    run.names("cannot mend \"a\": the source has another content: BLAKE3")
-        .names("cannot mend \"b\": the source has another content than was recorded")
-        .names("cannot mend \"c\": the source doesn't have it")
-        .names("cannot mend \"d\"")
-        .is_silent_about("mended");
-    let after = Snapshot::read(&env.target);
-    let what = |all: &Snapshot, name| all.get(name).map(|node| (node.mtime, node.mode));
-    for name in ["", "a", "b", "c", "d"] {
-        assert_eq!(what(&before, name), what(&after, name), "{name}");
-    }
-    for name in ["a", "b", "c", "d"] {
-        assert_eq!(fs::read(env.target.join(name)).expect("read"), b"X", "{name}");
-    }
-    env.verify(&["--repair-from", "nowhere"]).expect(7).names("nowhere");
-}
-
-#[test]
-fn mending_needs_the_target_alone() {
-    let env = mirrored(&sample());
-    let lock = fs::File::open(env.target.join(".vidimus/lock")).expect("open the lock");
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockShared).expect("lock");
-    env.verify(&[]).expect(0);
-    env.verify(&["--repair-from", text(&env.source)]).expect(5);
-}
-
-#[test]
-fn a_directory_s_time_is_not_mended() {
-    let env = Environment::new();
-    sample().write(&env.source);
-    env.mirrored(&["--delete"]);
-    fs::remove_file(env.target.join("data/deep/er/leaf")).expect("remove");
-    let run = env.verify(&["--repair-from", text(&env.source), "--json"]).expect(3).finished();
-    run.counts(&[("mended", 1), ("missing", 1), ("metadata", 1), ("differences", 1)]);
-    env.mirrored(&[]).counts(&[("files_copied", 0)]);
-    env.verify(&[]).expect(0);
-}
-
-#[test]
-fn a_file_whose_directory_is_gone_is_not_mended_and_says_so() {
-    let env = mirrored(&TestTree::new().file("d/a", "1").file("b", "2"));
-    fs::remove_dir_all(env.target.join("d")).expect("remove");
-    let run = env.verify(&["--repair-from", text(&env.source)]).expect(3);
-    run.names("cannot mend \"d/a\": its directory is missing too");
-    env.mirrored(&[]);
-    env.verify(&[]).expect(0);
 }

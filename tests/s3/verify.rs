@@ -150,7 +150,7 @@ fn files_are_mended_from_a_bucket() {
         let target = target.to_str().expect("test paths are UTF-8");
         site.run(&[&["verify", target], flags].concat())
     };
-    verify(&["--repair-from", "s3://bucket/m"]).expect(0).names("mended    3 files");
+    verify(&["--repair-from", "s3://bucket/m"]).expect(0).names("mended    3 entries");
     assert_eq!(flipped.struck(), 1);
     crate::common::assert_mirrored(source, target);
     verify(&[]).expect(0);
@@ -203,7 +203,7 @@ fn objects_are_mended_from_a_bucket_of_somebody_else_with_the_recorded_metadata(
     }
     rot(&site.bucket, "m/a");
     rot(&site.bucket, "m/d/large");
-    site.verify(&["--repair-from", "s3://other/q"]).expect(0).names("mended    2 files");
+    site.verify(&["--repair-from", "s3://other/q"]).expect(0).names("mended    2 entries");
     let is = site.bucket.get("m/a").expect("it is there");
     assert_eq!((is.content, is.metadata), (was.content, was.metadata));
     site.verify(&[]).expect(0);
@@ -219,11 +219,29 @@ fn objects_are_mended_from_a_directory() {
     }
     site.bucket.delete("m/d/b");
     let source = site.env.source.to_str().expect("test paths are UTF-8").to_owned();
-    site.verify(&["--repair-from", &source]).expect(0).names("mended    3 files");
+    site.verify(&["--repair-from", &source]).expect(0).names("mended    3 entries");
     site.verify(&[]).expect(0);
     site.requests();
     site.up(&[]).expect(0).finished().counts(&[("files_copied", 0), ("files_unchanged", 4)]);
     assert!(!site.requests().contains_key(&Kind::Head));
+}
+
+#[test]
+fn links_and_markers_are_mended() {
+    let site = mirrored();
+    let good = ["m/l", "m/empty/", "m/d/"].map(|key| site.bucket.get(key).expect("it is there"));
+    site.bucket.delete("m/l");
+    site.bucket.delete("m/empty/");
+    site.bucket.delete("m/d/");
+    let source = site.env.source.to_str().expect("test paths are UTF-8").to_owned();
+    let run = site.verify(&["--repair-from", &source]).expect(0);
+    run.names("mended l").names("mended d/").names("mended empty/").names("mended    3 entries");
+    for (key, was) in ["m/l", "m/empty/", "m/d/"].into_iter().zip(good) {
+        let is = site.bucket.get(key).expect("it is there");
+        assert_eq!((is.content, is.metadata), (was.content, was.metadata), "{key}");
+    }
+    site.verify(&[]).expect(0);
+    site.up(&[]).expect(0).finished().counts(&[("files_copied", 0), ("metadata_updated", 0)]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::pages::{Lister, Turning};
 use super::place::cause;
 use super::{Listed, Page};
 use crate::model::{Cause, ETag, Timestamp};
-use crate::spool::{Sorted, Sorter};
+use crate::spool::{Sorted, Sorter, push_key, split_key};
 use std::sync::Arc;
 
 /// Bytes of a listing that are sorted in memory.
@@ -71,16 +71,10 @@ impl Iterator for Unordered {
     }
 }
 
-/// Encodes an object so that records sort as keys do: the key with 0 as 0 255, 0 0, and the rest.
+/// Encodes an object so that records sort as keys do.
 fn encode(object: &Listed) -> Vec<u8> {
     let mut out = Vec::with_capacity(object.key.len() + 64);
-    for &byte in &object.key {
-        out.push(byte);
-        if byte == 0 {
-            out.push(255);
-        }
-    }
-    out.extend_from_slice(&[0, 0]);
+    push_key(&mut out, &object.key);
     out.extend_from_slice(&object.size.to_le_bytes());
     let Timestamp { seconds, nanos } = object.modified.unwrap_or_default();
     out.extend_from_slice(&seconds.to_le_bytes());
@@ -92,19 +86,7 @@ fn encode(object: &Listed) -> Vec<u8> {
 }
 
 fn decode(record: &[u8]) -> Option<Listed> {
-    let (mut key, mut rest) = (Vec::with_capacity(record.len()), record);
-    loop {
-        let (&byte, tail) = rest.split_first()?;
-        rest = tail;
-        if byte == 0 {
-            let (&mark, tail) = rest.split_first()?;
-            rest = tail;
-            if mark == 0 {
-                break;
-            }
-        }
-        key.push(byte);
-    }
+    let (key, rest) = split_key(record)?;
     let (size, rest) = rest.split_first_chunk::<8>()?;
     let (seconds, rest) = rest.split_first_chunk::<8>()?;
     let (nanos, rest) = rest.split_first_chunk::<4>()?;

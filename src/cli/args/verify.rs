@@ -100,10 +100,11 @@ pub(crate) struct VerifyArgs {
     /// run deleted extras, or with --strict. Of objects, metadata is compared where it is stored.
     #[arg(long, value_name = "SOURCE", env = "VIDIMUS_AGAINST")]
     pub(crate) against: Option<OsString>,
-    /// Mend files that are missing or corrupt from SOURCE, where that still has what was recorded
+    /// Mend what differs: content from SOURCE, where that still has what was recorded
     ///
-    /// Nothing else is changed. What SOURCE has with another content is named and left as it is. The
-    /// exit code is 0 when all that differed is mended, else 3.
+    /// Directories, links, modes, owners and times are made again as they were recorded. What can't be
+    /// mended (SOURCE has another content, a directory stands in the way) is named and left as it is,
+    /// and so are extra entries. The exit code is 0 when all that differed is mended, else 3.
     #[arg(long, value_name = "SOURCE", env = "VIDIMUS_REPAIR_FROM")]
     pub(crate) repair_from: Option<OsString>,
     /// Reach object stores of other machines without encryption

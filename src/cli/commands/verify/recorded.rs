@@ -175,7 +175,7 @@ pub(super) fn summary(
         ),
         (totals.missing, "missing", entries(totals.missing)),
         (totals.corrupt, "corrupt", files(totals.corrupt)),
-        (totals.mended, "mended", files(totals.mended)),
+        (totals.mended, "mended", entries(totals.mended)),
         (totals.metadata, "metadata", entries(totals.metadata)),
         (totals.touched, "touched", files(totals.touched)),
         (totals.extra, "extra", entries(totals.extra)),

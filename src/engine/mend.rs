@@ -1,0 +1,114 @@
+//! Mending one leaf: back to what was recorded of it.
+//!
+//! The step's entry is the recorded one. Content comes from the source, and counts only if it has the
+//! recorded digest.
+
+use super::attempt::{Attempt, Copied};
+use super::batch::{Finished, Record};
+use super::copy::{Worker, prove};
+use super::hash::with_retries;
+use super::{now, on_target};
+use crate::backend::Source;
+use crate::model::error::Side;
+use crate::model::event::Change;
+use crate::model::{Cause, Digest, Entry, EntryError, EntryKind, Operation};
+use crate::plan::Step;
+
+impl Worker<'_, '_> {
+    /// Copies a file back.
+    pub(super) fn mend(&mut self, step: &Step) -> Result<Finished, EntryError> {
+        let context = self.context;
+        let right = &step.source;
+        let fail = |cause| EntryError {
+            operation: Operation::Read,
+            side: Side::Source,
+            key: right.key.clone(),
+            cause,
+        };
+        let expected = right
+            .recorded
+            .ok_or_else(|| fail(Cause::Other("no digest of its content is recorded".to_owned())))?;
+        let found = offered(&*context.source, right, expected).map_err(fail)?;
+        let entry = found;
+        let (slot, place, building) = (self.slot, step.place, self.building.as_deref());
+        let attempt = Attempt { context, slot, building, place, row: None, unless: None };
+        let buffer = &mut self.buffer;
+        // What is read again after it changed is held against the same.
+        let copied = with_retries(&*context.source, Side::Source, &entry, |found| {
+            attempt.run(&as_recorded(found, &entry), buffer)
+        });
+        let (found, done) = copied.map_err(|error| of_source(error, right))?;
+        let Copied::Staged(staged) = done.copied else {
+            return Err(fail(Cause::Changed { attempts: 1 }));
+        };
+        let mut finished = self.finished(step, as_recorded(&found, &entry), Some(Change::Copy));
+        prove(&mut finished.row, done.hashed, None);
+        finished.row.verified_at = Some(now());
+        if right.stamp.is_unknown() {
+            // Its row has neither size nor metadata that fit it: the next mirror makes another.
+            finished.record = Record::Nothing;
+        }
+        self.join(&mut finished, staged)?;
+        Ok(finished)
+    }
+
+    /// Sets a leaf's metadata.
+    pub(super) fn mend_metadata(
+        &mut self,
+        step: &Step,
+        is_proven: bool,
+    ) -> Result<Finished, EntryError> {
+        let target = &self.context.target;
+        let right = &step.source;
+        let stood = step.target.as_ref().map(|stands| &stands.metadata);
+        let wanted = target.holds(&right.metadata, right.kind, stood);
+        let stands = target
+            .set_metadata(&right.key, right.kind, &wanted, step.place)
+            .map_err(|cause| on_target(Operation::SetMetadata, &right.key, cause))?;
+        let mut finished = self.finished(step, right.clone(), Some(Change::UpdateMetadata));
+        finished.row.metadata = wanted;
+        finished.row.digest = right.recorded;
+        finished.stands = stands;
+        if right.kind == EntryKind::File && !is_proven {
+            // Its stamp would vouch for content that nobody read.
+            finished.record = Record::Nothing;
+        }
+        Ok(finished)
+    }
+}
+
+/// The file that a source offers for a recorded one, as it says itself.
+fn offered(source: &dyn Source, right: &Entry, expected: Digest) -> Result<Entry, Cause> {
+    let other = |what: &str| Cause::Other(format!("the source {what}"));
+    let found = source.look(&right.key)?.ok_or_else(|| other("doesn't have it"))?;
+    if found.kind != EntryKind::File {
+        return Err(other(&format!("has a {} there", found.kind)));
+    }
+    let is_seen = !right.stamp.is_unknown();
+    if is_seen && found.stamp.size != right.stamp.size {
+        return Err(other("has another content than was recorded (another size)"));
+    }
+    // Nobody saw it as it is recorded: what the source says of it is right then.
+    let mut metadata = right.metadata;
+    if !is_seen {
+        metadata = found.metadata;
+        metadata.mode = source.inspect(&found)?.mode;
+    }
+    Ok(Entry { metadata, recorded: Some(expected), ..found })
+}
+
+/// A source's file as it is read, with what was recorded of it.
+fn as_recorded(found: &Entry, right: &Entry) -> Entry {
+    Entry { metadata: right.metadata, recorded: right.recorded, ..found.clone() }
+}
+
+/// An error in words that tell the source's content from the target's.
+fn of_source(error: EntryError, right: &Entry) -> EntryError {
+    let cause = match error.cause {
+        Cause::OtherDigest { recorded, found } => Cause::Other(format!(
+            "the source has another content: BLAKE3 {found}, recorded {recorded}"
+        )),
+        cause => cause,
+    };
+    EntryError { key: right.key.clone(), cause, ..error }
+}

@@ -1,0 +1,237 @@
+//! What a verification found to be mended, kept until all was looked at: in key order then, each entry
+//! once.
+
+use crate::model::{Entry, Key};
+use crate::spool::{Sorted, Sorter, push_key, split_key};
+use std::io;
+use std::path::Path;
+
+/// Memory for what is to be mended; what is more goes to disk.
+const MEMORY: usize = 4 << 20;
+
+/// An entry that is to be mended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mend {
+    /// As it was recorded; its stamp is the target's.
+    pub(super) right: Entry,
+    /// What stands there instead; `None` where nothing does.
+    pub(super) stands: Option<Entry>,
+    /// What it takes.
+    pub(super) how: How,
+}
+
+/// What it takes to mend an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// Nothing, but where something in the directory is mended, its time, which doesn't count as a
+    /// difference, is to be set too.
+    Time,
+    /// Its metadata is to be set.
+    Metadata {
+        /// Whether its content was read and found to be what was recorded.
+        is_proven: bool,
+    },
+    /// It is to be made anew.
+    Anew {
+        /// Differences that were told of it.
+        differences: u8,
+        /// Whether a SHA-256 is all that is recorded of its content.
+        by_sha256: bool,
+    },
+}
+
+/// What a record says of its key; of several records the last one counts.
+const TIME: u8 = 0;
+const METADATA: u8 = 1;
+const PROOF: u8 = 2;
+const ANEW: u8 = 3;
+
+/// Takes what is to be mended, in any order.
+pub(super) struct Broken {
+    sorter: io::Result<Sorter>,
+}
+
+impl Broken {
+    /// Makes one that sorts in `dir` what doesn't fit in memory.
+    pub(super) fn new(dir: &Path) -> Self {
+        Self { sorter: Ok(Sorter::new(dir, MEMORY)) }
+    }
+
+    /// Takes an entry that is to be made anew.
+    pub(super) fn anew(
+        &mut self,
+        right: &Entry,
+        stands: Option<&Entry>,
+        differences: u8,
+        by_sha256: bool,
+    ) {
+        let mut record = record(&right.key, ANEW);
+        record.extend_from_slice(&[differences, by_sha256.into(), stands.is_some().into()]);
+        push_entries(&mut record, right, stands.unwrap_or(right));
+        self.push(&record);
+    }
+
+    /// Takes an entry whose metadata is to be set.
+    pub(super) fn metadata(&mut self, right: &Entry, stands: &Entry) {
+        let mut record = record(&right.key, METADATA);
+        push_entries(&mut record, right, stands);
+        self.push(&record);
+    }
+
+    /// Takes a directory whose time is another, which doesn't count.
+    pub(super) fn time(&mut self, right: &Entry) {
+        let mut record = record(&right.key, TIME);
+        record.extend_from_slice(&right.encode());
+        self.push(&record);
+    }
+
+    /// Takes note that a file whose metadata is to be set has the recorded content.
+    pub(super) fn proves(&mut self, key: &Key) {
+        self.push(&record(key, PROOF));
+    }
+
+    fn push(&mut self, record: &[u8]) {
+        if let Ok(sorter) = &mut self.sorter
+            && let Err(error) = sorter.push(record)
+        {
+            self.sorter = Err(error);
+        }
+    }
+
+    /// Ends the taking.
+    pub(super) fn finish(self) -> io::Result<Mends> {
+        let mut mends = Mends { sorted: self.sorter?.finish()?, ahead: None };
+        mends.advance()?;
+        Ok(mends)
+    }
+}
+
+fn record(key: &Key, what: u8) -> Vec<u8> {
+    let mut record = Vec::new();
+    push_key(&mut record, key.as_bytes());
+    record.push(what);
+    record
+}
+
+fn push_entries(record: &mut Vec<u8>, right: &Entry, stands: &Entry) {
+    let right = right.encode();
+    record.extend_from_slice(&(right.len() as u32).to_le_bytes());
+    record.extend_from_slice(&right);
+    record.extend_from_slice(&stands.encode());
+}
+
+fn take_entries(record: &[u8]) -> Option<(Entry, Entry)> {
+    let (length, rest) = record.split_first_chunk::<4>()?;
+    let (right, stands) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    Some((Entry::decode(right)?, Entry::decode(stands)?))
+}
+
+/// Gives it back, in key order.
+pub(super) struct Mends {
+    sorted: Sorted,
+    ahead: Option<(Vec<u8>, u8, Vec<u8>)>,
+}
+
+impl Mends {
+    /// The next entry; `None` after the last.
+    pub(super) fn next(&mut self) -> io::Result<Option<Mend>> {
+        loop {
+            let Some((key, what, body)) = self.ahead.take() else { return Ok(None) };
+            self.advance()?;
+            let mut is_proven = false;
+            while let Some((_, PROOF, _)) = self.ahead.as_ref().filter(|(next, ..)| *next == key) {
+                is_proven = true;
+                self.advance()?;
+            }
+            if self.ahead.as_ref().is_some_and(|(next, ..)| *next == key) {
+                continue;
+            }
+            // A proof that nothing is to be done with says nothing.
+            if what != PROOF {
+                return decode(what, &body, is_proven)
+                    .ok_or_else(|| io::ErrorKind::InvalidData.into())
+                    .map(Some);
+            }
+        }
+    }
+
+    fn advance(&mut self) -> io::Result<()> {
+        self.ahead = None;
+        let Some(record) = self.sorted.next()? else { return Ok(()) };
+        let split = split_key(record).and_then(|(key, rest)| {
+            rest.split_first().map(|(&what, body)| (key, what, body.to_vec()))
+        });
+        self.ahead = Some(split.ok_or(io::ErrorKind::InvalidData)?);
+        Ok(())
+    }
+}
+
+fn decode(what: u8, body: &[u8], is_proven: bool) -> Option<Mend> {
+    if what == TIME {
+        return Some(Mend { right: Entry::decode(body)?, stands: None, how: How::Time });
+    }
+    if what == METADATA {
+        let (right, stands) = take_entries(body)?;
+        return Some(Mend { right, stands: Some(stands), how: How::Metadata { is_proven } });
+    }
+    let (&[differences, by_sha256, is_there], entries) = body.split_first_chunk::<3>()?;
+    let (right, stands) = take_entries(entries)?;
+    let how = How::Anew { differences, by_sha256: by_sha256 == 1 };
+    Some(Mend { right, stands: (is_there == 1).then_some(stands), how })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::entry::Known;
+    use crate::model::{Digest, ETag, EntryKind, Metadata, Stamp};
+
+    fn entry(key: &str, tag: &[u8]) -> Entry {
+        Entry {
+            key: Key::new(key.as_bytes()),
+            kind: EntryKind::File,
+            stamp: Stamp::of_object(7, ETag::new(tag)),
+            metadata: Metadata::default(),
+            link: None,
+            known: Known::Whole,
+            recorded: Some(Digest([1; 32])),
+        }
+    }
+
+    #[test]
+    fn each_entry_comes_once_in_key_order_with_the_most_that_was_told_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut broken = Broken::new(dir.path());
+        let (right, stands) = (|key| entry(key, b"right"), |key| entry(key, b"stands"));
+        broken.anew(&right("d/gone"), None, 1, false);
+        broken.proves(&right("proven").key);
+        broken.proves(&right("whole").key);
+        broken.time(&right("d/"));
+        broken.proves(&right("z").key);
+        for key in ["proven", "z", "unread", "rotten"] {
+            broken.metadata(&right(key), &stands(key));
+        }
+        broken.anew(&right("rotten"), Some(&stands("rotten")), 2, true);
+        let mut mends = broken.finish().unwrap();
+        let metadata = |key, is_proven| {
+            let (right, stands) = (right(key), Some(stands(key)));
+            Mend { right, stands, how: How::Metadata { is_proven } }
+        };
+        let anew = |key, stands, differences, by_sha256| {
+            let how = How::Anew { differences, by_sha256 };
+            Mend { right: right(key), stands, how }
+        };
+        let expected = [
+            Mend { right: right("d/"), stands: None, how: How::Time },
+            anew("d/gone", None, 1, false),
+            metadata("proven", true),
+            anew("rotten", Some(stands("rotten")), 2, true),
+            metadata("unread", false),
+            metadata("z", true),
+        ];
+        for expected in expected {
+            assert_eq!(mends.next().unwrap(), Some(expected));
+        }
+        assert_eq!(mends.next().unwrap(), None);
+    }
+}
