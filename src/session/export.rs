@@ -68,12 +68,14 @@ impl ExportPlace {
 }
 
 /// What an export left out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exported {
     /// Files without a digest, in a form that is made of digests.
     pub without_digest: u64,
     /// Rows whose names the form can't hold; each was told of.
     pub left_out: u64,
+    /// What is lost of a file that stood in the place of this one, in words.
+    pub not_kept: Option<String>,
 }
 
 /// Why an export did not come to its end.
@@ -151,7 +153,7 @@ pub fn export_to(
     let mut put = |chunk: &[u8]| whole.write(chunk).map_err(failed);
     let exported = rows(manifest, format, tell, stop, &mut put)?;
     whole.publish().map_err(failed)?;
-    Ok(exported)
+    Ok(Exported { not_kept: file.not_kept(), ..exported })
 }
 
 fn rows(

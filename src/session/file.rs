@@ -5,13 +5,15 @@
 //! open) is never replaced: it is written through ([`Through`]) by those that can, and refused by
 //! others.
 
-use super::{places, random, single};
+use super::{bag_root, places, random, single};
 use crate::backend::local::{LocalTarget, Root};
-use crate::backend::{Place, Source as _};
+use crate::backend::{Inspected, Place, Source as _};
 use crate::location::SingleLocation;
 use crate::manifest::bag;
 use crate::model::reserved::is_own_name;
-use crate::model::{Cause, Durability, EntryKind, Error, ErrorKind, Key, Metadata, Timestamp};
+use crate::model::{
+    Cause, Durability, EntryKind, Error, ErrorKind, Feature, Features, Key, Metadata, Timestamp,
+};
 use rustix::fs::PROC_SUPER_MAGIC;
 use std::ffi::OsStr;
 use std::fs::{self, File, FileType};
@@ -44,8 +46,11 @@ pub(super) struct LocalFile {
     pub(super) directory: PathBuf,
     pub(super) key: Key,
     pub(super) place: Place,
-    /// What the file that stands there has of mode and owner.
+    /// What the file that stands there has of mode and owner; of an ACL's rights no more than that
+    /// grants its group.
     stands: Option<Metadata>,
+    /// What that has, and the new one hasn't.
+    lost: Features,
 }
 
 /// Something that is no regular file, or that a process has open.
@@ -62,6 +67,12 @@ impl LocalFile {
             Some(stands) => Metadata { mode: stands.mode & !SET_ID, mtime, ..stands },
             None => self.of_new(mode, mtime),
         }
+    }
+
+    /// What of the file that stands there is lost, in words, if anything is.
+    pub(super) fn not_kept(&self) -> Option<String> {
+        (!self.lost.is_empty())
+            .then(|| format!("of the file that stood there is not kept: {}", self.lost))
     }
 
     /// What the file is to have, whatever one that stands there has.
@@ -106,7 +117,7 @@ pub(super) fn find_whole(
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] for a directory, or a name that is vidimus's own; [`ErrorKind::Refused`] in
-/// the payload of a bag; [`ErrorKind::Unusable`] for a link that leads nowhere, or a directory that
+/// a bag's root or payload; [`ErrorKind::Unusable`] for a link that leads nowhere, or a directory that
 /// can't be used.
 pub(super) fn find(
     location: &SingleLocation,
@@ -161,18 +172,26 @@ fn whole(location: &SingleLocation, path: &Path, spool_dir: &Path) -> Result<Loc
     let key = Key::new(name.as_bytes());
     let root = Root::open(&parent).map_err(|error| failed(error.into()))?;
     bag::refuse_within(root.directory().as_fd())?;
+    let help = "name another directory; `vidimus bag SOURCE BAG` brings a bag up to date";
+    bag_root::refuse(&parent, &places::printable(&parent), spool_dir, help)?;
     let walking = single::walking(1, spool_dir)?;
     let root = Arc::new(root);
     let target = LocalTarget::new(Arc::clone(&root), walking, Durability::File, random());
     let target = target.map_err(|error| failed(error.into()))?;
     let cause = match target.look(&key) {
         Ok(None) => {
-            let place = Place::New;
-            return Ok(LocalFile { root, target, directory: parent, key, place, stands: None });
+            let (directory, place, lost) = (parent, Place::New, Features::default());
+            return Ok(LocalFile { root, target, directory, key, place, stands: None, lost });
         }
         Ok(Some(found)) if found.kind == EntryKind::File => {
-            let (place, stands) = (Place::Leaf, Some(found.metadata));
-            return Ok(LocalFile { root, target, directory: parent, key, place, stands });
+            let Inspected { features, mode } =
+                target.inspect(&found).map_err(|cause| cannot_write(location, cause))?;
+            // The new content has holes of its own.
+            let mut holes = Features::default();
+            holes.add(Feature::Holes);
+            let (directory, place, lost) = (parent, Place::Leaf, features.without(holes));
+            let stands = Some(Metadata { mode, ..found.metadata });
+            return Ok(LocalFile { root, target, directory, key, place, stands, lost });
         }
         Ok(Some(found)) if found.kind == EntryKind::Directory => {
             return Err(names_directory(location));

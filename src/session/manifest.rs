@@ -6,9 +6,12 @@ use crate::backend::object::ObjectSource;
 use crate::backend::object::s3::Settings;
 use crate::limits::LimitOptions;
 use crate::location::Location;
+use crate::manifest::bag;
 use crate::manifest::keys::PublicKey;
 use crate::manifest::published::{self, Checked, Head, History, Merged, Publication, Seal, Shelf};
+use crate::model::shell::Quoted;
 use crate::model::{Error, ErrorKind, Progress, Stop};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -54,7 +57,7 @@ impl OpenManifest {
     pub fn open(at: &ManifestAt, progress: &Arc<Progress>, stop: &Stop) -> Result<Self, Error> {
         match Self::find(at, progress, stop)? {
             Found::Manifest(open) => Ok(*open),
-            Found::Bare(_) => Err(no_manifest(&at.location)),
+            Found::Bare(_) => Err(no_manifest_at(&at.location)),
         }
     }
 
@@ -204,7 +207,22 @@ impl OpenManifest {
     }
 }
 
-pub(super) fn no_manifest(name: &dyn std::fmt::Display) -> Error {
+/// That a place has no published manifest.
+pub(super) fn no_manifest_at(location: &Location) -> Error {
+    let error = no_manifest(location);
+    match location.local().and_then(bag::payload_of) {
+        None => error,
+        Some(payload) => {
+            let payload = Quoted(payload.as_os_str().as_bytes());
+            error.help(format!(
+                "it is a bag: its own manifest is its manifest-sha256.txt, or of another digest, and \
+                 what a run recorded of its payload is verified by: vidimus verify {payload}"
+            ))
+        }
+    }
+}
+
+fn no_manifest(name: &dyn std::fmt::Display) -> Error {
     Error::new(ErrorKind::Manifest, format!("\"{name}\" has no published manifest"))
         .help("a mirror publishes it in its target, under .vidimus/manifest/")
 }

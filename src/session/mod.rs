@@ -6,6 +6,7 @@
 //! [`import`](mod@import) makes it of a list, [`sign`](mod@sign) signs it with a key that
 //! [`keygen`](mod@keygen) made, and [`diff`](diff::diff) tells two places apart by it.
 
+mod bag_root;
 pub mod cat;
 pub mod diff;
 pub mod export;

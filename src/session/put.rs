@@ -137,6 +137,7 @@ pub fn put(
     warnings.extend(held.release().err().map(|error| error.to_string()));
     let Written { size, digest, stands, refused, .. } = written;
     warnings.extend(refused.map(|cause| format!("cannot set its metadata: {cause}")));
+    warnings.extend(at.not_kept);
     warnings.extend(at.target.warnings());
     warnings.extend(set_aside.map(|aside| {
         let aside = super::places::printable(&aside);
@@ -158,16 +159,19 @@ struct At {
     place: Place,
     metadata: Metadata,
     form: Form,
+    /// What is lost of a file that stands there, in words.
+    not_kept: Option<String>,
 }
 
 fn local(path: &Path, options: &PutOptions) -> Result<At, Error> {
     let file = find_whole(&options.location, path, &options.state_dir)?;
     let metadata = file.metadata(options.mode, wall_clock());
+    let not_kept = file.not_kept();
     let LocalFile { root, target, directory, key, place, .. } = file;
     let target = target.of_puts().map_err(|error| cannot_write(&options.location, error.into()))?;
     let name = super::places::printable(&directory);
     let (target, locked) = (Box::new(target), Lockable::Directory(root));
-    Ok(At { target, locked, name, key, place, metadata, form: Form::Tree })
+    Ok(At { target, locked, name, key, place, metadata, form: Form::Tree, not_kept })
 }
 
 fn object(
@@ -194,7 +198,8 @@ fn object(
         mtime: wall_clock(),
     };
     // A PUT replaces what it meets, whole.
-    Ok(At { target, locked, name, key, place: Place::Leaf, metadata, form: Form::Flat })
+    let (place, form, not_kept) = (Place::Leaf, Form::Flat, None);
+    Ok(At { target, locked, name, key, place, metadata, form, not_kept })
 }
 
 /// What was written.

@@ -76,7 +76,7 @@ pub fn sign(
     let signed = press
         .shelf()
         .latest_to_the_letter()
-        .and_then(|latest| latest.ok_or_else(|| super::manifest::no_manifest(&at.location)))
+        .and_then(|latest| latest.ok_or_else(|| super::manifest::no_manifest_at(&at.location)))
         .and_then(|latest| {
             let is_new = published::sign(&press, &latest, key)?;
             let seal = press.shelf().seal(&latest, Some(key.public()))?;

@@ -6,6 +6,7 @@ use super::groups::Groups;
 use super::held::{Held, Job};
 use super::open::{self, Opened, OpenedSource, open};
 use super::{Depth, Sample, VerifyObserver, VerifyOptions};
+use crate::backend::local::misplaced_patterns;
 use crate::backend::object::s3::Settings;
 use crate::backend::{Form, ListOptions, Source, Target};
 use crate::compare::join::Joined;
@@ -123,6 +124,13 @@ pub fn verify_against(
         }
         (None, None) => Filter::default(),
     };
+    if let (Some(filter), Some(typed), None) = (&against.filter, against.source.local(), &only)
+        && let Ok(real) = typed.canonicalize()
+    {
+        for note in misplaced_patterns(filter, &real, Some(typed)) {
+            observer.note(&note);
+        }
+    }
     let filter = Arc::new(filter);
     let deletes = recorded.is_some_and(|(_, recorded)| recorded.delete);
     let listing = ListOptions { filter: Arc::clone(&filter), only, form };

@@ -645,3 +645,35 @@ fn a_mirror_into_the_root_of_a_bag_is_refused() {
     fs::remove_file(env.root.join("copy/bagit.txt")).expect("remove");
     env.vidimus(&["mirror", "bag", "copy"]).expect(0);
 }
+
+#[test]
+fn no_other_command_writes_to_the_root_of_a_bag_and_explain_says_so() {
+    let env = source(&payload());
+    bag(&env, &[]).expect(0);
+    TestTree::new().file("bagit.txt", "").file("data/x", "x").write(&env.outside);
+    env.mirrored(&[]);
+    let before = [Snapshot::read(&bag_of(&env)), Snapshot::read(&env.outside)];
+    for root in ["bag", "outside"] {
+        let file = format!("{root}/list");
+        for arguments in [
+            &["explain", "source", root, "a"][..],
+            &["put", "-", &file],
+            &["manifest", "export", "--format", "json", "--output", &file, "target"],
+        ] {
+            let run = env.vidimus(arguments).expect(6);
+            run.names("is a bag, and would not be valid any more").names("vidimus bag SOURCE BAG");
+        }
+    }
+    assert_untouched(&before[0], &bag_of(&env));
+    assert_untouched(&before[1], &env.outside);
+}
+
+#[test]
+fn who_asks_for_the_manifest_of_a_bag_is_told_of_its_payload() {
+    let env = source(&payload());
+    bag(&env, &[]).expect(0);
+    for command in ["show", "log"] {
+        let run = env.vidimus(&["manifest", command, "bag"]).expect(4);
+        run.names("it is a bag").names("vidimus verify bag/data");
+    }
+}

@@ -190,3 +190,25 @@ fn a_verification_against_the_source_counts_what_is_not_kept() {
     }
     assert!(Snapshot::read(&env.target).temporaries().is_empty());
 }
+
+/// The mask of an ACL stands in the group's bits of a mode: the group had less.
+#[test]
+fn a_file_that_is_written_over_one_with_an_acl_grants_no_more_and_the_loss_is_told() {
+    let env = Environment::new();
+    needs!(acls(&env));
+    TestTree::new().file("a", "1").write(&env.source);
+    env.mirrored(&[]);
+    let path = env.root.join("file");
+    let export = ["manifest", "export", "--format", "json", "--output", "file", "target"];
+    for arguments in [&["put", "-", "file"][..], &export] {
+        fs::write(&path, "before").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(set_acl(&path, "u:1:rw,g::-"));
+        assert_eq!(mode(&path), 0o660);
+        set_attribute(&path);
+        let run = env.vidimus(arguments).expect(0);
+        run.names("of the file that stood there is not kept: extended attributes, ACL");
+        assert_eq!(mode(&path), 0o600, "{arguments:?}");
+        env.vidimus(arguments).expect(0).is_silent_about("not kept");
+    }
+}

@@ -315,6 +315,8 @@ fn a_pattern_that_names_a_path_of_this_machine_is_noted() {
     for flags in [&["--exclude", &pattern][..], &["--exclude", &pattern, "--dry-run"]] {
         env.mirror(flags).expect(0).names("matches nothing").names("write \\\"/cache/\\\"");
     }
+    let against = ["--against", text(&env.source), "--exclude", &pattern];
+    env.verify(&against).expect(0).names("matches nothing").names("write \"/cache/\"");
     env.mirror(&["--exclude", "/cache/"]).expect(0).is_silent_about("matches nothing");
     TestTree::new().file(format!("{}x", pattern.trim_start_matches('/')), "1").write(&env.source);
     env.mirror(&["--exclude", &pattern]).expect(0).is_silent_about("matches nothing");

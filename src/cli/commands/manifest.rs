@@ -355,10 +355,14 @@ fn list(args: &ExportArgs, umask: Mode) -> Exit {
         }
     };
     match export.write(&stderr, &stop) {
-        Ok(Exported { without_digest: 0, .. }) => Exit::Done,
-        Ok(Exported { without_digest, .. }) => {
-            let files = counted(without_digest, "file", "files");
-            stderr.message("note", &format!("left out {files} without a recorded digest"));
+        Ok(Exported { without_digest, not_kept, .. }) => {
+            if without_digest > 0 {
+                let files = counted(without_digest, "file", "files");
+                stderr.message("note", &format!("left out {files} without a recorded digest"));
+            }
+            if let Some(not_kept) = not_kept {
+                stderr.message("note", &not_kept);
+            }
             Exit::Done
         }
         Err(_) if stop.requested() => {

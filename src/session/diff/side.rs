@@ -10,7 +10,7 @@ use crate::model::error::Side as OfMirror;
 use crate::model::{
     Cause, EntryError, Error, ErrorKind, Key, Operation, Progress, RunId, Stop, Verdict,
 };
-use crate::session::manifest::{Found, ManifestAt, OpenManifest, no_manifest};
+use crate::session::manifest::{Found, ManifestAt, OpenManifest, no_manifest_at};
 use std::cmp::Ordering;
 use std::iter::Peekable;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ impl Side {
     ) -> Result<Self, Error> {
         match OpenManifest::find(at, progress, stop)? {
             Found::Manifest(open) if recorded || open.is_bare() => Ok(Self::Recorded(open)),
-            Found::Bare(_) if recorded => Err(no_manifest(&at.location)
+            Found::Bare(_) if recorded => Err(no_manifest_at(&at.location)
                 .help("without --recorded the places themselves are compared")),
             found => {
                 let side = Self::Listed(found);

@@ -2,52 +2,26 @@
 //! deletions that nothing speaks for.
 
 use super::Session;
-use crate::backend;
-use crate::backend::local::{FileSystem, Root};
-use crate::manifest::{RootIdentity, Sameness, State, bag, is_damage};
+use crate::backend::local::{FileSystem, Root, misplaced_patterns};
+use crate::manifest::{RootIdentity, Sameness};
 use crate::model::error::Side;
-use crate::model::key::Escaped;
 use crate::model::stamp::NO_NUMBER;
 use crate::model::{Error, ErrorKind, Key};
 use crate::plan::{DeletionTally, Evidence, guard};
+use crate::session::bag_root;
 use crate::session::places::{SourceAt, TargetAt, TargetPlace, printable};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-/// Refuses the root of a bag, unless it is the copy of one that an earlier mirror made: the bag would
-/// not be valid any more.
+/// Refuses the root of a bag; see [`bag_root::refuse`].
 ///
 /// # Errors
-/// [`ErrorKind::Refused`] for such a root, [`ErrorKind::Manifest`] where it can't be found out whether
-/// there was a mirror.
+/// As those of [`bag_root::refuse`].
 pub(super) fn refuse_bag(target: &TargetPlace, state_dir: &Path) -> Result<(), Error> {
     let TargetAt::Local { path, exists: true } = &target.at else { return Ok(()) };
-    if bag::payload_of(path).is_none() {
-        return Ok(());
-    }
-    let refused = |help: &str| {
-        let message = format!("\"{}\" is a bag, and would not be valid any more", target.name);
-        Err(Error::new(ErrorKind::Refused, message).help(help.to_owned()))
-    };
-    if bag::is_made_here(path) {
-        return refused("`vidimus bag SOURCE BAG` brings a bag up to date; name another directory");
-    }
-    // Its own content makes a copy a bag: what a mirror left beside that tells them apart.
-    let is_copy = path.join(backend::MANIFEST).is_dir()
-        || match State::latest_into(state_dir, &target.name) {
-            Ok(Some(state)) => state.last_mirror()?.is_some(),
-            Ok(None) => false,
-            // What it told is told by nobody any more.
-            Err(error) if is_damage(&error) => false,
-            Err(error) => return Err(error),
-        };
-    if is_copy {
-        return Ok(());
-    }
-    refused(
-        "name another directory; `vidimus bag SOURCE BAG` brings a bag up to date, and if it is to \
-         become a copy of the source, remove its bagit.txt first",
-    )
+    let help = "name another directory; `vidimus bag SOURCE BAG` brings a bag up to date, and if it is \
+                to become a copy of the source, remove its bagit.txt first";
+    bag_root::refuse(path, &target.name, state_dir, help)
 }
 
 impl Session<'_> {
@@ -75,26 +49,9 @@ impl Session<'_> {
         if self.places.source.only.is_some() {
             return;
         }
-        let typed = self.options.source.local().filter(|path| path.is_absolute());
-        for rule in self.filter.rules() {
-            let pattern = rule.pattern();
-            for root in [Some(&**real), typed].into_iter().flatten() {
-                let Ok(below) = Path::new(pattern).strip_prefix(root) else { continue };
-                let root = root.strip_prefix("/").unwrap_or(root);
-                if below.as_os_str().is_empty() || root.as_os_str().is_empty() {
-                    continue;
-                }
-                if real.join(root).symlink_metadata().is_err() {
-                    let meant = printable(below);
-                    let slash = if pattern.ends_with('/') { "/" } else { "" };
-                    self.note(&format!(
-                        "the pattern \"{}\" matches nothing: patterns begin at the source's root; \
-                         write \"/{meant}{slash}\"",
-                        Escaped(pattern.as_bytes())
-                    ));
-                    break;
-                }
-            }
+        let typed = self.options.source.local();
+        for note in misplaced_patterns(&self.filter, real, typed) {
+            self.note(&note);
         }
     }
 
