@@ -433,6 +433,7 @@ pub(crate) fn put(args: &PutArgs, umask: Mode) -> Result<PutOptions, Error> {
         store: store_of(location.bucket(), args.allow_http)?,
         location,
         state_dir: state_dir(args.state_dir.as_deref())?,
+        sign: args.sign.as_deref().map(keys::secret).transpose()?,
         expected_size: args.expected_size.map(|size| size.0),
         mode: 0o666 & !umask.as_raw_mode(),
         limits: (&args.limits).into(),

@@ -671,8 +671,10 @@ impl Writer {
 mod pages;
 mod pairs;
 mod publication;
+mod taking_in;
 #[cfg(test)]
 mod tests;
 
 pub use pages::{Change, Changes, Rows};
 pub use publication::Told;
+pub(crate) use taking_in::TakingIn;

@@ -15,6 +15,7 @@ use crate::backend::{Form, Place, Target};
 use crate::filter::FilterSpec;
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::{S3Location, SingleLocation};
+use crate::manifest::keys::SecretKey;
 use crate::manifest::published::{self, Press, Publishing, Shelf};
 use crate::manifest::{Held, Lockable, Opened, Origin, RecordedOptions, Row, STREAM, State};
 use crate::model::entry::Known;
@@ -37,6 +38,8 @@ pub struct PutOptions {
     pub state_dir: PathBuf,
     /// Bytes that will come, as far as anybody knows: large parts for a large stream.
     pub expected_size: Option<u64>,
+    /// What the manifest is signed with that holds what was put, where one is published there.
+    pub sign: Option<SecretKey>,
     /// The mode that it is given, unless a file stands there: that file's mode stays.
     pub mode: u32,
     /// What the run may use.
@@ -100,7 +103,15 @@ pub fn put(
         held => held?,
     };
     let Opened { state, set_aside, was_empty } = State::open(&options.state_dir, STREAM, &at.name)?;
-    warnings.extend(take_over(&state, &at, options));
+    check_signed(&at, options)?;
+    match take_over(&state, &at, options) {
+        Ok(()) => {}
+        Err(error) if options.sign.is_some() => return Err(error),
+        // Whoever may only write there puts all the same.
+        Err(error) => {
+            warnings.push(format!("what was published there is not taken over: {error}"));
+        }
+    }
     if let Err(cause) = at.target.give_up_streams() {
         warnings.push(format!("what a put that was killed left stays: {cause}"));
     }
@@ -126,13 +137,15 @@ pub fn put(
         let message = format!("\"{}\" stands, but can't be recorded", options.location);
         Error::new(error.kind, message).because(error)
     })?;
-    publish(&state, &at, options, (&run, started, recorded), progress).map_err(|error| {
+    let told = publish(&state, &at, options, (&run, started, recorded), progress);
+    let told = told.map_err(|error| {
         let message =
             format!("\"{}\" stands, but the manifest can't be published", options.location);
         Error::new(error.kind, message)
             .because(error)
             .help("the next run publishes it; until then the one before it counts")
     })?;
+    warnings.extend(told);
     // A lock that stays is taken over by the next run.
     warnings.extend(held.release().err().map(|error| error.to_string()));
     let Written { size, digest, stands, refused, .. } = written;
@@ -275,23 +288,50 @@ fn write(
     Ok(Written { size, digest, stands, metadata: written.metadata, refused })
 }
 
+/// Refuses to make an unsigned manifest of a signed one.
+fn check_signed(at: &At, options: &PutOptions) -> Result<(), Error> {
+    let stands = Shelf::of(&*at.target, &options.state_dir).is_signed();
+    match (stands, &options.sign) {
+        (Ok(Some(true)), None) => {
+            let message = format!("the manifest of \"{}\" is signed", at.name);
+            Err(Error::new(ErrorKind::Refused, message).help(
+                "--sign KEY signs it with what is put; put it elsewhere, or remove \
+                 .vidimus/manifest/latest.json there if it needs no signature any more",
+            ))
+        }
+        (Ok(None), Some(_)) => {
+            let message = format!("\"{}\" has no manifest to sign", at.name);
+            let help = "a mirror publishes it there; leave --sign out";
+            Err(Error::new(ErrorKind::Usage, message).help(help))
+        }
+        // What can't be read is told when it is taken over.
+        _ => Ok(()),
+    }
+}
+
 /// Makes the state of what was published in the target, where it is new: else the file would be all
-/// that is known of it. Why that can't be used, in words: whoever may only write there puts all the
-/// same.
-fn take_over(state: &State, at: &At, options: &PutOptions) -> Option<String> {
-    let take_over = || -> Result<(), Error> {
-        if state.last_run()?.is_some() {
-            return Ok(());
+/// that is known of it; where it isn't, takes in what others published since. With a key, what that
+/// must not sign is refused.
+fn take_over(state: &State, at: &At, options: &PutOptions) -> Result<(), Error> {
+    let key = options.sign.as_ref().map(SecretKey::public);
+    let shelf = Shelf::of(&*at.target, &options.state_dir);
+    if state.last_run()?.is_some() {
+        if let Some(key) = key
+            && !state.is_for(key)?
+        {
+            let message = "the record of this place was taken over from a manifest that was not \
+                           found to be signed with this key";
+            return Err(Error::new(ErrorKind::Refused, message)
+                .help("`vidimus mirror --sign` compares everything, and signs then"));
         }
-        state.clear()?;
-        let shelf = Shelf::of(&*at.target, &options.state_dir);
-        match shelf.latest()? {
-            Some(latest) => published::rebuild(state, &shelf, &latest, None).map(drop),
-            None => Ok(()),
-        }
-    };
-    let error = take_over().err()?;
-    Some(format!("what was published there is not taken over: {error}"))
+        return published::catch_up(state, &shelf, key).map(drop);
+    }
+    state.clear()?;
+    let Some(latest) = shelf.latest()? else { return Ok(()) };
+    if let Some(key) = key {
+        shelf.seal(&latest, Some(key))?.demand(&latest, key)?;
+    }
+    published::rebuild(state, &shelf, &latest, key).map(drop)
 }
 
 /// Records what stands, as a run of its own.
@@ -333,19 +373,21 @@ fn record(
     Ok(options)
 }
 
-/// Publishes what changed. A single file makes no manifest where there is none.
+/// Publishes what changed; what is worth telling of that. A single file makes no manifest where there
+/// is none.
 fn publish(
     state: &State,
     at: &At,
     options: &PutOptions,
     (run, started, recorded): (&RunId, Timestamp, RecordedOptions),
     progress: &Progress,
-) -> Result<(), Error> {
+) -> Result<Vec<String>, Error> {
     if state.published()?.is_none() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let now = wall_clock();
     let press = Press::new(&*at.target, &options.state_dir, now);
+    let press = press.signing_with(options.sign.as_ref());
     let publishing = Publishing {
         run: run.clone(),
         started,
@@ -354,7 +396,8 @@ fn publish(
         options: recorded,
         totals: progress.totals(),
     };
-    published::publish(state, &press, publishing).map(drop)
+    let done = published::publish(state, &press, publishing)?;
+    Ok(done.map(|done| done.told()).unwrap_or_default())
 }
 
 fn lost_lock(location: &SingleLocation, lost: Error, stands: bool) -> Error {

@@ -23,7 +23,7 @@ mod signed;
 mod stalest;
 mod tally;
 
-use crate::backend::{ListItem, ListOptions};
+use crate::backend::{ListItem, ListOptions, Target};
 pub use against::{Against, AgainstOutcome, AgainstTotals, verify_against};
 pub use choice::{Budget, Choice, Sample};
 pub use expected::Unfinished;
@@ -36,6 +36,7 @@ use crate::limits::{Bandwidth, LimitOptions};
 use crate::listing::Checked;
 use crate::location::Location;
 use crate::manifest::keys::{KeyId, PublicKey};
+use crate::manifest::published::Shelf;
 use crate::manifest::{Held, Row, State, Writer, is_damage};
 use crate::model::error::Side;
 use crate::model::{
@@ -222,28 +223,9 @@ pub fn verify(
         let message = format!("cannot mend from \"{name}\": it is a file");
         return Err(Error::new(ErrorKind::Unusable, message).help("name a directory, or a prefix"));
     }
-    let nothing = || open::nothing_recorded(options, &name);
-    let mut fault = None;
-    let manifest = if let Some(key) = &options.key {
-        Some(signed::signed(&*target, &name, key, options, observer)?)
-    } else {
-        match open::state(options, &name) {
-            Ok(Some(state)) => {
-                fault = published::fault(&*target, &state, options, observer);
-                Manifest::of_state(&state, options, observer)?
-            }
-            Ok(None) => Manifest::of_target(&*target, options, observer)?,
-            Err(damage) if is_damage(&damage) => {
-                let Some(manifest) = Manifest::of_target(&*target, options, observer)? else {
-                    return Err(damage);
-                };
-                observer.note(&open::instead_of(&damage));
-                Some(manifest)
-            }
-            Err(error) => return Err(error),
-        }
-    };
-    let Manifest { expected, rows, state } = manifest.ok_or_else(nothing)?;
+    let (manifest, fault) = recorded(&*target, &name, options, observer)?;
+    let Manifest { expected, rows, state } =
+        manifest.ok_or_else(|| open::nothing_recorded(options, &name))?;
     let filter = Filter::try_from(expected.filter).map_err(|error| {
         Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used").because(error)
     })?;
@@ -314,6 +296,43 @@ pub fn verify(
         interrupted: stop.requested(),
         fault: fault.filter(|_| !stop.requested()),
     })
+}
+
+/// What is recorded of a target, if anything is: what is signed, where that is demanded; else what was
+/// recorded here, unless that is damaged or somebody else published since; else what was published.
+/// And what is wrong with what was published beside it.
+fn recorded(
+    target: &dyn Target,
+    name: &str,
+    options: &VerifyOptions,
+    observer: &dyn VerifyObserver,
+) -> Result<(Option<Manifest>, Option<Error>), Error> {
+    if let Some(key) = &options.key {
+        let manifest = signed::signed(target, name, key, options, observer)?;
+        return Ok((Some(manifest), None));
+    }
+    let state = match open::state(options, name) {
+        Ok(Some(state)) => state,
+        Ok(None) => return Ok((Manifest::of_target(target, options, observer)?, None)),
+        Err(damage) if is_damage(&damage) => {
+            let manifest = Manifest::of_target(target, options, observer)?;
+            let Some(manifest) = manifest else { return Err(damage) };
+            observer.note(&open::instead_of(&damage));
+            return Ok((Some(manifest), None));
+        }
+        Err(error) => return Err(error),
+    };
+    let published::Stands { fault, later } = published::look(target, &state, options, observer);
+    let manifest = match later {
+        Some(later) => {
+            let spool_dir = open::spool_dir(options);
+            let mut manifest = Manifest::published(&Shelf::of(target, &spool_dir), &later)?;
+            signed::dated(&mut manifest, &state, options, observer)?;
+            Some(manifest)
+        }
+        None => Manifest::of_state(&state, options, observer)?,
+    };
+    Ok((manifest, fault))
 }
 
 /// Releases the lock under which files were mended.

@@ -1,34 +1,60 @@
-//! The published manifest of a target that is verified by another record: whether it is whole.
+//! The published manifest of a target that is verified by another record: whether it is whole, and
+//! whether somebody else published it since.
 
 use super::open::spool_dir;
 use super::{VerifyObserver, VerifyOptions};
 use crate::backend::Target;
 use crate::manifest::State;
-use crate::manifest::published::{Shelf, Standing};
+use crate::manifest::published::{Publication, Shelf, Standing};
 use crate::model::{Error, ErrorKind};
 
-/// Looks at what is published in a target, and reads its segments; what is wrong with it, if anything
-/// is. Damage is recorded in the state, so that the next mirror publishes it anew.
-pub(super) fn fault(
+/// What stands beside a record.
+pub(super) struct Stands {
+    /// What is wrong with it, if anything is.
+    pub(super) fault: Option<Error>,
+    /// The publication that counts, where it came from elsewhere after the last one from here, and all
+    /// that is recorded here was published: it tells of that, too.
+    pub(super) later: Option<Publication>,
+}
+
+/// Looks at what is published in a target, and reads its segments. Damage is recorded in the state,
+/// so that the next mirror publishes it anew.
+pub(super) fn look(
     target: &dyn Target,
     state: &State,
     options: &VerifyOptions,
     observer: &dyn VerifyObserver,
-) -> Option<Error> {
-    let fault = find(target, state, options).unwrap_or_else(Some)?;
-    if fault.kind == ErrorKind::Damaged
-        && let Err(error) = state.for_recording().and_then(|state| state.distrust(&fault))
+) -> Stands {
+    let (fault, later) = match find(target, state, options) {
+        Ok(Standing { fault: None, publication, .. }) => (None, later(publication, state)),
+        Ok(Standing { fault, .. }) => (fault, Ok(None)),
+        Err(error) => (Some(error), Ok(None)),
+    };
+    if let Some(fault) = fault.as_ref().filter(|fault| fault.kind == ErrorKind::Damaged)
+        && let Err(error) = state.for_recording().and_then(|state| state.distrust(fault))
     {
         observer.note(&format!("the next mirror doesn't learn what is damaged: {error}"));
     }
-    Some(fault)
+    let later = later.unwrap_or_else(|error| {
+        observer.note(&error.to_string());
+        None
+    });
+    if let Some(later) = &later {
+        observer.note(&format!(
+            "run {} published the manifest since, from elsewhere: it is gone by instead of the record \
+             here",
+            later.head.run
+        ));
+    }
+    Stands { fault, later }
 }
 
-fn find(
-    target: &dyn Target,
-    state: &State,
-    options: &VerifyOptions,
-) -> Result<Option<Error>, Error> {
+fn later(stands: Option<Publication>, state: &State) -> Result<Option<Publication>, Error> {
+    let (known, changed) = (state.published()?, state.changed()?);
+    Ok(stands.filter(|stands| changed == 0 && known.is_some_and(|known| known != *stands)))
+}
+
+fn find(target: &dyn Target, state: &State, options: &VerifyOptions) -> Result<Standing, Error> {
     let (spool_dir, known) = (spool_dir(options), state.published()?);
     let shelf = Shelf::of(target, &spool_dir);
     let mut stands = Standing::look(&shelf, known.as_ref())?;
@@ -41,5 +67,5 @@ fn find(
             stands = now;
         }
     }
-    Ok(stands.fault)
+    Ok(stands)
 }

@@ -39,16 +39,27 @@ pub(super) fn signed(
     let known = state.as_ref().map(State::published).transpose()?.flatten();
     follow(&latest, &shelf, known.as_ref())?;
     let mut manifest = Manifest::published(&shelf, &latest)?;
-    let Some(state) = state else {
-        tell_unrecorded(options, observer);
-        return Ok(manifest);
-    };
-    if let Some(recording) = recording(&state, options, observer) {
-        let known = recording.rows()?.peekable();
-        manifest.rows = Box::new(Dated { rows: manifest.rows, known });
-        manifest.state = Some(recording);
+    match state {
+        Some(state) => dated(&mut manifest, &state, options, observer)?,
+        None => tell_unrecorded(options, observer),
     }
     Ok(manifest)
+}
+
+/// Has recorded when files were verified of which the state says the same as a manifest.
+pub(super) fn dated(
+    manifest: &mut Manifest,
+    state: &State,
+    options: &VerifyOptions,
+    observer: &dyn VerifyObserver,
+) -> Result<(), Error> {
+    if let Some(recording) = recording(state, options, observer) {
+        let known = recording.rows()?.peekable();
+        let rows = std::mem::replace(&mut manifest.rows, Box::new(std::iter::empty()));
+        manifest.rows = Box::new(Dated { rows, known });
+        manifest.state = Some(recording);
+    }
+    Ok(())
 }
 
 /// Makes sure that the chain is unbroken, and has what was published from here, if anything was.

@@ -42,6 +42,7 @@ mod signing;
 mod sources;
 mod state_disk;
 mod terminal;
+mod turns;
 mod usage;
 mod users;
 mod verify;

@@ -243,11 +243,8 @@ fn a_manifest_is_signed_where_it_stands_if_it_is_whole() {
     fs::write(&first, &whole).expect("write");
     lose_state(&env);
     sign(&["target"]).expect(0).names("publication 2").names("signed with key");
-    assert_eq!(
-        fs::metadata(directory(&env).join("00000002.json.minisig")).unwrap().permissions().mode()
-            & 0o777,
-        0o600
-    );
+    let mode = |name: &str| fs::metadata(directory(&env).join(name)).unwrap().permissions().mode();
+    assert_eq!(mode("00000002.json.minisig"), mode("00000002.json"));
     check(&env, &["--key", "ada.pub"]).expect(0);
     let before = Snapshot::read(&directory(&env));
     sign(&["target"]).expect(0).names("was signed already");
@@ -508,4 +505,111 @@ fn a_chain_that_can_not_be_mended_begins_anew() {
     env.verify(&["--key", "ada.pub"]).expect(0);
     let log = env.vidimus(&["manifest", "log", "target"]).expect(0);
     log.names("chain of heads is whole; it begins anew after publication 2, which was lost");
+}
+
+/// A stream, put in the target.
+fn put(env: &Environment, flags: &[&str]) -> Run {
+    fs::write(env.root.join("input"), "streamed").expect("write");
+    let mut command = env.command(&[&["put", "-", "target/streamed"], flags].concat());
+    command.stdin(fs::File::open(env.root.join("input")).expect("open"));
+    Run::of(command)
+}
+
+#[test]
+fn a_put_leaves_no_signed_manifest_unsigned() {
+    let env = signed();
+    let before = Snapshot::read(&env.target);
+    put(&env, &[]).expect(6).names("is signed").names("--sign KEY");
+    assert!(!env.target.join("streamed").exists());
+    assert_untouched(&before, &env.target);
+    put(&env, &["--sign", "ada.key"]).expect(0);
+    check(&env, &["--key", "ada.pub"]).expect(0);
+    assert_eq!(published(&env)["streamed"]["kind"], "file");
+    // On a machine that has no record, too; but nothing is signed that somebody else signed.
+    lose_state(&env);
+    keygen(&env, "bob");
+    put(&env, &["--sign", "bob.key"]).expect(4).names("not with");
+    put(&env, &[]).expect(6);
+    put(&env, &["--sign", "ada.key"]).expect(0);
+    check(&env, &["--key", "ada.pub"]).expect(0);
+    put(&env, &["--sign", "bob.key"]).expect(6).names("mirror --sign");
+    // Where nothing is published there is nothing to sign.
+    fs::remove_dir_all(directory(&env)).expect("remove");
+    put(&env, &["--sign", "ada.key"]).expect(2).names("no manifest to sign");
+    put(&env, &[]).expect(0);
+}
+
+#[test]
+fn a_run_that_signs_tells_what_of_others_it_does_not_vouch_for() {
+    let env = Environment::new();
+    many().write(&env.source);
+    keygen(&env, "ada");
+    fs::write(env.outside.join("other"), "of another source").expect("write");
+    env.mirrored(&[]);
+    env.vidimus(&["mirror", "outside", "target"]).expect(0);
+    lose_state(&env);
+    env.mirror(&[]).expect(0).names("taken over");
+    let run = env.mirror(&["--sign", "ada.key"]).expect(0);
+    run.names("what other sources brought is recorded no more (1 entry)");
+    assert!(!published(&env).contains_key("other"));
+    env.vidimus(&["mirror", "--sign", "ada.key", "outside", "target"]).expect(0);
+    assert!(published(&env).contains_key("other"));
+    check(&env, &["--key", "ada.pub"]).expect(0);
+    env.verify(&["--key", "ada.pub"]).expect(0);
+}
+
+/// What another machine published since is signed by this one's key only if it was signed with it.
+#[test]
+fn what_others_published_since_is_taken_in_by_a_run_that_signs_if_it_is_signed() {
+    let env = signed();
+    let elsewhere = ["mirror", "outside", "target", "--state-dir", "elsewhere"];
+    fs::write(env.outside.join("other"), "of another machine").expect("write");
+    env.vidimus(&[&elsewhere[..], &["--sign", "ada.key"]].concat()).expect(0);
+    env.mirror(&["--sign", "ada.key"]).expect(0).names("2 entries were taken over");
+    assert!(published(&env).contains_key("other"));
+    check(&env, &["--key", "ada.pub"]).expect(0);
+    fs::write(env.outside.join("unsigned"), "of another machine").expect("write");
+    env.vidimus(&elsewhere).expect(0).names("has no signature");
+    let run = env.mirror(&["--sign", "ada.key"]).expect(0);
+    run.names("nothing is taken over from it, and it is replaced");
+    assert!(!published(&env).contains_key("unsigned"));
+    check(&env, &["--key", "ada.pub"]).expect(0);
+}
+
+/// A run that publishes.
+type Publishes<'a> = &'a dyn Fn(&Environment) -> Run;
+
+/// A byte flips in a segment, whose size stays: nobody builds on it, whatever publishes.
+#[test]
+fn whoever_publishes_onto_segments_reads_them_and_mends_what_is_damaged() {
+    let single = ["mirror", "outside/single", "target"];
+    let signing = ["mirror", "--sign", "ada.key", "source", "target"];
+    let elsewhere = ["mirror", "source", "target", "--state-dir", "elsewhere"];
+    let runs: [(&str, Publishes<'_>); 6] = [
+        ("a mirror", &|env| env.vidimus(&["mirror", "source", "target"])),
+        ("one that signs", &|env| env.vidimus(&signing)),
+        ("a single file", &|env| env.vidimus(&single)),
+        ("a put", &|env| put(env, &[])),
+        ("a put that signs", &|env| put(env, &["--sign", "ada.key"])),
+        ("one from elsewhere", &|env| env.vidimus(&elsewhere)),
+    ];
+    for (what, run) in runs {
+        let env = Environment::new();
+        many().write(&env.source);
+        keygen(&env, "ada");
+        fs::write(env.outside.join("single"), "single").expect("write");
+        env.mirrored(&[]);
+        if what == "one from elsewhere" {
+            env.vidimus(&elsewhere).expect(0);
+        }
+        fs::write(env.source.join("d0/f0"), "changed").expect("write");
+        let segment = directory(&env).join("00000001.ndjson.zst");
+        let mut bytes = fs::read(&segment).expect("read");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&segment, bytes).expect("write");
+        let run = run(&env).expect(0);
+        run.names("00000001.ndjson.zst: its BLAKE3 is").names("has all rows anew");
+        check(&env, &[]).expect(0);
+    }
 }

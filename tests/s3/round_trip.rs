@@ -119,7 +119,7 @@ fn files_come_back_from_seaweedfs() {
         ("files_copied", 0),
         ("requests_put", 0),
         // Of the manifest.
-        ("requests_get", 2),
+        ("requests_get", 3),
         ("requests_head", 1),
     ]);
     run(&env, &variables, &["verify", &place]).expect(0);

@@ -38,7 +38,7 @@ Exit codes:
     2  wrong usage
     4  the recorded state can't be used or written; if all that came stands, the error says so
     5  another run, or a verification, holds the directory or prefix
-    6  the file's directory is the payload of a bag, or lies in it
+    6  the file's directory is the payload of a bag, or lies in it; its manifest is signed (--sign)
     7  standard input failed, or the target can't be used: missing, full, read-only
   130  stopped by SIGINT
   143  stopped by SIGTERM
@@ -60,6 +60,12 @@ pub(crate) struct PutArgs {
     /// An object is sent in at most 10,000 parts of one size, several at a time and within --memory.
     #[arg(long, value_name = "SIZE", env = "VIDIMUS_EXPECTED_SIZE", value_parser = values::bytes)]
     pub(crate) expected_size: Option<Bytes>,
+    /// Sign the manifest that is published there, with what is put, with the secret key in FILE
+    ///
+    /// Needed where it is signed. A password is taken from VIDIMUS_KEY_PASSWORD, else asked for in the
+    /// terminal.
+    #[arg(long, value_name = "FILE", env = "VIDIMUS_SIGN")]
+    pub(crate) sign: Option<PathBuf>,
     /// Reach object stores of other machines without encryption
     ///
     /// Needed for an endpoint that begins with http:// and is not this machine. Whoever stands on

@@ -7,8 +7,10 @@
 //! reads these files, [`Standing`] tells what of them is damaged or gone, [`History`] follows the chain of heads, [`Seal`] tells what a head's signature
 //! is worth, [`check`] makes sure that all of it is whole, [`trace`](trace::trace) follows single
 //! keys. [`Press`] writes them, [`publish`](publish::publish) adds a publication, [`sign`] signs the
-//! one that counts, [`rebuild`](rebuild::rebuild) makes a state of what was published.
+//! one that counts, [`rebuild`](rebuild::rebuild) makes a state of what was published,
+//! [`catch_up`](catch_up::catch_up) takes in what others published since.
 
+mod catch_up;
 mod head;
 mod history;
 mod line;
@@ -23,6 +25,7 @@ mod shelf;
 mod standing;
 mod trace;
 
+pub use catch_up::{CaughtUp, catch_up};
 pub use head::{Head, Pointer, Predecessor, Publication, RecordedSource, Segment};
 pub use history::History;
 pub use line::Published;

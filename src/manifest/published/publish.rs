@@ -40,10 +40,40 @@ pub struct Done {
     pub signing: Signing,
     /// What was found wrong with what stood there, so that all rows were written anew.
     pub fault: Option<Error>,
+    /// Whether anything was published from here before.
+    pub is_known: bool,
     /// Why segments that no longer count could not be removed.
     pub left: Option<Error>,
     /// To whom it is closed from now on, and wasn't before; in words.
     pub closed: Option<String>,
+}
+
+impl Done {
+    /// What is worth telling of it, in words.
+    pub fn told(&self) -> Vec<String> {
+        let sequence = self.publication.head.sequence;
+        let mut told = Vec::new();
+        match self.signing {
+            Signing::AsBefore => {}
+            Signing::Added => told.push(format!("signed publication {sequence} of the manifest")),
+            Signing::Dropped => told.push(format!(
+                "the manifest was signed and is not any more: publication {sequence} has no \
+                 signature (--sign KEY signs what is published, `vidimus manifest sign` what stands)"
+            )),
+        }
+        // Where nothing was published from here before, it was told when it couldn't be taken over.
+        if let Some(fault) = self.fault.as_ref().filter(|_| self.is_known) {
+            let chain = match &self.publication.head.lost {
+                Some(_) => ", which begins the chain anew",
+                None => "",
+            };
+            told.push(format!("{fault}; publication {sequence} has all rows anew{chain}"));
+        }
+        told.extend(self.closed.clone());
+        let left = self.left.as_ref();
+        told.extend(left.map(|error| format!("a part of an earlier manifest stays: {error}")));
+        told
+    }
 }
 
 /// What became of the signature of what was published.
@@ -82,8 +112,10 @@ pub fn publish(
         return Ok(None);
     }
     // Whether what stands is from here, and is not written anew.
+    let is_renumbered = state.is_renumbered()?;
     let is_base = stands.publication.as_ref().is_some_and(|standing| {
-        known.as_ref() == Some(standing) && (changed == 0 || !is_outgrown(&standing.head, changed))
+        let takes_more = !is_renumbered && !is_outgrown(&standing.head, changed);
+        known.as_ref() == Some(standing) && (changed == 0 || takes_more)
     });
     if is_base && changed > 0 {
         stands.read(&press.shelf)?;
@@ -98,7 +130,14 @@ pub fn publish(
             Ok(false) => return Ok(None),
             Ok(true) => {
                 let signing = Signing::Added;
-                return Ok(Some(Done { publication, signing, fault, left: None, closed: None }));
+                return Ok(Some(Done {
+                    publication,
+                    signing,
+                    fault,
+                    is_known: true,
+                    left: None,
+                    closed: None,
+                }));
             }
             // It is published anew.
             Err(error) if error.kind == ErrorKind::Damaged => fault = Some(error),
@@ -163,7 +202,7 @@ pub fn publish(
         left = old.iter().try_for_each(|old| press.remove(old)).err();
     }
     let signing = if was_signed && !is_signed { Signing::Dropped } else { Signing::AsBefore };
-    Ok(Some(Done { publication, signing, fault, left, closed }))
+    Ok(Some(Done { publication, signing, fault, is_known: known.is_some(), left, closed }))
 }
 
 /// Whether a manifest is written anew rather than go on, given how many keys changed.

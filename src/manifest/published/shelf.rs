@@ -77,6 +77,15 @@ impl<'a> Shelf<'a> {
         Ok(Some((latest, pointer)))
     }
 
+    /// Whether the pointer says that what counts is signed; `None` where nothing was ever published.
+    ///
+    /// # Errors
+    /// As those of [`Shelf::latest`].
+    pub fn is_signed(&self) -> Result<Option<bool>, Error> {
+        let Some(bytes) = self.small(POINTER)? else { return Ok(None) };
+        Ok(Some(Pointer::decode(&bytes)?.signed))
+    }
+
     /// The publication that counts, to which the pointer points as vidimus writes it, byte for byte.
     ///
     /// # Errors

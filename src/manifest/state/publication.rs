@@ -14,13 +14,15 @@ use std::collections::HashMap;
 pub(super) const PUBLISHED: &str = "published";
 /// The name in the table `meta` of the key that what was taken over is signed with; empty where none
 /// was asked for.
-const TAKEN_OVER: &str = "taken_over";
+pub(super) const TAKEN_OVER: &str = "taken_over";
 /// The name in the table `meta` of what was found wrong with what was published last.
 const DISTRUSTED: &str = "distrusted";
 /// The name in the table `meta` of the mode that a user asked for, in octal digits.
 const MODE: &str = "manifest_mode";
+/// The name in the table `meta` of that sources have other numbers here than in what stands.
+pub(super) const RENUMBERED: &str = "renumbered";
 /// Puts a value in the table `meta`.
-const PUT: &str = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)";
+pub(super) const PUT: &str = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)";
 
 /// Which rows tell something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,26 @@ impl State {
     /// [`ErrorKind::Manifest`] when it can't be read.
     pub fn distrusted(&self) -> Result<Option<Error>, Error> {
         Ok(self.meta(DISTRUSTED)?.map(|fault| Error::new(ErrorKind::Damaged, fault)))
+    }
+
+    /// How many rows are from other sources than the state's.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when they can't be read.
+    pub fn rows_of_others(&self) -> Result<u64, Error> {
+        let query = "SELECT count(*) FROM entries WHERE from_source <> ?1";
+        let count =
+            self.connection.query_row(query, [self.number()?.0], |row| row.get::<_, i64>(0));
+        count.map(|count| count as u64).map_err(|error| self.failed("read", error))
+    }
+
+    /// Whether sources have other numbers here than in what was published last, so that no rows can be
+    /// added to that.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be read.
+    pub fn is_renumbered(&self) -> Result<bool, Error> {
+        Ok(self.meta(RENUMBERED)?.is_some())
     }
 
     /// Records that what was published last was found to be damaged.
@@ -224,8 +246,8 @@ impl State {
             let transaction = self.connection.unchecked_transaction()?;
             transaction.execute("DELETE FROM entries", [])?;
             transaction.execute("DELETE FROM changed", [])?;
-            let delete = "DELETE FROM meta WHERE name IN (?1, ?2, ?3)";
-            transaction.execute(delete, [PUBLISHED, TAKEN_OVER, DISTRUSTED])?;
+            let delete = "DELETE FROM meta WHERE name IN (?1, ?2, ?3, ?4)";
+            transaction.execute(delete, [PUBLISHED, TAKEN_OVER, DISTRUSTED, RENUMBERED])?;
             transaction.commit()
         };
         write().map_err(|error| self.failed("write", error))
@@ -270,7 +292,8 @@ impl State {
         let write = || {
             let transaction = self.connection.unchecked_transaction()?;
             transaction.execute("DELETE FROM changed", [])?;
-            transaction.execute("DELETE FROM meta WHERE name = ?1", [DISTRUSTED])?;
+            let delete = "DELETE FROM meta WHERE name IN (?1, ?2)";
+            transaction.execute(delete, [DISTRUSTED, RENUMBERED])?;
             transaction.execute(PUT, [PUBLISHED, &text])?;
             more(&transaction)?;
             transaction.commit()

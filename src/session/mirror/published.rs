@@ -5,7 +5,7 @@ use super::sides::Evidence;
 use crate::backend::Target;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::{
-    self, Head, Merged, Press, Publication, Publishing, Shelf, Signing, Standing,
+    self, CaughtUp, Done, Head, Merged, Press, Publication, Publishing, Shelf, Standing,
 };
 use crate::manifest::{Opened, RecordedOptions, SourceNumber, State};
 use crate::model::{Error, ErrorKind, Timestamp, Verdict};
@@ -29,6 +29,7 @@ impl Session<'_> {
         }
         if !is_new {
             self.tell_lost(opened, "what only that recorded is compared");
+            self.catch_up(state, target)?;
             return Ok(is_dropped);
         }
         let kept = Shelf::of(target, &self.options.state_dir);
@@ -51,6 +52,26 @@ impl Session<'_> {
         Ok(false)
     }
 
+    /// Takes in what another machine, or user, published since it was published from here.
+    fn catch_up(&self, state: &State, target: &dyn Target) -> Result<(), Error> {
+        let kept = Shelf::of(target, &self.options.state_dir);
+        let key = self.options.sign.as_ref().map(SecretKey::public);
+        match published::catch_up(state, &kept, key) {
+            Ok(None) => {}
+            Ok(Some(CaughtUp { run, taken, dropped })) => self.note(&format!(
+                "run {run} published the manifest since, from elsewhere: {taken} entries were taken \
+                 over from it, and {dropped} that it removed were dropped here"
+            )),
+            Err(error) if error.kind == ErrorKind::Untrusted => {
+                self.note(&format!("{error}: nothing is taken over from it, and it is replaced"));
+            }
+            // What is damaged, or can't be read, is told when the run publishes.
+            Err(error) if matches!(error.kind, ErrorKind::Damaged | ErrorKind::Unusable) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
     /// Tells that the state of this target could not be used, where it couldn't, and what is done
     /// instead; whether it did.
     pub(super) fn tell_lost(&self, opened: &Opened, instead: &str) -> bool {
@@ -71,10 +92,18 @@ impl Session<'_> {
         if state.is_for(key.public())? {
             return Ok(false);
         }
-        self.note(
+        let dropped = match state.rows_of_others()? {
+            0 => String::new(),
+            rows => format!(
+                ", and what other sources brought is recorded no more ({rows} {}): mirror these with \
+                 --sign, too",
+                if rows == 1 { "entry" } else { "entries" }
+            ),
+        };
+        self.note(&format!(
             "the record of this mirror was taken over from a manifest that was not found to be \
-             signed with this key; everything is compared",
-        );
+             signed with this key; everything is compared{dropped}"
+        ));
         Ok(true)
     }
 
@@ -180,30 +209,7 @@ impl Session<'_> {
             let help = error.help.clone().unwrap_or_else(|| NEXT.to_owned());
             Error::new(error.kind, message).because(error).help(help)
         })?;
-        let Some(done) = done else { return Ok(()) };
-        let sequence = done.publication.head.sequence;
-        match done.signing {
-            Signing::AsBefore => {}
-            Signing::Added => self.note(&format!("signed publication {sequence} of the manifest")),
-            Signing::Dropped => self.note(&format!(
-                "the manifest was signed and is not any more: publication {sequence} has no \
-                 signature (--sign KEY signs what is published, `vidimus manifest sign` what stands)"
-            )),
-        }
-        // Where nothing was published from here before, it was told when it couldn't be taken over.
-        if let (Some(fault), Some(_)) = (&done.fault, &known) {
-            let chain = match &done.publication.head.lost {
-                Some(_) => ", which begins the chain anew",
-                None => "",
-            };
-            self.note(&format!("{fault}; publication {sequence} has all rows anew{chain}"));
-        }
-        if let Some(closed) = &done.closed {
-            self.note(closed);
-        }
-        if let Some(error) = done.left {
-            self.note(&format!("a part of an earlier manifest stays: {error}"));
-        }
+        done.iter().flat_map(Done::told).for_each(|told| self.note(&told));
         Ok(())
     }
 }
