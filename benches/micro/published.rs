@@ -68,6 +68,7 @@ impl Site {
                 durability: Durability::None,
                 only: None,
                 form: Form::Tree,
+                keeps: None,
             },
             totals: Totals::default(),
         };

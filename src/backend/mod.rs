@@ -13,7 +13,7 @@ pub mod object;
 use crate::filter::Filter;
 use crate::model::entry::Known;
 use crate::model::{
-    Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Features, Key, Metadata, Stamp,
+    Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Features, Keeps, Key, Metadata, Stamp,
 };
 use local::{OpenFile, Root};
 use object::{Headers, ObjectPlace};
@@ -393,6 +393,16 @@ pub trait Target: Source {
     fn learn(&self, _own: &Root) -> Result<(), Cause> {
         Ok(())
     }
+
+    /// What the place keeps of metadata, where that was found out; `None` where nothing was, and all is
+    /// kept as far as is known.
+    fn keeps(&self) -> Option<Keeps> {
+        None
+    }
+
+    /// Goes by what an earlier run [found out](Target::keeps), where this one can't try. A place of
+    /// which all is known passes over that.
+    fn recall(&self, _keeps: Keeps) {}
 
     /// What metadata the target will hold for a source's entry, given what it could keep; where an
     /// entry `stands` already, with what is that one's of all that can't be set.

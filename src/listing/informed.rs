@@ -102,6 +102,7 @@ mod tests {
                 durability: Durability::None,
                 only: None,
                 form,
+                keeps: None,
             },
         }
     }

@@ -16,7 +16,7 @@ pub use state::{Change, Changes, IMPORTED, Opened, Rows, STREAM, State, Told, Wr
 
 use crate::backend::Form;
 use crate::filter::FilterSpec;
-use crate::model::{Durability, Error, ErrorKind};
+use crate::model::{Durability, Error, ErrorKind, Keeps};
 use serde::{Deserialize, Serialize};
 
 pub mod bag;
@@ -48,6 +48,9 @@ pub struct RecordedOptions {
     /// Which form keys had.
     #[serde(default)]
     pub form: Form,
+    /// What the target's file system was found to keep of metadata, where that isn't all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeps: Option<Keeps>,
 }
 
 impl RecordedOptions {

@@ -10,6 +10,7 @@ pub mod event;
 pub mod feature;
 #[cfg(test)]
 pub(crate) mod fuzz;
+pub mod keeps;
 pub mod key;
 pub mod request;
 pub mod reserved;
@@ -23,6 +24,7 @@ pub use error::{Cause, EntryError, Error, ErrorKind, Operation};
 pub use etag::{ETag, TagHash};
 pub use event::{Event, Observer};
 pub use feature::{Feature, Features};
+pub use keeps::Keeps;
 pub use key::Key;
 pub use request::RequestKind;
 pub use run::{Durability, InFlight, Progress, RunId, Stop, Totals, Verdict};

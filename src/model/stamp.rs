@@ -32,6 +32,17 @@ impl Timestamp {
         Decimal(self)
     }
 
+    /// The last point in time up to this one that is a multiple of `unit` nanoseconds, which is from
+    /// 1 to 2,000,000,000.
+    pub(super) fn cut(self, unit: u32) -> Self {
+        let nanos = self.as_nanos();
+        let cut = nanos - nanos.rem_euclid(i128::from(unit.max(1)));
+        let seconds = cut.div_euclid(1_000_000_000);
+        // What is cut is at most two seconds before a time that there is.
+        let (seconds, nanos) = (seconds as i64, cut.rem_euclid(1_000_000_000) as u32);
+        Self { seconds, nanos }
+    }
+
     fn as_nanos(self) -> i128 {
         i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanos)
     }

@@ -95,6 +95,7 @@ pub fn import(
         durability: Durability::Batch,
         only: None,
         form: Form::Tree,
+        keeps: None,
     };
     let number = state.begin_run(&run, started, &recorded.encode()?)?;
     held.keep();

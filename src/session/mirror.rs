@@ -33,8 +33,8 @@ use crate::manifest::{
 use crate::model::event::Change;
 use crate::model::run::Counter;
 use crate::model::{
-    Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Key, Metadata, Observer,
-    Progress, RunId, Stop, Totals, Verdict,
+    Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Keeps, Key, Metadata,
+    Observer, Progress, RunId, Stop, Totals, Verdict,
 };
 use crate::plan::{DeleteOptions, Plan, Planning};
 use bag::Bag;
@@ -280,6 +280,7 @@ impl Session<'_> {
             durability: self.options.durability,
             only: self.places.source.only.clone(),
             form: self.places.form(),
+            keeps: sides.1.keeps().filter(|keeps| *keeps != Keeps::default()),
         };
         let is_first = is_dropped || state.last_run()?.is_none();
         let started = wall_clock();

@@ -348,6 +348,7 @@ fn record(
         durability: Durability::File,
         only: Some(at.key.as_bytes().into()),
         form: at.form,
+        keeps: None,
     };
     let number = state.begin_run(run, started, &options.encode()?)?;
     let ended = wall_clock();

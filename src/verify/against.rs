@@ -111,6 +111,9 @@ pub fn verify_against(
     }
     let form = form(&*source, &*target);
     let recorded = recorded(options, &from, (&*target, &name), form, observer);
+    if let Some(keeps) = recorded.as_ref().and_then(|(_, options)| options.keeps) {
+        target.recall(keeps);
+    }
     let filter_of = recorded.as_ref().filter(|_| against.filter.is_none());
     let filter_of = filter_of.map(|(run, _)| run.clone());
     let filter = match (&against.filter, &recorded) {

@@ -11,7 +11,8 @@ use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::run::Counter;
 use crate::model::{
-    Cause, Digest, Entry, EntryError, EntryKind, Features, Key, Metadata, Operation, Progress, Stop,
+    Cause, Digest, Entry, EntryError, EntryKind, Features, Keeps, Key, Metadata, Operation,
+    Progress, Stop,
 };
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -173,7 +174,10 @@ impl Held<'_> {
             let source = &source.metadata;
             let right =
                 |source: u32, found: u32, wanted| if found == source { found } else { wanted };
-            let has_time = has_time && found.mtime != source.mtime;
+            let is_kept = |keeps: Keeps| keeps.is_time(source.mtime, found.mtime);
+            let has_time = has_time
+                && found.mtime != source.mtime
+                && !self.target.keeps().is_some_and(is_kept);
             let is_right = Metadata {
                 mode: if is_link {
                     found.mode

@@ -63,6 +63,7 @@ impl Scene {
         let again = self.run(&[], tells);
         again.counts(&[("files_copied", 0), ("files_unchanged", 6), ("metadata_updated", 0)]);
         again.counts(&[("bytes_hashed", 0)]);
+        self.is_known();
         fs::remove_file(env.source.join("gone")).expect("remove a file");
         fs::write(env.source.join("grows"), "more").expect("write a file");
         fs::remove_dir(env.source.join("becomes a file")).expect("remove a directory");
@@ -83,6 +84,17 @@ impl Scene {
         ]);
         self.is_mirrored();
         env.verify(&[]).expect(0);
+    }
+
+    /// What only looks at the target goes by what a run found out: nothing is to be done.
+    fn is_known(&self) {
+        let env = &self.env;
+        let records = env.mirror(&["--dry-run"]).expect(0).records();
+        let changes: Vec<_> = records.iter().filter(|it| it["event"] == "changed").collect();
+        assert!(changes.is_empty(), "{changes:?}");
+        let explained = env.vidimus(&["explain", "--json", "source", text(&env.target), "a"]);
+        assert_eq!(explained.expect(0).records()[0]["decision"], "keep");
+        env.verify(&["--against", text(&env.source)]).expect(0);
     }
 
     fn run(&self, flags: &[&str], tells: &[&str]) -> crate::common::environment::Finished {

@@ -8,7 +8,7 @@
 
 use super::metadata::{look_at, mtime_of};
 use crate::model::stamp::COARSEST_TIMES;
-use crate::model::{EntryKind, Metadata, Timestamp};
+use crate::model::{EntryKind, Keeps, Metadata, Timestamp};
 use rustix::fs::{Mode, OFlags};
 use rustix::fs::{RawDir, Statx, StatxAttributes, fstatfs, openat};
 use rustix::io::Errno;
@@ -179,8 +179,16 @@ impl Capabilities {
         self.keeps.get().copied().unwrap_or_default()
     }
 
+    /// What was found out of that.
+    pub(super) fn learned_keeps(&self) -> Option<Keeps> {
+        self.keeps.get().copied()
+    }
+
+    /// Learns what it keeps of metadata: by trying it, or from a run that did.
     pub(super) fn learn_keeps(&self, keeps: Keeps) {
-        self.keeps.get_or_init(|| keeps);
+        if self.kind == Kind::Other {
+            self.keeps.get_or_init(|| keeps);
+        }
     }
 }
 
@@ -214,61 +222,6 @@ pub(super) fn set_mtime(
             }
             Ok(())
         }
-    }
-}
-
-/// What a file system keeps of metadata that is set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Keeps {
-    /// `None` where modes are kept, else the one that every file has.
-    pub(super) file_mode: Option<u32>,
-    /// The same of directories.
-    pub(super) directory_mode: Option<u32>,
-    /// `None` where owners and groups are kept, else those that everything has.
-    pub(super) owner: Option<(u32, u32)>,
-    /// Whether modification times are kept.
-    pub(super) times: bool,
-    /// Whether owner, group and time of a symbolic link are its own: some set those of the file that
-    /// it points to.
-    pub(super) of_links: bool,
-}
-
-impl Default for Keeps {
-    fn default() -> Self {
-        Self { file_mode: None, directory_mode: None, owner: None, times: true, of_links: true }
-    }
-}
-
-impl Keeps {
-    /// What stands once `wanted` was set: where something stands already, what isn't kept stays as
-    /// that is.
-    pub(super) fn held(
-        &self,
-        wanted: Metadata,
-        kind: EntryKind,
-        stands: Option<&Metadata>,
-    ) -> Metadata {
-        let mut held = wanted;
-        let given = match kind {
-            EntryKind::File => self.file_mode,
-            EntryKind::Directory => self.directory_mode,
-            EntryKind::Symlink | EntryKind::Special(_) => None,
-        };
-        if let Some(mode) = given {
-            held.mode = stands.map_or(mode, |stands| stands.mode);
-        }
-        if let Some((uid, gid)) = self.owner {
-            (held.uid, held.gid) = stands.map_or((uid, gid), |stands| (stands.uid, stands.gid));
-        }
-        if let Some(stands) = stands {
-            if !self.times {
-                held.mtime = stands.mtime;
-            }
-            if kind == EntryKind::Symlink && !self.of_links {
-                held = Metadata { mode: held.mode, ..*stands };
-            }
-        }
-        held
     }
 }
 
@@ -396,6 +349,7 @@ mod tests {
             owner: Some((7, 8)),
             times: false,
             of_links: false,
+            ..Keeps::default()
         };
         let wanted = Metadata { mode: 0o640, uid: 1, gid: 2, mtime: at(3) };
         let stands = Metadata { mode: 0o555, uid: 7, gid: 9, mtime: at(4) };

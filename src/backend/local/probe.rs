@@ -2,11 +2,11 @@
 
 use super::attributes::times;
 use super::beneath::Directory;
-use super::capabilities::{Capabilities, Keeps, Kind, is_unsupported, listed_number, set_mtime};
+use super::capabilities::{Capabilities, Kind, is_unsupported, listed_number, set_mtime};
 use super::metadata::{Ownership, look_at, look_at_open, metadata_of, mtime_of};
 use super::place::rename_new;
 use crate::model::stamp::COARSEST_TIMES;
-use crate::model::{Cause, Timestamp};
+use crate::model::{Cause, Keeps, Timestamp};
 use rustix::fs::{
     AtFlags, Gid, Mode, OFlags, Uid, fchmod, fchown, futimens, linkat, mkdirat, openat, symlinkat,
     unlinkat, utimensat,
@@ -20,8 +20,8 @@ const RENAMED: &[u8] = b"probe-renamed";
 const LINK: &[u8] = b"probe-link";
 const DIRECTORY: &[u8] = b"probe-directory";
 
-/// A time that every file system can keep.
-const TIME: Timestamp = Timestamp { seconds: 1_000_000_000, nanos: 0 };
+/// A time that every file system can keep, but for what its unit cuts off.
+const TIME: Timestamp = Timestamp { seconds: 1_000_000_001, nanos: 987_654_321 };
 
 /// Learns what a file system does with inode numbers and metadata, in a directory of vidimus's own
 /// on it; nothing of one of which that is known. What is tried is removed again.
@@ -42,10 +42,12 @@ pub(super) fn probe(
     let file = openat(directory, FILE, flags, Mode::from_raw_mode(0o600))?;
     let identifies = identifies(directory, &file)?;
     capabilities.learn_identifies(identifies);
+    let time = kept_time(capabilities, &file)?;
     let keeps = Keeps {
         file_mode: given_mode(&file)?,
         directory_mode: directory_mode(directory)?,
-        times: keeps_times(capabilities, &file)?,
+        times: time.is_some(),
+        time_unit: time.map_or(1, |found| Keeps::unit_of(TIME, found)),
         of_links: keeps_of_links(directory)?,
         owner: given_owner(&file, ownership)?,
     };
@@ -109,10 +111,12 @@ fn directory_mode(directory: &Directory) -> rustix::io::Result<Option<u32>> {
     given_mode(&openat(directory, DIRECTORY, flags, Mode::empty())?)
 }
 
-fn keeps_times(capabilities: &Capabilities, file: &OwnedFd) -> rustix::io::Result<bool> {
+/// What a file's time is once it was set; `None` where that isn't kept.
+fn kept_time(capabilities: &Capabilities, file: &OwnedFd) -> rustix::io::Result<Option<Timestamp>> {
     let set = |atime| Ok(futimens(file, &times(atime, TIME))?);
     let set = set_mtime(capabilities, TIME, set, || look_at_open(file));
-    Ok(set.is_ok() && is_near(mtime_of(&look_at_open(file)?)))
+    let found = mtime_of(&look_at_open(file)?);
+    Ok((set.is_ok() && is_near(found)).then_some(found))
 }
 
 /// Whether what is set of a symbolic link is not what it points to has then, or lost.

@@ -2,7 +2,7 @@
 
 use super::attributes::{chmod_handle, open_for_metadata, readable_directory, set_link, set_open};
 use super::beneath::{Directory, Root, legal};
-use super::capabilities::{Capabilities, Keeps};
+use super::capabilities::Capabilities;
 use super::metadata::{kind_of, look_at, look_at_open, metadata_of, mtime_of};
 use super::place::exchange_leaf;
 use super::probe::probe;
@@ -17,7 +17,7 @@ use crate::backend::{
 use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::reserved::is_temporary;
-use crate::model::{Cause, Durability, Entry, EntryKind, Error, Key, Metadata, Stamp};
+use crate::model::{Cause, Durability, Entry, EntryKind, Error, Keeps, Key, Metadata, Stamp};
 use rustix::fs::{AtFlags, Dir, Mode, mkdirat, symlinkat, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
@@ -298,6 +298,14 @@ impl Target for LocalTarget {
             Ok(_) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn keeps(&self) -> Option<Keeps> {
+        self.shared.root.directory().capabilities.learned_keeps()
+    }
+
+    fn recall(&self, keeps: Keeps) {
+        self.shared.root.directory().capabilities.learn_keeps(keeps);
     }
 
     fn holds(&self, source: &Metadata, kind: EntryKind, stands: Option<&Metadata>) -> Metadata {

@@ -34,6 +34,7 @@ fn publishing(run: &RunId) -> Publishing {
             durability: Durability::None,
             only: None,
             form: crate::backend::Form::Tree,
+            keeps: None,
         },
         totals: Totals::default(),
     }

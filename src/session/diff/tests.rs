@@ -62,6 +62,7 @@ fn published(place: &Path, version: u8) {
         durability: Durability::None,
         only: None,
         form: Form::Tree,
+        keeps: None,
     };
     let (verdict, totals) = (Verdict::Complete, Totals::default());
     let publishing = Publishing { run: id, started: now, now, verdict, options, totals };

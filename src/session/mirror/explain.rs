@@ -159,6 +159,7 @@ impl Session<'_> {
         self.check_state_dir(root.as_deref())?;
         let spool_dir = std::env::temp_dir();
         let (from, to) = self.open(root.as_ref(), &spool_dir)?;
+        self.recall(state.as_ref(), &*to)?;
         let keys = self.keys(&name);
         let manifest = Shelf::of(&*to, &spool_dir);
         let published =
