@@ -42,26 +42,6 @@ impl Session<'_> {
         Some(writing)
     }
 
-    /// Goes by what earlier runs found out of the target's file system, for to try it is to write.
-    pub(super) fn recall(&self, state: Option<&State>, target: &dyn Target) -> Result<(), Error> {
-        let recorded = match state {
-            Some(state) => {
-                let run = state.last_whole_run()?;
-                run.map(|run| RecordedOptions::decode(&run.options)).transpose()?
-            }
-            // A manifest that can't be read is told where its rows are read.
-            None if target.is_store() => None,
-            None => {
-                let latest = Shelf::of(target, &std::env::temp_dir()).latest().ok().flatten();
-                latest.map(|latest| latest.head.options)
-            }
-        };
-        if let Some(keeps) = recorded.and_then(|options| options.keeps) {
-            target.recall(keeps);
-        }
-        Ok(())
-    }
-
     /// A dry run: reads what a run would read, and writes nothing.
     pub(super) fn preview(&self) -> Result<Ended, Error> {
         let options = self.options;
@@ -75,7 +55,7 @@ impl Session<'_> {
         let root = if exists { self.places.open_target()?.map(Arc::new) } else { None };
         self.check_state_dir(root.as_deref())?;
         let (source, target) = self.open(root.as_ref(), &std::env::temp_dir())?;
-        self.recall(state.as_ref(), &*target)?;
+        recall(state.as_ref(), &*target)?;
         let nothing = || -> Evidence { (Box::new(std::iter::empty()), SourceNumber::NONE) };
         let evidence = match &state {
             Some(state) if self.mistrusts(state)? => nothing(),
@@ -141,4 +121,24 @@ impl Session<'_> {
         };
         Ok(Ended { verdict, refusal, unpublished: None })
     }
+}
+
+/// Goes by what earlier runs found out of the target's file system, for to try it is to write.
+pub(super) fn recall(state: Option<&State>, target: &dyn Target) -> Result<(), Error> {
+    let recorded = match state {
+        Some(state) => {
+            let run = state.last_whole_run()?;
+            run.map(|run| RecordedOptions::decode(&run.options)).transpose()?
+        }
+        // A manifest that can't be read is told where its rows are read.
+        None if target.is_store() => None,
+        None => {
+            let latest = Shelf::of(target, &std::env::temp_dir()).latest().ok().flatten();
+            latest.map(|latest| latest.head.options)
+        }
+    };
+    if let Some(keeps) = recorded.and_then(|options| options.keeps) {
+        target.recall(keeps);
+    }
+    Ok(())
 }

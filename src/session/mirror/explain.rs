@@ -4,6 +4,7 @@
 //! The pair is made by the join and the decision by the policy of a run; only the listings are
 //! narrowed to the one name. Nothing is locked, written or read of any content.
 
+use super::dry_run;
 use super::sides::Rows;
 use super::{MirrorOptions, Session, places};
 use crate::backend::object::Stores;
@@ -159,7 +160,7 @@ impl Session<'_> {
         self.check_state_dir(root.as_deref())?;
         let spool_dir = std::env::temp_dir();
         let (from, to) = self.open(root.as_ref(), &spool_dir)?;
-        self.recall(state.as_ref(), &*to)?;
+        dry_run::recall(state.as_ref(), &*to)?;
         let keys = self.keys(&name);
         let manifest = Shelf::of(&*to, &spool_dir);
         let published =
