@@ -234,17 +234,27 @@ impl<'a> Committer<'a> {
             EntryKind::File => finished.row.source.size,
             _ => 0,
         };
+        let links = u64::from(finished.row.kind == EntryKind::Symlink);
         match finished.change {
             Some(Change::Copy) => {
                 progress.files_copied.add(1);
                 progress.bytes_copied.add(size);
             }
-            Some(Change::MakeLink) => progress.files_copied.add(1),
+            Some(Change::MakeLink) => {
+                progress.files_copied.add(1);
+                progress.links_copied.add(1);
+            }
             Some(Change::UpdateMetadata) => progress.metadata_updated.add(1),
-            Some(Change::Adopt) => progress.files_adopted.add(1),
+            Some(Change::Adopt) => {
+                progress.files_adopted.add(1);
+                progress.links_adopted.add(links);
+            }
             Some(_) => {}
             None if finished.row.kind == EntryKind::Directory => {}
-            None => progress.files_unchanged.add(1),
+            None => {
+                progress.files_unchanged.add(1);
+                progress.links_unchanged.add(links);
+            }
         }
         if let Some(change) = finished.change {
             self.context.tell(&finished.row.key, change, finished.reason, size);

@@ -99,11 +99,17 @@ totals! {
     target_entries,
     /// Files copied.
     files_copied,
+    /// Of these, symbolic links, which were made.
+    links_copied,
     /// Files found unchanged.
     files_unchanged,
+    /// Of these, symbolic links.
+    links_unchanged,
     /// Files found in the target and taken as they are, without a digest.
     files_adopted,
-    /// Of these, files whose content no digest is known of.
+    /// Of these, symbolic links.
+    links_adopted,
+    /// Files that were adopted and whose content no digest is known of.
     adopted_without_digest,
     /// Files whose content in the target is known by the digest that a run from another source
     /// recorded; this source has files of the same size and time, which were not read.

@@ -283,8 +283,10 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         if reason == Reason::SizeExcluded {
             return Some(Planned::Kept(key, reason));
         }
-        if source.entry().is_some_and(|entry| entry.kind != EntryKind::Directory) {
-            self.with.progress.files_unchanged.add(1);
+        if let Some(entry) = source.entry().filter(|entry| entry.kind != EntryKind::Directory) {
+            let progress = self.with.progress;
+            progress.files_unchanged.add(1);
+            progress.links_unchanged.add(u64::from(entry.kind == EntryKind::Symlink));
         }
         if reason == Reason::Extra && !key.is_directory() {
             self.with.surplus.add(1);

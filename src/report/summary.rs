@@ -238,9 +238,9 @@ fn summary(ending: &Ending<'_>, watch: &Watch, failures: &Failures) -> Vec<Strin
 fn done_rows(ending: &Ending<'_>) -> Vec<(&'static str, String)> {
     let totals = ending.totals;
     let files = |number| counted(number, "file", "files");
-    let mut rows =
-        vec![("copied", format!("{}, {}", files(totals.files_copied), size(totals.bytes_copied)))];
-    rows.push(("unchanged", files(totals.files_unchanged)));
+    let copied = files_and_links(totals.files_copied, totals.links_copied, totals.bytes_copied);
+    let unchanged = files_and_links(totals.files_unchanged, totals.links_unchanged, None);
+    let mut rows = vec![("copied", copied), ("unchanged", unchanged)];
     let mut add = |number: u64, label, value: String| {
         if number > 0 {
             rows.push((label, value));
@@ -248,7 +248,8 @@ fn done_rows(ending: &Ending<'_>) -> Vec<(&'static str, String)> {
     };
     let besides = totals.bytes_hashed.saturating_sub(totals.bytes_copied);
     add(besides, "hashed besides", size(besides));
-    add(totals.files_adopted, "adopted", files(totals.files_adopted));
+    let adopted = files_and_links(totals.files_adopted, totals.links_adopted, None);
+    add(totals.files_adopted, "adopted", adopted);
     let known = format!("{}, source not read", files(totals.known_by_digest));
     add(totals.known_by_digest, "known by digest", known);
     add(totals.adoption_files, "cost of adopting", adoption_cost(totals));
@@ -274,6 +275,18 @@ fn done_rows(ending: &Ending<'_>) -> Vec<(&'static str, String)> {
     add(lost.len() as u64, "not kept", lost.join(", "));
     add(totals.files_failed, "failed", counted(totals.files_failed, "entry", "entries"));
     rows
+}
+
+/// Regular files, their bytes, and symbolic links, of so many of both.
+fn files_and_links(all: u64, links: u64, bytes: impl Into<Option<u64>>) -> String {
+    let mut text = counted(all.saturating_sub(links), "file", "files");
+    if let Some(bytes) = bytes.into() {
+        text.extend([", ", &size(bytes)]);
+    }
+    if links > 0 {
+        text.extend([", ", &counted(links, "link", "links")]);
+    }
+    text
 }
 
 /// Files and directories, as such.
@@ -315,9 +328,8 @@ fn adoption_cost(totals: &Totals) -> String {
 fn would_rows(watch: &Watch, ending: &Ending<'_>) -> Vec<(&'static str, String)> {
     let would = watch.would();
     let files = |number| counted(number, "file", "files");
-    // A link is a file, as it is in what a run counts.
-    let copies = files(would.copy + would.make_link);
-    let mut rows = vec![("copy", format!("{copies}, {}", size(would.copy_bytes)))];
+    let all = would.copy + would.make_link;
+    let mut rows = vec![("copy", files_and_links(all, would.make_link, would.copy_bytes))];
     for (number, label, value) in [
         (would.check, "check content of", files(would.check)),
         (would.adopt, "adopt", files(would.adopt)),
@@ -338,7 +350,8 @@ fn would_rows(watch: &Watch, ending: &Ending<'_>) -> Vec<(&'static str, String)>
         }
     }
     let totals = ending.totals;
-    rows.push(("leave unchanged", files(totals.files_unchanged)));
+    let unchanged = files_and_links(totals.files_unchanged, totals.links_unchanged, None);
+    rows.push(("leave unchanged", unchanged));
     if totals.files_failed > 0 {
         rows.push(("failed", counted(totals.files_failed, "entry", "entries")));
     }
@@ -388,9 +401,11 @@ mod tests {
     fn a_summary_says_what_was_done_and_leaves_out_what_was_not() {
         let totals = Totals {
             entries: 2000,
-            files_copied: 1234,
+            files_copied: 1236,
+            links_copied: 2,
             bytes_copied: 5 << 20,
-            files_unchanged: 700,
+            files_unchanged: 701,
+            links_unchanged: 1,
             files_deleted: 1,
             directories_deleted: 2,
             files_failed: 1,
@@ -404,8 +419,8 @@ mod tests {
             lines,
             [
                 "mirrored s -> t",
-                "  copied            1,234 files, 5.0 MiB",
-                "  unchanged         700 files",
+                "  copied            1,234 files, 5.0 MiB, 2 links",
+                "  unchanged         700 files, 1 link",
                 "  deleted           1 file, 2 directories",
                 "  failed            1 entry",
                 "  requests          3 list; 1 retried",

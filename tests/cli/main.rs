@@ -8,6 +8,7 @@ mod bag;
 mod brake;
 mod building;
 mod commands;
+mod counts;
 mod damaged_state;
 mod delete_later;
 mod deletion;
