@@ -2,8 +2,9 @@
 //! writes them anew.
 
 use crate::common::environment::text;
-use crate::common::{Environment, Run, TestTree};
+use crate::common::{Environment, Run, TestTree, tools};
 use crate::mirror::sample;
+use crate::needs;
 use insta::assert_snapshot;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -320,4 +321,47 @@ fn a_pattern_that_names_a_path_of_this_machine_is_noted() {
     env.mirror(&["--exclude", "/cache/"]).expect(0).is_silent_about("matches nothing");
     TestTree::new().file(format!("{}x", pattern.trim_start_matches('/')), "1").write(&env.source);
     env.mirror(&["--exclude", &pattern]).expect(0).is_silent_about("matches nothing");
+}
+
+/// Completion in a bash, as a person at a terminal has it: the function is called as readline does.
+#[test]
+fn bash_completes_paths_behind_a_command_and_flags_behind_a_hyphen() {
+    needs!(tools::tool("bash").map(drop));
+    let env = Environment::new();
+    std::fs::create_dir(env.root.join("photos of may")).expect("make a directory");
+    let script = env.vidimus(&["completions", "bash"]).expect(0).stdout;
+    std::fs::write(env.root.join("completions"), script).expect("write the script");
+    let complete = |words: &[&str]| -> Vec<String> {
+        let quoted: Vec<_> = words.iter().map(|word| format!("'{word}'")).collect();
+        let (current, last) = (words.len() - 1, words.len() - 2);
+        let commands = format!(
+            "source ./completions; COMP_WORDS=({}); COMP_CWORD={current}; _vidimus vidimus {} {}; \
+             printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            quoted.join(" "),
+            quoted[current],
+            quoted[last]
+        );
+        let mut command = std::process::Command::new("bash");
+        command.args(["--norc", "--noprofile", "-c", &commands]);
+        let run = Run::of(env.hermetic(command)).expect(0);
+        run.stdout.lines().map(str::to_owned).collect()
+    };
+    let all = ["completions", "home", "outside", "photos of may", "source", "state"];
+    for words in [
+        &["vidimus", "mirror", ""][..],
+        &["vidimus", "mirror", "source", ""],
+        &["vidimus", "mirror", "--delete", "source", ""],
+        &["vidimus", "verify", ""],
+        &["vidimus", "manifest", "show", ""],
+    ] {
+        let mut offered = complete(words);
+        offered.sort();
+        assert_eq!(offered, all, "{words:?}");
+    }
+    assert_eq!(complete(&["vidimus", "mirror", "ph"]), ["photos of may"]);
+    assert_eq!(complete(&["vidimus", "mirror", "--max-del"]), ["--max-delete"]);
+    assert_eq!(complete(&["vidimus", "mirror", "--durability", "ba"]), ["batch"]);
+    assert_eq!(complete(&["vidimus", "mir"]), ["mirror"]);
+    assert!(complete(&["vidimus", "manifest", ""]).contains(&"export".to_owned()));
+    assert_eq!(complete(&["vidimus", "completions", "z"]), ["zsh"]);
 }

@@ -150,12 +150,25 @@ pub(crate) fn command() -> clap::Command {
     Cli::command().mut_subcommands(finished)
 }
 
+/// What a shell completes a value by, as its name tells.
+fn completed_by(arg: &clap::Arg) -> Option<clap::ValueHint> {
+    Some(match arg.get_value_names()?.first()?.as_str() {
+        "DIR" | "TARGET" | "BAG" => clap::ValueHint::DirPath,
+        "FILE" | "LIST" => clap::ValueHint::FilePath,
+        "SOURCE" | "LOCATION" | "A" | "B" => clap::ValueHint::AnyPath,
+        _ => return None,
+    })
+}
+
 /// Gives a command, and those below it, what all of them have.
 fn finished(command: clap::Command) -> clap::Command {
     let name = command.get_name().to_owned();
     let command = command.args_override_self(true).mut_args(|arg| {
         // Said once for all flags at the end of the help, not at each of them.
         let mut arg = arg.hide_env(true);
+        if let Some(hint) = completed_by(&arg) {
+            arg = arg.value_hint(hint);
+        }
         if name == "verify" && arg.get_help_heading() == Some("Filtering") {
             arg = arg.help_heading("Filtering, with --against");
         }

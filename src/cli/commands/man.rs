@@ -12,9 +12,9 @@ pub(crate) fn run(dir: Option<&Path>) -> Exit {
     let done = match dir {
         Some(dir) => pages().try_for_each(|page| {
             let path = dir.join(Man::new(page.clone()).get_filename());
-            std::fs::write(path, render(page)?)
+            std::fs::write(path, render(&page)?)
         }),
-        None => match pages().map(render).collect::<io::Result<Vec<_>>>() {
+        None => match pages().map(|page| render(&page)).collect::<io::Result<Vec<_>>>() {
             Ok(manual) => return super::print(&manual.concat()),
             Err(error) => Err(error),
         },
@@ -28,12 +28,51 @@ pub(crate) fn run(dir: Option<&Path>) -> Exit {
     )
 }
 
-fn render(command: Command) -> io::Result<Vec<u8>> {
+/// What heads that which follows the options, where `clap_mangen` has a word that no other page uses.
+const NOTES: &str = "\n.SH \"EXAMPLES AND NOTES\"\n";
+
+fn render(command: &Command) -> io::Result<Vec<u8>> {
     let mut roff = Vec::new();
-    Man::new(command).render(&mut roff)?;
-    // clap_mangen heads what follows the options with a word that no other page uses.
-    let roff = String::from_utf8_lossy(&roff);
-    Ok(roff.replace("\n.SH EXTRA\n", "\n.SH \"EXAMPLES AND NOTES\"\n").into_bytes())
+    Man::new(command.clone()).render(&mut roff)?;
+    let roff = String::from_utf8_lossy(&roff).replace("\n.SH EXTRA\n", NOTES);
+    Ok(with_exit_status(&with_values(&roff, command)).into_bytes())
+}
+
+/// Adds their values to the options in the synopsis, which has their names alone.
+fn with_values(roff: &str, command: &Command) -> String {
+    let Some((before, rest)) = roff.split_once("\n.SH SYNOPSIS\n") else { return roff.to_owned() };
+    let (synopsis, after) = rest.split_once('\n').unwrap_or((rest, ""));
+    let mut synopsis = synopsis.to_owned();
+    for option in command.get_arguments().filter(|arg| arg.get_action().takes_values()) {
+        if let (Some(name), Some([value, ..])) = (option.get_long(), option.get_value_names()) {
+            let name = format!("\\fB\\-\\-{}\\fR", escaped(name));
+            synopsis = synopsis
+                .replace(&format!("{name}]"), &format!("{name} \\fI{}\\fR]", escaped(value)));
+        }
+    }
+    format!("{before}\n.SH SYNOPSIS\n{synopsis}\n{after}")
+}
+
+/// Moves the exit codes from the notes to a section of their own, as other pages have it.
+fn with_exit_status(roff: &str) -> String {
+    let Some((before, rest)) = roff.split_once("\nExit codes:\n") else { return roff.to_owned() };
+    let (codes, after) = rest.split_once("\n\n").unwrap_or((rest, ""));
+    let line = |line: &str| match line.split_once("  ") {
+        Some((code, meaning)) if code.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("\n.TP\n\\fB{code}\\fR\n{meaning}")
+        }
+        _ => format!("\n{line}"),
+    };
+    let lines: String = codes.lines().map(|it| line(it.trim_start())).collect();
+    let section = format!("\n.SH \"EXIT STATUS\"{lines}");
+    let (page, notes) = before.split_once(NOTES).unwrap_or((before, ""));
+    let notes = format!("{notes}\n{after}");
+    format!("{page}{section}{NOTES}{}", notes.trim_start())
+}
+
+/// A word of a command line, whose hyphens are no places to break it.
+fn escaped(word: &str) -> String {
+    word.replace('-', "\\-")
 }
 
 /// The tool's own page, then one for each command.
@@ -86,11 +125,39 @@ mod tests {
         ];
         assert_eq!(names, expected.map(|name| format!("vidimus{name}.1")));
         for page in pages() {
-            let text = String::from_utf8(render(page).unwrap()).unwrap();
+            let text = String::from_utf8(render(&page).unwrap()).unwrap();
             assert!(
                 text.contains(".SH \"EXAMPLES AND NOTES\"") && !text.contains("EXTRA"),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_page_tells_values_in_its_synopsis_and_exit_codes_in_a_section() {
+        let page = |name: &str| {
+            let page = pages().find(|page| page.get_name() == name).expect("a page");
+            String::from_utf8(render(&page).unwrap()).unwrap()
+        };
+        let mirror = page("mirror");
+        let (_, synopsis) = mirror.split_once(".SH SYNOPSIS\n").unwrap();
+        let synopsis = synopsis.lines().next().unwrap();
+        for option in [
+            r"[\fB\-\-exclude\fR \fIPATTERN\fR]",
+            r"[\fB\-\-max\-delete\fR \fIN|P%\fR]",
+            r"[\fB\-\-durability\fR \fIWHEN\fR]",
+            r"[\fB\-n\fR|\fB\-\-dry\-run\fR]",
+        ] {
+            assert!(synopsis.contains(option), "{option}: {synopsis}");
+        }
+        for name in ["mirror", "verify", "put", "diff", "explain", "bag"] {
+            let page = page(name);
+            let (before, codes) = page.split_once("\n.SH \"EXIT STATUS\"\n").expect(name);
+            assert!(before.contains(".SH OPTIONS"), "{name}");
+            let (codes, notes) = codes.split_once(NOTES).expect(name);
+            assert!(codes.starts_with(".TP\n\\fB0\\fR\n"), "{codes}");
+            assert!(codes.contains("\n.TP\n\\fB2\\fR\n"), "{codes}");
+            assert!(!notes.contains("Exit codes:") && notes.contains("Examples:"), "{notes}");
         }
     }
 }
