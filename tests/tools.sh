@@ -9,6 +9,7 @@ need() { # program package
 need strace strace
 need rsync rsync
 need script bsdutils
+need tmux tmux
 need setpriv util-linux
 need chattr e2fsprogs
 need mkfs.btrfs btrfs-progs

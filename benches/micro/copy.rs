@@ -129,6 +129,7 @@ fn large_file_mirrored(bencher: Bencher<'_, '_>) {
             durability: Durability::None,
             transfers: 1,
             checkers: 1,
+            count_ahead: false,
             limits: LimitOptions::default(),
         };
         let progress = Arc::new(Progress::default());

@@ -190,6 +190,28 @@ pub trait Source: Send + Sync {
     /// When the root can't be read.
     fn list(&self, options: &ListOptions) -> Result<Listing, Error>;
 
+    /// Counts what [`Source::list`] would tell, as cheaply as the place allows and in any order: kind
+    /// and size of each entry, until `take` wants no more; whether it is all. Directories that a store
+    /// only implies may be left out.
+    ///
+    /// # Errors
+    /// When the place can't be listed.
+    fn count(
+        &self,
+        options: &ListOptions,
+        take: &mut dyn FnMut(EntryKind, u64) -> bool,
+    ) -> Result<bool, Error> {
+        let mut is_whole = true;
+        for item in self.list(options)? {
+            match item? {
+                ListItem::Entry(entry) if !take(entry.kind, entry.size()) => return Ok(false),
+                ListItem::Failed(_) | ListItem::BrokeOff(_) => is_whole = false,
+                _ => {}
+            }
+        }
+        Ok(is_whole)
+    }
+
     /// Lists what [`Source::list`] would tell of one name (a key without a final `/`) and nothing
     /// else, as cheaply as the place allows: the leaf and the directory that have it, whether the
     /// filter takes them or not, and of the directory one entry in it that the filter takes.

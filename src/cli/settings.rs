@@ -172,6 +172,7 @@ fn run(
         durability: args.durability.into(),
         transfers: workers(args.transfers, has_store),
         checkers: workers(args.checkers, false),
+        count_ahead: counts_ahead(&args.output, matches),
         limits: (&args.limits).into(),
     };
     Ok((options, origins))
@@ -208,6 +209,7 @@ pub(crate) fn verify(
         },
         repair: if against.is_some() { None } else { repair(args)? },
         checkers: workers(args.reading.checkers, has_store),
+        count_ahead: counts_ahead(&args.output, matches),
         limits: (&args.reading).into(),
     };
     Ok((options, against))
@@ -466,6 +468,17 @@ pub(crate) fn check_output(args: &OutputArgs, matches: &ArgMatches) -> Result<()
         None => Err(usage("--verbose and --quiet can't be used together")
             .help("--verbose prints each change, --quiet nothing but failures: choose one")),
     }
+}
+
+/// Whether progress is shown that is estimated by what there is to do: in records where --progress asks
+/// for it, for counting that may cost requests.
+fn counts_ahead(args: &OutputArgs, matches: &ArgMatches) -> bool {
+    let flags = (("progress", args.progress), ("no_progress", args.no_progress));
+    let (progress, no_progress) = last(matches, flags.0, flags.1);
+    if args.json {
+        return progress && !no_progress;
+    }
+    human(args, matches, false).progress != ProgressStyle::Off
 }
 
 /// Decides what a person is shown; `dry_run` shows each change.

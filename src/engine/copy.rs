@@ -78,6 +78,9 @@ impl<'c, 'a> Worker<'c, 'a> {
         self.building = match context.target.stage_directory(key) {
             Ok(building) => Some(building),
             Err(cause) => {
+                for member in members {
+                    self.settle(member, false);
+                }
                 let members = members.iter().map(|member| &member.source.key);
                 context.fail_directory(key, cause, members);
                 return None;
@@ -147,6 +150,25 @@ impl<'c, 'a> Worker<'c, 'a> {
     }
 
     fn copy(&mut self, step: &Step, unless: Option<Digest>) -> Result<Finished, EntryError> {
+        let copied = self.copy_content(step, unless);
+        self.settle(step, copied.is_ok());
+        copied
+    }
+
+    /// Takes note that a planned copy is over.
+    fn settle(&self, step: &Step, is_moved: bool) {
+        let settled = &self.context.progress.settled;
+        settled.files.add(1);
+        if !is_moved {
+            settled.bytes_unmoved.add(step.source.size());
+        }
+    }
+
+    fn copy_content(
+        &mut self,
+        step: &Step,
+        unless: Option<Digest>,
+    ) -> Result<Finished, EntryError> {
         let context = self.context;
         if context.is_beside
             && let Some(finished) = self.copy_beside(step)?
@@ -191,6 +213,7 @@ impl<'c, 'a> Worker<'c, 'a> {
                 context.target.copy_beside(&*context.source, entry, step.place)
             })?;
         let Some(stands) = stands else { return Ok(None) };
+        context.progress.settled.bytes_unmoved.add(step.source.size());
         let is_of_it = |row: &&Row| row.from == context.policy.from && row.source == entry.stamp;
         let recorded = step.row.as_ref().filter(is_of_it);
         let digest = recorded.and_then(|row| row.digest).or(entry.recorded);

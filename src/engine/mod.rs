@@ -6,6 +6,7 @@
 //! (but for what `collisions` spares) and `finish` work off what waited. What a verification found is
 //! mended in the same way, by a plan of its own (`mend`). The engine never prints, never exits, and reads no environment.
 
+mod ahead;
 mod attempt;
 mod batch;
 mod collisions;
@@ -20,6 +21,7 @@ mod preview;
 mod ranges;
 mod tag;
 
+pub use ahead::CountAhead;
 pub use collisions::Collisions;
 pub use commit::{Committer, not_kept};
 pub use dispatcher::execute;

@@ -18,6 +18,8 @@ const KEPT: u64 = 640;
 /// What one worker has open at the same time: a file on each side and the directories of both, or a
 /// connection and what its runtime polls.
 const OF_A_WORKER: u64 = 6;
+/// The limit from which on a third walk has room beside all that is kept.
+const ROOMY: u64 = 2048;
 
 /// How many of `usual` handles may be kept open, at least 1: two thirds of what is left go to them.
 pub fn handles(usual: usize) -> usize {
@@ -28,6 +30,11 @@ pub fn handles(usual: usize) -> usize {
 /// is left goes to them.
 pub fn workers(asked: usize) -> usize {
     workers_within(limit(), asked)
+}
+
+/// Whether there is room for a third walk beside those of both sides.
+pub fn has_room_for_another_walk() -> bool {
+    limit().is_none_or(|limit| limit >= ROOMY)
 }
 
 /// The limit; `None` where there is none.

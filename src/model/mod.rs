@@ -27,5 +27,5 @@ pub use feature::{Feature, Features};
 pub use keeps::Keeps;
 pub use key::Key;
 pub use request::RequestKind;
-pub use run::{Durability, InFlight, Progress, RunId, Stop, Totals, Verdict};
+pub use run::{Ahead, Counted, Durability, InFlight, Progress, RunId, Stop, Totals, Verdict};
 pub use stamp::{Stamp, Timestamp};

@@ -71,6 +71,10 @@ macro_rules! totals {
             pub in_flight: Mutex<Vec<Option<InFlight>>>,
             /// Whether the plan is whole, so that what is planned is all there is.
             pub plan_final: AtomicBool,
+            /// What there is to go through, as far as it is known beforehand.
+            pub ahead: Ahead,
+            /// What is over of the copies planned.
+            pub settled: Settled,
         }
 
         impl Progress {
@@ -81,7 +85,11 @@ macro_rules! totals {
 
             /// Sets all counters to 0: the run begins anew.
             pub fn reset(&self) {
-                $(self.$name.0.store(0, Ordering::Relaxed);)*
+                $(self.$name.set(0);)*
+                self.plan_final.store(false, Ordering::Relaxed);
+                self.ahead.reset();
+                self.settled.files.set(0);
+                self.settled.bytes_unmoved.set(0);
             }
         }
     };
@@ -226,6 +234,73 @@ pub fn error_rate(failed: u64, entries: u64) -> f64 {
     if entries == 0 { 0.0 } else { failed as f64 / entries.max(failed) as f64 }
 }
 
+/// What there is to go through, counted beside a run to estimate by: names and sizes of the source, or
+/// what the rows tell that a target is verified by.
+#[derive(Debug, Default)]
+pub struct Ahead {
+    /// Entries.
+    pub entries: Counter,
+    /// Of these, regular files.
+    pub files: Counter,
+    /// Bytes of their content.
+    pub bytes: Counter,
+    /// Whether that is all.
+    pub is_whole: AtomicBool,
+}
+
+impl Ahead {
+    /// Counts an entry; the size is that of a regular file.
+    pub fn add(&self, size: Option<u64>) {
+        self.entries.add(1);
+        if let Some(size) = size {
+            self.files.add(1);
+            self.bytes.add(size);
+        }
+    }
+
+    /// The counts as they stand.
+    pub fn counted(&self) -> Counted {
+        // Looked at first: a count that is whole doesn't grow.
+        let is_whole = self.is_whole.load(Ordering::Acquire);
+        let (entries, files, bytes) = (self.entries.get(), self.files.get(), self.bytes.get());
+        Counted { entries, files, bytes, is_whole }
+    }
+
+    /// Says that all is counted.
+    pub fn end(&self) {
+        self.is_whole.store(true, Ordering::Release);
+    }
+
+    fn reset(&self) {
+        self.is_whole.store(false, Ordering::Relaxed);
+        for counter in [&self.entries, &self.files, &self.bytes] {
+            counter.set(0);
+        }
+    }
+}
+
+/// What [`Ahead`] counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Entries.
+    pub entries: u64,
+    /// Of these, regular files.
+    pub files: u64,
+    /// Bytes of their content.
+    pub bytes: u64,
+    /// Whether that is all.
+    pub is_whole: bool,
+}
+
+/// What is over of the copies planned, whether it stands in its place yet or not.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// Files read to their end, or failed.
+    pub files: Counter,
+    /// Bytes of those that were not moved: they failed, or a store copied them by itself.
+    pub bytes_unmoved: Counter,
+}
+
 /// A counter that many threads add to.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -239,6 +314,10 @@ impl Counter {
     /// Takes `amount` back (bytes of an attempt that was discarded).
     pub fn sub(&self, amount: u64) {
         self.0.fetch_sub(amount, Ordering::Relaxed);
+    }
+
+    fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
     }
 
     /// The count.

@@ -1,10 +1,14 @@
-//! Rates over a window of some seconds, and how long a run has still to go.
+//! How far a run is, how fast, and how long it has still to go.
 //!
-//! Main type: [`Window`]. What can't be known is `None`, never a guess: there is no estimate without
-//! a total (the finished plan, or what the last run counted) or without a rate.
+//! Main type: [`Estimate`], fed with a [`Sample`] each tick. Work is measured in bytes: those of the
+//! content, and what a file and a look at an entry cost beside it. How much there is of it the finished
+//! plan tells, before that the count ahead, before that what the last run counted; what can't be known is
+//! `None`, never a guess. The time left goes by the rate of the last ten seconds and is smoothed, so that
+//! it doesn't jump with each stall and burst.
 
-use crate::model::Totals;
+use crate::model::{Counted, Progress, Totals};
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How far back rates look.
@@ -13,77 +17,216 @@ const SPAN: Duration = Duration::from_secs(10);
 const SHORTEST: Duration = Duration::from_secs(1);
 /// What a file costs beside its content, as bytes: files alone are no measure where some are large,
 /// nor bytes where most are small.
-const FILE: u64 = 64 << 10;
+const FILE: f64 = 65_536.0;
+/// What a look at an entry costs, as bytes.
+const ENTRY: f64 = 2_048.0;
+/// A run that is younger says nothing of how long it takes.
+const YOUNGEST: Duration = Duration::from_secs(2);
+/// The seconds in which the time left that is shown follows what was found by two thirds: a third of
+/// that, within bounds.
+const SMOOTHED: [f64; 2] = [0.2, 3.0];
 /// Estimates beyond this say that the run is stuck rather than when it ends.
 const LONGEST: Duration = Duration::from_hours(24 * 30);
 
-/// The samples of the last ten seconds; bounded by them and the tick.
-#[derive(Debug, Default)]
-pub(crate) struct Window {
-    samples: VecDeque<(Duration, Totals)>,
+/// What is being done, which decides what there is to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Files are copied as far as the plan says.
+    #[default]
+    Mirror,
+    /// All that is counted ahead is read.
+    Verify,
 }
 
-impl Window {
+/// The counters of a run at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sample {
+    pub(crate) totals: Totals,
+    pub(crate) plan_final: bool,
+    pub(crate) ahead: Counted,
+    /// Planned copies that are over.
+    pub(crate) files_settled: u64,
+    /// Bytes of those that were not moved.
+    pub(crate) bytes_unmoved: u64,
+}
+
+impl Sample {
+    pub(crate) fn of(progress: &Progress) -> Self {
+        Self {
+            plan_final: progress.plan_final.load(Ordering::Relaxed),
+            ahead: progress.ahead.counted(),
+            files_settled: progress.settled.files.get(),
+            bytes_unmoved: progress.settled.bytes_unmoved.get(),
+            totals: progress.totals(),
+        }
+    }
+
+    fn bytes_done(&self) -> u64 {
+        self.totals.bytes_moved + self.bytes_unmoved
+    }
+
+    /// What of the work is done.
+    fn done(&self, kind: Kind) -> f64 {
+        let looked_at = self.totals.entries as f64 * ENTRY;
+        match kind {
+            Kind::Mirror => self.bytes_done() as f64 + self.files_settled as f64 * FILE + looked_at,
+            Kind::Verify => self.totals.bytes_hashed as f64 + looked_at,
+        }
+    }
+}
+
+/// What there is to do in all.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Whole {
+    /// Files to copy, or to read.
+    pub(crate) files: u64,
+    /// Bytes of these.
+    pub(crate) bytes: u64,
+    /// Entries to look at.
+    pub(crate) entries: u64,
+    /// Whether that is known, and not only supposed.
+    pub(crate) is_known: bool,
+}
+
+impl Whole {
+    /// What there is to do, by all that is known; `previous` is what the last run counted.
+    fn of(now: &Sample, kind: Kind, previous: Option<&Totals>) -> Option<Self> {
+        let (totals, ahead) = (&now.totals, &now.ahead);
+        if kind == Kind::Verify {
+            let Counted { entries, files, bytes, is_whole } = *ahead;
+            let is_ahead = entries > totals.entries || is_whole;
+            return is_ahead.then_some(Self { files, bytes, entries, is_known: is_whole });
+        }
+        let (files, bytes) = (totals.files_planned, totals.bytes_planned);
+        if now.plan_final {
+            return Some(Self { files, bytes, entries: totals.entries, is_known: true });
+        }
+        let by_count = (ahead.is_whole || ahead.entries > totals.source_entries).then_some((
+            ahead.entries,
+            ahead.bytes,
+            ahead.is_whole,
+        ));
+        let by_previous = previous
+            .filter(|previous| !ahead.is_whole && previous.source_entries > totals.source_entries)
+            .map(|previous| (previous.source_entries, previous.source_bytes, false));
+        let listed = by_count.into_iter().chain(by_previous).max_by_key(|(entries, ..)| *entries);
+        let (all_entries, all_bytes, is_whole) = listed?;
+        let unseen = all_entries.saturating_sub(totals.source_entries);
+        let unseen_bytes = all_bytes.saturating_sub(totals.source_bytes);
+        if unseen == 0 && !is_whole {
+            return None;
+        }
+        let entries = totals.entries + unseen;
+        let all_is_copied = bytes == totals.source_bytes;
+        if all_is_copied && is_whole {
+            let (files, bytes) = (ahead.files.max(files), ahead.bytes.max(bytes));
+            return Some(Self { files, bytes, entries, is_known: true });
+        }
+        // What is not seen yet is supposed to need as much copying as what is.
+        let share = |planned: u64, seen: u64| match seen {
+            0 => 1.0,
+            seen => (planned as f64 / seen as f64).min(1.0),
+        };
+        let more = |planned: u64, seen: u64, unseen: u64| {
+            planned + (share(planned, seen) * unseen as f64).round() as u64
+        };
+        Some(Self {
+            files: more(files, totals.source_entries, unseen),
+            bytes: more(bytes, totals.source_bytes, unseen_bytes),
+            entries,
+            is_known: false,
+        })
+    }
+
+    fn work(&self, kind: Kind) -> f64 {
+        let files = match kind {
+            Kind::Mirror => self.files as f64 * FILE,
+            Kind::Verify => 0.0,
+        };
+        self.bytes as f64 + files + self.entries as f64 * ENTRY
+    }
+}
+
+/// Rates and estimates of a run; bounded by the samples of ten seconds.
+#[derive(Debug, Default)]
+pub(crate) struct Estimate {
+    kind: Kind,
+    samples: VecDeque<(Duration, Sample)>,
+    previous: Option<Totals>,
+    whole: Option<Whole>,
+    /// Seconds left.
+    left: Option<f64>,
+}
+
+impl Estimate {
+    /// Of a run of this kind.
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self { kind, ..Self::default() }
+    }
+
+    /// Learns what the last run counted.
+    pub(crate) fn know(&mut self, previous: Option<&Totals>) {
+        self.previous = previous.copied();
+    }
+
     /// Adds the counters as they stand `at` so long after the start.
-    pub(crate) fn push(&mut self, at: Duration, totals: &Totals) {
-        self.samples.push_back((at, *totals));
+    pub(crate) fn push(&mut self, at: Duration, sample: &Sample) {
+        let since =
+            self.samples.back().map_or(Duration::ZERO, |(last, _)| at.saturating_sub(*last));
+        self.samples.push_back((at, *sample));
         // The oldest sample kept is the youngest that spans the whole window.
         while self.samples.get(1).is_some_and(|(second, _)| at.saturating_sub(*second) >= SPAN) {
             self.samples.pop_front();
         }
+        self.whole = Whole::of(sample, self.kind, self.previous.as_ref());
+        let found = self.found(at, sample);
+        self.left = match (self.left, found) {
+            (Some(left), Some(found)) => {
+                let since = since.as_secs_f64();
+                let passed = (left - since).max(0.0);
+                let [least, most] = SMOOTHED;
+                let smoothed = (found / 3.0).clamp(least, most);
+                Some(passed + (found - passed) * (1.0 - (-since / smoothed).exp()))
+            }
+            (_, found) => found,
+        };
+    }
+
+    /// Seconds left, by the rate of now.
+    fn found(&self, at: Duration, sample: &Sample) -> Option<f64> {
+        let left = (self.whole?.work(self.kind) - sample.done(self.kind)).max(0.0);
+        let rate = self.per_second(|sample| sample.done(self.kind)).filter(|rate| *rate > 0.0)?;
+        (at >= YOUNGEST).then_some(left / rate)
     }
 
     /// The rate a second of what `counter` picks; `None` until there is a second to look at.
     pub(crate) fn rate(&self, counter: impl Fn(&Totals) -> u64) -> Option<f64> {
+        self.per_second(|sample| counter(&sample.totals) as f64)
+    }
+
+    fn per_second(&self, counter: impl Fn(&Sample) -> f64) -> Option<f64> {
         let (first_at, first) = self.samples.front()?;
         let (last_at, last) = self.samples.back()?;
         let span = last_at.saturating_sub(*first_at);
-        (span >= SHORTEST)
-            .then(|| counter(last).saturating_sub(counter(first)) as f64 / span.as_secs_f64())
+        let more = (counter(last) - counter(first)).max(0.0);
+        (span >= SHORTEST).then(|| more / span.as_secs_f64())
     }
 
-    /// The time that is left of a mirror run, as far as the counters tell.
-    ///
-    /// With `plan_final`, what is planned and not done yet at the window's rates. Before, what the
-    /// `previous` run counted and this one has not looked at yet; it says nothing any more once this
-    /// run has seen as much.
-    pub(crate) fn remaining(
-        &self,
-        previous: Option<&Totals>,
-        plan_final: bool,
-    ) -> Option<Duration> {
+    /// What there is to do in all, as far as anything tells.
+    pub(crate) fn whole(&self) -> Option<Whole> {
+        self.whole
+    }
+
+    /// The time that is left, as far as the counters tell.
+    pub(crate) fn remaining(&self) -> Option<Duration> {
+        Duration::try_from_secs_f64(self.left?.round()).ok().filter(|left| *left <= LONGEST)
+    }
+
+    /// The share that is done, between 0 and 1, where it is known what there is to do.
+    pub(crate) fn share(&self) -> Option<f64> {
         let (_, now) = self.samples.back()?;
-        let copying = || {
-            let bytes = now.bytes_planned.saturating_sub(now.bytes_moved);
-            let files = now.files_planned.saturating_sub(now.files_copied);
-            self.time_for(bytes + files * FILE, |totals| {
-                totals.bytes_moved + totals.files_copied * FILE
-            })
-        };
-        let seconds = if plan_final {
-            copying()?
-        } else {
-            let unseen = previous?.entries.checked_sub(now.entries).filter(|&left| left > 0)?;
-            self.time_for(unseen, |totals| totals.entries)?.max(copying()?)
-        };
-        Duration::try_from_secs_f64(seconds.round()).ok().filter(|left| *left <= LONGEST)
-    }
-
-    fn time_for(&self, left: u64, counter: impl Fn(&Totals) -> u64) -> Option<f64> {
-        if left == 0 {
-            return Some(0.0);
-        }
-        self.rate(counter).filter(|rate| *rate > 0.0).map(|rate| left as f64 / rate)
-    }
-}
-
-/// The share of the run that is done, between 0 and 1, where a total is known.
-pub(crate) fn done(now: &Totals, previous: Option<&Totals>, plan_final: bool) -> Option<f64> {
-    let share = |part: u64, whole: u64| (whole > 0).then(|| (part as f64 / whole as f64).min(1.0));
-    if plan_final {
-        share(now.bytes_moved, now.bytes_planned).or(share(now.files_copied, now.files_planned))
-    } else {
-        share(now.entries, previous?.entries).filter(|share| *share < 1.0)
+        let all = self.whole?.work(self.kind);
+        (all > 0.0).then(|| (now.done(self.kind) / all).min(1.0))
     }
 }
 
@@ -91,94 +234,167 @@ pub(crate) fn done(now: &Totals, previous: Option<&Totals>, plan_final: bool) ->
 mod tests {
     use super::*;
 
+    const MIB: u64 = 1 << 20;
+
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
 
-    fn copying(bytes_moved: u64, bytes_planned: u64) -> Totals {
-        Totals { bytes_planned, bytes_moved, ..Totals::default() }
+    /// A run in which files of a MiB are copied, and nothing else is there.
+    fn copying(settled: u64, planned: u64) -> Sample {
+        let totals = Totals {
+            entries: planned,
+            source_entries: planned,
+            source_bytes: planned * MIB,
+            files_planned: planned,
+            bytes_planned: planned * MIB,
+            bytes_moved: settled * MIB,
+            ..Totals::default()
+        };
+        Sample { totals, files_settled: settled, ..Sample::default() }
     }
 
-    fn seen(entries: u64) -> Totals {
-        Totals { entries, ..Totals::default() }
+    fn counted(sample: &Sample, files: u64, is_whole: bool) -> Sample {
+        let ahead = Counted { entries: files, files, bytes: files * MIB, is_whole };
+        Sample { ahead, ..*sample }
     }
 
-    fn window(samples: &[(u64, Totals)]) -> Window {
-        let mut window = Window::default();
-        for (seconds, totals) in samples {
-            window.push(at(*seconds), totals);
+    fn estimate(samples: &[(u64, Sample)]) -> Estimate {
+        let mut estimate = Estimate::default();
+        for (seconds, sample) in samples {
+            estimate.push(at(*seconds), sample);
         }
-        window
+        estimate
     }
 
     #[test]
     fn a_rate_looks_back_ten_seconds_and_no_further() {
-        let mut window = Window::default();
+        let mut estimate = Estimate::default();
         for second in 0..=30 {
-            let bytes = if second < 20 { second * 1000 } else { 20_000 + (second - 20) * 10 };
-            window.push(at(second), &copying(bytes, 0));
+            let settled = if second < 20 { second * 1000 } else { 20_000 + (second - 20) * 10 };
+            estimate.push(at(second), &copying(settled, 0));
         }
-        assert_eq!(window.rate(|totals| totals.bytes_moved), Some(10.0));
-        assert!(window.samples.len() <= 12);
+        assert_eq!(estimate.rate(|totals| totals.bytes_moved), Some(10.0 * MIB as f64));
+        assert!(estimate.samples.len() <= 12);
     }
 
     #[test]
     fn there_is_no_rate_before_a_second_has_passed() {
-        assert_eq!(Window::default().rate(|totals| totals.entries), None);
-        let mut window = window(&[(0, seen(0))]);
-        window.push(Duration::from_millis(500), &seen(100));
-        assert_eq!(window.rate(|totals| totals.entries), None);
+        assert_eq!(Estimate::default().rate(|totals| totals.entries), None);
+        let mut estimate = estimate(&[(0, copying(0, 10))]);
+        estimate.push(Duration::from_millis(500), &copying(5, 10));
+        assert_eq!(estimate.rate(|totals| totals.entries), None);
     }
 
     #[test]
     fn bytes_taken_back_are_no_negative_rate() {
-        let window = window(&[(0, copying(500, 900)), (2, copying(100, 900))]);
-        assert_eq!(window.rate(|totals| totals.bytes_moved), Some(0.0));
-        assert_eq!(window.remaining(None, true), None);
+        let estimate = estimate(&[(0, copying(5, 9)), (2, copying(1, 9))]);
+        assert_eq!(estimate.rate(|totals| totals.bytes_moved), Some(0.0));
+        assert_eq!(estimate.remaining(), None);
     }
 
     #[test]
-    fn the_finished_plan_tells_what_is_left() {
-        let window = window(&[(0, copying(0, 1000)), (4, copying(400, 1000))]);
-        assert_eq!(window.remaining(None, true), Some(at(6)));
+    fn a_finished_plan_tells_what_is_left() {
+        let last = |settled| Sample { plan_final: true, ..copying(settled, 100) };
+        let estimate = estimate(&[(0, last(0)), (4, last(40))]);
+        assert_eq!(estimate.remaining(), Some(at(6)));
+        assert_eq!(estimate.whole().map(|whole| whole.is_known), Some(true));
     }
 
     #[test]
-    fn many_small_files_are_estimated_by_their_number() {
-        let totals = |files_copied| Totals { files_copied, files_planned: 100, ..copying(9, 10) };
-        let window = window(&[(0, Totals { bytes_moved: 0, ..totals(0) }), (2, totals(10))]);
-        assert_eq!(window.remaining(None, true), Some(at(18)));
+    fn a_first_run_is_estimated_by_the_count_ahead() {
+        let first = |settled, planned, whole| counted(&copying(settled, planned), 1000, whole);
+        let mut estimate = estimate(&[(0, first(0, 10, false)), (4, first(100, 120, false))]);
+        let whole = estimate.whole().unwrap();
+        assert_eq!((whole.files, whole.bytes, whole.is_known), (1000, 1000 * MIB, false));
+        assert_eq!(estimate.remaining(), Some(at(36)));
+        assert!((estimate.share().unwrap() - 0.1).abs() < 0.01);
+        estimate.push(at(5), &first(125, 140, true));
+        assert!(estimate.whole().unwrap().is_known, "what is counted to its end is no guess");
     }
 
     #[test]
-    fn before_the_plan_is_final_the_last_run_tells() {
-        let window = window(&[(0, seen(0)), (5, seen(100))]);
-        assert_eq!(window.remaining(Some(&seen(300)), false), Some(at(10)));
-        assert_eq!(window.remaining(None, false), None);
+    fn a_count_that_lags_behind_the_run_tells_nothing() {
+        let lagging = |settled| counted(&copying(settled, 500), 500, false);
+        let estimate = estimate(&[(0, lagging(0)), (4, lagging(400))]);
+        assert_eq!((estimate.whole(), estimate.share(), estimate.remaining()), (None, None, None));
     }
 
     #[test]
-    fn a_tree_that_outgrew_the_last_run_has_no_estimate() {
-        let window = window(&[(0, seen(0)), (5, seen(100))]);
-        assert_eq!(window.remaining(Some(&seen(100)), false), None);
-        assert_eq!(window.remaining(Some(&seen(7)), false), None);
-        assert_eq!(done(&seen(100), Some(&seen(7)), false), None);
+    fn what_is_not_seen_yet_is_supposed_to_need_copying_as_often() {
+        let mut sample = counted(&copying(50, 100), 1000, true);
+        sample.totals.source_entries = 500;
+        sample.totals.source_bytes = 500 * MIB;
+        let whole = estimate(&[(0, sample)]).whole().unwrap();
+        assert_eq!((whole.files, whole.bytes, whole.is_known), (200, 200 * MIB, false));
+    }
+
+    #[test]
+    fn the_last_run_tells_until_this_one_has_seen_as_much() {
+        let previous = copying(0, 300).totals;
+        let of = |settled, planned| {
+            let mut estimate = Estimate::default();
+            estimate.know(Some(&previous));
+            estimate.push(at(0), &copying(0, 10));
+            estimate.push(at(5), &copying(settled, planned));
+            (estimate.whole().map(|whole| whole.files), estimate.remaining())
+        };
+        assert_eq!(of(100, 110), (Some(300), Some(at(10))));
+        assert_eq!(of(290, 300), (None, None));
     }
 
     #[test]
     fn a_stalled_run_has_no_estimate() {
-        let window = window(&[(0, copying(10, 1000)), (9, copying(10, 1000))]);
-        assert_eq!(window.remaining(None, true), None);
-        let crawling =
-            super::tests::window(&[(0, copying(0, u64::MAX)), (9, copying(1, u64::MAX))]);
-        assert_eq!(crawling.remaining(None, true), None);
+        let stalled = Sample { plan_final: true, ..copying(1, 10) };
+        assert_eq!(estimate(&[(0, stalled), (9, stalled)]).remaining(), None);
     }
 
     #[test]
-    fn the_share_done_needs_a_total() {
-        assert_eq!(done(&copying(50, 200), None, true), Some(0.25));
-        assert_eq!(done(&copying(0, 0), None, true), None);
-        assert_eq!(done(&seen(50), Some(&seen(200)), false), Some(0.25));
-        assert_eq!(done(&copying(50, 200), None, false), None);
+    fn what_failed_or_was_copied_by_a_store_is_over() {
+        let mut sample = Sample { plan_final: true, ..copying(4, 10) };
+        (sample.files_settled, sample.bytes_unmoved) = (10, 6 * MIB);
+        assert_eq!(estimate(&[(0, sample)]).share(), Some(1.0));
+    }
+
+    #[test]
+    fn a_verification_is_estimated_by_the_rows() {
+        let reading = |read: u64| {
+            let totals = Totals { entries: 50, bytes_hashed: read * MIB, ..Totals::default() };
+            counted(&Sample { totals, ..Sample::default() }, 100, true)
+        };
+        let mut estimate = Estimate::new(Kind::Verify);
+        estimate.push(at(0), &reading(0));
+        estimate.push(at(5), &reading(50));
+        assert!((estimate.share().unwrap() - 0.5).abs() < 0.01);
+        assert_eq!(estimate.remaining(), Some(at(5)));
+    }
+
+    #[test]
+    fn the_time_left_follows_a_run_without_jumps() {
+        // Five seconds long, slow at first: the first found is nine times what is left.
+        let moved = |tenth: u64| if tenth < 20 { tenth } else { 20 + (tenth - 20) * 6 };
+        let mut estimate = Estimate::default();
+        let mut shown = Vec::new();
+        for tenth in 0..=50_u64 {
+            let sample = Sample { plan_final: true, ..copying(moved(tenth), 200) };
+            estimate.push(Duration::from_millis(tenth * 100), &sample);
+            shown.extend(estimate.remaining().map(|left| left.as_secs()));
+        }
+        let steps = shown.windows(2).map(|pair| pair[0].abs_diff(pair[1])).max();
+        assert!(steps <= Some(2), "{shown:?}");
+        assert!(*shown.last().unwrap() <= 3, "{shown:?}");
+    }
+
+    #[test]
+    fn a_run_of_seconds_is_not_said_to_take_a_minute() {
+        // Twenty thousand files in five seconds: the first second is spent on beginning.
+        let moved = |tenth: u64| tenth.saturating_sub(8) * 476;
+        let mut estimate = Estimate::default();
+        for tenth in 0..=50_u64 {
+            let sample = counted(&copying(moved(tenth), moved(tenth) + 300), 20_000, true);
+            estimate.push(Duration::from_millis(tenth * 100), &sample);
+            let most = Duration::from_secs(8);
+            assert!(estimate.remaining().is_none_or(|left| left < most), "{tenth}: {estimate:?}");
+        }
     }
 }

@@ -218,7 +218,7 @@ impl Presenter for JsonReport {
         let (bytes_per_s, remaining) = {
             let mut watch = self.watch();
             watch.sample(at, progress);
-            (watch.bytes_per_second(), watch.remaining())
+            (watch.bytes_per_second(), watch.estimate().remaining())
         };
         let sample = Sample {
             entries: totals.entries,

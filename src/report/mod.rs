@@ -9,8 +9,10 @@ pub(crate) mod bars;
 pub(crate) mod estimate;
 pub(crate) mod format;
 pub(crate) mod json;
+mod layout;
 pub(crate) mod output;
 pub(crate) mod requests;
+mod screen;
 mod summary;
 pub(crate) mod text;
 
@@ -21,7 +23,7 @@ pub use summary::{HumanOptions, HumanReport};
 
 use crate::model::event::Change;
 use crate::model::{Durability, Error, Event, Observer, Progress, RunId, Totals, Verdict};
-use estimate::Window;
+use estimate::{Estimate, Sample};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -113,11 +115,9 @@ pub(crate) struct Would {
 pub(crate) struct Watch {
     run: Option<RunId>,
     sides: Option<(String, String)>,
-    previous: Option<Totals>,
     refused: bool,
     would: Would,
-    window: Window,
-    plan_final: bool,
+    estimate: Estimate,
 }
 
 impl Watch {
@@ -126,7 +126,7 @@ impl Watch {
             Event::Started { run, source, target, previous, .. } => {
                 self.run = Some((*run).clone());
                 self.sides = Some(((*source).to_owned(), (*target).to_owned()));
-                self.previous = previous.copied();
+                self.estimate.know(*previous);
             }
             Event::Changed { change, bytes, .. } => {
                 let count = match change {
@@ -153,28 +153,19 @@ impl Watch {
     }
 
     pub(crate) fn sample(&mut self, at: Duration, progress: &Progress) {
-        self.plan_final = progress.plan_final.load(std::sync::atomic::Ordering::Relaxed);
-        self.window.push(at, &progress.totals());
+        self.estimate.push(at, &Sample::of(progress));
     }
 
     /// Bytes a second: those copied, or where nothing is, those hashed.
     pub(crate) fn bytes_per_second(&self) -> Option<f64> {
-        self.window
+        self.estimate
             .rate(|totals| totals.bytes_moved)
             .filter(|rate| *rate > 0.0)
-            .or_else(|| self.window.rate(|totals| totals.bytes_hashed))
+            .or_else(|| self.estimate.rate(|totals| totals.bytes_hashed))
     }
 
-    pub(crate) fn remaining(&self) -> Option<Duration> {
-        self.window.remaining(self.previous.as_ref(), self.plan_final)
-    }
-
-    pub(crate) fn done(&self, now: &Totals) -> Option<f64> {
-        estimate::done(now, self.previous.as_ref(), self.plan_final)
-    }
-
-    pub(crate) fn plan_final(&self) -> bool {
-        self.plan_final
+    pub(crate) fn estimate(&self) -> &Estimate {
+        &self.estimate
     }
 
     pub(crate) fn run(&self) -> Option<&RunId> {

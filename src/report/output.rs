@@ -3,7 +3,7 @@
 //! Main type: [`Output`]. Lines never mix; a stdout that nobody reads any more (`EPIPE`) swallows the
 //! rest quietly, any other fault of it is kept for the exit code.
 
-use indicatif::MultiProgress;
+use indicatif::ProgressBar;
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::Errno;
 use std::io::{self, IsTerminal as _, Stdout, Write};
@@ -36,7 +36,7 @@ pub struct OutputOptions {
 #[derive(Debug)]
 pub struct Output {
     options: OutputOptions,
-    bars: Option<MultiProgress>,
+    bars: Option<ProgressBar>,
     stdout_is_terminal: bool,
     held: Mutex<Held>,
 }
@@ -51,7 +51,7 @@ struct Held {
 
 impl Output {
     /// Makes the output; with `bars`, whatever is written appears above them.
-    pub fn new(options: OutputOptions, bars: Option<MultiProgress>) -> Self {
+    pub fn new(options: OutputOptions, bars: Option<ProgressBar>) -> Self {
         let stdout_is_terminal = io::stdout().is_terminal();
         Self { options, bars, stdout_is_terminal, held: Mutex::default() }
     }

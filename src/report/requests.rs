@@ -29,14 +29,13 @@ pub(crate) fn requests_by_kind(totals: &Totals) -> Option<String> {
     Some(parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; "))
 }
 
-/// What a progress line begins with once a store is in trouble: `3 requests retried, 2 throttled; `.
-/// Nothing else: it stands in front, since a terminal cuts off the line's end.
-pub(crate) fn trouble(totals: &Totals) -> String {
+/// That a store is in trouble, if it is: `3 requests retried, 2 throttled`.
+pub(crate) fn trouble(totals: &Totals) -> Option<String> {
     let retried = counted(totals.requests_retried, "request retried", "requests retried");
     match (totals.requests_retried, totals.requests_throttled) {
-        (0, 0) => String::new(),
-        (_, 0) => format!("{retried}; "),
-        (_, throttled) => format!("{retried}, {} throttled; ", count(throttled)),
+        (0, 0) => None,
+        (_, 0) => Some(retried),
+        (_, throttled) => Some(format!("{retried}, {} throttled", count(throttled))),
     }
 }
 
@@ -56,10 +55,10 @@ mod tests {
 
     #[test]
     fn trouble_is_told_once_there_is_any() {
-        assert_eq!(trouble(&Totals { requests_get: 9, ..Totals::default() }), "");
+        assert_eq!(trouble(&Totals { requests_get: 9, ..Totals::default() }), None);
         let totals = Totals { requests_retried: 1, ..Totals::default() };
-        assert_eq!(trouble(&totals), "1 request retried; ");
+        assert_eq!(trouble(&totals).as_deref(), Some("1 request retried"));
         let totals = Totals { requests_throttled: 2, ..totals };
-        assert_eq!(trouble(&totals), "1 request retried, 2 throttled; ");
+        assert_eq!(trouble(&totals).as_deref(), Some("1 request retried, 2 throttled"));
     }
 }

@@ -1,8 +1,8 @@
 //! What a person sees of a mirror run: changes, failures, bars, and a summary at the end.
 
-use super::bars::{self, Bars, ProgressStyle};
+use super::bars::{self, Bars, ProgressStyle, Shown};
 use super::format::{count, counted, duration, error_rate, size, speed};
-use super::requests::{requests_by_kind, trouble};
+use super::requests::requests_by_kind;
 use super::text::{self, Failures};
 use super::{Ending, Output, OutputOptions, Presenter, Watch};
 use crate::model::event::Change;
@@ -48,7 +48,7 @@ impl HumanReport {
     /// Makes the presenter.
     pub fn new(options: HumanOptions) -> Self {
         let bars = (options.progress == ProgressStyle::Bars).then(Bars::new);
-        let output = Output::new(options.output, bars.as_ref().map(Bars::multi));
+        let output = Output::new(options.output, bars.as_ref().map(Bars::bar));
         let state = State {
             watch: Watch::default(),
             failures: Failures::new(options.verbose),
@@ -124,21 +124,18 @@ impl Presenter for HumanReport {
         let totals = progress.totals();
         let mut state = self.state();
         state.watch.sample(at, progress);
-        let (rate, remaining) = (state.watch.bytes_per_second(), state.watch.remaining());
-        let whole = bars::mirror_line(&totals, state.watch.plan_final(), rate, remaining);
-        let looked_at = trouble(&totals) + &bars::looked_at_line(&totals);
+        let estimate = state.watch.estimate();
+        let rate = state.watch.bytes_per_second();
+        let (share, figures) = bars::mirror_figures(&totals, estimate, rate);
+        let counts = bars::mirror_counts(&totals, estimate, at);
+        let shown = Shown { share, figures, counts, in_flight: bars::in_flight(progress) };
         if let Some(bars) = &self.bars {
-            let done = state.watch.done(&totals);
             drop(state);
-            let in_flight: Vec<_> = {
-                let slots = progress.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-                slots.iter().flatten().take(8).cloned().collect()
-            };
-            bars.show(whole, done, looked_at, &in_flight);
+            bars.show(shown);
         } else if at.saturating_sub(state.last_line) >= LINE_INTERVAL {
             state.last_line = at;
             drop(state);
-            self.output.stderr_line(&format!("{whole}; {looked_at}"));
+            self.output.stderr_line(&shown.line());
         }
     }
 

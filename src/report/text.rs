@@ -70,6 +70,11 @@ impl Failures {
         self.count <= self.most
     }
 
+    /// How many there were.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
     /// The line that says how many were not told; `None` where all were.
     pub(crate) fn untold(&self) -> Option<String> {
         let more = self.count.checked_sub(self.most).filter(|more| *more > 0)?;

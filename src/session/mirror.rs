@@ -21,8 +21,9 @@ use crate::backend::object::Stores;
 use crate::backend::object::s3::Settings;
 use crate::compare::policy::Surplus;
 use crate::compare::{Policy, PolicyOptions, Reason};
-use crate::engine::{self, Collisions, Committer, Context, Cores, Purpose, execute};
+use crate::engine::{self, Collisions, Committer, Context, Cores, CountAhead, Purpose, execute};
 use crate::filter::Filter;
+use crate::limits::descriptors::has_room_for_another_walk;
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::Location;
 use crate::manifest::keys::SecretKey;
@@ -81,6 +82,9 @@ pub struct MirrorOptions {
     pub transfers: usize,
     /// Directories read and files hashed at the same time, at least 1.
     pub checkers: usize,
+    /// Count what the source has beside the run, into [`Progress::ahead`], to estimate by: a second
+    /// listing, once the run has taken half a second.
+    pub count_ahead: bool,
     /// What the run may use.
     pub limits: LimitOptions,
 }
@@ -337,6 +341,7 @@ impl Session<'_> {
     ) -> Result<Option<Error>, Error> {
         let began = engine::now();
         let options = self.options;
+        let _count = self.count_ahead(&source);
         let policy = self.policy(state.number()?);
         let source_listing =
             self.informed_by_any(source.list(&self.listing())?, is_first_contact)?;
@@ -397,6 +402,16 @@ impl Session<'_> {
         }
         self.warn(&[&*context.source, &*target]);
         context.fatal.into_inner().map_or(result, Err)
+    }
+
+    /// Begins to count ahead, where that is wanted. The run doesn't hang on it.
+    fn count_ahead(&self, source: &Arc<dyn Source>) -> Option<CountAhead> {
+        let listing = self.listing();
+        let has_room = source.object().is_some() || has_room_for_another_walk();
+        if !self.options.count_ahead || !has_room || listing.only.is_some() {
+            return None;
+        }
+        CountAhead::of_source(Arc::clone(source), listing, Arc::clone(self.progress)).ok()
     }
 
     /// What of the source takes no part.

@@ -2,12 +2,14 @@
 //!
 //! [`verify`] holds it against rows: `open` finds both (`signed`, where a signature is demanded),
 //! `expected` tells what else the runs let expect,
+//! `ahead` counts how much there is to read,
 //! `scan` goes through them side by side, `tally` compares and counts, `choice` tells which content is
 //! read, `extra` what is extra, `stalest` in which order, `record` keeps which files were verified,
 //! `broken` keeps what is to be mended and `repair` has the engine mend it.
 //! [`verify_against`] joins the listings of both sides and reads both: `held` compares.
 
 mod against;
+mod ahead;
 mod broken;
 mod choice;
 mod expected;
@@ -75,6 +77,9 @@ pub struct VerifyOptions {
     pub repair: Option<Repair>,
     /// Files hashed at the same time, at least 1.
     pub checkers: usize,
+    /// Count what there is to read beside it, into [`Progress::ahead`], to estimate by: once it has
+    /// taken half a second, by what is recorded.
+    pub count_ahead: bool,
     /// What the verification may use.
     pub limits: LimitOptions,
 }
@@ -224,8 +229,9 @@ pub fn verify(
         return Err(Error::new(ErrorKind::Unusable, message).help("name a directory, or a prefix"));
     }
     let (manifest, fault) = recorded(&*target, &name, options, observer)?;
-    let Manifest { expected, rows, state } =
+    let Manifest { expected, rows, state, ahead } =
         manifest.ok_or_else(|| open::nothing_recorded(options, &name))?;
+    let _count = ahead.and_then(|rows| ahead::count_ahead(rows, options.depth, progress));
     let filter = Filter::try_from(expected.filter).map_err(|error| {
         Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used").because(error)
     })?;

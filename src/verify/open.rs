@@ -23,6 +23,8 @@ use std::sync::Arc;
 pub(super) struct Manifest {
     pub(super) expected: Expected,
     pub(super) rows: Box<dyn Iterator<Item = Result<Row, Error>>>,
+    /// The same, to count what there is to read, where that is wanted and cheap.
+    pub(super) ahead: Option<Box<dyn Iterator<Item = Result<Row, Error>> + Send>>,
     /// Where is recorded which of them were verified, if that can be.
     pub(super) state: Option<State>,
 }
@@ -37,7 +39,9 @@ impl Manifest {
         let recording = recording(state, options, observer);
         let rows = recording.as_ref().unwrap_or(state).rows()?;
         let rows = Box::new(without_own(rows, expected.form));
-        Ok(Some(Self { expected, rows, state: recording }))
+        let ahead = options.count_ahead.then(|| state.rows()).transpose()?;
+        let ahead = ahead.map(|rows| Box::new(rows) as Box<_>);
+        Ok(Some(Self { expected, rows, state: recording, ahead }))
     }
 
     /// What was published in the target itself, for a machine that has no state of it.
@@ -50,7 +54,13 @@ impl Manifest {
         let shelf = Shelf::of(target, &spool_dir);
         let Some(latest) = shelf.latest()? else { return Ok(None) };
         tell_unrecorded(options, observer);
-        Self::published(&shelf, &latest).map(Some)
+        let mut manifest = Self::published(&shelf, &latest)?;
+        // Of a store it would be fetched twice.
+        if options.count_ahead && !target.is_store() {
+            let rows = Merged::of(&shelf, &latest.head)?;
+            manifest.ahead = Some(Box::new(rows.map(|row| row.map(|(row, _)| row))));
+        }
+        Ok(Some(manifest))
     }
 
     /// What a publication says; its segments are fetched, and found to be whole.
@@ -58,7 +68,7 @@ impl Manifest {
         let rows = Merged::of(shelf, &latest.head)?.map(|row| row.map(|(row, _)| row));
         let expected = Expected::by_head(&latest.head)?;
         let rows = Box::new(without_own(rows, expected.form));
-        Ok(Self { expected, rows, state: None })
+        Ok(Self { expected, rows, state: None, ahead: None })
     }
 }
 

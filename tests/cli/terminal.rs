@@ -1,11 +1,13 @@
 //! What is seen in a terminal, and what is not seen where there is none.
 
 use crate::common::environment::text;
-use crate::common::{Environment, Run, tools};
+use crate::common::{Environment, Run, TestTree, tools};
 use crate::locks::large;
 use crate::mirror::sample;
 use crate::needs;
+use std::fs;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// Runs a mirror in a pseudo-terminal and yields what the terminal got.
 fn in_terminal(env: &Environment, flags: &str, variables: &[(&str, &str)]) -> String {
@@ -29,6 +31,161 @@ fn progress_is_drawn_in_a_terminal() {
     for word in ["files", "iB", "iB/s"] {
         assert!(seen.contains(word), "{word}: {seen:?}");
     }
+}
+
+/// A terminal in which a shell runs, as a person sees it.
+struct Pane<'a> {
+    env: &'a Environment,
+}
+
+impl<'a> Pane<'a> {
+    /// Opens one of so many columns.
+    fn new(env: &'a Environment, columns: u16) -> Self {
+        let pane = Self { env };
+        let (size, shell) = (columns.to_string(), "PS1='$ ' sh");
+        pane.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", &size, "-y", "20", shell]);
+        pane
+    }
+
+    fn tmux(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("tmux");
+        command.arg("-S").arg(self.env.root.join("tmux")).args(arguments);
+        let mut command = self.env.hermetic(command);
+        command.env("TERM", "xterm-256color").env("PATH", std::env::var_os("PATH").unwrap());
+        Run::of(command).expect(0).stdout
+    }
+
+    fn enter(&self, line: &str) {
+        self.tmux(&["send-keys", line, "Enter"]);
+    }
+
+    fn resize(&self, columns: u16) {
+        self.tmux(&["resize-window", "-x", &columns.to_string()]);
+    }
+
+    /// What stands there, without empty lines.
+    fn lines(&self) -> Vec<String> {
+        let seen = self.tmux(&["capture-pane", "-p", "-S", "-100"]);
+        seen.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Waits until what stands there is as wanted.
+    fn wait(&self, what: &str, is_there: impl Fn(&[String]) -> bool) -> Vec<String> {
+        let begun = Instant::now();
+        loop {
+            let lines = self.lines();
+            if is_there(&lines) {
+                return lines;
+            }
+            let waited = begun.elapsed();
+            assert!(waited < Duration::from_mins(1), "{what}:\n{}", lines.join("\n"));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Pane<'_> {
+    fn drop(&mut self) {
+        self.tmux(&["kill-server"]);
+    }
+}
+
+/// Begins a first run that takes a while, below ten lines of other output, in a terminal.
+fn slow_run(env: &Environment, columns: u16) -> Pane<'_> {
+    let directory = env.source.join("a directory with quite a long name/and another below it");
+    fs::create_dir_all(&directory).unwrap();
+    fs::File::create(directory.join("film.mkv")).unwrap().set_len(200 << 20).unwrap();
+    TestTree::new().file("zz/last", "1").fifo("pipe").write(&env.source);
+    let pane = Pane::new(env, columns);
+    let binary = env!("CARGO_BIN_EXE_vidimus");
+    pane.enter(&format!("clear; seq 101 110; '{binary}' mirror --bwlimit 8MiB/s source target"));
+    pane
+}
+
+/// Whether a line is a bar's.
+fn is_bar(line: &str) -> bool {
+    line.contains("MiB/s") && line.contains("% ") | line.contains("%,")
+}
+
+/// The lines from the output before the run on.
+fn below<'l>(lines: &'l [String], last: &str) -> &'l [String] {
+    let at = lines.iter().position(|line| line == last).expect("what was written before stands");
+    &lines[at + 1..]
+}
+
+#[test]
+fn a_first_run_has_a_share_and_a_time_left_within_seconds_at_any_width() {
+    needs!(tools::tool("tmux"));
+    let env = Environment::in_memory();
+    let pane = slow_run(&env, 200);
+    let is_estimated = |lines: &[String]| lines.iter().any(|line| line.ends_with(" left"));
+    let lines = pane.wait("a time left", is_estimated);
+    let bar = lines.iter().find(|line| is_bar(line)).unwrap();
+    assert!(bar.starts_with('[') && bar.contains("of 200.0 MiB") && bar.len() > 190, "{bar}");
+    assert!(lines.iter().any(|line| line.contains("1 failed")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("below it/film.mkv")), "{lines:?}");
+    for columns in [80, 40] {
+        pane.resize(columns);
+        let width = usize::from(columns);
+        let fits = |line: &String| {
+            let is_whole = line.starts_with('[') && line.ends_with(" left");
+            is_whole && line.chars().count() < width
+        };
+        let lines = pane.wait("a bar that fits", |lines| lines.iter().any(fits));
+        let lines = below(&lines, "110");
+        let bars = lines.iter().filter(|line| is_bar(line)).count();
+        assert_eq!(bars, 1, "nothing is left of wider ones: {lines:?}");
+        assert!(lines.iter().any(|line| line.contains("…/film.mkv")), "{lines:?}");
+        assert!(lines.iter().any(|line| line.contains("1 failed")), "{lines:?}");
+    }
+}
+
+#[test]
+fn resizing_eats_nothing_and_leaves_nothing() {
+    needs!(tools::tool("tmux"));
+    let env = Environment::in_memory();
+    let pane = slow_run(&env, 100);
+    pane.wait("a bar", |lines| lines.iter().any(|line| is_bar(line)));
+    for columns in [50, 40, 90, 30, 120, 60] {
+        pane.resize(columns);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let fits = |line: &String| is_bar(line) && (50..60).contains(&line.chars().count());
+    let lines = pane.wait("a bar of sixty columns", |lines| lines.iter().any(fits));
+    let lines = below(&lines, "110");
+    assert!(lines.iter().all(|line| !line.contains("101")), "{lines:?}");
+    assert_eq!(lines.iter().filter(|line| is_bar(line)).count(), 1, "{lines:?}");
+}
+
+#[test]
+fn an_interrupt_leaves_no_bar_above_the_summary_and_a_failure_is_told_once() {
+    needs!(tools::tool("tmux"));
+    let env = Environment::in_memory();
+    let pane = slow_run(&env, 80);
+    pane.wait("a bar", |lines| lines.iter().any(|line| is_bar(line)));
+    pane.tmux(&["send-keys", "C-c"]);
+    let ended = |lines: &[String]| lines.last().is_some_and(|line| line.starts_with('$'));
+    let lines = pane.wait("the end", ended);
+    let lines = below(&lines, "110");
+    let bar = |line: &&String| is_bar(line) || line.contains("film.mkv") || line.contains("^C");
+    assert_eq!(lines.iter().find(bar), None, "{lines:?}");
+    assert_eq!(lines.iter().filter(|line| line.contains("pipe")).count(), 1, "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("interrupted: ")), "{lines:?}");
+}
+
+#[test]
+fn verify_shows_what_there_is_to_read() {
+    needs!(tools::tool("tmux"));
+    let env = Environment::in_memory();
+    TestTree::new().file("a", "1").write(&env.source);
+    fs::File::create(env.source.join("film.mkv")).unwrap().set_len(200 << 20).unwrap();
+    env.mirrored(&[]);
+    let pane = Pane::new(&env, 80);
+    let binary = env!("CARGO_BIN_EXE_vidimus");
+    pane.enter(&format!("clear; '{binary}' verify --bwlimit 8MiB/s target"));
+    let is_told = |line: &String| line.contains("of 200.0 MiB hashed") && line.ends_with(" left");
+    let lines = pane.wait("the total", |lines| lines.iter().any(is_told));
+    assert!(lines.iter().any(|line| line.contains("of 3 entries looked at")), "{lines:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use super::habits::Habits;
 use super::pages::{self, Lister, Objects};
-use super::place::{OWN, ObjectPlace, fatal};
+use super::place::{OWN, ObjectPlace, cause, fatal};
 use super::{ListQuery, Listed, Page, StoreError};
 use crate::backend::{Form, ListItem, ListOptions, Listing};
 use crate::filter::Filter;
@@ -46,6 +46,45 @@ pub(super) fn list(
     let has_root = options.only.is_none() && options.form == Form::Tree;
     let filter = Arc::clone(&options.filter);
     Ok(Box::new(Entries::new(place, side, filter, options.form, objects, has_root)))
+}
+
+/// Counts a place; see [`Source::count`](crate::backend::Source::count). Page after page, in the store's
+/// order: nothing hangs on it, so that nothing is sorted, fetched side by side or remembered.
+pub(super) fn count(
+    place: &Arc<ObjectPlace>,
+    side: Side,
+    options: &ListOptions,
+    take: &mut dyn FnMut(EntryKind, u64) -> bool,
+) -> Result<bool, Error> {
+    let lister = Arc::clone(place);
+    let page = move |token: Option<&str>| {
+        lister.store.list(&ListQuery { prefix: &lister.prefix, token, ..ListQuery::default() })
+    };
+    let what = || format!("cannot list the {side} \"{}\"", place.name());
+    let first = page(None).map_err(|error| fatal(&what(), &error))?;
+    let (mut objects, mut next) = (first.objects.into_iter(), first.next);
+    let objects = std::iter::from_fn(move || {
+        loop {
+            if let Some(object) = objects.next() {
+                return Some(Ok(object));
+            }
+            match page(Some(&next.take()?)) {
+                Ok(page) => (objects, next) = (page.objects.into_iter(), page.next),
+                Err(error) => return Some(Err(cause(&error))),
+            }
+        }
+    });
+    let (filter, form) = (Arc::clone(&options.filter), options.form);
+    let entries = Entries::new(place, side, filter, form, Box::new(objects), form == Form::Tree);
+    let mut is_whole = true;
+    for item in entries {
+        match item? {
+            ListItem::Entry(entry) if !take(entry.kind, entry.size()) => return Ok(false),
+            ListItem::BrokeOff(_) => is_whole = false,
+            _ => {}
+        }
+    }
+    Ok(is_whole)
 }
 
 impl Lister for ObjectPlace {

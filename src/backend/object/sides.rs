@@ -1,7 +1,7 @@
 //! A part of a store as a source and as a target.
 
 use super::level::level;
-use super::list::list;
+use super::list::{count, list};
 use super::name::list_name;
 use super::place::{ObjectPlace, cause, refused};
 use super::write::ObjectStage;
@@ -40,6 +40,14 @@ impl ObjectSource {
 impl Source for ObjectSource {
     fn list(&self, options: &ListOptions) -> Result<Listing, Error> {
         list(&self.place, self.side, options)
+    }
+
+    fn count(
+        &self,
+        options: &ListOptions,
+        take: &mut dyn FnMut(EntryKind, u64) -> bool,
+    ) -> Result<bool, Error> {
+        count(&self.place, self.side, options, take)
     }
 
     fn list_name(&self, name: &[u8], options: &ListOptions) -> Result<Vec<ListItem>, Error> {

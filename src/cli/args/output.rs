@@ -25,6 +25,8 @@ pub(crate) struct OutputArgs {
     #[arg(short = 'q', long, env = "VIDIMUS_QUIET", value_parser = values::switch)]
     pub(crate) quiet: bool,
     /// Show progress even when stderr is no terminal, as a line now and then
+    ///
+    /// With --json, count what there is to do beside the run, so that remaining_s is known early.
     #[arg(long, env = "VIDIMUS_PROGRESS", value_parser = values::switch)]
     pub(crate) progress: bool,
     /// Show no progress

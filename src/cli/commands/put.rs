@@ -7,7 +7,7 @@ use super::super::{input, settings};
 use crate::location::SingleLocation;
 use crate::model::{Error, ErrorKind, Progress, Stop, Totals};
 use crate::report::bars::{self, Bars};
-use crate::report::estimate::Window;
+use crate::report::estimate::{Estimate, Sample};
 use crate::report::format::{duration, size, speed};
 use crate::report::json::{self, JsonError, JsonKey, Level};
 use crate::report::{Output, OutputOptions, ProgressStyle, Ticker};
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 pub(crate) fn run(args: &PutArgs, umask: Mode) -> Exit {
     let began = Instant::now();
     let bars = settings::shows_put(args).then(|| Arc::new(Bars::new()));
-    let output = Output::new(OutputOptions::default(), bars.as_deref().map(Bars::multi));
+    let output = Output::new(OutputOptions::default(), bars.as_deref().map(Bars::bar));
     let location = SingleLocation::printable(&args.location);
     let progress = Arc::new(Progress::default());
     let stop = Stop::default();
@@ -76,12 +76,12 @@ pub(crate) fn run(args: &PutArgs, umask: Mode) -> Exit {
 /// Shows how much has come, and how fast, until what it yields is dropped.
 fn show(bars: Arc<Bars>, location: &str, progress: &Arc<Progress>) -> Result<Ticker, Error> {
     let (location, progress) = (location.to_owned(), Arc::clone(progress));
-    let mut window = Window::default();
+    let mut estimate = Estimate::default();
     Ticker::start(ProgressStyle::Bars.interval(), move |at| {
         let totals = progress.totals();
-        window.push(at, &totals);
-        let rate = window.rate(|totals| totals.bytes_moved);
-        bars.show(bars::put_line(&totals, rate), None, location.clone(), &[]);
+        estimate.push(at, &Sample::of(&progress));
+        let rate = estimate.rate(|totals| totals.bytes_moved);
+        bars.show(bars::put_shown(&totals, rate, at, &location));
     })
     .map_err(|error| Error::new(ErrorKind::Unusable, "cannot start a thread").because(error))
 }

@@ -11,11 +11,10 @@ use super::super::signals::Signals;
 use super::sheet;
 use crate::location::Location;
 use crate::model::{Cause, EntryError, Error, ErrorKind, Key, Progress, Stop, Totals};
-use crate::report::bars::{self, Bars};
-use crate::report::estimate::Window;
+use crate::report::bars::{self, Bars, Shown};
+use crate::report::estimate::{Estimate, Kind, Sample};
 use crate::report::format::counted;
 use crate::report::json::{self, JsonFailure, JsonKey, Level};
-use crate::report::requests::trouble;
 use crate::report::text::{self, Failures};
 use crate::report::{HumanOptions, Output, ProgressStyle, Ticker};
 use crate::verify::{
@@ -128,7 +127,7 @@ pub(super) struct Report {
 #[derive(Debug)]
 struct State {
     failures: Failures,
-    window: Window,
+    estimate: Estimate,
     last_line: Duration,
 }
 
@@ -140,12 +139,12 @@ impl Report {
         against: Option<String>,
     ) -> Self {
         let bars = (options.progress == ProgressStyle::Bars).then(Bars::new);
-        let output = Output::new(options.output, bars.as_ref().map(Bars::multi));
+        let output = Output::new(options.output, bars.as_ref().map(Bars::bar));
         let names = Names { target: Location::printable(target), against };
         let allows_incomplete = false;
         let state = Mutex::new(State {
             failures: Failures::new(options.verbose),
-            window: Window::default(),
+            estimate: Estimate::new(Kind::Verify),
             last_line: Duration::ZERO,
         });
         Self { options, json, allows_incomplete, names, output, bars, state }
@@ -208,8 +207,9 @@ impl Report {
         }
         let totals = progress.totals();
         let mut state = self.state();
-        state.window.push(at, &totals);
-        let rate = state.window.rate(|totals| totals.bytes_hashed);
+        state.estimate.push(at, &Sample::of(progress));
+        let rate = state.estimate.rate(|totals| totals.bytes_hashed);
+        let remaining = state.estimate.remaining();
         if self.json {
             drop(state);
             if !self.options.quiet {
@@ -219,24 +219,23 @@ impl Report {
                     "requests_retried": totals.requests_retried,
                     "requests_throttled": totals.requests_throttled,
                     "bytes_per_s": rate.map(f64::round),
+                    "remaining_s": remaining.map(|left| left.as_secs()),
                 });
                 self.output.line(&json::record(Level::Info, "progress", &body));
                 self.output.flush();
             }
-        } else if let Some(bars) = &self.bars {
+            return;
+        }
+        let (share, figures) = bars::verify_figures(&totals, &state.estimate, rate);
+        let counts = bars::verify_counts(&totals, &state.estimate, at, state.failures.count());
+        let shown = Shown { share, figures, counts, in_flight: bars::in_flight(progress) };
+        if let Some(bars) = &self.bars {
             drop(state);
-            let in_flight: Vec<_> = {
-                let slots = progress.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-                slots.iter().flatten().take(8).cloned().collect()
-            };
-            let looked_at = counted(totals.entries, "entry looked at", "entries looked at");
-            let looked_at = trouble(&totals) + &looked_at;
-            bars.show(bars::verify_line(&totals, rate), None, looked_at, &in_flight);
+            bars.show(shown);
         } else if at.saturating_sub(state.last_line) >= LINE_INTERVAL {
             state.last_line = at;
             drop(state);
-            let line = trouble(&totals) + &bars::verify_line(&totals, rate);
-            self.output.stderr_line(&line);
+            self.output.stderr_line(&shown.line());
         }
     }
 

@@ -1,0 +1,182 @@
+//! The lines that progress bars have at the lower end of a terminal.
+//!
+//! Main type: [`Screen`], what indicatif draws to. Its own way of drawing fills each line to the margin
+//! and leaves the cursor there: a terminal that becomes narrower or wider breaks such lines anew, and
+//! what it echoes (`^C`) moves them, so that parts of them stay. Here each line ends by itself, an empty
+//! one below them holds the cursor and what is echoed, and where the terminal became narrower the rows
+//! are counted that the lines have now. What is drawn at a time is written at once.
+
+use console::measure_text_width;
+use indicatif::TermLike;
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Rows and columns where nothing tells them.
+const USUAL: (u16, u16) = (24, 80);
+
+/// The terminal that stderr is.
+pub(crate) fn stderr_size() -> (u16, u16) {
+    console::Term::stderr().size_checked().unwrap_or(USUAL)
+}
+
+/// How wide a line may be in a terminal of so many columns: a line that fills the last one is broken by
+/// some.
+pub(crate) fn usable(columns: u16) -> usize {
+    usize::from(columns.max(2)) - 1
+}
+
+/// Lines drawn over and over at the end of what was written.
+pub(crate) struct Screen<W> {
+    /// Rows and columns, as they are now.
+    size: fn() -> (u16, u16),
+    state: Mutex<State<W>>,
+}
+
+struct State<W> {
+    out: W,
+    /// The widths of the lines that stand there.
+    lines: Vec<usize>,
+    /// What is to be written.
+    pending: String,
+}
+
+impl<W: Write + Send> Screen<W> {
+    pub(crate) fn new(out: W, size: fn() -> (u16, u16)) -> Self {
+        let state = Mutex::new(State { out, lines: Vec::new(), pending: String::new() });
+        Self { size, state }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<W>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes away the lines that stand there.
+    fn take_away(&self) {
+        let columns = usize::from((self.size)().1.max(1));
+        let mut state = self.state();
+        // A line that doesn't fit any more goes on in the next row.
+        let rows: usize = state.lines.drain(..).map(|width| width.div_ceil(columns).max(1)).sum();
+        if rows > 0 {
+            let escape = format!("\r\x1b[{rows}A\x1b[J");
+            state.pending.push_str(&escape);
+        }
+    }
+}
+
+impl<W> fmt::Debug for Screen<W> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Screen").finish_non_exhaustive()
+    }
+}
+
+impl<W: Write + Send> TermLike for Screen<W> {
+    fn width(&self) -> u16 {
+        u16::try_from(usable((self.size)().1)).unwrap_or(u16::MAX)
+    }
+
+    fn height(&self) -> u16 {
+        // One row is the cursor's.
+        (self.size)().0.saturating_sub(1)
+    }
+
+    /// Drawing begins by going up to the first line.
+    fn move_cursor_up(&self, _rows: usize) -> io::Result<()> {
+        self.take_away();
+        Ok(())
+    }
+
+    fn move_cursor_down(&self, _rows: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_right(&self, _columns: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_left(&self, _columns: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_line(&self, line: &str) -> io::Result<()> {
+        self.write_str(line)
+    }
+
+    /// Takes one line; what fills it up to the margin is left out.
+    fn write_str(&self, line: &str) -> io::Result<()> {
+        if !line.trim().is_empty() {
+            let mut state = self.state();
+            let line = line.trim_end();
+            state.pending.push_str(line);
+            state.pending.push('\n');
+            state.lines.push(measure_text_width(line));
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let mut state = self.state();
+        let pending = std::mem::take(&mut state.pending);
+        state.out.write_all(pending.as_bytes())?;
+        state.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU16, Ordering};
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Written {
+        fn take(&self) -> String {
+            String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
+        }
+    }
+
+    static COLUMNS: AtomicU16 = AtomicU16::new(40);
+
+    #[test]
+    fn lines_end_by_themselves_and_are_found_again_when_the_terminal_became_narrower() {
+        let written = Written::default();
+        let screen = Screen::new(written.clone(), || (24, COLUMNS.load(Ordering::Relaxed)));
+        let bar = ProgressBar::new(10);
+        bar.set_style(ProgressStyle::with_template("{prefix}\n{msg}").unwrap());
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+        bar.set_prefix("x".repeat(39));
+        bar.set_message("second");
+        bar.set_draw_target(ProgressDrawTarget::term_like(Box::new(screen)));
+        bar.tick();
+        let lines = format!("{}\nsecond\n", "x".repeat(39));
+        assert_eq!(written.take(), lines);
+        bar.tick();
+        assert_eq!(written.take(), format!("\r\x1b[2A\x1b[J{lines}"));
+        bar.suspend(|| written.clone().write_all(b"a line\n").unwrap());
+        assert_eq!(written.take(), format!("\r\x1b[2A\x1b[Ja line\n{lines}"));
+        COLUMNS.store(20, Ordering::Relaxed);
+        bar.suspend(|| ());
+        assert!(written.take().starts_with("\r\x1b[3A\x1b[J"));
+        COLUMNS.store(80, Ordering::Relaxed);
+        bar.finish_and_clear();
+        assert!(written.take().ends_with("A\x1b[J"));
+    }
+}
