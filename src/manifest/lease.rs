@@ -10,7 +10,7 @@
 //! is written without one, right after a look that shows the same that was there before.
 
 use super::holder::Holder;
-use crate::backend::object::s3::S3;
+use crate::backend::object::s3::{S3, Wanted};
 use crate::backend::object::{
     Condition, Headers, ListQuery, ObjectPlace, StoreError, StoreErrorKind,
 };
@@ -349,7 +349,8 @@ fn standing(store: &S3, key: &[u8]) -> Result<Option<Standing>, StoreError> {
     let is_fresh = age.is_none_or(|age| age < LEASE.as_secs() as i64);
     let mut content = Vec::new();
     if lock.size > 0 && lock.size <= READ {
-        let mut got = match store.get(key, None, None) {
+        let wanted = Wanted { size: Some(lock.size), ..Wanted::default() };
+        let mut got = match store.get(key, &wanted) {
             Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
             other => other?,
         };

@@ -361,6 +361,42 @@ fn what_rotted_in_the_store_is_read_twice_and_named() {
     }
 }
 
+/// A server in between may, as Google's store does with what it unpacks.
+#[test]
+fn a_store_that_ignores_ranges_is_read_whole_after_the_first_and_told() {
+    for options in [&[][..], &["--digest", "sha256"]] {
+        let scene = of_content(40 * MEBIBYTE);
+        scene.up(&[]).expect(0);
+        forget_state(&scene);
+        let object = scene.uploaded("x");
+        let headers = vec![("etag", format!("\"{}\"", object.etag))];
+        let whole = Fault::Reply(200, headers, object.content.slice(..));
+        let ignored = scene.server.fail(On::every(Kind::Get).key("p/x").header("range"), whole);
+        scene.down(options).expect(0).names("sends the whole of an object");
+        assert_eq!(ignored.struck(), 1, "{options:?}");
+        assert!(scene.downloaded("x").expect("written") == content(40 * MEBIBYTE, 7));
+    }
+}
+
+#[test]
+fn a_known_object_is_mirrored_where_listing_is_denied() {
+    let scene = Scene::new().with_files(&FILES);
+    scene.up(&[]).expect(0);
+    forget_state(&scene);
+    scene.server.fail(On::every(Kind::List), Fault::Status(403));
+    let target = format!("{}-single", scene.target());
+    let run = |location: &str, target: &str| {
+        crate::common::Run::of(scene.command(&["mirror", location, target]))
+    };
+    run(&format!("{PLACE}/a"), &target).expect(0);
+    assert_eq!(
+        std::fs::read(format!("{target}/a")).ok(),
+        Some(scene.uploaded("a").content.to_vec())
+    );
+    run(PLACE, &target).expect(7).names("s3:ListBucket");
+    run(&format!("{PLACE}/none"), &target).expect(7).names("s3:ListBucket");
+}
+
 #[test]
 fn a_small_object_that_comes_damaged_once_is_shown_as_it_is() {
     let sum = crate::s3::sum("crc64nvme", b"content");

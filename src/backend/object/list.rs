@@ -7,7 +7,7 @@
 use super::habits::Habits;
 use super::pages::{self, Lister, Objects};
 use super::place::{OWN, ObjectPlace, cause, fatal};
-use super::{ListQuery, Listed, Page, StoreError};
+use super::{Head, ListQuery, Listed, Page, StoreError, StoreErrorKind};
 use crate::backend::{Form, ListItem, ListOptions, Listing};
 use crate::filter::Filter;
 use crate::model::entry::Known;
@@ -34,7 +34,13 @@ pub(super) fn list(
     let first = place.take_first_page().filter(|_| options.only.is_none());
     let mut page = match first {
         Some(page) => page,
-        None => place.store.list(&query).map_err(|error| fatal(&what(), &error))?,
+        None => match (place.store.list(&query), &options.only) {
+            // Who may not list may read what it knows the name of.
+            (Err(error), Some(_)) if error.kind == StoreErrorKind::Denied => {
+                single(place, &prefix).ok_or_else(|| fatal(&what(), &error))?
+            }
+            (listed, _) => listed.map_err(|error| fatal(&what(), &error))?,
+        },
     };
     if options.only.is_some() {
         page.objects.retain(|object| *object.key == *prefix);
@@ -85,6 +91,14 @@ pub(super) fn count(
         }
     }
     Ok(is_whole)
+}
+
+/// A page of the object at a key, as a look at it tells; `None` where none is to be seen.
+fn single(place: &ObjectPlace, key: &[u8]) -> Option<Page> {
+    let head = place.store.head(key).ok().flatten()?;
+    let Head { size, etag, modified, .. } = head;
+    let object = Listed { key: key.into(), size, etag, modified, archived: false };
+    Some(Page { objects: vec![object], in_order: true, ..Page::default() })
 }
 
 impl Lister for ObjectPlace {

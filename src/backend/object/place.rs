@@ -121,8 +121,17 @@ impl ObjectPlace {
     /// What the user is to be told at the end of the run.
     pub(super) fn warnings(&self) -> Vec<String> {
         let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        let learnt =
-            [self.conditions.warning(), self.refused_copies.warning(), self.markers.warning()];
+        let ignored = self.store.ignores_ranges().then(|| {
+            "the store sends the whole of an object where a part is asked for: large objects are \
+             read by one request each, and what breaks off costs its beginning again"
+                .to_owned()
+        });
+        let learnt = [
+            self.conditions.warning(),
+            self.refused_copies.warning(),
+            self.markers.warning(),
+            ignored,
+        ];
         learnt.into_iter().flatten().chain(warnings.iter().cloned()).collect()
     }
 
@@ -151,8 +160,12 @@ impl ObjectPlace {
     /// # Errors
     /// [`ErrorKind::Unusable`] when the store can't be asked.
     pub fn has_entries(&self) -> Result<bool, Error> {
+        self.ask_entries().map_err(|error| self.unusable(&error))
+    }
+
+    fn ask_entries(&self) -> Result<bool, StoreError> {
         let query = ListQuery { prefix: &self.prefix, ..ListQuery::default() };
-        let page = self.store.list(&query).map_err(|error| self.unusable(&error))?;
+        let page = self.store.list(&query)?;
         let has_entries = !page.objects.is_empty();
         *self.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(page);
         Ok(has_entries)
@@ -164,20 +177,28 @@ impl ObjectPlace {
     }
 
     /// What a location leads to as a source: itself, where any key begins with its prefix, else the
-    /// place that the single object of that name lies in, and its name there.
+    /// place that the single object of that name lies in, and its name there. For that one no right to
+    /// list is needed.
     ///
     /// # Errors
     /// [`ErrorKind::Unusable`] when there is neither, or the store can't be asked.
     pub fn as_source(self, location: &S3Location) -> Result<(Self, Only), Error> {
         // Asked of a whole bucket, too: one that is missing shows before a target is made.
-        if self.has_entries()? || self.prefix.is_empty() {
-            return Ok((self, None));
-        }
+        let denied = match self.ask_entries() {
+            Ok(has_entries) if has_entries || self.prefix.is_empty() => return Ok((self, None)),
+            Ok(_) => None,
+            Err(error) if error.kind == StoreErrorKind::Denied && !self.prefix.is_empty() => {
+                Some(self.unusable(&error))
+            }
+            Err(error) => return Err(self.unusable(&error)),
+        };
         let whole = Key::new(self.prefix.clone());
         let only: Box<[u8]> = whole.name().into();
         let above = self.above(whole.parent());
-        if above.has_object(&Key::new(Box::clone(&only)))? {
-            return Ok((above, Some(only)));
+        match (above.has_object(&Key::new(Box::clone(&only))), denied) {
+            (Ok(true), _) => return Ok((above, Some(only))),
+            (_, Some(denied)) => return Err(denied),
+            (has_object, None) => has_object.map(drop)?,
         }
         let message = format!("there is nothing at the source \"{location}\"");
         Err(Error::new(ErrorKind::Unusable, message)

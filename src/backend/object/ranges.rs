@@ -32,9 +32,9 @@ impl<'a> ObjectRanges<'a> {
         (ranges > 1 && entry.stamp.tag().is_some()).then_some(ranges.min(READERS) as usize)
     }
 
-    /// Asks for the first range.
-    pub(super) fn begin(whole: Whole<'a>, readers: usize) -> Result<Self, ReadError> {
-        let first = whole.open(0..RANGE)?;
+    /// Asks for the first range; `None` where the store ignores ranges.
+    pub(super) fn begin(whole: Whole<'a>, readers: usize) -> Result<Option<Self>, ReadError> {
+        let Some(first) = whole.first_range(RANGE)? else { return Ok(None) };
         let facts = whole.place.facts(&first.head, EntryKind::File);
         let (first, check) = if whole.has_digest(&facts) {
             (Some(first), Check::nothing())
@@ -45,7 +45,7 @@ impl<'a> ObjectRanges<'a> {
             (None, Check::of(&whole.head()?))
         };
         let (first, check) = (Mutex::new(first), CheckInParts::new(check));
-        Ok(Self { whole, readers, facts, first, check })
+        Ok(Some(Self { whole, readers, facts, first, check }))
     }
 }
 

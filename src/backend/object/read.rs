@@ -10,7 +10,7 @@
 use super::check::Check;
 use super::place::{ObjectPlace, cause, refused};
 use super::ranges::ObjectRanges;
-use super::s3::Got;
+use super::s3::{Got, Wanted};
 use super::window;
 use super::{Head, ListQuery, Listed, StoreError, StoreErrorKind};
 use crate::backend::{Facts, Ranges, ReadError, Reading, Sink};
@@ -32,10 +32,12 @@ impl ObjectPlace {
         sink: &mut Sink<'_>,
     ) -> Result<(), ReadError> {
         let whole = self.whole(entry)?;
-        match window::permits(&whole) {
-            Some(permits) => window::read(&whole, &permits, buffer.len(), sink),
-            None => whole.at_once(buffer, sink),
+        if let Some(permits) = window::permits(&whole)
+            && let Some(first) = whole.first_range(window::RANGE)?
+        {
+            return window::read(&whole, first, &permits, buffer.len(), sink);
         }
+        whole.at_once(buffer, sink)
     }
 
     /// Reads an object by one request at a time: nothing is held for it, so that whoever writes it
@@ -55,10 +57,9 @@ impl ObjectPlace {
         &'a self,
         entry: &'a Entry,
     ) -> Result<Option<Box<dyn Ranges + 'a>>, ReadError> {
-        match ObjectRanges::readers(entry) {
-            Some(readers) => Ok(Some(Box::new(ObjectRanges::begin(self.whole(entry)?, readers)?))),
-            None => Ok(None),
-        }
+        let Some(readers) = ObjectRanges::readers(entry) else { return Ok(None) };
+        let ranges = ObjectRanges::begin(self.whole(entry)?, readers)?;
+        Ok(ranges.map(|ranges| Box::new(ranges) as Box<dyn Ranges>))
     }
 
     fn whole<'a>(&'a self, entry: &'a Entry) -> Result<Whole<'a>, ReadError> {
@@ -129,7 +130,7 @@ impl ObjectPlace {
     fn read_small_once(&self, key: &Key, most: u64) -> Result<Option<Vec<u8>>, ReadError> {
         let source = |error| ReadError::Source(refused(error));
         let object = self.object_key(key).map_err(ReadError::Source)?;
-        let mut got = match self.store.get(&object, None, None) {
+        let mut got = match self.store.get(&object, &Wanted::default()) {
             Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
             got => got.map_err(source)?,
         };
@@ -167,7 +168,9 @@ impl ObjectPlace {
         if entry.stamp.size > LONGEST_LINK {
             return Err(Cause::Other("its text is longer than a link's can be".to_owned()));
         }
-        let mut got = self.store.get(object, entry.stamp.tag().as_ref(), None).map_err(refused)?;
+        let (version, size) = (entry.stamp.tag(), Some(entry.stamp.size));
+        let wanted = Wanted { version: version.as_ref(), size, range: None };
+        let mut got = self.store.get(object, &wanted).map_err(refused)?;
         let mut text = Vec::new();
         while let Some(bytes) = got.read().map_err(refused)? {
             text.extend_from_slice(&bytes);
@@ -271,6 +274,17 @@ impl Whole<'_> {
         Ok(head)
     }
 
+    /// Begins to read the first of several ranges; `None` where the store ignores ranges, so that
+    /// each of them would cost the whole.
+    pub(super) fn first_range(&self, length: u64) -> Result<Option<Got>, ReadError> {
+        let store = &self.place.store;
+        if store.ignores_ranges() {
+            return Ok(None);
+        }
+        let first = self.open(0..length)?;
+        Ok((!store.ignores_ranges()).then_some(first))
+    }
+
     /// Begins to read a range of it.
     pub(super) fn open(&self, range: Range<u64>) -> Result<Got, ReadError> {
         let got = self.get(Some(range))?;
@@ -308,7 +322,9 @@ impl Whole<'_> {
     }
 
     fn get(&self, range: Option<Range<u64>>) -> Result<Got, ReadError> {
-        self.place.store.get(&self.key, self.tag.as_ref(), range).map_err(read_error)
+        let (version, size) = (self.tag.as_ref(), Some(self.entry.stamp.size));
+        let wanted = Wanted { version, size, range };
+        self.place.store.get(&self.key, &wanted).map_err(read_error)
     }
 
     /// Makes sure that it is the version that was listed: not every store heeds `If-Match`.

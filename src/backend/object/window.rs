@@ -4,6 +4,7 @@
 use super::Head;
 use super::check::Check;
 use super::read::Whole;
+use super::s3::Got;
 use crate::backend::{ReadError, Reading, Sink};
 use crate::limits::{Content, MemoryPermit};
 use crate::model::EntryKind;
@@ -11,7 +12,7 @@ use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Bytes of a range: long enough that a request's costs don't count.
-const RANGE: u64 = 8 << 20;
+pub(super) const RANGE: u64 = 8 << 20;
 /// Ranges of one object that are read at the same time.
 const RANGES: usize = 4;
 
@@ -25,9 +26,11 @@ pub(super) fn permits(whole: &Whole<'_>) -> Option<Vec<MemoryPermit>> {
     (permits.len() > 1).then_some(permits)
 }
 
-/// Reads an object by ranges, one at a time for each permit, and hands it on in chunks.
+/// Reads an object by ranges, of which the first was begun, one at a time for each permit, and hands
+/// it on in chunks.
 pub(super) fn read(
     whole: &Whole<'_>,
+    first: Got,
     permits: &[MemoryPermit],
     chunk: usize,
     sink: &mut Sink<'_>,
@@ -35,14 +38,16 @@ pub(super) fn read(
     let size = whole.entry.stamp.size;
     let ranges = size.div_ceil(RANGE);
     let window = Window::new(ranges, permits.len() as u64);
+    let first = Mutex::new(Some(first));
     std::thread::scope(|scope| {
         let _closing = Closing(&window);
         for permit in permits {
-            let window = &window;
+            let (window, first) = (&window, &first);
             scope.spawn(move || {
                 while let Some(at) = window.begin() {
                     let range = at * RANGE..size.min((at + 1) * RANGE);
-                    window.put(at, fetch(whole, range, permit.content()));
+                    let begun = if at == 0 { take(first) } else { None };
+                    window.put(at, fetch(whole, begun, range, permit.content()));
                 }
             });
         }
@@ -70,8 +75,20 @@ pub(super) fn read(
     })
 }
 
-fn fetch(whole: &Whole<'_>, range: Range<u64>, mut content: Content) -> Fetched {
-    let got = whole.open(range.clone())?;
+fn take(first: &Mutex<Option<Got>>) -> Option<Got> {
+    first.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+fn fetch(
+    whole: &Whole<'_>,
+    begun: Option<Got>,
+    range: Range<u64>,
+    mut content: Content,
+) -> Fetched {
+    let got = match begun {
+        Some(begun) => begun,
+        None => whole.open(range.clone())?,
+    };
     let head = got.head.clone();
     whole.stream(got, &range, &mut |bytes| {
         content.push(bytes);

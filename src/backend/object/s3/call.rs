@@ -369,6 +369,12 @@ impl S3 {
         if !proven && error.help.is_none() {
             error.help = self.endpoint_help(&error.kind);
         }
+        if error.kind == StoreErrorKind::Denied && error.help.is_none() {
+            let right = right_of(request.kind);
+            error.help = Some(
+                format!("the credentials are known, but their policy seems to lack {right}").into(),
+            );
+        }
         let date = reply::text(&reply.headers, "date").and_then(time::parse);
         if let (StoreErrorKind::ClockSkew, Some(date)) = (&error.kind, date) {
             self.shared.clock.store(date.seconds - time::now(), Ordering::Relaxed);
@@ -413,4 +419,26 @@ fn interrupted(maybe_done: bool) -> StoreError {
     let mut error = StoreError::new(StoreErrorKind::Interrupted);
     error.maybe_done = maybe_done;
     error
+}
+
+/// What an account must be allowed for a request, as policies name it
+/// (<https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html>).
+fn right_of(kind: RequestKind) -> &'static str {
+    use RequestKind as Kind;
+    match kind {
+        Kind::List => "s3:ListBucket (it may not list)",
+        Kind::Get => "s3:GetObject (it may not read)",
+        Kind::Head => {
+            "s3:GetObject (it may not read), and s3:ListBucket, without which a store says the same \
+             of what is missing"
+        }
+        Kind::Put | Kind::CreateUpload | Kind::UploadPart | Kind::CompleteUpload => {
+            "s3:PutObject (it may not write)"
+        }
+        Kind::Copy | Kind::CopyPart => "s3:PutObject, and s3:GetObject of what is copied",
+        Kind::Delete | Kind::DeleteMany => "s3:DeleteObject (it may not delete)",
+        Kind::AbortUpload => "s3:AbortMultipartUpload (it may not give uploads up)",
+        Kind::ListUploads => "s3:ListBucketMultipartUploads (it may not list uploads)",
+        Kind::ListParts => "s3:ListMultipartUploadParts (it may not list parts)",
+    }
 }

@@ -39,6 +39,8 @@ struct Receiving {
     s3: S3,
     caller: Option<Caller>,
     body: Incoming,
+    /// What of the reply is still to come, as offsets in the object.
+    left: Range<u64>,
     finished: bool,
     _turn: Turn,
 }
@@ -51,33 +53,111 @@ impl Drop for Receiving {
     }
 }
 
+/// What is wanted of an object.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted<'a> {
+    /// The entity tag that it must have.
+    pub version: Option<&'a ETag>,
+    /// Its bytes as a listing told them, for a store that doesn't tell them with the content.
+    pub size: Option<u64>,
+    /// The part that is wanted, which is not empty; all of it where there is none.
+    pub range: Option<Range<u64>>,
+}
+
+/// How content is to be sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    /// As it is kept, whoever passes it on.
+    Identity,
+    /// Packed, where it is kept so: there are stores that unpack it for whoever doesn't ask for that.
+    Gzip,
+}
+
+/// A reply that begins well.
+struct Begun {
+    coming: Coming,
+    receiving: Receiving,
+}
+
+/// What the head of a reply says.
+struct Coming {
+    head: Head,
+    /// What of the wanted is to come, as offsets in the object.
+    left: Range<u64>,
+    /// What the reply holds.
+    comes: Range<u64>,
+    /// How long the object is by the reply itself, if that tells.
+    told: Option<u64>,
+}
+
 impl S3 {
-    /// Begins to read an object, or a range of it that is not empty; `version` is the entity tag
-    /// that it must have.
+    /// Begins to read an object, or a range of it.
     ///
     /// A range that goes beyond the object's end stops there. The checksum in the head comes with a
-    /// whole object only: what a store tells beside a range may be a part's.
-    #[expect(clippy::needless_pass_by_value, reason = "ranges are written where they are used")]
-    pub fn get(
-        &self,
-        key: &[u8],
-        version: Option<&ETag>,
-        range: Option<Range<u64>>,
-    ) -> Result<Got, StoreError> {
-        let (head, left, receiving) = self.begin_get(key, version, range.as_ref())?;
+    /// whole object only: what a store tells beside a range may be a part's. A store that ignores the
+    /// range sends the whole, of which all but the range is dropped.
+    ///
+    /// # Errors
+    /// Also where the reply doesn't tell its length, no size is wanted, and the store doesn't tell the
+    /// object's size in any other way.
+    pub fn get(&self, key: &[u8], wanted: &Wanted<'_>) -> Result<Got, StoreError> {
+        let Begun { coming: Coming { head, left, .. }, receiving } = self.begin_get(key, wanted)?;
         let receiving = Some(receiving);
         Ok(Got { head, s3: self.clone(), key: key.into(), left, breaks: 0, receiving })
     }
 
-    fn begin_get(
+    /// Whether the store was seen to send the whole of an object of which a part was asked for.
+    pub fn ignores_ranges(&self) -> bool {
+        self.shared.ignores_ranges.load(Ordering::Relaxed)
+    }
+
+    fn begin_get(&self, key: &[u8], wanted: &Wanted<'_>) -> Result<Begun, StoreError> {
+        let Some(begun) = self.begin_get_as(key, wanted, Encoding::Identity)? else {
+            let size = Some(self.size_by_range(key)?);
+            return self.begin_get(key, &Wanted { size, ..wanted.clone() });
+        };
+        let asks = &self.shared.asks_for_packed;
+        let told = begun.coming.told;
+        let is_listed = wanted.size.is_none() || told == wanted.size;
+        if is_listed || !asks.load(Ordering::Relaxed) {
+            return Ok(begun);
+        }
+        // It may have been unpacked on its way. Only a reply that tells the size that was listed is
+        // better: what stands between may pack whatever it is asked to.
+        drop(begun);
+        match self.begin_get_as(key, wanted, Encoding::Gzip)? {
+            Some(packed) if packed.coming.told == wanted.size => Ok(packed),
+            _ => {
+                // The length of what changed meanwhile says nothing of the store.
+                if told.is_none() {
+                    asks.store(false, Ordering::Relaxed);
+                }
+                let plain = self.begin_get_as(key, wanted, Encoding::Identity)?;
+                plain.ok_or_else(no_length)
+            }
+        }
+    }
+
+    /// How many bytes an object has, as the reply to a part of it says.
+    pub(super) fn size_by_range(&self, key: &[u8]) -> Result<u64, StoreError> {
+        let wanted = Wanted { range: Some(0..1), ..Wanted::default() };
+        match self.begin_get_as(key, &wanted, Encoding::Identity) {
+            Ok(begun) => Ok(begun.ok_or_else(no_length)?.coming.head.size),
+            // Of nothing there is no first byte.
+            Err(error) if error.status == Some(416) => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn begin_get_as(
         &self,
         key: &[u8],
-        version: Option<&ETag>,
-        range: Option<&Range<u64>>,
-    ) -> Result<(Head, Range<u64>, Receiving), StoreError> {
+        wanted: &Wanted<'_>,
+        encoding: Encoding,
+    ) -> Result<Option<Begun>, StoreError> {
         let heeds = &self.shared.heeds_read_conditions;
-        let condition = version.filter(|_| heeds.load(Ordering::Relaxed));
-        match (self.begin_get_if(key, (version, condition), range), condition) {
+        let condition = wanted.version.filter(|_| heeds.load(Ordering::Relaxed));
+        match (self.begin_get_if(key, wanted, condition, encoding), condition) {
             // Where the tag differs that came with the content, the store isn't at fault.
             (Err(error), Some(tag))
                 if error.kind == StoreErrorKind::PreconditionFailed && error.status.is_some() =>
@@ -87,7 +167,7 @@ impl S3 {
                 if !self.head(key)?.is_some_and(|head| head.etag.as_ref() == Some(tag)) {
                     return Err(error);
                 }
-                let begun = self.begin_get_if(key, (version, None), range)?;
+                let begun = self.begin_get_if(key, wanted, None, encoding)?;
                 heeds.store(false, Ordering::Relaxed);
                 Ok(begun)
             }
@@ -95,20 +175,25 @@ impl S3 {
         }
     }
 
-    /// `condition` is the tag that the store is to hold against the object's.
+    /// `condition` is the tag that the store is to hold against the object's. `None` where the reply
+    /// leaves open how long the object is.
     fn begin_get_if(
         &self,
         key: &[u8],
-        (version, condition): (Option<&ETag>, Option<&ETag>),
-        range: Option<&Range<u64>>,
-    ) -> Result<(Head, Range<u64>, Receiving), StoreError> {
+        wanted: &Wanted<'_>,
+        condition: Option<&ETag>,
+        encoding: Encoding,
+    ) -> Result<Option<Begun>, StoreError> {
         let mut request = Request::new(self, RequestKind::Get, Method::GET, Some(key), &[])?;
-        // Content as it is kept, whoever passes it on.
-        request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let encoding = match encoding {
+            Encoding::Identity => "identity",
+            Encoding::Gzip => "gzip",
+        };
+        request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(encoding));
         if let Some(tag) = condition.filter(|tag| tag.is_whole()) {
             request.header("if-match", &format!("\"{tag}\""))?;
         }
-        if let Some(range) = range {
+        if let Some(range) = &wanted.range {
             if range.is_empty() {
                 return Err(StoreError::new(StoreErrorKind::Other).message("an empty range"));
             }
@@ -116,15 +201,15 @@ impl S3 {
         } else if self.checksums() != Checksums::Refused {
             request.header(CHECKSUM_MODE.0, CHECKSUM_MODE.1)?;
         }
-        let ((head, left, caller, body), turn) = self.run(
+        let ((coming, exchange), turn) = self.run(
             &request,
             |exchange| {
                 if !exchange.status.is_success() {
                     let reply = self.whole(&request, exchange)?;
                     return Err(self.refusal(&request, &reply));
                 }
-                match understand(&exchange, version, range) {
-                    Ok((head, left)) => Ok((head, left, exchange.caller, exchange.body)),
+                match understand(&exchange, wanted) {
+                    Ok(coming) => Ok((coming, exchange)),
                     Err(error) => {
                         self.rest(exchange.caller, false);
                         Err(error)
@@ -133,58 +218,78 @@ impl S3 {
             },
             || Ok(false),
         )?;
-        let caller = Some(caller);
-        let s3 = self.clone();
-        Ok((head, left, Receiving { s3, caller, body, finished: false, _turn: turn }))
+        let Exchange { caller, body, .. } = exchange;
+        let Some(coming) = coming else {
+            self.rest(caller, false);
+            return Ok(None);
+        };
+        if coming.comes.start < coming.left.start || coming.left.end < coming.comes.end {
+            self.shared.ignores_ranges.store(true, Ordering::Relaxed);
+        }
+        let receiving = Receiving {
+            s3: self.clone(),
+            caller: Some(caller),
+            body,
+            left: coming.comes.clone(),
+            finished: false,
+            _turn: turn,
+        };
+        Ok(Some(Begun { coming, receiving }))
     }
 }
 
-/// What is coming: the object's head, and which part of its content.
-fn understand(
-    exchange: &Exchange,
-    version: Option<&ETag>,
-    asked: Option<&Range<u64>>,
-) -> Result<(Head, Range<u64>), StoreError> {
-    let length = reply::length(&exchange.headers)?;
-    let range = reply::text(&exchange.headers, CONTENT_RANGE.as_str());
-    let (comes, size) = match (exchange.status, asked) {
-        (StatusCode::OK, Some(_)) if range.is_none() => (0..length, length),
+fn no_length() -> StoreError {
+    StoreError::bad_reply("it does not tell its length")
+}
+
+/// What is coming: the object's head, and which part of its content. `None` where that leaves open
+/// how long the object is.
+fn understand(exchange: &Exchange, wanted: &Wanted<'_>) -> Result<Option<Coming>, StoreError> {
+    let length = reply::told_length(&exchange.headers)?;
+    let part = reply::text(&exchange.headers, CONTENT_RANGE.as_str());
+    let asked = wanted.range.as_ref();
+    let is_whole = asked.is_none() || part.is_none();
+    let (comes, told) = match exchange.status {
+        StatusCode::OK if is_whole => (None, length),
         // There are stores (rclone) that give a part the status of a whole.
-        (StatusCode::PARTIAL_CONTENT | StatusCode::OK, Some(_)) => {
-            range.and_then(content_range).ok_or_else(|| {
+        StatusCode::PARTIAL_CONTENT | StatusCode::OK if asked.is_some() => {
+            let (comes, size) = part.and_then(content_range).ok_or_else(|| {
                 StoreError::bad_reply("it does not tell which part of the object it is")
-            })?
+            })?;
+            (Some(comes), size)
         }
-        (StatusCode::OK, None) => (0..length, length),
         _ => return Err(StoreError::bad_reply("its status is not one of reading")),
     };
-    let expected = match asked {
-        Some(asked) => asked.start..asked.end.min(size),
-        None => 0..size,
-    };
-    if comes != expected || comes.end - comes.start != length {
+    let Some(size) = told.or(wanted.size) else { return Ok(None) };
+    let comes = comes.unwrap_or(0..size);
+    let left = asked.map_or(0..size, |asked| asked.start..asked.end.min(size));
+    let is_asked = if is_whole { left.start <= left.end } else { comes == left };
+    if !is_asked || length.is_some_and(|length| comes.end - comes.start != length) {
         return Err(StoreError::bad_reply("it is not the part of the object that was asked for"));
     }
     let mut head = reply::head(&exchange.headers, size);
     if asked.is_some() {
         head.checksum = None;
     }
-    if let (Some(asked), Some(got)) = (version, &head.etag)
+    if let (Some(asked), Some(got)) = (wanted.version, &head.etag)
         && asked != got
     {
         // The store takes no notice of the condition.
         return Err(StoreError::new(StoreErrorKind::PreconditionFailed));
     }
-    Ok((head, comes))
+    // The bounds of a part tell as much as a length.
+    let told = if is_whole { told } else { Some(size) };
+    Ok(Some(Coming { head, left, comes, told }))
 }
 
-/// Reads `bytes 0-9/443`: the range, and the size of the whole.
-fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
+/// Reads `bytes 0-9/443`: the range, and the size of the whole; that of `bytes 0-9/*` isn't told.
+fn content_range(text: &str) -> Option<(Range<u64>, Option<u64>)> {
     let (range, size) = text.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
-    let (first, last, size): (u64, u64, u64) =
-        (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
-    (first <= last && last < size).then_some((first..last + 1, size))
+    let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+    let size = if size == "*" { None } else { Some(size.parse().ok()?) };
+    let end = last.checked_add(1)?;
+    (first <= last && size.is_none_or(|size| end <= size)).then_some((first..end, size))
 }
 
 impl Got {
@@ -211,40 +316,54 @@ impl Got {
                 return Err(error);
             }
             self.s3.limits.retried(RequestKind::Get, Duration::ZERO);
-            let (_, left, receiving) =
-                self.s3.begin_get(&self.key, Some(&etag), Some(&self.left))?;
-            if left != self.left {
+            let (size, range) = (Some(self.head.size), Some(self.left.clone()));
+            let wanted = Wanted { version: Some(&etag), size, range };
+            let begun = self.s3.begin_get(&self.key, &wanted)?;
+            if begun.coming.left != self.left {
                 return Err(StoreError::bad_reply("the object has another size now"));
             }
-            self.receiving = Some(receiving);
+            self.receiving = Some(begun.receiving);
         }
     }
 
+    /// The next piece of what is left; what a reply holds before and behind that is dropped.
     fn piece(&mut self) -> Result<Option<Bytes>, StoreError> {
-        let Some(receiving) = &mut self.receiving else {
-            // After an error, too, the end is only where all has come.
-            let early = || StoreError::new(StoreErrorKind::Other).message("it was given up before");
-            return if self.left.is_empty() { Ok(None) } else { Err(early()) };
-        };
-        let caller = receiving.caller.as_mut().expect("it is taken only when this is dropped");
-        let piece = caller.piece(&mut receiving.body, self.s3.patience(RequestKind::Get))?;
-        let Some(piece) = piece else {
-            if !self.left.is_empty() {
-                return Err(StoreError::new(StoreErrorKind::Network)
-                    .message(format!("the content ends {} bytes early", self.left())));
+        while let Some(receiving) = &mut self.receiving {
+            let caller = receiving.caller.as_mut().expect("it is taken only when this is dropped");
+            let piece = caller.piece(&mut receiving.body, self.s3.patience(RequestKind::Get))?;
+            let Some(piece) = piece else {
+                if !self.left.is_empty() {
+                    return Err(StoreError::new(StoreErrorKind::Network)
+                        .message(format!("the content ends {} bytes early", self.left())));
+                }
+                receiving.finished = true;
+                self.receiving = None;
+                break;
+            };
+            let length = piece.len() as u64;
+            if length > receiving.left.end - receiving.left.start {
+                return Err(StoreError::bad_reply("more came than was announced"));
             }
-            receiving.finished = true;
-            self.receiving = None;
-            return Ok(None);
-        };
-        if piece.len() as u64 > self.left.end - self.left.start {
-            return Err(StoreError::bad_reply("more came than was announced"));
+            let begins = receiving.left.start;
+            receiving.left.start += length;
+            let within = |at: u64| at.saturating_sub(begins).min(length) as usize;
+            let piece = piece.slice(within(self.left.start)..within(self.left.end));
+            self.left.start += piece.len() as u64;
+            // Whoever has all of it need not ask for the end.
+            receiving.finished = receiving.left.is_empty() && receiving.body.is_end_stream();
+            if self.left.is_empty() && !receiving.left.is_empty() {
+                self.receiving = None;
+            }
+            if !piece.is_empty() {
+                self.breaks = 0;
+                return Ok(Some(piece));
+            }
         }
-        self.left.start += piece.len() as u64;
-        self.breaks = 0;
-        // Whoever has all of it need not ask for the end.
-        receiving.finished = self.left.is_empty() && receiving.body.is_end_stream();
-        Ok(Some(piece))
+        if self.left.is_empty() {
+            return Ok(None);
+        }
+        // After an error, too, the end is only where all has come.
+        Err(StoreError::new(StoreErrorKind::Other).message("it was given up before"))
     }
 }
 
@@ -254,8 +373,15 @@ mod tests {
 
     #[test]
     fn ranges_are_read_as_they_are_written() {
-        assert_eq!(content_range("bytes 2-9/443"), Some((2..10, 443)));
-        for text in ["bytes 2-9/*", "bytes */443", "bytes 9-2/443", "bytes 2-443/443", "2-9/443"] {
+        assert_eq!(content_range("bytes 2-9/443"), Some((2..10, Some(443))));
+        assert_eq!(content_range("bytes 2-9/*"), Some((2..10, None)));
+        for text in [
+            "bytes 2-18446744073709551615/*",
+            "bytes */443",
+            "bytes 9-2/443",
+            "bytes 2-443/443",
+            "2-9/443",
+        ] {
             assert_eq!(content_range(text), None, "{text}");
         }
     }

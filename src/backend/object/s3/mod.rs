@@ -42,7 +42,7 @@ mod tests;
 pub use body::Body;
 pub use credential::{Credential, Credentials, Fixed};
 pub use delete::NotDeleted;
-pub use got::Got;
+pub use got::{Got, Wanted};
 pub use multipart::{PartTag, PartsPage, Upload, UploadId, UploadedPart, UploadsPage};
 pub use objects::CopySource;
 pub use proxy::Proxies;
@@ -114,6 +114,11 @@ struct Shared {
     /// Whether the store may be asked to read a version (`If-Match`): not where it never finds one to
     /// match.
     heeds_read_conditions: AtomicBool,
+    /// Whether the store sent the whole of an object of which a part was asked for.
+    ignores_ranges: AtomicBool,
+    /// Whether content of another length than was listed is asked for packed: not where replies never
+    /// tell their length.
+    asks_for_packed: AtomicBool,
 }
 
 impl S3 {
@@ -141,6 +146,8 @@ impl S3 {
             checksums: AtomicU8::new(0),
             deletes_singly: AtomicBool::new(false),
             heeds_read_conditions: AtomicBool::new(true),
+            ignores_ranges: AtomicBool::new(false),
+            asks_for_packed: AtomicBool::new(true),
         };
         Ok(Self { shared: Arc::new(shared), limits, stop })
     }

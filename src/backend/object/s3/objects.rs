@@ -58,19 +58,21 @@ impl S3 {
     /// missing object from a missing bucket).
     pub fn head(&self, key: &[u8]) -> Result<Option<Head>, StoreError> {
         let request = Request::new(self, RequestKind::Head, Method::HEAD, Some(key), &[])?;
-        self.ask_head(&request)
+        self.ask_head(key, &request)
     }
 
     /// Asks for an object's head with the checksum of its content.
     pub fn head_with_checksum(&self, key: &[u8]) -> Result<Option<Head>, StoreError> {
         let mut request = Request::new(self, RequestKind::Head, Method::HEAD, Some(key), &[])?;
         request.header(CHECKSUM_MODE.0, CHECKSUM_MODE.1)?;
-        self.ask_head(&request)
+        self.ask_head(key, &request)
     }
 
-    fn ask_head(&self, request: &Request) -> Result<Option<Head>, StoreError> {
-        let read = |reply: Reply| Ok(reply::head(&reply.headers, reply::length(&reply.headers)?));
-        match self.call(request, read) {
+    fn ask_head(&self, key: &[u8], request: &Request) -> Result<Option<Head>, StoreError> {
+        let read = |reply: Reply| Ok((reply::told_length(&reply.headers)?, reply.headers));
+        let size_of = |told: Option<u64>| told.map_or_else(|| self.size_by_range(key), Ok);
+        let head = self.call(request, read);
+        match head.and_then(|(told, headers)| Ok(reply::head(&headers, size_of(told)?))) {
             Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
             result => result.map(Some),
         }

@@ -196,10 +196,18 @@ fn etag(headers: &HeaderMap) -> Option<ETag> {
 }
 
 /// The length of a body.
+///
+/// # Errors
+/// When it isn't told.
 pub(super) fn length(headers: &HeaderMap) -> Result<u64, StoreError> {
-    text(headers, CONTENT_LENGTH.as_str())
-        .and_then(|length| length.parse().ok())
-        .ok_or_else(|| StoreError::bad_reply("it does not tell its length"))
+    told_length(headers)?.ok_or_else(|| StoreError::bad_reply("it does not tell its length"))
+}
+
+/// The length of a body, if it is told: what passes a reply on in chunks leaves it out.
+pub(super) fn told_length(headers: &HeaderMap) -> Result<Option<u64>, StoreError> {
+    let Some(told) = headers.get(CONTENT_LENGTH) else { return Ok(None) };
+    let length = told.to_str().ok().and_then(|length| length.parse().ok());
+    length.map(Some).ok_or_else(|| StoreError::bad_reply("its length is no number"))
 }
 
 /// What headers say of an object of `size` bytes.
