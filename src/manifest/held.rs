@@ -51,8 +51,14 @@ impl Held {
                 (Self::Lease(lease), taken_over)
             }
             Lockable::Directory(root) => {
-                let Acquired { lock, taken_over } =
+                let Acquired { lock, taken_over, best_effort } =
                     Lock::acquire(root.directory().as_fd(), run, asked)?;
+                if best_effort {
+                    note(
+                        "the target's file system has no locks: only what \".vidimus/lock\" says \
+                         keeps a second run out of the target while this one goes on",
+                    );
+                }
                 (Self::Lock(lock), taken_over)
             }
         };

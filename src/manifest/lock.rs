@@ -50,6 +50,8 @@ pub struct Acquired {
     pub lock: Lock,
     /// Whose it was, in words, where a run died without releasing it.
     pub taken_over: Option<String>,
+    /// Whether only what the lock's file says keeps others out: the file system has no locks.
+    pub best_effort: bool,
 }
 
 /// A run that is writing to a target.
@@ -87,10 +89,20 @@ impl Lock {
         run: &RunId,
         asked: Option<ManifestMode>,
     ) -> Result<Acquired, Error> {
+        Self::acquire_by(|file, how| rustix::fs::flock(file, how), root, run, asked)
+    }
+
+    /// [`Lock::acquire`] by a file system that answers as `flock` does.
+    fn acquire_by(
+        flock: impl Fn(BorrowedFd<'_>, FlockOperation) -> rustix::io::Result<()>,
+        root: BorrowedFd<'_>,
+        run: &RunId,
+        asked: Option<ManifestMode>,
+    ) -> Result<Acquired, Error> {
         bag::refuse_within(root)?;
         let not_writable = |error| not_writable(root, error);
         let mut made_directory = false;
-        let (file, directory, made_file) = loop {
+        let (file, directory, made_file, best_effort) = loop {
             made_directory |= make_directory(root).map_err(not_writable)?;
             let opened = open_directory(root)
                 .and_then(|directory| open_or_make(&directory).map(|file| (directory, file)));
@@ -99,8 +111,10 @@ impl Lock {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 other => other.map_err(not_writable)?,
             };
-            if lock(&file, FlockOperation::NonBlockingLockExclusive)? && is_at(&file, &directory)? {
-                break (file, directory, made_file);
+            let answer = flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive);
+            let guard = guarded(&file, answer)?;
+            if guard != Guard::None && is_at(&file, &directory)? {
+                break (file, directory, made_file, guard == Guard::Content);
             }
         };
         if made_directory || asked.is_some() {
@@ -118,7 +132,7 @@ impl Lock {
         let content = serde_json::to_vec(&holder).map_err(|e| unusable("write", e.into()))?;
         let written = lock.file.set_len(0).and_then(|()| lock.file.write_all_at(&content, 0));
         written.map_err(not_writable)?;
-        Ok(Acquired { lock, taken_over })
+        Ok(Acquired { lock, taken_over, best_effort })
     }
 
     /// Says that a run began: what was made for the lock stays.
@@ -150,7 +164,8 @@ impl Lock {
                     }
                 })?,
             };
-            if lock(&file, FlockOperation::NonBlockingLockShared)? && is_at(&file, &directory)? {
+            let answer = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared);
+            if guarded(&file, answer)? != Guard::None && is_at(&file, &directory)? {
                 let is_kept = AtomicBool::new(true);
                 return Ok(Some(Self { file, writer: false, made: None, is_kept }));
             }
@@ -282,11 +297,22 @@ fn open_file(directory: &OwnedFd, flags: OFlags) -> io::Result<File> {
     Ok(file)
 }
 
-/// Takes the lock; false when a signal came between.
-fn lock(file: &File, how: FlockOperation) -> Result<bool, Error> {
-    match rustix::fs::flock(file, how) {
-        Ok(()) => Ok(true),
-        Err(Errno::INTR) => Ok(false),
+/// What keeps others out once a lock was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Guard {
+    /// Nothing yet: a signal came between.
+    None,
+    /// The kernel.
+    Kernel,
+    /// What the file says, for whoever reads it: the file system, or its server, has no locks.
+    Content,
+}
+
+/// What it means how a file system answered when it was asked for a lock.
+fn guarded(file: &File, answer: rustix::io::Result<()>) -> Result<Guard, Error> {
+    match answer {
+        Ok(()) => Ok(Guard::Kernel),
+        Err(Errno::INTR) => Ok(Guard::None),
         Err(Errno::WOULDBLOCK) => {
             let holder = read(file).ok().flatten();
             let holder = holder.unwrap_or_else(|| {
@@ -294,6 +320,19 @@ fn lock(file: &File, how: FlockOperation) -> Result<bool, Error> {
             });
             Err(Error::new(ErrorKind::Locked, format!("the target is locked by {holder}"))
                 .help("wait until it ends; the lock goes with it, nothing needs to be removed"))
+        }
+        Err(Errno::NOLCK | Errno::NOSYS | Errno::NOTSUP | Errno::INVAL) => {
+            let content = content(file).map_err(|e| unusable("read", e))?;
+            match content.as_deref().and_then(Holder::read) {
+                Some(holder) if !holder.is_dead() => {
+                    let message = format!("the target is locked by {holder} (\"{SHOWN}\")");
+                    Err(Error::new(ErrorKind::Locked, message).help(
+                        "wait until it ends; its file system has no locks, so that of a run that \
+                         died elsewhere stays: where surely no run goes on, delete that file",
+                    ))
+                }
+                _ => Ok(Guard::Content),
+            }
         }
         Err(error) => Err(unusable("lock", error.into())),
     }
@@ -372,6 +411,27 @@ mod tests {
 
     fn cause(error: &Error) -> String {
         error.source.as_ref().unwrap().to_string()
+    }
+
+    #[test]
+    fn where_there_are_no_locks_the_file_s_content_is_the_lock() {
+        let target = tempfile::tempdir().unwrap();
+        let root = open(target.path());
+        for errno in [Errno::NOLCK, Errno::NOSYS, Errno::NOTSUP, Errno::INVAL] {
+            let acquire = |id| Lock::acquire_by(|_, _| Err(errno), root.as_fd(), &run(id), None);
+            let first = acquire("first").unwrap();
+            assert!(first.best_effort && first.taken_over.is_none());
+            first.lock.keep();
+            let error = acquire("second").unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Locked);
+            assert!(error.to_string().contains("first"), "{error}");
+            first.lock.release().unwrap();
+            assert!(acquire("third").unwrap().taken_over.is_none());
+        }
+        let denied = |_: BorrowedFd<'_>, _| Err(Errno::IO);
+        let error = Lock::acquire_by(denied, root.as_fd(), &run("fourth"), None).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unusable);
+        assert!(!begun(&root, "fifth").best_effort);
     }
 
     #[test]
