@@ -124,12 +124,17 @@ mod tests {
         let root = |id: Option<FileSystemId>| RootIdentity { inode: 2, file_system: 0xef53, id };
         let uuid = |text: &str| Some(FileSystemId::Uuid(text.to_owned()));
         let fsid = |number| Some(FileSystemId::Fsid(number));
+        let born = |nanos| Some(FileSystemId::Born(-7, nanos));
         let passing = |number| Some(FileSystemId::Passing(number));
         for (before, now, expected) in [
             (uuid("a"), uuid("a"), Sameness::Same),
             (uuid("a"), uuid("b"), Sameness::Other),
             (fsid(1), fsid(1), Sameness::Same),
             (fsid(1), fsid(2), Sameness::Other),
+            (born(1), born(1), Sameness::Same),
+            (born(1), born(2), Sameness::Other),
+            (born(1), passing(1), Sameness::Unsure),
+            (passing(1), born(1), Sameness::Unsure),
             (passing(1), passing(1), Sameness::Same),
             (passing(1), passing(2), Sameness::Unsure),
             (uuid("a"), passing(1), Sameness::Unsure),

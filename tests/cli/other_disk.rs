@@ -64,6 +64,14 @@ fn another_btrfs_at_the_mount_point_is_refused() {
     assert_refused_until_accepted(&env, |image| Mount::btrfs(image, &env.source));
 }
 
+/// Without udev nothing but the root's time of birth tells it from the first.
+#[test]
+fn another_xfs_at_the_mount_point_is_refused() {
+    needs!(tools::mounts(), tools::tool("mkfs.xfs"));
+    let env = Environment::new();
+    assert_refused_until_accepted(&env, |image| Mount::xfs(image, &env.source));
+}
+
 #[test]
 fn a_snapshot_made_anew_for_each_run_is_the_same_disk() {
     needs!(tools::mounts(), tools::tool("mkfs.btrfs"));

@@ -4,10 +4,11 @@
 //! A root's inode number doesn't do that (it is 2 on every ext4, 256 on every Btrfs), and the number
 //! of a device is given anew at each start. The UUID in the superblock does. Where statfs(2) has it
 //! folded into `f_fsid` (ext2/3/4, Btrfs), that is taken; else the device's name in
-//! `/dev/disk/by-uuid`, which udev keeps. What remains is an `f_fsid` that may be another one after
+//! `/dev/disk/by-uuid`, which udev keeps; without udev, on other file systems of a disk of this machine,
+//! the time at which the directory was made. What remains is an `f_fsid` that may be another one after
 //! a restart (XFS and FAT make it of the device's number, network file systems of what they please).
 
-use rustix::fs::{fstat, fstatfs, fstatvfs, major};
+use rustix::fs::{AtFlags, StatxFlags, fstat, fstatfs, fstatvfs, major, statx};
 use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -33,6 +34,9 @@ pub enum FileSystemId {
     Uuid(String),
     /// `f_fsid`, made of its UUID.
     Fsid(u64),
+    /// When the directory in question was made: seconds since the epoch and nanoseconds. No other disk
+    /// has one that was made then under the same inode number.
+    Born(i64, u32),
     /// `f_fsid`, which may be another one once it was mounted anew.
     Passing(u64),
 }
@@ -52,6 +56,7 @@ impl FileSystem {
                 let device = fstat(file).ok()?.st_dev;
                 name_of_device(device, Path::new(BY_UUID)).map(FileSystemId::Uuid)
             })
+            .or_else(|| birth(kind, file))
             .or_else(|| (fsid != 0).then_some(FileSystemId::Passing(fsid)));
         Ok(Self { kind, id })
     }
@@ -70,6 +75,21 @@ fn lasting_fsid(kind: u64, fsid: u64) -> Option<u64> {
         _ => 0,
     };
     (lasting != 0).then_some(lasting)
+}
+
+/// The time at which a directory was made, on file systems that set it once and for all; others make
+/// it up, or of what changes.
+fn birth(kind: u64, directory: impl AsFd) -> Option<FileSystemId> {
+    const XFS: u64 = 0x5846_5342;
+    const F2FS: u64 = 0xf2f5_2010;
+    const ZFS: u64 = 0x2fc1_2fc1;
+    const BCACHEFS: u64 = 0xca45_1a4e;
+    if ![XFS, F2FS, ZFS, BCACHEFS].contains(&kind) {
+        return None;
+    }
+    let found = statx(directory, c"", AtFlags::EMPTY_PATH, StatxFlags::BTIME).ok()?;
+    let is_told = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::BTIME);
+    is_told.then_some(FileSystemId::Born(found.stx_btime.tv_sec, found.stx_btime.tv_nsec))
 }
 
 /// The name in a directory of links to devices that leads to this one.
