@@ -7,6 +7,7 @@ use super::commit::Committer;
 use super::{Context, on_target};
 use crate::compare::Reason;
 use crate::model::event::Change;
+use crate::model::reserved::DIRECTORY;
 use crate::model::{Cause, Entry, EntryKind, Error, Event, Key, Observer, Operation, Progress};
 use crate::plan::{DeleteOptions, DeletionTally, NOT_DELETED, spool_error};
 use crate::spool::SpoolReader;
@@ -106,6 +107,9 @@ impl Deleting<'_, '_> {
             };
             waiting.add(1);
             self.context.tell(key, Change::DeleteLater, Reason::Collided, 0);
+        } else if is_own(key) && (self.context.is_under_way)(key) {
+            let note = format!("\"{key}\" stays: another run is under way in its directory");
+            self.context.observer.observe(&Event::Note(&note));
         } else if self.kept.as_ref().is_some_and(holds) {
             self.context.tell(key, Change::Keep, Reason::HoldsKept, 0);
             // What was deleted in it changed its time, which nobody sets.
@@ -145,4 +149,9 @@ impl Deleting<'_, '_> {
             self.kept = Some(entry.key);
         }
     }
+}
+
+/// Whether an entry is what vidimus keeps in a place of its own: that one's lock, or manifest.
+fn is_own(key: &Key) -> bool {
+    key.trimmed().split(|&byte| byte == b'/').any(|name| name == DIRECTORY.as_bytes())
 }

@@ -145,6 +145,8 @@ impl Dispatcher<'_, '_> {
                     self.context.tell(&key, Change::Keep, reason, 0);
                 }
                 Planned::Forget(key) => self.forget(key),
+                // It is a living run's.
+                Planned::Sweep(key) if (self.context.is_under_way)(&key) => {}
                 Planned::Sweep(key) => match self.context.target.sweep(&key) {
                     Ok(()) => {
                         self.context.progress.leftovers_swept.add(1);

@@ -90,6 +90,8 @@ pub struct Context<'a> {
     pub filtered: bool,
     /// Names under which the target has something else.
     pub collisions: Collisions,
+    /// Whether another run is under way in a directory below the target's root that a key lies in.
+    pub is_under_way: &'a (dyn Fn(&Key) -> bool + Sync),
 }
 
 impl Context<'_> {

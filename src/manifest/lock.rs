@@ -8,6 +8,7 @@
 use super::bag;
 use super::holder::Holder;
 use super::mode::{Closed, ManifestMode};
+use crate::backend::local::Root;
 use crate::model::reserved::TEMPORARY;
 use crate::model::{Error, ErrorKind, Key, RunId};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Gid, Mode, OFlags};
@@ -180,6 +181,22 @@ impl Lock {
         let file = open_file(&open_directory(root).ok()?, OFlags::RDONLY).ok()?;
         let holder = Holder::read(&content(&file).ok()??).filter(|holder| !holder.is_dead())?;
         Some(Writing { run: holder.run().clone(), who: holder.to_string() })
+    }
+
+    /// Whether another run, or a put, holds the lock of a directory below the target's root `root` that
+    /// `key` lies in: that is a place of its own, whose temporaries and lock are not left over.
+    pub fn is_held_below(root: &Root, key: &Key) -> bool {
+        let directory = key.parent();
+        let ends = directory.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        ends.map(|(end, _)| &directory[..=end]).any(|directory| {
+            let Ok(around) = root.descend(directory) else { return false };
+            let file = open_directory(around.as_fd())
+                .and_then(|directory| open_file(&directory, OFlags::RDONLY));
+            file.is_ok_and(|file| {
+                let taken = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared);
+                taken == Err(Errno::WOULDBLOCK)
+            })
+        })
     }
 
     /// Releases the lock and says in its file that nobody holds it.

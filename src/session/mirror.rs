@@ -28,8 +28,8 @@ use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::Location;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::{
-    Held, Lockable, ManifestMode, Opened, RecordedOptions, RootIdentity, RunNumber, SourceNumber,
-    State, is_damage,
+    Held, Lock, Lockable, ManifestMode, Opened, RecordedOptions, RootIdentity, RunNumber,
+    SourceNumber, State, is_damage,
 };
 use crate::model::event::Change;
 use crate::model::run::Counter;
@@ -296,7 +296,7 @@ impl Session<'_> {
         let root_is_new = !self.places.target_exists() || (root.is_none() && is_first);
         let begun = Begun { number, root_is_new, is_first_contact };
         let surplus = Counter::default();
-        let mut executed = self.execute(state, sides, begun, &surplus, &mut allowed_root);
+        let mut executed = self.execute(state, (sides, root), begun, &surplus, &mut allowed_root);
         if let (Some(bag), Ok(None)) = (&bag, &executed)
             && self.progress.files_failed.get() == 0
             && !self.stop.requested()
@@ -334,7 +334,7 @@ impl Session<'_> {
     fn execute(
         &self,
         state: &State,
-        (source, target): Sides,
+        ((source, target), root): (Sides, Option<&Arc<Root>>),
         Begun { number, root_is_new, is_first_contact }: Begun,
         surplus: &Counter,
         allowed_root: &mut Option<RootIdentity>,
@@ -352,6 +352,7 @@ impl Session<'_> {
             keeper.holds(metadata, kind, stands)
         };
         let accepts = |key: &Key| keeper.accepts(key);
+        let is_under_way = |key: &Key| root.is_some_and(|root| Lock::is_held_below(root, key));
         let context = Context {
             // What the store copies by itself nobody hashes.
             is_beside: target.is_beside(&*source) && !options.policy.digests.any(),
@@ -371,6 +372,7 @@ impl Session<'_> {
             fatal: OnceLock::new(),
             filtered: self.hides_of_target(),
             collisions: Collisions::default(),
+            is_under_way: &is_under_way,
         };
         let is_over = || context.is_over();
         let planning = Planning {

@@ -96,6 +96,8 @@ impl Mending<'_> {
             fatal: OnceLock::new(),
             filtered: false,
             collisions: Collisions::default(),
+            // What is mended neither sweeps nor deletes.
+            is_under_way: &|_| false,
         };
         let writer = state.map(State::writer).transpose().unwrap_or_else(|error| {
             tally.observer.not_recorded(&error);

@@ -3,7 +3,7 @@
 use crate::common::{Environment, Run, assert_mirrored};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A source with a file that takes a while, and none of it on disk.
@@ -81,6 +81,49 @@ fn what_a_run_is_writing_is_no_leftover_to_a_dry_run_beside_it() {
     // It is over, and swept what it met or leaves it to the next.
     let after = env.vidimus(&["mirror", "-n", "source", "target"]).expect(0);
     after.is_silent_about("is being written to");
+}
+
+#[test]
+fn a_run_under_way_in_a_part_of_the_target_loses_nothing() {
+    let mut env = large();
+    env.target = env.root.join("outer/part");
+    let outer = [env.root.join("other"), env.root.join("outer")];
+    fs::create_dir(&outer[0]).unwrap();
+    fs::create_dir(&outer[1]).unwrap();
+    fs::write(outer[0].join("a"), "a").unwrap();
+    let outer = |flags: &[&str]| {
+        let mut command = env.command(&["mirror", "-v"]);
+        command.args(&outer).args(flags);
+        Run::of(command).expect(0)
+    };
+    let first = under_way(&env, &[]);
+    send(&first, Signal::STOP);
+    outer(&["--dry-run"]).is_silent_about("left over");
+    outer(&[]).is_silent_about("left over");
+    send(&first, Signal::CONT);
+    Run::wait(first, "the run in a part".into()).expect(0);
+    assert_mirrored(&env.source, &env.target);
+    fs::write(env.source.join("large-0"), "small now").unwrap();
+    fs::File::create(env.source.join("large-4")).unwrap().set_len(192 << 20).unwrap();
+    let again = Command::new("flock")
+        .args(["--exclusive", "--no-fork"])
+        .arg(env.target.join(".vidimus/lock"))
+        .args(["sleep", "60"])
+        .spawn();
+    let mut holder = again.expect("run flock");
+    let deletes = ["--delete", "--max-delete", "100%"];
+    let begun = Instant::now();
+    while !outer(&[&deletes[..], &["--exclude", "large-*"]].concat())
+        .stderr
+        .contains("another run is under way")
+    {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the lock is never taken");
+    }
+    assert!(env.target.join(".vidimus/lock").exists());
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    outer(&deletes);
+    assert!(!env.target.exists());
 }
 
 #[test]
