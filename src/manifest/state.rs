@@ -307,6 +307,25 @@ impl State {
         found.map_err(|error| self.failed("read", error))
     }
 
+    /// When the first run from a source began that was killed, or failed, so that it had no time to
+    /// record all that it did, and was not followed by one that did all; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be read.
+    pub fn unrecorded_since(&self, source: SourceNumber) -> Result<Option<Timestamp>, Error> {
+        let query = "SELECT min(started) FROM runs WHERE source = ?1 \
+             AND (verdict IS NULL OR verdict = ?2) AND number > \
+             (SELECT coalesce(max(number), 0) FROM runs \
+              WHERE source = ?1 AND verdict IN (?3, ?4))";
+        let verdicts = [Verdict::Failed, Verdict::Complete, Verdict::Refused];
+        let [failed, complete, refused] = verdicts.map(|verdict| verdict.to_string());
+        let since =
+            self.connection.query_row(query, params![source.0, failed, complete, refused], |row| {
+                row.get::<_, Option<i64>>(0)
+            });
+        since.map(|since| since.map(row::timestamp)).map_err(|error| self.failed("read", error))
+    }
+
     /// The latest run that mirrored, from whatever source.
     ///
     /// # Errors

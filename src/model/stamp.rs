@@ -227,6 +227,14 @@ impl Stamp {
         ctime >= began || ctime.distance(began) <= tick || mtime.distance(began) <= tick
     }
 
+    /// Whether the inode may have changed since `began`, given that the clock of its times may lag
+    /// behind by a tick (see [`Stamp::is_racy`]). What tells no times never did.
+    pub fn may_be_since(&self, began: Timestamp) -> bool {
+        self.inode_and_tick().is_some_and(|(Inode { ctime, .. }, tick)| {
+            ctime >= began || ctime.distance(began) <= tick
+        })
+    }
+
     /// How long to wait until the clock tick of its ctime is over for certain, at most 30 ms; `None`
     /// where it is. A change within that tick leaves no trace in it, so that content is read when
     /// the tick is over: all of it is then of one state, or the stamp tells.

@@ -4,7 +4,7 @@
 use crate::backend::Form;
 use crate::filter::FilterSpec;
 use crate::manifest::published::{Head, RecordedSource};
-use crate::manifest::{IMPORTED, RecordedOptions, STREAM, SourceNumber, State};
+use crate::manifest::{IMPORTED, RecordedOptions, STREAM, State};
 use crate::model::{Error, RunId, Timestamp, Verdict};
 
 /// A run that left unknown what should stand in the target.
@@ -18,6 +18,10 @@ pub struct Unfinished {
     pub started: Timestamp,
     /// How it ended; `None` where it was killed.
     pub verdict: Option<Verdict>,
+    /// When the first run from its source began that was killed, or failed, and was not made up for
+    /// since, if any was: what changed in the target from then on may be its work, which it had no time
+    /// to record.
+    pub unrecorded_since: Option<Timestamp>,
 }
 
 /// What is expected of a target.
@@ -43,7 +47,41 @@ pub(super) struct Expected {
     pub(super) unfinished: Vec<Unfinished>,
 }
 
+/// What is known of sources beside their latest runs.
+trait Recorded {
+    /// Whether rows are from a source.
+    fn has_rows(&self, source: &RecordedSource) -> Result<bool, Error>;
+    /// When its first run began whose work may not be recorded.
+    fn unrecorded_since(&self, source: &RecordedSource) -> Result<Option<Timestamp>, Error>;
+}
+
+impl Recorded for State {
+    fn has_rows(&self, source: &RecordedSource) -> Result<bool, Error> {
+        self.has_rows_from(source.number)
+    }
+
+    fn unrecorded_since(&self, source: &RecordedSource) -> Result<Option<Timestamp>, Error> {
+        State::unrecorded_since(self, source.number)
+    }
+}
+
+impl Recorded for Head {
+    fn has_rows(&self, _: &RecordedSource) -> Result<bool, Error> {
+        Ok(true)
+    }
+
+    fn unrecorded_since(&self, source: &RecordedSource) -> Result<Option<Timestamp>, Error> {
+        let is_cut_off = matches!(source.verdict, None | Some(Verdict::Failed));
+        Ok(is_cut_off.then_some(source.started))
+    }
+}
+
 impl Expected {
+    /// When the first run began whose work may not be recorded, if there was any.
+    pub(super) fn unrecorded_since(&self) -> Option<Timestamp> {
+        self.unfinished.iter().filter_map(|unfinished| unfinished.unrecorded_since).min()
+    }
+
     /// What is recorded here; `None` where nothing is.
     pub(super) fn by_state(state: &State) -> Result<Option<Self>, Error> {
         let Some(latest) = state.last_run()? else { return Ok(None) };
@@ -54,8 +92,7 @@ impl Expected {
         let whole = whole.map(|whole| RecordedOptions::decode(&whole.options)).transpose()?;
         let whole = whole.map(|options| (options, kept));
         let sources = state.recorded_sources()?;
-        let has_rows = |number| state.has_rows_from(number);
-        let unfinished = unfinished(&sources, has_rows)?;
+        let unfinished = unfinished(&sources, state)?;
         Ok(Some(Self::of(sources, (latest.id, latest.source), whole, keeps_times, unfinished)))
     }
 
@@ -66,7 +103,7 @@ impl Expected {
         // That of the latest one of a whole tree, where there was any.
         let whole = Some(head.options.clone()).filter(|options| options.only.is_none());
         let whole = whole.map(|options| (options, head.totals.kept_unrecorded));
-        let unfinished = unfinished(&sources, |_| Ok(true))?;
+        let unfinished = unfinished(&sources, head)?;
         let latest = (head.run.clone(), head.source.clone());
         Ok(Self::of(sources, latest, whole, keeps_times, unfinished))
     }
@@ -113,7 +150,7 @@ fn is_whole(source: &RecordedSource) -> bool {
 /// didn't know.
 fn unfinished(
     sources: &[RecordedSource],
-    has_rows: impl Fn(SourceNumber) -> Result<bool, Error>,
+    recorded: &impl Recorded,
 ) -> Result<Vec<Unfinished>, Error> {
     let mut found = Vec::new();
     for source in sources {
@@ -129,11 +166,12 @@ fn unfinished(
         let cleared = |other: &RecordedSource| {
             other.options.delete && other.options.filter == FilterSpec::default()
         };
-        if { later.clone() }.any(cleared) || later.next().is_some() && !has_rows(source.number)? {
+        if { later.clone() }.any(cleared) || later.next().is_some() && !recorded.has_rows(source)? {
             continue;
         }
+        let unrecorded_since = recorded.unrecorded_since(source)?;
         let RecordedSource { run, source, started, verdict, .. } = source.clone();
-        found.push(Unfinished { run, source, started, verdict });
+        found.push(Unfinished { run, source, started, verdict, unrecorded_since });
     }
     Ok(found)
 }

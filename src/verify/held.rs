@@ -344,7 +344,9 @@ impl Held<'_> {
         self.count(|totals| match difference {
             Difference::Missing => totals.missing += 1,
             Difference::Corrupt { .. } => totals.content += 1,
-            Difference::Metadata(_) | Difference::Touched(_) => totals.metadata += 1,
+            Difference::Metadata(_) | Difference::Touched(_) | Difference::Unknown(_) => {
+                totals.metadata += 1;
+            }
             Difference::Extra => {
                 totals.extra += 1;
                 totals.entries += 1;

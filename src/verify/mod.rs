@@ -3,8 +3,9 @@
 //! [`verify`] holds it against rows: `open` finds both (`signed`, where a signature is demanded),
 //! `expected` tells what else the runs let expect,
 //! `ahead` counts how much there is to read,
-//! `scan` goes through them side by side, `tally` compares and counts, `choice` tells which content is
-//! read, `extra` what is extra, `stalest` in which order, `record` keeps which files were verified,
+//! `scan` goes through them side by side, `tally` compares and counts, `unsettled` tells what may be a
+//! killed run's work, `choice` which content is read, `extra` what is extra, `stalest` in which order,
+//! `record` keeps which files were verified,
 //! `broken` keeps what is to be mended and `repair` has the engine mend it.
 //! [`verify_against`] joins the listings of both sides and reads both: `held` compares.
 
@@ -24,6 +25,7 @@ mod scan;
 mod signed;
 mod stalest;
 mod tally;
+mod unsettled;
 
 use crate::backend::{ListItem, ListOptions, Target};
 pub use against::{Against, AgainstOutcome, AgainstTotals, verify_against};
@@ -56,6 +58,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tally::{Job, Tally};
+use unsettled::Unsettled;
 
 /// What a verification is asked to do.
 #[derive(Debug)]
@@ -124,6 +127,9 @@ pub enum Difference {
     Touched(String),
     /// No row knows it, or the source lacks it.
     Extra,
+    /// It isn't what was recorded, in words, but changed since a run began that was killed before it
+    /// recorded all that it did: it may be as that run made it.
+    Unknown(String),
 }
 
 /// What a verification found, one call a difference, in any order.
@@ -168,6 +174,8 @@ pub struct VerifyTotals {
     pub touched: u64,
     /// Entries that no row knows.
     pub extra: u64,
+    /// Entries that aren't what was recorded, and may be as a killed run made them.
+    pub unknown: u64,
     /// Entries that differed and were mended.
     pub mended: u64,
     /// Entries that could not be read.
@@ -232,6 +240,9 @@ pub fn verify(
     let Manifest { expected, rows, state, ahead } =
         manifest.ok_or_else(|| open::nothing_recorded(options, &name))?;
     let _count = ahead.and_then(|rows| ahead::count_ahead(rows, options.depth, progress));
+    // What is not signed never speaks for what differs from what is.
+    let unrecorded_since = expected.unrecorded_since().filter(|_| options.key.is_none());
+    let unsettled = Unsettled::since(unrecorded_since);
     let filter = Filter::try_from(expected.filter).map_err(|error| {
         Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used").because(error)
     })?;
@@ -246,7 +257,7 @@ pub fn verify(
         only: expected.only,
         form: expected.form,
     })?;
-    let mut scan = Scan::new(Checked::new(listing, Side::Target), rows);
+    let mut scan = Scan::new(Checked::new(listing, Side::Target), rows, unsettled);
     let mut tally = Tally {
         observer,
         totals: Mutex::default(),

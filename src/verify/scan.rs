@@ -2,6 +2,7 @@
 
 use super::extra::Extras;
 use super::tally::{Job, Tally};
+use super::unsettled::Unsettled;
 use crate::backend::ListItem;
 use crate::listing::Unknown;
 use crate::manifest::Row;
@@ -19,6 +20,8 @@ pub(super) struct Scan<L: Iterator, R: Iterator> {
     /// Neither missing nor extra.
     unknown: Unknown,
     extras: Extras,
+    /// What differs, but may be a killed run's work.
+    unsettled: Unsettled,
 }
 
 impl<L, R> Scan<L, R>
@@ -26,12 +29,13 @@ where
     L: Iterator<Item = Result<ListItem, Error>>,
     R: Iterator<Item = Result<Row, Error>>,
 {
-    pub(super) fn new(listing: L, rows: R) -> Self {
+    pub(super) fn new(listing: L, rows: R, unsettled: Unsettled) -> Self {
         Self {
             listing: listing.peekable(),
             rows: rows.peekable(),
             unknown: Unknown::default(),
             extras: Extras::default(),
+            unsettled,
         }
     }
 
@@ -50,14 +54,23 @@ where
             };
             progress.entries.add(1);
             let extra = &mut |key: &Key| tally.extra(key);
+            let is_unsettled = match (&entry, &row) {
+                (Some(entry), row) => self.unsettled.holds(entry, row.as_ref()),
+                (None, Some(row)) => self.unsettled.lacks(&row.key),
+                (None, None) => false,
+            };
             match (&entry, &row) {
+                (Some(entry), None) if is_unsettled && !tally.is_left_out(entry) => {
+                    self.extras.hold(&entry.key, extra);
+                    tally.unsettled_extra(&entry.key);
+                }
                 // Every mirror of a directory has a row for its root.
                 (Some(entry), None) => self.extras.take(entry, tally.is_left_out(entry), extra),
                 // Nor is a directory extra that holds what is recorded.
                 (Some(entry), Some(_)) => self.extras.hold(&entry.key, extra),
                 (None, _) => {}
             }
-            if let Some(job) = tally.compare(entry, row) {
+            if let Some(job) = tally.compare(entry, row, is_unsettled) {
                 take(job)?;
             }
         }

@@ -71,6 +71,7 @@ pub(super) fn encode(job: &Job) -> Vec<u8> {
     out.extend_from_slice(&(entry.len() as u32).to_le_bytes());
     out.push(stamp.len() as u8);
     out.push(job.is_told.into());
+    out.push(job.is_unsettled.into());
     if let Expected::Sha256(digest) = job.expected {
         out.extend_from_slice(&digest);
     }
@@ -85,6 +86,7 @@ pub(super) fn decode(record: &[u8]) -> Option<Job> {
         0 => (record, None),
         _ => record.split_last_chunk::<32>().map(|(record, digest)| (record, Some(*digest)))?,
     };
+    let (&is_unsettled, record) = record.split_last()?;
     let (&is_told, record) = record.split_last()?;
     let (&stamp_length, record) = record.split_last()?;
     let (record, entry_length) = record.split_last_chunk::<4>()?;
@@ -103,6 +105,7 @@ pub(super) fn decode(record: &[u8]) -> Option<Job> {
         },
         recorded: Stamp::decode(stamp)?,
         is_told: is_told == 1,
+        is_unsettled: is_unsettled == 1,
         verified_at: (was_verified == 1).then_some(Timestamp { seconds, nanos }),
         entry,
     })
@@ -128,12 +131,12 @@ mod tests {
             recorded: Some(expected),
         };
         let recorded = Stamp::of_object(7, ETag::new(b"old"));
-        let is_told = expected.0[0] > 99;
+        let (is_told, is_unsettled) = (expected.0[0] > 99, expected.0[2] > 99);
         let expected = match expected.0[1] {
             0..100 => Expected::Blake3(expected),
             _ => Expected::Sha256([7; 32]),
         };
-        Job { entry, expected, recorded, verified_at, is_told }
+        Job { entry, expected, recorded, verified_at, is_told, is_unsettled }
     }
 
     proptest! {
@@ -166,6 +169,7 @@ mod tests {
                 prop_assert_eq!(found.verified_at, wanted.verified_at);
                 prop_assert_eq!(found.recorded, wanted.recorded);
                 prop_assert_eq!(found.is_told, wanted.is_told);
+                prop_assert_eq!(found.is_unsettled, wanted.is_unsettled);
                 prop_assert_eq!(found.expected, wanted.expected);
             }
             prop_assert!(turn.next().unwrap().is_none());

@@ -29,6 +29,8 @@ pub(super) struct Job {
     pub(super) verified_at: Option<Timestamp>,
     /// Whether its metadata was told to differ.
     pub(super) is_told: bool,
+    /// Whether a killed run may have made it what it is.
+    pub(super) is_unsettled: bool,
 }
 
 impl Job {
@@ -68,6 +70,15 @@ impl Expected {
     }
 }
 
+/// What was found of a file before it is read.
+#[derive(Clone, Copy)]
+struct Found {
+    /// Whether its metadata was told to differ.
+    is_told: bool,
+    /// Whether a killed run may have made it what it is.
+    is_unsettled: bool,
+}
+
 /// What was found so far.
 pub(super) struct Tally<'a> {
     pub(super) observer: &'a dyn VerifyObserver,
@@ -99,14 +110,25 @@ impl Tally<'_> {
         self.differs(key, &Difference::Extra);
     }
 
+    /// Takes note of an entry that no row knows, and that a killed run may have made.
+    pub(super) fn unsettled_extra(&self, key: &Key) {
+        self.count(|totals| totals.entries += 1);
+        self.unsettles(key, &Difference::Extra, false);
+    }
+
     /// Compares what the listing shows with the row; what is left to be hashed is returned.
-    pub(super) fn compare(&self, entry: Option<Entry>, row: Option<Row>) -> Option<Job> {
+    /// `is_unsettled` says that a killed run may have made what stands there, or removed it.
+    pub(super) fn compare(
+        &self,
+        entry: Option<Entry>,
+        row: Option<Row>,
+        is_unsettled: bool,
+    ) -> Option<Job> {
         // What no row knows is told apart.
         let row = row?;
         self.count(|totals| totals.entries += 1);
         let Some(mut entry) = entry else {
-            self.differs(&row.key, &Difference::Missing);
-            self.breaks(&row, None);
+            self.breaks(&row, None, &Difference::Missing, is_unsettled);
             return None;
         };
         let is_seen = entry.known == Known::Whole || row.tell(&row.target, &mut entry);
@@ -118,30 +140,31 @@ impl Tally<'_> {
                 EntryKind::File | EntryKind::Special(_) => {
                     entry.kind = row.kind;
                     (entry.metadata, entry.link) = (row.metadata, row.link.clone());
-                    return self.content(entry, &row, true);
+                    return self.content(entry, &row, Found { is_told: false, is_unsettled });
                 }
             };
             if entry.stamp != row.target {
-                self.differs(&row.key, &difference);
-                self.breaks(&row, Some(&entry));
+                self.breaks(&row, Some(&entry), &difference, is_unsettled);
             }
             return None;
         }
         if entry.kind != row.kind {
             let what = format!("{} -> {}", row.kind, entry.kind);
-            self.differs(&row.key, &Difference::Metadata(what));
-            self.breaks(&row, Some(&entry));
+            self.breaks(&row, Some(&entry), &Difference::Metadata(what), is_unsettled);
             return None;
         }
         let is_known = !row.target.is_unknown() || row.kind != EntryKind::File;
         let metadata = if is_known { self.metadata(&entry, &row) } else { None };
-        let is_as_recorded = metadata.is_none();
+        let is_told = metadata.is_some();
         if let Some(what) = metadata {
-            self.differs(&row.key, &Difference::Metadata(what));
-            if row.link != entry.link {
-                self.breaks(&row, Some(&entry));
-            } else if let Some(mut broken) = self.broken() {
-                broken.metadata(&recorded(&row), &entry);
+            let difference = Difference::Metadata(what);
+            if row.link != entry.link || is_unsettled {
+                self.breaks(&row, Some(&entry), &difference, is_unsettled);
+            } else {
+                self.differs(&row.key, &difference);
+                if let Some(mut broken) = self.broken() {
+                    broken.metadata(&recorded(&row), &entry);
+                }
             }
         } else if row.kind == EntryKind::Directory
             && row.target.mtime().is_some_and(|mtime| mtime != entry.metadata.mtime)
@@ -149,30 +172,42 @@ impl Tally<'_> {
         {
             broken.time(&recorded(&row));
         }
-        if row.kind == EntryKind::File { self.content(entry, &row, is_as_recorded) } else { None }
+        if row.kind != EntryKind::File {
+            return None;
+        }
+        self.content(entry, &row, Found { is_told, is_unsettled })
     }
 
     /// Compares the size of a file, and its stamp where that is all that is asked for and nothing
     /// else was found to differ; what is left to be hashed is returned.
-    fn content(&self, entry: Entry, row: &Row, is_as_recorded: bool) -> Option<Job> {
+    fn content(&self, entry: Entry, row: &Row, found: Found) -> Option<Job> {
         let expected = Expected::of(row);
         // Where nobody saw it as it is recorded, its digest alone tells.
         let is_of_any_size = row.target.is_unknown() && expected.is_some();
         if entry.stamp.size != row.target.size && !is_of_any_size {
             let difference = Difference::Corrupt { expected: row.digest, found: None };
+            if found.is_unsettled {
+                self.unsettles(&row.key, &difference, found.is_told);
+                return None;
+            }
             self.differs(&row.key, &difference);
             if let Some(mut broken) = self.broken() {
                 let by_sha256 = expected.is_some_and(|expected| expected.blake3().is_none());
-                let differences = 1 + u8::from(!is_as_recorded);
+                let differences = 1 + u8::from(found.is_told);
                 broken.anew(&recorded(row), Some(&entry), differences, by_sha256);
             }
             return None;
         }
         if self.depth == Depth::Stamps
-            && is_as_recorded
+            && !found.is_told
             && let Some(what) = touched(&entry.stamp, &row.target)
         {
-            self.differs(&row.key, &Difference::Touched(what));
+            let difference = Difference::Touched(what);
+            if found.is_unsettled {
+                self.unsettles(&row.key, &difference, false);
+            } else {
+                self.differs(&row.key, &difference);
+            }
         }
         let Some(expected) = expected else {
             self.count(|totals| totals.unproven += 1);
@@ -184,7 +219,7 @@ impl Tally<'_> {
             return None;
         }
         self.count(|totals| totals.chosen += 1);
-        Some(job(entry, row, expected, !is_as_recorded))
+        Some(job(entry, row, expected, found))
     }
 
     /// What of the metadata isn't as recorded, in words.
@@ -254,6 +289,7 @@ impl Tally<'_> {
             Ok(found) if found == job.expected => {
                 self.count(|totals| totals.verified += 1);
                 if job.is_told
+                    && !job.is_unsettled
                     && let Some(mut broken) = self.broken()
                 {
                     broken.proves(&job.entry.key);
@@ -262,7 +298,12 @@ impl Tally<'_> {
             }
             Ok(found) => {
                 let (expected, found) = (Some(job.expected.shown()), Some(found.shown()));
-                self.differs(&job.entry.key, &Difference::Corrupt { expected, found });
+                let difference = Difference::Corrupt { expected, found };
+                if job.is_unsettled {
+                    self.unsettles(&job.entry.key, &difference, job.is_told);
+                    return false;
+                }
+                self.differs(&job.entry.key, &difference);
                 if let Some(mut broken) = self.broken() {
                     let right =
                         Entry { stamp: job.recorded, known: Known::Whole, ..job.entry.clone() };
@@ -283,8 +324,19 @@ impl Tally<'_> {
         Some(broken.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes note of an entry that is to be made anew, of which one difference was told.
-    fn breaks(&self, row: &Row, stands: Option<&Entry>) {
+    /// Takes note of an entry that is to be made anew, unless a killed run may have made it so: then
+    /// the next run settles what it is to be.
+    fn breaks(
+        &self,
+        row: &Row,
+        stands: Option<&Entry>,
+        difference: &Difference,
+        is_unsettled: bool,
+    ) {
+        if is_unsettled {
+            return self.unsettles(&row.key, difference, false);
+        }
+        self.differs(&row.key, difference);
         if let Some(mut broken) = self.broken() {
             let by_sha256 = row.digest.is_none() && row.extra.sha256.is_some();
             broken.anew(&recorded(row), stands, 1, by_sha256);
@@ -304,6 +356,23 @@ impl Tally<'_> {
         });
     }
 
+    /// Takes note of an entry that differs in a way that a killed run may account for, once.
+    fn unsettles(&self, key: &Key, difference: &Difference, is_told: bool) {
+        if is_told {
+            return;
+        }
+        let how = match difference {
+            Difference::Missing => "missing".to_owned(),
+            Difference::Corrupt { found: None, .. } => "another size".to_owned(),
+            Difference::Corrupt { .. } => "other content".to_owned(),
+            Difference::Extra => "no run recorded it".to_owned(),
+            Difference::Metadata(how) | Difference::Touched(how) | Difference::Unknown(how) => {
+                how.clone()
+            }
+        };
+        self.differs(key, &Difference::Unknown(how));
+    }
+
     fn differs(&self, key: &Key, difference: &Difference) {
         let counted = self.extras_count || *difference != Difference::Extra;
         self.count(|totals| match difference {
@@ -312,6 +381,7 @@ impl Tally<'_> {
             Difference::Metadata(_) => totals.metadata += 1,
             Difference::Touched(_) => totals.touched += 1,
             Difference::Extra => totals.extra += 1,
+            Difference::Unknown(_) => totals.unknown += 1,
         });
         self.observer.difference(key, difference, counted);
     }
@@ -355,9 +425,17 @@ pub(super) fn metadata(
 
 /// A file as it was listed, with the metadata and the digest that were recorded: nobody needs to ask
 /// a store then what it takes the content for.
-fn job(entry: Entry, row: &Row, expected: Expected, is_told: bool) -> Job {
+fn job(entry: Entry, row: &Row, expected: Expected, found: Found) -> Job {
+    let Found { is_told, is_unsettled } = found;
     let entry = Entry { metadata: row.metadata, recorded: row.digest, ..entry };
-    Job { entry, expected, recorded: row.target, verified_at: row.verified_at, is_told }
+    Job {
+        entry,
+        expected,
+        recorded: row.target,
+        verified_at: row.verified_at,
+        is_told,
+        is_unsettled,
+    }
 }
 
 /// The entry that a row tells of; its stamp is the target's.

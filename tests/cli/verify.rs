@@ -184,6 +184,43 @@ fn a_link_that_was_made_but_not_recorded_is_recorded_by_the_next_run() {
     env.verify(&[]).expect(0);
 }
 
+/// Records a run as killed that began now.
+fn begin_a_run(env: &Environment) {
+    let connection = rusqlite::Connection::open(state(env)).expect("open the state");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let insert = "INSERT INTO runs (id, source, started, options) \
+                  SELECT 'killed', source, ?1, options FROM runs ORDER BY number DESC LIMIT 1";
+    connection.execute(insert, [now.as_nanos() as i64]).expect("insert");
+}
+
+#[test]
+fn what_a_killed_run_may_have_done_is_unknown_and_what_differed_before_is_not() {
+    let tree = TestTree::new().file("a", "1").file("b", "2").file("c", "3").file("d/e", "4");
+    let env = mirrored(&tree.file("f", "5"));
+    fs::write(env.target.join("a"), "corrupt").unwrap();
+    env.age();
+    begin_a_run(&env);
+    fs::write(env.target.join("b"), "a new size").unwrap();
+    fs::write(env.target.join("c"), "x").unwrap();
+    fs::remove_file(env.target.join("d/e")).unwrap();
+    fs::write(env.target.join("new"), "new").unwrap();
+    let run = env.verify(&["--strict"]).expect(3).names("corrupt a");
+    let run = run.names("unknown b: ").names("unknown c: ").names("unknown d/e: missing");
+    let run = run.names("unknown new: no run recorded it").names("run killed of ");
+    // Its time is another, too.
+    run.names("2 differences").is_silent_about("corrupt b").is_silent_about("corrupt c");
+    env.verify(&["--strict", "--allow-incomplete"]).expect(3).names("corrupt a");
+    let record = env.verify(&["--strict", "--json"]).finished();
+    record.counts(&[("corrupt", 1), ("missing", 0), ("extra", 0), ("differences", 2)]);
+    fs::write(env.target.join("a"), "1").unwrap();
+    let run = env.verify(&["--strict", "--allow-incomplete"]).expect(0).names("unknown b: ");
+    run.names("incomplete: nothing differs but what may be as a run made it that was cut off");
+    // Content by a budget comes by another way.
+    env.verify(&["--budget", "1h", "--allow-incomplete"]).expect(0).names("unknown c: ");
+    env.mirrored(&[]);
+    env.verify(&[]).expect(0).is_silent_about("unknown");
+}
+
 /// The database of the one mirror.
 fn state(env: &Environment) -> PathBuf {
     let names = fs::read_dir(env.state.join("vidimus")).expect("list the state");

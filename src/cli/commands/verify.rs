@@ -325,13 +325,15 @@ impl Report {
 
 impl VerifyObserver for Report {
     fn difference(&self, key: &Key, difference: &Difference, counted: bool) {
+        let is_unknown = matches!(difference, Difference::Unknown(_));
+        let counted = counted && !(is_unknown && self.allows_incomplete);
         if self.json {
             let level = if counted { Level::Error } else { Level::Info };
             let body = JsonDifference::new(key, difference, counted, self.words());
             if counted || !self.options.quiet {
                 self.output.line(&json::record(level, "difference", &body));
             }
-        } else if counted || self.options.verbose {
+        } else if counted || self.options.verbose || is_unknown && !self.options.quiet {
             // Differences are what a verification fails with: quiet means not to say anything else.
             self.output.line(&difference_line(key, difference, counted, self.words()));
         }

@@ -42,6 +42,7 @@ pub(super) fn difference_line(
         }
         Difference::Metadata(change) => format!("metadata {key}: {change}"),
         Difference::Touched(change) => format!("touched {key}: {change}"),
+        Difference::Unknown(how) => format!("unknown {key}: {how}"),
         Difference::Extra if counted => format!("extra {key}"),
         Difference::Extra => format!("extra {key} (not counted)"),
     }
@@ -71,6 +72,7 @@ impl<'a> JsonDifference<'a> {
                 Difference::Metadata(_) => "metadata",
                 Difference::Touched(_) => "touched",
                 Difference::Extra => "extra",
+                Difference::Unknown(_) => "unknown",
             },
             expected: None,
             found: None,
@@ -82,7 +84,9 @@ impl<'a> JsonDifference<'a> {
                 body.expected = expected.map(|digest| digest.to_string());
                 body.found = found.map(|digest| digest.to_string());
             }
-            Difference::Metadata(change) | Difference::Touched(change) => {
+            Difference::Metadata(change)
+            | Difference::Touched(change)
+            | Difference::Unknown(change) => {
                 body.detail = Some(change);
             }
             Difference::Missing | Difference::Extra => {}

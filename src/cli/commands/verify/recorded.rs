@@ -122,7 +122,11 @@ fn verdict(outcome: &VerifyOutcome) -> (&'static str, &'static str) {
             _ => ("incomplete", "the published manifest could not be read; nothing else differs"),
         }
     } else if !outcome.unfinished.is_empty() {
-        ("incomplete", "nothing that is recorded differs, but a run did not do all it was to do")
+        let why = match outcome.totals.unknown {
+            0 => "nothing that is recorded differs, but a run did not do all it was to do",
+            _ => "nothing differs but what may be as a run made it that was cut off",
+        };
+        ("incomplete", why)
     } else {
         match outcome.totals.unproven {
             _ if outcome.totals.mended > 0 => {
@@ -180,6 +184,11 @@ pub(super) fn summary(
         (totals.touched, "touched", files(totals.touched)),
         (totals.extra, "extra", entries(totals.extra)),
         (totals.failed, "failed", entries(totals.failed)),
+        (
+            totals.unknown,
+            "unknown",
+            format!("{}, changed since a run began that was cut off", entries(totals.unknown)),
+        ),
     ]);
     for unfinished in &outcome.unfinished {
         sheet.row("unknown", &unknown(unfinished));
