@@ -65,7 +65,17 @@ impl Proxies {
 
     /// The proxy to a server, if one is to be used.
     fn to(&self, server: &Uri) -> Option<Intercept> {
-        let matcher = Matcher::builder().http(&self.http).https(&self.https).no(&self.none_for);
+        let secure = server.scheme() == Some(&Scheme::HTTPS);
+        let port = server.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let entries = || self.none_for.split(',').filter(|entry| !entry.is_empty());
+        // The matcher takes it for all names, but not for addresses.
+        if entries().any(|entry| entry == "*") {
+            return None;
+        }
+        let for_port = entries().map(host_and_port);
+        let for_port = for_port.filter(|(_, only)| only.is_none_or(|only| only == port));
+        let none_for = for_port.map(|(host, _)| host).collect::<Vec<_>>().join(",");
+        let matcher = Matcher::builder().http(&self.http).https(&self.https).no(none_for);
         matcher.build().intercept(server)
     }
 
@@ -80,6 +90,25 @@ impl fmt::Debug for Proxies {
     /// Prints nothing of them.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Proxies").finish_non_exhaustive()
+    }
+}
+
+/// An entry of `NO_PROXY`: a host, domain, address or network, and the only port that it is meant for,
+/// where it names one. curl knows no ports there; other programs do.
+fn host_and_port(entry: &str) -> (&str, Option<u16>) {
+    let (host, port) = match entry.strip_prefix('[').and_then(|entry| entry.split_once(']')) {
+        Some((host, rest)) => (host, rest.strip_prefix(':')),
+        // With more colons than one it is an address.
+        None => match entry.split_once(':') {
+            Some((host, port)) if !port.contains(':') => (host, Some(port)),
+            _ => (entry, None),
+        },
+    };
+    match port.map(str::parse) {
+        None => (host, None),
+        Some(Ok(port)) => (host, Some(port)),
+        // It names nothing.
+        Some(Err(_)) => (entry, None),
     }
 }
 
@@ -323,6 +352,19 @@ mod tests {
             ("::1", "https://[::1]:9000", false),
             ("127.0.0.1", "https://127.0.0.2", true),
             ("*", "https://anything", false),
+            ("*", "https://127.0.0.1:9000", false),
+            ("*", "https://[::1]:9000", false),
+            ("a, *", "https://127.0.0.1:9000", false),
+            ("127.0.0.1:9000", "https://127.0.0.1:9000", false),
+            ("127.0.0.1:9000", "https://127.0.0.1:9001", true),
+            ("127.0.0.1:443", "https://127.0.0.1", false),
+            ("127.0.0.1:x", "https://127.0.0.1", true),
+            ("[::1]:9000", "https://[::1]:9000", false),
+            ("[::1]:9000", "https://[::1]", true),
+            ("[::1]", "https://[::1]:9000", false),
+            ("fd00::/8", "https://[fd00::1]", false),
+            ("s3.corp:9000,a", "https://s3.corp:9000", false),
+            ("s3.corp:9000,a", "https://s3.corp", true),
             ("", "https://127.0.0.1", true),
         ] {
             let variables = [("https_proxy", "http://p:1"), ("no_proxy", none_for)];
