@@ -1,6 +1,6 @@
 //! Wrong usage, told with a way out: to a person, or, under `--json`, as a record.
 
-use super::commands;
+use super::commands::{self, Purpose};
 use super::exit::Exit;
 use super::suggest;
 use super::values;
@@ -16,9 +16,7 @@ use std::ffi::OsString;
 /// asked for.
 pub(super) fn refuse_words(parsed: &clap::Error, words: &[OsString]) -> Exit {
     if parsed.exit_code() == 0 {
-        // Help that nobody reads to its end is no failure.
-        parsed.print().ok();
-        return Exit::Done;
+        return commands::print_by(|| parsed.print());
     }
     let may_be_meant =
         matches!(parsed.kind(), Parsing::InvalidSubcommand | Parsing::UnknownArgument);
@@ -55,7 +53,7 @@ pub(super) fn refuse(error: &Error, words: &[OsString]) -> Exit {
     let output = Output::new(OutputOptions::default(), None);
     let body = Finished { verdict: "failed", exit_code: exit.code(), error: error.into() };
     output.line(&json::record(Level::Error, "finished", &body));
-    commands::close(&output, exit)
+    commands::close(&output, exit, Purpose::Tell)
 }
 
 /// Whether records are asked for, as far as that can be told of words that make no sense.

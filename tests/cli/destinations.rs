@@ -173,25 +173,35 @@ fn a_closed_standard_input_is_no_empty_one() {
     redirected(&env, &["put", "-", "outside/old"], "<>/dev/null").expect(0);
 }
 
+/// 7 where telling is all that a command is for, 1 where other work was done.
 #[test]
-fn a_closed_standard_output_is_an_error() {
+fn a_standard_output_that_can_t_be_written_to_is_an_error() {
     let env = mirrored();
-    for arguments in [
-        &["cat", "source/a"][..],
-        &["ls", "source"],
-        &["ls", "--json", "source"],
-        &EXPORT[..5],
-        &["manifest", "show", "target"],
-        &["mirror", "source", "target"],
-        &["mirror", "--json", "source", "target"],
-        &["verify", "--json", "target"],
-        &["diff", "target", "target"],
-        &["explain", "source", "target", "a"],
-        &["completions", "bash"],
-        &["man"],
+    for (arguments, code) in [
+        (&["--version"][..], 7),
+        (&["--help"], 7),
+        (&["mirror", "--help"], 7),
+        (&["mirror", "-h"], 7),
+        (&["cat", "source/a"], 7),
+        (&["ls", "source"], 7),
+        (&["ls", "--json", "source"], 7),
+        (&EXPORT[..5], 7),
+        (&["manifest", "show", "target"], 7),
+        (&["manifest", "log", "target"], 7),
+        (&["manifest", "check", "--json", "target"], 7),
+        (&["mirror", "--dry-run", "source", "target"], 7),
+        (&["mirror", "source", "target"], 1),
+        (&["mirror", "--json", "source", "target"], 1),
+        (&["verify", "--json", "target"], 1),
+        (&["diff", "target", "target"], 7),
+        (&["explain", "source", "target", "a"], 7),
+        (&["completions", "bash"], 7),
+        (&["man"], 7),
     ] {
-        let run = redirected(&env, arguments, ">&-").names("cannot write to standard output");
-        assert!([1, 7].contains(&run.code()), "{}", run.told());
+        for lost in [">&-", ">/dev/full"] {
+            let run = redirected(&env, arguments, lost);
+            run.expect(code).names("cannot write to standard output");
+        }
         redirected(&env, arguments, ">/dev/null").expect(0);
         redirected(&env, arguments, "1<>/dev/null").expect(0);
     }
@@ -221,6 +231,15 @@ fn names_that_vidimus_keeps_for_itself_are_refused() {
         let location = format!("s3://bucket/{key}?endpoint=http://127.0.0.1:1&region=x");
         let location = location + "&anonymous=true";
         written(&env, &PUT, &location).expect(2).names("keeps for itself");
+    }
+    // Nor is one mirrored by itself.
+    for single in [".vidimus", own] {
+        fs::write(env.source.join(single), "q").unwrap();
+        let source = text(&env.source.join(single)).to_owned();
+        for arguments in [["mirror", &source, "fresh"], ["bag", &source, "fresh"]] {
+            env.vidimus(&arguments).expect(2).names("keeps for itself");
+        }
+        assert!(!env.root.join("fresh").exists());
     }
     written(&env, &PUT, "outside/.vidimusx").expect(0);
     written(&env, &PUT, "outside/.vidimus.0123").expect(0);

@@ -7,7 +7,6 @@ use crate::model::Progress;
 use crate::report::output::stdout;
 use crate::report::{Output, OutputOptions, text};
 use crate::session::cat::{CatError, cat};
-use std::io;
 use std::sync::Arc;
 
 pub(crate) fn run(args: &CatArgs) -> Exit {
@@ -25,8 +24,6 @@ pub(crate) fn run(args: &CatArgs) -> Exit {
             output.message("help", "what was written is not to be used");
             Exit::Incomplete
         }
-        // Nobody wants the rest.
-        Err(CatError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
-        Err(CatError::Output(error)) => super::fail(&super::cannot_write(error)),
+        Err(CatError::Output(error)) => super::unwritten(error),
     }
 }

@@ -4,6 +4,7 @@ use super::super::args::DiffArgs;
 use super::super::exit::Exit;
 use super::super::settings;
 use super::super::signals::Signals;
+use super::Purpose;
 use super::sheet::{self, Sheet};
 use crate::location::Location;
 use crate::model::key::Escaped;
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &DiffArgs) -> Exit {
     let signal = signals.ok().and_then(|signals| signals.exit());
     let exit = exit_of(&result, signal);
     report.finish(&result, began.elapsed().as_secs_f64(), exit);
-    super::close(&report.output, exit)
+    super::close(&report.output, exit, Purpose::Tell)
 }
 
 fn exit_of(result: &Result<DiffOutcome, Error>, signal: Option<Exit>) -> Exit {

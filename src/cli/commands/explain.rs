@@ -6,6 +6,7 @@ mod words;
 use super::super::args::ExplainArgs;
 use super::super::exit::Exit;
 use super::super::settings;
+use super::Purpose;
 use crate::compare::{Conflict, Seen};
 use crate::filter::Rule;
 use crate::location::Location;
@@ -50,7 +51,7 @@ pub(crate) fn run(args: &ExplainArgs, matches: &ArgMatches) -> Exit {
         }
     }
     report.finish(args, explained.as_ref().err(), exit);
-    super::close(&report.output, exit)
+    super::close(&report.output, exit, Purpose::Tell)
 }
 
 /// What was asked: a mirror, and what each rule of its filter comes from.

@@ -3,6 +3,7 @@
 use super::super::args::LsArgs;
 use super::super::exit::Exit;
 use super::super::settings;
+use super::Purpose;
 use crate::location::SingleLocation;
 use crate::model::entry::Known;
 use crate::model::key::Escaped;
@@ -26,7 +27,7 @@ pub(crate) fn run(args: &LsArgs, matches: &ArgMatches) -> Exit {
     let progress = Arc::new(Progress::default());
     let mut list = match stdout() {
         Ok(stdout) => List::new(args, matches, &stdout),
-        Err(error) => return super::fail(&super::cannot_write(error)),
+        Err(error) => return super::unwritten(error),
     };
     let listed = settings::ls(args).and_then(|options| {
         ls(&options, &progress, &mut |item| match list.item(&item) {
@@ -152,13 +153,7 @@ impl<'a> List<'a> {
         if let (Err(error), false) = (listed, self.form == Form::Json) {
             super::tell(&self.stderr, error);
         }
-        match written {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                super::tell(&self.stderr, &super::cannot_write(error));
-                exit.and(Exit::Incomplete)
-            }
-            _ => exit,
-        }
+        super::end(&self.stderr, written, exit, Purpose::Tell)
     }
 
     /// Writes the last record.

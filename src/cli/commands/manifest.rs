@@ -6,6 +6,7 @@ use super::super::args::{
 use super::super::exit::Exit;
 use super::super::signals::Signals;
 use super::super::{keys, settings};
+use super::Purpose;
 use crate::location::Location;
 use crate::manifest::keys::PublicKey;
 use crate::manifest::published::{Head, Publication, Seal};
@@ -25,7 +26,6 @@ use rustix::fs::Mode;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::ffi::OsStr;
-use std::io;
 use std::sync::Arc;
 
 /// Runs the command; `umask` is the one that the process was started with.
@@ -60,7 +60,7 @@ fn look(
     key: Option<&OsStr>,
     tell: impl FnOnce(&mut OpenManifest, Option<&PublicKey>, &mut Teller<'_>) -> Result<(), Error>,
 ) -> Exit {
-    telling(args, |teller| {
+    telling(args, Purpose::Tell, |teller| {
         let key = key.map(keys::public).transpose()?;
         let at = settings::manifest(&args.location, args.allow_http)?;
         let progress = Arc::new(Progress::default());
@@ -72,6 +72,7 @@ fn look(
 /// Tells what `tell` does, and how that ended.
 fn telling(
     args: &ManifestLookArgs,
+    purpose: Purpose,
     tell: impl FnOnce(&mut Teller<'_>) -> Result<(), Error>,
 ) -> Exit {
     let output = Output::new(OutputOptions::default(), None);
@@ -79,7 +80,7 @@ fn telling(
     let told = tell(&mut teller);
     let exit = told.as_ref().map_or_else(|error| error.kind.into(), |()| Exit::Done);
     teller.finish(&told, exit);
-    super::close(&output, exit)
+    super::close(&output, exit, purpose)
 }
 
 /// Where what is told goes.
@@ -261,7 +262,7 @@ fn begins_anew(chain: &str, lost: Option<u64>) -> String {
 }
 
 fn add_signature(args: &ManifestSignArgs) -> Exit {
-    telling(&args.look, |teller| {
+    telling(&args.look, Purpose::Work, |teller| {
         // Before anything is looked at: what is typed wrong is told at once.
         let key = keys::secret(&args.key)?;
         let at = settings::manifest(&args.look.location, args.look.allow_http)?;
@@ -372,9 +373,7 @@ fn list(args: &ExportArgs, umask: Mode) -> Exit {
         Err(ExportError::Fatal(error)) => super::fail(&error),
         Err(ExportError::NoSha256(missing)) => super::fail(&no_sha256(&missing)),
         Err(ExportError::Stopped) => Exit::Interrupted,
-        // Nobody wants the rest.
-        Err(ExportError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
-        Err(ExportError::Output(error)) => super::fail(&super::cannot_write(error)),
+        Err(ExportError::Output(error)) => super::unwritten(error),
     }
 }
 

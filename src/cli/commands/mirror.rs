@@ -4,6 +4,7 @@ use super::super::args::{MirrorArgs, RunArgs};
 use super::super::exit::Exit;
 use super::super::settings;
 use super::super::signals::Signals;
+use super::Purpose;
 use crate::location::Location;
 use crate::model::{Error, ErrorKind, Progress, Stop, Verdict};
 use crate::report::{Ending, HumanReport, JsonReport, Output, Presenter, Ticker};
@@ -78,7 +79,8 @@ pub(super) fn execute(
     };
     ending.exit_code = exit.code();
     presenter.finish(&ending);
-    super::close(presenter.output(), exit)
+    let purpose = if asked.run.dry_run { Purpose::Tell } else { Purpose::Work };
+    super::close(presenter.output(), exit, purpose)
 }
 
 /// Runs the session while a thread shows how far it is.

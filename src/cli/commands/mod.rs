@@ -21,16 +21,40 @@ use crate::report::output::stdout;
 use crate::report::{Output, OutputOptions};
 use std::io::{self, Write as _};
 
+/// What a command is for. It decides what it means that standard output can't be written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To tell something: untold, nothing was done.
+    Tell,
+    /// Other work, which is done though it is not told.
+    Work,
+}
+
+impl Purpose {
+    fn unwritten(self) -> Exit {
+        match self {
+            Self::Tell => Exit::Unusable,
+            Self::Work => Exit::Incomplete,
+        }
+    }
+}
+
 /// Writes the whole output of a command that only prints.
 fn print(bytes: &[u8]) -> Exit {
-    let written = stdout().and_then(|mut stdout| {
-        stdout.write_all(bytes)?;
-        stdout.flush()
-    });
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(&cannot_write(error)),
-        _ => Exit::Done,
-    }
+    print_by(|| stdout()?.write_all(bytes))
+}
+
+/// Prints by `write`, which writes to standard output.
+pub(super) fn print_by(write: impl FnOnce() -> io::Result<()>) -> Exit {
+    // Rust's handle holds back what ends in no line's end.
+    let written = stdout().and_then(|mut stdout| write().and_then(|()| stdout.flush()));
+    written.map_or_else(unwritten, |()| Exit::Done)
+}
+
+/// Ends a command that only prints, and whose output failed.
+fn unwritten(error: io::Error) -> Exit {
+    let output = Output::new(OutputOptions::default(), None);
+    end(&output, Err(error), Exit::Done, Purpose::Tell)
 }
 
 /// Says what stopped a command that only prints.
@@ -52,13 +76,19 @@ fn cannot_write(error: io::Error) -> Error {
 }
 
 /// Ends a command's output: what could not be written to stdout is a failure of its own.
-pub(super) fn close(output: &Output, exit: Exit) -> Exit {
+pub(super) fn close(output: &Output, exit: Exit, purpose: Purpose) -> Exit {
     output.flush();
-    match output.take_error() {
-        Some(error) => {
+    end(output, output.take_error().map_or(Ok(()), Err), exit, purpose)
+}
+
+/// The exit code of a command whose output was written like this; a fault of stdout is told, but for a
+/// reader who left.
+fn end(output: &Output, written: io::Result<()>, exit: Exit, purpose: Purpose) -> Exit {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             tell(output, &cannot_write(error));
-            exit.and(Exit::Incomplete)
+            exit.and(purpose.unwritten())
         }
-        None => exit,
+        _ => exit,
     }
 }

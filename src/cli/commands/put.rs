@@ -4,6 +4,7 @@ use super::super::args::PutArgs;
 use super::super::exit::Exit;
 use super::super::signals::Signals;
 use super::super::{input, settings};
+use super::Purpose;
 use crate::location::SingleLocation;
 use crate::model::{Error, ErrorKind, Progress, Stop, Totals};
 use crate::report::bars::{self, Bars};
@@ -70,7 +71,7 @@ pub(crate) fn run(args: &PutArgs, umask: Mode) -> Exit {
             Err(error) => super::tell(&output, error),
         }
     }
-    super::close(&output, exit)
+    super::close(&output, exit, Purpose::Work)
 }
 
 /// Shows how much has come, and how fast, until what it yields is dropped.

@@ -8,6 +8,7 @@ use super::super::args::VerifyArgs;
 use super::super::exit::Exit;
 use super::super::settings;
 use super::super::signals::Signals;
+use super::Purpose;
 use super::sheet;
 use crate::location::Location;
 use crate::model::{Cause, EntryError, Error, ErrorKind, Key, Progress, Stop, Totals};
@@ -189,7 +190,7 @@ impl Report {
             Err(error) => signal.unwrap_or_else(|| error.kind.into()),
         };
         self.finish(&verified, began.elapsed(), exit);
-        super::close(&self.output, exit)
+        super::close(&self.output, exit, Purpose::Work)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
