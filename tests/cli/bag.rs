@@ -95,6 +95,37 @@ fn others_validate_a_bag() {
     assert!(!is_valid(&env));
 }
 
+/// Puts something at a path, of this content where it has any.
+type Put = fn(&Path, &[u8]);
+
+#[test]
+fn a_tag_file_that_can_t_be_kept_or_replaced_refuses_a_run_before_it_begins() {
+    let env = source(&payload());
+    bag(&env, &[]).expect(0);
+    let large = vec![b'x'; (1 << 20) + 1];
+    fs::write(env.root.join("info"), "Contact-Name: Ada\n").expect("write");
+    let put: [(&str, Put, &str); 4] = [
+        ("bag-info.txt", |at, _| symlink("../info", at).expect("link"), "is a symbolic link"),
+        ("bag-info.txt", |at, large| fs::write(at, large).expect("write"), "is longer"),
+        ("bag-info.txt", |at, _| fs::create_dir(at).expect("make"), "is a directory"),
+        ("manifest-sha256.txt", |at, _| fs::create_dir(at).expect("make"), "is a directory"),
+    ];
+    for (name, put, why) in put {
+        let (at, aside) = (bag_of(&env).join(name), env.root.join("aside"));
+        fs::rename(&at, &aside).expect("put it aside");
+        put(&at, &large);
+        let before = Snapshot::read(&bag_of(&env));
+        for flags in [&["--dry-run"][..], &[]] {
+            bag(&env, flags).expect(6).names(name).names(why).names("or remove it");
+        }
+        assert_untouched(&before, &bag_of(&env));
+        assert!(is_declared(&env) && bag_of(&env).join("tagmanifest-sha256.txt").exists());
+        fs::remove_file(&at).or_else(|_| fs::remove_dir(&at)).expect("remove");
+        fs::rename(&aside, &at).expect("put it back");
+        bag(&env, &[]).expect(0);
+    }
+}
+
 #[test]
 fn a_bag_is_brought_up_to_date() {
     needs!(bagit(OsStr::new(".").as_ref()));

@@ -81,6 +81,11 @@ pub(super) fn check(place: &BagPlace) -> Result<(), Error> {
             _ => stranger = stranger.or(Some(found)),
         }
     }
+    if let Some((found, why)) = unusable_tag(&place.path).map_err(unusable)? {
+        let message = format!("\"{name}\" has \"{found}\", {why}");
+        let help = format!("put a file of at most 1 MiB in the place of \"{found}\", or remove it");
+        return Err(Error::new(ErrorKind::Refused, message).help(help));
+    }
     if let Some(found) = other_encoding(&place.path).map_err(unusable)? {
         return Err(refused(&found.into(), "which is not in UTF-8, as all tag files will be"));
     }
@@ -98,6 +103,31 @@ pub(super) fn check(place: &BagPlace) -> Result<(), Error> {
     Ok(())
 }
 
+/// What stands where a tag file will, and can't be replaced by one, or read to be kept in it; and why.
+fn unusable_tag(bag: &Path) -> io::Result<Option<(&'static str, &'static str)>> {
+    for name in [DECLARATION, INFO, MANIFEST, TAG_MANIFEST] {
+        let found = match bag.join(name).symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            found => found?,
+        };
+        // Of the others nothing is kept.
+        let is_kept = name == INFO;
+        let why = if found.is_dir() {
+            "which is a directory"
+        } else if is_kept && found.is_symlink() {
+            "which is a symbolic link, and no link in a bag is followed"
+        } else if is_kept && !found.is_file() {
+            "which is no file"
+        } else if is_kept && found.len() > LONGEST_INFO {
+            "which is longer than what is read of it"
+        } else {
+            continue;
+        };
+        return Ok(Some((name, why)));
+    }
+    Ok(None)
+}
+
 /// The tag file that stays, or the declaration that will be another, whose text is not in UTF-8
 /// (RFC 8493, section 2.1.1).
 fn other_encoding(bag: &Path) -> io::Result<Option<&'static str>> {
@@ -106,7 +136,7 @@ fn other_encoding(bag: &Path) -> io::Result<Option<&'static str>> {
         let path = bag.join(name);
         match path.symlink_metadata() {
             Ok(found) if found.is_file() && found.len() <= LONGEST_INFO => fs::read(path),
-            // What can't be read as such a file is refused when it is written.
+            // It is replaced, whatever it is.
             Ok(_) => Ok(Vec::new()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
