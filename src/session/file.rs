@@ -16,6 +16,7 @@ use crate::model::{
 };
 use rustix::fs::PROC_SUPER_MAGIC;
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs::{self, File, FileType};
 use std::io;
 use std::os::fd::AsFd as _;
@@ -205,7 +206,7 @@ fn whole(location: &SingleLocation, path: &Path, spool_dir: &Path) -> Result<Loc
 
 /// Refuses what vidimus keeps for itself, among these names on the way to a file.
 pub(super) fn refuse_own<'a>(
-    location: &SingleLocation,
+    location: &impl fmt::Display,
     names: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<(), Error> {
     match names.into_iter().find(|name| is_own_name(name)) {

@@ -1,6 +1,6 @@
 //! Places: what the two locations of a run are, and whether a mirror between them makes sense.
 
-use super::{BagOptions, MirrorOptions};
+use super::{BagOptions, MirrorOptions, file};
 use crate::backend::Form;
 use crate::backend::local::{Identity, Root};
 use crate::backend::object::{ObjectPlace, Stores};
@@ -165,7 +165,8 @@ fn local_source(path: &Path, location: &Location) -> Result<SourcePlace, Error> 
     let (directory, only) = if stat.is_dir() {
         (real.clone(), None)
     } else if stat.is_file() {
-        let name = real.file_name().map(|name| name.as_bytes().into());
+        let name = real.file_name().map(|name| Box::from(name.as_bytes()));
+        file::refuse_own(location, name.as_deref())?;
         (real.parent().unwrap_or(Path::new("/")).to_owned(), name)
     } else {
         return Err(Error::new(
@@ -185,6 +186,7 @@ fn local_source(path: &Path, location: &Location) -> Result<SourcePlace, Error> 
 fn object_source(location: &S3Location, place: ObjectPlace) -> Result<SourcePlace, Error> {
     let name = place.name();
     let (place, only) = place.as_source(location)?;
+    file::refuse_own(location, only.as_deref())?;
     let name = if only.is_some() { name.trim_end_matches('/').to_owned() } else { name };
     Ok(SourcePlace { name, only, at: SourceAt::Object(Arc::new(place)) })
 }

@@ -110,6 +110,18 @@ fn vidimus_s_own_directory_is_left_out_at_the_root_alone() {
 }
 
 #[test]
+fn what_has_the_name_of_vidimus_s_own_directory_is_left_out_at_the_root_whatever_it_is() {
+    for tree in [TestTree::new().file(".vidimus", ""), TestTree::new().symlink(".vidimus", "e")] {
+        let local = Local::of(&tree.file("d/.vidimus", "").file("e", ""));
+        let sides: [&dyn Source; 2] = [&local.source(), &local.target(Durability::None)];
+        for side in sides {
+            assert_eq!(keys(side), [".", "d/", "d/.vidimus", "e"]);
+            assert!(side.list_name(b".vidimus", &everything()).expect("listed").is_empty());
+        }
+    }
+}
+
+#[test]
 fn temporaries_are_leftovers_in_a_target_and_reserved_in_a_source() {
     let tree = TestTree::new()
         .file(TEMPORARY, "x")

@@ -40,3 +40,36 @@ fn a_bucket_is_adopted_by_a_list() {
     let requests = site.requests();
     assert!(!requests.contains_key(&Kind::Get), "{requests:?}");
 }
+
+/// A store has no temporaries: whoever brought such an object may want it.
+#[test]
+fn keys_that_vidimus_keeps_for_itself_are_no_part_of_a_tree_and_stay() {
+    const OWN: [&str; 3] =
+        [".vidimus", ".vidimus.0123456789abcdef", ".vidimus.fedcba9876543210/below"];
+    let site = Site::of(&TestTree::new().file("a", "first"));
+    for key in OWN.into_iter().chain(["a"]) {
+        site.bucket.put(&format!("m/{key}"), "first");
+    }
+    let digest = blake3::hash(b"first");
+    let path = site.env.root.join("list");
+    fs::write(
+        &path,
+        OWN.into_iter()
+            .chain(["a"])
+            .fold(String::new(), |list, key| list + &format!("{digest}  {key}\n")),
+    )
+    .expect("write");
+    let path = path.to_str().expect("it is UTF-8");
+    let import = ["manifest", "import", "--format", "b3sum", "s3://bucket/m", path];
+    site.run(&import).expect(0).names("left out");
+    site.verify(&["--strict"]).expect(0).names("verified  1 file");
+    site.up(&["--delete"]).expect(0).names("0123456789abcdef").names("is left out");
+    for key in OWN {
+        assert!(site.bucket.get(&format!("m/{key}")).is_some(), "{key}");
+    }
+    let single = ["mirror", "s3://bucket/m/.vidimus", "elsewhere"];
+    for key in site.bucket.keys().into_iter().filter(|key| key.starts_with("m/.vidimus/")) {
+        site.bucket.delete(&key);
+    }
+    site.run(&single).expect(2).names("keeps for itself");
+}

@@ -574,7 +574,7 @@ impl Walk {
             if !is_directory && directory.capabilities.is_unasked() {
                 directory.capabilities.learn_from(directory, name, found.ino());
             }
-            if key.is_root() && name == OWN && is_directory {
+            if key.is_root() && name == OWN {
                 continue;
             }
             record.clear();

@@ -2,7 +2,8 @@
 //!
 //! In tree form `name/` is made up at the first key below it, unless a marker stands there. What no
 //! tree can hold (`a//b`, `./x`, `/a`, content at `a/`) is an item that says so. A page that can't
-//! be had makes all from there on unknown; it is never taken for the end.
+//! be had makes all from there on unknown; it is never taken for the end. So is a name that vidimus gives
+//! its temporaries: a store has none, and whoever brought it there may want it.
 
 use super::habits::Habits;
 use super::pages::{self, Lister, Objects};
@@ -12,6 +13,7 @@ use crate::backend::{Form, ListItem, ListOptions, Listing};
 use crate::filter::Filter;
 use crate::model::entry::Known;
 use crate::model::error::Side;
+use crate::model::reserved::is_temporary;
 use crate::model::{Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Operation, Stamp};
 use std::collections::VecDeque;
 use std::iter::Peekable;
@@ -215,6 +217,9 @@ impl Entries {
         for name in names.split(|&byte| byte == b'/') {
             if matches!(name, b"" | b"." | b"..") {
                 return self.cannot_hold(whole, Cause::IllegalName);
+            }
+            if is_temporary(name) {
+                return self.cannot_hold(whole, Cause::ReservedName);
             }
             end += name.len() + 1;
             // A key that no tree can hold comes behind the directories above it, as any other.

@@ -63,14 +63,14 @@ impl Walk {
                 None,
             ))]);
         }
+        if parent.is_empty() && name.name() == OWN {
+            return Err(Barred::Absent);
+        }
         let is_directory = match look_at(&*directory, name.name()) {
             Ok(stat) => kind_of(&stat) == EntryKind::Directory,
             Err(Errno::NOENT) => return Err(Barred::Absent),
             Err(_) => false, // the look that follows tells why
         };
-        if parent.is_empty() && name.name() == OWN && is_directory {
-            return Err(Barred::Absent);
-        }
         let key = Key::child(parent, name.name(), is_directory);
         let item = self.look(&directory, key.clone());
         if !is_directory || !matches!(item, ListItem::Entry(_)) {
