@@ -37,6 +37,7 @@ impl Location {
         }
         let Some((scheme, rest)) = split_scheme(bytes) else {
             return match split_colon(bytes) {
+                Some((b"arn", rest)) if rest.starts_with(b"aws") => Err(s3::arn(bytes)),
                 Some((head, rest)) => Err(names_no_path(head, rest)),
                 None => Ok(Self::Local(PathBuf::from(text))),
             };
@@ -146,9 +147,14 @@ fn names_no_path(head: &[u8], rest: &[u8]) -> Error {
     } else if head.eq_ignore_ascii_case(b"file") {
         let place = shown(rest);
         ("is no location", format!("write file:///{}; {path}", place.trim_start_matches('/')))
+    } else if let ([letter @ (b'a'..=b'z' | b'A'..=b'Z')], [b'/' | b'\\', ..]) = (head, rest) {
+        let drive = char::from(letter.to_ascii_lowercase());
+        let help =
+            format!("where Windows' drives are mounted, as in WSL, write /mnt/{drive}; {path}");
+        ("reads like a path of Windows", help)
     } else if rest.starts_with(b"/") || rest.starts_with(b"~") || head.contains(&b'@') {
         let help = format!("mount it here first, by sshfs or NFS, and name that; {path}");
-        ("names a place on another machine, which can't be reached", help)
+        ("names a place on another machine, which vidimus can't reach", help)
     } else {
         let help = format!("{path}; remotes of other tools are not known: s3://bucket/prefix");
         ("reads like a remote of another tool", help)
@@ -214,6 +220,12 @@ mod tests {
             ("backup:photos", "./backup:photos"),
             ("backup:", "./backup:"),
             ("10:30/photos", "./10:30/photos"),
+            ("C:/photos", "write /mnt/c;"),
+            ("d:\\photos", "write /mnt/d;"),
+            ("arn:aws:s3:::bucket", "s3://bucket/prefix"),
+            ("arn:aws-cn:s3:::bucket/photos", "s3://bucket/prefix"),
+            ("arn:aws:s3:eu-1:12:accesspoint/x", "-s3alias"),
+            ("arn:photos", "./arn:photos"),
         ] {
             let error = Location::parse(OsStr::new(text)).unwrap_err();
             let told = error.help.unwrap();

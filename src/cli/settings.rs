@@ -51,7 +51,10 @@ pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOp
         return Err(usage(format!(
             "mirror takes one SOURCE and one TARGET, not {count} locations"
         ))
-        .help("run vidimus once for each source, each with a target of its own"));
+        .help(
+            "run vidimus once for each source, to a target each or all to one; --delete would then \
+             remove what the others brought there",
+        ));
     }
     let (source, target) = (&args.source, &args.target);
     let (mut options, _) = mirror_options((source, target), &args.flags, matches)?;

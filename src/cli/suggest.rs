@@ -64,18 +64,33 @@ pub(super) fn instead_of(words: &[OsString]) -> Option<Result<String, Error>> {
         || typed.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, word)| word);
     let mut candidates: Vec<Vec<OsString>> = Vec::new();
     let text = first.to_str().unwrap_or_default();
+    if text == "help" {
+        let name = command_like(typed.get(at + 1)?, &names)?;
+        return Some(Ok(format!("vidimus help {name}"))).filter(|_| typed.get(at + 2).is_none());
+    }
     if names.iter().any(|name| name == text) {
         candidates.push(with(text, &mut others()));
     } else {
-        let alias = ALIASES.iter().find(|(alias, _)| *alias == text);
-        candidates.extend(alias.map(|(_, name)| with(name, &mut others())));
-        let meant = names.iter().filter(|_| !is_location(first));
-        let meant = meant.filter(|name| text.len() > 2 && strsim::jaro(text, name) > LIKE);
-        let meant = meant.max_by(|a, b| strsim::jaro(text, a).total_cmp(&strsim::jaro(text, b)));
-        candidates.extend(meant.map(|name| with(name, &mut others())));
-        candidates.push(with("mirror", &mut typed.iter()));
+        candidates.extend(command_like(first, &names).map(|name| with(name, &mut others())));
+        let bare: Vec<_> = with("mirror", &mut typed.iter());
+        // `rm d` is none, whatever `d` is.
+        if matches!(parsed(&bare), Some(Command::Mirror(args)) if is_location(&args.source)) {
+            candidates.push(bare);
+        }
     }
     candidates.into_iter().filter(|words| words != typed).find_map(|words| checked(&words))
+}
+
+/// The command that another tool's word stands for, or that a mistyped one is like.
+fn command_like<'n>(word: &OsStr, names: &'n [String]) -> Option<&'n str> {
+    let text = word.to_str()?;
+    if let Some((_, name)) = ALIASES.iter().find(|(alias, _)| *alias == text) {
+        return names.iter().map(String::as_str).find(|it| it == name);
+    }
+    let like = |name: &str| strsim::jaro(text, name);
+    let meant = names.iter().filter(|_| text.len() > 2 && !is_location(word));
+    let meant = meant.filter(|name| like(name) > LIKE);
+    meant.max_by(|a, b| like(a).total_cmp(&like(b))).map(String::as_str)
 }
 
 fn is_flag(word: &OsString) -> bool {
@@ -106,12 +121,19 @@ fn translated(word: &OsString) -> Option<OsString> {
     (!kept.is_empty()).then(|| format!("-{kept}").into())
 }
 
+/// The words of a command line, with the program before them.
+fn line(words: &[OsString]) -> impl Iterator<Item = &OsStr> + Clone {
+    std::iter::once(OsStr::new("vidimus")).chain(words.iter().map(OsString::as_os_str))
+}
+
+fn parsed(words: &[OsString]) -> Option<Command> {
+    let matches = args::command().try_get_matches_from(line(words)).ok()?;
+    Some(Cli::from_arg_matches(&matches).ok()?.command)
+}
+
 /// A command line that can be parsed, as it is typed; or why its locations can't be.
 fn checked(words: &[OsString]) -> Option<Result<String, Error>> {
-    let program = OsString::from("vidimus");
-    let line = std::iter::once(&program).chain(words);
-    let matches = args::command().try_get_matches_from(line.clone()).ok()?;
-    if let Command::Mirror(args) = Cli::from_arg_matches(&matches).ok()?.command {
+    if let Command::Mirror(args) = parsed(words)? {
         if !args.more.is_empty() {
             return None;
         }
@@ -119,7 +141,7 @@ fn checked(words: &[OsString]) -> Option<Result<String, Error>> {
             return Some(Err(error));
         }
     }
-    let quoted: Vec<_> = line.map(|word| Quoted(word.as_bytes()).to_string()).collect();
+    let quoted: Vec<_> = line(words).map(|word| Quoted(word.as_bytes()).to_string()).collect();
     Some(Ok(quoted.join(" ")))
 }
 
@@ -135,13 +157,14 @@ mod tests {
     #[test]
     fn what_other_tools_have_becomes_the_command_to_type() {
         for (typed, command) in [
-            ("vidimus a b", "vidimus mirror a b"),
+            ("vidimus ./a b", "vidimus mirror ./a b"),
             ("vidimus /a/ /mnt/b", "vidimus mirror /a/ /mnt/b"),
-            ("vidimus my_photos it's", "vidimus mirror 'my photos' 'it'\\''s'"),
-            ("vidimus -avz a b", "vidimus mirror -v a b"),
+            ("vidimus my_photos/ it's", "vidimus mirror 'my photos/' 'it'\\''s'"),
+            ("vidimus src tests", "vidimus mirror src tests"),
+            ("vidimus -avz a/ b", "vidimus mirror -v a/ b"),
             (
-                "vidimus -a --delete-after --exclude x a b",
-                "vidimus mirror --delete --exclude x a b",
+                "vidimus -a --delete-after --exclude x a/ b",
+                "vidimus mirror --delete --exclude x a/ b",
             ),
             ("vidimus mirror -a a b", "vidimus mirror a b"),
             ("vidimus mirror a b -rP", "vidimus mirror a b --progress"),
@@ -151,13 +174,23 @@ mod tests {
             ("vidimus check t", "vidimus verify t"),
             ("vidimus miror a b", "vidimus mirror a b"),
             ("vidimus verfy t", "vidimus verify t"),
+            ("vidimus help sync", "vidimus help mirror"),
+            ("vidimus help verfy", "vidimus help verify"),
         ] {
             assert_eq!(instead(typed).as_deref(), Some(command), "{typed}");
         }
         assert!(instead("vidimus host:/a b").expect("an error").contains("another machine"));
-        for typed in
-            ["vidimus", "vidimus a", "vidimus mirror -H a b", "vidimus a b c", "vidimus -x"]
-        {
+        for typed in [
+            "vidimus",
+            "vidimus a",
+            "vidimus mirror -H a b",
+            "vidimus ./a b c",
+            "vidimus -x",
+            "vidimus rm d",
+            "vidimus rm src",
+            "vidimus help nonsense",
+            "vidimus help",
+        ] {
             assert_eq!(instead(typed), None, "{typed}");
         }
     }

@@ -109,10 +109,17 @@ impl S3Location {
 
 impl fmt::Display for S3Location {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "s3://{}/{}", self.bucket, Escaped(&self.prefix))?;
+        // As a place prints that is reached; what stands behind a host would be read as a prefix.
+        let is_host = |endpoint: &&String| endpoint.matches('/').count() == 2;
+        let at = self.endpoint.as_ref().filter(is_host);
+        write!(out, "s3://{}", self.bucket)?;
+        if let Some(endpoint) = at {
+            write!(out, "@{endpoint}")?;
+        }
+        write!(out, "/{}", Escaped(&self.prefix))?;
         let switch = |value: Option<bool>| value.map(|value| value.to_string());
         let options = [
-            ("endpoint", self.endpoint.clone()),
+            ("endpoint", self.endpoint.clone().filter(|_| at.is_none())),
             ("region", self.region.clone()),
             ("path_style", switch(self.path_style)),
             ("anonymous", switch(self.anonymous)),
@@ -252,8 +259,9 @@ fn bucket_name(name: &[u8]) -> Option<&str> {
     })
 }
 
-/// Refuses an ARN in a bucket's place, and says what to write.
-fn arn(name: &[u8]) -> Error {
+/// Refuses an ARN in a bucket's place, or with no `s3://` before it, and says what to write.
+pub(super) fn arn(name: &[u8]) -> Error {
+    let name = name.split(|&byte| byte == b'/').next().unwrap_or_default();
     let bucket = name.rsplit(|&byte| byte == b':').next().unwrap_or_default();
     let is_bucket = name.split(|&byte| byte == b':').count() == 6
         && name.split(|&byte| byte == b':').nth(3) == Some(b"");
@@ -263,7 +271,7 @@ fn arn(name: &[u8]) -> Error {
                  stands for one, which ends in -s3alias"
             .to_owned(),
     };
-    usage("an s3:// location names a bucket, not an ARN").help(help)
+    usage("a location names a bucket, not an ARN").help(help)
 }
 
 /// Checks a store's address, `http(s)://host[:port][/path]`, and drops a final `/`.
@@ -412,7 +420,7 @@ mod tests {
         assert_eq!(location, expected);
         assert_eq!(
             location.to_string(),
-            "s3://bucket/p/?endpoint=http://localhost:9000&region=eu-1&path_style=true\
+            "s3://bucket@http://localhost:9000/p/?region=eu-1&path_style=true\
              &anonymous=false&profile=a%20%26b"
         );
         assert_eq!(parse("s3://bucket?region=x").unwrap().region.as_deref(), Some("x"));

@@ -14,8 +14,9 @@ Puts what comes from standard input in a file or an object.
 Nobody needs to know how much will come. It is hashed as it comes, and stands whole once it has \
 ended; until then, and if it is stopped or fails, what stood there before stands. The file's \
 directory must exist. A file that stands there keeps its mode and owner, a symbolic link stays and \
-the file that it leads to is written, and a device or a named pipe is refused. What is put is recorded: `vidimus verify` tells whether it is still there, as \
-long as nothing is mirrored to the same place; beside a mirror it is an extra entry.
+the file that it leads to is written, and a device or a named pipe is refused. What is put is \
+recorded with all else that was put or mirrored to its directory or prefix: `vidimus verify` of \
+that place tells whether it is still what it was. A `mirror --delete` into it deletes what was put.
 
 The directory or prefix that holds it is locked meanwhile, as by a mirror into it: another put or \
 mirror to the same place ends at once with exit code 5. In a directory the lock is .vidimus/lock, \
