@@ -97,7 +97,7 @@ pub fn execute<P: Steps>(
             _ => {}
         }
         refusal = settled.refusal;
-        super::finish::after_deletion(context, after_deletion, &mut committer)?;
+        super::finish::after_deletion(context, (after_deletion, settled.change), &mut committer)?;
         super::finish::directories(context, directories, &mut committer)?;
     }
     committer.flush();

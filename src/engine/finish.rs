@@ -19,10 +19,19 @@ use crossbeam_channel::bounded;
 use std::io::ErrorKind::NotFound;
 use std::sync::{Mutex, PoisonError};
 
-/// Makes the leaves whose place a directory held that should be deleted by now.
+/// Why a directory stands in the place of a leaf that waited, by what became of the deletions.
+pub(super) fn still_standing(deletions: Option<Change>) -> Cause {
+    match deletions {
+        Some(Change::DeleteRefused) => Cause::DeletionRefused,
+        Some(Change::DeleteLater) => Cause::DeletionWaits,
+        _ => Cause::DirectoryStands,
+    }
+}
+
+/// Makes the leaves whose place a directory held that should be gone by now, if deletions were done.
 pub(super) fn after_deletion(
     context: &Context<'_>,
-    mut leaves: SpoolReader,
+    (mut leaves, deletions): (SpoolReader, Option<Change>),
     committer: &mut Committer<'_>,
 ) -> Result<(), Error> {
     let mut worker = Worker::new(context, 0);
@@ -36,7 +45,7 @@ pub(super) fn after_deletion(
             Ok(None) => {}
             Ok(Some(found)) if found.kind != EntryKind::Directory => {}
             Ok(Some(_)) => {
-                let cause = Cause::DirectoryStands;
+                let cause = still_standing(deletions);
                 context.fail(on_target(Operation::Write, &source.key, cause));
                 continue;
             }

@@ -97,9 +97,12 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// Takes note of an entry that failed; an error that every other entry would meet too stops the
     /// run, and is told as that, once.
-    pub fn fail(&self, error: EntryError) {
+    pub fn fail(&self, mut error: EntryError) {
         if matches!(error.cause, Cause::Stopped) {
             return;
+        }
+        if self.filtered && matches!(error.cause, Cause::DirectoryStands) {
+            error.cause = Cause::DirectoryProtected;
         }
         self.progress.fail(&error);
         self.collisions.note(&error);

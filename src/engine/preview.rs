@@ -1,12 +1,12 @@
 //! A dry run: reads the plan and says what would be done, in the same words.
 
 use super::delete::{name_each, settle};
-use super::finish::{spool_damaged, time_not_kept};
+use super::finish::{spool_damaged, still_standing, time_not_kept};
 use crate::compare::Reason;
 use crate::compare::join::Joined;
 use crate::model::event::Change;
 use crate::model::{
-    Cause, Entry, EntryError, EntryKind, Error, Event, Key, Observer, Operation, Progress, Stop,
+    Entry, EntryError, EntryKind, Error, Event, Key, Observer, Operation, Progress, Stop,
 };
 use crate::plan::{
     DeleteOptions, DeletionTally, Finish, Plan, Planned, Remainder, Task, spool_error,
@@ -76,7 +76,7 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
     while let Some(record) = after_deletion.next().map_err(spool_error)? {
         let entry = Entry::decode(record).ok_or_else(spool_damaged)?;
         if settled.change != Some(Change::Delete) {
-            let cause = Cause::DirectoryStands;
+            let cause = still_standing(settled.change);
             fail(&super::on_target(Operation::Write, &entry.key, cause));
             continue;
         }

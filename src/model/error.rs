@@ -118,6 +118,22 @@ pub enum Cause {
     /// A directory stands where a file or link belongs, and is not removed for it.
     #[error("a directory stands in its place")]
     DirectoryStands,
+    /// A directory stands where a file or link belongs that could not be removed for it: a filter hides
+    /// entries of the target.
+    #[error(
+        "a directory stands in its place that is not empty: it holds what is excluded and so \
+         protected, which --delete-excluded deletes too, or what was made in it meanwhile"
+    )]
+    DirectoryProtected,
+    /// A directory stands where a file or link belongs, and all deletions were refused.
+    #[error("a directory stands in its place that would be deleted, and deletions were refused")]
+    DeletionRefused,
+    /// A directory stands where a file or link belongs, and all deletions wait.
+    #[error(
+        "a directory stands in its place that would be deleted, and deletions wait for a run in \
+         which no copy fails"
+    )]
+    DeletionWaits,
     /// A directory that was to be removed holds something.
     #[error(
         "it is not empty: something was made in it since it was listed, or its listing leaves out what \

@@ -279,6 +279,31 @@ fn excluded_entries_are_protected() {
 }
 
 #[test]
+fn a_file_in_the_place_of_a_directory_that_stays_is_told_why() {
+    let tree = numbered(9).file("becomes/kept.tmp", "x").file("becomes/goes", "x");
+    let protected = |flags: &[&str]| {
+        let env = mirrored(&tree);
+        fs::remove_dir_all(env.source.join("becomes")).unwrap();
+        fs::write(env.source.join("becomes"), "a file").unwrap();
+        env.mirror(&[flags, &["--delete"]].concat())
+    };
+    let excluding = ["--exclude", "*.tmp"];
+    let run = protected(&excluding).expect(1);
+    run.names("\"key\":\"becomes\"").names("what is excluded").names("--delete-excluded");
+    protected(&["--exclude", "*.tmp", "--exclude", "goes"]).expect(1).names("--delete-excluded");
+    protected(&["--exclude", "*.tmp", "--delete-excluded"]).expect(0);
+    for dry_run in [&[][..], &["--dry-run"]] {
+        let run = protected(&[&["--max-delete", "1"], dry_run].concat()).expect(6);
+        run.names("\"key\":\"becomes\"").names("deletions were refused");
+    }
+    let env = mirrored(&tree);
+    fs::remove_dir_all(env.source.join("becomes")).unwrap();
+    fs::write(env.source.join("becomes"), "a file").unwrap();
+    TestTree::new().file(format!(".vidimus.{:016x}", 1), "reserved").write(&env.source);
+    env.mirror(&["--delete"]).expect(1).names("\"key\":\"becomes\"").names("deletions wait");
+}
+
+#[test]
 fn entries_that_become_excluded_stay_in_the_target() {
     let env = mirrored(&numbered(9));
     env.mirrored(&["--delete", "--exclude", "/d0/"]).counts(&[("files_deleted", 0)]);
