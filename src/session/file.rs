@@ -6,7 +6,7 @@
 //! others.
 
 use super::{bag_root, places, random, single};
-use crate::backend::local::{LocalTarget, Root};
+use crate::backend::local::{self, LocalTarget, Root};
 use crate::backend::{Inspected, Place, Source as _};
 use crate::location::SingleLocation;
 use crate::manifest::bag;
@@ -263,6 +263,11 @@ fn dangling(location: &SingleLocation, error: io::Error) -> Error {
 }
 
 fn no_directory(location: &SingleLocation, error: io::Error) -> Error {
+    if let SingleLocation::Local(path) = location
+        && let Some(dangling) = local::dangling(None, path)
+    {
+        return dangling;
+    }
     let message = format!("cannot put \"{location}\": its directory can't be used");
     let help = "make its directory first, or check its spelling";
     Error::new(ErrorKind::Unusable, message).because(error).help(help)

@@ -8,7 +8,7 @@
 mod sorted;
 
 use super::{new_run_id, random, single, wall_clock};
-use crate::backend::local::{LocalTarget, Root};
+use crate::backend::local::{LocalTarget, Root, unopened};
 use crate::backend::object::s3::Settings;
 use crate::backend::object::{ObjectTarget, Stores};
 use crate::backend::{Form, ListItem, ListOptions, Source, Target};
@@ -34,7 +34,7 @@ use crate::verify::{Choice, Depth, Difference, VerifyObserver, VerifyOutcome, Ve
 use crossbeam_channel::{Receiver, Sender, bounded};
 use sorted::{SortedList, next_file, sort};
 use std::cmp::Ordering;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -172,10 +172,7 @@ fn open(
             return Ok(At { target, locked: Lockable::Store(place), name });
         }
     };
-    let unusable = |error: io::Error| {
-        let message = format!("cannot open the target \"{}\"", options.target);
-        Error::new(ErrorKind::Unusable, message).because(error)
-    };
+    let unusable = |error| unopened(Some(Side::Target), path, error);
     let path = path.canonicalize().map_err(unusable)?;
     let root = Arc::new(Root::open(&path).map_err(|error| unusable(error.into()))?);
     let walking = single::walking(options.checkers, &options.state_dir)?;

@@ -2,7 +2,7 @@
 
 use super::{BagOptions, MirrorOptions, file};
 use crate::backend::Form;
-use crate::backend::local::{Identity, Root};
+use crate::backend::local::{Identity, Root, dangling, unopened};
 use crate::backend::object::{ObjectPlace, Stores};
 use crate::location::{Location, S3Location};
 use crate::manifest::bag::{self, PAYLOAD};
@@ -139,27 +139,8 @@ pub(crate) fn resolve(options: &MirrorOptions, stores: &Stores) -> Result<Places
     Ok(places)
 }
 
-fn unusable(side: Side, location: &Location, error: io::Error) -> Error {
-    let missing = error.kind() == io::ErrorKind::NotFound;
-    if missing && let Some(dangling) = location.local().and_then(|path| dangling(side, path)) {
-        return dangling;
-    }
-    let built = Error::new(ErrorKind::Unusable, format!("cannot open the {side} \"{location}\""))
-        .because(error);
-    if missing { built.help("check its spelling, and that its disk is mounted") } else { built }
-}
-
-/// The error of a link that leads to nothing.
-fn dangling(side: Side, path: &Path) -> Option<Error> {
-    let (path, text) = (printable(path), printable(&std::fs::read_link(path).ok()?));
-    let message =
-        format!("the {side} \"{path}\" is a symbolic link to \"{text}\", where nothing is");
-    let error = Error::new(ErrorKind::Unusable, message);
-    Some(error.help("mount the disk that it leads to, make what it names, or correct the link"))
-}
-
 fn local_source(path: &Path, location: &Location) -> Result<SourcePlace, Error> {
-    let unusable = |error| unusable(Side::Source, location, error);
+    let unusable = |error| unopened(Some(Side::Source), path, error);
     let real = real(path).map_err(unusable)?;
     let stat = real.metadata().map_err(unusable)?;
     let (directory, only) = if stat.is_dir() {
@@ -198,11 +179,11 @@ fn local_target(path: &Path, location: &Location) -> Result<TargetPlace, Error> 
 
 /// The real path of a directory, and whether it exists.
 fn target_directory(path: &Path, location: &Location) -> Result<(PathBuf, bool), Error> {
-    let unusable = |error| unusable(Side::Target, location, error);
+    let unusable = |error| unopened(Some(Side::Target), path, error);
     let (path, exists) = match real(path) {
         Ok(path) => (path, true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if let Some(dangling) = dangling(Side::Target, path) {
+            if let Some(dangling) = dangling(Some(Side::Target), path) {
                 return Err(dangling);
             }
             (parent_of(path, location)?, false)

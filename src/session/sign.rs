@@ -1,17 +1,17 @@
 //! Signing the manifest that stands in a target.
 
 use super::manifest::{ManifestAt, OpenManifest};
-use super::{new_run_id, places, random, single, wall_clock};
+use super::{new_run_id, random, single, wall_clock};
 use crate::backend::Target;
-use crate::backend::local::{LocalTarget, Root};
+use crate::backend::local::{LocalTarget, Root, unopened};
 use crate::backend::object::ObjectTarget;
 use crate::limits::LimitOptions;
 use crate::location::Location;
 use crate::manifest::keys::{SecretKey, Signature};
 use crate::manifest::published::{self, Press, Publication};
 use crate::manifest::{Held, Lockable};
+use crate::model::error::Side;
 use crate::model::{Durability, Error, ErrorKind, Progress, Stop};
-use std::io;
 use std::sync::Arc;
 
 /// What was signed.
@@ -51,10 +51,7 @@ pub fn sign(
     let run = new_run_id();
     let (target, lockable): (Box<dyn Target>, Lockable) = match &at.location {
         Location::Local(path) => {
-            let failed = |error: io::Error| {
-                let message = format!("cannot open the target \"{}\"", places::printable(path));
-                Error::new(ErrorKind::Unusable, message).because(error)
-            };
+            let failed = |error| unopened(Some(Side::Target), path, error);
             let root = Root::open(&path.canonicalize().map_err(failed)?);
             let root = Arc::new(root.map_err(|error| failed(error.into()))?);
             let walking = single::walking(1, &at.spool_dir)?;

@@ -1,12 +1,11 @@
 //! Single locations: what they lead to.
 
-use crate::backend::local::{LocalSource, Root, Walking};
+use crate::backend::local::{LocalSource, Root, Walking, unopened};
 use crate::backend::object::s3::Settings;
 use crate::backend::object::{ObjectPlace, Stores};
 use crate::limits::LimitOptions;
 use crate::location::S3Location;
 use crate::model::{Error, ErrorKind, Key, Progress, Stop};
-use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,12 +54,7 @@ pub(super) struct LocalPlace {
 
 /// Opens what stands at a path, or the directory that it lies in. Symbolic links are followed.
 pub(super) fn open(path: &Path, spool_dir: &Path) -> Result<LocalPlace, Error> {
-    let failed = |error: io::Error| {
-        let is_missing = error.kind() == io::ErrorKind::NotFound;
-        let message = format!("cannot open \"{}\"", super::places::printable(path));
-        let error = Error::new(ErrorKind::Unusable, message).because(error);
-        if is_missing { error.help("check its spelling") } else { error }
-    };
+    let failed = |error| unopened(None, path, error);
     let real = path.canonicalize().map_err(failed)?;
     let is_directory = real.metadata().map_err(failed)?.is_dir();
     let (directory, name) = match real.file_name() {

@@ -130,7 +130,7 @@ pub fn verify_against(
     if let (Some(filter), Some(typed), None) = (&against.filter, against.source.local(), &only)
         && let Ok(real) = typed.canonicalize()
     {
-        for note in misplaced_patterns(filter, &real, Some(typed)) {
+        for note in misplaced_patterns(filter, &real) {
             observer.note(&note);
         }
     }

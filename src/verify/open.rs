@@ -2,7 +2,7 @@
 
 use super::expected::Expected;
 use super::{Depth, Repair, VerifyObserver, VerifyOptions};
-use crate::backend::local::{Guarded, LocalSource, LocalTarget, Root, Walking};
+use crate::backend::local::{Guarded, LocalSource, LocalTarget, Root, Walking, unopened};
 use crate::backend::object::s3::Settings;
 use crate::backend::object::{ObjectSource, ObjectTarget, Stores};
 use crate::backend::{Form, Source, Target};
@@ -10,6 +10,7 @@ use crate::engine::now;
 use crate::location::Location;
 use crate::manifest::published::{Merged, Publication, Shelf};
 use crate::manifest::{Held, Lease, Lock, Lockable, Row, State, bag};
+use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::reserved::is_reserved;
 use crate::model::shell::Quoted;
@@ -198,10 +199,7 @@ pub(super) fn open(
             return Ok(Opened { target, name, lock: None, held, source });
         }
     };
-    let unusable = |error: std::io::Error| {
-        let message = format!("cannot open the target \"{}\"", options.target);
-        Error::new(ErrorKind::Unusable, message).because(error)
-    };
+    let unusable = |error| unopened(Some(Side::Target), path, error);
     let path = path.canonicalize().map_err(unusable)?;
     let root = Arc::new(Root::open(&path).map_err(|error| unusable(error.into()))?);
     let held = alone(Lockable::Directory(Arc::clone(&root)))?;
@@ -227,10 +225,7 @@ fn open_source(
             return Ok(OpenedSource { source, name, only });
         }
     };
-    let unusable = |error: std::io::Error| {
-        let message = format!("cannot open the source \"{location}\"");
-        Error::new(ErrorKind::Unusable, message).because(error)
-    };
+    let unusable = |error| unopened(Some(Side::Source), path, error);
     let path = path.canonicalize().map_err(unusable)?;
     let name = Escaped(path.as_os_str().as_bytes()).to_string();
     let (directory, only) = match (path.parent(), path.file_name()) {

@@ -225,6 +225,26 @@ fn a_key_is_known_by_its_path_and_with_a_slash_or_without() {
 }
 
 #[test]
+fn a_relative_path_is_a_key_unless_only_what_it_leads_to_is_one() {
+    let env = mirrored(&sample());
+    symlink(&env.source, env.root.join("link")).unwrap();
+    for path in [
+        "source/data/deep",
+        "./source/data/deep/",
+        "target/data/deep",
+        "link/data/deep",
+        "target/../source/data/deep",
+    ] {
+        explain(&env, &[], path).expect(0).names("key       data/deep/\n");
+    }
+    explain(&env, &[], "source").expect(0).names("key       .\n");
+    explain(&env, &[], "source/READNE.md").expect(7).names("\"source/READNE.md\"");
+    explain(&env, &[], text(&env.source.join("READNE.md"))).expect(7).names("\"READNE.md\"");
+    TestTree::new().file("source/data/deep", "a key").write(&env.source);
+    explain(&env, &[], "source/data/deep").expect(0).names("key       source/data/deep\n");
+}
+
+#[test]
 fn a_key_that_is_nowhere_is_told_as_such() {
     let env = mirrored(&sample());
     explain(&env, &[], "READNE.md").expect(7).names("\"READNE.md\"").names("help: ");
@@ -243,6 +263,7 @@ fn a_single_file_is_explained_alone() {
     env.vidimus(&["mirror", text(&file), text(&env.target)]).expect(0);
     run("README.md").expect(0).names("keep: ");
     run(text(&file)).expect(0);
+    run("source/README.md").expect(0);
     run("empty").expect(2).names("README.md");
 }
 

@@ -613,5 +613,23 @@ fn a_link_that_leads_to_nothing_is_named_as_such() {
         let run = env.vidimus(&words).expect(7).names("is a symbolic link to \"unmounted/disk\"");
         run.names("help: mount the disk");
     }
+    for words in [
+        &["verify", "link"][..],
+        &["verify", "source", "--against", "link"],
+        &["verify", "source", "--repair-from", "link"],
+        &["diff", "source", "link"],
+        &["ls", "link/x"],
+        &["cat", "link"],
+        &["manifest", "show", "link"],
+        &["manifest", "import", "--format", "b3sum", "link", "/dev/null"],
+        &["explain", "link", "target", "key"],
+        &["mirror", "source", "link/x"],
+        &["bag", "source", "link/x"],
+        &["put", "-", "link/x"],
+    ] {
+        let run =
+            env.vidimus(words).expect(7).names("link\" is a symbolic link to \"unmounted/disk\"");
+        run.names("help: mount the disk");
+    }
     assert!(!env.target.exists() && !env.root.join("unmounted").exists());
 }

@@ -49,8 +49,7 @@ impl Session<'_> {
         if self.places.source.only.is_some() {
             return;
         }
-        let typed = self.options.source.local();
-        for note in misplaced_patterns(&self.filter, real, typed) {
+        for note in misplaced_patterns(&self.filter, real) {
             self.note(&note);
         }
     }

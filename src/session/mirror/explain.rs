@@ -7,6 +7,7 @@
 use super::dry_run;
 use super::sides::Rows;
 use super::{MirrorOptions, Session, places};
+use crate::backend::local::below;
 use crate::backend::object::Stores;
 use crate::backend::{Form, ListItem, ListOptions, Listing, Source, Target};
 use crate::compare::join::Joined;
@@ -25,6 +26,8 @@ use crate::plan::Differs;
 use crate::session::places::{SourceAt, TargetAt};
 use crate::session::{new_run_id, wall_clock};
 use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -152,8 +155,31 @@ pub fn explain(
 }
 
 impl Session<'_> {
+    /// Explains what was typed: a key, or else a path below a root, as a shell completes it.
     fn explain(&self, typed: &[u8]) -> Result<Explanation, Error> {
-        let name = self.name(typed)?;
+        let key = self.name(typed);
+        if let Ok(name) = &key
+            && let Some(explanation) = self.explain_name(name)?
+        {
+            return Ok(explanation);
+        }
+        let below = self.below_a_root(typed).map(|below| self.name(&below)).transpose()?;
+        if let Some(name) = &below
+            && let Some(explanation) = self.explain_name(name)?
+        {
+            return Ok(explanation);
+        }
+        let name = key.or_else(|wrong| below.ok_or(wrong))?;
+        let message = format!("neither side nor the record has \"{name}\"");
+        Err(Error::new(ErrorKind::Unusable, message).help(format!(
+            "KEY is a name below the root of the source, as a run prints it, or a path below SOURCE \
+             or TARGET; `vidimus ls {}` lists what is there",
+            self.options.source
+        )))
+    }
+
+    /// Explains one name; `None` where neither side nor any record has it.
+    fn explain_name(&self, name: &Key) -> Result<Option<Explanation>, Error> {
         let state = self.recorded()?;
         let exists = self.places.target_exists();
         let root = if exists { self.places.open_target()?.map(Arc::new) } else { None };
@@ -161,7 +187,7 @@ impl Session<'_> {
         let spool_dir = std::env::temp_dir();
         let (from, to) = self.open(root.as_ref(), &spool_dir)?;
         dry_run::recall(state.as_ref(), &*to)?;
-        let keys = self.keys(&name);
+        let keys = self.keys(name);
         let manifest = Shelf::of(&*to, &spool_dir);
         let published =
             if exists { self.usable(remembered(&manifest, &keys))?.flatten() } else { None };
@@ -189,7 +215,7 @@ impl Session<'_> {
         };
         let sides = Listed { from: &*from, to: &*to, exists, number };
         let (join, left_out) =
-            self.join_name(&name, sides, rows.into_iter().map(|(row, _)| row).collect())?;
+            self.join_name(name, sides, rows.into_iter().map(|(row, _)| row).collect())?;
         for joined in join {
             match joined? {
                 Joined::Pair(pair) if keys.contains(&pair.key) => {
@@ -222,15 +248,7 @@ impl Session<'_> {
         self.add_what_was(&mut explanation, sides);
         let Explanation { keys, failed, told, .. } = &explanation;
         if keys.is_empty() && failed.is_empty() && told.is_empty() {
-            return Err(Error::new(
-                ErrorKind::Unusable,
-                format!("neither side nor the record has \"{name}\""),
-            )
-            .help(format!(
-                "KEY is a name below the root of the source, as a run prints it; `vidimus ls {}` lists \
-                 what is there",
-                self.options.source
-            )));
+            return Ok(None);
         }
         if let Some(run) = &explanation.last_run {
             let recorded = RecordedOptions::decode(&run.options)?;
@@ -243,7 +261,22 @@ impl Session<'_> {
                 explanation.told.push(format!("the latest run had {what}"));
             }
         }
-        Ok(explanation)
+        Ok(Some(explanation))
+    }
+
+    /// What a path has below the source or the target, where those are directories.
+    fn below_a_root(&self, typed: &[u8]) -> Option<Vec<u8>> {
+        let source = match &self.places.source.at {
+            SourceAt::Local { path, .. } => Some(path),
+            SourceAt::Object(_) => None,
+        };
+        let target = match &self.places.target.at {
+            TargetAt::Local { path, .. } => Some(path),
+            TargetAt::Object(_) => None,
+        };
+        let typed = Path::new(OsStr::from_bytes(typed));
+        let below = source.into_iter().chain(target).find_map(|root| below(root, typed))?;
+        Some(below.into_os_string().into_vec())
     }
 
     /// The name that a user means: the key without a final `/`.
@@ -258,21 +291,7 @@ impl Session<'_> {
         }
         let mut key = typed;
         if typed.starts_with(b"/") {
-            let roots = [
-                match &self.places.source.at {
-                    SourceAt::Local { path, .. } => Some(path.as_path()),
-                    SourceAt::Object(_) => None,
-                },
-                match &self.places.target.at {
-                    TargetAt::Local { path, .. } => Some(path.as_path()),
-                    TargetAt::Object(_) => None,
-                },
-                self.options.source.local(),
-                self.options.target.local(),
-            ];
-            let below = roots.into_iter().flatten().find_map(|root| below(root, typed));
-            key =
-                below.ok_or_else(|| wrong("lies neither below the source nor below the target"))?;
+            return Err(wrong("lies neither below the source nor below the target"));
         }
         while let Some(rest) = key.strip_prefix(b"./") {
             key = rest;
@@ -530,13 +549,4 @@ fn remembered(shelf: &Shelf<'_>, keys: &[Key]) -> Result<Option<(Remembered, Pas
         .map(|said| PastLine { by: runs.get(&said.sequence).cloned(), said: said.clone() });
     let past = Past { lines: lines.collect(), since, since_run: runs.get(&since).cloned() };
     Ok(Some((Remembered { latest, said }, past)))
-}
-
-/// The rest of a path that begins with this root's.
-fn below<'p>(root: &Path, path: &'p [u8]) -> Option<&'p [u8]> {
-    use std::os::unix::ffi::OsStrExt as _;
-    let root = root.as_os_str().as_bytes();
-    let root = root.strip_suffix(b"/").unwrap_or(root);
-    let rest = path.strip_prefix(root)?;
-    if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b"/") }
 }
