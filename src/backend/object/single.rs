@@ -14,7 +14,8 @@ impl ObjectPlace {
     pub fn find(&self, key: &Key) -> Result<Option<(Entry, Facts)>, Error> {
         let object = self.object_key(key).map_err(|cause| cannot_be(key, cause))?;
         let head = self.store.head(&object);
-        let head = head.map_err(|error| fatal(&format!("cannot look at \"{key}\""), &error))?;
+        let what = || format!("cannot look at \"{}{key}\"", self.name());
+        let head = head.map_err(|error| fatal(&what(), &error))?;
         Ok(head.map(|head| {
             let stamp = Stamp::of_object(head.size, head.etag);
             let entry = self.listed(key.clone(), EntryKind::File, stamp, head.modified);

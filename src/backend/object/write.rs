@@ -469,6 +469,16 @@ impl ObjectPlace {
                 Ok(Some(Stamp::of_object(0, tag.filter(|_| is_listed))))
             }
             Err(error) if self.markers.are_refused(key, &error) => Ok(None),
+            // A store may fail at keys that end in `/` alone.
+            Err(error) if error.kind == StoreErrorKind::Unavailable => {
+                let mut cause = cause(&error);
+                if let Cause::Store { message, .. } = &mut cause {
+                    message.push_str(
+                        "; if it takes no markers of directories, --no-markers writes none",
+                    );
+                }
+                Err(cause)
+            }
             Err(error) => Err(cause(&error)),
         }
     }

@@ -25,6 +25,9 @@ use std::time::{Duration, Instant};
 const LONGEST_REPLY: usize = 32 << 20;
 /// What a late try has to connect, at least.
 const LEAST_CONNECT_TIME: Duration = Duration::from_millis(500);
+/// The way out for who asks without credentials.
+const ANONYMOUS: &str = "it was asked without credentials, and not everybody may do this: leave out \
+     ?anonymous=true, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE";
 /// How often a wait looks whether the run is to stop.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -368,6 +371,11 @@ impl S3 {
         }
         if !proven && error.help.is_none() {
             error.help = self.endpoint_help(&error.kind);
+        }
+        let is_denied =
+            matches!(error.kind, StoreErrorKind::Denied | StoreErrorKind::BadCredentials);
+        if is_denied && error.help.is_none() && matches!(self.shared.credentials.get(), Ok(None)) {
+            error.help = Some(ANONYMOUS.into());
         }
         if error.kind == StoreErrorKind::Denied && error.help.is_none() {
             let right = right_of(request.kind);

@@ -9,6 +9,7 @@ use super::reply::{self, Reply};
 use super::xml::once;
 use crate::model::{ETag, RequestKind};
 use http::Method;
+use http::header::RANGE;
 use std::sync::atomic::Ordering;
 
 /// The checksum of content, as a header.
@@ -69,12 +70,35 @@ impl S3 {
     }
 
     fn ask_head(&self, key: &[u8], request: &Request) -> Result<Option<Head>, StoreError> {
-        let read = |reply: Reply| Ok((reply::told_length(&reply.headers)?, reply.headers));
-        let size_of = |told: Option<u64>| told.map_or_else(|| self.size_by_range(key), Ok);
-        let head = self.call(request, read);
-        match head.and_then(|(told, headers)| Ok(reply::head(&headers, size_of(told)?))) {
-            Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
-            result => result.map(Some),
+        let ask = || {
+            let read = |reply: Reply| Ok((reply::told_length(&reply.headers)?, reply.headers));
+            let size_of = |told: Option<u64>| told.map_or_else(|| self.size_by_range(key), Ok);
+            let head = self.call(request, read);
+            match head.and_then(|(told, headers)| Ok(reply::head(&headers, size_of(told)?))) {
+                Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
+                result => result.map(Some),
+            }
+        };
+        match ask() {
+            Err(error) if is_unexplained(&error) => match self.why_not(key) {
+                Ok(()) => ask(),
+                Err(why) if why.kind == StoreErrorKind::NotFound => Ok(None),
+                Err(why) if why.code.is_some() => Err(why),
+                Err(_) => Err(error),
+            },
+            result => result,
+        }
+    }
+
+    /// Asks for the first byte of an object, for what a refusal says: a reply to HEAD has no body, so
+    /// no reason. Expired credentials are renewed on the way, and a clock is set.
+    fn why_not(&self, key: &[u8]) -> Result<(), StoreError> {
+        let mut request = Request::new(self, RequestKind::Get, Method::GET, Some(key), &[])?;
+        request.header(RANGE.as_str(), "bytes=0-0")?;
+        match self.call(&request, |_| Ok(())) {
+            // There is no first byte.
+            Err(error) if error.status == Some(416) => Ok(()),
+            result => result,
         }
     }
 
@@ -191,6 +215,11 @@ impl S3 {
     pub(super) fn learn(&self, checksums: Checksums) {
         self.shared.checksums.store(checksums as u8, Ordering::Relaxed);
     }
+}
+
+/// Whether a store refused a request without a reason, which may concern every request.
+fn is_unexplained(error: &StoreError) -> bool {
+    error.code.is_none() && matches!(error.status, Some(301 | 307 | 308 | 400 | 401 | 403))
 }
 
 /// The tag that a reply's XML tells of what was made, if it does.

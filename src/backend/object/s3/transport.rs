@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::HttpConnector;
+use rustls::InvalidMessage;
 use std::io;
 use std::path::Path;
 use std::pin::{Pin, pin};
@@ -252,7 +253,10 @@ impl Connection {
             late.then(|| StoreError::new(StoreErrorKind::Network).message("no connection in time"))
         })
         .await?
-        .map_err(|error| unconnected(error, transport.connector.proxy()))?;
+        .map_err(|error| {
+            let server = transport.server.authority().map_or("", |server| server.as_str());
+            unconnected(error, server, transport.connector.proxy())
+        })?;
 
         let moved = Arc::new(AtomicU64::new(0));
         let stream = Counted { stream, moved: Arc::clone(&moved) };
@@ -374,13 +378,26 @@ async fn ticking<T>(
     .await
 }
 
-/// The error of a connection that did not come about; `proxy` is the one on the way.
-fn unconnected(error: Box<dyn std::error::Error + Send + Sync>, proxy: Option<&str>) -> StoreError {
+/// The error of a connection to a server that did not come about; `proxy` is the one on the way.
+fn unconnected(
+    error: Box<dyn std::error::Error + Send + Sync>,
+    server: &str,
+    proxy: Option<&str>,
+) -> StoreError {
     let mut kind = if proxy.is_some() { StoreErrorKind::Proxy } else { StoreErrorKind::Network };
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error.as_ref());
     while let Some(error) = cause {
-        if error.is::<rustls::Error>() {
-            kind = StoreErrorKind::Tls;
+        match error.downcast_ref::<rustls::Error>() {
+            Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+                return StoreError::new(StoreErrorKind::Tls)
+                    .message(format!("{server} answers without TLS, as plain HTTP does"))
+                    .help(
+                        "if it is the right port, write http:// in the endpoint: nothing is \
+                         encrypted then, for which another machine needs --allow-http",
+                    );
+            }
+            Some(_) => kind = StoreErrorKind::Tls,
+            None => {}
         }
         cause = match error.downcast_ref::<io::Error>() {
             // An io::Error's source is that of the error it holds, not that error.
@@ -388,11 +405,7 @@ fn unconnected(error: Box<dyn std::error::Error + Send + Sync>, proxy: Option<&s
             None => error.source(),
         };
     }
-    let unconnected = StoreError::new(kind).because(error);
-    match proxy {
-        Some(proxy) => unconnected.message(proxy),
-        None => unconnected,
-    }
+    StoreError::new(kind).because(error).message(proxy.unwrap_or(server))
 }
 
 /// The error of a connection that was lost on the way.

@@ -96,11 +96,12 @@ impl<H: Ask> Chain<H> {
                     .help(format!("log in: aws sso login --profile {name}"))
             });
         }
-        profile
-            .get("credential_process")
-            .map(process::run)
-            .transpose()
-            .map_err(|error| wrong(name, &format!("has a credential_process that {error}")))
+        profile.get("credential_process").map(process::run).transpose().map_err(|error| {
+            wrong(name, &format!("has a credential_process that {error}")).help(
+                "run it by hand, as the user that vidimus runs as: it prints credentials in JSON, \
+                     or says what it lacks",
+            )
+        })
     }
 
     /// Takes the role of a profile.
@@ -114,6 +115,7 @@ impl<H: Ask> Chain<H> {
         let session = profile.get("role_session_name").unwrap_or(SESSION);
         let denied = |error: reqsign_core::Error| {
             unusable(format!("profile \"{name}\": cannot take its role: {}", self.told(&error)))
+                .help("check its role_arn, and that whoever takes the role may: try `aws sts get-caller-identity`")
         };
         if let Some(file) = profile.get("web_identity_token_file") {
             let provider = self.web_identity(role, file, session)?;
@@ -349,6 +351,7 @@ fn unusable(message: impl Into<String>) -> Error {
 
 fn wrong(profile: &str, what: &str) -> Error {
     unusable(format!("the profile \"{}\" {what}", Escaped(profile.as_bytes())))
+        .help("correct it in ~/.aws/config or ~/.aws/credentials, or name another by AWS_PROFILE")
 }
 
 /// Reads files for the library.

@@ -2,8 +2,8 @@
 //! (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html>).
 //!
 //! No message repeats what a helper prints, for it is a secret; what it says on standard error is
-//! passed on where it fails, cut, and without words that it printed as well or was given: what
-//! is called may hold a password, and shells repeat it.
+//! passed on where it fails, cut, and without words that it printed as well or was given: an argument
+//! may be a password, and shells repeat it. The program's own path stays readable.
 
 use super::Loaded;
 use crate::backend::object::s3::Credential;
@@ -90,13 +90,24 @@ fn read((command, mut child): (&str, Child), time: Duration) -> Result<Vec<u8>, 
         // A moment for what was said last.
         thread::sleep(POLL);
         let (printed, said) = (output.as_deref().unwrap_or_default(), finished(said));
-        words(said.as_deref().unwrap_or_default(), &[printed, command.as_bytes()])
+        words(said.as_deref().unwrap_or_default(), &[printed, arguments(command).as_bytes()])
     };
     match status {
         Err(error) => Err(format!("{error}{}", words())),
         Ok(status) if !status.success() => Err(format!("failed ({status}){}", words())),
         Ok(_) => output.map_err(|error| format!("cannot be read: {error}")),
     }
+}
+
+/// What stands behind the program in a command; all of it, where it begins with a variable that is set.
+fn arguments(command: &str) -> &str {
+    let command = command.trim_start();
+    let program = match command.chars().next() {
+        Some(quote @ ('"' | '\'')) => command[1..].find(quote).map(|end| end + 2),
+        _ => command.find(char::is_whitespace),
+    };
+    let (program, arguments) = command.split_at(program.unwrap_or(command.len()));
+    if program.contains('=') { command } else { arguments }
 }
 
 type Reader = thread::JoinHandle<io::Result<Vec<u8>>>;
@@ -164,6 +175,24 @@ mod tests {
         ] {
             let error = run(command).unwrap_err();
             assert!(error.contains(words) && !error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_program_is_readable_and_what_it_is_given_is_not() {
+        let error = run("/no/such-helper --password hunter2").unwrap_err();
+        assert!(error.contains("/no/such-helper") && !error.contains("hunter2"), "{error}");
+        let error = run("TOKEN=hunter2 /no/such-helper; echo hunter2 >&2; exit 1").unwrap_err();
+        assert!(!error.contains("hunter2"), "{error}");
+        for (command, given) in [
+            ("helper", ""),
+            (" /a/helper x", " x"),
+            ("'/a b/helper' x", " x"),
+            ("\"/a b/helper\"", ""),
+            ("A=b helper", "A=b helper"),
+            ("'unclosed x", ""),
+        ] {
+            assert_eq!(arguments(command), given, "{command}");
         }
     }
 
