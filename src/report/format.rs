@@ -2,7 +2,6 @@
 //! in two units. Plain functions of their arguments.
 
 use crate::model::Timestamp;
-use jiff::tz::TimeZone;
 use std::time::Duration;
 
 /// Formats a count with thousands separators: `1,234,567`.
@@ -78,14 +77,9 @@ fn whole_seconds(seconds: u64) -> String {
     }
 }
 
-/// Formats a time to the second, as clocks of a zone show it: `2026-11-21 05:17:25`; `-` for one that
-/// no calendar has.
-pub(crate) fn moment(time: Timestamp, zone: &TimeZone) -> String {
-    let time = jiff::Timestamp::new(time.seconds, time.nanos as i32);
-    time.map_or_else(
-        |_| "-".to_owned(),
-        |time| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
-    )
+/// Formats a time to the second, in UTC as everywhere (RFC 3339): `2026-11-21T05:17:25Z`.
+pub(crate) fn moment(time: Timestamp) -> String {
+    Timestamp { nanos: 0, ..time }.to_string()
 }
 
 /// Formats a share between 0 and 1: `0%`, `0.05%`, `12.50%`.
@@ -156,11 +150,10 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_those_of_the_zone() {
-        let zone = TimeZone::fixed(jiff::tz::offset(2));
-        let at = |seconds| moment(Timestamp { seconds, nanos: 999_999_999 }, &zone);
-        assert_eq!(at(1_600_000_000), "2020-09-13 14:26:40");
-        assert_eq!(at(i64::MAX), "-");
+    fn moments_are_told_to_the_second_in_utc() {
+        let at = |seconds| moment(Timestamp { seconds, nanos: 999_999_999 });
+        assert_eq!(at(1_600_000_000), "2020-09-13T12:26:40Z");
+        assert_eq!(at(-1), "1969-12-31T23:59:59Z");
     }
 
     #[test]

@@ -17,18 +17,14 @@ use crate::report::json::{JsonError, Level, record};
 use crate::report::{Output, text};
 use crate::session::{Explained, Explanation, MirrorOptions, Past, PastLine, explain};
 use clap::ArgMatches;
-use jiff::tz::TimeZone;
 use serde::Serialize;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
 pub(crate) fn run(args: &ExplainArgs, matches: &ArgMatches) -> Exit {
     let human = settings::human(&args.flags.run.output, matches, false);
-    let report = Report {
-        output: Output::new(human.output, None),
-        json: args.flags.run.output.json,
-        zone: TimeZone::system(),
-    };
+    let report =
+        Report { output: Output::new(human.output, None), json: args.flags.run.output.json };
     let progress = Arc::new(Progress::default());
     let typed = args.key.as_bytes();
     let options = settings::check_output(&args.flags.run.output, matches)
@@ -77,7 +73,6 @@ impl Asked<'_> {
 struct Report {
     output: Output,
     json: bool,
-    zone: TimeZone,
 }
 
 impl Observer for Report {
@@ -130,7 +125,7 @@ impl Report {
         }
         if let Some(run) = &explanation.last_run {
             let how = run.verdict.map_or("not ended".to_owned(), |verdict| verdict.to_string());
-            let when = moment(run.started, &self.zone);
+            let when = moment(run.started);
             self.line("last run", &format!("{}, begun {when}, {how}", run.id));
         }
         if let Some(past) = &explanation.past {
@@ -198,12 +193,12 @@ impl Report {
             Seen::Unknown => return self.line(name, "unknown: it could not be listed"),
             Seen::Present(entry) => entry,
         };
-        self.line(name, &words::entry(entry, &self.zone));
+        self.line(name, &words::entry(entry));
         if entry.kind == EntryKind::Directory {
             return;
         }
         let Some(recorded) = recorded else { return };
-        let compared = words::stamps(&entry.stamp, &recorded, &self.zone);
+        let compared = words::stamps(&entry.stamp, &recorded);
         self.line("", &format!("since recorded: {compared}"));
         if is_source && row.is_some_and(|row| row.source_racy) {
             self.line(
@@ -220,7 +215,7 @@ impl Report {
             Origin::Adopted => ": adopted as it was found",
         };
         let by = match &explained.copied_by {
-            Some((id, Some(run))) => format!("by run {id} of {}", moment(run.started, &self.zone)),
+            Some((id, Some(run))) => format!("by run {id} of {}", moment(run.started)),
             Some((id, None)) => format!("by run {id}, in the manifest in the target"),
             None => "by a run that is not known".to_owned(),
         };
@@ -231,7 +226,7 @@ impl Report {
             self.line("", "no digest: nobody read its content");
         }
         match row.verified_at {
-            Some(at) => self.line("", &format!("verified {}", moment(at, &self.zone))),
+            Some(at) => self.line("", &format!("verified {}", moment(at))),
             None if row.digest.is_some() => self.line("", "never verified"),
             None => {}
         }
@@ -260,7 +255,7 @@ impl Report {
             };
             let several = explanation.keys.len() > 1;
             let key = if several { format!("{}: ", said.key) } else { String::new() };
-            let when = by.as_ref().map_or("-".to_owned(), |by| moment(by.published, &self.zone));
+            let when = by.as_ref().map_or("-".to_owned(), |by| moment(by.published));
             let other = by
                 .as_ref()
                 .filter(|by| by.source != explanation.source)
@@ -269,8 +264,7 @@ impl Report {
             self.line("past", &format!("{key}publication {number}, {when}: {what}{other}"));
         }
         let since = past.since_run.as_ref();
-        let when =
-            since.map_or(String::new(), |by| format!(" of {}", moment(by.published, &self.zone)));
+        let when = since.map_or(String::new(), |by| format!(" of {}", moment(by.published)));
         let number = past.since;
         let before = match number {
             ..=1 => String::new(),

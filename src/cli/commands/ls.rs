@@ -14,7 +14,6 @@ use crate::report::text;
 use crate::report::{Output, OutputOptions, format};
 use crate::session::ls::{LsItem, ls};
 use clap::ArgMatches;
-use jiff::tz::TimeZone;
 use serde::Serialize;
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, StdoutLock, Write as _};
 use std::ops::ControlFlow;
@@ -55,7 +54,6 @@ enum Form {
 struct List<'a> {
     args: &'a LsArgs,
     form: Form,
-    zone: TimeZone,
     stdout: BufWriter<StdoutLock<'static>>,
     /// A person waits for each line.
     is_terminal: bool,
@@ -78,7 +76,6 @@ impl<'a> List<'a> {
         Self {
             args,
             form,
-            zone: TimeZone::system(),
             stdout: BufWriter::with_capacity(HELD, stdout.lock()),
             is_terminal: stdout.is_terminal(),
             fault: None,
@@ -129,7 +126,7 @@ impl<'a> List<'a> {
     }
 
     fn time(&self, entry: &Entry) -> String {
-        time_of(entry).map_or("-".to_owned(), |time| format::moment(time, &self.zone))
+        time_of(entry).map_or("-".to_owned(), |time| format::moment(time))
     }
 
     fn failed(&mut self, error: &EntryError) -> io::Result<()> {

@@ -21,7 +21,6 @@ use crate::session::export::{
 use crate::session::manifest::{ManifestAt, OpenManifest};
 use crate::session::sign;
 use clap::ArgMatches;
-use jiff::tz::TimeZone;
 use rustix::fs::Mode;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -76,7 +75,7 @@ fn telling(
     tell: impl FnOnce(&mut Teller<'_>) -> Result<(), Error>,
 ) -> Exit {
     let output = Output::new(OutputOptions::default(), None);
-    let mut teller = Teller { args, output: &output, zone: TimeZone::system(), publications: 0 };
+    let mut teller = Teller { args, output: &output, publications: 0 };
     let told = tell(&mut teller);
     let exit = told.as_ref().map_or_else(|error| error.kind.into(), |()| Exit::Done);
     teller.finish(&told, exit);
@@ -87,7 +86,6 @@ fn telling(
 struct Teller<'a> {
     args: &'a ManifestLookArgs,
     output: &'a Output,
-    zone: TimeZone,
     /// Of how many publications it was told.
     publications: u64,
 }
@@ -209,13 +207,12 @@ fn show(manifest: &OpenManifest, seal: &Seal, teller: &Teller<'_>) {
         return teller.record(publication, seal);
     }
     let head = &publication.head;
-    let when = |time| moment(time, &teller.zone);
     let segments = counted(head.segments.len() as u64, "segment", "segments");
     let line = |name: &str, value: &str| teller.output.line(&format!("  {name:<12}{value}"));
     teller.output.line(&format!("manifest of {}", manifest.name()));
-    line("publication", &format!("{}, {}", count(head.sequence), when(head.published)));
+    line("publication", &format!("{}, {}", count(head.sequence), moment(head.published)));
     line("head", &publication.digest.to_string());
-    line("run", &format!("{}, begun {}", head.run, when(head.started)));
+    line("run", &format!("{}, begun {}", head.run, moment(head.started)));
     line("verdict", &head.verdict.to_string());
     line("source", &head.source);
     line("target", &head.target);
@@ -313,7 +310,7 @@ fn log(
             None => "all rows".to_owned(),
         };
         let rows = counted(head.rows, "row", "rows");
-        let (sequence, when) = (count(head.sequence), moment(head.published, &teller.zone));
+        let (sequence, when) = (count(head.sequence), moment(head.published));
         let (run, verdict) = (head.run.to_string(), head.verdict.to_string());
         let signed = match &seal {
             Seal::None if key.is_some() => "  not signed".to_owned(),

@@ -4,7 +4,7 @@ use super::{Asked, words};
 use crate::compare::Seen;
 use crate::model::key::Escaped;
 use crate::model::stamp::Evidence;
-use crate::model::{Entry, EntryKind, Stamp, Timestamp};
+use crate::model::{Entry, EntryKind, Stamp};
 use crate::report::json::JsonKey;
 use crate::report::text;
 use crate::session::{Explained, Explanation, PastLine};
@@ -83,7 +83,7 @@ fn side(seen: &Seen, recorded: Option<&Stamp>) -> Value {
         }
         body.insert("stamp".to_owned(), stamp(found));
         if let Some(recorded) = recorded {
-            let fields = words::fields(found, recorded, &|at: Timestamp| at.to_string());
+            let fields = words::fields(found, recorded);
             let differ = fields.iter().filter(|field| field.recorded != field.found);
             body.insert("recorded".to_owned(), stamp(recorded));
             body.insert("differs".to_owned(), differ.map(|field| field.name).collect());

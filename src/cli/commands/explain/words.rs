@@ -7,12 +7,11 @@ use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::stamp::{Evidence, Inode};
-use crate::model::{Cause, Entry, EntryKind, Stamp, Timestamp};
+use crate::model::{Cause, Entry, EntryKind, Stamp};
 use crate::plan::Differs;
-use crate::report::format::{count, counted, moment, size};
+use crate::report::format::{count, counted, size};
 use crate::report::text;
 use crate::session::{Explained, MaxDelete, MirrorOptions};
-use jiff::tz::TimeZone;
 
 /// The name of what is done, as a dry run has it, and why.
 pub(super) fn decision(explained: &Explained) -> (&'static str, String) {
@@ -318,7 +317,7 @@ fn differences(explained: &Explained) -> String {
 }
 
 /// What one side has, in a line.
-pub(super) fn entry(entry: &Entry, zone: &TimeZone) -> String {
+pub(super) fn entry(entry: &Entry) -> String {
     let mut told = vec![match entry.known {
         Known::Listed if entry.kind == EntryKind::File => "object".to_owned(),
         Known::Implied => "directory, because keys lie below it".to_owned(),
@@ -332,8 +331,8 @@ pub(super) fn entry(entry: &Entry, zone: &TimeZone) -> String {
     }
     match entry.stamp.evidence {
         Evidence::Inode(Inode { mtime, ctime, number }) => {
-            told.push(format!("mtime {}", precise(mtime, zone)));
-            told.push(format!("ctime {}", precise(ctime, zone)));
+            told.push(format!("mtime {mtime}"));
+            told.push(format!("ctime {ctime}"));
             told.extend(number.map(|number| format!("inode {number}")));
         }
         Evidence::Tag(Some(tag)) => told.push(format!("tag {tag}")),
@@ -345,17 +344,17 @@ pub(super) fn entry(entry: &Entry, zone: &TimeZone) -> String {
         told.push(format!("owner {}", metadata.uid));
         told.push(format!("group {}", metadata.gid));
         if entry.stamp.inode().is_none() {
-            told.push(format!("mtime {}", precise(metadata.mtime, zone)));
+            told.push(format!("mtime {}", metadata.mtime));
         }
     }
     told.join(", ")
 }
 
 /// Which fields of a stamp differ from the recorded ones, and which don't.
-pub(super) fn stamps(found: &Stamp, recorded: &Stamp, zone: &TimeZone) -> String {
+pub(super) fn stamps(found: &Stamp, recorded: &Stamp) -> String {
     let mut same = Vec::new();
     let mut other = Vec::new();
-    for Field { name, recorded, found } in fields(found, recorded, &|at| precise(at, zone)) {
+    for Field { name, recorded, found } in fields(found, recorded) {
         if recorded == found {
             same.push(name);
         } else {
@@ -377,17 +376,13 @@ pub(super) struct Field {
 }
 
 /// The fields of two stamps, side by side.
-pub(super) fn fields(
-    found: &Stamp,
-    recorded: &Stamp,
-    time: &dyn Fn(Timestamp) -> String,
-) -> Vec<Field> {
+pub(super) fn fields(found: &Stamp, recorded: &Stamp) -> Vec<Field> {
     let field = |name, recorded: String, found: String| Field { name, recorded, found };
     let mut fields = vec![field("size", recorded.size.to_string(), found.size.to_string())];
     match (recorded.evidence, found.evidence) {
         (Evidence::Inode(before), Evidence::Inode(now)) => {
-            fields.push(field("mtime", time(before.mtime), time(now.mtime)));
-            fields.push(field("ctime", time(before.ctime), time(now.ctime)));
+            fields.push(field("mtime", before.mtime.to_string(), now.mtime.to_string()));
+            fields.push(field("ctime", before.ctime.to_string(), now.ctime.to_string()));
             if let Some((before, now)) = before.number.zip(now.number) {
                 fields.push(field("inode", before.to_string(), now.to_string()));
             }
@@ -407,11 +402,6 @@ pub(super) fn fields(
 /// A size as people read it, and to the byte where that says more.
 fn exact(bytes: u64) -> String {
     if bytes < 1024 { size(bytes) } else { format!("{} ({} bytes)", size(bytes), count(bytes)) }
-}
-
-/// A time with all its digits.
-fn precise(at: Timestamp, zone: &TimeZone) -> String {
-    format!("{}.{:09}", moment(at, zone), at.nanos)
 }
 
 /// What a side has, as a word for records.
