@@ -247,7 +247,7 @@ fn done_rows(ending: &Ending<'_>) -> Vec<(&'static str, String)> {
     add(besides, "hashed besides", size(besides));
     let adopted = files_and_links(totals.files_adopted, totals.links_adopted, None);
     add(totals.files_adopted, "adopted", adopted);
-    let known = format!("{}, source not read", files(totals.known_by_digest));
+    let known = format!("{} of these, source not read", count(totals.known_by_digest));
     add(totals.known_by_digest, "known by digest", known);
     add(totals.adoption_files, "cost of adopting", adoption_cost(totals));
     add(totals.files_skipped, "left alone", files(totals.files_skipped));

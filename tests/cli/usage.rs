@@ -254,6 +254,9 @@ fn what_other_tools_have_is_answered_by_the_command_to_type() {
     ] {
         env.vidimus(arguments).expect(2).names(&format!("help: {command}\n"));
     }
+    for arguments in [&["rm", "source"][..], &["help", "nonsense"]] {
+        env.vidimus(arguments).expect(2).is_silent_about("help: vidimus mirror");
+    }
     for arguments in [&["host:/a", "target"][..], &["mirror", "source", "me@host:a"]] {
         env.vidimus(arguments).expect(2).names("another machine").names("sshfs");
     }
@@ -318,6 +321,12 @@ fn a_pattern_that_names_a_path_of_this_machine_is_noted() {
     }
     let against = ["--against", text(&env.source), "--exclude", &pattern];
     env.verify(&against).expect(0).names("matches nothing").names("write \"/cache/\"");
+    std::os::unix::fs::symlink(&env.source, env.root.join("link")).unwrap();
+    let by_link = format!("{}/link/cache/", text(&env.root));
+    for source in [text(&env.source), "link"] {
+        let run = env.vidimus(&["mirror", "--exclude", &by_link, source, "target"]).expect(0);
+        run.names("matches nothing").names("write \"/cache/\"");
+    }
     env.mirror(&["--exclude", "/cache/"]).expect(0).is_silent_about("matches nothing");
     TestTree::new().file(format!("{}x", pattern.trim_start_matches('/')), "1").write(&env.source);
     env.mirror(&["--exclude", &pattern]).expect(0).is_silent_about("matches nothing");

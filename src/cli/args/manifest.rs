@@ -71,7 +71,13 @@ What is told is the head's: it is held against the digest that points to it, and
 const SHOW_EXAMPLES: &str = "\
 Examples:
   vidimus manifest show /mnt/backup/photos
-  vidimus manifest show --json s3://bucket/photos | jq -r 'select(.event == \"publication\") | .run'";
+  vidimus manifest show --json s3://bucket/photos | jq -r 'select(.event == \"publication\") | .run'
+
+Exit codes:
+    0  all was told
+    2  wrong usage
+    4  there is no manifest, or it is damaged or of a newer version
+    7  the location can't be read, or the output can't be written";
 
 const LOG_LONG_ABOUT: &str = "\
 Lists the publications of a manifest, from the latest back to the first, and checks their chain.
@@ -85,7 +91,14 @@ doesn't hold, that is named, and the exit code is 4. Rows are not read.";
 const LOG_EXAMPLES: &str = "\
 Examples:
   vidimus manifest log /mnt/backup/photos
-  vidimus manifest log --json s3://bucket/photos | jq -c '[.event, .sequence, .run]'";
+  vidimus manifest log --json s3://bucket/photos | jq -c '[.event, .sequence, .run]'
+
+Exit codes:
+    0  all was listed, and the chain is whole
+    2  wrong usage, or a key that can't be read
+    4  there is no manifest, it is damaged or of a newer version, the chain is broken, or a signature
+       doesn't hold
+    7  the location can't be read, or the output can't be written";
 
 const CHECK_LONG_ABOUT: &str = "\
 Makes sure that a manifest is whole: what points to it, the head, each segment and each row of it, and \
@@ -101,7 +114,14 @@ Examples:
   vidimus manifest check /mnt/backup/photos
   vidimus manifest check --key ~/vidimus.pub s3://bucket/photos
   With minisign, where its files lie:
-    minisign -V -p ~/vidimus.pub -m 00000012.json";
+    minisign -V -p ~/vidimus.pub -m 00000012.json
+
+Exit codes:
+    0  it is whole and, with --key, signed with that
+    2  wrong usage, or a key that can't be read
+    4  there is no manifest, it is damaged or of a newer version, the chain is broken, or it isn't
+       signed with the key
+    7  the location can't be read, or the output can't be written";
 
 const SIGN_LONG_ABOUT: &str = "\
 Signs the publication that counts, as `vidimus mirror --sign` does with what it publishes.
@@ -112,7 +132,14 @@ of theirs.";
 
 const SIGN_EXAMPLES: &str = "\
 Examples:
-  vidimus manifest sign --key ~/.config/vidimus/vidimus.key /mnt/backup/photos";
+  vidimus manifest sign --key ~/.config/vidimus/vidimus.key /mnt/backup/photos
+
+Exit codes:
+    0  it is signed
+    2  wrong usage, or a key that can't be opened
+    4  there is no manifest, it is damaged or of a newer version, or the chain is broken
+    5  a run, or a verification, holds the target
+    7  the target can't be read or written to";
 
 const EXPORT_LONG_ABOUT: &str = "\
 Writes all rows of a manifest as one list, in the order of the bytes of their keys.

@@ -127,7 +127,12 @@ pub(crate) enum Command {
 Examples:
   vidimus completions bash > ~/.local/share/bash-completion/completions/vidimus
   vidimus completions zsh > ~/.zfunc/_vidimus
-  vidimus completions fish > ~/.config/fish/completions/vidimus.fish")]
+  vidimus completions fish > ~/.config/fish/completions/vidimus.fish
+
+Exit codes:
+    0  it is printed
+    2  wrong usage
+    7  standard output can't be written to")]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -136,7 +141,12 @@ Examples:
     #[command(after_long_help = "\
 Examples:
   vidimus man | man -l -
-  vidimus man --dir ~/.local/share/man/man1")]
+  vidimus man --dir ~/.local/share/man/man1
+
+Exit codes:
+    0  it is printed, or written
+    2  wrong usage
+    7  standard output, or DIR, can't be written to")]
     Man {
         /// Write a page for each command into DIR instead
         #[arg(long, value_name = "DIR")]

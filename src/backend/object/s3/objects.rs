@@ -83,8 +83,10 @@ impl S3 {
             Err(error) if is_unexplained(&error) => match self.why_not(key) {
                 Ok(()) => ask(),
                 Err(why) if why.kind == StoreErrorKind::NotFound => Ok(None),
-                Err(why) if why.code.is_some() => Err(why),
-                Err(_) => Err(error),
+                Err(why) if why.code.is_none() => Err(error),
+                // What a HEAD needs is known better of itself.
+                Err(why) if why.kind == error.kind => Err(StoreError { help: error.help, ..why }),
+                Err(why) => Err(why),
             },
             result => result,
         }

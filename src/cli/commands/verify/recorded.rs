@@ -91,7 +91,11 @@ fn unknown(unfinished: &Unfinished) -> String {
             "run {run} of {source} was killed: of what it had not come to nothing is recorded"
         ),
         Some(Verdict::Incomplete) => format!(
-            "run {run} of {source} was incomplete: what failed in it is not recorded as it should be"
+            "run {run} of {source} was incomplete: what the target should have of the entries that \
+             failed in it is not on record"
+        ),
+        Some(Verdict::Failed) => format!(
+            "run {run} of {source} ended in an error: of what it had not come to nothing is recorded"
         ),
         Some(verdict) => format!(
             "run {run} of {source} was {verdict}: of what it had not come to nothing is recorded"
@@ -123,7 +127,11 @@ fn verdict(outcome: &VerifyOutcome) -> (&'static str, &'static str) {
         }
     } else if !outcome.unfinished.is_empty() {
         let why = match outcome.totals.unknown {
-            0 => "nothing that is recorded differs, but a run did not do all it was to do",
+            0 => {
+                "nothing that is recorded differs, but a run did not do all it was to do; mirror \
+                 again, with --exclude for what can't be copied, or take it as it is by \
+                 --allow-incomplete"
+            }
             _ => "nothing differs but what may be as a run made it that was cut off",
         };
         ("incomplete", why)
@@ -165,7 +173,12 @@ pub(super) fn summary(
         sheet.row("sample", &format!("{sample}, {}", files(totals.chosen)));
     }
     if outcome.depth != Depth::Stamps {
-        let hashed = format!("{}, {}", files(totals.verified), size(totals.bytes_hashed));
+        let (verified, bytes) = (files(totals.verified), size(totals.bytes_hashed));
+        // What differs was read as well.
+        let hashed = match totals.corrupt {
+            0 => format!("{verified}, {bytes}"),
+            _ => format!("{verified}; {bytes} read"),
+        };
         sheet.row("verified", &hashed);
     }
     let left = format!("{}, {}: the budget is spent", files(totals.left), size(totals.left_bytes));
@@ -242,13 +255,33 @@ mod tests {
             lines,
             [
                 "verified /t against run r of /s",
-                "  verified  3,998 files, 4.0 MiB",
+                "  verified  3,998 files; 4.0 MiB read",
                 "  corrupt   2 files",
                 "  requests  4 list, 3,998 get",
                 "time 2.0 s, speed 2.0 MiB/s, error rate 0% (0 of 4,000 entries), 2 differences",
                 "different: the target is not what was recorded",
             ]
         );
+    }
+
+    #[test]
+    fn a_run_that_left_something_unknown_is_named_with_the_way_out() {
+        let mut outcome = outcome(0, 0, false);
+        let started = crate::model::Timestamp { seconds: 1, nanos: 0 };
+        let (id, source) = (RunId("q".into()), "/s".to_owned());
+        let run =
+            |verdict| Unfinished { run: id.clone(), source: source.clone(), started, verdict };
+        for (verdict, told) in [
+            (Verdict::Incomplete, "was incomplete: what the target should have of the entries"),
+            (Verdict::Failed, "ended in an error: "),
+            (Verdict::Interrupted, "was interrupted: "),
+        ] {
+            outcome.unfinished = vec![run(Some(verdict))];
+            let lines = summary("verified".to_owned(), &outcome, None);
+            assert!(lines.iter().any(|line| line.contains(told)), "{lines:?}");
+            let last = lines.last().unwrap();
+            assert!(last.contains("--exclude") && last.contains("--allow-incomplete"), "{last}");
+        }
     }
 
     #[test]
