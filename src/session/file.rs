@@ -15,6 +15,7 @@ use crate::model::{
     Cause, Durability, EntryKind, Error, ErrorKind, Feature, Features, Key, Metadata, Timestamp,
 };
 use rustix::fs::PROC_SUPER_MAGIC;
+use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File, FileType};
@@ -251,7 +252,12 @@ fn kind(file_type: FileType) -> &'static str {
 }
 
 pub(super) fn cannot_write(location: &SingleLocation, cause: Cause) -> Error {
-    Error::unusable(format!("cannot write \"{location}\""), cause)
+    let is_full = matches!(&cause, Cause::Io(error) if matches!(
+        Errno::from_io_error(error),
+        Some(Errno::NOSPC | Errno::DQUOT)
+    ));
+    let error = Error::unusable(format!("cannot write \"{location}\""), cause);
+    if is_full { error.help("make room there, or name another place") } else { error }
 }
 
 fn dangling(location: &SingleLocation, error: io::Error) -> Error {

@@ -344,6 +344,19 @@ fn files_without_a_digest_are_counted_where_one_is_needed() {
 }
 
 #[test]
+fn help_that_cannot_be_written_is_a_failure_too() {
+    let env = Environment::new();
+    for arguments in [&["--help"][..], &["mirror", "-h"], &["--version"], &["man"]] {
+        let mut command = env.command(arguments);
+        command.stdout(fs::File::options().write(true).open("/dev/full").unwrap());
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(7), "{arguments:?}");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains("cannot write to standard output"), "{told}");
+    }
+}
+
+#[test]
 fn an_output_that_nobody_reads_is_no_failure_and_one_that_is_full_is() {
     let env = mirrored(&many());
     let command = || env.command(&["manifest", "export", "--format", "json", "target"]);

@@ -183,6 +183,22 @@ fn a_new_source_is_compared_as_at_first_contact() {
 }
 
 #[test]
+fn each_source_is_named_where_more_than_one_brought_something() {
+    let env = Environment::new();
+    sample().write(&env.source);
+    env.mirrored(&[]);
+    env.verify(&["--verbose"]).expect(0).is_silent_about("  source ");
+    let other = other(&env, &TestTree::new().file("other/file", "from the other"));
+    mirrored(&env, &other);
+    for source in [&env.source, &other] {
+        env.verify(&["--verbose"]).expect(0).names(&format!("  source    {}\n", text(source)));
+        let shown = env.vidimus(&["manifest", "show", text(&env.target)]).expect(0);
+        shown.names(text(source));
+    }
+    env.verify(&[]).expect(0).is_silent_about("  source ").names("1 other source");
+}
+
+#[test]
 fn a_run_that_was_killed_is_named_until_it_is_made_up_for() {
     crate::needs!(tools::strace());
     let env = Environment::new();

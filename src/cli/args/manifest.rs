@@ -96,8 +96,8 @@ Examples:
 Exit codes:
     0  all was listed, and the chain is whole
     2  wrong usage, or a key that can't be read
-    4  there is no manifest, it is damaged or of a newer version, the chain is broken, or a signature
-       doesn't hold
+    4  there is no manifest, it is damaged or of a newer version, the chain is broken, or a
+       signature doesn't hold
     7  the location can't be read, or the output can't be written";
 
 const CHECK_LONG_ABOUT: &str = "\

@@ -102,7 +102,7 @@ impl<'a> List<'a> {
             return writeln!(self.stdout, "{record}");
         }
         if self.args.long {
-            let (size, time) = (self.size(entry), self.time(entry));
+            let (size, time) = (self.size(entry), time(entry));
             let width = if self.args.human { 10 } else { 15 };
             write!(self.stdout, "{size:>width$}  {time:<19}  ")?;
         }
@@ -123,10 +123,6 @@ impl<'a> List<'a> {
             EntryKind::File => entry.stamp.size.to_string(),
             _ => "-".to_owned(),
         }
-    }
-
-    fn time(&self, entry: &Entry) -> String {
-        time_of(entry).map_or("-".to_owned(), |time| format::moment(time))
     }
 
     fn failed(&mut self, error: &EntryError) -> io::Result<()> {
@@ -197,6 +193,11 @@ impl<'a> List<'a> {
         let level = if exit == Exit::Done { Level::Info } else { Level::Error };
         writeln!(self.stdout, "{}", json::record(level, "finished", &finished))
     }
+}
+
+/// When an entry was changed, as a line has it.
+fn time(entry: &Entry) -> String {
+    time_of(entry).map_or("-".to_owned(), format::moment)
 }
 
 /// When a thing was written; `None` for a directory that is one because keys lie below it.

@@ -215,6 +215,9 @@ fn show(manifest: &OpenManifest, seal: &Seal, teller: &Teller<'_>) {
     line("run", &format!("{}, begun {}", head.run, moment(head.started)));
     line("verdict", &head.verdict.to_string());
     line("source", &head.source);
+    for of in head.sources().iter().filter(|of| of.source != head.source) {
+        line("", &format!("{}, by run {}", of.source, of.run));
+    }
     line("target", &head.target);
     line("rows", &count(head.rows));
     let lines = counted(lines(head), "line", "lines");

@@ -273,7 +273,12 @@ impl Report {
                         heading += " recorded";
                     }
                 }
-                recorded::summary(heading, outcome, self.state().failures.untold())
+                let untold = self.state().failures.untold();
+                let mut lines = recorded::summary(heading, outcome, untold);
+                if self.options.verbose && sources.len() > 1 {
+                    lines.splice(1..1, sources.iter().map(|of| format!("  source    {of}")));
+                }
+                lines
             }
             Ok(Verified::Imported(outcome)) => {
                 let VerifyOutcome { run, source, .. } = outcome;

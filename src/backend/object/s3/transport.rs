@@ -491,6 +491,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_not_reached_is_named() {
+        let error = unconnected("dns error".into(), "store.example:9000", None);
+        assert_eq!(error.kind, StoreErrorKind::Network);
+        assert!(error.to_string().contains("store.example:9000"), "{error}");
+        let plain = rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);
+        let error = unconnected(plain.into(), "store.example:9000", None);
+        assert_eq!(error.kind, StoreErrorKind::Tls);
+        assert!(error.to_string().contains("store.example:9000 answers without TLS"), "{error}");
+        assert!(error.help.is_some_and(|help| help.contains("http://")));
+    }
+
+    #[test]
     fn a_store_that_works_is_waited_for() {
         let heard = AtomicBool::new(false);
         let stop = Stop::default();
