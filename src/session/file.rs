@@ -66,7 +66,7 @@ impl LocalFile {
     /// else this mode, the process's owner, and the group that the directory passes on.
     pub(super) fn metadata(&self, mode: u32, mtime: Timestamp) -> Metadata {
         match self.stands {
-            Some(stands) => Metadata { mode: stands.mode & !SET_ID, mtime, ..stands },
+            Some(stands) => of_what_stands(stands, mtime),
             None => self.of_new(mode, mtime),
         }
     }
@@ -87,6 +87,12 @@ impl LocalFile {
             mtime,
         }
     }
+}
+
+/// What is put in the place of a file or an object has of that: its mode, without set-id bits, and
+/// its owner.
+pub(super) fn of_what_stands(stands: Metadata, mtime: Timestamp) -> Metadata {
+    Metadata { mode: stands.mode & !SET_ID, mtime, ..stands }
 }
 
 impl Through {

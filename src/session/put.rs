@@ -6,7 +6,9 @@
 //! as by a mirror into it, in its state stands the row, from [`STREAM`], and what is published in it
 //! is published anew.
 
-use super::file::{LocalFile, cannot_write, find_whole, names_directory, refuse_own};
+use super::file::{
+    LocalFile, cannot_write, find_whole, names_directory, of_what_stands, refuse_own,
+};
 use super::input::Input;
 use super::{new_run_id, single, wall_clock};
 use crate::backend::object::ObjectTarget;
@@ -19,6 +21,7 @@ use crate::manifest::keys::SecretKey;
 use crate::manifest::published::{self, Press, Publishing, Shelf};
 use crate::manifest::{Held, Lockable, Opened, Origin, RecordedOptions, Row, STREAM, State};
 use crate::model::entry::Known;
+use crate::model::error::Trouble;
 use crate::model::{
     Cause, Digest, Durability, ETag, Entry, EntryKind, Error, ErrorKind, ExtraDigests, Key,
     Metadata, Progress, RunId, Stamp, Stop, Timestamp, Verdict,
@@ -40,7 +43,7 @@ pub struct PutOptions {
     pub expected_size: Option<u64>,
     /// What the manifest is signed with that holds what was put, where one is published there.
     pub sign: Option<SecretKey>,
-    /// The mode that it is given, unless a file stands there: that file's mode stays.
+    /// The mode that it is given, unless a file or an object stands there: that one's mode stays.
     pub mode: u32,
     /// What the run may use.
     pub limits: LimitOptions,
@@ -89,7 +92,7 @@ pub fn put(
 ) -> Result<PutEnd, Error> {
     let started = wall_clock();
     let run = new_run_id();
-    let at = match &options.location {
+    let mut at = match &options.location {
         SingleLocation::Local(path) => local(path, options)?,
         SingleLocation::S3 { bucket, key } => {
             object((bucket, key), options, (progress, stop, &run.0))?
@@ -116,6 +119,12 @@ pub fn put(
         warnings.push(format!("what a put that was killed left stays: {cause}"));
     }
     let cannot = |cause| cannot_write(&options.location, cause);
+    if at.target.is_store() {
+        match at.keep_what_stands() {
+            Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
+            kept => warnings.extend(kept.map_err(cannot)?),
+        }
+    }
     let written = write(&at, options, (input, progress, stop));
     // A lock that is lost stops the run: that is why, then.
     if let Some(lost) = held.lost() {
@@ -174,6 +183,23 @@ struct At {
     form: Form,
     /// What is lost of a file that stands there, in words.
     not_kept: Option<String>,
+}
+
+impl At {
+    /// Looks for an object there, whose mode and owner stay; why they don't, in words, where it may not
+    /// be looked at: whoever may only write there puts all the same.
+    fn keep_what_stands(&mut self) -> Result<Option<String>, Cause> {
+        let stands = match self.target.look(&self.key) {
+            Err(cause @ Cause::Store { trouble: Trouble::Denied, .. }) => {
+                return Ok(Some(format!("the mode of what stands there is not kept: {cause}")));
+            }
+            found => found?.filter(|found| found.kind == EntryKind::File),
+        };
+        if let Some(stands) = stands {
+            self.metadata = of_what_stands(stands.metadata, self.metadata.mtime);
+        }
+        Ok(None)
+    }
 }
 
 fn local(path: &Path, options: &PutOptions) -> Result<At, Error> {

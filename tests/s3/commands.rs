@@ -260,13 +260,14 @@ fn put_sends_a_small_stream_whole_with_its_digest() {
     let record = run.finished().record;
     assert_eq!((&record["size"], &record["digest"]), (&7.into(), &digest(b"content").into()));
     assert_eq!((&record["key"], &record["etag"]), (&"page.html".into(), &object.etag.into()));
-    // Beside the object's: the lock is looked for, made, tried once more, and deleted; and, the first
-    // time, whether a manifest is there that tells of what lies beside it.
+    // Beside the object's: what stands there is looked at; the lock is looked for, made, tried once
+    // more, and deleted; and, the first time, whether a manifest is there that tells of what lies
+    // beside it.
     run.finished().counts(&[("requests_put", 1), ("requests_lock", 4), ("requests_list", 0)]);
-    assert_eq!(place.server.log().len(), 6);
+    assert_eq!(place.server.log().len(), 7);
     place.server.forget();
     place.fed(b"content", &["put", "-", "s3://bucket/d/page.html"]).expect(0);
-    assert_eq!(place.server.log().len(), 5);
+    assert_eq!(place.server.log().len(), 6);
     assert!(bucket.get("d/.vidimus/lock").is_none());
 
     place.fed(b"", &["put", "-q", "-", "s3://bucket/empty"]).expect(0).is_silent_about("empty");
@@ -279,6 +280,37 @@ fn put_sends_a_small_stream_whole_with_its_digest() {
             .names(&digest(key.as_bytes()));
         assert_eq!(place.cat(&location).0, key.as_bytes());
     }
+}
+
+#[test]
+fn put_keeps_the_mode_and_owner_that_are_kept_with_the_object_it_replaces() {
+    let place = Place::new();
+    let bucket = place.server.bucket("bucket");
+    place.fed(b"1", &["put", "-q", "-", "s3://bucket/p/secret"]).expect(0);
+    let mut object = bucket.get("p/secret").expect("it stands");
+    for (name, value) in [("mode", "4600"), ("uid", "7"), ("gid", "8")] {
+        object.metadata.insert(format!("vidimus-{name}"), value.to_owned());
+    }
+    bucket.put_object("p/secret", object);
+    place.fed(b"2", &["put", "-q", "-", "s3://bucket/p/secret"]).expect(0);
+    let kept = || {
+        let object = bucket.get("p/secret").expect("it stands");
+        ["mode", "uid", "gid"].map(|name| object.metadata[&format!("vidimus-{name}")].clone())
+    };
+    assert_eq!(kept(), ["0600", "7", "8"]);
+    assert_eq!(bucket.content("p/secret"), "2");
+    // A symbolic link's mode says nothing.
+    let mut link = bucket.get("p/secret").expect("it stands");
+    link.metadata.insert("vidimus-kind".to_owned(), "symlink".to_owned());
+    link.metadata.insert("vidimus-mode".to_owned(), "0777".to_owned());
+    bucket.put_object("p/link", link);
+    place.fed(b"2", &["put", "-q", "-", "s3://bucket/p/link"]).expect(0);
+    assert_eq!(bucket.get("p/link").unwrap().metadata["vidimus-mode"], "0644");
+    // Who may only write there puts all the same, and is told.
+    place.server.fail(On::every(Kind::Head).key("p/secret"), Fault::Status(403));
+    let run = place.fed(b"3", &["put", "-", "s3://bucket/p/secret"]).expect(0);
+    run.names("the mode of what stands there is not kept: ");
+    assert_eq!(kept()[0], "0644");
 }
 
 #[test]
