@@ -79,6 +79,9 @@ pub struct DiffTotals {
     pub files_by_size: u64,
     /// Those among them that a manifest has no digest of.
     pub files_unproven: u64,
+    /// Those among them of the same size and time that a manifest had a digest of before they were
+    /// touched: what they hold now only reading tells.
+    pub files_touched: u64,
     /// Keys that only A has.
     pub only_in_a: u64,
     /// Keys that only B has.
@@ -225,9 +228,10 @@ impl Tally<'_> {
                 self.totals.files_by_digest += 1;
                 self.totals.files_read += u64::from(a.is_read || b.is_read);
             }
-            Some(Evidence::SizeAndTime { unproven }) => {
+            Some(Evidence::SizeAndTime { unproven, touched }) => {
                 self.totals.files_by_size += 1;
                 self.totals.files_unproven += u64::from(unproven);
+                self.totals.files_touched += u64::from(touched);
             }
             None => {}
         }

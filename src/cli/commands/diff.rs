@@ -321,10 +321,22 @@ fn verdict(outcome: &DiffOutcome) -> (&'static str, &'static str) {
         ("equal", "the manifests say the same; neither place was looked at")
     } else if outcome.bases.iter().any(is_recorded) {
         ("equal", "nothing differs from what one manifest says; its place was not looked at")
+    } else if totals.files_touched > 0 {
+        ("equal", "nothing differs, but what was touched since it was recorded was not read")
     } else if totals.files_by_size > 0 {
         ("equal", "nothing differs, but not all files have digests to prove it by (see --content)")
     } else {
         ("equal", "nothing differs")
+    }
+}
+
+/// What a listing and a manifest tell of files that somebody touched, and nothing else.
+fn touched(files: u64) -> String {
+    let told = counted(files, "file", "files");
+    if files == 1 {
+        format!("{told} was touched since it was recorded: --content reads it")
+    } else {
+        format!("{told} were touched since they were recorded: --content reads them")
     }
 }
 
@@ -359,6 +371,7 @@ fn summary(names: &[String; 2], outcome: &DiffOutcome) -> Vec<String> {
     sheet.counts([
         (totals.files_by_digest, "by digest", files(totals.files_by_digest) + &read),
         (totals.files_by_size, "by size and time", files(totals.files_by_size) + &unproven),
+        (totals.files_touched, "touched", touched(totals.files_touched)),
         (totals.only_in_a, "only in A", entries(totals.only_in_a)),
         (totals.only_in_b, "only in B", entries(totals.only_in_b)),
         (totals.type_differs, "type", entries(totals.type_differs)),
@@ -414,6 +427,7 @@ mod tests {
             files_by_digest: 3_000,
             files_by_size: 20,
             files_unproven: 1,
+            files_touched: 1,
             only_in_b: 1,
             unknown: 7,
             failed: 1,
@@ -427,6 +441,7 @@ mod tests {
                 "B is /b, as it is listed now",
                 "  by digest         3,000 files",
                 "  by size and time  20 files; of 1 file a manifest has no digest",
+                "  touched           1 file was touched since it was recorded: --content reads it",
                 "  only in B         1 entry",
                 "  unknown           7 entries",
                 "  requests          4 list",

@@ -134,6 +134,7 @@ mod tests {
             also_mtime: None,
             by: super::super::Teller::Objects,
             has_row: false,
+            is_touched: false,
             is_read: false,
             listed: None,
         }

@@ -28,6 +28,8 @@ pub struct Told {
     pub by: Teller,
     /// Whether a manifest vouches for what is told.
     pub has_row: bool,
+    /// Whether a manifest tells of another stamp: its digest is none of what stands there now.
+    pub is_touched: bool,
     /// Whether its content was read for its digest just now.
     pub is_read: bool,
     /// The entry whose content can be read, where no digest is known.
@@ -54,6 +56,8 @@ pub enum Evidence {
     SizeAndTime {
         /// A manifest lacks the digest: nobody ever read that file's content.
         unproven: bool,
+        /// They are the same, but a manifest had a digest before that file was touched.
+        touched: bool,
     },
 }
 
@@ -103,6 +107,7 @@ impl Told {
             also_mtime: target.mtime(),
             by: Teller::Row,
             has_row: true,
+            is_touched: false,
             is_read: false,
             listed: None,
         }
@@ -112,10 +117,10 @@ impl Told {
     /// and of an object what it is.
     pub(super) fn by_listing(mut entry: Entry, row: Option<&Row>, form: Form) -> Self {
         let by = if entry.known == Known::Whole { Teller::Files } else { Teller::Objects };
-        let row = row.filter(|row| {
-            entry.stamp.compare(&row.target, Trust::default()) == Likeness::Same
-                && (by == Teller::Objects || row.kind == entry.kind)
-        });
+        let of_it = row.filter(|row| by == Teller::Objects || row.kind == entry.kind);
+        let row = of_it
+            .filter(|row| entry.stamp.compare(&row.target, Trust::default()) == Likeness::Same);
+        let is_touched = row.is_none() && of_it.is_some_and(|row| row.digest.is_some());
         let is_told = match row {
             Some(row) if by == Teller::Objects && form == Form::Tree => {
                 row.tell(&row.target, &mut entry)
@@ -140,6 +145,7 @@ impl Told {
             also_mtime: row.map(|row| row.metadata.mtime),
             by,
             has_row: row.is_some(),
+            is_touched,
             is_read: false,
             listed: can_be_read.then(|| Box::new(entry)),
         }
@@ -214,7 +220,9 @@ fn compare_content(a: &Told, b: &Told) -> (Evidence, Option<Sign>) {
     } else {
         None
     };
-    (Evidence::SizeAndTime { unproven: a.is_unproven() || b.is_unproven() }, sign)
+    let unproven = a.is_unproven() || b.is_unproven();
+    let touched = sign.is_none() && (a.is_touched || b.is_touched);
+    (Evidence::SizeAndTime { unproven, touched }, sign)
 }
 
 /// Whether the modification times are the same, as far as both are known.
@@ -271,6 +279,7 @@ mod tests {
             also_mtime: Some(KEPT),
             by: Teller::Row,
             has_row: true,
+            is_touched: false,
             is_read: false,
             listed: None,
         }
@@ -301,8 +310,10 @@ mod tests {
         Told { kind, link, digest: None, ..row(None) }
     }
 
-    const BY_SIZE: Option<Evidence> = Some(Evidence::SizeAndTime { unproven: false });
-    const UNPROVEN: Option<Evidence> = Some(Evidence::SizeAndTime { unproven: true });
+    const BY_SIZE: Option<Evidence> =
+        Some(Evidence::SizeAndTime { unproven: false, touched: false });
+    const UNPROVEN: Option<Evidence> =
+        Some(Evidence::SizeAndTime { unproven: true, touched: false });
 
     fn content(sign: Sign) -> Vec<Difference> {
         vec![Difference::Content(sign)]
@@ -339,6 +350,18 @@ mod tests {
         assert_eq!(compare(&row(Some(1)), &later, false), (UNPROVEN, vec![]));
         let longer = Told { size: 4, ..row(None) };
         assert_eq!(compare(&row(Some(1)), &longer, false), (UNPROVEN, content(Sign::Size)));
+    }
+
+    #[test]
+    fn a_touched_file_of_the_same_size_and_time_is_told_apart() {
+        let touched = Told { is_touched: true, ..listed() };
+        let evidence = |touched| Some(Evidence::SizeAndTime { unproven: false, touched });
+        assert_eq!(compare(&row(Some(1)), &touched, true), (evidence(true), vec![]));
+        assert_eq!(compare(&touched, &listed(), true), (evidence(true), vec![]));
+        let longer = Told { size: 4, ..touched.clone() };
+        assert_eq!(compare(&row(Some(1)), &longer, true), (evidence(false), content(Sign::Size)));
+        let read = Told { digest: Some(Digest([1; 32])), ..touched };
+        assert_eq!(compare(&row(Some(1)), &read, true), (Some(Evidence::Digest), vec![]));
     }
 
     #[test]
