@@ -274,6 +274,15 @@ impl Policy {
         given.map_or(wanted, |row| Metadata { mode: row.metadata.mode, ..wanted })
     }
 
+    /// Whether a source's directory was touched since its row was written: what it has beside its
+    /// metadata, an ACL, say, may be another. A copied tree has other inodes, which tell nothing.
+    pub fn is_touched(&self, source: &Entry, row: &Row) -> bool {
+        let trust = Trust { ignore_inode: true, ..self.options.trust };
+        row.knows_source(self.from)
+            && source.stamp.inode().is_some()
+            && source.stamp.compare(&row.source, trust) != Likeness::Same
+    }
+
     /// What is wrong with a source's content that was read as `found`, where its row says that it
     /// is another, and nothing that could be trusted says that it changed: a disk that rots, or
     /// memory. What was copied before is better then.
@@ -534,6 +543,10 @@ impl Policy {
                 check(true, !vouched, Reason::Digest)
             }
             Likeness::Same if !vouched => check(false, true, Reason::TargetDoubtful),
+            // What was given was less than the target has, or something else: nobody noticed a change.
+            Likeness::Same if same_metadata && !is_foreign && row.metadata != *wanted => {
+                decide(Action::Record, Reason::Metadata)
+            }
             Likeness::Same if same_metadata => decide(Action::Keep, Reason::Unchanged),
             Likeness::Same => self.metadata_only(&existing.metadata, wanted),
         }

@@ -7,8 +7,8 @@ use super::batch::{Batch, Finished, FinishedDirectory, Record};
 use super::commit::not_kept;
 use super::hash::{Hashed, Wanted, with_retries};
 use super::tag::Tagged;
-use super::{Context, on_target};
-use crate::backend::{Source, StageDirectory, Staged, Written};
+use super::{Context, Purpose, on_target};
+use crate::backend::{Inspected, Source, StageDirectory, Staged, Written};
 use crate::compare::{Action, Pair, Seen};
 use crate::manifest::{Origin, Row};
 use crate::model::entry::Known;
@@ -18,6 +18,7 @@ use crate::model::{
     Cause, Digest, Entry, EntryError, EntryKind, ExtraDigests, Features, Metadata, Operation,
 };
 use crate::plan::{Step, Task};
+use std::io::ErrorKind::NotFound;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -122,23 +123,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             Task::UpdateMetadata | Task::Record => {
                 self.update(step, step.source.clone(), step.target.clone(), None)
             }
-            Task::Adopt => {
-                let source = as_it_stands(step.source.clone(), step.target.as_ref());
-                let mut finished = self.finished(step, source, Some(Change::Adopt));
-                if let Some(existing) = &step.target {
-                    finished.stands = Some(existing.stamp);
-                    let Row { metadata, kind, .. } = &finished.row;
-                    let stood = Some(&existing.metadata);
-                    finished.row.metadata = self.context.target.holds(metadata, *kind, stood);
-                    // What was kept with it when it was written.
-                    finished.row.digest = existing.recorded;
-                }
-                if let Some(row) = &step.row {
-                    self.know_by_digest(&mut finished.row, row);
-                }
-                self.count_unproven(&finished);
-                Ok(finished)
-            }
+            Task::Adopt => self.adopt(step),
             Task::MakeLink => self.link(step, step.source.clone()),
             Task::Mend => self.mend(step),
             Task::MendMetadata { is_proven } => self.mend_metadata(step, is_proven),
@@ -344,10 +329,8 @@ impl<'c, 'a> Worker<'c, 'a> {
             // What the source has was not read: of it no more is known than before.
             return self.update(step, step.source.clone(), existing, None);
         }
-        let (mut entry, hashed) = self.hash_source(step)?;
+        let (entry, hashed) = self.hash_source(step)?;
         if Some(hashed.digest) == target_digest {
-            // Whatever touched it may have changed its ACL, and left the mode as it was.
-            entry.metadata.mode = self.granted_mode(&entry)?;
             self.update(step, entry, existing, Some(hashed))
         } else {
             self.copy_after_check(step)
@@ -422,24 +405,53 @@ impl<'c, 'a> Worker<'c, 'a> {
         context.cores.hash_content((side, name), entry, buffer, bytes, &pass, wanted)
     }
 
+    /// Takes the target's copy as it is, and records it; where its mode is a wider one than the
+    /// source's ACL grants, which a listing doesn't show, that is set.
+    fn adopt(&self, step: &Step) -> Result<Finished, EntryError> {
+        let (source, lost) = self.inspected(step.source.clone())?;
+        if source.metadata.mode != step.source.metadata.mode {
+            return self.update_inspected(step, (source, lost), step.target.clone(), None);
+        }
+        let source = as_it_stands(source, step.target.as_ref());
+        let mut finished = self.finished(step, source, Some(Change::Adopt));
+        finished.lost = lost;
+        if let Some(existing) = &step.target {
+            finished.stands = Some(existing.stamp);
+            let Row { metadata, kind, .. } = &finished.row;
+            let stood = Some(&existing.metadata);
+            finished.row.metadata = self.context.target.holds(metadata, *kind, stood);
+            // What was kept with it when it was written.
+            finished.row.digest = existing.recorded;
+        }
+        if let Some(row) = &step.row {
+            self.know_by_digest(&mut finished.row, row);
+        }
+        self.count_unproven(&finished);
+        Ok(finished)
+    }
+
     /// The content is right: sets the metadata where it differs, and refreshes the row.
     fn update(
-        &mut self,
+        &self,
         step: &Step,
         entry: Entry,
         existing: Option<Entry>,
         proof: Option<Hashed>,
     ) -> Result<Finished, EntryError> {
-        let mut entry = as_it_stands(entry, existing.as_ref());
+        let inspected = self.inspected(entry)?;
+        self.update_inspected(step, inspected, existing, proof)
+    }
+
+    fn update_inspected(
+        &self,
+        step: &Step,
+        (entry, lost): (Entry, Features),
+        existing: Option<Entry>,
+        proof: Option<Hashed>,
+    ) -> Result<Finished, EntryError> {
+        let entry = as_it_stands(entry, existing.as_ref());
         let stood = existing.as_ref().map(|existing| &existing.metadata);
-        let mut wanted = self.context.target.holds(&entry.metadata, entry.kind, stood);
-        if let Some(existing) = &existing
-            && entry.kind == EntryKind::File
-            && (existing.metadata.mode ^ wanted.mode) & 0o070 != 0
-        {
-            entry.metadata.mode = self.granted_mode(&entry)?;
-            wanted = self.context.target.holds(&entry.metadata, entry.kind, stood);
-        }
+        let wanted = self.context.target.holds(&entry.metadata, entry.kind, stood);
         let differs = existing.as_ref().is_some_and(|existing| {
             if existing.known == Known::Foreign {
                 return false;
@@ -457,6 +469,7 @@ impl<'c, 'a> Worker<'c, 'a> {
                 .map_err(|cause| on_target(Operation::SetMetadata, &entry.key, cause))?;
         }
         let mut finished = self.finished(step, entry, differs.then_some(Change::UpdateMetadata));
+        finished.lost = lost;
         finished.row.metadata = wanted;
         finished.stands = stands.or(existing.filter(|_| !differs).map(|existing| existing.stamp));
         match (&step.row, proof) {
@@ -499,13 +512,24 @@ impl<'c, 'a> Worker<'c, 'a> {
         }
     }
 
-    /// The mode of a source's file, with no more rights for its group than its ACL grants that.
-    fn granted_mode(&self, entry: &Entry) -> Result<u32, EntryError> {
-        let inspected = self.context.source.inspect(entry).map_err(|cause| {
-            let (operation, side, key) = (Operation::Read, Side::Source, entry.key.clone());
-            EntryError { operation, side, key, cause }
-        })?;
-        Ok(inspected.mode)
+    /// A source's entry as it is to be copied, and what it has that its copy hasn't: a file's mode has
+    /// no more rights for its group than its ACL grants that.
+    fn inspected(&self, mut entry: Entry) -> Result<(Entry, Features), EntryError> {
+        if entry.kind != EntryKind::File || self.context.purpose != Purpose::Mirror {
+            return Ok((entry, Features::default()));
+        }
+        match self.context.source.inspect(&entry) {
+            Ok(Inspected { features, mode }) => {
+                entry.metadata.mode = mode;
+                Ok((entry, features))
+            }
+            Err(cause) => {
+                let gone = matches!(&cause, Cause::Io(error) if error.kind() == NotFound);
+                let cause = if gone { Cause::Vanished } else { cause };
+                let (operation, side, key) = (Operation::Read, Side::Source, entry.key);
+                Err(EntryError { operation, side, key, cause })
+            }
+        }
     }
 
     /// Counts a file that was adopted without a digest.

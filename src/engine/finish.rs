@@ -153,7 +153,7 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
         }
     };
     let mut stands = None;
-    if how == Finish::Look {
+    if matches!(how, Finish::Look | Finish::Inspect) {
         how = Finish::Update;
         let is_as_wanted = |found: &Entry| {
             context.target.holds(&entry.metadata, found.kind, Some(&found.metadata))

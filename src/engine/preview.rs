@@ -90,7 +90,7 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
             Finish::Update => tell(&entry.key, Change::UpdateMetadata, Reason::Metadata, 0),
             Finish::Look => tell(&entry.key, Change::Check, Reason::Metadata, 0),
             Finish::NotKept => fail(&time_not_kept(&entry.key)),
-            Finish::Restore | Finish::Record => {}
+            Finish::Restore | Finish::Record | Finish::Inspect => {}
         }
     }
     Ok(settled.refusal)

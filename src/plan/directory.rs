@@ -18,6 +18,8 @@ pub enum Finish {
     Record,
     /// The target can't keep its time: that is told, and nothing set.
     NotKept,
+    /// Its metadata is what it was, but not all of its stamp: what else it has may have changed.
+    Inspect,
 }
 
 impl Finish {
@@ -30,6 +32,7 @@ impl Finish {
             2 => Self::Look,
             3 => Self::Record,
             4 => Self::NotKept,
+            5 => Self::Inspect,
             _ => return None,
         };
         Some((how, Entry::decode(entry)?))
@@ -74,6 +77,8 @@ impl Open {
 pub enum Differs {
     /// It doesn't.
     No,
+    /// It doesn't, but the source's was touched since its row was written.
+    Touched,
     /// A listing told too little of a side.
     Perhaps,
     /// It does, and stood like that after it was set: the target can't keep the time.

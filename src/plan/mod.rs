@@ -378,6 +378,12 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         let is_ours =
             |row: &Row| row.from == self.with.policy.from || !self.with.directories_change;
         let recorded = row.is_some_and(|row| row.metadata == wanted && is_ours(row));
+        let differs = match (differs, row) {
+            (Differs::No, Some(row)) if self.with.policy.is_touched(&source, row) => {
+                Differs::Touched
+            }
+            _ => differs,
+        };
         let source = Some(source);
         self.open.push(Open { source, differs, dirty: !recorded, ..Open::new(key) });
     }
@@ -425,6 +431,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             Open { differs: Differs::Perhaps, .. } => Finish::Look,
             Open { differs: Differs::Yes, .. } => Finish::Update,
             Open { differs: Differs::NotKept, dirty: false, .. } => Finish::NotKept,
+            Open { differs: Differs::Touched, dirty: false, .. } => Finish::Inspect,
             _ => Finish::Restore,
         };
         let Some(source) = open.source.filter(|_| finish) else {

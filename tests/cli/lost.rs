@@ -212,3 +212,73 @@ fn a_file_that_is_written_over_one_with_an_acl_grants_no_more_and_the_loss_is_to
         env.vidimus(arguments).expect(0).is_silent_about("not kept");
     }
 }
+
+/// What was widened by hand to the mode that the source shows, which is its ACL's mask.
+#[test]
+fn a_target_that_is_wider_than_the_acl_is_narrowed_again() {
+    let env = Environment::new();
+    needs!(acls(&env));
+    let tree = TestTree::new().file("a", "1").mode(0o640).file("d/x", "").dir("d").mode(0o750);
+    tree.write(&env.source);
+    for name in ["a", "d"] {
+        assert!(set_acl(&env.source.join(name), "u:1:rwx"));
+    }
+    let modes = |root: &Path| ["a", "d"].map(|name| mode(&root.join(name)));
+    let widen = |root: &Path| {
+        for (name, mode) in ["a", "d"].into_iter().zip(modes(&env.source)) {
+            fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        assert_eq!(modes(root), modes(&env.source));
+    };
+    env.mirrored(&[]);
+    // Without ctime nothing tells that the directory's mode isn't the right one: it is set by the way.
+    for (flags, updated) in [(&[][..], 2), (&["--checksum"], 2), (&["--ignore-ctime"], 1)] {
+        env.age();
+        widen(&env.target);
+        env.verify(&[]).expect(3).names("mode 0640 -> 0670");
+        env.mirrored(flags).counts(&[("metadata_updated", updated), ("files_copied", 0)]);
+        assert_eq!(modes(&env.target), [0o640, 0o750], "{flags:?}");
+        env.verify(&[]).expect(0);
+        env.mirrored(flags).counts(&[("metadata_updated", 0)]);
+    }
+    // The same where nothing is recorded, or only by a run from another source.
+    let lost = [("acls_lost", 2), ("metadata_updated", 1), ("files_copied", 0)];
+    for flags in [&[][..], &["--checksum"], &["--size-only"], &["--digest", "sha256"]] {
+        env.lose_records();
+        widen(&env.target);
+        env.mirrored(flags).counts(&lost);
+        assert_eq!(modes(&env.target), [0o640, 0o750], "{flags:?}");
+        env.verify(&[]).expect(0);
+    }
+    env.lose_records();
+    env.mirrored(&[]);
+    widen(&env.target);
+    fs::rename(&env.source, env.root.join("moved")).unwrap();
+    env.vidimus(&["mirror", "moved", text(&env.target)]).expect(0);
+    assert_eq!(modes(&env.target), [0o640, 0o750]);
+    env.verify(&[]).expect(0);
+}
+
+#[test]
+fn what_is_added_to_the_source_later_is_counted_by_the_run_that_meets_it() {
+    let env = Environment::new();
+    needs!(acls(&env));
+    let tree = TestTree::new().file("plain", "1").file("acl", "2").file("attribute", "3");
+    tree.file("d/x", "4").file("e/x", "5").file("linked", "6").write(&env.source);
+    env.age();
+    env.mirrored(&[]).counts(&NOTHING_LOST);
+    assert!(set_acl(&env.source.join("acl"), "u:1:r"));
+    set_attribute(&env.source.join("attribute"));
+    assert!(set_acl(&env.source.join("d"), "u:1:rx"));
+    set_attribute(&env.source.join("e"));
+    fs::hard_link(env.source.join("linked"), env.root.join("outside the source")).unwrap();
+    env.age();
+    let later = [("hard_links_lost", 1), ("attributes_lost", 2), ("acls_lost", 2)];
+    env.mirror(&["-n"]).expect(0).is_silent_about("d/");
+    env.mirrored(&[]).counts(&later).counts(&[("files_copied", 0), ("metadata_updated", 0)]);
+    env.mirrored(&[]).counts(&NOTHING_LOST).counts(&[("bytes_hashed", 0)]);
+    // A source that moved is another one, of which nothing was told.
+    fs::rename(&env.source, env.root.join("moved")).unwrap();
+    let run = env.vidimus(&["mirror", "--json", "moved", text(&env.target)]).expect(0);
+    run.finished().counts(&later).counts(&[("files_copied", 0)]);
+}

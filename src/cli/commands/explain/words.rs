@@ -28,7 +28,7 @@ pub(super) fn decision(explained: &Explained) -> (&'static str, String) {
             Some(Differs::NotKept) => {
                 Cause::NotKept("its modification time".to_owned()).to_string()
             }
-            Some(Differs::No) | None => Reason::Unchanged.to_string(),
+            Some(Differs::No | Differs::Touched) | None => Reason::Unchanged.to_string(),
         },
         (_, reason) => reason.to_string(),
     };
@@ -206,7 +206,7 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
             Some(Differs::NotKept) => {
                 "would fail: the target can't keep its modification time".to_owned()
             }
-            Some(Differs::No) | None => {
+            Some(Differs::No | Differs::Touched) | None => {
                 "would do nothing, unless something in it changes; then its time is set again"
                     .to_owned()
             }

@@ -506,6 +506,23 @@ fn a_mode_that_was_narrowed_stays_while_the_source_is_as_it_was() {
                 "UpdateMetadata: Metadata",
             ),
             (
+                "the target was given what the source shows, and nothing tells whether that was touched",
+                |case| {
+                    narrowed(case);
+                    case.target().metadata.mode = 0o674;
+                    case.options.trust.ignore_ctime = true;
+                },
+                "Record: Metadata",
+            ),
+            (
+                "the target was given what the source shows",
+                |case| {
+                    narrowed(case);
+                    case.target().metadata.mode = 0o674;
+                },
+                "UpdateMetadata: Metadata",
+            ),
+            (
                 "the target was given something else since",
                 |case| {
                     narrowed(case);
