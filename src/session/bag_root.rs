@@ -1,18 +1,28 @@
-//! The root of a bag: nobody writes there but who makes it, or copies a whole one.
+//! The root of a bag: nobody writes there but who makes it, or brings a copy of it up to date.
 
-use crate::backend;
+use super::places::{SourceAt, SourcePlace};
+use super::single;
+use crate::manifest::published::{RecordedSource, Shelf};
 use crate::manifest::{State, bag, is_damage};
 use crate::model::{Error, ErrorKind};
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read as _};
 use std::path::Path;
 
-/// Refuses a directory that is the root of a bag, unless it is the copy of one that an earlier mirror
-/// made: the bag would not be valid any more. `name` is the directory's in the state; `help` is the way
-/// out where it is not vidimus's own.
+/// Refuses a directory that is the root of a bag: the bag would not be valid any more. What is
+/// mirrored `from` that very bag is not refused: it is the source of which an earlier mirror made the
+/// directory a copy, or a bag with the same payload manifests. `name` is the directory's in the state;
+/// `help` is the way out where the bag is not vidimus's own.
 ///
 /// # Errors
-/// [`ErrorKind::Refused`] for such a root, [`ErrorKind::Manifest`] where it can't be found out whether
-/// there was a mirror.
-pub(super) fn refuse(path: &Path, name: &str, state_dir: &Path, help: &str) -> Result<(), Error> {
+/// [`ErrorKind::Refused`] for such a root, [`ErrorKind::Manifest`] where it can't be found out what was
+/// mirrored there, [`ErrorKind::Unusable`] where it can't be read.
+pub(super) fn refuse(
+    (path, name): (&Path, &str),
+    state_dir: &Path,
+    from: Option<&SourcePlace>,
+    help: &str,
+) -> Result<(), Error> {
     if bag::payload_of(path).is_none() {
         return Ok(());
     }
@@ -23,14 +33,79 @@ pub(super) fn refuse(path: &Path, name: &str, state_dir: &Path, help: &str) -> R
     if bag::is_made_here(path) {
         return refused("`vidimus bag SOURCE BAG` brings a bag up to date; name another directory");
     }
-    // Its own content makes a copy a bag: what a mirror left beside that tells them apart.
-    let is_copy = path.join(backend::MANIFEST).is_dir()
-        || match State::latest_into(state_dir, name) {
-            Ok(Some(state)) => state.last_mirror()?.is_some(),
-            Ok(None) => false,
-            // What it told is told by nobody any more.
-            Err(error) if is_damage(&error) => false,
-            Err(error) => return Err(error),
-        };
-    if is_copy { Ok(()) } else { refused(help) }
+    let Some(from) = from.filter(|from| from.only.is_none()) else { return refused(help) };
+    if was_mirrored(from, (path, name), state_dir)? || has_same_payload(from, path)? {
+        return Ok(());
+    }
+    refused(help)
+}
+
+/// Whether the whole of a source was mirrored to a directory before, by the record or by what is
+/// published there. What neither tells any more nobody knows.
+fn was_mirrored(
+    from: &SourcePlace,
+    (path, name): (&Path, &str),
+    state_dir: &Path,
+) -> Result<bool, Error> {
+    let is_from =
+        |recorded: &RecordedSource| recorded.source == from.name && recorded.options.only.is_none();
+    let by_state = || match State::latest_into(state_dir, name)? {
+        Some(state) => Ok(state.recorded_sources()?.iter().any(is_from)),
+        None => Ok(false),
+    };
+    let by_manifest = || {
+        let published = single::open(path, state_dir)?.source;
+        let latest = Shelf::of(&published, state_dir).latest()?;
+        Ok(latest.is_some_and(|latest| latest.head.sources().iter().any(is_from)))
+    };
+    let unless_damaged = |told: Result<bool, Error>| match told {
+        Err(error) if is_damage(&error) => Ok(false),
+        told => told,
+    };
+    Ok(unless_damaged(by_state())? || unless_damaged(by_manifest())?)
+}
+
+/// Whether a source is a bag of this machine whose payload manifests are those of another one: each
+/// lists all of the payload, with digests (RFC 8493, section 2.1.3).
+fn has_same_payload(from: &SourcePlace, other: &Path) -> Result<bool, Error> {
+    let SourceAt::Local { path, .. } = &from.at else { return Ok(false) };
+    if bag::payload_of(path).is_none() {
+        return Ok(false);
+    }
+    let compare = || -> io::Result<bool> {
+        let mut any = false;
+        for found in fs::read_dir(other)? {
+            let name = found?.file_name();
+            let text = name.as_encoded_bytes();
+            if !text.starts_with(b"manifest-") || !text.ends_with(b".txt") {
+                continue;
+            }
+            any = true;
+            if !is_same(&path.join(&name), &other.join(&name))? {
+                return Ok(false);
+            }
+        }
+        Ok(any)
+    };
+    compare()
+        .map_err(|error| Error::unusable("cannot compare the manifests of the bags", error.into()))
+}
+
+/// Whether two files have the same content; one that is missing has none.
+fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
+    let open = |path| match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        file => file.map(Some),
+    };
+    let (Some(one), Some(other)) = (open(one)?, open(other)?) else { return Ok(false) };
+    if one.metadata()?.len() != other.metadata()?.len() {
+        return Ok(false);
+    }
+    let mut other = BufReader::new(other).bytes();
+    for byte in BufReader::new(one).bytes() {
+        if other.next().transpose()? != Some(byte?) {
+            return Ok(false);
+        }
+    }
+    Ok(other.next().is_none())
 }

@@ -137,7 +137,7 @@ pub fn mirror(
     }
     match &places.bag {
         Some(place) => bag::check(place)?,
-        None => checks::refuse_bag(&places.target, &options.state_dir)?,
+        None => checks::refuse_bag(&places, &options.state_dir)?,
     }
     let session = Session {
         options,

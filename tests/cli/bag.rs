@@ -678,6 +678,38 @@ fn a_mirror_into_the_root_of_a_bag_is_refused() {
 }
 
 #[test]
+fn a_copy_of_a_bag_takes_that_bag_alone() {
+    let env = source(&payload());
+    bag(&env, &[]).expect(0);
+    let other = TestTree::new().file("bagit.txt", "").file("manifest-sha256.txt", "");
+    other.file("data/x", "x").write(&env.outside);
+    env.vidimus(&["mirror", "bag", "copy"]).expect(0);
+    let before = Snapshot::read(&env.root.join("copy"));
+    for arguments in [
+        &["mirror", "outside", "copy"][..],
+        &["mirror", "--delete", "source", "copy"],
+        &["explain", "outside", "copy", "data/x"],
+        &["mirror", "bag/manifest-sha256.txt", "copy"],
+        &["put", "-", "copy/manifest-sha256.txt"],
+    ] {
+        let run = env.vidimus(arguments).expect(6);
+        run.names("is a bag, and would not be valid any more");
+        assert_untouched(&before, &env.root.join("copy"));
+    }
+    // Its record says whose copy it is, else what is published in it, else its own manifest.
+    let update = |bag: &str| env.vidimus(&["mirror", bag, "copy"]).expect(0);
+    fs::write(env.source.join("plain"), "another").expect("write");
+    bag(&env, &[]).expect(0);
+    env.lose_records();
+    update("bag");
+    let before = Snapshot::read(&env.root.join("copy"));
+    env.vidimus(&["mirror", "outside", "copy"]).expect(6);
+    assert_untouched(&before, &env.root.join("copy"));
+    fs::rename(bag_of(&env), env.root.join("moved")).expect("rename");
+    update("moved");
+}
+
+#[test]
 fn no_other_command_writes_to_the_root_of_a_bag_and_explain_says_so() {
     let env = source(&payload());
     bag(&env, &[]).expect(0);

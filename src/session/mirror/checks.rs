@@ -9,19 +9,20 @@ use crate::model::stamp::NO_NUMBER;
 use crate::model::{Error, ErrorKind, Key};
 use crate::plan::{DeletionTally, Evidence, guard};
 use crate::session::bag_root;
-use crate::session::places::{SourceAt, TargetAt, TargetPlace, printable};
+use crate::session::places::{Places, SourceAt, TargetAt, printable};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-/// Refuses the root of a bag; see [`bag_root::refuse`].
+/// Refuses the root of a bag that the source isn't; see [`bag_root::refuse`].
 ///
 /// # Errors
 /// As those of [`bag_root::refuse`].
-pub(super) fn refuse_bag(target: &TargetPlace, state_dir: &Path) -> Result<(), Error> {
+pub(super) fn refuse_bag(places: &Places, state_dir: &Path) -> Result<(), Error> {
+    let Places { source, target, .. } = places;
     let TargetAt::Local { path, exists: true } = &target.at else { return Ok(()) };
     let help = "name another directory; `vidimus bag SOURCE BAG` brings a bag up to date, and if it is \
                 to become a copy of the source, remove its bagit.txt first";
-    bag_root::refuse(path, &target.name, state_dir, help)
+    bag_root::refuse((path, &target.name), state_dir, Some(source), help)
 }
 
 impl Session<'_> {

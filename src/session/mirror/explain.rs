@@ -147,7 +147,7 @@ pub fn explain(
     let stores = Stores::new(limits.0, limits.1, progress, stop, run_and_start, &spool_dir)
         .with_habits(&options.state_dir, false);
     let places = places::resolve(options, &stores)?;
-    super::checks::refuse_bag(&places.target, &options.state_dir)?;
+    super::checks::refuse_bag(&places, &options.state_dir)?;
     let filter = Arc::new(options.filter.clone());
     let session = Session { options, places: &places, observer, progress, stop, run, filter };
     session.check_required_file()?;
