@@ -261,13 +261,13 @@ fn put_sends_a_small_stream_whole_with_its_digest() {
     assert_eq!((&record["size"], &record["digest"]), (&7.into(), &digest(b"content").into()));
     assert_eq!((&record["key"], &record["etag"]), (&"page.html".into(), &object.etag.into()));
     // Beside the object's: what stands there is looked at; the lock is looked for, made, tried once
-    // more, and deleted; and, the first time, whether a manifest is there that tells of what lies
-    // beside it.
+    // more, and deleted; whether a signed manifest is there; and, the first time, whether one is there
+    // that tells of what lies beside it.
     run.finished().counts(&[("requests_put", 1), ("requests_lock", 4), ("requests_list", 0)]);
-    assert_eq!(place.server.log().len(), 7);
+    assert_eq!(place.server.log().len(), 8);
     place.server.forget();
     place.fed(b"content", &["put", "-", "s3://bucket/d/page.html"]).expect(0);
-    assert_eq!(place.server.log().len(), 6);
+    assert_eq!(place.server.log().len(), 7);
     assert!(bucket.get("d/.vidimus/lock").is_none());
 
     place.fed(b"", &["put", "-q", "-", "s3://bucket/empty"]).expect(0).is_silent_about("empty");
