@@ -269,8 +269,13 @@ mod tests {
         let mut outcome = outcome(0, 0, false);
         let started = crate::model::Timestamp { seconds: 1, nanos: 0 };
         let (id, source) = (RunId("q".into()), "/s".to_owned());
-        let run =
-            |verdict| Unfinished { run: id.clone(), source: source.clone(), started, verdict };
+        let run = |verdict| Unfinished {
+            run: id.clone(),
+            source: source.clone(),
+            started,
+            unrecorded_since: None,
+            verdict,
+        };
         for (verdict, told) in [
             (Verdict::Incomplete, "was incomplete: what the target should have of the entries"),
             (Verdict::Failed, "ended in an error: "),
