@@ -19,6 +19,7 @@ mod usage;
 mod values;
 mod variables;
 
+use crate::limits::descriptors;
 use args::{Cli, Command};
 use clap::FromArgMatches as _;
 use exit::Exit;
@@ -46,6 +47,18 @@ fn run() -> Exit {
     let Some((_, matches)) = matches.subcommand() else { return Exit::Usage };
     let reads_variables = !matches!(cli.command, Command::Completions { .. } | Command::Man { .. });
     if reads_variables && let Err(error) = variables::check(env::vars_os().map(|(name, _)| name)) {
+        return usage::refuse(&error, &words);
+    }
+    let holds_many = matches!(
+        cli.command,
+        Command::Mirror(_)
+            | Command::Bag(_)
+            | Command::Verify(_)
+            | Command::Diff(_)
+            | Command::Put(_)
+            | Command::Manifest(_)
+    );
+    if holds_many && let Err(error) = descriptors::suffice() {
         return usage::refuse(&error, &words);
     }
     match cli.command {

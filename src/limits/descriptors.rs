@@ -4,6 +4,7 @@
 //! Where the limit is low, handles are kept fewer and fewer files are worked on at the same time: a
 //! run is slower, and comes to its end with [`LEAST`].
 
+use crate::model::{Error, ErrorKind};
 use rustix::process::{Resource, getrlimit};
 
 /// The limit that is enough for every run.
@@ -20,6 +21,14 @@ const KEPT: u64 = 640;
 const OF_A_WORKER: u64 = 6;
 /// The limit from which on a third walk has room beside all that is kept.
 const ROOMY: u64 = 2048;
+
+/// Makes sure that a run can have open at the same time what it can't do without.
+///
+/// # Errors
+/// [`ErrorKind::Unusable`] where the limit is too low for that.
+pub fn suffice() -> Result<(), Error> {
+    suffice_within(limit())
+}
 
 /// How many of `usual` handles may be kept open, at least 1: two thirds of what is left go to them.
 pub fn handles(usual: usize) -> usize {
@@ -40,6 +49,18 @@ pub fn has_room_for_another_walk() -> bool {
 /// The limit; `None` where there is none.
 fn limit() -> Option<u64> {
     getrlimit(Resource::Nofile).current
+}
+
+fn suffice_within(limit: Option<u64>) -> Result<(), Error> {
+    match limit.filter(|limit| *limit < OTHERS) {
+        None => Ok(()),
+        Some(limit) => {
+            let message =
+                format!("only {limit} files may be open at once, and {OTHERS} are needed");
+            let help = format!("raise the limit: `ulimit -n {LEAST}` is enough for every run");
+            Err(Error::new(ErrorKind::Unusable, message).help(help))
+        }
+    }
 }
 
 fn handles_within(limit: Option<u64>, usual: usize) -> usize {
@@ -64,6 +85,17 @@ mod tests {
             assert_eq!(handles_within(limit, 128), 128);
             assert_eq!(workers_within(limit, 32), 32);
         }
+    }
+
+    #[test]
+    fn a_limit_that_no_run_comes_to_its_end_with_is_refused_with_the_way_out() {
+        for limit in [None, Some(LEAST), Some(OTHERS)] {
+            assert!(suffice_within(limit).is_ok(), "{limit:?}");
+        }
+        let error = suffice_within(Some(20)).expect_err("too few");
+        assert_eq!(error.kind, ErrorKind::Unusable);
+        assert!(error.to_string().contains("only 20 files"), "{error}");
+        assert!(error.help.expect("a way out").contains("ulimit -n 64"));
     }
 
     #[test]

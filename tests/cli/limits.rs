@@ -117,3 +117,14 @@ fn a_low_limit_of_open_files_is_kept_within_where_directories_are_synced_one_by_
     Run::of(with_descriptors(&env.command(&arguments), 64)).expect(0);
     assert_mirrored(&env.source, &env.target);
 }
+#[test]
+fn a_limit_of_open_files_that_no_run_can_do_with_is_refused_before_it_begins() {
+    let env = sample();
+    for command in [["mirror", "source", "made"], ["bag", "source", "made"]] {
+        let run = Run::of(with_descriptors(&env.command(&command), 20));
+        run.expect(7).names("only 20 files").names("ulimit -n 64");
+        assert!(!env.root.join("made").exists());
+    }
+    Run::of(with_descriptors(&env.command(&["mirror", "source", "made"]), 36)).expect(0);
+    Run::of(with_descriptors(&env.command(&["bag", "source", "bag"]), 36)).expect(0);
+}
