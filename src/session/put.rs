@@ -106,10 +106,14 @@ pub fn put(
         held => held?,
     };
     let Opened { state, set_aside, was_empty } = State::open(&options.state_dir, STREAM, &at.name)?;
-    check_signed(&at, options)?;
+    let pointer = check_signed(&at, options)?;
     match take_over(&state, &at, options) {
         Ok(()) => {}
         Err(error) if options.sign.is_some() => return Err(error),
+        // As with a mirror: what can't be read is not built on.
+        Err(error) if pointer == Pointer::Read && error.kind == ErrorKind::Unusable => {
+            return Err(unread_manifest(&options.location, error));
+        }
         // Whoever may only write there puts all the same.
         Err(error) => {
             warnings.push(format!("what was published there is not taken over: {error}"));
@@ -314,9 +318,19 @@ fn write(
     Ok(Written { size, digest, stands, metadata: written.metadata, refused })
 }
 
+/// Whether a manifest's pointer could be read.
+#[derive(PartialEq, Eq)]
+enum Pointer {
+    /// It was read, or there is none.
+    Read,
+    /// It is damaged, or may not be read.
+    Unread,
+}
+
 /// Refuses to make an unsigned manifest of a signed one.
-fn check_signed(at: &At, options: &PutOptions) -> Result<(), Error> {
+fn check_signed(at: &At, options: &PutOptions) -> Result<Pointer, Error> {
     let stands = Shelf::of(&*at.target, &options.state_dir).is_signed();
+    let pointer = if stands.is_ok() { Pointer::Read } else { Pointer::Unread };
     match (stands, &options.sign) {
         (Ok(Some(true)), None) => {
             let message = format!("the manifest of \"{}\" is signed", at.name);
@@ -331,7 +345,7 @@ fn check_signed(at: &At, options: &PutOptions) -> Result<(), Error> {
             Err(Error::new(ErrorKind::Usage, message).help(help))
         }
         // What can't be read is told when it is taken over.
-        _ => Ok(()),
+        _ => Ok(pointer),
     }
 }
 
@@ -425,6 +439,12 @@ fn publish(
     };
     let done = published::publish(state, &press, publishing)?;
     Ok(done.map(|done| done.told()).unwrap_or_default())
+}
+
+fn unread_manifest(location: &SingleLocation, error: Error) -> Error {
+    const LATER: &str = "nothing was put; run again once the manifest can be read";
+    let help = error.help.clone().unwrap_or_else(|| LATER.to_owned());
+    Error::new(error.kind, format!("cannot put \"{location}\"")).because(error).help(help)
 }
 
 fn lost_lock(location: &SingleLocation, lost: Error, stands: bool) -> Error {

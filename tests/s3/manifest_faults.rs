@@ -100,6 +100,38 @@ fn what_is_refused_is_no_damage_and_stays_as_it_is() {
     check.names("3 publications").is_silent_about("anew");
 }
 
+/// As with a mirror; what may be written alone is put all the same.
+#[test]
+fn nothing_is_put_where_the_manifest_that_stands_can_t_be_read() {
+    let site = of_two();
+    let before = manifest(&site);
+    let list = site.env.root.join("input");
+    fs::write(&list, "put").expect("write");
+    let put = |flags: &[&str]| {
+        let arguments = [&["put", "-", "s3://bucket/m/new"], flags].concat();
+        let mut command = site.env.command(&arguments);
+        command.envs(site.server.environment()).stdin(fs::File::open(&list).expect("open"));
+        Run::of(command)
+    };
+    let elsewhere = ["--state-dir", "elsewhere"];
+    let refuse = |name: &str| {
+        let on = On::every(Kind::Get).key(format!("{DIRECTORY}{name}"));
+        site.server.fail(on, Fault::Error(403, "AccessDenied"));
+    };
+    refuse("00000001.ndjson.zst");
+    let refused = put(&elsewhere).expect(7).names("cannot put").names("00000001.ndjson.zst");
+    refused.names("access denied").names("help: ");
+    assert!(site.bucket.get("m/new").is_none());
+    assert_eq!(manifest(&site), before);
+    site.server.heal();
+    fs::remove_dir_all(site.env.root.join("elsewhere")).expect("remove the state");
+    refuse("latest.json");
+    put(&elsewhere).expect(0).names("not taken over");
+    assert_eq!(manifest(&site), before);
+    site.server.heal();
+    site.up(&[]).expect(0);
+}
+
 #[test]
 fn a_store_that_is_out_of_reach_has_no_damaged_manifest() {
     let site = of_two();
