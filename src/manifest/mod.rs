@@ -48,7 +48,7 @@ pub struct RecordedOptions {
     /// Which form keys had.
     #[serde(default)]
     pub form: Form,
-    /// What the target's file system was found to keep of metadata, where that isn't all.
+    /// What the target was found to keep of metadata and directories, where that isn't all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keeps: Option<Keeps>,
 }

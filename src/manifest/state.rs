@@ -233,6 +233,16 @@ impl State {
         begin().map_err(|error| self.failed("write", error))
     }
 
+    /// Records again what a run was asked, with what it found out meanwhile.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be written.
+    pub fn set_options(&self, run: RunNumber, options: &str) -> Result<(), Error> {
+        let update = "UPDATE runs SET options = ?2 WHERE number = ?1";
+        let updated = self.connection.execute(update, params![run.0, options]);
+        updated.map(drop).map_err(|error| self.failed("write", error))
+    }
+
     /// Records how a run ended. `root` identifies the source's root where the run's deletions were
     /// allowed, and only there.
     ///

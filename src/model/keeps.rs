@@ -5,6 +5,7 @@ use super::{EntryKind, Metadata};
 
 /// What a place keeps of metadata that is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Keeps {
     /// `None` where modes are kept, else the one that every file has.
     pub file_mode: Option<u32>,
@@ -20,22 +21,29 @@ pub struct Keeps {
     /// Whether owner, group and time of a symbolic link are its own: some set those of the file that
     /// it points to.
     pub of_links: bool,
+    /// Whether a directory is kept for itself: an empty one, and what is set of any. Else it is what
+    /// lies in it.
+    pub directories: bool,
 }
 
 impl Default for Keeps {
     fn default() -> Self {
-        Self {
-            file_mode: None,
-            directory_mode: None,
-            owner: None,
-            times: true,
-            time_unit: 1,
-            of_links: true,
-        }
+        Self::ALL
     }
 }
 
 impl Keeps {
+    /// All of it.
+    pub const ALL: Self = Self {
+        file_mode: None,
+        directory_mode: None,
+        owner: None,
+        times: true,
+        time_unit: 1,
+        of_links: true,
+        directories: true,
+    };
+
     /// The unit of times of which `set` became `found`; 1 where it is none that is known.
     pub fn unit_of(set: Timestamp, found: Timestamp) -> u32 {
         // Windows, SMB and exFAT have 100 ns, 10 ms, 2 s; others 1 us, 1 ms or 1 s.

@@ -17,7 +17,7 @@ use super::manifest::ManifestAt;
 use crate::backend::Form;
 use crate::engine::Cores;
 use crate::limits::Bandwidth;
-use crate::model::{EntryError, EntryKind, Error, Progress, Stop, Totals};
+use crate::model::{EntryError, EntryKind, Error, Keeps, Progress, Stop, Totals};
 use join::{Join, Joined};
 use read::Reader;
 use side::Side;
@@ -151,8 +151,9 @@ pub fn diff(
         stop,
     });
     let mut items = Join::new(a.items(forms[0])?, b.items(forms[1])?);
-    let mut tally =
-        Tally { observer, forms, metadata: options.metadata, totals: DiffTotals::default() };
+    let keeps = [a.keeps(), b.keeps()];
+    let (metadata, totals) = (options.metadata, DiffTotals::default());
+    let mut tally = Tally { observer, forms, keeps, metadata, totals };
     while !stop.requested() {
         let Some(joined) = items.next() else { break };
         let Some(reader) = &reader else {
@@ -185,6 +186,8 @@ struct Tally<'o> {
     observer: &'o mut dyn DiffObserver,
     /// The forms of both sides' keys.
     forms: [Form; 2],
+    /// What both sides keep of metadata.
+    keeps: [Keeps; 2],
     /// Whether metadata is compared.
     metadata: bool,
     totals: DiffTotals,
@@ -206,12 +209,13 @@ impl Tally<'_> {
 
     fn only(&mut self, which: Which, told: &Told) {
         let (own, other) = match which {
-            Which::A => (self.forms[0], self.forms[1]),
-            Which::B => (self.forms[1], self.forms[0]),
+            Which::A => (0, 1),
+            Which::B => (1, 0),
         };
         // Where each key stands for itself there are no directories.
-        let is_directory = told.kind == Some(EntryKind::Directory);
-        if is_directory && (own, other) == (Form::Tree, Form::Flat) {
+        let has_none = (self.forms[own], self.forms[other]) == (Form::Tree, Form::Flat)
+            || !self.keeps[other].directories;
+        if told.kind == Some(EntryKind::Directory) && has_none {
             return;
         }
         match which {
@@ -222,7 +226,7 @@ impl Tally<'_> {
     }
 
     fn both(&mut self, a: &Told, b: &Told) {
-        let (evidence, differences) = told::compare(a, b, self.metadata);
+        let (evidence, differences) = told::compare(a, b, self.metadata.then_some(&self.keeps));
         match evidence {
             Some(Evidence::Digest) => {
                 self.totals.files_by_digest += 1;

@@ -15,10 +15,10 @@ pub use explain::{Explained, Explanation, Past, PastLine, PastRun, explain};
 
 use super::places::{self, Places, TargetAt};
 use super::{new_run_id, wall_clock};
-use crate::backend::Source;
 use crate::backend::local::Root;
 use crate::backend::object::Stores;
 use crate::backend::object::s3::Settings;
+use crate::backend::{Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{Policy, PolicyOptions, Reason};
 use crate::engine::{self, Collisions, Committer, Context, Cores, CountAhead, Purpose, execute};
@@ -40,6 +40,7 @@ use crate::model::{
 use crate::plan::{DeleteOptions, Plan, Planning};
 use bag::Bag;
 pub use bag::BagOptions;
+use dry_run::recall;
 use sides::Sides;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -190,6 +191,11 @@ struct Ended {
 /// Bytes that each of a store's many workers reads at once: memory that no limit counts.
 const STORE_BUFFER: usize = 256 << 10;
 
+/// What a target was found to keep, where that isn't all.
+fn found_to_keep(target: &dyn Target) -> Option<Keeps> {
+    target.keeps().filter(|keeps| *keeps != Keeps::ALL)
+}
+
 impl Session<'_> {
     /// A run that writes: locks, records, executes; a state found damaged on the way is put aside
     /// and the run begun anew, once.
@@ -278,13 +284,16 @@ impl Session<'_> {
         };
         let previous = state.last_finished_totals()?;
         self.started(previous.as_ref());
-        let options = RecordedOptions {
+        if sides.1.is_store() {
+            recall(Some(state), &*sides.1)?;
+        }
+        let mut options = RecordedOptions {
             filter: self.filter.spec().clone(),
             delete: self.options.delete.is_some(),
             durability: self.options.durability,
             only: self.places.source.only.clone(),
             form: self.places.form(),
-            keeps: sides.1.keeps().filter(|keeps| *keeps != Keeps::default()),
+            keeps: found_to_keep(&*sides.1),
         };
         let is_first = is_dropped || state.last_run()?.is_none();
         let started = wall_clock();
@@ -312,10 +321,17 @@ impl Session<'_> {
             Ok(None) => Verdict::Complete,
         };
         let totals = self.progress.totals();
+        let keeps = found_to_keep(&*target);
+        let learned = if keeps == options.keeps {
+            Ok(())
+        } else {
+            options.keeps = keeps;
+            options.encode().and_then(|options| state.set_options(number, &options))
+        };
         let finished = state.finish_run(number, wall_clock(), verdict, &totals, allowed_root);
         // What stopped the run says more than that its end could not be recorded.
         let refusal = executed?;
-        finished?;
+        learned.and(finished)?;
         let mut unpublished = None;
         if bag.is_some() {
             if verdict != Verdict::Complete {

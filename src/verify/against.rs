@@ -111,7 +111,8 @@ pub fn verify_against(
     }
     let form = form(&*source, &*target);
     let recorded = recorded(options, &from, (&*target, &name), form, observer);
-    if let Some(keeps) = recorded.as_ref().and_then(|(_, options)| options.keeps) {
+    let keeps = recorded.as_ref().and_then(|(_, options)| options.keeps);
+    if let Some(keeps) = keeps {
         target.recall(keeps);
     }
     let filter_of = recorded.as_ref().filter(|_| against.filter.is_none());
@@ -158,6 +159,7 @@ pub fn verify_against(
         form,
         sample,
         extras_count: deletes || options.strict,
+        keeps_directories: keeps.is_none_or(|keeps| keeps.directories),
         cores: Cores::default(),
         bandwidth: Bandwidth::new(&options.limits),
         bytes: Default::default(),

@@ -33,6 +33,8 @@ pub(super) struct Held<'a> {
     pub(super) form: Form,
     pub(super) sample: Option<Sample>,
     pub(super) extras_count: bool,
+    /// Whether runs into the target keep directories for themselves.
+    pub(super) keeps_directories: bool,
     pub(super) cores: Cores,
     pub(super) bandwidth: Bandwidth,
     /// Bytes hashed of the source and of the target.
@@ -59,9 +61,11 @@ impl Held<'_> {
             return None;
         }
         self.count(|totals| totals.entries += 1);
+        let is_kept = source.kind != EntryKind::Directory || self.keeps_directories;
         let Seen::Present(target) = target else {
             // A bucket has no place for a prefix's own marker.
-            if !(key.is_root() && self.form == Form::Flat) {
+            let is_rootless = key.is_root() && self.form == Form::Flat;
+            if !is_rootless && (is_kept || conflict.is_some()) {
                 self.differs(&key, &Difference::Missing);
             }
             if let Some(Conflict::DirectoryOverLeaf(leaf)) = &conflict
@@ -71,6 +75,9 @@ impl Held<'_> {
             }
             return None;
         };
+        if !is_kept && target.kind == EntryKind::Directory {
+            return None;
+        }
         let is_whole = |entry: &Entry| entry.known != Known::Listed;
         if !(is_whole(&source) && is_whole(&target)) {
             let is_chosen = self.is_chosen(&key) || source.kind == EntryKind::Directory;

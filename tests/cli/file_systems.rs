@@ -95,6 +95,7 @@ impl Scene {
         let explained = env.vidimus(&["explain", "--json", "source", text(&env.target), "a"]);
         assert_eq!(explained.expect(0).records()[0]["decision"], "keep");
         env.verify(&["--against", text(&env.source)]).expect(0);
+        env.vidimus(&["diff", "source", text(&env.target)]).expect(0);
     }
 
     fn run(&self, flags: &[&str], tells: &[&str]) -> crate::common::environment::Finished {

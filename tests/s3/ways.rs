@@ -134,8 +134,13 @@ fn a_store_that_takes_no_markers_gets_none_and_the_rest() {
     const NONE: &str = "takes no markers of directories";
     let scene = Scene::new().with_files(&[("a", b"first"), ("d/e/b", b"second")]);
     fs::create_dir(scene.env.source.join("empty")).expect("make a directory");
-    for code in ["InvalidArgument", "NotImplemented"] {
-        let status = if code == "NotImplemented" { 501 } else { 400 };
+    // After the first one it is known of old, and nothing else is written.
+    for (status, code) in [
+        (403, "AccessDenied"),
+        (404, "NoSuchKey"),
+        (400, "InvalidArgument"),
+        (501, "NotImplemented"),
+    ] {
         scene
             .server
             .fail(On::every(Kind::Put).header("content-length: 0"), Fault::Error(status, code));
@@ -144,11 +149,51 @@ fn a_store_that_takes_no_markers_gets_none_and_the_rest() {
         assert_eq!(scene.uploaded("d/e/b").content, "second");
         let run = scene.up(&["--no-markers", "--exit-changes"]).expect(0).is_silent_about(NONE);
         assert_eq!(run.finished().count("requests_put"), 0);
-        let verify = ["verify", "--json", PLACE];
-        Run::of(scene.command(&verify)).expect(0);
+        assert_as_complete(&scene);
         scene.server.heal();
     }
     assert!(scene.bucket.keys().iter().all(|key| !key.ends_with('/')));
+    // What has markers is held against them.
+    scene.up(&[]).expect(0);
+    assert_as_complete(&scene);
+    scene.bucket.delete(&format!("{PREFIX}empty/"));
+    let against = ["verify", PLACE, "--against", scene.source()];
+    Run::of(scene.command(&against)).expect(3).names("empty/");
+    Run::of(scene.command(&["diff", scene.source(), PLACE])).expect(3).names("empty/");
+}
+
+/// Right after a complete run nothing finds a difference.
+fn assert_as_complete(scene: &Scene) {
+    let source = scene.source();
+    for command in [
+        &["verify", "--json", PLACE][..],
+        &["verify", PLACE, "--against", source],
+        &["diff", source, PLACE],
+    ] {
+        Run::of(scene.command(command)).expect(0);
+    }
+}
+
+#[test]
+fn markers_that_nobody_wants_are_no_difference() {
+    let scene = Scene::new().with_files(&[("a", b"first"), ("d/e/b", b"second")]);
+    fs::create_dir(scene.env.source.join("empty")).expect("make a directory");
+    scene.up(&["--no-markers"]).expect(0);
+    assert_as_complete(&scene);
+}
+
+#[test]
+fn a_marker_alone_that_is_refused_tells_the_way_to_do_without() {
+    let scene = Scene::new();
+    fs::create_dir_all(scene.env.source.join("empty")).expect("make a directory");
+    for (status, code) in [(403, "AccessDenied"), (404, "NoSuchKey")] {
+        let marker = On::every(Kind::Put).header("content-length: 0");
+        scene.server.fail(marker, Fault::Error(status, code));
+        let mirror = ["mirror", scene.source(), PLACE];
+        let run = Run::of(scene.command(&mirror)).expect(1).names("--no-markers");
+        run.is_silent_about("vanished while");
+        scene.server.heal();
+    }
 }
 
 /// What a proxy was asked: first line and `Proxy-Authorization` of each connection.

@@ -50,6 +50,7 @@ pub(super) fn probe(
         time_unit: time.map_or(1, |found| Keeps::unit_of(TIME, found)),
         of_links: keeps_of_links(directory)?,
         owner: given_owner(&file, ownership)?,
+        directories: true,
     };
     capabilities.learn_keeps(keeps);
     drop(tried);

@@ -319,7 +319,7 @@ pub(super) fn cause(error: &StoreError) -> Cause {
 }
 
 /// What an error means to whoever decides by it.
-fn trouble(kind: &StoreErrorKind) -> Trouble {
+pub(super) fn trouble(kind: &StoreErrorKind) -> Trouble {
     use StoreErrorKind as Kind;
     match kind {
         Kind::NotFound | Kind::NoBucket | Kind::NoSuchUpload => Trouble::Missing,

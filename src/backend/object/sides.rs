@@ -12,7 +12,7 @@ use crate::backend::{
 };
 use crate::model::entry::Known;
 use crate::model::error::Side;
-use crate::model::{Cause, Entry, EntryKind, Error, Key, Metadata, Stamp};
+use crate::model::{Cause, Entry, EntryKind, Error, Keeps, Key, Metadata, Stamp};
 use std::sync::Arc;
 
 /// A part of a store as a source.
@@ -210,6 +210,16 @@ impl Target for ObjectTarget {
 
     fn keeps_directories(&self) -> bool {
         self.place().markers.are_written()
+    }
+
+    fn keeps(&self) -> Option<Keeps> {
+        (!self.keeps_directories()).then_some(Keeps { directories: false, ..Keeps::ALL })
+    }
+
+    fn recall(&self, keeps: Keeps) {
+        if !keeps.directories {
+            self.place().markers.recall_none();
+        }
     }
 
     fn is_beside(&self, source: &dyn Source) -> bool {

@@ -4,6 +4,7 @@
 //! nothing to put in place later, and nothing to sync.
 
 use super::conditions::{Unwritten, Writing, condition_of, taken};
+use super::markers;
 use super::metadata::{headers, put};
 use super::parts::Parts;
 use super::place::{ObjectPlace, cause, refused};
@@ -407,6 +408,13 @@ impl ObjectPlace {
         let put = self.conditions.write(&self.store, to, |condition| {
             self.store.put(key, content.clone(), headers, condition)
         });
+        match &put {
+            // Between two stores a marker is an object like any other.
+            _ if key.ends_with(b"/") => {}
+            Ok(_) => self.markers.took_other(None),
+            Err(Unwritten::Failed(error)) => self.markers.took_other(Some(error)),
+            Err(Unwritten::Unmet { .. }) => {}
+        }
         match put {
             Ok(tag) => Ok(tag),
             // A reply may have been lost, and the request been sent again.
@@ -464,22 +472,13 @@ impl ObjectPlace {
         let headers = headers(&object, EntryKind::Directory, metadata, None);
         match self.store.put(&object, Bytes::new(), &headers, Condition::None) {
             Ok(tag) => {
+                self.markers.took();
                 // A bucket's root has no key of its own to be listed by.
                 let is_listed = !(key.is_root() && self.prefix.is_empty());
                 Ok(Some(Stamp::of_object(0, tag.filter(|_| is_listed))))
             }
             Err(error) if self.markers.are_refused(key, &error) => Ok(None),
-            // A store may fail at keys that end in `/` alone.
-            Err(error) if error.kind == StoreErrorKind::Unavailable => {
-                let mut cause = cause(&error);
-                if let Cause::Store { message, .. } = &mut cause {
-                    message.push_str(
-                        "; if it takes no markers of directories, --no-markers writes none",
-                    );
-                }
-                Err(cause)
-            }
-            Err(error) => Err(cause(&error)),
+            Err(error) => Err(markers::unwritten(&error)),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::manifest::Row;
 use crate::manifest::published::Merged;
 use crate::model::error::Side as OfMirror;
 use crate::model::{
-    Cause, EntryError, Error, ErrorKind, Key, Operation, Progress, RunId, Stop, Verdict,
+    Cause, EntryError, Error, ErrorKind, Keeps, Key, Operation, Progress, RunId, Stop, Verdict,
 };
 use crate::session::manifest::{Found, ManifestAt, OpenManifest, no_manifest_at};
 use std::cmp::Ordering;
@@ -88,6 +88,17 @@ impl Side {
             }
             Self::Listed(Found::Bare(source)) => source.object().is_none().then_some(Form::Tree),
         }
+    }
+
+    /// What the last run into it found it to keep of metadata, where that is published.
+    pub(super) fn keeps(&self) -> Keeps {
+        let options = match self {
+            Self::Recorded(open) | Self::Listed(Found::Manifest(open)) => {
+                Some(&open.latest.head.options)
+            }
+            Self::Listed(Found::Bare(_)) => None,
+        };
+        options.and_then(|options| options.keeps).unwrap_or_default()
     }
 
     /// What it has, in key order.

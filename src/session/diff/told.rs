@@ -4,7 +4,7 @@ use crate::backend::Form;
 use crate::manifest::Row;
 use crate::model::entry::Known;
 use crate::model::stamp::{Likeness, Trust};
-use crate::model::{Digest, Entry, EntryKind, Key, Metadata, Timestamp};
+use crate::model::{Digest, Entry, EntryKind, Keeps, Key, Metadata, Timestamp};
 use std::fmt;
 
 /// What a side tells of one key.
@@ -188,11 +188,11 @@ fn object_kind(key: &Key, size: u64) -> Option<EntryKind> {
 }
 
 /// Compares what two sides tell of one key; what told whether the content is the same, where there is
-/// any. Metadata is compared where that is wanted.
+/// any. Metadata is compared where that is wanted, as far as each side `keeps` it.
 pub(super) fn compare(
     a: &Told,
     b: &Told,
-    with_metadata: bool,
+    keeps: Option<&[Keeps; 2]>,
 ) -> (Option<Evidence>, Vec<Difference>) {
     use EntryKind::{File, Symlink};
     let (evidence, difference) = match (a.kind, b.kind) {
@@ -204,7 +204,7 @@ pub(super) fn compare(
         _ => (None, (a.link != b.link).then_some(Difference::Link)),
     };
     let leaves_mtime = matches!(difference, Some(Difference::Content(_)));
-    let words = if with_metadata { metadata(a, b, leaves_mtime) } else { None };
+    let words = keeps.and_then(|keeps| metadata(a, b, keeps, leaves_mtime));
     (evidence, difference.into_iter().chain(words.map(Difference::Metadata)).collect())
 }
 
@@ -235,8 +235,18 @@ fn same_mtime(a: &Told, b: &Told) -> bool {
 
 /// What of the metadata differs, in words; nothing where a side doesn't know it. Other content has
 /// another mtime: that says nothing more.
-fn metadata(a: &Told, b: &Told, leaves_mtime: bool) -> Option<String> {
+fn metadata(a: &Told, b: &Told, keeps: &[Keeps; 2], leaves_mtime: bool) -> Option<String> {
     let (Some(one), Some(other)) = (&a.metadata, &b.metadata) else { return None };
+    let kind = a.kind.or(b.kind).unwrap_or(EntryKind::File);
+    if kind == EntryKind::Directory && !keeps.iter().all(|keeps| keeps.directories) {
+        return None;
+    }
+    // What a side can't keep is there as that has it.
+    let one = &keeps[1].held(*one, kind, Some(other));
+    let other = &keeps[0].held(*other, kind, Some(one));
+    let is_mtime_kept = same_mtime(a, b)
+        || keeps[1].is_time(one.mtime, other.mtime)
+        || keeps[0].is_time(other.mtime, one.mtime);
     let mut words = Vec::new();
     let mut differ = |name: &str, one: &dyn fmt::Display, other: &dyn fmt::Display| {
         words.push(format!("{name} {one} -> {other}"));
@@ -252,7 +262,7 @@ fn metadata(a: &Told, b: &Told, leaves_mtime: bool) -> Option<String> {
     if one.gid != other.gid {
         differ("group", &one.gid, &other.gid);
     }
-    if !leaves_mtime && !same_mtime(a, b) {
+    if !leaves_mtime && !is_mtime_kept {
         differ("mtime", &one.mtime, &other.mtime);
     }
     (!words.is_empty()).then(|| words.join(", "))
@@ -262,6 +272,8 @@ fn metadata(a: &Told, b: &Told, leaves_mtime: bool) -> Option<String> {
 mod tests {
     use super::*;
 
+    /// All metadata is kept.
+    const ALL: Option<&[Keeps; 2]> = Some(&[Keeps::ALL; 2]);
     const KEPT: Timestamp = Timestamp { seconds: 4, nanos: 0 };
 
     fn metadata() -> Metadata {
@@ -322,34 +334,34 @@ mod tests {
     #[test]
     fn two_digests_settle_content() {
         let by_digest = Some(Evidence::Digest);
-        assert_eq!(compare(&row(Some(1)), &row(Some(1)), true), (by_digest, vec![]));
+        assert_eq!(compare(&row(Some(1)), &row(Some(1)), ALL), (by_digest, vec![]));
         let other = at(row(Some(2)), 9);
-        assert_eq!(compare(&row(Some(1)), &other, true), (by_digest, content(Sign::Digest)));
+        assert_eq!(compare(&row(Some(1)), &other, ALL), (by_digest, content(Sign::Digest)));
     }
 
     #[test]
     fn without_two_digests_size_counts_and_in_a_listed_directory_the_time() {
         let one = row(Some(1));
-        assert_eq!(compare(&one, &listed(), true), (BY_SIZE, vec![]));
+        assert_eq!(compare(&one, &listed(), ALL), (BY_SIZE, vec![]));
         let longer = Told { size: 4, ..listed() };
-        assert_eq!(compare(&one, &longer, true), (BY_SIZE, content(Sign::Size)));
+        assert_eq!(compare(&one, &longer, ALL), (BY_SIZE, content(Sign::Size)));
         let later = at(listed(), 9);
-        assert_eq!(compare(&one, &later, true), (BY_SIZE, content(Sign::Time)));
-        assert_eq!(compare(&listed(), &later, false), (BY_SIZE, content(Sign::Time)));
-        assert_eq!(compare(&one, &at(listed(), 4), true), (BY_SIZE, vec![]), "as it was kept");
-        assert_eq!(compare(&object(), &later, true), (BY_SIZE, vec![]), "a store tells no time");
+        assert_eq!(compare(&one, &later, ALL), (BY_SIZE, content(Sign::Time)));
+        assert_eq!(compare(&listed(), &later, None), (BY_SIZE, content(Sign::Time)));
+        assert_eq!(compare(&one, &at(listed(), 4), ALL), (BY_SIZE, vec![]), "as it was kept");
+        assert_eq!(compare(&object(), &later, ALL), (BY_SIZE, vec![]), "a store tells no time");
     }
 
     #[test]
     fn a_row_without_a_digest_is_compared_by_size_and_counted() {
-        assert_eq!(compare(&row(Some(1)), &row(None), true), (UNPROVEN, vec![]));
+        assert_eq!(compare(&row(Some(1)), &row(None), ALL), (UNPROVEN, vec![]));
         let later = at(row(None), 9);
         let words = "mtime 1970-01-01T00:00:05.000000006Z -> 1970-01-01T00:00:09Z".to_owned();
         let differences = vec![Difference::Metadata(words)];
-        assert_eq!(compare(&row(Some(1)), &later, true), (UNPROVEN, differences));
-        assert_eq!(compare(&row(Some(1)), &later, false), (UNPROVEN, vec![]));
+        assert_eq!(compare(&row(Some(1)), &later, ALL), (UNPROVEN, differences));
+        assert_eq!(compare(&row(Some(1)), &later, None), (UNPROVEN, vec![]));
         let longer = Told { size: 4, ..row(None) };
-        assert_eq!(compare(&row(Some(1)), &longer, false), (UNPROVEN, content(Sign::Size)));
+        assert_eq!(compare(&row(Some(1)), &longer, None), (UNPROVEN, content(Sign::Size)));
     }
 
     #[test]
@@ -369,29 +381,50 @@ mod tests {
         let other = Metadata { mode: 0o4755, uid: 0, gid: 0, ..metadata() };
         let other = Told { metadata: Some(other), ..row(Some(2)) };
         let words = "mode 0644 -> 4755, owner 1 -> 0, group 2 -> 0".to_owned();
-        let (_, differences) = compare(&row(Some(1)), &other, true);
+        let (_, differences) = compare(&row(Some(1)), &other, ALL);
         assert_eq!(differences, [Difference::Content(Sign::Digest), Difference::Metadata(words)]);
-        assert_eq!(compare(&row(Some(1)), &other, false).1, content(Sign::Digest));
+        assert_eq!(compare(&row(Some(1)), &other, None).1, content(Sign::Digest));
+    }
+
+    #[test]
+    fn what_a_side_can_t_keep_is_no_difference() {
+        let wide = Metadata { mode: 0o777, uid: 0, gid: 0, ..metadata() };
+        let told = |metadata| Told { metadata: Some(metadata), ..listed() };
+        let (one, other) = (told(metadata()), told(wide));
+        let unkept = Keeps { file_mode: Some(0o777), owner: Some((0, 0)), ..Keeps::ALL };
+        for keeps in [[Keeps::ALL, unkept], [unkept, Keeps::ALL], [unkept, unkept]] {
+            assert_eq!(compare(&one, &other, Some(&keeps)).1, []);
+        }
+        let unkept = Keeps { owner: None, ..unkept };
+        let words = "owner 1 -> 0, group 2 -> 0".to_owned();
+        let differences = [Difference::Metadata(words)];
+        assert_eq!(compare(&one, &other, Some(&[Keeps::ALL, unkept])).1, differences);
+        // A directory may be kept for what lies in it alone.
+        let directory = |told| Told { kind: Some(EntryKind::Directory), ..told };
+        let (one, other) = (directory(one), directory(other));
+        let implied = Keeps { directories: false, ..Keeps::ALL };
+        assert_eq!(compare(&one, &other, Some(&[Keeps::ALL, implied])).1, []);
+        assert_ne!(compare(&one, &other, ALL).1, []);
     }
 
     #[test]
     fn links_differ_by_their_text_and_not_by_their_mode() {
         let mut other = link(b"x");
         other.metadata.as_mut().unwrap().mode = 0o777;
-        assert_eq!(compare(&link(b"x"), &other, true), (None, vec![]));
-        assert_eq!(compare(&link(b"x"), &link(b"y"), true).1, [Difference::Link]);
-        assert_eq!(compare(&link(b"x"), &row(Some(1)), true), (None, vec![Difference::Type]));
+        assert_eq!(compare(&link(b"x"), &other, ALL), (None, vec![]));
+        assert_eq!(compare(&link(b"x"), &link(b"y"), ALL).1, [Difference::Link]);
+        assert_eq!(compare(&link(b"x"), &row(Some(1)), ALL), (None, vec![Difference::Type]));
     }
 
     #[test]
     fn an_object_may_be_a_link_or_a_marker() {
-        assert_eq!(compare(&object(), &link(b"123"), true), (BY_SIZE, vec![]));
-        assert_eq!(compare(&object(), &link(b"12"), true).1, content(Sign::Size));
+        assert_eq!(compare(&object(), &link(b"123"), ALL), (BY_SIZE, vec![]));
+        assert_eq!(compare(&object(), &link(b"12"), ALL).1, content(Sign::Size));
         let copied = Told { digest: Some(Digest::of(b"123")), by: row(None).by, ..object() };
-        assert_eq!(compare(&copied, &link(b"123"), true), (Some(Evidence::Digest), vec![]));
+        assert_eq!(compare(&copied, &link(b"123"), ALL), (Some(Evidence::Digest), vec![]));
         assert_eq!(object_kind(&Key::new(*b"d/"), 0), Some(EntryKind::Directory));
         assert_eq!(object_kind(&Key::new(*b"d/"), 1), None);
         let directory = Told { kind: Some(EntryKind::Directory), ..row(None) };
-        assert_eq!(compare(&object(), &directory, true).1, [Difference::Type]);
+        assert_eq!(compare(&object(), &directory, ALL).1, [Difference::Type]);
     }
 }
