@@ -368,12 +368,12 @@ mod tests {
     fn a_touched_file_of_the_same_size_and_time_is_told_apart() {
         let touched = Told { is_touched: true, ..listed() };
         let evidence = |touched| Some(Evidence::SizeAndTime { unproven: false, touched });
-        assert_eq!(compare(&row(Some(1)), &touched, true), (evidence(true), vec![]));
-        assert_eq!(compare(&touched, &listed(), true), (evidence(true), vec![]));
+        assert_eq!(compare(&row(Some(1)), &touched, ALL), (evidence(true), vec![]));
+        assert_eq!(compare(&touched, &listed(), ALL), (evidence(true), vec![]));
         let longer = Told { size: 4, ..touched.clone() };
-        assert_eq!(compare(&row(Some(1)), &longer, true), (evidence(false), content(Sign::Size)));
+        assert_eq!(compare(&row(Some(1)), &longer, ALL), (evidence(false), content(Sign::Size)));
         let read = Told { digest: Some(Digest([1; 32])), ..touched };
-        assert_eq!(compare(&row(Some(1)), &read, true), (Some(Evidence::Digest), vec![]));
+        assert_eq!(compare(&row(Some(1)), &read, ALL), (Some(Evidence::Digest), vec![]));
     }
 
     #[test]
