@@ -358,12 +358,27 @@ fn guarded(file: &File, answer: rustix::io::Result<()>) -> Result<Guard, Error> 
 /// Whether the file that was locked is still the one that its name leads to: else another run may
 /// hold a lock on a new one.
 fn is_at(file: &File, directory: &OwnedFd) -> Result<bool, Error> {
-    let own = rustix::fs::fstat(file).map_err(|e| unusable("look at", e.into()))?;
-    match rustix::fs::statat(directory.as_fd(), FILE, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(named) => Ok((named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)),
-        Err(Errno::NOENT) => Ok(false),
+    let look = || match rustix::fs::statat(directory, FILE, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(named) => Ok(Some((named.st_dev, named.st_ino))),
+        Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(unusable("look at", error.into())),
-    }
+    };
+    let own = rustix::fs::fstat(file).map_err(|e| unusable("look at", e.into()))?;
+    is_named((own.st_dev, own.st_ino), look)
+}
+
+/// Whether a file of this device and inode number is what `look` finds at its name. Numbers that are
+/// made up for each look say nothing: that is what two looks that differ show.
+fn is_named<N: Copy + PartialEq>(
+    own: N,
+    look: impl Fn() -> Result<Option<N>, Error>,
+) -> Result<bool, Error> {
+    let found = look()?;
+    Ok(match found {
+        None => false,
+        Some(found) if found == own => true,
+        Some(found) => look()?.is_some_and(|again| again != found),
+    })
 }
 
 /// Reads whose lock it is, in words; `None` of an empty file.
@@ -471,6 +486,16 @@ mod tests {
         assert_eq!(third.taken_over, None);
         drop(third);
         assert_eq!(fs::read(target.path().join(SHOWN)).unwrap(), b"");
+    }
+
+    #[test]
+    fn numbers_that_change_with_each_look_are_no_reason_to_look_for_ever() {
+        let next = std::cell::Cell::new(0);
+        let made_up = || Ok(Some(next.replace(next.get() + 1)));
+        assert!(is_named(7, made_up).unwrap());
+        assert!(is_named(7, || Ok(Some(7))).unwrap());
+        assert!(!is_named(7, || Ok(Some(8))).unwrap());
+        assert!(!is_named(7, || Ok(None)).unwrap());
     }
 
     #[test]

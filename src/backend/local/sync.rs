@@ -30,6 +30,7 @@ pub struct Syncing {
     /// How the syncs of surplus directories went. They go on beside the barriers: one that begins
     /// meanwhile waits for them, for what they took counts as synced by it.
     surplus: Mutex<rustix::io::Result<()>>,
+    file_sync_unsupported: AtomicBool,
     directory_sync_unsupported: AtomicBool,
     syncfs_reports_errors: bool,
 }
@@ -61,6 +62,7 @@ impl Syncing {
             dirty: Mutex::default(),
             most: handles(DIRECTORIES),
             surplus: Mutex::new(Ok(())),
+            file_sync_unsupported: AtomicBool::new(false),
             directory_sync_unsupported: AtomicBool::new(false),
             syncfs_reports_errors: syncfs_reports_errors(),
         }
@@ -80,6 +82,11 @@ impl Syncing {
         self.directory_sync_unsupported.load(Ordering::Relaxed)
     }
 
+    /// Whether a file could not be synced because its file system can't do that.
+    pub(super) fn file_sync_unsupported(&self) -> bool {
+        self.file_sync_unsupported.load(Ordering::Relaxed)
+    }
+
     /// Takes note that a file in `directory` got new content or metadata; syncs it where that is
     /// the way.
     pub(super) fn file_changed(
@@ -89,10 +96,10 @@ impl Syncing {
     ) -> rustix::io::Result<()> {
         match self.durability {
             Durability::None => Ok(()),
-            Durability::File => fsync(file),
+            Durability::File => self.sync_file(file),
             Durability::Batch => {
                 if self.note(directory, false) == Way::Piecemeal {
-                    fsync(file)
+                    self.sync_file(file)
                 } else {
                     Ok(())
                 }
@@ -167,20 +174,35 @@ impl Syncing {
         way
     }
 
+    fn sync_file(&self, file: impl AsFd) -> rustix::io::Result<()> {
+        tolerated(fsync(file), &self.file_sync_unsupported)
+    }
+
     fn sync_directory(&self, directory: &Directory) -> rustix::io::Result<()> {
-        match fsync(directory) {
-            // Some network and FUSE file systems don't sync directories.
-            Err(Errno::INVAL | Errno::NOTSUP) => {
-                self.directory_sync_unsupported.store(true, Ordering::Relaxed);
-                Ok(())
-            }
+        let synced = match fsync(directory) {
             // A mere handle (O_PATH): open it anew to sync it.
             Err(Errno::BADF) => {
                 let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
                 fsync(rustix::fs::openat(directory, c".", flags, rustix::fs::Mode::empty())?)
             }
             other => other,
+        };
+        tolerated(synced, &self.directory_sync_unsupported)
+    }
+}
+
+/// Takes what a file system can't sync for synced, and notes that: some network and FUSE file systems
+/// sync no directories, and few no files.
+fn tolerated(
+    synced: rustix::io::Result<()>,
+    is_unsupported: &AtomicBool,
+) -> rustix::io::Result<()> {
+    match synced {
+        Err(Errno::INVAL | Errno::NOTSUP | Errno::NOSYS) => {
+            is_unsupported.store(true, Ordering::Relaxed);
+            Ok(())
         }
+        other => other,
     }
 }
 
@@ -200,4 +222,21 @@ fn syncfs_reports_errors() -> bool {
     let mut numbers = release.split(|character: char| !character.is_ascii_digit());
     let mut next = || numbers.next().and_then(|number| number.parse::<u32>().ok()).unwrap_or(0);
     (next(), next()) >= (5, 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_synced_is_noted_and_what_fails_is_not() {
+        let noted = AtomicBool::new(false);
+        assert_eq!(tolerated(Ok(()), &noted), Ok(()));
+        assert_eq!(tolerated(Err(Errno::IO), &noted), Err(Errno::IO));
+        assert!(!noted.load(Ordering::Relaxed));
+        // A pipe can't be synced.
+        let (_reader, writer) = std::io::pipe().unwrap();
+        assert_eq!(tolerated(fsync(&writer), &noted), Ok(()));
+        assert!(noted.load(Ordering::Relaxed));
+    }
 }

@@ -145,6 +145,9 @@ impl Source for LocalTarget {
     fn warnings(&self) -> Vec<String> {
         let mut warnings = self.reader.warnings();
         let shared = &self.shared;
+        if shared.syncing.file_sync_unsupported() {
+            warnings.push("the target's file system can't sync files: after a power cut, what was written last may be missing or cut short".into());
+        }
         if shared.syncing.directory_sync_unsupported() {
             warnings.push("the target's file system can't sync directories: after a power cut, entries made last may be missing".into());
         }
