@@ -1,8 +1,8 @@
 //! NDJSON: one record a line on stdout, each with `time`, `level` and `event`; the last is
-//! `finished`, with all totals.
+//! `finished`, with all totals. `docs/json.md` tells of each event and field.
 
 use super::{Ending, Output, Presenter, Watch, text};
-use crate::model::{EntryError, Event, Key, Observer, Progress, Totals};
+use crate::model::{EntryError, EntryKind, Event, Key, Observer, Progress, Totals};
 use serde::Serialize;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -38,6 +38,16 @@ pub(crate) fn record(level: Level, event: &str, body: &impl Serialize) -> String
 /// The time in UTC to the millisecond, as RFC 3339 writes it.
 fn now() -> String {
     format!("{:.3}", jiff::Timestamp::now())
+}
+
+/// What kind an entry is, in a record.
+pub(crate) fn kind(kind: EntryKind) -> &'static str {
+    match kind {
+        EntryKind::File => "file",
+        EntryKind::Directory => "directory",
+        EntryKind::Symlink => "symlink",
+        EntryKind::Special(_) => "special",
+    }
 }
 
 /// A key in a record: as it is when it is UTF-8, else escaped and, without loss, in hexadecimal.

@@ -25,6 +25,7 @@ mod filters_git;
 mod ground;
 mod import;
 mod interrupts;
+mod json_docs;
 mod judge;
 mod kill;
 mod limits;

@@ -224,12 +224,7 @@ impl From<&Told> for JsonTold {
         let metadata = told.metadata.as_ref();
         let has_size = matches!(told.kind, None | Some(EntryKind::File));
         Self {
-            kind: told.kind.map(|kind| match kind {
-                EntryKind::File => "file",
-                EntryKind::Directory => "directory",
-                EntryKind::Symlink => "symlink",
-                EntryKind::Special(_) => "special",
-            }),
+            kind: told.kind.map(json::kind),
             size: has_size.then_some(told.size),
             blake3: told.digest.map(|digest| digest.to_string()),
             mtime: metadata.map(|metadata| metadata.mtime.to_string()),

@@ -223,12 +223,7 @@ impl From<&Entry> for JsonEntry {
     fn from(entry: &Entry) -> Self {
         Self {
             key: JsonKey::from(&entry.key),
-            kind: match entry.kind {
-                EntryKind::File => "file",
-                EntryKind::Directory => "directory",
-                EntryKind::Symlink => "symlink",
-                EntryKind::Special(_) => "special",
-            },
+            kind: json::kind(entry.kind),
             size: entry.size(),
             mtime: time_of(entry).map(|time| time.to_string()),
             etag: entry.stamp.tag().map(|tag| tag.as_str().to_owned()),

@@ -96,6 +96,15 @@ impl Teller<'_> {
         self.output.line(&json::record(Level::Info, "publication", &body));
     }
 
+    fn note(&self, text: &str) {
+        if self.args.json {
+            let body = serde_json::json!({ "text": text });
+            self.output.line(&json::record(Level::Info, "note", &body));
+        } else {
+            self.output.message("note", text);
+        }
+    }
+
     fn finish(&self, told: &Result<(), Error>, exit: Exit) {
         if self.args.json {
             let finished = Finished {
@@ -181,6 +190,10 @@ fn in_records(head: &Head) -> Map<String, Value> {
     let Ok(Value::Object(mut fields)) = serde_json::to_value(head) else { return Map::new() };
     for (name, time) in [("started", head.started), ("published", head.published)] {
         fields.insert(name.to_owned(), time.to_string().into());
+    }
+    let sources = fields.get_mut("sources").and_then(Value::as_array_mut).into_iter().flatten();
+    for (fields, source) in sources.zip(head.sources()) {
+        fields["started"] = source.started.to_string().into();
     }
     fields
 }
@@ -269,7 +282,7 @@ fn add_signature(args: &ManifestSignArgs) -> Exit {
         let progress = Arc::new(Progress::default());
         let signed = sign::sign(&at, &key, &progress, &Stop::default())?;
         for note in &signed.notes {
-            teller.output.message("note", note);
+            teller.note(note);
         }
         teller.publications = 1;
         let (publication, id) = (&signed.publication, signed.signature.key);

@@ -4,8 +4,8 @@ use super::{Asked, words};
 use crate::compare::Seen;
 use crate::model::key::Escaped;
 use crate::model::stamp::Evidence;
-use crate::model::{Entry, EntryKind, Stamp};
-use crate::report::json::JsonKey;
+use crate::model::{Entry, Key, Stamp};
+use crate::report::json::{JsonKey, kind};
 use crate::report::text;
 use crate::session::{Explained, Explanation, PastLine};
 use serde_json::{Map, Value, json};
@@ -15,10 +15,7 @@ pub(super) fn explanation(explained: &Explained, whole: &Explanation, asked: &As
     let pair = &explained.pair;
     let row = pair.row.as_ref();
     let (word, reason) = words::decision(explained);
-    let mut body = Map::new();
-    if let Ok(Value::Object(key)) = serde_json::to_value(JsonKey::from(&pair.key)) {
-        body.extend(key);
-    }
+    let mut body = named(&pair.key);
     let mut put = |name: &str, value: Value| {
         if !value.is_null() {
             body.insert(name.to_owned(), value);
@@ -42,10 +39,11 @@ pub(super) fn explanation(explained: &Explained, whole: &Explanation, asked: &As
     put("excluded", explained.ruling.as_ref().is_some_and(|ruling| ruling.excludes).into());
     put(
         "rule",
-        explained.ruling.as_ref().map_or(
-            Value::Null,
-            |ruling| json!({ "text": asked.rule(ruling.rule), "key": JsonKey::from(&ruling.key) }),
-        ),
+        explained.ruling.as_ref().map_or(Value::Null, |ruling| {
+            let mut rule = named(&ruling.key);
+            rule.insert("text".to_owned(), asked.rule(ruling.rule).into());
+            rule.into()
+        }),
     );
     put("decision", word.replace(' ', "_").into());
     put("reason", reason.into());
@@ -58,15 +56,6 @@ pub(super) fn explanation(explained: &Explained, whole: &Explanation, asked: &As
         put("past_since", past.since.into());
     }
     Value::Object(body)
-}
-
-fn kind(kind: EntryKind) -> &'static str {
-    match kind {
-        EntryKind::File => "file",
-        EntryKind::Directory => "directory",
-        EntryKind::Symlink => "symlink",
-        EntryKind::Special(_) => "special",
-    }
 }
 
 fn side(seen: &Seen, recorded: Option<&Stamp>) -> Value {
@@ -86,10 +75,23 @@ fn side(seen: &Seen, recorded: Option<&Stamp>) -> Value {
             let fields = words::fields(found, recorded);
             let differ = fields.iter().filter(|field| field.recorded != field.found);
             body.insert("recorded".to_owned(), stamp(recorded));
-            body.insert("differs".to_owned(), differ.map(|field| field.name).collect());
+            body.insert("differs".to_owned(), differ.map(|field| name(field.name)).collect());
         }
     }
     body
+}
+
+/// The fields that name a key.
+fn named(key: &Key) -> Map<String, Value> {
+    match serde_json::to_value(JsonKey::from(key)) {
+        Ok(Value::Object(named)) => named,
+        _ => Map::new(),
+    }
+}
+
+/// What records call a field of a stamp.
+fn name(field: &'static str) -> &'static str {
+    if field == "tag" { "etag" } else { field }
 }
 
 fn stamp(stamp: &Stamp) -> Value {
