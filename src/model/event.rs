@@ -91,6 +91,9 @@ pub enum Event<'a> {
     Failed(&'a EntryError),
     /// Something to know that is no failure.
     Note(&'a str),
+    /// Something that is damaged, gone or less than it was, and that nobody asked for: told to those, too,
+    /// who want to hear of nothing else than failures.
+    Warning(&'a str),
     /// Something was refused; the copies stand.
     Refused(&'a super::Error),
 }

@@ -16,6 +16,8 @@ const TICK: Duration = Duration::from_secs(1);
 pub(crate) enum Level {
     /// To know.
     Info,
+    /// Something is damaged, gone or less than it was.
+    Warning,
     /// An entry or the run failed.
     Error,
 }
@@ -123,14 +125,14 @@ pub struct JsonReport {
 
 impl JsonReport {
     /// Makes the presenter; with `changes` (always in a dry run) each change is a record, with
-    /// `quiet` only failures, refusals and the end are.
+    /// `quiet` only failures, warnings, refusals and the end are.
     pub fn new(output: Output, changes: bool, quiet: bool, dry_run: bool) -> Self {
         let changes = (changes || dry_run) && !quiet;
         Self { output, changes, quiet, dry_run, watch: Mutex::default() }
     }
 
     fn write(&self, level: Level, event: &str, body: &impl Serialize) {
-        if level == Level::Error || !self.quiet {
+        if level != Level::Info || !self.quiet {
             self.output.line(&record(level, event, body));
         }
     }
@@ -191,6 +193,9 @@ impl Observer for JsonReport {
             }
             Event::Note(text) => {
                 self.write(Level::Info, "note", &serde_json::json!({ "text": text }));
+            }
+            Event::Warning(text) => {
+                self.write(Level::Warning, "warning", &serde_json::json!({ "text": text }));
             }
             Event::Refused(error) => {
                 self.write(Level::Error, "refused", &JsonError::from(*error));

@@ -99,6 +99,7 @@ impl Observer for HumanReport {
                     self.output.message("note", text);
                 }
             }
+            Event::Warning(text) => self.output.message("warning", text),
             Event::Refused(error) => {
                 self.state().watch.observe(event);
                 self.fatal(error);

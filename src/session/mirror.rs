@@ -491,6 +491,11 @@ impl Session<'_> {
         }
     }
 
+    /// Tells what is told to everybody.
+    fn warning(&self, warning: &str) {
+        self.observer.observe(&Event::Warning(warning));
+    }
+
     fn note(&self, note: &str) {
         self.observer.observe(&Event::Note(note));
     }

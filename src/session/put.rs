@@ -18,7 +18,7 @@ use crate::filter::FilterSpec;
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::{S3Location, SingleLocation};
 use crate::manifest::keys::SecretKey;
-use crate::manifest::published::{self, Press, Publishing, Shelf};
+use crate::manifest::published::{self, Done, Press, Publishing, Shelf};
 use crate::manifest::{Held, Lockable, Opened, Origin, RecordedOptions, Row, STREAM, State};
 use crate::model::entry::Known;
 use crate::model::error::Trouble;
@@ -53,7 +53,7 @@ pub struct PutOptions {
 #[derive(Debug)]
 pub enum PutEnd {
     /// All that came stands.
-    Done(PutOutcome),
+    Done(Box<PutOutcome>),
     /// It was stopped: what stood before stands.
     Stopped,
 }
@@ -73,8 +73,10 @@ pub struct PutOutcome {
     pub digest: Digest,
     /// Its tag, where a store gave one.
     pub etag: Option<ETag>,
-    /// What it should be but isn't, in words.
+    /// What it should be but isn't, and what was found damaged, in words.
     pub warnings: Vec<String>,
+    /// What is worth knowing beside, in words.
+    pub notes: Vec<String>,
 }
 
 /// Puts all that `input` yields at a location.
@@ -98,9 +100,8 @@ pub fn put(
             object((bucket, key), options, (progress, stop, &run.0))?
         }
     };
-    let mut warnings = Vec::new();
-    let held =
-        Held::take(&at.locked, (&run, None), stop, &mut |note| warnings.push(note.to_owned()));
+    let (mut warnings, mut notes) = (Vec::new(), Vec::new());
+    let held = Held::take(&at.locked, (&run, None), stop, &mut |note| notes.push(note.to_owned()));
     let held = match held {
         Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
         held => held?,
@@ -120,7 +121,7 @@ pub fn put(
         }
     }
     if let Err(cause) = at.target.give_up_streams() {
-        warnings.push(format!("what a put that was killed left stays: {cause}"));
+        notes.push(format!("what a put that was killed left stays: {cause}"));
     }
     let cannot = |cause| cannot_write(&options.location, cause);
     if at.target.is_store() {
@@ -158,9 +159,12 @@ pub fn put(
             .because(error)
             .help("the next run publishes it; until then the one before it counts")
     })?;
-    warnings.extend(told);
+    if let Some(done) = told {
+        warnings.extend(done.warnings());
+        notes.extend(done.notes());
+    }
     // A lock that stays is taken over by the next run.
-    warnings.extend(held.release().err().map(|error| error.to_string()));
+    notes.extend(held.release().err().map(|error| error.to_string()));
     let Written { size, digest, stands, refused, .. } = written;
     warnings.extend(refused.map(|cause| format!("cannot set its metadata: {cause}")));
     warnings.extend(at.not_kept);
@@ -171,7 +175,7 @@ pub fn put(
     }));
     warnings.extend(was_empty.then(|| "the state of what was put there was empty".to_owned()));
     let (target, key, etag) = (at.name, at.key, stands.tag());
-    Ok(PutEnd::Done(PutOutcome { run, target, key, size, digest, etag, warnings }))
+    Ok(PutEnd::Done(Box::new(PutOutcome { run, target, key, size, digest, etag, warnings, notes })))
 }
 
 /// Where it goes.
@@ -414,7 +418,7 @@ fn record(
     Ok(options)
 }
 
-/// Publishes what changed; what is worth telling of that. A single file makes no manifest where there
+/// Publishes what changed. A single file makes no manifest where there
 /// is none.
 fn publish(
     state: &State,
@@ -422,9 +426,9 @@ fn publish(
     options: &PutOptions,
     (run, started, recorded): (&RunId, Timestamp, RecordedOptions),
     progress: &Progress,
-) -> Result<Vec<String>, Error> {
+) -> Result<Option<Done>, Error> {
     if state.published()?.is_none() {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let now = wall_clock();
     let press = Press::new(&*at.target, &options.state_dir, now);
@@ -437,8 +441,7 @@ fn publish(
         options: recorded,
         totals: progress.totals(),
     };
-    let done = published::publish(state, &press, publishing)?;
-    Ok(done.map(|done| done.told()).unwrap_or_default())
+    published::publish(state, &press, publishing)
 }
 
 fn unread_manifest(location: &SingleLocation, error: Error) -> Error {

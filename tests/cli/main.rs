@@ -37,6 +37,7 @@ mod model;
 mod other_disk;
 mod power;
 mod published;
+mod quiet_damage;
 mod races;
 mod regressions;
 mod repair;

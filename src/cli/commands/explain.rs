@@ -77,7 +77,7 @@ struct Report {
 
 impl Observer for Report {
     fn observe(&self, event: &Event<'_>) {
-        let Event::Note(note) = event else { return };
+        let (Event::Note(note) | Event::Warning(note)) = event else { return };
         if self.json {
             let body = serde_json::json!({ "text": note });
             self.output.line(&record(Level::Info, "note", &body));

@@ -57,9 +57,12 @@ pub(crate) fn run(args: &PutArgs, umask: Mode) -> Exit {
         match &result {
             Ok(PutEnd::Done(outcome)) => {
                 for warning in &outcome.warnings {
-                    output.message("note", warning);
+                    output.message("warning", warning);
                 }
                 if !args.quiet {
+                    for note in &outcome.notes {
+                        output.message("note", note);
+                    }
                     for line in summary(&location, outcome, took) {
                         output.line(&line);
                     }
@@ -120,6 +123,7 @@ fn finished<'a>(
         digest: Option<String>,
         etag: Option<String>,
         warnings: &'a [String],
+        notes: &'a [String],
         requests_list: u64,
         requests_put: u64,
         requests_head: u64,
@@ -148,6 +152,7 @@ fn finished<'a>(
         digest: outcome.map(|outcome| outcome.digest.to_string()),
         etag: outcome.and_then(|outcome| Some(outcome.etag.as_ref()?.as_str().to_owned())),
         warnings: outcome.map_or(&[], |outcome| &outcome.warnings),
+        notes: outcome.map_or(&[], |outcome| &outcome.notes),
         requests_list: totals.requests_list,
         requests_put: totals.requests_put,
         requests_head: totals.requests_head,

@@ -48,7 +48,7 @@ fn damaged(what: &str, how: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Damaged, format!("the published manifest is damaged: {what}: {how}"))
         .help(
             "the next mirror publishes anew what is missing, or of another size, and what `vidimus \
-             verify` finds damaged; without its record remove latest.json beside it first",
+             verify` finds damaged",
         )
 }
 

@@ -49,17 +49,15 @@ pub struct Done {
 }
 
 impl Done {
-    /// What is worth telling of it, in words.
-    pub fn told(&self) -> Vec<String> {
+    /// What is damaged, or less than it was, in words.
+    pub fn warnings(&self) -> Vec<String> {
         let sequence = self.publication.head.sequence;
         let mut told = Vec::new();
-        match self.signing {
-            Signing::AsBefore => {}
-            Signing::Added => told.push(format!("signed publication {sequence} of the manifest")),
-            Signing::Dropped => told.push(format!(
+        if self.signing == Signing::Dropped {
+            told.push(format!(
                 "the manifest was signed and is not any more: publication {sequence} has no \
                  signature (--sign KEY signs what is published, `vidimus manifest sign` what stands)"
-            )),
+            ));
         }
         // Where nothing was published from here before, it was told when it couldn't be taken over.
         if let Some(fault) = self.fault.as_ref().filter(|_| self.is_known) {
@@ -68,6 +66,16 @@ impl Done {
                 None => "",
             };
             told.push(format!("{fault}; publication {sequence} has all rows anew{chain}"));
+        }
+        told
+    }
+
+    /// What is worth knowing of it beside, in words.
+    pub fn notes(&self) -> Vec<String> {
+        let mut told = Vec::new();
+        if self.signing == Signing::Added {
+            let sequence = self.publication.head.sequence;
+            told.push(format!("signed publication {sequence} of the manifest"));
         }
         told.extend(self.closed.clone());
         let left = self.left.as_ref();

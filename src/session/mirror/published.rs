@@ -5,7 +5,7 @@ use super::sides::Evidence;
 use crate::backend::Target;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::{
-    self, CaughtUp, Done, Head, Merged, Press, Publication, Publishing, Shelf, Standing,
+    self, CaughtUp, Head, Merged, Press, Publication, Publishing, Shelf, Standing,
 };
 use crate::manifest::{Opened, RecordedOptions, SourceNumber, State};
 use crate::model::{Error, ErrorKind, Timestamp, Verdict};
@@ -63,7 +63,7 @@ impl Session<'_> {
                  over from it, and {dropped} that it removed were dropped here"
             )),
             Err(error) if error.kind == ErrorKind::Untrusted => {
-                self.note(&format!("{error}: nothing is taken over from it, and it is replaced"));
+                self.warning(&format!("{error}: nothing is taken over from it, and it is replaced"));
             }
             // What is damaged, or can't be read, is told when the run publishes.
             Err(error) if matches!(error.kind, ErrorKind::Damaged | ErrorKind::Unusable) => {}
@@ -82,7 +82,7 @@ impl Session<'_> {
             None if opened.was_empty => "was empty".to_owned(),
             None => return false,
         };
-        self.note(&format!("the state of this target {lost}: {instead}"));
+        self.warning(&format!("the state of this target {lost}: {instead}"));
         true
     }
 
@@ -147,7 +147,7 @@ impl Session<'_> {
         match given {
             Ok(given) => Ok(Some(given)),
             Err(error) if matches!(error.kind, ErrorKind::Damaged | ErrorKind::Untrusted) => {
-                self.note(&format!("{error}; everything is compared"));
+                self.warning(&format!("{error}; everything is compared"));
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -175,7 +175,7 @@ impl Session<'_> {
             Err(error) => return Err(error),
         };
         if let Some(fault) = stands.fault.or(state.distrusted()?) {
-            self.note(&format!("{fault}; a run publishes it anew"));
+            self.warning(&format!("{fault}; a run publishes it anew"));
         }
         Ok(())
     }
@@ -209,7 +209,10 @@ impl Session<'_> {
             let help = error.help.clone().unwrap_or_else(|| NEXT.to_owned());
             Error::new(error.kind, message).because(error).help(help)
         })?;
-        done.iter().flat_map(Done::told).for_each(|told| self.note(&told));
+        if let Some(done) = done {
+            done.warnings().iter().for_each(|warning| self.warning(warning));
+            done.notes().iter().for_each(|note| self.note(note));
+        }
         Ok(())
     }
 }
