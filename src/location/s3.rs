@@ -111,7 +111,10 @@ impl fmt::Display for S3Location {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         // As a place prints that is reached; what stands behind a host would be read as a prefix.
         let is_host = |endpoint: &&String| endpoint.matches('/').count() == 2;
-        let at = self.endpoint.as_ref().filter(is_host);
+        // Nor does that end a prefix that would be read as options itself.
+        let is_whole =
+            matches!(split_options(&self.prefix), Ok((rest, [])) if *rest == *self.prefix);
+        let at = self.endpoint.as_ref().filter(is_host).filter(|_| is_whole);
         write!(out, "s3://{}", self.bucket)?;
         if let Some(endpoint) = at {
             write!(out, "@{endpoint}")?;
@@ -133,9 +136,7 @@ impl fmt::Display for S3Location {
             percent_encode(out, value)?;
             before = "&";
         }
-        // A prefix that would be read as options itself.
-        let is_read_so = before == "?" && !matches!(split_options(&self.prefix), Ok((_, [])));
-        if is_read_so { out.write_str("?") } else { Ok(()) }
+        if before == "?" && !is_whole { out.write_str("?") } else { Ok(()) }
     }
 }
 
