@@ -58,6 +58,31 @@ pub(super) fn name_each(
     Ok(())
 }
 
+/// Says what deleting what was planned would do to each entry.
+pub(super) fn preview_deletions(
+    deletions: SpoolReader,
+    observer: &dyn Observer,
+    is_under_way: &dyn Fn(&Key) -> bool,
+    mut tell: impl FnMut(&Key, Change, Reason),
+) -> Result<(), Error> {
+    let mut kept: Option<Key> = None;
+    name_each(deletions, |key| {
+        if is_anothers(key, is_under_way) {
+            observer.observe(&Event::Note(&anothers(key)));
+        } else if kept.as_ref().is_some_and(|kept| holds(key, kept)) {
+            tell(key, Change::Keep, Reason::HoldsKept);
+        } else {
+            return tell(key, Change::Delete, Reason::Extra);
+        }
+        kept = Some(key.clone());
+    })
+}
+
+/// Whether an entry is a directory that holds what is kept.
+fn holds(key: &Key, kept: &Key) -> bool {
+    key.is_directory() && kept.is_within(key.as_bytes())
+}
+
 /// Deletes what was planned.
 pub(super) fn delete(
     context: &Context<'_>,
@@ -97,7 +122,6 @@ impl Deleting<'_, '_> {
     /// Whether an entry stays, for its own sake or that of something in it.
     fn keeps(&mut self, entry: &Entry, committer: &mut Committer<'_>) -> bool {
         let key = &entry.key;
-        let holds = |kept: &Key| key.is_directory() && kept.is_within(key.as_bytes());
         if self.spared.spares(key) {
             let progress = self.context.progress;
             let waiting = if entry.kind == EntryKind::Directory {
@@ -107,10 +131,9 @@ impl Deleting<'_, '_> {
             };
             waiting.add(1);
             self.context.tell(key, Change::DeleteLater, Reason::Collided, 0);
-        } else if is_own(key) && (self.context.is_under_way)(key) {
-            let note = format!("\"{key}\" stays: another run is under way in its directory");
-            self.context.observer.observe(&Event::Note(&note));
-        } else if self.kept.as_ref().is_some_and(holds) {
+        } else if is_anothers(key, self.context.is_under_way) {
+            self.context.observer.observe(&Event::Note(&anothers(key)));
+        } else if self.kept.as_ref().is_some_and(|kept| holds(key, kept)) {
             self.context.tell(key, Change::Keep, Reason::HoldsKept, 0);
             // What was deleted in it changed its time, which nobody sets.
             committer.forget(key.clone());
@@ -151,7 +174,14 @@ impl Deleting<'_, '_> {
     }
 }
 
-/// Whether an entry is what vidimus keeps in a place of its own: that one's lock, or manifest.
-fn is_own(key: &Key) -> bool {
-    key.trimmed().split(|&byte| byte == b'/').any(|name| name == DIRECTORY.as_bytes())
+/// Whether an entry is what vidimus keeps in a place of its own (that one's lock, or manifest), and a run
+/// into that place goes on.
+fn is_anothers(key: &Key, is_under_way: &dyn Fn(&Key) -> bool) -> bool {
+    let mut names = key.trimmed().split(|&byte| byte == b'/');
+    names.any(|name| name == DIRECTORY.as_bytes()) && is_under_way(key)
+}
+
+/// Why that isn't deleted.
+fn anothers(key: &Key) -> String {
+    format!("\"{key}\" stays: another run is under way in its directory")
 }

@@ -1,6 +1,6 @@
 //! A dry run: reads the plan and says what would be done, in the same words.
 
-use super::delete::{name_each, settle};
+use super::delete::{name_each, preview_deletions, settle};
 use super::finish::{spool_damaged, still_standing, time_not_kept};
 use crate::compare::Reason;
 use crate::compare::join::Joined;
@@ -70,8 +70,13 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
     let Remainder { deletions, tally, mut after_deletion, mut directories, broke_off } =
         plan.finish()?;
     let settled = settle((progress, observer), deletes, &tally, broke_off, allow);
-    if let Some(change) = settled.change {
-        name_each(deletions, |key| tell(key, change, Reason::Extra, 0))?;
+    match settled.change {
+        Some(Change::Delete) => {
+            let tell = |key: &Key, change, reason| tell(key, change, reason, 0);
+            preview_deletions(deletions, observer, under_way, tell)?;
+        }
+        Some(change) => name_each(deletions, |key| tell(key, change, Reason::Extra, 0))?,
+        None => {}
     }
     while let Some(record) = after_deletion.next().map_err(spool_error)? {
         let entry = Entry::decode(record).ok_or_else(spool_damaged)?;

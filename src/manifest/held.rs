@@ -5,7 +5,7 @@ use super::lock::{Acquired, Lock};
 use super::mode::ManifestMode;
 use crate::backend::local::Root;
 use crate::backend::object::ObjectPlace;
-use crate::model::{Error, RunId, Stop};
+use crate::model::{Error, Key, RunId, Stop};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
@@ -15,6 +15,18 @@ pub enum Lockable {
     Directory(Arc<Root>),
     /// A part of a store.
     Store(Arc<ObjectPlace>),
+}
+
+impl Lockable {
+    /// Whether a run holds the lock of a part that this key lies in, so that what is vidimus's own there
+    /// is under way. A store that doesn't answer counts as one where that is so: nothing is removed on
+    /// its silence.
+    pub fn is_held_below(&self, key: &Key) -> bool {
+        match self {
+            Self::Directory(root) => Lock::is_held_below(root, key),
+            Self::Store(place) => Lease::is_held_below(place, key),
+        }
+    }
 }
 
 /// A target's lock.

@@ -14,7 +14,8 @@ use crate::backend::object::s3::{S3, Wanted};
 use crate::backend::object::{
     Condition, Headers, ListQuery, ObjectPlace, StoreError, StoreErrorKind,
 };
-use crate::model::{ETag, Error, ErrorKind, RunId, Stop};
+use crate::model::reserved::DIRECTORY;
+use crate::model::{ETag, Error, ErrorKind, Key, RunId, Stop};
 use bytes::Bytes;
 use crossbeam_channel::bounded;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,6 +87,13 @@ struct Standing {
     is_fresh: bool,
 }
 
+impl Standing {
+    /// Whether it is that of a run which goes on, as far as is known.
+    fn is_held(&self) -> bool {
+        self.is_fresh && !Holder::read(&self.content).is_some_and(|it| it.is_dead())
+    }
+}
+
 impl Lease {
     /// Takes the lock of a place, for a run that writes; `stop` is requested should it be lost.
     ///
@@ -118,8 +126,7 @@ impl Lease {
                     break;
                 }
                 Some(standing) => {
-                    let is_dead = Holder::read(&standing.content).is_some_and(|it| it.is_dead());
-                    if standing.is_fresh && !is_dead {
+                    if standing.is_held() {
                         return Err(locked(&name, &standing.content));
                     }
                     taken_over = Some(Holder::tell(&standing.content));
@@ -189,12 +196,25 @@ impl Lease {
     /// [`ErrorKind::Locked`] when one does, [`ErrorKind::Unusable`] when the store can't be asked.
     pub fn check(place: &ObjectPlace) -> Result<(), Error> {
         match standing(&place.lock_store, &key(place)).map_err(|error| place.unusable(&error))? {
-            Some(standing) if standing.is_fresh => {
-                let is_dead = Holder::read(&standing.content).is_some_and(|it| it.is_dead());
-                if is_dead { Ok(()) } else { Err(locked(&name(place), &standing.content)) }
-            }
+            Some(standing) if standing.is_held() => Err(locked(&name(place), &standing.content)),
             _ => Ok(()),
         }
+    }
+
+    /// Whether a run holds the lock of a part of a place that this key lies in, where that part's own
+    /// `.vidimus` is on the way to it: each is asked for by one request. A store that doesn't answer
+    /// counts as one where that is so.
+    pub(super) fn is_held_below(place: &ObjectPlace, key: &Key) -> bool {
+        let name = DIRECTORY.as_bytes();
+        let mut end = 0;
+        key.trimmed().split(|&byte| byte == b'/').any(|component| {
+            let part = &key.as_bytes()[..end];
+            end += component.len() + 1;
+            let lock = || [&place.prefix, part, name, b"/lock"].concat();
+            component == name
+                && standing(&place.lock_store, &lock())
+                    .map_or(true, |lock| lock.is_some_and(|lock| lock.is_held()))
+        })
     }
 
     /// Why the lock was lost, if it was: the run was asked to stop then.

@@ -185,7 +185,7 @@ impl Lock {
 
     /// Whether another run, or a put, holds the lock of a directory below the target's root `root` that
     /// `key` lies in: that is a place of its own, whose temporaries and lock are not left over.
-    pub fn is_held_below(root: &Root, key: &Key) -> bool {
+    pub(super) fn is_held_below(root: &Root, key: &Key) -> bool {
         let directory = key.parent();
         let ends = directory.iter().enumerate().filter(|(_, byte)| **byte == b'/');
         ends.map(|(end, _)| &directory[..=end]).any(|directory| {

@@ -28,8 +28,8 @@ use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::Location;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::{
-    Held, Lock, Lockable, ManifestMode, Opened, RecordedOptions, RootIdentity, RunNumber,
-    SourceNumber, State, is_damage,
+    Held, Lockable, ManifestMode, Opened, RecordedOptions, RootIdentity, RunNumber, SourceNumber,
+    State, is_damage,
 };
 use crate::model::event::Change;
 use crate::model::run::Counter;
@@ -240,15 +240,19 @@ impl Session<'_> {
         source.root().is_none() || matches!(target.at, TargetAt::Object(_))
     }
 
+    /// The target as what can be locked; none of a directory that isn't open.
+    fn lockable(&self, root: Option<&Arc<Root>>) -> Option<Lockable> {
+        match &self.places.target.at {
+            TargetAt::Object(place) => Some(Lockable::Store(Arc::clone(place))),
+            TargetAt::Local { .. } => root.map(|root| Lockable::Directory(Arc::clone(root))),
+        }
+    }
+
     /// Locks the target. Where it is a directory, that or the bag around it is open.
     fn lock(&self, root: Option<&Arc<Root>>) -> Result<Held, Error> {
-        let target = match (&self.places.target.at, root) {
-            (TargetAt::Object(place), _) => Lockable::Store(Arc::clone(place)),
-            (TargetAt::Local { .. }, Some(root)) => Lockable::Directory(Arc::clone(root)),
-            (TargetAt::Local { .. }, None) => {
-                return Err(Error::new(ErrorKind::Unusable, "the target is not open"));
-            }
-        };
+        let target = self
+            .lockable(root)
+            .ok_or_else(|| Error::new(ErrorKind::Unusable, "the target is not open"))?;
         let asked = (&self.run, self.options.manifest_mode);
         Held::take(&target, asked, self.stop, &mut |note| self.note(note))
     }
@@ -368,7 +372,9 @@ impl Session<'_> {
             keeper.holds(metadata, kind, stands)
         };
         let accepts = |key: &Key| keeper.accepts(key);
-        let is_under_way = |key: &Key| root.is_some_and(|root| Lock::is_held_below(root, key));
+        let lockable = self.lockable(root);
+        let is_under_way =
+            |key: &Key| lockable.as_ref().is_some_and(|target| target.is_held_below(key));
         let context = Context {
             // What the store copies by itself nobody hashes.
             is_beside: target.is_beside(&*source) && !options.policy.digests.any(),

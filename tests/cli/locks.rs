@@ -120,6 +120,9 @@ fn a_run_under_way_in_a_part_of_the_target_loses_nothing() {
         assert!(begun.elapsed() < Duration::from_secs(20), "the lock is never taken");
     }
     assert!(env.target.join(".vidimus/lock").exists());
+    let dry = outer(&[&deletes[..], &["--exclude", "large-*", "--dry-run"]].concat());
+    let dry = dry.names("part/.vidimus/lock\" stays: another run is under way");
+    dry.is_silent_about("delete  ").is_silent_about("lock  (not in the source)");
     holder.kill().unwrap();
     holder.wait().unwrap();
     outer(&deletes);

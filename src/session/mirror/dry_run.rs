@@ -97,9 +97,10 @@ impl Session<'_> {
         let plan = Plan::new(join, planning);
         let deletes = options.delete.as_ref();
         let writing = root.as_deref().and_then(|root| self.writing(root));
+        let lockable = self.lockable(root.as_ref());
         let under_way = |key: &Key| {
             writing.as_ref().is_some_and(|writing| writing.owns(key))
-                || root.as_deref().is_some_and(|root| Lock::is_held_below(root, key))
+                || lockable.as_ref().is_some_and(|target| target.is_held_below(key))
         };
         let told = (self.observer, &**self.progress);
         let refusal = preview(plan, told, self.stop, deletes, &under_way, |tally| {

@@ -15,7 +15,7 @@ use crate::compare::{Action, Conflict, Decision, Join, Pair, Reason, Seen};
 use crate::filter::Ruling;
 use crate::listing::Checked;
 use crate::manifest::published::{Head, History, Publication, Published, Shelf, trace};
-use crate::manifest::{Lock, RecordedOptions, Row, RunRecord, SourceNumber, State};
+use crate::manifest::{RecordedOptions, Row, RunRecord, SourceNumber, State};
 use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::{
@@ -209,9 +209,10 @@ impl Session<'_> {
         let runs: HashMap<_, _> =
             rows.iter().map(|(row, run)| (row.key.clone(), run.clone())).collect();
         let writing = root.as_deref().and_then(|root| self.writing(root));
+        let lockable = self.lockable(root.as_ref());
         let under_way = |key: &Key| {
             writing.as_ref().is_some_and(|writing| writing.owns(key))
-                || root.as_deref().is_some_and(|root| Lock::is_held_below(root, key))
+                || lockable.as_ref().is_some_and(|target| target.is_held_below(key))
         };
         let sides = Listed { from: &*from, to: &*to, exists, number };
         let (join, left_out) =
