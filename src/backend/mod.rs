@@ -15,9 +15,10 @@ use crate::model::entry::Known;
 use crate::model::{
     Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Features, Keeps, Key, Metadata, Stamp,
 };
-use local::{OpenFile, Root};
+use local::OpenFile;
 use object::{Headers, ObjectPlace};
 use serde::{Deserialize, Serialize};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 /// Where a target keeps its published manifest, below its root.
@@ -407,12 +408,12 @@ pub trait Target: Source {
     fn accepts(&self, key: &Key) -> Result<(), Cause>;
 
     /// Finds out, by trying, what the place does in a way of its own. To be called before anything
-    /// is listed, by who holds the lock; `own` is where vidimus keeps what is its own, at the target's
-    /// root or around it.
+    /// is listed, by who holds the lock; `own` is the directory whose `.vidimus` that lies in, the
+    /// target's root or one around it.
     ///
     /// # Errors
     /// When nothing can be tried: nothing is learned then, and what turns up is gone around.
-    fn learn(&self, _own: &Root) -> Result<(), Cause> {
+    fn learn(&self, _own: BorrowedFd<'_>) -> Result<(), Cause> {
         Ok(())
     }
 
@@ -420,6 +421,11 @@ pub trait Target: Source {
     /// kept as far as is known.
     fn keeps(&self) -> Option<Keeps> {
         None
+    }
+
+    /// The same, where it was found not to be all: what a run records.
+    fn found_to_keep(&self) -> Option<Keeps> {
+        self.keeps().filter(|keeps| *keeps != Keeps::ALL)
     }
 
     /// Goes by what an earlier run [found out](Target::keeps), where this one can't try. A place of

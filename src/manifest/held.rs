@@ -1,11 +1,13 @@
 //! A target's lock, of whichever kind its place has.
 
+use super::bag;
 use super::lease::{AcquiredLease, Lease};
 use super::lock::{Acquired, Lock};
 use super::mode::ManifestMode;
+use crate::backend::Target;
 use crate::backend::local::Root;
 use crate::backend::object::ObjectPlace;
-use crate::model::{Error, Key, RunId, Stop};
+use crate::model::{Cause, Error, Key, RunId, Stop};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
@@ -18,6 +20,20 @@ pub enum Lockable {
 }
 
 impl Lockable {
+    /// Has a target find out what its file system does in a way of its own, once what it is locked by
+    /// is there. Where that can't be tried, `note` is told, and what turns up is gone around.
+    pub fn learn(&self, target: &dyn Target, note: &mut dyn FnMut(&str)) {
+        let Self::Directory(root) = self else { return };
+        let root = root.directory().as_fd();
+        let learned = bag::around(root).map_err(Cause::from).and_then(|bag| {
+            let own = bag.as_ref().map_or(root, |bag| bag.as_fd());
+            target.learn(own)
+        });
+        if let Err(cause) = learned {
+            note(&format!("the target's file system could not be tried: {cause}"));
+        }
+    }
+
     /// Whether a run holds the lock of a part that this key lies in, so that what is vidimus's own there
     /// is under way. A store that doesn't answer counts as one where that is so: nothing is removed on
     /// its silence.

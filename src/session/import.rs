@@ -86,6 +86,7 @@ pub fn import(
     let At { target, locked, name: target_name } = open(options, (&run, started), progress, stop)?;
     let held = Held::take(&locked, (&run, None), stop, &mut |note| observer.note(note))?;
     refuse_where_known(options, &*target, &target_name)?;
+    locked.learn(&*target, &mut |note| observer.note(note));
     let state = State::open(&options.state_dir, IMPORTED, &target_name)?.state;
     // What an import that was stopped recorded counts for nothing.
     state.clear_source()?;
@@ -95,7 +96,7 @@ pub fn import(
         durability: Durability::Batch,
         only: None,
         form: Form::Tree,
-        keeps: None,
+        keeps: target.found_to_keep(),
     };
     let number = state.begin_run(&run, started, &recorded.encode()?)?;
     held.keep();

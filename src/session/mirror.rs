@@ -15,10 +15,10 @@ pub use explain::{Explained, Explanation, Past, PastLine, PastRun, explain};
 
 use super::places::{self, Places, TargetAt};
 use super::{new_run_id, wall_clock};
+use crate::backend::Source;
 use crate::backend::local::Root;
 use crate::backend::object::Stores;
 use crate::backend::object::s3::Settings;
-use crate::backend::{Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{Policy, PolicyOptions, Reason};
 use crate::engine::{self, Collisions, Committer, Context, Cores, CountAhead, Purpose, execute};
@@ -29,18 +29,17 @@ use crate::location::Location;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::{
     Held, Lockable, ManifestMode, Opened, RecordedOptions, RootIdentity, RunNumber, SourceNumber,
-    State, is_damage,
+    State, is_damage, recall,
 };
 use crate::model::event::Change;
 use crate::model::run::Counter;
 use crate::model::{
-    Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Keeps, Key, Metadata,
-    Observer, Progress, RunId, Stop, Totals, Verdict,
+    Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Key, Metadata, Observer,
+    Progress, RunId, Stop, Totals, Verdict,
 };
 use crate::plan::{DeleteOptions, Plan, Planning};
 use bag::Bag;
 pub use bag::BagOptions;
-use dry_run::recall;
 use sides::Sides;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -191,11 +190,6 @@ struct Ended {
 /// Bytes that each of a store's many workers reads at once: memory that no limit counts.
 const STORE_BUFFER: usize = 256 << 10;
 
-/// What a target was found to keep, where that isn't all.
-fn found_to_keep(target: &dyn Target) -> Option<Keeps> {
-    target.keeps().filter(|keeps| *keeps != Keeps::ALL)
-}
-
 impl Session<'_> {
     /// A run that writes: locks, records, executes; a state found damaged on the way is put aside
     /// and the run begun anew, once.
@@ -272,10 +266,8 @@ impl Session<'_> {
             _ => None,
         };
         let sides = self.open(root, &self.options.state_dir)?;
-        if let Some(own) = own
-            && let Err(cause) = sides.1.learn(own)
-        {
-            self.note(&format!("the target's file system could not be tried: {cause}"));
+        if let Some(own) = self.lockable(own) {
+            own.learn(&*sides.1, &mut |note| self.note(note));
         }
         let is_dropped = match &bag {
             // Its manifest is the bag's.
@@ -288,16 +280,14 @@ impl Session<'_> {
         };
         let previous = state.last_finished_totals()?;
         self.started(previous.as_ref());
-        if sides.1.is_store() {
-            recall(Some(state), &*sides.1)?;
-        }
+        recall(Some(state), &*sides.1, &self.options.state_dir)?;
         let mut options = RecordedOptions {
             filter: self.filter.spec().clone(),
             delete: self.options.delete.is_some(),
             durability: self.options.durability,
             only: self.places.source.only.clone(),
             form: self.places.form(),
-            keeps: found_to_keep(&*sides.1),
+            keeps: sides.1.found_to_keep(),
         };
         let is_first = is_dropped || state.last_run()?.is_none();
         let started = wall_clock();
@@ -325,7 +315,7 @@ impl Session<'_> {
             Ok(None) => Verdict::Complete,
         };
         let totals = self.progress.totals();
-        let keeps = found_to_keep(&*target);
+        let keeps = target.found_to_keep();
         let learned = if keeps == options.keeps {
             Ok(())
         } else {

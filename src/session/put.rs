@@ -19,7 +19,9 @@ use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::{S3Location, SingleLocation};
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::{self, Done, Press, Publishing, Shelf};
-use crate::manifest::{Held, Lockable, Opened, Origin, RecordedOptions, Row, STREAM, State};
+use crate::manifest::{
+    Held, Lockable, Opened, Origin, RecordedOptions, Row, STREAM, State, recall,
+};
 use crate::model::entry::Known;
 use crate::model::error::Trouble;
 use crate::model::{
@@ -106,6 +108,8 @@ pub fn put(
         Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
         held => held?,
     };
+    at.locked.learn(&*at.target, &mut |note| notes.push(note.to_owned()));
+    at.target.accepts(&at.key).map_err(|cause| cannot_write(&options.location, cause))?;
     let Opened { state, set_aside, was_empty } = State::open(&options.state_dir, STREAM, &at.name)?;
     let pointer = check_signed(&at, options)?;
     match take_over(&state, &at, options) {
@@ -120,6 +124,7 @@ pub fn put(
             warnings.push(format!("what was published there is not taken over: {error}"));
         }
     }
+    recall(Some(&state), &*at.target, &options.state_dir)?;
     if let Err(cause) = at.target.give_up_streams() {
         notes.push(format!("what a put that was killed left stays: {cause}"));
     }
@@ -285,6 +290,7 @@ fn write(
         known: Known::Whole,
         recorded: None,
     };
+    at.target.meets(&entry);
     let mut stage = at.target.stage_stream(&entry, at.place)?;
     let (mut hasher, mut size) = (blake3::Hasher::new(), 0);
     let mut input = Input::new(input, stop).map_err(Cause::from)?;
@@ -392,7 +398,7 @@ fn record(
         durability: Durability::File,
         only: Some(at.key.as_bytes().into()),
         form: at.form,
-        keeps: None,
+        keeps: at.target.found_to_keep(),
     };
     let number = state.begin_run(run, started, &options.encode()?)?;
     let ended = wall_clock();

@@ -69,6 +69,7 @@ pub fn sign(
     };
     let mut notes = Vec::new();
     let held = Held::take(&lockable, (&run, None), stop, &mut |note| notes.push(note.to_owned()))?;
+    lockable.learn(&*target, &mut |note| notes.push(note.to_owned()));
     let press = Press::new(&*target, &at.spool_dir, wall_clock());
     let signed = press
         .shelf()

@@ -17,7 +17,7 @@ use crate::limits::Bandwidth;
 use crate::listing::Checked;
 use crate::location::Location;
 use crate::manifest::published::Shelf;
-use crate::manifest::{RecordedOptions, SourceNumber, State, is_damage};
+use crate::manifest::{RecordedOptions, SourceNumber, State, is_damage, recall};
 use crate::model::error::Side;
 use crate::model::{Entry, Error, ErrorKind, Key, Progress, RunId, Stop, Totals};
 use std::os::unix::fs::MetadataExt as _;
@@ -111,10 +111,12 @@ pub fn verify_against(
     }
     let form = form(&*source, &*target);
     let recorded = recorded(options, &from, (&*target, &name), form, observer);
-    let keeps = recorded.as_ref().and_then(|(_, options)| options.keeps);
-    if let Some(keeps) = keeps {
+    if let Some(keeps) = recorded.as_ref().and_then(|(_, options)| options.keeps) {
         target.recall(keeps);
     }
+    // Whoever wrote into it last found out the same. A state that can't be used was told of.
+    let state = State::latest_into(&options.state_dir, &name).ok().flatten();
+    recall(state.as_ref(), &*target, &open::spool_dir(options))?;
     let filter_of = recorded.as_ref().filter(|_| against.filter.is_none());
     let filter_of = filter_of.map(|(run, _)| run.clone());
     let filter = match (&against.filter, &recorded) {
@@ -159,7 +161,7 @@ pub fn verify_against(
         form,
         sample,
         extras_count: deletes || options.strict,
-        keeps_directories: keeps.is_none_or(|keeps| keeps.directories),
+        keeps_directories: target.keeps().is_none_or(|keeps| keeps.directories),
         cores: Cores::default(),
         bandwidth: Bandwidth::new(&options.limits),
         bytes: Default::default(),

@@ -180,9 +180,9 @@ pub(super) fn open(
     let stores = Stores::new(&options.limits, requests, progress, stop, run_and_start, spool_dir)
         .with_habits(spool_dir, true);
     let source = source.map(|source| open_source(source, &stores, options)).transpose()?;
-    let alone = |target: Lockable| {
+    let alone = |target: &Lockable| {
         let hold = |repair: &Repair| {
-            Held::take(&target, (&repair.run, None), stop, &mut |note| observer.note(note))
+            Held::take(target, (&repair.run, None), stop, &mut |note| observer.note(note))
         };
         options.repair.as_ref().map(hold).transpose()
     };
@@ -190,7 +190,7 @@ pub(super) fn open(
         Location::Local(path) => path,
         Location::S3(location) => {
             let place = Arc::new(stores.connect(location, options.target_store.as_ref())?);
-            let held = alone(Lockable::Store(Arc::clone(&place)))?;
+            let held = alone(&Lockable::Store(Arc::clone(&place)))?;
             if held.is_none() {
                 Lease::check(&place)?;
             }
@@ -202,10 +202,14 @@ pub(super) fn open(
     let unusable = |error| unopened(Some(Side::Target), path, error);
     let path = path.canonicalize().map_err(unusable)?;
     let root = Arc::new(Root::open(&path).map_err(|error| unusable(error.into()))?);
-    let held = alone(Lockable::Directory(Arc::clone(&root)))?;
+    let lockable = Lockable::Directory(Arc::clone(&root));
+    let held = alone(&lockable)?;
     let lock = if held.is_none() { Lock::shared(root.directory().as_fd())? } else { None };
     let name = Escaped(path.as_os_str().as_bytes()).to_string();
     let target = Arc::new(open_local(root, options)?);
+    if held.is_some() {
+        lockable.learn(&*target, &mut |note| observer.note(note));
+    }
     Ok(Opened { target, name, lock, held, source })
 }
 

@@ -13,7 +13,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// Runs with this on standard input.
-fn fed(env: &Environment, content: &[u8], arguments: &[&str]) -> Run {
+pub(crate) fn fed(env: &Environment, content: &[u8], arguments: &[&str]) -> Run {
     let path = env.root.join("input");
     fs::write(&path, content).unwrap();
     let mut command = env.command(arguments);

@@ -1,10 +1,11 @@
 //! File systems that do things in a way of their own, on each of which everything works: real ones,
 //! by the programs that serve them.
 
+use crate::commands::fed;
 use crate::common::environment::text;
 use crate::common::tools::Mount;
 use crate::common::tree::set_mtime_of;
-use crate::common::{Environment, TestTree, tools};
+use crate::common::{Environment, Run, TestTree, tools};
 use crate::needs;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -187,6 +188,79 @@ fn a_file_system_with_neither_links_nor_exclusive_renames_is_mirrored_to() {
     let scene = Scene::on(|beside, at| Mount::exfat(&beside.join("image"), at));
     needs!(scene.as_ref().map_err(Clone::clone));
     scene.expect("it was asked").mirrors(&[NUMBERS, UNGUARDED, MODES]);
+}
+
+#[test]
+fn what_puts_imports_and_bags_find_out_counts_for_who_looks_later() {
+    let scene = Scene::on(|beside, at| Mount::ntfs(&beside.join("image"), at));
+    needs!(scene.as_ref().map_err(Clone::clone));
+    let env = &scene.expect("it was asked").env;
+    let loses = |run: Run| run.expect(0).names("does not keep its mode");
+    let forget = || {
+        fs::remove_dir_all(&env.state).expect("remove the state");
+        fs::create_dir(&env.state).expect("make the state's directory");
+    };
+    let equal = |target: &Path| {
+        env.vidimus(&["verify", text(target), "--against", "source"]).expect(0);
+        env.vidimus(&["diff", "source", text(target)]).expect(0);
+        let dry = env.vidimus(&["mirror", "-n", "-v", "source", text(target)]).expect(0);
+        dry.is_silent_about("update metadata  a");
+    };
+    // What was put is the latest publication.
+    TestTree::new().file("a", "first").mode(0o640).write(&env.source);
+    env.age();
+    env.mirror(&[]).expect(0);
+    let put = env.target.join("b");
+    loses(fed(env, b"content", &["put", "-", text(&put)]));
+    assert!(fs::copy(&put, env.source.join("b")).is_ok());
+    set_mtime_of(&env.source.join("b"), time_of(&put), 0);
+    set_mtime_of(&put, time_of(&put), 0);
+    for target in [&env.source, &env.target] {
+        set_mtime_of(target, 1_500_000_000, 0);
+    }
+    forget();
+    equal(&env.target);
+    // A list tells no modes.
+    let imported = env.target.with_extension("imported");
+    fs::create_dir(&imported).expect("make a directory");
+    fs::copy(env.source.join("a"), imported.join("a")).expect("copy a file");
+    for root in [&env.source, &imported] {
+        set_mtime_of(&root.join("a"), 1_400_000_000, 0);
+    }
+    fs::remove_file(env.source.join("b")).expect("remove a file");
+    for root in [&env.source, &imported] {
+        set_mtime_of(root, 1_500_000_000, 0);
+    }
+    let list = format!("{}  a\n", blake3::hash(b"first"));
+    fs::write(env.root.join("list"), list).expect("write a list");
+    let import = ["manifest", "import", "--format", "b3sum", text(&imported), "list"];
+    env.vidimus(&import).expect(0);
+    forget();
+    equal(&imported);
+    // What it has no way to keep is no difference that could be mended.
+    fs::write(imported.join("a"), "worse").expect("write a file");
+    let mended = env.vidimus(&["verify", text(&imported), "--repair-from", "source"]);
+    mended.expect(0).names("mended a");
+}
+
+#[test]
+fn each_run_into_a_bag_finds_out_how_names_are_given_there() {
+    let scene = Scene::on(|beside, at| Mount::exfat(&beside.join("image"), at));
+    needs!(scene.as_ref().map_err(Clone::clone));
+    let env = &scene.expect("it was asked").env;
+    TestTree::new().file("a", "first").write(&env.source);
+    env.age();
+    let bag = env.target.with_extension("bag");
+    for told in [&[NUMBERS, UNGUARDED][..]; 2] {
+        let run = env.vidimus(&["bag", "source", text(&bag)]).expect(0);
+        told.iter().fold(run, |run, told| run.names(told));
+    }
+    let bag = env.target.with_extension("put");
+    fs::create_dir(&bag).expect("make a directory");
+    for content in [&b"one"[..], b"two"] {
+        let put = fed(env, content, &["put", "-", text(&bag.join("f"))]).expect(0);
+        put.names(NUMBERS).names(UNGUARDED);
+    }
 }
 
 #[test]

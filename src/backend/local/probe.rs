@@ -28,11 +28,8 @@ const TIME: Timestamp = Timestamp { seconds: 1_000_000_001, nanos: 987_654_321 }
 ///
 /// # Errors
 /// When nothing can be made there.
-pub(super) fn probe(
-    directory: &Directory,
-    capabilities: &Capabilities,
-    ownership: &Ownership,
-) -> Result<(), Cause> {
+pub(super) fn probe(directory: &Directory, ownership: &Ownership) -> Result<(), Cause> {
+    let capabilities = &*directory.capabilities;
     if capabilities.kind != Kind::Other {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! Writing: every change of the target, each through a directory handle and a leaf name.
 
 use super::attributes::{chmod_handle, open_for_metadata, readable_directory, set_link, set_open};
-use super::beneath::{Directory, Root, legal};
+use super::beneath::{Directory, Root, legal, open_child};
 use super::capabilities::Capabilities;
 use super::metadata::{kind_of, look_at, look_at_open, metadata_of, mtime_of};
 use super::place::exchange_leaf;
@@ -16,17 +16,15 @@ use crate::backend::{
 };
 use crate::model::entry::Known;
 use crate::model::error::Side;
-use crate::model::reserved::is_temporary;
+use crate::model::reserved::{DIRECTORY, is_temporary};
 use crate::model::{Cause, Durability, Entry, EntryKind, Error, Keeps, Key, Metadata, Stamp};
 use rustix::fs::{AtFlags, Dir, Mode, mkdirat, symlinkat, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::ErrorKind::NotFound;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-/// The key of the directory that holds what is vidimus's own.
-const OWN: &[u8] = b".vidimus/";
 
 /// A directory of this machine as a target.
 pub struct LocalTarget {
@@ -291,16 +289,17 @@ impl Target for LocalTarget {
         if is_temporary(legal(key)?) { Err(Cause::ReservedName) } else { Ok(()) }
     }
 
-    fn learn(&self, own: &Root) -> Result<(), Cause> {
-        let capabilities = &self.shared.root.directory().capabilities;
-        match own.descend(OWN) {
-            Ok(directory) if directory.capabilities.device() == capabilities.device() => {
-                probe(&directory, capabilities, &self.shared.ownership)
-            }
-            // It is another one's, or there is none: what turns up is gone around.
-            Ok(_) | Err(Errno::NOENT) => Ok(()),
-            Err(error) => Err(error.into()),
+    fn learn(&self, own: BorrowedFd<'_>) -> Result<(), Cause> {
+        let root = &self.shared.root;
+        let directory = match open_child(own, DIRECTORY.as_bytes()) {
+            // Nothing of vidimus's own is there: what turns up is gone around.
+            Err(Errno::NOENT) => return Ok(()),
+            found => Directory::from_fd(found?, root.file_systems())?,
+        };
+        if directory.capabilities.device() != root.directory().capabilities.device() {
+            return Ok(());
         }
+        probe(&directory, &self.shared.ownership)
     }
 
     fn keeps(&self) -> Option<Keeps> {

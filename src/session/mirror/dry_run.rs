@@ -2,11 +2,10 @@
 
 use super::sides::Evidence;
 use super::{Ended, Session};
+use crate::backend::Listing;
 use crate::backend::local::Root;
-use crate::backend::{Listing, Target};
 use crate::engine::preview;
-use crate::manifest::published::Shelf;
-use crate::manifest::{Lock, RecordedOptions, SourceNumber, State, Writing, is_damage};
+use crate::manifest::{Lock, SourceNumber, State, Writing, is_damage, recall};
 use crate::model::run::Counter;
 use crate::model::{EntryKind, Error, Key, Metadata, Verdict};
 use crate::plan::{Plan, Planning};
@@ -55,7 +54,7 @@ impl Session<'_> {
         let root = if exists { self.places.open_target()?.map(Arc::new) } else { None };
         self.check_state_dir(root.as_deref())?;
         let (source, target) = self.open(root.as_ref(), &std::env::temp_dir())?;
-        recall(state.as_ref(), &*target)?;
+        recall(state.as_ref(), &*target, &std::env::temp_dir())?;
         let nothing = || -> Evidence { (Box::new(std::iter::empty()), SourceNumber::NONE) };
         let evidence = match &state {
             Some(state) if self.mistrusts(state)? => nothing(),
@@ -125,24 +124,4 @@ impl Session<'_> {
         };
         Ok(Ended { verdict, refusal, unpublished: None })
     }
-}
-
-/// Goes by what earlier runs found out of the target's file system, for to try it is to write.
-pub(super) fn recall(state: Option<&State>, target: &dyn Target) -> Result<(), Error> {
-    let recorded = match state {
-        Some(state) => {
-            let run = state.last_whole_run()?;
-            run.map(|run| RecordedOptions::decode(&run.options)).transpose()?
-        }
-        // A manifest that can't be read is told where its rows are read.
-        None if target.is_store() => None,
-        None => {
-            let latest = Shelf::of(target, &std::env::temp_dir()).latest().ok().flatten();
-            latest.map(|latest| latest.head.options)
-        }
-    };
-    if let Some(keeps) = recorded.and_then(|options| options.keeps) {
-        target.recall(keeps);
-    }
-    Ok(())
 }

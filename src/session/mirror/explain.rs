@@ -4,7 +4,6 @@
 //! The pair is made by the join and the decision by the policy of a run; only the listings are
 //! narrowed to the one name. Nothing is locked, written or read of any content.
 
-use super::dry_run;
 use super::sides::Rows;
 use super::{MirrorOptions, Session, places};
 use crate::backend::local::below;
@@ -15,7 +14,7 @@ use crate::compare::{Action, Conflict, Decision, Join, Pair, Reason, Seen};
 use crate::filter::Ruling;
 use crate::listing::Checked;
 use crate::manifest::published::{Head, History, Publication, Published, Shelf, trace};
-use crate::manifest::{RecordedOptions, Row, RunRecord, SourceNumber, State};
+use crate::manifest::{RecordedOptions, Row, RunRecord, SourceNumber, State, recall};
 use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::{
@@ -186,7 +185,7 @@ impl Session<'_> {
         self.check_state_dir(root.as_deref())?;
         let spool_dir = std::env::temp_dir();
         let (from, to) = self.open(root.as_ref(), &spool_dir)?;
-        dry_run::recall(state.as_ref(), &*to)?;
+        recall(state.as_ref(), &*to, &spool_dir)?;
         let keys = self.keys(name);
         let manifest = Shelf::of(&*to, &spool_dir);
         let published =
