@@ -78,9 +78,9 @@ pub(super) fn preview_deletions(
     })
 }
 
-/// Whether an entry is a directory that holds what is kept.
-fn holds(key: &Key, kept: &Key) -> bool {
-    key.is_directory() && kept.is_within(key.as_bytes())
+/// Whether an entry is a directory that another one lies in.
+fn holds(key: &Key, other: &Key) -> bool {
+    key.is_directory() && other.is_within(key.as_bytes())
 }
 
 /// Deletes what was planned.
@@ -89,38 +89,96 @@ pub(super) fn delete(
     mut deletions: SpoolReader,
     committer: &mut Committer<'_>,
 ) -> Result<(), Error> {
-    let mut deleting =
-        Deleting { context, spared: context.collisions.spared(&*context.target), kept: None };
+    let spared = context.collisions.spared(&*context.target);
+    let mut deleting = Deleting { context, committer, spared, stays: None };
     let together = context.target.removes_together();
     let mut entries = Vec::with_capacity(together);
     while let Some(record) = deletions.next().map_err(spool_error)? {
         if context.is_over() {
             return Ok(());
         }
-        let entry = Entry::decode(record).ok_or_else(super::finish::spool_damaged)?;
-        if deleting.keeps(&entry, committer) {
-            continue;
-        }
-        entries.push(entry);
+        entries.push(Entry::decode(record).ok_or_else(super::finish::spool_damaged)?);
         if entries.len() == together {
-            deleting.remove(&mut entries, committer);
+            deleting.remove(entries.drain(..));
         }
     }
-    deleting.remove(&mut entries, committer);
+    deleting.remove(entries.into_iter());
     Ok(())
 }
 
 /// Deletions under way.
-struct Deleting<'c, 'a> {
+struct Deleting<'c, 'a, 'd> {
     context: &'c Context<'a>,
+    committer: &'c mut Committer<'d>,
     spared: Spared<'c>,
     /// What came last and stays: so do the directories that it lies in.
-    kept: Option<Key>,
+    stays: Option<Key>,
 }
 
-impl Deleting<'_, '_> {
-    /// Whether an entry stays, for its own sake or that of something in it.
-    fn keeps(&mut self, entry: &Entry, committer: &mut Committer<'_>) -> bool {
+/// Where the deletion of an entry stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Waits until it is known what becomes of all that lies in it.
+    Pending,
+    Removed,
+    Stays,
+}
+
+impl Deleting<'_, '_, '_> {
+    /// Removes entries that come one after the other, what lies in a directory before it: in as few
+    /// requests as they are levels deep, and no directory of which something stays.
+    fn remove(&mut self, entries: impl Iterator<Item = Entry>) {
+        let mut entries: Vec<_> = entries
+            .map(|entry| {
+                let state = if self.spares(&entry) { State::Stays } else { State::Pending };
+                (entry, state)
+            })
+            .collect();
+        let above = self.stays.take();
+        loop {
+            let next = self.next_round(&mut entries, above.as_ref());
+            if next.is_empty() {
+                break;
+            }
+            let together: Vec<_> = next.iter().map(|&at| entries[at].0.clone()).collect();
+            let results = self.context.target.remove_all(&together);
+            for (at, result) in next.into_iter().zip(results) {
+                let (entry, state) = &mut entries[at];
+                *state = self.settle(entry, result);
+            }
+        }
+        let stays = entries.into_iter().rev().find(|(_, state)| *state == State::Stays);
+        self.stays = stays.map(|(entry, _)| entry.key).or(above);
+    }
+
+    /// Of the entries that are pending, those whose turn it is: nothing in them is pending, too.
+    /// Directories that hold what stays are settled: they stay.
+    fn next_round(&mut self, entries: &mut [(Entry, State)], above: Option<&Key>) -> Vec<usize> {
+        let (mut next, mut stays, mut pending) = (Vec::new(), above.cloned(), None::<Key>);
+        for (at, (entry, state)) in entries.iter_mut().enumerate() {
+            let key = &entry.key;
+            if *state == State::Pending && stays.as_ref().is_some_and(|it| holds(key, it)) {
+                self.context.tell(key, Change::Keep, Reason::HoldsKept, 0);
+                // What was deleted in it changed its time, which nobody sets.
+                self.committer.forget(key.clone());
+                *state = State::Stays;
+            }
+            match state {
+                State::Removed => {}
+                State::Stays => stays = Some(key.clone()),
+                State::Pending => {
+                    if !pending.as_ref().is_some_and(|it| holds(key, it)) {
+                        next.push(at);
+                    }
+                    pending = Some(key.clone());
+                }
+            }
+        }
+        next
+    }
+
+    /// Whether an entry stays for its own sake.
+    fn spares(&mut self, entry: &Entry) -> bool {
         let key = &entry.key;
         if self.spared.spares(key) {
             let progress = self.context.progress;
@@ -133,44 +191,35 @@ impl Deleting<'_, '_> {
             self.context.tell(key, Change::DeleteLater, Reason::Collided, 0);
         } else if is_anothers(key, self.context.is_under_way) {
             self.context.observer.observe(&Event::Note(&anothers(key)));
-        } else if self.kept.as_ref().is_some_and(|kept| holds(key, kept)) {
-            self.context.tell(key, Change::Keep, Reason::HoldsKept, 0);
-            // What was deleted in it changed its time, which nobody sets.
-            committer.forget(key.clone());
         } else {
             return false;
         }
-        self.kept = Some(key.clone());
         true
     }
 
-    /// Removes some entries together.
-    fn remove(&mut self, entries: &mut Vec<Entry>, committer: &mut Committer<'_>) {
-        let context = self.context;
-        let results = context.target.remove_all(entries);
-        for (entry, result) in entries.drain(..).zip(results) {
-            match result {
-                Ok(()) => {
-                    let progress = context.progress;
-                    if entry.kind == EntryKind::Directory {
-                        progress.directories_deleted.add(1);
-                    } else {
-                        progress.files_deleted.add(1);
-                    }
-                    context.tell(&entry.key, Change::Delete, Reason::Extra, 0);
-                    committer.forget(entry.key);
-                    continue;
+    /// What became of an entry.
+    fn settle(&mut self, entry: &Entry, result: Result<(), Cause>) -> State {
+        let (context, key) = (self.context, &entry.key);
+        match result {
+            Ok(()) => {
+                let progress = context.progress;
+                if entry.kind == EntryKind::Directory {
+                    progress.directories_deleted.add(1);
+                } else {
+                    progress.files_deleted.add(1);
                 }
-                Err(Cause::NotEmpty) if context.filtered => {
-                    let key = &entry.key;
-                    let note = format!("\"{key}\" stays: it holds entries that are excluded");
-                    context.observer.observe(&Event::Note(&note));
-                    committer.forget(entry.key.clone());
-                }
-                Err(cause) => context.fail(on_target(Operation::Delete, &entry.key, cause)),
+                context.tell(key, Change::Delete, Reason::Extra, 0);
+                self.committer.forget(key.clone());
+                return State::Removed;
             }
-            self.kept = Some(entry.key);
+            Err(Cause::NotEmpty) if context.filtered => {
+                let note = format!("\"{key}\" stays: it holds entries that are excluded");
+                context.observer.observe(&Event::Note(&note));
+                self.committer.forget(key.clone());
+            }
+            Err(cause) => context.fail(on_target(Operation::Delete, key, cause)),
         }
+        State::Stays
     }
 }
 

@@ -74,6 +74,7 @@ struct Shared {
 struct State {
     /// `None` in a store that tells none.
     tag: Option<ETag>,
+    /// When the request that wrote it began: the store did so then, or later.
     written: Instant,
     /// Whether the store can't hold what is written against the tag.
     unconditional: bool,
@@ -116,6 +117,7 @@ impl Lease {
             begins.put(&key, content.clone(), &Headers::default(), condition)
         };
         let (mut tag, mut before, mut unmet) = (None, None, 0);
+        let mut written = Instant::now();
         for _ in 0..ATTEMPTS {
             let standing = standing(&begins, &key).map_err(|error| place.unusable(&error))?;
             let condition = match &standing {
@@ -136,10 +138,11 @@ impl Lease {
             let same = before.as_ref() == Some(&standing);
             unmet = if same { unmet } else { 0 };
             let condition = if unmet < UNMET { condition } else { Condition::None };
+            written = Instant::now();
             match put(condition) {
-                Ok(written) => {
+                Ok(stands) => {
                     best_effort = unmet >= UNMET;
-                    tag = Some(written);
+                    tag = Some(stands);
                     break;
                 }
                 Err(error) if error.kind == StoreErrorKind::PreconditionFailed => unmet += 1,
@@ -153,7 +156,6 @@ impl Lease {
             before = Some(standing);
         }
         let Some(tag) = tag else { return Err(locked(&name, b"")) };
-        let written = Instant::now();
         // A store may take no notice of conditions: then this is granted too.
         let probed = if best_effort { Ok(tag) } else { put(Condition::Absent) };
         let state = Mutex::new(State { tag, written, unconditional: false });
@@ -323,7 +325,9 @@ impl Shared {
             Some(standing) if standing.content == *self.content => match standing.tag {
                 // It was written, and the reply lost.
                 Some(tag) if state.tag.is_some_and(|written| written != tag) => {
-                    state.tag = Some(tag);
+                    // By an attempt that is older than this one: nobody here knows by how much, and
+                    // so not when the lock lapses.
+                    state.tag = put(Condition::Matches(&tag))?;
                 }
                 _ => {
                     state.tag = put(Condition::None)?;

@@ -92,3 +92,27 @@ fn a_lock_is_renewed_where_it_can_t_be_matched() {
         assert!(written.len() == 2 && written[1].at - written[0].at > Duration::from_secs(10));
     }
 }
+
+/// A renewal whose reply was lost says nothing of when it was done: the lock is written once more.
+#[test]
+fn a_lock_that_an_earlier_renewal_wrote_is_written_again() {
+    let scene = Scene::new().with_files(&[("a", b"first")]);
+    scene.server.fail(On::every(Kind::Put).key("p/a"), Fault::Delay(Duration::from_secs(17)));
+    let statuses = || {
+        let written = scene.server.requests(Kind::Put).into_iter();
+        let statuses = written.filter(|it| it.key == LOCK.as_bytes()).map(|it| it.status);
+        statuses.collect::<Vec<_>>()
+    };
+    let acquired = [Some(200), Some(412)];
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| scene.up(&[]).expect(0));
+        while statuses() != acquired {
+            assert!(!run.is_finished(), "{:?}", statuses());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // As a store has it that gives each write a tag of its own.
+        let lock = scene.bucket.get(LOCK).expect("it is held");
+        scene.bucket.put_object(LOCK, lock.with_etag("0123-2"));
+    });
+    assert_eq!(statuses(), [&acquired[..], &[Some(412), Some(200)]].concat());
+}

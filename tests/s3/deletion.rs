@@ -2,6 +2,7 @@
 
 use crate::common::TestTree;
 use crate::common::environment::text;
+use crate::s3::{Fault, Kind, On};
 use crate::site::Site;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -70,4 +71,23 @@ fn a_bucket_of_one_object_is_no_empty_source() {
     }
     site.mirror("s3://bucket/m", "s3://other/m", &["--delete"]).expect(0);
     assert!(other.get("m/a").is_some() && other.get("m/b").is_none());
+}
+
+#[test]
+fn a_directory_s_marker_stays_while_something_in_it_does() {
+    let site = Site::of(&TestTree::new().file("keep", "1"));
+    site.up(&[]).expect(0);
+    for key in ["m/d/", "m/d/e/", "m/d/e/stays", "m/d/goes", "m/f/", "m/f/goes"] {
+        site.bucket.put(key, b"");
+    }
+    let refused = "<DeleteResult><Error><Key>m/d/e/stays</Key><Code>AccessDenied</Code></Error>\
+                   </DeleteResult>";
+    let reply = Fault::Reply(200, Vec::new(), refused.into());
+    site.server.fail(On::nth(Kind::DeleteMany, 1), reply);
+    let run = site.up(&["--delete", "--max-delete", "100%"]).expect(1).names("d/e/stays");
+    for key in ["m/d/", "m/d/e/"] {
+        assert!(site.bucket.get(key).is_some(), "{key} holds what stays");
+    }
+    assert!(site.bucket.get("m/f/").is_none());
+    assert_eq!(run.finished().count("directories_deleted"), 1);
 }

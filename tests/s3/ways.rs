@@ -67,6 +67,21 @@ fn metadata_is_set_where_a_store_can_t_copy_an_object_onto_itself() {
 }
 
 #[test]
+fn objects_whose_metadata_can_t_be_set_in_place_cost_the_others_nothing() {
+    let files = ["a", "locked1", "locked2", "locked3", "y", "z"];
+    let scene = Scene::new().with_files(&files.map(|name| (name, name.as_bytes())));
+    scene.up(&[]).expect(0);
+    for name in files {
+        let older = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_400_000_000);
+        let path = scene.env.source.join(name);
+        fs::File::options().write(true).open(path).unwrap().set_modified(older).unwrap();
+    }
+    scene.server.fail(On::every(Kind::Copy).key("locked"), Fault::Status(403));
+    scene.up(&["--transfers", "1"]).expect(0).names(TOLD);
+    assert_eq!(scene.server.count(Kind::Copy), files.len(), "each was asked for");
+}
+
+#[test]
 fn two_accounts_of_one_endpoint_are_not_asked_to_copy() {
     let scene = Scene::new().with_objects(&[("a", b"first")]);
     let (key, secret) = (crate::s3::ACCESS_KEY, crate::s3::SECRET_KEY);

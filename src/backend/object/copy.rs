@@ -84,10 +84,14 @@ impl ObjectPlace {
         };
         let mut headers = head.headers.clone();
         set(&mut headers, kind, metadata);
-        if self.refused_copies.may_copy() {
+        let copies = &self.refused_updates;
+        if copies.may_copy() {
             match self.copy_onto_itself(&object, &head, &headers, &place) {
-                Ok(tag) => return Ok(Stamp::of_object(head.size, tag)),
-                Err(Uncopied::Refused(error)) => self.refused_copies.refused(key, &error),
+                Ok(tag) => {
+                    copies.copied();
+                    return Ok(Stamp::of_object(head.size, tag));
+                }
+                Err(Uncopied::Refused(error)) => copies.refused(key, &error),
                 Err(Uncopied::Failed(error)) => return Err(target_cause(error)),
             }
         }

@@ -5,9 +5,9 @@
 //! are not kept, nor recorded.
 //!
 //! Some refuse them in words that have other meanings too ("access denied", "no such key", an error of
-//! the server). These count where the store took other objects and failed at none, and no marker was
-//! ever written in the run; or where an earlier run found it out, for a run that has nothing else to
-//! write.
+//! the server). These count where the store took other objects and failed at none; or where an earlier
+//! run found it out, for a run that has nothing else to write. Once a marker was written in the run,
+//! no error of another one counts: it is that entry's.
 
 use super::place::{cause, told, trouble};
 use super::{StoreError, StoreErrorKind};
@@ -83,11 +83,14 @@ impl Markers {
     /// Takes note of an error in writing one; whether it means that the store takes none.
     pub(super) fn are_refused(&self, key: &Key, error: &StoreError) -> bool {
         let mut seen = self.seen();
-        let is_refusal = match error.kind {
-            StoreErrorKind::Unsupported | StoreErrorKind::Signature => true,
-            StoreErrorKind::Other => error.status.is_some_and(|it| (400..500).contains(&it)),
-            _ => is_ambiguous(error) && seen.refuses_all(),
-        };
+        let is_refusal = !seen.is_any_written
+            && match error.kind {
+                StoreErrorKind::Unsupported => true,
+                // Look-alikes missign odd names, of whatever kind of object.
+                StoreErrorKind::Signature => is_plain(key),
+                StoreErrorKind::Other => error.status.is_some_and(|it| (400..500).contains(&it)),
+                _ => is_ambiguous(error) && seen.refuses_all(),
+            };
         if is_refusal && matches!(seen.state, State::Written) {
             seen.state = State::Refused(format!("\"{key}\": {}", told(error)));
         }
@@ -114,8 +117,14 @@ impl Seen {
     /// Whether an ambiguous refusal can mean nothing else than that no marker is taken.
     fn refuses_all(&self) -> bool {
         let is_known = self.was_refused || matches!(self.state, State::Refused(_));
-        !self.is_any_written && (is_known || self.others == Others::Written)
+        is_known || self.others == Others::Written
     }
+}
+
+/// Whether a key has no byte that percent-encoding changes (RFC 3986, 2.3), but for its slashes.
+fn is_plain(key: &Key) -> bool {
+    let is_unreserved = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(byte);
+    key.as_bytes().iter().all(is_unreserved)
 }
 
 /// Whether an error may mean that markers are refused, and may have other causes.
@@ -171,5 +180,29 @@ mod tests {
         let markers = Markers::default();
         assert!(!markers.are_refused(&key, &error(&Kind::Network)));
         assert!(markers.are_refused(&key, &error(&Kind::Unsupported)));
+    }
+
+    #[test]
+    fn a_store_that_took_a_marker_takes_markers_whatever_it_says_of_another() {
+        use StoreErrorKind as Kind;
+        let mut refused = error(&Kind::Other);
+        refused.status = Some(400);
+        for error in [refused, error(&Kind::Unsupported), error(&Kind::Signature)] {
+            let key = Key::new(*b"d/");
+            assert!(Markers::default().are_refused(&key, &error));
+            let markers = Markers::default();
+            markers.took();
+            assert!(!markers.are_refused(&key, &error));
+            assert!(markers.are_written());
+        }
+    }
+
+    #[test]
+    fn a_signature_of_an_odd_name_tells_nothing_of_other_markers() {
+        let error = error(&StoreErrorKind::Signature);
+        for (key, is_refusal) in [("a-b/c.d/", true), ("a b/", false), ("\u{e9}/", false)] {
+            let key = Key::new(key.as_bytes());
+            assert_eq!(Markers::default().are_refused(&key, &error), is_refusal, "{key}");
+        }
     }
 }

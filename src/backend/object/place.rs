@@ -56,8 +56,10 @@ pub struct ObjectPlace {
     pub(super) copies: Copies,
     /// Whether directories have markers.
     pub(super) markers: Markers,
-    /// What it was found not to copy.
+    /// What it was found not to copy from another place.
     pub(super) refused_copies: RefusedCopies,
+    /// What it was found not to copy onto itself, with other metadata.
+    pub(super) refused_updates: RefusedCopies,
     /// Its keys were listed in flat form: each is an object and nothing else.
     pub(super) is_flat: AtomicBool,
     /// What is remembered of how its store lists, where anything is.
@@ -100,6 +102,7 @@ impl ObjectPlace {
             copies: Copies::default(),
             markers: Markers::default(),
             refused_copies: RefusedCopies::default(),
+            refused_updates: RefusedCopies::default(),
             is_flat,
             habits: None,
             warnings: Mutex::default(),
@@ -128,7 +131,7 @@ impl ObjectPlace {
         });
         let learnt = [
             self.conditions.warning(),
-            self.refused_copies.warning(),
+            self.refused_copies.warning().or_else(|| self.refused_updates.warning()),
             self.markers.warning(),
             ignored,
         ];
