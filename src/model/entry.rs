@@ -6,6 +6,11 @@ use std::fmt;
 /// The longest text that a symbolic link can have, in bytes (`PATH_MAX` without its NUL).
 pub const LONGEST_LINK: u64 = 4095;
 
+/// The bit of a mode by which a program runs as its owner.
+pub const SET_UID: u32 = 0o4000;
+/// The bit of a mode by which a program runs as its group, and a directory passes its group on.
+pub const SET_GID: u32 = 0o2000;
+
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EntryKind {
@@ -60,6 +65,23 @@ pub struct Metadata {
     pub gid: u32,
     /// When the content changed.
     pub mtime: Timestamp,
+}
+
+impl Metadata {
+    /// What is left of it where it stands under an owner and group that may be others: a set-id bit
+    /// that was meant for one never passes to another. That of a directory's group only says which
+    /// group new entries get, and stays.
+    #[must_use]
+    pub fn owned_by(self, uid: u32, gid: u32, kind: EntryKind) -> Self {
+        let mut mode = self.mode;
+        if uid != self.uid {
+            mode &= !SET_UID;
+        }
+        if gid != self.gid && kind != EntryKind::Directory {
+            mode &= !SET_GID;
+        }
+        Self { mode, uid, gid, ..self }
+    }
 }
 
 /// How much is known of an entry.
@@ -203,6 +225,22 @@ mod tests {
                 recorded: Some(Digest([9; 32])),
             };
             assert_eq!(Entry::decode(&entry.encode()), Some(entry));
+        }
+    }
+
+    #[test]
+    fn a_set_id_bit_passes_to_no_other_owner_or_group() {
+        let meant = Metadata { mode: 0o7755, uid: 1, gid: 2, mtime: Timestamp::default() };
+        for (uid, gid, file, directory) in [
+            (1, 2, 0o7755, 0o7755),
+            (9, 2, 0o3755, 0o3755),
+            (1, 9, 0o5755, 0o7755),
+            (9, 9, 0o1755, 0o3755),
+        ] {
+            for (kind, mode) in [(EntryKind::File, file), (EntryKind::Directory, directory)] {
+                let owned = meant.owned_by(uid, gid, kind);
+                assert_eq!(owned, Metadata { mode, uid, gid, ..meant }, "{kind} {uid} {gid}");
+            }
         }
     }
 

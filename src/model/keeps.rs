@@ -57,9 +57,13 @@ impl Keeps {
     }
 
     /// What stands once `wanted` was set: where something stands already, what isn't kept stays as
-    /// that is.
+    /// that is, and no set-id bit is passed on under another owner or group.
     pub fn held(&self, wanted: Metadata, kind: EntryKind, stands: Option<&Metadata>) -> Metadata {
         let mut held = wanted;
+        if let Some((uid, gid)) = self.owner {
+            let (uid, gid) = stands.map_or((uid, gid), |stands| (stands.uid, stands.gid));
+            held = held.owned_by(uid, gid, kind);
+        }
         let given = match kind {
             EntryKind::File => self.file_mode,
             EntryKind::Directory => self.directory_mode,
@@ -67,9 +71,6 @@ impl Keeps {
         };
         if let Some(mode) = given {
             held.mode = stands.map_or(mode, |stands| stands.mode);
-        }
-        if let Some((uid, gid)) = self.owner {
-            (held.uid, held.gid) = stands.map_or((uid, gid), |stands| (stands.uid, stands.gid));
         }
         if let Some(stands) = stands {
             if !self.times {

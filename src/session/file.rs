@@ -10,6 +10,7 @@ use crate::backend::local::{self, LocalTarget, Root};
 use crate::backend::{Inspected, Place, Source as _};
 use crate::location::SingleLocation;
 use crate::manifest::bag;
+use crate::model::entry::{SET_GID, SET_UID};
 use crate::model::reserved::is_own_name;
 use crate::model::{
     Cause, Durability, EntryKind, Error, ErrorKind, Feature, Features, Key, Metadata, Timestamp,
@@ -30,7 +31,7 @@ use std::sync::Arc;
 const LINKS: usize = 40;
 
 /// Bits of a mode that new content never inherits.
-const SET_ID: u32 = 0o6000;
+const SET_ID: u32 = SET_UID | SET_GID;
 
 /// Where a path leads.
 pub(super) enum Destination {

@@ -2,7 +2,8 @@
 
 use super::beneath::Directory;
 use super::capabilities::{Capabilities, set_mtime};
-use super::metadata::{look_at, look_at_open};
+use super::metadata::{kind_of, look_at, look_at_open};
+use crate::model::entry::{SET_GID, SET_UID};
 use crate::model::{Cause, Metadata, Timestamp};
 use filetime::FileTime;
 use rustix::fs::{
@@ -15,7 +16,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 
-/// Sets owner, group, mode and mtime where they differ from what stands.
+const SET_ID: u32 = SET_UID | SET_GID;
+
+/// Sets owner, group, mode and mtime where they differ from what stands. Set-id bits are set last, and
+/// only under the owner and group that they are meant for.
 ///
 /// # Errors
 /// The first of what could not be set; the rest is set all the same.
@@ -31,12 +35,14 @@ pub(super) fn set_open(
     let mut mode = wanted.mode;
     let chowned = owner.is_some() || group.is_some();
     if chowned && let Err(error) = fchown(file, owner, group) {
-        mode &= 0o1777;
+        mode &= !SET_ID;
         failed = Err(error.into());
     }
     // chown clears set-id bits.
-    if stands.mode != mode || (chowned && mode & 0o6000 != 0) {
-        failed = failed.and(fchmod(file, Mode::from_raw_mode(mode)).map_err(io::Error::from));
+    if stands.mode != mode || (chowned && mode & SET_ID != 0) {
+        let mode = mode_under_its_owner(file, &Metadata { mode, ..*wanted });
+        let set = mode.and_then(|mode| fchmod(file, Mode::from_raw_mode(mode)));
+        failed = failed.and(set.map_err(io::Error::from));
     }
     if stands.mtime != wanted.mtime {
         let time = |time: Timestamp| FileTime::from_unix_time(time.seconds, time.nanos);
@@ -45,6 +51,16 @@ pub(super) fn set_open(
         failed = failed.and(set_mtime(capabilities, wanted.mtime, set, || look_at_open(file)));
     }
     Ok(failed?)
+}
+
+/// The mode that may be set of what is open, under the owner and group that it has now: a file system
+/// may pass over a change of these and answer that it was done, or give new files to others.
+pub(super) fn mode_under_its_owner(open: impl AsFd, wanted: &Metadata) -> rustix::io::Result<u32> {
+    if wanted.mode & SET_ID == 0 {
+        return Ok(wanted.mode);
+    }
+    let stat = look_at_open(open)?;
+    Ok(wanted.owned_by(stat.stx_uid, stat.stx_gid, kind_of(&stat)).mode)
 }
 
 /// Sets a symbolic link's owner, group and mtime where they differ from what stands.
@@ -113,5 +129,35 @@ pub(super) fn open_for_metadata(
             Ok((File::from(openat(parent, name, flags | OFlags::PATH, Mode::empty())?), true))
         }
         other => Ok((File::from(other?), false)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::beneath::Root;
+    use super::*;
+    use std::os::unix::fs::MetadataExt as _;
+
+    #[test]
+    fn no_set_id_bit_is_set_under_an_owner_that_is_another_than_was_answered() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::open(directory.path()).unwrap();
+        let file = File::create(directory.path().join("f")).unwrap();
+        let is = file.metadata().unwrap();
+        let mtime = Timestamp::default();
+        let (uid, gid) = (is.uid(), is.gid());
+        for (uid, gid, mode) in [
+            (uid, gid, 0o6755),
+            (uid + 1, gid, 0o2755),
+            (uid, gid + 1, 0o4755),
+            (uid + 1, gid + 1, 0o755),
+        ] {
+            let wanted = Metadata { mode: 0o6755, uid, gid, mtime };
+            // So it was said to stand: what owner it has already is not set.
+            let stands = Metadata { mode: 0o600, ..wanted };
+            let capabilities = &root.directory().capabilities;
+            set_open(&file, capabilities, &stands, &wanted).unwrap();
+            assert_eq!(file.metadata().unwrap().mode() & 0o7777, mode, "{uid} {gid}");
+        }
     }
 }

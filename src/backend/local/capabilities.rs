@@ -366,6 +366,20 @@ mod tests {
                 assert_eq!(held(Keeps::default(), kind, stands), wanted);
             }
         }
+        // As root's programs on a server that makes all its root's nobody's.
+        let squashes = Keeps { owner: Some((7, 8)), ..Keeps::default() };
+        let program = Metadata { mode: 0o6755, ..wanted };
+        for (stands, mode) in [
+            (None, [0o755, 0o2755]),
+            (Some(stands), [0o755, 0o2755]),
+            (Some(Metadata { gid: 2, ..stands }), [0o2755, 0o2755]),
+            (Some(Metadata { uid: 1, ..stands }), [0o4755, 0o6755]),
+        ] {
+            for (kind, mode) in [file, directory].into_iter().zip(mode) {
+                let held = squashes.held(program, kind, stands.as_ref());
+                assert_eq!(held.mode, mode, "{kind} {stands:?}");
+            }
+        }
         let lost = Lost::default();
         lost.count(&keeps, &wanted, file);
         lost.count(&keeps, &Metadata { mode: 0o777, uid: 7, gid: 8, ..wanted }, directory);

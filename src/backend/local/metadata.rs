@@ -119,17 +119,8 @@ impl Ownership {
         if self.uid == 0 {
             return *source;
         }
-        let mut held = *source;
-        if source.uid != self.uid {
-            held.uid = self.uid;
-            held.mode &= !0o4000;
-        }
-        if source.gid != self.gid && !self.groups.contains(&source.gid) {
-            held.gid = self.gid;
-            if kind != EntryKind::Directory {
-                held.mode &= !0o2000;
-            }
-        }
-        held
+        let is_own_group = source.gid == self.gid || self.groups.contains(&source.gid);
+        let gid = if is_own_group { source.gid } else { self.gid };
+        source.owned_by(self.uid, gid, kind)
     }
 }

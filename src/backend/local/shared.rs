@@ -111,7 +111,7 @@ impl Shared {
             return held;
         };
         if kind != EntryKind::Directory {
-            return Metadata { uid: stands.uid, gid: stands.gid, ..held };
+            return held.owned_by(stands.uid, stands.gid, kind);
         }
         let kept = Metadata { uid: held.uid, gid: held.gid, ..*stands };
         self.leaves_directories.fetch_or(kept != held, Ordering::Relaxed);

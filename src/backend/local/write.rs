@@ -1,6 +1,8 @@
 //! Writing: every change of the target, each through a directory handle and a leaf name.
 
-use super::attributes::{chmod_handle, open_for_metadata, readable_directory, set_link, set_open};
+use super::attributes::{
+    chmod_handle, mode_under_its_owner, open_for_metadata, readable_directory, set_link, set_open,
+};
 use super::beneath::{Directory, Root, legal, open_child};
 use super::capabilities::Capabilities;
 use super::metadata::{kind_of, look_at, look_at_open, metadata_of, mtime_of};
@@ -105,9 +107,10 @@ impl LocalTarget {
             }
             let stands = metadata_of(&stat);
             if through_proc {
-                chmod_handle(&file, wanted.mode)?;
-                let rest = Metadata { mode: stands.mode, ..*wanted };
-                set_link(parent, name, &stands, &rest)?;
+                // chown clears set-id bits.
+                let rest = set_link(parent, name, &stands, wanted);
+                chmod_handle(&file, mode_under_its_owner(&file, wanted)?)?;
+                rest?;
                 return Ok(shared.syncing.entries_changed(parent)?);
             }
             set_open(&file, &parent.capabilities, &stands, wanted)?;
