@@ -6,11 +6,11 @@
 //! the end. Of the file systems of [`Kind::Native`] and [`Kind::Memory`] all of it is known, and
 //! nothing asked.
 
+use super::entries::listed_number;
 use super::metadata::{look_at, mtime_of};
 use crate::model::stamp::COARSEST_TIMES;
 use crate::model::{EntryKind, Keeps, Metadata, Timestamp};
-use rustix::fs::{Mode, OFlags};
-use rustix::fs::{RawDir, Statx, StatxAttributes, fstatfs, openat};
+use rustix::fs::{Statx, StatxAttributes, fstatfs};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::AsFd;
@@ -162,11 +162,34 @@ impl Capabilities {
     /// Learns of inode numbers from one leaf: its directory lists another than a look at it tells
     /// where a number is made up for each look, as libfuse does unless it is told otherwise.
     pub(super) fn learn_from(&self, directory: impl AsFd, name: &[u8], listed: u64) {
-        let Ok(found) = look_at(directory, name) else { return };
-        // A file that something is mounted on is listed with its own number, too.
-        if !found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
-            self.learn_identifies(found.stx_ino == listed);
-        }
+        let directory = directory.as_fd();
+        let look = || {
+            let found = look_at(directory, name).ok()?;
+            // A file that something is mounted on is listed with its own number, too.
+            let is_mount = found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
+            (!is_mount).then_some(found.stx_ino)
+        };
+        self.learn_by(listed, look, || listed_number(directory, name).ok().flatten());
+    }
+
+    /// The same, by what `look` tells of the leaf, and `list` its directory once more: another file may
+    /// have got its name between the list and the look. One that is gone by then teaches nothing.
+    fn learn_by(
+        &self,
+        listed: u64,
+        look: impl Fn() -> Option<u64>,
+        list: impl FnOnce() -> Option<u64>,
+    ) {
+        let Some(found) = look() else { return };
+        let identifies = found == listed
+            || match list() {
+                None => return,
+                Some(again) => match look() {
+                    None => return,
+                    Some(found) => found == again,
+                },
+            };
+        self.learn_identifies(identifies);
     }
 
     /// Whether new names can't be guarded against what turns up at the same moment.
@@ -273,21 +296,6 @@ impl Lost {
         });
         told.collect()
     }
-}
-
-/// The inode number that a directory lists for a name; `None` where it doesn't list that.
-pub(super) fn listed_number(directory: impl AsFd, name: &[u8]) -> rustix::io::Result<Option<u64>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let from_start = openat(directory, c".", flags, Mode::empty())?;
-    let mut buffer: Vec<u8> = Vec::with_capacity(32 << 10);
-    let mut entries = RawDir::new(&from_start, buffer.spare_capacity_mut());
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        if entry.file_name().to_bytes() == name {
-            return Ok(Some(entry.ino()));
-        }
-    }
-    Ok(None)
 }
 
 #[cfg(test)]
@@ -402,14 +410,25 @@ mod tests {
         let listed = listed_number(&open, b"f").unwrap();
         assert_eq!(listed, Some(found.stx_ino));
         assert_eq!(listed_number(&open, b"g").unwrap(), None);
-        for (listed, number) in [(found.stx_ino, Some(found.stx_ino)), (u64::from(u32::MAX), None)]
-        {
+        let is = found.stx_ino;
+        // Another file had that name when it was listed.
+        for listed in [is, is + 1] {
             let capabilities = strange();
-            assert_eq!(capabilities.number(&found), Some(found.stx_ino), "nothing is known");
+            assert_eq!(capabilities.number(&found), Some(is), "nothing is known");
             capabilities.learn_from(&open, b"f", listed);
-            assert_eq!(capabilities.number(&found), number);
-            assert_eq!(capabilities.numbers_anew(), number.is_none());
+            assert_eq!(capabilities.number(&found), Some(is));
+            assert!(!capabilities.is_unasked() && !capabilities.numbers_anew());
         }
+        for gone in [b"g", b"h"] {
+            let capabilities = strange();
+            capabilities.learn_from(&open, gone, 1);
+            assert!(capabilities.is_unasked(), "it teaches nothing");
+        }
+        let made_up = strange();
+        let next = Cell::new(is);
+        made_up.learn_by(1, || Some(next.replace(next.get() + 1)), || Some(1));
+        assert_eq!(made_up.number(&found), None);
+        assert!(made_up.numbers_anew());
         let file_systems = FileSystems::default();
         let before = file_systems.of(1, &open);
         file_systems.ignore_inodes();

@@ -8,6 +8,7 @@ mod acl;
 mod attributes;
 mod beneath;
 mod capabilities;
+mod entries;
 mod file_system;
 mod inspect;
 mod metadata;

@@ -2,7 +2,8 @@
 
 use super::attributes::times;
 use super::beneath::Directory;
-use super::capabilities::{Capabilities, Kind, is_unsupported, listed_number, set_mtime};
+use super::capabilities::{Capabilities, Kind, is_unsupported, set_mtime};
+use super::entries::listed_number;
 use super::metadata::{Ownership, look_at, look_at_open, metadata_of, mtime_of};
 use super::place::rename_new;
 use crate::model::stamp::COARSEST_TIMES;

@@ -5,15 +5,14 @@
 //! as it is.
 
 use super::beneath::{Directory, legal, open_child, with_fallback};
+use super::entries::for_each_entry;
 use super::metadata::{kind_of, look_afresh, look_at, look_at_open, mtime_of};
 use super::place::rename_new_directory;
 use super::shared::{Shared, TemporaryName};
 use super::stage::{Hidden, LocalStage, written_of};
 use crate::backend::{Stage, StageDirectory, StagedDirectory, Written};
 use crate::model::{Cause, Entry, EntryKind, Key, Timestamp};
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, Statx, mkdirat, openat, symlinkat, unlinkat,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, mkdirat, openat, symlinkat, unlinkat};
 use rustix::io::Errno;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
@@ -219,9 +218,9 @@ fn could_be_own(shared: &Shared, parent: &Directory, found: &Statx) -> Result<bo
 fn remove_leaves(directory: &OwnedFd) -> Result<(), Cause> {
     loop {
         let mut names = Vec::with_capacity(NAMES);
-        for_each_entry(directory, |name, _| {
-            names.push(Box::<[u8]>::from(name));
-            Ok(names.len() < NAMES)
+        for_each_entry(directory, |listed| {
+            names.push(Box::<[u8]>::from(listed.name));
+            rustix::io::Result::Ok(names.len() < NAMES)
         })?;
         if names.is_empty() {
             return Ok(());
@@ -238,31 +237,12 @@ fn remove_leaves(directory: &OwnedFd) -> Result<(), Cause> {
 
 fn holds_directories(directory: &OwnedFd) -> rustix::io::Result<bool> {
     let mut holds = false;
-    for_each_entry(directory, |name, kind| {
-        holds = match kind {
-            FileType::Unknown => kind_of(&look_at(directory, name)?) == EntryKind::Directory,
+    for_each_entry(directory, |listed| {
+        holds = match listed.file_type {
+            FileType::Unknown => kind_of(&look_at(directory, listed.name)?) == EntryKind::Directory,
             kind => kind == FileType::Directory,
         };
-        Ok(!holds)
+        rustix::io::Result::Ok(!holds)
     })?;
     Ok(holds)
-}
-
-/// Goes through a directory's entries from its beginning, as long as `go_on` says so.
-fn for_each_entry(
-    directory: &OwnedFd,
-    mut go_on: impl FnMut(&[u8], FileType) -> rustix::io::Result<bool>,
-) -> rustix::io::Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let from_start = openat(directory, c".", flags, Mode::empty())?;
-    let mut buffer: Vec<u8> = Vec::with_capacity(32 << 10);
-    let mut entries = RawDir::new(&from_start, buffer.spare_capacity_mut());
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." && !go_on(name, entry.file_type())? {
-            break;
-        }
-    }
-    Ok(())
 }
