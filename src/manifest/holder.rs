@@ -65,11 +65,19 @@ impl Holder {
 
     /// Whether it is known for certain to have died: it ran on this machine and is there no more.
     pub(super) fn is_dead(&self) -> bool {
-        let (Some(process), Some(this)) = (&self.process, Process::of(std::process::id())) else {
-            return false;
-        };
+        self.goes_on() == Some(false)
+    }
+
+    /// Whether it is known for certain to go on.
+    pub(super) fn is_alive(&self) -> bool {
+        self.goes_on() == Some(true)
+    }
+
+    /// Whether its process is there; `None` where this one can't know.
+    fn goes_on(&self) -> Option<bool> {
+        let (process, this) = (self.process.as_ref()?, Process::of(std::process::id())?);
         let is_here = (&process.boot, &process.namespace) == (&this.boot, &this.namespace);
-        is_here && Process::of(self.pid).as_ref() != Some(process)
+        is_here.then(|| Process::of(self.pid).as_ref() == Some(process))
     }
 
     /// Reads what a lock says; `None` of what isn't legible.
@@ -99,14 +107,14 @@ mod tests {
     #[test]
     fn a_holder_is_dead_only_if_its_process_is_known_to_be_gone() {
         let mut holder = Holder::this(&RunId("one".to_owned()));
-        assert!(!holder.is_dead(), "it is this very process");
+        assert!(!holder.is_dead() && holder.is_alive(), "it is this very process");
         let content = serde_json::to_vec(&holder).unwrap();
         assert!(!Holder::read(&content).unwrap().is_dead());
         let process = holder.process.as_mut().unwrap();
         process.started.push('0');
-        assert!(holder.is_dead(), "its number is another process's now");
+        assert!(holder.is_dead() && !holder.is_alive(), "its number is another process's now");
         holder.process.as_mut().unwrap().boot.clear();
-        assert!(!holder.is_dead(), "it ran on another machine, or before");
+        assert!(!holder.is_dead() && !holder.is_alive(), "it ran on another machine, or before");
         holder.process = None;
         assert!(!holder.is_dead());
     }

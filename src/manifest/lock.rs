@@ -18,11 +18,15 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// The directory at a target's root that holds what vidimus keeps there.
 pub use crate::model::reserved::DIRECTORY;
 const FILE: &str = "lock";
 const SHOWN: &str = ".vidimus/lock";
+/// How often a lock is asked for that somebody holds who isn't named, and how long is waited between.
+const ASKED: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A lock that is held; dropping it releases it, and removes what was made for it unless a run
 /// [began](Lock::keep).
@@ -112,8 +116,8 @@ impl Lock {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 other => other.map_err(not_writable)?,
             };
-            let answer = flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive);
-            let guard = guarded(&file, answer)?;
+            let exclusively = || flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive);
+            let guard = guarded(&file, patiently(&file, exclusively))?;
             if guard != Guard::None && is_at(&file, &directory)? {
                 break (file, directory, made_file, guard == Guard::Content);
             }
@@ -192,10 +196,11 @@ impl Lock {
             let Ok(around) = root.descend(directory) else { return false };
             let file = open_directory(around.as_fd())
                 .and_then(|directory| open_file(&directory, OFlags::RDONLY));
-            file.is_ok_and(|file| {
-                let taken = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared);
-                taken == Err(Errno::WOULDBLOCK)
-            })
+            match file {
+                Ok(file) => is_held(&file, |file, how| rustix::fs::flock(file, how)),
+                // It is another user's, and closed: nobody knows.
+                Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+            }
         })
     }
 
@@ -323,6 +328,40 @@ enum Guard {
     Kernel,
     /// What the file says, for whoever reads it: the file system, or its server, has no locks.
     Content,
+}
+
+/// Asks for a lock once more where somebody holds it who isn't named: a run around this one may only be
+/// looking whether it is held ([`Lock::is_held_below`]).
+fn patiently(file: &File, flock: impl Fn() -> rustix::io::Result<()>) -> rustix::io::Result<()> {
+    for _ in 1..ASKED {
+        match flock() {
+            Err(Errno::WOULDBLOCK) if matches!(content(file), Ok(None)) => {
+                std::thread::sleep(PAUSE);
+            }
+            answer => return answer,
+        }
+    }
+    flock()
+}
+
+/// Whether a run or a verification holds a lock, asked of the kernel only where the file doesn't name a
+/// run that goes on here: asking takes the lock for a moment.
+fn is_held(
+    file: &File,
+    flock: impl Fn(BorrowedFd<'_>, FlockOperation) -> rustix::io::Result<()>,
+) -> bool {
+    let holder = content(file).ok().flatten().as_deref().and_then(Holder::read);
+    if holder.is_some_and(|holder| holder.is_alive()) {
+        return true;
+    }
+    loop {
+        let answer = flock(file.as_fd(), FlockOperation::NonBlockingLockShared);
+        match guarded(file, answer) {
+            Ok(Guard::None) => {}
+            Ok(Guard::Kernel | Guard::Content) => return false,
+            Err(_) => return true,
+        }
+    }
 }
 
 /// What it means how a file system answered when it was asked for a lock.
@@ -578,6 +617,56 @@ mod tests {
         assert!(error.message.contains("a verification"), "{error}");
         drop(second);
         Lock::acquire(root.as_fd(), &run("two"), None).unwrap();
+    }
+
+    #[test]
+    fn a_lock_below_is_held_as_its_file_says_where_there_are_no_locks() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = open(directory.path());
+        let lock = begun(&root, "one");
+        let at = directory.path().join(SHOWN);
+        let alive = fs::read_to_string(&at).unwrap();
+        drop(lock);
+        let dead = alive.replace("\"started\":\"", "\"started\":\"9");
+        // Of another boot, on another machine maybe.
+        let elsewhere = alive.replace("\"boot\":\"", "\"boot\":\"9");
+        assert!(alive != dead && alive != elsewhere);
+        let asked = std::cell::Cell::new(false);
+        let is_held = |content: &str, answer| {
+            fs::write(&at, content).unwrap();
+            is_held(&open(&at), |_, _| {
+                asked.set(true);
+                answer
+            })
+        };
+        for errno in [Errno::NOLCK, Errno::NOSYS] {
+            assert!(is_held(&alive, Err(errno)) && is_held(&elsewhere, Err(errno)));
+            assert!(!is_held(&dead, Err(errno)) && !is_held("", Err(errno)));
+        }
+        for content in [&*alive, &dead, &elsewhere, ""] {
+            assert!(is_held(content, Err(Errno::WOULDBLOCK)), "{content}");
+        }
+        // The kernel knows better than what a machine left that is gone.
+        assert!(!is_held(&elsewhere, Ok(())) && !is_held(&dead, Ok(())) && !is_held("", Ok(())));
+        // Whoever only looks doesn't take the lock of a run that goes on, not even for a moment.
+        asked.set(false);
+        assert!(is_held(&alive, Ok(())) && !asked.get());
+    }
+
+    #[test]
+    fn a_look_at_a_lock_keeps_no_run_from_beginning() {
+        let target = tempfile::tempdir().unwrap();
+        let root = open(target.path());
+        drop(begun(&root, "one"));
+        let looks = std::cell::Cell::new(2);
+        let flock = |_: BorrowedFd<'_>, _| match looks.get() {
+            0 => Ok(()),
+            left => {
+                looks.set(left - 1);
+                Err(Errno::WOULDBLOCK)
+            }
+        };
+        drop(Lock::acquire_by(flock, root.as_fd(), &run("two"), None).unwrap());
     }
 
     #[test]
