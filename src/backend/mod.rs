@@ -440,6 +440,15 @@ pub trait Target: Source {
     /// all of them. To be called once for each, whether it is copied or stands there already.
     fn meets(&self, _source: &Entry) {}
 
+    /// Names the files of the published manifest, which no listing enters, in no order; where `named`
+    /// fails, that is all. A store, which gives them no modes, names none.
+    fn name_manifest_files(
+        &self,
+        _named: &mut dyn FnMut(&Key) -> Result<(), Cause>,
+    ) -> Result<(), Cause> {
+        Ok(())
+    }
+
     /// Gives up what earlier runs began and this one, which is done, didn't go on with; each is named
     /// to `given_up`.
     fn give_up_left(&self, _given_up: &mut dyn FnMut(&Key)) -> Result<(), Cause> {

@@ -5,6 +5,7 @@ use super::attributes::{
 };
 use super::beneath::{Directory, Root, legal, open_child};
 use super::capabilities::Capabilities;
+use super::entries::for_each_entry;
 use super::metadata::{kind_of, look_at, look_at_open, metadata_of, mtime_of};
 use super::place::exchange_leaf;
 use super::probe::probe;
@@ -20,7 +21,7 @@ use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::reserved::{DIRECTORY, is_temporary};
 use crate::model::{Cause, Durability, Entry, EntryKind, Error, Keeps, Key, Metadata, Stamp};
-use rustix::fs::{AtFlags, Dir, Mode, mkdirat, symlinkat, unlinkat};
+use rustix::fs::{AtFlags, Mode, mkdirat, symlinkat, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::ErrorKind::NotFound;
@@ -326,6 +327,20 @@ impl Target for LocalTarget {
         }
     }
 
+    fn name_manifest_files(
+        &self,
+        named: &mut dyn FnMut(&Key) -> Result<(), Cause>,
+    ) -> Result<(), Cause> {
+        let directory = match self.shared.root.descend(MANIFEST.as_bytes()) {
+            Err(Errno::NOENT) => return Ok(()),
+            directory => directory?,
+        };
+        for_each_entry(readable_directory(&directory)?, |listed| {
+            named(&Key::child(MANIFEST.as_bytes(), listed.name, false))?;
+            Ok(true)
+        })
+    }
+
     /// Temporaries of the published manifest, whose directory no listing enters.
     fn give_up_left(&self, given_up: &mut dyn FnMut(&Key)) -> Result<(), Cause> {
         match self.shared.root.descend(MANIFEST.as_bytes()) {
@@ -350,13 +365,11 @@ fn remove_files(
     is_one: &dyn Fn(&[u8]) -> bool,
     removed: &mut dyn FnMut(&[u8]),
 ) -> Result<(), Cause> {
-    for entry in Dir::read_from(readable_directory(directory)?)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if is_one(name) {
-            unlinkat(directory, entry.file_name(), AtFlags::empty())?;
-            removed(name);
+    for_each_entry(readable_directory(directory)?, |listed| {
+        if is_one(listed.name) {
+            unlinkat(directory, listed.name, AtFlags::empty())?;
+            removed(listed.name);
         }
-    }
-    Ok(())
+        Ok(true)
+    })
 }

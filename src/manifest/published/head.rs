@@ -146,6 +146,14 @@ pub(super) fn signature_name(sequence: u64) -> String {
     format!("{sequence:08}.json.minisig")
 }
 
+/// Whether a file's name is that of a head, of its signature or of a segment.
+pub(super) fn is_numbered(name: &[u8]) -> bool {
+    let number = [&b".json"[..], b".json.minisig", b".ndjson.zst"]
+        .into_iter()
+        .find_map(|suffix| name.strip_suffix(suffix));
+    number.is_some_and(|number| number.len() >= 8 && number.iter().all(u8::is_ascii_digit))
+}
+
 impl Head {
     /// Makes a head; `sequence`, `rows` and `segments` are the publisher's to set.
     pub(super) fn new(

@@ -1,6 +1,6 @@
 //! To whom a manifest is open that lies in a directory.
 
-use super::head::{Segment, head_name, signature_name};
+use super::head::is_numbered;
 use super::press::Press;
 use super::shelf::POINTER;
 use crate::backend::Place;
@@ -99,17 +99,15 @@ impl Press<'_> {
         let set = |entry: &Entry, mode| self.set_mode(entry, mode, group);
         let before = ManifestMode::of_directory(directory.metadata.mode);
         set(directory, before.and(mode).directory())?;
-        // What can't be read is written anew.
-        if let Ok(Some((latest, _))) = self.shelf.pointed_to(None) {
-            let heads = 1..=latest.head.sequence;
-            let heads = heads.flat_map(|number| [head_name(number), signature_name(number)]);
-            let segments = latest.head.segments.iter().map(Segment::name);
-            for name in heads.chain(segments).chain([POINTER.to_owned()]) {
-                if let Some(entry) = self.target.look(&self.shelf.key(&name))? {
-                    set(&entry, mode.file())?;
-                }
+        self.target.name_manifest_files(&mut |key| {
+            if key.name() != POINTER.as_bytes() && !is_numbered(key.name()) {
+                return Ok(());
             }
-        }
+            match self.target.look(key)? {
+                Some(entry) if entry.kind == EntryKind::File => set(&entry, mode.file()),
+                _ => Ok(()),
+            }
+        })?;
         set(directory, mode.directory())
     }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::backend::local::{LocalTarget, Root, Walking};
 use crate::filter::FilterSpec;
 use crate::manifest::keys::{self, PublicKey, SecretKey};
-use crate::manifest::{Origin, RecordedOptions, Row, RunNumber, State};
+use crate::manifest::{ManifestMode, Origin, RecordedOptions, Row, RunNumber, State};
 use crate::model::stamp::Evidence;
 use crate::model::{
     Digest, Durability, ETag, EntryKind, ExtraDigests, Key, Metadata, RunId, Stamp, Timestamp,
@@ -370,6 +370,49 @@ fn a_change_of_any_byte_of_a_signed_manifest_is_found() {
         std::fs::write(&path, &whole).unwrap();
     }
     assert!(holds(&shelf, key));
+}
+
+/// The number in a head is anybody's word.
+#[test]
+fn all_files_of_a_manifest_are_opened_whatever_numbers_they_have() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("target");
+    std::fs::create_dir(&place).unwrap();
+    let target = target(&place);
+    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
+    let run = RunId("run".to_owned());
+    let number = state.begin_run(&run, now, "{}").unwrap();
+    put(&state, &vec![(b"a".to_vec(), Some(1))], number, &mut BTreeMap::new());
+    let secret = key();
+    let press = Press::new(&target, dir.path(), now).signing_with(Some(&secret));
+    let mut head = publish(&state, &press, publishing(&run)).unwrap().unwrap().publication.head;
+    head.sequence = u64::MAX;
+    let last = press.write_head(head).unwrap();
+    press.point_to(last.as_predecessor(), true).unwrap();
+    let files = place.join(crate::backend::MANIFEST);
+    let foreign = files.join("notes.json");
+    std::fs::write(&foreign, "").unwrap();
+    let foreign_mode = foreign.metadata().unwrap().permissions().mode();
+    for bits in [0o600, 0o644] {
+        let asked = ManifestMode::new(bits);
+        let press = Press::new(&target, dir.path(), now).with_mode(asked);
+        press.open(&state, super::open::Written::Nothing).unwrap();
+        let names = [
+            "00000001.json",
+            "00000001.json.minisig",
+            "00000001.ndjson.zst",
+            "18446744073709551615.json",
+            "18446744073709551615.json.minisig",
+            "latest.json",
+        ];
+        for name in names {
+            let mode = files.join(name).metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o7777, bits, "{name}");
+        }
+        assert_eq!(foreign.metadata().unwrap().permissions().mode(), foreign_mode, "not ours");
+    }
 }
 
 /// What a publication that nobody can use any more leaves is not what the next one goes on from.
