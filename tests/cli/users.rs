@@ -12,6 +12,8 @@ const ADA: u32 = 62_001;
 const BOB: u32 = 62_002;
 /// The group that both are in.
 const GROUP: u32 = 62_100;
+/// One that nobody is in.
+const OTHER: u32 = 62_200;
 
 /// Runs the binary as a user who is in these groups.
 fn run_as(env: &Environment, (uid, groups): (u32, &str), arguments: &[&str]) -> Run {
@@ -177,4 +179,38 @@ fn a_target_that_a_run_makes_is_as_open_as_its_source() {
     ada(&env, &["mirror", "source", "target"]).expect(0);
     assert_modes(&env, (0o664, 0o664), (0o2775, 0o2775));
     bob(&env, &["mirror", "source/a", "target"]).expect(0);
+}
+
+#[test]
+fn a_manifest_is_opened_to_another_group_only_if_all_that_it_tells_is_open_to_that() {
+    needs!(tools::root());
+    for (old, expected) in [(0o640, 0o600), (0o644, 0o640)] {
+        let env = Environment::new();
+        for number in 0..20 {
+            fs::write(env.source.join(format!("{number:02}")), "one").expect("write a file");
+        }
+        let path = env.source.join("old");
+        fs::write(&path, "closed to others").expect("write a file");
+        set_mode(&path, old);
+        chown(&path, None, Some(GROUP)).expect("give it to the group");
+        chown(&env.source, None, Some(GROUP)).expect("give it to the group");
+        set_mode(&env.source, 0o750);
+        let manifest = |mode, group| {
+            let all = kept(&env);
+            let files = all.iter().filter(|(name, ..)| name.starts_with("manifest/"));
+            for (name, is, gid) in files {
+                assert_eq!(*is, mode, "{name} beside {old:o}: {is:o}");
+                assert!(is & 0o060 == 0 || *gid == group, "{name} is of the group {gid}");
+            }
+        };
+        env.mirrored(&[]);
+        manifest(0o640, GROUP);
+        chown(&env.source, None, Some(OTHER)).expect("give it to another group");
+        fs::write(env.source.join("new"), "new").expect("write a file");
+        env.mirrored(&[]).counts(&[("files_copied", 1)]);
+        manifest(expected, OTHER);
+        fs::write(env.source.join("newer"), "new").expect("write a file");
+        env.mirrored(&[]).counts(&[("files_copied", 1)]);
+        manifest(expected, OTHER);
+    }
 }

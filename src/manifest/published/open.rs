@@ -47,6 +47,9 @@ impl Press<'_> {
             (Some(asked), ..) => asked,
             (None, Written::Nothing, _) => return Ok(None),
             (None, Written::Changes, Some(before)) => {
+                // What was published before was not held against another group's rights.
+                let is_its_group = stands.as_ref().is_some_and(|it| it.metadata.gid == gid);
+                let before = if is_its_group { before } else { before.without_group() };
                 state.narrow(ManifestMode::of_root(mode).and(before), gid, Told::Changes)?
             }
             (None, ..) => state.narrow(ManifestMode::of_root(mode), gid, Told::All)?,
@@ -86,6 +89,24 @@ impl Press<'_> {
                  directories that are (--manifest-mode {before} keeps it as it was)"
             )
         }))
+    }
+
+    /// Whether another group than could read the manifest so far would read it from now on: then what
+    /// it tells is to be held against that one's rights, all of it. Where a user asked for a mode, he
+    /// did that.
+    pub(super) fn is_for_another_group(&self, state: &State) -> Result<bool, Error> {
+        if self.target.is_store() || self.mode.or(state.manifest_mode()?).is_some() {
+            return Ok(false);
+        }
+        let failed = |cause| self.shelf.failed("open", "", cause);
+        let directory = self.target.look(&self.shelf.key("")).map_err(failed)?;
+        let root = self.target.look(&Key::root()).map_err(failed)?;
+        let (Some(directory), Some(root)) = (directory, root) else { return Ok(false) };
+        let (stands, gid) = (directory.metadata, root.metadata.gid);
+        let wanted = Metadata { gid, ..stands };
+        let held = self.target.holds(&wanted, EntryKind::Directory, Some(&stands));
+        let is_read = ManifestMode::of_directory(stands.mode).group_reads();
+        Ok(is_read && stands.gid != gid && held.gid == gid)
     }
 
     /// Gives the directory, and what it holds of this user's, their modes. Who may enter it loses that

@@ -125,6 +125,7 @@ pub fn publish(
         let takes_more = !is_renumbered && !is_outgrown(&standing.head, changed);
         known.as_ref() == Some(standing) && (changed == 0 || takes_more)
     });
+    let is_base = is_base && (changed == 0 || !press.is_for_another_group(state)?);
     if is_base && changed > 0 {
         stands.read(&press.shelf)?;
     }
