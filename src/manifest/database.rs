@@ -283,6 +283,13 @@ pub(super) fn put_aside(path: &Path) -> io::Result<PathBuf> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
+/// The error of a damaged file that can't be [put aside](put_aside).
+pub(super) fn cannot_put_aside(path: &Path, error: io::Error) -> Error {
+    Error::new(ErrorKind::Manifest, format!("cannot put {} aside", named(path)))
+        .because(error)
+        .help("it is damaged; move it away, the next run compares everything")
+}
+
 pub(super) fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
     match fs::rename(from, to) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

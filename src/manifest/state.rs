@@ -17,13 +17,13 @@
 //! refused with an error, anything else that isn't whole is damage: put aside, and begun anew.
 
 use super::database::{
-    Access, Trouble, begin, cannot_make, cannot_open, check, connect, failed, has_journal,
-    is_journaled, named, path_of, pragma, put_aside, refusal,
+    Access, Trouble, begin, cannot_make, cannot_open, cannot_put_aside, check, connect, failed,
+    has_journal, is_journaled, path_of, pragma, put_aside, refusal,
 };
 use super::row::{self, Row, RunNumber, SourceNumber, Verified};
 use super::runs::{self, RootIdentity, RunRecord, latest_run};
 use crate::model::{Error, ErrorKind, Key, RunId, Timestamp, Totals, Verdict};
-use pairs::Pair;
+use pairs::{Obstacle, Pair};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use rustix::fs::FlockOperation;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -85,8 +85,8 @@ impl State {
             .map_err(|error| failed(error.into()))?;
         match Self::open_or_begin(&path, state_dir, source, target) {
             Ok(opened) => Ok(opened),
-            Err(Trouble::Damaged(_)) => Self::replace(&path, source, target),
-            Err(trouble) => Err(refusal(&path, trouble)),
+            Err(Obstacle::State(Trouble::Damaged(_))) => Self::replace(&path, source, target),
+            Err(obstacle) => Err(obstacle.refusal(&path, &[])),
         }
     }
 
@@ -444,7 +444,7 @@ impl State {
         state_dir: &Path,
         source: &str,
         target: &str,
-    ) -> Result<Opened, Trouble> {
+    ) -> Result<Opened, Obstacle> {
         let was_empty = is_emptied(path);
         let mut connection = Self::make(path)?;
         let mut set_aside = None;
@@ -452,13 +452,18 @@ impl State {
         if is_empty(&connection)? {
             // Nobody waits for it yet, and it may be more than memory is meant to hold.
             connection.pragma_update(None, "cache_spill", true)?;
-            let transaction = connection.transaction()?;
-            begin(&transaction, target)?;
-            let found = Pair::all_into(state_dir, target, true)?;
-            set_aside = found.set_aside;
-            pairs::take_over(&transaction, &found.pairs)?;
-            transaction.commit()?;
-            taken_over = found.pairs;
+            let mut found = Pair::all_into(state_dir, target, true)?;
+            loop {
+                match Self::begin_of(&mut connection, target, &found.pairs) {
+                    Ok(()) => break,
+                    // It shows as its rows are read; the others are none the worse for it.
+                    Err(Obstacle::Pair(at, Trouble::Damaged(_))) => found.put_aside(at)?,
+                    Err(obstacle) => {
+                        return Err(Obstacle::Other(obstacle.refusal(path, &found.pairs)));
+                    }
+                }
+            }
+            (taken_over, set_aside) = (found.pairs, found.set_aside);
         }
         let state = Self::of(path, connection, source, target)?;
         // What is left of them says nothing any more.
@@ -468,6 +473,14 @@ impl State {
             .map_err(|error| Trouble::Failed(cannot_open(&error)))?;
         let was_empty = was_empty && taken_over.is_empty() && set_aside.is_none();
         Ok(Opened { state, set_aside, was_empty })
+    }
+
+    /// Begins a state of what files of older versions hold, or does nothing.
+    fn begin_of(connection: &mut Connection, target: &str, pairs: &[Pair]) -> Result<(), Obstacle> {
+        let transaction = connection.transaction()?;
+        begin(&transaction, target)?;
+        pairs::take_over(&transaction, pairs)?;
+        Ok(transaction.commit()?)
     }
 
     /// Opens a file to write to it, and makes it where it is missing.
@@ -537,7 +550,7 @@ impl State {
     /// Makes of files of older versions, elsewhere, what a run would make of them.
     fn read_pairs(state_dir: &Path, target: &str) -> Result<Option<Self>, Error> {
         let found = Pair::all_into(state_dir, target, false);
-        let found = found.map_err(|trouble| refusal(state_dir, trouble))?;
+        let found = found.map_err(|obstacle| obstacle.refusal(state_dir, &[]))?;
         if found.pairs.is_empty() {
             return Ok(None);
         }
@@ -545,23 +558,15 @@ impl State {
             Error::new(ErrorKind::Manifest, "cannot make a temporary directory").because(error)
         })?;
         let path = path_of(scratch.path(), target);
-        let make = || -> Result<(), Trouble> {
-            let mut connection = Self::make(&path)?;
-            let transaction = connection.transaction()?;
-            begin(&transaction, target)?;
-            pairs::take_over(&transaction, &found.pairs)?;
-            Ok(transaction.commit()?)
-        };
-        make().map_err(|trouble| refusal(&path, trouble))?;
+        let made = Self::make(&path)
+            .map_err(Obstacle::from)
+            .and_then(|mut connection| Self::begin_of(&mut connection, target, &found.pairs));
+        made.map_err(|obstacle| obstacle.refusal(&path, &found.pairs))?;
         Self::read_file(&path, target, Some(scratch)).map(Some)
     }
 
     fn replace(path: &Path, source: &str, target: &str) -> Result<Opened, Error> {
-        let set_aside = put_aside(path).map_err(|error| {
-            Error::new(ErrorKind::Manifest, format!("cannot put {} aside", named(path)))
-                .because(error)
-                .help("it is damaged; move it away, the next run compares everything")
-        })?;
+        let set_aside = put_aside(path).map_err(|error| cannot_put_aside(path, error))?;
         let make = || {
             let mut connection = Self::make(path)?;
             let transaction = connection.transaction()?;

@@ -100,6 +100,19 @@ impl<T: Tabled> Paged<T> {
         self.skipped
     }
 
+    /// The next row, or the database's own word for why it can't be read.
+    pub(super) fn read(&mut self) -> rusqlite::Result<Option<T>> {
+        loop {
+            if let Some(row) = self.page.next() {
+                return Ok(Some(row));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            self.turn_page().inspect_err(|_| self.ended = true)?;
+        }
+    }
+
     fn turn_page(&mut self) -> rusqlite::Result<()> {
         let (key, column) = T::KEY;
         let from = if self.after.is_some() { ">" } else { ">=" };
@@ -131,17 +144,6 @@ impl<T: Tabled> Iterator for Paged<T> {
 
     /// The next row. After an error, nothing: that the rows ended is then not known.
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(row) = self.page.next() {
-                return Some(Ok(row));
-            }
-            if self.ended {
-                return None;
-            }
-            if let Err(error) = self.turn_page() {
-                self.ended = true;
-                return Some(Err(failed(&self.path, "read", error)));
-            }
-        }
+        self.read().map_err(|error| failed(&self.path, "read", error)).transpose()
     }
 }

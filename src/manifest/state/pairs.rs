@@ -4,12 +4,12 @@
 use super::IMPORTED;
 use super::pages::Rows;
 use crate::manifest::database::{
-    Access, Trouble, cannot_open, check_pair, connect, has_journal, is_journaled, plain, put_aside,
-    short_hash, with_suffix,
+    Access, Trouble, cannot_open, cannot_put_aside, check_pair, connect, has_journal, is_journaled,
+    plain, put_aside, refusal, short_hash, with_suffix,
 };
 use crate::manifest::row::{self, RunNumber, SourceNumber};
 use crate::manifest::runs::{self, RunRecord};
-use crate::model::{RunId, Timestamp};
+use crate::model::{Error, RunId, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -36,6 +36,55 @@ pub(super) struct Found {
     pub(super) set_aside: Option<PathBuf>,
 }
 
+impl Found {
+    /// Puts aside one of the files, by its place among them.
+    pub(super) fn put_aside(&mut self, damaged: usize) -> Result<(), Obstacle> {
+        let path = self.pairs.remove(damaged).path;
+        self.set_aside = Some(put_pair_aside(&path)?);
+        Ok(())
+    }
+}
+
+/// What is in the way of files being taken over.
+pub(super) enum Obstacle {
+    /// The state that is made of them.
+    State(Trouble),
+    /// One of them, by its place among them.
+    Pair(usize, Trouble),
+    /// Anything else, told in full.
+    Other(Error),
+}
+
+impl From<Trouble> for Obstacle {
+    fn from(trouble: Trouble) -> Self {
+        Self::State(trouble)
+    }
+}
+
+impl From<rusqlite::Error> for Obstacle {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::State(error.into())
+    }
+}
+
+impl Obstacle {
+    /// The error of it: what is in the way of the state at `path`, which is made of `pairs`.
+    pub(super) fn refusal(self, path: &Path, pairs: &[Pair]) -> Error {
+        match self {
+            Self::State(trouble) => refusal(path, trouble),
+            Self::Pair(at, trouble) => {
+                refusal(pairs.get(at).map_or(path, |pair| &pair.path), trouble)
+            }
+            Self::Other(error) => error,
+        }
+    }
+}
+
+fn put_pair_aside(path: &Path) -> Result<PathBuf, Obstacle> {
+    let aside = put_aside(path);
+    aside.map_err(|error| Obstacle::Other(cannot_put_aside(path, error)))
+}
+
 impl Pair {
     /// Finds the files of all pairs with a target. Damaged ones are put aside, or an error where
     /// nothing is to be changed. A file without a run counts for nothing, nor does an import that did
@@ -44,8 +93,10 @@ impl Pair {
         state_dir: &Path,
         target: &str,
         puts_aside: bool,
-    ) -> Result<Found, Trouble> {
-        let failed = |error: io::Error| Trouble::Failed(cannot_open(&error));
+    ) -> Result<Found, Obstacle> {
+        let failed = |error: io::Error| {
+            Obstacle::Other(refusal(state_dir, Trouble::Failed(cannot_open(&error))))
+        };
         let mut found = Found { pairs: Vec::new(), set_aside: None };
         let names = match fs::read_dir(state_dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
@@ -61,9 +112,9 @@ impl Pair {
             match Self::open(&path, target) {
                 Ok(pair) => found.pairs.extend(pair),
                 Err(Trouble::Damaged(_)) if puts_aside => {
-                    found.set_aside = Some(put_aside(&path).map_err(failed)?);
+                    found.set_aside = Some(put_pair_aside(&path)?);
                 }
-                Err(trouble) => return Err(trouble),
+                Err(trouble) => return Err(Obstacle::Other(refusal(&path, trouble))),
             }
         }
         found.pairs.sort_by_key(|pair| pair.runs.last().map(|run| run.started));
@@ -96,6 +147,16 @@ impl Pair {
         Ok(counts.then(|| Self { path: path.to_owned(), access, source, runs, meta }))
     }
 
+    /// Reads from the file; its place among the others is `at`.
+    fn read<T>(
+        &self,
+        at: usize,
+        read: impl FnOnce(Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Obstacle> {
+        let read = connect(&self.path, self.access).and_then(read);
+        read.map_err(|error| Obstacle::Pair(at, error.into()))
+    }
+
     /// Removes the file, and its journal with it.
     pub(super) fn remove(&self) -> io::Result<()> {
         fs::remove_file(&self.path)?;
@@ -117,7 +178,7 @@ fn is_of_pair(name: &OsStr, prefix: &str) -> bool {
 
 /// Fills a new state, within a transaction, with what the files of pairs hold, of which the last one
 /// has the latest run.
-pub(super) fn take_over(transaction: &Connection, pairs: &[Pair]) -> Result<(), Trouble> {
+pub(super) fn take_over(transaction: &Connection, pairs: &[Pair]) -> Result<(), Obstacle> {
     let mut all: Vec<&RunRecord> = pairs.iter().flat_map(|pair| &pair.runs).collect();
     // What was taken over from an import has that run too.
     all.sort_by_key(|run| run.started);
@@ -139,9 +200,11 @@ pub(super) fn take_over(transaction: &Connection, pairs: &[Pair]) -> Result<(), 
         let runs: HashMap<_, _> = pair.runs.iter().map(|run| (run.number, of(run))).collect();
         let first = pair.runs.first().map_or((RunNumber(0), Timestamp::default()), of);
         let from = SourceNumber(at as i64 + 1);
-        let connection = connect(&pair.path, pair.access)?;
-        for row in Rows::new(pair.path.clone(), connection, b"") {
-            let mut row = row.map_err(|error| Trouble::Damaged(error.to_string()))?;
+        let mut rows =
+            pair.read(at, |connection| Ok(Rows::new(pair.path.clone(), connection, b"")))?;
+        loop {
+            let row = rows.read().map_err(|error| Obstacle::Pair(at, error.into()))?;
+            let Some(mut row) = row else { break };
             let (run, started) = runs.get(&row.run).copied().unwrap_or(first);
             (row.run, row.from) = (run, from);
             written.put(&row, started)?;
@@ -207,18 +270,23 @@ fn put_run(transaction: &Connection, number: RunNumber, run: &RunRecord) -> rusq
 }
 
 /// Keeps which keys changed since the only file's rows were published.
-fn copy_changes(transaction: &Connection, pair: &Pair) -> Result<(), Trouble> {
-    let connection = connect(&pair.path, pair.access)?;
-    let has_changes = "SELECT count(*) FROM sqlite_schema WHERE name = 'changed'";
-    if connection.query_row(has_changes, [], |row| row.get::<_, i64>(0))? == 0 {
-        return Ok(());
-    }
-    let mut read = connection.prepare("SELECT key, was_published FROM changed")?;
-    let mut changes = read.query([])?;
-    while let Some(change) = changes.next()? {
-        let (key, was_published): (Vec<u8>, bool) = (change.get(0)?, change.get(1)?);
-        let insert = "INSERT INTO changed (key, was_published) VALUES (?1, ?2)";
-        transaction.prepare_cached(insert)?.execute(params![key, was_published])?;
-    }
-    Ok(())
+fn copy_changes(transaction: &Connection, pair: &Pair) -> Result<(), Obstacle> {
+    let mut put =
+        transaction.prepare("INSERT INTO changed (key, was_published) VALUES (?1, ?2)")?;
+    let mut put = |key: Vec<u8>, was_published: bool| put.execute(params![key, was_published]);
+    // What can't be written is no fault of what is read.
+    let mut refused = None;
+    pair.read(0, |connection| {
+        let has_changes = "SELECT count(*) FROM sqlite_schema WHERE name = 'changed'";
+        if connection.query_row(has_changes, [], |row| row.get::<_, i64>(0))? == 0 {
+            return Ok(());
+        }
+        let mut read = connection.prepare("SELECT key, was_published FROM changed")?;
+        let mut changes = read.query([])?;
+        while let Some(change) = changes.next()?.filter(|_| refused.is_none()) {
+            refused = put(change.get(0)?, change.get(1)?).err();
+        }
+        Ok(())
+    })?;
+    refused.map_or(Ok(()), |error| Err(error.into()))
 }

@@ -602,6 +602,46 @@ fn a_damaged_file_of_an_older_version_costs_no_other() {
     assert_eq!(all(&opened.state).len(), 1);
 }
 
+#[test]
+fn a_file_of_an_older_version_that_is_damaged_in_its_middle_costs_no_other() {
+    use std::os::unix::fs::FileExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let rows: Vec<_> = (0..5_000).map(|number| row(format!("{number:04}"))).collect();
+    pair(dir.path(), 3, "/one", ("r1", 1), &rows);
+    let damaged = names(dir.path()).remove(0);
+    pair(dir.path(), 3, "/two", ("r2", 2), &[row("z")]);
+    let path = dir.path().join(&damaged);
+    let middle = (fs::metadata(&path).unwrap().len() / 2) & !4095;
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&[0; 4096], middle).unwrap();
+    let error = State::latest_into(dir.path(), TARGET).unwrap_err();
+    assert!(is_damage(&error) && error.to_string().contains(&damaged), "{error}");
+    let opened = State::open(dir.path(), SOURCE, TARGET).unwrap();
+    assert_eq!(opened.set_aside.unwrap(), dir.path().join(format!("{damaged}.damaged-1")));
+    let found: Vec<_> = all(&opened.state).into_iter().map(|row| row.key.to_string()).collect();
+    assert_eq!(found, ["z"]);
+    assert_eq!(opened.state.last_run().unwrap().unwrap().id.0, "r2");
+}
+
+#[test]
+fn a_file_of_an_older_version_that_cannot_be_read_just_now_is_not_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    pair(dir.path(), 3, "/one", ("r1", 1), &[row("a")]);
+    pair(dir.path(), 3, "/two", ("r2", 2), &[row("b")]);
+    let Ok(found) = pairs::Pair::all_into(dir.path(), TARGET, false) else { panic!("whole files") };
+    let files = names(dir.path());
+    for name in &files {
+        fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    let mut connection = Connection::open_in_memory().unwrap();
+    let Err(obstacle) = State::begin_of(&mut connection, TARGET, &found.pairs) else {
+        panic!("there is nothing to take over")
+    };
+    assert!(matches!(obstacle, Obstacle::Pair(0, Trouble::Failed(_))));
+    let error = obstacle.refusal(&dir.path().join("new"), &found.pairs);
+    assert!(files.iter().any(|name| error.to_string().contains(name)), "{error}");
+}
+
 fn verified(row: &Row) -> Verified {
     let digest = row.digest.unwrap();
     Verified { key: row.key.clone(), digest, target: row.target, at: at(1_900_000_000) }
