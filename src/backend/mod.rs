@@ -331,8 +331,13 @@ pub trait Target: Source {
     /// Begins a new directory that nobody sees until it is published with what was made in it.
     fn stage_directory(&self, key: &Key) -> Result<Box<dyn StageDirectory>, Cause>;
 
-    /// Makes a directory, closed to others until its metadata is set.
-    fn make_directory(&self, key: &Key, place: Place) -> Result<(), Cause>;
+    /// Makes a directory, closed to others until its metadata is set. A leaf whose place it takes is
+    /// kept: the key that it has from now on is returned, for [`Target::remove_set_aside`].
+    fn make_directory(&self, key: &Key, place: Place) -> Result<Option<Key>, Cause>;
+
+    /// Removes a leaf whose place a directory took, by the key under which it was kept: what is to lie
+    /// in that directory is safe.
+    fn remove_set_aside(&self, key: &Key) -> Result<(), Cause>;
 
     /// Makes a symbolic link with its metadata; its stamp, where that is known without a look.
     fn make_link(&self, entry: &Entry, place: Place) -> Result<Option<Stamp>, Cause>;

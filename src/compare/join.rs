@@ -8,6 +8,7 @@
 use crate::backend::{Form, ListItem};
 use crate::listing::Unknown;
 use crate::manifest::{Row, SourceNumber};
+use crate::model::reserved::is_set_aside;
 use crate::model::{Entry, EntryError, Error, Key};
 use std::collections::VecDeque;
 use std::iter::Fuse;
@@ -43,7 +44,10 @@ pub enum Conflict {
     },
     /// The source has a directory where the target has this leaf.
     DirectoryOverLeaf(Entry),
-    /// One side has both.
+    /// The target has this leaf beside the directory that the source has: it was in a store, where both
+    /// have their place, and that directory was never whole since.
+    LeafBesideDirectory,
+    /// The source has both.
     Both,
 }
 
@@ -179,6 +183,14 @@ impl<I: Iterator<Item = Result<ListItem, Error>>> Stream<I> {
             self.advance()?;
         }
         Ok(waiting)
+    }
+
+    /// Whether something was set aside in a directory: it is no entry, and yet it isn't to be lost.
+    fn keeps_in(&self, directory: &Key) -> bool {
+        self.waiting
+            .iter()
+            .take_while(|item| item.key().is_within(directory.as_bytes()))
+            .any(|item| matches!(item, Joined::Leftover(key) if is_set_aside(key.name())))
     }
 
     /// The first key that is still to come.
@@ -319,15 +331,21 @@ where
             let mut leaf = self.held.remove(at);
             self.doubt(&mut leaf, &pair.source, &pair.target);
             match (leaf.source.entry(), leaf.target.entry(), &pair.source, &pair.target) {
-                (Some(_), _, Seen::Present(_), _) | (_, Some(_), _, Seen::Present(_)) => {
+                (Some(_), _, Seen::Present(_), _) => {
                     leaf.conflict = Some(Conflict::Both);
                     pair.conflict = Some(Conflict::Both);
+                }
+                (Some(_), Some(_), _, Seen::Present(_)) => {
+                    leaf.conflict = Some(Conflict::LeafOverDirectory { empty: false });
+                }
+                (None, Some(_), Seen::Present(_), Seen::Present(_)) => {
+                    leaf.conflict = Some(Conflict::LeafBesideDirectory);
                 }
                 (Some(_), None, _, Seen::Present(_)) => {
                     let next = self.target.next.as_ref();
                     let listed = next.is_some_and(|next| next.key.is_within(pair.key.as_bytes()));
                     let unknown = self.target.unknown.is_within(&pair.key);
-                    let empty = !listed && !unknown;
+                    let empty = !listed && !unknown && !self.target.keeps_in(&pair.key);
                     leaf.conflict = Some(Conflict::LeafOverDirectory { empty });
                     if empty {
                         // The leaf's step removes it, once it is swept.

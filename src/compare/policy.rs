@@ -89,6 +89,8 @@ pub enum Action {
     KeepDirectory,
     /// Remove it from the target.
     Delete,
+    /// Remove it from the target once the directory that took its place is whole.
+    RemoveSetAside,
     /// Drop its row: nothing is there any more.
     Forget,
     /// Copy or link it once a directory in its place has been deleted.
@@ -150,6 +152,8 @@ pub enum Reason {
     HoldsKept,
     /// Only the target has it, and a copy that failed collided with it.
     Collided,
+    /// A directory took its place.
+    SetAside,
     /// A killed run left it.
     LeftOver,
     /// Only the manifest knows it.
@@ -189,6 +193,7 @@ impl fmt::Display for Reason {
             Self::Extra => "not in the source",
             Self::HoldsKept => "holds entries that stay",
             Self::Collided => "a copy that failed collided with it",
+            Self::SetAside => "a directory took its place",
             Self::LeftOver => "left over from a killed run",
             Self::Gone => "on neither side",
             Self::Unknown => "could not be listed",
@@ -242,6 +247,17 @@ impl Policy {
                 decide(Action::Keep, Reason::Unknown)
             }
             (Seen::Present(source), target) => self.mirror(pair, source, target, holds),
+            (Seen::Absent, Seen::Present(target))
+                if pair.conflict == Some(Conflict::LeafBesideDirectory) =>
+            {
+                let options = &self.options;
+                let is_kept = options.ignore_existing || options.update;
+                if is_kept || self.excluded_by_size(target) {
+                    decide(Action::Keep, Reason::Exists)
+                } else {
+                    decide(Action::RemoveSetAside, Reason::SetAside)
+                }
+            }
             (Seen::Absent, Seen::Present(target)) => self.surplus(target, pair.row.as_ref()),
             (Seen::Absent, Seen::Absent) => match &pair.row {
                 // What is excluded is not listed, unless it is to be deleted from the target.
@@ -377,13 +393,15 @@ impl Policy {
                 return afresh(Reason::Kind);
             }
             Some(Conflict::LeafOverDirectory { empty: false }) => {
-                return if self.surplus == Surplus::Stays {
-                    fail(Cause::DirectoryInTheWay)
-                } else {
-                    decide(Action::AfterDeletion, Reason::Kind)
-                };
+                if self.surplus == Surplus::Stays {
+                    return fail(Cause::DirectoryInTheWay);
+                }
+                // In a store it may stand beside the directory, and is compared.
+                if existing.is_none() {
+                    return decide(Action::AfterDeletion, Reason::Kind);
+                }
             }
-            Some(Conflict::Both) | None => {}
+            Some(Conflict::Both | Conflict::LeafBesideDirectory) | None => {}
         }
         let Some(existing) = existing else { return afresh(Reason::New) };
         if source.kind != EntryKind::Directory

@@ -1,4 +1,8 @@
-//! Names under which a copy failed because the target has something else there.
+//! What failed, and what in the target is not to be deleted for its sake.
+//!
+//! What lies in a directory of the target is the only copy of what it held as long as the leaf that is to
+//! take the directory's place isn't copied; and so is a leaf as long as something is missing in the
+//! directory that took its place.
 //!
 //! On a target that folds names (in case, say), `Report` can't be made beside `report`; what stands is
 //! the only copy where the one was renamed to the other. It is never deleted. The folding isn't known
@@ -14,7 +18,7 @@ const HELD: usize = 16 << 20;
 /// What a key costs beside its bytes.
 const OVERHEAD: usize = 64;
 
-/// The names that were found taken, and the directories that could not be made.
+/// The names that were found taken, the directories that could not be made, and all copies that failed.
 #[derive(Debug, Default)]
 pub struct Collisions(Mutex<Found>);
 
@@ -25,6 +29,11 @@ struct Found {
     bytes: usize,
     /// There were more names taken than are held.
     overflowed: bool,
+    failed: BTreeSet<Key>,
+    /// Bytes of these.
+    failed_bytes: usize,
+    /// More copies failed than are held.
+    too_many_failed: bool,
 }
 
 impl Found {
@@ -38,6 +47,9 @@ impl Found {
 impl Collisions {
     /// Takes note of a failure, if it is of that kind.
     pub(super) fn note(&self, error: &EntryError) {
+        if error.is_failed_copy() {
+            self.note_failed(&error.key);
+        }
         let is_taken = matches!(error.cause, Cause::NameTaken);
         let is_unmade = error.operation == Operation::MakeDirectory;
         if !(is_taken || is_unmade) {
@@ -56,6 +68,26 @@ impl Collisions {
         }
     }
 
+    /// Takes note of a source's entry that the target doesn't have.
+    pub(super) fn note_failed(&self, key: &Key) {
+        let mut found = self.found();
+        found.failed_bytes += key.as_bytes().len() + OVERHEAD;
+        if found.failed_bytes <= HELD {
+            found.failed.insert(key.clone());
+        } else {
+            found.too_many_failed = true;
+        }
+    }
+
+    /// Whether something in a directory could not be copied, as far as is known.
+    pub(super) fn is_incomplete(&self, directory: &Key) -> bool {
+        let found = self.found();
+        let mut from = found.failed.range(directory.clone()..);
+        found.too_many_failed
+            || found.failed.contains(&Key::root())
+            || from.next().is_some_and(|key| key.is_within(directory.as_bytes()))
+    }
+
     /// Whether a directory could not be made, or one above it: what stands there is another.
     pub(super) fn is_unmade(&self, directory: &Key) -> bool {
         let found = self.found();
@@ -67,7 +99,8 @@ impl Collisions {
         let found = self.found();
         let mut spared = Spared {
             target,
-            all: found.overflowed,
+            all: found.overflowed || found.too_many_failed,
+            failed: found.failed.clone(),
             standing: HashMap::new(),
             looked_at: Vec::new(),
         };
@@ -95,6 +128,8 @@ pub(super) struct Spared<'t> {
     target: &'t dyn Target,
     /// More names were taken than are known.
     all: bool,
+    /// What could not be copied: the directory in the place of a leaf of these stays.
+    failed: BTreeSet<Key>,
     /// What stands under names that were taken, by the directory that it lies in.
     standing: HashMap<Box<[u8]>, Standing>,
     /// The way down to the entry that was asked about last: the keys that were looked at, and whether
@@ -129,8 +164,11 @@ fn marks(entry: &Entry) -> impl Iterator<Item = Mark> {
 impl Spared<'_> {
     /// Whether an entry, or a directory that it lies in, is what a copy collided with.
     pub(super) fn spares(&mut self, key: &Key) -> bool {
-        if self.all || self.standing.is_empty() {
-            return self.all;
+        if self.all || self.takes_a_failed_place(key) {
+            return true;
+        }
+        if self.standing.is_empty() {
+            return false;
         }
         while self.looked_at.pop_if(|(above, _)| !key.is_within(above.as_bytes())).is_some() {}
         for at in downwards(key) {
@@ -147,6 +185,13 @@ impl Spared<'_> {
             }
         }
         false
+    }
+
+    /// Whether an entry is, or lies in, a directory in whose place a leaf belongs that could not be
+    /// copied.
+    fn takes_a_failed_place(&self, key: &Key) -> bool {
+        let is_failed = |at: &Key| at.is_directory() && self.failed.contains(at.trimmed());
+        !self.failed.is_empty() && downwards(key).any(|at| is_failed(&at))
     }
 
     fn is_standing(&self, key: &Key) -> bool {

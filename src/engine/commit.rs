@@ -103,6 +103,14 @@ impl<'a> Committer<'a> {
         self.turn(Batch::default());
     }
 
+    /// Makes durable what was written and isn't in its place yet, nor was given to this stage.
+    pub(super) fn make_durable(&mut self) {
+        if self.barriers && !self.broken {
+            let barrier = self.begin_barrier();
+            self.pass(barrier, 0);
+        }
+    }
+
     fn commit(&mut self, batch: Batch) {
         if self.barriers {
             return self.turn(batch);
@@ -127,11 +135,7 @@ impl<'a> Committer<'a> {
         // The rows are written while the barrier is waited for, and count once it is passed.
         let written = self.write_rows();
         if let Some(barrier) = barrier {
-            let began = Instant::now();
-            if let Err(cause) = barrier.and_then(|result| self.wait(&result)) {
-                self.break_down(cause, waiting.files());
-            }
-            self.rest = Instant::now() + began.elapsed() * RESTS;
+            self.pass(barrier, waiting.files());
         }
         let committed = match &mut self.writer {
             Some(writer) if self.broken => writer.roll_back(),
@@ -174,6 +178,15 @@ impl<'a> Committer<'a> {
             .name("sync".into())
             .spawn(move || done.send(target.barrier()))?;
         Ok(result)
+    }
+
+    /// Waits for a barrier that was begun; `waiting` files are lost if it fails.
+    fn pass(&mut self, barrier: Result<Receiver<Result<(), Cause>>, Cause>, waiting: usize) {
+        let began = Instant::now();
+        if let Err(cause) = barrier.and_then(|result| self.wait(&result)) {
+            self.break_down(cause, waiting);
+        }
+        self.rest = Instant::now() + began.elapsed() * RESTS;
     }
 
     /// A barrier failed, once and for all; `waiting` files are lost by it.

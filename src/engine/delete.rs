@@ -39,12 +39,27 @@ pub(super) fn settle(
         observer.observe(&Event::Refused(&refused));
         return Settled { change: Some(Change::DeleteRefused), refusal: Some(refused) };
     }
-    if progress.copies_failed.get() > 0 && !options.despite_errors {
-        progress.file_deletions_waiting.add(tally.leaves);
-        progress.directory_deletions_waiting.add(tally.own_directories());
-        return settled(Some(Change::DeleteLater));
+    let mut settled = settled(Some(Change::Delete));
+    settled.wait_for_copies(progress, Some(options), tally);
+    settled
+}
+
+impl Settled {
+    /// Has what would be deleted wait, once a copy failed.
+    pub(super) fn wait_for_copies(
+        &mut self,
+        progress: &Progress,
+        options: Option<&DeleteOptions>,
+        tally: &DeletionTally,
+    ) {
+        let despite_errors = options.is_some_and(|options| options.despite_errors);
+        let goes = self.change == Some(Change::Delete);
+        if goes && progress.copies_failed.get() > 0 && !despite_errors {
+            progress.file_deletions_waiting.add(tally.leaves);
+            progress.directory_deletions_waiting.add(tally.own_directories());
+            self.change = Some(Change::DeleteLater);
+        }
     }
-    settled(Some(Change::Delete))
 }
 
 /// Names each entry that was to be deleted.

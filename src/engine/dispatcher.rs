@@ -4,6 +4,8 @@ use super::batch::{Batch, Batches, Ending};
 use super::commit::Committer;
 use super::copy::{Work, Worker};
 use super::delete::{delete, name_each, settle};
+use super::set_aside::{self, SetAside, Since};
+use super::successors::Successors;
 use super::{Context, on_target};
 use crate::backend::Place;
 use crate::compare::Reason;
@@ -25,7 +27,8 @@ const WHOLE_BYTES: u64 = 32 << 20;
 const GROUPS_WAITING: usize = 4;
 
 /// Executes a plan: every step, then what waited for them. Deletions are done when `allow` allows
-/// them and no copy failed; a refusal is returned.
+/// them and no copy failed, and so is the removal of leaves whose place directories took; a refusal
+/// is returned.
 ///
 /// # Errors
 /// What stopped the plan; what stopped the engine is in [`Context::fatal`]. What was recorded
@@ -38,7 +41,7 @@ pub fn execute<P: Steps>(
     allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
 ) -> Result<Option<Error>, Error> {
     let batches = Batches::default();
-    let (remainder, mut committer) = std::thread::scope(|scope| {
+    let (done, mut committer) = std::thread::scope(|scope| {
         let (groups, waiting) = bounded::<Vec<Work>>(context.transfers * GROUPS_WAITING);
         let ending = Ending(&batches);
         let committing = scope.spawn(|| committer.work(&batches));
@@ -65,9 +68,11 @@ pub fn execute<P: Steps>(
             bytes: 0,
             new: None,
             lost: None,
+            set_aside: SetAside::new(context.spool_dir),
         };
         let remainder = dispatcher.run(plan);
-        drop(dispatcher);
+        let Dispatcher { set_aside, groups, .. } = dispatcher;
+        drop(groups);
         let broken = || Error::new(ErrorKind::Unusable, "a worker thread broke down");
         let mut whole = Ok(());
         for worker in workers {
@@ -75,12 +80,14 @@ pub fn execute<P: Steps>(
         }
         drop(ending);
         let committer = committing.join().map_err(|_| broken());
-        whole.and_then(|()| Ok((remainder, committer?)))
+        whole.and_then(|()| Ok(((remainder, set_aside), committer?)))
     })?;
+    let (remainder, set_aside) = done;
     // Whatever ended the plan, what was done stands; directories' times are set once it does.
     committer.place();
-    if remainder.is_err() || deletes.is_some() || context.is_over() {
-        // Nothing is deleted before its successor is durable.
+    let removes = deletes.is_some() || !set_aside.is_empty();
+    if remainder.is_err() || removes || context.is_over() {
+        // Nothing is removed before its successor is durable.
         committer.flush();
     }
     let remainder = remainder?;
@@ -88,7 +95,15 @@ pub fn execute<P: Steps>(
     if let Some(remainder) = remainder.filter(|_| !context.is_over()) {
         let Remainder { deletions, tally, after_deletion, directories, broke_off } = remainder;
         let told = (context.progress, context.observer);
-        let settled = settle(told, deletes, &tally, broke_off, allow);
+        let mut settled = settle(told, deletes, &tally, broke_off, allow);
+        let mut successors = Successors::new(after_deletion, context.spool_dir);
+        if settled.change == Some(Change::Delete) {
+            successors.stage(context, &mut committer)?;
+            settled.wait_for_copies(context.progress, deletes, &tally);
+        }
+        // What lies in directories that are to be deleted goes before them.
+        let deletions_are = (deletes, settled.change);
+        set_aside::remove(context, set_aside.finish()?, deletions_are, &mut committer)?;
         match settled.change {
             Some(Change::Delete) => delete(context, deletions, &mut committer)?,
             Some(change) if context.observer.wants_changes() => {
@@ -97,7 +112,7 @@ pub fn execute<P: Steps>(
             _ => {}
         }
         refusal = settled.refusal;
-        super::finish::after_deletion(context, (after_deletion, settled.change), &mut committer)?;
+        successors.put_in_place(context, settled.change, &mut committer)?;
         super::finish::directories(context, directories, &mut committer)?;
     }
     committer.flush();
@@ -116,6 +131,8 @@ struct Dispatcher<'c, 'a> {
     new: Option<NewDirectory>,
     /// A directory that could not be made; nothing can be done in it.
     lost: Option<Key>,
+    /// Leaves whose place a directory took.
+    set_aside: SetAside,
 }
 
 /// A new directory with what is to be made in it.
@@ -139,7 +156,10 @@ impl Dispatcher<'_, '_> {
     fn run<P: Steps>(&mut self, mut plan: P) -> Result<Option<Remainder>, Error> {
         while let Some(planned) = plan.next().transpose()? {
             match planned {
-                Planned::Step(step) => self.step(*step),
+                Planned::Step(step) => self.step(*step)?,
+                Planned::SetAside { key, is_doomed } => {
+                    self.set_aside.add(&key, Since::before(is_doomed))?;
+                }
                 Planned::Failed(error) => self.context.fail(error),
                 Planned::Kept(key, reason) => {
                     self.context.tell(&key, Change::Keep, reason, 0);
@@ -164,42 +184,42 @@ impl Dispatcher<'_, '_> {
         if self.context.is_over() {
             return Ok(None);
         }
-        self.end_directory(true);
+        self.end_directory(true)?;
         self.hand_over();
         self.context.progress.plan_final.store(true, std::sync::atomic::Ordering::Relaxed);
         plan.finish().map(Some)
     }
 
-    fn step(&mut self, step: Step) {
+    fn step(&mut self, step: Step) -> Result<(), Error> {
         if let Some(new) = &mut self.new {
             let within = step.source.key.is_within(new.step.source.key.as_bytes());
             if within && new.has_room(&step) {
                 new.bytes += step.source.size();
-                return new.members.push(step);
+                new.members.push(step);
+                return Ok(());
             }
-            self.end_directory(!within);
+            self.end_directory(!within)?;
         }
         let is_new = matches!(step.task, Task::MakeDirectory) && step.place == Place::New;
         if is_new && !self.context.target.is_store() {
             self.new = Some(NewDirectory { step, members: Vec::new(), bytes: 0 });
+            Ok(())
         } else {
-            self.lone(step);
+            self.lone(step)
         }
     }
 
     /// Sends the new directory on, to be built whole when `all` its entries came.
-    fn end_directory(&mut self, all: bool) {
-        let Some(NewDirectory { step, members, bytes }) = self.new.take() else { return };
+    fn end_directory(&mut self, all: bool) -> Result<(), Error> {
+        let Some(NewDirectory { step, members, bytes }) = self.new.take() else { return Ok(()) };
         if all && members.len() > 1 && !self.is_lost(&step.source.key) {
             self.steps += members.len();
             self.bytes += bytes;
             self.add(Work::Directory { step, members });
-        } else {
-            self.lone(step);
-            for member in members {
-                self.lone(member);
-            }
+            return Ok(());
         }
+        self.lone(step)?;
+        members.into_iter().try_for_each(|member| self.lone(member))
     }
 
     /// Whether nothing can be done there.
@@ -211,10 +231,11 @@ impl Dispatcher<'_, '_> {
         is_lost
     }
 
-    fn lone(&mut self, step: Step) {
+    fn lone(&mut self, step: Step) -> Result<(), Error> {
         let key = &step.source.key;
         if self.is_lost(key) {
-            return self.context.fail(on_target(Operation::Write, key, Cause::NoParent));
+            self.context.fail(on_target(Operation::Write, key, Cause::NoParent));
+            return Ok(());
         }
         if matches!(step.task, Task::MakeDirectory) {
             return self.make_directory(&step);
@@ -224,17 +245,20 @@ impl Dispatcher<'_, '_> {
         }
         self.steps += 1;
         self.add(Work::Step(step));
+        Ok(())
     }
 
     /// Makes a directory at once: what follows needs it.
-    fn make_directory(&mut self, step: &Step) {
+    fn make_directory(&mut self, step: &Step) -> Result<(), Error> {
         let key = &step.source.key;
         match self.context.target.make_directory(key, step.place) {
-            Ok(()) => {
+            Ok(aside) => {
                 if self.context.target.keeps_directories() {
                     self.context.made_directory(key, step.reason);
                 }
-                if step.place == Place::Leaf {
+                let Some(aside) = aside else { return Ok(()) };
+                self.set_aside.add(&aside, Since::Now)?;
+                if aside.as_bytes() != key.trimmed() {
                     // The row of the leaf that stood here.
                     self.forget(Key::new(key.trimmed()));
                 }
@@ -244,6 +268,7 @@ impl Dispatcher<'_, '_> {
                 self.lost = Some(key.clone());
             }
         }
+        Ok(())
     }
 
     fn add(&mut self, work: Work) {

@@ -1,8 +1,7 @@
-//! What comes last: leaves in the place of deleted directories, and directories' metadata.
+//! What comes last: directories' metadata.
 
 use super::batch::{Finished, Record};
 use super::commit::Committer;
-use super::copy::Worker;
 use super::{Context, Purpose, on_target};
 use crate::backend::{Inspected, Place};
 use crate::compare::Reason;
@@ -13,62 +12,11 @@ use crate::model::event::Change;
 use crate::model::{
     Cause, Entry, EntryError, EntryKind, Error, ErrorKind, ExtraDigests, Features, Key, Operation,
 };
-use crate::plan::{Finish, Step, Task, spool_error};
+use crate::plan::{Finish, spool_error};
 use crate::spool::SpoolReader;
 use crossbeam_channel::bounded;
 use std::io::ErrorKind::NotFound;
 use std::sync::{Mutex, PoisonError};
-
-/// Why a directory stands in the place of a leaf that waited, by what became of the deletions.
-pub(super) fn still_standing(deletions: Option<Change>) -> Cause {
-    match deletions {
-        Some(Change::DeleteRefused) => Cause::DeletionRefused,
-        Some(Change::DeleteLater) => Cause::DeletionWaits,
-        _ => Cause::DirectoryStands,
-    }
-}
-
-/// Makes the leaves whose place a directory held that should be gone by now, if deletions were done.
-pub(super) fn after_deletion(
-    context: &Context<'_>,
-    (mut leaves, deletions): (SpoolReader, Option<Change>),
-    committer: &mut Committer<'_>,
-) -> Result<(), Error> {
-    let mut worker = Worker::new(context, 0);
-    while let Some(record) = leaves.next().map_err(spool_error)? {
-        if context.is_over() {
-            return Ok(());
-        }
-        let source = Entry::decode(record).ok_or_else(spool_damaged)?;
-        let directory = Key::child(source.key.parent(), source.key.name(), true);
-        match context.target.look(&directory) {
-            Ok(None) => {}
-            Ok(Some(found)) if found.kind != EntryKind::Directory => {}
-            Ok(Some(_)) => {
-                let cause = still_standing(deletions);
-                context.fail(on_target(Operation::Write, &source.key, cause));
-                continue;
-            }
-            Err(cause) => {
-                context.fail(on_target(Operation::List, &source.key, cause));
-                continue;
-            }
-        }
-        let task = match source.kind {
-            EntryKind::Symlink => Task::MakeLink,
-            _ => Task::Copy { unless: None },
-        };
-        let (reason, place) = (Reason::Kind, Place::New);
-        let step = Step { task, reason, source, target: None, row: None, place };
-        match worker.step(&step) {
-            Ok(Some(finished)) => committer.take(finished),
-            Ok(None) => {}
-            Err(error) => context.fail(error),
-        }
-    }
-    committer.place();
-    Ok(())
-}
 
 /// Sets the metadata of directories in which all is done, children first; in a store, which has no
 /// such order, several at a time.

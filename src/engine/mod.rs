@@ -3,7 +3,7 @@
 //! The `dispatcher` reads the plan on one thread, makes directories as it goes and hands the rest
 //! in groups to workers (`copy`, `hash`, `ranges`, `tag`); what they finished gathers in a `batch`,
 //! which the `commit` stage makes durable, puts in place and records. When all steps are done, `delete`
-//! (but for what `collisions` spares) and `finish` work off what waited. What a verification found is
+//! (but for what `collisions` spares), `set_aside`, `successors` and `finish` work off what waited. What a verification found is
 //! mended in the same way, by a plan of its own (`mend`). The engine never prints, never exits, and reads no environment.
 
 mod ahead;
@@ -19,6 +19,8 @@ mod hash;
 mod mend;
 mod preview;
 mod ranges;
+mod set_aside;
+mod successors;
 mod tag;
 
 pub use ahead::CountAhead;
@@ -40,6 +42,7 @@ use crate::model::{
     Progress, Stop, Timestamp,
 };
 use rustix::io::Errno;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 /// Whose word counts.
@@ -88,8 +91,10 @@ pub struct Context<'a> {
     pub fatal: OnceLock<Error>,
     /// Whether a filter hides entries of the target, so that a directory may not be empty.
     pub filtered: bool,
-    /// Names under which the target has something else.
+    /// What failed, for the sake of which something stays.
     pub collisions: Collisions,
+    /// Where what waits spools to.
+    pub spool_dir: &'a Path,
     /// Whether another run is under way in a directory below the target's root that a key lies in.
     pub is_under_way: &'a (dyn Fn(&Key) -> bool + Sync),
 }

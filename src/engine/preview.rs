@@ -1,7 +1,9 @@
 //! A dry run: reads the plan and says what would be done, in the same words.
 
 use super::delete::{name_each, preview_deletions, settle};
-use super::finish::{spool_damaged, still_standing, time_not_kept};
+use super::finish::{spool_damaged, time_not_kept};
+use super::set_aside::{self, SetAside, Since};
+use super::successors::still_standing;
 use crate::compare::Reason;
 use crate::compare::join::Joined;
 use crate::model::event::Change;
@@ -33,8 +35,12 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
         progress.fail(error);
         observer.observe(&Event::Failed(error));
     };
+    let mut set_aside = SetAside::new(plan.spool_dir());
     while let Some(planned) = plan.next().transpose()? {
         match planned {
+            Planned::SetAside { key, is_doomed } => {
+                set_aside.add(&key, Since::before(is_doomed))?;
+            }
             Planned::Step(planned) => {
                 // A root that is missing is made in any case.
                 if matches!(planned.task, Task::Record) || planned.source.key.is_root() {
@@ -70,6 +76,14 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
     let Remainder { deletions, tally, mut after_deletion, mut directories, broke_off } =
         plan.finish()?;
     let settled = settle((progress, observer), deletes, &tally, broke_off, allow);
+    let mut set_aside = set_aside.finish()?;
+    while let Some((key, since)) = set_aside.next()? {
+        // What fails in a dry run is nothing that would have to be read.
+        let change = set_aside::change(progress, (deletes, settled.change), since, true);
+        if let Some(change) = change {
+            tell(&key, change, Reason::SetAside, 0);
+        }
+    }
     match settled.change {
         Some(Change::Delete) => {
             let tell = |key: &Key, change, reason| tell(key, change, reason, 0);

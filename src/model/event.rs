@@ -28,7 +28,7 @@ pub enum Change {
     DeleteLater,
     /// It would be removed from the target, but that was refused.
     DeleteRefused,
-    /// It is removed: a temporary that a killed run left.
+    /// It is removed: a temporary that a killed run left, or what an earlier run set aside.
     Sweep,
     /// It stays as it is, for a reason worth telling.
     Keep,

@@ -15,6 +15,15 @@ pub fn is_temporary(name: &[u8]) -> bool {
     })
 }
 
+/// What the names of those temporaries begin with that hold a leaf whose place a directory took.
+const SET_ASIDE: &[u8] = b".vidimus.61736964";
+
+/// Whether a name is that of a leaf whose place a directory took: it may be the only copy of what is
+/// to lie in that directory, and no killed run's leftover.
+pub fn is_set_aside(name: &[u8]) -> bool {
+    is_temporary(name) && name.starts_with(SET_ASIDE)
+}
+
 /// Whether one name is vidimus's own, wherever it stands.
 pub fn is_own_name(name: &[u8]) -> bool {
     name == DIRECTORY.as_bytes() || is_temporary(name)
@@ -30,6 +39,19 @@ pub fn is_reserved(key: &Key) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_set_aside_is_a_temporary_of_a_form_of_its_own() {
+        for (name, expected) in [
+            (&b".vidimus.6173696400000001"[..], true),
+            (b".vidimus.6173696500000001", false),
+            (b".vidimus.61736964", false),
+            (b".vidimus.6173696400000001x", false),
+        ] {
+            assert_eq!(is_set_aside(name), expected, "{}", name.escape_ascii());
+            assert!(!expected || is_temporary(name));
+        }
+    }
 
     #[test]
     fn what_is_reserved_is_told_by_its_form_and_its_place() {

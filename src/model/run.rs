@@ -147,7 +147,8 @@ totals! {
     directories_created,
     /// Directories deleted.
     directories_deleted,
-    /// Files that only the target has, and whose deletion waits for a run in which no copy fails.
+    /// Files that only the target has, or whose place a directory took, and whose deletion waits for a
+    /// run in which no copy fails.
     file_deletions_waiting,
     /// Directories that only the target has, and whose deletion waits likewise.
     directory_deletions_waiting,
@@ -171,7 +172,7 @@ totals! {
     bytes_hashed,
     /// Deletions the plan has found so far.
     deletions_planned,
-    /// Temporary files of killed runs removed.
+    /// Temporary files of killed runs removed, and leaves whose place a directory took in an earlier run.
     leftovers_swept,
     /// Requests to stores, tries of one counted singly: pages of listings.
     requests_list,

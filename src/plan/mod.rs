@@ -23,6 +23,7 @@ use crate::compare::{Action, Conflict, Pair, Policy, Reason, Seen};
 use crate::manifest::Row;
 use crate::model::entry::Known;
 use crate::model::error::Side;
+use crate::model::reserved::is_set_aside;
 use crate::model::run::Counter;
 use crate::model::{
     Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata, Operation, Progress,
@@ -119,6 +120,11 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         }
     }
 
+    /// Where what must wait spools to.
+    pub fn spool_dir(&self) -> &'a Path {
+        self.with.spool_dir
+    }
+
     /// What waits until every step is done; to be asked once the iteration ended.
     pub fn finish(self) -> Result<Remainder, Error> {
         Ok(Remainder {
@@ -176,6 +182,9 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
                 return Ok(Some(Planned::Kept(key, Reason::Exists)));
             }
             Action::Forget => return Ok(Some(Planned::Forget(key))),
+            Action::RemoveSetAside => {
+                return Ok(Some(Planned::SetAside { key, is_doomed: false }));
+            }
             Action::Fail(cause) => return Ok(Some(self.fail(key, &target, cause))),
             Action::Delete if !goes => {
                 return Ok(Some(Planned::Kept(key, Reason::Exists)));
@@ -213,7 +222,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             return Ok(Some(Planned::Failed(EntryError { operation, side, key, cause })));
         }
         let place = match (&conflict, &target) {
-            (Some(Conflict::LeafOverDirectory { .. }), _) => Place::EmptyDirectory,
+            (Some(Conflict::LeafOverDirectory { empty: true }), _) => Place::EmptyDirectory,
             (Some(Conflict::DirectoryOverLeaf(_)), _) => Place::Leaf,
             (_, Seen::Present(existing)) => place_of(existing),
             _ => Place::New,
@@ -357,6 +366,14 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         }
     }
 
+    /// A leaf whose place was taken by the directory that it lies in: it goes with that, or when that is
+    /// whole. Of one that this run doesn't make whole it knows nothing.
+    fn set_aside(&mut self, key: Key) -> Option<Planned> {
+        let directory = self.open.last_mut().filter(|open| open.key.as_bytes() == key.parent())?;
+        directory.dirty |= self.with.directories_change;
+        Some(Planned::SetAside { key, is_doomed: directory.doomed.is_some() })
+    }
+
     fn push_deletion(&mut self, target: &Entry) -> Result<(), Error> {
         self.with.progress.deletions_planned.add(1);
         self.touch();
@@ -485,6 +502,10 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
                 // A directory was counted, but nothing that lies in it.
                 self.with.progress.entries.add(1);
                 Some(Planned::Failed(error))
+            }
+            Joined::Leftover(key) if is_set_aside(key.name()) && !key.is_directory() => {
+                self.close(&key)?;
+                self.set_aside(key)
             }
             Joined::Leftover(key) => {
                 self.close(&key)?;

@@ -86,6 +86,7 @@ impl Task {
             | Action::Skip
             | Action::KeepDirectory
             | Action::Delete
+            | Action::RemoveSetAside
             | Action::Forget
             | Action::AfterDeletion
             | Action::Fail(_) => return None,
@@ -106,6 +107,13 @@ pub enum Planned {
     Forget(Key),
     /// A temporary of a killed run: remove it.
     Sweep(Key),
+    /// A leaf whose place a directory took in an earlier run: remove it when that directory is whole.
+    SetAside {
+        /// The key under which it is kept.
+        key: Key,
+        /// Whether the directory is itself to be deleted, with what was set aside.
+        is_doomed: bool,
+    },
     /// Something to know.
     Note(String),
 }

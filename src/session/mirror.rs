@@ -384,6 +384,7 @@ impl Session<'_> {
             fatal: OnceLock::new(),
             filtered: self.hides_of_target(),
             collisions: Collisions::default(),
+            spool_dir: &options.state_dir,
             is_under_way: &is_under_way,
         };
         let is_over = || context.is_over();

@@ -77,6 +77,7 @@ impl Mending<'_> {
             from: SourceNumber::NONE,
         };
         let told = Told { tally, state: Mutex::default() };
+        let spool_dir = super::open::spool_dir(options);
         let context = Context {
             source,
             target: Arc::clone(&target),
@@ -96,6 +97,7 @@ impl Mending<'_> {
             fatal: OnceLock::new(),
             filtered: false,
             collisions: Collisions::default(),
+            spool_dir: &spool_dir,
             // What is mended neither sweeps nor deletes.
             is_under_way: &|_| false,
         };
@@ -107,10 +109,10 @@ impl Mending<'_> {
             mends: broken.finish().map_err(unusable_spool)?,
             target: &*target,
             told: &told,
-            spool_dir: &super::open::spool_dir(options),
+            spool_dir: &spool_dir,
             open: Vec::new(),
             blocked: None,
-            directories: Spool::new(super::open::spool_dir(options), SPOOLED),
+            directories: Spool::new(&*spool_dir, SPOOLED),
             next: VecDeque::new(),
         };
         let executed = execute(&context, steps, Committer::new(&context, writer), None, |_| Ok(()));

@@ -452,9 +452,16 @@ fn leaves_replace_leaves(Fixture { target, .. }: &Fixture) {
 fn directories_replace_leaves(Fixture { target, .. }: &Fixture) {
     fill(&**target, &[b"f", b"d/", b"d/x"]);
     target.make_link(&link("l", b"d"), Place::New).expect("make a link");
+    let mut aside = Vec::new();
     for name in ["f/", "l/"] {
-        target.make_directory(&key(name), Place::Leaf).expect("a directory over a leaf");
+        let made = target.make_directory(&key(name), Place::Leaf);
+        aside.extend(made.expect("a directory over a leaf"));
         fill(&**target, &[format!("{name}x").as_bytes()]);
+    }
+    let kept = target.look(&aside[0]).expect("look").expect("it was set aside");
+    assert_eq!(kept.stamp.size, 1);
+    for key in &aside {
+        target.remove_set_aside(key).expect("remove what was set aside");
     }
     assert_eq!(keys(&**target), [".", "d/", "d/x", "f/", "f/x", "l/", "l/x"]);
 }

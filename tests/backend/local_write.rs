@@ -34,8 +34,9 @@ fn mutations(listed: &Entry) -> Vec<(String, Mutation)> {
             target.make_link(&link(name, b"mine"), place).map(drop)
         };
         all.push((format!("make link {place:?}"), Box::new(made)));
-        let made =
-            move |target: &LocalTarget, name: &[u8]| target.make_directory(&directory(name), place);
+        let made = move |target: &LocalTarget, name: &[u8]| {
+            target.make_directory(&directory(name), place).map(drop)
+        };
         all.push((format!("make directory {place:?}"), Box::new(made)));
     }
     let built = move |target: &LocalTarget, name: &[u8]| {

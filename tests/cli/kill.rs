@@ -102,6 +102,26 @@ fn assert_old_or_new(when: &str, env: &Environment, [old, new]: &[Snapshot; 2]) 
     }
 }
 
+/// What stood where another kind of entry belongs is there until that was written.
+fn assert_nothing_lost(when: &str, env: &Environment) {
+    let found = Snapshot::read(&env.target);
+    let contents: Vec<_> = found
+        .entries
+        .keys()
+        .map(|key| str::from_utf8(key).expect("UTF-8"))
+        .filter_map(|key| Some((key, fs::read_to_string(env.target.join(key)).ok()?)))
+        .collect();
+    for (name, old, new) in
+        [("becomes a directory", "file", "y"), ("directory becomes file", "x", "file")]
+    {
+        // In its place, in a directory of that name, or beside it under a temporary's.
+        let is_near = |key: &str| key.starts_with(name) || key.starts_with(".vidimus.");
+        let is_kept =
+            contents.iter().any(|(key, found)| is_near(key) && [old, new].contains(&&**found));
+        assert!(is_kept, "{when}: {name}: {contents:?}");
+    }
+}
+
 /// The manifest that counts can be read to its end, each file of it what vouches for it.
 fn assert_manifest_whole(when: &str, env: &Environment) {
     let target = env.target.to_str().unwrap();
@@ -142,6 +162,7 @@ fn sweep(set: &str, durability: &str) {
         assert!([0, 137].contains(&run.code()), "{when}\n{}", run.told());
         killed += usize::from(run.code() == 137);
         assert_old_or_new(&when, &env, &trees);
+        assert_nothing_lost(&when, &env);
         assert_manifest_whole(&when, &env);
         // What the killed run did and could not record is no difference.
         let verified = env.verify(&["--strict", "--allow-incomplete"]);

@@ -41,6 +41,7 @@ mod quiet_damage;
 mod races;
 mod regressions;
 mod repair;
+mod replaced;
 mod signing;
 mod sources;
 mod state_disk;

@@ -3,7 +3,7 @@
 use crate::common::TestTree;
 use crate::common::environment::text;
 use crate::common::tree::set_mtime_of;
-use crate::s3::{Kind, Version};
+use crate::s3::{Fault, Kind, On, Scripted, Version};
 use crate::site::{Site, bytes};
 use std::collections::BTreeMap;
 use std::fs;
@@ -149,6 +149,69 @@ fn a_file_becomes_a_directory_and_a_file_again() {
     let look = [(Kind::List, 2), (Kind::Head, 1)];
     site.changes(&delete, &[&look[..], &[(Kind::DeleteMany, 1), (Kind::Put, 1)]].concat());
     assert!(site.bucket.get("m/d/f/").is_none() && site.bucket.get("m/d/f/inner").is_none());
+}
+
+/// A PUT of this key is refused until all is well again.
+fn refused(site: &Site, key: &str) -> Scripted {
+    site.server.fail(On::every(Kind::Put).key(key), Fault::Status(400))
+}
+
+#[test]
+fn a_file_that_became_a_directory_stays_until_all_in_that_is_sent() {
+    let site = mirrored();
+    let at = site.env.source.join("d/f");
+    fs::remove_file(&at).expect("remove");
+    TestTree::new().file("d/f/f", "precious").file("d/f/g", "2").write(&site.env.source);
+    site.env.age();
+    refused(&site, "m/d/f/f");
+    let run = site.up(&[]).expect(1).names("d/f/f").finished();
+    run.counts(&[("copies_failed", 1), ("file_deletions_waiting", 1)]);
+    assert!(site.bucket.get("m/d/f").is_some() && site.bucket.get("m/d/f/g").is_some());
+    // So does it in the next runs, whatever they delete.
+    let delete = ["--delete", "--max-delete", "100%", "--delete-despite-errors"];
+    site.up(&delete).expect(1);
+    assert!(site.bucket.get("m/d/f").is_some());
+    site.up(&["--dry-run"]).expect(0).names("a directory took its place");
+    site.server.heal();
+    site.up(&[]).expect(0).finished().counts(&[("leftovers_swept", 1)]);
+    assert!(site.bucket.get("m/d/f").is_none());
+    site.verify(&["--strict"]).expect(0);
+    site.comes_back();
+}
+
+#[test]
+fn a_directory_that_became_a_file_stays_until_that_is_sent() {
+    let site = mirrored();
+    let at = site.env.source.join("d/f");
+    fs::remove_file(&at).expect("remove");
+    TestTree::new().file("d/f/f", "precious").write(&site.env.source);
+    site.env.age();
+    site.up(&[]).expect(0);
+    fs::remove_dir_all(&at).expect("remove");
+    fs::write(&at, "precious").expect("write");
+    site.env.age();
+    refused(&site, "m/d/f");
+    let delete = ["--delete", "--max-delete", "100%"];
+    site.up(&delete).expect(1).names("d/f");
+    assert!(site.bucket.get("m/d/f/f").is_some());
+    site.up(&[&delete[..], &["--delete-despite-errors"]].concat()).expect(1);
+    assert!(site.bucket.get("m/d/f/f").is_some());
+    site.server.heal();
+    site.up(&delete).expect(0);
+    assert!(site.bucket.get("m/d/f/f").is_none() && site.bucket.get("m/d/f").is_some());
+    site.comes_back();
+}
+
+#[test]
+fn what_a_store_has_as_file_and_directory_is_brought_to_what_the_source_has() {
+    let site = mirrored();
+    // As a killed run leaves it, or another program.
+    site.bucket.put("m/d/f/f", "beside");
+    site.up(&[]).expect(1).names("d/f");
+    let delete = ["--delete", "--max-delete", "100%"];
+    site.up(&delete).expect(0);
+    assert!(site.bucket.get("m/d/f/f").is_none() && site.bucket.get("m/d/f").is_some());
+    site.comes_back();
 }
 
 #[test]

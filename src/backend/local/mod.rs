@@ -18,6 +18,7 @@ mod place;
 mod probe;
 mod ranges;
 mod read;
+mod set_aside;
 mod shared;
 mod stage;
 mod stage_directory;

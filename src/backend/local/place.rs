@@ -43,31 +43,6 @@ pub(super) fn rename_new(parent: &Directory, from: &[u8], to: &[u8]) -> Result<(
     Ok(())
 }
 
-/// Puts the directory `temporary` where the leaf `name` stands, and removes the leaf.
-pub(super) fn exchange_leaf(
-    parent: &Directory,
-    temporary: &[u8],
-    name: &[u8],
-) -> Result<(), Cause> {
-    match renameat_with(parent, temporary, parent, name, RenameFlags::EXCHANGE) {
-        Err(error) if is_unsupported(error) => {
-            unlinkat(parent, name, AtFlags::empty())?;
-            Ok(rename_new_directory(parent, temporary, name)?)
-        }
-        other => {
-            other?;
-            unlinkat(parent, temporary, AtFlags::empty()).map_err(|error| {
-                // It wasn't the leaf any more that stood there: put it back.
-                match renameat_with(parent, temporary, parent, name, RenameFlags::EXCHANGE) {
-                    Ok(()) if error == Errno::ISDIR => Cause::TargetChanged,
-                    Ok(()) => error.into(),
-                    Err(error) => error.into(),
-                }
-            })
-        }
-    }
-}
-
 /// Renames a directory to a name that must be free.
 pub(super) fn rename_new_directory(
     parent: &Directory,

@@ -22,6 +22,10 @@ pub(super) type TemporaryName = [u8; 25];
 /// what stands there by such a name was left by a put that was killed.
 const PUTS: u32 = 0x7075_7473;
 
+/// The first half of the names of leaves whose place a directory took: see
+/// [`is_set_aside`](crate::model::reserved::is_set_aside).
+const SET_ASIDE: u32 = 0x6173_6964;
+
 /// What files under way need of their target.
 pub(super) struct Shared {
     pub(super) root: Arc<Root>,
@@ -140,6 +144,19 @@ impl Shared {
     /// [`Cause::AppendOnly`] in a directory where it would have to keep that name, each run's.
     pub(super) fn temporary_in(&self, parent: &Directory) -> Result<TemporaryName, Cause> {
         if parent.is_append_only { Err(Cause::AppendOnly) } else { Ok(self.temporary()) }
+    }
+
+    /// A name for a leaf whose place a directory takes; one that is kept from an earlier run may have
+    /// it.
+    ///
+    /// # Errors
+    /// As those of [`Shared::temporary_in`].
+    pub(super) fn set_aside_in(&self, parent: &Directory) -> Result<TemporaryName, Cause> {
+        if parent.is_append_only {
+            return Err(Cause::AppendOnly);
+        }
+        let number = self.temporaries.fetch_add(1, Ordering::Relaxed);
+        Ok(Self::temporary_name(SET_ASIDE, u64::from(self.token) + number))
     }
 
     pub(super) fn temporary(&self) -> TemporaryName {

@@ -7,8 +7,8 @@ use super::beneath::{Directory, Root, legal, open_child};
 use super::capabilities::Capabilities;
 use super::entries::for_each_entry;
 use super::metadata::{kind_of, look_at, look_at_open, metadata_of, mtime_of};
-use super::place::exchange_leaf;
 use super::probe::probe;
+use super::set_aside::set_aside_leaf;
 use super::shared::Shared;
 use super::stage::{Hidden, LocalStage};
 use super::stage_directory::{LocalStageDirectory, sweep_directory};
@@ -19,7 +19,7 @@ use crate::backend::{
 };
 use crate::model::entry::Known;
 use crate::model::error::Side;
-use crate::model::reserved::{DIRECTORY, is_temporary};
+use crate::model::reserved::{DIRECTORY, is_set_aside, is_temporary};
 use crate::model::{Cause, Durability, Entry, EntryKind, Error, Keeps, Key, Metadata, Stamp};
 use rustix::fs::{AtFlags, Mode, mkdirat, symlinkat, unlinkat};
 use rustix::io::Errno;
@@ -181,26 +181,26 @@ impl Target for LocalTarget {
         Ok(Box::new(LocalStageDirectory::begin(&self.shared, key)?))
     }
 
-    fn make_directory(&self, key: &Key, place: Place) -> Result<(), Cause> {
+    fn make_directory(&self, key: &Key, place: Place) -> Result<Option<Key>, Cause> {
         let shared = &self.shared;
-        let closed = Mode::from_raw_mode(0o700);
         shared.parent(key, |parent, name| {
-            match place {
-                Place::New => match mkdirat(&**parent, name, closed) {
-                    Err(Errno::EXIST) => return Err(Cause::NameTaken),
-                    other => other?,
-                },
-                Place::Leaf | Place::Object(_) | Place::EmptyDirectory => {
-                    let temporary = shared.temporary_in(parent)?;
-                    mkdirat(&**parent, &temporary[..], closed)?;
-                    exchange_leaf(parent, &temporary, name).inspect_err(|_| {
-                        // Should this fail too, the next run sweeps it.
-                        unlinkat(&**parent, &temporary[..], AtFlags::REMOVEDIR).ok();
-                    })?;
-                }
+            if place != Place::New {
+                return set_aside_leaf(shared, parent, key).map(Some);
             }
-            Ok(shared.syncing.entries_changed(parent)?)
+            match mkdirat(&**parent, name, Mode::from_raw_mode(0o700)) {
+                Err(Errno::EXIST) => return Err(Cause::NameTaken),
+                other => other?,
+            }
+            shared.syncing.entries_changed(parent)?;
+            Ok(None)
         })
+    }
+
+    fn remove_set_aside(&self, key: &Key) -> Result<(), Cause> {
+        if !is_set_aside(key.name()) {
+            return Err(Cause::IllegalName);
+        }
+        self.sweep(key)
     }
 
     fn make_link(&self, entry: &Entry, place: Place) -> Result<Option<Stamp>, Cause> {

@@ -174,12 +174,14 @@ impl Target for ObjectTarget {
         Err(Cause::Other("a store builds no directories".to_owned()))
     }
 
-    /// Only makes room: the marker is written with the directory's metadata, when all in it is done.
-    fn make_directory(&self, key: &Key, place: Place) -> Result<(), Cause> {
-        if place == Place::Leaf {
-            self.delete(&self.place().object_key(&Key::new(key.trimmed()))?)?;
-        }
-        Ok(())
+    /// Makes nothing: the marker is written with the directory's metadata, when all in it is done. An
+    /// object of its name is in nobody's way until then.
+    fn make_directory(&self, key: &Key, place: Place) -> Result<Option<Key>, Cause> {
+        Ok((place == Place::Leaf).then(|| Key::new(key.trimmed())))
+    }
+
+    fn remove_set_aside(&self, key: &Key) -> Result<(), Cause> {
+        self.delete(&self.place().object_key(key)?)
     }
 
     fn make_link(&self, entry: &Entry, place: Place) -> Result<Option<Stamp>, Cause> {

@@ -161,6 +161,9 @@ impl Report {
             Some(Conflict::Both) => {
                 self.line("conflict", "one side has a file and a directory of this name");
             }
+            Some(Conflict::LeafBesideDirectory) => {
+                self.line("conflict", "a directory of this name stands beside it");
+            }
             Some(Conflict::DirectoryOverLeaf(leaf)) => {
                 self.line(
                     "conflict",

@@ -102,6 +102,7 @@ fn pair_told(pair: &Pair) -> String {
             );
             " over leaf".into()
         }
+        Some(Conflict::LeafBesideDirectory) => " beside directory".into(),
         Some(Conflict::Both) => " both".into(),
     };
     let (source, target) = (letter(&pair.source, 1), letter(&pair.target, 2));
@@ -168,7 +169,7 @@ fn a_leaf_waits_until_the_cursor_has_left_the_keys_that_begin_with_it() {
             .into_iter()
             .filter(|told| told.starts_with("a ") || told.starts_with("a/ "))
             .collect::<Vec<_>>(),
-        ["a +++ both", "a/ -++ both"]
+        ["a +++ over directory", "a/ -++"]
     );
     assert_eq!(
         join(&["a", "a!", "a!-", "b"], &[], &[]),
@@ -209,20 +210,37 @@ fn a_directory_over_a_leaf_is_one_decision() {
 }
 
 #[test]
-fn a_side_that_has_a_leaf_and_a_directory_of_one_name_is_both_wherever_it_is() {
+fn a_source_that_has_a_leaf_and_a_directory_of_one_name_is_both_wherever_it_is() {
     for (source, target) in [
         (&["a", "a/"][..], &[][..]),
         (&["a", "a/"], &["a"]),
         (&["a", "a/"], &["a/"]),
         (&["a", "a/"], &["a", "a/"]),
-        (&[], &["a", "a/"]),
-        (&["a"], &["a", "a/"]),
-        (&["a/"], &["a", "a/"]),
     ] {
         let found = join(source, target, &[]);
         let both = found.len() == 2 && found.iter().all(|told| told.ends_with(" both"));
         assert!(both, "{source:?} and {target:?}: {found:?}");
     }
+}
+
+#[test]
+fn a_store_that_has_a_leaf_and_a_directory_of_one_name_is_brought_to_what_the_source_has() {
+    let both = ["a", "a/", "a/x"];
+    assert_eq!(join(&[], &both, &[]), ["a -+-", "a/ -+-", "a/x -+-"]);
+    assert_eq!(join(&["a"], &both, &["a"]), ["a +++ over directory", "a/ -+-", "a/x -+-"]);
+    assert_eq!(
+        join(&["a/", "a/x"], &both, &["a"]),
+        ["a -++ beside directory", "a/ ++-", "a/x ++-"]
+    );
+}
+
+#[test]
+fn a_directory_in_which_something_was_set_aside_is_not_empty() {
+    let aside = "~a/.vidimus.6173696400000001";
+    assert_eq!(
+        join(&["a", "b"], &["a/", aside, "b"], &[]),
+        ["a +-- over directory", "a/ -+-", aside, "b ++-"]
+    );
 }
 
 #[test]
@@ -237,8 +255,8 @@ fn below_a_failed_scope_what_is_missing_is_unknown_on_that_side_alone() {
         .split_off(1),
         [
             "d- -+-",
-            "d -+- both",
-            "d/ ++- both",
+            "d -+- beside directory",
+            "d/ ++-",
             "!d/ source",
             "d/a ?+-",
             "d/b ++-",
@@ -388,8 +406,14 @@ fn oracle(
         let (s, t) = (has(source), has(target));
         let is_directory = key.ends_with('/');
         let mut conflict = "";
-        if s == (true, true) || t == (true, true) {
+        if s == (true, true) {
             conflict = " both";
+        } else if t == (true, true) {
+            conflict = match (is_directory, s) {
+                (false, (true, _)) => " over directory",
+                (false, (_, true)) => " beside directory",
+                _ => "",
+            };
         } else if s.0 && t.1 {
             let below = |keys: &BTreeSet<String>| keys.iter().any(|k| k.starts_with(&directory));
             let entries = target.iter().any(|k| k.starts_with(&directory) && *k != directory);

@@ -276,6 +276,31 @@ fn a_leaf_and_a_directory_of_one_name() {
 }
 
 #[test]
+fn a_leaf_beside_a_directory_in_a_store_goes_when_that_is_whole_and_is_compared_where_it_is_right()
+{
+    let beside = |change: fn(&mut Case)| {
+        let mut case = Case::of(FILE);
+        case.source = Seen::Absent;
+        case.conflict = Some(Conflict::LeafBesideDirectory);
+        change(&mut case);
+        case.decide()
+    };
+    for surplus in [|_: &mut Case| {}, |case: &mut Case| case.surplus = Surplus::Goes] {
+        assert_eq!(beside(surplus), "RemoveSetAside: SetAside");
+    }
+    assert_eq!(beside(|case| case.options.ignore_existing = true), "Keep: Exists");
+    assert_eq!(beside(|case| case.options.update = true), "Keep: Exists");
+    let over = |surplus| {
+        let mut case = Case::of(FILE);
+        case.conflict = Some(Conflict::LeafOverDirectory { empty: false });
+        case.surplus = surplus;
+        case.decide()
+    };
+    assert_eq!(over(Surplus::Stays), "fail (DirectoryInTheWay): Impossible");
+    assert_eq!(over(Surplus::Goes), Case::of(FILE).decide(), "its directory is deleted beside");
+}
+
+#[test]
 fn special_files_are_named_and_never_copied() {
     for special in SPECIALS {
         let kind = EntryKind::Special(special);

@@ -17,6 +17,7 @@ use crate::manifest::published::{Head, History, Publication, Published, Shelf, t
 use crate::manifest::{RecordedOptions, Row, RunRecord, SourceNumber, State, recall};
 use crate::model::error::Side;
 use crate::model::key::Escaped;
+use crate::model::reserved::is_set_aside;
 use crate::model::{
     Cause, Digest, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata, Observer,
     Progress, RunId, Stop, Verdict,
@@ -234,6 +235,12 @@ impl Session<'_> {
                 Joined::Pair(_) => {}
                 Joined::Failed(error) | Joined::BrokeOff(error) => explanation.failed.push(error),
                 Joined::Leftover(key) if under_way(&key) => {}
+                Joined::Leftover(key) if is_set_aside(key.name()) => {
+                    explanation.told.push(format!(
+                        "\"{key}\" is what a directory took the place of, and would be removed once all \
+                         in that is copied"
+                    ));
+                }
                 Joined::Leftover(key) => explanation.told.push(format!(
                     "\"{key}\" is left over from a killed run, and would be removed"
                 )),

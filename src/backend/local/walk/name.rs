@@ -5,6 +5,7 @@ use crate::backend::local::beneath::{Directory, Root, open_child};
 use crate::backend::local::metadata::{entry, kind_of, look_at, look_at_open};
 use crate::backend::{ListItem, ListOptions};
 use crate::model::error::Side;
+use crate::model::reserved::is_set_aside;
 use crate::model::{EntryKind, Error, Key};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -86,7 +87,11 @@ impl Walk {
             Ok(opened) => opened,
             Err(error) => return Ok(vec![item, ListItem::Failed(error)]),
         };
-        let is_held = |item: &ListItem| !matches!(item, ListItem::Leftover(_));
+        // What was set aside keeps the directory, too.
+        let is_held = |item: &ListItem| match item {
+            ListItem::Leftover(key) => is_set_aside(key.name()),
+            _ => true,
+        };
         let first = opened.first.into_iter().find(is_held);
         let failed = opened.failed.map(ListItem::Failed);
         Ok(std::iter::once(item).chain(failed).chain(first).collect())

@@ -54,7 +54,7 @@ fn action(explained: &Explained) -> &'static str {
         Action::Record => "record",
         Action::MakeLink => "make link",
         Action::MakeDirectory => "make directory",
-        Action::Delete => "delete",
+        Action::Delete | Action::RemoveSetAside => "delete",
         Action::Forget => "forget",
         Action::Fail(_) => "fail",
     }
@@ -212,6 +212,9 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
             }
         },
         Action::Delete => "would delete it from the target".to_owned(),
+        Action::RemoveSetAside => {
+            "would delete it once all is copied that lies in the directory of its name".to_owned()
+        }
         Action::Forget => "would drop its row: nothing is there any more".to_owned(),
         Action::AfterDeletion => format!(
             "would copy {amount} once all that the directory in its place holds is deleted; if \
@@ -270,7 +273,7 @@ fn why(explained: &Explained) -> String {
             (Some(Conflict::DirectoryOverLeaf(leaf)), _) => {
                 format!("it takes the place of a {}", leaf.kind)
             }
-            (Some(Conflict::LeafOverDirectory { .. }), _) => {
+            (Some(Conflict::LeafOverDirectory { empty: true }), _) => {
                 "it takes the place of an empty directory".to_owned()
             }
             (_, Some(standing)) => format!("it takes the place of a {}", standing.kind),

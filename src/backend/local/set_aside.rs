@@ -1,0 +1,83 @@
+//! A directory takes the place of a leaf, which may be the only copy of what is to lie in it: the leaf
+//! is moved into the directory, under a name of its own kind, and waits there.
+//!
+//! It moves in two steps, so that it has a name at any moment: first the directory and the leaf change
+//! names, then the leaf is put into the directory. A run that is killed in between leaves it beside the
+//! directory, under the same name.
+
+use super::beneath::{Directory, open_child};
+use super::capabilities::is_unsupported;
+use super::metadata::{kind_of, look_at};
+use super::place::rename_new;
+use super::shared::{Shared, TemporaryName};
+use crate::model::{Cause, EntryKind, Key};
+use rustix::fs::{AtFlags, Mode, RenameFlags, mkdirat, renameat, renameat_with, unlinkat};
+use rustix::io::Errno;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+
+/// Makes the directory `key` where a leaf stands; the key that the leaf has from now on.
+pub(super) fn set_aside_leaf(
+    shared: &Shared,
+    parent: &Arc<Directory>,
+    key: &Key,
+) -> Result<Key, Cause> {
+    let name = key.name();
+    let aside = make_free(shared, parent)?;
+    match renameat_with(&**parent, &aside[..], &**parent, name, RenameFlags::EXCHANGE) {
+        Ok(()) => {
+            if is_directory(parent, &aside)? {
+                // It isn't the leaf any more that stood there: put it back.
+                renameat_with(&**parent, &aside[..], &**parent, name, RenameFlags::EXCHANGE)?;
+                unlinkat(&**parent, &aside[..], AtFlags::REMOVEDIR)?;
+                return Err(Cause::TargetChanged);
+            }
+        }
+        Err(error) => {
+            unlinkat(&**parent, &aside[..], AtFlags::REMOVEDIR)?;
+            if !is_unsupported(error) {
+                return Err(error.into());
+            }
+            make_in_place(parent, name, &aside)?;
+        }
+    }
+    shared.syncing.entries_changed(parent)?;
+    let directory = open_child(parent.as_fd(), name)?;
+    match renameat(&**parent, &aside[..], &directory, &aside[..]) {
+        Ok(()) => {
+            let directory = Directory::from_fd(directory, shared.root.file_systems())?;
+            shared.syncing.entries_changed(&Arc::new(directory))?;
+            Ok(Key::child(key.as_bytes(), &aside, false))
+        }
+        // It is as safe beside the directory.
+        Err(_) => Ok(Key::child(key.parent(), &aside, false)),
+    }
+}
+
+/// Makes a directory under a name for what is set aside that nothing has: an earlier run may have kept
+/// something under any of them.
+fn make_free(shared: &Shared, parent: &Directory) -> Result<TemporaryName, Cause> {
+    loop {
+        let aside = shared.set_aside_in(parent)?;
+        match mkdirat(parent, &aside[..], Mode::from_raw_mode(0o700)) {
+            Err(Errno::EXIST) => {}
+            other => return Ok(other.map(|()| aside)?),
+        }
+    }
+}
+
+/// Makes the directory where a file system can't exchange names.
+fn make_in_place(parent: &Directory, name: &[u8], aside: &[u8]) -> Result<(), Cause> {
+    if is_directory(parent, name)? {
+        return Err(Cause::TargetChanged);
+    }
+    rename_new(parent, name, aside)?;
+    mkdirat(parent, name, Mode::from_raw_mode(0o700)).map_err(|error| {
+        // Should this fail too, it is kept under that name all the same.
+        rename_new(parent, aside, name).err().unwrap_or(error.into())
+    })
+}
+
+fn is_directory(parent: &Directory, name: &[u8]) -> Result<bool, Cause> {
+    Ok(kind_of(&look_at(parent, name)?) == EntryKind::Directory)
+}

@@ -1,0 +1,176 @@
+//! Leaves whose place directories took: they are removed when those are whole.
+//!
+//! Such a leaf may be the only copy of what is to lie in the directory (a file that was moved into a
+//! directory of its own name), so that it waits as deletions do.
+
+use super::commit::Committer;
+use super::finish::spool_damaged;
+use super::{Context, on_target};
+use crate::compare::Reason;
+use crate::model::event::Change;
+use crate::model::reserved::is_set_aside;
+use crate::model::{Error, Event, Key, Operation, Progress};
+use crate::plan::{DeleteOptions, spool_error};
+use crate::spool::{Spool, SpoolReader};
+use std::path::Path;
+
+/// Bytes of their keys that stay in memory.
+const SPOOLED: usize = 64 << 10;
+
+/// Leaves that wait to be removed.
+pub(super) struct SetAside(Spool);
+
+/// Since when one is set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Since {
+    /// By this run.
+    Now,
+    /// By an earlier run.
+    Before,
+    /// By an earlier run, and what took its place is to be deleted.
+    Doomed,
+}
+
+impl Since {
+    /// Of what an earlier run set aside.
+    pub(super) fn before(is_doomed: bool) -> Self {
+        if is_doomed { Self::Doomed } else { Self::Before }
+    }
+}
+
+impl SetAside {
+    pub(super) fn new(spool_dir: &Path) -> Self {
+        Self(Spool::new(spool_dir, SPOOLED))
+    }
+
+    pub(super) fn add(&mut self, key: &Key, since: Since) -> Result<(), Error> {
+        let mut record = vec![since as u8];
+        record.extend_from_slice(key.as_bytes());
+        self.0.push(&record).map_err(spool_error)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn finish(self) -> Result<Leaves, Error> {
+        self.0.into_reader().map(Leaves).map_err(spool_error)
+    }
+}
+
+/// What was set aside, in order.
+pub(super) struct Leaves(SpoolReader);
+
+impl Leaves {
+    pub(super) fn next(&mut self) -> Result<Option<(Key, Since)>, Error> {
+        let Some(record) = self.0.next().map_err(spool_error)? else { return Ok(None) };
+        let (&since, key) = record.split_first().ok_or_else(spool_damaged)?;
+        let since = match since {
+            0 => Since::Now,
+            1 => Since::Before,
+            2 => Since::Doomed,
+            _ => return Err(spool_damaged()),
+        };
+        Ok(Some((Key::new(key), since)))
+    }
+}
+
+/// The directory that took a leaf's place.
+fn directory_of(key: &Key) -> Key {
+    match key.name() {
+        name if is_set_aside(name) => Key::new(key.parent()),
+        name => Key::child(key.parent(), name, true),
+    }
+}
+
+/// What becomes of one: [`Change::Sweep`] where it goes; `None` where nothing is said of it.
+/// `is_incomplete` tells whether something in the directory in its place could not be copied.
+pub(super) fn change(
+    progress: &Progress,
+    (deletes, deletions): (Option<&DeleteOptions>, Option<Change>),
+    since: Since,
+    is_incomplete: bool,
+) -> Option<Change> {
+    let despite_errors = deletes.is_some_and(|options| options.despite_errors);
+    if since == Since::Doomed && deletions != Some(Change::Delete) {
+        return deletions;
+    }
+    let waits = progress.copies_failed.get() > 0 && (!despite_errors || is_incomplete);
+    Some(if waits { Change::DeleteLater } else { Change::Sweep })
+}
+
+/// Removes what was set aside, where no copy failed; `deletions` is what becomes of these.
+pub(super) fn remove(
+    context: &Context<'_>,
+    mut leaves: Leaves,
+    (deletes, deletions): (Option<&DeleteOptions>, Option<Change>),
+    committer: &mut Committer<'_>,
+) -> Result<(), Error> {
+    let progress = context.progress;
+    while let Some((key, since)) = leaves.next()? {
+        if context.is_over() {
+            return Ok(());
+        }
+        let directory = directory_of(&key);
+        let is_incomplete = context.collisions.is_incomplete(&directory);
+        match change(progress, (deletes, deletions), since, is_incomplete) {
+            Some(Change::Sweep) => {}
+            Some(change) => {
+                context.tell(&key, change, Reason::SetAside, 0);
+                if change == Change::DeleteLater {
+                    progress.file_deletions_waiting.add(1);
+                }
+                if is_incomplete {
+                    let note = format!(
+                        "\"{key}\" is what stood in the place of \"{directory}\", and stays until a run \
+                         in which no copy fails"
+                    );
+                    context.observer.observe(&Event::Note(&note));
+                }
+                continue;
+            }
+            None => continue,
+        }
+        if let Err(cause) = context.target.remove_set_aside(&key) {
+            context.fail(on_target(Operation::Delete, &key, cause));
+            continue;
+        }
+        if since != Since::Now {
+            progress.leftovers_swept.add(1);
+            context.tell(&key, Change::Sweep, Reason::SetAside, 0);
+        }
+        if !is_set_aside(key.name()) {
+            // In a store it had its row until now.
+            committer.forget(key);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_set_aside_comes_back_with_the_directory_that_took_its_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut aside = SetAside::new(directory.path());
+        assert!(aside.is_empty());
+        let keys = ["d/f/.vidimus.6173696400000001", "d/f", ".vidimus.6173696400000001"];
+        for (key, since) in keys.iter().zip([Since::Now, Since::Before, Since::Doomed]) {
+            aside.add(&Key::new(key.as_bytes()), since).unwrap();
+        }
+        let mut leaves = aside.finish().unwrap();
+        let mut found = Vec::new();
+        while let Some((key, since)) = leaves.next().unwrap() {
+            found.push((directory_of(&key), since));
+        }
+        let directory = Key::new(&b"d/f/"[..]);
+        let expected = [
+            (directory.clone(), Since::Now),
+            (directory, Since::Before),
+            (Key::root(), Since::Doomed),
+        ];
+        assert_eq!(found, expected);
+    }
+}
