@@ -45,6 +45,7 @@ fn decide(bencher: Bencher<'_, '_>, case: Case) {
         filter: Arc::default(),
         surplus: Surplus::Goes,
         from: SourceNumber::FIRST,
+        has_links: true,
     };
     let pair = pair(case);
     bencher

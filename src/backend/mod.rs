@@ -328,6 +328,11 @@ pub trait Target: Source {
         self.object().is_some()
     }
 
+    /// Whether new directories are best built whole before anybody sees them.
+    fn builds_directories(&self) -> bool {
+        !self.is_store()
+    }
+
     /// Begins a new directory that nobody sees until it is published with what was made in it.
     fn stage_directory(&self, key: &Key) -> Result<Box<dyn StageDirectory>, Cause>;
 

@@ -162,6 +162,8 @@ pub enum Reason {
     Unknown,
     /// It can't be mirrored as it stands.
     Impossible,
+    /// The target has no symbolic links.
+    NoLinks,
 }
 
 impl fmt::Display for Reason {
@@ -198,6 +200,7 @@ impl fmt::Display for Reason {
             Self::Gone => "on neither side",
             Self::Unknown => "could not be listed",
             Self::Impossible => "cannot be mirrored",
+            Self::NoLinks => "the target's file system has no symbolic links",
         })
     }
 }
@@ -229,6 +232,8 @@ pub struct Policy {
     pub surplus: Surplus,
     /// Where entries come from: rows from any other source are evidence of the target alone.
     pub from: SourceNumber,
+    /// Whether the target has symbolic links.
+    pub has_links: bool,
 }
 
 impl Policy {
@@ -365,6 +370,9 @@ impl Policy {
         if let EntryKind::Special(_) = source.kind {
             return fail(Cause::Special(source.kind));
         }
+        if source.kind == EntryKind::Symlink && !self.has_links {
+            return self.without_link(target, pair.row.as_ref());
+        }
         let existing = match target {
             Seen::Unknown => return fail(Cause::TargetUnknown),
             Seen::Present(existing) => Some(existing),
@@ -420,6 +428,17 @@ impl Policy {
             EntryKind::Symlink => self.link(source, existing, row, &wanted),
             _ => self.file(source, existing, row, &wanted),
         }
+    }
+
+    /// What to do where the source has a link that the target can't have: as if the source had nothing.
+    fn without_link(&self, target: &Seen, row: Option<&Row>) -> Decision {
+        if let Seen::Present(target) = target
+            && let delete @ Decision { action: Action::Delete, .. } = self.surplus(target, row)
+        {
+            return delete;
+        }
+        let is_gone = matches!(target, Seen::Absent) && row.is_some();
+        decide(if is_gone { Action::Forget } else { Action::Skip }, Reason::NoLinks)
     }
 
     /// What to do with leaves of which one was only listed, and is not what its row tells: look at

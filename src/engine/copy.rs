@@ -9,7 +9,7 @@ use super::hash::{Hashed, Wanted, with_retries};
 use super::tag::Tagged;
 use super::{Context, Purpose, on_target};
 use crate::backend::{Inspected, Source, StageDirectory, Staged, Written};
-use crate::compare::{Action, Pair, Seen};
+use crate::compare::{Action, Pair, Reason, Seen};
 use crate::manifest::{Origin, Row};
 use crate::model::entry::Known;
 use crate::model::error::Side;
@@ -115,10 +115,12 @@ impl<'c, 'a> Worker<'c, 'a> {
     /// Does one step; `None` where there turned out to be nothing to do or to record.
     pub(super) fn step(&mut self, step: &Step) -> Result<Option<Finished>, EntryError> {
         match step.task {
-            Task::Copy { unless } => self.copy(step, unless),
-            Task::Check { source, target, expected } => self.check(step, source, target, expected),
+            Task::Copy { unless } => return self.copy(step, unless),
+            Task::Check { source, target, expected } => {
+                return self.check(step, source, target, expected);
+            }
             Task::Look => return self.look(step),
-            Task::CompareTag(side) => self.compare_tag(step, side),
+            Task::CompareTag(side) => return self.compare_tag(step, side),
             Task::HashSurplus => return self.hash_surplus(step),
             Task::UpdateMetadata | Task::Record => {
                 self.update(step, step.source.clone(), step.target.clone(), None)
@@ -134,9 +136,14 @@ impl<'c, 'a> Worker<'c, 'a> {
         .map(Some)
     }
 
-    fn copy(&mut self, step: &Step, unless: Option<Digest>) -> Result<Finished, EntryError> {
+    /// Copies a file; `None` where it turned out to be a link that the target can't have.
+    fn copy(
+        &mut self,
+        step: &Step,
+        unless: Option<Digest>,
+    ) -> Result<Option<Finished>, EntryError> {
         let copied = self.copy_content(step, unless);
-        self.settle(step, copied.is_ok());
+        self.settle(step, matches!(copied, Ok(Some(_))));
         copied
     }
 
@@ -153,12 +160,12 @@ impl<'c, 'a> Worker<'c, 'a> {
         &mut self,
         step: &Step,
         unless: Option<Digest>,
-    ) -> Result<Finished, EntryError> {
+    ) -> Result<Option<Finished>, EntryError> {
         let context = self.context;
         if context.is_beside
             && let Some(finished) = self.copy_beside(step)?
         {
-            return Ok(finished);
+            return Ok(Some(finished));
         }
         if unless.is_some()
             && context.target.is_store()
@@ -177,14 +184,20 @@ impl<'c, 'a> Worker<'c, 'a> {
         let (entry, Done { copied, hashed, told, lost }) = copied?;
         let entry = told.unwrap_or(entry);
         match copied {
-            Copied::Same => self.update(step, entry, step.target.clone(), Some(hashed)),
-            Copied::Link => self.link(step, entry),
+            Copied::Same => self.update(step, entry, step.target.clone(), Some(hashed)).map(Some),
+            Copied::Link if context.policy.has_links => self.link(step, entry).map(Some),
+            Copied::Link => {
+                context.target.meets(&entry);
+                context.progress.files_skipped.add(1);
+                context.tell(&entry.key, Change::Keep, Reason::NoLinks, 0);
+                Ok(None)
+            }
             Copied::Staged(staged) => {
                 let mut finished = self.finished(step, entry, Some(Change::Copy));
                 finished.lost = lost;
                 prove(&mut finished.row, hashed, row);
                 self.join(&mut finished, staged)?;
-                Ok(finished)
+                Ok(Some(finished))
             }
         }
     }
@@ -268,7 +281,7 @@ impl<'c, 'a> Worker<'c, 'a> {
 
     /// Takes the target's copy as it is where one side's content has the hash that is the other
     /// side's tag.
-    fn compare_tag(&mut self, step: &Step, read: Side) -> Result<Finished, EntryError> {
+    fn compare_tag(&mut self, step: &Step, read: Side) -> Result<Option<Finished>, EntryError> {
         let context = self.context;
         let Some(existing) = &step.target else { return self.copy_after_check(step) };
         let (source, target): (&dyn Source, &dyn Source) = (&*context.source, &*context.target);
@@ -303,7 +316,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         // The other side's content was never read: its store vouches for it.
         finished.row.origin = Origin::Adopted;
         finished.change.get_or_insert(Change::Adopt);
-        Ok(finished)
+        Ok(Some(finished))
     }
 
     /// Hashes what is in doubt, and copies where it isn't what it should be.
@@ -313,7 +326,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         source: bool,
         target: bool,
         expected: Option<Digest>,
-    ) -> Result<Finished, EntryError> {
+    ) -> Result<Option<Finished>, EntryError> {
         let context = self.context;
         let (mut existing, mut of_target) = (step.target.clone(), None);
         if let Some(listed) = step.target.as_ref().filter(|_| target) {
@@ -327,11 +340,11 @@ impl<'c, 'a> Worker<'c, 'a> {
         }
         if !source {
             // What the source has was not read: of it no more is known than before.
-            return self.update(step, step.source.clone(), existing, None);
+            return self.update(step, step.source.clone(), existing, None).map(Some);
         }
         let (entry, hashed) = self.hash_source(step)?;
         if Some(hashed.digest) == target_digest {
-            self.update(step, entry, existing, Some(hashed))
+            self.update(step, entry, existing, Some(hashed)).map(Some)
         } else {
             self.copy_after_check(step)
         }
@@ -364,7 +377,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         }))
     }
 
-    fn copy_after_check(&mut self, step: &Step) -> Result<Finished, EntryError> {
+    fn copy_after_check(&mut self, step: &Step) -> Result<Option<Finished>, EntryError> {
         self.context.progress.files_planned.add(1);
         self.context.progress.bytes_planned.add(step.source.size());
         self.copy(step, None)

@@ -201,7 +201,7 @@ impl Dispatcher<'_, '_> {
             self.end_directory(!within)?;
         }
         let is_new = matches!(step.task, Task::MakeDirectory) && step.place == Place::New;
-        if is_new && !self.context.target.is_store() {
+        if is_new && self.context.target.builds_directories() {
             self.new = Some(NewDirectory { step, members: Vec::new(), bytes: 0 });
             Ok(())
         } else {

@@ -1,7 +1,7 @@
 //! Errors, in two tiers: a per-entry error is data (recorded, counted, the run goes on), a fatal
 //! error stops the run. Both name the operation, the key or location, and the cause.
 
-use super::{Digest, EntryKind, Key};
+use super::{Digest, EntryKind, Key, NameLimit};
 use std::io;
 
 /// What was being done to an entry when it failed.
@@ -175,6 +175,12 @@ pub enum Cause {
          bytes): rename it, or leave it out by --exclude"
     )]
     IllegalName,
+    /// The target's file system takes no such name.
+    #[error(
+        "the target's file system takes no name that {0}: rename it in the source, or leave it out by \
+         --exclude"
+    )]
+    NameRefused(NameLimit),
     /// Another entry appeared under this name since the target was listed, or two keys fold to one
     /// name there.
     #[error(

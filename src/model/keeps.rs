@@ -1,11 +1,12 @@
-//! What a place keeps of metadata.
+//! What a place keeps of what is written to it.
 
 use super::stamp::Timestamp;
-use super::{EntryKind, Metadata};
+use super::{EntryKind, Metadata, NameLimits};
 
-/// What a place keeps of metadata that is set.
+/// What a place keeps of metadata that is set, and of entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each by its name in records")]
 pub struct Keeps {
     /// `None` where modes are kept, else the one that every file has.
     pub file_mode: Option<u32>,
@@ -24,6 +25,10 @@ pub struct Keeps {
     /// Whether a directory is kept for itself: an empty one, and what is set of any. Else it is what
     /// lies in it.
     pub directories: bool,
+    /// Whether there are symbolic links.
+    pub links: bool,
+    /// What keeps a name out.
+    pub names: NameLimits,
 }
 
 impl Default for Keeps {
@@ -42,6 +47,8 @@ impl Keeps {
         time_unit: 1,
         of_links: true,
         directories: true,
+        links: true,
+        names: NameLimits::NONE,
     };
 
     /// The unit of times of which `set` became `found`; 1 where it is none that is known.

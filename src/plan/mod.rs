@@ -161,6 +161,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         }
         if matches!(conflict, Some(Conflict::LeafOverDirectory { .. }))
             && matches!(decision.action, Action::Skip | Action::Fail(_))
+            && reason != Reason::NoLinks
         {
             self.protected = Some(Key::child(key.parent(), key.name(), true));
         }

@@ -108,7 +108,13 @@ fn planned(
 
 fn policy(filter: Filter, surplus: Surplus, ignore_existing: bool) -> Policy {
     let options = PolicyOptions { ignore_existing, ..PolicyOptions::default() };
-    Policy { options, filter: Arc::new(filter), surplus, from: SourceNumber::FIRST }
+    Policy {
+        options,
+        filter: Arc::new(filter),
+        surplus,
+        from: SourceNumber::FIRST,
+        has_links: true,
+    }
 }
 
 fn deleting() -> Policy {

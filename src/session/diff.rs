@@ -57,6 +57,9 @@ pub enum Which {
 pub trait DiffObserver {
     /// Takes what one side alone has.
     fn only(&mut self, which: Which, told: &Told);
+    /// Takes a symbolic link of one side, where the other is of a file system without links: that is
+    /// a difference of metadata.
+    fn no_link(&mut self, which: Which, told: &Told);
     /// Takes a difference of what both have.
     fn differs(&mut self, difference: &Difference, a: &Told, b: &Told);
     /// Takes a part of one side that could not be listed, or a file that could not be read; what the
@@ -216,6 +219,13 @@ impl Tally<'_> {
         let has_none = (self.forms[own], self.forms[other]) == (Form::Tree, Form::Flat)
             || !self.keeps[other].directories;
         if told.kind == Some(EntryKind::Directory) && has_none {
+            return;
+        }
+        if told.kind == Some(EntryKind::Symlink) && !self.keeps[other].links {
+            if self.metadata {
+                self.totals.metadata_differs += 1;
+                self.observer.no_link(which, told);
+            }
             return;
         }
         match which {

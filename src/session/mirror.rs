@@ -15,10 +15,10 @@ pub use explain::{Explained, Explanation, Past, PastLine, PastRun, explain};
 
 use super::places::{self, Places, TargetAt};
 use super::{new_run_id, wall_clock};
-use crate::backend::Source;
 use crate::backend::local::Root;
 use crate::backend::object::Stores;
 use crate::backend::object::s3::Settings;
+use crate::backend::{Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{Policy, PolicyOptions, Reason};
 use crate::engine::{self, Collisions, Committer, Context, Cores, CountAhead, Purpose, execute};
@@ -352,7 +352,7 @@ impl Session<'_> {
         let began = engine::now();
         let options = self.options;
         let _count = self.count_ahead(&source);
-        let policy = self.policy(state.number()?);
+        let policy = self.policy(state.number()?, &*target);
         let source_listing =
             self.informed_by_any(source.list(&self.listing())?, is_first_contact)?;
         let target_listing = target.list(&self.target_listing())?;
@@ -439,10 +439,11 @@ impl Session<'_> {
         self.filter.has_patterns() && self.options.delete.is_none_or(|delete| !delete.excluded)
     }
 
-    /// The rules of a run from the source of this number.
-    fn policy(&self, from: SourceNumber) -> Policy {
+    /// The rules of a run from the source of this number into a target.
+    fn policy(&self, from: SourceNumber, target: &dyn Target) -> Policy {
         Policy {
             from,
+            has_links: target.keeps().is_none_or(|keeps| keeps.links),
             options: self.options.policy,
             filter: Arc::clone(&self.filter),
             surplus: match &self.options.delete {

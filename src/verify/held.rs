@@ -65,7 +65,11 @@ impl Held<'_> {
         let Seen::Present(target) = target else {
             // A bucket has no place for a prefix's own marker.
             let is_rootless = key.is_root() && self.form == Form::Flat;
-            if !is_rootless && (is_kept || conflict.is_some()) {
+            let has_links = self.target.keeps().is_none_or(|keeps| keeps.links);
+            if source.kind == EntryKind::Symlink && !has_links {
+                let what = format!("{} -> none", source.kind);
+                self.differs(&key, &Difference::Metadata(what));
+            } else if !is_rootless && (is_kept || conflict.is_some()) {
                 self.differs(&key, &Difference::Missing);
             }
             if let Some(Conflict::DirectoryOverLeaf(leaf)) = &conflict

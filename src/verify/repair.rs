@@ -75,6 +75,8 @@ impl Mending<'_> {
             filter: Arc::default(),
             surplus: Surplus::Stays,
             from: SourceNumber::NONE,
+            // What can't be made is named, each by itself.
+            has_links: true,
         };
         let told = Told { tally, state: Mutex::default() };
         let spool_dir = super::open::spool_dir(options);

@@ -5,7 +5,7 @@ use crate::commands::fed;
 use crate::common::environment::text;
 use crate::common::tools::Mount;
 use crate::common::tree::set_mtime_of;
-use crate::common::{Environment, Run, TestTree, tools};
+use crate::common::{Environment, Run, TestTree, assert_mirrored, tools};
 use crate::needs;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -228,13 +228,13 @@ fn what_puts_imports_and_bags_find_out_counts_for_who_looks_later() {
         set_mtime_of(&root.join("a"), 1_400_000_000, 0);
     }
     fs::remove_file(env.source.join("b")).expect("remove a file");
-    for root in [&env.source, &imported] {
-        set_mtime_of(root, 1_500_000_000, 0);
-    }
     let list = format!("{}  a\n", blake3::hash(b"first"));
     fs::write(env.root.join("list"), list).expect("write a list");
     let import = ["manifest", "import", "--format", "b3sum", text(&imported), "list"];
     env.vidimus(&import).expect(0);
+    for root in [&env.source, &imported] {
+        set_mtime_of(root, 1_500_000_000, 0);
+    }
     forget();
     equal(&imported);
     // What it has no way to keep is no difference that could be mended.
@@ -261,6 +261,92 @@ fn each_run_into_a_bag_finds_out_how_names_are_given_there() {
         let put = fed(env, content, &["put", "-", text(&bag.join("f"))]).expect(0);
         put.names(NUMBERS).names(UNGUARDED);
     }
+}
+
+#[test]
+fn links_that_a_file_system_has_none_of_are_left_out_and_counted() {
+    const LEFT_OUT: &str = "2 symbolic links are left out: the target's file system has none";
+    let scene = Scene::on(|beside, at| Mount::exfat(&beside.join("image"), at));
+    needs!(scene.as_ref().map_err(Clone::clone));
+    let env = &scene.expect("it was asked").env;
+    TestTree::new()
+        .file("d/f", "content")
+        .file("e/f", "content")
+        .file("e/g", "content")
+        .symlink("d/l", "f")
+        .symlink("e/l", "nowhere")
+        .write(&env.source);
+    env.age();
+    for (copied, unchanged) in [(3, 0), (0, 3)] {
+        let run = env.mirror(&[]).expect(0).names(LEFT_OUT).finished();
+        run.counts(&[("files_copied", copied), ("files_unchanged", unchanged)]);
+        run.counts(&[("files_skipped", 2), ("files_failed", 0)]);
+        env.verify(&[]).expect(0);
+    }
+    let dry = env.mirror(&["--dry-run"]).expect(0).names(LEFT_OUT);
+    assert!(dry.records().iter().all(|it| it["change"] != "make_link"));
+    let explained = env.vidimus(&["explain", "source", text(&env.target), "d/l"]).expect(0);
+    explained.names("keep: the target's file system has no symbolic links");
+    let against = env.vidimus(&["verify", text(&env.target), "--against", "source"]).expect(3);
+    against.names("metadata d/l: symbolic link -> none").names("2 differences");
+    let diff = env.vidimus(&["diff", "source", text(&env.target)]).expect(3);
+    diff.names("metadata   e/l  (symbolic link -> none: B has no links)").names("2 entries");
+    env.vidimus(&["diff", "--no-metadata", "source", text(&env.target)]).expect(0);
+    // As if the source had nothing there.
+    fs::create_dir_all(env.target.join("e/l/inner")).expect("make a directory");
+    fs::write(env.target.join("d/l"), "stale").expect("write a file");
+    env.mirror(&["--delete", "--max-delete", "100%"]).expect(0).names(LEFT_OUT);
+    assert!(!env.target.join("d/l").exists() && !env.target.join("e/l").exists());
+}
+
+#[test]
+fn names_that_a_file_system_cannot_have_are_failures_that_say_so_before_anything_is_read() {
+    const REFUSED: &str = "takes no name that holds ':': rename it in the source";
+    let scene = Scene::on(|beside, at| Mount::exfat(&beside.join("image"), at));
+    needs!(scene.as_ref().map_err(Clone::clone));
+    let env = &scene.expect("it was asked").env;
+    TestTree::new().file("f", "content").file("q:r", "content").write(&env.source);
+    TestTree::new().file("w:d/f", "content").file("w:d/g", "content").write(&env.source);
+    env.age();
+    for (flags, bytes) in [(&[][..], 7), (&[], 0), (&["--dry-run"], 0)] {
+        let run = env.mirror(flags).expect(1).names(REFUSED).names("\"w:d/\"");
+        let run = run.names("its directory could not be made").finished();
+        run.counts(&[("files_failed", 4), ("bytes_hashed", bytes)]);
+    }
+    let explained = env.vidimus(&["explain", "source", text(&env.target), "q:r"]).expect(0);
+    explained.names(REFUSED);
+    let put = env.target.join("p?");
+    let put = fed(env, b"content", &["put", "-", text(&put)]).expect(7);
+    put.names("takes no name that holds '?'");
+    for (name, why) in [("c\u{1}", "a control character"), ("b\\s", "holds '\\'")] {
+        fs::write(env.source.join(name), "content").expect("write a file");
+        env.mirror(&[]).expect(1).names(&why.replace('\\', "\\\\"));
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_renamed_is_filled_all_the_same() {
+    needs!(tools::strace());
+    let env = Environment::in_memory();
+    TestTree::new()
+        .file("new/a", "first")
+        .file("new/b", "second")
+        .symlink("new/l", "a")
+        .file("other/a", "first")
+        .file("other/b", "second")
+        .write(&env.source);
+    env.age();
+    // Only of renames to this name.
+    let fails = ["-P", "new", "-e", "inject=renameat,renameat2:error=EXDEV"];
+    let arguments = env.mirror_arguments(&[]);
+    env.strace(&fails, &arguments).expect(0).finished().counts(&[("files_failed", 0)]);
+    assert!(env.trace().contains("EXDEV"), "nothing was injected");
+    assert_mirrored(&env.source, &env.target);
+    env.verify(&[]).expect(0);
+    // They have other stamps than before they were moved, and are read once for it.
+    env.mirror(&[]).expect(0).finished().counts(&[("files_copied", 0)]);
+    let again = env.mirror(&[]).expect(0).finished();
+    again.counts(&[("files_copied", 0), ("files_unchanged", 5), ("bytes_hashed", 0)]);
 }
 
 #[test]

@@ -27,6 +27,8 @@ const RARE: &[&str] = &[
     "Options: `keeps.directories`",
     "Options: `keeps.directory_mode`",
     "Options: `keeps.file_mode`",
+    "Options: `keeps.links`",
+    "Options: `keeps.names`",
     "Options: `keeps.of_links`",
     "Options: `keeps.owner`",
     "Options: `keeps.time_unit`",

@@ -103,6 +103,8 @@ pub(super) struct Capabilities {
     pub(super) renames_new: OnceLock<bool>,
     /// Whether a file can have a second name.
     pub(super) links: OnceLock<bool>,
+    /// Whether a directory with something in it can get another name.
+    pub(super) renames_directories: OnceLock<bool>,
     keeps: OnceLock<Keeps>,
     pub(super) lost: Lost,
 }
@@ -121,6 +123,7 @@ impl Capabilities {
             sets_mtime_alone: known(),
             renames_new: OnceLock::new(),
             links: OnceLock::new(),
+            renames_directories: OnceLock::new(),
             keeps: OnceLock::new(),
             lost: Lost::default(),
         }
@@ -248,13 +251,14 @@ pub(super) fn set_mtime(
     }
 }
 
-/// How many entries of the source have metadata that the file system doesn't keep.
+/// How many entries of the source the file system doesn't keep, or not with all of their metadata.
 #[derive(Debug, Default)]
 pub(super) struct Lost {
     modes: AtomicU64,
     owners: AtomicU64,
     times: AtomicU64,
     of_links: AtomicU64,
+    links: AtomicU64,
 }
 
 impl Lost {
@@ -263,6 +267,9 @@ impl Lost {
         let add = |count: &AtomicU64, is_lost: bool| {
             count.fetch_add(u64::from(is_lost), Ordering::Relaxed);
         };
+        if kind == EntryKind::Symlink && !keeps.links {
+            return add(&self.links, true);
+        }
         let held = keeps.held(*wanted, kind, None);
         let is_link = kind == EntryKind::Symlink && !keeps.of_links;
         add(&self.of_links, is_link);
@@ -283,6 +290,13 @@ impl Lost {
                 "owners, groups and times of symbolic links",
             ),
         ];
+        let links = match self.links.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some("1 symbolic link is left out: the target's file system has none".to_owned()),
+            count => Some(format!(
+                "{count} symbolic links are left out: the target's file system has none"
+            )),
+        };
         let told = told.into_iter().filter_map(|(count, one, many)| {
             let (what, entries) = match count.load(Ordering::Relaxed) {
                 0 => return None,
@@ -294,7 +308,7 @@ impl Lost {
                  left alone"
             ))
         });
-        told.collect()
+        links.into_iter().chain(told).collect()
     }
 }
 
@@ -388,6 +402,9 @@ mod tests {
                 assert_eq!(held.mode, mode, "{kind} {stands:?}");
             }
         }
+        let lost = Lost::default();
+        lost.count(&Keeps { links: false, ..keeps }, &wanted, link);
+        assert_eq!(lost.told(), ["1 symbolic link is left out: the target's file system has none"]);
         let lost = Lost::default();
         lost.count(&keeps, &wanted, file);
         lost.count(&keeps, &Metadata { mode: 0o777, uid: 7, gid: 8, ..wanted }, directory);

@@ -1,10 +1,13 @@
 //! Going through what a directory lists.
 
+use crate::model::Cause;
 use rustix::fs::{FileType, Mode, OFlags, RawDir, openat};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Bytes of a directory's entries that are read at once.
 const READ_AT_ONCE: usize = 32 << 10;
+/// Names taken from a directory at once.
+const NAMES: usize = 1_024;
 
 /// An entry as its directory lists it.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +38,26 @@ pub(super) fn for_each_entry<E: From<rustix::io::Errno>>(
         }
     }
     Ok(())
+}
+
+/// Acts on each leaf of a directory that holds no directories, which takes it from there.
+pub(super) fn each_leaf(
+    directory: &OwnedFd,
+    mut take: impl FnMut(&[u8]) -> Result<(), Cause>,
+) -> Result<(), Cause> {
+    loop {
+        let mut names = Vec::with_capacity(NAMES);
+        for_each_entry(directory, |listed| {
+            names.push(Box::<[u8]>::from(listed.name));
+            rustix::io::Result::Ok(names.len() < NAMES)
+        })?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        for name in names {
+            take(&name)?;
+        }
+    }
 }
 
 /// The inode number that a directory lists for a name; `None` where it doesn't list that.

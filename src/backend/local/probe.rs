@@ -4,10 +4,10 @@ use super::attributes::times;
 use super::beneath::Directory;
 use super::capabilities::{Capabilities, Kind, is_unsupported, set_mtime};
 use super::entries::listed_number;
-use super::metadata::{Ownership, look_at, look_at_open, metadata_of, mtime_of};
-use super::place::rename_new;
+use super::metadata::{Ownership, kind_of, look_at, look_at_open, metadata_of, mtime_of};
+use super::place::{rename_new, rename_new_directory};
 use crate::model::stamp::COARSEST_TIMES;
-use crate::model::{Cause, Keeps, Timestamp};
+use crate::model::{Cause, EntryKind, Keeps, NameLimit, NameLimits, Timestamp};
 use rustix::fs::{
     AtFlags, Gid, Mode, OFlags, Uid, fchmod, fchown, futimens, linkat, mkdirat, openat, symlinkat,
     unlinkat, utimensat,
@@ -20,6 +20,10 @@ const FILE: &[u8] = b"probe";
 const RENAMED: &[u8] = b"probe-renamed";
 const LINK: &[u8] = b"probe-link";
 const DIRECTORY: &[u8] = b"probe-directory";
+const RENAMED_DIRECTORY: &[u8] = b"probe-directory-renamed";
+
+/// Two names that each have much of what is no part of a name somewhere.
+const STRANGE: [&[u8]; 2] = [b"probe\x01\"*:<>?\\|\xff.", b"probe\x01\"*:<>?\\|\xff "];
 
 /// A time that every file system can keep, but for what its unit cuts off.
 const TIME: Timestamp = Timestamp { seconds: 1_000_000_001, nanos: 987_654_321 };
@@ -36,20 +40,25 @@ pub(super) fn probe(directory: &Directory, ownership: &Ownership) -> Result<(), 
     }
     remove(directory)?;
     let tried = Tried(directory);
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let file = openat(directory, FILE, flags, Mode::from_raw_mode(0o600))?;
+    let file = create(directory, FILE)?;
     let identifies = identifies(directory, &file)?;
     capabilities.learn_identifies(identifies);
     let time = kept_time(capabilities, &file)?;
+    let of_links = keeps_of_links(directory)?;
     let keeps = Keeps {
         file_mode: given_mode(&file)?,
         directory_mode: directory_mode(directory)?,
         times: time.is_some(),
         time_unit: time.map_or(1, |found| Keeps::unit_of(TIME, found)),
-        of_links: keeps_of_links(directory)?,
+        // Where there are no links none has metadata that could be lost.
+        of_links: of_links.unwrap_or(true),
+        links: of_links.is_some(),
         owner: given_owner(&file, ownership)?,
         directories: true,
+        names: name_limits(directory)?,
     };
+    // That goes another way where it can't be done, and learns so.
+    rename_new_directory(directory, DIRECTORY, RENAMED_DIRECTORY)?;
     capabilities.learn_keeps(keeps);
     drop(tried);
     Ok(())
@@ -66,16 +75,34 @@ impl Drop for Tried<'_> {
 }
 
 fn remove(directory: &Directory) -> rustix::io::Result<()> {
-    let no_flags = AtFlags::empty();
-    for (name, flags) in
-        [(FILE, no_flags), (RENAMED, no_flags), (LINK, no_flags), (DIRECTORY, AtFlags::REMOVEDIR)]
-    {
-        match unlinkat(directory, name, flags) {
-            Err(Errno::NOENT) => {}
-            other => other?,
+    for name in [FILE, RENAMED, LINK] {
+        remove_one(directory, name, AtFlags::empty())?;
+    }
+    for name in [DIRECTORY, RENAMED_DIRECTORY] {
+        match open_directory(directory, name) {
+            Err(Errno::NOENT) => continue,
+            inner => remove_one(inner?, FILE, AtFlags::empty())?,
         }
+        remove_one(directory, name, AtFlags::REMOVEDIR)?;
     }
     Ok(())
+}
+
+fn remove_one(directory: impl AsFd, name: &[u8], flags: AtFlags) -> rustix::io::Result<()> {
+    match unlinkat(directory, name, flags) {
+        Err(Errno::NOENT) => Ok(()),
+        other => other,
+    }
+}
+
+fn create(directory: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    openat(directory, name, flags, Mode::from_raw_mode(0o600))
+}
+
+fn open_directory(directory: &Directory, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(directory, name, flags, Mode::empty())
 }
 
 /// Whether a file keeps the inode number that its directory lists, under a second and a third name.
@@ -104,10 +131,12 @@ fn given_mode(entry: &OwnedFd) -> rustix::io::Result<Option<u32>> {
     Ok((set.is_err() || stands != ANY).then_some(stands))
 }
 
+/// The same of a directory, which is made for it, with a file in it.
 fn directory_mode(directory: &Directory) -> rustix::io::Result<Option<u32>> {
     mkdirat(directory, DIRECTORY, Mode::from_raw_mode(0o700))?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    given_mode(&openat(directory, DIRECTORY, flags, Mode::empty())?)
+    let made = open_directory(directory, DIRECTORY)?;
+    drop(create(&made, FILE)?);
+    given_mode(&made)
 }
 
 /// What a file's time is once it was set; `None` where that isn't kept.
@@ -118,15 +147,48 @@ fn kept_time(capabilities: &Capabilities, file: &OwnedFd) -> rustix::io::Result<
     Ok((set.is_ok() && is_near(found)).then_some(found))
 }
 
-/// Whether what is set of a symbolic link is not what it points to has then, or lost.
-fn keeps_of_links(directory: &Directory) -> rustix::io::Result<bool> {
-    if symlinkat(RENAMED, directory, LINK).is_err() {
-        // There are none whose metadata could be lost.
-        return Ok(true);
+/// Whether what is set of a symbolic link is not what it points to has then, or lost; `None` where
+/// there are no links.
+fn keeps_of_links(directory: &Directory) -> rustix::io::Result<Option<bool>> {
+    match symlinkat(RENAMED, directory, LINK) {
+        Err(error) if is_unsupported(error) || error == Errno::PERM => return Ok(None),
+        other => other?,
+    }
+    if kind_of(&look_at(directory, LINK)?) != EntryKind::Symlink {
+        return Ok(None);
     }
     let both = times(Some(TIME), TIME);
     let set = utimensat(directory, LINK, &both, AtFlags::SYMLINK_NOFOLLOW);
-    Ok(set.is_ok() && is_near(mtime_of(&look_at(directory, LINK)?)))
+    Ok(Some(set.is_ok() && is_near(mtime_of(&look_at(directory, LINK)?))))
+}
+
+/// What keeps a name out: each by itself only where not all is kept.
+fn name_limits(directory: &Directory) -> rustix::io::Result<NameLimits> {
+    let mut takes_all = true;
+    for name in STRANGE {
+        takes_all &= takes_name(directory, name)?;
+    }
+    if takes_all {
+        return Ok(NameLimits::NONE);
+    }
+    let is_one = |limit: NameLimit| Ok((!takes_name(directory, &limit.sample())?).then_some(limit));
+    NameLimit::ALL.into_iter().filter_map(|limit| is_one(limit).transpose()).collect()
+}
+
+/// Whether a file can have this name, and has no other then: some leave away how it ends.
+fn takes_name(directory: &Directory, name: &[u8]) -> rustix::io::Result<bool> {
+    match create(directory, name) {
+        // Or a probe that was killed left it.
+        Ok(_) | Err(Errno::EXIST) => {}
+        // It can't be made for other reasons than its name.
+        Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::IO | Errno::ROFS | Errno::INTR)) => {
+            return Err(error);
+        }
+        Err(_) => return Ok(false),
+    }
+    let takes = listed_number(directory, name)?.is_some();
+    remove_one(directory, name, AtFlags::empty())?;
+    Ok(takes)
 }
 
 /// The owner and group that everything has; `None` where they are whose they are said to be.

@@ -6,9 +6,8 @@
 //! directory, under the same name.
 
 use super::beneath::{Directory, open_child};
-use super::capabilities::is_unsupported;
 use super::metadata::{kind_of, look_at};
-use super::place::rename_new;
+use super::place::{is_unrenamable, rename_new};
 use super::shared::{Shared, TemporaryName};
 use crate::model::{Cause, EntryKind, Key};
 use rustix::fs::{AtFlags, Mode, RenameFlags, mkdirat, renameat, renameat_with, unlinkat};
@@ -35,7 +34,7 @@ pub(super) fn set_aside_leaf(
         }
         Err(error) => {
             unlinkat(&**parent, &aside[..], AtFlags::REMOVEDIR)?;
-            if !is_unsupported(error) {
+            if !is_unrenamable(error) {
                 return Err(error.into());
             }
             make_in_place(parent, name, &aside)?;

@@ -5,9 +5,9 @@
 //! as it is.
 
 use super::beneath::{Directory, legal, open_child, with_fallback};
-use super::entries::for_each_entry;
+use super::entries::{each_leaf, for_each_entry};
 use super::metadata::{kind_of, look_afresh, look_at, look_at_open, mtime_of};
-use super::place::rename_new_directory;
+use super::place::{Placed, is_unrenamable, rename_directory, rename_new_directory};
 use super::shared::{Shared, TemporaryName};
 use super::stage::{Hidden, LocalStage, written_of};
 use crate::backend::{Stage, StageDirectory, StagedDirectory, Written};
@@ -16,9 +16,6 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, mkdirat, openat, symlin
 use rustix::io::Errno;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
-
-/// Names taken from a directory at once, to be removed.
-const NAMES: usize = 1_024;
 
 /// A directory that is being built.
 pub(super) struct LocalStageDirectory {
@@ -124,9 +121,14 @@ impl StagedDirectory for Unpublished {
     fn publish(&mut self) -> Result<(), Cause> {
         let Self { shared, key, name: temporary, number, is_hidden, mtime } = self;
         shared.parent(key, |parent, name| {
-            rename_new_directory(parent, temporary, name)?;
+            let placed = rename_new_directory(parent, temporary, name)?;
             *is_hidden = false;
             shared.syncing.entries_changed(parent)?;
+            if placed == Placed::Moved {
+                let made = open_child(parent.as_fd(), name)?;
+                let made = Directory::from_fd(made, shared.root.file_systems())?;
+                return Ok(shared.syncing.entries_changed(&Arc::new(made))?);
+            }
             let found = look_afresh(&parent.capabilities, &**parent, name)?;
             let is_it = number.is_none_or(|number| number == found.stx_ino);
             if is_it || Some(mtime_of(&found)) == *mtime {
@@ -182,20 +184,30 @@ pub(super) fn sweep_directory(
     }
     // Another run, whose target lies in this one or around it, may be about to put it in its place:
     // whoever renames it first has it.
-    let claimed = shared.temporary_in(parent)?;
-    rename_new_directory(parent, name, &claimed)?;
+    let temporary = shared.temporary_in(parent)?;
+    let claimed = match rename_directory(parent, name, &temporary) {
+        // Nobody else renames it either.
+        Err(error) if is_unrenamable(error) => name,
+        Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => return Err(Cause::NameTaken),
+        other => {
+            other?;
+            &temporary
+        }
+    };
     let remove = || {
         let identifies = parent.capabilities.identifies();
-        if identifies && look_at(parent, &claimed)?.stx_ino != found.stx_ino {
+        if identifies && look_at(parent, claimed)?.stx_ino != found.stx_ino {
             return Err(Cause::TargetChanged);
         }
         shared.open_up(&directory)?;
         remove_leaves(&directory)?;
-        Ok(unlinkat(parent, &claimed[..], AtFlags::REMOVEDIR)?)
+        Ok(unlinkat(parent, claimed, AtFlags::REMOVEDIR)?)
     };
     remove().inspect_err(|_| {
         // Under either name the next run meets it again; what went wrong first is told.
-        rename_new_directory(parent, &claimed, name).ok();
+        if claimed != name {
+            rename_directory(parent, claimed, name).ok();
+        }
     })
 }
 
@@ -216,23 +228,11 @@ fn could_be_own(shared: &Shared, parent: &Directory, found: &Statx) -> Result<bo
 
 /// Removes all that a directory holds, which is no directories.
 fn remove_leaves(directory: &OwnedFd) -> Result<(), Cause> {
-    loop {
-        let mut names = Vec::with_capacity(NAMES);
-        for_each_entry(directory, |listed| {
-            names.push(Box::<[u8]>::from(listed.name));
-            rustix::io::Result::Ok(names.len() < NAMES)
-        })?;
-        if names.is_empty() {
-            return Ok(());
-        }
-        for name in names {
-            match unlinkat(directory, &*name, AtFlags::empty()) {
-                Err(Errno::ISDIR) => return Err(Cause::NotEmpty),
-                Err(Errno::NOENT) => {}
-                other => other?,
-            }
-        }
-    }
+    each_leaf(directory, |name| match unlinkat(directory, name, AtFlags::empty()) {
+        Err(Errno::ISDIR) => Err(Cause::NotEmpty),
+        Err(Errno::NOENT) => Ok(()),
+        other => Ok(other?),
+    })
 }
 
 fn holds_directories(directory: &OwnedFd) -> rustix::io::Result<bool> {

@@ -183,11 +183,17 @@ impl Syncing {
             // A mere handle (O_PATH): open it anew to sync it.
             Err(Errno::BADF) => {
                 let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-                fsync(rustix::fs::openat(directory, c".", flags, rustix::fs::Mode::empty())?)
+                let opened = rustix::fs::openat(directory, c".", flags, rustix::fs::Mode::empty());
+                opened.and_then(fsync)
             }
             other => other,
         };
-        tolerated(synced, &self.directory_sync_unsupported)
+        match synced {
+            // It was removed since it changed, and what it held is of no account: exfat-fuse says so, and
+            // so does any that is asked to open it anew.
+            Err(Errno::NOENT) => Ok(()),
+            synced => tolerated(synced, &self.directory_sync_unsupported),
+        }
     }
 }
 
@@ -227,6 +233,24 @@ fn syncfs_reports_errors() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_that_was_removed_since_it_changed_needs_no_sync() {
+        use super::super::capabilities::FileSystems;
+        use rustix::fs::{Mode, OFlags, open};
+        let root = tempfile::tempdir().unwrap();
+        let handle = |name: &str| {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(&path).unwrap();
+            let opened = open(&path, OFlags::PATH, Mode::empty()).unwrap();
+            Arc::new(Directory::from_fd(opened, &FileSystems::default()).unwrap())
+        };
+        let syncing = Syncing::new(Durability::File, handle("."));
+        let (stays, goes) = (handle("stays"), handle("goes"));
+        std::fs::remove_dir(root.path().join("goes")).unwrap();
+        syncing.entries_changed(&stays).unwrap();
+        syncing.entries_changed(&goes).unwrap();
+    }
 
     #[test]
     fn what_cannot_be_synced_is_noted_and_what_fails_is_not() {

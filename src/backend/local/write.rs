@@ -181,6 +181,11 @@ impl Target for LocalTarget {
         Ok(Box::new(LocalStageDirectory::begin(&self.shared, key)?))
     }
 
+    fn builds_directories(&self) -> bool {
+        let renames = &self.shared.root.directory().capabilities.renames_directories;
+        renames.get() != Some(&false)
+    }
+
     fn make_directory(&self, key: &Key, place: Place) -> Result<Option<Key>, Cause> {
         let shared = &self.shared;
         shared.parent(key, |parent, name| {
@@ -289,8 +294,21 @@ impl Target for LocalTarget {
         if key.is_root() {
             return Ok(());
         }
+        let name = legal(key)?;
         // The next run would take it for a leftover, and remove it.
-        if is_temporary(legal(key)?) { Err(Cause::ReservedName) } else { Ok(()) }
+        if is_temporary(name) {
+            return Err(Cause::ReservedName);
+        }
+        let root = &self.shared.root;
+        let capabilities = &root.directory().capabilities;
+        let Some(limit) = capabilities.keeps().names.keeps_out(name) else { return Ok(()) };
+        // What is mounted below may take it.
+        let is_elsewhere =
+            |parent: Arc<Directory>| parent.capabilities.device() != capabilities.device();
+        if root.descend(key.parent()).is_ok_and(is_elsewhere) {
+            return Ok(());
+        }
+        Err(Cause::NameRefused(limit))
     }
 
     fn learn(&self, own: BorrowedFd<'_>) -> Result<(), Cause> {

@@ -72,6 +72,18 @@ impl DiffObserver for Report<'_> {
         }
     }
 
+    fn no_link(&mut self, which: Which, told: &Told) {
+        let (detail, sides) = match which {
+            Which::A => ("symbolic link -> none: B has no links", (Some(told), None)),
+            Which::B => ("none -> symbolic link: A has no links", (None, Some(told))),
+        };
+        if self.args.json {
+            self.record("metadata", told, Some(detail), sides);
+        } else {
+            self.output.line(&line("metadata", told, Some(detail)));
+        }
+    }
+
     fn differs(&mut self, difference: &Difference, a: &Told, b: &Told) {
         let word = word(difference);
         if self.args.json {

@@ -53,6 +53,7 @@ struct Case {
     filter: Filter,
     surplus: Surplus,
     holds: fn(&Metadata) -> Metadata,
+    has_links: bool,
 }
 
 impl Case {
@@ -82,6 +83,7 @@ impl Case {
             filter: Filter::default(),
             surplus: Surplus::Stays,
             holds: |metadata| *metadata,
+            has_links: true,
         }
     }
 
@@ -105,9 +107,10 @@ impl Case {
     fn decide(self) -> String {
         let held = self.source.entry().or(self.target.entry()).map(|entry| entry.key.clone());
         let key = held.or(self.row.as_ref().map(|row| row.key.clone())).unwrap_or_default();
-        let Self { source, target, row, conflict, options, filter, surplus, holds } = self;
-        let policy =
-            Policy { options, filter: Arc::new(filter), surplus, from: SourceNumber::FIRST };
+        let Self { source, target, row, conflict, options, filter, surplus, holds, has_links } =
+            self;
+        let (filter, from) = (Arc::new(filter), SourceNumber::FIRST);
+        let policy = Policy { options, filter, surplus, from, has_links };
         let pair = Pair { key, source, target, row, conflict };
         let Decision { action, reason } = policy.decide(&pair, |metadata, _, _| holds(metadata));
         let action = match action {
@@ -321,6 +324,30 @@ fn special_files_are_named_and_never_copied() {
         surplus.source = Seen::Absent;
         surplus.surplus = Surplus::Goes;
         assert_eq!(surplus.decide(), "Delete: Extra");
+    }
+}
+
+#[test]
+fn a_link_that_the_target_cannot_have_is_as_if_the_source_had_none() {
+    let cases: [(Change, &str); 6] = [
+        (|case| (case.target, case.row) = (Seen::Absent, None), "Skip: NoLinks"),
+        (|case| case.target = Seen::Absent, "Forget: NoLinks"),
+        (|case| case.target = Seen::Unknown, "Skip: NoLinks"),
+        (|case| case.target = Seen::Present(entry("a", FILE, 2)), "Skip: NoLinks"),
+        (
+            |case| {
+                case.target = Seen::Present(entry("a", FILE, 2));
+                case.surplus = Surplus::Goes;
+            },
+            "Delete: Extra",
+        ),
+        (|case| case.has_links = true, "Keep: Unchanged"),
+    ];
+    for (change, expected) in cases {
+        let mut case = Case::of(EntryKind::Symlink);
+        case.has_links = false;
+        change(&mut case);
+        assert_eq!(case.decide(), expected);
     }
 }
 

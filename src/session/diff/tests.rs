@@ -77,6 +77,10 @@ impl DiffObserver for Counted {
         panic!("{:?}", told.key);
     }
 
+    fn no_link(&mut self, _which: Which, told: &Told) {
+        panic!("{:?}", told.key);
+    }
+
     fn differs(&mut self, difference: &Difference, _a: &Told, _b: &Told) {
         assert_eq!(*difference, Difference::Content(Sign::Digest));
         self.0 += 1;

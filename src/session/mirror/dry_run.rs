@@ -69,7 +69,7 @@ impl Session<'_> {
         } else {
             Box::new(std::iter::empty())
         };
-        let policy = self.policy(evidence.1);
+        let policy = self.policy(evidence.1, &*target);
         let last_run = state.as_ref().map(State::last_run_from_source).transpose()?.flatten();
         let source_listing =
             self.informed_by_any(source.list(&self.listing())?, last_run.is_none())?;

@@ -399,7 +399,7 @@ impl Session<'_> {
         if self.places.form() == Form::Flat || !(is_made || is_deleted) {
             return Ok(());
         }
-        let policy = self.policy(sides.number);
+        let policy = self.policy(sides.number, sides.to);
         let holds = |metadata: &Metadata, kind: EntryKind, stands: Option<&Metadata>| {
             sides.to.holds(metadata, kind, stands)
         };
@@ -446,7 +446,7 @@ impl Session<'_> {
         copied_by: Option<(RunId, Option<RunRecord>)>,
         sides: Listed<'_>,
     ) -> Explained {
-        let (policy, target) = (self.policy(sides.number), sides.to);
+        let (policy, target) = (self.policy(sides.number, sides.to), sides.to);
         let holds = |metadata: &Metadata, kind: EntryKind, stands: Option<&Metadata>| {
             let held = target.holds(metadata, kind, stands);
             match pair.source.entry() {

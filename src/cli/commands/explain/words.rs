@@ -249,12 +249,13 @@ fn kept(explained: &Explained, options: &MirrorOptions) -> String {
     }
 }
 
-/// Why the options leave something alone.
+/// Why something is left alone.
 fn spared(reason: Reason) -> &'static str {
     match reason {
         Reason::SizeExcluded => "--min-size and --max-size leave out files of this size",
         Reason::NewerInTarget => "it is newer in the target, and --update keeps what is",
         Reason::Exists => "the target has it, and --ignore-existing keeps what is there",
+        Reason::NoLinks => "it is left out of each run, and counted",
         _ => "the options say so",
     }
 }
