@@ -585,7 +585,8 @@ fn removal_is_of_what_was_listed(Fixture { target, .. }: &Fixture) {
     put(&**target, "g", b"G", Place::Leaf).expect("replace");
     assert_eq!(cause(target.remove(&replaced)), "TargetChanged");
     let became_directory = listed("h");
-    target.make_directory(&key("h/"), Place::Leaf).expect("replace");
+    let aside = target.make_directory(&key("h/"), Place::Leaf).expect("replace");
+    target.remove_set_aside(&aside.expect("it is kept")).expect("remove what was set aside");
     assert_eq!(cause(target.remove(&became_directory)), "TargetChanged");
     let was_directory = listed("h/");
     put(&**target, "h", b"h", Place::EmptyDirectory).expect("replace");
