@@ -160,12 +160,17 @@ impl Presenter for HumanReport {
         let nothing_happened = ending.error.is_some() && ending.totals.entries == 0;
         if !nothing_happened {
             let lines = summary(ending, &state.watch, &state.failures);
-            if !self.options.quiet {
+            if self.options.quiet {
+                if let Some(untold) = state.failures.untold() {
+                    self.output.message("note", &untold);
+                }
+                if ending.verdict == Verdict::Interrupted && ending.error.is_none() {
+                    self.output.message("error", &verdict_line(ending));
+                }
+            } else {
                 for line in &lines {
                     self.output.line(line);
                 }
-            } else if let Some(untold) = state.failures.untold() {
-                self.output.message("note", &untold);
             }
         }
         self.output.flush();

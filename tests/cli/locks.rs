@@ -38,6 +38,22 @@ pub(crate) fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
+/// Waits until a child stops by itself when it is told to end.
+pub(crate) fn wait_until_it_listens(child: &Child) {
+    let status = format!("/proc/{}/status", child.id());
+    let begun = Instant::now();
+    loop {
+        let told = fs::read_to_string(&status).expect("the child runs");
+        let caught = told.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a mask");
+        let caught = u64::from_str_radix(caught.trim(), 16).expect("a number");
+        if caught & 1 << (Signal::TERM.as_raw() - 1) != 0 {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "it never listens");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 #[test]
 fn two_runs_at_once_into_one_target_leave_one() {
     let env = large();

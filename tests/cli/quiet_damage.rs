@@ -1,7 +1,10 @@
 //! What is told to those, too, who want to hear of failures alone.
 
 use crate::common::{Environment, Run, TestTree};
+use crate::locks::{send, wait_until_it_listens};
+use rustix::process::Signal;
 use std::fs;
+use std::process::Stdio;
 
 #[test]
 fn damage_of_the_manifest_is_told_in_quiet_too_and_what_is_worth_knowing_is_not() {
@@ -21,5 +24,46 @@ fn damage_of_the_manifest_is_told_in_quiet_too_and_what_is_worth_knowing_is_not(
         let mut run = env.command(command);
         run.stdin(fs::File::open(env.source.join("f")).expect("open"));
         Run::of(run).expect(0).is_silent_about("took over");
+    }
+}
+
+#[test]
+fn a_run_that_did_not_do_all_is_named_in_quiet_too() {
+    let env = Environment::new();
+    TestTree::new().file("f", "content").fifo("pipe").write(&env.source);
+    env.mirror(&[]).expect(1);
+    for _ in 0..2 {
+        let run = env.vidimus(&["verify", "-q", "target"]).expect(3).names("error: run ");
+        assert!(run.stdout.is_empty(), "{}", run.told());
+        run.names("was incomplete").names("help: mirror again").names("--allow-incomplete");
+        let run = env.vidimus(&["verify", "-q", "--allow-incomplete", "target"]).expect(0);
+        assert!(run.stdout.is_empty() && run.stderr.is_empty(), "{}", run.told());
+    }
+}
+
+#[test]
+fn a_run_that_is_stopped_says_so_in_quiet_too() {
+    let env = Environment::new();
+    let large = vec![7; 4 << 20];
+    TestTree::new().file("large", large).write(&env.source);
+    env.mirrored(&[]);
+    fs::create_dir(env.root.join("other")).expect("make a directory");
+    fs::copy(env.source.join("large"), env.root.join("other/large")).expect("copy");
+    for arguments in [
+        &["mirror", "source", "fresh"][..],
+        &["mirror", "--dry-run", "--checksum", "source", "other"],
+        &["verify", "target"],
+        &["verify", "--against", "source", "target"],
+        &["diff", "--content", "source", "other"],
+    ] {
+        let mut command = env.command(arguments);
+        command.args(["-q", "--bwlimit", "1MiB/s"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().expect("spawn");
+        wait_until_it_listens(&child);
+        send(&child, Signal::TERM);
+        let run = Run::wait(child, format!("{arguments:?}")).expect(143);
+        assert!(run.stdout.is_empty(), "{}", run.told());
+        run.names("error: ").names("interrupted");
     }
 }

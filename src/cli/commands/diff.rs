@@ -157,6 +157,7 @@ impl Report<'_> {
                     self.output.line(&line);
                 }
             }
+            Ok(outcome) if outcome.interrupted => sheet::tell_interrupted(&self.output),
             Ok(_) => {}
             Err(error) => super::tell(&self.output, error),
         }
@@ -319,7 +320,7 @@ fn verdict(outcome: &DiffOutcome) -> (&'static str, &'static str) {
     let totals = &outcome.totals;
     let is_recorded = |basis: &Basis| matches!(basis, Basis::Manifest { .. });
     if outcome.interrupted {
-        ("interrupted", "what was not looked at is unknown")
+        sheet::INTERRUPTED
     } else if totals.failed > 0 {
         ("incomplete", "some parts could not be listed or read")
     } else if totals.differences() > 0 {

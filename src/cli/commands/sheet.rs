@@ -2,7 +2,17 @@
 
 use super::super::exit::Exit;
 use crate::model::Totals;
+use crate::report::Output;
 use crate::report::requests::requests_by_kind;
+
+/// The verdict on a comparison that was stopped.
+pub(super) const INTERRUPTED: (&str, &str) = ("interrupted", "what was not looked at is unknown");
+
+/// Tells in quiet that a comparison was stopped: without this nothing would tell why it failed.
+pub(super) fn tell_interrupted(output: &Output) {
+    let (word, meaning) = INTERRUPTED;
+    output.message("error", &format!("{word}: {meaning}"));
+}
 
 /// The lines of a summary under way.
 pub(super) struct Sheet {

@@ -256,12 +256,7 @@ impl Report {
         let Names { target, against: source } = &self.names;
         let lines = match verified {
             Err(error) => return super::tell(&self.output, error),
-            Ok(_) if self.options.quiet => {
-                if let Some(untold) = self.state().failures.untold() {
-                    self.output.message("note", &untold);
-                }
-                return self.tell_fault(verified);
-            }
+            Ok(verified) if self.options.quiet => return self.tell_failures(verified),
             Ok(Verified::Recorded(outcome)) => {
                 let VerifyOutcome { run, source, sources, .. } = outcome;
                 let mut heading = format!("verified {target} against run {run} of {source}");
@@ -294,12 +289,34 @@ impl Report {
             self.output.line(line);
         }
         self.output.flush();
+        if let Ok(verified) = verified {
+            self.tell_fault(verified);
+        }
+    }
+
+    /// Tells why the exit code isn't 0, where that was not told as it was found.
+    fn tell_failures(&self, verified: &Verified) {
+        if let Some(untold) = self.state().failures.untold() {
+            self.output.message("note", &untold);
+        }
+        let interrupted = match verified {
+            Verified::Recorded(outcome) | Verified::Imported(outcome) => {
+                if !self.allows_incomplete {
+                    recorded::tell_unfinished(outcome, &self.output);
+                }
+                outcome.interrupted
+            }
+            Verified::Against(outcome) => outcome.interrupted,
+        };
+        if interrupted {
+            sheet::tell_interrupted(&self.output);
+        }
         self.tell_fault(verified);
     }
 
     /// Tells what is wrong with the published manifest.
-    fn tell_fault(&self, verified: &Result<Verified, Error>) {
-        if let Ok(Verified::Recorded(VerifyOutcome { fault: Some(fault), .. })) = verified {
+    fn tell_fault(&self, verified: &Verified) {
+        if let Verified::Recorded(VerifyOutcome { fault: Some(fault), .. }) = verified {
             super::tell(&self.output, fault);
         }
     }

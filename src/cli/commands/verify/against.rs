@@ -1,7 +1,7 @@
 //! What a verification against a source tells.
 
 use super::super::super::exit::Exit;
-use super::super::sheet::Sheet;
+use super::super::sheet::{self, Sheet};
 use super::{ReadRequests, rate};
 use crate::model::{Error, run};
 use crate::report::format::{counted, duration, error_rate, size, speed};
@@ -65,7 +65,7 @@ fn read(totals: &AgainstTotals) -> u64 {
 
 fn verdict(outcome: &AgainstOutcome) -> (&'static str, &'static str) {
     if outcome.interrupted {
-        ("interrupted", "what was not looked at is unknown")
+        sheet::INTERRUPTED
     } else if outcome.totals.failed > 0 {
         ("incomplete", "some entries could not be read, or changed meanwhile")
     } else if outcome.differences > 0 {

@@ -1,9 +1,10 @@
 //! What a verification against the record tells.
 
 use super::super::super::exit::Exit;
-use super::super::sheet::Sheet;
+use super::super::sheet::{self, Sheet};
 use super::{ReadRequests, rate};
 use crate::model::{Error, ErrorKind, Verdict, run};
+use crate::report::Output;
 use crate::report::format::{counted, duration, error_rate, size, speed};
 use crate::report::json::JsonError;
 use crate::verify::{Depth, Sample, Unfinished, VerifyOutcome, VerifyTotals};
@@ -83,6 +84,24 @@ impl<'a> From<&'a Unfinished> for JsonUnfinished<'a> {
     }
 }
 
+/// The way out of a run that did not do all.
+macro_rules! finish {
+    () => {
+        "mirror again, with --exclude for what can't be copied, or take it as it is by \
+         --allow-incomplete"
+    };
+}
+
+/// Tells of runs that did not do all, where there is no summary.
+pub(super) fn tell_unfinished(outcome: &VerifyOutcome, output: &Output) {
+    for unfinished in &outcome.unfinished {
+        output.message("error", &unknown(unfinished));
+    }
+    if !outcome.unfinished.is_empty() {
+        output.message("help", finish!());
+    }
+}
+
 /// What a run left unknown, in words.
 fn unknown(unfinished: &Unfinished) -> String {
     let Unfinished { run, source, verdict, .. } = unfinished;
@@ -113,7 +132,7 @@ fn sample(outcome: &VerifyOutcome) -> Option<Sample> {
 
 fn verdict(outcome: &VerifyOutcome) -> (&'static str, &'static str) {
     if outcome.interrupted {
-        ("interrupted", "what was not looked at is unknown")
+        sheet::INTERRUPTED
     } else if outcome.totals.failed > 0 {
         ("incomplete", "some entries could not be read")
     } else if outcome.differences > 0 {
@@ -127,11 +146,10 @@ fn verdict(outcome: &VerifyOutcome) -> (&'static str, &'static str) {
         }
     } else if !outcome.unfinished.is_empty() {
         let why = match outcome.totals.unknown {
-            0 => {
-                "nothing that is recorded differs, but a run did not do all it was to do; mirror \
-                 again, with --exclude for what can't be copied, or take it as it is by \
-                 --allow-incomplete"
-            }
+            0 => concat!(
+                "nothing that is recorded differs, but a run did not do all it was to do; ",
+                finish!()
+            ),
             _ => "nothing differs but what may be as a run made it that was cut off",
         };
         ("incomplete", why)
