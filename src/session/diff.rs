@@ -71,6 +71,7 @@ pub trait DiffObserver {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct DiffTotals {
     /// What was looked at: each key that a side has, and each part of a side that could not be listed.
+    /// What failed is among them, once.
     pub entries: u64,
     /// Files whose digests are known on both sides.
     pub files_by_digest: u64,

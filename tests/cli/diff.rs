@@ -152,6 +152,25 @@ fn a_touched_file_loses_its_digest_and_is_read_for_content() {
 }
 
 #[test]
+fn a_file_that_can_t_be_read_is_one_entry_as_it_is_to_verify() {
+    needs!(tools::root(), tools::tool("setpriv"));
+    let env = Environment::new();
+    TestTree::new().file("a", "content").mode(0o600).write(&env.source);
+    fs::create_dir(env.root.join("other")).unwrap();
+    TestTree::new().file("a", "content").write(&env.root.join("other"));
+    for arguments in
+        [&["diff", "--content", "source", "other"][..], &["verify", "other", "--against", "source"]]
+    {
+        let run = env.as_nobody(arguments).unwrap().expect(1);
+        run.names("cannot read").names("error rate 50.00% (1 of 2 entries)");
+        let run = env.as_nobody(&[arguments, &["--json"]].concat()).unwrap().expect(1);
+        let finished = run.finished();
+        finished.counts(&[("failed", 1), ("entries", 2)]);
+        assert!(finished.record["unknown"].as_u64().unwrap_or_default() == 0, "{}", run.told());
+    }
+}
+
+#[test]
 fn content_is_read_on_both_sides_where_nothing_is_recorded() {
     let env = Environment::new();
     let tree =

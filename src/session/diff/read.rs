@@ -24,28 +24,28 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Adds the digests that decide, where they can be read. Of what can't be read a failure is told,
-    /// and then that the content is unknown.
+    /// Adds the digests that decide, where they can be read. What can't be read becomes a failure; what
+    /// was not when the run was stopped, nothing.
     pub(super) fn read(&self, batch: Vec<Joined>) -> Vec<Joined> {
         let is_undecided = |joined: &Joined| match joined {
             Joined::Both(a, b) => is_undecided(a, b),
             _ => false,
         };
         let undecided = batch.iter().filter(|joined| is_undecided(joined)).count();
-        let joined: Vec<_> = batch.into_iter().map(|joined| Mutex::new(vec![joined])).collect();
+        let joined: Vec<_> = batch.into_iter().map(|joined| Mutex::new(Some(joined))).collect();
         let next = AtomicUsize::new(0);
         let work = || {
             let mut buffer = vec![0; BUFFER];
             while let Some(slot) = joined.get(next.fetch_add(1, Ordering::Relaxed)) {
                 // Nobody else takes it.
                 let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-                if let [Joined::Both(a, b)] = &mut slot[..]
+                if let Some(Joined::Both(a, b)) = &mut *slot
                     && super::told::is_undecided(a, b)
                     && let Err((which, error)) = self.decide(a, b, &mut buffer)
                 {
                     *slot = match error.cause {
-                        Cause::Stopped => vec![Joined::Unknown],
-                        _ => vec![Joined::Failed(which, error), Joined::Unknown],
+                        Cause::Stopped => None,
+                        _ => Some(Joined::Failed(which, error)),
                     };
                 }
             }
@@ -59,7 +59,9 @@ impl Reader<'_> {
             }
         });
         let joined = joined.into_iter();
-        joined.flat_map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+        joined
+            .filter_map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner))
+            .collect()
     }
 
     /// Reads what of one key has no digest, if that settles it.
