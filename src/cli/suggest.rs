@@ -57,8 +57,13 @@ pub(super) fn instead_of(words: &[OsString]) -> Option<Result<String, Error>> {
     let (at, first) = typed.iter().enumerate().find(|(_, word)| !is_flag(word))?;
     let names: Vec<_> =
         args::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    // Only a mirror does what their flags ask for; elsewhere `-r` and `-l` may be flags as they are.
     let with = |name: &str, rest: &mut dyn Iterator<Item = &OsString>| {
-        std::iter::once(OsString::from(name)).chain(rest.filter_map(translated)).collect()
+        let meant = |word: &OsString| match name {
+            "mirror" => translated(word),
+            _ => Some(word.clone()),
+        };
+        std::iter::once(OsString::from(name)).chain(rest.filter_map(meant)).collect()
     };
     let others =
         || typed.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, word)| word);
@@ -102,7 +107,7 @@ fn is_location(word: &OsStr) -> bool {
     word.as_bytes().iter().any(|byte| b"/:.".contains(byte)) || Path::new(word).exists()
 }
 
-/// A flag of another tool in the words of this one; nothing for what is done anyway.
+/// A flag of another tool in the words of `mirror`; nothing for what is done anyway.
 fn translated(word: &OsString) -> Option<OsString> {
     let Some(text) = word.to_str() else { return Some(word.clone()) };
     if ANYWAY_LONG.contains(&text) {
@@ -172,6 +177,9 @@ mod tests {
             ("vidimus sync a s3://bucket/p", "vidimus mirror a s3://bucket/p"),
             ("vidimus copy -v a b", "vidimus mirror -v a b"),
             ("vidimus check t", "vidimus verify t"),
+            ("vidimus list --recursive d", "vidimus ls --recursive d"),
+            ("vidimus list -lr d", "vidimus ls -lr d"),
+            ("vidimus cmp --content -q a b", "vidimus diff --content -q a b"),
             ("vidimus miror a b", "vidimus mirror a b"),
             ("vidimus verfy t", "vidimus verify t"),
             ("vidimus help sync", "vidimus help mirror"),
@@ -188,6 +196,9 @@ mod tests {
             "vidimus -x",
             "vidimus rm d",
             "vidimus rm src",
+            "vidimus check -r t",
+            "vidimus cmp -r a b",
+            "vidimus ls --stats d",
             "vidimus help nonsense",
             "vidimus help",
         ] {
