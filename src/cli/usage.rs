@@ -16,7 +16,7 @@ use std::ffi::OsString;
 /// asked for.
 pub(super) fn refuse_words(parsed: &clap::Error, words: &[OsString]) -> Exit {
     if parsed.exit_code() == 0 {
-        return commands::print_by(|| parsed.print());
+        return commands::print_by(|| parsed.print(), Purpose::Tell);
     }
     let may_be_meant =
         matches!(parsed.kind(), Parsing::InvalidSubcommand | Parsing::UnknownArgument);

@@ -24,6 +24,7 @@ Examples:
 
 Exit codes:
     0  both keys were written
+    1  both keys were written, but nothing was written to standard output
     2  wrong usage, or no password
     6  a file stands there already
     7  a file can't be written

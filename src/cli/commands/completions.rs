@@ -2,11 +2,12 @@
 
 use super::super::args;
 use super::super::exit::Exit;
+use super::Purpose;
 use clap_complete::Shell;
 use std::collections::HashSet;
 
 pub(crate) fn run(shell: Shell) -> Exit {
-    super::print(&script(shell))
+    super::print(&script(shell), Purpose::Tell)
 }
 
 fn script(shell: Shell) -> Vec<u8> {

@@ -3,9 +3,11 @@
 use super::super::args::KeygenArgs;
 use super::super::exit::Exit;
 use super::super::keys;
+use super::Purpose;
 use crate::manifest::keys::PublicKey;
 use crate::model::Error;
 use crate::model::key::Escaped;
+use crate::report::{Output, OutputOptions};
 use crate::session::keygen::{self, KeygenOptions};
 use rustix::fs::Mode;
 use std::os::unix::ffi::OsStrExt as _;
@@ -14,7 +16,14 @@ use std::path::Path;
 /// Runs the command; `umask` is the one that the process was started with.
 pub(crate) fn run(args: &KeygenArgs, umask: Mode) -> Exit {
     match made(args, umask) {
-        Ok((options, key)) => super::print(told(args, &options, &key).as_bytes()),
+        Ok((options, key)) => {
+            let exit = super::print(told(args, &options, &key).as_bytes(), Purpose::Work);
+            if exit != Exit::Done {
+                let note = format!("both keys were written; the public one is {key}");
+                Output::new(OutputOptions::default(), None).message("note", &note);
+            }
+            exit
+        }
         Err(error) => super::fail(&error),
     }
 }

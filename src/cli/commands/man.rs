@@ -2,6 +2,7 @@
 
 use super::super::args;
 use super::super::exit::Exit;
+use super::Purpose;
 use crate::model::{Error, ErrorKind};
 use clap::Command;
 use clap_mangen::Man;
@@ -15,7 +16,7 @@ pub(crate) fn run(dir: Option<&Path>) -> Exit {
             std::fs::write(path, render(&page)?)
         }),
         None => match pages().map(|page| render(&page)).collect::<io::Result<Vec<_>>>() {
-            Ok(manual) => return super::print(&manual.concat()),
+            Ok(manual) => return super::print(&manual.concat(), Purpose::Tell),
             Err(error) => Err(error),
         },
     };

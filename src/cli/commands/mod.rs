@@ -39,16 +39,17 @@ impl Purpose {
     }
 }
 
-/// Writes the whole output of a command that only prints.
-fn print(bytes: &[u8]) -> Exit {
-    print_by(|| stdout()?.write_all(bytes))
+/// Writes the whole output of a command that is for this.
+fn print(bytes: &[u8], purpose: Purpose) -> Exit {
+    print_by(|| stdout()?.write_all(bytes), purpose)
 }
 
 /// Prints by `write`, which writes to standard output.
-pub(super) fn print_by(write: impl FnOnce() -> io::Result<()>) -> Exit {
+pub(super) fn print_by(write: impl FnOnce() -> io::Result<()>, purpose: Purpose) -> Exit {
     // Rust's handle holds back what ends in no line's end.
     let written = stdout().and_then(|mut stdout| write().and_then(|()| stdout.flush()));
-    written.map_or_else(unwritten, |()| Exit::Done)
+    let output = Output::new(OutputOptions::default(), None);
+    end(&output, written, Exit::Done, purpose)
 }
 
 /// Ends a command that only prints, and whose output failed.
