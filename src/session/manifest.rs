@@ -18,7 +18,9 @@ use std::sync::Arc;
 /// Which manifest to read.
 #[derive(Debug)]
 pub struct ManifestAt {
-    /// A target, or a directory that holds what a target has in `.vidimus/manifest/`.
+    /// A target, a directory that holds what a target has in `.vidimus/manifest/`, or a file of these:
+    /// `latest.json`, or the head of a publication. Where no manifest is needed, as in a comparison,
+    /// any directory or part of a bucket.
     pub location: Location,
     /// How its store is reached, where it is one.
     pub store: Option<Settings>,

@@ -4,7 +4,8 @@
 //! [`ls`](ls::ls), [`cat`](cat::cat) and [`put`](put::put) are what one does beside it, to what lies at
 //! a single location; [`manifest`] opens what runs published, [`export`] makes a list of it,
 //! [`import`](mod@import) makes it of a list, [`sign`](mod@sign) signs it with a key that
-//! [`keygen`](mod@keygen) made, and [`diff`](diff::diff) tells two places apart by it.
+//! [`keygen`](mod@keygen) made, and [`diff`](diff::diff) lists two places and tells them apart, by its
+//! digests where their stamps still hold.
 
 mod bag_root;
 pub mod cat;

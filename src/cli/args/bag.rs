@@ -18,15 +18,17 @@ up to date: only what changed is copied. While a run is under way, and after one
 undone, there is no bagit.txt, so that nobody takes the bag for whole. As what is declared has to be \
 there after a power cut, too, --durability none is refused.
 
-No other command writes to BAG/data: `mirror`, `put`, `manifest import` and `verify --repair-from` \
-are refused there (exit code 6). What was corrupted in it, --checksum finds and copies again.
+No other command writes to BAG/data: `mirror`, `put`, `manifest import`, `manifest export --output` \
+and `verify --repair-from` are refused there (exit code 6). What was corrupted in it, --checksum \
+finds and copies again.
 
 All that lies in BAG/data is listed. What the source no longer has stays and is listed, unless \
 --delete is given; what no run into this bag brought there is named, and no bag is made (exit code \
 1). A bag holds no symbolic links, and no names that are not UTF-8: these are left out and named. \
 Empty directories are made, but no manifest can list them.";
 
-pub(super) const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = concat!(
+    "\
 Examples:
   Make a bag, and check it with another program:
     vidimus bag ~/thesis /mnt/archive/thesis
@@ -46,13 +48,17 @@ Exit codes:
     2  wrong usage
     4  the recorded state can't be used (written by a newer version), or not be written
     5  another run holds the bag
-    6  refused for safety: BAG is no bag, or is another program's with more manifests, or a deletion
+    6  refused for safety: BAG is no bag, or is another program's with more manifests, or a deletion;
+       or ",
+    refused_http!(),
+    "
     7  source or bag can't be used: missing, full, read-only
    10  changes were made (only with --exit-changes)
   130  stopped by SIGINT; run it again to go on
   143  stopped by SIGTERM; run it again to go on
 
-Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
+Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins."
+);
 
 #[derive(Debug, Args)]
 pub(crate) struct BagArgs {

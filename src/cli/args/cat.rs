@@ -14,7 +14,8 @@ object than `s3://bucket/a`. A large object is read in ranges, several at a time
 Where a digest is kept with an object, its content is held against it: if that fails, the exit code \
 is 1, and what was written is not to be used.";
 
-pub(super) const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = concat!(
+    "\
 Examples:
   vidimus cat s3://bucket/dumps/shop.sql | psql shop
   vidimus cat 's3://bucket/photo?.jpg?region=eu-central-1' > photo.jpg
@@ -23,9 +24,13 @@ Exit codes:
     0  all was written
     1  what was written isn't whole, or isn't what was recorded with it
     2  wrong usage
+    6  refused: ",
+    refused_http!(),
+    "
     7  nothing is there, it is a directory, or it can't be read
 
-Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
+Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins."
+);
 
 #[derive(Debug, Args)]
 pub(crate) struct CatArgs {

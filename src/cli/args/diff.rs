@@ -24,7 +24,8 @@ A difference is a line, in byte order of the keys: \"only in A\", \"only in B\",
 or metadata. A directory's key ends in /: where one side has the file a and the other the directory \
 a/, each is only in its side. An entry whose content and metadata differ has two lines.";
 
-pub(super) const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = concat!(
+    "\
 Examples:
   Whether two mirrors of one source are the same:
     vidimus diff /mnt/backup/photos s3://backup/photos
@@ -43,12 +44,15 @@ Exit codes:
     2  wrong usage
     3  they differ
     4  a manifest can't be used
-    6  refused: an endpoint without encryption that --allow-http doesn't allow
+    6  refused: ",
+    refused_http!(),
+    "
     7  a location can't be read
   130  stopped by SIGINT
   143  stopped by SIGTERM
 
-Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
+Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins."
+);
 
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch that the user types")]

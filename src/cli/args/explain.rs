@@ -21,7 +21,8 @@ Nothing is changed, locked or recorded, and no content is read: where it would h
 decide, that is said. Other keys are not looked at. Of the manifest in the target all segments are \
 read, a few MB for 100,000 entries.";
 
-pub(super) const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = concat!(
+    "\
 Examples:
   vidimus explain ~/photos /mnt/backup/photos 2026/beach.jpg
   vidimus explain --delete --exclude '*.tmp' ~/photos s3://backup/photos cache/
@@ -32,10 +33,14 @@ Exit codes:
     1  a part of the way to it could not be listed, and is named
     2  wrong usage; what is no key
     4  the recorded state or the manifest can't be used (written by a newer version)
-    6  such a run would be refused before it lists anything
+    6  such a run would be refused before it lists anything; or
+       ",
+    refused_http!(),
+    "
     7  source or target can't be used, or neither they nor any record have the key
 
-Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
+Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins."
+);
 
 /// Flags of a mirror that say nothing of what is decided about a key.
 pub(super) const PLAYS_NO_PART: [&str; 17] = [

@@ -14,7 +14,8 @@ Names are listed below LOCATION, in byte order, directories as `name/`; what the
 vidimus keeps for itself at a root (.vidimus) is not listed. Control characters in names are escaped, \
 except with --null.";
 
-pub(super) const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = concat!(
+    "\
 Examples:
   What a bucket holds at its top:
     vidimus ls s3://bucket
@@ -33,9 +34,13 @@ Exit codes:
     0  all was listed
     1  something could not be listed, and is named
     2  wrong usage
+    6  refused: ",
+    refused_http!(),
+    "
     7  nothing is there, or it can't be read
 
-Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
+Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins."
+);
 
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch that the user types")]

@@ -16,7 +16,8 @@ target has under .vidimus/manifest/; or a file of these, latest.json or the head
 like 00000003.json. Nothing but that is read, and but for a signature nothing is \
 written: the state directory plays no part. Import alone reads TARGET, and records what it finds.";
 
-pub(super) const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = concat!(
+    "\
 Examples:
   vidimus manifest show /mnt/backup/photos
   vidimus manifest log s3://bucket/photos
@@ -29,10 +30,15 @@ Exit codes:
     2  wrong usage
     4  there is no manifest, it is damaged or of a newer version, the chain is broken, or it isn't
        signed as it should be
-    5  a run holds the target (sign)
+    5  a run, or a verification, holds the target (import, sign)
+    6  refused: import over a manifest or into a bag, export into a bag; or
+       ",
+    refused_http!(),
+    "
     7  the location can't be read, or the output can't be written
 
-Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
+Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins."
+);
 
 #[derive(Debug, Args)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
@@ -68,7 +74,8 @@ Tells which run published a manifest, and what it holds.
 
 What is told is the head's: it is held against the digest that points to it, and rows are not read.";
 
-const SHOW_EXAMPLES: &str = "\
+const SHOW_EXAMPLES: &str = concat!(
+    "\
 Examples:
   vidimus manifest show /mnt/backup/photos
   vidimus manifest show --json s3://bucket/photos | jq -r 'select(.event == \"publication\") | .run'
@@ -77,7 +84,11 @@ Exit codes:
     0  all was told
     2  wrong usage
     4  there is no manifest, or it is damaged or of a newer version
-    7  the location can't be read, or the output can't be written";
+    6  refused: ",
+    refused_http!(),
+    "
+    7  the location can't be read, or the output can't be written"
+);
 
 const LOG_LONG_ABOUT: &str = "\
 Lists the publications of a manifest, from the latest back to the first, and checks their chain.
@@ -88,7 +99,8 @@ run and verdict, how many rows the manifest had, how many of them changed, and w
 signed, if it is; with --key, whether it is signed with that. Where the chain is broken, or a signature \
 doesn't hold, that is named, and the exit code is 4. Rows are not read.";
 
-const LOG_EXAMPLES: &str = "\
+const LOG_EXAMPLES: &str = concat!(
+    "\
 Examples:
   vidimus manifest log /mnt/backup/photos
   vidimus manifest log --json s3://bucket/photos | jq -c '[.event, .sequence, .run]'
@@ -98,7 +110,11 @@ Exit codes:
     2  wrong usage, or a key that can't be read
     4  there is no manifest, it is damaged or of a newer version, the chain is broken, or a
        signature doesn't hold
-    7  the location can't be read, or the output can't be written";
+    6  refused: ",
+    refused_http!(),
+    "
+    7  the location can't be read, or the output can't be written"
+);
 
 const CHECK_LONG_ABOUT: &str = "\
 Makes sure that a manifest is whole: what points to it, the head, each segment and each row of it, and \
@@ -109,7 +125,8 @@ of publications before it are not looked at (`vidimus manifest log --key` does).
 named, and the exit code is 4. Whether the target still holds what the manifest says is for `vidimus \
 verify` to tell.";
 
-const CHECK_EXAMPLES: &str = "\
+const CHECK_EXAMPLES: &str = concat!(
+    "\
 Examples:
   vidimus manifest check /mnt/backup/photos
   vidimus manifest check --key ~/vidimus.pub s3://bucket/photos
@@ -121,7 +138,11 @@ Exit codes:
     2  wrong usage, or a key that can't be read
     4  there is no manifest, it is damaged or of a newer version, the chain is broken, or it isn't
        signed with the key
-    7  the location can't be read, or the output can't be written";
+    6  refused: ",
+    refused_http!(),
+    "
+    7  the location can't be read, or the output can't be written"
+);
 
 const SIGN_LONG_ABOUT: &str = "\
 Signs the publication that counts, as `vidimus mirror --sign` does with what it publishes.
@@ -130,16 +151,22 @@ First all of the manifest is read and made sure to be whole (as by `vidimus mani
 known of what it says: sign what you trust. Whoever signed it before, the new signature takes the place \
 of theirs.";
 
-const SIGN_EXAMPLES: &str = "\
+const SIGN_EXAMPLES: &str = concat!(
+    "\
 Examples:
   vidimus manifest sign --key ~/.config/vidimus/vidimus.key /mnt/backup/photos
 
 Exit codes:
     0  it is signed
+    1  it is signed, but nothing was written to standard output
     2  wrong usage, or a key that can't be opened
     4  there is no manifest, it is damaged or of a newer version, or the chain is broken
     5  a run, or a verification, holds the target
-    7  the target can't be read or written to";
+    6  refused: ",
+    refused_http!(),
+    "
+    7  the target can't be read or written to"
+);
 
 const EXPORT_LONG_ABOUT: &str = "\
 Writes all rows of a manifest as one list, in the order of the bytes of their keys.
@@ -155,7 +182,8 @@ missing: `vidimus mirror --digest sha256` records it. json: the lines of docs/ma
 once and none that was removed. csv: key, kind, size, blake3, sha256, md5, mtime, mode, uid, gid, link, \
 run and verified, with a header (RFC 4180).";
 
-const EXPORT_EXAMPLES: &str = "\
+const EXPORT_EXAMPLES: &str = concat!(
+    "\
 Examples:
   Let another program check a target:
     vidimus manifest export --format b3sum --output ~/photos.b3 /mnt/backup/photos
@@ -172,11 +200,16 @@ Exit codes:
     0  all rows were written, or named
     2  wrong usage, or digests that are not recorded
     4  there is no manifest, or it is damaged or of a newer version
+    6  refused: a FILE in a bag or its payload; or
+       ",
+    refused_http!(),
+    "
     7  the location can't be read, or the output can't be written
   130  stopped by SIGINT
   143  stopped by SIGTERM
 
-Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
+Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins."
+);
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
@@ -189,7 +222,8 @@ pub(crate) struct ExportArgs {
     /// Write to FILE, whole or not at all, instead of to standard output, which is `-`
     ///
     /// Until all is written it has what it had; it keeps its mode and owner. A symbolic link stays,
-    /// and what it leads to is written; a device or a named pipe is written to as it stands.
+    /// and what it leads to is written. A device, a named pipe or what a process has open
+    /// (/dev/stdout, /dev/fd/3) is written to as it stands: what that holds stays.
     #[arg(short = 'o', long, value_name = "FILE", env = "VIDIMUS_OUTPUT")]
     pub(crate) output: Option<OsString>,
     /// Reach object stores of other machines without encryption
@@ -219,7 +253,8 @@ source, and copies only those that differ.
 Names in LIST are relative to TARGET. Files that it doesn't name are counted as extra, and no \
 difference. A target that has a manifest is refused.";
 
-const IMPORT_EXAMPLES: &str = "\
+const IMPORT_EXAMPLES: &str = concat!(
+    "\
 Examples:
   cd ~/photos && find . -type f -exec b3sum {} + > ~/photos.b3
   vidimus manifest import --format b3sum /mnt/backup/photos ~/photos.b3
@@ -232,12 +267,16 @@ Exit codes:
     3  files are missing or have other content
     4  the manifest can't be written, or a damaged one stands there
     5  another run is writing to the target
-    6  the target has a manifest already, or belongs to the payload of a bag
+    6  the target has a manifest already, or belongs to the payload of a bag; or
+       ",
+    refused_http!(),
+    "
     7  list or target can't be used
   130  stopped by SIGINT; nothing was imported
   143  stopped by SIGTERM; nothing was imported
 
-Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
+Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins."
+);
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {

@@ -21,7 +21,8 @@ missing, its parent must exist. A single file as SOURCE goes to TARGET/NAME. Not
 from the target unless --delete asks for it. A run that was stopped goes on when it is started \
 again.";
 
-pub(super) const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = concat!(
+    "\
 Examples:
   Copy what is new or changed; nothing is deleted:
     vidimus mirror ~/photos /mnt/backup/photos
@@ -53,10 +54,15 @@ Exit codes:
     0  all as asked
     1  some entries failed, the rest is done
     2  wrong usage
-    4  the recorded state can't be used (written by a newer version), or not be written
-    5  another run holds the target
-    6  refused for safety; what was refused was not done, copies made before stand
-    7  source or target can't be used: missing, full, read-only
+    4  the recorded state or the published manifest can't be used (of a newer version), or not be
+       made
+    5  another run, or a verification, holds the target
+    6  refused for safety; what was refused was not done, copies made before stand; or
+       ",
+    refused_http!(),
+    "
+    7  source or target can't be used: missing, full, read-only, out of reach, not allowed (so with a
+       published manifest that can't be read)
    10  changes were made (only with --exit-changes)
   130  stopped by SIGINT; run it again to go on
   143  stopped by SIGTERM; run it again to go on
@@ -64,7 +70,8 @@ Exit codes:
 Each flag can be set in the environment as VIDIMUS_<FLAG>, for example VIDIMUS_TRANSFERS=8 or \
 VIDIMUS_DRY_RUN=true; a flag on the command line wins. VIDIMUS_EXCLUDE, VIDIMUS_INCLUDE, \
 VIDIMUS_EXCLUDE_FROM and VIDIMUS_INCLUDE_FROM hold one value a line; they come before the command \
-line's, files first, then exclude, then include.";
+line's, files first, then exclude, then include."
+);
 
 #[derive(Debug, Args)]
 pub(crate) struct MirrorArgs {

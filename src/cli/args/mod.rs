@@ -3,6 +3,13 @@
 //! Each flag can also be set in the environment, as `VIDIMUS_` and its name; a flag on the command
 //! line wins; each command has its file. No type of clap leaves `cli`.
 
+/// What every command that reaches stores is refused for, in the row of exit code 6.
+macro_rules! refused_http {
+    () => {
+        "an endpoint without encryption that --allow-http doesn't allow"
+    };
+}
+
 mod bag;
 mod cat;
 mod diff;
@@ -64,10 +71,12 @@ Exit codes:
     1  some entries failed, the rest is done
     2  wrong usage
     3  verification or comparison found differences
-    4  the recorded state is missing or can't be used
-    5  another run holds the target
+    4  the recorded state or the published manifest is missing, damaged, of a newer version, or
+       not signed as --key demands; or can't be made or read
+    5  another run, or a verification, holds the target
     6  refused for safety; what was refused was not done, copies made before stand
-    7  source or target can't be used: missing, full, read-only
+    7  source or target can't be used: missing, full, read-only, out of reach, not allowed; or the
+       state's disk, or standard input or output
    10  changes were made (only with --exit-changes)
   130  stopped by SIGINT; run it again to go on
   143  stopped by SIGTERM; run it again to go on
@@ -209,6 +218,21 @@ mod tests {
     #[test]
     fn clap_finds_the_definition_sound() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn who_can_be_refused_for_an_endpoint_says_so_at_exit_code_6() {
+        fn check(command: &clap::Command) {
+            if command.get_arguments().any(|arg| arg.get_long() == Some("allow-http")) {
+                let help = command.get_after_long_help().map(ToString::to_string);
+                let help = help.unwrap_or_default();
+                let (_, rows) = help.split_once("\n    6  ").unwrap_or_default();
+                let (row, _) = rows.split_once("\n    7  ").unwrap_or_default();
+                assert!(row.ends_with(refused_http!()), "{}: {help}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&command());
     }
 
     #[test]

@@ -22,7 +22,8 @@ The directory or prefix that holds it is locked meanwhile, as by a mirror into i
 mirror to the same place ends at once with exit code 5. In a directory the lock is .vidimus/lock, \
 which stays there.";
 
-pub(super) const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = concat!(
+    "\
 Examples:
   Keep a dump of a database, without a file in between:
     pg_dump shop | vidimus put - s3://bucket/dumps/shop.sql
@@ -36,15 +37,20 @@ A command that fails looks to the one behind it like one that ended: where that 
 
 Exit codes:
     0  all that came stands
+    1  all that came stands, but nothing was written to standard output
     2  wrong usage
     4  the recorded state can't be used or written; if all that came stands, the error says so
     5  another run, or a verification, holds the directory or prefix
-    6  the file's directory is the payload of a bag, or lies in it; its manifest is signed (--sign)
+    6  the file's directory is a bag or its payload, or lies in that; its manifest is signed (--sign);
+       or ",
+    refused_http!(),
+    "
     7  standard input failed, or the target can't be used: missing, full, read-only
   130  stopped by SIGINT
   143  stopped by SIGTERM
 
-Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
+Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins."
+);
 
 /// The whole command line.
 #[derive(Debug, Args)]

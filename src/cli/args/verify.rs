@@ -21,7 +21,8 @@ named: what it had not come to is unknown.
 With --against SOURCE nothing recorded is needed: both sides are listed and read, and a difference is \
 missing, content, metadata or extra.";
 
-pub(super) const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = concat!(
+    "\
 Examples:
   vidimus verify /mnt/backup/photos
   vidimus verify --strict --json /mnt/backup/photos
@@ -37,16 +38,20 @@ Exit codes:
     1  some entries could not be read
     2  wrong usage
     3  differences were found; or a run into the target was killed, or did not do all
-    4  no run into the target is recorded here, or its record can't be used; or with --key: the
-       manifest is not whole, or not signed with it
+    4  no run into the target is recorded, or its record can't be used; or the published manifest is
+       missing, damaged or of a newer version; or, with --key, not signed with that
     5  a run is writing to the target
     6  with --against: the source is empty and the target is not (is it mounted?), or both are one;
-       with --repair-from: the target is the payload of a bag, which `vidimus bag` mends
+       with --repair-from: the target is the payload of a bag, which `vidimus bag` mends; or
+       ",
+    refused_http!(),
+    "
     7  the target can't be read
   130  stopped by SIGINT
   143  stopped by SIGTERM
 
-Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";
+Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins."
+);
 
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "independent switches, as users know them")]
