@@ -117,14 +117,12 @@ pub fn export(
     stop: &Stop,
     out: &mut dyn Write,
 ) -> Result<Exported, ExportError> {
-    let mut put = |chunk: &[u8]| out.write_all(chunk).map_err(ExportError::Output);
-    let exported = rows(manifest, format, tell, stop, &mut put)?;
-    out.flush().map_err(ExportError::Output)?;
-    Ok(exported)
+    Surveyed::new(manifest, format, stop)?.write(tell, stop, out)
 }
 
-/// Does the same to a file, which has what it had until all is written, and durably has that then;
-/// or to a device or a pipe as it stands.
+/// Does the same to a file, which has what it had until all is written, and durably has that then; or
+/// to a device, a pipe or what a process has open, as it stands. Nothing is opened before it is known
+/// that the form can be made.
 ///
 /// # Errors
 /// See [`ExportError`].
@@ -140,70 +138,108 @@ pub fn export_to(
         Cause::Stopped => ExportError::Stopped,
         cause => ExportError::Fatal(cannot_write(&location, cause)),
     };
+    let rows = Surveyed::new(manifest, format, stop)?;
     let file = match place.0 {
         Destination::Whole(file) => file,
         Destination::Through(through) => {
-            let mut open = through.open().map_err(|error| failed(error.into()))?;
-            return export(manifest, format, tell, stop, &mut open);
+            let mut open = through.open(&location)?;
+            return rows.write(tell, stop, &mut open).map_err(|error| match error {
+                // A reader who left is told nothing.
+                ExportError::Output(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    failed(error.into())
+                }
+                error => error,
+            });
         }
     };
     let metadata = file.metadata(to.mode, wall_clock());
     let mut whole =
         WholeFile::begin(&file.target, file.key.clone(), file.place, metadata).map_err(failed)?;
     let mut put = |chunk: &[u8]| whole.write(chunk).map_err(failed);
-    let exported = rows(manifest, format, tell, stop, &mut put)?;
+    let exported = rows.each_chunk(tell, stop, &mut put)?;
     whole.publish().map_err(failed)?;
     Ok(Exported { not_kept: file.not_kept(), ..exported })
 }
 
-fn rows(
-    manifest: &mut OpenManifest,
+/// The rows of a manifest, in a form that is known to hold them.
+struct Surveyed {
+    rows: Merged,
     format: ExportFormat,
-    tell: &mut dyn FnMut(&Key, &'static str),
-    stop: &Stop,
-    put: &mut dyn FnMut(&[u8]) -> Result<(), ExportError>,
-) -> Result<Exported, ExportError> {
-    let mut exported = Exported::default();
-    let mut chunk = Vec::with_capacity(CHUNK);
-    let mut rows = manifest.latest_rows()?;
-    let mut has_md5 = false;
-    if matches!(format, ExportFormat::Sha256sum | ExportFormat::Hashdeep) {
-        has_md5 = survey(&mut rows, stop)?;
-        rows = rows.again()?;
-    }
-    match format {
-        ExportFormat::Csv => chunk.extend_from_slice(lines::CSV_HEADER),
-        ExportFormat::Hashdeep => chunk.extend_from_slice(lines::hashdeep_header(has_md5)),
-        ExportFormat::B3sum | ExportFormat::Sha256sum | ExportFormat::Json => {}
-    }
-    while let Some(published) = rows.next_published() {
-        if stop.requested() {
-            return Err(ExportError::Stopped);
+    /// Whether each file has an MD5, where the form asks for that.
+    has_md5: bool,
+}
+
+impl Surveyed {
+    /// Makes sure that the rows have what the form is made of, which may take reading all of them.
+    fn new(
+        manifest: &mut OpenManifest,
+        format: ExportFormat,
+        stop: &Stop,
+    ) -> Result<Self, ExportError> {
+        let mut rows = manifest.latest_rows()?;
+        let mut has_md5 = false;
+        if matches!(format, ExportFormat::Sha256sum | ExportFormat::Hashdeep) {
+            has_md5 = survey(&mut rows, stop)?;
+            rows = rows.again()?;
         }
-        let published = published?;
-        let Some((row, run)) = &published.row else { continue };
-        let line = match format {
-            ExportFormat::B3sum => lines::b3sum(row, &mut chunk),
-            ExportFormat::Sha256sum => lines::sha256sum(row, &mut chunk),
-            ExportFormat::Hashdeep => lines::hashdeep(row, has_md5, &mut chunk),
-            ExportFormat::Json => lines::json(&published, &mut chunk)?,
-            ExportFormat::Csv => lines::csv(row, run, &mut chunk),
-        };
-        match line {
-            Line::Written | Line::NotOfThisForm => {}
-            Line::NoDigest => exported.without_digest += 1,
-            Line::LeftOut(why) => {
-                exported.left_out += 1;
-                tell(&published.key, why);
+        Ok(Self { rows, format, has_md5 })
+    }
+
+    fn write(
+        self,
+        tell: &mut dyn FnMut(&Key, &'static str),
+        stop: &Stop,
+        out: &mut dyn Write,
+    ) -> Result<Exported, ExportError> {
+        let mut put = |chunk: &[u8]| out.write_all(chunk).map_err(ExportError::Output);
+        let exported = self.each_chunk(tell, stop, &mut put)?;
+        out.flush().map_err(ExportError::Output)?;
+        Ok(exported)
+    }
+
+    fn each_chunk(
+        mut self,
+        tell: &mut dyn FnMut(&Key, &'static str),
+        stop: &Stop,
+        put: &mut dyn FnMut(&[u8]) -> Result<(), ExportError>,
+    ) -> Result<Exported, ExportError> {
+        let has_md5 = self.has_md5;
+        let mut exported = Exported::default();
+        let mut chunk = Vec::with_capacity(CHUNK);
+        match self.format {
+            ExportFormat::Csv => chunk.extend_from_slice(lines::CSV_HEADER),
+            ExportFormat::Hashdeep => chunk.extend_from_slice(lines::hashdeep_header(has_md5)),
+            ExportFormat::B3sum | ExportFormat::Sha256sum | ExportFormat::Json => {}
+        }
+        while let Some(published) = self.rows.next_published() {
+            if stop.requested() {
+                return Err(ExportError::Stopped);
+            }
+            let published = published?;
+            let Some((row, run)) = &published.row else { continue };
+            let line = match self.format {
+                ExportFormat::B3sum => lines::b3sum(row, &mut chunk),
+                ExportFormat::Sha256sum => lines::sha256sum(row, &mut chunk),
+                ExportFormat::Hashdeep => lines::hashdeep(row, has_md5, &mut chunk),
+                ExportFormat::Json => lines::json(&published, &mut chunk)?,
+                ExportFormat::Csv => lines::csv(row, run, &mut chunk),
+            };
+            match line {
+                Line::Written | Line::NotOfThisForm => {}
+                Line::NoDigest => exported.without_digest += 1,
+                Line::LeftOut(why) => {
+                    exported.left_out += 1;
+                    tell(&published.key, why);
+                }
+            }
+            if chunk.len() >= CHUNK {
+                put(&chunk)?;
+                chunk.clear();
             }
         }
-        if chunk.len() >= CHUNK {
-            put(&chunk)?;
-            chunk.clear();
-        }
+        put(&chunk)?;
+        Ok(exported)
     }
-    put(&chunk)?;
-    Ok(exported)
 }
 
 /// Reads all rows to see whether each file has a SHA-256; gives whether each has an MD5 too.

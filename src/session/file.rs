@@ -15,13 +15,14 @@ use crate::model::reserved::is_own_name;
 use crate::model::{
     Cause, Durability, EntryKind, Error, ErrorKind, Feature, Features, Key, Metadata, Timestamp,
 };
-use rustix::fs::PROC_SUPER_MAGIC;
+use rustix::fs::{OFlags, PROC_SUPER_MAGIC, fcntl_getfl};
 use rustix::io::Errno;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File, FileType};
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -59,7 +60,9 @@ pub(super) struct LocalFile {
 /// Something that is no regular file, or that a process has open.
 pub(super) struct Through {
     path: PathBuf,
-    what: &'static str,
+    file_type: FileType,
+    /// The descriptor by which this process has it open, where that is what the path names.
+    descriptor: Option<RawFd>,
 }
 
 impl LocalFile {
@@ -97,11 +100,59 @@ pub(super) fn of_what_stands(stands: Metadata, mtime: Timestamp) -> Metadata {
 }
 
 impl Through {
-    /// Opens it for writing, as a shell's `>` does: what a file held is gone. A named pipe is waited
-    /// for.
-    pub(super) fn open(&self) -> io::Result<File> {
-        File::options().write(true).truncate(true).open(&self.path)
+    /// Opens it for writing. A descriptor of this process is written on from where it stands, as by a
+    /// shell's `>&3`; to a file that another process has open is appended. A named pipe is waited for.
+    pub(super) fn open(&self, location: &SingleLocation) -> Result<File, Error> {
+        let failed = |error: io::Error| cannot_write(location, error.into());
+        let is_file = self.file_type.is_file();
+        if let Some(number) = self.descriptor {
+            match duplicate(number) {
+                Ok(descriptor) if is_writable(&descriptor) => return Ok(descriptor.into()),
+                Ok(_) => {
+                    let cause = Cause::Other("it is open for reading only".to_owned());
+                    return Err(cannot_write(location, cause));
+                }
+                // The path would open it a second time, at its start.
+                Err(error) if is_file => {
+                    let help = format!("write to standard output, and add >&{number}");
+                    return Err(failed(error).help(help));
+                }
+                Err(_) => {}
+            }
+        }
+        File::options().write(true).append(is_file).open(&self.path).map_err(failed)
     }
+
+    /// What it is, in words.
+    fn what(&self) -> &'static str {
+        if self.file_type.is_fifo() {
+            "a named pipe"
+        } else if self.file_type.is_socket() {
+            "a socket"
+        } else if self.file_type.is_file() {
+            "a file that a process has open"
+        } else {
+            "a device"
+        }
+    }
+}
+
+/// A descriptor of this process under another number. Those beyond the standard streams are had by
+/// `pidfd_getfd` (Linux 5.6; sandboxes may refuse it).
+fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
+    match number {
+        0 => io::stdin().as_fd().try_clone_to_owned(),
+        1 => io::stdout().as_fd().try_clone_to_owned(),
+        2 => io::stderr().as_fd().try_clone_to_owned(),
+        _ => {
+            let this = pidfd_open(getpid(), PidfdFlags::empty())?;
+            Ok(pidfd_getfd(this, number, PidfdGetfdFlags::empty())?)
+        }
+    }
+}
+
+fn is_writable(descriptor: &OwnedFd) -> bool {
+    fcntl_getfl(descriptor).is_ok_and(|flags| flags & OFlags::RWMODE != OFlags::RDONLY)
 }
 
 /// Finds the place of a file that is to be written whole; nothing is written yet.
@@ -115,8 +166,9 @@ pub(super) fn find_whole(
 ) -> Result<LocalFile, Error> {
     match find(location, path, spool_dir)? {
         Destination::Whole(file) => Ok(file),
-        Destination::Through(Through { what, .. }) => {
-            let cause = Cause::Other(format!("{what} stands there, and is not replaced"));
+        Destination::Through(through) => {
+            let cause = format!("{} stands there, and is not replaced", through.what());
+            let cause = Cause::Other(cause);
             Err(cannot_write(location, cause))
         }
     }
@@ -138,7 +190,9 @@ pub(super) fn find(
         return Err(names_directory(location));
     }
     let failed = |error: io::Error| cannot_write(location, error.into());
-    let through = |what| Destination::Through(Through { path: path.to_owned(), what });
+    let through = |file_type, descriptor| {
+        Destination::Through(Through { path: path.to_owned(), file_type, descriptor })
+    };
     let mut real = path.to_owned();
     match path.symlink_metadata() {
         Ok(found) if found.is_symlink() => {
@@ -148,18 +202,20 @@ pub(super) fn find(
             if led_to.is_dir() {
                 return Err(names_directory(location));
             }
-            if led_to.is_file() && !leads_through_a_process(path) {
+            let opened = opened_by_a_process(path);
+            if led_to.is_file() && opened.is_none() {
                 real = path.canonicalize().map_err(failed)?;
                 let there = real.symlink_metadata().map_err(failed)?;
                 if (there.dev(), there.ino()) != (led_to.dev(), led_to.ino()) {
                     return Err(cannot_write(location, Cause::TargetChanged));
                 }
             } else {
-                return Ok(through(kind(led_to.file_type())));
+                let descriptor = opened.as_deref().and_then(own_descriptor);
+                return Ok(through(led_to.file_type(), descriptor));
             }
         }
         Ok(found) if !found.is_file() && !found.is_dir() => {
-            return Ok(through(kind(found.file_type())));
+            return Ok(through(found.file_type(), None));
         }
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -228,34 +284,30 @@ pub(super) fn refuse_own<'a>(
     }
 }
 
-/// Whether a path leads to what a process has open: that is the same file only as long as nobody
-/// puts another in its place.
-fn leads_through_a_process(path: &Path) -> bool {
+/// The link on a path's way that leads to what a process has open, if one does: that is the same file
+/// only as long as nobody puts another in its place.
+fn opened_by_a_process(path: &Path) -> Option<PathBuf> {
     let mut at = path.to_owned();
     for _ in 0..LINKS {
-        let Ok(leads_to) = fs::read_link(&at) else { return false };
+        let leads_to = fs::read_link(&at).ok()?;
         let parent = match at.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
         if rustix::fs::statfs(&parent).is_ok_and(|found| found.f_type == PROC_SUPER_MAGIC) {
-            return true;
+            return Some(at);
         }
         at = parent.join(leads_to);
     }
-    false
+    None
 }
 
-fn kind(file_type: FileType) -> &'static str {
-    if file_type.is_fifo() {
-        "a named pipe"
-    } else if file_type.is_socket() {
-        "a socket"
-    } else if file_type.is_file() {
-        "a file that a process has open"
-    } else {
-        "a device"
-    }
+/// The descriptor of this process that such a link stands for.
+fn own_descriptor(link: &Path) -> Option<RawFd> {
+    let number = link.file_name()?.to_str()?.parse().ok()?;
+    let directory = link.parent()?.canonicalize().ok()?;
+    let is_own = |own| Path::new(own).canonicalize().is_ok_and(|own| own == directory);
+    (is_own("/proc/self/fd") || is_own("/proc/thread-self/fd")).then_some(number)
 }
 
 pub(super) fn cannot_write(location: &SingleLocation, cause: Cause) -> Error {
@@ -281,12 +333,12 @@ fn no_directory(location: &SingleLocation, error: io::Error) -> Error {
     {
         return dangling;
     }
-    let message = format!("cannot put \"{location}\": its directory can't be used");
+    let message = format!("cannot write \"{location}\": its directory can't be used");
     let help = "make its directory first, or check its spelling";
     Error::new(ErrorKind::Unusable, message).because(error).help(help)
 }
 
 pub(super) fn names_directory(location: &SingleLocation) -> Error {
-    let message = format!("\"{location}\" names a directory, not a file that could be put there");
+    let message = format!("\"{location}\" names a directory, not a file that could be written");
     Error::new(ErrorKind::Usage, message).help("name the file that is to be, in that directory")
 }

@@ -7,6 +7,7 @@ use crate::needs;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use std::fs::{self, File};
 use std::io::Read as _;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
@@ -100,18 +101,6 @@ fn an_export_goes_to_the_streams_and_pipes_that_its_path_leads_to() {
         let run = written(&env, &EXPORT, name).expect(0);
         assert_eq!(run.stdout, plain.stdout, "{name}");
     }
-    // A file that is a stream is not replaced below it: what comes behind goes there, too.
-    let script = "{ \"$@\" && echo behind; } >> all";
-    let mut command = Command::new("sh");
-    command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_vidimus")]).args(EXPORT);
-    Run::of(env.hermetic({
-        command.arg("outside/link");
-        command
-    }))
-    .expect(0);
-    let all = fs::read_to_string(env.root.join("all")).unwrap();
-    assert_eq!(all, plain.stdout.clone() + "behind\n");
-
     TestTree::new().fifo("pipe").write(&env.outside);
     let pipe = env.outside.join("pipe");
     let reader = std::thread::spawn(move || {
@@ -123,6 +112,85 @@ fn an_export_goes_to_the_streams_and_pipes_that_its_path_leads_to() {
     assert_eq!(reader.join().unwrap(), plain.stdout);
     assert!(fs::symlink_metadata(env.outside.join("pipe")).unwrap().file_type().is_fifo());
     fed_to_standard_output_is_refused(&env);
+}
+
+/// Runs the binary by a shell with its words as `$@`.
+fn by_shell(env: &Environment, arguments: &[&str], script: &str) -> Run {
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_vidimus")]).args(arguments);
+    Run::of(env.hermetic(command))
+}
+
+#[test]
+fn an_export_to_an_open_descriptor_goes_on_where_that_stands() {
+    let env = mirrored();
+    let plain = redirected(&env, &EXPORT[..5], "").expect(0).stdout;
+    let log = env.root.join("log");
+    symlink("/dev/fd/4", env.outside.join("link")).unwrap();
+    for (place, number) in
+        [("/dev/stdout", 1), ("/dev/stderr", 2), ("/proc/self/fd/3", 3), ("outside/link", 4)]
+    {
+        for (redirection, before) in [(">>", "before\n"), (">", "")] {
+            fs::write(&log, "before\n").unwrap();
+            let script = format!(
+                "{{ echo a >&{number}; \"$@\"; echo z >&{number}; }} {number}{redirection}log"
+            );
+            by_shell(&env, &[&EXPORT[..], &[place]].concat(), &script).expect(0);
+            let told = fs::read_to_string(&log).unwrap();
+            assert_eq!(told, format!("{before}a\n{plain}z\n"), "{place} {redirection}");
+        }
+    }
+    let export = [&EXPORT[..], &["/dev/fd/3"]].concat();
+    by_shell(&env, &export, "\"$@\" 3<source/a").expect(7).names("open for reading only");
+    assert_eq!(fs::read(env.source.join("a")).unwrap(), b"content");
+}
+
+#[test]
+fn an_export_that_is_refused_leaves_what_stands_at_its_place() {
+    let env = mirrored();
+    fs::write(env.root.join("log"), "before\n").unwrap();
+    TestTree::new().fifo("pipe").write(&env.outside);
+    let mut export = EXPORT;
+    for format in ["sha256sum", "hashdeep"] {
+        export[4] = format;
+        for (place, redirection) in [
+            ("/dev/stdout", ">>log"),
+            ("/dev/fd/3", "3>>log"),
+            ("/proc/self/fd/3", "3<>log"),
+            ("log", ""),
+            // Nobody reads it: who opens it waits.
+            ("outside/pipe", ""),
+        ] {
+            let run = redirected(&env, &[&export[..], &[place]].concat(), redirection);
+            run.expect(2).names("no SHA-256 on record");
+            assert_eq!(fs::read(env.root.join("log")).unwrap(), b"before\n", "{place}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_another_process_has_open_is_appended_to() {
+    let env = mirrored();
+    let plain = redirected(&env, &EXPORT[..5], "").expect(0).stdout;
+    let log = env.root.join("log");
+    fs::write(&log, "before\n").unwrap();
+    let open = File::options().append(true).open(&log).unwrap();
+    let place = format!("/proc/{}/fd/{}", std::process::id(), open.as_raw_fd());
+    written(&env, &EXPORT, &place).expect(0);
+    assert_eq!(fs::read_to_string(&log).unwrap(), format!("before\n{plain}"));
+}
+
+#[test]
+fn who_names_a_place_that_can_t_be_is_told_of_writing_there() {
+    let env = mirrored();
+    for command in [&PUT[..], &EXPORT] {
+        let run = written(&env, command, "nowhere/x").expect(7);
+        run.names("cannot write \"nowhere/x\": its directory can't be used");
+        let run = written(&env, command, "source/").expect(2);
+        run.names("names a directory, not a file that could be written");
+    }
+    let run = written(&env, &EXPORT, "/dev/full").expect(7).names("cannot write \"/dev/full\"");
+    run.is_silent_about("standard output");
 }
 
 fn fed_to_standard_output_is_refused(env: &Environment) {
@@ -195,6 +263,8 @@ fn a_standard_output_that_can_t_be_written_to_is_an_error() {
         (&["verify", "--json", "target"], 1),
         (&["diff", "target", "target"], 7),
         (&["explain", "source", "target", "a"], 7),
+        (&["put", "-", "outside/put"], 1),
+        (&["keygen", "--no-password", "--force", "--secret", "key"], 1),
         (&["completions", "bash"], 7),
         (&["man"], 7),
     ] {
@@ -206,6 +276,10 @@ fn a_standard_output_that_can_t_be_written_to_is_an_error() {
         redirected(&env, arguments, "1<>/dev/null").expect(0);
     }
     redirected(&env, &["mirror", "--quiet", "source", "target"], ">&-").expect(0);
+    let keygen = ["keygen", "--no-password", "--secret", "other-key"];
+    let run = redirected(&env, &keygen, ">&-").expect(1).names("both keys were written");
+    let key = fs::read_to_string(env.root.join("other-key.pub")).unwrap();
+    run.names(key.lines().nth(1).unwrap());
 }
 
 #[test]
