@@ -7,6 +7,7 @@ use crate::manifest::{Row, STREAM, SourceNumber};
 use crate::model::entry::Known;
 use crate::model::{Digest, EntryKind, Error};
 use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
 
 /// A listing whose entries are told what rows know of them: those of runs whose target it lists.
 pub struct Informed<R> {
@@ -16,18 +17,26 @@ pub struct Informed<R> {
     /// `None` once they ended or can't be read: they only help.
     rows: Option<R>,
     row: Option<Row>,
+    /// Why they could not be read to their end.
+    broke_off: Arc<OnceLock<Error>>,
 }
 
 impl<R: Iterator<Item = Result<Row, Error>>> Informed<R> {
     /// Adds `rows`, in key order, which are from these sources, to a `listing` whose keys have this
-    /// form. Rows of another form have digests, but kinds and metadata of their own.
-    pub fn new(listing: Listing, rows: R, sources: &[RecordedSource], form: Form) -> Self {
+    /// form. Rows of another form have digests, but kinds and metadata of their own. Where they can't be
+    /// read to their end, that is put in `broke_off`, and the listing goes on without them.
+    pub fn new(
+        listing: Listing,
+        (rows, broke_off): (R, Arc<OnceLock<Error>>),
+        sources: &[RecordedSource],
+        form: Form,
+    ) -> Self {
         let tells = |source: &&RecordedSource| {
             // A stream is a file in any form.
             form == Form::Tree && (source.options.form == Form::Tree || source.source == STREAM)
         };
         let telling = sources.iter().filter(tells).map(|source| source.number).collect();
-        Self { listing, telling, rows: Some(rows), row: None }
+        Self { listing, telling, rows: Some(rows), row: None, broke_off }
     }
 
     /// Goes to the row of a key, if there is one.
@@ -37,12 +46,17 @@ impl<R: Iterator<Item = Result<Row, Error>>> Informed<R> {
                 Some(row) if row.key.as_bytes() >= key => break,
                 _ => {}
             }
-            let next = self.rows.as_mut().and_then(Iterator::next);
-            if !matches!(next, Some(Ok(_))) {
+            self.row = match self.rows.as_mut().and_then(Iterator::next).transpose() {
+                Ok(row) => row,
+                Err(error) => {
+                    self.broke_off.get_or_init(|| error);
+                    None
+                }
+            };
+            if self.row.is_none() {
                 self.rows = None;
+                return None;
             }
-            self.row = next?.ok();
-            self.row.as_ref()?;
         }
         self.row.as_ref().filter(|row| row.key.as_bytes() == key)
     }
@@ -144,7 +158,7 @@ mod tests {
         let rows = [row("a", "1"), row("b", "2"), row("d", "1"), row("e", "1")].map(Ok);
         let listed = Box::new(listed.into_iter());
         let sources = [source(1, Form::Tree)];
-        let told = Informed::new(listed, rows.into_iter(), &sources, Form::Tree);
+        let told = Informed::new(listed, (rows.into_iter(), Arc::default()), &sources, Form::Tree);
         let told: Vec<_> = told
             .map(|item| match item {
                 Ok(ListItem::Entry(entry)) => {
@@ -160,14 +174,31 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_break_off_are_told_of_and_end_nothing_else() {
+        let listed = ["a", "b", "c"].map(|key| Ok(ListItem::Entry(entry(key, "1"))));
+        let broken = || Error::new(crate::model::ErrorKind::Damaged, "no row");
+        let rows = [Ok(row("a", "1")), Err(broken()), Ok(row("c", "1"))];
+        let broke_off = Arc::new(OnceLock::new());
+        let rows = (rows.into_iter(), Arc::clone(&broke_off));
+        let sources = [source(1, Form::Tree)];
+        let told = Informed::new(Box::new(listed.into_iter()), rows, &sources, Form::Tree);
+        let told = told.map(|item| match item {
+            Ok(ListItem::Entry(entry)) => entry.recorded.is_some(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [true, false, false]);
+        assert_eq!(broke_off.get().map(ToString::to_string).as_deref(), Some("no row"));
+    }
+
+    #[test]
     fn a_directory_without_a_marker_is_as_it_was_recorded_in_this_form() {
         let directory = |known| Entry { known, kind: EntryKind::Directory, ..entry("d/", "") };
         let told = |known, form| {
             let listed = Box::new(std::iter::once(Ok(ListItem::Entry(directory(known)))));
             let row = Row { kind: EntryKind::Directory, ..row("d/", "") };
             let sources = [source(1, form), source(2, Form::Tree)];
-            let told = Informed::new(listed, std::iter::once(Ok(row)), &sources, Form::Tree).next();
-            match told {
+            let rows = (std::iter::once(Ok(row)), Arc::default());
+            match Informed::new(listed, rows, &sources, Form::Tree).next() {
                 Some(Ok(ListItem::Entry(entry))) => (entry.metadata.mode, entry.known),
                 other => panic!("{other:?}"),
             }

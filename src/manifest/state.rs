@@ -22,12 +22,14 @@ use super::database::{
 };
 use super::row::{self, Row, RunNumber, SourceNumber, Verified};
 use super::runs::{self, RootIdentity, RunRecord, latest_run};
+use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind, Key, RunId, Timestamp, Totals, Verdict};
 use pairs::{Obstacle, Pair};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use rustix::fs::FlockOperation;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -62,6 +64,19 @@ pub struct Opened {
     /// Whether the file stood there and was empty: somebody emptied it, or the run that made it was
     /// killed at once.
     pub was_empty: bool,
+}
+
+impl Opened {
+    /// What became of what was recorded before, where it could not be used: behind "the state of …".
+    pub fn lost(&self) -> Option<String> {
+        match &self.set_aside {
+            Some(aside) => {
+                let aside = Escaped(aside.as_os_str().as_bytes());
+                Some(format!("was damaged, and was put aside as \"{aside}\""))
+            }
+            None => self.was_empty.then(|| "was empty".to_owned()),
+        }
+    }
 }
 
 impl State {
@@ -389,6 +404,15 @@ impl State {
     /// [`ErrorKind::Manifest`] when it can't be read.
     pub fn last_allowed_root(&self) -> Result<Option<RootIdentity>, Error> {
         Ok(self.run_of_source("root IS NOT NULL")?.and_then(|run| run.root))
+    }
+
+    /// Whether no run from the source has yet done all it was to do, so that rows can't tell of all
+    /// that it has.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] when it can't be read.
+    pub fn is_first_contact(&self) -> Result<bool, Error> {
+        Ok(self.run_of_source("verdict IN ('complete', 'refused')")?.is_none())
     }
 
     /// Streams the rows in key order. What a [`Writer`] commits meanwhile may show or not.

@@ -7,6 +7,7 @@
 
 mod sorted;
 
+use super::published::unpublished;
 use super::{new_run_id, random, single, wall_clock};
 use crate::backend::local::{LocalTarget, Root, unopened};
 use crate::backend::object::s3::Settings;
@@ -87,7 +88,11 @@ pub fn import(
     let held = Held::take(&locked, (&run, None), stop, &mut |note| observer.note(note))?;
     refuse_where_known(options, &*target, &target_name)?;
     locked.learn(&*target, &mut |note| observer.note(note));
-    let state = State::open(&options.state_dir, IMPORTED, &target_name)?.state;
+    let opened = State::open(&options.state_dir, IMPORTED, &target_name)?;
+    if let Some(lost) = opened.lost() {
+        observer.warning(&format!("the state of this target {lost}"));
+    }
+    let state = opened.state;
     // What an import that was stopped recorded counts for nothing.
     state.clear_source()?;
     let recorded = RecordedOptions {
@@ -124,7 +129,12 @@ pub fn import(
         if let Some(why) = held.lost() {
             return Err(why);
         }
-        published?;
+        let what = format!("{name} is imported");
+        let done = published.map_err(|error| unpublished(&what, error))?;
+        if let Some(done) = done {
+            done.warnings().iter().for_each(|warning| observer.warning(warning));
+            done.notes().iter().for_each(|note| observer.note(note));
+        }
     }
     // A lock that stays is taken over by the next run.
     if let Err(error) = held.release() {

@@ -147,6 +147,7 @@ pub fn mirror(
         stop,
         run,
         filter: Arc::new(options.filter.clone()),
+        record_broke_off: Arc::default(),
     };
     session.check_required_file()?;
     let ended = if options.dry_run { session.preview() } else { session.run() };
@@ -169,6 +170,8 @@ struct Session<'a> {
     stop: &'a Stop,
     run: RunId,
     filter: Arc<Filter>,
+    /// Why what was recorded of the source could not be read to its end.
+    record_broke_off: Arc<OnceLock<Error>>,
 }
 
 /// A run that was recorded to begin.
@@ -177,7 +180,7 @@ struct Begun {
     number: RunNumber,
     /// Whether it made the target's root.
     root_is_new: bool,
-    /// Whether it is the first from its source into the target that is recorded here.
+    /// Whether none from its source into the target that is recorded here did all it was to do.
     is_first_contact: bool,
 }
 
@@ -291,7 +294,7 @@ impl Session<'_> {
         };
         let is_first = is_dropped || state.last_run()?.is_none();
         let started = wall_clock();
-        let is_first_contact = state.last_run_from_source()?.is_none();
+        let is_first_contact = state.is_first_contact()?;
         let number = state.begin_run(&self.run, started, &options.encode()?)?;
         begins();
         let mut allowed_root = None;
@@ -484,6 +487,7 @@ impl Session<'_> {
 
     /// Tells what is to be told of places at the end.
     fn warn(&self, places: &[&dyn Source]) {
+        self.tell_broken_off();
         for warning in places.iter().flat_map(|place| place.warnings()) {
             self.note(&warning);
         }

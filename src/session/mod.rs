@@ -19,6 +19,7 @@ pub mod ls;
 pub mod manifest;
 mod mirror;
 mod places;
+mod published;
 pub mod put;
 pub mod sign;
 mod single;

@@ -10,6 +10,7 @@ use super::file::{
     LocalFile, cannot_write, find_whole, names_directory, of_what_stands, refuse_own,
 };
 use super::input::Input;
+use super::published::{Place as LookedAt, Said, catch_up, unpublished};
 use super::{new_run_id, single, wall_clock};
 use crate::backend::object::ObjectTarget;
 use crate::backend::object::s3::Settings;
@@ -19,11 +20,10 @@ use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::{S3Location, SingleLocation};
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::{self, Done, Press, Publishing, Shelf};
-use crate::manifest::{
-    Held, Lockable, Opened, Origin, RecordedOptions, Row, STREAM, State, recall,
-};
+use crate::manifest::{Held, Lockable, Origin, RecordedOptions, Row, STREAM, State, recall};
 use crate::model::entry::Known;
 use crate::model::error::Trouble;
+use crate::model::stamp::Trust;
 use crate::model::{
     Cause, Digest, Durability, ETag, Entry, EntryKind, Error, ErrorKind, ExtraDigests, Key,
     Metadata, Progress, RunId, Stamp, Stop, Timestamp, Verdict,
@@ -110,16 +110,26 @@ pub fn put(
     };
     at.locked.learn(&*at.target, &mut |note| notes.push(note.to_owned()));
     at.target.accepts(&at.key).map_err(|cause| cannot_write(&options.location, cause))?;
-    let Opened { state, set_aside, was_empty } = State::open(&options.state_dir, STREAM, &at.name)?;
+    let opened = State::open(&options.state_dir, STREAM, &at.name)?;
+    warnings.extend(opened.lost().map(|lost| format!("the state of what was put there {lost}")));
+    let state = opened.state;
     let pointer = check_signed(&at, options)?;
-    match take_over(&state, &at, options) {
-        Ok(()) => {}
+    let mut unread = None;
+    match take_over(&state, &at, options, stop) {
+        Ok(said) => {
+            warnings.extend(said.warnings);
+            notes.extend(said.notes);
+        }
+        Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
         Err(error) if options.sign.is_some() => return Err(error),
         // As with a mirror: what can't be read is not built on.
         Err(error) if pointer == Pointer::Read && error.kind == ErrorKind::Unusable => {
             return Err(unread_manifest(&options.location, error));
         }
-        // Whoever may only write there puts all the same.
+        // Whoever may only write there puts all the same, and replaces nothing of it.
+        Err(error) if error.kind == ErrorKind::Unusable && state.published()?.is_some() => {
+            unread = Some(error);
+        }
         Err(error) => {
             warnings.push(format!("what was published there is not taken over: {error}"));
         }
@@ -156,14 +166,12 @@ pub fn put(
         let message = format!("\"{}\" stands, but can't be recorded", options.location);
         Error::new(error.kind, message).because(error)
     })?;
-    let told = publish(&state, &at, options, (&run, started, recorded), progress);
-    let told = told.map_err(|error| {
-        let message =
-            format!("\"{}\" stands, but the manifest can't be published", options.location);
-        Error::new(error.kind, message)
-            .because(error)
-            .help("the next run publishes it; until then the one before it counts")
-    })?;
+    let told = match unread {
+        Some(error) => Err(error),
+        None => publish(&state, &at, options, (&run, started, recorded), progress),
+    };
+    let what = || format!("\"{}\" stands", options.location);
+    let told = told.map_err(|error| unpublished(&what(), error))?;
     if let Some(done) = told {
         warnings.extend(done.warnings());
         notes.extend(done.notes());
@@ -174,11 +182,6 @@ pub fn put(
     warnings.extend(refused.map(|cause| format!("cannot set its metadata: {cause}")));
     warnings.extend(at.not_kept);
     warnings.extend(at.target.warnings());
-    warnings.extend(set_aside.map(|aside| {
-        let aside = super::places::printable(&aside);
-        format!("the state of what was put there was damaged; it was put aside as \"{aside}\"")
-    }));
-    warnings.extend(was_empty.then(|| "the state of what was put there was empty".to_owned()));
     let (target, key, etag) = (at.name, at.key, stands.tag());
     Ok(PutEnd::Done(Box::new(PutOutcome { run, target, key, size, digest, etag, warnings, notes })))
 }
@@ -362,7 +365,7 @@ fn check_signed(at: &At, options: &PutOptions) -> Result<Pointer, Error> {
 /// Makes the state of what was published in the target, where it is new: else the file would be all
 /// that is known of it; where it isn't, takes in what others published since. With a key, what that
 /// must not sign is refused.
-fn take_over(state: &State, at: &At, options: &PutOptions) -> Result<(), Error> {
+fn take_over(state: &State, at: &At, options: &PutOptions, stop: &Stop) -> Result<Said, Error> {
     let key = options.sign.as_ref().map(SecretKey::public);
     let shelf = Shelf::of(&*at.target, &options.state_dir);
     if state.last_run()?.is_some() {
@@ -374,14 +377,16 @@ fn take_over(state: &State, at: &At, options: &PutOptions) -> Result<(), Error> 
             return Err(Error::new(ErrorKind::Refused, message)
                 .help("`vidimus mirror --sign` compares everything, and signs then"));
         }
-        return published::catch_up(state, &shelf, key).map(drop);
+        let (form, trust) = (at.form, Trust::default());
+        let place = LookedAt { target: &*at.target, form, trust, spool_dir: &options.state_dir };
+        return catch_up(state, place, key, stop);
     }
     state.clear()?;
-    let Some(latest) = shelf.latest()? else { return Ok(()) };
+    let Some(latest) = shelf.latest()? else { return Ok(Said::default()) };
     if let Some(key) = key {
         shelf.seal(&latest, Some(key))?.demand(&latest, key)?;
     }
-    published::rebuild(state, &shelf, &latest, key).map(drop)
+    published::rebuild(state, &shelf, &latest, key).map(|_| Said::default())
 }
 
 /// Records what stands, as a run of its own.

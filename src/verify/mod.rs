@@ -142,6 +142,8 @@ pub trait VerifyObserver: Send + Sync {
     fn not_recorded(&self, error: &Error);
     /// Takes what became of mending an entry.
     fn mended(&self, key: &Key, mended: Result<(), &Cause>);
+    /// Takes what is damaged, or gone, beside what differs.
+    fn warning(&self, text: &str);
     /// Takes what is worth knowing beside the result.
     fn note(&self, text: &str);
 }

@@ -189,7 +189,8 @@ impl Observer for Told<'_> {
         match event {
             Event::Changed { key, change, .. } => self.changed(key, *change),
             Event::Failed(error) => self.failed(error),
-            Event::Note(text) | Event::Warning(text) => self.tally.observer.note(text),
+            Event::Note(text) => self.tally.observer.note(text),
+            Event::Warning(text) => self.tally.observer.warning(text),
             _ => {}
         }
     }

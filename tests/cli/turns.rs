@@ -43,6 +43,16 @@ fn mirror(env: &Environment, name: &str, flags: &[&str]) -> Run {
     machine(env, name, &arguments).expect(0)
 }
 
+/// Puts a file in the target.
+fn put(env: &Environment, name: &str, content: impl AsRef<[u8]>) -> Run {
+    let input = env.root.join("input");
+    fs::write(&input, content).expect("write the input");
+    let (state, to) = (env.root.join(format!("state-{name}")), env.target.join("put"));
+    let mut command = env.command(&["put", "-", text(&to), "--state-dir", text(&state)]);
+    command.stdin(fs::File::open(input).expect("open the input"));
+    Run::of(command).expect(0)
+}
+
 fn sequence(env: &Environment) -> u64 {
     head(env)["sequence"].as_u64().expect("a number")
 }
@@ -144,6 +154,119 @@ fn sources_that_both_gave_one_number_are_told_apart() {
     check(&env);
 }
 
+/// The files in the directory of the published manifest whose names end so, in order.
+fn parts(env: &Environment, end: &str) -> Vec<PathBuf> {
+    let directory = env.target.join(".vidimus/manifest");
+    let files = fs::read_dir(directory).expect("list the manifest");
+    let mut files: Vec<_> = files.map(|it| it.expect("list").path()).collect();
+    files.retain(|file| text(file).ends_with(end));
+    files.sort();
+    files
+}
+
+/// Both have mirrored, and know of each other; then Bob mirrored what Ada doesn't know of.
+fn overtaken() -> Environment {
+    let env = environment();
+    for name in ["ada", "bob", "ada"] {
+        mirror(&env, name, &[]);
+    }
+    fs::write(source(&env, "bob").join("bob/one"), "another").expect("write a file");
+    fs::write(source(&env, "bob").join("bob/four"), "four").expect("write a file");
+    mirror(&env, "bob", &[]);
+    env
+}
+
+#[test]
+fn where_what_the_other_recorded_is_lost_it_is_told_and_nothing_older_published_instead() {
+    let flip = |part: &Path| {
+        let mut content = fs::read(part).expect("read");
+        *content.last_mut().expect("not empty") ^= 1;
+        fs::write(part, content).expect("write");
+    };
+    let remove = |part: &Path| fs::remove_file(part).expect("remove");
+    let damage: [&dyn Fn(&Path); 2] = [&flip, &remove];
+    for damage in damage {
+        for is_put in [false, true] {
+            let env = overtaken();
+            let run = head(&env)["run"].as_str().expect("a run").to_owned();
+            damage(parts(&env, ".zst").last().expect("a segment"));
+            let told = if is_put { put(&env, "ada", "put") } else { mirror(&env, "ada", &["-q"]) };
+            told.names(&format!("warning: run {run} published the manifest since"))
+                .names("what that recorded is lost: the published manifest is damaged")
+                .names("whose record is dropped: ");
+            let (files, mut stands) = (files(&env), stands(&env));
+            for lost in ["bob/one", "bob/four"] {
+                assert!(stands.remove(lost).is_some() && !files.contains_key(lost), "{lost}");
+            }
+            assert_eq!(files, stands);
+            for name in ["ada", "nobody"] {
+                machine(&env, name, &["verify", text(&env.target)]).expect(0);
+            }
+            // Whoever knows better brings it back.
+            mirror(&env, "bob", &[]);
+            check(&env);
+        }
+    }
+}
+
+#[test]
+fn a_broken_chain_costs_nothing_that_the_other_recorded() {
+    let env = overtaken();
+    let between = parts(&env, ".json").into_iter().rfind(|it| !text(it).ends_with("latest.json"));
+    fs::write(source(&env, "bob").join("bob/two"), "another").expect("write a file");
+    mirror(&env, "bob", &[]);
+    fs::remove_file(between.expect("a head")).expect("remove");
+    mirror(&env, "ada", &[]).names("the chain is broken").names("entries were taken over");
+    check(&env);
+}
+
+/// What is put where nothing is published makes a record that tells of no publication.
+#[test]
+fn what_another_published_where_nothing_was_is_not_lost() {
+    let env = environment();
+    fs::create_dir_all(&env.target).expect("make the target");
+    put(&env, "ada", "put");
+    mirror(&env, "bob", &[]);
+    mirror(&env, "ada", &[]).names("published the manifest since, from elsewhere");
+    check(&env);
+}
+
+#[test]
+fn a_put_says_what_it_takes_over_from_another() {
+    let env = overtaken();
+    let run = head(&env)["run"].as_str().expect("a run").to_owned();
+    put(&env, "ada", "put").names(&format!("note: run {run} published the manifest since"));
+    check(&env);
+}
+
+/// As the run does then: it copies nothing, and a dry run says so, and writes nothing.
+#[test]
+fn a_dry_run_and_explain_go_by_what_another_machine_published_since() {
+    let env = environment();
+    let (from, target) = (source(&env, "ada"), text(&env.target));
+    let pair = [text(&from), target];
+    for name in MACHINES {
+        machine(&env, name, &[&["mirror"][..], &pair].concat()).expect(0);
+    }
+    machine(&env, "ada", &[&["mirror"][..], &pair].concat()).expect(0);
+    fs::write(from.join("ada/one"), "another").expect("write a file");
+    env.age();
+    machine(&env, "bob", &[&["mirror"][..], &pair].concat()).expect(0);
+    let state = || {
+        let files = fs::read_dir(env.root.join("state-ada")).expect("list the state");
+        let files = files.map(|it| it.expect("list").path());
+        files.map(|it| (it.clone(), fs::read(it).ok())).collect::<BTreeMap<_, _>>()
+    };
+    let before = state();
+    let dry = machine(&env, "ada", &[&["mirror", "-n", "--exit-changes"][..], &pair].concat());
+    dry.expect(0).names("a run takes over what that recorded");
+    let explained = [&["explain"][..], &pair, &["ada/one"]].concat();
+    machine(&env, "ada", &explained).expect(0).is_silent_about("would copy");
+    assert_eq!(state(), before);
+    let run = machine(&env, "ada", &[&["mirror"][..], &pair].concat()).expect(0);
+    run.names("unchanged         3 files");
+}
+
 /// What one machine does in its turn.
 #[derive(Clone, Debug)]
 enum Turn {
@@ -193,14 +316,7 @@ fn take(env: &Environment, turn: &Turn) {
             mirror(env, name(machine), &[&["--checksum"], flags].concat());
         }
         Turn::Put(machine, content) => {
-            let input = env.root.join("input");
-            fs::write(&input, [content]).expect("write the input");
-            let state = env.root.join(format!("state-{}", name(machine)));
-            let to = env.target.join("put");
-            let arguments = ["put", "-", text(&to), "--state-dir", text(&state)];
-            let mut command = env.command(&arguments);
-            command.stdin(fs::File::open(input).expect("open the input"));
-            Run::of(command).expect(0);
+            put(env, name(machine), [content]);
         }
         Turn::LoseRecord(machine) => {
             let state = env.root.join(format!("state-{}", name(machine)));

@@ -1,7 +1,7 @@
 //! `vidimus manifest import` for a bucket that another program filled.
 
 use crate::common::TestTree;
-use crate::s3::Kind;
+use crate::s3::{Fault, Kind, On};
 use crate::site::{Site, bytes};
 use std::fs;
 
@@ -72,4 +72,26 @@ fn keys_that_vidimus_keeps_for_itself_are_no_part_of_a_tree_and_stay() {
         site.bucket.delete(&key);
     }
     site.run(&single).expect(2).names("keeps for itself");
+}
+
+#[test]
+fn what_is_imported_and_can_not_be_published_says_so() {
+    let site = Site::of(&TestTree::new().file("a", "first"));
+    site.bucket.put("m/a", "first");
+    let path = site.env.root.join("list");
+    fs::write(&path, format!("{}  a\n", blake3::hash(b"first"))).expect("write");
+    let path = path.to_str().expect("it is UTF-8");
+    let import = ["manifest", "import", "--format", "b3sum", "s3://bucket/m", path];
+    let on = On::every(Kind::Put).key("m/.vidimus/manifest/latest.json");
+    site.server.fail(on, Fault::Error(403, "AccessDenied"));
+    let run = site.run(&import).expect(7).names("is imported, but its manifest could not be");
+    run.names("access denied");
+    site.server.heal();
+    // A record that is damaged by then is told of, and put aside.
+    let states = fs::read_dir(site.env.state.join("vidimus")).expect("list the state");
+    let mut states = states.map(|it| it.expect("list").path());
+    let state = states.find(|it| it.extension().is_some_and(|it| it == "sqlite3"));
+    fs::write(state.expect("a record"), "garbage").expect("write");
+    let told = "warning: the state of this target was damaged, and was put aside as";
+    site.run(&[&import[..], &["-q"]].concat()).expect(0).names(told).names(".damaged-1");
 }

@@ -89,7 +89,10 @@ fn what_is_refused_is_no_damage_and_stays_as_it_is() {
         if is_read && name != "00000001.json" {
             refuse((kind, name));
             fs::write(site.env.source.join("f07"), format!("{kind:?} {name}")).expect("write");
-            site.run(&mirror).expect(7).names("could not be published").is_silent_about("damaged");
+            // By its pointer it is told before that somebody else published.
+            let is_pointer = (kind, name) == (Kind::Get, "latest.json");
+            let told = if is_pointer { "cannot mirror without" } else { "could not be published" };
+            site.run(&mirror).expect(7).names(told).is_silent_about("damaged");
             site.server.heal();
             assert_eq!(manifest(&site), before, "{kind:?} of {name}");
         }
@@ -130,6 +133,68 @@ fn nothing_is_put_where_the_manifest_that_stands_can_t_be_read() {
     assert_eq!(manifest(&site), before);
     site.server.heal();
     site.up(&[]).expect(0);
+}
+
+/// What a run would publish of its own record would replace what it could not read.
+#[test]
+fn a_run_ends_where_what_another_machine_published_since_can_t_be_read() {
+    let site = of_two();
+    let other = site.env.root.join("other");
+    fs::create_dir(&other).expect("make a source");
+    fs::write(other.join("g"), "other").expect("write");
+    let list = site.env.root.join("input");
+    fs::write(&list, "put").expect("write");
+    site.run(&["mirror", text(&other), "s3://bucket/m", "--state-dir", "elsewhere"]).expect(0);
+    let before = manifest(&site);
+    fs::write(site.env.source.join("f09"), "changed").expect("write");
+    for name in ["latest.json", "00000003.json", "00000003.ndjson.zst"] {
+        let on = On::every(Kind::Get).key(format!("{DIRECTORY}{name}"));
+        site.server.fail(on, Fault::Error(403, "AccessDenied"));
+        let run = site
+            .up(&[])
+            .expect(7)
+            .names("access denied")
+            .names("cannot mirror without what is published in");
+        run.is_silent_about("damaged");
+        let mut put = site.env.command(&["put", "-", "s3://bucket/m/f10"]);
+        put.envs(site.server.environment()).stdin(fs::File::open(&list).expect("open"));
+        Run::of(put).expect(7).names("access denied");
+        site.server.heal();
+        assert_eq!(manifest(&site), before, "{name}");
+    }
+    site.up(&[]).expect(0).names("published the manifest since, from elsewhere");
+    site.run(&["verify", "s3://bucket/m", "--state-dir", "nowhere"]).expect(0);
+    let rows = site.run(&["manifest", "export", "--format", "b3sum", "s3://bucket/m"]);
+    rows.expect(0).names("  g\n").names("  f10\n");
+}
+
+/// As if it had none, it would lose modes and owners for good.
+#[test]
+fn a_restore_ends_where_the_manifest_of_its_source_can_t_be_read_and_tells_damage() {
+    let site = of_two();
+    let explain = ["explain", "s3://bucket/m", "back", "f07", "--state-dir", "elsewhere"];
+    let mirror = ["mirror", "s3://bucket/m", "back", "--state-dir", "elsewhere"];
+    let restore = || site.run(&[&mirror[..], &["-q"]].concat());
+    let forget = || {
+        for made in ["elsewhere", "back"] {
+            fs::remove_dir_all(site.env.root.join(made)).ok();
+        }
+    };
+    for name in FILES.into_iter().filter(|name| *name != "00000001.json") {
+        let on = On::every(Kind::Get).key(format!("{DIRECTORY}{name}"));
+        site.server.fail(on, Fault::Error(403, "AccessDenied"));
+        for run in [restore(), site.run(&[&mirror[..], &["-n"]].concat()), site.run(&explain)] {
+            let run = run.expect(7).names("access denied").names("help: ");
+            run.names("cannot mirror without what is published in \"s3://bucket");
+        }
+        assert!(!site.env.root.join("back/f07").exists());
+        site.server.heal();
+        forget();
+    }
+    let segment = format!("{DIRECTORY}00000002.ndjson.zst");
+    site.bucket.put(&segment, "half");
+    restore().expect(0).names("warning: what was published in").names("its listing alone tells");
+    assert!(site.env.root.join("back/f07").exists());
 }
 
 #[test]

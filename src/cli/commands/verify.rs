@@ -406,6 +406,15 @@ impl VerifyObserver for Report {
         }
     }
 
+    fn warning(&self, text: &str) {
+        if self.json {
+            let body = serde_json::json!({ "text": text });
+            self.output.line(&json::record(Level::Warning, "warning", &body));
+        } else {
+            self.output.message("warning", text);
+        }
+    }
+
     fn note(&self, text: &str) {
         if !self.json {
             self.output.message("note", text);

@@ -6,15 +6,31 @@ use super::merge::Merged;
 use super::shelf::Shelf;
 use crate::manifest::keys::PublicKey;
 use crate::manifest::state::TakingIn;
-use crate::manifest::{Row, State};
-use crate::model::{Error, RunId};
-use std::cmp::Ordering;
+use crate::manifest::{Changes, Row, Rows, SourceNumber, State};
+use crate::model::{Error, ErrorKind, Key, RunId};
+use std::collections::HashMap;
+use std::iter::Peekable;
 
 /// Rows that are committed together.
 const BATCH: u64 = 50_000;
 
+/// What others published in a target after what was published from here.
+#[derive(Debug)]
+pub enum Since<T> {
+    /// It can be used.
+    Usable(T),
+    /// It is damaged, or gone: what they recorded is lost, and what is recorded here may have been
+    /// overtaken by what they did.
+    Lost {
+        /// The run that published it, where its head tells.
+        run: Option<RunId>,
+        /// What is wrong with it: [`ErrorKind::Damaged`].
+        fault: Error,
+    },
+}
+
 /// What others published since, taken in.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct CaughtUp {
     /// The run that published it.
     pub run: RunId,
@@ -22,42 +38,189 @@ pub struct CaughtUp {
     pub taken: u64,
     /// How many rows here were dropped, because their keys were removed there.
     pub dropped: u64,
+    /// Why it can't be told whether it was made from what was published from here, where it can't:
+    /// [`ErrorKind::Damaged`]. No row is dropped then.
+    pub broken: Option<Error>,
 }
 
 /// Makes what stands in a target the publication that a state goes on from, where another machine
-/// (or another user) published it after what was published from here. Of each key the row counts
-/// that was published there, unless it changed here since; those of the state's own source that are
-/// missing there stay, and are published again. `key` is the one that it must be signed with, where
-/// one is asked for.
+/// (or another user) published it after what was published from here, or nothing ever was. Of each
+/// key the row counts that was published there, unless it changed here since; those of the state's own
+/// source that are missing there stay, and are published again. `key` is the one that it must be
+/// signed with, where one is asked for.
 ///
 /// What was put back to an earlier publication is not taken in: [`Standing`](super::Standing) tells
 /// it. Costs one look at the pointer where nobody else published, else a reading of all rows.
 /// Interrupted, it is begun again by the next run.
 ///
 /// # Errors
-/// As those of [`Shelf::latest`]; [`ErrorKind::Untrusted`](crate::model::ErrorKind::Untrusted) where
-/// it isn't signed with the key; [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) when the
-/// state can't be written.
+/// [`ErrorKind::Unusable`] when what stands can't be read: nobody knows then what it says;
+/// [`ErrorKind::Newer`] when a newer version published it; [`ErrorKind::Untrusted`] where it isn't
+/// signed with the key; [`ErrorKind::Manifest`] when the state can't be written.
 pub fn catch_up(
     state: &State,
     shelf: &Shelf<'_>,
     key: Option<&PublicKey>,
-) -> Result<Option<CaughtUp>, Error> {
-    let Some(known) = state.published()? else { return Ok(None) };
-    let Some((latest, _)) = shelf.pointed_to(Some(&known))? else { return Ok(None) };
-    if latest == known || known.is_replaced_by(&latest) {
+) -> Result<Option<Since<CaughtUp>>, Error> {
+    let Later { latest, goes_on, broken } = match find(state, shelf, key)? {
+        None => return Ok(None),
+        Some(Since::Lost { run, fault }) => return Ok(Some(Since::Lost { run, fault })),
+        Some(Since::Usable(later)) => later,
+    };
+    let run = latest.head.run.clone();
+    let mut caught_up = CaughtUp { run, taken: 0, dropped: 0, broken };
+    let mut take_in = || {
+        let theirs = Merged::of(shelf, &latest.head)?;
+        let beside = Beside::of(state, theirs, goes_on)?;
+        let mut taking = state.take_in(&latest)?;
+        take(beside, &mut taking, &mut caught_up)?;
+        taking.finish(&latest, key)
+    };
+    let taken = take_in();
+    unless_damaged(taken.map(|()| caught_up), &latest).map(Some)
+}
+
+/// Tells what [`catch_up`] would make of a state, and writes nothing.
+///
+/// # Errors
+/// As those of [`catch_up`]; [`ErrorKind::Damaged`] of a row.
+pub fn foresee(
+    state: &State,
+    shelf: &Shelf<'_>,
+    key: Option<&PublicKey>,
+) -> Result<Option<Since<Foreseen>>, Error> {
+    let Later { latest, goes_on, .. } = match find(state, shelf, key)? {
+        None => return Ok(None),
+        Some(Since::Lost { run, fault }) => return Ok(Some(Since::Lost { run, fault })),
+        Some(Since::Usable(later)) => later,
+    };
+    let foreseen = || {
+        let theirs = Merged::of(shelf, &latest.head)?;
+        let known = state.recorded_sources()?;
+        let number = |name: &str| known.iter().find(|it| it.source == name).map(|it| it.number);
+        let sources = latest.head.sources().into_iter().map(|told| {
+            let other = SourceNumber(-told.number.0);
+            (told.number, (number(&told.source).unwrap_or(other), told.source))
+        });
+        let sources: HashMap<_, _> = sources.collect();
+        let mut own = sources.values().filter(|(_, name)| *name == state.source());
+        let number = match state.number()? {
+            SourceNumber::NONE => own.next().map_or(SourceNumber::NONE, |(number, _)| *number),
+            number => number,
+        };
+        let numbers = sources.into_iter().map(|(theirs, (ours, _))| (theirs, ours)).collect();
+        let run = latest.head.run.clone();
+        Ok(Foreseen { run, number, numbers, beside: Beside::of(state, theirs, goes_on)? })
+    };
+    unless_damaged(foreseen(), &latest).map(Some)
+}
+
+/// The rows that a state would have once it had taken in what others published, in key order, with
+/// the id of the run of each that is theirs. Sources that the state doesn't know have numbers here
+/// that nothing else has.
+pub struct Foreseen {
+    /// The run that published it.
+    pub run: RunId,
+    /// The number of the state's own source.
+    pub number: SourceNumber,
+    /// Sources by the numbers that the publication names them by.
+    numbers: HashMap<SourceNumber, SourceNumber>,
+    beside: Beside,
+}
+
+impl Iterator for Foreseen {
+    type Item = Result<(Row, Option<RunId>), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let Pair { ours, theirs, counts, .. } = match self.beside.next()? {
+                Ok(pair) => pair,
+                Err(error) => return Some(Err(error)),
+            };
+            let row = match counts {
+                Counts::Ours => ours.map(|row| (row, None)),
+                Counts::Theirs => theirs.map(|(mut row, run)| {
+                    row.from = self.numbers.get(&row.from).copied().unwrap_or(SourceNumber::NONE);
+                    (row, Some(run))
+                }),
+                Counts::Neither => None,
+            };
+            if let Some(row) = row {
+                return Some(Ok(row));
+            }
+        }
+    }
+}
+
+/// A publication of others.
+struct Later {
+    latest: Publication,
+    /// Whether it was made from what was published from here.
+    goes_on: bool,
+    /// Why that can't be told.
+    broken: Option<Error>,
+}
+
+/// Finds what others published since.
+fn find(
+    state: &State,
+    shelf: &Shelf<'_>,
+    key: Option<&PublicKey>,
+) -> Result<Option<Since<Later>>, Error> {
+    let known = state.published()?;
+    let latest = match shelf.pointed_to(known.as_ref()) {
+        Ok(None) => return Ok(None),
+        Ok(Some((latest, _))) => latest,
+        // What is not found to be signed takes nothing back of what is.
+        Err(fault) if fault.kind == ErrorKind::Damaged && key.is_none() => {
+            let is_later = is_later(known.as_ref(), shelf)?;
+            return Ok(is_later.then_some(Since::Lost { run: None, fault }));
+        }
+        // Nobody else is known to have published; it is told when it is published anew.
+        Err(fault) if fault.kind == ErrorKind::Damaged => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let is_known = |known: &Publication| latest == *known || known.is_replaced_by(&latest);
+    if known.as_ref().is_some_and(is_known) {
         return Ok(None);
     }
     if let Some(key) = key {
         shelf.seal(&latest, Some(key))?.demand(&latest, key)?;
     }
-    let goes_on = goes_on_from(&latest, &known, shelf)?;
-    let rows = Merged::of(shelf, &latest.head)?;
-    let mut taking = state.take_in(&latest)?;
-    let mut caught_up = CaughtUp { run: latest.head.run.clone(), taken: 0, dropped: 0 };
-    merge(state, rows, &mut taking, goes_on, &mut caught_up)?;
-    taking.finish(&latest, key)?;
-    Ok(Some(caught_up))
+    let goes_on = match &known {
+        Some(known) => goes_on_from(&latest, known, shelf),
+        None => Ok(false),
+    };
+    let (goes_on, broken) = match goes_on {
+        Err(broken) if broken.kind == ErrorKind::Damaged => (false, Some(broken)),
+        goes_on => (goes_on?, None),
+    };
+    Ok(Some(Since::Usable(Later { latest, goes_on, broken })))
+}
+
+/// Whether others published since, where the publication that counts can't be read.
+fn is_later(known: Option<&Publication>, shelf: &Shelf<'_>) -> Result<bool, Error> {
+    let Some(known) = known else { return Ok(true) };
+    let unless_damaged = |told: Result<bool, Error>| match told {
+        Err(error) if error.kind == ErrorKind::Damaged => Ok(false),
+        told => told,
+    };
+    let is_named = shelf
+        .pointer()
+        .map(|pointer| pointer.is_some_and(|pointer| pointer.head.sequence > known.head.sequence));
+    // Numbers go on by one, and no head is ever removed.
+    let is_followed =
+        |known: &Publication| shelf.head(known.head.sequence.saturating_add(1)).map(|_| true);
+    Ok(unless_damaged(is_named)? || unless_damaged(is_followed(known))?)
+}
+
+fn unless_damaged<T>(used: Result<T, Error>, of: &Publication) -> Result<Since<T>, Error> {
+    match used {
+        Err(fault) if fault.kind == ErrorKind::Damaged => {
+            Ok(Since::Lost { run: Some(of.head.run.clone()), fault })
+        }
+        used => used.map(Since::Usable),
+    }
 }
 
 /// Whether a publication came after a known one, and was made from what that said.
@@ -75,68 +238,118 @@ fn goes_on_from(
     Ok(false)
 }
 
-fn merge(
-    state: &State,
-    mut theirs: Merged,
-    taking: &mut TakingIn<'_>,
-    goes_on: bool,
-    caught_up: &mut CaughtUp,
-) -> Result<(), Error> {
-    let own = state.number()?;
-    let mut ours = state.rows()?;
-    let mut changed = state.changes()?.peekable();
-    let (mut our, mut their) = (ours.next().transpose()?, theirs.next().transpose()?);
+/// Makes a state's rows what they are to be, and counts that.
+fn take(beside: Beside, taking: &mut TakingIn<'_>, caught_up: &mut CaughtUp) -> Result<(), Error> {
     let mut waiting = 0;
-    loop {
-        let order = match (&our, &their) {
-            (None, None) => break,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(our), Some((their, _))) => our.key.cmp(&their.key),
-        };
-        let our = match order {
-            Ordering::Greater => None,
-            _ => std::mem::replace(&mut our, ours.next().transpose()?),
-        };
-        let their = match order {
-            Ordering::Less => None,
-            _ => std::mem::replace(&mut their, theirs.next().transpose()?),
-        };
-        let key = our.as_ref().map(|our| &our.key).or(their.as_ref().map(|(row, _)| &row.key));
-        let Some(key) = key.cloned() else { continue };
-        // What was removed here before it was published there.
-        while let Some(Ok(change)) = changed.next_if(|it| it.as_ref().is_ok_and(|it| it.key < key))
-        {
-            taking.set_changed(&change.key, false)?;
-        }
-        let is_changed = changed.next_if(|change| change.as_ref().is_ok_and(|it| it.key == key));
-        waiting += 1;
-        match (our, their) {
-            (_, their) if is_changed.is_some() => taking.set_changed(&key, their.is_some())?,
-            (our, Some((their, run))) => {
+    for pair in beside {
+        let Pair { key, ours, theirs, counts } = pair?;
+        match (counts, theirs) {
+            (Counts::Ours, theirs) => taking.set_changed(&key, theirs.is_some())?,
+            (Counts::Theirs, Some((their, run))) => {
                 let their = taking.row(their, run)?;
-                if our.as_ref().is_some_and(|our| knows_more(our, &their)) {
-                    taking.set_changed(&key, true)?;
-                } else if our.as_ref() != Some(&their) {
-                    let is_other = our.is_none_or(|our| our.run != their.run);
+                if ours.as_ref() != Some(&their) {
+                    let is_other = ours.is_none_or(|our| our.run != their.run);
                     caught_up.taken += u64::from(is_other);
                     taking.put(&their)?;
                 }
             }
-            (Some(our), None) if our.from == own || !goes_on => taking.set_changed(&key, false)?,
-            (_, None) => {
+            (Counts::Theirs | Counts::Neither, _) => {
                 taking.remove(&key)?;
                 caught_up.dropped += 1;
             }
         }
+        waiting += 1;
         if waiting % BATCH == 0 {
             taking.commit()?;
         }
     }
-    for change in changed {
-        taking.set_changed(&change?.key, false)?;
-    }
     taking.commit()
+}
+
+/// Which row of a key counts.
+#[derive(Clone, Copy)]
+enum Counts {
+    /// That of the state, or that it has none, which is to be published.
+    Ours,
+    /// That of the publication.
+    Theirs,
+    /// None: it was removed there.
+    Neither,
+}
+
+/// What state and publication have of a key.
+struct Pair {
+    key: Key,
+    ours: Option<Row>,
+    theirs: Option<(Row, RunId)>,
+    counts: Counts,
+}
+
+/// The rows of a state beside those of what others published since, in key order. After an error,
+/// nothing more is to be asked of it.
+struct Beside {
+    ours: Peekable<Rows>,
+    theirs: Peekable<Merged>,
+    /// What changed in the state since it was published.
+    changes: Peekable<Changes>,
+    /// The number of the state's source.
+    own: SourceNumber,
+    /// Whether the publication was made from what was published from here.
+    goes_on: bool,
+}
+
+impl Beside {
+    fn of(state: &State, theirs: Merged, goes_on: bool) -> Result<Self, Error> {
+        let (ours, changes) = (state.rows()?.peekable(), state.changes()?.peekable());
+        Ok(Self { ours, theirs: theirs.peekable(), changes, own: state.number()?, goes_on })
+    }
+
+    fn pair(&mut self) -> Result<Option<Pair>, Error> {
+        let ours = peeked(&mut self.ours)?.map(|row| &row.key);
+        let theirs = peeked(&mut self.theirs)?.map(|(row, _)| &row.key);
+        let change = peeked(&mut self.changes)?.map(|change| &change.key);
+        let Some(key) = [ours, theirs, change].into_iter().flatten().min().cloned() else {
+            return Ok(None);
+        };
+        let ours = taken(&mut self.ours, |row| row.key == key)?;
+        let theirs = taken(&mut self.theirs, |(row, _)| row.key == key)?;
+        let change = taken(&mut self.changes, |change| change.key == key)?;
+        let counts = match (&ours, &theirs) {
+            _ if change.is_some() => Counts::Ours,
+            (Some(ours), Some((theirs, _))) if knows_more(ours, theirs) => Counts::Ours,
+            (_, Some(_)) => Counts::Theirs,
+            (Some(ours), None) if ours.from == self.own || !self.goes_on => Counts::Ours,
+            (_, None) => Counts::Neither,
+        };
+        Ok(Some(Pair { key, ours, theirs, counts }))
+    }
+}
+
+impl Iterator for Beside {
+    type Item = Result<Pair, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.pair().transpose()
+    }
+}
+
+/// What comes next of fallible items.
+fn peeked<T, I>(items: &mut Peekable<I>) -> Result<Option<&T>, Error>
+where
+    I: Iterator<Item = Result<T, Error>>,
+{
+    if let Some(error) = items.next_if(Result::is_err) {
+        return error.map(|_| None);
+    }
+    Ok(items.peek().and_then(|item| item.as_ref().ok()))
+}
+
+/// What comes next, if it is the one.
+fn taken<T, I>(items: &mut Peekable<I>, is_it: impl FnOnce(&T) -> bool) -> Result<Option<T>, Error>
+where
+    I: Iterator<Item = Result<T, Error>>,
+{
+    items.next_if(|item| item.as_ref().is_ok_and(is_it)).transpose()
 }
 
 /// Whether a row has a digest that another one of the same content of the target lacks.

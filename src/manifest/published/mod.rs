@@ -25,7 +25,7 @@ mod shelf;
 mod standing;
 mod trace;
 
-pub use catch_up::{CaughtUp, catch_up};
+pub use catch_up::{CaughtUp, Foreseen, Since, catch_up, foresee};
 pub use head::{Head, Pointer, Predecessor, Publication, RecordedSource, Segment};
 pub use history::History;
 pub use line::Published;

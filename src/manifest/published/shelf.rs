@@ -162,6 +162,14 @@ impl<'a> Shelf<'a> {
         Ok(Seal::Broken("it is not of this head, or was changed".to_owned()))
     }
 
+    /// What points to the publication that counts; `None` where nothing does.
+    ///
+    /// # Errors
+    /// As those of [`Shelf::latest`].
+    pub(super) fn pointer(&self) -> Result<Option<Pointer>, Error> {
+        self.small(POINTER)?.map(|bytes| Pointer::decode(&bytes)).transpose()
+    }
+
     /// What is wrong with the segments of a head, as far as a look tells: whether all are there, of the
     /// size that it says.
     ///

@@ -607,3 +607,93 @@ fn numbers_go_on_where_an_older_manifest_was_put_back() {
     let left = |sequence: u64| files.join(format!("{sequence:08}.ndjson.zst")).exists();
     assert_eq!([1, 3, 4].map(left), [false, false, true]);
 }
+
+/// Keys with their digests.
+fn known(rows: impl Iterator<Item = Row>) -> Vec<(Key, Option<Digest>)> {
+    rows.map(|row| (row.key, row.digest)).collect()
+}
+
+#[test]
+fn what_is_foreseen_is_what_catching_up_makes_of_a_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("target");
+    std::fs::create_dir(&place).unwrap();
+    let target = target(&place);
+    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+    let (press, shelf) = (Press::new(&target, dir.path(), now), Shelf::of(&target, dir.path()));
+    let open =
+        |name: &str| State::open(&dir.path().join(name), &format!("/{name}"), "/t").unwrap().state;
+    let (ada, bob) = (open("ada"), open("bob"));
+    let mut runs = 0;
+    let mut edit = |state: &State, edits: &[(&str, Option<u8>)]| {
+        runs += 1;
+        let run = RunId(format!("run-{runs}"));
+        let number = state.begin_run(&run, now, &publishing(&run).options.encode().unwrap());
+        let edits = edits.iter().map(|(key, version)| (key.as_bytes().to_vec(), *version));
+        put(state, &edits.collect(), number.unwrap(), &mut BTreeMap::new());
+        run
+    };
+    let caught_up = |state: &State| {
+        let foreseen = foresee(state, &shelf, None).unwrap();
+        let Some(Since::Usable(foreseen)) = foreseen else { panic!("others published") };
+        let foreseen = known(foreseen.map(|row| row.unwrap().0));
+        let since = catch_up(state, &shelf, None).unwrap();
+        assert!(matches!(since, Some(Since::Usable(_))));
+        let rows = known(state.rows().unwrap().map(Result::unwrap));
+        assert_eq!(foreseen, rows);
+        assert!(catch_up(state, &shelf, None).unwrap().is_none(), "it is taken in once");
+        rows
+    };
+    let version = |rows: &[(Key, Option<Digest>)], key: &str| {
+        let found = rows.iter().find(|(of, _)| of.as_bytes() == key.as_bytes());
+        found.and_then(|(_, digest)| *digest).map(|digest| digest.0[0])
+    };
+    let first = edit(&ada, &[("a", Some(1)), ("b", Some(1)), ("c", Some(1))]);
+    publish(&ada, &press, publishing(&first)).unwrap();
+    // Nothing was ever published from there.
+    let second = edit(&bob, &[("d", Some(1))]);
+    assert_eq!(caught_up(&bob).len(), 4);
+    publish(&bob, &press, publishing(&second)).unwrap();
+    let third = edit(&bob, &[("a", Some(2)), ("d", None)]);
+    publish(&bob, &press, publishing(&third)).unwrap();
+    edit(&ada, &[("c", Some(3))]);
+    let rows = caught_up(&ada);
+    let versions = ["a", "b", "c", "d"].map(|key| version(&rows, key));
+    assert_eq!(versions, [Some(2), Some(1), Some(3), None]);
+    let fourth = edit(&ada, &[("e", Some(4))]);
+    publish(&ada, &press, publishing(&fourth)).unwrap();
+    caught_up(&bob);
+    // A head between is gone: what was removed there can't be told, and all else is taken in.
+    let fifth = edit(&ada, &[("a", Some(5)), ("b", None)]);
+    publish(&ada, &press, publishing(&fifth)).unwrap();
+    let sixth = edit(&ada, &[("a", Some(6))]);
+    let latest = publish(&ada, &press, publishing(&sixth)).unwrap().unwrap().publication;
+    let sequence = latest.head.sequence;
+    let manifest = place.join(crate::backend::MANIFEST);
+    std::fs::remove_file(manifest.join(format!("{:08}.json", sequence - 1))).unwrap();
+    let Some(Since::Usable(taken)) = catch_up(&bob, &shelf, None).unwrap() else {
+        panic!("its rows can be read")
+    };
+    assert_eq!((taken.run, taken.dropped), (sixth, 0));
+    assert_eq!(taken.broken.map(|broken| broken.kind), Some(ErrorKind::Damaged));
+    let rows = known(bob.rows().unwrap().map(Result::unwrap));
+    assert_eq!((version(&rows, "a"), version(&rows, "b")), (Some(6), Some(1)));
+    // Its segment is damaged: who published it is told, and nothing of it taken in.
+    let seventh = edit(&ada, &[("a", Some(7))]);
+    let latest = publish(&ada, &press, publishing(&seventh)).unwrap().unwrap().publication;
+    let name = latest.head.segments.last().unwrap().name();
+    std::fs::write(manifest.join(name), "rubbish").unwrap();
+    for lost in [
+        catch_up(&bob, &shelf, None).unwrap().map(|since| matches!(since, Since::Usable(_))),
+        foresee(&bob, &shelf, None).unwrap().map(|since| matches!(since, Since::Usable(_))),
+    ] {
+        assert_eq!(lost, Some(false));
+    }
+    assert_eq!(known(bob.rows().unwrap().map(Result::unwrap)), rows);
+    // Nor can its head be read: it is later by the pointer, or by the head that stands.
+    std::fs::remove_file(manifest.join(format!("{:08}.json", latest.head.sequence))).unwrap();
+    let Some(Since::Lost { run: None, .. }) = catch_up(&bob, &shelf, None).unwrap() else {
+        panic!("somebody published")
+    };
+    assert!(catch_up(&ada, &shelf, None).unwrap().is_none(), "it was published from there");
+}

@@ -6,7 +6,6 @@ use crate::manifest::{ManifestMode, Origin, is_damage};
 use crate::model::Digest;
 use crate::model::stamp::Inode;
 use crate::model::{EntryKind, ExtraDigests, Metadata, Stamp};
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 
 const SOURCE: &str = "/source";

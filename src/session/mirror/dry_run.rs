@@ -2,13 +2,15 @@
 
 use super::sides::Evidence;
 use super::{Ended, Session};
-use crate::backend::Listing;
 use crate::backend::local::Root;
+use crate::backend::{Listing, Target};
 use crate::engine::preview;
+use crate::manifest::keys::SecretKey;
 use crate::manifest::{Lock, SourceNumber, State, Writing, is_damage, recall};
 use crate::model::run::Counter;
-use crate::model::{EntryKind, Error, Key, Metadata, Verdict};
+use crate::model::{EntryKind, Error, ErrorKind, Key, Metadata, Verdict};
 use crate::plan::{Plan, Planning};
+use crate::session::published::{Foreseen, foresee};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
@@ -41,6 +43,40 @@ impl Session<'_> {
         Some(writing)
     }
 
+    /// The rows that a run would go by, and the number of its source in them, where others published
+    /// in the target since.
+    pub(super) fn foreseen(
+        &self,
+        state: &State,
+        exists: bool,
+        target: &dyn Target,
+    ) -> Result<Option<(Foreseen, SourceNumber)>, Error> {
+        if !exists || self.places.bag.is_some() {
+            return Ok(None);
+        }
+        let key = self.options.sign.as_ref().map(SecretKey::public);
+        let spool_dir = std::env::temp_dir();
+        match foresee(state, self.place(target, &spool_dir), key) {
+            Ok(None) => Ok(None),
+            Ok(Some((rows, from, said))) => {
+                self.say(&said);
+                Ok(Some((rows, from)))
+            }
+            // What is to be done is told all the same; a run as somebody who may read it does it.
+            Err(error) if error.kind == ErrorKind::Unusable => {
+                self.note(&format!("{error}; what others published since is not known"));
+                Ok(None)
+            }
+            Err(error) if matches!(error.kind, ErrorKind::Untrusted | ErrorKind::Damaged) => {
+                self.warning(&format!(
+                    "{error}: a run takes nothing over from it, and replaces it"
+                ));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// A dry run: reads what a run would read, and writes nothing.
     pub(super) fn preview(&self) -> Result<Ended, Error> {
         let options = self.options;
@@ -58,7 +94,13 @@ impl Session<'_> {
         let nothing = || -> Evidence { (Box::new(std::iter::empty()), SourceNumber::NONE) };
         let evidence = match &state {
             Some(state) if self.mistrusts(state)? => nothing(),
-            Some(state) => self.rows(state)?,
+            Some(state) => match self.foreseen(state, exists, &*target)? {
+                Some((rows, from)) => {
+                    let rows = rows.map(|row| row.map(|(row, _)| row));
+                    self.take_part(Box::new(rows), from)
+                }
+                None => self.rows(state)?,
+            },
             None if exists && self.places.bag.is_none() => {
                 self.published_rows(&*target)?.unwrap_or_else(nothing)
             }
@@ -70,9 +112,9 @@ impl Session<'_> {
             Box::new(std::iter::empty())
         };
         let policy = self.policy(evidence.1, &*target);
-        let last_run = state.as_ref().map(State::last_run_from_source).transpose()?.flatten();
+        let is_first_contact = state.as_ref().map_or(Ok(true), State::is_first_contact)?;
         let source_listing =
-            self.informed_by_any(source.list(&self.listing())?, last_run.is_none())?;
+            self.informed_by_any(source.list(&self.listing())?, is_first_contact)?;
         let join = self.join(source_listing, target_listing, evidence)?;
         let holds = |metadata: &Metadata, kind: EntryKind, stands: Option<&Metadata>| {
             target.holds(metadata, kind, stands)

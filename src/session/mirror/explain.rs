@@ -24,6 +24,7 @@ use crate::model::{
 };
 use crate::plan::Differs;
 use crate::session::places::{SourceAt, TargetAt};
+use crate::session::published::Foreseen;
 use crate::session::{new_run_id, wall_clock};
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -125,6 +126,8 @@ struct Listed<'a> {
     exists: bool,
     /// The number that rows from this source name it by.
     number: SourceNumber,
+    /// Whether no run from the source into the target that is recorded here did all it was to do.
+    is_first_contact: bool,
 }
 
 /// Explains what a mirror with these options would do with one key, and what past runs did to it.
@@ -149,7 +152,10 @@ pub fn explain(
     let places = places::resolve(options, &stores)?;
     super::checks::refuse_bag(&places, &options.state_dir)?;
     let filter = Arc::new(options.filter.clone());
-    let session = Session { options, places: &places, observer, progress, stop, run, filter };
+    let record_broke_off = Arc::default();
+    let places = &places;
+    let session =
+        Session { options, places, observer, progress, stop, run, filter, record_broke_off };
     session.check_required_file()?;
     session.explain(typed)
 }
@@ -191,11 +197,17 @@ impl Session<'_> {
         let manifest = Shelf::of(&*to, &spool_dir);
         let published =
             if exists { self.usable(remembered(&manifest, &keys))?.flatten() } else { None };
-        let rows = rows_of(&keys, state.as_ref(), published.as_ref().map(|it| &it.0))?;
-        let number = match (&state, &published) {
-            (Some(state), _) => state.number()?,
-            (None, Some((remembered, _))) => self.number_in(&remembered.latest.head),
-            (None, None) => SourceNumber::NONE,
+        let foreseen = match &state {
+            Some(state) => self.foreseen(state, exists, &*to)?,
+            None => None,
+        };
+        let (rows, number) = match (foreseen, &state, &published) {
+            (Some((rows, number)), ..) => (of_keys(rows, &keys)?, number),
+            (None, Some(state), _) => (rows_of(&keys, state)?, state.number()?),
+            (None, None, Some((remembered, _))) => {
+                (remembered.rows(&keys), self.number_in(&remembered.latest.head))
+            }
+            (None, None, None) => (Vec::new(), SourceNumber::NONE),
         };
         let mut explanation = Explanation {
             source: self.places.source.name.clone(),
@@ -214,7 +226,8 @@ impl Session<'_> {
             writing.as_ref().is_some_and(|writing| writing.owns(key))
                 || lockable.as_ref().is_some_and(|target| target.is_held_below(key))
         };
-        let sides = Listed { from: &*from, to: &*to, exists, number };
+        let is_first_contact = state.as_ref().map_or(Ok(true), State::is_first_contact)?;
+        let sides = Listed { from: &*from, to: &*to, exists, number, is_first_contact };
         let (join, left_out) =
             self.join_name(name, sides, rows.into_iter().map(|(row, _)| row).collect())?;
         for joined in join {
@@ -252,6 +265,7 @@ impl Session<'_> {
         for (side, entry) in left_out.into_iter().filter(|(_, entry)| keys.contains(&entry.key)) {
             self.show(&mut explanation.keys, side, entry, sides);
         }
+        self.tell_broken_off();
         self.add_what_was(&mut explanation, sides);
         let Explanation { keys, failed, told, .. } = &explanation;
         if keys.is_empty() && failed.is_empty() && told.is_empty() {
@@ -363,7 +377,7 @@ impl Session<'_> {
             Box::new(std::iter::empty())
         };
         let join = self.join(
-            self.informed(listed)?,
+            self.informed_by_any(listed, sides.is_first_contact)?,
             standing,
             (Box::new(rows.into_iter().map(Ok)), sides.number),
         )?;
@@ -405,6 +419,8 @@ impl Session<'_> {
         };
         // A directory that is left alone is so itself, with all in it.
         let above = if is_deleted { pair.key.as_bytes() } else { pair.key.parent() }.to_vec();
+        // Of directories it doesn't matter what their manifest tells.
+        let sides = Listed { is_first_contact: false, ..sides };
         let ends = above.iter().enumerate().filter(|(_, byte)| **byte == b'/');
         for (end, _) in ends {
             let (join, _) = self.join_name(&Key::new(&above[..end]), sides, Vec::new())?;
@@ -508,32 +524,33 @@ impl Session<'_> {
     }
 }
 
-/// The rows that a run would go by: those of the state or, where there is none, of the manifest
-/// that it would take over, with the ids of their runs.
-fn rows_of(
-    keys: &[Key],
-    state: Option<&State>,
-    published: Option<&Remembered>,
-) -> Result<Vec<(Row, Option<RunId>)>, Error> {
-    let mut rows = Vec::new();
-    for key in keys {
-        let row = match (state, published) {
-            (Some(state), _) => state.row(key)?.map(|row| (row, None)),
-            (None, Some(Remembered { said, .. })) => {
-                let latest = said.iter().rfind(|said| said.key == *key);
-                latest.and_then(|said| said.row.clone()).map(|(row, run)| (row, Some(run)))
-            }
-            (None, None) => None,
-        };
-        rows.extend(row);
-    }
-    Ok(rows)
+/// A row, and the id of its run where the state doesn't tell that.
+type RowOfRun = (Row, Option<RunId>);
+
+/// The rows that a run would go by, of those of the state.
+fn rows_of(keys: &[Key], state: &State) -> Result<Vec<RowOfRun>, Error> {
+    let rows = keys.iter().filter_map(|key| state.row(key).transpose());
+    rows.map(|row| row.map(|row| (row, None))).collect()
+}
+
+/// The rows of `keys` among others.
+fn of_keys(rows: Foreseen, keys: &[Key]) -> Result<Vec<RowOfRun>, Error> {
+    rows.filter(|row| row.as_ref().map_or(true, |(row, _)| keys.contains(&row.key))).collect()
 }
 
 /// What was published of single keys: what each segment says, the oldest first.
 struct Remembered {
     latest: Publication,
     said: Vec<Published>,
+}
+
+impl Remembered {
+    /// The rows that a run would take over, of `keys`.
+    fn rows(&self, keys: &[Key]) -> Vec<RowOfRun> {
+        let last = |key: &Key| self.said.iter().rfind(|said| said.key == *key);
+        let rows = keys.iter().filter_map(|key| last(key)?.row.clone());
+        rows.map(|(row, run)| (row, Some(run))).collect()
+    }
 }
 
 /// What the manifest in the target says of `keys`.

@@ -5,11 +5,15 @@ use super::sides::Evidence;
 use crate::backend::Target;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::{
-    self, CaughtUp, Head, Merged, Press, Publication, Publishing, Shelf, Standing,
+    self, Head, Merged, Press, Publication, Publishing, Shelf, Standing,
 };
 use crate::manifest::{Opened, RecordedOptions, SourceNumber, State};
+use crate::model::error::Side;
 use crate::model::{Error, ErrorKind, Timestamp, Verdict};
-use crate::session::{places, wall_clock};
+use crate::session::places::Places;
+use crate::session::published::{self as in_target, Place, Said};
+use crate::session::wall_clock;
+use std::path::Path;
 
 impl Session<'_> {
     /// Makes the state of what was published in the target, where it is new, whoever published that.
@@ -38,7 +42,9 @@ impl Session<'_> {
             let rebuild = |latest| Ok((published::rebuild(state, &kept, &latest, key)?, latest));
             latest.map(rebuild).transpose()
         });
-        let Some((rows, latest)) = self.usable(rebuilt)?.flatten() else {
+        let Some((rows, latest)) =
+            self.usable(rebuilt).map_err(|error| self.unread(Side::Target, error))?.flatten()
+        else {
             self.tell_lost(opened, "everything is compared");
             return Ok(false);
         };
@@ -54,34 +60,51 @@ impl Session<'_> {
 
     /// Takes in what another machine, or user, published since it was published from here.
     fn catch_up(&self, state: &State, target: &dyn Target) -> Result<(), Error> {
-        let kept = Shelf::of(target, &self.options.state_dir);
         let key = self.options.sign.as_ref().map(SecretKey::public);
-        match published::catch_up(state, &kept, key) {
-            Ok(None) => {}
-            Ok(Some(CaughtUp { run, taken, dropped })) => self.note(&format!(
-                "run {run} published the manifest since, from elsewhere: {taken} entries were taken \
-                 over from it, and {dropped} that it removed were dropped here"
-            )),
+        let place = self.place(target, &self.options.state_dir);
+        match in_target::catch_up(state, place, key, self.stop) {
+            Ok(said) => self.say(&said),
             Err(error) if error.kind == ErrorKind::Untrusted => {
-                self.warning(&format!("{error}: nothing is taken over from it, and it is replaced"));
+                self.warning(&format!(
+                    "{error}: nothing is taken over from it, and it is replaced"
+                ));
             }
-            // What is damaged, or can't be read, is told when the run publishes.
-            Err(error) if matches!(error.kind, ErrorKind::Damaged | ErrorKind::Unusable) => {}
-            Err(error) => return Err(error),
+            // Of what may not be signed nothing is known; it is told when the run publishes.
+            Err(error) if error.kind == ErrorKind::Damaged => {}
+            Err(error) => return Err(self.unread(Side::Target, error)),
         }
         Ok(())
+    }
+
+    /// The target, as it is looked at for what others published.
+    pub(super) fn place<'a>(&self, target: &'a dyn Target, spool_dir: &'a Path) -> Place<'a> {
+        let (form, trust) = (self.places.form(), self.options.policy.trust);
+        Place { target, form, trust, spool_dir }
+    }
+
+    /// That a run ends because it can't read what is published on a side.
+    pub(super) fn unread(&self, side: Side, error: Error) -> Error {
+        const LATER: &str =
+            "nothing was compared or changed; run again once the manifest can be read";
+        if error.kind != ErrorKind::Unusable {
+            return error;
+        }
+        let Places { source, target, .. } = self.places;
+        let name = if side == Side::Source { &source.name } else { &target.name };
+        let help = error.help.clone().unwrap_or_else(|| LATER.to_owned());
+        let message = format!("cannot mirror without what is published in \"{name}\"");
+        Error::new(error.kind, message).because(error).help(help)
+    }
+
+    pub(super) fn say(&self, said: &Said) {
+        said.warnings.iter().for_each(|warning| self.warning(warning));
+        said.notes.iter().for_each(|note| self.note(note));
     }
 
     /// Tells that the state of this target could not be used, where it couldn't, and what is done
     /// instead; whether it did.
     pub(super) fn tell_lost(&self, opened: &Opened, instead: &str) -> bool {
-        let lost = match &opened.set_aside {
-            Some(aside) => {
-                format!("was damaged, and was put aside as \"{}\"", places::printable(aside))
-            }
-            None if opened.was_empty => "was empty".to_owned(),
-            None => return false,
-        };
+        let Some(lost) = opened.lost() else { return false };
         self.warning(&format!("the state of this target {lost}: {instead}"));
         true
     }
@@ -203,12 +226,8 @@ impl Session<'_> {
         let press = Press::new(target, &self.options.state_dir, now);
         let press =
             press.signing_with(self.options.sign.as_ref()).with_mode(self.options.manifest_mode);
-        let done = published::publish(state, &press, publishing).map_err(|error| {
-            const NEXT: &str = "the next run publishes it; until then the one before it counts";
-            let message = "the mirror is done, but its manifest could not be published";
-            let help = error.help.clone().unwrap_or_else(|| NEXT.to_owned());
-            Error::new(error.kind, message).because(error).help(help)
-        })?;
+        let done = published::publish(state, &press, publishing)
+            .map_err(|error| in_target::unpublished("the mirror is done", error))?;
         if let Some(done) = done {
             done.warnings().iter().for_each(|warning| self.warning(warning));
             done.notes().iter().for_each(|note| self.note(note));

@@ -6,7 +6,7 @@ use crate::backend::object::{ObjectSource, ObjectTarget};
 use crate::backend::{Form, ListItem, ListOptions, Listing, Source, Target};
 use crate::compare::Join;
 use crate::listing::{Checked, Informed};
-use crate::manifest::published::{Merged, Publication, Shelf};
+use crate::manifest::published::{Merged, Publication, RecordedSource, Shelf};
 use crate::manifest::{Row, SourceNumber, State};
 use crate::model::error::Side;
 use crate::model::{EntryKind, Error, ErrorKind, Key};
@@ -116,17 +116,10 @@ impl Session<'_> {
         Box::new(listing.filter(move |item| !is_marker(item)))
     }
 
-    /// Adds to the listing of a store what earlier runs into it recorded here.
-    pub(super) fn informed(&self, listing: Listing) -> Result<Listing, Error> {
-        Ok(match self.recorded_of_source() {
-            Some(state) => self.told_by(&state, listing)?,
-            None => listing,
-        })
-    }
-
-    /// The same, or else, at first contact, what is published in the store itself: on a machine that
-    /// has no record a restore gets metadata from there, and holds content against the digests. Later
-    /// runs are told by rows of their own, and ask for nothing.
+    /// Adds to the listing of a store what earlier runs into it recorded here, or else, at first
+    /// contact (until a run did all it was to do), what is published in the store itself: on a machine that has no record a restore gets
+    /// metadata from there, and holds content against the digests. Later runs are told by rows of their
+    /// own, and ask for nothing.
     pub(super) fn informed_by_any(
         &self,
         listing: Listing,
@@ -151,17 +144,40 @@ impl Session<'_> {
                 |latest: Publication| Ok((Merged::of(&kept, &latest.head)?, latest.head.sources()));
             latest.map(merge).transpose()
         });
-        Ok(match published {
+        match published {
             Ok(Some((merged, sources))) => {
                 let rows = merged.map(|row| row.map(|(row, _)| row));
-                Box::new(Informed::new(listing, rows, &sources, self.places.form()))
+                Ok(self.inform(listing, rows, &sources))
             }
-            Ok(None) => listing,
-            Err(error) => {
+            Ok(None) => Ok(listing),
+            Err(error) if error.kind == ErrorKind::Damaged => {
                 self.cannot_be_used("published in", &error);
-                listing
+                Ok(listing)
             }
-        })
+            // What it says would be lost, and no later run would ask for it again.
+            Err(error) => Err(self.unread(Side::Source, error)),
+        }
+    }
+
+    fn inform(
+        &self,
+        listing: Listing,
+        rows: impl Iterator<Item = Result<Row, Error>> + Send + 'static,
+        sources: &[RecordedSource],
+    ) -> Listing {
+        let broke_off = Arc::clone(&self.record_broke_off);
+        Box::new(Informed::new(listing, (rows, broke_off), sources, self.places.form()))
+    }
+
+    /// Tells that what was recorded of the source could not be read to its end, where it couldn't.
+    pub(super) fn tell_broken_off(&self) {
+        if let Some(error) = self.record_broke_off.get() {
+            let name = &self.places.source.name;
+            self.warning(&format!(
+                "what was recorded of \"{name}\" breaks off, and from there on its listing alone tells: \
+                 {error}"
+            ));
+        }
     }
 
     /// What is recorded here of runs into the source, where that is a store.
@@ -178,7 +194,9 @@ impl Session<'_> {
 
     fn cannot_be_used(&self, what: &str, error: &Error) {
         let name = &self.places.source.name;
-        self.note(&format!("what was {what} \"{name}\" can't be used: {error}"));
+        self.warning(&format!(
+            "what was {what} \"{name}\" can't be used, and its listing alone tells: {error}"
+        ));
     }
 
     fn told_by(&self, state: &State, listing: Listing) -> Result<Listing, Error> {
@@ -189,7 +207,7 @@ impl Session<'_> {
             _ => Key::root(),
         };
         let (rows, sources) = (state.rows_from(&first)?, state.recorded_sources()?);
-        Ok(Box::new(Informed::new(Box::new(listing), rows, &sources, self.places.form())))
+        Ok(self.inform(Box::new(listing), rows, &sources))
     }
 
     /// Makes both sides, of which the target's `root` is open where it is a directory that exists.

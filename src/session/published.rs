@@ -1,0 +1,231 @@
+//! What a run does about the manifest that stands in its target, whatever kind of run it is: it takes
+//! in what others published there since it was published from here, and says so.
+
+use crate::backend::{Form, ListItem, ListOptions, Listing, Target};
+use crate::listing::Checked;
+use crate::manifest::keys::PublicKey;
+use crate::manifest::published::{self, CaughtUp, Shelf, Since};
+use crate::manifest::{Row, Rows, SourceNumber, State};
+use crate::model::error::Side;
+use crate::model::stamp::{Likeness, Trust};
+use crate::model::{Entry, EntryKind, Error, ErrorKind, RunId, Stop};
+use std::iter::Peekable;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Rows that are dropped together.
+const BATCH: u64 = 10_000;
+
+/// A target, and how it is looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) target: &'a dyn Target,
+    /// The form of the run's keys.
+    pub(super) form: Form,
+    /// What of a stamp isn't compared.
+    pub(super) trust: Trust,
+    /// Where segments are kept while they are read.
+    pub(super) spool_dir: &'a Path,
+}
+
+/// What there is to say of it, in words.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    /// What is damaged, or lost.
+    pub(super) warnings: Vec<String>,
+    /// What is worth knowing beside that.
+    pub(super) notes: Vec<String>,
+}
+
+/// Rows in key order, with the id of the run of each that others published.
+pub(super) type Foreseen = Box<dyn Iterator<Item = Result<(Row, Option<RunId>), Error>> + Send>;
+
+/// Takes into a state what others published since, if they did. Where that is lost, rows here whose
+/// entries others may have replaced are dropped: those that the target no longer has as they say.
+///
+/// # Errors
+/// As those of [`published::catch_up`], and [`ErrorKind::Unusable`] where the target can't be listed.
+pub(super) fn catch_up(
+    state: &State,
+    place: Place<'_>,
+    key: Option<&PublicKey>,
+    stop: &Stop,
+) -> Result<Said, Error> {
+    let mut said = Said::default();
+    let shelf = Shelf::of(place.target, place.spool_dir);
+    match published::catch_up(state, &shelf, key)? {
+        None => {}
+        Some(Since::Usable(CaughtUp { run, taken, dropped, broken })) => {
+            said.notes.push(format!(
+                "run {run} published the manifest since, from elsewhere: {taken} entries were taken \
+                 over from it, and {dropped} that it removed were dropped here"
+            ));
+            said.warnings.extend(broken.map(|broken| {
+                format!("{broken}; what run {run} removed from the manifest can't be told")
+            }));
+        }
+        Some(Since::Lost { run, fault }) => {
+            let dropped = drop_overtaken(state, place, stop)?;
+            said.warnings.push(format!(
+                "{}; entries that are recorded here and stand no more as they did, and whose record \
+                 is dropped: {dropped}",
+                lost(run.as_ref(), &fault)
+            ));
+        }
+    }
+    Ok(said)
+}
+
+/// The rows that a state would have after [`catch_up`], where others published since, and the number
+/// of its source in them; writes nothing.
+///
+/// # Errors
+/// As those of [`catch_up`].
+pub(super) fn foresee(
+    state: &State,
+    place: Place<'_>,
+    key: Option<&PublicKey>,
+) -> Result<Option<(Foreseen, SourceNumber, Said)>, Error> {
+    let mut said = Said::default();
+    let shelf = Shelf::of(place.target, place.spool_dir);
+    Ok(match published::foresee(state, &shelf, key)? {
+        None => None,
+        Some(Since::Usable(foreseen)) => {
+            said.notes.push(format!(
+                "run {} published the manifest since, from elsewhere: a run takes over what that \
+                 recorded before it compares",
+                foreseen.run
+            ));
+            let number = foreseen.number;
+            Some((Box::new(foreseen), number, said))
+        }
+        Some(Since::Lost { run, fault }) => {
+            said.warnings.push(format!(
+                "{}; a run drops the record of what stands no more as it did",
+                lost(run.as_ref(), &fault)
+            ));
+            let rows = WhatStands::of(state, place)?;
+            let rows = rows.filter_map(|row| match row {
+                Ok((row, Stands::AsRecorded)) => Some(Ok((row, None))),
+                Ok((_, Stands::Otherwise)) => None,
+                Err(error) => Some(Err(error)),
+            });
+            Some((Box::new(rows), state.number()?, said))
+        }
+    })
+}
+
+/// That a run did all, but its manifest could not be published: `what` says the first.
+pub(super) fn unpublished(what: &str, error: Error) -> Error {
+    const NEXT: &str = "the next run publishes it; until then the one before it counts";
+    let help = error.help.clone().unwrap_or_else(|| NEXT.to_owned());
+    let message = format!("{what}, but its manifest could not be published");
+    Error::new(error.kind, message).because(error).help(help)
+}
+
+fn lost(run: Option<&RunId>, fault: &Error) -> String {
+    let who = run.map_or_else(|| "somebody".to_owned(), |run| format!("run {run}"));
+    format!(
+        "{who} published the manifest since, from elsewhere, and what that recorded is lost: {fault}"
+    )
+}
+
+/// Drops the rows whose entries the target no longer has as they say; how many.
+fn drop_overtaken(state: &State, place: Place<'_>, stop: &Stop) -> Result<u64, Error> {
+    let mut writer = state.writer()?;
+    let mut dropped = 0;
+    for row in WhatStands::of(state, place)? {
+        if stop.requested() {
+            break;
+        }
+        if let (row, Stands::Otherwise) = row? {
+            writer.remove(&row.key)?;
+            dropped += 1;
+            if dropped % BATCH == 0 {
+                writer.commit()?;
+            }
+        }
+    }
+    writer.commit()?;
+    Ok(dropped)
+}
+
+/// Whether an entry stands as its row says.
+enum Stands {
+    /// As far as its stamp tells.
+    AsRecorded,
+    /// It is another, it is gone, or it can't be seen.
+    Otherwise,
+}
+
+/// The rows of a state, and whether the target still has what they say. Memory is bounded by what a
+/// listing and a page of rows hold.
+struct WhatStands {
+    rows: Rows,
+    listing: Peekable<Checked>,
+    trust: Trust,
+}
+
+impl WhatStands {
+    fn of(state: &State, place: Place<'_>) -> Result<Self, Error> {
+        let options = ListOptions { filter: Arc::default(), only: None, form: place.form };
+        let listing: Listing = place.target.list(&options)?;
+        let listing = Checked::new(listing, Side::Target).peekable();
+        Ok(Self { rows: state.rows()?, listing, trust: place.trust })
+    }
+
+    fn stands(&mut self, row: &Row) -> Result<Stands, Error> {
+        loop {
+            match self.listing.next_if(|item| is_due(item, row)).transpose()? {
+                None => return Ok(Stands::Otherwise),
+                Some(ListItem::BrokeOff(error)) => return Err(unlisted(error)),
+                Some(ListItem::Failed(error)) if error.key.is_root() => {
+                    return Err(unlisted(error));
+                }
+                Some(ListItem::Entry(entry)) if entry.key == row.key => {
+                    return Ok(if is_as_recorded(&entry, row, self.trust) {
+                        Stands::AsRecorded
+                    } else {
+                        Stands::Otherwise
+                    });
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+impl Iterator for WhatStands {
+    type Item = Result<(Row, Stands), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let row = match self.rows.next()? {
+            Ok(row) => row,
+            Err(error) => return Some(Err(error)),
+        };
+        Some(self.stands(&row).map(|stands| (row, stands)))
+    }
+}
+
+/// Whether an item of a listing comes before what follows a row.
+fn is_due(item: &Result<ListItem, Error>, row: &Row) -> bool {
+    match item {
+        Err(_) | Ok(ListItem::BrokeOff(_)) => true,
+        Ok(item) => *item.key() <= row.key,
+    }
+}
+
+/// Whether an entry of the target is what its row says. A directory's stamp changes with what is put
+/// in it: where it has metadata of its own, that tells.
+fn is_as_recorded(entry: &Entry, row: &Row, trust: Trust) -> bool {
+    if row.kind == EntryKind::Directory && entry.stamp.inode().is_some() {
+        return entry.kind == EntryKind::Directory && entry.metadata == row.metadata;
+    }
+    entry.stamp == row.target || entry.stamp.compare(&row.target, trust) == Likeness::Same
+}
+
+fn unlisted(error: crate::model::EntryError) -> Error {
+    Error::new(ErrorKind::Unusable, "what is recorded can't be held against the target")
+        .because(error)
+        .help("nothing was changed; run again once the target can be listed")
+}
