@@ -25,6 +25,7 @@ mod kill;
 mod locks;
 mod manifest;
 mod manifest_faults;
+mod markers;
 mod places;
 mod real;
 mod rerun;

@@ -200,6 +200,7 @@ impl ObjectPlace {
     fn copy_by_store(&self, other: &Self, entry: &Entry, place: Place) -> Result<Stamp, Uncopied> {
         let from_key = other.object_key(&entry.key).map_err(ReadError::Sink)?;
         let to = self.object_key(&entry.key).map_err(ReadError::Sink)?;
+        self.check_ending(&to).map_err(ReadError::Sink)?;
         let (tag, size) = (entry.stamp.tag(), entry.stamp.size);
         let from =
             CopySource { bucket: other.store.bucket(), key: &from_key, version: tag.as_ref() };

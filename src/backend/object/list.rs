@@ -176,6 +176,7 @@ impl Entries {
         });
         let entry = match marker {
             Some(Ok(marker)) => {
+                self.place.markers.are_shown();
                 let stamp = Stamp::of_object(0, marker.etag);
                 self.place.listed(Key::root(), kind, stamp, marker.modified)
             }
@@ -195,6 +196,9 @@ impl Entries {
         };
         if key.strip_prefix(OWN).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")) {
             return;
+        }
+        if object.size == 0 && object.key.ends_with(b"/") {
+            self.place.markers.are_shown();
         }
         if self.form == Form::Tree {
             return self.in_tree(object, key);

@@ -1,130 +1,206 @@
 //! Markers: the objects that stand for directories, empty ones too, and hold their metadata.
 //!
-//! There are stores that refuse keys which end in `/`, and buckets whose other users are disturbed by
-//! them. Without markers a directory is what lies in it: empty ones, and what directories are like,
-//! are not kept, nor recorded.
+//! There are stores that refuse keys which end in `/`, or drop that `/`, so that a file comes of a
+//! directory; and buckets whose other users are disturbed by markers. Without them a directory is
+//! what lies in it: empty ones, and what directories are like, are not kept, nor recorded.
 //!
-//! Some refuse them in words that have other meanings too ("access denied", "no such key", an error of
-//! the server). These count where the store took other objects and failed at none; or where an earlier
-//! run found it out, for a run that has nothing else to write. Once a marker was written in the run,
-//! no error of another one counts: it is that entry's.
+//! A refusal may have other causes ("access denied", "no such key", an error of the server), and a
+//! marker that was taken may be kept as another object. So before the first marker is written, one is
+//! tried in vidimus's own directory, where it is in nobody's way: what counts is that the store lists
+//! it, or refuses it beside another object that it takes. A place whose listing shows a marker needs
+//! no such trial.
 
-use super::place::{cause, told, trouble};
-use super::{StoreError, StoreErrorKind};
-use crate::model::{Cause, Key};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use super::metadata::headers;
+use super::place::{OWN, ObjectPlace, cause, told, trouble};
+use super::s3::S3;
+use super::{Condition, Headers, ListQuery, StoreError, StoreErrorKind};
+use crate::model::error::Trouble;
+use crate::model::{Cause, EntryKind, Metadata};
+use bytes::Bytes;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The name of the marker that is tried, in vidimus's own directory. The lock keeps two runs from
+/// trying at once.
+const PROBE: &[u8] = b"/probe";
+/// How often a request of the trial is sent: a store that refuses by an error of its own does so soon.
+const TRIES: u32 = 3;
 
 /// Whether a place has markers.
 #[derive(Debug, Default)]
-pub(super) struct Markers(Mutex<Seen>);
-
-/// What a run saw of markers.
-#[derive(Debug, Default)]
-struct Seen {
-    state: State,
-    /// Whether one was written.
-    is_any_written: bool,
-    /// Whether the store took none from an earlier run.
-    was_refused: bool,
-    others: Others,
-}
-
-#[derive(Debug, Default)]
-enum State {
-    #[default]
-    Written,
+pub(super) struct Markers {
     /// Its user wants none.
-    Unwanted,
-    /// The store took none; how it said so.
-    Refused(String),
+    are_unwanted: bool,
+    /// Its listing has one.
+    is_any_listed: AtomicBool,
+    /// An earlier run found that it has none.
+    had_none: AtomicBool,
+    /// What trying came to.
+    trial: OnceLock<Trial>,
 }
 
-/// What became of objects that are no markers.
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Others {
-    #[default]
-    Unwritten,
-    Written,
-    /// One was refused as markers may be.
-    Refused,
+/// What trying a marker came to.
+#[derive(Debug, PartialEq, Eq)]
+enum Trial {
+    /// The store lists it.
+    Kept,
+    /// It doesn't, or takes none; why, in words.
+    NotKept(String),
+    /// Nothing was found out.
+    Open,
 }
 
 impl Markers {
     /// No markers.
     pub(super) fn unwanted() -> Self {
-        Self(Mutex::new(Seen { state: State::Unwanted, ..Seen::default() }))
+        Self { are_unwanted: true, ..Self::default() }
     }
 
-    /// Whether markers are written.
-    pub(super) fn are_written(&self) -> bool {
-        matches!(self.seen().state, State::Written)
+    /// Whether markers are written, as far as is known.
+    fn are_written(&self) -> bool {
+        !self.are_unwanted && self.lack().is_none()
+    }
+
+    /// Whether directories are kept by their markers, as far as is known: what an earlier run found
+    /// holds until this one tries.
+    pub(super) fn are_kept(&self) -> bool {
+        self.are_written() && (self.trial.get().is_some() || !self.had_none())
+    }
+
+    fn had_none(&self) -> bool {
+        self.had_none.load(Ordering::Relaxed)
+    }
+
+    /// Whether the listing showed that they are kept, so that nothing has to be tried.
+    fn need_no_trial(&self) -> bool {
+        self.is_any_listed.load(Ordering::Relaxed) && !self.had_none()
     }
 
     /// Takes note that an earlier run wrote none.
     pub(super) fn recall_none(&self) {
-        self.seen().was_refused = true;
+        self.had_none.store(true, Ordering::Relaxed);
     }
 
-    /// Takes note of a marker that the store took.
-    pub(super) fn took(&self) {
-        self.seen().is_any_written = true;
+    /// Takes note that the place's listing has one.
+    pub(super) fn are_shown(&self) {
+        self.is_any_listed.store(true, Ordering::Relaxed);
     }
 
-    /// Takes note of another object, which was written unless there is an error.
-    pub(super) fn took_other(&self, error: Option<&StoreError>) {
-        let mut seen = self.seen();
-        match error {
-            None if seen.others == Others::Unwritten => seen.others = Others::Written,
-            Some(error) if is_ambiguous(error) => seen.others = Others::Refused,
-            _ => {}
-        }
-    }
-
-    /// Takes note of an error in writing one; whether it means that the store takes none.
-    pub(super) fn are_refused(&self, key: &Key, error: &StoreError) -> bool {
-        let mut seen = self.seen();
-        let is_refusal = !seen.is_any_written
-            && match error.kind {
-                StoreErrorKind::Unsupported => true,
-                // Look-alikes missign odd names, of whatever kind of object.
-                StoreErrorKind::Signature => is_plain(key),
-                StoreErrorKind::Other => error.status.is_some_and(|it| (400..500).contains(&it)),
-                _ => is_ambiguous(error) && seen.refuses_all(),
-            };
-        if is_refusal && matches!(seen.state, State::Written) {
-            seen.state = State::Refused(format!("\"{key}\": {}", told(error)));
-        }
-        is_refusal
-    }
-
-    /// What to tell once, if any was refused.
+    /// What to tell once, if the store keeps none.
     pub(super) fn warning(&self) -> Option<String> {
-        match &self.seen().state {
-            State::Refused(how) => Some(format!(
-                "the store takes no markers of directories ({how}): empty directories, and modes, \
+        self.lack().map(|why| {
+            format!(
+                "the store takes no markers of directories ({why}): empty directories, and modes, \
                  owners and times of all, are not kept; --no-markers writes none"
-            )),
-            State::Written | State::Unwanted => None,
+            )
+        })
+    }
+
+    /// Why the store keeps none, where that was found out.
+    fn lack(&self) -> Option<&str> {
+        match self.trial.get() {
+            Some(Trial::NotKept(why)) => Some(why),
+            _ => None,
+        }
+    }
+}
+
+impl ObjectPlace {
+    /// Whether markers are written: finds out, before the first one, whether the store keeps them. To be
+    /// called by who may write to the place.
+    pub(super) fn has_markers(&self) -> bool {
+        if !self.markers.are_unwanted && !self.markers.need_no_trial() {
+            self.try_markers();
+        }
+        self.markers.are_written()
+    }
+
+    /// Whether an error in writing a marker means that the store takes none.
+    pub(super) fn refuses_markers(&self, error: &StoreError) -> bool {
+        may_be_refusal(error) && matches!(self.try_markers(), Trial::NotKept(_))
+    }
+
+    /// Between two stores a marker is an object like any other, which can't be written where none is
+    /// kept.
+    ///
+    /// # Errors
+    /// When the key ends as a marker's does, and the store keeps no such object.
+    pub(super) fn check_ending(&self, key: &[u8]) -> Result<(), Cause> {
+        if !key.ends_with(b"/") || self.markers.need_no_trial() {
+            return Ok(());
+        }
+        match self.try_markers() {
+            Trial::NotKept(why) => Err(Cause::Store {
+                trouble: Trouble::Refused,
+                message: format!("the store keeps no object whose key ends in \"/\" ({why})"),
+                help: None,
+            }),
+            Trial::Kept | Trial::Open => Ok(()),
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn try_markers(&self) -> &Trial {
+        self.markers.trial.get_or_init(|| {
+            let had_none = self.markers.had_none();
+            let name = [&self.prefix, OWN, PROBE].concat();
+            let store = self.store.trying(if had_none { 1 } else { TRIES });
+            try_marker(&store, &name, &self.guess, had_none)
+        })
     }
 }
 
-impl Seen {
-    /// Whether an ambiguous refusal can mean nothing else than that no marker is taken.
-    fn refuses_all(&self) -> bool {
-        let is_known = self.was_refused || matches!(self.state, State::Refused(_));
-        is_known || self.others == Others::Written
+/// Tries a marker, `name` and a `/`, where a store either `had_none` before or nothing is known of it.
+fn try_marker(store: &S3, name: &[u8], guess: &Metadata, had_none: bool) -> Trial {
+    let marker = [name, b"/"].concat();
+    let put = |key: &[u8], content: &'static [u8], headers: &Headers| {
+        store.put(key, Bytes::from_static(content), headers, Condition::None)
+    };
+    let put_marker = || put(&marker, b"", &headers(&marker, EntryKind::Directory, guess, None));
+    // What can't be removed is written over by the next trial, and is in nobody's way.
+    let remove = |key: &[u8]| store.delete(key, Condition::None).ok();
+    let mut taken = put_marker();
+    if taken.as_ref().is_err_and(may_be_refusal) && !had_none {
+        // It may be refused for its place, for the signature of an odd prefix, or by a store that fails.
+        if put(name, b"probe", &Headers::default()).is_err() {
+            return Trial::Open;
+        }
+        taken = put_marker();
+        remove(name);
+    }
+    match taken {
+        Ok(_) => {}
+        Err(error) if may_be_refusal(&error) => return Trial::NotKept(told(&error)),
+        Err(_) => return Trial::Open,
+    }
+    let is_kept = is_kept(store, name, &marker);
+    remove(&marker);
+    match is_kept {
+        Ok(true) => Trial::Kept,
+        Ok(false) => {
+            remove(name);
+            Trial::NotKept("it makes another object of one".to_owned())
+        }
+        Err(_) => Trial::Open,
     }
 }
 
-/// Whether a key has no byte that percent-encoding changes (RFC 3986, 2.3), but for its slashes.
-fn is_plain(key: &Key) -> bool {
-    let is_unreserved = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(byte);
-    key.as_bytes().iter().all(is_unreserved)
+/// Whether a marker that a store took is one there.
+fn is_kept(store: &S3, name: &[u8], marker: &[u8]) -> Result<bool, StoreError> {
+    let query = ListQuery { prefix: marker, limit: Some(1), ..ListQuery::default() };
+    let listed = store.list(&query)?;
+    // A listing may lag behind.
+    Ok(listed.objects.first().is_some_and(|object| *object.key == *marker)
+        || store.head(name)?.is_none() && store.head(marker)?.is_some())
+}
+
+/// Whether an error may mean that markers are refused.
+fn may_be_refusal(error: &StoreError) -> bool {
+    use StoreErrorKind as Kind;
+    match error.kind {
+        Kind::Unsupported | Kind::Signature => true,
+        Kind::Other => error.status.is_some_and(|it| (400..500).contains(&it)),
+        _ => is_ambiguous(error),
+    }
 }
 
 /// Whether an error may mean that markers are refused, and may have other causes.
@@ -142,67 +218,4 @@ pub(super) fn unwritten(error: &StoreError) -> Cause {
     let without = "if it takes no markers of directories, --no-markers writes none";
     let message = format!("{}; {without}", told(error));
     Cause::Store { trouble, message, help }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn error(kind: &StoreErrorKind) -> StoreError {
-        StoreError::new(kind.clone())
-    }
-
-    #[test]
-    fn an_ambiguous_refusal_counts_where_the_store_takes_all_else_and_no_marker() {
-        use StoreErrorKind as Kind;
-        let key = Key::new(*b"d/");
-        for kind in [Kind::Denied, Kind::NotFound, Kind::Unavailable] {
-            let is_refusal = |steps: &[fn(&Markers)]| {
-                let markers = Markers::default();
-                for step in steps {
-                    step(&markers);
-                }
-                let is_refusal = markers.are_refused(&key, &error(&kind));
-                assert_eq!(markers.are_written(), !is_refusal);
-                assert_eq!(markers.warning().is_some(), is_refusal);
-                is_refusal
-            };
-            assert!(!is_refusal(&[]));
-            assert!(is_refusal(&[|it| it.took_other(None)]));
-            assert!(is_refusal(&[Markers::recall_none]));
-            assert!(!is_refusal(&[Markers::recall_none, Markers::took]));
-            assert!(!is_refusal(&[|it| it.took_other(None), Markers::took]));
-            let denied: fn(&Markers) = |it| it.took_other(Some(&error(&Kind::Denied)));
-            assert!(!is_refusal(&[|it| it.took_other(None), denied]));
-            assert!(!is_refusal(&[denied, |it| it.took_other(None)]));
-            assert!(unwritten(&error(&kind)).to_string().contains("--no-markers"));
-        }
-        let markers = Markers::default();
-        assert!(!markers.are_refused(&key, &error(&Kind::Network)));
-        assert!(markers.are_refused(&key, &error(&Kind::Unsupported)));
-    }
-
-    #[test]
-    fn a_store_that_took_a_marker_takes_markers_whatever_it_says_of_another() {
-        use StoreErrorKind as Kind;
-        let mut refused = error(&Kind::Other);
-        refused.status = Some(400);
-        for error in [refused, error(&Kind::Unsupported), error(&Kind::Signature)] {
-            let key = Key::new(*b"d/");
-            assert!(Markers::default().are_refused(&key, &error));
-            let markers = Markers::default();
-            markers.took();
-            assert!(!markers.are_refused(&key, &error));
-            assert!(markers.are_written());
-        }
-    }
-
-    #[test]
-    fn a_signature_of_an_odd_name_tells_nothing_of_other_markers() {
-        let error = error(&StoreErrorKind::Signature);
-        for (key, is_refusal) in [("a-b/c.d/", true), ("a b/", false), ("\u{e9}/", false)] {
-            let key = Key::new(key.as_bytes());
-            assert_eq!(Markers::default().are_refused(&key, &error), is_refusal, "{key}");
-        }
-    }
 }

@@ -211,11 +211,11 @@ impl Target for ObjectTarget {
     }
 
     fn keeps_directories(&self) -> bool {
-        self.place().markers.are_written()
+        self.place().has_markers()
     }
 
     fn keeps(&self) -> Option<Keeps> {
-        (!self.keeps_directories()).then_some(Keeps { directories: false, ..Keeps::ALL })
+        (!self.place().markers.are_kept()).then_some(Keeps { directories: false, ..Keeps::ALL })
     }
 
     fn recall(&self, keeps: Keeps) {

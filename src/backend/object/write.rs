@@ -404,17 +404,11 @@ impl ObjectPlace {
         headers: &Headers,
         place: Place,
     ) -> Result<Option<ETag>, Cause> {
+        self.check_ending(key)?;
         let to = (Writing::Put, key, condition_of(&place));
         let put = self.conditions.write(&self.store, to, |condition| {
             self.store.put(key, content.clone(), headers, condition)
         });
-        match &put {
-            // Between two stores a marker is an object like any other.
-            _ if key.ends_with(b"/") => {}
-            Ok(_) => self.markers.took_other(None),
-            Err(Unwritten::Failed(error)) => self.markers.took_other(Some(error)),
-            Err(Unwritten::Unmet { .. }) => {}
-        }
         match put {
             Ok(tag) => Ok(tag),
             // A reply may have been lost, and the request been sent again.
@@ -465,19 +459,18 @@ impl ObjectPlace {
         key: &Key,
         metadata: &Metadata,
     ) -> Result<Option<Stamp>, Cause> {
-        if !self.markers.are_written() {
+        if !self.has_markers() {
             return Ok(None);
         }
         let object = self.object_key(key)?;
         let headers = headers(&object, EntryKind::Directory, metadata, None);
         match self.store.put(&object, Bytes::new(), &headers, Condition::None) {
             Ok(tag) => {
-                self.markers.took();
                 // A bucket's root has no key of its own to be listed by.
                 let is_listed = !(key.is_root() && self.prefix.is_empty());
                 Ok(Some(Stamp::of_object(0, tag.filter(|_| is_listed))))
             }
-            Err(error) if self.markers.are_refused(key, &error) => Ok(None),
+            Err(error) if self.refuses_markers(&error) => Ok(None),
             Err(error) => Err(markers::unwritten(&error)),
         }
     }

@@ -166,7 +166,7 @@ impl S3 {
         read: impl Fn(Exchange) -> Result<T, StoreError>,
         is_done: impl Fn() -> Result<bool, StoreError>,
     ) -> Result<(T, Turn), StoreError> {
-        let (began, mut tries, mut maybe_done) = (Instant::now(), Tries::default(), false);
+        let (began, mut tries, mut maybe_done) = (Instant::now(), Tries::up_to(self.tries), false);
         let mut paused = Duration::ZERO;
         loop {
             let mut turn = self.begin(request.kind)?;

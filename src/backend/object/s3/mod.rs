@@ -94,6 +94,8 @@ pub struct S3 {
     shared: Arc<Shared>,
     limits: Arc<dyn RequestLimits>,
     stop: Stop,
+    /// How often a request is sent at most.
+    tries: u32,
 }
 
 struct Shared {
@@ -149,20 +151,26 @@ impl S3 {
             ignores_ranges: AtomicBool::new(false),
             asks_for_packed: AtomicBool::new(true),
         };
-        Ok(Self { shared: Arc::new(shared), limits, stop })
+        Ok(Self { shared: Arc::new(shared), limits, stop, tries: retry::TRIES })
     }
 
     /// The same client for requests that another wish to stop ends: what has to be cleaned up when
     /// the run is to stop.
     #[must_use]
     pub fn stopped_by(&self, stop: Stop) -> Self {
-        Self { shared: Arc::clone(&self.shared), limits: Arc::clone(&self.limits), stop }
+        Self { stop, ..self.clone() }
     }
 
     /// The same client for requests under limits of their own.
     #[must_use]
     pub fn limited_by(&self, limits: Arc<dyn RequestLimits>) -> Self {
-        Self { shared: Arc::clone(&self.shared), limits, stop: self.stop.clone() }
+        Self { limits, ..self.clone() }
+    }
+
+    /// The same client for requests that are sent so many times at most, where a failure is an answer.
+    #[must_use]
+    pub fn trying(&self, tries: u32) -> Self {
+        Self { tries, ..self.clone() }
     }
 
     /// The configuration, which holds no secret.

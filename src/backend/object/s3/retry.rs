@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 /// Tries of one request, the first one included.
-const TRIES: u32 = 10;
+pub(super) const TRIES: u32 = 10;
 /// No try begins later than this after the first one.
 const TIME: Duration = Duration::from_mins(3);
 /// The longest wait before the second try; it doubles with each one after that.
@@ -25,8 +25,10 @@ pub(super) const UNPROVEN_TIME: Duration = Duration::from_millis(4_500);
 const BAD_REPLIES: u32 = 3;
 
 /// The tries of one request.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tries {
+    /// How many there are at most, unless the store asks for patience.
+    most: u32,
     failed: u32,
     bad_replies: u32,
     renewed: bool,
@@ -45,6 +47,11 @@ pub(super) enum Next {
 }
 
 impl Tries {
+    /// At most so many.
+    pub(super) fn up_to(most: u32) -> Self {
+        Self { most, failed: 0, bad_replies: 0, renewed: false, clock_set: false }
+    }
+
     /// Decides after a failure, `elapsed` after the first try began. `proven` tells whether the
     /// store has ever answered well.
     pub(super) fn next(&mut self, error: &StoreError, elapsed: Duration, proven: bool) -> Next {
@@ -65,8 +72,14 @@ impl Tries {
             _ => {}
         }
         // A store that asks for patience has shown that it is there.
-        let proven = proven || error.kind == StoreErrorKind::Throttled;
-        let (tries, time) = if proven { (TRIES, TIME) } else { (UNPROVEN_TRIES, UNPROVEN_TIME) };
+        let is_asked = error.kind == StoreErrorKind::Throttled;
+        let (tries, time) = if is_asked {
+            (TRIES, TIME)
+        } else if proven {
+            (self.most, TIME)
+        } else {
+            (self.most.min(UNPROVEN_TRIES), UNPROVEN_TIME)
+        };
         let wait = self.wait(error);
         if !is_passing(error)
             || self.failed >= tries
@@ -128,7 +141,7 @@ mod tests {
 
     /// All waits until it gives up, with the clock at the sum of them.
     fn waits(make: impl Fn() -> StoreError, proven: bool) -> Vec<Duration> {
-        let (mut tries, mut waits) = (Tries::default(), Vec::new());
+        let (mut tries, mut waits) = (Tries::up_to(TRIES), Vec::new());
         while let Next::Wait(wait) = tries.next(&make(), waits.iter().sum(), proven) {
             waits.push(wait);
         }
@@ -152,6 +165,19 @@ mod tests {
     }
 
     #[test]
+    fn who_asks_for_few_tries_gets_them_unless_the_store_asks_for_patience() {
+        for (kind, expected) in
+            [(StoreErrorKind::Unavailable, 3), (StoreErrorKind::Throttled, TRIES)]
+        {
+            let (mut tries, mut made) = (Tries::up_to(3), 1);
+            while tries.next(&error(kind.clone()), Duration::ZERO, true) != Next::Stop {
+                made += 1;
+            }
+            assert_eq!(made, expected, "{kind:?}");
+        }
+    }
+
+    #[test]
     fn what_will_not_pass_is_not_tried_again() {
         for kind in [StoreErrorKind::Denied, StoreErrorKind::NotFound, StoreErrorKind::Tls] {
             assert!(waits(|| error(kind.clone()), true).is_empty());
@@ -167,7 +193,7 @@ mod tests {
     #[test]
     fn a_store_that_never_answered_is_given_up_soon() {
         assert_eq!(waits(|| error(StoreErrorKind::Network), false).len(), 1);
-        let late = Tries::default().next(&error(StoreErrorKind::Network), UNPROVEN_TIME, false);
+        let late = Tries::up_to(TRIES).next(&error(StoreErrorKind::Network), UNPROVEN_TIME, false);
         assert_eq!(late, Next::Stop);
         assert!(waits(|| error(StoreErrorKind::Throttled), false).len() > 1);
     }
@@ -177,7 +203,7 @@ mod tests {
         let asking = |seconds| {
             let mut error = error(StoreErrorKind::Throttled);
             error.retry_after = Some(Duration::from_secs(seconds));
-            Tries::default().next(&error, Duration::ZERO, true)
+            Tries::up_to(TRIES).next(&error, Duration::ZERO, true)
         };
         assert_eq!(asking(7), Next::Wait(Duration::from_secs(7)));
         assert_eq!(asking(100_000), Next::Wait(LONGEST_ASKED));
@@ -186,13 +212,13 @@ mod tests {
     #[test]
     fn the_time_is_bounded() {
         let error = error(StoreErrorKind::Unavailable);
-        assert_eq!(Tries::default().next(&error, TIME, true), Next::Stop);
+        assert_eq!(Tries::up_to(TRIES).next(&error, TIME, true), Next::Stop);
     }
 
     #[test]
     fn expired_credentials_are_renewed_once() {
         let expired = error(StoreErrorKind::BadCredentials).replied(Some(400), "ExpiredToken", "");
-        let mut tries = Tries::default();
+        let mut tries = Tries::up_to(TRIES);
         assert_eq!(tries.next(&expired, Duration::ZERO, true), Next::Renew);
         assert_eq!(tries.next(&expired, Duration::ZERO, true), Next::Stop);
     }
