@@ -105,7 +105,7 @@ pub type Sink<'a> = dyn FnMut(Reading<'_>) -> Result<(), Cause> + 'a;
 #[derive(Debug)]
 pub enum Reading<'a> {
     /// The file of this machine, open and found to be the one listed.
-    Opened(OpenFile<'a>),
+    Opened(&'a OpenFile<'a>),
     /// What a listing could not tell.
     Facts(Box<Facts>),
     /// Bytes of its content.

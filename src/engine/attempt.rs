@@ -58,24 +58,25 @@ struct Copying<'w> {
     told: Option<Entry>,
     link: Option<Box<[u8]>>,
     lost: Features,
+    /// What is wrong with what the source has there, where reading was broken off for it.
+    fault: Option<Cause>,
     purpose: Purpose,
 }
 
 impl Copying<'_> {
     /// Finds out what the file has that a copy hasn't. Without its ACL, the copy's mode says no more
     /// than that did.
-    fn inspect(&mut self, entry: &Entry, file: &OpenFile<'_>) -> Result<(), Cause> {
+    fn inspect(&mut self, entry: &Entry, file: &OpenFile<'_>) {
         if self.purpose != Purpose::Mirror {
-            return Ok(());
+            return;
         }
-        let Inspected { features, mode } = file.inspect()?;
+        let Inspected { features, mode } = file.inspect();
         self.lost = features;
         if mode != entry.metadata.mode {
             let mut told = entry.clone();
             told.metadata.mode = mode;
             self.told = Some(told);
         }
-        Ok(())
     }
 
     /// Takes what reading tells of the entry that was listed.
@@ -105,11 +106,15 @@ impl Attempt<'_, '_> {
             told: None,
             link: None,
             lost: Features::default(),
+            fault: None,
             purpose: context.purpose,
         };
         let read = match self.read_ranges(entry, buffer, &mut so_far) {
             Ok(false) => context.source.read(entry, buffer, &mut |reading| match reading {
-                Reading::Opened(file) => so_far.inspect(entry, &file),
+                Reading::Opened(file) => {
+                    so_far.inspect(entry, file);
+                    Ok(())
+                }
                 Reading::Chunk(chunk) => self.take(entry, chunk, &mut so_far),
                 Reading::Facts(facts) => {
                     so_far.learn(entry, facts);
@@ -117,6 +122,10 @@ impl Attempt<'_, '_> {
                 }
             }),
             read => read.map(|_| ()),
+        };
+        let read = match so_far.fault.take() {
+            Some(fault) => Err(ReadError::Source(fault)),
+            None => read,
         };
         if is_shown(entry) {
             show(context, self.slot, None);
@@ -188,7 +197,9 @@ impl Attempt<'_, '_> {
         pass(context, bytes)?;
         let entry = so_far.told.as_ref().unwrap_or(entry);
         if entry.kind == EntryKind::Symlink && entry.stamp.size > LONGEST_LINK {
-            return Err(Cause::Other("its text is longer than a link's can be".to_owned()));
+            let why = "its text is longer than a link's can be";
+            so_far.fault = Some(Cause::Other(why.to_owned()));
+            return Err(Cause::Stopped);
         }
         if bytes == entry.stamp.size {
             let digest = Digest::of(chunk);

@@ -13,7 +13,9 @@ use crate::backend::Place;
 use crate::manifest::{Row, Writer};
 use crate::model::event::Change;
 use crate::model::stamp::COARSEST_TIMES;
-use crate::model::{Cause, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Operation, Stamp};
+use crate::model::{
+    Cause, Entry, EntryKind, Error, ErrorKind, Feature, Key, Metadata, Operation, Stamp,
+};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use std::time::{Duration, Instant};
 
@@ -273,6 +275,10 @@ impl<'a> Committer<'a> {
             self.context.tell(&finished.row.key, change, finished.reason, size);
         }
         self.context.lost(&finished.row.key, finished.lost);
+        if finished.lost.has(Feature::UnreadAttributes) {
+            // The next run asks again, and would not if the source's stamp were the recorded one.
+            finished.row.source = Stamp::unknown(finished.row.source.size);
+        }
         self.published.push(finished);
         self.since.get_or_insert_with(Instant::now);
     }

@@ -156,6 +156,7 @@ impl Context<'_> {
                 Feature::Holes => &self.progress.holes_lost,
                 Feature::Attributes => &self.progress.attributes_lost,
                 Feature::Acl => &self.progress.acls_lost,
+                Feature::UnreadAttributes => &self.progress.attributes_unread,
             };
             count.add(1);
         }

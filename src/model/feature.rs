@@ -15,10 +15,13 @@ pub enum Feature {
     Attributes,
     /// A POSIX ACL, for access or as a directory's default.
     Acl,
+    /// Extended attributes and ACLs, if it has any: which ones could not be read.
+    UnreadAttributes,
 }
 
 impl Feature {
-    const ALL: [Self; 4] = [Self::HardLinks, Self::Holes, Self::Attributes, Self::Acl];
+    const ALL: [Self; 5] =
+        [Self::HardLinks, Self::Holes, Self::Attributes, Self::Acl, Self::UnreadAttributes];
 }
 
 impl fmt::Display for Feature {
@@ -28,6 +31,7 @@ impl fmt::Display for Feature {
             Self::Holes => "holes",
             Self::Attributes => "extended attributes",
             Self::Acl => "ACL",
+            Self::UnreadAttributes => "attributes that could not be read",
         })
     }
 }

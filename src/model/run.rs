@@ -160,6 +160,9 @@ totals! {
     attributes_lost,
     /// Files and directories copied without their ACLs.
     acls_lost,
+    /// Files and directories whose attributes and ACLs could not be read: the copy's group got no
+    /// rights.
+    attributes_unread,
     /// Files to copy that the plan has found so far.
     files_planned,
     /// Bytes to copy that the plan has found so far.

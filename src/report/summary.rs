@@ -310,6 +310,7 @@ fn lost(totals: &Totals) -> Vec<String> {
         (totals.holes_lost, "holes of", "file", "files"),
         (totals.attributes_lost, "extended attributes of", "entry", "entries"),
         (totals.acls_lost, "ACLs of", "entry", "entries"),
+        (totals.attributes_unread, "attributes that could not be read of", "entry", "entries"),
     ]
     .into_iter()
     .filter(|(number, ..)| *number > 0)

@@ -87,6 +87,31 @@ fn what_is_not_kept_is_counted_and_named() {
         .names("  not kept          hard links of 2 names, holes of 1 file, extended attributes of 2 entries, ACLs of 2 entries\n");
 }
 
+/// What decides nothing keeps nothing from being copied, and is no fault of the target.
+#[test]
+fn attributes_that_cannot_be_read_are_told_and_asked_for_again() {
+    needs!(tools::strace());
+    let env = Environment::new();
+    let tree = TestTree::new().file("small", "1").mode(0o640).file("d/large", vec![1; 3 << 20]);
+    tree.mode(0o640).file("e/f", "2").mode(0o600).dir("e").mode(0o750).write(&env.source);
+    env.age();
+    let failing = ["-e", "trace=/.*xattr.*", "-e", "inject=flistxattr,listxattr:error=EIO"];
+    let names = ["small", "d/large", "e/f", "e"];
+    let modes = || names.map(|name| mode(&env.target.join(name)));
+    for copied in [3, 0] {
+        let run = env.strace(&failing, &env.mirror_arguments(&["-v"])).expect(0);
+        run.finished().counts(&[("files_copied", copied), ("files_failed", 0)]);
+        assert!(run.finished().count("attributes_unread") >= names.len() as u64, "{}", run.told());
+        let records = run.records().into_iter();
+        let told = records.filter(|record| record["features"][0] == "unread_attributes");
+        assert!(told.count() >= names.len(), "{}", run.told());
+        assert_eq!(modes(), [0o600, 0o600, 0o600, 0o700]);
+    }
+    env.mirrored(&[]).counts(&[("attributes_unread", 0), ("files_copied", 0)]);
+    assert_eq!(modes(), [0o640, 0o640, 0o600, 0o750]);
+    env.mirrored(&[]).counts(&[("metadata_updated", 0), ("bytes_hashed", 0)]);
+}
+
 #[test]
 fn nothing_is_told_where_nothing_is_lost() {
     let env = Environment::new();

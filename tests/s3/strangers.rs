@@ -109,11 +109,15 @@ fn a_links_hostile_text_leads_nowhere() {
     site.bucket.put("m/ok", "ok");
     for flags in [&[][..], &[], &["--delete", "--max-delete", "100%"]] {
         let run = site.down(flags).expect(1).names("longer than a link's").names("or has a NUL");
-        let failed: Vec<_> = run
-            .records()
-            .into_iter()
-            .filter(|record| record["event"] == "failed")
-            .map(|record| record["key"].as_str().expect("a key").to_owned())
+        let records = run.records().into_iter().filter(|record| record["event"] == "failed");
+        let failed: Vec<_> = records
+            .map(|record| {
+                let key = record["key"].as_str().expect("a key").to_owned();
+                if ["empty", "nul", "long", "longer"].contains(&&*key) {
+                    assert_eq!(record["side"], "source", "{record}");
+                }
+                key
+            })
             .collect();
         for key in ["empty", "nul", "long", "longer", "out", "out/kept", "out/new", "up/"] {
             assert!(failed.iter().any(|named| named == key), "{key} is not named: {failed:?}");

@@ -11,6 +11,7 @@ use rustix::fs::{
     Mode, OFlags, SeekFrom, Statx, fgetxattr, flistxattr, getxattr, listxattr, openat, seek,
 };
 use rustix::io::Errno;
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Bytes of the names of a file's attributes that are read at once; the kernel's bound is 64 KiB.
@@ -23,37 +24,42 @@ const ACL: usize = 4 << 10;
 pub struct OpenFile<'a> {
     file: BorrowedFd<'a>,
     stat: &'a Statx,
-    /// Where its reading goes on.
-    at: u64,
+    /// Whether its reading would go on elsewhere.
+    is_moved: Cell<bool>,
 }
 
 impl<'a> OpenFile<'a> {
-    pub(super) fn new(file: &'a OwnedFd, stat: &'a Statx, at: u64) -> Self {
-        Self { file: file.as_fd(), stat, at }
+    pub(super) fn new(file: &'a OwnedFd, stat: &'a Statx) -> Self {
+        Self { file: file.as_fd(), stat, is_moved: Cell::new(false) }
+    }
+
+    /// Has its reading go on at `at`, wherever it was left.
+    pub(super) fn go_on(&self, at: u64) -> rustix::io::Result<()> {
+        if self.is_moved.take() {
+            seek(self.file, SeekFrom::Start(at))?;
+        }
+        Ok(())
     }
 
     /// Finds out what it has: one system call, and another one of a file that has fewer blocks than
-    /// bytes, or an ACL.
-    ///
-    /// # Errors
-    /// When its attributes can't be read.
-    pub fn inspect(&self) -> rustix::io::Result<Inspected> {
-        let mut inspected = attributes(self.file, self.stat)?;
+    /// bytes, or an ACL. What can't be found out is no error: it is told like what is lost.
+    pub fn inspect(&self) -> Inspected {
+        let mut inspected = attributes(self.file, self.stat);
         if self.stat.stx_nlink > 1 {
             inspected.features.add(Feature::HardLinks);
         }
         // Compressed files have few blocks, too.
-        if self.stat.stx_blocks * 512 < self.stat.stx_size && self.has_holes()? {
+        if self.stat.stx_blocks * 512 < self.stat.stx_size && self.has_holes() {
             inspected.features.add(Feature::Holes);
         }
-        Ok(inspected)
+        inspected
     }
 
-    fn has_holes(&self) -> rustix::io::Result<bool> {
+    fn has_holes(&self) -> bool {
+        self.is_moved.set(true);
         let hole = seek(self.file, SeekFrom::Hole(0));
-        seek(self.file, SeekFrom::Start(self.at))?;
         // What can't tell its holes has none to lose.
-        Ok(hole.is_ok_and(|hole| hole < self.stat.stx_size))
+        hole.is_ok_and(|hole| hole < self.stat.stx_size)
     }
 }
 
@@ -64,7 +70,7 @@ pub(super) fn inspect(root: &Root, entry: &Entry) -> Result<Inspected, Cause> {
     }
     if entry.kind == EntryKind::Directory {
         let directory = root.descend(entry.key.as_bytes())?;
-        return Ok(attributes(directory.as_fd(), &look_at_open(&*directory)?)?);
+        return Ok(attributes(directory.as_fd(), &look_at_open(&*directory)?));
     }
     let name = legal(&entry.key)?;
     let parent = root.descend(entry.key.parent())?;
@@ -79,39 +85,67 @@ pub(super) fn inspect(root: &Root, entry: &Entry) -> Result<Inspected, Cause> {
         return Err(Cause::Changed { attempts: 1 });
     }
     if is_readable {
-        return Ok(OpenFile::new(&file, &stat, 0).inspect()?);
+        return Ok(OpenFile::new(&file, &stat).inspect());
     }
-    Ok(attributes(file.as_fd(), &stat)?)
+    Ok(attributes(file.as_fd(), &stat))
 }
 
 /// Finds out which attributes an entry has, and what of its mode an ACL takes back.
-fn attributes(file: BorrowedFd<'_>, stat: &Statx) -> rustix::io::Result<Inspected> {
-    let mut inspected =
-        Inspected { features: Features::default(), mode: u32::from(stat.stx_mode) & 0o7777 };
+fn attributes(file: BorrowedFd<'_>, stat: &Statx) -> Inspected {
     let mut buffer = [0; NAMES];
-    let names = match names(file, &mut buffer) {
-        // More of them than are looked through.
-        Err(Errno::RANGE) => {
-            inspected.features.add(Feature::Attributes);
-            inspected.narrow(file)?;
-            return Ok(inspected);
-        }
-        // A file system without attributes.
-        Err(Errno::NOTSUP) => return Ok(inspected),
-        names => names?,
-    };
-    for name in names.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
-        match name {
-            name if name == acl::ACCESS.as_bytes() => {
-                inspected.features.add(Feature::Acl);
-                inspected.narrow(file)?;
+    let mode = u32::from(stat.stx_mode) & 0o7777;
+    Inspected::by(mode, names(file, &mut buffer), || narrowed(file))
+}
+
+impl Inspected {
+    /// What an entry of this mode has by the names of its attributes, and the group's rights that its
+    /// ACL leaves. Where either can't be told its group is taken to have no rights.
+    fn by(
+        mode: u32,
+        names: rustix::io::Result<&[u8]>,
+        group: impl Fn() -> rustix::io::Result<Option<u32>>,
+    ) -> Self {
+        let mut inspected = Self { features: Features::default(), mode };
+        let names = match names {
+            Ok(names) => names,
+            // A file system without attributes.
+            Err(Errno::NOTSUP) => return inspected,
+            // More of them than are looked through.
+            Err(Errno::RANGE) => {
+                inspected.features.add(Feature::Attributes);
+                inspected.narrow(group());
+                return inspected;
             }
-            name if name == acl::DEFAULT.as_bytes() => inspected.features.add(Feature::Acl),
-            name if is_lost(name) => inspected.features.add(Feature::Attributes),
-            _ => {}
+            Err(error) => {
+                inspected.narrow(Err(error));
+                return inspected;
+            }
+        };
+        for name in names.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
+            match name {
+                name if name == acl::ACCESS.as_bytes() => {
+                    inspected.features.add(Feature::Acl);
+                    inspected.narrow(group());
+                }
+                name if name == acl::DEFAULT.as_bytes() => inspected.features.add(Feature::Acl),
+                name if is_lost(name) => inspected.features.add(Feature::Attributes),
+                _ => {}
+            }
+        }
+        inspected
+    }
+
+    /// Takes back what the mode's group bits, an ACL's mask, say more than the ACL: all of them, where
+    /// nobody knows.
+    fn narrow(&mut self, group: rustix::io::Result<Option<u32>>) {
+        let group = group.unwrap_or_else(|_| {
+            self.features.add(Feature::UnreadAttributes);
+            Some(0)
+        });
+        if let Some(group) = group {
+            self.mode &= !0o070 | group << 3;
         }
     }
-    Ok(inspected)
 }
 
 /// Whether an attribute is one of the file's own. What a security policy gives each new file, and
@@ -120,21 +154,15 @@ fn is_lost(name: &[u8]) -> bool {
     !name.starts_with(b"system.") && name != b"security.selinux"
 }
 
-impl Inspected {
-    /// Takes back what the mode's group bits, an ACL's mask, say more than the ACL.
-    fn narrow(&mut self, file: BorrowedFd<'_>) -> rustix::io::Result<()> {
-        let mut buffer = [0; ACL];
-        let group = match value(file, acl::ACCESS, &mut buffer) {
-            Ok(acl) => acl::group_bits(acl),
-            Err(Errno::RANGE) => Some(0),
-            // Gone since its name was read, or never there.
-            Err(Errno::NODATA | Errno::NOTSUP) => None,
-            Err(error) => return Err(error),
-        };
-        if let Some(group) = group {
-            self.mode &= !0o070 | group << 3;
-        }
-        Ok(())
+/// What a file's ACL leaves its owning group; `None` where it has none.
+fn narrowed(file: BorrowedFd<'_>) -> rustix::io::Result<Option<u32>> {
+    let mut buffer = [0; ACL];
+    match value(file, acl::ACCESS, &mut buffer) {
+        Ok(acl) => Ok(acl::group_bits(acl)),
+        Err(Errno::RANGE) => Ok(Some(0)),
+        // Gone since its name was read, or never there.
+        Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -159,4 +187,28 @@ fn value<'b>(
         other => other,
     }?;
     Ok(&buffer[..length])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_cannot_be_read_no_more_is_known_and_no_right_of_the_group() {
+        let by = |names, group| {
+            let Inspected { features, mode } = Inspected::by(0o2674, names, || group);
+            (features.to_string(), mode)
+        };
+        let told = |features: &str, mode| (features.to_owned(), mode);
+        let unread = "attributes that could not be read";
+        let access = Ok(acl::ACCESS.as_bytes());
+        for error in [Errno::IO, Errno::PERM, Errno::UCLEAN] {
+            assert_eq!(by(Err(error), Ok(None)), told(unread, 0o2604));
+            assert_eq!(by(access, Err(error)), told(&format!("ACL, {unread}"), 0o2604));
+        }
+        assert_eq!(by(Err(Errno::NOTSUP), Err(Errno::IO)), told("", 0o2674));
+        assert_eq!(by(Ok(b"user.a\0"), Err(Errno::IO)), told("extended attributes", 0o2674));
+        assert_eq!(by(Err(Errno::RANGE), Ok(None)), told("extended attributes", 0o2674));
+        assert_eq!(by(access, Ok(Some(4))), told("ACL", 0o2644));
+    }
 }

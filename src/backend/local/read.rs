@@ -28,7 +28,7 @@ pub(super) fn read(
     if !fits {
         // Not worth a system call for a small file: its one read is followed by the last look.
         let stat = check(&listed, &entry.stamp)?;
-        sink(Reading::Opened(OpenFile::new(file, &stat, 0))).map_err(ReadError::Sink)?;
+        hand_out(file, &stat, 0, sink)?;
     }
     let mut done = 0_u64;
     loop {
@@ -44,7 +44,7 @@ pub(super) fn read(
             }
             let stat = check(&listed, &entry.stamp)?;
             if fits {
-                sink(Reading::Opened(OpenFile::new(file, &stat, done))).map_err(ReadError::Sink)?;
+                hand_out(file, &stat, done, sink)?;
             }
             if filled > 0 || done == 0 {
                 sink(Reading::Chunk(chunk)).map_err(ReadError::Sink)?;
@@ -53,6 +53,13 @@ pub(super) fn read(
         }
         sink(Reading::Chunk(chunk)).map_err(ReadError::Sink)?;
     }
+}
+
+/// Hands the open file out, whose reading goes on at `at`.
+fn hand_out(file: &OwnedFd, stat: &Statx, at: u64, sink: &mut Sink<'_>) -> Result<(), ReadError> {
+    let open = OpenFile::new(file, stat);
+    sink(Reading::Opened(&open)).map_err(ReadError::Sink)?;
+    open.go_on(at).map_err(|error| ReadError::Source(error.into()))
 }
 
 /// The error of a file with more or fewer bytes than were listed: it changed, unless its stamp is
