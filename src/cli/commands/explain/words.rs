@@ -54,7 +54,8 @@ fn action(explained: &Explained) -> &'static str {
         Action::Record => "record",
         Action::MakeLink => "make link",
         Action::MakeDirectory => "make directory",
-        Action::Delete | Action::RemoveSetAside => "delete",
+        Action::Delete => "delete",
+        Action::RemoveSetAside => "sweep",
         Action::Forget => "forget",
         Action::Fail(_) => "fail",
     }
