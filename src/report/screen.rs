@@ -58,10 +58,16 @@ impl<W: Write + Send> Screen<W> {
         // A line that doesn't fit any more goes on in the next row.
         let rows: usize = state.lines.drain(..).map(|width| width.div_ceil(columns).max(1)).sum();
         if rows > 0 {
-            let escape = format!("\r\x1b[{rows}A\x1b[J");
-            state.pending.push_str(&escape);
+            state.pending.push_str(&upwards(rows));
         }
     }
+}
+
+/// Goes up so many rows, and clears them and what was echoed below. The first is cleared by itself: a
+/// terminal that is told to clear all from its upper left corner on may keep what stood there in its
+/// history (tmux does), each time that lines are drawn.
+fn upwards(rows: usize) -> String {
+    format!("\r\x1b[{rows}A\x1b[K\x1b[B\x1b[J\x1b[A")
 }
 
 impl<W> fmt::Debug for Screen<W> {
@@ -169,14 +175,14 @@ mod tests {
         let lines = format!("{}\nsecond\n", "x".repeat(39));
         assert_eq!(written.take(), lines);
         bar.tick();
-        assert_eq!(written.take(), format!("\r\x1b[2A\x1b[J{lines}"));
+        assert_eq!(written.take(), format!("{}{lines}", upwards(2)));
         bar.suspend(|| written.clone().write_all(b"a line\n").unwrap());
-        assert_eq!(written.take(), format!("\r\x1b[2A\x1b[Ja line\n{lines}"));
+        assert_eq!(written.take(), format!("{}a line\n{lines}", upwards(2)));
         COLUMNS.store(20, Ordering::Relaxed);
         bar.suspend(|| ());
-        assert!(written.take().starts_with("\r\x1b[3A\x1b[J"));
+        assert!(written.take().starts_with(&upwards(3)));
         COLUMNS.store(80, Ordering::Relaxed);
         bar.finish_and_clear();
-        assert!(written.take().ends_with("A\x1b[J"));
+        assert!(written.take().ends_with(&upwards(2)));
     }
 }
