@@ -38,6 +38,7 @@ const PROMISES: &[Promise] = &[
     ("names are any bytes", FileSystems, names_are_any_bytes),
     ("an entry is listed as it stands", FileSystems, entries_are_listed_as_they_stand),
     ("an object's stamp is listed as it stands", Stores, stamps_are_listed_as_they_stand),
+    ("a count is of what a listing tells", All, counts_are_of_what_is_listed),
     ("excluded directories are not entered", All, filters_prune),
     ("one name alone can be listed", All, only_one_name),
     ("a name is told as a listing of all tells it", All, names_are_told_as_listed),
@@ -100,6 +101,37 @@ fn empty_lists_as_its_root(Fixture { source, target, .. }: &Fixture) {
     assert_eq!(keys(&**source), ["."]);
     assert_eq!(keys(&**target), ["."]);
     assert!(look(&**source, "").key.is_root());
+}
+
+fn counts_are_of_what_is_listed(Fixture { source, target, .. }: &Fixture) {
+    fill(&**target, &[b"a/", b"a/b/", b"a/b/file", b"a-b", b"e/", b"x/", b"x/y.o", b"z"]);
+    let excluding = ListOptions {
+        filter: Arc::new(Filter::new(&[Rule::Exclude("*.o".into())], None, None).unwrap()),
+        ..everything()
+    };
+    for options in [everything(), excluding] {
+        let (mut counted, mut listed) = (Vec::new(), Vec::new());
+        let is_whole = source.count(&options, &mut |kind, size| {
+            counted.push((kind, size));
+            true
+        });
+        assert!(is_whole.expect("count"));
+        for item in list_with(&**source, &options) {
+            let ListItem::Entry(entry) = item else { panic!("{item:?}") };
+            listed.push((entry.kind, entry.size()));
+        }
+        // In any order: nobody asks which is which.
+        let in_order = |(kind, size): &(EntryKind, u64)| (*kind == EntryKind::File, *size);
+        counted.sort_by_key(in_order);
+        listed.sort_by_key(in_order);
+        assert_eq!(counted, listed);
+    }
+    let mut taken = 0;
+    let is_whole = source.count(&everything(), &mut |_, _| {
+        taken += 1;
+        taken < 3
+    });
+    assert!(!is_whole.expect("count") && taken == 3, "nobody wants more than {taken}");
 }
 
 fn names_are_told_as_listed(Fixture { source, target, .. }: &Fixture) {

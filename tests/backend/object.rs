@@ -2,16 +2,16 @@
 
 use crate::common::servers::{SeaweedFs, environment};
 use crate::conformance::conformance;
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, everything};
 use crate::needs;
-use crate::s3::S3Server;
+use crate::s3::{Fault, Kind, On, S3Server};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use vidimus::backend::object::s3::resolve;
 use vidimus::backend::object::{ObjectPlace, ObjectSource, ObjectTarget, Stores};
-use vidimus::backend::{Place, Target as _};
+use vidimus::backend::{Place, Source, Target as _};
 use vidimus::limits::LimitOptions;
 use vidimus::location::Location;
 use vidimus::model::{EntryKind, Key, Metadata, Progress, Stop, Timestamp};
@@ -60,6 +60,33 @@ fn a_store_that_knows_no_conditions_keeps_all_promises_that_need_none() {
     server.settings(|settings| settings.conditions = false);
     let but = ["a leaf that turned up meanwhile is not overwritten"];
     conformance(|| fixture(&server.endpoint(), "bucket"), &but);
+}
+
+/// Counts a place: how many of its entries are files, their bytes, and whether that is all.
+fn counted(source: &dyn Source) -> (u64, u64, bool) {
+    let (mut files, mut bytes) = (0, 0);
+    let is_whole = source.count(&everything(), &mut |kind, size| {
+        files += u64::from(kind == EntryKind::File);
+        bytes += size;
+        true
+    });
+    (files, bytes, is_whole.expect("count"))
+}
+
+#[test]
+fn a_count_goes_through_all_pages_and_is_not_whole_where_one_is_missing() {
+    let server = S3Server::start();
+    let bucket = server.bucket("bucket");
+    for n in 0..10 {
+        bucket.put(&format!("m/d{}/{n}", n % 3), vec![0_u8; 100]);
+    }
+    server.settings(|settings| settings.page = 3);
+    let source = ObjectSource::new(Arc::new(connect(&server.endpoint(), "s3://bucket/m")));
+    server.forget();
+    assert_eq!(counted(&source), (10, 1000, true));
+    assert_eq!(server.count(Kind::List), 4, "a request a page, and no other: {:?}", server.log());
+    server.fail(On::every(Kind::List).page(3), Fault::Error(403, "AccessDenied"));
+    assert_eq!(counted(&source), (6, 600, false));
 }
 
 /// It lists in an order of its own, keeps nothing with markers, and takes keys for paths.

@@ -66,7 +66,7 @@ pub(super) fn count(
 ) -> Result<bool, Error> {
     let lister = Arc::clone(place);
     let page = move |token: Option<&str>| {
-        lister.store.list(&ListQuery { prefix: &lister.prefix, token, ..ListQuery::default() })
+        lister.counting.list(&ListQuery { prefix: &lister.prefix, token, ..ListQuery::default() })
     };
     let what = || format!("cannot list the {side} \"{}\"", place.name());
     let first = page(None).map_err(|error| fatal(&what(), &error))?;

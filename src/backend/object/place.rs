@@ -38,6 +38,8 @@ pub struct ObjectPlace {
     pub store: S3,
     /// The bucket, for the requests of a lock: nothing holds them up, not even a wish to stop.
     pub lock_store: S3,
+    /// The bucket, for a count ahead: it waits for no other request, and none for it.
+    pub(super) counting: S3,
     /// What all keys begin with: nothing, or bytes that end in `/`.
     pub prefix: Box<[u8]>,
     /// Uploads in parts that were begun.
@@ -90,6 +92,7 @@ impl ObjectPlace {
         let is_flat = AtomicBool::new(false);
         let first = Mutex::default();
         Self {
+            counting: store.clone(),
             store,
             lock_store,
             prefix,

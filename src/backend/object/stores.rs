@@ -105,13 +105,16 @@ impl Stores {
         };
         // Each has its own: whoever reads one store while writing another keeps a request open that
         // waits for those of the other.
-        let gate = Gate {
-            concurrency: Concurrency::new(self.requests),
+        let gate = |at_once| Gate {
+            concurrency: Concurrency::new(at_once),
             rate: Arc::clone(&self.rate),
             progress: Arc::clone(&self.progress),
             stop: self.stop.clone(),
         };
-        let store = S3::new(config, self.credentials(settings), Arc::new(gate), self.stop.clone())?;
+        let (credentials, limits) = (self.credentials(settings), Arc::new(gate(self.requests)));
+        let store = S3::new(config, credentials, limits, self.stop.clone())?;
+        // Behind workers that read what is large its pages would come too late to tell anything.
+        let counting = store.limited_by(Arc::new(gate(1)));
         let lock_store = store
             .limited_by(Arc::new(LockGate(Arc::clone(&self.progress))))
             .stopped_by(Stop::default());
@@ -132,7 +135,7 @@ impl Stores {
             self.token.clone(),
             guess,
         );
-        Ok(ObjectPlace { habits, ..place })
+        Ok(ObjectPlace { counting, habits, ..place })
     }
 }
 
