@@ -63,7 +63,13 @@ pub(super) fn instead_of(words: &[OsString]) -> Option<Result<String, Error>> {
             "mirror" => translated(word),
             _ => Some(word.clone()),
         };
-        std::iter::once(OsString::from(name)).chain(rest.filter_map(meant)).collect()
+        let mut words = vec![OsString::from(name)];
+        words.extend(rest.filter_map(meant));
+        let has = |flag: &str| words.iter().any(|word| word == flag);
+        if has("--delete-excluded") && !has("--delete") {
+            words.insert(1, "--delete".into());
+        }
+        words
     };
     let others =
         || typed.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, word)| word);
@@ -173,6 +179,7 @@ mod tests {
             ),
             ("vidimus mirror -a a b", "vidimus mirror a b"),
             ("vidimus mirror a b -rP", "vidimus mirror a b --progress"),
+            ("vidimus -a --delete-excluded a/ b", "vidimus mirror --delete --delete-excluded a/ b"),
             ("vidimus mirror --archive -n --del a b", "vidimus mirror -n --delete a b"),
             ("vidimus sync a s3://bucket/p", "vidimus mirror a s3://bucket/p"),
             ("vidimus copy -v a b", "vidimus mirror -v a b"),
