@@ -70,7 +70,7 @@ fn run() -> Exit {
         Command::Bag(args) => commands::bag::run(&args, matches, umask(Mode::empty())),
         Command::Verify(args) => commands::verify::run(&args, matches),
         Command::Explain(args) => commands::explain::run(&args, matches),
-        Command::Diff(args) => commands::diff::run(&args),
+        Command::Diff(args) => commands::diff::run(&args, matches),
         Command::Ls(args) => commands::ls::run(&args, matches),
         Command::Cat(args) => commands::cat::run(&args),
         Command::Put(args) => commands::put::run(&args, umask(Mode::empty())),

@@ -283,7 +283,8 @@ pub(crate) fn import(args: &ImportArgs) -> Result<ImportOptions, Error> {
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] for what makes no sense.
-pub(crate) fn diff(args: &DiffArgs) -> Result<DiffOptions, Error> {
+pub(crate) fn diff(args: &DiffArgs, matches: &ArgMatches) -> Result<DiffOptions, Error> {
+    check_amount(matches, args.verbose, args.quiet)?;
     let at = |typed: &OsStr| -> Result<ManifestAt, Error> {
         let location = Location::parse(typed)?;
         let store = store(&location, args.allow_http)?;
@@ -466,10 +467,14 @@ fn store_of(
 /// # Errors
 /// [`ErrorKind::Usage`] for `--verbose` with `--quiet`, wherever both come from.
 pub(crate) fn check_output(args: &OutputArgs, matches: &ArgMatches) -> Result<(), Error> {
-    match choose(matches, ("verbose", args.verbose), ("quiet", args.quiet)) {
+    check_amount(matches, args.verbose, args.quiet)
+}
+
+fn check_amount(matches: &ArgMatches, verbose: bool, quiet: bool) -> Result<(), Error> {
+    match choose(matches, ("verbose", verbose), ("quiet", quiet)) {
         Some(_) => Ok(()),
         None => Err(usage("--verbose and --quiet can't be used together")
-            .help("--verbose prints each change, --quiet nothing but failures: choose one")),
+            .help("--verbose tells more, --quiet nothing but failures: choose one")),
     }
 }
 
@@ -484,10 +489,15 @@ fn counts_ahead(args: &OutputArgs, matches: &ArgMatches) -> bool {
     human(args, matches, false).progress != ProgressStyle::Off
 }
 
+/// Decides whether more is told than usual, or less.
+pub(crate) fn amount(matches: &ArgMatches, verbose: bool, quiet: bool) -> (bool, bool) {
+    // [`check_amount`] refused both, unless the environment has one of them.
+    last(matches, ("verbose", verbose), ("quiet", quiet))
+}
+
 /// Decides what a person is shown; `dry_run` shows each change.
 pub(crate) fn human(args: &OutputArgs, matches: &ArgMatches, dry_run: bool) -> HumanOptions {
-    // [`check_output`] refused both, unless the environment has one of them.
-    let (verbose, quiet) = last(matches, ("verbose", args.verbose), ("quiet", args.quiet));
+    let (verbose, quiet) = amount(matches, args.verbose, args.quiet);
     let (progress, no_progress) =
         last(matches, ("progress", args.progress), ("no_progress", args.no_progress));
     let is_terminal = is_terminal();

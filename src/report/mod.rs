@@ -7,6 +7,7 @@
 
 pub(crate) mod bars;
 pub(crate) mod estimate;
+pub(crate) mod failures;
 pub(crate) mod format;
 pub(crate) mod json;
 mod layout;

@@ -1,9 +1,10 @@
 //! What a person sees of a mirror run: changes, failures, bars, and a summary at the end.
 
 use super::bars::{self, Bars, ProgressStyle, Shown};
+use super::failures::Failures;
 use super::format::{count, counted, duration, error_rate, size, speed};
 use super::requests::requests_by_kind;
-use super::text::{self, Failures};
+use super::text;
 use super::{Ending, Output, OutputOptions, Presenter, Watch};
 use crate::model::event::Change;
 use crate::model::{Durability, Event, Key, Observer, Progress, Totals, Verdict};
@@ -34,13 +35,13 @@ pub struct HumanReport {
     options: HumanOptions,
     output: Output,
     bars: Option<Bars>,
+    failures: Failures,
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     watch: Watch,
-    failures: Failures,
     last_line: Duration,
 }
 
@@ -49,23 +50,12 @@ impl HumanReport {
     pub fn new(options: HumanOptions) -> Self {
         let bars = (options.progress == ProgressStyle::Bars).then(Bars::new);
         let output = Output::new(options.output, bars.as_ref().map(Bars::bar));
-        let state = State {
-            watch: Watch::default(),
-            failures: Failures::new(options.verbose),
-            last_line: Duration::ZERO,
-        };
-        Self { options, output, bars, state: Mutex::new(state) }
+        let failures = Failures::new(options.verbose);
+        Self { options, output, bars, failures, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn failed(&self, text: &str) {
-        let is_told = self.state().failures.add();
-        if is_told {
-            self.output.message("error", text);
-        }
     }
 
     fn fatal(&self, error: &crate::model::Error) {
@@ -93,7 +83,7 @@ impl Observer for HumanReport {
                     self.output.line(&format!("{:<15}  {key}  ({features})", "not kept"));
                 }
             }
-            Event::Failed(error) => self.failed(&text::entry_error(error)),
+            Event::Failed(error) => self.failures.tell(&self.output, &text::entry_error(error)),
             Event::Note(text) => {
                 if !self.options.quiet {
                     self.output.message("note", text);
@@ -159,11 +149,9 @@ impl Presenter for HumanReport {
         }
         let nothing_happened = ending.error.is_some() && ending.totals.entries == 0;
         if !nothing_happened {
-            let lines = summary(ending, &state.watch, &state.failures);
+            let lines = summary(ending, &state.watch, &self.failures);
             if self.options.quiet {
-                if let Some(untold) = state.failures.untold() {
-                    self.output.message("note", &untold);
-                }
+                self.failures.tell_untold(&self.output);
                 if ending.verdict == Verdict::Interrupted && ending.error.is_none() {
                     self.output.message("error", &verdict_line(ending));
                 }

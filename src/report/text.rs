@@ -3,9 +3,6 @@
 use crate::model::{EntryError, Error};
 use std::error::Error as StdError;
 
-/// How many failures are told where nobody asked for all of them.
-const TOLD: u64 = 100;
-
 /// Formats a fatal error: its message and the chain of its causes.
 pub(crate) fn error(error: &Error) -> String {
     chain(error.message.clone(), error.source())
@@ -50,40 +47,6 @@ fn lower_case_start(words: &str) -> String {
     }
 }
 
-/// The failures of a run. Each is told once, when it comes; beyond a hundred they are only counted,
-/// unless all are asked for.
-#[derive(Debug)]
-pub(crate) struct Failures {
-    count: u64,
-    most: u64,
-}
-
-impl Failures {
-    /// None so far; with `all`, every one that comes is to be told.
-    pub(crate) fn new(all: bool) -> Self {
-        Self { count: 0, most: if all { u64::MAX } else { TOLD } }
-    }
-
-    /// Counts one, and yields whether it is to be told.
-    pub(crate) fn add(&mut self) -> bool {
-        self.count += 1;
-        self.count <= self.most
-    }
-
-    /// How many there were.
-    pub(crate) fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// The line that says how many were not told; `None` where all were.
-    pub(crate) fn untold(&self) -> Option<String> {
-        let more = self.count.checked_sub(self.most).filter(|more| *more > 0)?;
-        let told = super::format::count(self.most);
-        let more = super::format::count(more);
-        Some(format!("{told} failures are named above, and {more} more; -v shows all"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,20 +73,5 @@ mod tests {
         assert_eq!(error(&told.because(disk_full())), "cannot write \"x\": Disk full");
         let untold = Error::new(ErrorKind::Unusable, "cannot write \"x\"");
         assert_eq!(error(&untold.because(disk_full())), "cannot write \"x\": disk full");
-    }
-
-    #[test]
-    fn failures_are_told_up_to_a_bound_unless_all_are_asked_for() {
-        let told = |all| {
-            let mut failures = Failures::new(all);
-            let told = (0..1300).filter(|_| failures.add()).count();
-            (told, failures.untold())
-        };
-        let untold = "100 failures are named above, and 1,200 more; -v shows all";
-        assert_eq!(told(false), (100, Some(untold.into())));
-        assert_eq!(told(true), (1300, None));
-        let mut failures = Failures::new(false);
-        assert!(failures.add());
-        assert_eq!(failures.untold(), None);
     }
 }

@@ -87,6 +87,12 @@ pub(crate) struct DiffArgs {
     /// with all counts, the verdict and the exit code.
     #[arg(long, env = "VIDIMUS_JSON", value_parser = values::switch)]
     pub(crate) json: bool,
+    /// Print every failure
+    ///
+    /// Without, failures beyond a hundred are counted; records name each, and differences are all
+    /// printed in any case.
+    #[arg(short = 'v', long, env = "VIDIMUS_VERBOSE", value_parser = values::switch)]
+    pub(crate) verbose: bool,
     /// Print nothing but differences and failures
     #[arg(short = 'q', long, env = "VIDIMUS_QUIET", value_parser = values::switch)]
     pub(crate) quiet: bool,

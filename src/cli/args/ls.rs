@@ -66,6 +66,11 @@ pub(crate) struct LsArgs {
     /// End each name by a NUL instead of a line end, and don't escape it
     #[arg(short = '0', long, env = "VIDIMUS_NULL", value_parser = values::switch)]
     pub(crate) null: bool,
+    /// Print every failure
+    ///
+    /// Without, failures beyond a hundred are counted; records name each.
+    #[arg(short = 'v', long, env = "VIDIMUS_VERBOSE", value_parser = values::switch)]
+    pub(crate) verbose: bool,
     /// Reach object stores of other machines without encryption
     ///
     /// Needed for an endpoint that begins with http:// and is not this machine.

@@ -11,6 +11,7 @@ use crate::model::key::Escaped;
 use crate::model::{
     Digest, EntryError, EntryKind, Error, ErrorKind, Progress, Stop, Totals, Verdict, run,
 };
+use crate::report::failures::Failures;
 use crate::report::format::{count, counted, duration, error_rate, size};
 use crate::report::json::{self, JsonError, JsonKey, Level};
 use crate::report::text;
@@ -18,20 +19,23 @@ use crate::report::{Output, OutputOptions};
 use crate::session::diff::{
     Basis, DiffObserver, DiffOutcome, DiffTotals, Difference, Sign, Told, Which, diff,
 };
+use clap::ArgMatches;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub(crate) fn run(args: &DiffArgs) -> Exit {
+pub(crate) fn run(args: &DiffArgs, matches: &ArgMatches) -> Exit {
     let began = Instant::now();
     let progress = Arc::new(Progress::default());
     let stop = Stop::default();
     let signals = Signals::listen(&stop);
-    let mut report = Report { args, output: Output::new(OutputOptions::default(), None) };
+    let (verbose, quiet) = settings::amount(matches, args.verbose, args.quiet);
+    let failures = Failures::new(verbose);
+    let output = Output::new(OutputOptions::default(), None);
+    let mut report = Report { args, quiet, output, failures };
     let result = match &signals {
-        Ok(_) => {
-            settings::diff(args).and_then(|options| diff(&options, &mut report, &progress, &stop))
-        }
+        Ok(_) => settings::diff(args, matches)
+            .and_then(|options| diff(&options, &mut report, &progress, &stop)),
         Err(error) => {
             let error = std::io::Error::new(error.kind(), error.to_string());
             Err(Error::new(ErrorKind::Unusable, "cannot listen for signals").because(error))
@@ -56,7 +60,9 @@ fn exit_of(result: &Result<DiffOutcome, Error>, signal: Option<Exit>) -> Exit {
 /// Presents a comparison, to a person or as NDJSON.
 struct Report<'a> {
     args: &'a DiffArgs,
+    quiet: bool,
     output: Output,
+    failures: Failures,
 }
 
 impl DiffObserver for Report<'_> {
@@ -115,7 +121,7 @@ impl DiffObserver for Report<'_> {
             self.output.line(&json::record(Level::Error, "failed", &body));
             return;
         }
-        self.output.message("error", &text);
+        self.failures.tell(&self.output, &text);
     }
 }
 
@@ -152,13 +158,17 @@ impl Report<'_> {
                 let body = finished(&names, result, elapsed, exit);
                 self.output.line(&json::record(level, "finished", &body));
             }
-            Ok(outcome) if !self.args.quiet => {
-                for line in summary(&names, outcome) {
+            Ok(outcome) if !self.quiet => {
+                for line in summary(&names, outcome, self.failures.untold()) {
                     self.output.line(&line);
                 }
             }
-            Ok(outcome) if outcome.interrupted => sheet::tell_interrupted(&self.output),
-            Ok(_) => {}
+            Ok(outcome) => {
+                self.failures.tell_untold(&self.output);
+                if outcome.interrupted {
+                    sheet::tell_interrupted(&self.output);
+                }
+            }
             Err(error) => super::tell(&self.output, error),
         }
     }
@@ -349,7 +359,7 @@ fn touched(files: u64) -> String {
 }
 
 /// The lines of the summary.
-fn summary(names: &[String; 2], outcome: &DiffOutcome) -> Vec<String> {
+fn summary(names: &[String; 2], outcome: &DiffOutcome, untold: Option<String>) -> Vec<String> {
     let totals = &outcome.totals;
     let files = |number| counted(number, "file", "files");
     let entries = |number| counted(number, "entry", "entries");
@@ -394,7 +404,7 @@ fn summary(names: &[String; 2], outcome: &DiffOutcome) -> Vec<String> {
         error_rate(totals.failed, totals.entries),
         counted(totals.differences(), "difference", "differences"),
     );
-    sheet.end(&outcome.counted, figures, None, verdict(outcome))
+    sheet.end(&outcome.counted, figures, untold, verdict(outcome))
 }
 
 #[cfg(test)]
@@ -441,7 +451,7 @@ mod tests {
             failed: 1,
             ..DiffTotals::default()
         };
-        let lines = summary(&["/a".into(), "/b".into()], &outcome(totals, false));
+        let lines = summary(&["/a".into(), "/b".into()], &outcome(totals, false), None);
         assert_eq!(
             lines,
             [

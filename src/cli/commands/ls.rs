@@ -8,6 +8,7 @@ use crate::location::SingleLocation;
 use crate::model::entry::Known;
 use crate::model::key::Escaped;
 use crate::model::{Entry, EntryError, EntryKind, Error, Progress, Timestamp, Totals};
+use crate::report::failures::Failures;
 use crate::report::json::{self, JsonError, JsonFailure, JsonKey, Level};
 use crate::report::output::stdout;
 use crate::report::text;
@@ -61,6 +62,7 @@ struct List<'a> {
     fault: Option<io::Error>,
     /// Where failures are told.
     stderr: Output,
+    failures: Failures,
     failed: u64,
     entries: u64,
     bytes: u64,
@@ -80,6 +82,7 @@ impl<'a> List<'a> {
             is_terminal: stdout.is_terminal(),
             fault: None,
             stderr: Output::new(OutputOptions::default(), None),
+            failures: Failures::new(args.verbose),
             failed: 0,
             entries: 0,
             bytes: 0,
@@ -126,13 +129,12 @@ impl<'a> List<'a> {
     }
 
     fn failed(&mut self, error: &EntryError) -> io::Result<()> {
-        let text = text::entry_error(error);
         self.failed += 1;
         if self.form == Form::Json {
             let record = json::record(Level::Error, "failed", &JsonFailure::from(error));
             return writeln!(self.stdout, "{record}");
         }
-        self.stderr.message("error", &text);
+        self.failures.tell(&self.stderr, &text::entry_error(error));
         Ok(())
     }
 
@@ -143,6 +145,7 @@ impl<'a> List<'a> {
             Some(error) => Err(error),
             None => self.last(listed, location, totals, exit).and_then(|()| self.stdout.flush()),
         };
+        self.failures.tell_untold(&self.stderr);
         if let (Err(error), false) = (listed, self.form == Form::Json) {
             super::tell(&self.stderr, error);
         }

@@ -14,9 +14,10 @@ use crate::location::Location;
 use crate::model::{Cause, EntryError, Error, ErrorKind, Key, Progress, Stop, Totals};
 use crate::report::bars::{self, Bars, Shown};
 use crate::report::estimate::{Estimate, Kind, Sample};
+use crate::report::failures::Failures;
 use crate::report::format::counted;
 use crate::report::json::{self, JsonFailure, JsonKey, Level};
-use crate::report::text::{self, Failures};
+use crate::report::text;
 use crate::report::{HumanOptions, Output, ProgressStyle, Ticker};
 use crate::verify::{
     AgainstOutcome, Difference, VerifyObserver, VerifyOutcome, verify, verify_against,
@@ -122,12 +123,12 @@ pub(super) struct Report {
     names: Names,
     output: Output,
     bars: Option<Bars>,
+    failures: Failures,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    failures: Failures,
     estimate: Estimate,
     last_line: Duration,
 }
@@ -142,13 +143,12 @@ impl Report {
         let bars = (options.progress == ProgressStyle::Bars).then(Bars::new);
         let output = Output::new(options.output, bars.as_ref().map(Bars::bar));
         let names = Names { target: Location::printable(target), against };
-        let allows_incomplete = false;
+        let (allows_incomplete, failures) = (false, Failures::new(options.verbose));
         let state = Mutex::new(State {
-            failures: Failures::new(options.verbose),
             estimate: Estimate::new(Kind::Verify),
             last_line: Duration::ZERO,
         });
-        Self { options, json, allows_incomplete, names, output, bars, state }
+        Self { options, json, allows_incomplete, names, output, bars, failures, state }
     }
 
     /// Does the work, shows how it goes, and tells what came of it.
@@ -228,7 +228,7 @@ impl Report {
             return;
         }
         let (share, figures) = bars::verify_figures(&totals, &state.estimate, rate);
-        let counts = bars::verify_counts(&totals, &state.estimate, at, state.failures.count());
+        let counts = bars::verify_counts(&totals, &state.estimate, at, self.failures.count());
         let shown = Shown { share, figures, counts, in_flight: bars::in_flight(progress) };
         if let Some(bars) = &self.bars {
             drop(state);
@@ -268,7 +268,7 @@ impl Report {
                         heading += " recorded";
                     }
                 }
-                let untold = self.state().failures.untold();
+                let untold = self.failures.untold();
                 let mut lines = recorded::summary(heading, outcome, untold);
                 if self.options.verbose && sources.len() > 1 {
                     lines.splice(1..1, sources.iter().map(|of| format!("  source    {of}")));
@@ -278,11 +278,11 @@ impl Report {
             Ok(Verified::Imported(outcome)) => {
                 let VerifyOutcome { run, source, .. } = outcome;
                 let heading = format!("held {target} against {source}, imported by run {run}");
-                recorded::summary(heading, outcome, self.state().failures.untold())
+                recorded::summary(heading, outcome, self.failures.untold())
             }
             Ok(Verified::Against(outcome)) => {
                 let sides = (source.as_deref().unwrap_or_default(), &**target);
-                against::summary(sides, outcome, self.state().failures.untold())
+                against::summary(sides, outcome, self.failures.untold())
             }
         };
         for line in &lines {
@@ -296,9 +296,7 @@ impl Report {
 
     /// Tells why the exit code isn't 0, where that was not told as it was found.
     fn tell_failures(&self, verified: &Verified) {
-        if let Some(untold) = self.state().failures.untold() {
-            self.output.message("note", &untold);
-        }
+        self.failures.tell_untold(&self.output);
         let interrupted = match verified {
             Verified::Recorded(outcome) | Verified::Imported(outcome) => {
                 if !self.allows_incomplete {
@@ -368,11 +366,7 @@ impl VerifyObserver for Report {
             self.output.line(&json::record(Level::Error, "failed", &body));
             return;
         }
-        let text = text::entry_error(error);
-        let is_told = self.state().failures.add();
-        if is_told {
-            self.output.message("error", &text);
-        }
+        self.failures.tell(&self.output, &text::entry_error(error));
     }
 
     fn not_recorded(&self, error: &Error) {
@@ -402,7 +396,9 @@ impl VerifyObserver for Report {
         }
         match error {
             None => self.output.line(&format!("mended {key}")),
-            Some(error) => self.output.message("error", &format!("cannot mend \"{key}\": {error}")),
+            Some(error) => {
+                self.failures.tell(&self.output, &format!("cannot mend \"{key}\": {error}"));
+            }
         }
     }
 
