@@ -272,7 +272,8 @@ impl<'a> Committer<'a> {
             }
         }
         if let Some(change) = finished.change {
-            self.context.tell(&finished.row.key, change, finished.reason, size);
+            let Row { key, kind, .. } = &finished.row;
+            self.context.tell(key, Some(*kind), change, finished.reason, size);
         }
         self.context.lost(&finished.row.key, finished.lost);
         if finished.lost.has(Feature::UnreadAttributes) {

@@ -188,8 +188,8 @@ impl<'c, 'a> Worker<'c, 'a> {
             Copied::Link if context.policy.has_links => self.link(step, entry).map(Some),
             Copied::Link => {
                 context.target.meets(&entry);
-                context.progress.files_skipped.add(1);
-                context.tell(&entry.key, Change::Keep, Reason::NoLinks, 0);
+                context.progress.skip(Some(entry.kind));
+                context.tell(&entry.key, Some(entry.kind), Change::Keep, Reason::NoLinks, 0);
                 Ok(None)
             }
             Copied::Staged(staged) => {
@@ -260,8 +260,9 @@ impl<'c, 'a> Worker<'c, 'a> {
             Action::Skip => {
                 let is_unrecorded = pair.row.is_none() && pair.target.entry().is_some();
                 context.progress.kept_unrecorded.add(u64::from(is_unrecorded));
-                context.progress.files_skipped.add(1);
-                context.tell(&pair.key, Change::Keep, reason, 0);
+                let kind = pair.source.entry().map(|entry| entry.kind);
+                context.progress.skip(kind);
+                context.tell(&pair.key, kind, Change::Keep, reason, 0);
                 return Ok(None);
             }
             Action::Fail(cause) => {
@@ -378,8 +379,7 @@ impl<'c, 'a> Worker<'c, 'a> {
     }
 
     fn copy_after_check(&mut self, step: &Step) -> Result<Option<Finished>, EntryError> {
-        self.context.progress.files_planned.add(1);
-        self.context.progress.bytes_planned.add(step.source.size());
+        self.context.progress.plan_copy(&step.source);
         self.copy(step, None)
     }
 

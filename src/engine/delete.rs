@@ -56,6 +56,7 @@ impl Settled {
         let goes = self.change == Some(Change::Delete);
         if goes && progress.copies_failed.get() > 0 && !despite_errors {
             progress.file_deletions_waiting.add(tally.leaves);
+            progress.link_deletions_waiting.add(tally.links);
             progress.directory_deletions_waiting.add(tally.own_directories());
             self.change = Some(Change::DeleteLater);
         }
@@ -65,10 +66,10 @@ impl Settled {
 /// Names each entry that was to be deleted.
 pub(super) fn name_each(
     mut deletions: SpoolReader,
-    mut tell: impl FnMut(&Key),
+    mut tell: impl FnMut(&Entry),
 ) -> Result<(), Error> {
     while let Some(record) = deletions.next().map_err(spool_error)? {
-        tell(&Entry::decode(record).ok_or_else(super::finish::spool_damaged)?.key);
+        tell(&Entry::decode(record).ok_or_else(super::finish::spool_damaged)?);
     }
     Ok(())
 }
@@ -78,16 +79,17 @@ pub(super) fn preview_deletions(
     deletions: SpoolReader,
     observer: &dyn Observer,
     is_under_way: &dyn Fn(&Key) -> bool,
-    mut tell: impl FnMut(&Key, Change, Reason),
+    mut tell: impl FnMut(&Entry, Change, Reason),
 ) -> Result<(), Error> {
     let mut kept: Option<Key> = None;
-    name_each(deletions, |key| {
+    name_each(deletions, |entry| {
+        let key = &entry.key;
         if is_anothers(key, is_under_way) {
             observer.observe(&Event::Note(&anothers(key)));
         } else if kept.as_ref().is_some_and(|kept| holds(key, kept)) {
-            tell(key, Change::Keep, Reason::HoldsKept);
+            tell(entry, Change::Keep, Reason::HoldsKept);
         } else {
-            return tell(key, Change::Delete, Reason::Extra);
+            return tell(entry, Change::Delete, Reason::Extra);
         }
         kept = Some(key.clone());
     })
@@ -173,7 +175,7 @@ impl Deleting<'_, '_, '_> {
         for (at, (entry, state)) in entries.iter_mut().enumerate() {
             let key = &entry.key;
             if *state == State::Pending && stays.as_ref().is_some_and(|it| holds(key, it)) {
-                self.context.tell(key, Change::Keep, Reason::HoldsKept, 0);
+                self.context.tell(key, Some(entry.kind), Change::Keep, Reason::HoldsKept, 0);
                 // What was deleted in it changed its time, which nobody sets.
                 self.committer.forget(key.clone());
                 *state = State::Stays;
@@ -203,7 +205,9 @@ impl Deleting<'_, '_, '_> {
                 &progress.file_deletions_waiting
             };
             waiting.add(1);
-            self.context.tell(key, Change::DeleteLater, Reason::Collided, 0);
+            progress.link_deletions_waiting.add(u64::from(entry.kind == EntryKind::Symlink));
+            let (kind, change) = (Some(entry.kind), Change::DeleteLater);
+            self.context.tell(key, kind, change, Reason::Collided, 0);
         } else if is_anothers(key, self.context.is_under_way) {
             self.context.observer.observe(&Event::Note(&anothers(key)));
         } else {
@@ -223,7 +227,8 @@ impl Deleting<'_, '_, '_> {
                 } else {
                     progress.files_deleted.add(1);
                 }
-                context.tell(key, Change::Delete, Reason::Extra, 0);
+                progress.links_deleted.add(u64::from(entry.kind == EntryKind::Symlink));
+                context.tell(key, Some(entry.kind), Change::Delete, Reason::Extra, 0);
                 self.committer.forget(key.clone());
                 return State::Removed;
             }

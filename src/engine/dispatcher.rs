@@ -10,7 +10,7 @@ use super::{Context, on_target};
 use crate::backend::Place;
 use crate::compare::Reason;
 use crate::model::event::Change;
-use crate::model::{Cause, Error, ErrorKind, Event, Key, Operation};
+use crate::model::{Cause, Entry, Error, ErrorKind, Event, Key, Operation};
 use crate::plan::{DeleteOptions, DeletionTally, Planned, Remainder, Step, Steps, Task};
 use crossbeam_channel::{Sender, bounded};
 
@@ -107,7 +107,10 @@ pub fn execute<P: Steps>(
         match settled.change {
             Some(Change::Delete) => delete(context, deletions, &mut committer)?,
             Some(change) if context.observer.wants_changes() => {
-                name_each(deletions, |key| context.tell(key, change, Reason::Extra, 0))?;
+                let tell = |entry: &Entry| {
+                    context.tell(&entry.key, Some(entry.kind), change, Reason::Extra, 0);
+                };
+                name_each(deletions, tell)?;
             }
             _ => {}
         }
@@ -161,8 +164,8 @@ impl Dispatcher<'_, '_> {
                     self.set_aside.add(&key, Since::before(is_doomed))?;
                 }
                 Planned::Failed(error) => self.context.fail(error),
-                Planned::Kept(key, reason) => {
-                    self.context.tell(&key, Change::Keep, reason, 0);
+                Planned::Kept(key, kind, reason) => {
+                    self.context.tell(&key, kind, Change::Keep, reason, 0);
                 }
                 Planned::Forget(key) => self.forget(key),
                 // It is a living run's.
@@ -170,7 +173,7 @@ impl Dispatcher<'_, '_> {
                 Planned::Sweep(key) => match self.context.target.sweep(&key) {
                     Ok(()) => {
                         self.context.progress.leftovers_swept.add(1);
-                        self.context.tell(&key, Change::Sweep, Reason::LeftOver, 0);
+                        self.context.tell(&key, None, Change::Sweep, Reason::LeftOver, 0);
                     }
                     Err(cause) => {
                         // It is no entry of either side, and counts once it fails.

@@ -38,8 +38,8 @@ use crate::manifest::RunNumber;
 use crate::model::error::Side;
 use crate::model::event::Change;
 use crate::model::{
-    Cause, EntryError, Error, ErrorKind, Event, Feature, Features, Key, Observer, Operation,
-    Progress, Stop, Timestamp,
+    Cause, EntryError, EntryKind, Error, ErrorKind, Event, Feature, Features, Key, Observer,
+    Operation, Progress, Stop, Timestamp,
 };
 use rustix::io::Errno;
 use std::path::Path;
@@ -136,7 +136,7 @@ impl Context<'_> {
     /// Takes note that a directory was made.
     fn made_directory(&self, key: &Key, reason: Reason) {
         self.progress.directories_created.add(1);
-        self.tell(key, Change::MakeDirectory, reason, 0);
+        self.tell(key, Some(EntryKind::Directory), Change::MakeDirectory, reason, 0);
     }
 
     /// Takes note that a directory could not be made, nor what was to be in it.
@@ -165,10 +165,10 @@ impl Context<'_> {
         }
     }
 
-    fn tell(&self, key: &Key, change: Change, reason: Reason, bytes: u64) {
+    fn tell(&self, key: &Key, kind: Option<EntryKind>, change: Change, reason: Reason, bytes: u64) {
         if self.observer.wants_changes() {
             let reason = &reason.to_string();
-            self.observer.observe(&Event::Changed { key, change, reason, bytes });
+            self.observer.observe(&Event::Changed { key, kind, change, reason, bytes });
         }
     }
 }

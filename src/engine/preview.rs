@@ -27,9 +27,9 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
     under_way: &dyn Fn(&Key) -> bool,
     allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
 ) -> Result<Option<Error>, Error> {
-    let tell = |key: &Key, change, reason: Reason, bytes| {
+    let tell = |key: &Key, kind, change, reason: Reason, bytes| {
         let reason = &reason.to_string();
-        observer.observe(&Event::Changed { key, change, reason, bytes });
+        observer.observe(&Event::Changed { key, kind, change, reason, bytes });
     };
     let fail = |error: &EntryError| {
         progress.fail(error);
@@ -60,12 +60,13 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
                     Task::MakeLink => Change::MakeLink,
                     Task::MakeDirectory => Change::MakeDirectory,
                 };
-                tell(&planned.source.key, change, planned.reason, planned.source.size());
+                let source = &planned.source;
+                tell(&source.key, Some(source.kind), change, planned.reason, source.size());
             }
             Planned::Failed(error) => fail(&error),
-            Planned::Kept(key, reason) => tell(&key, Change::Keep, reason, 0),
+            Planned::Kept(key, kind, reason) => tell(&key, kind, Change::Keep, reason, 0),
             Planned::Sweep(key) if under_way(&key) => {}
-            Planned::Sweep(key) => tell(&key, Change::Sweep, Reason::LeftOver, 0),
+            Planned::Sweep(key) => tell(&key, None, Change::Sweep, Reason::LeftOver, 0),
             Planned::Note(note) => observer.observe(&Event::Note(&note)),
             Planned::Forget(_) => {}
         }
@@ -81,15 +82,19 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
         // What fails in a dry run is nothing that would have to be read.
         let change = set_aside::change(progress, (deletes, settled.change), since, true);
         if let Some(change) = change {
-            tell(&key, change, Reason::SetAside, 0);
+            tell(&key, None, change, Reason::SetAside, 0);
         }
     }
+    let tell_deletion = |entry: &Entry, change, reason| {
+        tell(&entry.key, Some(entry.kind), change, reason, 0);
+    };
     match settled.change {
         Some(Change::Delete) => {
-            let tell = |key: &Key, change, reason| tell(key, change, reason, 0);
-            preview_deletions(deletions, observer, under_way, tell)?;
+            preview_deletions(deletions, observer, under_way, tell_deletion)?;
         }
-        Some(change) => name_each(deletions, |key| tell(key, change, Reason::Extra, 0))?,
+        Some(change) => {
+            name_each(deletions, |entry| tell_deletion(entry, change, Reason::Extra))?;
+        }
         None => {}
     }
     while let Some(record) = after_deletion.next().map_err(spool_error)? {
@@ -101,13 +106,15 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
         }
         let link = entry.kind == EntryKind::Symlink;
         let change = if link { Change::MakeLink } else { Change::Copy };
-        tell(&entry.key, change, Reason::Kind, entry.size());
+        tell(&entry.key, Some(entry.kind), change, Reason::Kind, entry.size());
     }
     while let Some(record) = directories.next().map_err(spool_error)? {
         let (how, entry) = Finish::decode(record).ok_or_else(spool_damaged)?;
         match how {
-            Finish::Update => tell(&entry.key, Change::UpdateMetadata, Reason::Metadata, 0),
-            Finish::Look => tell(&entry.key, Change::Check, Reason::Metadata, 0),
+            Finish::Update => {
+                tell(&entry.key, Some(entry.kind), Change::UpdateMetadata, Reason::Metadata, 0);
+            }
+            Finish::Look => tell(&entry.key, Some(entry.kind), Change::Check, Reason::Metadata, 0),
             Finish::NotKept => fail(&time_not_kept(&entry.key)),
             Finish::Restore | Finish::Record | Finish::Inspect => {}
         }

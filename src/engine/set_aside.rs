@@ -116,7 +116,7 @@ pub(super) fn remove(
         match change(progress, (deletes, deletions), since, is_incomplete) {
             Some(Change::Sweep) => {}
             Some(change) => {
-                context.tell(&key, change, Reason::SetAside, 0);
+                context.tell(&key, None, change, Reason::SetAside, 0);
                 if change == Change::DeleteLater {
                     progress.file_deletions_waiting.add(1);
                 }
@@ -137,7 +137,7 @@ pub(super) fn remove(
         }
         if since != Since::Now {
             progress.leftovers_swept.add(1);
-            context.tell(&key, Change::Sweep, Reason::SetAside, 0);
+            context.tell(&key, None, Change::Sweep, Reason::SetAside, 0);
         }
         if !is_set_aside(key.name()) {
             // In a store it had its row until now.

@@ -3,7 +3,7 @@
 //! Only what a person may want to see of single entries is an event (a change, a failure, a note);
 //! progress is [`Progress`](super::Progress), counters that a presenter samples.
 
-use super::{EntryError, Features, Key, RunId, Totals};
+use super::{EntryError, EntryKind, Features, Key, RunId, Totals};
 use std::fmt;
 
 /// What is (or in a dry run: would be) done to an entry.
@@ -73,6 +73,8 @@ pub enum Event<'a> {
     Changed {
         /// The entry.
         key: &'a Key,
+        /// What it is, where that was looked at.
+        kind: Option<EntryKind>,
         /// What is done.
         change: Change,
         /// Why, in words.

@@ -1,6 +1,6 @@
 //! Runs: one execution, with an id, totals and a verdict, and the counters that show how far it is.
 
-use super::{EntryError, Key};
+use super::{Entry, EntryError, EntryKind, Key};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -132,8 +132,12 @@ totals! {
     files_without_digest,
     /// Files deleted.
     files_deleted,
+    /// Of these, symbolic links.
+    links_deleted,
     /// Files left alone because the options said so (`--update`, `--ignore-existing`, sizes).
     files_skipped,
+    /// Of these, symbolic links.
+    links_skipped,
     /// Entries of the target that stay as they are though no row tells of them: the options leave them
     /// alone, or ask for no closer look.
     kept_unrecorded,
@@ -150,6 +154,8 @@ totals! {
     /// Files that only the target has, or whose place a directory took, and whose deletion waits for a
     /// run in which no copy fails.
     file_deletions_waiting,
+    /// Of these, symbolic links.
+    link_deletions_waiting,
     /// Directories that only the target has, and whose deletion waits likewise.
     directory_deletions_waiting,
     /// Names of files with several, each copied as a file of its own.
@@ -200,6 +206,18 @@ totals! {
 }
 
 impl Progress {
+    /// Counts an entry that is left alone; a directory is none of the files.
+    pub fn skip(&self, kind: Option<EntryKind>) {
+        self.files_skipped.add(u64::from(kind != Some(EntryKind::Directory)));
+        self.links_skipped.add(u64::from(kind == Some(EntryKind::Symlink)));
+    }
+
+    /// Counts a file that is to be copied.
+    pub fn plan_copy(&self, source: &Entry) {
+        self.files_planned.add(1);
+        self.bytes_planned.add(source.size());
+    }
+
     /// Counts an entry that failed.
     pub fn fail(&self, error: &EntryError) {
         self.files_failed.add(1);

@@ -94,29 +94,25 @@ pub fn allow(options: &DeleteOptions, evidence: &Evidence) -> Result<(), Error> 
     )
 }
 
-/// What is to be deleted, in words: `3 files and 1 directory`. Links and special files are files here,
-/// as in a run's totals.
+/// What is to be deleted, in words: `3 files, 1 link and 1 directory`. Special files are files here, as
+/// in a run's totals.
 struct Doomed<'a>(&'a DeletionTally);
 
 impl fmt::Display for Doomed<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let DeletionTally { leaves, directories, .. } = *self.0;
-        let files = |out: &mut fmt::Formatter<'_>| match leaves {
-            1 => out.write_str("1 file"),
-            many => write!(out, "{many} files"),
-        };
-        let dirs = |out: &mut fmt::Formatter<'_>| match directories {
-            1 => out.write_str("1 directory"),
-            many => write!(out, "{many} directories"),
-        };
-        if directories == 0 {
-            return files(out);
+        let DeletionTally { leaves, links, directories, .. } = *self.0;
+        let kinds = [
+            (leaves - links, "file", "files"),
+            (links, "link", "links"),
+            (directories, "directory", "directories"),
+        ];
+        let mut told = kinds.into_iter().filter(|(number, ..)| *number > 0);
+        let mut before = "";
+        while let Some((number, one, many)) = told.next() {
+            write!(out, "{before}{number} {}", if number == 1 { one } else { many })?;
+            before = if told.clone().count() > 1 { ", " } else { " and " };
         }
-        if leaves > 0 {
-            files(out)?;
-            out.write_str(" and ")?;
-        }
-        dirs(out)
+        Ok(())
     }
 }
 
@@ -162,19 +158,26 @@ mod tests {
 
     #[test]
     fn directories_are_deletions_like_leaves_and_told_as_such() {
-        let refused = |leaves, directories| {
+        let refused = |leaves, links, directories| {
             let deletable = leaves + directories;
-            let tally = DeletionTally { deletable, leaves, directories, ..evidence(0).tally };
+            let tally =
+                DeletionTally { deletable, leaves, links, directories, ..evidence(0).tally };
             let evidence = Evidence { tally, ..evidence(0) };
             allow(&options(MaxDelete::Percent(50.0)), &evidence).unwrap_err().message
         };
         let most = "would be deleted, more than --max-delete allows (50%)";
-        let told = [(2, 1, "2 files and 1 directory"), (1, 0, "1 file"), (0, 3, "3 directories")];
-        for (leaves, directories, what) in told {
+        let told = [
+            (2, 0, 1, "2 files and 1 directory"),
+            (1, 0, 0, "1 file"),
+            (0, 0, 3, "3 directories"),
+            (3, 1, 2, "2 files, 1 link and 2 directories"),
+            (2, 2, 1, "2 links and 1 directory"),
+        ];
+        for (leaves, links, directories, what) in told {
             let all = leaves + directories;
             let entries = if all == 1 { "1 entry".to_owned() } else { format!("{all} entries") };
             let expected = format!("{what} of the target's {entries} {most}");
-            assert_eq!(refused(leaves, directories), expected);
+            assert_eq!(refused(leaves, links, directories), expected);
         }
     }
 

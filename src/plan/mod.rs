@@ -140,7 +140,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         self.close(&pair.key)?;
         self.tally(&pair);
         if let Some(why) = pair.source.entry().and_then(self.with.leaves_out) {
-            self.with.progress.files_skipped.add(1);
+            self.with.progress.skip(kind_of(&pair.source));
             let note = Planned::Note(format!("\"{}\" is left out: {why}", pair.key));
             pair.source = Seen::Absent;
             self.next.push_back(note);
@@ -174,13 +174,13 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         let task = match decision.action {
             Action::Keep => return Ok(self.keep(key, &source, reason)),
             Action::Skip => {
-                self.with.progress.files_skipped.add(1);
-                return Ok(Some(Planned::Kept(key, reason)));
+                self.with.progress.skip(kind_of(&source));
+                return Ok(Some(Planned::Kept(key, kind_of(&source), reason)));
             }
             Action::HashSurplus => return Ok(self.hash_surplus(target, row, reason)),
             // An empty directory in the place of a leaf that is left alone.
             Action::Forget if self.protected.as_ref() == Some(&key) => {
-                return Ok(Some(Planned::Kept(key, Reason::Exists)));
+                return Ok(Some(Planned::Kept(key, kind_of(&target), Reason::Exists)));
             }
             Action::Forget => return Ok(Some(Planned::Forget(key))),
             Action::RemoveSetAside => {
@@ -188,7 +188,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             }
             Action::Fail(cause) => return Ok(Some(self.fail(key, &target, cause))),
             Action::Delete if !goes => {
-                return Ok(Some(Planned::Kept(key, Reason::Exists)));
+                return Ok(Some(Planned::Kept(key, kind_of(&target), Reason::Exists)));
             }
             Action::Delete => {
                 self.delete(key, target)?;
@@ -284,14 +284,13 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     }
 
     fn plan_copy(&mut self, source: &Entry) {
-        self.with.progress.files_planned.add(1);
-        self.with.progress.bytes_planned.add(source.size());
+        self.with.progress.plan_copy(source);
         self.touch();
     }
 
     fn keep(&self, key: Key, source: &Seen, reason: Reason) -> Option<Planned> {
         if reason == Reason::SizeExcluded {
-            return Some(Planned::Kept(key, reason));
+            return Some(Planned::Kept(key, kind_of(source), reason));
         }
         if let Some(entry) = source.entry().filter(|entry| entry.kind != EntryKind::Directory) {
             let progress = self.with.progress;
@@ -328,6 +327,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         }
         self.tally.deletable += 1;
         self.tally.leaves += 1;
+        self.tally.links += u64::from(target.kind == EntryKind::Symlink);
         self.push_deletion(&target)
     }
 
@@ -429,7 +429,11 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         if let Some(doomed) = open.doomed {
             if open.stays {
                 self.hold();
-                self.next.push_back(Planned::Kept(open.key.clone(), Reason::HoldsKept));
+                self.next.push_back(Planned::Kept(
+                    open.key.clone(),
+                    Some(EntryKind::Directory),
+                    Reason::HoldsKept,
+                ));
                 // What is deleted in it changes its time, which nobody sets.
                 self.next.push_back(Planned::Forget(open.key));
                 return Ok(());
@@ -538,6 +542,11 @@ pub fn spool_error(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Unusable, "cannot spool to the state directory")
         .because(error)
         .help("name one with room by --state-dir")
+}
+
+/// What an entry is, where it is there.
+fn kind_of(seen: &Seen) -> Option<EntryKind> {
+    seen.entry().map(|entry| entry.kind)
 }
 
 #[cfg(test)]

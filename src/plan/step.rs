@@ -101,8 +101,8 @@ pub enum Planned {
     Step(Box<Step>),
     /// An entry or a scope failed.
     Failed(EntryError),
-    /// An entry is left alone, for a reason worth telling.
-    Kept(Key, Reason),
+    /// An entry is left alone, for a reason worth telling; what it is, where that is known.
+    Kept(Key, Option<EntryKind>, Reason),
     /// A row of nothing: drop it.
     Forget(Key),
     /// A temporary of a killed run: remove it.

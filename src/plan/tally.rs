@@ -14,6 +14,8 @@ pub struct DeletionTally {
     pub deletable: u64,
     /// Of these, the leaves that are to be deleted.
     pub leaves: u64,
+    /// Of those leaves, the symbolic links.
+    pub links: u64,
     /// Of these, the directories that are to be deleted.
     pub directories: u64,
     /// Of those directories, the ones that only keys below them imply: nothing is to be done to delete

@@ -131,7 +131,8 @@ const BARE: Place = Place::Store { has_marker: |_| false };
 #[test]
 fn a_bucket_without_markers_is_emptied_as_little_as_a_directory() {
     let (wrong, target) = (files(&["wrong"]), files(&["d1/x", "d2/y", "d3/z"]));
-    let all = DeletionTally { source: 1, deletable: 6, leaves: 3, directories: 3, implied: 0 };
+    let all =
+        DeletionTally { source: 1, deletable: 6, leaves: 3, links: 0, directories: 3, implied: 0 };
     let plan = |place| planned(&deleting(), listing(&wrong, Place::Local), listing(&target, place));
     assert_eq!(plan(Place::Local).0, all);
     let (tally, keys) = plan(BARE);

@@ -237,16 +237,19 @@ pub(crate) fn mirror_counts(now: &Totals, estimate: &Estimate, elapsed: Duration
         Some(whole) => format!("{}{}", about(estimate), counted(whole.files, "file", "files")),
         None => counted(now.files_planned, "file", "files"),
     };
-    pieces.push(Piece::new(1, format!("{} of {all} copied", count(now.files_copied))));
+    let copied = count(now.files_copied.saturating_sub(now.links_copied));
+    pieces.push(Piece::new(1, format!("{copied} of {all} copied")));
     let scanned = counted(now.entries, "entry scanned", "entries scanned");
     pieces.push(Piece::new(2, scanned));
-    for (number, word) in [
-        (now.files_unchanged, "unchanged"),
-        (now.files_adopted, "adopted"),
-        (now.files_deleted + now.directories_deleted, "deleted"),
+    let files = |leaves: u64, links| counted(leaves.saturating_sub(links), "file", "files");
+    let deleted = now.files_deleted + now.directories_deleted;
+    for (number, told, word) in [
+        (now.files_unchanged, files(now.files_unchanged, now.links_unchanged), "unchanged"),
+        (now.files_adopted, files(now.files_adopted, now.links_adopted), "adopted"),
+        (deleted, counted(deleted, "entry", "entries"), "deleted"),
     ] {
         if number > 0 {
-            pieces.push(Piece::new(3, format!("{} {word}", count(number))));
+            pieces.push(Piece::new(3, format!("{told} {word}")));
         }
     }
     pieces

@@ -22,6 +22,18 @@ pub(crate) fn counted(value: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(value), if value == 1 { one } else { many })
 }
 
+/// Files, links and directories, those of which there are any: of so many files and links, so many of
+/// these links, and so many directories.
+pub(crate) fn kinds(leaves: u64, links: u64, directories: u64) -> String {
+    let told = [
+        (leaves.saturating_sub(links), "file", "files"),
+        (links, "link", "links"),
+        (directories, "directory", "directories"),
+    ];
+    let told = told.into_iter().filter(|(number, ..)| *number > 0);
+    told.map(|(number, one, many)| counted(number, one, many)).collect::<Vec<_>>().join(", ")
+}
+
 /// Formats bytes in binary units with one decimal: `17 B`, `1.5 KiB`.
 pub(crate) fn size(bytes: u64) -> String {
     if bytes < 1024 {
@@ -113,6 +125,18 @@ mod tests {
         }
         assert_eq!(counted(1, "file", "files"), "1 file");
         assert_eq!(counted(12_000, "file", "files"), "12,000 files");
+    }
+
+    #[test]
+    fn links_are_told_from_files_and_what_there_is_none_of_not_at_all() {
+        for (counts, text) in [
+            ((3, 1, 2), "2 files, 1 link, 2 directories"),
+            ((1, 0, 0), "1 file"),
+            ((1200, 1200, 1), "1,200 links, 1 directory"),
+            ((0, 0, 1), "1 directory"),
+        ] {
+            assert_eq!(kinds(counts.0, counts.1, counts.2), text);
+        }
     }
 
     #[test]

@@ -159,20 +159,27 @@ impl Observer for JsonReport {
                 let body = Started { run: &run.0, source, target, dry_run: *dry_run, version };
                 self.write(Level::Info, "started", &body);
             }
-            Event::Changed { key, change, reason, bytes } => {
+            Event::Changed { key, kind, change, reason, bytes } => {
                 #[derive(Serialize)]
                 struct Changed<'a> {
                     #[serde(flatten)]
                     key: JsonKey,
+                    #[serde(skip_serializing_if = "Option::is_none")]
+                    kind: Option<&'static str>,
                     change: crate::model::event::Change,
                     reason: &'a str,
                     bytes: u64,
                     dry_run: bool,
                 }
                 if self.changes {
-                    let (change, bytes) = (*change, *bytes);
-                    let dry_run = self.dry_run;
-                    let body = Changed { key: (*key).into(), change, reason, bytes, dry_run };
+                    let body = Changed {
+                        key: (*key).into(),
+                        kind: kind.map(self::kind),
+                        change: *change,
+                        reason,
+                        bytes: *bytes,
+                        dry_run: self.dry_run,
+                    };
                     self.write(Level::Info, "changed", &body);
                 }
             }

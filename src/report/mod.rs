@@ -23,7 +23,9 @@ pub use output::{Output, OutputOptions};
 pub use summary::{HumanOptions, HumanReport};
 
 use crate::model::event::Change;
-use crate::model::{Durability, Error, Event, Observer, Progress, RunId, Totals, Verdict};
+use crate::model::{
+    Durability, EntryKind, Error, Event, Observer, Progress, RunId, Totals, Verdict,
+};
 use estimate::{Estimate, Sample};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -101,14 +103,56 @@ pub(crate) struct Would {
     pub(crate) copy_bytes: u64,
     pub(crate) check: u64,
     pub(crate) adopt: u64,
+    pub(crate) adopt_links: u64,
     pub(crate) update_metadata: u64,
     pub(crate) make_directory: u64,
     pub(crate) make_link: u64,
     pub(crate) delete: u64,
+    pub(crate) delete_links: u64,
+    pub(crate) delete_directories: u64,
     pub(crate) delete_later: u64,
+    pub(crate) delete_later_links: u64,
+    pub(crate) delete_later_directories: u64,
     pub(crate) delete_refused: u64,
+    pub(crate) delete_refused_links: u64,
+    pub(crate) delete_refused_directories: u64,
     pub(crate) sweep: u64,
     pub(crate) keep: u64,
+}
+
+impl Would {
+    fn count(&mut self, change: Change, kind: Option<EntryKind>, bytes: u64) {
+        let all = match change {
+            Change::Copy => &mut self.copy,
+            Change::Check => &mut self.check,
+            Change::Adopt => &mut self.adopt,
+            Change::UpdateMetadata => &mut self.update_metadata,
+            Change::MakeDirectory => &mut self.make_directory,
+            Change::MakeLink => &mut self.make_link,
+            Change::Delete => &mut self.delete,
+            Change::DeleteLater => &mut self.delete_later,
+            Change::DeleteRefused => &mut self.delete_refused,
+            Change::Sweep => &mut self.sweep,
+            Change::Keep => &mut self.keep,
+        };
+        *all += 1;
+        if change == Change::Copy {
+            self.copy_bytes += bytes;
+        }
+        let of_kind = match (change, kind) {
+            (Change::Adopt, Some(EntryKind::Symlink)) => &mut self.adopt_links,
+            (Change::Delete, Some(EntryKind::Symlink)) => &mut self.delete_links,
+            (Change::Delete, Some(EntryKind::Directory)) => &mut self.delete_directories,
+            (Change::DeleteLater, Some(EntryKind::Symlink)) => &mut self.delete_later_links,
+            (Change::DeleteLater, Some(EntryKind::Directory)) => &mut self.delete_later_directories,
+            (Change::DeleteRefused, Some(EntryKind::Symlink)) => &mut self.delete_refused_links,
+            (Change::DeleteRefused, Some(EntryKind::Directory)) => {
+                &mut self.delete_refused_directories
+            }
+            _ => return,
+        };
+        *of_kind += 1;
+    }
 }
 
 /// What every presenter remembers of a run's events and samples.
@@ -129,25 +173,7 @@ impl Watch {
                 self.sides = Some(((*source).to_owned(), (*target).to_owned()));
                 self.estimate.know(*previous);
             }
-            Event::Changed { change, bytes, .. } => {
-                let count = match change {
-                    Change::Copy => &mut self.would.copy,
-                    Change::Check => &mut self.would.check,
-                    Change::Adopt => &mut self.would.adopt,
-                    Change::UpdateMetadata => &mut self.would.update_metadata,
-                    Change::MakeDirectory => &mut self.would.make_directory,
-                    Change::MakeLink => &mut self.would.make_link,
-                    Change::Delete => &mut self.would.delete,
-                    Change::DeleteLater => &mut self.would.delete_later,
-                    Change::DeleteRefused => &mut self.would.delete_refused,
-                    Change::Sweep => &mut self.would.sweep,
-                    Change::Keep => &mut self.would.keep,
-                };
-                *count += 1;
-                if *change == Change::Copy {
-                    self.would.copy_bytes += bytes;
-                }
-            }
+            Event::Changed { change, kind, bytes, .. } => self.would.count(*change, *kind, *bytes),
             Event::Refused(_) => self.refused = true,
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use super::bars::{self, Bars, ProgressStyle, Shown};
 use super::failures::Failures;
-use super::format::{count, counted, duration, error_rate, size, speed};
+use super::format::{count, counted, duration, error_rate, kinds, size, speed};
 use super::requests::requests_by_kind;
 use super::text;
 use super::{Ending, Output, OutputOptions, Presenter, Watch};
@@ -244,22 +244,23 @@ fn done_rows(ending: &Ending<'_>) -> Vec<(&'static str, String)> {
     let known = format!("{} of these, source not read", count(totals.known_by_digest));
     add(totals.known_by_digest, "known by digest", known);
     add(totals.adoption_files, "cost of adopting", adoption_cost(totals));
-    add(totals.files_skipped, "left alone", files(totals.files_skipped));
+    add(totals.files_skipped, "left alone", kinds(totals.files_skipped, totals.links_skipped, 0));
     add(
         totals.metadata_updated,
         "metadata updated",
         counted(totals.metadata_updated, "entry", "entries"),
     );
     add(totals.directories_created, "directories made", count(totals.directories_created));
-    for (label, number_of_files, directories) in [
-        ("deleted", totals.files_deleted, totals.directories_deleted),
-        ("deletions waiting", totals.file_deletions_waiting, totals.directory_deletions_waiting),
+    for (label, leaves, links, directories) in [
+        ("deleted", totals.files_deleted, totals.links_deleted, totals.directories_deleted),
+        (
+            "deletions waiting",
+            totals.file_deletions_waiting,
+            totals.link_deletions_waiting,
+            totals.directory_deletions_waiting,
+        ),
     ] {
-        add(
-            number_of_files + directories,
-            label,
-            files_and_directories(number_of_files, directories),
-        );
+        add(leaves + directories, label, kinds(leaves, links, directories));
     }
     add(totals.leftovers_swept, "leftovers swept", files(totals.leftovers_swept));
     let lost = lost(totals);
@@ -278,17 +279,6 @@ fn files_and_links(all: u64, links: u64, bytes: impl Into<Option<u64>>) -> Strin
         text.extend([", ", &counted(links, "link", "links")]);
     }
     text
-}
-
-/// Files and directories, as such.
-fn files_and_directories(files: u64, directories: u64) -> String {
-    let files_told = counted(files, "file", "files");
-    let directories_told = counted(directories, "directory", "directories");
-    match (files, directories) {
-        (_, 0) => files_told,
-        (0, _) => directories_told,
-        _ => format!("{files_told}, {directories_told}"),
-    }
 }
 
 /// What entries have that their copies haven't.
@@ -324,15 +314,22 @@ fn would_rows(watch: &Watch, ending: &Ending<'_>) -> Vec<(&'static str, String)>
     let mut rows = vec![("copy", files_and_links(all, would.make_link, would.copy_bytes))];
     for (number, label, value) in [
         (would.check, "check content of", files(would.check)),
-        (would.adopt, "adopt", files(would.adopt)),
+        (would.adopt, "adopt", kinds(would.adopt, would.adopt_links, 0)),
         (would.update_metadata, "update metadata", {
             counted(would.update_metadata, "entry", "entries")
         }),
         (would.make_directory, "make", counted(would.make_directory, "directory", "directories")),
-        (would.delete, "delete", counted(would.delete, "entry", "entries")),
-        (would.delete_later, "delete later", counted(would.delete_later, "entry", "entries")),
+        (would.delete, "delete", {
+            let directories = would.delete_directories;
+            kinds(would.delete - directories, would.delete_links, directories)
+        }),
+        (would.delete_later, "delete later", {
+            let directories = would.delete_later_directories;
+            kinds(would.delete_later - directories, would.delete_later_links, directories)
+        }),
         (would.delete_refused, "delete refused", {
-            counted(would.delete_refused, "entry", "entries")
+            let directories = would.delete_refused_directories;
+            kinds(would.delete_refused - directories, would.delete_refused_links, directories)
         }),
         (would.sweep, "sweep", counted(would.sweep, "leftover", "leftovers")),
         (would.keep, "keep", counted(would.keep, "entry", "entries")),
@@ -383,7 +380,7 @@ fn verdict_line(ending: &Ending<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Error, ErrorKind, RunId};
+    use crate::model::{EntryKind, Error, ErrorKind, RunId};
 
     fn ending(totals: &Totals, verdict: Verdict) -> Ending<'_> {
         Ending { verdict, duration: Duration::from_secs(2), ..Ending::new("s", "t", totals) }
@@ -398,8 +395,11 @@ mod tests {
             bytes_copied: 5 << 20,
             files_unchanged: 701,
             links_unchanged: 1,
-            files_deleted: 1,
+            files_deleted: 3,
+            links_deleted: 2,
             directories_deleted: 2,
+            files_skipped: 1,
+            links_skipped: 1,
             files_failed: 1,
             requests_list: 3,
             requests_retried: 1,
@@ -413,7 +413,8 @@ mod tests {
                 "mirrored s -> t",
                 "  copied            1,234 files, 5.0 MiB, 2 links",
                 "  unchanged         700 files, 1 link",
-                "  deleted           1 file, 2 directories",
+                "  left alone        1 link",
+                "  deleted           1 file, 2 links, 2 directories",
                 "  failed            1 entry",
                 "  requests          3 list; 1 retried",
                 "time 2.0 s, speed 2.5 MiB/s, error rate 0.05% (1 of 2,000 entries)",
@@ -439,8 +440,18 @@ mod tests {
         let (source, target) = ("/s", "/t");
         watch.observe(&Event::Started { run: &run, source, target, dry_run: true, previous: None });
         let key = Key::new(*b"a");
-        for change in [Change::Copy, Change::Copy, Change::Check] {
-            watch.observe(&Event::Changed { key: &key, change, reason: "new", bytes: 1024 });
+        let (file, link) = (Some(EntryKind::File), Some(EntryKind::Symlink));
+        let directory = Some(EntryKind::Directory);
+        for (change, kind) in [
+            (Change::Copy, file),
+            (Change::Copy, file),
+            (Change::Check, file),
+            (Change::Adopt, link),
+            (Change::Delete, file),
+            (Change::Delete, link),
+            (Change::Delete, directory),
+        ] {
+            watch.observe(&Event::Changed { key: &key, kind, change, reason: "new", bytes: 1024 });
         }
         let totals = Totals::default();
         let ending = Ending { dry_run: true, ..ending(&totals, Verdict::Complete) };
@@ -448,6 +459,8 @@ mod tests {
         assert_eq!(lines[0], "would mirror /s -> /t");
         assert_eq!(lines[1], "  copy              2 files, 2.0 KiB");
         assert_eq!(lines[2], "  check content of  1 file");
+        assert_eq!(lines[3], "  adopt             1 link");
+        assert_eq!(lines[4], "  delete            1 file, 1 link, 1 directory");
         assert_eq!(lines.last().unwrap(), "dry run: nothing was changed");
         assert!(watch.would_change());
     }

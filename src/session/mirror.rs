@@ -473,7 +473,8 @@ impl Session<'_> {
         self.progress.leftovers_swept.add(1);
         if self.observer.wants_changes() {
             let reason = &Reason::LeftOver.to_string();
-            self.observer.observe(&Event::Changed { key, change: Change::Sweep, reason, bytes: 0 });
+            let (kind, change) = (None, Change::Sweep);
+            self.observer.observe(&Event::Changed { key, kind, change, reason, bytes: 0 });
         }
     }
 

@@ -168,8 +168,10 @@ pub struct VerifyTotals {
     pub unread: u64,
     /// Entries missing.
     pub missing: u64,
-    /// Files whose content differs.
+    /// Files, and links of a store, whose content differs.
     pub corrupt: u64,
+    /// Of these, symbolic links.
+    pub corrupt_links: u64,
     /// Entries whose metadata differs.
     pub metadata: u64,
     /// Files whose stamp differs and nothing else.

@@ -337,6 +337,9 @@ impl Tally<'_> {
             return self.unsettles(&row.key, difference, false);
         }
         self.differs(&row.key, difference);
+        if row.kind == EntryKind::Symlink && matches!(difference, Difference::Corrupt { .. }) {
+            self.count(|totals| totals.corrupt_links += 1);
+        }
         if let Some(mut broken) = self.broken() {
             let by_sha256 = row.digest.is_none() && row.extra.sha256.is_some();
             broken.anew(&recorded(row), stands, 1, by_sha256);

@@ -5,7 +5,7 @@ use super::super::sheet::{self, Sheet};
 use super::{ReadRequests, rate};
 use crate::model::{Error, ErrorKind, Verdict, run};
 use crate::report::Output;
-use crate::report::format::{counted, duration, error_rate, size, speed};
+use crate::report::format::{counted, duration, error_rate, kinds, size, speed};
 use crate::report::json::JsonError;
 use crate::verify::{Depth, Sample, Unfinished, VerifyOutcome, VerifyTotals};
 use serde::Serialize;
@@ -209,7 +209,7 @@ pub(super) fn summary(
             format!("{}, adopted without a digest", files(totals.unproven)),
         ),
         (totals.missing, "missing", entries(totals.missing)),
-        (totals.corrupt, "corrupt", files(totals.corrupt)),
+        (totals.corrupt, "corrupt", kinds(totals.corrupt, totals.corrupt_links, 0)),
         (totals.mended, "mended", entries(totals.mended)),
         (totals.metadata, "metadata", entries(totals.metadata)),
         (totals.touched, "touched", files(totals.touched)),
