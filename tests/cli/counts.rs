@@ -39,3 +39,37 @@ fn files_and_entries_are_the_same_in_mirror_verify_and_diff() {
         .names("only in A         4 entries")
         .names("of 12 entries");
 }
+
+/// The same in text and records, in a dry run, a refusal and a run.
+#[test]
+fn links_are_no_files_in_what_is_deleted_and_left_alone() {
+    let env = Environment::new();
+    TestTree::new().file("a", "1").symlink("l", "a").write(&env.source);
+    let target = TestTree::new().file("extra", "x").symlink("gone/l", "x").symlink("gone/m", "y");
+    target.symlink("l", "elsewhere").write(&env.target);
+    env.age();
+    let mirror = |flags: &[&str]| {
+        let all = ["--delete", "--ignore-existing", "--max-delete"];
+        env.vidimus(&[&["mirror", "source", "target"], &all[..], flags].concat())
+    };
+    mirror(&["100%", "-n"]).expect(0).names("delete            1 file, 2 links, 1 directory");
+    let would = mirror(&["100%", "-n", "--json"]).expect(0).finished();
+    let would = &would.record["would"];
+    assert_eq!((&would["delete"], &would["delete_links"]), (&4.into(), &2.into()), "{would}");
+    assert_eq!(would["delete_directories"], 1, "{would}");
+    let refused = mirror(&["1"]).expect(6);
+    refused
+        .names("1 file, 2 links and 1 directory of the target's")
+        .names("left alone        1 link");
+    // The file that was new was copied before that.
+    let run = mirror(&["100%", "--json", "-v"]).expect(0);
+    run.finished().counts(&[
+        ("files_deleted", 3),
+        ("links_deleted", 2),
+        ("directories_deleted", 1),
+        ("files_skipped", 2),
+        ("links_skipped", 1),
+    ]);
+    let kinds: Vec<_> = run.records().iter().map(|told| told["kind"].clone()).collect();
+    assert_eq!(kinds.iter().filter(|kind| **kind == "symlink").count(), 3, "{kinds:?}");
+}
