@@ -3,6 +3,7 @@
 //! Main type: [`CountAhead`]. It decides nothing: where it fails, the work is merely estimated worse.
 
 use crate::backend::{ListOptions, Source};
+use crate::limits::descriptors::has_room_for_another_walk;
 use crate::model::{Ahead, EntryKind, Progress};
 use std::io;
 use std::sync::Arc;
@@ -50,23 +51,27 @@ impl CountAhead {
 
     /// Begins to count what a listing of a source by these options tells: names and sizes, which costs
     /// a small share of what copying does, and of a store its list requests. Its memory is that of a
-    /// listing.
-    ///
-    /// # Errors
-    /// As those of [`CountAhead::start`].
+    /// listing. `None` where there is nothing to count, or no room for another walk: nothing hangs on
+    /// it.
     pub fn of_source(
-        source: Arc<dyn Source>,
+        source: &Arc<dyn Source>,
         options: ListOptions,
-        progress: Arc<Progress>,
-    ) -> io::Result<Self> {
-        Self::start(progress, move |ahead, is_over| {
+        progress: &Arc<Progress>,
+    ) -> Option<Self> {
+        let has_room = source.object().is_some() || has_room_for_another_walk();
+        if !has_room || options.only.is_some() {
+            return None;
+        }
+        let source = Arc::clone(source);
+        let begun = Self::start(Arc::clone(progress), move |ahead, is_over| {
             let counted = source.count(&options, &mut |kind, size| {
                 ahead.add((kind == EntryKind::File).then_some(size));
                 !is_over()
             });
             // What can't be listed the run itself tells.
             counted.unwrap_or(false)
-        })
+        });
+        begun.ok()
     }
 }
 

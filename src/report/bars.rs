@@ -3,7 +3,7 @@
 //! Main type: [`Bars`]. What the lines say is made by plain functions of the counters; what has no room
 //! is left out.
 
-use super::estimate::Estimate;
+use super::estimate::{Estimate, Whole};
 use super::format::{count, counted, rough_duration, size, speed};
 use super::layout::{Piece, cut_path, fit};
 use super::requests::trouble;
@@ -194,7 +194,7 @@ pub(crate) fn mirror_figures(
         None => format!("{} so far", size(now.bytes_planned)),
     };
     let bytes = format!("{} of {all}", size(now.bytes_moved));
-    figures(estimate, bytes, rate)
+    figures(estimate, Some(bytes), rate)
 }
 
 /// How far a verification is.
@@ -205,13 +205,19 @@ pub(crate) fn verify_figures(
 ) -> (Option<f64>, Vec<Piece>) {
     let hashed = size(now.bytes_hashed);
     let bytes = match estimate.whole() {
-        Some(whole) => format!("{hashed} of {}{} hashed", about(estimate), size(whole.bytes)),
-        None => format!("{hashed} hashed"),
+        // Stamps alone are compared.
+        Some(Whole { bytes: 0, .. }) => None,
+        Some(whole) => Some(format!("{hashed} of {}{} hashed", about(estimate), size(whole.bytes))),
+        None => Some(format!("{hashed} hashed")),
     };
     figures(estimate, bytes, rate)
 }
 
-fn figures(estimate: &Estimate, bytes: String, rate: Option<f64>) -> (Option<f64>, Vec<Piece>) {
+fn figures(
+    estimate: &Estimate,
+    bytes: Option<String>,
+    rate: Option<f64>,
+) -> (Option<f64>, Vec<Piece>) {
     let share = estimate.share();
     let percent = share.map(|share| {
         let percent = (share * 100.0).floor();
@@ -220,7 +226,7 @@ fn figures(estimate: &Estimate, bytes: String, rate: Option<f64>) -> (Option<f64
     let left = estimate
         .remaining()
         .map(|left| Piece::new(0, format!("{}{} left", about(estimate), rough_duration(left))));
-    let pieces = percent.into_iter().chain([Piece::new(1, bytes)]);
+    let pieces = percent.into_iter().chain(bytes.map(|bytes| Piece::new(1, bytes)));
     let pieces = pieces.chain(rate.map(|rate| Piece::new(0, speed(rate))));
     (share, pieces.chain(left).collect())
 }

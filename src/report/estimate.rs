@@ -36,6 +36,15 @@ pub(crate) enum Kind {
     Mirror,
     /// All that is counted ahead is read.
     Verify,
+    /// What a source and a target both have is read on both sides; the source is counted ahead.
+    Against,
+}
+
+impl Kind {
+    /// How often at the most a byte of the source is to be moved.
+    fn times(self) -> u64 {
+        if self == Self::Against { 2 } else { 1 }
+    }
 }
 
 /// The counters of a run at one moment.
@@ -70,7 +79,9 @@ impl Sample {
         let looked_at = self.totals.entries as f64 * ENTRY;
         match kind {
             Kind::Mirror => self.bytes_done() as f64 + self.files_settled as f64 * FILE + looked_at,
-            Kind::Verify => self.totals.bytes_hashed as f64 + looked_at,
+            Kind::Verify | Kind::Against => {
+                (self.totals.bytes_hashed + self.bytes_unmoved) as f64 + looked_at
+            }
         }
     }
 }
@@ -95,6 +106,8 @@ impl Whole {
         if kind == Kind::Verify {
             let Counted { entries, files, bytes, is_whole } = *ahead;
             let is_ahead = entries > totals.entries || is_whole;
+            // A file that was begun is read beyond a budget, and what is not recorded is looked at too.
+            let (bytes, entries) = (bytes.max(totals.bytes_hashed), entries.max(totals.entries));
             return is_ahead.then_some(Self { files, bytes, entries, is_known: is_whole });
         }
         let (files, bytes) = (totals.files_planned, totals.bytes_planned);
@@ -118,21 +131,21 @@ impl Whole {
         }
         let entries = totals.entries + unseen;
         let all_is_copied = bytes == totals.source_bytes;
-        if all_is_copied && is_whole {
+        if all_is_copied && is_whole && kind == Kind::Mirror {
             let (files, bytes) = (ahead.files.max(files), ahead.bytes.max(bytes));
             return Some(Self { files, bytes, entries, is_known: true });
         }
-        // What is not seen yet is supposed to need as much copying as what is.
-        let share = |planned: u64, seen: u64| match seen {
-            0 => 1.0,
-            seen => (planned as f64 / seen as f64).min(1.0),
-        };
-        let more = |planned: u64, seen: u64, unseen: u64| {
-            planned + (share(planned, seen) * unseen as f64).round() as u64
+        // What is not seen yet is supposed to need as much copying, or reading, as what is.
+        let more = |planned: u64, most: u64, seen: u64, unseen: u64| {
+            let share = match seen {
+                0 => most as f64,
+                seen => (planned as f64 / seen as f64).min(most as f64),
+            };
+            planned + (share * unseen as f64).round() as u64
         };
         Some(Self {
-            files: more(files, totals.source_entries, unseen),
-            bytes: more(bytes, totals.source_bytes, unseen_bytes),
+            files: more(files, 1, totals.source_entries, unseen),
+            bytes: more(bytes, kind.times(), totals.source_bytes, unseen_bytes),
             entries,
             is_known: false,
         })
@@ -141,7 +154,7 @@ impl Whole {
     fn work(&self, kind: Kind) -> f64 {
         let files = match kind {
             Kind::Mirror => self.files as f64 * FILE,
-            Kind::Verify => 0.0,
+            Kind::Verify | Kind::Against => 0.0,
         };
         self.bytes as f64 + files + self.entries as f64 * ENTRY
     }
@@ -156,12 +169,21 @@ pub(crate) struct Estimate {
     whole: Option<Whole>,
     /// Seconds left.
     left: Option<f64>,
+    /// How long the run goes on at the most.
+    limit: Option<Duration>,
+    /// The share of that which is over, where it ends the run sooner than the work does.
+    spent: Option<f64>,
 }
 
 impl Estimate {
     /// Of a run of this kind.
     pub(crate) fn new(kind: Kind) -> Self {
         Self { kind, ..Self::default() }
+    }
+
+    /// Of a run of this kind that goes on for `limit` at the most, if there is one.
+    pub(crate) fn within(kind: Kind, limit: Option<Duration>) -> Self {
+        Self { limit, ..Self::new(kind) }
     }
 
     /// Learns what the last run counted.
@@ -180,6 +202,10 @@ impl Estimate {
         }
         self.whole = Whole::of(sample, self.kind, self.previous.as_ref());
         let found = self.found(at, sample);
+        let found = match self.limit {
+            Some(limit) => self.within_limit(limit, (at, sample), found),
+            None => found,
+        };
         self.left = match (self.left, found) {
             (Some(left), Some(found)) => {
                 let since = since.as_secs_f64();
@@ -190,6 +216,31 @@ impl Estimate {
             }
             (_, found) => found,
         };
+    }
+
+    /// Seconds left of a run that goes on until `limit` at the most; what it comes to by then is the
+    /// whole.
+    fn within_limit(
+        &mut self,
+        limit: Duration,
+        (at, sample): (Duration, &Sample),
+        found: Option<f64>,
+    ) -> Option<f64> {
+        let left = limit.saturating_sub(at).as_secs_f64();
+        self.spent = None;
+        if found.is_some_and(|found| found <= left) {
+            return found;
+        }
+        self.spent = Some((at.as_secs_f64() / limit.as_secs_f64()).min(1.0));
+        let hashed = sample.totals.bytes_hashed;
+        let more = self.rate(|totals| totals.bytes_hashed).map(|rate| (rate * left) as u64);
+        let whole = self.whole.zip(more).filter(|(_, more)| *more > 0);
+        self.whole = whole.map(|(whole, more)| Whole {
+            bytes: (hashed + more).min(whole.bytes),
+            is_known: false,
+            ..whole
+        });
+        Some(left)
     }
 
     /// Seconds left, by the rate of now.
@@ -224,6 +275,9 @@ impl Estimate {
 
     /// The share that is done, between 0 and 1, where it is known what there is to do.
     pub(crate) fn share(&self) -> Option<f64> {
+        if self.spent.is_some() {
+            return self.spent;
+        }
         let (_, now) = self.samples.back()?;
         let all = self.whole?.work(self.kind);
         (all > 0.0).then(|| (now.done(self.kind) / all).min(1.0))
@@ -367,6 +421,59 @@ mod tests {
         estimate.push(at(5), &reading(50));
         assert!((estimate.share().unwrap() - 0.5).abs() < 0.01);
         assert_eq!(estimate.remaining(), Some(at(5)));
+    }
+
+    #[test]
+    fn what_is_held_against_a_source_is_read_twice_where_both_have_it() {
+        // Of what was joined so far a fifth is missing in the target.
+        let reading = |read: u64, is_final| {
+            let totals = Totals {
+                bytes_hashed: read * MIB,
+                bytes_planned: 80 * MIB,
+                ..copying(0, 50).totals
+            };
+            counted(&Sample { totals, plan_final: is_final, ..Sample::default() }, 100, true)
+        };
+        let mut estimate = Estimate::new(Kind::Against);
+        estimate.push(at(0), &reading(0, false));
+        estimate.push(at(5), &reading(40, false));
+        let whole = estimate.whole().unwrap();
+        assert_eq!((whole.bytes, whole.entries, whole.is_known), (160 * MIB, 100, false));
+        assert!((estimate.share().unwrap() - 0.25).abs() < 0.01);
+        assert_eq!(estimate.remaining(), Some(at(15)));
+        estimate.push(at(6), &reading(60, true));
+        let whole = estimate.whole().unwrap();
+        assert_eq!((whole.bytes, whole.is_known), (80 * MIB, true));
+    }
+
+    #[test]
+    fn before_anything_is_joined_both_sides_are_supposed_to_be_alike() {
+        let mut estimate = Estimate::new(Kind::Against);
+        estimate.push(at(0), &counted(&copying(0, 0), 100, false));
+        let whole = estimate.whole().unwrap();
+        assert_eq!((whole.bytes, whole.is_known), (200 * MIB, false));
+    }
+
+    #[test]
+    fn a_time_that_ends_first_bounds_what_there_is_to_do() {
+        let reading = |read: u64| {
+            let totals = Totals { entries: 100, bytes_hashed: read * MIB, ..Totals::default() };
+            counted(&Sample { totals, ..Sample::default() }, 100, true)
+        };
+        let within = |limit| {
+            let mut estimate = Estimate::within(Kind::Verify, Some(at(limit)));
+            estimate.push(at(0), &reading(0));
+            estimate.push(at(5), &reading(10));
+            estimate
+        };
+        let estimate = within(20);
+        let whole = estimate.whole().unwrap();
+        assert_eq!((whole.bytes, whole.is_known), (40 * MIB, false));
+        assert_eq!((estimate.share(), estimate.remaining()), (Some(0.25), Some(at(15))));
+        let estimate = within(100);
+        let whole = estimate.whole().unwrap();
+        assert_eq!((whole.bytes, whole.is_known), (100 * MIB, true));
+        assert!((estimate.share().unwrap() - 0.1).abs() < 0.01);
     }
 
     #[test]

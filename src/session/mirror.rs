@@ -23,7 +23,6 @@ use crate::compare::policy::Surplus;
 use crate::compare::{Policy, PolicyOptions, Reason};
 use crate::engine::{self, Collisions, Committer, Context, Cores, CountAhead, Purpose, execute};
 use crate::filter::Filter;
-use crate::limits::descriptors::has_room_for_another_walk;
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::Location;
 use crate::manifest::keys::SecretKey;
@@ -354,7 +353,10 @@ impl Session<'_> {
     ) -> Result<Option<Error>, Error> {
         let began = engine::now();
         let options = self.options;
-        let _count = self.count_ahead(&source);
+        let counts_ahead = options.count_ahead;
+        let _count = counts_ahead
+            .then(|| CountAhead::of_source(&source, self.listing(), self.progress))
+            .flatten();
         let policy = self.policy(state.number()?, &*target);
         let source_listing =
             self.informed_by_any(source.list(&self.listing())?, is_first_contact)?;
@@ -420,16 +422,6 @@ impl Session<'_> {
         }
         self.warn(&[&*context.source, &*target]);
         context.fatal.into_inner().map_or(result, Err)
-    }
-
-    /// Begins to count ahead, where that is wanted. The run doesn't hang on it.
-    fn count_ahead(&self, source: &Arc<dyn Source>) -> Option<CountAhead> {
-        let listing = self.listing();
-        let has_room = source.object().is_some() || has_room_for_another_walk();
-        if !self.options.count_ahead || !has_room || listing.only.is_some() {
-            return None;
-        }
-        CountAhead::of_source(Arc::clone(source), listing, Arc::clone(self.progress)).ok()
     }
 
     /// What of the source takes no part.

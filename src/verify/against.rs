@@ -11,7 +11,7 @@ use crate::backend::object::s3::Settings;
 use crate::backend::{Form, ListOptions, Source, Target};
 use crate::compare::join::Joined;
 use crate::compare::{Conflict, Join, Seen};
-use crate::engine::{BUFFER, Cores};
+use crate::engine::{BUFFER, Cores, CountAhead};
 use crate::filter::Filter;
 use crate::limits::Bandwidth;
 use crate::listing::Checked;
@@ -21,6 +21,7 @@ use crate::manifest::{RecordedOptions, SourceNumber, State, is_damage, recall};
 use crate::model::error::Side;
 use crate::model::{Entry, Error, ErrorKind, Key, Progress, RunId, Stop, Totals};
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -142,6 +143,10 @@ pub fn verify_against(
     let listing = ListOptions { filter: Arc::clone(&filter), only, form };
     // What is left out there tells which directories a mirror keeps.
     let all = ListOptions { filter: Arc::default(), ..listing.clone() };
+    let _count = options
+        .count_ahead
+        .then(|| CountAhead::of_source(&source, listing.clone(), progress))
+        .flatten();
     let join = Join::new(
         Checked::new(source.list(&listing)?, Side::Source),
         Checked::new(target.list(&all)?, Side::Target),
@@ -258,6 +263,10 @@ fn compare(
             match joined? {
                 Joined::Pair(pair) => {
                     progress.entries.add(1);
+                    if let Some(source) = pair.source.entry() {
+                        progress.source_entries.add(1);
+                        progress.source_bytes.add(source.size());
+                    }
                     let is_root = pair.key.is_root();
                     is_there.0 |= !is_root && pair.source.entry().is_some();
                     let takes_part = |entry: &Entry| !held.is_left_out(entry);
@@ -279,7 +288,9 @@ fn compare(
                         _ => {}
                     }
                     if let Some(job) = held.compare(*pair) {
-                        let bytes = job.source.size() + job.target.size();
+                        let bytes = job.bytes();
+                        progress.files_planned.add(u64::from(bytes > 0));
+                        progress.bytes_planned.add(bytes);
                         groups.push(job, bytes);
                     }
                 }
@@ -299,6 +310,7 @@ fn compare(
         }
         extras.leave(None, &mut extra);
         groups.send();
+        progress.plan_final.store(true, Ordering::Relaxed);
         Ok::<_, Error>(is_there)
     })?;
     if is_there == (false, true) && !stop.requested() {

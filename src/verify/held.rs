@@ -23,6 +23,14 @@ pub(super) struct Job {
     pub(super) target: Entry,
 }
 
+impl Job {
+    /// Bytes to read, of both sides together: none of what has another size, or no content.
+    pub(super) fn bytes(&self) -> u64 {
+        let Self { source, target } = self;
+        if source.stamp.size == target.stamp.size { source.size() + target.size() } else { 0 }
+    }
+}
+
 /// What was found so far.
 pub(super) struct Held<'a> {
     pub(super) observer: &'a dyn VerifyObserver,
@@ -216,10 +224,15 @@ impl Held<'_> {
             return;
         }
         let reading = &mut Reading { buffer, progress, stop };
+        let (both, target) = (job.bytes(), job.target.size());
         match self.held(job, reading) {
             Ok(()) => {}
             Err(error) if matches!(error.cause, Cause::Stopped) => {}
-            Err(error) => self.fail(&error),
+            Err(error) => {
+                let unread = if error.side == Side::Source { both } else { both.min(target) };
+                progress.settled.bytes_unmoved.add(unread);
+                self.fail(&error);
+            }
         }
     }
 

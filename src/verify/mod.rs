@@ -98,6 +98,14 @@ pub enum Depth {
 }
 
 impl Depth {
+    /// How long is read at the most, from the beginning on.
+    pub fn time(self) -> Option<Duration> {
+        match self.budget() {
+            Some(Budget::Time(time)) => Some(time),
+            _ => None,
+        }
+    }
+
     /// How much is read at the most.
     fn budget(self) -> Option<Budget> {
         match self {
@@ -272,10 +280,7 @@ pub fn verify(
         depth: options.depth,
         cores: Cores::default(),
         bandwidth: Bandwidth::new(&options.limits),
-        deadline: match options.depth.budget() {
-            Some(Budget::Time(time)) => began.checked_add(time),
-            _ => None,
-        },
+        deadline: options.depth.time().and_then(|time| began.checked_add(time)),
         broken: options.repair.as_ref().map(|_| Mutex::new(Broken::new(&open::spool_dir(options)))),
     };
     let writer = state.as_ref().filter(|_| options.depth != Depth::Stamps).map(State::writer);
@@ -347,7 +352,8 @@ fn recorded(
     let manifest = match later {
         Some(later) => {
             let spool_dir = open::spool_dir(options);
-            let mut manifest = Manifest::published(&Shelf::of(target, &spool_dir), &later)?;
+            let mut manifest =
+                Manifest::published(&Shelf::of(target, &spool_dir), &later, options)?;
             signed::dated(&mut manifest, &state, options, observer)?;
             Some(manifest)
         }

@@ -41,7 +41,7 @@ impl Manifest {
         let rows = recording.as_ref().unwrap_or(state).rows()?;
         let rows = Box::new(without_own(rows, expected.form));
         let ahead = options.count_ahead.then(|| state.rows()).transpose()?;
-        let ahead = ahead.map(|rows| Box::new(rows) as Box<_>);
+        let ahead = ahead.map(|rows| Box::new(without_own(rows, expected.form)) as Box<_>);
         Ok(Some(Self { expected, rows, state: recording, ahead }))
     }
 
@@ -55,21 +55,23 @@ impl Manifest {
         let shelf = Shelf::of(target, &spool_dir);
         let Some(latest) = shelf.latest()? else { return Ok(None) };
         tell_unrecorded(options, observer);
-        let mut manifest = Self::published(&shelf, &latest)?;
-        // Of a store it would be fetched twice.
-        if options.count_ahead && !target.is_store() {
-            let rows = Merged::of(&shelf, &latest.head)?;
-            manifest.ahead = Some(Box::new(rows.map(|row| row.map(|(row, _)| row))));
-        }
-        Ok(Some(manifest))
+        Self::published(&shelf, &latest, options).map(Some)
     }
 
     /// What a publication says; its segments are fetched, and found to be whole.
-    pub(super) fn published(shelf: &Shelf<'_>, latest: &Publication) -> Result<Self, Error> {
-        let rows = Merged::of(shelf, &latest.head)?.map(|row| row.map(|(row, _)| row));
+    pub(super) fn published(
+        shelf: &Shelf<'_>,
+        latest: &Publication,
+        options: &VerifyOptions,
+    ) -> Result<Self, Error> {
+        let merged = Merged::of(shelf, &latest.head)?;
         let expected = Expected::by_head(&latest.head)?;
-        let rows = Box::new(without_own(rows, expected.form));
-        Ok(Self { expected, rows, state: None, ahead: None })
+        let rows =
+            |merged: Merged| without_own(merged.map(|row| row.map(|(row, _)| row)), expected.form);
+        let ahead = options.count_ahead.then(|| merged.again()).transpose()?;
+        let ahead = ahead.map(|again| Box::new(rows(again)) as Box<_>);
+        let rows = Box::new(rows(merged));
+        Ok(Self { expected, rows, state: None, ahead })
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) fn signed(
     });
     let known = state.as_ref().map(State::published).transpose()?.flatten();
     follow(&latest, &shelf, known.as_ref())?;
-    let mut manifest = Manifest::published(&shelf, &latest)?;
+    let mut manifest = Manifest::published(&shelf, &latest, options)?;
     match state {
         Some(state) => dated(&mut manifest, &state, options, observer)?,
         None => tell_unrecorded(options, observer),

@@ -1,13 +1,14 @@
 //! What is seen in a terminal, and what is not seen where there is none.
 
 use crate::common::environment::text;
+use crate::common::pane::{Pane, is_bar};
 use crate::common::{Environment, Run, TestTree, tools};
 use crate::locks::large;
 use crate::mirror::sample;
 use crate::needs;
 use std::fs;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Runs a mirror in a pseudo-terminal and yields what the terminal got.
 fn in_terminal(env: &Environment, flags: &str, variables: &[(&str, &str)]) -> String {
@@ -33,78 +34,16 @@ fn progress_is_drawn_in_a_terminal() {
     }
 }
 
-/// A terminal in which a shell runs, as a person sees it.
-struct Pane<'a> {
-    env: &'a Environment,
-}
-
-impl<'a> Pane<'a> {
-    /// Opens one of so many columns.
-    fn new(env: &'a Environment, columns: u16) -> Self {
-        let pane = Self { env };
-        let (size, shell) = (columns.to_string(), "PS1='$ ' sh");
-        pane.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", &size, "-y", "20", shell]);
-        pane
-    }
-
-    fn tmux(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new("tmux");
-        command.arg("-S").arg(self.env.root.join("tmux")).args(arguments);
-        let mut command = self.env.hermetic(command);
-        command.env("TERM", "xterm-256color").env("PATH", std::env::var_os("PATH").unwrap());
-        Run::of(command).expect(0).stdout
-    }
-
-    fn enter(&self, line: &str) {
-        self.tmux(&["send-keys", line, "Enter"]);
-    }
-
-    fn resize(&self, columns: u16) {
-        self.tmux(&["resize-window", "-x", &columns.to_string()]);
-    }
-
-    /// What stands there, without empty lines.
-    fn lines(&self) -> Vec<String> {
-        let seen = self.tmux(&["capture-pane", "-p", "-S", "-100"]);
-        seen.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
-    }
-
-    /// Waits until what stands there is as wanted.
-    fn wait(&self, what: &str, is_there: impl Fn(&[String]) -> bool) -> Vec<String> {
-        let begun = Instant::now();
-        loop {
-            let lines = self.lines();
-            if is_there(&lines) {
-                return lines;
-            }
-            let waited = begun.elapsed();
-            assert!(waited < Duration::from_mins(1), "{what}:\n{}", lines.join("\n"));
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-}
-
-impl Drop for Pane<'_> {
-    fn drop(&mut self) {
-        self.tmux(&["kill-server"]);
-    }
-}
-
 /// Begins a first run that takes a while, below ten lines of other output, in a terminal.
 fn slow_run(env: &Environment, columns: u16) -> Pane<'_> {
     let directory = env.source.join("a directory with quite a long name/and another below it");
     fs::create_dir_all(&directory).unwrap();
     fs::File::create(directory.join("film.mkv")).unwrap().set_len(200 << 20).unwrap();
     TestTree::new().file("zz/last", "1").fifo("pipe").write(&env.source);
-    let pane = Pane::new(env, columns);
+    let pane = Pane::new(env, columns, &[]);
     let binary = env!("CARGO_BIN_EXE_vidimus");
     pane.enter(&format!("clear; seq 101 110; '{binary}' mirror --bwlimit 8MiB/s source target"));
     pane
-}
-
-/// Whether a line is a bar's.
-fn is_bar(line: &str) -> bool {
-    line.contains("MiB/s") && line.contains("% ") | line.contains("%,")
 }
 
 /// The lines from the output before the run on.
@@ -163,9 +102,8 @@ fn an_interrupt_leaves_no_bar_above_the_summary_and_a_failure_is_told_once() {
     let env = Environment::in_memory();
     let pane = slow_run(&env, 80);
     pane.wait("a bar", |lines| lines.iter().any(|line| is_bar(line)));
-    pane.tmux(&["send-keys", "C-c"]);
-    let ended = |lines: &[String]| lines.last().is_some_and(|line| line.starts_with('$'));
-    let lines = pane.wait("the end", ended);
+    pane.interrupt();
+    let lines = pane.wait_for_end();
     let lines = below(&lines, "110");
     let bar = |line: &&String| is_bar(line) || line.contains("film.mkv") || line.contains("^C");
     assert_eq!(lines.iter().find(bar), None, "{lines:?}");
@@ -173,19 +111,97 @@ fn an_interrupt_leaves_no_bar_above_the_summary_and_a_failure_is_told_once() {
     assert!(lines.iter().any(|line| line.starts_with("interrupted: ")), "{lines:?}");
 }
 
-#[test]
-fn verify_shows_what_there_is_to_read() {
-    needs!(tools::tool("tmux"));
+/// Widths at which the share, the rate and the time left stand; the wider two have the bytes too.
+const WIDTHS: [u16; 3] = [200, 80, 40];
+
+/// Holds a bar to what it tells at each width.
+#[track_caller]
+fn at_all_widths(pane: &Pane<'_>, bytes: &str) {
+    for columns in WIDTHS {
+        pane.resize(columns);
+        let width = usize::from(columns);
+        let fits = |line: &String| {
+            let fills = (width - 10..width).contains(&line.chars().count());
+            is_bar(line) && line.starts_with('[') && line.ends_with(" left") && fills
+        };
+        let lines = pane.wait("a bar that fits", |lines| lines.iter().any(fits));
+        let bar = lines.iter().find(|line| fits(line)).unwrap();
+        assert_eq!(bar.contains(bytes), columns != 40, "{columns}: {bar}");
+        assert_eq!(lines.iter().filter(|line| is_bar(line)).count(), 1, "{lines:?}");
+    }
+}
+
+/// A mirror of 200 MiB, and a file more.
+fn large_film() -> Environment {
     let env = Environment::in_memory();
     TestTree::new().file("a", "1").write(&env.source);
     fs::File::create(env.source.join("film.mkv")).unwrap().set_len(200 << 20).unwrap();
     env.mirrored(&[]);
-    let pane = Pane::new(&env, 80);
-    let binary = env!("CARGO_BIN_EXE_vidimus");
-    pane.enter(&format!("clear; '{binary}' verify --bwlimit 8MiB/s target"));
-    let is_told = |line: &String| line.contains("of 200.0 MiB hashed") && line.ends_with(" left");
-    let lines = pane.wait("the total", |lines| lines.iter().any(is_told));
+    env
+}
+
+#[test]
+fn verify_shows_what_there_is_to_read() {
+    needs!(tools::tool("tmux"));
+    let env = large_film();
+    let pane = Pane::new(&env, 80, &[]);
+    pane.vidimus("verify --bwlimit 8MiB/s target");
+    let lines = pane.wait("the total", |lines| {
+        lines.iter().any(|line| line.contains(" of 200.0 MiB hashed") && line.ends_with(" left"))
+    });
     assert!(lines.iter().any(|line| line.contains("of 3 entries looked at")), "{lines:?}");
+    at_all_widths(&pane, " of 200.0 MiB hashed");
+}
+
+#[test]
+fn verify_without_a_state_shows_what_the_manifest_tells() {
+    needs!(tools::tool("tmux"));
+    let env = large_film();
+    fs::remove_dir_all(&env.state).unwrap();
+    let pane = Pane::new(&env, 80, &[]);
+    pane.vidimus("verify --bwlimit 8MiB/s target");
+    let bar = pane.wait_for_bar("a time left");
+    assert!(bar.contains(" of 200.0 MiB hashed"), "{bar}");
+}
+
+#[test]
+fn verify_within_a_budget_shows_the_smaller_of_it_and_the_whole() {
+    needs!(tools::tool("tmux"));
+    let env = large_film();
+    let pane = Pane::new(&env, 80, &[]);
+    for (budget, told) in [("100MiB", " of 100.0 MiB hashed"), ("1GiB", " of 200.0 MiB hashed")] {
+        pane.vidimus(&format!("verify --bwlimit 8MiB/s --budget {budget} target"));
+        pane.wait(told, |lines| {
+            lines.iter().any(|line| line.contains(told) && line.ends_with(" left"))
+        });
+        pane.interrupt();
+        pane.wait_for_end();
+    }
+}
+
+#[test]
+fn verify_within_a_time_shows_what_it_is_enough_for() {
+    needs!(tools::tool("tmux"));
+    let env = large_film();
+    let pane = Pane::new(&env, 80, &[]);
+    pane.vidimus("verify --bwlimit 8MiB/s --budget 12s target");
+    let is_told = |line: &String| line.contains(" of ~") && line.ends_with(" left");
+    let lines = pane.wait("the total", |lines| lines.iter().any(is_told));
+    let bar = lines.iter().find(|line| is_told(line)).unwrap();
+    let told = bar.rsplit_once(", ").unwrap().1;
+    let left: u64 = told.trim_start_matches('~').split(' ').next().unwrap().parse().unwrap();
+    assert!(left < 12 && !bar.contains("200.0 MiB"), "{bar}");
+}
+
+#[test]
+fn verify_against_a_source_shows_what_both_sides_have() {
+    needs!(tools::tool("tmux"));
+    let env = large_film();
+    let pane = Pane::new(&env, 80, &[]);
+    pane.vidimus("verify --bwlimit 8MiB/s --against source target");
+    let bar = pane.wait_for_bar("a time left");
+    assert!(bar.contains(" of 400.0 MiB hashed"), "both sides are joined: {bar}");
+    at_all_widths(&pane, " of 400.0 MiB hashed");
 }
 
 #[test]

@@ -12,6 +12,7 @@
 pub mod background;
 pub mod clients;
 pub mod environment;
+pub mod pane;
 pub mod servers;
 pub mod tools;
 pub mod tree;

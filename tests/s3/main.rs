@@ -39,5 +39,6 @@ mod signing;
 mod site;
 mod splits;
 mod strangers;
+mod terminal;
 mod verify;
 mod ways;

@@ -47,6 +47,10 @@ pub(crate) fn run(args: &VerifyArgs, matches: &ArgMatches) -> Exit {
     let against = args.against.as_deref().filter(|_| against).map(Location::printable);
     let mut report = Report::new(human, args.output.json, &args.target, against);
     report.allows_incomplete = args.allow_incomplete;
+    if let Ok((options, against)) = &options {
+        let kind = if against.is_some() { Kind::Against } else { Kind::Verify };
+        report.state = Mutex::new(State::new(Estimate::within(kind, options.depth.time())));
+    }
     let report = Arc::new(report);
     report.present(began, |report, progress, stop| {
         let (options, against) = options?;
@@ -133,6 +137,12 @@ struct State {
     last_line: Duration,
 }
 
+impl State {
+    fn new(estimate: Estimate) -> Self {
+        Self { estimate, last_line: Duration::ZERO }
+    }
+}
+
 impl Report {
     pub(super) fn new(
         options: HumanOptions,
@@ -144,10 +154,7 @@ impl Report {
         let output = Output::new(options.output, bars.as_ref().map(Bars::bar));
         let names = Names { target: Location::printable(target), against };
         let (allows_incomplete, failures) = (false, Failures::new(options.verbose));
-        let state = Mutex::new(State {
-            estimate: Estimate::new(Kind::Verify),
-            last_line: Duration::ZERO,
-        });
+        let state = Mutex::new(State::new(Estimate::new(Kind::Verify)));
         Self { options, json, allows_incomplete, names, output, bars, failures, state }
     }
 

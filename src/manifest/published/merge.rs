@@ -42,13 +42,13 @@ impl Merged {
         Self::from(readers, head.clone())
     }
 
-    /// Reads the same rows again from the first.
+    /// The same rows from the first, read from what was fetched for these.
     ///
     /// # Errors
     /// As those of [`Shelf::latest`].
-    pub fn again(self) -> Result<Self, Error> {
-        let readers = self.readers.into_iter().map(SegmentReader::again);
-        Self::from(readers.collect::<Result<_, _>>()?, self.head)
+    pub fn again(&self) -> Result<Self, Error> {
+        let readers = self.readers.iter().map(SegmentReader::again);
+        Self::from(readers.collect::<Result<_, _>>()?, self.head.clone())
     }
 
     fn from(readers: Vec<SegmentReader>, head: Head) -> Result<Self, Error> {

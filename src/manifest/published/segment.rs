@@ -5,7 +5,9 @@ use super::head::Segment;
 use super::line::{self, Published};
 use crate::model::{Error, ErrorKind, Key};
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _, Write};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 use zstd::zstd_safe::CParameter;
 
 /// The level of compression: what a run waits for weighs more than a few percent.
@@ -72,11 +74,31 @@ fn unreadable(name: &str, error: std::io::Error) -> Error {
         .because(error)
 }
 
+/// A file that several read, each from its beginning.
+struct Shared {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Shared {
+    fn new(file: Arc<File>) -> Self {
+        Self { file, at: 0 }
+    }
+}
+
+impl Read for Shared {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
 /// The rows of a segment, whose file was found to be what its head says.
 pub(super) struct SegmentReader {
     name: String,
     segment: Segment,
-    lines: BufReader<zstd::Decoder<'static, BufReader<File>>>,
+    lines: BufReader<zstd::Decoder<'static, BufReader<Shared>>>,
     line: Vec<u8>,
     last: Option<Key>,
     read: u64,
@@ -84,8 +106,12 @@ pub(super) struct SegmentReader {
 
 impl SegmentReader {
     pub(super) fn new(segment: &Segment, file: File) -> Result<Self, Error> {
+        Self::of(segment, Arc::new(file))
+    }
+
+    fn of(segment: &Segment, file: Arc<File>) -> Result<Self, Error> {
         let name = segment.name();
-        let decoder = zstd::Decoder::new(file).and_then(|mut decoder| {
+        let decoder = zstd::Decoder::new(Shared::new(file)).and_then(|mut decoder| {
             decoder.window_log_max(LONGEST_WINDOW)?;
             Ok(decoder)
         });
@@ -95,11 +121,10 @@ impl SegmentReader {
         Ok(Self { name, segment, lines, line: Vec::new(), last: None, read: 0 })
     }
 
-    /// Reads it again from the first row.
-    pub(super) fn again(self) -> Result<Self, Error> {
-        let mut file = self.lines.into_inner().finish().into_inner();
-        file.rewind().map_err(|error| unreadable(&self.name, error))?;
-        Self::new(&self.segment, file)
+    /// Another reader of it, from the first row.
+    pub(super) fn again(&self) -> Result<Self, Error> {
+        let shared = self.lines.get_ref().get_ref().get_ref();
+        Self::of(&self.segment, Arc::clone(&shared.file))
     }
 
     /// Bytes that are held for a line.
