@@ -24,6 +24,11 @@ use std::sync::Arc;
 /// Where a target keeps its published manifest, below its root.
 pub const MANIFEST: &str = ".vidimus/manifest/";
 
+/// What is told once of a file that no listing tells of, since its name is kept for vidimus's own
+/// directory.
+const LEFT_OUT: &str = "the file \".vidimus\" at the root is left out: its name is kept for \
+                        vidimus's own directory; rename it to have it copied";
+
 /// Bytes of a small file that are read at once.
 const SMALL: usize = 64 << 10;
 

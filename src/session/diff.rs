@@ -60,6 +60,8 @@ pub trait DiffObserver {
     /// Takes a symbolic link of one side, where the other is of a file system without links: that is
     /// a difference of metadata.
     fn no_link(&mut self, which: Which, told: &Told);
+    /// Takes what is worth knowing of a side beside.
+    fn note(&mut self, which: Which, note: &str);
     /// Takes a difference of what both have.
     fn differs(&mut self, difference: &Difference, a: &Told, b: &Told);
     /// Takes a part of one side that could not be listed, or a file that could not be read; what the
@@ -176,6 +178,11 @@ pub fn diff(
         }
     }
     tally.totals.bytes_hashed = progress.totals().bytes_hashed;
+    for (which, side) in [(Which::A, &a), (Which::B, &b)] {
+        for note in side.source().iter().flat_map(|source| source.warnings()) {
+            tally.observer.note(which, &note);
+        }
+    }
     Ok(DiffOutcome {
         bases: [a.basis(), b.basis()],
         totals: tally.totals,

@@ -471,3 +471,21 @@ proptest! {
         run.names(&format!("corrupt {name}")).names("1 difference\n");
     }
 }
+
+#[test]
+fn a_file_that_has_the_name_of_vidimus_own_directory_is_told_of() {
+    let env = Environment::new();
+    TestTree::new().file(".vidimus", "mine").file("a", "1").write(&env.source);
+    let (source, target) = (text(&env.source), text(&env.target));
+    let told = "the file \".vidimus\" at the root is left out";
+    env.vidimus(&["mirror", "--dry-run", source, target]).expect(0).names(told);
+    env.vidimus(&["mirror", source, target]).expect(0).names(told);
+    env.vidimus(&["mirror", source, target]).expect(0).names(told);
+    env.vidimus(&["verify", target, "--against", source]).expect(0).names(told);
+    env.vidimus(&["diff", source, target]).expect(0).names(&format!("in A: {told}"));
+    env.vidimus(&["bag", source, "bag"]).expect(0).names(told);
+    // What a target keeps there is no news, nor is it where it is read as a source.
+    env.vidimus(&["mirror", target, "back"]).expect(0).is_silent_about("left out");
+    // A file of that name deeper is as any other.
+    assert!(!env.target.join(".vidimus").is_file());
+}

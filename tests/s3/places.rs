@@ -130,3 +130,19 @@ fn wrong_keys_are_said_with_help_and_never_shown() {
     let run = crate::common::Run::of(command).expect(7).names("help");
     run.is_silent_about("canary-of-the-wrong-key");
 }
+
+#[test]
+fn an_object_that_has_the_name_of_vidimus_own_directory_is_told_of() {
+    let site = Site::new();
+    for key in ["k/.vidimus", "k/x"] {
+        site.bucket.put(key, "content");
+    }
+    let told = "the file \\\".vidimus\\\" at the root is left out";
+    let target = text(&site.env.target).to_owned();
+    for flags in [&["--dry-run"][..], &[], &[]] {
+        site.mirror("s3://bucket/k", &target, flags).expect(0).names(told);
+    }
+    assert!(!site.env.target.join(".vidimus").is_file());
+    // Where it is a target's, nobody misses it.
+    site.mirror(&target, "s3://bucket/k", &[]).expect(0).is_silent_about("left out");
+}

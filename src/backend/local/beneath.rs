@@ -80,6 +80,8 @@ pub struct Root {
     handles: Mutex<Handles>,
     without_openat2: AtomicBool,
     leaves_no_trace: bool,
+    /// A listing left out a file that has the name of vidimus's own directory.
+    left_out: AtomicBool,
 }
 
 /// The handles used last, by key.
@@ -110,7 +112,18 @@ impl Root {
             handles: Mutex::new(Handles::new()),
             without_openat2: AtomicBool::new(false),
             leaves_no_trace: rustix::process::geteuid().is_root(),
+            left_out: AtomicBool::new(false),
         })
+    }
+
+    /// Takes note of a file that a listing leaves out since its name is that of vidimus's own directory.
+    pub(super) fn leave_out(&self) {
+        self.left_out.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether one was left out.
+    pub(super) fn has_left_out(&self) -> bool {
+        self.left_out.load(Ordering::Relaxed)
     }
 
     /// The root directory.

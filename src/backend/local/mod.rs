@@ -38,7 +38,9 @@ pub use walk::Guarded;
 pub use write::LocalTarget;
 
 use self::capabilities::Capabilities;
-use super::{Form, Inspected, ListItem, ListOptions, Listing, Ranges, ReadError, Sink, Source};
+use super::{
+    Form, Inspected, LEFT_OUT, ListItem, ListOptions, Listing, Ranges, ReadError, Sink, Source,
+};
 use crate::model::error::Side;
 use crate::model::{Cause, Entry, Error, Key};
 use std::path::PathBuf;
@@ -112,7 +114,8 @@ impl Source for LocalSource {
             )
         };
         let is_so = self.root.file_systems().any(Capabilities::numbers_anew);
-        is_so.then(note).into_iter().collect()
+        let leaves_out = side == Side::Source && self.root.has_left_out();
+        is_so.then(note).into_iter().chain(leaves_out.then(|| LEFT_OUT.to_owned())).collect()
     }
 
     fn inspect(&self, entry: &Entry) -> Result<Inspected, Cause> {

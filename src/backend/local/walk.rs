@@ -12,7 +12,6 @@
 
 use super::Walking;
 use super::beneath::{Directory, Identity, Root, is_legal_name, open_child};
-use super::capabilities::FileSystems;
 use super::metadata::{entry, kind, kind_of, look_at, look_at_open};
 use super::read::link_text;
 use crate::backend::{ListItem, ListOptions, Listing};
@@ -168,7 +167,7 @@ struct Walk {
     filter: Arc<Filter>,
     guarded: Arc<[Guarded]>,
     spool_dir: PathBuf,
-    file_systems: Arc<FileSystems>,
+    root: Arc<Root>,
     /// How many directories are opened ahead.
     most_ahead: usize,
     /// How many directories on the way down are held open.
@@ -485,13 +484,13 @@ impl Opened {
 }
 
 impl Walk {
-    fn new(root: &Root, walking: &Walking, side: Side, options: &ListOptions) -> Self {
+    fn new(root: &Arc<Root>, walking: &Walking, side: Side, options: &ListOptions) -> Self {
         Self {
             side,
             filter: Arc::clone(&options.filter),
             guarded: Arc::clone(&walking.guarded),
             spool_dir: walking.spool_dir.clone(),
-            file_systems: Arc::clone(root.file_systems()),
+            root: Arc::clone(root),
             most_ahead: handles(DIRECTORIES_AHEAD),
             most_held: handles(HANDLES_HELD),
             directories_ahead: AtomicUsize::new(0),
@@ -500,7 +499,7 @@ impl Walk {
     }
 
     pub(super) fn directory(&self, fd: OwnedFd) -> rustix::io::Result<Directory> {
-        Directory::from_fd(fd, &self.file_systems)
+        Directory::from_fd(fd, self.root.file_systems())
     }
 
     fn guard(&self, found: Identity) -> Option<&Guarded> {
@@ -575,6 +574,9 @@ impl Walk {
                 directory.capabilities.learn_from(directory, name, found.ino());
             }
             if key.is_root() && name == OWN {
+                if !is_directory {
+                    self.root.leave_out();
+                }
                 continue;
             }
             record.clear();

@@ -9,7 +9,7 @@ use super::habits::Habits;
 use super::pages::{self, Lister, Objects};
 use super::place::{OWN, ObjectPlace, cause, fatal};
 use super::{Head, ListQuery, Listed, Page, StoreError, StoreErrorKind};
-use crate::backend::{Form, ListItem, ListOptions, Listing};
+use crate::backend::{Form, LEFT_OUT, ListItem, ListOptions, Listing};
 use crate::filter::Filter;
 use crate::model::entry::Known;
 use crate::model::error::Side;
@@ -194,7 +194,12 @@ impl Entries {
             let item = self.break_off(Cause::Other(what.to_owned()));
             return self.ready.push_back(item);
         };
-        if key.strip_prefix(OWN).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")) {
+        if let Some(rest) = key.strip_prefix(OWN)
+            && (rest.is_empty() || rest.starts_with(b"/"))
+        {
+            if rest.is_empty() && self.side == Side::Source {
+                self.place.warn_once(LEFT_OUT);
+            }
             return;
         }
         if object.size == 0 && object.key.ends_with(b"/") {

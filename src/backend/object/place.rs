@@ -124,6 +124,14 @@ impl ObjectPlace {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
     }
 
+    /// Takes note of what the user is to be told once, however often it is met.
+    pub(super) fn warn_once(&self, warning: &str) {
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        if !warnings.iter().any(|told| told == warning) {
+            warnings.push(warning.to_owned());
+        }
+    }
+
     /// What the user is to be told at the end of the run.
     pub(super) fn warnings(&self) -> Vec<String> {
         let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);

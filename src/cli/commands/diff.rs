@@ -90,6 +90,20 @@ impl DiffObserver for Report<'_> {
         }
     }
 
+    fn note(&mut self, which: Which, note: &str) {
+        let side = match which {
+            Which::A => "A",
+            Which::B => "B",
+        };
+        let text = format!("in {side}: {note}");
+        if self.args.json {
+            let body = serde_json::json!({ "text": text });
+            self.output.line(&json::record(Level::Info, "note", &body));
+        } else if !self.args.quiet {
+            self.output.message("note", &text);
+        }
+    }
+
     fn differs(&mut self, difference: &Difference, a: &Told, b: &Told) {
         let word = word(difference);
         if self.args.json {

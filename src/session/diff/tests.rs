@@ -73,6 +73,8 @@ fn published(place: &Path, version: u8) {
 struct Counted(u64);
 
 impl DiffObserver for Counted {
+    fn note(&mut self, _: Which, _: &str) {}
+
     fn only(&mut self, _which: Which, told: &Told) {
         panic!("{:?}", told.key);
     }

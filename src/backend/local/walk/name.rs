@@ -10,6 +10,7 @@ use crate::model::{EntryKind, Error, Key};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
 
 /// Why a walk would not come to a name.
 enum Barred {
@@ -23,7 +24,7 @@ enum Barred {
 
 /// Lists one name; see [`Source::list_name`](crate::backend::Source::list_name).
 pub(in crate::backend::local) fn list_name(
-    root: &Root,
+    root: &Arc<Root>,
     walking: &Walking,
     side: Side,
     name: &[u8],
