@@ -47,6 +47,18 @@ pub trait Presenter: Observer {
     fn would_change(&self) -> bool;
 }
 
+/// Which deletions a run was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deletions {
+    /// None: what only the target has stays, but for what something of another kind takes the place of.
+    #[default]
+    None,
+    /// Those of a run in which no copy fails.
+    UnlessCopiesFail,
+    /// Those that a failed copy doesn't need.
+    DespiteErrors,
+}
+
 /// How a run ended, as the command line knows it.
 #[derive(Debug)]
 pub struct Ending<'a> {
@@ -64,6 +76,8 @@ pub struct Ending<'a> {
     pub verdict: Verdict,
     /// Whether nothing was written.
     pub dry_run: bool,
+    /// Which deletions it was asked for.
+    pub deletions: Deletions,
     /// How durable the copies are.
     pub durability: Durability,
     /// What was refused, if anything was.
@@ -87,6 +101,7 @@ impl<'a> Ending<'a> {
             duration: Duration::ZERO,
             verdict: Verdict::Failed,
             dry_run: false,
+            deletions: Deletions::default(),
             durability: Durability::default(),
             refusal: None,
             unpublished: None,

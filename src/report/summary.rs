@@ -5,7 +5,7 @@ use super::failures::Failures;
 use super::format::{count, counted, duration, error_rate, kinds, size, speed};
 use super::requests::requests_by_kind;
 use super::text;
-use super::{Ending, Output, OutputOptions, Presenter, Watch};
+use super::{Deletions, Ending, Output, OutputOptions, Presenter, Watch};
 use crate::model::event::Change;
 use crate::model::{Durability, Event, Key, Observer, Progress, Totals, Verdict};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -188,10 +188,19 @@ fn change_line(key: &Key, change: Change, reason: &str, dry_run: bool) -> String
     }
 }
 
-/// Why deletions wait.
-const WAITING: &str = "note: deletions wait for a run in which no copy fails, since what only the \
-                       target has may be the last copy of what failed; --delete-despite-errors deletes \
-                       all but what a failed copy collided with";
+/// Why deletions wait, and what helps.
+fn waiting(ending: &Ending<'_>) -> String {
+    let way_out = match ending.deletions {
+        Deletions::UnlessCopiesFail => {
+            "--delete-despite-errors deletes all but what a failed copy collided with"
+        }
+        Deletions::None | Deletions::DespiteErrors => "mend or exclude what failed, and run again",
+    };
+    format!(
+        "note: deletions wait for a run in which no copy fails, since what only the target has may be \
+         the last copy of what failed; {way_out}"
+    )
+}
 
 /// The lines of the summary.
 fn summary(ending: &Ending<'_>, watch: &Watch, failures: &Failures) -> Vec<String> {
@@ -207,7 +216,7 @@ fn summary(ending: &Ending<'_>, watch: &Watch, failures: &Failures) -> Vec<Strin
     lines.extend(failures.untold());
     let totals = ending.totals;
     if totals.file_deletions_waiting + totals.directory_deletions_waiting > 0 {
-        lines.push(WAITING.into());
+        lines.push(waiting(ending));
     }
     if ending.totals.adopted_without_digest > 0 && !ending.dry_run {
         lines.push(
@@ -384,6 +393,22 @@ mod tests {
 
     fn ending(totals: &Totals, verdict: Verdict) -> Ending<'_> {
         Ending { verdict, duration: Duration::from_secs(2), ..Ending::new("s", "t", totals) }
+    }
+
+    #[test]
+    fn what_helps_where_deletions_wait_is_what_that_run_may_do() {
+        let totals = Totals { file_deletions_waiting: 1, ..Totals::default() };
+        let told = |deletions| {
+            let ending = Ending { deletions, ..ending(&totals, Verdict::Incomplete) };
+            let lines = summary(&ending, &Watch::default(), &Failures::new(false));
+            lines.into_iter().find(|line| line.starts_with("note: deletions wait")).unwrap()
+        };
+        let forced = told(Deletions::UnlessCopiesFail);
+        assert!(forced.contains("; --delete-despite-errors deletes"), "{forced}");
+        for deletions in [Deletions::None, Deletions::DespiteErrors] {
+            let told = told(deletions);
+            assert!(told.ends_with("; mend or exclude what failed, and run again"), "{told}");
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use super::super::signals::Signals;
 use super::Purpose;
 use crate::location::Location;
 use crate::model::{Error, ErrorKind, Progress, Stop, Verdict};
-use crate::report::{Ending, HumanReport, JsonReport, Output, Presenter, Ticker};
-use crate::session::{self, MirrorOptions, MirrorOutcome};
+use crate::report::{Deletions, Ending, HumanReport, JsonReport, Output, Presenter, Ticker};
+use crate::session::{self, DeleteOptions, MirrorOptions, MirrorOutcome};
 use clap::ArgMatches;
 use std::ffi::OsStr;
 use std::sync::Arc;
@@ -39,6 +39,11 @@ pub(super) fn execute(
     let stop = Stop::default();
     // Patterns, keys and passwords may come slowly, or never: there a signal ends the process at once.
     let options = settings::check_output(&asked.run.output, matches).and_then(|()| options());
+    let deletions = options.as_ref().map_or(Deletions::None, |options| match options.delete {
+        None => Deletions::None,
+        Some(DeleteOptions { despite_errors: false, .. }) => Deletions::UnlessCopiesFail,
+        Some(DeleteOptions { despite_errors: true, .. }) => Deletions::DespiteErrors,
+    });
     let signals = Signals::listen(&stop);
     let result = match &signals {
         Ok(_) => options.and_then(|options| mirror(&options, &presenter, &progress, &stop)),
@@ -54,6 +59,7 @@ pub(super) fn execute(
     let totals = result.as_ref().map_or_else(|_| progress.totals(), |outcome| outcome.totals);
     let mut ending = Ending {
         dry_run: asked.run.dry_run,
+        deletions,
         durability: asked.run.durability.into(),
         duration: began.elapsed(),
         ..Ending::new(&source, &target, &totals)
