@@ -1,4 +1,5 @@
-//! The root of a bag: nobody writes there but who makes it, or brings a copy of it up to date.
+//! The root of a bag, and what lies beside its payload: nobody writes there but who makes it, or brings
+//! a copy of it up to date.
 
 use super::places::{SourceAt, SourcePlace};
 use super::single;
@@ -7,9 +8,10 @@ use crate::manifest::{State, bag, is_damage};
 use crate::model::{Error, ErrorKind};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Refuses a directory that is the root of a bag: the bag would not be valid any more. What is
+/// Refuses a directory that is the root of a bag, or lies in it beside the payload: the bag would not be
+/// valid any more, for its tag manifest lists all that lies there. Into a root, what is
 /// mirrored `from` that very bag is not refused: it is the source of which an earlier mirror made the
 /// directory a copy, or a bag with the same payload manifests. `name` is the directory's in the state;
 /// `help` is the way out where the bag is not vidimus's own.
@@ -23,8 +25,20 @@ pub(super) fn refuse(
     from: Option<&SourcePlace>,
     help: &str,
 ) -> Result<(), Error> {
-    if bag::payload_of(path).is_none() {
+    let real = real(path);
+    let around = |above: &Path| Some((above.to_owned(), bag::payload_of(above)?));
+    let Some((root, payload)) = real.ancestors().find_map(around) else { return Ok(()) };
+    // That is refused by whoever opens it; see `bag::refuse_within`.
+    if real.starts_with(payload) {
         return Ok(());
+    }
+    if root != real {
+        let root = super::places::printable(&root);
+        let message =
+            format!("\"{name}\" lies in the bag \"{root}\", which would not be valid any more");
+        return Err(Error::new(ErrorKind::Refused, message).help(
+            "name another directory; what you bring there by other means `vidimus bag SOURCE BAG` lists",
+        ));
     }
     let refused = |help: &str| {
         let message = format!("\"{name}\" is a bag, and would not be valid any more");
@@ -38,6 +52,14 @@ pub(super) fn refuse(
         return Ok(());
     }
     refused(help)
+}
+
+/// Where a path leads, links resolved: one that is still to be made lies below what stands of the way.
+fn real(path: &Path) -> PathBuf {
+    let standing =
+        |above: &Path| Some((above.canonicalize().ok()?, path.strip_prefix(above).ok()?));
+    let found = path.ancestors().find_map(standing);
+    found.map_or_else(|| path.to_owned(), |(above, rest)| above.join(rest))
 }
 
 /// Whether the whole of a source was mirrored to a directory before, by the record or by what is

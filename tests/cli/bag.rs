@@ -450,7 +450,9 @@ fn only_bag_writes_to_a_payload() {
     }
     // What lies beside the payload is no part of it, nor is every directory of that name one.
     fs::create_dir(bag_of(&env).join("metadata")).expect("make a directory");
-    env.vidimus(&["put", "-", "bag/metadata/put"]).expect(0);
+    let beside = env.vidimus(&["put", "-", "bag/metadata/put"]).expect(6);
+    beside.names("lies in the bag").names("vidimus bag SOURCE BAG");
+    env.vidimus(&["mirror", "source", "bag/metadata/new"]).expect(6).names("lies in the bag");
     env.vidimus(&["put", "-", "target"]).expect(0);
     fs::create_dir(env.root.join("data")).expect("make a directory");
     env.vidimus(&["put", "-", "data/put"]).expect(0);

@@ -13,13 +13,13 @@ use crate::session::places::{Places, SourceAt, TargetAt, printable};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-/// Refuses the root of a bag that the source isn't; see [`bag_root::refuse`].
+/// Refuses the root of a bag that the source isn't, and what lies beside its payload; see [`bag_root::refuse`].
 ///
 /// # Errors
 /// As those of [`bag_root::refuse`].
 pub(super) fn refuse_bag(places: &Places, state_dir: &Path) -> Result<(), Error> {
     let Places { source, target, .. } = places;
-    let TargetAt::Local { path, exists: true } = &target.at else { return Ok(()) };
+    let TargetAt::Local { path, .. } = &target.at else { return Ok(()) };
     let help = "name another directory; `vidimus bag SOURCE BAG` brings a bag up to date, and if it is \
                 to become a copy of the source, remove its bagit.txt first";
     bag_root::refuse((path, &target.name), state_dir, Some(source), help)
