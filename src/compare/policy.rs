@@ -79,6 +79,9 @@ pub enum Action {
     HashSurplus,
     /// Set its metadata.
     UpdateMetadata,
+    /// Set its mode, owner and group; neither its time is set nor anything recorded, so that what may be
+    /// another content shows to a later run.
+    UpdateRights,
     /// It is as it should be; its row isn't.
     Record,
     /// Make the symbolic link.
@@ -540,7 +543,9 @@ impl Policy {
         let is_foreign = [source, existing].iter().any(|entry| entry.known == Known::Foreign);
         let same_metadata = existing.metadata == *wanted || is_foreign;
         if options.size_only {
-            return self.size_only(source, existing, row, same_metadata);
+            let rights = Metadata { mtime: existing.metadata.mtime, ..*wanted };
+            let same_rights = existing.metadata == rights || is_foreign;
+            return self.size_only(source, existing, row, (same_metadata, same_rights));
         }
         let Some(row) = row else {
             return self.first_contact(source, existing, same_metadata);
@@ -589,14 +594,14 @@ impl Policy {
         }
     }
 
-    /// Sizes alone decide; nothing is recorded or set that would hide a difference from a later run
-    /// that looks closer.
+    /// Sizes alone decide on content; nothing is recorded or set that would hide a difference from a
+    /// later run that looks closer.
     fn size_only(
         &self,
         source: &Entry,
         existing: &Entry,
         row: Option<&Row>,
-        same_metadata: bool,
+        (same_metadata, same_rights): (bool, bool),
     ) -> Decision {
         if source.stamp.size != existing.stamp.size {
             return decide(Action::Copy { unless: None }, Reason::Size);
@@ -609,7 +614,9 @@ impl Policy {
                 && existing.stamp.compare(&row.target, trust) == Likeness::Same
         });
         if !same_time(source, existing) || !vouched {
-            decide(Action::Keep, Reason::SameSize)
+            let action = if same_rights { Action::Keep } else { Action::UpdateRights };
+            let reason = if same_rights { Reason::SameSize } else { Reason::Metadata };
+            decide(action, reason)
         } else if !same_metadata {
             decide(Action::UpdateMetadata, Reason::Metadata)
         } else if is_new {

@@ -125,6 +125,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             Task::UpdateMetadata | Task::Record => {
                 self.update(step, step.source.clone(), step.target.clone(), None)
             }
+            Task::UpdateRights => self.update_rights(step),
             Task::Adopt => self.adopt(step),
             Task::MakeLink => self.link(step, step.source.clone()),
             Task::Mend => self.mend(step),
@@ -510,6 +511,25 @@ impl<'c, 'a> Worker<'c, 'a> {
             }
             (None, None) => {}
         }
+        Ok(finished)
+    }
+
+    /// Sets mode, owner and group of what has the source's size: nothing is known of its content, and no
+    /// more is recorded of it than before.
+    fn update_rights(&self, step: &Step) -> Result<Finished, EntryError> {
+        let (entry, lost) = self.inspected(step.source.clone())?;
+        let stood = step.target.as_ref().map(|existing| &existing.metadata);
+        let wanted = self.context.target.holds(&entry.metadata, entry.kind, stood);
+        let mtime = stood.map_or(wanted.mtime, |stood| stood.mtime);
+        let wanted = Metadata { mtime, ..wanted };
+        let stands = self
+            .context
+            .target
+            .set_metadata(&entry.key, entry.kind, &wanted, step.place)
+            .map_err(|cause| on_target(Operation::SetMetadata, &entry.key, cause))?;
+        let mut finished = self.finished(step, entry, Some(Change::UpdateMetadata));
+        finished.row.metadata = wanted;
+        (finished.stands, finished.lost, finished.record) = (stands, lost, Record::Nothing);
         Ok(finished)
     }
 

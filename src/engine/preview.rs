@@ -11,11 +11,13 @@ use crate::model::{
     Entry, EntryError, EntryKind, Error, Event, Key, Observer, Operation, Progress, Stop,
 };
 use crate::plan::{
-    DeleteOptions, DeletionTally, Finish, Plan, Planned, Remainder, Task, spool_error,
+    DeleteOptions, DeletionTally, Finish, Plan, Planned, Remainder, Step, Task, spool_error,
 };
 
-/// Says what executing the plan would do. Temporaries that are `under_way` belong to a run that is
-/// not over, and are left out. A refusal of the deletions is returned.
+/// Says what executing the plan would do. Whether a file that is taken as it is has a wider mode than
+/// its source's ACL grants, which a listing doesn't show, `is_wider` tells. Temporaries that are
+/// `under_way` belong to a run that is not over, and are left out. A refusal of the deletions is
+/// returned.
 ///
 /// # Errors
 /// What would stop the run before its end.
@@ -25,6 +27,7 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
     stop: &Stop,
     deletes: Option<&DeleteOptions>,
     under_way: &dyn Fn(&Key) -> bool,
+    is_wider: &dyn Fn(&Step) -> bool,
     allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
 ) -> Result<Option<Error>, Error> {
     let tell = |key: &Key, kind, change, reason: Reason, bytes| {
@@ -42,6 +45,12 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
                 set_aside.add(&key, Since::before(is_doomed))?;
             }
             Planned::Step(planned) => {
+                let is_kept = matches!(planned.task, Task::Adopt | Task::Record);
+                if is_kept && is_wider(&planned) {
+                    let (key, kind) = (&planned.source.key, Some(planned.source.kind));
+                    tell(key, kind, Change::UpdateMetadata, Reason::Metadata, 0);
+                    continue;
+                }
                 // A root that is missing is made in any case.
                 if matches!(planned.task, Task::Record) || planned.source.key.is_root() {
                     continue;
@@ -52,9 +61,10 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
                     | Task::Check { .. }
                     | Task::Look
                     | Task::CompareTag(_) => Change::Check,
-                    Task::UpdateMetadata | Task::Record | Task::MendMetadata { .. } => {
-                        Change::UpdateMetadata
-                    }
+                    Task::UpdateMetadata
+                    | Task::UpdateRights
+                    | Task::Record
+                    | Task::MendMetadata { .. } => Change::UpdateMetadata,
                     Task::HashSurplus => Change::Keep,
                     Task::Adopt => Change::Adopt,
                     Task::MakeLink => Change::MakeLink,

@@ -222,12 +222,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             let (operation, side) = (Operation::Mirror, Side::Source);
             return Ok(Some(Planned::Failed(EntryError { operation, side, key, cause })));
         }
-        let place = match (&conflict, &target) {
-            (Some(Conflict::LeafOverDirectory { empty: true }), _) => Place::EmptyDirectory,
-            (Some(Conflict::DirectoryOverLeaf(_)), _) => Place::Leaf,
-            (_, Seen::Present(existing)) => place_of(existing),
-            _ => Place::New,
-        };
+        let place = place(conflict.as_ref(), &target);
         match task {
             Task::Copy { .. } => self.plan_copy(&source),
             Task::MakeDirectory => {
@@ -238,6 +233,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             // Whether a check ends in a copy shows only then: its directory's time is set in any case.
             Task::MakeLink | Task::Check { .. } | Task::Look | Task::CompareTag(_) => self.touch(),
             Task::UpdateMetadata
+            | Task::UpdateRights
             | Task::Adopt
             | Task::Record
             | Task::HashSurplus
@@ -462,6 +458,16 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         let mut record = vec![how as u8];
         record.extend_from_slice(&source.encode());
         self.directories.push(&record).map_err(spool_error)
+    }
+}
+
+/// Where what the source has goes, by what stands there.
+fn place(conflict: Option<&Conflict>, target: &Seen) -> Place {
+    match (conflict, target) {
+        (Some(Conflict::LeafOverDirectory { empty: true }), _) => Place::EmptyDirectory,
+        (Some(Conflict::DirectoryOverLeaf(_)), _) => Place::Leaf,
+        (_, Seen::Present(existing)) => place_of(existing),
+        _ => Place::New,
     }
 }
 

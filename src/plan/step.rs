@@ -49,6 +49,8 @@ pub enum Task {
     HashSurplus,
     /// Set metadata.
     UpdateMetadata,
+    /// Set mode, owner and group, and record nothing.
+    UpdateRights,
     /// Record what stands: nothing else is to be done.
     Record,
     /// Record the target's copy as it is.
@@ -76,6 +78,7 @@ impl Task {
             Action::Look => Self::Look,
             Action::CompareTag(side) => Self::CompareTag(side),
             Action::UpdateMetadata => Self::UpdateMetadata,
+            Action::UpdateRights => Self::UpdateRights,
             Action::Record => Self::Record,
             Action::MakeLink => Self::MakeLink,
             Action::MakeDirectory => Self::MakeDirectory,

@@ -30,6 +30,7 @@ use crate::manifest::{
     Held, Lockable, ManifestMode, Opened, RecordedOptions, RootIdentity, RunNumber, SourceNumber,
     State, is_damage, recall,
 };
+use crate::model::entry::Known;
 use crate::model::event::Change;
 use crate::model::run::Counter;
 use crate::model::{
@@ -494,4 +495,24 @@ impl Session<'_> {
     fn note(&self, note: &str) {
         self.observer.observe(&Event::Note(note));
     }
+}
+
+/// What metadata a run gives a file that both sides have, where that is narrower than what stands: its
+/// source's ACL grants its group less than the mode says, which a listing doesn't show.
+fn narrower(
+    source: &Entry,
+    standing: &Entry,
+    (from, to): (&dyn Source, &dyn Target),
+) -> Option<Metadata> {
+    if source.kind != EntryKind::File || standing.known == Known::Foreign {
+        return None;
+    }
+    // Why it can't be inspected, the run tells.
+    let mode = from.inspect(source).ok()?.mode;
+    if mode == source.metadata.mode {
+        return None;
+    }
+    let narrowed = Metadata { mode, ..source.metadata };
+    let wanted = to.holds(&narrowed, source.kind, Some(&standing.metadata));
+    (wanted != standing.metadata).then_some(wanted)
 }

@@ -184,6 +184,48 @@ fn what_a_run_without_records_finds_is_narrowed_too() {
 }
 
 #[test]
+fn a_dry_run_and_explain_say_where_a_mode_is_narrowed() {
+    let env = Environment::new();
+    needs!(acls(&env));
+    let tree = || TestTree::new().file("a", "1").mode(0o640).file("b", "2").mode(0o640);
+    tree().write(&env.source);
+    env.mirrored(&[]);
+    assert!(set_acl(&env.source.join("a"), "u:1:rwx"));
+    let wide = mode(&env.source.join("a"));
+    fs::set_permissions(env.target.join("a"), fs::Permissions::from_mode(wide)).unwrap();
+    env.lose_records();
+    fs::remove_dir_all(env.target.join(".vidimus")).unwrap();
+    let words = ["mirror", "-n", text(&env.source), text(&env.target)];
+    let run = env.vidimus(&words).expect(0);
+    run.names("update metadata  a  (metadata differs)").names("adopt            b");
+    let explain = ["explain", text(&env.source), text(&env.target), "a"];
+    env.vidimus(&explain).expect(0).names("would set mode");
+    // The time of the root is set, too.
+    env.mirrored(&[]).counts(&[("metadata_updated", 2)]);
+    assert_eq!(mode(&env.target.join("a")), 0o640);
+}
+
+#[test]
+fn with_size_only_a_mode_is_set_and_another_content_still_found() {
+    let env = Environment::new();
+    TestTree::new().file("a", "1").mode(0o640).file("other", "2").write(&env.source);
+    env.mirrored(&[]);
+    env.age();
+    // Widened, and of other content under the same size and time.
+    let at = env.target.join("a");
+    let stands = fs::metadata(&at).unwrap().modified().unwrap();
+    fs::write(&at, "X").unwrap();
+    fs::File::options().write(true).open(&at).unwrap().set_modified(stands).unwrap();
+    fs::set_permissions(&at, fs::Permissions::from_mode(0o666)).unwrap();
+    let flags = ["--size-only"];
+    env.mirrored(&flags).counts(&[("metadata_updated", 1), ("files_copied", 0)]);
+    assert_eq!(mode(&at), 0o640);
+    env.mirrored(&flags).counts(&[("metadata_updated", 0)]);
+    env.mirrored(&[]).counts(&[("files_copied", 1)]);
+    assert_eq!(fs::read(&at).unwrap(), b"1");
+}
+
+#[test]
 fn who_may_not_write_attributes_is_told_of_them_as_well() {
     needs!(tools::root(), tools::tool("setpriv"));
     let env = Environment::new();

@@ -9,7 +9,7 @@ use crate::manifest::keys::SecretKey;
 use crate::manifest::{Lock, SourceNumber, State, Writing, is_damage, recall};
 use crate::model::run::Counter;
 use crate::model::{EntryKind, Error, ErrorKind, Key, Metadata, Verdict};
-use crate::plan::{Plan, Planning};
+use crate::plan::{Plan, Planning, Step};
 use crate::session::published::{Foreseen, foresee};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
@@ -144,7 +144,14 @@ impl Session<'_> {
                 || lockable.as_ref().is_some_and(|target| target.is_held_below(key))
         };
         let told = (self.observer, &**self.progress);
-        let refusal = preview(plan, told, self.stop, deletes, &under_way, |tally| {
+        let is_wider = |step: &Step| {
+            let wider = step
+                .target
+                .as_ref()
+                .and_then(|standing| super::narrower(&step.source, standing, (&*source, &*target)));
+            wider.is_some()
+        };
+        let refusal = preview(plan, told, self.stop, deletes, &under_way, &is_wider, |tally| {
             let before = match &state {
                 Some(state) => state.last_allowed_root()?,
                 None => None,

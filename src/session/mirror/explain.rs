@@ -495,7 +495,18 @@ impl Session<'_> {
             _ => None,
         };
         let stands = pair.target.entry().map(|target| &target.metadata);
+        let narrower = match (&decision.action, pair.source.entry(), pair.target.entry()) {
+            (Action::Adopt | Action::Record, Some(source), Some(standing)) => {
+                super::narrower(source, standing, (sides.from, sides.to))
+            }
+            _ => None,
+        };
+        let decision = match narrower {
+            Some(_) => Decision { action: Action::UpdateMetadata, reason: Reason::Metadata },
+            None => decision,
+        };
         let wanted = pair.source.entry().map(|source| holds(&source.metadata, source.kind, stands));
+        let wanted = narrower.or(wanted);
         let barred_by = None;
         Explained {
             pair,

@@ -50,7 +50,7 @@ fn action(explained: &Explained) -> &'static str {
         | Action::Look
         | Action::CompareTag(_)
         | Action::HashSurplus => "check",
-        Action::UpdateMetadata => "update metadata",
+        Action::UpdateMetadata | Action::UpdateRights => "update metadata",
         Action::Record => "record",
         Action::MakeLink => "make link",
         Action::MakeDirectory => "make directory",
@@ -190,6 +190,10 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
         Action::UpdateMetadata => {
             format!("would set {}; its content stays", differences(explained))
         }
+        Action::UpdateRights => format!(
+            "would set {}; its content and time stay, of which --size-only asks for no more than the size",
+            differences(explained)
+        ),
         Action::Record => "would record what stands; nothing else is to be done".to_owned(),
         Action::MakeLink => format!("would make the symbolic link: {}", why(explained)),
         Action::MakeDirectory => {

@@ -376,13 +376,23 @@ fn with_size_only_sizes_decide_and_nothing_hides_a_difference() {
         FILE,
         &[
             (
-                "racy, other mode: setting it would record what nobody looked at",
+                "racy, other mode: it is set, and what nobody looked at not recorded",
                 |case| {
                     case.options.size_only = true;
                     case.row().source_racy = true;
                     case.target().metadata.mode = 0o600;
                 },
-                "Keep: SameSize",
+                "UpdateRights: Metadata",
+            ),
+            (
+                "no row, other mtime and mode",
+                |case| {
+                    case.options.size_only = true;
+                    case.row = None;
+                    set_mtime(case.source(), at(1));
+                    case.target().metadata.mode = 0o600;
+                },
+                "UpdateRights: Metadata",
             ),
             (
                 "as recorded, other mode",
