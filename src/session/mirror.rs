@@ -131,10 +131,6 @@ pub fn mirror(
         return Err(Error::new(ErrorKind::Usage, "--delete needs a directory as source")
             .help("a single file is only copied; leave --delete out"));
     }
-    if places.source.only.is_some() && options.sign.is_some() {
-        return Err(Error::new(ErrorKind::Usage, "--sign needs a directory as source")
-            .help("the mirror of a single file publishes no manifest; leave --sign out"));
-    }
     match &places.bag {
         Some(place) => bag::check(place)?,
         None => checks::refuse_bag(&places, &options.state_dir)?,

@@ -113,7 +113,8 @@ pub fn put(
     let opened = State::open(&options.state_dir, STREAM, &at.name)?;
     warnings.extend(opened.lost().map(|lost| format!("the state of what was put there {lost}")));
     let state = opened.state;
-    let pointer = check_signed(&at, options)?;
+    let shelf = Shelf::of(&*at.target, &options.state_dir);
+    let pointer = single::check_signed(&shelf, &at.name, options.sign.as_ref())?;
     let mut unread = None;
     match take_over(&state, &at, options, stop) {
         Ok(said) => {
@@ -123,7 +124,7 @@ pub fn put(
         Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
         Err(error) if options.sign.is_some() => return Err(error),
         // As with a mirror: what can't be read is not built on.
-        Err(error) if pointer == Pointer::Read && error.kind == ErrorKind::Unusable => {
+        Err(error) if pointer == single::Pointer::Read && error.kind == ErrorKind::Unusable => {
             return Err(unread_manifest(&options.location, error));
         }
         // Whoever may only write there puts all the same, and replaces nothing of it.
@@ -331,37 +332,6 @@ fn write(
     Ok(Written { size, digest, stands, metadata: written.metadata, refused })
 }
 
-/// Whether a manifest's pointer could be read.
-#[derive(PartialEq, Eq)]
-enum Pointer {
-    /// It was read, or there is none.
-    Read,
-    /// It is damaged, or may not be read.
-    Unread,
-}
-
-/// Refuses to make an unsigned manifest of a signed one.
-fn check_signed(at: &At, options: &PutOptions) -> Result<Pointer, Error> {
-    let stands = Shelf::of(&*at.target, &options.state_dir).is_signed();
-    let pointer = if stands.is_ok() { Pointer::Read } else { Pointer::Unread };
-    match (stands, &options.sign) {
-        (Ok(Some(true)), None) => {
-            let message = format!("the manifest of \"{}\" is signed", at.name);
-            Err(Error::new(ErrorKind::Refused, message).help(
-                "--sign KEY signs it with what is put; put it elsewhere, or remove \
-                 .vidimus/manifest/latest.json there if it needs no signature any more",
-            ))
-        }
-        (Ok(None), Some(_)) => {
-            let message = format!("\"{}\" has no manifest to sign", at.name);
-            let help = "a mirror publishes it there; leave --sign out";
-            Err(Error::new(ErrorKind::Usage, message).help(help))
-        }
-        // What can't be read is told when it is taken over.
-        _ => Ok(pointer),
-    }
-}
-
 /// Makes the state of what was published in the target, where it is new: else the file would be all
 /// that is known of it; where it isn't, takes in what others published since. With a key, what that
 /// must not sign is refused.
@@ -369,13 +339,8 @@ fn take_over(state: &State, at: &At, options: &PutOptions, stop: &Stop) -> Resul
     let key = options.sign.as_ref().map(SecretKey::public);
     let shelf = Shelf::of(&*at.target, &options.state_dir);
     if state.last_run()?.is_some() {
-        if let Some(key) = key
-            && !state.is_for(key)?
-        {
-            let message = "the record of this place was taken over from a manifest that was not \
-                           found to be signed with this key";
-            return Err(Error::new(ErrorKind::Refused, message)
-                .help("`vidimus mirror --sign` compares everything, and signs then"));
+        if let Some(key) = key {
+            single::check_trusted(state, key)?;
         }
         let (form, trust) = (at.form, Trust::default());
         let place = LookedAt { target: &*at.target, form, trust, spool_dir: &options.state_dir };

@@ -5,6 +5,9 @@ use crate::backend::object::s3::Settings;
 use crate::backend::object::{ObjectPlace, Stores};
 use crate::limits::LimitOptions;
 use crate::location::S3Location;
+use crate::manifest::State;
+use crate::manifest::keys::{PublicKey, SecretKey};
+use crate::manifest::published::Shelf;
 use crate::model::{Error, ErrorKind, Key, Progress, Stop};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -12,6 +15,55 @@ use std::sync::Arc;
 
 /// Requests of one object that are under way at the same time.
 const REQUESTS: usize = 4;
+
+/// Whether a manifest's pointer could be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pointer {
+    /// It was read, or there is none.
+    Read,
+    /// It is damaged, or may not be read.
+    Unread,
+}
+
+/// Refuses to make an unsigned manifest of a signed one for the sake of a single file, and to sign one
+/// that isn't there. `name` is the target's; the key is that of the run.
+pub(super) fn check_signed(
+    shelf: &Shelf<'_>,
+    name: &str,
+    key: Option<&SecretKey>,
+) -> Result<Pointer, Error> {
+    match (shelf.is_signed(), key) {
+        (Ok(Some(true)), None) => {
+            let message = format!("the manifest of \"{name}\" is signed");
+            Err(Error::new(ErrorKind::Refused, message).help(
+                "--sign KEY signs it with the file; bring that elsewhere, or remove \
+                 .vidimus/manifest/latest.json there if it needs no signature any more",
+            ))
+        }
+        (Ok(None), Some(_)) => Err(nothing_to_sign(name)),
+        (Ok(_), _) => Ok(Pointer::Read),
+        // What can't be read is told when it is taken over.
+        (Err(_), _) => Ok(Pointer::Unread),
+    }
+}
+
+/// That a place, by its name, has no manifest which a run of a single file could sign.
+pub(super) fn nothing_to_sign(name: &str) -> Error {
+    let message = format!("\"{name}\" has no manifest to sign");
+    Error::new(ErrorKind::Usage, message)
+        .help("a mirror of a directory publishes it there; leave --sign out")
+}
+
+/// Refuses a state that holds what a key must not sign: a single file compares nothing of that.
+pub(super) fn check_trusted(state: &State, key: &PublicKey) -> Result<(), Error> {
+    if state.is_for(key)? {
+        return Ok(());
+    }
+    let message = "the record of this place was taken over from a manifest that was not found to be \
+                   signed with this key";
+    Err(Error::new(ErrorKind::Refused, message)
+        .help("`vidimus mirror --sign` compares everything, and signs then"))
+}
 
 /// Splits a key into the prefix that it lies in, which ends in `/` or is empty, and the rest.
 pub(super) fn split(key: &[u8]) -> (&[u8], &[u8]) {

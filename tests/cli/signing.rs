@@ -540,6 +540,46 @@ fn a_put_leaves_no_signed_manifest_unsigned() {
 }
 
 #[test]
+fn a_mirror_of_a_single_file_leaves_no_signed_manifest_unsigned() {
+    let env = signed();
+    fs::write(env.outside.join("single"), "single").expect("write");
+    let before = Snapshot::read(&env.target);
+    let single =
+        |flags: &[&str]| env.vidimus(&[&["mirror", "outside/single", "target"], flags].concat());
+    let refused = |flags: &[&str], code| {
+        let dry = single(&[&["--dry-run"], flags].concat()).expect(code);
+        assert_untouched(&before, &env.target);
+        let run = single(flags).expect(code);
+        assert_untouched(&before, &env.target);
+        [dry, run]
+    };
+    for run in refused(&[], 6) {
+        run.names("is signed").names("--sign KEY");
+    }
+    // On a machine that has no record, too; but nothing is signed that somebody else signed.
+    lose_state(&env);
+    refused(&[], 6);
+    keygen(&env, "bob");
+    for run in refused(&["--sign", "bob.key"], 4) {
+        run.names("not with");
+    }
+    single(&["--dry-run", "--sign", "ada.key"]).expect(0);
+    single(&["--sign", "ada.key"]).expect(0);
+    check(&env, &["--key", "ada.pub"]).expect(0);
+    assert_eq!(published(&env)["single"]["kind"], "file");
+    single(&["--sign", "bob.key"]).expect(6).names("mirror --sign");
+    // Where nothing is published there is nothing to sign.
+    for flags in [&["--dry-run", "--sign", "ada.key"][..], &["--sign", "ada.key"]] {
+        let run = env.vidimus(&[&["mirror", "outside/single", "new"], flags].concat()).expect(2);
+        run.names("no manifest to sign");
+        assert!(!env.root.join("new").exists());
+    }
+    // A mirror of all of a source publishes as it is told to.
+    fs::write(env.source.join("new"), "new").expect("write");
+    env.mirror(&[]).expect(0).names("has no signature");
+}
+
+#[test]
 fn a_run_that_signs_tells_what_of_others_it_does_not_vouch_for() {
     let env = Environment::new();
     many().write(&env.source);

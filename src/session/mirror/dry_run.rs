@@ -67,7 +67,10 @@ impl Session<'_> {
                 self.note(&format!("{error}; what others published since is not known"));
                 Ok(None)
             }
-            Err(error) if matches!(error.kind, ErrorKind::Untrusted | ErrorKind::Damaged) => {
+            Err(error)
+                if matches!(error.kind, ErrorKind::Untrusted | ErrorKind::Damaged)
+                    && !self.signs_single() =>
+            {
                 self.warning(&format!(
                     "{error}: a run takes nothing over from it, and replaces it"
                 ));
@@ -91,6 +94,7 @@ impl Session<'_> {
         self.check_state_dir(root.as_deref())?;
         let (source, target) = self.open(root.as_ref(), &std::env::temp_dir())?;
         recall(state.as_ref(), &*target, &std::env::temp_dir())?;
+        self.check_single(state.as_ref(), exists.then_some(&*target))?;
         let nothing = || -> Evidence { (Box::new(std::iter::empty()), SourceNumber::NONE) };
         let evidence = match &state {
             Some(state) if self.mistrusts(state)? => nothing(),

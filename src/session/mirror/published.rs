@@ -12,10 +12,42 @@ use crate::model::error::Side;
 use crate::model::{Error, ErrorKind, Timestamp, Verdict};
 use crate::session::places::Places;
 use crate::session::published::{self as in_target, Place, Said};
-use crate::session::wall_clock;
+use crate::session::{single, wall_clock};
 use std::path::Path;
 
 impl Session<'_> {
+    /// Refuses what a single file must not do to a manifest, as a `put` of it does. A mirror of all of a
+    /// source publishes unsigned, and says so: it is what the target is. The state, if there is one, knows
+    /// what is published.
+    pub(super) fn check_single(
+        &self,
+        state: Option<&State>,
+        target: Option<&dyn Target>,
+    ) -> Result<(), Error> {
+        if self.places.source.only.is_none() || self.places.bag.is_some() {
+            return Ok(());
+        }
+        let (name, key) = (&self.places.target.name, self.options.sign.as_ref());
+        let publishes = match state {
+            Some(state) => state.published()?.is_some(),
+            None => true,
+        };
+        match (target, key) {
+            (_, None) if !publishes => Ok(()),
+            (None, None) => Ok(()),
+            (None, Some(_)) => Err(single::nothing_to_sign(name)),
+            (Some(target), _) => {
+                let kept = Shelf::of(target, &self.options.state_dir);
+                single::check_signed(&kept, name, key).map(|_| ())
+            }
+        }
+    }
+
+    /// Whether a single file is to be signed with what stands: that has to be whole and trusted then.
+    pub(super) fn signs_single(&self) -> bool {
+        self.places.source.only.is_some() && self.options.sign.is_some()
+    }
+
     /// Makes the state of what was published in the target, where it is new, whoever published that.
     /// What can't be used is told: all is compared then. Whether all that earlier runs recorded was
     /// dropped.
@@ -32,6 +64,7 @@ impl Session<'_> {
             state.clear()?;
         }
         if !is_new {
+            self.check_single(Some(state), Some(target))?;
             self.tell_lost(opened, "what only that recorded is compared");
             self.catch_up(state, target)?;
             return Ok(is_dropped);
@@ -39,12 +72,16 @@ impl Session<'_> {
         let kept = Shelf::of(target, &self.options.state_dir);
         let rebuilt = self.published(&kept).and_then(|latest| {
             let key = self.options.sign.as_ref().map(SecretKey::public);
-            let rebuild = |latest| Ok((published::rebuild(state, &kept, &latest, key)?, latest));
+            let rebuild = |latest| {
+                self.check_single(None, Some(target))?;
+                Ok((published::rebuild(state, &kept, &latest, key)?, latest))
+            };
             latest.map(rebuild).transpose()
         });
         let Some((rows, latest)) =
             self.usable(rebuilt).map_err(|error| self.unread(Side::Target, error))?.flatten()
         else {
+            self.check_single(Some(state), Some(target))?;
             self.tell_lost(opened, "everything is compared");
             return Ok(false);
         };
@@ -64,13 +101,13 @@ impl Session<'_> {
         let place = self.place(target, &self.options.state_dir);
         match in_target::catch_up(state, place, key, self.stop) {
             Ok(said) => self.say(&said),
-            Err(error) if error.kind == ErrorKind::Untrusted => {
+            Err(error) if error.kind == ErrorKind::Untrusted && !self.signs_single() => {
                 self.warning(&format!(
                     "{error}: nothing is taken over from it, and it is replaced"
                 ));
             }
             // Of what may not be signed nothing is known; it is told when the run publishes.
-            Err(error) if error.kind == ErrorKind::Damaged => {}
+            Err(error) if error.kind == ErrorKind::Damaged && !self.signs_single() => {}
             Err(error) => return Err(self.unread(Side::Target, error)),
         }
         Ok(())
@@ -109,9 +146,13 @@ impl Session<'_> {
         true
     }
 
-    /// Whether the state holds what the key of this run must not sign, which is told.
+    /// Whether the state holds what the key of this run must not sign, which is told; a single file is
+    /// refused then.
     pub(super) fn mistrusts(&self, state: &State) -> Result<bool, Error> {
         let Some(key) = &self.options.sign else { return Ok(false) };
+        if self.signs_single() {
+            return single::check_trusted(state, key.public()).map(|()| false);
+        }
         if state.is_for(key.public())? {
             return Ok(false);
         }
@@ -165,11 +206,14 @@ impl Session<'_> {
     }
 
     /// What a manifest gave; one that can't be used is told of, unless a newer vidimus made it: a
-    /// run would replace it.
+    /// run would replace it. A single file that is signed with it replaces nothing of it.
     pub(super) fn usable<T>(&self, given: Result<T, Error>) -> Result<Option<T>, Error> {
         match given {
             Ok(given) => Ok(Some(given)),
-            Err(error) if matches!(error.kind, ErrorKind::Damaged | ErrorKind::Untrusted) => {
+            Err(error)
+                if matches!(error.kind, ErrorKind::Damaged | ErrorKind::Untrusted)
+                    && !self.signs_single() =>
+            {
                 self.warning(&format!("{error}; everything is compared"));
                 Ok(None)
             }
