@@ -267,7 +267,8 @@ fn put_sends_a_small_stream_whole_with_its_digest() {
     assert_eq!(place.server.log().len(), 8);
     place.server.forget();
     place.fed(b"content", &["put", "-", "s3://bucket/d/page.html"]).expect(0);
-    assert_eq!(place.server.log().len(), 7);
+    // What was published since the last run is looked for, too.
+    assert_eq!(place.server.log().len(), 8);
     assert!(bucket.get("d/.vidimus/lock").is_none());
 
     place.fed(b"", &["put", "-q", "-", "s3://bucket/empty"]).expect(0).is_silent_about("empty");

@@ -91,3 +91,20 @@ fn a_directory_s_marker_stays_while_something_in_it_does() {
     assert!(site.bucket.get("m/f/").is_none());
     assert_eq!(run.finished().count("directories_deleted"), 1);
 }
+
+#[test]
+fn markers_that_outlive_a_bulk_request_are_deleted_one_by_one() {
+    let site = Site::of(&TestTree::new().file("keep", "1"));
+    site.up(&[]).expect(0);
+    let markers = ["m/a/", "m/b/", "m/c/"];
+    for key in markers {
+        site.bucket.put(key, b"");
+    }
+    // All are said to be gone.
+    let reply = Fault::Reply(200, Vec::new(), "<DeleteResult/>".into());
+    site.server.fail(On::every(Kind::DeleteMany), reply);
+    let run = site.up(&["--delete", "--max-delete", "100%"]).expect(0);
+    assert!(markers.iter().all(|key| site.bucket.get(key).is_none()), "{:?}", site.bucket.keys());
+    run.finished().counts(&[("directories_deleted", 3)]);
+    site.verify(&[]).expect(0);
+}

@@ -37,6 +37,9 @@ pub(super) struct Markers {
     had_none: AtomicBool,
     /// What trying came to.
     trial: OnceLock<Trial>,
+    /// Whether they stay where many objects are deleted by one request, though the reply is that they
+    /// are gone; once it was looked at.
+    outlive_bulk: OnceLock<bool>,
 }
 
 /// What trying a marker came to.
@@ -106,6 +109,18 @@ impl Markers {
 }
 
 impl ObjectPlace {
+    /// Whether an object is a marker that a store leaves where it deletes many at once and says of each
+    /// that it is gone (JuiceFS's gateway in 2026). The first one is looked at.
+    pub(super) fn leaves_marker(&self, object: &[u8]) -> bool {
+        let outlive = &self.markers.outlive_bulk;
+        object.ends_with(b"/")
+            && outlive.get().copied().unwrap_or_else(|| match self.store.head(object) {
+                Ok(stands) => *outlive.get_or_init(|| stands.is_some()),
+                // What can't be looked at counts as the reply says; the next one is looked at.
+                Err(_) => false,
+            })
+    }
+
     /// Whether markers are written: finds out, before the first one, whether the store keeps them. To be
     /// called by who may write to the place.
     pub(super) fn has_markers(&self) -> bool {

@@ -265,10 +265,14 @@ impl Target for ObjectTarget {
         let mut failures: std::collections::HashMap<Box<[u8]>, _> = failures.into_iter().collect();
         let result = |object: Option<Result<Vec<u8>, Cause>>| match object {
             None => Ok(()),
-            Some(object) => match failures.remove(&*object?) {
-                Some(error) => Err(cause(&error)),
-                None => Ok(()),
-            },
+            Some(object) => {
+                let object = object?;
+                match failures.remove(&*object) {
+                    Some(error) => Err(cause(&error)),
+                    None if self.place().leaves_marker(&object) => self.delete(&object),
+                    None => Ok(()),
+                }
+            }
         };
         objects.into_iter().map(result).collect()
     }
