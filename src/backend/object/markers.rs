@@ -110,7 +110,7 @@ impl Markers {
 
 impl ObjectPlace {
     /// Whether an object is a marker that a store leaves where it deletes many at once and says of each
-    /// that it is gone (JuiceFS's gateway in 2026). The first one is looked at.
+    /// that it is gone (`JuiceFS`'s gateway in 2026). The first one is looked at.
     pub(super) fn leaves_marker(&self, object: &[u8]) -> bool {
         let outlive = &self.markers.outlive_bulk;
         object.ends_with(b"/")
