@@ -44,7 +44,8 @@ Patterns, sizes and the rules of --delete are those of `vidimus mirror`.
 
 Exit codes:
     0  the bag is whole; what it can't hold was named
-    1  some entries failed, or something else lies in BAG/data: no bag was made
+    1  some entries failed, or something else lies in BAG/data: no bag was made; or it was made, but
+       nothing more could be written to standard output
     2  wrong usage
     4  the recorded state can't be used (written by a newer version), or not be written
     5  another run holds the bag

@@ -262,7 +262,8 @@ Examples:
 
 Exit codes:
     0  the target holds what the list says
-    1  some files could not be read
+    1  some files could not be read; or the list is imported, but nothing more could be written to
+       standard output
     2  wrong usage, or a list that can't be used
     3  files are missing or have other content
     4  the manifest can't be written, or a damaged one stands there

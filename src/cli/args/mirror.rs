@@ -52,7 +52,8 @@ of 1000).
 
 Exit codes:
     0  all as asked
-    1  some entries failed, the rest is done
+    1  some entries failed, the rest is done; or all is done, but nothing more could be written to
+       standard output
     2  wrong usage
     4  the recorded state or the published manifest can't be used (of a newer version), or not be
        made

@@ -68,7 +68,8 @@ Examples:
 
 Exit codes:
     0  all as asked
-    1  some entries failed, the rest is done
+    1  some entries failed, the rest is done; or all is done, but nothing more could be written to
+       standard output
     2  wrong usage
     3  verification or comparison found differences
     4  the recorded state or the published manifest is missing, damaged, of a newer version, or

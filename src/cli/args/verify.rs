@@ -35,7 +35,8 @@ Examples:
 
 Exit codes:
     0  the target holds what was recorded
-    1  some entries could not be read
+    1  some entries could not be read; or all was verified, but nothing more could be written to
+       standard output
     2  wrong usage
     3  differences were found; or a run into the target was killed, or did not do all
     4  no run into the target is recorded, or its record can't be used; or the published manifest is
