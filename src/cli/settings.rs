@@ -28,7 +28,7 @@ use crate::session::import::ImportOptions;
 use crate::session::ls::LsOptions;
 use crate::session::manifest::ManifestAt;
 use crate::session::put::PutOptions;
-use crate::session::{BagOptions, DeleteOptions, MirrorOptions, new_run_id};
+use crate::session::{BagOptions, DeleteOptions, MirrorOptions, new_run_id, random};
 use crate::verify::{Against, Choice, Depth, Repair, Sample, VerifyOptions};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
@@ -36,7 +36,6 @@ use filter::filter;
 use rustix::fs::Mode;
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::hash::BuildHasher as _;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
@@ -355,11 +354,6 @@ fn sample(args: &VerifyArgs) -> Option<Sample> {
             Sample::Share { percent, seed: seed.unwrap_or_else(random) }
         }
     })
-}
-
-/// Random enough for a sample and a name: the standard library's hasher is seeded by the system.
-fn random() -> u32 {
-    std::hash::RandomState::new().hash_one(std::process::id()) as u32
 }
 
 /// Makes the options of a list.

@@ -1,7 +1,7 @@
 //! Signals: the first SIGINT or SIGTERM asks the run to stop, the second ends the process at once.
 
 use super::exit::Exit;
-use crate::model::Stop;
+use crate::model::{Error, ErrorKind, Stop};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::io;
@@ -18,16 +18,35 @@ impl Signals {
     /// Listens; from now on a signal sets `stop`.
     ///
     /// # Errors
-    /// The system's, when a handler can't be set.
-    pub(crate) fn listen(stop: &Stop) -> io::Result<Self> {
+    /// [`ErrorKind::Unusable`] when a handler can't be set.
+    pub(crate) fn listen(stop: &Stop) -> Result<Self, Error> {
         let signals = Self::default();
+        signals.register(stop).map_err(|error| {
+            Error::new(ErrorKind::Unusable, "cannot listen for signals").because(error)
+        })?;
+        Ok(signals)
+    }
+
+    /// Does work that a signal stops by `stop`. The second value is what the signal that came, if one
+    /// did, means for the exit code.
+    pub(crate) fn during<T>(
+        stop: &Stop,
+        work: impl FnOnce() -> Result<T, Error>,
+    ) -> (Result<T, Error>, Option<Exit>) {
+        match Self::listen(stop) {
+            Ok(signals) => (work(), signals.exit()),
+            Err(error) => (Err(error), None),
+        }
+    }
+
+    fn register(&self, stop: &Stop) -> io::Result<()> {
         for (signal, exit) in [(SIGINT, Exit::Interrupted), (SIGTERM, Exit::Terminated)] {
             // In this order: the second signal finds the flag that the first one set.
             flag::register_conditional_shutdown(signal, i32::from(exit.code()), stop.flag())?;
-            flag::register_usize(signal, Arc::clone(&signals.first), signal as usize)?;
+            flag::register_usize(signal, Arc::clone(&self.first), signal as usize)?;
             flag::register(signal, stop.flag())?;
         }
-        Ok(signals)
+        Ok(())
     }
 
     /// What the signal that came means for the exit code.

@@ -231,10 +231,9 @@ impl Totals {
         error_rate(self.files_failed, self.entries)
     }
 
-    /// Speed S = D/T in bytes a second, D the bytes copied; 0 for a run that took no time.
+    /// Speed S of a run that took so long, D being the bytes copied; see [`throughput`].
     pub fn throughput(&self, duration: Duration) -> f64 {
-        let seconds = duration.as_secs_f64();
-        if seconds > 0.0 { self.bytes_copied as f64 / seconds } else { 0.0 }
+        throughput(self.bytes_copied, duration)
     }
 
     /// Whether the run changed the target.
@@ -254,6 +253,13 @@ impl Totals {
 /// and whatever else can fail by itself, so that each failure is of one of the D.
 pub fn error_rate(failed: u64, entries: u64) -> f64 {
     if entries == 0 { 0.0 } else { failed as f64 / entries.max(failed) as f64 }
+}
+
+/// Speed S = D/T in bytes a second, D the bytes that a run of length T is measured by; 0 for a run that
+/// took no time.
+pub fn throughput(bytes: u64, duration: Duration) -> f64 {
+    let seconds = duration.as_secs_f64();
+    if seconds > 0.0 { bytes as f64 / seconds } else { 0.0 }
 }
 
 /// What there is to go through, counted beside a run to estimate by: names and sizes of the source, or

@@ -24,7 +24,7 @@ pub use summary::{HumanOptions, HumanReport};
 
 use crate::model::event::Change;
 use crate::model::{
-    Durability, EntryKind, Error, Event, Observer, Progress, RunId, Totals, Verdict,
+    Durability, EntryKind, Error, ErrorKind, Event, Observer, Progress, RunId, Totals, Verdict,
 };
 use estimate::{Estimate, Sample};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -243,15 +243,16 @@ impl Ticker {
     /// Starts calling `tick` each `interval` with the time since now.
     ///
     /// # Errors
-    /// The system's, when it can't start a thread.
+    /// [`ErrorKind::Unusable`] when a thread can't be started.
     pub fn start(
         interval: Duration,
         mut tick: impl FnMut(Duration) + Send + 'static,
-    ) -> std::io::Result<Self> {
+    ) -> Result<Self, Error> {
         let over = Arc::new((Mutex::new(false), Condvar::new()));
         let shared = Arc::clone(&over);
         let began = Instant::now();
-        let thread = std::thread::Builder::new().name("ticker".into()).spawn(move || {
+        let thread = std::thread::Builder::new().name("ticker".into());
+        let thread = thread.spawn(move || {
             let (flag, signal) = &*shared;
             let mut is_over = flag.lock().unwrap_or_else(PoisonError::into_inner);
             while !*is_over {
@@ -261,6 +262,9 @@ impl Ticker {
                     tick(began.elapsed());
                 }
             }
+        });
+        let thread = thread.map_err(|error| {
+            Error::new(ErrorKind::Unusable, "cannot start a thread").because(error)
         })?;
         Ok(Self { over, thread: Some(thread) })
     }

@@ -8,10 +8,10 @@
 mod sorted;
 
 use super::published::unpublished;
-use super::{new_run_id, random, single, wall_clock};
-use crate::backend::local::{LocalTarget, Root, unopened};
+use super::single::{self, OpenedTarget};
+use super::{new_run_id, wall_clock};
+use crate::backend::object::Stores;
 use crate::backend::object::s3::Settings;
-use crate::backend::object::{ObjectTarget, Stores};
 use crate::backend::{Form, ListItem, ListOptions, Source, Target};
 use crate::engine::{BUFFER, Cores, Hashed, Wanted};
 use crate::filter::FilterSpec;
@@ -21,14 +21,13 @@ use crate::location::Location;
 use crate::manifest::list::{ListFormat, Listed};
 use crate::manifest::published::{self, Press, Publishing, Shelf};
 use crate::manifest::{
-    Held, IMPORTED, Lockable, Origin, RecordedOptions, Row, RunNumber, SourceNumber, State, Writer,
-    is_damage,
+    Held, IMPORTED, Origin, RecordedOptions, Row, RunNumber, SourceNumber, State, Writer, is_damage,
 };
 use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::{
     Cause, Digest, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, ExtraDigests,
-    ExtraKinds, Key, Metadata, Operation, Progress, RunId, Stamp, Stop, Timestamp, Verdict,
+    ExtraKinds, Key, Metadata, Operation, Progress, Stamp, Stop, Verdict,
 };
 use crate::spool::Sorted;
 use crate::verify::{Choice, Depth, Difference, VerifyObserver, VerifyOutcome, VerifyTotals};
@@ -84,10 +83,16 @@ pub fn import(
             "names in the list that are vidimus's own, and were left out: {left_out}"
         ));
     }
-    let At { target, locked, name: target_name } = open(options, (&run, started), progress, stop)?;
-    let held = Held::take(&locked, (&run, None), stop, &mut |note| observer.note(note))?;
+    let (checkers, state_dir) = (options.checkers, &options.state_dir);
+    let run_and_start = (run.0.clone(), started);
+    let stores = Stores::new(&options.limits, checkers, progress, stop, run_and_start, state_dir)
+        .with_habits(state_dir, true);
+    let at = (&options.target, options.target_store.as_ref());
+    let OpenedTarget { target, lockable, name: target_name } =
+        single::open_target(at, &stores, checkers, state_dir)?;
+    let held = Held::take(&lockable, (&run, None), stop, &mut |note| observer.note(note))?;
     refuse_where_known(options, &*target, &target_name)?;
-    locked.learn(&*target, &mut |note| observer.note(note));
+    lockable.learn(&*target, &mut |note| observer.note(note));
     let opened = State::open(&options.state_dir, IMPORTED, &target_name)?;
     if let Some(lost) = opened.lost() {
         observer.warning(&format!("the state of this target {lost}"));
@@ -154,43 +159,6 @@ pub fn import(
         interrupted,
         fault: None,
     })
-}
-
-/// A target that a list is held against.
-struct At {
-    target: Box<dyn Target>,
-    locked: Lockable,
-    /// Its name in the state.
-    name: String,
-}
-
-fn open(
-    options: &ImportOptions,
-    (run, started): (&RunId, Timestamp),
-    progress: &Arc<Progress>,
-    stop: &Stop,
-) -> Result<At, Error> {
-    let path = match &options.target {
-        Location::Local(path) => path,
-        Location::S3(location) => {
-            let (requests, began) = (options.checkers, (run.0.clone(), started));
-            let state_dir = &options.state_dir;
-            let stores = Stores::new(&options.limits, requests, progress, stop, began, state_dir)
-                .with_habits(state_dir, true);
-            let place = Arc::new(stores.connect(location, options.target_store.as_ref())?);
-            let name = place.name();
-            let target = Box::new(ObjectTarget::new(Arc::clone(&place)));
-            return Ok(At { target, locked: Lockable::Store(place), name });
-        }
-    };
-    let unusable = |error| unopened(Some(Side::Target), path, error);
-    let path = path.canonicalize().map_err(unusable)?;
-    let root = Arc::new(Root::open(&path).map_err(|error| unusable(error.into()))?);
-    let walking = single::walking(options.checkers, &options.state_dir)?;
-    let target = LocalTarget::new(Arc::clone(&root), walking, Durability::File, random())
-        .map_err(|error| unusable(error.into()))?;
-    let name = super::places::printable(&path);
-    Ok(At { target: Box::new(target), locked: Lockable::Directory(root), name })
 }
 
 /// Refuses a target of which more is known than any list says.

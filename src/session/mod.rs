@@ -41,8 +41,9 @@ pub(crate) fn new_run_id() -> RunId {
     RunId(format!("{start}-{:08x}", random()))
 }
 
-/// Random enough to tell runs apart: the standard library's hasher is seeded by the system.
-fn random() -> u32 {
+/// Random enough to tell runs apart, and for a sample: the standard library's hasher is seeded by the
+/// system.
+pub(crate) fn random() -> u32 {
     std::hash::RandomState::new().hash_one(std::process::id()) as u32
 }
 

@@ -1,17 +1,14 @@
 //! Signing the manifest that stands in a target.
 
 use super::manifest::{ManifestAt, OpenManifest};
-use super::{new_run_id, random, single, wall_clock};
-use crate::backend::Target;
-use crate::backend::local::{LocalTarget, Root, unopened};
-use crate::backend::object::ObjectTarget;
+use super::single::{self, OpenedTarget};
+use super::{new_run_id, wall_clock};
+use crate::backend::object::Stores;
 use crate::limits::LimitOptions;
-use crate::location::Location;
+use crate::manifest::Held;
 use crate::manifest::keys::{SecretKey, Signature};
 use crate::manifest::published::{self, Press, Publication};
-use crate::manifest::{Held, Lockable};
-use crate::model::error::Side;
-use crate::model::{Durability, Error, ErrorKind, Progress, Stop};
+use crate::model::{Error, ErrorKind, Progress, Stop};
 use std::sync::Arc;
 
 /// What was signed.
@@ -49,24 +46,11 @@ pub fn sign(
     }
     drop(found);
     let run = new_run_id();
-    let (target, lockable): (Box<dyn Target>, Lockable) = match &at.location {
-        Location::Local(path) => {
-            let failed = |error| unopened(Some(Side::Target), path, error);
-            let root = Root::open(&path.canonicalize().map_err(failed)?);
-            let root = Arc::new(root.map_err(|error| failed(error.into()))?);
-            let walking = single::walking(1, &at.spool_dir)?;
-            let target = LocalTarget::new(Arc::clone(&root), walking, Durability::File, random());
-            let target = target.map_err(|error| failed(error.into()))?;
-            (Box::new(target), Lockable::Directory(root))
-        }
-        Location::S3(location) => {
-            let (limits, shared) = (LimitOptions::default(), (progress, stop, &*run.0));
-            let (prefix, store) = (&location.prefix, at.store.as_ref());
-            let place = single::connect(location, prefix, store, &limits, shared, &at.spool_dir)?;
-            let place = Arc::new(place);
-            (Box::new(ObjectTarget::new(Arc::clone(&place))), Lockable::Store(place))
-        }
-    };
+    let (limits, began) = (LimitOptions::default(), (run.0.clone(), wall_clock()));
+    let stores = Stores::new(&limits, single::REQUESTS, progress, stop, began, &at.spool_dir);
+    let place = (&at.location, at.store.as_ref());
+    let OpenedTarget { target, lockable, .. } =
+        single::open_target(place, &stores, 1, &at.spool_dir)?;
     let mut notes = Vec::new();
     let held = Held::take(&lockable, (&run, None), stop, &mut |note| notes.push(note.to_owned()))?;
     lockable.learn(&*target, &mut |note| notes.push(note.to_owned()));

@@ -1,20 +1,23 @@
 //! Single locations: what they lead to.
 
-use crate::backend::local::{LocalSource, Root, Walking, unopened};
+use super::{places, random};
+use crate::backend::Target;
+use crate::backend::local::{LocalSource, LocalTarget, Root, Walking, unopened};
 use crate::backend::object::s3::Settings;
-use crate::backend::object::{ObjectPlace, Stores};
+use crate::backend::object::{ObjectPlace, ObjectTarget, Stores};
 use crate::limits::LimitOptions;
-use crate::location::S3Location;
-use crate::manifest::State;
+use crate::location::{Location, S3Location};
 use crate::manifest::keys::{PublicKey, SecretKey};
 use crate::manifest::published::Shelf;
-use crate::model::{Error, ErrorKind, Key, Progress, Stop};
+use crate::manifest::{Lockable, State};
+use crate::model::error::Side;
+use crate::model::{Durability, Error, ErrorKind, Key, Progress, Stop};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Requests of one object that are under way at the same time.
-const REQUESTS: usize = 4;
+pub(super) const REQUESTS: usize = 4;
 
 /// Whether a manifest's pointer could be read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -94,6 +97,42 @@ pub(super) fn walking(checkers: usize, spool_dir: &Path) -> Result<Walking, Erro
         .build()
         .map_err(|error| Error::new(ErrorKind::Unusable, "cannot start threads").because(error))?;
     Ok(Walking { pool: Arc::new(pool), spool_dir: spool_dir.into(), guarded: Arc::new([]) })
+}
+
+/// A target of which something is to be recorded or signed.
+pub(super) struct OpenedTarget {
+    pub(super) target: Box<dyn Target>,
+    /// What is to be locked before anything is written there.
+    pub(super) lockable: Lockable,
+    /// Its name in the state.
+    pub(super) name: String,
+}
+
+/// Opens a target, a directory or a part of a bucket that `stores` reach, to be walked by so many
+/// `checkers`. Nothing is locked yet.
+pub(super) fn open_target(
+    (location, settings): (&Location, Option<&Settings>),
+    stores: &Stores,
+    checkers: usize,
+    spool_dir: &Path,
+) -> Result<OpenedTarget, Error> {
+    let path = match location {
+        Location::Local(path) => path,
+        Location::S3(location) => {
+            let place = Arc::new(stores.connect(location, settings)?);
+            let name = place.name();
+            let target = Box::new(ObjectTarget::new(Arc::clone(&place)));
+            return Ok(OpenedTarget { target, lockable: Lockable::Store(place), name });
+        }
+    };
+    let failed = |error| unopened(Some(Side::Target), path, error);
+    let path = path.canonicalize().map_err(failed)?;
+    let root = Arc::new(Root::open(&path).map_err(|error| failed(error.into()))?);
+    let walking = walking(checkers, spool_dir)?;
+    let target = LocalTarget::new(Arc::clone(&root), walking, Durability::File, random());
+    let target = Box::new(target.map_err(|error| failed(error.into()))?);
+    let name = places::printable(&path);
+    Ok(OpenedTarget { target, lockable: Lockable::Directory(root), name })
 }
 
 /// A path of this machine, resolved.

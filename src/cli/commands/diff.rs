@@ -8,9 +8,7 @@ use super::Purpose;
 use super::sheet::{self, Sheet};
 use crate::location::Location;
 use crate::model::key::Escaped;
-use crate::model::{
-    Digest, EntryError, EntryKind, Error, ErrorKind, Progress, Stop, Totals, Verdict, run,
-};
+use crate::model::{Digest, EntryError, EntryKind, Error, Progress, Stop, Totals, Verdict, run};
 use crate::report::failures::Failures;
 use crate::report::format::{count, counted, duration, error_rate, size};
 use crate::report::json::{self, JsonError, JsonKey, Level};
@@ -28,20 +26,14 @@ pub(crate) fn run(args: &DiffArgs, matches: &ArgMatches) -> Exit {
     let began = Instant::now();
     let progress = Arc::new(Progress::default());
     let stop = Stop::default();
-    let signals = Signals::listen(&stop);
     let (verbose, quiet) = settings::amount(matches, args.verbose, args.quiet);
     let failures = Failures::new(verbose);
     let output = Output::new(OutputOptions::default(), None);
     let mut report = Report { args, quiet, output, failures };
-    let result = match &signals {
-        Ok(_) => settings::diff(args, matches)
-            .and_then(|options| diff(&options, &mut report, &progress, &stop)),
-        Err(error) => {
-            let error = std::io::Error::new(error.kind(), error.to_string());
-            Err(Error::new(ErrorKind::Unusable, "cannot listen for signals").because(error))
-        }
-    };
-    let signal = signals.ok().and_then(|signals| signals.exit());
+    let (result, signal) = Signals::during(&stop, || {
+        let options = settings::diff(args, matches)?;
+        diff(&options, &mut report, &progress, &stop)
+    });
     let exit = exit_of(&result, signal);
     report.finish(&result, began.elapsed().as_secs_f64(), exit);
     super::close(&report.output, exit, Purpose::Tell)
@@ -424,7 +416,7 @@ fn summary(names: &[String; 2], outcome: &DiffOutcome, untold: Option<String>) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::RunId;
+    use crate::model::{ErrorKind, RunId};
     use std::time::Duration;
 
     fn outcome(totals: DiffTotals, interrupted: bool) -> DiffOutcome {

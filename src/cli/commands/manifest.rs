@@ -363,10 +363,7 @@ fn list(args: &ExportArgs, umask: Mode) -> Exit {
     let is_whole = export.to.as_ref().is_some_and(|(_, place)| place.is_whole());
     let signals = match is_whole.then(|| Signals::listen(&stop)).transpose() {
         Ok(signals) => signals,
-        Err(error) => {
-            let message = "cannot listen for signals";
-            return super::fail(&Error::new(ErrorKind::Unusable, message).because(error));
-        }
+        Err(error) => return super::fail(&error),
     };
     match export.write(&stderr, &stop) {
         Ok(Exported { without_digest, not_kept, .. }) => {

@@ -6,7 +6,7 @@ use super::super::settings;
 use super::super::signals::Signals;
 use super::Purpose;
 use crate::location::Location;
-use crate::model::{Error, ErrorKind, Progress, Stop, Verdict};
+use crate::model::{Error, Progress, Stop, Verdict};
 use crate::report::{Deletions, Ending, HumanReport, JsonReport, Output, Presenter, Ticker};
 use crate::session::{self, DeleteOptions, MirrorOptions, MirrorOutcome};
 use clap::ArgMatches;
@@ -44,16 +44,9 @@ pub(super) fn execute(
         Some(DeleteOptions { despite_errors: false, .. }) => Deletions::UnlessCopiesFail,
         Some(DeleteOptions { despite_errors: true, .. }) => Deletions::DespiteErrors,
     });
-    let signals = Signals::listen(&stop);
-    let result = match &signals {
-        Ok(_) => options.and_then(|options| mirror(&options, &presenter, &progress, &stop)),
-        Err(error) => {
-            let error = std::io::Error::new(error.kind(), error.to_string());
-            Err(Error::new(ErrorKind::Unusable, "cannot listen for signals").because(error))
-        }
-    };
-
-    let signal = signals.ok().and_then(|signals| signals.exit());
+    let (result, signal) = Signals::during(&stop, || {
+        options.and_then(|options| mirror(&options, &presenter, &progress, &stop))
+    });
     let reader_left = asked.run.dry_run && presenter.output().is_closed();
     let (source, target) = (Location::printable(asked.source), Location::printable(asked.target));
     let totals = result.as_ref().map_or_else(|_| progress.totals(), |outcome| outcome.totals);
@@ -96,7 +89,7 @@ fn mirror(
     progress: &Arc<Progress>,
     stop: &Stop,
 ) -> Result<MirrorOutcome, Error> {
-    let ticker = {
+    let _ticker = {
         let mut told = false;
         let (presenter, progress, stop) =
             (Arc::clone(presenter), Arc::clone(progress), stop.clone());
@@ -109,10 +102,8 @@ fn mirror(
             } else if stop.requested() && !std::mem::replace(&mut told, true) {
                 presenter.stopping();
             }
-        })
+        })?
     };
-    let _ticker = ticker
-        .map_err(|error| Error::new(ErrorKind::Unusable, "cannot start a thread").because(error))?;
     session::mirror(options, &**presenter, progress, stop)
 }
 
@@ -157,7 +148,7 @@ fn exit_of(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{RunId, Totals};
+    use crate::model::{ErrorKind, RunId, Totals};
     use std::time::Duration;
 
     fn outcome(verdict: Verdict, files_failed: u64, refusal: Option<Error>) -> MirrorOutcome {

@@ -6,7 +6,8 @@ use super::super::signals::Signals;
 use super::super::{input, settings};
 use super::Purpose;
 use crate::location::SingleLocation;
-use crate::model::{Error, ErrorKind, Progress, Stop, Totals};
+use crate::model::run::throughput;
+use crate::model::{Error, Progress, Stop, Totals};
 use crate::report::bars::{self, Bars};
 use crate::report::estimate::{Estimate, Sample};
 use crate::report::format::{duration, size, speed};
@@ -15,7 +16,6 @@ use crate::report::{Output, OutputOptions, ProgressStyle, Ticker};
 use crate::session::put::{PutEnd, PutOutcome, put};
 use rustix::fs::Mode;
 use serde::Serialize;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,22 +27,14 @@ pub(crate) fn run(args: &PutArgs, umask: Mode) -> Exit {
     let location = SingleLocation::printable(&args.location);
     let progress = Arc::new(Progress::default());
     let stop = Stop::default();
-    let signals = Signals::listen(&stop);
-    let result = match &signals {
-        Ok(_) => settings::put(args, umask).and_then(|options| {
-            let _ticker = bars.clone().map(|bars| show(bars, &location, &progress)).transpose()?;
-            put(&options, Box::new(input::stdin()?), &progress, &stop)
-        }),
-        Err(error) => {
-            let error = io::Error::new(error.kind(), error.to_string());
-            Err(Error::new(ErrorKind::Unusable, "cannot listen for signals").because(error))
-        }
-    };
+    let (result, signal) = Signals::during(&stop, || {
+        let options = settings::put(args, umask)?;
+        let _ticker = bars.clone().map(|bars| show(bars, &location, &progress)).transpose()?;
+        put(&options, Box::new(input::stdin()?), &progress, &stop)
+    });
     let exit = match &result {
         Ok(PutEnd::Done(_)) => Exit::Done,
-        Ok(PutEnd::Stopped) => {
-            signals.ok().and_then(|signals| signals.exit()).unwrap_or(Exit::Interrupted)
-        }
+        Ok(PutEnd::Stopped) => signal.unwrap_or(Exit::Interrupted),
         Err(error) => error.kind.into(),
     };
     if let Some(bars) = &bars {
@@ -87,7 +79,6 @@ fn show(bars: Arc<Bars>, location: &str, progress: &Arc<Progress>) -> Result<Tic
         let rate = estimate.rate(|totals| totals.bytes_moved);
         bars.show(bars::put_shown(&totals, rate, at, &location));
     })
-    .map_err(|error| Error::new(ErrorKind::Unusable, "cannot start a thread").because(error))
 }
 
 fn summary(location: &str, outcome: &PutOutcome, took: Duration) -> [String; 4] {
@@ -97,11 +88,6 @@ fn summary(location: &str, outcome: &PutOutcome, took: Duration) -> [String; 4] 
         format!("  BLAKE3  {}", outcome.digest),
         format!("time {}, speed {}", duration(took), speed(throughput(outcome.size, took))),
     ]
-}
-
-fn throughput(bytes: u64, took: Duration) -> f64 {
-    let seconds = took.as_secs_f64();
-    if seconds > 0.0 { bytes as f64 / seconds } else { 0.0 }
 }
 
 fn finished<'a>(

@@ -11,7 +11,7 @@ use super::super::signals::Signals;
 use super::Purpose;
 use super::sheet;
 use crate::location::Location;
-use crate::model::{Cause, EntryError, Error, ErrorKind, Key, Progress, Stop, Totals};
+use crate::model::{Cause, EntryError, Error, Key, Progress, Stop, Totals};
 use crate::report::bars::{self, Bars, Shown};
 use crate::report::estimate::{Estimate, Kind, Sample};
 use crate::report::failures::Failures;
@@ -111,12 +111,6 @@ impl From<&Totals> for ReadRequests {
     }
 }
 
-/// Speed S: bytes hashed a second.
-fn rate(bytes: u64, duration: Duration) -> f64 {
-    let seconds = duration.as_secs_f64();
-    if seconds > 0.0 { bytes as f64 / seconds } else { 0.0 }
-}
-
 /// Presents a verification, to a person or as NDJSON.
 #[derive(Debug)]
 pub(super) struct Report {
@@ -166,22 +160,12 @@ impl Report {
     ) -> Exit {
         let progress = Arc::new(Progress::default());
         let stop = Stop::default();
-        let signals = Signals::listen(&stop);
-        let verified = match &signals {
-            Ok(_) => {
-                let (ticking, counters) = (Arc::clone(self), Arc::clone(&progress));
-                let tick = move |at| ticking.tick(at, &counters);
-                let ticker = Ticker::start(self.interval(), tick).map_err(|error| {
-                    Error::new(ErrorKind::Unusable, "cannot start a thread").because(error)
-                });
-                ticker.and_then(|_ticker| work(self, &progress, &stop))
-            }
-            Err(error) => {
-                let error = std::io::Error::new(error.kind(), error.to_string());
-                Err(Error::new(ErrorKind::Unusable, "cannot listen for signals").because(error))
-            }
-        };
-        let signal = signals.ok().and_then(|signals| signals.exit());
+        let (verified, signal) = Signals::during(&stop, || {
+            let (ticking, counters) = (Arc::clone(self), Arc::clone(&progress));
+            let tick = move |at| ticking.tick(at, &counters);
+            let _ticker = Ticker::start(self.interval(), tick)?;
+            work(self, &progress, &stop)
+        });
         let exit = match &verified {
             Ok(Verified::Recorded(outcome) | Verified::Imported(outcome)) => {
                 let VerifyOutcome { totals, differences, interrupted, fault, .. } = outcome;

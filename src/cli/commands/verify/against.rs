@@ -2,8 +2,9 @@
 
 use super::super::super::exit::Exit;
 use super::super::sheet::{self, Sheet};
-use super::{ReadRequests, rate};
-use crate::model::{Error, run};
+use super::ReadRequests;
+use crate::model::Error;
+use crate::model::run::{self, throughput};
 use crate::report::format::{counted, duration, error_rate, size, speed};
 use crate::report::json::JsonError;
 use crate::verify::{AgainstOutcome, AgainstTotals};
@@ -50,7 +51,7 @@ pub(super) fn finished<'a>(
         requests: ReadRequests::from(&counted),
         differences: outcome.map_or(0, |outcome| outcome.differences),
         duration_s: duration.as_secs_f64(),
-        throughput_bytes_per_s: rate(read(&totals), duration).round(),
+        throughput_bytes_per_s: throughput(read(&totals), duration).round(),
         error_rate: run::error_rate(totals.failed, totals.entries),
         verdict: outcome.map_or("failed", |outcome| verdict(outcome).0),
         exit_code: exit.code(),
@@ -107,7 +108,7 @@ pub(super) fn summary(
     let figures = format!(
         "time {}, speed {}, {}, {}",
         duration(outcome.duration),
-        speed(rate(read(totals), outcome.duration)),
+        speed(throughput(read(totals), outcome.duration)),
         error_rate(totals.failed, totals.entries),
         counted(outcome.differences, "difference", "differences"),
     );

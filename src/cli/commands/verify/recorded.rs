@@ -2,8 +2,9 @@
 
 use super::super::super::exit::Exit;
 use super::super::sheet::{self, Sheet};
-use super::{ReadRequests, rate};
-use crate::model::{Error, ErrorKind, Verdict, run};
+use super::ReadRequests;
+use crate::model::run::{self, throughput};
+use crate::model::{Error, ErrorKind, Verdict};
 use crate::report::Output;
 use crate::report::format::{counted, duration, error_rate, kinds, size, speed};
 use crate::report::json::JsonError;
@@ -61,7 +62,7 @@ pub(super) fn finished<'a>(
             outcome.unfinished.iter().map(JsonUnfinished::from).collect()
         }),
         duration_s: duration.as_secs_f64(),
-        throughput_bytes_per_s: rate(totals.bytes_hashed, duration).round(),
+        throughput_bytes_per_s: throughput(totals.bytes_hashed, duration).round(),
         error_rate: run::error_rate(totals.failed, totals.entries),
         verdict: outcome.map_or("failed", |outcome| verdict(outcome).0),
         exit_code: exit.code(),
@@ -227,7 +228,7 @@ pub(super) fn summary(
     let figures = format!(
         "time {}, speed {}, {}, {}",
         duration(outcome.duration),
-        speed(rate(totals.bytes_hashed, outcome.duration)),
+        speed(throughput(totals.bytes_hashed, outcome.duration)),
         error_rate(totals.failed, totals.entries),
         counted(outcome.differences, "difference", "differences"),
     );
