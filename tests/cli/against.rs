@@ -1,15 +1,17 @@
 //! `verify --against`: the target's content against the source's, both read.
 
+use crate::common::background::Watched;
 use crate::common::environment::text;
 use crate::common::tree::set_mtime_of;
-use crate::common::{Environment, Run, Snapshot, TestTree, assert_untouched, tools};
-use crate::locks::send;
+use crate::common::{Environment, Run, Snapshot, TestTree, assert_untouched, beside, tools};
 use crate::mirror::{mirrored, sample};
 use crate::needs;
+use rustix::fs::inotify::WatchFlags;
 use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Stdio;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 fn against(env: &Environment, flags: &[&str]) -> Run {
@@ -128,15 +130,18 @@ fn a_sample_is_read_and_the_rest_looked_at() {
 fn what_changes_meanwhile_is_named_as_that_and_not_as_a_difference() {
     needs!(tools::strace());
     let env = mirrored(&TestTree::new().file("a", "1").file("b", "2"));
-    // The source's file changes once the target's is read.
-    let script = format!("sleep 1; printf X > '{}'", text(&env.source.join("a")));
-    let mut writer = std::process::Command::new("sh").args(["-c", &script]).spawn().unwrap();
     let path = env.target.join("a");
     rot(&path, "9");
+    // The source's file changes once the target's is opened to be read.
+    let opened = Watched::new(&path, WatchFlags::OPEN);
+    let edit = |_: &AtomicBool| {
+        opened.wait();
+        fs::write(env.source.join("a"), "X").unwrap();
+    };
     let inject = "inject=read:delay_enter=2000000:when=1";
     let options = ["-P", text(&path), "-e", "trace=read", "-e", inject];
-    let run = env.strace(&options, &["verify", "--against", text(&env.source), text(&env.target)]);
-    writer.wait().unwrap();
+    let arguments = ["verify", "--against", text(&env.source), text(&env.target)];
+    let ((), run) = beside(edit, || env.strace(&options, &arguments));
     run.expect(1)
         .names("cannot read source \"a\": changed while")
         .is_silent_about("content a")
@@ -218,9 +223,8 @@ fn a_signal_ends_the_reading() {
     let arguments = ["verify", "--json", "--against", "source", "target", "--bwlimit", "1MiB/s"];
     let mut command = env.command(&arguments);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(500));
-    send(&child, Signal::INT);
-    let run = Run::wait(child, "an interrupted verification".into()).expect(130);
+    let at = ("progress", Signal::INT);
+    let run = Run::signalled_at(child, at, "an interrupted verification".into()).expect(130);
     assert_eq!(run.finished().record["verdict"], "interrupted", "{}", run.told());
 }
 

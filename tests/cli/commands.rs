@@ -1,5 +1,6 @@
 //! `ls`, `cat` and `put` of this machine's files.
 
+use crate::common::background::wait_until_it_writes_to;
 use crate::common::environment::text;
 use crate::common::{Environment, Run, Snapshot, TestTree, tools};
 use crate::locks::{large, send, under_way};
@@ -269,10 +270,10 @@ fn put_is_no_faster_than_its_bandwidth_and_stops_while_it_waits() {
     let mut command = env.command(&["put", "--bwlimit", "1kB/s", "-", "outside/slower"]);
     command.stdin(File::open(env.root.join("input")).unwrap());
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    wait_until_it_writes_to(&env.outside);
     let begun = Instant::now();
-    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-    Run::wait(child, "put, let through slowly".into()).expect(130);
+    send(&child, Signal::INT);
+    Run::wait(child, "put, let through slowly".into()).expect(130).names("nothing was put");
     assert!(begun.elapsed() < Duration::from_secs(2), "stopped after {:?}", begun.elapsed());
     assert_eq!(names(&env.outside), [".vidimus", "slow"]);
 }

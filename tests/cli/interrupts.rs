@@ -1,8 +1,9 @@
 //! SIGINT and SIGTERM: a run stops soon, and the next one goes on.
 
+use crate::common::background::{full_pipe, wait_until_it_took, wait_until_read};
 use crate::common::{Environment, Run, Snapshot, TestTree, assert_mirrored};
-use crate::locks::{large, send, under_way};
-use rustix::process::{Pid, Signal, kill_process};
+use crate::locks::{large, send, telling, under_way};
+use rustix::process::Signal;
 use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -58,19 +59,19 @@ fn sigterm_within_large_files() {
 
 #[test]
 fn an_interrupted_run_deletes_nothing() {
-    let env = many(4000);
-    fs::create_dir(&env.target).unwrap();
-    for n in 0..100 {
-        fs::write(env.target.join(format!("extra-{n}")), "x").unwrap();
-    }
-    // There is something in the target from the start, so the run may not have begun: give it time.
-    let child = under_way(&env, &["--delete", "--max-delete", "100%"]);
-    std::thread::sleep(Duration::from_millis(60));
-    send(&child, Signal::INT);
-    let run = Run::wait(child, "an interrupted run".into()).expect_one_of(&[130, 0]);
-    if run.code() == 130 && run.finished().count("files_deleted") == 0 {
-        assert!(env.target.join("extra-99").exists());
-    }
+    let env = Environment::in_memory();
+    fs::File::create(env.source.join("large")).unwrap().set_len(8 << 20).unwrap();
+    let extra = (0..100).fold(TestTree::new(), |tree, n| tree.file(format!("extra-{n}"), "x"));
+    extra.write(&env.target);
+    let slowly = ["--delete", "--max-delete", "100%", "--bwlimit", "1MiB/s"];
+    let mut command = env.command(&env.mirror_arguments(&slowly));
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // By then the listings are complete.
+    let at = ("progress", Signal::INT);
+    let run = Run::signalled_at(child, at, "an interrupted run".into()).expect(130);
+    run.finished().counts(&[("files_deleted", 0)]);
+    let left = (0..100).filter(|n| env.target.join(format!("extra-{n}")).exists()).count();
+    assert_eq!(left, 100, "{}", run.told());
     env.mirrored(&["--delete", "--max-delete", "100%"]);
     assert_mirrored(&env.source, &env.target);
 }
@@ -78,15 +79,13 @@ fn an_interrupted_run_deletes_nothing() {
 #[test]
 fn a_second_signal_ends_at_once() {
     let env = large();
-    let child = under_way(&env, &[]);
+    // Nobody takes what it tells at its end: the first signal alone never ends it.
+    let (_reader, writer) = full_pipe();
+    let child = telling(&env, &[], writer.into());
     send(&child, Signal::INT);
-    std::thread::sleep(Duration::from_millis(3));
-    // The first may have ended it already: then there is nobody to send to.
-    let pid = rustix::process::Pid::from_child(&child);
-    let _ended = rustix::process::kill_process(pid, Signal::INT);
-    let begun = Instant::now();
+    wait_until_it_took(&child, Signal::INT);
+    send(&child, Signal::INT);
     Run::wait(child, "a run that gets two signals".into()).expect(130);
-    assert!(begun.elapsed() < Duration::from_secs(1), "ended after {:?}", begun.elapsed());
     env.mirrored(&[]);
     assert_mirrored(&env.source, &env.target);
     assert!(Snapshot::read(&env.target).temporaries().is_empty());
@@ -118,8 +117,10 @@ fn a_signal_ends_a_command_that_waits_for_its_input() {
             command.stdin(pipe.try_clone().unwrap());
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
             let child = command.spawn().unwrap();
-            std::thread::sleep(Duration::from_millis(300));
-            kill_process(Pid::from_child(&child), signal).unwrap();
+            // A line that doesn't end: whoever took it waits for more.
+            rustix::io::write(&pipe, b"0").unwrap();
+            wait_until_read(&pipe);
+            send(&child, signal);
             let begun = Instant::now();
             let code = if signal == Signal::INT { 130 } else { 143 };
             Run::wait(child, format!("{arguments:?}")).expect(code);

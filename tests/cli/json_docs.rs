@@ -4,14 +4,13 @@
 use crate::common::environment::text;
 use crate::common::{Environment, Run, TestTree};
 use crate::signing::keygen;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
-use std::time::Duration;
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/json.md");
 
@@ -422,16 +421,16 @@ fn differences(judge: &mut Judge, env: &Environment) {
 /// What a guard refuses, what a signal stops, what is typed wrong, lists and bags.
 fn endings(judge: &mut Judge) {
     let env = Environment::new();
-    let large = vec![7; 3 << 20];
+    let large = vec![7; 4 << 20];
     TestTree::new().file("large", large.clone()).write(&env.source);
     let run = |arguments: &[&str]| env.vidimus(&[arguments, &["--json"]].concat());
     let [source, target] = [&env.source, &env.target].map(|side| text(side).to_owned());
     let limited = ["--bwlimit", "1MiB/s"];
     let mut command = env.command(&env.mirror_arguments(&limited));
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("spawn");
-    std::thread::sleep(Duration::from_millis(1600));
-    kill_process(Pid::from_child(&child), Signal::INT).expect("send a signal");
-    judge.take("mirror", &Run::wait(child, "mirror".to_owned()));
+    let at = ("progress", Signal::INT);
+    let stopped = Run::signalled_at(child, at, "mirror".to_owned()).expect(130);
+    judge.take("mirror", &stopped);
     let verdict = judge.take("mirror", &run(&["mirror", &source, &target])).pop();
     assert_eq!(verdict.expect("a record")["verdict"], "complete");
     judge.take("verify", &run(&[&["verify", &target], &limited[..]].concat()));

@@ -18,8 +18,13 @@ pub(crate) fn large() -> Environment {
 
 /// A mirror that is under way: it has begun to write to the target.
 pub(crate) fn under_way(env: &Environment, flags: &[&str]) -> Child {
+    telling(env, flags, Stdio::piped())
+}
+
+/// The same, of one that tells how it goes to `stdout`.
+pub(crate) fn telling(env: &Environment, flags: &[&str], stdout: Stdio) -> Child {
     let mut command = env.command(&env.mirror_arguments(flags));
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
     let begun = Instant::now();
     loop {
         let names = fs::read_dir(&env.target).into_iter().flatten().flatten();
@@ -36,22 +41,6 @@ pub(crate) fn under_way(env: &Environment, flags: &[&str]) -> Child {
 
 pub(crate) fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
-}
-
-/// Waits until a child stops by itself when it is told to end.
-pub(crate) fn wait_until_it_listens(child: &Child) {
-    let status = format!("/proc/{}/status", child.id());
-    let begun = Instant::now();
-    loop {
-        let told = fs::read_to_string(&status).expect("the child runs");
-        let caught = told.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a mask");
-        let caught = u64::from_str_radix(caught.trim(), 16).expect("a number");
-        if caught & 1 << (Signal::TERM.as_raw() - 1) != 0 {
-            return;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(20), "it never listens");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What is told to those, too, who want to hear of failures alone.
 
+use crate::common::background::wait_until_it_listens;
 use crate::common::{Environment, Run, TestTree};
-use crate::locks::{send, wait_until_it_listens};
+use crate::locks::send;
 use rustix::process::Signal;
 use std::fs;
 use std::process::Stdio;

@@ -1,10 +1,12 @@
 //! Bugs that reviews found, one test each; the name states what holds since they were fixed.
 
+use crate::common::background::Watched;
 use crate::common::environment::{NOBODY, text};
 use crate::common::tree::set_mtime_of;
 use crate::common::{Environment, Run, Snapshot, TestTree, assert_mirrored, beside, tools};
 use crate::mirror::mirrored;
 use crate::needs;
+use rustix::fs::inotify::WatchFlags;
 use std::fs;
 use std::os::unix::fs::{FileExt as _, chown};
 use std::path::Path;
@@ -37,8 +39,9 @@ fn an_edit_within_the_second_of_the_copy_is_found_where_stamps_are_whole_seconds
     let delay = "inject=read,pread64,copy_file_range:delay_exit=500000:when=1";
     let options = ["-P", text(&path), "-P", "f", "-e", delay];
     let arguments = ["mirror", text(&source), text(&target), "-q"];
+    let read = Watched::new(&path, WatchFlags::ACCESS);
     let edit = |_: &AtomicBool| {
-        std::thread::sleep(Duration::from_millis(300));
+        read.wait();
         fs::OpenOptions::new().write(true).open(&path).unwrap().write_all_at(b"X", 0).unwrap();
     };
     beside(edit, || env.strace(&options, &arguments)).1.expect_one_of(&[0, 1]);
@@ -56,14 +59,14 @@ fn edited_before_the_sync(env: &Environment, edit: impl Fn(&Path) + Sync) -> Run
         while !over.load(Ordering::Relaxed) {
             if published.exists() {
                 // Behind the look that follows the rename, and before the sync's end.
-                std::thread::sleep(Duration::from_millis(80));
+                std::thread::sleep(Duration::from_millis(400));
                 return edit(&published);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
         panic!("the run ended before its file was seen");
     };
-    let options = ["-e", "trace=syncfs", "-e", "inject=syncfs:delay_enter=300000"];
+    let options = ["-e", "trace=syncfs", "-e", "inject=syncfs:delay_enter=2000000"];
     beside(editing, || env.strace(&options, &env.mirror_arguments(&[]))).1
 }
 

@@ -1,13 +1,16 @@
 //! Keys and signatures: `keygen`, `mirror --sign`, `manifest sign`, `check` and `log`, `verify --key`.
 
+use crate::common::background::wait_until;
 use crate::common::environment::text;
 use crate::common::{Environment, Run, Snapshot, assert_untouched, tools};
 use crate::manifest::{directory, head, killed_while_publishing, lose_state, many, published};
 use crate::mirror::{mirrored, sample};
 use crate::needs;
+use rustix::fs::{Mode, OFlags};
+use rustix::termios::{LocalModes, tcgetattr};
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -75,6 +78,16 @@ fn a_new_pair_of_keys_is_written_and_none_is_written_over() {
     assert!(!env.root.join("b.key").exists());
 }
 
+/// Whether the terminal that `script`, of this process id, runs its command in shows what is typed.
+fn echoes(script: u32) -> bool {
+    let children = fs::read_to_string(format!("/proc/{script}/task/{script}/children"));
+    let children = children.expect("it runs");
+    let terminal = format!("/proc/{}/fd/0", children.split_whitespace().next().expect("a child"));
+    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let terminal = rustix::fs::open(terminal, flags, Mode::empty()).expect("open a terminal");
+    tcgetattr(terminal).expect("look at a terminal").local_modes.contains(LocalModes::ECHO)
+}
+
 #[test]
 fn a_password_is_asked_for_in_the_terminal_alone() {
     let env = Environment::new();
@@ -89,9 +102,17 @@ fn a_password_is_asked_for_in_the_terminal_alone() {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("run script");
         let mut stdin = child.stdin.take().expect("a pipe");
+        let (script, stdout) = (child.id(), child.stdout.as_mut().expect("a pipe"));
         for line in typed {
-            // What comes before it is asked for is thrown away.
-            std::thread::sleep(std::time::Duration::from_millis(700));
+            let mut asked = Vec::new();
+            while !asked.ends_with(b": ") {
+                let mut byte = [0];
+                stdout.read_exact(&mut byte).expect("it asks");
+                asked.extend(byte);
+            }
+            assert!(!String::from_utf8_lossy(&asked).contains("esame"), "it shows what is typed");
+            // It asks first, and then turns off the echo.
+            wait_until("a terminal that hides what is typed", || !echoes(script));
             writeln!(stdin, "{line}").expect("type");
         }
         Run::wait(child, line)

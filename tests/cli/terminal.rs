@@ -207,11 +207,17 @@ fn verify_against_a_source_shows_what_both_sides_have() {
 #[test]
 fn no_progress_is_drawn_where_it_is_not_wanted() {
     needs!(tools::tool("script"));
-    for flags in ["--no-progress", "-q", "--json"] {
+    // Long enough for what is drawn each tenth of a second.
+    let slow = |flags: &str| {
         let env = Environment::new();
-        sample().write(&env.source);
-        let seen = in_terminal(&env, flags, &[]);
-        assert!(!seen.contains("\x1b[2K") && !seen.contains("\x1b[1A"), "{flags}: {seen:?}");
+        TestTree::new().file("a", vec![7; 1 << 20]).write(&env.source);
+        let flags = format!("{flags} --bwlimit 1MiB/s");
+        in_terminal(&env, &flags, &[("NO_COLOR", "1")]).replace("\r\n", "\n")
+    };
+    assert!(slow("").contains('\x1b'), "it is drawn where it is wanted");
+    for flags in ["--no-progress", "-q", "--json"] {
+        let seen = slow(flags);
+        assert!(!seen.contains(['\x1b', '\r']), "{flags}: {seen:?}");
     }
 }
 

@@ -1,6 +1,20 @@
-//! Something that goes on beside a run: a racer, a writer.
+//! Something that goes on beside a run: a racer, a writer; and waiting for what a run does.
 
+use rustix::fs::inotify::{self, WatchFlags};
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::io::Errno;
+use rustix::process::Signal;
+use std::io::{ErrorKind, PipeReader, PipeWriter, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long what a run is bound to do soon may take on a slow machine.
+const SOON: Duration = Duration::from_mins(1);
 
 /// Ends what goes on, also where the test panics: the scope would wait for it forever.
 struct End<'a>(&'a AtomicBool);
@@ -26,4 +40,89 @@ pub fn beside<T: Send, U>(
         };
         (other.join().expect("what goes on beside does not panic"), done)
     })
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < SOON, "{what}: it never comes to that");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A file that tells what is done to it.
+pub struct Watched(OwnedFd);
+
+impl Watched {
+    /// Watches a file from now on.
+    pub fn new(path: &Path, what: WatchFlags) -> Self {
+        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+        let watch = inotify::init(flags).expect("make an inotify instance");
+        inotify::add_watch(&watch, path, what).expect("watch a file");
+        Self(watch)
+    }
+
+    /// Waits until that is done.
+    pub fn wait(&self) {
+        let mut buffer = [MaybeUninit::uninit(); 512];
+        let mut events = inotify::Reader::new(&self.0, &mut buffer);
+        wait_until("what is done to a file", || match events.next() {
+            Ok(_) => true,
+            Err(Errno::AGAIN) => false,
+            Err(error) => panic!("cannot read what is done to a file: {error}"),
+        });
+    }
+}
+
+/// A pipe in which nothing has room: who writes to it waits for a reader. It is full as long as the
+/// reader is held and not read from.
+pub fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().expect("make a pipe");
+    fcntl_setfl(&writer, OFlags::NONBLOCK).expect("set flags");
+    loop {
+        match writer.write(b"x") {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => panic!("cannot fill a pipe: {error}"),
+        }
+    }
+    fcntl_setfl(&writer, OFlags::empty()).expect("set flags");
+    (reader, writer)
+}
+
+/// Waits until all that was written to a pipe is read.
+pub fn wait_until_read(pipe: impl AsFd) {
+    wait_until("a pipe that is read", || {
+        rustix::io::ioctl_fionread(&pipe).expect("look at a pipe") == 0
+    });
+}
+
+/// Waits until a run has begun to write something under a temporary name to a directory.
+pub fn wait_until_it_writes_to(directory: &Path) {
+    wait_until("a temporary", || {
+        let names = std::fs::read_dir(directory).expect("list a directory");
+        let mut names = names.map(|entry| entry.expect("list a directory").file_name());
+        names.any(|name| name.as_bytes().starts_with(b".vidimus."))
+    });
+}
+
+/// Waits until a child stops by itself when it is told to end.
+pub fn wait_until_it_listens(child: &Child) {
+    wait_until("a child that listens", || is_in(child, "SigCgt:", Signal::TERM));
+}
+
+/// Waits until a child has taken a signal that was sent to it.
+pub fn wait_until_it_took(child: &Child, signal: Signal) {
+    wait_until("a child that takes a signal", || !is_in(child, "ShdPnd:", signal));
+}
+
+/// Whether a child's status has a signal in this set.
+fn is_in(child: &Child, set: &str, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
+    let status = status.expect("the child runs");
+    let set = status.lines().find_map(|line| line.strip_prefix(set)).expect("a set");
+    let set = u64::from_str_radix(set.trim(), 16).expect("a number");
+    set & 1 << (signal.as_raw() - 1) != 0
 }

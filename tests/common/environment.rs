@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::io::Read;
+use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -205,10 +205,33 @@ impl Run {
     }
 
     /// Waits for a child that was spawned with both outputs piped.
-    pub fn wait(mut child: Child, command: String) -> Self {
+    pub fn wait(child: Child, command: String) -> Self {
+        Self::end(child, command, |_| ())
+    }
+
+    /// Waits for a child with `--json` to which a signal is sent once its first such record comes.
+    pub fn signalled_at(
+        child: Child,
+        (event, signal): (&'static str, Signal),
+        command: String,
+    ) -> Self {
         let pid = Pid::from_child(&child);
-        let stdout = drain(child.stdout.take());
-        let stderr = drain(child.stderr.take());
+        let mut pending = Some(signal);
+        Self::end(child, command, move |line| {
+            let is_wanted = |record: Value| record["event"] == event;
+            if serde_json::from_slice(line).is_ok_and(is_wanted)
+                && let Some(signal) = pending.take()
+            {
+                kill_process(pid, signal).expect("the child still runs");
+            }
+        })
+    }
+
+    /// Waits for a child, and shows each line of its standard output as it comes.
+    fn end(mut child: Child, command: String, shown: impl FnMut(&[u8]) + Send + 'static) -> Self {
+        let pid = Pid::from_child(&child);
+        let stdout = drain(child.stdout.take(), shown);
+        let stderr = drain(child.stderr.take(), |_| ());
         let (ended, watch) = mpsc::channel::<()>();
         let watchdog = std::thread::spawn(move || {
             let hangs = watch.recv_timeout(DEADLINE) == Err(mpsc::RecvTimeoutError::Timeout);
@@ -292,13 +315,21 @@ impl Run {
     }
 }
 
-fn drain(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
+/// Reads all that comes; each line is shown as it does.
+fn drain(
+    from: Option<impl Read + Send + 'static>,
+    mut shown: impl FnMut(&[u8]) + Send + 'static,
+) -> std::thread::JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut all = Vec::new();
-        if let Some(mut from) = from {
-            from.read_to_end(&mut all).expect("read a child's output");
+        let Some(mut from) = from.map(BufReader::new) else { return all };
+        loop {
+            let begins = all.len();
+            if from.read_until(b'\n', &mut all).expect("read a child's output") == 0 {
+                return all;
+            }
+            shown(&all[begins..]);
         }
-        all
     })
 }
 

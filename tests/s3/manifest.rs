@@ -174,13 +174,13 @@ fn an_export_that_is_stopped_leaves_the_file_as_it_was() {
 fn an_export_goes_on_with_what_a_mirror_published_meanwhile() {
     let site = mirrored();
     let segment = "m/.vidimus/manifest/00000001.ndjson.zst";
-    let late = Fault::Delay(Duration::from_secs(2));
+    let late = Fault::Delay(Duration::from_secs(6));
     site.server.forget();
     site.server.fail(On::every(Kind::Get).key(segment), late);
     let mut command =
         site.env.command(&["manifest", "export", "--format", "b3sum", "s3://bucket/m"]);
     command.envs(site.server.environment()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().expect("run the binary");
+    let mut child = command.spawn().expect("run the binary");
     let begun = Instant::now();
     while !site.server.log().iter().any(|request| *request.key == *segment.as_bytes()) {
         assert!(begun.elapsed() < Duration::from_mins(1), "the segment is asked for");
@@ -191,6 +191,8 @@ fn an_export_goes_on_with_what_a_mirror_published_meanwhile() {
     }
     site.up(&[]).expect(0);
     assert!(!manifest(&site).contains(&"00000001.ndjson.zst".to_owned()));
+    let waits = child.try_wait().expect("look at a child").is_none();
+    assert!(waits, "the mirror published meanwhile");
     let run = Run::wait(child, "export".into()).expect(0);
     assert_eq!(run.stdout.matches(&*blake3::hash(b"changed").to_hex()).count(), 30);
     assert_eq!(run.stdout.lines().count(), 61);
