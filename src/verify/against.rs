@@ -220,12 +220,12 @@ fn recorded(
         if !is_damage(&error) {
             return Err(error);
         }
-        observer.note(&open::instead_of(&error));
+        observer.warning(&open::instead_of(&error));
         Ok(None)
     });
     let found = of_state.and_then(|found| found.map_or_else(of_manifest, |found| Ok(Some(found))));
     found.unwrap_or_else(|error| {
-        observer.note(&format!(
+        observer.warning(&format!(
             "what runs left out of this mirror is not known: {error}; --exclude and --include say it"
         ));
         None

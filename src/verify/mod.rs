@@ -150,7 +150,7 @@ pub trait VerifyObserver: Send + Sync {
     fn not_recorded(&self, error: &Error);
     /// Takes what became of mending an entry.
     fn mended(&self, key: &Key, mended: Result<(), &Cause>);
-    /// Takes what is damaged, or gone, beside what differs.
+    /// Takes what is damaged, gone or less than it was, beside what differs: told whatever is left out.
     fn warning(&self, text: &str);
     /// Takes what is worth knowing beside the result.
     fn note(&self, text: &str);
@@ -343,7 +343,7 @@ fn recorded(
         Err(damage) if is_damage(&damage) => {
             let manifest = Manifest::of_target(target, options, observer)?;
             let Some(manifest) = manifest else { return Err(damage) };
-            observer.note(&open::instead_of(&damage));
+            observer.warning(&open::instead_of(&damage));
             return Ok((Some(manifest), None));
         }
         Err(error) => return Err(error),

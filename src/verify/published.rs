@@ -33,7 +33,7 @@ pub(super) fn look(
     if let Some(fault) = fault.as_ref().filter(|fault| fault.kind == ErrorKind::Damaged)
         && let Err(error) = state.for_recording().and_then(|state| state.distrust(fault))
     {
-        observer.note(&format!("the next mirror doesn't learn what is damaged: {error}"));
+        observer.warning(&format!("the next mirror doesn't learn what is damaged: {error}"));
     }
     let later = later.unwrap_or_else(|error| {
         observer.note(&error.to_string());

@@ -33,7 +33,7 @@ pub(super) fn signed(
     shelf.seal(&latest, Some(key))?.demand(&latest, key)?;
     let state = State::latest_into(&options.state_dir, name).unwrap_or_else(|error| {
         let without = "whether an older manifest was put back can't be told";
-        observer.note(&format!("{without}, for the record of runs can't be used: {error}"));
+        observer.warning(&format!("{without}, for the record of runs can't be used: {error}"));
         None
     });
     let known = state.as_ref().map(State::published).transpose()?.flatten();

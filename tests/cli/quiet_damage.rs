@@ -1,6 +1,7 @@
 //! What is told to those, too, who want to hear of failures alone.
 
 use crate::common::background::wait_until_it_listens;
+use crate::common::environment::text;
 use crate::common::{Environment, Run, TestTree};
 use crate::locks::send;
 use rustix::process::Signal;
@@ -25,6 +26,23 @@ fn damage_of_the_manifest_is_told_in_quiet_too_and_what_is_worth_knowing_is_not(
         let mut run = env.command(command);
         run.stdin(fs::File::open(env.source.join("f")).expect("open"));
         Run::of(run).expect(0).is_silent_about("took over");
+    }
+}
+
+#[test]
+fn verify_tells_warnings_in_quiet_too_and_notes_neither_as_text_nor_as_records() {
+    let env = Environment::new();
+    TestTree::new().file("f", "content").write(&env.source);
+    env.mirrored(&[]);
+    fs::remove_dir_all(&env.state).expect("remove the state");
+    let typed = format!("{}/f", text(&env.source));
+    let against = ["verify", "target", "--against", "source", "--exclude", &typed];
+    env.vidimus(&against).expect_one_of(&[0, 3]).names("note: the pattern");
+    for quiet in [&["-q"][..], &["-q", "--json"]] {
+        let run = env.vidimus(&[&["verify", "target", "--budget", "1B"], quiet].concat()).expect(0);
+        run.names("warning").names("it is not recorded which files were verified");
+        let run = env.vidimus(&[&against[..], quiet].concat()).expect_one_of(&[0, 3]);
+        run.is_silent_about("the pattern");
     }
 }
 

@@ -362,7 +362,7 @@ impl VerifyObserver for Report {
 
     fn not_recorded(&self, error: &Error) {
         let why = text::error(error);
-        self.note(&format!("it is not recorded which files were verified: {why}"));
+        self.warning(&format!("it is not recorded which files were verified: {why}"));
     }
 
     fn mended(&self, key: &Key, mended: Result<(), &Cause>) {
@@ -403,11 +403,14 @@ impl VerifyObserver for Report {
     }
 
     fn note(&self, text: &str) {
-        if !self.json {
-            self.output.message("note", text);
-        } else if !self.options.quiet {
+        if self.options.quiet {
+            return;
+        }
+        if self.json {
             let body = serde_json::json!({ "text": text });
             self.output.line(&json::record(Level::Info, "note", &body));
+        } else {
+            self.output.message("note", text);
         }
     }
 }
