@@ -254,6 +254,13 @@ pub trait Source: Send + Sync {
         keys.iter().map(|key| self.look(key)).collect()
     }
 
+    /// The names in a directory, in any order, whatever they are of; none where there is no directory.
+    /// Held in memory whole: for what vidimus keeps itself.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    fn names(&self, directory: &Key) -> Result<Vec<Vec<u8>>, Cause>;
+
     /// Inspects a file or directory: what it has that a copy hasn't, and what of its mode an ACL takes
     /// back.
     ///
@@ -454,15 +461,6 @@ pub trait Target: Source {
     /// Takes note of a source's entry that the target is to hold, to tell in the end what is lost of
     /// all of them. To be called once for each, whether it is copied or stands there already.
     fn meets(&self, _source: &Entry) {}
-
-    /// Names the files of the published manifest, which no listing enters, in no order; where `named`
-    /// fails, that is all. A store, which gives them no modes, names none.
-    fn name_manifest_files(
-        &self,
-        _named: &mut dyn FnMut(&Key) -> Result<(), Cause>,
-    ) -> Result<(), Cause> {
-        Ok(())
-    }
 
     /// Gives up what earlier runs began and this one, which is done, didn't go on with; each is named
     /// to `given_up`.

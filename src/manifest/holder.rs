@@ -1,7 +1,7 @@
 //! Who holds a lock: what the lock's file or object says.
 
-use crate::model::RunId;
 use crate::model::key::Escaped;
+use crate::model::{RunId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{fmt, fs};
 
@@ -45,6 +45,15 @@ impl Process {
     }
 }
 
+/// A run that died without releasing its lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftBehind {
+    /// Its id.
+    pub run: RunId,
+    /// When it took the lock, rounded down to the second.
+    pub started: Timestamp,
+}
+
 impl Holder {
     /// This process, for a run.
     pub(super) fn this(run: &RunId) -> Self {
@@ -61,6 +70,15 @@ impl Holder {
     /// Its run.
     pub(super) fn run(&self) -> &RunId {
         &self.run
+    }
+
+    /// The run that left its lock behind, once its holder is known to be dead.
+    pub(super) fn left(&self) -> Option<LeftBehind> {
+        let started = self.started.parse::<jiff::Timestamp>().ok()?;
+        let started = Timestamp { seconds: started.as_second(), nanos: 0 };
+        // Whoever writes there may have written anything.
+        let run = RunId(Escaped(self.run.0.as_bytes()).to_string());
+        Some(LeftBehind { run, started })
     }
 
     /// Whether it is known for certain to have died: it ran on this machine and is there no more.
@@ -103,6 +121,19 @@ impl fmt::Display for Holder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_dead_run_left_tells_its_id_and_start_and_moves_no_cursor() {
+        let holder = |started: &str| Holder {
+            started: started.to_owned(),
+            ..Holder::this(&RunId("one\u{1b}".to_owned()))
+        };
+        let started = Timestamp { seconds: 1_795_923_480, nanos: 0 };
+        let run = RunId("one\\u{1b}".to_owned());
+        let left = holder("2026-11-29T03:38:00Z").left();
+        assert_eq!(left, Some(LeftBehind { run, started }));
+        assert_eq!(holder("yesterday").left(), None);
+    }
 
     #[test]
     fn a_holder_is_dead_only_if_its_process_is_known_to_be_gone() {

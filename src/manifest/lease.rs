@@ -9,7 +9,7 @@
 //! A store may refuse conditions, or never find one met (`backend::object::conditions`). Then the lock
 //! is written without one, right after a look that shows the same that was there before.
 
-use super::holder::Holder;
+use super::holder::{Holder, LeftBehind};
 use crate::backend::object::s3::{S3, Wanted};
 use crate::backend::object::{
     Condition, Headers, ListQuery, ObjectPlace, StoreError, StoreErrorKind,
@@ -192,14 +192,18 @@ impl Lease {
         Ok(Self { shared, renewing: Some(renewing) })
     }
 
-    /// Makes sure that no run holds the lock of a place; changes nothing.
+    /// Makes sure that no run holds the lock of a place; the run that died with it, if one did. Changes
+    /// nothing.
     ///
     /// # Errors
     /// [`ErrorKind::Locked`] when one does, [`ErrorKind::Unusable`] when the store can't be asked.
-    pub fn check(place: &ObjectPlace) -> Result<(), Error> {
+    pub fn check(place: &ObjectPlace) -> Result<Option<LeftBehind>, Error> {
         match standing(&place.lock_store, &key(place)).map_err(|error| place.unusable(&error))? {
             Some(standing) if standing.is_held() => Err(locked(&name(place), &standing.content)),
-            _ => Ok(()),
+            standing => {
+                let holder = standing.and_then(|standing| Holder::read(&standing.content));
+                Ok(holder.and_then(|holder| holder.left()))
+            }
         }
     }
 

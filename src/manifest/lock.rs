@@ -6,7 +6,7 @@
 //! alone.
 
 use super::bag;
-use super::holder::Holder;
+use super::holder::{Holder, LeftBehind};
 use super::mode::{Closed, ManifestMode};
 use crate::backend::local::Root;
 use crate::model::reserved::TEMPORARY;
@@ -202,6 +202,13 @@ impl Lock {
                 Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
             }
         })
+    }
+
+    /// The run that died with the lock, where it is held for reading: whoever writes holds it alone, and
+    /// empties it at its end.
+    pub fn left_behind(&self) -> Option<LeftBehind> {
+        let content = content(&self.file).ok().flatten().filter(|_| !self.writer)?;
+        Holder::read(&content)?.left()
     }
 
     /// Releases the lock and says in its file that nobody holds it.

@@ -7,6 +7,7 @@
 
 pub use database::is_damage;
 pub use held::{Held, Lockable};
+pub use holder::LeftBehind;
 pub use lease::{AcquiredLease, Lease};
 pub use lock::{Acquired, Lock, Writing};
 pub use mode::ManifestMode;

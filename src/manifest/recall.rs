@@ -22,8 +22,8 @@ pub fn recall(state: Option<&State>, target: &dyn Target, spool_dir: &Path) -> R
         // where its rows are read.
         None if target.is_store() => None,
         None => {
-            let latest = Shelf::of(target, spool_dir).latest().ok().flatten();
-            latest.map(|latest| latest.head.options)
+            let latest = Shelf::of(target, spool_dir).latest_or_highest();
+            latest.ok().flatten().map(|(latest, _)| latest.head.options)
         }
     };
     if let Some(keeps) = recorded.and_then(|options| options.keeps) {

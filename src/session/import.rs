@@ -91,7 +91,8 @@ pub fn import(
     let OpenedTarget { target, lockable, name: target_name } =
         single::open_target(at, &stores, checkers, state_dir)?;
     let held = Held::take(&lockable, (&run, None), stop, &mut |note| observer.note(note))?;
-    refuse_where_known(options, &*target, &target_name)?;
+    let shelf = Shelf::of(&*target, state_dir);
+    refuse_where_known(options, &shelf, &target_name)?;
     lockable.learn(&*target, &mut |note| observer.note(note));
     let opened = State::open(&options.state_dir, IMPORTED, &target_name)?;
     if let Some(lost) = opened.lost() {
@@ -127,7 +128,7 @@ pub fn import(
     state.finish_run(number, wall_clock(), verdict, &counted, None)?;
     if !interrupted {
         let now = wall_clock();
-        let press = Press::new(&*target, &options.state_dir, now);
+        let press = Press::new(&*target, &options.state_dir, now).going_by(&shelf);
         let (run, options) = (run.clone(), recorded);
         let publishing = Publishing { run, started, now, verdict, options, totals: counted };
         let published = published::publish(&state, &press, publishing);
@@ -162,20 +163,22 @@ pub fn import(
 }
 
 /// Refuses a target of which more is known than any list says.
-fn refuse_where_known(
-    options: &ImportOptions,
-    target: &dyn Target,
-    name: &str,
-) -> Result<(), Error> {
+fn refuse_where_known(options: &ImportOptions, shelf: &Shelf<'_>, name: &str) -> Result<(), Error> {
     let refused = |message: String, help: &str| {
         Err(Error::new(ErrorKind::Refused, message).help(help.to_owned()))
     };
-    if Shelf::of(target, &options.state_dir).latest()?.is_some() {
-        return refused(
-            format!("\"{name}\" has a manifest already"),
-            "`vidimus verify` holds the target against it; to import anew, remove \
-             .vidimus/manifest there first",
-        );
+    match shelf.latest_or_highest()? {
+        None => {}
+        // An import could not point to what it published, or was killed before.
+        Some((latest, Some(_)))
+            if latest.head.source == IMPORTED && !shelf.is_overtaken(Some(&latest))? => {}
+        Some(_) => {
+            return refused(
+                format!("\"{name}\" has a manifest already"),
+                "`vidimus verify` holds the target against it; to import anew, remove \
+                 .vidimus/manifest there first",
+            );
+        }
     }
     let state = match State::open_read_only(&options.state_dir, IMPORTED, name) {
         // It is put aside.

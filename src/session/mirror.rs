@@ -26,6 +26,7 @@ use crate::filter::Filter;
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::Location;
 use crate::manifest::keys::SecretKey;
+use crate::manifest::published::Shelf;
 use crate::manifest::{
     Held, Lockable, ManifestMode, Opened, RecordedOptions, RootIdentity, RunNumber, SourceNumber,
     State, is_damage, recall,
@@ -268,6 +269,8 @@ impl Session<'_> {
         if let Some(own) = self.lockable(own) {
             own.learn(&*sides.1, &mut |note| self.note(note));
         }
+        let target = Arc::clone(&sides.1);
+        let kept = Shelf::of(&*target, &self.options.state_dir);
         let is_dropped = match &bag {
             // Its manifest is the bag's.
             Some(bag) => {
@@ -275,7 +278,7 @@ impl Session<'_> {
                 self.tell_lost(opened, "everything is compared");
                 bag.begin(self).map(|()| false)?
             }
-            None => self.take_over_published(opened, &*sides.1)?,
+            None => self.take_over_published(opened, (&*target, &kept))?,
         };
         let previous = state.last_finished_totals()?;
         self.started(previous.as_ref());
@@ -294,7 +297,6 @@ impl Session<'_> {
         let number = state.begin_run(&self.run, started, &options.encode()?)?;
         begins();
         let mut allowed_root = None;
-        let target = Arc::clone(&sides.1);
         let root_is_new = !self.places.target_exists() || (root.is_none() && is_first);
         let begun = Begun { number, root_is_new, is_first_contact };
         let surplus = Counter::default();
@@ -331,7 +333,7 @@ impl Session<'_> {
                 self.note("the bag is not whole, and says so: it has no bagit.txt");
             }
         } else if verdict != Verdict::Interrupted {
-            match self.publish(state, &*target, (started, verdict, options)) {
+            match self.publish(state, (&*target, &kept), (started, verdict, options)) {
                 // What is damaged here is put aside, and the run begun anew.
                 Err(error) if is_damage(&error) => return Err(error),
                 published => unpublished = published.err(),

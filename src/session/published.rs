@@ -4,13 +4,12 @@
 use crate::backend::{Form, ListItem, ListOptions, Listing, Target};
 use crate::listing::Checked;
 use crate::manifest::keys::PublicKey;
-use crate::manifest::published::{self, CaughtUp, Shelf, Since};
+use crate::manifest::published::{self, CaughtUp, Publication, Shelf, Since, gone_by};
 use crate::manifest::{Row, Rows, SourceNumber, State};
 use crate::model::error::Side;
 use crate::model::stamp::{Likeness, Trust};
 use crate::model::{Entry, EntryKind, Error, ErrorKind, RunId, Stop};
 use std::iter::Peekable;
-use std::path::Path;
 use std::sync::Arc;
 
 /// Rows that are dropped together.
@@ -20,12 +19,12 @@ const BATCH: u64 = 10_000;
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) target: &'a dyn Target,
+    /// Where its manifest is kept.
+    pub(super) shelf: &'a Shelf<'a>,
     /// The form of the run's keys.
     pub(super) form: Form,
     /// What of a stamp isn't compared.
     pub(super) trust: Trust,
-    /// Where segments are kept while they are read.
-    pub(super) spool_dir: &'a Path,
 }
 
 /// What there is to say of it, in words.
@@ -52,10 +51,9 @@ pub(super) fn catch_up(
     stop: &Stop,
 ) -> Result<Said, Error> {
     let mut said = Said::default();
-    let shelf = Shelf::of(place.target, place.spool_dir);
-    match published::catch_up(state, &shelf, key)? {
-        None => {}
-        Some(Since::Usable(CaughtUp { run, taken, dropped, broken })) => {
+    let lost = match published::catch_up(state, place.shelf, key)? {
+        None => None,
+        Some(Since::Usable(CaughtUp { run, taken, dropped, broken, lost })) => {
             said.notes.push(format!(
                 "run {run} published the manifest since, from elsewhere: {taken} entries were taken \
                  over from it, and {dropped} that it removed were dropped here"
@@ -63,17 +61,58 @@ pub(super) fn catch_up(
             said.warnings.extend(broken.map(|broken| {
                 format!("{broken}; what run {run} removed from the manifest can't be told")
             }));
+            lost
         }
-        Some(Since::Lost { run, fault }) => {
-            let dropped = drop_overtaken(state, place, stop)?;
-            said.warnings.push(format!(
-                "{}; entries that are recorded here and stand no more as they did, and whose record \
-                 is dropped: {dropped}",
-                lost(run.as_ref(), &fault)
-            ));
-        }
+        Some(Since::Lost(lost)) => Some(lost),
+    };
+    if let Some(lost) = lost {
+        let dropped = drop_overtaken(state, place, stop)?;
+        said.warnings.push(format!("{lost}{}", overtaken(dropped)));
     }
     Ok(said)
+}
+
+/// What a state without a run was made of.
+pub(super) struct TakenOver {
+    /// How many rows it got.
+    pub(super) rows: u64,
+    /// The publication that they are from.
+    pub(super) latest: Publication,
+    pub(super) said: Said,
+}
+
+/// Makes a state without a run of what was published, if anything was; signed with the key, where there
+/// is one. Rows that a lost publication may have overtaken are dropped, as by [`catch_up`]. Where there is
+/// something to take over, `allows` is asked before.
+///
+/// # Errors
+/// As those of [`Shelf::latest_or_highest`] and [`published::rebuild`]; [`ErrorKind::Untrusted`] where
+/// it isn't signed with the key.
+pub(super) fn take_over(
+    state: &State,
+    place: Place<'_>,
+    key: Option<&PublicKey>,
+    allows: &dyn Fn() -> Result<(), Error>,
+    stop: &Stop,
+) -> Result<Option<TakenOver>, Error> {
+    let shelf = place.shelf;
+    let Some((latest, fault)) = shelf.latest_or_highest()? else { return Ok(None) };
+    // A signature is to vouch for what was seen here, not for what anybody put there.
+    if let Some(key) = key {
+        shelf.seal(&latest, Some(key))?.demand(&latest, key)?;
+    }
+    allows()?;
+    let rows = published::rebuild(state, shelf, &latest, key)?;
+    let mut said = Said::default();
+    if let Some(fault) = fault {
+        let mut what = format!("{fault}; {}", gone_by(&latest));
+        if key.is_none() && shelf.is_overtaken(Some(&latest))? {
+            let dropped = drop_overtaken(state, place, stop)?;
+            what.push_str(&overtaken(dropped));
+        }
+        said.warnings.push(what);
+    }
+    Ok(Some(TakenOver { rows, latest, said }))
 }
 
 /// The rows that a state would have after [`catch_up`], where others published since, and the number
@@ -87,32 +126,30 @@ pub(super) fn foresee(
     key: Option<&PublicKey>,
 ) -> Result<Option<(Foreseen, SourceNumber, Said)>, Error> {
     let mut said = Said::default();
-    let shelf = Shelf::of(place.target, place.spool_dir);
-    Ok(match published::foresee(state, &shelf, key)? {
-        None => None,
-        Some(Since::Usable(foreseen)) => {
+    let (rows, number, lost): (Foreseen, _, _) = match published::foresee(state, place.shelf, key)?
+    {
+        None => return Ok(None),
+        Some(Since::Usable(mut foreseen)) => {
             said.notes.push(format!(
                 "run {} published the manifest since, from elsewhere: a run takes over what that \
                  recorded before it compares",
-                foreseen.run
+                foreseen.latest.head.run
             ));
-            let number = foreseen.number;
-            Some((Box::new(foreseen), number, said))
+            let (number, lost) = (foreseen.number, foreseen.lost.take());
+            (Box::new(foreseen), number, lost)
         }
-        Some(Since::Lost { run, fault }) => {
-            said.warnings.push(format!(
-                "{}; a run drops the record of what stands no more as it did",
-                lost(run.as_ref(), &fault)
-            ));
-            let rows = WhatStands::of(state, place)?;
-            let rows = rows.filter_map(|row| match row {
-                Ok((row, Stands::AsRecorded)) => Some(Ok((row, None))),
-                Ok((_, Stands::Otherwise)) => None,
-                Err(error) => Some(Err(error)),
-            });
-            Some((Box::new(rows), state.number()?, said))
+        Some(Since::Lost(lost)) => {
+            (Box::new(without_run(state.rows()?)), state.number()?, Some(lost))
         }
-    })
+    };
+    let Some(lost) = lost else { return Ok(Some((rows, number, said))) };
+    said.warnings.push(format!("{lost}; a run drops the record of what stands no more as it did"));
+    let rows = WhatStands::of(rows, place)?.filter_map(|row| match row {
+        Ok((row, Stands::AsRecorded)) => Some(Ok(row)),
+        Ok((_, Stands::Otherwise)) => None,
+        Err(error) => Some(Err(error)),
+    });
+    Ok(Some((Box::new(rows), number, said)))
 }
 
 /// That a run did all, but its manifest could not be published: `what` says the first.
@@ -123,22 +160,26 @@ pub(super) fn unpublished(what: &str, error: Error) -> Error {
     Error::new(error.kind, message).because(error).help(help)
 }
 
-fn lost(run: Option<&RunId>, fault: &Error) -> String {
-    let who = run.map_or_else(|| "somebody".to_owned(), |run| format!("run {run}"));
+fn overtaken(dropped: u64) -> String {
     format!(
-        "{who} published the manifest since, from elsewhere, and what that recorded is lost: {fault}"
+        "; entries that are recorded here and stand no more as they did, and whose record is dropped: \
+         {dropped}"
     )
+}
+
+fn without_run(rows: Rows) -> impl Iterator<Item = Result<(Row, Option<RunId>), Error>> {
+    rows.map(|row| row.map(|row| (row, None)))
 }
 
 /// Drops the rows whose entries the target no longer has as they say; how many.
 fn drop_overtaken(state: &State, place: Place<'_>, stop: &Stop) -> Result<u64, Error> {
     let mut writer = state.writer()?;
     let mut dropped = 0;
-    for row in WhatStands::of(state, place)? {
+    for row in WhatStands::of(without_run(state.rows()?), place)? {
         if stop.requested() {
             break;
         }
-        if let (row, Stands::Otherwise) = row? {
+        if let ((row, _), Stands::Otherwise) = row? {
             writer.remove(&row.key)?;
             dropped += 1;
             if dropped % BATCH == 0 {
@@ -158,20 +199,20 @@ enum Stands {
     Otherwise,
 }
 
-/// The rows of a state, and whether the target still has what they say. Memory is bounded by what a
-/// listing and a page of rows hold.
-struct WhatStands {
-    rows: Rows,
+/// Rows, and whether the target still has what they say. Memory is bounded by what a listing and a
+/// page of rows hold.
+struct WhatStands<R> {
+    rows: R,
     listing: Peekable<Checked>,
     trust: Trust,
 }
 
-impl WhatStands {
-    fn of(state: &State, place: Place<'_>) -> Result<Self, Error> {
+impl<R> WhatStands<R> {
+    fn of(rows: R, place: Place<'_>) -> Result<Self, Error> {
         let options = ListOptions { filter: Arc::default(), only: None, form: place.form };
         let listing: Listing = place.target.list(&options)?;
         let listing = Checked::new(listing, Side::Target).peekable();
-        Ok(Self { rows: state.rows()?, listing, trust: place.trust })
+        Ok(Self { rows, listing, trust: place.trust })
     }
 
     fn stands(&mut self, row: &Row) -> Result<Stands, Error> {
@@ -195,15 +236,15 @@ impl WhatStands {
     }
 }
 
-impl Iterator for WhatStands {
-    type Item = Result<(Row, Stands), Error>;
+impl<R: Iterator<Item = Result<(Row, Option<RunId>), Error>>> Iterator for WhatStands<R> {
+    type Item = Result<((Row, Option<RunId>), Stands), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let row = match self.rows.next()? {
             Ok(row) => row,
             Err(error) => return Some(Err(error)),
         };
-        Some(self.stands(&row).map(|stands| (row, stands)))
+        Some(self.stands(&row.0).map(|stands| (row, stands)))
     }
 }
 

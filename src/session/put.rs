@@ -10,7 +10,7 @@ use super::file::{
     LocalFile, cannot_write, find_whole, names_directory, of_what_stands, refuse_own,
 };
 use super::input::Input;
-use super::published::{Place as LookedAt, Said, catch_up, unpublished};
+use super::published::{self as in_target, Place as LookedAt, Said, catch_up, unpublished};
 use super::{new_run_id, single, wall_clock};
 use crate::backend::object::ObjectTarget;
 use crate::backend::object::s3::Settings;
@@ -116,7 +116,7 @@ pub fn put(
     let shelf = Shelf::of(&*at.target, &options.state_dir);
     let pointer = single::check_signed(&shelf, &at.name, options.sign.as_ref())?;
     let mut unread = None;
-    match take_over(&state, &at, options, stop) {
+    match take_over(&state, (&at, &shelf), options, stop) {
         Ok(said) => {
             warnings.extend(said.warnings);
             notes.extend(said.notes);
@@ -335,23 +335,25 @@ fn write(
 /// Makes the state of what was published in the target, where it is new: else the file would be all
 /// that is known of it; where it isn't, takes in what others published since. With a key, what that
 /// must not sign is refused.
-fn take_over(state: &State, at: &At, options: &PutOptions, stop: &Stop) -> Result<Said, Error> {
+fn take_over(
+    state: &State,
+    (at, shelf): (&At, &Shelf<'_>),
+    options: &PutOptions,
+    stop: &Stop,
+) -> Result<Said, Error> {
     let key = options.sign.as_ref().map(SecretKey::public);
-    let shelf = Shelf::of(&*at.target, &options.state_dir);
+    let (form, trust) = (at.form, Trust::default());
+    let place = LookedAt { target: &*at.target, shelf, form, trust };
     if state.last_run()?.is_some() {
         if let Some(key) = key {
             single::check_trusted(state, key)?;
         }
-        let (form, trust) = (at.form, Trust::default());
-        let place = LookedAt { target: &*at.target, form, trust, spool_dir: &options.state_dir };
         return catch_up(state, place, key, stop);
     }
     state.clear()?;
-    let Some(latest) = shelf.latest()? else { return Ok(Said::default()) };
-    if let Some(key) = key {
-        shelf.seal(&latest, Some(key))?.demand(&latest, key)?;
-    }
-    published::rebuild(state, &shelf, &latest, key).map(|_| Said::default())
+    Ok(in_target::take_over(state, place, key, &|| Ok(()), stop)?
+        .map(|taken| taken.said)
+        .unwrap_or_default())
 }
 
 /// Records what stands, as a run of its own.

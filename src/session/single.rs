@@ -40,7 +40,7 @@ pub(super) fn check_signed(
             let message = format!("the manifest of \"{name}\" is signed");
             Err(Error::new(ErrorKind::Refused, message).help(
                 "--sign KEY signs it with the file; bring that elsewhere, or remove \
-                 .vidimus/manifest/latest.json there if it needs no signature any more",
+                 .vidimus/manifest there if it needs no signature any more",
             ))
         }
         (Ok(None), Some(_)) => Err(nothing_to_sign(name)),

@@ -16,7 +16,7 @@ use crate::filter::Filter;
 use crate::limits::Bandwidth;
 use crate::listing::Checked;
 use crate::location::Location;
-use crate::manifest::published::Shelf;
+use crate::manifest::published::{Shelf, gone_by};
 use crate::manifest::{RecordedOptions, SourceNumber, State, is_damage, recall};
 use crate::model::error::Side;
 use crate::model::{Entry, Error, ErrorKind, Key, Progress, RunId, Stop, Totals};
@@ -211,8 +211,13 @@ fn recorded(
         Ok(Some((run.id, RecordedOptions::decode(&run.options)?)))
     };
     let of_manifest = || -> Result<_, Error> {
-        let latest = Shelf::of(target, &super::open::spool_dir(options)).latest()?;
-        let latest = latest.map(|latest| latest.head);
+        let latest = Shelf::of(target, &super::open::spool_dir(options)).latest_or_highest()?;
+        let latest = latest.map(|(latest, fault)| {
+            if let Some(fault) = fault {
+                observer.warning(&format!("{fault}; {}", gone_by(&latest)));
+            }
+            latest.head
+        });
         let latest = latest.filter(|head| head.source == from && head.options.form == form);
         Ok(latest.map(|head| (head.run, head.options)))
     };

@@ -4,7 +4,7 @@
 use crate::backend::Form;
 use crate::filter::FilterSpec;
 use crate::manifest::published::{Head, RecordedSource};
-use crate::manifest::{IMPORTED, RecordedOptions, STREAM, State};
+use crate::manifest::{IMPORTED, LeftBehind, RecordedOptions, STREAM, State};
 use crate::model::{Error, RunId, Timestamp, Verdict};
 
 /// A run that left unknown what should stand in the target.
@@ -12,8 +12,8 @@ use crate::model::{Error, RunId, Timestamp, Verdict};
 pub struct Unfinished {
     /// Its id.
     pub run: RunId,
-    /// Its source.
-    pub source: String,
+    /// Its source; `None` where its lock is all that tells of it.
+    pub source: Option<String>,
     /// When it began.
     pub started: Timestamp,
     /// How it ended; `None` where it was killed.
@@ -45,6 +45,8 @@ pub(super) struct Expected {
     pub(super) keeps_times: bool,
     /// The latest runs of their sources that left something unknown.
     pub(super) unfinished: Vec<Unfinished>,
+    /// The latest runs of their sources that ended.
+    ended: Vec<RunId>,
 }
 
 /// What is known of sources beside their latest runs.
@@ -108,6 +110,17 @@ impl Expected {
         Ok(Self::of(sources, latest, whole, keeps_times, unfinished))
     }
 
+    /// Takes note of a run that left its lock behind, unless more is known of it: it ended, and was
+    /// killed before it released that, or is told already.
+    pub(super) fn add_left_behind(&mut self, LeftBehind { run, started }: LeftBehind) {
+        let is_told = self.unfinished.iter().any(|unfinished| unfinished.run == run);
+        if is_told || self.ended.contains(&run) {
+            return;
+        }
+        let (source, verdict, unrecorded_since) = (None, None, Some(started));
+        self.unfinished.push(Unfinished { run, source, started, verdict, unrecorded_since });
+    }
+
     fn of(
         sources: Vec<RecordedSource>,
         (run, source): (RunId, String),
@@ -115,6 +128,8 @@ impl Expected {
         keeps_times: bool,
         unfinished: Vec<Unfinished>,
     ) -> Self {
+        let ended = sources.iter().filter(|source| source.verdict.is_some());
+        let ended = ended.map(|source| source.run.clone()).collect();
         // A list names files alone, by keys that are the same in any form.
         let forms = sources.iter().filter(|source| source.source != IMPORTED);
         let is_flat =
@@ -136,6 +151,7 @@ impl Expected {
             deletes,
             keeps_times,
             unfinished,
+            ended,
         }
     }
 }
@@ -171,6 +187,7 @@ fn unfinished(
         }
         let unrecorded_since = recorded.unrecorded_since(source)?;
         let RecordedSource { run, source, started, verdict, .. } = source.clone();
+        let source = Some(source);
         found.push(Unfinished { run, source, started, verdict, unrecorded_since });
     }
     Ok(found)

@@ -49,7 +49,7 @@ use crate::model::{
 use broken::Broken;
 use crossbeam_channel::bounded;
 use groups::Groups;
-use open::{Manifest, Opened, OpenedSource, open};
+use open::{Manifest, Opened, OpenedSource, Recorded, open};
 use repair::Mending;
 use scan::Scan;
 use stalest::Stalest;
@@ -242,18 +242,26 @@ pub fn verify(
     let began = Instant::now();
     let mends_from = options.repair.as_ref();
     let mends_from = mends_from.map(|repair| (&repair.source, repair.source_store.as_ref()));
-    let Opened { target, name, lock, held, source: mends_from } =
+    let Opened { target, name, lock, left_behind, held, source: mends_from } =
         open(options, mends_from, observer, progress, stop)?;
     if let Some(OpenedSource { name, only: Some(_), .. }) = &mends_from {
         let message = format!("cannot mend from \"{name}\": it is a file");
         return Err(Error::new(ErrorKind::Unusable, message).help("name a directory, or a prefix"));
     }
-    let (manifest, fault) = recorded(&*target, &name, options, observer)?;
-    let Manifest { expected, rows, state, ahead } =
+    let mut found = recorded(&*target, &name, options, observer)?;
+    if options.repair.is_some() {
+        found = found.mendable(&name)?;
+    }
+    let Recorded { manifest, fault, overtaken_since } = found;
+    let Manifest { mut expected, rows, state, ahead } =
         manifest.ok_or_else(|| open::nothing_recorded(options, &name))?;
     let _count = ahead.and_then(|rows| ahead::count_ahead(rows, options.depth, progress));
+    if let Some(left_behind) = left_behind {
+        expected.add_left_behind(left_behind);
+    }
     // What is not signed never speaks for what differs from what is.
     let unrecorded_since = expected.unrecorded_since().filter(|_| options.key.is_none());
+    let unrecorded_since = unrecorded_since.into_iter().chain(overtaken_since).min();
     let unsettled = Unsettled::since(unrecorded_since);
     let filter = Filter::try_from(expected.filter).map_err(|error| {
         Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used").because(error)
@@ -326,29 +334,31 @@ pub fn verify(
 
 /// What is recorded of a target, if anything is: what is signed, where that is demanded; else what was
 /// recorded here, unless that is damaged or somebody else published since; else what was published.
-/// And what is wrong with what was published beside it.
 fn recorded(
     target: &dyn Target,
     name: &str,
     options: &VerifyOptions,
     observer: &dyn VerifyObserver,
-) -> Result<(Option<Manifest>, Option<Error>), Error> {
+) -> Result<Recorded, Error> {
     if let Some(key) = &options.key {
         let manifest = signed::signed(target, name, key, options, observer)?;
-        return Ok((Some(manifest), None));
+        return Ok(Recorded { manifest: Some(manifest), ..Recorded::default() });
     }
     let state = match open::state(options, name) {
         Ok(Some(state)) => state,
-        Ok(None) => return Ok((Manifest::of_target(target, options, observer)?, None)),
+        Ok(None) => {
+            return Ok(Manifest::of_target(target, options, observer)?.unwrap_or_default());
+        }
         Err(damage) if is_damage(&damage) => {
-            let manifest = Manifest::of_target(target, options, observer)?;
-            let Some(manifest) = manifest else { return Err(damage) };
+            let found = Manifest::of_target(target, options, observer)?;
+            let Some(found) = found else { return Err(damage) };
             observer.warning(&open::instead_of(&damage));
-            return Ok((Some(manifest), None));
+            return Ok(found);
         }
         Err(error) => return Err(error),
     };
-    let published::Stands { fault, later } = published::look(target, &state, options, observer);
+    let published::Stands { fault, later, overtaken_since } =
+        published::look(target, &state, options, observer);
     let manifest = match later {
         Some(later) => {
             let spool_dir = open::spool_dir(options);
@@ -359,7 +369,7 @@ fn recorded(
         }
         None => Manifest::of_state(&state, options, observer)?,
     };
-    Ok((manifest, fault))
+    Ok(Recorded { manifest, fault, overtaken_since })
 }
 
 /// Releases the lock under which files were mended.

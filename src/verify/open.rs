@@ -8,13 +8,13 @@ use crate::backend::object::{ObjectSource, ObjectTarget, Stores};
 use crate::backend::{Form, Source, Target};
 use crate::engine::now;
 use crate::location::Location;
-use crate::manifest::published::{Merged, Publication, Shelf};
-use crate::manifest::{Held, Lease, Lock, Lockable, Row, State, bag};
+use crate::manifest::published::{History, Merged, Publication, Shelf, gone_by};
+use crate::manifest::{Held, Lease, LeftBehind, Lock, Lockable, Row, State, bag};
 use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::reserved::is_reserved;
 use crate::model::shell::Quoted;
-use crate::model::{Durability, Error, ErrorKind, Progress, Stop};
+use crate::model::{Durability, Error, ErrorKind, Progress, Stop, Timestamp};
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,33 @@ pub(super) struct Manifest {
     pub(super) ahead: Option<Box<dyn Iterator<Item = Result<Row, Error>> + Send>>,
     /// Where is recorded which of them were verified, if that can be.
     pub(super) state: Option<State>,
+}
+
+/// What is found to be recorded of a target.
+#[derive(Default)]
+pub(super) struct Recorded {
+    /// What the target is held against.
+    pub(super) manifest: Option<Manifest>,
+    /// What is wrong with what is published, beside that.
+    pub(super) fault: Option<Error>,
+    /// Since when it may not tell any more what should stand: somebody published above it, and what that
+    /// recorded is lost.
+    pub(super) overtaken_since: Option<Timestamp>,
+}
+
+impl Recorded {
+    /// Makes sure that nothing is mended by a record that may be older than what stands.
+    pub(super) fn mendable(mut self, name: &str) -> Result<Self, Error> {
+        let is_overtaken = self.overtaken_since.is_some();
+        let may_be_older = |fault: &mut Error| is_overtaken || fault.kind == ErrorKind::Unusable;
+        let Some(fault) = self.fault.take_if(may_be_older) else { return Ok(self) };
+        let message =
+            format!("cannot mend \"{name}\": what is recorded may be older than what stands");
+        Err(Error::new(fault.kind, message).because(fault).help(
+            "nothing was changed; run again once the manifest can be read, or, where it is damaged, \
+             after a mirror by whoever published there last",
+        ))
+    }
 }
 
 impl Manifest {
@@ -50,12 +77,26 @@ impl Manifest {
         target: &dyn Target,
         options: &VerifyOptions,
         observer: &dyn VerifyObserver,
-    ) -> Result<Option<Self>, Error> {
+    ) -> Result<Option<Recorded>, Error> {
         let spool_dir = spool_dir(options);
         let shelf = Shelf::of(target, &spool_dir);
-        let Some(latest) = shelf.latest()? else { return Ok(None) };
+        let Some((latest, fault)) = shelf.latest_or_highest()? else { return Ok(None) };
         tell_unrecorded(options, observer);
-        Self::published(&shelf, &latest, options).map(Some)
+        let manifest = Self::published(&shelf, &latest, options)?;
+        let mut overtaken_since = None;
+        let fault = match fault {
+            Some(fault) => {
+                let mut what = gone_by(&latest);
+                if shelf.is_overtaken(Some(&latest))? {
+                    overtaken_since = Some(latest.head.published);
+                    what.push_str("; what changed since may be as it should");
+                }
+                observer.warning(&what);
+                Some(fault)
+            }
+            None => History::fault(&latest, &shelf)?,
+        };
+        Ok(Some(Recorded { manifest: Some(manifest), fault, overtaken_since }))
     }
 
     /// What a publication says; its segments are fetched, and found to be whole.
@@ -152,6 +193,8 @@ pub(super) struct Opened {
     /// Its name in the state.
     pub(super) name: String,
     pub(super) lock: Option<Lock>,
+    /// The run that died with it, if one did; one that was taken over was told.
+    pub(super) left_behind: Option<LeftBehind>,
     /// Held alone, where files are to be mended.
     pub(super) held: Option<Held>,
     /// What they are mended from, or held against.
@@ -193,12 +236,10 @@ pub(super) fn open(
         Location::S3(location) => {
             let place = Arc::new(stores.connect(location, options.target_store.as_ref())?);
             let held = alone(&Lockable::Store(Arc::clone(&place)))?;
-            if held.is_none() {
-                Lease::check(&place)?;
-            }
+            let left_behind = if held.is_none() { Lease::check(&place)? } else { None };
             let name = place.name();
             let target = Arc::new(ObjectTarget::new(place));
-            return Ok(Opened { target, name, lock: None, held, source });
+            return Ok(Opened { target, name, lock: None, left_behind, held, source });
         }
     };
     let unusable = |error| unopened(Some(Side::Target), path, error);
@@ -212,7 +253,8 @@ pub(super) fn open(
     if held.is_some() {
         lockable.learn(&*target, &mut |note| observer.note(note));
     }
-    Ok(Opened { target, name, lock, held, source })
+    let left_behind = lock.as_ref().and_then(Lock::left_behind);
+    Ok(Opened { target, name, lock, left_behind, held, source })
 }
 
 fn open_source(

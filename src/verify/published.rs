@@ -5,8 +5,8 @@ use super::open::spool_dir;
 use super::{VerifyObserver, VerifyOptions};
 use crate::backend::Target;
 use crate::manifest::State;
-use crate::manifest::published::{Publication, Shelf, Standing};
-use crate::model::{Error, ErrorKind};
+use crate::manifest::published::{Foreseen, Lost, Publication, Shelf, Since, Standing, foresee};
+use crate::model::{Error, ErrorKind, Timestamp};
 
 /// What stands beside a record.
 pub(super) struct Stands {
@@ -15,6 +15,9 @@ pub(super) struct Stands {
     /// The publication that counts, where it came from elsewhere after the last one from here, and all
     /// that is recorded here was published: it tells of that, too.
     pub(super) later: Option<Publication>,
+    /// Since when neither may tell what should stand, where somebody else published above them and what
+    /// that recorded is lost.
+    pub(super) overtaken_since: Option<Timestamp>,
 }
 
 /// Looks at what is published in a target, and reads its segments. Damage is recorded in the state,
@@ -25,19 +28,31 @@ pub(super) fn look(
     options: &VerifyOptions,
     observer: &dyn VerifyObserver,
 ) -> Stands {
-    let (fault, later) = match find(target, state, options) {
-        Ok(Standing { fault: None, publication, .. }) => (None, later(publication, state)),
-        Ok(Standing { fault, .. }) => (fault, Ok(None)),
-        Err(error) => (Some(error), Ok(None)),
+    let (mut fault, publication) = match find(target, state, options) {
+        // The first run into it that publishes may have been killed before it could point to that.
+        Ok(Standing { publication: None, .. })
+            if state.published().is_ok_and(|it| it.is_none()) =>
+        {
+            (None, None)
+        }
+        Ok(Standing { fault, publication, .. }) => (fault, publication),
+        Err(error) => (Some(error), None),
     };
-    if let Some(fault) = fault.as_ref().filter(|fault| fault.kind == ErrorKind::Damaged)
-        && let Err(error) = state.for_recording().and_then(|state| state.distrust(fault))
-    {
-        observer.warning(&format!("the next mirror doesn't learn what is damaged: {error}"));
+    if let Some(fault) = fault.as_ref().filter(|fault| fault.kind == ErrorKind::Damaged) {
+        distrust(state, fault, observer);
     }
-    let later = later.unwrap_or_else(|error| {
-        observer.note(&error.to_string());
-        None
+    let found = match &fault {
+        None => later(publication, state).map(|later| (later, None)),
+        Some(fault) if fault.kind == ErrorKind::Damaged => since(target, state, options),
+        Some(_) => Ok((None, None)),
+    };
+    let (later, lost) = found.unwrap_or_else(|error| {
+        if fault.is_some() && error.kind == ErrorKind::Unusable {
+            fault = Some(error);
+        } else {
+            observer.note(&error.to_string());
+        }
+        (None, None)
     });
     if let Some(later) = &later {
         observer.note(&format!(
@@ -46,7 +61,36 @@ pub(super) fn look(
             later.head.run
         ));
     }
-    Stands { fault, later }
+    let overtaken_since = lost.map(|lost| {
+        observer.warning(&format!("{lost}; what changed since may be as it should"));
+        let known = later.clone().or_else(|| state.published().ok().flatten());
+        // Where nothing was, all may have changed.
+        known.map_or_else(Timestamp::default, |known| known.head.published)
+    });
+    Stands { fault, later, overtaken_since }
+}
+
+/// What others published since, of what is damaged: what of it can be gone by, and what is lost.
+fn since(
+    target: &dyn Target,
+    state: &State,
+    options: &VerifyOptions,
+) -> Result<(Option<Publication>, Option<Lost>), Error> {
+    let (spool_dir, changed) = (spool_dir(options), state.changed()?);
+    Ok(match foresee(state, &Shelf::of(target, &spool_dir), None)? {
+        None => (None, None),
+        Some(Since::Usable(Foreseen { latest, lost, .. })) => {
+            (Some(latest).filter(|_| changed == 0), lost)
+        }
+        Some(Since::Lost(lost)) => (None, Some(lost)),
+    })
+}
+
+/// Records damage, for the next mirror.
+pub(super) fn distrust(state: &State, fault: &Error, observer: &dyn VerifyObserver) {
+    if let Err(error) = state.for_recording().and_then(|state| state.distrust(fault)) {
+        observer.warning(&format!("the next mirror doesn't learn what is damaged: {error}"));
+    }
 }
 
 fn later(stands: Option<Publication>, state: &State) -> Result<Option<Publication>, Error> {
@@ -59,11 +103,13 @@ fn find(target: &dyn Target, state: &State, options: &VerifyOptions) -> Result<S
     let shelf = Shelf::of(target, &spool_dir);
     let mut stands = Standing::look(&shelf, known.as_ref())?;
     stands.read(&shelf)?;
+    stands.follow(&shelf)?;
     if stands.fault.is_some() {
         // Nothing keeps a mirror from publishing in a store meanwhile, and removing what it replaced.
         let mut now = Standing::look(&shelf, known.as_ref())?;
         if now.publication != stands.publication {
             now.read(&shelf)?;
+            now.follow(&shelf)?;
             stands = now;
         }
     }

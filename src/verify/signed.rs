@@ -37,7 +37,12 @@ pub(super) fn signed(
         None
     });
     let known = state.as_ref().map(State::published).transpose()?.flatten();
-    follow(&latest, &shelf, known.as_ref())?;
+    if let Err(fault) = follow(&latest, &shelf, known.as_ref()) {
+        if let Some(state) = state.filter(|_| fault.kind == ErrorKind::Damaged) {
+            super::published::distrust(&state, &fault, observer);
+        }
+        return Err(fault);
+    }
     let mut manifest = Manifest::published(&shelf, &latest, options)?;
     match state {
         Some(state) => dated(&mut manifest, &state, options, observer)?,

@@ -46,6 +46,7 @@ const PROMISES: &[Promise] = &[
     ("a sink's refusal is told apart", All, sinks_may_refuse),
     ("a file other than the one listed is not read as it", All, replaced_files_are_not_read),
     ("a look tells what stands, or that nothing does", All, looks_tell),
+    ("a directory's names are told as they stand", All, names_in_a_directory_are_told),
     (
         "a file is not there before it is published, and then whole",
         FileSystems,
@@ -159,6 +160,21 @@ fn names_are_told_as_listed(Fixture { source, target, .. }: &Fixture) {
     for nothing in [&b"b"[..], b"a/b/c/d", b"a-", b"e/f"] {
         assert!(name(nothing).is_empty());
     }
+}
+
+fn names_in_a_directory_are_told(Fixture { source, target, .. }: &Fixture) {
+    let names = |directory: &[u8]| {
+        let mut names = source.names(&key(directory)).expect("tell names");
+        names.sort_unstable();
+        names.into_iter().map(|name| String::from_utf8(name).expect("text")).collect::<Vec<_>>()
+    };
+    assert!(names(b"").is_empty() && names(b"d/").is_empty());
+    fill(&**target, &[b"d/", b"d/b", b"d/deep/", b"d/deep/x", b"d/deep/y", b"d-a", b"e/"]);
+    assert_eq!(names(b"d/"), ["b", "deep"]);
+    assert_eq!(names(b""), ["d", "d-a", "e"]);
+    assert!(names(b"e/").is_empty());
+    fill(&**target, &[b"e/.hidden"]);
+    assert_eq!(names(b"e/"), [".hidden"]);
 }
 
 fn listings_are_in_key_order(Fixture { source, target, .. }: &Fixture) {

@@ -248,6 +248,10 @@ impl Source for Patient {
     fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {
         self.0.look(key)
     }
+
+    fn names(&self, directory: &Key) -> Result<Vec<Vec<u8>>, Cause> {
+        self.0.names(directory)
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod file_systems;
 mod filters;
 mod filters_git;
 mod ground;
+mod heads;
 mod import;
 mod interrupts;
 mod json_docs;

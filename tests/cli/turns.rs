@@ -209,6 +209,66 @@ fn where_what_the_other_recorded_is_lost_it_is_told_and_nothing_older_published_
     }
 }
 
+/// Before a mirror: what differs may be the other's work, and is neither called corrupt nor undone.
+#[test]
+fn a_record_that_was_overtaken_by_what_is_lost_calls_nothing_corrupt_and_mends_nothing() {
+    let env = overtaken();
+    fs::write(parts(&env, ".zst").pop().expect("a segment"), "rubbish").expect("write");
+    let verify = ["verify", text(&env.target)];
+    let run = machine(&env, "ada", &verify).expect(4).is_silent_about("corrupt");
+    run.names("what that recorded is lost").names("bob/one");
+    let old = env.root.join("old");
+    TestTree::new().file("bob/one", "one of bob").write(&old);
+    let mend = [&verify[..], &["--repair-from", text(&old)]].concat();
+    machine(&env, "ada", &mend).expect(4).names("cannot mend");
+    assert_eq!(fs::read_to_string(env.target.join("bob/one")).expect("read"), "another");
+    let from = source(&env, "ada");
+    let explain = ["explain", text(&from), text(&env.target), "ada/one"];
+    let run = machine(&env, "ada", &explain).expect(0).is_silent_about("everything is compared");
+    run.names("what it told of past runs is not known");
+}
+
+/// What the other published is told by what it wrote, where what points to that is lost; where the
+/// highest is lost with it, by the one below, and what stands otherwise is recorded no more.
+#[test]
+fn a_lost_pointer_or_head_costs_nothing_that_another_publication_tells() {
+    let lose_pointer = |env: &Environment| {
+        fs::remove_file(env.target.join(".vidimus/manifest/latest.json")).expect("remove");
+    };
+    let env = overtaken();
+    lose_pointer(&env);
+    let verify = ["verify", text(&env.target)];
+    machine(&env, "ada", &verify)
+        .expect(4)
+        .names("latest.json: it is missing")
+        .names("it is gone by");
+    let run = mirror(&env, "ada", &["-q"]).names("warning: ").names("latest.json: it is missing");
+    run.is_silent_about("is lost");
+    check(&env);
+    // Two publications of the other, the second a delta whose segment is damaged.
+    let more = |file: &str, content: &str| {
+        fs::write(source(&env, "bob").join("bob").join(file), content).expect("write a file");
+        mirror(&env, "bob", &[]);
+    };
+    for file in 0..20 {
+        fs::write(source(&env, "bob").join(format!("bob/f{file}")), "x").expect("write a file");
+    }
+    more("five", "five");
+    more("five", "another");
+    lose_pointer(&env);
+    fs::write(parts(&env, ".zst").pop().expect("a segment"), "rubbish").expect("write");
+    machine(&env, "ada", &verify).expect(4).is_silent_about("corrupt").names("bob/five");
+    machine(&env, "nobody", &verify).expect(4).is_silent_about("corrupt").names("bob/five");
+    let (from, target) = (source(&env, "ada"), text(&env.target));
+    machine(&env, "ada", &["mirror", "-n", text(&from), target]).expect(0).names("is lost");
+    mirror(&env, "ada", &["-q"]).names("what that recorded is lost").names("is dropped: 1");
+    let (files, mut stands) = (files(&env), stands(&env));
+    assert!(stands.remove("bob/five").is_some());
+    assert_eq!(files, stands);
+    mirror(&env, "bob", &[]);
+    check(&env);
+}
+
 #[test]
 fn a_broken_chain_costs_nothing_that_the_other_recorded() {
     let env = overtaken();
@@ -216,7 +276,10 @@ fn a_broken_chain_costs_nothing_that_the_other_recorded() {
     fs::write(source(&env, "bob").join("bob/two"), "another").expect("write a file");
     mirror(&env, "bob", &[]);
     fs::remove_file(between.expect("a head")).expect("remove");
-    mirror(&env, "ada", &[]).names("the chain is broken").names("entries were taken over");
+    mirror(&env, "ada", &[])
+        .names("the chain is broken")
+        .names("entries were taken over")
+        .names("begins the chain anew");
     check(&env);
 }
 

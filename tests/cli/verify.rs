@@ -100,7 +100,7 @@ fn another_state_directory_is_found_by_its_flag() {
     fs::remove_dir_all(env.target.join(".vidimus/manifest")).unwrap();
     env.verify(&[]).expect(4);
     let run = env.verify(&["--state-dir", "home/elsewhere"]).expect(4);
-    run.names("0 differences").names("latest.json: it is missing");
+    run.names("0 differences").names("the target lacks the manifest that was published in it");
     assert!(fs::read_dir(&env.state).unwrap().next().is_none());
 }
 

@@ -18,6 +18,7 @@ mod diff;
 mod digests;
 mod explain;
 mod faults;
+mod heads;
 mod import;
 mod judges;
 mod keys;

@@ -95,6 +95,7 @@ fn a_restore_without_a_state_holds_content_against_the_manifest() {
     // One that can't be used hinders no restore.
     lose_state(&site);
     site.bucket.put("m/.vidimus/manifest/latest.json", "{}");
+    site.bucket.delete("m/.vidimus/manifest/00000001.ndjson.zst");
     fs::remove_dir_all(&site.env.target).expect("remove the target");
     site.down(&[]).expect(0).names("can't be used");
 }

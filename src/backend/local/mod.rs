@@ -105,6 +105,10 @@ impl Source for LocalSource {
         read::look(&self.root, key)
     }
 
+    fn names(&self, directory: &Key) -> Result<Vec<Vec<u8>>, Cause> {
+        read::names(&self.root, directory)
+    }
+
     fn warnings(&self) -> Vec<String> {
         let side = self.side;
         let note = || {

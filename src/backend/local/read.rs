@@ -2,6 +2,7 @@
 
 use super::beneath::{Root, legal};
 use super::capabilities::{Capabilities, is_unsupported};
+use super::entries::for_each_entry;
 use super::inspect::OpenFile;
 use super::metadata::{entry, kind_of, look_afresh, look_at_open, stamp_of};
 use crate::backend::{ReadError, Reading, Sink};
@@ -69,6 +70,20 @@ fn of_another_length(file: &Listed, listed: &Stamp) -> ReadError {
         Ok(_) => ReadError::Source(Cause::NotItsSize { size: listed.size }),
         Err(error) => error,
     }
+}
+
+/// The names in a directory; see [`Source::names`](crate::backend::Source::names).
+pub(super) fn names(root: &Root, directory: &Key) -> Result<Vec<Vec<u8>>, Cause> {
+    let directory = match root.descend(directory.as_bytes()) {
+        Err(Errno::NOENT) => return Ok(Vec::new()),
+        directory => directory?,
+    };
+    let mut names = Vec::new();
+    for_each_entry(&*directory, |listed| {
+        names.push(listed.name.to_vec());
+        Ok::<_, Cause>(true)
+    })?;
+    Ok(names)
 }
 
 /// Looks at one entry; see [`Source::look`](crate::backend::Source::look).

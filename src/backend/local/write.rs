@@ -144,6 +144,10 @@ impl Source for LocalTarget {
         read::look(&self.shared.root, key)
     }
 
+    fn names(&self, directory: &Key) -> Result<Vec<Vec<u8>>, Cause> {
+        read::names(&self.shared.root, directory)
+    }
+
     fn warnings(&self) -> Vec<String> {
         let mut warnings = self.reader.warnings();
         let shared = &self.shared;
@@ -343,20 +347,6 @@ impl Target for LocalTarget {
             let wanted = self.shared.ownership.held(&source.metadata, source.kind);
             capabilities.lost.count(&keeps, &wanted, source.kind);
         }
-    }
-
-    fn name_manifest_files(
-        &self,
-        named: &mut dyn FnMut(&Key) -> Result<(), Cause>,
-    ) -> Result<(), Cause> {
-        let directory = match self.shared.root.descend(MANIFEST.as_bytes()) {
-            Err(Errno::NOENT) => return Ok(()),
-            directory => directory?,
-        };
-        for_each_entry(readable_directory(&directory)?, |listed| {
-            named(&Key::child(MANIFEST.as_bytes(), listed.name, false))?;
-            Ok(true)
-        })
     }
 
     /// Temporaries of the published manifest, whose directory no listing enters.

@@ -17,7 +17,7 @@ use crate::backend::{Facts, Ranges, ReadError, Reading, Sink};
 use crate::model::entry::{Known, LONGEST_LINK};
 use crate::model::{Cause, ETag, Entry, EntryKind, Key, Stamp};
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 /// How often reading goes on where it broke off.
@@ -85,6 +85,26 @@ impl ObjectPlace {
             entry.link = Some(self.link_text(&object, &entry)?);
         }
         Ok(Some(entry))
+    }
+
+    /// The names behind a directory's key; see [`Source::names`](crate::backend::Source::names).
+    pub(super) fn names(&self, directory: &Key) -> Result<Vec<Vec<u8>>, Cause> {
+        let prefix = [&self.prefix, directory.as_bytes()].concat();
+        let (mut names, mut token) = (BTreeSet::new(), None);
+        loop {
+            let query =
+                ListQuery { prefix: &prefix, token: token.as_deref(), ..ListQuery::default() };
+            let page = self.store.list(&query).map_err(refused)?;
+            let behind = page.objects.iter().filter_map(|it| it.key.strip_prefix(&*prefix));
+            let first = behind.filter_map(|key| key.split(|&byte| byte == b'/').next());
+            // The directory's own marker has no name in it.
+            names.extend(first.filter(|name| !name.is_empty()).map(<[u8]>::to_vec));
+            token = match page.next {
+                Some(next) if Some(&next) != token.as_ref() => Some(next),
+                _ => break,
+            };
+        }
+        Ok(names.into_iter().collect())
     }
 
     /// Looks at objects; see [`Source::look_all`](crate::backend::Source::look_all). One page of a

@@ -69,6 +69,10 @@ impl Source for ObjectSource {
         self.place.look(key)
     }
 
+    fn names(&self, directory: &Key) -> Result<Vec<Vec<u8>>, Cause> {
+        self.place.names(directory)
+    }
+
     fn look_all(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Cause> {
         self.place.look_all(keys)
     }
@@ -138,6 +142,10 @@ impl Source for ObjectTarget {
 
     fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {
         self.reader.look(key)
+    }
+
+    fn names(&self, directory: &Key) -> Result<Vec<Vec<u8>>, Cause> {
+        self.reader.names(directory)
     }
 
     fn look_all(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Cause> {

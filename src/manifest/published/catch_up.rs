@@ -9,6 +9,7 @@ use crate::manifest::state::TakingIn;
 use crate::manifest::{Changes, Row, Rows, SourceNumber, State};
 use crate::model::{Error, ErrorKind, Key, RunId};
 use std::collections::HashMap;
+use std::fmt;
 use std::iter::Peekable;
 
 /// Rows that are committed together.
@@ -19,14 +20,31 @@ const BATCH: u64 = 50_000;
 pub enum Since<T> {
     /// It can be used.
     Usable(T),
-    /// It is damaged, or gone: what they recorded is lost, and what is recorded here may have been
-    /// overtaken by what they did.
-    Lost {
-        /// The run that published it, where its head tells.
-        run: Option<RunId>,
-        /// What is wrong with it: [`ErrorKind::Damaged`].
-        fault: Error,
-    },
+    /// It is damaged, or gone.
+    Lost(Lost),
+}
+
+/// What others recorded and is lost: what is known otherwise may have been overtaken by what they did.
+#[derive(Debug)]
+pub struct Lost {
+    /// The run that published it, where its head tells.
+    pub run: Option<RunId>,
+    /// What is wrong with it: [`ErrorKind::Damaged`].
+    pub fault: Error,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { run, fault } = self;
+        match run {
+            Some(run) => write!(out, "run {run}")?,
+            None => write!(out, "somebody")?,
+        }
+        write!(
+            out,
+            " published the manifest since, from elsewhere, and what that recorded is lost: {fault}"
+        )
+    }
 }
 
 /// What others published since, taken in.
@@ -41,6 +59,8 @@ pub struct CaughtUp {
     /// Why it can't be told whether it was made from what was published from here, where it can't:
     /// [`ErrorKind::Damaged`]. No row is dropped then.
     pub broken: Option<Error>,
+    /// What was published above it, where that is known to be.
+    pub lost: Option<Lost>,
 }
 
 /// Makes what stands in a target the publication that a state goes on from, where another machine
@@ -49,8 +69,9 @@ pub struct CaughtUp {
 /// source that are missing there stay, and are published again. `key` is the one that it must be
 /// signed with, where one is asked for.
 ///
-/// What was put back to an earlier publication is not taken in: [`Standing`](super::Standing) tells
-/// it. Costs one look at the pointer where nobody else published, else a reading of all rows.
+/// Where the pointer or what it points to is lost, the highest publication that is whole counts, which
+/// is told when it is published anew. What was put back to an earlier publication is not taken in:
+/// [`Standing`](super::Standing) tells it. Costs one look at the pointer where nobody else published, else a reading of all rows.
 /// Interrupted, it is begun again by the next run.
 ///
 /// # Errors
@@ -62,19 +83,21 @@ pub fn catch_up(
     shelf: &Shelf<'_>,
     key: Option<&PublicKey>,
 ) -> Result<Option<Since<CaughtUp>>, Error> {
-    let Later { latest, goes_on, broken } = match find(state, shelf, key)? {
+    let Later { latest, goes_on, broken, lost } = match find(state, shelf, key)? {
         None => return Ok(None),
-        Some(Since::Lost { run, fault }) => return Ok(Some(Since::Lost { run, fault })),
+        Some(Since::Lost(lost)) => return Ok(Some(Since::Lost(lost))),
         Some(Since::Usable(later)) => later,
     };
     let run = latest.head.run.clone();
-    let mut caught_up = CaughtUp { run, taken: 0, dropped: 0, broken };
+    let mut caught_up = CaughtUp { run, taken: 0, dropped: 0, broken, lost };
     let mut take_in = || {
         let theirs = Merged::of(shelf, &latest.head)?;
         let beside = Beside::of(state, theirs, goes_on)?;
         let mut taking = state.take_in(&latest)?;
         take(beside, &mut taking, &mut caught_up)?;
-        taking.finish(&latest, key)
+        taking.finish(&latest, key)?;
+        // The next publication begins the chain anew.
+        caught_up.broken.iter().try_for_each(|broken| state.distrust(broken))
     };
     let taken = take_in();
     unless_damaged(taken.map(|()| caught_up), &latest).map(Some)
@@ -89,9 +112,9 @@ pub fn foresee(
     shelf: &Shelf<'_>,
     key: Option<&PublicKey>,
 ) -> Result<Option<Since<Foreseen>>, Error> {
-    let Later { latest, goes_on, .. } = match find(state, shelf, key)? {
+    let Later { latest, goes_on, lost, .. } = match find(state, shelf, key)? {
         None => return Ok(None),
-        Some(Since::Lost { run, fault }) => return Ok(Some(Since::Lost { run, fault })),
+        Some(Since::Lost(lost)) => return Ok(Some(Since::Lost(lost))),
         Some(Since::Usable(later)) => later,
     };
     let foreseen = || {
@@ -109,8 +132,8 @@ pub fn foresee(
             number => number,
         };
         let numbers = sources.into_iter().map(|(theirs, (ours, _))| (theirs, ours)).collect();
-        let run = latest.head.run.clone();
-        Ok(Foreseen { run, number, numbers, beside: Beside::of(state, theirs, goes_on)? })
+        let (latest, beside) = (latest.clone(), Beside::of(state, theirs, goes_on)?);
+        Ok(Foreseen { latest, lost, number, numbers, beside })
     };
     unless_damaged(foreseen(), &latest).map(Some)
 }
@@ -119,8 +142,10 @@ pub fn foresee(
 /// the id of the run of each that is theirs. Sources that the state doesn't know have numbers here
 /// that nothing else has.
 pub struct Foreseen {
-    /// The run that published it.
-    pub run: RunId,
+    /// The publication.
+    pub latest: Publication,
+    /// What was published above it, where that is known to be.
+    pub lost: Option<Lost>,
     /// The number of the state's own source.
     pub number: SourceNumber,
     /// Sources by the numbers that the publication names them by.
@@ -159,6 +184,8 @@ struct Later {
     goes_on: bool,
     /// Why that can't be told.
     broken: Option<Error>,
+    /// What was published above it.
+    lost: Option<Lost>,
 }
 
 /// Finds what others published since.
@@ -168,22 +195,24 @@ fn find(
     key: Option<&PublicKey>,
 ) -> Result<Option<Since<Later>>, Error> {
     let known = state.published()?;
-    let latest = match shelf.pointed_to(known.as_ref()) {
+    let (counts, fault) = match shelf.counting(known.as_ref()) {
+        Ok(Some((counts, fault))) => (Some(counts), fault),
         Ok(None) => return Ok(None),
-        Ok(Some((latest, _))) => latest,
-        // What is not found to be signed takes nothing back of what is.
-        Err(fault) if fault.kind == ErrorKind::Damaged && key.is_none() => {
-            let is_later = is_later(known.as_ref(), shelf)?;
-            return Ok(is_later.then_some(Since::Lost { run: None, fault }));
-        }
-        // Nobody else is known to have published; it is told when it is published anew.
-        Err(fault) if fault.kind == ErrorKind::Damaged => return Ok(None),
+        Err(fault) if fault.kind == ErrorKind::Damaged => (None, Some(fault)),
         Err(error) => return Err(error),
     };
-    let is_known = |known: &Publication| latest == *known || known.is_replaced_by(&latest);
-    if known.as_ref().is_some_and(is_known) {
-        return Ok(None);
-    }
+    let is_known = |it: &Publication| {
+        known.as_ref().is_some_and(|known| it == known || known.is_replaced_by(it))
+    };
+    let later = counts.filter(|counts| !is_known(counts));
+    // What is not found to be signed takes nothing back of what is; it is told when it is published anew.
+    let lost = match fault.filter(|_| key.is_none()) {
+        Some(fault) if shelf.is_overtaken(later.as_ref().or(known.as_ref()))? => {
+            Some(Lost { run: None, fault })
+        }
+        _ => None,
+    };
+    let Some(latest) = later else { return Ok(lost.map(Since::Lost)) };
     if let Some(key) = key {
         shelf.seal(&latest, Some(key))?.demand(&latest, key)?;
     }
@@ -195,29 +224,13 @@ fn find(
         Err(broken) if broken.kind == ErrorKind::Damaged => (false, Some(broken)),
         goes_on => (goes_on?, None),
     };
-    Ok(Some(Since::Usable(Later { latest, goes_on, broken })))
-}
-
-/// Whether others published since, where the publication that counts can't be read.
-fn is_later(known: Option<&Publication>, shelf: &Shelf<'_>) -> Result<bool, Error> {
-    let Some(known) = known else { return Ok(true) };
-    let unless_damaged = |told: Result<bool, Error>| match told {
-        Err(error) if error.kind == ErrorKind::Damaged => Ok(false),
-        told => told,
-    };
-    let is_named = shelf
-        .pointer()
-        .map(|pointer| pointer.is_some_and(|pointer| pointer.head.sequence > known.head.sequence));
-    // Numbers go on by one, and no head is ever removed.
-    let is_followed =
-        |known: &Publication| shelf.head(known.head.sequence.saturating_add(1)).map(|_| true);
-    Ok(unless_damaged(is_named)? || unless_damaged(is_followed(known))?)
+    Ok(Some(Since::Usable(Later { latest, goes_on, broken, lost })))
 }
 
 fn unless_damaged<T>(used: Result<T, Error>, of: &Publication) -> Result<Since<T>, Error> {
     match used {
         Err(fault) if fault.kind == ErrorKind::Damaged => {
-            Ok(Since::Lost { run: Some(of.head.run.clone()), fault })
+            Ok(Since::Lost(Lost { run: Some(of.head.run.clone()), fault }))
         }
         used => used.map(Since::Usable),
     }

@@ -141,6 +141,13 @@ pub(super) fn head_name(sequence: u64) -> String {
     format!("{sequence:08}.json")
 }
 
+/// The number of the publication whose head has a name, where one has.
+pub(super) fn head_number(name: &[u8]) -> Option<u64> {
+    let name = std::str::from_utf8(name).ok()?;
+    let number = name.strip_suffix(".json")?.parse().ok()?;
+    (head_name(number) == name).then_some(number)
+}
+
 /// The name of the signature of a publication's head.
 pub(super) fn signature_name(sequence: u64) -> String {
     format!("{sequence:08}.json.minisig")

@@ -21,6 +21,20 @@ impl<'s> History<'s> {
         Self { shelf, latest: Some(latest), next: None }
     }
 
+    /// What is wrong with the chain from a publication back, if anything is. Costs the reading of all
+    /// heads.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unusable`] when one can't be read, [`ErrorKind::Newer`] when a newer version
+    /// published it.
+    pub fn fault(latest: &Publication, shelf: &Shelf<'s>) -> Result<Option<Error>, Error> {
+        let mut history = History::from(latest.clone(), shelf.clone());
+        match history.try_for_each(|publication| publication.map(drop)) {
+            Err(error) if error.kind == ErrorKind::Damaged => Ok(Some(error)),
+            followed => followed.map(|()| None),
+        }
+    }
+
     fn before(&self, known: &Predecessor) -> Result<Publication, Error> {
         self.shelf.publication(known).map_err(|error| {
             if error.kind != ErrorKind::Damaged {
@@ -31,8 +45,8 @@ impl<'s> History<'s> {
                 format!("the chain is broken between publications {sequence} and {after}");
             Error::new(ErrorKind::Damaged, message).because(error).help(format!(
                 "publications from {after} on are as they were published; of those before nothing \
-                 is known any more. Put back {} from a copy, or remove latest.json beside it: the \
-                 next mirror begins the chain anew",
+                 is known any more. Put back {} from a copy; else run `vidimus verify` where mirrors \
+                 are run: the next one begins the chain anew",
                 head_name(sequence)
             ))
         })

@@ -120,15 +120,15 @@ impl Press<'_> {
         let set = |entry: &Entry, mode| self.set_mode(entry, mode, group);
         let before = ManifestMode::of_directory(directory.metadata.mode);
         set(directory, before.and(mode).directory())?;
-        self.target.name_manifest_files(&mut |key| {
-            if key.name() != POINTER.as_bytes() && !is_numbered(key.name()) {
-                return Ok(());
+        for name in self.target.names(&directory.key)? {
+            if name != POINTER.as_bytes() && !is_numbered(&name) {
+                continue;
             }
-            match self.target.look(key)? {
-                Some(entry) if entry.kind == EntryKind::File => set(&entry, mode.file()),
-                _ => Ok(()),
+            let key = Key::child(directory.key.as_bytes(), &name, false);
+            if let Some(entry) = self.target.look(&key)?.filter(|it| it.kind == EntryKind::File) {
+                set(&entry, mode.file())?;
             }
-        })?;
+        }
         set(directory, mode.directory())
     }
 

@@ -44,6 +44,13 @@ impl<'a> Press<'a> {
         Self { shelf: Shelf::of(target, spool_dir), target, now, signer: None, mode: None, most }
     }
 
+    /// Has it go by what was seen of the target's manifest already.
+    #[must_use]
+    pub fn going_by(mut self, seen: &Shelf<'a>) -> Self {
+        self.shelf = seen.clone();
+        self
+    }
+
     /// Has it give the manifest a mode, where one is asked for.
     #[must_use]
     pub fn with_mode(mut self, mode: Option<ManifestMode>) -> Self {
@@ -71,6 +78,7 @@ impl<'a> Press<'a> {
     ) -> Result<(T, u64, Digest), Error> {
         let key = self.shelf.key(name);
         let failed = |cause| self.shelf.failed("write", name, cause);
+        self.shelf.forget();
         let place = self.place(&key).map_err(failed)?;
         let metadata = self.metadata().map_err(failed)?;
         let entry = file(key, metadata);
@@ -181,6 +189,7 @@ impl<'a> Press<'a> {
 
     fn remove_file(&self, name: &str) -> Result<(), Error> {
         let failed = |cause| self.shelf.failed("remove", name, cause);
+        self.shelf.forget();
         let key = self.shelf.key(name);
         let found = if self.target.is_store() {
             Some(file(key, Metadata::default()))

@@ -1,6 +1,7 @@
 //! Publishing what the state holds.
 
-use super::head::{Head, Publication, SEGMENTS, Segment, segment_name};
+use super::head::{Head, Predecessor, Publication, SEGMENTS, Segment, segment_name};
+use super::history::History;
 use super::line::Published;
 use super::open::Written;
 use super::press::Press;
@@ -115,6 +116,9 @@ pub fn publish(
     let changed = state.changed()?;
     let mut stands = Standing::look(&press.shelf, known.as_ref())?;
     stands.fault = stands.fault.or(state.distrusted()?);
+    if press.signer.is_none() {
+        stands.look_for_signature(&press.shelf)?;
+    }
     if known.is_some() && changed == 0 && press.signer.is_none() && stands.fault.is_none() {
         press.open(state, Written::Nothing)?;
         return Ok(None);
@@ -129,7 +133,7 @@ pub fn publish(
     if is_base && changed > 0 {
         stands.read(&press.shelf)?;
     }
-    let Standing { publication: mut standing, is_signed: was_signed, mut fault } = stands;
+    let Standing { publication: mut standing, is_signed: was_signed, highest, mut fault } = stands;
     let goes_on = is_base && fault.is_none();
     if let (Some(signer), true) = (press.signer, changed == 0)
         && let Some(publication) = standing.take_if(|_| goes_on)
@@ -158,9 +162,11 @@ pub fn publish(
     for publication in standing.iter().chain(&known) {
         old.extend_from_slice(&publication.head.segments);
     }
-    // Where an older one was put back, the numbers of those after it are not given again.
-    standing.take_if(|standing| known.as_ref().is_some_and(|it| it.is_replaced_by(standing)));
-    let previous = standing.as_ref().or(known.as_ref());
+    let is_broken = match standing.as_ref().filter(|_| fault.is_some()) {
+        Some(standing) => History::fault(standing, &press.shelf)?.is_some(),
+        None => false,
+    };
+    let before = Before::of(&mut standing, is_broken, known.as_ref(), highest);
     let Publishing { run, started, now, verdict, mut options, totals } = publishing;
     if options.only.is_some()
         && let Some(whole) = state.last_whole_run()?
@@ -169,15 +175,7 @@ pub fn publish(
     }
     let names = (state.source(), state.target());
     let mut head = Head::new(run, (started, now), verdict, names, (options, totals));
-    let before = previous.map_or(0, |before| before.head.sequence);
-    head.sequence = before.checked_add(1).ok_or_else(|| {
-        Error::new(ErrorKind::Manifest, "the published manifest has the last number there can be")
-            .help("remove .vidimus/manifest in the target; the next run publishes it anew")
-    })?;
-    head.previous = standing.as_ref().map(Publication::as_predecessor);
-    if standing.is_none() {
-        head.lost = known.as_ref().map(Publication::as_predecessor);
-    }
+    before.number(&mut head)?;
     let base = standing.as_ref().filter(|_| goes_on);
     let closed = press.open(state, base.map_or(Written::All, |_| Written::Changes))?;
     let name = segment_name(head.sequence);
@@ -212,6 +210,52 @@ pub fn publish(
     }
     let signing = if was_signed && !is_signed { Signing::Dropped } else { Signing::AsBefore };
     Ok(Some(Done { publication, signing, fault, is_known: known.is_some(), left, closed }))
+}
+
+/// What came before a publication that is to be written.
+enum Before {
+    /// The chain goes on from this one, or begins.
+    Chain(Option<Predecessor>),
+    /// This one, which is damaged, gone, or at the end of a broken chain: it begins anew.
+    Lost(Predecessor),
+}
+
+impl Before {
+    /// Tells it by what stands, which goes where the chain doesn't go on from it; by what was published
+    /// from here last; and by the highest head, whatever that is worth.
+    fn of(
+        standing: &mut Option<Publication>,
+        is_broken: bool,
+        known: Option<&Publication>,
+        highest: Option<Predecessor>,
+    ) -> Self {
+        let is_lost = |standing: &Publication| {
+            is_broken || known.is_some_and(|known| known.is_replaced_by(standing))
+        };
+        let lost = standing.take_if(|standing| is_lost(standing));
+        if let Some(standing) = standing {
+            return Self::Chain(Some(standing.as_predecessor()));
+        }
+        // No number is given twice.
+        let lost = lost.iter().chain(known).map(Publication::as_predecessor).chain(highest);
+        lost.max_by_key(|lost| lost.sequence).map_or(Self::Chain(None), Self::Lost)
+    }
+
+    /// Numbers a head, which names what came before it.
+    fn number(self, head: &mut Head) -> Result<(), Error> {
+        (head.previous, head.lost) = match self {
+            Self::Chain(previous) => (previous, None),
+            Self::Lost(lost) => (None, Some(lost)),
+        };
+        let before = head.previous.as_ref().or(head.lost.as_ref());
+        let before = before.map_or(0, |before| before.sequence);
+        head.sequence = before.checked_add(1).ok_or_else(|| {
+            let message = "the published manifest has the last number there can be";
+            Error::new(ErrorKind::Manifest, message)
+                .help("remove .vidimus/manifest in the target; the next run publishes it anew")
+        })?;
+        Ok(())
+    }
 }
 
 /// Whether a manifest is written anew rather than go on, given how many keys changed.

@@ -1,17 +1,21 @@
 //! The files of a published manifest, in a place of whichever kind.
 
 use super::damaged;
-use super::head::{Head, Pointer, Predecessor, Publication, Segment, head_name, signature_name};
+use super::head::{
+    Head, Pointer, Predecessor, Publication, Segment, head_name, head_number, signature_name,
+};
 use super::seal::Seal;
 use crate::backend::{MANIFEST, ReadError, Reading, Source};
 use crate::manifest::keys::{self, PublicKey, Signature};
 use crate::manifest::mode::Closed;
 use crate::model::{Cause, Digest, Entry, EntryKind, Error, ErrorKind, Key, Metadata};
 use crate::spool::nameless;
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::ErrorKind::PermissionDenied;
 use std::io::{self, Seek as _, Write as _};
 use std::path::Path;
+use std::rc::Rc;
 
 pub(super) const POINTER: &str = "latest.json";
 /// The longest head or pointer that is read, in bytes: a head takes about 200 a segment.
@@ -26,17 +30,28 @@ pub struct Shelf<'a> {
     /// What the names of its files are put behind.
     prefix: &'static str,
     spool_dir: &'a Path,
+    /// What its directory was found to hold, which costs a store a request: asked once, until
+    /// something is written there.
+    seen: Rc<RefCell<Option<Seen>>>,
+}
+
+/// What a manifest's directory was found to hold.
+#[derive(Clone, Debug)]
+struct Seen {
+    /// The numbers of the heads, in order.
+    heads: Rc<[u64]>,
+    is_empty: bool,
 }
 
 impl<'a> Shelf<'a> {
     /// Makes the shelf of a place. What is read is kept in `spool_dir` meanwhile.
     pub fn of(source: &'a dyn Source, spool_dir: &'a Path) -> Self {
-        Self { source, prefix: MANIFEST, spool_dir }
+        Self { source, prefix: MANIFEST, spool_dir, seen: Rc::default() }
     }
 
     /// Makes the shelf that is the place itself: a copy of a manifest.
     pub fn bare(source: &'a dyn Source, spool_dir: &'a Path) -> Self {
-        Self { source, prefix: "", spool_dir }
+        Self { source, prefix: "", spool_dir, seen: Rc::default() }
     }
 
     /// The publication that counts; `None` where nothing was ever published.
@@ -68,7 +83,15 @@ impl<'a> Shelf<'a> {
         &self,
         known: Option<&Publication>,
     ) -> Result<Option<(Publication, Pointer)>, Error> {
-        let Some(bytes) = self.small(POINTER)? else { return Ok(None) };
+        let Some(bytes) = self.small(POINTER)? else {
+            return match self.heads()?.last() {
+                None => Ok(None),
+                Some(last) => {
+                    let how = format!("it is missing, and publication {last} stands");
+                    Err(damaged(POINTER, how))
+                }
+            };
+        };
         let pointer = Pointer::decode(&bytes)?;
         let latest = match known.filter(|known| known.as_predecessor() == pointer.head) {
             Some(known) => known.clone(),
@@ -77,13 +100,29 @@ impl<'a> Shelf<'a> {
         Ok(Some((latest, pointer)))
     }
 
-    /// Whether the pointer says that what counts is signed; `None` where nothing was ever published.
+    /// Whether what counts is signed, as its pointer says; where that can't be used, whether the highest
+    /// publication has a signature. `None` where nothing was ever published.
     ///
     /// # Errors
     /// As those of [`Shelf::latest`].
     pub fn is_signed(&self) -> Result<Option<bool>, Error> {
-        let Some(bytes) = self.small(POINTER)? else { return Ok(None) };
-        Ok(Some(Pointer::decode(&bytes)?.signed))
+        if let Some(pointer) = self.usable_pointer()? {
+            return Ok(Some(pointer.signed));
+        }
+        let highest = self.heads()?.last().copied();
+        highest.map(|highest| self.has_signature(highest)).transpose()
+    }
+
+    /// The pointer, where there is one that can be used.
+    fn usable_pointer(&self) -> Result<Option<Pointer>, Error> {
+        let pointer = self.small(POINTER).and_then(|bytes| {
+            let decode = |bytes: Vec<u8>| Pointer::decode(&bytes);
+            bytes.map(decode).transpose()
+        });
+        match pointer {
+            Err(error) if error.kind == ErrorKind::Damaged => Ok(None),
+            pointer => pointer,
+        }
     }
 
     /// The publication that counts, to which the pointer points as vidimus writes it, byte for byte.
@@ -108,13 +147,137 @@ impl<'a> Shelf<'a> {
         if name == POINTER.as_bytes() {
             return self.latest();
         }
-        let sequence = std::str::from_utf8(name).ok().and_then(|name| {
-            let sequence = name.strip_suffix(".json")?.parse().ok()?;
-            (head_name(sequence) == name).then_some(sequence)
-        });
-        let Some(sequence) = sequence else { return Ok(None) };
+        head_number(name).map(|sequence| self.as_it_stands(sequence)).transpose()
+    }
+
+    /// A publication by its number alone.
+    fn as_it_stands(&self, sequence: u64) -> Result<Publication, Error> {
         let head = self.head(sequence)?;
-        Publication::decode(&head, &Predecessor { sequence, blake3: Digest::of(&head) }).map(Some)
+        Publication::decode(&head, &Predecessor { sequence, blake3: Digest::of(&head) })
+    }
+
+    /// The numbers of the heads that stand, in order.
+    fn heads(&self) -> Result<Rc<[u64]>, Error> {
+        // A place that may hold anything may hold any number.
+        if self.prefix.is_empty() { Ok(Rc::default()) } else { Ok(self.seen()?.heads) }
+    }
+
+    /// What its directory holds.
+    fn seen(&self) -> Result<Seen, Error> {
+        if let Some(seen) = &*self.seen.borrow() {
+            return Ok(seen.clone());
+        }
+        let names = self.source.names(&self.key(""));
+        let names = names.map_err(|cause| self.failed("list", "", cause))?;
+        let mut heads: Vec<_> = names.iter().filter_map(|name| head_number(name)).collect();
+        heads.sort_unstable();
+        let seen = Seen { heads: heads.into(), is_empty: names.is_empty() };
+        self.seen.replace(Some(seen.clone()));
+        Ok(seen)
+    }
+
+    /// Has its directory looked at anew, for something was written there.
+    pub(super) fn forget(&self) {
+        self.seen.take();
+    }
+
+    /// The highest publication of which anything tells, by number and digest: the pointer, whether its
+    /// head is there or not, or a head, whatever points to it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unusable`] when that can't be read.
+    pub(super) fn highest(&self) -> Result<Option<Predecessor>, Error> {
+        let pointed_to = self.usable_pointer()?.map(|pointer| pointer.head);
+        let Some(&sequence) = self.heads()?.last() else { return Ok(pointed_to) };
+        if let Some(higher) = pointed_to.filter(|it| it.sequence >= sequence) {
+            return Ok(Some(higher));
+        }
+        let bytes = match self.head(sequence) {
+            // Its number is taken even so.
+            Err(error) if error.kind == ErrorKind::Damaged => Vec::new(),
+            head => head?,
+        };
+        Ok(Some(Predecessor { sequence, blake3: Digest::of(&bytes) }))
+    }
+
+    /// The highest publication that is whole, its segments read and held against its head, where
+    /// nothing tells which one counts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unusable`] when one can't be read, [`ErrorKind::Newer`] when a newer version
+    /// published it.
+    pub(super) fn highest_whole(&self) -> Result<Option<Publication>, Error> {
+        for &sequence in self.heads()?.iter().rev() {
+            let whole = self.as_it_stands(sequence).and_then(|publication| {
+                let mut segments = publication.head.segments.iter();
+                segments.try_for_each(|segment| self.hold(segment)).map(|()| publication)
+            });
+            match whole {
+                Err(error) if error.kind == ErrorKind::Damaged => {}
+                whole => return whole.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The publication to go on from: the one that counts, or where the pointer or its head can't be
+    /// used, the highest one that is whole, with what is wrong then.
+    ///
+    /// # Errors
+    /// As those of [`Shelf::latest`], where no publication is whole.
+    pub fn latest_or_highest(&self) -> Result<Option<(Publication, Option<Error>)>, Error> {
+        self.counting(None)
+    }
+
+    /// What [`Shelf::latest_or_highest`] finds; a publication that is `known` is not read again.
+    ///
+    /// # Errors
+    /// As those of [`Shelf::latest`], where no publication is whole.
+    pub(super) fn counting(
+        &self,
+        known: Option<&Publication>,
+    ) -> Result<Option<(Publication, Option<Error>)>, Error> {
+        match self.pointed_to(known) {
+            Err(fault) if fault.kind == ErrorKind::Damaged => match self.highest_whole()? {
+                Some(highest) => Ok(Some((highest, Some(fault)))),
+                None => Err(fault),
+            },
+            latest => Ok(latest?.map(|(latest, _)| (latest, None))),
+        }
+    }
+
+    /// Whether anything tells of a publication above one that can be used, or of any where none can: what
+    /// that recorded is lost. To be asked where something was found wrong.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unusable`] when that can't be seen.
+    pub fn is_overtaken(&self, usable: Option<&Publication>) -> Result<bool, Error> {
+        let Some(usable) = usable else { return Ok(true) };
+        let highest = self.highest()?;
+        Ok(highest.is_some_and(|highest| highest.sequence > usable.head.sequence))
+    }
+
+    /// Whether a publication has a signature, whatever that is worth.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unusable`] when that can't be seen.
+    pub(super) fn has_signature(&self, sequence: u64) -> Result<bool, Error> {
+        let name = signature_name(sequence);
+        let found = self.source.look(&self.key(&name));
+        found.map(|found| found.is_some()).map_err(|cause| self.failed("read", &name, cause))
+    }
+
+    /// Whether nothing of a manifest stands.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unusable`] when that can't be seen.
+    pub(super) fn is_empty(&self) -> Result<bool, Error> {
+        Ok(self.seen()?.is_empty)
+    }
+
+    /// Whether it is in a store.
+    pub(super) fn is_in_store(&self) -> bool {
+        self.source.object().is_some()
     }
 
     /// A publication by number and digest.
@@ -160,14 +323,6 @@ impl<'a> Shelf<'a> {
             return Ok(Seal::Good(signature));
         }
         Ok(Seal::Broken("it is not of this head, or was changed".to_owned()))
-    }
-
-    /// What points to the publication that counts; `None` where nothing does.
-    ///
-    /// # Errors
-    /// As those of [`Shelf::latest`].
-    pub(super) fn pointer(&self) -> Result<Option<Pointer>, Error> {
-        self.small(POINTER)?.map(|bytes| Pointer::decode(&bytes)).transpose()
     }
 
     /// What is wrong with the segments of a head, as far as a look tells: whether all are there, of the
@@ -291,7 +446,7 @@ impl<'a> Shelf<'a> {
     /// How a user comes to what is closed to this one, where that is in a directory: the entry
     /// itself, or the directory on the way to it that can still be seen.
     fn closed(&self, key: &Key, is_written: bool) -> Option<String> {
-        if self.source.object().is_some() {
+        if self.is_in_store() {
             return None;
         }
         let mut key = if is_written { Key::new(key.parent()) } else { key.clone() };
@@ -313,6 +468,12 @@ impl<'a> Shelf<'a> {
     pub(super) fn key(&self, name: &str) -> Key {
         Key::new([self.prefix.as_bytes(), name.as_bytes()].concat())
     }
+}
+
+/// That a publication is gone by because nothing that can be used tells which one counts.
+pub fn gone_by(publication: &Publication) -> String {
+    let sequence = publication.head.sequence;
+    format!("publication {sequence}, the latest that is whole, is gone by")
 }
 
 /// Why what stands in a segment's place isn't it, as far as a look tells.

@@ -1,7 +1,8 @@
 //! What stands in a target, as far as a look tells.
 
 use super::damaged;
-use super::head::Publication;
+use super::head::{Predecessor, Publication, signature_name};
+use super::history::History;
 use super::shelf::{POINTER, Shelf};
 use crate::model::{Error, ErrorKind};
 
@@ -10,8 +11,11 @@ use crate::model::{Error, ErrorKind};
 pub struct Standing {
     /// The publication that counts, where that can be told.
     pub publication: Option<Publication>,
-    /// Whether its pointer says that it is signed.
+    /// Whether its pointer says that it is signed; where that can't be told, whether it looks so.
     pub(super) is_signed: bool,
+    /// The highest that anything tells of, where that which counts can't be told: numbers go on above
+    /// it.
+    pub(super) highest: Option<Predecessor>,
     /// What was found wrong, if anything was: [`ErrorKind::Damaged`].
     pub fault: Option<Error>,
 }
@@ -24,7 +28,7 @@ impl Standing {
     /// [`ErrorKind::Unusable`] when they can't be looked at, [`ErrorKind::Newer`] when a newer version
     /// published it.
     pub fn look(shelf: &Shelf<'_>, known: Option<&Publication>) -> Result<Self, Error> {
-        let (publication, is_signed, fault) = match shelf.pointed_to(None) {
+        let (publication, mut is_signed, fault) = match shelf.pointed_to(None) {
             Ok(Some((publication, pointer))) => {
                 let fault = match known {
                     Some(known) if known.is_replaced_by(&publication) => {
@@ -34,11 +38,35 @@ impl Standing {
                 };
                 (Some(publication), pointer.signed, fault)
             }
-            Ok(None) => (None, false, known.map(|_| damaged(POINTER, "it is missing"))),
+            Ok(None) => {
+                let fault = known.map(|_| lost(shelf)).transpose()?;
+                (None, false, fault)
+            }
             Err(error) if error.kind == ErrorKind::Damaged => (None, false, Some(error)),
             Err(error) => return Err(error),
         };
-        Ok(Self { publication, is_signed, fault })
+        let mut highest = None;
+        if publication.is_none() && fault.is_some() {
+            is_signed = shelf.is_signed()?.unwrap_or(false);
+            highest = shelf.highest()?;
+        }
+        Ok(Self { publication, is_signed, highest, fault })
+    }
+
+    /// Looks whether what counts has its signature, where it is said to be signed and nothing was found
+    /// wrong.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unusable`] when that can't be seen.
+    pub(super) fn look_for_signature(&mut self, at: &Shelf<'_>) -> Result<(), Error> {
+        if let Some(publication) = self.publication.as_ref().filter(|_| self.fault.is_none())
+            && self.is_signed
+            && !at.has_signature(publication.head.sequence)?
+        {
+            let name = signature_name(publication.head.sequence);
+            self.fault = Some(damaged(&name, "it is missing"));
+        }
+        Ok(())
     }
 
     /// Reads all segments, unless something was found wrong already, and holds them against their
@@ -50,17 +78,37 @@ impl Standing {
         let Some(publication) = self.publication.as_ref().filter(|_| self.fault.is_none()) else {
             return Ok(());
         };
-        for segment in &publication.head.segments {
-            match at.hold(segment) {
-                Err(error) if error.kind == ErrorKind::Damaged => {
-                    self.fault = Some(error);
-                    break;
-                }
-                held => held?,
-            }
+        match publication.head.segments.iter().try_for_each(|segment| at.hold(segment)) {
+            Err(error) if error.kind == ErrorKind::Damaged => self.fault = Some(error),
+            held => held?,
         }
         Ok(())
     }
+
+    /// Reads all heads behind the one that counts, unless something was found wrong already.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unusable`] when they can't be read.
+    pub fn follow(&mut self, at: &Shelf<'_>) -> Result<(), Error> {
+        if let Some(publication) = self.publication.as_ref().filter(|_| self.fault.is_none()) {
+            self.fault = History::fault(publication, at)?;
+        }
+        Ok(())
+    }
+}
+
+/// That the pointer to what was published from here is missing, and nothing tells of any publication.
+fn lost(shelf: &Shelf<'_>) -> Result<Error, Error> {
+    if !shelf.is_empty()? {
+        return Ok(damaged(POINTER, "it is missing"));
+    }
+    let message = "the target lacks the manifest that was published in it";
+    let help = if shelf.is_in_store() {
+        "is it the bucket, and the prefix, that it was? Else the next mirror publishes it anew"
+    } else {
+        "is what is mounted there the disk that it was? Else the next mirror publishes it anew"
+    };
+    Ok(Error::new(ErrorKind::Damaged, message).help(help))
 }
 
 fn put_back(known: &Publication, stands: &Publication) -> Error {

@@ -692,7 +692,7 @@ fn what_is_foreseen_is_what_catching_up_makes_of_a_state() {
     assert_eq!(known(bob.rows().unwrap().map(Result::unwrap)), rows);
     // Nor can its head be read: it is later by the pointer, or by the head that stands.
     std::fs::remove_file(manifest.join(format!("{:08}.json", latest.head.sequence))).unwrap();
-    let Some(Since::Lost { run: None, .. }) = catch_up(&bob, &shelf, None).unwrap() else {
+    let Some(Since::Lost(Lost { run: None, .. })) = catch_up(&bob, &shelf, None).unwrap() else {
         panic!("somebody published")
     };
     assert!(catch_up(&ada, &shelf, None).unwrap().is_none(), "it was published from there");

@@ -6,6 +6,7 @@ use crate::backend::local::Root;
 use crate::backend::{Listing, Target};
 use crate::engine::preview;
 use crate::manifest::keys::SecretKey;
+use crate::manifest::published::Shelf;
 use crate::manifest::{Lock, SourceNumber, State, Writing, is_damage, recall};
 use crate::model::run::Counter;
 use crate::model::{EntryKind, Error, ErrorKind, Key, Metadata, Verdict};
@@ -49,14 +50,13 @@ impl Session<'_> {
         &self,
         state: &State,
         exists: bool,
-        target: &dyn Target,
+        at: (&dyn Target, &Shelf<'_>),
     ) -> Result<Option<(Foreseen, SourceNumber)>, Error> {
         if !exists || self.places.bag.is_some() {
             return Ok(None);
         }
         let key = self.options.sign.as_ref().map(SecretKey::public);
-        let spool_dir = std::env::temp_dir();
-        match foresee(state, self.place(target, &spool_dir), key) {
+        match foresee(state, self.place(at), key) {
             Ok(None) => Ok(None),
             Ok(Some((rows, from, said))) => {
                 self.say(&said);
@@ -93,12 +93,14 @@ impl Session<'_> {
         let root = if exists { self.places.open_target()?.map(Arc::new) } else { None };
         self.check_state_dir(root.as_deref())?;
         let (source, target) = self.open(root.as_ref(), &std::env::temp_dir())?;
-        recall(state.as_ref(), &*target, &std::env::temp_dir())?;
-        self.check_single(state.as_ref(), exists.then_some(&*target))?;
+        let spool_dir = std::env::temp_dir();
+        recall(state.as_ref(), &*target, &spool_dir)?;
+        let kept = Shelf::of(&*target, &spool_dir);
+        self.check_single(state.as_ref(), exists.then_some(&kept))?;
         let nothing = || -> Evidence { (Box::new(std::iter::empty()), SourceNumber::NONE) };
         let evidence = match &state {
             Some(state) if self.mistrusts(state)? => nothing(),
-            Some(state) => match self.foreseen(state, exists, &*target)? {
+            Some(state) => match self.foreseen(state, exists, (&*target, &kept))? {
                 Some((rows, from)) => {
                     let rows = rows.map(|row| row.map(|(row, _)| row));
                     self.take_part(Box::new(rows), from)
@@ -106,7 +108,7 @@ impl Session<'_> {
                 None => self.rows(state)?,
             },
             None if exists && self.places.bag.is_none() => {
-                self.published_rows(&*target)?.unwrap_or_else(nothing)
+                self.published_rows(&kept)?.unwrap_or_else(nothing)
             }
             None => nothing(),
         };
@@ -134,7 +136,7 @@ impl Session<'_> {
             surplus: &Counter::default(),
             progress: self.progress,
             // Only what exceeds its memory goes there, unlinked: a dry run makes no state.
-            spool_dir: &std::env::temp_dir(),
+            spool_dir: &spool_dir,
             root_is_new: !exists,
             directories_change: !target.is_store(),
             is_over: &is_over,
@@ -164,7 +166,7 @@ impl Session<'_> {
         })?;
         self.warn(&[&*source, &*target]);
         if let Some(state) = state.as_ref().filter(|_| !self.stop.requested()) {
-            self.look_at_published(state, &*target)?;
+            self.look_at_published(state, &kept)?;
         }
         let verdict = if self.stop.requested() {
             Verdict::Interrupted

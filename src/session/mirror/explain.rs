@@ -4,6 +4,7 @@
 //! The pair is made by the join and the decision by the policy of a run; only the listings are
 //! narrowed to the one name. Nothing is locked, written or read of any content.
 
+use super::published::EVERYTHING;
 use super::sides::Rows;
 use super::{MirrorOptions, Session, places};
 use crate::backend::local::below;
@@ -196,9 +197,9 @@ impl Session<'_> {
         let keys = self.keys(name);
         let manifest = Shelf::of(&*to, &spool_dir);
         let published =
-            if exists { self.usable(remembered(&manifest, &keys))?.flatten() } else { None };
+            if exists { self.recalled(&manifest, &keys, state.is_some())? } else { None };
         let foreseen = match &state {
-            Some(state) => self.foreseen(state, exists, &*to)?,
+            Some(state) => self.foreseen(state, exists, (&*to, &manifest))?,
             None => None,
         };
         let (rows, number) = match (foreseen, &state, &published) {
@@ -283,6 +284,20 @@ impl Session<'_> {
             }
         }
         Ok(Some(explanation))
+    }
+
+    /// What the manifest in the target says of `keys`. Where a state `is_known`, that is history alone.
+    fn recalled(
+        &self,
+        manifest: &Shelf<'_>,
+        keys: &[Key],
+        is_known: bool,
+    ) -> Result<Option<(Remembered, Past)>, Error> {
+        let remembered = self
+            .published(manifest)
+            .and_then(|latest| latest.map(|latest| remembered(manifest, latest, keys)).transpose());
+        let follows = if is_known { "what it told of past runs is not known" } else { EVERYTHING };
+        Ok(self.usable(remembered, follows)?.flatten())
     }
 
     /// What a path has below the source or the target, where those are directories.
@@ -565,8 +580,11 @@ impl Remembered {
 }
 
 /// What the manifest in the target says of `keys`.
-fn remembered(shelf: &Shelf<'_>, keys: &[Key]) -> Result<Option<(Remembered, Past)>, Error> {
-    let Some(latest) = shelf.latest()? else { return Ok(None) };
+fn remembered(
+    shelf: &Shelf<'_>,
+    latest: Publication,
+    keys: &[Key],
+) -> Result<(Remembered, Past), Error> {
     let said = trace(shelf, &latest.head, keys)?;
     let since = latest.head.segments.first().map_or(latest.head.sequence, |base| base.sequence);
     let mut runs = HashMap::new();
@@ -583,5 +601,5 @@ fn remembered(shelf: &Shelf<'_>, keys: &[Key]) -> Result<Option<(Remembered, Pas
         .rev()
         .map(|said| PastLine { by: runs.get(&said.sequence).cloned(), said: said.clone() });
     let past = Past { lines: lines.collect(), since, since_run: runs.get(&since).cloned() };
-    Ok(Some((Remembered { latest, said }, past)))
+    Ok((Remembered { latest, said }, past))
 }

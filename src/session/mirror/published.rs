@@ -11,9 +11,11 @@ use crate::manifest::{Opened, RecordedOptions, SourceNumber, State};
 use crate::model::error::Side;
 use crate::model::{Error, ErrorKind, Timestamp, Verdict};
 use crate::session::places::Places;
-use crate::session::published::{self as in_target, Place, Said};
+use crate::session::published::{self as in_target, Place, Said, TakenOver};
 use crate::session::{single, wall_clock};
-use std::path::Path;
+
+/// What follows where nothing is recorded that can be used.
+pub(super) const EVERYTHING: &str = "everything is compared";
 
 impl Session<'_> {
     /// Refuses what a single file must not do to a manifest, as a `put` of it does. A mirror of all of a
@@ -22,7 +24,7 @@ impl Session<'_> {
     pub(super) fn check_single(
         &self,
         state: Option<&State>,
-        target: Option<&dyn Target>,
+        kept: Option<&Shelf<'_>>,
     ) -> Result<(), Error> {
         if self.places.source.only.is_none() || self.places.bag.is_some() {
             return Ok(());
@@ -32,14 +34,11 @@ impl Session<'_> {
             Some(state) => state.published()?.is_some(),
             None => true,
         };
-        match (target, key) {
+        match (kept, key) {
             (_, None) if !publishes => Ok(()),
             (None, None) => Ok(()),
             (None, Some(_)) => Err(single::nothing_to_sign(name)),
-            (Some(target), _) => {
-                let kept = Shelf::of(target, &self.options.state_dir);
-                single::check_signed(&kept, name, key).map(|_| ())
-            }
+            (Some(kept), _) => single::check_signed(kept, name, key).map(|_| ()),
         }
     }
 
@@ -54,7 +53,7 @@ impl Session<'_> {
     pub(super) fn take_over_published(
         &self,
         opened: &Opened,
-        target: &dyn Target,
+        (target, kept): (&dyn Target, &Shelf<'_>),
     ) -> Result<bool, Error> {
         let state = &opened.state;
         // Without a run, what it holds was left by one that was killed while it took a manifest over.
@@ -64,27 +63,24 @@ impl Session<'_> {
             state.clear()?;
         }
         if !is_new {
-            self.check_single(Some(state), Some(target))?;
+            self.check_single(Some(state), Some(kept))?;
             self.tell_lost(opened, "what only that recorded is compared");
-            self.catch_up(state, target)?;
+            self.catch_up(state, (target, kept))?;
             return Ok(is_dropped);
         }
-        let kept = Shelf::of(target, &self.options.state_dir);
-        let rebuilt = self.published(&kept).and_then(|latest| {
-            let key = self.options.sign.as_ref().map(SecretKey::public);
-            let rebuild = |latest| {
-                self.check_single(None, Some(target))?;
-                Ok((published::rebuild(state, &kept, &latest, key)?, latest))
-            };
-            latest.map(rebuild).transpose()
-        });
-        let Some((rows, latest)) =
-            self.usable(rebuilt).map_err(|error| self.unread(Side::Target, error))?.flatten()
+        let key = self.options.sign.as_ref().map(SecretKey::public);
+        let allows = || self.check_single(None, Some(kept));
+        let place = self.place((target, kept));
+        let taken = in_target::take_over(state, place, key, &allows, self.stop);
+        let taken = self.usable(taken, EVERYTHING);
+        let Some(TakenOver { rows, latest, said }) =
+            taken.map_err(|error| self.unread(Side::Target, error))?.flatten()
         else {
-            self.check_single(Some(state), Some(target))?;
-            self.tell_lost(opened, "everything is compared");
+            self.check_single(Some(state), Some(kept))?;
+            self.tell_lost(opened, EVERYTHING);
             return Ok(false);
         };
+        self.say(&said);
         let taken_over = format!(
             "{rows} entries were taken over from the manifest that run {} published in it",
             latest.head.run
@@ -96,10 +92,9 @@ impl Session<'_> {
     }
 
     /// Takes in what another machine, or user, published since it was published from here.
-    fn catch_up(&self, state: &State, target: &dyn Target) -> Result<(), Error> {
+    fn catch_up(&self, state: &State, at: (&dyn Target, &Shelf<'_>)) -> Result<(), Error> {
         let key = self.options.sign.as_ref().map(SecretKey::public);
-        let place = self.place(target, &self.options.state_dir);
-        match in_target::catch_up(state, place, key, self.stop) {
+        match in_target::catch_up(state, self.place(at), key, self.stop) {
             Ok(said) => self.say(&said),
             Err(error) if error.kind == ErrorKind::Untrusted && !self.signs_single() => {
                 self.warning(&format!(
@@ -114,9 +109,9 @@ impl Session<'_> {
     }
 
     /// The target, as it is looked at for what others published.
-    pub(super) fn place<'a>(&self, target: &'a dyn Target, spool_dir: &'a Path) -> Place<'a> {
+    pub(super) fn place<'a>(&self, (target, kept): (&'a dyn Target, &'a Shelf<'a>)) -> Place<'a> {
         let (form, trust) = (self.places.form(), self.options.policy.trust);
-        Place { target, form, trust, spool_dir }
+        Place { target, shelf: kept, form, trust }
     }
 
     /// That a run ends because it can't read what is published on a side.
@@ -172,16 +167,14 @@ impl Session<'_> {
     }
 
     /// The rows that a run would take over, if there are any.
-    pub(super) fn published_rows(&self, target: &dyn Target) -> Result<Option<Evidence>, Error> {
-        let spool_dir = std::env::temp_dir();
-        let kept = Shelf::of(target, &spool_dir);
-        let merged = self.published(&kept).and_then(|latest| {
+    pub(super) fn published_rows(&self, kept: &Shelf<'_>) -> Result<Option<Evidence>, Error> {
+        let merged = self.published(kept).and_then(|latest| {
             let merge = |latest: Publication| {
-                Ok((Merged::of(&kept, &latest.head)?, self.number_in(&latest.head)))
+                Ok((Merged::of(kept, &latest.head)?, self.number_in(&latest.head)))
             };
             latest.map(merge).transpose()
         });
-        Ok(self.usable(merged)?.flatten().map(|(merged, from)| {
+        Ok(self.usable(merged, EVERYTHING)?.flatten().map(|(merged, from)| {
             let rows = merged.map(|row| row.map(|(row, _)| row));
             self.take_part(Box::new(rows), from)
         }))
@@ -195,26 +188,34 @@ impl Session<'_> {
     }
 
     /// What was published in the target.
-    fn published(&self, kept: &Shelf<'_>) -> Result<Option<Publication>, Error> {
-        let latest = kept.latest()?;
+    pub(super) fn published(&self, kept: &Shelf<'_>) -> Result<Option<Publication>, Error> {
+        let Some((latest, fault)) = kept.latest_or_highest()? else { return Ok(None) };
         // A signature is to vouch for what was seen here, not for what anybody put there.
-        if let (Some(latest), Some(key)) = (&latest, &self.options.sign) {
+        if let Some(key) = &self.options.sign {
             let key = key.public();
-            kept.seal(latest, Some(key))?.demand(latest, key)?;
+            kept.seal(&latest, Some(key))?.demand(&latest, key)?;
         }
-        Ok(latest)
+        if let Some(fault) = fault {
+            self.warning(&format!("{fault}; {}", published::gone_by(&latest)));
+        }
+        Ok(Some(latest))
     }
 
-    /// What a manifest gave; one that can't be used is told of, unless a newer vidimus made it: a
-    /// run would replace it. A single file that is signed with it replaces nothing of it.
-    pub(super) fn usable<T>(&self, given: Result<T, Error>) -> Result<Option<T>, Error> {
+    /// What a manifest gave; one that can't be used is told of, with what follows from that, unless a
+    /// newer vidimus made it: a run would replace it. A single file that is signed with it replaces
+    /// nothing of it.
+    pub(super) fn usable<T>(
+        &self,
+        given: Result<T, Error>,
+        follows: &str,
+    ) -> Result<Option<T>, Error> {
         match given {
             Ok(given) => Ok(Some(given)),
             Err(error)
                 if matches!(error.kind, ErrorKind::Damaged | ErrorKind::Untrusted)
                     && !self.signs_single() =>
             {
-                self.warning(&format!("{error}; everything is compared"));
+                self.warning(&format!("{error}; {follows}"));
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -222,17 +223,13 @@ impl Session<'_> {
     }
 
     /// Tells what a run would publish anew, as far as a look at what stands there tells.
-    pub(super) fn look_at_published(
-        &self,
-        state: &State,
-        target: &dyn Target,
-    ) -> Result<(), Error> {
-        let (spool_dir, known) = (std::env::temp_dir(), state.published()?);
+    pub(super) fn look_at_published(&self, state: &State, kept: &Shelf<'_>) -> Result<(), Error> {
+        let known = state.published()?;
         let is_single = self.places.source.only.is_some();
         if self.places.bag.is_some() || is_single && known.is_none() {
             return Ok(());
         }
-        let stands = match Standing::look(&Shelf::of(target, &spool_dir), known.as_ref()) {
+        let stands = match Standing::look(kept, known.as_ref()) {
             Ok(stands) => stands,
             // What is to be done was told all the same; a run as somebody who may read it tells.
             Err(error) if error.kind == ErrorKind::Unusable => {
@@ -251,7 +248,7 @@ impl Session<'_> {
     pub(super) fn publish(
         &self,
         state: &State,
-        target: &dyn Target,
+        (target, kept): (&dyn Target, &Shelf<'_>),
         (started, verdict, options): (Timestamp, Verdict, RecordedOptions),
     ) -> Result<(), Error> {
         let known = state.published()?;
@@ -267,7 +264,7 @@ impl Session<'_> {
             options,
             totals: self.progress.totals(),
         };
-        let press = Press::new(target, &self.options.state_dir, now);
+        let press = Press::new(target, &self.options.state_dir, now).going_by(kept);
         let press =
             press.signing_with(self.options.sign.as_ref()).with_mode(self.options.manifest_mode);
         let done = published::publish(state, &press, publishing)

@@ -6,7 +6,7 @@ use crate::backend::object::{ObjectSource, ObjectTarget};
 use crate::backend::{Form, ListItem, ListOptions, Listing, Source, Target};
 use crate::compare::Join;
 use crate::listing::{Checked, Informed};
-use crate::manifest::published::{Merged, Publication, RecordedSource, Shelf};
+use crate::manifest::published::{Merged, RecordedSource, Shelf, gone_by};
 use crate::manifest::{Row, SourceNumber, State};
 use crate::model::error::Side;
 use crate::model::{EntryKind, Error, ErrorKind, Key};
@@ -139,10 +139,12 @@ impl Session<'_> {
             self.options.state_dir.clone()
         };
         let kept = Shelf::of(&source, &spool_dir);
-        let published = kept.latest().and_then(|latest| {
-            let merge =
-                |latest: Publication| Ok((Merged::of(&kept, &latest.head)?, latest.head.sources()));
-            latest.map(merge).transpose()
+        let published = kept.latest_or_highest().and_then(|found| {
+            let Some((latest, fault)) = found else { return Ok(None) };
+            if let Some(fault) = fault {
+                self.warning(&format!("{fault}; {}", gone_by(&latest)));
+            }
+            Ok(Some((Merged::of(&kept, &latest.head)?, latest.head.sources())))
         });
         match published {
             Ok(Some((merged, sources))) => {

@@ -74,14 +74,14 @@ pub(super) fn finished<'a>(
 #[derive(Serialize)]
 struct JsonUnfinished<'a> {
     run: &'a str,
-    source: &'a str,
+    source: Option<&'a str>,
     verdict: Option<Verdict>,
 }
 
 impl<'a> From<&'a Unfinished> for JsonUnfinished<'a> {
     fn from(unfinished: &'a Unfinished) -> Self {
         let Unfinished { run, source, verdict, .. } = unfinished;
-        Self { run: &run.0, source, verdict: *verdict }
+        Self { run: &run.0, source: source.as_deref(), verdict: *verdict }
     }
 }
 
@@ -106,6 +106,11 @@ pub(super) fn tell_unfinished(outcome: &VerifyOutcome, output: &Output) {
 /// What a run left unknown, in words.
 fn unknown(unfinished: &Unfinished) -> String {
     let Unfinished { run, source, verdict, .. } = unfinished;
+    let Some(source) = source else {
+        return format!(
+            "run {run}, whose lock is left, was killed: of what it had not come to nothing is recorded"
+        );
+    };
     match verdict {
         None => format!(
             "run {run} of {source} was killed: of what it had not come to nothing is recorded"
@@ -290,7 +295,7 @@ mod tests {
         let (id, source) = (RunId("q".into()), "/s".to_owned());
         let run = |verdict| Unfinished {
             run: id.clone(),
-            source: source.clone(),
+            source: Some(source.clone()),
             started,
             unrecorded_since: None,
             verdict,
