@@ -51,12 +51,12 @@ fn verify_and_mirror_go_on_by_the_manifest_and_say_so_once() {
         let env = mirrored();
         harm(&record(&env));
         let run = env.verify(&[]).expect(0);
-        assert_eq!(run.stderr.matches("note:").count(), 1, "{what}: {}", run.told());
+        assert_eq!(run.stderr.matches("warning:").count(), 1, "{what}: {}", run.told());
         let run = run.names("is damaged").names("manifest that is published in the target");
         run.names("verified  300 files");
         // Which reads no row.
         let run = env.vidimus(&["verify", "--against", "source", "target"]).expect(0);
-        assert!(run.stderr.matches("note:").count() <= 1, "{what}: {}", run.told());
+        assert!(run.stderr.matches("warning:").count() <= 1, "{what}: {}", run.told());
         let run = env.vidimus(&["mirror", "source", "target"]).expect(0);
         assert_eq!(run.stderr.matches("warning:").count(), 1, "{what}: {}", run.told());
         run.names("301 entries were taken over").names("unchanged         300 files");
