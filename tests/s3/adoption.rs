@@ -75,7 +75,8 @@ fn adopted(site: &Site, finished: &Finished, name: &str) {
         "{name}: {puts:?}"
     );
     let requests = site.requests();
-    let told = [("requests_list", Kind::List, 0), ("requests_head", Kind::Head, MANIFEST_LOOKS)];
+    // The manifest's own are left out there: one list request looks for one that lost its pointer.
+    let told = [("requests_list", Kind::List, 1), ("requests_head", Kind::Head, MANIFEST_LOOKS)];
     for (count, kind, more) in told {
         let told = finished.count(count);
         assert_eq!(told, requests[&kind] as u64 + more, "{name}: the cost is told");

@@ -75,7 +75,8 @@ fn of_another_length(file: &Listed, listed: &Stamp) -> ReadError {
 /// The names in a directory; see [`Source::names`](crate::backend::Source::names).
 pub(super) fn names(root: &Root, directory: &Key) -> Result<Vec<Vec<u8>>, Cause> {
     let directory = match root.descend(directory.as_bytes()) {
-        Err(Errno::NOENT) => return Ok(Vec::new()),
+        // What stands there may be no directory: a file has no names in it.
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
         directory => directory?,
     };
     let mut names = Vec::new();

@@ -57,6 +57,7 @@ pub struct On {
     kinds: Option<Vec<Kind>>,
     bucket: Option<String>,
     key: Option<Vec<u8>>,
+    without: Option<Vec<u8>>,
     header: Option<String>,
     pages: RangeInclusive<u32>,
     turns: RangeInclusive<u64>,
@@ -69,6 +70,7 @@ impl On {
             kinds: None,
             bucket: None,
             key: None,
+            without: None,
             header: None,
             pages: 0..=u32::MAX,
             turns: 1..=u64::MAX,
@@ -119,6 +121,12 @@ impl On {
         self
     }
 
+    /// Without this in the key; for a listing, in its prefix.
+    pub fn without(mut self, part: impl AsRef<[u8]>) -> Self {
+        self.without = Some(part.as_ref().into());
+        self
+    }
+
     /// With this in a header, written `name: value`, the name in lower case.
     pub fn header(mut self, part: &str) -> Self {
         self.header = Some(part.into());
@@ -150,6 +158,7 @@ impl On {
         self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&request.kind))
             && self.bucket.as_ref().is_none_or(|bucket| *bucket == request.bucket)
             && self.key.as_ref().is_none_or(|part| contains(key, part))
+            && self.without.as_ref().is_none_or(|part| !contains(key, part))
             && self.header.as_ref().is_none_or(has_header)
             && self.pages.contains(&request.page)
     }

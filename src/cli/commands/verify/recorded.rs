@@ -145,6 +145,10 @@ fn verdict(outcome: &VerifyOutcome) -> (&'static str, &'static str) {
         ("different", "the target is not what was recorded")
     } else if let Some(fault) = &outcome.fault {
         match fault.kind {
+            ErrorKind::Damaged if outcome.totals.unknown > 0 => (
+                "damaged",
+                "the published manifest is, and what it told of some entries is unknown",
+            ),
             ErrorKind::Damaged => {
                 ("damaged", "the target is what was recorded, but not its published manifest")
             }
