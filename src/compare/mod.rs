@@ -6,6 +6,8 @@
 
 pub mod join;
 pub mod policy;
+mod reason;
 
 pub use join::{Conflict, Join, Pair, Seen};
-pub use policy::{Action, Decision, Policy, PolicyOptions, Reason};
+pub use policy::{Action, Decision, Policy, PolicyOptions};
+pub use reason::Reason;

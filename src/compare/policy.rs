@@ -5,13 +5,13 @@
 //! settled by content, and whatever is unknown is left alone.
 
 use super::join::{Conflict, Pair, Seen};
+use super::reason::Reason;
 use crate::filter::Filter;
 use crate::manifest::{Origin, Row, SourceNumber};
 use crate::model::entry::Known;
 use crate::model::error::Side;
 use crate::model::stamp::{COARSEST_TIMES, Likeness, Trust};
 use crate::model::{Cause, Digest, Entry, EntryKind, ExtraKinds, Metadata};
-use std::fmt;
 use std::sync::Arc;
 
 /// How entries are compared.
@@ -100,112 +100,6 @@ pub enum Action {
     AfterDeletion,
     /// It can't be mirrored.
     Fail(Cause),
-}
-
-/// Why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The target lacks it.
-    New,
-    /// The sizes differ.
-    Size,
-    /// The times of change differ.
-    Mtime,
-    /// The store's tags differ.
-    Tag,
-    /// No row; both sides have this size, and only a look tells more.
-    SameSizeUnseen,
-    /// The entry of this name is of another kind.
-    Kind,
-    /// The link's text differs.
-    LinkText,
-    /// The source's stamp is the recorded one but for ctime or inode, or lies within a clock tick
-    /// of its recording.
-    SourceDoubtful,
-    /// The target's stamp is the recorded one but for ctime or inode.
-    TargetDoubtful,
-    /// The target's entry is not the one recorded.
-    TargetDrift,
-    /// Both stamps are the recorded ones.
-    Unchanged,
-    /// No row; both sides have this size and mtime, or this link text.
-    SameSizeAndTime,
-    /// A row from another source, whose digest is the target's content's; both sides have this size
-    /// and mtime.
-    KnownByDigest,
-    /// No row; both sides have this size and this tag, which is made of the content's MD5.
-    SameSizeAndTag,
-    /// Both sides have this size, and `--size-only` says that is enough.
-    SameSize,
-    /// `--checksum` asks for a comparison of content.
-    Checksum,
-    /// `--digest` asks for a digest that isn't on record.
-    Digest,
-    /// Only mode, owner, group or mtime differ.
-    Metadata,
-    /// `--update`: newer in the target.
-    NewerInTarget,
-    /// `--ignore-existing`.
-    Exists,
-    /// Too small or too large to take part.
-    SizeExcluded,
-    /// Only the target has it.
-    Extra,
-    /// Only the target has the directory, and something in it stays.
-    HoldsKept,
-    /// Only the target has it, and a copy that failed collided with it.
-    Collided,
-    /// A directory took its place.
-    SetAside,
-    /// A killed run left it.
-    LeftOver,
-    /// Only the manifest knows it.
-    Gone,
-    /// It could not be listed.
-    Unknown,
-    /// It can't be mirrored as it stands.
-    Impossible,
-    /// The target has no symbolic links.
-    NoLinks,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::New => "new",
-            Self::Size => "size differs",
-            Self::Mtime => "modification time differs",
-            Self::Tag => "changed in the store",
-            Self::SameSizeUnseen => "not recorded, but of the same size",
-            Self::Kind => "type differs",
-            Self::LinkText => "link text differs",
-            Self::SourceDoubtful => "source touched since it was recorded, size and time the same",
-            Self::TargetDoubtful => "target touched since it was recorded, size and time the same",
-            Self::TargetDrift => "target is not what was recorded",
-            Self::Unchanged => "unchanged",
-            Self::SameSizeAndTime => "not recorded, but the same on both sides",
-            Self::KnownByDigest => {
-                "recorded from another source, and of the same size and time in this one"
-            }
-            Self::SameSizeAndTag => "not recorded, but of the same size and tag on both sides",
-            Self::SameSize => "same size",
-            Self::Checksum => "--checksum",
-            Self::Digest => "no digest of the kind that --digest asks for is recorded",
-            Self::Metadata => "metadata differs",
-            Self::NewerInTarget => "newer in the target",
-            Self::Exists => "exists in the target",
-            Self::SizeExcluded => "excluded by size",
-            Self::Extra => "not in the source",
-            Self::HoldsKept => "holds entries that stay",
-            Self::Collided => "a copy that failed collided with it",
-            Self::SetAside => "a directory took its place",
-            Self::LeftOver => "left over from a killed run",
-            Self::Gone => "on neither side",
-            Self::Unknown => "could not be listed",
-            Self::Impossible => "cannot be mirrored",
-            Self::NoLinks => "the target's file system has no symbolic links",
-        })
-    }
 }
 
 /// An action and its reason.

@@ -25,6 +25,17 @@ impl Scene {
         Ok(scene)
     }
 
+    /// A file was set aside for a directory that could not be copied whole, and that is gone from the
+    /// source.
+    fn without_what_took_the_place() -> Result<Self, String> {
+        let scene = Self::of(&TestTree::new().file("f", "precious").file("other", "1"))?;
+        fs::remove_file(scene.source("f")).unwrap();
+        scene.put(&TestTree::new().file("f/f", "precious").mode(0));
+        scene.mirror(&[]).expect(1);
+        fs::remove_dir_all(scene.source("f")).unwrap();
+        Ok(scene)
+    }
+
     /// Adds this to the source, a mode of 0 being what nobody can't read.
     fn put(&self, tree: &TestTree) {
         tree.write(&self.0.source);
@@ -102,13 +113,9 @@ fn a_link_that_became_a_directory_stays_until_all_in_it_is_copied() {
 
 #[test]
 fn what_was_set_aside_goes_with_the_directory_in_its_place_and_only_where_that_may_go() {
-    let scene = Scene::of(&TestTree::new().file("f", "precious").file("other", "1"));
+    let scene = Scene::without_what_took_the_place();
     needs!(scene.as_ref().map(drop).map_err(Clone::clone));
     let Ok(scene) = scene else { return };
-    fs::remove_file(scene.source("f")).unwrap();
-    scene.put(&TestTree::new().file("f/f", "precious").mode(0));
-    scene.mirror(&[]).expect(1);
-    fs::remove_dir_all(scene.source("f")).unwrap();
     // A run that deletes nothing knows nothing of it, nor does one from another source.
     scene.mirror(&[]).expect(0);
     assert_eq!(scene.set_aside(), ["precious"]);
@@ -121,13 +128,9 @@ fn what_was_set_aside_goes_with_the_directory_in_its_place_and_only_where_that_m
 
 #[test]
 fn a_file_comes_back_in_the_place_of_the_directory_that_took_its_place() {
-    let scene = Scene::of(&TestTree::new().file("f", "precious").file("other", "1"));
+    let scene = Scene::without_what_took_the_place();
     needs!(scene.as_ref().map(drop).map_err(Clone::clone));
     let Ok(scene) = scene else { return };
-    fs::remove_file(scene.source("f")).unwrap();
-    scene.put(&TestTree::new().file("f/f", "precious").mode(0));
-    scene.mirror(&[]).expect(1);
-    fs::remove_dir_all(scene.source("f")).unwrap();
     scene.put(&TestTree::new().file("f", "precious"));
     scene.mirror(&[]).expect(1).names("--delete");
     assert_eq!(scene.set_aside(), ["precious"]);

@@ -2,7 +2,7 @@ use super::pages::PAGE;
 use super::*;
 use crate::manifest::database::with_suffix;
 use crate::manifest::journal::Journal;
-use crate::manifest::{ManifestMode, Origin, is_damage};
+use crate::manifest::{ManifestMode, Origin, Verified, is_damage};
 use crate::model::Digest;
 use crate::model::stamp::Inode;
 use crate::model::{EntryKind, ExtraDigests, Metadata, Stamp};

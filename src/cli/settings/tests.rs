@@ -1,0 +1,88 @@
+use super::super::args::{Cli, Command, command};
+use super::*;
+use clap::FromArgMatches as _;
+use std::io::Write as _;
+
+pub(super) fn parse(words: &[&str]) -> (MirrorArgs, ArgMatches) {
+    let line = ["vidimus", "mirror", "--state-dir", "/state"].iter().chain(words);
+    let matches = command().try_get_matches_from(line).unwrap();
+    let Command::Mirror(args) = Cli::from_arg_matches(&matches).unwrap().command else {
+        panic!("another command");
+    };
+    let matches = matches.subcommand_matches("mirror").unwrap().clone();
+    (*args, matches)
+}
+
+fn options(words: &[&str]) -> Result<MirrorOptions, String> {
+    let (args, matches) = parse(words);
+    mirror(&args, &matches).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_pattern_file_that_cannot_be_read_is_named() {
+    let error = options(&["s", "t", "--exclude-from", "/nowhere/x"]).unwrap_err();
+    assert_eq!(error, "cannot read patterns from \"/nowhere/x\"");
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"a\n\xff\n").unwrap();
+    let error = options(&["s", "t", "--include-from", file.path().to_str().unwrap()]);
+    assert!(error.unwrap_err().ends_with("line 2 is not UTF-8"));
+}
+
+#[test]
+fn what_deletion_needs_is_refused_without_it() {
+    for flags in [
+        &["--delete-excluded"][..],
+        &["--delete-despite-errors"],
+        &["--accept-source"],
+        &["--max-delete", "3"],
+    ] {
+        let error = options(&[flags, &["s", "t"]].concat()).unwrap_err();
+        assert!(error.contains("without --delete"), "{error}");
+        options(&[flags, &["--delete", "s", "t"]].concat()).unwrap();
+    }
+    assert!(options(&["s", "t"]).unwrap().delete.is_none());
+}
+
+#[test]
+fn flags_that_contradict_each_other_are_refused() {
+    assert!(options(&["-c", "--size-only", "s", "t"]).unwrap_err().contains("--size-only"));
+    let sizes = ["--min-size", "2KiB", "--max-size", "1KiB", "s", "t"];
+    assert!(options(&sizes).unwrap_err().contains("--min-size"));
+    assert!(options(&["a", "b", "c"]).unwrap_err().contains("3 locations"));
+}
+
+#[test]
+fn state_lives_where_the_flag_or_the_environment_says() {
+    let (xdg, home) = (Some(OsStr::new("/xdg")), Some(OsStr::new("/home/me")));
+    let at = |path: &str| Some(PathBuf::from(path));
+    let state_dir_of =
+        |flag: Option<&str>, xdg, home| super::state_dir_of(flag.map(Path::new), xdg, home, false);
+    assert_eq!(state_dir_of(Some("rel"), xdg, home), at("rel"));
+    assert_eq!(state_dir_of(None, xdg, home), at("/xdg/vidimus"));
+    let relative = Some(OsStr::new("xdg"));
+    assert_eq!(state_dir_of(None, relative, home), at("/home/me/.local/state/vidimus"));
+    for nowhere in [None, Some(OsStr::new("")), Some(OsStr::new("home"))] {
+        assert_eq!(state_dir_of(None, Some(OsStr::new("")), nowhere), None);
+        let of_root = super::state_dir_of(None, None, nowhere, true);
+        assert_eq!(of_root, at("/var/lib/vidimus"));
+    }
+    assert_eq!(super::state_dir_of(None, xdg, home, true), at("/xdg/vidimus"));
+    assert_eq!(unusable_home(Some(OsStr::new(""))), "HOME is empty");
+}
+
+#[test]
+fn verbose_and_quiet_exclude_each_other_and_repeating_one_is_no_mistake() {
+    for both in [["-q", "-v"], ["-v", "--quiet"]] {
+        let (args, matches) = parse(&[&both[..], &["s", "t"]].concat());
+        let error = check_output(&args.flags.run.output, &matches).unwrap_err();
+        assert!(error.message.contains("--quiet"), "{error}");
+    }
+
+    let shown = |flags: &[&str]| {
+        let (args, matches) = parse(&[flags, &["s", "t"]].concat());
+        let human = human(&args.flags.run.output, &matches, false);
+        (human.verbose, human.quiet)
+    };
+    assert_eq!(shown(&["-vv"]), (true, false));
+    assert_eq!(shown(&[]), (false, false));
+}
