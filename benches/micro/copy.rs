@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 use vidimus::backend::local::{LocalSource, LocalTarget, Root};
-use vidimus::backend::{Form, ListItem, ListOptions, Place, Reading, Source as _, Target as _};
+use vidimus::backend::{
+    KeySpace, ListItem, ListOptions, Precondition, Reading, Source as _, Target as _,
+};
 use vidimus::compare::PolicyOptions;
 use vidimus::engine::{BUFFER, Cores, Wanted};
 use vidimus::filter::Filter;
@@ -46,7 +48,7 @@ fn root(dir: &Path) -> Arc<Root> {
 
 fn source(dir: &Path) -> (LocalSource, Vec<Entry>) {
     let source = LocalSource::new(root(dir), walking(1));
-    let options = ListOptions { filter: Arc::default(), only: None, form: Form::Tree };
+    let options = ListOptions { filter: Arc::default(), only: None, key_space: KeySpace::Tree };
     let listing = source.list(&options).expect("it was just made");
     let entry = |item| match item {
         Ok(ListItem::Entry(entry)) if entry.kind == EntryKind::File => Some(entry),
@@ -74,14 +76,15 @@ fn small_files_without_hashing(bencher: Bencher<'_, '_>) {
             let mut staged: Vec<_> = entries
                 .iter()
                 .map(|entry| {
-                    let mut stage = target.stage(entry, Place::New).expect("there is room");
+                    let mut stage =
+                        target.stage(entry, Precondition::Absent).expect("there is room");
                     source
                         .read(entry, &mut buffer, &mut |reading| match reading {
                             Reading::Chunk(chunk) => stage.write(chunk),
                             Reading::Opened(_) | Reading::Facts(_) => Ok(()),
                         })
                         .expect("nobody changes it");
-                    let wanted = target.holds(&entry.metadata, entry.kind, None);
+                    let wanted = target.achievable_metadata(&entry.metadata, entry.kind, None);
                     stage.finish(&wanted, &Digest([0; 32])).expect("there is room")
                 })
                 .collect();

@@ -3,7 +3,7 @@
 use crate::sample::{entry, keys, row};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box_drop};
-use vidimus::backend::{Form, ListItem};
+use vidimus::backend::{KeySpace, ListItem};
 use vidimus::compare::Join;
 use vidimus::manifest::{Row, SourceNumber};
 use vidimus::model::{Error, Key};
@@ -55,7 +55,7 @@ fn join(bencher: Bencher<'_, '_>, case: Case) {
     bencher.counter(ItemsCount::new(keys.len())).with_inputs(|| streams(case, &keys)).bench_values(
         |(source, target, rows)| {
             let rows = (rows.into_iter(), SourceNumber::FIRST);
-            let joined = Join::new(source.into_iter(), target.into_iter(), rows, Form::Tree);
+            let joined = Join::new(source.into_iter(), target.into_iter(), rows, KeySpace::Tree);
             for pair in joined.expect("nothing fails") {
                 black_box_drop(pair.expect("nothing fails"));
             }

@@ -8,10 +8,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::TempDir;
-use vidimus::backend::Form;
+use vidimus::backend::KeySpace;
 use vidimus::backend::local::{LocalTarget, Root};
 use vidimus::filter::FilterSpec;
-use vidimus::manifest::published::{Merged, Press, Publishing, Shelf, publish, rebuild};
+use vidimus::manifest::published::{
+    ManifestReader, ManifestWriter, Merged, Publishing, publish, rebuild,
+};
 use vidimus::manifest::{RecordedOptions, Row, RunNumber, State};
 use vidimus::model::stamp::Inode;
 use vidimus::model::{Durability, RunId, Stamp, Timestamp, Totals, Verdict};
@@ -56,7 +58,7 @@ impl Site {
     }
 
     fn publish(&self) -> bool {
-        let press = Press::new(&self.target, self.dir.path(), Timestamp::default());
+        let writer = ManifestWriter::new(&self.target, self.dir.path(), Timestamp::default());
         let publishing = Publishing {
             run: run(),
             started: Timestamp::default(),
@@ -67,16 +69,16 @@ impl Site {
                 delete: false,
                 durability: Durability::None,
                 only: None,
-                form: Form::Tree,
+                key_space: KeySpace::Tree,
                 keeps: None,
             },
             totals: Totals::default(),
         };
-        publish(&self.state, &press, publishing).expect("there is room").is_some()
+        publish(&self.state, &writer, publishing).expect("there is room").is_some()
     }
 
-    fn shelf(&self) -> Shelf<'_> {
-        Shelf::of(&self.target, self.dir.path())
+    fn reader(&self) -> ManifestReader<'_> {
+        ManifestReader::of(&self.target, self.dir.path())
     }
 
     fn manifest(&self) -> PathBuf {
@@ -137,8 +139,8 @@ fn read_all(bencher: Bencher<'_, '_>) {
     let site = Site::new();
     assert!(site.publish());
     bencher.counter(ItemsCount::new(site.rows.len())).bench_local(|| {
-        let latest = site.shelf().latest().expect("it is whole").expect("it is there");
-        let rows = Merged::of(&site.shelf(), &latest.head).expect("it is whole");
+        let latest = site.reader().latest().expect("it is whole").expect("it is there");
+        let rows = Merged::of(&site.reader(), &latest.head).expect("it is whole");
         let bytes: u64 = rows.map(|row| row.expect("it is whole").0.source.size).sum();
         assert!(bytes > 0);
     });
@@ -155,8 +157,8 @@ fn take_over(bencher: Bencher<'_, '_>) {
     };
     bencher.counter(ItemsCount::new(site.rows.len())).with_inputs(begin).bench_local_values(
         |(_dir, state)| {
-            let latest = site.shelf().latest().expect("it is whole").expect("it is there");
-            rebuild(&state, &site.shelf(), &latest, None).expect("there is room")
+            let latest = site.reader().latest().expect("it is whole").expect("it is there");
+            rebuild(&state, &site.reader(), &latest, None).expect("there is room")
         },
     );
 }

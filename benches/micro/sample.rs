@@ -1,7 +1,7 @@
 //! Keys, entries and rows of a tree that need not be there.
 
 use vidimus::manifest::{Origin, Row, RunNumber, SourceNumber};
-use vidimus::model::entry::Known;
+use vidimus::model::entry::Completeness;
 use vidimus::model::stamp::Inode;
 use vidimus::model::{Digest, Entry, EntryKind, ExtraDigests, Key, Metadata, Stamp, Timestamp};
 
@@ -28,7 +28,7 @@ pub(crate) fn entry(key: &Key) -> Entry {
         stamp: Stamp::of_inode(8192, Inode { mtime, ctime, number: Some(1_234_567) }),
         metadata: Metadata { mode: 0o644, uid: 1000, gid: 1000, mtime },
         link: None,
-        known: Known::Whole,
+        completeness: Completeness::Full,
         recorded: None,
     }
 }

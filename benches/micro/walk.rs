@@ -10,7 +10,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use vidimus::backend::local::{LocalSource, Root, Walking};
-use vidimus::backend::{Form, ListItem, ListOptions, Source as _};
+use vidimus::backend::{KeySpace, ListItem, ListOptions, Source as _};
 use walkdir::WalkDir;
 
 /// The tree, and how many entries it has.
@@ -82,7 +82,7 @@ fn by_level(root: &Path) -> u64 {
 
 fn vidimus(root: &Path, checkers: usize) -> u64 {
     let root = Arc::new(Root::open(root).expect("the tree is there"));
-    let options = ListOptions { filter: Arc::default(), only: None, form: Form::Tree };
+    let options = ListOptions { filter: Arc::default(), only: None, key_space: KeySpace::Tree };
     let listing =
         LocalSource::new(root, walking(checkers)).list(&options).expect("the tree is there");
     listing.filter(|item| matches!(item, Ok(ListItem::Entry(_)))).count() as u64

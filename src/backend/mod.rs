@@ -11,12 +11,12 @@ pub mod local;
 pub mod object;
 
 use crate::filter::Filter;
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::{
     Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Features, Keeps, Key, Metadata, Stamp,
 };
 use local::OpenFile;
-use object::{Headers, ObjectPlace};
+use object::{BucketPrefix, Headers};
 use serde::{Deserialize, Serialize};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -73,13 +73,13 @@ pub struct ListOptions {
     /// Only this name below the root (a single file as source), and not the root itself.
     pub only: Option<Box<[u8]>>,
     /// Which form keys have.
-    pub form: Form,
+    pub key_space: KeySpace,
 }
 
 /// Which form the keys of a listing have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Form {
+pub enum KeySpace {
     /// A tree: `a/` is a directory, whatever is below it lies in it.
     #[default]
     Tree,
@@ -141,7 +141,7 @@ pub struct Facts {
     /// Its metadata.
     pub metadata: Metadata,
     /// Whether that was stored with it.
-    pub known: Known,
+    pub completeness: Completeness,
     /// The digest that was recorded with it.
     pub digest: Option<Digest>,
     /// All of it, as the store keeps it.
@@ -153,7 +153,7 @@ impl Facts {
     pub fn tell(&self, entry: &mut Entry) {
         entry.kind = self.kind;
         entry.metadata = self.metadata;
-        entry.known = self.known;
+        entry.completeness = self.completeness;
     }
 }
 
@@ -301,7 +301,7 @@ pub trait Source: Send + Sync {
     }
 
     /// The store that this is a part of, where it is one.
-    fn object(&self) -> Option<&ObjectPlace> {
+    fn object(&self) -> Option<&BucketPrefix> {
         None
     }
 
@@ -313,9 +313,9 @@ pub trait Source: Send + Sync {
 
 /// What a new entry does to what stands at its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Precondition {
     /// Nothing stands there; whatever turns up is not overwritten.
-    New,
+    Absent,
     /// A file, link or special file stands there and is replaced.
     Leaf,
     /// An object with this tag stands there and is replaced; whatever else turns up is not
@@ -328,11 +328,15 @@ pub enum Place {
 /// A place that entries go to.
 pub trait Target: Source {
     /// Begins a file that nobody sees until it is published.
-    fn stage(&self, entry: &Entry, place: Place) -> Result<Box<dyn Stage>, Cause>;
+    fn stage(&self, entry: &Entry, precondition: Precondition) -> Result<Box<dyn Stage>, Cause>;
 
     /// Begins a file of which nobody knows the size before its end: the entry's is what is expected
     /// of it, 0 where nothing is.
-    fn stage_stream(&self, entry: &Entry, place: Place) -> Result<Box<dyn Stage>, Cause>;
+    fn stage_stream(
+        &self,
+        entry: &Entry,
+        precondition: Precondition,
+    ) -> Result<Box<dyn Stage>, Cause>;
 
     /// Whether it is a store: what is written stands at once and whole, so that nothing is built
     /// first and put in place later, and each request costs more than reading twice.
@@ -350,14 +354,14 @@ pub trait Target: Source {
 
     /// Makes a directory, closed to others until its metadata is set. A leaf whose place it takes is
     /// kept: the key that it has from now on is returned, for [`Target::remove_set_aside`].
-    fn make_directory(&self, key: &Key, place: Place) -> Result<Option<Key>, Cause>;
+    fn make_directory(&self, key: &Key, precondition: Precondition) -> Result<Option<Key>, Cause>;
 
     /// Removes a leaf whose place a directory took, by the key under which it was kept: what is to lie
     /// in that directory is safe.
     fn remove_set_aside(&self, key: &Key) -> Result<(), Cause>;
 
     /// Makes a symbolic link with its metadata; its stamp, where that is known without a look.
-    fn make_link(&self, entry: &Entry, place: Place) -> Result<Option<Stamp>, Cause>;
+    fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause>;
 
     /// Sets what differs from `wanted` of an entry's mode, owner, group and mtime; its stamp, where
     /// that is known without a look. Of an object it must be the version of `place`, where that names
@@ -367,7 +371,7 @@ pub trait Target: Source {
         key: &Key,
         kind: EntryKind,
         wanted: &Metadata,
-        place: Place,
+        precondition: Precondition,
     ) -> Result<Option<Stamp>, Cause>;
 
     /// Whether it has directories by themselves: else empty ones are not kept, nor what directories
@@ -378,21 +382,21 @@ pub trait Target: Source {
 
     /// Whether the store can copy what `source` has by itself, without its content passing through
     /// here.
-    fn is_beside(&self, _source: &dyn Source) -> bool {
+    fn can_copy_server_side(&self, _source: &dyn Source) -> bool {
         false
     }
 
-    /// Has the store copy an entry of a source that it [is beside](Target::is_beside), if it still
+    /// Has the store copy an entry of a source that it [is beside](Target::can_copy_server_side), if it still
     /// is the one listed; its stamp, or `None` where the store doesn't: then it is to be read and
     /// written.
     ///
     /// # Errors
     /// [`ReadError::Sink`] for all but a source's entry that changed, or can't be read.
-    fn copy_beside(
+    fn copy_server_side(
         &self,
         _source: &dyn Source,
         _entry: &Entry,
-        _place: Place,
+        _place: Precondition,
     ) -> Result<Option<Stamp>, ReadError> {
         Ok(None)
     }
@@ -455,8 +459,13 @@ pub trait Target: Source {
     fn recall(&self, _keeps: Keeps) {}
 
     /// What metadata the target will hold for a source's entry, given what it could keep; where an
-    /// entry `stands` already, with what is that one's of all that can't be set.
-    fn holds(&self, source: &Metadata, kind: EntryKind, stands: Option<&Metadata>) -> Metadata;
+    /// entry `existing` already, with what is that one's of all that can't be set.
+    fn achievable_metadata(
+        &self,
+        source: &Metadata,
+        kind: EntryKind,
+        existing: Option<&Metadata>,
+    ) -> Metadata;
 
     /// Takes note of a source's entry that the target is to hold, to tell in the end what is lost of
     /// all of them. To be called once for each, whether it is copied or stands there already.
@@ -464,7 +473,7 @@ pub trait Target: Source {
 
     /// Gives up what earlier runs began and this one, which is done, didn't go on with; each is named
     /// to `given_up`.
-    fn give_up_left(&self, _given_up: &mut dyn FnMut(&Key)) -> Result<(), Cause> {
+    fn abort_stale_uploads(&self, _given_up: &mut dyn FnMut(&Key)) -> Result<(), Cause> {
         Ok(())
     }
 

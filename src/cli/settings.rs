@@ -18,7 +18,7 @@ use crate::filter::FilterSpec;
 use crate::limits::{LimitOptions, descriptors};
 use crate::location::{Location, S3Location, SingleLocation};
 use crate::manifest::list::ListFormat;
-use crate::model::stamp::Trust;
+use crate::model::stamp::StampFields;
 use crate::model::{Durability, Error, ErrorKind, ExtraKinds, Timestamp};
 use crate::report::{HumanOptions, OutputOptions, ProgressStyle};
 use crate::session::cat::CatOptions;
@@ -157,7 +157,7 @@ fn run(
         sign: None,
         policy: PolicyOptions {
             checksum: args.checksum,
-            trust: Trust { ignore_ctime: args.ignore_ctime, ignore_inode: args.ignore_inode },
+            trust: StampFields { ignore_ctime: args.ignore_ctime, ignore_inode: args.ignore_inode },
             accept_silent_changes: args.accept_silent_changes,
             ..PolicyOptions::default()
         },

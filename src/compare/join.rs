@@ -5,7 +5,7 @@
 //! between), so a leaf that is followed by a key that begins with it is held back until the cursor
 //! leaves such keys; at most one leaf for each byte of a key is held.
 
-use crate::backend::{Form, ListItem};
+use crate::backend::{KeySpace, ListItem};
 use crate::listing::Unknown;
 use crate::manifest::{Row, SourceNumber};
 use crate::model::reserved::is_set_aside;
@@ -115,7 +115,7 @@ pub struct Join<S, T, R> {
     rows: R,
     row: Option<Row>,
     from: SourceNumber,
-    form: Form,
+    key_space: KeySpace,
     held: Vec<Pair>,
     ready: VecDeque<Joined>,
     ended: bool,
@@ -227,7 +227,7 @@ where
         source: S,
         target: T,
         (mut rows, from): (R, SourceNumber),
-        form: Form,
+        key_space: KeySpace,
     ) -> Result<Self, Error> {
         let (source, target) = (Stream::new(source)?, Stream::new(target)?);
         let row = rows.next().transpose()?;
@@ -237,7 +237,7 @@ where
             rows,
             row,
             from,
-            form,
+            key_space,
             held: Vec::new(),
             ready: VecDeque::new(),
             ended: false,
@@ -272,7 +272,7 @@ where
         };
         let mut pair = Pair { key, source, target, row, conflict: None };
         pair.learn(self.from);
-        if self.form == Form::Flat {
+        if self.key_space == KeySpace::Flat {
             self.ready.push_back(Joined::Pair(Box::new(pair)));
         } else if pair.key.is_directory() {
             self.directory(pair);

@@ -8,9 +8,9 @@ use super::join::{Conflict, Pair, Seen};
 use super::reason::Reason;
 use crate::filter::Filter;
 use crate::manifest::{Origin, Row, SourceNumber};
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::error::Side;
-use crate::model::stamp::{COARSEST_TIMES, Likeness, Trust};
+use crate::model::stamp::{COARSEST_TIMES, StampFields, StampMatch};
 use crate::model::{Cause, Digest, Entry, EntryKind, ExtraKinds, Metadata};
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub struct PolicyOptions {
     /// Leave files alone that exist in the target.
     pub ignore_existing: bool,
     /// Which fields of a stamp count.
-    pub trust: Trust,
+    pub trust: StampFields,
     /// Which digests beside BLAKE3 each file is to have on record: content is read for those that are
     /// missing.
     pub digests: ExtraKinds,
@@ -185,7 +185,7 @@ impl Policy {
             !trust.ignore_ctime
                 && row.knows_source(self.from)
                 && row.source.inode().is_some()
-                && source.stamp.compare(&row.source, trust) == Likeness::Same
+                && source.stamp.compare(&row.source, trust) == StampMatch::Same
                 && row.metadata.mode & !GROUP == wanted.mode & !GROUP
                 && row.metadata.mode & GROUP & !wanted.mode == 0
         });
@@ -195,10 +195,10 @@ impl Policy {
     /// Whether a source's directory was touched since its row was written: what it has beside its
     /// metadata, an ACL, say, may be another. A copied tree has other inodes, which tell nothing.
     pub fn is_touched(&self, source: &Entry, row: &Row) -> bool {
-        let trust = Trust { ignore_inode: true, ..self.options.trust };
+        let trust = StampFields { ignore_inode: true, ..self.options.trust };
         row.knows_source(self.from)
             && source.stamp.inode().is_some()
-            && source.stamp.compare(&row.source, trust) != Likeness::Same
+            && source.stamp.compare(&row.source, trust) != StampMatch::Same
     }
 
     /// What is wrong with a source's content that was read as `found`, where its row says that it
@@ -206,13 +206,13 @@ impl Policy {
     /// memory. What was copied before is better then.
     pub fn silent_change(&self, row: &Row, source: &Entry, found: Digest) -> Option<Cause> {
         let recorded = row.digest.filter(|recorded| *recorded != found)?;
-        let trust = Trust { ignore_inode: true, ..self.options.trust };
+        let trust = StampFields { ignore_inode: true, ..self.options.trust };
         let is_trusted = !self.options.accept_silent_changes
             && !trust.ignore_ctime
             && !row.source_racy
             && row.from == self.from
             && row.origin == Origin::Proven
-            && source.stamp.compare(&row.source, trust) == Likeness::Same;
+            && source.stamp.compare(&row.source, trust) == StampMatch::Same;
         is_trusted.then_some(Cause::SilentChange { recorded, found })
     }
 
@@ -230,10 +230,10 @@ impl Policy {
             (row.kind, target.kind) == (EntryKind::File, EntryKind::File)
                 && row.extra.lack(self.options.digests)
                 && match target.stamp.compare(&row.target, self.options.trust) {
-                    Likeness::Same => true,
+                    StampMatch::Same => true,
                     // Its digest tells whether it is what was recorded.
-                    Likeness::Doubtful => row.digest.is_some(),
-                    Likeness::Size | Likeness::Mtime | Likeness::Tag => false,
+                    StampMatch::Doubtful => row.digest.is_some(),
+                    StampMatch::Size | StampMatch::Mtime | StampMatch::Tag => false,
                 }
         };
         if row.is_some_and(lacks) {
@@ -346,7 +346,7 @@ impl Policy {
         existing: &Entry,
         row: Option<&Row>,
     ) -> Option<(bool, Reason)> {
-        let is_listed = |entry: &Entry| entry.known == Known::Listed;
+        let is_listed = |entry: &Entry| entry.completeness == Completeness::ListingOnly;
         if !is_listed(source) && !is_listed(existing) {
             return None;
         }
@@ -371,10 +371,10 @@ impl Policy {
             });
         };
         Some(match source.stamp.compare(&row.source, trust) {
-            Likeness::Size => (false, Reason::Size),
-            Likeness::Mtime => (false, Reason::Mtime),
-            Likeness::Tag => (false, Reason::Tag),
-            Likeness::Same | Likeness::Doubtful => (true, Reason::SourceDoubtful),
+            StampMatch::Size => (false, Reason::Size),
+            StampMatch::Mtime => (false, Reason::Mtime),
+            StampMatch::Tag => (false, Reason::Tag),
+            StampMatch::Same | StampMatch::Doubtful => (true, Reason::SourceDoubtful),
         })
     }
 
@@ -434,7 +434,9 @@ impl Policy {
             return decide(Action::Skip, Reason::NewerInTarget);
         }
         // What others stored without metadata stays as they stored it, and asks for none elsewhere.
-        let is_foreign = [source, existing].iter().any(|entry| entry.known == Known::Foreign);
+        let is_foreign = [source, existing]
+            .iter()
+            .any(|entry| entry.completeness == Completeness::NoStoredMetadata);
         let same_metadata = existing.metadata == *wanted || is_foreign;
         if options.size_only {
             let rights = Metadata { mtime: existing.metadata.mtime, ..*wanted };
@@ -449,11 +451,11 @@ impl Policy {
             return decide(Action::Copy { unless: None }, Reason::TargetDrift);
         }
         if !row.knows_source(self.from) {
-            let is_vouched = of_target == Likeness::Same;
+            let is_vouched = of_target == StampMatch::Same;
             return self.first_contact_recorded(source, existing, (row, is_vouched), same_metadata);
         }
         let of_source = match source.stamp.compare(&row.source, options.trust) {
-            Likeness::Same if row.source_racy => Likeness::Doubtful,
+            StampMatch::Same if row.source_racy => StampMatch::Doubtful,
             other => other,
         };
         let check = |source, target, reason| {
@@ -465,26 +467,26 @@ impl Policy {
                 reason,
             )
         };
-        let vouched = of_target == Likeness::Same;
+        let vouched = of_target == StampMatch::Same;
         match of_source {
-            Likeness::Size => decide(Action::Copy { unless: None }, Reason::Size),
-            Likeness::Mtime | Likeness::Tag => {
+            StampMatch::Size => decide(Action::Copy { unless: None }, Reason::Size),
+            StampMatch::Mtime | StampMatch::Tag => {
                 let unless = row.digest.filter(|_| vouched);
-                let reason = if of_source == Likeness::Tag { Reason::Tag } else { Reason::Mtime };
+                let reason = if of_source == StampMatch::Tag { Reason::Tag } else { Reason::Mtime };
                 decide(Action::Copy { unless }, reason)
             }
-            Likeness::Doubtful => check(true, !vouched, Reason::SourceDoubtful),
-            Likeness::Same if options.checksum => check(true, !vouched, Reason::Checksum),
-            Likeness::Same if row.extra.lack(options.digests) => {
+            StampMatch::Doubtful => check(true, !vouched, Reason::SourceDoubtful),
+            StampMatch::Same if options.checksum => check(true, !vouched, Reason::Checksum),
+            StampMatch::Same if row.extra.lack(options.digests) => {
                 check(true, !vouched, Reason::Digest)
             }
-            Likeness::Same if !vouched => check(false, true, Reason::TargetDoubtful),
+            StampMatch::Same if !vouched => check(false, true, Reason::TargetDoubtful),
             // What was given was less than the target has, or something else: nobody noticed a change.
-            Likeness::Same if same_metadata && !is_foreign && row.metadata != *wanted => {
+            StampMatch::Same if same_metadata && !is_foreign && row.metadata != *wanted => {
                 decide(Action::Record, Reason::Metadata)
             }
-            Likeness::Same if same_metadata => decide(Action::Keep, Reason::Unchanged),
-            Likeness::Same => self.metadata_only(&existing.metadata, wanted),
+            StampMatch::Same if same_metadata => decide(Action::Keep, Reason::Unchanged),
+            StampMatch::Same => self.metadata_only(&existing.metadata, wanted),
         }
     }
 
@@ -503,9 +505,9 @@ impl Policy {
         let trust = self.options.trust;
         let is_new = row.is_none_or(|row| !row.knows_source(self.from));
         let vouched = row.is_none_or(|row| {
-            let of_source = || source.stamp.compare(&row.source, trust) == Likeness::Same;
+            let of_source = || source.stamp.compare(&row.source, trust) == StampMatch::Same;
             (is_new || !row.source_racy && of_source())
-                && existing.stamp.compare(&row.target, trust) == Likeness::Same
+                && existing.stamp.compare(&row.target, trust) == StampMatch::Same
         });
         if !same_time(source, existing) || !vouched {
             let action = if same_rights { Action::Keep } else { Action::UpdateRights };
@@ -600,13 +602,13 @@ impl Policy {
 }
 
 /// Whether a stamp tells that content is another than the recorded one.
-fn is_drift(likeness: Likeness) -> bool {
-    matches!(likeness, Likeness::Size | Likeness::Mtime | Likeness::Tag)
+fn is_drift(likeness: StampMatch) -> bool {
+    matches!(likeness, StampMatch::Size | StampMatch::Mtime | StampMatch::Tag)
 }
 
 /// Whether both have the same mtime. When an object was put is no such time, and no evidence.
 fn same_time(source: &Entry, existing: &Entry) -> bool {
-    let is_whole = |entry: &Entry| entry.known == Known::Whole;
+    let is_whole = |entry: &Entry| entry.completeness == Completeness::Full;
     is_whole(source) && is_whole(existing) && source.metadata.mtime == existing.metadata.mtime
 }
 

@@ -3,7 +3,9 @@
 use super::hash::{Hashed, Hasher};
 use super::{Context, Purpose, now};
 use crate::backend::local::OpenFile;
-use crate::backend::{Facts, Inspected, Place, ReadError, Reading, Stage, StageDirectory, Staged};
+use crate::backend::{
+    Facts, Inspected, Precondition, ReadError, Reading, Stage, StageDirectory, Staged,
+};
 use crate::manifest::Row;
 use crate::model::entry::LONGEST_LINK;
 use crate::model::{Cause, Digest, Entry, EntryKind, Features, InFlight, Timestamp};
@@ -40,7 +42,7 @@ pub(super) struct Attempt<'w, 'a> {
     pub(super) slot: usize,
     /// The directory that is being built, if one is.
     pub(super) building: Option<&'w dyn StageDirectory>,
-    pub(super) place: Place,
+    pub(super) precondition: Precondition,
     /// What earlier runs know of it.
     pub(super) row: Option<&'w Row>,
     /// The digest of the target's copy.
@@ -187,7 +189,7 @@ impl Attempt<'_, '_> {
     fn stage(&self, entry: &Entry) -> Result<Box<dyn Stage>, Cause> {
         match self.building {
             Some(directory) => directory.stage(entry),
-            None => self.context.target.stage(entry, self.place),
+            None => self.context.target.stage(entry, self.precondition),
         }
     }
 
@@ -267,7 +269,7 @@ impl Attempt<'_, '_> {
             return Ok((Copied::Same, found));
         }
         let entry = so_far.told.as_ref().unwrap_or(entry);
-        let wanted = context.target.holds(&entry.metadata, EntryKind::File, None);
+        let wanted = context.target.achievable_metadata(&entry.metadata, EntryKind::File, None);
         let stage = so_far.stage.take().ok_or(ReadError::Changed)?;
         let staged = stage.finish(&wanted, &found).map_err(ReadError::Sink)?;
         Ok((Copied::Staged(staged), found))

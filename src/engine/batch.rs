@@ -24,7 +24,7 @@ const LEAST_AGE: Duration = Duration::from_millis(100);
 const HELD: usize = 2 * BATCH_FILES;
 
 /// A step that was done, to be made durable and recorded.
-pub(super) struct Finished {
+pub(super) struct CompletedStep {
     /// The row, but for the target's stamp; its metadata is what the target is to hold.
     pub(super) row: Row,
     /// The file to be put in its place.
@@ -34,7 +34,7 @@ pub(super) struct Finished {
     /// Why.
     pub(super) reason: Reason,
     /// The target's stamp, where nothing was done to it since it was listed or hashed.
-    pub(super) stands: Option<Stamp>,
+    pub(super) target_stamp: Option<Stamp>,
     /// The entry's failure was told already (its metadata could not be set).
     pub(super) told: bool,
     /// What the source's entry has that the target's hasn't.
@@ -72,13 +72,13 @@ pub(super) struct FinishedDirectory {
     pub(super) reason: Reason,
     pub(super) staged: Box<dyn StagedDirectory>,
     /// What was made in it.
-    pub(super) members: Vec<Finished>,
+    pub(super) members: Vec<CompletedStep>,
 }
 
 /// Steps that are made durable, put in place and recorded together.
 #[derive(Default)]
 pub(super) struct Batch {
-    pub(super) finished: Vec<Finished>,
+    pub(super) finished: Vec<CompletedStep>,
     pub(super) directories: Vec<FinishedDirectory>,
     /// How many were made in those.
     members: usize,
@@ -89,7 +89,7 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn add(&mut self, finished: Finished) {
+    pub(super) fn add(&mut self, finished: CompletedStep) {
         if finished.staged.is_some() {
             self.bytes += finished.row.source.size;
         }

@@ -131,14 +131,14 @@ pub(super) struct Spared<'t> {
     /// What could not be copied: the directory in the place of a leaf of these stays.
     failed: BTreeSet<Key>,
     /// What stands under names that were taken, by the directory that it lies in.
-    standing: HashMap<Box<[u8]>, Standing>,
+    standing: HashMap<Box<[u8]>, TargetMarks>,
     /// The way down to the entry that was asked about last: the keys that were looked at, and whether
     /// they are spared.
     looked_at: Vec<(Key, bool)>,
 }
 
 #[derive(Default)]
-struct Standing {
+struct TargetMarks {
     marks: HashSet<Mark>,
     /// Something that could not be looked at: it may be anything there.
     is_unknown: bool,

@@ -6,10 +6,10 @@
 //! place as they come.
 
 use super::batch::{
-    Abandoning, BATCH_AGE, BATCH_FILES, Batch, Batches, Finished, FinishedDirectory, Record,
+    Abandoning, BATCH_AGE, BATCH_FILES, Batch, Batches, CompletedStep, FinishedDirectory, Record,
 };
 use super::{Context, on_target};
-use crate::backend::Place;
+use crate::backend::Precondition;
 use crate::manifest::{Row, Writer};
 use crate::model::event::Change;
 use crate::model::stamp::COARSEST_TIMES;
@@ -34,7 +34,7 @@ pub struct Committer<'a> {
     /// What comes one at a time: the steps that waited for all others.
     batch: Batch,
     /// What was put in place since the last barrier, to be recorded after the next.
-    published: Vec<Finished>,
+    published: Vec<CompletedStep>,
     forgotten: Vec<Key>,
     /// When the first of these was put in place.
     since: Option<Instant>,
@@ -73,7 +73,7 @@ impl<'a> Committer<'a> {
     }
 
     /// Takes one step that was done.
-    pub(super) fn take(&mut self, finished: Finished) {
+    pub(super) fn take(&mut self, finished: CompletedStep) {
         self.batch.add(finished);
         self.commit_full();
     }
@@ -223,12 +223,12 @@ impl<'a> Committer<'a> {
         }
     }
 
-    fn publish(&mut self, mut finished: Finished) {
+    fn publish(&mut self, mut finished: CompletedStep) {
         let mut written = None;
         if let Some(mut staged) = finished.staged.take() {
             let stamp = staged.written().stamp;
             written = Some(stamp);
-            finished.stands = staged.is_in_place().then_some(stamp);
+            finished.target_stamp = staged.is_in_place().then_some(stamp);
             let key = &finished.row.key;
             match staged.publish() {
                 Ok(None) => {}
@@ -293,7 +293,7 @@ impl<'a> Committer<'a> {
         for key in forgotten {
             writer.remove(&key)?;
         }
-        published.iter().try_for_each(|Finished { row, record, .. }| match record {
+        published.iter().try_for_each(|CompletedStep { row, record, .. }| match record {
             Record::Row => writer.put(row),
             Record::Stamp => writer.set_mended(row),
             Record::Nothing => Ok(()),
@@ -302,10 +302,10 @@ impl<'a> Committer<'a> {
 
     /// Takes the target's stamp, and makes sure that what stands there is what was put there. It is
     /// taken at once, not when the row is written: an edit in between must show next time.
-    fn settle(&self, finished: &mut Finished, written: Option<Stamp>) -> bool {
+    fn settle(&self, finished: &mut CompletedStep, written: Option<Stamp>) -> bool {
         let is_told = finished.told;
         let row = &mut finished.row;
-        if let Some(stamp) = finished.stands {
+        if let Some(stamp) = finished.target_stamp {
             row.target = stamp;
             return true;
         }
@@ -325,11 +325,12 @@ impl<'a> Committer<'a> {
                 return false;
             }
         };
-        row.metadata = self.context.target.holds(&row.metadata, row.kind, Some(&found.metadata));
+        row.metadata =
+            self.context.target.achievable_metadata(&row.metadata, row.kind, Some(&found.metadata));
         if !finished.told && not_kept(&found.metadata, &row.metadata, row.kind).is_some() {
             // What a new file inherits isn't always foreseen (default ACLs, mount options).
             let Row { key, kind, metadata, .. } = &*row;
-            let set = self.context.target.set_metadata(key, *kind, metadata, Place::Leaf);
+            let set = self.context.target.set_metadata(key, *kind, metadata, Precondition::Leaf);
             if let (Ok(_), Ok(Some(again))) = (set, self.context.target.look(&row.key)) {
                 found = again;
             }

@@ -3,7 +3,7 @@
 //! A file is read once, hashed as it passes, and written under a name that nobody sees.
 
 use super::attempt::{Attempt, Copied, Done};
-use super::batch::{Batch, Finished, FinishedDirectory, Record};
+use super::batch::{Batch, CompletedStep, FinishedDirectory, Record};
 use super::commit::not_kept;
 use super::hash::{Hashed, Wanted, with_retries};
 use super::tag::Tagged;
@@ -11,7 +11,7 @@ use super::{Context, Purpose, on_target};
 use crate::backend::{Inspected, Source, StageDirectory, Staged, Written};
 use crate::compare::{Action, Pair, Reason, Seen};
 use crate::manifest::{Origin, Row};
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::event::Change;
 use crate::model::{
@@ -113,7 +113,7 @@ impl<'c, 'a> Worker<'c, 'a> {
     }
 
     /// Does one step; `None` where there turned out to be nothing to do or to record.
-    pub(super) fn step(&mut self, step: &Step) -> Result<Option<Finished>, EntryError> {
+    pub(super) fn step(&mut self, step: &Step) -> Result<Option<CompletedStep>, EntryError> {
         match step.task {
             Task::Copy { unless } => return self.copy(step, unless),
             Task::Check { source, target, expected } => {
@@ -142,7 +142,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         &mut self,
         step: &Step,
         unless: Option<Digest>,
-    ) -> Result<Option<Finished>, EntryError> {
+    ) -> Result<Option<CompletedStep>, EntryError> {
         let copied = self.copy_content(step, unless);
         self.settle(step, matches!(copied, Ok(Some(_))));
         copied
@@ -161,10 +161,10 @@ impl<'c, 'a> Worker<'c, 'a> {
         &mut self,
         step: &Step,
         unless: Option<Digest>,
-    ) -> Result<Option<Finished>, EntryError> {
+    ) -> Result<Option<CompletedStep>, EntryError> {
         let context = self.context;
-        if context.is_beside
-            && let Some(finished) = self.copy_beside(step)?
+        if context.can_copy_server_side
+            && let Some(finished) = self.copy_server_side(step)?
         {
             return Ok(Some(finished));
         }
@@ -175,9 +175,10 @@ impl<'c, 'a> Worker<'c, 'a> {
             // Sending it costs more than reading it twice.
             return self.check(step, true, false, unless);
         }
-        let (slot, place, building) = (self.slot, step.place, self.building.as_deref());
+        let (slot, precondition, building) =
+            (self.slot, step.precondition, self.building.as_deref());
         let row = step.row.as_ref();
-        let attempt = Attempt { context, slot, building, place, row, unless };
+        let attempt = Attempt { context, slot, building, precondition, row, unless };
         let buffer = &mut self.buffer;
         let copied = with_retries(&*context.source, Side::Source, &step.source, |entry| {
             attempt.run(entry, buffer)
@@ -205,13 +206,13 @@ impl<'c, 'a> Worker<'c, 'a> {
 
     /// Has the store copy it: nothing is read, so that its digest is the recorded one, or none. `None`
     /// where the store doesn't copy it.
-    fn copy_beside(&self, step: &Step) -> Result<Option<Finished>, EntryError> {
+    fn copy_server_side(&self, step: &Step) -> Result<Option<CompletedStep>, EntryError> {
         let context = self.context;
-        let (entry, stands) =
+        let (entry, target_stamp) =
             with_retries(&*context.source, Side::Source, &step.source, |entry| {
-                context.target.copy_beside(&*context.source, entry, step.place)
+                context.target.copy_server_side(&*context.source, entry, step.precondition)
             })?;
-        let Some(stands) = stands else { return Ok(None) };
+        let Some(target_stamp) = target_stamp else { return Ok(None) };
         context.progress.settled.bytes_unmoved.add(step.source.size());
         let is_of_it = |row: &&Row| row.from == context.policy.from && row.source == entry.stamp;
         let recorded = step.row.as_ref().filter(is_of_it);
@@ -223,12 +224,12 @@ impl<'c, 'a> Worker<'c, 'a> {
         finished.row.digest = digest;
         finished.row.extra = recorded.map(|row| row.extra).unwrap_or_default();
         finished.row.origin = recorded.map_or(Origin::Adopted, |row| row.origin);
-        finished.stands = Some(stands);
+        finished.target_stamp = Some(target_stamp);
         Ok(Some(finished))
     }
 
     /// Looks at what was only listed, and does what is decided then; `None` where that is nothing.
-    fn look(&mut self, step: &Step) -> Result<Option<Finished>, EntryError> {
+    fn look(&mut self, step: &Step) -> Result<Option<CompletedStep>, EntryError> {
         let context = self.context;
         let began = Instant::now();
         let source = look_closer(&*context.source, Side::Source, &step.source)?;
@@ -252,8 +253,8 @@ impl<'c, 'a> Worker<'c, 'a> {
             row: step.row.clone(),
             conflict: None,
         };
-        let holds = |metadata: &Metadata, kind: EntryKind, stands: Option<&Metadata>| {
-            context.target.holds(metadata, kind, stands)
+        let holds = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
+            context.target.achievable_metadata(metadata, kind, existing)
         };
         let decision = context.policy.decide(&pair, holds);
         let reason = decision.reason;
@@ -277,13 +278,17 @@ impl<'c, 'a> Worker<'c, 'a> {
             },
         };
         let target = target.filter(|target| target.kind == source.kind);
-        let (row, place) = (pair.row, step.place);
-        self.step(&Step { task, reason, source, target, row, place })
+        let (row, precondition) = (pair.row, step.precondition);
+        self.step(&Step { task, reason, source, target, row, precondition })
     }
 
     /// Takes the target's copy as it is where one side's content has the hash that is the other
     /// side's tag.
-    fn compare_tag(&mut self, step: &Step, read: Side) -> Result<Option<Finished>, EntryError> {
+    fn compare_tag(
+        &mut self,
+        step: &Step,
+        read: Side,
+    ) -> Result<Option<CompletedStep>, EntryError> {
         let context = self.context;
         let Some(existing) = &step.target else { return self.copy_after_check(step) };
         let (source, target): (&dyn Source, &dyn Source) = (&*context.source, &*context.target);
@@ -328,7 +333,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         source: bool,
         target: bool,
         expected: Option<Digest>,
-    ) -> Result<Option<Finished>, EntryError> {
+    ) -> Result<Option<CompletedStep>, EntryError> {
         let context = self.context;
         let (mut existing, mut of_target) = (step.target.clone(), None);
         if let Some(listed) = step.target.as_ref().filter(|_| target) {
@@ -354,7 +359,7 @@ impl<'c, 'a> Worker<'c, 'a> {
 
     /// Adds the digests that are missing to the row of a file which the source lacks, if the file is
     /// the one recorded.
-    fn hash_surplus(&mut self, step: &Step) -> Result<Option<Finished>, EntryError> {
+    fn hash_surplus(&mut self, step: &Step) -> Result<Option<CompletedStep>, EntryError> {
         let Some(row) = &step.row else { return Ok(None) };
         let target = Arc::clone(&self.context.target);
         let (entry, hashed) = self.hash(&*target, Side::Target, &step.source)?;
@@ -367,19 +372,19 @@ impl<'c, 'a> Worker<'c, 'a> {
         let same = row.digest.map(|_| row.extra).unwrap_or_default();
         let (digest, extra) = (Some(found), hashed.extra.or(same));
         let row = Row { digest, extra, target: entry.stamp, ..row.clone() };
-        Ok(Some(Finished {
+        Ok(Some(CompletedStep {
             row,
             staged: None,
             change: Some(Change::Keep),
             reason: step.reason,
-            stands: Some(entry.stamp),
+            target_stamp: Some(entry.stamp),
             told: false,
             lost: Features::default(),
             record: Record::Row,
         }))
     }
 
-    fn copy_after_check(&mut self, step: &Step) -> Result<Option<Finished>, EntryError> {
+    fn copy_after_check(&mut self, step: &Step) -> Result<Option<CompletedStep>, EntryError> {
         self.context.progress.plan_copy(&step.source);
         self.copy(step, None)
     }
@@ -421,7 +426,7 @@ impl<'c, 'a> Worker<'c, 'a> {
 
     /// Takes the target's copy as it is, and records it; where its mode is a wider one than the
     /// source's ACL grants, which a listing doesn't show, that is set.
-    fn adopt(&self, step: &Step) -> Result<Finished, EntryError> {
+    fn adopt(&self, step: &Step) -> Result<CompletedStep, EntryError> {
         let (source, lost) = self.inspected(step.source.clone())?;
         if source.metadata.mode != step.source.metadata.mode {
             return self.update_inspected(step, (source, lost), step.target.clone(), None);
@@ -430,10 +435,10 @@ impl<'c, 'a> Worker<'c, 'a> {
         let mut finished = self.finished(step, source, Some(Change::Adopt));
         finished.lost = lost;
         if let Some(existing) = &step.target {
-            finished.stands = Some(existing.stamp);
+            finished.target_stamp = Some(existing.stamp);
             let Row { metadata, kind, .. } = &finished.row;
             let stood = Some(&existing.metadata);
-            finished.row.metadata = self.context.target.holds(metadata, *kind, stood);
+            finished.row.metadata = self.context.target.achievable_metadata(metadata, *kind, stood);
             // What was kept with it when it was written.
             finished.row.digest = existing.recorded;
         }
@@ -451,7 +456,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         entry: Entry,
         existing: Option<Entry>,
         proof: Option<Hashed>,
-    ) -> Result<Finished, EntryError> {
+    ) -> Result<CompletedStep, EntryError> {
         let inspected = self.inspected(entry)?;
         self.update_inspected(step, inspected, existing, proof)
     }
@@ -462,30 +467,31 @@ impl<'c, 'a> Worker<'c, 'a> {
         (entry, lost): (Entry, Features),
         existing: Option<Entry>,
         proof: Option<Hashed>,
-    ) -> Result<Finished, EntryError> {
+    ) -> Result<CompletedStep, EntryError> {
         let entry = as_it_stands(entry, existing.as_ref());
         let stood = existing.as_ref().map(|existing| &existing.metadata);
-        let wanted = self.context.target.holds(&entry.metadata, entry.kind, stood);
+        let wanted = self.context.target.achievable_metadata(&entry.metadata, entry.kind, stood);
         let differs = existing.as_ref().is_some_and(|existing| {
-            if existing.known == Known::Foreign {
+            if existing.completeness == Completeness::NoStoredMetadata {
                 return false;
             }
             let mode =
                 if entry.kind == EntryKind::Symlink { wanted.mode } else { existing.metadata.mode };
             crate::model::Metadata { mode, ..existing.metadata } != wanted
         });
-        let mut stands = None;
+        let mut target_stamp = None;
         if differs {
-            stands = self
+            target_stamp = self
                 .context
                 .target
-                .set_metadata(&entry.key, entry.kind, &wanted, step.place)
+                .set_metadata(&entry.key, entry.kind, &wanted, step.precondition)
                 .map_err(|cause| on_target(Operation::SetMetadata, &entry.key, cause))?;
         }
         let mut finished = self.finished(step, entry, differs.then_some(Change::UpdateMetadata));
         finished.lost = lost;
         finished.row.metadata = wanted;
-        finished.stands = stands.or(existing.filter(|_| !differs).map(|existing| existing.stamp));
+        finished.target_stamp =
+            target_stamp.or(existing.filter(|_| !differs).map(|existing| existing.stamp));
         match (&step.row, proof) {
             (row, Some(hashed)) => {
                 let same = row.as_ref().filter(|row| row.digest == Some(hashed.digest));
@@ -516,20 +522,21 @@ impl<'c, 'a> Worker<'c, 'a> {
 
     /// Sets mode, owner and group of what has the source's size: nothing is known of its content, and no
     /// more is recorded of it than before.
-    fn update_rights(&self, step: &Step) -> Result<Finished, EntryError> {
+    fn update_rights(&self, step: &Step) -> Result<CompletedStep, EntryError> {
         let (entry, lost) = self.inspected(step.source.clone())?;
         let stood = step.target.as_ref().map(|existing| &existing.metadata);
-        let wanted = self.context.target.holds(&entry.metadata, entry.kind, stood);
+        let wanted = self.context.target.achievable_metadata(&entry.metadata, entry.kind, stood);
         let mtime = stood.map_or(wanted.mtime, |stood| stood.mtime);
         let wanted = Metadata { mtime, ..wanted };
-        let stands = self
+        let target_stamp = self
             .context
             .target
-            .set_metadata(&entry.key, entry.kind, &wanted, step.place)
+            .set_metadata(&entry.key, entry.kind, &wanted, step.precondition)
             .map_err(|cause| on_target(Operation::SetMetadata, &entry.key, cause))?;
         let mut finished = self.finished(step, entry, Some(Change::UpdateMetadata));
         finished.row.metadata = wanted;
-        (finished.stands, finished.lost, finished.record) = (stands, lost, Record::Nothing);
+        (finished.target_stamp, finished.lost, finished.record) =
+            (target_stamp, lost, Record::Nothing);
         Ok(finished)
     }
 
@@ -566,7 +573,7 @@ impl<'c, 'a> Worker<'c, 'a> {
     }
 
     /// Counts a file that was adopted without a digest.
-    fn count_unproven(&self, finished: &Finished) {
+    fn count_unproven(&self, finished: &CompletedStep) {
         if finished.row.kind == EntryKind::File && finished.row.digest.is_none() {
             self.context.progress.adopted_without_digest.add(1);
         }
@@ -575,7 +582,7 @@ impl<'c, 'a> Worker<'c, 'a> {
     /// Makes a file part of the directory that is being built; another one waits to be put in place.
     pub(super) fn join(
         &self,
-        finished: &mut Finished,
+        finished: &mut CompletedStep,
         mut staged: Box<dyn Staged>,
     ) -> Result<(), EntryError> {
         if self.building.is_none() {
@@ -590,37 +597,49 @@ impl<'c, 'a> Worker<'c, 'a> {
     }
 
     /// Takes note of what was made in the directory that is being built.
-    fn made(&self, finished: &mut Finished, written: Written, refused: Option<Cause>) {
-        let Finished { row, stands, told, .. } = finished;
-        row.metadata = self.context.target.holds(&row.metadata, row.kind, Some(&written.metadata));
+    fn made(&self, finished: &mut CompletedStep, written: Written, refused: Option<Cause>) {
+        let CompletedStep { row, target_stamp, told, .. } = finished;
+        row.metadata = self.context.target.achievable_metadata(
+            &row.metadata,
+            row.kind,
+            Some(&written.metadata),
+        );
         let lost = || not_kept(&written.metadata, &row.metadata, row.kind).map(Cause::NotKept);
         if let Some(cause) = refused.or_else(lost) {
             self.context.fail(on_target(Operation::SetMetadata, &row.key, cause));
             *told = true;
         }
-        *stands = Some(written.stamp);
+        *target_stamp = Some(written.stamp);
     }
 
-    fn link(&mut self, step: &Step, entry: Entry) -> Result<Finished, EntryError> {
+    fn link(&mut self, step: &Step, entry: Entry) -> Result<CompletedStep, EntryError> {
         let context = self.context;
-        let (mut written, mut stands) = (None, None);
+        let (mut written, mut target_stamp) = (None, None);
         let made = match &self.building {
             Some(directory) => directory.make_link(&entry).map(|made| written = Some(made)),
-            None => context.target.make_link(&entry, step.place).map(|stamp| stands = stamp),
+            None => context
+                .target
+                .make_link(&entry, step.precondition)
+                .map(|stamp| target_stamp = stamp),
         };
         made.map_err(|cause| on_target(Operation::MakeLink, &entry.key, cause))?;
         let mut finished = self.finished(step, entry, Some(Change::MakeLink));
         finished.row.origin = Origin::Proven;
-        finished.stands = stands;
+        finished.target_stamp = target_stamp;
         if let Some(written) = written {
             self.made(&mut finished, written, None);
         }
         Ok(finished)
     }
 
-    pub(super) fn finished(&self, step: &Step, entry: Entry, change: Option<Change>) -> Finished {
-        let wanted = self.context.target.holds(&entry.metadata, entry.kind, None);
-        Finished {
+    pub(super) fn finished(
+        &self,
+        step: &Step,
+        entry: Entry,
+        change: Option<Change>,
+    ) -> CompletedStep {
+        let wanted = self.context.target.achievable_metadata(&entry.metadata, entry.kind, None);
+        CompletedStep {
             row: Row {
                 kind: entry.kind,
                 digest: None,
@@ -639,7 +658,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             staged: None,
             change,
             reason: step.reason,
-            stands: None,
+            target_stamp: None,
             told: false,
             lost: Features::default(),
             record: Record::of(self.context.purpose),
@@ -670,7 +689,9 @@ fn took(context: &Context<'_>, began: Instant) {
 
 /// Of what others stored without metadata nobody says what it is like: whatever stands is right.
 fn as_it_stands(mut source: Entry, existing: Option<&Entry>) -> Entry {
-    if let Some(existing) = existing.filter(|_| source.known == Known::Foreign) {
+    if let Some(existing) =
+        existing.filter(|_| source.completeness == Completeness::NoStoredMetadata)
+    {
         source.metadata = existing.metadata;
     }
     source
@@ -682,7 +703,7 @@ fn look_closer(
     side: Side,
     listed: &Entry,
 ) -> Result<Option<Entry>, EntryError> {
-    if listed.known != Known::Listed {
+    if listed.completeness != Completeness::ListingOnly {
         return Ok(Some(listed.clone()));
     }
     backend.look(&listed.key).map_err(|cause| {

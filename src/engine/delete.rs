@@ -134,7 +134,7 @@ struct Deleting<'c, 'a, 'd> {
 
 /// Where the deletion of an entry stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum Deletion {
     /// Waits until it is known what becomes of all that lies in it.
     Pending,
     Removed,
@@ -147,7 +147,7 @@ impl Deleting<'_, '_, '_> {
     fn remove(&mut self, entries: impl Iterator<Item = Entry>) {
         let mut entries: Vec<_> = entries
             .map(|entry| {
-                let state = if self.spares(&entry) { State::Stays } else { State::Pending };
+                let state = if self.spares(&entry) { Deletion::Stays } else { Deletion::Pending };
                 (entry, state)
             })
             .collect();
@@ -164,26 +164,26 @@ impl Deleting<'_, '_, '_> {
                 *state = self.settle(entry, result);
             }
         }
-        let stays = entries.into_iter().rev().find(|(_, state)| *state == State::Stays);
+        let stays = entries.into_iter().rev().find(|(_, state)| *state == Deletion::Stays);
         self.stays = stays.map(|(entry, _)| entry.key).or(above);
     }
 
     /// Of the entries that are pending, those whose turn it is: nothing in them is pending, too.
     /// Directories that hold what stays are settled: they stay.
-    fn next_round(&mut self, entries: &mut [(Entry, State)], above: Option<&Key>) -> Vec<usize> {
+    fn next_round(&mut self, entries: &mut [(Entry, Deletion)], above: Option<&Key>) -> Vec<usize> {
         let (mut next, mut stays, mut pending) = (Vec::new(), above.cloned(), None::<Key>);
         for (at, (entry, state)) in entries.iter_mut().enumerate() {
             let key = &entry.key;
-            if *state == State::Pending && stays.as_ref().is_some_and(|it| holds(key, it)) {
+            if *state == Deletion::Pending && stays.as_ref().is_some_and(|it| holds(key, it)) {
                 self.context.tell(key, Some(entry.kind), Change::Keep, Reason::HoldsKept, 0);
                 // What was deleted in it changed its time, which nobody sets.
                 self.committer.forget(key.clone());
-                *state = State::Stays;
+                *state = Deletion::Stays;
             }
             match state {
-                State::Removed => {}
-                State::Stays => stays = Some(key.clone()),
-                State::Pending => {
+                Deletion::Removed => {}
+                Deletion::Stays => stays = Some(key.clone()),
+                Deletion::Pending => {
                     if !pending.as_ref().is_some_and(|it| holds(key, it)) {
                         next.push(at);
                     }
@@ -217,7 +217,7 @@ impl Deleting<'_, '_, '_> {
     }
 
     /// What became of an entry.
-    fn settle(&mut self, entry: &Entry, result: Result<(), Cause>) -> State {
+    fn settle(&mut self, entry: &Entry, result: Result<(), Cause>) -> Deletion {
         let (context, key) = (self.context, &entry.key);
         match result {
             Ok(()) => {
@@ -230,7 +230,7 @@ impl Deleting<'_, '_, '_> {
                 progress.links_deleted.add(u64::from(entry.kind == EntryKind::Symlink));
                 context.tell(key, Some(entry.kind), Change::Delete, Reason::Extra, 0);
                 self.committer.forget(key.clone());
-                return State::Removed;
+                return Deletion::Removed;
             }
             Err(Cause::NotEmpty) if context.filtered => {
                 let note = format!("\"{key}\" stays: it holds entries that are excluded");
@@ -239,7 +239,7 @@ impl Deleting<'_, '_, '_> {
             }
             Err(cause) => context.fail(on_target(Operation::Delete, key, cause)),
         }
-        State::Stays
+        Deletion::Stays
     }
 }
 

@@ -7,7 +7,7 @@ use super::delete::{delete, name_each, settle};
 use super::set_aside::{self, SetAside, Since};
 use super::successors::Successors;
 use super::{Context, on_target};
-use crate::backend::Place;
+use crate::backend::Precondition;
 use crate::compare::Reason;
 use crate::model::event::Change;
 use crate::model::{Cause, Entry, Error, ErrorKind, Event, Key, Operation};
@@ -203,7 +203,8 @@ impl Dispatcher<'_, '_> {
             }
             self.end_directory(!within)?;
         }
-        let is_new = matches!(step.task, Task::MakeDirectory) && step.place == Place::New;
+        let is_new =
+            matches!(step.task, Task::MakeDirectory) && step.precondition == Precondition::Absent;
         if is_new && self.context.target.builds_directories() {
             self.new = Some(NewDirectory { step, members: Vec::new(), bytes: 0 });
             Ok(())
@@ -254,7 +255,7 @@ impl Dispatcher<'_, '_> {
     /// Makes a directory at once: what follows needs it.
     fn make_directory(&mut self, step: &Step) -> Result<(), Error> {
         let key = &step.source.key;
-        match self.context.target.make_directory(key, step.place) {
+        match self.context.target.make_directory(key, step.precondition) {
             Ok(aside) => {
                 if self.context.target.keeps_directories() {
                     self.context.made_directory(key, step.reason);

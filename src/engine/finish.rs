@@ -1,12 +1,12 @@
 //! What comes last: directories' metadata.
 
-use super::batch::{Finished, Record};
+use super::batch::{CompletedStep, Record};
 use super::commit::Committer;
 use super::{Context, Purpose, on_target};
-use crate::backend::{Inspected, Place};
+use crate::backend::{Inspected, Precondition};
 use crate::compare::Reason;
 use crate::manifest::{Origin, Row};
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::event::Change;
 use crate::model::{
@@ -73,17 +73,16 @@ pub(super) fn directories(
 
 /// Sets the metadata of one directory; `None` where that failed, which was told, or where the target
 /// keeps nothing of directories.
-fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option<Finished> {
+fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option<CompletedStep> {
     if context.collisions.is_unmade(&entry.key) || !context.target.keeps_directories() {
         return None;
     }
-    if entry.known == Known::Listed {
+    if entry.completeness == Completeness::ListingOnly {
         match context.source.look(&entry.key) {
             Ok(Some(found)) => entry = found,
             Ok(None) => {}
             Err(cause) => {
-                let (operation, side, key) = (Operation::List, Side::Source, entry.key);
-                context.fail(EntryError { operation, side, key, cause });
+                context.fail(on_source(Operation::List, entry.key, cause));
                 return None;
             }
         }
@@ -95,21 +94,20 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
     let lost = match inspect(context, &mut how, &mut entry) {
         Ok(lost) => lost,
         Err(cause) => {
-            let (operation, side, key) = (Operation::Read, Side::Source, entry.key);
-            context.fail(EntryError { operation, side, key, cause });
+            context.fail(on_source(Operation::Read, entry.key, cause));
             return None;
         }
     };
-    let mut stands = None;
+    let mut target_stamp = None;
     if matches!(how, Finish::Look | Finish::Inspect) {
         how = Finish::Update;
         let is_as_wanted = |found: &Entry| {
-            context.target.holds(&entry.metadata, found.kind, Some(&found.metadata))
+            context.target.achievable_metadata(&entry.metadata, found.kind, Some(&found.metadata))
                 == found.metadata
         };
         match context.target.look(&entry.key) {
             Ok(Some(found)) if is_as_wanted(&found) => {
-                stands = Some(found.stamp);
+                target_stamp = Some(found.stamp);
                 how = Finish::Restore;
             }
             Ok(_) => {}
@@ -119,8 +117,8 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
             }
         }
     }
-    let set = if stands.is_some() {
-        Ok(stands)
+    let set = if target_stamp.is_some() {
+        Ok(target_stamp)
     } else if how == Finish::Record {
         // Whatever stands is what its row tells; the next run tries again.
         context.target.look(&entry.key).map(|found| {
@@ -128,12 +126,13 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
             None
         })
     } else {
-        let wanted = context.target.holds(&entry.metadata, EntryKind::Directory, None);
-        context.target.set_metadata(&entry.key, EntryKind::Directory, &wanted, Place::Leaf)
+        let wanted =
+            context.target.achievable_metadata(&entry.metadata, EntryKind::Directory, None);
+        context.target.set_metadata(&entry.key, EntryKind::Directory, &wanted, Precondition::Leaf)
     };
-    let wanted = context.target.holds(&entry.metadata, EntryKind::Directory, None);
-    let stands = match set {
-        Ok(stands) => stands,
+    let wanted = context.target.achievable_metadata(&entry.metadata, EntryKind::Directory, None);
+    let target_stamp = match set {
+        Ok(target_stamp) => target_stamp,
         Err(cause) => {
             let gone = matches!(&cause, Cause::Io(error) if error.kind() == NotFound);
             // One that could not be made was told.
@@ -164,12 +163,12 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
         verified_at: None,
         key: entry.key,
     };
-    Some(Finished {
+    Some(CompletedStep {
         row,
         staged: None,
         change: (how == Finish::Update).then_some(Change::UpdateMetadata),
         reason: Reason::Metadata,
-        stands,
+        target_stamp,
         told: false,
         lost,
         record: match Record::of(context.purpose) {
@@ -178,6 +177,10 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
             record => record,
         },
     })
+}
+
+fn on_source(operation: Operation, key: Key, cause: Cause) -> EntryError {
+    EntryError { operation, side: Side::Source, key, cause }
 }
 
 /// A directory's time that was set once, and that the target made another of.

@@ -3,7 +3,7 @@
 use super::now;
 use super::tag::{TagHasher, Tagged};
 use crate::backend::{Facts, ReadError, Reading, Source};
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::run::Counter;
 use crate::model::{
@@ -90,7 +90,7 @@ impl Cores {
                     bytes.add(chunk.len() as u64);
                     Ok(())
                 };
-                let told = ranges.facts().map(Told::from);
+                let told = ranges.facts().map(ObjectInfo::from);
                 let digest = self.hash_ranges(&*ranges, entry.stamp.size, buffer, &take)?;
                 return found(digest, ExtraDigests::default(), false, told);
             }
@@ -102,7 +102,7 @@ impl Cores {
                     Reading::Chunk(chunk) => chunk,
                     Reading::Opened(_) => return Ok(()),
                     Reading::Facts(facts) => {
-                        told = Some(Told::from(&*facts));
+                        told = Some(ObjectInfo::from(&*facts));
                         return pass(0);
                     }
                 };
@@ -141,23 +141,23 @@ pub struct Hashed {
     /// Whether it is what the tag says, if that was asked for.
     pub is_tagged: bool,
     /// What reading told of it that a listing could not.
-    pub told: Option<Told>,
+    pub told: Option<ObjectInfo>,
 }
 
 /// What a store keeps with an object, as far as it says what the entry is.
 #[derive(Clone, Copy, Debug)]
-pub struct Told {
+pub struct ObjectInfo {
     /// Its kind.
     pub kind: EntryKind,
     /// Its metadata.
     pub metadata: Metadata,
     /// Whether that was stored with it.
-    pub known: Known,
+    pub completeness: Completeness,
 }
 
-impl From<&Facts> for Told {
+impl From<&Facts> for ObjectInfo {
     fn from(facts: &Facts) -> Self {
-        Self { kind: facts.kind, metadata: facts.metadata, known: facts.known }
+        Self { kind: facts.kind, metadata: facts.metadata, completeness: facts.completeness }
     }
 }
 

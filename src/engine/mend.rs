@@ -4,7 +4,7 @@
 //! recorded digest.
 
 use super::attempt::{Attempt, Copied};
-use super::batch::{Finished, Record};
+use super::batch::{CompletedStep, Record};
 use super::copy::{Worker, prove};
 use super::hash::with_retries;
 use super::{now, on_target};
@@ -16,7 +16,7 @@ use crate::plan::Step;
 
 impl Worker<'_, '_> {
     /// Copies a file back.
-    pub(super) fn mend(&mut self, step: &Step) -> Result<Finished, EntryError> {
+    pub(super) fn mend(&mut self, step: &Step) -> Result<CompletedStep, EntryError> {
         let context = self.context;
         let right = &step.source;
         let fail = |cause| EntryError {
@@ -30,8 +30,9 @@ impl Worker<'_, '_> {
             .ok_or_else(|| fail(Cause::Other("no digest of its content is recorded".to_owned())))?;
         let found = offered(&*context.source, right, expected).map_err(fail)?;
         let entry = found;
-        let (slot, place, building) = (self.slot, step.place, self.building.as_deref());
-        let attempt = Attempt { context, slot, building, place, row: None, unless: None };
+        let (slot, precondition, building) =
+            (self.slot, step.precondition, self.building.as_deref());
+        let attempt = Attempt { context, slot, building, precondition, row: None, unless: None };
         let buffer = &mut self.buffer;
         // What is read again after it changed is held against the same.
         let copied = with_retries(&*context.source, Side::Source, &entry, |found| {
@@ -57,18 +58,18 @@ impl Worker<'_, '_> {
         &mut self,
         step: &Step,
         is_proven: bool,
-    ) -> Result<Finished, EntryError> {
+    ) -> Result<CompletedStep, EntryError> {
         let target = &self.context.target;
         let right = &step.source;
-        let stood = step.target.as_ref().map(|stands| &stands.metadata);
-        let wanted = target.holds(&right.metadata, right.kind, stood);
-        let stands = target
-            .set_metadata(&right.key, right.kind, &wanted, step.place)
+        let stood = step.target.as_ref().map(|existing| &existing.metadata);
+        let wanted = target.achievable_metadata(&right.metadata, right.kind, stood);
+        let existing = target
+            .set_metadata(&right.key, right.kind, &wanted, step.precondition)
             .map_err(|cause| on_target(Operation::SetMetadata, &right.key, cause))?;
         let mut finished = self.finished(step, right.clone(), Some(Change::UpdateMetadata));
         finished.row.metadata = wanted;
         finished.row.digest = right.recorded;
-        finished.stands = stands;
+        finished.target_stamp = existing;
         if right.kind == EntryKind::File && !is_proven {
             // Its stamp would vouch for content that nobody read.
             finished.record = Record::Nothing;

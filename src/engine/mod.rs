@@ -78,7 +78,7 @@ pub struct Context<'a> {
     /// The rules, for what can only be decided once somebody looked.
     pub policy: &'a Policy,
     /// Whether the target's store copies what the source has by itself.
-    pub is_beside: bool,
+    pub can_copy_server_side: bool,
     /// Bytes that a worker reads at once.
     pub buffer: usize,
     /// Workers, at least 1.

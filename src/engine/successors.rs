@@ -4,12 +4,12 @@
 //! a directory of its own name). So the leaf's content is written before anything is deleted, and put in
 //! its place when the directory is gone.
 
-use super::batch::{BATCH_FILES, Finished};
+use super::batch::{BATCH_FILES, CompletedStep};
 use super::commit::Committer;
 use super::copy::Worker;
 use super::finish::spool_damaged;
 use super::{Context, on_target};
-use crate::backend::Place;
+use crate::backend::Precondition;
 use crate::compare::Reason;
 use crate::model::event::Change;
 use crate::model::{Cause, Entry, EntryKind, Error, Key, Operation};
@@ -27,7 +27,7 @@ const SPOOLED: usize = 64 << 10;
 pub(super) struct Successors {
     leaves: SpoolReader,
     /// What was written already; links have no content, and are made at once.
-    staged: Vec<(Entry, Option<Finished>)>,
+    staged: Vec<(Entry, Option<CompletedStep>)>,
     /// Those that are too many for one run.
     rest: Spool,
 }
@@ -109,13 +109,20 @@ fn step(source: Entry) -> Step {
         EntryKind::Symlink => Task::MakeLink,
         _ => Task::Copy { unless: None },
     };
-    Step { task, reason: Reason::Kind, source, target: None, row: None, place: Place::New }
+    Step {
+        task,
+        reason: Reason::Kind,
+        source,
+        target: None,
+        row: None,
+        precondition: Precondition::Absent,
+    }
 }
 
 fn put(
     context: &Context<'_>,
     entry: Entry,
-    finished: Option<Finished>,
+    finished: Option<CompletedStep>,
     deletions: Option<Change>,
     committer: &mut Committer<'_>,
 ) {

@@ -59,7 +59,7 @@ pub struct FilterSpec {
 
 /// The rule that decides whether an entry takes part.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ruling {
+pub struct MatchedRule {
     /// What it matches: the entry, or the directory above it that it excludes with all in it.
     pub key: Key,
     /// Which of [`Filter::rules`] it is.
@@ -180,10 +180,14 @@ impl Filter {
 
     /// The rule that decides: the one that excludes the outermost excluded directory above the entry,
     /// else the last that matches the entry itself; `None` where none does.
-    pub fn ruling(&self, key: &Key) -> Option<Ruling> {
+    pub fn ruling(&self, key: &Key) -> Option<MatchedRule> {
         let ruling = |bytes: &[u8]| {
             let rule = self.matching(bytes)?;
-            Some(Ruling { key: Key::new(bytes), rule, excludes: self.spec.rules[rule].excludes() })
+            Some(MatchedRule {
+                key: Key::new(bytes),
+                rule,
+                excludes: self.spec.rules[rule].excludes(),
+            })
         };
         let excluding =
             downwards(key).find_map(|within| ruling(within).filter(|ruling| ruling.excludes));

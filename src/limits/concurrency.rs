@@ -26,12 +26,12 @@ pub enum Reply {
 /// Permits for requests, between 1 and a maximum.
 #[derive(Debug)]
 pub struct Concurrency {
-    state: Mutex<State>,
+    state: Mutex<ConcurrencyState>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
+struct ConcurrencyState {
     running: usize,
     /// How many wait to begin: waking nobody would be a system call all the same.
     waiting: usize,
@@ -52,7 +52,7 @@ impl Began {
 impl Concurrency {
     /// Makes permits for `maximum` requests, at least 1.
     pub fn new(maximum: usize) -> Self {
-        let state = State { running: 0, waiting: 0, window: Aimd::new(maximum.max(1)) };
+        let state = ConcurrencyState { running: 0, waiting: 0, window: Aimd::new(maximum.max(1)) };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -99,7 +99,7 @@ impl Concurrency {
         self.state().window.limit
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ConcurrencyState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,14 +15,14 @@ pub struct Memory(Arc<Budget>);
 #[derive(Debug)]
 pub(super) struct Budget {
     size: u64,
-    state: Mutex<State>,
+    state: Mutex<BudgetState>,
     changed: Condvar,
     /// Blocks that nobody uses, the one used last on top.
     blocks: Mutex<Vec<Vec<u8>>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct BudgetState {
     taken: u64,
     /// Tickets of those who wait, the first to be served first.
     waiting: VecDeque<u64>,
@@ -134,12 +134,12 @@ impl MemoryPermit {
 }
 
 impl Budget {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BudgetState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes those who wait, if there are any: waking nobody is a system call all the same.
-    fn tell(&self, state: MutexGuard<'_, State>) {
+    fn tell(&self, state: MutexGuard<'_, BudgetState>) {
         let is_waited_for = !state.waiting.is_empty();
         drop(state);
         if is_waited_for {

@@ -3,16 +3,16 @@
 //! A listing out of order would make the join take what is there for absent: from the first item out
 //! of order on, all is unknown.
 
-mod informed;
+mod enriched;
 
-pub use informed::Informed;
+pub use enriched::EnrichedListing;
 
 use crate::backend::{ListItem, Listing};
 use crate::model::error::Side;
 use crate::model::{Cause, EntryError, Error, Key, Operation};
 
 /// A listing whose order is checked as it streams.
-pub struct Checked {
+pub struct OrderChecked {
     listing: Listing,
     side: Side,
     /// The last key; a buffer that is used again.
@@ -20,14 +20,14 @@ pub struct Checked {
     broken: bool,
 }
 
-impl Checked {
+impl OrderChecked {
     /// Checks the order of `listing`.
     pub fn new(listing: Listing, side: Side) -> Self {
         Self { listing, side, last: None, broken: false }
     }
 }
 
-impl Iterator for Checked {
+impl Iterator for OrderChecked {
     type Item = Result<ListItem, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -115,14 +115,14 @@ mod tests {
             stamp: Stamp::of_object(0, None),
             metadata: Metadata::default(),
             link: None,
-            known: crate::model::entry::Known::Whole,
+            completeness: crate::model::entry::Completeness::Full,
             recorded: None,
         })
     }
 
     fn check(keys: &[&str]) -> Vec<bool> {
         let items: Vec<_> = keys.iter().map(|key| Ok(item(key))).collect();
-        let checked = Checked::new(Box::new(items.into_iter()), Side::Source);
+        let checked = OrderChecked::new(Box::new(items.into_iter()), Side::Source);
         checked.map(|item| matches!(item, Ok(ListItem::Entry(_)))).collect()
     }
 

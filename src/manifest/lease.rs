@@ -12,7 +12,7 @@
 use super::holder::{Holder, LeftBehind};
 use crate::backend::object::s3::{S3, Wanted};
 use crate::backend::object::{
-    Condition, Headers, ListQuery, ObjectPlace, StoreError, StoreErrorKind,
+    BucketPrefix, Condition, Headers, ListQuery, StoreError, StoreErrorKind,
 };
 use crate::model::reserved::DIRECTORY;
 use crate::model::{ETag, Error, ErrorKind, Key, RunId, Stop};
@@ -64,14 +64,14 @@ struct Shared {
     /// The lock as messages name it.
     name: String,
     content: Bytes,
-    state: Mutex<State>,
+    state: Mutex<LeaseState>,
     changed: Condvar,
     ended: AtomicBool,
     lost: OnceLock<String>,
     stop: Stop,
 }
 
-struct State {
+struct LeaseState {
     /// `None` in a store that tells none.
     tag: Option<ETag>,
     /// When the request that wrote it began: the store did so then, or later.
@@ -82,13 +82,13 @@ struct State {
 
 /// A lock that stands.
 #[derive(PartialEq, Eq)]
-struct Standing {
+struct ExistingLock {
     tag: Option<ETag>,
     content: Vec<u8>,
     is_fresh: bool,
 }
 
-impl Standing {
+impl ExistingLock {
     /// Whether it is that of a run which goes on, as far as is known.
     fn is_held(&self) -> bool {
         self.is_fresh && !Holder::read(&self.content).is_some_and(|it| it.is_dead())
@@ -101,7 +101,7 @@ impl Lease {
     /// # Errors
     /// [`ErrorKind::Locked`] when another run holds it, [`ErrorKind::Unusable`] when the store can't
     /// be written.
-    pub fn acquire(place: &ObjectPlace, run: &RunId, stop: &Stop) -> Result<AcquiredLease, Error> {
+    pub fn acquire(place: &BucketPrefix, run: &RunId, stop: &Stop) -> Result<AcquiredLease, Error> {
         let (key, name) = (key(place), name(place));
         let store = place.lock_store.clone();
         // Until it is held, a wish to stop ends it.
@@ -158,7 +158,7 @@ impl Lease {
         let Some(tag) = tag else { return Err(locked(&name, b"")) };
         // A store may take no notice of conditions: then this is granted too.
         let probed = if best_effort { Ok(tag) } else { put(Condition::Absent) };
-        let state = Mutex::new(State { tag, written, unconditional: false });
+        let state = Mutex::new(LeaseState { tag, written, unconditional: false });
         let (changed, lost, stop) = (Condvar::new(), OnceLock::new(), stop.clone());
         let ended = AtomicBool::new(false);
         let shared = Shared { store, key, name, content, state, changed, ended, lost, stop };
@@ -197,7 +197,7 @@ impl Lease {
     ///
     /// # Errors
     /// [`ErrorKind::Locked`] when one does, [`ErrorKind::Unusable`] when the store can't be asked.
-    pub fn check(place: &ObjectPlace) -> Result<Option<LeftBehind>, Error> {
+    pub fn check(place: &BucketPrefix) -> Result<Option<LeftBehind>, Error> {
         match standing(&place.lock_store, &key(place)).map_err(|error| place.unusable(&error))? {
             Some(standing) if standing.is_held() => Err(locked(&name(place), &standing.content)),
             standing => {
@@ -210,7 +210,7 @@ impl Lease {
     /// Whether a run holds the lock of a part of a place that this key lies in, where that part's own
     /// `.vidimus` is on the way to it: each is asked for by one request. A store that doesn't answer
     /// counts as one where that is so.
-    pub(super) fn is_held_below(place: &ObjectPlace, key: &Key) -> bool {
+    pub(super) fn is_held_below(place: &BucketPrefix, key: &Key) -> bool {
         let name = DIRECTORY.as_bytes();
         let mut end = 0;
         key.trimmed().split(|&byte| byte == b'/').any(|component| {
@@ -307,7 +307,7 @@ impl Shared {
     }
 
     /// Writes the lock again; why it is lost, if it is.
-    fn write_again(&self, state: &mut State) -> Result<Option<String>, StoreError> {
+    fn write_again(&self, state: &mut LeaseState) -> Result<Option<String>, StoreError> {
         let put = |condition| {
             self.store.put(&self.key, self.content.clone(), &Headers::default(), condition)
         };
@@ -352,22 +352,22 @@ impl Shared {
         self.stop.request();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LeaseState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn key(place: &ObjectPlace) -> Vec<u8> {
+fn key(place: &BucketPrefix) -> Vec<u8> {
     [&place.prefix, &b".vidimus/lock"[..]].concat()
 }
 
 /// The lock of a place as messages name it.
-fn name(place: &ObjectPlace) -> String {
+fn name(place: &BucketPrefix) -> String {
     format!("{}.vidimus/lock", place.name())
 }
 
 /// The lock that stands, if one does.
-fn standing(store: &S3, key: &[u8]) -> Result<Option<Standing>, StoreError> {
+fn standing(store: &S3, key: &[u8]) -> Result<Option<ExistingLock>, StoreError> {
     let query = ListQuery { prefix: key, limit: Some(1), ..ListQuery::default() };
     let page = store.list(&query)?;
     let Some(lock) = page.objects.into_iter().find(|object| *object.key == *key) else {
@@ -386,7 +386,7 @@ fn standing(store: &S3, key: &[u8]) -> Result<Option<Standing>, StoreError> {
             content.extend_from_slice(&bytes);
         }
     }
-    Ok(Some(Standing { tag: lock.etag, content, is_fresh }))
+    Ok(Some(ExistingLock { tag: lock.etag, content, is_fresh }))
 }
 
 fn locked(name: &str, content: &[u8]) -> Error {

@@ -6,7 +6,6 @@
 //! [`published`] in the target, for other machines and other readers.
 
 pub use database::is_damage;
-pub use held::{Held, Lockable};
 pub use holder::LeftBehind;
 pub use lease::{AcquiredLease, Lease};
 pub use lock::{Acquired, Lock, Writing};
@@ -14,16 +13,16 @@ pub use mode::ManifestMode;
 pub use recall::recall;
 pub use row::{Origin, Row, RunNumber, SourceNumber, Verified};
 pub use runs::{RootIdentity, RunRecord, Sameness};
-pub use state::{Change, Changes, IMPORTED, Opened, Rows, STREAM, State, Told, Writer};
+pub use state::{Change, Changes, IMPORTED, Opened, RowSelection, Rows, STREAM, State, Writer};
+pub use target_lock::{Lockable, TargetLock};
 
-use crate::backend::Form;
+use crate::backend::KeySpace;
 use crate::filter::FilterSpec;
 use crate::model::{Durability, Error, ErrorKind, Keeps};
 use serde::{Deserialize, Serialize};
 
 pub mod bag;
 mod database;
-mod held;
 mod holder;
 mod journal;
 pub mod keys;
@@ -36,6 +35,7 @@ mod recall;
 mod row;
 mod runs;
 pub mod state;
+mod target_lock;
 
 /// What a run was asked to do, as far as a later look at its rows needs it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,7 +50,8 @@ pub struct RecordedOptions {
     pub only: Option<Box<[u8]>>,
     /// Which form keys had.
     #[serde(default)]
-    pub form: Form,
+    #[serde(rename = "form")]
+    pub key_space: KeySpace,
     /// What the target was found to keep of metadata and directories, where that isn't all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keeps: Option<Keeps>,

@@ -1,6 +1,6 @@
 //! What earlier runs found out of a target.
 
-use super::published::Shelf;
+use super::published::ManifestReader;
 use super::{RecordedOptions, State};
 use crate::backend::Target;
 use crate::model::Error;
@@ -22,7 +22,7 @@ pub fn recall(state: Option<&State>, target: &dyn Target, spool_dir: &Path) -> R
         // where its rows are read.
         None if target.is_store() => None,
         None => {
-            let latest = Shelf::of(target, spool_dir).latest_or_highest();
+            let latest = ManifestReader::of(target, spool_dir).latest_or_highest();
             latest.ok().flatten().map(|(latest, _)| latest.head.options)
         }
     };

@@ -1,6 +1,6 @@
 //! Rows: what is known of one key, and how the state database keeps it.
 
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::{Digest, Entry, EntryKind, ExtraDigests, Key, Metadata, Stamp, Timestamp};
 use rusqlite::types::ValueRef;
 use rusqlite::{Statement, ToSql, params};
@@ -77,7 +77,7 @@ impl Row {
     /// Adds what the row tells of an entry that was only listed, where it was made of the same stamp
     /// as this recorded one of that side; whether it was.
     pub fn tell(&self, recorded: &Stamp, entry: &mut Entry) -> bool {
-        let tells = entry.known == Known::Listed
+        let tells = entry.completeness == Completeness::ListingOnly
             // Between two stores a marker is a file: such a row says nothing of a directory.
             && (self.kind == EntryKind::Directory) == (entry.kind == EntryKind::Directory)
             && entry.stamp == *recorded
@@ -87,7 +87,7 @@ impl Row {
             entry.kind = self.kind;
             entry.metadata = self.metadata;
             entry.link.clone_from(&self.link);
-            entry.known = Known::Whole;
+            entry.completeness = Completeness::Full;
         }
         tells
     }

@@ -623,6 +623,6 @@ mod tests;
 mod writer;
 
 pub use pages::{Change, Changes, Rows};
-pub use publication::Told;
+pub use publication::RowSelection;
 pub(crate) use taking_in::TakingIn;
 pub use writer::Writer;

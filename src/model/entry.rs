@@ -86,22 +86,22 @@ impl Metadata {
 
 /// How much is known of an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Known {
+pub enum Completeness {
     /// All that there is.
     #[default]
-    Whole,
+    Full,
     /// Key and stamp: a store's listing tells no more. Kind, metadata and link text are guesses
     /// until somebody looks, or a row with this stamp is found.
-    Listed,
+    ListingOnly,
     /// All that there is, and nobody stored metadata with it: mode, owner, group and mtime are
     /// guesses for good.
-    Foreign,
+    NoStoredMetadata,
     /// It is a directory because keys lie below it; nothing else is there.
-    Implied,
+    Implicit,
 }
 
-impl Known {
-    const ALL: [Self; 4] = [Self::Whole, Self::Listed, Self::Foreign, Self::Implied];
+impl Completeness {
+    const ALL: [Self; 4] = [Self::Full, Self::ListingOnly, Self::NoStoredMetadata, Self::Implicit];
 }
 
 /// One thing at a key, as a listing saw it.
@@ -118,7 +118,7 @@ pub struct Entry {
     /// A symbolic link's text.
     pub link: Option<Box<[u8]>>,
     /// How much of this is known.
-    pub known: Known,
+    pub completeness: Completeness,
     /// The digest that was recorded when this version was written.
     pub recorded: Option<Digest>,
 }
@@ -137,7 +137,7 @@ impl Entry {
         let link = self.link.as_deref().unwrap_or_default();
         let mut out = Vec::with_capacity(128 + self.key.as_bytes().len() + link.len());
         out.push(self.kind.code());
-        out.push(self.known as u8);
+        out.push(self.completeness as u8);
         out.push(u8::from(self.recorded.is_some()));
         out.extend_from_slice(&self.recorded.map_or([0; 32], |digest| digest.0));
         out.push(stamp.len() as u8);
@@ -156,7 +156,7 @@ impl Entry {
 
     /// Decodes what [`Entry::encode`] wrote; `None` for anything else.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (&[kind, known, is_recorded], rest) = bytes.split_first_chunk::<3>()?;
+        let (&[kind, completeness, is_recorded], rest) = bytes.split_first_chunk::<3>()?;
         let (recorded, rest) = rest.split_first_chunk::<32>()?;
         let (&stamp_length, rest) = rest.split_first()?;
         let (stamp, mut rest) = rest.split_at_checked(stamp_length.into())?;
@@ -179,7 +179,7 @@ impl Entry {
             metadata: Metadata { mode, uid, gid, mtime },
             link: (has_link == 1).then(|| link.into()),
             recorded: (is_recorded == 1).then_some(Digest(*recorded)),
-            known: *Known::ALL.get(usize::from(known))?,
+            completeness: *Completeness::ALL.get(usize::from(completeness))?,
         })
     }
 }
@@ -221,7 +221,7 @@ mod tests {
                 stamp: Stamp::of_object(1 << 40, crate::model::ETag::new(b"tag")),
                 metadata: Metadata { mode: 0o7777, uid: u32::MAX, gid: 5, mtime: time },
                 link: link.map(Into::into),
-                known: Known::Implied,
+                completeness: Completeness::Implicit,
                 recorded: Some(Digest([9; 32])),
             };
             assert_eq!(Entry::decode(&entry.encode()), Some(entry));

@@ -65,10 +65,10 @@ impl Keeps {
 
     /// What stands once `wanted` was set: where something stands already, what isn't kept stays as
     /// that is, and no set-id bit is passed on under another owner or group.
-    pub fn held(&self, wanted: Metadata, kind: EntryKind, stands: Option<&Metadata>) -> Metadata {
+    pub fn held(&self, wanted: Metadata, kind: EntryKind, existing: Option<&Metadata>) -> Metadata {
         let mut held = wanted;
         if let Some((uid, gid)) = self.owner {
-            let (uid, gid) = stands.map_or((uid, gid), |stands| (stands.uid, stands.gid));
+            let (uid, gid) = existing.map_or((uid, gid), |existing| (existing.uid, existing.gid));
             held = held.owned_by(uid, gid, kind);
         }
         let given = match kind {
@@ -77,14 +77,14 @@ impl Keeps {
             EntryKind::Symlink | EntryKind::Special(_) => None,
         };
         if let Some(mode) = given {
-            held.mode = stands.map_or(mode, |stands| stands.mode);
+            held.mode = existing.map_or(mode, |existing| existing.mode);
         }
-        if let Some(stands) = stands {
+        if let Some(existing) = existing {
             if !self.times {
-                held.mtime = stands.mtime;
+                held.mtime = existing.mtime;
             }
             if kind == EntryKind::Symlink && !self.of_links {
-                held = Metadata { mode: held.mode, ..*stands };
+                held = Metadata { mode: held.mode, ..*existing };
             }
         }
         held

@@ -119,7 +119,7 @@ impl Inode {
 
 /// How a stamp that was listed compares with the one recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Likeness {
+pub enum StampMatch {
     /// Every field that counts is equal: content is the same.
     Same,
     /// Size and mtime are equal, ctime or inode not: only content can tell.
@@ -134,7 +134,7 @@ pub enum Likeness {
 
 /// Which fields of a stamp count (`--ignore-ctime`, `--ignore-inode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Trust {
+pub struct StampFields {
     /// Leave ctime out: it changes by itself on FUSE, SMB, and trees of hard-linked generations.
     pub ignore_ctime: bool,
     /// Leave the inode out: it isn't stable on FUSE and SMB.
@@ -185,34 +185,34 @@ impl Stamp {
     }
 
     /// Compares this stamp, listed now, with the one recorded.
-    pub fn compare(&self, recorded: &Self, trust: Trust) -> Likeness {
+    pub fn compare(&self, recorded: &Self, trust: StampFields) -> StampMatch {
         if self.size != recorded.size {
-            return Likeness::Size;
+            return StampMatch::Size;
         }
         match (self.evidence, recorded.evidence) {
             (Evidence::Inode(now), Evidence::Inode(before)) => {
                 if now.mtime != before.mtime {
-                    Likeness::Mtime
+                    StampMatch::Mtime
                 } else if (!trust.ignore_ctime && now.ctime != before.ctime)
                     || (!trust.ignore_inode && !now.may_be(&before))
                 {
-                    Likeness::Doubtful
+                    StampMatch::Doubtful
                 } else {
-                    Likeness::Same
+                    StampMatch::Same
                 }
             }
             (Evidence::Tag(Some(tag)), Evidence::Tag(Some(before))) if tag == before => {
-                Likeness::Same
+                StampMatch::Same
             }
-            (Evidence::Tag(Some(_)), Evidence::Tag(Some(_))) => Likeness::Tag,
-            _ => Likeness::Doubtful,
+            (Evidence::Tag(Some(_)), Evidence::Tag(Some(_))) => StampMatch::Tag,
+            _ => StampMatch::Doubtful,
         }
     }
 
     /// Whether this is the stamp of the entry that had `listed`, unchanged: all that both know is
     /// equal.
     pub fn is_still(&self, listed: &Self) -> bool {
-        self.compare(listed, Trust::default()) == Likeness::Same || self == listed
+        self.compare(listed, StampFields::default()) == StampMatch::Same || self == listed
     }
 
     /// Whether content could have changed since `began`, when this stamp was in force already,
@@ -367,11 +367,11 @@ mod tests {
     fn a_number_that_is_not_known_speaks_against_nothing() {
         let (one, other) = (stamp(1, 2), without_number(1, 2));
         for (now, before) in [(one, other), (other, one), (other, other)] {
-            assert_eq!(now.compare(&before, Trust::default()), Likeness::Same);
+            assert_eq!(now.compare(&before, StampFields::default()), StampMatch::Same);
             assert!(now.is_still(&before));
         }
         let touched = without_number(1, 3);
-        assert_eq!(touched.compare(&one, Trust::default()), Likeness::Doubtful);
+        assert_eq!(touched.compare(&one, StampFields::default()), StampMatch::Doubtful);
         assert!(!touched.is_still(&one));
         assert!(Stamp::unknown(1).is_still(&Stamp::unknown(1)), "no tag is no other tag");
     }
@@ -403,11 +403,11 @@ mod tests {
     #[test]
     fn a_tag_alone_settles_what_an_object_is() {
         let object = |size, tag: &str| Stamp::of_object(size, ETag::new(tag.as_bytes()));
-        let compare = |one: Stamp, other| one.compare(&other, Trust::default());
-        assert_eq!(compare(object(1, "a"), object(1, "a")), Likeness::Same);
-        assert_eq!(compare(object(1, "a"), object(1, "b")), Likeness::Tag);
-        assert_eq!(compare(object(1, "a"), object(2, "a")), Likeness::Size);
-        assert_eq!(compare(object(1, ""), object(1, "")), Likeness::Doubtful, "no tag, no word");
+        let compare = |one: Stamp, other| one.compare(&other, StampFields::default());
+        assert_eq!(compare(object(1, "a"), object(1, "a")), StampMatch::Same);
+        assert_eq!(compare(object(1, "a"), object(1, "b")), StampMatch::Tag);
+        assert_eq!(compare(object(1, "a"), object(2, "a")), StampMatch::Size);
+        assert_eq!(compare(object(1, ""), object(1, "")), StampMatch::Doubtful, "no tag, no word");
         assert!(!object(1, "a").is_racy(Timestamp::default()));
     }
 

@@ -1,7 +1,7 @@
 //! Directories of a plan: what waits until all in them is done.
 
 use crate::manifest::Row;
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::stamp::COARSEST_TIMES;
 use crate::model::{Entry, EntryKind, Key, Metadata};
 
@@ -96,8 +96,9 @@ impl Differs {
         row: Option<&Row>,
         holds: impl Fn(&Metadata, EntryKind, Option<&Metadata>) -> Metadata,
     ) -> Self {
-        let is_listed = [source, target].iter().any(|entry| entry.known == Known::Listed);
-        let unseen = is_listed || target.known == Known::Implied;
+        let is_listed =
+            [source, target].iter().any(|entry| entry.completeness == Completeness::ListingOnly);
+        let unseen = is_listed || target.completeness == Completeness::Implicit;
         let wanted = holds(&as_it_stands(source, target), source.kind, Some(&target.metadata));
         // Setting again a time that the target made something else of would change nothing.
         let is_set = row.is_some_and(|row| {
@@ -112,7 +113,7 @@ impl Differs {
             }
             true if is_set => Self::NotKept,
             false => Self::No,
-            true if is_listed && target.known != Known::Implied => Self::Perhaps,
+            true if is_listed && target.completeness != Completeness::Implicit => Self::Perhaps,
             true => Self::Yes,
         }
     }
@@ -121,5 +122,5 @@ impl Differs {
 /// The metadata of a source's directory. Of one that is only implied nobody says what it is like:
 /// whatever stands is right.
 pub(super) fn as_it_stands(source: &Entry, target: &Entry) -> Metadata {
-    if source.known == Known::Implied { target.metadata } else { source.metadata }
+    if source.completeness == Completeness::Implicit { target.metadata } else { source.metadata }
 }

@@ -13,15 +13,15 @@ mod tally;
 
 pub use directory::{Differs, Finish};
 pub use guard::{DeleteOptions, Evidence, MaxDelete};
-pub use step::{Planned, Step, Task, place_of};
+pub use step::{Planned, Step, Task, precondition_of};
 pub use steps::Steps;
 pub use tally::DeletionTally;
 
-use crate::backend::Place;
+use crate::backend::Precondition;
 use crate::compare::join::Joined;
 use crate::compare::{Action, Conflict, Pair, Policy, Reason, Seen};
 use crate::manifest::Row;
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::reserved::is_set_aside;
 use crate::model::run::Counter;
@@ -222,7 +222,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             let (operation, side) = (Operation::Mirror, Side::Source);
             return Ok(Some(Planned::Failed(EntryError { operation, side, key, cause })));
         }
-        let place = place(conflict.as_ref(), &target);
+        let precondition = precondition(conflict.as_ref(), &target);
         match task {
             Task::Copy { .. } => self.plan_copy(&source),
             Task::MakeDirectory => {
@@ -248,7 +248,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             _ => None,
         };
         let row = row.filter(|row| row.kind == source.kind);
-        Ok(Some(Planned::Step(Box::new(Step { task, reason, source, target, row, place }))))
+        Ok(Some(Planned::Step(Box::new(Step { task, reason, source, target, row, precondition }))))
     }
 
     fn fail(&mut self, key: Key, target: &Seen, cause: Cause) -> Planned {
@@ -303,7 +303,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     fn hash_surplus(&self, target: Seen, row: Option<Row>, reason: Reason) -> Option<Planned> {
         let Seen::Present(target) = target else { return None };
         self.with.surplus.add(1);
-        let (task, place) = (Task::HashSurplus, place_of(&target));
+        let (task, precondition) = (Task::HashSurplus, precondition_of(&target));
         let source = target.clone();
         Some(Planned::Step(Box::new(Step {
             task,
@@ -311,7 +311,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             source,
             target: Some(target),
             row,
-            place,
+            precondition,
         })))
     }
 
@@ -380,8 +380,8 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     fn keep_directory(&mut self, key: Key, source: Seen, target: &Seen, row: Option<&Row>) {
         let (Seen::Present(mut source), Some(target)) = (source, target.entry()) else { return };
         let is_new = key.is_root() && self.with.root_is_new;
-        let holds = |metadata: &Metadata, kind, stands: Option<&Metadata>| {
-            let held = (self.with.holds)(metadata, kind, stands);
+        let holds = |metadata: &Metadata, kind, existing: Option<&Metadata>| {
+            let held = (self.with.holds)(metadata, kind, existing);
             self.with.policy.narrowed(&source, row, held)
         };
         let differs = if is_new { Differs::No } else { Differs::of(&source, target, row, holds) };
@@ -437,7 +437,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             self.tally.deletable += 1;
             self.tally.directories += 1;
             // One that is only implied goes with the keys below it.
-            if doomed.known == Known::Implied {
+            if doomed.completeness == Completeness::Implicit {
                 self.tally.implied += 1;
                 return Ok(());
             }
@@ -462,12 +462,12 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
 }
 
 /// Where what the source has goes, by what stands there.
-fn place(conflict: Option<&Conflict>, target: &Seen) -> Place {
+fn precondition(conflict: Option<&Conflict>, target: &Seen) -> Precondition {
     match (conflict, target) {
-        (Some(Conflict::LeafOverDirectory { empty: true }), _) => Place::EmptyDirectory,
-        (Some(Conflict::DirectoryOverLeaf(_)), _) => Place::Leaf,
-        (_, Seen::Present(existing)) => place_of(existing),
-        _ => Place::New,
+        (Some(Conflict::LeafOverDirectory { empty: true }), _) => Precondition::EmptyDirectory,
+        (Some(Conflict::DirectoryOverLeaf(_)), _) => Precondition::Leaf,
+        (_, Seen::Present(existing)) => precondition_of(existing),
+        _ => Precondition::Absent,
     }
 }
 

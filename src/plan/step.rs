@@ -1,6 +1,6 @@
 //! The items of a plan.
 
-use crate::backend::Place;
+use crate::backend::Precondition;
 use crate::compare::{Action, Reason};
 use crate::manifest::Row;
 use crate::model::error::Side;
@@ -20,7 +20,7 @@ pub struct Step {
     /// What was recorded.
     pub row: Option<Row>,
     /// What stands in its place.
-    pub place: Place,
+    pub precondition: Precondition,
 }
 
 /// The kinds of step.
@@ -122,9 +122,9 @@ pub enum Planned {
 }
 
 /// Where what replaces a target's entry goes.
-pub fn place_of(existing: &Entry) -> Place {
+pub fn precondition_of(existing: &Entry) -> Precondition {
     match existing.stamp.tag() {
-        Some(tag) if existing.kind != EntryKind::Directory => Place::Object(tag),
-        _ => Place::Leaf,
+        Some(tag) if existing.kind != EntryKind::Directory => Precondition::Object(tag),
+        _ => Precondition::Leaf,
     }
 }

@@ -1,7 +1,7 @@
 //! What a plan deletes, and how it is weighed: the same on every kind of target.
 
 use super::*;
-use crate::backend::{Form, ListItem};
+use crate::backend::{KeySpace, ListItem};
 use crate::compare::policy::{PolicyOptions, Surplus};
 use crate::compare::{Join, join};
 use crate::filter::Filter;
@@ -36,16 +36,16 @@ fn tree(paths: &[(String, Option<u64>)]) -> Tree {
     tree
 }
 
-fn entry(key: Key, kind: EntryKind, stamp: Stamp, known: Known) -> Entry {
+fn entry(key: Key, kind: EntryKind, stamp: Stamp, completeness: Completeness) -> Entry {
     let metadata = Metadata::default();
-    Entry { key, kind, stamp, metadata, link: None, known, recorded: None }
+    Entry { key, kind, stamp, metadata, link: None, completeness, recorded: None }
 }
 
 /// Lists a tree, its root first.
 fn listing(tree: &Tree, place: Place) -> Vec<Result<ListItem, Error>> {
     let zero = Timestamp::default();
     let local = |size| Stamp::of_inode(size, Inode { mtime: zero, ctime: zero, number: Some(1) });
-    let root = entry(Key::root(), EntryKind::Directory, local(0), Known::Whole);
+    let root = entry(Key::root(), EntryKind::Directory, local(0), Completeness::Full);
     let mut entries: Vec<_> = tree
         .iter()
         .map(|(path, size)| {
@@ -54,11 +54,12 @@ fn listing(tree: &Tree, place: Place) -> Vec<Result<ListItem, Error>> {
             let size = size.unwrap_or(0);
             let below = format!("{path}/");
             match place {
-                Place::Local => entry(key, kind, local(size), Known::Whole),
+                Place::Local => entry(key, kind, local(size), Completeness::Full),
                 Place::Store { has_marker } => {
                     let is_empty = !tree.keys().any(|other| other.starts_with(&below));
                     let is_implied = kind == EntryKind::Directory && !is_empty && !has_marker(path);
-                    let known = if is_implied { Known::Implied } else { Known::Listed };
+                    let known =
+                        if is_implied { Completeness::Implicit } else { Completeness::ListingOnly };
                     entry(key, kind, Stamp::of_object(size, None), known)
                 }
             }
@@ -75,9 +76,13 @@ fn planned(
     target: Vec<Result<ListItem, Error>>,
 ) -> (DeletionTally, Vec<String>) {
     let rows = std::iter::empty::<Result<Row, Error>>();
-    let joined: join::Join<_, _, _> =
-        Join::new(source.into_iter(), target.into_iter(), (rows, SourceNumber::NONE), Form::Tree)
-            .unwrap();
+    let joined: join::Join<_, _, _> = Join::new(
+        source.into_iter(),
+        target.into_iter(),
+        (rows, SourceNumber::NONE),
+        KeySpace::Tree,
+    )
+    .unwrap();
     let directory = std::env::temp_dir();
     let (surplus, progress) = (Counter::default(), Progress::default());
     let planning = Planning {
@@ -185,7 +190,12 @@ fn a_source_of_one_object_that_stands_for_itself_is_not_empty() {
     // Between two stores no listing begins with a root.
     let object = || {
         let key = Key::new(&b"k"[..]);
-        Ok(ListItem::Entry(entry(key, EntryKind::File, Stamp::of_object(1, None), Known::Listed)))
+        Ok(ListItem::Entry(entry(
+            key,
+            EntryKind::File,
+            Stamp::of_object(1, None),
+            Completeness::ListingOnly,
+        )))
     };
     let (tally, _) = planned(&deleting(), vec![object()], vec![object()]);
     assert_eq!((tally.source, tally.deletable), (1, 1));

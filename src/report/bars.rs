@@ -3,7 +3,7 @@
 //! Main type: [`Bars`]. What the lines say is made by plain functions of the counters; what has no room
 //! is left out.
 
-use super::estimate::{Estimate, Whole};
+use super::estimate::{Estimate, TotalWork};
 use super::format::{count, counted, rough_duration, size, speed};
 use super::layout::{Piece, cut_path, fit};
 use super::requests::trouble;
@@ -206,7 +206,7 @@ pub(crate) fn verify_figures(
     let hashed = size(now.bytes_hashed);
     let bytes = match estimate.whole() {
         // Stamps alone are compared.
-        Some(Whole { bytes: 0, .. }) => None,
+        Some(TotalWork { bytes: 0, .. }) => None,
         Some(whole) => Some(format!("{hashed} of {}{} hashed", about(estimate), size(whole.bytes))),
         None => Some(format!("{hashed} hashed")),
     };

@@ -88,7 +88,7 @@ impl Sample {
 
 /// What there is to do in all.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Whole {
+pub(crate) struct TotalWork {
     /// Files to copy, or to read.
     pub(crate) files: u64,
     /// Bytes of these.
@@ -99,7 +99,7 @@ pub(crate) struct Whole {
     pub(crate) is_known: bool,
 }
 
-impl Whole {
+impl TotalWork {
     /// What there is to do, by all that is known; `previous` is what the last run counted.
     fn of(now: &Sample, kind: Kind, previous: Option<&Totals>) -> Option<Self> {
         let (totals, ahead) = (&now.totals, &now.ahead);
@@ -166,7 +166,7 @@ pub(crate) struct Estimate {
     kind: Kind,
     samples: VecDeque<(Duration, Sample)>,
     previous: Option<Totals>,
-    whole: Option<Whole>,
+    whole: Option<TotalWork>,
     /// Seconds left.
     left: Option<f64>,
     /// How long the run goes on at the most.
@@ -200,7 +200,7 @@ impl Estimate {
         while self.samples.get(1).is_some_and(|(second, _)| at.saturating_sub(*second) >= SPAN) {
             self.samples.pop_front();
         }
-        self.whole = Whole::of(sample, self.kind, self.previous.as_ref());
+        self.whole = TotalWork::of(sample, self.kind, self.previous.as_ref());
         let found = self.found(at, sample);
         let found = match self.limit {
             Some(limit) => self.within_limit(limit, (at, sample), found),
@@ -235,7 +235,7 @@ impl Estimate {
         let hashed = sample.totals.bytes_hashed;
         let more = self.rate(|totals| totals.bytes_hashed).map(|rate| (rate * left) as u64);
         let whole = self.whole.zip(more).filter(|(_, more)| *more > 0);
-        self.whole = whole.map(|(whole, more)| Whole {
+        self.whole = whole.map(|(whole, more)| TotalWork {
             bytes: (hashed + more).min(whole.bytes),
             is_known: false,
             ..whole
@@ -264,7 +264,7 @@ impl Estimate {
     }
 
     /// What there is to do in all, as far as anything tells.
-    pub(crate) fn whole(&self) -> Option<Whole> {
+    pub(crate) fn whole(&self) -> Option<TotalWork> {
         self.whole
     }
 

@@ -38,11 +38,11 @@ pub struct Output {
     options: OutputOptions,
     bars: Option<ProgressBar>,
     stdout_is_terminal: bool,
-    held: Mutex<Held>,
+    held: Mutex<BufferedOutput>,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct BufferedOutput {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     closed: bool,
@@ -106,11 +106,11 @@ impl Output {
         self.lock().error.take()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    fn lock(&self) -> MutexGuard<'_, BufferedOutput> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, held: &mut Held) {
+    fn write(&self, held: &mut BufferedOutput) {
         if held.stdout.is_empty() && held.stderr.is_empty() {
             return;
         }
@@ -123,7 +123,7 @@ impl Output {
     }
 }
 
-impl Held {
+impl BufferedOutput {
     fn write(&mut self) {
         // There is nowhere left to tell of a broken stderr.
         io::stderr().lock().write_all(&self.stderr).ok();

@@ -30,10 +30,10 @@ pub(crate) fn usable(columns: u16) -> usize {
 pub(crate) struct Screen<W> {
     /// Rows and columns, as they are now.
     size: fn() -> (u16, u16),
-    state: Mutex<State<W>>,
+    state: Mutex<ScreenState<W>>,
 }
 
-struct State<W> {
+struct ScreenState<W> {
     out: W,
     /// The widths of the lines that stand there.
     lines: Vec<usize>,
@@ -43,11 +43,11 @@ struct State<W> {
 
 impl<W: Write + Send> Screen<W> {
     pub(crate) fn new(out: W, size: fn() -> (u16, u16)) -> Self {
-        let state = Mutex::new(State { out, lines: Vec::new(), pending: String::new() });
+        let state = Mutex::new(ScreenState { out, lines: Vec::new(), pending: String::new() });
         Self { size, state }
     }
 
-    fn state(&self) -> MutexGuard<'_, State<W>> {
+    fn state(&self) -> MutexGuard<'_, ScreenState<W>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -36,11 +36,11 @@ pub struct HumanReport {
     output: Output,
     bars: Option<Bars>,
     failures: Failures,
-    state: Mutex<State>,
+    state: Mutex<ProgressState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ProgressState {
     watch: Watch,
     last_line: Duration,
 }
@@ -54,7 +54,7 @@ impl HumanReport {
         Self { options, output, bars, failures, state: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ProgressState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -3,7 +3,7 @@
 
 use super::places::{SourceAt, SourcePlace};
 use super::single;
-use crate::manifest::published::{RecordedSource, Shelf};
+use crate::manifest::published::{ManifestReader, RecordedSource};
 use crate::manifest::{State, bag, is_damage};
 use crate::model::{Error, ErrorKind};
 use std::fs::{self, File};
@@ -77,7 +77,7 @@ fn was_mirrored(
     };
     let by_manifest = || {
         let published = single::open(path, state_dir)?.source;
-        let latest = Shelf::of(&published, state_dir).latest()?;
+        let latest = ManifestReader::of(&published, state_dir).latest()?;
         Ok(latest.is_some_and(|latest| latest.head.sources().iter().any(is_from)))
     };
     let unless_damaged = |told: Result<bool, Error>| match told {

@@ -5,16 +5,16 @@
 //! and time, or `read` where that is asked for. Where manifests alone are to be compared, and of what
 //! is merely a copy of one, nothing is looked at: what it tells was true when its last run ended.
 
+mod entry;
 mod join;
 mod read;
 mod side;
-mod told;
 
+pub use entry::{DiffEntry, Difference, Evidence, Sign, Teller};
 pub use side::Basis;
-pub use told::{Difference, Evidence, Sign, Teller, Told};
 
 use super::manifest::ManifestAt;
-use crate::backend::Form;
+use crate::backend::KeySpace;
 use crate::engine::Cores;
 use crate::limits::Bandwidth;
 use crate::model::{EntryError, EntryKind, Error, Keeps, Progress, Stop, Totals};
@@ -56,14 +56,14 @@ pub enum Which {
 /// Takes what is found, in key order.
 pub trait DiffObserver {
     /// Takes what one side alone has.
-    fn only(&mut self, which: Which, told: &Told);
+    fn only(&mut self, which: Which, told: &DiffEntry);
     /// Takes a symbolic link of one side, where the other is of a file system without links: that is
     /// a difference of metadata.
-    fn no_link(&mut self, which: Which, told: &Told);
+    fn no_link(&mut self, which: Which, told: &DiffEntry);
     /// Takes what is worth knowing of a side beside.
     fn note(&mut self, which: Which, note: &str);
     /// Takes a difference of what both have.
-    fn differs(&mut self, difference: &Difference, a: &Told, b: &Told);
+    fn differs(&mut self, difference: &Difference, a: &DiffEntry, b: &DiffEntry);
     /// Takes a part of one side that could not be listed, or a file that could not be read; what the
     /// other has there is no difference.
     fn failed(&mut self, which: Which, error: &EntryError);
@@ -196,7 +196,7 @@ pub fn diff(
 struct Tally<'o> {
     observer: &'o mut dyn DiffObserver,
     /// The forms of both sides' keys.
-    forms: [Form; 2],
+    forms: [KeySpace; 2],
     /// What both sides keep of metadata.
     keeps: [Keeps; 2],
     /// Whether metadata is compared.
@@ -218,13 +218,13 @@ impl Tally<'_> {
         self.totals.entries += 1;
     }
 
-    fn only(&mut self, which: Which, told: &Told) {
+    fn only(&mut self, which: Which, told: &DiffEntry) {
         let (own, other) = match which {
             Which::A => (0, 1),
             Which::B => (1, 0),
         };
         // Where each key stands for itself there are no directories.
-        let has_none = (self.forms[own], self.forms[other]) == (Form::Tree, Form::Flat)
+        let has_none = (self.forms[own], self.forms[other]) == (KeySpace::Tree, KeySpace::Flat)
             || !self.keeps[other].directories;
         if told.kind == Some(EntryKind::Directory) && has_none {
             return;
@@ -243,8 +243,8 @@ impl Tally<'_> {
         self.observer.only(which, told);
     }
 
-    fn both(&mut self, a: &Told, b: &Told) {
-        let (evidence, differences) = told::compare(a, b, self.metadata.then_some(&self.keeps));
+    fn both(&mut self, a: &DiffEntry, b: &DiffEntry) {
+        let (evidence, differences) = entry::compare(a, b, self.metadata.then_some(&self.keeps));
         match evidence {
             Some(Evidence::Digest) => {
                 self.totals.files_by_digest += 1;

@@ -7,7 +7,7 @@
 
 use super::{bag_root, places, random, single};
 use crate::backend::local::{self, LocalTarget, Root};
-use crate::backend::{Inspected, Place, Source as _};
+use crate::backend::{Inspected, Precondition, Source as _};
 use crate::location::SingleLocation;
 use crate::manifest::bag;
 use crate::model::entry::{SET_GID, SET_UID};
@@ -49,10 +49,10 @@ pub(super) struct LocalFile {
     /// The directory's real path.
     pub(super) directory: PathBuf,
     pub(super) key: Key,
-    pub(super) place: Place,
+    pub(super) place: Precondition,
     /// What the file that stands there has of mode and owner; of an ACL's rights no more than that
     /// grants its group.
-    stands: Option<Metadata>,
+    existing: Option<Metadata>,
     /// What that has, and the new one hasn't.
     lost: Features,
 }
@@ -69,8 +69,8 @@ impl LocalFile {
     /// What the file is to have: mode and owner of the one that stands there, without set-id bits,
     /// else this mode, the process's owner, and the group that the directory passes on.
     pub(super) fn metadata(&self, mode: u32, mtime: Timestamp) -> Metadata {
-        match self.stands {
-            Some(stands) => of_what_stands(stands, mtime),
+        match self.existing {
+            Some(existing) => of_existing(existing, mtime),
             None => self.of_new(mode, mtime),
         }
     }
@@ -95,8 +95,8 @@ impl LocalFile {
 
 /// What is put in the place of a file or an object has of that: its mode, without set-id bits, and
 /// its owner.
-pub(super) fn of_what_stands(stands: Metadata, mtime: Timestamp) -> Metadata {
-    Metadata { mode: stands.mode & !SET_ID, mtime, ..stands }
+pub(super) fn of_existing(existing: Metadata, mtime: Timestamp) -> Metadata {
+    Metadata { mode: existing.mode & !SET_ID, mtime, ..existing }
 }
 
 impl Through {
@@ -245,8 +245,8 @@ fn whole(location: &SingleLocation, path: &Path, spool_dir: &Path) -> Result<Loc
     let target = target.map_err(|error| failed(error.into()))?;
     let cause = match target.look(&key) {
         Ok(None) => {
-            let (directory, place, lost) = (parent, Place::New, Features::default());
-            return Ok(LocalFile { root, target, directory, key, place, stands: None, lost });
+            let (directory, place, lost) = (parent, Precondition::Absent, Features::default());
+            return Ok(LocalFile { root, target, directory, key, place, existing: None, lost });
         }
         Ok(Some(found)) if found.kind == EntryKind::File => {
             let Inspected { features, mode } =
@@ -254,9 +254,9 @@ fn whole(location: &SingleLocation, path: &Path, spool_dir: &Path) -> Result<Loc
             // The new content has holes of its own.
             let mut holes = Features::default();
             holes.add(Feature::Holes);
-            let (directory, place, lost) = (parent, Place::Leaf, features.without(holes));
-            let stands = Some(Metadata { mode, ..found.metadata });
-            return Ok(LocalFile { root, target, directory, key, place, stands, lost });
+            let (directory, place, lost) = (parent, Precondition::Leaf, features.without(holes));
+            let existing = Some(Metadata { mode, ..found.metadata });
+            return Ok(LocalFile { root, target, directory, key, place, existing, lost });
         }
         Ok(Some(found)) if found.kind == EntryKind::Directory => {
             return Err(names_directory(location));

@@ -12,18 +12,19 @@ use super::single::{self, OpenedTarget};
 use super::{new_run_id, wall_clock};
 use crate::backend::object::Stores;
 use crate::backend::object::s3::Settings;
-use crate::backend::{Form, ListItem, ListOptions, Source, Target};
+use crate::backend::{KeySpace, ListItem, ListOptions, Source, Target};
 use crate::engine::{BUFFER, Cores, Hashed, Wanted};
 use crate::filter::FilterSpec;
 use crate::limits::{Bandwidth, LimitOptions};
-use crate::listing::{Checked, Unknown};
+use crate::listing::{OrderChecked, Unknown};
 use crate::location::Location;
 use crate::manifest::list::{ListFormat, Listed};
-use crate::manifest::published::{self, Press, Publishing, Shelf};
+use crate::manifest::published::{self, ManifestReader, ManifestWriter, Publishing};
 use crate::manifest::{
-    Held, IMPORTED, Origin, RecordedOptions, Row, RunNumber, SourceNumber, State, Writer, is_damage,
+    IMPORTED, Origin, RecordedOptions, Row, RunNumber, SourceNumber, State, TargetLock, Writer,
+    is_damage,
 };
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::{
     Cause, Digest, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, ExtraDigests,
@@ -90,9 +91,9 @@ pub fn import(
     let at = (&options.target, options.target_store.as_ref());
     let OpenedTarget { target, lockable, name: target_name } =
         single::open_target(at, &stores, checkers, state_dir)?;
-    let held = Held::take(&lockable, (&run, None), stop, &mut |note| observer.note(note))?;
-    let shelf = Shelf::of(&*target, state_dir);
-    refuse_where_known(options, &shelf, &target_name)?;
+    let held = TargetLock::take(&lockable, (&run, None), stop, &mut |note| observer.note(note))?;
+    let reader = ManifestReader::of(&*target, state_dir);
+    refuse_where_known(options, &reader, &target_name)?;
     lockable.learn(&*target, &mut |note| observer.note(note));
     let opened = State::open(&options.state_dir, IMPORTED, &target_name)?;
     if let Some(lost) = opened.lost() {
@@ -106,7 +107,7 @@ pub fn import(
         delete: false,
         durability: Durability::Batch,
         only: None,
-        form: Form::Tree,
+        key_space: KeySpace::Tree,
         keeps: target.found_to_keep(),
     };
     let number = state.begin_run(&run, started, &recorded.encode()?)?;
@@ -128,10 +129,11 @@ pub fn import(
     state.finish_run(number, wall_clock(), verdict, &counted, None)?;
     if !interrupted {
         let now = wall_clock();
-        let press = Press::new(&*target, &options.state_dir, now).going_by(&shelf);
+        let manifest_writer =
+            ManifestWriter::new(&*target, &options.state_dir, now).going_by(&reader);
         let (run, options) = (run.clone(), recorded);
         let publishing = Publishing { run, started, now, verdict, options, totals: counted };
-        let published = published::publish(&state, &press, publishing);
+        let published = published::publish(&state, &manifest_writer, publishing);
         if let Some(why) = held.lost() {
             return Err(why);
         }
@@ -163,15 +165,19 @@ pub fn import(
 }
 
 /// Refuses a target of which more is known than any list says.
-fn refuse_where_known(options: &ImportOptions, shelf: &Shelf<'_>, name: &str) -> Result<(), Error> {
+fn refuse_where_known(
+    options: &ImportOptions,
+    reader: &ManifestReader<'_>,
+    name: &str,
+) -> Result<(), Error> {
     let refused = |message: String, help: &str| {
         Err(Error::new(ErrorKind::Refused, message).help(help.to_owned()))
     };
-    match shelf.latest_or_highest()? {
+    match reader.latest_or_highest()? {
         None => {}
         // An import could not point to what it published, or was killed before.
         Some((latest, Some(_)))
-            if latest.head.source == IMPORTED && !shelf.is_overtaken(Some(&latest))? => {}
+            if latest.head.source == IMPORTED && !reader.is_overtaken(Some(&latest))? => {}
         Some(_) => {
             return refused(
                 format!("\"{name}\" has a manifest already"),
@@ -276,9 +282,9 @@ impl Importing<'_> {
         let listing = self.target.list(&ListOptions {
             filter: Arc::default(),
             only: None,
-            form: Form::Tree,
+            key_space: KeySpace::Tree,
         })?;
-        let mut listing = Checked::new(listing, Side::Target).peekable();
+        let mut listing = OrderChecked::new(listing, Side::Target).peekable();
         let mut unknown = Unknown::default();
         let mut next = next_file(listed, None, totals)?;
         while !self.stop.requested() {
@@ -433,7 +439,7 @@ impl Importing<'_> {
 
     /// Looks at what was only listed: its row tells its metadata.
     fn look(&self, listed: &Entry) -> Result<Entry, EntryError> {
-        if listed.known != Known::Listed {
+        if listed.completeness != Completeness::ListingOnly {
             return Ok(listed.clone());
         }
         let failed = |cause| {

@@ -2,10 +2,10 @@
 
 use super::file::{LocalFile, cannot_write, find_whole};
 use super::{places, wall_clock};
-use crate::backend::{Place, Staged, Target as _};
+use crate::backend::{Precondition, Staged, Target as _};
 use crate::location::SingleLocation;
 use crate::manifest::keys::{NewKeys, PublicKey};
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::{Cause, Digest, Entry, EntryKind, Error, ErrorKind, Stamp};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ pub fn keygen(options: &KeygenOptions, password: Option<String>) -> Result<Publi
     let staged_public = stage(&public, &options.public, options.mode, &keys.public)?;
     publish(staged, &secret, &options.secret)?;
     if let Err(error) = publish(staged_public, &public, &options.public) {
-        if secret.place == Place::New {
+        if secret.place == Precondition::Absent {
             fs::remove_file(&options.secret).map_err(|left| {
                 let path = places::printable(&options.secret);
                 Error::new(error.kind, format!("{error}; the secret key \"{path}\" stays"))
@@ -74,7 +74,7 @@ fn find_both(options: &KeygenOptions) -> Result<(LocalFile, LocalFile), Error> {
 fn find(path: &Path, force: bool) -> Result<LocalFile, Error> {
     let location = SingleLocation::Local(path.to_owned());
     let found = find_whole(&location, path, &std::env::temp_dir())?;
-    if found.place != Place::New && !force {
+    if found.place != Precondition::Absent && !force {
         let message = format!("\"{}\" exists already", places::printable(path));
         return Err(Error::new(ErrorKind::Refused, message).help(
             "name other files with --secret and --public; --force replaces it, and what was signed \
@@ -95,12 +95,13 @@ fn stage(
     // A key that is replaced is no less secret for what stood there.
     let metadata = file.of_new(mode, wall_clock());
     let (kind, stamp) = (EntryKind::File, Stamp::of_object(content.len() as u64, None));
-    let (key, known) = (key.clone(), Known::Whole);
-    let entry = Entry { key, kind, stamp, metadata, link: None, known, recorded: None };
+    let (key, known) = (key.clone(), Completeness::Full);
+    let entry =
+        Entry { key, kind, stamp, metadata, link: None, completeness: known, recorded: None };
     let mut stage = target.stage_stream(&entry, *place).map_err(failed)?;
     stage.write(content.as_bytes()).map_err(failed)?;
     let digest = Digest::of(content.as_bytes());
-    stage.finish(&target.holds(&metadata, kind, None), &digest).map_err(failed)
+    stage.finish(&target.achievable_metadata(&metadata, kind, None), &digest).map_err(failed)
 }
 
 fn publish(mut staged: Box<dyn Staged>, file: &LocalFile, path: &Path) -> Result<(), Error> {

@@ -6,8 +6,8 @@
 
 use super::single;
 use crate::backend::object::s3::Settings;
-use crate::backend::object::{ObjectPlace, ObjectSource};
-use crate::backend::{Form, ListItem, ListOptions, Listing, Source as _};
+use crate::backend::object::{BucketPrefix, ObjectSource};
+use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source as _};
 use crate::limits::LimitOptions;
 use crate::location::{S3Location, SingleLocation};
 use crate::model::{
@@ -81,7 +81,7 @@ fn local(path: &Path, options: &LsOptions) -> Result<Listing, Error> {
     let place = single::open(path, &options.spool_dir)?;
     let Some(name) = place.name else {
         return if options.recursive {
-            place.source.list(&all(Form::Tree))
+            place.source.list(&all(KeySpace::Tree))
         } else {
             place.source.list_level()
         };
@@ -101,7 +101,7 @@ fn objects(
     options: &LsOptions,
     progress: &Arc<Progress>,
 ) -> Result<Listing, Error> {
-    let connect = |prefix: &[u8]| -> Result<ObjectPlace, Error> {
+    let connect = |prefix: &[u8]| -> Result<BucketPrefix, Error> {
         let limits = LimitOptions::default();
         let shared = (progress, &Stop::default(), "");
         single::connect(bucket, prefix, options.store.as_ref(), &limits, shared, &options.spool_dir)
@@ -110,7 +110,7 @@ fn objects(
     let prefix = if is_prefix { key.to_vec() } else { [key, b"/"].concat() };
     let source = ObjectSource::new(Arc::new(connect(&prefix)?));
     let listing =
-        if options.recursive { source.list(&all(Form::Flat))? } else { source.list_level()? };
+        if options.recursive { source.list(&all(KeySpace::Flat))? } else { source.list_level()? };
     let mut listing = listing.peekable();
     if listing.peek().is_some() || key.is_empty() {
         return Ok(Box::new(listing));
@@ -130,8 +130,8 @@ fn objects(
         .help("check its spelling: no key begins with this prefix, and none is equal to it"))
 }
 
-fn all(form: Form) -> ListOptions {
-    ListOptions { filter: Arc::default(), only: None, form }
+fn all(key_space: KeySpace) -> ListOptions {
+    ListOptions { filter: Arc::default(), only: None, key_space }
 }
 
 fn failed(key: Key, cause: Cause) -> ListItem {

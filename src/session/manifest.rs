@@ -8,7 +8,9 @@ use crate::limits::LimitOptions;
 use crate::location::Location;
 use crate::manifest::bag;
 use crate::manifest::keys::PublicKey;
-use crate::manifest::published::{self, Checked, Head, History, Merged, Publication, Seal, Shelf};
+use crate::manifest::published::{
+    self, CheckedChain, Head, History, ManifestReader, Merged, Publication, SignatureStatus,
+};
 use crate::model::shell::Quoted;
 use crate::model::{Error, ErrorKind, Progress, Stop};
 use std::os::unix::ffi::OsStrExt as _;
@@ -75,8 +77,8 @@ impl OpenManifest {
                 let place = single::open(path, &at.spool_dir)?;
                 let source = Box::new(place.source);
                 if let Some(file) = place.name {
-                    let shelf = Shelf::bare(&*source, &spool_dir);
-                    let latest = shelf.named(file.as_bytes())?.ok_or_else(|| {
+                    let reader = ManifestReader::bare(&*source, &spool_dir);
+                    let latest = reader.named(file.as_bytes())?.ok_or_else(|| {
                         let message = format!("\"{name}\" is a file, not a directory, and none of a manifest");
                         Error::new(ErrorKind::Unusable, message).help(
                             "name a directory (a target, or one that holds a copy of its manifest), \
@@ -97,10 +99,10 @@ impl OpenManifest {
                 Box::new(ObjectSource::new(Arc::new(place)))
             }
         };
-        let shelf = Shelf::bare(&*source, &spool_dir);
-        let (latest, is_bare) = match Shelf::of(&*source, &spool_dir).latest()? {
+        let reader = ManifestReader::bare(&*source, &spool_dir);
+        let (latest, is_bare) = match ManifestReader::of(&*source, &spool_dir).latest()? {
             Some(latest) => (Some(latest), false),
-            None if shelf.is_meant()? => (shelf.latest()?, true),
+            None if reader.is_meant()? => (reader.latest()?, true),
             None => (None, true),
         };
         Ok(match latest {
@@ -129,21 +131,21 @@ impl OpenManifest {
     }
 
     /// The files of the manifest.
-    pub fn shelf(&self) -> Shelf<'_> {
-        let of = if self.is_bare { Shelf::bare } else { Shelf::of };
+    pub fn reader(&self) -> ManifestReader<'_> {
+        let of = if self.is_bare { ManifestReader::bare } else { ManifestReader::of };
         of(&*self.source, &self.spool_dir)
     }
 
     /// The publications from the one that counts back to the first.
     pub fn history(&self) -> History<'_> {
-        History::from(self.latest.clone(), self.shelf())
+        History::from(self.latest.clone(), self.reader())
     }
 
     /// The rows of the publication that counts, in key order. Where a mirror published all rows anew
     /// meanwhile, and removed the segments that were to be read, it is that publication from now on.
     ///
     /// # Errors
-    /// As those of [`Shelf::latest`].
+    /// As those of [`ManifestReader::latest`].
     pub fn latest_rows(&mut self) -> Result<Merged, Error> {
         loop {
             let error = match self.rows(&self.latest.head) {
@@ -151,7 +153,7 @@ impl OpenManifest {
                 Err(error) if self.is_named => return Err(error),
                 Err(error) => error,
             };
-            let now = self.shelf().latest();
+            let now = self.reader().latest();
             match now {
                 Ok(Some(now)) if now.head.sequence > self.latest.head.sequence => self.latest = now,
                 _ => return Err(error),
@@ -163,18 +165,21 @@ impl OpenManifest {
     /// chain; and, with a key, that it is signed with that.
     ///
     /// # Errors
-    /// As those of [`published::check`] and [`Seal::demand`].
-    pub fn check(&mut self, key: Option<&PublicKey>) -> Result<(Checked, Seal), Error> {
+    /// As those of [`published::check`] and [`SignatureStatus::demand`].
+    pub fn check(
+        &mut self,
+        key: Option<&PublicKey>,
+    ) -> Result<(CheckedChain, SignatureStatus), Error> {
         if self.is_named {
             return self.check_latest(key);
         }
         loop {
-            let latest = self.shelf().latest_to_the_letter()?;
+            let latest = self.reader().latest_to_the_letter()?;
             let latest = latest.ok_or_else(|| no_manifest(&self.name))?;
             self.latest = latest;
             match self.check_latest(key) {
                 // A mirror that publishes all rows anew removes what was to be read.
-                Err(error) if error.kind == ErrorKind::Damaged => match self.shelf().latest()? {
+                Err(error) if error.kind == ErrorKind::Damaged => match self.reader().latest()? {
                     Some(now) if now.head.sequence > self.latest.head.sequence => {}
                     _ => return Err(error),
                 },
@@ -183,29 +188,36 @@ impl OpenManifest {
         }
     }
 
-    fn check_latest(&self, key: Option<&PublicKey>) -> Result<(Checked, Seal), Error> {
-        let seal = self.seal(&self.latest, key)?;
-        let seal = match key {
-            Some(key) => Seal::Good(seal.demand(&self.latest, key)?),
-            None => seal,
+    fn check_latest(
+        &self,
+        key: Option<&PublicKey>,
+    ) -> Result<(CheckedChain, SignatureStatus), Error> {
+        let status = self.signature_status(&self.latest, key)?;
+        let status = match key {
+            Some(key) => SignatureStatus::Good(status.demand(&self.latest, key)?),
+            None => status,
         };
-        Ok((published::check(&self.shelf(), &self.latest)?, seal))
+        Ok((published::check(&self.reader(), &self.latest)?, status))
     }
 
     /// What the signature of a publication is worth.
     ///
     /// # Errors
-    /// As those of [`Shelf::seal`].
-    pub fn seal(&self, publication: &Publication, key: Option<&PublicKey>) -> Result<Seal, Error> {
-        self.shelf().seal(publication, key)
+    /// As those of [`ManifestReader::signature_status`].
+    pub fn signature_status(
+        &self,
+        publication: &Publication,
+        key: Option<&PublicKey>,
+    ) -> Result<SignatureStatus, Error> {
+        self.reader().signature_status(publication, key)
     }
 
     /// The rows of a publication, in key order.
     ///
     /// # Errors
-    /// As those of [`Shelf::latest`].
+    /// As those of [`ManifestReader::latest`].
     pub fn rows(&self, head: &Head) -> Result<Merged, Error> {
-        Merged::of(&self.shelf(), head)
+        Merged::of(&self.reader(), head)
     }
 }
 

@@ -26,12 +26,12 @@ use crate::filter::Filter;
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::Location;
 use crate::manifest::keys::SecretKey;
-use crate::manifest::published::Shelf;
+use crate::manifest::published::ManifestReader;
 use crate::manifest::{
-    Held, Lockable, ManifestMode, Opened, RecordedOptions, RootIdentity, RunNumber, SourceNumber,
-    State, is_damage, recall,
+    Lockable, ManifestMode, Opened, RecordedOptions, RootIdentity, RunNumber, SourceNumber, State,
+    TargetLock, is_damage, recall,
 };
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::event::Change;
 use crate::model::run::Counter;
 use crate::model::{
@@ -243,12 +243,12 @@ impl Session<'_> {
     }
 
     /// Locks the target. Where it is a directory, that or the bag around it is open.
-    fn lock(&self, root: Option<&Arc<Root>>) -> Result<Held, Error> {
+    fn lock(&self, root: Option<&Arc<Root>>) -> Result<TargetLock, Error> {
         let target = self
             .lockable(root)
             .ok_or_else(|| Error::new(ErrorKind::Unusable, "the target is not open"))?;
         let asked = (&self.run, self.options.manifest_mode);
-        Held::take(&target, asked, self.stop, &mut |note| self.note(note))
+        TargetLock::take(&target, asked, self.stop, &mut |note| self.note(note))
     }
 
     /// Executes, and records the run. From `begins` on it leaves its traces in the target.
@@ -270,7 +270,7 @@ impl Session<'_> {
             own.learn(&*sides.1, &mut |note| self.note(note));
         }
         let target = Arc::clone(&sides.1);
-        let kept = Shelf::of(&*target, &self.options.state_dir);
+        let kept = ManifestReader::of(&*target, &self.options.state_dir);
         let is_dropped = match &bag {
             // Its manifest is the bag's.
             Some(bag) => {
@@ -288,7 +288,7 @@ impl Session<'_> {
             delete: self.options.delete.is_some(),
             durability: self.options.durability,
             only: self.places.source.only.clone(),
-            form: self.places.form(),
+            key_space: self.places.key_space(),
             keeps: sides.1.found_to_keep(),
         };
         let is_first = is_dropped || state.last_run()?.is_none();
@@ -362,8 +362,8 @@ impl Session<'_> {
         let target_listing = target.list(&self.target_listing())?;
         let join = self.join(source_listing, target_listing, self.rows(state)?)?;
         let keeper = Arc::clone(&target);
-        let holds = |metadata: &Metadata, kind: EntryKind, stands: Option<&Metadata>| {
-            keeper.holds(metadata, kind, stands)
+        let holds = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
+            keeper.achievable_metadata(metadata, kind, existing)
         };
         let accepts = |key: &Key| keeper.accepts(key);
         let lockable = self.lockable(root);
@@ -371,7 +371,8 @@ impl Session<'_> {
             |key: &Key| lockable.as_ref().is_some_and(|target| target.is_held_below(key));
         let context = Context {
             // What the store copies by itself nobody hashes.
-            is_beside: target.is_beside(&*source) && !options.policy.digests.any(),
+            can_copy_server_side: target.can_copy_server_side(&*source)
+                && !options.policy.digests.any(),
             source,
             target: Arc::clone(&target),
             policy: &policy,
@@ -415,7 +416,7 @@ impl Session<'_> {
         });
         if result.is_ok()
             && !context.is_over()
-            && let Err(cause) = target.give_up_left(&mut |key| self.swept(key))
+            && let Err(cause) = target.abort_stale_uploads(&mut |key| self.swept(key))
         {
             self.note(&format!("what a killed run left stays: {cause}"));
         }
@@ -502,7 +503,7 @@ fn narrower(
     standing: &Entry,
     (from, to): (&dyn Source, &dyn Target),
 ) -> Option<Metadata> {
-    if source.kind != EntryKind::File || standing.known == Known::Foreign {
+    if source.kind != EntryKind::File || standing.completeness == Completeness::NoStoredMetadata {
         return None;
     }
     // Why it can't be inspected, the run tells.
@@ -511,6 +512,6 @@ fn narrower(
         return None;
     }
     let narrowed = Metadata { mode, ..source.metadata };
-    let wanted = to.holds(&narrowed, source.kind, Some(&standing.metadata));
+    let wanted = to.achievable_metadata(&narrowed, source.kind, Some(&standing.metadata));
     (wanted != standing.metadata).then_some(wanted)
 }

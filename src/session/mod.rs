@@ -7,6 +7,7 @@
 //! [`keygen`](mod@keygen) made, and [`diff`](diff::diff) lists two places and tells them apart, by its
 //! digests where their stamps still hold.
 
+mod atomic_file;
 mod bag_root;
 pub mod cat;
 pub mod diff;
@@ -23,7 +24,6 @@ mod published;
 pub mod put;
 pub mod sign;
 mod single;
-mod whole;
 
 pub use crate::model::Durability;
 pub use crate::plan::{DeleteOptions, MaxDelete};

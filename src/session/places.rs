@@ -1,9 +1,9 @@
 //! Places: what the two locations of a run are, and whether a mirror between them makes sense.
 
 use super::{BagOptions, MirrorOptions, file};
-use crate::backend::Form;
+use crate::backend::KeySpace;
 use crate::backend::local::{Identity, Root, dangling, unopened};
-use crate::backend::object::{ObjectPlace, Stores};
+use crate::backend::object::{BucketPrefix, Stores};
 use crate::location::{Location, S3Location};
 use crate::manifest::bag::{self, PAYLOAD};
 use crate::model::error::Side;
@@ -58,7 +58,7 @@ pub(crate) enum SourceAt {
         path: PathBuf,
     },
     /// A part of a store.
-    Object(Arc<ObjectPlace>),
+    Object(Arc<BucketPrefix>),
 }
 
 /// The target of a run.
@@ -79,7 +79,7 @@ pub(crate) enum TargetAt {
         exists: bool,
     },
     /// A part of a store, which exists when its bucket does.
-    Object(Arc<ObjectPlace>),
+    Object(Arc<BucketPrefix>),
 }
 
 /// Resolves and checks both sides; changes nothing.
@@ -164,7 +164,7 @@ fn local_source(path: &Path, location: &Location) -> Result<SourcePlace, Error> 
 }
 
 /// A prefix with something below it, or a single object.
-fn object_source(location: &S3Location, place: ObjectPlace) -> Result<SourcePlace, Error> {
+fn object_source(location: &S3Location, place: BucketPrefix) -> Result<SourcePlace, Error> {
     let name = place.name();
     let (place, only) = place.as_source(location)?;
     file::refuse_own(location, only.as_deref())?;
@@ -226,10 +226,10 @@ impl SourcePlace {
 
 impl Places {
     /// Which form keys have: between two stores each stands for itself.
-    pub(crate) fn form(&self) -> Form {
+    pub(crate) fn key_space(&self) -> KeySpace {
         match (&self.source.at, &self.target.at) {
-            (SourceAt::Object(_), TargetAt::Object(_)) => Form::Flat,
-            _ => Form::Tree,
+            (SourceAt::Object(_), TargetAt::Object(_)) => KeySpace::Flat,
+            _ => KeySpace::Tree,
         }
     }
 
@@ -306,7 +306,7 @@ impl Places {
         bag::refuse_within(directory.as_fd())
     }
 
-    fn check_prefixes(&self, source: &ObjectPlace, target: &ObjectPlace) -> Result<(), Overlap> {
+    fn check_prefixes(&self, source: &BucketPrefix, target: &BucketPrefix) -> Result<(), Overlap> {
         if !target.store.is_same_bucket(&source.store) {
             return Ok(());
         }

@@ -1,13 +1,13 @@
 //! What a run does about the manifest that stands in its target, whatever kind of run it is: it takes
 //! in what others published there since it was published from here, and says so.
 
-use crate::backend::{Form, ListItem, ListOptions, Listing, Target};
-use crate::listing::Checked;
+use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Target};
+use crate::listing::OrderChecked;
 use crate::manifest::keys::PublicKey;
-use crate::manifest::published::{self, CaughtUp, Publication, Shelf, Since, gone_by};
+use crate::manifest::published::{self, CaughtUp, ManifestReader, Publication, Since, gone_by};
 use crate::manifest::{Row, Rows, SourceNumber, State};
 use crate::model::error::Side;
-use crate::model::stamp::{Likeness, Trust};
+use crate::model::stamp::{StampFields, StampMatch};
 use crate::model::{Entry, EntryKind, Error, ErrorKind, RunId, Stop};
 use std::iter::Peekable;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ const BATCH: u64 = 10_000;
 
 /// A target, and how it is looked at.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct LookedAt<'a> {
     pub(super) target: &'a dyn Target,
     /// Where its manifest is kept.
-    pub(super) shelf: &'a Shelf<'a>,
+    pub(super) reader: &'a ManifestReader<'a>,
     /// The form of the run's keys.
-    pub(super) form: Form,
+    pub(super) key_space: KeySpace,
     /// What of a stamp isn't compared.
-    pub(super) trust: Trust,
+    pub(super) trust: StampFields,
 }
 
 /// What there is to say of it, in words.
@@ -46,12 +46,12 @@ pub(super) type Foreseen = Box<dyn Iterator<Item = Result<(Row, Option<RunId>), 
 /// As those of [`published::catch_up`], and [`ErrorKind::Unusable`] where the target can't be listed.
 pub(super) fn catch_up(
     state: &State,
-    place: Place<'_>,
+    place: LookedAt<'_>,
     key: Option<&PublicKey>,
     stop: &Stop,
 ) -> Result<Said, Error> {
     let mut said = Said::default();
-    let lost = match published::catch_up(state, place.shelf, key)? {
+    let lost = match published::catch_up(state, place.reader, key)? {
         None => None,
         Some(Since::Usable(CaughtUp { run, taken, dropped, broken, lost })) => {
             said.notes.push(format!(
@@ -86,27 +86,27 @@ pub(super) struct TakenOver {
 /// something to take over, `allows` is asked before.
 ///
 /// # Errors
-/// As those of [`Shelf::latest_or_highest`] and [`published::rebuild`]; [`ErrorKind::Untrusted`] where
+/// As those of [`ManifestReader::latest_or_highest`] and [`published::rebuild`]; [`ErrorKind::Untrusted`] where
 /// it isn't signed with the key.
 pub(super) fn take_over(
     state: &State,
-    place: Place<'_>,
+    place: LookedAt<'_>,
     key: Option<&PublicKey>,
     allows: &dyn Fn() -> Result<(), Error>,
     stop: &Stop,
 ) -> Result<Option<TakenOver>, Error> {
-    let shelf = place.shelf;
-    let Some((latest, fault)) = shelf.latest_or_highest()? else { return Ok(None) };
+    let reader = place.reader;
+    let Some((latest, fault)) = reader.latest_or_highest()? else { return Ok(None) };
     // A signature is to vouch for what was seen here, not for what anybody put there.
     if let Some(key) = key {
-        shelf.seal(&latest, Some(key))?.demand(&latest, key)?;
+        reader.signature_status(&latest, Some(key))?.demand(&latest, key)?;
     }
     allows()?;
-    let rows = published::rebuild(state, shelf, &latest, key)?;
+    let rows = published::rebuild(state, reader, &latest, key)?;
     let mut said = Said::default();
     if let Some(fault) = fault {
         let mut what = format!("{fault}; {}", gone_by(&latest));
-        if key.is_none() && shelf.is_overtaken(Some(&latest))? {
+        if key.is_none() && reader.is_overtaken(Some(&latest))? {
             let dropped = drop_overtaken(state, place, stop)?;
             what.push_str(&overtaken(dropped));
         }
@@ -122,11 +122,11 @@ pub(super) fn take_over(
 /// As those of [`catch_up`].
 pub(super) fn foresee(
     state: &State,
-    place: Place<'_>,
+    place: LookedAt<'_>,
     key: Option<&PublicKey>,
 ) -> Result<Option<(Foreseen, SourceNumber, Said)>, Error> {
     let mut said = Said::default();
-    let (rows, number, lost): (Foreseen, _, _) = match published::foresee(state, place.shelf, key)?
+    let (rows, number, lost): (Foreseen, _, _) = match published::foresee(state, place.reader, key)?
     {
         None => return Ok(None),
         Some(Since::Usable(mut foreseen)) => {
@@ -172,7 +172,7 @@ fn without_run(rows: Rows) -> impl Iterator<Item = Result<(Row, Option<RunId>), 
 }
 
 /// Drops the rows whose entries the target no longer has as they say; how many.
-fn drop_overtaken(state: &State, place: Place<'_>, stop: &Stop) -> Result<u64, Error> {
+fn drop_overtaken(state: &State, place: LookedAt<'_>, stop: &Stop) -> Result<u64, Error> {
     let mut writer = state.writer()?;
     let mut dropped = 0;
     for row in WhatStands::of(without_run(state.rows()?), place)? {
@@ -203,15 +203,16 @@ enum Stands {
 /// page of rows hold.
 struct WhatStands<R> {
     rows: R,
-    listing: Peekable<Checked>,
-    trust: Trust,
+    listing: Peekable<OrderChecked>,
+    trust: StampFields,
 }
 
 impl<R> WhatStands<R> {
-    fn of(rows: R, place: Place<'_>) -> Result<Self, Error> {
-        let options = ListOptions { filter: Arc::default(), only: None, form: place.form };
+    fn of(rows: R, place: LookedAt<'_>) -> Result<Self, Error> {
+        let options =
+            ListOptions { filter: Arc::default(), only: None, key_space: place.key_space };
         let listing: Listing = place.target.list(&options)?;
-        let listing = Checked::new(listing, Side::Target).peekable();
+        let listing = OrderChecked::new(listing, Side::Target).peekable();
         Ok(Self { rows, listing, trust: place.trust })
     }
 
@@ -258,11 +259,11 @@ fn is_due(item: &Result<ListItem, Error>, row: &Row) -> bool {
 
 /// Whether an entry of the target is what its row says. A directory's stamp changes with what is put
 /// in it: where it has metadata of its own, that tells.
-fn is_as_recorded(entry: &Entry, row: &Row, trust: Trust) -> bool {
+fn is_as_recorded(entry: &Entry, row: &Row, trust: StampFields) -> bool {
     if row.kind == EntryKind::Directory && entry.stamp.inode().is_some() {
         return entry.kind == EntryKind::Directory && entry.metadata == row.metadata;
     }
-    entry.stamp == row.target || entry.stamp.compare(&row.target, trust) == Likeness::Same
+    entry.stamp == row.target || entry.stamp.compare(&row.target, trust) == StampMatch::Same
 }
 
 fn unlisted(error: crate::model::EntryError) -> Error {

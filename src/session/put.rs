@@ -6,24 +6,22 @@
 //! as by a mirror into it, in its state stands the row, from [`STREAM`], and what is published in it
 //! is published anew.
 
-use super::file::{
-    LocalFile, cannot_write, find_whole, names_directory, of_what_stands, refuse_own,
-};
+use super::file::{LocalFile, cannot_write, find_whole, names_directory, of_existing, refuse_own};
 use super::input::Input;
-use super::published::{self as in_target, Place as LookedAt, Said, catch_up, unpublished};
+use super::published::{self as in_target, LookedAt, Said, catch_up, unpublished};
 use super::{new_run_id, single, wall_clock};
 use crate::backend::object::ObjectTarget;
 use crate::backend::object::s3::Settings;
-use crate::backend::{Form, Place, Target};
+use crate::backend::{KeySpace, Precondition, Target};
 use crate::filter::FilterSpec;
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::location::{S3Location, SingleLocation};
 use crate::manifest::keys::SecretKey;
-use crate::manifest::published::{self, Done, Press, Publishing, Shelf};
-use crate::manifest::{Held, Lockable, Origin, RecordedOptions, Row, STREAM, State, recall};
-use crate::model::entry::Known;
+use crate::manifest::published::{self, Done, ManifestReader, ManifestWriter, Publishing};
+use crate::manifest::{Lockable, Origin, RecordedOptions, Row, STREAM, State, TargetLock, recall};
+use crate::model::entry::Completeness;
 use crate::model::error::Trouble;
-use crate::model::stamp::Trust;
+use crate::model::stamp::StampFields;
 use crate::model::{
     Cause, Digest, Durability, ETag, Entry, EntryKind, Error, ErrorKind, ExtraDigests, Key,
     Metadata, Progress, RunId, Stamp, Stop, Timestamp, Verdict,
@@ -103,7 +101,8 @@ pub fn put(
         }
     };
     let (mut warnings, mut notes) = (Vec::new(), Vec::new());
-    let held = Held::take(&at.locked, (&run, None), stop, &mut |note| notes.push(note.to_owned()));
+    let held =
+        TargetLock::take(&at.locked, (&run, None), stop, &mut |note| notes.push(note.to_owned()));
     let held = match held {
         Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
         held => held?,
@@ -113,10 +112,10 @@ pub fn put(
     let opened = State::open(&options.state_dir, STREAM, &at.name)?;
     warnings.extend(opened.lost().map(|lost| format!("the state of what was put there {lost}")));
     let state = opened.state;
-    let shelf = Shelf::of(&*at.target, &options.state_dir);
-    let pointer = single::check_signed(&shelf, &at.name, options.sign.as_ref())?;
+    let reader = ManifestReader::of(&*at.target, &options.state_dir);
+    let pointer = single::check_signed(&reader, &at.name, options.sign.as_ref())?;
     let mut unread = None;
-    match take_over(&state, (&at, &shelf), options, stop) {
+    match take_over(&state, (&at, &reader), options, stop) {
         Ok(said) => {
             warnings.extend(said.warnings);
             notes.extend(said.notes);
@@ -179,11 +178,11 @@ pub fn put(
     }
     // A lock that stays is taken over by the next run.
     notes.extend(held.release().err().map(|error| error.to_string()));
-    let Written { size, digest, stands, refused, .. } = written;
+    let Written { size, digest, target_stamp, refused, .. } = written;
     warnings.extend(refused.map(|cause| format!("cannot set its metadata: {cause}")));
     warnings.extend(at.not_kept);
     warnings.extend(at.target.warnings());
-    let (target, key, etag) = (at.name, at.key, stands.tag());
+    let (target, key, etag) = (at.name, at.key, target_stamp.tag());
     Ok(PutEnd::Done(Box::new(PutOutcome { run, target, key, size, digest, etag, warnings, notes })))
 }
 
@@ -195,9 +194,9 @@ struct At {
     /// The target's name in the state.
     name: String,
     key: Key,
-    place: Place,
+    place: Precondition,
     metadata: Metadata,
-    form: Form,
+    key_space: KeySpace,
     /// What is lost of a file that stands there, in words.
     not_kept: Option<String>,
 }
@@ -206,14 +205,14 @@ impl At {
     /// Looks for an object there, whose mode and owner stay; why they don't, in words, where it may not
     /// be looked at: whoever may only write there puts all the same.
     fn keep_what_stands(&mut self) -> Result<Option<String>, Cause> {
-        let stands = match self.target.look(&self.key) {
+        let existing = match self.target.look(&self.key) {
             Err(cause @ Cause::Store { trouble: Trouble::Denied, .. }) => {
                 return Ok(Some(format!("the mode of what stands there is not kept: {cause}")));
             }
             found => found?.filter(|found| found.kind == EntryKind::File),
         };
-        if let Some(stands) = stands {
-            self.metadata = of_what_stands(stands.metadata, self.metadata.mtime);
+        if let Some(existing) = existing {
+            self.metadata = of_existing(existing.metadata, self.metadata.mtime);
         }
         Ok(None)
     }
@@ -227,7 +226,7 @@ fn local(path: &Path, options: &PutOptions) -> Result<At, Error> {
     let target = target.of_puts().map_err(|error| cannot_write(&options.location, error.into()))?;
     let name = super::places::printable(&directory);
     let (target, locked) = (Box::new(target), Lockable::Directory(root));
-    Ok(At { target, locked, name, key, place, metadata, form: Form::Tree, not_kept })
+    Ok(At { target, locked, name, key, place, metadata, key_space: KeySpace::Tree, not_kept })
 }
 
 fn object(
@@ -254,15 +253,15 @@ fn object(
         mtime: wall_clock(),
     };
     // A PUT replaces what it meets, whole.
-    let (place, form, not_kept) = (Place::Leaf, Form::Flat, None);
-    Ok(At { target, locked, name, key, place, metadata, form, not_kept })
+    let (place, key_space, not_kept) = (Precondition::Leaf, KeySpace::Flat, None);
+    Ok(At { target, locked, name, key, place, metadata, key_space, not_kept })
 }
 
 /// What was written.
 struct Written {
     size: u64,
     digest: Digest,
-    stands: Stamp,
+    target_stamp: Stamp,
     metadata: Metadata,
     /// Why its metadata could not be set.
     refused: Option<Cause>,
@@ -291,7 +290,7 @@ fn write(
         stamp: Stamp::of_object(options.expected_size.unwrap_or(0), None),
         metadata,
         link: None,
-        known: Known::Whole,
+        completeness: Completeness::Full,
         recorded: None,
     };
     at.target.meets(&entry);
@@ -312,7 +311,7 @@ fn write(
     }
     let digest = Digest::from(hasher.finalize());
     progress.bytes_hashed.add(size);
-    let wanted = at.target.holds(&metadata, EntryKind::File, None);
+    let wanted = at.target.achievable_metadata(&metadata, EntryKind::File, None);
     let mut staged = stage.finish(&wanted, &digest)?;
     if stop.requested() && !staged.is_in_place() {
         return Err(Cause::Stopped.into());
@@ -322,14 +321,14 @@ fn write(
         at.target.barrier()?;
     }
     let written = staged.written();
-    let stands = if staged.is_in_place() {
+    let target_stamp = if staged.is_in_place() {
         written.stamp
     } else {
         at.target.look(&at.key)?.map_or(written.stamp, |found| found.stamp)
     };
     progress.files_copied.add(1);
     progress.bytes_copied.add(size);
-    Ok(Written { size, digest, stands, metadata: written.metadata, refused })
+    Ok(Written { size, digest, target_stamp, metadata: written.metadata, refused })
 }
 
 /// Makes the state of what was published in the target, where it is new: else the file would be all
@@ -337,13 +336,13 @@ fn write(
 /// must not sign is refused.
 fn take_over(
     state: &State,
-    (at, shelf): (&At, &Shelf<'_>),
+    (at, reader): (&At, &ManifestReader<'_>),
     options: &PutOptions,
     stop: &Stop,
 ) -> Result<Said, Error> {
     let key = options.sign.as_ref().map(SecretKey::public);
-    let (form, trust) = (at.form, Trust::default());
-    let place = LookedAt { target: &*at.target, shelf, form, trust };
+    let (key_space, trust) = (at.key_space, StampFields::default());
+    let place = LookedAt { target: &*at.target, reader, key_space, trust };
     if state.last_run()?.is_some() {
         if let Some(key) = key {
             single::check_trusted(state, key)?;
@@ -369,7 +368,7 @@ fn record(
         delete: false,
         durability: Durability::File,
         only: Some(at.key.as_bytes().into()),
-        form: at.form,
+        key_space: at.key_space,
         keeps: at.target.found_to_keep(),
     };
     let number = state.begin_run(run, started, &options.encode()?)?;
@@ -384,7 +383,7 @@ fn record(
         // A stream has no stamp that could be met again.
         source: Stamp::unknown(written.size),
         source_racy: true,
-        target: written.stands,
+        target: written.target_stamp,
         metadata: written.metadata,
         link: None,
         run: number,
@@ -409,8 +408,8 @@ fn publish(
         return Ok(None);
     }
     let now = wall_clock();
-    let press = Press::new(&*at.target, &options.state_dir, now);
-    let press = press.signing_with(options.sign.as_ref());
+    let manifest_writer = ManifestWriter::new(&*at.target, &options.state_dir, now);
+    let manifest_writer = manifest_writer.signing_with(options.sign.as_ref());
     let publishing = Publishing {
         run: run.clone(),
         started,
@@ -419,7 +418,7 @@ fn publish(
         options: recorded,
         totals: progress.totals(),
     };
-    published::publish(state, &press, publishing)
+    published::publish(state, &manifest_writer, publishing)
 }
 
 fn unread_manifest(location: &SingleLocation, error: Error) -> Error {
@@ -428,8 +427,8 @@ fn unread_manifest(location: &SingleLocation, error: Error) -> Error {
     Error::new(error.kind, format!("cannot put \"{location}\"")).because(error).help(help)
 }
 
-fn lost_lock(location: &SingleLocation, lost: Error, stands: bool) -> Error {
-    if !stands {
+fn lost_lock(location: &SingleLocation, lost: Error, existing: bool) -> Error {
+    if !existing {
         return lost.help("nothing was put; run again once no other run writes to the target");
     }
     let message = format!("\"{location}\" stands, but is not recorded");

@@ -5,9 +5,9 @@ use super::single::{self, OpenedTarget};
 use super::{new_run_id, wall_clock};
 use crate::backend::object::Stores;
 use crate::limits::LimitOptions;
-use crate::manifest::Held;
+use crate::manifest::TargetLock;
 use crate::manifest::keys::{SecretKey, Signature};
-use crate::manifest::published::{self, Press, Publication};
+use crate::manifest::published::{self, ManifestWriter, Publication};
 use crate::model::{Error, ErrorKind, Progress, Stop};
 use std::sync::Arc;
 
@@ -52,17 +52,18 @@ pub fn sign(
     let OpenedTarget { target, lockable, .. } =
         single::open_target(place, &stores, 1, &at.spool_dir)?;
     let mut notes = Vec::new();
-    let held = Held::take(&lockable, (&run, None), stop, &mut |note| notes.push(note.to_owned()))?;
+    let held =
+        TargetLock::take(&lockable, (&run, None), stop, &mut |note| notes.push(note.to_owned()))?;
     lockable.learn(&*target, &mut |note| notes.push(note.to_owned()));
-    let press = Press::new(&*target, &at.spool_dir, wall_clock());
-    let signed = press
-        .shelf()
+    let writer = ManifestWriter::new(&*target, &at.spool_dir, wall_clock());
+    let signed = writer
+        .reader()
         .latest_to_the_letter()
         .and_then(|latest| latest.ok_or_else(|| super::manifest::no_manifest_at(&at.location)))
         .and_then(|latest| {
-            let is_new = published::sign(&press, &latest, key)?;
-            let seal = press.shelf().seal(&latest, Some(key.public()))?;
-            let signature = seal.demand(&latest, key.public())?;
+            let is_new = published::sign(&writer, &latest, key)?;
+            let status = writer.reader().signature_status(&latest, Some(key.public()))?;
+            let signature = status.demand(&latest, key.public())?;
             Ok((latest, signature, is_new))
         });
     // A lock that stays is taken over by the next run; what became of signing counts more.

@@ -4,11 +4,11 @@ use super::{places, random};
 use crate::backend::Target;
 use crate::backend::local::{LocalSource, LocalTarget, Root, Walking, unopened};
 use crate::backend::object::s3::Settings;
-use crate::backend::object::{ObjectPlace, ObjectTarget, Stores};
+use crate::backend::object::{BucketPrefix, ObjectTarget, Stores};
 use crate::limits::LimitOptions;
 use crate::location::{Location, S3Location};
 use crate::manifest::keys::{PublicKey, SecretKey};
-use crate::manifest::published::Shelf;
+use crate::manifest::published::ManifestReader;
 use crate::manifest::{Lockable, State};
 use crate::model::error::Side;
 use crate::model::{Durability, Error, ErrorKind, Key, Progress, Stop};
@@ -31,11 +31,11 @@ pub(super) enum Pointer {
 /// Refuses to make an unsigned manifest of a signed one for the sake of a single file, and to sign one
 /// that isn't there. `name` is the target's; the key is that of the run.
 pub(super) fn check_signed(
-    shelf: &Shelf<'_>,
+    reader: &ManifestReader<'_>,
     name: &str,
     key: Option<&SecretKey>,
 ) -> Result<Pointer, Error> {
-    match (shelf.is_signed(), key) {
+    match (reader.is_signed(), key) {
         (Ok(Some(true)), None) => {
             let message = format!("the manifest of \"{name}\" is signed");
             Err(Error::new(ErrorKind::Refused, message).help(
@@ -83,7 +83,7 @@ pub(super) fn connect(
     limits: &LimitOptions,
     (progress, stop, token): (&Arc<Progress>, &Stop, &str),
     state_dir: &Path,
-) -> Result<ObjectPlace, Error> {
+) -> Result<BucketPrefix, Error> {
     let run_and_start = (token.to_owned(), super::wall_clock());
     let stores = Stores::new(limits, REQUESTS, progress, stop, run_and_start, state_dir);
     stores.connect(&S3Location { prefix: prefix.into(), ..bucket.clone() }, settings)

@@ -1,22 +1,22 @@
 //! Verifying a target against a source: both are listed, joined and read. No manifest is needed, and
 //! nothing is written.
 
+use super::content_comparer::{ContentComparer, Job};
 use super::extra::Extras;
 use super::groups::Groups;
-use super::held::{Held, Job};
 use super::open::{self, Opened, OpenedSource, open};
 use super::{Depth, Sample, VerifyObserver, VerifyOptions};
 use crate::backend::local::misplaced_patterns;
 use crate::backend::object::s3::Settings;
-use crate::backend::{Form, ListOptions, Source, Target};
+use crate::backend::{KeySpace, ListOptions, Source, Target};
 use crate::compare::join::Joined;
 use crate::compare::{Conflict, Join, Seen};
 use crate::engine::{BUFFER, Cores, CountAhead};
 use crate::filter::Filter;
 use crate::limits::Bandwidth;
-use crate::listing::Checked;
+use crate::listing::OrderChecked;
 use crate::location::Location;
-use crate::manifest::published::{Shelf, gone_by};
+use crate::manifest::published::{ManifestReader, gone_by};
 use crate::manifest::{RecordedOptions, SourceNumber, State, is_damage, recall};
 use crate::model::error::Side;
 use crate::model::{Entry, Error, ErrorKind, Key, Progress, RunId, Stop, Totals};
@@ -110,8 +110,8 @@ pub fn verify_against(
         return Err(Error::new(ErrorKind::Refused, message)
             .help("held against itself it proves nothing: name the source it was copied from"));
     }
-    let form = form(&*source, &*target);
-    let recorded = recorded(options, &from, (&*target, &name), form, observer);
+    let key_space = key_space(&*source, &*target);
+    let recorded = recorded(options, &from, (&*target, &name), key_space, observer);
     if let Some(keeps) = recorded.as_ref().and_then(|(_, options)| options.keeps) {
         target.recall(keeps);
     }
@@ -140,7 +140,7 @@ pub fn verify_against(
     }
     let filter = Arc::new(filter);
     let deletes = recorded.is_some_and(|(_, recorded)| recorded.delete);
-    let listing = ListOptions { filter: Arc::clone(&filter), only, form };
+    let listing = ListOptions { filter: Arc::clone(&filter), only, key_space };
     // What is left out there tells which directories a mirror keeps.
     let all = ListOptions { filter: Arc::default(), ..listing.clone() };
     let _count = options
@@ -148,22 +148,22 @@ pub fn verify_against(
         .then(|| CountAhead::of_source(&source, listing.clone(), progress))
         .flatten();
     let join = Join::new(
-        Checked::new(source.list(&listing)?, Side::Source),
-        Checked::new(target.list(&all)?, Side::Target),
+        OrderChecked::new(source.list(&listing)?, Side::Source),
+        OrderChecked::new(target.list(&all)?, Side::Target),
         (std::iter::empty(), SourceNumber::NONE),
-        form,
+        key_space,
     )?;
     let sample = match options.depth {
         Depth::Stamps => None,
         Depth::Content(choice) => choice.sample,
     };
-    let held = Held {
+    let comparer = ContentComparer {
         observer,
         totals: std::sync::Mutex::default(),
         source: &*source,
         target: &*target,
         filter: &filter,
-        form,
+        key_space,
         sample,
         extras_count: deletes || options.strict,
         keeps_directories: target.keeps().is_none_or(|keeps| keeps.directories),
@@ -171,12 +171,12 @@ pub fn verify_against(
         bandwidth: Bandwidth::new(&options.limits),
         bytes: Default::default(),
     };
-    compare(join, &held, options.checkers, progress, stop)?;
+    compare(join, &comparer, options.checkers, progress, stop)?;
     let warnings = source.warnings().into_iter().chain(target.warnings());
     warnings.for_each(|warning| observer.note(&warning));
     drop(lock);
-    let mut totals = held.totals.into_inner().unwrap_or_else(PoisonError::into_inner);
-    [totals.source_bytes, totals.target_bytes] = held.bytes.map(|bytes| bytes.get());
+    let mut totals = comparer.totals.into_inner().unwrap_or_else(PoisonError::into_inner);
+    [totals.source_bytes, totals.target_bytes] = comparer.bytes.map(|bytes| bytes.get());
     let extra = if deletes || options.strict { totals.extra } else { 0 };
     Ok(AgainstOutcome {
         filter_of,
@@ -190,8 +190,8 @@ pub fn verify_against(
 }
 
 /// Which form keys have: between two stores each stands for itself, as in a mirror.
-fn form(source: &dyn Source, target: &dyn Target) -> Form {
-    if source.object().is_some() && target.is_store() { Form::Flat } else { Form::Tree }
+fn key_space(source: &dyn Source, target: &dyn Target) -> KeySpace {
+    if source.object().is_some() && target.is_store() { KeySpace::Flat } else { KeySpace::Tree }
 }
 
 /// What the latest run from the source into the target was asked, where the state or the manifest
@@ -200,7 +200,7 @@ fn recorded(
     options: &VerifyOptions,
     from: &str,
     (target, name): (&dyn Target, &str),
-    form: Form,
+    key_space: KeySpace,
     observer: &dyn VerifyObserver,
 ) -> Option<(RunId, RecordedOptions)> {
     let of_state = || -> Result<_, Error> {
@@ -211,14 +211,16 @@ fn recorded(
         Ok(Some((run.id, RecordedOptions::decode(&run.options)?)))
     };
     let of_manifest = || -> Result<_, Error> {
-        let latest = Shelf::of(target, &super::open::spool_dir(options)).latest_or_highest()?;
+        let latest =
+            ManifestReader::of(target, &super::open::spool_dir(options)).latest_or_highest()?;
         let latest = latest.map(|(latest, fault)| {
             if let Some(fault) = fault {
                 observer.warning(&format!("{fault}; {}", gone_by(&latest)));
             }
             latest.head
         });
-        let latest = latest.filter(|head| head.source == from && head.options.form == form);
+        let latest =
+            latest.filter(|head| head.source == from && head.options.key_space == key_space);
         Ok(latest.map(|head| (head.run, head.options)))
     };
     let of_state = of_state().or_else(|error| {
@@ -240,7 +242,7 @@ fn recorded(
 /// Goes through all, and reads what is to be read on both sides.
 fn compare(
     join: impl Iterator<Item = Result<Joined, Error>>,
-    held: &Held<'_>,
+    comparer: &ContentComparer<'_>,
     workers: usize,
     progress: &Progress,
     stop: &Stop,
@@ -252,14 +254,14 @@ fn compare(
             scope.spawn(move || {
                 let mut buffer = vec![0; BUFFER];
                 for job in waiting.iter().flatten() {
-                    held.read(job, &mut buffer, progress, stop);
+                    comparer.read(job, &mut buffer, progress, stop);
                 }
             });
         }
         drop(waiting);
         let mut is_there = (false, false);
         let mut extras = Extras::default();
-        let mut extra = |key: &Key| held.extra(key);
+        let mut extra = |key: &Key| comparer.extra(key);
         let mut stays: Option<Key> = None;
         for joined in join {
             if stop.requested() {
@@ -274,10 +276,10 @@ fn compare(
                     }
                     let is_root = pair.key.is_root();
                     is_there.0 |= !is_root && pair.source.entry().is_some();
-                    let takes_part = |entry: &Entry| !held.is_left_out(entry);
+                    let takes_part = |entry: &Entry| !comparer.is_left_out(entry);
                     is_there.1 |= !is_root && pair.target.entry().is_some_and(takes_part);
                     if matches!(pair.conflict, Some(Conflict::LeafOverDirectory { .. }))
-                        && pair.source.entry().is_some_and(|source| held.is_excluded(source))
+                        && pair.source.entry().is_some_and(|source| comparer.is_excluded(source))
                     {
                         // A mirror leaves the directory in the place of what is left out.
                         stays = Some(Key::child(pair.key.parent(), pair.key.name(), true));
@@ -287,12 +289,12 @@ fn compare(
                             let stays = stays
                                 .as_ref()
                                 .is_some_and(|directory| entry.key.is_within(directory.as_bytes()));
-                            extras.take(entry, stays || held.is_left_out(entry), &mut extra);
+                            extras.take(entry, stays || comparer.is_left_out(entry), &mut extra);
                         }
                         (Seen::Unknown, Seen::Present(_)) => extras.hold(&pair.key, &mut extra),
                         _ => {}
                     }
-                    if let Some(job) = held.compare(*pair) {
+                    if let Some(job) = comparer.compare(*pair) {
                         let bytes = job.bytes();
                         progress.files_planned.add(u64::from(bytes > 0));
                         progress.bytes_planned.add(bytes);
@@ -300,16 +302,17 @@ fn compare(
                     }
                 }
                 Joined::Failed(error)
-                    if error.side == Side::Target && held.filter.excludes_within(&error.key) => {}
+                    if error.side == Side::Target
+                        && comparer.filter.excludes_within(&error.key) => {}
                 Joined::Failed(error) | Joined::BrokeOff(error) => {
                     extras.hold(&error.key, &mut extra);
                     is_there.0 |= error.side == Side::Source;
-                    held.fail_to_list(&error);
+                    comparer.fail_to_list(&error);
                 }
                 Joined::Leftover(_) => {}
                 Joined::LeftOut(key, why) => {
                     extras.hold(&key, &mut extra);
-                    held.observer.note(&format!("\"{key}\" is left out: {why}"));
+                    comparer.observer.note(&format!("\"{key}\" is left out: {why}"));
                 }
             }
         }

@@ -15,7 +15,7 @@ pub(super) struct Mend {
     /// As it was recorded; its stamp is the target's.
     pub(super) right: Entry,
     /// What stands there instead; `None` where nothing does.
-    pub(super) stands: Option<Entry>,
+    pub(super) existing: Option<Entry>,
     /// What it takes.
     pub(super) how: How,
 }
@@ -61,20 +61,20 @@ impl Broken {
     pub(super) fn anew(
         &mut self,
         right: &Entry,
-        stands: Option<&Entry>,
+        existing: Option<&Entry>,
         differences: u8,
         by_sha256: bool,
     ) {
         let mut record = record(&right.key, ANEW);
-        record.extend_from_slice(&[differences, by_sha256.into(), stands.is_some().into()]);
-        push_entries(&mut record, right, stands.unwrap_or(right));
+        record.extend_from_slice(&[differences, by_sha256.into(), existing.is_some().into()]);
+        push_entries(&mut record, right, existing.unwrap_or(right));
         self.push(&record);
     }
 
     /// Takes an entry whose metadata is to be set.
-    pub(super) fn metadata(&mut self, right: &Entry, stands: &Entry) {
+    pub(super) fn metadata(&mut self, right: &Entry, existing: &Entry) {
         let mut record = record(&right.key, METADATA);
-        push_entries(&mut record, right, stands);
+        push_entries(&mut record, right, existing);
         self.push(&record);
     }
 
@@ -113,17 +113,17 @@ fn record(key: &Key, what: u8) -> Vec<u8> {
     record
 }
 
-fn push_entries(record: &mut Vec<u8>, right: &Entry, stands: &Entry) {
+fn push_entries(record: &mut Vec<u8>, right: &Entry, existing: &Entry) {
     let right = right.encode();
     record.extend_from_slice(&(right.len() as u32).to_le_bytes());
     record.extend_from_slice(&right);
-    record.extend_from_slice(&stands.encode());
+    record.extend_from_slice(&existing.encode());
 }
 
 fn take_entries(record: &[u8]) -> Option<(Entry, Entry)> {
     let (length, rest) = record.split_first_chunk::<4>()?;
-    let (right, stands) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-    Some((Entry::decode(right)?, Entry::decode(stands)?))
+    let (right, existing) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    Some((Entry::decode(right)?, Entry::decode(existing)?))
 }
 
 /// Gives it back, in key order.
@@ -168,22 +168,22 @@ impl Mends {
 
 fn decode(what: u8, body: &[u8], is_proven: bool) -> Option<Mend> {
     if what == TIME {
-        return Some(Mend { right: Entry::decode(body)?, stands: None, how: How::Time });
+        return Some(Mend { right: Entry::decode(body)?, existing: None, how: How::Time });
     }
     if what == METADATA {
-        let (right, stands) = take_entries(body)?;
-        return Some(Mend { right, stands: Some(stands), how: How::Metadata { is_proven } });
+        let (right, existing) = take_entries(body)?;
+        return Some(Mend { right, existing: Some(existing), how: How::Metadata { is_proven } });
     }
     let (&[differences, by_sha256, is_there], entries) = body.split_first_chunk::<3>()?;
-    let (right, stands) = take_entries(entries)?;
+    let (right, existing) = take_entries(entries)?;
     let how = How::Anew { differences, by_sha256: by_sha256 == 1 };
-    Some(Mend { right, stands: (is_there == 1).then_some(stands), how })
+    Some(Mend { right, existing: (is_there == 1).then_some(existing), how })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::entry::Known;
+    use crate::model::entry::Completeness;
     use crate::model::{Digest, ETag, EntryKind, Metadata, Stamp};
 
     fn entry(key: &str, tag: &[u8]) -> Entry {
@@ -193,7 +193,7 @@ mod tests {
             stamp: Stamp::of_object(7, ETag::new(tag)),
             metadata: Metadata::default(),
             link: None,
-            known: Known::Whole,
+            completeness: Completeness::Full,
             recorded: Some(Digest([1; 32])),
         }
     }
@@ -202,30 +202,30 @@ mod tests {
     fn each_entry_comes_once_in_key_order_with_the_most_that_was_told_of_it() {
         let dir = tempfile::tempdir().unwrap();
         let mut broken = Broken::new(dir.path());
-        let (right, stands) = (|key| entry(key, b"right"), |key| entry(key, b"stands"));
+        let (right, existing) = (|key| entry(key, b"right"), |key| entry(key, b"stands"));
         broken.anew(&right("d/gone"), None, 1, false);
         broken.proves(&right("proven").key);
         broken.proves(&right("whole").key);
         broken.time(&right("d/"));
         broken.proves(&right("z").key);
         for key in ["proven", "z", "unread", "rotten"] {
-            broken.metadata(&right(key), &stands(key));
+            broken.metadata(&right(key), &existing(key));
         }
-        broken.anew(&right("rotten"), Some(&stands("rotten")), 2, true);
+        broken.anew(&right("rotten"), Some(&existing("rotten")), 2, true);
         let mut mends = broken.finish().unwrap();
         let metadata = |key, is_proven| {
-            let (right, stands) = (right(key), Some(stands(key)));
-            Mend { right, stands, how: How::Metadata { is_proven } }
+            let (right, existing) = (right(key), Some(existing(key)));
+            Mend { right, existing, how: How::Metadata { is_proven } }
         };
-        let anew = |key, stands, differences, by_sha256| {
+        let anew = |key, existing, differences, by_sha256| {
             let how = How::Anew { differences, by_sha256 };
-            Mend { right: right(key), stands, how }
+            Mend { right: right(key), existing, how }
         };
         let expected = [
-            Mend { right: right("d/"), stands: None, how: How::Time },
+            Mend { right: right("d/"), existing: None, how: How::Time },
             anew("d/gone", None, 1, false),
             metadata("proven", true),
-            anew("rotten", Some(stands("rotten")), 2, true),
+            anew("rotten", Some(existing("rotten")), 2, true),
             metadata("unread", false),
             metadata("z", true),
         ];

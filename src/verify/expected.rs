@@ -1,7 +1,7 @@
 //! What the runs into a target let a verification expect: which of its entries take part, whether
 //! others count, and of which runs it isn't known what they did.
 
-use crate::backend::Form;
+use crate::backend::KeySpace;
 use crate::filter::FilterSpec;
 use crate::manifest::published::{Head, RecordedSource};
 use crate::manifest::{IMPORTED, LeftBehind, RecordedOptions, STREAM, State};
@@ -33,7 +33,7 @@ pub(super) struct Expected {
     /// All sources, by their numbers.
     pub(super) sources: Vec<String>,
     /// Which form keys have.
-    pub(super) form: Form,
+    pub(super) key_space: KeySpace,
     /// The only name that is of interest, where nothing but a single file was mirrored there.
     pub(super) only: Option<Box<[u8]>>,
     /// What took part in the latest run of a whole tree.
@@ -132,8 +132,8 @@ impl Expected {
         let ended = ended.map(|source| source.run.clone()).collect();
         // A list names files alone, by keys that are the same in any form.
         let forms = sources.iter().filter(|source| source.source != IMPORTED);
-        let is_flat =
-            forms.clone().count() > 0 && { forms }.all(|source| source.options.form == Form::Flat);
+        let is_flat = forms.clone().count() > 0 && { forms }
+            .all(|source| source.options.key_space == KeySpace::Flat);
         let only = match &*sources {
             [single] if single.source != STREAM => single.options.only.clone(),
             _ => None,
@@ -145,7 +145,7 @@ impl Expected {
             run,
             source,
             sources: sources.into_iter().map(|source| source.source).collect(),
-            form: if is_flat { Form::Flat } else { Form::Tree },
+            key_space: if is_flat { KeySpace::Flat } else { KeySpace::Tree },
             only,
             filter,
             deletes,

@@ -1,7 +1,7 @@
 //! Which entries of a target are extra: not those that a mirror leaves alone, nor the directories
 //! around them.
 
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::{Entry, EntryKind, Key};
 
 /// Tells extra entries, which come in key order. A directory is one only if nothing in it is left out:
@@ -23,7 +23,7 @@ impl Extras {
         self.leave(Some(&entry.key), extra);
         if entry.kind != EntryKind::Directory {
             extra(&entry.key);
-        } else if !entry.key.is_root() && entry.known != Known::Implied {
+        } else if !entry.key.is_root() && entry.completeness != Completeness::Implicit {
             // One that is there because of keys below it is nothing by itself.
             self.unsettled.push(entry.key.clone());
         }
@@ -61,9 +61,18 @@ mod tests {
                 continue;
             }
             let kind = if key.is_directory() { EntryKind::Directory } else { EntryKind::File };
-            let known = if marked.starts_with('~') { Known::Implied } else { Known::Whole };
+            let known =
+                if marked.starts_with('~') { Completeness::Implicit } else { Completeness::Full };
             let (stamp, metadata) = (Stamp::of_object(0, None), Metadata::default());
-            let entry = Entry { key, kind, stamp, metadata, link: None, known, recorded: None };
+            let entry = Entry {
+                key,
+                kind,
+                stamp,
+                metadata,
+                link: None,
+                completeness: known,
+                recorded: None,
+            };
             extras.take(&entry, marked.starts_with('-'), &mut tell);
         }
         extras.leave(None, &mut tell);

@@ -13,10 +13,10 @@ mod against;
 mod ahead;
 mod broken;
 mod choice;
+mod content_comparer;
 mod expected;
 mod extra;
 mod groups;
-mod held;
 mod open;
 mod published;
 mod record;
@@ -37,11 +37,11 @@ use crate::backend::object::s3::Settings;
 use crate::engine::{BUFFER, Cores, now};
 use crate::filter::Filter;
 use crate::limits::{Bandwidth, LimitOptions};
-use crate::listing::Checked;
+use crate::listing::OrderChecked;
 use crate::location::Location;
 use crate::manifest::keys::{KeyId, PublicKey};
-use crate::manifest::published::Shelf;
-use crate::manifest::{Held, Row, State, Writer, is_damage};
+use crate::manifest::published::ManifestReader;
+use crate::manifest::{Row, State, TargetLock, Writer, is_damage};
 use crate::model::error::Side;
 use crate::model::{
     Cause, Digest, EntryError, Error, ErrorKind, Key, Progress, RunId, Stop, Totals,
@@ -268,16 +268,16 @@ pub fn verify(
     })?;
     let extras_count = expected.deletes || options.strict;
     if let Some(place) = mends_from.as_ref().and_then(|from| from.source.object()) {
-        place.take_form(expected.form);
+        place.set_key_space(expected.key_space);
     }
     // Rows of entries that were excluded since are verified too.
     let everything = Arc::default();
     let listing = target.list(&ListOptions {
         filter: everything,
         only: expected.only,
-        form: expected.form,
+        key_space: expected.key_space,
     })?;
-    let mut scan = Scan::new(Checked::new(listing, Side::Target), rows, unsettled);
+    let mut scan = Scan::new(OrderChecked::new(listing, Side::Target), rows, unsettled);
     let mut tally = Tally {
         observer,
         totals: Mutex::default(),
@@ -305,7 +305,8 @@ pub fn verify(
         drop(scan);
         let broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
         let (source, target) = (from.source, Arc::clone(&target));
-        let repair = Mending { source, target, form: expected.form, state: state.as_ref() };
+        let repair =
+            Mending { source, target, key_space: expected.key_space, state: state.as_ref() };
         mended = repair.mend(broken, &tally, options, (progress, stop))?;
     }
     if let Some(held) = held {
@@ -363,7 +364,7 @@ fn recorded(
         Some(later) => {
             let spool_dir = open::spool_dir(options);
             let mut manifest =
-                Manifest::published(&Shelf::of(target, &spool_dir), &later, options)?;
+                Manifest::published(&ManifestReader::of(target, &spool_dir), &later, options)?;
             signed::dated(&mut manifest, &state, options, observer)?;
             Some(manifest)
         }
@@ -373,7 +374,7 @@ fn recorded(
 }
 
 /// Releases the lock under which files were mended.
-fn release(held: Held, observer: &dyn VerifyObserver) -> Result<(), Error> {
+fn release(held: TargetLock, observer: &dyn VerifyObserver) -> Result<(), Error> {
     if let Some(lost) = held.lost() {
         return Err(lost);
     }

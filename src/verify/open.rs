@@ -5,11 +5,11 @@ use super::{Depth, Repair, VerifyObserver, VerifyOptions};
 use crate::backend::local::{Guarded, LocalSource, LocalTarget, Root, Walking, unopened};
 use crate::backend::object::s3::Settings;
 use crate::backend::object::{ObjectSource, ObjectTarget, Stores};
-use crate::backend::{Form, Source, Target};
+use crate::backend::{KeySpace, Source, Target};
 use crate::engine::now;
 use crate::location::Location;
-use crate::manifest::published::{History, Merged, Publication, Shelf, gone_by};
-use crate::manifest::{Held, Lease, LeftBehind, Lock, Lockable, Row, State, bag};
+use crate::manifest::published::{History, ManifestReader, Merged, Publication, gone_by};
+use crate::manifest::{Lease, LeftBehind, Lock, Lockable, Row, State, TargetLock, bag};
 use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::reserved::is_reserved;
@@ -66,9 +66,9 @@ impl Manifest {
         let Some(expected) = Expected::by_state(state)? else { return Ok(None) };
         let recording = recording(state, options, observer);
         let rows = recording.as_ref().unwrap_or(state).rows()?;
-        let rows = Box::new(without_own(rows, expected.form));
+        let rows = Box::new(without_own(rows, expected.key_space));
         let ahead = options.count_ahead.then(|| state.rows()).transpose()?;
-        let ahead = ahead.map(|rows| Box::new(without_own(rows, expected.form)) as Box<_>);
+        let ahead = ahead.map(|rows| Box::new(without_own(rows, expected.key_space)) as Box<_>);
         Ok(Some(Self { expected, rows, state: recording, ahead }))
     }
 
@@ -79,36 +79,37 @@ impl Manifest {
         observer: &dyn VerifyObserver,
     ) -> Result<Option<Recorded>, Error> {
         let spool_dir = spool_dir(options);
-        let shelf = Shelf::of(target, &spool_dir);
-        let Some((latest, fault)) = shelf.latest_or_highest()? else { return Ok(None) };
+        let reader = ManifestReader::of(target, &spool_dir);
+        let Some((latest, fault)) = reader.latest_or_highest()? else { return Ok(None) };
         tell_unrecorded(options, observer);
-        let manifest = Self::published(&shelf, &latest, options)?;
+        let manifest = Self::published(&reader, &latest, options)?;
         let mut overtaken_since = None;
         let fault = match fault {
             Some(fault) => {
                 let mut what = gone_by(&latest);
-                if shelf.is_overtaken(Some(&latest))? {
+                if reader.is_overtaken(Some(&latest))? {
                     overtaken_since = Some(latest.head.published);
                     what.push_str("; what changed since may be as it should");
                 }
                 observer.warning(&what);
                 Some(fault)
             }
-            None => History::fault(&latest, &shelf)?,
+            None => History::fault(&latest, &reader)?,
         };
         Ok(Some(Recorded { manifest: Some(manifest), fault, overtaken_since }))
     }
 
     /// What a publication says; its segments are fetched, and found to be whole.
     pub(super) fn published(
-        shelf: &Shelf<'_>,
+        reader: &ManifestReader<'_>,
         latest: &Publication,
         options: &VerifyOptions,
     ) -> Result<Self, Error> {
-        let merged = Merged::of(shelf, &latest.head)?;
+        let merged = Merged::of(reader, &latest.head)?;
         let expected = Expected::by_head(&latest.head)?;
-        let rows =
-            |merged: Merged| without_own(merged.map(|row| row.map(|(row, _)| row)), expected.form);
+        let rows = |merged: Merged| {
+            without_own(merged.map(|row| row.map(|(row, _)| row)), expected.key_space)
+        };
         let ahead = options.count_ahead.then(|| merged.again()).transpose()?;
         let ahead = ahead.map(|again| Box::new(rows(again)) as Box<_>);
         let rows = Box::new(rows(merged));
@@ -151,9 +152,9 @@ pub(super) fn nothing_recorded(options: &VerifyOptions, name: &str) -> Error {
 /// them.
 fn without_own(
     rows: impl Iterator<Item = Result<Row, Error>>,
-    form: Form,
+    key_space: KeySpace,
 ) -> impl Iterator<Item = Result<Row, Error>> {
-    let is_own = move |row: &Row| form == Form::Tree && is_reserved(&row.key);
+    let is_own = move |row: &Row| key_space == KeySpace::Tree && is_reserved(&row.key);
     rows.filter(move |row| !row.as_ref().is_ok_and(is_own))
 }
 
@@ -196,7 +197,7 @@ pub(super) struct Opened {
     /// The run that died with it, if one did; one that was taken over was told.
     pub(super) left_behind: Option<LeftBehind>,
     /// Held alone, where files are to be mended.
-    pub(super) held: Option<Held>,
+    pub(super) held: Option<TargetLock>,
     /// What they are mended from, or held against.
     pub(super) source: Option<OpenedSource>,
 }
@@ -227,7 +228,7 @@ pub(super) fn open(
     let source = source.map(|source| open_source(source, &stores, options)).transpose()?;
     let alone = |target: &Lockable| {
         let hold = |repair: &Repair| {
-            Held::take(target, (&repair.run, None), stop, &mut |note| observer.note(note))
+            TargetLock::take(target, (&repair.run, None), stop, &mut |note| observer.note(note))
         };
         options.repair.as_ref().map(hold).transpose()
     };

@@ -5,7 +5,9 @@ use super::open::spool_dir;
 use super::{VerifyObserver, VerifyOptions};
 use crate::backend::Target;
 use crate::manifest::State;
-use crate::manifest::published::{Foreseen, Lost, Publication, Shelf, Since, Standing, foresee};
+use crate::manifest::published::{
+    Foreseen, Lost, ManifestReader, ManifestStatus, Publication, Since, foresee,
+};
 use crate::model::{Error, ErrorKind, Timestamp};
 
 /// What stands beside a record.
@@ -30,12 +32,12 @@ pub(super) fn look(
 ) -> Stands {
     let (mut fault, publication) = match find(target, state, options) {
         // The first run into it that publishes may have been killed before it could point to that.
-        Ok(Standing { publication: None, .. })
+        Ok(ManifestStatus { publication: None, .. })
             if state.published().is_ok_and(|it| it.is_none()) =>
         {
             (None, None)
         }
-        Ok(Standing { fault, publication, .. }) => (fault, publication),
+        Ok(ManifestStatus { fault, publication, .. }) => (fault, publication),
         Err(error) => (Some(error), None),
     };
     if let Some(fault) = fault.as_ref().filter(|fault| fault.kind == ErrorKind::Damaged) {
@@ -77,7 +79,7 @@ fn since(
     options: &VerifyOptions,
 ) -> Result<(Option<Publication>, Option<Lost>), Error> {
     let (spool_dir, changed) = (spool_dir(options), state.changed()?);
-    Ok(match foresee(state, &Shelf::of(target, &spool_dir), None)? {
+    Ok(match foresee(state, &ManifestReader::of(target, &spool_dir), None)? {
         None => (None, None),
         Some(Since::Usable(Foreseen { latest, lost, .. })) => {
             (Some(latest).filter(|_| changed == 0), lost)
@@ -93,25 +95,29 @@ pub(super) fn distrust(state: &State, fault: &Error, observer: &dyn VerifyObserv
     }
 }
 
-fn later(stands: Option<Publication>, state: &State) -> Result<Option<Publication>, Error> {
+fn later(status: Option<Publication>, state: &State) -> Result<Option<Publication>, Error> {
     let (known, changed) = (state.published()?, state.changed()?);
-    Ok(stands.filter(|stands| changed == 0 && known.is_some_and(|known| known != *stands)))
+    Ok(status.filter(|status| changed == 0 && known.is_some_and(|known| known != *status)))
 }
 
-fn find(target: &dyn Target, state: &State, options: &VerifyOptions) -> Result<Standing, Error> {
+fn find(
+    target: &dyn Target,
+    state: &State,
+    options: &VerifyOptions,
+) -> Result<ManifestStatus, Error> {
     let (spool_dir, known) = (spool_dir(options), state.published()?);
-    let shelf = Shelf::of(target, &spool_dir);
-    let mut stands = Standing::look(&shelf, known.as_ref())?;
-    stands.read(&shelf)?;
-    stands.follow(&shelf)?;
-    if stands.fault.is_some() {
+    let reader = ManifestReader::of(target, &spool_dir);
+    let mut status = ManifestStatus::look(&reader, known.as_ref())?;
+    status.read(&reader)?;
+    status.follow(&reader)?;
+    if status.fault.is_some() {
         // Nothing keeps a mirror from publishing in a store meanwhile, and removing what it replaced.
-        let mut now = Standing::look(&shelf, known.as_ref())?;
-        if now.publication != stands.publication {
-            now.read(&shelf)?;
-            now.follow(&shelf)?;
-            stands = now;
+        let mut now = ManifestStatus::look(&reader, known.as_ref())?;
+        if now.publication != status.publication {
+            now.read(&reader)?;
+            now.follow(&reader)?;
+            status = now;
         }
     }
-    Ok(stands)
+    Ok(status)
 }

@@ -9,7 +9,7 @@ use super::broken::{Broken, How, Mend, Mends};
 use super::tally::Tally;
 use super::{VerifyOptions, unusable_spool};
 use crate::backend::object::s3::Settings;
-use crate::backend::{Form, Place, Source, Target};
+use crate::backend::{KeySpace, Precondition, Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{Policy, PolicyOptions, Reason};
 use crate::engine::{
@@ -24,7 +24,7 @@ use crate::model::{
     Cause, Entry, EntryError, EntryKind, Error, Event, Key, Observer, Progress, RunId, Stop,
 };
 use crate::plan::{
-    DeletionTally, Finish, Planned, Remainder, Step, Steps, Task, place_of, spool_error,
+    DeletionTally, Finish, Planned, Remainder, Step, Steps, Task, precondition_of, spool_error,
 };
 use crate::spool::Spool;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -52,7 +52,7 @@ pub(super) struct Mending<'a> {
     pub(super) source: Arc<dyn Source>,
     pub(super) target: Arc<dyn Target>,
     /// That of the recorded keys.
-    pub(super) form: Form,
+    pub(super) key_space: KeySpace,
     /// Where it is recorded what was mended, if that can be.
     pub(super) state: Option<&'a State>,
 }
@@ -69,7 +69,7 @@ impl Mending<'_> {
         options: &VerifyOptions,
         (progress, stop): (&Progress, &Stop),
     ) -> Result<u64, Error> {
-        let Self { source, target, form, state } = self;
+        let Self { source, target, key_space, state } = self;
         let policy = Policy {
             options: PolicyOptions::default(),
             filter: Arc::default(),
@@ -78,20 +78,20 @@ impl Mending<'_> {
             // What can't be made is named, each by itself.
             has_links: true,
         };
-        let told = Told { tally, state: Mutex::default() };
+        let told = RepairObserver { tally, state: Mutex::default() };
         let spool_dir = super::open::spool_dir(options);
         let context = Context {
             source,
             target: Arc::clone(&target),
             // Where each key stands for itself, all that is kept with it is a part of it.
-            purpose: Purpose::Mend { headers: form == Form::Flat },
+            purpose: Purpose::Mend { headers: key_space == KeySpace::Flat },
             run: RunNumber(0),
             began: now(),
             progress,
             observer: &told,
             stop,
             policy: &policy,
-            is_beside: false,
+            can_copy_server_side: false,
             buffer: BUFFER,
             transfers: options.checkers,
             cores: Cores::default(),
@@ -124,7 +124,7 @@ impl Mending<'_> {
 }
 
 /// Tells a verification's observer what becomes of each entry.
-struct Told<'a> {
+struct RepairObserver<'a> {
     tally: &'a Tally<'a>,
     state: Mutex<Mended>,
 }
@@ -140,7 +140,7 @@ struct Mended {
     not_kept: HashSet<Key>,
 }
 
-impl Told<'_> {
+impl RepairObserver<'_> {
     fn lock(&self) -> MutexGuard<'_, Mended> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -184,7 +184,7 @@ impl Told<'_> {
     }
 }
 
-impl Observer for Told<'_> {
+impl Observer for RepairObserver<'_> {
     fn observe(&self, event: &Event<'_>) {
         match event {
             Event::Changed { key, change, .. } => self.changed(key, *change),
@@ -222,7 +222,7 @@ enum Stands {
 struct MendSteps<'a> {
     mends: Mends,
     target: &'a dyn Target,
-    told: &'a Told<'a>,
+    told: &'a RepairObserver<'a>,
     spool_dir: &'a Path,
     open: Vec<Open>,
     /// A directory that can't be made, and nothing in it.
@@ -251,7 +251,7 @@ impl MendSteps<'_> {
     }
 
     fn plan(&mut self, mend: Mend) -> Result<(), (Operation, Cause)> {
-        let Mend { right, stands, how } = mend;
+        let Mend { right, existing, how } = mend;
         let key = &right.key;
         if self.blocked.as_ref().is_some_and(|blocked| key.is_within(blocked.as_bytes())) {
             return Err((Operation::Write, Cause::NoParent));
@@ -263,21 +263,21 @@ impl MendSteps<'_> {
                 return Ok(());
             }
             _ if right.kind == EntryKind::Directory => {
-                return self.directory(right, stands.as_ref());
+                return self.directory(right, existing.as_ref());
             }
             How::Metadata { is_proven } => (Task::MendMetadata { is_proven }, 1),
             How::Anew { differences, by_sha256 } => (anew(&right, by_sha256)?, differences),
         };
         if !matches!(task, Task::MendMetadata { .. }) && !self.target.is_store() {
-            self.enter(&right, stands.is_none())?;
+            self.enter(&right, existing.is_none())?;
         }
         // What can be kept is mended all the same.
-        if !self.tell_lost(&right, stands.as_ref()) {
+        if !self.tell_lost(&right, existing.as_ref()) {
             self.told.begin(&right.key, differences);
         }
         let (reason, row) = (Reason::TargetDrift, None);
-        let place = stands.as_ref().map_or(Place::New, place_of);
-        self.push(Step { task, reason, source: right, target: stands, row, place });
+        let precondition = existing.as_ref().map_or(Precondition::Absent, precondition_of);
+        self.push(Step { task, reason, source: right, target: existing, row, precondition });
         Ok(())
     }
 
@@ -285,9 +285,9 @@ impl MendSteps<'_> {
     fn directory(
         &mut self,
         entry: Entry,
-        stands: Option<&Entry>,
+        existing: Option<&Entry>,
     ) -> Result<(), (Operation, Cause)> {
-        if stands.is_none() {
+        if existing.is_none() {
             if !self.target.is_store()
                 && let Err(refused) = self.enter(&entry, true)
             {
@@ -295,19 +295,20 @@ impl MendSteps<'_> {
                 return Err(refused);
             }
             let (task, reason) = (Task::MakeDirectory, Reason::New);
-            let (source, target, row, place) = (entry.clone(), None, None, Place::New);
-            self.push(Step { task, reason, source, target, row, place });
+            let (source, target, row, precondition) =
+                (entry.clone(), None, None, Precondition::Absent);
+            self.push(Step { task, reason, source, target, row, precondition });
         }
-        self.tell_lost(&entry, stands);
-        let state = if stands.is_none() { Stands::Missing } else { Stands::Used };
+        self.tell_lost(&entry, existing);
+        let state = if existing.is_none() { Stands::Missing } else { Stands::Used };
         self.open.push(Open { entry, how: Finish::Update, state });
         Ok(())
     }
 
     /// Tells what of an entry's metadata the target can't be given; whether there is any.
-    fn tell_lost(&mut self, right: &Entry, stands: Option<&Entry>) -> bool {
-        let stood = stands.map(|stands| &stands.metadata);
-        let held = self.target.holds(&right.metadata, right.kind, stood);
+    fn tell_lost(&mut self, right: &Entry, existing: Option<&Entry>) -> bool {
+        let stood = existing.map(|existing| &existing.metadata);
+        let held = self.target.achievable_metadata(&right.metadata, right.kind, stood);
         let lost = not_kept(&held, &right.metadata, right.kind).map(Cause::NotKept);
         let failure = lost.map(|lost| failed(Operation::SetMetadata, right.key.clone(), lost));
         let is_lost = failure.is_some();
@@ -336,9 +337,9 @@ impl MendSteps<'_> {
             }
         });
         let name = Key::new(entry.key.trimmed());
-        let stands =
+        let existing =
             if is_missing && !is_new { self.target.look(&name).map_err(fail)? } else { None };
-        match (entry.kind, stands.map(|stands| stands.kind)) {
+        match (entry.kind, existing.map(|existing| existing.kind)) {
             (EntryKind::Directory, Some(kind)) if kind != EntryKind::Directory => {
                 let cause = Cause::Other(format!("a {kind} stands in its place"));
                 Err((Operation::MakeDirectory, cause))

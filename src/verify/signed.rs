@@ -7,7 +7,7 @@ use super::open::{Manifest, recording, spool_dir, tell_unrecorded};
 use super::{VerifyObserver, VerifyOptions};
 use crate::backend::Target;
 use crate::manifest::keys::PublicKey;
-use crate::manifest::published::{History, Publication, Shelf};
+use crate::manifest::published::{History, ManifestReader, Publication};
 use crate::manifest::{Row, State};
 use crate::model::{Error, ErrorKind};
 use std::iter::Peekable;
@@ -25,25 +25,25 @@ pub(super) fn signed(
     observer: &dyn VerifyObserver,
 ) -> Result<Manifest, Error> {
     let spool_dir = spool_dir(options);
-    let shelf = Shelf::of(target, &spool_dir);
-    let latest = shelf.latest()?.ok_or_else(|| {
+    let reader = ManifestReader::of(target, &spool_dir);
+    let latest = reader.latest()?.ok_or_else(|| {
         Error::new(ErrorKind::Manifest, format!("\"{name}\" has no published manifest"))
             .help("a mirror publishes it in its target, under .vidimus/manifest/")
     })?;
-    shelf.seal(&latest, Some(key))?.demand(&latest, key)?;
+    reader.signature_status(&latest, Some(key))?.demand(&latest, key)?;
     let state = State::latest_into(&options.state_dir, name).unwrap_or_else(|error| {
         let without = "whether an older manifest was put back can't be told";
         observer.warning(&format!("{without}, for the record of runs can't be used: {error}"));
         None
     });
     let known = state.as_ref().map(State::published).transpose()?.flatten();
-    if let Err(fault) = follow(&latest, &shelf, known.as_ref()) {
+    if let Err(fault) = follow(&latest, &reader, known.as_ref()) {
         if let Some(state) = state.filter(|_| fault.kind == ErrorKind::Damaged) {
             super::published::distrust(&state, &fault, observer);
         }
         return Err(fault);
     }
-    let mut manifest = Manifest::published(&shelf, &latest, options)?;
+    let mut manifest = Manifest::published(&reader, &latest, options)?;
     match state {
         Some(state) => dated(&mut manifest, &state, options, observer)?,
         None => tell_unrecorded(options, observer),
@@ -70,7 +70,7 @@ pub(super) fn dated(
 /// Makes sure that the chain is unbroken, and has what was published from here, if anything was.
 fn follow(
     latest: &Publication,
-    shelf: &Shelf<'_>,
+    reader: &ManifestReader<'_>,
     known: Option<&Publication>,
 ) -> Result<(), Error> {
     let is_other = |message: String| {
@@ -86,7 +86,7 @@ fn follow(
              {sequence} stands there"
         )));
     }
-    for publication in History::from(latest.clone(), shelf.clone()) {
+    for publication in History::from(latest.clone(), reader.clone()) {
         let publication = publication?;
         let sequence = publication.head.sequence;
         let is_here = |known: &Publication| known.head.sequence == sequence;

@@ -114,7 +114,7 @@ pub(super) fn decode(record: &[u8]) -> Option<Job> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::entry::Known;
+    use crate::model::entry::Completeness;
     use crate::model::{Digest, ETag, EntryKind, Key, Metadata};
     use proptest::prelude::*;
 
@@ -127,7 +127,7 @@ mod tests {
             stamp,
             metadata: Metadata::default(),
             link: None,
-            known: Known::Listed,
+            completeness: Completeness::ListingOnly,
             recorded: Some(expected),
         };
         let recorded = Stamp::of_object(7, ETag::new(b"old"));

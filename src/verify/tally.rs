@@ -7,7 +7,7 @@ use crate::engine::{Cores, Wanted};
 use crate::filter::Filter;
 use crate::limits::Bandwidth;
 use crate::manifest::{Row, Verified};
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::stamp::Evidence;
@@ -131,7 +131,7 @@ impl Tally<'_> {
             self.breaks(&row, None, &Difference::Missing, is_unsettled);
             return None;
         };
-        let is_seen = entry.known == Known::Whole || row.tell(&row.target, &mut entry);
+        let is_seen = entry.completeness == Completeness::Full || row.tell(&row.target, &mut entry);
         if !is_seen {
             // A listing of a store tells neither kind nor metadata of what isn't as recorded.
             let difference = match row.kind {
@@ -305,8 +305,11 @@ impl Tally<'_> {
                 }
                 self.differs(&job.entry.key, &difference);
                 if let Some(mut broken) = self.broken() {
-                    let right =
-                        Entry { stamp: job.recorded, known: Known::Whole, ..job.entry.clone() };
+                    let right = Entry {
+                        stamp: job.recorded,
+                        completeness: Completeness::Full,
+                        ..job.entry.clone()
+                    };
                     let by_sha256 = job.expected.blake3().is_none();
                     let differences = 1 + u8::from(job.is_told);
                     broken.anew(&right, Some(&job.entry), differences, by_sha256);
@@ -329,7 +332,7 @@ impl Tally<'_> {
     fn breaks(
         &self,
         row: &Row,
-        stands: Option<&Entry>,
+        existing: Option<&Entry>,
         difference: &Difference,
         is_unsettled: bool,
     ) {
@@ -342,7 +345,7 @@ impl Tally<'_> {
         }
         if let Some(mut broken) = self.broken() {
             let by_sha256 = row.digest.is_none() && row.extra.sha256.is_some();
-            broken.anew(&recorded(row), stands, 1, by_sha256);
+            broken.anew(&recorded(row), existing, 1, by_sha256);
         }
     }
 
@@ -444,7 +447,7 @@ fn job(entry: Entry, row: &Row, expected: Expected, found: Found) -> Job {
 /// The entry that a row tells of; its stamp is the target's.
 fn recorded(row: &Row) -> Entry {
     let Row { key, kind, metadata, target: stamp, link, digest, .. } = row.clone();
-    Entry { key, kind, stamp, metadata, link, known: Known::Whole, recorded: digest }
+    Entry { key, kind, stamp, metadata, link, completeness: Completeness::Full, recorded: digest }
 }
 
 /// What of a stamp beside the size isn't as recorded, in words.

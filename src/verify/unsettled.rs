@@ -1,7 +1,7 @@
 //! What in a target may be the work of a run that was killed before it could record it.
 
 use crate::manifest::Row;
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::stamp::COARSEST_TIMES;
 use crate::model::{Entry, EntryKind, Key, Timestamp};
 
@@ -27,7 +27,7 @@ impl Unsettled {
         let is_changed = match entry.stamp.inode() {
             Some(_) => entry.stamp.may_be_since(since),
             // A listing of a store tells when an object was put; its clock is another.
-            None if entry.known == Known::Listed => {
+            None if entry.completeness == Completeness::ListingOnly => {
                 let put = entry.metadata.mtime;
                 put >= since || put.distance(since) <= COARSEST_TIMES
             }
@@ -82,7 +82,15 @@ mod tests {
             EntryKind::File
         };
         let metadata = Metadata::default();
-        Entry { key, kind, stamp, metadata, link: None, known: Known::Whole, recorded: None }
+        Entry {
+            key,
+            kind,
+            stamp,
+            metadata,
+            link: None,
+            completeness: Completeness::Full,
+            recorded: None,
+        }
     }
 
     #[test]
@@ -100,12 +108,12 @@ mod tests {
         let object = |put| Entry {
             stamp: Stamp::of_object(1, ETag::new(b"t")),
             metadata: Metadata { mtime: at(put), ..Metadata::default() },
-            known: Known::Listed,
+            completeness: Completeness::ListingOnly,
             ..entry("a", at(1))
         };
         assert!(unsettled.holds(&object(99), None));
         assert!(!unsettled.holds(&object(97), None));
-        let looked_at = Entry { known: Known::Whole, ..object(101) };
+        let looked_at = Entry { completeness: Completeness::Full, ..object(101) };
         assert!(!unsettled.holds(&looked_at, None), "its time is the file's");
     }
 

@@ -6,9 +6,9 @@ use crate::fixture::{
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use vidimus::backend::{Form, ListItem, ListOptions, Place, ReadError};
+use vidimus::backend::{KeySpace, ListItem, ListOptions, Precondition, ReadError};
 use vidimus::filter::{Filter, Rule};
-use vidimus::model::entry::Known;
+use vidimus::model::entry::Completeness;
 use vidimus::model::{Cause, Digest, EntryKind, Metadata, Timestamp};
 
 /// Backends take the digest as it is told.
@@ -209,11 +209,11 @@ fn names_are_any_bytes(Fixture { source, target, .. }: &Fixture) {
 
 fn stamps_are_listed_as_they_stand(Fixture { source, target, .. }: &Fixture) {
     fill(&**target, &[b"d/", b"d/f", b"g"]);
-    target.make_link(&link("d/l", b"nowhere/\xff"), Place::New).expect("make a link");
+    target.make_link(&link("d/l", b"nowhere/\xff"), Precondition::Absent).expect("make a link");
     for side in [&**source, &**target] {
         for item in list_with(side, &everything()) {
             let vidimus::backend::ListItem::Entry(listed) = item else { panic!("{item:?}") };
-            assert_eq!((listed.known, listed.link), (Known::Listed, None));
+            assert_eq!((listed.completeness, listed.link), (Completeness::ListingOnly, None));
             assert_eq!(look(side, listed.key.as_bytes()).stamp, listed.stamp);
         }
     }
@@ -222,7 +222,7 @@ fn stamps_are_listed_as_they_stand(Fixture { source, target, .. }: &Fixture) {
 
 fn entries_are_listed_as_they_stand(Fixture { source, target, .. }: &Fixture) {
     fill(&**target, &[b"d/", b"d/f", b"g"]);
-    target.make_link(&link("d/l", b"nowhere/\xff"), Place::New).expect("make a link");
+    target.make_link(&link("d/l", b"nowhere/\xff"), Precondition::Absent).expect("make a link");
     for side in [&**source, &**target] {
         for item in list_with(side, &everything()) {
             let vidimus::backend::ListItem::Entry(listed) = item else { panic!("{item:?}") };
@@ -237,12 +237,12 @@ fn filters_prune(Fixture { source, target, .. }: &Fixture) {
     fill(&**target, &[b"a.o", b"b", b"d/", b"d/e/", b"d/e/f", b"k/", b"k/d/", b"k/d/x", b"k/y.o"]);
     let rules = [Rule::Exclude("/d/".into()), Rule::Exclude("*.o".into())];
     let filter = Arc::new(Filter::new(&rules, None, None).expect("a filter"));
-    let options = ListOptions { filter, only: None, form: Form::Tree };
+    let options = ListOptions { filter, only: None, key_space: KeySpace::Tree };
     assert_eq!(told(&list_with(&**source, &options)), [".", "b", "k/", "k/d/", "k/d/x"]);
     // Sizes are the policy's business: an entry that a listing left out could not be told from one
     // that is missing.
     let filter = Arc::new(Filter::new(&[], Some(1_000), None).expect("a filter"));
-    let options = ListOptions { filter, only: None, form: Form::Tree };
+    let options = ListOptions { filter, only: None, key_space: KeySpace::Tree };
     assert_eq!(told(&list_with(&**source, &options)), keys(&**source));
 }
 
@@ -263,7 +263,7 @@ fn files_are_read_whole(Fixture { source, target, .. }: &Fixture) {
     for size in [0, 1, BUFFER - 1, BUFFER, BUFFER + 1, 3 * BUFFER, 3 * BUFFER + 7] {
         let name = format!("f{size}");
         let whole = bytes(size);
-        put(&**target, &name, &whole, Place::New).expect("put a file");
+        put(&**target, &name, &whole, Precondition::Absent).expect("put a file");
         let listed = look(&**source, &name);
         for side in [&**source, &**target] {
             let chunks = read(side, &listed, BUFFER).expect("read a file");
@@ -287,7 +287,7 @@ fn replaced_files_are_not_read(Fixture { source, target, .. }: &Fixture) {
     fill(&**target, &[b"f"]);
     let listed = look(&**source, "f");
     for other in [&b"g"[..], b"longer", b""] {
-        put(&**target, "f", other, Place::Leaf).expect("replace a file");
+        put(&**target, "f", other, Precondition::Leaf).expect("replace a file");
         for buffer in [1, 100] {
             let read = read(&**source, &listed, buffer);
             assert!(matches!(read, Err(ReadError::Changed)), "{read:?}");
@@ -313,7 +313,7 @@ fn looks_tell(Fixture { source, target, .. }: &Fixture) {
 fn publishing_is_atomic(Fixture { source, target, .. }: &Fixture) {
     fill(&**target, &[b"d/", b"d/old"]);
     for (name, place, before) in
-        [("d/new", Place::New, None), ("d/old", Place::Leaf, Some(&b"d/old"[..]))]
+        [("d/new", Precondition::Absent, None), ("d/old", Precondition::Leaf, Some(&b"d/old"[..]))]
     {
         let stands = || {
             let found = source.look(&key(name)).expect("look");
@@ -323,7 +323,7 @@ fn publishing_is_atomic(Fixture { source, target, .. }: &Fixture) {
         let listed = keys(&**source);
         let stage = stage(&**target, &file(name, &new), &new, place).expect("stage");
         stands();
-        let wanted = target.holds(&file(name, &new).metadata, EntryKind::File, None);
+        let wanted = target.achievable_metadata(&file(name, &new).metadata, EntryKind::File, None);
         let mut staged = stage.finish(&wanted, &ANY_DIGEST).expect("finish");
         stands();
         // What a listing says of a file under way is that it is none of the tree.
@@ -339,7 +339,11 @@ fn publishing_is_atomic(Fixture { source, target, .. }: &Fixture) {
 
 fn dropped_stages_leave_nothing(Fixture { target, .. }: &Fixture) {
     fill(&**target, &[b"f", b"e/"]);
-    for (name, place) in [("n", Place::New), ("f", Place::Leaf), ("e", Place::EmptyDirectory)] {
+    for (name, place) in [
+        ("n", Precondition::Absent),
+        ("f", Precondition::Leaf),
+        ("e", Precondition::EmptyDirectory),
+    ] {
         drop(stage(&**target, &file(name, b"xy"), b"x", place).expect("stage"));
     }
     assert_eq!(keys(&**target), [".", "e/", "f"]);
@@ -348,7 +352,11 @@ fn dropped_stages_leave_nothing(Fixture { target, .. }: &Fixture) {
 
 fn dropped_files_leave_nothing(Fixture { target, .. }: &Fixture) {
     fill(&**target, &[b"f", b"e/"]);
-    for (name, place) in [("n", Place::New), ("f", Place::Leaf), ("e", Place::EmptyDirectory)] {
+    for (name, place) in [
+        ("n", Precondition::Absent),
+        ("f", Precondition::Leaf),
+        ("e", Precondition::EmptyDirectory),
+    ] {
         drop(staged(&**target, &file(name, b"xy"), b"xy", place).expect("stage"));
     }
     assert_eq!(keys(&**target), [".", "e/", "f"]);
@@ -359,13 +367,14 @@ fn finishing_is_atomic(Fixture { source, target, .. }: &Fixture) {
     fill(&**target, &[b"d/", b"d/old"]);
     // One that is sent as it is, and one that is sent in parts.
     for size in [100_000, 17 << 20] {
-        for (name, place) in [("d/new", Place::New), ("d/old", Place::Leaf)] {
+        for (name, place) in [("d/new", Precondition::Absent), ("d/old", Precondition::Leaf)] {
             let before = source.look(&key(name)).expect("look");
             let new = bytes(size);
-            let place = if before.is_some() { Place::Leaf } else { place };
+            let place = if before.is_some() { Precondition::Leaf } else { place };
             let stage = stage(&**target, &file(name, &new), &new, place).expect("stage");
             assert_eq!(source.look(&key(name)).expect("look"), before);
-            let wanted = target.holds(&file(name, &new).metadata, EntryKind::File, None);
+            let wanted =
+                target.achievable_metadata(&file(name, &new).metadata, EntryKind::File, None);
             let mut staged = stage.finish(&wanted, &ANY_DIGEST).expect("finish");
             assert!(staged.is_in_place());
             let found = look(&**source, name);
@@ -378,7 +387,7 @@ fn finishing_is_atomic(Fixture { source, target, .. }: &Fixture) {
 
 fn short_writes_are_refused(Fixture { target, .. }: &Fixture) {
     for wrong in [&b""[..], b"x", b"xyz"] {
-        let refused = staged(&**target, &file("f", b"xy"), wrong, Place::New).map(drop);
+        let refused = staged(&**target, &file("f", b"xy"), wrong, Precondition::Absent).map(drop);
         let written = wrong.len() as u64;
         assert!(
             matches!(&refused, Err(Cause::ShortWrite { written: found, expected: 2 }) if *found == written),
@@ -393,7 +402,7 @@ fn directories_are_whole(Fixture { source, target, .. }: &Fixture) {
     let building = target.stage_directory(&key("d/n/")).expect("stage a directory");
     let new = bytes(100_000);
     let listed = file("d/n/f", &new);
-    let wanted = target.holds(&listed.metadata, EntryKind::File, None);
+    let wanted = target.achievable_metadata(&listed.metadata, EntryKind::File, None);
     let mut stage = building.stage(&listed).expect("stage a file in it");
     stage.write(&new).expect("write");
     let mut staged = stage.finish(&wanted, &ANY_DIGEST).expect("finish the file");
@@ -436,7 +445,7 @@ fn dropped_directories_leave_nothing(Fixture { target, .. }: &Fixture) {
         let building = target.stage_directory(&key("n/")).expect("stage a directory");
         for name in ["n/a", "n/b"] {
             let listed = file(name, b"");
-            let wanted = target.holds(&listed.metadata, EntryKind::File, None);
+            let wanted = target.achievable_metadata(&listed.metadata, EntryKind::File, None);
             let stage = building.stage(&listed).expect("stage");
             stage.finish(&wanted, &ANY_DIGEST).expect("finish").publish().expect("publish");
         }
@@ -451,17 +460,22 @@ fn dropped_directories_leave_nothing(Fixture { target, .. }: &Fixture) {
 }
 
 fn new_entries_overwrite_nothing(Fixture { target, .. }: &Fixture) {
-    let mut late = staged(&**target, &file("late", b"mine"), b"mine", Place::New).expect("stage");
+    let mut late =
+        staged(&**target, &file("late", b"mine"), b"mine", Precondition::Absent).expect("stage");
     fill(&**target, &[b"d/", b"f", b"late"]);
-    target.make_link(&link("l", b"text"), Place::New).expect("make a link");
+    target.make_link(&link("l", b"text"), Precondition::Absent).expect("make a link");
     assert_eq!(cause(late.publish()), "NameTaken");
     drop(late);
     for name in ["d", "f", "l"] {
         let directory = key(format!("{name}/"));
-        assert_eq!(cause(put(&**target, name, b"mine", Place::New)), "NameTaken", "{name}");
-        let made = target.make_link(&link(name, b"mine"), Place::New);
+        assert_eq!(
+            cause(put(&**target, name, b"mine", Precondition::Absent)),
+            "NameTaken",
+            "{name}"
+        );
+        let made = target.make_link(&link(name, b"mine"), Precondition::Absent);
         assert_eq!(cause(made), "NameTaken", "{name}");
-        let made = target.make_directory(&directory, Place::New);
+        let made = target.make_directory(&directory, Precondition::Absent);
         assert_eq!(cause(made), "NameTaken", "{name}");
         let building = target.stage_directory(&directory).expect("stage a directory");
         let mut staged = building.finish().expect("finish");
@@ -475,10 +489,14 @@ fn new_entries_overwrite_nothing(Fixture { target, .. }: &Fixture) {
 
 fn new_leaves_overwrite_no_leaf(Fixture { target, .. }: &Fixture) {
     fill(&**target, &[b"f"]);
-    target.make_link(&link("l", b"text"), Place::New).expect("make a link");
+    target.make_link(&link("l", b"text"), Precondition::Absent).expect("make a link");
     for name in ["f", "l"] {
-        assert_eq!(cause(put(&**target, name, b"mine", Place::New)), "NameTaken", "{name}");
-        let made = target.make_link(&link(name, b"mine"), Place::New);
+        assert_eq!(
+            cause(put(&**target, name, b"mine", Precondition::Absent)),
+            "NameTaken",
+            "{name}"
+        );
+        let made = target.make_link(&link(name, b"mine"), Precondition::Absent);
         assert_eq!(cause(made), "NameTaken", "{name}");
     }
     assert_eq!(content(&**target, "f"), b"f");
@@ -486,23 +504,23 @@ fn new_leaves_overwrite_no_leaf(Fixture { target, .. }: &Fixture) {
 }
 
 fn leaves_replace_leaves(Fixture { target, .. }: &Fixture) {
-    put(&**target, "f", b"file", Place::New).expect("put");
-    put(&**target, "f", b"other", Place::Leaf).expect("a file over a file");
+    put(&**target, "f", b"file", Precondition::Absent).expect("put");
+    put(&**target, "f", b"other", Precondition::Leaf).expect("a file over a file");
     assert_eq!(content(&**target, "f"), b"other");
-    target.make_link(&link("f", b"one"), Place::Leaf).expect("a link over a file");
-    target.make_link(&link("f", b"two"), Place::Leaf).expect("a link over a link");
+    target.make_link(&link("f", b"one"), Precondition::Leaf).expect("a link over a file");
+    target.make_link(&link("f", b"two"), Precondition::Leaf).expect("a link over a link");
     assert_eq!(look(&**target, "f").link.as_deref(), Some(&b"two"[..]));
-    put(&**target, "f", b"again", Place::Leaf).expect("a file over a link");
+    put(&**target, "f", b"again", Precondition::Leaf).expect("a file over a link");
     assert_eq!(content(&**target, "f"), b"again");
     assert_eq!(keys(&**target), [".", "f"]);
 }
 
 fn directories_replace_leaves(Fixture { target, .. }: &Fixture) {
     fill(&**target, &[b"f", b"d/", b"d/x"]);
-    target.make_link(&link("l", b"d"), Place::New).expect("make a link");
+    target.make_link(&link("l", b"d"), Precondition::Absent).expect("make a link");
     let mut aside = Vec::new();
     for name in ["f/", "l/"] {
-        let made = target.make_directory(&key(name), Place::Leaf);
+        let made = target.make_directory(&key(name), Precondition::Leaf);
         aside.extend(made.expect("a directory over a leaf"));
         fill(&**target, &[format!("{name}x").as_bytes()]);
     }
@@ -517,25 +535,27 @@ fn directories_replace_leaves(Fixture { target, .. }: &Fixture) {
 fn directories_replace_no_directory(Fixture { target, .. }: &Fixture) {
     fill(&**target, &[b"d/", b"d/x"]);
     // It isn't a leaf that stands there.
-    assert_eq!(cause(target.make_directory(&key("d/"), Place::Leaf)), "TargetChanged");
+    assert_eq!(cause(target.make_directory(&key("d/"), Precondition::Leaf)), "TargetChanged");
     assert_eq!(keys(&**target), [".", "d/", "d/x"]);
 }
 
 fn leaves_replace_empty_directories(Fixture { target, .. }: &Fixture) {
     fill(&**target, &[b"e/", b"g/"]);
-    put(&**target, "e", b"file", Place::EmptyDirectory).expect("a file over a directory");
-    target.make_link(&link("g", b"t"), Place::EmptyDirectory).expect("a link over a directory");
+    put(&**target, "e", b"file", Precondition::EmptyDirectory).expect("a file over a directory");
+    target
+        .make_link(&link("g", b"t"), Precondition::EmptyDirectory)
+        .expect("a link over a directory");
     assert_eq!(keys(&**target), [".", "e", "g"]);
     assert_eq!(content(&**target, "e"), b"file");
 }
 
 fn leaves_replace_no_full_ones(Fixture { target, .. }: &Fixture) {
     fill(&**target, &[b"d/", b"d/x"]);
-    let file = put(&**target, "d", b"file", Place::EmptyDirectory);
+    let file = put(&**target, "d", b"file", Precondition::EmptyDirectory);
     assert_eq!(cause(file), "DirectoryStands");
-    let made = target.make_link(&link("d", b"t"), Place::EmptyDirectory);
+    let made = target.make_link(&link("d", b"t"), Precondition::EmptyDirectory);
     assert_eq!(cause(made), "DirectoryStands");
-    for place in [Place::New, Place::Leaf] {
+    for place in [Precondition::Absent, Precondition::Leaf] {
         assert!(put(&**target, "d", b"file", place).is_err(), "{place:?}");
         assert!(target.make_link(&link("d", b"t"), place).is_err(), "{place:?}");
     }
@@ -544,7 +564,7 @@ fn leaves_replace_no_full_ones(Fixture { target, .. }: &Fixture) {
 
 fn metadata_is_kept(Fixture { source, target, .. }: &Fixture) {
     fill(&**target, &[b"d/", b"d/f"]);
-    target.make_link(&link("d/l", b"text"), Place::New).expect("make a link");
+    target.make_link(&link("d/l", b"text"), Precondition::Absent).expect("make a link");
     assert_eq!(look(&**source, "d/l").metadata.mtime, link("", b"").metadata.mtime);
     let times = [(1_000_000_000, 1), (-1, 999_999_999), (-1_000_000_000, 0), (0, 0)];
     for (mode, (seconds, nanos)) in [0o600, 0o755, 0o444, 0o777].into_iter().zip(times) {
@@ -557,8 +577,11 @@ fn metadata_is_kept(Fixture { source, target, .. }: &Fixture) {
         ] {
             let stands = look(&**target, name).metadata;
             let mtime = Timestamp { seconds, nanos };
-            let wanted = target.holds(&Metadata { mode, mtime, ..stands }, kind, None);
-            target.set_metadata(&key(name), kind, &wanted, Place::Leaf).expect("set metadata");
+            let wanted =
+                target.achievable_metadata(&Metadata { mode, mtime, ..stands }, kind, None);
+            target
+                .set_metadata(&key(name), kind, &wanted, Precondition::Leaf)
+                .expect("set metadata");
             let found = look(&**source, name).metadata;
             let mode = if kind == EntryKind::Symlink { found.mode } else { wanted.mode };
             assert_eq!(found, Metadata { mode, ..wanted }, "{name:?}");
@@ -567,14 +590,14 @@ fn metadata_is_kept(Fixture { source, target, .. }: &Fixture) {
     let mut wanted = look(&**target, "d/f").metadata;
     wanted.mtime = Timestamp { seconds: -5, nanos: 5 };
     let old = vidimus::model::Entry { metadata: wanted, ..file("d/old", b"x") };
-    let mut old = staged(&**target, &old, b"x", Place::New).expect("stage");
+    let mut old = staged(&**target, &old, b"x", Precondition::Absent).expect("stage");
     assert!(old.publish().expect("publish").is_none());
     assert_eq!(look(&**source, "d/old").metadata, wanted);
 }
 
 fn what_is_removed_is_gone(Fixture { target, .. }: &Fixture) {
     fill(&**target, &[b"d/", b"d/x", b"e/", b"f"]);
-    target.make_link(&link("l", b"d"), Place::New).expect("make a link");
+    target.make_link(&link("l", b"d"), Precondition::Absent).expect("make a link");
     for name in ["e/", "f", "l"] {
         let entry = look(&**target, name);
         target.remove(&entry).expect("remove what stands");
@@ -598,11 +621,11 @@ fn entries_are_removed_together(Fixture { target, .. }: &Fixture) {
 
 fn each_key_stands_for_itself(Fixture { source, target, .. }: &Fixture) {
     let made = ["./x", "/", "//", "a", "a/", "a/../b", "a//b", "a/b", "\u{1}\n %2e+?#", "..", "é"];
-    let flat = ListOptions { form: Form::Flat, ..everything() };
+    let flat = ListOptions { key_space: KeySpace::Flat, ..everything() };
     list_with(&**source, &flat);
     list_with(&**target, &flat);
     for name in made {
-        put(&**target, name, name.as_bytes(), Place::New).expect("put");
+        put(&**target, name, name.as_bytes(), Precondition::Absent).expect("put");
     }
     let mut sorted = made;
     sorted.sort_unstable();
@@ -630,14 +653,14 @@ fn removal_is_of_what_was_listed(Fixture { target, .. }: &Fixture) {
     let listed = |name: &str| look(&**target, name);
     assert_eq!(cause(target.remove(&listed("d/"))), "NotEmpty");
     let replaced = listed("g");
-    put(&**target, "g", b"G", Place::Leaf).expect("replace");
+    put(&**target, "g", b"G", Precondition::Leaf).expect("replace");
     assert_eq!(cause(target.remove(&replaced)), "TargetChanged");
     let became_directory = listed("h");
-    let aside = target.make_directory(&key("h/"), Place::Leaf).expect("replace");
+    let aside = target.make_directory(&key("h/"), Precondition::Leaf).expect("replace");
     target.remove_set_aside(&aside.expect("it is kept")).expect("remove what was set aside");
     assert_eq!(cause(target.remove(&became_directory)), "TargetChanged");
     let was_directory = listed("h/");
-    put(&**target, "h", b"h", Place::EmptyDirectory).expect("replace");
+    put(&**target, "h", b"h", Precondition::EmptyDirectory).expect("replace");
     assert_eq!(cause(target.remove(&was_directory)), "TargetChanged");
     assert_eq!(keys(&**target), [".", "d/", "d/x", "g", "h"]);
 }
@@ -650,7 +673,8 @@ fn only_temporaries_are_swept(Fixture { target, .. }: &Fixture) {
     let before = [".", ".vidimus.0123", ".vidimus.0123456789abcdeg", "d/", "f"];
     assert_eq!(keys(&**target), before);
     // Temporaries of this very run, told by the listing.
-    let under_way = staged(&**target, &file("d/n", b"x"), b"x", Place::New).expect("stage");
+    let under_way =
+        staged(&**target, &file("d/n", b"x"), b"x", Precondition::Absent).expect("stage");
     let building = target.stage_directory(&key("d/m/")).expect("stage a directory");
     building.make_link(&link("d/m/l", b"text")).expect("make a link");
     let built = building.finish().expect("finish");
@@ -667,11 +691,13 @@ fn only_temporaries_are_swept(Fixture { target, .. }: &Fixture) {
 fn barriers_succeed(Fixture { target, .. }: &Fixture) {
     target.barrier().expect("nothing to sync");
     fill(&**target, &[b"d/", b"d/f"]);
-    target.make_link(&link("l", b"d"), Place::New).expect("make a link");
+    target.make_link(&link("l", b"d"), Precondition::Absent).expect("make a link");
     target.barrier().expect("sync what was made");
     let wanted = entry("d/f", EntryKind::File, 0).metadata;
-    let wanted = target.holds(&wanted, EntryKind::File, None);
-    target.set_metadata(&key("d/f"), EntryKind::File, &wanted, Place::Leaf).expect("set metadata");
+    let wanted = target.achievable_metadata(&wanted, EntryKind::File, None);
+    target
+        .set_metadata(&key("d/f"), EntryKind::File, &wanted, Precondition::Leaf)
+        .expect("set metadata");
     target.remove(&look(&**target, "l")).expect("remove");
     target.barrier().expect("sync what was changed");
     assert_eq!(target.warnings(), [""; 0]);

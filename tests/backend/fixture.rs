@@ -3,11 +3,12 @@
 use std::any::Any;
 use std::sync::Arc;
 use vidimus::backend::{
-    Form, ListItem, ListOptions, Place, ReadError, Reading, Source, Stage, Staged, Target,
+    KeySpace, ListItem, ListOptions, Precondition, ReadError, Reading, Source, Stage, Staged,
+    Target,
 };
 use vidimus::filter::Filter;
-use vidimus::listing::Checked;
-use vidimus::model::entry::Known;
+use vidimus::listing::OrderChecked;
+use vidimus::model::entry::Completeness;
 use vidimus::model::error::Side;
 use vidimus::model::stamp::Inode;
 use vidimus::model::{Cause, Digest, Entry, EntryKind, Key, Metadata, Stamp, Timestamp};
@@ -25,7 +26,7 @@ pub(crate) fn key(bytes: impl AsRef<[u8]>) -> Key {
 }
 
 pub(crate) fn everything() -> ListOptions {
-    ListOptions { filter: Arc::new(Filter::default()), only: None, form: Form::Tree }
+    ListOptions { filter: Arc::new(Filter::default()), only: None, key_space: KeySpace::Tree }
 }
 
 /// An entry to be made: what a source would say of it.
@@ -37,7 +38,7 @@ pub(crate) fn entry(key: impl AsRef<[u8]>, kind: EntryKind, size: u64) -> Entry 
         stamp: Stamp::of_inode(size, Inode { mtime, ctime: mtime, number: Some(1) }),
         metadata: Metadata { mode: 0o640, uid: 0, gid: 0, mtime },
         link: None,
-        known: Known::Whole,
+        completeness: Completeness::Full,
         recorded: None,
     }
 }
@@ -55,7 +56,7 @@ pub(crate) fn stage(
     target: &dyn Target,
     entry: &Entry,
     content: &[u8],
-    place: Place,
+    place: Precondition,
 ) -> Result<Box<dyn Stage>, Cause> {
     let mut stage = target.stage(entry, place)?;
     // In two pieces: appending must work.
@@ -70,9 +71,9 @@ pub(crate) fn staged(
     target: &dyn Target,
     entry: &Entry,
     content: &[u8],
-    place: Place,
+    place: Precondition,
 ) -> Result<Box<dyn Staged>, Cause> {
-    let wanted = target.holds(&entry.metadata, EntryKind::File, None);
+    let wanted = target.achievable_metadata(&entry.metadata, EntryKind::File, None);
     stage(target, entry, content, place)?.finish(&wanted, &Digest::of(content))
 }
 
@@ -81,7 +82,7 @@ pub(crate) fn put(
     target: &dyn Target,
     key: impl AsRef<[u8]>,
     content: &[u8],
-    place: Place,
+    place: Precondition,
 ) -> Result<(), Cause> {
     staged(target, &file(key, content), content, place)?.publish()?.map_or(Ok(()), Err)
 }
@@ -92,7 +93,7 @@ pub(crate) fn fill(target: &dyn Target, keys: &[&[u8]]) {
         let made = if name.ends_with(b"/") {
             make_directory(target, name)
         } else {
-            put(target, name, name, Place::New)
+            put(target, name, name, Precondition::Absent)
         };
         made.unwrap_or_else(|error| panic!("cannot make {:?}: {error}", key(name)));
     }
@@ -100,10 +101,10 @@ pub(crate) fn fill(target: &dyn Target, keys: &[&[u8]]) {
 
 /// Makes a directory; in a store it stands once its metadata is set.
 fn make_directory(target: &dyn Target, name: &[u8]) -> Result<(), Cause> {
-    target.make_directory(&key(name), Place::New)?;
+    target.make_directory(&key(name), Precondition::Absent)?;
     if target.is_store() {
         let wanted = entry(name, EntryKind::Directory, 0).metadata;
-        target.set_metadata(&key(name), EntryKind::Directory, &wanted, Place::Leaf)?;
+        target.set_metadata(&key(name), EntryKind::Directory, &wanted, Precondition::Leaf)?;
     }
     Ok(())
 }
@@ -111,7 +112,9 @@ fn make_directory(target: &dyn Target, name: &[u8]) -> Result<(), Cause> {
 /// All items of a listing, whose order is checked.
 pub(crate) fn list_with(source: &dyn Source, options: &ListOptions) -> Vec<ListItem> {
     let listing = source.list(options).expect("begin a listing");
-    Checked::new(listing, Side::Source).map(|item| item.expect("a listing that goes on")).collect()
+    OrderChecked::new(listing, Side::Source)
+        .map(|item| item.expect("a listing that goes on"))
+        .collect()
 }
 
 /// A listing in words: an entry is its key, anything else begins with a word.

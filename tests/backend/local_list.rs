@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use vidimus::backend::local::{Guarded, Identity, LocalSource};
-use vidimus::backend::{Form, ListItem, ListOptions, Source, Target as _};
+use vidimus::backend::{KeySpace, ListItem, ListOptions, Source, Target as _};
 use vidimus::filter::{Filter, Rule};
 use vidimus::model::{Cause, Durability, EntryKind, ErrorKind, Key, SpecialKind};
 
@@ -133,8 +133,10 @@ fn temporaries_are_leftovers_in_a_target_and_reserved_in_a_source() {
     let target = local.target(Durability::None);
     // A filter does not hide them: they are not the user's.
     let filter = Filter::new(&[Rule::Exclude(".*".into())], None, None).expect("a filter");
-    let items =
-        list_with(&target, &ListOptions { filter: Arc::new(filter), only: None, form: Form::Tree });
+    let items = list_with(
+        &target,
+        &ListOptions { filter: Arc::new(filter), only: None, key_space: KeySpace::Tree },
+    );
     let leftovers = [
         format!("leftover {TEMPORARY}"),
         format!("leftover d/{TEMPORARY}"),

@@ -10,11 +10,12 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use vidimus::backend::local::{LocalSource, LocalTarget, Root};
-use vidimus::backend::{Place, Target};
+use vidimus::backend::{Precondition, Target};
 use vidimus::model::{Cause, Durability, Entry, EntryKind, Metadata, Timestamp};
 
 const TEMPORARY: &str = ".vidimus.0123456789abcdef";
-const PLACES: [Place; 3] = [Place::New, Place::Leaf, Place::EmptyDirectory];
+const PLACES: [Precondition; 3] =
+    [Precondition::Absent, Precondition::Leaf, Precondition::EmptyDirectory];
 
 /// A mutation at a key of bytes (without a final `/`).
 type Mutation = Box<dyn Fn(&LocalTarget, &[u8]) -> Result<(), Cause>>;
@@ -49,7 +50,7 @@ fn mutations(listed: &Entry) -> Vec<(String, Mutation)> {
         let wanted = entry("", kind, 0).metadata;
         let set = move |target: &LocalTarget, name: &[u8]| {
             let key = if kind == EntryKind::Directory { directory(name) } else { key(name) };
-            target.set_metadata(&key, kind, &wanted, Place::Leaf).map(drop)
+            target.set_metadata(&key, kind, &wanted, Precondition::Leaf).map(drop)
         };
         all.push((format!("set metadata of a {kind}"), Box::new(set)));
     }
@@ -111,10 +112,12 @@ fn names_of_255_bytes_are_legal() {
     let local = Local::new();
     let target = local.target(Durability::Batch);
     let name = |letter: &[u8]| letter.repeat(255);
-    put(&target, name(b"f"), b"x", Place::New).expect("put");
-    put(&target, name(b"f"), b"y", Place::Leaf).expect("replace");
-    target.make_link(&link(name(b"l"), b"t"), Place::New).expect("make a link");
-    target.make_directory(&key([&name(b"d")[..], b"/"].concat()), Place::New).expect("make");
+    put(&target, name(b"f"), b"x", Precondition::Absent).expect("put");
+    put(&target, name(b"f"), b"y", Precondition::Leaf).expect("replace");
+    target.make_link(&link(name(b"l"), b"t"), Precondition::Absent).expect("make a link");
+    target
+        .make_directory(&key([&name(b"d")[..], b"/"].concat()), Precondition::Absent)
+        .expect("make");
     target.remove(&look(&target, name(b"f"))).expect("remove");
     assert_eq!(keys(&target).len(), 3);
 }
@@ -194,12 +197,12 @@ fn no_mutation_follows_a_link_to_a_directory() {
             &key(format!("{through}/")),
             EntryKind::Directory,
             &wanted,
-            Place::Leaf,
+            Precondition::Leaf,
         );
         assert!(set.is_err(), "set metadata of {through}/");
         let listed = Entry { key: key(format!("{through}/")), ..listed_at(&local.outside) };
         assert_eq!(cause(target.remove(&listed)), "TargetChanged");
-        let set = target.set_metadata(&key(through), EntryKind::File, &wanted, Place::Leaf);
+        let set = target.set_metadata(&key(through), EntryKind::File, &wanted, Precondition::Leaf);
         assert_eq!(cause(set), "TargetChanged");
     }
     assert_untouched(&before, local.directory.path());
@@ -218,7 +221,8 @@ fn a_directory_swapped_for_a_link_while_it_is_open_leads_no_mutation_out() {
             look(&target, "p/full/x");
             look(&target, "p/f");
             let mut under_way =
-                staged(&target, &file("p/late", b"late"), b"late", Place::New).expect("stage");
+                staged(&target, &file("p/late", b"late"), b"late", Precondition::Absent)
+                    .expect("stage");
             let (here, away) = (local.root.join("p"), local.root.join("away"));
             std::fs::rename(&here, &away).expect("move away");
             std::os::unix::fs::symlink("../outside", &here).expect("link");
@@ -246,15 +250,15 @@ fn a_link_is_replaced_and_removed_itself_never_what_it_leads_to() {
     let target = local.target(Durability::Batch);
     let lead_out = || TestTree::new().symlink("l", "../outside/f").write(&local.root);
     lead_out();
-    put(&target, "l", b"mine", Place::Leaf).expect("a file over a link");
+    put(&target, "l", b"mine", Precondition::Leaf).expect("a file over a link");
     lead_out();
-    target.make_directory(&key("l/"), Place::Leaf).expect("a directory over a link");
+    target.make_directory(&key("l/"), Precondition::Leaf).expect("a directory over a link");
     lead_out();
-    target.make_link(&link("l", b"x"), Place::Leaf).expect("a link over a link");
+    target.make_link(&link("l", b"x"), Precondition::Leaf).expect("a link over a link");
     lead_out();
     let wanted = entry("", EntryKind::Symlink, 0).metadata;
     target
-        .set_metadata(&key("l"), EntryKind::Symlink, &wanted, Place::Leaf)
+        .set_metadata(&key("l"), EntryKind::Symlink, &wanted, Precondition::Leaf)
         .expect("the link's own");
     target.remove(&look(&target, "l")).expect("remove the link");
     assert_eq!(keys(&target), ["."]);
@@ -283,7 +287,7 @@ fn metadata_is_set_only_of_the_kind_that_was_meant() {
     ] {
         for meant in [EntryKind::File, EntryKind::Symlink] {
             if meant != is || ["fifo", "socket"].contains(&name) {
-                let set = target.set_metadata(&key(name), meant, &wanted, Place::Leaf);
+                let set = target.set_metadata(&key(name), meant, &wanted, Precondition::Leaf);
                 assert_eq!(cause(set), "TargetChanged", "{name} meant as a {meant}");
             }
         }
@@ -292,7 +296,7 @@ fn metadata_is_set_only_of_the_kind_that_was_meant() {
                 &key(format!("{name}/")),
                 EntryKind::Directory,
                 &wanted,
-                Place::Leaf,
+                Precondition::Leaf,
             );
             assert!(set.is_err(), "{name} meant as a directory");
         }
@@ -312,17 +316,20 @@ fn set_id_bits_outlast_a_change_of_owner() {
     {
         let wanted = Metadata { mode, uid, gid, mtime };
         for (name, kind) in [("f", EntryKind::File), ("d/", EntryKind::Directory)] {
-            target.set_metadata(&key(name), kind, &wanted, Place::Leaf).expect("set metadata");
+            target
+                .set_metadata(&key(name), kind, &wanted, Precondition::Leaf)
+                .expect("set metadata");
             assert_eq!(look(&target, name).metadata, wanted, "{name}");
         }
         let staged_file = Entry { metadata: wanted, ..file("s", b"x") };
-        let place = if local.root.join("s").exists() { Place::Leaf } else { Place::New };
+        let place =
+            if local.root.join("s").exists() { Precondition::Leaf } else { Precondition::Absent };
         let mut staged = staged(&target, &staged_file, b"x", place).expect("stage");
         assert!(staged.publish().expect("publish").is_none());
         assert_eq!(look(&target, "s").metadata, wanted, "a new file");
     }
     let owned = Entry { metadata: Metadata { mode: 0, uid: 9, gid: 8, mtime }, ..link("l", b"t") };
-    target.make_link(&owned, Place::New).expect("make a link");
+    target.make_link(&owned, Precondition::Absent).expect("make a link");
     let found = look(&target, "l").metadata;
     assert_eq!((found.uid, found.gid, found.mtime), (9, 8, mtime));
 }
@@ -338,13 +345,13 @@ fn entries_of_a_directory_that_passes_its_group_on_get_their_own() {
             let wanted = Metadata { mode, ..wanted };
             let name = format!("d/f{gid}-{mode:o}");
             let new = Entry { metadata: wanted, ..file(&name, b"x") };
-            let mut staged = staged(&target, &new, b"x", Place::New).expect("stage");
+            let mut staged = staged(&target, &new, b"x", Precondition::Absent).expect("stage");
             assert!(staged.publish().expect("publish").is_none());
             assert_eq!(look(&target, &name).metadata, wanted, "{name}");
         }
         let name = format!("d/l{gid}");
         target
-            .make_link(&Entry { metadata: wanted, ..link(&name, b"t") }, Place::New)
+            .make_link(&Entry { metadata: wanted, ..link(&name, b"t") }, Precondition::Absent)
             .expect("link");
         assert_eq!(look(&target, &name).metadata.gid, gid, "{name}");
     }
@@ -360,15 +367,15 @@ fn nobody_else_can_read_a_file_or_directory_under_way() {
             metadata: Metadata { mode, uid, ..file("", b"").metadata },
             ..file("f", b"secret")
         };
-        let under_way = stage(&target, &theirs, b"secret", Place::New).expect("stage");
+        let under_way = stage(&target, &theirs, b"secret", Precondition::Absent).expect("stage");
         let seen = std::fs::read_dir(&local.root).expect("list").next().expect("a temporary");
         let mode = seen.expect("list").metadata().expect("look").permissions().mode();
         assert_eq!(mode & 0o7077, 0, "for owner {uid}");
         drop(under_way);
     }
-    for (name, place) in [("d", Place::New), ("f", Place::Leaf)] {
-        if place == Place::Leaf {
-            put(&target, name, b"x", Place::New).expect("put");
+    for (name, place) in [("d", Precondition::Absent), ("f", Precondition::Leaf)] {
+        if place == Precondition::Leaf {
+            put(&target, name, b"x", Precondition::Absent).expect("put");
         }
         target.make_directory(&key(format!("{name}/")), place).expect("make a directory");
         let mode = local.root.join(name).metadata().expect("look").permissions().mode();
@@ -382,7 +389,7 @@ fn a_file_is_never_replaced_in_place() {
     let target = local.target(Durability::Batch);
     let linked = local.outside.join("same-inode");
     std::fs::hard_link(local.root.join("f"), &linked).expect("link");
-    put(&target, "f", b"new", Place::Leaf).expect("replace");
+    put(&target, "f", b"new", Precondition::Leaf).expect("replace");
     assert_eq!(std::fs::read(&linked).expect("read"), b"old");
     assert_ne!(
         linked.metadata().expect("look").ino(),
@@ -426,12 +433,14 @@ fn entries_beyond_path_max_are_made_changed_and_removed() {
     while path.len() < 5_000 {
         path.push_str(&"d".repeat(100));
         path.push('/');
-        target.make_directory(&key(&path), Place::New).expect("make a directory");
+        target.make_directory(&key(&path), Precondition::Absent).expect("make a directory");
     }
     let name = format!("{path}f");
-    put(&target, &name, b"x", Place::New).expect("put");
-    let wanted = target.holds(&file("", b"").metadata, EntryKind::File, None);
-    target.set_metadata(&key(&name), EntryKind::File, &wanted, Place::Leaf).expect("set metadata");
+    put(&target, &name, b"x", Precondition::Absent).expect("put");
+    let wanted = target.achievable_metadata(&file("", b"").metadata, EntryKind::File, None);
+    target
+        .set_metadata(&key(&name), EntryKind::File, &wanted, Precondition::Leaf)
+        .expect("set metadata");
     let again = local.target(Durability::None);
     assert_eq!(crate::fixture::content(&again, &name), b"x");
     again.remove(&look(&again, &name)).expect("remove");

@@ -10,8 +10,8 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use vidimus::backend::object::s3::resolve;
-use vidimus::backend::object::{ObjectPlace, ObjectSource, ObjectTarget, Stores};
-use vidimus::backend::{Place, Source, Target as _};
+use vidimus::backend::object::{BucketPrefix, ObjectSource, ObjectTarget, Stores};
+use vidimus::backend::{Precondition, Source, Target as _};
 use vidimus::limits::LimitOptions;
 use vidimus::location::Location;
 use vidimus::model::{EntryKind, Key, Metadata, Progress, Stop, Timestamp};
@@ -25,13 +25,13 @@ fn fixture(endpoint: &str, bucket: &str) -> Fixture {
     let target = ObjectTarget::new(place());
     let root = Metadata { mode: 0o755, uid: 0, gid: 0, mtime: Timestamp::default() };
     target
-        .set_metadata(&Key::root(), EntryKind::Directory, &root, Place::Leaf)
+        .set_metadata(&Key::root(), EntryKind::Directory, &root, Precondition::Leaf)
         .expect("make the root");
     let (source, target) = (Box::new(ObjectSource::new(place())), Box::new(target));
     Fixture { source, target, _keep: Box::new(()) }
 }
 
-fn connect(endpoint: &str, typed: &str) -> ObjectPlace {
+fn connect(endpoint: &str, typed: &str) -> BucketPrefix {
     let Location::S3(location) = Location::parse(OsStr::new(typed)).expect("a location") else {
         panic!("{typed} is an S3 location")
     };

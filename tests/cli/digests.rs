@@ -1,8 +1,8 @@
 //! Digests beside BLAKE3: `mirror --digest`.
 
-use crate::brake::state;
 use crate::common::environment::text;
 use crate::common::{Environment, TestTree};
+use crate::content_changed::state;
 use crate::manifest::{lose_state, published};
 use serde_json::Value;
 use std::fs;

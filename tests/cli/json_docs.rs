@@ -186,7 +186,7 @@ fn is_of(kind: &str, value: &Value) -> bool {
 }
 
 /// What was found of the records so far.
-struct Judge {
+struct Schema {
     document: Document,
     seen: BTreeSet<String>,
     /// The commands that ended with a last record.
@@ -194,7 +194,7 @@ struct Judge {
     problems: BTreeSet<String>,
 }
 
-impl Judge {
+impl Schema {
     fn new(document: &str) -> Self {
         Self {
             document: Document::parse(document),
@@ -316,7 +316,7 @@ fn below(value: &Value) -> impl Iterator<Item = &Map<String, Value>> {
 const ANY: &str = "any command, before it begins";
 
 /// Mirrors, what they failed at, and what may be asked of what they left.
-fn runs(judge: &mut Judge) {
+fn runs(schema: &mut Schema) {
     let env = Environment::new();
     let tree = TestTree::new()
         .file("same", "same")
@@ -336,51 +336,51 @@ fn runs(judge: &mut Judge) {
     let [source, target] = [&env.source, &env.target].map(|side| text(side).to_owned());
     let run = |arguments: &[&str]| env.vidimus(&[arguments, &["--json"]].concat());
     let mirror = |flags: &[&str]| run(&[&["mirror", &source, &target], flags].concat());
-    judge.take(
+    schema.take(
         "mirror",
         &mirror(&["-v", "--sign", "ada.key", "--exclude", "*.log", "--include", "no"]),
     );
-    judge.take("manifest show", &run(&["manifest", "show", "target"]));
-    judge.take("manifest check", &run(&["manifest", "check", "target"]));
+    schema.take("manifest show", &run(&["manifest", "show", "target"]));
+    schema.take("manifest check", &run(&["manifest", "check", "target"]));
     fs::write(env.source.join("changes"), "newer").expect("write");
     fs::remove_file(env.source.join("goes")).expect("remove");
     let socket = UnixListener::bind(env.source.join("socket")).expect("bind");
     env.age();
-    judge.take("mirror", &mirror(&["--dry-run", "--delete"]));
-    judge.take("mirror", &mirror(&["--delete", "-v", "--sign", "ada.key"]));
-    judge.take("verify", &run(&["verify", &target]));
+    schema.take("mirror", &mirror(&["--dry-run", "--delete"]));
+    schema.take("mirror", &mirror(&["--delete", "-v", "--sign", "ada.key"]));
+    schema.take("verify", &run(&["verify", &target]));
     for key in ["changes", "goes", "socket", "left.log", "link", "d/e"] {
         let run = run(&["explain", &source, &target, key, "--exclude", "*.log"]);
-        judge.take("explain", &run);
+        schema.take("explain", &run);
     }
-    judge.take("explain", &run(&["explain", &source, &target, "nowhere"]));
+    schema.take("explain", &run(&["explain", &source, &target, "nowhere"]));
     drop(socket);
     fs::remove_file(env.source.join("socket")).expect("remove");
     // Another source, so that the manifest has several; and a publication that isn't signed.
     fs::write(env.outside.join("note"), "note").expect("write");
     let outside = text(&env.outside).to_owned();
-    judge.take("mirror", &run(&["mirror", &outside, &target]));
-    judge.take("manifest sign", &run(&["manifest", "sign", "--key", "ada.key", "target"]));
+    schema.take("mirror", &run(&["mirror", &outside, &target]));
+    schema.take("manifest sign", &run(&["manifest", "sign", "--key", "ada.key", "target"]));
     keygen(&env, "eve");
     for key in ["ada.pub", "eve.pub"] {
         let run = run(&["manifest", "log", "--key", key, "target"]);
-        judge.take("manifest log", &run);
+        schema.take("manifest log", &run);
     }
-    judge.take("manifest log", &run(&["manifest", "log", "nowhere"]));
-    judge.take("ls", &run(&["ls", "-r", &target]));
-    judge.take("ls", &run(&["ls", "nowhere"]));
-    judge.take("mirror", &run(&["mirror", "nowhere", &target]));
-    judge.take("put", &run(&["put", "-", "target/put"]));
-    judge.take("put", &run(&["put", "-", "outside/put"]));
-    judge.take("put", &run(&["put", "-", "nowhere/at/all/"]));
-    differences(judge, &env);
+    schema.take("manifest log", &run(&["manifest", "log", "nowhere"]));
+    schema.take("ls", &run(&["ls", "-r", &target]));
+    schema.take("ls", &run(&["ls", "nowhere"]));
+    schema.take("mirror", &run(&["mirror", "nowhere", &target]));
+    schema.take("put", &run(&["put", "-", "target/put"]));
+    schema.take("put", &run(&["put", "-", "outside/put"]));
+    schema.take("put", &run(&["put", "-", "nowhere/at/all/"]));
+    differences(schema, &env);
 }
 
 /// Makes the target another in all ways, and has it told and mended.
-fn differences(judge: &mut Judge, env: &Environment) {
+fn differences(schema: &mut Schema, env: &Environment) {
     let [source, target] = [&env.source, &env.target].map(|side| text(side).to_owned());
     let run = |arguments: &[&str]| env.vidimus(&[arguments, &["--json"]].concat());
-    judge.take("mirror", &run(&["mirror", &source, &target, "--sign", "ada.key"]));
+    schema.take("mirror", &run(&["mirror", &source, &target, "--sign", "ada.key"]));
     env.age();
     let at = |name: &str| env.target.join(name);
     fs::write(at("rots"), "otherwise").expect("write");
@@ -395,31 +395,31 @@ fn differences(judge: &mut Judge, env: &Environment) {
     fs::hard_link(at("same"), at("another")).expect("link");
     fs::remove_file(env.source.join("changes")).expect("remove");
     for flags in [&["--strict"][..], &["--quick"], &["--key", "ada.pub", "--sample", "1/2"]] {
-        judge.take("verify", &run(&[&["verify", &target], flags].concat()));
+        schema.take("verify", &run(&[&["verify", &target], flags].concat()));
     }
     for flags in [&["--strict"][..], &["--sample", "1/2"]] {
         let run = run(&[&["verify", &target, "--against", &source], flags].concat());
-        judge.take("verify --against", &run);
+        schema.take("verify --against", &run);
     }
-    judge.take("verify --against", &run(&["verify", &target, "--against", "nowhere"]));
+    schema.take("verify --against", &run(&["verify", &target, "--against", "nowhere"]));
     for flags in [&["--content"][..], &["--recorded"]] {
         let run = run(&[&["diff", &source, &target], flags].concat());
-        judge.take("diff", &run);
+        schema.take("diff", &run);
     }
-    judge.take("diff", &run(&["diff", &target, &source]));
-    judge.take("diff", &run(&["diff", "--recorded", &target, &target]));
+    schema.take("diff", &run(&["diff", &target, &source]));
+    schema.take("diff", &run(&["diff", "--recorded", &target, &target]));
     let mut missing = env.source.join("rots");
     fs::write(&missing, "another").expect("write");
     let mended = run(&["verify", &target, "--repair-from", &source]);
-    judge.take("verify", &mended);
+    schema.take("verify", &mended);
     missing = env.target.join(".vidimus/manifest/latest.json");
     fs::remove_file(missing).expect("remove");
-    judge.take("verify", &run(&["verify", &target]));
-    judge.take("verify", &run(&["verify", "nowhere"]));
+    schema.take("verify", &run(&["verify", &target]));
+    schema.take("verify", &run(&["verify", "nowhere"]));
 }
 
 /// What a guard refuses, what a signal stops, what is typed wrong, lists and bags.
-fn endings(judge: &mut Judge) {
+fn endings(schema: &mut Schema) {
     let env = Environment::new();
     let large = vec![7; 4 << 20];
     TestTree::new().file("large", large.clone()).write(&env.source);
@@ -430,28 +430,28 @@ fn endings(judge: &mut Judge) {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("spawn");
     let at = ("progress", Signal::INT);
     let stopped = Run::signalled_at(child, at, "mirror".to_owned()).expect(130);
-    judge.take("mirror", &stopped);
-    let verdict = judge.take("mirror", &run(&["mirror", &source, &target])).pop();
+    schema.take("mirror", &stopped);
+    let verdict = schema.take("mirror", &run(&["mirror", &source, &target])).pop();
     assert_eq!(verdict.expect("a record")["verdict"], "complete");
-    judge.take("verify", &run(&[&["verify", &target], &limited[..]].concat()));
+    schema.take("verify", &run(&[&["verify", &target], &limited[..]].concat()));
     fs::remove_file(env.source.join("large")).expect("remove");
-    judge.take("mirror", &run(&["mirror", &source, &target, "--delete"]));
+    schema.take("mirror", &run(&["mirror", &source, &target, "--delete"]));
     for words in [&["mirror"][..], &["diff", "--nonsense", "a", "b"], &["verify", "a", "b", "c"]] {
         let run = run(words);
-        judge.take(ANY, &run);
+        schema.take(ANY, &run);
     }
     let digest = blake3::hash(&large);
     fs::write(env.root.join("list"), format!("{digest}  large\n{digest}  gone\n")).expect("write");
     let import = ["manifest", "import", "--format", "b3sum", &*target, "list"];
-    judge.take("manifest import", &run(&import));
-    judge.take("bag", &run(&["bag", &target, "bag"]));
+    schema.take("manifest import", &run(&import));
+    schema.take("bag", &run(&["bag", &target, "bag"]));
 }
 
 #[test]
 fn each_event_field_and_word_is_documented_and_what_is_documented_comes() {
-    let mut judge = Judge::new(&fs::read_to_string(DOCUMENT).expect("read the document"));
-    runs(&mut judge);
-    endings(&mut judge);
-    let problems = judge.problems();
+    let mut schema = Schema::new(&fs::read_to_string(DOCUMENT).expect("read the document"));
+    runs(&mut schema);
+    endings(&mut schema);
+    let problems = schema.problems();
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }

@@ -159,7 +159,7 @@ fn a_root_recorded_without_its_disk_is_no_reason_to_refuse() {
     let one = mount("one");
     TestTree::new().file("a", "a").file("b", "b").write(&env.source);
     env.mirrored(&DELETE);
-    let state = crate::brake::state(&env);
+    let state = crate::content_changed::state(&env);
     let recorded = rusqlite::Connection::open(state).unwrap();
     let forget = "UPDATE runs SET root = json_remove(root, '$.id')";
     assert_eq!(recorded.execute(forget, []).unwrap(), 1);

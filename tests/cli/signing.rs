@@ -374,7 +374,8 @@ fn what_a_killed_run_took_over_counts_for_nothing() {
     let env = signed();
     lose_state(&env);
     env.mirror(&[]).expect(0).names("taken over");
-    let state = rusqlite::Connection::open(crate::brake::state(&env)).expect("open the state");
+    let state =
+        rusqlite::Connection::open(crate::content_changed::state(&env)).expect("open the state");
     state.execute_batch("DELETE FROM runs; DELETE FROM meta WHERE name LIKE 'p%'").expect("write");
     drop(state);
     fs::remove_dir_all(directory(&env)).expect("remove");

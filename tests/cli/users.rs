@@ -87,12 +87,12 @@ fn kept(env: &Environment) -> Vec<(String, u32, u32)> {
 
 /// Asserts that all of that has the modes that these stand for.
 #[track_caller]
-fn assert_modes(env: &Environment, (lock, manifest): (u32, u32), (own, shelf): (u32, u32)) {
+fn assert_modes(env: &Environment, (lock, manifest): (u32, u32), (own, reader): (u32, u32)) {
     for (name, mode, gid) in kept(env) {
         let expected = match &*name {
             "" => own,
             "lock" => lock,
-            "manifest" => shelf,
+            "manifest" => reader,
             _ => manifest,
         };
         assert_eq!(mode, expected, "{name}: {mode:o} is not {expected:o}");
@@ -158,13 +158,13 @@ fn what_is_closed_to_a_user_is_not_told_to_him_by_the_manifest() {
 #[test]
 fn a_directory_that_is_closed_closes_the_manifest() {
     needs!(tools::root(), tools::tool("setpriv").map(drop));
-    for (mode, manifest, shelf) in [(0o755, 0o644, 0o755), (0o700, 0o600, 0o700)] {
+    for (mode, manifest, reader) in [(0o755, 0o644, 0o755), (0o700, 0o600, 0o700)] {
         let env = shared(0o755);
         chown(&env.target, Some(ADA), Some(GROUP)).expect("give it away");
         chown(&env.source, Some(ADA), Some(GROUP)).expect("give it away");
         set_mode(&env.source.join("sub"), mode);
         ada(&env, &["mirror", "source", "target"]).expect(0);
-        assert_modes(&env, (0o644, manifest), (0o755, shelf));
+        assert_modes(&env, (0o644, manifest), (0o755, reader));
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use vidimus::backend::object::s3::{Credential, Fixed, Proxies, S3, S3Config};
-use vidimus::backend::object::{ObjectPlace, ObjectSource, ObjectTarget, Outcome, RequestLimits};
-use vidimus::backend::{Place, ReadError, Source as _, Target as _};
+use vidimus::backend::object::{BucketPrefix, ObjectSource, ObjectTarget, Outcome, RequestLimits};
+use vidimus::backend::{Precondition, ReadError, Source as _, Target as _};
 use vidimus::limits::{Began, Memory};
 use vidimus::model::{Cause, Entry, EntryKind, Key, Metadata, RequestKind, Stamp, Stop, Timestamp};
 
@@ -55,7 +55,7 @@ impl Copying {
             let keys = Arc::new(Fixed(Some(Credential::new(ACCESS_KEY, SECRET_KEY, None))));
             let store = S3::new(config, keys, Arc::new(Open), Stop::default()).expect("a client");
             let guess = Metadata { mode: 0, uid: 0, gid: 0, mtime: Timestamp::default() };
-            let place = ObjectPlace::new(
+            let place = BucketPrefix::new(
                 (store.clone(), store),
                 Box::default(),
                 state.path().into(),
@@ -86,8 +86,8 @@ impl Copying {
         self.source.look(&Key::new(key.as_bytes())).expect("look").expect("it is there")
     }
 
-    fn copy(&self, entry: &Entry, place: Place) -> Result<Stamp, ReadError> {
-        let copied = self.target.copy_beside(&self.source, entry, place)?;
+    fn copy(&self, entry: &Entry, place: Precondition) -> Result<Stamp, ReadError> {
+        let copied = self.target.copy_server_side(&self.source, entry, place)?;
         Ok(copied.expect("the store copies it"))
     }
 
@@ -105,7 +105,7 @@ fn a_large_object_is_copied_in_parts_side_by_side_with_all_that_is_kept() {
     let copying = Copying::new();
     let (entry, content) = copying.large();
     copying.server.fail(On::every(Kind::PartCopy), Fault::Delay(Duration::from_millis(300)));
-    let stamp = copying.copy(&entry, Place::New).expect("copied");
+    let stamp = copying.copy(&entry, Precondition::Absent).expect("copied");
     let copy = copying.to.get("x").expect("it is there");
     assert!(copy.content == content);
     assert_eq!((&*copy.headers["content-type"], &*copy.metadata["mine"]), ("a/b", "yes"));
@@ -122,7 +122,9 @@ fn a_copy_survives_what_passes_at_each_of_its_requests() {
             let copying = Copying::new();
             let (entry, content) = copying.large();
             copying.server.fail(On::nth(kind, 1), fault.clone());
-            copying.copy(&entry, Place::New).unwrap_or_else(|e| panic!("{kind:?} {fault:?} {e:?}"));
+            copying
+                .copy(&entry, Precondition::Absent)
+                .unwrap_or_else(|e| panic!("{kind:?} {fault:?} {e:?}"));
             assert!(copying.to.content("x") == content, "{kind:?} {fault:?}");
             copying.is_clean();
         }
@@ -131,7 +133,7 @@ fn a_copy_survives_what_passes_at_each_of_its_requests() {
 
 #[test]
 fn a_copy_in_parts_whose_end_was_not_answered_is_known_for_ones_own() {
-    for place in [Place::New, Place::Leaf] {
+    for place in [Precondition::Absent, Precondition::Leaf] {
         let copying = Copying::new();
         let (entry, content) = copying.large();
         let lost = copying.server.fail(On::nth(Kind::Complete, 1), Fault::LostReply);
@@ -155,11 +157,11 @@ fn a_copy_overwrites_nothing_that_somebody_else_put_meanwhile() {
         for stands in [None, Some("old")] {
             copying.to.delete(key);
             let place = match stands {
-                None => Place::New,
+                None => Precondition::Absent,
                 Some(old) => {
                     copying.to.put(key, old);
                     let at = copying.target.look(&entry.key).expect("look").expect("it is there");
-                    Place::Object(at.stamp.tag().expect("a tag"))
+                    Precondition::Object(at.stamp.tag().expect("a tag"))
                 }
             };
             copying.server.fail(On::nth(kind, 1), Fault::Replaced(b"someone else's"));
@@ -169,7 +171,7 @@ fn a_copy_overwrites_nothing_that_somebody_else_put_meanwhile() {
             assert_eq!(copying.to.content(key), "someone else's", "{key} {place:?}");
             copying.server.heal();
             // And one that was deleted is not made anew.
-            if let Place::Object(_) = place {
+            if let Precondition::Object(_) = place {
                 copying.to.delete(key);
                 copying.copy(entry, place).expect_err("it is gone");
                 assert_eq!(copying.to.get(key), None, "{key}");
@@ -188,7 +190,7 @@ fn a_source_that_changed_is_not_copied() {
     copying.from.put("small", "other");
     copying.from.put("x", &content);
     for entry in [large, small] {
-        let error = copying.copy(&entry, Place::New).expect_err("it is another");
+        let error = copying.copy(&entry, Precondition::Absent).expect_err("it is another");
         assert!(matches!(error, ReadError::Changed), "{error:?}");
     }
     assert!(copying.to.keys().is_empty());
@@ -205,7 +207,7 @@ fn a_copy_whose_reply_was_lost_is_known_for_ones_own() {
     copying.from.put_object("neither", object);
     for (key, is_known) in [("tag", true), ("digest", true), ("neither", false)] {
         copying.server.fail(On::nth(Kind::Copy, 1), Fault::LostReply);
-        let copied = copying.copy(&copying.listed(key), Place::New);
+        let copied = copying.copy(&copying.listed(key), Precondition::Absent);
         assert_eq!(copied.is_ok(), is_known, "{key}: {copied:?}");
         assert_eq!(copying.to.content(key), "content");
         copying.server.heal();
@@ -221,10 +223,10 @@ fn a_store_that_refuses_conditions_copies_without_them() {
         copying.server.fail(on, fault.clone());
         for key in ["a", "b"] {
             copying.from.put(key, key);
-            copying.copy(&copying.listed(key), Place::New).expect("copied");
+            copying.copy(&copying.listed(key), Precondition::Absent).expect("copied");
         }
         assert_eq!(copying.server.count(Kind::Copy), 3, "learnt once");
-        copying.copy(&large, Place::New).expect("copied");
+        copying.copy(&large, Precondition::Absent).expect("copied");
         assert!(copying.to.content("x") == content);
         copying.is_clean();
     }
@@ -242,7 +244,7 @@ fn metadata_is_set_on_the_known_version_alone() {
         copying.to.put(key, content);
         let listed =
             copying.target.look(&Key::new(key.as_bytes())).expect("look").expect("it is there");
-        let place = Place::Object(listed.stamp.tag().expect("a tag"));
+        let place = Precondition::Object(listed.stamp.tag().expect("a tag"));
         set(key, place).expect("set");
         assert!(copying.to.content(key) == content);
         assert_eq!(copying.to.get(key).expect("there").metadata["vidimus-mode"], "0600");
@@ -253,12 +255,12 @@ fn metadata_is_set_on_the_known_version_alone() {
     // Between the look and the copy.
     let kinds = On::every(Kind::Copy).turns(1..=1);
     copying.server.fail(kinds, Fault::Replaced(b"another one's"));
-    assert!(matches!(set("small", Place::Leaf), Err(Cause::TargetChanged)));
+    assert!(matches!(set("small", Precondition::Leaf), Err(Cause::TargetChanged)));
     assert_eq!(copying.to.content("small"), "another one's");
     copying.server.heal();
     copying.server.fail(On::nth(Kind::Copy, 1), Fault::LostReply);
     copying.to.put_object("small", Object::new("x").with_etag("0123-2"));
-    set("small", Place::Leaf).expect("its own");
+    set("small", Precondition::Leaf).expect("its own");
     copying.is_clean();
 }
 
@@ -268,11 +270,14 @@ fn a_copy_that_could_not_be_given_up_is_given_up_by_the_next_run() {
     let (entry, _) = copying.large();
     copying.server.fail(On::nth(Kind::PartCopy, 2), Fault::Error(404, "NoSuchBucket"));
     copying.server.fail(On::every(Kind::Abort), Fault::Status(403));
-    copying.copy(&entry, Place::New).expect_err("no bucket");
+    copying.copy(&entry, Precondition::Absent).expect_err("no bucket");
     assert_eq!((copying.to.get("x"), copying.to.uploads().len()), (None, 1));
     copying.server.heal();
     let mut given_up = Vec::new();
-    copying.target.give_up_left(&mut |key| given_up.push(key.to_string())).expect("given up");
+    copying
+        .target
+        .abort_stale_uploads(&mut |key| given_up.push(key.to_string()))
+        .expect("given up");
     assert_eq!(given_up.len(), 1, "{given_up:?}");
     copying.is_clean();
 }
@@ -284,7 +289,7 @@ fn a_copy_whose_reply_was_lost_is_looked_for_and_not_asked_for_again() {
         let copying = Copying::new();
         let (entry, content) = copying.large();
         copying.server.fail(On::nth(kind, 1), Fault::LostReply);
-        let stamp = copying.copy(&entry, Place::New).expect("copied");
+        let stamp = copying.copy(&entry, Precondition::Absent).expect("copied");
         let copy = copying.to.get("x").expect("it is there");
         assert!(copy.content == content);
         assert_eq!(stamp.tag().expect("a tag").as_str(), copy.etag, "{kind:?}");
@@ -296,7 +301,7 @@ fn a_copy_whose_reply_was_lost_is_looked_for_and_not_asked_for_again() {
     copying.from.put("small", "content");
     let entry = copying.listed("small");
     copying.server.fail(On::nth(Kind::Copy, 1), Fault::LostReply);
-    copying.copy(&entry, Place::New).expect("copied");
+    copying.copy(&entry, Precondition::Absent).expect("copied");
     assert_eq!(copying.to.content("small"), "content");
     assert_eq!(copying.server.count(Kind::Copy), 1);
 }

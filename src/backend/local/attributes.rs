@@ -26,11 +26,11 @@ const SET_ID: u32 = SET_UID | SET_GID;
 pub(super) fn set_open(
     file: &File,
     capabilities: &Capabilities,
-    stands: &Metadata,
+    existing: &Metadata,
     wanted: &Metadata,
 ) -> Result<(), Cause> {
-    let owner = (stands.uid != wanted.uid).then(|| Uid::from_raw(wanted.uid));
-    let group = (stands.gid != wanted.gid).then(|| Gid::from_raw(wanted.gid));
+    let owner = (existing.uid != wanted.uid).then(|| Uid::from_raw(wanted.uid));
+    let group = (existing.gid != wanted.gid).then(|| Gid::from_raw(wanted.gid));
     let mut failed = io::Result::Ok(());
     let mut mode = wanted.mode;
     let chowned = owner.is_some() || group.is_some();
@@ -39,12 +39,12 @@ pub(super) fn set_open(
         failed = Err(error.into());
     }
     // chown clears set-id bits.
-    if stands.mode != mode || (chowned && mode & SET_ID != 0) {
+    if existing.mode != mode || (chowned && mode & SET_ID != 0) {
         let mode = mode_under_its_owner(file, &Metadata { mode, ..*wanted });
         let set = mode.and_then(|mode| fchmod(file, Mode::from_raw_mode(mode)));
         failed = failed.and(set.map_err(io::Error::from));
     }
-    if stands.mtime != wanted.mtime {
+    if existing.mtime != wanted.mtime {
         let time = |time: Timestamp| FileTime::from_unix_time(time.seconds, time.nanos);
         let mtime = Some(time(wanted.mtime));
         let set = |atime: Option<_>| filetime::set_file_handle_times(file, atime.map(time), mtime);
@@ -67,17 +67,17 @@ pub(super) fn mode_under_its_owner(open: impl AsFd, wanted: &Metadata) -> rustix
 pub(super) fn set_link(
     parent: &Arc<Directory>,
     name: &[u8],
-    stands: &Metadata,
+    existing: &Metadata,
     wanted: &Metadata,
 ) -> Result<(), Cause> {
-    let owner = (stands.uid != wanted.uid).then(|| Uid::from_raw(wanted.uid));
-    let group = (stands.gid != wanted.gid).then(|| Gid::from_raw(wanted.gid));
+    let owner = (existing.uid != wanted.uid).then(|| Uid::from_raw(wanted.uid));
+    let group = (existing.gid != wanted.gid).then(|| Gid::from_raw(wanted.gid));
     let mut failed = io::Result::Ok(());
     if owner.is_some() || group.is_some() {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         failed = chownat(&**parent, name, owner, group, flags).map_err(io::Error::from);
     }
-    if stands.mtime != wanted.mtime {
+    if existing.mtime != wanted.mtime {
         let set = |atime| {
             let times = times(atime, wanted.mtime);
             Ok(utimensat(&**parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
@@ -154,9 +154,9 @@ mod tests {
         ] {
             let wanted = Metadata { mode: 0o6755, uid, gid, mtime };
             // So it was said to stand: what owner it has already is not set.
-            let stands = Metadata { mode: 0o600, ..wanted };
+            let existing = Metadata { mode: 0o600, ..wanted };
             let capabilities = &root.directory().capabilities;
-            set_open(&file, capabilities, &stands, &wanted).unwrap();
+            set_open(&file, capabilities, &existing, &wanted).unwrap();
             assert_eq!(file.metadata().unwrap().mode() & 0o7777, mode, "{uid} {gid}");
         }
     }

@@ -374,32 +374,32 @@ mod tests {
             ..Keeps::default()
         };
         let wanted = Metadata { mode: 0o640, uid: 1, gid: 2, mtime: at(3) };
-        let stands = Metadata { mode: 0o555, uid: 7, gid: 9, mtime: at(4) };
-        let held = |keeps: Keeps, kind, stands| keeps.held(wanted, kind, stands);
+        let existing = Metadata { mode: 0o555, uid: 7, gid: 9, mtime: at(4) };
+        let held = |keeps: Keeps, kind, existing| keeps.held(wanted, kind, existing);
         let (file, directory, link) = (EntryKind::File, EntryKind::Directory, EntryKind::Symlink);
         let given = Metadata { uid: 7, gid: 8, ..wanted };
         assert_eq!(held(keeps, file, None), Metadata { mode: 0o755, ..given });
         assert_eq!(held(keeps, directory, None), Metadata { mode: 0o777, ..given });
         assert_eq!(held(keeps, link, None), given);
-        assert_eq!(held(keeps, file, Some(&stands)), stands);
-        assert_eq!(held(keeps, link, Some(&stands)), Metadata { mode: wanted.mode, ..stands });
+        assert_eq!(held(keeps, file, Some(&existing)), existing);
+        assert_eq!(held(keeps, link, Some(&existing)), Metadata { mode: wanted.mode, ..existing });
         for kind in [file, directory, link] {
-            for stands in [None, Some(&stands)] {
-                assert_eq!(held(Keeps::default(), kind, stands), wanted);
+            for existing in [None, Some(&existing)] {
+                assert_eq!(held(Keeps::default(), kind, existing), wanted);
             }
         }
         // As root's programs on a server that makes all its root's nobody's.
         let squashes = Keeps { owner: Some((7, 8)), ..Keeps::default() };
         let program = Metadata { mode: 0o6755, ..wanted };
-        for (stands, mode) in [
+        for (existing, mode) in [
             (None, [0o755, 0o2755]),
-            (Some(stands), [0o755, 0o2755]),
-            (Some(Metadata { gid: 2, ..stands }), [0o2755, 0o2755]),
-            (Some(Metadata { uid: 1, ..stands }), [0o4755, 0o6755]),
+            (Some(existing), [0o755, 0o2755]),
+            (Some(Metadata { gid: 2, ..existing }), [0o2755, 0o2755]),
+            (Some(Metadata { uid: 1, ..existing }), [0o4755, 0o6755]),
         ] {
             for (kind, mode) in [file, directory].into_iter().zip(mode) {
-                let held = squashes.held(program, kind, stands.as_ref());
-                assert_eq!(held.mode, mode, "{kind} {stands:?}");
+                let held = squashes.held(program, kind, existing.as_ref());
+                assert_eq!(held.mode, mode, "{kind} {existing:?}");
             }
         }
         let lost = Lost::default();

@@ -1,7 +1,7 @@
 //! From what the kernel says of an entry to the model's words, and back.
 
 use super::capabilities::{Capabilities, Kind};
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::stamp::Inode;
 use crate::model::{Entry, EntryKind, Key, Metadata, SpecialKind, Stamp, Timestamp};
 use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, statx};
@@ -87,7 +87,7 @@ pub(super) fn entry(
         stamp: stamp_of(capabilities, stat),
         metadata: metadata_of(stat),
         link,
-        known: Known::Whole,
+        completeness: Completeness::Full,
         recorded: None,
     }
 }
@@ -107,8 +107,8 @@ impl Ownership {
     }
 
     /// Whether only another user, or root, can set the metadata of what has this.
-    pub(super) fn is_anothers(&self, stands: &Metadata) -> bool {
-        self.uid != 0 && self.uid != stands.uid
+    pub(super) fn is_anothers(&self, existing: &Metadata) -> bool {
+        self.uid != 0 && self.uid != existing.uid
     }
 
     /// What a file of the source's metadata will carry here.

@@ -14,10 +14,10 @@ mod inspect;
 mod metadata;
 mod misplaced;
 mod paths;
-mod place;
 mod probe;
 mod ranges;
 mod read;
+mod rename;
 mod set_aside;
 mod shared;
 mod stage;
@@ -39,7 +39,7 @@ pub use write::LocalTarget;
 
 use self::capabilities::Capabilities;
 use super::{
-    Form, Inspected, LEFT_OUT, ListItem, ListOptions, Listing, Ranges, ReadError, Sink, Source,
+    Inspected, KeySpace, LEFT_OUT, ListItem, ListOptions, Listing, Ranges, ReadError, Sink, Source,
 };
 use crate::model::error::Side;
 use crate::model::{Cause, Entry, Error, Key};
@@ -75,7 +75,7 @@ impl LocalSource {
     /// # Errors
     /// When the root can't be read.
     pub fn list_level(&self) -> Result<Listing, Error> {
-        let options = ListOptions { filter: Arc::default(), only: None, form: Form::Tree };
+        let options = ListOptions { filter: Arc::default(), only: None, key_space: KeySpace::Tree };
         walk::list_level(&self.root, &self.walking, self.side, &options)
     }
 }

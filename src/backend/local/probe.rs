@@ -5,7 +5,7 @@ use super::beneath::Directory;
 use super::capabilities::{Capabilities, Kind, is_unsupported, set_mtime};
 use super::entries::listed_number;
 use super::metadata::{Ownership, kind_of, look_at, look_at_open, metadata_of, mtime_of};
-use super::place::{rename_new, rename_new_directory};
+use super::rename::{rename_new, rename_new_directory};
 use crate::model::stamp::COARSEST_TIMES;
 use crate::model::{Cause, EntryKind, Keeps, NameLimit, NameLimits, Timestamp};
 use rustix::fs::{
@@ -127,8 +127,8 @@ fn given_mode(entry: &OwnedFd) -> rustix::io::Result<Option<u32>> {
     const ANY: u32 = 0o640;
     // What it answers counts less than what stands then.
     let set = fchmod(entry, Mode::from_raw_mode(ANY));
-    let stands = metadata_of(&look_at_open(entry)?).mode;
-    Ok((set.is_err() || stands != ANY).then_some(stands))
+    let existing = metadata_of(&look_at_open(entry)?).mode;
+    Ok((set.is_err() || existing != ANY).then_some(existing))
 }
 
 /// The same of a directory, which is made for it, with a file in it.
@@ -199,8 +199,8 @@ fn given_owner(file: impl AsFd, ownership: &Ownership) -> rustix::io::Result<Opt
     let owner = (ownership.uid == 0).then(|| Uid::from_raw(ANY));
     let set = fchown(&file, owner, Some(Gid::from_raw(wanted.1)));
     let found = metadata_of(&look_at_open(&file)?);
-    let stands = (found.uid, found.gid);
-    Ok((set.is_err() || stands != wanted).then_some(stands))
+    let existing = (found.uid, found.gid);
+    Ok((set.is_err() || existing != wanted).then_some(existing))
 }
 
 fn is_near(found: Timestamp) -> bool {

@@ -7,7 +7,7 @@
 
 use super::beneath::{Directory, open_child};
 use super::metadata::{kind_of, look_at};
-use super::place::{is_unrenamable, rename_new};
+use super::rename::{is_unrenamable, rename_new};
 use super::shared::{Shared, TemporaryName};
 use crate::model::{Cause, EntryKind, Key};
 use rustix::fs::{AtFlags, Mode, RenameFlags, mkdirat, renameat, renameat_with, unlinkat};

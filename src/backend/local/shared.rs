@@ -3,9 +3,9 @@
 use super::attributes::{chmod_handle, set_link};
 use super::beneath::{Directory, Root, legal};
 use super::metadata::{Ownership, look_at_open};
-use super::place::rename_new;
+use super::rename::rename_new;
 use super::sync::Syncing;
-use crate::backend::Place;
+use crate::backend::Precondition;
 use crate::model::reserved::{TEMPORARY, is_temporary};
 use crate::model::{Cause, Durability, EntryKind, Key, Metadata, Timestamp};
 use rustix::fs::{AtFlags, renameat, unlinkat};
@@ -107,19 +107,20 @@ impl Shared {
         &self,
         source: &Metadata,
         kind: EntryKind,
-        stands: Option<&Metadata>,
+        existing: Option<&Metadata>,
     ) -> Metadata {
         let keeps = self.root.directory().capabilities.keeps();
-        let held = keeps.held(self.ownership.held(source, kind), kind, stands);
-        let Some(stands) = stands.filter(|stands| self.ownership.is_anothers(stands)) else {
+        let held = keeps.held(self.ownership.held(source, kind), kind, existing);
+        let Some(existing) = existing.filter(|existing| self.ownership.is_anothers(existing))
+        else {
             return held;
         };
         if kind != EntryKind::Directory {
-            return held.owned_by(stands.uid, stands.gid, kind);
+            return held.owned_by(existing.uid, existing.gid, kind);
         }
-        let kept = Metadata { uid: held.uid, gid: held.gid, ..*stands };
+        let kept = Metadata { uid: held.uid, gid: held.gid, ..*existing };
         self.leaves_directories.fetch_or(kept != held, Ordering::Relaxed);
-        *stands
+        *existing
     }
 
     /// Sets the metadata of a symbolic link that was just made.
@@ -131,11 +132,12 @@ impl Shared {
     ) -> Result<(), Cause> {
         let group = parent.passed_on_group.unwrap_or(self.ownership.gid);
         let time = Timestamp { seconds: i64::MIN, nanos: 0 };
-        let stands =
+        let existing =
             Metadata { uid: self.ownership.uid, gid: group, mtime: time, mode: source.mode };
         let wanted = self.held(source, EntryKind::Symlink, None);
-        let stands = parent.capabilities.keeps().held(stands, EntryKind::Symlink, Some(&wanted));
-        set_link(parent, name, &stands, &wanted)
+        let existing =
+            parent.capabilities.keeps().held(existing, EntryKind::Symlink, Some(&wanted));
+        set_link(parent, name, &existing, &wanted)
     }
 
     /// A name for what is to be renamed to its own.
@@ -179,12 +181,14 @@ impl Shared {
         parent: &Arc<Directory>,
         temporary: &[u8],
         name: &[u8],
-        place: Place,
+        precondition: Precondition,
     ) -> Result<(), Cause> {
-        match place {
-            Place::New => rename_new(parent, temporary, name)?,
-            Place::Leaf | Place::Object(_) => renameat(&**parent, temporary, &**parent, name)?,
-            Place::EmptyDirectory => {
+        match precondition {
+            Precondition::Absent => rename_new(parent, temporary, name)?,
+            Precondition::Leaf | Precondition::Object(_) => {
+                renameat(&**parent, temporary, &**parent, name)?;
+            }
+            Precondition::EmptyDirectory => {
                 match unlinkat(&**parent, name, AtFlags::REMOVEDIR) {
                     Err(Errno::NOTEMPTY | Errno::EXIST) => return Err(Cause::DirectoryStands),
                     other => other?,

@@ -8,7 +8,7 @@ use super::beneath::Directory;
 use super::capabilities::Capabilities;
 use super::metadata::{look_at_open, metadata_of, stamp_of};
 use super::shared::{Shared, TemporaryName};
-use crate::backend::{Place, Stage, Staged, WriteAt, Written};
+use crate::backend::{Precondition, Stage, Staged, WriteAt, Written};
 use crate::model::{Cause, Digest, Entry, EntryKind, Key, Metadata, Timestamp};
 use rustix::fs::{Advice, AtFlags, Mode, OFlags, Statx, fadvise, openat, unlinkat};
 use rustix::io::Errno;
@@ -36,7 +36,7 @@ enum HiddenPlace {
         /// The key that the entry is to have.
         key: Key,
         name: TemporaryName,
-        place: Place,
+        precondition: Precondition,
     },
     /// The entry's own name, in a directory that nobody sees.
     Member { directory: Arc<Directory>, name: Box<[u8]> },
@@ -47,10 +47,13 @@ impl Hidden {
         shared: &Arc<Shared>,
         key: &Key,
         name: TemporaryName,
-        place: Place,
+        precondition: Precondition,
     ) -> Self {
         let (shared, key) = (Arc::clone(shared), key.clone());
-        Self { place: HiddenPlace::Temporary { shared, key, name, place }, is_published: false }
+        Self {
+            place: HiddenPlace::Temporary { shared, key, name, precondition },
+            is_published: false,
+        }
     }
 
     pub(super) fn member(directory: &Arc<Directory>, name: &[u8]) -> Self {
@@ -60,8 +63,8 @@ impl Hidden {
 
     /// Puts what it names in its place.
     pub(super) fn publish(&mut self) -> Result<(), Cause> {
-        if let HiddenPlace::Temporary { shared, key, name, place } = &self.place {
-            shared.parent(key, |parent, leaf| shared.place(parent, name, leaf, *place))?;
+        if let HiddenPlace::Temporary { shared, key, name, precondition } = &self.place {
+            shared.parent(key, |parent, leaf| shared.place(parent, name, leaf, *precondition))?;
         }
         self.is_published = true;
         Ok(())
@@ -93,7 +96,7 @@ pub(super) struct LocalStage {
     hidden: Hidden,
     open: File,
     directory: Arc<Directory>,
-    stands: Metadata,
+    existing: Metadata,
     /// Its size, where that is known before all of it has come.
     size: Option<u64>,
     written: AtomicU64,
@@ -118,7 +121,7 @@ impl LocalStage {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let open = File::from(openat(&**directory, name, flags, Mode::from_raw_mode(mode))?);
-        let stands = Metadata {
+        let existing = Metadata {
             mode: mode & !shared.umask,
             uid: ownership.uid,
             gid: group,
@@ -129,7 +132,7 @@ impl LocalStage {
             hidden: hidden(),
             open,
             directory: Arc::clone(directory),
-            stands,
+            existing,
             size: Some(entry.stamp.size),
             written: AtomicU64::new(0),
         })
@@ -173,7 +176,7 @@ impl Stage for LocalStage {
         wanted: &Metadata,
         _digest: &Digest,
     ) -> Result<Box<dyn Staged>, Cause> {
-        let Self { shared, hidden, open, directory, stands, size, written } = *self;
+        let Self { shared, hidden, open, directory, existing, size, written } = *self;
         let written = written.into_inner();
         if let Some(expected) = size.filter(|size| written != *size) {
             return Err(Cause::ShortWrite { written, expected });
@@ -181,8 +184,8 @@ impl Stage for LocalStage {
         let capabilities = &directory.capabilities;
         let look = || Ok::<_, Errno>(written_of(capabilities, &look_at_open(&open)?));
         // What isn't kept is neither set nor found wanting.
-        let stands = capabilities.keeps().held(stands, EntryKind::File, Some(wanted));
-        let mut set = set_open(&open, capabilities, &stands, wanted);
+        let existing = capabilities.keeps().held(existing, EntryKind::File, Some(wanted));
+        let mut set = set_open(&open, capabilities, &existing, wanted);
         let mut found = look()?;
         let mtime = found.metadata.mtime;
         if set.is_ok() && found.metadata != (Metadata { mtime, ..*wanted }) {

@@ -7,7 +7,7 @@
 use super::beneath::{Directory, legal, open_child, with_fallback};
 use super::entries::{each_leaf, for_each_entry};
 use super::metadata::{kind_of, look_afresh, look_at, look_at_open, mtime_of};
-use super::place::{Placed, is_unrenamable, rename_directory, rename_new_directory};
+use super::rename::{Placed, is_unrenamable, rename_directory, rename_new_directory};
 use super::shared::{Shared, TemporaryName};
 use super::stage::{Hidden, LocalStage, written_of};
 use crate::backend::{Stage, StageDirectory, StagedDirectory, Written};

@@ -14,10 +14,10 @@ use super::stage::{Hidden, LocalStage};
 use super::stage_directory::{LocalStageDirectory, sweep_directory};
 use super::{LocalSource, Walking, read};
 use crate::backend::{
-    Inspected, ListItem, ListOptions, Listing, MANIFEST, Place, Ranges, ReadError, Sink, Source,
-    Stage, StageDirectory, Target,
+    Inspected, ListItem, ListOptions, Listing, MANIFEST, Precondition, Ranges, ReadError, Sink,
+    Source, Stage, StageDirectory, Target,
 };
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::reserved::{DIRECTORY, is_set_aside, is_temporary};
 use crate::model::{Cause, Durability, Entry, EntryKind, Error, Keeps, Key, Metadata, Stamp};
@@ -63,11 +63,11 @@ impl LocalTarget {
         Ok(Self { shared: Arc::new(shared), ..self })
     }
 
-    fn begin(&self, entry: &Entry, place: Place) -> Result<LocalStage, Cause> {
+    fn begin(&self, entry: &Entry, precondition: Precondition) -> Result<LocalStage, Cause> {
         let shared = &self.shared;
         shared.parent(&entry.key, |parent, _| {
             let name = shared.temporary_in(parent)?;
-            let hidden = || Hidden::temporary(shared, &entry.key, name, place);
+            let hidden = || Hidden::temporary(shared, &entry.key, name, precondition);
             Ok(LocalStage::begin(shared, parent, &name, entry, hidden)?)
         })
     }
@@ -80,14 +80,14 @@ impl LocalTarget {
             }
             let directory = shared.root.descend(key.as_bytes())?;
             let file = File::from(readable_directory(&directory)?);
-            let stands = metadata_of(&look_at_open(&file)?);
-            if shared.ownership.is_anothers(&stands) {
+            let existing = metadata_of(&look_at_open(&file)?);
+            if shared.ownership.is_anothers(&existing) {
                 // He alone can: that it stays is told once.
-                shared.held(wanted, kind, Some(&stands));
+                shared.held(wanted, kind, Some(&existing));
                 return Ok(());
             }
-            let wanted = &directory.capabilities.keeps().held(*wanted, kind, Some(&stands));
-            set_open(&file, &directory.capabilities, &stands, wanted)?;
+            let wanted = &directory.capabilities.keeps().held(*wanted, kind, Some(&existing));
+            set_open(&file, &directory.capabilities, &existing, wanted)?;
             return Ok(shared.syncing.entries_changed(&directory)?);
         }
         shared.parent(key, |parent, name| {
@@ -106,15 +106,15 @@ impl LocalTarget {
             if kind_of(&stat) != kind {
                 return Err(Cause::TargetChanged);
             }
-            let stands = metadata_of(&stat);
+            let existing = metadata_of(&stat);
             if through_proc {
                 // chown clears set-id bits.
-                let rest = set_link(parent, name, &stands, wanted);
+                let rest = set_link(parent, name, &existing, wanted);
                 chmod_handle(&file, mode_under_its_owner(&file, wanted)?)?;
                 rest?;
                 return Ok(shared.syncing.entries_changed(parent)?);
             }
-            set_open(&file, &parent.capabilities, &stands, wanted)?;
+            set_open(&file, &parent.capabilities, &existing, wanted)?;
             Ok(shared.syncing.file_changed(parent, &file)?)
         })
     }
@@ -173,12 +173,16 @@ impl Source for LocalTarget {
 }
 
 impl Target for LocalTarget {
-    fn stage(&self, entry: &Entry, place: Place) -> Result<Box<dyn Stage>, Cause> {
-        Ok(Box::new(self.begin(entry, place)?))
+    fn stage(&self, entry: &Entry, precondition: Precondition) -> Result<Box<dyn Stage>, Cause> {
+        Ok(Box::new(self.begin(entry, precondition)?))
     }
 
-    fn stage_stream(&self, entry: &Entry, place: Place) -> Result<Box<dyn Stage>, Cause> {
-        Ok(Box::new(self.begin(entry, place)?.of_any_size()))
+    fn stage_stream(
+        &self,
+        entry: &Entry,
+        precondition: Precondition,
+    ) -> Result<Box<dyn Stage>, Cause> {
+        Ok(Box::new(self.begin(entry, precondition)?.of_any_size()))
     }
 
     fn stage_directory(&self, key: &Key) -> Result<Box<dyn StageDirectory>, Cause> {
@@ -190,10 +194,10 @@ impl Target for LocalTarget {
         renames.get() != Some(&false)
     }
 
-    fn make_directory(&self, key: &Key, place: Place) -> Result<Option<Key>, Cause> {
+    fn make_directory(&self, key: &Key, precondition: Precondition) -> Result<Option<Key>, Cause> {
         let shared = &self.shared;
         shared.parent(key, |parent, name| {
-            if place != Place::New {
+            if precondition != Precondition::Absent {
                 return set_aside_leaf(shared, parent, key).map(Some);
             }
             match mkdirat(&**parent, name, Mode::from_raw_mode(0o700)) {
@@ -212,13 +216,13 @@ impl Target for LocalTarget {
         self.sweep(key)
     }
 
-    fn make_link(&self, entry: &Entry, place: Place) -> Result<Option<Stamp>, Cause> {
+    fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause> {
         let shared = &self.shared;
         let text = entry.link.as_deref().unwrap_or_default();
         shared.parent(&entry.key, |parent, _| {
             let temporary = shared.temporary_in(parent)?;
             symlinkat(text, &**parent, &temporary[..])?;
-            let mut link = Hidden::temporary(shared, &entry.key, temporary, place);
+            let mut link = Hidden::temporary(shared, &entry.key, temporary, precondition);
             let set = shared.set_new_link(parent, &temporary, &entry.metadata);
             link.publish()?;
             set.map(|()| None)
@@ -230,7 +234,7 @@ impl Target for LocalTarget {
         key: &Key,
         kind: EntryKind,
         wanted: &Metadata,
-        _place: Place,
+        _place: Precondition,
     ) -> Result<Option<Stamp>, Cause> {
         self.set(key, kind, wanted).map(|()| None)
     }
@@ -336,21 +340,26 @@ impl Target for LocalTarget {
         self.shared.root.directory().capabilities.learn_keeps(keeps);
     }
 
-    fn holds(&self, source: &Metadata, kind: EntryKind, stands: Option<&Metadata>) -> Metadata {
-        self.shared.held(source, kind, stands)
+    fn achievable_metadata(
+        &self,
+        source: &Metadata,
+        kind: EntryKind,
+        existing: Option<&Metadata>,
+    ) -> Metadata {
+        self.shared.held(source, kind, existing)
     }
 
     fn meets(&self, source: &Entry) {
         let capabilities = &self.shared.root.directory().capabilities;
         let keeps = capabilities.keeps();
-        if keeps != Keeps::default() && source.known == Known::Whole {
+        if keeps != Keeps::default() && source.completeness == Completeness::Full {
             let wanted = self.shared.ownership.held(&source.metadata, source.kind);
             capabilities.lost.count(&keeps, &wanted, source.kind);
         }
     }
 
     /// Temporaries of the published manifest, whose directory no listing enters.
-    fn give_up_left(&self, given_up: &mut dyn FnMut(&Key)) -> Result<(), Cause> {
+    fn abort_stale_uploads(&self, given_up: &mut dyn FnMut(&Key)) -> Result<(), Cause> {
         match self.shared.root.descend(MANIFEST.as_bytes()) {
             Err(Errno::NOENT) => Ok(()),
             directory => remove_files(&*directory?, &is_temporary, &mut |name| {

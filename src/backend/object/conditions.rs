@@ -9,7 +9,7 @@
 
 use super::s3::S3;
 use super::{Condition, Head, StoreError, StoreErrorKind};
-use crate::backend::Place;
+use crate::backend::Precondition;
 use crate::model::Cause;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -39,7 +39,7 @@ pub(super) enum Unwritten {
         /// How the store said so.
         error: StoreError,
         /// What stands there, if anything does.
-        stands: Option<Box<Head>>,
+        existing: Option<Box<Head>>,
     },
     /// The store failed, or refused.
     Failed(StoreError),
@@ -94,10 +94,10 @@ impl Conditions {
                 Ok(done) => return Ok(done),
                 Err(error) if error.may_be_the_condition() => break,
                 Err(error) if is_unmet(&error, condition) => {
-                    let (stands, decides) = look()?;
-                    if !decides || !is_met(condition, stands.as_ref()) {
-                        let stands = stands.map(Box::new);
-                        return Err(Unwritten::Unmet { error, stands });
+                    let (existing, decides) = look()?;
+                    if !decides || !is_met(condition, existing.as_ref()) {
+                        let existing = existing.map(Box::new);
+                        return Err(Unwritten::Unmet { error, existing });
                     }
                     if tries == TRIES {
                         break;
@@ -122,8 +122,8 @@ impl Conditions {
 }
 
 /// Whether what stands is what a condition asks for.
-pub(super) fn is_met(condition: Condition<'_>, stands: Option<&Head>) -> bool {
-    match (condition, stands) {
+pub(super) fn is_met(condition: Condition<'_>, existing: Option<&Head>) -> bool {
+    match (condition, existing) {
         (Condition::Matches(tag), Some(head)) => head.etag.as_ref() == Some(tag),
         (Condition::Absent, None) => true,
         _ => false,
@@ -131,11 +131,11 @@ pub(super) fn is_met(condition: Condition<'_>, stands: Option<&Head>) -> bool {
 }
 
 /// The condition under which an entry goes to a place.
-pub(super) fn condition_of(place: &Place) -> Condition<'_> {
+pub(super) fn condition_of(place: &Precondition) -> Condition<'_> {
     match place {
-        Place::New => Condition::Absent,
-        Place::Object(tag) => Condition::Matches(tag),
-        Place::Leaf | Place::EmptyDirectory => Condition::None,
+        Precondition::Absent => Condition::Absent,
+        Precondition::Object(tag) => Condition::Matches(tag),
+        Precondition::Leaf | Precondition::EmptyDirectory => Condition::None,
     }
 }
 
@@ -150,8 +150,8 @@ fn is_unmet(error: &StoreError, condition: Condition<'_>) -> bool {
 }
 
 /// What it means that something else stands at a place.
-pub(super) fn taken(place: &Place) -> Cause {
-    if *place == Place::New { Cause::NameTaken } else { Cause::TargetChanged }
+pub(super) fn taken(place: &Precondition) -> Cause {
+    if *place == Precondition::Absent { Cause::NameTaken } else { Cause::TargetChanged }
 }
 
 #[cfg(test)]
@@ -165,13 +165,13 @@ mod tests {
         StoreError::new(kind)
     }
 
-    /// A store that answers each condition with `refused`, and where `stands` stands: how it ended,
+    /// A store that answers each condition with `refused`, and where `existing` stands: how it ended,
     /// and what was sent.
     fn write(
         conditions: &Conditions,
         (writing, condition): (Writing, Condition<'_>),
         refused: impl Fn() -> StoreErrorKind,
-        stands: Option<&ETag>,
+        existing: Option<&ETag>,
     ) -> (Result<(), Unwritten>, usize) {
         let sent = Cell::new(0);
         let answer = |condition: Condition<'_>| {
@@ -186,7 +186,7 @@ mod tests {
             version: None,
             checksum: None,
         };
-        let done = conditions.send(writing, condition, answer, || Ok((stands.map(head), true)));
+        let done = conditions.send(writing, condition, answer, || Ok((existing.map(head), true)));
         (done, sent.get())
     }
 
@@ -214,7 +214,7 @@ mod tests {
     fn a_condition_that_is_met_and_found_unmet_is_done_without() {
         let [old, new] = [b"old", b"new"].map(|tag| ETag::new(tag).expect("a tag"));
         let unmet = || StoreErrorKind::PreconditionFailed;
-        for (condition, stands, other) in [
+        for (condition, existing, other) in [
             (Condition::Matches(&old), Some(&old), Some(&new)),
             (Condition::Matches(&old), Some(&old), None),
             (Condition::Absent, None, Some(&new)),
@@ -223,13 +223,13 @@ mod tests {
             let (done, sent) = write(&conditions, (Writing::Put, condition), unmet, other);
             assert_eq!(sent, 1, "{condition:?}");
             assert!(
-                matches!(&done, Err(Unwritten::Unmet { stands, .. }) if stands.is_some() == other.is_some()),
+                matches!(&done, Err(Unwritten::Unmet { existing, .. }) if existing.is_some() == other.is_some()),
                 "{done:?}"
             );
             assert_eq!(conditions.warning(), None);
-            let (done, sent) = write(&conditions, (Writing::Put, condition), unmet, stands);
+            let (done, sent) = write(&conditions, (Writing::Put, condition), unmet, existing);
             assert!(done.is_ok() && sent == 3, "{done:?} {sent}");
-            let (done, sent) = write(&conditions, (Writing::Put, condition), unmet, stands);
+            let (done, sent) = write(&conditions, (Writing::Put, condition), unmet, existing);
             assert!(done.is_ok() && sent == 1, "{done:?} {sent}");
             assert!(conditions.warning().is_some());
         }
@@ -253,7 +253,7 @@ mod tests {
         let conditions = Conditions::default();
         let answer = |_: Condition<'_>| Err::<(), _>(refusal(StoreErrorKind::PreconditionFailed));
         let done = conditions.send(Writing::Copy, Condition::Absent, answer, || Ok((None, false)));
-        assert!(matches!(done, Err(Unwritten::Unmet { stands: None, .. })), "{done:?}");
+        assert!(matches!(done, Err(Unwritten::Unmet { existing: None, .. })), "{done:?}");
         assert_eq!(conditions.warning(), None);
     }
 }

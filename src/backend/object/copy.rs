@@ -3,12 +3,12 @@
 use super::conditions::{Unwritten, condition_of, is_met, taken};
 use super::metadata::{put, set};
 use super::parts::Parts;
-use super::place::{ObjectPlace, cause, refused};
+use super::prefix::{BucketPrefix, cause, refused};
 use super::refused_copies::is_refusal;
 use super::s3::{CopySource, UploadId};
 use super::write::{ObjectStage, UPLOAD, is_kept, part_size};
 use super::{Condition, Head, Headers, StoreError, StoreErrorKind, uploads};
-use crate::backend::{Place, ReadError, Reading, Stage as _};
+use crate::backend::{Precondition, ReadError, Reading, Stage as _};
 use crate::model::{Cause, Digest, ETag, Entry, EntryKind, Key, Metadata, Stamp, Stop};
 use bytes::Bytes;
 use std::fs;
@@ -62,7 +62,7 @@ struct Original<'a> {
     size: u64,
 }
 
-impl ObjectPlace {
+impl BucketPrefix {
     /// Sets an object's metadata: the store copies it onto itself, or it is read and written again
     /// where the store doesn't.
     pub(super) fn set_metadata(
@@ -70,16 +70,16 @@ impl ObjectPlace {
         key: &Key,
         kind: EntryKind,
         metadata: &Metadata,
-        place: Place,
+        place: Precondition,
     ) -> Result<Stamp, Cause> {
         let object = self.object_key(key)?;
         let head = self.store.head(&object).map_err(refused)?.ok_or(Cause::TargetChanged)?;
         let place = match (place, head.etag) {
             // What is known of its content is known of another version.
-            (Place::Object(listed), Some(tag)) if listed != tag => {
+            (Precondition::Object(listed), Some(tag)) if listed != tag => {
                 return Err(Cause::TargetChanged);
             }
-            (_, Some(tag)) => Place::Object(tag),
+            (_, Some(tag)) => Precondition::Object(tag),
             (place, None) => place,
         };
         let mut headers = head.headers.clone();
@@ -104,7 +104,7 @@ impl ObjectPlace {
         object: &[u8],
         head: &Head,
         headers: &Headers,
-        place: &Place,
+        place: &Precondition,
     ) -> Result<Option<ETag>, Uncopied> {
         let bucket = self.store.bucket();
         let from = CopySource { bucket, key: object, version: head.etag.as_ref() };
@@ -113,8 +113,8 @@ impl ObjectPlace {
             return self.copy_in_parts(&original, object, headers.clone(), place);
         }
         let to = (object, condition_of(place));
-        let is_done = |stands: &Head| stands.size == head.size && is_kept(stands, headers);
-        let look = || Ok(self.store.head(object)?.filter(is_done).map(|stands| stands.etag));
+        let is_done = |existing: &Head| existing.size == head.size && is_kept(existing, headers);
+        let look = || Ok(self.store.head(object)?.filter(is_done).map(|existing| existing.etag));
         let send = |condition: Condition<'_>| {
             self.store.copy(&from, object, Some(headers), condition, look)
         };
@@ -122,7 +122,7 @@ impl ObjectPlace {
         match self.conditions.copy(&self.store, to, send, || Ok(true)) {
             Ok(tag) => Ok(tag),
             // A reply may have been lost, and the request been sent again.
-            Err(Unwritten::Unmet { error, stands: Some(head) })
+            Err(Unwritten::Unmet { error, existing: Some(head) })
                 if error.maybe_done && is_kept(&head, headers) =>
             {
                 Ok(head.etag)
@@ -138,7 +138,7 @@ impl ObjectPlace {
         key: &Key,
         head: &Head,
         headers: &Headers,
-        place: Place,
+        place: Precondition,
     ) -> Result<Stamp, Cause> {
         let stamp = Stamp::of_object(head.size, head.etag);
         let entry = self.listed(key.clone(), EntryKind::File, stamp, head.modified);
@@ -164,12 +164,12 @@ impl ObjectPlace {
     /// Has the store copy an object of another place within it; `None` where the store doesn't.
     ///
     /// # Errors
-    /// As those of [`ObjectPlace::copy_by_store`].
+    /// As those of [`BucketPrefix::copy_by_store`].
     pub(super) fn copy(
         &self,
         other: &Self,
         entry: &Entry,
-        place: Place,
+        place: Precondition,
     ) -> Result<Option<Stamp>, ReadError> {
         let copies = &self.refused_copies;
         if copies.may_copy() && !self.store.may_read_as(&other.store) {
@@ -197,7 +197,12 @@ impl ObjectPlace {
     ///
     /// # Errors
     /// [`ReadError::Changed`] when the source isn't the version listed.
-    fn copy_by_store(&self, other: &Self, entry: &Entry, place: Place) -> Result<Stamp, Uncopied> {
+    fn copy_by_store(
+        &self,
+        other: &Self,
+        entry: &Entry,
+        place: Precondition,
+    ) -> Result<Stamp, Uncopied> {
         let from_key = other.object_key(&entry.key).map_err(ReadError::Sink)?;
         let to = self.object_key(&entry.key).map_err(ReadError::Sink)?;
         self.check_ending(&to).map_err(ReadError::Sink)?;
@@ -212,11 +217,11 @@ impl ObjectPlace {
             self.copy_in_parts(&Original { from, size }, &to, head.headers, &place)?
         } else {
             let look = || {
-                let stands = self.store.head(&to)?;
+                let existing = self.store.head(&to)?;
                 let is_copy = |head: &Head| {
                     self.is_whole_copy(head, (other, &from_key, entry)).unwrap_or(false)
                 };
-                Ok(stands.filter(is_copy).map(|head| head.etag))
+                Ok(existing.filter(is_copy).map(|head| head.etag))
             };
             let send =
                 |condition: Condition<'_>| self.store.copy(&from, &to, None, condition, look);
@@ -239,8 +244,8 @@ impl ObjectPlace {
                     let put = self.store.put(&to, Bytes::new(), &head.headers, Condition::None);
                     put.map_err(read_error)?
                 }
-                Err(Unwritten::Unmet { error, stands }) => {
-                    self.whose((&error, stands), (other, &from_key, entry), &place)?
+                Err(Unwritten::Unmet { error, existing }) => {
+                    self.whose((&error, existing), (other, &from_key, entry), &place)?
                 }
                 Err(Unwritten::Failed(error)) => return Err(uncopied(error)),
             }
@@ -252,14 +257,14 @@ impl ObjectPlace {
     /// or it was copied before, and the reply was lost.
     fn whose(
         &self,
-        (error, stands): (&StoreError, Option<Box<Head>>),
+        (error, existing): (&StoreError, Option<Box<Head>>),
         (other, from, entry): (&Self, &[u8], &Entry),
-        place: &Place,
+        place: &Precondition,
     ) -> Result<Option<ETag>, ReadError> {
-        if is_met(condition_of(place), stands.as_deref()) {
+        if is_met(condition_of(place), existing.as_deref()) {
             return Err(ReadError::Changed);
         }
-        if let Some(head) = stands.filter(|_| error.maybe_done)
+        if let Some(head) = existing.filter(|_| error.maybe_done)
             && self.is_copy(&head, (other, from, entry)).map_err(read_error)?
         {
             return Ok(head.etag);
@@ -304,7 +309,7 @@ impl ObjectPlace {
         original: &Original<'_>,
         to: &[u8],
         mut headers: Headers,
-        place: &Place,
+        place: &Precondition,
     ) -> Result<Option<ETag>, Uncopied> {
         put(&mut headers, UPLOAD, self.token.clone());
         let id = self.store.create_upload(to, &headers).map_err(uncopied)?;
@@ -339,7 +344,7 @@ impl ObjectPlace {
         original: &Original<'_>,
         to: &[u8],
         id: &UploadId,
-        place: &Place,
+        place: &Precondition,
     ) -> Result<Option<ETag>, Uncopied> {
         let Original { from: CopySource { bucket, key, version }, size } = *original;
         let length = self.copies.part.max(part_size(size));

@@ -1,9 +1,9 @@
 //! Listing one level: a page at a time, with what lies deeper folded by the store.
 
-use super::place::{OWN, ObjectPlace, cause, fatal};
+use super::prefix::{BucketPrefix, OWN, cause, fatal};
 use super::{ListQuery, Page};
 use crate::backend::{ListItem, Listing};
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::{Entry, EntryError, EntryKind, Error, Key, Operation, Stamp};
 use std::collections::VecDeque;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// Lists what lies in a place, in the store's order. An object at the prefix itself is the place's
 /// own marker and not told.
-pub(super) fn level(place: &Arc<ObjectPlace>, side: Side) -> Result<Listing, Error> {
+pub(super) fn level(place: &Arc<BucketPrefix>, side: Side) -> Result<Listing, Error> {
     let query = ListQuery { prefix: &place.prefix, delimiter: true, ..ListQuery::default() };
     let what = format!("cannot list \"{}\"", place.name());
     let page = place.store.list(&query).map_err(|error| fatal(&what, &error))?;
@@ -21,7 +21,7 @@ pub(super) fn level(place: &Arc<ObjectPlace>, side: Side) -> Result<Listing, Err
 }
 
 struct Level {
-    place: Arc<ObjectPlace>,
+    place: Arc<BucketPrefix>,
     side: Side,
     /// What is left of the page in hand: at most 1,000 items.
     items: VecDeque<ListItem>,
@@ -41,7 +41,7 @@ impl Level {
         let directories = page.prefixes.iter().filter_map(|prefix| {
             let none = Stamp::of_object(0, None);
             let entry = place.listed(below(prefix)?, EntryKind::Directory, none, None);
-            Some(Entry { known: Known::Implied, ..entry })
+            Some(Entry { completeness: Completeness::Implicit, ..entry })
         });
         let is_told = |entry: &Entry| !entry.key.is_root() && entry.key.trimmed() != OWN;
         let mut entries: Vec<_> = objects.chain(directories).filter(is_told).collect();

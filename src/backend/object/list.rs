@@ -7,11 +7,11 @@
 
 use super::habits::Habits;
 use super::pages::{self, Lister, Objects};
-use super::place::{OWN, ObjectPlace, cause, fatal};
+use super::prefix::{BucketPrefix, OWN, cause, fatal};
 use super::{Head, ListQuery, Listed, Page, StoreError, StoreErrorKind};
-use crate::backend::{Form, LEFT_OUT, ListItem, ListOptions, Listing};
+use crate::backend::{KeySpace, LEFT_OUT, ListItem, ListOptions, Listing};
 use crate::filter::Filter;
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::reserved::is_temporary;
 use crate::model::{Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Operation, Stamp};
@@ -22,11 +22,11 @@ use std::sync::Arc;
 
 /// Lists a place; see [`Source::list`](crate::backend::Source::list).
 pub(super) fn list(
-    place: &Arc<ObjectPlace>,
+    place: &Arc<BucketPrefix>,
     side: Side,
     options: &ListOptions,
 ) -> Result<Listing, Error> {
-    place.take_form(options.form);
+    place.set_key_space(options.key_space);
     let mut prefix = place.prefix.to_vec();
     prefix.extend_from_slice(options.only.as_deref().unwrap_or_default());
     // The first key that begins with the only one's is that one itself.
@@ -51,15 +51,15 @@ pub(super) fn list(
     let lister = Arc::clone(place) as Arc<dyn Lister>;
     let objects = pages::objects(lister, page)
         .map_err(|error| Error::new(ErrorKind::Unusable, "cannot start a thread").because(error))?;
-    let has_root = options.only.is_none() && options.form == Form::Tree;
+    let has_root = options.only.is_none() && options.key_space == KeySpace::Tree;
     let filter = Arc::clone(&options.filter);
-    Ok(Box::new(Entries::new(place, side, filter, options.form, objects, has_root)))
+    Ok(Box::new(Entries::new(place, side, filter, options.key_space, objects, has_root)))
 }
 
 /// Counts a place; see [`Source::count`](crate::backend::Source::count). Page after page, in the store's
 /// order: nothing hangs on it, so that nothing is sorted, fetched side by side or remembered.
 pub(super) fn count(
-    place: &Arc<ObjectPlace>,
+    place: &Arc<BucketPrefix>,
     side: Side,
     options: &ListOptions,
     take: &mut dyn FnMut(EntryKind, u64) -> bool,
@@ -82,8 +82,15 @@ pub(super) fn count(
             }
         }
     });
-    let (filter, form) = (Arc::clone(&options.filter), options.form);
-    let entries = Entries::new(place, side, filter, form, Box::new(objects), form == Form::Tree);
+    let (filter, key_space) = (Arc::clone(&options.filter), options.key_space);
+    let entries = Entries::new(
+        place,
+        side,
+        filter,
+        key_space,
+        Box::new(objects),
+        key_space == KeySpace::Tree,
+    );
     let mut is_whole = true;
     for item in entries {
         match item? {
@@ -96,14 +103,14 @@ pub(super) fn count(
 }
 
 /// A page of the object at a key, as a look at it tells; `None` where none is to be seen.
-fn single(place: &ObjectPlace, key: &[u8]) -> Option<Page> {
+fn single(place: &BucketPrefix, key: &[u8]) -> Option<Page> {
     let head = place.store.head(key).ok().flatten()?;
     let Head { size, etag, modified, .. } = head;
     let object = Listed { key: key.into(), size, etag, modified, archived: false };
     Some(Page { objects: vec![object], in_order: true, ..Page::default() })
 }
 
-impl Lister for ObjectPlace {
+impl Lister for BucketPrefix {
     fn prefix(&self) -> &[u8] {
         &self.prefix
     }
@@ -127,10 +134,10 @@ impl Lister for ObjectPlace {
 
 /// Objects as entries.
 pub(super) struct Entries {
-    place: Arc<ObjectPlace>,
+    place: Arc<BucketPrefix>,
     side: Side,
     filter: Arc<Filter>,
-    form: Form,
+    key_space: KeySpace,
     objects: Peekable<Objects>,
     /// The root is still to be told.
     has_root: bool,
@@ -144,10 +151,10 @@ pub(super) struct Entries {
 
 impl Entries {
     pub(super) fn new(
-        place: &Arc<ObjectPlace>,
+        place: &Arc<BucketPrefix>,
         side: Side,
         filter: Arc<Filter>,
-        form: Form,
+        key_space: KeySpace,
         objects: Objects,
         has_root: bool,
     ) -> Self {
@@ -155,7 +162,7 @@ impl Entries {
             place: Arc::clone(place),
             side,
             filter,
-            form,
+            key_space,
             objects: objects.peekable(),
             has_root,
             ended: false,
@@ -181,7 +188,11 @@ impl Entries {
                 self.place.listed(Key::root(), kind, stamp, marker.modified)
             }
             _ => Entry {
-                known: if has_no_marker { Known::Listed } else { Known::Implied },
+                completeness: if has_no_marker {
+                    Completeness::ListingOnly
+                } else {
+                    Completeness::Implicit
+                },
                 ..self.place.listed(Key::root(), kind, Stamp::of_object(0, None), None)
             },
         };
@@ -205,7 +216,7 @@ impl Entries {
         if object.size == 0 && object.key.ends_with(b"/") {
             self.place.markers.are_shown();
         }
-        if self.form == Form::Tree {
+        if self.key_space == KeySpace::Tree {
             return self.in_tree(object, key);
         }
         let key = Key::new(key);
@@ -259,7 +270,7 @@ impl Entries {
         let directory = Key::new(directory);
         let none = Stamp::of_object(0, None);
         let entry = self.place.listed(directory.clone(), EntryKind::Directory, none, None);
-        self.enter(&directory, Entry { known: Known::Implied, ..entry })
+        self.enter(&directory, Entry { completeness: Completeness::Implicit, ..entry })
     }
 
     /// Tells a directory, unless it is excluded.

@@ -11,7 +11,7 @@
 //! no such trial.
 
 use super::metadata::headers;
-use super::place::{OWN, ObjectPlace, cause, told, trouble};
+use super::prefix::{BucketPrefix, OWN, cause, told, trouble};
 use super::s3::S3;
 use super::{Condition, Headers, ListQuery, StoreError, StoreErrorKind};
 use crate::model::error::Trouble;
@@ -108,14 +108,14 @@ impl Markers {
     }
 }
 
-impl ObjectPlace {
+impl BucketPrefix {
     /// Whether an object is a marker that a store leaves where it deletes many at once and says of each
     /// that it is gone (`JuiceFS`'s gateway in 2026). The first one is looked at.
     pub(super) fn leaves_marker(&self, object: &[u8]) -> bool {
         let outlive = &self.markers.outlive_bulk;
         object.ends_with(b"/")
             && outlive.get().copied().unwrap_or_else(|| match self.store.head(object) {
-                Ok(stands) => *outlive.get_or_init(|| stands.is_some()),
+                Ok(existing) => *outlive.get_or_init(|| existing.is_some()),
                 // What can't be looked at counts as the reply says; the next one is looked at.
                 Err(_) => false,
             })

@@ -7,7 +7,7 @@
 
 use super::Headers;
 use crate::backend::Facts;
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::{Digest, EntryKind, Metadata, Timestamp};
 
 const MTIME: &str = "mtime";
@@ -71,7 +71,11 @@ pub(super) fn facts(headers: Headers, kind: EntryKind, guess: Metadata) -> Facts
     Facts {
         kind: if is_link { EntryKind::Symlink } else { kind },
         metadata,
-        known: if mtime.is_some() { Known::Whole } else { Known::Foreign },
+        completeness: if mtime.is_some() {
+            Completeness::Full
+        } else {
+            Completeness::NoStoredMetadata
+        },
         digest: value(DIGEST).and_then(parse_digest),
         headers,
     }
@@ -141,7 +145,7 @@ mod tests {
                 let leaf = if kind == EntryKind::Directory { kind } else { EntryKind::File };
                 let facts = facts(headers, leaf, Metadata::default());
                 assert_eq!((facts.kind, facts.metadata), (kind, metadata));
-                assert_eq!((facts.digest, facts.known), (Some(digest), Known::Whole));
+                assert_eq!((facts.digest, facts.completeness), (Some(digest), Completeness::Full));
             }
         }
     }
@@ -167,7 +171,11 @@ mod tests {
         ] {
             let facts = of(name, value);
             assert_eq!((facts.metadata, facts.kind), (guess, EntryKind::File), "{name} {value}");
-            assert_eq!((facts.known, facts.digest), (Known::Foreign, None), "{name} {value}");
+            assert_eq!(
+                (facts.completeness, facts.digest),
+                (Completeness::NoStoredMetadata, None),
+                "{name} {value}"
+            );
         }
         assert_eq!(of(MTIME, "12.3456789012").metadata.mtime, at(12, 345_678_901));
         assert_eq!(of(MTIME, "12").metadata.mtime, at(12, 0));

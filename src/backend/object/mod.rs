@@ -1,7 +1,7 @@
 //! Object stores: flat sets of keys with content, reached over HTTP.
 //!
 //! `store` holds what is common to all of them, `s3` is the client for S3 and what speaks its
-//! protocol. [`ObjectSource`] and [`ObjectTarget`] make a part of a store ([`ObjectPlace`]) a source
+//! protocol. [`ObjectSource`] and [`ObjectTarget`] make a part of a store ([`BucketPrefix`]) a source
 //! and a target: `list`, `read`, `write`, and `metadata` for what is kept with an object. `level` lists
 //! without what lies deeper, `name` tells of one name, `single` finds one object whatever its key.
 
@@ -17,7 +17,7 @@ mod metadata;
 mod name;
 mod pages;
 mod parts;
-mod place;
+mod prefix;
 mod ranges;
 mod read;
 mod refused_copies;
@@ -33,7 +33,7 @@ mod window;
 mod write;
 
 pub use error::{StoreError, StoreErrorKind};
-pub use place::ObjectPlace;
+pub use prefix::BucketPrefix;
 pub use sides::{ObjectSource, ObjectTarget};
 pub use store::{Condition, Head, Headers, ListQuery, Listed, Outcome, Page, RequestLimits};
 pub use stores::Stores;

@@ -1,9 +1,9 @@
 //! Listing one name: what a listing of all would tell of it, by a page or two.
 
 use super::list::Entries;
-use super::place::{ObjectPlace, fatal};
+use super::prefix::{BucketPrefix, fatal};
 use super::{ListQuery, Listed};
-use crate::backend::{Form, ListItem, ListOptions};
+use crate::backend::{KeySpace, ListItem, ListOptions};
 use crate::model::Error;
 use crate::model::error::Side;
 use std::sync::Arc;
@@ -13,22 +13,22 @@ use std::sync::Arc;
 /// It costs one request for the leaf and, in tree form, one for the directory; more only where
 /// the filter takes nothing of what a page of that directory has.
 pub(super) fn list_name(
-    place: &Arc<ObjectPlace>,
+    place: &Arc<BucketPrefix>,
     side: Side,
     name: &[u8],
     options: &ListOptions,
 ) -> Result<Vec<ListItem>, Error> {
-    place.take_form(options.form);
+    place.set_key_space(options.key_space);
     let error = |error| fatal(&format!("cannot list the {side} \"{}\"", place.name()), &error);
     let prefix = [&*place.prefix, name].concat();
     let query = ListQuery { prefix: &prefix, limit: Some(1), ..ListQuery::default() };
     // The first key that begins with this one is this one.
     let mut objects = place.store.list(&query).map_err(error)?.objects;
     objects.retain(|object| *object.key == *prefix);
-    let is_root = options.form == Form::Tree && name.is_empty();
-    let mut items = entries(place, side, options.form, is_root, objects)?;
+    let is_root = options.key_space == KeySpace::Tree && name.is_empty();
+    let mut items = entries(place, side, options.key_space, is_root, objects)?;
     items.retain(|item| item.key().as_bytes() == name);
-    if options.form == Form::Flat || is_root {
+    if options.key_space == KeySpace::Flat || is_root {
         return Ok(items);
     }
     let directory = [name, b"/"].concat();
@@ -38,7 +38,7 @@ pub(super) fn list_name(
     loop {
         let query = ListQuery { prefix: &prefix, token: token.as_deref(), ..ListQuery::default() };
         let page = place.store.list(&query).map_err(error)?;
-        let told = entries(place, side, options.form, false, page.objects)?;
+        let told = entries(place, side, options.key_space, false, page.objects)?;
         let (own, held): (Vec<_>, Vec<_>) = told
             .into_iter()
             .filter(|item| item.key().is_within(&directory))
@@ -58,12 +58,12 @@ pub(super) fn list_name(
 
 /// What a listing tells of these objects.
 fn entries(
-    place: &Arc<ObjectPlace>,
+    place: &Arc<BucketPrefix>,
     side: Side,
-    form: Form,
+    key_space: KeySpace,
     has_root: bool,
     objects: Vec<Listed>,
 ) -> Result<Vec<ListItem>, Error> {
     let objects = Box::new(objects.into_iter().map(Ok));
-    Entries::new(place, side, Arc::default(), form, objects, has_root).collect()
+    Entries::new(place, side, Arc::default(), key_space, objects, has_root).collect()
 }

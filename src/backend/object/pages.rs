@@ -4,7 +4,7 @@
 //! list in another order are listed whole and sorted on disk (`sorted`).
 
 use super::habits::{self, Habit, Habits};
-use super::place::cause;
+use super::prefix::cause;
 use super::sorted::Unordered;
 use super::split::{self, Chain, Chains, Fetched};
 use super::{ListQuery, Listed, Page, StoreError, StoreErrorKind};

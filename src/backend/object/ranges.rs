@@ -2,8 +2,8 @@
 //! nothing is kept, so that ranges can be long.
 
 use super::check::{Check, CheckInParts};
-use super::read::Whole;
-use super::s3::Got;
+use super::read::ObjectRead;
+use super::s3::ObjectReader;
 use crate::backend::{Facts, Ranges, ReadError};
 use crate::model::{Cause, Entry, EntryKind};
 use std::sync::{Mutex, PoisonError};
@@ -16,11 +16,11 @@ const READERS: u64 = 4;
 
 /// An object that is read in ranges.
 pub(super) struct ObjectRanges<'a> {
-    whole: Whole<'a>,
+    whole: ObjectRead<'a>,
     readers: usize,
     facts: Facts,
     /// The reply to the first range, which told the facts, until somebody reads it.
-    first: Mutex<Option<Got>>,
+    first: Mutex<Option<ObjectReader>>,
     check: CheckInParts,
 }
 
@@ -33,7 +33,7 @@ impl<'a> ObjectRanges<'a> {
     }
 
     /// Asks for the first range; `None` where the store ignores ranges.
-    pub(super) fn begin(whole: Whole<'a>, readers: usize) -> Result<Option<Self>, ReadError> {
+    pub(super) fn begin(whole: ObjectRead<'a>, readers: usize) -> Result<Option<Self>, ReadError> {
         let Some(first) = whole.first_range(RANGE)? else { return Ok(None) };
         let facts = whole.place.facts(&first.head, EntryKind::File);
         let (first, check) = if whole.has_digest(&facts) {

@@ -8,13 +8,13 @@
 //! read in ranges one HEAD asks for it.
 
 use super::check::Check;
-use super::place::{ObjectPlace, cause, refused};
+use super::prefix::{BucketPrefix, cause, refused};
 use super::ranges::ObjectRanges;
-use super::s3::{Got, Wanted};
+use super::s3::{ObjectReader, Wanted};
 use super::window;
 use super::{Head, ListQuery, Listed, StoreError, StoreErrorKind};
 use crate::backend::{Facts, Ranges, ReadError, Reading, Sink};
-use crate::model::entry::{Known, LONGEST_LINK};
+use crate::model::entry::{Completeness, LONGEST_LINK};
 use crate::model::{Cause, ETag, Entry, EntryKind, Key, Stamp};
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap};
@@ -23,7 +23,7 @@ use std::ops::Range;
 /// How often reading goes on where it broke off.
 const RESUMES: u32 = 5;
 
-impl ObjectPlace {
+impl BucketPrefix {
     /// Reads an object; see [`Source::read`](crate::backend::Source::read).
     pub(super) fn read(
         &self,
@@ -62,9 +62,9 @@ impl ObjectPlace {
         Ok(ranges.map(|ranges| Box::new(ranges) as Box<dyn Ranges>))
     }
 
-    fn whole<'a>(&'a self, entry: &'a Entry) -> Result<Whole<'a>, ReadError> {
+    fn whole<'a>(&'a self, entry: &'a Entry) -> Result<ObjectRead<'a>, ReadError> {
         let key = self.object_key(&entry.key).map_err(ReadError::Source)?;
-        Ok(Whole { place: self, entry, key, tag: entry.stamp.tag() })
+        Ok(ObjectRead { place: self, entry, key, tag: entry.stamp.tag() })
     }
 
     /// Looks at an object; see [`Source::look`](crate::backend::Source::look).
@@ -181,7 +181,7 @@ impl ObjectPlace {
         let stamp = Stamp::of_object(0, None);
         let entry = self.listed(key.clone(), EntryKind::Directory, stamp, None);
         let is_there = !page.objects.is_empty();
-        Ok(is_there.then_some(Entry { known: Known::Implied, ..entry }))
+        Ok(is_there.then_some(Entry { completeness: Completeness::Implicit, ..entry }))
     }
 
     fn link_text(&self, object: &[u8], entry: &Entry) -> Result<Box<[u8]>, Cause> {
@@ -200,14 +200,14 @@ impl ObjectPlace {
 }
 
 /// An object that is read whole.
-pub(super) struct Whole<'a> {
-    pub(super) place: &'a ObjectPlace,
+pub(super) struct ObjectRead<'a> {
+    pub(super) place: &'a BucketPrefix,
     pub(super) entry: &'a Entry,
     key: Vec<u8>,
     pub(super) tag: Option<ETag>,
 }
 
-impl Whole<'_> {
+impl ObjectRead<'_> {
     /// Reads it by one request, and where that breaks off, by another that goes on.
     fn at_once(&self, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError> {
         let size = self.entry.stamp.size;
@@ -296,7 +296,7 @@ impl Whole<'_> {
 
     /// Begins to read the first of several ranges; `None` where the store ignores ranges, so that
     /// each of them would cost the whole.
-    pub(super) fn first_range(&self, length: u64) -> Result<Option<Got>, ReadError> {
+    pub(super) fn first_range(&self, length: u64) -> Result<Option<ObjectReader>, ReadError> {
         let store = &self.place.store;
         if store.ignores_ranges() {
             return Ok(None);
@@ -306,7 +306,7 @@ impl Whole<'_> {
     }
 
     /// Begins to read a range of it.
-    pub(super) fn open(&self, range: Range<u64>) -> Result<Got, ReadError> {
+    pub(super) fn open(&self, range: Range<u64>) -> Result<ObjectReader, ReadError> {
         let got = self.get(Some(range))?;
         self.check(&got.head)?;
         Ok(got)
@@ -316,7 +316,7 @@ impl Whole<'_> {
     /// that go on.
     pub(super) fn stream(
         &self,
-        mut got: Got,
+        mut got: ObjectReader,
         range: &Range<u64>,
         take: &mut dyn FnMut(&Bytes) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
@@ -341,7 +341,7 @@ impl Whole<'_> {
         }
     }
 
-    fn get(&self, range: Option<Range<u64>>) -> Result<Got, ReadError> {
+    fn get(&self, range: Option<Range<u64>>) -> Result<ObjectReader, ReadError> {
         let (version, size) = (self.tag.as_ref(), Some(self.entry.stamp.size));
         let wanted = Wanted { version, size, range };
         self.place.store.get(&self.key, &wanted).map_err(read_error)

@@ -4,7 +4,7 @@
 //! copy's source what it finds by a key. Each refusal costs a request: a store that never copied
 //! anything is soon not asked any more.
 
-use super::place::told;
+use super::prefix::told;
 use super::{StoreError, StoreErrorKind};
 use crate::model::Key;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

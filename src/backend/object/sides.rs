@@ -3,27 +3,27 @@
 use super::level::level;
 use super::list::{count, list};
 use super::name::list_name;
-use super::place::{ObjectPlace, cause, refused};
+use super::prefix::{BucketPrefix, cause, refused};
 use super::write::ObjectStage;
 use super::{Condition, StoreErrorKind};
 use crate::backend::{
-    ListItem, ListOptions, Listing, Place, Ranges, ReadError, Sink, Source, Stage, StageDirectory,
-    Target,
+    ListItem, ListOptions, Listing, Precondition, Ranges, ReadError, Sink, Source, Stage,
+    StageDirectory, Target,
 };
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::{Cause, Entry, EntryKind, Error, Keeps, Key, Metadata, Stamp};
 use std::sync::Arc;
 
 /// A part of a store as a source.
 pub struct ObjectSource {
-    place: Arc<ObjectPlace>,
+    place: Arc<BucketPrefix>,
     side: Side,
 }
 
 impl ObjectSource {
     /// Makes a source of a place.
-    pub fn new(place: Arc<ObjectPlace>) -> Self {
+    pub fn new(place: Arc<BucketPrefix>) -> Self {
         Self { place, side: Side::Source }
     }
 
@@ -85,7 +85,7 @@ impl Source for ObjectSource {
         self.place.first_part(entry)
     }
 
-    fn object(&self) -> Option<&ObjectPlace> {
+    fn object(&self) -> Option<&BucketPrefix> {
         Some(&self.place)
     }
 
@@ -101,11 +101,11 @@ pub struct ObjectTarget {
 
 impl ObjectTarget {
     /// Makes a target of a place.
-    pub fn new(place: Arc<ObjectPlace>) -> Self {
+    pub fn new(place: Arc<BucketPrefix>) -> Self {
         Self { reader: ObjectSource { place, side: Side::Target } }
     }
 
-    fn place(&self) -> &Arc<ObjectPlace> {
+    fn place(&self) -> &Arc<BucketPrefix> {
         &self.reader.place
     }
 
@@ -115,7 +115,8 @@ impl ObjectTarget {
 
     /// The object of an entry; `None` for a directory that is only implied.
     fn object_of(&self, entry: &Entry) -> Option<Result<Vec<u8>, Cause>> {
-        let is_implied = entry.kind == EntryKind::Directory && entry.known == Known::Implied;
+        let is_implied =
+            entry.kind == EntryKind::Directory && entry.completeness == Completeness::Implicit;
         (!is_implied).then(|| self.place().object_key(&entry.key))
     }
 }
@@ -160,7 +161,7 @@ impl Source for ObjectTarget {
         self.reader.first_part(entry)
     }
 
-    fn object(&self) -> Option<&ObjectPlace> {
+    fn object(&self) -> Option<&BucketPrefix> {
         self.reader.object()
     }
 
@@ -170,11 +171,11 @@ impl Source for ObjectTarget {
 }
 
 impl Target for ObjectTarget {
-    fn stage(&self, entry: &Entry, place: Place) -> Result<Box<dyn Stage>, Cause> {
+    fn stage(&self, entry: &Entry, place: Precondition) -> Result<Box<dyn Stage>, Cause> {
         Ok(Box::new(ObjectStage::begin(self.place(), entry, place)?))
     }
 
-    fn stage_stream(&self, entry: &Entry, place: Place) -> Result<Box<dyn Stage>, Cause> {
+    fn stage_stream(&self, entry: &Entry, place: Precondition) -> Result<Box<dyn Stage>, Cause> {
         Ok(Box::new(ObjectStage::begin_stream(self.place(), entry, place)?))
     }
 
@@ -184,19 +185,19 @@ impl Target for ObjectTarget {
 
     /// Makes nothing: the marker is written with the directory's metadata, when all in it is done. An
     /// object of its name is in nobody's way until then.
-    fn make_directory(&self, key: &Key, place: Place) -> Result<Option<Key>, Cause> {
-        Ok((place == Place::Leaf).then(|| Key::new(key.trimmed())))
+    fn make_directory(&self, key: &Key, place: Precondition) -> Result<Option<Key>, Cause> {
+        Ok((place == Precondition::Leaf).then(|| Key::new(key.trimmed())))
     }
 
     fn remove_set_aside(&self, key: &Key) -> Result<(), Cause> {
         self.delete(&self.place().object_key(key)?)
     }
 
-    fn make_link(&self, entry: &Entry, place: Place) -> Result<Option<Stamp>, Cause> {
+    fn make_link(&self, entry: &Entry, place: Precondition) -> Result<Option<Stamp>, Cause> {
         let text = entry.link.as_deref().unwrap_or_default();
         let (key, metadata) = (&entry.key, &entry.metadata);
         let stamp = self.place().put_link(key, metadata, text, place)?;
-        if place == Place::EmptyDirectory {
+        if place == Precondition::EmptyDirectory {
             let marker = Key::child(key.parent(), key.name(), true);
             self.delete(&self.place().object_key(&marker)?)?;
         }
@@ -208,7 +209,7 @@ impl Target for ObjectTarget {
         key: &Key,
         kind: EntryKind,
         wanted: &Metadata,
-        place: Place,
+        place: Precondition,
     ) -> Result<Option<Stamp>, Cause> {
         let to = self.place();
         if kind == EntryKind::Directory {
@@ -232,15 +233,15 @@ impl Target for ObjectTarget {
         }
     }
 
-    fn is_beside(&self, source: &dyn Source) -> bool {
-        source.object().is_some_and(|other| self.place().store.is_beside(&other.store))
+    fn can_copy_server_side(&self, source: &dyn Source) -> bool {
+        source.object().is_some_and(|other| self.place().store.can_copy_server_side(&other.store))
     }
 
-    fn copy_beside(
+    fn copy_server_side(
         &self,
         source: &dyn Source,
         entry: &Entry,
-        place: Place,
+        place: Precondition,
     ) -> Result<Option<Stamp>, ReadError> {
         let Some(other) = source.object() else { return Err(ReadError::Changed) };
         self.place().copy(other, entry, place)
@@ -305,12 +306,17 @@ impl Target for ObjectTarget {
         self.place().object_key(key).map(drop)
     }
 
-    fn holds(&self, source: &Metadata, _kind: EntryKind, _stands: Option<&Metadata>) -> Metadata {
+    fn achievable_metadata(
+        &self,
+        source: &Metadata,
+        _kind: EntryKind,
+        _stands: Option<&Metadata>,
+    ) -> Metadata {
         *source
     }
 
-    fn give_up_left(&self, given_up: &mut dyn FnMut(&Key)) -> Result<(), Cause> {
-        self.place().give_up_left(given_up)
+    fn abort_stale_uploads(&self, given_up: &mut dyn FnMut(&Key)) -> Result<(), Cause> {
+        self.place().abort_stale_uploads(given_up)
     }
 
     fn give_up_streams(&self) -> Result<u64, Cause> {

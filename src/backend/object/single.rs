@@ -1,11 +1,11 @@
 //! Single objects, whatever bytes their keys have: `a/` is an object here, with content or without.
 
 use super::ListQuery;
-use super::place::{ObjectPlace, fatal};
+use super::prefix::{BucketPrefix, fatal};
 use crate::backend::Facts;
 use crate::model::{Cause, Entry, EntryKind, Error, ErrorKind, Key, Stamp};
 
-impl ObjectPlace {
+impl BucketPrefix {
     /// Looks for the object at a key, with what is kept with it; as an entry it is a file, to be
     /// read as it is.
     ///

@@ -151,7 +151,7 @@ pub(super) fn fetch(lister: &Arc<dyn Lister>, token: String) -> io::Result<Chain
 fn begin(lister: &dyn Lister, ranges: &[Range], at: usize, pages: &Sender<Fetched>) {
     let range = &ranges[at];
     // Whatever becomes of it, who waits for it hears.
-    let _told = Told(&range.beginning);
+    let _settled = SettleOnDrop(&range.beginning);
     let mut walk = Walk::new(lister, None, pages);
     let Some((beginning, objects)) = walk.beginning(&range.after) else { return };
     range.beginning.set(Some(beginning)).ok();
@@ -162,9 +162,9 @@ fn begin(lister: &dyn Lister, ranges: &[Range], at: usize, pages: &Sender<Fetche
 }
 
 /// Says of a beginning, once dropped, that it is of no use, unless something was said of it.
-struct Told<'a>(&'a OnceLock<Option<Beginning>>);
+struct SettleOnDrop<'a>(&'a OnceLock<Option<Beginning>>);
 
-impl Drop for Told<'_> {
+impl Drop for SettleOnDrop<'_> {
     fn drop(&mut self) {
         self.0.set(None).ok();
     }

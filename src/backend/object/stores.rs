@@ -2,7 +2,7 @@
 
 use super::habits::{self, Habits};
 use super::s3::{Credentials, S3, S3Config, Settings};
-use super::{ObjectPlace, Outcome, RequestLimits};
+use super::{BucketPrefix, Outcome, RequestLimits};
 use crate::limits::{Began, Concurrency, LimitOptions, Memory, Reply, Requests};
 use crate::location::S3Location;
 use crate::model::{Error, ErrorKind, Metadata, Progress, RequestKind, Stop, Timestamp};
@@ -90,7 +90,7 @@ impl Stores {
         &self,
         location: &S3Location,
         settings: Option<&Settings>,
-    ) -> Result<ObjectPlace, Error> {
+    ) -> Result<BucketPrefix, Error> {
         let settings = settings.ok_or_else(|| {
             let message = format!("it is not known how to reach \"{location}\"");
             Error::new(ErrorKind::Usage, message)
@@ -126,7 +126,7 @@ impl Stores {
         };
         let (memory, stop) = (self.memory.clone(), self.stop.clone());
         let habits = self.habits.clone().map(|habits| Habits::of(&store, habits));
-        let place = ObjectPlace::new(
+        let place = BucketPrefix::new(
             (store, lock_store),
             location.prefix.clone(),
             Arc::clone(&self.spool_dir),
@@ -135,7 +135,7 @@ impl Stores {
             self.token.clone(),
             guess,
         );
-        Ok(ObjectPlace { counting, habits, ..place })
+        Ok(BucketPrefix { counting, habits, ..place })
     }
 }
 

@@ -3,8 +3,8 @@
 
 use super::Head;
 use super::check::Check;
-use super::read::Whole;
-use super::s3::Got;
+use super::read::ObjectRead;
+use super::s3::ObjectReader;
 use crate::backend::{ReadError, Reading, Sink};
 use crate::limits::{Content, MemoryPermit};
 use crate::model::EntryKind;
@@ -17,7 +17,7 @@ pub(super) const RANGE: u64 = 8 << 20;
 const RANGES: usize = 4;
 
 /// Memory for ranges; `None` where the object is better read by one request.
-pub(super) fn permits(whole: &Whole<'_>) -> Option<Vec<MemoryPermit>> {
+pub(super) fn permits(whole: &ObjectRead<'_>) -> Option<Vec<MemoryPermit>> {
     if whole.entry.stamp.size <= 2 * RANGE || whole.tag.is_none() {
         return None;
     }
@@ -29,8 +29,8 @@ pub(super) fn permits(whole: &Whole<'_>) -> Option<Vec<MemoryPermit>> {
 /// Reads an object by ranges, of which the first was begun, one at a time for each permit, and hands
 /// it on in chunks.
 pub(super) fn read(
-    whole: &Whole<'_>,
-    first: Got,
+    whole: &ObjectRead<'_>,
+    first: ObjectReader,
     permits: &[MemoryPermit],
     chunk: usize,
     sink: &mut Sink<'_>,
@@ -75,13 +75,13 @@ pub(super) fn read(
     })
 }
 
-fn take(first: &Mutex<Option<Got>>) -> Option<Got> {
+fn take(first: &Mutex<Option<ObjectReader>>) -> Option<ObjectReader> {
     first.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 fn fetch(
-    whole: &Whole<'_>,
-    begun: Option<Got>,
+    whole: &ObjectRead<'_>,
+    begun: Option<ObjectReader>,
     range: Range<u64>,
     mut content: Content,
 ) -> Fetched {

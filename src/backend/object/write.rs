@@ -7,11 +7,11 @@ use super::conditions::{Unwritten, Writing, condition_of, taken};
 use super::markers;
 use super::metadata::{headers, put};
 use super::parts::Parts;
-use super::place::{ObjectPlace, cause, refused};
+use super::prefix::{BucketPrefix, cause, refused};
 use super::s3::{Body, PartTag, UploadId, UploadedPart};
 use super::uploads::{self, Begun};
 use super::{Condition, Head, Headers, StoreError, StoreErrorKind};
-use crate::backend::{Place, Stage, Staged, Written};
+use crate::backend::{Precondition, Stage, Staged, Written};
 use crate::limits::{Content, MemoryPermit};
 use crate::model::{Cause, Digest, ETag, Entry, EntryKind, Key, Metadata, Stamp, Stop};
 use bytes::Bytes;
@@ -44,28 +44,28 @@ pub(super) fn part_size(size: u64) -> u64 {
 
 /// An object that is being written.
 pub(super) struct ObjectStage {
-    to: Arc<ObjectPlace>,
+    to: Arc<BucketPrefix>,
     key: Vec<u8>,
     entry: Entry,
-    place: Place,
+    place: Precondition,
     /// Its size, where that is known before all of it has come.
     expected: Option<u64>,
     part_size: u64,
     kept: Option<Headers>,
     /// What came of the next part, or of the whole; always with a permit.
-    held: Option<Held>,
+    held: Option<PartBuffer>,
     written: u64,
     upload: Option<Upload>,
 }
 
 /// Content and the memory that it may take.
-struct Held {
+struct PartBuffer {
     // Dropped first.
     content: Content,
     permit: MemoryPermit,
 }
 
-impl From<MemoryPermit> for Held {
+impl From<MemoryPermit> for PartBuffer {
     fn from(permit: MemoryPermit) -> Self {
         Self { content: permit.content(), permit }
     }
@@ -83,7 +83,11 @@ struct Upload {
 }
 
 impl ObjectStage {
-    pub(super) fn begin(to: &Arc<ObjectPlace>, entry: &Entry, place: Place) -> Result<Self, Cause> {
+    pub(super) fn begin(
+        to: &Arc<BucketPrefix>,
+        entry: &Entry,
+        place: Precondition,
+    ) -> Result<Self, Cause> {
         let size = entry.stamp.size;
         let part_size = part_size(size);
         Self::new(to, (entry, Some(size)), place, part_size, part_size.min(size))
@@ -91,18 +95,18 @@ impl ObjectStage {
 
     /// Begins an object of a size that nobody knows; the entry's is what is expected.
     pub(super) fn begin_stream(
-        to: &Arc<ObjectPlace>,
+        to: &Arc<BucketPrefix>,
         entry: &Entry,
-        place: Place,
+        place: Precondition,
     ) -> Result<Self, Cause> {
         let part_size = part_size(entry.stamp.size).max(STREAMED_PART);
         Self::new(to, (entry, None), place, part_size, part_size)
     }
 
     fn new(
-        to: &Arc<ObjectPlace>,
+        to: &Arc<BucketPrefix>,
         (entry, expected): (&Entry, Option<u64>),
-        place: Place,
+        place: Precondition,
         part_size: u64,
         held: u64,
     ) -> Result<Self, Cause> {
@@ -152,7 +156,7 @@ impl ObjectStage {
             });
         }
         let (to, key, id) = (Arc::clone(&self.to), self.key.clone(), upload.id.clone());
-        let Held { content, permit } = held;
+        let PartBuffer { content, permit } = held;
         let content: Body = content.into_pieces().collect();
         let send = move |number| {
             let sent = to.store.upload_part(&key, &id, number, content);
@@ -166,7 +170,7 @@ impl ObjectStage {
         }
         // Waiting while parts of one's own hold memory could be waiting for oneself.
         while self.held.is_none() && !upload.parts.are_idle() {
-            self.held = self.to.memory.try_take(self.part_size).map(Held::from);
+            self.held = self.to.memory.try_take(self.part_size).map(PartBuffer::from);
             if self.held.is_none() {
                 upload.parts.wait().map_err(refused)?;
             }
@@ -288,11 +292,12 @@ impl Stage for ObjectStage {
         } else {
             let headers = self.headers(metadata, Some(digest));
             let held = self.held.take();
-            let (content, _permit) = held.map(|Held { content, permit }| (content, permit)).unzip();
+            let (content, _permit) =
+                held.map(|PartBuffer { content, permit }| (content, permit)).unzip();
             let content: Body = content.into_iter().flat_map(Content::into_pieces).collect();
             self.to.put_whole(&self.key, &content, &headers, self.place)?
         };
-        if self.place == Place::EmptyDirectory {
+        if self.place == Precondition::EmptyDirectory {
             let marker = [&self.key, &b"/"[..]].concat();
             self.to.store.delete(&marker, Condition::None).map_err(refused)?;
         }
@@ -368,9 +373,9 @@ impl Staged for InPlace {
     }
 }
 
-impl ObjectPlace {
+impl BucketPrefix {
     /// Gives up what earlier runs began and nobody went on with; each is named to `given_up`.
-    pub(super) fn give_up_left(&self, given_up: &mut dyn FnMut(&Key)) -> Result<(), Cause> {
+    pub(super) fn abort_stale_uploads(&self, given_up: &mut dyn FnMut(&Key)) -> Result<(), Cause> {
         self.give_up(self.journal.take_left()?, given_up)
     }
 
@@ -402,7 +407,7 @@ impl ObjectPlace {
         key: &[u8],
         content: &Body,
         headers: &Headers,
-        place: Place,
+        place: Precondition,
     ) -> Result<Option<ETag>, Cause> {
         self.check_ending(key)?;
         let to = (Writing::Put, key, condition_of(&place));
@@ -412,7 +417,7 @@ impl ObjectPlace {
         match put {
             Ok(tag) => Ok(tag),
             // A reply may have been lost, and the request been sent again.
-            Err(Unwritten::Unmet { error, stands: Some(head) })
+            Err(Unwritten::Unmet { error, existing: Some(head) })
                 if error.maybe_done && is_kept(&head, headers) =>
             {
                 Ok(head.etag)
@@ -423,13 +428,13 @@ impl ObjectPlace {
     }
 
     /// Ends an upload in parts that has `token`, under the same conditions as
-    /// [`ObjectPlace::put_whole`]: by that it is known for ones own where its reply was lost.
+    /// [`BucketPrefix::put_whole`]: by that it is known for ones own where its reply was lost.
     pub(super) fn complete_upload(
         &self,
         (key, id): (&[u8], &UploadId),
         parts: &[(u16, PartTag)],
         token: &str,
-        place: &Place,
+        place: &Precondition,
     ) -> Result<Option<ETag>, Cause> {
         let to = (Writing::Complete, key, condition_of(place));
         let is_ours = |head: &Head| {
@@ -439,15 +444,15 @@ impl ObjectPlace {
         let completed = self.conditions.write(&self.store, to, |condition| {
             self.store.complete_upload(key, id, parts, condition, look)
         });
-        let (error, stands, otherwise) = match completed {
+        let (error, existing, otherwise) = match completed {
             Ok(tag) => return Ok(tag),
-            Err(Unwritten::Unmet { error, stands }) => (error, stands, Some(taken(place))),
+            Err(Unwritten::Unmet { error, existing }) => (error, existing, Some(taken(place))),
             Err(Unwritten::Failed(error)) if is_lost(&error) => {
                 (error, self.store.head(key).map_err(refused)?.map(Box::new), None)
             }
             Err(Unwritten::Failed(error)) => return Err(cause(&error)),
         };
-        match stands.filter(|head| is_ours(head)) {
+        match existing.filter(|head| is_ours(head)) {
             Some(head) => Ok(head.etag),
             None => Err(otherwise.unwrap_or_else(|| cause(&error))),
         }
@@ -481,7 +486,7 @@ impl ObjectPlace {
         key: &Key,
         metadata: &Metadata,
         text: &[u8],
-        place: Place,
+        place: Precondition,
     ) -> Result<Stamp, Cause> {
         let object = self.object_key(key)?;
         let headers = headers(&object, EntryKind::Symlink, metadata, Some(&Digest::of(text)));

@@ -5,7 +5,7 @@ use super::super::exit::Exit;
 use super::super::settings;
 use super::super::signals::Signals;
 use super::Purpose;
-use super::sheet::{self, Sheet};
+use super::summary_table::{self, SummaryTable};
 use crate::location::Location;
 use crate::model::key::Escaped;
 use crate::model::{Digest, EntryError, EntryKind, Error, Progress, Stop, Totals, Verdict, run};
@@ -15,7 +15,7 @@ use crate::report::json::{self, JsonError, JsonKey, Level};
 use crate::report::text;
 use crate::report::{Output, OutputOptions};
 use crate::session::diff::{
-    Basis, DiffObserver, DiffOutcome, DiffTotals, Difference, Sign, Told, Which, diff,
+    Basis, DiffEntry, DiffObserver, DiffOutcome, DiffTotals, Difference, Sign, Which, diff,
 };
 use clap::ArgMatches;
 use serde::Serialize;
@@ -43,7 +43,7 @@ fn exit_of(result: &Result<DiffOutcome, Error>, signal: Option<Exit>) -> Exit {
     match result {
         Ok(outcome) => {
             let DiffOutcome { totals, interrupted, .. } = outcome;
-            sheet::exit_of(*interrupted, totals.failed, totals.differences(), signal)
+            summary_table::exit_of(*interrupted, totals.failed, totals.differences(), signal)
         }
         Err(error) => signal.unwrap_or_else(|| error.kind.into()),
     }
@@ -58,7 +58,7 @@ struct Report<'a> {
 }
 
 impl DiffObserver for Report<'_> {
-    fn only(&mut self, which: Which, told: &Told) {
+    fn only(&mut self, which: Which, told: &DiffEntry) {
         let (word, name, sides) = match which {
             Which::A => ("only in A", "only_in_a", (Some(told), None)),
             Which::B => ("only in B", "only_in_b", (None, Some(told))),
@@ -70,7 +70,7 @@ impl DiffObserver for Report<'_> {
         }
     }
 
-    fn no_link(&mut self, which: Which, told: &Told) {
+    fn no_link(&mut self, which: Which, told: &DiffEntry) {
         let (detail, sides) = match which {
             Which::A => ("symbolic link -> none: B has no links", (Some(told), None)),
             Which::B => ("none -> symbolic link: A has no links", (None, Some(told))),
@@ -96,7 +96,7 @@ impl DiffObserver for Report<'_> {
         }
     }
 
-    fn differs(&mut self, difference: &Difference, a: &Told, b: &Told) {
+    fn differs(&mut self, difference: &Difference, a: &DiffEntry, b: &DiffEntry) {
         let word = word(difference);
         if self.args.json {
             let words =
@@ -135,9 +135,9 @@ impl Report<'_> {
     fn record(
         &self,
         difference: &str,
-        told: &Told,
+        told: &DiffEntry,
         detail: Option<&str>,
-        (a, b): (Option<&Told>, Option<&Told>),
+        (a, b): (Option<&DiffEntry>, Option<&DiffEntry>),
     ) {
         #[derive(Serialize)]
         struct Body<'a> {
@@ -147,11 +147,11 @@ impl Report<'_> {
             #[serde(skip_serializing_if = "Option::is_none")]
             detail: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
-            a: Option<JsonTold>,
+            a: Option<JsonEntry>,
             #[serde(skip_serializing_if = "Option::is_none")]
-            b: Option<JsonTold>,
+            b: Option<JsonEntry>,
         }
-        let (a, b) = (a.map(JsonTold::from), b.map(JsonTold::from));
+        let (a, b) = (a.map(JsonEntry::from), b.map(JsonEntry::from));
         let body = Body { key: (&told.key).into(), difference, detail, a, b };
         self.output.line(&json::record(Level::Error, "difference", &body));
     }
@@ -172,7 +172,7 @@ impl Report<'_> {
             Ok(outcome) => {
                 self.failures.tell_untold(&self.output);
                 if outcome.interrupted {
-                    sheet::tell_interrupted(&self.output);
+                    summary_table::tell_interrupted(&self.output);
                 }
             }
             Err(error) => super::tell(&self.output, error),
@@ -191,7 +191,7 @@ fn word(difference: &Difference) -> &'static str {
 }
 
 /// The line of one difference: `content    a/b  (0a1b… -> 2c3d…)`.
-fn line(word: &str, told: &Told, detail: Option<&str>) -> String {
+fn line(word: &str, told: &DiffEntry, detail: Option<&str>) -> String {
     let key = &told.key;
     match detail {
         Some(detail) => format!("{word:<9}  {key}  ({detail})"),
@@ -200,7 +200,7 @@ fn line(word: &str, told: &Told, detail: Option<&str>) -> String {
 }
 
 /// What A and B have, in words.
-fn detail(difference: &Difference, a: &Told, b: &Told) -> String {
+fn detail(difference: &Difference, a: &DiffEntry, b: &DiffEntry) -> String {
     let [one, other] = [a, b].map(|told| match difference {
         Difference::Type => told.kind.map_or("object".to_owned(), |kind| kind.to_string()),
         Difference::Link => format!("\"{}\"", Escaped(told.link.as_deref().unwrap_or_default())),
@@ -229,7 +229,7 @@ fn detail(difference: &Difference, a: &Told, b: &Told) -> String {
 /// `docs/manifest.md`.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
-struct JsonTold {
+struct JsonEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -248,8 +248,8 @@ struct JsonTold {
     link: Option<String>,
 }
 
-impl From<&Told> for JsonTold {
-    fn from(told: &Told) -> Self {
+impl From<&DiffEntry> for JsonEntry {
+    fn from(told: &DiffEntry) -> Self {
         let metadata = told.metadata.as_ref();
         let has_size = matches!(told.kind, None | Some(EntryKind::File));
         Self {
@@ -336,7 +336,7 @@ fn verdict(outcome: &DiffOutcome) -> (&'static str, &'static str) {
     let totals = &outcome.totals;
     let is_recorded = |basis: &Basis| matches!(basis, Basis::Manifest { .. });
     if outcome.interrupted {
-        sheet::INTERRUPTED
+        summary_table::INTERRUPTED
     } else if totals.failed > 0 {
         ("incomplete", "some parts could not be listed or read")
     } else if totals.differences() > 0 {
@@ -391,7 +391,7 @@ fn summary(names: &[String; 2], outcome: &DiffOutcome, untold: Option<String>) -
         0 => String::new(),
         number => format!("; {} read, {}", files(number), size(totals.bytes_hashed)),
     };
-    let mut sheet = Sheet::new(18, heads.collect());
+    let mut sheet = SummaryTable::new(18, heads.collect());
     sheet.counts([
         (totals.files_by_digest, "by digest", files(totals.files_by_digest) + &read),
         (totals.files_by_size, "by size and time", files(totals.files_by_size) + &unproven),

@@ -5,7 +5,7 @@ use super::super::exit::Exit;
 use super::super::settings;
 use super::Purpose;
 use crate::location::SingleLocation;
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::key::Escaped;
 use crate::model::{Entry, EntryError, EntryKind, Error, Progress, Timestamp, Totals};
 use crate::report::failures::Failures;
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &LsArgs, matches: &ArgMatches) -> Exit {
 
 /// What is written for each thing.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum OutputFormat {
     Json,
     /// Names escaped, a line each.
     Lines,
@@ -54,7 +54,7 @@ enum Form {
 /// The list under way.
 struct List<'a> {
     args: &'a LsArgs,
-    form: Form,
+    form: OutputFormat,
     stdout: BufWriter<StdoutLock<'static>>,
     /// A person waits for each line.
     is_terminal: bool,
@@ -71,9 +71,9 @@ struct List<'a> {
 impl<'a> List<'a> {
     fn new(args: &'a LsArgs, matches: &ArgMatches, stdout: &Stdout) -> Self {
         let form = match settings::ls_form(args, matches) {
-            (_, true) => Form::Null,
-            (true, false) => Form::Json,
-            (false, false) => Form::Lines,
+            (_, true) => OutputFormat::Null,
+            (true, false) => OutputFormat::Json,
+            (false, false) => OutputFormat::Lines,
         };
         Self {
             args,
@@ -100,7 +100,7 @@ impl<'a> List<'a> {
     fn entry(&mut self, entry: &Entry) -> io::Result<()> {
         self.entries += 1;
         self.bytes += entry.size();
-        if self.form == Form::Json {
+        if self.form == OutputFormat::Json {
             let record = json::record(Level::Info, "entry", &JsonEntry::from(entry));
             return writeln!(self.stdout, "{record}");
         }
@@ -109,7 +109,7 @@ impl<'a> List<'a> {
             let width = if self.args.human { 10 } else { 15 };
             write!(self.stdout, "{size:>width$}  {time:<19}  ")?;
         }
-        if self.form == Form::Null {
+        if self.form == OutputFormat::Null {
             self.stdout.write_all(entry.key.as_bytes())?;
             return self.stdout.write_all(b"\0");
         }
@@ -130,7 +130,7 @@ impl<'a> List<'a> {
 
     fn failed(&mut self, error: &EntryError) -> io::Result<()> {
         self.failed += 1;
-        if self.form == Form::Json {
+        if self.form == OutputFormat::Json {
             let record = json::record(Level::Error, "failed", &JsonFailure::from(error));
             return writeln!(self.stdout, "{record}");
         }
@@ -146,7 +146,7 @@ impl<'a> List<'a> {
             None => self.last(listed, location, totals, exit).and_then(|()| self.stdout.flush()),
         };
         self.failures.tell_untold(&self.stderr);
-        if let (Err(error), false) = (listed, self.form == Form::Json) {
+        if let (Err(error), false) = (listed, self.form == OutputFormat::Json) {
             super::tell(&self.stderr, error);
         }
         super::end(&self.stderr, written, exit, Purpose::Tell)
@@ -174,7 +174,7 @@ impl<'a> List<'a> {
             #[serde(flatten)]
             error: Option<JsonError<'a>>,
         }
-        if self.form != Form::Json {
+        if self.form != OutputFormat::Json {
             return Ok(());
         }
         let finished = Finished {
@@ -205,7 +205,7 @@ fn time(entry: &Entry) -> String {
 
 /// When a thing was written; `None` for a directory that is one because keys lie below it.
 fn time_of(entry: &Entry) -> Option<Timestamp> {
-    (entry.known != Known::Implied).then_some(entry.metadata.mtime)
+    (entry.completeness != Completeness::Implicit).then_some(entry.metadata.mtime)
 }
 
 #[derive(Serialize)]

@@ -9,7 +9,7 @@ use super::super::{keys, settings};
 use super::Purpose;
 use crate::location::Location;
 use crate::manifest::keys::PublicKey;
-use crate::manifest::published::{Head, Publication, Seal};
+use crate::manifest::published::{Head, Publication, SignatureStatus};
 use crate::model::{Error, ErrorKind, Key, Progress, Stop};
 use crate::report::format::{count, counted, moment, size};
 use crate::report::json::{self, JsonError, Level};
@@ -31,9 +31,9 @@ use std::sync::Arc;
 pub(crate) fn run(command: &ManifestCommand, matches: &ArgMatches, umask: Mode) -> Exit {
     match command {
         ManifestCommand::Show(args) => look(args, None, |manifest, _, teller| {
-            let seal = manifest.seal(&manifest.latest, None)?;
+            let status = manifest.signature_status(&manifest.latest, None)?;
             teller.publications += 1;
-            show(manifest, &seal, teller);
+            show(manifest, &status, teller);
             Ok(())
         }),
         ManifestCommand::Log(args) => {
@@ -91,8 +91,8 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    fn record(&self, publication: &Publication, seal: &Seal) {
-        let body = JsonPublication::new(publication, seal);
+    fn record(&self, publication: &Publication, status: &SignatureStatus) {
+        let body = JsonPublication::new(publication, status);
         self.output.line(&json::record(Level::Info, "publication", &body));
     }
 
@@ -141,14 +141,14 @@ struct JsonPublication<'a> {
     bytes: u64,
     lines: u64,
     changed: Option<u64>,
-    signature: Option<JsonSeal<'a>>,
+    signature: Option<JsonSignature<'a>>,
     #[serde(flatten)]
     head: Map<String, Value>,
 }
 
 /// What a signature is worth.
 #[derive(Serialize)]
-struct JsonSeal<'a> {
+struct JsonSignature<'a> {
     state: &'static str,
     key: Option<String>,
     /// The signer's, where the state is "good"; else anybody's.
@@ -157,14 +157,14 @@ struct JsonSeal<'a> {
     reason: Option<&'a str>,
 }
 
-impl<'a> JsonSeal<'a> {
-    fn of(seal: &'a Seal) -> Option<Self> {
-        let (state, signature, reason) = match seal {
-            Seal::None => return None,
-            Seal::Unchecked(signature) => ("unchecked", Some(signature), None),
-            Seal::Good(signature) => ("good", Some(signature), None),
-            Seal::OtherKey(signature) => ("other_key", Some(signature), None),
-            Seal::Broken(how) => ("broken", None, Some(&**how)),
+impl<'a> JsonSignature<'a> {
+    fn of(status: &'a SignatureStatus) -> Option<Self> {
+        let (state, signature, reason) = match status {
+            SignatureStatus::None => return None,
+            SignatureStatus::Unchecked(signature) => ("unchecked", Some(signature), None),
+            SignatureStatus::Good(signature) => ("good", Some(signature), None),
+            SignatureStatus::OtherKey(signature) => ("other_key", Some(signature), None),
+            SignatureStatus::Broken(how) => ("broken", None, Some(&**how)),
         };
         let key = signature.map(|signature| signature.key.to_string());
         Some(Self { state, key, comment: signature.map(|signature| &*signature.comment), reason })
@@ -172,14 +172,14 @@ impl<'a> JsonSeal<'a> {
 }
 
 impl<'a> JsonPublication<'a> {
-    fn new(publication: &'a Publication, seal: &'a Seal) -> Self {
+    fn new(publication: &'a Publication, status: &'a SignatureStatus) -> Self {
         let head = &publication.head;
         Self {
             blake3: publication.digest.to_string(),
             bytes: bytes(head),
             lines: lines(head),
             changed: changed(head),
-            signature: JsonSeal::of(seal),
+            signature: JsonSignature::of(status),
             head: in_records(head),
         }
     }
@@ -214,10 +214,10 @@ fn lines(head: &Head) -> u64 {
     head.segments.iter().map(|segment| segment.lines).sum()
 }
 
-fn show(manifest: &OpenManifest, seal: &Seal, teller: &Teller<'_>) {
+fn show(manifest: &OpenManifest, status: &SignatureStatus, teller: &Teller<'_>) {
     let publication = &manifest.latest;
     if teller.args.json {
-        return teller.record(publication, seal);
+        return teller.record(publication, status);
     }
     let head = &publication.head;
     let segments = counted(head.segments.len() as u64, "segment", "segments");
@@ -237,14 +237,16 @@ fn show(manifest: &OpenManifest, seal: &Seal, teller: &Teller<'_>) {
     line("segments", &format!("{segments}, {lines}, {}", size(bytes(head))));
     line(
         "signature",
-        &match seal {
-            Seal::None => "none".to_owned(),
-            Seal::Unchecked(signature) => {
+        &match status {
+            SignatureStatus::None => "none".to_owned(),
+            SignatureStatus::Unchecked(signature) => {
                 format!("says it is by key {}; --key of `check` tells whether it is", signature.key)
             }
-            Seal::Good(signature) => format!("by key {}: {}", signature.key, signature.comment),
-            Seal::OtherKey(signature) => format!("by another key, {}", signature.key),
-            Seal::Broken(how) => format!("doesn't hold: {how}"),
+            SignatureStatus::Good(signature) => {
+                format!("by key {}: {}", signature.key, signature.comment)
+            }
+            SignatureStatus::OtherKey(signature) => format!("by another key, {}", signature.key),
+            SignatureStatus::Broken(how) => format!("doesn't hold: {how}"),
         },
     );
 }
@@ -254,9 +256,9 @@ fn check(
     key: Option<&PublicKey>,
     teller: &mut Teller<'_>,
 ) -> Result<(), Error> {
-    let (checked, seal) = manifest.check(key)?;
+    let (checked, status) = manifest.check(key)?;
     teller.publications = checked.publications;
-    show(manifest, &seal, teller);
+    show(manifest, &status, teller);
     if !teller.args.json {
         let publications = counted(checked.publications, "publication", "publications");
         let rows = counted(checked.rows, "row", "rows");
@@ -287,7 +289,7 @@ fn add_signature(args: &ManifestSignArgs) -> Exit {
         teller.publications = 1;
         let (publication, id) = (&signed.publication, signed.signature.key);
         if teller.args.json {
-            teller.record(publication, &Seal::Good(signed.signature));
+            teller.record(publication, &SignatureStatus::Good(signed.signature));
         } else {
             let how = if signed.is_new { "signed with" } else { "was signed already with" };
             let sequence = count(publication.head.sequence);
@@ -307,17 +309,17 @@ fn log(
     let (mut broken, mut lost) = (None, None);
     for publication in manifest.history() {
         let publication = publication?;
-        let seal = manifest.seal(&publication, key)?;
+        let status = manifest.signature_status(&publication, key)?;
         teller.publications += 1;
         lost = publication.head.lost.as_ref().map(|lost| lost.sequence);
-        if let Seal::Broken(how) = &seal {
+        if let SignatureStatus::Broken(how) = &status {
             broken.get_or_insert_with(|| (publication.head.sequence, how.clone()));
         }
         if teller.output.is_closed() {
             break;
         }
         if teller.args.json {
-            teller.record(&publication, &seal);
+            teller.record(&publication, &status);
             continue;
         }
         let head = &publication.head;
@@ -328,13 +330,17 @@ fn log(
         let rows = counted(head.rows, "row", "rows");
         let (sequence, when) = (count(head.sequence), moment(head.published));
         let (run, verdict) = (head.run.to_string(), head.verdict.to_string());
-        let signed = match &seal {
-            Seal::None if key.is_some() => "  not signed".to_owned(),
-            Seal::None => String::new(),
-            Seal::Unchecked(signature) => format!("  says it is signed with {}", signature.key),
-            Seal::Good(signature) => format!("  signed with {}", signature.key),
-            Seal::OtherKey(signature) => format!("  signed with another key, {}", signature.key),
-            Seal::Broken(_) => "  signature doesn't hold".to_owned(),
+        let signed = match &status {
+            SignatureStatus::None if key.is_some() => "  not signed".to_owned(),
+            SignatureStatus::None => String::new(),
+            SignatureStatus::Unchecked(signature) => {
+                format!("  says it is signed with {}", signature.key)
+            }
+            SignatureStatus::Good(signature) => format!("  signed with {}", signature.key),
+            SignatureStatus::OtherKey(signature) => {
+                format!("  signed with another key, {}", signature.key)
+            }
+            SignatureStatus::Broken(_) => "  signature doesn't hold".to_owned(),
         };
         teller.output.line(&format!(
             "{sequence:>6}  {when}  {run}  {verdict:<10}  {rows:>15}  {changed}{signed}"

@@ -12,7 +12,7 @@ pub(super) mod man;
 pub(super) mod manifest;
 pub(super) mod mirror;
 pub(super) mod put;
-mod sheet;
+mod summary_table;
 pub(super) mod verify;
 
 use super::exit::Exit;

@@ -9,7 +9,7 @@ use super::super::exit::Exit;
 use super::super::settings;
 use super::super::signals::Signals;
 use super::Purpose;
-use super::sheet;
+use super::summary_table;
 use crate::location::Location;
 use crate::model::{Cause, EntryError, Error, Key, Progress, Stop, Totals};
 use crate::report::bars::{self, Bars, Shown};
@@ -171,12 +171,13 @@ impl Report {
                 let VerifyOutcome { totals, differences, interrupted, fault, .. } = outcome;
                 let unknown = if self.allows_incomplete { 0 } else { outcome.unfinished.len() };
                 let differences = *differences + unknown as u64;
-                let found = sheet::exit_of(*interrupted, totals.failed, differences, signal);
+                let found =
+                    summary_table::exit_of(*interrupted, totals.failed, differences, signal);
                 found.and(fault.as_ref().map_or(Exit::Done, |fault| fault.kind.into()))
             }
             Ok(Verified::Against(outcome)) => {
                 let AgainstOutcome { totals, differences, interrupted, .. } = outcome;
-                sheet::exit_of(*interrupted, totals.failed, *differences, signal)
+                summary_table::exit_of(*interrupted, totals.failed, *differences, signal)
             }
             Err(error) => signal.unwrap_or_else(|| error.kind.into()),
         };
@@ -298,7 +299,7 @@ impl Report {
             Verified::Against(outcome) => outcome.interrupted,
         };
         if interrupted {
-            sheet::tell_interrupted(&self.output);
+            summary_table::tell_interrupted(&self.output);
         }
         self.tell_fault(verified);
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::manifest::{Origin, RunNumber, SourceNumber};
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::stamp::Inode;
 use crate::model::{
@@ -20,7 +20,7 @@ fn entry(key: &str, inode: u64) -> Entry {
         stamp: Stamp::of_inode(0, Inode { mtime: zero, ctime: zero, number: Some(inode) }),
         metadata: Metadata::default(),
         link: None,
-        known: Known::Whole,
+        completeness: Completeness::Full,
         recorded: None,
     }
 }
@@ -134,7 +134,7 @@ fn join(source: &[&str], target: &[&str], rows: &[&str]) -> Vec<String> {
         source.into_iter(),
         target.into_iter(),
         (rows.into_iter(), SourceNumber::FIRST),
-        Form::Tree,
+        KeySpace::Tree,
     ) {
         Ok(mut join) => {
             let told = join
@@ -329,8 +329,9 @@ fn millions_of_keys_that_no_tree_can_hold_are_not_held() {
     let whole = [Ok(ListItem::Entry(entry("a/", 1)))].into_iter().chain(strange);
     let source = whole.chain([Ok(ListItem::Entry(entry("b", 1)))]);
     let target = listing(Side::Target, &["a/", "a/x", "b", "c"]).into_iter();
-    let mut join = Join::new(source, target, (std::iter::empty(), SourceNumber::NONE), Form::Tree)
-        .expect("begin");
+    let mut join =
+        Join::new(source, target, (std::iter::empty(), SourceNumber::NONE), KeySpace::Tree)
+            .expect("begin");
     let (mut said, mut told) = (0, Vec::new());
     while let Some(joined) = join.next() {
         match joined.expect("no error") {

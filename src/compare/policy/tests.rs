@@ -6,7 +6,7 @@ mod evidence;
 use super::*;
 use crate::filter::Rule;
 use crate::manifest::{Origin, RunNumber, SourceNumber};
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::stamp::{Evidence, Inode};
 use crate::model::{ExtraDigests, Key, SpecialKind, Stamp, Timestamp};
 
@@ -26,7 +26,7 @@ fn entry(key: &str, kind: EntryKind, inode: u64) -> Entry {
         ),
         metadata: Metadata { mode: 0o644, uid: 1, gid: 1, mtime: at(1_000) },
         link: (kind == EntryKind::Symlink).then(|| b"text"[..].into()),
-        known: Known::Whole,
+        completeness: Completeness::Full,
         recorded: None,
     }
 }

@@ -3,7 +3,7 @@
 use super::head::Publication;
 use super::history::History;
 use super::merge::Merged;
-use super::shelf::Shelf;
+use super::reader::ManifestReader;
 use crate::manifest::keys::PublicKey;
 use crate::manifest::state::TakingIn;
 use crate::manifest::{Changes, Row, Rows, SourceNumber, State};
@@ -71,7 +71,7 @@ pub struct CaughtUp {
 ///
 /// Where the pointer or what it points to is lost, the highest publication that is whole counts, which
 /// is told when it is published anew. What was put back to an earlier publication is not taken in:
-/// [`Standing`](super::Standing) tells it. Costs one look at the pointer where nobody else published, else a reading of all rows.
+/// [`ManifestStatus`](super::ManifestStatus) tells it. Costs one look at the pointer where nobody else published, else a reading of all rows.
 /// Interrupted, it is begun again by the next run.
 ///
 /// # Errors
@@ -80,10 +80,10 @@ pub struct CaughtUp {
 /// signed with the key; [`ErrorKind::Manifest`] when the state can't be written.
 pub fn catch_up(
     state: &State,
-    shelf: &Shelf<'_>,
+    reader: &ManifestReader<'_>,
     key: Option<&PublicKey>,
 ) -> Result<Option<Since<CaughtUp>>, Error> {
-    let Later { latest, goes_on, broken, lost } = match find(state, shelf, key)? {
+    let Later { latest, goes_on, broken, lost } = match find(state, reader, key)? {
         None => return Ok(None),
         Some(Since::Lost(lost)) => return Ok(Some(Since::Lost(lost))),
         Some(Since::Usable(later)) => later,
@@ -91,7 +91,7 @@ pub fn catch_up(
     let run = latest.head.run.clone();
     let mut caught_up = CaughtUp { run, taken: 0, dropped: 0, broken, lost };
     let mut take_in = || {
-        let theirs = Merged::of(shelf, &latest.head)?;
+        let theirs = Merged::of(reader, &latest.head)?;
         let beside = Beside::of(state, theirs, goes_on)?;
         let mut taking = state.take_in(&latest)?;
         take(beside, &mut taking, &mut caught_up)?;
@@ -109,16 +109,16 @@ pub fn catch_up(
 /// As those of [`catch_up`]; [`ErrorKind::Damaged`] of a row.
 pub fn foresee(
     state: &State,
-    shelf: &Shelf<'_>,
+    reader: &ManifestReader<'_>,
     key: Option<&PublicKey>,
 ) -> Result<Option<Since<Foreseen>>, Error> {
-    let Later { latest, goes_on, lost, .. } = match find(state, shelf, key)? {
+    let Later { latest, goes_on, lost, .. } = match find(state, reader, key)? {
         None => return Ok(None),
         Some(Since::Lost(lost)) => return Ok(Some(Since::Lost(lost))),
         Some(Since::Usable(later)) => later,
     };
     let foreseen = || {
-        let theirs = Merged::of(shelf, &latest.head)?;
+        let theirs = Merged::of(reader, &latest.head)?;
         let known = state.recorded_sources()?;
         let number = |name: &str| known.iter().find(|it| it.source == name).map(|it| it.number);
         let sources = latest.head.sources().into_iter().map(|told| {
@@ -191,11 +191,11 @@ struct Later {
 /// Finds what others published since.
 fn find(
     state: &State,
-    shelf: &Shelf<'_>,
+    reader: &ManifestReader<'_>,
     key: Option<&PublicKey>,
 ) -> Result<Option<Since<Later>>, Error> {
     let known = state.published()?;
-    let (counts, fault) = match shelf.counting(known.as_ref()) {
+    let (counts, fault) = match reader.counting(known.as_ref()) {
         Ok(Some((counts, fault))) => (Some(counts), fault),
         Ok(None) => return Ok(None),
         Err(fault) if fault.kind == ErrorKind::Damaged => (None, Some(fault)),
@@ -207,17 +207,17 @@ fn find(
     let later = counts.filter(|counts| !is_known(counts));
     // What is not found to be signed takes nothing back of what is; it is told when it is published anew.
     let lost = match fault.filter(|_| key.is_none()) {
-        Some(fault) if shelf.is_overtaken(later.as_ref().or(known.as_ref()))? => {
+        Some(fault) if reader.is_overtaken(later.as_ref().or(known.as_ref()))? => {
             Some(Lost { run: None, fault })
         }
         _ => None,
     };
     let Some(latest) = later else { return Ok(lost.map(Since::Lost)) };
     if let Some(key) = key {
-        shelf.seal(&latest, Some(key))?.demand(&latest, key)?;
+        reader.signature_status(&latest, Some(key))?.demand(&latest, key)?;
     }
     let goes_on = match &known {
-        Some(known) => goes_on_from(&latest, known, shelf),
+        Some(known) => goes_on_from(&latest, known, reader),
         None => Ok(false),
     };
     let (goes_on, broken) = match goes_on {
@@ -240,9 +240,9 @@ fn unless_damaged<T>(used: Result<T, Error>, of: &Publication) -> Result<Since<T
 fn goes_on_from(
     latest: &Publication,
     known: &Publication,
-    shelf: &Shelf<'_>,
+    reader: &ManifestReader<'_>,
 ) -> Result<bool, Error> {
-    for publication in History::from(latest.clone(), shelf.clone()) {
+    for publication in History::from(latest.clone(), reader.clone()) {
         let publication = publication?;
         if publication.head.sequence <= known.head.sequence {
             return Ok(publication.digest == known.digest);

@@ -3,22 +3,22 @@
 
 use super::damaged;
 use super::head::{Head, Predecessor, Publication, head_name};
-use super::shelf::Shelf;
+use super::reader::ManifestReader;
 use crate::model::{Error, ErrorKind};
 
 /// Publications from the latest back, each found to be what its successor vouches for.
 ///
 /// Memory is bounded by one head.
 pub struct History<'s> {
-    shelf: Shelf<'s>,
+    reader: ManifestReader<'s>,
     latest: Option<Publication>,
     next: Option<Predecessor>,
 }
 
 impl<'s> History<'s> {
     /// Begins with a publication that was read already.
-    pub fn from(latest: Publication, shelf: Shelf<'s>) -> Self {
-        Self { shelf, latest: Some(latest), next: None }
+    pub fn from(latest: Publication, reader: ManifestReader<'s>) -> Self {
+        Self { reader, latest: Some(latest), next: None }
     }
 
     /// What is wrong with the chain from a publication back, if anything is. Costs the reading of all
@@ -27,8 +27,11 @@ impl<'s> History<'s> {
     /// # Errors
     /// [`ErrorKind::Unusable`] when one can't be read, [`ErrorKind::Newer`] when a newer version
     /// published it.
-    pub fn fault(latest: &Publication, shelf: &Shelf<'s>) -> Result<Option<Error>, Error> {
-        let mut history = History::from(latest.clone(), shelf.clone());
+    pub fn fault(
+        latest: &Publication,
+        reader: &ManifestReader<'s>,
+    ) -> Result<Option<Error>, Error> {
+        let mut history = History::from(latest.clone(), reader.clone());
         match history.try_for_each(|publication| publication.map(drop)) {
             Err(error) if error.kind == ErrorKind::Damaged => Ok(Some(error)),
             followed => followed.map(|()| None),
@@ -36,7 +39,7 @@ impl<'s> History<'s> {
     }
 
     fn before(&self, known: &Predecessor) -> Result<Publication, Error> {
-        self.shelf.publication(known).map_err(|error| {
+        self.reader.publication(known).map_err(|error| {
             if error.kind != ErrorKind::Damaged {
                 return error;
             }

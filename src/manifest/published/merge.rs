@@ -3,8 +3,8 @@
 use super::damaged;
 use super::head::Head;
 use super::line::Published;
+use super::reader::ManifestReader;
 use super::segment::SegmentReader;
-use super::shelf::Shelf;
 use crate::manifest::Row;
 use crate::model::{Error, Key, RunId};
 use std::cmp::Reverse;
@@ -33,11 +33,11 @@ impl Merged {
     /// Reads the segments that make up a publication.
     ///
     /// # Errors
-    /// As those of [`Shelf::latest`].
-    pub fn of(shelf: &Shelf<'_>, head: &Head) -> Result<Self, Error> {
+    /// As those of [`ManifestReader::latest`].
+    pub fn of(reader: &ManifestReader<'_>, head: &Head) -> Result<Self, Error> {
         let mut readers = Vec::with_capacity(head.segments.len());
         for segment in &head.segments {
-            readers.push(SegmentReader::new(segment, shelf.segment(segment)?)?);
+            readers.push(SegmentReader::new(segment, reader.segment(segment)?)?);
         }
         Self::from(readers, head.clone())
     }
@@ -45,7 +45,7 @@ impl Merged {
     /// The same rows from the first, read from what was fetched for these.
     ///
     /// # Errors
-    /// As those of [`Shelf::latest`].
+    /// As those of [`ManifestReader::latest`].
     pub fn again(&self) -> Result<Self, Error> {
         let readers = self.readers.iter().map(SegmentReader::again);
         Self::from(readers.collect::<Result<_, _>>()?, self.head.clone())

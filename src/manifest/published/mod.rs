@@ -3,10 +3,10 @@
 //!
 //! Rows lie in segments, each a file that never changes: a base with all of them, then one for
 //! each publication with what changed since. A [`Head`] says which segments make up the manifest and
-//! names its predecessor by digest; the [`Pointer`], written last, says which head counts. [`Shelf`]
-//! reads these files, [`Standing`] tells what of them is damaged or gone, [`History`] follows the chain
-//! of heads, [`Seal`] tells what a head's signature is worth, [`check`] makes sure that all of it is
-//! whole, [`trace`](trace::trace) follows single keys. [`Press`] writes them, [`publish`](publish::publish) adds a publication, [`sign`] signs the
+//! names its predecessor by digest; the [`Pointer`], written last, says which head counts. [`ManifestReader`]
+//! reads these files, [`ManifestStatus`] tells what of them is damaged or gone, [`History`] follows the chain
+//! of heads, [`SignatureStatus`] tells what a head's signature is worth, [`check`] makes sure that all of it is
+//! whole, [`trace`](trace::trace) follows single keys. [`ManifestWriter`] writes them, [`publish`](publish::publish) adds a publication, [`sign`] signs the
 //! one that counts, [`rebuild`](rebuild::rebuild) makes a state of what was published,
 //! [`catch_up`](catch_up::catch_up) takes in what others published since.
 
@@ -16,27 +16,27 @@ mod history;
 mod line;
 mod merge;
 mod open;
-mod press;
 mod publish;
+mod reader;
 mod rebuild;
-mod seal;
 mod segment;
-mod shelf;
-mod standing;
+mod signature;
+mod status;
 mod trace;
+mod writer;
 
 pub use catch_up::{CaughtUp, Foreseen, Lost, Since, catch_up, foresee};
 pub use head::{Head, Pointer, Predecessor, Publication, RecordedSource, Segment};
 pub use history::History;
 pub use line::Published;
 pub use merge::Merged;
-pub use press::Press;
 pub use publish::{Done, Publishing, Signing, publish};
+pub use reader::{ManifestReader, gone_by};
 pub use rebuild::rebuild;
-pub use seal::{Checked, Seal, check, sign};
-pub use shelf::{Shelf, gone_by};
-pub use standing::Standing;
+pub use signature::{CheckedChain, SignatureStatus, check, sign};
+pub use status::ManifestStatus;
 pub use trace::trace;
+pub use writer::ManifestWriter;
 
 use crate::model::key::printable;
 use crate::model::{Error, ErrorKind};

@@ -1,10 +1,10 @@
 //! To whom a manifest is open that lies in a directory.
 
 use super::head::is_numbered;
-use super::press::Press;
-use super::shelf::POINTER;
-use crate::backend::Place;
-use crate::manifest::{ManifestMode, State, Told};
+use super::reader::POINTER;
+use super::writer::ManifestWriter;
+use crate::backend::Precondition;
+use crate::manifest::{ManifestMode, RowSelection, State};
 use crate::model::{Cause, Entry, EntryKind, Error, Key, Metadata};
 
 /// What is about to be written of a manifest.
@@ -18,7 +18,7 @@ pub(super) enum Written {
     All,
 }
 
-impl Press<'_> {
+impl ManifestWriter<'_> {
     /// Makes the directory where it is missing, and opens it, with all that lies in it, to whom it is
     /// to be open: as a user asked, in this run or one before; else as far as the target's root is,
     /// unless any row tells what is closed to them. What belongs to another user stays as he has it.
@@ -32,27 +32,28 @@ impl Press<'_> {
         if self.target.is_store() {
             return Ok(None);
         }
-        let key = self.shelf.key("");
-        let failed = |cause| self.shelf.failed("open", "", cause);
-        let mut stands = self.target.look(&key).map_err(failed)?;
-        let is_new = stands.is_none();
+        let key = self.reader.key("");
+        let failed = |cause| self.reader.failed("open", "", cause);
+        let mut existing = self.target.look(&key).map_err(failed)?;
+        let is_new = existing.is_none();
         if is_new && written == Written::Nothing {
             return Ok(None);
         }
         let root = self.target.look(&Key::root()).map_err(failed)?;
         let Metadata { mode, gid, .. } = root.ok_or_else(|| failed(Cause::Vanished))?.metadata;
         let asked = state.manifest_mode()?;
-        let before = stands.as_ref().map(|stands| ManifestMode::of_directory(stands.metadata.mode));
+        let before =
+            existing.as_ref().map(|existing| ManifestMode::of_directory(existing.metadata.mode));
         let wanted = match (asked, written, before) {
             (Some(asked), ..) => asked,
             (None, Written::Nothing, _) => return Ok(None),
             (None, Written::Changes, Some(before)) => {
                 // What was published before was not held against another group's rights.
-                let is_its_group = stands.as_ref().is_some_and(|it| it.metadata.gid == gid);
+                let is_its_group = existing.as_ref().is_some_and(|it| it.metadata.gid == gid);
                 let before = if is_its_group { before } else { before.without_group() };
-                state.narrow(ManifestMode::of_root(mode).and(before), gid, Told::Changes)?
+                state.narrow(ManifestMode::of_root(mode).and(before), gid, RowSelection::Changes)?
             }
-            (None, ..) => state.narrow(ManifestMode::of_root(mode), gid, Told::All)?,
+            (None, ..) => state.narrow(ManifestMode::of_root(mode), gid, RowSelection::All)?,
         };
         if is_new {
             // The lock was taken before the root had its mode, where the run made that.
@@ -62,23 +63,28 @@ impl Press<'_> {
                     self.set_mode(&own, mode, Some(gid)).map_err(failed)?;
                 }
             }
-            self.target.make_directory(&key, Place::New).map_err(failed)?;
-            stands = self.target.look(&key).map_err(failed)?;
+            self.target.make_directory(&key, Precondition::Absent).map_err(failed)?;
+            existing = self.target.look(&key).map_err(failed)?;
         }
-        let stands = stands.ok_or_else(|| failed(Cause::Vanished))?;
-        let metadata = Metadata { mode: wanted.directory(), gid, ..stands.metadata };
+        let existing = existing.ok_or_else(|| failed(Cause::Vanished))?;
+        let metadata = Metadata { mode: wanted.directory(), gid, ..existing.metadata };
         // The group that it gets instead is none that was meant.
-        let held = self.target.holds(&metadata, EntryKind::Directory, Some(&stands.metadata));
+        let held = self.target.achievable_metadata(
+            &metadata,
+            EntryKind::Directory,
+            Some(&existing.metadata),
+        );
         let wanted = if held.gid == gid { wanted } else { wanted.without_group() };
-        if held.uid != stands.metadata.uid {
+        if held.uid != existing.metadata.uid {
             // It is another user's.
             match asked.filter(|_| self.mode.is_some() && before != asked) {
                 None => self.most.set(wanted),
                 Some(_) => return Err(failed(Cause::Io(rustix::io::Errno::PERM.into()))),
             }
-        } else if stands.metadata.mode != wanted.directory() || stands.metadata.gid != held.gid {
+        } else if existing.metadata.mode != wanted.directory() || existing.metadata.gid != held.gid
+        {
             let group = wanted.group_reads().then_some(gid);
-            self.set_modes(&stands, wanted, group).map_err(failed)?;
+            self.set_modes(&existing, wanted, group).map_err(failed)?;
         }
         let before = before.filter(|before| before.and(wanted) != *before && asked.is_none());
         Ok(before.map(|before| {
@@ -98,15 +104,15 @@ impl Press<'_> {
         if self.target.is_store() || self.mode.or(state.manifest_mode()?).is_some() {
             return Ok(false);
         }
-        let failed = |cause| self.shelf.failed("open", "", cause);
-        let directory = self.target.look(&self.shelf.key("")).map_err(failed)?;
+        let failed = |cause| self.reader.failed("open", "", cause);
+        let directory = self.target.look(&self.reader.key("")).map_err(failed)?;
         let root = self.target.look(&Key::root()).map_err(failed)?;
         let (Some(directory), Some(root)) = (directory, root) else { return Ok(false) };
-        let (stands, gid) = (directory.metadata, root.metadata.gid);
-        let wanted = Metadata { gid, ..stands };
-        let held = self.target.holds(&wanted, EntryKind::Directory, Some(&stands));
-        let is_read = ManifestMode::of_directory(stands.mode).group_reads();
-        Ok(is_read && stands.gid != gid && held.gid == gid)
+        let (existing, gid) = (directory.metadata, root.metadata.gid);
+        let wanted = Metadata { gid, ..existing };
+        let held = self.target.achievable_metadata(&wanted, EntryKind::Directory, Some(&existing));
+        let is_read = ManifestMode::of_directory(existing.mode).group_reads();
+        Ok(is_read && existing.gid != gid && held.gid == gid)
     }
 
     /// Gives the directory, and what it holds of this user's, their modes. Who may enter it loses that
@@ -134,12 +140,13 @@ impl Press<'_> {
 
     /// Sets an entry's mode, and group, where it is this user's.
     fn set_mode(&self, entry: &Entry, mode: u32, group: Option<u32>) -> Result<(), Cause> {
-        let stands = entry.metadata;
-        let wanted = Metadata { mode, gid: group.unwrap_or(stands.gid), ..stands };
-        let is_ours = self.target.holds(&wanted, entry.kind, Some(&stands)).uid == stands.uid;
-        if wanted == stands || !is_ours {
+        let existing = entry.metadata;
+        let wanted = Metadata { mode, gid: group.unwrap_or(existing.gid), ..existing };
+        let is_ours = self.target.achievable_metadata(&wanted, entry.kind, Some(&existing)).uid
+            == existing.uid;
+        if wanted == existing || !is_ours {
             return Ok(());
         }
-        self.target.set_metadata(&entry.key, entry.kind, &wanted, Place::Leaf).map(drop)
+        self.target.set_metadata(&entry.key, entry.kind, &wanted, Precondition::Leaf).map(drop)
     }
 }

@@ -4,10 +4,10 @@ use super::head::{Head, Predecessor, Publication, SEGMENTS, Segment, segment_nam
 use super::history::History;
 use super::line::Published;
 use super::open::Written;
-use super::press::Press;
-use super::seal;
 use super::segment::SegmentWriter;
-use super::standing::Standing;
+use super::signature;
+use super::status::ManifestStatus;
+use super::writer::ManifestWriter;
 use crate::manifest::{RecordedOptions, Row, RunNumber, SourceNumber, State};
 use crate::model::{Error, ErrorKind, RunId, Timestamp, Totals, Verdict};
 use std::collections::{BTreeSet, HashMap};
@@ -109,37 +109,38 @@ pub enum Signing {
 /// the state can't, [`ErrorKind::Newer`] when what stands there is of a newer version.
 pub fn publish(
     state: &State,
-    press: &Press<'_>,
+    writer: &ManifestWriter<'_>,
     publishing: Publishing,
 ) -> Result<Option<Done>, Error> {
     let known = state.published()?;
     let changed = state.changed()?;
-    let mut stands = Standing::look(&press.shelf, known.as_ref())?;
-    stands.fault = stands.fault.or(state.distrusted()?);
-    if press.signer.is_none() {
-        stands.look_for_signature(&press.shelf)?;
+    let mut status = ManifestStatus::look(&writer.reader, known.as_ref())?;
+    status.fault = status.fault.or(state.distrusted()?);
+    if writer.signer.is_none() {
+        status.look_for_signature(&writer.reader)?;
     }
-    if known.is_some() && changed == 0 && press.signer.is_none() && stands.fault.is_none() {
-        press.open(state, Written::Nothing)?;
+    if known.is_some() && changed == 0 && writer.signer.is_none() && status.fault.is_none() {
+        writer.open(state, Written::Nothing)?;
         return Ok(None);
     }
     // Whether what stands is from here, and is not written anew.
     let is_renumbered = state.is_renumbered()?;
-    let is_base = stands.publication.as_ref().is_some_and(|standing| {
+    let is_base = status.publication.as_ref().is_some_and(|standing| {
         let takes_more = !is_renumbered && !is_outgrown(&standing.head, changed);
         known.as_ref() == Some(standing) && (changed == 0 || takes_more)
     });
-    let is_base = is_base && (changed == 0 || !press.is_for_another_group(state)?);
+    let is_base = is_base && (changed == 0 || !writer.is_for_another_group(state)?);
     if is_base && changed > 0 {
-        stands.read(&press.shelf)?;
+        status.read(&writer.reader)?;
     }
-    let Standing { publication: mut standing, is_signed: was_signed, highest, mut fault } = stands;
+    let ManifestStatus { publication: mut standing, is_signed: was_signed, highest, mut fault } =
+        status;
     let goes_on = is_base && fault.is_none();
-    if let (Some(signer), true) = (press.signer, changed == 0)
+    if let (Some(signer), true) = (writer.signer, changed == 0)
         && let Some(publication) = standing.take_if(|_| goes_on)
     {
-        press.open(state, Written::Nothing)?;
-        match seal::sign_pointed(press, &publication, was_signed, signer) {
+        writer.open(state, Written::Nothing)?;
+        match signature::sign_pointed(writer, &publication, was_signed, signer) {
             Ok(false) => return Ok(None),
             Ok(true) => {
                 let signing = Signing::Added;
@@ -163,7 +164,7 @@ pub fn publish(
         old.extend_from_slice(&publication.head.segments);
     }
     let is_broken = match standing.as_ref().filter(|_| fault.is_some()) {
-        Some(standing) => History::fault(standing, &press.shelf)?.is_some(),
+        Some(standing) => History::fault(standing, &writer.reader)?.is_some(),
         None => false,
     };
     let before = Before::of(&mut standing, is_broken, known.as_ref(), highest);
@@ -177,11 +178,11 @@ pub fn publish(
     let mut head = Head::new(run, (started, now), verdict, names, (options, totals));
     before.number(&mut head)?;
     let base = standing.as_ref().filter(|_| goes_on);
-    let closed = press.open(state, base.map_or(Written::All, |_| Written::Changes))?;
+    let closed = writer.open(state, base.map_or(Written::All, |_| Written::Changes))?;
     let name = segment_name(head.sequence);
     let mut sources = BTreeSet::from([state.number()?]);
     let mut runs = Runs { state, ids: HashMap::new(), sources: &mut sources };
-    let ((lines, rows), bytes, blake3) = press.write(&name, |out| match base {
+    let ((lines, rows), bytes, blake3) = writer.write(&name, |out| match base {
         Some(base) => write_changes(&mut runs, head.sequence, base.head.rows, out),
         None => write_all(&mut runs, head.sequence, out),
     })?;
@@ -194,19 +195,19 @@ pub fn publish(
         head.listed = state.recorded_sources()?;
         head.listed.retain(|source| sources.contains(&source.number));
     }
-    let is_signed = press.signer.is_some();
+    let is_signed = writer.signer.is_some();
     if !is_signed {
-        press.unsign(head.sequence)?;
+        writer.unsign(head.sequence)?;
     }
-    let publication = press.write_head(head)?;
-    press.point_to(publication.as_predecessor(), is_signed)?;
+    let publication = writer.write_head(head)?;
+    writer.point_to(publication.as_predecessor(), is_signed)?;
     state.set_published(&publication)?;
     let mut left = None;
     if base.is_none() {
         old.retain(|old| old.sequence < publication.head.sequence);
         old.sort_unstable_by_key(|old| old.sequence);
         old.dedup_by_key(|old| old.sequence);
-        left = old.iter().try_for_each(|old| press.remove(old)).err();
+        left = old.iter().try_for_each(|old| writer.remove(old)).err();
     }
     let signing = if was_signed && !is_signed { Signing::Dropped } else { Signing::AsBefore };
     Ok(Some(Done { publication, signing, fault, is_known: known.is_some(), left, closed }))

@@ -2,7 +2,7 @@
 
 use super::head::Publication;
 use super::merge::Merged;
-use super::shelf::Shelf;
+use super::reader::ManifestReader;
 use crate::manifest::keys::PublicKey;
 use crate::manifest::{RunNumber, State};
 use crate::model::Error;
@@ -23,11 +23,11 @@ const BATCH: u64 = 50_000;
 /// state can't be written.
 pub fn rebuild(
     state: &State,
-    shelf: &Shelf<'_>,
+    reader: &ManifestReader<'_>,
     publication: &Publication,
     key: Option<&PublicKey>,
 ) -> Result<u64, Error> {
-    let filled = fill(state, shelf, publication, key);
+    let filled = fill(state, reader, publication, key);
     if filled.is_err() {
         state.clear()?;
     }
@@ -36,7 +36,7 @@ pub fn rebuild(
 
 fn fill(
     state: &State,
-    shelf: &Shelf<'_>,
+    reader: &ManifestReader<'_>,
     publication: &Publication,
     key: Option<&PublicKey>,
 ) -> Result<u64, Error> {
@@ -52,7 +52,7 @@ fn fill(
         runs.insert(source.run, (number, source.number));
     }
     let mut count = 0;
-    for row in Merged::of(shelf, head)? {
+    for row in Merged::of(reader, head)? {
         let (mut row, run) = row?;
         let number = RunNumber(LATEST.0 - runs.len() as i64);
         (row.run, _) = *runs.entry(run).or_insert((number, row.from));

@@ -33,7 +33,7 @@ fn publishing(run: &RunId) -> Publishing {
             delete: true,
             durability: Durability::None,
             only: None,
-            form: crate::backend::Form::Tree,
+            key_space: crate::backend::KeySpace::Tree,
             keeps: None,
         },
         totals: Totals::default(),
@@ -107,18 +107,18 @@ proptest! {
         std::fs::create_dir(&place).unwrap();
         let target = target(&place);
         let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
-        let press = Press::new(&target, dir.path(), now);
-        let shelf = Shelf::of(&target, dir.path());
+        let writer = ManifestWriter::new(&target, dir.path(), now);
+        let reader = ManifestReader::of(&target, dir.path());
         let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
         let mut expected = BTreeMap::new();
         for (at, edits) in runs.iter().enumerate() {
             let run = RunId(format!("run-{at}"));
             let number = state.begin_run(&run, now, "{}").unwrap();
             let has_changed = put(&state, edits, number, &mut expected);
-            let before = shelf.latest().unwrap();
-            let published = publish(&state, &press, publishing(&run)).unwrap();
+            let before = reader.latest().unwrap();
+            let published = publish(&state, &writer, publishing(&run)).unwrap();
             prop_assert_eq!(published.is_none(), before.is_some() && !has_changed);
-            let latest = shelf.latest().unwrap().unwrap();
+            let latest = reader.latest().unwrap().unwrap();
             prop_assert_eq!(latest.head.rows, expected.len() as u64);
             prop_assert_eq!(state.published().unwrap(), Some(latest.clone()));
             if published.is_some() {
@@ -127,7 +127,7 @@ proptest! {
             }
             let ids = |row: &Row| state.run_id(row.run).unwrap();
             let found: Vec<_> =
-                Merged::of(&shelf, &latest.head).unwrap().map(Result::unwrap).collect();
+                Merged::of(&reader, &latest.head).unwrap().map(Result::unwrap).collect();
             let wanted: Vec<_> = expected
                 .values()
                 .map(|row| (Row { run: RunNumber(0), ..row.clone() }, ids(row)))
@@ -135,7 +135,7 @@ proptest! {
             // What is said last of a key counts.
             for asked in wanted.chunks(20) {
                 let keys: Vec<_> = asked.iter().map(|(row, _)| row.key.clone()).collect();
-                let said = trace(&shelf, &latest.head, &keys).unwrap();
+                let said = trace(&reader, &latest.head, &keys).unwrap();
                 for row in asked {
                     let last = said.iter().rfind(|said| said.key == row.0.key).unwrap();
                     prop_assert_eq!(last.row.as_ref(), Some(row));
@@ -144,9 +144,9 @@ proptest! {
             }
             prop_assert_eq!(found, wanted);
         }
-        let latest = shelf.latest().unwrap().unwrap();
+        let latest = reader.latest().unwrap().unwrap();
         let other = State::open(&dir.path().join("other"), "/s", "/elsewhere").unwrap().state;
-        prop_assert_eq!(rebuild(&other, &shelf, &latest, None).unwrap(), expected.len() as u64);
+        prop_assert_eq!(rebuild(&other, &reader, &latest, None).unwrap(), expected.len() as u64);
         let rows = |state: &State| -> Vec<_> {
             let rows = state.rows().unwrap().map(Result::unwrap);
             rows.map(|row| (state.run_id(row.run).unwrap(), Row { run: RunNumber(0), ..row }))
@@ -154,7 +154,7 @@ proptest! {
         };
         prop_assert_eq!(rows(&other), rows(&state));
         prop_assert_eq!(other.last_run().unwrap().unwrap().id, latest.head.run.clone());
-        let again = publish(&other, &press, publishing(&latest.head.run)).unwrap();
+        let again = publish(&other, &writer, publishing(&latest.head.run)).unwrap();
         prop_assert!(again.is_none(), "nothing changed since");
     }
 }
@@ -166,8 +166,8 @@ fn what_a_killed_run_left_counts_for_nothing() {
     std::fs::create_dir(&place).unwrap();
     let target = target(&place);
     let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
-    let press = Press::new(&target, dir.path(), now);
-    let shelf = Shelf::of(&target, dir.path());
+    let writer = ManifestWriter::new(&target, dir.path(), now);
+    let reader = ManifestReader::of(&target, dir.path());
     let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
     let mut expected = BTreeMap::new();
     let edits = |version| (0..20_u8).map(|key| (vec![b'a' + key], Some(version))).collect();
@@ -176,15 +176,15 @@ fn what_a_killed_run_left_counts_for_nothing() {
         let number = state.begin_run(&run, now, "{}").unwrap();
         put(&state, &edits(at as u8 + 1), number, &mut expected);
         if at == 0 {
-            publish(&state, &press, publishing(&run)).unwrap();
+            publish(&state, &writer, publishing(&run)).unwrap();
         }
         std::fs::write(place.join(crate::backend::MANIFEST).join(name), "half").unwrap();
-        assert_eq!(shelf.latest().unwrap().unwrap().head.sequence, 1);
+        assert_eq!(reader.latest().unwrap().unwrap().head.sequence, 1);
     }
     let last = RunId("last".to_owned());
-    let latest = publish(&state, &press, publishing(&last)).unwrap().unwrap().publication;
-    assert_eq!(shelf.latest().unwrap(), Some(latest.clone()));
-    let rows = Merged::of(&shelf, &latest.head).unwrap();
+    let latest = publish(&state, &writer, publishing(&last)).unwrap().unwrap().publication;
+    assert_eq!(reader.latest().unwrap(), Some(latest.clone()));
+    let rows = Merged::of(&reader, &latest.head).unwrap();
     assert!(rows.map(Result::unwrap).all(|(row, _)| row.digest == Some(Digest([2; 32]))));
 }
 
@@ -213,43 +213,49 @@ fn what_is_damaged_or_gone_is_published_anew_though_nothing_changed() {
         std::fs::create_dir(&place).unwrap();
         let target = target(&place);
         let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
-        let (press, shelf) = (Press::new(&target, dir.path(), now), Shelf::of(&target, dir.path()));
+        let (writer, reader) = (
+            ManifestWriter::new(&target, dir.path(), now),
+            ManifestReader::of(&target, dir.path()),
+        );
         let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
         let run = RunId("run".to_owned());
         let number = state.begin_run(&run, now, "{}").unwrap();
         let edits = |keys: std::ops::Range<u8>| keys.map(|key| (vec![key], Some(7))).collect();
         for keys in [0..25, 2..4] {
             put(&state, &edits(keys), number, &mut BTreeMap::new());
-            publish(&state, &press, publishing(&run)).unwrap().unwrap();
+            publish(&state, &writer, publishing(&run)).unwrap().unwrap();
         }
-        assert!(publish(&state, &press, publishing(&run)).unwrap().is_none(), "all is whole");
+        assert!(publish(&state, &writer, publishing(&run)).unwrap().is_none(), "all is whole");
         damage(&place.join(crate::backend::MANIFEST).join(name));
         let known = state.published().unwrap();
-        let mut stands = Standing::look(&shelf, known.as_ref()).unwrap();
-        assert_eq!(stands.fault.is_some(), is_seen, "{name}");
-        stands.read(&shelf).unwrap();
-        let fault = stands.fault.unwrap();
+        let mut status = ManifestStatus::look(&reader, known.as_ref()).unwrap();
+        assert_eq!(status.fault.is_some(), is_seen, "{name}");
+        status.read(&reader).unwrap();
+        let fault = status.fault.unwrap();
         assert!(fault.to_string().contains(name), "{name}: {fault}");
         if !is_seen {
-            assert!(publish(&state, &press, publishing(&run)).unwrap().is_none(), "unseen");
+            assert!(publish(&state, &writer, publishing(&run)).unwrap().is_none(), "unseen");
             state.distrust(&fault).unwrap();
         }
-        let done = publish(&state, &press, publishing(&run)).unwrap().unwrap();
+        let done = publish(&state, &writer, publishing(&run)).unwrap().unwrap();
         assert!(done.fault.unwrap().to_string().contains(name));
-        let latest = shelf.latest().unwrap().unwrap();
+        let latest = reader.latest().unwrap().unwrap();
         assert_eq!((latest.head.sequence, latest.head.segments.len()), (3, 1), "{name}");
-        assert_eq!(check(&shelf, &latest).unwrap().rows, 25);
-        assert!(publish(&state, &press, publishing(&run)).unwrap().is_none(), "all is whole again");
+        assert_eq!(check(&reader, &latest).unwrap().rows, 25);
+        assert!(
+            publish(&state, &writer, publishing(&run)).unwrap().is_none(),
+            "all is whole again"
+        );
         if !is_seen {
             // Nor does a publication go on from what is damaged so.
             put(&state, &edits(2..4), number, &mut BTreeMap::new());
-            publish(&state, &press, publishing(&run)).unwrap().unwrap();
-            let first = shelf.latest().unwrap().unwrap().head.segments[0].name();
+            publish(&state, &writer, publishing(&run)).unwrap().unwrap();
+            let first = reader.latest().unwrap().unwrap().head.segments[0].name();
             flipped(&place.join(crate::backend::MANIFEST).join(first));
             put(&state, &edits(5..6), number, &mut BTreeMap::new());
-            let done = publish(&state, &press, publishing(&run)).unwrap().unwrap();
+            let done = publish(&state, &writer, publishing(&run)).unwrap().unwrap();
             assert_eq!(done.fault.unwrap().kind, ErrorKind::Damaged);
-            assert_eq!(check(&shelf, &done.publication).unwrap().rows, 25);
+            assert_eq!(check(&reader, &done.publication).unwrap().rows, 25);
         }
     }
 }
@@ -262,12 +268,13 @@ fn a_head_of_a_strangers_harms_nobody() {
     std::fs::create_dir(&place).unwrap();
     let target = target(&place);
     let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
-    let (press, shelf) = (Press::new(&target, dir.path(), now), Shelf::of(&target, dir.path()));
+    let (writer, reader) =
+        (ManifestWriter::new(&target, dir.path(), now), ManifestReader::of(&target, dir.path()));
     let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
     let run = RunId("run".to_owned());
     let number = state.begin_run(&run, now, "{}").unwrap();
     put(&state, &vec![(b"a".to_vec(), Some(1))], number, &mut BTreeMap::new());
-    let good = publish(&state, &press, publishing(&run)).unwrap().unwrap().publication;
+    let good = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication;
     let text = String::from_utf8(good.head.encode().unwrap()).unwrap();
     let plant = |head: &str, sequence: u64| {
         let files = place.join(crate::backend::MANIFEST);
@@ -279,24 +286,24 @@ fn a_head_of_a_strangers_harms_nobody() {
         std::fs::write(files.join("latest.json"), pointer).unwrap();
     };
     plant(&text.replace("\"run\": \"run\"", "\"run\": \"\\u001b[2J\""), 1);
-    assert!(shelf.latest().unwrap_err().to_string().contains("control characters"));
+    assert!(reader.latest().unwrap_err().to_string().contains("control characters"));
     // Whoever reads JSON quotes a word that it doesn't know.
     plant(&text.replace("\"complete\"", "\"\\u001b[2J\""), 1);
-    let error = shelf.latest().unwrap_err().to_string();
+    let error = reader.latest().unwrap_err().to_string();
     assert!(error.contains("\\u{1b}[2J") && !error.contains('\u{1b}'), "{error:?}");
     let largest = u64::MAX;
     plant(&text.replacen("\"sequence\": 1", &format!("\"sequence\": {largest}"), 1), largest);
     put(&state, &vec![(b"a".to_vec(), Some(2))], number, &mut BTreeMap::new());
-    let error = publish(&state, &press, publishing(&run)).unwrap_err();
+    let error = publish(&state, &writer, publishing(&run)).unwrap_err();
     assert!(error.to_string().contains("last number"), "{error}");
     plant(&text.replace("\"lines\": 1", &format!("\"lines\": {largest}")), 1);
-    let latest = shelf.latest().unwrap().unwrap();
+    let latest = reader.latest().unwrap().unwrap();
     assert!(
-        Merged::of(&shelf, &latest.head).and_then(Iterator::collect::<Result<Vec<_>, _>>).is_err()
+        Merged::of(&reader, &latest.head).and_then(Iterator::collect::<Result<Vec<_>, _>>).is_err()
     );
     put(&state, &vec![(b"a".to_vec(), Some(3))], number, &mut BTreeMap::new());
-    publish(&state, &press, publishing(&run)).unwrap().unwrap();
-    assert_eq!(shelf.latest().unwrap().unwrap().head.rows, 1);
+    publish(&state, &writer, publishing(&run)).unwrap().unwrap();
+    assert_eq!(reader.latest().unwrap().unwrap().head.rows, 1);
 }
 
 /// A key as somebody has it.
@@ -306,11 +313,11 @@ fn key() -> SecretKey {
 }
 
 /// Whether a manifest is whole and signed, as `manifest check` asks.
-fn holds(shelf: &Shelf<'_>, key: &PublicKey) -> bool {
-    let checked = shelf.latest_to_the_letter().and_then(|latest| {
+fn holds(reader: &ManifestReader<'_>, key: &PublicKey) -> bool {
+    let checked = reader.latest_to_the_letter().and_then(|latest| {
         let latest = latest.ok_or_else(|| Error::new(ErrorKind::Damaged, "there is none"))?;
-        shelf.seal(&latest, Some(key))?.demand(&latest, key)?;
-        check(shelf, &latest)
+        reader.signature_status(&latest, Some(key))?.demand(&latest, key)?;
+        check(reader, &latest)
     });
     let is_found = |kind| matches!(kind, ErrorKind::Damaged | ErrorKind::Untrusted);
     checked.map_err(|error| assert!(is_found(error.kind), "{error}")).is_ok()
@@ -325,18 +332,18 @@ fn a_change_of_any_byte_of_a_signed_manifest_is_found() {
     let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
     let (first, second) = (key(), key());
     let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
-    let shelf = Shelf::of(&target, dir.path());
+    let reader = ManifestReader::of(&target, dir.path());
     let edits = |keys: std::ops::Range<u8>| keys.map(|key| (vec![key], Some(7))).collect();
     for (at, keys, key) in [(1, 0..25, &first), (2, 2..4, &second)] {
         let run = RunId(format!("run-{at}"));
         let number = state.begin_run(&run, now, "{}").unwrap();
         put(&state, &edits(keys), number, &mut BTreeMap::new());
-        let press = Press::new(&target, dir.path(), now).signing_with(Some(key));
-        publish(&state, &press, publishing(&run)).unwrap().unwrap();
+        let writer = ManifestWriter::new(&target, dir.path(), now).signing_with(Some(key));
+        publish(&state, &writer, publishing(&run)).unwrap().unwrap();
     }
     let key = second.public();
-    assert!(holds(&shelf, key));
-    assert!(!holds(&shelf, first.public()), "that is the key of the publication before");
+    assert!(holds(&reader, key));
+    assert!(!holds(&reader, first.public()), "that is the key of the publication before");
     let files = place.join(crate::backend::MANIFEST);
     let names = [
         "latest.json",
@@ -359,17 +366,17 @@ fn a_change_of_any_byte_of_a_signed_manifest_is_found() {
             let mut changed = whole.clone();
             changed[at] ^= 1 << (at % 8);
             std::fs::write(&path, &changed).unwrap();
-            assert!(!holds(&shelf, key), "byte {at} of {name}");
+            assert!(!holds(&reader, key), "byte {at} of {name}");
             std::fs::write(&path, &whole[..at]).unwrap();
-            assert!(!holds(&shelf, key), "{at} bytes of {name}");
+            assert!(!holds(&reader, key), "{at} bytes of {name}");
         }
         std::fs::write(&path, [&whole[..], b"\n"].concat()).unwrap();
-        assert!(!holds(&shelf, key), "more than all of {name}");
+        assert!(!holds(&reader, key), "more than all of {name}");
         std::fs::remove_file(&path).unwrap();
-        assert!(!holds(&shelf, key), "{name} is gone");
+        assert!(!holds(&reader, key), "{name} is gone");
         std::fs::write(&path, &whole).unwrap();
     }
-    assert!(holds(&shelf, key));
+    assert!(holds(&reader, key));
 }
 
 /// The number in a head is anybody's word.
@@ -386,19 +393,19 @@ fn all_files_of_a_manifest_are_opened_whatever_numbers_they_have() {
     let number = state.begin_run(&run, now, "{}").unwrap();
     put(&state, &vec![(b"a".to_vec(), Some(1))], number, &mut BTreeMap::new());
     let secret = key();
-    let press = Press::new(&target, dir.path(), now).signing_with(Some(&secret));
-    let mut head = publish(&state, &press, publishing(&run)).unwrap().unwrap().publication.head;
+    let writer = ManifestWriter::new(&target, dir.path(), now).signing_with(Some(&secret));
+    let mut head = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication.head;
     head.sequence = u64::MAX;
-    let last = press.write_head(head).unwrap();
-    press.point_to(last.as_predecessor(), true).unwrap();
+    let last = writer.write_head(head).unwrap();
+    writer.point_to(last.as_predecessor(), true).unwrap();
     let files = place.join(crate::backend::MANIFEST);
     let foreign = files.join("notes.json");
     std::fs::write(&foreign, "").unwrap();
     let foreign_mode = foreign.metadata().unwrap().permissions().mode();
     for bits in [0o600, 0o644] {
         let asked = ManifestMode::new(bits);
-        let press = Press::new(&target, dir.path(), now).with_mode(asked);
-        press.open(&state, super::open::Written::Nothing).unwrap();
+        let writer = ManifestWriter::new(&target, dir.path(), now).with_mode(asked);
+        writer.open(&state, super::open::Written::Nothing).unwrap();
         let names = [
             "00000001.json",
             "00000001.json.minisig",
@@ -424,33 +431,33 @@ fn a_chain_that_was_lost_begins_anew() {
     let target = target(&place);
     let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
     let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
-    let (shelf, secret) = (Shelf::of(&target, dir.path()), key());
-    let press = Press::new(&target, dir.path(), now).signing_with(Some(&secret));
+    let (reader, secret) = (ManifestReader::of(&target, dir.path()), key());
+    let writer = ManifestWriter::new(&target, dir.path(), now).signing_with(Some(&secret));
     let run = RunId("run".to_owned());
     let number = state.begin_run(&run, now, "{}").unwrap();
     for version in 1..4 {
         put(&state, &vec![(b"a".to_vec(), Some(version))], number, &mut BTreeMap::new());
-        publish(&state, &press, publishing(&run)).unwrap().unwrap();
+        publish(&state, &writer, publishing(&run)).unwrap().unwrap();
     }
-    assert!(publish(&state, &press, publishing(&run)).unwrap().is_none(), "nothing changed");
+    assert!(publish(&state, &writer, publishing(&run)).unwrap().is_none(), "nothing changed");
     let files = place.join(crate::backend::MANIFEST);
-    let third = shelf.latest().unwrap().unwrap();
+    let third = reader.latest().unwrap().unwrap();
     std::fs::remove_file(files.join("latest.json")).unwrap();
     // It is signed again though no row changed.
-    let fourth = publish(&state, &press, publishing(&run)).unwrap().unwrap().publication.head;
+    let fourth = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication.head;
     assert_eq!((fourth.sequence, fourth.previous), (4, None));
     assert_eq!(fourth.lost, Some(third.as_predecessor()));
-    let latest = shelf.latest().unwrap().unwrap();
+    let latest = reader.latest().unwrap().unwrap();
     assert_eq!(
-        check(&shelf, &latest).unwrap(),
-        Checked { publications: 1, rows: 1, lost: Some(3) }
+        check(&reader, &latest).unwrap(),
+        CheckedChain { publications: 1, rows: 1, lost: Some(3) }
     );
     // A damaged segment of what stands unsigned: it is not signed as it is.
     std::fs::remove_file(files.join("00000004.json.minisig")).unwrap();
     std::fs::write(files.join("00000004.ndjson.zst"), "rubbish").unwrap();
-    let done = publish(&state, &press, publishing(&run)).unwrap().unwrap();
+    let done = publish(&state, &writer, publishing(&run)).unwrap().unwrap();
     assert_eq!((done.publication.head.sequence, done.signing), (5, Signing::AsBefore));
-    assert!(holds(&shelf, secret.public()));
+    assert!(holds(&reader, secret.public()));
     assert!(!files.join("00000004.ndjson.zst").exists(), "it counts no more");
 }
 
@@ -464,25 +471,25 @@ fn a_signature_that_a_killed_run_left_does_not_stay() {
     let target = target(&place);
     let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
     let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
-    let (shelf, secret) = (Shelf::of(&target, dir.path()), key());
+    let (reader, secret) = (ManifestReader::of(&target, dir.path()), key());
     let files = place.join(crate::backend::MANIFEST);
     let run = RunId("run".to_owned());
     let number = state.begin_run(&run, now, "{}").unwrap();
     put(&state, &vec![(b"a".to_vec(), Some(1))], number, &mut BTreeMap::new());
     std::fs::create_dir_all(&files).unwrap();
-    let press = Press::new(&target, dir.path(), now);
-    let signing = Press::new(&target, dir.path(), now).signing_with(Some(&secret));
+    let writer = ManifestWriter::new(&target, dir.path(), now);
+    let signing = ManifestWriter::new(&target, dir.path(), now).signing_with(Some(&secret));
     signing.write("00000001.json.minisig", |_| Ok(())).unwrap();
-    publish(&state, &press, publishing(&run)).unwrap().unwrap();
+    publish(&state, &writer, publishing(&run)).unwrap().unwrap();
     assert!(!files.join("00000001.json.minisig").exists());
-    let latest = shelf.latest().unwrap().unwrap();
-    assert!(matches!(shelf.seal(&latest, None).unwrap(), Seal::None));
+    let latest = reader.latest().unwrap().unwrap();
+    assert!(matches!(reader.signature_status(&latest, None).unwrap(), SignatureStatus::None));
     let done = publish(&state, &signing, publishing(&run)).unwrap().unwrap();
     assert_eq!((done.publication.head.sequence, done.signing), (1, Signing::Added));
     put(&state, &vec![(b"a".to_vec(), Some(2))], number, &mut BTreeMap::new());
-    let done = publish(&state, &press, publishing(&run)).unwrap().unwrap();
+    let done = publish(&state, &writer, publishing(&run)).unwrap().unwrap();
     assert_eq!((done.publication.head.sequence, done.signing), (2, Signing::Dropped));
-    assert!(!holds(&shelf, secret.public()));
+    assert!(!holds(&reader, secret.public()));
 }
 
 /// Rows are not worth much without what tells where they are from.
@@ -494,16 +501,17 @@ fn a_manifest_that_is_found_damaged_leaves_no_rows() {
     let target = target(&place);
     let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
     let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
-    let (shelf, press) = (Shelf::of(&target, dir.path()), Press::new(&target, dir.path(), now));
+    let (reader, writer) =
+        (ManifestReader::of(&target, dir.path()), ManifestWriter::new(&target, dir.path(), now));
     let run = RunId("run".to_owned());
     let number = state.begin_run(&run, now, "{}").unwrap();
     // More than are committed together.
     let edits = (0..50_002_u32).map(|key| (key.to_be_bytes().to_vec(), Some(1))).collect();
     put(&state, &edits, number, &mut BTreeMap::new());
-    let mut latest = publish(&state, &press, publishing(&run)).unwrap().unwrap().publication;
+    let mut latest = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication;
     latest.head.segments[0].lines -= 1;
     let other = State::open(&dir.path().join("other"), "/s", "/t").unwrap().state;
-    rebuild(&other, &shelf, &latest, None).unwrap_err();
+    rebuild(&other, &reader, &latest, None).unwrap_err();
     assert!(other.rows().unwrap().next().is_none());
 }
 
@@ -516,9 +524,9 @@ fn a_segment_that_is_gone_or_cut_is_written_anew() {
     let target = target(&place);
     let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
     let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
-    let (shelf, secret) = (Shelf::of(&target, dir.path()), key());
-    let press = Press::new(&target, dir.path(), now);
-    let signing = Press::new(&target, dir.path(), now).signing_with(Some(&secret));
+    let (reader, secret) = (ManifestReader::of(&target, dir.path()), key());
+    let writer = ManifestWriter::new(&target, dir.path(), now);
+    let signing = ManifestWriter::new(&target, dir.path(), now).signing_with(Some(&secret));
     let files = place.join(crate::backend::MANIFEST);
     let run = RunId("run".to_owned());
     let number = state.begin_run(&run, now, "{}").unwrap();
@@ -537,15 +545,15 @@ fn a_segment_that_is_gone_or_cut_is_written_anew() {
     let third = publish(&state, &signing, publishing(&run)).unwrap().unwrap().publication;
     assert_eq!(numbers(&third.head), [3]);
     assert_eq!(third.head.previous, Some(second.as_predecessor()));
-    assert!(holds(&shelf, secret.public()));
+    assert!(holds(&reader, secret.public()));
     assert!(!files.join("00000002.ndjson.zst").exists(), "it counts no more");
     let segment = std::fs::File::options().write(true).open(files.join("00000003.ndjson.zst"));
     segment.unwrap().set_len(7).unwrap();
     change(8..9, 2);
-    let fourth = publish(&state, &press, publishing(&run)).unwrap().unwrap().publication;
+    let fourth = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication;
     assert_eq!(numbers(&fourth.head), [4]);
-    let whole = Checked { publications: 4, rows: 40, lost: None };
-    assert_eq!(check(&shelf, &fourth).unwrap(), whole);
+    let whole = CheckedChain { publications: 4, rows: 40, lost: None };
+    assert_eq!(check(&reader, &fourth).unwrap(), whole);
 }
 
 /// A signature is as good where nobody said that it is there: the run that made it was killed, or it
@@ -558,18 +566,18 @@ fn a_signature_that_the_pointer_does_not_tell_of_is_told_of() {
     let target = target(&place);
     let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
     let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
-    let (shelf, secret) = (Shelf::of(&target, dir.path()), key());
-    let press = Press::new(&target, dir.path(), now);
-    let signing = Press::new(&target, dir.path(), now).signing_with(Some(&secret));
+    let (reader, secret) = (ManifestReader::of(&target, dir.path()), key());
+    let writer = ManifestWriter::new(&target, dir.path(), now);
+    let signing = ManifestWriter::new(&target, dir.path(), now).signing_with(Some(&secret));
     let run = RunId("run".to_owned());
     let number = state.begin_run(&run, now, "{}").unwrap();
     put(&state, &vec![(b"a".to_vec(), Some(1))], number, &mut BTreeMap::new());
-    let latest = publish(&state, &press, publishing(&run)).unwrap().unwrap().publication;
-    press.sign(&secret, &latest.head, &shelf.head(1).unwrap()).unwrap();
+    let latest = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication;
+    writer.sign(&secret, &latest.head, &reader.head(1).unwrap()).unwrap();
     assert!(publish(&state, &signing, publishing(&run)).unwrap().is_none(), "it is signed");
-    assert!(holds(&shelf, secret.public()));
+    assert!(holds(&reader, secret.public()));
     put(&state, &vec![(b"a".to_vec(), Some(2))], number, &mut BTreeMap::new());
-    let done = publish(&state, &press, publishing(&run)).unwrap().unwrap();
+    let done = publish(&state, &writer, publishing(&run)).unwrap().unwrap();
     assert_eq!((done.publication.head.sequence, done.signing), (2, Signing::Dropped));
 }
 
@@ -583,13 +591,14 @@ fn numbers_go_on_where_an_older_manifest_was_put_back() {
     let target = target(&place);
     let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
     let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
-    let (shelf, press) = (Shelf::of(&target, dir.path()), Press::new(&target, dir.path(), now));
+    let (reader, writer) =
+        (ManifestReader::of(&target, dir.path()), ManifestWriter::new(&target, dir.path(), now));
     let files = place.join(crate::backend::MANIFEST);
     let run = RunId("run".to_owned());
     let number = state.begin_run(&run, now, "{}").unwrap();
     let publish = |version| {
         put(&state, &vec![(b"a".to_vec(), Some(version))], number, &mut BTreeMap::new());
-        publish(&state, &press, publishing(&run)).unwrap().unwrap().publication
+        publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication
     };
     publish(1);
     let pointer = std::fs::read(files.join("latest.json")).unwrap();
@@ -601,9 +610,9 @@ fn numbers_go_on_where_an_older_manifest_was_put_back() {
     let fourth = publish(4);
     assert_eq!((fourth.head.sequence, &fourth.head.previous), (4, &None));
     assert_eq!(fourth.head.lost, Some(third.as_predecessor()));
-    assert_eq!(Digest::of(&shelf.head(2).unwrap()), second.digest, "heads are never changed");
-    let whole = Checked { publications: 1, rows: 1, lost: Some(3) };
-    assert_eq!(check(&shelf, &fourth).unwrap(), whole);
+    assert_eq!(Digest::of(&reader.head(2).unwrap()), second.digest, "heads are never changed");
+    let whole = CheckedChain { publications: 1, rows: 1, lost: Some(3) };
+    assert_eq!(check(&reader, &fourth).unwrap(), whole);
     let left = |sequence: u64| files.join(format!("{sequence:08}.ndjson.zst")).exists();
     assert_eq!([1, 3, 4].map(left), [false, false, true]);
 }
@@ -620,7 +629,8 @@ fn what_is_foreseen_is_what_catching_up_makes_of_a_state() {
     std::fs::create_dir(&place).unwrap();
     let target = target(&place);
     let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
-    let (press, shelf) = (Press::new(&target, dir.path(), now), Shelf::of(&target, dir.path()));
+    let (writer, reader) =
+        (ManifestWriter::new(&target, dir.path(), now), ManifestReader::of(&target, dir.path()));
     let open =
         |name: &str| State::open(&dir.path().join(name), &format!("/{name}"), "/t").unwrap().state;
     let (ada, bob) = (open("ada"), open("bob"));
@@ -634,14 +644,14 @@ fn what_is_foreseen_is_what_catching_up_makes_of_a_state() {
         run
     };
     let caught_up = |state: &State| {
-        let foreseen = foresee(state, &shelf, None).unwrap();
+        let foreseen = foresee(state, &reader, None).unwrap();
         let Some(Since::Usable(foreseen)) = foreseen else { panic!("others published") };
         let foreseen = known(foreseen.map(|row| row.unwrap().0));
-        let since = catch_up(state, &shelf, None).unwrap();
+        let since = catch_up(state, &reader, None).unwrap();
         assert!(matches!(since, Some(Since::Usable(_))));
         let rows = known(state.rows().unwrap().map(Result::unwrap));
         assert_eq!(foreseen, rows);
-        assert!(catch_up(state, &shelf, None).unwrap().is_none(), "it is taken in once");
+        assert!(catch_up(state, &reader, None).unwrap().is_none(), "it is taken in once");
         rows
     };
     let version = |rows: &[(Key, Option<Digest>)], key: &str| {
@@ -649,29 +659,29 @@ fn what_is_foreseen_is_what_catching_up_makes_of_a_state() {
         found.and_then(|(_, digest)| *digest).map(|digest| digest.0[0])
     };
     let first = edit(&ada, &[("a", Some(1)), ("b", Some(1)), ("c", Some(1))]);
-    publish(&ada, &press, publishing(&first)).unwrap();
+    publish(&ada, &writer, publishing(&first)).unwrap();
     // Nothing was ever published from there.
     let second = edit(&bob, &[("d", Some(1))]);
     assert_eq!(caught_up(&bob).len(), 4);
-    publish(&bob, &press, publishing(&second)).unwrap();
+    publish(&bob, &writer, publishing(&second)).unwrap();
     let third = edit(&bob, &[("a", Some(2)), ("d", None)]);
-    publish(&bob, &press, publishing(&third)).unwrap();
+    publish(&bob, &writer, publishing(&third)).unwrap();
     edit(&ada, &[("c", Some(3))]);
     let rows = caught_up(&ada);
     let versions = ["a", "b", "c", "d"].map(|key| version(&rows, key));
     assert_eq!(versions, [Some(2), Some(1), Some(3), None]);
     let fourth = edit(&ada, &[("e", Some(4))]);
-    publish(&ada, &press, publishing(&fourth)).unwrap();
+    publish(&ada, &writer, publishing(&fourth)).unwrap();
     caught_up(&bob);
     // A head between is gone: what was removed there can't be told, and all else is taken in.
     let fifth = edit(&ada, &[("a", Some(5)), ("b", None)]);
-    publish(&ada, &press, publishing(&fifth)).unwrap();
+    publish(&ada, &writer, publishing(&fifth)).unwrap();
     let sixth = edit(&ada, &[("a", Some(6))]);
-    let latest = publish(&ada, &press, publishing(&sixth)).unwrap().unwrap().publication;
+    let latest = publish(&ada, &writer, publishing(&sixth)).unwrap().unwrap().publication;
     let sequence = latest.head.sequence;
     let manifest = place.join(crate::backend::MANIFEST);
     std::fs::remove_file(manifest.join(format!("{:08}.json", sequence - 1))).unwrap();
-    let Some(Since::Usable(taken)) = catch_up(&bob, &shelf, None).unwrap() else {
+    let Some(Since::Usable(taken)) = catch_up(&bob, &reader, None).unwrap() else {
         panic!("its rows can be read")
     };
     assert_eq!((taken.run, taken.dropped), (sixth, 0));
@@ -680,20 +690,20 @@ fn what_is_foreseen_is_what_catching_up_makes_of_a_state() {
     assert_eq!((version(&rows, "a"), version(&rows, "b")), (Some(6), Some(1)));
     // Its segment is damaged: who published it is told, and nothing of it taken in.
     let seventh = edit(&ada, &[("a", Some(7))]);
-    let latest = publish(&ada, &press, publishing(&seventh)).unwrap().unwrap().publication;
+    let latest = publish(&ada, &writer, publishing(&seventh)).unwrap().unwrap().publication;
     let name = latest.head.segments.last().unwrap().name();
     std::fs::write(manifest.join(name), "rubbish").unwrap();
     for lost in [
-        catch_up(&bob, &shelf, None).unwrap().map(|since| matches!(since, Since::Usable(_))),
-        foresee(&bob, &shelf, None).unwrap().map(|since| matches!(since, Since::Usable(_))),
+        catch_up(&bob, &reader, None).unwrap().map(|since| matches!(since, Since::Usable(_))),
+        foresee(&bob, &reader, None).unwrap().map(|since| matches!(since, Since::Usable(_))),
     ] {
         assert_eq!(lost, Some(false));
     }
     assert_eq!(known(bob.rows().unwrap().map(Result::unwrap)), rows);
     // Nor can its head be read: it is later by the pointer, or by the head that stands.
     std::fs::remove_file(manifest.join(format!("{:08}.json", latest.head.sequence))).unwrap();
-    let Some(Since::Lost(Lost { run: None, .. })) = catch_up(&bob, &shelf, None).unwrap() else {
+    let Some(Since::Lost(Lost { run: None, .. })) = catch_up(&bob, &reader, None).unwrap() else {
         panic!("somebody published")
     };
-    assert!(catch_up(&ada, &shelf, None).unwrap().is_none(), "it was published from there");
+    assert!(catch_up(&ada, &reader, None).unwrap().is_none(), "it was published from there");
 }

@@ -2,19 +2,23 @@
 
 use super::head::Head;
 use super::line::Published;
+use super::reader::ManifestReader;
 use super::segment::SegmentReader;
-use super::shelf::Shelf;
 use crate::model::{Error, Key};
 
 /// Reads what each segment of a publication says of `keys`, which are in order: the oldest first.
 /// Each segment is fetched whole, for it is its digest that vouches for it.
 ///
 /// # Errors
-/// As those of [`Shelf::latest`].
-pub fn trace(shelf: &Shelf<'_>, head: &Head, keys: &[Key]) -> Result<Vec<Published>, Error> {
+/// As those of [`ManifestReader::latest`].
+pub fn trace(
+    reader: &ManifestReader<'_>,
+    head: &Head,
+    keys: &[Key],
+) -> Result<Vec<Published>, Error> {
     let mut said = Vec::new();
     for segment in &head.segments {
-        let mut reader = SegmentReader::new(segment, shelf.segment(segment)?)?;
+        let mut reader = SegmentReader::new(segment, reader.segment(segment)?)?;
         while let Some(published) = reader.next_of(keys)? {
             said.push(published);
         }

@@ -26,7 +26,7 @@ pub(super) const PUT: &str = "INSERT OR REPLACE INTO meta (name, value) VALUES (
 
 /// Which rows tell something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum RowSelection {
     /// All.
     All,
     /// Those of keys that changed since they were published last.
@@ -114,10 +114,15 @@ impl State {
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`] when it can't be read.
-    pub fn narrow(&self, mode: ManifestMode, gid: u32, of: Told) -> Result<ManifestMode, Error> {
+    pub fn narrow(
+        &self,
+        mode: ManifestMode,
+        gid: u32,
+        of: RowSelection,
+    ) -> Result<ManifestMode, Error> {
         let rows = match of {
-            Told::All => "entries",
-            Told::Changes => "changed JOIN entries ON entries.key = changed.key",
+            RowSelection::All => "entries",
+            RowSelection::Changes => "changed JOIN entries ON entries.key = changed.key",
         };
         // What a class of users may do, where an entry of the group's belongs to another class.
         let needed = format!("CASE kind WHEN {} THEN 5 ELSE 4 END", EntryKind::Directory.code());

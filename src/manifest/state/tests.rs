@@ -676,7 +676,7 @@ fn a_mode_is_narrowed_to_whom_every_row_is_open() {
     let state = State::open(dir.path(), "/source", "/target").unwrap().state;
     let mode = |bits| ManifestMode::new(bits).unwrap();
     let (group, open) = (7, mode(0o664));
-    let narrowed = || state.narrow(open, group, Told::All).unwrap();
+    let narrowed = || state.narrow(open, group, RowSelection::All).unwrap();
     let put = |key: &str, kind, mode, gid| {
         let mut writer = state.writer().unwrap();
         let metadata = Metadata { mode, gid, ..Metadata::default() };
@@ -704,11 +704,11 @@ fn a_mode_is_narrowed_to_whom_every_row_is_open() {
     put("b", file, 0o600, group);
     assert_eq!(narrowed(), ManifestMode::PRIVATE);
     // Nothing was published, so that nothing changed since.
-    assert_eq!(state.narrow(open, group, Told::Changes).unwrap(), open);
+    assert_eq!(state.narrow(open, group, RowSelection::Changes).unwrap(), open);
     assert_eq!(state.manifest_mode().unwrap(), None);
     state.set_manifest_mode(mode(0o640)).unwrap();
     assert_eq!(state.manifest_mode().unwrap(), Some(mode(0o640)));
     let imported = State::open(dir.path(), IMPORTED, "/target").unwrap().state;
     imported.begin_run(&RunId("one".into()), Timestamp::default(), "{}").unwrap();
-    assert_eq!(imported.narrow(open, group, Told::Changes).unwrap(), ManifestMode::PRIVATE);
+    assert_eq!(imported.narrow(open, group, RowSelection::Changes).unwrap(), ManifestMode::PRIVATE);
 }

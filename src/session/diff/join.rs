@@ -4,7 +4,7 @@
 //! [`Joined::Unknown`]. At most one item a side is read ahead.
 
 use super::Which;
-use super::told::Told;
+use super::entry::DiffEntry;
 use crate::listing::Unknown;
 use crate::model::{EntryError, Error, Key};
 use std::cmp::Ordering;
@@ -14,7 +14,7 @@ use std::iter::Peekable;
 #[derive(Debug)]
 pub(super) enum Item {
     /// What is at a key.
-    Told(Told),
+    Entry(DiffEntry),
     /// What is at a key and below it is unknown.
     Failed(EntryError),
 }
@@ -22,7 +22,7 @@ pub(super) enum Item {
 impl Item {
     fn key(&self) -> &Key {
         match self {
-            Self::Told(told) => &told.key,
+            Self::Entry(told) => &told.key,
             Self::Failed(error) => &error.key,
         }
     }
@@ -35,9 +35,9 @@ pub(super) type Items = Box<dyn Iterator<Item = Result<Item, Error>> + Send>;
 #[derive(Debug)]
 pub(super) enum Joined {
     /// Both sides have it.
-    Both(Told, Told),
+    Both(DiffEntry, DiffEntry),
     /// One side has it, the other for certain not.
-    Only(Which, Told),
+    Only(Which, DiffEntry),
     /// One side has it, the other could not be listed there.
     Unknown,
     /// A scope of one side could not be listed.
@@ -88,7 +88,7 @@ impl Join {
         let a = if order.is_le() { self.a.items.next().transpose()? } else { None };
         let b = if order.is_ge() { self.b.items.next().transpose()? } else { None };
         Ok(match (a, b) {
-            (Some(Item::Told(a)), Some(Item::Told(b))) => Some(Joined::Both(a, b)),
+            (Some(Item::Entry(a)), Some(Item::Entry(b))) => Some(Joined::Both(a, b)),
             (Some(item), _) => Some(one(Which::A, item, &mut self.a, &mut self.b)),
             (_, Some(item)) => Some(one(Which::B, item, &mut self.b, &mut self.a)),
             (None, None) => None,
@@ -104,8 +104,8 @@ fn one(which: Which, item: Item, own: &mut Side, other: &mut Side) -> Joined {
             own.unknown.add(error.key.clone());
             Joined::Failed(which, error)
         }
-        Item::Told(told) if other.is_unknown_at(&told.key) => Joined::Unknown,
-        Item::Told(told) => Joined::Only(which, told),
+        Item::Entry(told) if other.is_unknown_at(&told.key) => Joined::Unknown,
+        Item::Entry(told) => Joined::Only(which, told),
     }
 }
 
@@ -123,8 +123,8 @@ mod tests {
     use crate::model::error::Side as OfMirror;
     use crate::model::{Cause, EntryKind, ErrorKind, Operation};
 
-    fn told(key: &str) -> Told {
-        Told {
+    fn told(key: &str) -> DiffEntry {
+        DiffEntry {
             key: Key::new(key.as_bytes()),
             kind: Some(EntryKind::File),
             size: 0,
@@ -150,7 +150,7 @@ mod tests {
                 key: Key::new(scope.as_bytes()),
                 cause: Cause::Vanished,
             })),
-            None => Ok(Item::Told(told(key))),
+            None => Ok(Item::Entry(told(key))),
         }))
     }
 

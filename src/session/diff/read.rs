@@ -1,8 +1,8 @@
 //! Reading what no digest is known of.
 
 use super::Which;
+use super::entry::{DiffEntry, is_undecided};
 use super::join::Joined;
-use super::told::{Told, is_undecided};
 use crate::backend::Source;
 use crate::engine::{BUFFER, Cores, Wanted};
 use crate::limits::Bandwidth;
@@ -40,7 +40,7 @@ impl Reader<'_> {
                 // Nobody else takes it.
                 let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(Joined::Both(a, b)) = &mut *slot
-                    && super::told::is_undecided(a, b)
+                    && super::entry::is_undecided(a, b)
                     && let Err((which, error)) = self.decide(a, b, &mut buffer)
                 {
                     *slot = match error.cause {
@@ -67,11 +67,11 @@ impl Reader<'_> {
     /// Reads what of one key has no digest, if that settles it.
     fn decide(
         &self,
-        a: &mut Told,
-        b: &mut Told,
+        a: &mut DiffEntry,
+        b: &mut DiffEntry,
         buffer: &mut [u8],
     ) -> Result<(), (Which, EntryError)> {
-        let can_be_known = |told: &Told, side: usize| {
+        let can_be_known = |told: &DiffEntry, side: usize| {
             told.content().1.is_some() || told.listed.is_some() && self.sources[side].is_some()
         };
         if !can_be_known(a, 0) || !can_be_known(b, 1) {
@@ -87,7 +87,7 @@ impl Reader<'_> {
     fn hash(
         &self,
         which: Which,
-        told: &mut Told,
+        told: &mut DiffEntry,
         other: Option<Digest>,
         buffer: &mut [u8],
     ) -> Result<(), EntryError> {

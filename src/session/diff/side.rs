@@ -1,9 +1,9 @@
 //! One side of a comparison: a place as it is listed now, or a manifest alone.
 
+use super::entry::DiffEntry;
 use super::join::{Item, Items};
-use super::told::Told;
-use crate::backend::{Form, ListItem, ListOptions, Source};
-use crate::listing::Checked;
+use crate::backend::{KeySpace, ListItem, ListOptions, Source};
+use crate::listing::OrderChecked;
 use crate::manifest::Row;
 use crate::manifest::published::Merged;
 use crate::model::error::Side as OfMirror;
@@ -81,12 +81,14 @@ impl Side {
     }
 
     /// The form of its keys, where that isn't free to choose.
-    fn form(&self) -> Option<Form> {
+    fn key_space(&self) -> Option<KeySpace> {
         match self {
             Self::Recorded(open) | Self::Listed(Found::Manifest(open)) => {
-                Some(open.latest.head.options.form)
+                Some(open.latest.head.options.key_space)
             }
-            Self::Listed(Found::Bare(source)) => source.object().is_none().then_some(Form::Tree),
+            Self::Listed(Found::Bare(source)) => {
+                source.object().is_none().then_some(KeySpace::Tree)
+            }
         }
     }
 
@@ -102,13 +104,13 @@ impl Side {
     }
 
     /// What it has, in key order.
-    pub(super) fn items(&self, form: Form) -> Result<Items, Error> {
+    pub(super) fn items(&self, key_space: KeySpace) -> Result<Items, Error> {
         let (source, rows) = match self {
             Self::Recorded(open) => {
                 let rows = open.rows(&open.latest.head)?;
                 return Ok(Box::new(rows.map(move |row| {
                     let (row, _) = row?;
-                    Ok(Item::Told(Told::by_row(row, form)))
+                    Ok(Item::Entry(DiffEntry::by_row(row, key_space)))
                 })));
             }
             Self::Listed(Found::Manifest(open)) => {
@@ -116,10 +118,13 @@ impl Side {
             }
             Self::Listed(Found::Bare(source)) => (&**source, None),
         };
-        let listing = source.list(&ListOptions { filter: Arc::default(), only: None, form })?;
-        let listing = Checked::new(listing, OfMirror::Source);
+        let listing =
+            source.list(&ListOptions { filter: Arc::default(), only: None, key_space })?;
+        let listing = OrderChecked::new(listing, OfMirror::Source);
         let mut rows = Rows(rows.into_iter().flatten().peekable());
-        Ok(Box::new(listing.filter_map(move |item| item_of(item, &mut rows, form).transpose())))
+        Ok(Box::new(
+            listing.filter_map(move |item| item_of(item, &mut rows, key_space).transpose()),
+        ))
     }
 
     /// Makes sure that something is at a prefix of a store.
@@ -139,9 +144,9 @@ impl Side {
 
 /// Which forms the keys of the two sides have: a listing of a store has the form that the other side
 /// has, where that is free to choose too, each key stands for itself.
-pub(super) fn forms(a: &Side, b: &Side) -> [Form; 2] {
-    match (a.form(), b.form()) {
-        (None, None) => [Form::Flat; 2],
+pub(super) fn forms(a: &Side, b: &Side) -> [KeySpace; 2] {
+    match (a.key_space(), b.key_space()) {
+        (None, None) => [KeySpace::Flat; 2],
         (a, b) => [a.or(b), b.or(a)].map(Option::unwrap_or_default),
     }
 }
@@ -172,12 +177,12 @@ impl Rows {
 fn item_of(
     item: Result<ListItem, Error>,
     rows: &mut Rows,
-    form: Form,
+    key_space: KeySpace,
 ) -> Result<Option<Item>, Error> {
     Ok(Some(match item? {
         ListItem::Entry(entry) => {
             let row = rows.of(&entry.key)?;
-            Item::Told(Told::by_listing(entry, row.as_ref(), form))
+            Item::Entry(DiffEntry::by_listing(entry, row.as_ref(), key_space))
         }
         ListItem::Leftover(_) | ListItem::Failed(EntryError { cause: Cause::ReservedName, .. }) => {
             return Ok(None);

@@ -4,7 +4,7 @@ use super::*;
 use crate::backend::local::{LocalTarget, Root, Walking};
 use crate::filter::FilterSpec;
 use crate::limits::LimitOptions;
-use crate::manifest::published::{Press, Publishing, publish};
+use crate::manifest::published::{ManifestWriter, Publishing, publish};
 use crate::manifest::{Origin, RecordedOptions, Row, State};
 use crate::model::stamp::Inode;
 use crate::model::{
@@ -61,12 +61,12 @@ fn published(place: &Path, version: u8) {
         delete: true,
         durability: Durability::None,
         only: None,
-        form: Form::Tree,
+        key_space: KeySpace::Tree,
         keeps: None,
     };
     let (verdict, totals) = (Verdict::Complete, Totals::default());
     let publishing = Publishing { run: id, started: now, now, verdict, options, totals };
-    publish(&state, &Press::new(&target, place, now), publishing).unwrap();
+    publish(&state, &ManifestWriter::new(&target, place, now), publishing).unwrap();
 }
 
 #[derive(Default)]
@@ -75,15 +75,15 @@ struct Counted(u64);
 impl DiffObserver for Counted {
     fn note(&mut self, _: Which, _: &str) {}
 
-    fn only(&mut self, _which: Which, told: &Told) {
+    fn only(&mut self, _which: Which, told: &DiffEntry) {
         panic!("{:?}", told.key);
     }
 
-    fn no_link(&mut self, _which: Which, told: &Told) {
+    fn no_link(&mut self, _which: Which, told: &DiffEntry) {
         panic!("{:?}", told.key);
     }
 
-    fn differs(&mut self, difference: &Difference, _a: &Told, _b: &Told) {
+    fn differs(&mut self, difference: &Difference, _a: &DiffEntry, _b: &DiffEntry) {
         assert_eq!(*difference, Difference::Content(Sign::Digest));
         self.0 += 1;
     }

@@ -18,7 +18,7 @@ use crate::manifest::lock::DIRECTORY;
 use crate::manifest::{Row, State};
 use crate::model::digest::Hex;
 use crate::model::error::Side;
-use crate::model::stamp::{Likeness, Trust};
+use crate::model::stamp::{StampFields, StampMatch};
 use crate::model::{
     Cause, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Operation,
 };
@@ -396,13 +396,13 @@ impl Payload {
 fn vouched<'r>(
     entry: &Entry,
     row: Option<&'r Row>,
-    trust: Trust,
+    trust: StampFields,
 ) -> Result<&'r [u8; 32], &'static str> {
     if entry.kind != EntryKind::File {
         return Err("a bag holds files and directories alone: remove it");
     }
     let stands = |row: &&Row| {
-        row.kind == EntryKind::File && entry.stamp.compare(&row.target, trust) == Likeness::Same
+        row.kind == EntryKind::File && entry.stamp.compare(&row.target, trust) == StampMatch::Same
     };
     let Some(row) = row else {
         return Err("no run into this bag brought it there: remove it, or run with --delete");

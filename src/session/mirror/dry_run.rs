@@ -6,7 +6,7 @@ use crate::backend::local::Root;
 use crate::backend::{Listing, Target};
 use crate::engine::preview;
 use crate::manifest::keys::SecretKey;
-use crate::manifest::published::Shelf;
+use crate::manifest::published::ManifestReader;
 use crate::manifest::{Lock, SourceNumber, State, Writing, is_damage, recall};
 use crate::model::run::Counter;
 use crate::model::{EntryKind, Error, ErrorKind, Key, Metadata, Verdict};
@@ -50,7 +50,7 @@ impl Session<'_> {
         &self,
         state: &State,
         exists: bool,
-        at: (&dyn Target, &Shelf<'_>),
+        at: (&dyn Target, &ManifestReader<'_>),
     ) -> Result<Option<(Foreseen, SourceNumber)>, Error> {
         if !exists || self.places.bag.is_some() {
             return Ok(None);
@@ -95,7 +95,7 @@ impl Session<'_> {
         let (source, target) = self.open(root.as_ref(), &std::env::temp_dir())?;
         let spool_dir = std::env::temp_dir();
         recall(state.as_ref(), &*target, &spool_dir)?;
-        let kept = Shelf::of(&*target, &spool_dir);
+        let kept = ManifestReader::of(&*target, &spool_dir);
         self.check_single(state.as_ref(), exists.then_some(&kept))?;
         let nothing = || -> Evidence { (Box::new(std::iter::empty()), SourceNumber::NONE) };
         let evidence = match &state {
@@ -122,8 +122,8 @@ impl Session<'_> {
         let source_listing =
             self.informed_by_any(source.list(&self.listing())?, is_first_contact)?;
         let join = self.join(source_listing, target_listing, evidence)?;
-        let holds = |metadata: &Metadata, kind: EntryKind, stands: Option<&Metadata>| {
-            target.holds(metadata, kind, stands)
+        let holds = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
+            target.achievable_metadata(metadata, kind, existing)
         };
         let accepts = |key: &Key| target.accepts(key);
         let is_over = || self.stop.requested();

@@ -9,12 +9,12 @@ use super::sides::Rows;
 use super::{MirrorOptions, Session, places};
 use crate::backend::local::below;
 use crate::backend::object::Stores;
-use crate::backend::{Form, ListItem, ListOptions, Listing, Source, Target};
+use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source, Target};
 use crate::compare::join::Joined;
 use crate::compare::{Action, Conflict, Decision, Join, Pair, Reason, Seen};
-use crate::filter::Ruling;
-use crate::listing::Checked;
-use crate::manifest::published::{Head, History, Publication, Published, Shelf, trace};
+use crate::filter::MatchedRule;
+use crate::listing::OrderChecked;
+use crate::manifest::published::{Head, History, ManifestReader, Publication, Published, trace};
 use crate::manifest::{RecordedOptions, Row, RunRecord, SourceNumber, State, recall};
 use crate::model::error::Side;
 use crate::model::key::Escaped;
@@ -60,7 +60,7 @@ pub struct Explained {
     /// The run that copied or adopted it, by the state or the manifest.
     pub copied_by: Option<(RunId, Option<RunRecord>)>,
     /// The rule of the filter that decides, if one matches.
-    pub ruling: Option<Ruling>,
+    pub ruling: Option<MatchedRule>,
     /// What a run would do, and why.
     pub decision: Decision,
     /// The directory above for whose sake nothing is made, or deleted.
@@ -195,7 +195,7 @@ impl Session<'_> {
         let (from, to) = self.open(root.as_ref(), &spool_dir)?;
         recall(state.as_ref(), &*to, &spool_dir)?;
         let keys = self.keys(name);
-        let manifest = Shelf::of(&*to, &spool_dir);
+        let manifest = ManifestReader::of(&*to, &spool_dir);
         let published =
             if exists { self.recalled(&manifest, &keys, state.is_some())? } else { None };
         let foreseen = match &state {
@@ -289,7 +289,7 @@ impl Session<'_> {
     /// What the manifest in the target says of `keys`. Where a state `is_known`, that is history alone.
     fn recalled(
         &self,
-        manifest: &Shelf<'_>,
+        manifest: &ManifestReader<'_>,
         keys: &[Key],
         is_known: bool,
     ) -> Result<Option<(Remembered, Past)>, Error> {
@@ -322,7 +322,7 @@ impl Session<'_> {
             Error::new(ErrorKind::Usage, message)
                 .help("KEY is a name below the root, as a run prints it: photos/a.jpg")
         };
-        if self.places.form() == Form::Flat {
+        if self.places.key_space() == KeySpace::Flat {
             return Ok(Key::new(typed));
         }
         let mut key = typed;
@@ -357,7 +357,7 @@ impl Session<'_> {
 
     /// The keys that one name can have, in order.
     fn keys(&self, name: &Key) -> Vec<Key> {
-        if self.places.form() == Form::Flat || name.is_root() {
+        if self.places.key_space() == KeySpace::Flat || name.is_root() {
             return vec![name.clone()];
         }
         vec![name.clone(), Key::child(name.parent(), name.name(), true)]
@@ -370,7 +370,7 @@ impl Session<'_> {
         name: &Key,
         sides: Listed<'_>,
         rows: Vec<Row>,
-    ) -> Result<(Join<Checked, Checked, Rows>, LeftOut), Error> {
+    ) -> Result<(Join<OrderChecked, OrderChecked, Rows>, LeftOut), Error> {
         let mut left_out = Vec::new();
         let mut list = |place: &dyn Source, side: Side, options: &ListOptions| {
             let mut listed = Vec::new();
@@ -425,12 +425,12 @@ impl Session<'_> {
         let is_forgotten = matches!(explained.decision.action, Action::Forget);
         let is_deleted = matches!(explained.decision.action, Action::Delete)
             || is_forgotten && pair.key.is_directory();
-        if self.places.form() == Form::Flat || !(is_made || is_deleted) {
+        if self.places.key_space() == KeySpace::Flat || !(is_made || is_deleted) {
             return Ok(());
         }
         let policy = self.policy(sides.number, sides.to);
-        let holds = |metadata: &Metadata, kind: EntryKind, stands: Option<&Metadata>| {
-            sides.to.holds(metadata, kind, stands)
+        let holds = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
+            sides.to.achievable_metadata(metadata, kind, existing)
         };
         // A directory that is left alone is so itself, with all in it.
         let above = if is_deleted { pair.key.as_bytes() } else { pair.key.parent() }.to_vec();
@@ -478,8 +478,8 @@ impl Session<'_> {
         sides: Listed<'_>,
     ) -> Explained {
         let (policy, target) = (self.policy(sides.number, sides.to), sides.to);
-        let holds = |metadata: &Metadata, kind: EntryKind, stands: Option<&Metadata>| {
-            let held = target.holds(metadata, kind, stands);
+        let holds = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
+            let held = target.achievable_metadata(metadata, kind, existing);
             match pair.source.entry() {
                 Some(source) => policy.narrowed(source, pair.row.as_ref(), held),
                 None => held,
@@ -509,7 +509,7 @@ impl Session<'_> {
             }
             _ => None,
         };
-        let stands = pair.target.entry().map(|target| &target.metadata);
+        let existing = pair.target.entry().map(|target| &target.metadata);
         let narrower = match (&decision.action, pair.source.entry(), pair.target.entry()) {
             (Action::Adopt | Action::Record, Some(source), Some(standing)) => {
                 super::narrower(source, standing, (sides.from, sides.to))
@@ -520,7 +520,8 @@ impl Session<'_> {
             Some(_) => Decision { action: Action::UpdateMetadata, reason: Reason::Metadata },
             None => decision,
         };
-        let wanted = pair.source.entry().map(|source| holds(&source.metadata, source.kind, stands));
+        let wanted =
+            pair.source.entry().map(|source| holds(&source.metadata, source.kind, existing));
         let wanted = narrower.or(wanted);
         let barred_by = None;
         Explained {
@@ -581,14 +582,14 @@ impl Remembered {
 
 /// What the manifest in the target says of `keys`.
 fn remembered(
-    shelf: &Shelf<'_>,
+    reader: &ManifestReader<'_>,
     latest: Publication,
     keys: &[Key],
 ) -> Result<(Remembered, Past), Error> {
-    let said = trace(shelf, &latest.head, keys)?;
+    let said = trace(reader, &latest.head, keys)?;
     let since = latest.head.segments.first().map_or(latest.head.sequence, |base| base.sequence);
     let mut runs = HashMap::new();
-    for publication in History::from(latest.clone(), shelf.clone()) {
+    for publication in History::from(latest.clone(), reader.clone()) {
         // What came before the base has no rows any more.
         let Ok(Publication { head, .. }) = publication else { break };
         runs.insert(head.sequence, PastRun::from(&head));

@@ -5,13 +5,13 @@ use super::sides::Evidence;
 use crate::backend::Target;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::{
-    self, Head, Merged, Press, Publication, Publishing, Shelf, Standing,
+    self, Head, ManifestReader, ManifestStatus, ManifestWriter, Merged, Publication, Publishing,
 };
 use crate::manifest::{Opened, RecordedOptions, SourceNumber, State};
 use crate::model::error::Side;
 use crate::model::{Error, ErrorKind, Timestamp, Verdict};
 use crate::session::places::Places;
-use crate::session::published::{self as in_target, Place, Said, TakenOver};
+use crate::session::published::{self as in_target, LookedAt, Said, TakenOver};
 use crate::session::{single, wall_clock};
 
 /// What follows where nothing is recorded that can be used.
@@ -24,7 +24,7 @@ impl Session<'_> {
     pub(super) fn check_single(
         &self,
         state: Option<&State>,
-        kept: Option<&Shelf<'_>>,
+        kept: Option<&ManifestReader<'_>>,
     ) -> Result<(), Error> {
         if self.places.source.only.is_none() || self.places.bag.is_some() {
             return Ok(());
@@ -53,7 +53,7 @@ impl Session<'_> {
     pub(super) fn take_over_published(
         &self,
         opened: &Opened,
-        (target, kept): (&dyn Target, &Shelf<'_>),
+        (target, kept): (&dyn Target, &ManifestReader<'_>),
     ) -> Result<bool, Error> {
         let state = &opened.state;
         // Without a run, what it holds was left by one that was killed while it took a manifest over.
@@ -92,7 +92,7 @@ impl Session<'_> {
     }
 
     /// Takes in what another machine, or user, published since it was published from here.
-    fn catch_up(&self, state: &State, at: (&dyn Target, &Shelf<'_>)) -> Result<(), Error> {
+    fn catch_up(&self, state: &State, at: (&dyn Target, &ManifestReader<'_>)) -> Result<(), Error> {
         let key = self.options.sign.as_ref().map(SecretKey::public);
         match in_target::catch_up(state, self.place(at), key, self.stop) {
             Ok(said) => self.say(&said),
@@ -109,9 +109,12 @@ impl Session<'_> {
     }
 
     /// The target, as it is looked at for what others published.
-    pub(super) fn place<'a>(&self, (target, kept): (&'a dyn Target, &'a Shelf<'a>)) -> Place<'a> {
-        let (form, trust) = (self.places.form(), self.options.policy.trust);
-        Place { target, shelf: kept, form, trust }
+    pub(super) fn place<'a>(
+        &self,
+        (target, kept): (&'a dyn Target, &'a ManifestReader<'a>),
+    ) -> LookedAt<'a> {
+        let (key_space, trust) = (self.places.key_space(), self.options.policy.trust);
+        LookedAt { target, reader: kept, key_space, trust }
     }
 
     /// That a run ends because it can't read what is published on a side.
@@ -167,7 +170,10 @@ impl Session<'_> {
     }
 
     /// The rows that a run would take over, if there are any.
-    pub(super) fn published_rows(&self, kept: &Shelf<'_>) -> Result<Option<Evidence>, Error> {
+    pub(super) fn published_rows(
+        &self,
+        kept: &ManifestReader<'_>,
+    ) -> Result<Option<Evidence>, Error> {
         let merged = self.published(kept).and_then(|latest| {
             let merge = |latest: Publication| {
                 Ok((Merged::of(kept, &latest.head)?, self.number_in(&latest.head)))
@@ -188,12 +194,15 @@ impl Session<'_> {
     }
 
     /// What was published in the target.
-    pub(super) fn published(&self, kept: &Shelf<'_>) -> Result<Option<Publication>, Error> {
+    pub(super) fn published(
+        &self,
+        kept: &ManifestReader<'_>,
+    ) -> Result<Option<Publication>, Error> {
         let Some((latest, fault)) = kept.latest_or_highest()? else { return Ok(None) };
         // A signature is to vouch for what was seen here, not for what anybody put there.
         if let Some(key) = &self.options.sign {
             let key = key.public();
-            kept.seal(&latest, Some(key))?.demand(&latest, key)?;
+            kept.signature_status(&latest, Some(key))?.demand(&latest, key)?;
         }
         if let Some(fault) = fault {
             self.warning(&format!("{fault}; {}", published::gone_by(&latest)));
@@ -223,14 +232,18 @@ impl Session<'_> {
     }
 
     /// Tells what a run would publish anew, as far as a look at what stands there tells.
-    pub(super) fn look_at_published(&self, state: &State, kept: &Shelf<'_>) -> Result<(), Error> {
+    pub(super) fn look_at_published(
+        &self,
+        state: &State,
+        kept: &ManifestReader<'_>,
+    ) -> Result<(), Error> {
         let known = state.published()?;
         let is_single = self.places.source.only.is_some();
         if self.places.bag.is_some() || is_single && known.is_none() {
             return Ok(());
         }
-        let stands = match Standing::look(kept, known.as_ref()) {
-            Ok(stands) => stands,
+        let status = match ManifestStatus::look(kept, known.as_ref()) {
+            Ok(status) => status,
             // What is to be done was told all the same; a run as somebody who may read it tells.
             Err(error) if error.kind == ErrorKind::Unusable => {
                 self.note(&format!("{error}; whether it is whole is not known"));
@@ -238,7 +251,7 @@ impl Session<'_> {
             }
             Err(error) => return Err(error),
         };
-        if let Some(fault) = stands.fault.or(state.distrusted()?) {
+        if let Some(fault) = status.fault.or(state.distrusted()?) {
             self.warning(&format!("{fault}; a run publishes it anew"));
         }
         Ok(())
@@ -248,7 +261,7 @@ impl Session<'_> {
     pub(super) fn publish(
         &self,
         state: &State,
-        (target, kept): (&dyn Target, &Shelf<'_>),
+        (target, kept): (&dyn Target, &ManifestReader<'_>),
         (started, verdict, options): (Timestamp, Verdict, RecordedOptions),
     ) -> Result<(), Error> {
         let known = state.published()?;
@@ -264,10 +277,10 @@ impl Session<'_> {
             options,
             totals: self.progress.totals(),
         };
-        let press = Press::new(target, &self.options.state_dir, now).going_by(kept);
-        let press =
-            press.signing_with(self.options.sign.as_ref()).with_mode(self.options.manifest_mode);
-        let done = published::publish(state, &press, publishing)
+        let writer = ManifestWriter::new(target, &self.options.state_dir, now).going_by(kept);
+        let writer =
+            writer.signing_with(self.options.sign.as_ref()).with_mode(self.options.manifest_mode);
+        let done = published::publish(state, &writer, publishing)
             .map_err(|error| in_target::unpublished("the mirror is done", error))?;
         if let Some(done) = done {
             done.warnings().iter().for_each(|warning| self.warning(warning));

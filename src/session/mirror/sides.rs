@@ -3,10 +3,10 @@
 use super::Session;
 use crate::backend::local::{Guarded, LocalSource, LocalTarget, Root, Walking};
 use crate::backend::object::{ObjectSource, ObjectTarget};
-use crate::backend::{Form, ListItem, ListOptions, Listing, Source, Target};
+use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source, Target};
 use crate::compare::Join;
-use crate::listing::{Checked, Informed};
-use crate::manifest::published::{Merged, RecordedSource, Shelf, gone_by};
+use crate::listing::{EnrichedListing, OrderChecked};
+use crate::manifest::published::{ManifestReader, Merged, RecordedSource, gone_by};
 use crate::manifest::{Row, SourceNumber, State};
 use crate::model::error::Side;
 use crate::model::{EntryKind, Error, ErrorKind, Key};
@@ -25,7 +25,7 @@ impl Session<'_> {
         ListOptions {
             filter: Arc::clone(&self.filter),
             only: self.places.source.only.clone(),
-            form: self.places.form(),
+            key_space: self.places.key_space(),
         }
     }
 
@@ -88,7 +88,7 @@ impl Session<'_> {
             let is_it = move |row: &Row| row.key.trimmed() == &*name;
             return (Box::new(rows.filter(move |row| row.as_ref().map_or(true, &is_it))), from);
         }
-        if self.places.form() == Form::Tree {
+        if self.places.key_space() == KeySpace::Tree {
             return (rows, from);
         }
         let is_told = move |row: &Row| row.kind != EntryKind::Directory || row.from == from;
@@ -100,16 +100,21 @@ impl Session<'_> {
         source: Listing,
         target: Listing,
         evidence: Evidence,
-    ) -> Result<Join<Checked, Checked, Rows>, Error> {
-        let source = Checked::new(self.without_marker(source), Side::Source);
-        Join::new(source, Checked::new(target, Side::Target), evidence, self.places.form())
+    ) -> Result<Join<OrderChecked, OrderChecked, Rows>, Error> {
+        let source = OrderChecked::new(self.without_marker(source), Side::Source);
+        Join::new(
+            source,
+            OrderChecked::new(target, Side::Target),
+            evidence,
+            self.places.key_space(),
+        )
     }
 
     /// Leaves out a prefix's own marker where the target is a whole bucket, whose root can have none.
     fn without_marker(&self, listing: Listing) -> Listing {
         let is_bucket = matches!(&self.places.target.at,
             TargetAt::Object(place) if place.prefix.is_empty());
-        if self.places.form() == Form::Tree || !is_bucket {
+        if self.places.key_space() == KeySpace::Tree || !is_bucket {
             return listing;
         }
         let is_marker = |item: &Result<ListItem, Error>| matches!(item, Ok(ListItem::Entry(entry)) if entry.key.is_root());
@@ -138,7 +143,7 @@ impl Session<'_> {
         } else {
             self.options.state_dir.clone()
         };
-        let kept = Shelf::of(&source, &spool_dir);
+        let kept = ManifestReader::of(&source, &spool_dir);
         let published = kept.latest_or_highest().and_then(|found| {
             let Some((latest, fault)) = found else { return Ok(None) };
             if let Some(fault) = fault {
@@ -168,7 +173,7 @@ impl Session<'_> {
         sources: &[RecordedSource],
     ) -> Listing {
         let broke_off = Arc::clone(&self.record_broke_off);
-        Box::new(Informed::new(listing, (rows, broke_off), sources, self.places.form()))
+        Box::new(EnrichedListing::new(listing, (rows, broke_off), sources, self.places.key_space()))
     }
 
     /// Tells that what was recorded of the source could not be read to its end, where it couldn't.

@@ -8,7 +8,7 @@ use super::reply::{self, Reply};
 use super::retry::{Next, Tries, UNPROVEN_TIME};
 use super::sign::{EMPTY, PAYLOAD, Subject, UNSIGNED, hex};
 use super::time::{self, SignedTime};
-use super::transport::{CONNECT_TIME, Caller, Patience, WORK_TIME};
+use super::transport::{CONNECT_TIME, PooledConnection, Timeouts, WORK_TIME};
 use crate::limits::Began;
 use crate::model::RequestKind;
 use bytes::{Bytes, BytesMut};
@@ -104,13 +104,13 @@ impl Request {
 }
 
 /// A request under way, as its limits see it: ended when dropped.
-pub(super) struct Turn {
+pub(super) struct RequestPermit {
     limits: Arc<dyn RequestLimits>,
     began: Began,
     pub(super) outcome: Outcome,
 }
 
-impl Drop for Turn {
+impl Drop for RequestPermit {
     fn drop(&mut self) {
         self.limits.end(self.began, self.outcome);
     }
@@ -118,7 +118,7 @@ impl Drop for Turn {
 
 /// The head of a reply, with whoever receives the rest of it.
 pub(super) struct Exchange {
-    pub(super) caller: Caller,
+    pub(super) connection: PooledConnection,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Incoming,
@@ -152,7 +152,7 @@ impl S3 {
             Ok(found.borrow().is_some())
         };
         match self.run(request, read, is_done) {
-            Ok((value, _turn)) => Ok(value),
+            Ok((value, _permit)) => Ok(value),
             Err(error) => found.into_inner().ok_or(error),
         }
     }
@@ -165,22 +165,22 @@ impl S3 {
         request: &Request,
         read: impl Fn(Exchange) -> Result<T, StoreError>,
         is_done: impl Fn() -> Result<bool, StoreError>,
-    ) -> Result<(T, Turn), StoreError> {
+    ) -> Result<(T, RequestPermit), StoreError> {
         let (began, mut tries, mut maybe_done) = (Instant::now(), Tries::up_to(self.tries), false);
         let mut paused = Duration::ZERO;
         loop {
-            let mut turn = self.begin(request.kind)?;
+            let mut permit = self.begin(request.kind)?;
             let result = self.send(request, began.elapsed()).and_then(&read);
             let mut error = match result {
                 Ok(value) => {
                     self.shared.proven.store(true, Ordering::Relaxed);
-                    turn.outcome = Outcome::Done;
-                    return Ok((value, turn));
+                    permit.outcome = Outcome::Done;
+                    return Ok((value, permit));
                 }
                 Err(error) => error,
             };
-            turn.outcome = self.judge(&error);
-            drop(turn);
+            permit.outcome = self.judge(&error);
+            drop(permit);
             let proven = self.shared.proven.load(Ordering::Relaxed);
             let elapsed = began.elapsed();
             // What takes the store long isn't held against the request.
@@ -214,14 +214,14 @@ impl S3 {
     }
 
     /// Waits for a turn.
-    fn begin(&self, kind: RequestKind) -> Result<Turn, StoreError> {
+    fn begin(&self, kind: RequestKind) -> Result<RequestPermit, StoreError> {
         if self.stop.requested() {
             return Err(interrupted(false));
         }
         let limits = Arc::clone(&self.limits);
         let began = limits.begin(kind).ok_or_else(|| interrupted(false))?;
-        let turn = Turn { limits, began, outcome: Outcome::Failed };
-        if self.stop.requested() { Err(interrupted(false)) } else { Ok(turn) }
+        let permit = RequestPermit { limits, began, outcome: Outcome::Failed };
+        if self.stop.requested() { Err(interrupted(false)) } else { Ok(permit) }
     }
 
     /// What an error means to the limits, and whether it shows that the store is there.
@@ -269,7 +269,7 @@ impl S3 {
                 None => none,
             }
         })?;
-        let mut caller = shared.transport.caller()?;
+        let mut connection = shared.transport.checkout()?;
         if let Some(credential) = credential {
             let clock = time::now().saturating_add(shared.clock.load(Ordering::Relaxed));
             let clock = SignedTime::new(clock).ok_or_else(|| {
@@ -281,7 +281,7 @@ impl S3 {
                 query: request.uri.query().unwrap_or_default(),
                 region: &shared.config.region,
             };
-            caller.signer.sign(&credential, clock, &subject, message.headers_mut()).map_err(
+            connection.signer.sign(&credential, clock, &subject, message.headers_mut()).map_err(
                 |error| {
                     StoreError::new(StoreErrorKind::BadCredentials)
                         .message("they hold characters that no header can")
@@ -297,16 +297,16 @@ impl S3 {
         } else {
             UNPROVEN_TIME.saturating_sub(elapsed).max(LEAST_CONNECT_TIME)
         };
-        let patience = Patience { connect, ..self.patience(request.kind) };
-        let sent = caller.send(&shared.transport, message, patience);
+        let timeouts = Timeouts { connect, ..self.timeouts(request.kind) };
+        let sent = connection.send(&shared.transport, message, timeouts);
         match sent {
             Ok(response) => {
                 shared.heard.store(true, Ordering::Relaxed);
                 let (head, body) = response.into_parts();
-                Ok(Exchange { caller, status: head.status, headers: head.headers, body })
+                Ok(Exchange { connection, status: head.status, headers: head.headers, body })
             }
             Err(error) => {
-                shared.transport.rest(caller);
+                shared.transport.release(connection);
                 Err(error)
             }
         }
@@ -319,18 +319,19 @@ impl S3 {
         mut exchange: Exchange,
     ) -> Result<Reply, StoreError> {
         let body = self.body(request, &mut exchange);
-        let Exchange { mut caller, status, headers, .. } = exchange;
+        let Exchange { mut connection, status, headers, .. } = exchange;
         if body.is_err() {
-            caller.hang_up();
+            connection.close();
         }
-        self.shared.transport.rest(caller);
+        self.shared.transport.release(connection);
         Ok(Reply { status, headers, body: body? })
     }
 
     fn body(&self, request: &Request, exchange: &mut Exchange) -> Result<Bytes, StoreError> {
         let (mut first, mut more) = (Bytes::new(), BytesMut::new());
         while !exchange.body.is_end_stream() {
-            let piece = exchange.caller.piece(&mut exchange.body, self.patience(request.kind))?;
+            let piece =
+                exchange.connection.piece(&mut exchange.body, self.timeouts(request.kind))?;
             let Some(piece) = piece else { break };
             if first.len() + more.len() + piece.len() > LONGEST_REPLY {
                 return Err(StoreError::bad_reply("it is too long"));
@@ -356,9 +357,9 @@ impl S3 {
     }
 
     /// How long a reply may take, its beginning and what follows.
-    pub(super) fn patience(&self, kind: RequestKind) -> Patience<'_> {
+    pub(super) fn timeouts(&self, kind: RequestKind) -> Timeouts<'_> {
         let works = takes_work(kind);
-        Patience { connect: CONNECT_TIME, works, heard: &self.shared.heard, stop: &self.stop }
+        Timeouts { connect: CONNECT_TIME, works, heard: &self.shared.heard, stop: &self.stop }
     }
 
     /// The error that a reply is; a clock that is off is set by the store's.
@@ -406,11 +407,11 @@ impl S3 {
     }
 
     /// Gives a caller back whose reply was read to its end, or else closes its connection.
-    pub(super) fn rest(&self, mut caller: Caller, finished: bool) {
+    pub(super) fn release(&self, mut connection: PooledConnection, finished: bool) {
         if !finished {
-            caller.hang_up();
+            connection.close();
         }
-        self.shared.transport.rest(caller);
+        self.shared.transport.release(connection);
     }
 }
 

@@ -49,7 +49,7 @@ struct Loaded {
 struct Renewed<L> {
     source: L,
     clock: Clock,
-    state: Mutex<State>,
+    state: Mutex<Cached>,
     /// Held by who renews.
     renewal: Mutex<()>,
 }
@@ -57,7 +57,7 @@ struct Renewed<L> {
 type Clock = Box<dyn Fn() -> Timestamp + Send + Sync>;
 
 #[derive(Default)]
-struct State {
+struct Cached {
     kept: Option<Loaded>,
     /// When `kept` was loaded.
     loaded: Option<Timestamp>,
@@ -97,7 +97,7 @@ impl<L: Load> Renewed<L> {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Cached> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

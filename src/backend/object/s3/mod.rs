@@ -21,12 +21,12 @@ mod credential;
 mod credentials;
 mod delete;
 mod encode;
-mod got;
 mod listing;
 mod multipart;
 mod objects;
 mod profile;
 mod proxy;
+mod reader;
 mod reply;
 mod retry;
 mod settings;
@@ -42,10 +42,10 @@ mod tests;
 pub use body::Body;
 pub use credential::{Credential, Credentials, Fixed};
 pub use delete::NotDeleted;
-pub use got::{Got, Wanted};
 pub use multipart::{PartTag, PartsPage, Upload, UploadId, UploadedPart, UploadsPage};
 pub use objects::CopySource;
 pub use proxy::Proxies;
+pub use reader::{ObjectReader, Wanted};
 pub use settings::{Settings, resolve};
 
 use super::RequestLimits;
@@ -193,7 +193,7 @@ impl S3 {
     }
 
     /// Whether the store of both is one, which then can copy from one bucket to the other.
-    pub fn is_beside(&self, other: &Self) -> bool {
+    pub fn can_copy_server_side(&self, other: &Self) -> bool {
         self.config().endpoint == other.config().endpoint
             && self.config().region == other.config().region
     }

@@ -40,7 +40,7 @@ impl Reply {
 
     /// The error that this reply is. `of_object` tells whether the request was about a key.
     pub(super) fn refusal(&self, of_object: bool) -> StoreError {
-        let told = Told::read(&self.body);
+        let told = ErrorBody::read(&self.body);
         let status = self.status.as_u16();
         let region = text(&self.headers, "x-amz-bucket-region").map(str::to_owned);
         let expected = || region_in(&told.message).map(str::to_owned);
@@ -72,7 +72,7 @@ fn region_in(message: &str) -> Option<&str> {
 
 /// What an error's XML tells.
 #[derive(Default)]
-struct Told {
+struct ErrorBody {
     code: String,
     message: String,
     region: Option<String>,
@@ -80,7 +80,7 @@ struct Told {
     class: Option<String>,
 }
 
-impl Told {
+impl ErrorBody {
     /// Reads what can be read: what stands between this machine and the store answers in HTML.
     fn read(body: &[u8]) -> Self {
         Self::parse(body).unwrap_or_default()

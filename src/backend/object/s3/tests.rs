@@ -125,10 +125,10 @@ fn page() -> Act {
 
 /// Counts what it is told.
 #[derive(Default)]
-struct Tally(Mutex<Told>);
+struct Tally(Mutex<RequestCounts>);
 
 #[derive(Default)]
-struct Told {
+struct RequestCounts {
     begun: usize,
     ended: Vec<Outcome>,
     waits: Vec<Duration>,
@@ -487,7 +487,7 @@ fn chunked(status: &str, headers: &str, body: &str) -> Act {
     ))
 }
 
-fn content(got: &mut Got) -> Result<String, StoreErrorKind> {
+fn content(got: &mut ObjectReader) -> Result<String, StoreErrorKind> {
     let mut content = Vec::new();
     while let Some(piece) = got.read().map_err(|error| error.kind)? {
         content.extend_from_slice(&piece);

@@ -1,6 +1,6 @@
 //! Connections, driven by the threads that use them.
 //!
-//! A [`Caller`] is one connection with a runtime of its own, which runs on the thread that makes the
+//! A [`PooledConnection`] is one connection with a runtime of its own, which runs on the thread that makes the
 //! request and nowhere else: no other thread has to be woken, and what a request costs is what the
 //! kernel asks for sending and receiving. Callers rest on a stack, the one used last on top, so
 //! that the connections in use are the warm ones.
@@ -56,13 +56,13 @@ type Driver = hyper::client::conn::http1::Connection<Counted, Body>;
 
 /// Connections to one server.
 pub(super) struct Transport {
-    callers: Mutex<Vec<Caller>>,
+    idle: Mutex<Vec<PooledConnection>>,
     connector: Connector,
     server: Uri,
 }
 
 /// A connection and the runtime that drives it; on no thread while it rests.
-pub(super) struct Caller {
+pub(super) struct PooledConnection {
     /// `None` only while it is dropped.
     runtime: Option<tokio::runtime::Runtime>,
     connection: Option<Connection>,
@@ -88,7 +88,7 @@ enum Unsent {
 
 /// Until when a request may go on.
 #[derive(Clone, Copy)]
-pub(super) struct Patience<'a> {
+pub(super) struct Timeouts<'a> {
     pub(super) connect: Duration,
     /// Whether the store has to work before it answers.
     pub(super) works: bool,
@@ -97,7 +97,7 @@ pub(super) struct Patience<'a> {
     pub(super) stop: &'a Stop,
 }
 
-impl Patience<'_> {
+impl Timeouts<'_> {
     /// How long nothing may move; longer as soon as another request is answered.
     fn stall(&self) -> Duration {
         match (self.heard.load(Ordering::Relaxed), self.works) {
@@ -126,31 +126,31 @@ impl Transport {
         http.set_keepalive_retries(Some(PROBES));
         let tls = tls::config(proxies.need_tls(&server), ca_file)?;
         let connector = Connector::new(http, tls, (&server, proxies));
-        Ok(Self { callers: Mutex::default(), connector, server })
+        Ok(Self { idle: Mutex::default(), connector, server })
     }
 
     /// Takes the caller that was used last, or makes one.
-    pub(super) fn caller(&self) -> Result<Caller, StoreError> {
-        let rested = self.callers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        if let Some(caller) = rested {
-            return Ok(caller);
+    pub(super) fn checkout(&self) -> Result<PooledConnection, StoreError> {
+        let rested = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(connection) = rested {
+            return Ok(connection);
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| StoreError::new(StoreErrorKind::Network).because(error))?;
-        Ok(Caller { runtime: Some(runtime), connection: None, signer: Signer::default() })
+        Ok(PooledConnection { runtime: Some(runtime), connection: None, signer: Signer::default() })
     }
 
     /// Lets a caller rest.
-    pub(super) fn rest(&self, caller: Caller) {
-        self.callers.lock().unwrap_or_else(PoisonError::into_inner).push(caller);
+    pub(super) fn release(&self, connection: PooledConnection) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }
 }
 
-impl Caller {
+impl PooledConnection {
     /// Closes the connection, of which nobody knows any more what is on its way.
-    pub(super) fn hang_up(&mut self) {
+    pub(super) fn close(&mut self) {
         self.connection = None;
     }
 
@@ -163,7 +163,7 @@ impl Caller {
         &mut self,
         transport: &Transport,
         mut request: Request<Body>,
-        patience: Patience<'_>,
+        timeouts: Timeouts<'_>,
     ) -> Result<Response<Incoming>, StoreError> {
         transport.connector.address(&transport.server, &mut request);
         let runtime = self.runtime.as_ref().expect("only a caller that is dropped has none");
@@ -175,16 +175,16 @@ impl Caller {
             };
             let connection = match kept {
                 Some(kept) => place.insert(kept),
-                None => place.insert(Connection::open(transport, patience).await?),
+                None => place.insert(Connection::open(transport, timeouts).await?),
             };
-            let request = match connection.send(request, patience).await {
+            let request = match connection.send(request, timeouts).await {
                 Err(Unsent::Unwritten(request)) => *request,
                 Err(Unsent::Lost(error)) => return Err(error),
                 Ok(response) => return Ok(response),
             };
             // Closed while it rested.
-            let connection = place.insert(Connection::open(transport, patience).await?);
-            connection.send(request, patience).await.map_err(|unsent| match unsent {
+            let connection = place.insert(Connection::open(transport, timeouts).await?);
+            connection.send(request, timeouts).await.map_err(|unsent| match unsent {
                 Unsent::Lost(error) => error,
                 Unsent::Unwritten(_) => StoreError::new(StoreErrorKind::Network)
                     .message("the connection was closed at once"),
@@ -200,13 +200,13 @@ impl Caller {
     pub(super) fn piece(
         &mut self,
         body: &mut Incoming,
-        patience: Patience<'_>,
+        timeouts: Timeouts<'_>,
     ) -> Result<Option<Bytes>, StoreError> {
         let runtime = self.runtime.as_ref().expect("only a caller that is dropped has none");
         let Some(connection) = self.connection.as_mut() else { return Ok(None) };
         let result = runtime.block_on(async {
             loop {
-                let frame = connection.watch(body.frame(), patience).await?;
+                let frame = connection.watch(body.frame(), timeouts).await?;
                 match frame {
                     None => return Ok(None),
                     Some(Err(error)) => return Err(lost(error)),
@@ -226,7 +226,7 @@ impl Caller {
     }
 }
 
-impl Drop for Caller {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
         self.connection = None;
         if let Some(runtime) = self.runtime.take() {
@@ -237,7 +237,7 @@ impl Drop for Caller {
 }
 
 impl Connection {
-    async fn open(transport: &Transport, patience: Patience<'_>) -> Result<Self, StoreError> {
+    async fn open(transport: &Transport, timeouts: Timeouts<'_>) -> Result<Self, StoreError> {
         // Connectors are handles; each call needs its own.
         let mut connector = transport.connector.clone();
         let connecting = async {
@@ -246,10 +246,10 @@ impl Connection {
         };
         let start = Instant::now();
         let stream = ticking(connecting, || {
-            if patience.stop.requested() {
+            if timeouts.stop.requested() {
                 return Some(StoreError::new(StoreErrorKind::Interrupted));
             }
-            let late = start.elapsed() >= patience.connect;
+            let late = start.elapsed() >= timeouts.connect;
             late.then(|| StoreError::new(StoreErrorKind::Network).message("no connection in time"))
         })
         .await?
@@ -304,10 +304,10 @@ impl Connection {
     async fn send(
         &mut self,
         request: Request<Body>,
-        patience: Patience<'_>,
+        timeouts: Timeouts<'_>,
     ) -> Result<Response<Incoming>, Unsent> {
         let response = self.sender.try_send_request(request);
-        self.watch(response, patience).await.map_err(Unsent::Lost)?.map_err(|mut error| match error
+        self.watch(response, timeouts).await.map_err(Unsent::Lost)?.map_err(|mut error| match error
             .take_message()
         {
             Some(request) => Unsent::Unwritten(Box::new(request)),
@@ -319,7 +319,7 @@ impl Connection {
     async fn watch<T>(
         &mut self,
         waited_for: impl Future<Output = T>,
-        patience: Patience<'_>,
+        timeouts: Timeouts<'_>,
     ) -> Result<T, StoreError> {
         let mut waited_for = pin!(waited_for);
         let moved = Arc::clone(&self.moved);
@@ -336,12 +336,12 @@ impl Connection {
                 if count != seen {
                     (seen, since) = (count, now);
                 }
-                if patience.stop.requested() && now - *asked_to_stop.get_or_insert(now) >= GRACE {
+                if timeouts.stop.requested() && now - *asked_to_stop.get_or_insert(now) >= GRACE {
                     let mut error = StoreError::new(StoreErrorKind::Interrupted);
                     error.maybe_done = true;
                     return Some(error);
                 }
-                let stall = patience.stall();
+                let stall = timeouts.stall();
                 (now - since >= stall).then(|| {
                     let mut error = StoreError::new(StoreErrorKind::Network)
                         .message(format!("nothing came for {} seconds", stall.as_secs()));
@@ -507,7 +507,7 @@ mod tests {
         let heard = AtomicBool::new(false);
         let stop = Stop::default();
         let stall =
-            |works| Patience { connect: CONNECT_TIME, works, heard: &heard, stop: &stop }.stall();
+            |works| Timeouts { connect: CONNECT_TIME, works, heard: &heard, stop: &stop }.stall();
         assert_eq!(stall(true), FIRST_STALL_TIME, "there may be no store");
         heard.store(true, Ordering::Relaxed);
         assert_eq!((stall(false), stall(true)), (STALL_TIME, WORK_TIME));

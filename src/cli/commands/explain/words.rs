@@ -3,7 +3,7 @@
 use super::bytes;
 use crate::compare::{Action, Conflict, Reason, Seen};
 use crate::manifest::Row;
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::stamp::{Evidence, Inode};
@@ -127,7 +127,7 @@ pub(super) fn consequences(explained: &Explained, options: &MirrorOptions) -> Ve
                 .to_owned()
         });
     }
-    if source.is_some_and(|entry| entry.known == Known::Listed) {
+    if source.is_some_and(|entry| entry.completeness == Completeness::ListingOnly) {
         told.push("the store's listing tells size and tag alone; reading it tells the rest".into());
     }
     told
@@ -327,9 +327,9 @@ fn differences(explained: &Explained) -> String {
 
 /// What one side has, in a line.
 pub(super) fn entry(entry: &Entry) -> String {
-    let mut told = vec![match entry.known {
-        Known::Listed if entry.kind == EntryKind::File => "object".to_owned(),
-        Known::Implied => "directory, because keys lie below it".to_owned(),
+    let mut told = vec![match entry.completeness {
+        Completeness::ListingOnly if entry.kind == EntryKind::File => "object".to_owned(),
+        Completeness::Implicit => "directory, because keys lie below it".to_owned(),
         _ => entry.kind.to_string(),
     }];
     if let Some(link) = &entry.link {
@@ -347,7 +347,7 @@ pub(super) fn entry(entry: &Entry) -> String {
         Evidence::Tag(Some(tag)) => told.push(format!("tag {tag}")),
         Evidence::Tag(None) => {}
     }
-    if entry.known == Known::Whole {
+    if entry.completeness == Completeness::Full {
         let metadata = &entry.metadata;
         told.push(format!("mode {:04o}", metadata.mode));
         told.push(format!("owner {}", metadata.uid));

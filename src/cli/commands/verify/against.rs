@@ -1,7 +1,7 @@
 //! What a verification against a source tells.
 
 use super::super::super::exit::Exit;
-use super::super::sheet::{self, Sheet};
+use super::super::summary_table::{self, SummaryTable};
 use super::ReadRequests;
 use crate::model::Error;
 use crate::model::run::{self, throughput};
@@ -66,7 +66,7 @@ fn read(totals: &AgainstTotals) -> u64 {
 
 fn verdict(outcome: &AgainstOutcome) -> (&'static str, &'static str) {
     if outcome.interrupted {
-        sheet::INTERRUPTED
+        summary_table::INTERRUPTED
     } else if outcome.totals.failed > 0 {
         ("incomplete", "some entries could not be read, or changed meanwhile")
     } else if outcome.differences > 0 {
@@ -87,7 +87,7 @@ pub(super) fn summary(
     let totals = &outcome.totals;
     let files = |number| counted(number, "file", "files");
     let entries = |number| counted(number, "entry", "entries");
-    let mut sheet = Sheet::new(10, vec![format!("verified {target} against {source}")]);
+    let mut sheet = SummaryTable::new(10, vec![format!("verified {target} against {source}")]);
     if let Some(run) = &outcome.filter_of {
         sheet.row("filter", &format!("that of run {run}"));
     }

@@ -1,7 +1,7 @@
 //! What a verification against the record tells.
 
 use super::super::super::exit::Exit;
-use super::super::sheet::{self, Sheet};
+use super::super::summary_table::{self, SummaryTable};
 use super::ReadRequests;
 use crate::model::run::{self, throughput};
 use crate::model::{Error, ErrorKind, Verdict};
@@ -138,7 +138,7 @@ fn sample(outcome: &VerifyOutcome) -> Option<Sample> {
 
 fn verdict(outcome: &VerifyOutcome) -> (&'static str, &'static str) {
     if outcome.interrupted {
-        sheet::INTERRUPTED
+        summary_table::INTERRUPTED
     } else if outcome.totals.failed > 0 {
         ("incomplete", "some entries could not be read")
     } else if outcome.differences > 0 {
@@ -193,7 +193,7 @@ pub(super) fn summary(
     let totals = &outcome.totals;
     let files = |number| counted(number, "file", "files");
     let entries = |number| counted(number, "entry", "entries");
-    let mut sheet = Sheet::new(10, vec![heading]);
+    let mut sheet = SummaryTable::new(10, vec![heading]);
     if let Some(key) = outcome.key {
         sheet.row("signed", &format!("by key {key}; the chain is whole"));
     }

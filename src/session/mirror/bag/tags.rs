@@ -4,14 +4,16 @@ use super::{
     Bag, CHUNK, DECLARATION, INFO, MANIFEST, Payload, TAG_MANIFEST, Unreadable, leaves_out,
     unvouched,
 };
-use crate::backend::{Form, ListItem, ListOptions, Place, ReadError, Reading, Source as _};
+use crate::backend::{
+    KeySpace, ListItem, ListOptions, Precondition, ReadError, Reading, Source as _,
+};
 use crate::filter::{Filter, Rule};
 use crate::manifest::bag::PAYLOAD;
 use crate::model::digest::Hex;
 use crate::model::{Cause, EntryKind, Error, ErrorKind, Key, Metadata};
+use crate::session::atomic_file::AtomicFile;
 use crate::session::mirror::Session;
 use crate::session::wall_clock;
-use crate::session::whole::WholeFile;
 use ring::digest::{Context, SHA256};
 use std::sync::Arc;
 
@@ -32,7 +34,8 @@ impl Bag {
         let filter = Filter::new(&payload, None, None).map_err(|error| {
             Error::new(ErrorKind::Unusable, "cannot list the bag's tag files").because(error)
         })?;
-        let others = ListOptions { filter: Arc::new(filter), only: None, form: Form::Tree };
+        let others =
+            ListOptions { filter: Arc::new(filter), only: None, key_space: KeySpace::Tree };
         let (mut buffer, mut is_whole) = (vec![0; CHUNK], true);
         let mut fail = |error| {
             session.fail(&error);
@@ -151,7 +154,7 @@ pub(super) fn key(name: &str) -> Key {
 /// A tag file under way.
 pub(super) struct TagFile<'b> {
     name: &'static str,
-    file: WholeFile<'b>,
+    file: AtomicFile<'b>,
     sha256: Context,
 }
 
@@ -159,13 +162,13 @@ impl<'b> TagFile<'b> {
     pub(super) fn begin(bag: &'b Bag, name: &'static str) -> Result<Self, Error> {
         let mut mode = bag.mode;
         let place = match bag.target.look(&key(name)) {
-            Ok(None) => Ok(Place::New),
+            Ok(None) => Ok(Precondition::Absent),
             Ok(Some(found)) if found.kind == EntryKind::Directory => Err(Cause::DirectoryStands),
             Ok(Some(found)) => {
                 if found.kind == EntryKind::File {
                     mode = found.metadata.mode & 0o777;
                 }
-                Ok(Place::Leaf)
+                Ok(Precondition::Leaf)
             }
             Err(cause) => Err(cause),
         };
@@ -176,7 +179,7 @@ impl<'b> TagFile<'b> {
             mtime: wall_clock(),
         };
         let file =
-            place.and_then(|place| WholeFile::begin(&bag.target, key(name), place, metadata));
+            place.and_then(|place| AtomicFile::begin(&bag.target, key(name), place, metadata));
         let file = file.map_err(|cause| cannot_write(name, cause))?;
         Ok(Self { name, file, sha256: Context::new(&SHA256) })
     }

@@ -36,7 +36,7 @@ const LISTED: [&str; 6] = [
 ];
 
 /// Holds what stands at `bucket/m` to what these tools say of it.
-fn judge(endpoint: &str, bucket: &str, source: &str) {
+fn agrees(endpoint: &str, bucket: &str, source: &str) {
     let place = format!("s3:{bucket}/m");
     let listed = run(rclone(endpoint), &["lsl", &place]);
     let listed = listed.lines().filter(|line| !line.contains(" .vidimus/"));
@@ -87,7 +87,7 @@ fn other_tools_see_what_was_uploaded() {
     let site = Site::of(&tree());
     needs!(rclone(&site.server.endpoint()));
     site.up(&[]).expect(0);
-    judge(&site.server.endpoint(), "bucket", text(&site.env.source));
+    agrees(&site.server.endpoint(), "bucket", text(&site.env.source));
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn other_tools_see_what_was_uploaded_to_seaweedfs() {
     let place = format!("s3://{bucket}/m");
     let arguments = ["mirror", "--json", text(&site.env.source), &place];
     crate::site::run(&site.env, &server.environment(), &arguments).expect(0);
-    judge(&server.endpoint(), &bucket, text(&site.env.source));
+    agrees(&server.endpoint(), &bucket, text(&site.env.source));
 }
 
 #[test]

@@ -2,29 +2,36 @@
 //! what it had.
 
 use crate::backend::local::LocalTarget;
-use crate::backend::{Place, Stage, Target as _};
-use crate::model::entry::Known;
+use crate::backend::{Precondition, Stage, Target as _};
+use crate::model::entry::Completeness;
 use crate::model::{Cause, Digest, Entry, EntryKind, Key, Metadata, Stamp};
 
 /// A file under way. Dropped unpublished, it is removed.
-pub(super) struct WholeFile<'t> {
+pub(super) struct AtomicFile<'t> {
     target: &'t LocalTarget,
     stage: Box<dyn Stage>,
     hasher: blake3::Hasher,
     metadata: Metadata,
 }
 
-impl<'t> WholeFile<'t> {
+impl<'t> AtomicFile<'t> {
     /// Begins a file that is to have this metadata.
     pub(super) fn begin(
         target: &'t LocalTarget,
         key: Key,
-        place: Place,
+        place: Precondition,
         metadata: Metadata,
     ) -> Result<Self, Cause> {
         let (kind, stamp) = (EntryKind::File, Stamp::of_object(0, None));
-        let entry =
-            Entry { key, kind, stamp, metadata, link: None, known: Known::Whole, recorded: None };
+        let entry = Entry {
+            key,
+            kind,
+            stamp,
+            metadata,
+            link: None,
+            completeness: Completeness::Full,
+            recorded: None,
+        };
         let stage = target.stage_stream(&entry, place)?;
         Ok(Self { target, stage, hasher: blake3::Hasher::new(), metadata })
     }
@@ -37,7 +44,7 @@ impl<'t> WholeFile<'t> {
 
     /// Puts it in its place, durably.
     pub(super) fn publish(self) -> Result<(), Cause> {
-        let wanted = self.target.holds(&self.metadata, EntryKind::File, None);
+        let wanted = self.target.achievable_metadata(&self.metadata, EntryKind::File, None);
         let mut staged = self.stage.finish(&wanted, &Digest::from(self.hasher.finalize()))?;
         // Whether it got its mode and owner makes it no other file.
         staged.publish()?;

@@ -1,16 +1,16 @@
 //! Listings of a store, with what earlier runs into it recorded: a restore needs no look at
 //! directories, and what is copied is held against the digest that it was recorded with.
 
-use crate::backend::{Form, ListItem, Listing};
+use crate::backend::{KeySpace, ListItem, Listing};
 use crate::manifest::published::RecordedSource;
 use crate::manifest::{Row, STREAM, SourceNumber};
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::{Digest, EntryKind, Error};
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
 /// A listing whose entries are told what rows know of them: those of runs whose target it lists.
-pub struct Informed<R> {
+pub struct EnrichedListing<R> {
     listing: Listing,
     /// The sources whose rows tell kinds and metadata.
     telling: HashSet<SourceNumber>,
@@ -21,7 +21,7 @@ pub struct Informed<R> {
     broke_off: Arc<OnceLock<Error>>,
 }
 
-impl<R: Iterator<Item = Result<Row, Error>>> Informed<R> {
+impl<R: Iterator<Item = Result<Row, Error>>> EnrichedListing<R> {
     /// Adds `rows`, in key order, which are from these sources, to a `listing` whose keys have this
     /// form. Rows of another form have digests, but kinds and metadata of their own. Where they can't be
     /// read to their end, that is put in `broke_off`, and the listing goes on without them.
@@ -29,11 +29,12 @@ impl<R: Iterator<Item = Result<Row, Error>>> Informed<R> {
         listing: Listing,
         (rows, broke_off): (R, Arc<OnceLock<Error>>),
         sources: &[RecordedSource],
-        form: Form,
+        key_space: KeySpace,
     ) -> Self {
         let tells = |source: &&RecordedSource| {
             // A stream is a file in any form.
-            form == Form::Tree && (source.options.form == Form::Tree || source.source == STREAM)
+            key_space == KeySpace::Tree
+                && (source.options.key_space == KeySpace::Tree || source.source == STREAM)
         };
         let telling = sources.iter().filter(tells).map(|source| source.number).collect();
         Self { listing, telling, rows: Some(rows), row: None, broke_off }
@@ -62,7 +63,7 @@ impl<R: Iterator<Item = Result<Row, Error>>> Informed<R> {
     }
 }
 
-impl<R: Iterator<Item = Result<Row, Error>>> Iterator for Informed<R> {
+impl<R: Iterator<Item = Result<Row, Error>>> Iterator for EnrichedListing<R> {
     type Item = Result<ListItem, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -75,8 +76,8 @@ impl<R: Iterator<Item = Result<Row, Error>>> Iterator for Informed<R> {
                 if telling.contains(&row.from) {
                     row.tell(&row.target, entry);
                     // Nothing in the store tells of it, not even a marker that could be another.
-                    if is_directory && entry.known == Known::Implied {
-                        (entry.metadata, entry.known) = (row.metadata, Known::Whole);
+                    if is_directory && entry.completeness == Completeness::Implicit {
+                        (entry.metadata, entry.completeness) = (row.metadata, Completeness::Full);
                     }
                 }
                 let is_version = entry.stamp == row.target && entry.stamp.tag().is_some();
@@ -103,7 +104,7 @@ mod tests {
         Durability, ETag, Entry, ExtraDigests, Key, Metadata, RunId, Stamp, Timestamp,
     };
 
-    fn source(number: i64, form: Form) -> RecordedSource {
+    fn source(number: i64, key_space: KeySpace) -> RecordedSource {
         RecordedSource {
             number: SourceNumber(number),
             source: "/s".to_owned(),
@@ -115,7 +116,7 @@ mod tests {
                 delete: false,
                 durability: Durability::None,
                 only: None,
-                form,
+                key_space,
                 keeps: None,
             },
         }
@@ -128,7 +129,7 @@ mod tests {
             stamp: Stamp::of_object(1, ETag::new(tag.as_bytes())),
             metadata: Metadata::default(),
             link: None,
-            known: Known::Listed,
+            completeness: Completeness::ListingOnly,
             recorded: None,
         }
     }
@@ -157,19 +158,28 @@ mod tests {
         let listed = ["a", "b", "c", "e"].map(|key| Ok(ListItem::Entry(entry(key, "1"))));
         let rows = [row("a", "1"), row("b", "2"), row("d", "1"), row("e", "1")].map(Ok);
         let listed = Box::new(listed.into_iter());
-        let sources = [source(1, Form::Tree)];
-        let told = Informed::new(listed, (rows.into_iter(), Arc::default()), &sources, Form::Tree);
+        let sources = [source(1, KeySpace::Tree)];
+        let told = EnrichedListing::new(
+            listed,
+            (rows.into_iter(), Arc::default()),
+            &sources,
+            KeySpace::Tree,
+        );
         let told: Vec<_> = told
             .map(|item| match item {
                 Ok(ListItem::Entry(entry)) => {
                     assert_eq!(entry.recorded.is_some(), entry.metadata.mode == 0o600);
-                    (entry.key.to_string(), entry.known)
+                    (entry.key.to_string(), entry.completeness)
                 }
                 other => panic!("{other:?}"),
             })
             .collect();
-        let expected =
-            [("a", Known::Whole), ("b", Known::Listed), ("c", Known::Listed), ("e", Known::Whole)];
+        let expected = [
+            ("a", Completeness::Full),
+            ("b", Completeness::ListingOnly),
+            ("c", Completeness::ListingOnly),
+            ("e", Completeness::Full),
+        ];
         assert_eq!(told, expected.map(|(key, known)| (key.to_owned(), known)));
     }
 
@@ -180,8 +190,9 @@ mod tests {
         let rows = [Ok(row("a", "1")), Err(broken()), Ok(row("c", "1"))];
         let broke_off = Arc::new(OnceLock::new());
         let rows = (rows.into_iter(), Arc::clone(&broke_off));
-        let sources = [source(1, Form::Tree)];
-        let told = Informed::new(Box::new(listed.into_iter()), rows, &sources, Form::Tree);
+        let sources = [source(1, KeySpace::Tree)];
+        let told =
+            EnrichedListing::new(Box::new(listed.into_iter()), rows, &sources, KeySpace::Tree);
         let told = told.map(|item| match item {
             Ok(ListItem::Entry(entry)) => entry.recorded.is_some(),
             other => panic!("{other:?}"),
@@ -192,20 +203,21 @@ mod tests {
 
     #[test]
     fn a_directory_without_a_marker_is_as_it_was_recorded_in_this_form() {
-        let directory = |known| Entry { known, kind: EntryKind::Directory, ..entry("d/", "") };
-        let told = |known, form| {
+        let directory =
+            |known| Entry { completeness: known, kind: EntryKind::Directory, ..entry("d/", "") };
+        let told = |known, key_space| {
             let listed = Box::new(std::iter::once(Ok(ListItem::Entry(directory(known)))));
             let row = Row { kind: EntryKind::Directory, ..row("d/", "") };
-            let sources = [source(1, form), source(2, Form::Tree)];
+            let sources = [source(1, key_space), source(2, KeySpace::Tree)];
             let rows = (std::iter::once(Ok(row)), Arc::default());
-            match Informed::new(listed, rows, &sources, Form::Tree).next() {
-                Some(Ok(ListItem::Entry(entry))) => (entry.metadata.mode, entry.known),
+            match EnrichedListing::new(listed, rows, &sources, KeySpace::Tree).next() {
+                Some(Ok(ListItem::Entry(entry))) => (entry.metadata.mode, entry.completeness),
                 other => panic!("{other:?}"),
             }
         };
-        assert_eq!(told(Known::Implied, Form::Tree), (0o600, Known::Whole));
-        assert_eq!(told(Known::Implied, Form::Flat), (0, Known::Implied));
+        assert_eq!(told(Completeness::Implicit, KeySpace::Tree), (0o600, Completeness::Full));
+        assert_eq!(told(Completeness::Implicit, KeySpace::Flat), (0, Completeness::Implicit));
         // Whoever stored metadata since knows better.
-        assert_eq!(told(Known::Whole, Form::Tree), (0, Known::Whole));
+        assert_eq!(told(Completeness::Full, KeySpace::Tree), (0, Completeness::Full));
     }
 }

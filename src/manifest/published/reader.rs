@@ -4,7 +4,7 @@ use super::damaged;
 use super::head::{
     Head, Pointer, Predecessor, Publication, Segment, head_name, head_number, signature_name,
 };
-use super::seal::Seal;
+use super::signature::SignatureStatus;
 use crate::backend::{MANIFEST, ReadError, Reading, Source};
 use crate::manifest::keys::{self, PublicKey, Signature};
 use crate::manifest::mode::Closed;
@@ -25,7 +25,7 @@ const CHUNK: usize = 256 << 10;
 
 /// Where a place keeps its published manifest.
 #[derive(Clone)]
-pub struct Shelf<'a> {
+pub struct ManifestReader<'a> {
     source: &'a dyn Source,
     /// What the names of its files are put behind.
     prefix: &'static str,
@@ -43,13 +43,13 @@ struct Seen {
     is_empty: bool,
 }
 
-impl<'a> Shelf<'a> {
-    /// Makes the shelf of a place. What is read is kept in `spool_dir` meanwhile.
+impl<'a> ManifestReader<'a> {
+    /// Reads the manifest of a place. What is read is kept in `spool_dir` meanwhile.
     pub fn of(source: &'a dyn Source, spool_dir: &'a Path) -> Self {
         Self { source, prefix: MANIFEST, spool_dir, seen: Rc::default() }
     }
 
-    /// Makes the shelf that is the place itself: a copy of a manifest.
+    /// Reads a copy of a manifest, which is the place itself.
     pub fn bare(source: &'a dyn Source, spool_dir: &'a Path) -> Self {
         Self { source, prefix: "", spool_dir, seen: Rc::default() }
     }
@@ -104,7 +104,7 @@ impl<'a> Shelf<'a> {
     /// publication has a signature. `None` where nothing was ever published.
     ///
     /// # Errors
-    /// As those of [`Shelf::latest`].
+    /// As those of [`ManifestReader::latest`].
     pub fn is_signed(&self) -> Result<Option<bool>, Error> {
         if let Some(pointer) = self.usable_pointer()? {
             return Ok(Some(pointer.signed));
@@ -128,7 +128,7 @@ impl<'a> Shelf<'a> {
     /// The publication that counts, to which the pointer points as vidimus writes it, byte for byte.
     ///
     /// # Errors
-    /// As those of [`Shelf::latest`].
+    /// As those of [`ManifestReader::latest`].
     pub fn latest_to_the_letter(&self) -> Result<Option<Publication>, Error> {
         let Some(bytes) = self.small(POINTER)? else { return Ok(None) };
         let pointer = Pointer::decode(&bytes)?;
@@ -142,7 +142,7 @@ impl<'a> Shelf<'a> {
     /// its head, which is taken as it stands. `None` for any other name.
     ///
     /// # Errors
-    /// As those of [`Shelf::latest`].
+    /// As those of [`ManifestReader::latest`].
     pub fn named(&self, name: &[u8]) -> Result<Option<Publication>, Error> {
         if name == POINTER.as_bytes() {
             return self.latest();
@@ -224,15 +224,15 @@ impl<'a> Shelf<'a> {
     /// used, the highest one that is whole, with what is wrong then.
     ///
     /// # Errors
-    /// As those of [`Shelf::latest`], where no publication is whole.
+    /// As those of [`ManifestReader::latest`], where no publication is whole.
     pub fn latest_or_highest(&self) -> Result<Option<(Publication, Option<Error>)>, Error> {
         self.counting(None)
     }
 
-    /// What [`Shelf::latest_or_highest`] finds; a publication that is `known` is not read again.
+    /// What [`ManifestReader::latest_or_highest`] finds; a publication that is `known` is not read again.
     ///
     /// # Errors
-    /// As those of [`Shelf::latest`], where no publication is whole.
+    /// As those of [`ManifestReader::latest`], where no publication is whole.
     pub(super) fn counting(
         &self,
         known: Option<&Publication>,
@@ -283,7 +283,7 @@ impl<'a> Shelf<'a> {
     /// A publication by number and digest.
     ///
     /// # Errors
-    /// As those of [`Shelf::latest`].
+    /// As those of [`ManifestReader::latest`].
     pub fn publication(&self, known: &Predecessor) -> Result<Publication, Error> {
         Publication::decode(&self.head(known.sequence)?, known)
     }
@@ -297,32 +297,38 @@ impl<'a> Shelf<'a> {
     /// What the signature of a publication is worth; `key` is the one that it should be by.
     ///
     /// # Errors
-    /// As those of [`Shelf::latest`]: of the publication, or where a signature can't be read. One
-    /// that makes no sense is no error but [`Seal::Broken`].
-    pub fn seal(&self, publication: &Publication, key: Option<&PublicKey>) -> Result<Seal, Error> {
+    /// As those of [`ManifestReader::latest`]: of the publication, or where a signature can't be read. One
+    /// that makes no sense is no error but [`SignatureStatus::Broken`].
+    pub fn signature_status(
+        &self,
+        publication: &Publication,
+        key: Option<&PublicKey>,
+    ) -> Result<SignatureStatus, Error> {
         let sequence = publication.head.sequence;
         let name = signature_name(sequence);
         let bytes = match self.source.read_small(&self.key(&name), keys::LONGEST) {
             Ok(Some(bytes)) => bytes,
-            Ok(None) => return Ok(Seal::None),
-            Err(large @ Cause::NoSmallFile { .. }) => return Ok(Seal::Broken(large.to_string())),
+            Ok(None) => return Ok(SignatureStatus::None),
+            Err(large @ Cause::NoSmallFile { .. }) => {
+                return Ok(SignatureStatus::Broken(large.to_string()));
+            }
             Err(cause) => return Err(self.failed("read", &name, cause)),
         };
         let signature = match Signature::decode(&bytes) {
             Ok(signature) => signature,
-            Err(how) => return Ok(Seal::Broken(how.to_owned())),
+            Err(how) => return Ok(SignatureStatus::Broken(how.to_owned())),
         };
-        let Some(key) = key else { return Ok(Seal::Unchecked(signature)) };
+        let Some(key) = key else { return Ok(SignatureStatus::Unchecked(signature)) };
         if signature.key != key.id() {
-            return Ok(Seal::OtherKey(signature));
+            return Ok(SignatureStatus::OtherKey(signature));
         }
         let head = self.head(sequence)?;
         // That the head is what was read of it before; then, that it is what was signed.
         Publication::decode(&head, &publication.as_predecessor())?;
         if key.vouches_for(&head, &signature) {
-            return Ok(Seal::Good(signature));
+            return Ok(SignatureStatus::Good(signature));
         }
-        Ok(Seal::Broken("it is not of this head, or was changed".to_owned()))
+        Ok(SignatureStatus::Broken("it is not of this head, or was changed".to_owned()))
     }
 
     /// What is wrong with the segments of a head, as far as a look tells: whether all are there, of the
@@ -345,7 +351,7 @@ impl<'a> Shelf<'a> {
     /// Holds a segment against its size and digest.
     ///
     /// # Errors
-    /// As those of [`Shelf::latest`].
+    /// As those of [`ManifestReader::latest`].
     pub(super) fn hold(&self, segment: &Segment) -> Result<(), Error> {
         self.held(segment, &mut |_| Ok(()))
     }
@@ -353,7 +359,7 @@ impl<'a> Shelf<'a> {
     /// A segment, whole and as its head says, from its beginning.
     ///
     /// # Errors
-    /// As those of [`Shelf::latest`].
+    /// As those of [`ManifestReader::latest`].
     pub(super) fn segment(&self, segment: &Segment) -> Result<File, Error> {
         let spooling = |error: io::Error| {
             Error::new(ErrorKind::Unusable, "cannot hold the published manifest on disk")

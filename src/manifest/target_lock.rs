@@ -6,7 +6,7 @@ use super::lock::{Acquired, Lock};
 use super::mode::ManifestMode;
 use crate::backend::Target;
 use crate::backend::local::Root;
-use crate::backend::object::ObjectPlace;
+use crate::backend::object::BucketPrefix;
 use crate::model::{Cause, Error, Key, RunId, Stop};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub enum Lockable {
     /// A directory, open.
     Directory(Arc<Root>),
     /// A part of a store.
-    Store(Arc<ObjectPlace>),
+    Store(Arc<BucketPrefix>),
 }
 
 impl Lockable {
@@ -46,14 +46,14 @@ impl Lockable {
 }
 
 /// A target's lock.
-pub enum Held {
+pub enum TargetLock {
     /// Of a directory.
     Lock(Lock),
     /// Of a store.
     Lease(Lease),
 }
 
-impl Held {
+impl TargetLock {
     /// Takes the lock of a target, for a run that writes; `stop` is requested should it be lost.
     /// What is worth knowing of it goes to `note`. The mode that is asked for is that of a directory's
     /// lock.

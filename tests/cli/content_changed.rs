@@ -1,5 +1,5 @@
-//! The corruption brake: content that changed though nothing else says so is not copied over what is
-//! good.
+//! Content that changed though no time or size did (a disk that lost a bit) is not copied over what
+//! is good.
 
 use crate::common::{Environment, TestTree};
 use std::fs;

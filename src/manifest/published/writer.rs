@@ -1,11 +1,11 @@
 //! Writing the files of a published manifest, by the protocol of any file of a target.
 
 use super::head::{Head, Pointer, Predecessor, Publication, Segment, head_name, signature_name};
-use super::shelf::{POINTER, Shelf};
-use crate::backend::{Place, Stage, Target};
+use super::reader::{ManifestReader, POINTER};
+use crate::backend::{Precondition, Stage, Target};
 use crate::manifest::ManifestMode;
 use crate::manifest::keys::SecretKey;
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::{
     Cause, Digest, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Stamp, Timestamp,
 };
@@ -22,9 +22,9 @@ const TARGET_CHARACTERS: usize = 1500;
 ///
 /// In a directory its files follow the one that holds them: who may enter that and
 /// write in it may read and write them.
-pub struct Press<'a> {
+pub struct ManifestWriter<'a> {
     /// What stands there.
-    pub(super) shelf: Shelf<'a>,
+    pub(super) reader: ManifestReader<'a>,
     pub(super) target: &'a dyn Target,
     /// The mtime of what it writes.
     now: Timestamp,
@@ -36,18 +36,25 @@ pub struct Press<'a> {
     pub(super) most: Cell<ManifestMode>,
 }
 
-impl<'a> Press<'a> {
-    /// Makes the press of a target. What is read is kept in `spool_dir` meanwhile; files are given the
+impl<'a> ManifestWriter<'a> {
+    /// Writes the manifest of a target. What is read is kept in `spool_dir` meanwhile; files are given the
     /// mtime `now`.
     pub fn new(target: &'a dyn Target, spool_dir: &'a Path, now: Timestamp) -> Self {
         let most = Cell::new(ManifestMode::EVERYBODY);
-        Self { shelf: Shelf::of(target, spool_dir), target, now, signer: None, mode: None, most }
+        Self {
+            reader: ManifestReader::of(target, spool_dir),
+            target,
+            now,
+            signer: None,
+            mode: None,
+            most,
+        }
     }
 
     /// Has it go by what was seen of the target's manifest already.
     #[must_use]
-    pub fn going_by(mut self, seen: &Shelf<'a>) -> Self {
-        self.shelf = seen.clone();
+    pub fn going_by(mut self, seen: &ManifestReader<'a>) -> Self {
+        self.reader = seen.clone();
         self
     }
 
@@ -66,8 +73,8 @@ impl<'a> Press<'a> {
     }
 
     /// What stands there.
-    pub fn shelf(&self) -> &Shelf<'a> {
-        &self.shelf
+    pub fn reader(&self) -> &ManifestReader<'a> {
+        &self.reader
     }
 
     /// Writes a file from what `write` gives; its size and digest.
@@ -76,9 +83,9 @@ impl<'a> Press<'a> {
         name: &str,
         write: impl FnOnce(&mut dyn Write) -> Result<T, Error>,
     ) -> Result<(T, u64, Digest), Error> {
-        let key = self.shelf.key(name);
-        let failed = |cause| self.shelf.failed("write", name, cause);
-        self.shelf.forget();
+        let key = self.reader.key(name);
+        let failed = |cause| self.reader.failed("write", name, cause);
+        self.reader.forget();
         let place = self.place(&key).map_err(failed)?;
         let metadata = self.metadata().map_err(failed)?;
         let entry = file(key, metadata);
@@ -97,7 +104,7 @@ impl<'a> Press<'a> {
         }
         let made = written?;
         let digest = Digest::from(out.hasher.finalize());
-        let wanted = self.target.holds(&metadata, EntryKind::File, None);
+        let wanted = self.target.achievable_metadata(&metadata, EntryKind::File, None);
         let mut staged = out.stage.finish(&wanted, &digest).map_err(failed)?;
         // Whether it got its mode and owner makes it no other manifest.
         staged.publish().map_err(failed)?;
@@ -113,14 +120,14 @@ impl<'a> Press<'a> {
             mtime: self.now,
         };
         if !self.target.is_store()
-            && let Some(directory) = self.target.look(&self.shelf.key(""))?
+            && let Some(directory) = self.target.look(&self.reader.key(""))?
         {
             // Root's are its owner's, who could replace them anyway.
             let Metadata { mode, uid, gid, .. } = directory.metadata;
             let mode = ManifestMode::of_directory(mode).and(self.most.get());
             metadata = Metadata { mode: mode.file(), uid, gid, ..metadata };
             // The group that it gets instead is none that was meant.
-            if self.target.holds(&metadata, EntryKind::File, None).gid != gid {
+            if self.target.achievable_metadata(&metadata, EntryKind::File, None).gid != gid {
                 metadata.mode = mode.without_group().file();
             }
         }
@@ -129,14 +136,14 @@ impl<'a> Press<'a> {
 
     /// What a file of this name replaces. In a store a PUT replaces what it meets, whole; the lock
     /// keeps others out.
-    fn place(&self, key: &Key) -> Result<Place, Cause> {
+    fn place(&self, key: &Key) -> Result<Precondition, Cause> {
         if self.target.is_store() {
-            return Ok(Place::Leaf);
+            return Ok(Precondition::Leaf);
         }
         match self.target.look(key)? {
-            None => Ok(Place::New),
+            None => Ok(Precondition::Absent),
             Some(found) if found.kind == EntryKind::Directory => Err(Cause::DirectoryStands),
-            Some(_) => Ok(Place::Leaf),
+            Some(_) => Ok(Precondition::Leaf),
         }
     }
 
@@ -167,8 +174,8 @@ impl<'a> Press<'a> {
     /// may have left. It is looked for first: not everybody who writes to a store may delete there.
     pub(super) fn unsign(&self, sequence: u64) -> Result<(), Error> {
         let name = signature_name(sequence);
-        let found = self.target.look(&self.shelf.key(&name));
-        match found.map_err(|cause| self.shelf.failed("read", &name, cause))? {
+        let found = self.target.look(&self.reader.key(&name));
+        match found.map_err(|cause| self.reader.failed("read", &name, cause))? {
             Some(_) => self.remove_file(&name),
             None => Ok(()),
         }
@@ -188,9 +195,9 @@ impl<'a> Press<'a> {
     }
 
     fn remove_file(&self, name: &str) -> Result<(), Error> {
-        let failed = |cause| self.shelf.failed("remove", name, cause);
-        self.shelf.forget();
-        let key = self.shelf.key(name);
+        let failed = |cause| self.reader.failed("remove", name, cause);
+        self.reader.forget();
+        let key = self.reader.key(name);
         let found = if self.target.is_store() {
             Some(file(key, Metadata::default()))
         } else {
@@ -203,14 +210,22 @@ impl<'a> Press<'a> {
         if !self.target.needs_barrier() {
             return Ok(());
         }
-        self.target.barrier().map_err(|cause| self.shelf.failed("sync", POINTER, cause))
+        self.target.barrier().map_err(|cause| self.reader.failed("sync", POINTER, cause))
     }
 }
 
 /// A file of which no more is known.
 fn file(key: Key, metadata: Metadata) -> Entry {
     let (kind, stamp) = (EntryKind::File, Stamp::of_object(0, None));
-    Entry { key, kind, stamp, metadata, link: None, known: Known::Whole, recorded: None }
+    Entry {
+        key,
+        kind,
+        stamp,
+        metadata,
+        link: None,
+        completeness: Completeness::Full,
+        recorded: None,
+    }
 }
 
 fn put(out: &mut dyn Write, bytes: &[u8]) -> Result<(), Error> {

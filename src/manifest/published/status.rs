@@ -3,12 +3,12 @@
 use super::damaged;
 use super::head::{Predecessor, Publication, signature_name};
 use super::history::History;
-use super::shelf::{POINTER, Shelf};
+use super::reader::{ManifestReader, POINTER};
 use crate::model::{Error, ErrorKind};
 
 /// The manifest that stands in a target: the publication that counts, and what of it is damaged or
 /// gone.
-pub struct Standing {
+pub struct ManifestStatus {
     /// The publication that counts, where that can be told.
     pub publication: Option<Publication>,
     /// Whether its pointer says that it is signed; where that can't be told, whether it looks so.
@@ -20,26 +20,26 @@ pub struct Standing {
     pub fault: Option<Error>,
 }
 
-impl Standing {
+impl ManifestStatus {
     /// Looks at the pointer, the head, and the sizes of all segments; `known` is what was published
     /// from here last, which must not be gone.
     ///
     /// # Errors
     /// [`ErrorKind::Unusable`] when they can't be looked at, [`ErrorKind::Newer`] when a newer version
     /// published it.
-    pub fn look(shelf: &Shelf<'_>, known: Option<&Publication>) -> Result<Self, Error> {
-        let (publication, mut is_signed, fault) = match shelf.pointed_to(None) {
+    pub fn look(reader: &ManifestReader<'_>, known: Option<&Publication>) -> Result<Self, Error> {
+        let (publication, mut is_signed, fault) = match reader.pointed_to(None) {
             Ok(Some((publication, pointer))) => {
                 let fault = match known {
                     Some(known) if known.is_replaced_by(&publication) => {
                         Some(put_back(known, &publication))
                     }
-                    _ => shelf.lacks(&publication.head)?,
+                    _ => reader.lacks(&publication.head)?,
                 };
                 (Some(publication), pointer.signed, fault)
             }
             Ok(None) => {
-                let fault = known.map(|_| lost(shelf)).transpose()?;
+                let fault = known.map(|_| lost(reader)).transpose()?;
                 (None, false, fault)
             }
             Err(error) if error.kind == ErrorKind::Damaged => (None, false, Some(error)),
@@ -47,8 +47,8 @@ impl Standing {
         };
         let mut highest = None;
         if publication.is_none() && fault.is_some() {
-            is_signed = shelf.is_signed()?.unwrap_or(false);
-            highest = shelf.highest()?;
+            is_signed = reader.is_signed()?.unwrap_or(false);
+            highest = reader.highest()?;
         }
         Ok(Self { publication, is_signed, highest, fault })
     }
@@ -58,7 +58,7 @@ impl Standing {
     ///
     /// # Errors
     /// [`ErrorKind::Unusable`] when that can't be seen.
-    pub(super) fn look_for_signature(&mut self, at: &Shelf<'_>) -> Result<(), Error> {
+    pub(super) fn look_for_signature(&mut self, at: &ManifestReader<'_>) -> Result<(), Error> {
         if let Some(publication) = self.publication.as_ref().filter(|_| self.fault.is_none())
             && self.is_signed
             && !at.has_signature(publication.head.sequence)?
@@ -74,7 +74,7 @@ impl Standing {
     ///
     /// # Errors
     /// [`ErrorKind::Unusable`] when they can't be read.
-    pub fn read(&mut self, at: &Shelf<'_>) -> Result<(), Error> {
+    pub fn read(&mut self, at: &ManifestReader<'_>) -> Result<(), Error> {
         let Some(publication) = self.publication.as_ref().filter(|_| self.fault.is_none()) else {
             return Ok(());
         };
@@ -89,7 +89,7 @@ impl Standing {
     ///
     /// # Errors
     /// [`ErrorKind::Unusable`] when they can't be read.
-    pub fn follow(&mut self, at: &Shelf<'_>) -> Result<(), Error> {
+    pub fn follow(&mut self, at: &ManifestReader<'_>) -> Result<(), Error> {
         if let Some(publication) = self.publication.as_ref().filter(|_| self.fault.is_none()) {
             self.fault = History::fault(publication, at)?;
         }
@@ -98,12 +98,12 @@ impl Standing {
 }
 
 /// That the pointer to what was published from here is missing, and nothing tells of any publication.
-fn lost(shelf: &Shelf<'_>) -> Result<Error, Error> {
-    if !shelf.is_empty()? {
+fn lost(reader: &ManifestReader<'_>) -> Result<Error, Error> {
+    if !reader.is_empty()? {
         return Ok(damaged(POINTER, "it is missing"));
     }
     let message = "the target lacks the manifest that was published in it";
-    let help = if shelf.is_in_store() {
+    let help = if reader.is_in_store() {
         "is it the bucket, and the prefix, that it was? Else the next mirror publishes it anew"
     } else {
         "is what is mounted there the disk that it was? Else the next mirror publishes it anew"
@@ -111,12 +111,12 @@ fn lost(shelf: &Shelf<'_>) -> Result<Error, Error> {
     Ok(Error::new(ErrorKind::Damaged, message).help(help))
 }
 
-fn put_back(known: &Publication, stands: &Publication) -> Error {
-    let (known, stands) = (known.head.sequence, stands.head.sequence);
-    let how = if stands < known {
-        format!("publication {stands} stands there, and {known} was published from here")
+fn put_back(known: &Publication, existing: &Publication) -> Error {
+    let (known, existing) = (known.head.sequence, existing.head.sequence);
+    let how = if existing < known {
+        format!("publication {existing} stands there, and {known} was published from here")
     } else {
-        format!("its publication {stands} is not the one that was published from here")
+        format!("its publication {existing} is not the one that was published from here")
     };
     damaged(POINTER, how)
 }

@@ -6,14 +6,14 @@
 use super::head::Publication;
 use super::history::History;
 use super::merge::Merged;
-use super::press::Press;
-use super::shelf::Shelf;
+use super::reader::ManifestReader;
+use super::writer::ManifestWriter;
 use crate::manifest::keys::{KeyId, PublicKey, SecretKey, Signature};
 use crate::model::{Error, ErrorKind};
 
 /// What the signature of a publication is worth.
 #[derive(Debug)]
-pub enum Seal {
+pub enum SignatureStatus {
     /// There is none.
     None,
     /// There is one, and no key to hold it against.
@@ -26,7 +26,7 @@ pub enum Seal {
     Broken(String),
 }
 
-impl Seal {
+impl SignatureStatus {
     /// Demands that a publication is signed with `key`; the signature.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl Seal {
 
 /// What was found to be whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Checked {
+pub struct CheckedChain {
     /// Publications of the chain.
     pub publications: u64,
     /// Rows of the one that counts.
@@ -75,18 +75,21 @@ pub struct Checked {
 ///
 /// # Errors
 /// [`ErrorKind::Damaged`] for what isn't, [`ErrorKind::Unusable`] when it can't be read.
-pub fn check(shelf: &Shelf<'_>, publication: &Publication) -> Result<Checked, Error> {
+pub fn check(
+    reader: &ManifestReader<'_>,
+    publication: &Publication,
+) -> Result<CheckedChain, Error> {
     let mut rows = 0;
-    for row in Merged::of(shelf, &publication.head)? {
+    for row in Merged::of(reader, &publication.head)? {
         row?;
         rows += 1;
     }
     let (mut publications, mut lost) = (0, None);
-    for publication in History::from(publication.clone(), shelf.clone()) {
+    for publication in History::from(publication.clone(), reader.clone()) {
         lost = publication?.head.lost.map(|lost| lost.sequence);
         publications += 1;
     }
-    Ok(Checked { publications, rows, lost })
+    Ok(CheckedChain { publications, rows, lost })
 }
 
 /// Signs the publication that counts, once it was found to be whole; false where it is signed with
@@ -94,53 +97,60 @@ pub fn check(shelf: &Shelf<'_>, publication: &Publication) -> Result<Checked, Er
 ///
 /// # Errors
 /// As those of [`check`], and [`ErrorKind::Unusable`] when it can't be written.
-pub fn sign(press: &Press<'_>, latest: &Publication, key: &SecretKey) -> Result<bool, Error> {
+pub fn sign(
+    writer: &ManifestWriter<'_>,
+    latest: &Publication,
+    key: &SecretKey,
+) -> Result<bool, Error> {
     // One that is signed already is to be whole too: that is what the answer says.
-    check(&press.shelf, latest)?;
-    let pointer = press.shelf.pointed_to(Some(latest))?;
+    check(&writer.reader, latest)?;
+    let pointer = writer.reader.pointed_to(Some(latest))?;
     let is_told = pointer.is_some_and(|(_, pointer)| pointer.signed);
-    if is_signed(press, latest, is_told, key)? {
+    if is_signed(writer, latest, is_told, key)? {
         return Ok(false);
     }
-    add(press, latest, key)?;
+    add(writer, latest, key)?;
     Ok(true)
 }
 
 /// [`sign`], where it is known whether the pointer tells of a signature. What is signed already is
 /// not read for that: it was found to be whole then.
 pub(super) fn sign_pointed(
-    press: &Press<'_>,
+    writer: &ManifestWriter<'_>,
     latest: &Publication,
     is_told: bool,
     key: &SecretKey,
 ) -> Result<bool, Error> {
-    if is_signed(press, latest, is_told, key)? {
+    if is_signed(writer, latest, is_told, key)? {
         return Ok(false);
     }
-    check(&press.shelf, latest)?;
-    add(press, latest, key)?;
+    check(&writer.reader, latest)?;
+    add(writer, latest, key)?;
     Ok(true)
 }
 
 /// Whether a publication is signed with this key; the pointer tells then.
 fn is_signed(
-    press: &Press<'_>,
+    writer: &ManifestWriter<'_>,
     latest: &Publication,
     is_told: bool,
     key: &SecretKey,
 ) -> Result<bool, Error> {
-    let is_signed = matches!(press.shelf.seal(latest, Some(key.public()))?, Seal::Good(_));
+    let is_signed = matches!(
+        writer.reader.signature_status(latest, Some(key.public()))?,
+        SignatureStatus::Good(_)
+    );
     // The run that signed it was killed, or it was minisign.
     if is_signed && !is_told {
-        press.point_to(latest.as_predecessor(), true)?;
+        writer.point_to(latest.as_predecessor(), true)?;
     }
     Ok(is_signed)
 }
 
 /// Adds the signature to a publication that was found to be whole.
-fn add(press: &Press<'_>, latest: &Publication, key: &SecretKey) -> Result<(), Error> {
-    let head = press.shelf.head(latest.head.sequence)?;
+fn add(writer: &ManifestWriter<'_>, latest: &Publication, key: &SecretKey) -> Result<(), Error> {
+    let head = writer.reader.head(latest.head.sequence)?;
     Publication::decode(&head, &latest.as_predecessor())?;
-    press.sign(key, &latest.head, &head)?;
-    press.point_to(latest.as_predecessor(), true)
+    writer.sign(key, &latest.head, &head)?;
+    writer.point_to(latest.as_predecessor(), true)
 }

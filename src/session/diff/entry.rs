@@ -1,15 +1,15 @@
 //! What a side tells of a key, and in what two sides differ there.
 
-use crate::backend::Form;
+use crate::backend::KeySpace;
 use crate::manifest::Row;
-use crate::model::entry::Known;
-use crate::model::stamp::{Likeness, Trust};
+use crate::model::entry::Completeness;
+use crate::model::stamp::{StampFields, StampMatch};
 use crate::model::{Digest, Entry, EntryKind, Keeps, Key, Metadata, Timestamp};
 use std::fmt;
 
 /// What a side tells of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct DiffEntry {
     /// The key.
     pub key: Key,
     /// What it is; `None` for an object, which may be a file or a symbolic link.
@@ -85,17 +85,17 @@ pub enum Sign {
     Time,
 }
 
-impl Told {
+impl DiffEntry {
     /// What a manifest whose keys have this form tells.
     ///
     /// In a manifest between two stores a key is an object, whatever it holds; the metadata of what
     /// others stored is a guess there.
-    pub(super) fn by_row(row: Row, form: Form) -> Self {
+    pub(super) fn by_row(row: Row, key_space: KeySpace) -> Self {
         let Row { key, kind, digest, target, metadata, link, .. } = row;
         let size = target.size;
-        let (kind, metadata) = match form {
-            Form::Tree => (Some(kind), Some(metadata)),
-            Form::Flat => (object_kind(&key, size), None),
+        let (kind, metadata) = match key_space {
+            KeySpace::Tree => (Some(kind), Some(metadata)),
+            KeySpace::Flat => (object_kind(&key, size), None),
         };
         Self {
             key,
@@ -115,14 +115,16 @@ impl Told {
 
     /// What a listing tells, and of an entry that is as its row says, what the row does: its digest,
     /// and of an object what it is.
-    pub(super) fn by_listing(mut entry: Entry, row: Option<&Row>, form: Form) -> Self {
-        let by = if entry.known == Known::Whole { Teller::Files } else { Teller::Objects };
+    pub(super) fn by_listing(mut entry: Entry, row: Option<&Row>, key_space: KeySpace) -> Self {
+        let by =
+            if entry.completeness == Completeness::Full { Teller::Files } else { Teller::Objects };
         let of_it = row.filter(|row| by == Teller::Objects || row.kind == entry.kind);
-        let row = of_it
-            .filter(|row| entry.stamp.compare(&row.target, Trust::default()) == Likeness::Same);
+        let row = of_it.filter(|row| {
+            entry.stamp.compare(&row.target, StampFields::default()) == StampMatch::Same
+        });
         let is_touched = row.is_none() && of_it.is_some_and(|row| row.digest.is_some());
         let is_told = match row {
-            Some(row) if by == Teller::Objects && form == Form::Tree => {
+            Some(row) if by == Teller::Objects && key_space == KeySpace::Tree => {
                 row.tell(&row.target, &mut entry)
             }
             _ => false,
@@ -172,7 +174,7 @@ impl Told {
 
 /// Whether reading could tell whether two sides have the same content: their sizes are the same, and
 /// one digest at least isn't known.
-pub(super) fn is_undecided(a: &Told, b: &Told) -> bool {
+pub(super) fn is_undecided(a: &DiffEntry, b: &DiffEntry) -> bool {
     use EntryKind::{File, Symlink};
     let is_content = matches!(
         (a.kind, b.kind),
@@ -190,8 +192,8 @@ fn object_kind(key: &Key, size: u64) -> Option<EntryKind> {
 /// Compares what two sides tell of one key; what told whether the content is the same, where there is
 /// any. Metadata is compared where that is wanted, as far as each side `keeps` it.
 pub(super) fn compare(
-    a: &Told,
-    b: &Told,
+    a: &DiffEntry,
+    b: &DiffEntry,
     keeps: Option<&[Keeps; 2]>,
 ) -> (Option<Evidence>, Vec<Difference>) {
     use EntryKind::{File, Symlink};
@@ -208,7 +210,7 @@ pub(super) fn compare(
     (evidence, difference.into_iter().chain(words.map(Difference::Metadata)).collect())
 }
 
-fn compare_content(a: &Told, b: &Told) -> (Evidence, Option<Sign>) {
+fn compare_content(a: &DiffEntry, b: &DiffEntry) -> (Evidence, Option<Sign>) {
     let ((a_size, a_digest), (b_size, b_digest)) = (a.content(), b.content());
     if let (Some(one), Some(other)) = (a_digest, b_digest) {
         return (Evidence::Digest, (one != other).then_some(Sign::Digest));
@@ -226,7 +228,7 @@ fn compare_content(a: &Told, b: &Told) -> (Evidence, Option<Sign>) {
 }
 
 /// Whether the modification times are the same, as far as both are known.
-fn same_mtime(a: &Told, b: &Told) -> bool {
+fn same_mtime(a: &DiffEntry, b: &DiffEntry) -> bool {
     match (&a.metadata, &b.metadata) {
         (Some(one), Some(other)) => b.has_mtime(one.mtime) || a.has_mtime(other.mtime),
         _ => true,
@@ -235,7 +237,12 @@ fn same_mtime(a: &Told, b: &Told) -> bool {
 
 /// What of the metadata differs, in words; nothing where a side doesn't know it. Other content has
 /// another mtime: that says nothing more.
-fn metadata(a: &Told, b: &Told, keeps: &[Keeps; 2], leaves_mtime: bool) -> Option<String> {
+fn metadata(
+    a: &DiffEntry,
+    b: &DiffEntry,
+    keeps: &[Keeps; 2],
+    leaves_mtime: bool,
+) -> Option<String> {
     let (Some(one), Some(other)) = (&a.metadata, &b.metadata) else { return None };
     let kind = a.kind.or(b.kind).unwrap_or(EntryKind::File);
     if kind == EntryKind::Directory && !keeps.iter().all(|keeps| keeps.directories) {
@@ -280,8 +287,8 @@ mod tests {
         Metadata { mode: 0o644, uid: 1, gid: 2, mtime: Timestamp { seconds: 5, nanos: 6 } }
     }
 
-    fn row(digest: Option<u8>) -> Told {
-        Told {
+    fn row(digest: Option<u8>) -> DiffEntry {
+        DiffEntry {
             key: Key::new(*b"a"),
             kind: Some(EntryKind::File),
             size: 3,
@@ -297,12 +304,12 @@ mod tests {
         }
     }
 
-    fn listed() -> Told {
-        Told { also_mtime: None, by: Teller::Files, has_row: false, ..row(None) }
+    fn listed() -> DiffEntry {
+        DiffEntry { also_mtime: None, by: Teller::Files, has_row: false, ..row(None) }
     }
 
-    fn object() -> Told {
-        Told {
+    fn object() -> DiffEntry {
+        DiffEntry {
             kind: None,
             metadata: None,
             also_mtime: None,
@@ -312,14 +319,14 @@ mod tests {
         }
     }
 
-    fn at(told: Told, seconds: i64) -> Told {
+    fn at(told: DiffEntry, seconds: i64) -> DiffEntry {
         let mtime = Timestamp { seconds, nanos: 0 };
-        Told { metadata: told.metadata.map(|metadata| Metadata { mtime, ..metadata }), ..told }
+        DiffEntry { metadata: told.metadata.map(|metadata| Metadata { mtime, ..metadata }), ..told }
     }
 
-    fn link(text: &[u8]) -> Told {
+    fn link(text: &[u8]) -> DiffEntry {
         let (kind, link) = (Some(EntryKind::Symlink), Some(text.into()));
-        Told { kind, link, digest: None, ..row(None) }
+        DiffEntry { kind, link, digest: None, ..row(None) }
     }
 
     const BY_SIZE: Option<Evidence> =
@@ -343,7 +350,7 @@ mod tests {
     fn without_two_digests_size_counts_and_in_a_listed_directory_the_time() {
         let one = row(Some(1));
         assert_eq!(compare(&one, &listed(), ALL), (BY_SIZE, vec![]));
-        let longer = Told { size: 4, ..listed() };
+        let longer = DiffEntry { size: 4, ..listed() };
         assert_eq!(compare(&one, &longer, ALL), (BY_SIZE, content(Sign::Size)));
         let later = at(listed(), 9);
         assert_eq!(compare(&one, &later, ALL), (BY_SIZE, content(Sign::Time)));
@@ -360,26 +367,26 @@ mod tests {
         let differences = vec![Difference::Metadata(words)];
         assert_eq!(compare(&row(Some(1)), &later, ALL), (UNPROVEN, differences));
         assert_eq!(compare(&row(Some(1)), &later, None), (UNPROVEN, vec![]));
-        let longer = Told { size: 4, ..row(None) };
+        let longer = DiffEntry { size: 4, ..row(None) };
         assert_eq!(compare(&row(Some(1)), &longer, None), (UNPROVEN, content(Sign::Size)));
     }
 
     #[test]
     fn a_touched_file_of_the_same_size_and_time_is_told_apart() {
-        let touched = Told { is_touched: true, ..listed() };
+        let touched = DiffEntry { is_touched: true, ..listed() };
         let evidence = |touched| Some(Evidence::SizeAndTime { unproven: false, touched });
         assert_eq!(compare(&row(Some(1)), &touched, ALL), (evidence(true), vec![]));
         assert_eq!(compare(&touched, &listed(), ALL), (evidence(true), vec![]));
-        let longer = Told { size: 4, ..touched.clone() };
+        let longer = DiffEntry { size: 4, ..touched.clone() };
         assert_eq!(compare(&row(Some(1)), &longer, ALL), (evidence(false), content(Sign::Size)));
-        let read = Told { digest: Some(Digest([1; 32])), ..touched };
+        let read = DiffEntry { digest: Some(Digest([1; 32])), ..touched };
         assert_eq!(compare(&row(Some(1)), &read, ALL), (Some(Evidence::Digest), vec![]));
     }
 
     #[test]
     fn metadata_is_told_in_words_beside_other_content() {
         let other = Metadata { mode: 0o4755, uid: 0, gid: 0, ..metadata() };
-        let other = Told { metadata: Some(other), ..row(Some(2)) };
+        let other = DiffEntry { metadata: Some(other), ..row(Some(2)) };
         let words = "mode 0644 -> 4755, owner 1 -> 0, group 2 -> 0".to_owned();
         let (_, differences) = compare(&row(Some(1)), &other, ALL);
         assert_eq!(differences, [Difference::Content(Sign::Digest), Difference::Metadata(words)]);
@@ -389,7 +396,7 @@ mod tests {
     #[test]
     fn what_a_side_can_t_keep_is_no_difference() {
         let wide = Metadata { mode: 0o777, uid: 0, gid: 0, ..metadata() };
-        let told = |metadata| Told { metadata: Some(metadata), ..listed() };
+        let told = |metadata| DiffEntry { metadata: Some(metadata), ..listed() };
         let (one, other) = (told(metadata()), told(wide));
         let unkept = Keeps { file_mode: Some(0o777), owner: Some((0, 0)), ..Keeps::ALL };
         for keeps in [[Keeps::ALL, unkept], [unkept, Keeps::ALL], [unkept, unkept]] {
@@ -400,7 +407,7 @@ mod tests {
         let differences = [Difference::Metadata(words)];
         assert_eq!(compare(&one, &other, Some(&[Keeps::ALL, unkept])).1, differences);
         // A directory may be kept for what lies in it alone.
-        let directory = |told| Told { kind: Some(EntryKind::Directory), ..told };
+        let directory = |told| DiffEntry { kind: Some(EntryKind::Directory), ..told };
         let (one, other) = (directory(one), directory(other));
         let implied = Keeps { directories: false, ..Keeps::ALL };
         assert_eq!(compare(&one, &other, Some(&[Keeps::ALL, implied])).1, []);
@@ -420,11 +427,11 @@ mod tests {
     fn an_object_may_be_a_link_or_a_marker() {
         assert_eq!(compare(&object(), &link(b"123"), ALL), (BY_SIZE, vec![]));
         assert_eq!(compare(&object(), &link(b"12"), ALL).1, content(Sign::Size));
-        let copied = Told { digest: Some(Digest::of(b"123")), by: row(None).by, ..object() };
+        let copied = DiffEntry { digest: Some(Digest::of(b"123")), by: row(None).by, ..object() };
         assert_eq!(compare(&copied, &link(b"123"), ALL), (Some(Evidence::Digest), vec![]));
         assert_eq!(object_kind(&Key::new(*b"d/"), 0), Some(EntryKind::Directory));
         assert_eq!(object_kind(&Key::new(*b"d/"), 1), None);
-        let directory = Told { kind: Some(EntryKind::Directory), ..row(None) };
+        let directory = DiffEntry { kind: Some(EntryKind::Directory), ..row(None) };
         assert_eq!(compare(&object(), &directory, ALL).1, [Difference::Type]);
     }
 }

@@ -1,4 +1,4 @@
-//! A judge from outside: rsync sees no difference after a mirror of real trees.
+//! Real trees after a mirror: rsync, which knows nothing of vidimus, sees no difference.
 
 use crate::common::environment::text;
 use crate::common::{Environment, tools};

@@ -1,12 +1,12 @@
 //! One entry of the source held against the target's: what listings tell first, then content.
 
 use super::{AgainstTotals, Difference, Sample, VerifyObserver, tally};
-use crate::backend::{Form, Source, Target};
+use crate::backend::{KeySpace, Source, Target};
 use crate::compare::{Conflict, Pair, Seen};
 use crate::engine::{Cores, Wanted};
 use crate::filter::Filter;
 use crate::limits::Bandwidth;
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::run::Counter;
@@ -32,13 +32,13 @@ impl Job {
 }
 
 /// What was found so far.
-pub(super) struct Held<'a> {
+pub(super) struct ContentComparer<'a> {
     pub(super) observer: &'a dyn VerifyObserver,
     pub(super) totals: Mutex<AgainstTotals>,
     pub(super) source: &'a dyn Source,
     pub(super) target: &'a dyn Target,
     pub(super) filter: &'a Filter,
-    pub(super) form: Form,
+    pub(super) key_space: KeySpace,
     pub(super) sample: Option<Sample>,
     pub(super) extras_count: bool,
     /// Whether runs into the target keep directories for themselves.
@@ -56,7 +56,7 @@ struct Reading<'a> {
     stop: &'a Stop,
 }
 
-impl Held<'_> {
+impl ContentComparer<'_> {
     /// Compares what the listings show; what more is to be found out is returned.
     pub(super) fn compare(&self, pair: Pair) -> Option<Job> {
         let Pair { key, source, target, conflict, .. } = pair;
@@ -72,7 +72,7 @@ impl Held<'_> {
         let is_kept = source.kind != EntryKind::Directory || self.keeps_directories;
         let Seen::Present(target) = target else {
             // A bucket has no place for a prefix's own marker.
-            let is_rootless = key.is_root() && self.form == Form::Flat;
+            let is_rootless = key.is_root() && self.key_space == KeySpace::Flat;
             let has_links = self.target.keeps().is_none_or(|keeps| keeps.links);
             if source.kind == EntryKind::Symlink && !has_links {
                 let what = format!("{} -> none", source.kind);
@@ -90,7 +90,7 @@ impl Held<'_> {
         if !is_kept && target.kind == EntryKind::Directory {
             return None;
         }
-        let is_whole = |entry: &Entry| entry.known != Known::Listed;
+        let is_whole = |entry: &Entry| entry.completeness != Completeness::ListingOnly;
         if !(is_whole(&source) && is_whole(&target)) {
             let is_chosen = self.is_chosen(&key) || source.kind == EntryKind::Directory;
             if !is_chosen && source.stamp.size == target.stamp.size {
@@ -180,10 +180,11 @@ impl Held<'_> {
             differ("link", &text(&source.link), &text(&target.link));
         }
         // What nobody stored with an object is neither right nor wrong.
-        if source.known == Known::Whole && target.known == Known::Whole {
+        if source.completeness == Completeness::Full && target.completeness == Completeness::Full {
             let found = &target.metadata;
             let is_link = target.kind == EntryKind::Symlink;
-            let holds = |stands| self.target.holds(&source.metadata, source.kind, stands);
+            let holds =
+                |existing| self.target.achievable_metadata(&source.metadata, source.kind, existing);
             // A mirror leaves alone what is another user's; a difference it is all the same.
             let owned = Metadata { uid: holds(None).uid, ..*found };
             let wanted = holds(Some(if is_link { found } else { &owned }));
@@ -225,7 +226,7 @@ impl Held<'_> {
         }
         let reading = &mut Reading { buffer, progress, stop };
         let (both, target) = (job.bytes(), job.target.size());
-        match self.held(job, reading) {
+        match self.comparer(job, reading) {
             Ok(()) => {}
             Err(error) if matches!(error.cause, Cause::Stopped) => {}
             Err(error) => {
@@ -236,7 +237,7 @@ impl Held<'_> {
         }
     }
 
-    fn held(&self, job: Job, reading: &mut Reading<'_>) -> Result<(), EntryError> {
+    fn comparer(&self, job: Job, reading: &mut Reading<'_>) -> Result<(), EntryError> {
         let Job { source: mut one, target: mut other } = job;
         let key = one.key.clone();
         let is_other_size = one.stamp.size != other.stamp.size;
@@ -320,15 +321,17 @@ impl Held<'_> {
         let (read, hashed) =
             self.cores.hash_content(from, entry, buffer, hashed, &pass, Wanted::default())?;
         *entry = read;
-        if let Some(told) = hashed.told.filter(|_| entry.known == Known::Listed) {
-            (entry.kind, entry.metadata, entry.known) = (told.kind, told.metadata, told.known);
+        if let Some(told) = hashed.told.filter(|_| entry.completeness == Completeness::ListingOnly)
+        {
+            (entry.kind, entry.metadata, entry.completeness) =
+                (told.kind, told.metadata, told.completeness);
         }
         Ok(hashed.digest)
     }
 
     /// Looks at what was only listed.
     fn looked(&self, side: Side, listed: Entry) -> Result<Entry, EntryError> {
-        if listed.known != Known::Listed {
+        if listed.completeness != Completeness::ListingOnly {
             return Ok(listed);
         }
         let Entry { key, .. } = &listed;
@@ -336,7 +339,7 @@ impl Held<'_> {
         match self.side(side).look(key).map_err(fail)? {
             Some(found) => Ok(found),
             // A bucket's root has no object until something is kept of it.
-            None if key.is_root() => Ok(Entry { known: Known::Implied, ..listed }),
+            None if key.is_root() => Ok(Entry { completeness: Completeness::Implicit, ..listed }),
             None => Err(fail(Cause::Vanished)),
         }
     }
@@ -344,7 +347,7 @@ impl Held<'_> {
     /// Looks at what turned out to be a link, for its text.
     fn looked_at_link(&self, side: Side, entry: Entry) -> Result<Entry, EntryError> {
         if entry.kind == EntryKind::Symlink && entry.link.is_none() {
-            return self.looked(side, Entry { known: Known::Listed, ..entry });
+            return self.looked(side, Entry { completeness: Completeness::ListingOnly, ..entry });
         }
         Ok(entry)
     }

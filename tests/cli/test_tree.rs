@@ -1,4 +1,4 @@
-//! The tests' own ground: a helper that can't see a difference would make every test green.
+//! The tests' own trees: a helper that can't see a difference would make every test green.
 
 use crate::common::tree::Closeness;
 use crate::common::{Environment, Snapshot, TestTree, tools};

@@ -8,10 +8,10 @@ use super::refused_copies::RefusedCopies;
 use super::s3::S3;
 use super::uploads::Journal;
 use super::{Head, ListQuery, Page, StoreError, StoreErrorKind};
-use crate::backend::{Facts, Form};
+use crate::backend::{Facts, KeySpace};
 use crate::limits::{Content, Memory, MemoryError, MemoryPermit};
 use crate::location::S3Location;
-use crate::model::entry::Known;
+use crate::model::entry::Completeness;
 use crate::model::error::Trouble;
 use crate::model::key::Escaped;
 use crate::model::{
@@ -33,7 +33,7 @@ const ROOT_OF_BUCKET: &[u8] = b".vidimus/root";
 pub(in crate::backend) type Only = Option<Box<[u8]>>;
 
 /// A part of a store that is mirrored from or to.
-pub struct ObjectPlace {
+pub struct BucketPrefix {
     /// The bucket.
     pub store: S3,
     /// The bucket, for the requests of a lock: nothing holds them up, not even a wish to stop.
@@ -74,7 +74,7 @@ pub struct ObjectPlace {
     pub guess: Metadata,
 }
 
-impl ObjectPlace {
+impl BucketPrefix {
     /// Makes a place of a bucket.
     pub fn new(
         (store, lock_store): (S3, S3),
@@ -185,7 +185,7 @@ impl ObjectPlace {
         Ok(has_entries)
     }
 
-    /// The page that [`ObjectPlace::has_entries`] saw, once.
+    /// The page that [`BucketPrefix::has_entries`] saw, once.
     pub(super) fn take_first_page(&self) -> Option<Page> {
         self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -284,7 +284,15 @@ impl ObjectPlace {
         modified: Option<Timestamp>,
     ) -> Entry {
         let metadata = self.guess(kind, modified);
-        Entry { key, kind, stamp, metadata, link: None, known: Known::Listed, recorded: None }
+        Entry {
+            key,
+            kind,
+            stamp,
+            metadata,
+            link: None,
+            completeness: Completeness::ListingOnly,
+            recorded: None,
+        }
     }
 
     /// What is known of an object once its head came.
@@ -296,8 +304,8 @@ impl ObjectPlace {
     }
 
     /// Takes its keys for what they are in this form, as listing it in that form does.
-    pub fn take_form(&self, form: Form) {
-        self.is_flat.store(form == Form::Flat, Ordering::Relaxed);
+    pub fn set_key_space(&self, key_space: KeySpace) {
+        self.is_flat.store(key_space == KeySpace::Flat, Ordering::Relaxed);
     }
 
     /// Whether each key is an object and nothing else.

@@ -15,12 +15,12 @@ pub(super) fn tell_interrupted(output: &Output) {
 }
 
 /// The lines of a summary under way.
-pub(super) struct Sheet {
+pub(super) struct SummaryTable {
     width: usize,
     lines: Vec<String>,
 }
 
-impl Sheet {
+impl SummaryTable {
     /// Begins with these lines; the names of values get a column of this width.
     pub(super) fn new(width: usize, lines: Vec<String>) -> Self {
         Self { width, lines }

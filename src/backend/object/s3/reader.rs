@@ -2,10 +2,10 @@
 
 use super::super::{Head, StoreError, StoreErrorKind};
 use super::S3;
-use super::call::{Exchange, Request, Turn};
+use super::call::{Exchange, Request, RequestPermit};
 use super::objects::{CHECKSUM_MODE, Checksums};
 use super::reply;
-use super::transport::Caller;
+use super::transport::PooledConnection;
 use crate::model::{ETag, RequestKind};
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderValue};
@@ -23,7 +23,7 @@ const BREAKS: u32 = 3;
 ///
 /// It holds a connection until it is dropped. A reply that breaks off is continued by another
 /// request for what is missing, of the same object or not at all: by its entity tag.
-pub struct Got {
+pub struct ObjectReader {
     /// The object's head.
     pub head: Head,
     s3: S3,
@@ -37,18 +37,18 @@ pub struct Got {
 /// A reply that is being received. Dropped before its end, its connection is closed.
 struct Receiving {
     s3: S3,
-    caller: Option<Caller>,
+    connection: Option<PooledConnection>,
     body: Incoming,
     /// What of the reply is still to come, as offsets in the object.
     left: Range<u64>,
     finished: bool,
-    _turn: Turn,
+    _permit: RequestPermit,
 }
 
 impl Drop for Receiving {
     fn drop(&mut self) {
-        if let Some(caller) = self.caller.take() {
-            self.s3.rest(caller, self.finished);
+        if let Some(connection) = self.connection.take() {
+            self.s3.release(connection, self.finished);
         }
     }
 }
@@ -100,10 +100,10 @@ impl S3 {
     /// # Errors
     /// Also where the reply doesn't tell its length, no size is wanted, and the store doesn't tell the
     /// object's size in any other way.
-    pub fn get(&self, key: &[u8], wanted: &Wanted<'_>) -> Result<Got, StoreError> {
+    pub fn get(&self, key: &[u8], wanted: &Wanted<'_>) -> Result<ObjectReader, StoreError> {
         let Begun { coming: Coming { head, left, .. }, receiving } = self.begin_get(key, wanted)?;
         let receiving = Some(receiving);
-        Ok(Got { head, s3: self.clone(), key: key.into(), left, breaks: 0, receiving })
+        Ok(ObjectReader { head, s3: self.clone(), key: key.into(), left, breaks: 0, receiving })
     }
 
     /// Whether the store was seen to send the whole of an object of which a part was asked for.
@@ -201,7 +201,7 @@ impl S3 {
         } else if self.checksums() != Checksums::Refused {
             request.header(CHECKSUM_MODE.0, CHECKSUM_MODE.1)?;
         }
-        let ((coming, exchange), turn) = self.run(
+        let ((coming, exchange), permit) = self.run(
             &request,
             |exchange| {
                 if !exchange.status.is_success() {
@@ -211,16 +211,16 @@ impl S3 {
                 match understand(&exchange, wanted) {
                     Ok(coming) => Ok((coming, exchange)),
                     Err(error) => {
-                        self.rest(exchange.caller, false);
+                        self.release(exchange.connection, false);
                         Err(error)
                     }
                 }
             },
             || Ok(false),
         )?;
-        let Exchange { caller, body, .. } = exchange;
+        let Exchange { connection, body, .. } = exchange;
         let Some(coming) = coming else {
-            self.rest(caller, false);
+            self.release(connection, false);
             return Ok(None);
         };
         if coming.comes.start < coming.left.start || coming.left.end < coming.comes.end {
@@ -228,11 +228,11 @@ impl S3 {
         }
         let receiving = Receiving {
             s3: self.clone(),
-            caller: Some(caller),
+            connection: Some(connection),
             body,
             left: coming.comes.clone(),
             finished: false,
-            _turn: turn,
+            _permit: permit,
         };
         Ok(Some(Begun { coming, receiving }))
     }
@@ -292,7 +292,7 @@ fn content_range(text: &str) -> Option<(Range<u64>, Option<u64>)> {
     (first <= last && size.is_none_or(|size| end <= size)).then_some((first..end, size))
 }
 
-impl Got {
+impl ObjectReader {
     /// How many bytes are still to come.
     pub fn left(&self) -> u64 {
         self.left.end - self.left.start
@@ -329,8 +329,10 @@ impl Got {
     /// The next piece of what is left; what a reply holds before and behind that is dropped.
     fn piece(&mut self) -> Result<Option<Bytes>, StoreError> {
         while let Some(receiving) = &mut self.receiving {
-            let caller = receiving.caller.as_mut().expect("it is taken only when this is dropped");
-            let piece = caller.piece(&mut receiving.body, self.s3.patience(RequestKind::Get))?;
+            let connection =
+                receiving.connection.as_mut().expect("it is taken only when this is dropped");
+            let piece =
+                connection.piece(&mut receiving.body, self.s3.timeouts(RequestKind::Get))?;
             let Some(piece) = piece else {
                 if !self.left.is_empty() {
                     return Err(StoreError::new(StoreErrorKind::Network)
