@@ -16,4 +16,5 @@ pub mod plan;
 pub mod report;
 pub mod session;
 pub mod spool;
+pub mod ticker;
 pub mod verify;

@@ -16,6 +16,7 @@ pub mod names;
 pub mod request;
 pub mod reserved;
 pub mod run;
+mod sentence;
 pub mod shell;
 pub mod stamp;
 

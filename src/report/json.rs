@@ -1,7 +1,7 @@
 //! NDJSON: one record a line on stdout, each with `time`, `level` and `event`; the last is
 //! `finished`, with all totals. `docs/json.md` tells of each event and field.
 
-use super::{Ending, Output, Presenter, Watch, text};
+use super::{Ending, Output, Presenter, Watch};
 use crate::model::{EntryError, EntryKind, Event, Key, Observer, Progress, Totals};
 use serde::Serialize;
 use std::sync::{Mutex, PoisonError};
@@ -94,7 +94,7 @@ impl From<&EntryError> for JsonFailure {
             operation: error.operation.verb(),
             side: error.side.to_string(),
             key: (&error.key).into(),
-            cause: text::cause(&error.cause),
+            cause: error.cause.sentence(),
         }
     }
 }
@@ -109,7 +109,7 @@ pub(crate) struct JsonError<'a> {
 
 impl<'a> From<&'a crate::model::Error> for JsonError<'a> {
     fn from(error: &'a crate::model::Error) -> Self {
-        Self { error: text::error(error), help: error.help.as_deref() }
+        Self { error: error.sentence(), help: error.help.as_deref() }
     }
 }
 

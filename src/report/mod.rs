@@ -2,7 +2,8 @@
 //!
 //! A presenter implements [`Observer`] and [`Presenter`]; it sees events, the shared counters and a
 //! run's totals, nothing else. [`HumanReport`] prints lines, a summary and, in a terminal, bars;
-//! [`JsonReport`] writes NDJSON. [`Ticker`] samples the counters for either. Results go to stdout,
+//! [`JsonReport`] writes NDJSON. A [`Ticker`](crate::ticker::Ticker) samples the counters for
+//! either. Results go to stdout,
 //! progress and faults to stderr.
 
 pub(crate) mod bars;
@@ -15,7 +16,6 @@ pub(crate) mod output;
 pub(crate) mod requests;
 mod screen;
 mod summary;
-pub(crate) mod text;
 
 pub use bars::ProgressStyle;
 pub use json::JsonReport;
@@ -24,12 +24,10 @@ pub use summary::{HumanOptions, HumanReport};
 
 use crate::model::event::Change;
 use crate::model::{
-    Durability, EntryKind, Error, ErrorKind, Event, Observer, Progress, RunId, Totals, Verdict,
+    Durability, EntryKind, Error, Event, Observer, Progress, RunId, Totals, Verdict,
 };
 use estimate::{Estimate, Sample};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// An observer that is also told when to look at the counters, and when a run is over.
 pub trait Presenter: Observer {
@@ -229,55 +227,5 @@ impl Watch {
     pub(crate) fn would_change(&self) -> bool {
         let Would { copy, update_metadata, make_directory, make_link, delete, .. } = self.would;
         copy + update_metadata + make_directory + make_link + delete > 0
-    }
-}
-
-/// A thread that calls on a tick until it is dropped.
-#[derive(Debug)]
-pub struct Ticker {
-    over: Arc<(Mutex<bool>, Condvar)>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Ticker {
-    /// Starts calling `tick` each `interval` with the time since now.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Unusable`] when a thread can't be started.
-    pub fn start(
-        interval: Duration,
-        mut tick: impl FnMut(Duration) + Send + 'static,
-    ) -> Result<Self, Error> {
-        let over = Arc::new((Mutex::new(false), Condvar::new()));
-        let shared = Arc::clone(&over);
-        let began = Instant::now();
-        let thread = std::thread::Builder::new().name("ticker".into());
-        let thread = thread.spawn(move || {
-            let (flag, signal) = &*shared;
-            let mut is_over = flag.lock().unwrap_or_else(PoisonError::into_inner);
-            while !*is_over {
-                (is_over, _) =
-                    signal.wait_timeout(is_over, interval).unwrap_or_else(PoisonError::into_inner);
-                if !*is_over {
-                    tick(began.elapsed());
-                }
-            }
-        });
-        let thread = thread.map_err(|error| {
-            Error::new(ErrorKind::Unusable, "cannot start a thread").because(error)
-        })?;
-        Ok(Self { over, thread: Some(thread) })
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        let (flag, signal) = &*self.over;
-        *flag.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        signal.notify_all();
-        if let Some(thread) = self.thread.take() {
-            // A tick that panicked has said so on stderr; the run's result stands.
-            thread.join().ok();
-        }
     }
 }

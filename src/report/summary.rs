@@ -4,7 +4,6 @@ use super::bars::{self, Bars, ProgressStyle, Shown};
 use super::failures::Failures;
 use super::format::{count, counted, duration, error_rate, kinds, size, speed};
 use super::requests::requests_by_kind;
-use super::text;
 use super::{Deletions, Ending, Output, OutputOptions, Presenter, Watch};
 use crate::model::event::Change;
 use crate::model::{Durability, Event, Key, Observer, Progress, Totals, Verdict};
@@ -59,7 +58,7 @@ impl HumanReport {
     }
 
     fn fatal(&self, error: &crate::model::Error) {
-        self.output.message("error", &text::error(error));
+        self.output.message("error", &error.sentence());
         if let Some(help) = &error.help {
             self.output.message("help", help);
         }
@@ -83,7 +82,7 @@ impl Observer for HumanReport {
                     self.output.line(&format!("{:<15}  {key}  ({features})", "not kept"));
                 }
             }
-            Event::Failed(error) => self.failures.tell(&self.output, &text::entry_error(error)),
+            Event::Failed(error) => self.failures.tell(&self.output, &error.sentence()),
             Event::Note(text) => {
                 if !self.options.quiet {
                     self.output.message("note", text);

@@ -5,7 +5,7 @@ use super::super::exit::Exit;
 use super::super::settings;
 use crate::model::Progress;
 use crate::report::output::stdout;
-use crate::report::{Output, OutputOptions, text};
+use crate::report::{Output, OutputOptions};
 use crate::session::cat::{CatError, cat};
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &CatArgs) -> Exit {
         Err(CatError::Fatal(error)) => super::fail(&error),
         Err(CatError::Entry(error)) => {
             let output = Output::new(OutputOptions::default(), None);
-            output.message("error", &text::entry_error(&error));
+            output.message("error", &error.sentence());
             output.message("help", "what was written is not to be used");
             Exit::Incomplete
         }

@@ -12,7 +12,6 @@ use crate::model::{Digest, EntryError, EntryKind, Error, Progress, Stop, Totals,
 use crate::report::failures::Failures;
 use crate::report::format::{count, counted, duration, error_rate, size};
 use crate::report::json::{self, JsonError, JsonKey, Level};
-use crate::report::text;
 use crate::report::{Output, OutputOptions};
 use crate::session::diff::{
     Basis, DiffEntry, DiffObserver, DiffOutcome, DiffTotals, Difference, Sign, Which, diff,
@@ -108,7 +107,7 @@ impl DiffObserver for Report<'_> {
     }
 
     fn failed(&mut self, which: Which, error: &EntryError) {
-        let (verb, key, cause) = (error.operation.verb(), &error.key, text::cause(&error.cause));
+        let (verb, key, cause) = (error.operation.verb(), &error.key, error.cause.sentence());
         let (side, name) = match which {
             Which::A => ("A", "a"),
             Which::B => ("B", "b"),

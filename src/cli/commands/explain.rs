@@ -12,9 +12,9 @@ use crate::filter::Rule;
 use crate::location::Location;
 use crate::manifest::{Origin, Row};
 use crate::model::{Entry, EntryKind, Error, Event, Observer, Progress, Stop};
+use crate::report::Output;
 use crate::report::format::{counted, moment, size};
 use crate::report::json::{JsonError, Level, record};
-use crate::report::{Output, text};
 use crate::session::{Explained, Explanation, MirrorOptions, Past, PastLine, explain};
 use clap::ArgMatches;
 use serde::Serialize;
@@ -112,7 +112,7 @@ impl Report {
 
     fn tell(&self, explanation: &Explanation, asked: &Asked<'_>) {
         for error in &explanation.failed {
-            self.output.message("error", &text::entry_error(error));
+            self.output.message("error", &error.sentence());
         }
         for (at, explained) in explanation.keys.iter().enumerate() {
             if at > 0 {

@@ -11,7 +11,6 @@ use crate::model::{Entry, EntryError, EntryKind, Error, Progress, Timestamp, Tot
 use crate::report::failures::Failures;
 use crate::report::json::{self, JsonError, JsonFailure, JsonKey, Level};
 use crate::report::output::stdout;
-use crate::report::text;
 use crate::report::{Output, OutputOptions, format};
 use crate::session::ls::{LsItem, ls};
 use clap::ArgMatches;
@@ -134,7 +133,7 @@ impl<'a> List<'a> {
             let record = json::record(Level::Error, "failed", &JsonFailure::from(error));
             return writeln!(self.stdout, "{record}");
         }
-        self.failures.tell(&self.stderr, &text::entry_error(error));
+        self.failures.tell(&self.stderr, &error.sentence());
         Ok(())
     }
 

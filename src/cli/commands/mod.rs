@@ -66,7 +66,7 @@ pub(super) fn fail(error: &Error) -> Exit {
 
 /// Writes an error and its way out to stderr.
 fn tell(output: &Output, error: &Error) {
-    output.message("error", &crate::report::text::error(error));
+    output.message("error", &error.sentence());
     if let Some(help) = &error.help {
         output.message("help", help);
     }

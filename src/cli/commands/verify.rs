@@ -17,8 +17,8 @@ use crate::report::estimate::{Estimate, Kind, Sample};
 use crate::report::failures::Failures;
 use crate::report::format::counted;
 use crate::report::json::{self, JsonFailure, JsonKey, Level};
-use crate::report::text;
-use crate::report::{HumanOptions, Output, ProgressStyle, Ticker};
+use crate::report::{HumanOptions, Output, ProgressStyle};
+use crate::ticker::Ticker;
 use crate::verify::{
     AgainstOutcome, Difference, VerifyObserver, VerifyOutcome, verify, verify_against,
 };
@@ -358,16 +358,16 @@ impl VerifyObserver for Report {
             self.output.line(&json::record(Level::Error, "failed", &body));
             return;
         }
-        self.failures.tell(&self.output, &text::entry_error(error));
+        self.failures.tell(&self.output, &error.sentence());
     }
 
     fn not_recorded(&self, error: &Error) {
-        let why = text::error(error);
+        let why = error.sentence();
         self.warning(&format!("it is not recorded which files were verified: {why}"));
     }
 
     fn mended(&self, key: &Key, mended: Result<(), &Cause>) {
-        let error = mended.err().map(text::cause);
+        let error = mended.err().map(Cause::sentence);
         if self.json {
             #[derive(Serialize)]
             struct Mended {

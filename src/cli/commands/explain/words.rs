@@ -10,7 +10,6 @@ use crate::model::stamp::{Evidence, Inode};
 use crate::model::{Cause, Entry, EntryKind, Stamp};
 use crate::plan::Differs;
 use crate::report::format::{count, counted, size};
-use crate::report::text;
 use crate::session::{Explained, MaxDelete, MirrorOptions};
 
 /// The name of what is done, as a dry run has it, and why.
@@ -78,7 +77,7 @@ pub(super) fn consequences(explained: &Explained, options: &MirrorOptions) -> Ve
     let pair = &explained.pair;
     let (source, target) = (pair.source.entry(), pair.target.entry());
     if let Some(cause) = &explained.refused {
-        return vec![format!("would be named as failed: {}", text::cause(cause))];
+        return vec![format!("would be named as failed: {}", cause.sentence())];
     }
     if is_left_out(explained) && !matches!(explained.decision.action, Action::Delete) {
         let stays = if target.is_some() { "; what the target has of it stays" } else { "" };
@@ -225,7 +224,7 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
             "would copy {amount} once all that the directory in its place holds is deleted; if \
              deletions are refused, it fails"
         ),
-        Action::Fail(cause) => format!("would be named as failed: {}", text::cause(cause)),
+        Action::Fail(cause) => format!("would be named as failed: {}", cause.sentence()),
         Action::Skip => format!("would leave it alone: {}", spared(reason)),
         Action::Keep => kept(explained, options),
     }

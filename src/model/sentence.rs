@@ -1,30 +1,36 @@
-//! Faults in words: one line each, causes behind the message, nothing said twice.
+//! Errors as sentences: one line each, causes behind the message, nothing said twice.
 
-use crate::model::{EntryError, Error};
+use super::{Cause, EntryError, Error};
 use std::error::Error as StdError;
 
-/// Formats a fatal error: its message and the chain of its causes.
-pub(crate) fn error(error: &Error) -> String {
-    chain(error.message.clone(), error.source())
+impl Error {
+    /// Tells in one line what happened, and the chain of its causes.
+    pub fn sentence(&self) -> String {
+        chain(self.message.clone(), self.source())
+    }
 }
 
-/// Formats an error of one entry.
-pub(crate) fn entry_error(error: &EntryError) -> String {
-    let EntryError { operation, side, key, cause } = error;
-    let message = format!("cannot {} {side} \"{key}\"", operation.verb());
-    chain(message, Some(cause))
+impl EntryError {
+    /// Tells in one line what failed, of which entry, and the chain of its causes.
+    pub fn sentence(&self) -> String {
+        let Self { operation, side, key, cause } = self;
+        let message = format!("cannot {} {side} \"{key}\"", operation.verb());
+        chain(message, Some(cause))
+    }
 }
 
-/// Formats why an entry failed, without the entry.
-pub(crate) fn cause(cause: &crate::model::Cause) -> String {
-    chain(lower_case_start(&cause.to_string()), cause.source())
+impl Cause {
+    /// Tells in one line why an entry failed, without the entry.
+    pub fn sentence(&self) -> String {
+        chain(lower_case_start(&self.to_string()), self.source())
+    }
 }
 
 /// Appends each cause that the text doesn't say yet.
 fn chain(mut text: String, mut cause: Option<&(dyn StdError + 'static)>) -> String {
     while let Some(error) = cause {
         let words = match error.downcast_ref::<EntryError>() {
-            Some(error) => entry_error(error),
+            Some(error) => error.sentence(),
             None => lower_case_start(&error.to_string()),
         };
         if !text.to_lowercase().contains(&words.to_lowercase()) {
@@ -51,7 +57,7 @@ fn lower_case_start(words: &str) -> String {
 mod tests {
     use super::*;
     use crate::model::error::Side;
-    use crate::model::{Cause, ErrorKind, Key, Operation};
+    use crate::model::{ErrorKind, Key, Operation};
     use std::io;
 
     #[test]
@@ -63,15 +69,15 @@ mod tests {
             cause: Cause::Io(io::Error::from_raw_os_error(13)),
         };
         let text = "cannot read source \"a\\nb\": permission denied (os error 13)";
-        assert_eq!(entry_error(&fault), text);
+        assert_eq!(fault.sentence(), text);
     }
 
     #[test]
     fn a_cause_that_the_message_holds_is_not_repeated() {
         let disk_full = || io::Error::other("disk full");
         let told = Error::new(ErrorKind::Unusable, "cannot write \"x\": Disk full");
-        assert_eq!(error(&told.because(disk_full())), "cannot write \"x\": Disk full");
+        assert_eq!(told.because(disk_full()).sentence(), "cannot write \"x\": Disk full");
         let untold = Error::new(ErrorKind::Unusable, "cannot write \"x\"");
-        assert_eq!(error(&untold.because(disk_full())), "cannot write \"x\": disk full");
+        assert_eq!(untold.because(disk_full()).sentence(), "cannot write \"x\": disk full");
     }
 }
