@@ -10,9 +10,8 @@
 //! is written without one, right after a look that shows the same that was there before.
 
 use super::holder::{Holder, LeftBehind};
-use crate::backend::object::s3::{S3, Wanted};
 use crate::backend::object::{
-    BucketPrefix, Condition, Headers, ListQuery, StoreError, StoreErrorKind,
+    BucketPrefix, Condition, Headers, ListQuery, Store, StoreError, StoreErrorKind, Wanted,
 };
 use crate::model::reserved::DIRECTORY;
 use crate::model::{ETag, Error, ErrorKind, Key, RunId, Stop};
@@ -59,7 +58,7 @@ pub struct AcquiredLease {
 }
 
 struct Shared {
-    store: S3,
+    store: Arc<dyn Store>,
     key: Vec<u8>,
     /// The lock as messages name it.
     name: String,
@@ -103,7 +102,7 @@ impl Lease {
     /// be written.
     pub fn acquire(place: &BucketPrefix, run: &RunId, stop: &Stop) -> Result<AcquiredLease, Error> {
         let (key, name) = (key(place), name(place));
-        let store = place.lock_store.clone();
+        let store = Arc::clone(&place.lock_store);
         // Until it is held, a wish to stop ends it.
         let begins = store.stopped_by(stop.clone());
         let unwritable = |error: &StoreError| place.unlockable(error);
@@ -114,12 +113,12 @@ impl Lease {
         let mut taken_over = None;
         let mut best_effort = false;
         let put = |condition: Condition<'_>| {
-            begins.put(&key, content.clone(), &Headers::default(), condition)
+            begins.put(&key, content.clone().into(), &Headers::default(), condition)
         };
         let (mut tag, mut before, mut unmet) = (None, None, 0);
         let mut written = Instant::now();
         for _ in 0..ATTEMPTS {
-            let standing = standing(&begins, &key).map_err(|error| place.unusable(&error))?;
+            let standing = standing(&*begins, &key).map_err(|error| place.unusable(&error))?;
             let condition = match &standing {
                 None => Condition::Absent,
                 Some(standing) if standing.content == *content => {
@@ -198,7 +197,7 @@ impl Lease {
     /// # Errors
     /// [`ErrorKind::Locked`] when one does, [`ErrorKind::Unusable`] when the store can't be asked.
     pub fn check(place: &BucketPrefix) -> Result<Option<LeftBehind>, Error> {
-        match standing(&place.lock_store, &key(place)).map_err(|error| place.unusable(&error))? {
+        match standing(&*place.lock_store, &key(place)).map_err(|error| place.unusable(&error))? {
             Some(standing) if standing.is_held() => Err(locked(&name(place), &standing.content)),
             standing => {
                 let holder = standing.and_then(|standing| Holder::read(&standing.content));
@@ -218,7 +217,7 @@ impl Lease {
             end += component.len() + 1;
             let lock = || [&place.prefix, part, name, b"/lock"].concat();
             component == name
-                && standing(&place.lock_store, &lock())
+                && standing(&*place.lock_store, &lock())
                     .map_or(true, |lock| lock.is_some_and(|lock| lock.is_held()))
         })
     }
@@ -309,7 +308,7 @@ impl Shared {
     /// Writes the lock again; why it is lost, if it is.
     fn write_again(&self, state: &mut LeaseState) -> Result<Option<String>, StoreError> {
         let put = |condition| {
-            self.store.put(&self.key, self.content.clone(), &Headers::default(), condition)
+            self.store.put(&self.key, self.content.clone().into(), &Headers::default(), condition)
         };
         // Only what can be sent back can be asked for.
         if !state.unconditional && state.tag.is_some_and(|tag| tag.is_whole()) {
@@ -325,7 +324,7 @@ impl Shared {
                 Err(error) => return Err(error),
             }
         }
-        match standing(&self.store, &self.key)? {
+        match standing(&*self.store, &self.key)? {
             Some(standing) if standing.content == *self.content => match standing.tag {
                 // It was written, and the reply lost.
                 Some(tag) if state.tag.is_some_and(|written| written != tag) => {
@@ -367,7 +366,7 @@ fn name(place: &BucketPrefix) -> String {
 }
 
 /// The lock that stands, if one does.
-fn standing(store: &S3, key: &[u8]) -> Result<Option<ExistingLock>, StoreError> {
+fn standing(store: &dyn Store, key: &[u8]) -> Result<Option<ExistingLock>, StoreError> {
     let query = ListQuery { prefix: key, limit: Some(1), ..ListQuery::default() };
     let page = store.list(&query)?;
     let Some(lock) = page.objects.into_iter().find(|object| *object.key == *key) else {

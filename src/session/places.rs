@@ -307,7 +307,7 @@ impl Places {
     }
 
     fn check_prefixes(&self, source: &BucketPrefix, target: &BucketPrefix) -> Result<(), Overlap> {
-        if !target.store.is_same_bucket(&source.store) {
+        if !target.store.id().is_same_bucket(source.store.id()) {
             return Ok(());
         }
         let (source_name, target_name) = (&self.source.name, &self.target.name);

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use vidimus::backend::object::s3::{Credential, Fixed, Proxies, S3, S3Config};
-use vidimus::backend::object::{BucketPrefix, ObjectSource, ObjectTarget, Outcome, RequestLimits};
+use vidimus::backend::object::{
+    BucketPrefix, ObjectSource, ObjectTarget, Outcome, RequestLimits, Store,
+};
 use vidimus::backend::{Precondition, ReadError, Source as _, Target as _};
 use vidimus::limits::{Began, Memory};
 use vidimus::model::{Cause, Entry, EntryKind, Key, Metadata, RequestKind, Stamp, Stop, Timestamp};
@@ -53,10 +55,11 @@ impl Copying {
                 proxies: Proxies::default(),
             };
             let keys = Arc::new(Fixed(Some(Credential::new(ACCESS_KEY, SECRET_KEY, None))));
-            let store = S3::new(config, keys, Arc::new(Open), Stop::default()).expect("a client");
+            let store: Arc<dyn Store> =
+                Arc::new(S3::new(config, keys, Arc::new(Open), Stop::default()).expect("a client"));
             let guess = Metadata { mode: 0, uid: 0, gid: 0, mtime: Timestamp::default() };
             let place = BucketPrefix::new(
-                (store.clone(), store),
+                (Arc::clone(&store), store),
                 Box::default(),
                 state.path().into(),
                 Memory::new(64 << 20),

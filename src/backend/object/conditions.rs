@@ -7,8 +7,7 @@
 //! where that makes no difference, it is sent without a condition, as are all of its kind from then
 //! on.
 
-use super::s3::S3;
-use super::{Condition, Head, StoreError, StoreErrorKind};
+use super::{Condition, Head, Store, StoreError, StoreErrorKind};
 use crate::backend::Precondition;
 use crate::model::Cause;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -56,7 +55,7 @@ impl Conditions {
     /// for each kind.
     pub(super) fn write<T>(
         &self,
-        store: &S3,
+        store: &dyn Store,
         (writing, key, condition): (Writing, &[u8], Condition<'_>),
         send: impl Fn(Condition<'_>) -> Result<T, StoreError>,
     ) -> Result<T, Unwritten> {
@@ -67,7 +66,7 @@ impl Conditions {
     /// version that is to be copied, which may be what the store finds unmet.
     pub(super) fn copy<T>(
         &self,
-        store: &S3,
+        store: &dyn Store,
         (key, condition): (&[u8], Condition<'_>),
         send: impl Fn(Condition<'_>) -> Result<T, StoreError>,
         is_listed: impl Fn() -> Result<bool, StoreError>,

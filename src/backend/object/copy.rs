@@ -5,12 +5,13 @@ use super::metadata::{put, set};
 use super::parts::Parts;
 use super::prefix::{BucketPrefix, cause, refused};
 use super::refused_copies::is_refusal;
-use super::s3::{CopySource, UploadId};
 use super::write::{ObjectStage, UPLOAD, is_kept, part_size};
-use super::{Condition, Head, Headers, StoreError, StoreErrorKind, uploads};
+use super::{
+    Body, Condition, CopySource, Head, Headers, StoreCapabilities, StoreError, StoreErrorKind,
+    UploadId, WrittenObject, uploads,
+};
 use crate::backend::{Precondition, ReadError, Reading, Stage as _};
 use crate::model::{Cause, Digest, ETag, Entry, EntryKind, Key, Metadata, Stamp, Stop};
-use bytes::Bytes;
 use std::fs;
 use std::sync::Arc;
 
@@ -27,10 +28,10 @@ pub(super) struct Copies {
     pub(super) part: u64,
 }
 
-impl Default for Copies {
-    /// S3 copies 5 GiB at once (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>).
-    fn default() -> Self {
-        Self { above: 5 << 30, part: PART }
+impl Copies {
+    /// As the store's limits have it.
+    pub(super) fn of(store: &StoreCapabilities) -> Self {
+        Self { above: store.largest_copy, part: PART }
     }
 }
 
@@ -106,7 +107,7 @@ impl BucketPrefix {
         headers: &Headers,
         place: &Precondition,
     ) -> Result<Option<ETag>, Uncopied> {
-        let bucket = self.store.bucket();
+        let bucket = &self.store.id().bucket;
         let from = CopySource { bucket, key: object, version: head.etag.as_ref() };
         if head.size > self.copies.above {
             let original = Original { from, size: head.size };
@@ -114,12 +115,12 @@ impl BucketPrefix {
         }
         let to = (object, condition_of(place));
         let is_done = |existing: &Head| existing.size == head.size && is_kept(existing, headers);
-        let look = || Ok(self.store.head(object)?.filter(is_done).map(|existing| existing.etag));
+        let look = || Ok(self.store.head(object)?.filter(is_done).map(WrittenObject::from));
         let send = |condition: Condition<'_>| {
-            self.store.copy(&from, object, Some(headers), condition, look)
+            self.store.copy(&from, object, Some(headers), condition, &look)
         };
         // What is copied is what it is copied to: if that is as expected, so is this.
-        match self.conditions.copy(&self.store, to, send, || Ok(true)) {
+        match self.conditions.copy(&*self.store, to, send, || Ok(true)) {
             Ok(tag) => Ok(tag),
             // A reply may have been lost, and the request been sent again.
             Err(Unwritten::Unmet { error, existing: Some(head) })
@@ -172,7 +173,10 @@ impl BucketPrefix {
         place: Precondition,
     ) -> Result<Option<Stamp>, ReadError> {
         let copies = &self.refused_copies;
-        if copies.may_copy() && !self.store.may_read_as(&other.store) {
+        if copies.may_copy()
+            && !copies.has_copied()
+            && !self.store.requester().may_read_as(&other.store.requester())
+        {
             copies.other_keys();
         }
         if !copies.may_copy() {
@@ -208,7 +212,7 @@ impl BucketPrefix {
         self.check_ending(&to).map_err(ReadError::Sink)?;
         let (tag, size) = (entry.stamp.tag(), entry.stamp.size);
         let from =
-            CopySource { bucket: other.store.bucket(), key: &from_key, version: tag.as_ref() };
+            CopySource { bucket: &other.store.id().bucket, key: &from_key, version: tag.as_ref() };
         let copied = if size > self.copies.above {
             let head = other.store.head(&from_key).map_err(read_error)?.ok_or_else(vanished)?;
             if head.size != size || tag.is_some() && head.etag != tag {
@@ -221,17 +225,17 @@ impl BucketPrefix {
                 let is_copy = |head: &Head| {
                     self.is_whole_copy(head, (other, &from_key, entry)).unwrap_or(false)
                 };
-                Ok(existing.filter(is_copy).map(|head| head.etag))
+                Ok(existing.filter(is_copy).map(WrittenObject::from))
             };
             let send =
-                |condition: Condition<'_>| self.store.copy(&from, &to, None, condition, look);
+                |condition: Condition<'_>| self.store.copy(&from, &to, None, condition, &look);
             let is_listed = || {
                 let head = other.store.head(&from_key)?;
                 Ok(head
                     .is_some_and(|head| head.size == size && (tag.is_none() || head.etag == tag)))
             };
             let condition = condition_of(&place);
-            match self.conditions.copy(&self.store, (&to, condition), send, is_listed) {
+            match self.conditions.copy(&*self.store, (&to, condition), send, is_listed) {
                 Ok(tag) => tag,
                 Err(Unwritten::Failed(error)) if error.kind == StoreErrorKind::NotFound => {
                     let head = other.store.head(&from_key).map_err(read_error)?;
@@ -241,7 +245,7 @@ impl BucketPrefix {
                         return Err(Uncopied::Refused(error));
                     }
                     // Some stores keep a directory for a marker, which they can't copy.
-                    let put = self.store.put(&to, Bytes::new(), &head.headers, Condition::None);
+                    let put = self.store.put(&to, Body::default(), &head.headers, Condition::None);
                     put.map_err(read_error)?
                 }
                 Err(Unwritten::Unmet { error, existing }) => {
@@ -352,7 +356,7 @@ impl BucketPrefix {
         let mut copy = || {
             for at in 0..size.div_ceil(length) {
                 let range = at * length..size.min((at + 1) * length);
-                let (store, to, id) = (self.store.clone(), to.to_vec(), id.clone());
+                let (store, to, id) = (Arc::clone(&self.store), to.to_vec(), id.clone());
                 let (bucket, key, version) = (bucket.to_owned(), key.to_vec(), version.copied());
                 parts.begin(move |number| {
                     let from = CopySource { bucket: &bucket, key: &key, version: version.as_ref() };

@@ -5,7 +5,7 @@
 //! small file, and sorts the listing before it looks at it. Where a store loses keys of listings that
 //! begin in the middle, the run gets all of them all the same; the next ones don't try again.
 
-use super::s3::S3;
+use super::BucketId;
 use crate::model::key::Escaped;
 use crate::model::{Cause, Digest};
 use std::fs::{DirBuilder, OpenOptions};
@@ -13,7 +13,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// How a store lists, otherwise than S3.
+/// How a store lists, otherwise than stores mostly do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Habit {
     /// In an order of its own.
@@ -49,8 +49,8 @@ pub(super) struct Habits {
 
 impl Habits {
     /// Of a bucket's store: one that has no endpoint of its own may have buckets of both kinds.
-    pub(super) fn of(store: &S3, memory: Memory) -> Self {
-        let name = store.config().endpoint.clone().unwrap_or_else(|| store.name());
+    pub(super) fn of(bucket: &BucketId, memory: Memory) -> Self {
+        let name = bucket.endpoint.clone().unwrap_or_else(|| bucket.to_string());
         Self { name, memory }
     }
 

@@ -12,8 +12,7 @@
 
 use super::metadata::headers;
 use super::prefix::{BucketPrefix, OWN, cause, told, trouble};
-use super::s3::S3;
-use super::{Condition, Headers, ListQuery, StoreError, StoreErrorKind};
+use super::{Body, Condition, Headers, ListQuery, Store, StoreError, StoreErrorKind};
 use crate::model::error::Trouble;
 use crate::model::{Cause, EntryKind, Metadata};
 use bytes::Bytes;
@@ -159,16 +158,16 @@ impl BucketPrefix {
             let had_none = self.markers.had_none();
             let name = [&self.prefix, OWN, PROBE].concat();
             let store = self.store.trying(if had_none { 1 } else { TRIES });
-            try_marker(&store, &name, &self.guess, had_none)
+            try_marker(&*store, &name, &self.guess, had_none)
         })
     }
 }
 
 /// Tries a marker, `name` and a `/`, where a store either `had_none` before or nothing is known of it.
-fn try_marker(store: &S3, name: &[u8], guess: &Metadata, had_none: bool) -> Trial {
+fn try_marker(store: &dyn Store, name: &[u8], guess: &Metadata, had_none: bool) -> Trial {
     let marker = [name, b"/"].concat();
     let put = |key: &[u8], content: &'static [u8], headers: &Headers| {
-        store.put(key, Bytes::from_static(content), headers, Condition::None)
+        store.put(key, Body::from(Bytes::from_static(content)), headers, Condition::None)
     };
     let put_marker = || put(&marker, b"", &headers(&marker, EntryKind::Directory, guess, None));
     // What can't be removed is written over by the next trial, and is in nobody's way.
@@ -200,7 +199,7 @@ fn try_marker(store: &S3, name: &[u8], guess: &Metadata, had_none: bool) -> Tria
 }
 
 /// Whether a marker that a store took is one there.
-fn is_kept(store: &S3, name: &[u8], marker: &[u8]) -> Result<bool, StoreError> {
+fn is_kept(store: &dyn Store, name: &[u8], marker: &[u8]) -> Result<bool, StoreError> {
     let query = ListQuery { prefix: marker, limit: Some(1), ..ListQuery::default() };
     let listed = store.list(&query)?;
     // A listing may lag behind.

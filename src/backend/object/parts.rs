@@ -1,7 +1,6 @@
 //! The parts of one upload: several under way at a time, each by a thread of its own.
 
-use super::s3::PartTag;
-use super::{StoreError, StoreErrorKind};
+use super::{PartTag, StoreError, StoreErrorKind};
 use std::collections::VecDeque;
 use std::thread::JoinHandle;
 

@@ -5,9 +5,8 @@ use super::copy::Copies;
 use super::habits::Habits;
 use super::markers::Markers;
 use super::refused_copies::RefusedCopies;
-use super::s3::S3;
 use super::uploads::Journal;
-use super::{Head, ListQuery, Page, StoreError, StoreErrorKind};
+use super::{Head, ListQuery, Page, Store, StoreError, StoreErrorKind};
 use crate::backend::{Facts, KeySpace};
 use crate::limits::{Content, Memory, MemoryError, MemoryPermit};
 use crate::location::S3Location;
@@ -21,9 +20,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The longest key that S3 takes, in bytes
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>).
-const LONGEST_KEY: usize = 1024;
 /// What vidimus keeps for itself below a root.
 pub(super) const OWN: &[u8] = crate::model::reserved::DIRECTORY.as_bytes();
 /// Where a bucket's root has its metadata: there is no key that could be its marker.
@@ -35,11 +31,11 @@ pub(in crate::backend) type Only = Option<Box<[u8]>>;
 /// A part of a store that is mirrored from or to.
 pub struct BucketPrefix {
     /// The bucket.
-    pub store: S3,
+    pub store: Arc<dyn Store>,
     /// The bucket, for the requests of a lock: nothing holds them up, not even a wish to stop.
-    pub lock_store: S3,
+    pub lock_store: Arc<dyn Store>,
     /// The bucket, for a count ahead: it waits for no other request, and none for it.
-    pub(super) counting: S3,
+    pub(super) counting: Arc<dyn Store>,
     /// What all keys begin with: nothing, or bytes that end in `/`.
     pub prefix: Box<[u8]>,
     /// Uploads in parts that were begun.
@@ -77,7 +73,7 @@ pub struct BucketPrefix {
 impl BucketPrefix {
     /// Makes a place of a bucket.
     pub fn new(
-        (store, lock_store): (S3, S3),
+        (store, lock_store): (Arc<dyn Store>, Arc<dyn Store>),
         prefix: Box<[u8]>,
         spool_dir: Arc<Path>,
         memory: Memory,
@@ -85,14 +81,15 @@ impl BucketPrefix {
         token: String,
         guess: Metadata,
     ) -> Self {
-        let mut journal_of = store.name();
+        let mut journal_of = store.id().to_string();
         journal_of.push('/');
         journal_of.push_str(&String::from_utf8_lossy(&prefix));
         let journal = Journal::new(&spool_dir, journal_of);
         let is_flat = AtomicBool::new(false);
         let first = Mutex::default();
+        let copies = Copies::of(&store.capabilities());
         Self {
-            counting: store.clone(),
+            counting: Arc::clone(&store),
             store,
             lock_store,
             prefix,
@@ -102,7 +99,7 @@ impl BucketPrefix {
             stop,
             token,
             conditions: Conditions::default(),
-            copies: Copies::default(),
+            copies,
             markers: Markers::default(),
             refused_copies: RefusedCopies::default(),
             refused_updates: RefusedCopies::default(),
@@ -116,7 +113,7 @@ impl BucketPrefix {
 
     /// Its name: a URL without anything but what tells it from other places.
     pub fn name(&self) -> String {
-        format!("{}/{}", self.store.name(), Escaped(&self.prefix))
+        format!("{}/{}", self.store.id(), Escaped(&self.prefix))
     }
 
     /// Takes note of what the user is to be told at the end of the run.
@@ -135,7 +132,7 @@ impl BucketPrefix {
     /// What the user is to be told at the end of the run.
     pub(super) fn warnings(&self) -> Vec<String> {
         let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        let ignored = self.store.ignores_ranges().then(|| {
+        let ignored = (!self.store.capabilities().reads_ranges).then(|| {
             "the store sends the whole of an object where a part is asked for: large objects are \
              read by one request each, and what breaks off costs its beginning again"
                 .to_owned()
@@ -156,7 +153,7 @@ impl BucketPrefix {
     }
 
     /// The same place, where the store is asked to copy objects above so many bytes in parts of so
-    /// many (5 MiB at least) instead of what S3 sets as the limit.
+    /// many (5 MiB at least) instead of what the store sets as the limit.
     #[must_use]
     pub fn copying_in_parts(self, above: u64, part: u64) -> Self {
         Self { copies: Copies { above, part }, ..self }
@@ -256,11 +253,12 @@ impl BucketPrefix {
             let why = "an object's key must be UTF-8: rename it, or leave it out by --exclude";
             return Err(Cause::Other(why.to_owned()));
         }
-        if bytes.len() > LONGEST_KEY {
+        let longest = self.store.capabilities().longest_key;
+        if bytes.len() > longest {
             let length = bytes.len();
             return Err(Cause::Other(format!(
-                "its key would have {length} bytes, and a store takes {LONGEST_KEY}: shorten it, or \
-                 leave it out by --exclude"
+                "its key would have {length} bytes, and a store takes {longest}: shorten it, or leave \
+                 it out by --exclude"
             )));
         }
         Ok(bytes)

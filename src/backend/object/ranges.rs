@@ -1,9 +1,9 @@
 //! A large object in ranges that several threads read at the same time, each as its bytes come:
 //! nothing is kept, so that ranges can be long.
 
+use super::ObjectReader;
 use super::check::{Check, CheckInParts};
 use super::read::ObjectRead;
-use super::s3::ObjectReader;
 use crate::backend::{Facts, Ranges, ReadError};
 use crate::model::{Cause, Entry, EntryKind};
 use std::sync::{Mutex, PoisonError};
@@ -20,7 +20,7 @@ pub(super) struct ObjectRanges<'a> {
     readers: usize,
     facts: Facts,
     /// The reply to the first range, which told the facts, until somebody reads it.
-    first: Mutex<Option<ObjectReader>>,
+    first: Mutex<Option<Box<dyn ObjectReader>>>,
     check: CheckInParts,
 }
 
@@ -35,7 +35,7 @@ impl<'a> ObjectRanges<'a> {
     /// Asks for the first range; `None` where the store ignores ranges.
     pub(super) fn begin(whole: ObjectRead<'a>, readers: usize) -> Result<Option<Self>, ReadError> {
         let Some(first) = whole.first_range(RANGE)? else { return Ok(None) };
-        let facts = whole.place.facts(&first.head, EntryKind::File);
+        let facts = whole.place.facts(first.head(), EntryKind::File);
         let (first, check) = if whole.has_digest(&facts) {
             (Some(first), Check::nothing())
         } else {

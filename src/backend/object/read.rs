@@ -10,9 +10,8 @@
 use super::check::Check;
 use super::prefix::{BucketPrefix, cause, refused};
 use super::ranges::ObjectRanges;
-use super::s3::{ObjectReader, Wanted};
 use super::window;
-use super::{Head, ListQuery, Listed, StoreError, StoreErrorKind};
+use super::{Head, ListQuery, Listed, ObjectReader, StoreError, StoreErrorKind, Wanted};
 use crate::backend::{Facts, Ranges, ReadError, Reading, Sink};
 use crate::model::entry::{Completeness, LONGEST_LINK};
 use crate::model::{Cause, ETag, Entry, EntryKind, Key, Stamp};
@@ -154,11 +153,11 @@ impl BucketPrefix {
             Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
             got => got.map_err(source)?,
         };
-        if got.head.size > most {
-            let size = got.head.size;
+        if got.head().size > most {
+            let size = got.head().size;
             return Err(ReadError::Source(Cause::NoSmallFile { kind: EntryKind::File, size }));
         }
-        let mut check = Check::of(&got.head);
+        let mut check = Check::of(got.head());
         let mut content = Vec::new();
         while let Some(bytes) = got.read().map_err(source)? {
             check.take(&bytes);
@@ -216,11 +215,11 @@ impl ObjectRead<'_> {
         loop {
             let range = (done > 0).then_some(done..size);
             let mut got = self.get(range)?;
-            self.check(&got.head)?;
+            self.check(got.head())?;
             if done == 0 {
-                let facts = self.place.facts(&got.head, EntryKind::File);
+                let facts = self.place.facts(got.head(), EntryKind::File);
                 if !self.has_digest(&facts) {
-                    check = Check::of(&got.head);
+                    check = Check::of(got.head());
                 }
                 sink(Reading::Facts(Box::new(facts))).map_err(ReadError::Sink)?;
             }
@@ -296,19 +295,22 @@ impl ObjectRead<'_> {
 
     /// Begins to read the first of several ranges; `None` where the store ignores ranges, so that
     /// each of them would cost the whole.
-    pub(super) fn first_range(&self, length: u64) -> Result<Option<ObjectReader>, ReadError> {
+    pub(super) fn first_range(
+        &self,
+        length: u64,
+    ) -> Result<Option<Box<dyn ObjectReader>>, ReadError> {
         let store = &self.place.store;
-        if store.ignores_ranges() {
+        if !store.capabilities().reads_ranges {
             return Ok(None);
         }
         let first = self.open(0..length)?;
-        Ok((!store.ignores_ranges()).then_some(first))
+        Ok(store.capabilities().reads_ranges.then_some(first))
     }
 
     /// Begins to read a range of it.
-    pub(super) fn open(&self, range: Range<u64>) -> Result<ObjectReader, ReadError> {
+    pub(super) fn open(&self, range: Range<u64>) -> Result<Box<dyn ObjectReader>, ReadError> {
         let got = self.get(Some(range))?;
-        self.check(&got.head)?;
+        self.check(got.head())?;
         Ok(got)
     }
 
@@ -316,7 +318,7 @@ impl ObjectRead<'_> {
     /// that go on.
     pub(super) fn stream(
         &self,
-        mut got: ObjectReader,
+        mut got: Box<dyn ObjectReader>,
         range: &Range<u64>,
         take: &mut dyn FnMut(&Bytes) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
@@ -341,7 +343,7 @@ impl ObjectRead<'_> {
         }
     }
 
-    fn get(&self, range: Option<Range<u64>>) -> Result<ObjectReader, ReadError> {
+    fn get(&self, range: Option<Range<u64>>) -> Result<Box<dyn ObjectReader>, ReadError> {
         let (version, size) = (self.tag.as_ref(), Some(self.entry.stamp.size));
         let wanted = Wanted { version, size, range };
         self.place.store.get(&self.key, &wanted).map_err(read_error)

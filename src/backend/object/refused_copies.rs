@@ -30,6 +30,11 @@ impl RefusedCopies {
         !self.is_over.load(Ordering::Relaxed)
     }
 
+    /// Whether the store has copied anything.
+    pub(super) fn has_copied(&self) -> bool {
+        self.has_copied.load(Ordering::Relaxed)
+    }
+
     /// Takes note of a copy.
     pub(super) fn copied(&self) {
         self.has_copied.store(true, Ordering::Relaxed);
@@ -38,7 +43,7 @@ impl RefusedCopies {
     /// Takes note of a refusal.
     pub(super) fn refused(&self, key: &Key, error: &StoreError) {
         let refusals = self.refusals.fetch_add(1, Ordering::Relaxed) + 1;
-        let never = refusals >= ENOUGH && !self.has_copied.load(Ordering::Relaxed);
+        let never = refusals >= ENOUGH && !self.has_copied();
         if never || error.kind == StoreErrorKind::Unsupported {
             self.is_over.store(true, Ordering::Relaxed);
         }

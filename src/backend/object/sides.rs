@@ -234,7 +234,7 @@ impl Target for ObjectTarget {
     }
 
     fn can_copy_server_side(&self, source: &dyn Source) -> bool {
-        source.object().is_some_and(|other| self.place().store.can_copy_server_side(&other.store))
+        source.object().is_some_and(|other| self.place().store.id().is_same_store(other.store.id()))
     }
 
     fn copy_server_side(
@@ -287,7 +287,7 @@ impl Target for ObjectTarget {
     }
 
     fn removes_together(&self) -> usize {
-        1_000
+        self.place().store.capabilities().delete_batch
     }
 
     fn sweep(&self, _key: &Key) -> Result<(), Cause> {

@@ -2,7 +2,7 @@
 
 use super::habits::{self, Habits};
 use super::s3::{Credentials, S3, S3Config, Settings};
-use super::{BucketPrefix, Outcome, RequestLimits};
+use super::{BucketPrefix, Outcome, RequestLimits, Store};
 use crate::limits::{Began, Concurrency, LimitOptions, Memory, Reply, Requests};
 use crate::location::S3Location;
 use crate::model::{Error, ErrorKind, Metadata, Progress, RequestKind, Stop, Timestamp};
@@ -54,7 +54,7 @@ impl Stores {
         }
     }
 
-    /// Remembers in the state directory how stores list that list otherwise than S3; what is new to
+    /// Remembers in the state directory how stores list that list otherwise than stores mostly do; what is new to
     /// it only where it `learns`.
     #[must_use]
     pub fn with_habits(self, state_dir: &Path, learns: bool) -> Self {
@@ -112,7 +112,8 @@ impl Stores {
             stop: self.stop.clone(),
         };
         let (credentials, limits) = (self.credentials(settings), Arc::new(gate(self.requests)));
-        let store = S3::new(config, credentials, limits, self.stop.clone())?;
+        let store: Arc<dyn Store> =
+            Arc::new(S3::new(config, credentials, limits, self.stop.clone())?);
         // Behind workers that read what is large its pages would come too late to tell anything.
         let counting = store.limited_by(Arc::new(gate(1)));
         let lock_store = store
@@ -125,7 +126,7 @@ impl Stores {
             mtime: self.began,
         };
         let (memory, stop) = (self.memory.clone(), self.stop.clone());
-        let habits = self.habits.clone().map(|habits| Habits::of(&store, habits));
+        let habits = self.habits.clone().map(|habits| Habits::of(store.id(), habits));
         let place = BucketPrefix::new(
             (store, lock_store),
             location.prefix.clone(),

@@ -3,7 +3,7 @@
 //!
 //! One small file each. Only what stands there is ever given up: other uploads are others'.
 
-use super::s3::UploadId;
+use super::UploadId;
 use crate::model::key::Escaped;
 use crate::model::{Digest, Metadata, Timestamp};
 use serde::{Deserialize, Serialize};

@@ -1,10 +1,9 @@
 //! A large object read in ranges, several at a time, and handed on in order: each range is kept whole
 //! until those before it are taken.
 
-use super::Head;
 use super::check::Check;
 use super::read::ObjectRead;
-use super::s3::ObjectReader;
+use super::{Head, ObjectReader};
 use crate::backend::{ReadError, Reading, Sink};
 use crate::limits::{Content, MemoryPermit};
 use crate::model::EntryKind;
@@ -30,7 +29,7 @@ pub(super) fn permits(whole: &ObjectRead<'_>) -> Option<Vec<MemoryPermit>> {
 /// it on in chunks.
 pub(super) fn read(
     whole: &ObjectRead<'_>,
-    first: ObjectReader,
+    first: Box<dyn ObjectReader>,
     permits: &[MemoryPermit],
     chunk: usize,
     sink: &mut Sink<'_>,
@@ -75,13 +74,13 @@ pub(super) fn read(
     })
 }
 
-fn take(first: &Mutex<Option<ObjectReader>>) -> Option<ObjectReader> {
+fn take(first: &Mutex<Option<Box<dyn ObjectReader>>>) -> Option<Box<dyn ObjectReader>> {
     first.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 fn fetch(
     whole: &ObjectRead<'_>,
-    begun: Option<ObjectReader>,
+    begun: Option<Box<dyn ObjectReader>>,
     range: Range<u64>,
     mut content: Content,
 ) -> Fetched {
@@ -89,7 +88,7 @@ fn fetch(
         Some(begun) => begun,
         None => whole.open(range.clone())?,
     };
-    let head = got.head.clone();
+    let head = got.head().clone();
     whole.stream(got, &range, &mut |bytes| {
         content.push(bytes);
         Ok(())

@@ -8,9 +8,11 @@ use super::markers;
 use super::metadata::{headers, put};
 use super::parts::Parts;
 use super::prefix::{BucketPrefix, cause, refused};
-use super::s3::{Body, PartTag, UploadId, UploadedPart};
 use super::uploads::{self, Begun};
-use super::{Condition, Head, Headers, StoreError, StoreErrorKind};
+use super::{
+    Body, Condition, Head, Headers, PartTag, StoreError, StoreErrorKind, UploadId, UploadedPart,
+    WrittenObject,
+};
 use crate::backend::{Precondition, Stage, Staged, Written};
 use crate::limits::{Content, MemoryPermit};
 use crate::model::{Cause, Digest, ETag, Entry, EntryKind, Key, Metadata, Stamp, Stop};
@@ -23,11 +25,8 @@ use std::sync::Arc;
 
 /// The least size of a part in bytes, and the size of what is sent as one.
 const PART: u64 = 8 << 20;
-/// Parts of an upload, at most, that part sizes are chosen for; S3 takes 10,000
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
+/// Parts of an upload, at most, that part sizes are chosen for: stores take 10,000 or more.
 const PARTS: u64 = 9_000;
-/// Parts of an upload that S3 takes (same source).
-const MOST_PARTS: u16 = 10_000;
 /// The least size of a part in bytes where nobody knows how many will come: enough for 156 GiB.
 const STREAMED_PART: u64 = 16 << 20;
 /// The name under which an upload in parts keeps who made it.
@@ -148,10 +147,11 @@ impl ObjectStage {
             self.held = Some(held);
             return Ok(());
         }
-        if upload.parts.begun() == MOST_PARTS {
+        let most = self.to.store.capabilities().most_parts;
+        if upload.parts.begun() == most {
             let mebibytes = self.part_size >> 20;
             return Err(Cause::Lost {
-                message: format!("more comes than {MOST_PARTS} parts of {mebibytes} MiB can hold"),
+                message: format!("more comes than {most} parts of {mebibytes} MiB can hold"),
                 help: "say by --expected-size how much will come: parts will be larger".to_owned(),
             });
         }
@@ -411,7 +411,7 @@ impl BucketPrefix {
     ) -> Result<Option<ETag>, Cause> {
         self.check_ending(key)?;
         let to = (Writing::Put, key, condition_of(&place));
-        let put = self.conditions.write(&self.store, to, |condition| {
+        let put = self.conditions.write(&*self.store, to, |condition| {
             self.store.put(key, content.clone(), headers, condition)
         });
         match put {
@@ -440,9 +440,9 @@ impl BucketPrefix {
         let is_ours = |head: &Head| {
             head.headers.user.iter().any(|(name, value)| name == UPLOAD && value == token)
         };
-        let look = || Ok(self.store.head(key)?.filter(is_ours).map(|head| head.etag));
-        let completed = self.conditions.write(&self.store, to, |condition| {
-            self.store.complete_upload(key, id, parts, condition, look)
+        let look = || Ok(self.store.head(key)?.filter(is_ours).map(WrittenObject::from));
+        let completed = self.conditions.write(&*self.store, to, |condition| {
+            self.store.complete_upload(key, id, parts, condition, &look)
         });
         let (error, existing, otherwise) = match completed {
             Ok(tag) => return Ok(tag),
@@ -469,7 +469,7 @@ impl BucketPrefix {
         }
         let object = self.object_key(key)?;
         let headers = headers(&object, EntryKind::Directory, metadata, None);
-        match self.store.put(&object, Bytes::new(), &headers, Condition::None) {
+        match self.store.put(&object, Body::default(), &headers, Condition::None) {
             Ok(tag) => {
                 // A bucket's root has no key of its own to be listed by.
                 let is_listed = !(key.is_root() && self.prefix.is_empty());

@@ -1,11 +1,11 @@
 //! One request, from building it to the reply: signed, sent, and tried again.
 
-use super::super::{Outcome, RequestLimits, StoreError, StoreErrorKind};
+use super::super::{Body, Outcome, RequestLimits, StoreError, StoreErrorKind};
 use super::S3;
-use super::body::Body;
 use super::encode;
 use super::reply::{self, Reply};
 use super::retry::{Next, Tries, UNPROVEN_TIME};
+use super::sending::Sending;
 use super::sign::{EMPTY, PAYLOAD, Subject, UNSIGNED, hex};
 use super::time::{self, SignedTime};
 use super::transport::{CONNECT_TIME, PooledConnection, Timeouts, WORK_TIME};
@@ -256,7 +256,7 @@ impl S3 {
     /// Sends a request once.
     fn send(&self, request: &Request, elapsed: Duration) -> Result<Exchange, StoreError> {
         let shared = &self.shared;
-        let mut message = http::Request::new(request.body.clone());
+        let mut message = http::Request::new(Sending::from(request.body.clone()));
         *message.method_mut() = request.method.clone();
         *message.uri_mut() = request.uri.clone();
         *message.headers_mut() = request.headers.clone();

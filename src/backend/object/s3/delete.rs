@@ -1,6 +1,6 @@
 //! Deleting objects, one by one and many at once.
 
-use super::super::{Condition, StoreError, StoreErrorKind};
+use super::super::{Condition, NotDeleted, StoreError, StoreErrorKind};
 use super::S3;
 use super::call::Request;
 use super::objects::{base64, write_condition};
@@ -11,9 +11,6 @@ use http::Method;
 use md5::{Digest as _, Md5};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
-
-/// A key whose object could not be deleted, and why.
-pub type NotDeleted = (Box<[u8]>, StoreError);
 
 impl S3 {
     /// Objects that one request can delete.

@@ -10,12 +10,12 @@
 //! - `tls`: whose certificates are trusted;
 //! - `proxy`: which way connections go;
 //! - `transport`: connections, each driven by the thread that uses it;
-//! - `call`, `body`, `retry`: one request from its beginning to its end;
+//! - `call`, `sending`, `retry`: one request from its beginning to its end;
 //! - `reply`, `xml`: what came back;
-//! - `listing`, `objects`, `got`, `delete`, `multipart`: the requests.
+//! - `listing`, `objects`, `reader`, `delete`, `multipart`: the requests;
+//! - `store`: [`S3`] as a [`Store`](super::Store).
 
 mod address;
-mod body;
 mod call;
 mod credential;
 mod credentials;
@@ -29,8 +29,10 @@ mod proxy;
 mod reader;
 mod reply;
 mod retry;
+mod sending;
 mod settings;
 mod sign;
+mod store;
 mod time;
 mod tls;
 mod transport;
@@ -39,16 +41,11 @@ mod xml;
 #[cfg(test)]
 mod tests;
 
-pub use body::Body;
 pub use credential::{Credential, Credentials, Fixed};
-pub use delete::NotDeleted;
-pub use multipart::{PartTag, PartsPage, Upload, UploadId, UploadedPart, UploadsPage};
-pub use objects::CopySource;
 pub use proxy::Proxies;
-pub use reader::{ObjectReader, Wanted};
 pub use settings::{Settings, resolve};
 
-use super::RequestLimits;
+use super::{BucketId, RequestLimits};
 use crate::model::{Error, Stop};
 use address::Address;
 use std::fmt;
@@ -100,6 +97,7 @@ pub struct S3 {
 
 struct Shared {
     config: S3Config,
+    id: BucketId,
     address: Address,
     transport: Transport,
     credentials: Arc<dyn Credentials>,
@@ -137,8 +135,15 @@ impl S3 {
         let address = Address::new(&config)?;
         let transport =
             Transport::new(address.server.clone(), &config.proxies, config.ca_file.as_deref())?;
+        let id = BucketId {
+            scheme: "s3",
+            endpoint: config.endpoint.clone(),
+            region: config.region.clone(),
+            bucket: config.bucket.clone(),
+        };
         let shared = Shared {
             config,
+            id,
             address,
             transport,
             credentials,
@@ -152,70 +157,6 @@ impl S3 {
             asks_for_packed: AtomicBool::new(true),
         };
         Ok(Self { shared: Arc::new(shared), limits, stop, tries: retry::TRIES })
-    }
-
-    /// The same client for requests that another wish to stop ends: what has to be cleaned up when
-    /// the run is to stop.
-    #[must_use]
-    pub fn stopped_by(&self, stop: Stop) -> Self {
-        Self { stop, ..self.clone() }
-    }
-
-    /// The same client for requests under limits of their own.
-    #[must_use]
-    pub fn limited_by(&self, limits: Arc<dyn RequestLimits>) -> Self {
-        Self { limits, ..self.clone() }
-    }
-
-    /// The same client for requests that are sent so many times at most, where a failure is an answer.
-    #[must_use]
-    pub fn trying(&self, tries: u32) -> Self {
-        Self { tries, ..self.clone() }
-    }
-
-    /// The configuration, which holds no secret.
-    pub fn config(&self) -> &S3Config {
-        &self.shared.config
-    }
-
-    /// What tells the bucket from others: `s3://bucket`, and the endpoint where it isn't AWS's.
-    pub fn name(&self) -> String {
-        let S3Config { bucket, endpoint, .. } = self.config();
-        match endpoint {
-            None => format!("s3://{bucket}"),
-            Some(endpoint) => format!("s3://{bucket}@{endpoint}"),
-        }
-    }
-
-    /// Whether both are clients of one bucket.
-    pub fn is_same_bucket(&self, other: &Self) -> bool {
-        (self.bucket(), &self.config().endpoint) == (other.bucket(), &other.config().endpoint)
-    }
-
-    /// Whether the store of both is one, which then can copy from one bucket to the other.
-    pub fn can_copy_server_side(&self, other: &Self) -> bool {
-        self.config().endpoint == other.config().endpoint
-            && self.config().region == other.config().region
-    }
-
-    /// Whether requests to this bucket may read what is asked for by those to another one, as far as
-    /// can be told: both are signed with one key, or the other's are not signed.
-    pub fn may_read_as(&self, other: &Self) -> bool {
-        let (own, others) = (&self.shared.credentials, &other.shared.credentials);
-        if Arc::ptr_eq(own, others) {
-            return true;
-        }
-        // Who can't be told from others shows with the first request.
-        match (own.get(), others.get()) {
-            (_, Ok(None)) => true,
-            (Ok(Some(own)), Ok(Some(others))) => own.access_key() == others.access_key(),
-            _ => false,
-        }
-    }
-
-    /// The bucket's name.
-    pub fn bucket(&self) -> &str {
-        &self.shared.config.bucket
     }
 }
 

@@ -1,88 +1,24 @@
 //! Uploads in parts.
 
-use super::super::{Condition, Headers, StoreError, StoreErrorKind};
+use super::super::{
+    Body, Condition, CopySource, Headers, LookForWritten, PartTag, PartsPage, StoreError,
+    StoreErrorKind, Upload, UploadId, UploadedPart, UploadsPage,
+};
 use super::S3;
-use super::body::Body;
 use super::call::Request;
 use super::listing::{decoded, is_encoded, moment};
 use super::objects::{
-    CHECKSUM, Checksums, CopySource, checksum_text, may_be_the_header, read_checksum, read_tag,
-    write_condition,
+    CHECKSUM, Checksums, checksum_text, may_be_the_header, read_checksum, read_tag,
+    write_condition, write_source,
 };
 use super::reply;
 use super::xml::{Xml, once, required};
-use crate::model::{ETag, RequestKind, Timestamp};
+use crate::model::{ETag, RequestKind};
 use bytes::Bytes;
 use http::Method;
 use http::header::ETAG;
 use std::fmt::Write as _;
 use std::ops::Range;
-
-/// The store's name for an upload in parts. Whoever has it and the credentials can go on with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UploadId(pub Box<str>);
-
-/// What a part is known by when the upload is completed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartTag {
-    /// Its entity tag, as the store told it but for the quotes.
-    pub etag: Box<str>,
-    /// Its CRC-64/NVME, where the store keeps it: some want it back.
-    pub checksum: Option<u64>,
-}
-
-/// A part that the store has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UploadedPart {
-    /// Its number, from 1.
-    pub number: u16,
-    /// Its size in bytes.
-    pub size: u64,
-    /// What it is known by.
-    pub tag: PartTag,
-}
-
-impl UploadedPart {
-    /// The MD5 of its content that its tag may be.
-    pub fn md5(&self) -> Option<[u8; 16]> {
-        ETag::new(self.tag.etag.as_bytes())?.md5()
-    }
-}
-
-/// One page of an upload's parts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PartsPage {
-    /// The parts, by number.
-    pub parts: Vec<UploadedPart>,
-    /// Where the next page begins; `None` at the end.
-    pub next: Option<u16>,
-}
-
-/// An upload under way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upload {
-    /// The key that it is for.
-    pub key: Box<[u8]>,
-    /// The store's name for it.
-    pub id: UploadId,
-    /// When it began.
-    pub began: Option<Timestamp>,
-}
-
-/// One page of the uploads under way.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UploadsPage {
-    /// The uploads.
-    pub uploads: Vec<Upload>,
-    /// Key and upload that the next page begins behind; `None` at the end.
-    pub next: Option<(Box<[u8]>, UploadId)>,
-}
-
-impl UploadId {
-    fn bytes(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
 
 impl S3 {
     /// Begins an upload in parts.
@@ -171,7 +107,7 @@ impl S3 {
         }
         let mut request = self.part(RequestKind::CopyPart, key, upload, number)?;
         request.content(Body::default());
-        from.write(&mut request)?;
+        write_source(from, &mut request)?;
         let length = range.end - range.start;
         let range = format!("bytes={}-{}", range.start, range.end - 1);
         request.header("x-amz-copy-source-range", &range)?;
@@ -210,7 +146,7 @@ impl S3 {
         upload: &UploadId,
         parts: &[(u16, PartTag)],
         condition: Condition<'_>,
-        look: impl Fn() -> Result<Option<Option<ETag>>, StoreError>,
+        look: LookForWritten<'_>,
     ) -> Result<Option<ETag>, StoreError> {
         let mut document = String::with_capacity(100 + 120 * parts.len());
         document.push_str("<CompleteMultipartUpload>");
@@ -229,12 +165,13 @@ impl S3 {
         }
         document.push_str("</CompleteMultipartUpload>");
 
-        let query = [("uploadId", upload.bytes())];
+        let query = [("uploadId", upload.0.as_bytes())];
         let mut request =
             Request::new(self, RequestKind::CompleteUpload, Method::POST, Some(key), &query)?;
         request.header("content-type", "application/xml")?;
         write_condition(condition, &mut request)?;
         request.document(Bytes::from(document));
+        let look = || Ok(look()?.map(|written| written.etag));
         let result = self.call_or_look(&request, |reply| read_tag(&reply), look);
         let result = result.and_then(|told| self.or_listed(key, told));
         result.map_err(|mut error| {
@@ -247,7 +184,7 @@ impl S3 {
 
     /// Gives an upload up; one that is not there counts as given up.
     pub fn abort_upload(&self, key: &[u8], upload: &UploadId) -> Result<(), StoreError> {
-        let query = [("uploadId", upload.bytes())];
+        let query = [("uploadId", upload.0.as_bytes())];
         let request =
             Request::new(self, RequestKind::AbortUpload, Method::DELETE, Some(key), &query)?;
         match self.call(&request, |_| Ok(())) {
@@ -274,7 +211,7 @@ impl S3 {
         let mut query: Vec<(&str, &[u8])> = Vec::new();
         query.extend(behind.map(|(key, _)| ("key-marker", &**key)));
         query.push(("prefix", prefix));
-        query.extend(behind.map(|(_, id)| ("upload-id-marker", id.bytes())));
+        query.extend(behind.map(|(_, id)| ("upload-id-marker", id.0.as_bytes())));
         query.push(("uploads", b""));
         let request = Request::new(self, RequestKind::ListUploads, Method::GET, None, &query)?;
         self.call(&request, |reply| {
@@ -294,7 +231,7 @@ impl S3 {
         behind: u16,
     ) -> Result<PartsPage, StoreError> {
         let marker = behind.to_string();
-        let query = [("part-number-marker", marker.as_bytes()), ("uploadId", upload.bytes())];
+        let query = [("part-number-marker", marker.as_bytes()), ("uploadId", upload.0.as_bytes())];
         let request = Request::new(self, RequestKind::ListParts, Method::GET, Some(key), &query)?;
         self.call(&request, |reply| {
             let page = read_parts(reply.document()?)?;
@@ -313,7 +250,7 @@ impl S3 {
         number: u16,
     ) -> Result<Request, StoreError> {
         let number = number.to_string();
-        let query = [("partNumber", number.as_bytes()), ("uploadId", upload.bytes())];
+        let query = [("partNumber", number.as_bytes()), ("uploadId", upload.0.as_bytes())];
         Request::new(self, kind, Method::PUT, Some(key), &query)
     }
 }

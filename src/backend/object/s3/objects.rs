@@ -1,8 +1,9 @@
 //! Whole objects: their heads, writing and copying them.
 
-use super::super::{Condition, Head, Headers, StoreError, StoreErrorKind};
+use super::super::{
+    Body, Condition, CopySource, Head, Headers, LookForWritten, StoreError, StoreErrorKind,
+};
 use super::S3;
-use super::body::Body;
 use super::call::Request;
 use super::encode;
 use super::reply::{self, Reply};
@@ -18,29 +19,17 @@ pub(super) const CHECKSUM: &str = "x-amz-checksum-crc64nvme";
 /// Asks for the checksum that a store keeps with an object.
 pub(super) const CHECKSUM_MODE: (&str, &str) = ("x-amz-checksum-mode", "ENABLED");
 
-/// Where content is copied from, within the store.
-#[derive(Clone, Copy, Debug)]
-pub struct CopySource<'a> {
-    /// The bucket.
-    pub bucket: &'a str,
-    /// The key in it.
-    pub key: &'a [u8],
-    /// The entity tag that the object must have.
-    pub version: Option<&'a ETag>,
-}
-
-impl CopySource<'_> {
-    pub(super) fn write(&self, request: &mut Request) -> Result<(), StoreError> {
-        let mut source = String::from("/");
-        encode::path(self.bucket.as_bytes(), &mut source);
-        source.push('/');
-        encode::path(self.key, &mut source);
-        request.header("x-amz-copy-source", &source)?;
-        if let Some(version) = self.version.filter(|version| version.is_whole()) {
-            request.header("x-amz-copy-source-if-match", &format!("\"{version}\""))?;
-        }
-        Ok(())
+/// Names in a request where content is copied from.
+pub(super) fn write_source(from: &CopySource<'_>, request: &mut Request) -> Result<(), StoreError> {
+    let mut source = String::from("/");
+    encode::path(from.bucket.as_bytes(), &mut source);
+    source.push('/');
+    encode::path(from.key, &mut source);
+    request.header("x-amz-copy-source", &source)?;
+    if let Some(version) = from.version.filter(|version| version.is_whole()) {
+        request.header("x-amz-copy-source-if-match", &format!("\"{version}\""))?;
     }
+    Ok(())
 }
 
 /// What is known of a store and checksum headers.
@@ -160,16 +149,17 @@ impl S3 {
         key: &[u8],
         replace: Option<&Headers>,
         condition: Condition<'_>,
-        look: impl Fn() -> Result<Option<Option<ETag>>, StoreError>,
+        look: LookForWritten<'_>,
     ) -> Result<Option<ETag>, StoreError> {
         let mut request = Request::new(self, RequestKind::Copy, Method::PUT, Some(key), &[])?;
         request.content(Body::default());
-        from.write(&mut request)?;
+        write_source(from, &mut request)?;
         write_condition(condition, &mut request)?;
         if let Some(headers) = replace {
             request.header("x-amz-metadata-directive", "REPLACE")?;
             reply::write_headers(headers, &mut request.headers)?;
         }
+        let look = || Ok(look()?.map(|written| written.etag));
         let told = self.call_or_look(&request, |reply| read_tag(&reply), look)?;
         self.or_listed(key, told)
     }
@@ -187,7 +177,7 @@ impl S3 {
             return self.call(&request, read);
         }
         let mut checksum = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
-        body.pieces().for_each(|piece| checksum.update(piece));
+        body.pieces().iter().for_each(|piece| checksum.update(piece));
         request.header(CHECKSUM, &checksum_text(checksum.finalize()))?;
         request.content(body);
         let result = self.call(&request, &read);

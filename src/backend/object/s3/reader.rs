@@ -1,6 +1,6 @@
 //! The content of an object as it comes.
 
-use super::super::{Head, StoreError, StoreErrorKind};
+use super::super::{Head, StoreError, StoreErrorKind, Wanted};
 use super::S3;
 use super::call::{Exchange, Request, RequestPermit};
 use super::objects::{CHECKSUM_MODE, Checksums};
@@ -21,9 +21,9 @@ const BREAKS: u32 = 3;
 
 /// An object's content, or a range of it, as it comes.
 ///
-/// It holds a connection until it is dropped. A reply that breaks off is continued by another
-/// request for what is missing, of the same object or not at all: by its entity tag.
-pub struct ObjectReader {
+/// A reply that breaks off is continued by another request for what is missing, of the same object
+/// or not at all: by its entity tag.
+pub struct S3Reader {
     /// The object's head.
     pub head: Head,
     s3: S3,
@@ -51,17 +51,6 @@ impl Drop for Receiving {
             self.s3.release(connection, self.finished);
         }
     }
-}
-
-/// What is wanted of an object.
-#[derive(Clone, Debug, Default)]
-pub struct Wanted<'a> {
-    /// The entity tag that it must have.
-    pub version: Option<&'a ETag>,
-    /// Its bytes as a listing told them, for a store that doesn't tell them with the content.
-    pub size: Option<u64>,
-    /// The part that is wanted, which is not empty; all of it where there is none.
-    pub range: Option<Range<u64>>,
 }
 
 /// How content is to be sent.
@@ -100,10 +89,10 @@ impl S3 {
     /// # Errors
     /// Also where the reply doesn't tell its length, no size is wanted, and the store doesn't tell the
     /// object's size in any other way.
-    pub fn get(&self, key: &[u8], wanted: &Wanted<'_>) -> Result<ObjectReader, StoreError> {
+    pub fn get(&self, key: &[u8], wanted: &Wanted<'_>) -> Result<S3Reader, StoreError> {
         let Begun { coming: Coming { head, left, .. }, receiving } = self.begin_get(key, wanted)?;
         let receiving = Some(receiving);
-        Ok(ObjectReader { head, s3: self.clone(), key: key.into(), left, breaks: 0, receiving })
+        Ok(S3Reader { head, s3: self.clone(), key: key.into(), left, breaks: 0, receiving })
     }
 
     /// Whether the store was seen to send the whole of an object of which a part was asked for.
@@ -292,7 +281,7 @@ fn content_range(text: &str) -> Option<(Range<u64>, Option<u64>)> {
     (first <= last && size.is_none_or(|size| end <= size)).then_some((first..end, size))
 }
 
-impl ObjectReader {
+impl S3Reader {
     /// How many bytes are still to come.
     pub fn left(&self) -> u64 {
         self.left.end - self.left.start

@@ -1,6 +1,10 @@
 //! The client against a server that does what a script says: what real servers seldom do.
 
-use super::super::{Condition, Headers, ListQuery, Outcome, RequestLimits, StoreErrorKind};
+use super::super::{
+    Condition, CopySource, Headers, ListQuery, Outcome, PartTag, RequestLimits, Store as _,
+    StoreErrorKind, UploadId, Wanted, WrittenObject,
+};
+use super::reader::S3Reader;
 use super::*;
 use crate::limits::{Began, Concurrency};
 use crate::model::{ETag, RequestKind};
@@ -325,7 +329,7 @@ fn an_error_in_a_good_reply_is_tried_again() {
     let done =
         client
             .s3
-            .complete_upload(b"k", &UploadId("u/1".into()), &parts, Condition::None, || Ok(None));
+            .complete_upload(b"k", &UploadId("u/1".into()), &parts, Condition::None, &|| Ok(None));
     assert_eq!(done.expect("complete"), ETag::new(b"e1-1"));
     let seen = &server.seen()[2];
     assert_eq!(seen.line, "POST /b/k?uploadId=u%2F1 HTTP/1.1");
@@ -344,12 +348,12 @@ fn a_lost_reply_is_told_from_an_upload_that_never_was() {
     let (client, _server) = proven(vec![Act::Hang, gone(), gone()]);
     let error = client
         .s3
-        .complete_upload(b"k", &id, &parts, Condition::None, || Ok(None))
+        .complete_upload(b"k", &id, &parts, Condition::None, &|| Ok(None))
         .expect_err("lost");
     assert_eq!(error.kind, StoreErrorKind::LostReply);
     let error = client
         .s3
-        .complete_upload(b"k", &id, &parts, Condition::None, || Ok(None))
+        .complete_upload(b"k", &id, &parts, Condition::None, &|| Ok(None))
         .expect_err("never was");
     assert_eq!(error.kind, StoreErrorKind::NoSuchUpload);
 }
@@ -359,8 +363,8 @@ fn what_the_store_works_on_is_looked_for_before_it_is_asked_for_again() {
     let copied = "<CopyObjectResult><ETag>&quot;e2&quot;</ETag></CopyObjectResult>";
     let from = CopySource { bucket: "b", key: b"from", version: None };
     let copy = |client: &Client, found: Option<ETag>| {
-        let look = || Ok(found.map(Some));
-        client.s3.copy(&from, b"k", None, Condition::None, look).expect("copied")
+        let look = || Ok(found.map(|tag| WrittenObject { etag: Some(tag) }));
+        client.s3.copy(&from, b"k", None, Condition::None, &look).expect("copied")
     };
     let (client, server) = proven(vec![Act::Hang]);
     assert_eq!(copy(&client, Some(etag())), Some(etag()));
@@ -487,7 +491,7 @@ fn chunked(status: &str, headers: &str, body: &str) -> Act {
     ))
 }
 
-fn content(got: &mut ObjectReader) -> Result<String, StoreErrorKind> {
+fn content(got: &mut S3Reader) -> Result<String, StoreErrorKind> {
     let mut content = Vec::new();
     while let Some(piece) = got.read().map_err(|error| error.kind)? {
         content.extend_from_slice(&piece);

@@ -6,8 +6,8 @@
 //! that the connections in use are the warm ones.
 
 use super::super::{StoreError, StoreErrorKind};
-use super::body::Body;
 use super::proxy::{Connector, Proxies, Wire};
+use super::sending::Sending;
 use super::sign::Signer;
 use super::tls;
 use crate::model::{Error, Stop};
@@ -52,7 +52,7 @@ const IDLE_TIME: Duration = Duration::from_secs(15);
 /// After so long a rest, a connection is first asked whether it is still there.
 const IDLE_CHECKED: Duration = Duration::from_millis(500);
 
-type Driver = hyper::client::conn::http1::Connection<Counted, Body>;
+type Driver = hyper::client::conn::http1::Connection<Counted, Sending>;
 
 /// Connections to one server.
 pub(super) struct Transport {
@@ -71,7 +71,7 @@ pub(super) struct PooledConnection {
 }
 
 struct Connection {
-    sender: SendRequest<Body>,
+    sender: SendRequest<Sending>,
     /// `None` once the connection has ended.
     driver: Option<Pin<Box<Driver>>>,
     moved: Arc<AtomicU64>,
@@ -81,7 +81,7 @@ struct Connection {
 /// Why a request has no reply.
 enum Unsent {
     /// Nothing of it was written: it can go over another connection.
-    Unwritten(Box<Request<Body>>),
+    Unwritten(Box<Request<Sending>>),
     /// Anything else.
     Lost(StoreError),
 }
@@ -162,7 +162,7 @@ impl PooledConnection {
     pub(super) fn send(
         &mut self,
         transport: &Transport,
-        mut request: Request<Body>,
+        mut request: Request<Sending>,
         timeouts: Timeouts<'_>,
     ) -> Result<Response<Incoming>, StoreError> {
         transport.connector.address(&transport.server, &mut request);
@@ -303,7 +303,7 @@ impl Connection {
 
     async fn send(
         &mut self,
-        request: Request<Body>,
+        request: Request<Sending>,
         timeouts: Timeouts<'_>,
     ) -> Result<Response<Incoming>, Unsent> {
         let response = self.sender.try_send_request(request);
