@@ -2,6 +2,7 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=src/streams.c");
+    #[cfg(feature = "cli")]
     for object in cc::Build::new().file("src/streams.c").compile_intermediates() {
         println!("cargo:rustc-link-arg-bins={}", object.display());
     }

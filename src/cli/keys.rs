@@ -1,7 +1,7 @@
 //! Keys as they are typed: their files are read here, and their passwords asked for.
 
 use super::args::KeygenArgs;
-use super::settings::unusable_home;
+use crate::api::environment::unusable_home;
 use crate::manifest::keys::{LONGEST, LockedKey, PublicKey, SecretKey};
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind};

@@ -12,11 +12,11 @@ use super::args::{
 };
 use super::keys;
 use super::values::SampleArg;
-use crate::backend::object::s3;
+use crate::api::environment::{self, store, store_of, workers};
 use crate::compare::PolicyOptions;
 use crate::filter::FilterSpec;
-use crate::limits::{LimitOptions, descriptors};
-use crate::location::{Location, S3Location, SingleLocation};
+use crate::limits::LimitOptions;
+use crate::location::{Location, SingleLocation};
 use crate::manifest::list::ListFormat;
 use crate::model::stamp::StampFields;
 use crate::model::{Durability, Error, ErrorKind, ExtraKinds, Timestamp};
@@ -440,22 +440,6 @@ pub(crate) fn put(args: &PutArgs, umask: Mode) -> Result<PutOptions, Error> {
     })
 }
 
-/// Works out how a location's store is reached; `None` for one of this machine.
-fn store(location: &Location, allow_http: bool) -> Result<Option<s3::Settings>, Error> {
-    match location {
-        Location::Local(_) => Ok(None),
-        Location::S3(location) => store_of(Some(location), allow_http),
-    }
-}
-
-fn store_of(
-    location: Option<&S3Location>,
-    allow_http: bool,
-) -> Result<Option<s3::Settings>, Error> {
-    let variable = |name: &str| env::var(name).ok();
-    location.map(|location| s3::resolve(location, &variable, allow_http)).transpose()
-}
-
 /// Refuses flags of which one takes back what the other asks for.
 ///
 /// # Errors
@@ -550,62 +534,9 @@ fn typed(matches: &ArgMatches, id: &str) -> bool {
     matches.value_source(id) == Some(ValueSource::CommandLine)
 }
 
-/// Where state lives: the flag's directory, else below `XDG_STATE_HOME` when that is absolute (the
-/// XDG base directory specification says to ignore it otherwise), else below the home directory; of
-/// root, whom services run as without one, in [`STATE_OF_ROOT`].
+/// Where state lives: in the flag's directory, else where the environment says.
 fn state_dir(flag: Option<&Path>) -> Result<PathBuf, Error> {
-    let (xdg, home) = (env::var_os("XDG_STATE_HOME"), env::var_os("HOME"));
-    let is_root = rustix::process::geteuid().is_root();
-    state_dir_of(flag, xdg.as_deref(), home.as_deref(), is_root).ok_or_else(|| {
-        let why = unusable_home(home.as_deref());
-        usage(format!("there is no place for the record of runs: {why}"))
-            .help("name one with --state-dir DIR")
-    })
-}
-
-/// What is wrong with `HOME` where it can't be used.
-pub(crate) fn unusable_home(home: Option<&OsStr>) -> &'static str {
-    match home {
-        None => "HOME is not set",
-        Some(home) if home.is_empty() => "HOME is empty",
-        Some(_) => "HOME is no absolute path",
-    }
-}
-
-/// Where root's state lives without a home directory.
-const STATE_OF_ROOT: &str = "/var/lib/vidimus";
-
-fn state_dir_of(
-    flag: Option<&Path>,
-    xdg: Option<&OsStr>,
-    home: Option<&OsStr>,
-    is_root: bool,
-) -> Option<PathBuf> {
-    let absolute = |path: &OsStr| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
-    flag.map(Path::to_path_buf)
-        .or_else(|| xdg.and_then(absolute).map(|path| path.join("vidimus")))
-        .or_else(|| home.and_then(absolute).map(|path| path.join(".local/state/vidimus")))
-        .or_else(|| is_root.then(|| PathBuf::from(STATE_OF_ROOT)))
-}
-
-/// Requests to a store that are under way at the same time, unless the user says otherwise: enough
-/// to make up for tens of milliseconds of distance.
-const STORE_WORKERS: usize = 32;
-
-/// Workers, where nothing else is asked for: as many as there are processors, and for a store, which
-/// is mostly waited for, [`STORE_WORKERS`]; in any case no more than may have their files open.
-fn workers(asked: Option<u16>, has_store: bool) -> usize {
-    let wanted = asked.map_or_else(
-        || {
-            if has_store {
-                STORE_WORKERS
-            } else {
-                std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-            }
-        },
-        usize::from,
-    );
-    descriptors::workers(wanted)
+    environment::state_dir(flag).map_err(|error| error.help("name one with --state-dir DIR"))
 }
 
 /// Whether whoever puts a stream is shown how far it is.

@@ -8,8 +8,9 @@ use crate::manifest::{RootIdentity, Sameness};
 use crate::model::{Error, ErrorKind};
 use std::fmt;
 
-/// What deletion may do.
-#[derive(Clone, Copy, Debug)]
+/// What deletion may do; by default remove up to half of the target's entries, none of which is
+/// excluded, in a run in which no copy fails.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct DeleteOptions {
     /// Delete excluded entries too.
     pub excluded: bool,
@@ -28,6 +29,13 @@ pub enum MaxDelete {
     Count(u64),
     /// So many percent (0 to 100) of the target's entries.
     Percent(f64),
+}
+
+impl Default for MaxDelete {
+    /// Half of the target's entries: more is rather a source that isn't what it was.
+    fn default() -> Self {
+        Self::Percent(50.0)
+    }
 }
 
 /// What is known when deletions are about to begin.

@@ -27,6 +27,7 @@ mod import;
 mod interrupts;
 mod json_docs;
 mod kill;
+mod library;
 mod limits;
 mod locks;
 mod lost;

@@ -52,25 +52,6 @@ fn flags_that_contradict_each_other_are_refused() {
 }
 
 #[test]
-fn state_lives_where_the_flag_or_the_environment_says() {
-    let (xdg, home) = (Some(OsStr::new("/xdg")), Some(OsStr::new("/home/me")));
-    let at = |path: &str| Some(PathBuf::from(path));
-    let state_dir_of =
-        |flag: Option<&str>, xdg, home| super::state_dir_of(flag.map(Path::new), xdg, home, false);
-    assert_eq!(state_dir_of(Some("rel"), xdg, home), at("rel"));
-    assert_eq!(state_dir_of(None, xdg, home), at("/xdg/vidimus"));
-    let relative = Some(OsStr::new("xdg"));
-    assert_eq!(state_dir_of(None, relative, home), at("/home/me/.local/state/vidimus"));
-    for nowhere in [None, Some(OsStr::new("")), Some(OsStr::new("home"))] {
-        assert_eq!(state_dir_of(None, Some(OsStr::new("")), nowhere), None);
-        let of_root = super::state_dir_of(None, None, nowhere, true);
-        assert_eq!(of_root, at("/var/lib/vidimus"));
-    }
-    assert_eq!(super::state_dir_of(None, xdg, home, true), at("/xdg/vidimus"));
-    assert_eq!(unusable_home(Some(OsStr::new(""))), "HOME is empty");
-}
-
-#[test]
 fn verbose_and_quiet_exclude_each_other_and_repeating_one_is_no_mistake() {
     for both in [["-q", "-v"], ["-v", "--quiet"]] {
         let (args, matches) = parse(&[&both[..], &["s", "t"]].concat());

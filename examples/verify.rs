@@ -1,0 +1,23 @@
+//! Verifies a target against what was recorded of it: `cargo run --example verify TARGET`.
+
+#![expect(clippy::print_stdout, reason = "a program of its own")]
+
+use vidimus::{Finding, RunError, Verify};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let target = std::env::args_os().nth(1).ok_or("usage: verify TARGET")?;
+    let verified = Verify::builder(target)
+        .on_finding(|finding| match finding {
+            Finding::Difference { key, difference, .. } => println!("{key}: {difference:?}"),
+            Finding::Failed(error) => println!("{}", error.sentence()),
+            _ => {}
+        })
+        .run();
+    match verified {
+        Ok(outcome) => println!("{} files are as recorded", outcome.totals.verified),
+        // All was looked at, and something differs.
+        Err(RunError::Incomplete(outcome)) => println!("{} differences", outcome.differences),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}

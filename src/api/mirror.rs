@@ -1,0 +1,274 @@
+//! A mirror of one place to another.
+
+use super::common::{Common, Running, common_options};
+use super::environment;
+use super::error::{RunError, Unfinished};
+use crate::compare::PolicyOptions;
+use crate::filter::{Filter, Rule};
+use crate::location::Location;
+use crate::manifest::keys::SecretKey;
+use crate::model::{Durability, Error, ErrorKind, Event, ExtraKinds, Observer, Progress, Verdict};
+use crate::session::{self, DeleteOptions, MirrorOptions, MirrorOutcome};
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+type Listener = Box<dyn Fn(&Event<'_>) + Send + Sync>;
+
+/// A mirror of a source to a target: copies what changed, and proves it.
+///
+/// A mirror may be [run](Mirror::run) as often as is wanted: each run copies what changed since the
+/// one before.
+pub struct Mirror {
+    options: MirrorOptions,
+    listener: Option<Listener>,
+    running: Running,
+}
+
+impl Mirror {
+    /// Begins to describe a mirror of `source` to `target`: a path, a `file://` URL, or
+    /// `s3://bucket/prefix`, as on the command line. What the source holds goes to the target,
+    /// not the source itself.
+    pub fn builder(source: impl AsRef<OsStr>, target: impl AsRef<OsStr>) -> MirrorBuilder {
+        MirrorBuilder {
+            source: source.as_ref().to_owned(),
+            target: target.as_ref().to_owned(),
+            state_dir: None,
+            dry_run: false,
+            rules: Vec::new(),
+            min_size: None,
+            max_size: None,
+            policy: PolicyOptions::default(),
+            delete: None,
+            require_file: None,
+            sign: None,
+            markers: true,
+            durability: Durability::default(),
+            transfers: None,
+            listener: None,
+            common: Common::default(),
+        }
+    }
+
+    /// Runs it. `Ok` says that the target is what the source was: each entry was copied, or is as it
+    /// should be.
+    ///
+    /// # Errors
+    /// [`RunError::Stopped`] for what stops a run: a location that can't be used, a lock that is held,
+    /// a target that is full. [`RunError::Incomplete`] where entries failed, deletions were refused,
+    /// the run was stopped, or its manifest could not be published.
+    pub fn run(&self) -> Result<MirrorOutcome, RunError<MirrorOutcome>> {
+        let progress = Arc::new(Progress::default());
+        let _ticker = self.running.watch(&progress)?;
+        let outcome = session::mirror(
+            &self.options,
+            &Callback(self.listener.as_ref()),
+            &progress,
+            &self.running.stop,
+        )?;
+        if outcome.verdict == Verdict::Complete {
+            Ok(outcome)
+        } else {
+            Err(RunError::Incomplete(Box::new(outcome)))
+        }
+    }
+}
+
+/// Tells a callback of events.
+struct Callback<'a>(Option<&'a Listener>);
+
+impl Observer for Callback<'_> {
+    fn observe(&self, event: &Event<'_>) {
+        if let Some(listener) = self.0 {
+            listener(event);
+        }
+    }
+
+    fn wants_changes(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+impl Unfinished for MirrorOutcome {
+    fn what_is_missing(&self) -> String {
+        let because = |error: &Option<Error>, otherwise: &str| {
+            error.as_ref().map_or_else(|| otherwise.to_owned(), Error::sentence)
+        };
+        match self.verdict {
+            Verdict::Complete => "is complete".to_owned(),
+            Verdict::Incomplete => {
+                let (failed, of) = (self.totals.files_failed, self.totals.entries);
+                format!("is incomplete: {failed} of {of} entries failed")
+            }
+            Verdict::Refused => {
+                format!("refused deletions: {}", because(&self.refusal, "a guard refused them"))
+            }
+            Verdict::Interrupted => "was stopped before its end".to_owned(),
+            Verdict::Failed => {
+                format!("failed: {}", because(&self.unpublished, "it did not come to its end"))
+            }
+        }
+    }
+}
+
+/// Describes a mirror; all that isn't said has the default of the command line.
+#[must_use = "nothing is mirrored before `run`"]
+pub struct MirrorBuilder {
+    source: OsString,
+    target: OsString,
+    state_dir: Option<PathBuf>,
+    dry_run: bool,
+    rules: Vec<Rule>,
+    min_size: Option<u64>,
+    max_size: Option<u64>,
+    policy: PolicyOptions,
+    delete: Option<DeleteOptions>,
+    require_file: Option<PathBuf>,
+    sign: Option<SecretKey>,
+    markers: bool,
+    durability: Durability,
+    transfers: Option<u16>,
+    listener: Option<Listener>,
+    common: Common,
+}
+
+impl MirrorBuilder {
+    common_options!();
+
+    /// Keeps the record of runs in this directory; by default in `vidimus` below `XDG_STATE_HOME`, or
+    /// below `~/.local/state`.
+    pub fn state_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(directory.into());
+        self
+    }
+
+    /// Decides and tells what would be done, but does nothing.
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
+
+    /// Deletes what only the target has, as far as the options allow it; by default nothing is deleted.
+    pub fn delete(mut self, options: DeleteOptions) -> Self {
+        self.delete = Some(options);
+        self
+    }
+
+    /// Leaves out what matches a pattern of `.gitignore`'s kind. Of all patterns the last that matches
+    /// decides.
+    pub fn exclude(mut self, pattern: impl Into<String>) -> Self {
+        self.rules.push(Rule::Exclude(pattern.into()));
+        self
+    }
+
+    /// Takes in what matches a pattern, though one before excludes it.
+    pub fn include(mut self, pattern: impl Into<String>) -> Self {
+        self.rules.push(Rule::Include(pattern.into()));
+        self
+    }
+
+    /// Leaves out files of fewer bytes.
+    pub fn min_size(mut self, bytes: u64) -> Self {
+        self.min_size = Some(bytes);
+        self
+    }
+
+    /// Leaves out files of more bytes.
+    pub fn max_size(mut self, bytes: u64) -> Self {
+        self.max_size = Some(bytes);
+        self
+    }
+
+    /// Hashes each file of the source, whatever its size and times say.
+    pub fn checksum(mut self, checksum: bool) -> Self {
+        self.policy.checksum = checksum;
+        self
+    }
+
+    /// Records SHA-256 or MD5 beside BLAKE3.
+    pub fn digests(mut self, kinds: ExtraKinds) -> Self {
+        self.policy.digests = kinds;
+        self
+    }
+
+    /// Refuses the run unless the source's root holds this file: that its disk is mounted.
+    pub fn require_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.require_file = Some(path.into());
+        self
+    }
+
+    /// Signs the manifest that is published in the target.
+    pub fn sign(mut self, key: SecretKey) -> Self {
+        self.sign = Some(key);
+        self
+    }
+
+    /// Whether directories are written to a store as objects of their own; they are by default.
+    pub fn markers(mut self, markers: bool) -> Self {
+        self.markers = markers;
+        self
+    }
+
+    /// How durable a file is before it counts as done.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Files that are copied at the same time; by default one a processor, and 32 where a side is a
+    /// store.
+    pub fn transfers(mut self, transfers: u16) -> Self {
+        self.transfers = Some(transfers);
+        self
+    }
+
+    /// Calls `listener` with each event, from several threads at a time: it must not block for long.
+    pub fn on_event(mut self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.listener = Some(Box::new(listener));
+        self
+    }
+
+    /// Makes the mirror. How stores are reached is taken from their locations, the environment
+    /// (`AWS_…`) and the profiles in `~/.aws`, as the AWS command line does.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for a location, pattern or setting that makes no sense, or where there is no
+    /// place for the record of runs.
+    pub fn build(self) -> Result<Mirror, Error> {
+        let (source, target) = (Location::parse(&self.source)?, Location::parse(&self.target)?);
+        let has_store = source.local().is_none() || target.local().is_none();
+        let filter = Filter::new(&self.rules, self.min_size, self.max_size)
+            .map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))?;
+        let options = MirrorOptions {
+            source_store: environment::store(&source, self.common.allow_http)?,
+            target_store: environment::store(&target, self.common.allow_http)?,
+            source,
+            target,
+            state_dir: environment::state_dir(self.state_dir.as_deref())?,
+            dry_run: self.dry_run,
+            bag: None,
+            policy: self.policy,
+            filter,
+            delete: self.delete,
+            require_file: self.require_file,
+            sign: self.sign,
+            manifest_mode: None,
+            markers: self.markers,
+            durability: self.durability,
+            transfers: environment::at_least_one("transfers", self.transfers)
+                .map(|transfers| environment::workers(transfers, has_store))?,
+            checkers: self.common.checkers(false)?,
+            count_ahead: false,
+            limits: self.common.limits,
+        };
+        Ok(Mirror { options, listener: self.listener, running: self.common.running })
+    }
+
+    /// Makes the mirror and runs it, once.
+    ///
+    /// # Errors
+    /// As those of [`MirrorBuilder::build`] and [`Mirror::run`].
+    pub fn run(self) -> Result<MirrorOutcome, RunError<MirrorOutcome>> {
+        self.build()?.run()
+    }
+}

@@ -1,0 +1,179 @@
+use super::*;
+use crate::model::{ErrorKind, Event, Stop, Verdict};
+use crate::session::{DeleteOptions, MirrorOutcome};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A directory with a source of two files, room for a target, and records of runs.
+struct Site(TempDir);
+
+impl Site {
+    fn new() -> Self {
+        let site = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(site.at("source")).unwrap();
+        fs::write(site.at("source/a"), "first").unwrap();
+        fs::write(site.at("source/b"), "second").unwrap();
+        site
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn mirror(&self) -> MirrorBuilder {
+        Mirror::builder(self.at("source"), self.at("target")).state_dir(self.at("records"))
+    }
+
+    fn verify(&self) -> VerifyBuilder {
+        Verify::builder(self.at("target")).state_dir(self.at("records"))
+    }
+
+    /// Makes the next mirror incomplete: special files are not copied.
+    fn add_fifo(&self) {
+        let (mode, kind) = (rustix::fs::Mode::from_raw_mode(0o600), rustix::fs::FileType::Fifo);
+        rustix::fs::mknodat(rustix::fs::CWD, self.at("source/fifo"), kind, mode, 0).unwrap();
+    }
+}
+
+fn incomplete(run: Result<MirrorOutcome, RunError<MirrorOutcome>>) -> (String, MirrorOutcome) {
+    let error = run.unwrap_err();
+    let said = error.to_string();
+    match error {
+        RunError::Incomplete(outcome) => (said, *outcome),
+        RunError::Stopped(error) => panic!("{}", error.sentence()),
+    }
+}
+
+#[test]
+fn a_mirror_is_run_as_often_as_is_wanted_and_verified() {
+    let site = Site::new();
+    let mirror = site.mirror().build().unwrap();
+    assert_eq!(mirror.run().unwrap().totals.files_copied, 2);
+    fs::write(site.at("source/c"), "third").unwrap();
+    let again = mirror.run().unwrap();
+    assert_eq!((again.totals.files_copied, again.totals.files_unchanged), (1, 2));
+    assert_eq!(site.verify().run().unwrap().totals.verified, 3);
+}
+
+#[test]
+fn a_mirror_in_which_an_entry_failed_is_an_error_that_has_its_outcome() {
+    let site = Site::new();
+    site.add_fifo();
+    let (said, outcome) = incomplete(site.mirror().run());
+    assert_eq!(said, "the run is incomplete: 1 of 4 entries failed");
+    assert_eq!((outcome.verdict, outcome.totals.files_copied), (Verdict::Incomplete, 2));
+}
+
+#[test]
+fn refused_deletions_are_an_error_that_says_why() {
+    let site = Site::new();
+    site.mirror().run().unwrap();
+    fs::remove_file(site.at("source/a")).unwrap();
+    fs::remove_file(site.at("source/b")).unwrap();
+    let (said, outcome) = incomplete(site.mirror().delete(DeleteOptions::default()).run());
+    assert!(said.starts_with("the run refused deletions: "), "{said}");
+    assert_eq!(outcome.verdict, Verdict::Refused);
+    assert!(site.at("target/a").exists());
+}
+
+#[test]
+fn a_run_that_is_stopped_is_an_error() {
+    let site = Site::new();
+    let stop = Stop::default();
+    stop.request();
+    let (said, outcome) = incomplete(site.mirror().stop(stop).run());
+    assert_eq!(said, "the run was stopped before its end");
+    assert_eq!(outcome.verdict, Verdict::Interrupted);
+}
+
+#[test]
+fn a_location_that_does_not_exist_stops_the_run_with_a_sentence() {
+    let site = Site::new();
+    let missing = site.at("missing");
+    let run = Mirror::builder(&missing, site.at("target")).state_dir(site.at("records")).run();
+    let error = run.unwrap_err();
+    assert!(error.outcome().is_none());
+    let path = missing.display();
+    let said = format!("cannot open the source \"{path}\": no such file or directory (os error 2)");
+    assert_eq!((error.to_string(), format!("{error:?}")), (said.clone(), said));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_before_anything_is_done() {
+    let site = Site::new();
+    let kind = |builder: MirrorBuilder| builder.build().err().map(|error| error.kind);
+    assert_eq!(kind(Mirror::builder("ftp://host/a", site.at("target"))), Some(ErrorKind::Usage));
+    assert_eq!(kind(site.mirror().exclude("!a")), Some(ErrorKind::Usage));
+    assert_eq!(kind(site.mirror().transfers(0)), Some(ErrorKind::Usage));
+    assert_eq!(kind(site.mirror().checkers(0)), Some(ErrorKind::Usage));
+    assert_eq!(kind(site.mirror()), None);
+}
+
+#[test]
+fn events_and_progress_come_by_callbacks() {
+    let site = Site::new();
+    let copied = Arc::new(Mutex::new(Vec::new()));
+    let ticks = Arc::new(AtomicU64::new(0));
+    let (keys, counted) = (Arc::clone(&copied), Arc::clone(&ticks));
+    site.mirror()
+        .exclude("b")
+        .on_event(move |event| {
+            if let Event::Changed { key, .. } = event {
+                keys.lock().unwrap().push(key.to_string());
+                // The run goes on once it was told how far it is.
+                while counted.load(Ordering::Relaxed) == 0 {
+                    std::thread::yield_now();
+                }
+            }
+        })
+        .on_progress(Duration::from_millis(1), move |_| {
+            ticks.fetch_add(1, Ordering::Relaxed);
+        })
+        .run()
+        .unwrap();
+    assert_eq!(*copied.lock().unwrap(), ["a"]);
+}
+
+#[test]
+fn a_verification_that_finds_a_difference_is_an_error_and_tells_of_it() {
+    let site = Site::new();
+    site.mirror().run().unwrap();
+    fs::remove_file(site.at("target/a")).unwrap();
+    let missing = Arc::new(Mutex::new(Vec::new()));
+    let found = Arc::clone(&missing);
+    let verified = site
+        .verify()
+        .on_finding(move |finding| {
+            if let Finding::Difference { key, .. } = finding {
+                found.lock().unwrap().push(key.to_string());
+            }
+        })
+        .run();
+    assert_eq!(
+        verified.unwrap_err().to_string(),
+        "the run found 1 differences from what was recorded"
+    );
+    assert_eq!(*missing.lock().unwrap(), ["a"]);
+}
+
+#[test]
+fn a_comparison_ends_well_whether_the_sides_are_equal_or_not() {
+    let site = Site::new();
+    site.mirror().run().unwrap();
+    let diff = || Diff::builder(site.at("source"), site.at("target")).metadata(false);
+    assert_eq!(diff().run().unwrap().totals.differences(), 0);
+    fs::remove_file(site.at("target/a")).unwrap();
+    let only = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&only);
+    let listener = move |finding: &DiffFinding<'_>| {
+        if matches!(finding, DiffFinding::Only(..)) {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    assert_eq!(diff().on_finding(listener).run().unwrap().totals.differences(), 1);
+    assert_eq!(only.load(Ordering::Relaxed), 1);
+}
