@@ -7,17 +7,21 @@
 //! that happened before it durable. A store whose PUT is atomic and durable does everything in the
 //! first step.
 
+mod capabilities;
+mod headers;
 pub mod local;
 pub mod object;
+
+pub use capabilities::Capabilities;
+pub use headers::Headers;
 
 use crate::filter::Filter;
 use crate::model::entry::Completeness;
 use crate::model::{
     Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Features, Keeps, Key, Metadata, Stamp,
 };
-use local::OpenFile;
-use object::{BucketPrefix, Headers};
 use serde::{Deserialize, Serialize};
+use std::any::Any;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -109,8 +113,8 @@ pub type Sink<'a> = dyn FnMut(Reading<'_>) -> Result<(), Cause> + 'a;
 /// What comes when an entry is read.
 #[derive(Debug)]
 pub enum Reading<'a> {
-    /// The file of this machine, open and found to be the one listed.
-    Opened(&'a OpenFile<'a>),
+    /// The file, open and found to be the one listed, to be inspected.
+    Opened(&'a dyn Inspect),
     /// What a listing could not tell.
     Facts(Box<Facts>),
     /// Bytes of its content.
@@ -131,6 +135,13 @@ impl Inspected {
     pub fn of(entry: &Entry) -> Self {
         Self { features: Features::default(), mode: entry.metadata.mode }
     }
+}
+
+/// What is open, and can be looked at closer than a listing does.
+pub trait Inspect: std::fmt::Debug {
+    /// Finds out what it has that a copy hasn't. What can't be found out is no error: it is told like
+    /// what is lost.
+    fn inspect(&self) -> Inspected;
 }
 
 /// What a store keeps with an object, and only reading it tells.
@@ -190,6 +201,9 @@ pub trait Ranges: Sync {
 
 /// A place that entries come from.
 pub trait Source: Send + Sync {
+    /// What it can do, and what it asks for.
+    fn capabilities(&self) -> Capabilities;
+
     /// Lists everything below the root, the root first.
     ///
     /// # Errors
@@ -300,10 +314,24 @@ pub trait Source: Send + Sync {
         None
     }
 
-    /// The store that this is a part of, where it is one.
-    fn object(&self) -> Option<&BucketPrefix> {
+    /// What a target of its own kind copies from without the content passing through here; see
+    /// [`Target::can_copy_server_side`]. A layer around a source hands on what that has, or nothing
+    /// where it makes the content another.
+    fn copy_origin(&self) -> Option<&dyn Any> {
         None
     }
+
+    /// Whether there is anything at all at its place: a part of a store is nothing but the keys that
+    /// begin with its prefix.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    fn stands(&self) -> Result<bool, Error> {
+        Ok(true)
+    }
+
+    /// Takes its keys for what they are in this form, as listing it in that form does.
+    fn set_key_space(&self, _key_space: KeySpace) {}
 
     /// Things to tell once at the end of a run: what the place doesn't do, or does otherwise.
     fn warnings(&self) -> Vec<String> {
@@ -338,15 +366,9 @@ pub trait Target: Source {
         precondition: Precondition,
     ) -> Result<Box<dyn Stage>, Cause>;
 
-    /// Whether it is a store: what is written stands at once and whole, so that nothing is built
-    /// first and put in place later, and each request costs more than reading twice.
-    fn is_store(&self) -> bool {
-        self.object().is_some()
-    }
-
     /// Whether new directories are best built whole before anybody sees them.
     fn builds_directories(&self) -> bool {
-        !self.is_store()
+        false
     }
 
     /// Begins a new directory that nobody sees until it is published with what was made in it.
@@ -386,7 +408,7 @@ pub trait Target: Source {
         false
     }
 
-    /// Has the store copy an entry of a source that it [is beside](Target::can_copy_server_side), if it still
+    /// Has the store copy an entry of a source that it [can copy from](Target::can_copy_server_side), if it still
     /// is the one listed; its stamp, or `None` where the store doesn't: then it is to be read and
     /// written.
     ///
@@ -409,16 +431,8 @@ pub trait Target: Source {
         entries.iter().map(|entry| self.remove(entry)).collect()
     }
 
-    /// How many entries [`Target::remove_all`] is best given at a time.
-    fn removes_together(&self) -> usize {
-        1
-    }
-
     /// Removes a temporary of a killed run.
     fn sweep(&self, key: &Key) -> Result<(), Cause>;
-
-    /// Whether [`Target::barrier`] does anything, so that batches are worth while.
-    fn needs_barrier(&self) -> bool;
 
     /// Makes durable all that was staged, published, made, set or removed before.
     ///

@@ -58,7 +58,7 @@ impl CountAhead {
         options: ListOptions,
         progress: &Arc<Progress>,
     ) -> Option<Self> {
-        let has_room = source.object().is_some() || has_room_for_another_walk();
+        let has_room = source.capabilities().remote || has_room_for_another_walk();
         if !has_room || options.only.is_some() {
             return None;
         }

@@ -2,9 +2,8 @@
 
 use super::hash::{Hashed, Hasher};
 use super::{Context, Purpose, now};
-use crate::backend::local::OpenFile;
 use crate::backend::{
-    Facts, Inspected, Precondition, ReadError, Reading, Stage, StageDirectory, Staged,
+    Facts, Inspect, Inspected, Precondition, ReadError, Reading, Stage, StageDirectory, Staged,
 };
 use crate::manifest::Row;
 use crate::model::entry::LONGEST_LINK;
@@ -68,7 +67,7 @@ struct Copying<'w> {
 impl Copying<'_> {
     /// Finds out what the file has that a copy hasn't. Without its ACL, the copy's mode says no more
     /// than that did.
-    fn inspect(&mut self, entry: &Entry, file: &OpenFile<'_>) {
+    fn inspect(&mut self, entry: &Entry, file: &dyn Inspect) {
         if self.purpose != Purpose::Mirror {
             return;
         }
@@ -157,8 +156,8 @@ impl Attempt<'_, '_> {
         let (context, slot) = (self.context, self.slot);
         // A file of this machine is written as it is read, in order; and digests other than BLAKE3
         // are made so.
-        if context.source.object().is_none()
-            || context.target.is_store()
+        if !context.source.capabilities().remote
+            || !context.target.capabilities().writes_anywhere
             || context.policy.options.digests.any()
         {
             return Ok(false);

@@ -104,8 +104,7 @@ impl Collisions {
             standing: HashMap::new(),
             looked_at: Vec::new(),
         };
-        // In a store each key stands for itself.
-        if !target.is_store() {
+        if target.capabilities().folds_names {
             for key in &found.taken {
                 let standing = spared.standing.entry(key.parent().into()).or_default();
                 match target.look(key) {

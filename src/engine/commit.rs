@@ -48,7 +48,7 @@ impl<'a> Committer<'a> {
     /// Makes the commit stage of a run; without a writer nothing is recorded.
     pub fn new(context: &'a Context<'a>, writer: Option<Writer>) -> Self {
         Self {
-            barriers: context.target.needs_barrier(),
+            barriers: context.target.capabilities().needs_barrier,
             context,
             writer,
             batch: Batch::default(),

@@ -169,7 +169,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             return Ok(Some(finished));
         }
         if unless.is_some()
-            && context.target.is_store()
+            && context.target.capabilities().remote
             && step.source.size() > context.buffer as u64
         {
             // Sending it costs more than reading it twice.

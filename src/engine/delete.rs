@@ -108,7 +108,7 @@ pub(super) fn delete(
 ) -> Result<(), Error> {
     let spared = context.collisions.spared(&*context.target);
     let mut deleting = Deleting { context, committer, spared, stays: None };
-    let together = context.target.removes_together();
+    let together = context.target.capabilities().delete_batch;
     let mut entries = Vec::with_capacity(together);
     while let Some(record) = deletions.next().map_err(spool_error)? {
         if context.is_over() {

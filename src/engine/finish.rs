@@ -18,14 +18,14 @@ use crossbeam_channel::bounded;
 use std::io::ErrorKind::NotFound;
 use std::sync::{Mutex, PoisonError};
 
-/// Sets the metadata of directories in which all is done, children first; in a store, which has no
-/// such order, several at a time.
+/// Sets the metadata of directories in which all is done, children first; where entries change nothing
+/// of their directory there is no such order, and it is several at a time.
 pub(super) fn directories(
     context: &Context<'_>,
     mut directories: SpoolReader,
     committer: &mut Committer<'_>,
 ) -> Result<(), Error> {
-    if !context.target.is_store() {
+    if context.target.capabilities().directory_times {
         while let Some(record) = directories.next().map_err(spool_error)? {
             if context.is_over() {
                 return Ok(());

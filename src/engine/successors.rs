@@ -146,9 +146,9 @@ fn put(
         Ok(None) => {}
         Err(error) => {
             context.fail(error);
-            // What was written is dropped; in a store it stands already.
+            // What was written is dropped, unless it stands already.
             if is_written
-                && context.target.is_store()
+                && context.target.capabilities().atomic_put
                 && let Err(cause) = take_back(context, &key)
             {
                 context.fail(on_target(Operation::Delete, &key, cause));

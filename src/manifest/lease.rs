@@ -10,8 +10,9 @@
 //! is written without one, right after a look that shows the same that was there before.
 
 use super::holder::{Holder, LeftBehind};
+use crate::backend::Headers;
 use crate::backend::object::{
-    BucketPrefix, Condition, Headers, ListQuery, Store, StoreError, StoreErrorKind, Wanted,
+    BucketPrefix, Condition, ListQuery, Store, StoreError, StoreErrorKind, Wanted,
 };
 use crate::model::reserved::DIRECTORY;
 use crate::model::{ETag, Error, ErrorKind, Key, RunId, Stop};

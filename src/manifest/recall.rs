@@ -18,9 +18,9 @@ pub fn recall(state: Option<&State>, target: &dyn Target, spool_dir: &Path) -> R
             let run = state.last_run()?;
             run.map(|run| RecordedOptions::decode(&run.options)).transpose()?
         }
-        // What a store was found to do costs requests to be told; a manifest that can't be read is told
+        // What a remote place was found to do costs requests to be told; a manifest that can't be read is told
         // where its rows are read.
-        None if target.is_store() => None,
+        None if target.capabilities().remote => None,
         None => {
             let latest = ManifestReader::of(target, spool_dir).latest_or_highest();
             latest.ok().flatten().map(|(latest, _)| latest.head.options)

@@ -1,14 +1,13 @@
 //! A file that is written whole or not at all: until it is published, and durable then, its place has
 //! what it had.
 
-use crate::backend::local::LocalTarget;
-use crate::backend::{Precondition, Stage, Target as _};
+use crate::backend::{Precondition, Stage, Target};
 use crate::model::entry::Completeness;
 use crate::model::{Cause, Digest, Entry, EntryKind, Key, Metadata, Stamp};
 
 /// A file under way. Dropped unpublished, it is removed.
 pub(super) struct AtomicFile<'t> {
-    target: &'t LocalTarget,
+    target: &'t dyn Target,
     stage: Box<dyn Stage>,
     hasher: blake3::Hasher,
     metadata: Metadata,
@@ -17,7 +16,7 @@ pub(super) struct AtomicFile<'t> {
 impl<'t> AtomicFile<'t> {
     /// Begins a file that is to have this metadata.
     pub(super) fn begin(
-        target: &'t LocalTarget,
+        target: &'t dyn Target,
         key: Key,
         place: Precondition,
         metadata: Metadata,
@@ -48,7 +47,7 @@ impl<'t> AtomicFile<'t> {
         let mut staged = self.stage.finish(&wanted, &Digest::from(self.hasher.finalize()))?;
         // Whether it got its mode and owner makes it no other file.
         staged.publish()?;
-        if self.target.needs_barrier() {
+        if self.target.capabilities().needs_barrier {
             self.target.barrier()?;
         }
         Ok(())

@@ -430,7 +430,7 @@ impl Importing<'_> {
             Ok((entry, hashed, found))
         };
         let first = read()?;
-        if !self.target.is_store() || first.2 == expected {
+        if !self.target.capabilities().remote || first.2 == expected {
             return Ok(first);
         }
         // A bit may have flipped on the way; what lies there wrong is wrong the second time too.

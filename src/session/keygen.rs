@@ -2,7 +2,7 @@
 
 use super::file::{LocalFile, cannot_write, find_whole};
 use super::{places, wall_clock};
-use crate::backend::{Precondition, Staged, Target as _};
+use crate::backend::{Precondition, Source as _, Staged, Target as _};
 use crate::location::SingleLocation;
 use crate::manifest::keys::{NewKeys, PublicKey};
 use crate::model::entry::Completeness;
@@ -110,7 +110,7 @@ fn publish(mut staged: Box<dyn Staged>, file: &LocalFile, path: &Path) -> Result
     if let Some(refused) = staged.publish().map_err(failed)? {
         return Err(failed(refused));
     }
-    if target.needs_barrier() {
+    if target.capabilities().needs_barrier {
         target.barrier().map_err(failed)?;
     }
     Ok(())

@@ -403,7 +403,7 @@ impl Session<'_> {
             progress: self.progress,
             spool_dir: &options.state_dir,
             root_is_new,
-            directories_change: !target.is_store(),
+            directories_change: target.capabilities().directory_times,
             is_over: &is_over,
         };
         let plan = Plan::new(join, planning);

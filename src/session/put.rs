@@ -139,7 +139,7 @@ pub fn put(
         notes.push(format!("what a put that was killed left stays: {cause}"));
     }
     let cannot = |cause| cannot_write(&options.location, cause);
-    if at.target.is_store() {
+    if !at.knows_standing {
         match at.keep_what_stands() {
             Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
             kept => warnings.extend(kept.map_err(cannot)?),
@@ -197,6 +197,8 @@ struct At {
     place: Precondition,
     metadata: Metadata,
     key_space: KeySpace,
+    /// Whether what stands there was looked at: its mode and owner are those of `metadata`.
+    knows_standing: bool,
     /// What is lost of a file that stands there, in words.
     not_kept: Option<String>,
 }
@@ -226,7 +228,17 @@ fn local(path: &Path, options: &PutOptions) -> Result<At, Error> {
     let target = target.of_puts().map_err(|error| cannot_write(&options.location, error.into()))?;
     let name = super::places::printable(&directory);
     let (target, locked) = (Box::new(target), Lockable::Directory(root));
-    Ok(At { target, locked, name, key, place, metadata, key_space: KeySpace::Tree, not_kept })
+    Ok(At {
+        target,
+        locked,
+        name,
+        key,
+        place,
+        metadata,
+        key_space: KeySpace::Tree,
+        knows_standing: true,
+        not_kept,
+    })
 }
 
 fn object(
@@ -254,7 +266,17 @@ fn object(
     };
     // A PUT replaces what it meets, whole.
     let (place, key_space, not_kept) = (Precondition::Leaf, KeySpace::Flat, None);
-    Ok(At { target, locked, name, key, place, metadata, key_space, not_kept })
+    Ok(At {
+        target,
+        locked,
+        name,
+        key,
+        place,
+        metadata,
+        key_space,
+        knows_standing: false,
+        not_kept,
+    })
 }
 
 /// What was written.
@@ -317,7 +339,7 @@ fn write(
         return Err(Cause::Stopped.into());
     }
     let refused = staged.publish()?;
-    if at.target.needs_barrier() {
+    if at.target.capabilities().needs_barrier {
         at.target.barrier()?;
     }
     let written = staged.written();

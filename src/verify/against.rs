@@ -191,7 +191,8 @@ pub fn verify_against(
 
 /// Which form keys have: between two stores each stands for itself, as in a mirror.
 fn key_space(source: &dyn Source, target: &dyn Target) -> KeySpace {
-    if source.object().is_some() && target.is_store() { KeySpace::Flat } else { KeySpace::Tree }
+    let is_flat = source.capabilities().flat_keys && target.capabilities().flat_keys;
+    if is_flat { KeySpace::Flat } else { KeySpace::Tree }
 }
 
 /// What the latest run from the source into the target was asked, where the state or the manifest

@@ -138,9 +138,9 @@ impl ContentComparer<'_> {
         self.differs(key, &Difference::Extra);
     }
 
-    /// What a source's entry has that the target's hasn't, where both are of this machine.
+    /// What a source's entry has that the target's hasn't, where both sides tell.
     fn lost(&self, source: &Entry, target: &Entry) -> Result<Features, EntryError> {
-        if source.kind != target.kind || self.source.object().is_some() || self.target.is_store() {
+        if source.kind != target.kind || !self.both_inspect() {
             return Ok(Features::default());
         }
         let inspect = |side: Side, entry: &Entry| {
@@ -154,6 +154,10 @@ impl ContentComparer<'_> {
             return Ok(features);
         }
         Ok(features.without(inspect(Side::Target, target)?))
+    }
+
+    fn both_inspect(&self) -> bool {
+        self.source.capabilities().inspects && self.target.capabilities().inspects
     }
 
     /// The same; `None` where that failed, which was told.
@@ -258,10 +262,10 @@ impl ContentComparer<'_> {
         let mut digests = (right, self.hash(Side::Target, &mut other, reading)?);
         // A bit may have flipped on its way from a store; what lies there wrong is wrong the second
         // time too.
-        if digests.0 != digests.1 && self.source.object().is_some() {
+        if digests.0 != digests.1 && self.source.capabilities().remote {
             digests.0 = self.hash(Side::Source, &mut one, reading)?;
         }
-        if digests.0 != digests.1 && self.target.is_store() {
+        if digests.0 != digests.1 && self.target.capabilities().remote {
             digests.1 = self.hash(Side::Target, &mut other, reading)?;
         }
         if digests.0 != digests.1 {

@@ -267,8 +267,8 @@ pub fn verify(
         Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used").because(error)
     })?;
     let extras_count = expected.deletes || options.strict;
-    if let Some(place) = mends_from.as_ref().and_then(|from| from.source.object()) {
-        place.set_key_space(expected.key_space);
+    if let Some(from) = &mends_from {
+        from.source.set_key_space(expected.key_space);
     }
     // Rows of entries that were excluded since are verified too.
     let everything = Arc::default();

@@ -268,7 +268,7 @@ impl MendSteps<'_> {
             How::Metadata { is_proven } => (Task::MendMetadata { is_proven }, 1),
             How::Anew { differences, by_sha256 } => (anew(&right, by_sha256)?, differences),
         };
-        if !matches!(task, Task::MendMetadata { .. }) && !self.target.is_store() {
+        if !matches!(task, Task::MendMetadata { .. }) && self.needs_directories() {
             self.enter(&right, existing.is_none())?;
         }
         // What can be kept is mended all the same.
@@ -281,6 +281,11 @@ impl MendSteps<'_> {
         Ok(())
     }
 
+    /// Whether a directory has to stand before anything is written into it.
+    fn needs_directories(&self) -> bool {
+        !self.target.capabilities().implied_directories
+    }
+
     /// Takes a directory that is missing, or isn't like it was.
     fn directory(
         &mut self,
@@ -288,7 +293,7 @@ impl MendSteps<'_> {
         existing: Option<&Entry>,
     ) -> Result<(), (Operation, Cause)> {
         if existing.is_none() {
-            if !self.target.is_store()
+            if self.needs_directories()
                 && let Err(refused) = self.enter(&entry, true)
             {
                 self.blocked = Some(entry.key);

@@ -281,7 +281,8 @@ impl Tally<'_> {
             })
         };
         let mut read = hash();
-        if self.target.is_store() && matches!(&read, Ok(found) if *found != job.expected) {
+        if self.target.capabilities().remote && matches!(&read, Ok(found) if *found != job.expected)
+        {
             // A bit may have flipped on the way; what lies there wrong is wrong the second time too.
             read = hash();
         }

@@ -88,8 +88,8 @@ pub(crate) fn conformance(make: impl Fn() -> Fixture, but: &[&str]) {
         let fixture = make();
         let makes = match whose {
             All => true,
-            FileSystems => !fixture.target.is_store(),
-            Stores => fixture.target.is_store(),
+            FileSystems => !fixture.target.capabilities().atomic_put,
+            Stores => fixture.target.capabilities().atomic_put,
         };
         if makes && catch_unwind(AssertUnwindSafe(|| promise(&fixture))).is_err() {
             broken.push(name);

@@ -1,5 +1,6 @@
 //! A place under test, and how the suites speak of it: through the backend's traits alone.
 
+use crate::layer::Layer;
 use std::any::Any;
 use std::sync::Arc;
 use vidimus::backend::{
@@ -19,6 +20,15 @@ pub(crate) struct Fixture {
     pub(crate) target: Box<dyn Target>,
     /// What goes when the fixture goes.
     pub(crate) _keep: Box<dyn Any>,
+}
+
+impl Fixture {
+    /// The same place, of which both sides lie in a layer that forwards.
+    pub(crate) fn layered(self) -> Self {
+        let source: Arc<dyn Source> = self.source.into();
+        let target: Arc<dyn Target> = self.target.into();
+        Self { source: Box::new(Layer(source)), target: Box::new(Layer(target)), ..self }
+    }
 }
 
 pub(crate) fn key(bytes: impl AsRef<[u8]>) -> Key {
@@ -102,7 +112,7 @@ pub(crate) fn fill(target: &dyn Target, keys: &[&[u8]]) {
 /// Makes a directory; in a store it stands once its metadata is set.
 fn make_directory(target: &dyn Target, name: &[u8]) -> Result<(), Cause> {
     target.make_directory(&key(name), Precondition::Absent)?;
-    if target.is_store() {
+    if target.capabilities().implied_directories {
         let wanted = entry(name, EntryKind::Directory, 0).metadata;
         target.set_metadata(&key(name), EntryKind::Directory, &wanted, Precondition::Leaf)?;
     }

@@ -76,6 +76,11 @@ fn the_local_backend_keeps_every_promise_at_any_durability() {
 }
 
 #[test]
+fn a_layer_around_the_local_backend_keeps_every_promise() {
+    conformance(|| Local::new().fixture(Durability::Batch).layered(), &[]);
+}
+
+#[test]
 fn the_local_backend_keeps_every_promise_in_memory() {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() {

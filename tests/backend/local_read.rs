@@ -10,7 +10,9 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 use vidimus::backend::local::LocalSource;
-use vidimus::backend::{ListItem, ListOptions, Listing, ReadError, Reading, Sink, Source};
+use vidimus::backend::{
+    Capabilities, ListItem, ListOptions, Listing, ReadError, Reading, Sink, Source,
+};
 use vidimus::engine::{Cores, Wanted};
 use vidimus::model::error::Side;
 use vidimus::model::run::Counter;
@@ -232,6 +234,10 @@ fn nothing_above_the_root_is_looked_at_or_read() {
 struct Patient(LocalSource);
 
 impl Source for Patient {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::FILE_SYSTEM
+    }
+
     fn list(&self, options: &ListOptions) -> Result<Listing, Error> {
         self.0.list(options)
     }

@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use vidimus::backend::local::{LocalSource, LocalTarget, Root};
-use vidimus::backend::{Precondition, Target};
+use vidimus::backend::{Precondition, Source as _, Target};
 use vidimus::model::{Cause, Durability, Entry, EntryKind, Metadata, Timestamp};
 
 const TEMPORARY: &str = ".vidimus.0123456789abcdef";
@@ -421,7 +421,7 @@ fn only_the_batch_durability_needs_barriers() {
         [(Durability::Batch, true), (Durability::File, false), (Durability::None, false)]
     {
         let local = Local::new();
-        assert_eq!(local.target(durability).needs_barrier(), needed, "{durability:?}");
+        assert_eq!(local.target(durability).capabilities().needs_barrier, needed, "{durability:?}");
     }
 }
 

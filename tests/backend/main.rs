@@ -8,6 +8,7 @@ mod s3;
 
 mod conformance;
 mod fixture;
+mod layer;
 mod local;
 mod local_list;
 mod local_read;

@@ -2,7 +2,8 @@
 
 use crate::common::servers::{SeaweedFs, environment};
 use crate::conformance::conformance;
-use crate::fixture::{Fixture, everything};
+use crate::fixture::{Fixture, content, everything, fill, look};
+use crate::local::Local;
 use crate::needs;
 use crate::s3::{Fault, Kind, On, S3Server};
 use std::collections::HashMap;
@@ -60,6 +61,35 @@ fn a_store_that_knows_no_conditions_keeps_all_promises_that_need_none() {
     server.settings(|settings| settings.conditions = false);
     let but = ["a leaf that turned up meanwhile is not overwritten"];
     conformance(|| fixture(&server.endpoint(), "bucket"), &but);
+}
+
+#[test]
+fn a_layer_around_a_store_keeps_every_promise() {
+    let server = S3Server::start();
+    server.bucket("bucket");
+    conformance(|| fixture(&server.endpoint(), "bucket").layered(), &[]);
+}
+
+#[test]
+fn a_store_copies_by_itself_through_layers_around_both_sides() {
+    let server = S3Server::start();
+    server.bucket("bucket");
+    let [from, to] = [(); 2].map(|()| fixture(&server.endpoint(), "bucket"));
+    fill(&*from.target, &[b"f"]);
+    let (from, to) = (from.layered(), to.layered());
+    assert!(to.target.can_copy_server_side(&*from.source));
+    let listed = look(&*from.source, "f");
+    server.forget();
+    let copied = to.target.copy_server_side(&*from.source, &listed, Precondition::Absent);
+    assert!(matches!(copied, Ok(Some(_))), "{copied:?}");
+    assert_eq!(server.count(Kind::Copy), 1, "{:?}", server.log());
+    assert_eq!((server.count(Kind::Get), server.count(Kind::Put)), (0, 0), "{:?}", server.log());
+    assert_eq!(content(&*to.source, "f"), b"f");
+    // What is of another kind is read and written.
+    let here = Local::new();
+    assert!(!to.target.can_copy_server_side(&here.source()));
+    let not_copied = to.target.copy_server_side(&here.source(), &listed, Precondition::Absent);
+    assert!(matches!(not_copied, Ok(None)), "{not_copied:?}");
 }
 
 /// Counts a place: how many of its entries are files, their bytes, and whether that is all.

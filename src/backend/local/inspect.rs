@@ -5,7 +5,7 @@ use super::acl;
 use super::attributes::path_of_handle;
 use super::beneath::{Root, legal};
 use super::metadata::{kind_of, look_at_open};
-use crate::backend::Inspected;
+use crate::backend::{Inspect, Inspected};
 use crate::model::{Cause, Entry, EntryKind, Feature, Features};
 use rustix::fs::{
     Mode, OFlags, SeekFrom, Statx, fgetxattr, flistxattr, getxattr, listxattr, openat, seek,
@@ -21,7 +21,7 @@ const ACL: usize = 4 << 10;
 
 /// A file that is being read, as it was found to be right before.
 #[derive(Debug)]
-pub struct OpenFile<'a> {
+pub(super) struct OpenFile<'a> {
     file: BorrowedFd<'a>,
     stat: &'a Statx,
     /// Whether its reading would go on elsewhere.
@@ -41,9 +41,17 @@ impl<'a> OpenFile<'a> {
         Ok(())
     }
 
-    /// Finds out what it has: one system call, and another one of a file that has fewer blocks than
-    /// bytes, or an ACL. What can't be found out is no error: it is told like what is lost.
-    pub fn inspect(&self) -> Inspected {
+    fn has_holes(&self) -> bool {
+        self.is_moved.set(true);
+        let hole = seek(self.file, SeekFrom::Hole(0));
+        // What can't tell its holes has none to lose.
+        hole.is_ok_and(|hole| hole < self.stat.stx_size)
+    }
+}
+
+impl Inspect for OpenFile<'_> {
+    /// One system call, and another one of a file that has fewer blocks than bytes, or an ACL.
+    fn inspect(&self) -> Inspected {
         let mut inspected = attributes(self.file, self.stat);
         if self.stat.stx_nlink > 1 {
             inspected.features.add(Feature::HardLinks);
@@ -53,13 +61,6 @@ impl<'a> OpenFile<'a> {
             inspected.features.add(Feature::Holes);
         }
         inspected
-    }
-
-    fn has_holes(&self) -> bool {
-        self.is_moved.set(true);
-        let hole = seek(self.file, SeekFrom::Hole(0));
-        // What can't tell its holes has none to lose.
-        hole.is_ok_and(|hole| hole < self.stat.stx_size)
     }
 }
 

@@ -29,7 +29,6 @@ mod write;
 
 pub use beneath::{Identity, Root};
 pub use file_system::{FileSystem, FileSystemId};
-pub use inspect::OpenFile;
 pub use misplaced::misplaced_patterns;
 pub use paths::{below, dangling, unopened};
 pub use sync::Syncing;
@@ -81,6 +80,10 @@ impl LocalSource {
 }
 
 impl Source for LocalSource {
+    fn capabilities(&self) -> super::Capabilities {
+        super::Capabilities::FILE_SYSTEM
+    }
+
     fn list(&self, options: &ListOptions) -> Result<Listing, Error> {
         walk::list(&self.root, &self.walking, self.side, options)
     }

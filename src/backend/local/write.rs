@@ -14,8 +14,8 @@ use super::stage::{Hidden, LocalStage};
 use super::stage_directory::{LocalStageDirectory, sweep_directory};
 use super::{LocalSource, Walking, read};
 use crate::backend::{
-    Inspected, ListItem, ListOptions, Listing, MANIFEST, Precondition, Ranges, ReadError, Sink,
-    Source, Stage, StageDirectory, Target,
+    self, Inspected, ListItem, ListOptions, Listing, MANIFEST, Precondition, Ranges, ReadError,
+    Sink, Source, Stage, StageDirectory, Target,
 };
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
@@ -121,6 +121,11 @@ impl LocalTarget {
 }
 
 impl Source for LocalTarget {
+    fn capabilities(&self) -> backend::Capabilities {
+        let needs_barrier = self.shared.syncing.needs_barrier();
+        backend::Capabilities { needs_barrier, ..self.reader.capabilities() }
+    }
+
     fn list(&self, options: &ListOptions) -> Result<Listing, Error> {
         self.reader.list(options)
     }
@@ -288,10 +293,6 @@ impl Target for LocalTarget {
                 other => Ok(other?),
             }
         })
-    }
-
-    fn needs_barrier(&self) -> bool {
-        self.shared.syncing.needs_barrier()
     }
 
     fn barrier(&self) -> Result<(), Cause> {

@@ -36,9 +36,11 @@ pub use error::{StoreError, StoreErrorKind};
 pub use prefix::BucketPrefix;
 pub use sides::{ObjectSource, ObjectTarget};
 pub use store::{
-    Body, BucketId, Condition, CopySource, Head, Headers, ListQuery, Listed, LookForWritten,
-    NotDeleted, ObjectReader, Outcome, Page, PartTag, PartsPage, RequestLimits, Requester, Store,
+    Body, BucketId, Condition, CopySource, Head, ListQuery, Listed, LookForWritten, NotDeleted,
+    ObjectReader, Outcome, Page, PartTag, PartsPage, RequestLimits, Requester, Store,
     StoreCapabilities, Upload, UploadId, UploadedPart, UploadsPage, Wanted, WrittenObject,
 };
 pub use stores::Stores;
 pub use write::OWN_PART_SIZES;
+
+use super::Headers;

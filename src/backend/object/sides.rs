@@ -7,12 +7,13 @@ use super::prefix::{BucketPrefix, cause, refused};
 use super::write::ObjectStage;
 use super::{Condition, StoreErrorKind};
 use crate::backend::{
-    ListItem, ListOptions, Listing, Precondition, Ranges, ReadError, Sink, Source, Stage,
-    StageDirectory, Target,
+    Capabilities, KeySpace, ListItem, ListOptions, Listing, Precondition, Ranges, ReadError, Sink,
+    Source, Stage, StageDirectory, Target,
 };
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::{Cause, Entry, EntryKind, Error, Keeps, Key, Metadata, Stamp};
+use std::any::Any;
 use std::sync::Arc;
 
 /// A part of a store as a source.
@@ -38,6 +39,10 @@ impl ObjectSource {
 }
 
 impl Source for ObjectSource {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::of_store(self.place.store.capabilities().delete_batch)
+    }
+
     fn list(&self, options: &ListOptions) -> Result<Listing, Error> {
         list(&self.place, self.side, options)
     }
@@ -85,8 +90,16 @@ impl Source for ObjectSource {
         self.place.first_part(entry)
     }
 
-    fn object(&self) -> Option<&BucketPrefix> {
-        Some(&self.place)
+    fn copy_origin(&self) -> Option<&dyn Any> {
+        Some(&*self.place)
+    }
+
+    fn stands(&self) -> Result<bool, Error> {
+        Ok(self.place.has_entries()? || self.place.prefix.is_empty())
+    }
+
+    fn set_key_space(&self, key_space: KeySpace) {
+        self.place.set_key_space(key_space);
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -121,7 +134,24 @@ impl ObjectTarget {
     }
 }
 
+/// The part of a store that a source is, whatever layers lie around it.
+fn origin(source: &dyn Source) -> Option<&BucketPrefix> {
+    source.copy_origin()?.downcast_ref()
+}
+
 impl Source for ObjectTarget {
+    fn capabilities(&self) -> Capabilities {
+        self.reader.capabilities()
+    }
+
+    fn count(
+        &self,
+        options: &ListOptions,
+        take: &mut dyn FnMut(EntryKind, u64) -> bool,
+    ) -> Result<bool, Error> {
+        self.reader.count(options, take)
+    }
+
     fn list(&self, options: &ListOptions) -> Result<Listing, Error> {
         self.reader.list(options)
     }
@@ -161,8 +191,16 @@ impl Source for ObjectTarget {
         self.reader.first_part(entry)
     }
 
-    fn object(&self) -> Option<&BucketPrefix> {
-        self.reader.object()
+    fn copy_origin(&self) -> Option<&dyn Any> {
+        self.reader.copy_origin()
+    }
+
+    fn stands(&self) -> Result<bool, Error> {
+        self.reader.stands()
+    }
+
+    fn set_key_space(&self, key_space: KeySpace) {
+        self.reader.set_key_space(key_space);
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -234,7 +272,7 @@ impl Target for ObjectTarget {
     }
 
     fn can_copy_server_side(&self, source: &dyn Source) -> bool {
-        source.object().is_some_and(|other| self.place().store.id().is_same_store(other.store.id()))
+        origin(source).is_some_and(|other| self.place().store.id().is_same_store(other.store.id()))
     }
 
     fn copy_server_side(
@@ -243,8 +281,7 @@ impl Target for ObjectTarget {
         entry: &Entry,
         place: Precondition,
     ) -> Result<Option<Stamp>, ReadError> {
-        let Some(other) = source.object() else { return Err(ReadError::Changed) };
-        self.place().copy(other, entry, place)
+        origin(source).map_or(Ok(None), |other| self.place().copy(other, entry, place))
     }
 
     fn remove(&self, entry: &Entry) -> Result<(), Cause> {
@@ -286,16 +323,8 @@ impl Target for ObjectTarget {
         objects.into_iter().map(result).collect()
     }
 
-    fn removes_together(&self) -> usize {
-        self.place().store.capabilities().delete_batch
-    }
-
     fn sweep(&self, _key: &Key) -> Result<(), Cause> {
         Ok(())
-    }
-
-    fn needs_barrier(&self) -> bool {
-        false
     }
 
     fn barrier(&self) -> Result<(), Cause> {

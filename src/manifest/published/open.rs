@@ -29,7 +29,7 @@ impl ManifestWriter<'_> {
         if let Some(mode) = self.mode {
             state.set_manifest_mode(mode)?;
         }
-        if self.target.is_store() {
+        if !self.target.capabilities().enforces_modes {
             return Ok(None);
         }
         let key = self.reader.key("");
@@ -101,7 +101,9 @@ impl ManifestWriter<'_> {
     /// it tells is to be held against that one's rights, all of it. Where a user asked for a mode, he
     /// did that.
     pub(super) fn is_for_another_group(&self, state: &State) -> Result<bool, Error> {
-        if self.target.is_store() || self.mode.or(state.manifest_mode()?).is_some() {
+        if !self.target.capabilities().enforces_modes
+            || self.mode.or(state.manifest_mode()?).is_some()
+        {
             return Ok(false);
         }
         let failed = |cause| self.reader.failed("open", "", cause);

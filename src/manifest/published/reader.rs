@@ -5,7 +5,7 @@ use super::head::{
     Head, Pointer, Predecessor, Publication, Segment, head_name, head_number, signature_name,
 };
 use super::signature::SignatureStatus;
-use crate::backend::{MANIFEST, ReadError, Reading, Source};
+use crate::backend::{Capabilities, MANIFEST, ReadError, Reading, Source};
 use crate::manifest::keys::{self, PublicKey, Signature};
 use crate::manifest::mode::Closed;
 use crate::model::{Cause, Digest, Entry, EntryKind, Error, ErrorKind, Key, Metadata};
@@ -275,9 +275,9 @@ impl<'a> ManifestReader<'a> {
         Ok(self.seen()?.is_empty)
     }
 
-    /// Whether it is in a store.
-    pub(super) fn is_in_store(&self) -> bool {
-        self.source.object().is_some()
+    /// What the place that has it can do.
+    pub(super) fn capabilities(&self) -> Capabilities {
+        self.source.capabilities()
     }
 
     /// A publication by number and digest.
@@ -449,10 +449,10 @@ impl<'a> ManifestReader<'a> {
         }
     }
 
-    /// How a user comes to what is closed to this one, where that is in a directory: the entry
+    /// How a user comes to what is closed to this one, where modes say so: the entry
     /// itself, or the directory on the way to it that can still be seen.
     fn closed(&self, key: &Key, is_written: bool) -> Option<String> {
-        if self.is_in_store() {
+        if !self.capabilities().enforces_modes {
             return None;
         }
         let mut key = if is_written { Key::new(key.parent()) } else { key.clone() };

@@ -103,7 +103,7 @@ fn lost(reader: &ManifestReader<'_>) -> Result<Error, Error> {
         return Ok(damaged(POINTER, "it is missing"));
     }
     let message = "the target lacks the manifest that was published in it";
-    let help = if reader.is_in_store() {
+    let help = if reader.capabilities().remote {
         "is it the bucket, and the prefix, that it was? Else the next mirror publishes it anew"
     } else {
         "is what is mounted there the disk that it was? Else the next mirror publishes it anew"

@@ -119,7 +119,7 @@ impl<'a> ManifestWriter<'a> {
             gid: rustix::process::getegid().as_raw(),
             mtime: self.now,
         };
-        if !self.target.is_store()
+        if self.target.capabilities().enforces_modes
             && let Some(directory) = self.target.look(&self.reader.key(""))?
         {
             // Root's are its owner's, who could replace them anyway.
@@ -134,10 +134,10 @@ impl<'a> ManifestWriter<'a> {
         Ok(metadata)
     }
 
-    /// What a file of this name replaces. In a store a PUT replaces what it meets, whole; the lock
-    /// keeps others out.
+    /// What a file of this name replaces: a PUT replaces what it meets, whole; the lock keeps others
+    /// out.
     fn place(&self, key: &Key) -> Result<Precondition, Cause> {
-        if self.target.is_store() {
+        if self.target.capabilities().writes_by_key {
             return Ok(Precondition::Leaf);
         }
         match self.target.look(key)? {
@@ -198,7 +198,7 @@ impl<'a> ManifestWriter<'a> {
         let failed = |cause| self.reader.failed("remove", name, cause);
         self.reader.forget();
         let key = self.reader.key(name);
-        let found = if self.target.is_store() {
+        let found = if self.target.capabilities().writes_by_key {
             Some(file(key, Metadata::default()))
         } else {
             self.target.look(&key).map_err(failed)?
@@ -207,7 +207,7 @@ impl<'a> ManifestWriter<'a> {
     }
 
     fn barrier(&self) -> Result<(), Error> {
-        if !self.target.needs_barrier() {
+        if !self.target.capabilities().needs_barrier {
             return Ok(());
         }
         self.target.barrier().map_err(|cause| self.reader.failed("sync", POINTER, cause))

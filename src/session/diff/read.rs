@@ -105,7 +105,7 @@ impl Reader<'_> {
             self.cores.hash_content(side, entry, buffer, bytes, &pass, Wanted::default())
         };
         let (_, mut hashed) = hash()?;
-        if source.object().is_some() && other.is_some_and(|other| other != hashed.digest) {
+        if source.capabilities().remote && other.is_some_and(|other| other != hashed.digest) {
             (_, hashed) = hash()?;
         }
         told.digest = Some(hashed.digest);

@@ -87,7 +87,7 @@ impl Side {
                 Some(open.latest.head.options.key_space)
             }
             Self::Listed(Found::Bare(source)) => {
-                source.object().is_none().then_some(KeySpace::Tree)
+                (!source.capabilities().flat_keys).then_some(KeySpace::Tree)
             }
         }
     }
@@ -127,12 +127,10 @@ impl Side {
         ))
     }
 
-    /// Makes sure that something is at a prefix of a store.
+    /// Makes sure that there is something at its place.
     fn has_entries(&self, at: &ManifestAt) -> Result<(), Error> {
         if let Self::Listed(Found::Bare(source)) = self
-            && let Some(place) = source.object()
-            && !place.has_entries()?
-            && !place.prefix.is_empty()
+            && !source.stands()?
         {
             let message = format!("there is nothing at \"{}\"", at.location);
             return Err(Error::new(ErrorKind::Unusable, message)

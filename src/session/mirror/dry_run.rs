@@ -138,7 +138,7 @@ impl Session<'_> {
             // Only what exceeds its memory goes there, unlinked: a dry run makes no state.
             spool_dir: &spool_dir,
             root_is_new: !exists,
-            directories_change: !target.is_store(),
+            directories_change: target.capabilities().directory_times,
             is_over: &is_over,
         };
         let plan = Plan::new(join, planning);

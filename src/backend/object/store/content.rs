@@ -1,22 +1,11 @@
 //! One object: what is told of it, what it is written from, and how it is read.
 
 use super::super::error::StoreError;
+use crate::backend::Headers;
 use crate::model::{ETag, Timestamp};
 use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// What is kept with an object beside its content.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Headers {
-    /// The type of the content.
-    pub content_type: Option<String>,
-    /// `cache-control`, `content-disposition`, `content-encoding`, `content-language`, `expires`.
-    pub other: Vec<(String, String)>,
-    /// The user's own metadata: names in lower case, without what a protocol puts before them
-    /// (`x-amz-meta-` on S3).
-    pub user: Vec<(String, String)>,
-}
 
 /// An object as it says itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,12 +8,13 @@ mod listing;
 mod upload;
 
 pub use content::{
-    Body, Condition, CopySource, Head, Headers, LookForWritten, ObjectReader, Wanted, WrittenObject,
+    Body, Condition, CopySource, Head, LookForWritten, ObjectReader, Wanted, WrittenObject,
 };
 pub use listing::{ListQuery, Listed, Page};
 pub use upload::{PartTag, PartsPage, Upload, UploadId, UploadedPart, UploadsPage};
 
 use super::error::StoreError;
+use crate::backend::Headers;
 use crate::limits::Began;
 use crate::model::{ETag, RequestKind, Stop};
 use std::fmt;

@@ -1,0 +1,266 @@
+//! Layers around places: whoever wraps a source or a target whole, stages included, changes nothing of
+//! what they promise.
+
+use std::any::Any;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use vidimus::backend::{
+    Capabilities, Headers, Inspected, KeySpace, ListItem, ListOptions, Listing, Precondition,
+    Ranges, ReadError, Sink, Source, Stage, StageDirectory, Staged, Target, WriteAt, Written,
+};
+use vidimus::model::{Cause, Digest, Entry, EntryKind, Error, Keeps, Key, Metadata, Stamp};
+
+/// Forwards all that it is asked to what it lies around.
+pub(crate) struct Layer<P: ?Sized>(pub(crate) Arc<P>);
+
+/// Forwards all of [`Source`]; the lint holds it to each method that the trait has, or will have.
+macro_rules! forward_source {
+    ($inner:ty) => {
+        #[deny(clippy::missing_trait_methods)]
+        impl Source for Layer<$inner> {
+            fn capabilities(&self) -> Capabilities {
+                self.0.capabilities()
+            }
+
+            fn list(&self, options: &ListOptions) -> Result<Listing, Error> {
+                self.0.list(options)
+            }
+
+            fn count(
+                &self,
+                options: &ListOptions,
+                take: &mut dyn FnMut(EntryKind, u64) -> bool,
+            ) -> Result<bool, Error> {
+                self.0.count(options, take)
+            }
+
+            fn list_name(
+                &self,
+                name: &[u8],
+                options: &ListOptions,
+            ) -> Result<Vec<ListItem>, Error> {
+                self.0.list_name(name, options)
+            }
+
+            fn read(
+                &self,
+                entry: &Entry,
+                buffer: &mut [u8],
+                sink: &mut Sink<'_>,
+            ) -> Result<(), ReadError> {
+                self.0.read(entry, buffer, sink)
+            }
+
+            fn read_ranges<'a>(
+                &'a self,
+                entry: &'a Entry,
+            ) -> Result<Option<Box<dyn Ranges + 'a>>, ReadError> {
+                self.0.read_ranges(entry)
+            }
+
+            fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {
+                self.0.look(key)
+            }
+
+            fn look_all(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Cause> {
+                self.0.look_all(keys)
+            }
+
+            fn names(&self, directory: &Key) -> Result<Vec<Vec<u8>>, Cause> {
+                self.0.names(directory)
+            }
+
+            fn inspect(&self, entry: &Entry) -> Result<Inspected, Cause> {
+                self.0.inspect(entry)
+            }
+
+            fn read_small(&self, key: &Key, most: u64) -> Result<Option<Vec<u8>>, Cause> {
+                self.0.read_small(key, most)
+            }
+
+            fn first_part(&self, entry: &Entry) -> Option<u64> {
+                self.0.first_part(entry)
+            }
+
+            fn copy_origin(&self) -> Option<&dyn Any> {
+                self.0.copy_origin()
+            }
+
+            fn stands(&self) -> Result<bool, Error> {
+                self.0.stands()
+            }
+
+            fn set_key_space(&self, key_space: KeySpace) {
+                self.0.set_key_space(key_space);
+            }
+
+            fn warnings(&self) -> Vec<String> {
+                self.0.warnings()
+            }
+        }
+    };
+}
+
+forward_source!(dyn Source);
+forward_source!(dyn Target);
+
+#[deny(clippy::missing_trait_methods)]
+impl Target for Layer<dyn Target> {
+    fn stage(&self, entry: &Entry, precondition: Precondition) -> Result<Box<dyn Stage>, Cause> {
+        Ok(Box::new(LayerStage(self.0.stage(entry, precondition)?)))
+    }
+
+    fn stage_stream(
+        &self,
+        entry: &Entry,
+        precondition: Precondition,
+    ) -> Result<Box<dyn Stage>, Cause> {
+        Ok(Box::new(LayerStage(self.0.stage_stream(entry, precondition)?)))
+    }
+
+    fn builds_directories(&self) -> bool {
+        self.0.builds_directories()
+    }
+
+    fn stage_directory(&self, key: &Key) -> Result<Box<dyn StageDirectory>, Cause> {
+        self.0.stage_directory(key)
+    }
+
+    fn make_directory(&self, key: &Key, precondition: Precondition) -> Result<Option<Key>, Cause> {
+        self.0.make_directory(key, precondition)
+    }
+
+    fn remove_set_aside(&self, key: &Key) -> Result<(), Cause> {
+        self.0.remove_set_aside(key)
+    }
+
+    fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause> {
+        self.0.make_link(entry, precondition)
+    }
+
+    fn set_metadata(
+        &self,
+        key: &Key,
+        kind: EntryKind,
+        wanted: &Metadata,
+        precondition: Precondition,
+    ) -> Result<Option<Stamp>, Cause> {
+        self.0.set_metadata(key, kind, wanted, precondition)
+    }
+
+    fn keeps_directories(&self) -> bool {
+        self.0.keeps_directories()
+    }
+
+    fn can_copy_server_side(&self, source: &dyn Source) -> bool {
+        self.0.can_copy_server_side(source)
+    }
+
+    fn copy_server_side(
+        &self,
+        source: &dyn Source,
+        entry: &Entry,
+        precondition: Precondition,
+    ) -> Result<Option<Stamp>, ReadError> {
+        self.0.copy_server_side(source, entry, precondition)
+    }
+
+    fn remove(&self, entry: &Entry) -> Result<(), Cause> {
+        self.0.remove(entry)
+    }
+
+    fn remove_all(&self, entries: &[Entry]) -> Vec<Result<(), Cause>> {
+        self.0.remove_all(entries)
+    }
+
+    fn sweep(&self, key: &Key) -> Result<(), Cause> {
+        self.0.sweep(key)
+    }
+
+    fn barrier(&self) -> Result<(), Cause> {
+        self.0.barrier()
+    }
+
+    fn accepts(&self, key: &Key) -> Result<(), Cause> {
+        self.0.accepts(key)
+    }
+
+    fn learn(&self, own: BorrowedFd<'_>) -> Result<(), Cause> {
+        self.0.learn(own)
+    }
+
+    fn keeps(&self) -> Option<Keeps> {
+        self.0.keeps()
+    }
+
+    fn found_to_keep(&self) -> Option<Keeps> {
+        self.0.found_to_keep()
+    }
+
+    fn recall(&self, keeps: Keeps) {
+        self.0.recall(keeps);
+    }
+
+    fn achievable_metadata(
+        &self,
+        source: &Metadata,
+        kind: EntryKind,
+        existing: Option<&Metadata>,
+    ) -> Metadata {
+        self.0.achievable_metadata(source, kind, existing)
+    }
+
+    fn meets(&self, source: &Entry) {
+        self.0.meets(source);
+    }
+
+    fn abort_stale_uploads(&self, given_up: &mut dyn FnMut(&Key)) -> Result<(), Cause> {
+        self.0.abort_stale_uploads(given_up)
+    }
+
+    fn give_up_streams(&self) -> Result<u64, Cause> {
+        self.0.give_up_streams()
+    }
+}
+
+struct LayerStage(Box<dyn Stage>);
+
+#[deny(clippy::missing_trait_methods)]
+impl Stage for LayerStage {
+    fn keep(&mut self, headers: &Headers) {
+        self.0.keep(headers);
+    }
+
+    fn write(&mut self, chunk: &[u8]) -> Result<(), Cause> {
+        self.0.write(chunk)
+    }
+
+    fn anywhere(&self) -> Option<&dyn WriteAt> {
+        self.0.anywhere()
+    }
+
+    fn finish(
+        self: Box<Self>,
+        metadata: &Metadata,
+        digest: &Digest,
+    ) -> Result<Box<dyn Staged>, Cause> {
+        Ok(Box::new(LayerStaged(self.0.finish(metadata, digest)?)))
+    }
+}
+
+struct LayerStaged(Box<dyn Staged>);
+
+#[deny(clippy::missing_trait_methods)]
+impl Staged for LayerStaged {
+    fn written(&self) -> Written {
+        self.0.written()
+    }
+
+    fn is_in_place(&self) -> bool {
+        self.0.is_in_place()
+    }
+
+    fn publish(&mut self) -> Result<Option<Cause>, Cause> {
+        self.0.publish()
+    }
+}
