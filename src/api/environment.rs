@@ -4,7 +4,7 @@
 //! The command line and the library's builders go by the same rules. Nothing below reads the
 //! environment.
 
-use crate::backend::object::s3;
+use crate::backend::object::StoreSettings;
 use crate::limits::descriptors;
 use crate::location::{Location, S3Location};
 use crate::model::{Error, ErrorKind};
@@ -87,8 +87,8 @@ pub(crate) fn at_least_one(what: &str, asked: Option<u16>) -> Result<Option<u16>
 /// Works out how a location's store is reached; `None` for one of this machine.
 ///
 /// # Errors
-/// As those of [`s3::resolve`].
-pub(crate) fn store(location: &Location, allow_http: bool) -> Result<Option<s3::Settings>, Error> {
+/// As those of [`StoreSettings::resolve`].
+pub(crate) fn store(location: &Location, allow_http: bool) -> Result<Option<StoreSettings>, Error> {
     match location {
         Location::Local(_) => Ok(None),
         Location::S3(location) => store_of(Some(location), allow_http),
@@ -98,13 +98,13 @@ pub(crate) fn store(location: &Location, allow_http: bool) -> Result<Option<s3::
 /// Works out how a bucket's store is reached, where there is a bucket.
 ///
 /// # Errors
-/// As those of [`s3::resolve`].
+/// As those of [`StoreSettings::resolve`].
 pub(crate) fn store_of(
     location: Option<&S3Location>,
     allow_http: bool,
-) -> Result<Option<s3::Settings>, Error> {
+) -> Result<Option<StoreSettings>, Error> {
     let variable = |name: &str| env::var(name).ok();
-    location.map(|location| s3::resolve(location, &variable, allow_http)).transpose()
+    location.map(|location| StoreSettings::resolve(location, &variable, allow_http)).transpose()
 }
 
 #[cfg(test)]

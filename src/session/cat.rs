@@ -3,7 +3,7 @@
 
 use super::single;
 use crate::backend::object::ObjectSource;
-use crate::backend::object::s3::Settings;
+use crate::backend::object::StoreSettings;
 use crate::backend::{ReadError, Reading, Source};
 use crate::limits::LimitOptions;
 use crate::location::SingleLocation;
@@ -25,7 +25,7 @@ pub struct CatOptions {
     /// A file or an object.
     pub location: SingleLocation,
     /// How its store is reached, where it is one.
-    pub store: Option<Settings>,
+    pub store: Option<StoreSettings>,
 }
 
 /// Why content did not come to its end.

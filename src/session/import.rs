@@ -10,8 +10,8 @@ mod sorted;
 use super::published::unpublished;
 use super::single::{self, OpenedTarget};
 use super::{new_run_id, wall_clock};
+use crate::backend::object::StoreSettings;
 use crate::backend::object::Stores;
-use crate::backend::object::s3::Settings;
 use crate::backend::{KeySpace, ListItem, ListOptions, Source, Target};
 use crate::engine::{BUFFER, Cores, Hashed, Wanted};
 use crate::filter::FilterSpec;
@@ -51,7 +51,7 @@ pub struct ImportOptions {
     /// What the list is of.
     pub target: Location,
     /// How its store is reached, where it is one.
-    pub target_store: Option<Settings>,
+    pub target_store: Option<StoreSettings>,
     /// What made the list.
     pub format: ListFormat,
     /// Where state databases live; made when missing.

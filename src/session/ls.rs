@@ -5,7 +5,7 @@
 //! not told.
 
 use super::single;
-use crate::backend::object::s3::Settings;
+use crate::backend::object::StoreSettings;
 use crate::backend::object::{BucketPrefix, ObjectSource};
 use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source as _};
 use crate::limits::LimitOptions;
@@ -24,7 +24,7 @@ pub struct LsOptions {
     /// A directory, a file, a prefix or an object.
     pub location: SingleLocation,
     /// How its store is reached, where it is one.
-    pub store: Option<Settings>,
+    pub store: Option<StoreSettings>,
     /// Whether what lies deeper is listed too.
     pub recursive: bool,
     /// Where names of huge directories are sorted.

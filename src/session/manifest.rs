@@ -3,7 +3,7 @@
 use super::single;
 use crate::backend::Source;
 use crate::backend::object::ObjectSource;
-use crate::backend::object::s3::Settings;
+use crate::backend::object::StoreSettings;
 use crate::limits::LimitOptions;
 use crate::location::Location;
 use crate::manifest::bag;
@@ -25,7 +25,7 @@ pub struct ManifestAt {
     /// any directory or part of a bucket.
     pub location: Location,
     /// How its store is reached, where it is one.
-    pub store: Option<Settings>,
+    pub store: Option<StoreSettings>,
     /// What reading it may use.
     pub limits: LimitOptions,
     /// Where segments are kept while they are read.

@@ -16,8 +16,8 @@ pub use explain::{Explained, Explanation, Past, PastLine, PastRun, explain};
 use super::places::{self, Places, TargetAt};
 use super::{new_run_id, wall_clock};
 use crate::backend::local::Root;
+use crate::backend::object::StoreSettings;
 use crate::backend::object::Stores;
-use crate::backend::object::s3::Settings;
 use crate::backend::{Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{Policy, PolicyOptions, Reason};
@@ -54,9 +54,9 @@ pub struct MirrorOptions {
     /// Where they go.
     pub target: Location,
     /// How the source's store is reached, where it is one.
-    pub source_store: Option<Settings>,
+    pub source_store: Option<StoreSettings>,
     /// How the target's store is reached, where it is one.
-    pub target_store: Option<Settings>,
+    pub target_store: Option<StoreSettings>,
     /// Where state databases live; made when missing.
     pub state_dir: PathBuf,
     /// Decide and say, but do nothing.

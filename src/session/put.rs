@@ -11,7 +11,7 @@ use super::input::Input;
 use super::published::{self as in_target, LookedAt, Said, catch_up, unpublished};
 use super::{new_run_id, single, wall_clock};
 use crate::backend::object::ObjectTarget;
-use crate::backend::object::s3::Settings;
+use crate::backend::object::StoreSettings;
 use crate::backend::{KeySpace, Precondition, Target};
 use crate::filter::FilterSpec;
 use crate::limits::{Bandwidth, LimitOptions};
@@ -36,7 +36,7 @@ pub struct PutOptions {
     /// The file or object that is to be.
     pub location: SingleLocation,
     /// How its store is reached, where it is one.
-    pub store: Option<Settings>,
+    pub store: Option<StoreSettings>,
     /// Where state databases live; made when missing.
     pub state_dir: PathBuf,
     /// Bytes that will come, as far as anybody knows: large parts for a large stream.

@@ -3,7 +3,7 @@
 use super::{places, random};
 use crate::backend::Target;
 use crate::backend::local::{LocalSource, LocalTarget, Root, Walking, unopened};
-use crate::backend::object::s3::Settings;
+use crate::backend::object::StoreSettings;
 use crate::backend::object::{BucketPrefix, ObjectTarget, Stores};
 use crate::limits::LimitOptions;
 use crate::location::{Location, S3Location};
@@ -79,7 +79,7 @@ pub(super) fn split(key: &[u8]) -> (&[u8], &[u8]) {
 pub(super) fn connect(
     bucket: &S3Location,
     prefix: &[u8],
-    settings: Option<&Settings>,
+    settings: Option<&StoreSettings>,
     limits: &LimitOptions,
     (progress, stop, token): (&Arc<Progress>, &Stop, &str),
     state_dir: &Path,
@@ -111,7 +111,7 @@ pub(super) struct OpenedTarget {
 /// Opens a target, a directory or a part of a bucket that `stores` reach, to be walked by so many
 /// `checkers`. Nothing is locked yet.
 pub(super) fn open_target(
-    (location, settings): (&Location, Option<&Settings>),
+    (location, settings): (&Location, Option<&StoreSettings>),
     stores: &Stores,
     checkers: usize,
     spool_dir: &Path,

@@ -7,7 +7,7 @@ use super::groups::Groups;
 use super::open::{self, Opened, OpenedSource, open};
 use super::{Depth, Sample, VerifyObserver, VerifyOptions};
 use crate::backend::local::misplaced_patterns;
-use crate::backend::object::s3::Settings;
+use crate::backend::object::StoreSettings;
 use crate::backend::{KeySpace, ListOptions, Source, Target};
 use crate::compare::join::Joined;
 use crate::compare::{Conflict, Join, Seen};
@@ -31,7 +31,7 @@ pub struct Against {
     /// The source.
     pub source: Location,
     /// How its store is reached, where it is one.
-    pub source_store: Option<Settings>,
+    pub source_store: Option<StoreSettings>,
     /// What takes part; `None` for what took part in the latest run from this source, if that is
     /// known, else everything.
     pub filter: Option<Filter>,

@@ -33,7 +33,7 @@ pub use choice::{Budget, Choice, Sample};
 pub use expected::Unfinished;
 pub use repair::Repair;
 
-use crate::backend::object::s3::Settings;
+use crate::backend::object::StoreSettings;
 use crate::engine::{BUFFER, Cores, now};
 use crate::filter::Filter;
 use crate::limits::{Bandwidth, LimitOptions};
@@ -66,7 +66,7 @@ pub struct VerifyOptions {
     /// What to verify.
     pub target: Location,
     /// How its store is reached, where it is one.
-    pub target_store: Option<Settings>,
+    pub target_store: Option<StoreSettings>,
     /// Where state databases live.
     pub state_dir: PathBuf,
     /// Count extra entries as differences even where the latest run of a whole tree didn't delete

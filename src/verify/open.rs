@@ -3,7 +3,7 @@
 use super::expected::Expected;
 use super::{Depth, Repair, VerifyObserver, VerifyOptions};
 use crate::backend::local::{Guarded, LocalSource, LocalTarget, Root, Walking, unopened};
-use crate::backend::object::s3::Settings;
+use crate::backend::object::StoreSettings;
 use crate::backend::object::{ObjectSource, ObjectTarget, Stores};
 use crate::backend::{KeySpace, Source, Target};
 use crate::engine::now;
@@ -214,7 +214,7 @@ pub(super) struct OpenedSource {
 /// Opens a target, and a source beside it where one is named.
 pub(super) fn open(
     options: &VerifyOptions,
-    source: Option<(&Location, Option<&Settings>)>,
+    source: Option<(&Location, Option<&StoreSettings>)>,
     observer: &dyn VerifyObserver,
     progress: &Arc<Progress>,
     stop: &Stop,
@@ -259,7 +259,7 @@ pub(super) fn open(
 }
 
 fn open_source(
-    (location, settings): (&Location, Option<&Settings>),
+    (location, settings): (&Location, Option<&StoreSettings>),
     stores: &Stores,
     options: &VerifyOptions,
 ) -> Result<OpenedSource, Error> {

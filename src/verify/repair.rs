@@ -8,7 +8,7 @@
 use super::broken::{Broken, How, Mend, Mends};
 use super::tally::Tally;
 use super::{VerifyOptions, unusable_spool};
-use crate::backend::object::s3::Settings;
+use crate::backend::object::StoreSettings;
 use crate::backend::{KeySpace, Precondition, Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{Policy, PolicyOptions, Reason};
@@ -40,7 +40,7 @@ pub struct Repair {
     /// The source.
     pub source: Location,
     /// How its store is reached, where it is one.
-    pub source_store: Option<Settings>,
+    pub source_store: Option<StoreSettings>,
     /// What holds the target's lock meanwhile.
     pub run: RunId,
     /// Tells its temporary files from those of others.

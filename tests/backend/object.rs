@@ -10,8 +10,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use vidimus::backend::object::s3::resolve;
-use vidimus::backend::object::{BucketPrefix, ObjectSource, ObjectTarget, Stores};
+use vidimus::backend::object::{BucketPrefix, ObjectSource, ObjectTarget, StoreSettings, Stores};
 use vidimus::backend::{Precondition, Source, Target as _};
 use vidimus::limits::LimitOptions;
 use vidimus::location::Location;
@@ -37,7 +36,7 @@ fn connect(endpoint: &str, typed: &str) -> BucketPrefix {
         panic!("{typed} is an S3 location")
     };
     let variables: HashMap<_, _> = environment(endpoint).into_iter().collect();
-    let settings = resolve(&location, &|name| variables.get(name).cloned(), false);
+    let settings = StoreSettings::resolve(&location, &|name| variables.get(name).cloned(), false);
     let settings = settings.expect("settings");
     let (limits, progress) = (LimitOptions::default(), Arc::<Progress>::default());
     let (stop, began) = (Stop::default(), Timestamp { seconds: 1_600_000_000, nanos: 0 });

@@ -18,6 +18,7 @@ mod name;
 mod pages;
 mod parts;
 mod prefix;
+mod protocols;
 mod ranges;
 mod read;
 mod refused_copies;
@@ -34,6 +35,7 @@ mod write;
 
 pub use error::{StoreError, StoreErrorKind};
 pub use prefix::BucketPrefix;
+pub use protocols::StoreSettings;
 pub use sides::{ObjectSource, ObjectTarget};
 pub use store::{
     Body, BucketId, Condition, CopySource, Head, ListQuery, Listed, LookForWritten, NotDeleted,

@@ -1,13 +1,13 @@
 //! The stores of a run: how they are reached, what their requests may use, and what these count.
 
 use super::habits::{self, Habits};
-use super::s3::{Credentials, S3, S3Config, Settings};
-use super::{BucketPrefix, Outcome, RequestLimits, Store};
+use super::protocols::{Clients, StoreSettings};
+use super::{BucketPrefix, Outcome, RequestLimits};
 use crate::limits::{Began, Concurrency, LimitOptions, Memory, Reply, Requests};
 use crate::location::S3Location;
 use crate::model::{Error, ErrorKind, Metadata, Progress, RequestKind, Stop, Timestamp};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The least memory that is divided between two stores, in bytes.
@@ -25,8 +25,7 @@ pub struct Stores {
     token: String,
     began: Timestamp,
     habits: Option<habits::Memory>,
-    /// Who signs, for each way that credentials were looked for: once a run.
-    credentials: Mutex<Vec<(Settings, Arc<dyn Credentials>)>>,
+    clients: Clients,
 }
 
 impl Stores {
@@ -50,7 +49,7 @@ impl Stores {
             token,
             began,
             habits: None,
-            credentials: Mutex::default(),
+            clients: Clients::default(),
         }
     }
 
@@ -60,17 +59,6 @@ impl Stores {
     pub fn with_habits(self, state_dir: &Path, learns: bool) -> Self {
         let habits = Some(habits::Memory { state_dir: state_dir.to_owned(), learns });
         Self { habits, ..self }
-    }
-
-    fn credentials(&self, settings: &Settings) -> Arc<dyn Credentials> {
-        let mut all = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = all.iter().find(|(one, _)| one.finds_credentials_like(settings));
-        if let Some((_, credentials)) = same {
-            return Arc::clone(credentials);
-        }
-        let credentials = settings.credentials();
-        all.push((settings.clone(), Arc::clone(&credentials)));
-        credentials
     }
 
     /// The memory divided between a store that is read and one that is written: what is read ahead
@@ -89,20 +77,12 @@ impl Stores {
     pub fn connect(
         &self,
         location: &S3Location,
-        settings: Option<&Settings>,
+        settings: Option<&StoreSettings>,
     ) -> Result<BucketPrefix, Error> {
         let settings = settings.ok_or_else(|| {
             let message = format!("it is not known how to reach \"{location}\"");
             Error::new(ErrorKind::Usage, message)
         })?;
-        let config = S3Config {
-            endpoint: settings.endpoint.clone(),
-            region: settings.region.clone(),
-            bucket: location.bucket.clone(),
-            path_style: settings.path_style,
-            ca_file: settings.ca_file.clone(),
-            proxies: settings.proxies.clone(),
-        };
         // Each has its own: whoever reads one store while writing another keeps a request open that
         // waits for those of the other.
         let gate = |at_once| Gate {
@@ -111,9 +91,8 @@ impl Stores {
             progress: Arc::clone(&self.progress),
             stop: self.stop.clone(),
         };
-        let (credentials, limits) = (self.credentials(settings), Arc::new(gate(self.requests)));
-        let store: Arc<dyn Store> =
-            Arc::new(S3::new(config, credentials, limits, self.stop.clone())?);
+        let limits = Arc::new(gate(self.requests));
+        let store = self.clients.open(&location.bucket, settings, limits, self.stop.clone())?;
         // Behind workers that read what is large its pages would come too late to tell anything.
         let counting = store.limited_by(Arc::new(gate(1)));
         let lock_store = store

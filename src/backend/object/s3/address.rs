@@ -5,6 +5,7 @@ use super::encode;
 use crate::model::{Error, ErrorKind};
 use http::HeaderValue;
 use http::uri::{Authority, Uri};
+use std::net::IpAddr;
 
 /// A bucket's address.
 #[derive(Debug)]
@@ -84,6 +85,22 @@ impl Address {
             None => {}
         }
     }
+}
+
+/// The host of an endpoint that was checked, without port and brackets.
+pub(super) fn host(endpoint: &str) -> &str {
+    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => authority.split(':').next().unwrap_or_default(),
+    }
+}
+
+/// Whether a host is this machine.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let address = host.parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod process;
 pub(super) use http::Http;
 
 use super::credential::{Credential, Credentials};
-use super::settings::Sources;
+use super::variables::Variables;
 use crate::model::{Error, ErrorKind};
 use chain::Chain;
 use jiff::{SignedDuration, Timestamp};
@@ -25,6 +25,18 @@ const BETWEEN: SignedDuration = SignedDuration::from_secs(30);
 /// What happened last holds for so long: a refusal of credentials just renewed is one of those
 /// before, and a failure that one thread met another need not wait for again.
 const MOMENT: SignedDuration = SignedDuration::from_secs(5);
+
+/// Where credentials are looked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sources {
+    pub(super) variables: Variables,
+    /// The profile that is asked for; else it is the default one.
+    pub(super) profile: Option<String>,
+    /// Whether the location asks for it.
+    pub(super) profile_is_typed: bool,
+    /// Whether the store is another than AWS.
+    pub(super) is_foreign: bool,
+}
 
 /// Finds credentials where the AWS tools do, once they are asked for.
 pub(super) fn find(sources: Sources, region: String, http: Http) -> Arc<dyn Credentials> {

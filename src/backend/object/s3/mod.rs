@@ -4,7 +4,8 @@
 //! parsed as paths, so that `./x`, `a/../b`, `a//b` and `/a` stay what they are. All methods block;
 //! one call is one logical request, tried again within as long as there is hope.
 //!
-//! - `settings`, `profile`: how a store is reached, from a location, the environment and `~/.aws`;
+//! - `settings`, `variables`, `profile`: how a store is reached, from a location, the environment and
+//!   `~/.aws`;
 //! - `address`, `encode`: where a request goes;
 //! - `sign`, `credential`, `credentials`: what it is signed with, and where that is found;
 //! - `tls`: whose certificates are trusted;
@@ -17,6 +18,7 @@
 
 mod address;
 mod call;
+mod clients;
 mod credential;
 mod credentials;
 mod delete;
@@ -36,11 +38,13 @@ mod store;
 mod time;
 mod tls;
 mod transport;
+mod variables;
 mod xml;
 
 #[cfg(test)]
 mod tests;
 
+pub use clients::Clients;
 pub use credential::{Credential, Credentials, Fixed};
 pub use proxy::Proxies;
 pub use settings::{Settings, resolve};

@@ -3,7 +3,7 @@
 //!
 //! No message repeats what a file holds, for it may be a secret.
 
-use super::settings::Variables;
+use super::variables::Variables;
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind};
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@
 //! `http://` requests themselves go to the proxy, in absolute form (RFC 9112, section 3.2.2). What a
 //! proxy's URL holds of a name and password is sent to that proxy alone, and never printed.
 
-use super::settings::Variables;
+use super::variables::Variables;
 use crate::model::{Error, ErrorKind};
 use http::Request;
 use http::header::{HeaderValue, PROXY_AUTHORIZATION};

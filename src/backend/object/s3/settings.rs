@@ -4,55 +4,17 @@
 //! profile (<https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html>). The
 //! environment is an argument: it is read by the command line alone.
 
+use super::address::{host, is_loopback};
 use super::credential::{Credentials, Fixed};
-use super::credentials;
+use super::credentials::{self, Sources};
 use super::profile::{Profile, Profiles};
 use super::proxy::Proxies;
+use super::variables::Variables;
 use crate::location::{self, S3Location};
 use crate::model::{Error, ErrorKind};
-use std::collections::BTreeMap;
-use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What of the environment is looked at.
-const VARIABLES: [&str; 34] = [
-    "HOME",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_PROFILE",
-    "AWS_DEFAULT_PROFILE",
-    "AWS_CONFIG_FILE",
-    "AWS_SHARED_CREDENTIALS_FILE",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "AWS_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_S3",
-    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-    "AWS_CA_BUNDLE",
-    "AWS_ROLE_ARN",
-    "AWS_ROLE_SESSION_NAME",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_STS_REGIONAL_ENDPOINTS",
-    "AWS_SSO_ENDPOINT",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-    "AWS_EC2_METADATA_DISABLED",
-    "AWS_EC2_METADATA_SERVICE_ENDPOINT",
-    "http_proxy",
-    "HTTP_PROXY",
-    "https_proxy",
-    "HTTPS_PROXY",
-    "all_proxy",
-    "ALL_PROXY",
-    "no_proxy",
-    "NO_PROXY",
-    "REQUEST_METHOD",
-];
 /// Where AWS puts those who name no region.
 const DEFAULT_REGION: &str = "us-east-1";
 
@@ -72,18 +34,6 @@ pub struct Settings {
     /// The proxies on the way.
     pub proxies: Proxies,
     pub(super) sources: Sources,
-}
-
-/// Where credentials are looked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sources {
-    pub(super) variables: Variables,
-    /// The profile that is asked for; else it is the default one.
-    pub(super) profile: Option<String>,
-    /// Whether the location asks for it.
-    pub(super) profile_is_typed: bool,
-    /// Whether the store is another than AWS.
-    pub(super) is_foreign: bool,
 }
 
 impl Settings {
@@ -239,59 +189,6 @@ fn is_foreign(endpoint: Option<&str>) -> bool {
             host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         })
     })
-}
-
-/// The host of an endpoint that was checked, without port and brackets.
-pub(super) fn host(endpoint: &str) -> &str {
-    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
-    let authority = rest.split('/').next().unwrap_or_default();
-    match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, _)) => address,
-        None => authority.split(':').next().unwrap_or_default(),
-    }
-}
-
-/// Whether a host is this machine.
-pub(super) fn is_loopback(host: &str) -> bool {
-    let address = host.parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-}
-
-/// The variables of the environment that matter here; an empty one is not set.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Variables(BTreeMap<&'static str, String>);
-
-impl Variables {
-    pub(super) fn take(environment: &dyn Fn(&str) -> Option<String>) -> Self {
-        let set = |name| Some((name, environment(name).filter(|value| !value.is_empty())?));
-        Self(VARIABLES.into_iter().filter_map(set).collect())
-    }
-
-    /// The value of a variable.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
-        debug_assert!(VARIABLES.contains(&name), "{name} is not listed");
-        self.0.get(name).map(String::as_str)
-    }
-
-    /// Names and values of all that are set.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (*name, &**value))
-    }
-
-    /// A path with the home directory for a `~/` at its start; `None` without such a directory.
-    pub(super) fn expand(&self, path: &str) -> Option<PathBuf> {
-        match path.strip_prefix("~/") {
-            Some(rest) => self.get("HOME").map(|home| PathBuf::from(home).join(rest)),
-            None => Some(PathBuf::from(path)),
-        }
-    }
-}
-
-impl fmt::Debug for Variables {
-    /// Prints names alone.
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_set().entries(self.0.keys()).finish()
-    }
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@
 //! are passed over either way.
 
 use super::http::{Ask, Http};
-use super::{Load, Loaded, process};
+use super::{Load, Loaded, Sources, process};
 use crate::backend::object::s3::Credential;
 use crate::backend::object::s3::profile::{Profile, Profiles};
-use crate::backend::object::s3::settings::{Sources, Variables};
+use crate::backend::object::s3::variables::Variables;
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind};
 use jiff::Timestamp;

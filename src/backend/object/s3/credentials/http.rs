@@ -3,9 +3,10 @@
 //! Services of this machine or the next one are reached directly, others by way of a proxy where one
 //! is set. What is sent and what comes back are secrets: no message repeats them.
 
+use crate::backend::object::s3::address::{host, is_loopback};
 use crate::backend::object::s3::proxy::{Connector, Proxies};
-use crate::backend::object::s3::settings::{Variables, host, is_loopback};
 use crate::backend::object::s3::tls;
+use crate::backend::object::s3::variables::Variables;
 use bytes::Bytes;
 use http::uri::{Scheme, Uri};
 use http::{Request, Response};

@@ -1,0 +1,48 @@
+//! The clients of a run, which share who signs.
+
+use super::super::RequestLimits;
+use super::{Credentials, S3, S3Config, Settings};
+use crate::model::{Error, Stop};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Makes clients; those whose credentials are found in the same way find them once.
+#[derive(Default)]
+pub struct Clients {
+    /// Who signs, for each way that credentials were looked for.
+    credentials: Mutex<Vec<(Settings, Arc<dyn Credentials>)>>,
+}
+
+impl Clients {
+    /// Makes a client of a bucket; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the settings make no address, or the certificates to trust can't be read.
+    pub fn open(
+        &self,
+        bucket: &str,
+        settings: &Settings,
+        limits: Arc<dyn RequestLimits>,
+        stop: Stop,
+    ) -> Result<S3, Error> {
+        let config = S3Config {
+            endpoint: settings.endpoint.clone(),
+            region: settings.region.clone(),
+            bucket: bucket.to_owned(),
+            path_style: settings.path_style,
+            ca_file: settings.ca_file.clone(),
+            proxies: settings.proxies.clone(),
+        };
+        S3::new(config, self.credentials(settings), limits, stop)
+    }
+
+    fn credentials(&self, settings: &Settings) -> Arc<dyn Credentials> {
+        let mut all = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = all.iter().find(|(one, _)| one.finds_credentials_like(settings));
+        if let Some((_, credentials)) = same {
+            return Arc::clone(credentials);
+        }
+        let credentials = settings.credentials();
+        all.push((settings.clone(), Arc::clone(&credentials)));
+        credentials
+    }
+}
