@@ -1,39 +1,21 @@
 //! Copies within a store: nothing of the content passes through here.
 
+use super::cause::{cause, refused};
 use super::conditions::{Unwritten, condition_of, is_met, taken};
+use super::copies::is_refusal;
 use super::metadata::{put, set};
+use super::part_sizes::part_size;
 use super::parts::Parts;
-use super::prefix::{BucketPrefix, cause, refused};
-use super::refused_copies::is_refusal;
-use super::write::{ObjectStage, UPLOAD, is_kept, part_size};
+use super::prefix::BucketPrefix;
+use super::write::{ObjectStage, UPLOAD, is_kept};
 use super::{
-    Body, Condition, CopySource, Head, Headers, StoreCapabilities, StoreError, StoreErrorKind,
-    UploadId, WrittenObject, uploads,
+    Body, Condition, CopySource, Head, Headers, StoreError, StoreErrorKind, UploadId,
+    WrittenObject, uploads,
 };
 use crate::backend::{Precondition, ReadError, Reading, Stage as _};
 use crate::model::{Cause, Digest, ETag, Entry, EntryKind, Key, Metadata, Stamp, Stop};
 use std::fs;
 use std::sync::Arc;
-
-/// Bytes of a part, at least: large enough that requests don't count, small enough that several are
-/// under way at a time and none takes longer than one waits for a reply.
-pub(super) const PART: u64 = 256 << 20;
-
-/// From which size on a store is asked to copy in parts.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Copies {
-    /// The largest object that one COPY takes, in bytes.
-    pub(super) above: u64,
-    /// Bytes of a part, at least.
-    pub(super) part: u64,
-}
-
-impl Copies {
-    /// As the store's limits have it.
-    pub(super) fn of(store: &StoreCapabilities) -> Self {
-        Self { above: store.largest_copy, part: PART }
-    }
-}
 
 /// Bytes that are read at a time where an object is written again.
 const BUFFER: usize = 256 << 10;

@@ -1,6 +1,7 @@
 //! Listing one level: a page at a time, with what lies deeper folded by the store.
 
-use super::prefix::{BucketPrefix, OWN, cause, fatal};
+use super::cause::{cause, fatal};
+use super::prefix::{BucketPrefix, OWN};
 use super::{ListQuery, Page};
 use crate::backend::{ListItem, Listing};
 use crate::model::entry::Completeness;

@@ -5,9 +5,11 @@
 //! be had makes all from there on unknown; it is never taken for the end. So is a name that vidimus gives
 //! its temporaries: a store has none, and whoever brought it there may want it.
 
+use super::cause::{cause, fatal};
 use super::habits::Habits;
-use super::pages::{self, Lister, Objects};
-use super::prefix::{BucketPrefix, OWN, cause, fatal};
+use super::pages::{self, Objects};
+use super::prefix::{BucketPrefix, OWN};
+use super::turning::Lister;
 use super::{Head, ListQuery, Listed, Page, StoreError, StoreErrorKind};
 use crate::backend::{KeySpace, LEFT_OUT, ListItem, ListOptions, Listing};
 use crate::filter::Filter;

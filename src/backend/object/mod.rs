@@ -5,23 +5,27 @@
 //! and a target: `list`, `read`, `write`, and `metadata` for what is kept with an object. `level` lists
 //! without what lies deeper, `name` tells of one name, `single` finds one object whatever its key.
 
+mod cause;
 mod check;
 mod conditions;
+mod copies;
 mod copy;
 mod error;
 mod habits;
 mod level;
 mod list;
+mod marker_trial;
 mod markers;
 mod metadata;
 mod name;
+mod object_read;
 mod pages;
+mod part_sizes;
 mod parts;
 mod prefix;
 mod protocols;
 mod ranges;
 mod read;
-mod refused_copies;
 pub mod s3;
 mod sides;
 mod single;
@@ -29,11 +33,13 @@ mod sorted;
 mod split;
 mod store;
 mod stores;
+mod turning;
 mod uploads;
 mod window;
 mod write;
 
 pub use error::{StoreError, StoreErrorKind};
+pub use part_sizes::OWN_PART_SIZES;
 pub use prefix::BucketPrefix;
 pub use protocols::StoreSettings;
 pub use sides::{ObjectSource, ObjectTarget};
@@ -43,6 +49,5 @@ pub use store::{
     StoreCapabilities, Upload, UploadId, UploadedPart, UploadsPage, Wanted, WrittenObject,
 };
 pub use stores::Stores;
-pub use write::OWN_PART_SIZES;
 
 use super::Headers;

@@ -1,7 +1,8 @@
 //! Listing one name: what a listing of all would tell of it, by a page or two.
 
+use super::cause::fatal;
 use super::list::Entries;
-use super::prefix::{BucketPrefix, fatal};
+use super::prefix::BucketPrefix;
 use super::{ListQuery, Listed};
 use crate::backend::{KeySpace, ListItem, ListOptions};
 use crate::model::Error;

@@ -3,40 +3,19 @@
 //! Pages are fetched ahead by threads, those of a long listing side by side (`split`). Stores that
 //! list in another order are listed whole and sorted on disk (`sorted`).
 
-use super::habits::{self, Habit, Habits};
-use super::prefix::cause;
+use super::cause::cause;
+use super::habits::{self, Habit};
 use super::sorted::Unordered;
 use super::split::{self, Chain, Chains, Fetched};
-use super::{ListQuery, Listed, Page, StoreError, StoreErrorKind};
+use super::turning::Lister;
+use super::{Listed, Page};
 use crate::model::{Cause, ETag, Timestamp};
 use std::cmp::Ordering;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
-
-/// Pages without a key, one behind the other, after which a listing is taken to go round.
-const IDLE_PAGES: usize = 20;
 
 /// Objects, or what keeps the rest unknown.
 pub(super) type Objects = Box<dyn Iterator<Item = Result<Listed, Cause>> + Send>;
-
-/// What is listed: a place, as its pages see it.
-pub(super) trait Lister: Send + Sync {
-    /// What all keys begin with.
-    fn prefix(&self) -> &[u8];
-
-    /// Asks for one page.
-    fn page(&self, query: &ListQuery<'_>) -> Result<Page, StoreError>;
-
-    /// What is remembered of the store, where anything is.
-    fn habits(&self) -> Option<&Habits>;
-
-    /// Takes note of what the user is to be told at the end.
-    fn warn(&self, warning: String);
-
-    /// Where listings are sorted.
-    fn spool_dir(&self) -> &Arc<Path>;
-}
 
 /// Streams all objects of a place, of whose listing the first page came. Each key comes once, as
 /// long as the store says the same of it each time.
@@ -51,51 +30,6 @@ pub(super) fn objects(lister: Arc<dyn Lister>, first: Page) -> io::Result<Object
         None => None,
     };
     Ok(Box::new(Ordered::new(lister, chains, objects)))
-}
-
-/// The pages of a listing, one behind the other.
-pub(super) struct Turning<'a> {
-    lister: &'a dyn Lister,
-    /// The token of the next page; `None` before the first page and at the end.
-    pub(super) token: Option<String>,
-    idle: usize,
-}
-
-impl<'a> Turning<'a> {
-    /// Goes on with the page that `token` names.
-    pub(super) fn from(lister: &'a dyn Lister, token: Option<String>) -> Self {
-        Self { lister, token, idle: 0 }
-    }
-
-    /// Begins behind a key: its page.
-    pub(super) fn after(&mut self, after: &[u8]) -> Result<Page, StoreError> {
-        let prefix = self.lister.prefix();
-        let page =
-            self.lister.page(&ListQuery { prefix, after: Some(after), ..ListQuery::default() });
-        self.turned(page)
-    }
-
-    /// The next page; `None` at the end.
-    ///
-    /// # Errors
-    /// Also where page after page has no key.
-    pub(super) fn turn(&mut self) -> Result<Option<Page>, StoreError> {
-        let Some(token) = self.token.take() else { return Ok(None) };
-        let (prefix, token) = (self.lister.prefix(), Some(&*token));
-        let page = self.lister.page(&ListQuery { prefix, token, ..ListQuery::default() });
-        self.turned(page).map(Some)
-    }
-
-    fn turned(&mut self, page: Result<Page, StoreError>) -> Result<Page, StoreError> {
-        let mut page = page?;
-        self.idle = if page.objects.is_empty() { self.idle + 1 } else { 0 };
-        if self.idle > IDLE_PAGES {
-            return Err(StoreError::new(StoreErrorKind::BadReply)
-                .message("the listing goes on and on without a key"));
-        }
-        self.token = page.next.take();
-        Ok(page)
-    }
 }
 
 /// Objects of a store that lists in order: chains of pages, one behind the other.

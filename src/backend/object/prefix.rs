@@ -1,17 +1,16 @@
 //! A part of a store: a bucket, and the prefix below which keys lie.
 
+use super::cause::fatal;
 use super::conditions::Conditions;
-use super::copy::Copies;
+use super::copies::{Copies, RefusedCopies};
 use super::habits::Habits;
 use super::markers::Markers;
-use super::refused_copies::RefusedCopies;
 use super::uploads::Journal;
 use super::{Head, ListQuery, Page, Store, StoreError, StoreErrorKind};
 use crate::backend::{Facts, KeySpace};
 use crate::limits::{Content, Memory, MemoryError, MemoryPermit};
 use crate::location::S3Location;
 use crate::model::entry::Completeness;
-use crate::model::error::Trouble;
 use crate::model::key::Escaped;
 use crate::model::{
     Cause, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Stamp, Stop, Timestamp,
@@ -314,147 +313,5 @@ impl BucketPrefix {
     pub(super) fn guess(&self, kind: EntryKind, modified: Option<Timestamp>) -> Metadata {
         let mode = if kind == EntryKind::Directory { 0o755 } else { 0o644 };
         Metadata { mode, mtime: modified.unwrap_or(self.guess.mtime), ..self.guess }
-    }
-}
-
-/// The cause that a store's error is of one entry's failure.
-pub(super) fn cause(error: &StoreError) -> Cause {
-    use StoreErrorKind as Kind;
-    let ends_run = match &error.kind {
-        Kind::Interrupted => return Cause::Stopped,
-        Kind::NotFound => return Cause::Vanished,
-        Kind::NoBucket
-        | Kind::BadCredentials
-        | Kind::NoCredentials
-        | Kind::ClockSkew
-        | Kind::WrongRegion(_)
-        | Kind::Redirect
-        | Kind::Tls => help(error),
-        _ => None,
-    };
-    if let Some(help) = ends_run {
-        return Cause::Lost { message: told(error), help };
-    }
-    Cause::Store { trouble: trouble(&error.kind), message: told(error), help: help(error) }
-}
-
-/// What an error means to whoever decides by it.
-pub(super) fn trouble(kind: &StoreErrorKind) -> Trouble {
-    use StoreErrorKind as Kind;
-    match kind {
-        Kind::NotFound | Kind::NoBucket | Kind::NoSuchUpload => Trouble::Missing,
-        Kind::Denied | Kind::BadCredentials | Kind::NoCredentials | Kind::ClockSkew => {
-            Trouble::Denied
-        }
-        Kind::Network | Kind::Tls | Kind::LostReply => Trouble::Network,
-        Kind::Throttled => Trouble::Throttled,
-        Kind::Unavailable => Trouble::Unavailable,
-        Kind::BadReply | Kind::Corrupt => Trouble::Damaged,
-        _ => Trouble::Refused,
-    }
-}
-
-/// [`cause`], of an error that nobody needs any more.
-#[expect(clippy::needless_pass_by_value, reason = "results are mapped by it")]
-pub(super) fn refused(error: StoreError) -> Cause {
-    cause(&error)
-}
-
-/// The error that ends a run which can't even begin.
-pub(super) fn fatal(what: &str, error: &StoreError) -> Error {
-    let help = help(error);
-    let mut fatal = Error::new(ErrorKind::Unusable, format!("{what}: {}", told(error)));
-    fatal.help = help;
-    fatal
-}
-
-/// An error with all its causes, in one line.
-pub(super) fn told(error: &StoreError) -> String {
-    let mut told = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        let cause_told = cause.to_string();
-        if !told.contains(&cause_told) {
-            told.push_str(": ");
-            told.push_str(&cause_told);
-        }
-        source = cause.source();
-    }
-    told
-}
-
-fn help(error: &StoreError) -> Option<String> {
-    use StoreErrorKind as Kind;
-    if let Some(help) = &error.help {
-        return Some(help.to_string());
-    }
-    if let Kind::WrongRegion(Some(region)) = &error.kind {
-        return Some(format!("set AWS_REGION={region}, or add ?region={region} to the location"));
-    }
-    let help = match &error.kind {
-        Kind::NoBucket => "check the bucket's name, its endpoint and region, or make it first",
-        Kind::BadCredentials => {
-            "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, and that they are \
-             this store's"
-        }
-        Kind::Denied => "the credentials are known, but don't allow this: check their policy",
-        Kind::NoCredentials => {
-            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for a bucket that \
-             anyone may read, add ?anonymous=true to its location"
-        }
-        Kind::Signature => {
-            "the store encodes this key in another way than S3 does: rename it, or leave it out by \
-             --exclude"
-        }
-        Kind::Archived(_) => "restore it first (aws s3api restore-object), or leave it out",
-        Kind::Proxy => {
-            "check HTTPS_PROXY, HTTP_PROXY or ALL_PROXY (http://user:password@host:port); NO_PROXY \
-             names hosts that are reached without it"
-        }
-        Kind::ClockSkew => "set this machine's clock",
-        Kind::WrongRegion(_) | Kind::Redirect => {
-            "name the bucket's region: AWS_REGION, or ?region=… in the location"
-        }
-        Kind::Tls => {
-            "check the endpoint's certificate; AWS_CA_BUNDLE names a file of authorities to trust"
-        }
-        Kind::Network => "check the endpoint (AWS_ENDPOINT_URL, ?endpoint=…) and the network",
-        Kind::Throttled => "run with fewer --transfers or with --max-requests",
-        _ => return None,
-    };
-    Some(help.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_store_says_stays_told_apart() {
-        use StoreErrorKind as Kind;
-        for (kind, trouble, has_help) in [
-            (Kind::Denied, Trouble::Denied, true),
-            (Kind::Network, Trouble::Network, true),
-            (Kind::Throttled, Trouble::Throttled, true),
-            (Kind::Unavailable, Trouble::Unavailable, false),
-            (Kind::Corrupt, Trouble::Damaged, false),
-            (Kind::NoSuchUpload, Trouble::Missing, false),
-            (Kind::TooLarge, Trouble::Refused, false),
-        ] {
-            let cause = cause(&StoreError::new(kind.clone()).message("its words"));
-            assert_eq!(cause.help().is_some(), has_help, "{kind:?}");
-            let error = Error::unusable("cannot read it", cause);
-            assert_eq!((error.kind, error.help.is_some()), (ErrorKind::Unusable, has_help));
-            let source = error.source.as_ref().and_then(|source| source.downcast_ref::<Cause>());
-            match source {
-                Some(Cause::Store { trouble: found, message, .. }) => {
-                    assert_eq!(*found, trouble, "{kind:?}");
-                    assert!(message.contains("its words"), "{message}");
-                }
-                other => panic!("{kind:?}: {other:?}"),
-            }
-        }
-        assert!(matches!(cause(&StoreError::new(Kind::NotFound)), Cause::Vanished));
-        assert!(matches!(cause(&StoreError::new(Kind::NoBucket)), Cause::Lost { .. }));
     }
 }

@@ -3,7 +3,7 @@
 
 use super::ObjectReader;
 use super::check::{Check, CheckInParts};
-use super::read::ObjectRead;
+use super::object_read::ObjectRead;
 use crate::backend::{Facts, Ranges, ReadError};
 use crate::model::{Cause, Entry, EntryKind};
 use std::sync::{Mutex, PoisonError};

@@ -2,25 +2,21 @@
 //!
 //! A large object is read in ranges, several at a time: by who takes them as they come (`ranges`), or
 //! handed on in order (`window`). Each request names the listed tag (`If-Match`), so that a version
-//! that takes the object's place is noticed. What came
-//! is held against its digest by whoever takes it; where none is known, against the store's checksum
-//! of the whole, if it has one: the reply to a read of a whole object tells it, and for one that is
-//! read in ranges one HEAD asks for it.
+//! that takes the object's place is noticed. What came is held against its digest by whoever takes it;
+//! where none is known, against the store's checksum of the whole, if it has one: the reply to a read
+//! of a whole object tells it, and for one that is read in ranges one HEAD asks for it.
 
+use super::cause::refused;
 use super::check::Check;
-use super::prefix::{BucketPrefix, cause, refused};
+use super::object_read::ObjectRead;
+use super::prefix::BucketPrefix;
 use super::ranges::ObjectRanges;
 use super::window;
-use super::{Head, ListQuery, Listed, ObjectReader, StoreError, StoreErrorKind, Wanted};
-use crate::backend::{Facts, Ranges, ReadError, Reading, Sink};
+use super::{ListQuery, Listed, StoreErrorKind, Wanted};
+use crate::backend::{Ranges, ReadError, Sink};
 use crate::model::entry::{Completeness, LONGEST_LINK};
-use crate::model::{Cause, ETag, Entry, EntryKind, Key, Stamp};
-use bytes::Bytes;
+use crate::model::{Cause, Entry, EntryKind, Key, Stamp};
 use std::collections::{BTreeSet, HashMap};
-use std::ops::Range;
-
-/// How often reading goes on where it broke off.
-const RESUMES: u32 = 5;
 
 impl BucketPrefix {
     /// Reads an object; see [`Source::read`](crate::backend::Source::read).
@@ -30,7 +26,7 @@ impl BucketPrefix {
         buffer: &mut [u8],
         sink: &mut Sink<'_>,
     ) -> Result<(), ReadError> {
-        let whole = self.whole(entry)?;
+        let whole = ObjectRead::new(self, entry)?;
         if let Some(permits) = window::permits(&whole)
             && let Some(first) = whole.first_range(window::RANGE)?
         {
@@ -47,7 +43,7 @@ impl BucketPrefix {
         buffer: &mut [u8],
         sink: &mut Sink<'_>,
     ) -> Result<(), ReadError> {
-        self.whole(entry)?.at_once(buffer, sink)
+        ObjectRead::new(self, entry)?.at_once(buffer, sink)
     }
 
     /// Begins to read an object in ranges; see
@@ -57,13 +53,8 @@ impl BucketPrefix {
         entry: &'a Entry,
     ) -> Result<Option<Box<dyn Ranges + 'a>>, ReadError> {
         let Some(readers) = ObjectRanges::readers(entry) else { return Ok(None) };
-        let ranges = ObjectRanges::begin(self.whole(entry)?, readers)?;
+        let ranges = ObjectRanges::begin(ObjectRead::new(self, entry)?, readers)?;
         Ok(ranges.map(|ranges| Box::new(ranges) as Box<dyn Ranges>))
-    }
-
-    fn whole<'a>(&'a self, entry: &'a Entry) -> Result<ObjectRead<'a>, ReadError> {
-        let key = self.object_key(&entry.key).map_err(ReadError::Source)?;
-        Ok(ObjectRead { place: self, entry, key, tag: entry.stamp.tag() })
     }
 
     /// Looks at an object; see [`Source::look`](crate::backend::Source::look).
@@ -195,177 +186,5 @@ impl BucketPrefix {
             text.extend_from_slice(&bytes);
         }
         Ok(text.into())
-    }
-}
-
-/// An object that is read whole.
-pub(super) struct ObjectRead<'a> {
-    pub(super) place: &'a BucketPrefix,
-    pub(super) entry: &'a Entry,
-    key: Vec<u8>,
-    pub(super) tag: Option<ETag>,
-}
-
-impl ObjectRead<'_> {
-    /// Reads it by one request, and where that breaks off, by another that goes on.
-    fn at_once(&self, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError> {
-        let size = self.entry.stamp.size;
-        let (mut done, mut filled, mut resumes) = (0, 0, 0);
-        let mut check = Check::nothing();
-        loop {
-            let range = (done > 0).then_some(done..size);
-            let mut got = self.get(range)?;
-            self.check(got.head())?;
-            if done == 0 {
-                let facts = self.place.facts(got.head(), EntryKind::File);
-                if !self.has_digest(&facts) {
-                    check = Check::of(got.head());
-                }
-                sink(Reading::Facts(Box::new(facts))).map_err(ReadError::Sink)?;
-            }
-            loop {
-                let bytes = match got.read() {
-                    Ok(Some(bytes)) => bytes,
-                    Ok(None) => break,
-                    Err(error)
-                        if resumes < RESUMES && is_transient(&error) && self.tag.is_some() =>
-                    {
-                        resumes += 1;
-                        break;
-                    }
-                    Err(error) => return Err(read_error(error)),
-                };
-                done += bytes.len() as u64;
-                if done > size {
-                    return Err(ReadError::Changed);
-                }
-                check.take(&bytes);
-                if done == size {
-                    // Before the last of it is handed on, so that what is small is right or kept.
-                    check.end()?;
-                }
-                if filled == 0 && bytes.len() as u64 == size && bytes.len() <= buffer.len() {
-                    sink(Reading::Chunk(&bytes)).map_err(ReadError::Sink)?;
-                    continue;
-                }
-                let mut rest = &bytes[..];
-                while !rest.is_empty() {
-                    let fits = rest.len().min(buffer.len() - filled);
-                    buffer[filled..filled + fits].copy_from_slice(&rest[..fits]);
-                    filled += fits;
-                    rest = &rest[fits..];
-                    if filled == buffer.len() {
-                        sink(Reading::Chunk(buffer)).map_err(ReadError::Sink)?;
-                        filled = 0;
-                    }
-                }
-            }
-            if done == size {
-                if filled > 0 || size == 0 {
-                    check.end()?;
-                    sink(Reading::Chunk(&buffer[..filled])).map_err(ReadError::Sink)?;
-                }
-                return Ok(());
-            }
-            if resumes == 0 {
-                // The reply ended where it said, and the listing said otherwise.
-                return Err(ReadError::Changed);
-            }
-        }
-    }
-
-    /// Whether a digest is known that who takes the content holds it against.
-    pub(super) fn has_digest(&self, facts: &Facts) -> bool {
-        self.entry.recorded.or(facts.digest).is_some()
-    }
-
-    /// Asks for the head of the whole, with its checksum where the store has one.
-    pub(super) fn head(&self) -> Result<Head, ReadError> {
-        use StoreErrorKind as Kind;
-        let head = match self.place.store.head_with_checksum(&self.key) {
-            Err(error) if matches!(error.kind, Kind::Unsupported | Kind::Other) => {
-                self.place.store.head(&self.key)
-            }
-            head => head,
-        };
-        let head = head.map_err(read_error)?.ok_or(ReadError::Source(Cause::Vanished))?;
-        self.check(&head)?;
-        Ok(head)
-    }
-
-    /// Begins to read the first of several ranges; `None` where the store ignores ranges, so that
-    /// each of them would cost the whole.
-    pub(super) fn first_range(
-        &self,
-        length: u64,
-    ) -> Result<Option<Box<dyn ObjectReader>>, ReadError> {
-        let store = &self.place.store;
-        if !store.capabilities().reads_ranges {
-            return Ok(None);
-        }
-        let first = self.open(0..length)?;
-        Ok(store.capabilities().reads_ranges.then_some(first))
-    }
-
-    /// Begins to read a range of it.
-    pub(super) fn open(&self, range: Range<u64>) -> Result<Box<dyn ObjectReader>, ReadError> {
-        let got = self.get(Some(range))?;
-        self.check(got.head())?;
-        Ok(got)
-    }
-
-    /// Reads to its end what was begun with a range, and where that breaks off, by other requests
-    /// that go on.
-    pub(super) fn stream(
-        &self,
-        mut got: Box<dyn ObjectReader>,
-        range: &Range<u64>,
-        take: &mut dyn FnMut(&Bytes) -> Result<(), ReadError>,
-    ) -> Result<(), ReadError> {
-        let (mut at, mut resumes) = (range.start, 0);
-        loop {
-            match got.read() {
-                Ok(Some(bytes)) => {
-                    at += bytes.len() as u64;
-                    if at > range.end {
-                        return Err(ReadError::Changed);
-                    }
-                    take(&bytes)?;
-                }
-                Ok(None) if at == range.end => return Ok(()),
-                Ok(None) => return Err(ReadError::Changed),
-                Err(error) if resumes < RESUMES && is_transient(&error) => {
-                    resumes += 1;
-                    got = self.open(at..range.end)?;
-                }
-                Err(error) => return Err(read_error(error)),
-            }
-        }
-    }
-
-    fn get(&self, range: Option<Range<u64>>) -> Result<Box<dyn ObjectReader>, ReadError> {
-        let (version, size) = (self.tag.as_ref(), Some(self.entry.stamp.size));
-        let wanted = Wanted { version, size, range };
-        self.place.store.get(&self.key, &wanted).map_err(read_error)
-    }
-
-    /// Makes sure that it is the version that was listed: not every store heeds `If-Match`.
-    fn check(&self, head: &Head) -> Result<(), ReadError> {
-        let is_tag = self.tag.is_none() || head.etag.is_none() || head.etag == self.tag;
-        if head.size == self.entry.stamp.size && is_tag { Ok(()) } else { Err(ReadError::Changed) }
-    }
-}
-
-/// Whether the rest may come by another request.
-fn is_transient(error: &StoreError) -> bool {
-    use StoreErrorKind as Kind;
-    matches!(error.kind, Kind::Network | Kind::Unavailable | Kind::Corrupt | Kind::BadReply)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "results are mapped by it")]
-fn read_error(error: StoreError) -> ReadError {
-    match error.kind {
-        StoreErrorKind::PreconditionFailed => ReadError::Changed,
-        _ => ReadError::Source(cause(&error)),
     }
 }

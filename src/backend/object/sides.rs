@@ -1,9 +1,10 @@
 //! A part of a store as a source and as a target.
 
+use super::cause::{cause, refused};
 use super::level::level;
 use super::list::{count, list};
 use super::name::list_name;
-use super::prefix::{BucketPrefix, cause, refused};
+use super::prefix::BucketPrefix;
 use super::write::ObjectStage;
 use super::{Condition, StoreErrorKind};
 use crate::backend::{

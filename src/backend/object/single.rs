@@ -1,7 +1,8 @@
 //! Single objects, whatever bytes their keys have: `a/` is an object here, with content or without.
 
 use super::ListQuery;
-use super::prefix::{BucketPrefix, fatal};
+use super::cause::fatal;
+use super::prefix::BucketPrefix;
 use crate::backend::Facts;
 use crate::model::{Cause, Entry, EntryKind, Error, ErrorKind, Key, Stamp};
 

@@ -1,7 +1,7 @@
 //! Listings of stores that list in an order of their own: listed whole, and sorted on disk.
 
-use super::pages::{Lister, Turning};
-use super::prefix::cause;
+use super::cause::cause;
+use super::turning::{Lister, Turning};
 use super::{Listed, Page};
 use crate::model::{Cause, ETag, Timestamp};
 use crate::spool::{Sorted, Sorter, push_key, split_key};

@@ -11,7 +11,7 @@
 
 use super::ListQuery;
 use super::habits::Habit;
-use super::pages::{Lister, Turning};
+use super::turning::{Lister, Turning};
 use super::{Listed, Page, StoreError};
 use crate::model::Timestamp;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};

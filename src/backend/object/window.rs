@@ -2,7 +2,7 @@
 //! until those before it are taken.
 
 use super::check::Check;
-use super::read::ObjectRead;
+use super::object_read::ObjectRead;
 use super::{Head, ObjectReader};
 use crate::backend::{ReadError, Reading, Sink};
 use crate::limits::{Content, MemoryPermit};

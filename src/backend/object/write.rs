@@ -3,11 +3,13 @@
 //! An object stands whole, or as it was before, once its PUT or its last request succeeded: there is
 //! nothing to put in place later, and nothing to sync.
 
+use super::cause::{cause, refused};
 use super::conditions::{Unwritten, Writing, condition_of, taken};
-use super::markers;
+use super::marker_trial::unwritten;
 use super::metadata::{headers, put};
+use super::part_sizes::{STREAMED_PART, part_size};
 use super::parts::Parts;
-use super::prefix::{BucketPrefix, cause, refused};
+use super::prefix::BucketPrefix;
 use super::uploads::{self, Begun};
 use super::{
     Body, Condition, Head, Headers, PartTag, StoreError, StoreErrorKind, UploadId, UploadedPart,
@@ -23,23 +25,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The least size of a part in bytes, and the size of what is sent as one.
-const PART: u64 = 8 << 20;
-/// Parts of an upload, at most, that part sizes are chosen for: stores take 10,000 or more.
-const PARTS: u64 = 9_000;
-/// The least size of a part in bytes where nobody knows how many will come: enough for 156 GiB.
-const STREAMED_PART: u64 = 16 << 20;
 /// The name under which an upload in parts keeps who made it.
 pub(super) const UPLOAD: &str = "vidimus-upload";
-
-/// Sizes of parts that are chosen here for objects of usual sizes, in bytes.
-pub const OWN_PART_SIZES: [u64; 3] = [PART, STREAMED_PART, super::copy::PART];
-
-/// The size of the parts of an object: all but the last have it, as some stores demand.
-pub(super) fn part_size(size: u64) -> u64 {
-    const MEBIBYTE: u64 = 1 << 20;
-    PART.max(size.div_ceil(PARTS).div_ceil(MEBIBYTE) * MEBIBYTE)
-}
 
 /// An object that is being written.
 pub(super) struct ObjectStage {
@@ -476,7 +463,7 @@ impl BucketPrefix {
                 Ok(Some(Stamp::of_object(0, tag.filter(|_| is_listed))))
             }
             Err(error) if self.refuses_markers(&error) => Ok(None),
-            Err(error) => Err(markers::unwritten(&error)),
+            Err(error) => Err(unwritten(&error)),
         }
     }
 
@@ -493,20 +480,5 @@ impl BucketPrefix {
         let body = Bytes::copy_from_slice(text);
         let tag = self.put_whole(&object, &body.into(), &headers, place)?;
         Ok(Stamp::of_object(text.len() as u64, tag))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn part_sizes_keep_the_number_of_parts_within_what_stores_take() {
-        for size in [0, 1, PART, PART + 1, 100 << 30, 5 << 40, (5 << 40) + 1] {
-            let part = part_size(size);
-            assert!(size.div_ceil(part) <= PARTS, "{size}");
-            assert_eq!(part % (1 << 20), 0);
-        }
-        assert_eq!(part_size(5 << 40), 583 << 20);
     }
 }

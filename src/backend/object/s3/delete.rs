@@ -3,9 +3,11 @@
 use super::super::{Condition, NotDeleted, StoreError, StoreErrorKind};
 use super::S3;
 use super::call::Request;
-use super::objects::{base64, write_condition};
+use super::objects::write_condition;
 use super::xml::{self, Xml, once, required};
 use crate::model::RequestKind;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::Method;
 use md5::{Digest as _, Md5};
@@ -92,7 +94,7 @@ impl S3 {
         let mut request =
             Request::new(self, RequestKind::DeleteMany, Method::POST, None, &[("delete", b"")])?;
         // Asked for since the beginning, and by some stores still.
-        request.header("content-md5", &base64(&Md5::digest(document.as_bytes())))?;
+        request.header("content-md5", &BASE64_STANDARD.encode(Md5::digest(document.as_bytes())))?;
         request.header("content-type", "application/xml")?;
         request.document(Bytes::from(document));
         self.call(&request, |reply| {

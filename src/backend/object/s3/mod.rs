@@ -13,16 +13,19 @@
 //! - `transport`: connections, each driven by the thread that uses it;
 //! - `call`, `sending`, `retry`: one request from its beginning to its end;
 //! - `reply`, `xml`: what came back;
+//! - `checksum`: what content is held against;
 //! - `listing`, `objects`, `reader`, `delete`, `multipart`: the requests;
-//! - `store`: [`S3`] as a [`Store`](super::Store).
+//! - `store`, `help`: [`S3`] as a [`Store`](super::Store).
 
 mod address;
 mod call;
+mod checksum;
 mod clients;
 mod credential;
 mod credentials;
 mod delete;
 mod encode;
+mod help;
 mod listing;
 mod multipart;
 mod objects;
@@ -111,7 +114,7 @@ struct Shared {
     proven: AtomicBool,
     /// The store's clock minus this machine's, in seconds; 0 as long as they need not be compared.
     clock: AtomicI64,
-    /// What the store thinks of checksum headers (`objects::Checksums`).
+    /// What the store thinks of checksum headers (`checksum::Checksums`).
     checksums: AtomicU8,
     /// Whether the store refused to delete many objects at once.
     deletes_singly: AtomicBool,

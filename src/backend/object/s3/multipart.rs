@@ -6,11 +6,9 @@ use super::super::{
 };
 use super::S3;
 use super::call::Request;
+use super::checksum::{self, CHECKSUM, Checksums, may_be_the_header};
 use super::listing::{decoded, is_encoded, moment};
-use super::objects::{
-    CHECKSUM, Checksums, checksum_text, may_be_the_header, read_checksum, read_tag,
-    write_condition, write_source,
-};
+use super::objects::{read_tag, write_condition, write_source};
 use super::reply;
 use super::xml::{Xml, once, required};
 use crate::model::{ETag, RequestKind};
@@ -61,7 +59,7 @@ impl S3 {
     ) -> Result<PartTag, StoreError> {
         let request = self.part(RequestKind::UploadPart, key, upload, number)?;
         let told = self.with_checksum(request, body.into(), |reply| {
-            let checksum = reply::text(&reply.headers, CHECKSUM).and_then(read_checksum);
+            let checksum = reply::text(&reply.headers, CHECKSUM).and_then(checksum::read);
             Ok(tag(reply::text(&reply.headers, ETAG.as_str()), checksum))
         })?;
         self.or_listed_part((key, upload, number), told)
@@ -122,7 +120,7 @@ impl S3 {
                 }
             }
             xml.end()?;
-            Ok(tag(etag.as_deref(), checksum.as_deref().and_then(read_checksum)))
+            Ok(tag(etag.as_deref(), checksum.as_deref().and_then(checksum::read)))
         };
         // Nobody else sends a part of this number.
         let look = || {
@@ -157,7 +155,7 @@ impl S3 {
                 tag.etag.replace('&', "&amp;").replace('<', "&lt;")
             );
             if let Some(checksum) = tag.checksum {
-                let checksum = checksum_text(checksum);
+                let checksum = checksum::text(checksum);
                 let _infallible =
                     write!(document, "<ChecksumCRC64NVME>{checksum}</ChecksumCRC64NVME>");
             }
@@ -352,6 +350,6 @@ fn read_part(xml: &mut Xml<'_>) -> Result<Option<UploadedPart>, StoreError> {
         }
     }
     let (number, size) = (required(number, "PartNumber")?, required(size, "Size")?);
-    let tag = tag(etag.as_deref(), checksum.as_deref().and_then(read_checksum));
+    let tag = tag(etag.as_deref(), checksum.as_deref().and_then(checksum::read));
     Ok(tag.map(|tag| UploadedPart { number, size, tag }))
 }

@@ -5,6 +5,7 @@ use super::super::{
 };
 use super::S3;
 use super::call::Request;
+use super::checksum::{self, CHECKSUM, CHECKSUM_MODE, Checksums, may_be_the_header};
 use super::encode;
 use super::reply::{self, Reply};
 use super::xml::once;
@@ -12,12 +13,6 @@ use crate::model::{ETag, RequestKind};
 use http::Method;
 use http::header::RANGE;
 use std::sync::atomic::Ordering;
-
-/// The checksum of content, as a header.
-pub(super) const CHECKSUM: &str = "x-amz-checksum-crc64nvme";
-
-/// Asks for the checksum that a store keeps with an object.
-pub(super) const CHECKSUM_MODE: (&str, &str) = ("x-amz-checksum-mode", "ENABLED");
 
 /// Names in a request where content is copied from.
 pub(super) fn write_source(from: &CopySource<'_>, request: &mut Request) -> Result<(), StoreError> {
@@ -30,17 +25,6 @@ pub(super) fn write_source(from: &CopySource<'_>, request: &mut Request) -> Resu
         request.header("x-amz-copy-source-if-match", &format!("\"{version}\""))?;
     }
     Ok(())
-}
-
-/// What is known of a store and checksum headers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Checksums {
-    /// None has been sent yet.
-    Untried = 0,
-    /// The store takes them, or takes no notice.
-    Taken = 1,
-    /// The store refuses requests that have one.
-    Refused = 2,
 }
 
 impl S3 {
@@ -178,7 +162,7 @@ impl S3 {
         }
         let mut checksum = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
         body.pieces().iter().for_each(|piece| checksum.update(piece));
-        request.header(CHECKSUM, &checksum_text(checksum.finalize()))?;
+        request.header(CHECKSUM, &checksum::text(checksum.finalize()))?;
         request.content(body);
         let result = self.call(&request, &read);
         match &result {
@@ -228,13 +212,6 @@ pub(super) fn read_tag(reply: &Reply) -> Result<Option<ETag>, StoreError> {
     Ok(etag.and_then(|etag| ETag::new(etag.as_bytes())))
 }
 
-/// Whether a store may have refused a request for its checksum header.
-pub(super) fn may_be_the_header(error: &StoreError) -> bool {
-    let code = error.code.as_deref();
-    let vague = ["InvalidRequest", "InvalidArgument", "NotImplemented", "UnsupportedHeader"];
-    matches!(error.status, Some(400 | 501)) && code.is_none_or(|code| vague.contains(&code))
-}
-
 pub(super) fn write_condition(
     condition: Condition<'_>,
     request: &mut Request,
@@ -245,70 +222,5 @@ pub(super) fn write_condition(
         // What can't be sent back can't be asked for.
         Condition::Matches(etag) if !etag.is_whole() => Ok(()),
         Condition::Matches(etag) => request.header("if-match", &format!("\"{etag}\"")),
-    }
-}
-
-/// A checksum as headers and XML have it: its bytes, the first one first, in base 64.
-pub(super) fn checksum_text(checksum: u64) -> String {
-    base64(&checksum.to_be_bytes())
-}
-
-/// Reads what [`checksum_text`] writes.
-pub(super) fn read_checksum(text: &str) -> Option<u64> {
-    let digits = text.strip_suffix('=')?;
-    if digits.len() != 11 {
-        return None;
-    }
-    let mut value: u128 = 0;
-    for digit in digits.bytes() {
-        let at = BASE64.iter().position(|&known| known == digit)?;
-        value = value << 6 | at as u128;
-    }
-    // 66 bits, of which the last two are no one's.
-    value.is_multiple_of(4).then_some((value / 4) as u64)
-}
-
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/// Writes bytes in base 64.
-pub(super) fn base64(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let mut bits: u32 = 0;
-        for at in 0..3 {
-            bits = bits << 8 | u32::from(chunk.get(at).copied().unwrap_or(0));
-        }
-        for at in 0..4 {
-            let digit = BASE64[(bits >> (18 - 6 * at) & 63) as usize];
-            text.push(if at <= chunk.len() { digit.into() } else { '=' });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn checksums_are_written_and_read() {
-        // The check value of CRC-64/NVME is AE8B14860A799888.
-        let checksum = crc_fast::crc64_nvme(b"123456789");
-        assert_eq!(checksum, 0xAE8B_1486_0A79_9888);
-        let text = checksum_text(checksum);
-        assert_eq!(text, "rosUhgp5mIg=");
-        assert_eq!(read_checksum(&text), Some(checksum));
-        for broken in ["", "rosUhgp5mIg", "rosUhgp5mIh=", "rosUhgp5mI=", "rosUhgp5m!g="] {
-            assert_eq!(read_checksum(broken), None, "{broken}");
-        }
-    }
-
-    #[test]
-    fn base_64_is_padded() {
-        for (bytes, text) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
-        {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
     }
 }

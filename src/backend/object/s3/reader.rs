@@ -3,7 +3,7 @@
 use super::super::{Head, StoreError, StoreErrorKind, Wanted};
 use super::S3;
 use super::call::{Exchange, Request, RequestPermit};
-use super::objects::{CHECKSUM_MODE, Checksums};
+use super::checksum::{CHECKSUM_MODE, Checksums};
 use super::reply;
 use super::transport::PooledConnection;
 use crate::model::{ETag, RequestKind};

@@ -1,7 +1,7 @@
 //! What a reply means: the store's errors, and what the headers say of an object.
 
 use super::super::{Head, Headers, StoreError, StoreErrorKind};
-use super::objects::{CHECKSUM, read_checksum};
+use super::checksum::{self, CHECKSUM};
 use super::retry::LONGEST_ASKED;
 use super::time;
 use super::xml::{Xml, once};
@@ -240,7 +240,7 @@ pub(super) fn head(headers: &HeaderMap, size: u64) -> Head {
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>).
 fn whole_checksum(headers: &HeaderMap) -> Option<u64> {
     let is_whole = text(headers, "x-amz-checksum-type") == Some("FULL_OBJECT");
-    text(headers, CHECKSUM).filter(|_| is_whole).and_then(read_checksum)
+    text(headers, CHECKSUM).filter(|_| is_whole).and_then(checksum::read)
 }
 
 /// A header's bytes as text: UTF-8 if they are, else one character a byte, as HTTP once had it.

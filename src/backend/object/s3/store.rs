@@ -1,4 +1,4 @@
-//! [`S3`] as a [`Store`].
+//! [`S3`] as a [`Store`]: what its requests tell, with the way out of each error.
 
 use super::super::{
     Body, BucketId, Condition, CopySource, Head, Headers, ListQuery, LookForWritten, NotDeleted,
@@ -6,6 +6,7 @@ use super::super::{
     StoreError, UploadId, UploadsPage, Wanted,
 };
 use super::S3;
+use super::help::{add_help, with_help};
 use super::reader::S3Reader;
 use crate::model::{ETag, Stop};
 use bytes::Bytes;
@@ -57,23 +58,23 @@ impl Store for S3 {
     }
 
     fn list(&self, query: &ListQuery<'_>) -> Result<Page, StoreError> {
-        self.list(query)
+        self.list(query).map_err(with_help)
     }
 
     fn head(&self, key: &[u8]) -> Result<Option<Head>, StoreError> {
-        self.head(key)
+        self.head(key).map_err(with_help)
     }
 
     fn head_with_checksum(&self, key: &[u8]) -> Result<Option<Head>, StoreError> {
-        self.head_with_checksum(key)
+        self.head_with_checksum(key).map_err(with_help)
     }
 
     fn first_part(&self, key: &[u8]) -> Result<Option<u64>, StoreError> {
-        self.first_part(key)
+        self.first_part(key).map_err(with_help)
     }
 
     fn get(&self, key: &[u8], wanted: &Wanted<'_>) -> Result<Box<dyn ObjectReader>, StoreError> {
-        Ok(Box::new(self.get(key, wanted)?))
+        Ok(Box::new(self.get(key, wanted).map_err(with_help)?))
     }
 
     fn put(
@@ -83,7 +84,7 @@ impl Store for S3 {
         headers: &Headers,
         condition: Condition<'_>,
     ) -> Result<Option<ETag>, StoreError> {
-        self.put(key, body, headers, condition)
+        self.put(key, body, headers, condition).map_err(with_help)
     }
 
     fn copy(
@@ -94,19 +95,23 @@ impl Store for S3 {
         condition: Condition<'_>,
         look: LookForWritten<'_>,
     ) -> Result<Option<ETag>, StoreError> {
-        self.copy(from, key, replace, condition, look)
+        self.copy(from, key, replace, condition, look).map_err(with_help)
     }
 
     fn delete(&self, key: &[u8], condition: Condition<'_>) -> Result<(), StoreError> {
-        self.delete(key, condition)
+        self.delete(key, condition).map_err(with_help)
     }
 
     fn delete_many(&self, keys: &[&[u8]]) -> Result<Vec<NotDeleted>, StoreError> {
-        self.delete_many(keys)
+        let mut failed = self.delete_many(keys).map_err(with_help)?;
+        for (_, error) in &mut failed {
+            add_help(error);
+        }
+        Ok(failed)
     }
 
     fn create_upload(&self, key: &[u8], headers: &Headers) -> Result<UploadId, StoreError> {
-        self.create_upload(key, headers)
+        self.create_upload(key, headers).map_err(with_help)
     }
 
     fn upload_part(
@@ -116,7 +121,7 @@ impl Store for S3 {
         number: u16,
         body: Body,
     ) -> Result<PartTag, StoreError> {
-        self.upload_part(key, upload, number, body)
+        self.upload_part(key, upload, number, body).map_err(with_help)
     }
 
     fn upload_part_copy(
@@ -127,7 +132,7 @@ impl Store for S3 {
         from: &CopySource<'_>,
         range: Range<u64>,
     ) -> Result<PartTag, StoreError> {
-        self.upload_part_copy(key, upload, number, from, range)
+        self.upload_part_copy(key, upload, number, from, range).map_err(with_help)
     }
 
     fn list_parts(
@@ -136,7 +141,7 @@ impl Store for S3 {
         upload: &UploadId,
         behind: u16,
     ) -> Result<PartsPage, StoreError> {
-        self.list_parts(key, upload, behind)
+        self.list_parts(key, upload, behind).map_err(with_help)
     }
 
     fn complete_upload(
@@ -147,11 +152,11 @@ impl Store for S3 {
         condition: Condition<'_>,
         look: LookForWritten<'_>,
     ) -> Result<Option<ETag>, StoreError> {
-        self.complete_upload(key, upload, parts, condition, look)
+        self.complete_upload(key, upload, parts, condition, look).map_err(with_help)
     }
 
     fn abort_upload(&self, key: &[u8], upload: &UploadId) -> Result<(), StoreError> {
-        self.abort_upload(key, upload)
+        self.abort_upload(key, upload).map_err(with_help)
     }
 
     fn list_uploads(
@@ -159,7 +164,7 @@ impl Store for S3 {
         prefix: &[u8],
         behind: Option<&(Box<[u8]>, UploadId)>,
     ) -> Result<UploadsPage, StoreError> {
-        self.list_uploads(prefix, behind)
+        self.list_uploads(prefix, behind).map_err(with_help)
     }
 }
 
@@ -169,6 +174,6 @@ impl ObjectReader for S3Reader {
     }
 
     fn read(&mut self) -> Result<Option<Bytes>, StoreError> {
-        self.read()
+        self.read().map_err(with_help)
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::backend::object::habits::Habits;
-use crate::backend::object::pages::{Lister, objects};
+use crate::backend::object::pages::objects;
+use crate::backend::object::turning::Lister;
 use crate::backend::object::{StoreError, StoreErrorKind};
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;

@@ -1,14 +1,32 @@
-//! What a store does not copy by itself, so that it is read and written instead.
+//! How a store copies: what is large in parts, and what it does not copy by itself, so that it is
+//! read and written instead.
 //!
 //! The keys of the target may not read the source, a look-alike may not know copies, or not find by a
 //! copy's source what it finds by a key. Each refusal costs a request: a store that never copied
 //! anything is soon not asked any more.
 
-use super::prefix::told;
-use super::{StoreError, StoreErrorKind};
+use super::cause::told;
+use super::part_sizes::COPIED_PART;
+use super::{StoreCapabilities, StoreError, StoreErrorKind};
 use crate::model::Key;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+/// From which size on a store is asked to copy in parts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Copies {
+    /// The largest object that one COPY takes, in bytes.
+    pub(super) above: u64,
+    /// Bytes of a part, at least.
+    pub(super) part: u64,
+}
+
+impl Copies {
+    /// As the store's limits have it.
+    pub(super) fn of(store: &StoreCapabilities) -> Self {
+        Self { above: store.largest_copy, part: COPIED_PART }
+    }
+}
 
 /// After so many refusals a store that has not copied anything is not asked any more.
 const ENOUGH: u32 = 3;

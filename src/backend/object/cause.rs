@@ -1,0 +1,132 @@
+//! What a store's error means to an entry, or to a run.
+
+use super::{StoreError, StoreErrorKind};
+use crate::model::error::Trouble;
+use crate::model::{Cause, Error, ErrorKind};
+
+/// The cause that a store's error is of one entry's failure.
+pub(super) fn cause(error: &StoreError) -> Cause {
+    use StoreErrorKind as Kind;
+    let ends_run = match &error.kind {
+        Kind::Interrupted => return Cause::Stopped,
+        Kind::NotFound => return Cause::Vanished,
+        Kind::NoBucket
+        | Kind::BadCredentials
+        | Kind::NoCredentials
+        | Kind::ClockSkew
+        | Kind::WrongRegion(_)
+        | Kind::Redirect
+        | Kind::Tls => help(error),
+        _ => None,
+    };
+    if let Some(help) = ends_run {
+        return Cause::Lost { message: told(error), help };
+    }
+    Cause::Store { trouble: trouble(&error.kind), message: told(error), help: help(error) }
+}
+
+/// What an error means to whoever decides by it.
+pub(super) fn trouble(kind: &StoreErrorKind) -> Trouble {
+    use StoreErrorKind as Kind;
+    match kind {
+        Kind::NotFound | Kind::NoBucket | Kind::NoSuchUpload => Trouble::Missing,
+        Kind::Denied | Kind::BadCredentials | Kind::NoCredentials | Kind::ClockSkew => {
+            Trouble::Denied
+        }
+        Kind::Network | Kind::Tls | Kind::LostReply => Trouble::Network,
+        Kind::Throttled => Trouble::Throttled,
+        Kind::Unavailable => Trouble::Unavailable,
+        Kind::BadReply | Kind::Corrupt => Trouble::Damaged,
+        _ => Trouble::Refused,
+    }
+}
+
+/// [`cause`], of an error that nobody needs any more.
+#[expect(clippy::needless_pass_by_value, reason = "results are mapped by it")]
+pub(super) fn refused(error: StoreError) -> Cause {
+    cause(&error)
+}
+
+/// The error that ends a run which can't even begin.
+pub(super) fn fatal(what: &str, error: &StoreError) -> Error {
+    let help = help(error);
+    let mut fatal = Error::new(ErrorKind::Unusable, format!("{what}: {}", told(error)));
+    fatal.help = help;
+    fatal
+}
+
+/// An error with all its causes, in one line.
+pub(super) fn told(error: &StoreError) -> String {
+    let mut told = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_told = cause.to_string();
+        if !told.contains(&cause_told) {
+            told.push_str(": ");
+            told.push_str(&cause_told);
+        }
+        source = cause.source();
+    }
+    told
+}
+
+/// The way out: what the client of the store says, else what holds for any store.
+fn help(error: &StoreError) -> Option<String> {
+    use StoreErrorKind as Kind;
+    if let Some(help) = &error.help {
+        return Some(help.to_string());
+    }
+    let help = match &error.kind {
+        Kind::NoBucket => "check the bucket's name, its endpoint and region, or make it first",
+        Kind::BadCredentials => "check the credentials, and that they are this store's",
+        Kind::Denied => "the credentials are known, but don't allow this: check their policy",
+        Kind::NoCredentials => "set the credentials of this store",
+        Kind::Signature => "rename the object, or leave it out by --exclude",
+        Kind::Archived(_) => "restore it first, or leave it out",
+        Kind::Proxy => {
+            "check HTTPS_PROXY, HTTP_PROXY or ALL_PROXY (http://user:password@host:port); NO_PROXY \
+             names hosts that are reached without it"
+        }
+        Kind::ClockSkew => "set this machine's clock",
+        Kind::WrongRegion(_) | Kind::Redirect => "name the bucket's region",
+        Kind::Tls => "check the endpoint's certificate",
+        Kind::Network => "check the endpoint and the network",
+        Kind::Throttled => "run with fewer --transfers or with --max-requests",
+        _ => return None,
+    };
+    Some(help.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_store_says_stays_told_apart() {
+        use StoreErrorKind as Kind;
+        for (kind, trouble, has_help) in [
+            (Kind::Denied, Trouble::Denied, true),
+            (Kind::Network, Trouble::Network, true),
+            (Kind::Throttled, Trouble::Throttled, true),
+            (Kind::Unavailable, Trouble::Unavailable, false),
+            (Kind::Corrupt, Trouble::Damaged, false),
+            (Kind::NoSuchUpload, Trouble::Missing, false),
+            (Kind::TooLarge, Trouble::Refused, false),
+        ] {
+            let cause = cause(&StoreError::new(kind.clone()).message("its words"));
+            assert_eq!(cause.help().is_some(), has_help, "{kind:?}");
+            let error = Error::unusable("cannot read it", cause);
+            assert_eq!((error.kind, error.help.is_some()), (ErrorKind::Unusable, has_help));
+            let source = error.source.as_ref().and_then(|source| source.downcast_ref::<Cause>());
+            match source {
+                Some(Cause::Store { trouble: found, message, .. }) => {
+                    assert_eq!(*found, trouble, "{kind:?}");
+                    assert!(message.contains("its words"), "{message}");
+                }
+                other => panic!("{kind:?}: {other:?}"),
+            }
+        }
+        assert!(matches!(cause(&StoreError::new(Kind::NotFound)), Cause::Vanished));
+        assert!(matches!(cause(&StoreError::new(Kind::NoBucket)), Cause::Lost { .. }));
+    }
+}
