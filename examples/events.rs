@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Mirror::builder(source, target)
         .dry_run(true)
         .on_event(|event| match event {
-            Event::Changed { key, change, reason, .. } => println!("{change} {key} ({reason})"),
+            Event::Changed(outcome) => println!("{outcome}"),
             Event::Failed(error) => println!("{}", error.sentence()),
             _ => {}
         })

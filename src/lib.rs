@@ -58,10 +58,9 @@ pub use api::{
     Diff, DiffBuilder, DiffFinding, Finding, Mirror, MirrorBuilder, RunError, Snapshot, Unfinished,
     Verify, VerifyBuilder,
 };
-pub use model::event::Change;
 pub use model::{
-    Digest, Durability, EntryError, EntryKind, Error, ErrorKind, Event, ExtraKinds, Key, RunId,
-    Stop, Timestamp, Totals, Verdict,
+    Action, Check, Decision, Digest, Durability, EntryError, EntryKind, Error, ErrorKind, Event,
+    ExtraKinds, Key, Outcome, Reason, RunId, Status, Stop, Timestamp, Totals, Verdict,
 };
 pub use session::{DeleteOptions, MaxDelete, MirrorOutcome};
 pub use verify::{Budget, Sample, VerifyOutcome, VerifyTotals};

@@ -122,8 +122,8 @@ fn events_and_progress_come_by_callbacks() {
     site.mirror()
         .exclude("b")
         .on_event(move |event| {
-            if let Event::Changed { key, .. } = event {
-                keys.lock().unwrap().push(key.to_string());
+            if let Event::Changed(outcome) = event {
+                keys.lock().unwrap().push(outcome.key.to_string());
                 // The run goes on once it was told how far it is.
                 while counted.load(Ordering::Relaxed) == 0 {
                     std::thread::yield_now();

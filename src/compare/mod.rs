@@ -6,8 +6,6 @@
 
 pub mod join;
 pub mod policy;
-mod reason;
 
 pub use join::{Conflict, Join, Pair, Seen};
-pub use policy::{Action, Decision, Policy, PolicyOptions};
-pub use reason::Reason;
+pub use policy::{Policy, PolicyOptions};

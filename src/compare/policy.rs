@@ -5,13 +5,14 @@
 //! settled by content, and whatever is unknown is left alone.
 
 use super::join::{Conflict, Pair, Seen};
-use super::reason::Reason;
 use crate::filter::Filter;
 use crate::manifest::{Origin, Row, SourceNumber};
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::stamp::{COARSEST_TIMES, StampFields, StampMatch};
-use crate::model::{Cause, Digest, Entry, EntryKind, ExtraKinds, Metadata};
+use crate::model::{
+    Action, Cause, Check, Decision, Digest, Entry, EntryKind, ExtraKinds, Metadata, Reason,
+};
 use std::sync::Arc;
 
 /// How entries are compared.
@@ -46,77 +47,8 @@ pub enum Surplus {
     GoesWithExcluded,
 }
 
-/// What to do with one key.
-#[derive(Debug)]
-pub enum Action {
-    /// Nothing: it is as it should be.
-    Keep,
-    /// Nothing: the options leave it alone.
-    Skip,
-    /// Take the target's copy as it is, and record it without a digest.
-    Adopt,
-    /// Copy its content; where the content has this digest, the target's copy is kept and only its
-    /// metadata set.
-    Copy {
-        /// The digest of the target's copy, which its stamp vouches for.
-        unless: Option<Digest>,
-    },
-    /// Hash what is in doubt, and copy where it differs.
-    Check {
-        /// Hash the source.
-        source: bool,
-        /// Hash the target.
-        target: bool,
-        /// What the content should be; `None` to compare both sides with each other.
-        expected: Option<Digest>,
-    },
-    /// Look at what was only listed, and decide then.
-    Look,
-    /// Hash this side's file, and take the target's copy as it is where the other side's tag is the
-    /// content's MD5; else copy.
-    CompareTag(Side),
-    /// Hash the target's file, which the source lacks, for digests that its row lacks.
-    HashSurplus,
-    /// Set its metadata.
-    UpdateMetadata,
-    /// Set its mode, owner and group; neither its time is set nor anything recorded, so that what may be
-    /// another content shows to a later run.
-    UpdateRights,
-    /// It is as it should be; its row isn't.
-    Record,
-    /// Make the symbolic link.
-    MakeLink,
-    /// Make the directory.
-    MakeDirectory,
-    /// The directory stands; its metadata is compared when all in it is done.
-    KeepDirectory,
-    /// Remove it from the target.
-    Delete,
-    /// Remove it from the target once the directory that took its place is whole.
-    RemoveSetAside,
-    /// Drop its row: nothing is there any more.
-    Forget,
-    /// Copy or link it once a directory in its place has been deleted.
-    AfterDeletion,
-    /// It can't be mirrored.
-    Fail(Cause),
-}
-
-/// An action and its reason.
-#[derive(Debug)]
-pub struct Decision {
-    /// What to do.
-    pub action: Action,
-    /// Why.
-    pub reason: Reason,
-}
-
 fn decide(action: Action, reason: Reason) -> Decision {
-    Decision { action, reason }
-}
-
-fn fail(cause: Cause) -> Decision {
-    decide(Action::Fail(cause), Reason::Impossible)
+    Decision::new(action, reason)
 }
 
 /// The rules of one run.
@@ -136,19 +68,22 @@ pub struct Policy {
 impl Policy {
     /// Decides on one key. `holds` says what metadata the target can hold of a source's entry,
     /// where one with that metadata stands.
+    ///
+    /// # Errors
+    /// Why it can't be mirrored as it stands.
     pub fn decide(
         &self,
         pair: &Pair,
         holds: impl Fn(&Metadata, EntryKind, Option<&Metadata>) -> Metadata,
-    ) -> Decision {
+    ) -> Result<Decision, Cause> {
         if pair.conflict == Some(Conflict::Both) {
-            return fail(Cause::LeafAndDirectory);
+            return Err(Cause::LeafAndDirectory);
         }
-        match (&pair.source, &pair.target) {
+        Ok(match (&pair.source, &pair.target) {
             (Seen::Unknown, _) | (Seen::Absent, Seen::Unknown) => {
                 decide(Action::Keep, Reason::Unknown)
             }
-            (Seen::Present(source), target) => self.mirror(pair, source, target, holds),
+            (Seen::Present(source), target) => return self.mirror(pair, source, target, holds),
             (Seen::Absent, Seen::Present(target))
                 if pair.conflict == Some(Conflict::LeafBesideDirectory) =>
             {
@@ -172,7 +107,7 @@ impl Policy {
                 Some(_) => decide(Action::Forget, Reason::Gone),
                 None => decide(Action::Keep, Reason::Gone),
             },
-        }
+        })
     }
 
     /// What the target is to hold of a source's entry, where it can hold `wanted`: a mode that an
@@ -253,7 +188,7 @@ impl Policy {
         source: &Entry,
         target: &Seen,
         holds: impl Fn(&Metadata, EntryKind, Option<&Metadata>) -> Metadata,
-    ) -> Decision {
+    ) -> Result<Decision, Cause> {
         if self.excluded_by_size(source) {
             let goes = self.surplus == Surplus::GoesWithExcluded;
             let action = match target {
@@ -262,36 +197,31 @@ impl Policy {
                 Seen::Absent if goes && pair.row.is_some() => Action::Forget,
                 _ => Action::Skip,
             };
-            return decide(action, Reason::SizeExcluded);
+            return Ok(decide(action, Reason::SizeExcluded));
         }
         if let EntryKind::Special(_) = source.kind {
-            return fail(Cause::Special(source.kind));
+            return Err(Cause::Special(source.kind));
         }
         if source.kind == EntryKind::Symlink && !self.has_links {
-            return self.without_link(target, pair.row.as_ref());
+            return Ok(self.without_link(target, pair.row.as_ref()));
         }
         let existing = match target {
-            Seen::Unknown => return fail(Cause::TargetUnknown),
+            Seen::Unknown => return Err(Cause::TargetUnknown),
             Seen::Present(existing) => Some(existing),
             Seen::Absent => None,
         };
-        let afresh = |reason| match source.kind {
-            EntryKind::File => decide(Action::Copy { unless: None }, reason),
-            EntryKind::Symlink => decide(Action::MakeLink, reason),
-            EntryKind::Directory => decide(Action::MakeDirectory, reason),
-            EntryKind::Special(_) => fail(Cause::Special(source.kind)),
-        };
+        let afresh = |reason| Ok(decide(afresh(source.kind), reason));
         let in_the_way = pair.conflict.is_some();
         if self.options.ignore_existing
             && source.kind != EntryKind::Directory
             && (existing.is_some() || in_the_way)
         {
-            return decide(Action::Skip, Reason::Exists);
+            return Ok(decide(Action::Skip, Reason::Exists));
         }
         if let Some(Conflict::DirectoryOverLeaf(leaf)) = &pair.conflict
             && self.leaves_alone(leaf, source)
         {
-            return fail(Cause::LeafInTheWay);
+            return Err(Cause::LeafInTheWay);
         }
         match &pair.conflict {
             Some(Conflict::LeafOverDirectory { empty: true } | Conflict::DirectoryOverLeaf(_)) => {
@@ -299,20 +229,20 @@ impl Policy {
             }
             Some(Conflict::LeafOverDirectory { empty: false }) => {
                 if self.surplus == Surplus::Stays {
-                    return fail(Cause::DirectoryInTheWay);
+                    return Err(Cause::DirectoryInTheWay);
                 }
                 // In a store it may stand beside the directory, and is compared.
                 if existing.is_none() {
-                    return decide(Action::AfterDeletion, Reason::Kind);
+                    return Ok(decide(Action::AfterDeletion, Reason::Kind));
                 }
             }
             Some(Conflict::Both | Conflict::LeafBesideDirectory) | None => {}
         }
         let Some(existing) = existing else { return afresh(Reason::New) };
         if source.kind != EntryKind::Directory
-            && let Some((look, reason)) = self.unseen(source, existing, pair.row.as_ref())
+            && let Some(decision) = self.unseen(source, existing, pair.row.as_ref())
         {
-            return if look { decide(Action::Look, reason) } else { afresh(reason) };
+            return Ok(decision);
         }
         if existing.kind != source.kind {
             return afresh(Reason::Kind);
@@ -321,7 +251,7 @@ impl Policy {
         let wanted = holds(&source.metadata, source.kind, Some(&existing.metadata));
         let wanted = self.narrowed(source, row, wanted);
         match source.kind {
-            EntryKind::Directory => decide(Action::KeepDirectory, Reason::Unchanged),
+            EntryKind::Directory => Ok(decide(Action::KeepDirectory, Reason::Unchanged)),
             EntryKind::Symlink => self.link(source, existing, row, &wanted),
             _ => self.file(source, existing, row, &wanted),
         }
@@ -339,13 +269,10 @@ impl Policy {
     }
 
     /// What to do with leaves of which one was only listed, and is not what its row tells: look at
-    /// it (true), or copy it anew (false).
-    fn unseen(
-        &self,
-        source: &Entry,
-        existing: &Entry,
-        row: Option<&Row>,
-    ) -> Option<(bool, Reason)> {
+    /// it, or copy it anew.
+    fn unseen(&self, source: &Entry, existing: &Entry, row: Option<&Row>) -> Option<Decision> {
+        let look = |reason| decide(Action::Look, reason);
+        let copy = |reason| decide(afresh(source.kind), reason);
         let is_listed = |entry: &Entry| entry.completeness == Completeness::ListingOnly;
         if !is_listed(source) && !is_listed(existing) {
             return None;
@@ -355,26 +282,26 @@ impl Policy {
             return None;
         }
         if self.options.update {
-            return Some((true, Reason::SameSizeUnseen));
+            return Some(look(Reason::SameSizeUnseen));
         }
         let trust = self.options.trust;
         if let Some(row) = row
             && is_drift(existing.stamp.compare(&row.target, trust))
         {
-            return Some((false, Reason::TargetDrift));
+            return Some(copy(Reason::TargetDrift));
         }
         let Some(row) = row.filter(|row| row.knows_source(self.from)) else {
             return Some(if other_size {
-                (false, Reason::Size)
+                copy(Reason::Size)
             } else {
-                (true, Reason::SameSizeUnseen)
+                look(Reason::SameSizeUnseen)
             });
         };
         Some(match source.stamp.compare(&row.source, trust) {
-            StampMatch::Size => (false, Reason::Size),
-            StampMatch::Mtime => (false, Reason::Mtime),
-            StampMatch::Tag => (false, Reason::Tag),
-            StampMatch::Same | StampMatch::Doubtful => (true, Reason::SourceDoubtful),
+            StampMatch::Size => copy(Reason::Size),
+            StampMatch::Mtime => copy(Reason::Mtime),
+            StampMatch::Tag => copy(Reason::Tag),
+            StampMatch::Same | StampMatch::Doubtful => look(Reason::SourceDoubtful),
         })
     }
 
@@ -392,23 +319,23 @@ impl Policy {
         existing: &Entry,
         row: Option<&Row>,
         wanted: &Metadata,
-    ) -> Decision {
+    ) -> Result<Decision, Cause> {
         if self.options.update && existing.metadata.mtime > source.metadata.mtime {
-            return decide(Action::Skip, Reason::NewerInTarget);
+            return Ok(decide(Action::Skip, Reason::NewerInTarget));
         }
         if source.link != existing.link {
-            return decide(Action::MakeLink, Reason::LinkText);
+            return Ok(decide(Action::MakeLink, Reason::LinkText));
         }
         // Linux keeps no mode of a link.
         let found = Metadata { mode: wanted.mode, ..existing.metadata };
         let same_metadata = found == *wanted;
-        match row {
+        Ok(match row {
             Some(row)
                 if !same_metadata
                     && (&row.link, &row.metadata) == (&source.link, wanted)
                     && row.target.mtime() == Some(existing.metadata.mtime) =>
             {
-                self.metadata_only(&found, wanted)
+                return self.metadata_only(&found, wanted);
             }
             _ if !same_metadata => decide(Action::UpdateMetadata, Reason::Metadata),
             None => decide(Action::Adopt, Reason::SameSizeAndTime),
@@ -419,7 +346,7 @@ impl Policy {
                 decide(Action::Record, Reason::Unchanged)
             }
             Some(_) => decide(Action::Keep, Reason::Unchanged),
-        }
+        })
     }
 
     fn file(
@@ -428,10 +355,10 @@ impl Policy {
         existing: &Entry,
         row: Option<&Row>,
         wanted: &Metadata,
-    ) -> Decision {
+    ) -> Result<Decision, Cause> {
         let options = &self.options;
         if options.update && existing.metadata.mtime > source.metadata.mtime {
-            return decide(Action::Skip, Reason::NewerInTarget);
+            return Ok(decide(Action::Skip, Reason::NewerInTarget));
         }
         // What others stored without metadata stays as they stored it, and asks for none elsewhere.
         let is_foreign = [source, existing]
@@ -440,54 +367,65 @@ impl Policy {
         let same_metadata = existing.metadata == *wanted || is_foreign;
         if options.size_only {
             let rights = Metadata { mtime: existing.metadata.mtime, ..*wanted };
-            let same_rights = existing.metadata == rights || is_foreign;
-            return self.size_only(source, existing, row, (same_metadata, same_rights));
+            let metadata = if same_metadata {
+                MetadataMatch::Same
+            } else if existing.metadata == rights {
+                MetadataMatch::Mtime
+            } else {
+                MetadataMatch::Rights
+            };
+            return Ok(self.size_only(source, existing, row, metadata));
         }
         let Some(row) = row else {
-            return self.first_contact(source, existing, same_metadata);
+            return Ok(self.first_contact(source, existing, same_metadata));
         };
         let of_target = existing.stamp.compare(&row.target, options.trust);
         if is_drift(of_target) {
-            return decide(Action::Copy { unless: None }, Reason::TargetDrift);
+            return Ok(decide(Action::Copy { unless: None }, Reason::TargetDrift));
         }
         if !row.knows_source(self.from) {
             let is_vouched = of_target == StampMatch::Same;
-            return self.first_contact_recorded(source, existing, (row, is_vouched), same_metadata);
+            let recorded = Recorded { row, is_vouched };
+            return Ok(self.first_contact_recorded(source, existing, recorded, same_metadata));
         }
         let of_source = match source.stamp.compare(&row.source, options.trust) {
             StampMatch::Same if row.source_racy => StampMatch::Doubtful,
             other => other,
         };
-        let check = |source, target, reason| {
-            // A row without a digest can't settle anything: compare both sides.
-            let both = row.digest.is_none();
-            let expected = row.digest;
-            decide(
-                Action::Check { source: source || both, target: target || both, expected },
-                reason,
-            )
-        };
         let vouched = of_target == StampMatch::Same;
-        match of_source {
+        // A row without a digest can't settle anything: both sides are compared then.
+        let check_target = || match row.digest {
+            Some(expected) => Check::Target { expected },
+            None => Check::EachOther,
+        };
+        let check_source = |reason| {
+            let check = match row.digest {
+                Some(expected) if vouched => Check::Source { expected },
+                Some(expected) => Check::Both { expected },
+                None => Check::EachOther,
+            };
+            decide(Action::Check(check), reason)
+        };
+        Ok(match of_source {
             StampMatch::Size => decide(Action::Copy { unless: None }, Reason::Size),
             StampMatch::Mtime | StampMatch::Tag => {
                 let unless = row.digest.filter(|_| vouched);
                 let reason = if of_source == StampMatch::Tag { Reason::Tag } else { Reason::Mtime };
                 decide(Action::Copy { unless }, reason)
             }
-            StampMatch::Doubtful => check(true, !vouched, Reason::SourceDoubtful),
-            StampMatch::Same if options.checksum => check(true, !vouched, Reason::Checksum),
-            StampMatch::Same if row.extra.lack(options.digests) => {
-                check(true, !vouched, Reason::Digest)
+            StampMatch::Doubtful => check_source(Reason::SourceDoubtful),
+            StampMatch::Same if options.checksum => check_source(Reason::Checksum),
+            StampMatch::Same if row.extra.lack(options.digests) => check_source(Reason::Digest),
+            StampMatch::Same if !vouched => {
+                decide(Action::Check(check_target()), Reason::TargetDoubtful)
             }
-            StampMatch::Same if !vouched => check(false, true, Reason::TargetDoubtful),
             // What was given was less than the target has, or something else: nobody noticed a change.
             StampMatch::Same if same_metadata && !is_foreign && row.metadata != *wanted => {
                 decide(Action::Record, Reason::Metadata)
             }
             StampMatch::Same if same_metadata => decide(Action::Keep, Reason::Unchanged),
-            StampMatch::Same => self.metadata_only(&existing.metadata, wanted),
-        }
+            StampMatch::Same => return self.metadata_only(&existing.metadata, wanted),
+        })
     }
 
     /// Sizes alone decide on content; nothing is recorded or set that would hide a difference from a
@@ -497,7 +435,7 @@ impl Policy {
         source: &Entry,
         existing: &Entry,
         row: Option<&Row>,
-        (same_metadata, same_rights): (bool, bool),
+        metadata: MetadataMatch,
     ) -> Decision {
         if source.stamp.size != existing.stamp.size {
             return decide(Action::Copy { unless: None }, Reason::Size);
@@ -510,10 +448,13 @@ impl Policy {
                 && existing.stamp.compare(&row.target, trust) == StampMatch::Same
         });
         if !same_time(source, existing) || !vouched {
-            let action = if same_rights { Action::Keep } else { Action::UpdateRights };
-            let reason = if same_rights { Reason::SameSize } else { Reason::Metadata };
-            decide(action, reason)
-        } else if !same_metadata {
+            match metadata {
+                MetadataMatch::Rights => decide(Action::UpdateRights, Reason::Metadata),
+                MetadataMatch::Same | MetadataMatch::Mtime => {
+                    decide(Action::Keep, Reason::SameSize)
+                }
+            }
+        } else if metadata != MetadataMatch::Same {
             decide(Action::UpdateMetadata, Reason::Metadata)
         } else if is_new {
             decide(Action::Adopt, Reason::SameSizeAndTime)
@@ -524,16 +465,16 @@ impl Policy {
 
     /// Both stamps are the recorded ones, and yet the metadata differs.
     #[expect(clippy::unused_self, reason = "one of the policy's rules")]
-    fn metadata_only(&self, found: &Metadata, wanted: &Metadata) -> Decision {
+    fn metadata_only(&self, found: &Metadata, wanted: &Metadata) -> Result<Decision, Cause> {
         let mtime_alone = Metadata { mtime: wanted.mtime, ..*found } == *wanted;
         if !mtime_alone {
-            return decide(Action::UpdateMetadata, Reason::Metadata);
+            return Ok(decide(Action::UpdateMetadata, Reason::Metadata));
         }
         // It was set when the row was recorded, and the target kept something else.
         if found.mtime.distance(wanted.mtime) < COARSEST_TIMES {
-            decide(Action::Keep, Reason::Unchanged)
+            Ok(decide(Action::Keep, Reason::Unchanged))
         } else {
-            fail(Cause::NotKept("its modification time".into()))
+            Err(Cause::NotKept("its modification time".into()))
         }
     }
 
@@ -542,8 +483,7 @@ impl Policy {
         match decision.action {
             // What is adopted without reading has no digest.
             Action::Adopt | Action::UpdateMetadata if self.options.digests.any() => {
-                let action = Action::Check { source: true, target: true, expected: None };
-                decide(action, Reason::Digest)
+                decide(Action::Check(Check::EachOther), Reason::Digest)
             }
             _ => decision,
         }
@@ -555,28 +495,29 @@ impl Policy {
         &self,
         source: &Entry,
         existing: &Entry,
-        (row, is_vouched): (&Row, bool),
+        Recorded { row, is_vouched }: Recorded<'_>,
         same_metadata: bool,
     ) -> Decision {
-        let Some(digest) = row.digest else {
+        let Some(expected) = row.digest else {
             return self.first_contact(source, existing, same_metadata);
         };
-        let check = |source, reason| {
-            let expected = Some(digest);
-            decide(Action::Check { source, target: !is_vouched, expected }, reason)
+        let check_source = |reason| {
+            let check =
+                if is_vouched { Check::Source { expected } } else { Check::Both { expected } };
+            decide(Action::Check(check), reason)
         };
         let Decision { action, reason } = self.adoption(source, existing, same_metadata);
         match action {
-            Action::Check { .. } => check(true, reason),
+            Action::Check(_) => check_source(reason),
             Action::Adopt | Action::UpdateMetadata if row.extra.lack(self.options.digests) => {
-                check(true, Reason::Digest)
+                check_source(Reason::Digest)
             }
             Action::Adopt | Action::UpdateMetadata if !is_vouched => {
-                check(false, Reason::TargetDoubtful)
+                decide(Action::Check(Check::Target { expected }), Reason::TargetDoubtful)
             }
             Action::Adopt => decide(Action::Adopt, Reason::KnownByDigest),
             Action::Copy { .. } if reason == Reason::Mtime => {
-                decide(Action::Copy { unless: is_vouched.then_some(digest) }, reason)
+                decide(Action::Copy { unless: is_vouched.then_some(expected) }, reason)
             }
             action => decide(action, reason),
         }
@@ -587,8 +528,7 @@ impl Policy {
         if source.stamp.size != existing.stamp.size {
             decide(Action::Copy { unless: None }, Reason::Size)
         } else if self.options.checksum {
-            let action = Action::Check { source: true, target: true, expected: None };
-            decide(action, Reason::Checksum)
+            decide(Action::Check(Check::EachOther), Reason::Checksum)
         } else if let Some(decision) = by_tag(source, existing) {
             decision
         } else if !same_time(source, existing) {
@@ -598,6 +538,33 @@ impl Policy {
         } else {
             decide(Action::UpdateMetadata, Reason::Metadata)
         }
+    }
+}
+
+/// How the metadata that stands compares with what is wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum MetadataMatch {
+    /// It is that.
+    Same,
+    /// The time of change differs alone.
+    Mtime,
+    /// Mode, owner or group differ.
+    Rights,
+}
+
+/// A row, and what the target's stamp says of it.
+struct Recorded<'a> {
+    row: &'a Row,
+    /// Whether the target's content is what was recorded.
+    is_vouched: bool,
+}
+
+/// How something is made that the target lacks, or has otherwise. Special files are refused before.
+fn afresh(kind: EntryKind) -> Action {
+    match kind {
+        EntryKind::File | EntryKind::Special(_) => Action::Copy { unless: None },
+        EntryKind::Symlink => Action::MakeLink,
+        EntryKind::Directory => Action::MakeDirectory,
     }
 }
 
@@ -629,10 +596,10 @@ fn by_tag(source: &Entry, existing: &Entry) -> Option<Decision> {
             Some(decide(Action::Adopt, Reason::SameSizeAndTag))
         }
         (Some(_), None) if existing.stamp.inode().is_some() => {
-            Some(decide(Action::CompareTag(Side::Target), Reason::SameSizeUnseen))
+            Some(decide(Action::CompareTag { read: Side::Target }, Reason::SameSizeUnseen))
         }
         (None, Some(_)) if source.stamp.inode().is_some() => {
-            Some(decide(Action::CompareTag(Side::Source), Reason::SameSizeUnseen))
+            Some(decide(Action::CompareTag { read: Side::Source }, Reason::SameSizeUnseen))
         }
         _ => None,
     }

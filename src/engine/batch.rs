@@ -5,10 +5,8 @@
 
 use super::Purpose;
 use crate::backend::{Staged, StagedDirectory};
-use crate::compare::Reason;
 use crate::manifest::Row;
-use crate::model::event::Change;
-use crate::model::{Features, Key, Stamp};
+use crate::model::{Decision, Features, Key, Reason, Stamp};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,10 +27,8 @@ pub(super) struct CompletedStep {
     pub(super) row: Row,
     /// The file to be put in its place.
     pub(super) staged: Option<Box<dyn Staged>>,
-    /// What was done.
-    pub(super) change: Option<Change>,
-    /// Why.
-    pub(super) reason: Reason,
+    /// What was done, and why; `None` where nothing was to be.
+    pub(super) done: Option<Decision>,
     /// The target's stamp, where nothing was done to it since it was listed or hashed.
     pub(super) target_stamp: Option<Stamp>,
     /// The entry's failure was told already (its metadata could not be set).

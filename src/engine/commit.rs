@@ -11,10 +11,10 @@ use super::batch::{
 use super::{Context, on_target};
 use crate::backend::Precondition;
 use crate::manifest::{Row, Writer};
-use crate::model::event::Change;
 use crate::model::stamp::COARSEST_TIMES;
 use crate::model::{
-    Cause, Entry, EntryKind, Error, ErrorKind, Feature, Key, Metadata, Operation, Stamp,
+    Action, Cause, Decision, Entry, EntryKind, Error, ErrorKind, Feature, Key, Metadata, Operation,
+    Outcome, Stamp,
 };
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use std::time::{Duration, Instant};
@@ -250,17 +250,17 @@ impl<'a> Committer<'a> {
             _ => 0,
         };
         let links = u64::from(finished.row.kind == EntryKind::Symlink);
-        match finished.change {
-            Some(Change::Copy) => {
+        match finished.done.map(|decision| decision.action) {
+            Some(Action::Copy { .. } | Action::Mend) => {
                 progress.files_copied.add(1);
                 progress.bytes_copied.add(size);
             }
-            Some(Change::MakeLink) => {
+            Some(Action::MakeLink) => {
                 progress.files_copied.add(1);
                 progress.links_copied.add(1);
             }
-            Some(Change::UpdateMetadata) => progress.metadata_updated.add(1),
-            Some(Change::Adopt) => {
+            Some(Action::UpdateMetadata) => progress.metadata_updated.add(1),
+            Some(Action::Adopt) => {
                 progress.files_adopted.add(1);
                 progress.links_adopted.add(links);
             }
@@ -271,9 +271,9 @@ impl<'a> Committer<'a> {
                 progress.links_unchanged.add(links);
             }
         }
-        if let Some(change) = finished.change {
+        if let Some(Decision { action, reason }) = finished.done {
             let Row { key, kind, .. } = &finished.row;
-            self.context.tell(key, Some(*kind), change, finished.reason, size);
+            self.context.tell(|| Outcome::new(key, Some(*kind), action, reason).moving(size));
         }
         self.context.lost(&finished.row.key, finished.lost);
         if finished.lost.has(Feature::UnreadAttributes) {

@@ -9,15 +9,15 @@ use super::hash::{Hashed, Wanted, with_retries};
 use super::tag::Tagged;
 use super::{Context, Purpose, on_target};
 use crate::backend::{Inspected, Source, StageDirectory, Staged, Written};
-use crate::compare::{Action, Pair, Reason, Seen};
+use crate::compare::{Pair, Seen};
 use crate::manifest::{Origin, Row};
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
-use crate::model::event::Change;
 use crate::model::{
-    Cause, Digest, Entry, EntryError, EntryKind, ExtraDigests, Features, Metadata, Operation,
+    Action, Cause, Check, Decision, Digest, Entry, EntryError, EntryKind, ExtraDigests, Features,
+    Metadata, Operation, Outcome, Reason,
 };
-use crate::plan::{Step, Task};
+use crate::plan::Step;
 use std::io::ErrorKind::NotFound;
 use std::sync::Arc;
 use std::time::Instant;
@@ -100,7 +100,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         let building = self.building.take().filter(|_| !context.is_over())?;
         match building.finish() {
             Ok(staged) => {
-                let (key, reason) = (key.clone(), step.reason);
+                let (key, reason) = (key.clone(), step.decision.reason);
                 Some(FinishedDirectory { key, reason, staged, members: finished })
             }
             Err(cause) => {
@@ -114,23 +114,30 @@ impl<'c, 'a> Worker<'c, 'a> {
 
     /// Does one step; `None` where there turned out to be nothing to do or to record.
     pub(super) fn step(&mut self, step: &Step) -> Result<Option<CompletedStep>, EntryError> {
-        match step.task {
-            Task::Copy { unless } => return self.copy(step, unless),
-            Task::Check { source, target, expected } => {
-                return self.check(step, source, target, expected);
-            }
-            Task::Look => return self.look(step),
-            Task::CompareTag(side) => return self.compare_tag(step, side),
-            Task::HashSurplus => return self.hash_surplus(step),
-            Task::UpdateMetadata | Task::Record => {
+        match step.decision.action {
+            Action::Copy { unless } => return self.copy(step, unless),
+            Action::Check(check) => return self.check(step, check),
+            Action::Look => return self.look(step),
+            Action::CompareTag { read } => return self.compare_tag(step, read),
+            Action::HashSurplus => return self.hash_surplus(step),
+            Action::UpdateMetadata | Action::Record => {
                 self.update(step, step.source.clone(), step.target.clone(), None)
             }
-            Task::UpdateRights => self.update_rights(step),
-            Task::Adopt => self.adopt(step),
-            Task::MakeLink => self.link(step, step.source.clone()),
-            Task::Mend => self.mend(step),
-            Task::MendMetadata { is_proven } => self.mend_metadata(step, is_proven),
-            Task::MakeDirectory => {
+            Action::UpdateRights => self.update_rights(step),
+            Action::Adopt => self.adopt(step),
+            Action::MakeLink => self.link(step, step.source.clone()),
+            Action::Mend => self.mend(step),
+            Action::MendMetadata { is_proven } => self.mend_metadata(step, is_proven),
+            // The dispatcher makes directories, and no other action is a step's.
+            Action::MakeDirectory
+            | Action::KeepDirectory
+            | Action::Keep
+            | Action::Skip
+            | Action::Delete
+            | Action::RemoveSetAside
+            | Action::Sweep
+            | Action::Forget
+            | Action::AfterDeletion => {
                 Err(on_target(Operation::MakeDirectory, &step.source.key, Cause::NoParent))
             }
         }
@@ -168,12 +175,12 @@ impl<'c, 'a> Worker<'c, 'a> {
         {
             return Ok(Some(finished));
         }
-        if unless.is_some()
+        if let Some(expected) = unless
             && context.target.capabilities().remote
             && step.source.size() > context.buffer as u64
         {
             // Sending it costs more than reading it twice.
-            return self.check(step, true, false, unless);
+            return self.check(step, Check::Source { expected });
         }
         let (slot, precondition, building) =
             (self.slot, step.precondition, self.building.as_deref());
@@ -191,11 +198,12 @@ impl<'c, 'a> Worker<'c, 'a> {
             Copied::Link => {
                 context.target.meets(&entry);
                 context.progress.skip(Some(entry.kind));
-                context.tell(&entry.key, Some(entry.kind), Change::Keep, Reason::NoLinks, 0);
+                let kind = Some(entry.kind);
+                context.tell(|| Outcome::new(&entry.key, kind, Action::Skip, Reason::NoLinks));
                 Ok(None)
             }
             Copied::Staged(staged) => {
-                let mut finished = self.finished(step, entry, Some(Change::Copy));
+                let mut finished = self.finished(step, entry, Some(Action::Copy { unless: None }));
                 finished.lost = lost;
                 prove(&mut finished.row, hashed, row);
                 self.join(&mut finished, staged)?;
@@ -220,7 +228,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         if digest.is_none() {
             context.progress.files_without_digest.add(1);
         }
-        let mut finished = self.finished(step, entry, Some(Change::Copy));
+        let mut finished = self.finished(step, entry, Some(Action::Copy { unless: None }));
         finished.row.digest = digest;
         finished.row.extra = recorded.map(|row| row.extra).unwrap_or_default();
         finished.row.origin = recorded.map_or(Origin::Adopted, |row| row.origin);
@@ -256,30 +264,27 @@ impl<'c, 'a> Worker<'c, 'a> {
         let holds = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
             context.target.achievable_metadata(metadata, kind, existing)
         };
-        let decision = context.policy.decide(&pair, holds);
-        let reason = decision.reason;
-        let task = match decision.action {
+        let decided = context.policy.decide(&pair, holds);
+        let Decision { action, reason } =
+            decided.map_err(|cause| on_target(Operation::Mirror, &pair.key, cause))?;
+        let action = match action {
             Action::Skip => {
                 let is_unrecorded = pair.row.is_none() && pair.target.entry().is_some();
                 context.progress.kept_unrecorded.add(u64::from(is_unrecorded));
                 let kind = pair.source.entry().map(|entry| entry.kind);
                 context.progress.skip(kind);
-                context.tell(&pair.key, kind, Change::Keep, reason, 0);
+                context.tell(|| Outcome::new(&pair.key, kind, action, reason));
                 return Ok(None);
             }
-            Action::Fail(cause) => {
-                return Err(on_target(Operation::Mirror, &pair.key, cause));
-            }
-            Action::Keep => Task::Record,
-            action => match Task::of(&action) {
-                // It was looked at: looking again tells no more.
-                None | Some(Task::Look) => Task::Copy { unless: None },
-                Some(task) => task,
-            },
+            Action::Keep => Action::Record,
+            // It was looked at: looking again tells no more.
+            Action::Look => Action::Copy { unless: None },
+            action => action,
         };
         let target = target.filter(|target| target.kind == source.kind);
         let (row, precondition) = (pair.row, step.precondition);
-        self.step(&Step { task, reason, source, target, row, precondition })
+        let decision = Decision::new(action, reason);
+        self.step(&Step { decision, source, target, row, precondition })
     }
 
     /// Takes the target's copy as it is where one side's content has the hash that is the other
@@ -322,21 +327,16 @@ impl<'c, 'a> Worker<'c, 'a> {
         let mut finished = self.update(step, source, Some(existing), Some(found))?;
         // The other side's content was never read: its store vouches for it.
         finished.row.origin = Origin::Adopted;
-        finished.change.get_or_insert(Change::Adopt);
+        finished.done.get_or_insert(Decision::new(Action::Adopt, step.decision.reason));
         Ok(Some(finished))
     }
 
     /// Hashes what is in doubt, and copies where it isn't what it should be.
-    fn check(
-        &mut self,
-        step: &Step,
-        source: bool,
-        target: bool,
-        expected: Option<Digest>,
-    ) -> Result<Option<CompletedStep>, EntryError> {
+    fn check(&mut self, step: &Step, check: Check) -> Result<Option<CompletedStep>, EntryError> {
         let context = self.context;
+        let expected = check.expected();
         let (mut existing, mut of_target) = (step.target.clone(), None);
-        if let Some(listed) = step.target.as_ref().filter(|_| target) {
+        if let Some(listed) = step.target.as_ref().filter(|_| check.reads_target()) {
             let (entry, hashed) = self.hash(&*context.target, Side::Target, listed)?;
             (existing, of_target) = (Some(entry), Some(hashed));
         }
@@ -345,7 +345,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             // The target's copy is not the one recorded.
             return self.copy_after_check(step);
         }
-        if !source {
+        if !check.reads_source() {
             // What the source has was not read: of it no more is known than before.
             return self.update(step, step.source.clone(), existing, None).map(Some);
         }
@@ -375,8 +375,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         Ok(Some(CompletedStep {
             row,
             staged: None,
-            change: Some(Change::Keep),
-            reason: step.reason,
+            done: Some(step.decision),
             target_stamp: Some(entry.stamp),
             told: false,
             lost: Features::default(),
@@ -432,7 +431,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             return self.update_inspected(step, (source, lost), step.target.clone(), None);
         }
         let source = as_it_stands(source, step.target.as_ref());
-        let mut finished = self.finished(step, source, Some(Change::Adopt));
+        let mut finished = self.finished(step, source, Some(Action::Adopt));
         finished.lost = lost;
         if let Some(existing) = &step.target {
             finished.target_stamp = Some(existing.stamp);
@@ -487,7 +486,7 @@ impl<'c, 'a> Worker<'c, 'a> {
                 .set_metadata(&entry.key, entry.kind, &wanted, step.precondition)
                 .map_err(|cause| on_target(Operation::SetMetadata, &entry.key, cause))?;
         }
-        let mut finished = self.finished(step, entry, differs.then_some(Change::UpdateMetadata));
+        let mut finished = self.finished(step, entry, differs.then_some(Action::UpdateMetadata));
         finished.lost = lost;
         finished.row.metadata = wanted;
         finished.target_stamp =
@@ -533,7 +532,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             .target
             .set_metadata(&entry.key, entry.kind, &wanted, step.precondition)
             .map_err(|cause| on_target(Operation::SetMetadata, &entry.key, cause))?;
-        let mut finished = self.finished(step, entry, Some(Change::UpdateMetadata));
+        let mut finished = self.finished(step, entry, Some(Action::UpdateMetadata));
         finished.row.metadata = wanted;
         (finished.target_stamp, finished.lost, finished.record) =
             (target_stamp, lost, Record::Nothing);
@@ -623,7 +622,7 @@ impl<'c, 'a> Worker<'c, 'a> {
                 .map(|stamp| target_stamp = stamp),
         };
         made.map_err(|cause| on_target(Operation::MakeLink, &entry.key, cause))?;
-        let mut finished = self.finished(step, entry, Some(Change::MakeLink));
+        let mut finished = self.finished(step, entry, Some(Action::MakeLink));
         finished.row.origin = Origin::Proven;
         finished.target_stamp = target_stamp;
         if let Some(written) = written {
@@ -636,7 +635,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         &self,
         step: &Step,
         entry: Entry,
-        change: Option<Change>,
+        done: Option<Action>,
     ) -> CompletedStep {
         let wanted = self.context.target.achievable_metadata(&entry.metadata, entry.kind, None);
         CompletedStep {
@@ -656,8 +655,7 @@ impl<'c, 'a> Worker<'c, 'a> {
                 key: entry.key,
             },
             staged: None,
-            change,
-            reason: step.reason,
+            done: done.map(|action| Decision::new(action, step.decision.reason)),
             target_stamp: None,
             told: false,
             lost: Features::default(),

@@ -5,17 +5,18 @@
 use super::collisions::Spared;
 use super::commit::Committer;
 use super::{Context, on_target};
-use crate::compare::Reason;
-use crate::model::event::Change;
 use crate::model::reserved::DIRECTORY;
-use crate::model::{Cause, Entry, EntryKind, Error, Event, Key, Observer, Operation, Progress};
+use crate::model::{
+    Action, Cause, Entry, EntryKind, Error, Event, Key, Observer, Operation, Outcome, Progress,
+    Reason, Status,
+};
 use crate::plan::{DeleteOptions, DeletionTally, NOT_DELETED, spool_error};
 use crate::spool::SpoolReader;
 
 /// What becomes of the deletions.
 pub(super) struct Settled {
-    /// What is done to each of them; `None` where nothing is to be deleted.
-    pub(super) change: Option<Change>,
+    /// What becomes of each of them; `None` where nothing is to be deleted.
+    pub(super) deletions: Option<Status>,
     /// Why they are refused.
     pub(super) refusal: Option<Error>,
 }
@@ -29,7 +30,7 @@ pub(super) fn settle(
     broke_off: bool,
     allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
 ) -> Settled {
-    let settled = |change| Settled { change, refusal: None };
+    let settled = |deletions| Settled { deletions, refusal: None };
     let Some(options) = options else { return settled(None) };
     if broke_off {
         observer.observe(&Event::Note(NOT_DELETED));
@@ -37,9 +38,9 @@ pub(super) fn settle(
     }
     if let Err(refused) = allow(tally) {
         observer.observe(&Event::Refused(&refused));
-        return Settled { change: Some(Change::DeleteRefused), refusal: Some(refused) };
+        return Settled { deletions: Some(Status::Refused), refusal: Some(refused) };
     }
-    let mut settled = settled(Some(Change::Delete));
+    let mut settled = settled(Some(Status::Done));
     settled.wait_for_copies(progress, Some(options), tally);
     settled
 }
@@ -53,12 +54,12 @@ impl Settled {
         tally: &DeletionTally,
     ) {
         let despite_errors = options.is_some_and(|options| options.despite_errors);
-        let goes = self.change == Some(Change::Delete);
+        let goes = self.deletions == Some(Status::Done);
         if goes && progress.copies_failed.get() > 0 && !despite_errors {
             progress.file_deletions_waiting.add(tally.leaves);
             progress.link_deletions_waiting.add(tally.links);
             progress.directory_deletions_waiting.add(tally.own_directories());
-            self.change = Some(Change::DeleteLater);
+            self.deletions = Some(Status::Waits);
         }
     }
 }
@@ -79,7 +80,7 @@ pub(super) fn preview_deletions(
     deletions: SpoolReader,
     observer: &dyn Observer,
     is_under_way: &dyn Fn(&Key) -> bool,
-    mut tell: impl FnMut(&Entry, Change, Reason),
+    mut tell: impl FnMut(Outcome),
 ) -> Result<(), Error> {
     let mut kept: Option<Key> = None;
     name_each(deletions, |entry| {
@@ -87,9 +88,9 @@ pub(super) fn preview_deletions(
         if is_anothers(key, is_under_way) {
             observer.observe(&Event::Note(&anothers(key)));
         } else if kept.as_ref().is_some_and(|kept| holds(key, kept)) {
-            tell(entry, Change::Keep, Reason::HoldsKept);
+            tell(Outcome::new(key, Some(entry.kind), Action::Keep, Reason::HoldsKept));
         } else {
-            return tell(entry, Change::Delete, Reason::Extra);
+            return tell(Outcome::new(key, Some(entry.kind), Action::Delete, Reason::Extra));
         }
         kept = Some(key.clone());
     })
@@ -175,7 +176,8 @@ impl Deleting<'_, '_, '_> {
         for (at, (entry, state)) in entries.iter_mut().enumerate() {
             let key = &entry.key;
             if *state == Deletion::Pending && stays.as_ref().is_some_and(|it| holds(key, it)) {
-                self.context.tell(key, Some(entry.kind), Change::Keep, Reason::HoldsKept, 0);
+                let kind = Some(entry.kind);
+                self.context.tell(|| Outcome::new(key, kind, Action::Keep, Reason::HoldsKept));
                 // What was deleted in it changed its time, which nobody sets.
                 self.committer.forget(key.clone());
                 *state = Deletion::Stays;
@@ -206,8 +208,10 @@ impl Deleting<'_, '_, '_> {
             };
             waiting.add(1);
             progress.link_deletions_waiting.add(u64::from(entry.kind == EntryKind::Symlink));
-            let (kind, change) = (Some(entry.kind), Change::DeleteLater);
-            self.context.tell(key, kind, change, Reason::Collided, 0);
+            self.context.tell(|| {
+                Outcome::new(key, Some(entry.kind), Action::Delete, Reason::Collided)
+                    .with_status(Status::Waits)
+            });
         } else if is_anothers(key, self.context.is_under_way) {
             self.context.observer.observe(&Event::Note(&anothers(key)));
         } else {
@@ -228,7 +232,8 @@ impl Deleting<'_, '_, '_> {
                     progress.files_deleted.add(1);
                 }
                 progress.links_deleted.add(u64::from(entry.kind == EntryKind::Symlink));
-                context.tell(key, Some(entry.kind), Change::Delete, Reason::Extra, 0);
+                let kind = Some(entry.kind);
+                context.tell(|| Outcome::new(key, kind, Action::Delete, Reason::Extra));
                 self.committer.forget(key.clone());
                 return Deletion::Removed;
             }

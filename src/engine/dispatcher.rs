@@ -8,10 +8,10 @@ use super::set_aside::{self, SetAside, Since};
 use super::successors::Successors;
 use super::{Context, on_target};
 use crate::backend::Precondition;
-use crate::compare::Reason;
-use crate::model::event::Change;
-use crate::model::{Cause, Entry, Error, ErrorKind, Event, Key, Operation};
-use crate::plan::{DeleteOptions, DeletionTally, Planned, Remainder, Step, Steps, Task};
+use crate::model::{
+    Action, Cause, Entry, Error, ErrorKind, Event, Key, Operation, Outcome, Reason, Status,
+};
+use crate::plan::{DeleteOptions, DeletionTally, Planned, Remainder, Step, Steps};
 use crossbeam_channel::{Sender, bounded};
 
 /// Steps in a group: enough that a hand-over costs little a file, few enough that the last groups
@@ -97,25 +97,28 @@ pub fn execute<P: Steps>(
         let told = (context.progress, context.observer);
         let mut settled = settle(told, deletes, &tally, broke_off, allow);
         let mut successors = Successors::new(after_deletion, context.spool_dir);
-        if settled.change == Some(Change::Delete) {
+        if settled.deletions == Some(Status::Done) {
             successors.stage(context, &mut committer)?;
             settled.wait_for_copies(context.progress, deletes, &tally);
         }
         // What lies in directories that are to be deleted goes before them.
-        let deletions_are = (deletes, settled.change);
+        let deletions_are = (deletes, settled.deletions);
         set_aside::remove(context, set_aside.finish()?, deletions_are, &mut committer)?;
-        match settled.change {
-            Some(Change::Delete) => delete(context, deletions, &mut committer)?,
-            Some(change) if context.observer.wants_changes() => {
+        match settled.deletions {
+            Some(Status::Done) => delete(context, deletions, &mut committer)?,
+            Some(status) if context.observer.wants_changes() => {
                 let tell = |entry: &Entry| {
-                    context.tell(&entry.key, Some(entry.kind), change, Reason::Extra, 0);
+                    context.tell(|| {
+                        Outcome::new(&entry.key, Some(entry.kind), Action::Delete, Reason::Extra)
+                            .with_status(status)
+                    });
                 };
                 name_each(deletions, tell)?;
             }
             _ => {}
         }
         refusal = settled.refusal;
-        successors.put_in_place(context, settled.change, &mut committer)?;
+        successors.put_in_place(context, settled.deletions, &mut committer)?;
         super::finish::directories(context, directories, &mut committer)?;
     }
     committer.flush();
@@ -148,7 +151,7 @@ struct NewDirectory {
 impl NewDirectory {
     /// Whether the directory can still be built whole with this in it.
     fn has_room(&self, step: &Step) -> bool {
-        matches!(step.task, Task::Copy { unless: None } | Task::MakeLink)
+        matches!(step.decision.action, Action::Copy { unless: None } | Action::MakeLink)
             && self.members.len() < WHOLE_STEPS
             && self.bytes + step.source.size() <= WHOLE_BYTES
     }
@@ -164,16 +167,15 @@ impl Dispatcher<'_, '_> {
                     self.set_aside.add(&key, Since::before(is_doomed))?;
                 }
                 Planned::Failed(error) => self.context.fail(error),
-                Planned::Kept(key, kind, reason) => {
-                    self.context.tell(&key, kind, Change::Keep, reason, 0);
-                }
+                Planned::Settled(outcome) => self.context.tell(|| outcome),
                 Planned::Forget(key) => self.forget(key),
                 // It is a living run's.
                 Planned::Sweep(key) if (self.context.is_under_way)(&key) => {}
                 Planned::Sweep(key) => match self.context.target.sweep(&key) {
                     Ok(()) => {
                         self.context.progress.leftovers_swept.add(1);
-                        self.context.tell(&key, None, Change::Sweep, Reason::LeftOver, 0);
+                        let reason = Reason::LeftOver;
+                        self.context.tell(|| Outcome::new(&key, None, Action::Sweep, reason));
                     }
                     Err(cause) => {
                         // It is no entry of either side, and counts once it fails.
@@ -203,8 +205,8 @@ impl Dispatcher<'_, '_> {
             }
             self.end_directory(!within)?;
         }
-        let is_new =
-            matches!(step.task, Task::MakeDirectory) && step.precondition == Precondition::Absent;
+        let is_new = matches!(step.decision.action, Action::MakeDirectory)
+            && step.precondition == Precondition::Absent;
         if is_new && self.context.target.builds_directories() {
             self.new = Some(NewDirectory { step, members: Vec::new(), bytes: 0 });
             Ok(())
@@ -241,10 +243,10 @@ impl Dispatcher<'_, '_> {
             self.context.fail(on_target(Operation::Write, key, Cause::NoParent));
             return Ok(());
         }
-        if matches!(step.task, Task::MakeDirectory) {
+        if matches!(step.decision.action, Action::MakeDirectory) {
             return self.make_directory(&step);
         }
-        if matches!(step.task, Task::Copy { .. } | Task::Mend) {
+        if matches!(step.decision.action, Action::Copy { .. } | Action::Mend) {
             self.bytes += step.source.size();
         }
         self.steps += 1;
@@ -258,7 +260,7 @@ impl Dispatcher<'_, '_> {
         match self.context.target.make_directory(key, step.precondition) {
             Ok(aside) => {
                 if self.context.target.keeps_directories() {
-                    self.context.made_directory(key, step.reason);
+                    self.context.made_directory(key, step.decision.reason);
                 }
                 let Some(aside) = aside else { return Ok(()) };
                 self.set_aside.add(&aside, Since::Now)?;

@@ -4,13 +4,12 @@ use super::batch::{CompletedStep, Record};
 use super::commit::Committer;
 use super::{Context, Purpose, on_target};
 use crate::backend::{Inspected, Precondition};
-use crate::compare::Reason;
 use crate::manifest::{Origin, Row};
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
-use crate::model::event::Change;
 use crate::model::{
-    Cause, Entry, EntryError, EntryKind, Error, ErrorKind, ExtraDigests, Features, Key, Operation,
+    Action, Cause, Decision, Entry, EntryError, EntryKind, Error, ErrorKind, ExtraDigests,
+    Features, Key, Operation, Reason,
 };
 use crate::plan::{Finish, spool_error};
 use crate::spool::SpoolReader;
@@ -166,8 +165,8 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
     Some(CompletedStep {
         row,
         staged: None,
-        change: (how == Finish::Update).then_some(Change::UpdateMetadata),
-        reason: Reason::Metadata,
+        done: (how == Finish::Update)
+            .then(|| Decision::new(Action::UpdateMetadata, Reason::Metadata)),
         target_stamp,
         told: false,
         lost,

@@ -10,8 +10,7 @@ use super::hash::with_retries;
 use super::{now, on_target};
 use crate::backend::Source;
 use crate::model::error::Side;
-use crate::model::event::Change;
-use crate::model::{Cause, Digest, Entry, EntryError, EntryKind, Operation};
+use crate::model::{Action, Cause, Digest, Entry, EntryError, EntryKind, Operation};
 use crate::plan::Step;
 
 impl Worker<'_, '_> {
@@ -42,7 +41,7 @@ impl Worker<'_, '_> {
         let Copied::Staged(staged) = done.copied else {
             return Err(fail(Cause::Changed { attempts: 1 }));
         };
-        let mut finished = self.finished(step, as_recorded(&found, &entry), Some(Change::Copy));
+        let mut finished = self.finished(step, as_recorded(&found, &entry), Some(Action::Mend));
         prove(&mut finished.row, done.hashed, None);
         finished.row.verified_at = Some(now());
         if right.stamp.is_unknown() {
@@ -66,7 +65,7 @@ impl Worker<'_, '_> {
         let existing = target
             .set_metadata(&right.key, right.kind, &wanted, step.precondition)
             .map_err(|cause| on_target(Operation::SetMetadata, &right.key, cause))?;
-        let mut finished = self.finished(step, right.clone(), Some(Change::UpdateMetadata));
+        let mut finished = self.finished(step, right.clone(), Some(Action::UpdateMetadata));
         finished.row.metadata = wanted;
         finished.row.digest = right.recorded;
         finished.target_stamp = existing;

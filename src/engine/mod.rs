@@ -32,14 +32,13 @@ pub use preview::preview;
 pub use tag::Tagged;
 
 use crate::backend::{Source, Target};
-use crate::compare::{Policy, Reason};
+use crate::compare::Policy;
 use crate::limits::Bandwidth;
 use crate::manifest::RunNumber;
 use crate::model::error::Side;
-use crate::model::event::Change;
 use crate::model::{
-    Cause, EntryError, EntryKind, Error, ErrorKind, Event, Feature, Features, Key, Observer,
-    Operation, Progress, Stop, Timestamp,
+    Action, Cause, EntryError, EntryKind, Error, ErrorKind, Event, Feature, Features, Key,
+    Observer, Operation, Outcome, Progress, Reason, Stop, Timestamp,
 };
 use rustix::io::Errno;
 use std::path::Path;
@@ -136,7 +135,8 @@ impl Context<'_> {
     /// Takes note that a directory was made.
     fn made_directory(&self, key: &Key, reason: Reason) {
         self.progress.directories_created.add(1);
-        self.tell(key, Some(EntryKind::Directory), Change::MakeDirectory, reason, 0);
+        let kind = Some(EntryKind::Directory);
+        self.tell(|| Outcome::new(key, kind, Action::MakeDirectory, reason));
     }
 
     /// Takes note that a directory could not be made, nor what was to be in it.
@@ -165,10 +165,10 @@ impl Context<'_> {
         }
     }
 
-    fn tell(&self, key: &Key, kind: Option<EntryKind>, change: Change, reason: Reason, bytes: u64) {
+    /// Tells what became of an entry, if anybody wants to know.
+    fn tell(&self, outcome: impl FnOnce() -> Outcome) {
         if self.observer.wants_changes() {
-            let reason = &reason.to_string();
-            self.observer.observe(&Event::Changed { key, kind, change, reason, bytes });
+            self.observer.observe(&Event::Changed(outcome()));
         }
     }
 }

@@ -4,14 +4,13 @@ use super::delete::{name_each, preview_deletions, settle};
 use super::finish::{spool_damaged, time_not_kept};
 use super::set_aside::{self, SetAside, Since};
 use super::successors::still_standing;
-use crate::compare::Reason;
 use crate::compare::join::Joined;
-use crate::model::event::Change;
 use crate::model::{
-    Entry, EntryError, EntryKind, Error, Event, Key, Observer, Operation, Progress, Stop,
+    Action, Decision, Entry, EntryError, EntryKind, Error, Event, Key, Observer, Operation,
+    Outcome, Progress, Reason, Status, Stop,
 };
 use crate::plan::{
-    DeleteOptions, DeletionTally, Finish, Plan, Planned, Remainder, Step, Task, spool_error,
+    DeleteOptions, DeletionTally, Finish, Plan, Planned, Remainder, Step, spool_error,
 };
 
 /// Says what executing the plan would do. Whether a file that is taken as it is has a wider mode than
@@ -30,10 +29,7 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
     is_wider: &dyn Fn(&Step) -> bool,
     allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
 ) -> Result<Option<Error>, Error> {
-    let tell = |key: &Key, kind, change, reason: Reason, bytes| {
-        let reason = &reason.to_string();
-        observer.observe(&Event::Changed { key, kind, change, reason, bytes });
-    };
+    let tell = |outcome| observer.observe(&Event::Changed(outcome));
     let fail = |error: &EntryError| {
         progress.fail(error);
         observer.observe(&Event::Failed(error));
@@ -45,38 +41,16 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
                 set_aside.add(&key, Since::before(is_doomed))?;
             }
             Planned::Step(planned) => {
-                let is_kept = matches!(planned.task, Task::Adopt | Task::Record);
-                if is_kept && is_wider(&planned) {
-                    let (key, kind) = (&planned.source.key, Some(planned.source.kind));
-                    tell(key, kind, Change::UpdateMetadata, Reason::Metadata, 0);
-                    continue;
+                if let Some(outcome) = foreseen(&planned, is_wider) {
+                    tell(outcome);
                 }
-                // A root that is missing is made in any case.
-                if matches!(planned.task, Task::Record) || planned.source.key.is_root() {
-                    continue;
-                }
-                let change = match planned.task {
-                    Task::Copy { unless: None } | Task::Mend => Change::Copy,
-                    Task::Copy { unless: Some(_) }
-                    | Task::Check { .. }
-                    | Task::Look
-                    | Task::CompareTag(_) => Change::Check,
-                    Task::UpdateMetadata
-                    | Task::UpdateRights
-                    | Task::Record
-                    | Task::MendMetadata { .. } => Change::UpdateMetadata,
-                    Task::HashSurplus => Change::Keep,
-                    Task::Adopt => Change::Adopt,
-                    Task::MakeLink => Change::MakeLink,
-                    Task::MakeDirectory => Change::MakeDirectory,
-                };
-                let source = &planned.source;
-                tell(&source.key, Some(source.kind), change, planned.reason, source.size());
             }
             Planned::Failed(error) => fail(&error),
-            Planned::Kept(key, kind, reason) => tell(&key, kind, Change::Keep, reason, 0),
+            Planned::Settled(outcome) => tell(outcome),
             Planned::Sweep(key) if under_way(&key) => {}
-            Planned::Sweep(key) => tell(&key, None, Change::Sweep, Reason::LeftOver, 0),
+            Planned::Sweep(key) => {
+                tell(Outcome::new(&key, None, Action::Sweep, Reason::LeftOver));
+            }
             Planned::Note(note) => observer.observe(&Event::Note(&note)),
             Planned::Forget(_) => {}
         }
@@ -90,44 +64,54 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
     let mut set_aside = set_aside.finish()?;
     while let Some((key, since)) = set_aside.next()? {
         // What fails in a dry run is nothing that would have to be read.
-        let change = set_aside::change(progress, (deletes, settled.change), since, true);
-        if let Some(change) = change {
-            tell(&key, None, change, Reason::SetAside, 0);
+        let status = set_aside::status(progress, (deletes, settled.deletions), since, true);
+        if let Some(status) = status {
+            tell(set_aside::outcome(&key, status));
         }
     }
-    let tell_deletion = |entry: &Entry, change, reason| {
-        tell(&entry.key, Some(entry.kind), change, reason, 0);
-    };
-    match settled.change {
-        Some(Change::Delete) => {
-            preview_deletions(deletions, observer, under_way, tell_deletion)?;
-        }
-        Some(change) => {
-            name_each(deletions, |entry| tell_deletion(entry, change, Reason::Extra))?;
-        }
+    match settled.deletions {
+        Some(Status::Done) => preview_deletions(deletions, observer, under_way, tell)?,
+        Some(status) => name_each(deletions, |entry| {
+            let (kind, action) = (Some(entry.kind), Action::Delete);
+            tell(Outcome::new(&entry.key, kind, action, Reason::Extra).with_status(status));
+        })?,
         None => {}
     }
     while let Some(record) = after_deletion.next().map_err(spool_error)? {
         let entry = Entry::decode(record).ok_or_else(spool_damaged)?;
-        if settled.change != Some(Change::Delete) {
-            let cause = still_standing(settled.change);
+        if settled.deletions != Some(Status::Done) {
+            let cause = still_standing(settled.deletions);
             fail(&super::on_target(Operation::Write, &entry.key, cause));
             continue;
         }
         let link = entry.kind == EntryKind::Symlink;
-        let change = if link { Change::MakeLink } else { Change::Copy };
-        tell(&entry.key, Some(entry.kind), change, Reason::Kind, entry.size());
+        let action = if link { Action::MakeLink } else { Action::AfterDeletion };
+        let outcome = Outcome::new(&entry.key, Some(entry.kind), action, Reason::Kind);
+        tell(outcome.moving(entry.size()));
     }
     while let Some(record) = directories.next().map_err(spool_error)? {
         let (how, entry) = Finish::decode(record).ok_or_else(spool_damaged)?;
+        let outcome = |action| Outcome::new(&entry.key, Some(entry.kind), action, Reason::Metadata);
         match how {
-            Finish::Update => {
-                tell(&entry.key, Some(entry.kind), Change::UpdateMetadata, Reason::Metadata, 0);
-            }
-            Finish::Look => tell(&entry.key, Some(entry.kind), Change::Check, Reason::Metadata, 0),
+            Finish::Update => tell(outcome(Action::UpdateMetadata)),
+            Finish::Look => tell(outcome(Action::Look)),
             Finish::NotKept => fail(&time_not_kept(&entry.key)),
             Finish::Restore | Finish::Record | Finish::Inspect => {}
         }
     }
     Ok(settled.refusal)
+}
+
+/// What a step would do, where that is worth telling.
+fn foreseen(step: &Step, is_wider: &dyn Fn(&Step) -> bool) -> Option<Outcome> {
+    let (source, Decision { action, reason }) = (&step.source, step.decision);
+    let outcome = |action, reason| Outcome::new(&source.key, Some(source.kind), action, reason);
+    if matches!(action, Action::Adopt | Action::Record) && is_wider(step) {
+        return Some(outcome(Action::UpdateMetadata, Reason::Metadata));
+    }
+    // A root that is missing is made in any case.
+    if action == Action::Record || source.key.is_root() {
+        return None;
+    }
+    Some(outcome(action, reason).moving(source.size()))
 }

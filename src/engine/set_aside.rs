@@ -6,10 +6,8 @@
 use super::commit::Committer;
 use super::finish::spool_damaged;
 use super::{Context, on_target};
-use crate::compare::Reason;
-use crate::model::event::Change;
 use crate::model::reserved::is_set_aside;
-use crate::model::{Error, Event, Key, Operation, Progress};
+use crate::model::{Action, Error, Event, Key, Operation, Outcome, Progress, Reason, Status};
 use crate::plan::{DeleteOptions, spool_error};
 use crate::spool::{Spool, SpoolReader};
 use std::path::Path;
@@ -83,27 +81,32 @@ fn directory_of(key: &Key) -> Key {
     }
 }
 
-/// What becomes of one: [`Change::Sweep`] where it goes; `None` where nothing is said of it.
+/// What becomes of one: [`Status::Done`] where it goes; `None` where nothing is said of it.
 /// `is_incomplete` tells whether something in the directory in its place could not be copied.
-pub(super) fn change(
+pub(super) fn status(
     progress: &Progress,
-    (deletes, deletions): (Option<&DeleteOptions>, Option<Change>),
+    (deletes, deletions): (Option<&DeleteOptions>, Option<Status>),
     since: Since,
     is_incomplete: bool,
-) -> Option<Change> {
+) -> Option<Status> {
     let despite_errors = deletes.is_some_and(|options| options.despite_errors);
-    if since == Since::Doomed && deletions != Some(Change::Delete) {
+    if since == Since::Doomed && deletions != Some(Status::Done) {
         return deletions;
     }
     let waits = progress.copies_failed.get() > 0 && (!despite_errors || is_incomplete);
-    Some(if waits { Change::DeleteLater } else { Change::Sweep })
+    Some(if waits { Status::Waits } else { Status::Done })
+}
+
+/// Tells what becomes of one.
+pub(super) fn outcome(key: &Key, status: Status) -> Outcome {
+    Outcome::new(key, None, Action::RemoveSetAside, Reason::SetAside).with_status(status)
 }
 
 /// Removes what was set aside, where no copy failed; `deletions` is what becomes of these.
 pub(super) fn remove(
     context: &Context<'_>,
     mut leaves: Leaves,
-    (deletes, deletions): (Option<&DeleteOptions>, Option<Change>),
+    (deletes, deletions): (Option<&DeleteOptions>, Option<Status>),
     committer: &mut Committer<'_>,
 ) -> Result<(), Error> {
     let progress = context.progress;
@@ -113,11 +116,11 @@ pub(super) fn remove(
         }
         let directory = directory_of(&key);
         let is_incomplete = context.collisions.is_incomplete(&directory);
-        match change(progress, (deletes, deletions), since, is_incomplete) {
-            Some(Change::Sweep) => {}
-            Some(change) => {
-                context.tell(&key, None, change, Reason::SetAside, 0);
-                if change == Change::DeleteLater {
+        match status(progress, (deletes, deletions), since, is_incomplete) {
+            Some(Status::Done) => {}
+            Some(status) => {
+                context.tell(|| outcome(&key, status));
+                if status == Status::Waits {
                     progress.file_deletions_waiting.add(1);
                 }
                 if is_incomplete {
@@ -137,7 +140,7 @@ pub(super) fn remove(
         }
         if since != Since::Now {
             progress.leftovers_swept.add(1);
-            context.tell(&key, None, Change::Sweep, Reason::SetAside, 0);
+            context.tell(|| outcome(&key, Status::Done));
         }
         if !is_set_aside(key.name()) {
             // In a store it had its row until now.

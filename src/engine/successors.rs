@@ -10,10 +10,10 @@ use super::copy::Worker;
 use super::finish::spool_damaged;
 use super::{Context, on_target};
 use crate::backend::Precondition;
-use crate::compare::Reason;
-use crate::model::event::Change;
-use crate::model::{Cause, Entry, EntryKind, Error, Key, Operation};
-use crate::plan::{Step, Task, spool_error};
+use crate::model::{
+    Action, Cause, Decision, Entry, EntryKind, Error, Key, Operation, Reason, Status,
+};
+use crate::plan::{Step, spool_error};
 use crate::spool::{Spool, SpoolReader};
 use std::path::Path;
 
@@ -75,7 +75,7 @@ impl Successors {
     pub(super) fn put_in_place(
         mut self,
         context: &Context<'_>,
-        deletions: Option<Change>,
+        deletions: Option<Status>,
         committer: &mut Committer<'_>,
     ) -> Result<(), Error> {
         for (entry, finished) in std::mem::take(&mut self.staged) {
@@ -105,13 +105,12 @@ impl Successors {
 }
 
 fn step(source: Entry) -> Step {
-    let task = match source.kind {
-        EntryKind::Symlink => Task::MakeLink,
-        _ => Task::Copy { unless: None },
+    let action = match source.kind {
+        EntryKind::Symlink => Action::MakeLink,
+        _ => Action::Copy { unless: None },
     };
     Step {
-        task,
-        reason: Reason::Kind,
+        decision: Decision::new(action, Reason::Kind),
         source,
         target: None,
         row: None,
@@ -123,7 +122,7 @@ fn put(
     context: &Context<'_>,
     entry: Entry,
     finished: Option<CompletedStep>,
-    deletions: Option<Change>,
+    deletions: Option<Status>,
     committer: &mut Committer<'_>,
 ) {
     let key = entry.key.clone();
@@ -165,10 +164,10 @@ fn take_back(context: &Context<'_>, key: &Key) -> Result<(), Cause> {
 }
 
 /// Why a directory stands in the place of a leaf that waited, by what became of the deletions.
-pub(super) fn still_standing(deletions: Option<Change>) -> Cause {
+pub(super) fn still_standing(deletions: Option<Status>) -> Cause {
     match deletions {
-        Some(Change::DeleteRefused) => Cause::DeletionRefused,
-        Some(Change::DeleteLater) => Cause::DeletionWaits,
+        Some(Status::Refused) => Cause::DeletionRefused,
+        Some(Status::Waits) => Cause::DeletionWaits,
         _ => Cause::DirectoryStands,
     }
 }

@@ -3,52 +3,68 @@
 //! Only what a person may want to see of single entries is an event (a change, a failure, a note);
 //! progress is [`Progress`](super::Progress), counters that a presenter samples.
 
-use super::{EntryError, EntryKind, Features, Key, RunId, Totals};
+use super::{Action, Decision, EntryError, EntryKind, Features, Key, Reason, RunId, Totals};
 use std::fmt;
 
-/// What is (or in a dry run: would be) done to an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Change {
-    /// Its content and metadata are copied.
-    Copy,
-    /// Its content is hashed, and copied only where it differs.
-    Check,
-    /// The target's copy is taken as it is.
-    Adopt,
-    /// Only its metadata is set.
-    UpdateMetadata,
-    /// It is made: a directory.
-    MakeDirectory,
-    /// It is made: a symbolic link.
-    MakeLink,
-    /// It is removed from the target.
-    Delete,
-    /// It would be removed from the target, but a copy failed: that waits for a later run.
-    DeleteLater,
-    /// It would be removed from the target, but that was refused.
-    DeleteRefused,
-    /// It is removed: a temporary that a killed run left, or what an earlier run set aside.
-    Sweep,
-    /// It stays as it is, for a reason worth telling.
-    Keep,
+/// What became of an entry, or in a dry run: what would.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The entry.
+    pub key: Key,
+    /// What it is, where that was looked at.
+    pub kind: Option<EntryKind>,
+    /// What was done, and why.
+    pub decision: Decision,
+    /// Whether it was done.
+    pub status: Status,
+    /// Bytes of its content, where content moves.
+    pub bytes: u64,
 }
 
-impl fmt::Display for Change {
+/// Whether what was decided of an entry was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// It was; in a dry run: it would be.
+    Done,
+    /// It waits for a run in which no copy fails.
+    Waits,
+    /// A guard refused it.
+    Refused,
+}
+
+impl Outcome {
+    /// Makes the outcome of what was done to an entry without moving content.
+    pub fn new(key: &Key, kind: Option<EntryKind>, action: Action, reason: Reason) -> Self {
+        let decision = Decision::new(action, reason);
+        Self { key: key.clone(), kind, decision, status: Status::Done, bytes: 0 }
+    }
+
+    /// It, with so many bytes of content moved.
+    #[must_use]
+    pub fn moving(self, bytes: u64) -> Self {
+        Self { bytes, ..self }
+    }
+
+    /// It, where that was not simply done.
+    #[must_use]
+    pub fn with_status(self, status: Status) -> Self {
+        Self { status, ..self }
+    }
+
+    /// What is done, in a word or two.
+    pub fn word(&self) -> &'static str {
+        match self.status {
+            Status::Done => self.decision.action.word(),
+            Status::Waits => "delete later",
+            Status::Refused => "delete refused",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    /// `copy a/b (new)`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::Copy => "copy",
-            Self::Check => "check",
-            Self::Adopt => "adopt",
-            Self::UpdateMetadata => "update metadata",
-            Self::MakeDirectory => "make directory",
-            Self::MakeLink => "make link",
-            Self::Delete => "delete",
-            Self::DeleteLater => "delete later",
-            Self::DeleteRefused => "delete refused",
-            Self::Sweep => "sweep",
-            Self::Keep => "keep",
-        })
+        write!(out, "{} {} ({})", self.word(), self.key, self.decision.reason)
     }
 }
 
@@ -69,19 +85,8 @@ pub enum Event<'a> {
         /// What the last finished run of this pair counted, to estimate by.
         previous: Option<&'a Totals>,
     },
-    /// An entry changed (in a dry run: would change).
-    Changed {
-        /// The entry.
-        key: &'a Key,
-        /// What it is, where that was looked at.
-        kind: Option<EntryKind>,
-        /// What is done.
-        change: Change,
-        /// Why, in words.
-        reason: &'a str,
-        /// Bytes of its content, where content moves.
-        bytes: u64,
-    },
+    /// Something was done to an entry (in a dry run: would be), or is not, for a reason worth telling.
+    Changed(Outcome),
     /// An entry was copied without what it has; it is counted.
     Lost {
         /// The entry.

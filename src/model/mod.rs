@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O. The words are those of `docs/architecture.md`.
 
+pub mod decision;
 pub mod digest;
 pub mod entry;
 pub mod error;
@@ -13,6 +14,7 @@ pub(crate) mod fuzz;
 pub mod keeps;
 pub mod key;
 pub mod names;
+mod reason;
 pub mod request;
 pub mod reserved;
 pub mod run;
@@ -20,15 +22,17 @@ mod sentence;
 pub mod shell;
 pub mod stamp;
 
+pub use decision::{Action, Check, Decision};
 pub use digest::{Digest, ExtraDigests, ExtraKinds};
 pub use entry::{Entry, EntryKind, Metadata, SpecialKind};
 pub use error::{Cause, EntryError, Error, ErrorKind, Operation};
 pub use etag::{ETag, TagHash};
-pub use event::{Event, Observer};
+pub use event::{Event, Observer, Outcome, Status};
 pub use feature::{Feature, Features};
 pub use keeps::Keeps;
 pub use key::Key;
 pub use names::{NameLimit, NameLimits};
+pub use reason::Reason;
 pub use request::RequestKind;
 pub use run::{Ahead, Counted, Durability, InFlight, Progress, RunId, Stop, Totals, Verdict};
 pub use stamp::{Stamp, Timestamp};

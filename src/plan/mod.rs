@@ -13,20 +13,21 @@ mod tally;
 
 pub use directory::{Differs, Finish};
 pub use guard::{DeleteOptions, Evidence, MaxDelete};
-pub use step::{Planned, Step, Task, precondition_of};
+pub use step::{Planned, Step, precondition_of};
 pub use steps::Steps;
 pub use tally::DeletionTally;
 
 use crate::backend::Precondition;
 use crate::compare::join::Joined;
-use crate::compare::{Action, Conflict, Pair, Policy, Reason, Seen};
+use crate::compare::{Conflict, Pair, Policy, Seen};
 use crate::manifest::Row;
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::reserved::is_set_aside;
 use crate::model::run::Counter;
 use crate::model::{
-    Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata, Operation, Progress,
+    Action, Cause, Decision, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata,
+    Operation, Outcome, Progress, Reason,
 };
 use crate::spool::{Spool, SpoolReader};
 use directory::{Open, as_it_stands};
@@ -149,46 +150,54 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     }
 
     fn decide(&mut self, pair: Pair) -> Result<Option<Planned>, Error> {
-        let decision = self.with.policy.decide(&pair, self.with.holds);
-        let reason = decision.reason;
+        let decided = self.with.policy.decide(&pair, self.with.holds);
         let Pair { key, source, target, row, conflict } = pair;
         self.tally.source += u64::from(!key.is_root() && source.entry().is_some());
-        let goes = matches!(decision.action, Action::Delete) && !self.is_protected(&key);
+        let over_directory = matches!(conflict, Some(Conflict::LeafOverDirectory { .. }));
+        let Decision { action, reason } = match decided {
+            Ok(decision) => decision,
+            Err(cause) => {
+                self.stays(&key, &target, None);
+                if over_directory {
+                    self.protect(&key);
+                }
+                return Ok(Some(Planned::Failed(self.fail(key, &source, &target, cause))));
+            }
+        };
+        let goes = action == Action::Delete && !self.is_protected(&key);
         if !goes {
             let has_both = source.entry().is_some() && target.entry().is_some();
-            self.count_unrecorded(&decision.action, has_both, row.is_some());
-            self.stays(&key, &target, reason);
+            self.count_unrecorded(action, has_both, row.is_some());
+            self.stays(&key, &target, Some(reason));
         }
-        if matches!(conflict, Some(Conflict::LeafOverDirectory { .. }))
-            && matches!(decision.action, Action::Skip | Action::Fail(_))
-            && reason != Reason::NoLinks
-        {
-            self.protected = Some(Key::child(key.parent(), key.name(), true));
+        if over_directory && action == Action::Skip && reason != Reason::NoLinks {
+            self.protect(&key);
         }
-        if source.entry().is_some()
-            && self.blocked.as_ref().is_some_and(|blocked| key.is_within(blocked.as_bytes()))
-        {
-            let (operation, side, cause) = (Operation::Write, Side::Target, Cause::NoParent);
-            return Ok(Some(Planned::Failed(EntryError { operation, side, key, cause })));
+        if self.is_blocked(&key, &source) {
+            return Ok(Some(Planned::Failed(no_parent(key))));
         }
-        let task = match decision.action {
-            Action::Keep => return Ok(self.keep(key, &source, reason)),
+        match action {
+            Action::Keep => return Ok(self.keep(&key, &source, reason)),
             Action::Skip => {
                 self.with.progress.skip(kind_of(&source));
-                return Ok(Some(Planned::Kept(key, kind_of(&source), reason)));
+                return Ok(Some(Planned::Settled(Outcome::new(
+                    &key,
+                    kind_of(&source),
+                    Action::Skip,
+                    reason,
+                ))));
             }
             Action::HashSurplus => return Ok(self.hash_surplus(target, row, reason)),
             // An empty directory in the place of a leaf that is left alone.
             Action::Forget if self.protected.as_ref() == Some(&key) => {
-                return Ok(Some(Planned::Kept(key, kind_of(&target), Reason::Exists)));
+                return Ok(Some(stays(&key, &target)));
             }
             Action::Forget => return Ok(Some(Planned::Forget(key))),
             Action::RemoveSetAside => {
                 return Ok(Some(Planned::SetAside { key, is_doomed: false }));
             }
-            Action::Fail(cause) => return Ok(Some(self.fail(key, &target, cause))),
             Action::Delete if !goes => {
-                return Ok(Some(Planned::Kept(key, kind_of(&target), Reason::Exists)));
+                return Ok(Some(stays(&key, &target)));
             }
             Action::Delete => {
                 self.delete(key, target)?;
@@ -206,52 +215,80 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
                 self.keep_directory(key, source, &target, row.as_ref());
                 return Ok(None);
             }
-            action => match Task::of(&action) {
-                Some(task) => task,
-                None => return Ok(None),
-            },
-        };
+            Action::Adopt
+            | Action::Copy { .. }
+            | Action::Check(_)
+            | Action::Look
+            | Action::CompareTag { .. }
+            | Action::UpdateMetadata
+            | Action::UpdateRights
+            | Action::Record
+            | Action::MakeLink
+            | Action::MakeDirectory
+            | Action::Sweep
+            | Action::Mend
+            | Action::MendMetadata { .. } => {}
+        }
         // The policy plans any other step only for what the source has.
         let Seen::Present(source) = source else { return Ok(None) };
+        let precondition = precondition(conflict.as_ref(), &target);
+        let decision = Decision::new(action, reason);
+        Ok(Some(self.step(Step { decision, source, target: None, row, precondition }, target)))
+    }
+
+    /// Takes note of a step about what the source has, and completes it by what the target has.
+    fn step(&mut self, step: Step, target: Seen) -> Planned {
+        let Step { decision, source, row, precondition, .. } = step;
+        let (key, action) = (&source.key, decision.action);
         if target.entry().is_none()
-            && let Err(cause) = (self.with.accepts)(&key)
+            && let Err(cause) = (self.with.accepts)(key)
         {
             if key.is_directory() {
                 self.blocked = Some(key.clone());
             }
             let (operation, side) = (Operation::Mirror, Side::Source);
-            return Ok(Some(Planned::Failed(EntryError { operation, side, key, cause })));
+            let key = source.key;
+            return Planned::Failed(EntryError { operation, side, key, cause });
         }
-        let precondition = precondition(conflict.as_ref(), &target);
-        match task {
-            Task::Copy { .. } => self.plan_copy(&source),
-            Task::MakeDirectory => {
+        match action {
+            Action::Copy { .. } => self.plan_copy(&source),
+            Action::MakeDirectory => {
                 self.touch();
-                let source = Some(source.clone());
-                self.open.push(Open { source, dirty: true, ..Open::new(key) });
+                let open = Open::new(key.clone());
+                self.open.push(Open { source: Some(source.clone()), dirty: true, ..open });
             }
             // Whether a check ends in a copy shows only then: its directory's time is set in any case.
-            Task::MakeLink | Task::Check { .. } | Task::Look | Task::CompareTag(_) => self.touch(),
-            Task::UpdateMetadata
-            | Task::UpdateRights
-            | Task::Adopt
-            | Task::Record
-            | Task::HashSurplus
-            | Task::Mend
-            | Task::MendMetadata { .. } => {}
+            Action::MakeLink | Action::Check(_) | Action::Look | Action::CompareTag { .. } => {
+                self.touch();
+            }
+            _ => {}
         }
         let target = match target {
             // A kind that was only listed is a guess.
-            Seen::Present(target) if target.kind == source.kind || matches!(task, Task::Look) => {
+            Seen::Present(target) if target.kind == source.kind || action == Action::Look => {
                 Some(target)
             }
             _ => None,
         };
         let row = row.filter(|row| row.kind == source.kind);
-        Ok(Some(Planned::Step(Box::new(Step { task, reason, source, target, row, precondition }))))
+        Planned::Step(Box::new(Step { decision, source, target, row, precondition }))
     }
 
-    fn fail(&mut self, key: Key, target: &Seen, cause: Cause) -> Planned {
+    /// Leaves the directory alone that stands in the place of a leaf, with all in it.
+    fn protect(&mut self, leaf: &Key) {
+        self.protected = Some(Key::child(leaf.parent(), leaf.name(), true));
+    }
+
+    /// Whether what the source has here lies in a directory that can't be made.
+    fn is_blocked(&self, key: &Key, source: &Seen) -> bool {
+        source.entry().is_some()
+            && self.blocked.as_ref().is_some_and(|blocked| key.is_within(blocked.as_bytes()))
+    }
+
+    fn fail(&mut self, key: Key, source: &Seen, target: &Seen, cause: Cause) -> EntryError {
+        if self.is_blocked(&key, source) {
+            return no_parent(key);
+        }
         let is_lost = matches!(cause, Cause::LeafInTheWay | Cause::LeafAndDirectory);
         // Where the target has the directory, what lies in it can be mirrored all the same.
         if is_lost && key.is_directory() && target.entry().is_none() {
@@ -261,7 +298,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             Cause::TargetUnknown | Cause::NotKept(_) => Side::Target,
             _ => Side::Source,
         };
-        Planned::Failed(EntryError { operation: Operation::Mirror, side, key, cause })
+        EntryError { operation: Operation::Mirror, side, key, cause }
     }
 
     fn tally(&self, pair: &Pair) {
@@ -284,9 +321,14 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         self.touch();
     }
 
-    fn keep(&self, key: Key, source: &Seen, reason: Reason) -> Option<Planned> {
+    fn keep(&self, key: &Key, source: &Seen, reason: Reason) -> Option<Planned> {
         if reason == Reason::SizeExcluded {
-            return Some(Planned::Kept(key, kind_of(source), reason));
+            return Some(Planned::Settled(Outcome::new(
+                key,
+                kind_of(source),
+                Action::Keep,
+                reason,
+            )));
         }
         if let Some(entry) = source.entry().filter(|entry| entry.kind != EntryKind::Directory) {
             let progress = self.with.progress;
@@ -303,16 +345,10 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     fn hash_surplus(&self, target: Seen, row: Option<Row>, reason: Reason) -> Option<Planned> {
         let Seen::Present(target) = target else { return None };
         self.with.surplus.add(1);
-        let (task, precondition) = (Task::HashSurplus, precondition_of(&target));
-        let source = target.clone();
-        Some(Planned::Step(Box::new(Step {
-            task,
-            reason,
-            source,
-            target: Some(target),
-            row,
-            precondition,
-        })))
+        let decision = Decision::new(Action::HashSurplus, reason);
+        let (source, precondition) = (target.clone(), precondition_of(&target));
+        let step = Step { decision, source, target: Some(target), row, precondition };
+        Some(Planned::Step(Box::new(step)))
     }
 
     fn delete(&mut self, key: Key, target: Seen) -> Result<(), Error> {
@@ -328,9 +364,9 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     }
 
     /// Takes note of what is not deleted: no directory that it lies in is either.
-    fn stays(&mut self, key: &Key, target: &Seen, reason: Reason) {
-        let is_protected =
-            matches!(reason, Reason::SizeExcluded | Reason::Unknown) || self.is_protected(key);
+    fn stays(&mut self, key: &Key, target: &Seen, reason: Option<Reason>) {
+        let is_protected = matches!(reason, Some(Reason::SizeExcluded | Reason::Unknown))
+            || self.is_protected(key);
         match target {
             Seen::Absent => {}
             Seen::Unknown => self.hold(),
@@ -344,7 +380,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     }
 
     /// Counts an entry of the target that is not deleted, and stays as it is without a row.
-    fn count_unrecorded(&self, action: &Action, has_both: bool, is_recorded: bool) {
+    fn count_unrecorded(&self, action: Action, has_both: bool, is_recorded: bool) {
         let stays = match action {
             // A directory that is left to it, where the source has a leaf.
             Action::Delete => true,
@@ -425,11 +461,12 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         if let Some(doomed) = open.doomed {
             if open.stays {
                 self.hold();
-                self.next.push_back(Planned::Kept(
-                    open.key.clone(),
+                self.next.push_back(Planned::Settled(Outcome::new(
+                    &open.key,
                     Some(EntryKind::Directory),
+                    Action::Keep,
                     Reason::HoldsKept,
-                ));
+                )));
                 // What is deleted in it changes its time, which nobody sets.
                 self.next.push_back(Planned::Forget(open.key));
                 return Ok(());
@@ -459,6 +496,17 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         record.extend_from_slice(&source.encode());
         self.directories.push(&record).map_err(spool_error)
     }
+}
+
+/// What only the target has, and the options leave alone.
+fn stays(key: &Key, target: &Seen) -> Planned {
+    Planned::Settled(Outcome::new(key, kind_of(target), Action::Keep, Reason::Exists))
+}
+
+/// The failure of what lies in a directory that can't be made.
+fn no_parent(key: Key) -> EntryError {
+    let (operation, side, cause) = (Operation::Write, Side::Target, Cause::NoParent);
+    EntryError { operation, side, key, cause }
 }
 
 /// Where what the source has goes, by what stands there.

@@ -2,7 +2,7 @@
 //! `finished`, with all totals. `docs/json.md` tells of each event and field.
 
 use super::{Ending, Output, Presenter, Watch};
-use crate::model::{EntryError, EntryKind, Event, Key, Observer, Progress, Totals};
+use crate::model::{EntryError, EntryKind, Event, Key, Observer, Outcome, Progress, Totals};
 use serde::Serialize;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -74,6 +74,32 @@ impl From<&Key> for JsonKey {
                 }
                 Self { key: key.to_string(), key_hex: Some(hex) }
             }
+        }
+    }
+}
+
+/// The `changed` record's body.
+#[derive(Debug, Serialize)]
+struct JsonOutcome {
+    #[serde(flatten)]
+    key: JsonKey,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    change: String,
+    reason: String,
+    bytes: u64,
+    dry_run: bool,
+}
+
+impl JsonOutcome {
+    fn new(outcome: &Outcome, dry_run: bool) -> Self {
+        Self {
+            key: (&outcome.key).into(),
+            kind: outcome.kind.map(kind),
+            change: outcome.word().replace(' ', "_"),
+            reason: outcome.decision.reason.to_string(),
+            bytes: outcome.bytes,
+            dry_run,
         }
     }
 }
@@ -159,27 +185,9 @@ impl Observer for JsonReport {
                 let body = Started { run: &run.0, source, target, dry_run: *dry_run, version };
                 self.write(Level::Info, "started", &body);
             }
-            Event::Changed { key, kind, change, reason, bytes } => {
-                #[derive(Serialize)]
-                struct Changed<'a> {
-                    #[serde(flatten)]
-                    key: JsonKey,
-                    #[serde(skip_serializing_if = "Option::is_none")]
-                    kind: Option<&'static str>,
-                    change: crate::model::event::Change,
-                    reason: &'a str,
-                    bytes: u64,
-                    dry_run: bool,
-                }
+            Event::Changed(outcome) => {
                 if self.changes {
-                    let body = Changed {
-                        key: (*key).into(),
-                        kind: kind.map(self::kind),
-                        change: *change,
-                        reason,
-                        bytes: *bytes,
-                        dry_run: self.dry_run,
-                    };
+                    let body = JsonOutcome::new(outcome, self.dry_run);
                     self.write(Level::Info, "changed", &body);
                 }
             }

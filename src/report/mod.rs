@@ -22,9 +22,9 @@ pub use json::JsonReport;
 pub use output::{Output, OutputOptions};
 pub use summary::{HumanOptions, HumanReport};
 
-use crate::model::event::Change;
 use crate::model::{
-    Durability, EntryKind, Error, Event, Observer, Progress, RunId, Totals, Verdict,
+    Action, Durability, EntryKind, Error, Event, Observer, Outcome, Progress, RunId, Status,
+    Totals, Verdict,
 };
 use estimate::{Estimate, Sample};
 use std::time::Duration;
@@ -134,37 +134,62 @@ pub(crate) struct Would {
 }
 
 impl Would {
-    fn count(&mut self, change: Change, kind: Option<EntryKind>, bytes: u64) {
-        let all = match change {
-            Change::Copy => &mut self.copy,
-            Change::Check => &mut self.check,
-            Change::Adopt => &mut self.adopt,
-            Change::UpdateMetadata => &mut self.update_metadata,
-            Change::MakeDirectory => &mut self.make_directory,
-            Change::MakeLink => &mut self.make_link,
-            Change::Delete => &mut self.delete,
-            Change::DeleteLater => &mut self.delete_later,
-            Change::DeleteRefused => &mut self.delete_refused,
-            Change::Sweep => &mut self.sweep,
-            Change::Keep => &mut self.keep,
+    fn count(&mut self, outcome: &Outcome) {
+        let (all, links, directories) = match (outcome.status, outcome.decision.action) {
+            (Status::Waits, _) => (
+                &mut self.delete_later,
+                Some(&mut self.delete_later_links),
+                Some(&mut self.delete_later_directories),
+            ),
+            (Status::Refused, _) => (
+                &mut self.delete_refused,
+                Some(&mut self.delete_refused_links),
+                Some(&mut self.delete_refused_directories),
+            ),
+            (Status::Done, Action::Delete) => {
+                (&mut self.delete, Some(&mut self.delete_links), Some(&mut self.delete_directories))
+            }
+            (Status::Done, Action::Adopt) => (&mut self.adopt, Some(&mut self.adopt_links), None),
+            (
+                Status::Done,
+                Action::Copy { unless: None } | Action::AfterDeletion | Action::Mend,
+            ) => {
+                self.copy_bytes += outcome.bytes;
+                (&mut self.copy, None, None)
+            }
+            (
+                Status::Done,
+                Action::Copy { unless: Some(_) }
+                | Action::Check(_)
+                | Action::Look
+                | Action::CompareTag { .. },
+            ) => (&mut self.check, None, None),
+            (
+                Status::Done,
+                Action::UpdateMetadata | Action::UpdateRights | Action::MendMetadata { .. },
+            ) => (&mut self.update_metadata, None, None),
+            (Status::Done, Action::MakeDirectory) => (&mut self.make_directory, None, None),
+            (Status::Done, Action::MakeLink) => (&mut self.make_link, None, None),
+            (Status::Done, Action::Sweep | Action::RemoveSetAside) => (&mut self.sweep, None, None),
+            (
+                Status::Done,
+                Action::Keep
+                | Action::Skip
+                | Action::KeepDirectory
+                | Action::HashSurplus
+                | Action::Record
+                | Action::Forget,
+            ) => (&mut self.keep, None, None),
         };
         *all += 1;
-        if change == Change::Copy {
-            self.copy_bytes += bytes;
-        }
-        let of_kind = match (change, kind) {
-            (Change::Adopt, Some(EntryKind::Symlink)) => &mut self.adopt_links,
-            (Change::Delete, Some(EntryKind::Symlink)) => &mut self.delete_links,
-            (Change::Delete, Some(EntryKind::Directory)) => &mut self.delete_directories,
-            (Change::DeleteLater, Some(EntryKind::Symlink)) => &mut self.delete_later_links,
-            (Change::DeleteLater, Some(EntryKind::Directory)) => &mut self.delete_later_directories,
-            (Change::DeleteRefused, Some(EntryKind::Symlink)) => &mut self.delete_refused_links,
-            (Change::DeleteRefused, Some(EntryKind::Directory)) => {
-                &mut self.delete_refused_directories
-            }
-            _ => return,
+        let of_kind = match outcome.kind {
+            Some(EntryKind::Symlink) => links,
+            Some(EntryKind::Directory) => directories,
+            _ => None,
         };
-        *of_kind += 1;
+        if let Some(of_kind) = of_kind {
+            *of_kind += 1;
+        }
     }
 }
 
@@ -186,7 +211,7 @@ impl Watch {
                 self.sides = Some(((*source).to_owned(), (*target).to_owned()));
                 self.estimate.know(*previous);
             }
-            Event::Changed { change, kind, bytes, .. } => self.would.count(*change, *kind, *bytes),
+            Event::Changed(outcome) => self.would.count(outcome),
             Event::Refused(_) => self.refused = true,
             _ => {}
         }

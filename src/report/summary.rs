@@ -5,8 +5,7 @@ use super::failures::Failures;
 use super::format::{count, counted, duration, error_rate, kinds, size, speed};
 use super::requests::requests_by_kind;
 use super::{Deletions, Ending, Output, OutputOptions, Presenter, Watch};
-use crate::model::event::Change;
-use crate::model::{Durability, Event, Key, Observer, Progress, Totals, Verdict};
+use crate::model::{Durability, Event, Observer, Outcome, Progress, Totals, Verdict};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -69,12 +68,12 @@ impl Observer for HumanReport {
     fn observe(&self, event: &Event<'_>) {
         match event {
             Event::Started { .. } => self.state().watch.observe(event),
-            Event::Changed { key, change, reason, .. } => {
+            Event::Changed(outcome) => {
                 if self.options.dry_run {
                     self.state().watch.observe(event);
                 }
                 if (self.options.dry_run || self.options.verbose) && !self.options.quiet {
-                    self.output.line(&change_line(key, *change, reason, self.options.dry_run));
+                    self.output.line(&change_line(outcome, self.options.dry_run));
                 }
             }
             Event::Lost { key, features } => {
@@ -176,15 +175,13 @@ impl Presenter for HumanReport {
     }
 }
 
-/// The line of one change: `copy             a/b  (new)`.
-fn change_line(key: &Key, change: Change, reason: &str, dry_run: bool) -> String {
+/// The line of what is done to an entry: `copy             a/b  (new)`.
+fn change_line(outcome: &Outcome, dry_run: bool) -> String {
+    let (word, key, reason) = (outcome.word(), &outcome.key, outcome.decision.reason);
+    let is_open = dry_run && outcome.decision.action.is_conditional();
+    let follows = if is_open { "; copy if content differs" } else { "" };
     // `update metadata` is the longest.
-    let change_text = change.to_string();
-    if dry_run && change == Change::Check {
-        format!("{change_text:<15}  {key}  ({reason}; copy if content differs)")
-    } else {
-        format!("{change_text:<15}  {key}  ({reason})")
-    }
+    format!("{word:<15}  {key}  ({reason}{follows})")
 }
 
 /// Why deletions wait, and what helps.
@@ -388,7 +385,10 @@ fn verdict_line(ending: &Ending<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Action, Key, Reason};
     use crate::model::{EntryKind, Error, ErrorKind, RunId};
+
+    const COPY: Action = Action::Copy { unless: None };
 
     fn ending(totals: &Totals, verdict: Verdict) -> Ending<'_> {
         Ending { verdict, duration: Duration::from_secs(2), ..Ending::new("s", "t", totals) }
@@ -466,16 +466,17 @@ mod tests {
         let key = Key::new(*b"a");
         let (file, link) = (Some(EntryKind::File), Some(EntryKind::Symlink));
         let directory = Some(EntryKind::Directory);
-        for (change, kind) in [
-            (Change::Copy, file),
-            (Change::Copy, file),
-            (Change::Check, file),
-            (Change::Adopt, link),
-            (Change::Delete, file),
-            (Change::Delete, link),
-            (Change::Delete, directory),
+        for (action, kind) in [
+            (COPY, file),
+            (COPY, file),
+            (Action::Look, file),
+            (Action::Adopt, link),
+            (Action::Delete, file),
+            (Action::Delete, link),
+            (Action::Delete, directory),
         ] {
-            watch.observe(&Event::Changed { key: &key, kind, change, reason: "new", bytes: 1024 });
+            let outcome = Outcome::new(&key, kind, action, Reason::New).moving(1024);
+            watch.observe(&Event::Changed(outcome));
         }
         let totals = Totals::default();
         let ending = Ending { dry_run: true, ..ending(&totals, Verdict::Complete) };
@@ -492,9 +493,9 @@ mod tests {
     #[test]
     fn what_must_be_read_to_decide_is_conditional_in_a_dry_run() {
         let key = Key::new(*b"a/b");
-        let line = change_line(&key, Change::Check, "ctime changed", true);
-        assert_eq!(line, "check            a/b  (ctime changed; copy if content differs)");
-        assert_eq!(change_line(&key, Change::Copy, "new", true), "copy             a/b  (new)");
+        let line = |action| change_line(&Outcome::new(&key, None, action, Reason::New), true);
+        assert_eq!(line(Action::Look), "check            a/b  (new; copy if content differs)");
+        assert_eq!(line(COPY), "copy             a/b  (new)");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::backend::object::StoreSettings;
 use crate::backend::object::Stores;
 use crate::backend::{Source, Target};
 use crate::compare::policy::Surplus;
-use crate::compare::{Policy, PolicyOptions, Reason};
+use crate::compare::{Policy, PolicyOptions};
 use crate::engine::{self, Collisions, Committer, Context, Cores, CountAhead, Purpose, execute};
 use crate::filter::Filter;
 use crate::limits::{Bandwidth, LimitOptions};
@@ -32,11 +32,10 @@ use crate::manifest::{
     TargetLock, is_damage, recall,
 };
 use crate::model::entry::Completeness;
-use crate::model::event::Change;
 use crate::model::run::Counter;
 use crate::model::{
-    Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Key, Metadata, Observer,
-    Progress, RunId, Stop, Totals, Verdict,
+    Action, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Key, Metadata,
+    Observer, Outcome, Progress, Reason, RunId, Stop, Totals, Verdict,
 };
 use crate::plan::{DeleteOptions, Plan, Planning};
 use bag::Bag;
@@ -464,9 +463,8 @@ impl Session<'_> {
     fn swept(&self, key: &Key) {
         self.progress.leftovers_swept.add(1);
         if self.observer.wants_changes() {
-            let reason = &Reason::LeftOver.to_string();
-            let (kind, change) = (None, Change::Sweep);
-            self.observer.observe(&Event::Changed { key, kind, change, reason, bytes: 0 });
+            let outcome = Outcome::new(key, None, Action::Sweep, Reason::LeftOver);
+            self.observer.observe(&Event::Changed(outcome));
         }
     }
 

@@ -11,7 +11,7 @@ use super::{VerifyOptions, unusable_spool};
 use crate::backend::object::StoreSettings;
 use crate::backend::{KeySpace, Precondition, Source, Target};
 use crate::compare::policy::Surplus;
-use crate::compare::{Policy, PolicyOptions, Reason};
+use crate::compare::{Policy, PolicyOptions};
 use crate::engine::{
     BUFFER, Collisions, Committer, Context, Cores, Purpose, execute, not_kept, now,
 };
@@ -19,12 +19,12 @@ use crate::limits::Bandwidth;
 use crate::location::Location;
 use crate::manifest::{RunNumber, SourceNumber, State};
 use crate::model::error::{Operation, Side};
-use crate::model::event::Change;
 use crate::model::{
-    Cause, Entry, EntryError, EntryKind, Error, Event, Key, Observer, Progress, RunId, Stop,
+    Action, Cause, Decision, Entry, EntryError, EntryKind, Error, Event, Key, Observer, Progress,
+    Reason, RunId, Stop,
 };
 use crate::plan::{
-    DeletionTally, Finish, Planned, Remainder, Step, Steps, Task, precondition_of, spool_error,
+    DeletionTally, Finish, Planned, Remainder, Step, Steps, precondition_of, spool_error,
 };
 use crate::spool::Spool;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -149,12 +149,12 @@ impl RepairObserver<'_> {
         self.lock().under_way.insert(key.clone(), differences);
     }
 
-    fn changed(&self, key: &Key, change: Change) {
+    fn changed(&self, key: &Key, action: Action) {
         let differences = {
             let mut mended = self.lock();
             let differences = match mended.under_way.remove(key) {
                 Some(differences) => differences,
-                None if change == Change::UpdateMetadata && key.is_directory() => {
+                None if action == Action::UpdateMetadata && key.is_directory() => {
                     u8::from(!mended.not_kept.remove(key))
                 }
                 // It failed in part, or is a directory that isn't done yet.
@@ -187,7 +187,7 @@ impl RepairObserver<'_> {
 impl Observer for RepairObserver<'_> {
     fn observe(&self, event: &Event<'_>) {
         match event {
-            Event::Changed { key, change, .. } => self.changed(key, *change),
+            Event::Changed(outcome) => self.changed(&outcome.key, outcome.decision.action),
             Event::Failed(error) => self.failed(error),
             Event::Note(text) => self.tally.observer.note(text),
             Event::Warning(text) => self.tally.observer.warning(text),
@@ -256,7 +256,7 @@ impl MendSteps<'_> {
         if self.blocked.as_ref().is_some_and(|blocked| key.is_within(blocked.as_bytes())) {
             return Err((Operation::Write, Cause::NoParent));
         }
-        let (task, differences) = match how {
+        let (action, differences) = match how {
             How::Time => {
                 let (how, state) = (Finish::Restore, Stands::Unused);
                 self.open.push(Open { entry: right, how, state });
@@ -265,19 +265,19 @@ impl MendSteps<'_> {
             _ if right.kind == EntryKind::Directory => {
                 return self.directory(right, existing.as_ref());
             }
-            How::Metadata { is_proven } => (Task::MendMetadata { is_proven }, 1),
+            How::Metadata { is_proven } => (Action::MendMetadata { is_proven }, 1),
             How::Anew { differences, by_sha256 } => (anew(&right, by_sha256)?, differences),
         };
-        if !matches!(task, Task::MendMetadata { .. }) && self.needs_directories() {
+        if !matches!(action, Action::MendMetadata { .. }) && self.needs_directories() {
             self.enter(&right, existing.is_none())?;
         }
         // What can be kept is mended all the same.
         if !self.tell_lost(&right, existing.as_ref()) {
             self.told.begin(&right.key, differences);
         }
-        let (reason, row) = (Reason::TargetDrift, None);
+        let decision = Decision::new(action, Reason::TargetDrift);
         let precondition = existing.as_ref().map_or(Precondition::Absent, precondition_of);
-        self.push(Step { task, reason, source: right, target: existing, row, precondition });
+        self.push(Step { decision, source: right, target: existing, row: None, precondition });
         Ok(())
     }
 
@@ -299,10 +299,9 @@ impl MendSteps<'_> {
                 self.blocked = Some(entry.key);
                 return Err(refused);
             }
-            let (task, reason) = (Task::MakeDirectory, Reason::New);
-            let (source, target, row, precondition) =
-                (entry.clone(), None, None, Precondition::Absent);
-            self.push(Step { task, reason, source, target, row, precondition });
+            let decision = Decision::new(Action::MakeDirectory, Reason::New);
+            let (source, precondition) = (entry.clone(), Precondition::Absent);
+            self.push(Step { decision, source, target: None, row: None, precondition });
         }
         self.tell_lost(&entry, existing);
         let state = if existing.is_none() { Stands::Missing } else { Stands::Used };
@@ -376,14 +375,14 @@ impl MendSteps<'_> {
 }
 
 /// The step that makes a leaf anew; why there is none.
-fn anew(right: &Entry, by_sha256: bool) -> Result<Task, (Operation, Cause)> {
+fn anew(right: &Entry, by_sha256: bool) -> Result<Action, (Operation, Cause)> {
     let why = match right.kind {
-        EntryKind::Symlink => return Ok(Task::MakeLink),
+        EntryKind::Symlink => return Ok(Action::MakeLink),
         _ if by_sha256 => "only its SHA-256 is recorded; a mirror from the source puts it right",
         _ if right.recorded.is_none() => {
             "no digest of its content is recorded; a mirror from the source puts it right"
         }
-        _ => return Ok(Task::Mend),
+        _ => return Ok(Action::Mend),
     };
     Err((Operation::Read, Cause::Other(why.to_owned())))
 }

@@ -11,7 +11,7 @@ use crate::backend::local::below;
 use crate::backend::object::Stores;
 use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source, Target};
 use crate::compare::join::Joined;
-use crate::compare::{Action, Conflict, Decision, Join, Pair, Reason, Seen};
+use crate::compare::{Conflict, Join, Pair, Seen};
 use crate::filter::MatchedRule;
 use crate::listing::OrderChecked;
 use crate::manifest::published::{Head, History, ManifestReader, Publication, Published, trace};
@@ -20,8 +20,8 @@ use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::reserved::is_set_aside;
 use crate::model::{
-    Cause, Digest, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata, Observer,
-    Progress, RunId, Stop, Verdict,
+    Action, Cause, Decision, Digest, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata,
+    Observer, Progress, Reason, RunId, Stop, Verdict,
 };
 use crate::plan::Differs;
 use crate::session::places::{SourceAt, TargetAt};
@@ -61,8 +61,8 @@ pub struct Explained {
     pub copied_by: Option<(RunId, Option<RunRecord>)>,
     /// The rule of the filter that decides, if one matches.
     pub ruling: Option<MatchedRule>,
-    /// What a run would do, and why.
-    pub decision: Decision,
+    /// What a run would do, and why; or why it can't mirror it.
+    pub decision: Result<Decision, Cause>,
     /// The directory above for whose sake nothing is made, or deleted.
     pub barred_by: Option<Key>,
     /// Why the target can't have an entry of this key.
@@ -73,6 +73,18 @@ pub struct Explained {
     pub wanted: Option<Metadata>,
     /// Of a directory that stays: whether its metadata differs.
     pub differs: Option<Differs>,
+}
+
+impl Explained {
+    /// What a run would do; `None` where it can't mirror it.
+    pub fn action(&self) -> Option<Action> {
+        self.decision.as_ref().ok().map(|decision| decision.action)
+    }
+
+    /// Why it would do that; `None` where it can't mirror it.
+    pub fn reason(&self) -> Option<Reason> {
+        self.decision.as_ref().ok().map(|decision| decision.reason)
+    }
 }
 
 /// What the published manifest says of a name.
@@ -422,9 +434,9 @@ impl Session<'_> {
         let pair = &explained.pair;
         let is_made = pair.source.entry().is_some() && pair.target.entry().is_none();
         // Of an empty directory in the place of a leaf the row is forgotten, where the leaf comes.
-        let is_forgotten = matches!(explained.decision.action, Action::Forget);
-        let is_deleted = matches!(explained.decision.action, Action::Delete)
-            || is_forgotten && pair.key.is_directory();
+        let is_forgotten = explained.action() == Some(Action::Forget);
+        let is_deleted =
+            explained.action() == Some(Action::Delete) || is_forgotten && pair.key.is_directory();
         if self.places.key_space() == KeySpace::Flat || !(is_made || is_deleted) {
             return Ok(());
         }
@@ -445,11 +457,11 @@ impl Session<'_> {
                 if pair.key.trimmed() != &above[..end] {
                     continue;
                 }
-                let action = policy.decide(&pair, holds).action;
+                let decided = policy.decide(&pair, holds).map(|decision| decision.action);
                 let is_directory = pair.key.as_bytes() == key;
-                let bars = match action {
-                    Action::Fail(_) if is_directory => is_made && pair.target.entry().is_none(),
-                    Action::Fail(_) | Action::Skip => {
+                let bars = match decided {
+                    Err(_) if is_directory => is_made && pair.target.entry().is_none(),
+                    Err(_) | Ok(Action::Skip) => {
                         is_deleted
                             && (!is_forgotten || explained.pair.key.as_bytes() == key)
                             && matches!(pair.conflict, Some(Conflict::LeafOverDirectory { .. }))
@@ -458,12 +470,11 @@ impl Session<'_> {
                 };
                 if bars {
                     explained.barred_by = Some(Key::new(key));
-                    let (action, reason) = if is_made {
-                        (Action::Fail(Cause::NoParent), Reason::Impossible)
+                    explained.decision = if is_made {
+                        Err(Cause::NoParent)
                     } else {
-                        (Action::Keep, Reason::Exists)
+                        Ok(Decision::new(Action::Keep, Reason::Exists))
                     };
-                    explained.decision = Decision { action, reason };
                     return Ok(());
                 }
             }
@@ -487,9 +498,15 @@ impl Session<'_> {
         };
         let ruling = self.filter.ruling(&pair.key);
         let decision = policy.decide(&pair, holds);
+        let action = decision.as_ref().ok().map(|decision| decision.action);
         let makes = matches!(
-            decision.action,
-            Action::Copy { .. } | Action::MakeLink | Action::MakeDirectory | Action::AfterDeletion
+            action,
+            Some(
+                Action::Copy { .. }
+                    | Action::MakeLink
+                    | Action::MakeDirectory
+                    | Action::AfterDeletion
+            )
         );
         let refused = if makes && pair.target.entry().is_none() {
             target.accepts(&pair.key).err()
@@ -503,21 +520,21 @@ impl Session<'_> {
             }
             _ => false,
         };
-        let differs = match (&decision.action, pair.source.entry(), pair.target.entry()) {
-            (Action::KeepDirectory, Some(source), Some(standing)) => {
+        let differs = match (action, pair.source.entry(), pair.target.entry()) {
+            (Some(Action::KeepDirectory), Some(source), Some(standing)) => {
                 Some(Differs::of(source, standing, pair.row.as_ref(), holds))
             }
             _ => None,
         };
         let existing = pair.target.entry().map(|target| &target.metadata);
-        let narrower = match (&decision.action, pair.source.entry(), pair.target.entry()) {
-            (Action::Adopt | Action::Record, Some(source), Some(standing)) => {
+        let narrower = match (action, pair.source.entry(), pair.target.entry()) {
+            (Some(Action::Adopt | Action::Record), Some(source), Some(standing)) => {
                 super::narrower(source, standing, (sides.from, sides.to))
             }
             _ => None,
         };
         let decision = match narrower {
-            Some(_) => Decision { action: Action::UpdateMetadata, reason: Reason::Metadata },
+            Some(_) => Ok(Decision::new(Action::UpdateMetadata, Reason::Metadata)),
             None => decision,
         };
         let wanted =

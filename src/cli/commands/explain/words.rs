@@ -1,62 +1,49 @@
 //! What is decided of a key, and what follows from it, in sentences.
 
 use super::bytes;
-use crate::compare::{Action, Conflict, Reason, Seen};
+use crate::compare::{Conflict, Seen};
 use crate::manifest::Row;
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::stamp::{Evidence, Inode};
-use crate::model::{Cause, Entry, EntryKind, Stamp};
+use crate::model::{Action, Cause, Check, Decision, Entry, EntryKind, Reason, Stamp};
 use crate::plan::Differs;
 use crate::report::format::{count, counted, size};
 use crate::session::{Explained, MaxDelete, MirrorOptions};
 
 /// The name of what is done, as a dry run has it, and why.
 pub(super) fn decision(explained: &Explained) -> (&'static str, String) {
-    let decision = &explained.decision;
-    if is_left_out(explained) && !matches!(decision.action, Action::Delete) {
+    if is_left_out(explained) && explained.action() != Some(Action::Delete) {
         return ("keep", "left out by the filter".to_owned());
     }
     if explained.refused.is_some() {
         return ("fail", "the target can't hold it".to_owned());
     }
-    let reason = match (&decision.action, decision.reason) {
-        (Action::KeepDirectory, _) => match explained.differs {
+    let reason = match &explained.decision {
+        Err(_) => "cannot be mirrored".to_owned(),
+        Ok(Decision { action: Action::KeepDirectory, .. }) => match explained.differs {
             Some(Differs::Yes | Differs::Perhaps) => Reason::Metadata.to_string(),
             Some(Differs::NotKept) => {
                 Cause::NotKept("its modification time".to_owned()).to_string()
             }
             Some(Differs::No | Differs::Touched) | None => Reason::Unchanged.to_string(),
         },
-        (_, reason) => reason.to_string(),
+        Ok(Decision { reason, .. }) => reason.to_string(),
     };
     (action(explained), reason)
 }
 
 /// The name of an action, in lines and records.
 fn action(explained: &Explained) -> &'static str {
-    match &explained.decision.action {
+    let Some(action) = explained.action() else { return "fail" };
+    match action {
         Action::KeepDirectory if explained.differs == Some(Differs::Yes) => "update metadata",
         Action::KeepDirectory if explained.differs == Some(Differs::Perhaps) => "check",
         Action::KeepDirectory if explained.differs == Some(Differs::NotKept) => "fail",
-        Action::Keep | Action::Skip | Action::KeepDirectory => "keep",
-        Action::Adopt => "adopt",
         Action::AfterDeletion if explained.pair.source.entry().is_some_and(is_link) => "make link",
-        Action::Copy { unless: None } | Action::AfterDeletion => "copy",
-        Action::Copy { .. }
-        | Action::Check { .. }
-        | Action::Look
-        | Action::CompareTag(_)
-        | Action::HashSurplus => "check",
-        Action::UpdateMetadata | Action::UpdateRights => "update metadata",
-        Action::Record => "record",
-        Action::MakeLink => "make link",
-        Action::MakeDirectory => "make directory",
-        Action::Delete => "delete",
-        Action::RemoveSetAside => "sweep",
-        Action::Forget => "forget",
-        Action::Fail(_) => "fail",
+        Action::HashSurplus => "check",
+        action => action.word(),
     }
 }
 
@@ -79,7 +66,7 @@ pub(super) fn consequences(explained: &Explained, options: &MirrorOptions) -> Ve
     if let Some(cause) = &explained.refused {
         return vec![format!("would be named as failed: {}", cause.sentence())];
     }
-    if is_left_out(explained) && !matches!(explained.decision.action, Action::Delete) {
+    if is_left_out(explained) && explained.action() != Some(Action::Delete) {
         let stays = if target.is_some() { "; what the target has of it stays" } else { "" };
         return vec![format!("would not be looked at{stays}")];
     }
@@ -89,10 +76,11 @@ pub(super) fn consequences(explained: &Explained, options: &MirrorOptions) -> Ve
             "for the sake of {above}, whose name a file has on one side: explain that one"
         ));
     }
-    let reads_source = matches!(
-        explained.decision.action,
-        Action::Copy { unless: Some(_) } | Action::Check { source: true, .. }
-    );
+    let reads_source = match explained.action() {
+        Some(Action::Copy { unless }) => unless.is_some(),
+        Some(Action::Check(check)) => check.reads_source(),
+        _ => false,
+    };
     if explained.is_guarded && reads_source {
         told.push(
             "if the source's content is not the recorded one although its size and times are, it \
@@ -100,7 +88,7 @@ pub(super) fn consequences(explained: &Explained, options: &MirrorOptions) -> Ve
                 .to_owned(),
         );
     }
-    if matches!(explained.decision.action, Action::Delete)
+    if explained.action() == Some(Action::Delete)
         && let Some(delete) = &options.delete
     {
         let most = match delete.max {
@@ -135,24 +123,29 @@ pub(super) fn consequences(explained: &Explained, options: &MirrorOptions) -> Ve
 fn what(explained: &Explained, options: &MirrorOptions) -> String {
     let pair = &explained.pair;
     let (source, target) = (pair.source.entry(), pair.target.entry());
-    let reason = explained.decision.reason;
+    let Decision { action, reason } = match &explained.decision {
+        Ok(decision) => *decision,
+        Err(cause) => return format!("would be named as failed: {}", cause.sentence()),
+    };
     let amount = size(bytes(source));
-    match &explained.decision.action {
-        Action::Copy { unless: None } => format!("would copy {amount}: {}", why(explained)),
+    match action {
+        Action::Copy { unless: None } | Action::Mend => {
+            format!("would copy {amount}: {}", why(explained))
+        }
         Action::Copy { unless: Some(_) } => format!(
             "would read {amount} of the source, since {}: content that is the recorded one stays, and \
              only metadata is set; any other is copied",
             why(explained)
         ),
-        Action::Check { source: from, target: to, expected } => {
-            let sides = match (from, to) {
-                (true, true) => {
+        Action::Check(check) => {
+            let sides = match check {
+                Check::Both { .. } | Check::EachOther => {
                     format!("both sides ({} in all)", size(bytes(source) + bytes(target)))
                 }
-                (true, false) => format!("the source ({amount})"),
-                _ => format!("the target ({})", size(bytes(target))),
+                Check::Source { .. } => format!("the source ({amount})"),
+                Check::Target { .. } => format!("the target ({})", size(bytes(target))),
             };
-            let same = match expected {
+            let same = match check.expected() {
                 Some(_) => "if it is the recorded content",
                 None => "if both have the same content",
             };
@@ -167,8 +160,8 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
              copied, taken as it is, or left alone",
             why(explained)
         ),
-        Action::CompareTag(side) => {
-            let (file, other) = match side {
+        Action::CompareTag { read } => {
+            let (file, other) = match read {
                 Side::Source => ("source", "target"),
                 Side::Target => ("target", "source"),
             };
@@ -186,7 +179,7 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
         Action::Adopt => {
             "would take the target's copy as it is, and record it without reading it".to_owned()
         }
-        Action::UpdateMetadata => {
+        Action::UpdateMetadata | Action::MendMetadata { .. } => {
             format!("would set {}; its content stays", differences(explained))
         }
         Action::UpdateRights => format!(
@@ -224,15 +217,14 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
             "would copy {amount} once all that the directory in its place holds is deleted; if \
              deletions are refused, it fails"
         ),
-        Action::Fail(cause) => format!("would be named as failed: {}", cause.sentence()),
+        Action::Sweep => "would remove it: a killed run left it".to_owned(),
         Action::Skip => format!("would leave it alone: {}", spared(reason)),
-        Action::Keep => kept(explained, options),
+        Action::Keep => kept(reason, explained, options),
     }
 }
 
 /// Why nothing is to be done.
-fn kept(explained: &Explained, options: &MirrorOptions) -> String {
-    let reason = explained.decision.reason;
+fn kept(reason: Reason, explained: &Explained, options: &MirrorOptions) -> String {
     match reason {
         Reason::Extra if explained.pair.key.is_root() => "would do nothing".to_owned(),
         Reason::Extra => "would do nothing: without --delete what only the target has stays".into(),
@@ -268,7 +260,8 @@ fn spared(reason: Reason) -> &'static str {
 fn why(explained: &Explained) -> String {
     let is_recorded = explained.pair.row.is_some();
     let than = if is_recorded { "the recorded one" } else { "the target's" };
-    match explained.decision.reason {
+    let Some(reason) = explained.reason() else { return String::new() };
+    match reason {
         Reason::New => "the target lacks it".to_owned(),
         Reason::Size => format!("the source's size differs from {than}"),
         Reason::Mtime => format!("the source's mtime differs from {than}"),
@@ -423,8 +416,5 @@ pub(super) fn seen(seen: &Seen) -> &'static str {
 
 /// The cause of a failure, where that is what is decided.
 pub(super) fn cause(explained: &Explained) -> Option<&Cause> {
-    match (&explained.refused, &explained.decision.action) {
-        (Some(cause), _) | (None, Action::Fail(cause)) => Some(cause),
-        _ => None,
-    }
+    explained.refused.as_ref().or(explained.decision.as_ref().err())
 }

@@ -63,8 +63,6 @@ pub enum Reason {
     Gone,
     /// It could not be listed.
     Unknown,
-    /// It can't be mirrored as it stands.
-    Impossible,
     /// The target has no symbolic links.
     NoLinks,
 }
@@ -102,7 +100,6 @@ impl fmt::Display for Reason {
             Self::LeftOver => "left over from a killed run",
             Self::Gone => "on neither side",
             Self::Unknown => "could not be listed",
-            Self::Impossible => "cannot be mirrored",
             Self::NoLinks => "the target's file system has no symbolic links",
         })
     }
