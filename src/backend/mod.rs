@@ -10,6 +10,8 @@
 mod capabilities;
 mod headers;
 pub mod local;
+#[doc(hidden)]
+pub mod memory;
 pub mod object;
 
 pub use capabilities::Capabilities;

@@ -1,5 +1,6 @@
-//! What a place takes for no name.
+//! What names a place takes: those that no directory can hold, and those that one takes for no name.
 
+use super::{Cause, Key};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
@@ -155,6 +156,50 @@ impl Serialize for NameLimits {
 impl<'de> Deserialize<'de> for NameLimits {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Vec::<NameLimit>::deserialize(deserializer).map(|limits| limits.into_iter().collect())
+    }
+}
+
+/// Whether a directory can hold an entry of this name.
+pub fn is_legal_name(name: &[u8]) -> bool {
+    is_legal_component(name) && !name.iter().any(|&byte| byte == b'/' || byte == 0)
+}
+
+/// Whether a directory's key (every component followed by `/`, or empty for the root) names one
+/// directory below the root, and by the only name it has. Every file's key passes here: one loop.
+pub fn is_legal_path(path: &[u8]) -> bool {
+    let mut start = 0;
+    for (at, &byte) in path.iter().enumerate() {
+        match byte {
+            0 => return false,
+            b'/' => {
+                if !is_legal_component(&path[start..at]) {
+                    return false;
+                }
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    start == path.len()
+}
+
+/// Whether a name is none of `.` and `..`, nor empty, nor too long.
+fn is_legal_component(name: &[u8]) -> bool {
+    !matches!(name, b"" | b"." | b"..") && name.len() <= 255
+}
+
+/// The name of an entry in its directory, where both are safe to act on.
+///
+/// Keys of a store are bytes from strangers: `a/../b` stays beneath the root, and is not `a/../b`.
+///
+/// # Errors
+/// [`Cause::IllegalName`] where no directory can hold such an entry.
+pub fn legal(key: &Key) -> Result<&[u8], Cause> {
+    let name = key.name();
+    if is_legal_name(name) && is_legal_path(key.parent()) {
+        Ok(name)
+    } else {
+        Err(Cause::IllegalName)
     }
 }
 

@@ -8,6 +8,33 @@ pub const DIRECTORY: &str = ".vidimus";
 /// What every temporary's name begins with.
 pub const TEMPORARY: &[u8] = b".vidimus.";
 
+/// A temporary's name: short, so that it stands where a name of 255 bytes does.
+pub type TemporaryName = [u8; 25];
+
+/// The first half of puts' temporaries' names. Whoever puts a file holds the lock of its directory:
+/// what stands there by such a name was left by a put that was killed.
+pub const PUTS: u32 = 0x7075_7473;
+
+/// The first half of the names of leaves whose place a directory took.
+pub const SET_ASIDE: u32 = 0x6173_6964;
+
+/// Makes a temporary's name of a token, which tells who makes it, and the lower half of a number,
+/// which tells it from others of that token.
+pub fn temporary_name(token: u32, number: u64) -> TemporaryName {
+    let mut name = [0; 25];
+    name[..TEMPORARY.len()].copy_from_slice(TEMPORARY);
+    let value = (u64::from(token) << 32) | (number & 0xffff_ffff);
+    for (digit, at) in name[TEMPORARY.len()..].iter_mut().zip((0..16).rev()) {
+        *digit = b"0123456789abcdef"[(value >> (at * 4)) as usize & 15];
+    }
+    name
+}
+
+/// Whether a name is a temporary's that was made of this token.
+fn is_made_of(token: u32, name: &[u8]) -> bool {
+    is_temporary(name) && name.starts_with(&temporary_name(token, 0)[..TEMPORARY.len() + 8])
+}
+
 /// Whether a name is one that vidimus gives its temporaries: `.vidimus.` and 16 hexadecimal digits.
 pub fn is_temporary(name: &[u8]) -> bool {
     name.strip_prefix(TEMPORARY).is_some_and(|rest| {
@@ -15,13 +42,15 @@ pub fn is_temporary(name: &[u8]) -> bool {
     })
 }
 
-/// What the names of those temporaries begin with that hold a leaf whose place a directory took.
-const SET_ASIDE: &[u8] = b".vidimus.61736964";
+/// Whether a name is that of a put's temporary.
+pub fn is_of_put(name: &[u8]) -> bool {
+    is_made_of(PUTS, name)
+}
 
 /// Whether a name is that of a leaf whose place a directory took: it may be the only copy of what is
 /// to lie in that directory, and no killed run's leftover.
 pub fn is_set_aside(name: &[u8]) -> bool {
-    is_temporary(name) && name.starts_with(SET_ASIDE)
+    is_made_of(SET_ASIDE, name)
 }
 
 /// Whether one name is vidimus's own, wherever it stands.

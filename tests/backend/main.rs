@@ -13,4 +13,5 @@ mod local;
 mod local_list;
 mod local_read;
 mod local_write;
+mod memory;
 mod object;

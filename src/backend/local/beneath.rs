@@ -6,7 +6,7 @@
 use super::capabilities::{Capabilities, FileSystems};
 use super::metadata::look_at_open;
 use crate::limits::descriptors::handles;
-use crate::model::{Cause, Key};
+use crate::model::names::{is_legal_name, is_legal_path};
 use rustix::fs::{Mode, OFlags, ResolveFlags, StatxAttributes, makedev, openat, openat2};
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -264,50 +264,10 @@ fn longest_prefix(path: &[u8]) -> Option<usize> {
     path[..LONGEST_PATH].iter().rposition(|&byte| byte == b'/').map(|at| at + 1)
 }
 
-/// Whether a local directory can hold an entry of this name.
-pub(super) fn is_legal_name(name: &[u8]) -> bool {
-    is_legal_component(name) && !name.iter().any(|&byte| byte == b'/' || byte == 0)
-}
-
-/// Whether a directory's key (every component followed by `/`, or empty for the root) names one
-/// directory below the root, and by the only name it has. Every file's key passes here: one loop.
-fn is_legal_path(path: &[u8]) -> bool {
-    let mut start = 0;
-    for (at, &byte) in path.iter().enumerate() {
-        match byte {
-            0 => return false,
-            b'/' => {
-                if !is_legal_component(&path[start..at]) {
-                    return false;
-                }
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    start == path.len()
-}
-
-/// Whether a name is none of `.` and `..`, nor empty, nor too long.
-fn is_legal_component(name: &[u8]) -> bool {
-    !matches!(name, b"" | b"." | b"..") && name.len() <= 255
-}
-
-/// The name of an entry in its directory, where both are safe to act on.
-///
-/// Keys of a store are bytes from strangers: `a/../b` stays beneath the root, and is not `a/../b`.
-pub(super) fn legal(key: &Key) -> Result<&[u8], Cause> {
-    let name = key.name();
-    if is_legal_name(name) && is_legal_path(key.parent()) {
-        Ok(name)
-    } else {
-        Err(Cause::IllegalName)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Key;
 
     #[test]
     fn no_key_leads_above_the_root_or_through_a_link_with_openat2_or_without() {

@@ -3,9 +3,10 @@
 
 use super::acl;
 use super::attributes::path_of_handle;
-use super::beneath::{Root, legal};
+use super::beneath::Root;
 use super::metadata::{kind_of, look_at_open};
 use crate::backend::{Inspect, Inspected};
+use crate::model::names::legal;
 use crate::model::{Cause, Entry, EntryKind, Feature, Features};
 use rustix::fs::{
     Mode, OFlags, SeekFrom, Statx, fgetxattr, flistxattr, getxattr, listxattr, openat, seek,

@@ -1,11 +1,12 @@
 //! Reading files: once, beneath the root, and only as the entry that was listed.
 
-use super::beneath::{Root, legal};
+use super::beneath::Root;
 use super::capabilities::{Capabilities, is_unsupported};
 use super::entries::for_each_entry;
 use super::inspect::OpenFile;
 use super::metadata::{entry, kind_of, look_afresh, look_at_open, stamp_of};
 use crate::backend::{ReadError, Reading, Sink};
+use crate::model::names::legal;
 use crate::model::{Cause, Entry, EntryKind, Key, Stamp};
 use rustix::fs::{Mode, OFlags, Statx, openat};
 use rustix::io::Errno;

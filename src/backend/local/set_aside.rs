@@ -8,7 +8,8 @@
 use super::beneath::{Directory, open_child};
 use super::metadata::{kind_of, look_at};
 use super::rename::{is_unrenamable, rename_new};
-use super::shared::{Shared, TemporaryName};
+use super::shared::Shared;
+use crate::model::reserved::TemporaryName;
 use crate::model::{Cause, EntryKind, Key};
 use rustix::fs::{AtFlags, Mode, RenameFlags, mkdirat, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;

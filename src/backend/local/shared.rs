@@ -1,12 +1,13 @@
 //! What all that is written to one target shares: its root, its rights, its syncs, its temporaries.
 
 use super::attributes::{chmod_handle, set_link};
-use super::beneath::{Directory, Root, legal};
+use super::beneath::{Directory, Root};
 use super::metadata::{Ownership, look_at_open};
 use super::rename::rename_new;
 use super::sync::Syncing;
 use crate::backend::Precondition;
-use crate::model::reserved::{TEMPORARY, is_temporary};
+use crate::model::names::legal;
+use crate::model::reserved::{self, TemporaryName};
 use crate::model::{Cause, Durability, EntryKind, Key, Metadata, Timestamp};
 use rustix::fs::{AtFlags, renameat, unlinkat};
 use rustix::io::Errno;
@@ -14,17 +15,6 @@ use std::io::ErrorKind::PermissionDenied;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-/// A temporary's name: short, so that a name of 255 bytes works.
-pub(super) type TemporaryName = [u8; 25];
-
-/// The first half of puts' temporaries' names. Whoever puts a file holds the lock of its directory:
-/// what stands there by such a name was left by a put that was killed.
-const PUTS: u32 = 0x7075_7473;
-
-/// The first half of the names of leaves whose place a directory took: see
-/// [`is_set_aside`](crate::model::reserved::is_set_aside).
-const SET_ASIDE: u32 = 0x6173_6964;
 
 /// What files under way need of their target.
 pub(super) struct Shared {
@@ -87,17 +77,11 @@ impl Shared {
         Ok(true)
     }
 
-    /// What puts share, whose temporaries are told from those of other runs by [`PUTS`].
+    /// What puts share, whose temporaries are told from those of other runs by [`reserved::PUTS`].
     pub(super) fn of_puts(root: Arc<Root>) -> rustix::io::Result<Self> {
         // What could not be swept is not in the way.
         let temporaries = AtomicU64::new(u64::from(std::process::id()));
-        Ok(Self { temporaries, ..Self::new(root, Durability::File, PUTS)? })
-    }
-
-    /// Whether a name is that of a put's temporary.
-    pub(super) fn is_of_put(name: &[u8]) -> bool {
-        let one = Self::temporary_name(PUTS, 0);
-        is_temporary(name) && name.starts_with(&one[..TEMPORARY.len() + 8])
+        Ok(Self { temporaries, ..Self::new(root, Durability::File, reserved::PUTS)? })
     }
 
     /// What an entry with the source's metadata will carry here; where one stands already, what
@@ -158,21 +142,11 @@ impl Shared {
             return Err(Cause::AppendOnly);
         }
         let number = self.temporaries.fetch_add(1, Ordering::Relaxed);
-        Ok(Self::temporary_name(SET_ASIDE, u64::from(self.token) + number))
+        Ok(reserved::temporary_name(reserved::SET_ASIDE, u64::from(self.token) + number))
     }
 
     pub(super) fn temporary(&self) -> TemporaryName {
-        Self::temporary_name(self.token, self.temporaries.fetch_add(1, Ordering::Relaxed))
-    }
-
-    fn temporary_name(token: u32, number: u64) -> TemporaryName {
-        let mut name = [0; 25];
-        name[..9].copy_from_slice(TEMPORARY);
-        let value = (u64::from(token) << 32) | (number & 0xffff_ffff);
-        for (digit, at) in name[9..].iter_mut().zip((0..16).rev()) {
-            *digit = b"0123456789abcdef"[(value >> (at * 4)) as usize & 15];
-        }
-        name
+        reserved::temporary_name(self.token, self.temporaries.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Puts a temporary in its place.

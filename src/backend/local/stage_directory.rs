@@ -4,13 +4,15 @@
 //! afterwards: nobody but this process sees it before, and the directory's rename leaves its stamp
 //! as it is.
 
-use super::beneath::{Directory, legal, open_child, with_fallback};
+use super::beneath::{Directory, open_child, with_fallback};
 use super::entries::{each_leaf, for_each_entry};
 use super::metadata::{kind_of, look_afresh, look_at, look_at_open, mtime_of};
 use super::rename::{Placed, is_unrenamable, rename_directory, rename_new_directory};
-use super::shared::{Shared, TemporaryName};
+use super::shared::Shared;
 use super::stage::{Hidden, LocalStage, written_of};
 use crate::backend::{Stage, StageDirectory, StagedDirectory, Written};
+use crate::model::names::legal;
+use crate::model::reserved::TemporaryName;
 use crate::model::{Cause, Entry, EntryKind, Key, Timestamp};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, mkdirat, openat, symlinkat, unlinkat};
 use rustix::io::Errno;

@@ -11,13 +11,14 @@
 //! against their identity.
 
 use super::Walking;
-use super::beneath::{Directory, Identity, Root, is_legal_name, open_child};
+use super::beneath::{Directory, Identity, Root, open_child};
 use super::metadata::{entry, kind, kind_of, look_at, look_at_open};
 use super::read::link_text;
 use crate::backend::{ListItem, ListOptions, Listing};
 use crate::filter::Filter;
 use crate::limits::descriptors::handles;
 use crate::model::error::Side;
+use crate::model::names::is_legal_name;
 use crate::model::reserved::{DIRECTORY, is_temporary};
 use crate::model::{Cause, EntryError, EntryKind, Error, ErrorKind, Key, Operation};
 use crate::spool::{Sorted, Sorter};

@@ -3,7 +3,7 @@
 use super::attributes::{
     chmod_handle, mode_under_its_owner, open_for_metadata, readable_directory, set_link, set_open,
 };
-use super::beneath::{Directory, Root, legal, open_child};
+use super::beneath::{Directory, Root, open_child};
 use super::capabilities::Capabilities;
 use super::entries::for_each_entry;
 use super::metadata::{kind_of, look_at, look_at_open, metadata_of, mtime_of};
@@ -19,7 +19,8 @@ use crate::backend::{
 };
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
-use crate::model::reserved::{DIRECTORY, is_set_aside, is_temporary};
+use crate::model::names::legal;
+use crate::model::reserved::{DIRECTORY, is_of_put, is_set_aside, is_temporary};
 use crate::model::{Cause, Durability, Entry, EntryKind, Error, Keeps, Key, Metadata, Stamp};
 use rustix::fs::{AtFlags, Mode, mkdirat, symlinkat, unlinkat};
 use rustix::io::Errno;
@@ -372,7 +373,7 @@ impl Target for LocalTarget {
     fn give_up_streams(&self) -> Result<u64, Cause> {
         let mut given_up = 0;
         let root = self.shared.root.directory();
-        remove_files(root, &Shared::is_of_put, &mut |_| given_up += 1)?;
+        remove_files(root, &is_of_put, &mut |_| given_up += 1)?;
         Ok(given_up)
     }
 }

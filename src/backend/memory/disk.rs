@@ -1,0 +1,340 @@
+//! The tree itself, and what of it is durable: what system calls do to a file system.
+
+use super::Snapshot;
+use crate::model::entry::Completeness;
+use crate::model::reserved;
+use crate::model::stamp::Inode;
+use crate::model::{Cause, Entry, EntryKind, Key, Metadata, Stamp, Timestamp};
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// When the clock of every tree begins, in seconds since the epoch: long ago.
+const BEGINNING: i64 = 1_000_000_000;
+/// How far the clock goes on with each change, in nanoseconds: more than a tick of any file system that
+/// keeps fractions of a second.
+const STEP: u32 = 20_000_001;
+
+/// What of the changes that no barrier covered is left when the power is back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Survivors {
+    /// None: the tree is what it was at the last barrier.
+    None,
+    /// All names and metadata, but no content: a file that was written since has its size, and zeros
+    /// in it.
+    Names,
+}
+
+/// One entry.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) kind: EntryKind,
+    pub(super) number: u64,
+    pub(super) metadata: Metadata,
+    ctime: Timestamp,
+    /// A file's content, or a link's text.
+    pub(super) content: Arc<[u8]>,
+}
+
+/// The nodes of a tree. In the order of keys: a directory's are all that begin with its key.
+type Nodes = BTreeMap<Key, Node>;
+
+/// A tree, and what of it would survive.
+pub(super) struct Disk {
+    nodes: Nodes,
+    synced: Nodes,
+    clock: Timestamp,
+    numbers: u64,
+    /// The power was cut.
+    pub(super) is_off: bool,
+}
+
+impl Node {
+    pub(super) fn entry(&self, key: Key) -> Entry {
+        let inode =
+            Inode { mtime: self.metadata.mtime, ctime: self.ctime, number: Some(self.number) };
+        Entry {
+            key,
+            kind: self.kind,
+            stamp: Stamp::of_inode(self.content.len() as u64, inode),
+            metadata: self.metadata,
+            link: (self.kind == EntryKind::Symlink).then(|| (*self.content).into()),
+            completeness: Completeness::Full,
+            recorded: None,
+        }
+    }
+}
+
+impl Disk {
+    pub(super) fn new() -> Self {
+        let mut disk = Self {
+            nodes: Nodes::new(),
+            synced: Nodes::new(),
+            clock: Timestamp { seconds: BEGINNING, nanos: 1 },
+            numbers: 1,
+            is_off: false,
+        };
+        let root = disk.new_node(EntryKind::Directory, b"");
+        disk.nodes.insert(Key::root(), root);
+        disk.sync();
+        disk
+    }
+
+    pub(super) fn sync(&mut self) {
+        self.synced.clone_from(&self.nodes);
+    }
+
+    pub(super) fn restore(&mut self, survivors: Survivors) {
+        self.is_off = false;
+        match survivors {
+            Survivors::None => self.nodes.clone_from(&self.synced),
+            Survivors::Names => {
+                let contents: BTreeMap<_, _> =
+                    self.synced.values().map(|node| (node.number, &node.content)).collect();
+                for node in self.nodes.values_mut().filter(|node| node.kind == EntryKind::File) {
+                    if contents.get(&node.number) != Some(&&node.content) {
+                        node.content = vec![0; node.content.len()].into();
+                    }
+                }
+                self.sync();
+            }
+        }
+    }
+
+    pub(super) fn node(&self, key: &Key) -> Option<&Node> {
+        self.nodes.get(key)
+    }
+
+    pub(super) fn entry(&self, key: &Key) -> Option<Entry> {
+        self.nodes.get(key).map(|node| node.entry(key.clone()))
+    }
+
+    pub(super) fn durable(&self, key: &Key) -> Option<Entry> {
+        self.synced.get(key).map(|node| node.entry(key.clone()))
+    }
+
+    pub(super) fn snapshot(&self) -> BTreeMap<Key, Snapshot> {
+        let snapshot = |node: &Node| Snapshot {
+            kind: node.kind,
+            metadata: node.metadata,
+            content: Arc::clone(&node.content),
+        };
+        self.nodes.iter().map(|(key, node)| (key.clone(), snapshot(node))).collect()
+    }
+
+    /// The key of what has a name (a key without a final `/`), be it a leaf or a directory.
+    pub(super) fn standing(&self, name: &[u8]) -> Option<Key> {
+        let leaf = Key::new(name);
+        if self.nodes.contains_key(&leaf) {
+            return Some(leaf);
+        }
+        let directory = Key::child(name, b"", true);
+        self.nodes.contains_key(&directory).then_some(directory)
+    }
+
+    /// The keys of what lies in a directory itself, in order.
+    pub(super) fn children(&self, directory: &Key) -> Vec<Key> {
+        let start = directory.as_bytes();
+        let mut children: Vec<Key> = Vec::new();
+        for (key, _) in self.below(directory) {
+            let rest = &key.as_bytes()[start.len()..];
+            let is_child =
+                rest.iter().position(|&byte| byte == b'/').is_none_or(|at| at + 1 == rest.len());
+            if is_child {
+                children.push(key.clone());
+            }
+        }
+        children
+    }
+
+    /// All that lies in a directory, at any depth.
+    fn below(&self, directory: &Key) -> impl Iterator<Item = (&Key, &Node)> {
+        let bounds = (Bound::Excluded(directory.as_bytes()), Bound::Unbounded);
+        let within = self.nodes.range::<[u8], _>(bounds);
+        within.take_while(move |(key, _)| key.is_within(directory.as_bytes()))
+    }
+
+    pub(super) fn is_empty(&self, directory: &Key) -> bool {
+        self.below(directory).next().is_none()
+    }
+
+    fn tick(&mut self) -> Timestamp {
+        let nanos = self.clock.nanos + STEP;
+        self.clock.seconds += i64::from(nanos / 1_000_000_000);
+        self.clock.nanos = nanos % 1_000_000_000;
+        self.clock
+    }
+
+    fn new_node(&mut self, kind: EntryKind, content: &[u8]) -> Node {
+        self.numbers += 1;
+        let now = self.tick();
+        let mode = match kind {
+            EntryKind::File | EntryKind::Special(_) => 0o600,
+            EntryKind::Directory => 0o700,
+            EntryKind::Symlink => 0o777,
+        };
+        Node {
+            kind,
+            number: self.numbers,
+            metadata: Metadata { mode, uid: 0, gid: 0, mtime: now },
+            ctime: now,
+            content: content.into(),
+        }
+    }
+
+    /// Takes note that an entry was made in the directory of a key, or removed from it.
+    fn touch_parent(&mut self, key: &Key) {
+        let now = self.tick();
+        if let Some(parent) = self.nodes.get_mut(key.parent()) {
+            (parent.metadata.mtime, parent.ctime) = (now, now);
+        }
+    }
+
+    fn check_parent(&self, key: &Key) -> Result<(), Cause> {
+        let is_there = self.nodes.contains_key(key.parent());
+        if is_there { Ok(()) } else { Err(Errno::NOENT.into()) }
+    }
+
+    /// Makes an entry whose name nothing has.
+    pub(super) fn create(
+        &mut self,
+        key: &Key,
+        kind: EntryKind,
+        content: &[u8],
+    ) -> Result<(), Cause> {
+        self.check_parent(key)?;
+        if self.standing(key.trimmed()).is_some() {
+            return Err(Cause::NameTaken);
+        }
+        let node = self.new_node(kind, content);
+        self.nodes.insert(key.clone(), node);
+        self.touch_parent(key);
+        Ok(())
+    }
+
+    /// Makes an entry and the directories that it lies in; what stands there of its kind is written to.
+    pub(super) fn make_with_parents(
+        &mut self,
+        key: &Key,
+        kind: EntryKind,
+        content: &[u8],
+    ) -> Result<(), Cause> {
+        if !key.parent().is_empty() {
+            self.make_with_parents(&Key::new(key.parent()), EntryKind::Directory, b"")?;
+        }
+        match self.nodes.get(key) {
+            Some(node) if node.kind != kind => Err(Cause::NameTaken),
+            Some(_) if kind == EntryKind::Directory => Ok(()),
+            Some(_) => {
+                self.write(key, content);
+                Ok(())
+            }
+            None => self.create(key, kind, content),
+        }
+    }
+
+    /// Changes an entry: its ctime shows it.
+    pub(super) fn update(&mut self, key: &Key, change: impl FnOnce(&mut Node)) {
+        let now = self.tick();
+        if let Some(node) = self.nodes.get_mut(key) {
+            change(node);
+            node.ctime = now;
+        }
+    }
+
+    /// Writes a file's content.
+    pub(super) fn write(&mut self, key: &Key, content: &[u8]) {
+        self.update(key, |node| node.content = content.into());
+        if let Some(node) = self.nodes.get_mut(key) {
+            node.metadata.mtime = node.ctime;
+        }
+    }
+
+    /// Removes a leaf, or an empty directory.
+    pub(super) fn unlink(&mut self, key: &Key) {
+        self.nodes.remove(key);
+        self.touch_parent(key);
+    }
+
+    /// Removes whatever has a name, with all in it.
+    pub(super) fn remove_all(&mut self, name: &[u8]) {
+        let Some(found) = self.standing(name) else { return };
+        if found.is_directory() {
+            self.nodes.retain(|key, _| !key.is_within(found.as_bytes()));
+        }
+        self.unlink(&found);
+    }
+
+    /// Renames a leaf, over another one that may stand there.
+    pub(super) fn rename_over(&mut self, from: &Key, to: &Key) -> Result<(), Cause> {
+        self.check_parent(to)?;
+        if self.standing(to.trimmed()).is_some_and(|found| found.is_directory()) {
+            return Err(Errno::ISDIR.into());
+        }
+        let node = self.nodes.remove(from).ok_or(Errno::NOENT)?;
+        self.nodes.insert(to.clone(), node);
+        self.update(to, |_| {});
+        self.touch_parent(from);
+        self.touch_parent(to);
+        Ok(())
+    }
+
+    /// Renames a leaf to a name that must be free.
+    pub(super) fn rename_new(&mut self, from: &Key, to: &Key) -> Result<(), Cause> {
+        if self.standing(to.trimmed()).is_some() {
+            return Err(Cause::NameTaken);
+        }
+        self.rename_over(from, to)
+    }
+
+    /// Renames a directory, with all in it, to a name that must be free. Of what lies in it nothing
+    /// changes.
+    pub(super) fn rename_directory(&mut self, from: &Key, to: &Key) -> Result<(), Cause> {
+        self.check_parent(to)?;
+        if self.standing(to.trimmed()).is_some() {
+            return Err(Cause::NameTaken);
+        }
+        let members: Vec<Key> = self.below(from).map(|(key, _)| key.clone()).collect();
+        let node = self.nodes.remove(from).ok_or(Errno::NOENT)?;
+        self.nodes.insert(to.clone(), node);
+        for member in members {
+            let rest = &member.as_bytes()[from.as_bytes().len()..];
+            let moved = Key::new([to.as_bytes(), rest].concat());
+            if let Some(node) = self.nodes.remove(&member) {
+                self.nodes.insert(moved, node);
+            }
+        }
+        self.update(to, |_| {});
+        self.touch_parent(to);
+        Ok(())
+    }
+
+    /// Removes a directory that must be empty.
+    pub(super) fn remove_directory(&mut self, key: &Key) -> Result<(), Cause> {
+        if !self.nodes.contains_key(key) {
+            return Err(Errno::NOENT.into());
+        }
+        if !self.is_empty(key) {
+            return Err(Cause::NotEmpty);
+        }
+        self.unlink(key);
+        Ok(())
+    }
+
+    /// Makes a directory where a leaf stands, which is put into it: the key it has from now on.
+    pub(super) fn set_aside(&mut self, key: &Key, number: u64) -> Result<Key, Cause> {
+        let leaf = self.standing(key.trimmed()).ok_or(Errno::NOENT)?;
+        if leaf.is_directory() {
+            return Err(Cause::TargetChanged);
+        }
+        let node = self.nodes.remove(&leaf).ok_or(Errno::NOENT)?;
+        self.create(key, EntryKind::Directory, b"")?;
+        let name = reserved::temporary_name(reserved::SET_ASIDE, number);
+        let aside = Key::child(key.as_bytes(), &name, false);
+        self.nodes.insert(aside.clone(), node);
+        self.update(&aside, |_| {});
+        self.touch_parent(&aside);
+        Ok(aside)
+    }
+}

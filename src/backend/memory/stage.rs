@@ -1,0 +1,243 @@
+//! What is written to a tree in memory: under a temporary's name first, then in its place.
+
+use super::{Call, Memory};
+use crate::backend::{Precondition, Stage, StageDirectory, Staged, StagedDirectory, Written};
+use crate::model::names::legal;
+use crate::model::reserved::temporary_name;
+use crate::model::{Cause, Digest, Entry, EntryKind, Key, Metadata};
+
+/// The first half of temporaries' names.
+const TOKEN: u32 = 0x6d65_6d00;
+
+/// Where something is that was written, and where it belongs.
+enum Hidden {
+    /// Under a temporary's name.
+    Temporary { name: Key, precondition: Precondition },
+    /// Under its own name, in a directory that nobody sees.
+    Member { key: Key },
+}
+
+/// An entry that nobody sees; dropped unpublished, it is removed.
+struct HiddenEntry {
+    memory: Memory,
+    hidden: Hidden,
+    key: Key,
+    is_published: bool,
+}
+
+impl HiddenEntry {
+    fn standing(&self) -> &Key {
+        match &self.hidden {
+            Hidden::Temporary { name, .. } => name,
+            Hidden::Member { key } => key,
+        }
+    }
+
+    /// Leaves what stands under its name.
+    fn leave(mut self) {
+        self.is_published = true;
+    }
+
+    /// Puts it in its place.
+    fn publish(&mut self) -> Result<(), Cause> {
+        let mut disk = self.memory.call(Call::Publish, &self.key)?;
+        if let Hidden::Temporary { name, precondition } = &self.hidden {
+            match precondition {
+                Precondition::Absent => disk.rename_new(name, &self.key)?,
+                Precondition::Leaf | Precondition::Object(_) => {
+                    disk.rename_over(name, &self.key)?;
+                }
+                Precondition::EmptyDirectory => {
+                    let directory = Key::child(self.key.as_bytes(), b"", true);
+                    match disk.remove_directory(&directory) {
+                        Err(Cause::NotEmpty) => return Err(Cause::DirectoryStands),
+                        other => other?,
+                    }
+                    disk.rename_new(name, &self.key)?;
+                }
+            }
+        }
+        self.is_published = true;
+        Ok(())
+    }
+}
+
+impl Drop for HiddenEntry {
+    fn drop(&mut self) {
+        let mut disk = self.memory.disk();
+        if !self.is_published && !disk.is_off && disk.node(self.standing()).is_some() {
+            disk.unlink(self.standing());
+        }
+    }
+}
+
+/// A file that is being written.
+pub(super) struct MemoryStage {
+    entry: HiddenEntry,
+    /// Its size, where that is known before all of it has come.
+    size: Option<u64>,
+    content: Vec<u8>,
+}
+
+/// Begins a file under a temporary's name.
+pub(super) fn begin(
+    memory: &Memory,
+    entry: &Entry,
+    precondition: Precondition,
+    size: Option<u64>,
+) -> Result<MemoryStage, Cause> {
+    legal(&entry.key)?;
+    let name = temporary(memory, &entry.key, false);
+    let hidden = Hidden::Temporary { name, precondition };
+    MemoryStage::begin(memory, &entry.key, hidden, size)
+}
+
+fn temporary(memory: &Memory, key: &Key, is_directory: bool) -> Key {
+    Key::child(key.parent(), &temporary_name(TOKEN, memory.number()), is_directory)
+}
+
+impl MemoryStage {
+    fn begin(memory: &Memory, key: &Key, hidden: Hidden, size: Option<u64>) -> Result<Self, Cause> {
+        let mut disk = memory.call(Call::Stage, key)?;
+        let (memory, key) = (memory.clone(), key.clone());
+        let entry = HiddenEntry { memory, hidden, key, is_published: false };
+        let created = disk.create(entry.standing(), EntryKind::File, b"");
+        drop(disk);
+        match created {
+            Ok(()) => Ok(Self { entry, size, content: Vec::new() }),
+            Err(cause) => {
+                // What stands there is not this one's to remove.
+                entry.leave();
+                Err(cause)
+            }
+        }
+    }
+}
+
+impl Stage for MemoryStage {
+    fn write(&mut self, chunk: &[u8]) -> Result<(), Cause> {
+        drop(self.entry.memory.call(Call::Write, &self.entry.key)?);
+        self.content.extend_from_slice(chunk);
+        Ok(())
+    }
+
+    fn finish(
+        self: Box<Self>,
+        wanted: &Metadata,
+        _digest: &Digest,
+    ) -> Result<Box<dyn Staged>, Cause> {
+        let Self { entry, size, content } = *self;
+        let written = content.len() as u64;
+        if let Some(expected) = size.filter(|size| written != *size) {
+            return Err(Cause::ShortWrite { written, expected });
+        }
+        let mut disk = entry.memory.call(Call::Finish, &entry.key)?;
+        let keeps = &entry.memory.0.options.keeps;
+        let standing = entry.standing();
+        disk.write(standing, &content);
+        disk.update(standing, |node| {
+            node.metadata = keeps.held(*wanted, EntryKind::File, Some(&node.metadata));
+        });
+        let found = disk.entry(standing);
+        drop(disk);
+        let found = found.ok_or(rustix::io::Errno::NOENT)?;
+        let written = Written { stamp: found.stamp, metadata: found.metadata };
+        Ok(Box::new(MemoryStaged { entry, written }))
+    }
+}
+
+struct MemoryStaged {
+    entry: HiddenEntry,
+    written: Written,
+}
+
+impl Staged for MemoryStaged {
+    fn written(&self) -> Written {
+        self.written
+    }
+
+    fn publish(&mut self) -> Result<Option<Cause>, Cause> {
+        self.entry.publish().map(|()| None)
+    }
+}
+
+/// Makes a symbolic link.
+pub(super) fn make_link(
+    memory: &Memory,
+    entry: &Entry,
+    precondition: Precondition,
+) -> Result<(), Cause> {
+    legal(&entry.key)?;
+    let name = temporary(memory, &entry.key, false);
+    write_link(memory, entry, &name)?;
+    let (hidden, key) = (Hidden::Temporary { name, precondition }, entry.key.clone());
+    HiddenEntry { memory: memory.clone(), hidden, key, is_published: false }.publish()
+}
+
+fn write_link(memory: &Memory, entry: &Entry, standing: &Key) -> Result<Entry, Cause> {
+    let mut disk = memory.call(Call::MakeLink, &entry.key)?;
+    disk.create(standing, EntryKind::Symlink, entry.link.as_deref().unwrap_or_default())?;
+    let keeps = &memory.0.options.keeps;
+    disk.update(standing, |node| {
+        let wanted = Metadata { mode: node.metadata.mode, ..entry.metadata };
+        node.metadata = keeps.held(wanted, EntryKind::Symlink, Some(&node.metadata));
+    });
+    disk.entry(standing).ok_or_else(|| rustix::io::Errno::NOENT.into())
+}
+
+/// A directory that is being built under a temporary's name.
+pub(super) struct MemoryDirectory {
+    memory: Memory,
+    name: Key,
+    key: Key,
+    is_published: bool,
+}
+
+impl MemoryDirectory {
+    pub(super) fn begin(memory: &Memory, key: &Key) -> Result<Self, Cause> {
+        legal(key)?;
+        let name = temporary(memory, key, true);
+        memory.call(Call::StageDirectory, key)?.create(&name, EntryKind::Directory, b"")?;
+        Ok(Self { memory: memory.clone(), name, key: key.clone(), is_published: false })
+    }
+
+    /// The key that an entry of the directory has until that is put in its place.
+    fn member(&self, entry: &Entry) -> Result<Key, Cause> {
+        Ok(Key::child(self.name.as_bytes(), legal(&entry.key)?, false))
+    }
+}
+
+impl StageDirectory for MemoryDirectory {
+    fn stage(&self, entry: &Entry) -> Result<Box<dyn Stage>, Cause> {
+        let hidden = Hidden::Member { key: self.member(entry)? };
+        let size = Some(entry.stamp.size);
+        Ok(Box::new(MemoryStage::begin(&self.memory, &entry.key, hidden, size)?))
+    }
+
+    fn make_link(&self, entry: &Entry) -> Result<Written, Cause> {
+        let found = write_link(&self.memory, entry, &self.member(entry)?)?;
+        Ok(Written { stamp: found.stamp, metadata: found.metadata })
+    }
+
+    fn finish(self: Box<Self>) -> Result<Box<dyn StagedDirectory>, Cause> {
+        Ok(self)
+    }
+}
+
+impl StagedDirectory for MemoryDirectory {
+    fn publish(&mut self) -> Result<(), Cause> {
+        let mut disk = self.memory.call(Call::PublishDirectory, &self.key)?;
+        disk.rename_directory(&self.name, &self.key)?;
+        self.is_published = true;
+        Ok(())
+    }
+}
+
+impl Drop for MemoryDirectory {
+    fn drop(&mut self) {
+        let mut disk = self.memory.disk();
+        if !self.is_published && !disk.is_off {
+            disk.remove_all(self.name.trimmed());
+        }
+    }
+}
