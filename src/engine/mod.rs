@@ -22,6 +22,8 @@ mod ranges;
 mod set_aside;
 mod successors;
 mod tag;
+#[cfg(test)]
+mod tests;
 
 pub use ahead::CountAhead;
 pub use collisions::Collisions;

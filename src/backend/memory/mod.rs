@@ -203,14 +203,20 @@ impl Memory {
         renamed.unwrap_or_else(|cause| panic!("cannot rename {from:?} to {to:?}: {cause}"));
     }
 
-    /// Changes metadata.
+    /// Changes metadata; a symbolic link has no mode of its own.
     ///
     /// # Panics
     /// Where nothing stands there.
     pub fn set(&self, path: &str, change: impl FnOnce(&mut Metadata)) {
         let mut disk = self.disk();
         let found = disk.standing(path.as_bytes()).unwrap_or_else(|| panic!("no {path:?}"));
-        disk.update(&found, |node| change(&mut node.metadata));
+        disk.update(&found, |node| {
+            let mode = node.metadata.mode;
+            change(&mut node.metadata);
+            if node.kind == EntryKind::Symlink {
+                node.metadata.mode = mode;
+            }
+        });
     }
 
     /// What stands at a key, as a listing would tell it.

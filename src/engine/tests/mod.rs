@@ -1,0 +1,9 @@
+//! Runs between trees in memory: join, policy, plan and engine as a session wires them, with a state of
+//! their own.
+
+mod changes;
+mod conflicts;
+mod deletion;
+mod durability;
+mod model;
+mod scene;

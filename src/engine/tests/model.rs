@@ -1,0 +1,180 @@
+//! Random trees and edits, with random faults and power cuts in between: a run after them makes the
+//! target what the source is.
+
+use super::scene::{Scene, all};
+use crate::backend::memory::{Call, Memory, MemoryOptions, Survivors, When};
+use proptest::prelude::*;
+use rustix::io::Errno;
+
+/// What is done to a tree.
+#[derive(Clone, Debug)]
+enum Edit {
+    Write(String, Vec<u8>),
+    Link(String),
+    Directory(String),
+    Remove(String),
+    Mode(String, u32),
+    Time(String, i64),
+}
+
+/// What goes wrong in a run.
+#[derive(Clone, Debug)]
+enum Trouble {
+    None,
+    /// Reading the nth chunk fails.
+    Source(Call, usize),
+    Target(Call, usize),
+    /// The power is cut at the nth change of the target.
+    PowerCut(usize, Survivors),
+    /// The source is edited while the nth chunk is read.
+    Edited(usize, Edit),
+}
+
+/// Names of which some begin with others, so that leaves and directories get in each other's way.
+fn path() -> impl Strategy<Value = String> {
+    let name = prop_oneof![Just("a"), Just("a-b"), Just("b"), Just("c.o"), Just("\u{e9}")];
+    prop::collection::vec(name, 1..4).prop_map(|names| names.join("/"))
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    prop_oneof![
+        5 => (path(), prop::collection::vec(any::<u8>(), 0..4))
+            .prop_map(|(path, content)| Edit::Write(path, content)),
+        1 => path().prop_map(Edit::Link),
+        2 => path().prop_map(Edit::Directory),
+        3 => path().prop_map(Edit::Remove),
+        1 => (path(), 0_u32..0o1000).prop_map(|(path, mode)| Edit::Mode(path, mode)),
+        1 => (path(), -5_i64..5).prop_map(|(path, time)| Edit::Time(path, time)),
+    ]
+}
+
+fn trouble() -> impl Strategy<Value = Trouble> {
+    let source = prop_oneof![Just(Call::List), Just(Call::Tell), Just(Call::Read)];
+    let target = prop_oneof![
+        Just(Call::List),
+        Just(Call::Tell),
+        Just(Call::Stage),
+        Just(Call::Write),
+        Just(Call::Finish),
+        Just(Call::Publish),
+        Just(Call::PublishDirectory),
+        Just(Call::MakeDirectory),
+        Just(Call::MakeLink),
+        Just(Call::SetMetadata),
+        Just(Call::Remove),
+        Just(Call::RemoveSetAside),
+        Just(Call::Barrier),
+    ];
+    let survivors = prop_oneof![Just(Survivors::None), Just(Survivors::Names)];
+    prop_oneof![
+        2 => Just(Trouble::None),
+        2 => (source, 1_usize..8).prop_map(|(call, nth)| Trouble::Source(call, nth)),
+        4 => (target, 1_usize..8).prop_map(|(call, nth)| Trouble::Target(call, nth)),
+        4 => (1_usize..40, survivors).prop_map(|(nth, what)| Trouble::PowerCut(nth, what)),
+        2 => (1_usize..6, edit()).prop_map(|(nth, edit)| Trouble::Edited(nth, edit)),
+    ]
+}
+
+/// Does to a tree what can be done: whatever is in the way goes first.
+fn apply(memory: &Memory, edit: &Edit) {
+    let stands = |path: &str| {
+        let leaf = memory.entry(path).is_some();
+        leaf || memory.entry(&format!("{path}/")).is_some()
+    };
+    let clear = |path: &str| {
+        let above = path.match_indices('/').map(|(at, _)| &path[..at]);
+        for above in above.filter(|above| memory.entry(above).is_some()) {
+            memory.remove(above);
+        }
+    };
+    match edit {
+        Edit::Write(path, content) => {
+            clear(path);
+            // A file is written in place, as an editor may do.
+            if memory.entry(path).is_none_or(|found| found.link.is_some()) {
+                memory.remove(path);
+            }
+            memory.write(path, content);
+        }
+        Edit::Link(path) => {
+            clear(path);
+            memory.remove(path);
+            memory.link(path, "text");
+        }
+        Edit::Directory(path) => {
+            clear(path);
+            memory.remove(path);
+            memory.directory(path);
+        }
+        Edit::Remove(path) => memory.remove(path),
+        Edit::Mode(path, mode) if stands(path) => {
+            memory.set(path, |metadata| metadata.mode = *mode);
+        }
+        Edit::Time(path, time) if stands(path) => {
+            memory.set(path, |metadata| metadata.mtime.seconds = *time);
+        }
+        Edit::Mode(..) | Edit::Time(..) => {}
+    }
+}
+
+/// Mirrors while something goes wrong.
+fn run_with(scene: &Scene, trouble: &Trouble) {
+    let (source, target) = (&scene.source, &scene.target);
+    match trouble.clone() {
+        Trouble::None => {}
+        Trouble::Source(call, nth) => source.fail(call, When::Nth(nth), Errno::ACCESS),
+        Trouble::Target(call, nth) => target.fail(call, When::Nth(nth), Errno::ACCESS),
+        Trouble::PowerCut(nth, _) => target.on_change(When::Nth(nth), |target| {
+            target.cut_power();
+            Ok(())
+        }),
+        Trouble::Edited(nth, edit) => source.on(Call::Read, When::Nth(nth), move |source| {
+            apply(source, &edit);
+            Ok(())
+        }),
+    }
+    scene.run();
+    source.clear_script();
+    target.clear_script();
+    if let Trouble::PowerCut(_, survivors) = trouble {
+        target.restore_power(*survivors);
+    }
+    for row in scene.rows() {
+        // Nothing is recorded that a power cut would take, or that was never there.
+        let durable = target.durable(&row.key);
+        assert!(durable.is_some(), "{} is recorded, and not durable", row.key);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 48,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn a_run_makes_the_target_what_the_source_is(
+        rounds in prop::collection::vec((prop::collection::vec(edit(), 0..8), trouble()), 1..4),
+        before in prop::collection::vec(edit(), 0..4),
+        builds_directories in any::<bool>(),
+    ) {
+        let mut scene =
+            Scene::into_target(MemoryOptions { builds_directories, ..MemoryOptions::default() });
+        scene.delete = Some(all());
+        for edit in &before {
+            apply(&scene.target, edit);
+        }
+        scene.target.sync();
+        for (edits, trouble) in &rounds {
+            for edit in edits {
+                apply(&scene.source, edit);
+            }
+            run_with(&scene, trouble);
+        }
+        // What failed is made up for by the next run, or where a deletion had to wait, by the one after.
+        scene.run();
+        scene.run().complete();
+        scene.is_mirrored();
+    }
+}

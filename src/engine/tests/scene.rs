@@ -1,0 +1,253 @@
+//! A source, a target, and runs from one to the other.
+
+use crate::backend::memory::{Memory, MemoryOptions, Snapshot};
+use crate::backend::{KeySpace, ListOptions, Source, Target};
+use crate::compare::policy::{PolicyOptions, Surplus};
+use crate::compare::{Join, Policy};
+use crate::engine::{BUFFER, Collisions, Committer, Context, Cores, Purpose, execute, now};
+use crate::filter::{Filter, Rule};
+use crate::limits::{Bandwidth, LimitOptions};
+use crate::listing::OrderChecked;
+use crate::manifest::{Row, State};
+use crate::model::error::Side;
+use crate::model::run::Counter;
+use crate::model::{
+    EntryKind, Error, Event, Key, Metadata, Observer, Progress, RunId, Stop, Totals, Verdict,
+};
+use crate::plan::{DeleteOptions, DeletionTally, MaxDelete, Plan, Planning};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock};
+use tempfile::TempDir;
+
+/// Two trees and the record of what was mirrored from one to the other.
+pub(super) struct Scene {
+    pub(super) source: Memory,
+    pub(super) target: Memory,
+    state_dir: TempDir,
+    pub(super) delete: Option<DeleteOptions>,
+    pub(super) exclude: Vec<String>,
+    pub(super) policy: PolicyOptions,
+    /// Refuses all deletions.
+    pub(super) refuses: bool,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(super) struct Ran {
+    pub(super) totals: Totals,
+    /// What failed, as it is told.
+    pub(super) failures: Vec<String>,
+    /// What was done: a line an entry.
+    pub(super) changes: Vec<String>,
+    pub(super) refusal: Option<Error>,
+    /// What stopped it.
+    pub(super) fatal: Option<Error>,
+}
+
+impl Ran {
+    /// Asserts that all was done.
+    #[track_caller]
+    pub(super) fn complete(self) -> Self {
+        assert_eq!(self.failures, [""; 0]);
+        assert!(self.fatal.is_none() && self.refusal.is_none(), "{self:?}");
+        self
+    }
+}
+
+/// Takes down what it is told.
+#[derive(Default)]
+struct Listener {
+    failures: Mutex<Vec<String>>,
+    changes: Mutex<Vec<String>>,
+}
+
+impl Observer for Listener {
+    fn observe(&self, event: &Event<'_>) {
+        match event {
+            Event::Failed(error) => self.failures.lock().unwrap().push(error.to_string()),
+            Event::Changed(outcome) => self.changes.lock().unwrap().push(outcome.to_string()),
+            _ => {}
+        }
+    }
+
+    fn wants_changes(&self) -> bool {
+        true
+    }
+}
+
+/// Deletes whatever only the target has.
+pub(super) fn all() -> DeleteOptions {
+    DeleteOptions { max: MaxDelete::Percent(100.0), ..DeleteOptions::default() }
+}
+
+/// A directory for a state; in memory, where there is such a place, since a state waits for its disk.
+fn scratch() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let made = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
+    made.expect("make a temporary directory")
+}
+
+impl Scene {
+    pub(super) fn new() -> Self {
+        Self::into_target(MemoryOptions::default())
+    }
+
+    pub(super) fn into_target(options: MemoryOptions) -> Self {
+        Self {
+            source: Memory::default(),
+            target: Memory::new(options),
+            state_dir: scratch(),
+            delete: None,
+            exclude: Vec::new(),
+            policy: PolicyOptions::default(),
+            refuses: false,
+        }
+    }
+
+    /// A source with these files, each with its path as content.
+    pub(super) fn of(paths: &[&str]) -> Self {
+        let scene = Self::new();
+        for path in paths {
+            scene.source.write(path, path);
+        }
+        scene
+    }
+
+    /// Mirrors.
+    pub(super) fn run(&self) -> Ran {
+        self.run_with(&Stop::default())
+    }
+
+    pub(super) fn run_with(&self, stop: &Stop) -> Ran {
+        let state_dir = self.state_dir.path();
+        let state = State::open(state_dir, "source", "target").expect("open the state").state;
+        let last = state.last_run().expect("read the last run").map_or(0, |run| run.number.0);
+        let run = RunId(format!("run {}", last + 1));
+        let run = state.begin_run(&run, now(), "{}").expect("begin the run");
+        let rules: Vec<_> = self.exclude.iter().cloned().map(Rule::Exclude).collect();
+        let filter = Arc::new(Filter::new(&rules, None, None).expect("a filter"));
+        let listing =
+            ListOptions { filter: Arc::clone(&filter), only: None, key_space: KeySpace::Tree };
+        let policy = Policy {
+            from: state.number().expect("the source's number"),
+            has_links: true,
+            options: self.policy,
+            filter,
+            surplus: if self.delete.is_some() { Surplus::Goes } else { Surplus::Stays },
+        };
+        let (source, target) = (Arc::new(self.source.source()), Arc::new(self.target.target()));
+        let (progress, listener) = (Progress::default(), Listener::default());
+        let context = Context {
+            source: Arc::clone(&source) as Arc<dyn Source>,
+            target: Arc::clone(&target) as Arc<dyn Target>,
+            purpose: Purpose::Mirror,
+            run,
+            began: now(),
+            progress: &progress,
+            observer: &listener,
+            stop,
+            policy: &policy,
+            can_copy_server_side: false,
+            buffer: BUFFER,
+            transfers: 2,
+            cores: Cores::default(),
+            bandwidth: Bandwidth::new(&LimitOptions::default()),
+            fatal: OnceLock::new(),
+            filtered: !self.exclude.is_empty(),
+            collisions: Collisions::default(),
+            spool_dir: state_dir,
+            is_under_way: &|_| false,
+        };
+        let surplus = Counter::default();
+        let planning = Planning {
+            policy: &policy,
+            holds: &|metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
+                target.achievable_metadata(metadata, kind, existing)
+            },
+            meets: &|_| {},
+            accepts: &|key: &Key| target.accepts(key),
+            leaves_out: &|_| None,
+            surplus: &surplus,
+            progress: &progress,
+            spool_dir: state_dir,
+            root_is_new: false,
+            directories_change: target.capabilities().directory_times,
+            is_over: &|| context.is_over(),
+        };
+        let listed = |side, place: &dyn Source| {
+            OrderChecked::new(place.list(&listing).expect("begin a listing"), side)
+        };
+        let rows = (state.rows().expect("read rows"), policy.from);
+        let join = Join::new(
+            listed(Side::Source, &*source),
+            listed(Side::Target, &*target),
+            rows,
+            KeySpace::Tree,
+        );
+        let plan = Plan::new(join.expect("begin to join"), planning);
+        let committer = Committer::new(&context, Some(state.writer().expect("write to the state")));
+        let allow = |_: &DeletionTally| {
+            let refused = || Error::new(crate::model::ErrorKind::Refused, "refused");
+            if self.refuses { Err(refused()) } else { Ok(()) }
+        };
+        let ended = execute(&context, plan, committer, self.delete.as_ref(), allow);
+        let fatal = context.fatal.into_inner();
+        let (refusal, fatal) = match (ended, fatal) {
+            (Ok(refusal), fatal) => (refusal, fatal),
+            (Err(error), fatal) => (None, Some(fatal.unwrap_or(error))),
+        };
+        let totals = progress.totals();
+        let verdict = if fatal.is_some() { Verdict::Failed } else { Verdict::Complete };
+        state.finish_run(run, now(), verdict, &totals, None).expect("record the run's end");
+        let mut changes = listener.changes.into_inner().unwrap();
+        changes.sort_unstable();
+        Ran { totals, failures: listener.failures.into_inner().unwrap(), changes, refusal, fatal }
+    }
+
+    /// What is recorded.
+    pub(super) fn rows(&self) -> Vec<Row> {
+        rows(self.state_dir.path())
+    }
+
+    /// The keys that are recorded.
+    pub(super) fn recorded(&self) -> Vec<String> {
+        self.rows().iter().map(|row| row.key.to_string()).collect()
+    }
+
+    /// What reads the rows from anywhere.
+    pub(super) fn reader(&self) -> impl Fn() -> Vec<Row> + Send + Sync + 'static {
+        let state_dir = self.state_dir.path().to_owned();
+        move || rows(&state_dir)
+    }
+
+    /// The keys in the target, of which none may be a temporary's.
+    pub(super) fn standing(&self) -> Vec<String> {
+        self.target.snapshot().keys().map(Key::to_string).collect()
+    }
+
+    /// Asserts that both trees are the same, and that a second run has nothing to do.
+    #[track_caller]
+    pub(super) fn is_mirrored(&self) {
+        assert_eq!(told(&self.source.snapshot()), told(&self.target.snapshot()));
+        let again = self.run().complete();
+        assert_eq!(again.changes, [""; 0], "a second run does nothing");
+        let read = again.totals.bytes_hashed;
+        assert_eq!(read, 0, "a second run reads nothing");
+    }
+}
+
+fn rows(state_dir: &Path) -> Vec<Row> {
+    let state = State::open(state_dir, "source", "target").expect("open the state").state;
+    state.rows().expect("read rows").map(|row| row.expect("a row")).collect()
+}
+
+/// A tree, a line an entry.
+pub(super) fn told(tree: &BTreeMap<Key, Snapshot>) -> Vec<String> {
+    let line = |(key, found): (&Key, &Snapshot)| {
+        let Metadata { mode, uid, gid, mtime } = found.metadata;
+        let content = found.content.escape_ascii();
+        format!("{} {key} {mode:o} {uid}:{gid} {mtime} {content}", found.kind)
+    };
+    tree.iter().map(line).collect()
+}
