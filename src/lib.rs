@@ -46,6 +46,7 @@ pub mod listing;
 pub mod location;
 pub mod manifest;
 pub mod model;
+pub mod place;
 pub mod plan;
 #[cfg(feature = "cli")]
 pub mod report;

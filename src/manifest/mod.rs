@@ -14,7 +14,7 @@ pub use recall::recall;
 pub use row::{Origin, Row, RunNumber, SourceNumber, Verified};
 pub use runs::{RootIdentity, RunRecord, Sameness};
 pub use state::{Change, Changes, IMPORTED, Opened, RowSelection, Rows, STREAM, State, Writer};
-pub use target_lock::{Lockable, TargetLock};
+pub use target_lock::{Lockable, SharedLock, TargetLock};
 
 use crate::backend::KeySpace;
 use crate::filter::FilterSpec;

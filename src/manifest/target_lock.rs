@@ -1,8 +1,9 @@
 //! A target's lock, of whichever kind its place has.
 
 use super::bag;
+use super::holder::LeftBehind;
 use super::lease::{AcquiredLease, Lease};
-use super::lock::{Acquired, Lock};
+use super::lock::{Acquired, Lock, Writing};
 use super::mode::ManifestMode;
 use crate::backend::Target;
 use crate::backend::local::Root;
@@ -34,6 +35,30 @@ impl Lockable {
         }
     }
 
+    /// The run that is writing to it just now, where that is told without asking for the lock; see
+    /// [`Lock::writer`].
+    pub fn writer(&self) -> Option<Writing> {
+        match self {
+            Self::Directory(root) => Lock::writer(root.directory().as_fd()),
+            Self::Store(_) => None,
+        }
+    }
+
+    /// Makes sure that no run is writing to it, and keeps others from beginning to as far as that is
+    /// possible. Changes nothing.
+    ///
+    /// # Errors
+    /// As those of [`Lock::shared`] and [`Lease::check`].
+    pub fn share(&self) -> Result<SharedLock, Error> {
+        Ok(match self {
+            Self::Directory(root) => {
+                let lock = Lock::shared(root.directory().as_fd())?;
+                SharedLock { left_behind: lock.as_ref().and_then(Lock::left_behind), _lock: lock }
+            }
+            Self::Store(place) => SharedLock { left_behind: Lease::check(place)?, _lock: None },
+        })
+    }
+
     /// Whether a run holds the lock of a part that this key lies in, so that what is vidimus's own there
     /// is under way. A store that doesn't answer counts as one where that is so: nothing is removed on
     /// its silence.
@@ -43,6 +68,13 @@ impl Lockable {
             Self::Store(place) => Lease::is_held_below(place, key),
         }
     }
+}
+
+/// What keeps runs from writing to a target that is read, until it is dropped.
+pub struct SharedLock {
+    /// The run that died with the target's lock, if one did.
+    pub left_behind: Option<LeftBehind>,
+    _lock: Option<Lock>,
 }
 
 /// A target's lock.

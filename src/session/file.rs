@@ -5,7 +5,7 @@
 //! open) is never replaced: it is written through ([`Through`]) by those that can, and refused by
 //! others.
 
-use super::{bag_root, places, random, single};
+use super::{random, single};
 use crate::backend::local::{self, LocalTarget, Root};
 use crate::backend::{Inspected, Precondition, Source as _};
 use crate::location::SingleLocation;
@@ -15,6 +15,7 @@ use crate::model::reserved::is_own_name;
 use crate::model::{
     Cause, Durability, EntryKind, Error, ErrorKind, Feature, Features, Key, Metadata, Timestamp,
 };
+use crate::place::{printable, refuse_bag_root};
 use rustix::fs::{OFlags, PROC_SUPER_MAGIC, fcntl_getfl};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
@@ -238,7 +239,7 @@ fn whole(location: &SingleLocation, path: &Path, spool_dir: &Path) -> Result<Loc
     let root = Root::open(&parent).map_err(|error| failed(error.into()))?;
     bag::refuse_within(root.directory().as_fd())?;
     let help = "name another directory; `vidimus bag SOURCE BAG` brings a bag up to date";
-    bag_root::refuse((&parent, &places::printable(&parent)), spool_dir, None, help)?;
+    refuse_bag_root((&parent, &printable(&parent)), spool_dir, None, help)?;
     let walking = single::walking(1, spool_dir)?;
     let root = Arc::new(root);
     let target = LocalTarget::new(Arc::clone(&root), walking, Durability::File, random());
@@ -276,7 +277,7 @@ pub(super) fn refuse_own<'a>(
     match names.into_iter().find(|name| is_own_name(name)) {
         None => Ok(()),
         Some(name) => {
-            let name = places::printable(Path::new(OsStr::from_bytes(name)));
+            let name = printable(Path::new(OsStr::from_bytes(name)));
             let message =
                 format!("\"{location}\": \"{name}\" is a name that vidimus keeps for itself");
             Err(Error::new(ErrorKind::Usage, message).help("choose another one"))

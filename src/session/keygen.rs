@@ -1,12 +1,13 @@
 //! Making a pair of keys to sign manifests with.
 
 use super::file::{LocalFile, cannot_write, find_whole};
-use super::{places, wall_clock};
+use super::wall_clock;
 use crate::backend::{Precondition, Source as _, Staged, Target as _};
 use crate::location::SingleLocation;
 use crate::manifest::keys::{NewKeys, PublicKey};
 use crate::model::entry::Completeness;
 use crate::model::{Cause, Digest, Entry, EntryKind, Error, ErrorKind, Stamp};
+use crate::place::printable;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -49,7 +50,7 @@ pub fn keygen(options: &KeygenOptions, password: Option<String>) -> Result<Publi
     if let Err(error) = publish(staged_public, &public, &options.public) {
         if secret.place == Precondition::Absent {
             fs::remove_file(&options.secret).map_err(|left| {
-                let path = places::printable(&options.secret);
+                let path = printable(&options.secret);
                 Error::new(error.kind, format!("{error}; the secret key \"{path}\" stays"))
                     .because(left)
             })?;
@@ -75,7 +76,7 @@ fn find(path: &Path, force: bool) -> Result<LocalFile, Error> {
     let location = SingleLocation::Local(path.to_owned());
     let found = find_whole(&location, path, &std::env::temp_dir())?;
     if found.place != Precondition::Absent && !force {
-        let message = format!("\"{}\" exists already", places::printable(path));
+        let message = format!("\"{}\" exists already", printable(path));
         return Err(Error::new(ErrorKind::Refused, message).help(
             "name other files with --secret and --public; --force replaces it, and what was signed \
              with a key that is lost can't be signed with it again",

@@ -13,11 +13,9 @@ mod sides;
 
 pub use explain::{Explained, Explanation, Past, PastLine, PastRun, explain};
 
-use super::places::{self, Places, TargetAt};
+use super::places::{self, Places};
 use super::{new_run_id, wall_clock};
-use crate::backend::local::Root;
 use crate::backend::object::StoreSettings;
-use crate::backend::object::Stores;
 use crate::backend::{Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{Policy, PolicyOptions};
@@ -37,10 +35,10 @@ use crate::model::{
     Action, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Key, Metadata,
     Observer, Outcome, Progress, Reason, RunId, Stop, Totals, Verdict,
 };
+use crate::place::{OpenOptions, Opener, Sides};
 use crate::plan::{DeleteOptions, Plan, Planning};
 use bag::Bag;
 pub use bag::BagOptions;
-use sides::Sides;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -89,6 +87,26 @@ pub struct MirrorOptions {
     pub limits: LimitOptions,
 }
 
+impl MirrorOptions {
+    /// Makes what opens both places of a run, which remembers anything new where it `learns`.
+    fn opener(&self, run: &RunId, learns: bool, progress: &Arc<Progress>, stop: &Stop) -> Opener {
+        let temporary = std::env::temp_dir();
+        let options = OpenOptions {
+            limits: &self.limits,
+            requests: self.transfers,
+            checkers: self.checkers,
+            progress,
+            stop,
+            run: &run.0,
+            began: wall_clock(),
+            spool_dir: if learns { &self.state_dir } else { &temporary },
+            state_dir: Some(&self.state_dir),
+            learns,
+        };
+        Opener::new(options).between(&self.source, &self.target)
+    }
+}
+
 /// How a run ended.
 #[derive(Debug)]
 pub struct MirrorOutcome {
@@ -121,12 +139,8 @@ pub fn mirror(
 ) -> Result<MirrorOutcome, Error> {
     let began = Instant::now();
     let run = new_run_id();
-    let (limits, requests) = (&options.limits, options.transfers);
-    let run_and_start = (run.0.clone(), wall_clock());
-    let spool_dir = if options.dry_run { std::env::temp_dir() } else { options.state_dir.clone() };
-    let stores = Stores::new(limits, requests, progress, stop, run_and_start, &spool_dir)
-        .with_habits(&options.state_dir, !options.dry_run);
-    let places = places::resolve(options, &stores)?;
+    let opener = options.opener(&run, !options.dry_run, progress, stop);
+    let places = places::resolve(options, &opener)?;
     if places.source.only.is_some() && options.delete.is_some() {
         return Err(Error::new(ErrorKind::Usage, "--delete needs a directory as source")
             .help("a single file is only copied; leave --delete out"));
@@ -137,6 +151,7 @@ pub fn mirror(
     }
     let session = Session {
         options,
+        opener: &opener,
         places: &places,
         observer,
         progress,
@@ -160,6 +175,7 @@ pub fn mirror(
 
 struct Session<'a> {
     options: &'a MirrorOptions,
+    opener: &'a Opener,
     places: &'a Places,
     observer: &'a dyn Observer,
     progress: &'a Arc<Progress>,
@@ -194,23 +210,23 @@ impl Session<'_> {
     /// and the run begun anew, once.
     fn run(&self) -> Result<Ended, Error> {
         let made = self.places.make_target()?;
-        let root = self.places.open_target()?.map(Arc::new);
-        self.check_state_dir(root.as_deref())?;
-        let bag = self.places.open_bag()?.map(Arc::new);
-        let bag = bag.as_ref();
-        let lock = self.lock(bag.or(root.as_ref()))?;
+        self.places.target.open()?;
+        self.check_state_dir()?;
+        if let Some(bag) = &self.places.bag {
+            bag.place.open()?;
+        }
+        let lock = self.lock()?;
         let begins = || {
             made.keep();
             lock.keep();
         };
         let (source, target) = (&self.places.source.name, &self.places.target.name);
         let opened = State::open(&self.options.state_dir, source, target)?;
-        let root = root.as_ref();
-        let ended = match self.record(&opened, root, bag, &begins) {
+        let ended = match self.record(&opened, &begins) {
             Err(error) if is_damage(&error) => {
                 let opened = opened.state.set_aside()?;
                 self.progress.reset();
-                self.record(&opened, root, bag, &begins)
+                self.record(&opened, &begins)
             }
             other => other,
         };
@@ -227,47 +243,26 @@ impl Session<'_> {
         Ok(ended)
     }
 
-    /// Whether either side is a store.
-    fn has_store(&self) -> bool {
-        let Places { source, target, .. } = self.places;
-        source.root().is_none() || matches!(target.at, TargetAt::Object(_))
+    /// What is locked: the target, or the bag around it, which is open.
+    fn lockable(&self) -> Result<Lockable, Error> {
+        let Places { target, bag, .. } = self.places;
+        bag.as_ref().map_or(target, |bag| &bag.place).lockable()
     }
 
-    /// The target as what can be locked; none of a directory that isn't open.
-    fn lockable(&self, root: Option<&Arc<Root>>) -> Option<Lockable> {
-        match &self.places.target.at {
-            TargetAt::Object(place) => Some(Lockable::Store(Arc::clone(place))),
-            TargetAt::Local { .. } => root.map(|root| Lockable::Directory(Arc::clone(root))),
-        }
-    }
-
-    /// Locks the target. Where it is a directory, that or the bag around it is open.
-    fn lock(&self, root: Option<&Arc<Root>>) -> Result<TargetLock, Error> {
-        let target = self
-            .lockable(root)
-            .ok_or_else(|| Error::new(ErrorKind::Unusable, "the target is not open"))?;
+    /// Locks the target, which is open, or the bag around it.
+    fn lock(&self) -> Result<TargetLock, Error> {
+        let target = self.lockable()?;
         let asked = (&self.run, self.options.manifest_mode);
         TargetLock::take(&target, asked, self.stop, &mut |note| self.note(note))
     }
 
     /// Executes, and records the run. From `begins` on it leaves its traces in the target.
-    fn record(
-        &self,
-        opened: &Opened,
-        root: Option<&Arc<Root>>,
-        bag: Option<&Arc<Root>>,
-        begins: &dyn Fn(),
-    ) -> Result<Ended, Error> {
+    fn record(&self, opened: &Opened, begins: &dyn Fn()) -> Result<Ended, Error> {
         let state = &opened.state;
-        let own = bag.or(root);
-        let bag = match (&self.places.bag, bag) {
-            (Some(place), Some(root)) => Some(Bag::of(place, root, &self.options.state_dir)?),
-            _ => None,
-        };
-        let sides = self.open(root, &self.options.state_dir)?;
-        if let Some(own) = self.lockable(own) {
-            own.learn(&*sides.1, &mut |note| self.note(note));
-        }
+        let bag = self.places.bag.as_ref();
+        let bag = bag.map(|place| Bag::of(place, self.opener)).transpose()?;
+        let sides = self.open()?;
+        self.lockable()?.learn(&*sides.1, &mut |note| self.note(note));
         let target = Arc::clone(&sides.1);
         let kept = ManifestReader::of(&*target, &self.options.state_dir);
         let is_dropped = match &bag {
@@ -296,10 +291,11 @@ impl Session<'_> {
         let number = state.begin_run(&self.run, started, &options.encode()?)?;
         begins();
         let mut allowed_root = None;
-        let root_is_new = !self.places.target_exists() || (root.is_none() && is_first);
+        let is_implied = self.places.target.capabilities().implied_directories;
+        let root_is_new = !self.places.target.exists() || (is_implied && is_first);
         let begun = Begun { number, root_is_new, is_first_contact };
         let surplus = Counter::default();
-        let mut executed = self.execute(state, (sides, root), begun, &surplus, &mut allowed_root);
+        let mut executed = self.execute(state, sides, begun, &surplus, &mut allowed_root);
         if let (Some(bag), Ok(None)) = (&bag, &executed)
             && self.progress.files_failed.get() == 0
             && !self.stop.requested()
@@ -344,7 +340,7 @@ impl Session<'_> {
     fn execute(
         &self,
         state: &State,
-        ((source, target), root): (Sides, Option<&Arc<Root>>),
+        (source, target): Sides,
         Begun { number, root_is_new, is_first_contact }: Begun,
         surplus: &Counter,
         allowed_root: &mut Option<RootIdentity>,
@@ -357,7 +353,7 @@ impl Session<'_> {
             .flatten();
         let policy = self.policy(state.number()?, &*target);
         let source_listing =
-            self.informed_by_any(source.list(&self.listing())?, is_first_contact)?;
+            self.informed_by_any(&*source, source.list(&self.listing())?, is_first_contact)?;
         let target_listing = target.list(&self.target_listing())?;
         let join = self.join(source_listing, target_listing, self.rows(state)?)?;
         let keeper = Arc::clone(&target);
@@ -365,9 +361,9 @@ impl Session<'_> {
             keeper.achievable_metadata(metadata, kind, existing)
         };
         let accepts = |key: &Key| keeper.accepts(key);
-        let lockable = self.lockable(root);
-        let is_under_way =
-            |key: &Key| lockable.as_ref().is_some_and(|target| target.is_held_below(key));
+        let lockable = self.places.target.lockable()?;
+        let is_under_way = |key: &Key| lockable.is_held_below(key);
+        let is_remote = source.capabilities().remote || target.capabilities().remote;
         let context = Context {
             // What the store copies by itself nobody hashes.
             can_copy_server_side: target.can_copy_server_side(&*source)
@@ -375,7 +371,7 @@ impl Session<'_> {
             source,
             target: Arc::clone(&target),
             policy: &policy,
-            buffer: if self.has_store() { STORE_BUFFER } else { engine::BUFFER },
+            buffer: if is_remote { STORE_BUFFER } else { engine::BUFFER },
             purpose: Purpose::Mirror,
             run: number,
             began,
@@ -408,7 +404,7 @@ impl Session<'_> {
         let plan = Plan::new(join, planning);
         let committer = Committer::new(&context, Some(state.writer()?));
         let result = execute(&context, plan, committer, options.delete.as_ref(), |tally| {
-            let identity = self.root_identity()?;
+            let identity = self.places.source.root_identity()?;
             self.allow(tally, state.last_allowed_root()?, &identity)?;
             *allowed_root = Some(identity);
             Ok(())

@@ -8,7 +8,6 @@
 //! digests where their stamps still hold.
 
 mod atomic_file;
-mod bag_root;
 pub mod cat;
 pub mod diff;
 pub mod export;

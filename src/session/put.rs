@@ -226,7 +226,7 @@ fn local(path: &Path, options: &PutOptions) -> Result<At, Error> {
     let not_kept = file.not_kept();
     let LocalFile { root, target, directory, key, place, .. } = file;
     let target = target.of_puts().map_err(|error| cannot_write(&options.location, error.into()))?;
-    let name = super::places::printable(&directory);
+    let name = crate::place::printable(&directory);
     let (target, locked) = (Box::new(target), Lockable::Directory(root));
     Ok(At {
         target,

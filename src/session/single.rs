@@ -1,6 +1,6 @@
 //! Single locations: what they lead to.
 
-use super::{places, random};
+use super::random;
 use crate::backend::Target;
 use crate::backend::local::{LocalSource, LocalTarget, Root, Walking, unopened};
 use crate::backend::object::StoreSettings;
@@ -12,6 +12,7 @@ use crate::manifest::published::ManifestReader;
 use crate::manifest::{Lockable, State};
 use crate::model::error::Side;
 use crate::model::{Durability, Error, ErrorKind, Key, Progress, Stop};
+use crate::place::printable;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -131,7 +132,7 @@ pub(super) fn open_target(
     let walking = walking(checkers, spool_dir)?;
     let target = LocalTarget::new(Arc::clone(&root), walking, Durability::File, random());
     let target = Box::new(target.map_err(|error| failed(error.into()))?);
-    let name = places::printable(&path);
+    let name = printable(&path);
     Ok(OpenedTarget { target, lockable: Lockable::Directory(root), name })
 }
 

@@ -6,7 +6,6 @@ use super::extra::Extras;
 use super::groups::Groups;
 use super::open::{self, Opened, OpenedSource, open};
 use super::{Depth, Sample, VerifyObserver, VerifyOptions};
-use crate::backend::local::misplaced_patterns;
 use crate::backend::object::StoreSettings;
 use crate::backend::{KeySpace, ListOptions, Source, Target};
 use crate::compare::join::Joined;
@@ -20,7 +19,7 @@ use crate::manifest::published::{ManifestReader, gone_by};
 use crate::manifest::{RecordedOptions, SourceNumber, State, is_damage, recall};
 use crate::model::error::Side;
 use crate::model::{Entry, Error, ErrorKind, Key, Progress, RunId, Stop, Totals};
-use std::os::unix::fs::MetadataExt as _;
+use crate::place::Overlap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -100,18 +99,18 @@ pub fn verify_against(
     let named = (&against.source, against.source_store.as_ref());
     let opened = open(options, Some(named), observer, progress, stop)?;
     let Opened {
-        target, name, lock, source: Some(OpenedSource { source, name: from, only }), ..
+        target, name, shared, source: Some(OpenedSource { source, place, overlap }), ..
     } = opened
     else {
         return Err(Error::new(ErrorKind::Unusable, "there is no source"));
     };
-    if from == name || is_one_directory(&against.source, &options.target) {
+    if overlap == Some(Overlap::Same) {
         let message = format!("source and target are the same place, \"{name}\"");
         return Err(Error::new(ErrorKind::Refused, message)
             .help("held against itself it proves nothing: name the source it was copied from"));
     }
     let key_space = key_space(&*source, &*target);
-    let recorded = recorded(options, &from, (&*target, &name), key_space, observer);
+    let recorded = recorded(options, &place.name, (&*target, &name), key_space, observer);
     if let Some(keeps) = recorded.as_ref().and_then(|(_, options)| options.keeps) {
         target.recall(keeps);
     }
@@ -131,16 +130,12 @@ pub fn verify_against(
         }
         (None, None) => Filter::default(),
     };
-    if let (Some(filter), Some(typed), None) = (&against.filter, against.source.local(), &only)
-        && let Ok(real) = typed.canonicalize()
-    {
-        for note in misplaced_patterns(filter, &real) {
-            observer.note(&note);
-        }
+    if let Some(filter) = &against.filter {
+        place.misplaced_patterns(filter).iter().for_each(|note| observer.note(note));
     }
     let filter = Arc::new(filter);
     let deletes = recorded.is_some_and(|(_, recorded)| recorded.delete);
-    let listing = ListOptions { filter: Arc::clone(&filter), only, key_space };
+    let listing = ListOptions { filter: Arc::clone(&filter), only: place.only, key_space };
     // What is left out there tells which directories a mirror keeps.
     let all = ListOptions { filter: Arc::default(), ..listing.clone() };
     let _count = options
@@ -174,7 +169,7 @@ pub fn verify_against(
     compare(join, &comparer, options.checkers, progress, stop)?;
     let warnings = source.warnings().into_iter().chain(target.warnings());
     warnings.for_each(|warning| observer.note(&warning));
-    drop(lock);
+    drop(shared);
     let mut totals = comparer.totals.into_inner().unwrap_or_else(PoisonError::into_inner);
     [totals.source_bytes, totals.target_bytes] = comparer.bytes.map(|bytes| bytes.get());
     let extra = if deletes || options.strict { totals.extra } else { 0 };
@@ -330,13 +325,4 @@ fn compare(
         .help("an empty source proves nothing; name another by --against"));
     }
     Ok(())
-}
-
-/// Whether both name one directory, by whatever path or mount.
-fn is_one_directory(one: &Location, other: &Location) -> bool {
-    let identity = |location: &Location| {
-        let found = std::fs::metadata(location.local()?).ok()?;
-        Some((found.dev(), found.ino()))
-    };
-    identity(one).is_some_and(|one| identity(other) == Some(one))
 }

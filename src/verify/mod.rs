@@ -46,10 +46,11 @@ use crate::model::error::Side;
 use crate::model::{
     Cause, Digest, EntryError, Error, ErrorKind, Key, Progress, RunId, Stop, Totals,
 };
+use crate::place::SourcePlace;
 use broken::Broken;
 use crossbeam_channel::bounded;
 use groups::Groups;
-use open::{Manifest, Opened, OpenedSource, Recorded, open};
+use open::{Manifest, Opened, Recorded, open};
 use repair::Mending;
 use scan::Scan;
 use stalest::Stalest;
@@ -242,9 +243,9 @@ pub fn verify(
     let began = Instant::now();
     let mends_from = options.repair.as_ref();
     let mends_from = mends_from.map(|repair| (&repair.source, repair.source_store.as_ref()));
-    let Opened { target, name, lock, left_behind, held, source: mends_from } =
+    let Opened { target, name, shared, held, source: mends_from } =
         open(options, mends_from, observer, progress, stop)?;
-    if let Some(OpenedSource { name, only: Some(_), .. }) = &mends_from {
+    if let Some(SourcePlace { name, only: Some(_), .. }) = mends_from.as_ref().map(|it| &it.place) {
         let message = format!("cannot mend from \"{name}\": it is a file");
         return Err(Error::new(ErrorKind::Unusable, message).help("name a directory, or a prefix"));
     }
@@ -256,7 +257,7 @@ pub fn verify(
     let Manifest { mut expected, rows, state, ahead } =
         manifest.ok_or_else(|| open::nothing_recorded(options, &name))?;
     let _count = ahead.and_then(|rows| ahead::count_ahead(rows, options.depth, progress));
-    if let Some(left_behind) = left_behind {
+    if let Some(left_behind) = shared.as_ref().and_then(|shared| shared.left_behind.clone()) {
         expected.add_left_behind(left_behind);
     }
     // What is not signed never speaks for what differs from what is.
@@ -312,7 +313,7 @@ pub fn verify(
     if let Some(held) = held {
         release(held, observer)?;
     }
-    drop(lock);
+    drop(shared);
     let mut totals = tally.totals.into_inner().unwrap_or_else(PoisonError::into_inner);
     totals.bytes_hashed = bytes_hashed;
     let extra = if extras_count { totals.extra } else { 0 };

@@ -2,20 +2,17 @@
 
 use super::expected::Expected;
 use super::{Depth, Repair, VerifyObserver, VerifyOptions};
-use crate::backend::local::{Guarded, LocalSource, LocalTarget, Root, Walking, unopened};
 use crate::backend::object::StoreSettings;
-use crate::backend::object::{ObjectSource, ObjectTarget, Stores};
 use crate::backend::{KeySpace, Source, Target};
 use crate::engine::now;
 use crate::location::Location;
 use crate::manifest::published::{History, ManifestReader, Merged, Publication, gone_by};
-use crate::manifest::{Lease, LeftBehind, Lock, Lockable, Row, State, TargetLock, bag};
-use crate::model::error::Side;
+use crate::manifest::{Row, SharedLock, State, TargetLock, bag};
 use crate::model::key::Escaped;
 use crate::model::reserved::is_reserved;
 use crate::model::shell::Quoted;
 use crate::model::{Durability, Error, ErrorKind, Progress, Stop, Timestamp};
-use std::os::fd::AsFd as _;
+use crate::place::{OpenOptions, Opener, Overlap, SourcePlace, Writes};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -193,9 +190,8 @@ pub(super) struct Opened {
     pub(super) target: Arc<dyn Target>,
     /// Its name in the state.
     pub(super) name: String,
-    pub(super) lock: Option<Lock>,
-    /// The run that died with it, if one did; one that was taken over was told.
-    pub(super) left_behind: Option<LeftBehind>,
+    /// What keeps runs from writing to it, where nothing is to be mended.
+    pub(super) shared: Option<SharedLock>,
     /// Held alone, where files are to be mended.
     pub(super) held: Option<TargetLock>,
     /// What they are mended from, or held against.
@@ -205,10 +201,9 @@ pub(super) struct Opened {
 /// A source that a target is mended from, or held against.
 pub(super) struct OpenedSource {
     pub(super) source: Arc<dyn Source>,
-    /// Its name in the state.
-    pub(super) name: String,
-    /// The only name that counts, where it is a single file.
-    pub(super) only: Option<Box<[u8]>>,
+    pub(super) place: SourcePlace,
+    /// How it and the target lie in each other.
+    pub(super) overlap: Option<Overlap>,
 }
 
 /// Opens a target, and a source beside it where one is named.
@@ -219,99 +214,39 @@ pub(super) fn open(
     progress: &Arc<Progress>,
     stop: &Stop,
 ) -> Result<Opened, Error> {
-    // What is written, if anything is, is told from others' by the run that holds the lock.
-    let run = options.repair.as_ref().map_or_else(String::new, |repair| repair.run.0.clone());
-    let run_and_start = (run, now());
-    let (requests, spool_dir) = (options.checkers, &options.state_dir);
-    let stores = Stores::new(&options.limits, requests, progress, stop, run_and_start, spool_dir)
-        .with_habits(spool_dir, true);
-    let source = source.map(|source| open_source(source, &stores, options)).transpose()?;
-    let alone = |target: &Lockable| {
-        let hold = |repair: &Repair| {
-            TargetLock::take(target, (&repair.run, None), stop, &mut |note| observer.note(note))
-        };
-        options.repair.as_ref().map(hold).transpose()
+    let repair = options.repair.as_ref();
+    let opener = Opener::new(OpenOptions {
+        limits: &options.limits,
+        requests: options.checkers,
+        checkers: options.checkers,
+        progress,
+        stop,
+        // What is written, if anything is, is told from others' by the run that holds the lock.
+        run: repair.map_or("", |repair| &repair.run.0),
+        began: now(),
+        spool_dir: &options.state_dir,
+        state_dir: Some(&options.state_dir),
+        learns: true,
+    });
+    let source = source.map(|(location, store)| opener.source(location, store)).transpose()?;
+    let place = opener.target(&options.target, options.target_store.as_ref())?;
+    let lockable = place.lockable()?;
+    let take = |repair: &Repair| {
+        TargetLock::take(&lockable, (&repair.run, None), stop, &mut |note| observer.note(note))
     };
-    let path = match &options.target {
-        Location::Local(path) => path,
-        Location::S3(location) => {
-            let place = Arc::new(stores.connect(location, options.target_store.as_ref())?);
-            let held = alone(&Lockable::Store(Arc::clone(&place)))?;
-            let left_behind = if held.is_none() { Lease::check(&place)? } else { None };
-            let name = place.name();
-            let target = Arc::new(ObjectTarget::new(place));
-            return Ok(Opened { target, name, lock: None, left_behind, held, source });
-        }
+    let held = repair.map(take).transpose()?;
+    let shared = if held.is_none() { Some(lockable.share()?) } else { None };
+    let writes = match repair {
+        Some(repair) => Writes { durability: Durability::default(), token: repair.token },
+        None => Writes { durability: Durability::None, token: 0 },
     };
-    let unusable = |error| unopened(Some(Side::Target), path, error);
-    let path = path.canonicalize().map_err(unusable)?;
-    let root = Arc::new(Root::open(&path).map_err(|error| unusable(error.into()))?);
-    let lockable = Lockable::Directory(Arc::clone(&root));
-    let held = alone(&lockable)?;
-    let lock = if held.is_none() { Lock::shared(root.directory().as_fd())? } else { None };
-    let name = Escaped(path.as_os_str().as_bytes()).to_string();
-    let target = Arc::new(open_local(root, options)?);
+    let target = opener.write(&place, writes)?;
     if held.is_some() {
         lockable.learn(&*target, &mut |note| observer.note(note));
     }
-    let left_behind = lock.as_ref().and_then(Lock::left_behind);
-    Ok(Opened { target, name, lock, left_behind, held, source })
-}
-
-fn open_source(
-    (location, settings): (&Location, Option<&StoreSettings>),
-    stores: &Stores,
-    options: &VerifyOptions,
-) -> Result<OpenedSource, Error> {
-    let path = match location {
-        Location::Local(path) => path,
-        Location::S3(bucket) => {
-            let place = stores.connect(bucket, settings)?;
-            let name = place.name();
-            let (place, only) = place.as_source(bucket)?;
-            let name = if only.is_some() { name.trim_end_matches('/').to_owned() } else { name };
-            let source = Arc::new(ObjectSource::new(Arc::new(place)));
-            return Ok(OpenedSource { source, name, only });
-        }
-    };
-    let unusable = |error| unopened(Some(Side::Source), path, error);
-    let path = path.canonicalize().map_err(unusable)?;
-    let name = Escaped(path.as_os_str().as_bytes()).to_string();
-    let (directory, only) = match (path.parent(), path.file_name()) {
-        (Some(parent), Some(name)) if path.is_file() => (parent, Some(name.as_bytes().into())),
-        _ => (&*path, None),
-    };
-    let root = Root::open(directory).map_err(|error| unusable(error.into()))?;
-    let source = Arc::new(LocalSource::new(Arc::new(root), walking(options)?));
-    Ok(OpenedSource { source, name, only })
-}
-
-fn open_local(root: Arc<Root>, options: &VerifyOptions) -> Result<LocalTarget, Error> {
-    let (durability, token) = match &options.repair {
-        Some(repair) => (Durability::default(), repair.token),
-        None => (Durability::None, 0),
-    };
-    LocalTarget::new(root, walking(options)?, durability, token)
-        .map_err(|error| cannot_begin(error.into()))
-}
-
-/// What walkers and readers of a directory work with.
-fn walking(options: &VerifyOptions) -> Result<Walking, Error> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(options.checkers)
-        .build()
-        .map_err(|error| cannot_begin(error.into()))?;
-    let state = Root::open(&options.state_dir).ok();
-    Ok(Walking {
-        pool: Arc::new(pool),
-        spool_dir: options.state_dir.as_path().into(),
-        guarded: state
-            .map(|state| Guarded::LeaveOut(state.directory().identity))
-            .into_iter()
-            .collect(),
-    })
-}
-
-fn cannot_begin(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
-    Error::new(ErrorKind::Unusable, "cannot begin to read the target").because(error)
+    let source = source.map(|source| -> Result<_, Error> {
+        let overlap = source.overlap(&place)?;
+        Ok(OpenedSource { source: opener.read(&source)?, place: source, overlap })
+    });
+    Ok(Opened { target, name: place.name, shared, held, source: source.transpose()? })
 }

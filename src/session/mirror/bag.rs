@@ -11,8 +11,7 @@ mod readers;
 mod tags;
 
 use super::Session;
-use crate::backend::local::{Guarded, LocalTarget, Root};
-use crate::backend::{ListItem, ListOptions, Source as _, Target};
+use crate::backend::{ListItem, ListOptions, Target};
 use crate::manifest::bag::{DECLARATION, MARK, PAYLOAD};
 use crate::manifest::lock::DIRECTORY;
 use crate::manifest::{Row, State};
@@ -22,8 +21,9 @@ use crate::model::stamp::{StampFields, StampMatch};
 use crate::model::{
     Cause, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Operation,
 };
-use crate::session::places::{BagPlace, printable};
-use crate::session::{random, single};
+use crate::place::{Opener, Writes, printable};
+use crate::session::places::BagPlace;
+use crate::session::random;
 use readers::Unreadable;
 use ring::digest::{SHA256, digest};
 use std::ffi::OsString;
@@ -181,7 +181,7 @@ pub(super) fn leaves_out(entry: &Entry) -> Option<&'static str> {
 
 /// A bag that is being made.
 pub(super) struct Bag {
-    target: LocalTarget,
+    target: Arc<dyn Target>,
     path: PathBuf,
     mode: u32,
 }
@@ -200,16 +200,9 @@ struct Payload {
 impl Bag {
     /// Prepares to work in the bag, whose directory is open. The state directory, which exists, is no
     /// part of it, wherever it lies.
-    pub(super) fn of(place: &BagPlace, root: &Arc<Root>, state_dir: &Path) -> Result<Self, Error> {
-        let mut walking = single::walking(1, state_dir)?;
-        let state = Root::open(state_dir).ok();
-        let left_out = state.map(|state| Guarded::LeaveOut(state.directory().identity));
-        walking.guarded = left_out.into_iter().collect();
-        let target = LocalTarget::new(Arc::clone(root), walking, Durability::File, random());
-        let target = target.map_err(|error| {
-            Error::new(ErrorKind::Unusable, "cannot ask who runs this")
-                .because(io::Error::from(error))
-        })?;
+    pub(super) fn of(place: &BagPlace, opener: &Opener) -> Result<Self, Error> {
+        let writes = Writes { durability: Durability::File, token: random() };
+        let target = opener.write(&place.place, writes)?;
         Ok(Self { target, path: place.path.clone(), mode: place.mode & !0o111 })
     }
 

@@ -2,39 +2,32 @@
 //! deletions that nothing speaks for.
 
 use super::Session;
-use crate::backend::local::{FileSystem, Root, misplaced_patterns};
 use crate::manifest::{RootIdentity, Sameness};
 use crate::model::error::Side;
-use crate::model::stamp::NO_NUMBER;
-use crate::model::{Error, ErrorKind, Key};
+use crate::model::{Error, ErrorKind};
+use crate::place::printable;
 use crate::plan::{DeletionTally, Evidence, guard};
-use crate::session::bag_root;
-use crate::session::places::{Places, SourceAt, TargetAt, printable};
-use std::os::unix::ffi::OsStrExt as _;
+use crate::session::places::Places;
 use std::path::Path;
 
-/// Refuses the root of a bag that the source isn't, and what lies beside its payload; see [`bag_root::refuse`].
+/// Refuses the root of a bag that the source isn't, and what lies beside its payload.
 ///
 /// # Errors
-/// As those of [`bag_root::refuse`].
+/// As those of [`TargetPlace::refuse_bag`](crate::place::TargetPlace::refuse_bag).
 pub(super) fn refuse_bag(places: &Places, state_dir: &Path) -> Result<(), Error> {
     let Places { source, target, .. } = places;
-    let TargetAt::Local { path, .. } = &target.at else { return Ok(()) };
     let help = "name another directory; `vidimus bag SOURCE BAG` brings a bag up to date, and if it is \
                 to become a copy of the source, remove its bagit.txt first";
-    bag_root::refuse((path, &target.name), state_dir, Some(source), help)
+    target.refuse_bag(state_dir, Some(source), help)
 }
 
 impl Session<'_> {
     /// The state may lie below a root, where it is left out, but not be one.
-    pub(super) fn check_state_dir(&self, target: Option<&Root>) -> Result<(), Error> {
-        let Ok(state) = Root::open(&self.options.state_dir) else { return Ok(()) };
-        let is_state = |root: &Root| root.directory().identity == state.directory().identity;
-        let source = &self.places.source;
-        let source = source.root().filter(|_| source.only.is_none());
-        let side = if target.is_some_and(is_state) {
+    pub(super) fn check_state_dir(&self) -> Result<(), Error> {
+        let (Places { source, target, .. }, state_dir) = (self.places, &self.options.state_dir);
+        let side = if target.is_at(state_dir) {
             Side::Target
-        } else if source.is_some_and(|root| is_state(root)) {
+        } else if source.is_at(state_dir) {
             Side::Source
         } else {
             return Ok(());
@@ -46,26 +39,9 @@ impl Session<'_> {
     /// Notes patterns that were meant for a path of this machine: they begin at the source's root, and
     /// match nothing.
     pub(super) fn tell_misplaced_patterns(&self) {
-        let SourceAt::Local { path: real, .. } = &self.places.source.at else { return };
-        if self.places.source.only.is_some() {
-            return;
-        }
-        for note in misplaced_patterns(&self.filter, real) {
+        for note in self.places.source.misplaced_patterns(&self.filter) {
             self.note(&note);
         }
-    }
-
-    pub(super) fn root_identity(&self) -> Result<RootIdentity, Error> {
-        let Some(root) = self.places.source.root() else {
-            // A bucket has no identity beside its name, which the state is kept by.
-            return Ok(RootIdentity { inode: NO_NUMBER, file_system: 0, id: None });
-        };
-        let directory = root.directory();
-        let FileSystem { kind, id } = FileSystem::of(&**directory).map_err(|error| {
-            Error::new(ErrorKind::Unusable, "cannot look at the source's file system")
-                .because(error)
-        })?;
-        Ok(RootIdentity { inode: directory.number().unwrap_or(NO_NUMBER), file_system: kind, id })
     }
 
     /// Whether the guard allows the deletions that were planned.
@@ -107,23 +83,11 @@ impl Session<'_> {
             )
             .help("a relative path without \"..\": --require-file .mounted"));
         }
-        let found = match &self.places.source.at {
-            SourceAt::Local { path, .. } => path.join(name).symlink_metadata().map(|_| ()),
-            SourceAt::Object(place) => {
-                let key = Key::new(name.as_os_str().as_bytes());
-                let missing = || std::io::ErrorKind::NotFound.into();
-                if place.has_object(&key)? { Ok(()) } else { Err(missing()) }
-            }
-        };
-        found.map_err(|error| {
-            let name = printable(name);
-            Error::new(
-                ErrorKind::Refused,
-                format!(
-                    "the source lacks the file that --require-file names, \"{name}\": is it mounted?"
-                ),
-            )
-            .because(error)
-        })
+        let Some(why) = self.places.source.lacks(name)? else { return Ok(()) };
+        let name = printable(name);
+        let message = format!(
+            "the source lacks the file that --require-file names, \"{name}\": is it mounted?"
+        );
+        Err(Error::new(ErrorKind::Refused, message).because(why))
     }
 }

@@ -2,18 +2,15 @@
 
 use super::sides::Evidence;
 use super::{Ended, Session};
-use crate::backend::local::Root;
 use crate::backend::{Listing, Target};
 use crate::engine::preview;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::ManifestReader;
-use crate::manifest::{Lock, SourceNumber, State, Writing, is_damage, recall};
+use crate::manifest::{SourceNumber, State, Writing, is_damage, recall};
 use crate::model::run::Counter;
 use crate::model::{EntryKind, Error, ErrorKind, Key, Metadata, Verdict};
 use crate::plan::{Plan, Planning, Step};
 use crate::session::published::{Foreseen, foresee};
-use std::os::fd::AsFd as _;
-use std::sync::Arc;
 
 impl Session<'_> {
     /// The state that a run would go by, to read it only; none where it would begin anew.
@@ -34,8 +31,8 @@ impl Session<'_> {
     }
 
     /// The run that is writing to a target just now, which is told.
-    pub(super) fn writing(&self, root: &Root) -> Option<Writing> {
-        let writing = Lock::writer(root.directory().as_fd())?;
+    pub(super) fn writing(&self) -> Option<Writing> {
+        let writing = self.places.target.lockable().ok()?.writer()?;
         self.note(&format!(
             "the target is being written to by {}: what it has not put in place yet is missing here, \
              and its temporaries are no leftovers",
@@ -89,10 +86,12 @@ impl Session<'_> {
             None => None,
         };
         self.started(previous.as_ref());
-        let exists = self.places.target_exists();
-        let root = if exists { self.places.open_target()?.map(Arc::new) } else { None };
-        self.check_state_dir(root.as_deref())?;
-        let (source, target) = self.open(root.as_ref(), &std::env::temp_dir())?;
+        let exists = self.places.target.exists();
+        if exists {
+            self.places.target.open()?;
+        }
+        self.check_state_dir()?;
+        let (source, target) = self.open()?;
         let spool_dir = std::env::temp_dir();
         recall(state.as_ref(), &*target, &spool_dir)?;
         let kept = ManifestReader::of(&*target, &spool_dir);
@@ -120,7 +119,7 @@ impl Session<'_> {
         let policy = self.policy(evidence.1, &*target);
         let is_first_contact = state.as_ref().map_or(Ok(true), State::is_first_contact)?;
         let source_listing =
-            self.informed_by_any(source.list(&self.listing())?, is_first_contact)?;
+            self.informed_by_any(&*source, source.list(&self.listing())?, is_first_contact)?;
         let join = self.join(source_listing, target_listing, evidence)?;
         let holds = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
             target.achievable_metadata(metadata, kind, existing)
@@ -143,8 +142,7 @@ impl Session<'_> {
         };
         let plan = Plan::new(join, planning);
         let deletes = options.delete.as_ref();
-        let writing = root.as_deref().and_then(|root| self.writing(root));
-        let lockable = self.lockable(root.as_ref());
+        let (writing, lockable) = (self.writing(), self.places.target.lockable().ok());
         let under_way = |key: &Key| {
             writing.as_ref().is_some_and(|writing| writing.owns(key))
                 || lockable.as_ref().is_some_and(|target| target.is_held_below(key))
@@ -162,7 +160,7 @@ impl Session<'_> {
                 Some(state) => state.last_allowed_root()?,
                 None => None,
             };
-            self.allow(tally, before, &self.root_identity()?)
+            self.allow(tally, before, &self.places.source.root_identity()?)
         })?;
         self.warn(&[&*source, &*target]);
         if let Some(state) = state.as_ref().filter(|_| !self.stop.requested()) {

@@ -7,8 +7,6 @@
 use super::published::EVERYTHING;
 use super::sides::Rows;
 use super::{MirrorOptions, Session, places};
-use crate::backend::local::below;
-use crate::backend::object::Stores;
 use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source, Target};
 use crate::compare::join::Joined;
 use crate::compare::{Conflict, Join, Pair, Seen};
@@ -24,9 +22,9 @@ use crate::model::{
     Observer, Progress, Reason, RunId, Stop, Verdict,
 };
 use crate::plan::Differs;
-use crate::session::places::{SourceAt, TargetAt};
+use crate::session::new_run_id;
+use crate::session::places::Places;
 use crate::session::published::Foreseen;
-use crate::session::{new_run_id, wall_clock};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -157,18 +155,23 @@ pub fn explain(
     stop: &Stop,
 ) -> Result<Explanation, Error> {
     let run = new_run_id();
-    let run_and_start = (run.0.clone(), wall_clock());
-    let limits = (&options.limits, options.transfers);
-    let spool_dir = std::env::temp_dir();
-    let stores = Stores::new(limits.0, limits.1, progress, stop, run_and_start, &spool_dir)
-        .with_habits(&options.state_dir, false);
-    let places = places::resolve(options, &stores)?;
+    let opener = options.opener(&run, false, progress, stop);
+    let places = places::resolve(options, &opener)?;
     super::checks::refuse_bag(&places, &options.state_dir)?;
     let filter = Arc::new(options.filter.clone());
     let record_broke_off = Arc::default();
-    let places = &places;
-    let session =
-        Session { options, places, observer, progress, stop, run, filter, record_broke_off };
+    let (opener, places) = (&opener, &places);
+    let session = Session {
+        options,
+        opener,
+        places,
+        observer,
+        progress,
+        stop,
+        run,
+        filter,
+        record_broke_off,
+    };
     session.check_required_file()?;
     session.explain(typed)
 }
@@ -200,11 +203,13 @@ impl Session<'_> {
     /// Explains one name; `None` where neither side nor any record has it.
     fn explain_name(&self, name: &Key) -> Result<Option<Explanation>, Error> {
         let state = self.recorded()?;
-        let exists = self.places.target_exists();
-        let root = if exists { self.places.open_target()?.map(Arc::new) } else { None };
-        self.check_state_dir(root.as_deref())?;
+        let exists = self.places.target.exists();
+        if exists {
+            self.places.target.open()?;
+        }
+        self.check_state_dir()?;
         let spool_dir = std::env::temp_dir();
-        let (from, to) = self.open(root.as_ref(), &spool_dir)?;
+        let (from, to) = self.open()?;
         recall(state.as_ref(), &*to, &spool_dir)?;
         let keys = self.keys(name);
         let manifest = ManifestReader::of(&*to, &spool_dir);
@@ -233,8 +238,7 @@ impl Session<'_> {
         };
         let runs: HashMap<_, _> =
             rows.iter().map(|(row, run)| (row.key.clone(), run.clone())).collect();
-        let writing = root.as_deref().and_then(|root| self.writing(root));
-        let lockable = self.lockable(root.as_ref());
+        let (writing, lockable) = (self.writing(), self.places.target.lockable().ok());
         let under_way = |key: &Key| {
             writing.as_ref().is_some_and(|writing| writing.owns(key))
                 || lockable.as_ref().is_some_and(|target| target.is_held_below(key))
@@ -314,16 +318,9 @@ impl Session<'_> {
 
     /// What a path has below the source or the target, where those are directories.
     fn below_a_root(&self, typed: &[u8]) -> Option<Vec<u8>> {
-        let source = match &self.places.source.at {
-            SourceAt::Local { path, .. } => Some(path),
-            SourceAt::Object(_) => None,
-        };
-        let target = match &self.places.target.at {
-            TargetAt::Local { path, .. } => Some(path),
-            TargetAt::Object(_) => None,
-        };
+        let Places { source, target, .. } = self.places;
         let typed = Path::new(OsStr::from_bytes(typed));
-        let below = source.into_iter().chain(target).find_map(|root| below(root, typed))?;
+        let below = source.below(typed).or_else(|| target.below(typed))?;
         Some(below.into_os_string().into_vec())
     }
 
@@ -404,7 +401,7 @@ impl Session<'_> {
             Box::new(std::iter::empty())
         };
         let join = self.join(
-            self.informed_by_any(listed, sides.is_first_contact)?,
+            self.informed_by_any(sides.from, listed, sides.is_first_contact)?,
             standing,
             (Box::new(rows.into_iter().map(Ok)), sides.number),
         )?;

@@ -1,21 +1,18 @@
 //! The two sides of a run: opened, listed, joined.
 
 use super::Session;
-use crate::backend::local::{Guarded, LocalSource, LocalTarget, Root, Walking};
-use crate::backend::object::{ObjectSource, ObjectTarget};
-use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source, Target};
+use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source};
 use crate::compare::Join;
 use crate::listing::{EnrichedListing, OrderChecked};
 use crate::manifest::published::{ManifestReader, Merged, RecordedSource, gone_by};
 use crate::manifest::{Row, SourceNumber, State};
 use crate::model::error::Side;
 use crate::model::{EntryKind, Error, ErrorKind, Key};
-use crate::session::places::{Places, SourceAt, TargetAt};
+use crate::place::{Sides, Writes};
+use crate::session::places::Places;
 use crate::session::random;
-use std::path::Path;
 use std::sync::Arc;
 
-pub(super) type Sides = (Arc<dyn Source>, Arc<dyn Target>);
 /// Rows in key order, and the number that those from the run's own source name that by.
 pub(super) type Evidence = (Rows, SourceNumber);
 pub(super) type Rows = Box<dyn Iterator<Item = Result<Row, Error>> + Send>;
@@ -34,36 +31,6 @@ impl Session<'_> {
         let all = self.options.delete.is_some_and(|delete| delete.excluded);
         let filter = if all { Arc::default() } else { Arc::clone(&self.filter) };
         ListOptions { filter, ..self.listing() }
-    }
-
-    /// What the two walkers work with; each guards against meeting the other side.
-    pub(super) fn walking(
-        &self,
-        target: Option<&Arc<Root>>,
-        spool_dir: &Path,
-    ) -> Result<(Walking, Walking), Error> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(self.options.checkers)
-            .thread_name(|number| format!("check-{number}"))
-            .build()
-            .map_err(|error| {
-                Error::new(ErrorKind::Unusable, "cannot start threads").because(error)
-            })?;
-        let pool = Arc::new(pool);
-        let state = Root::open(&self.options.state_dir).ok();
-        let leave_out = state.map(|state| Guarded::LeaveOut(state.directory().identity));
-        let walking = |forbidden: Option<&Arc<Root>>| Walking {
-            pool: Arc::clone(&pool),
-            spool_dir: spool_dir.into(),
-            guarded: leave_out
-                .clone()
-                .into_iter()
-                .chain(forbidden.map(|root| Guarded::Forbidden(root.directory().identity)))
-                .collect(),
-        };
-        let source = &self.places.source;
-        let source = source.root().filter(|_| source.only.is_none());
-        Ok((walking(target), walking(source)))
     }
 
     /// What the state knows of the keys that this run is about.
@@ -110,40 +77,41 @@ impl Session<'_> {
         )
     }
 
-    /// Leaves out a prefix's own marker where the target is a whole bucket, whose root can have none.
+    /// Leaves out the source's own root where that of the target can have no entry.
     fn without_marker(&self, listing: Listing) -> Listing {
-        let is_bucket = matches!(&self.places.target.at,
-            TargetAt::Object(place) if place.prefix.is_empty());
-        if self.places.key_space() == KeySpace::Tree || !is_bucket {
+        let has_root_entry = self.places.target.has_root_entry();
+        if self.places.key_space() == KeySpace::Tree || has_root_entry {
             return listing;
         }
         let is_marker = |item: &Result<ListItem, Error>| matches!(item, Ok(ListItem::Entry(entry)) if entry.key.is_root());
         Box::new(listing.filter(move |item| !is_marker(item)))
     }
 
-    /// Adds to the listing of a store what earlier runs into it recorded here, or else, at first
+    /// Adds to a listing that tells no metadata what earlier runs into it recorded here, or else, at first
     /// contact (until a run did all it was to do), what is published in the store itself: on a machine that has no record a restore gets
     /// metadata from there, and holds content against the digests. Later runs are told by rows of their
     /// own, and ask for nothing.
     pub(super) fn informed_by_any(
         &self,
+        source: &dyn Source,
         listing: Listing,
         is_first_contact: bool,
     ) -> Result<Listing, Error> {
         if let Some(state) = self.recorded_of_source() {
             return self.told_by(&state, listing);
         }
-        let SourceAt::Object(place) = &self.places.source.at else { return Ok(listing) };
-        if self.places.source.only.is_some() || !is_first_contact {
+        if source.capabilities().lists_metadata
+            || self.places.source.only.is_some()
+            || !is_first_contact
+        {
             return Ok(listing);
         }
-        let source = ObjectSource::new(Arc::clone(place));
         let spool_dir = if self.options.dry_run {
             std::env::temp_dir()
         } else {
             self.options.state_dir.clone()
         };
-        let kept = ManifestReader::of(&source, &spool_dir);
+        let kept = ManifestReader::of(source, &spool_dir);
         let published = kept.latest_or_highest().and_then(|found| {
             let Some((latest, fault)) = found else { return Ok(None) };
             if let Some(fault) = fault {
@@ -187,10 +155,10 @@ impl Session<'_> {
         }
     }
 
-    /// What is recorded here of runs into the source, where that is a store.
+    /// What is recorded here of runs into the source, where its listing tells less.
     fn recorded_of_source(&self) -> Option<State> {
         let Places { source, .. } = self.places;
-        if source.root().is_some() || source.only.is_some() {
+        if source.capabilities().lists_metadata || source.only.is_some() {
             return None;
         }
         State::latest_into(&self.options.state_dir, &source.name).unwrap_or_else(|error| {
@@ -217,36 +185,15 @@ impl Session<'_> {
         Ok(self.inform(Box::new(listing), rows, &sources))
     }
 
-    /// Makes both sides, of which the target's `root` is open where it is a directory that exists.
-    pub(super) fn open(&self, root: Option<&Arc<Root>>, spool_dir: &Path) -> Result<Sides, Error> {
+    /// Makes both sides; see [`Opener::sides`](crate::place::Opener::sides).
+    pub(super) fn open(&self) -> Result<Sides, Error> {
+        let Places { source, target, .. } = self.places;
         if self.options.policy.trust.ignore_inode {
-            self.places.source.root().into_iter().chain(root).for_each(|root| root.ignore_inodes());
+            source.ignore_inodes();
+            target.ignore_inodes();
         }
-        let (ours, theirs) = self.walking(root, spool_dir)?;
-        let source: Arc<dyn Source> = match &self.places.source.at {
-            SourceAt::Local { root, .. } => Arc::new(LocalSource::new(Arc::clone(root), ours)),
-            SourceAt::Object(place) => Arc::new(ObjectSource::new(Arc::clone(place))),
-        };
-        let target: Arc<dyn Target> = match (&self.places.target.at, root) {
-            (TargetAt::Object(place), _) => Arc::new(ObjectTarget::new(Arc::clone(place))),
-            (TargetAt::Local { .. }, root) => {
-                // Only to ask what a target here would hold, where there is none yet.
-                let root = root.map_or_else(any_directory, |root| Ok(Arc::clone(root)))?;
-                let durability = self.options.durability;
-                // Who holds the lock is told by his run, and its temporaries by this.
-                let token = self.run.token().unwrap_or_else(random);
-                let target = LocalTarget::new(root, theirs, durability, token);
-                Arc::new(target.map_err(|error| {
-                    Error::new(ErrorKind::Unusable, "cannot ask who runs this").because(error)
-                })?)
-            }
-        };
-        Ok((source, target))
+        // Who holds the lock is told by his run, and its temporaries by this.
+        let token = self.run.token().unwrap_or_else(random);
+        self.opener.sides(source, target, Writes { durability: self.options.durability, token })
     }
-}
-
-fn any_directory() -> Result<Arc<Root>, Error> {
-    Root::open(Path::new("/"))
-        .map(Arc::new)
-        .map_err(|error| Error::new(ErrorKind::Unusable, "cannot open \"/\"").because(error))
 }

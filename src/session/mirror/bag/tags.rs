@@ -4,9 +4,7 @@ use super::{
     Bag, CHUNK, DECLARATION, INFO, MANIFEST, Payload, TAG_MANIFEST, Unreadable, leaves_out,
     unvouched,
 };
-use crate::backend::{
-    KeySpace, ListItem, ListOptions, Precondition, ReadError, Reading, Source as _,
-};
+use crate::backend::{KeySpace, ListItem, ListOptions, Precondition, ReadError, Reading};
 use crate::filter::{Filter, Rule};
 use crate::manifest::bag::PAYLOAD;
 use crate::model::digest::Hex;
@@ -179,7 +177,7 @@ impl<'b> TagFile<'b> {
             mtime: wall_clock(),
         };
         let file =
-            place.and_then(|place| AtomicFile::begin(&bag.target, key(name), place, metadata));
+            place.and_then(|place| AtomicFile::begin(&*bag.target, key(name), place, metadata));
         let file = file.map_err(|cause| cannot_write(name, cause))?;
         Ok(Self { name, file, sha256: Context::new(&SHA256) })
     }

@@ -1,8 +1,10 @@
 //! The root of a bag, and what lies beside its payload: nobody writes there but who makes it, or brings
 //! a copy of it up to date.
 
-use super::places::{SourceAt, SourcePlace};
-use super::single;
+use super::directory::Directory;
+use super::opener::walking_alone;
+use super::{OpenPlace as _, SourcePlace, printable};
+use crate::backend::local::unopened;
 use crate::manifest::published::{ManifestReader, RecordedSource};
 use crate::manifest::{State, bag, is_damage};
 use crate::model::{Error, ErrorKind};
@@ -19,7 +21,7 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// [`ErrorKind::Refused`] for such a root, [`ErrorKind::Manifest`] where it can't be found out what was
 /// mirrored there, [`ErrorKind::Unusable`] where it can't be read.
-pub(super) fn refuse(
+pub(crate) fn refuse(
     (path, name): (&Path, &str),
     state_dir: &Path,
     from: Option<&SourcePlace>,
@@ -33,7 +35,7 @@ pub(super) fn refuse(
         return Ok(());
     }
     if root != real {
-        let root = super::places::printable(&root);
+        let root = printable(&root);
         let message =
             format!("\"{name}\" lies in the bag \"{root}\", which would not be valid any more");
         return Err(Error::new(ErrorKind::Refused, message).help(
@@ -76,8 +78,10 @@ fn was_mirrored(
         None => Ok(false),
     };
     let by_manifest = || {
-        let published = single::open(path, state_dir)?.source;
-        let latest = ManifestReader::of(&published, state_dir).latest()?;
+        let directory = path.canonicalize().and_then(Directory::open);
+        let directory = directory.map_err(|error| unopened(None, path, error))?;
+        let published = directory.source(&|| walking_alone(state_dir))?;
+        let latest = ManifestReader::of(&*published, state_dir).latest()?;
         Ok(latest.is_some_and(|latest| latest.head.sources().iter().any(is_from)))
     };
     let unless_damaged = |told: Result<bool, Error>| match told {
@@ -90,7 +94,7 @@ fn was_mirrored(
 /// Whether a source is a bag of this machine whose payload manifests are those of another one: each
 /// lists all of the payload, with digests (RFC 8493, section 2.1.3).
 fn has_same_payload(from: &SourcePlace, other: &Path) -> Result<bool, Error> {
-    let SourceAt::Local { path, .. } = &from.at else { return Ok(false) };
+    let Some(path) = from.open.path() else { return Ok(false) };
     if bag::payload_of(path).is_none() {
         return Ok(false);
     }

@@ -1,0 +1,54 @@
+//! Parts of stores as places.
+
+use super::overlap::Position;
+use super::{OpenPlace, Walkers, Writes};
+use crate::backend::object::{BucketPrefix, ObjectSource, ObjectTarget};
+use crate::backend::{Capabilities, Source, Target};
+use crate::manifest::{Lockable, RootIdentity};
+use crate::model::stamp::NO_NUMBER;
+use crate::model::{Error, Key};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A part of a store.
+pub(super) struct Prefix(pub(super) Arc<BucketPrefix>);
+
+impl OpenPlace for Prefix {
+    fn capabilities(&self) -> Capabilities {
+        ObjectSource::new(Arc::clone(&self.0)).capabilities()
+    }
+
+    fn source(&self, _walking: Walkers<'_>) -> Result<Arc<dyn Source>, Error> {
+        Ok(Arc::new(ObjectSource::new(Arc::clone(&self.0))))
+    }
+
+    fn target(&self, _walking: Walkers<'_>, _writes: Writes) -> Result<Arc<dyn Target>, Error> {
+        Ok(Arc::new(ObjectTarget::new(Arc::clone(&self.0))))
+    }
+
+    fn lockable(&self) -> Lockable {
+        Lockable::Store(Arc::clone(&self.0))
+    }
+
+    fn position(&self) -> Result<Position, Error> {
+        Ok(Position::Prefix(Arc::clone(&self.0)))
+    }
+
+    /// A bucket has no identity beside its name, which the state is kept by.
+    fn root_identity(&self) -> Result<RootIdentity, Error> {
+        Ok(RootIdentity { inode: NO_NUMBER, file_system: 0, id: None })
+    }
+
+    fn lacks(&self, path: &Path) -> Result<Option<io::Error>, Error> {
+        let key = Key::new(path.as_os_str().as_bytes());
+        let missing = || io::ErrorKind::NotFound.into();
+        Ok((!self.0.has_object(&key)?).then(missing))
+    }
+
+    /// There is no key that could be that of a bucket.
+    fn has_root_entry(&self) -> bool {
+        !self.0.prefix.is_empty()
+    }
+}
