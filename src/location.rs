@@ -228,7 +228,7 @@ mod tests {
             ("arn:photos", "./arn:photos"),
         ] {
             let error = Location::parse(OsStr::new(text)).unwrap_err();
-            let told = error.help.unwrap();
+            let told = error.help.unwrap().to_string();
             assert!(told.contains(help), "{text}: {told}");
             assert!(SingleLocation::parse(OsStr::new(text)).is_err(), "{text}");
         }
@@ -281,7 +281,7 @@ mod fuzz {
                 }
                 Err(error) => {
                     assert_printable(&error);
-                    prop_assert!(is_printable(error.help.as_deref().unwrap_or_default()));
+                    prop_assert!(is_printable(&error.help.clone().unwrap_or_default().to_string()));
                 }
             }
             match SingleLocation::parse(text) {

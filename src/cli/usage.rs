@@ -40,11 +40,11 @@ pub(super) fn refuse_words(parsed: &clap::Error, words: &[OsString]) -> Exit {
 /// Tells of an error that ends the command before it begins.
 pub(super) fn refuse(error: &Error, words: &[OsString]) -> Exit {
     #[derive(Serialize)]
-    struct Finished<'a> {
+    struct Finished {
         verdict: &'static str,
         exit_code: u8,
         #[serde(flatten)]
-        error: JsonError<'a>,
+        error: JsonError,
     }
     let exit = Exit::from(error.kind);
     if !wants_record(words) {

@@ -64,7 +64,7 @@ mod tests {
     fn told(name: &str) -> Option<String> {
         check([OsString::from("PATH"), OsString::from(name)]).err().map(|error| {
             assert_eq!(error.kind, ErrorKind::Usage);
-            error.help.expect("a way out")
+            error.help.expect("a way out").to_string()
         })
     }
 

@@ -39,7 +39,7 @@ use crate::limits::Bandwidth;
 use crate::manifest::RunNumber;
 use crate::model::error::Side;
 use crate::model::{
-    Action, Cause, EntryError, EntryKind, Error, ErrorKind, Event, Feature, Features, Key,
+    Action, Cause, EntryError, EntryKind, Error, ErrorKind, Event, Feature, Features, Hint, Key,
     Observer, Operation, Outcome, Progress, Reason, Stop, Timestamp,
 };
 use rustix::io::Errno;
@@ -119,7 +119,6 @@ impl Context<'_> {
             Side::Source => "the source can't be read any more",
             Side::Target => "the target can't be written any more",
         };
-        let help = help.to_owned();
         self.abort(Error::new(ErrorKind::Unusable, what).because(error).help(help));
     }
 
@@ -181,9 +180,9 @@ fn on_target(operation: Operation, key: &Key, cause: Cause) -> EntryError {
 }
 
 /// The way out of a fault that the next entry would meet too.
-fn hopeless(error: &EntryError) -> Option<&str> {
+fn hopeless(error: &EntryError) -> Option<Hint> {
     if let Cause::Lost { help, .. } = &error.cause {
-        return Some(help);
+        return Some(help.clone());
     }
     if error.side == Side::Source {
         return None;
@@ -192,13 +191,14 @@ fn hopeless(error: &EntryError) -> Option<&str> {
         return None;
     }
     let Cause::Io(io) = &error.cause else { return None };
-    match Errno::from_io_error(io)? {
-        Errno::NOSPC => Some("make room or mirror to a larger place, then run again: it goes on"),
-        Errno::DQUOT => Some("raise the quota, then run again: it goes on"),
-        Errno::ROFS => Some("mount the target for writing, then run again"),
-        Errno::IO => Some("the target's disk or connection fails: look at the system's log"),
-        _ => None,
-    }
+    let help = match Errno::from_io_error(io)? {
+        Errno::NOSPC => "make room or mirror to a larger place, then run again: it goes on",
+        Errno::DQUOT => "raise the quota, then run again: it goes on",
+        Errno::ROFS => "mount the target for writing, then run again",
+        Errno::IO => "the target's disk or connection fails: look at the system's log",
+        _ => return None,
+    };
+    Some(help.into())
 }
 
 /// The time as file systems stamp it: the kernel's coarse clock.

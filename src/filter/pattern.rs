@@ -35,8 +35,8 @@ pub(super) enum Problem {
     #[error("is white space alone; for a name that is, put it in a set, as in \"[ ]\"")]
     Blank,
     #[error(
-        "begins with \"!\": use --include to include and --exclude to exclude; for a name that \
-         begins with \"!\" write \"\\!\""
+        "begins with \"!\": what is to take part is named by a pattern of its own kind, without the \
+         \"!\"; for a name that begins with \"!\" write \"\\!\""
     )]
     Negated,
     #[error("is a comment; for a name that begins with \"#\" write \"\\#\"")]

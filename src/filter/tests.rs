@@ -192,7 +192,7 @@ fn patterns_that_would_match_nothing_are_refused_by_name() {
     let table = [
         ("", "is empty"),
         ("  ", "is empty"),
-        ("!a", "use --include"),
+        ("!a", "without the \"!\""),
         ("#a", "is a comment"),
         ("/", "names the root"),
         ("./a", "matches nothing"),

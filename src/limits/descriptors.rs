@@ -95,7 +95,7 @@ mod tests {
         let error = suffice_within(Some(20)).expect_err("too few");
         assert_eq!(error.kind, ErrorKind::Unusable);
         assert!(error.to_string().contains("only 20 files"), "{error}");
-        assert!(error.help.expect("a way out").contains("ulimit -n 64"));
+        assert!(error.help.expect("a way out").to_string().contains("ulimit -n 64"));
     }
 
     #[test]

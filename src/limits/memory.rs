@@ -40,7 +40,7 @@ pub struct MemoryPermit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MemoryError {
     /// It is more than the whole budget: waiting would never end.
-    #[error("needs {} MiB of memory at once, more than --memory allows ({} MiB)",
+    #[error("needs {} MiB of memory at once, more than may be used ({} MiB)",
         mebibytes(*.bytes), mebibytes(*.budget))]
     TooLarge {
         /// Bytes asked for.
@@ -222,7 +222,7 @@ mod tests {
         let error = Memory::new(256 << 20).take((600 << 20) + 1, &|| false).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "needs 600.1 MiB of memory at once, more than --memory allows (256.0 MiB)"
+            "needs 600.1 MiB of memory at once, more than may be used (256.0 MiB)"
         );
     }
 

@@ -369,7 +369,7 @@ mod tests {
     /// Everything an error says.
     fn told(text: &str) -> String {
         let error = parse(text).unwrap_err();
-        format!("{error:?} {error} {}", error.help.as_deref().unwrap_or_default())
+        format!("{error:?} {error} {}", error.help.clone().unwrap_or_default())
     }
 
     fn prefix(text: &str) -> String {

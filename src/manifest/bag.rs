@@ -1,7 +1,8 @@
 //! What tells a bag (`BagIt`, RFC 8493) from other directories: that it declares itself one, or that a
 //! run makes one of it. Nobody but such a run writes to its payload.
 
-use crate::model::{Error, ErrorKind};
+use crate::model::hint::hint;
+use crate::model::{Error, ErrorKind, Setting};
 use rustix::fs::{AtFlags, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -76,10 +77,11 @@ pub fn refuse_within(directory: BorrowedFd<'_>) -> Result<(), Error> {
     }
     let message = "the target is the payload of a bag, or lies in it: the bag would not be valid any \
                    more";
-    Err(Error::new(ErrorKind::Refused, message).help(
-        "`vidimus bag SOURCE BAG` brings a bag up to date; with --checksum it copies again what was \
-         corrupted, too",
-    ))
+    Err(Error::new(ErrorKind::Refused, message).help(hint![
+        "`vidimus bag SOURCE BAG` brings a bag up to date; with ",
+        Setting::Checksum,
+        " it copies again what was corrupted, too",
+    ]))
 }
 
 pub(super) fn cannot_look(error: Errno) -> Error {

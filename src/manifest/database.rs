@@ -3,8 +3,9 @@
 use super::journal::Journal;
 use super::row::{self, TABLE};
 use super::runs::{self, latest_run};
+use crate::model::hint::hint;
 use crate::model::key::Escaped;
-use crate::model::{Error, ErrorKind};
+use crate::model::{Error, ErrorKind, Setting};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, ffi};
 use rustix::fs::statvfs;
 use std::fs;
@@ -305,10 +306,11 @@ pub(super) fn failed(path: &Path, verb: &str, error: rusqlite::Error) -> Error {
     let message = format!("cannot {verb} {}", named(path));
     match &error {
         rusqlite::Error::SqliteFailure(code, _) if is_disk_s_fault(*code, path) => {
-            Error::new(ErrorKind::Unusable, message).because(error).help(
+            Error::new(ErrorKind::Unusable, message).because(error).help(hint![
                 "its disk is full, a quota spent, or it fails: make room, or name a directory on \
-                 another disk with --state-dir",
-            )
+                 another disk with ",
+                Setting::StateDir,
+            ])
         }
         _ => Error::new(ErrorKind::Manifest, message).because(error),
     }
@@ -342,7 +344,7 @@ pub(super) fn cannot_make(state_dir: &Path, error: io::Error) -> Error {
     let dir = Escaped(state_dir.as_os_str().as_bytes());
     Error::new(kind, format!("cannot make the state directory \"{dir}\""))
         .because(error)
-        .help("name another one with --state-dir")
+        .help(hint!["name another one with ", Setting::StateDir])
 }
 
 pub(super) fn cannot_open(error: &io::Error) -> rusqlite::Error {

@@ -10,7 +10,7 @@ use super::holder::{Holder, LeftBehind};
 use super::mode::{Closed, ManifestMode};
 use crate::backend::local::Root;
 use crate::model::reserved::TEMPORARY;
-use crate::model::{Error, ErrorKind, Key, RunId};
+use crate::model::{Error, ErrorKind, Hint, Key, RunId};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Gid, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
@@ -444,13 +444,13 @@ fn content(file: &File) -> io::Result<Option<Vec<u8>>> {
 fn not_writable(root: BorrowedFd<'_>, error: io::Error) -> Error {
     let message = format!("cannot write to the target (its lock \"{SHOWN}\")");
     let help = closed(root, &error, true).unwrap_or_else(|| {
-        "check that it is mounted for writing, has room, and belongs to you".to_owned()
+        "check that it is mounted for writing, has room, and belongs to you".into()
     });
     Error::new(ErrorKind::Unusable, message).because(error).help(help)
 }
 
 /// How a user comes to a lock that is another's, where that is why it can't be opened.
-fn closed(root: BorrowedFd<'_>, error: &io::Error, is_written: bool) -> Option<String> {
+fn closed(root: BorrowedFd<'_>, error: &io::Error, is_written: bool) -> Option<Hint> {
     if error.kind() != io::ErrorKind::PermissionDenied {
         return None;
     }

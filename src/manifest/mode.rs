@@ -7,6 +7,8 @@
 //! user asks for it.
 
 use crate::backend::local::user_name;
+use crate::model::hint::hint;
+use crate::model::{Hint, Setting};
 use std::fmt;
 
 /// The permissions of a file that vidimus keeps in a target: its owner may always read and write it,
@@ -106,7 +108,7 @@ pub(super) struct Closed<'a> {
 
 impl Closed<'_> {
     /// The way out, in words.
-    pub(super) fn help(&self) -> String {
+    pub(super) fn help(&self) -> Hint {
         let Self { name, uid, gid, mode, is_written } = *self;
         let is_member = rustix::process::getegid().as_raw() == gid
             || rustix::process::getgroups()
@@ -116,17 +118,22 @@ impl Closed<'_> {
             return format!(
                 "\"{name}\" belongs to {owner} (mode {mode:04o}), and you are not in its group \
                  ({gid}): run as that user, or as one of that group once it may write there"
-            );
+            )
+            .into();
         }
         let (asked, whom) = match (is_written, is_member) {
             (true, _) => (0o660, "its group"),
             (false, true) => (0o640, "its group"),
             (false, false) => (0o644, "everybody"),
         };
-        format!(
-            "\"{name}\" belongs to {owner} (mode {mode:04o}): run as that user, or have that user run \
-             `vidimus mirror --manifest-mode {asked:04o} SOURCE TARGET`, which opens it to {whom}"
-        )
+        hint![
+            format!(
+                "\"{name}\" belongs to {owner} (mode {mode:04o}): run as that user, or have that user \
+                 mirror to it with "
+            ),
+            Setting::ManifestMode,
+            format!(" {asked:04o}, which opens it to {whom}"),
+        ]
     }
 }
 

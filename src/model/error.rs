@@ -1,7 +1,8 @@
 //! Errors, in two tiers: a per-entry error is data (recorded, counted, the run goes on), a fatal
 //! error stops the run. Both name the operation, the key or location, and the cause.
 
-use super::{Digest, EntryKind, Key, NameLimit};
+use super::hint::hint;
+use super::{Digest, EntryKind, Hint, Key, NameLimit, Setting};
 use std::io;
 
 /// What was being done to an entry when it failed.
@@ -94,7 +95,7 @@ pub enum Cause {
     /// it is read, as in /proc and /sys.
     #[error(
         "its size is listed as {size} bytes, and it has another number, as files in /proc and /sys \
-         have: such files can't be copied, leave it out by --exclude"
+         have: such files can't be copied"
     )]
     NotItsSize {
         /// The size that was listed.
@@ -111,9 +112,7 @@ pub enum Cause {
     TargetUnknown,
     /// A directory that holds entries stands where a file or link belongs, and nothing is to be
     /// deleted.
-    #[error(
-        "a directory that is not empty stands in its place; --delete deletes what only the target has"
-    )]
+    #[error("a directory that is not empty stands in its place")]
     DirectoryInTheWay,
     /// A directory stands where a file or link belongs, and is not removed for it.
     #[error("a directory stands in its place")]
@@ -122,7 +121,7 @@ pub enum Cause {
     /// entries of the target.
     #[error(
         "a directory stands in its place that is not empty: it holds what is excluded and so \
-         protected, which --delete-excluded deletes too, or what was made in it meanwhile"
+         protected, or what was made in it meanwhile"
     )]
     DirectoryProtected,
     /// A directory stands where a file or link belongs, and all deletions were refused.
@@ -153,39 +152,36 @@ pub enum Cause {
     #[error("its directory could not be made")]
     NoParent,
     /// One key is a file and a directory at once.
-    #[error(
-        "is a file and a directory at once, and a directory holds only one of them: rename one, or \
-         leave the directory out by --exclude"
-    )]
+    #[error("is a file and a directory at once, and a directory holds only one of them")]
     LeafAndDirectory,
     /// The directory that holds it takes new entries, and renames and removes none.
-    #[error(
-        "its directory is append-only, so that nothing can be put in its place there: change that \
-         by chattr -a, or leave it out by --exclude"
-    )]
+    #[error("its directory is append-only, so that nothing can be put in its place there")]
     AppendOnly,
     /// The name is kept for vidimus's own temporary files.
-    #[error(
-        "its name is kept for vidimus's own temporary files: rename it, or leave it out by --exclude"
-    )]
+    #[error("its name is kept for vidimus's own temporary files")]
     ReservedName,
     /// The name can't exist in a directory.
     #[error(
         "a directory cannot hold this name (empty, \".\", \"..\", with a NUL, or of more than 255 \
-         bytes): rename it, or leave it out by --exclude"
+         bytes)"
     )]
     IllegalName,
+    /// A fault in words, with a way out.
+    #[error("{message}")]
+    Advised {
+        /// What is wrong.
+        message: String,
+        /// The way out.
+        help: Hint,
+    },
     /// The target's file system takes no such name.
-    #[error(
-        "the target's file system takes no name that {0}: rename it in the source, or leave it out by \
-         --exclude"
-    )]
+    #[error("the target's file system takes no name that {0}")]
     NameRefused(NameLimit),
     /// Another entry appeared under this name since the target was listed, or two keys fold to one
     /// name there.
     #[error(
         "another entry stands under this name: made since the listing, or the target folds two names \
-         to one; then rename one of them on either side, or leave one out by --exclude"
+         to one"
     )]
     NameTaken,
     /// What the target keeps is not what was asked.
@@ -202,7 +198,7 @@ pub enum Cause {
     /// A source's content isn't what was recorded, though nothing else says that it changed.
     #[error(
         "its content changed and its times did not, as on a failing disk: BLAKE3 {found}, recorded \
-         {recorded}; if it is right as it is, mirror it with --accept-silent-changes"
+         {recorded}"
     )]
     SilentChange {
         /// The digest recorded.
@@ -237,7 +233,7 @@ pub enum Cause {
         /// What it said.
         message: String,
         /// The way out.
-        help: String,
+        help: Hint,
     },
     /// A store did not do it, in its own words.
     #[error("{message}")]
@@ -247,7 +243,7 @@ pub enum Cause {
         /// What it said.
         message: String,
         /// The way out, where there is one.
-        help: Option<String>,
+        help: Option<Hint>,
     },
     /// What is to be read at once is no file, or one that is larger than that.
     #[error("a {kind} of {size} bytes")]
@@ -284,12 +280,42 @@ pub enum Trouble {
 
 impl Cause {
     /// The way out, where the place that failed tells one.
-    pub fn help(&self) -> Option<&str> {
+    pub fn help(&self) -> Option<&Hint> {
         match self {
             Self::Lost { help, .. } => Some(help),
-            Self::Store { help, .. } => help.as_deref(),
+            Self::Store { help, .. } => help.as_ref(),
             _ => None,
         }
+    }
+
+    /// The way out that the cause itself has, wherever it happens.
+    pub fn way_out(&self) -> Option<Hint> {
+        use Setting::{AcceptSilentChanges, Delete, DeleteExcluded, Exclude};
+        Some(match self {
+            Self::NotItsSize { .. } => hint!["leave it out by ", Exclude],
+            Self::DirectoryInTheWay => hint![Delete, " deletes what only the target has"],
+            Self::DirectoryProtected => hint![DeleteExcluded, " deletes what is excluded, too"],
+            Self::LeafAndDirectory => {
+                hint!["rename one, or leave the directory out by ", Exclude]
+            }
+            Self::AppendOnly => {
+                hint!["change that by chattr -a, or leave it out by ", Exclude]
+            }
+            Self::ReservedName | Self::IllegalName => {
+                hint!["rename it, or leave it out by ", Exclude]
+            }
+            Self::NameRefused(_) => {
+                hint!["rename it in the source, or leave it out by ", Exclude]
+            }
+            Self::NameTaken => {
+                hint!["rename one of them on either side, or leave one out by ", Exclude]
+            }
+            Self::SilentChange { .. } => {
+                hint!["if it is right as it is, mirror it with ", AcceptSilentChanges]
+            }
+            Self::Advised { help, .. } => help.clone(),
+            _ => return None,
+        })
     }
 }
 
@@ -376,7 +402,7 @@ pub struct Error {
     /// What happened, to what: a lower-case fragment.
     pub message: String,
     /// A way out, where there is one.
-    pub help: Option<String>,
+    pub help: Option<Hint>,
     /// The system's or a library's word.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -390,7 +416,7 @@ impl Error {
 
     /// Makes the error of a place that can't be used, of what an entry would have failed with.
     pub fn unusable(message: impl Into<String>, cause: Cause) -> Self {
-        let help = cause.help().map(str::to_owned);
+        let help = cause.help().cloned();
         Self { help, ..Self::new(ErrorKind::Unusable, message).because(cause) }
     }
 
@@ -403,7 +429,7 @@ impl Error {
 
     /// Adds a way out.
     #[must_use]
-    pub fn help(mut self, help: impl Into<String>) -> Self {
+    pub fn help(mut self, help: impl Into<Hint>) -> Self {
         self.help = Some(help.into());
         self
     }

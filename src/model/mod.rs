@@ -11,6 +11,7 @@ pub mod event;
 pub mod feature;
 #[cfg(test)]
 pub(crate) mod fuzz;
+pub mod hint;
 pub mod keeps;
 pub mod key;
 pub mod names;
@@ -29,6 +30,7 @@ pub use error::{Cause, EntryError, Error, ErrorKind, Operation};
 pub use etag::{ETag, TagHash};
 pub use event::{Event, Observer, Outcome, Status};
 pub use feature::{Feature, Features};
+pub use hint::{Hint, Setting};
 pub use keeps::Keeps;
 pub use key::Key;
 pub use names::{NameLimit, NameLimits};

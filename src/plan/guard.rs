@@ -5,7 +5,8 @@
 
 use super::DeletionTally;
 use crate::manifest::{RootIdentity, Sameness};
-use crate::model::{Error, ErrorKind};
+use crate::model::hint::hint;
+use crate::model::{Error, ErrorKind, Hint, Setting};
 use std::fmt;
 
 /// What deletion may do; by default remove up to half of the target's entries, none of which is
@@ -57,7 +58,7 @@ pub struct Evidence {
 /// [`ErrorKind::Refused`], with the way out.
 pub fn allow(options: &DeleteOptions, evidence: &Evidence) -> Result<(), Error> {
     let refuse =
-        |message: String, help: &str| Err(Error::new(ErrorKind::Refused, message).help(help));
+        |message: String, help: Hint| Err(Error::new(ErrorKind::Refused, message).help(help));
     let tally = &evidence.tally;
     let changed = match (&evidence.root, &evidence.root_before) {
         (_, None) => false,
@@ -67,7 +68,7 @@ pub fn allow(options: &DeleteOptions, evidence: &Evidence) -> Result<(), Error> 
     if changed && !options.accept_source && !evidence.proven_by_file {
         return refuse(
             "the source's root is not the one of the last run that deleted: is the right disk mounted?".into(),
-            "if it is the right one, confirm it once with --accept-source",
+            hint!["if it is the right one, confirm it once with ", Setting::AcceptSource],
         );
     }
     let deletions = tally.deletions();
@@ -77,7 +78,7 @@ pub fn allow(options: &DeleteOptions, evidence: &Evidence) -> Result<(), Error> 
     if tally.source == 0 {
         return refuse(
             format!("the source is empty, and {} of the target would be deleted", Doomed(tally)),
-            "if that is meant, empty the target by hand",
+            "if that is meant, empty the target by hand".into(),
         );
     }
     let allowed = match options.max {
@@ -93,12 +94,17 @@ pub fn allow(options: &DeleteOptions, evidence: &Evidence) -> Result<(), Error> 
     };
     refuse(
         format!(
-            "{} of the target's {} {} would be deleted, more than --max-delete allows ({most})",
+            "{} of the target's {} {} would be deleted, more than may be in one run ({most})",
             Doomed(tally),
             tally.deletable,
             if tally.deletable == 1 { "entry" } else { "entries" }
         ),
-        "look at them with --dry-run; if they are meant, raise --max-delete",
+        hint![
+            "look at them with ",
+            Setting::DryRun,
+            "; if they are meant, raise ",
+            Setting::MaxDelete,
+        ],
     )
 }
 
@@ -173,7 +179,7 @@ mod tests {
             let evidence = Evidence { tally, ..evidence(0) };
             allow(&options(MaxDelete::Percent(50.0)), &evidence).unwrap_err().message
         };
-        let most = "would be deleted, more than --max-delete allows (50%)";
+        let most = "would be deleted, more than may be in one run (50%)";
         let told = [
             (2, 0, 1, "2 files and 1 directory"),
             (1, 0, 0, "1 file"),

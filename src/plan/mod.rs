@@ -23,11 +23,12 @@ use crate::compare::{Conflict, Pair, Policy, Seen};
 use crate::manifest::Row;
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
+use crate::model::hint::hint;
 use crate::model::reserved::is_set_aside;
 use crate::model::run::Counter;
 use crate::model::{
     Action, Cause, Decision, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata,
-    Operation, Outcome, Progress, Reason,
+    Operation, Outcome, Progress, Reason, Setting,
 };
 use crate::spool::{Spool, SpoolReader};
 use directory::{Open, as_it_stands};
@@ -595,7 +596,7 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Iterator for Plan<'_, J> {
 pub fn spool_error(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Unusable, "cannot spool to the state directory")
         .because(error)
-        .help("name one with room by --state-dir")
+        .help(hint!["name one with room by ", Setting::StateDir])
 }
 
 /// What an entry is, where it is there.

@@ -1,6 +1,7 @@
 //! NDJSON: one record a line on stdout, each with `time`, `level` and `event`; the last is
 //! `finished`, with all totals. `docs/json.md` tells of each event and field.
 
+use super::flags;
 use super::{Ending, Output, Presenter, Watch};
 use crate::model::{EntryError, EntryKind, Event, Key, Observer, Outcome, Progress, Totals};
 use serde::Serialize;
@@ -120,22 +121,22 @@ impl From<&EntryError> for JsonFailure {
             operation: error.operation.verb(),
             side: error.side.to_string(),
             key: (&error.key).into(),
-            cause: error.cause.sentence(),
+            cause: flags::cause(&error.cause),
         }
     }
 }
 
 /// A fatal error or refusal in a record.
 #[derive(Debug, Serialize)]
-pub(crate) struct JsonError<'a> {
+pub(crate) struct JsonError {
     error: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    help: Option<&'a str>,
+    help: Option<String>,
 }
 
-impl<'a> From<&'a crate::model::Error> for JsonError<'a> {
-    fn from(error: &'a crate::model::Error) -> Self {
-        Self { error: error.sentence(), help: error.help.as_deref() }
+impl From<&crate::model::Error> for JsonError {
+    fn from(error: &crate::model::Error) -> Self {
+        Self { error: error.sentence(), help: error.help.as_ref().map(flags::hint) }
     }
 }
 
@@ -310,7 +311,7 @@ fn finished<'a>(ending: &'a Ending<'_>, watch: &'a Watch) -> (Level, impl Serial
         #[serde(skip_serializing_if = "Option::is_none")]
         would: Option<super::Would>,
         #[serde(flatten)]
-        error: Option<JsonError<'a>>,
+        error: Option<JsonError>,
     }
     let (source, target) = watch.sides().unwrap_or((ending.source, ending.target));
     let level = if ending.exit_code == 0 { Level::Info } else { Level::Error };

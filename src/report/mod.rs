@@ -9,6 +9,7 @@
 pub(crate) mod bars;
 pub(crate) mod estimate;
 pub(crate) mod failures;
+pub(crate) mod flags;
 pub(crate) mod format;
 pub(crate) mod json;
 mod layout;

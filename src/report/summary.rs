@@ -2,6 +2,7 @@
 
 use super::bars::{self, Bars, ProgressStyle, Shown};
 use super::failures::Failures;
+use super::flags;
 use super::format::{count, counted, duration, error_rate, kinds, size, speed};
 use super::requests::requests_by_kind;
 use super::{Deletions, Ending, Output, OutputOptions, Presenter, Watch};
@@ -59,7 +60,7 @@ impl HumanReport {
     fn fatal(&self, error: &crate::model::Error) {
         self.output.message("error", &error.sentence());
         if let Some(help) = &error.help {
-            self.output.message("help", help);
+            self.output.message("help", &flags::hint(help));
         }
     }
 }
@@ -81,7 +82,7 @@ impl Observer for HumanReport {
                     self.output.line(&format!("{:<15}  {key}  ({features})", "not kept"));
                 }
             }
-            Event::Failed(error) => self.failures.tell(&self.output, &error.sentence()),
+            Event::Failed(error) => self.failures.tell(&self.output, &flags::entry_error(error)),
             Event::Note(text) => {
                 if !self.options.quiet {
                     self.output.message("note", text);

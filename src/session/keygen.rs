@@ -6,7 +6,8 @@ use crate::backend::{Precondition, Source as _, Staged, Target as _};
 use crate::location::SingleLocation;
 use crate::manifest::keys::{NewKeys, PublicKey};
 use crate::model::entry::Completeness;
-use crate::model::{Cause, Digest, Entry, EntryKind, Error, ErrorKind, Stamp};
+use crate::model::hint::hint;
+use crate::model::{Cause, Digest, Entry, EntryKind, Error, ErrorKind, Setting, Stamp};
 use crate::place::printable;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -67,7 +68,7 @@ fn find_both(options: &KeygenOptions) -> Result<(LocalFile, LocalFile), Error> {
     let identity = |file: &LocalFile| file.root.directory().identity;
     if (identity(&secret), &secret.key) == (identity(&public), &public.key) {
         return Err(Error::new(ErrorKind::Usage, "the two keys can't go to the same file")
-            .help("name another one with --public"));
+            .help(hint!["name another one with ", Setting::Public]));
     }
     Ok((secret, public))
 }
@@ -77,10 +78,15 @@ fn find(path: &Path, force: bool) -> Result<LocalFile, Error> {
     let found = find_whole(&location, path, &std::env::temp_dir())?;
     if found.place != Precondition::Absent && !force {
         let message = format!("\"{}\" exists already", printable(path));
-        return Err(Error::new(ErrorKind::Refused, message).help(
-            "name other files with --secret and --public; --force replaces it, and what was signed \
-             with a key that is lost can't be signed with it again",
-        ));
+        return Err(Error::new(ErrorKind::Refused, message).help(hint![
+            "name other files with ",
+            Setting::Secret,
+            " and ",
+            Setting::Public,
+            "; ",
+            Setting::Force,
+            " replaces it, and what was signed with a key that is lost can't be signed with it again",
+        ]));
     }
     Ok(found)
 }

@@ -30,10 +30,11 @@ use crate::manifest::{
     TargetLock, is_damage, recall,
 };
 use crate::model::entry::Completeness;
+use crate::model::hint::hint;
 use crate::model::run::Counter;
 use crate::model::{
     Action, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Key, Metadata,
-    Observer, Outcome, Progress, Reason, RunId, Stop, Totals, Verdict,
+    Observer, Outcome, Progress, Reason, RunId, Setting, Stop, Totals, Verdict,
 };
 use crate::place::{OpenOptions, Opener, Sides};
 use crate::plan::{DeleteOptions, Plan, Planning};
@@ -142,8 +143,8 @@ pub fn mirror(
     let opener = options.opener(&run, !options.dry_run, progress, stop);
     let places = places::resolve(options, &opener)?;
     if places.source.only.is_some() && options.delete.is_some() {
-        return Err(Error::new(ErrorKind::Usage, "--delete needs a directory as source")
-            .help("a single file is only copied; leave --delete out"));
+        return Err(Error::new(ErrorKind::Usage, "deletions need a directory as source")
+            .help(hint!["a single file is only copied; leave ", Setting::Delete, " out"]));
     }
     match &places.bag {
         Some(place) => bag::check(place)?,

@@ -155,7 +155,7 @@ pub(super) fn foresee(
 /// That a run did all, but its manifest could not be published: `what` says the first.
 pub(super) fn unpublished(what: &str, error: Error) -> Error {
     const NEXT: &str = "the next run publishes it; until then the one before it counts";
-    let help = error.help.clone().unwrap_or_else(|| NEXT.to_owned());
+    let help = error.help.clone().unwrap_or_else(|| NEXT.into());
     let message = format!("{what}, but its manifest could not be published");
     Error::new(error.kind, message).because(error).help(help)
 }

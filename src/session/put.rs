@@ -445,7 +445,7 @@ fn publish(
 
 fn unread_manifest(location: &SingleLocation, error: Error) -> Error {
     const LATER: &str = "nothing was put; run again once the manifest can be read";
-    let help = error.help.clone().unwrap_or_else(|| LATER.to_owned());
+    let help = error.help.clone().unwrap_or_else(|| LATER.into());
     Error::new(error.kind, format!("cannot put \"{location}\"")).because(error).help(help)
 }
 

@@ -11,7 +11,8 @@ use crate::manifest::keys::{PublicKey, SecretKey};
 use crate::manifest::published::ManifestReader;
 use crate::manifest::{Lockable, State};
 use crate::model::error::Side;
-use crate::model::{Durability, Error, ErrorKind, Key, Progress, Stop};
+use crate::model::hint::hint;
+use crate::model::{Durability, Error, ErrorKind, Key, Progress, Setting, Stop};
 use crate::place::printable;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -39,10 +40,11 @@ pub(super) fn check_signed(
     match (reader.is_signed(), key) {
         (Ok(Some(true)), None) => {
             let message = format!("the manifest of \"{name}\" is signed");
-            Err(Error::new(ErrorKind::Refused, message).help(
-                "--sign KEY signs it with the file; bring that elsewhere, or remove \
-                 .vidimus/manifest there if it needs no signature any more",
-            ))
+            Err(Error::new(ErrorKind::Refused, message).help(hint![
+                Setting::Sign,
+                " signs it with the file; bring that elsewhere, or remove .vidimus/manifest there if \
+                 it needs no signature any more",
+            ]))
         }
         (Ok(None), Some(_)) => Err(nothing_to_sign(name)),
         (Ok(_), _) => Ok(Pointer::Read),
@@ -54,8 +56,11 @@ pub(super) fn check_signed(
 /// That a place, by its name, has no manifest which a run of a single file could sign.
 pub(super) fn nothing_to_sign(name: &str) -> Error {
     let message = format!("\"{name}\" has no manifest to sign");
-    Error::new(ErrorKind::Usage, message)
-        .help("a mirror of a directory publishes it there; leave --sign out")
+    Error::new(ErrorKind::Usage, message).help(hint![
+        "a mirror of a directory publishes it there; leave ",
+        Setting::Sign,
+        " out",
+    ])
 }
 
 /// Refuses a state that holds what a key must not sign: a single file compares nothing of that.
@@ -65,8 +70,11 @@ pub(super) fn check_trusted(state: &State, key: &PublicKey) -> Result<(), Error>
     }
     let message = "the record of this place was taken over from a manifest that was not found to be \
                    signed with this key";
-    Err(Error::new(ErrorKind::Refused, message)
-        .help("`vidimus mirror --sign` compares everything, and signs then"))
+    Err(Error::new(ErrorKind::Refused, message).help(hint![
+        "a mirror of a directory with ",
+        Setting::Sign,
+        " compares everything, and signs then",
+    ]))
 }
 
 /// Splits a key into the prefix that it lies in, which ends in `/` or is empty, and the rest.

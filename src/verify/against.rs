@@ -18,7 +18,8 @@ use crate::location::Location;
 use crate::manifest::published::{ManifestReader, gone_by};
 use crate::manifest::{RecordedOptions, SourceNumber, State, is_damage, recall};
 use crate::model::error::Side;
-use crate::model::{Entry, Error, ErrorKind, Key, Progress, RunId, Stop, Totals};
+use crate::model::hint::hint;
+use crate::model::{Entry, Error, ErrorKind, Key, Progress, RunId, Setting, Stop, Totals};
 use crate::place::Overlap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -125,7 +126,9 @@ pub fn verify_against(
             Filter::try_from(recorded.filter.clone()).map_err(|error| {
                 Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used")
                     .because(error)
-                    .help("name the filter by --exclude and --include")
+                    .help(
+                        hint!["name the filter by ", Setting::Exclude, " and ", Setting::Include,],
+                    )
             })?
         }
         (None, None) => Filter::default(),
@@ -322,7 +325,7 @@ fn compare(
             ErrorKind::Refused,
             "the source is empty and the target is not: is its disk mounted?",
         )
-        .help("an empty source proves nothing; name another by --against"));
+        .help(hint!["an empty source proves nothing; name another by ", Setting::Against]));
     }
     Ok(())
 }

@@ -8,10 +8,11 @@ use crate::engine::now;
 use crate::location::Location;
 use crate::manifest::published::{History, ManifestReader, Merged, Publication, gone_by};
 use crate::manifest::{Row, SharedLock, State, TargetLock, bag};
+use crate::model::hint::hint;
 use crate::model::key::Escaped;
 use crate::model::reserved::is_reserved;
 use crate::model::shell::Quoted;
-use crate::model::{Durability, Error, ErrorKind, Progress, Stop, Timestamp};
+use crate::model::{Durability, Error, ErrorKind, Progress, Setting, Stop, Timestamp};
 use crate::place::{OpenOptions, Opener, Overlap, SourcePlace, Writes};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -142,7 +143,11 @@ pub(super) fn nothing_recorded(options: &VerifyOptions, name: &str) -> Error {
         );
     }
     let state_dir = Escaped(options.state_dir.as_os_str().as_bytes());
-    error.help(format!("mirror to it first, or name its state by --state-dir (now {state_dir})"))
+    error.help(hint![
+        "mirror to it first, or name its state by ",
+        Setting::StateDir,
+        format!(" (now {state_dir})"),
+    ])
 }
 
 /// Rows but those of vidimus's own names, which a list may have brought in: no listing of a tree has

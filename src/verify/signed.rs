@@ -9,7 +9,8 @@ use crate::backend::Target;
 use crate::manifest::keys::PublicKey;
 use crate::manifest::published::{History, ManifestReader, Publication};
 use crate::manifest::{Row, State};
-use crate::model::{Error, ErrorKind};
+use crate::model::hint::hint;
+use crate::model::{Error, ErrorKind, Setting};
 use std::iter::Peekable;
 
 /// What was published in a target, once it was found to be whole and signed with a key. `name` is the
@@ -74,10 +75,11 @@ fn follow(
     known: Option<&Publication>,
 ) -> Result<(), Error> {
     let is_other = |message: String| {
-        Error::new(ErrorKind::Manifest, message).help(
-            "somebody put back an older one, or mirrored there without it; the next mirror with \
-             --sign from here publishes it anew",
-        )
+        Error::new(ErrorKind::Manifest, message).help(hint![
+            "somebody put back an older one, or mirrored there without it; the next mirror with ",
+            Setting::Sign,
+            " from here publishes it anew",
+        ])
     };
     let sequence = latest.head.sequence;
     if known.is_some_and(|known| sequence < known.head.sequence) {

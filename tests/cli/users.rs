@@ -135,7 +135,7 @@ fn what_is_closed_to_a_user_is_not_told_to_him_by_the_manifest() {
     assert_modes(&env, (0o664, 0o600), (0o2775, 0o700));
     let run = bob(&env, &["verify", "target"]).expect(7);
     let run = run.names(&format!("\".vidimus/manifest/\" belongs to user {ADA} (mode 0700)"));
-    run.names("have that user run `vidimus mirror --manifest-mode");
+    run.names("have that user mirror to it with --manifest-mode");
     let run = bob(&env, &["mirror", "source/sub", "target"]).expect(7);
     run.names(&format!("belongs to user {ADA}"));
     // Asked for, it is open to the group all the same, now and in runs to come.

@@ -82,7 +82,7 @@ mod tests {
         let told = |name: &str| {
             let path = at(name);
             let error = unopened(Some(Side::Source), &path, path.metadata().unwrap_err());
-            (error.to_string(), error.help.unwrap_or_default())
+            (error.to_string(), error.help.unwrap_or_default().to_string())
         };
         let link = format!("\"{}\" is a symbolic link to \"gone\"", at("link/dangling").display());
         assert!(told("link/dangling").0.starts_with(&format!("the source {link}")));

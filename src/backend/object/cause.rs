@@ -2,7 +2,9 @@
 
 use super::{StoreError, StoreErrorKind};
 use crate::model::error::Trouble;
+use crate::model::hint::hint;
 use crate::model::{Cause, Error, ErrorKind};
+use crate::model::{Hint, Setting};
 
 /// The cause that a store's error is of one entry's failure.
 pub(super) fn cause(error: &StoreError) -> Cause {
@@ -71,17 +73,19 @@ pub(super) fn told(error: &StoreError) -> String {
 }
 
 /// The way out: what the client of the store says, else what holds for any store.
-fn help(error: &StoreError) -> Option<String> {
+fn help(error: &StoreError) -> Option<Hint> {
     use StoreErrorKind as Kind;
     if let Some(help) = &error.help {
-        return Some(help.to_string());
+        return Some(Hint::clone(help));
     }
     let help = match &error.kind {
         Kind::NoBucket => "check the bucket's name, its endpoint and region, or make it first",
         Kind::BadCredentials => "check the credentials, and that they are this store's",
         Kind::Denied => "the credentials are known, but don't allow this: check their policy",
         Kind::NoCredentials => "set the credentials of this store",
-        Kind::Signature => "rename the object, or leave it out by --exclude",
+        Kind::Signature => {
+            return Some(hint!["rename the object, or leave it out by ", Setting::Exclude]);
+        }
         Kind::Archived(_) => "restore it first, or leave it out",
         Kind::Proxy => {
             "check HTTPS_PROXY, HTTP_PROXY or ALL_PROXY (http://user:password@host:port); NO_PROXY \
@@ -91,10 +95,17 @@ fn help(error: &StoreError) -> Option<String> {
         Kind::WrongRegion(_) | Kind::Redirect => "name the bucket's region",
         Kind::Tls => "check the endpoint's certificate",
         Kind::Network => "check the endpoint and the network",
-        Kind::Throttled => "run with fewer --transfers or with --max-requests",
+        Kind::Throttled => {
+            return Some(hint![
+                "run with fewer ",
+                Setting::Transfers,
+                " or with ",
+                Setting::MaxRequests,
+            ]);
+        }
         _ => return None,
     };
-    Some(help.to_owned())
+    Some(help.into())
 }
 
 #[cfg(test)]

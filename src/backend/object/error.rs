@@ -1,5 +1,6 @@
 //! Errors of object stores.
 
+use crate::model::Hint;
 use crate::model::key::Escaped;
 use std::fmt;
 use std::time::Duration;
@@ -131,7 +132,7 @@ pub struct StoreError {
     /// lost.
     pub maybe_done: bool,
     /// The way out, where the client knows one that its kind doesn't tell.
-    pub help: Option<Box<str>>,
+    pub help: Option<Box<Hint>>,
     /// How long the store asks to be left alone.
     pub(super) retry_after: Option<Duration>,
     /// The cause below.
@@ -171,8 +172,8 @@ impl StoreError {
 
     /// Adds a way out.
     #[must_use]
-    pub(super) fn help(mut self, help: impl Into<Box<str>>) -> Self {
-        self.help = Some(help.into());
+    pub(super) fn help(mut self, help: impl Into<Hint>) -> Self {
+        self.help = Some(Box::new(help.into()));
         self
     }
 

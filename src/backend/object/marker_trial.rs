@@ -142,7 +142,7 @@ pub(super) fn unwritten(error: &StoreError) -> Cause {
     if !is_ambiguous(error) {
         return cause(error);
     }
-    let (trouble, help) = (trouble(&error.kind), cause(error).help().map(str::to_owned));
+    let (trouble, help) = (trouble(&error.kind), cause(error).help().cloned());
     let without = "if it takes no markers of directories, --no-markers writes none";
     let message = format!("{}; {without}", told(error));
     Cause::Store { trouble, message, help }

@@ -11,9 +11,10 @@ use crate::backend::{Facts, KeySpace};
 use crate::limits::{Content, Memory, MemoryError, MemoryPermit};
 use crate::location::S3Location;
 use crate::model::entry::Completeness;
+use crate::model::hint::hint;
 use crate::model::key::Escaped;
 use crate::model::{
-    Cause, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Stamp, Stop, Timestamp,
+    Cause, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Setting, Stamp, Stop, Timestamp,
 };
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -249,16 +250,16 @@ impl BucketPrefix {
         bytes.extend_from_slice(&self.prefix);
         bytes.extend_from_slice(key.as_bytes());
         if std::str::from_utf8(&bytes).is_err() {
-            let why = "an object's key must be UTF-8: rename it, or leave it out by --exclude";
-            return Err(Cause::Other(why.to_owned()));
+            let message = "an object's key must be UTF-8".to_owned();
+            let help = hint!["rename it, or leave it out by ", Setting::Exclude];
+            return Err(Cause::Advised { message, help });
         }
         let longest = self.store.capabilities().longest_key;
         if bytes.len() > longest {
             let length = bytes.len();
-            return Err(Cause::Other(format!(
-                "its key would have {length} bytes, and a store takes {longest}: shorten it, or leave \
-                 it out by --exclude"
-            )));
+            let message = format!("its key would have {length} bytes, and a store takes {longest}");
+            let help = hint!["shorten it, or leave it out by ", Setting::Exclude];
+            return Err(Cause::Advised { message, help });
         }
         Ok(bytes)
     }
@@ -268,7 +269,10 @@ impl BucketPrefix {
         let bytes = bytes.next_multiple_of(Content::BLOCK);
         self.memory.take(bytes, &|| self.stop.requested()).map_err(|error| match error {
             MemoryError::Interrupted(_) => Cause::Stopped,
-            MemoryError::TooLarge { .. } => Cause::Other(error.to_string()),
+            MemoryError::TooLarge { .. } => Cause::Advised {
+                message: error.to_string(),
+                help: hint!["allow more by ", Setting::Memory],
+            },
         })
     }
 

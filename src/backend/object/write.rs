@@ -17,7 +17,8 @@ use super::{
 };
 use crate::backend::{Precondition, Stage, Staged, Written};
 use crate::limits::{Content, MemoryPermit};
-use crate::model::{Cause, Digest, ETag, Entry, EntryKind, Key, Metadata, Stamp, Stop};
+use crate::model::hint::hint;
+use crate::model::{Cause, Digest, ETag, Entry, EntryKind, Key, Metadata, Setting, Stamp, Stop};
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
 use std::collections::HashMap;
@@ -139,7 +140,11 @@ impl ObjectStage {
             let mebibytes = self.part_size >> 20;
             return Err(Cause::Lost {
                 message: format!("more comes than {most} parts of {mebibytes} MiB can hold"),
-                help: "say by --expected-size how much will come: parts will be larger".to_owned(),
+                help: hint![
+                    "say by ",
+                    Setting::ExpectedSize,
+                    " how much will come: parts will be larger",
+                ],
             });
         }
         let (to, key, id) = (Arc::clone(&self.to), self.key.clone(), upload.id.clone());

@@ -4,6 +4,7 @@ use super::super::args::CatArgs;
 use super::super::exit::Exit;
 use super::super::settings;
 use crate::model::Progress;
+use crate::report::flags;
 use crate::report::output::stdout;
 use crate::report::{Output, OutputOptions};
 use crate::session::cat::{CatError, cat};
@@ -20,7 +21,7 @@ pub(crate) fn run(args: &CatArgs) -> Exit {
         Err(CatError::Fatal(error)) => super::fail(&error),
         Err(CatError::Entry(error)) => {
             let output = Output::new(OutputOptions::default(), None);
-            output.message("error", &error.sentence());
+            output.message("error", &flags::entry_error(&error));
             output.message("help", "what was written is not to be used");
             Exit::Incomplete
         }

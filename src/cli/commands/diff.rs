@@ -10,6 +10,7 @@ use crate::location::Location;
 use crate::model::key::Escaped;
 use crate::model::{Digest, EntryError, EntryKind, Error, Progress, Stop, Totals, Verdict, run};
 use crate::report::failures::Failures;
+use crate::report::flags;
 use crate::report::format::{count, counted, duration, error_rate, size};
 use crate::report::json::{self, JsonError, JsonKey, Level};
 use crate::report::{Output, OutputOptions};
@@ -107,7 +108,7 @@ impl DiffObserver for Report<'_> {
     }
 
     fn failed(&mut self, which: Which, error: &EntryError) {
-        let (verb, key, cause) = (error.operation.verb(), &error.key, error.cause.sentence());
+        let (verb, key, cause) = (error.operation.verb(), &error.key, flags::cause(&error.cause));
         let (side, name) = match which {
             Which::A => ("A", "a"),
             Which::B => ("B", "b"),
@@ -293,7 +294,7 @@ fn finished<'a>(
         verdict: &'static str,
         exit_code: u8,
         #[serde(flatten)]
-        error: Option<JsonError<'a>>,
+        error: Option<JsonError>,
     }
     let outcome = result.as_ref().ok();
     let run = |side: usize| match &outcome?.bases[side] {

@@ -13,6 +13,7 @@ use crate::location::Location;
 use crate::manifest::{Origin, Row};
 use crate::model::{Entry, EntryKind, Error, Event, Observer, Progress, Stop};
 use crate::report::Output;
+use crate::report::flags;
 use crate::report::format::{counted, moment, size};
 use crate::report::json::{JsonError, Level, record};
 use crate::session::{Explained, Explanation, MirrorOptions, Past, PastLine, explain};
@@ -99,7 +100,7 @@ struct Finished<'a> {
     verdict: &'static str,
     exit_code: u8,
     #[serde(flatten)]
-    error: Option<JsonError<'a>>,
+    error: Option<JsonError>,
 }
 
 /// How wide the names of lines are.
@@ -112,7 +113,7 @@ impl Report {
 
     fn tell(&self, explanation: &Explanation, asked: &Asked<'_>) {
         for error in &explanation.failed {
-            self.output.message("error", &error.sentence());
+            self.output.message("error", &flags::entry_error(error));
         }
         for (at, explained) in explanation.keys.iter().enumerate() {
             if at > 0 {

@@ -9,6 +9,7 @@ use crate::model::entry::Completeness;
 use crate::model::key::Escaped;
 use crate::model::{Entry, EntryError, EntryKind, Error, Progress, Timestamp, Totals};
 use crate::report::failures::Failures;
+use crate::report::flags;
 use crate::report::json::{self, JsonError, JsonFailure, JsonKey, Level};
 use crate::report::output::stdout;
 use crate::report::{Output, OutputOptions, format};
@@ -133,7 +134,7 @@ impl<'a> List<'a> {
             let record = json::record(Level::Error, "failed", &JsonFailure::from(error));
             return writeln!(self.stdout, "{record}");
         }
-        self.failures.tell(&self.stderr, &error.sentence());
+        self.failures.tell(&self.stderr, &flags::entry_error(error));
         Ok(())
     }
 
@@ -171,7 +172,7 @@ impl<'a> List<'a> {
             verdict: &'static str,
             exit_code: u8,
             #[serde(flatten)]
-            error: Option<JsonError<'a>>,
+            error: Option<JsonError>,
         }
         if self.form != OutputFormat::Json {
             return Ok(());

@@ -131,7 +131,7 @@ struct Finished<'a> {
     verdict: &'static str,
     exit_code: u8,
     #[serde(flatten)]
-    error: Option<JsonError<'a>>,
+    error: Option<JsonError>,
 }
 
 /// The `publication` record's body.

@@ -68,7 +68,7 @@ pub(super) fn fail(error: &Error) -> Exit {
 fn tell(output: &Output, error: &Error) {
     output.message("error", &error.sentence());
     if let Some(help) = &error.help {
-        output.message("help", help);
+        output.message("help", &crate::report::flags::hint(help));
     }
 }
 

@@ -122,7 +122,7 @@ fn finished<'a>(
         verdict: &'static str,
         exit_code: u8,
         #[serde(flatten)]
-        error: Option<JsonError<'a>>,
+        error: Option<JsonError>,
     }
     let outcome = match result {
         Ok(PutEnd::Done(outcome)) => Some(outcome),

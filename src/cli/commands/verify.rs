@@ -15,6 +15,7 @@ use crate::model::{Cause, EntryError, Error, Key, Progress, Stop, Totals};
 use crate::report::bars::{self, Bars, Shown};
 use crate::report::estimate::{Estimate, Kind, Sample};
 use crate::report::failures::Failures;
+use crate::report::flags;
 use crate::report::format::counted;
 use crate::report::json::{self, JsonFailure, JsonKey, Level};
 use crate::report::{HumanOptions, Output, ProgressStyle};
@@ -358,7 +359,7 @@ impl VerifyObserver for Report {
             self.output.line(&json::record(Level::Error, "failed", &body));
             return;
         }
-        self.failures.tell(&self.output, &error.sentence());
+        self.failures.tell(&self.output, &flags::entry_error(error));
     }
 
     fn not_recorded(&self, error: &Error) {
@@ -367,7 +368,7 @@ impl VerifyObserver for Report {
     }
 
     fn mended(&self, key: &Key, mended: Result<(), &Cause>) {
-        let error = mended.err().map(Cause::sentence);
+        let error = mended.err().map(flags::cause);
         if self.json {
             #[derive(Serialize)]
             struct Mended {

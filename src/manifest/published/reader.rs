@@ -8,7 +8,7 @@ use super::signature::SignatureStatus;
 use crate::backend::{Capabilities, MANIFEST, ReadError, Reading, Source};
 use crate::manifest::keys::{self, PublicKey, Signature};
 use crate::manifest::mode::Closed;
-use crate::model::{Cause, Digest, Entry, EntryKind, Error, ErrorKind, Key, Metadata};
+use crate::model::{Cause, Digest, Entry, EntryKind, Error, ErrorKind, Hint, Key, Metadata};
 use crate::spool::nameless;
 use std::cell::RefCell;
 use std::fs::File;
@@ -451,7 +451,7 @@ impl<'a> ManifestReader<'a> {
 
     /// How a user comes to what is closed to this one, where modes say so: the entry
     /// itself, or the directory on the way to it that can still be seen.
-    fn closed(&self, key: &Key, is_written: bool) -> Option<String> {
+    fn closed(&self, key: &Key, is_written: bool) -> Option<Hint> {
         if !self.capabilities().enforces_modes {
             return None;
         }

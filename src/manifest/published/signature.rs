@@ -9,7 +9,8 @@ use super::merge::Merged;
 use super::reader::ManifestReader;
 use super::writer::ManifestWriter;
 use crate::manifest::keys::{KeyId, PublicKey, SecretKey, Signature};
-use crate::model::{Error, ErrorKind};
+use crate::model::hint::hint;
+use crate::model::{Error, ErrorKind, Setting};
 
 /// What the signature of a publication is worth.
 #[derive(Debug)]
@@ -32,17 +33,23 @@ impl SignatureStatus {
     /// # Errors
     /// [`ErrorKind::Untrusted`] in all other cases.
     pub fn demand(self, publication: &Publication, key: &PublicKey) -> Result<Signature, Error> {
-        const SIGN: &str = "`vidimus manifest sign` signs it, once you trust what it says; `vidimus \
-                            mirror --sign` signs what it publishes";
+        let sign = || {
+            hint![
+                "`vidimus manifest sign` signs it, once you trust what it says; a mirror with ",
+                Setting::Sign,
+                " signs what it publishes",
+            ]
+        };
         let sequence = publication.head.sequence;
         let (how, help) = match self {
             Self::Good(signature) => return Ok(signature),
-            Self::None | Self::Unchecked(_) => ("is not signed".to_owned(), SIGN),
+            Self::None | Self::Unchecked(_) => ("is not signed".to_owned(), sign()),
             Self::OtherKey(signature) => (
                 format!("is signed with key {}, not with {}", signature.key, key.id()),
-                "name the public key that belongs to the one it is signed with, if you trust that",
+                "name the public key that belongs to the one it is signed with, if you trust that"
+                    .into(),
             ),
-            Self::Broken(how) => (format!("has a signature that doesn't hold: {how}"), SIGN),
+            Self::Broken(how) => (format!("has a signature that doesn't hold: {how}"), sign()),
         };
         let message = format!("publication {sequence} of the manifest {how}");
         Err(Error::new(ErrorKind::Untrusted, message).help(help))

@@ -7,8 +7,10 @@ use crate::listing::OrderChecked;
 use crate::manifest::Row;
 use crate::manifest::published::Merged;
 use crate::model::error::Side as OfMirror;
+use crate::model::hint::hint;
 use crate::model::{
-    Cause, EntryError, Error, ErrorKind, Keeps, Key, Operation, Progress, RunId, Stop, Verdict,
+    Cause, EntryError, Error, ErrorKind, Keeps, Key, Operation, Progress, RunId, Setting, Stop,
+    Verdict,
 };
 use crate::session::manifest::{Found, ManifestAt, OpenManifest, no_manifest_at};
 use std::cmp::Ordering;
@@ -48,8 +50,11 @@ impl Side {
     ) -> Result<Self, Error> {
         match OpenManifest::find(at, progress, stop)? {
             Found::Manifest(open) if recorded || open.is_bare() => Ok(Self::Recorded(open)),
-            Found::Bare(_) if recorded => Err(no_manifest_at(&at.location)
-                .help("without --recorded the places themselves are compared")),
+            Found::Bare(_) if recorded => Err(no_manifest_at(&at.location).help(hint![
+                "without ",
+                Setting::Recorded,
+                " the places themselves are compared"
+            ])),
             found => {
                 let side = Self::Listed(found);
                 side.has_entries(at)?;

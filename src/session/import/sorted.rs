@@ -1,8 +1,9 @@
 //! A list of digests, read whole and sorted.
 
 use crate::manifest::list::{ListFormat, Listed, read_line};
+use crate::model::hint::hint;
 use crate::model::reserved::is_reserved;
-use crate::model::{Error, ErrorKind, Key, Stop};
+use crate::model::{Error, ErrorKind, Key, Setting, Stop};
 use crate::session::input::Input;
 use crate::spool::{Sorted, Sorter};
 use crate::verify::VerifyTotals;
@@ -52,8 +53,11 @@ pub(super) fn sort(
         }
         let is_whole = line.pop_if(|last| *last == b'\n').is_some();
         let wrong = |why: &str| {
-            Error::new(ErrorKind::Usage, format!("line {number} of {name}: {why}"))
-                .help("see --format; names are relative to the target")
+            Error::new(ErrorKind::Usage, format!("line {number} of {name}: {why}")).help(hint![
+                "see ",
+                Setting::Format,
+                "; names are relative to the target"
+            ])
         };
         if !is_whole && line.len() as u64 == LONGEST_LINE {
             return Err(wrong("it is longer than any name can be"));

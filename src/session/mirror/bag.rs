@@ -17,9 +17,10 @@ use crate::manifest::lock::DIRECTORY;
 use crate::manifest::{Row, State};
 use crate::model::digest::Hex;
 use crate::model::error::Side;
+use crate::model::hint::hint;
 use crate::model::stamp::{StampFields, StampMatch};
 use crate::model::{
-    Cause, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Operation,
+    Cause, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Operation, Setting,
 };
 use crate::place::{Opener, Writes, printable};
 use crate::session::places::BagPlace;
@@ -351,7 +352,7 @@ impl Bag {
                     found.files += 1;
                     found.bytes += entry.stamp.size;
                 }
-                Err(why) => fail(unvouched(entry.key, Cause::Other(why.to_owned()))),
+                Err(cause) => fail(unvouched(entry.key, cause)),
             }
             if lines.len() >= CHUNK {
                 file.write(&lines)?;
@@ -390,24 +391,32 @@ fn vouched<'r>(
     entry: &Entry,
     row: Option<&'r Row>,
     trust: StampFields,
-) -> Result<&'r [u8; 32], &'static str> {
+) -> Result<&'r [u8; 32], Cause> {
+    let refused = |why: &str| Err(Cause::Other(why.to_owned()));
+    let advised = |why: &str, help: &str| Cause::Advised {
+        message: why.to_owned(),
+        help: hint![help, Setting::Delete],
+    };
     if entry.kind != EntryKind::File {
-        return Err("a bag holds files and directories alone: remove it");
+        return refused("a bag holds files and directories alone: remove it");
     }
     let stands = |row: &&Row| {
         row.kind == EntryKind::File && entry.stamp.compare(&row.target, trust) == StampMatch::Same
     };
     let Some(row) = row else {
-        return Err("no run into this bag brought it there: remove it, or run with --delete");
+        return Err(advised("no run into this bag brought it there", "remove it, or run with "));
     };
     if std::str::from_utf8(entry.key.as_bytes()).is_err() {
-        return Err("its name is not UTF-8: remove it");
+        return refused("its name is not UTF-8: remove it");
     }
-    let row = Some(row).filter(stands).ok_or(
-        "it changed since it was copied: if the source has it, run again; else remove it, or run \
-         with --delete",
-    )?;
-    row.extra.sha256.as_ref().ok_or("no SHA-256 of it is recorded: remove it, or run with --delete")
+    let row = Some(row).filter(stands).ok_or_else(|| {
+        advised(
+            "it changed since it was copied",
+            "if the source has it, run again; else remove it, or run with ",
+        )
+    })?;
+    let unrecorded = || advised("no SHA-256 of it is recorded", "remove it, or run with ");
+    row.extra.sha256.as_ref().ok_or_else(unrecorded)
 }
 
 fn unvouched(key: Key, cause: Cause) -> EntryError {

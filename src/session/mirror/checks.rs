@@ -4,7 +4,8 @@
 use super::Session;
 use crate::manifest::{RootIdentity, Sameness};
 use crate::model::error::Side;
-use crate::model::{Error, ErrorKind};
+use crate::model::hint::hint;
+use crate::model::{Error, ErrorKind, Setting};
 use crate::place::printable;
 use crate::plan::{DeletionTally, Evidence, guard};
 use crate::session::places::Places;
@@ -33,7 +34,7 @@ impl Session<'_> {
             return Ok(());
         };
         Err(Error::new(ErrorKind::Refused, format!("the state directory is the {side} itself"))
-            .help("name another directory by --state-dir"))
+            .help(hint!["name another directory by ", Setting::StateDir]))
     }
 
     /// Notes patterns that were meant for a path of this machine: they begin at the source's root, and
@@ -79,15 +80,18 @@ impl Session<'_> {
         if !name.components().all(plain) {
             return Err(Error::new(
                 ErrorKind::Usage,
-                "--require-file names a file below the source",
+                "a file that is required lies below the source",
             )
-            .help("a relative path without \"..\": --require-file .mounted"));
+            .help(hint![
+                "a relative path without \"..\": ",
+                Setting::RequireFile,
+                " .mounted"
+            ]));
         }
         let Some(why) = self.places.source.lacks(name)? else { return Ok(()) };
         let name = printable(name);
-        let message = format!(
-            "the source lacks the file that --require-file names, \"{name}\": is it mounted?"
-        );
+        let message =
+            format!("the source lacks the file that is required, \"{name}\": is it mounted?");
         Err(Error::new(ErrorKind::Refused, message).because(why))
     }
 }

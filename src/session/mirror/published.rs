@@ -126,7 +126,7 @@ impl Session<'_> {
         }
         let Places { source, target, .. } = self.places;
         let name = if side == Side::Source { &source.name } else { &target.name };
-        let help = error.help.clone().unwrap_or_else(|| LATER.to_owned());
+        let help = error.help.clone().unwrap_or_else(|| LATER.into());
         let message = format!("cannot mirror without what is published in \"{name}\"");
         Error::new(error.kind, message).because(error).help(help)
     }

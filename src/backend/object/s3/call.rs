@@ -10,7 +10,7 @@ use super::sign::{EMPTY, PAYLOAD, Subject, UNSIGNED, hex};
 use super::time::{self, SignedTime};
 use super::transport::{CONNECT_TIME, PooledConnection, Timeouts, WORK_TIME};
 use crate::limits::Began;
-use crate::model::RequestKind;
+use crate::model::{Hint, RequestKind};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Uri};
@@ -371,18 +371,17 @@ impl S3 {
             error.kind = StoreErrorKind::Signature;
         }
         if !proven && error.help.is_none() {
-            error.help = self.endpoint_help(&error.kind);
+            error.help = self.endpoint_help(&error.kind).map(Box::new);
         }
         let is_denied =
             matches!(error.kind, StoreErrorKind::Denied | StoreErrorKind::BadCredentials);
         if is_denied && error.help.is_none() && matches!(self.shared.credentials.get(), Ok(None)) {
-            error.help = Some(ANONYMOUS.into());
+            error.help = Some(Box::new(ANONYMOUS.into()));
         }
         if error.kind == StoreErrorKind::Denied && error.help.is_none() {
             let right = right_of(request.kind);
-            error.help = Some(
-                format!("the credentials are known, but their policy seems to lack {right}").into(),
-            );
+            let help = format!("the credentials are known, but their policy seems to lack {right}");
+            error.help = Some(Box::new(help.into()));
         }
         let date = reply::text(&reply.headers, "date").and_then(time::parse);
         if let (StoreErrorKind::ClockSkew, Some(date)) = (&error.kind, date) {
@@ -392,7 +391,7 @@ impl S3 {
     }
 
     /// The way out where the endpoint seems to name the bucket, which then is named twice.
-    fn endpoint_help(&self, kind: &StoreErrorKind) -> Option<Box<str>> {
+    fn endpoint_help(&self, kind: &StoreErrorKind) -> Option<Hint> {
         let is_lost = matches!(
             kind,
             StoreErrorKind::NoBucket

@@ -11,7 +11,7 @@ pub(super) use http::Http;
 
 use super::credential::{Credential, Credentials};
 use super::variables::Variables;
-use crate::model::{Error, ErrorKind};
+use crate::model::{Error, ErrorKind, Hint};
 use chain::Chain;
 use jiff::{SignedDuration, Timestamp};
 use std::error::Error as _;
@@ -85,7 +85,7 @@ struct Cached {
 struct Failure {
     kind: ErrorKind,
     message: String,
-    help: Option<String>,
+    help: Option<Hint>,
 }
 
 /// What is kept, to one who asks.

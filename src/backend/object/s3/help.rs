@@ -1,6 +1,8 @@
 //! The way out of an error, in the words of the AWS tools' settings.
 
 use super::super::{StoreError, StoreErrorKind};
+use crate::model::hint::hint;
+use crate::model::{Hint, Setting};
 
 /// Adds the way out to an error that has none yet.
 pub(super) fn with_help(mut error: StoreError) -> StoreError {
@@ -11,11 +13,11 @@ pub(super) fn with_help(mut error: StoreError) -> StoreError {
 /// [`with_help`], where the error lies.
 pub(super) fn add_help(error: &mut StoreError) {
     if error.help.is_none() {
-        error.help = help(&error.kind);
+        error.help = help(&error.kind).map(Box::new);
     }
 }
 
-fn help(kind: &StoreErrorKind) -> Option<Box<str>> {
+fn help(kind: &StoreErrorKind) -> Option<Hint> {
     use StoreErrorKind as Kind;
     if let Kind::WrongRegion(Some(region)) = kind {
         let help = format!("set AWS_REGION={region}, or add ?region={region} to the location");
@@ -31,8 +33,10 @@ fn help(kind: &StoreErrorKind) -> Option<Box<str>> {
              anyone may read, add ?anonymous=true to its location"
         }
         Kind::Signature => {
-            "the store encodes this key in another way than S3 does: rename it, or leave it out by \
-             --exclude"
+            return Some(hint![
+                "the store encodes this key in another way than S3 does: rename it, or leave it out by ",
+                Setting::Exclude,
+            ]);
         }
         Kind::Archived(_) => "restore it first (aws s3api restore-object), or leave it out",
         Kind::WrongRegion(_) | Kind::Redirect => {

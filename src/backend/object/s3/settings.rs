@@ -11,7 +11,8 @@ use super::profile::{Profile, Profiles};
 use super::proxy::Proxies;
 use super::variables::Variables;
 use crate::location::{self, S3Location};
-use crate::model::{Error, ErrorKind};
+use crate::model::hint::hint;
+use crate::model::{Error, ErrorKind, Setting};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -85,7 +86,11 @@ pub fn resolve(
             ErrorKind::Refused,
             format!("the endpoint \"{endpoint}\" ({origin}) is not encrypted"),
         )
-        .help("use https://, or --allow-http if nobody on the way may be a stranger"));
+        .help(hint![
+            "use https://, or ",
+            Setting::AllowHttp,
+            " if nobody on the way may be a stranger",
+        ]));
     }
     let endpoint = endpoint.map(|(_, endpoint)| endpoint);
     let region = location

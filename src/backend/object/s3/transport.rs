@@ -10,7 +10,8 @@ use super::proxy::{Connector, Proxies, Wire};
 use super::sending::Sending;
 use super::sign::Signer;
 use super::tls;
-use crate::model::{Error, Stop};
+use crate::model::hint::hint;
+use crate::model::{Error, Setting, Stop};
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::BodyExt;
@@ -391,10 +392,11 @@ fn unconnected(
             Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
                 return StoreError::new(StoreErrorKind::Tls)
                     .message(format!("{server} answers without TLS, as plain HTTP does"))
-                    .help(
+                    .help(hint![
                         "if it is the right port, write http:// in the endpoint: nothing is \
-                         encrypted then, for which another machine needs --allow-http",
-                    );
+                         encrypted then, for which another machine needs ",
+                        Setting::AllowHttp,
+                    ]);
             }
             Some(_) => kind = StoreErrorKind::Tls,
             None => {}
@@ -499,7 +501,7 @@ mod tests {
         let error = unconnected(plain.into(), "store.example:9000", None);
         assert_eq!(error.kind, StoreErrorKind::Tls);
         assert!(error.to_string().contains("store.example:9000 answers without TLS"), "{error}");
-        assert!(error.help.is_some_and(|help| help.contains("http://")));
+        assert!(error.help.is_some_and(|help| help.to_string().contains("http://")));
     }
 
     #[test]

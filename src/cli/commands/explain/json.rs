@@ -5,6 +5,7 @@ use crate::compare::Seen;
 use crate::model::key::Escaped;
 use crate::model::stamp::Evidence;
 use crate::model::{Entry, Key, Stamp};
+use crate::report::flags;
 use crate::report::json::{JsonKey, kind};
 use crate::session::{Explained, Explanation, PastLine};
 use serde_json::{Map, Value, json};
@@ -46,7 +47,7 @@ pub(super) fn explanation(explained: &Explained, whole: &Explanation, asked: &As
     );
     put("decision", word.replace(' ', "_").into());
     put("reason", reason.into());
-    put("cause", words::cause(explained).map_or(Value::Null, |cause| cause.sentence().into()));
+    put("cause", words::cause(explained).map_or(Value::Null, |cause| flags::cause(cause).into()));
     put("consequences", words::consequences(explained, asked.options).into());
     put("last_run", whole.last_run.as_ref().map_or(Value::Null, |run| run.id.0.clone().into()));
     if let Some(past) = &whole.past {

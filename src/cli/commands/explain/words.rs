@@ -9,6 +9,7 @@ use crate::model::key::Escaped;
 use crate::model::stamp::{Evidence, Inode};
 use crate::model::{Action, Cause, Check, Decision, Entry, EntryKind, Reason, Stamp};
 use crate::plan::Differs;
+use crate::report::flags;
 use crate::report::format::{count, counted, size};
 use crate::session::{Explained, MaxDelete, MirrorOptions};
 
@@ -64,7 +65,7 @@ pub(super) fn consequences(explained: &Explained, options: &MirrorOptions) -> Ve
     let pair = &explained.pair;
     let (source, target) = (pair.source.entry(), pair.target.entry());
     if let Some(cause) = &explained.refused {
-        return vec![format!("would be named as failed: {}", cause.sentence())];
+        return vec![format!("would be named as failed: {}", flags::cause(cause))];
     }
     if is_left_out(explained) && explained.action() != Some(Action::Delete) {
         let stays = if target.is_some() { "; what the target has of it stays" } else { "" };
@@ -125,7 +126,7 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
     let (source, target) = (pair.source.entry(), pair.target.entry());
     let Decision { action, reason } = match &explained.decision {
         Ok(decision) => *decision,
-        Err(cause) => return format!("would be named as failed: {}", cause.sentence()),
+        Err(cause) => return format!("would be named as failed: {}", flags::cause(cause)),
     };
     let amount = size(bytes(source));
     match action {

@@ -36,7 +36,7 @@ pub(super) fn finished<'a>(
         verdict: &'static str,
         exit_code: u8,
         #[serde(flatten)]
-        error: Option<JsonError<'a>>,
+        error: Option<JsonError>,
     }
     let outcome = result.ok();
     let totals = outcome.map(|outcome| outcome.totals).unwrap_or_default();

@@ -92,7 +92,7 @@ impl Home {
             Ok(Some(credential)) => credential.access_key().to_owned(),
             Err(error) => {
                 assert_eq!(error.kind, ErrorKind::Unusable);
-                let told = format!("{error}; {}", error.help.as_deref().unwrap_or_default());
+                let told = format!("{error}; {}", error.help.clone().unwrap_or_default());
                 assert!(!told.contains("hunter2"), "{told}");
                 told
             }
