@@ -1,5 +1,6 @@
 //! The suite that every backend passes: written against the traits alone.
 
+use crate::common::content::bytes;
 use crate::fixture::{
     Fixture, cause, content, entry, everything, file, fill, key, keys, link, list_with, look, put,
     read, stage, staged, told,
@@ -251,11 +252,6 @@ fn only_one_name(Fixture { source, target, .. }: &Fixture) {
     let only = |name: &[u8]| ListOptions { only: Some(name.into()), ..everything() };
     assert_eq!(told(&list_with(&**source, &only(b"b"))), ["b"]);
     assert_eq!(told(&list_with(&**source, &only(b"missing"))), [""; 0]);
-}
-
-/// Bytes that tell where they belong.
-fn bytes(size: usize) -> Vec<u8> {
-    (0..size).map(|at| (at * 31 + at / 251) as u8).collect()
 }
 
 fn files_are_read_whole(Fixture { source, target, .. }: &Fixture) {

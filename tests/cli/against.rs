@@ -1,18 +1,14 @@
 //! `verify --against`: the target's content against the source's, both read.
 
-use crate::common::background::Watched;
 use crate::common::environment::text;
 use crate::common::tree::set_mtime_of;
-use crate::common::{Environment, Run, Snapshot, TestTree, assert_untouched, beside, tools};
+use crate::common::{Environment, Run, Snapshot, TestTree, assert_untouched, tools};
 use crate::mirror::{mirrored, sample};
 use crate::needs;
-use rustix::fs::inotify::WatchFlags;
 use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Stdio;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 fn against(env: &Environment, flags: &[&str]) -> Run {
     env.verify(&[&["--against", text(&env.source)], flags].concat())
@@ -132,21 +128,16 @@ fn what_changes_meanwhile_is_named_as_that_and_not_as_a_difference() {
     let env = mirrored(&TestTree::new().file("a", "1").file("b", "2"));
     let path = env.target.join("a");
     rot(&path, "9");
-    // The source's file changes once the target's is opened to be read.
-    let opened = Watched::new(&path, WatchFlags::OPEN);
-    let edit = |_: &AtomicBool| {
-        opened.wait();
-        fs::write(env.source.join("a"), "X").unwrap();
-    };
-    let inject = "inject=read:delay_enter=2000000:when=1";
-    let options = ["-P", text(&path), "-e", "trace=read", "-e", inject];
     let arguments = ["verify", "--against", text(&env.source), text(&env.target)];
-    let ((), run) = beside(edit, || env.strace(&options, &arguments));
+    // The source's file changes once the target's is read.
+    let run = env.strace_stopping("read:when=1", &["-P", text(&path)], &arguments, |_| {
+        fs::write(env.source.join("a"), "X").unwrap();
+    });
     run.expect(1)
         .names("cannot read source \"a\": changed while")
         .is_silent_about("content a")
         .is_silent_about("metadata a");
-    std::thread::sleep(Duration::from_millis(30));
+    env.age();
     set_mtime_of(&env.source.join("a"), 5, 5);
     against(&env, &[]).expect(3).names("content a (source");
 }
@@ -215,7 +206,7 @@ fn no_run_writes_meanwhile() {
 
 #[test]
 fn a_signal_ends_the_reading() {
-    let env = Environment::in_memory();
+    let env = Environment::new();
     for side in [&env.source, &env.target] {
         fs::create_dir_all(side).unwrap();
         fs::File::create(side.join("large")).unwrap().set_len(64 << 20).unwrap();

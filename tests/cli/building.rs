@@ -2,13 +2,11 @@
 //! what a killed run leaves of them.
 
 use crate::common::environment::{NOBODY, text};
-use crate::common::{Environment, Snapshot, TestTree, assert_mirrored, beside, tools};
+use crate::common::{Disk, Environment, Snapshot, TestTree, assert_mirrored, tools};
 use crate::needs;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, lchown};
-use std::path::Path;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 /// A directory of a killed run's.
 const LEFTOVER: &str = ".vidimus.0123456789abcdef";
@@ -52,7 +50,8 @@ fn a_new_directory_is_made_even_if_nothing_in_it_could_be_read() {
 #[test]
 fn what_failed_in_a_new_directory_is_not_named_again_with_it() {
     needs!(tools::strace());
-    let env = Environment::new();
+    let disk = Disk::new();
+    let env = disk.environment();
     TestTree::new().write(&env.source);
     env.mirrored(&[]);
     let tree = ["d/a", "d/b", "d/c", "d/d"];
@@ -99,10 +98,9 @@ fn leftover_directories_are_swept_whatever_mode_the_target_gives_them() {
     assert!(Snapshot::read(&env.target).temporaries().is_empty());
 }
 
-#[test]
-fn a_leftover_directory_that_another_run_puts_in_its_place_stays_whole() {
-    needs!(tools::strace());
-    let env = Environment::new();
+/// A directory that a killed run built, under a temporary's name; or that another run is about to put
+/// in its place, for which there is a name beside it. With the names in it.
+fn leftover(env: &Environment) -> ([PathBuf; 2], [&'static str; 3]) {
     TestTree::new().file("f", "1").write(&env.source);
     let [leftover, placed] = [LEFTOVER, "placed"].map(|name| env.target.join("nested").join(name));
     fs::DirBuilder::new().mode(0o700).recursive(true).create(&leftover).unwrap();
@@ -110,20 +108,34 @@ fn a_leftover_directory_that_another_run_puts_in_its_place_stays_whole() {
     for name in names {
         fs::write(leftover.join(name), name).unwrap();
     }
-    let slowly = ["-e", "trace=unlinkat", "-e", "inject=unlinkat:delay_exit=300000"];
-    beside(
-        |over| {
-            let is_touched = || names.iter().any(|name| !leftover.join(name).exists());
-            while !is_touched() && !over.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            fs::rename(&leftover, &placed).ok();
-        },
-        || env.strace(&slowly, &env.mirror_arguments(&[])),
-    );
-    if placed.exists() {
-        assert_eq!(fs::read_dir(&placed).unwrap().count(), names.len());
-    }
+    ([leftover, placed], names)
+}
+
+#[test]
+fn a_leftover_directory_that_another_run_puts_in_its_place_stays_whole() {
+    needs!(tools::strace());
+    let env = Environment::new();
+    let ([leftover, placed], names) = leftover(&env);
+    // Once it was looked into, and before it is removed.
+    let listed = ["-P", text(&leftover)];
+    let arguments = env.mirror_arguments(&[]);
+    env.strace_stopping("getdents64:when=1", &listed, &arguments, |_| {
+        fs::rename(&leftover, &placed).unwrap();
+    });
+    assert_eq!(fs::read_dir(&placed).unwrap().count(), names.len());
+    assert!(Snapshot::read(&env.target).temporaries().is_empty());
+}
+
+#[test]
+fn a_leftover_directory_is_whole_as_long_as_another_run_could_put_it_in_its_place() {
+    needs!(tools::strace());
+    let env = Environment::new();
+    let ([leftover, _], names) = leftover(&env);
+    let whole = |_| {
+        let left = fs::read_dir(&leftover).map_or(names.len(), Iterator::count);
+        assert_eq!(left, names.len(), "it loses files under its own name");
+    };
+    env.strace_stopping("unlinkat", &[], &env.mirror_arguments(&[]), whole);
     assert!(Snapshot::read(&env.target).temporaries().is_empty());
 }
 

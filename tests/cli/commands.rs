@@ -1,6 +1,6 @@
 //! `ls`, `cat` and `put` of this machine's files.
 
-use crate::common::background::wait_until_it_writes_to;
+use crate::common::background::{wait_until, wait_until_it_writes_to};
 use crate::common::environment::text;
 use crate::common::{Environment, Run, Snapshot, TestTree, tools};
 use crate::locks::{large, send, under_way};
@@ -177,9 +177,9 @@ fn put_that_fails_or_is_stopped_leaves_what_stood() {
     let mut input = child.stdin.take().unwrap();
     input.write_all(&vec![7; 3 << 20]).unwrap();
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-    let begun = Instant::now();
+    // Its input goes on: `input` is still open.
     Run::wait(child, "put, stopped".into()).expect(130).names("stopped");
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    drop(input);
 
     assert_eq!(fs::read(env.outside.join("old")).unwrap(), b"old");
     assert!(Snapshot::read(&env.outside).temporaries().is_empty());
@@ -206,11 +206,7 @@ fn waiting(env: &Environment, name: &str) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap();
     let lock = env.outside.join(".vidimus/lock");
-    let begun = Instant::now();
-    while fs::metadata(&lock).map_or(0, |lock| lock.len()) == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(20), "the lock is taken");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait_until("a lock that is taken", || fs::metadata(&lock).map_or(0, |lock| lock.len()) > 0);
     child
 }
 
@@ -271,10 +267,9 @@ fn put_is_no_faster_than_its_bandwidth_and_stops_while_it_waits() {
     command.stdin(File::open(env.root.join("input")).unwrap());
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_until_it_writes_to(&env.outside);
-    let begun = Instant::now();
+    // By itself it would end after an hour.
     send(&child, Signal::INT);
     Run::wait(child, "put, let through slowly".into()).expect(130).names("nothing was put");
-    assert!(begun.elapsed() < Duration::from_secs(2), "stopped after {:?}", begun.elapsed());
     assert_eq!(names(&env.outside), [".vidimus", "slow"]);
 }
 

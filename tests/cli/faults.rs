@@ -1,7 +1,7 @@
 //! Faults: full disks, errors of system calls, special files, names, sources that change.
 
 use crate::common::environment::text;
-use crate::common::{Environment, Run, Snapshot, TestTree, assert_mirrored, beside, tools};
+use crate::common::{Disk, Environment, Run, Snapshot, TestTree, assert_mirrored, beside, tools};
 use crate::mirror::mirrored;
 use crate::needs;
 use std::fmt::Write as _;
@@ -209,13 +209,14 @@ fn a_write_error_stops_the_run_and_removes_the_temporary() {
 #[test]
 fn a_failed_sync_is_not_recorded_as_done() {
     needs!(tools::strace());
+    let disk = Disk::new();
     for (durability, calls, when) in [
         ("batch", "syncfs,fsync,fdatasync", 1),
         ("file", "fsync,fdatasync", 1),
         ("file", "fsync,fdatasync", 2),
         ("batch", "syncfs", 1),
     ] {
-        let env = Environment::new();
+        let env = disk.environment();
         TestTree::new().file("a", "1").file("d/b", "2").write(&env.source);
         env.age();
         let inject = format!("inject={calls}:error=EIO:when={when}+");
@@ -223,7 +224,9 @@ fn a_failed_sync_is_not_recorded_as_done() {
         let run = env.strace(&["-e", &inject], &arguments);
         let met = env.trace().contains("(INJECTED)");
         if calls == "syncfs" && !met {
-            continue; // a file system without a syncfs that tells the truth
+            let missing = "the disk has no syncfs that tells the truth";
+            tools::skipped(module_path!(), line!(), missing);
+            continue;
         }
         assert!(met, "{durability}: the run never syncs\n{}", run.told());
         // The state's own files are synced by fsync as well: 4 where that comes first.
@@ -244,12 +247,14 @@ fn a_failed_sync_is_not_recorded_as_done() {
 #[test]
 fn a_directory_whose_sync_is_not_supported_is_no_failure() {
     needs!(tools::strace());
-    let env = Environment::new();
+    let disk = Disk::new();
+    let env = disk.environment();
     TestTree::new().file("d/a", "1").file("d/b", "2").write(&env.source);
     let directory = env.target.join("d");
     let calls = "inject=fsync,fdatasync:error=EINVAL";
     let arguments = env.mirror_arguments(&["--durability", "file"]);
     env.strace(&failing(text(&directory), calls), &arguments).expect(0);
+    assert!(env.trace().contains("(INJECTED)"), "nothing was injected");
     assert_mirrored(&env.source, &env.target);
 }
 
@@ -287,34 +292,18 @@ fn a_fifo_as_source_or_target_does_not_hang() {
     env.vidimus(&["mirror", "x/s", "x/pipe"]).expect(7);
 }
 
-/// Mirrors a source file whose every read takes long, changing it as `change` says once it is open.
-fn mirrored_slowly(env: &Environment, change: impl Fn(&Path, u32) + Sync, times: u32) -> Run {
+/// Mirrors a source file that changes, as `change` says, behind each of these reads of it; the calls as
+/// strace takes them.
+fn changed_behind_reads(
+    env: &Environment,
+    reads: &str,
+    mut change: impl FnMut(&Path, u32) + Send,
+) -> Run {
     let path = env.source.join("needle");
-    let options = [
-        "-e",
-        "trace=open,openat,openat2,read,pread64,copy_file_range,fstat,statx",
-        "-e",
-        "inject=read,pread64,copy_file_range:delay_enter=150000",
-        // The opening names the leaf beneath a directory's handle, the reads a handle.
-        "-P",
-        "needle",
-        "-P",
-        text(&path),
-    ];
-    let changing = |over: &AtomicBool| {
-        let mut done = 0;
-        while done < times && !over.load(Ordering::Relaxed) {
-            let trace = fs::read_to_string(env.root.join("trace")).unwrap_or_default();
-            if trace.lines().any(|line| line.contains("open") && line.contains("needle")) {
-                std::thread::sleep(Duration::from_millis(40));
-                done += 1;
-                change(&path, done);
-            } else {
-                std::thread::sleep(Duration::from_millis(2));
-            }
-        }
-    };
-    beside(changing, || env.strace(&options, &env.mirror_arguments(&[]))).1
+    let calls = format!("read,pread64,copy_file_range:{reads}");
+    env.strace_stopping(&calls, &["-P", text(&path)], &env.mirror_arguments(&[]), |stops| {
+        change(&path, stops);
+    })
 }
 
 #[test]
@@ -327,7 +316,8 @@ fn a_source_that_changes_once_while_it_is_read_is_read_again() {
     ] {
         let env = Environment::new();
         TestTree::new().file("needle", "A".repeat(200_000)).file("other", "o").write(&env.source);
-        let run = mirrored_slowly(&env, |path, _| fs::write(path, &new).unwrap(), 1);
+        let change = |path: &Path, _| fs::write(path, &new).unwrap();
+        let run = changed_behind_reads(&env, "when=1", change);
         assert!(run.code() == 0, "{what}\n{}", run.told());
         run.finished().counts(&[("files_copied", 2), ("files_failed", 0)]);
         assert_mirrored(&env.source, &env.target);
@@ -341,7 +331,7 @@ fn a_source_that_never_rests_is_named_and_not_recorded() {
     let env = Environment::new();
     TestTree::new().file("needle", "A".repeat(200_000)).file("other", "o").write(&env.source);
     let change = |path: &Path, n| fs::write(path, format!("{n}").repeat(100_000)).unwrap();
-    let run = mirrored_slowly(&env, change, u32::MAX);
+    let run = changed_behind_reads(&env, "when=1+", change);
     run.expect(1)
         .names("needle")
         .names("changed")
@@ -370,7 +360,7 @@ fn a_file_that_vanishes_before_it_is_read_is_named() {
 
 #[test]
 fn an_appended_log_is_copied_consistently_or_named() {
-    let env = Environment::in_memory();
+    let env = Environment::new();
     let path = env.source.join("log");
     fs::write(&path, "0123456789abcdef".repeat(1 << 20)).unwrap();
     let appending = |over: &AtomicBool| {
@@ -603,9 +593,11 @@ fn an_append_only_directory_is_recognised_and_not_filled() {
 
 #[test]
 fn a_file_whose_size_says_nothing_of_its_content_is_named_and_never_copied_empty() {
-    if !Path::new("/proc/version").exists() {
-        return eprintln!("SKIPPED: there is no /proc");
-    }
+    needs!(if Path::new("/proc/version").exists() {
+        Ok(())
+    } else {
+        Err("there is no /proc".to_owned())
+    });
     let env = Environment::new();
     let mirror = ["mirror", "--json", "/proc/version", "target"];
     let run = env.vidimus(&mirror).expect(1).names("\"version").names("as files in /proc");

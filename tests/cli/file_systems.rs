@@ -327,7 +327,7 @@ fn names_that_a_file_system_cannot_have_are_failures_that_say_so_before_anything
 #[test]
 fn a_directory_that_cannot_be_renamed_is_filled_all_the_same() {
     needs!(tools::strace());
-    let env = Environment::in_memory();
+    let env = Environment::new();
     TestTree::new()
         .file("new/a", "first")
         .file("new/b", "second")

@@ -119,7 +119,7 @@ fn case() -> impl Strategy<Value = Case> {
 
 /// Which of all these paths, each below the directory of its case, git leaves out.
 fn ignored(git: &Path, cases: &[Case]) -> HashSet<String> {
-    let env = Environment::in_memory();
+    let env = Environment::new();
     let home = &env.root;
     let git = |arguments: &[&str]| {
         let mut command = Command::new(git);

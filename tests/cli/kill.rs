@@ -5,7 +5,7 @@
 //! a sweep to a bounded number of runs. No `--seccomp-bpf` where a signal is injected: strace 6.1
 //! does not deliver it then.
 
-use crate::common::{Environment, Snapshot, TestTree, assert_mirrored, tools};
+use crate::common::{Disk, Environment, Snapshot, TestTree, assert_mirrored, tools};
 use crate::needs;
 use std::collections::BTreeMap;
 use std::fs;
@@ -61,8 +61,8 @@ const FLAGS: [&str; 9] = [
 ];
 
 /// An old mirror whose source is new.
-fn prepared() -> (Environment, [Snapshot; 2]) {
-    let env = Environment::new();
+fn prepared(disk: &Disk) -> (Environment, [Snapshot; 2]) {
+    let env = disk.environment();
     old().write(&env.source);
     env.age();
     env.mirrored(&FLAGS);
@@ -146,14 +146,15 @@ fn most_calls(set: &str, env: &Environment, arguments: &[String]) -> usize {
 fn sweep(set: &str, durability: &str) {
     needs!(tools::strace());
     let flags = [&FLAGS[..], &["--durability", durability]].concat();
-    let (env, _) = prepared();
+    let disk = Disk::new();
+    let (env, _) = prepared(&disk);
     let most = most_calls(set, &env, &env.mirror_arguments(&flags));
     assert!(most > 0, "no run of {durability} calls any of {set}");
     let step = most.div_ceil(kills()).max(1);
     let mut killed = 0;
     // From the end, where the loader's own calls are not.
     for at in (1..=most).rev().step_by(step) {
-        let (env, trees) = prepared();
+        let (env, trees) = prepared(&disk);
         let when = format!("{set} {durability} when={at} of {most}");
         let inject = format!("inject={set}:signal=KILL:when={at}");
         let trace = format!("trace={set}");
@@ -229,8 +230,9 @@ fn killed_at_sync_one_by_one() {
 #[test]
 fn killed_at_rename_of_a_first_copy() {
     needs!(tools::strace());
+    let disk = Disk::new();
     for at in 1..=12 {
-        let env = Environment::new();
+        let env = disk.environment();
         new().write(&env.source);
         env.age();
         let inject = format!("inject=/^rename:signal=KILL:when={at}");
@@ -245,14 +247,16 @@ fn killed_at_rename_of_a_first_copy() {
         assert!(Snapshot::read(&env.target).temporaries().is_empty());
         env.verify(&["--strict"]).expect(0);
         if run.code() == 0 {
-            break;
+            assert!(at > 3, "no run was killed at its renames");
+            return;
         }
     }
+    panic!("no run came to its end");
 }
 
 /// A mirror of which three files are broken, and what is mended.
-fn broken() -> (Environment, [Snapshot; 2], Vec<String>) {
-    let env = Environment::new();
+fn broken(disk: &Disk) -> (Environment, [Snapshot; 2], Vec<String>) {
+    let env = disk.environment();
     old().write(&env.source);
     env.age();
     env.mirrored(&[]);
@@ -270,12 +274,13 @@ fn broken() -> (Environment, [Snapshot; 2], Vec<String>) {
 /// Mending is killed: each file is as it was or mended, and mending again, or a mirror, ends it.
 fn sweep_of_mending(set: &str) {
     needs!(tools::strace());
-    let (env, _, arguments) = broken();
+    let disk = Disk::new();
+    let (env, _, arguments) = broken(&disk);
     let most = most_calls(set, &env, &arguments);
     assert!(most > 0, "no mending calls any of {set}");
     let mut killed = 0;
     for at in (1..=most).rev().step_by(most.div_ceil(kills()).max(1)) {
-        let (env, trees, arguments) = broken();
+        let (env, trees, arguments) = broken(&disk);
         let when = format!("mending {set} when={at} of {most}");
         let inject = format!("inject={set}:signal=KILL:when={at}");
         let trace = format!("trace={set}");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Some small files, which come first, and two large ones: 4 MiB together.
 fn sample() -> Environment {
-    let env = Environment::in_memory();
+    let env = Environment::new();
     let tree = (0..16).fold(TestTree::new(), |tree, n| tree.file(format!("a{n}"), vec![n; 4096]));
     let tree = tree.file("l0", vec![1; 2_000_000]).file("l1", vec![2; 2_128_768]);
     tree.write(&env.source);
@@ -50,12 +50,10 @@ fn a_timetable_holds_at_its_time_of_the_day() {
 #[test]
 fn a_run_that_waits_for_its_turn_can_be_stopped() {
     let env = sample();
-    // Fast enough to begin, and far from its end.
-    let child = under_way(&env, &["--bwlimit", "100kB/s"]);
-    let begun = Instant::now();
+    // By itself it would end when the tests have long given it up.
+    let child = under_way(&env, &["--bwlimit", "10kB/s"]);
     send(&child, Signal::INT);
     Run::wait(child, "a run that is let through slowly".into()).expect(130);
-    assert!(begun.elapsed() < Duration::from_secs(3), "stopped after {:?}", begun.elapsed());
     env.mirrored(&["--bwlimit", "off"]);
     assert_mirrored(&env.source, &env.target);
 }

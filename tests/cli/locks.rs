@@ -1,14 +1,14 @@
 //! One writer a target.
 
+use crate::common::background::wait_until;
 use crate::common::{Environment, Run, assert_mirrored};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// A source with a file that takes a while, and none of it on disk.
 pub(crate) fn large() -> Environment {
-    let env = Environment::in_memory();
+    let env = Environment::new();
     for n in 0..4 {
         let file = fs::File::create(env.source.join(format!("large-{n}"))).unwrap();
         file.set_len(192 << 20).unwrap();
@@ -25,18 +25,12 @@ pub(crate) fn under_way(env: &Environment, flags: &[&str]) -> Child {
 pub(crate) fn telling(env: &Environment, flags: &[&str], stdout: Stdio) -> Child {
     let mut command = env.command(&env.mirror_arguments(flags));
     let mut child = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
-    let begun = Instant::now();
-    loop {
+    wait_until("a run that writes", || {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it wrote");
         let names = fs::read_dir(&env.target).into_iter().flatten().flatten();
-        if names.map(|entry| entry.file_name()).any(|name| name != ".vidimus") {
-            return child;
-        }
-        if begun.elapsed() > Duration::from_secs(20) || child.try_wait().unwrap().is_some() {
-            let _ended = child.kill().is_err();
-            panic!("the run never writes\n{}", Run::wait(child, "mirror".into()).told());
-        }
-        std::thread::sleep(Duration::from_micros(500));
-    }
+        names.map(|entry| entry.file_name()).any(|name| name != ".vidimus")
+    });
+    child
 }
 
 pub(crate) fn send(child: &Child, signal: Signal) {
@@ -117,13 +111,10 @@ fn a_run_under_way_in_a_part_of_the_target_loses_nothing() {
         .spawn();
     let mut holder = again.expect("run flock");
     let deletes = ["--delete", "--max-delete", "100%"];
-    let begun = Instant::now();
-    while !outer(&[&deletes[..], &["--exclude", "large-*"]].concat())
-        .stderr
-        .contains("another run is under way")
-    {
-        assert!(begun.elapsed() < Duration::from_secs(20), "the lock is never taken");
-    }
+    wait_until("a lock that is taken", || {
+        let run = outer(&[&deletes[..], &["--exclude", "large-*"]].concat());
+        run.stderr.contains("another run is under way")
+    });
     assert!(env.target.join(".vidimus/lock").exists());
     let dry = outer(&[&deletes[..], &["--exclude", "large-*", "--dry-run"]].concat());
     let dry = dry.names("part/.vidimus/lock\" stays: another run is under way");

@@ -1,6 +1,8 @@
 //! The manifest that a mirror publishes in its target.
 
-use crate::common::{Environment, Snapshot, TestTree, assert_mirrored, assert_untouched, tools};
+use crate::common::{
+    Disk, Environment, Snapshot, TestTree, assert_mirrored, assert_untouched, tools,
+};
 use crate::mirror::{mirrored, sample};
 use crate::needs;
 use serde_json::Value;
@@ -332,7 +334,10 @@ fn a_single_file_is_published_with_what_is_and_makes_no_manifest_of_its_own() {
 #[test]
 fn a_manifest_that_cannot_be_published_is_named_and_published_by_the_next_run() {
     needs!(tools::strace());
-    let env = mirrored(&sample());
+    let disk = Disk::new();
+    let env = disk.environment();
+    sample().write(&env.source);
+    env.mirrored(&[]);
     env.lose_records();
     // A file where the directory should be.
     fs::write(directory(&env), "").expect("write");

@@ -4,13 +4,16 @@
 //! away what was not synced, as a power cut does: files renamed without a sync come back empty. The
 //! state lies on another file system, which is not cut.
 
+use crate::common::background::wait_until;
 use crate::common::environment::text;
 use crate::common::{Environment, TestTree, assert_mirrored, tools};
+use crate::locks::send;
 use crate::needs;
+use rusqlite::{Connection, OpenFlags};
+use rustix::process::Signal;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 /// Cuts the power of the file system mounted at `at`.
 fn cut(at: &Path) {
@@ -56,27 +59,51 @@ fn what_a_run_has_finished_survives_a_power_cut() {
     }
 }
 
+/// How many files the state has recorded.
+fn recorded(env: &Environment) -> i64 {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let count = |path: &Path| {
+        let state = Connection::open_with_flags(path, flags).ok()?;
+        let query = "SELECT count(*) FROM entries WHERE digest IS NOT NULL";
+        state.query_row(query, [], |row| row.get(0)).ok()
+    };
+    let files = fs::read_dir(env.state.join("vidimus")).into_iter().flatten().flatten();
+    let mut files = files.map(|file| file.path());
+    files
+        .find(|file| file.extension().is_some_and(|it| it == "sqlite3"))
+        .and_then(|it| count(&it))
+        .unwrap_or(0)
+}
+
 #[test]
 fn what_a_run_has_recorded_survives_a_power_cut_in_its_midst() {
     needs!(tools::mounts(), tools::tool("mkfs.ext4"), tools::tool("python3"));
-    for (durability, milliseconds) in [("batch", 60), ("batch", 200), ("file", 150), ("file", 400)]
-    {
+    for (durability, least) in [("batch", 1), ("batch", 500), ("file", 1), ("file", 500)] {
         let env = Environment::new();
         source().write(&env.source);
         fs::create_dir_all(&env.target).unwrap();
         let image = env.source.with_extension("ext4");
         let mount = tools::Mount::ext4(&image, &env.target, 128).unwrap();
-        let arguments = env.mirror_arguments(&["--durability", durability, "--quiet"]);
-        let mut run = env.command(&arguments);
+        // Slow enough to be met in its midst.
+        let flags = ["--durability", durability, "--quiet", "--bwlimit", "2MiB/s"];
+        let mut run = env.command(&env.mirror_arguments(&flags));
         let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(milliseconds));
+        let when = format!("{durability}, {least} files recorded");
+        wait_until(&when, || recorded(&env) >= least);
+        // It can't come to its end before the cut does.
+        send(&run, Signal::STOP);
         cut(&env.target);
-        run.wait().unwrap();
+        send(&run, Signal::CONT);
+        assert!(!run.wait().unwrap().success(), "{when}: it ended before the cut");
         drop(mount);
         let finished = verified_after_cut(&env, &image);
         for kind in ["missing", "corrupt"] {
-            assert_eq!(finished[kind], 0, "{durability} {milliseconds} ms: {finished}");
+            assert_eq!(finished[kind], 0, "{when}: {finished}");
         }
+        assert!(
+            finished["verified"].as_u64().is_some_and(|count| count >= least as u64),
+            "{finished}"
+        );
         let _mount = tools::Mount::ext4(&image, &env.target, 0).unwrap();
         env.mirror(&["--exclude", "/lost+found/"]).expect(0);
         fs::remove_dir(env.target.join("lost+found")).unwrap();

@@ -1,14 +1,17 @@
 //! A parent swapped for a symlink while a run goes on: nothing outside a root is written, changed,
 //! deleted or read.
 
+use crate::common::background::wait_until;
 use crate::common::{Environment, Snapshot, TestTree, assert_mirrored, assert_untouched, beside};
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, openat, renameat_with};
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-const LASTS: Duration = Duration::from_millis(2500);
+/// How often a parent is swapped while runs go on, at least, and how many of these there are.
+const SWAPS: u64 = 1000;
+const ROUNDS: u32 = 8;
 
 fn is_symlink(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
@@ -18,6 +21,7 @@ fn is_symlink(path: &Path) -> bool {
 /// leaves the directory at its name.
 fn while_swapping(env: &Environment, real: &Path, mut body: impl FnMut()) {
     let link = env.root.join("swapped");
+    let swapped = AtomicU64::new(0);
     let swapping = |over: &AtomicBool| {
         let mut swaps = 0_u64;
         while !over.load(Ordering::Relaxed) {
@@ -31,6 +35,7 @@ fn while_swapping(env: &Environment, real: &Path, mut body: impl FnMut()) {
                 && renameat_with(CWD, real, CWD, &link, RenameFlags::EXCHANGE).is_ok()
             {
                 swaps += 1;
+                swapped.store(swaps, Ordering::Relaxed);
                 std::thread::sleep(Duration::from_micros(swaps % 11 * 60));
                 // A run may be replacing the link: then there is nothing to exchange with.
                 while renameat_with(CWD, real, CWD, &link, RenameFlags::EXCHANGE).is_err()
@@ -40,17 +45,15 @@ fn while_swapping(env: &Environment, real: &Path, mut body: impl FnMut()) {
             }
             std::thread::sleep(Duration::from_micros(swaps % 7 * 100));
         }
-        swaps
     };
-    let (swaps, ()) = beside(swapping, || {
-        let begun = Instant::now();
+    beside(swapping, || {
         let mut rounds = 0;
-        while begun.elapsed() < LASTS || rounds < 3 {
+        wait_until("a racer that races", || {
             body();
             rounds += 1;
-        }
+            rounds >= ROUNDS && swapped.load(Ordering::Relaxed) >= SWAPS
+        });
     });
-    assert!(swaps > 100, "the racer raced");
 }
 
 fn files(content: &str) -> TestTree {

@@ -1,6 +1,5 @@
 //! The state on a disk that is full, or whose blocks are small.
 
-use crate::common::background::wait_until_it_writes_to;
 use crate::common::environment::text;
 use crate::common::{Environment, TestTree, assert_mirrored, tools};
 use crate::needs;
@@ -80,18 +79,12 @@ fn a_dry_run_beside_a_run_reads_a_state_without_a_log() {
     let _mount = small_blocks(&env);
     env.mirrored(&[]);
     TestTree::new().file("new", "x").write(&env.source);
-    // Its copy takes a while, in which the state is open.
-    let inject = "inject=renameat2:delay_enter=6000000:when=1";
-    let mut slow = env.strace_command(&["-e", inject], &env.mirror_arguments(&[]));
-    let mut slow = slow.stdout(std::process::Stdio::null()).spawn().unwrap();
-    wait_until_it_writes_to(&env.target);
-    env.mirror(&["--dry-run"])
-        .expect(0)
-        .is_silent_about("damaged")
-        .finished()
-        .counts(&[("entries", 502)]);
-    assert!(slow.try_wait().unwrap().is_none(), "they ran beside each other");
-    assert!(slow.wait().unwrap().success());
+    // It has put the copy in its place, and has the state open to record that.
+    let run = env.strace_stopping("renameat2:when=1", &[], &env.mirror_arguments(&[]), |_| {
+        let beside = env.mirror(&["--dry-run"]).expect(0).is_silent_about("damaged");
+        beside.finished().counts(&[("entries", 502)]);
+    });
+    run.expect(0);
     env.vidimus(&["mirror", text(&env.source), text(&env.target)]).expect(0);
     assert_mirrored(&env.source, &env.target);
 }

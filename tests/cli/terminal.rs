@@ -8,7 +8,6 @@ use crate::mirror::sample;
 use crate::needs;
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
 
 /// Runs a mirror in a pseudo-terminal and yields what the terminal got.
 fn in_terminal(env: &Environment, flags: &str, variables: &[(&str, &str)]) -> String {
@@ -55,7 +54,7 @@ fn below<'l>(lines: &'l [String], last: &str) -> &'l [String] {
 #[test]
 fn a_first_run_has_a_share_and_a_time_left_within_seconds_at_any_width() {
     needs!(tools::tool("tmux"));
-    let env = Environment::in_memory();
+    let env = Environment::new();
     let pane = slow_run(&env, 200);
     let is_estimated = |lines: &[String]| lines.iter().any(|line| line.ends_with(" left"));
     let lines = pane.wait("a time left", is_estimated);
@@ -82,12 +81,14 @@ fn a_first_run_has_a_share_and_a_time_left_within_seconds_at_any_width() {
 #[test]
 fn resizing_eats_nothing_and_leaves_nothing() {
     needs!(tools::tool("tmux"));
-    let env = Environment::in_memory();
+    let env = Environment::new();
     let pane = slow_run(&env, 100);
     pane.wait("a bar", |lines| lines.iter().any(|line| is_bar(line)));
     for columns in [50, 40, 90, 30, 120, 60] {
         pane.resize(columns);
-        std::thread::sleep(Duration::from_millis(20));
+        let width = columns.into();
+        let fits = |line: &String| is_bar(line) && line.chars().count() < width;
+        pane.wait("a bar that fits", |lines| lines.iter().any(fits));
     }
     let fits = |line: &String| is_bar(line) && (50..60).contains(&line.chars().count());
     let lines = pane.wait("a bar of sixty columns", |lines| lines.iter().any(fits));
@@ -99,7 +100,7 @@ fn resizing_eats_nothing_and_leaves_nothing() {
 #[test]
 fn an_interrupt_leaves_no_bar_above_the_summary_and_a_failure_is_told_once() {
     needs!(tools::tool("tmux"));
-    let env = Environment::in_memory();
+    let env = Environment::new();
     let pane = slow_run(&env, 80);
     pane.wait("a bar", |lines| lines.iter().any(|line| is_bar(line)));
     pane.interrupt();
@@ -133,7 +134,7 @@ fn at_all_widths(pane: &Pane<'_>, bytes: &str) {
 
 /// A mirror of 200 MiB, and a file more.
 fn large_film() -> Environment {
-    let env = Environment::in_memory();
+    let env = Environment::new();
     TestTree::new().file("a", "1").write(&env.source);
     fs::File::create(env.source.join("film.mkv")).unwrap().set_len(200 << 20).unwrap();
     env.mirrored(&[]);

@@ -1,20 +1,18 @@
 //! Something that goes on beside a run: a racer, a writer; and waiting for what a run does.
 
-use rustix::fs::inotify::{self, WatchFlags};
+use super::environment::Run;
 use rustix::fs::{OFlags, fcntl_setfl};
-use rustix::io::Errno;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{ErrorKind, PipeReader, PipeWriter, Write as _};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long what a run is bound to do soon may take on a slow machine.
-const SOON: Duration = Duration::from_mins(1);
+/// How long what a run is bound to do soon may take on a busy machine.
+const SOON: Duration = Duration::from_mins(4);
 
 /// Ends what goes on, also where the test panics: the scope would wait for it forever.
 struct End<'a>(&'a AtomicBool);
@@ -42,6 +40,16 @@ pub fn beside<T: Send, U>(
     })
 }
 
+/// Tests each case on a thread of its own: for cases that wait much and work little.
+pub fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
+    let test = &test;
+    std::thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(move || test(case));
+        }
+    });
+}
+
 /// Waits until something is so.
 #[track_caller]
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -49,30 +57,6 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         assert!(begun.elapsed() < SOON, "{what}: it never comes to that");
         std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// A file that tells what is done to it.
-pub struct Watched(OwnedFd);
-
-impl Watched {
-    /// Watches a file from now on.
-    pub fn new(path: &Path, what: WatchFlags) -> Self {
-        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
-        let watch = inotify::init(flags).expect("make an inotify instance");
-        inotify::add_watch(&watch, path, what).expect("watch a file");
-        Self(watch)
-    }
-
-    /// Waits until that is done.
-    pub fn wait(&self) {
-        let mut buffer = [MaybeUninit::uninit(); 512];
-        let mut events = inotify::Reader::new(&self.0, &mut buffer);
-        wait_until("what is done to a file", || match events.next() {
-            Ok(_) => true,
-            Err(Errno::AGAIN) => false,
-            Err(error) => panic!("cannot read what is done to a file: {error}"),
-        });
     }
 }
 
@@ -106,6 +90,21 @@ pub fn wait_until_it_writes_to(directory: &Path) {
         let mut names = names.map(|entry| entry.expect("list a directory").file_name());
         names.any(|name| name.as_bytes().starts_with(b".vidimus."))
     });
+}
+
+/// Half of what a client waits for a reply, and less than a store may have it wait: who takes longer to
+/// stop has waited for that.
+const WAITED_FOR_A_REPLY: Duration = Duration::from_secs(15);
+
+/// Tells a child to stop and waits for its end, which no reply may hold up.
+#[track_caller]
+pub fn stop(child: Child, signal: Signal, what: &str) -> Run {
+    let told = Instant::now();
+    kill_process(Pid::from_child(&child), signal).expect("tell a child to stop");
+    let run = Run::wait(child, format!("{what}, told to stop by {signal:?}"));
+    let took = told.elapsed();
+    assert!(took < WAITED_FOR_A_REPLY, "stopped after {took:?}\n{}", run.told());
+    run
 }
 
 /// Waits until a child stops by itself when it is told to end.

@@ -1,6 +1,7 @@
 //! A hermetic place to run the binary in: its own home, state and time zone, and none of the
 //! caller's variables.
 
+use super::background::{beside, wait_until};
 use super::tools;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -11,11 +12,15 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// No run of these tests takes this long; one that does hangs.
-const DEADLINE: Duration = Duration::from_secs(100);
+/// No run of these tests takes this long, be the machine ever so busy; one that does hangs.
+const DEADLINE: Duration = Duration::from_mins(5);
+
+/// What the tests of one process hold in memory at most, and as much again.
+const ROOM: u64 = 4 << 30;
 
 /// Longer than the clock tick within which a stamp is not trusted.
 const AGED: Duration = Duration::from_millis(30);
@@ -31,15 +36,25 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// On the disk that holds temporary files.
+    /// In memory, where a sync costs nothing: most of what a small run takes on a disk that others use
+    /// too is waiting for it. In a directory that `TMPDIR` names, or on the disk that holds temporary
+    /// files, where memory is short.
     pub fn new() -> Self {
-        Self::within(&std::env::temp_dir())
+        let memory = Path::new("/dev/shm");
+        let is_roomy = || {
+            let room = rustix::fs::statvfs(memory);
+            room.is_ok_and(|room| room.f_bavail * room.f_frsize >= ROOM)
+        };
+        if std::env::var_os("TMPDIR").is_none() && is_roomy() {
+            Self::within(memory)
+        } else {
+            Self::on_disk()
+        }
     }
 
-    /// In memory, for much data; on disk where there is no `/dev/shm`.
-    pub fn in_memory() -> Self {
-        let memory = Path::new("/dev/shm");
-        if memory.is_dir() { Self::within(memory) } else { Self::new() }
+    /// On the disk that holds temporary files.
+    pub fn on_disk() -> Self {
+        Self::within(&std::env::temp_dir())
     }
 
     /// In a fresh directory below `parent`.
@@ -135,6 +150,47 @@ impl Environment {
         Run::of(self.strace_command(options, arguments))
     }
 
+    /// Runs the binary below strace, which stops it, all its threads, behind each of these calls
+    /// (`openat:when=1`; `options` may narrow them by `-P`). `meanwhile` is told how often that was, from
+    /// 1; then it goes on.
+    #[track_caller]
+    pub fn strace_stopping<A: AsRef<OsStr>>(
+        &self,
+        calls: &str,
+        options: &[&str],
+        arguments: &[A],
+        meanwhile: impl FnMut(u32) + Send,
+    ) -> Run {
+        let (calls, when) = calls.split_once(':').unwrap_or((calls, "when=1+"));
+        let [trace, inject] =
+            [format!("trace={calls}"), format!("inject={calls}:signal=STOP:{when}")];
+        let options = [&["-e", &*trace, "-e", &*inject], options].concat();
+        let command = self.strace_command(&options, arguments);
+        let (stops, run) = beside(|over| self.at_each_stop(over, meanwhile), || Run::of(command));
+        assert!(stops > 0, "it was never stopped at {calls}\n{}", run.told());
+        run
+    }
+
+    /// Waits for each stop of the run that strace traces, until it is over; how many there were.
+    fn at_each_stop(&self, over: &AtomicBool, mut meanwhile: impl FnMut(u32)) -> u32 {
+        let mut stops = 0;
+        while !over.load(Ordering::Relaxed) {
+            let trace = std::fs::read(self.root.join("trace")).unwrap_or_default();
+            let trace = String::from_utf8_lossy(&trace);
+            let told = |line: &&str| line.contains(" --- SIGSTOP {");
+            let thread = trace.lines().filter(told).nth(stops as usize);
+            let Some(thread) = thread.and_then(|line| line.split(' ').next()?.parse().ok()) else {
+                std::thread::sleep(Duration::from_millis(1));
+                continue;
+            };
+            let stopped = Stopped::wait_for(thread);
+            stops += 1;
+            meanwhile(stops);
+            drop(stopped);
+        }
+        stops
+    }
+
     /// What strace wrote.
     pub fn trace(&self) -> String {
         let trace = std::fs::read(self.root.join("trace")).expect("read the trace");
@@ -163,6 +219,36 @@ impl Environment {
         command.args([format!("--reuid={id}"), format!("--regid={id}"), "--clear-groups".into()]);
         command.arg(binary).args(arguments);
         Ok(Run::of(self.hermetic(command)))
+    }
+}
+
+/// A process that is stopped until this is dropped.
+struct Stopped(Pid);
+
+impl Stopped {
+    /// Waits until the process of this thread is stopped, each thread of it.
+    fn wait_for(thread: u32) -> Self {
+        let read = |path: String| std::fs::read_to_string(path).unwrap_or_default();
+        let status = read(format!("/proc/{thread}/status"));
+        let process = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
+        let process = process.and_then(|id| id.trim().parse().ok()).expect("a stopped run goes on");
+        // From now on: whatever fails here, the run goes on.
+        let stopped = Self(Pid::from_raw(process).expect("no process has the id 0"));
+        let tasks = format!("/proc/{process}/task");
+        wait_until("a run that is stopped", || {
+            let mut tasks = std::fs::read_dir(&tasks).expect("list threads");
+            tasks.all(|task| {
+                let status = task.map(|task| read(format!("{}/status", task.path().display())));
+                status.is_ok_and(|status| status.contains("\nState:\tt ") || status.is_empty())
+            })
+        });
+        stopped
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        kill_process(self.0, Signal::CONT).expect("a stopped run goes on");
     }
 }
 

@@ -11,6 +11,8 @@
 
 pub mod background;
 pub mod clients;
+pub mod content;
+pub mod disk;
 pub mod environment;
 pub mod pane;
 pub mod servers;
@@ -18,5 +20,6 @@ pub mod tools;
 pub mod tree;
 
 pub use background::beside;
+pub use disk::Disk;
 pub use environment::{Environment, Run};
 pub use tree::{Snapshot, TestTree, assert_mirrored, assert_untouched};

@@ -2,6 +2,7 @@
 //! taken as it is.
 
 use crate::common::clients::{aws, rclone, s5cmd};
+use crate::common::content::bytes;
 use crate::common::environment::{Finished, text};
 use crate::common::servers::SeaweedFs;
 use crate::common::tree::set_mtime_of;
@@ -9,7 +10,7 @@ use crate::common::{TestTree, assert_mirrored};
 use crate::needs;
 use crate::real::run;
 use crate::s3::Kind;
-use crate::site::{Site, bytes, everything};
+use crate::site::{Site, everything};
 use std::collections::BTreeMap;
 use std::fs;
 

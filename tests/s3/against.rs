@@ -1,11 +1,12 @@
 //! `verify --against` where one side or both are stores.
 
+use crate::common::content::bytes;
 use crate::common::environment::text;
 use crate::common::servers::SeaweedFs;
 use crate::common::{Environment, Run, TestTree};
 use crate::needs;
 use crate::s3::Kind;
-use crate::site::{Site, bytes, everything, run};
+use crate::site::{Site, everything, run};
 
 const PLACE: &str = "s3://bucket/m";
 
@@ -125,7 +126,7 @@ fn a_bucket_is_held_against_a_bucket_though_their_tags_are_the_same() {
 fn seaweedfs_is_held_against_a_directory_and_the_reverse() {
     needs!(SeaweedFs::shared());
     let server = SeaweedFs::shared().expect("it is there");
-    let (env, bucket) = (Environment::in_memory(), server.bucket());
+    let (env, bucket) = (Environment::new(), server.bucket());
     TestTree::new()
         .file("a", bytes(100))
         .file("a-b/large", bytes(20 << 20))

@@ -1,10 +1,11 @@
 //! What changes in a source is done in a bucket, at the cost of what changed.
 
 use crate::common::TestTree;
+use crate::common::content::bytes;
 use crate::common::environment::text;
 use crate::common::tree::set_mtime_of;
 use crate::s3::{Fault, Kind, On, Scripted, Version};
-use crate::site::{Site, bytes};
+use crate::site::Site;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,12 +1,14 @@
 //! `ls`, `cat` and `put` of objects, with the requests that they cost.
 
+use crate::common::background::{stop, wait_until};
 use crate::common::clients::{aws, rclone};
+use crate::common::content::bytes;
 use crate::common::environment::text;
 use crate::common::servers::{RcloneServe, SeaweedFs, Server, environment};
 use crate::common::{Environment, Run};
 use crate::needs;
 use crate::s3::{Fault, Kind, Object, On, S3Server};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -49,10 +51,6 @@ impl Place {
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.stdout, output.status.code().expect("it ends by itself"), told)
     }
-}
-
-fn bytes(count: usize) -> Vec<u8> {
-    (0..count).map(|at| (at * 31 % 251) as u8).collect()
 }
 
 fn digest(content: &[u8]) -> String {
@@ -448,11 +446,7 @@ fn waiting(place: &Place) -> Child {
     let mut child = command.spawn().expect("run it");
     let input = child.stdin.as_mut().expect("it is piped");
     input.write_all(&bytes(40 * MEBIBYTE)).expect("feed it");
-    let begun = Instant::now();
-    while place.server.count(Kind::Part) < 2 {
-        assert!(begun.elapsed() < Duration::from_mins(1), "parts are sent");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    wait_until("parts that are sent", || place.server.count(Kind::Part) >= 2);
     child
 }
 
@@ -465,10 +459,7 @@ fn put_that_is_interrupted_leaves_what_stood_and_no_upload() {
         place.server.forget();
         let mut child = waiting(&place);
         let input = child.stdin.take();
-        kill_process(Pid::from_child(&child), signal).expect("send a signal");
-        let begun = Instant::now();
-        let run = Run::wait(child, format!("put, {signal:?}")).expect(code);
-        assert!(begun.elapsed() < Duration::from_secs(3), "stopped after {:?}", begun.elapsed());
+        let run = stop(child, signal, "put").expect(code);
         assert_eq!(run.finished().record["verdict"], "interrupted");
         assert_eq!(&bucket.content("old")[..], b"old");
         assert!(bucket.uploads().is_empty());
@@ -492,7 +483,7 @@ fn put_names_one_object() {
 
 /// What is put is what other clients find, and what they put is what `ls` and `cat` tell.
 fn clients_agree(server: &Server) {
-    let env = Environment::in_memory();
+    let env = Environment::new();
     let (endpoint, bucket) = (server.endpoint(), server.bucket());
     let run = |arguments: &[&str], input: &[u8]| {
         std::fs::write(env.root.join("input"), input).unwrap();

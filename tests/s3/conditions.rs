@@ -1,9 +1,11 @@
 //! A store whose conditions can't be met, as Ceph's gateway before 2025: `If-Match` finds no tag to
 //! match, `If-None-Match: *` an object where only the mark of a deletion stands.
 
-use crate::s3::{Fault, Kind, Object, On};
-use crate::scene::{MEBIBYTE, PREFIX, Scene, content};
-use std::time::{Duration, Instant};
+use crate::common::background::{at_once, wait_until};
+use crate::common::content::content;
+use crate::s3::{Fault, Hold, Kind, Object, On};
+use crate::scene::{MEBIBYTE, PREFIX, Scene};
+use std::cell::Cell;
 
 const LOCK: &str = "p/.vidimus/lock";
 const TOLD: &str = "the store can't write under a condition";
@@ -74,45 +76,51 @@ fn a_lock_that_lapsed_is_taken_over_where_it_can_t_be_matched_and_one_that_stand
     assert_eq!(scene.uploaded("a").content, "first");
 }
 
-/// It is renewed after 15 s, which this takes.
+/// How the writes of the lock ended.
+fn lock_writes(scene: &Scene) -> Vec<Option<u16>> {
+    let written = scene.server.requests(Kind::Put).into_iter();
+    written.filter(|it| it.key == LOCK.as_bytes()).map(|it| it.status).collect()
+}
+
+/// Mirrors, and holds up a file's copy until the lock was written like this: it is renewed after 15 s.
+fn renewed(scene: &Scene, renewed: &[Option<u16>], meanwhile: impl Fn()) {
+    let hold = Hold::new();
+    scene.server.fail(On::every(Kind::Put).key("p/a"), Fault::Held(hold.clone()));
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| scene.up(&[]).expect(0));
+        wait_until("a lock that is renewed", || {
+            meanwhile();
+            assert!(!run.is_finished(), "{:?}", lock_writes(scene));
+            lock_writes(scene).ends_with(renewed)
+        });
+        hold.release();
+    });
+}
+
 #[test]
 fn a_lock_is_renewed_where_it_can_t_be_matched() {
-    for refused in [Fault::Status(412), Fault::Status(501)] {
+    at_once([412, 501], |status| {
         let scene = Scene::new().with_files(&[("a", b"first")]);
-        scene.server.fail(On::every(Kind::Put).header("if-match: ").key(LOCK), refused);
-        scene.server.fail(On::every(Kind::Put).key("p/a"), Fault::Delay(Duration::from_secs(17)));
-        let begun = Instant::now();
-        scene.up(&[]).expect(0);
-        assert!(begun.elapsed() >= Duration::from_secs(17));
-        let written = scene.server.requests(Kind::Put);
-        let written: Vec<_> = written
-            .iter()
-            .filter(|request| request.key == LOCK.as_bytes() && request.status == Some(200))
-            .collect();
-        assert!(written.len() == 2 && written[1].at - written[0].at > Duration::from_secs(10));
-    }
+        let conditional = On::every(Kind::Put).header("if-match: ").key(LOCK);
+        scene.server.fail(conditional, Fault::Status(status));
+        renewed(&scene, &[Some(status), Some(200)], || ());
+        assert_eq!(scene.uploaded("a").content, "first");
+    });
 }
 
 /// A renewal whose reply was lost says nothing of when it was done: the lock is written once more.
 #[test]
 fn a_lock_that_an_earlier_renewal_wrote_is_written_again() {
     let scene = Scene::new().with_files(&[("a", b"first")]);
-    scene.server.fail(On::every(Kind::Put).key("p/a"), Fault::Delay(Duration::from_secs(17)));
-    let statuses = || {
-        let written = scene.server.requests(Kind::Put).into_iter();
-        let statuses = written.filter(|it| it.key == LOCK.as_bytes()).map(|it| it.status);
-        statuses.collect::<Vec<_>>()
-    };
     let acquired = [Some(200), Some(412)];
-    std::thread::scope(|scope| {
-        let run = scope.spawn(|| scene.up(&[]).expect(0));
-        while statuses() != acquired {
-            assert!(!run.is_finished(), "{:?}", statuses());
-            std::thread::sleep(Duration::from_millis(20));
+    let changed = Cell::new(false);
+    renewed(&scene, &[&acquired[..], &[Some(412), Some(200)]].concat(), || {
+        if !changed.get() && lock_writes(&scene) == acquired {
+            // As a store has it that gives each write a tag of its own.
+            let lock = scene.bucket.get(LOCK).expect("it is held");
+            scene.bucket.put_object(LOCK, lock.with_etag("0123-2"));
+            changed.set(true);
         }
-        // As a store has it that gives each write a tag of its own.
-        let lock = scene.bucket.get(LOCK).expect("it is held");
-        scene.bucket.put_object(LOCK, lock.with_etag("0123-2"));
     });
-    assert_eq!(statuses(), [&acquired[..], &[Some(412), Some(200)]].concat());
+    assert!(changed.get());
 }

@@ -1,8 +1,11 @@
 //! Copies within a store, large ones in parts, by the library: the limits of S3 are too large for a
 //! test.
 
-use crate::s3::{ACCESS_KEY, Bucket, Fault, Kind, Object, On, REGION, S3Server, SECRET_KEY};
-use crate::scene::{MEBIBYTE, content};
+use crate::common::background::wait_until;
+use crate::common::beside;
+use crate::common::content::content;
+use crate::s3::{ACCESS_KEY, Bucket, Fault, Hold, Kind, Object, On, REGION, S3Server, SECRET_KEY};
+use crate::scene::MEBIBYTE;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -107,8 +110,15 @@ impl Copying {
 fn a_large_object_is_copied_in_parts_side_by_side_with_all_that_is_kept() {
     let copying = Copying::new();
     let (entry, content) = copying.large();
-    copying.server.fail(On::every(Kind::PartCopy), Fault::Delay(Duration::from_millis(300)));
-    let stamp = copying.copy(&entry, Precondition::Absent).expect("copied");
+    let hold = Hold::new();
+    let scripted = copying.server.fail(On::every(Kind::PartCopy), Fault::Held(hold.clone()));
+    let ((), stamp) = beside(
+        |_| {
+            wait_until("parts side by side", || scripted.struck() == 3);
+            hold.release();
+        },
+        || copying.copy(&entry, Precondition::Absent).expect("copied"),
+    );
     let copy = copying.to.get("x").expect("it is there");
     assert!(copy.content == content);
     assert_eq!((&*copy.headers["content-type"], &*copy.metadata["mine"]), ("a/b", "yes"));

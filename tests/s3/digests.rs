@@ -1,10 +1,11 @@
 //! Digests beside BLAKE3 of what comes from a store or goes to one.
 
 use crate::common::TestTree;
+use crate::common::content::bytes;
 use crate::common::environment::text;
 use crate::needs;
 use crate::s3::Kind;
-use crate::site::{Site, bytes};
+use crate::site::Site;
 use serde_json::Value;
 use std::process::Command;
 

@@ -1,8 +1,9 @@
 //! `vidimus manifest import` for a bucket that another program filled.
 
 use crate::common::TestTree;
+use crate::common::content::bytes;
 use crate::s3::{Fault, Kind, On};
-use crate::site::{Site, bytes};
+use crate::site::Site;
 use std::fs;
 
 #[test]

@@ -1,6 +1,7 @@
 //! Every key that a store can hold: from bucket to bucket as it is; to a directory, where that can
 //! hold it, and named where it can't.
 
+use crate::common::content::bytes;
 use crate::common::{Snapshot, TestTree};
 use crate::s3::{Bucket, Kind, Object};
 use crate::site::{NAMES, Site};
@@ -117,7 +118,7 @@ fn between_servers_every_key_is_streamed_as_it_is() {
     let target = format!("s3://other/m?endpoint={}", elsewhere.endpoint());
     site.bucket.put_object(
         "m/large",
-        Object::new(crate::site::bytes(20 << 20))
+        Object::new(bytes(20 << 20))
             .with_metadata("colour", "red")
             .with_header("content-type", "application/x-large"),
     );
@@ -134,19 +135,19 @@ fn between_servers_every_key_is_streamed_as_it_is() {
 /// What vidimus sent in parts carries the token of that upload, which is not that of the next.
 #[test]
 fn between_servers_what_vidimus_sent_in_parts_is_streamed_too() {
-    let tree = crate::common::TestTree::new().file("large", crate::site::bytes(20 << 20));
+    let tree = crate::common::TestTree::new().file("large", bytes(20 << 20));
     let site = Site::of(&tree);
     site.up(&[]).expect(0);
     let elsewhere = crate::s3::S3Server::start();
     let other = elsewhere.bucket("other");
     let target = format!("s3://other/m?endpoint={}", elsewhere.endpoint());
     site.mirror("s3://bucket/m", &target, &[]).expect(0);
-    assert!(other.content("m/large") == crate::site::bytes(20 << 20));
+    assert!(other.content("m/large") == bytes(20 << 20));
 }
 
 #[test]
 fn what_was_sent_in_parts_is_sent_on_in_parts() {
-    let site = Site::of(&TestTree::new().file("large", crate::site::bytes(20 << 20)));
+    let site = Site::of(&TestTree::new().file("large", bytes(20 << 20)));
     site.up(&[]).expect(0);
     let elsewhere = crate::s3::S3Server::start();
     let other = elsewhere.bucket("other");

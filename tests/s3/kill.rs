@@ -1,15 +1,16 @@
 //! Runs that end early: killed at each of their requests, or told to stop while requests hang. The
 //! next run goes on and comes to what a run that nobody disturbed would have come to.
 
-use crate::common::background::{full_pipe, wait_until_it_took};
-use crate::common::{Environment, Run, Snapshot};
+use crate::common::background::{full_pipe, stop, wait_until, wait_until_it_took};
+use crate::common::content::content;
+use crate::common::{Run, Snapshot};
 use crate::s3::{Bucket, Fault, Kind, On, S3Server, Scripted};
-use crate::scene::{MEBIBYTE, OTHER, PLACE, PREFIX, Scene, content};
+use crate::scene::{MEBIBYTE, OTHER, PLACE, PREFIX, Scene};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Longer than any test.
 const FOR_EVER: Duration = Duration::from_hours(1);
@@ -76,7 +77,7 @@ enum Way {
 impl Way {
     /// A mirror of what is old, whose source is new.
     fn prepared(self) -> Scene {
-        let scene = Scene { env: Environment::in_memory(), ..Scene::new() };
+        let scene = Scene::new();
         self.fill(&scene, &old());
         scene.env.age();
         self.run(&scene).expect(0);
@@ -132,15 +133,12 @@ fn spawn(mut command: Command) -> Child {
 
 /// Waits until a fault has struck so often; `false` where the child ended first.
 fn struck(fault: &Scripted, times: u64, child: &mut Child) -> bool {
-    let begun = Instant::now();
-    while fault.struck() < times {
-        if child.try_wait().expect("look at a child").is_some() {
-            return false;
-        }
-        assert!(begun.elapsed() < Duration::from_mins(1), "it comes nowhere");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    true
+    let mut ended = false;
+    wait_until("a request that is struck", || {
+        ended = child.try_wait().expect("look at a child").is_some();
+        ended || fault.struck() >= times
+    });
+    !ended
 }
 
 /// Each key has its old or its new content, or none where it may have none.
@@ -168,7 +166,7 @@ fn sweep(way: Way) {
             let reached = struck(&at, 1, &mut child);
             if reached {
                 // What was begun beside it goes on to its end.
-                std::thread::sleep(Duration::from_millis(5));
+                wait_until("nothing beside it", || scene.server.under_way() == 1);
                 kill_process(Pid::from_child(&child), Signal::KILL).expect("kill it");
             }
             Run::wait(child, when.clone()).expect(if reached { 137 } else { 0 });
@@ -216,13 +214,7 @@ fn stopped(way: Way, on: &On, times: u64, fault: &Fault) {
         let mut child = spawn(way.command(&scene));
         let when = format!("{way:?} {signal:?} while {fault:?} {on:?}");
         assert!(struck(&script, times, &mut child), "{when}: it ended");
-        std::thread::sleep(Duration::from_millis(50));
-        kill_process(Pid::from_child(&child), signal).expect("stop it");
-        let begun = Instant::now();
-        let run = Run::wait(child, when.clone());
-        let took = begun.elapsed();
-        assert_eq!(run.code(), code, "{when}\n{}", run.told());
-        assert!(took < Duration::from_secs(2), "{when}: ended after {took:?}");
+        let run = stop(child, signal, &when).expect(code);
         assert_eq!(run.finished().record["verdict"], "interrupted", "{when}\n{}", run.told());
         assert_old_or_new(&when, &way.found(&scene));
         scene.server.heal();
@@ -265,12 +257,7 @@ fn signals_end_a_run_whose_first_listing_hangs() {
             let script = scene.server.fail(On::every(Kind::List), Fault::Delay(FOR_EVER));
             let mut child = spawn(way.command(&scene));
             assert!(struck(&script, 1, &mut child), "it ended");
-            std::thread::sleep(Duration::from_millis(50));
-            kill_process(Pid::from_child(&child), signal).expect("stop it");
-            let begun = Instant::now();
-            let run = Run::wait(child, format!("{way:?} {signal:?}")).expect(code);
-            let took = begun.elapsed();
-            assert!(took < Duration::from_secs(2), "ended after {took:?}\n{}", run.told());
+            stop(child, signal, &format!("{way:?}")).expect(code);
         }
     }
 }
@@ -300,11 +287,7 @@ fn signals_end_a_run_whose_server_is_silent() {
     command.env("AWS_ENDPOINT_URL", endpoint);
     let child = spawn(command);
     let (_connection, _) = silent.accept().expect("it comes");
-    std::thread::sleep(Duration::from_millis(50));
-    kill_process(Pid::from_child(&child), Signal::TERM).expect("stop it");
-    let begun = Instant::now();
-    Run::wait(child, "a silent server".into()).expect(143);
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    stop(child, Signal::TERM, "a silent server").expect(143);
 }
 
 /// A store that never answers is given up, not waited for without end.

@@ -1,12 +1,13 @@
 //! The manifest that a mirror publishes in a bucket.
 
+use crate::common::background::{stop, wait_until};
+use crate::common::content::bytes;
 use crate::common::{Run, TestTree};
-use crate::s3::{Fault, Kind, On};
-use crate::site::{Site, bytes};
-use rustix::process::{Pid, Signal, kill_process};
+use crate::s3::{Fault, Hold, Kind, On};
+use crate::site::Site;
+use rustix::process::Signal;
 use std::fs;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 fn tree() -> TestTree {
     let tree = TestTree::new().file("d/large", bytes(20 << 20)).symlink("l", "d").dir("empty");
@@ -149,23 +150,14 @@ fn an_export_that_is_stopped_leaves_the_file_as_it_was() {
     fs::write(&output, "before").expect("write");
     let before = fs::read_dir(&site.env.root).expect("list").count();
     let segment = "m/.vidimus/manifest/00000001.ndjson.zst";
-    let late = Fault::Delay(Duration::from_secs(20));
-    site.server.fail(On::every(Kind::Get).key(segment), late);
-    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
-        site.server.forget();
+    let scripted = site.server.fail(On::every(Kind::Get).key(segment), Fault::Held(Hold::new()));
+    for (at, (signal, code)) in [(Signal::INT, 130), (Signal::TERM, 143)].into_iter().enumerate() {
         let arguments = ["manifest", "export", "--format", "json", "--output", "list"];
         let mut command = site.env.command(&[&arguments[..], &["s3://bucket/m"]].concat());
         command.envs(site.server.environment()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().expect("run the binary");
-        let begun = Instant::now();
-        while !site.server.log().iter().any(|request| *request.key == *segment.as_bytes()) {
-            assert!(begun.elapsed() < Duration::from_mins(1), "the segment is asked for");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let begun = Instant::now();
-        kill_process(Pid::from_child(&child), signal).expect("send a signal");
-        Run::wait(child, "export".into()).expect(code).names("stopped");
-        assert!(begun.elapsed() < Duration::from_secs(3), "stopped after {:?}", begun.elapsed());
+        wait_until("a segment that is asked for", || scripted.struck() == at as u64 + 1);
+        stop(child, signal, "export").expect(code).names("stopped");
         assert_eq!(fs::read_to_string(&output).expect("read"), "before");
         assert_eq!(fs::read_dir(&site.env.root).expect("list").count(), before);
     }
@@ -175,25 +167,19 @@ fn an_export_that_is_stopped_leaves_the_file_as_it_was() {
 fn an_export_goes_on_with_what_a_mirror_published_meanwhile() {
     let site = mirrored();
     let segment = "m/.vidimus/manifest/00000001.ndjson.zst";
-    let late = Fault::Delay(Duration::from_secs(6));
-    site.server.forget();
-    site.server.fail(On::every(Kind::Get).key(segment), late);
+    let hold = Hold::new();
+    let scripted = site.server.fail(On::every(Kind::Get).key(segment), Fault::Held(hold.clone()));
     let mut command =
         site.env.command(&["manifest", "export", "--format", "b3sum", "s3://bucket/m"]);
     command.envs(site.server.environment()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("run the binary");
-    let begun = Instant::now();
-    while !site.server.log().iter().any(|request| *request.key == *segment.as_bytes()) {
-        assert!(begun.elapsed() < Duration::from_mins(1), "the segment is asked for");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let child = command.spawn().expect("run the binary");
+    wait_until("a segment that is asked for", || scripted.struck() > 0);
     for number in 0..30 {
         fs::write(site.env.source.join(format!("f{number:02}")), "changed").expect("write");
     }
     site.up(&[]).expect(0);
     assert!(!manifest(&site).contains(&"00000001.ndjson.zst".to_owned()));
-    let waits = child.try_wait().expect("look at a child").is_none();
-    assert!(waits, "the mirror published meanwhile");
+    hold.release();
     let run = Run::wait(child, "export".into()).expect(0);
     assert_eq!(run.stdout.matches(&*blake3::hash(b"changed").to_hex()).count(), 30);
     assert_eq!(run.stdout.lines().count(), 61);

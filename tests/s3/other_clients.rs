@@ -2,11 +2,12 @@
 
 use crate::common::TestTree;
 use crate::common::clients::{aws, rclone, s5cmd};
+use crate::common::content::bytes;
 use crate::common::environment::text;
 use crate::common::servers::{SeaweedFs, Server};
 use crate::needs;
 use crate::real::run;
-use crate::site::{Site, bytes};
+use crate::site::Site;
 use serde_json::Value;
 
 fn tree() -> TestTree {

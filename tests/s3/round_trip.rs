@@ -1,10 +1,11 @@
 //! From a directory to a bucket and back: the same tree.
 
+use crate::common::content::bytes;
 use crate::common::environment::{text, with_descriptors};
 use crate::common::servers::SeaweedFs;
 use crate::common::{Environment, Run, TestTree, assert_mirrored};
 use crate::needs;
-use crate::site::{Site, bytes, everything, run};
+use crate::site::{Site, everything, run};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -97,7 +98,7 @@ fn special_files_are_named_and_the_rest_is_done() {
 fn files_come_back_from_seaweedfs() {
     needs!(SeaweedFs::shared());
     let server = SeaweedFs::shared().expect("it is there");
-    let (env, bucket) = (Environment::in_memory(), server.bucket());
+    let (env, bucket) = (Environment::new(), server.bucket());
     let tree = TestTree::new()
         .file("a", bytes(100))
         .mtime(1_600_000_000, 123_456_789)

@@ -103,18 +103,4 @@ impl Scene {
     }
 }
 
-/// Content that repeats nowhere, so that what is out of place is seen.
-pub(crate) fn content(length: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut content = Vec::with_capacity(length + 8);
-    while content.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        content.extend_from_slice(&state.to_le_bytes());
-    }
-    content.truncate(length);
-    content
-}
-
 pub(crate) const MEBIBYTE: usize = 1 << 20;

@@ -1,7 +1,8 @@
 //! The server's faults, each seen from outside.
 
 use super::client::{Reply, ask, send};
-use crate::s3::{Fault, Kind, On, S3Server, md5};
+use crate::common::background::wait_until;
+use crate::s3::{Fault, Hold, Kind, On, S3Server, md5};
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
@@ -235,11 +236,14 @@ fn requests_are_logged_and_counted() {
 #[test]
 fn requests_under_way_are_counted() {
     let stage = Stage::new();
-    stage.server.fail(On::every(Kind::Get), Fault::Delay(Duration::from_millis(200)));
+    let hold = Hold::new();
+    let scripted = stage.server.fail(On::every(Kind::Get), Fault::Held(hold.clone()));
     std::thread::scope(|scope| {
         for _ in 0..5 {
             scope.spawn(|| stage.get());
         }
+        wait_until("five requests at once", || scripted.struck() == 5);
+        hold.release();
     });
     assert_eq!(stage.server.peak(), 5);
 }

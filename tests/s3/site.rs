@@ -1,5 +1,6 @@
 //! A source directory, a target directory and a bucket, and the binary run between them.
 
+use crate::common::content::bytes;
 use crate::common::environment::text;
 use crate::common::{Environment, Run, TestTree, tools};
 use crate::s3::{Bucket, Kind, Object, S3Server};
@@ -29,7 +30,7 @@ pub(crate) struct Site {
 impl Site {
     /// Empty directories, and the empty bucket `bucket`.
     pub(crate) fn new() -> Self {
-        let (env, server) = (Environment::in_memory(), S3Server::start());
+        let (env, server) = (Environment::new(), S3Server::start());
         let bucket = server.bucket("bucket");
         Self { env, server, bucket }
     }
@@ -131,11 +132,6 @@ pub(crate) fn objects_of(bucket: &Bucket) -> BTreeMap<String, Object> {
 /// How many pages a listing of everything in a bucket has.
 pub(crate) fn pages(bucket: &Bucket) -> usize {
     bucket.keys().len().div_ceil(1_000)
-}
-
-/// Bytes that tell where they belong.
-pub(crate) fn bytes(size: usize) -> Vec<u8> {
-    (0..size).map(|at| (at * 31 + at / 251) as u8).collect()
 }
 
 /// Sets an owner where that is allowed.

@@ -1,10 +1,11 @@
 //! What is seen in a terminal of a run that reads a bucket: how far it is, and when it will be done.
 
+use crate::common::content::content;
 use crate::common::pane::Pane;
 use crate::common::tools;
 use crate::needs;
 use crate::s3::Kind;
-use crate::scene::{MEBIBYTE, PLACE, PREFIX, Scene, content};
+use crate::scene::{MEBIBYTE, PLACE, PREFIX, Scene};
 use std::fs;
 
 /// A bucket of so many objects of a MiB, listed by small pages.

@@ -1,9 +1,10 @@
 //! `verify` of a bucket against what was recorded.
 
+use crate::common::content::bytes;
 use crate::common::tree::set_mtime_of;
 use crate::common::{Snapshot, TestTree};
 use crate::s3::{Fault, Kind, On};
-use crate::site::{Site, bytes, everything};
+use crate::site::{Site, everything};
 
 fn mirrored() -> Site {
     let tree = TestTree::new()

@@ -2,14 +2,16 @@
 //! proxies on the way to it, and what puts that were killed left.
 
 use crate::common::Run;
-use crate::s3::{Fault, Kind, On, Scripted};
-use crate::scene::{MEBIBYTE, PLACE, PREFIX, Scene, content};
+use crate::common::background::wait_until;
+use crate::common::content::content;
+use crate::s3::{Fault, Hold, Kind, On, Scripted};
+use crate::scene::{MEBIBYTE, PLACE, PREFIX, Scene};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const TOLD: &str = "not copied by the store";
 
@@ -265,7 +267,8 @@ fn a_socks_proxy_resolves_the_store_s_name() {
     let scene = Scene::new().with_files(&[("a", b"first")]);
     let (address, asked) = socks(scene.server.address());
     up_by(&scene, CORP, &[("ALL_PROXY", format!("socks5h://{address}"))]).expect(0);
-    assert!(asked.lock().expect("no panic").iter().all(|(host, _)| host == "s3.corp.invalid"));
+    let asked = asked.lock().expect("no panic");
+    assert!(!asked.is_empty() && asked.iter().all(|(host, _)| host == "s3.corp.invalid"));
     assert_eq!(scene.uploaded("a").content, "first");
 }
 
@@ -281,6 +284,7 @@ fn a_tunnel_is_asked_for_and_its_refusal_names_the_proxy_and_the_way_out() {
         let run = up_by(&scene, "https://s3.corp.invalid", &variables).expect(7);
         run.names(&format!("no way through the proxy: {address}")).names(says).names("NO_PROXY");
         let asked = asked.lock().expect("no panic");
+        assert!(!asked.is_empty(), "the proxy was passed by");
         assert!(asked.iter().all(|(line, authorization)| {
             line == "CONNECT s3.corp.invalid:443 HTTP/1.1" && authorization.is_some()
         }));
@@ -313,11 +317,7 @@ fn killed(mut command: Command, is_begun: impl Fn() -> bool) {
         let _killed = input.write_all(&vec![7; 40 * MEBIBYTE]);
         input
     });
-    let begun = Instant::now();
-    while !is_begun() {
-        assert!(begun.elapsed() < Duration::from_mins(1), "it does not begin");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_until("a put that begins", is_begun);
     child.kill().expect("kill it");
     child.wait().expect("wait for it");
     drop(writing.join().expect("no panic"));
@@ -331,7 +331,8 @@ fn what_a_killed_put_left_is_given_up_by_the_next_one_there() {
         command.stdin(Stdio::null());
         command
     };
-    killed(put("x"), || !scene.bucket.uploads().is_empty());
+    // A part follows the note of its upload.
+    killed(put("x"), || scene.server.count(Kind::Part) > 0);
     Run::of(put("elsewhere/y")).expect(0);
     assert_eq!(scene.bucket.uploads().len(), 1, "who puts elsewhere doesn't know whose it is");
     Run::of(put("y")).expect(0);
@@ -343,18 +344,14 @@ fn what_a_killed_put_left_is_given_up_by_the_next_one_there() {
 fn an_upload_that_a_mirror_can_go_on_with_survives_a_put() {
     let large = content(40 * MEBIBYTE, 3);
     let scene = Scene::new().with_files(&[("large", &large)]);
-    scene.server.fail(On::from(Kind::Part, 3), Fault::Delay(Duration::from_mins(1)));
+    let scripted = scene.server.fail(On::from(Kind::Part, 3), Fault::Held(Hold::new()));
     let mut child = scene
         .mirror_command(scene.source(), PLACE, &[])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("run it");
-    let begun = Instant::now();
-    while scene.server.count(Kind::Part) < 3 {
-        assert!(begun.elapsed() < Duration::from_mins(1), "it does not begin");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_until("two parts that are sent", || scripted.struck() > 0);
     child.kill().expect("kill it");
     child.wait().expect("wait for it");
     scene.server.heal();

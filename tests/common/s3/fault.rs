@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// What goes wrong. A request that several rules choose suffers them in the order they were made,
 /// up to the first that answers it.
@@ -47,8 +48,29 @@ pub enum Fault {
     Deleted,
     /// All goes well after a while.
     Delay(Duration),
+    /// All goes well once it is let go.
+    Held(Hold),
     /// Nothing comes for a while after half of the reply's body; then the rest does.
     Stall(Duration),
+}
+
+/// What holds requests until the test lets them go, for good.
+#[derive(Clone, Debug)]
+pub struct Hold(Arc<Semaphore>);
+
+impl Hold {
+    pub fn new() -> Self {
+        Self(Arc::new(Semaphore::new(0)))
+    }
+
+    /// Lets go what is held and what would be.
+    pub fn release(&self) {
+        self.0.close();
+    }
+
+    pub(super) async fn wait(&self) {
+        let _released = self.0.acquire().await;
+    }
 }
 
 /// Which requests a fault strikes. Without a restriction, every one.

@@ -135,6 +135,10 @@ async fn before(
             sleep(*time).await;
             return Ok(None);
         }
+        Fault::Held(hold) => {
+            hold.wait().await;
+            return Ok(None);
+        }
         _ => return Ok(None),
     };
     Ok(Some(reply))

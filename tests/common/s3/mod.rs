@@ -39,7 +39,7 @@ mod store;
 pub use crate::common::servers::{ACCESS_KEY, REGION, SECRET_KEY};
 pub use bucket::Bucket;
 pub use content::{base64, sum};
-pub use fault::{Fault, On, Scripted};
+pub use fault::{Fault, Hold, On, Scripted};
 pub use request::{Kind, Request};
 pub use store::{Object, Settings, StartAfter, Upload, Version, hex, md5};
 
@@ -162,6 +162,11 @@ impl S3Server {
     /// Forgets the requests that came.
     pub fn forget(&self) {
         lock(&self.shared.log).clear();
+    }
+
+    /// How many requests are under way.
+    pub fn under_way(&self) -> usize {
+        self.shared.gauge.now()
     }
 
     /// The most requests that were under way at once. A request is, until its reply is sent.

@@ -56,6 +56,10 @@ impl Gauge {
         UnderWay(self.clone())
     }
 
+    pub(super) fn now(&self) -> usize {
+        self.now.load(Ordering::Relaxed)
+    }
+
     pub(super) fn peak(&self) -> usize {
         self.peak.load(Ordering::Relaxed)
     }
