@@ -5,7 +5,7 @@
 
 use super::Purpose;
 use crate::backend::{Staged, StagedDirectory};
-use crate::manifest::Row;
+use crate::manifest::PendingRow;
 use crate::model::{Decision, Features, Key, Reason, Stamp};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,8 +23,8 @@ const HELD: usize = 2 * BATCH_FILES;
 
 /// A step that was done, to be made durable and recorded.
 pub(super) struct CompletedStep {
-    /// The row, but for the target's stamp; its metadata is what the target is to hold.
-    pub(super) row: Row,
+    /// What is known of it.
+    pub(super) row: PendingRow,
     /// The file to be put in its place.
     pub(super) staged: Option<Box<dyn Staged>>,
     /// What was done, and why; `None` where nothing was to be.

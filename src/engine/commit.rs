@@ -10,7 +10,7 @@ use super::batch::{
 };
 use super::{Context, on_target};
 use crate::backend::Precondition;
-use crate::manifest::{Row, Writer};
+use crate::manifest::{PendingRow, Row, Writer};
 use crate::model::stamp::COARSEST_TIMES;
 use crate::model::{
     Action, Cause, Decision, Entry, EntryKind, Error, ErrorKind, Feature, Key, Metadata, Operation,
@@ -34,7 +34,7 @@ pub struct Committer<'a> {
     /// What comes one at a time: the steps that waited for all others.
     batch: Batch,
     /// What was put in place since the last barrier, to be recorded after the next.
-    published: Vec<CompletedStep>,
+    published: Vec<Published>,
     forgotten: Vec<Key>,
     /// When the first of these was put in place.
     since: Option<Instant>,
@@ -42,6 +42,12 @@ pub struct Committer<'a> {
     rest: Instant,
     /// A barrier failed: nothing that came after the one before it counts.
     broken: bool,
+}
+
+/// What stands in its place, to be recorded.
+struct Published {
+    row: Row,
+    record: Record,
 }
 
 impl<'a> Committer<'a> {
@@ -241,9 +247,7 @@ impl<'a> Committer<'a> {
                 }
             }
         }
-        if !self.settle(&mut finished, written) {
-            return;
-        }
+        let Some(target_stamp) = self.settle(&mut finished, written) else { return };
         let progress = self.context.progress;
         let size = match finished.row.kind {
             EntryKind::File => finished.row.source.size,
@@ -272,7 +276,7 @@ impl<'a> Committer<'a> {
             }
         }
         if let Some(Decision { action, reason }) = finished.done {
-            let Row { key, kind, .. } = &finished.row;
+            let PendingRow { key, kind, .. } = &finished.row;
             self.context.tell(|| Outcome::new(key, Some(*kind), action, reason).moving(size));
         }
         self.context.lost(&finished.row.key, finished.lost);
@@ -280,7 +284,8 @@ impl<'a> Committer<'a> {
             // The next run asks again, and would not if the source's stamp were the recorded one.
             finished.row.source = Stamp::unknown(finished.row.source.size);
         }
-        self.published.push(finished);
+        let CompletedStep { row, record, .. } = finished;
+        self.published.push(Published { row: row.with_target(target_stamp), record });
         self.since.get_or_insert_with(Instant::now);
     }
 
@@ -293,22 +298,22 @@ impl<'a> Committer<'a> {
         for key in forgotten {
             writer.remove(&key)?;
         }
-        published.iter().try_for_each(|CompletedStep { row, record, .. }| match record {
+        published.iter().try_for_each(|Published { row, record }| match record {
             Record::Row => writer.put(row),
             Record::Stamp => writer.set_mended(row),
             Record::Nothing => Ok(()),
         })
     }
 
-    /// Takes the target's stamp, and makes sure that what stands there is what was put there. It is
-    /// taken at once, not when the row is written: an edit in between must show next time.
-    fn settle(&self, finished: &mut CompletedStep, written: Option<Stamp>) -> bool {
+    /// Takes the target's stamp, and makes sure that what stands there is what was put there; `None`
+    /// where it isn't, which was told. It is taken at once, not when the row is written: an edit in
+    /// between must show next time.
+    fn settle(&self, finished: &mut CompletedStep, written: Option<Stamp>) -> Option<Stamp> {
+        if finished.target_stamp.is_some() {
+            return finished.target_stamp;
+        }
         let is_told = finished.told;
         let row = &mut finished.row;
-        if let Some(stamp) = finished.target_stamp {
-            row.target = stamp;
-            return true;
-        }
         let fail = |operation, cause| {
             if !is_told {
                 self.context.fail(on_target(operation, &row.key, cause));
@@ -318,18 +323,18 @@ impl<'a> Committer<'a> {
             Ok(Some(found)) if is_content(&found, row, written) => found,
             Ok(_) => {
                 fail(Operation::Publish, Cause::TargetChanged);
-                return false;
+                return None;
             }
             Err(cause) => {
                 fail(Operation::List, cause);
-                return false;
+                return None;
             }
         };
         row.metadata =
             self.context.target.achievable_metadata(&row.metadata, row.kind, Some(&found.metadata));
         if !finished.told && not_kept(&found.metadata, &row.metadata, row.kind).is_some() {
             // What a new file inherits isn't always foreseen (default ACLs, mount options).
-            let Row { key, kind, metadata, .. } = &*row;
+            let PendingRow { key, kind, metadata, .. } = &*row;
             let set = self.context.target.set_metadata(key, *kind, metadata, Precondition::Leaf);
             if let (Ok(_), Ok(Some(again))) = (set, self.context.target.look(&row.key)) {
                 found = again;
@@ -338,13 +343,12 @@ impl<'a> Committer<'a> {
                 fail(Operation::SetMetadata, Cause::NotKept(lost));
             }
         }
-        row.target = found.stamp;
-        true
+        Some(found.stamp)
     }
 }
 
 /// Whether an entry can have the content that the row tells, and is the file that was written.
-fn is_content(found: &Entry, row: &Row, written: Option<Stamp>) -> bool {
+fn is_content(found: &Entry, row: &PendingRow, written: Option<Stamp>) -> bool {
     let is_the_file = written.is_none_or(|written| match (written.inode(), found.stamp.inode()) {
         (Some(written), Some(found)) => written.mtime == found.mtime && written.may_be(found),
         (written, found) => written.is_none() && found.is_none(),

@@ -10,11 +10,11 @@ use super::tag::Tagged;
 use super::{Context, Purpose, on_target};
 use crate::backend::{Inspected, Source, StageDirectory, Staged, Written};
 use crate::compare::{Pair, Seen};
-use crate::manifest::{Origin, Row};
+use crate::manifest::{Origin, PendingRow, Row};
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::{
-    Action, Cause, Check, Decision, Digest, Entry, EntryError, EntryKind, ExtraDigests, Features,
+    Action, Cause, Check, Decision, Digest, Entry, EntryError, EntryKind, Features,
     Metadata, Operation, Outcome, Reason,
 };
 use crate::plan::Step;
@@ -371,7 +371,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         // What is recorded beside no BLAKE3 may be of other content.
         let same = row.digest.map(|_| row.extra).unwrap_or_default();
         let (digest, extra) = (Some(found), hashed.extra.or(same));
-        let row = Row { digest, extra, target: entry.stamp, ..row.clone() };
+        let row = PendingRow { digest, extra, ..PendingRow::from(row.clone()) };
         Ok(Some(CompletedStep {
             row,
             staged: None,
@@ -435,7 +435,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         finished.lost = lost;
         if let Some(existing) = &step.target {
             finished.target_stamp = Some(existing.stamp);
-            let Row { metadata, kind, .. } = &finished.row;
+            let PendingRow { metadata, kind, .. } = &finished.row;
             let stood = Some(&existing.metadata);
             finished.row.metadata = self.context.target.achievable_metadata(metadata, *kind, stood);
             // What was kept with it when it was written.
@@ -541,7 +541,7 @@ impl<'c, 'a> Worker<'c, 'a> {
 
     /// The target's copy is the one that a row from another source tells of, which vouches for its
     /// digest, and for nothing of the source.
-    fn know_by_digest(&self, known: &mut Row, row: &Row) {
+    fn know_by_digest(&self, known: &mut PendingRow, row: &Row) {
         if known.kind != EntryKind::File {
             known.origin = row.origin;
         } else if row.digest.is_some() {
@@ -639,21 +639,7 @@ impl<'c, 'a> Worker<'c, 'a> {
     ) -> CompletedStep {
         let wanted = self.context.target.achievable_metadata(&entry.metadata, entry.kind, None);
         CompletedStep {
-            row: Row {
-                kind: entry.kind,
-                digest: None,
-                extra: ExtraDigests::default(),
-                origin: Origin::Adopted,
-                source: entry.stamp,
-                source_racy: entry.stamp.is_racy(self.context.began),
-                target: entry.stamp,
-                metadata: wanted,
-                link: entry.link,
-                run: self.context.run,
-                from: self.context.policy.from,
-                verified_at: None,
-                key: entry.key,
-            },
+            row: PendingRow::of(entry, wanted, self.context.recorded_by()),
             staged: None,
             done: done.map(|action| Decision::new(action, step.decision.reason)),
             target_stamp: None,
@@ -666,7 +652,7 @@ impl<'c, 'a> Worker<'c, 'a> {
 
 /// Both sides are known to have this content. What was recorded of the same content beside its
 /// BLAKE3 stays, whether this run was asked for it or not.
-pub(super) fn prove(row: &mut Row, hashed: Hashed, recorded: Option<&Row>) {
+pub(super) fn prove(row: &mut PendingRow, hashed: Hashed, recorded: Option<&Row>) {
     let same = recorded.filter(|recorded| recorded.digest == Some(hashed.digest));
     row.digest = Some(hashed.digest);
     row.extra = hashed.extra.or(same.map(|same| same.extra).unwrap_or_default());

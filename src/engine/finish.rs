@@ -4,11 +4,11 @@ use super::batch::{CompletedStep, Record};
 use super::commit::Committer;
 use super::{Context, Purpose, on_target};
 use crate::backend::{Inspected, Precondition};
-use crate::manifest::{Origin, Row};
+use crate::manifest::{Origin, PendingRow};
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::{
-    Action, Cause, Decision, Entry, EntryError, EntryKind, Error, ErrorKind, ExtraDigests,
+    Action, Cause, Decision, Entry, EntryError, EntryKind, Error, ErrorKind,
     Features, Key, Operation, Reason,
 };
 use crate::plan::{Finish, spool_error};
@@ -147,21 +147,8 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
     if !context.target.keeps_directories() {
         return None;
     }
-    let row = Row {
-        kind: EntryKind::Directory,
-        digest: None,
-        extra: ExtraDigests::default(),
-        origin: Origin::Proven,
-        source: entry.stamp,
-        source_racy: entry.stamp.is_racy(context.began),
-        target: entry.stamp,
-        metadata: wanted,
-        link: None,
-        run: context.run,
-        from: context.policy.from,
-        verified_at: None,
-        key: entry.key,
-    };
+    let pending = PendingRow::of(entry, wanted, context.recorded_by());
+    let row = PendingRow { origin: Origin::Proven, link: None, ..pending };
     Some(CompletedStep {
         row,
         staged: None,

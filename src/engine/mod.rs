@@ -36,7 +36,7 @@ pub use tag::Tagged;
 use crate::backend::{Source, Target};
 use crate::compare::Policy;
 use crate::limits::Bandwidth;
-use crate::manifest::RunNumber;
+use crate::manifest::{RecordedBy, RunNumber};
 use crate::model::error::Side;
 use crate::model::{
     Action, Cause, EntryError, EntryKind, Error, ErrorKind, Event, Feature, Features, Hint, Key,
@@ -101,6 +101,11 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Who records what is done.
+    fn recorded_by(&self) -> RecordedBy {
+        RecordedBy { run: self.run, from: self.policy.from, began: self.began }
+    }
+
     /// Takes note of an entry that failed; an error that every other entry would meet too stops the
     /// run, and is told as that, once.
     pub fn fail(&self, mut error: EntryError) {

@@ -11,7 +11,7 @@ pub use lease::{AcquiredLease, Lease};
 pub use lock::{Acquired, Lock, Writing};
 pub use mode::ManifestMode;
 pub use recall::recall;
-pub use row::{Origin, Row, RunNumber, SourceNumber, Verified};
+pub use row::{Origin, PendingRow, RecordedBy, Row, RunNumber, SourceNumber, Verified};
 pub use runs::{RootIdentity, RunRecord, Sameness};
 pub use state::{Change, Changes, IMPORTED, Opened, RowSelection, Rows, STREAM, State, Writer};
 pub use target_lock::{Lockable, SharedLock, TargetLock};

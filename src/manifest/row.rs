@@ -93,6 +93,111 @@ impl Row {
     }
 }
 
+/// What a run came to know of one key, before it is known which stamp the target has of it: no row
+/// yet, and nothing that could be recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingRow {
+    /// The entry's key.
+    pub key: Key,
+    /// What it is, on both sides.
+    pub kind: EntryKind,
+    /// The digest of its content, where it is known and there is content.
+    pub digest: Option<Digest>,
+    /// Other digests of the same content.
+    pub extra: ExtraDigests,
+    /// How it is known to equal the source.
+    pub origin: Origin,
+    /// The source's stamp when its content was read (or adopted).
+    pub source: Stamp,
+    /// Whether that stamp is no evidence; see [`Row::source_racy`].
+    pub source_racy: bool,
+    /// The metadata that the target is to hold.
+    pub metadata: Metadata,
+    /// A symbolic link's text.
+    pub link: Option<Box<[u8]>>,
+    /// The run that copied or adopted it.
+    pub run: RunNumber,
+    /// The source of that run.
+    pub from: SourceNumber,
+    /// When the target's content was last found to match the digest.
+    pub verified_at: Option<Timestamp>,
+}
+
+impl PendingRow {
+    /// Begins the row of a source's entry whose content nobody read: the target is to hold it with
+    /// this metadata.
+    pub fn of(entry: Entry, metadata: Metadata, by: RecordedBy) -> Self {
+        Self {
+            key: entry.key,
+            kind: entry.kind,
+            digest: None,
+            extra: ExtraDigests::default(),
+            origin: Origin::Adopted,
+            source: entry.stamp,
+            source_racy: entry.stamp.is_racy(by.began),
+            metadata,
+            link: entry.link,
+            run: by.run,
+            from: by.from,
+            verified_at: None,
+        }
+    }
+
+    /// Makes the row, of the stamp that the target has now that all is done.
+    pub fn with_target(self, target: Stamp) -> Row {
+        let Self { key, kind, digest, extra, origin, source, source_racy, .. } = self;
+        let Self { metadata, link, run, from, verified_at, .. } = self;
+        Row {
+            key,
+            kind,
+            digest,
+            extra,
+            origin,
+            source,
+            source_racy,
+            target,
+            metadata,
+            link,
+            run,
+            from,
+            verified_at,
+        }
+    }
+}
+
+impl From<Row> for PendingRow {
+    /// Takes a row's word for all but the target's stamp.
+    fn from(row: Row) -> Self {
+        let Row { key, kind, digest, extra, origin, source, source_racy, .. } = row;
+        let Row { metadata, link, run, from, verified_at, .. } = row;
+        Self {
+            key,
+            kind,
+            digest,
+            extra,
+            origin,
+            source,
+            source_racy,
+            metadata,
+            link,
+            run,
+            from,
+            verified_at,
+        }
+    }
+}
+
+/// Who records.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordedBy {
+    /// The run.
+    pub run: RunNumber,
+    /// Its source.
+    pub from: SourceNumber,
+    /// When it began to list: what changed since could have changed without a trace.
+    pub began: Timestamp,
+}
+
 /// A file whose content was found to match its digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
