@@ -217,7 +217,6 @@ mod tests {
     use super::*;
     use crate::backend::local::{LocalTarget, Root, Walking};
     use crate::model::Durability;
-    use crate::model::error::Side;
     use std::fs;
     use std::os::unix::fs::MetadataExt as _;
     use std::path::Path;
@@ -235,7 +234,7 @@ mod tests {
     }
 
     fn failed(operation: Operation, at: &str, cause: Cause) -> EntryError {
-        EntryError { operation, side: Side::Target, key: key(at), cause }
+        EntryError::on_target(operation, key(at), cause)
     }
 
     /// A hard link shows under a second name what stands under the first, as a folding file system

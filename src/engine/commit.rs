@@ -5,16 +5,16 @@
 //! has survived a power cut. Without barriers (`--durability file` and `none`) files are put in
 //! place as they come.
 
+use super::Context;
 use super::batch::{
     Abandoning, BATCH_AGE, BATCH_FILES, Batch, Batches, CompletedStep, FinishedDirectory, Record,
 };
-use super::{Context, on_target};
 use crate::backend::Precondition;
 use crate::manifest::{PendingRow, Row, Writer};
 use crate::model::stamp::COARSEST_TIMES;
 use crate::model::{
-    Action, Cause, Decision, Entry, EntryKind, Error, ErrorKind, Feature, Key, Metadata, Operation,
-    Outcome, Stamp,
+    Action, Cause, Decision, Entry, EntryError, EntryKind, Error, ErrorKind, Feature, Key,
+    Metadata, Operation, Outcome, Stamp,
 };
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use std::time::{Duration, Instant};
@@ -239,11 +239,15 @@ impl<'a> Committer<'a> {
             match staged.publish() {
                 Ok(None) => {}
                 Ok(Some(cause)) => {
-                    self.context.fail(on_target(Operation::SetMetadata, key, cause));
+                    self.context.fail(EntryError::on_target(Operation::SetMetadata, key, cause));
                     finished.told = true;
                 }
                 Err(cause) => {
-                    return self.context.fail(on_target(Operation::Publish, key, cause));
+                    return self.context.fail(EntryError::on_target(
+                        Operation::Publish,
+                        key,
+                        cause,
+                    ));
                 }
             }
         }
@@ -316,7 +320,7 @@ impl<'a> Committer<'a> {
         let row = &mut finished.row;
         let fail = |operation, cause| {
             if !is_told {
-                self.context.fail(on_target(operation, &row.key, cause));
+                self.context.fail(EntryError::on_target(operation, &row.key, cause));
             }
         };
         let mut found = match self.context.target.look(&row.key) {

@@ -7,15 +7,15 @@ use super::batch::{Batch, CompletedStep, FinishedDirectory, Record};
 use super::commit::not_kept;
 use super::hash::{Hashed, Wanted, with_retries};
 use super::tag::Tagged;
-use super::{Context, Purpose, on_target};
+use super::{Context, Purpose};
 use crate::backend::{Inspected, Source, StageDirectory, Staged, Written};
 use crate::compare::{Pair, Seen};
 use crate::manifest::{Origin, PendingRow, Row};
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::{
-    Action, Cause, Check, Decision, Digest, Entry, EntryError, EntryKind, Features,
-    Metadata, Operation, Outcome, Reason,
+    Action, Cause, Check, Decision, Digest, Entry, EntryError, EntryKind, Features, Metadata,
+    Operation, Outcome, Reason,
 };
 use crate::plan::Step;
 use std::io::ErrorKind::NotFound;
@@ -137,9 +137,11 @@ impl<'c, 'a> Worker<'c, 'a> {
             | Action::RemoveSetAside
             | Action::Sweep
             | Action::Forget
-            | Action::AfterDeletion => {
-                Err(on_target(Operation::MakeDirectory, &step.source.key, Cause::NoParent))
-            }
+            | Action::AfterDeletion => Err(EntryError::on_target(
+                Operation::MakeDirectory,
+                &step.source.key,
+                Cause::NoParent,
+            )),
         }
         .map(Some)
     }
@@ -242,9 +244,8 @@ impl<'c, 'a> Worker<'c, 'a> {
         let began = Instant::now();
         let source = look_closer(&*context.source, Side::Source, &step.source)?;
         let Some(source) = source else {
-            let (operation, side) = (Operation::Read, Side::Source);
-            let (key, cause) = (step.source.key.clone(), Cause::Vanished);
-            return Err(EntryError { operation, side, key, cause });
+            let key = &step.source.key;
+            return Err(EntryError::on_source(Operation::Read, key, Cause::Vanished));
         };
         let target = match &step.target {
             Some(listed) => look_closer(&*context.target, Side::Target, listed)?,
@@ -266,7 +267,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         };
         let decided = context.policy.decide(&pair, holds);
         let Decision { action, reason } =
-            decided.map_err(|cause| on_target(Operation::Mirror, &pair.key, cause))?;
+            decided.map_err(|cause| EntryError::on_target(Operation::Mirror, &pair.key, cause))?;
         let action = match action {
             Action::Skip => {
                 let is_unrecorded = pair.row.is_none() && pair.target.entry().is_some();
@@ -366,7 +367,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         let found = hashed.digest;
         if let Some(recorded) = row.digest.filter(|recorded| *recorded != found) {
             let cause = Cause::OtherDigest { recorded, found };
-            return Err(on_target(Operation::Verify, &entry.key, cause));
+            return Err(EntryError::on_target(Operation::Verify, &entry.key, cause));
         }
         // What is recorded beside no BLAKE3 may be of other content.
         let same = row.digest.map(|_| row.extra).unwrap_or_default();
@@ -399,8 +400,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             let silent = row.and_then(|row| context.policy.silent_change(row, &entry, found));
             match silent {
                 Some(cause) if std::mem::replace(&mut is_silent, true) => {
-                    let (operation, side, key) = (Operation::Read, Side::Source, entry.key);
-                    return Err(EntryError { operation, side, key, cause });
+                    return Err(EntryError::on_source(Operation::Read, entry.key, cause));
                 }
                 Some(_) => {}
                 None => return Ok((entry, hashed)),
@@ -484,7 +484,9 @@ impl<'c, 'a> Worker<'c, 'a> {
                 .context
                 .target
                 .set_metadata(&entry.key, entry.kind, &wanted, step.precondition)
-                .map_err(|cause| on_target(Operation::SetMetadata, &entry.key, cause))?;
+                .map_err(|cause| {
+                    EntryError::on_target(Operation::SetMetadata, &entry.key, cause)
+                })?;
         }
         let mut finished = self.finished(step, entry, differs.then_some(Action::UpdateMetadata));
         finished.lost = lost;
@@ -531,7 +533,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             .context
             .target
             .set_metadata(&entry.key, entry.kind, &wanted, step.precondition)
-            .map_err(|cause| on_target(Operation::SetMetadata, &entry.key, cause))?;
+            .map_err(|cause| EntryError::on_target(Operation::SetMetadata, &entry.key, cause))?;
         let mut finished = self.finished(step, entry, Some(Action::UpdateMetadata));
         finished.row.metadata = wanted;
         (finished.target_stamp, finished.lost, finished.record) =
@@ -565,8 +567,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             Err(cause) => {
                 let gone = matches!(&cause, Cause::Io(error) if error.kind() == NotFound);
                 let cause = if gone { Cause::Vanished } else { cause };
-                let (operation, side, key) = (Operation::Read, Side::Source, entry.key);
-                Err(EntryError { operation, side, key, cause })
+                Err(EntryError::on_source(Operation::Read, entry.key, cause))
             }
         }
     }
@@ -589,8 +590,9 @@ impl<'c, 'a> Worker<'c, 'a> {
             return Ok(());
         }
         let key = &finished.row.key;
-        let refused =
-            staged.publish().map_err(|cause| on_target(Operation::Publish, key, cause))?;
+        let refused = staged
+            .publish()
+            .map_err(|cause| EntryError::on_target(Operation::Publish, key, cause))?;
         self.made(finished, staged.written(), refused);
         Ok(())
     }
@@ -605,7 +607,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         );
         let lost = || not_kept(&written.metadata, &row.metadata, row.kind).map(Cause::NotKept);
         if let Some(cause) = refused.or_else(lost) {
-            self.context.fail(on_target(Operation::SetMetadata, &row.key, cause));
+            self.context.fail(EntryError::on_target(Operation::SetMetadata, &row.key, cause));
             *told = true;
         }
         *target_stamp = Some(written.stamp);
@@ -621,7 +623,7 @@ impl<'c, 'a> Worker<'c, 'a> {
                 .make_link(&entry, step.precondition)
                 .map(|stamp| target_stamp = stamp),
         };
-        made.map_err(|cause| on_target(Operation::MakeLink, &entry.key, cause))?;
+        made.map_err(|cause| EntryError::on_target(Operation::MakeLink, &entry.key, cause))?;
         let mut finished = self.finished(step, entry, Some(Action::MakeLink));
         finished.row.origin = Origin::Proven;
         finished.target_stamp = target_stamp;
@@ -690,8 +692,7 @@ fn look_closer(
     if listed.completeness != Completeness::ListingOnly {
         return Ok(Some(listed.clone()));
     }
-    backend.look(&listed.key).map_err(|cause| {
-        let (operation, key) = (Operation::List, listed.key.clone());
-        EntryError { operation, side, key, cause }
-    })
+    backend
+        .look(&listed.key)
+        .map_err(|cause| EntryError::new(Operation::List, side, &listed.key, cause))
 }

@@ -2,13 +2,13 @@
 //!
 //! [`settle`] decides, once all else is planned or done, what becomes of them.
 
+use super::Context;
 use super::collisions::Spared;
 use super::commit::Committer;
-use super::{Context, on_target};
 use crate::model::reserved::DIRECTORY;
 use crate::model::{
-    Action, Cause, Entry, EntryKind, Error, Event, Key, Observer, Operation, Outcome, Progress,
-    Reason, Status,
+    Action, Cause, Entry, EntryError, EntryKind, Error, Event, Key, Observer, Operation, Outcome,
+    Progress, Reason, Status,
 };
 use crate::plan::{DeleteOptions, DeletionTally, NOT_DELETED, spool_error};
 use crate::spool::SpoolReader;
@@ -242,7 +242,7 @@ impl Deleting<'_, '_, '_> {
                 context.observer.observe(&Event::Note(&note));
                 self.committer.forget(key.clone());
             }
-            Err(cause) => context.fail(on_target(Operation::Delete, key, cause)),
+            Err(cause) => context.fail(EntryError::on_target(Operation::Delete, key, cause)),
         }
         Deletion::Stays
     }

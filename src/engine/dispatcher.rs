@@ -1,15 +1,16 @@
 //! The dispatcher: reads the plan, makes directories, and feeds the workers.
 
+use super::Context;
 use super::batch::{Batch, Batches, Ending};
 use super::commit::Committer;
 use super::copy::{Work, Worker};
 use super::delete::{delete, name_each, settle};
 use super::set_aside::{self, SetAside, Since};
 use super::successors::Successors;
-use super::{Context, on_target};
 use crate::backend::Precondition;
 use crate::model::{
-    Action, Cause, Entry, Error, ErrorKind, Event, Key, Operation, Outcome, Reason, Status,
+    Action, Cause, Entry, EntryError, Error, ErrorKind, Event, Key, Operation, Outcome, Reason,
+    Status,
 };
 use crate::plan::{DeleteOptions, DeletionTally, Planned, Remainder, Step, Steps};
 use crossbeam_channel::{Sender, bounded};
@@ -180,7 +181,7 @@ impl Dispatcher<'_, '_> {
                     Err(cause) => {
                         // It is no entry of either side, and counts once it fails.
                         self.context.progress.entries.add(1);
-                        self.context.fail(on_target(Operation::Delete, &key, cause));
+                        self.context.fail(EntryError::on_target(Operation::Delete, &key, cause));
                     }
                 },
                 Planned::Note(note) => self.context.observer.observe(&Event::Note(&note)),
@@ -240,7 +241,7 @@ impl Dispatcher<'_, '_> {
     fn lone(&mut self, step: Step) -> Result<(), Error> {
         let key = &step.source.key;
         if self.is_lost(key) {
-            self.context.fail(on_target(Operation::Write, key, Cause::NoParent));
+            self.context.fail(EntryError::on_target(Operation::Write, key, Cause::NoParent));
             return Ok(());
         }
         if matches!(step.decision.action, Action::MakeDirectory) {

@@ -2,14 +2,13 @@
 
 use super::batch::{CompletedStep, Record};
 use super::commit::Committer;
-use super::{Context, Purpose, on_target};
+use super::{Context, Purpose};
 use crate::backend::{Inspected, Precondition};
 use crate::manifest::{Origin, PendingRow};
 use crate::model::entry::Completeness;
-use crate::model::error::Side;
 use crate::model::{
-    Action, Cause, Decision, Entry, EntryError, EntryKind, Error, ErrorKind,
-    Features, Key, Operation, Reason,
+    Action, Cause, Decision, Entry, EntryError, EntryKind, Error, ErrorKind, Features, Key,
+    Operation, Reason,
 };
 use crate::plan::{Finish, spool_error};
 use crate::spool::SpoolReader;
@@ -81,7 +80,7 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
             Ok(Some(found)) => entry = found,
             Ok(None) => {}
             Err(cause) => {
-                context.fail(on_source(Operation::List, entry.key, cause));
+                context.fail(EntryError::on_source(Operation::List, entry.key, cause));
                 return None;
             }
         }
@@ -93,7 +92,7 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
     let lost = match inspect(context, &mut how, &mut entry) {
         Ok(lost) => lost,
         Err(cause) => {
-            context.fail(on_source(Operation::Read, entry.key, cause));
+            context.fail(EntryError::on_source(Operation::Read, entry.key, cause));
             return None;
         }
     };
@@ -111,7 +110,7 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
             }
             Ok(_) => {}
             Err(cause) => {
-                context.fail(on_target(Operation::List, &entry.key, cause));
+                context.fail(EntryError::on_target(Operation::List, &entry.key, cause));
                 return None;
             }
         }
@@ -138,7 +137,7 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
             if !(gone && context.progress.files_failed.get() > 0) {
                 let is_kept = context.purpose != Purpose::Mirror && how == Finish::Restore;
                 let operation = if is_kept { Operation::KeepTime } else { Operation::SetMetadata };
-                context.fail(on_target(operation, &entry.key, cause));
+                context.fail(EntryError::on_target(operation, &entry.key, cause));
             }
             return None;
         }
@@ -165,14 +164,10 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
     })
 }
 
-fn on_source(operation: Operation, key: Key, cause: Cause) -> EntryError {
-    EntryError { operation, side: Side::Source, key, cause }
-}
-
 /// A directory's time that was set once, and that the target made another of.
 pub(super) fn time_not_kept(key: &Key) -> EntryError {
     let cause = Cause::NotKept("its modification time".to_owned());
-    on_target(Operation::SetMetadata, key, cause)
+    EntryError::on_target(Operation::SetMetadata, key, cause)
 }
 
 /// Finds out what a source's directory has that the target's hasn't, and leaves of its mode what an

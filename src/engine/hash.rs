@@ -263,8 +263,7 @@ pub(super) fn with_retries<T>(
     mut attempt: impl FnMut(&Entry) -> Result<T, ReadError>,
 ) -> Result<(Entry, T), EntryError> {
     let key = &listed.key;
-    let fail =
-        |operation, side, cause| Err(EntryError { operation, side, key: key.clone(), cause });
+    let fail = |operation, side, cause| Err(EntryError::new(operation, side, key, cause));
     let (mut entry, mut changes, mut is_damaged) = (listed.clone(), 0, false);
     while changes < ATTEMPTS {
         if let Some(left) = entry.stamp.tick_left(now()) {

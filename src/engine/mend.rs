@@ -7,7 +7,7 @@ use super::attempt::{Attempt, Copied};
 use super::batch::{CompletedStep, Record};
 use super::copy::{Worker, prove};
 use super::hash::with_retries;
-use super::{now, on_target};
+use super::now;
 use crate::backend::Source;
 use crate::model::error::Side;
 use crate::model::{Action, Cause, Digest, Entry, EntryError, EntryKind, Operation};
@@ -18,12 +18,7 @@ impl Worker<'_, '_> {
     pub(super) fn mend(&mut self, step: &Step) -> Result<CompletedStep, EntryError> {
         let context = self.context;
         let right = &step.source;
-        let fail = |cause| EntryError {
-            operation: Operation::Read,
-            side: Side::Source,
-            key: right.key.clone(),
-            cause,
-        };
+        let fail = |cause| EntryError::on_source(Operation::Read, &right.key, cause);
         let expected = right
             .recorded
             .ok_or_else(|| fail(Cause::Other("no digest of its content is recorded".to_owned())))?;
@@ -64,7 +59,7 @@ impl Worker<'_, '_> {
         let wanted = target.achievable_metadata(&right.metadata, right.kind, stood);
         let existing = target
             .set_metadata(&right.key, right.kind, &wanted, step.precondition)
-            .map_err(|cause| on_target(Operation::SetMetadata, &right.key, cause))?;
+            .map_err(|cause| EntryError::on_target(Operation::SetMetadata, &right.key, cause))?;
         let mut finished = self.finished(step, right.clone(), Some(Action::UpdateMetadata));
         finished.row.metadata = wanted;
         finished.row.digest = right.recorded;

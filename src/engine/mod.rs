@@ -147,8 +147,10 @@ impl Context<'_> {
 
     /// Takes note that a directory could not be made, nor what was to be in it.
     fn fail_directory<'k>(&self, key: &Key, cause: Cause, members: impl Iterator<Item = &'k Key>) {
-        self.fail(on_target(Operation::MakeDirectory, key, cause));
-        members.for_each(|member| self.fail(on_target(Operation::Write, member, Cause::NoParent)));
+        self.fail(EntryError::on_target(Operation::MakeDirectory, key, cause));
+        for member in members {
+            self.fail(EntryError::on_target(Operation::Write, member, Cause::NoParent));
+        }
     }
 
     /// Takes note of what a source's entry has that the target's hasn't.
@@ -177,11 +179,6 @@ impl Context<'_> {
             self.observer.observe(&Event::Changed(outcome()));
         }
     }
-}
-
-/// Builds the error of one entry on the target's side.
-fn on_target(operation: Operation, key: &Key, cause: Cause) -> EntryError {
-    EntryError { operation, side: Side::Target, key: key.clone(), cause }
 }
 
 /// The way out of a fault that the next entry would meet too.

@@ -81,7 +81,7 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
         let entry = Entry::decode(record).ok_or_else(spool_damaged)?;
         if settled.deletions != Some(Status::Done) {
             let cause = still_standing(settled.deletions);
-            fail(&super::on_target(Operation::Write, &entry.key, cause));
+            fail(&EntryError::on_target(Operation::Write, &entry.key, cause));
             continue;
         }
         let link = entry.kind == EntryKind::Symlink;

@@ -3,11 +3,13 @@
 //! Such a leaf may be the only copy of what is to lie in the directory (a file that was moved into a
 //! directory of its own name), so that it waits as deletions do.
 
+use super::Context;
 use super::commit::Committer;
 use super::finish::spool_damaged;
-use super::{Context, on_target};
 use crate::model::reserved::is_set_aside;
-use crate::model::{Action, Error, Event, Key, Operation, Outcome, Progress, Reason, Status};
+use crate::model::{
+    Action, EntryError, Error, Event, Key, Operation, Outcome, Progress, Reason, Status,
+};
 use crate::plan::{DeleteOptions, spool_error};
 use crate::spool::{Spool, SpoolReader};
 use std::path::Path;
@@ -135,7 +137,7 @@ pub(super) fn remove(
             None => continue,
         }
         if let Err(cause) = context.target.remove_set_aside(&key) {
-            context.fail(on_target(Operation::Delete, &key, cause));
+            context.fail(EntryError::on_target(Operation::Delete, &key, cause));
             continue;
         }
         if since != Since::Now {

@@ -4,14 +4,14 @@
 //! a directory of its own name). So the leaf's content is written before anything is deleted, and put in
 //! its place when the directory is gone.
 
+use super::Context;
 use super::batch::{BATCH_FILES, CompletedStep};
 use super::commit::Committer;
 use super::copy::Worker;
 use super::finish::spool_damaged;
-use super::{Context, on_target};
 use crate::backend::Precondition;
 use crate::model::{
-    Action, Cause, Decision, Entry, EntryKind, Error, Key, Operation, Reason, Status,
+    Action, Cause, Decision, Entry, EntryError, EntryKind, Error, Key, Operation, Reason, Status,
 };
 use crate::plan::{Step, spool_error};
 use crate::spool::{Spool, SpoolReader};
@@ -97,7 +97,7 @@ impl Successors {
             let entry = Entry::decode(record).ok_or_else(spool_damaged)?;
             let why = "so many files take the place of directories that it waits for the next run";
             let cause = Cause::Other(why.to_owned());
-            context.fail(on_target(Operation::Write, &entry.key, cause));
+            context.fail(EntryError::on_target(Operation::Write, &entry.key, cause));
         }
         committer.place();
         Ok(())
@@ -138,7 +138,7 @@ fn put(
     let done = match (in_the_way, finished) {
         (None, Some(finished)) => return committer.take(finished),
         (None, None) => Worker::new(context, 0).step(&step(entry)),
-        (Some((operation, cause)), _) => Err(on_target(operation, &key, cause)),
+        (Some((operation, cause)), _) => Err(EntryError::on_target(operation, &key, cause)),
     };
     match done {
         Ok(Some(finished)) => committer.take(finished),
@@ -150,7 +150,7 @@ fn put(
                 && context.target.capabilities().atomic_put
                 && let Err(cause) = take_back(context, &key)
             {
-                context.fail(on_target(Operation::Delete, &key, cause));
+                context.fail(EntryError::on_target(Operation::Delete, &key, cause));
             }
         }
     }

@@ -50,8 +50,12 @@ impl Iterator for OrderChecked {
         if !in_order {
             self.broken = true;
             let cause = Cause::Other(format!("the listing is out of order at \"{key}\""));
-            let (operation, side, key) = (Operation::List, self.side, Key::root());
-            return Some(Ok(ListItem::BrokeOff(EntryError { operation, side, key, cause })));
+            return Some(Ok(ListItem::BrokeOff(EntryError::new(
+                Operation::List,
+                self.side,
+                Key::root(),
+                cause,
+            ))));
         }
         let last = self.last.get_or_insert_default();
         last.clear();

@@ -348,6 +348,21 @@ pub struct EntryError {
 }
 
 impl EntryError {
+    /// Makes the error of an entry of one side.
+    pub fn new(operation: Operation, side: Side, key: impl Into<Key>, cause: Cause) -> Self {
+        Self { operation, side, key: key.into(), cause }
+    }
+
+    /// Makes the error of an entry of the source.
+    pub fn on_source(operation: Operation, key: impl Into<Key>, cause: Cause) -> Self {
+        Self::new(operation, Side::Source, key, cause)
+    }
+
+    /// Makes the error of an entry of the target.
+    pub fn on_target(operation: Operation, key: impl Into<Key>, cause: Cause) -> Self {
+        Self::new(operation, Side::Target, key, cause)
+    }
+
     /// Whether content of the source may be missing in the target because of it: something could not
     /// be listed, read or written. What only the target has may be the last copy of just that, under
     /// an older name.

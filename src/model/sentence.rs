@@ -56,18 +56,13 @@ fn lower_case_start(words: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::error::Side;
     use crate::model::{ErrorKind, Key, Operation};
     use std::io;
 
     #[test]
     fn an_entry_error_says_operation_side_key_and_cause_once() {
-        let fault = EntryError {
-            operation: Operation::Read,
-            side: Side::Source,
-            key: Key::new(*b"a\nb"),
-            cause: Cause::Io(io::Error::from_raw_os_error(13)),
-        };
+        let cause = Cause::Io(io::Error::from_raw_os_error(13));
+        let fault = EntryError::on_source(Operation::Read, Key::new(*b"a\nb"), cause);
         let text = "cannot read source \"a\\nb\": permission denied (os error 13)";
         assert_eq!(fault.sentence(), text);
     }

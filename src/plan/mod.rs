@@ -247,9 +247,8 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             if key.is_directory() {
                 self.blocked = Some(key.clone());
             }
-            let (operation, side) = (Operation::Mirror, Side::Source);
-            let key = source.key;
-            return Planned::Failed(EntryError { operation, side, key, cause });
+            let error = EntryError::on_source(Operation::Mirror, source.key, cause);
+            return Planned::Failed(error);
         }
         match action {
             Action::Copy { .. } => self.plan_copy(&source),
@@ -299,7 +298,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             Cause::TargetUnknown | Cause::NotKept(_) => Side::Target,
             _ => Side::Source,
         };
-        EntryError { operation: Operation::Mirror, side, key, cause }
+        EntryError::new(Operation::Mirror, side, key, cause)
     }
 
     fn tally(&self, pair: &Pair) {
@@ -506,8 +505,7 @@ fn stays(key: &Key, target: &Seen) -> Planned {
 
 /// The failure of what lies in a directory that can't be made.
 fn no_parent(key: Key) -> EntryError {
-    let (operation, side, cause) = (Operation::Write, Side::Target, Cause::NoParent);
-    EntryError { operation, side, key, cause }
+    EntryError::on_target(Operation::Write, key, Cause::NoParent)
 }
 
 /// Where what the source has goes, by what stands there.

@@ -169,7 +169,7 @@ fn what_can_not_be_deleted_is_not_counted_among_what_could_be() {
 fn a_directory_stays_when_something_in_it_could_not_be_listed_or_is_left_out() {
     let failed = |key: &str| {
         let (operation, side, cause) = (Operation::List, Side::Target, Cause::Vanished);
-        ListItem::Failed(EntryError { operation, side, key: Key::new(key.as_bytes()), cause })
+        ListItem::Failed(EntryError::new(operation, side, Key::new(key.as_bytes()), cause))
     };
     let left_out = |key: &str| ListItem::LeftOut(Key::new(key.as_bytes()), "it is ours".into());
     for item in [failed("d/e/"), left_out("d/e/state/")] {

@@ -7,7 +7,6 @@ use crate::backend::object::StoreSettings;
 use crate::backend::{ReadError, Reading, Source};
 use crate::limits::LimitOptions;
 use crate::location::SingleLocation;
-use crate::model::error::Side;
 use crate::model::{
     Cause, Digest, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Operation, Progress, Stop,
 };
@@ -139,8 +138,7 @@ fn read(
         if !has_written {
             return Err(cannot_read(location, cause).into());
         }
-        let (operation, side, key) = (Operation::Read, Side::Source, entry.key);
-        return Err(CatError::Entry(EntryError { operation, side, key, cause }));
+        return Err(CatError::Entry(EntryError::on_source(Operation::Read, entry.key, cause)));
     }
     Ok(())
 }

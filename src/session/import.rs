@@ -442,10 +442,7 @@ impl Importing<'_> {
         if listed.completeness != Completeness::ListingOnly {
             return Ok(listed.clone());
         }
-        let failed = |cause| {
-            let (operation, side, key) = (Operation::Read, Side::Target, listed.key.clone());
-            EntryError { operation, side, key, cause }
-        };
+        let failed = |cause| EntryError::on_target(Operation::Read, &listed.key, cause);
         let looked = self.target.look(&listed.key).map_err(failed)?;
         match looked.ok_or_else(|| failed(Cause::Vanished))? {
             entry if entry.kind == EntryKind::File => Ok(entry),

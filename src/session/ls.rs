@@ -135,6 +135,5 @@ fn all(key_space: KeySpace) -> ListOptions {
 }
 
 fn failed(key: Key, cause: Cause) -> ListItem {
-    let (operation, side) = (Operation::List, crate::model::error::Side::Source);
-    ListItem::Failed(EntryError { operation, side, key, cause })
+    ListItem::Failed(EntryError::on_source(Operation::List, key, cause))
 }

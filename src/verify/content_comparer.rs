@@ -144,10 +144,10 @@ impl ContentComparer<'_> {
             return Ok(Features::default());
         }
         let inspect = |side: Side, entry: &Entry| {
-            self.side(side).inspect(entry).map(|inspected| inspected.features).map_err(|cause| {
-                let (operation, key) = (Operation::Read, entry.key.clone());
-                EntryError { operation, side, key, cause }
-            })
+            self.side(side)
+                .inspect(entry)
+                .map(|inspected| inspected.features)
+                .map_err(|cause| EntryError::new(Operation::Read, side, &entry.key, cause))
         };
         let features = inspect(Side::Source, source)?;
         if features.is_empty() {
@@ -339,7 +339,7 @@ impl ContentComparer<'_> {
             return Ok(listed);
         }
         let Entry { key, .. } = &listed;
-        let fail = |cause| EntryError { operation: Operation::List, side, key: key.clone(), cause };
+        let fail = |cause| EntryError::new(Operation::List, side, key, cause);
         match self.side(side).look(key).map_err(fail)? {
             Some(found) => Ok(found),
             // A bucket's root has no object until something is kept of it.
@@ -358,10 +358,7 @@ impl ContentComparer<'_> {
 
     /// Makes sure that an entry still is as it was listed and read.
     fn stands(&self, side: Side, read: &Entry, is_as_listed: bool) -> Result<(), EntryError> {
-        let fail = |cause| {
-            let (operation, key) = (Operation::Read, read.key.clone());
-            Err(EntryError { operation, side, key, cause })
-        };
+        let fail = |cause| Err(EntryError::new(Operation::Read, side, &read.key, cause));
         match self.side(side).look(&read.key) {
             Ok(Some(found)) if is_as_listed && found.stamp == read.stamp => Ok(()),
             Ok(Some(_)) => fail(Cause::Changed { attempts: 1 }),

@@ -390,7 +390,7 @@ fn anew(right: &Entry, by_sha256: bool) -> Result<Action, (Operation, Cause)> {
 /// An entry that can't be mended.
 fn failed(operation: Operation, key: Key, cause: Cause) -> Planned {
     let side = if operation == Operation::Read { Side::Source } else { Side::Target };
-    Planned::Failed(EntryError { operation, side, key, cause })
+    Planned::Failed(EntryError::new(operation, side, key, cause))
 }
 
 impl Iterator for MendSteps<'_> {

@@ -647,7 +647,7 @@ impl Walk {
     }
 
     fn failure(&self, key: Key, cause: Cause) -> EntryError {
-        EntryError { operation: Operation::List, side: self.side, key, cause }
+        EntryError::new(Operation::List, self.side, key, cause)
     }
 
     fn spool_error(&self, error: std::io::Error) -> Error {

@@ -76,7 +76,7 @@ impl Walk {
     }
 
     fn error(&self, key: Key, cause: Cause) -> EntryError {
-        EntryError { operation: Operation::List, side: self.side, key, cause }
+        EntryError::new(Operation::List, self.side, key, cause)
     }
 
     /// Looks at an entry, and reads the names in it where it is a directory.

@@ -66,9 +66,8 @@ impl Iterator for Level {
             match self.place.store.list(&query) {
                 Ok(page) => self.turn(page),
                 Err(error) => {
-                    let (operation, side, key) = (Operation::List, self.side, Key::root());
                     let cause = cause(&error);
-                    let error = EntryError { operation, side, key, cause };
+                    let error = EntryError::new(Operation::List, self.side, Key::root(), cause);
                     return Some(Ok(ListItem::BrokeOff(error)));
                 }
             }

@@ -293,8 +293,7 @@ impl Entries {
         }
         self.ready.push_back(match self.side {
             Side::Source => {
-                let (operation, side) = (Operation::List, self.side);
-                ListItem::Failed(EntryError { operation, side, key, cause })
+                ListItem::Failed(EntryError::new(Operation::List, self.side, key, cause))
             }
             Side::Target => ListItem::LeftOut(key, cause.to_string()),
         });
@@ -333,7 +332,6 @@ impl Entries {
     /// All from here on is unknown.
     fn break_off(&mut self, cause: Cause) -> ListItem {
         self.ended = true;
-        let (operation, side, key) = (Operation::List, self.side, Key::root());
-        ListItem::BrokeOff(EntryError { operation, side, key, cause })
+        ListItem::BrokeOff(EntryError::new(Operation::List, self.side, Key::root(), cause))
     }
 }

@@ -46,7 +46,7 @@ fn row(key: &str) -> Row {
 
 fn failed(side: Side, key: &str) -> ListItem {
     let (operation, cause) = (Operation::List, Cause::Vanished);
-    ListItem::Failed(EntryError { operation, side, key: Key::new(key.as_bytes()), cause })
+    ListItem::Failed(EntryError::new(operation, side, Key::new(key.as_bytes()), cause))
 }
 
 /// A listing in words: `a` an entry, `!a` a scope that failed, `~a` a leftover, `-a` left out,

@@ -120,7 +120,6 @@ impl Iterator for Join {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::error::Side as OfMirror;
     use crate::model::{Cause, EntryKind, ErrorKind, Operation};
 
     fn told(key: &str) -> DiffEntry {
@@ -144,12 +143,11 @@ mod tests {
     fn items(keys: &'static [&'static str]) -> Items {
         Box::new(keys.iter().map(|&key| match key.strip_prefix('!') {
             _ if key == "broken" => Err(Error::new(ErrorKind::Manifest, key)),
-            Some(scope) => Ok(Item::Failed(EntryError {
-                operation: Operation::List,
-                side: OfMirror::Source,
-                key: Key::new(scope.as_bytes()),
-                cause: Cause::Vanished,
-            })),
+            Some(scope) => Ok(Item::Failed(EntryError::on_source(
+                Operation::List,
+                Key::new(scope.as_bytes()),
+                Cause::Vanished,
+            ))),
             None => Ok(Item::Entry(told(key))),
         }))
     }
@@ -204,8 +202,8 @@ mod tests {
     fn scopes_that_are_passed_are_dropped() {
         let keys = (0..10_000).map(|at| format!("{at:05}"));
         let failed = keys.map(|key| {
-            let (operation, side, cause) = (Operation::List, OfMirror::Source, Cause::Vanished);
-            Ok(Item::Failed(EntryError { operation, side, key: Key::new(key.as_bytes()), cause }))
+            let key = Key::new(key.as_bytes());
+            Ok(Item::Failed(EntryError::on_source(Operation::List, key, Cause::Vanished)))
         });
         let mut join = Join::new(Box::new(failed.collect::<Vec<_>>().into_iter()), items(&["z"]));
         while let Some(joined) = join.next() {

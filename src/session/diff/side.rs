@@ -192,8 +192,7 @@ fn item_of(
         }
         ListItem::Failed(error) | ListItem::BrokeOff(error) => Item::Failed(error),
         ListItem::LeftOut(key, why) => {
-            let (operation, side, cause) = (Operation::List, OfMirror::Source, Cause::Other(why));
-            Item::Failed(EntryError { operation, side, key, cause })
+            Item::Failed(EntryError::on_source(Operation::List, key, Cause::Other(why)))
         }
     }))
 }

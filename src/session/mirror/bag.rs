@@ -16,7 +16,6 @@ use crate::manifest::bag::{DECLARATION, MARK, PAYLOAD};
 use crate::manifest::lock::DIRECTORY;
 use crate::manifest::{Row, State};
 use crate::model::digest::Hex;
-use crate::model::error::Side;
 use crate::model::hint::hint;
 use crate::model::stamp::{StampFields, StampMatch};
 use crate::model::{
@@ -420,5 +419,5 @@ fn vouched<'r>(
 }
 
 fn unvouched(key: Key, cause: Cause) -> EntryError {
-    EntryError { operation: Operation::Vouch, side: Side::Target, key, cause }
+    EntryError::on_target(Operation::Vouch, key, cause)
 }
