@@ -1,37 +1,24 @@
 //! Content in memory, in blocks that its budget lends and takes back.
-//!
-//! Blocks are used again rather than freed: the allocator keeps what threads free for each of them,
-//! which would come on top of the budget, and fresh memory costs a fault a page. A budget never
-//! makes more of them than were held at the same time.
 
-use super::memory::Budget;
+use super::blocks::{Block, Blocks};
 use bytes::Bytes;
 use std::sync::Arc;
-
-const BLOCK: usize = Content::BLOCK as usize;
 
 /// Content that grows at its end, up to what its permit allows.
 #[derive(Debug)]
 pub struct Content {
-    budget: Arc<Budget>,
+    pool: Arc<Blocks>,
     /// All but the last are full.
     blocks: Vec<Block>,
     length: usize,
 }
 
-/// A block; dropped, it goes back to its budget.
-#[derive(Debug)]
-struct Block {
-    bytes: Vec<u8>,
-    budget: Arc<Budget>,
-}
-
 impl Content {
     /// Bytes of a block: few, so that small content wastes little.
-    pub const BLOCK: u64 = 256 << 10;
+    pub const BLOCK: u64 = Blocks::SIZE as u64;
 
-    pub(super) fn new(budget: &Arc<Budget>) -> Self {
-        Self { budget: Arc::clone(budget), blocks: Vec::new(), length: 0 }
+    pub(super) fn new(pool: &Arc<Blocks>) -> Self {
+        Self { pool: Arc::clone(pool), blocks: Vec::new(), length: 0 }
     }
 
     /// Appends a chunk.
@@ -39,15 +26,14 @@ impl Content {
         self.length += chunk.len();
         while !chunk.is_empty() {
             let block = match self.blocks.last_mut() {
-                Some(block) if block.bytes.len() < BLOCK => block,
+                Some(block) if block.room() > 0 => block,
                 _ => {
-                    let budget = Arc::clone(&self.budget);
-                    self.blocks.push(Block { bytes: budget.borrow_block(), budget });
+                    self.blocks.push(Blocks::lend(&self.pool));
                     continue;
                 }
             };
-            let (now, later) = chunk.split_at(chunk.len().min(BLOCK - block.bytes.len()));
-            block.bytes.extend_from_slice(now);
+            let (now, later) = chunk.split_at(chunk.len().min(block.room()));
+            block.push(now);
             chunk = later;
         }
     }
@@ -79,22 +65,12 @@ impl Content {
     }
 }
 
-impl AsRef<[u8]> for Block {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Block {
-    fn drop(&mut self) {
-        self.budget.return_block(std::mem::take(&mut self.bytes));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::Memory;
     use super::*;
+
+    const BLOCK: usize = Blocks::SIZE;
 
     #[test]
     fn content_is_what_was_pushed_whatever_the_chunks() {

@@ -1,5 +1,6 @@
 //! Memory: how much content is held at the same time.
 
+use super::blocks::Blocks;
 use super::content::Content;
 use super::{Interrupted, POLL};
 use std::collections::VecDeque;
@@ -13,12 +14,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 pub struct Memory(Arc<Budget>);
 
 #[derive(Debug)]
-pub(super) struct Budget {
+struct Budget {
     size: u64,
     state: Mutex<BudgetState>,
     changed: Condvar,
-    /// Blocks that nobody uses, the one used last on top.
-    blocks: Mutex<Vec<Vec<u8>>>,
+    blocks: Arc<Blocks>,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +62,7 @@ fn mebibytes(bytes: u64) -> String {
 impl Memory {
     /// Makes a budget of `size` bytes.
     pub fn new(size: u64) -> Self {
-        let (state, blocks) = (Mutex::default(), Mutex::default());
+        let (state, blocks) = (Mutex::default(), Arc::default());
         Self(Arc::new(Budget { size, state, changed: Condvar::new(), blocks }))
     }
 
@@ -121,7 +121,7 @@ impl Memory {
 
     #[cfg(test)]
     pub(super) fn blocks_at_rest(&self) -> usize {
-        self.0.blocks().len()
+        self.0.blocks.at_rest()
     }
 }
 
@@ -129,7 +129,7 @@ impl MemoryPermit {
     /// Room for as much content as the permit is for, rounded up to whole blocks. It is to be
     /// dropped, or what is made of it, before the permit is.
     pub fn content(&self) -> Content {
-        Content::new(&self.budget)
+        Content::new(&self.budget.blocks)
     }
 }
 
@@ -145,21 +145,6 @@ impl Budget {
         if is_waited_for {
             self.changed.notify_all();
         }
-    }
-
-    fn blocks(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
-        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// An empty block.
-    pub(super) fn borrow_block(&self) -> Vec<u8> {
-        let rested = self.blocks().pop();
-        rested.unwrap_or_else(|| Vec::with_capacity(Content::BLOCK as usize))
-    }
-
-    pub(super) fn return_block(&self, mut block: Vec<u8>) {
-        block.clear();
-        self.blocks().push(block);
     }
 }
 

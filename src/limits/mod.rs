@@ -6,6 +6,7 @@
 //! asked every 50 ms.
 
 mod bandwidth;
+mod blocks;
 mod concurrency;
 mod content;
 pub mod descriptors;

@@ -1,9 +1,6 @@
 //! From what the kernel says of an entry to the model's words, and back.
 
-use super::capabilities::{Capabilities, Kind};
-use crate::model::entry::Completeness;
-use crate::model::stamp::Inode;
-use crate::model::{Entry, EntryKind, Key, Metadata, SpecialKind, Stamp, Timestamp};
+use crate::model::{EntryKind, Metadata, SpecialKind, Timestamp};
 use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, statx};
 use rustix::process::{getegid, geteuid, getgroups};
 use std::os::fd::AsFd;
@@ -11,20 +8,6 @@ use std::os::fd::AsFd;
 /// What `statx` says of `name` in a directory; a symbolic link itself, never what it points to.
 pub(super) fn look_at(directory: impl AsFd, name: &[u8]) -> rustix::io::Result<Statx> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    statx(directory, name, flags, StatxFlags::BASIC_STATS)
-}
-
-/// The same, and not what was kept of an earlier look: FUSE and network file systems keep that for a
-/// while, and the change time in it is not yet the one that a rename left.
-pub(super) fn look_afresh(
-    capabilities: &Capabilities,
-    directory: impl AsFd,
-    name: &[u8],
-) -> rustix::io::Result<Statx> {
-    if capabilities.kind != Kind::Other {
-        return look_at(directory, name);
-    }
-    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_FORCE_SYNC;
     statx(directory, name, flags, StatxFlags::BASIC_STATS)
 }
 
@@ -52,13 +35,6 @@ pub(super) fn kind_of(stat: &Statx) -> EntryKind {
     kind(FileType::from_raw_mode(stat.stx_mode.into()))
 }
 
-/// The stamp that `statx` reports.
-pub(super) fn stamp_of(capabilities: &Capabilities, stat: &Statx) -> Stamp {
-    let mtime = mtime_of(stat);
-    let ctime = Timestamp { seconds: stat.stx_ctime.tv_sec, nanos: stat.stx_ctime.tv_nsec };
-    Stamp::of_inode(stat.stx_size, Inode { mtime, ctime, number: capabilities.number(stat) })
-}
-
 /// The time of change that `statx` reports.
 pub(super) fn mtime_of(stat: &Statx) -> Timestamp {
     Timestamp { seconds: stat.stx_mtime.tv_sec, nanos: stat.stx_mtime.tv_nsec }
@@ -71,24 +47,6 @@ pub(super) fn metadata_of(stat: &Statx) -> Metadata {
         uid: stat.stx_uid,
         gid: stat.stx_gid,
         mtime: mtime_of(stat),
-    }
-}
-
-/// An entry as `statx` reports it.
-pub(super) fn entry(
-    capabilities: &Capabilities,
-    key: Key,
-    stat: &Statx,
-    link: Option<Box<[u8]>>,
-) -> Entry {
-    Entry {
-        key,
-        kind: kind_of(stat),
-        stamp: stamp_of(capabilities, stat),
-        metadata: metadata_of(stat),
-        link,
-        completeness: Completeness::Full,
-        recorded: None,
     }
 }
 

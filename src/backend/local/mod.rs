@@ -22,6 +22,7 @@ mod set_aside;
 mod shared;
 mod stage;
 mod stage_directory;
+mod stamp;
 mod sync;
 mod user;
 mod walk;

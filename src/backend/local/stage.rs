@@ -6,8 +6,9 @@
 use super::attributes::set_open;
 use super::beneath::Directory;
 use super::capabilities::Capabilities;
-use super::metadata::{look_at_open, metadata_of, stamp_of};
+use super::metadata::{look_at_open, metadata_of};
 use super::shared::Shared;
+use super::stamp::stamp_of;
 use crate::backend::{Precondition, Stage, Staged, WriteAt, Written};
 use crate::model::reserved::TemporaryName;
 use crate::model::{Cause, Digest, Entry, EntryKind, Key, Metadata, Timestamp};

@@ -6,10 +6,11 @@
 
 use super::beneath::{Directory, open_child, with_fallback};
 use super::entries::{each_leaf, for_each_entry};
-use super::metadata::{kind_of, look_afresh, look_at, look_at_open, mtime_of};
+use super::metadata::{kind_of, look_at, look_at_open, mtime_of};
 use super::rename::{Placed, is_unrenamable, rename_directory, rename_new_directory};
 use super::shared::Shared;
 use super::stage::{Hidden, LocalStage, written_of};
+use super::stamp::look_afresh;
 use crate::backend::{Stage, StageDirectory, StagedDirectory, Written};
 use crate::model::names::legal;
 use crate::model::reserved::TemporaryName;

@@ -12,8 +12,9 @@
 
 use super::Walking;
 use super::beneath::{Directory, Identity, Root, open_child};
-use super::metadata::{entry, kind, kind_of, look_at, look_at_open};
+use super::metadata::{kind, kind_of, look_at, look_at_open};
 use super::read::link_text;
+use super::stamp::entry;
 use crate::backend::{ListItem, ListOptions, Listing};
 use crate::filter::Filter;
 use crate::limits::descriptors::handles;

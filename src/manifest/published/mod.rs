@@ -11,6 +11,7 @@
 //! [`catch_up`](catch_up::catch_up) takes in what others published since.
 
 mod catch_up;
+mod check;
 mod head;
 mod history;
 mod line;
@@ -26,6 +27,7 @@ mod trace;
 mod writer;
 
 pub use catch_up::{CaughtUp, Foreseen, Lost, Since, catch_up, foresee};
+pub use check::{CheckedChain, check, sign};
 pub use head::{Head, Pointer, Predecessor, Publication, RecordedSource, Segment};
 pub use history::History;
 pub use line::Published;
@@ -33,7 +35,7 @@ pub use merge::Merged;
 pub use publish::{Done, Publishing, Signing, publish};
 pub use reader::{ManifestReader, gone_by};
 pub use rebuild::rebuild;
-pub use signature::{CheckedChain, SignatureStatus, check, sign};
+pub use signature::SignatureStatus;
 pub use status::ManifestStatus;
 pub use trace::trace;
 pub use writer::ManifestWriter;

@@ -1,11 +1,11 @@
 //! Publishing what the state holds.
 
+use super::check;
 use super::head::{Head, Predecessor, Publication, SEGMENTS, Segment, segment_name};
 use super::history::History;
 use super::line::Published;
 use super::open::Written;
 use super::segment::SegmentWriter;
-use super::signature;
 use super::status::ManifestStatus;
 use super::writer::ManifestWriter;
 use crate::manifest::{RecordedOptions, Row, RunNumber, SourceNumber, State};
@@ -140,7 +140,7 @@ pub fn publish(
         && let Some(publication) = standing.take_if(|_| goes_on)
     {
         writer.open(state, Written::Nothing)?;
-        match signature::sign_pointed(writer, &publication, was_signed, signer) {
+        match check::sign_pointed(writer, &publication, was_signed, signer) {
             Ok(false) => return Ok(None),
             Ok(true) => {
                 let signing = Signing::Added;

@@ -2,7 +2,8 @@
 
 use super::{Guarded, OWN, Walk, Walking};
 use crate::backend::local::beneath::{Directory, Root, open_child};
-use crate::backend::local::metadata::{entry, kind_of, look_at, look_at_open};
+use crate::backend::local::metadata::{kind_of, look_at, look_at_open};
+use crate::backend::local::stamp::entry;
 use crate::backend::{ListItem, ListOptions};
 use crate::model::error::Side;
 use crate::model::reserved::is_set_aside;
