@@ -10,9 +10,12 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use vidimus::backend::object::{BucketPrefix, ObjectSource, ObjectTarget, StoreSettings, Stores};
+use vidimus::backend::object::memory::MemoryService;
+use vidimus::backend::object::{
+    BucketPrefix, ObjectSource, ObjectTarget, Store, StoreSettings, Stores,
+};
 use vidimus::backend::{Precondition, Source, Target as _};
-use vidimus::limits::LimitOptions;
+use vidimus::limits::{LimitOptions, Memory};
 use vidimus::location::Location;
 use vidimus::model::{EntryKind, Key, Metadata, Progress, Stop, Timestamp};
 
@@ -23,12 +26,16 @@ fn fixture(endpoint: &str, bucket: &str) -> Fixture {
     let typed = format!("s3://{bucket}/m{prefix}");
     let place = || Arc::new(connect(endpoint, &typed));
     let target = ObjectTarget::new(place());
+    make_root(&target);
+    let (source, target) = (Box::new(ObjectSource::new(place())), Box::new(target));
+    Fixture { source, target, _keep: Box::new(()) }
+}
+
+fn make_root(target: &ObjectTarget) {
     let root = Metadata { mode: 0o755, uid: 0, gid: 0, mtime: Timestamp::default() };
     target
         .set_metadata(&Key::root(), EntryKind::Directory, &root, Precondition::Leaf)
         .expect("make the root");
-    let (source, target) = (Box::new(ObjectSource::new(place())), Box::new(target));
-    Fixture { source, target, _keep: Box::new(()) }
 }
 
 fn connect(endpoint: &str, typed: &str) -> BucketPrefix {
@@ -51,6 +58,36 @@ fn a_store_that_holds_every_key_keeps_every_promise() {
     let bucket = server.bucket("bucket");
     conformance(|| fixture(&server.endpoint(), "bucket"), &[]);
     assert!(bucket.uploads().is_empty(), "{:?}", bucket.uploads());
+}
+
+#[test]
+fn the_store_in_memory_keeps_every_promise() {
+    let service = MemoryService::default();
+    let prefix = AtomicU64::new(0);
+    conformance(
+        || {
+            let bucket = service.bucket("bucket", "key");
+            let prefix = prefix.fetch_add(1, Ordering::Relaxed);
+            let place = || {
+                let store: Arc<dyn Store> = Arc::new(bucket.clone());
+                Arc::new(BucketPrefix::new(
+                    (Arc::clone(&store), store),
+                    format!("m{prefix}/").into_bytes().into(),
+                    std::env::temp_dir().into(),
+                    Memory::new(64 << 20),
+                    Stop::default(),
+                    "token".into(),
+                    Metadata::default(),
+                ))
+            };
+            let target = ObjectTarget::new(place());
+            make_root(&target);
+            let source = Box::new(ObjectSource::new(place()));
+            Fixture { source, target: Box::new(target), _keep: Box::new(()) }
+        },
+        &[],
+    );
+    assert!(service.bucket("bucket", "key").uploads().is_empty());
 }
 
 #[test]

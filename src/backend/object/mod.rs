@@ -16,6 +16,7 @@ mod level;
 mod list;
 mod marker_trial;
 mod markers;
+pub mod memory;
 mod metadata;
 mod name;
 mod object_read;
@@ -51,3 +52,6 @@ pub use store::{
 pub use stores::Stores;
 
 use super::Headers;
+
+#[cfg(test)]
+mod tests;

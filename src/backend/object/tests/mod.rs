@@ -1,0 +1,128 @@
+//! What the object stores' own logic does with a store, held against one in memory.
+
+mod copying;
+mod listing;
+mod markers;
+mod reading;
+mod writing;
+
+use super::memory::{Fault, MemoryService, MemoryStore};
+use super::{BucketPrefix, ObjectSource, ObjectTarget, Store};
+use crate::backend::{Precondition, ReadError, Reading, Source, Target as _};
+use crate::limits::Memory;
+use crate::model::stamp::Inode;
+use crate::model::{
+    Cause, Digest, Entry, EntryKind, Key, Metadata, RequestKind, Stamp, Stop, Timestamp,
+};
+use std::sync::Arc;
+
+const MEBIBYTE: usize = 1 << 20;
+
+/// A bucket, and the prefix `p/` of it as a target; what a run keeps lies in a directory of its own.
+struct Scene {
+    service: MemoryService,
+    bucket: MemoryStore,
+    state: tempfile::TempDir,
+    stop: Stop,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let service = MemoryService::default();
+        let bucket = service.bucket("b", "key");
+        let state = tempfile::tempdir().expect("make a directory");
+        Self { service, bucket, state, stop: Stop::default() }
+    }
+
+    /// A prefix of a bucket, as a run sees it that begins now.
+    fn place(&self, bucket: &MemoryStore, token: &str) -> BucketPrefix {
+        let store: Arc<dyn Store> = bucket.stopped_by(self.stop.clone());
+        BucketPrefix::new(
+            (Arc::clone(&store), store),
+            b"p/".as_slice().into(),
+            self.state.path().into(),
+            Memory::new(64 << 20),
+            self.stop.clone(),
+            token.to_owned(),
+            Metadata::default(),
+        )
+    }
+
+    fn target(&self) -> ObjectTarget {
+        ObjectTarget::new(Arc::new(self.place(&self.bucket, "token")))
+    }
+
+    fn source(&self) -> ObjectSource {
+        ObjectSource::new(Arc::new(self.place(&self.bucket, "token")))
+    }
+
+    fn fail(&self, kind: RequestKind, nth: usize, fault: Fault) {
+        self.service.faults(|faults| faults.fail(kind, nth, fault));
+    }
+
+    fn calls(&self, kind: RequestKind) -> usize {
+        self.service.faults(|faults| faults.count(kind))
+    }
+
+    fn content(&self, key: &str) -> Option<Vec<u8>> {
+        self.bucket.object(key.as_bytes()).map(|object| object.content.to_vec())
+    }
+}
+
+fn key(name: &str) -> Key {
+    Key::new(name.as_bytes())
+}
+
+/// A file of a source that is to be written.
+fn file(name: &str, size: usize) -> Entry {
+    let mtime = Timestamp { seconds: 1_700_000_000, nanos: 5 };
+    Entry {
+        key: key(name),
+        kind: EntryKind::File,
+        stamp: Stamp::of_inode(size as u64, Inode { mtime, ctime: mtime, number: Some(1) }),
+        metadata: Metadata { mode: 0o640, uid: 1, gid: 2, mtime },
+        link: None,
+        completeness: crate::model::entry::Completeness::Full,
+        recorded: None,
+    }
+}
+
+/// Content in which no two parts are alike.
+fn bytes(size: usize) -> Vec<u8> {
+    let mut content: Vec<u8> = (0..=250).collect::<Vec<u8>>().repeat(size.div_ceil(251));
+    content.truncate(size);
+    for (number, block) in content.chunks_mut(1000).enumerate() {
+        let marked = block.len().min(8);
+        block[..marked].fill(number as u8);
+    }
+    content
+}
+
+/// Writes a whole file; what stands then.
+fn write(
+    target: &ObjectTarget,
+    name: &str,
+    content: &[u8],
+    precondition: Precondition,
+) -> Result<Stamp, Cause> {
+    let entry = file(name, content.len());
+    let mut stage = target.stage(&entry, precondition)?;
+    stage.write(content)?;
+    Ok(stage.finish(&entry.metadata, &Digest::of(content))?.written().stamp)
+}
+
+/// All of an entry's content.
+fn read(source: &dyn Source, entry: &Entry) -> Result<Vec<u8>, ReadError> {
+    let (mut content, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
+    source.read(entry, &mut buffer, &mut |reading| {
+        if let Reading::Chunk(chunk) = reading {
+            content.extend_from_slice(chunk);
+        }
+        Ok(())
+    })?;
+    Ok(content)
+}
+
+fn look(source: &dyn Source, name: &str) -> Entry {
+    source.look(&key(name)).expect("look").expect("it is there")
+}

@@ -1,0 +1,84 @@
+//! Reading: ranges, replies that break off, lengths, and content that is damaged.
+
+use super::*;
+use crate::backend::Headers;
+
+/// An object of so many bytes.
+fn scene(size: usize) -> (Scene, Vec<u8>) {
+    let (scene, content) = (Scene::new(), bytes(size));
+    scene.bucket.set(b"p/a", content.clone(), Headers::default());
+    (scene, content)
+}
+
+#[test]
+fn what_breaks_off_is_gone_on_with() {
+    let (scene, content) = scene(MEBIBYTE);
+    let source = scene.source();
+    let entry = look(&source, "a");
+    for (nth, after) in [(1, 0), (2, 100), (3, 70_000)] {
+        scene.fail(RequestKind::Get, nth, Fault::BreaksOff(after));
+    }
+    assert!(read(&source, &entry).expect("read") == content);
+    assert_eq!(scene.calls(RequestKind::Get), 4);
+}
+
+#[test]
+fn a_large_object_is_read_in_ranges_of_which_each_may_break_off() {
+    let (scene, content) = scene(20 * MEBIBYTE);
+    let source = scene.source();
+    let entry = look(&source, "a");
+    for nth in 1..=2 {
+        scene.fail(RequestKind::Get, nth, Fault::BreaksOff(MEBIBYTE as u64));
+    }
+    assert!(read(&source, &entry).expect("read") == content);
+    assert_eq!(scene.calls(RequestKind::Get), 3 + 2);
+}
+
+#[test]
+fn a_store_that_ignores_ranges_is_asked_for_the_whole_once() {
+    let (scene, content) = scene(20 * MEBIBYTE);
+    scene.service.set_habits(|habits| habits.reads_ranges = false);
+    let source = scene.source();
+    let entry = look(&source, "a");
+    assert!(read(&source, &entry).expect("read") == content);
+    assert_eq!(scene.calls(RequestKind::Get), 2, "one range, and then the whole");
+    assert!(read(&source, &entry).expect("read") == content);
+    assert_eq!(scene.calls(RequestKind::Get), 3, "it is known then");
+    assert!(source.read_ranges(&entry).expect("ask").is_none());
+    assert!(source.warnings()[0].contains("the whole of an object"), "{:?}", source.warnings());
+}
+
+#[test]
+fn another_version_or_length_than_was_listed_is_a_change() {
+    let (scene, content) = scene(1000);
+    let source = scene.source();
+    let entry = look(&source, "a");
+    let longer = Entry { stamp: Stamp::of_object(1001, entry.stamp.tag()), ..entry.clone() };
+    assert!(matches!(read(&source, &longer), Err(ReadError::Changed)));
+    let untagged = Entry { stamp: Stamp::of_object(999, None), ..entry.clone() };
+    assert!(matches!(read(&source, &untagged), Err(ReadError::Changed)));
+    scene.bucket.set(b"p/a", content[1..].to_vec(), Headers::default());
+    assert!(matches!(read(&source, &entry), Err(ReadError::Changed)));
+    scene.bucket.forget(b"p/a");
+    let gone = read(&source, &entry);
+    assert!(matches!(gone, Err(ReadError::Source(Cause::Vanished))), "{gone:?}");
+}
+
+#[test]
+fn a_version_that_takes_the_objects_place_between_two_requests_is_noticed() {
+    let (scene, content) = scene(MEBIBYTE);
+    let source = scene.source();
+    let entry = look(&source, "a");
+    scene.fail(RequestKind::Get, 1, Fault::BreaksOff(500_000));
+    let (mut read, mut buffer) = (0, vec![0; 1 << 16]);
+    let result = source.read(&entry, &mut buffer, &mut |reading| {
+        if let Reading::Chunk(chunk) = reading {
+            read += chunk.len();
+            let other: Vec<u8> = content.iter().rev().copied().collect();
+            scene.bucket.set(b"p/a", other, Headers::default());
+        }
+        Ok(())
+    });
+    assert!(matches!(result, Err(ReadError::Changed)), "{result:?}");
+    assert!(read > 0 && read < content.len());
+}
