@@ -5,12 +5,35 @@ use super::directory::Directory;
 use super::opener::walking_alone;
 use super::{OpenPlace as _, SourcePlace, printable};
 use crate::backend::local::unopened;
+use crate::location::Location;
 use crate::manifest::published::{ManifestReader, RecordedSource};
 use crate::manifest::{State, bag, is_damage};
 use crate::model::{Error, ErrorKind};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read as _};
 use std::path::{Path, PathBuf};
+
+/// What a location is of a bag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InBag {
+    /// Its root.
+    Root {
+        /// Where its payload is.
+        payload: PathBuf,
+    },
+    /// The directory of its payload.
+    Payload,
+}
+
+/// What a location is of a bag, where one is there: for advice.
+pub fn bag_at(location: &Location) -> Option<InBag> {
+    let Location::Local(path) = location else { return None };
+    if let Some(payload) = bag::payload_of(path) {
+        return Some(InBag::Root { payload });
+    }
+    let real = path.canonicalize().ok()?;
+    bag::payload_of(real.parent()?).map(|_| InBag::Payload)
+}
 
 /// Refuses a directory that is the root of a bag, or lies in it beside the payload: the bag would not be
 /// valid any more, for its tag manifest lists all that lies there. Into a root, what is
@@ -21,7 +44,7 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// [`ErrorKind::Refused`] for such a root, [`ErrorKind::Manifest`] where it can't be found out what was
 /// mirrored there, [`ErrorKind::Unusable`] where it can't be read.
-pub(crate) fn refuse(
+pub(super) fn refuse(
     (path, name): (&Path, &str),
     state_dir: &Path,
     from: Option<&SourcePlace>,

@@ -7,15 +7,18 @@
 
 mod bag_root;
 mod directory;
+pub mod file;
 mod opener;
 mod overlap;
 mod prefix;
+mod single;
 mod source;
 mod target;
 
-pub(crate) use bag_root::refuse as refuse_bag_root;
+pub use bag_root::{InBag, bag_at};
 pub use opener::{BagPlaces, OpenOptions, Opener, Sides, Writes};
 pub use overlap::Overlap;
+pub use single::{Browsed, ReadableFile, WritableFile, cannot_read};
 pub use source::SourcePlace;
 pub use target::{MadeDirectories, TargetPlace};
 
@@ -26,6 +29,7 @@ use crate::manifest::{Lockable, RootIdentity};
 use crate::model::Error;
 use crate::model::key::Escaped;
 use overlap::Position;
+use std::hash::BuildHasher as _;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -83,6 +87,12 @@ trait OpenPlace: Send + Sync {
 
 /// Gives what walkers of directories work with, as soon as it is needed.
 type Walkers<'a> = &'a dyn Fn() -> Result<Walking, Error>;
+
+/// Random enough to tell runs apart, and for a sample: the standard library's hasher is seeded by the
+/// system.
+pub fn random() -> u32 {
+    std::hash::RandomState::new().hash_one(std::process::id()) as u32
+}
 
 /// A path as the state and messages name it.
 pub fn printable(path: &Path) -> String {

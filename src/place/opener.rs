@@ -15,6 +15,9 @@ use rayon::ThreadPool;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Requests of one command that only looks, and threads that read directories ahead for it.
+const TO_LOOK: usize = 4;
+
 /// What all places of a run share.
 #[derive(Clone, Copy)]
 pub struct OpenOptions<'a> {
@@ -41,6 +44,30 @@ pub struct OpenOptions<'a> {
     pub learns: bool,
 }
 
+impl<'a> OpenOptions<'a> {
+    /// Those of a command that looks at places by themselves, and records nothing.
+    pub fn to_look(
+        limits: &'a LimitOptions,
+        progress: &'a Arc<Progress>,
+        stop: &'a Stop,
+        spool_dir: &'a Path,
+        began: Timestamp,
+    ) -> Self {
+        Self {
+            limits,
+            requests: TO_LOOK,
+            checkers: TO_LOOK,
+            progress,
+            stop,
+            run: "",
+            began,
+            spool_dir,
+            state_dir: None,
+            learns: false,
+        }
+    }
+}
+
 /// How a target is written to.
 #[derive(Clone, Copy, Debug)]
 pub struct Writes {
@@ -65,22 +92,23 @@ pub type Sides = (Arc<dyn Source>, Arc<dyn Target>);
 
 /// Opens places, all within the limits of one run.
 pub struct Opener {
-    stores: Stores,
+    pub(super) stores: Stores,
     /// The memory that content of a source and of a target may take, where both are stores.
     divided: Option<[Memory; 2]>,
     checkers: usize,
     /// Made for the first directory that is walked.
     pool: Mutex<Option<Arc<ThreadPool>>>,
-    spool_dir: PathBuf,
+    pub(super) spool_dir: PathBuf,
     state_dir: Option<PathBuf>,
+    pub(super) began: Timestamp,
 }
 
 impl Opener {
     /// Makes the opener of a run.
     pub fn new(options: OpenOptions<'_>) -> Self {
         let OpenOptions { limits, requests, progress, stop, run, began, spool_dir, .. } = options;
-        let began = (run.to_owned(), began);
-        let stores = Stores::new(limits, requests, progress, stop, began, spool_dir);
+        let run_and_start = (run.to_owned(), began);
+        let stores = Stores::new(limits, requests, progress, stop, run_and_start, spool_dir);
         Self {
             stores: match options.state_dir {
                 Some(state_dir) => stores.with_habits(state_dir, options.learns),
@@ -91,6 +119,7 @@ impl Opener {
             pool: Mutex::default(),
             spool_dir: spool_dir.to_owned(),
             state_dir: options.state_dir.map(Path::to_owned),
+            began,
         }
     }
 
@@ -262,7 +291,7 @@ impl Opener {
         }
     }
 
-    fn walking(&self, forbidden: Option<&Guarded>) -> Result<Walking, Error> {
+    pub(super) fn walking(&self, forbidden: Option<&Guarded>) -> Result<Walking, Error> {
         let state = self.state_dir.as_ref().and_then(|state_dir| Root::open(state_dir).ok());
         let leave_out = state.map(|state| Guarded::LeaveOut(state.directory().identity));
         Ok(Walking {

@@ -1,15 +1,15 @@
 //! Reading one file or object: its bytes as they are, and a word where they aren't what they should
 //! be.
 
-use super::single;
-use crate::backend::object::ObjectSource;
+use super::wall_clock;
 use crate::backend::object::StoreSettings;
-use crate::backend::{ReadError, Reading, Source};
+use crate::backend::{ReadError, Reading};
 use crate::limits::LimitOptions;
 use crate::location::SingleLocation;
 use crate::model::{
-    Cause, Digest, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Operation, Progress, Stop,
+    Cause, Digest, EntryError, EntryKind, Error, ErrorKind, Operation, Progress, Stop,
 };
+use crate::place::{OpenOptions, Opener, ReadableFile, cannot_read};
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -56,55 +56,21 @@ pub fn cat(
     progress: &Arc<Progress>,
     out: &mut dyn Write,
 ) -> Result<(), CatError> {
-    let location = &options.location;
-    match location {
-        SingleLocation::Local(path) => {
-            let place = single::open(path, &std::env::temp_dir())?;
-            let Some(name) = place.name else { return Err(is_directory(location).into()) };
-            let find = || match place.source.look(&name) {
-                Ok(found) => Ok(found),
-                Err(cause) => Err(cannot_read(location, cause)),
-            };
-            read(location, &place.source, &find, out)
-        }
-        SingleLocation::S3 { bucket, key } => {
-            let store = options.store.as_ref();
-            let limits = LimitOptions::default();
-            let shared = (progress, &Stop::default(), "");
-            let place = Arc::new(single::connect(
-                bucket,
-                b"",
-                store,
-                &limits,
-                shared,
-                &std::env::temp_dir(),
-            )?);
-            if key.is_empty() {
-                return Err(is_directory(location).into());
-            }
-            let find = || {
-                if let Some((entry, _)) = place.find(&Key::new(key.clone()))? {
-                    return Ok(Some(entry));
-                }
-                let below =
-                    if key.ends_with(b"/") { key.to_vec() } else { [key, &b"/"[..]].concat() };
-                if place.has_keys(&below)? { Err(is_directory(location)) } else { Ok(None) }
-            };
-            read(location, &ObjectSource::new(Arc::clone(&place)), &find, out)
-        }
-    }
+    let (location, limits, stop) = (&options.location, LimitOptions::default(), Stop::default());
+    let temporary = std::env::temp_dir();
+    let opener =
+        Opener::new(OpenOptions::to_look(&limits, progress, &stop, &temporary, wall_clock()));
+    let file = opener.readable(location, options.store.as_ref())?;
+    read(location, &file, out)
 }
-
-type Find<'a> = dyn Fn() -> Result<Option<Entry>, Error> + 'a;
 
 fn read(
     location: &SingleLocation,
-    source: &dyn Source,
-    find: &Find<'_>,
+    file: &ReadableFile,
     out: &mut dyn Write,
 ) -> Result<(), CatError> {
     for attempt in 1.. {
-        let entry = find()?.ok_or_else(|| is_missing(location))?;
+        let entry = file.find()?.ok_or_else(|| is_missing(location))?;
         if entry.kind != EntryKind::File {
             let cause = Cause::Other(format!("it is a {}", entry.kind));
             return Err(cannot_read(location, cause).into());
@@ -117,7 +83,7 @@ fn read(
             fault: None,
         };
         let mut buffer = vec![0; BUFFER];
-        let result = source.read(&entry, &mut buffer, &mut |reading| copying.take(reading));
+        let result = file.source.read(&entry, &mut buffer, &mut |reading| copying.take(reading));
         let has_written = copying.written > 0;
         let cause = match result.and_then(|()| copying.check().map_err(ReadError::Damaged)) {
             Ok(()) => return out.flush().map_err(CatError::Output),
@@ -186,15 +152,6 @@ impl Copying<'_> {
         }
         Err(Cause::OtherDigest { recorded, found })
     }
-}
-
-fn cannot_read(location: &SingleLocation, cause: Cause) -> Error {
-    Error::unusable(format!("cannot read \"{location}\""), cause)
-}
-
-fn is_directory(location: &SingleLocation) -> Error {
-    Error::new(ErrorKind::Unusable, format!("\"{location}\" is a directory, not a file"))
-        .help("`vidimus ls` lists what it holds; name one of these")
 }
 
 fn is_missing(location: &SingleLocation) -> Error {

@@ -6,12 +6,12 @@
 mod lines;
 
 use super::atomic_file::AtomicFile;
-use super::file::{self, Destination, cannot_write};
 use super::manifest::OpenManifest;
 use super::wall_clock;
 use crate::location::SingleLocation;
 use crate::manifest::published::Merged;
 use crate::model::{Cause, EntryKind, Error, Key, Stop};
+use crate::place::file::{self, Destination, cannot_write};
 use lines::Line;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -154,7 +154,7 @@ pub fn export_to(
     };
     let metadata = file.metadata(to.mode, wall_clock());
     let mut whole =
-        AtomicFile::begin(&file.target, file.key.clone(), file.place, metadata).map_err(failed)?;
+        AtomicFile::begin(file.target(), file.key.clone(), file.place, metadata).map_err(failed)?;
     let mut put = |chunk: &[u8]| whole.write(chunk).map_err(failed);
     let exported = rows.each_chunk(tell, stop, &mut put)?;
     whole.publish().map_err(failed)?;

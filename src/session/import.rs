@@ -8,10 +8,8 @@
 mod sorted;
 
 use super::published::unpublished;
-use super::single::{self, OpenedTarget};
 use super::{new_run_id, wall_clock};
 use crate::backend::object::StoreSettings;
-use crate::backend::object::Stores;
 use crate::backend::{KeySpace, ListItem, ListOptions, Source, Target};
 use crate::engine::{BUFFER, Cores, Hashed, Wanted};
 use crate::filter::FilterSpec;
@@ -30,6 +28,8 @@ use crate::model::{
     Cause, Digest, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, ExtraDigests,
     ExtraKinds, Key, Metadata, Operation, Progress, Stamp, Stop, Verdict,
 };
+use crate::place::random;
+use crate::place::{OpenOptions, Opener, Writes};
 use crate::spool::Sorted;
 use crate::verify::{Choice, Depth, Difference, VerifyObserver, VerifyOutcome, VerifyTotals};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -85,17 +85,26 @@ pub fn import(
         ));
     }
     let (checkers, state_dir) = (options.checkers, &options.state_dir);
-    let run_and_start = (run.0.clone(), started);
-    let stores = Stores::new(&options.limits, checkers, progress, stop, run_and_start, state_dir)
-        .with_habits(state_dir, true);
-    let at = (&options.target, options.target_store.as_ref());
-    let OpenedTarget { target, lockable, name: target_name } =
-        single::open_target(at, &stores, checkers, state_dir)?;
+    let places = Opener::new(OpenOptions {
+        limits: &options.limits,
+        requests: checkers,
+        checkers,
+        progress,
+        stop,
+        run: &run.0,
+        began: started,
+        spool_dir: state_dir,
+        state_dir: Some(state_dir),
+        learns: true,
+    });
+    let place = places.target(&options.target, options.target_store.as_ref())?;
+    let (target_name, lockable) = (&place.name, place.lockable()?);
+    let target = places.write(&place, Writes { durability: Durability::File, token: random() })?;
     let held = TargetLock::take(&lockable, (&run, None), stop, &mut |note| observer.note(note))?;
     let reader = ManifestReader::of(&*target, state_dir);
-    refuse_where_known(options, &reader, &target_name)?;
+    refuse_where_known(options, &reader, target_name)?;
     lockable.learn(&*target, &mut |note| observer.note(note));
-    let opened = State::open(&options.state_dir, IMPORTED, &target_name)?;
+    let opened = State::open(&options.state_dir, IMPORTED, target_name)?;
     if let Some(lost) = opened.lost() {
         observer.warning(&format!("the state of this target {lost}"));
     }

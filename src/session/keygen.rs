@@ -1,13 +1,13 @@
 //! Making a pair of keys to sign manifests with.
 
-use super::file::{LocalFile, cannot_write, find_whole};
 use super::wall_clock;
-use crate::backend::{Precondition, Source as _, Staged, Target as _};
+use crate::backend::{Precondition, Staged};
 use crate::location::SingleLocation;
 use crate::manifest::keys::{NewKeys, PublicKey};
 use crate::model::entry::Completeness;
 use crate::model::hint::hint;
 use crate::model::{Cause, Digest, Entry, EntryKind, Error, ErrorKind, Setting, Stamp};
+use crate::place::file::{LocalFile, cannot_write, find_whole};
 use crate::place::printable;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -65,8 +65,7 @@ pub fn keygen(options: &KeygenOptions, password: Option<String>) -> Result<Publi
 fn find_both(options: &KeygenOptions) -> Result<(LocalFile, LocalFile), Error> {
     let secret = find(&options.secret, options.force)?;
     let public = find(&options.public, options.force)?;
-    let identity = |file: &LocalFile| file.root.directory().identity;
-    if (identity(&secret), &secret.key) == (identity(&public), &public.key) {
+    if secret.is_same(&public) {
         return Err(Error::new(ErrorKind::Usage, "the two keys can't go to the same file")
             .help(hint!["name another one with ", Setting::Public]));
     }
@@ -98,7 +97,7 @@ fn stage(
     content: &str,
 ) -> Result<Box<dyn Staged>, Error> {
     let failed = |cause: Cause| cannot_write(&SingleLocation::Local(path.to_owned()), cause);
-    let LocalFile { target, key, place, .. } = file;
+    let (LocalFile { key, place, .. }, target) = (file, file.target());
     // A key that is replaced is no less secret for what stood there.
     let metadata = file.of_new(mode, wall_clock());
     let (kind, stamp) = (EntryKind::File, Stamp::of_object(content.len() as u64, None));
@@ -113,7 +112,7 @@ fn stage(
 
 fn publish(mut staged: Box<dyn Staged>, file: &LocalFile, path: &Path) -> Result<(), Error> {
     let failed = |cause: Cause| cannot_write(&SingleLocation::Local(path.to_owned()), cause);
-    let target = &file.target;
+    let target = file.target();
     if let Some(refused) = staged.publish().map_err(failed)? {
         return Err(failed(refused));
     }

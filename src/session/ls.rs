@@ -4,18 +4,15 @@
 //! holds, the rest on disk. What vidimus keeps for itself at a root (`.vidimus`, temporaries) is
 //! not told.
 
-use super::single;
+use super::wall_clock;
+use crate::backend::ListItem;
 use crate::backend::object::StoreSettings;
-use crate::backend::object::{BucketPrefix, ObjectSource};
-use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source as _};
 use crate::limits::LimitOptions;
-use crate::location::{S3Location, SingleLocation};
-use crate::model::{
-    Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Operation, Progress, Stop,
-};
-use std::iter;
+use crate::location::SingleLocation;
+use crate::model::{Cause, Entry, EntryError, EntryKind, Error, Progress, Stop};
+use crate::place::{OpenOptions, Opener};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What to list.
@@ -51,10 +48,15 @@ pub fn ls(
     progress: &Arc<Progress>,
     each: &mut dyn FnMut(LsItem) -> ControlFlow<()>,
 ) -> Result<(), Error> {
-    let listing = match &options.location {
-        SingleLocation::Local(path) => local(path, options)?,
-        SingleLocation::S3 { bucket, key } => objects(bucket, key, options, progress)?,
-    };
+    let (limits, stop) = (LimitOptions::default(), Stop::default());
+    let opener = Opener::new(OpenOptions::to_look(
+        &limits,
+        progress,
+        &stop,
+        &options.spool_dir,
+        wall_clock(),
+    ));
+    let listing = opener.list(&options.location, options.store.as_ref(), options.recursive)?;
     for item in listing {
         let item = match item? {
             ListItem::Entry(entry) if entry.key.is_root() => continue,
@@ -75,65 +77,4 @@ pub fn ls(
         }
     }
     Ok(())
-}
-
-fn local(path: &Path, options: &LsOptions) -> Result<Listing, Error> {
-    let place = single::open(path, &options.spool_dir)?;
-    let Some(name) = place.name else {
-        return if options.recursive {
-            place.source.list(&all(KeySpace::Tree))
-        } else {
-            place.source.list_level()
-        };
-    };
-    let found = match place.source.look(&name) {
-        Ok(Some(entry)) => ListItem::Entry(entry),
-        Ok(None) => failed(name, Cause::Vanished),
-        Err(cause) => failed(name, cause),
-    };
-    Ok(Box::new(iter::once(Ok(found))))
-}
-
-/// What lies below `key/` (or `key`, where that ends in `/`); where nothing does, the object itself.
-fn objects(
-    bucket: &S3Location,
-    key: &[u8],
-    options: &LsOptions,
-    progress: &Arc<Progress>,
-) -> Result<Listing, Error> {
-    let connect = |prefix: &[u8]| -> Result<BucketPrefix, Error> {
-        let limits = LimitOptions::default();
-        let shared = (progress, &Stop::default(), "");
-        single::connect(bucket, prefix, options.store.as_ref(), &limits, shared, &options.spool_dir)
-    };
-    let is_prefix = key.is_empty() || key.ends_with(b"/");
-    let prefix = if is_prefix { key.to_vec() } else { [key, b"/"].concat() };
-    let source = ObjectSource::new(Arc::new(connect(&prefix)?));
-    let listing =
-        if options.recursive { source.list(&all(KeySpace::Flat))? } else { source.list_level()? };
-    let mut listing = listing.peekable();
-    if listing.peek().is_some() || key.is_empty() {
-        return Ok(Box::new(listing));
-    }
-    if !is_prefix {
-        let (parent, name) = single::split(key);
-        if let Some((entry, _)) = connect(parent)?.find(&Key::new(name))? {
-            return Ok(Box::new(iter::once(Ok(ListItem::Entry(entry)))));
-        }
-    }
-    // An empty directory has its marker, which is not told.
-    if connect(&prefix)?.has_keys(&prefix)? {
-        return Ok(Box::new(iter::empty()));
-    }
-    let message = format!("there is nothing at \"{}\"", options.location);
-    Err(Error::new(ErrorKind::Unusable, message)
-        .help("check its spelling: no key begins with this prefix, and none is equal to it"))
-}
-
-fn all(key_space: KeySpace) -> ListOptions {
-    ListOptions { filter: Arc::default(), only: None, key_space }
-}
-
-fn failed(key: Key, cause: Cause) -> ListItem {
-    ListItem::Failed(EntryError::on_source(Operation::List, key, cause))
 }

@@ -1,18 +1,17 @@
 //! Published manifests, wherever they lie: in a target, or copied elsewhere.
 
-use super::single;
+use super::wall_clock;
 use crate::backend::Source;
-use crate::backend::object::ObjectSource;
 use crate::backend::object::StoreSettings;
 use crate::limits::LimitOptions;
 use crate::location::Location;
-use crate::manifest::bag;
 use crate::manifest::keys::PublicKey;
 use crate::manifest::published::{
     self, CheckedChain, Head, History, ManifestReader, Merged, Publication, SignatureStatus,
 };
 use crate::model::shell::Quoted;
 use crate::model::{Error, ErrorKind, Progress, Stop};
+use crate::place::{Browsed, InBag, OpenOptions, Opener, bag_at};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,7 +33,7 @@ pub struct ManifestAt {
 
 /// A place that has a manifest.
 pub struct OpenManifest {
-    source: Box<dyn Source>,
+    source: Arc<dyn Source>,
     name: String,
     pub(super) spool_dir: PathBuf,
     is_bare: bool,
@@ -49,7 +48,7 @@ pub enum Found {
     /// One with a manifest.
     Manifest(Box<OpenManifest>),
     /// One without.
-    Bare(Box<dyn Source>),
+    Bare(Arc<dyn Source>),
 }
 
 impl OpenManifest {
@@ -72,33 +71,23 @@ impl OpenManifest {
     /// location can't be read.
     pub fn find(at: &ManifestAt, progress: &Arc<Progress>, stop: &Stop) -> Result<Found, Error> {
         let (name, spool_dir) = (at.location.to_string(), at.spool_dir.clone());
-        let source: Box<dyn Source> = match &at.location {
-            Location::Local(path) => {
-                let place = single::open(path, &at.spool_dir)?;
-                let source = Box::new(place.source);
-                if let Some(file) = place.name {
-                    let reader = ManifestReader::bare(&*source, &spool_dir);
-                    let latest = reader.named(file.as_bytes())?.ok_or_else(|| {
-                        let message = format!("\"{name}\" is a file, not a directory, and none of a manifest");
-                        Error::new(ErrorKind::Unusable, message).help(
-                            "name a directory (a target, or one that holds a copy of its manifest), \
-                             a manifest's latest.json, or the head of a publication",
-                        )
-                    })?;
-                    let (is_bare, is_named) = (true, true);
-                    let open = Self { source, name, spool_dir, is_bare, is_named, latest };
-                    return Ok(Found::Manifest(Box::new(open)));
-                }
-                source
-            }
-            Location::S3(location) => {
-                let (prefix, store, shared) =
-                    (&location.prefix, at.store.as_ref(), (progress, stop, ""));
-                let place =
-                    single::connect(location, prefix, store, &at.limits, shared, &at.spool_dir)?;
-                Box::new(ObjectSource::new(Arc::new(place)))
-            }
-        };
+        let options = OpenOptions::to_look(&at.limits, progress, stop, &at.spool_dir, wall_clock());
+        let Browsed { source, file } =
+            Opener::new(options).browse(&at.location, at.store.as_ref())?;
+        if let Some(file) = file {
+            let reader = ManifestReader::bare(&*source, &spool_dir);
+            let latest = reader.named(file.as_bytes())?.ok_or_else(|| {
+                let message =
+                    format!("\"{name}\" is a file, not a directory, and none of a manifest");
+                Error::new(ErrorKind::Unusable, message).help(
+                    "name a directory (a target, or one that holds a copy of its manifest), a \
+                     manifest's latest.json, or the head of a publication",
+                )
+            })?;
+            let (is_bare, is_named) = (true, true);
+            let open = Self { source, name, spool_dir, is_bare, is_named, latest };
+            return Ok(Found::Manifest(Box::new(open)));
+        }
         let reader = ManifestReader::bare(&*source, &spool_dir);
         let (latest, is_bare) = match ManifestReader::of(&*source, &spool_dir).latest()? {
             Some(latest) => (Some(latest), false),
@@ -224,9 +213,9 @@ impl OpenManifest {
 /// That a place has no published manifest.
 pub(super) fn no_manifest_at(location: &Location) -> Error {
     let error = no_manifest(location);
-    match location.local().and_then(bag::payload_of) {
-        None => error,
-        Some(payload) => {
+    match bag_at(location) {
+        None | Some(InBag::Payload) => error,
+        Some(InBag::Root { payload }) => {
             let payload = Quoted(payload.as_os_str().as_bytes());
             error.help(format!(
                 "it is a bag: its own manifest is its manifest-sha256.txt, or of another digest, and \

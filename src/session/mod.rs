@@ -11,7 +11,6 @@ mod atomic_file;
 pub mod cat;
 pub mod diff;
 pub mod export;
-mod file;
 pub mod import;
 mod input;
 pub mod keygen;
@@ -32,18 +31,12 @@ pub use mirror::{
 };
 
 use crate::model::{RunId, Timestamp};
-use std::hash::BuildHasher as _;
+use crate::place::random;
 
 /// Makes the id of a run that begins now.
 pub(crate) fn new_run_id() -> RunId {
     let start = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
     RunId(format!("{start}-{:08x}", random()))
-}
-
-/// Random enough to tell runs apart, and for a sample: the standard library's hasher is seeded by the
-/// system.
-pub(crate) fn random() -> u32 {
-    std::hash::RandomState::new().hash_one(std::process::id()) as u32
 }
 
 fn wall_clock() -> Timestamp {

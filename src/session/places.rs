@@ -1,8 +1,9 @@
 //! The two places of a run, and whether a mirror between them makes sense.
 
-use super::{BagOptions, MirrorOptions, file};
+use super::{BagOptions, MirrorOptions};
 use crate::backend::KeySpace;
 use crate::model::{Error, ErrorKind};
+use crate::place::file::refuse_own;
 use crate::place::{BagPlaces, MadeDirectories, Opener, Overlap, SourcePlace, TargetPlace};
 use std::path::PathBuf;
 
@@ -34,7 +35,7 @@ pub(crate) struct BagPlace {
 pub(crate) fn resolve(options: &MirrorOptions, opener: &Opener) -> Result<Places, Error> {
     let MirrorOptions { source, target, source_store, target_store, bag, markers, .. } = options;
     let (location, source) = (source, opener.source(source, source_store.as_ref())?);
-    file::refuse_own(location, source.only.as_deref())?;
+    refuse_own(location, source.only.as_deref())?;
     let (target, bag) = match bag {
         None => (opener.target_to_be(target, target_store.as_ref(), *markers)?, None),
         Some(BagOptions { mode }) => {

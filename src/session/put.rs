@@ -6,19 +6,16 @@
 //! as by a mirror into it, in its state stands the row, from [`STREAM`], and what is published in it
 //! is published anew.
 
-use super::file::{LocalFile, cannot_write, find_whole, names_directory, of_existing, refuse_own};
 use super::input::Input;
 use super::published::{self as in_target, LookedAt, Said, catch_up, unpublished};
 use super::{new_run_id, single, wall_clock};
-use crate::backend::object::ObjectTarget;
 use crate::backend::object::StoreSettings;
-use crate::backend::{KeySpace, Precondition, Target};
 use crate::filter::FilterSpec;
 use crate::limits::{Bandwidth, LimitOptions};
-use crate::location::{S3Location, SingleLocation};
+use crate::location::SingleLocation;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::{self, Done, ManifestReader, ManifestWriter, Publishing};
-use crate::manifest::{Lockable, Origin, RecordedOptions, Row, STREAM, State, TargetLock, recall};
+use crate::manifest::{Origin, RecordedOptions, Row, STREAM, State, TargetLock, recall};
 use crate::model::entry::Completeness;
 use crate::model::error::Trouble;
 use crate::model::stamp::StampFields;
@@ -26,8 +23,10 @@ use crate::model::{
     Cause, Digest, Durability, ETag, Entry, EntryKind, Error, ErrorKind, ExtraDigests, Key,
     Metadata, Progress, RunId, Stamp, Stop, Timestamp, Verdict,
 };
+use crate::place::file::{cannot_write, of_existing};
+use crate::place::{OpenOptions, Opener, WritableFile};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What to put where.
@@ -94,20 +93,18 @@ pub fn put(
 ) -> Result<PutEnd, Error> {
     let started = wall_clock();
     let run = new_run_id();
-    let mut at = match &options.location {
-        SingleLocation::Local(path) => local(path, options)?,
-        SingleLocation::S3 { bucket, key } => {
-            object((bucket, key), options, (progress, stop, &run.0))?
-        }
-    };
+    let looking =
+        OpenOptions::to_look(&options.limits, progress, stop, &options.state_dir, started);
+    let places = Opener::new(OpenOptions { run: &run.0, ..looking });
+    let mut at = places.writable(&options.location, options.store.as_ref(), options.mode)?;
     let (mut warnings, mut notes) = (Vec::new(), Vec::new());
     let held =
-        TargetLock::take(&at.locked, (&run, None), stop, &mut |note| notes.push(note.to_owned()));
+        TargetLock::take(&at.lockable, (&run, None), stop, &mut |note| notes.push(note.to_owned()));
     let held = match held {
         Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
         held => held?,
     };
-    at.locked.learn(&*at.target, &mut |note| notes.push(note.to_owned()));
+    at.lockable.learn(&*at.target, &mut |note| notes.push(note.to_owned()));
     at.target.accepts(&at.key).map_err(|cause| cannot_write(&options.location, cause))?;
     let opened = State::open(&options.state_dir, STREAM, &at.name)?;
     warnings.extend(opened.lost().map(|lost| format!("the state of what was put there {lost}")));
@@ -140,7 +137,7 @@ pub fn put(
     }
     let cannot = |cause| cannot_write(&options.location, cause);
     if !at.knows_standing {
-        match at.keep_what_stands() {
+        match keep_what_stands(&mut at) {
             Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
             kept => warnings.extend(kept.map_err(cannot)?),
         }
@@ -186,97 +183,19 @@ pub fn put(
     Ok(PutEnd::Done(Box::new(PutOutcome { run, target, key, size, digest, etag, warnings, notes })))
 }
 
-/// Where it goes.
-struct At {
-    target: Box<dyn Target>,
-    /// What is locked meanwhile.
-    locked: Lockable,
-    /// The target's name in the state.
-    name: String,
-    key: Key,
-    place: Precondition,
-    metadata: Metadata,
-    key_space: KeySpace,
-    /// Whether what stands there was looked at: its mode and owner are those of `metadata`.
-    knows_standing: bool,
-    /// What is lost of a file that stands there, in words.
-    not_kept: Option<String>,
-}
-
-impl At {
-    /// Looks for an object there, whose mode and owner stay; why they don't, in words, where it may not
-    /// be looked at: whoever may only write there puts all the same.
-    fn keep_what_stands(&mut self) -> Result<Option<String>, Cause> {
-        let existing = match self.target.look(&self.key) {
-            Err(cause @ Cause::Store { trouble: Trouble::Denied, .. }) => {
-                return Ok(Some(format!("the mode of what stands there is not kept: {cause}")));
-            }
-            found => found?.filter(|found| found.kind == EntryKind::File),
-        };
-        if let Some(existing) = existing {
-            self.metadata = of_existing(existing.metadata, self.metadata.mtime);
+/// Looks for an object there, whose mode and owner stay; why they don't, in words, where it may not be
+/// looked at: whoever may only write there puts all the same.
+fn keep_what_stands(at: &mut WritableFile) -> Result<Option<String>, Cause> {
+    let existing = match at.target.look(&at.key) {
+        Err(cause @ Cause::Store { trouble: Trouble::Denied, .. }) => {
+            return Ok(Some(format!("the mode of what stands there is not kept: {cause}")));
         }
-        Ok(None)
-    }
-}
-
-fn local(path: &Path, options: &PutOptions) -> Result<At, Error> {
-    let file = find_whole(&options.location, path, &options.state_dir)?;
-    let metadata = file.metadata(options.mode, wall_clock());
-    let not_kept = file.not_kept();
-    let LocalFile { root, target, directory, key, place, .. } = file;
-    let target = target.of_puts().map_err(|error| cannot_write(&options.location, error.into()))?;
-    let name = crate::place::printable(&directory);
-    let (target, locked) = (Box::new(target), Lockable::Directory(root));
-    Ok(At {
-        target,
-        locked,
-        name,
-        key,
-        place,
-        metadata,
-        key_space: KeySpace::Tree,
-        knows_standing: true,
-        not_kept,
-    })
-}
-
-fn object(
-    (bucket, key): (&S3Location, &[u8]),
-    options: &PutOptions,
-    shared: (&Arc<Progress>, &Stop, &str),
-) -> Result<At, Error> {
-    let (prefix, name) = single::split(key);
-    if name.is_empty() {
-        return Err(names_directory(&options.location));
-    }
-    refuse_own(&options.location, key.split(|&byte| byte == b'/'))?;
-    let key = Key::new(name);
-    let store = options.store.as_ref();
-    let place =
-        single::connect(bucket, prefix, store, &options.limits, shared, &options.state_dir)?;
-    let (name, place) = (place.name(), Arc::new(place));
-    let target = Box::new(ObjectTarget::new(Arc::clone(&place)));
-    let locked = Lockable::Store(place);
-    let metadata = Metadata {
-        mode: options.mode,
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
-        mtime: wall_clock(),
+        found => found?.filter(|found| found.kind == EntryKind::File),
     };
-    // A PUT replaces what it meets, whole.
-    let (place, key_space, not_kept) = (Precondition::Leaf, KeySpace::Flat, None);
-    Ok(At {
-        target,
-        locked,
-        name,
-        key,
-        place,
-        metadata,
-        key_space,
-        knows_standing: false,
-        not_kept,
-    })
+    if let Some(existing) = existing {
+        at.metadata = of_existing(existing.metadata, at.metadata.mtime);
+    }
+    Ok(None)
 }
 
 /// What was written.
@@ -301,7 +220,7 @@ impl From<Cause> for Fault {
 }
 
 fn write(
-    at: &At,
+    at: &WritableFile,
     options: &PutOptions,
     (input, progress, stop): (Box<dyn Read + Send>, &Progress, &Stop),
 ) -> Result<Written, Fault> {
@@ -316,7 +235,7 @@ fn write(
         recorded: None,
     };
     at.target.meets(&entry);
-    let mut stage = at.target.stage_stream(&entry, at.place)?;
+    let mut stage = at.target.stage_stream(&entry, at.precondition)?;
     let (mut hasher, mut size) = (blake3::Hasher::new(), 0);
     let mut input = Input::new(input, stop).map_err(Cause::from)?;
     let bandwidth = Bandwidth::new(&options.limits);
@@ -358,7 +277,7 @@ fn write(
 /// must not sign is refused.
 fn take_over(
     state: &State,
-    (at, reader): (&At, &ManifestReader<'_>),
+    (at, reader): (&WritableFile, &ManifestReader<'_>),
     options: &PutOptions,
     stop: &Stop,
 ) -> Result<Said, Error> {
@@ -380,7 +299,7 @@ fn take_over(
 /// Records what stands, as a run of its own.
 fn record(
     state: &State,
-    at: &At,
+    at: &WritableFile,
     (run, started): (&RunId, Timestamp),
     written: &Written,
     progress: &Progress,
@@ -421,7 +340,7 @@ fn record(
 /// is none.
 fn publish(
     state: &State,
-    at: &At,
+    at: &WritableFile,
     options: &PutOptions,
     (run, started, recorded): (&RunId, Timestamp, RecordedOptions),
     progress: &Progress,

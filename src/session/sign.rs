@@ -1,14 +1,14 @@
 //! Signing the manifest that stands in a target.
 
 use super::manifest::{ManifestAt, OpenManifest};
-use super::single::{self, OpenedTarget};
 use super::{new_run_id, wall_clock};
-use crate::backend::object::Stores;
 use crate::limits::LimitOptions;
 use crate::manifest::TargetLock;
 use crate::manifest::keys::{SecretKey, Signature};
 use crate::manifest::published::{self, ManifestWriter, Publication};
-use crate::model::{Error, ErrorKind, Progress, Stop};
+use crate::model::{Durability, Error, ErrorKind, Progress, Stop};
+use crate::place::random;
+use crate::place::{OpenOptions, Opener, Writes};
 use std::sync::Arc;
 
 /// What was signed.
@@ -46,11 +46,12 @@ pub fn sign(
     }
     drop(found);
     let run = new_run_id();
-    let (limits, began) = (LimitOptions::default(), (run.0.clone(), wall_clock()));
-    let stores = Stores::new(&limits, single::REQUESTS, progress, stop, began, &at.spool_dir);
-    let place = (&at.location, at.store.as_ref());
-    let OpenedTarget { target, lockable, .. } =
-        single::open_target(place, &stores, 1, &at.spool_dir)?;
+    let limits = LimitOptions::default();
+    let options = OpenOptions::to_look(&limits, progress, stop, &at.spool_dir, wall_clock());
+    let opener = Opener::new(OpenOptions { run: &run.0, ..options });
+    let place = opener.target(&at.location, at.store.as_ref())?;
+    let lockable = place.lockable()?;
+    let target = opener.write(&place, Writes { durability: Durability::File, token: random() })?;
     let mut notes = Vec::new();
     let held =
         TargetLock::take(&lockable, (&run, None), stop, &mut |note| notes.push(note.to_owned()))?;

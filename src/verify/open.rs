@@ -7,15 +7,15 @@ use crate::backend::{KeySpace, Source, Target};
 use crate::engine::now;
 use crate::location::Location;
 use crate::manifest::published::{History, ManifestReader, Merged, Publication, gone_by};
-use crate::manifest::{Row, SharedLock, State, TargetLock, bag};
+use crate::manifest::{Row, SharedLock, State, TargetLock};
 use crate::model::hint::hint;
 use crate::model::key::Escaped;
 use crate::model::reserved::is_reserved;
 use crate::model::shell::Quoted;
 use crate::model::{Durability, Error, ErrorKind, Progress, Setting, Stop, Timestamp};
-use crate::place::{OpenOptions, Opener, Overlap, SourcePlace, Writes};
+use crate::place::{InBag, OpenOptions, Opener, Overlap, SourcePlace, Writes, bag_at};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What a target is held against.
@@ -129,18 +129,19 @@ pub(super) fn instead_of(damage: &Error) -> String {
 /// That there is nothing to hold a target against.
 pub(super) fn nothing_recorded(options: &VerifyOptions, name: &str) -> Error {
     let error = Error::new(ErrorKind::Manifest, format!("no run into \"{name}\" is recorded"));
-    let directory = options.target.local().and_then(|path| path.canonicalize().ok());
-    let bag = |directory: &Path| bag::payload_of(directory).is_some();
-    if let Some(payload) = directory.as_deref().and_then(bag::payload_of) {
-        let payload = Quoted(payload.as_os_str().as_bytes()).to_string();
-        return error.help(format!(
-            "it is a bag, of which the payload is recorded: vidimus verify {payload}"
-        ));
-    }
-    if directory.as_deref().and_then(Path::parent).is_some_and(bag) {
-        return error.help(
-            "it is the payload of a bag that no run here made: `bagit.py --validate` checks it",
-        );
+    match bag_at(&options.target) {
+        Some(InBag::Root { payload }) => {
+            let payload = Quoted(payload.as_os_str().as_bytes()).to_string();
+            return error.help(format!(
+                "it is a bag, of which the payload is recorded: vidimus verify {payload}"
+            ));
+        }
+        Some(InBag::Payload) => {
+            return error.help(
+                "it is the payload of a bag that no run here made: `bagit.py --validate` checks it",
+            );
+        }
+        None => {}
     }
     let state_dir = Escaped(options.state_dir.as_os_str().as_bytes());
     error.help(hint![

@@ -21,9 +21,9 @@ use crate::model::stamp::{StampFields, StampMatch};
 use crate::model::{
     Cause, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Operation, Setting,
 };
+use crate::place::random;
 use crate::place::{Opener, Writes, printable};
 use crate::session::places::BagPlace;
-use crate::session::random;
 use readers::Unreadable;
 use ring::digest::{SHA256, digest};
 use std::ffi::OsString;

@@ -8,9 +8,9 @@ use crate::manifest::published::{ManifestReader, Merged, RecordedSource, gone_by
 use crate::manifest::{Row, SourceNumber, State};
 use crate::model::error::Side;
 use crate::model::{EntryKind, Error, ErrorKind, Key};
+use crate::place::random;
 use crate::place::{Sides, Writes};
 use crate::session::places::Places;
-use crate::session::random;
 use std::sync::Arc;
 
 /// Rows in key order, and the number that those from the run's own source name that by.

@@ -5,9 +5,10 @@
 //! open) is never replaced: it is written through ([`Through`]) by those that can, and refused by
 //! others.
 
-use super::{random, single};
+use super::opener::walking_alone;
+use super::{bag_root, printable};
 use crate::backend::local::{self, LocalTarget, Root};
-use crate::backend::{Inspected, Precondition, Source as _};
+use crate::backend::{Inspected, Precondition, Source as _, Target};
 use crate::location::SingleLocation;
 use crate::manifest::bag;
 use crate::model::entry::{SET_GID, SET_UID};
@@ -15,7 +16,7 @@ use crate::model::reserved::is_own_name;
 use crate::model::{
     Cause, Durability, EntryKind, Error, ErrorKind, Feature, Features, Key, Metadata, Timestamp,
 };
-use crate::place::{printable, refuse_bag_root};
+use crate::place::random;
 use rustix::fs::{OFlags, PROC_SUPER_MAGIC, fcntl_getfl};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
@@ -36,7 +37,7 @@ const LINKS: usize = 40;
 const SET_ID: u32 = SET_UID | SET_GID;
 
 /// Where a path leads.
-pub(super) enum Destination {
+pub enum Destination {
     /// To a file that is written whole.
     Whole(LocalFile),
     /// To something that is written to as it stands.
@@ -44,13 +45,15 @@ pub(super) enum Destination {
 }
 
 /// A file that is to be, in a directory that stands.
-pub(super) struct LocalFile {
+pub struct LocalFile {
     pub(super) root: Arc<Root>,
     pub(super) target: LocalTarget,
     /// The directory's real path.
     pub(super) directory: PathBuf,
-    pub(super) key: Key,
-    pub(super) place: Precondition,
+    /// Its name in that.
+    pub key: Key,
+    /// What it replaces.
+    pub place: Precondition,
     /// What the file that stands there has of mode and owner; of an ACL's rights no more than that
     /// grants its group.
     existing: Option<Metadata>,
@@ -59,7 +62,7 @@ pub(super) struct LocalFile {
 }
 
 /// Something that is no regular file, or that a process has open.
-pub(super) struct Through {
+pub struct Through {
     path: PathBuf,
     file_type: FileType,
     /// The descriptor by which this process has it open, where that is what the path names.
@@ -67,9 +70,20 @@ pub(super) struct Through {
 }
 
 impl LocalFile {
+    /// What holds it.
+    pub fn target(&self) -> &dyn Target {
+        &self.target
+    }
+
+    /// Whether it is the same file as another one, however both are spelt.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let identity = |file: &Self| file.root.directory().identity;
+        (identity(self), &self.key) == (identity(other), &other.key)
+    }
+
     /// What the file is to have: mode and owner of the one that stands there, without set-id bits,
     /// else this mode, the process's owner, and the group that the directory passes on.
-    pub(super) fn metadata(&self, mode: u32, mtime: Timestamp) -> Metadata {
+    pub fn metadata(&self, mode: u32, mtime: Timestamp) -> Metadata {
         match self.existing {
             Some(existing) => of_existing(existing, mtime),
             None => self.of_new(mode, mtime),
@@ -77,13 +91,13 @@ impl LocalFile {
     }
 
     /// What of the file that stands there is lost, in words, if anything is.
-    pub(super) fn not_kept(&self) -> Option<String> {
+    pub fn not_kept(&self) -> Option<String> {
         (!self.lost.is_empty())
             .then(|| format!("of the file that stood there is not kept: {}", self.lost))
     }
 
     /// What the file is to have, whatever one that stands there has.
-    pub(super) fn of_new(&self, mode: u32, mtime: Timestamp) -> Metadata {
+    pub fn of_new(&self, mode: u32, mtime: Timestamp) -> Metadata {
         let own = || rustix::process::getegid().as_raw();
         Metadata {
             mode,
@@ -96,14 +110,14 @@ impl LocalFile {
 
 /// What is put in the place of a file or an object has of that: its mode, without set-id bits, and
 /// its owner.
-pub(super) fn of_existing(existing: Metadata, mtime: Timestamp) -> Metadata {
+pub fn of_existing(existing: Metadata, mtime: Timestamp) -> Metadata {
     Metadata { mode: existing.mode & !SET_ID, mtime, ..existing }
 }
 
 impl Through {
     /// Opens it for writing. A descriptor of this process is written on from where it stands, as by a
     /// shell's `>&3`; to a file that another process has open is appended. A named pipe is waited for.
-    pub(super) fn open(&self, location: &SingleLocation) -> Result<File, Error> {
+    pub fn open(&self, location: &SingleLocation) -> Result<File, Error> {
         let failed = |error: io::Error| cannot_write(location, error.into());
         let is_file = self.file_type.is_file();
         if let Some(number) = self.descriptor {
@@ -160,7 +174,7 @@ fn is_writable(descriptor: &OwnedFd) -> bool {
 ///
 /// # Errors
 /// As those of [`find`], and [`ErrorKind::Unusable`] for what can only be written through.
-pub(super) fn find_whole(
+pub fn find_whole(
     location: &SingleLocation,
     path: &Path,
     spool_dir: &Path,
@@ -181,7 +195,7 @@ pub(super) fn find_whole(
 /// [`ErrorKind::Usage`] for a directory, or a name that is vidimus's own; [`ErrorKind::Refused`] in
 /// a bag's root or payload; [`ErrorKind::Unusable`] for a link that leads nowhere, or a directory that
 /// can't be used.
-pub(super) fn find(
+pub fn find(
     location: &SingleLocation,
     path: &Path,
     spool_dir: &Path,
@@ -239,8 +253,8 @@ fn whole(location: &SingleLocation, path: &Path, spool_dir: &Path) -> Result<Loc
     let root = Root::open(&parent).map_err(|error| failed(error.into()))?;
     bag::refuse_within(root.directory().as_fd())?;
     let help = "name another directory; `vidimus bag SOURCE BAG` brings a bag up to date";
-    refuse_bag_root((&parent, &printable(&parent)), spool_dir, None, help)?;
-    let walking = single::walking(1, spool_dir)?;
+    bag_root::refuse((&parent, &printable(&parent)), spool_dir, None, help)?;
+    let walking = walking_alone(spool_dir)?;
     let root = Arc::new(root);
     let target = LocalTarget::new(Arc::clone(&root), walking, Durability::File, random());
     let target = target.map_err(|error| failed(error.into()))?;
@@ -270,7 +284,7 @@ fn whole(location: &SingleLocation, path: &Path, spool_dir: &Path) -> Result<Loc
 }
 
 /// Refuses what vidimus keeps for itself, among these names on the way to a file.
-pub(super) fn refuse_own<'a>(
+pub fn refuse_own<'a>(
     location: &impl fmt::Display,
     names: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<(), Error> {
@@ -311,7 +325,8 @@ fn own_descriptor(link: &Path) -> Option<RawFd> {
     (is_own("/proc/self/fd") || is_own("/proc/thread-self/fd")).then_some(number)
 }
 
-pub(super) fn cannot_write(location: &SingleLocation, cause: Cause) -> Error {
+/// The error of what can't be written.
+pub fn cannot_write(location: &SingleLocation, cause: Cause) -> Error {
     let is_full = matches!(&cause, Cause::Io(error) if matches!(
         Errno::from_io_error(error),
         Some(Errno::NOSPC | Errno::DQUOT)
@@ -339,7 +354,8 @@ fn no_directory(location: &SingleLocation, error: io::Error) -> Error {
     Error::new(ErrorKind::Unusable, message).because(error).help(help)
 }
 
-pub(super) fn names_directory(location: &SingleLocation) -> Error {
+/// The error of a directory where a file is to be.
+pub fn names_directory(location: &SingleLocation) -> Error {
     let message = format!("\"{location}\" names a directory, not a file that could be written");
     Error::new(ErrorKind::Usage, message).help("name the file that is to be, in that directory")
 }
