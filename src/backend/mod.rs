@@ -342,7 +342,8 @@ pub trait Source: Send + Sync {
 }
 
 /// What a new entry does to what stands at its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Precondition {
     /// Nothing stands there; whatever turns up is not overwritten.
     Absent,

@@ -5,9 +5,12 @@
 
 use super::error::Side;
 use super::{Digest, Reason};
+use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// What is done to an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
 pub enum Action {
     /// Nothing: it is as it should be.
     Keep,
@@ -19,6 +22,7 @@ pub enum Action {
     /// metadata set.
     Copy {
         /// The digest of the target's copy, which its stamp vouches for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         unless: Option<Digest>,
     },
     /// Hash what is in doubt, and copy where it differs.
@@ -76,6 +80,34 @@ impl Action {
         }
     }
 
+    /// Its code, by which programs know it: in plan files, records and histories. It stays the same from
+    /// release to release.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Skip => "skip",
+            Self::Adopt => "adopt",
+            Self::Copy { .. } => "copy",
+            Self::Check(_) => "check",
+            Self::Look => "look",
+            Self::CompareTag { .. } => "compare_tag",
+            Self::HashSurplus => "hash_surplus",
+            Self::UpdateMetadata => "update_metadata",
+            Self::UpdateRights => "update_rights",
+            Self::Record => "record",
+            Self::MakeLink => "make_link",
+            Self::MakeDirectory => "make_directory",
+            Self::KeepDirectory => "keep_directory",
+            Self::Delete => "delete",
+            Self::RemoveSetAside => "remove_set_aside",
+            Self::Sweep => "sweep",
+            Self::Forget => "forget",
+            Self::AfterDeletion => "after_deletion",
+            Self::Mend => "mend",
+            Self::MendMetadata { .. } => "mend_metadata",
+        }
+    }
+
     /// What is done to the entry, in a word or two: all that it takes to know what changes.
     pub fn word(self) -> &'static str {
         match self {
@@ -96,8 +128,23 @@ impl Action {
     }
 }
 
+impl fmt::Display for Action {
+    /// Its [`Action::word`].
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.word())
+    }
+}
+
+impl fmt::Display for Decision {
+    /// `copy (new)`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} ({})", self.action, self.reason)
+    }
+}
+
 /// Which content is hashed to know whether it has to be copied, and what it should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "hash", rename_all = "snake_case")]
 pub enum Check {
     /// The source's, which should have the recorded digest; the target's stamp vouches for its own.
     Source {
@@ -141,9 +188,10 @@ impl Check {
 }
 
 /// An action and its reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     /// What to do.
+    #[serde(flatten)]
     pub action: Action,
     /// Why.
     pub reason: Reason,
@@ -155,3 +203,6 @@ impl Decision {
         Self { action, reason }
     }
 }
+
+#[cfg(test)]
+mod tests;

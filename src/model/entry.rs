@@ -1,6 +1,7 @@
 //! Entries: one thing at a key.
 
-use super::{Digest, Key, Stamp, Timestamp};
+use super::{Digest, Key, Stamp, Timestamp, serial};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The longest text that a symbolic link can have, in bytes (`PATH_MAX` without its NUL).
@@ -55,9 +56,10 @@ impl fmt::Display for EntryKind {
 }
 
 /// POSIX metadata that a mirror keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Metadata {
     /// Permission, set-id and sticky bits (the low twelve bits of `st_mode`).
+    #[serde(with = "serial::octal")]
     pub mode: u32,
     /// Owner, by number.
     pub uid: u32,
@@ -85,7 +87,8 @@ impl Metadata {
 }
 
 /// How much is known of an entry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Completeness {
     /// All that there is.
     #[default]
@@ -105,9 +108,10 @@ impl Completeness {
 }
 
 /// One thing at a key, as a listing saw it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its name below the root; ends in `/` just when it is a directory.
+    #[serde(flatten, with = "serial::key")]
     pub key: Key,
     /// What it is.
     pub kind: EntryKind,
@@ -116,10 +120,12 @@ pub struct Entry {
     /// Mode, owner, group and mtime.
     pub metadata: Metadata,
     /// A symbolic link's text.
+    #[serde(flatten, with = "serial::link")]
     pub link: Option<Box<[u8]>>,
     /// How much of this is known.
     pub completeness: Completeness,
     /// The digest that was recorded when this version was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded: Option<Digest>,
 }
 
@@ -195,6 +201,25 @@ impl EntryKind {
         Self::Special(SpecialKind::BlockDevice),
         Self::Special(SpecialKind::Unknown),
     ];
+
+    /// What programs call it, in plan files and histories.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Directory => "directory",
+            Self::Symlink => "symlink",
+            Self::Special(SpecialKind::Fifo) => "fifo",
+            Self::Special(SpecialKind::Socket) => "socket",
+            Self::Special(SpecialKind::CharacterDevice) => "character_device",
+            Self::Special(SpecialKind::BlockDevice) => "block_device",
+            Self::Special(SpecialKind::Unknown) => "special",
+        }
+    }
+
+    /// The kind of a name; `None` for names that no kind has.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 
     /// The number that spools and the state database keep for this kind.
     pub fn code(self) -> u8 {

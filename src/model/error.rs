@@ -3,10 +3,12 @@
 
 use super::hint::hint;
 use super::{Digest, EntryKind, Hint, Key, NameLimit, Setting};
+use serde::{Deserialize, Serialize};
 use std::io;
 
 /// What was being done to an entry when it failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// Listing a directory or looking at an entry.
     List,
@@ -58,7 +60,8 @@ impl Operation {
 }
 
 /// Which side of a mirror an error happened on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Side {
     /// Where entries come from.
     Source,
@@ -75,12 +78,15 @@ impl std::fmt::Display for Side {
     }
 }
 
-/// Why an entry failed.
-#[derive(Debug, thiserror::Error)]
+/// Why an entry failed. As data it is a code, which stays the same from release to release, and what
+/// the code says it of.
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(tag = "code", content = "data", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Cause {
     /// The system refused.
     #[error("{0}")]
+    #[serde(with = "io_error")]
     Io(#[source] io::Error),
     /// It was listed, and gone when it was to be read.
     #[error("vanished while the run was going on")]
@@ -259,7 +265,8 @@ pub enum Cause {
 }
 
 /// What a store's word means: whether to ask for a right, for patience, or for a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Trouble {
     /// What was asked for, or asked of, is not there.
@@ -279,6 +286,45 @@ pub enum Trouble {
 }
 
 impl Cause {
+    /// Its code, by which programs know it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Io(_) => "io",
+            Self::Vanished => "vanished",
+            Self::Changed { .. } => "changed",
+            Self::NotItsSize { .. } => "not_its_size",
+            Self::Special(_) => "special",
+            Self::TargetChanged => "target_changed",
+            Self::TargetUnknown => "target_unknown",
+            Self::DirectoryInTheWay => "directory_in_the_way",
+            Self::DirectoryStands => "directory_stands",
+            Self::DirectoryProtected => "directory_protected",
+            Self::DeletionRefused => "deletion_refused",
+            Self::DeletionWaits => "deletion_waits",
+            Self::NotEmpty => "not_empty",
+            Self::NoTemporary => "no_temporary",
+            Self::LeafInTheWay => "leaf_in_the_way",
+            Self::NoParent => "no_parent",
+            Self::LeafAndDirectory => "leaf_and_directory",
+            Self::AppendOnly => "append_only",
+            Self::ReservedName => "reserved_name",
+            Self::IllegalName => "illegal_name",
+            Self::NameRefused(_) => "name_refused",
+            Self::NameTaken => "name_taken",
+            Self::NotKept(_) => "not_kept",
+            Self::OtherDigest { .. } => "other_digest",
+            Self::SilentChange { .. } => "silent_change",
+            Self::OtherChecksum { .. } => "other_checksum",
+            Self::ShortWrite { .. } => "short_write",
+            Self::Stopped => "stopped",
+            Self::Lost { .. } => "lost",
+            Self::Store { .. } => "store",
+            Self::NoSmallFile { .. } => "no_small_file",
+            Self::Advised { .. } => "advised",
+            Self::Other(_) => "other",
+        }
+    }
+
     /// The way out, where the place that failed tells one.
     pub fn help(&self) -> Option<&Hint> {
         match self {
@@ -333,7 +379,7 @@ impl From<rustix::io::Errno> for Cause {
 
 /// An error of one entry (or, where the key is a directory's and the operation is
 /// [`Operation::List`], of everything below it).
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 #[error("cannot {} {side} \"{key}\": {cause}", operation.verb())]
 pub struct EntryError {
     /// What was being done.
@@ -341,6 +387,7 @@ pub struct EntryError {
     /// On which side.
     pub side: Side,
     /// To which entry.
+    #[serde(flatten, with = "super::serial::key")]
     pub key: Key,
     /// Why it failed.
     #[source]
@@ -386,8 +433,36 @@ impl EntryError {
     }
 }
 
+/// A system's error as data: its number, where it has one, and its text.
+mod io_error {
+    use super::{Deserialize, Serialize, io};
+    use serde::{Deserializer, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Form {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        errno: Option<i32>,
+        text: String,
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        error: &io::Error,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        Form { errno: error.raw_os_error(), text: error.to_string() }.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<io::Error, D::Error> {
+        let Form { errno, text } = Form::deserialize(deserializer)?;
+        Ok(errno.map_or_else(|| io::Error::other(text), io::Error::from_raw_os_error))
+    }
+}
+
 /// What a fatal error means to the caller; the command line turns it into an exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// What was asked makes no sense.
     Usage,
@@ -424,6 +499,11 @@ pub struct Error {
 }
 
 impl Error {
+    /// What it tells, as data.
+    pub fn report(&self) -> ErrorReport {
+        ErrorReport { code: self.kind, error: self.sentence(), help: self.help.clone() }
+    }
+
     /// Makes an error of `kind` without a cause below it.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), help: None, source: None }
@@ -447,5 +527,125 @@ impl Error {
     pub fn help(mut self, help: impl Into<Hint>) -> Self {
         self.help = Some(help.into());
         self
+    }
+}
+
+/// What a fatal error or a refusal tells, as data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorReport {
+    /// What it means to the caller.
+    #[serde(rename = "error_code")]
+    pub code: ErrorKind,
+    /// What happened, to what, and why.
+    pub error: String,
+    /// A way out, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<Hint>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::SpecialKind;
+
+    /// One of each cause. Without a new one in it this doesn't compile.
+    fn causes() -> Vec<Cause> {
+        let first = Cause::Io(io::Error::from_raw_os_error(13));
+        std::iter::successors(Some(first), following).collect()
+    }
+
+    fn following(cause: &Cause) -> Option<Cause> {
+        let (recorded, found) = (Digest([1; 32]), Digest([2; 32]));
+        Some(match cause {
+            Cause::Io(_) => Cause::Vanished,
+            Cause::Vanished => Cause::Changed { attempts: 3 },
+            Cause::Changed { .. } => Cause::NotItsSize { size: 5 },
+            Cause::NotItsSize { .. } => Cause::Special(EntryKind::Special(SpecialKind::Fifo)),
+            Cause::Special(_) => Cause::TargetChanged,
+            Cause::TargetChanged => Cause::TargetUnknown,
+            Cause::TargetUnknown => Cause::DirectoryInTheWay,
+            Cause::DirectoryInTheWay => Cause::DirectoryStands,
+            Cause::DirectoryStands => Cause::DirectoryProtected,
+            Cause::DirectoryProtected => Cause::DeletionRefused,
+            Cause::DeletionRefused => Cause::DeletionWaits,
+            Cause::DeletionWaits => Cause::NotEmpty,
+            Cause::NotEmpty => Cause::NoTemporary,
+            Cause::NoTemporary => Cause::LeafInTheWay,
+            Cause::LeafInTheWay => Cause::NoParent,
+            Cause::NoParent => Cause::LeafAndDirectory,
+            Cause::LeafAndDirectory => Cause::AppendOnly,
+            Cause::AppendOnly => Cause::ReservedName,
+            Cause::ReservedName => Cause::IllegalName,
+            Cause::IllegalName => {
+                Cause::Advised { message: "it is wrong".to_owned(), help: "mend it".into() }
+            }
+            Cause::Advised { .. } => Cause::NameRefused(NameLimit::Colon),
+            Cause::NameRefused(_) => Cause::NameTaken,
+            Cause::NameTaken => Cause::NotKept("owner 5".to_owned()),
+            Cause::NotKept(_) => Cause::OtherDigest { recorded, found },
+            Cause::OtherDigest { .. } => Cause::SilentChange { recorded, found },
+            Cause::SilentChange { .. } => Cause::OtherChecksum { recorded: 1, found: u64::MAX },
+            Cause::OtherChecksum { .. } => Cause::ShortWrite { written: 1, expected: 2 },
+            Cause::ShortWrite { .. } => Cause::Stopped,
+            Cause::Stopped => Cause::Lost { message: "m".to_owned(), help: "h".into() },
+            Cause::Lost { .. } => {
+                let (trouble, message) = (Trouble::Throttled, "slow down".to_owned());
+                Cause::Store { trouble, message, help: None }
+            }
+            Cause::Store { .. } => Cause::NoSmallFile { kind: EntryKind::File, size: 9 },
+            Cause::NoSmallFile { .. } => Cause::Other("what else".to_owned()),
+            Cause::Other(_) => return None,
+        })
+    }
+
+    #[test]
+    fn errors_of_entries_have_codes_that_stay_and_come_back_as_they_were() {
+        let mut told = Vec::new();
+        for cause in causes() {
+            let (code, sentence) = (cause.code(), cause.to_string());
+            let key = Key::new(&b"a/\xff"[..]);
+            let error = EntryError { operation: Operation::Read, side: Side::Source, key, cause };
+            let value = serde_json::to_value(&error).unwrap();
+            assert_eq!(value["cause"]["code"], code);
+            let back: EntryError = serde_json::from_value(value.clone()).unwrap();
+            assert_eq!(back.to_string(), error.to_string());
+            assert_eq!(serde_json::to_value(&back).unwrap(), value, "{sentence}");
+            told.push(value["cause"].to_string());
+        }
+        insta::assert_snapshot!(told.join("\n"));
+    }
+
+    #[test]
+    fn operations_sides_and_kinds_of_errors_have_codes_that_stay() {
+        use Operation as O;
+        let operations = [
+            O::List,
+            O::Read,
+            O::Write,
+            O::MakeDirectory,
+            O::MakeLink,
+            O::Publish,
+            O::SetMetadata,
+            O::KeepTime,
+            O::Delete,
+            O::Sync,
+            O::Mirror,
+            O::Verify,
+            O::Vouch,
+        ];
+        assert_eq!(O::Vouch as usize + 1, operations.len(), "all of them");
+        let kinds = [
+            ErrorKind::Usage,
+            ErrorKind::Manifest,
+            ErrorKind::Damaged,
+            ErrorKind::Newer,
+            ErrorKind::Untrusted,
+            ErrorKind::Locked,
+            ErrorKind::Refused,
+            ErrorKind::Unusable,
+        ];
+        assert_eq!(ErrorKind::Unusable as usize + 1, kinds.len(), "all of them");
+        let sides = [Side::Source, Side::Target];
+        insta::assert_snapshot!(serde_json::to_string(&(operations, sides, kinds)).unwrap());
     }
 }

@@ -3,17 +3,23 @@
 //! Only what a person may want to see of single entries is an event (a change, a failure, a note);
 //! progress is [`Progress`](super::Progress), counters that a presenter samples.
 
-use super::{Action, Decision, EntryError, EntryKind, Features, Key, Reason, RunId, Totals};
+use super::{
+    Action, Decision, EntryError, EntryKind, Features, Key, Reason, RunId, Totals, serial,
+};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What became of an entry, or in a dry run: what would.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The entry.
+    #[serde(flatten, with = "serial::key")]
     pub key: Key,
     /// What it is, where that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<EntryKind>,
     /// What was done, and why.
+    #[serde(flatten)]
     pub decision: Decision,
     /// Whether it was done.
     pub status: Status,
@@ -22,7 +28,8 @@ pub struct Outcome {
 }
 
 /// Whether what was decided of an entry was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Status {
     /// It was; in a dry run: it would be.
     Done,

@@ -1,10 +1,10 @@
 //! What files and directories have that their copies don't: it is told, not kept.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
 /// One thing that an entry can have beside content and [`Metadata`](super::Metadata).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Feature {
     /// Other names of the same file.
@@ -82,6 +82,16 @@ impl fmt::Display for Features {
 impl Serialize for Features {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Features {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut features = Self::default();
+        for feature in Vec::deserialize(deserializer)? {
+            features.add(feature);
+        }
+        Ok(features)
     }
 }
 

@@ -20,6 +20,7 @@ pub mod request;
 pub mod reserved;
 pub mod run;
 mod sentence;
+pub mod serial;
 pub mod shell;
 pub mod stamp;
 

@@ -1,9 +1,11 @@
 //! Why an entry is treated as it is, as it is told and recorded in words.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why. As data it is a code, which stays the same from release to release; for people it is words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The target lacks it.
     New,
@@ -67,6 +69,41 @@ pub enum Reason {
     NoLinks,
 }
 
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 29] = [
+        Self::New,
+        Self::Size,
+        Self::Mtime,
+        Self::Tag,
+        Self::SameSizeUnseen,
+        Self::Kind,
+        Self::LinkText,
+        Self::SourceDoubtful,
+        Self::TargetDoubtful,
+        Self::TargetDrift,
+        Self::Unchanged,
+        Self::SameSizeAndTime,
+        Self::KnownByDigest,
+        Self::SameSizeAndTag,
+        Self::SameSize,
+        Self::Checksum,
+        Self::Digest,
+        Self::Metadata,
+        Self::NewerInTarget,
+        Self::Exists,
+        Self::SizeExcluded,
+        Self::Extra,
+        Self::HoldsKept,
+        Self::Collided,
+        Self::SetAside,
+        Self::LeftOver,
+        Self::Gone,
+        Self::Unknown,
+        Self::NoLinks,
+    ];
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
@@ -102,5 +139,17 @@ impl fmt::Display for Reason {
             Self::Unknown => "could not be listed",
             Self::NoLinks => "the target's file system has no symbolic links",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_all() {
+        // What is added at the end of the enum is added to the list.
+        assert_eq!(Reason::NoLinks as usize + 1, Reason::ALL.len());
+        assert!(Reason::ALL.iter().enumerate().all(|(at, reason)| *reason as usize == at));
     }
 }

@@ -3,7 +3,10 @@
 
 use super::flags;
 use super::{Ending, Output, Presenter, Watch};
-use crate::model::{EntryError, EntryKind, Event, Key, Observer, Outcome, Progress, Totals};
+use crate::model::{
+    EntryError, EntryKind, ErrorKind, Event, Key, Observer, Operation, Outcome, Progress, Reason,
+    Status, Totals,
+};
 use serde::Serialize;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -87,7 +90,10 @@ struct JsonOutcome {
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
     change: String,
+    action: &'static str,
+    status: Status,
     reason: String,
+    reason_code: Reason,
     bytes: u64,
     dry_run: bool,
 }
@@ -98,7 +104,10 @@ impl JsonOutcome {
             key: (&outcome.key).into(),
             kind: outcome.kind.map(kind),
             change: outcome.word().replace(' ', "_"),
+            action: outcome.decision.action.code(),
+            status: outcome.status,
             reason: outcome.decision.reason.to_string(),
+            reason_code: outcome.decision.reason,
             bytes: outcome.bytes,
             dry_run,
         }
@@ -113,6 +122,8 @@ pub(crate) struct JsonFailure {
     #[serde(flatten)]
     key: JsonKey,
     cause: String,
+    operation_code: Operation,
+    cause_code: &'static str,
 }
 
 impl From<&EntryError> for JsonFailure {
@@ -122,6 +133,8 @@ impl From<&EntryError> for JsonFailure {
             side: error.side.to_string(),
             key: (&error.key).into(),
             cause: flags::cause(&error.cause),
+            operation_code: error.operation,
+            cause_code: error.cause.code(),
         }
     }
 }
@@ -130,13 +143,15 @@ impl From<&EntryError> for JsonFailure {
 #[derive(Debug, Serialize)]
 pub(crate) struct JsonError {
     error: String,
+    error_code: ErrorKind,
     #[serde(skip_serializing_if = "Option::is_none")]
     help: Option<String>,
 }
 
 impl From<&crate::model::Error> for JsonError {
     fn from(error: &crate::model::Error) -> Self {
-        Self { error: error.sentence(), help: error.help.as_ref().map(flags::hint) }
+        let help = error.help.as_ref().map(flags::hint);
+        Self { error: error.sentence(), error_code: error.kind, help }
     }
 }
 
@@ -335,7 +350,7 @@ fn finished<'a>(ending: &'a Ending<'_>, watch: &'a Watch) -> (Level, impl Serial
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Error, ErrorKind, RunId, Verdict};
+    use crate::model::{Error, RunId, Verdict};
     use serde_json::Value;
 
     fn parse(line: &str) -> Value {

@@ -1,8 +1,9 @@
 //! `docs/json.md` against what `--json` gives: each event, field, type and word that comes is
-//! documented, and what is documented comes.
+//! documented, and what is documented comes. So is `docs/json.schema.json`, which is made of it.
 
 use crate::common::environment::text;
 use crate::common::{Environment, Run, TestTree};
+use crate::json_schema::{self, SCHEMA};
 use crate::signing::keygen;
 use rustix::process::Signal;
 use serde_json::{Map, Value};
@@ -43,7 +44,7 @@ enum Row {
 
 /// What the document says.
 #[derive(Debug, Default)]
-struct Document {
+pub(super) struct Document {
     /// Rows by the title of their section.
     sections: BTreeMap<String, Vec<Row>>,
     /// The words that a field can have, by its name.
@@ -52,9 +53,9 @@ struct Document {
 
 /// A field of an event, and where it is documented.
 #[derive(Debug)]
-struct Field<'a> {
-    kind: &'a str,
-    always: bool,
+pub(super) struct Field<'a> {
+    pub(super) kind: &'a str,
+    pub(super) always: bool,
     row: String,
 }
 
@@ -64,7 +65,7 @@ fn quoted(text: &str) -> Vec<&str> {
 }
 
 impl Document {
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let mut document = Self::default();
         let (mut title, mut of_words) = (String::new(), false);
         for line in text.lines() {
@@ -146,6 +147,29 @@ impl Document {
         }
     }
 
+    /// Each event with the titles of its sections.
+    pub(super) fn events(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.sections.keys().filter_map(|title| {
+            let (event, _) = title.strip_prefix('`')?.split_once("`: ")?;
+            Some((event, &**title))
+        })
+    }
+
+    /// All fields of an event's section.
+    pub(super) fn fields_of(&self, title: &str) -> BTreeMap<String, Field<'_>> {
+        let mut fields = BTreeMap::new();
+        self.fields("Every record", "", true, &mut fields);
+        self.fields(title, "", true, &mut fields);
+        fields
+    }
+
+    /// The words that a field of an event can have; none where it can have any.
+    pub(super) fn words_of(&self, event: &str, name: &str) -> Vec<String> {
+        let last = name.rsplit('.').next().unwrap_or(name);
+        let words = self.words.get(&format!("{event}.{name}")).or_else(|| self.words.get(last));
+        words.into_iter().flatten().cloned().collect()
+    }
+
     /// Where each field is documented.
     fn rows(&self) -> BTreeSet<String> {
         let rows = self.sections.iter().flat_map(|(title, rows)| {
@@ -186,18 +210,22 @@ fn is_of(kind: &str, value: &Value) -> bool {
 }
 
 /// What was found of the records so far.
-struct Schema {
+struct Checker {
     document: Document,
+    /// What the document amounts to.
+    schema: Value,
     seen: BTreeSet<String>,
     /// The commands that ended with a last record.
     ended: BTreeSet<String>,
     problems: BTreeSet<String>,
 }
 
-impl Schema {
+impl Checker {
     fn new(document: &str) -> Self {
+        let document = Document::parse(document);
         Self {
-            document: Document::parse(document),
+            schema: json_schema::schema(&document),
+            document,
             seen: BTreeSet::new(),
             ended: BTreeSet::new(),
             problems: BTreeSet::new(),
@@ -218,15 +246,16 @@ impl Schema {
     }
 
     fn record(&mut self, command: &str, record: &Value) {
-        let Self { document, seen, problems, .. } = self;
+        let Self { document, schema, seen, problems, .. } = self;
         let event = record["event"].as_str().expect("an event");
         let Some(title) = document.section(event, command) else {
             problems.insert(format!("`{event}` of `{command}` is not documented"));
             return;
         };
-        let mut fields = BTreeMap::new();
-        document.fields("Every record", "", true, &mut fields);
-        document.fields(title, "", true, &mut fields);
+        let fields = document.fields_of(title);
+        for fault in json_schema::faults(schema, record, schema) {
+            problems.insert(format!("the schema refuses {record}: {fault}"));
+        }
         let mut found = Vec::new();
         let body = record.as_object().expect("an object");
         walk(body, "", &mut found);
@@ -247,13 +276,11 @@ impl Schema {
             if !is_of(field.kind, value) {
                 problems.insert(format!("{} is no {}: {value}", field.row, field.kind));
             }
-            let last = name.rsplit('.').next().unwrap_or(&name);
-            let whole = format!("{event}.{name}");
-            let words = document.words.get(&whole).or_else(|| document.words.get(last));
+            let words = document.words_of(event, &name);
             let values = value.as_array().map_or(std::slice::from_ref(value), |all| &all[..]);
             for value in values.iter().filter_map(Value::as_str) {
-                if words.is_some_and(|words| !words.contains(value)) {
-                    problems.insert(format!("{value:?} is no documented word of `{whole}`"));
+                if !words.is_empty() && !words.iter().any(|word| word == value) {
+                    problems.insert(format!("{value:?} is no documented word of `{event}.{name}`"));
                 }
             }
         }
@@ -316,7 +343,7 @@ fn below(value: &Value) -> impl Iterator<Item = &Map<String, Value>> {
 const ANY: &str = "any command, before it begins";
 
 /// Mirrors, what they failed at, and what may be asked of what they left.
-fn runs(schema: &mut Schema) {
+fn runs(checker: &mut Checker) {
     let env = Environment::new();
     let tree = TestTree::new()
         .file("same", "same")
@@ -336,51 +363,51 @@ fn runs(schema: &mut Schema) {
     let [source, target] = [&env.source, &env.target].map(|side| text(side).to_owned());
     let run = |arguments: &[&str]| env.vidimus(&[arguments, &["--json"]].concat());
     let mirror = |flags: &[&str]| run(&[&["mirror", &source, &target], flags].concat());
-    schema.take(
+    checker.take(
         "mirror",
         &mirror(&["-v", "--sign", "ada.key", "--exclude", "*.log", "--include", "no"]),
     );
-    schema.take("manifest show", &run(&["manifest", "show", "target"]));
-    schema.take("manifest check", &run(&["manifest", "check", "target"]));
+    checker.take("manifest show", &run(&["manifest", "show", "target"]));
+    checker.take("manifest check", &run(&["manifest", "check", "target"]));
     fs::write(env.source.join("changes"), "newer").expect("write");
     fs::remove_file(env.source.join("goes")).expect("remove");
     let socket = UnixListener::bind(env.source.join("socket")).expect("bind");
     env.age();
-    schema.take("mirror", &mirror(&["--dry-run", "--delete"]));
-    schema.take("mirror", &mirror(&["--delete", "-v", "--sign", "ada.key"]));
-    schema.take("verify", &run(&["verify", &target]));
+    checker.take("mirror", &mirror(&["--dry-run", "--delete"]));
+    checker.take("mirror", &mirror(&["--delete", "-v", "--sign", "ada.key"]));
+    checker.take("verify", &run(&["verify", &target]));
     for key in ["changes", "goes", "socket", "left.log", "link", "d/e"] {
         let run = run(&["explain", &source, &target, key, "--exclude", "*.log"]);
-        schema.take("explain", &run);
+        checker.take("explain", &run);
     }
-    schema.take("explain", &run(&["explain", &source, &target, "nowhere"]));
+    checker.take("explain", &run(&["explain", &source, &target, "nowhere"]));
     drop(socket);
     fs::remove_file(env.source.join("socket")).expect("remove");
     // Another source, so that the manifest has several; and a publication that isn't signed.
     fs::write(env.outside.join("note"), "note").expect("write");
     let outside = text(&env.outside).to_owned();
-    schema.take("mirror", &run(&["mirror", &outside, &target]));
-    schema.take("manifest sign", &run(&["manifest", "sign", "--key", "ada.key", "target"]));
+    checker.take("mirror", &run(&["mirror", &outside, &target]));
+    checker.take("manifest sign", &run(&["manifest", "sign", "--key", "ada.key", "target"]));
     keygen(&env, "eve");
     for key in ["ada.pub", "eve.pub"] {
         let run = run(&["manifest", "log", "--key", key, "target"]);
-        schema.take("manifest log", &run);
+        checker.take("manifest log", &run);
     }
-    schema.take("manifest log", &run(&["manifest", "log", "nowhere"]));
-    schema.take("ls", &run(&["ls", "-r", &target]));
-    schema.take("ls", &run(&["ls", "nowhere"]));
-    schema.take("mirror", &run(&["mirror", "nowhere", &target]));
-    schema.take("put", &run(&["put", "-", "target/put"]));
-    schema.take("put", &run(&["put", "-", "outside/put"]));
-    schema.take("put", &run(&["put", "-", "nowhere/at/all/"]));
-    differences(schema, &env);
+    checker.take("manifest log", &run(&["manifest", "log", "nowhere"]));
+    checker.take("ls", &run(&["ls", "-r", &target]));
+    checker.take("ls", &run(&["ls", "nowhere"]));
+    checker.take("mirror", &run(&["mirror", "nowhere", &target]));
+    checker.take("put", &run(&["put", "-", "target/put"]));
+    checker.take("put", &run(&["put", "-", "outside/put"]));
+    checker.take("put", &run(&["put", "-", "nowhere/at/all/"]));
+    differences(checker, &env);
 }
 
 /// Makes the target another in all ways, and has it told and mended.
-fn differences(schema: &mut Schema, env: &Environment) {
+fn differences(checker: &mut Checker, env: &Environment) {
     let [source, target] = [&env.source, &env.target].map(|side| text(side).to_owned());
     let run = |arguments: &[&str]| env.vidimus(&[arguments, &["--json"]].concat());
-    schema.take("mirror", &run(&["mirror", &source, &target, "--sign", "ada.key"]));
+    checker.take("mirror", &run(&["mirror", &source, &target, "--sign", "ada.key"]));
     env.age();
     let at = |name: &str| env.target.join(name);
     fs::write(at("rots"), "otherwise").expect("write");
@@ -395,31 +422,31 @@ fn differences(schema: &mut Schema, env: &Environment) {
     fs::hard_link(at("same"), at("another")).expect("link");
     fs::remove_file(env.source.join("changes")).expect("remove");
     for flags in [&["--strict"][..], &["--quick"], &["--key", "ada.pub", "--sample", "1/2"]] {
-        schema.take("verify", &run(&[&["verify", &target], flags].concat()));
+        checker.take("verify", &run(&[&["verify", &target], flags].concat()));
     }
     for flags in [&["--strict"][..], &["--sample", "1/2"]] {
         let run = run(&[&["verify", &target, "--against", &source], flags].concat());
-        schema.take("verify --against", &run);
+        checker.take("verify --against", &run);
     }
-    schema.take("verify --against", &run(&["verify", &target, "--against", "nowhere"]));
+    checker.take("verify --against", &run(&["verify", &target, "--against", "nowhere"]));
     for flags in [&["--content"][..], &["--recorded"]] {
         let run = run(&[&["diff", &source, &target], flags].concat());
-        schema.take("diff", &run);
+        checker.take("diff", &run);
     }
-    schema.take("diff", &run(&["diff", &target, &source]));
-    schema.take("diff", &run(&["diff", "--recorded", &target, &target]));
+    checker.take("diff", &run(&["diff", &target, &source]));
+    checker.take("diff", &run(&["diff", "--recorded", &target, &target]));
     let mut missing = env.source.join("rots");
     fs::write(&missing, "another").expect("write");
     let mended = run(&["verify", &target, "--repair-from", &source]);
-    schema.take("verify", &mended);
+    checker.take("verify", &mended);
     missing = env.target.join(".vidimus/manifest/latest.json");
     fs::remove_file(missing).expect("remove");
-    schema.take("verify", &run(&["verify", &target]));
-    schema.take("verify", &run(&["verify", "nowhere"]));
+    checker.take("verify", &run(&["verify", &target]));
+    checker.take("verify", &run(&["verify", "nowhere"]));
 }
 
 /// What a guard refuses, what a signal stops, what is typed wrong, lists and bags.
-fn endings(schema: &mut Schema) {
+fn endings(checker: &mut Checker) {
     let env = Environment::new();
     let large = vec![7; 4 << 20];
     TestTree::new().file("large", large.clone()).write(&env.source);
@@ -430,28 +457,40 @@ fn endings(schema: &mut Schema) {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("spawn");
     let at = ("progress", Signal::INT);
     let stopped = Run::signalled_at(child, at, "mirror".to_owned()).expect(130);
-    schema.take("mirror", &stopped);
-    let verdict = schema.take("mirror", &run(&["mirror", &source, &target])).pop();
+    checker.take("mirror", &stopped);
+    let verdict = checker.take("mirror", &run(&["mirror", &source, &target])).pop();
     assert_eq!(verdict.expect("a record")["verdict"], "complete");
-    schema.take("verify", &run(&[&["verify", &target], &limited[..]].concat()));
+    checker.take("verify", &run(&[&["verify", &target], &limited[..]].concat()));
     fs::remove_file(env.source.join("large")).expect("remove");
-    schema.take("mirror", &run(&["mirror", &source, &target, "--delete"]));
+    checker.take("mirror", &run(&["mirror", &source, &target, "--delete"]));
     for words in [&["mirror"][..], &["diff", "--nonsense", "a", "b"], &["verify", "a", "b", "c"]] {
         let run = run(words);
-        schema.take(ANY, &run);
+        checker.take(ANY, &run);
     }
     let digest = blake3::hash(&large);
     fs::write(env.root.join("list"), format!("{digest}  large\n{digest}  gone\n")).expect("write");
     let import = ["manifest", "import", "--format", "b3sum", &*target, "list"];
-    schema.take("manifest import", &run(&import));
-    schema.take("bag", &run(&["bag", &target, "bag"]));
+    checker.take("manifest import", &run(&import));
+    checker.take("bag", &run(&["bag", &target, "bag"]));
 }
 
 #[test]
 fn each_event_field_and_word_is_documented_and_what_is_documented_comes() {
-    let mut schema = Schema::new(&fs::read_to_string(DOCUMENT).expect("read the document"));
-    runs(&mut schema);
-    endings(&mut schema);
-    let problems = schema.problems();
+    let mut checker = Checker::new(&fs::read_to_string(DOCUMENT).expect("read the document"));
+    runs(&mut checker);
+    endings(&mut checker);
+    let problems = checker.problems();
     assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn the_schema_says_what_the_document_says() {
+    let document = Document::parse(&fs::read_to_string(DOCUMENT).expect("read the document"));
+    let schema = json_schema::schema(&document);
+    let text = serde_json::to_string_pretty(&schema).expect("a schema") + "\n";
+    if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+        fs::write(SCHEMA, &text).expect("write the schema");
+    }
+    let written = fs::read_to_string(SCHEMA).unwrap_or_default();
+    assert!(written == text, "docs/json.schema.json is another: INSTA_UPDATE=always writes it");
 }

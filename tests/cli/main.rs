@@ -26,6 +26,7 @@ mod heads;
 mod import;
 mod interrupts;
 mod json_docs;
+mod json_schema;
 mod kill;
 mod library;
 mod limits;

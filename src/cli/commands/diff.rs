@@ -8,7 +8,9 @@ use super::Purpose;
 use super::summary_table::{self, SummaryTable};
 use crate::location::Location;
 use crate::model::key::Escaped;
-use crate::model::{Digest, EntryError, EntryKind, Error, Progress, Stop, Totals, Verdict, run};
+use crate::model::{
+    Digest, EntryError, EntryKind, Error, Operation, Progress, Stop, Totals, Verdict, run,
+};
 use crate::report::failures::Failures;
 use crate::report::flags;
 use crate::report::format::{count, counted, duration, error_rate, size};
@@ -122,8 +124,17 @@ impl DiffObserver for Report<'_> {
                 #[serde(flatten)]
                 key: JsonKey,
                 cause: &'a str,
+                operation_code: Operation,
+                cause_code: &'static str,
             }
-            let body = Failed { operation: verb, side: name, key: key.into(), cause: &cause };
+            let body = Failed {
+                operation: verb,
+                side: name,
+                key: key.into(),
+                cause: &cause,
+                operation_code: error.operation,
+                cause_code: error.cause.code(),
+            };
             self.output.line(&json::record(Level::Error, "failed", &body));
             return;
         }

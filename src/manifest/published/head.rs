@@ -1,6 +1,6 @@
 //! The head of a published manifest, and what points to it.
 
-use super::{damaged, line};
+use super::damaged;
 use crate::manifest::{RecordedOptions, SourceNumber};
 use crate::model::key::is_printable;
 use crate::model::{Digest, Error, ErrorKind, RunId, Timestamp, Totals, Verdict};
@@ -32,10 +32,8 @@ pub struct Head {
     /// The run that published it.
     pub run: RunId,
     /// When that run began.
-    #[serde(with = "seconds")]
     pub started: Timestamp,
     /// When it was published.
-    #[serde(with = "seconds")]
     pub published: Timestamp,
     /// How the run went.
     pub verdict: Verdict,
@@ -68,7 +66,6 @@ pub struct RecordedSource {
     /// Its latest run.
     pub run: RunId,
     /// When that began.
-    #[serde(with = "seconds")]
     pub started: Timestamp,
     /// How it went, if it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,7 +80,6 @@ pub struct Predecessor {
     /// Its number.
     pub sequence: u64,
     /// The digest of its head, as it is written.
-    #[serde(with = "hexadecimal")]
     pub blake3: Digest,
 }
 
@@ -97,7 +93,6 @@ pub struct Segment {
     /// Its size in bytes, compressed.
     pub bytes: u64,
     /// The digest of these bytes.
-    #[serde(with = "hexadecimal")]
     pub blake3: Digest,
 }
 
@@ -120,7 +115,6 @@ pub struct Publication {
     /// The head.
     pub head: Head,
     /// The digest of its file.
-    #[serde(with = "hexadecimal")]
     pub digest: Digest,
 }
 
@@ -314,32 +308,4 @@ fn decode<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, Error> {
         return Err(damaged(name, format!("it has the unknown version {version}")));
     }
     serde_json::from_slice(bytes).map_err(broken)
-}
-
-/// Digests as 64 hexadecimal digits.
-mod hexadecimal {
-    use super::{Digest, line};
-    use serde::{Deserialize as _, Deserializer, Serializer, de};
-
-    pub(super) fn serialize<S: Serializer>(digest: &Digest, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(digest)
-    }
-
-    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Digest, D::Error> {
-        line::digest(&String::deserialize(from)?).map_err(de::Error::custom)
-    }
-}
-
-/// Times as rows have them.
-mod seconds {
-    use super::{Timestamp, line};
-    use serde::{Deserialize as _, Deserializer, Serializer, de};
-
-    pub(super) fn serialize<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&time.decimal())
-    }
-
-    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Timestamp, D::Error> {
-        line::time(&String::deserialize(from)?).map_err(de::Error::custom)
-    }
 }

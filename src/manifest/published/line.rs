@@ -6,8 +6,9 @@
 use crate::manifest::{Origin, Row, RunNumber, SourceNumber};
 use crate::model::digest::Hex;
 use crate::model::key::is_printable;
+use crate::model::serial::{bytes, hex, mode, time};
 use crate::model::stamp::{Evidence, Inode, NO_NUMBER};
-use crate::model::{Digest, ETag, EntryKind, ExtraDigests, Key, Metadata, RunId, Stamp, Timestamp};
+use crate::model::{Digest, EntryKind, ExtraDigests, Key, Metadata, RunId, Stamp};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
@@ -47,10 +48,10 @@ struct Line {
     run: Option<String>,
     from: Option<i64>,
     verified: Option<String>,
-    source: Option<StampLine>,
+    source: Option<Stamp>,
     #[serde(default)]
     source_racy: bool,
-    target: Option<StampLine>,
+    target: Option<Stamp>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -59,16 +60,6 @@ enum Kind {
     File,
     Directory,
     Symlink,
-}
-
-/// A stamp: a file system's has times and an inode, a store's at most a tag.
-#[derive(Deserialize)]
-struct StampLine {
-    size: u64,
-    mtime: Option<String>,
-    ctime: Option<String>,
-    inode: Option<u64>,
-    etag: Option<String>,
 }
 
 impl Published {
@@ -169,7 +160,7 @@ fn stamp(name: &str, stamp: &Stamp, out: &mut Vec<u8>) -> io::Result<()> {
 /// What is wrong with it, in words.
 pub(super) fn decode(line: &[u8]) -> Result<Published, String> {
     let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-    let key = bytes(line.key, line.key_base64)?.ok_or("it has no key")?;
+    let key = bytes(line.key.as_deref(), line.key_base64.as_deref())?.ok_or("it has no key")?;
     let (key, sequence) = (Key::new(key), line.sequence);
     if line.removed {
         return Ok(Published { key, sequence, row: None });
@@ -187,16 +178,16 @@ pub(super) fn decode(line: &[u8]) -> Result<Published, String> {
             md5: line.md5.as_deref().map(hex).transpose()?,
         },
         origin: if line.adopted { Origin::Adopted } else { Origin::Proven },
-        source: of_stamp(line.source.ok_or("it has no stamp of the source")?)?,
+        source: line.source.ok_or("it has no stamp of the source")?,
         source_racy: line.source_racy,
-        target: of_stamp(line.target.ok_or("it has no stamp of the target")?)?,
+        target: line.target.ok_or("it has no stamp of the target")?,
         metadata: Metadata {
             mode: mode(&line.mode.ok_or("it has no mode")?)?,
             uid: line.uid.ok_or("it has no owner")?,
             gid: line.gid.ok_or("it has no group")?,
             mtime: time(&line.mtime.ok_or("it has no mtime")?)?,
         },
-        link: bytes(line.link, line.link_base64)?.map(Into::into),
+        link: bytes(line.link.as_deref(), line.link_base64.as_deref())?.map(Into::into),
         run: RunNumber(0),
         from: line.from.map_or(SourceNumber::FIRST, SourceNumber),
         verified_at: line.verified.as_deref().map(time).transpose()?,
@@ -220,34 +211,7 @@ pub(super) fn key(line: &[u8]) -> Result<Key, String> {
         key_base64: Option<String>,
     }
     let line: KeyLine = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-    Ok(Key::new(bytes(line.key, line.key_base64)?.ok_or("it has no key")?))
-}
-
-fn bytes(text: Option<String>, base64: Option<String>) -> Result<Option<Vec<u8>>, String> {
-    match (text, base64) {
-        (None, None) => Ok(None),
-        (Some(text), None) => Ok(Some(text.into_bytes())),
-        (None, Some(base64)) => {
-            BASE64_STANDARD.decode(base64).map(Some).map_err(|error| error.to_string())
-        }
-        (Some(_), Some(_)) => Err("it has a name twice".to_owned()),
-    }
-}
-
-fn of_stamp(line: StampLine) -> Result<Stamp, String> {
-    match (line.mtime, line.ctime, line.inode, line.etag) {
-        (Some(mtime), Some(ctime), Some(number), None) => {
-            let number = Some(number).filter(|&number| number != NO_NUMBER);
-            let inode = Inode { mtime: time(&mtime)?, ctime: time(&ctime)?, number };
-            Ok(Stamp::of_inode(line.size, inode))
-        }
-        (None, None, None, None) => Ok(Stamp::of_object(line.size, None)),
-        (None, None, None, Some(tag)) => {
-            let tag = ETag::new(tag.as_bytes()).filter(|found| found.as_str() == tag);
-            Ok(Stamp::of_object(line.size, Some(tag.ok_or("it has a tag that none can be")?)))
-        }
-        _ => Err("it has half a stamp".to_owned()),
-    }
+    Ok(Key::new(bytes(line.key.as_deref(), line.key_base64.as_deref())?.ok_or("it has no key")?))
 }
 
 /// Reads 64 hexadecimal digits.
@@ -255,51 +219,10 @@ pub(super) fn digest(text: &str) -> Result<Digest, String> {
     hex(text).map(Digest)
 }
 
-/// Reads two hexadecimal digits a byte.
-fn hex<const BYTES: usize>(text: &str) -> Result<[u8; BYTES], String> {
-    let mut bytes = [0; BYTES];
-    let value = |digit: u8| char::from(digit).to_digit(16);
-    let mut digits = text.bytes();
-    for byte in &mut bytes {
-        let pair = digits.next().and_then(value).zip(digits.next().and_then(value));
-        let (high, low) = pair.ok_or_else(|| not_hex(BYTES))?;
-        *byte = (high << 4 | low) as u8;
-    }
-    if digits.next().is_some() { Err(not_hex(BYTES)) } else { Ok(bytes) }
-}
-
-fn not_hex(bytes: usize) -> String {
-    format!("a digest is not {} hexadecimal digits", 2 * bytes)
-}
-
-fn mode(text: &str) -> Result<u32, String> {
-    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
-    mode.ok_or_else(|| format!("\"{}\" is no mode", text.escape_default()))
-}
-
-/// Reads seconds since the epoch with nine decimals.
-pub(super) fn time(text: &str) -> Result<Timestamp, String> {
-    let read = || {
-        let (sign, digits) = match text.strip_prefix('-') {
-            Some(digits) => (-1, digits),
-            None => (1, text),
-        };
-        let (seconds, nanos) = digits.split_once('.')?;
-        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        if !is_number(seconds) || !is_number(nanos) || nanos.len() != 9 {
-            return None;
-        }
-        let (seconds, nanos): (i128, i128) = (seconds.parse().ok()?, nanos.parse().ok()?);
-        let all = sign * (seconds.checked_mul(1_000_000_000)? + nanos);
-        let seconds = i64::try_from(all.div_euclid(1_000_000_000)).ok()?;
-        Some(Timestamp { seconds, nanos: all.rem_euclid(1_000_000_000) as u32 })
-    };
-    read().ok_or_else(|| format!("\"{}\" is no time", text.escape_default()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{ETag, Timestamp};
 
     fn row(key: &[u8]) -> Row {
         let time = |seconds, nanos| Timestamp { seconds, nanos };

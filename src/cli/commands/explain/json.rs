@@ -4,7 +4,7 @@ use super::{Asked, words};
 use crate::compare::Seen;
 use crate::model::key::Escaped;
 use crate::model::stamp::Evidence;
-use crate::model::{Entry, Key, Stamp};
+use crate::model::{Action, Cause, Entry, Key, Stamp};
 use crate::report::flags;
 use crate::report::json::{JsonKey, kind};
 use crate::session::{Explained, Explanation, PastLine};
@@ -47,7 +47,13 @@ pub(super) fn explanation(explained: &Explained, whole: &Explanation, asked: &As
     );
     put("decision", word.replace(' ', "_").into());
     put("reason", reason.into());
-    put("cause", words::cause(explained).map_or(Value::Null, |cause| flags::cause(cause).into()));
+    let cause = words::cause(explained);
+    if cause.is_none() {
+        put("action", explained.action().map(Action::code).into());
+        put("reason_code", json!(explained.reason()));
+    }
+    put("cause", cause.map(flags::cause).into());
+    put("cause_code", cause.map(Cause::code).into());
     put("consequences", words::consequences(explained, asked.options).into());
     put("last_run", whole.last_run.as_ref().map_or(Value::Null, |run| run.id.0.clone().into()));
     if let Some(past) = &whole.past {
