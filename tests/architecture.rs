@@ -184,6 +184,40 @@ fn a_layer_imports_only_the_layers_below_it() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// The words of code that name the protocol S3, other than the location that a user types.
+fn words_of_s3(code: &str) -> Vec<String> {
+    let code = code.replace("Location::S3", " ");
+    let words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+    let names = words.filter(|word| *word == "s3" || word.starts_with("S3"));
+    names.filter(|word| *word != "S3Location").map(str::to_owned).collect()
+}
+
+#[test]
+fn a_protocol_of_stores_is_named_by_its_own_module_and_by_the_list_of_protocols_alone() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let may_name_it = |path: &str| {
+        let own = ["location", "backend/object/s3/", "backend/object/protocols.rs"];
+        // The module is declared there.
+        path == "backend/object/mod.rs" || own.iter().any(|own| path.starts_with(own))
+    };
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for entry in walkdir::WalkDir::new(&source).sort_by_file_name() {
+        let entry = entry.expect("src/ can be read");
+        let path = entry.path().strip_prefix(&source).expect("it lies within");
+        let path = path.to_str().expect("file names are UTF-8").to_owned();
+        if path.ends_with(".rs") && !may_name_it(&path) {
+            let text = fs::read_to_string(entry.path()).expect("a source file can be read");
+            let words = words_of_s3(&without_tests(&code_of(&text)));
+            wrong.extend(words.into_iter().map(|word| format!("src/{path}: {word}")));
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "the walk saw the sources");
+    assert!(wrong.is_empty(), "ask a `dyn Store` instead:\n{}", wrong.join("\n"));
+    let found = words_of_s3("use super::s3::{S3, Wanted}; Location::S3(location), S3Location, s30");
+    assert_eq!(found, ["s3", "S3"]);
+}
+
 #[test]
 fn the_check_sees_through_groups_comments_and_tests() {
     let text = r#"
