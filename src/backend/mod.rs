@@ -9,6 +9,7 @@
 
 mod capabilities;
 mod headers;
+pub mod layer;
 pub mod local;
 #[doc(hidden)]
 pub mod memory;
@@ -510,7 +511,7 @@ pub trait Stage {
     fn write(&mut self, chunk: &[u8]) -> Result<(), Cause>;
 
     /// Takes content in any order instead, where it can.
-    fn anywhere(&self) -> Option<&dyn WriteAt> {
+    fn anywhere(&self) -> Option<Box<dyn WriteAt + '_>> {
         None
     }
 

@@ -173,7 +173,7 @@ impl Attempt<'_, '_> {
         let digest =
             context.cores.hash_ranges(&*ranges, entry.stamp.size, buffer, &|offset, chunk| {
                 let bytes = chunk.len() as u64;
-                pass(context, bytes)?;
+                go_on(context)?;
                 anywhere.write_at(offset, chunk)?;
                 context.progress.bytes_moved.add(bytes);
                 let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
@@ -195,7 +195,7 @@ impl Attempt<'_, '_> {
     fn take(&self, entry: &Entry, chunk: &[u8], so_far: &mut Copying<'_>) -> Result<(), Cause> {
         let context = self.context;
         let bytes = chunk.len() as u64;
-        pass(context, bytes)?;
+        go_on(context)?;
         let entry = so_far.told.as_ref().unwrap_or(entry);
         if entry.kind == EntryKind::Symlink && entry.stamp.size > LONGEST_LINK {
             let why = "its text is longer than a link's can be";
@@ -275,13 +275,9 @@ impl Attempt<'_, '_> {
     }
 }
 
-/// Waits until content may pass.
-fn pass(context: &Context<'_>, bytes: u64) -> Result<(), Cause> {
-    let is_over = || context.is_over();
-    if is_over() || context.bandwidth.take(bytes, &is_over).is_err() {
-        return Err(Cause::Stopped);
-    }
-    Ok(())
+/// Breaks off what is under way once the run is over.
+fn go_on(context: &Context<'_>) -> Result<(), Cause> {
+    if context.is_over() { Err(Cause::Stopped) } else { Ok(()) }
 }
 
 fn is_shown(entry: &Entry) -> bool {

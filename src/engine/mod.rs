@@ -33,9 +33,9 @@ pub use hash::{BUFFER, Cores, Hashed, Wanted};
 pub use preview::preview;
 pub use tag::Tagged;
 
+use crate::backend::layer::BandwidthLimit;
 use crate::backend::{Source, Target};
 use crate::compare::Policy;
-use crate::limits::Bandwidth;
 use crate::manifest::{RecordedBy, RunNumber};
 use crate::model::error::Side;
 use crate::model::{
@@ -86,8 +86,8 @@ pub struct Context<'a> {
     pub transfers: usize,
     /// Who hashes.
     pub cores: Cores,
-    /// How fast content is copied.
-    pub bandwidth: Bandwidth,
+    /// The limit within which the target is written, where there is one: its waits end with the run.
+    pub bandwidth: Option<Arc<BandwidthLimit>>,
     /// What stopped the run.
     pub fatal: OnceLock<Error>,
     /// Whether a filter hides entries of the target, so that a directory may not be empty.
@@ -131,6 +131,9 @@ impl Context<'_> {
     pub fn abort(&self, error: Error) {
         // A later error is a consequence of the first.
         self.fatal.set(error).ok();
+        if let Some(limit) = &self.bandwidth {
+            limit.end();
+        }
     }
 
     /// Whether nothing new is to be begun.

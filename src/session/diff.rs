@@ -14,9 +14,9 @@ pub use entry::{DiffEntry, Difference, Evidence, Sign, Teller};
 pub use side::Basis;
 
 use super::manifest::ManifestAt;
-use crate::backend::KeySpace;
+use crate::backend::layer::{BandwidthLimit, PacedSource};
+use crate::backend::{KeySpace, Source};
 use crate::engine::Cores;
-use crate::limits::Bandwidth;
 use crate::model::{EntryError, EntryKind, Error, Keeps, Progress, Stop, Totals};
 use join::{Join, Joined};
 use read::Reader;
@@ -148,11 +148,15 @@ pub fn diff(
     let a = Side::open(&options.a, options.recorded, progress, stop)?;
     let b = Side::open(&options.b, options.recorded, progress, stop)?;
     let forms = side::forms(&a, &b);
+    let bandwidth = BandwidthLimit::new(&options.a.limits, stop);
+    let paced = [&a, &b].map(|side| PacedSource::around(side.source()?, bandwidth.as_ref()));
     let reader = options.content.then(|| Reader {
-        sources: [a.source(), b.source()],
+        sources: [
+            paced[0].as_ref().map(|paced| paced as &dyn Source).or(a.source()),
+            paced[1].as_ref().map(|paced| paced as &dyn Source).or(b.source()),
+        ],
         checkers: options.checkers,
         cores: Cores::default(),
-        bandwidth: Bandwidth::new(&options.a.limits),
         progress,
         stop,
     });

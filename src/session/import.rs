@@ -9,11 +9,12 @@ mod sorted;
 
 use super::published::unpublished;
 use super::{new_run_id, wall_clock};
+use crate::backend::layer::{BandwidthLimit, PacedSource};
 use crate::backend::object::StoreSettings;
 use crate::backend::{KeySpace, ListItem, ListOptions, Source, Target};
 use crate::engine::{BUFFER, Cores, Hashed, Wanted};
 use crate::filter::FilterSpec;
-use crate::limits::{Bandwidth, LimitOptions};
+use crate::limits::LimitOptions;
 use crate::listing::{OrderChecked, Unknown};
 use crate::location::Location;
 use crate::manifest::list::{ListFormat, Listed};
@@ -122,7 +123,17 @@ pub fn import(
     let number = state.begin_run(&run, started, &recorded.encode()?)?;
     held.keep();
     let from = state.number()?;
-    let importing = Importing { options, target: &*target, from, observer, progress, stop };
+    let bandwidth = BandwidthLimit::new(&options.limits, stop);
+    let paced = PacedSource::around(&*target, bandwidth.as_ref());
+    let importing = Importing {
+        options,
+        target: &*target,
+        reader: paced.as_ref().map_or(&*target, |paced| paced),
+        from,
+        observer,
+        progress,
+        stop,
+    };
     let imported = importing.run(listed, state.writer()?, number);
     if let Some(why) = held.lost() {
         return Err(why);
@@ -213,6 +224,8 @@ fn refuse_where_known(
 struct Importing<'a> {
     options: &'a ImportOptions,
     target: &'a dyn Target,
+    /// The target as its content is read, within the limit of bandwidth.
+    reader: &'a dyn Source,
     /// The number of the list as a source.
     from: SourceNumber,
     observer: &'a dyn VerifyObserver,
@@ -239,11 +252,8 @@ impl Importing<'_> {
         run: RunNumber,
     ) -> Result<VerifyTotals, Error> {
         let checkers = self.options.checkers;
-        let (cores, bandwidth) = (Cores::default(), Bandwidth::new(&self.options.limits));
-        let pass = |bytes| {
-            let taken = bandwidth.take(bytes, &|| self.stop.requested());
-            if taken.is_err() || self.stop.requested() { Err(Cause::Stopped) } else { Ok(()) }
-        };
+        let cores = Cores::default();
+        let pass = |_| if self.stop.requested() { Err(Cause::Stopped) } else { Ok(()) };
         let mut totals = VerifyTotals::default();
         std::thread::scope(|scope| -> Result<(), Error> {
             let (jobs, waiting) = bounded::<Job>(checkers * WAITING);
@@ -432,7 +442,7 @@ impl Importing<'_> {
         let bytes = &self.progress.bytes_hashed;
         let sha256 = self.options.format == ListFormat::Sha256sum;
         let mut read = || {
-            let from = (self.target as &dyn Source, Side::Target);
+            let from = (self.reader, Side::Target);
             let wanted = Wanted { tagged: None, extra: ExtraKinds { sha256, md5: false } };
             let (entry, hashed) = cores.hash_content(from, &entry, buffer, bytes, pass, wanted)?;
             let found = hashed.extra.sha256.map_or(hashed.digest, Digest);

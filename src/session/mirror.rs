@@ -15,13 +15,14 @@ pub use explain::{Explained, Explanation, Past, PastLine, PastRun, explain};
 
 use super::places::{self, Places};
 use super::{new_run_id, wall_clock};
+use crate::backend::layer::{BandwidthLimit, PacedTarget};
 use crate::backend::object::StoreSettings;
 use crate::backend::{Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{Policy, PolicyOptions};
 use crate::engine::{self, Collisions, Committer, Context, Cores, CountAhead, Purpose, execute};
 use crate::filter::Filter;
-use crate::limits::{Bandwidth, LimitOptions};
+use crate::limits::LimitOptions;
 use crate::location::Location;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::ManifestReader;
@@ -365,12 +366,13 @@ impl Session<'_> {
         let lockable = self.places.target.lockable()?;
         let is_under_way = |key: &Key| lockable.is_held_below(key);
         let is_remote = source.capabilities().remote || target.capabilities().remote;
+        let bandwidth = BandwidthLimit::new(&options.limits, self.stop);
         let context = Context {
             // What the store copies by itself nobody hashes.
             can_copy_server_side: target.can_copy_server_side(&*source)
                 && !options.policy.digests.any(),
             source,
-            target: Arc::clone(&target),
+            target: PacedTarget::around(Arc::clone(&target), bandwidth.as_ref()),
             policy: &policy,
             buffer: if is_remote { STORE_BUFFER } else { engine::BUFFER },
             purpose: Purpose::Mirror,
@@ -381,7 +383,7 @@ impl Session<'_> {
             stop: self.stop,
             transfers: options.transfers,
             cores: Cores::default(),
-            bandwidth: Bandwidth::new(&options.limits),
+            bandwidth,
             fatal: OnceLock::new(),
             filtered: self.hides_of_target(),
             collisions: Collisions::default(),

@@ -9,9 +9,10 @@
 use super::input::Input;
 use super::published::{self as in_target, LookedAt, Said, catch_up, unpublished};
 use super::{new_run_id, single, wall_clock};
+use crate::backend::layer::{BandwidthLimit, PacedTarget};
 use crate::backend::object::StoreSettings;
 use crate::filter::FilterSpec;
-use crate::limits::{Bandwidth, LimitOptions};
+use crate::limits::LimitOptions;
 use crate::location::SingleLocation;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::{self, Done, ManifestReader, ManifestWriter, Publishing};
@@ -235,16 +236,15 @@ fn write(
         recorded: None,
     };
     at.target.meets(&entry);
-    let mut stage = at.target.stage_stream(&entry, at.precondition)?;
+    let bandwidth = BandwidthLimit::new(&options.limits, stop);
+    let target = PacedTarget::around(Arc::clone(&at.target), bandwidth.as_ref());
+    let mut stage = target.stage_stream(&entry, at.precondition)?;
     let (mut hasher, mut size) = (blake3::Hasher::new(), 0);
     let mut input = Input::new(input, stop).map_err(Cause::from)?;
-    let bandwidth = Bandwidth::new(&options.limits);
     while let Some(chunk) = input.chunk().map_err(Fault::Input)? {
         if stop.requested() {
             return Err(Cause::Stopped.into());
         }
-        let passed = bandwidth.take(chunk.len() as u64, &|| stop.requested());
-        passed.map_err(|_| Cause::Stopped)?;
         hasher.update(&chunk);
         stage.write(&chunk)?;
         size += chunk.len() as u64;

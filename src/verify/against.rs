@@ -6,13 +6,13 @@ use super::extra::Extras;
 use super::groups::Groups;
 use super::open::{self, Opened, OpenedSource, open};
 use super::{Depth, Sample, VerifyObserver, VerifyOptions};
+use crate::backend::layer::{BandwidthLimit, PacedSource};
 use crate::backend::object::StoreSettings;
 use crate::backend::{KeySpace, ListOptions, Source, Target};
 use crate::compare::join::Joined;
 use crate::compare::{Conflict, Join, Seen};
 use crate::engine::{BUFFER, Cores, CountAhead};
 use crate::filter::Filter;
-use crate::limits::Bandwidth;
 use crate::listing::OrderChecked;
 use crate::location::Location;
 use crate::manifest::published::{ManifestReader, gone_by};
@@ -155,18 +155,24 @@ pub fn verify_against(
         Depth::Stamps => None,
         Depth::Content(choice) => choice.sample,
     };
+    let bandwidth = BandwidthLimit::new(&options.limits, stop);
+    let paced_source = PacedSource::around(&*source, bandwidth.as_ref());
+    let paced_target = PacedSource::around(&*target, bandwidth.as_ref());
     let comparer = ContentComparer {
         observer,
         totals: std::sync::Mutex::default(),
         source: &*source,
         target: &*target,
+        readers: [
+            paced_source.as_ref().map_or(&*source, |paced| paced),
+            paced_target.as_ref().map_or(&*target, |paced| paced),
+        ],
         filter: &filter,
         key_space,
         sample,
         extras_count: deletes || options.strict,
         keeps_directories: target.keeps().is_none_or(|keeps| keeps.directories),
         cores: Cores::default(),
-        bandwidth: Bandwidth::new(&options.limits),
         bytes: Default::default(),
     };
     compare(join, &comparer, options.checkers, progress, stop)?;

@@ -5,7 +5,6 @@ use crate::backend::{KeySpace, Source, Target};
 use crate::compare::{Conflict, Pair, Seen};
 use crate::engine::{Cores, Wanted};
 use crate::filter::Filter;
-use crate::limits::Bandwidth;
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::key::Escaped;
@@ -37,6 +36,8 @@ pub(super) struct ContentComparer<'a> {
     pub(super) totals: Mutex<AgainstTotals>,
     pub(super) source: &'a dyn Source,
     pub(super) target: &'a dyn Target,
+    /// Both as their content is read, within the limit of bandwidth: the source, the target.
+    pub(super) readers: [&'a dyn Source; 2],
     pub(super) filter: &'a Filter,
     pub(super) key_space: KeySpace,
     pub(super) sample: Option<Sample>,
@@ -44,7 +45,6 @@ pub(super) struct ContentComparer<'a> {
     /// Whether runs into the target keep directories for themselves.
     pub(super) keeps_directories: bool,
     pub(super) cores: Cores,
-    pub(super) bandwidth: Bandwidth,
     /// Bytes hashed of the source and of the target.
     pub(super) bytes: [Counter; 2],
 }
@@ -308,20 +308,19 @@ impl ContentComparer<'_> {
             return Ok(Digest::of(text));
         }
         let Reading { buffer, progress, stop } = reading;
-        let bytes = match side {
-            Side::Source => &self.bytes[0],
-            Side::Target => &self.bytes[1],
+        let (reader, bytes) = match side {
+            Side::Source => (self.readers[0], &self.bytes[0]),
+            Side::Target => (self.readers[1], &self.bytes[1]),
         };
         let pass = |amount| {
-            let taken = self.bandwidth.take(amount, &|| stop.requested());
-            if taken.is_err() || stop.requested() {
+            if stop.requested() {
                 return Err(Cause::Stopped);
             }
             bytes.add(amount);
             Ok(())
         };
         let hashed = &progress.bytes_hashed;
-        let from = (self.side(side), side);
+        let from = (reader, side);
         let (read, hashed) =
             self.cores.hash_content(from, entry, buffer, hashed, &pass, Wanted::default())?;
         *entry = read;

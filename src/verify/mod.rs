@@ -27,6 +27,7 @@ mod stalest;
 mod tally;
 mod unsettled;
 
+use crate::backend::layer::{BandwidthLimit, PacedSource};
 use crate::backend::{ListItem, ListOptions, Target};
 pub use against::{Against, AgainstOutcome, AgainstTotals, verify_against};
 pub use choice::{Budget, Choice, Sample};
@@ -36,7 +37,7 @@ pub use repair::Repair;
 use crate::backend::object::StoreSettings;
 use crate::engine::{BUFFER, Cores, now};
 use crate::filter::Filter;
-use crate::limits::{Bandwidth, LimitOptions};
+use crate::limits::LimitOptions;
 use crate::listing::OrderChecked;
 use crate::location::Location;
 use crate::manifest::keys::{KeyId, PublicKey};
@@ -279,16 +280,18 @@ pub fn verify(
         key_space: expected.key_space,
     })?;
     let mut scan = Scan::new(OrderChecked::new(listing, Side::Target), rows, unsettled);
+    let bandwidth = BandwidthLimit::new(&options.limits, stop);
+    let paced = PacedSource::around(&*target, bandwidth.as_ref());
     let mut tally = Tally {
         observer,
         totals: Mutex::default(),
         target: &*target,
+        reader: paced.as_ref().map_or(&*target, |paced| paced),
         filter: &filter,
         extras_count,
         directory_times_count: extras_count && expected.keeps_times,
         depth: options.depth,
         cores: Cores::default(),
-        bandwidth: Bandwidth::new(&options.limits),
         deadline: options.depth.time().and_then(|time| began.checked_add(time)),
         broken: options.repair.as_ref().map(|_| Mutex::new(Broken::new(&open::spool_dir(options)))),
     };

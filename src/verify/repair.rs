@@ -8,6 +8,7 @@
 use super::broken::{Broken, How, Mend, Mends};
 use super::tally::Tally;
 use super::{VerifyOptions, unusable_spool};
+use crate::backend::layer::{BandwidthLimit, PacedTarget};
 use crate::backend::object::StoreSettings;
 use crate::backend::{KeySpace, Precondition, Source, Target};
 use crate::compare::policy::Surplus;
@@ -15,7 +16,6 @@ use crate::compare::{Policy, PolicyOptions};
 use crate::engine::{
     BUFFER, Collisions, Committer, Context, Cores, Purpose, execute, not_kept, now,
 };
-use crate::limits::Bandwidth;
 use crate::location::Location;
 use crate::manifest::{RunNumber, SourceNumber, State};
 use crate::model::error::{Operation, Side};
@@ -80,9 +80,10 @@ impl Mending<'_> {
         };
         let told = RepairObserver { tally, state: Mutex::default() };
         let spool_dir = super::open::spool_dir(options);
+        let bandwidth = BandwidthLimit::new(&options.limits, stop);
         let context = Context {
             source,
-            target: Arc::clone(&target),
+            target: PacedTarget::around(Arc::clone(&target), bandwidth.as_ref()),
             // Where each key stands for itself, all that is kept with it is a part of it.
             purpose: Purpose::Mend { headers: key_space == KeySpace::Flat },
             run: RunNumber(0),
@@ -95,7 +96,7 @@ impl Mending<'_> {
             buffer: BUFFER,
             transfers: options.checkers,
             cores: Cores::default(),
-            bandwidth: Bandwidth::new(&options.limits),
+            bandwidth,
             fatal: OnceLock::new(),
             filtered: false,
             collisions: Collisions::default(),

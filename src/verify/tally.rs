@@ -5,7 +5,6 @@ use super::{Depth, Difference, VerifyObserver, VerifyTotals};
 use crate::backend::{Source, Target};
 use crate::engine::{Cores, Wanted};
 use crate::filter::Filter;
-use crate::limits::Bandwidth;
 use crate::manifest::{Row, Verified};
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
@@ -84,12 +83,13 @@ pub(super) struct Tally<'a> {
     pub(super) observer: &'a dyn VerifyObserver,
     pub(super) totals: Mutex<VerifyTotals>,
     pub(super) target: &'a dyn Target,
+    /// The target as its content is read, within the limit of bandwidth.
+    pub(super) reader: &'a dyn Source,
     pub(super) filter: &'a Filter,
     pub(super) extras_count: bool,
     pub(super) directory_times_count: bool,
     pub(super) depth: Depth,
     pub(super) cores: Cores,
-    pub(super) bandwidth: Bandwidth,
     /// When no file is begun any more.
     pub(super) deadline: Option<Instant>,
     /// What is to be mended, where that is asked for.
@@ -265,12 +265,9 @@ impl Tally<'_> {
             self.leave(1, job.entry.stamp.size);
             return false;
         }
-        let pass = |bytes| {
-            let taken = self.bandwidth.take(bytes, &|| stop.requested());
-            if taken.is_err() || stop.requested() { Err(Cause::Stopped) } else { Ok(()) }
-        };
+        let pass = |_| if stop.requested() { Err(Cause::Stopped) } else { Ok(()) };
         let bytes = &progress.bytes_hashed;
-        let from: (&dyn Source, _) = (self.target, Side::Target);
+        let from = (self.reader, Side::Target);
         let mut hash = || {
             let extra = ExtraKinds { sha256: job.expected.blake3().is_none(), md5: false };
             let wanted = Wanted { tagged: None, extra };

@@ -235,7 +235,7 @@ impl Stage for LayerStage {
         self.0.write(chunk)
     }
 
-    fn anywhere(&self) -> Option<&dyn WriteAt> {
+    fn anywhere(&self) -> Option<Box<dyn WriteAt + '_>> {
         self.0.anywhere()
     }
 

@@ -169,8 +169,8 @@ impl Stage for LocalStage {
         Ok(())
     }
 
-    fn anywhere(&self) -> Option<&dyn WriteAt> {
-        Some(self)
+    fn anywhere(&self) -> Option<Box<dyn WriteAt + '_>> {
+        Some(Box::new(self))
     }
 
     fn finish(
@@ -200,7 +200,7 @@ impl Stage for LocalStage {
     }
 }
 
-impl WriteAt for LocalStage {
+impl WriteAt for &LocalStage {
     fn write_at(&self, offset: u64, chunk: &[u8]) -> Result<(), Cause> {
         self.open.write_all_at(chunk, offset)?;
         self.send_on(offset, chunk.len());

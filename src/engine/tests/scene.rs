@@ -6,7 +6,6 @@ use crate::compare::policy::{PolicyOptions, Surplus};
 use crate::compare::{Join, Policy};
 use crate::engine::{BUFFER, Collisions, Committer, Context, Cores, Purpose, execute, now};
 use crate::filter::{Filter, Rule};
-use crate::limits::{Bandwidth, LimitOptions};
 use crate::listing::OrderChecked;
 use crate::manifest::{Row, State};
 use crate::model::error::Side;
@@ -152,7 +151,7 @@ impl Scene {
             buffer: BUFFER,
             transfers: 2,
             cores: Cores::default(),
-            bandwidth: Bandwidth::new(&LimitOptions::default()),
+            bandwidth: None,
             fatal: OnceLock::new(),
             filtered: !self.exclude.is_empty(),
             collisions: Collisions::default(),

@@ -5,7 +5,6 @@ use super::entry::{DiffEntry, is_undecided};
 use super::join::Joined;
 use crate::backend::Source;
 use crate::engine::{BUFFER, Cores, Wanted};
-use crate::limits::Bandwidth;
 use crate::model::error::Side;
 use crate::model::{Cause, Digest, EntryError, Progress, Stop};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,12 +12,11 @@ use std::sync::{Mutex, PoisonError};
 
 /// Reads content of both sides.
 pub(super) struct Reader<'a> {
-    /// The sides, where they can be read.
+    /// The sides, where they can be read, within the limit of bandwidth.
     pub(super) sources: [Option<&'a dyn Source>; 2],
     /// Files read at the same time, at least 1.
     pub(super) checkers: usize,
     pub(super) cores: Cores,
-    pub(super) bandwidth: Bandwidth,
     pub(super) progress: &'a Progress,
     pub(super) stop: &'a Stop,
 }
@@ -95,10 +93,7 @@ impl Reader<'_> {
         let (None, Some(entry), Some(source)) = (told.content().1, &told.listed, source) else {
             return Ok(());
         };
-        let pass = |amount| {
-            let taken = self.bandwidth.take(amount, &|| self.stop.requested());
-            if taken.is_err() || self.stop.requested() { Err(Cause::Stopped) } else { Ok(()) }
-        };
+        let pass = |_| if self.stop.requested() { Err(Cause::Stopped) } else { Ok(()) };
         let bytes = &self.progress.bytes_hashed;
         let mut hash = || {
             let side = (source, Side::Source);
