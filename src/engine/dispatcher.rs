@@ -5,7 +5,7 @@ use super::batch::{Batch, Batches, Ending};
 use super::commit::Committer;
 use super::copy::{Work, Worker};
 use super::delete::{delete, name_each, settle};
-use super::set_aside::{self, SetAside, Since};
+use super::set_aside::{self, Deletions, SetAside, Since};
 use super::successors::Successors;
 use crate::backend::Precondition;
 use crate::model::{
@@ -103,8 +103,8 @@ pub fn execute<P: Steps>(
             settled.wait_for_copies(context.progress, deletes, &tally);
         }
         // What lies in directories that are to be deleted goes before them.
-        let deletions_are = (deletes, settled.deletions);
-        set_aside::remove(context, set_aside.finish()?, deletions_are, &mut committer)?;
+        let planned = Deletions { options: deletes, status: settled.deletions };
+        set_aside::remove(context, set_aside.finish()?, planned, &mut committer)?;
         match settled.deletions {
             Some(Status::Done) => delete(context, deletions, &mut committer)?,
             Some(status) if context.observer.wants_changes() => {

@@ -2,7 +2,7 @@
 
 use super::delete::{name_each, preview_deletions, settle};
 use super::finish::{spool_damaged, time_not_kept};
-use super::set_aside::{self, SetAside, Since};
+use super::set_aside::{self, Deletions, SetAside, Since};
 use super::successors::still_standing;
 use crate::compare::join::Joined;
 use crate::model::{
@@ -62,10 +62,10 @@ pub fn preview<J: Iterator<Item = Result<Joined, Error>>>(
         plan.finish()?;
     let settled = settle((progress, observer), deletes, &tally, broke_off, allow);
     let mut set_aside = set_aside.finish()?;
+    let planned = Deletions { options: deletes, status: settled.deletions };
     while let Some((key, since)) = set_aside.next()? {
         // What fails in a dry run is nothing that would have to be read.
-        let status = set_aside::status(progress, (deletes, settled.deletions), since, true);
-        if let Some(status) = status {
+        if let Some(status) = set_aside::status(progress, planned, since, true) {
             tell(set_aside::outcome(&key, status));
         }
     }

@@ -83,17 +83,26 @@ fn directory_of(key: &Key) -> Key {
     }
 }
 
+/// What a run does about deletions, which what was set aside waits for too.
+#[derive(Clone, Copy)]
+pub(super) struct Deletions<'a> {
+    /// What it was asked; `None` where it deletes nothing.
+    pub(super) options: Option<&'a DeleteOptions>,
+    /// What becomes of those that were planned; `None` where none were.
+    pub(super) status: Option<Status>,
+}
+
 /// What becomes of one: [`Status::Done`] where it goes; `None` where nothing is said of it.
 /// `is_incomplete` tells whether something in the directory in its place could not be copied.
 pub(super) fn status(
     progress: &Progress,
-    (deletes, deletions): (Option<&DeleteOptions>, Option<Status>),
+    deletions: Deletions<'_>,
     since: Since,
     is_incomplete: bool,
 ) -> Option<Status> {
-    let despite_errors = deletes.is_some_and(|options| options.despite_errors);
-    if since == Since::Doomed && deletions != Some(Status::Done) {
-        return deletions;
+    let despite_errors = deletions.options.is_some_and(|options| options.despite_errors);
+    if since == Since::Doomed && deletions.status != Some(Status::Done) {
+        return deletions.status;
     }
     let waits = progress.copies_failed.get() > 0 && (!despite_errors || is_incomplete);
     Some(if waits { Status::Waits } else { Status::Done })
@@ -104,11 +113,11 @@ pub(super) fn outcome(key: &Key, status: Status) -> Outcome {
     Outcome::new(key, None, Action::RemoveSetAside, Reason::SetAside).with_status(status)
 }
 
-/// Removes what was set aside, where no copy failed; `deletions` is what becomes of these.
+/// Removes what was set aside, where no copy failed.
 pub(super) fn remove(
     context: &Context<'_>,
     mut leaves: Leaves,
-    (deletes, deletions): (Option<&DeleteOptions>, Option<Status>),
+    deletions: Deletions<'_>,
     committer: &mut Committer<'_>,
 ) -> Result<(), Error> {
     let progress = context.progress;
@@ -118,7 +127,7 @@ pub(super) fn remove(
         }
         let directory = directory_of(&key);
         let is_incomplete = context.collisions.is_incomplete(&directory);
-        match status(progress, (deletes, deletions), since, is_incomplete) {
+        match status(progress, deletions, since, is_incomplete) {
             Some(Status::Done) => {}
             Some(status) => {
                 context.tell(|| outcome(&key, status));
