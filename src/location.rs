@@ -11,7 +11,7 @@ use crate::model::{Error, ErrorKind};
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A place that entries come from or go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,23 +67,12 @@ impl Location {
         Ok(Self::Local(PathBuf::from(std::ffi::OsString::from_vec(path))))
     }
 
-    /// The path of a local location.
-    pub fn local(&self) -> Option<&Path> {
+    /// Whether it is reached over a network.
+    pub fn is_remote(&self) -> bool {
         match self {
-            Self::Local(path) => Some(path),
-            Self::S3(_) => None,
+            Self::Local(_) => false,
+            Self::S3(_) => true,
         }
-    }
-
-    /// The path of a local location, where only one will do.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Usage`] for any other.
-    pub fn require_local(&self) -> Result<&Path, Error> {
-        self.local().ok_or_else(|| {
-            usage(format!("\"{self}\" can't be mirrored or verified yet"))
-                .help("name a directory of this machine")
-        })
     }
 
     /// Prints what a user typed, whether it is a location or not: of a URL that can't be read no

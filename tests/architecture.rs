@@ -218,6 +218,72 @@ fn a_protocol_of_stores_is_named_by_its_own_module_and_by_the_list_of_protocols_
     assert_eq!(found, ["s3", "S3"]);
 }
 
+/// What only `place` and the layers below it may name: which kind a place is of is nobody's business
+/// above, who goes by its capabilities.
+const KINDS: [&str; 13] = [
+    "LocalSource",
+    "LocalTarget",
+    "ObjectSource",
+    "ObjectTarget",
+    "BucketPrefix",
+    "Stores",
+    "Walking",
+    "Guarded",
+    "S3Location",
+    "Location::Local",
+    "Location::S3",
+    "local::Root",
+    "Lockable::",
+];
+
+/// The names of `KINDS` that code has, as whole words.
+fn kinds_in(code: &str) -> Vec<&'static str> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let has = |kind: &str| {
+        code.match_indices(kind).any(|(at, _)| {
+            // `SingleLocation::Local` is a `Location::Local`, too.
+            let begins = kind.contains("::") || !code[..at].ends_with(is_word);
+            begins && (kind.ends_with(':') || !code[at + kind.len()..].starts_with(is_word))
+        })
+    };
+    KINDS.into_iter().filter(|kind| has(kind)).collect()
+}
+
+#[test]
+fn nothing_above_the_opener_asks_for_the_kind_of_a_place() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let opener = LAYERS.iter().position(|layer| *layer == "place").expect("it is a layer");
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for entry in walkdir::WalkDir::new(&source).sort_by_file_name() {
+        let entry = entry.expect("src/ can be read");
+        let path = entry.path().strip_prefix(&source).expect("it lies within");
+        let path = path.to_str().expect("file names are UTF-8").to_owned();
+        let layer = path.split('/').next().expect("a path has a start").trim_end_matches(".rs");
+        let is_above = LAYERS[opener + 1..].contains(&layer);
+        let is_test = path.contains("/tests");
+        if !is_above || is_test || entry.path().extension().is_none_or(|end| end != "rs") {
+            continue;
+        }
+        seen += 1;
+        let text = fs::read_to_string(entry.path()).expect("a source file can be read");
+        for kind in kinds_in(&without_tests(&code_of(&text))) {
+            wrong.push(format!("src/{path}: `{kind}` is for `place` and below"));
+        }
+    }
+    assert!(seen > 50, "the walk saw the sources: {seen}");
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_kind_is_seen_by_its_whole_name() {
+    assert_eq!(kinds_in("match at { SingleLocation::Local(path) => path }"), ["Location::Local"]);
+    assert_eq!(kinds_in("use crate::backend::local::Root;"), ["local::Root"]);
+    assert_eq!(kinds_in("fn f(_: Stores<'_>) {}"), ["Stores"]);
+    assert!(
+        kinds_in("StoreSettings, local::RootIdentity, OtherStores, Location::LocalTime").is_empty()
+    );
+}
+
 #[test]
 fn the_check_sees_through_groups_comments_and_tests() {
     let text = r#"

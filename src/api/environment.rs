@@ -6,8 +6,11 @@
 
 use crate::backend::object::StoreSettings;
 use crate::limits::descriptors;
-use crate::location::{Location, S3Location};
+use crate::location::Location;
+#[cfg(feature = "cli")]
+use crate::location::SingleLocation;
 use crate::model::{Error, ErrorKind};
+use crate::place;
 use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -84,27 +87,24 @@ pub(crate) fn at_least_one(what: &str, asked: Option<u16>) -> Result<Option<u16>
     Ok(asked)
 }
 
-/// Works out how a location's store is reached; `None` for one of this machine.
+/// Works out how a location's store is reached; `None` of a place that has none.
 ///
 /// # Errors
-/// As those of [`StoreSettings::resolve`].
+/// As those of [`place::access`].
 pub(crate) fn store(location: &Location, allow_http: bool) -> Result<Option<StoreSettings>, Error> {
-    match location {
-        Location::Local(_) => Ok(None),
-        Location::S3(location) => store_of(Some(location), allow_http),
-    }
+    place::access(location, &|name| env::var(name).ok(), allow_http)
 }
 
-/// Works out how a bucket's store is reached, where there is a bucket.
+/// The same of a location of one thing.
 ///
 /// # Errors
-/// As those of [`StoreSettings::resolve`].
+/// As those of [`place::access`].
+#[cfg(feature = "cli")]
 pub(crate) fn store_of(
-    location: Option<&S3Location>,
+    location: &SingleLocation,
     allow_http: bool,
 ) -> Result<Option<StoreSettings>, Error> {
-    let variable = |name: &str| env::var(name).ok();
-    location.map(|location| StoreSettings::resolve(location, &variable, allow_http)).transpose()
+    place::access_single(location, &|name| env::var(name).ok(), allow_http)
 }
 
 #[cfg(test)]

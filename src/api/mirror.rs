@@ -236,7 +236,7 @@ impl MirrorBuilder {
     /// place for the record of runs.
     pub fn build(self) -> Result<Mirror, Error> {
         let (source, target) = (Location::parse(&self.source)?, Location::parse(&self.target)?);
-        let has_store = source.local().is_none() || target.local().is_none();
+        let has_store = source.is_remote() || target.is_remote();
         let filter = Filter::new(&self.rules, self.min_size, self.max_size)
             .map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))?;
         let options = MirrorOptions {

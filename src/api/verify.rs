@@ -207,7 +207,7 @@ impl VerifyBuilder {
     /// sense.
     pub fn build(self) -> Result<Verify, Error> {
         let target = Location::parse(&self.target)?;
-        let has_store = target.local().is_none();
+        let has_store = target.is_remote();
         let options = VerifyOptions {
             target_store: environment::store(&target, self.common.allow_http)?,
             target,

@@ -146,7 +146,7 @@ fn run(
     }
     let (filter, origins) = filter(&args.filter, matches)?;
     let (source, target) = (Location::parse(source)?, Location::parse(target)?);
-    let has_store = source.local().is_none() || target.local().is_none();
+    let has_store = source.is_remote() || target.is_remote();
     let options = MirrorOptions {
         source_store: store(&source, args.allow_http)?,
         target_store: store(&target, args.allow_http)?,
@@ -198,7 +198,7 @@ pub(crate) fn verify(
     let against = against(args, matches)?;
     let has_store =
         [Some(&target), against.as_ref().map(|against| &against.source)].into_iter().flatten();
-    let has_store = has_store.into_iter().any(|location| location.local().is_none());
+    let has_store = has_store.into_iter().any(Location::is_remote);
     let options = VerifyOptions {
         target_store: store(&target, args.allow_http)?,
         target,
@@ -265,7 +265,7 @@ fn against(args: &VerifyArgs, matches: &ArgMatches) -> Result<Option<Against>, E
 /// [`ErrorKind::Usage`] for what makes no sense.
 pub(crate) fn import(args: &ImportArgs) -> Result<ImportOptions, Error> {
     let target = Location::parse(&args.target)?;
-    let has_store = target.local().is_none();
+    let has_store = target.is_remote();
     Ok(ImportOptions {
         target_store: store(&target, args.allow_http)?,
         target,
@@ -364,7 +364,7 @@ fn sample(args: &VerifyArgs) -> Option<Sample> {
 pub(crate) fn ls(args: &LsArgs) -> Result<LsOptions, Error> {
     let location = SingleLocation::parse(&args.location)?;
     Ok(LsOptions {
-        store: store_of(location.bucket(), args.allow_http)?,
+        store: store_of(&location, args.allow_http)?,
         location,
         recursive: args.recursive,
         spool_dir: env::temp_dir(),
@@ -377,7 +377,7 @@ pub(crate) fn ls(args: &LsArgs) -> Result<LsOptions, Error> {
 /// [`ErrorKind::Usage`] for what makes no sense.
 pub(crate) fn cat(args: &CatArgs) -> Result<CatOptions, Error> {
     let location = SingleLocation::parse(&args.location)?;
-    Ok(CatOptions { store: store_of(location.bucket(), args.allow_http)?, location })
+    Ok(CatOptions { store: store_of(&location, args.allow_http)?, location })
 }
 
 /// Works out which manifest to read.
@@ -406,9 +406,9 @@ pub(crate) fn export(
         ExportFormatArg::Sha256sum => ExportFormat::Sha256sum,
         ExportFormatArg::Hashdeep => ExportFormat::Hashdeep,
     };
-    let file = |output: &OsString| match SingleLocation::parse(output)? {
-        SingleLocation::Local(path) => Ok(ExportFile { path, mode: 0o666 & !umask.as_raw_mode() }),
-        SingleLocation::S3 { .. } => Err(usage("--output takes a file of this machine")
+    let file = |output: &OsString| match SingleLocation::parse(output)?.into_path() {
+        Some(path) => Ok(ExportFile { path, mode: 0o666 & !umask.as_raw_mode() }),
+        None => Err(usage("--output takes a file of this machine")
             .help("`vidimus put` takes standard output to an object")),
     };
     let output = args.output.as_ref().filter(|output| *output != "-");
@@ -431,7 +431,7 @@ pub(crate) fn put(args: &PutArgs, umask: Mode) -> Result<PutOptions, Error> {
     }
     let location = SingleLocation::parse(&args.location)?;
     Ok(PutOptions {
-        store: store_of(location.bucket(), args.allow_http)?,
+        store: store_of(&location, args.allow_http)?,
         location,
         state_dir: state_dir(args.state_dir.as_deref())?,
         sign: args.sign.as_deref().map(keys::secret).transpose()?,

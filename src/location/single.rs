@@ -44,6 +44,14 @@ impl SingleLocation {
         })
     }
 
+    /// The path, where it is one of this machine.
+    pub fn into_path(self) -> Option<PathBuf> {
+        match self {
+            Self::Local(path) => Some(path),
+            Self::S3 { .. } => None,
+        }
+    }
+
     /// The bucket, where it is one's key.
     pub fn bucket(&self) -> Option<&S3Location> {
         match self {
@@ -58,6 +66,12 @@ impl SingleLocation {
             Ok(location) => location.to_string(),
             Err(_) => Location::printable(text),
         }
+    }
+}
+
+impl From<PathBuf> for SingleLocation {
+    fn from(path: PathBuf) -> Self {
+        Self::Local(path)
     }
 }
 

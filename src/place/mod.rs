@@ -5,6 +5,7 @@
 //! [`SourcePlace`] or a [`TargetPlace`] answers. Both are made of an [`OpenPlace`], which each backend
 //! implements in a file of its own (`directory`, `prefix`).
 
+mod access;
 mod bag_root;
 mod directory;
 pub mod file;
@@ -15,6 +16,7 @@ mod single;
 mod source;
 mod target;
 
+pub use access::{access, access_single};
 pub use bag_root::{InBag, bag_at};
 pub use opener::{BagPlaces, OpenOptions, Opener, Sides, Writes};
 pub use overlap::Overlap;

@@ -57,7 +57,7 @@ impl ExportPlace {
     /// [`ErrorKind::Usage`]: crate::model::ErrorKind::Usage
     /// [`ErrorKind::Unusable`]: crate::model::ErrorKind::Unusable
     pub fn find(to: &ExportFile) -> Result<Self, Error> {
-        let location = SingleLocation::Local(to.path.clone());
+        let location = SingleLocation::from(to.path.clone());
         file::find(&location, &to.path, &std::env::temp_dir()).map(Self)
     }
 
@@ -133,7 +133,7 @@ pub fn export_to(
     tell: &mut dyn FnMut(&Key, &'static str),
     stop: &Stop,
 ) -> Result<Exported, ExportError> {
-    let location = SingleLocation::Local(to.path.clone());
+    let location = SingleLocation::from(to.path.clone());
     let failed = |cause| match cause {
         Cause::Stopped => ExportError::Stopped,
         cause => ExportError::Fatal(cannot_write(&location, cause)),

@@ -73,7 +73,7 @@ fn find_both(options: &KeygenOptions) -> Result<(LocalFile, LocalFile), Error> {
 }
 
 fn find(path: &Path, force: bool) -> Result<LocalFile, Error> {
-    let location = SingleLocation::Local(path.to_owned());
+    let location = SingleLocation::from(path.to_owned());
     let found = find_whole(&location, path, &std::env::temp_dir())?;
     if found.place != Precondition::Absent && !force {
         let message = format!("\"{}\" exists already", printable(path));
@@ -96,7 +96,7 @@ fn stage(
     mode: u32,
     content: &str,
 ) -> Result<Box<dyn Staged>, Error> {
-    let failed = |cause: Cause| cannot_write(&SingleLocation::Local(path.to_owned()), cause);
+    let failed = |cause: Cause| cannot_write(&SingleLocation::from(path.to_owned()), cause);
     let (LocalFile { key, place, .. }, target) = (file, file.target());
     // A key that is replaced is no less secret for what stood there.
     let metadata = file.of_new(mode, wall_clock());
@@ -111,7 +111,7 @@ fn stage(
 }
 
 fn publish(mut staged: Box<dyn Staged>, file: &LocalFile, path: &Path) -> Result<(), Error> {
-    let failed = |cause: Cause| cannot_write(&SingleLocation::Local(path.to_owned()), cause);
+    let failed = |cause: Cause| cannot_write(&SingleLocation::from(path.to_owned()), cause);
     let target = file.target();
     if let Some(refused) = staged.publish().map_err(failed)? {
         return Err(failed(refused));
