@@ -125,15 +125,9 @@ pub fn import(
     let from = state.number()?;
     let bandwidth = BandwidthLimit::new(&options.limits, stop);
     let paced = PacedSource::around(&*target, bandwidth.as_ref());
-    let importing = Importing {
-        options,
-        target: &*target,
-        reader: paced.as_ref().map_or(&*target, |paced| paced),
-        from,
-        observer,
-        progress,
-        stop,
-    };
+    let content: &dyn Source = paced.as_ref().map_or(&*target, |paced| paced);
+    let importing =
+        Importing { options, target: &*target, content, from, observer, progress, stop };
     let imported = importing.run(listed, state.writer()?, number);
     if let Some(why) = held.lost() {
         return Err(why);
@@ -225,7 +219,7 @@ struct Importing<'a> {
     options: &'a ImportOptions,
     target: &'a dyn Target,
     /// The target as its content is read, within the limit of bandwidth.
-    reader: &'a dyn Source,
+    content: &'a dyn Source,
     /// The number of the list as a source.
     from: SourceNumber,
     observer: &'a dyn VerifyObserver,
@@ -442,7 +436,7 @@ impl Importing<'_> {
         let bytes = &self.progress.bytes_hashed;
         let sha256 = self.options.format == ListFormat::Sha256sum;
         let mut read = || {
-            let from = (self.reader, Side::Target);
+            let from = (self.content, Side::Target);
             let wanted = Wanted { tagged: None, extra: ExtraKinds { sha256, md5: false } };
             let (entry, hashed) = cores.hash_content(from, &entry, buffer, bytes, pass, wanted)?;
             let found = hashed.extra.sha256.map_or(hashed.digest, Digest);
