@@ -205,7 +205,7 @@ fn a_protocol_of_stores_is_named_by_its_own_module_and_by_the_list_of_protocols_
         let entry = entry.expect("src/ can be read");
         let path = entry.path().strip_prefix(&source).expect("it lies within");
         let path = path.to_str().expect("file names are UTF-8").to_owned();
-        if path.ends_with(".rs") && !may_name_it(&path) {
+        if entry.path().extension().is_some_and(|end| end == "rs") && !may_name_it(&path) {
             let text = fs::read_to_string(entry.path()).expect("a source file can be read");
             let words = words_of_s3(&without_tests(&code_of(&text)));
             wrong.extend(words.into_iter().map(|word| format!("src/{path}: {word}")));

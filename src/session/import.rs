@@ -27,7 +27,7 @@ use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::{
     Cause, Digest, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, ExtraDigests,
-    ExtraKinds, Key, Metadata, Operation, Progress, Stamp, Stop, Verdict,
+    ExtraKinds, Key, Metadata, Operation, Progress, RunId, Stamp, Stop, Timestamp, Verdict,
 };
 use crate::place::random;
 use crate::place::{OpenOptions, Opener, Writes};
@@ -63,6 +63,29 @@ pub struct ImportOptions {
     pub limits: LimitOptions,
 }
 
+impl ImportOptions {
+    /// Makes what opens the target of a run that began then.
+    fn opener(
+        &self,
+        (run, began): (&RunId, Timestamp),
+        progress: &Arc<Progress>,
+        stop: &Stop,
+    ) -> Opener {
+        Opener::new(OpenOptions {
+            limits: &self.limits,
+            requests: self.checkers,
+            checkers: self.checkers,
+            progress,
+            stop,
+            run: &run.0,
+            began,
+            spool_dir: &self.state_dir,
+            state_dir: Some(&self.state_dir),
+            learns: true,
+        })
+    }
+}
+
 /// Imports a list of digests, `name` in what is told, and says how the target differs from it. When
 /// it is stopped nothing is imported. `progress` counts `bytes_hashed` and `entries` as it goes.
 ///
@@ -85,19 +108,8 @@ pub fn import(
             "names in the list that are vidimus's own, and were left out: {left_out}"
         ));
     }
-    let (checkers, state_dir) = (options.checkers, &options.state_dir);
-    let places = Opener::new(OpenOptions {
-        limits: &options.limits,
-        requests: checkers,
-        checkers,
-        progress,
-        stop,
-        run: &run.0,
-        began: started,
-        spool_dir: state_dir,
-        state_dir: Some(state_dir),
-        learns: true,
-    });
+    let state_dir = &options.state_dir;
+    let places = options.opener((&run, started), progress, stop);
     let place = places.target(&options.target, options.target_store.as_ref())?;
     let (target_name, lockable) = (&place.name, place.lockable()?);
     let target = places.write(&place, Writes { durability: Durability::File, token: random() })?;
