@@ -2,7 +2,7 @@
 //!
 //! [`Opener`] is the one way from a location to a [`Source`] or a [`Target`]: it knows which scheme leads
 //! to which backend. Nothing above this layer asks for that; it goes by [`Capabilities`], and by what a
-//! [`SourcePlace`] or a [`TargetPlace`] answers. Both are made of an [`OpenPlace`], which each backend
+//! [`SourcePlace`] or a [`TargetPlace`] answers. Both are made of an `OpenPlace`, which each backend
 //! implements in a file of its own (`directory`, `prefix`).
 
 mod access;

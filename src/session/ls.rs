@@ -42,7 +42,7 @@ pub enum LsItem {
 /// Of objects size, tag and the time of their writing are told, by list requests alone.
 ///
 /// # Errors
-/// [`ErrorKind::Unusable`] when nothing is there, or it can't be asked what is.
+/// [`ErrorKind::Unusable`](crate::model::ErrorKind::Unusable) when nothing is there, or it can't be asked what is.
 pub fn ls(
     options: &LsOptions,
     progress: &Arc<Progress>,

@@ -24,7 +24,7 @@ pub struct CheckedChain {
 /// in its place, as many as the head says, and the chain unbroken back to its beginning.
 ///
 /// # Errors
-/// [`ErrorKind::Damaged`] for what isn't, [`ErrorKind::Unusable`] when it can't be read.
+/// [`ErrorKind::Damaged`](crate::model::ErrorKind::Damaged) for what isn't, [`ErrorKind::Unusable`](crate::model::ErrorKind::Unusable) when it can't be read.
 pub fn check(
     reader: &ManifestReader<'_>,
     publication: &Publication,
@@ -46,7 +46,7 @@ pub fn check(
 /// this key already, and stays as it is, but for a pointer that doesn't tell.
 ///
 /// # Errors
-/// As those of [`check`], and [`ErrorKind::Unusable`] when it can't be written.
+/// As those of [`check`], and [`ErrorKind::Unusable`](crate::model::ErrorKind::Unusable) when it can't be written.
 pub fn sign(
     writer: &ManifestWriter<'_>,
     latest: &Publication,
