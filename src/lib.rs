@@ -34,26 +34,41 @@
 //! `cli`, on by default, is the command itself with what it needs; a program that only uses the library
 //! says `default-features = false`.
 
-pub mod api;
-pub mod backend;
+/// Declares the modules below the facade: private, but for this crate's own tests and benchmarks.
+macro_rules! internals {
+    ($($(#[$attribute:meta])* $name:ident,)*) => {$(
+        $(#[$attribute])*
+        #[cfg(feature = "internals")]
+        #[doc(hidden)]
+        pub mod $name;
+        $(#[$attribute])*
+        #[cfg(not(feature = "internals"))]
+        mod $name;
+    )*};
+}
+
+mod api;
 #[cfg(feature = "cli")]
 pub mod cli;
-pub mod compare;
-pub mod engine;
-pub mod filter;
-pub mod limits;
-pub mod listing;
-pub mod location;
-pub mod manifest;
-pub mod model;
-pub mod place;
-pub mod plan;
-#[cfg(feature = "cli")]
-pub mod report;
-pub mod session;
-pub mod spool;
-pub mod ticker;
-pub mod verify;
+internals! {
+    backend,
+    compare,
+    engine,
+    filter,
+    limits,
+    listing,
+    location,
+    manifest,
+    model,
+    place,
+    plan,
+    #[cfg(feature = "cli")]
+    report,
+    session,
+    spool,
+    ticker,
+    verify,
+}
 
 pub use api::{
     Diff, DiffBuilder, DiffFinding, Finding, Mirror, MirrorBuilder, RunError, Snapshot, Unfinished,

@@ -56,11 +56,6 @@ impl Spool {
         Ok(())
     }
 
-    /// How many records it holds.
-    pub fn len(&self) -> u64 {
-        self.records
-    }
-
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
         self.records == 0

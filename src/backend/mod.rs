@@ -12,6 +12,7 @@ mod headers;
 pub mod layer;
 pub mod local;
 #[doc(hidden)]
+#[cfg(any(test, feature = "internals"))]
 pub mod memory;
 pub mod object;
 

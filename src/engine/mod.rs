@@ -31,7 +31,6 @@ pub use commit::{Committer, not_kept};
 pub use dispatcher::execute;
 pub use hash::{BUFFER, Cores, Hashed, Wanted};
 pub use preview::preview;
-pub use tag::Tagged;
 
 use crate::backend::layer::BandwidthLimit;
 use crate::backend::{Source, Target};

@@ -151,16 +151,6 @@ impl Filter {
         &self.spec.rules
     }
 
-    /// The smallest file that takes part, in bytes.
-    pub fn min_size(&self) -> Option<u64> {
-        self.spec.min_size
-    }
-
-    /// The largest file that takes part, in bytes.
-    pub fn max_size(&self) -> Option<u64> {
-        self.spec.max_size
-    }
-
     /// Whether there are rules; without, no key is excluded.
     pub fn has_patterns(&self) -> bool {
         !self.spec.rules.is_empty()

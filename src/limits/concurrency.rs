@@ -94,11 +94,6 @@ impl Concurrency {
         }
     }
 
-    /// How many requests may be under way now.
-    pub fn limit(&self) -> usize {
-        self.state().window.limit
-    }
-
     fn state(&self) -> MutexGuard<'_, ConcurrencyState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -43,11 +43,6 @@ impl Content {
         self.length
     }
 
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
     /// Drops what it has; its blocks go back.
     pub fn clear(&mut self) {
         self.blocks.clear();
@@ -84,10 +79,10 @@ mod tests {
             assert!(content.into_pieces().collect::<Vec<_>>().concat() == pattern);
         }
         let mut content = memory.take(1, &|| false).unwrap().content();
-        assert!(content.is_empty() && content.pieces().next().is_none());
+        assert!(content.len() == 0 && content.pieces().next().is_none());
         content.push(b"x");
         content.clear();
-        assert!(content.is_empty() && content.pieces().next().is_none());
+        assert!(content.len() == 0 && content.pieces().next().is_none());
     }
 
     #[test]

@@ -7,13 +7,12 @@
 
 pub use database::is_damage;
 pub use holder::LeftBehind;
-pub use lease::{AcquiredLease, Lease};
-pub use lock::{Acquired, Lock, Writing};
+pub use lock::Writing;
 pub use mode::ManifestMode;
 pub use recall::recall;
 pub use row::{Origin, PendingRow, RecordedBy, Row, RunNumber, SourceNumber, Verified};
 pub use runs::{RootIdentity, RunRecord, Sameness};
-pub use state::{Change, Changes, IMPORTED, Opened, RowSelection, Rows, STREAM, State, Writer};
+pub use state::{Changes, IMPORTED, Opened, RowSelection, Rows, STREAM, State, Writer};
 pub use target_lock::{Lockable, SharedLock, TargetLock};
 
 use crate::backend::KeySpace;

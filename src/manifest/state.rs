@@ -219,11 +219,6 @@ impl State {
         &self.target
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Records that a run begins; `options` is JSON.
     ///
     /// # Errors
@@ -622,7 +617,7 @@ mod taking_in;
 mod tests;
 mod writer;
 
-pub use pages::{Change, Changes, Rows};
+pub use pages::{Changes, Rows};
 pub use publication::RowSelection;
 pub(crate) use taking_in::TakingIn;
 pub use writer::Writer;

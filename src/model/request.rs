@@ -12,6 +12,7 @@ macro_rules! kinds {
 
         impl RequestKind {
             /// All kinds, in the order that they are told.
+            #[cfg(test)]
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// The name in reports: lower case, words joined by `_`.

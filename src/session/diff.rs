@@ -10,7 +10,7 @@ mod join;
 mod read;
 mod side;
 
-pub use entry::{DiffEntry, Difference, Evidence, Sign, Teller};
+pub use entry::{DiffEntry, Difference, Evidence, Sign};
 pub use side::Basis;
 
 use super::manifest::ManifestAt;

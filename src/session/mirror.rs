@@ -11,7 +11,7 @@ mod explain;
 mod published;
 mod sides;
 
-pub use explain::{Explained, Explanation, Past, PastLine, PastRun, explain};
+pub use explain::{Explained, Explanation, Past, PastLine, explain};
 
 use super::places::{self, Places};
 use super::{new_run_id, wall_clock};

@@ -23,10 +23,9 @@ pub mod put;
 pub mod sign;
 mod single;
 
-pub use crate::model::Durability;
 pub use crate::plan::{DeleteOptions, MaxDelete};
 pub use mirror::{
-    BagOptions, Explained, Explanation, MirrorOptions, MirrorOutcome, Past, PastLine, PastRun,
+    BagOptions, Explained, Explanation, MirrorOptions, MirrorOutcome, Past, PastLine,
     explain, mirror,
 };
 

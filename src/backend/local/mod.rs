@@ -32,7 +32,6 @@ pub use beneath::{Identity, Root};
 pub use file_system::{FileSystem, FileSystemId};
 pub use misplaced::misplaced_patterns;
 pub use paths::{below, dangling, unopened};
-pub use sync::Syncing;
 pub use user::user_name;
 pub use walk::Guarded;
 pub use write::LocalTarget;

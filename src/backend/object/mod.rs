@@ -16,6 +16,7 @@ mod level;
 mod list;
 mod marker_trial;
 mod markers;
+#[cfg(any(test, feature = "internals"))]
 pub mod memory;
 mod metadata;
 mod name;
@@ -47,7 +48,7 @@ pub use sides::{ObjectSource, ObjectTarget};
 pub use store::{
     Body, BucketId, Condition, CopySource, Head, ListQuery, Listed, LookForWritten, NotDeleted,
     ObjectReader, Outcome, Page, PartTag, PartsPage, RequestLimits, Requester, Store,
-    StoreCapabilities, Upload, UploadId, UploadedPart, UploadsPage, Wanted, WrittenObject,
+    StoreCapabilities, UploadId, UploadedPart, Wanted, WrittenObject,
 };
 pub use stores::Stores;
 

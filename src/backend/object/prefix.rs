@@ -155,6 +155,7 @@ impl BucketPrefix {
     /// The same place, where the store is asked to copy objects above so many bytes in parts of so
     /// many (5 MiB at least) instead of what the store sets as the limit.
     #[must_use]
+    #[cfg(any(test, feature = "internals"))]
     pub fn copying_in_parts(self, above: u64, part: u64) -> Self {
         Self { copies: Copies { above, part }, ..self }
     }

@@ -4,7 +4,7 @@
 //! row and for the whole chain before it.
 
 use super::head::Publication;
-use crate::manifest::keys::{KeyId, PublicKey, Signature};
+use crate::manifest::keys::{PublicKey, Signature};
 use crate::model::hint::hint;
 use crate::model::{Error, ErrorKind, Setting};
 
@@ -49,15 +49,5 @@ impl SignatureStatus {
         };
         let message = format!("publication {sequence} of the manifest {how}");
         Err(Error::new(ErrorKind::Untrusted, message).help(help))
-    }
-
-    /// The key that it is by, as far as it says so.
-    pub fn key(&self) -> Option<KeyId> {
-        match self {
-            Self::Unchecked(signature) | Self::Good(signature) | Self::OtherKey(signature) => {
-                Some(signature.key)
-            }
-            Self::None | Self::Broken(_) => None,
-        }
     }
 }

@@ -1,3 +1,4 @@
+use super::publish::Signing;
 use super::*;
 use crate::backend::local::{LocalTarget, Root, Walking};
 use crate::filter::FilterSpec;

@@ -96,6 +96,7 @@ impl<T: Tabled> Paged<T> {
 
     /// How many rows were passed over because they can't be decoded: each costs a comparison of its
     /// entry as if it were new.
+    #[cfg(test)]
     pub fn skipped(&self) -> u64 {
         self.skipped
     }

@@ -51,7 +51,7 @@ fn fill(dir: &Path, rows: &[Row]) -> PathBuf {
         writer.put(row).unwrap();
     }
     writer.commit().unwrap();
-    state.path().to_owned()
+    state.path.clone()
 }
 
 fn all(state: &State) -> Vec<Row> {
@@ -273,7 +273,7 @@ fn reading_alone_sees_what_a_killed_run_left_in_the_log() {
     };
     let before = contents();
     let left = State::open_read_only(copy.path(), SOURCE, TARGET).unwrap().unwrap();
-    let keeps_log = Journal::of(left.path()) == Journal::Log;
+    let keeps_log = Journal::of(&left.path) == Journal::Log;
     assert_eq!(left.access, if keeps_log { Access::Read } else { Access::Immutable });
     assert_eq!(all(&left), [row("a")]);
     drop(left);

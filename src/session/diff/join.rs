@@ -131,7 +131,7 @@ mod tests {
             metadata: None,
             link: None,
             also_mtime: None,
-            by: super::super::Teller::Objects,
+            by: super::super::entry::Teller::Objects,
             has_row: false,
             is_touched: false,
             is_read: false,

@@ -19,7 +19,7 @@ use crate::model::key::Escaped;
 use crate::model::reserved::is_set_aside;
 use crate::model::{
     Action, Cause, Decision, Digest, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata,
-    Observer, Progress, Reason, RunId, Stop, Verdict,
+    Observer, Progress, Reason, RunId, Stop,
 };
 use crate::plan::Differs;
 use crate::session::new_run_id;
@@ -36,8 +36,6 @@ use std::sync::Arc;
 pub struct Explanation {
     /// The source, as the state names it.
     pub source: String,
-    /// The target, as the state names it.
-    pub target: String,
     /// The latest run of this pair, where one is recorded.
     pub last_run: Option<RunRecord>,
     /// The key, or both where a leaf and a directory claim one name.
@@ -112,16 +110,14 @@ pub struct PastRun {
     pub run: RunId,
     /// When it published.
     pub published: crate::model::Timestamp,
-    /// How it went.
-    pub verdict: Verdict,
     /// From where.
     pub source: String,
 }
 
 impl From<&Head> for PastRun {
     fn from(head: &Head) -> Self {
-        let Head { run, published, verdict, source, .. } = head;
-        Self { run: run.clone(), published: *published, verdict: *verdict, source: source.clone() }
+        let Head { run, published, source, .. } = head;
+        Self { run: run.clone(), published: *published, source: source.clone() }
     }
 }
 
@@ -229,7 +225,6 @@ impl Session<'_> {
         };
         let mut explanation = Explanation {
             source: self.places.source.name.clone(),
-            target: self.places.target.name.clone(),
             last_run: state.as_ref().map(State::last_run_from_source).transpose()?.flatten(),
             keys: Vec::new(),
             failed: Vec::new(),

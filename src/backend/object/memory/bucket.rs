@@ -80,7 +80,6 @@ pub(super) fn tag(text: &str) -> ETag {
 pub(super) struct PendingUpload {
     pub(super) key: Box<[u8]>,
     pub(super) headers: Headers,
-    pub(super) began: Timestamp,
     pub(super) parts: BTreeMap<u16, (UploadedPart, Bytes)>,
 }
 

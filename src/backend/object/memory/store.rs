@@ -6,7 +6,7 @@ use crate::backend::Headers;
 use crate::backend::object::{
     Body, BucketId, Condition, CopySource, Head, ListQuery, LookForWritten, NotDeleted,
     ObjectReader, Page, PartTag, PartsPage, RequestLimits, Requester, Store, StoreCapabilities,
-    StoreError, StoreErrorKind, Upload, UploadId, UploadedPart, UploadsPage, Wanted,
+    StoreError, StoreErrorKind, UploadId, UploadedPart, Wanted,
 };
 use crate::model::digest::Hex;
 use crate::model::{ETag, RequestKind, Stop, Timestamp};
@@ -86,8 +86,15 @@ impl Service {
         }
     }
 
-    fn upload(&mut self, bucket: &str, id: &UploadId) -> Result<&mut PendingUpload, StoreError> {
+    /// An upload of this key.
+    fn upload(
+        &mut self,
+        bucket: &str,
+        key: &[u8],
+        id: &UploadId,
+    ) -> Result<&mut PendingUpload, StoreError> {
         let upload = self.bucket(bucket).uploads.get_mut(&id.0);
+        let upload = upload.filter(|upload| *upload.key == *key);
         upload.ok_or_else(|| StoreError::new(StoreErrorKind::NoSuchUpload))
     }
 }
@@ -352,13 +359,7 @@ impl Store for MemoryStore {
         let write = |service: &mut Service| {
             service.uploads_begun += 1;
             let id = UploadId(format!("upload-{}", service.uploads_begun).into());
-            let began = service.now();
-            let upload = PendingUpload {
-                key: key.into(),
-                headers: headers.clone(),
-                began,
-                parts: BTreeMap::new(),
-            };
+            let upload = PendingUpload { key: key.into(), headers: headers.clone(), parts: BTreeMap::new() };
             service.bucket(&self.id.bucket).uploads.insert(id.0.clone(), upload);
             Ok(id)
         };
@@ -367,14 +368,14 @@ impl Store for MemoryStore {
 
     fn upload_part(
         &self,
-        _key: &[u8],
+        key: &[u8],
         upload: &UploadId,
         number: u16,
         body: Body,
     ) -> Result<PartTag, StoreError> {
         let content: Bytes = body.pieces().concat().into();
         let write = |service: &mut Service| {
-            let upload = service.upload(&self.id.bucket, upload)?;
+            let upload = service.upload(&self.id.bucket, key, upload)?;
             Ok(add_part(upload, number, content.clone()))
         };
         self.write(RequestKind::UploadPart, write, || Ok(None))
@@ -382,7 +383,7 @@ impl Store for MemoryStore {
 
     fn upload_part_copy(
         &self,
-        _key: &[u8],
+        key: &[u8],
         upload: &UploadId,
         number: u16,
         from: &CopySource<'_>,
@@ -391,20 +392,20 @@ impl Store for MemoryStore {
         let write = |service: &mut Service| {
             let original = service.original(from)?;
             let content = original.content.slice(range.start as usize..range.end as usize);
-            Ok(add_part(service.upload(&self.id.bucket, upload)?, number, content))
+            Ok(add_part(service.upload(&self.id.bucket, key, upload)?, number, content))
         };
         self.write(RequestKind::CopyPart, write, || Ok(None))
     }
 
     fn list_parts(
         &self,
-        _key: &[u8],
+        key: &[u8],
         upload: &UploadId,
         behind: u16,
     ) -> Result<PartsPage, StoreError> {
         let (mut service, _) = self.call(RequestKind::ListParts)?;
         let most = service.habits.page;
-        let parts = &service.upload(&self.id.bucket, upload)?.parts;
+        let parts = &service.upload(&self.id.bucket, key, upload)?.parts;
         let mut left = parts.range(behind + 1..).map(|(_, (part, _))| part.clone());
         let page: Vec<_> = left.by_ref().take(most).collect();
         let next = left.next().and_then(|_| page.last()).map(|part| part.number);
@@ -420,7 +421,7 @@ impl Store for MemoryStore {
         look: LookForWritten<'_>,
     ) -> Result<Option<ETag>, StoreError> {
         let write = |service: &mut Service| {
-            let pending = service.upload(&self.id.bucket, upload)?;
+            let pending = service.upload(&self.id.bucket, key, upload)?;
             let mut contents = Vec::new();
             for (number, tag) in parts {
                 match pending.parts.get(number) {
@@ -450,22 +451,6 @@ impl Store for MemoryStore {
             Ok(())
         };
         self.write(RequestKind::AbortUpload, write, || Ok(None))
-    }
-
-    fn list_uploads(
-        &self,
-        prefix: &[u8],
-        _behind: Option<&(Box<[u8]>, UploadId)>,
-    ) -> Result<UploadsPage, StoreError> {
-        let (mut service, _) = self.call(RequestKind::ListUploads)?;
-        let all = service.bucket(&self.id.bucket).uploads.iter();
-        let wanted = all.filter(|(_, upload)| upload.key.starts_with(prefix));
-        let uploads = wanted.map(|(id, upload)| Upload {
-            key: upload.key.clone(),
-            id: UploadId(id.clone()),
-            began: Some(upload.began),
-        });
-        Ok(UploadsPage { uploads: uploads.collect(), next: None })
     }
 }
 

@@ -48,7 +48,9 @@ mod xml;
 mod tests;
 
 pub use clients::Clients;
-pub use credential::{Credential, Credentials, Fixed};
+#[cfg(any(test, feature = "internals"))]
+pub use credential::Fixed;
+pub use credential::{Credential, Credentials};
 pub use proxy::Proxies;
 pub use settings::{Settings, resolve};
 

@@ -2,12 +2,10 @@
 
 use super::super::{
     Body, Condition, CopySource, Headers, LookForWritten, PartTag, PartsPage, StoreError,
-    StoreErrorKind, Upload, UploadId, UploadedPart, UploadsPage,
-};
+    StoreErrorKind, UploadId, UploadedPart, };
 use super::S3;
 use super::call::Request;
 use super::checksum::{self, CHECKSUM, Checksums, may_be_the_header};
-use super::listing::{decoded, is_encoded, moment};
 use super::objects::{read_tag, write_condition, write_source};
 use super::reply;
 use super::xml::{Xml, once, required};
@@ -198,29 +196,6 @@ impl S3 {
         }
     }
 
-    /// Lists the uploads under way for keys with a prefix, behind those that a page before named.
-    ///
-    /// Keys are not asked for in an encoding: there are stores that name one here without using it.
-    pub fn list_uploads(
-        &self,
-        prefix: &[u8],
-        behind: Option<&(Box<[u8]>, UploadId)>,
-    ) -> Result<UploadsPage, StoreError> {
-        let mut query: Vec<(&str, &[u8])> = Vec::new();
-        query.extend(behind.map(|(key, _)| ("key-marker", &**key)));
-        query.push(("prefix", prefix));
-        query.extend(behind.map(|(_, id)| ("upload-id-marker", id.0.as_bytes())));
-        query.push(("uploads", b""));
-        let request = Request::new(self, RequestKind::ListUploads, Method::GET, None, &query)?;
-        self.call(&request, |reply| {
-            let page = read_uploads(reply.document()?)?;
-            if page.next.is_some() && page.next.as_ref() == behind {
-                return Err(StoreError::bad_reply("the next page is this one again"));
-            }
-            Ok(page)
-        })
-    }
-
     /// Lists the parts of an upload behind a number (0 for all).
     pub fn list_parts(
         &self,
@@ -271,51 +246,6 @@ fn tag(etag: Option<&str>, checksum: Option<u64>) -> Option<PartTag> {
     let etag = etag?.trim_ascii();
     let etag = etag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(etag);
     (!etag.is_empty()).then(|| PartTag { etag: etag.into(), checksum })
-}
-
-fn read_uploads(mut xml: Xml<'_>) -> Result<UploadsPage, StoreError> {
-    let mut page = UploadsPage::default();
-    let (mut encoding, mut truncated, mut next_key, mut next_id) = (None, None, None, None);
-    while let Some(name) = xml.child()? {
-        match name.as_str() {
-            "EncodingType" => once(&mut encoding, xml.text()?, "EncodingType")?,
-            "IsTruncated" => once(&mut truncated, xml.truth()?, "IsTruncated")?,
-            "NextKeyMarker" => once(&mut next_key, xml.text()?, "NextKeyMarker")?,
-            "NextUploadIdMarker" => once(&mut next_id, xml.text()?, "NextUploadIdMarker")?,
-            "Upload" => page.uploads.push(read_upload(&mut xml)?),
-            _ => xml.skip()?,
-        }
-    }
-    xml.end()?;
-    let encoded = is_encoded(encoding.as_deref())?;
-    if encoded {
-        for upload in &mut page.uploads {
-            upload.key = decoded(&upload.key)?;
-        }
-    }
-    // Some stores leave it out at the end.
-    if truncated.unwrap_or(false) {
-        let (Some(key), Some(id)) = (next_key.filter(|key| !key.is_empty()), next_id) else {
-            return Err(StoreError::bad_reply("it says that there is more, but not where"));
-        };
-        let key = if encoded { decoded(key.as_bytes())? } else { key.into_bytes().into() };
-        page.next = Some((key, UploadId(id.into())));
-    }
-    Ok(page)
-}
-
-fn read_upload(xml: &mut Xml<'_>) -> Result<Upload, StoreError> {
-    let (mut key, mut id, mut began) = (None, None, None);
-    while let Some(name) = xml.child()? {
-        match name.as_str() {
-            "Key" => once(&mut key, xml.text()?, "Key")?,
-            "UploadId" => once(&mut id, xml.text()?, "UploadId")?,
-            "Initiated" => once(&mut began, moment(xml)?, "Initiated")?,
-            _ => xml.skip()?,
-        }
-    }
-    let key = required(key, "Key")?.into_bytes().into_boxed_slice();
-    Ok(Upload { key, id: UploadId(required(id, "UploadId")?.into()), began: began.flatten() })
 }
 
 fn read_parts(mut xml: Xml<'_>) -> Result<PartsPage, StoreError> {

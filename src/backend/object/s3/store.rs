@@ -3,7 +3,7 @@
 use super::super::{
     Body, BucketId, Condition, CopySource, Head, Headers, ListQuery, LookForWritten, NotDeleted,
     ObjectReader, Page, PartTag, PartsPage, RequestLimits, Requester, Store, StoreCapabilities,
-    StoreError, UploadId, UploadsPage, Wanted,
+    StoreError, UploadId, Wanted,
 };
 use super::S3;
 use super::help::{add_help, with_help};
@@ -157,14 +157,6 @@ impl Store for S3 {
 
     fn abort_upload(&self, key: &[u8], upload: &UploadId) -> Result<(), StoreError> {
         self.abort_upload(key, upload).map_err(with_help)
-    }
-
-    fn list_uploads(
-        &self,
-        prefix: &[u8],
-        behind: Option<&(Box<[u8]>, UploadId)>,
-    ) -> Result<UploadsPage, StoreError> {
-        self.list_uploads(prefix, behind).map_err(with_help)
     }
 }
 

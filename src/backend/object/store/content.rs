@@ -97,11 +97,6 @@ impl Body {
         self.pieces().iter().map(Bytes::len).sum()
     }
 
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// The bytes; no piece is empty where it was made of whole [`Bytes`].
     pub fn pieces(&self) -> &[Bytes] {
         &self.0

@@ -11,7 +11,7 @@ pub use content::{
     Body, Condition, CopySource, Head, LookForWritten, ObjectReader, Wanted, WrittenObject,
 };
 pub use listing::{ListQuery, Listed, Page};
-pub use upload::{PartTag, PartsPage, Upload, UploadId, UploadedPart, UploadsPage};
+pub use upload::{PartTag, PartsPage, UploadId, UploadedPart};
 
 use super::error::StoreError;
 use crate::backend::Headers;
@@ -191,16 +191,6 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When the store can't be asked, or refuses.
     fn abort_upload(&self, key: &[u8], upload: &UploadId) -> Result<(), StoreError>;
-
-    /// Lists the uploads under way for keys with a prefix, behind those that a page before named.
-    ///
-    /// # Errors
-    /// When the store can't be asked, or refuses.
-    fn list_uploads(
-        &self,
-        prefix: &[u8],
-        behind: Option<&(Box<[u8]>, UploadId)>,
-    ) -> Result<UploadsPage, StoreError>;
 }
 
 /// A key whose object could not be deleted, and why.

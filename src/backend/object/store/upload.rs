@@ -1,6 +1,6 @@
 //! Uploads in parts.
 
-use crate::model::{ETag, Timestamp};
+use crate::model::ETag;
 
 /// The store's name for an upload in parts. Whoever has it and the credentials can go on with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,24 +40,4 @@ pub struct PartsPage {
     pub parts: Vec<UploadedPart>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<u16>,
-}
-
-/// An upload under way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upload {
-    /// The key that it is for.
-    pub key: Box<[u8]>,
-    /// The store's name for it.
-    pub id: UploadId,
-    /// When it began.
-    pub began: Option<Timestamp>,
-}
-
-/// One page of the uploads under way.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UploadsPage {
-    /// The uploads.
-    pub uploads: Vec<Upload>,
-    /// Key and upload that the next page begins behind; `None` at the end.
-    pub next: Option<(Box<[u8]>, UploadId)>,
 }
