@@ -8,7 +8,6 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
 
 /// A service on this machine that answers each request by its path, and keeps what it was asked.
 struct Service {
@@ -124,7 +123,6 @@ fn keys_of_the_environment_hold_over_a_profile_unless_the_location_names_one() {
 #[test]
 fn without_credentials_it_says_where_it_looked() {
     let home = Home::new("[default]\nregion = x\n", "");
-    let began = Instant::now();
     let told = home.found("s3://bucket", &[NO_METADATA]);
     for words in [
         "no keys in the environment",
@@ -140,7 +138,6 @@ fn without_credentials_it_says_where_it_looked() {
     }
     let told = home.found("s3://bucket?endpoint=http://localhost:1", &[]);
     assert!(told.contains("not for an endpoint of one's own"), "{told}");
-    assert!(began.elapsed() < Duration::from_secs(5), "nothing was waited for");
 }
 
 #[test]
@@ -148,14 +145,14 @@ fn a_service_of_metadata_that_does_not_answer_is_not_waited_for() {
     // It takes connections and never replies.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/", listener.local_addr().unwrap());
-    let began = Instant::now();
     let metadata = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", address.as_str())];
     let told = Home::new("", "").found("s3://bucket", &metadata);
     assert!(
         told.contains("no instance metadata (\"127.0.0.1\" did not answer within 1 s)"),
         "{told}"
     );
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    listener.set_nonblocking(true).unwrap();
+    assert_eq!(std::iter::from_fn(|| listener.accept().ok()).count(), 1, "it was asked again");
 }
 
 #[test]
