@@ -34,6 +34,9 @@
 //! `cli`, on by default, is the command itself with what it needs; a program that only uses the library
 //! says `default-features = false`.
 
+// The command uses more than the facade has.
+#![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]
+
 /// Declares the modules below the facade: private, but for this crate's own tests and benchmarks.
 macro_rules! internals {
     ($($(#[$attribute:meta])* $name:ident,)*) => {$(
@@ -71,12 +74,19 @@ internals! {
 }
 
 pub use api::{
-    Diff, DiffBuilder, DiffFinding, Finding, Mirror, MirrorBuilder, RunError, Snapshot, Unfinished,
+    Diff, DiffBuilder, DiffFinding, Finding, Mirror, MirrorBuilder, RunError, RunOutcome, Snapshot,
     Verify, VerifyBuilder,
 };
-pub use model::{
-    Action, Check, Decision, Digest, Durability, EntryError, EntryKind, Error, ErrorKind, Event,
-    ExtraKinds, Key, Outcome, Reason, RunId, Status, Stop, Timestamp, Totals, Verdict,
+pub use limits::{
+    Days, Entry as TimetableEntry, LimitOptions, Period, Rate, RequestRate, Span, Timetable,
 };
+pub use manifest::keys::{KeyId, LockedKey, PublicKey, SecretKey};
+pub use model::error::Side;
+pub use model::{
+    Action, Cause, Check, Decision, Digest, Durability, EntryError, EntryKind, Error, ErrorKind,
+    Event, ExtraKinds, Feature, Features, Hint, Key, Metadata, Operation, Outcome, Reason, RunId,
+    Setting, Status, Stop, Timestamp, Totals, Verdict,
+};
+pub use session::diff::{Basis, DiffEntry, DiffOutcome, DiffTotals, Which};
 pub use session::{DeleteOptions, MaxDelete, MirrorOutcome};
-pub use verify::{Budget, Sample, VerifyOutcome, VerifyTotals};
+pub use verify::{Budget, Depth, Difference, Sample, VerifyOutcome, VerifyTotals};

@@ -2,7 +2,7 @@
 
 use super::common::{Common, Running, common_options};
 use super::environment;
-use super::error::{RunError, Unfinished};
+use super::error::{RunError, RunOutcome};
 use crate::location::Location;
 use crate::model::{EntryError, Error, Progress};
 use crate::session::diff::{
@@ -61,7 +61,7 @@ impl Diff {
     }
 
     /// Runs it. `Ok` says that both sides were looked at to their end, whether they are equal or not:
-    /// [`DiffTotals::differences`](crate::session::diff::DiffTotals::differences) tells.
+    /// [`DiffTotals::differences`](crate::DiffTotals::differences) tells.
     ///
     /// # Errors
     /// [`RunError::Stopped`] where a side can't be opened; [`RunError::Incomplete`] where parts could not
@@ -111,7 +111,7 @@ impl DiffObserver for Callback<'_> {
     }
 }
 
-impl Unfinished for DiffOutcome {
+impl RunOutcome for DiffOutcome {
     fn what_is_missing(&self) -> String {
         if self.interrupted {
             "was stopped before its end".to_owned()

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 /// What a run's outcome says of what is missing.
-pub trait Unfinished {
+pub trait RunOutcome {
     /// Tells in one line what is missing, as the end of "the run …".
     fn what_is_missing(&self) -> String;
 }
@@ -38,7 +38,7 @@ impl<T> From<Error> for RunError<T> {
     }
 }
 
-impl<T: Unfinished> fmt::Display for RunError<T> {
+impl<T: RunOutcome> fmt::Display for RunError<T> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stopped(error) => out.write_str(&error.sentence()),
@@ -47,11 +47,11 @@ impl<T: Unfinished> fmt::Display for RunError<T> {
     }
 }
 
-impl<T: Unfinished> fmt::Debug for RunError<T> {
+impl<T: RunOutcome> fmt::Debug for RunError<T> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, out)
     }
 }
 
 /// The causes are in the text already.
-impl<T: Unfinished> StdError for RunError<T> {}
+impl<T: RunOutcome> StdError for RunError<T> {}

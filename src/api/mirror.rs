@@ -2,7 +2,7 @@
 
 use super::common::{Common, Running, common_options};
 use super::environment;
-use super::error::{RunError, Unfinished};
+use super::error::{RunError, RunOutcome};
 use crate::compare::PolicyOptions;
 use crate::filter::{Filter, Rule};
 use crate::location::Location;
@@ -89,7 +89,7 @@ impl Observer for Callback<'_> {
     }
 }
 
-impl Unfinished for MirrorOutcome {
+impl RunOutcome for MirrorOutcome {
     fn what_is_missing(&self) -> String {
         let because = |error: &Option<Error>, otherwise: &str| {
             error.as_ref().map_or_else(|| otherwise.to_owned(), Error::sentence)

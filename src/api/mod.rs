@@ -13,7 +13,7 @@ mod verify;
 
 pub use common::Snapshot;
 pub use diff::{Diff, DiffBuilder, DiffFinding};
-pub use error::{RunError, Unfinished};
+pub use error::{RunError, RunOutcome};
 pub use mirror::{Mirror, MirrorBuilder};
 pub use verify::{Finding, Verify, VerifyBuilder};
 

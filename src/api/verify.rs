@@ -2,7 +2,7 @@
 
 use super::common::{Common, Running, common_options};
 use super::environment;
-use super::error::{RunError, Unfinished};
+use super::error::{RunError, RunOutcome};
 use crate::location::Location;
 use crate::manifest::keys::PublicKey;
 use crate::model::{Cause, EntryError, Error, Key, Progress};
@@ -116,7 +116,7 @@ impl VerifyObserver for Callback<'_> {
     }
 }
 
-impl Unfinished for VerifyOutcome {
+impl RunOutcome for VerifyOutcome {
     fn what_is_missing(&self) -> String {
         if self.interrupted {
             "was stopped before its end".to_owned()

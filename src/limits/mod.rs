@@ -32,6 +32,7 @@ const DEFAULT_MEMORY: u64 = 256 << 20;
 
 /// What a run may use.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct LimitOptions {
     /// How fast content is copied, by the time of the week.
     pub bandwidth: Timetable,

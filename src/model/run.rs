@@ -226,12 +226,12 @@ impl Progress {
 }
 
 impl Totals {
-    /// Error rate E; see [`error_rate`].
+    /// Error rate E = F/D: entries that failed of all that were looked at.
     pub fn error_rate(&self) -> f64 {
         error_rate(self.files_failed, self.entries)
     }
 
-    /// Speed S of a run that took so long, D being the bytes copied; see [`throughput`].
+    /// Speed S = D/T in bytes a second, of a run that took so long; D is the bytes copied.
     pub fn throughput(&self, duration: Duration) -> f64 {
         throughput(self.bytes_copied, duration)
     }

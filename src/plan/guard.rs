@@ -12,6 +12,7 @@ use std::fmt;
 /// What deletion may do; by default remove up to half of the target's entries, none of which is
 /// excluded, in a run in which no copy fails.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct DeleteOptions {
     /// Delete excluded entries too.
     pub excluded: bool,

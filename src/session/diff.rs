@@ -71,6 +71,7 @@ pub trait DiffObserver {
 
 /// What was counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct DiffTotals {
     /// What was looked at: each key that a side has, and each part of a side that could not be listed.
     /// What failed is among them, once.
@@ -120,6 +121,7 @@ impl DiffTotals {
 
 /// How a comparison ended.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct DiffOutcome {
     /// What A's and B's entries were taken from.
     pub bases: [Basis; 2],

@@ -111,6 +111,7 @@ impl MirrorOptions {
 
 /// How a run ended.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct MirrorOutcome {
     /// Its id.
     pub run: RunId,

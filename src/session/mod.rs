@@ -1,6 +1,6 @@
 //! One run, wired end to end: typed options in, events and an outcome out.
 //!
-//! [`mirror`] is the run that the tool is made for, and [`explain`] says what it would do with one key;
+//! [`mirror()`] is the run that the tool is made for, and [`explain`] says what it would do with one key;
 //! [`ls`](ls::ls), [`cat`](cat::cat) and [`put`](put::put) are what one does beside it, to what lies at
 //! a single location; [`manifest`] opens what runs published, [`export`] makes a list of it,
 //! [`import`](mod@import) makes it of a list, [`sign`](mod@sign) signs it with a key that

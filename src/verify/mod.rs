@@ -160,6 +160,7 @@ pub trait VerifyObserver: Send + Sync {
 
 /// What a verification counted.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+#[non_exhaustive]
 pub struct VerifyTotals {
     /// What was looked at: entries that the rows name, those that no row knows and that are told, and
     /// each part of the target that could not be listed.
@@ -200,6 +201,7 @@ pub struct VerifyTotals {
 
 /// How a verification ended.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct VerifyOutcome {
     /// The latest run whose rows were compared with.
     pub run: RunId,

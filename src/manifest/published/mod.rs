@@ -3,9 +3,9 @@
 //!
 //! Rows lie in segments, each a file that never changes: a base with all of them, then one for
 //! each publication with what changed since. A [`Head`] says which segments make up the manifest and
-//! names its predecessor by digest; the [`Pointer`], written last, says which head counts. [`ManifestReader`]
+//! names its predecessor by digest; the pointer, written last, says which head counts. [`ManifestReader`]
 //! reads these files, [`ManifestStatus`] tells what of them is damaged or gone, [`History`] follows the chain
-//! of heads, [`SignatureStatus`] tells what a head's signature is worth, [`check`] makes sure that all of it is
+//! of heads, [`SignatureStatus`] tells what a head's signature is worth, [`check()`] makes sure that all of it is
 //! whole, [`trace`](trace::trace) follows single keys. [`ManifestWriter`] writes them, [`publish`](publish::publish) adds a publication, [`sign`] signs the
 //! one that counts, [`rebuild`](rebuild::rebuild) makes a state of what was published,
 //! [`catch_up`](catch_up::catch_up) takes in what others published since.
