@@ -18,8 +18,10 @@ use std::path::{Path, PathBuf};
 pub enum InBag {
     /// Its root.
     Root {
-        /// Where its payload is.
+        /// The real path of its payload.
         payload: PathBuf,
+        /// The same below the path that was typed.
+        typed: PathBuf,
     },
     /// The directory of its payload.
     Payload,
@@ -28,10 +30,10 @@ pub enum InBag {
 /// What a location is of a bag, where one is there: for advice.
 pub fn bag_at(location: &Location) -> Option<InBag> {
     let Location::Local(path) = location else { return None };
-    if let Some(payload) = bag::payload_of(path) {
-        return Some(InBag::Root { payload });
-    }
     let real = path.canonicalize().ok()?;
+    if let Some(payload) = bag::payload_of(&real) {
+        return Some(InBag::Root { payload, typed: path.join(bag::PAYLOAD) });
+    }
     bag::payload_of(real.parent()?).map(|_| InBag::Payload)
 }
 

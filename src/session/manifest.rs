@@ -215,8 +215,8 @@ pub(super) fn no_manifest_at(location: &Location) -> Error {
     let error = no_manifest(location);
     match bag_at(location) {
         None | Some(InBag::Payload) => error,
-        Some(InBag::Root { payload }) => {
-            let payload = Quoted(payload.as_os_str().as_bytes());
+        Some(InBag::Root { typed, .. }) => {
+            let payload = Quoted(typed.as_os_str().as_bytes());
             error.help(format!(
                 "it is a bag: its own manifest is its manifest-sha256.txt, or of another digest, and \
                  what a run recorded of its payload is verified by: vidimus verify {payload}"

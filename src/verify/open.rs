@@ -130,7 +130,7 @@ pub(super) fn instead_of(damage: &Error) -> String {
 pub(super) fn nothing_recorded(options: &VerifyOptions, name: &str) -> Error {
     let error = Error::new(ErrorKind::Manifest, format!("no run into \"{name}\" is recorded"));
     match bag_at(&options.target) {
-        Some(InBag::Root { payload }) => {
+        Some(InBag::Root { payload, .. }) => {
             let payload = Quoted(payload.as_os_str().as_bytes()).to_string();
             return error.help(format!(
                 "it is a bag, of which the payload is recorded: vidimus verify {payload}"
