@@ -511,7 +511,7 @@ impl Error {
 
     /// Makes the error of a place that can't be used, of what an entry would have failed with.
     pub fn unusable(message: impl Into<String>, cause: Cause) -> Self {
-        let help = cause.help().cloned();
+        let help = cause.help().cloned().or_else(|| cause.way_out());
         Self { help, ..Self::new(ErrorKind::Unusable, message).because(cause) }
     }
 

@@ -27,7 +27,7 @@ pub(super) fn check_signed(
             let message = format!("the manifest of \"{name}\" is signed");
             Err(Error::new(ErrorKind::Refused, message).help(hint![
                 Setting::Sign,
-                " signs it with the file; bring that elsewhere, or remove .vidimus/manifest there if \
+                " KEY signs it with the file; bring that elsewhere, or remove .vidimus/manifest there if \
                  it needs no signature any more",
             ]))
         }

@@ -563,7 +563,7 @@ fn a_put_leaves_no_signed_manifest_unsigned() {
     put(&env, &[]).expect(6);
     put(&env, &["--sign", "ada.key"]).expect(0);
     check(&env, &["--key", "ada.pub"]).expect(0);
-    put(&env, &["--sign", "bob.key"]).expect(6).names("mirror --sign");
+    put(&env, &["--sign", "bob.key"]).expect(6).names("a mirror of a directory with --sign");
     // Where nothing is published there is nothing to sign.
     fs::remove_dir_all(directory(&env)).expect("remove");
     put(&env, &["--sign", "ada.key"]).expect(2).names("no manifest to sign");
@@ -598,7 +598,7 @@ fn a_mirror_of_a_single_file_leaves_no_signed_manifest_unsigned() {
     single(&["--sign", "ada.key"]).expect(0);
     check(&env, &["--key", "ada.pub"]).expect(0);
     assert_eq!(published(&env)["single"]["kind"], "file");
-    single(&["--sign", "bob.key"]).expect(6).names("mirror --sign");
+    single(&["--sign", "bob.key"]).expect(6).names("a mirror of a directory with --sign");
     // Where nothing is published there is nothing to sign.
     for flags in [&["--dry-run", "--sign", "ada.key"][..], &["--sign", "ada.key"]] {
         let run = env.vidimus(&[&["mirror", "outside/single", "new"], flags].concat()).expect(2);
