@@ -16,6 +16,8 @@ need mkfs.btrfs btrfs-progs
 need mkfs.xfs xfsprogs
 need setfacl acl
 need hashdeep hashdeep
+need jq jq
+need zstdcat zstd
 need minisign minisign
 # File systems that do things in a way of their own (tests/cli/file_systems.rs).
 need bindfs bindfs
