@@ -71,8 +71,7 @@ impl TargetPlace {
         Ok(())
     }
 
-    /// Makes it, where it is missing and has to be made by itself, with the mode `rights`. Directories that are made are added
-    /// to `made`.
+    /// Makes it with the mode `rights`, where it is a directory that is missing, and adds it to `made`.
     ///
     /// # Errors
     /// [`ErrorKind::Unusable`] when it can't be made.
