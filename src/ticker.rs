@@ -1,11 +1,11 @@
-//! A thread that looks at a run's counters now and then.
+//! A thread that samples a run's counters at a fixed interval.
 
 use crate::model::{Error, ErrorKind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// A thread that calls on a tick until it is dropped.
+/// A thread that calls a function at a fixed interval until it is dropped.
 #[derive(Debug)]
 pub struct Ticker {
     over: Arc<(Mutex<bool>, Condvar)>,
@@ -13,10 +13,10 @@ pub struct Ticker {
 }
 
 impl Ticker {
-    /// Starts calling `tick` each `interval` with the time since now.
+    /// Starts a thread that calls `tick` every `interval` with the time since the start.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when a thread can't be started.
+    /// [`ErrorKind::Unusable`] if the thread can't be started.
     pub fn start(
         interval: Duration,
         mut tick: impl FnMut(Duration) + Send + 'static,
@@ -49,7 +49,8 @@ impl Drop for Ticker {
         *flag.lock().unwrap_or_else(PoisonError::into_inner) = true;
         signal.notify_all();
         if let Some(thread) = self.thread.take() {
-            // A tick that panicked has said so on stderr; the run's result stands.
+            // A `tick` that panicked has printed its message to stderr; the run's result is still
+            // valid.
             thread.join().ok();
         }
     }

@@ -58,7 +58,7 @@ fn run() -> Exit {
             | Command::Put(_)
             | Command::Manifest(_)
     );
-    if holds_many && let Err(error) = descriptors::suffice() {
+    if holds_many && let Err(error) = descriptors::check() {
         return usage::refuse(&error, &words);
     }
     match cli.command {

@@ -1,7 +1,7 @@
-//! Bandwidth: how fast content passes.
+//! Bandwidth limit: how fast content may pass.
 //!
-//! Content is let through in slices of a fiftieth of a second, in the order they are asked for, so
-//! that a small file waits for one slice of each other and not for their large chunks.
+//! Content passes in slices of 1/50 s, first come, first served, so that a small file waits for one
+//! slice of each other file rather than for their large chunks.
 
 use super::pace::Pace;
 use super::timetable::{Rate, Timetable};
@@ -11,14 +11,14 @@ use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Slices of a second.
+/// Slices that one second is divided into.
 const SLICES: u64 = 50;
-/// No slice is smaller, in bytes: a wait has its cost.
+/// Smallest slice, in bytes: each wait costs a system call.
 const MIN_SLICE: u64 = 4 << 10;
-/// So much of unused time counts: what threads oversleep, and no more.
+/// Unused time that may be caught up on: enough to make good for threads that wake up late.
 const BURST: Duration = Duration::from_millis(100);
 
-/// Lets content through at the rate of a timetable.
+/// Lets content through at the rate that a timetable gives.
 #[derive(Debug)]
 pub struct Bandwidth {
     limit: Option<Limit>,
@@ -37,20 +37,20 @@ struct LocalTime {
     /// 0 is Monday.
     day: u8,
     minute: u16,
-    /// What is left of the minute.
+    /// Time until the next minute begins.
     left: Duration,
 }
 
 #[derive(Debug, Default)]
 struct Meter {
     pace: Pace,
-    /// The rate, and until when it holds: it changes with a minute of the wall clock, which may be
-    /// set anew at any time.
+    /// The current rate, and when to look it up again: at the next minute of the wall clock, which
+    /// may be set anew at any time.
     rate: Option<(Rate, Instant)>,
 }
 
 impl Bandwidth {
-    /// Makes the limit of a run.
+    /// Makes the bandwidth limit of a run.
     pub fn new(options: &LimitOptions) -> Self {
         let limited = !options.bandwidth.is_unlimited();
         let limit = limited.then(|| Limit {
@@ -61,10 +61,10 @@ impl Bandwidth {
         Self { limit }
     }
 
-    /// Waits until so many bytes may pass.
+    /// Waits until `bytes` may pass.
     ///
     /// # Errors
-    /// [`Interrupted`] once `is_over` says so.
+    /// [`Interrupted`] once `is_over` returns true.
     pub fn take(&self, bytes: u64, is_over: &dyn Fn() -> bool) -> Result<(), Interrupted> {
         let Some(limit) = &self.limit else { return Ok(()) };
         let mut left = bytes;
@@ -91,7 +91,7 @@ impl Limit {
 }
 
 impl Meter {
-    /// Takes a turn for a slice of `bytes`: its size, and how long to wait for it.
+    /// Reserves the next slice of at most `bytes`: its size, and how long to wait for it.
     fn slice(
         &mut self,
         timetable: &Timetable,
@@ -114,7 +114,7 @@ impl Meter {
     }
 }
 
-/// The time that bytes take.
+/// The time that `bytes` take at a rate.
 fn time_of(bytes: u64, rate: NonZeroU64) -> Duration {
     let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate.get());
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
@@ -133,8 +133,8 @@ mod tests {
         NonZeroU64::new(bytes)
     }
 
-    /// Threads that each take chunks of a size, one after the other, under a clock of ours: how
-    /// many chunks each got within a time.
+    /// Simulates one thread a chunk size, each taking chunks in a loop on a simulated clock.
+    /// Returns how many chunks each thread got.
     fn simulate(timetable: &Timetable, chunks: &[u64], within: Duration) -> Vec<u64> {
         let began = Instant::now() + Duration::from_secs(9999);
         let local_time = |now: Instant| {
@@ -158,7 +158,7 @@ mod tests {
                 left[thread] = chunks[thread];
             }
             let (slice, wait) = meter.slice(timetable, now, || local_time(now), left[thread]);
-            // A thread is back some time after its turn.
+            // A thread wakes up a little late.
             let wait = wait + Duration::from_micros(300);
             ready.push(Reverse((now + wait, thread, slice)));
         }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_holds_within_a_few_percent_over_seconds() {
+    fn the_rate_is_kept_within_a_few_percent() {
         for (bytes, chunks) in [
             (MIB, &[MIB, MIB, MIB][..]),
             (10 * MIB, &[MIB, 4096, 100, 70_000]),
@@ -211,20 +211,20 @@ mod tests {
     #[test]
     fn without_a_limit_nothing_waits() {
         let bandwidth = Bandwidth::new(&LimitOptions::default());
-        assert_eq!(bandwidth.take(u64::MAX, &|| panic!("nobody waits")), Ok(()));
+        assert_eq!(bandwidth.take(u64::MAX, &|| panic!("unlimited bandwidth must not wait")), Ok(()));
     }
 
     #[test]
     fn a_wait_ends_with_the_run() {
         let bandwidth = Timetable::always(rate(1));
         let options = LimitOptions { bandwidth, ..LimitOptions::default() };
-        let asked = std::cell::Cell::new(0);
-        let is_over = || asked.replace(asked.get() + 1) > 0;
+        let calls = std::cell::Cell::new(0);
+        let is_over = || calls.replace(calls.get() + 1) > 0;
         assert_eq!(Bandwidth::new(&options).take(MIB, &is_over), Err(Interrupted));
     }
 
     #[test]
-    fn no_product_of_sizes_overflows() {
+    fn extreme_sizes_and_rates_do_not_overflow() {
         assert_eq!(time_of(u64::MAX, NonZeroU64::MIN), Duration::from_nanos(u64::MAX));
         assert_eq!(time_of(4096, NonZeroU64::MAX), Duration::ZERO);
     }

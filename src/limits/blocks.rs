@@ -1,16 +1,16 @@
-//! The blocks of memory that content lies in.
+//! A pool of the memory blocks that hold content.
 //!
-//! They are used again rather than freed: the allocator keeps what threads free for each of them,
-//! which would come on top of the budget, and fresh memory costs a fault a page. There are never
-//! more of them than were in use at the same time.
+//! Blocks are reused rather than freed: the allocator caches freed memory for each thread, which
+//! would add to the memory budget, and fresh memory costs one page fault a page. The pool never
+//! holds more blocks than were in use at the same time.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Blocks that nobody uses, the one used last on top.
+/// The free blocks, the most recently used one on top.
 #[derive(Debug, Default)]
 pub(super) struct Blocks(Mutex<Vec<Vec<u8>>>);
 
-/// A block in use; dropped, it goes back.
+/// A block in use; dropping it returns it to the pool.
 #[derive(Debug)]
 pub(super) struct Block {
     bytes: Vec<u8>,
@@ -18,34 +18,34 @@ pub(super) struct Block {
 }
 
 impl Blocks {
-    /// Bytes of a block: few, so that small content wastes little.
+    /// Size of a block in bytes: small, so that small content wastes little.
     pub(super) const SIZE: usize = 256 << 10;
 
-    /// Lends an empty block.
+    /// Takes an empty block from the pool, or allocates one.
     pub(super) fn lend(pool: &Arc<Self>) -> Block {
-        let rested = pool.rested().pop();
-        let bytes = rested.unwrap_or_else(|| Vec::with_capacity(Self::SIZE));
+        let free = pool.free().pop();
+        let bytes = free.unwrap_or_else(|| Vec::with_capacity(Self::SIZE));
         Block { bytes, pool: Arc::clone(pool) }
     }
 
-    /// How many nobody uses.
+    /// Returns the number of free blocks.
     #[cfg(test)]
-    pub(super) fn at_rest(&self) -> usize {
-        self.rested().len()
+    pub(super) fn free_count(&self) -> usize {
+        self.free().len()
     }
 
-    fn rested(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+    fn free(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Block {
-    /// Bytes that still fit in.
+    /// Returns the bytes that still fit in.
     pub(super) fn room(&self) -> usize {
         Blocks::SIZE - self.bytes.len()
     }
 
-    /// Appends bytes, no more than fit in.
+    /// Appends bytes, at most [`room`](Self::room).
     pub(super) fn push(&mut self, bytes: &[u8]) {
         debug_assert!(bytes.len() <= self.room());
         self.bytes.extend_from_slice(bytes);
@@ -62,6 +62,6 @@ impl Drop for Block {
     fn drop(&mut self) {
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.clear();
-        self.pool.rested().push(bytes);
+        self.pool.free().push(bytes);
     }
 }

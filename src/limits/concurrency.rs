@@ -1,25 +1,25 @@
-//! Concurrency: how many requests are under way at the same time.
+//! Concurrency limit: how many requests are under way at the same time.
 //!
-//! As many as allowed to begin with; a store that says it is too much gets half as many at once,
-//! and then one more for each round of replies that it sends in time (additive increase,
-//! multiplicative decrease, as TCP has it: RFC 5681, section 3.1).
+//! It begins at the maximum. A store that answers "slow down" halves it at once, and then each
+//! round of successful replies raises it by one (additive increase, multiplicative decrease, as TCP
+//! does: RFC 5681, section 3.1).
 
 use super::{Interrupted, POLL};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// One decrease in so long a time, or in that of a request where it is longer: replies to what was
-/// sent before a decrease say nothing about its effect.
+/// At most one decrease in this time, or in the usual duration of a request if that is longer:
+/// replies to requests that were sent before a decrease say nothing about its effect.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// What a request's end says about the store's load.
+/// What the end of a request says about the store's load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// It was answered.
+    /// The store answered.
     Answered,
     /// The store asked for fewer requests (503, `SlowDown`, 429).
     SlowDown,
-    /// It failed in a way that says nothing about load.
+    /// The request failed in a way that says nothing about load.
     Failed,
 }
 
@@ -33,17 +33,17 @@ pub struct Concurrency {
 #[derive(Debug)]
 struct ConcurrencyState {
     running: usize,
-    /// How many wait to begin: waking nobody would be a system call all the same.
+    /// Threads that wait to begin: without any, the system call that wakes them is saved.
     waiting: usize,
     window: Aimd,
 }
 
-/// When a request began that is under way.
+/// When a request began that is still under way.
 #[derive(Clone, Copy, Debug)]
 pub struct Began(Instant);
 
 impl Began {
-    /// A request that no limit holds.
+    /// A request that begins now, outside of any limit.
     pub fn now() -> Self {
         Self(Instant::now())
     }
@@ -56,15 +56,15 @@ impl Concurrency {
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Waits until a request may begin, which has to be [ended](Concurrency::end).
+    /// Waits until a request may begin. The caller must [end](Concurrency::end) it.
     ///
     /// # Errors
-    /// [`Interrupted`] once `is_over` says so: nothing has to be ended then.
+    /// [`Interrupted`] once `is_over` returns true; there is nothing to end then.
     pub fn begin(&self, is_over: &dyn Fn() -> bool) -> Result<Began, Interrupted> {
         let mut state = self.state();
         while state.running >= state.window.limit {
             if is_over() {
-                // The wake-up that this one may have got is another's.
+                // This thread may have consumed a wake-up meant for another one: pass it on.
                 self.changed.notify_one();
                 return Err(Interrupted);
             }
@@ -85,11 +85,11 @@ impl Concurrency {
         let running = state.running;
         state.window.ended(reply, now, now - began.0, running);
         state.running -= 1;
-        let (grew, is_waited_for) = (state.window.limit > before, state.waiting > 0);
+        let (grew, has_waiters) = (state.window.limit > before, state.waiting > 0);
         drop(state);
-        if grew && is_waited_for {
+        if grew && has_waiters {
             self.changed.notify_all();
-        } else if is_waited_for {
+        } else if has_waiters {
             self.changed.notify_one();
         }
     }
@@ -99,7 +99,7 @@ impl Concurrency {
     }
 }
 
-/// The limit, and what moves it.
+/// The limit, moved by additive increase and multiplicative decrease.
 #[derive(Debug)]
 struct Aimd {
     limit: usize,
@@ -107,7 +107,7 @@ struct Aimd {
     /// Requests answered since the limit last changed.
     answered: usize,
     decreased: Option<Instant>,
-    /// Time of a request, smoothed as TCP does it (RFC 6298: an eighth of each new one).
+    /// Smoothed duration of a request: each new one counts an eighth (RFC 6298).
     usual: Option<Duration>,
 }
 
@@ -116,7 +116,7 @@ impl Aimd {
         Self { limit: maximum, maximum, answered: 0, decreased: None, usual: None }
     }
 
-    /// Takes the end of one of `running` requests, which took so long.
+    /// Records that one of `running` requests ended after `took`.
     fn ended(&mut self, reply: Reply, now: Instant, took: Duration, running: usize) {
         match reply {
             Reply::Failed => {}
@@ -131,7 +131,8 @@ impl Aimd {
             Reply::SlowDown => {
                 let window = self.usual.unwrap_or_default().max(WINDOW);
                 if self.decreased.is_none_or(|before| now.duration_since(before) > window) {
-                    // What was too much is what was under way, not what would have been allowed.
+                    // The store objected to the requests under way, not to those the limit would
+                    // allow.
                     self.limit = (self.limit.min(running) / 2).max(1);
                     self.decreased = Some(now);
                     self.answered = 0;
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn half_as_many_when_it_is_too_much_then_one_more_a_round() {
+    fn slow_down_halves_the_limit_and_each_round_of_answers_raises_it_by_one() {
         let (mut window, now) = (Aimd::new(16), Instant::now());
         window.ended(Reply::SlowDown, now, QUICK, 16);
         assert_eq!(window.limit, 8);
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn one_decrease_a_window() {
+    fn the_limit_decreases_once_a_window() {
         let (mut window, now) = (Aimd::new(64), Instant::now());
         for _ in 0..30 {
             window.ended(Reply::SlowDown, now + QUICK, QUICK, 64);
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_under_way_was_too_much() {
+    fn the_limit_decreases_to_half_of_the_requests_under_way() {
         let mut window = Aimd::new(64);
         window.ended(Reply::SlowDown, Instant::now(), QUICK, 6);
         assert_eq!(window.limit, 3);

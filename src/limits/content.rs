@@ -1,20 +1,20 @@
-//! Content in memory, in blocks that its budget lends and takes back.
+//! Content in memory, in blocks of a [`Memory`](super::Memory) budget.
 
 use super::blocks::{Block, Blocks};
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// Content that grows at its end, up to what its permit allows.
+/// Content that grows position its end, up to the size of its permit.
 #[derive(Debug)]
 pub struct Content {
     pool: Arc<Blocks>,
-    /// All but the last are full.
+    /// All blocks but the last are full.
     blocks: Vec<Block>,
     length: usize,
 }
 
 impl Content {
-    /// Bytes of a block: few, so that small content wastes little.
+    /// Size of a block in bytes: small, so that small content wastes little.
     pub const BLOCK: u64 = Blocks::SIZE as u64;
 
     pub(super) fn new(pool: &Arc<Blocks>) -> Self {
@@ -38,23 +38,24 @@ impl Content {
         }
     }
 
-    /// Bytes that it has.
+    /// Returns the number of bytes.
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// Drops what it has; its blocks go back.
+    /// Drops the content and returns its blocks to the pool.
     pub fn clear(&mut self) {
         self.blocks.clear();
         self.length = 0;
     }
 
-    /// What it has, a block at a time.
+    /// Returns the bytes, one block position a time.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         self.blocks.iter().map(AsRef::as_ref)
     }
 
-    /// Gives what it has away, a block at a time; each goes back once its piece is dropped.
+    /// Turns the content into one `Bytes` a block; each block returns to the pool when its last
+    /// `Bytes` is dropped.
     pub fn into_pieces(self) -> impl Iterator<Item = Bytes> {
         self.blocks.into_iter().map(Bytes::from_owner)
     }
@@ -68,9 +69,9 @@ mod tests {
     const BLOCK: usize = Blocks::SIZE;
 
     #[test]
-    fn content_is_what_was_pushed_whatever_the_chunks() {
+    fn content_is_what_was_pushed_at_any_chunk_size() {
         let memory = Memory::new(4 << 20);
-        let pattern: Vec<u8> = (0..3 * BLOCK + 7).map(|at| (at % 251) as u8).collect();
+        let pattern: Vec<u8> = (0..3 * BLOCK + 7).map(|position| (position % 251) as u8).collect();
         for chunk in [1000, BLOCK, 2 * BLOCK + 1, pattern.len()] {
             let mut content = memory.take(4 << 20, &|| false).unwrap().content();
             pattern.chunks(chunk).for_each(|chunk| content.push(chunk));
@@ -86,22 +87,22 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_used_again_also_those_that_were_sent() {
+    fn blocks_are_reused_after_their_bytes_are_dropped() {
         let memory = Memory::new(4 << 20);
-        let held = |count: usize| {
+        let filled = |count: usize| {
             let mut content = memory.take(1 << 20, &|| false).unwrap().content();
             content.push(&vec![1; count * BLOCK]);
             content
         };
-        drop(held(2));
-        assert_eq!(memory.blocks_at_rest(), 2);
-        let sent: Vec<_> = held(3).into_pieces().collect();
-        assert_eq!(memory.blocks_at_rest(), 0);
+        drop(filled(2));
+        assert_eq!(memory.free_blocks(), 2);
+        let sent: Vec<_> = filled(3).into_pieces().collect();
+        assert_eq!(memory.free_blocks(), 0);
         let again = sent.clone();
         drop(sent);
-        assert_eq!(memory.blocks_at_rest(), 0);
+        assert_eq!(memory.free_blocks(), 0);
         drop(again);
-        assert_eq!(memory.blocks_at_rest(), 3);
-        assert!(held(1).pieces().next().unwrap().iter().all(|&byte| byte == 1));
+        assert_eq!(memory.free_blocks(), 3);
+        assert!(filled(1).pieces().next().unwrap().iter().all(|&byte| byte == 1));
     }
 }

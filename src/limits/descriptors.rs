@@ -1,57 +1,58 @@
-//! Descriptors: how many files this process may have open (`RLIMIT_NOFILE`), and what of that its
-//! parts may keep open to be fast.
+//! File descriptors: how many files this process may have open (`RLIMIT_NOFILE`), and how many of
+//! them each part may keep open for speed.
 //!
-//! Where the limit is low, handles are kept fewer and fewer files are worked on at the same time: a
-//! run is slower, and comes to its end with [`LEAST`].
+//! A low limit means fewer cached handles and fewer files worked on at the same time: a run is
+//! slower, but with [`LEAST`] it still completes.
 
 use crate::model::{Error, ErrorKind};
 use rustix::process::{Resource, getrlimit};
 
-/// The limit that is enough for every run.
+/// The smallest limit that every run can complete with.
 pub const LEAST: u64 = 64;
 
-/// Files that are open whatever is kept: standard streams, the state, locks, roots, spools, and what
-/// is just opened.
+/// Descriptors that are always in use: standard streams, the state, locks, roots, spools, and files
+/// that are just being opened.
 const OTHERS: u64 = 36;
-/// Handles that are kept where there is room: those of two walks (128 each), two roots (128 each) and
-/// directories that wait for a sync (128).
+/// Cached handles when the limit is not low: 128 for each of two walks, 128 for each of two roots,
+/// and 128 for directories that wait for a sync.
 const KEPT: u64 = 640;
-/// What one worker has open at the same time: a file on each side and the directories of both, or a
-/// connection and what its runtime polls.
+/// Descriptors one worker has open at the same time: a file on each side and the directories of
+/// both, or a connection and what its runtime polls.
 const OF_A_WORKER: u64 = 6;
-/// The limit from which on a third walk has room beside all that is kept.
+/// The limit from which a third walk fits beside all cached handles.
 const ROOMY: u64 = 2048;
 
-/// Makes sure that a run can have open at the same time what it can't do without.
+/// Checks that a run can open the files it can't do without.
 ///
 /// # Errors
-/// [`ErrorKind::Unusable`] where the limit is too low for that.
-pub fn suffice() -> Result<(), Error> {
-    suffice_within(limit())
+/// [`ErrorKind::Unusable`] if the limit is too low for that.
+pub fn check() -> Result<(), Error> {
+    check_limit(limit())
 }
 
-/// How many of `usual` handles may be kept open, at least 1: two thirds of what is left go to them.
+/// Returns how many of `usual` handles may be kept open, at least 1: two thirds of the free
+/// descriptors go to cached handles.
 pub fn handles(usual: usize) -> usize {
     handles_within(limit(), usual)
 }
 
-/// How many of the workers `asked` for may be at work at the same time, at least 1: a third of what
-/// is left goes to them.
-pub fn workers(asked: usize) -> usize {
-    workers_within(limit(), asked)
+/// Returns how many of `wanted` workers may work at the same time, at least 1: a third of the free
+/// descriptors goes to workers.
+pub fn workers(wanted: usize) -> usize {
+    workers_within(limit(), wanted)
 }
 
-/// Whether there is room for a third walk beside those of both sides.
+/// Returns whether a third walk fits beside those of both sides.
 pub fn has_room_for_another_walk() -> bool {
     limit().is_none_or(|limit| limit >= ROOMY)
 }
 
-/// The limit; `None` where there is none.
+/// Returns the limit; `None` if there is none.
 fn limit() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-fn suffice_within(limit: Option<u64>) -> Result<(), Error> {
+fn check_limit(limit: Option<u64>) -> Result<(), Error> {
     match limit.filter(|limit| *limit < OTHERS) {
         None => Ok(()),
         Some(limit) => {
@@ -69,10 +70,10 @@ fn handles_within(limit: Option<u64>, usual: usize) -> usize {
     usize::try_from(share).unwrap_or(usual).clamp(1, usual)
 }
 
-fn workers_within(limit: Option<u64>, asked: usize) -> usize {
-    let Some(limit) = limit else { return asked };
+fn workers_within(limit: Option<u64>, wanted: usize) -> usize {
+    let Some(limit) = limit else { return wanted };
     let most = limit.saturating_sub(OTHERS) / 3 / OF_A_WORKER;
-    usize::try_from(most).unwrap_or(asked).clamp(1, asked.max(1))
+    usize::try_from(most).unwrap_or(wanted).clamp(1, wanted.max(1))
 }
 
 #[cfg(test)]
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn at_usual_limits_nothing_is_held_back() {
+    fn usual_limits_reduce_nothing() {
         for limit in [None, Some(1 << 20), Some(1024)] {
             assert_eq!(handles_within(limit, 128), 128);
             assert_eq!(workers_within(limit, 32), 32);
@@ -88,18 +89,18 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_no_run_comes_to_its_end_with_is_refused_with_the_way_out() {
+    fn a_limit_too_low_for_any_run_is_refused_with_a_hint() {
         for limit in [None, Some(LEAST), Some(OTHERS)] {
-            assert!(suffice_within(limit).is_ok(), "{limit:?}");
+            assert!(check_limit(limit).is_ok(), "{limit:?}");
         }
-        let error = suffice_within(Some(20)).expect_err("too few");
+        let error = check_limit(Some(20)).expect_err("too few");
         assert_eq!(error.kind, ErrorKind::Unusable);
         assert!(error.to_string().contains("only 20 files"), "{error}");
         assert!(error.help.expect("a way out").to_string().contains("ulimit -n 64"));
     }
 
     #[test]
-    fn at_a_low_limit_all_that_is_kept_fits() {
+    fn at_a_low_limit_all_handles_and_workers_fit() {
         for limit in [LEAST, 100, 128, 256, 512, 1000] {
             let kept = |usual| handles_within(Some(limit), usual) as u64;
             let all = 4 * kept(64) + 2 * kept(128) + kept(128);

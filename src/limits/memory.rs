@@ -1,4 +1,4 @@
-//! Memory: how much content is held at the same time.
+//! Memory limit: how many bytes of content are in memory at the same time.
 
 use super::blocks::Blocks;
 use super::content::Content;
@@ -6,9 +6,9 @@ use super::{Interrupted, POLL};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// A budget of bytes that threads take from and give back.
+/// A budget of bytes that threads take from and give back to.
 ///
-/// Who waits is served in turn, so that small requests don't starve a large one. A handle: clones
+/// Waiting threads are served in turn, so that small requests don't starve a large one. Clones
 /// share the budget.
 #[derive(Clone, Debug)]
 pub struct Memory(Arc<Budget>);
@@ -24,36 +24,36 @@ struct Budget {
 #[derive(Debug, Default)]
 struct BudgetState {
     taken: u64,
-    /// Tickets of those who wait, the first to be served first.
+    /// Tickets of the waiting threads, the next to be served first.
     waiting: VecDeque<u64>,
     tickets: u64,
 }
 
-/// Bytes taken from a budget; dropped, they go back.
+/// Bytes taken from a budget; dropping the permit gives them back.
 #[derive(Debug)]
 pub struct MemoryPermit {
     budget: Arc<Budget>,
     bytes: u64,
 }
 
-/// Why there is no memory.
+/// Why no memory was granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MemoryError {
-    /// It is more than the whole budget: waiting would never end.
+    /// More than the whole budget was requested: waiting would never end.
     #[error("needs {} MiB of memory at once, more than may be used ({} MiB)",
         mebibytes(*.bytes), mebibytes(*.budget))]
     TooLarge {
-        /// Bytes asked for.
+        /// Bytes requested.
         bytes: u64,
-        /// Bytes of the budget.
+        /// The size of the whole budget in bytes.
         budget: u64,
     },
-    /// The run was over first.
+    /// The run ended before there was room.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }
 
-/// A size in MiB with one decimal, rounded up: what is asked for must suffice.
+/// Formats a size in MiB with one decimal, rounded up: a budget of that size must suffice.
 fn mebibytes(bytes: u64) -> String {
     let tenths = (u128::from(bytes) * 10).div_ceil(1 << 20);
     format!("{}.{}", tenths / 10, tenths % 10)
@@ -66,7 +66,7 @@ impl Memory {
         Self(Arc::new(Budget { size, state, changed: Condvar::new(), blocks }))
     }
 
-    /// Bytes of the budget.
+    /// Returns the size of the budget in bytes.
     pub fn size(&self) -> u64 {
         self.0.size
     }
@@ -75,7 +75,7 @@ impl Memory {
     ///
     /// # Errors
     /// [`MemoryError::TooLarge`] for more than the whole budget, [`MemoryError::Interrupted`] once
-    /// `is_over` says so.
+    /// `is_over` returns true.
     pub fn take(
         &self,
         bytes: u64,
@@ -101,11 +101,11 @@ impl Memory {
         state.waiting.pop_front();
         state.taken += bytes;
         // There may be room for the next one too.
-        budget.tell(state);
+        budget.wake(state);
         Ok(self.permit(bytes))
     }
 
-    /// Takes bytes if they are there and nobody waits.
+    /// Takes bytes if they are free and no thread waits.
     pub fn try_take(&self, bytes: u64) -> Option<MemoryPermit> {
         let mut state = self.0.state();
         if !state.waiting.is_empty() || self.0.size - state.taken < bytes {
@@ -120,14 +120,14 @@ impl Memory {
     }
 
     #[cfg(test)]
-    pub(super) fn blocks_at_rest(&self) -> usize {
-        self.0.blocks.at_rest()
+    pub(super) fn free_blocks(&self) -> usize {
+        self.0.blocks.free_count()
     }
 }
 
 impl MemoryPermit {
-    /// Room for as much content as the permit is for, rounded up to whole blocks. It is to be
-    /// dropped, or what is made of it, before the permit is.
+    /// Makes room for as much content as the permit covers, rounded up to whole blocks. Drop the
+    /// content, and all that is made from it, before the permit.
     pub fn content(&self) -> Content {
         Content::new(&self.budget.blocks)
     }
@@ -138,11 +138,11 @@ impl Budget {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes those who wait, if there are any: waking nobody is a system call all the same.
-    fn tell(&self, state: MutexGuard<'_, BudgetState>) {
-        let is_waited_for = !state.waiting.is_empty();
+    /// Wakes the waiting threads, if there are any: the system call is saved without them.
+    fn wake(&self, state: MutexGuard<'_, BudgetState>) {
+        let has_waiters = !state.waiting.is_empty();
         drop(state);
-        if is_waited_for {
+        if has_waiters {
             self.changed.notify_all();
         }
     }
@@ -152,7 +152,7 @@ impl Drop for MemoryPermit {
     fn drop(&mut self) {
         let mut state = self.budget.state();
         state.taken -= self.bytes;
-        self.budget.tell(state);
+        self.budget.wake(state);
     }
 }
 
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_taken_than_there_is_and_all_comes_back() {
+    fn permits_never_exceed_the_budget_and_all_come_back() {
         let (memory, taken) = (Memory::new(100), AtomicU64::new(0));
         thread::scope(|scope| {
             for n in 0..8 {
@@ -189,21 +189,21 @@ mod tests {
     }
 
     #[test]
-    fn a_large_request_is_served_before_small_ones_that_came_later() {
+    fn a_large_request_is_served_before_later_small_ones() {
         let memory = Memory::new(10);
-        let held = memory.take(5, &|| false).unwrap();
+        let first_permit = memory.take(5, &|| false).unwrap();
         thread::scope(|scope| {
             let large = scope.spawn(|| drop(memory.take(10, &|| false).unwrap()));
             wait_for(&memory, 1);
-            assert!(memory.try_take(1).is_none(), "nobody overtakes");
-            drop(held);
+            assert!(memory.try_take(1).is_none(), "a later request must not overtake");
+            drop(first_permit);
             large.join().unwrap();
         });
         assert!(memory.try_take(1).is_some());
     }
 
     #[test]
-    fn more_than_the_budget_is_refused_and_the_flag_named() {
+    fn more_than_the_budget_is_refused_with_both_sizes() {
         let error = Memory::new(256 << 20).take((600 << 20) + 1, &|| false).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -212,9 +212,9 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_up_waiting_lets_the_next_one_through() {
+    fn a_thread_that_stops_waiting_lets_the_next_one_through() {
         let (memory, over) = (Memory::new(10), AtomicBool::new(false));
-        let held = memory.take(5, &|| false).unwrap();
+        let first_permit = memory.take(5, &|| false).unwrap();
         thread::scope(|scope| {
             let large = scope.spawn(|| memory.take(10, &|| over.load(Ordering::SeqCst)).err());
             wait_for(&memory, 1);
@@ -224,7 +224,7 @@ mod tests {
             assert_eq!(large.join().unwrap(), Some(MemoryError::Interrupted(Interrupted)));
             assert!(small.join().unwrap());
         });
-        drop(held);
+        drop(first_permit);
         assert!(memory.try_take(10).is_some());
     }
 }

@@ -1,9 +1,9 @@
-//! Limits: how fast, how many at a time, how much in memory.
+//! Limits of bandwidth, request rate, concurrency and memory.
 //!
-//! Each is asked by threads and blocks them: [`Bandwidth`] and [`Requests`] until it is their turn,
-//! [`Concurrency`] and [`Memory`] until there is room. What decides is plain code that is given the
-//! time; what waits is a thin layer above it. Every wait ends soon after the run does: `is_over` is
-//! asked every 50 ms.
+//! Each limit blocks the threads that ask it: [`Bandwidth`] and [`Requests`] until it is their
+//! turn, [`Concurrency`] and [`Memory`] until there is room. The decisions are plain code that is
+//! given the time; a thin layer around it waits. Every wait ends soon after the run does: it calls
+//! `is_over` every 50 ms.
 
 mod bandwidth;
 mod blocks;
@@ -25,22 +25,22 @@ pub use timetable::{Days, Entry, Rate, Span, Timetable};
 use jiff::tz::TimeZone;
 use std::time::{Duration, Instant};
 
-/// How long a wait goes on without a look at whether the run is over.
+/// Longest time that a wait goes without checking whether the run is over.
 const POLL: Duration = Duration::from_millis(50);
-/// Content held in memory unless told otherwise, in bytes.
+/// Default budget for content in memory, in bytes.
 const DEFAULT_MEMORY: u64 = 256 << 20;
 
 /// What a run may use.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LimitOptions {
-    /// How fast content is copied, by the time of the week.
+    /// How fast content is copied at each time of the week.
     pub bandwidth: Timetable,
-    /// The time zone of that time.
+    /// The time zone of the bandwidth timetable.
     pub zone: TimeZone,
-    /// How often object stores are asked.
+    /// How many requests object stores are sent in a time; `None` is no limit.
     pub requests: Option<RequestRate>,
-    /// Bytes of content that are held in memory at the same time.
+    /// Bytes of content in memory at the same time.
     pub memory: u64,
 }
 
@@ -55,12 +55,12 @@ impl Default for LimitOptions {
     }
 }
 
-/// The run was over before a wait was.
+/// The run ended before the wait did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the run was stopped")]
 pub struct Interrupted;
 
-/// Sleeps, but not beyond the end of the run.
+/// Sleeps for `wait`, or until the run is over.
 fn pause(wait: Duration, is_over: &dyn Fn() -> bool) -> Result<(), Interrupted> {
     let until = Instant::now() + wait;
     loop {

@@ -1,4 +1,4 @@
-//! Requests: how often object stores are asked.
+//! Request rate limit: how many requests object stores are sent in a time.
 
 use super::pace::Pace;
 use super::{Interrupted, pause};
@@ -6,15 +6,15 @@ use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So much of unused time counts, and one request at least.
+/// Unused time that may be caught up on; at least one request is always allowed.
 const BURST: Duration = Duration::from_secs(1);
 
-/// Requests in a time.
+/// A number of requests in a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestRate {
-    /// How many.
+    /// The number of requests.
     pub count: NonZeroU32,
-    /// In which time.
+    /// The period that the number is for.
     pub period: Period,
 }
 
@@ -30,7 +30,7 @@ pub enum Period {
 }
 
 impl RequestRate {
-    /// The time of one request.
+    /// Returns the time between two requests.
     fn interval(self) -> Duration {
         let seconds = match self.period {
             Period::Second => 1,
@@ -41,7 +41,7 @@ impl RequestRate {
     }
 }
 
-/// Lets requests through at a rate, smoothly: no more than a second's worth at once.
+/// Lets requests through at an even rate, at most one second's worth at once.
 #[derive(Debug)]
 pub struct Requests {
     rate: Option<RequestRate>,
@@ -49,7 +49,7 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Makes the limit; `None` lets all through.
+    /// Makes the limit; `None` is no limit.
     pub fn new(rate: Option<RequestRate>) -> Self {
         Self { rate, pace: Mutex::default() }
     }
@@ -57,7 +57,7 @@ impl Requests {
     /// Waits until a request may be sent.
     ///
     /// # Errors
-    /// [`Interrupted`] once `is_over` says so.
+    /// [`Interrupted`] once `is_over` returns true.
     pub fn take(&self, is_over: &dyn Fn() -> bool) -> Result<(), Interrupted> {
         let Some(rate) = self.rate else { return Ok(()) };
         let wait = {
@@ -77,10 +77,10 @@ fn turn(pace: &mut Pace, rate: RequestRate, now: Instant) -> Duration {
 mod tests {
     use super::*;
 
-    /// Requests let through within a time, asked for without pause.
+    /// Returns how many requests pass within a time, one following the other at once.
     fn let_through(count: u32, period: Period, within: Duration) -> usize {
         let rate = RequestRate { count: NonZeroU32::new(count).unwrap(), period };
-        // Some time after the machine's start, so that there is a time before.
+        // Well after boot, so that earlier moments can be represented.
         let began = Instant::now() + Duration::from_secs(9999);
         let (mut pace, mut now, mut through) = (Pace::default(), began, 0);
         loop {
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_holds_but_for_a_seconds_worth() {
+    fn the_rate_is_exceeded_by_one_seconds_worth_at_most() {
         for (count, period, seconds, expected) in [
             (100, Period::Second, 10, 1000..=1100),
             (1, Period::Second, 10, 10..=11),

@@ -8,23 +8,23 @@ pub type Rate = Option<NonZeroU64>;
 /// Minutes of a day.
 const DAY: u16 = 24 * 60;
 
-/// Rates by the time of the week; the first entry that matches holds.
+/// Rates by the time of the week; the first entry that matches gives the rate.
 ///
 /// The default is no limit at any time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timetable {
-    /// What holds at which time.
+    /// The rates, each with its time of the week.
     pub entries: Vec<Entry>,
-    /// What holds when no entry does.
+    /// The rate when no entry matches.
     pub otherwise: Rate,
 }
 
-/// A rate for some time of the week.
+/// A rate and the time of the week that it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The days on which its time begins.
+    /// The days on which the span begins.
     pub days: Days,
-    /// Its time of the day.
+    /// The time of the day.
     pub span: Span,
     /// The rate.
     pub rate: Rate,
@@ -34,34 +34,34 @@ pub struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Days(u8);
 
-/// A time of the day, to the minute.
+/// A span of time that begins on a day, to the minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     from: u16,
-    /// Minutes from then on: a time over midnight ends on the next day.
+    /// Length in minutes; a span over midnight ends on the next day.
     length: u16,
 }
 
 impl Timetable {
-    /// Makes a timetable of one rate.
+    /// Makes a timetable with one rate at all times.
     pub fn always(rate: Rate) -> Self {
         Self { entries: Vec::new(), otherwise: rate }
     }
 
-    /// Whether there is no limit at any time.
+    /// Returns whether there is no limit at any time.
     pub fn is_unlimited(&self) -> bool {
         self.otherwise.is_none() && self.entries.iter().all(|entry| entry.rate.is_none())
     }
 
-    /// The rate on a day (0 is Monday) at a minute of it (0 is midnight).
+    /// Returns the rate on `day` (0 is Monday) at `minute` (0 is midnight).
     pub fn at(&self, day: u8, minute: u16) -> Rate {
-        let holds = |entry: &&Entry| {
+        let matches = |entry: &&Entry| {
             let yesterday = (day + 6) % 7;
             let Entry { days, span, .. } = entry;
             days.contain(day) && span.contains(minute)
                 || days.contain(yesterday) && span.contains(minute + DAY)
         };
-        self.entries.iter().find(holds).map_or(self.otherwise, |entry| entry.rate)
+        self.entries.iter().find(matches).map_or(self.otherwise, |entry| entry.rate)
     }
 }
 
@@ -69,7 +69,8 @@ impl Days {
     /// Every day.
     pub const ALL: Self = Self(0b111_1111);
 
-    /// Makes the days from one to another (0 is Monday), over the week's end where need be.
+    /// Makes the days from `first` to `last` (0 is Monday), over the end of the week if `last`
+    /// comes first.
     pub fn new(first: u8, last: u8) -> Self {
         let count = (last + 7 - first) % 7;
         Self((0..=count).fold(0, |days, n| days | 1 << ((first + n) % 7)))
@@ -84,8 +85,8 @@ impl Span {
     /// The whole day.
     pub const ALL: Self = Self { from: 0, length: DAY };
 
-    /// Makes the time from one minute of a day to another, over midnight where need be; `None`
-    /// when they are the same or there are none such (the last end is 24:00).
+    /// Makes the span from one minute of a day to another, over midnight if `to` comes first.
+    /// Returns `None` if both are the same or one is out of range (`to` may be 24:00).
     pub fn new(from: u16, to: u16) -> Option<Self> {
         let length = if to > from { to - from } else { to + DAY - from.min(DAY) };
         (from < DAY && to <= DAY && from != to).then_some(Self { from, length })
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_entry_that_matches_holds() {
+    fn the_first_entry_that_matches_gives_the_rate() {
         let day = Span::new(at(8, 0), at(18, 0)).unwrap();
         let table = Timetable {
             entries: vec![
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_over_midnight_belongs_to_the_day_it_begins_on() {
+    fn a_span_over_midnight_belongs_to_the_day_it_begins_on() {
         let night = Span::new(at(22, 0), at(6, 0)).unwrap();
         let entry = Entry { days: Days::new(6, 6), span: night, rate: rate(1) };
         let table = Timetable { entries: vec![entry], otherwise: None };
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn days_may_go_over_the_weeks_end() {
+    fn days_may_span_the_end_of_the_week() {
         let days = Days::new(5, 0);
         let contained: Vec<u8> = (0..7).filter(|&day| days.contain(day)).collect();
         assert_eq!(contained, [0, 5, 6]);
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_has_a_length_and_lies_within_a_day() {
+    fn an_empty_or_out_of_range_span_is_refused() {
         assert_eq!(Span::new(0, DAY), Some(Span::ALL));
         for (from, to) in [(60, 60), (DAY, 60), (0, DAY + 1), (DAY + 5, 3)] {
             assert_eq!(Span::new(from, to), None, "{from} {to}");
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn unlimited_is_what_never_limits() {
+    fn a_timetable_without_any_rate_is_unlimited() {
         assert!(Timetable::default().is_unlimited());
         assert!(!Timetable::always(rate(1)).is_unlimited());
         let entry = Entry { days: Days::ALL, span: Span::ALL, rate: None };
