@@ -1,4 +1,4 @@
-//! Locations: what a user types for a source or a target, parsed once; prints without secrets.
+//! Locations: what a user types for a source or a target, parsed once. They print without secrets.
 
 mod s3;
 mod single;
@@ -16,20 +16,22 @@ use std::path::PathBuf;
 /// A place that entries come from or go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// A directory (as a source, also a single file) of this machine.
+    /// A directory of this machine, or as a source also a single file.
     Local(PathBuf),
-    /// A prefix of a bucket of S3 or of a store that speaks its language.
+    /// A prefix of a bucket in S3 or an S3-compatible store.
     S3(S3Location),
 }
 
 impl Location {
-    /// Parses what a user typed: a bare path, a `file://` URL, or `s3://bucket/prefix`. A path with a
-    /// colon in its first component is written `./a:b`: to other tools `a:b` is no file.
+    /// Parses what a user typed: a path, a `file://` URL, or `s3://bucket/prefix`. A path with a
+    /// colon in its first component must be written `./a:b`, because other tools take `a:b` for a
+    /// remote.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for an empty text, a path with such a colon, a URL of a scheme that is not known, a `file://` URL
-    /// that names another machine or has a broken percent escape, an `s3://` location without a
-    /// legal bucket, with an unknown option, or with a secret in it (which is not repeated).
+    /// [`ErrorKind::Usage`] for an empty text, a path with such a colon, a URL of an unknown
+    /// scheme, a `file://` URL that names another machine or has a broken percent escape, and an
+    /// `s3://` location without a legal bucket, with an unknown option, or with a secret in it
+    /// (which the error doesn't repeat).
     pub fn parse(text: &OsStr) -> Result<Self, Error> {
         let bytes = text.as_bytes();
         if bytes.is_empty() {
@@ -38,7 +40,7 @@ impl Location {
         let Some((scheme, rest)) = split_scheme(bytes) else {
             return match split_colon(bytes) {
                 Some((b"arn", rest)) if rest.starts_with(b"aws") => Err(s3::arn(bytes)),
-                Some((head, rest)) => Err(names_no_path(head, rest)),
+                Some((head, rest)) => Err(not_a_path(head, rest)),
                 None => Ok(Self::Local(PathBuf::from(text))),
             };
         };
@@ -67,7 +69,7 @@ impl Location {
         Ok(Self::Local(PathBuf::from(std::ffi::OsString::from_vec(path))))
     }
 
-    /// Whether it is reached over a network.
+    /// Returns whether the location is reached over a network.
     pub fn is_remote(&self) -> bool {
         match self {
             Self::Local(_) => false,
@@ -75,8 +77,8 @@ impl Location {
         }
     }
 
-    /// Prints what a user typed, whether it is a location or not: of a URL that can't be read no
-    /// more than its scheme, for it may hold a secret.
+    /// Formats what a user typed, whether it is a location or not. Of a URL that can't be parsed
+    /// only the scheme is shown, because the rest may hold a secret.
     pub fn printable(text: &OsStr) -> String {
         match (Self::parse(text), split_scheme(text.as_bytes())) {
             (Ok(location), _) => location.to_string(),
@@ -116,13 +118,13 @@ fn split_colon(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     (bytes[at] == b':').then(|| (&bytes[..at], &bytes[at + 1..]))
 }
 
-/// Whether what follows a colon may begin with a password: `user:password@host`.
+/// Returns whether the text after a colon may begin with a password, as in `user:password@host`.
 fn may_hold_secret(rest: &[u8]) -> bool {
     rest.contains(&b'@')
 }
 
-/// Why `head:rest` is taken for no path, and how what it may mean is written.
-fn names_no_path(head: &[u8], rest: &[u8]) -> Error {
+/// Builds the error for `head:rest`, which is no path, with how to write what it may mean.
+fn not_a_path(head: &[u8], rest: &[u8]) -> Error {
     let shown = |bytes: &[u8]| Escaped(bytes).to_string();
     let typed = if may_hold_secret(rest) {
         format!("{}:…", shown(head))
@@ -131,22 +133,22 @@ fn names_no_path(head: &[u8], rest: &[u8]) -> Error {
     };
     let path = format!("for a path of this machine write ./{typed}");
     let (what, help) = if head.eq_ignore_ascii_case(b"s3") && !may_hold_secret(rest) {
-        let place = shown(rest.trim_ascii_start());
-        ("is no location", format!("write s3://{}; {path}", place.trim_start_matches('/')))
+        let location = shown(rest.trim_ascii_start());
+        ("is no location", format!("write s3://{}; {path}", location.trim_start_matches('/')))
     } else if head.eq_ignore_ascii_case(b"file") {
-        let place = shown(rest);
-        ("is no location", format!("write file:///{}; {path}", place.trim_start_matches('/')))
+        let location = shown(rest);
+        ("is no location", format!("write file:///{}; {path}", location.trim_start_matches('/')))
     } else if let ([letter @ (b'a'..=b'z' | b'A'..=b'Z')], [b'/' | b'\\', ..]) = (head, rest) {
         let drive = char::from(letter.to_ascii_lowercase());
         let help =
-            format!("where Windows' drives are mounted, as in WSL, write /mnt/{drive}; {path}");
-        ("reads like a path of Windows", help)
+            format!("where Windows drives are mounted, as in WSL, write /mnt/{drive}; {path}");
+        ("looks like a Windows path", help)
     } else if rest.starts_with(b"/") || rest.starts_with(b"~") || head.contains(&b'@') {
         let help = format!("mount it here first, by sshfs or NFS, and name that; {path}");
-        ("names a place on another machine, which vidimus can't reach", help)
+        ("names a location on another machine, which vidimus can't reach", help)
     } else {
-        let help = format!("{path}; remotes of other tools are not known: s3://bucket/prefix");
-        ("reads like a remote of another tool", help)
+        let help = format!("{path}; for a bucket write s3://bucket/prefix");
+        ("looks like a remote of another tool", help)
     };
     usage(format!("\"{typed}\" {what}")).help(help)
 }
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused_with_a_reason() {
+    fn unusable_locations_are_refused_with_a_reason() {
         assert!(parse("").unwrap_err().contains("empty"));
         assert!(parse("gs://bucket/x").unwrap_err().contains("gs://"));
         assert!(parse("file://host/x").unwrap_err().contains("another machine"));
@@ -197,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_reads_like_another_tool_s_place_is_refused_with_the_right_spelling() {
+    fn locations_of_other_tools_are_refused_with_the_right_spelling() {
         for (text, help) in [
             ("s3:bucket/p", "s3://bucket/p;"),
             ("s3:/bucket", "s3://bucket;"),
@@ -217,8 +219,8 @@ mod tests {
             ("arn:photos", "./arn:photos"),
         ] {
             let error = Location::parse(OsStr::new(text)).unwrap_err();
-            let told = error.help.unwrap().to_string();
-            assert!(told.contains(help), "{text}: {told}");
+            let hint = error.help.unwrap().to_string();
+            assert!(hint.contains(help), "{text}: {hint}");
             assert!(SingleLocation::parse(OsStr::new(text)).is_err(), "{text}");
         }
         for path in ["./a:b", "/a:b", "a/b:c", ":a", "../a:b"] {
@@ -230,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_typed_prints_without_what_may_be_a_secret() {
+    fn printable_text_hides_possible_secrets() {
         for (text, shown) in [
             ("a\nb", "a\\nb"),
             ("", ""),
@@ -254,9 +256,9 @@ mod fuzz {
     proptest! {
         #![proptest_config(config())]
 
-        /// What prints of a location names the same place, where it has no escapes in it.
+        /// A location parses back from its printed form, unless that has escapes in it.
         #[test]
-        fn whatever_is_typed_is_read_as_it_prints(Input(bytes) in inputs("location")) {
+        fn any_location_parses_back_from_its_printed_form(Input(bytes) in inputs("location")) {
             let text = OsStr::from_bytes(&bytes);
             prop_assert!(is_printable(&Location::printable(text)));
             prop_assert!(is_printable(&SingleLocation::printable(text)));

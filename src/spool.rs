@@ -1,10 +1,10 @@
-//! Sorts and holds byte records in bounded memory; what doesn't fit goes to disk.
+//! Queues and sorts byte records in bounded memory; what doesn't fit goes to disk.
 //!
-//! [`Spool`] gives records back in the order they came, [`Sorter`] in byte order. Both allocate
-//! nothing and touch no disk until they are used, and no disk while their records fit in memory.
-//! What overflows goes to an unlinked file: it has no name, only its owner can read it, and it is
-//! gone when the process is, however that ends. Records on disk are written `u32` length
-//! (little-endian), bytes; the format never outlives the process.
+//! [`Spool`] returns records in the order they were pushed, [`Sorter`] in byte order. Neither
+//! allocates before its first record or touches the disk while its records fit in memory. The rest
+//! goes to an unlinked file: it has no name, only its owner can read it, and it disappears with the
+//! process, however that ends. On disk a record is its length as `u32` (little-endian) and its
+//! bytes; no other process ever reads the format.
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -15,27 +15,27 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
-/// The unit of reading and writing: larger ones gain nothing on page-cached files.
+/// Bytes per read and write: larger ones gain nothing on page-cached files.
 const CHUNK: usize = 64 << 10;
-/// The least that a merge reads of one run at a time.
+/// Fewest bytes that a merge reads of one run at a time.
 const SMALLEST_CHUNK: usize = 16 << 10;
-/// The most runs that are merged at once, so that a merge holds at most 64 × 64 KiB.
+/// Most runs that are merged at once, so that a merge buffers at most 64 × 64 KiB.
 const FAN_IN: usize = 64;
 
-/// First in, first out: records in memory up to a bound, the rest on disk.
+/// A first-in, first-out queue of records: in memory up to a bound, the rest on disk.
 #[derive(Debug)]
 pub struct Spool {
     dir: Arc<Path>,
     memory: usize,
-    /// Records not yet written, encoded as on disk.
+    /// Records not yet written to the file, in the encoding of the file.
     tail: Vec<u8>,
     file: Option<Scratch>,
     records: u64,
 }
 
 impl Spool {
-    /// Makes a spool that holds `memory` bytes (4 more a record) before it begins a file in `dir`,
-    /// which is made when missing. An `Arc<Path>` as `dir` isn't copied.
+    /// Makes a spool that keeps up to `memory` bytes (4 more a record) before it creates a file in
+    /// `dir`, which is created if missing. Passing an `Arc<Path>` as `dir` avoids a copy.
     pub fn new(dir: impl Into<Arc<Path>>, memory: usize) -> Self {
         Self { dir: dir.into(), memory, tail: Vec::new(), file: None, records: 0 }
     }
@@ -43,7 +43,7 @@ impl Spool {
     /// Appends a record.
     ///
     /// # Errors
-    /// The file can't be made or written; a record of 4 GiB or more.
+    /// Fails if the file can't be created or written, or for a record of 4 GiB or more.
     pub fn push(&mut self, record: &[u8]) -> io::Result<()> {
         let length = length_of(record)?;
         let bound = if self.file.is_some() { CHUNK } else { self.memory };
@@ -56,15 +56,15 @@ impl Spool {
         Ok(())
     }
 
-    /// Whether it holds none.
+    /// Returns whether no record was pushed.
     pub fn is_empty(&self) -> bool {
         self.records == 0
     }
 
-    /// Ends the writing; the records come back in their order.
+    /// Ends writing and returns a reader of the records.
     ///
     /// # Errors
-    /// The file can't be written.
+    /// Fails if the file can't be written.
     pub fn into_reader(mut self) -> io::Result<SpoolReader> {
         if self.file.is_some() && !self.tail.is_empty() {
             self.spill()?;
@@ -74,7 +74,7 @@ impl Spool {
             let end = scratch.length;
             Run::new(Arc::new(scratch.file), 0..end, CHUNK)
         });
-        Ok(SpoolReader { run, held: self.tail, at: 0 })
+        Ok(SpoolReader { run, memory: self.tail, offset: 0 })
     }
 
     fn spill(&mut self) -> io::Result<()> {
@@ -89,29 +89,30 @@ impl Spool {
     }
 }
 
-/// Gives a [`Spool`]'s records back.
+/// Reads the records of a [`Spool`] in order.
 #[derive(Debug)]
 pub struct SpoolReader {
     run: Option<Run>,
-    held: Vec<u8>,
-    at: usize,
+    /// The encoded records of a spool that has no file.
+    memory: Vec<u8>,
+    offset: usize,
 }
 
 impl SpoolReader {
-    /// The next record; `None` after the last.
+    /// Returns the next record; `None` after the last.
     ///
     /// # Errors
-    /// The file can't be read.
+    /// Fails if the file can't be read.
     #[expect(clippy::should_implement_trait, reason = "an iterator can't lend its buffer")]
     pub fn next(&mut self) -> io::Result<Option<&[u8]>> {
         if let Some(run) = &mut self.run {
             return Ok(if run.advance()? { Some(run.current()) } else { None });
         }
-        let Some((prefix, rest)) = self.held[self.at..].split_first_chunk() else {
+        let Some((prefix, rest)) = self.memory[self.offset..].split_first_chunk() else {
             return Ok(None);
         };
         let record = &rest[..u32::from_le_bytes(*prefix) as usize];
-        self.at += 4 + record.len();
+        self.offset += 4 + record.len();
         Ok(Some(record))
     }
 }
@@ -130,9 +131,9 @@ pub struct Sorter {
 }
 
 impl Sorter {
-    /// Makes a sorter that holds `memory` bytes (records and 8 bytes for each; a single record may
-    /// be larger) before it begins a file in `dir`, which is made when missing. An `Arc<Path>` as
-    /// `dir` isn't copied.
+    /// Makes a sorter that keeps up to `memory` bytes (records, and 8 bytes for each; a single
+    /// record may be larger) before it creates a file in `dir`, which is created if missing.
+    /// Passing an `Arc<Path>` as `dir` avoids a copy.
     pub fn new(dir: impl Into<Arc<Path>>, memory: usize) -> Self {
         let batch = Batch::default();
         Self { dir: dir.into(), memory, batch, spilled: None, records: 0 }
@@ -141,7 +142,7 @@ impl Sorter {
     /// Adds a record.
     ///
     /// # Errors
-    /// The file can't be made or written; a record of 4 GiB or more.
+    /// Fails if the file can't be created or written, or for a record of 4 GiB or more.
     pub fn push(&mut self, record: &[u8]) -> io::Result<()> {
         let length = length_of(record)?;
         let bound = self.memory.min(u32::MAX as usize);
@@ -155,10 +156,10 @@ impl Sorter {
         Ok(())
     }
 
-    /// Sorts what was pushed.
+    /// Sorts the pushed records.
     ///
     /// # Errors
-    /// The file can't be written or read.
+    /// Fails if the file can't be written or read.
     pub fn finish(mut self) -> io::Result<Sorted> {
         if self.spilled.is_some() && !self.batch.index.is_empty() {
             self.spill()?;
@@ -176,7 +177,7 @@ impl Sorter {
         Ok(Sorted { dir: self.dir, remaining: self.records, from })
     }
 
-    /// Sorts what is in memory and writes it as one run.
+    /// Sorts the records in memory and writes them as one run.
     fn spill(&mut self) -> io::Result<()> {
         self.batch.sort();
         let (scratch, runs) = match &mut self.spilled {
@@ -189,9 +190,9 @@ impl Sorter {
     }
 }
 
-/// A [`Sorter`]'s records in byte order.
+/// The records of a [`Sorter`] in byte order.
 ///
-/// Holds one open file once it is on disk.
+/// Keeps one file open once records are on disk.
 #[derive(Debug)]
 pub struct Sorted {
     dir: Arc<Path>,
@@ -206,10 +207,10 @@ enum From {
 }
 
 impl Sorted {
-    /// The next record; `None` after the last.
+    /// Returns the next record; `None` after the last.
     ///
     /// # Errors
-    /// The file can't be read.
+    /// Fails if the file can't be read.
     #[expect(clippy::should_implement_trait, reason = "an iterator can't lend its buffer")]
     pub fn next(&mut self) -> io::Result<Option<&[u8]>> {
         if self.remaining == 0 {
@@ -227,13 +228,13 @@ impl Sorted {
         Ok(Some(record))
     }
 
-    /// How many records are left.
+    /// Returns the number of records left.
     pub fn remaining(&self) -> u64 {
         self.remaining
     }
 
-    /// How many bytes of memory it holds.
-    pub fn held_bytes(&self) -> usize {
+    /// Returns the bytes of memory in use.
+    pub fn memory_bytes(&self) -> usize {
         match &self.from {
             From::Memory { batch, .. } => {
                 batch.arena.capacity() + batch.index.capacity() * size_of::<Span>()
@@ -242,10 +243,11 @@ impl Sorted {
         }
     }
 
-    /// Moves what is left in memory to disk, read buffers too; they come back with the next record.
+    /// Moves the remaining records to disk and frees the read buffers. The next record that is read
+    /// allocates buffers again.
     ///
     /// # Errors
-    /// The file can't be made or written; the records are still there then.
+    /// Fails if the file can't be created or written; no record is lost then.
     pub fn spill(&mut self) -> io::Result<()> {
         match &mut self.from {
             From::Disk(merge) => merge.release(),
@@ -261,14 +263,14 @@ impl Sorted {
     }
 }
 
-/// Where a record lies in a batch's arena.
+/// The position of a record in a batch's arena.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     offset: u32,
     length: u32,
 }
 
-/// Records in memory: their bytes end to end, and where each lies.
+/// Records in memory: their bytes end to end, and the position of each.
 #[derive(Debug, Default)]
 struct Batch {
     arena: Vec<u8>,
@@ -280,7 +282,7 @@ impl Batch {
         self.arena.len() + self.index.len() * size_of::<Span>()
     }
 
-    /// Adds a record; the caller sees to it that the arena stays below 4 GiB, or empty before.
+    /// Adds a record. The caller keeps the arena below 4 GiB, unless it holds a single record.
     fn push(&mut self, record: &[u8], length: u32) {
         let offset = self.arena.len() as u32;
         self.arena.extend_from_slice(record);
@@ -296,7 +298,7 @@ impl Batch {
         self.index.sort_unstable_by(|a, b| slice(arena, *a).cmp(slice(arena, *b)));
     }
 
-    /// Appends the records from number `first` on to `scratch`, in the index's order.
+    /// Appends the records from number `first` on to `scratch`, in the order of the index.
     fn write(&self, first: usize, scratch: &mut Scratch) -> io::Result<Range<u64>> {
         let spans = &self.index[first..];
         let bytes: usize = spans.iter().map(|span| span.length as usize + 4).sum();
@@ -305,7 +307,7 @@ impl Batch {
         writer.finish()
     }
 
-    /// Empties it, keeping at most `memory` bytes for what comes next.
+    /// Removes all records and keeps at most `memory` bytes allocated for the next ones.
     fn clear(&mut self, memory: usize) {
         self.index.clear();
         self.arena.clear();
@@ -318,22 +320,23 @@ fn slice(arena: &[u8], span: Span) -> &[u8] {
     &arena[start..start + span.length as usize]
 }
 
-/// The merge of sorted runs: a binary heap of those that have records left, least record first.
+/// Merges sorted runs with a binary heap of those that have records left, least record first.
 #[derive(Debug)]
 struct Merge {
     runs: Vec<Run>,
-    /// Numbers of runs, ordered as a heap by their current record; empty while nothing is loaded.
+    /// Indices into `runs`, ordered as a heap by their current record; empty while nothing is
+    /// loaded.
     heap: Vec<usize>,
-    loaded: bool,
+    is_loaded: bool,
 }
 
 impl Merge {
     fn new(file: &Arc<File>, runs: &[Range<u64>], chunk: usize) -> Self {
         let runs = runs.iter().map(|run| Run::new(Arc::clone(file), run.clone(), chunk)).collect();
-        Self { runs, heap: Vec::new(), loaded: false }
+        Self { runs, heap: Vec::new(), is_loaded: false }
     }
 
-    /// Merges in passes until [`FAN_IN`] runs are left, each pass from one file to the next.
+    /// Merges in passes, each from one file to the next, until at most [`FAN_IN`] runs are left.
     fn reduced(
         mut scratch: Scratch,
         mut runs: Vec<Range<u64>>,
@@ -359,8 +362,8 @@ impl Merge {
     }
 
     fn next(&mut self) -> io::Result<Option<&[u8]>> {
-        if self.loaded {
-            // The record given last is the least one's: now it makes room.
+        if self.is_loaded {
+            // The last returned record is still at the top: advance its run.
             if let Some(&top) = self.heap.first() {
                 if !self.runs[top].advance()? {
                     self.heap.swap_remove(0);
@@ -383,7 +386,7 @@ impl Merge {
         for at in (0..self.heap.len() / 2).rev() {
             self.sift_down(at);
         }
-        self.loaded = true;
+        self.is_loaded = true;
         Ok(())
     }
 
@@ -407,15 +410,16 @@ impl Merge {
         self.runs[self.heap[at]].current()
     }
 
-    /// Lets the buffers go; what was read ahead is read again.
+    /// Frees the buffers; records that were read ahead are read again later.
     fn release(&mut self) {
         for (number, run) in self.runs.iter_mut().enumerate() {
-            // The first of the heap was given; runs outside of it have come to their end.
-            let waiting = self.heap.iter().skip(1).any(|&other| other == number);
-            run.release(waiting);
+            // The current record of the heap's first run was returned already; runs outside the
+            // heap are exhausted.
+            let returned = !self.heap.iter().skip(1).any(|&other| other == number);
+            run.release(returned);
         }
         self.heap.clear();
-        self.loaded = false;
+        self.is_loaded = false;
     }
 }
 
@@ -423,15 +427,16 @@ fn chunk_for(memory: usize, runs: usize) -> usize {
     (memory / runs.max(1)).clamp(SMALLEST_CHUNK, CHUNK)
 }
 
-/// Reads one run of a file's records.
+/// Reads one run of records from a file.
 #[derive(Debug)]
 struct Run {
     file: Arc<File>,
-    /// What is still to be read into the buffer.
+    /// The range of the file that is not yet in the buffer.
     unread: Range<u64>,
     chunk: usize,
     buffer: Vec<u8>,
-    /// The bytes of the buffer that hold the current record (without prefix) and what follows it.
+    /// The range of the buffer that holds the current record, without its length prefix. What
+    /// follows is read ahead.
     current: Range<usize>,
     filled: usize,
 }
@@ -445,7 +450,7 @@ impl Run {
         &self.buffer[self.current.clone()]
     }
 
-    /// Goes to the next record; false after the last.
+    /// Advances to the next record; returns false after the last.
     fn advance(&mut self) -> io::Result<bool> {
         self.current.start = self.current.end;
         if self.current.end == self.filled && self.unread.is_empty() {
@@ -461,19 +466,19 @@ impl Run {
         Ok(true)
     }
 
-    /// Sees to it that the buffer holds `needed` bytes from the current record's end on; moves that
-    /// end to the buffer's start where it must read.
+    /// Reads until the buffer holds `needed` bytes after the current record. If it must read, it
+    /// first moves those bytes to the start of the buffer.
     fn fill(&mut self, needed: usize) -> io::Result<()> {
-        let held = self.filled - self.current.end;
-        if held >= needed {
+        let buffered = self.filled - self.current.end;
+        if buffered >= needed {
             return Ok(());
         }
         self.buffer.copy_within(self.current.end..self.filled, 0);
-        self.filled = held;
+        self.filled = buffered;
         self.current = 0..0;
         self.buffer.resize(self.chunk.max(needed), 0);
         if needed <= self.chunk {
-            // A huge record may have left it huge.
+            // The buffer may still have the size of an earlier huge record.
             self.buffer.shrink_to(self.chunk);
         }
         while self.filled < needed {
@@ -493,10 +498,10 @@ impl Run {
         Ok(())
     }
 
-    /// Lets the buffer go. Reading goes on with the current record where that is still `waiting` to
-    /// be given, else behind it.
-    fn release(&mut self, waiting: bool) {
-        let next = if waiting { self.current.start - 4 } else { self.current.end };
+    /// Frees the buffer. The next read begins with the current record if that was not `returned`
+    /// yet, else with the record after it.
+    fn release(&mut self, returned: bool) {
+        let next = if returned { self.current.end } else { self.current.start - 4 };
         let ahead = self.filled - next;
         self.unread.start -= ahead as u64;
         self.buffer = Vec::new();
@@ -553,7 +558,7 @@ struct Scratch {
 }
 
 impl Scratch {
-    /// Makes one in `dir`, and `dir` where it is missing (for the owner alone).
+    /// Creates a scratch file in `dir`, which is created if missing, for the owner alone.
     fn create(dir: &Path) -> io::Result<Self> {
         let file = match nameless(dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -572,8 +577,8 @@ impl Scratch {
     }
 }
 
-/// Appends a key so that records which begin with it sort as keys do, whatever follows: 0 as 0 255,
-/// and 0 0 at its end.
+/// Appends a key in an encoding that sorts as keys do, whatever follows it in the record: a 0 byte
+/// is written as 0 255, and 0 0 ends the key.
 pub fn push_key(out: &mut Vec<u8>, key: &[u8]) {
     for &byte in key {
         out.push(byte);
@@ -584,7 +589,8 @@ pub fn push_key(out: &mut Vec<u8>, key: &[u8]) {
     out.extend_from_slice(&[0, 0]);
 }
 
-/// Splits a record into the key that [`push_key`] wrote, and the rest; `None` for anything else.
+/// Splits a record into the key that [`push_key`] wrote and the rest; returns `None` for any other
+/// bytes.
 pub fn split_key(record: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let (mut key, mut rest) = (Vec::with_capacity(record.len()), record);
     loop {
@@ -601,16 +607,17 @@ pub fn split_key(record: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
-/// Opens a file that has no name (`O_TMPFILE`; `O_EXCL` keeps it from ever getting one, open(2)),
-/// or where the file system can't, one that loses its name at once.
+/// Opens a file without a name: with `O_TMPFILE` (and `O_EXCL`, which prevents it from being linked
+/// later, open(2)), or on a file system without that, a file that is unlinked at once.
 ///
 /// # Errors
-/// The file can't be made.
+/// Fails if the file can't be created.
 pub fn nameless(dir: &Path) -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
     match rustix::fs::open(dir, flags, Mode::RUSR | Mode::WUSR) {
         Ok(fd) => Ok(File::from(fd)),
-        // EISDIR: a kernel that doesn't know O_TMPFILE; the others: a file system that doesn't.
+        // EISDIR: the kernel doesn't know O_TMPFILE. The others: the file system doesn't support
+        // it.
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => unlinked(dir),
         Err(error) => Err(error.into()),
     }

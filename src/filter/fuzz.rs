@@ -1,10 +1,10 @@
-//! Whatever the patterns are, decisions agree.
+//! Random patterns: decisions about a key, its parents and a recorded filter agree.
 
 use super::*;
 use crate::model::fuzz::{Input, assert_printable, config, inputs};
 use proptest::prelude::*;
 
-/// Every other pattern includes.
+/// Random rules, half of which include.
 fn rules() -> impl Strategy<Value = Vec<Rule>> {
     let rule = (inputs("filter"), any::<bool>()).prop_map(|(Input(bytes), includes)| {
         let pattern = String::from_utf8_lossy(&bytes).into_owned();
@@ -13,7 +13,7 @@ fn rules() -> impl Strategy<Value = Vec<Rule>> {
     prop::collection::vec(rule, 0..4)
 }
 
-/// Names that patterns of the corpus match, or nearly.
+/// Names that patterns of the corpus match or nearly match.
 const NAMES: [&str; 17] = [
     "a",
     "b",
@@ -34,7 +34,7 @@ const NAMES: [&str; 17] = [
     "trailing ",
 ];
 
-/// Keys of the names that the patterns of the corpus have, some of them directories.
+/// Keys made of such names and of random ones, some of them directories.
 fn keys() -> impl Strategy<Value = Vec<Key>> {
     let name = prop_oneof![
         prop::sample::select(&NAMES[..]).prop_map(|name| name.as_bytes().to_vec()),
@@ -53,10 +53,10 @@ fn keys() -> impl Strategy<Value = Vec<Key>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: config().cases / 4, ..config() })]
 
-    /// What is decided of a directory holds for all that lies below it, a filter that was
-    /// recorded decides as the one that it was, and the last rule has the last word.
+    /// A directory's exclusion applies to everything below it, a filter that was recorded decides
+    /// as the original, and the last rule wins.
     #[test]
-    fn whatever_the_patterns_decisions_agree(rules in rules(), keys in keys()) {
+    fn decisions_agree_for_any_patterns(rules in rules(), keys in keys()) {
         let filter = match Filter::new(&rules, None, None) {
             Ok(filter) => filter,
             Err(error) => {

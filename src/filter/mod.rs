@@ -1,14 +1,14 @@
 //! Filters: which entries take part in a mirror.
 //!
-//! A [`Filter`] is a list of rules in gitignore's language, and bounds on the size of files. Of the
-//! rules that match a key the last one decides, whether it excludes or includes; a key that none
-//! matches takes part, and so does the root, always. The rules are those of gitignore(5), matched as
-//! git does: a leading `/` (or one within) anchors a pattern at the root, `**` spans directories, a
-//! trailing `/` takes directories only, and a pattern without an inner `/` matches at any depth. Two
-//! things differ: `{a,b}` stands for two patterns here (a brace itself is `\{`), and what git passes
-//! over in silence (an empty pattern, a comment, an unclosed `[`) is an error.
+//! A [`Filter`] is a list of rules in gitignore's language, and bounds on the size of files. The
+//! last rule that matches a key decides whether it is excluded or included. A key that no rule
+//! matches takes part, and the root always does. Patterns follow gitignore(5), matched as git does:
+//! a leading `/` (or one within) anchors a pattern at the root, `**` spans directories, a trailing
+//! `/` takes directories only, and a pattern without an inner `/` matches at any depth. Two things
+//! differ: `{a,b}` stands for two patterns here (a brace itself is `\{`), and what git silently
+//! ignores (an empty pattern, a comment, an unclosed `[`) is an error.
 //!
-//! Matching is on bytes: a key need not be UTF-8, and `?` stands for one byte.
+//! Matching is on bytes: a key need not be UTF-8, and `?` matches one byte.
 
 mod pattern;
 
@@ -22,18 +22,18 @@ use crate::model::key::Escaped;
 use pattern::Pattern;
 use serde::{Deserialize, Serialize};
 
-/// One pattern and what it does to the keys that it matches.
+/// A pattern, and what happens to the keys that it matches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
-    /// They don't take part.
+    /// Matching keys don't take part.
     Exclude(String),
-    /// They take part, though a rule before excludes them.
+    /// Matching keys take part, even if an earlier rule excludes them.
     Include(String),
 }
 
 impl Rule {
-    /// The pattern.
+    /// Returns the pattern.
     pub fn pattern(&self) -> &str {
         match self {
             Self::Exclude(pattern) | Self::Include(pattern) => pattern,
@@ -45,7 +45,7 @@ impl Rule {
     }
 }
 
-/// What a filter is made of, as plain data: what a run's record keeps of it.
+/// The definition of a filter as plain data, as a run records it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FilterSpec {
@@ -60,11 +60,12 @@ pub struct FilterSpec {
 /// The rule that decides whether an entry takes part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MatchedRule {
-    /// What it matches: the entry, or the directory above it that it excludes with all in it.
+    /// The key that the rule matches: the entry itself, or a directory above it that is excluded
+    /// with everything in it.
     pub key: Key,
-    /// Which of [`Filter::rules`] it is.
+    /// The rule's index in [`Filter::rules`].
     pub rule: usize,
-    /// Whether it excludes.
+    /// Whether the rule excludes.
     pub excludes: bool,
 }
 
@@ -72,12 +73,12 @@ pub struct MatchedRule {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FilterError {
-    /// A pattern is none.
+    /// A pattern is illegal.
     #[error("pattern \"{}\" {problem}", Escaped(pattern.as_bytes()))]
     Pattern {
-        /// The pattern as it was given.
+        /// The pattern as given.
         pattern: String,
-        /// What is wrong with it, behind its name.
+        /// What is wrong with it, as the end of a sentence that begins with the pattern.
         problem: String,
     },
     /// No size can satisfy both bounds.
@@ -97,7 +98,7 @@ pub enum FilterError {
 #[serde(try_from = "FilterSpec", into = "FilterSpec")]
 pub struct Filter {
     spec: FilterSpec,
-    /// One a rule.
+    /// The parsed pattern of each rule.
     patterns: Vec<Pattern>,
 }
 
@@ -128,11 +129,11 @@ impl From<Filter> for FilterSpec {
 }
 
 impl Filter {
-    /// Makes a filter of rules, and of the smallest and the largest size in bytes that take part.
+    /// Makes a filter from rules and the smallest and largest file size in bytes that take part.
     ///
     /// # Errors
-    /// A pattern that is empty, a comment, negated with `!`, begins with `./` or `../`, names the
-    /// root or is broken; a smallest size above the largest.
+    /// Fails for a pattern that is empty, a comment, negated with `!`, begins with `./` or `../`,
+    /// names the root or is broken, and for a smallest size above the largest.
     pub fn new(
         rules: &[Rule],
         min_size: Option<u64>,
@@ -141,37 +142,37 @@ impl Filter {
         FilterSpec { rules: rules.to_vec(), min_size, max_size }.try_into()
     }
 
-    /// What it is made of.
+    /// Returns the filter's definition.
     pub fn spec(&self) -> &FilterSpec {
         &self.spec
     }
 
-    /// The rules, in order.
+    /// Returns the rules, in order.
     pub fn rules(&self) -> &[Rule] {
         &self.spec.rules
     }
 
-    /// Whether there are rules; without, no key is excluded.
+    /// Returns whether there are rules; without any, no key is excluded.
     pub fn has_patterns(&self) -> bool {
         !self.spec.rules.is_empty()
     }
 
-    /// Whether the rules exclude the entry itself, the directories above it taken as included: what
-    /// a walker asks that doesn't enter excluded directories.
+    /// Returns whether the rules exclude the entry itself, assuming that the directories above it
+    /// are included. This is enough for a walker that doesn't enter excluded directories.
     pub fn excludes(&self, key: &Key) -> bool {
         self.excludes_bytes(key.as_bytes())
     }
 
-    /// Whether the rules exclude the entry or any directory above it. An entry below an excluded
-    /// directory can't be included again.
+    /// Returns whether the rules exclude the entry or any directory above it. An entry below an
+    /// excluded directory can't be included again.
     pub fn excludes_within(&self, key: &Key) -> bool {
         self.has_patterns() && downwards(key).any(|within| self.excludes_bytes(within))
     }
 
-    /// The rule that decides: the one that excludes the outermost excluded directory above the entry,
-    /// else the last that matches the entry itself; `None` where none does.
-    pub fn ruling(&self, key: &Key) -> Option<MatchedRule> {
-        let ruling = |bytes: &[u8]| {
+    /// Returns the rule that decides: the one that excludes the outermost excluded directory above
+    /// the entry, else the last that matches the entry itself; `None` if no rule matches.
+    pub fn matched_rule(&self, key: &Key) -> Option<MatchedRule> {
+        let matched = |bytes: &[u8]| {
             let rule = self.matching(bytes)?;
             Some(MatchedRule {
                 key: Key::new(bytes),
@@ -180,11 +181,11 @@ impl Filter {
             })
         };
         let excluding =
-            downwards(key).find_map(|within| ruling(within).filter(|ruling| ruling.excludes));
-        excluding.or_else(|| ruling(key.as_bytes()))
+            downwards(key).find_map(|within| matched(within).filter(|rule| rule.excludes));
+        excluding.or_else(|| matched(key.as_bytes()))
     }
 
-    /// Whether a regular file of so many bytes is excluded for its size.
+    /// Returns whether a regular file of `size` bytes is excluded by the size bounds.
     pub fn excludes_size(&self, size: u64) -> bool {
         self.spec.min_size.is_some_and(|min| size < min)
             || self.spec.max_size.is_some_and(|max| size > max)
@@ -194,7 +195,7 @@ impl Filter {
         self.matching(key).is_some_and(|rule| self.spec.rules[rule].excludes())
     }
 
-    /// The last rule that matches an entry.
+    /// Returns the index of the last rule that matches an entry.
     fn matching(&self, key: &[u8]) -> Option<usize> {
         if key.is_empty() {
             return None;
@@ -207,7 +208,7 @@ impl Filter {
     }
 }
 
-/// The directories above an entry, the outermost first, and then the entry itself.
+/// Returns the directories above an entry, outermost first, and then the entry itself.
 fn downwards(key: &Key) -> impl Iterator<Item = &[u8]> {
     let bytes = key.as_bytes();
     bytes.split_inclusive(|&byte| byte == b'/').scan(0, |end, component| {

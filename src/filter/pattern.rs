@@ -1,33 +1,33 @@
-//! One pattern: what it matches, or what is wrong with it.
+//! Parsing and matching of one pattern.
 //!
-//! [`Pattern::parse`] refuses what git would accept and never match, and takes alternatives apart;
-//! what remains is matched by git's own algorithm, as the crate `gix-glob` has it.
+//! [`Pattern::parse`] refuses what git would accept but never match, and expands alternatives. The
+//! crate `gix-glob` matches the results with git's own algorithm.
 
 use crate::model::key::Escaped;
 use gix_glob::pattern::Mode;
 use gix_glob::wildmatch;
 use std::borrow::Cow;
 
-/// Stars in a pattern, `**` counting as one: the matcher follows each by a call of itself, and gives
-/// up, taking the name for no match, after 64.
+/// Most stars in a pattern, `**` counting as one. The matcher recurses at each star and reports no
+/// match beyond a depth of 64.
 const STARS: usize = 60;
 
-/// Patterns that one with alternatives may stand for.
+/// Most patterns that the alternatives of one may expand to.
 const ALTERNATIVES: usize = 1_000;
 
-/// The classes of characters that git knows, as `[[:digit:]]` (wildmatch.c).
+/// The character classes that git knows, as in `[[:digit:]]` (its wildmatch.c).
 const CLASSES: [&[u8]; 12] = [
     b"alnum", b"alpha", b"blank", b"cntrl", b"digit", b"graph", b"lower", b"print", b"punct",
     b"space", b"upper", b"xdigit",
 ];
 
-/// A pattern, which matches what any of its alternatives matches.
+/// A pattern, which matches what any of its alternatives match.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {
     alternatives: Vec<gix_glob::Pattern>,
 }
 
-/// What is wrong with a pattern, in words that follow its name.
+/// What is wrong with a pattern; the text continues a sentence that begins with the pattern.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Problem {
     #[error("is empty")]
@@ -35,7 +35,7 @@ pub(super) enum Problem {
     #[error("is white space alone; for a name that is, put it in a set, as in \"[ ]\"")]
     Blank,
     #[error(
-        "begins with \"!\": what is to take part is named by a pattern of its own kind, without the \
+        "begins with \"!\": to include what it matches, give it as an include pattern without the \
          \"!\"; for a name that begins with \"!\" write \"\\!\""
     )]
     Negated,
@@ -53,12 +53,12 @@ pub(super) enum Problem {
     DanglingEscape,
     #[error("has a \"[\" without its \"]\"; for a name that holds one write \"\\[\"")]
     UnclosedSet,
-    #[error("has a set with the class \"[:{}:]\", which there is not", Escaped(.0))]
+    #[error("has a set with the unknown class \"[:{}:]\"", Escaped(.0))]
     UnknownClass(Box<[u8]>),
     #[error("has a range that ends before it begins, \"{}-{}\"", Escaped(&[*.0]), Escaped(&[*.1]))]
     ReversedRange(u8, u8),
     #[error(
-        "has a set of characters beyond ASCII, of which a set matches single bytes: write \
+        "has a set with characters beyond ASCII, but a set matches single bytes: write \
          alternatives, as in \"{{ä,ö}}\""
     )]
     SetBeyondAscii,
@@ -67,7 +67,7 @@ pub(super) enum Problem {
     #[error("stands for more than {ALTERNATIVES} alternatives")]
     TooManyAlternatives,
     #[error(
-        "has \"**\" behind a part of a name, which git takes for more than a \"*\" at times: write \
+        "has \"**\" after part of a name, which git sometimes takes for more than a \"*\": write \
          \"*\", or \"*/**/\" for directories too"
     )]
     StarsInName,
@@ -76,7 +76,7 @@ pub(super) enum Problem {
 }
 
 impl Pattern {
-    /// Parses a pattern. Spaces at its end don't count, unless the last is escaped.
+    /// Parses a pattern. Trailing spaces are ignored, unless the last is escaped.
     pub(super) fn parse(text: &str) -> Result<Self, Problem> {
         let text = trim_end(text.as_bytes());
         match text.first() {
@@ -92,7 +92,7 @@ impl Pattern {
         Ok(Self { alternatives })
     }
 
-    /// Whether it matches an entry itself, whatever it does with the directories above.
+    /// Returns whether the pattern matches an entry itself, regardless of the directories above it.
     pub(super) fn matches(&self, path: &[u8], is_directory: bool) -> bool {
         let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
         self.alternatives.iter().any(|pattern| {
@@ -107,8 +107,7 @@ impl Pattern {
     }
 }
 
-/// Leaves out the spaces at the end that no `\` stands before (`trim_trailing_spaces` in git's
-/// dir.c).
+/// Removes trailing spaces that are not escaped with `\` (`trim_trailing_spaces` in git's dir.c).
 fn trim_end(text: &[u8]) -> &[u8] {
     let mut end = 0;
     let mut bytes = text.iter().enumerate();
@@ -122,7 +121,7 @@ fn trim_end(text: &[u8]) -> &[u8] {
     &text[..end]
 }
 
-/// Refuses what can't match for the names in it.
+/// Refuses a pattern whose names can't match anything.
 fn check_names(pattern: &[u8]) -> Result<(), Problem> {
     if pattern.is_empty() {
         Err(Problem::Empty)
@@ -144,16 +143,17 @@ fn check_names(pattern: &[u8]) -> Result<(), Problem> {
     }
 }
 
-/// Whether only the `/` that says that a directory is meant is left for the last `\` to escape.
+/// Returns whether the last `\` escapes nothing but the `/` that marks a directory.
 fn has_dangling_escape(pattern: &[u8]) -> bool {
     let name = pattern.strip_suffix(b"/").unwrap_or(b"");
     name.iter().rev().take_while(|&&byte| byte == b'\\').count() % 2 == 1
 }
 
-/// Alternatives that are being read: those read to their end, and all that the one under way may
-/// begin with.
+/// The alternatives between a pair of braces while they are parsed.
 struct Level {
+    /// Patterns of the alternatives before the last `,`.
     done: Vec<Vec<u8>>,
+    /// Patterns of the alternative being parsed: several if it has braces itself.
     current: Vec<Vec<u8>>,
 }
 
@@ -167,7 +167,7 @@ impl Level {
     }
 }
 
-/// The patterns that one with braces stands for, as in a shell: itself where it has none.
+/// Expands the braces of a pattern as a shell does; without braces it is the only result.
 fn alternatives(text: &[u8]) -> Result<Vec<Vec<u8>>, Problem> {
     let mut levels = vec![];
     let mut level = Level::new();
@@ -236,27 +236,27 @@ fn alternatives(text: &[u8]) -> Result<Vec<Vec<u8>>, Problem> {
     Ok(level.done)
 }
 
-/// A set, `[a-z]` say.
+/// A set of characters, such as `[a-z]`.
 struct Set {
-    /// The bytes of the pattern that it takes.
+    /// Bytes of the pattern that the set takes up.
     taken: usize,
-    /// It, as the matcher and git read it alike.
+    /// The set's text, rewritten so that the matcher reads it as git does.
     text: Vec<u8>,
 }
 
-/// Reads the set that `text` begins with as git does (`dowild` in its wildmatch.c).
+/// Parses the set at the beginning of `text` as git does (`dowild` in its wildmatch.c).
 fn set(text: &[u8]) -> Result<Set, Problem> {
     let at = |place: usize| text.get(place).copied().ok_or(Problem::UnclosedSet);
     let first = if matches!(text.get(1), Some(b'!' | b'^')) { 2 } else { 1 };
     let mut place = first;
-    // Before these `\` is to be put: where "[:" begins no class, the matcher loses its way.
+    // Positions to put `\` before: the matcher misreads a "[:" that begins no class.
     let mut escaped = Vec::new();
-    // What a range may begin with.
+    // The character that a range may begin with.
     let mut begin = None;
     loop {
         let byte = at(place)?;
         match byte {
-            // The first one stands for itself.
+            // A `]` at the beginning is an ordinary character.
             b']' if place > first => break,
             b'[' if text.get(place + 1) == Some(&b':') => {
                 let inner = &text[place + 2..];

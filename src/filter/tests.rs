@@ -1,4 +1,4 @@
-//! What patterns and sizes leave out.
+//! Tests of which keys and sizes a filter excludes.
 
 use super::*;
 
@@ -123,7 +123,7 @@ fn the_last_match_decides() {
 }
 
 #[test]
-fn an_anchored_whole_exclusion_keeps_what_is_included_after_it() {
+fn excluding_everything_keeps_what_a_later_rule_includes() {
     let filter = filter(&[exclude("/*"), include("/src/")]);
     assert!(filter.excludes(&key("doc/")));
     assert!(filter.excludes(&key("src")), "a file of the directory's name");
@@ -132,7 +132,7 @@ fn an_anchored_whole_exclusion_keeps_what_is_included_after_it() {
 }
 
 #[test]
-fn an_entry_below_an_excluded_directory_is_excluded_whatever_includes_it() {
+fn an_entry_below_an_excluded_directory_cannot_be_included_again() {
     let filter = filter(&[exclude("build/"), include("build/keep")]);
     assert!(!filter.excludes(&key("build/keep")), "its parents are taken as included");
     for within in ["build/keep", "build/", "x/build/y/z", "x/build/y/"] {
@@ -144,19 +144,19 @@ fn an_entry_below_an_excluded_directory_is_excluded_whatever_includes_it() {
 }
 
 #[test]
-fn the_rule_that_decides_is_told() {
+fn the_rule_that_decides_is_reported() {
     let rules = [exclude("*.log"), include("keep.log"), exclude("build/"), include("*.rs")];
     let filter = filter(&rules);
-    let told = |name: &str| {
-        let ruling = filter.ruling(&key(name))?;
-        Some((ruling.key.to_string(), ruling.rule, ruling.excludes))
+    let decided = |name: &str| {
+        let matched = filter.matched_rule(&key(name))?;
+        Some((matched.key.to_string(), matched.rule, matched.excludes))
     };
-    assert_eq!(told("a/x.log"), Some(("a/x.log".into(), 0, true)));
-    assert_eq!(told("a/keep.log"), Some(("a/keep.log".into(), 1, false)));
-    assert_eq!(told("a/build/b/x.rs"), Some(("a/build/".into(), 2, true)));
-    assert_eq!(told("a/b/x.rs"), Some(("a/b/x.rs".into(), 3, false)));
-    assert_eq!(told("build"), None, "no directory");
-    assert_eq!(told(""), None);
+    assert_eq!(decided("a/x.log"), Some(("a/x.log".into(), 0, true)));
+    assert_eq!(decided("a/keep.log"), Some(("a/keep.log".into(), 1, false)));
+    assert_eq!(decided("a/build/b/x.rs"), Some(("a/build/".into(), 2, true)));
+    assert_eq!(decided("a/b/x.rs"), Some(("a/b/x.rs".into(), 3, false)));
+    assert_eq!(decided("build"), None, "no directory");
+    assert_eq!(decided(""), None);
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn sizes_are_bounded_inclusively() {
 }
 
 #[test]
-fn patterns_that_would_match_nothing_are_refused_by_name() {
+fn patterns_that_match_nothing_are_refused_with_the_reason() {
     let table = [
         ("", "is empty"),
         ("  ", "is empty"),
@@ -202,7 +202,7 @@ fn patterns_that_would_match_nothing_are_refused_by_name() {
         ("a[", "without its \"]\""),
         ("[]", "without its \"]\""),
         ("[[:digit:]", "without its \"]\""),
-        ("[[:digits:]]", "has a set with the class \"[:digits:]\""),
+        ("[[:digits:]]", "has a set with the unknown class \"[:digits:]\""),
         ("[z-a]", "has a range that ends before it begins, \"z-a\""),
         ("[z-\\a]", "has a range that ends before it begins, \"z-a\""),
         ("[é]", "characters beyond ASCII"),
@@ -214,8 +214,8 @@ fn patterns_that_would_match_nothing_are_refused_by_name() {
         ("b\\/", "escapes nothing"),
         ("{b\\/,c}", "escapes nothing"),
         (&"{a,b}".repeat(10), "more than 1000 alternatives"),
-        ("/a**", "behind a part of a name"),
-        ("a**/b", "behind a part of a name"),
+        ("/a**", "after part of a name"),
+        ("a**/b", "after part of a name"),
         (&"*a".repeat(61), "more than 60 stars"),
     ];
     for (pattern, problem) in table {
@@ -229,13 +229,13 @@ fn patterns_that_would_match_nothing_are_refused_by_name() {
 }
 
 #[test]
-fn a_pattern_that_is_broken_is_named_without_what_would_move_a_cursor() {
+fn a_broken_pattern_is_printed_without_control_characters() {
     let error = Filter::new(&[exclude("[9-\u{1b}]")], None, None).unwrap_err().to_string();
     assert!(error.contains("\\u{1b}") && !error.contains('\u{1b}'), "{error:?}");
 }
 
 #[test]
-fn a_filter_survives_its_record() {
+fn a_filter_survives_serialisation() {
     let original = Filter::new(&[exclude("*.o"), include("\\#x ")], Some(1), None).unwrap();
     let json = serde_json::to_string(&original).unwrap();
     assert_eq!(

@@ -1,8 +1,8 @@
 //! S3 locations: `s3://bucket/prefix?option=value&…`.
 //!
-//! Bucket and prefix are taken as they are typed, not percent-decoded: a key may hold any byte.
-//! What follows the last `?` is options only if it reads `name=value&…` and knows one of the names;
-//! `/?` ends a prefix that would read so itself.
+//! Bucket and prefix are taken as typed, without percent-decoding: a key may hold any byte. Text
+//! after the last `?` is options only if it reads `name=value&…` and has a known name. A prefix
+//! that itself ends like that is written with `/?` after it.
 
 use super::{percent_decode, usage};
 use crate::model::Error;
@@ -11,34 +11,34 @@ use std::fmt;
 
 /// The names of options, for messages.
 const OPTIONS: &str = "endpoint, region, path_style, anonymous and profile";
-/// What to do where it was no option that was meant.
+/// Hints for text that was not meant as an option.
 const END_OF_PREFIX: &str = "if it is the end of the prefix, write / after it";
 const END_OF_KEY: &str = "if it is the end of the key, write an option after it: ?region=…";
 /// What to do instead of writing a secret into a location.
 const KEEP_SECRETS: &str = "credentials come from the environment (AWS_ACCESS_KEY_ID, \
      AWS_SECRET_ACCESS_KEY, AWS_PROFILE) or from ~/.aws, never from a location";
-/// Parts of names that tell a secret. A value under such a name is not printed.
+/// Parts of option names that suggest a secret. The value under such a name is not printed.
 const SECRET_NAMES: [&str; 7] =
     ["secret", "passw", "token", "credential", "access_key", "accesskey", "signature"];
 
-/// A prefix of a bucket, and how its store is reached.
+/// A prefix of a bucket, and how to reach its store.
 ///
-/// Holds no secret: Debug and Display may be printed.
+/// Holds no secret: `Debug` and `Display` are safe to print.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct S3Location {
     /// The bucket's name.
     pub bucket: String,
-    /// The prefix that all keys begin with: empty, or bytes that end in `/`.
+    /// The prefix of all keys: empty, or bytes that end in `/`.
     pub prefix: Box<[u8]>,
-    /// Where the store is, `http(s)://host[:port][/path]` without a final `/`; AWS if absent.
+    /// The store's address, `http(s)://host[:port][/path]` without a final `/`; AWS if absent.
     pub endpoint: Option<String>,
-    /// The region to sign for.
+    /// The region that requests are signed for.
     pub region: Option<String>,
-    /// Whether the bucket stands in the path of URLs (or in the host).
+    /// Whether the bucket is in the path of URLs (else in the host name).
     pub path_style: Option<bool>,
-    /// Whether requests go unsigned.
+    /// Whether requests are sent unsigned.
     pub anonymous: Option<bool>,
-    /// The profile of `~/.aws` to take settings and credentials from.
+    /// The profile of `~/.aws` that gives settings and credentials.
     pub profile: Option<String>,
 }
 
@@ -46,7 +46,7 @@ impl S3Location {
     /// Parses what follows `s3://`.
     pub(super) fn parse(rest: &[u8]) -> Result<Self, Error> {
         let split = split_options(rest).map_err(|name| unknown(name, END_OF_PREFIX))?;
-        let (mut location, key) = Self::parse_split(rest, split)?;
+        let (mut location, key) = Self::from_split(rest, split)?;
         let mut prefix = key.into_vec();
         if prefix.last().is_some_and(|&byte| byte != b'/') {
             prefix.push(b'/');
@@ -55,28 +55,29 @@ impl S3Location {
         Ok(location)
     }
 
-    /// Parses what follows `s3://` where a single key is meant: the bucket, with an empty prefix,
-    /// and the key as it was typed.
+    /// Parses what follows `s3://` for a single key: the bucket, with an empty prefix, and the key
+    /// as typed.
     pub(super) fn parse_key(rest: &[u8]) -> Result<(Self, Box<[u8]>), Error> {
         let split = split_options(rest).map_err(|name| unknown(name, END_OF_KEY))?;
-        Self::parse_split(rest, split)
+        Self::from_split(rest, split)
     }
 
-    fn parse_split(
+    fn from_split(
         rest: &[u8],
-        (place, options): (&[u8], &[u8]),
+        (path, options): (&[u8], &[u8]),
     ) -> Result<(Self, Box<[u8]>), Error> {
         let mut location = Self::default();
-        let (name, behind) = match as_recorded(place) {
-            Some((name, at, behind)) => {
-                let text = std::str::from_utf8(at).map_err(|_| usage("an endpoint is not text"))?;
+        let (name, tail) = match split_recorded(path) {
+            Some((name, address, tail)) => {
+                let text = std::str::from_utf8(address);
+                let text = text.map_err(|_| usage("an endpoint is not text"))?;
                 location.endpoint = Some(endpoint(text)?);
-                (name, behind)
+                (name, tail)
             }
-            None => place.split_at(place.iter().position(|&b| b == b'/').unwrap_or(place.len())),
+            None => path.split_at(path.iter().position(|&b| b == b'/').unwrap_or(path.len())),
         };
         location.bucket = bucket(name, rest)?;
-        let key = behind.get(1..).unwrap_or_default().into();
+        let key = tail.get(1..).unwrap_or_default().into();
         for (name, value) in pairs(options).into_iter().flatten() {
             location.set(name, value)?;
         }
@@ -84,8 +85,8 @@ impl S3Location {
     }
 
     fn set(&mut self, name: &str, value: &[u8]) -> Result<(), Error> {
-        // An unknown name comes first: its value may be a secret under a name that nobody foresaw.
-        let Some(option) = OptionName::of(name) else { return Err(unknown(name, END_OF_PREFIX)) };
+        // Reject an unknown name before its value is looked at: that may be a secret.
+        let option = OptionName::parse(name).ok_or_else(|| unknown(name, END_OF_PREFIX))?;
         let value = percent_decode(value)
             .and_then(|value| String::from_utf8(value).ok())
             .filter(|value| !value.is_empty() && !value.chars().any(char::is_control))
@@ -96,8 +97,8 @@ impl S3Location {
         let replaced = match option {
             OptionName::Endpoint => self.endpoint.replace(endpoint(&value)?).is_some(),
             OptionName::Region => self.region.replace(region(&value)?).is_some(),
-            OptionName::PathStyle => self.path_style.replace(switch(name, &value)?).is_some(),
-            OptionName::Anonymous => self.anonymous.replace(switch(name, &value)?).is_some(),
+            OptionName::PathStyle => self.path_style.replace(parse_bool(name, &value)?).is_some(),
+            OptionName::Anonymous => self.anonymous.replace(parse_bool(name, &value)?).is_some(),
             OptionName::Profile => self.profile.replace(value).is_some(),
         };
         if replaced {
@@ -109,49 +110,50 @@ impl S3Location {
 
 impl fmt::Display for S3Location {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As a place prints that is reached; what stands behind a host would be read as a prefix.
+        // The form `bucket@endpoint/prefix` that runs record. An endpoint with a path can't be
+        // written so: the path would be read as part of the prefix.
         let is_host = |endpoint: &&String| endpoint.matches('/').count() == 2;
-        // Nor does that end a prefix that would be read as options itself.
-        let is_whole =
+        // Neither can a prefix whose end would be read as options.
+        let is_plain =
             matches!(split_options(&self.prefix), Ok((rest, [])) if *rest == *self.prefix);
-        let at = self.endpoint.as_ref().filter(is_host).filter(|_| is_whole);
+        let host = self.endpoint.as_ref().filter(is_host).filter(|_| is_plain);
         write!(out, "s3://{}", self.bucket)?;
-        if let Some(endpoint) = at {
+        if let Some(endpoint) = host {
             write!(out, "@{endpoint}")?;
         }
         write!(out, "/{}", Escaped(&self.prefix))?;
         let switch = |value: Option<bool>| value.map(|value| value.to_string());
         let options = [
-            ("endpoint", self.endpoint.clone().filter(|_| at.is_none())),
+            ("endpoint", self.endpoint.clone().filter(|_| host.is_none())),
             ("region", self.region.clone()),
             ("path_style", switch(self.path_style)),
             ("anonymous", switch(self.anonymous)),
             ("profile", self.profile.clone()),
         ];
-        let mut before = "?";
+        let mut separator = "?";
         for (name, value) in
             options.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)))
         {
-            write!(out, "{before}{name}=")?;
+            write!(out, "{separator}{name}=")?;
             percent_encode(out, value)?;
-            before = "&";
+            separator = "&";
         }
-        if before == "?" && !is_whole { out.write_str("?") } else { Ok(()) }
+        if separator == "?" && !is_plain { out.write_str("?") } else { Ok(()) }
     }
 }
 
-/// Splits `bucket@http(s)://host[:port]/prefix`, as runs name a place in what they record and print,
-/// into the bucket, the endpoint, and what follows, from the `/` on.
-fn as_recorded(place: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let at = place.iter().position(|byte| b"@/".contains(byte))?;
-    let rest = place[at..].strip_prefix(b"@")?;
+/// Splits `bucket@http(s)://host[:port]/prefix`, the form that runs record and print, into the
+/// bucket, the endpoint, and the rest from the `/` on.
+fn split_recorded(path: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let at = path.iter().position(|byte| b"@/".contains(byte))?;
+    let rest = path[at..].strip_prefix(b"@")?;
     let scheme = [&b"http://"[..], b"https://"].into_iter().find(|it| rest.starts_with(it))?;
     let host = rest[scheme.len()..].iter().position(|&byte| byte == b'/');
-    let (endpoint, behind) = rest.split_at(host.map_or(rest.len(), |at| scheme.len() + at));
-    Some((&place[..at], endpoint, behind))
+    let (endpoint, tail) = rest.split_at(host.map_or(rest.len(), |at| scheme.len() + at));
+    Some((&path[..at], endpoint, tail))
 }
 
-/// The options that are known.
+/// The known options.
 #[derive(Clone, Copy)]
 enum OptionName {
     Endpoint,
@@ -162,7 +164,7 @@ enum OptionName {
 }
 
 impl OptionName {
-    fn of(name: &str) -> Option<Self> {
+    fn parse(name: &str) -> Option<Self> {
         match name {
             "endpoint" => Some(Self::Endpoint),
             "region" => Some(Self::Region),
@@ -174,20 +176,21 @@ impl OptionName {
     }
 }
 
-/// Splits a place from its options, which may be empty.
+/// Splits `bucket/prefix` from its options, which may be empty.
 ///
 /// # Errors
-/// The name of an option, for a text that reads like options of which none is known: it is rather a
-/// slip than the end of a prefix, and may hold a secret. Ended by `/` it is a prefix.
+/// The name of the first option, if the text reads like options but none is known. It is more
+/// likely a typo than the end of a prefix, and may hold a secret. If the text ends with `/` it is a
+/// prefix.
 fn split_options(rest: &[u8]) -> Result<(&[u8], &[u8]), &str> {
     let Some(at) = rest.iter().rposition(|&byte| byte == b'?') else { return Ok((rest, &[])) };
-    let (place, options) = (&rest[..at], &rest[at + 1..]);
-    if options.is_empty() && place.ends_with(b"/") {
-        return Ok((place, options));
+    let (path, options) = (&rest[..at], &rest[at + 1..]);
+    if options.is_empty() && path.ends_with(b"/") {
+        return Ok((path, options));
     }
     let Some(pairs) = pairs(options) else { return Ok((rest, &[])) };
-    if pairs.iter().any(|(name, _)| OptionName::of(name).is_some()) {
-        return Ok((place, options));
+    if pairs.iter().any(|(name, _)| OptionName::parse(name).is_some()) {
+        return Ok((path, options));
     }
     let secret = pairs.iter().find(|(name, _)| is_secret(name));
     match secret.or_else(|| pairs.first().filter(|_| !options.ends_with(b"/"))) {
@@ -196,7 +199,7 @@ fn split_options(rest: &[u8]) -> Result<(&[u8], &[u8]), &str> {
     }
 }
 
-/// Reads `name=value&…`; `None` where it is something else.
+/// Parses `name=value&…`; returns `None` for anything else.
 fn pairs(options: &[u8]) -> Option<Vec<(&str, &[u8])>> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     options
@@ -215,15 +218,16 @@ fn is_secret(name: &str) -> bool {
     name == "key" || SECRET_NAMES.iter().any(|part| name.contains(part))
 }
 
-fn unknown(name: &str, otherwise: &str) -> Error {
+fn unknown(name: &str, hint: &str) -> Error {
     if is_secret(name) {
         return usage(format!("an s3:// location takes no option {name}")).help(KEEP_SECRETS);
     }
     usage(format!("an s3:// location has no option \"{name}\""))
-        .help(format!("options are {OPTIONS}; {otherwise}"))
+        .help(format!("options are {OPTIONS}; {hint}"))
 }
 
-/// Checks a bucket's name by S3's rules, with the `_` and capitals that look-alikes allow.
+/// Checks a bucket's name against S3's rules, and also allows the `_` and capitals that compatible
+/// stores allow.
 fn bucket(name: &[u8], rest: &[u8]) -> Result<String, Error> {
     if name.starts_with(b"arn:") && !rest.contains(&b'@') {
         return Err(arn(name));
@@ -247,7 +251,7 @@ fn bucket(name: &[u8], rest: &[u8]) -> Result<String, Error> {
     ))
 }
 
-/// A bucket's name, if it is a legal one.
+/// Returns a bucket's name if it is legal.
 fn bucket_name(name: &[u8]) -> Option<&str> {
     let word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     let legal = |byte: &u8| word(byte) || b".-".contains(byte);
@@ -260,7 +264,7 @@ fn bucket_name(name: &[u8]) -> Option<&str> {
     })
 }
 
-/// Refuses an ARN in a bucket's place, or with no `s3://` before it, and says what to write.
+/// Builds the error for an ARN where a bucket is expected, or without `s3://`, with what to write.
 pub(super) fn arn(name: &[u8]) -> Error {
     let name = name.split(|&byte| byte == b'/').next().unwrap_or_default();
     let bucket = name.rsplit(|&byte| byte == b':').next().unwrap_or_default();
@@ -278,8 +282,8 @@ pub(super) fn arn(name: &[u8]) -> Error {
 /// Checks a store's address, `http(s)://host[:port][/path]`, and drops a final `/`.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`](crate::model::ErrorKind) for anything else; what it holds is not repeated
-/// where it may be a secret.
+/// [`ErrorKind::Usage`](crate::model::ErrorKind) for anything else. The error doesn't repeat what
+/// may be a secret.
 pub fn endpoint(address: &str) -> Result<String, Error> {
     let help = "write it like https://s3.example.com or http://localhost:9000";
     let lower = address.get(..8).unwrap_or(address).to_ascii_lowercase();
@@ -299,7 +303,7 @@ pub fn endpoint(address: &str) -> Result<String, Error> {
     Ok(format!("{scheme}{}{path}", authority.to_ascii_lowercase()))
 }
 
-/// Whether a text is `host`, `host:port`, or `[v6]:port`.
+/// Returns whether a text is `host`, `host:port`, or `[v6]:port`.
 fn is_authority(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[').and_then(|text| text.split_once(']')) {
         Some((address, port)) => {
@@ -319,10 +323,10 @@ fn is_authority(text: &str) -> bool {
         && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
 }
 
-/// Checks a region's name: it becomes part of a host and of a signature.
+/// Checks a region's name, which becomes part of a host name and of a signature.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`](crate::model::ErrorKind) for what can't be one.
+/// [`ErrorKind::Usage`](crate::model::ErrorKind) for an illegal name.
 pub fn region(name: &str) -> Result<String, Error> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     if !name.is_empty() && name.len() <= 63 && name.bytes().all(legal) {
@@ -331,7 +335,7 @@ pub fn region(name: &str) -> Result<String, Error> {
     Err(usage("a region's name is letters, digits and hyphens").help("write it like eu-central-1"))
 }
 
-fn switch(name: &str, value: &str) -> Result<bool, Error> {
+fn parse_bool(name: &str, value: &str) -> Result<bool, Error> {
     match value {
         "true" => Ok(true),
         "false" => Ok(false),
@@ -339,7 +343,7 @@ fn switch(name: &str, value: &str) -> Result<bool, Error> {
     }
 }
 
-/// Writes a value so that it is read back: `%XX` for what ends or changes it.
+/// Writes a value with `%XX` for every byte that would end or change it when parsed.
 fn percent_encode(out: &mut fmt::Formatter<'_>, value: &str) -> fmt::Result {
     for byte in value.bytes() {
         if byte.is_ascii_graphic() && !b"%&?\\".contains(&byte) {
@@ -366,8 +370,8 @@ mod tests {
         }
     }
 
-    /// Everything an error says.
-    fn told(text: &str) -> String {
+    /// Returns all the text of the error that parsing gives.
+    fn error_text(text: &str) -> String {
         let error = parse(text).unwrap_err();
         format!("{error:?} {error} {}", error.help.clone().unwrap_or_default())
     }
@@ -428,10 +432,10 @@ mod tests {
     }
 
     #[test]
-    fn an_option_that_is_unknown_or_senseless_is_refused() {
+    fn unknown_options_and_bad_values_are_refused() {
         for (text, word) in [
             ("s3://bucket/p?regoin=eu", "\"regoin\""),
-            // As likely a slip as a prefix; a / at its end tells.
+            // Probably a typo; with / at its end it would be a prefix.
             ("s3://bucket/a?b=c/d", "\"b\""),
             ("s3://bucket/p?region=eu&x=y", "\"x\""),
             ("s3://bucket/p?path-style=true", "\"path-style\""),
@@ -447,7 +451,7 @@ mod tests {
             ("s3://bucket/p?endpoint=http://h:0", "no legal address"),
             ("s3://bucket/p?endpoint=http://h/%3Fx", "no legal address"),
         ] {
-            assert!(told(text).contains(word), "{text}: {}", told(text));
+            assert!(error_text(text).contains(word), "{text}: {}", error_text(text));
         }
     }
 
@@ -462,9 +466,9 @@ mod tests {
         }
     }
 
-    /// Runs print places so; what they print can be typed.
+    /// Runs print locations in this form.
     #[test]
-    fn a_place_may_be_written_as_runs_name_it() {
+    fn the_form_that_runs_record_can_be_typed() {
         for (text, same) in [
             (
                 "s3://bucket@http://127.0.0.1:9000/p/q/",
@@ -483,27 +487,27 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_has_a_name_that_buckets_have() {
+    fn bucket_names_follow_s3s_rules() {
         for name in ["abc", "a.b-c", "Old_Bucket", "123"] {
             assert_eq!(parse(&format!("s3://{name}/x")).unwrap().bucket, name);
         }
         let long = "a".repeat(64);
         for name in ["", "ab", ".abc", "abc-", "a..b", "a b", "bück", "arn:aws:s3", &long] {
-            assert!(told(&format!("s3://{name}/x")).contains("bucket"), "{name}");
+            assert!(error_text(&format!("s3://{name}/x")).contains("bucket"), "{name}");
         }
-        assert!(told("s3://").contains("names no bucket"));
-        assert!(told("s3:///key").contains("names no bucket"));
-        assert!(told("s3://bu?cket").contains("bucket"));
+        assert!(error_text("s3://").contains("names no bucket"));
+        assert!(error_text("s3:///key").contains("names no bucket"));
+        assert!(error_text("s3://bu?cket").contains("bucket"));
     }
 
     #[test]
     fn an_arn_is_refused_with_what_to_write() {
-        assert!(told("s3://arn:aws:s3:::photos/p").contains("s3://photos/prefix"));
+        assert!(error_text("s3://arn:aws:s3:::photos/p").contains("s3://photos/prefix"));
         for arn in ["arn:aws:s3:eu-west-1:1234:accesspoint/mine/p", "arn:aws:s3:::", "arn:x"] {
-            let told = told(&format!("s3://{arn}"));
-            assert!(told.contains("not an ARN") && told.contains("-s3alias"), "{told}");
+            let text = error_text(&format!("s3://{arn}"));
+            assert!(text.contains("not an ARN") && text.contains("-s3alias"), "{text}");
         }
-        assert!(!told("s3://arn:aws:hunter2@bucket").contains("hunter2"));
+        assert!(!error_text("s3://arn:aws:hunter2@bucket").contains("hunter2"));
     }
 
     #[test]
@@ -525,10 +529,10 @@ mod tests {
             "s3://bucket/p?region=hunter2!",
             "s3://bucket/p?anonymous=hunter2",
         ] {
-            assert!(!told(text).contains("hunter2"), "{text}: {}", told(text));
+            assert!(!error_text(text).contains("hunter2"), "{text}: {}", error_text(text));
         }
         for text in ["s3://AKIAX:hunter2@bucket/p", "s3://bucket/p?secret=x"] {
-            assert!(told(text).contains("~/.aws"), "{}", told(text));
+            assert!(error_text(text).contains("~/.aws"), "{}", error_text(text));
         }
     }
 

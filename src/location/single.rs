@@ -1,4 +1,4 @@
-//! Locations of one thing: a file, or an object whose key is what was typed, to the last byte.
+//! Locations of a single file or object. An object's key is taken as typed, to the last byte.
 
 use super::{Location, S3Location, split_scheme};
 use crate::model::Error;
@@ -7,18 +7,18 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-/// A place that is one thing, or a directory if that is what stands there.
+/// A single file or object, or a directory if the path turns out to be one.
 ///
-/// As a [`Location`], but that a final `/` is a part of an object's key and none is added.
+/// Like a [`Location`], except that a final `/` is part of the object's key, and none is added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SingleLocation {
     /// A path of this machine.
     Local(PathBuf),
     /// A key of a bucket.
     S3 {
-        /// The bucket, and how its store is reached; its prefix is empty.
+        /// The bucket and how to reach its store; its prefix is empty.
         bucket: S3Location,
-        /// The key; empty where only the bucket was named.
+        /// The key; empty if only the bucket was named.
         key: Box<[u8]>,
     },
 }
@@ -44,7 +44,7 @@ impl SingleLocation {
         })
     }
 
-    /// The path, where it is one of this machine.
+    /// Returns the path if this is one.
     pub fn into_path(self) -> Option<PathBuf> {
         match self {
             Self::Local(path) => Some(path),
@@ -52,7 +52,7 @@ impl SingleLocation {
         }
     }
 
-    /// The bucket, where it is one's key.
+    /// Returns the bucket if this is a key in one.
     pub fn bucket(&self) -> Option<&S3Location> {
         match self {
             Self::Local(_) => None,
@@ -60,7 +60,7 @@ impl SingleLocation {
         }
     }
 
-    /// Prints what a user typed, as [`Location::printable`] does.
+    /// Formats what a user typed, as [`Location::printable`] does.
     pub fn printable(text: &OsStr) -> String {
         match Self::parse(text) {
             Ok(location) => location.to_string(),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_reads_like_an_option_is_refused_with_a_way_to_name_the_key() {
+    fn a_key_that_looks_like_options_is_refused_with_how_to_write_it() {
         let error = SingleLocation::parse(OsStr::new("s3://bucket/page?id=3")).unwrap_err();
         assert!(error.help.unwrap().to_string().contains("?region="));
         let error = SingleLocation::parse(OsStr::new("s3://bucket/a?token=canary")).unwrap_err();

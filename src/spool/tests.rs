@@ -35,7 +35,7 @@ fn assert_no_names_in(dir: &Path) {
 }
 
 #[test]
-fn what_fits_in_memory_touches_no_disk() {
+fn records_that_fit_in_memory_touch_no_disk() {
     let temporary = tempfile::tempdir().unwrap();
     let dir = temporary.path().join("a/b");
     let records = vec![b"b".to_vec(), b"".to_vec(), b"a".to_vec()];
@@ -52,18 +52,18 @@ fn what_fits_in_memory_touches_no_disk() {
 }
 
 #[test]
-fn nothing_pushed_is_nothing_given() {
+fn an_empty_spool_returns_no_records() {
     let dir = Path::new("/nonexistent");
     assert!(Spool::new(dir, 0).is_empty());
     assert!(read_spool(Spool::new(dir, 0)).is_empty());
     let mut sorted = Sorter::new(dir, 0).finish().unwrap();
-    assert_eq!(sorted.held_bytes(), 0);
+    assert_eq!(sorted.memory_bytes(), 0);
     sorted.spill().unwrap();
     assert!(read_sorted(&mut sorted).is_empty());
 }
 
 #[test]
-fn the_directory_is_made_for_the_owner_alone_and_nothing_in_it_has_a_name() {
+fn the_directory_is_private_and_its_files_have_no_names() {
     use std::os::unix::fs::PermissionsExt as _;
     let temporary = tempfile::tempdir().unwrap();
     let dir = temporary.path().join("a/b");
@@ -99,7 +99,7 @@ fn more_runs_than_are_merged_at_once_are_merged_in_passes() {
 }
 
 #[test]
-fn huge_records_pass_and_leave_no_huge_buffers() {
+fn huge_records_leave_no_huge_buffers() {
     let dir = tempfile::tempdir().unwrap();
     let mut records: Vec<Vec<u8>> =
         vec![vec![b'b'; 3 * CHUNK], vec![b'a'; CHUNK - 4], vec![b'c'; 5 * CHUNK + 1]];
@@ -114,22 +114,22 @@ fn huge_records_pass_and_leave_no_huge_buffers() {
         sorted.next().unwrap().unwrap();
     }
     let From::Disk(merge) = &sorted.from else { panic!("in memory") };
-    assert!(sorted.held_bytes() <= merge.runs.len() * CHUNK + 5 * CHUNK + 8);
+    assert!(sorted.memory_bytes() <= merge.runs.len() * CHUNK + 5 * CHUNK + 8);
     records.sort();
     assert_eq!(read_sorted(&mut sorted), records[8_000..]);
 }
 
 #[test]
-fn spilling_what_is_sorted_frees_its_memory() {
+fn spilling_sorted_records_frees_their_memory() {
     let dir = tempfile::tempdir().unwrap();
     let records: Vec<Vec<u8>> = (0..5_000_u32).map(|n| n.to_be_bytes().to_vec()).collect();
     let mut sorted = sorter(dir.path(), 1 << 20, &records).finish().unwrap();
-    assert!(sorted.held_bytes() >= 5_000 * 12);
+    assert!(sorted.memory_bytes() >= 5_000 * 12);
     assert_eq!(sorted.next().unwrap().unwrap(), records[0]);
     sorted.spill().unwrap();
-    assert_eq!(sorted.held_bytes(), 0);
+    assert_eq!(sorted.memory_bytes(), 0);
     assert_eq!(sorted.next().unwrap().unwrap(), records[1]);
-    assert!(sorted.held_bytes() <= SMALLEST_CHUNK);
+    assert!(sorted.memory_bytes() <= SMALLEST_CHUNK);
     assert_eq!(read_sorted(&mut sorted), records[2..]);
 }
 
@@ -143,7 +143,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn a_spool_gives_back_what_it_got(records in some_records(), memory in 0..4_000_usize) {
+    fn a_spool_returns_the_records_that_were_pushed(records in some_records(), memory in 0..4_000_usize) {
         let dir = tempfile::tempdir().unwrap();
         let mut spool = Spool::new(dir.path(), memory);
         for record in &records {
@@ -166,7 +166,7 @@ proptest! {
         for (at, record) in expected.iter().enumerate() {
             if spills.contains(&at) {
                 sorted.spill().unwrap();
-                prop_assert_eq!(sorted.held_bytes(), 0);
+                prop_assert_eq!(sorted.memory_bytes(), 0);
             }
             prop_assert_eq!(sorted.remaining(), (expected.len() - at) as u64);
             prop_assert_eq!(sorted.next().unwrap(), Some(&record[..]));

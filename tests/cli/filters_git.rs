@@ -168,7 +168,7 @@ fn differs_on_purpose(problem: &str) -> bool {
         "has a set of characters beyond",
         "as between two \"/\"",
         "has a \"{\" without",
-        "has \"**\" behind a part",
+        "has \"**\" after part",
     ]
     .iter()
     .any(|purpose| problem.contains(purpose))

@@ -435,13 +435,13 @@ impl Emitter {
 
     /// Moves names of the outermost levels to disk when the stack holds too many.
     fn spill(&mut self) -> Result<(), Gone> {
-        let mut held: usize = self.levels.iter().map(|level| level.names.held_bytes()).sum();
+        let mut held: usize = self.levels.iter().map(|level| level.names.memory_bytes()).sum();
         for at in 0..self.levels.len() {
             if held <= NAMES_HELD {
                 break;
             }
             let names = &mut self.levels[at].names;
-            held -= names.held_bytes();
+            held -= names.memory_bytes();
             if let Err(error) = names.spill() {
                 return self.end(self.walk.spool_error(error));
             }

@@ -488,7 +488,7 @@ impl Session<'_> {
                 None => held,
             }
         };
-        let ruling = self.filter.ruling(&pair.key);
+        let ruling = self.filter.matched_rule(&pair.key);
         let decision = policy.decide(&pair, holds);
         let action = decision.as_ref().ok().map(|decision| decision.action);
         let makes = matches!(
