@@ -1,10 +1,10 @@
-//! What places can do, and what they ask for: by this, and not by what they are, everything above
-//! decides how to go about them.
+//! Capabilities of sources and targets: code above decides by them and not by the kind of backend.
 
-/// What a place can do, and what it asks for, as far as that never changes.
+/// What a source or target can do and what it requires, as far as that never changes.
 ///
-/// What depends on an entry, or is found out on the way, is asked by methods:
-/// [`Target::keeps`](super::Target::keeps), [`Target::builds_directories`](super::Target::builds_directories),
+/// What depends on an entry, or is found out during a run, are methods:
+/// [`Target::keeps`](super::Target::keeps),
+/// [`Target::builds_directories`](super::Target::builds_directories),
 /// [`Source::copy_origin`](super::Source::copy_origin).
 #[expect(
     clippy::struct_excessive_bools,
@@ -12,41 +12,42 @@
 )]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// It is reached by requests over a network: each takes a while, which many at once hide; what
-    /// comes may be damaged on its way, so that a second reading tells; and to send content costs more
-    /// than to read it twice.
+    /// Reached by requests over a network: each has a latency that concurrency hides, content may
+    /// be damaged in transit so that a second read is worthwhile, and sending content costs more
+    /// than reading it twice.
     pub remote: bool,
-    /// Its entries are open to whom their mode, owner and group say.
+    /// Mode, owner and group decide who has access to entries.
     pub enforces_modes: bool,
-    /// [`Source::inspect`](super::Source::inspect) tells what a file has that a copy hasn't.
+    /// [`Source::inspect`](super::Source::inspect) finds features that a copy doesn't preserve.
     pub inspects: bool,
-    /// A listing tells all of an entry; else no more than that it is there, its size and its stamp.
+    /// A listing gives all metadata of an entry; else only its existence, size and stamp.
     pub lists_metadata: bool,
-    /// It can be listed with each key standing for itself ([`KeySpace::Flat`](super::KeySpace::Flat)).
+    /// Can be listed with keys as plain names ([`KeySpace::Flat`](super::KeySpace::Flat)).
     pub flat_keys: bool,
-    /// Two different names may be one to it (by case, or by Unicode's forms).
+    /// Two different names may be the same to it (by case or Unicode normalisation).
     pub folds_names: bool,
-    /// A directory stands wherever something lies in it, with no need to be made before; by itself it
-    /// stands once its metadata is set.
+    /// A directory exists as soon as it contains something and needn't be made before. An empty one
+    /// exists once its metadata is set.
     pub implied_directories: bool,
-    /// A directory's own times change with the entries in it.
+    /// The times of a directory change when entries in it do.
     pub directory_times: bool,
-    /// An entry is replaced, and removed, by its key alone: what has that key needs no look.
+    /// An entry is replaced and removed by its key alone, without looking it up first.
     pub writes_by_key: bool,
-    /// What is finished stands in its place at once, whole and durable; else publishing puts it there.
+    /// A finished file is in its place at once, complete and durable; else publishing puts it
+    /// there.
     pub atomic_put: bool,
-    /// What is staged takes content in any order ([`Stage::anywhere`](super::Stage::anywhere)).
+    /// A staged file takes content in any order ([`Stage::anywhere`](super::Stage::anywhere)).
     pub writes_anywhere: bool,
-    /// What happened is durable only after [`Target::barrier`](super::Target::barrier), so that batches
-    /// are worth while.
+    /// Changes are durable only after [`Target::barrier`](super::Target::barrier), so that batches
+    /// pay off.
     pub needs_barrier: bool,
-    /// How many entries [`Target::remove_all`](super::Target::remove_all) is best given at a time, at
+    /// The best number of entries for one [`Target::remove_all`](super::Target::remove_all), at
     /// least 1.
     pub delete_batch: usize,
 }
 
 impl Capabilities {
-    /// Those of a file system whose target has nothing that waits for a barrier.
+    /// The capabilities of a file system whose target needs no barrier.
     pub const FILE_SYSTEM: Self = Self {
         remote: false,
         enforces_modes: true,
@@ -63,7 +64,8 @@ impl Capabilities {
         delete_batch: 1,
     };
 
-    /// Those of a store of objects, which deletes so many by one request.
+    /// Returns the capabilities of an object store that deletes up to `delete_batch` objects in one
+    /// request.
     pub const fn of_store(delete_batch: usize) -> Self {
         Self {
             remote: true,

@@ -1,11 +1,10 @@
 //! Backends: where entries are listed, read and written.
 //!
-//! [`Source`] lists and reads; [`Target`] is a source that also writes. The engine knows nothing
-//! else of a place, so that what is safe on a file system and what is safe on an object store is
-//! decided here, in one place each. Files are written in two steps: [`Target::stage`] makes a file
-//! that nobody sees, [`Staged::publish`] puts it in its place whole; [`Target::barrier`] makes all
-//! that happened before it durable. A store whose PUT is atomic and durable does everything in the
-//! first step.
+//! [`Source`] lists and reads; [`Target`] is a source that also writes. The engine uses these
+//! traits alone, so that safety on a file system or an object store is decided in one module each.
+//! Files are written in two steps: [`Target::stage`] writes a file that nobody sees,
+//! [`Staged::publish`] puts the complete file in its place. [`Target::barrier`] makes everything
+//! before it durable. A store whose PUT is atomic and durable does all of this in the first step.
 
 mod capabilities;
 mod headers;
@@ -29,36 +28,35 @@ use std::any::Any;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-/// Where a target keeps its published manifest, below its root.
+/// The directory of a target's published manifest, relative to its root.
 pub const MANIFEST: &str = ".vidimus/manifest/";
 
-/// What is told once of a file that no listing tells of, since its name is kept for vidimus's own
-/// directory.
+/// The warning about a file at the root that has the name reserved for vidimus's own directory and
+/// is therefore not listed.
 const LEFT_OUT: &str = "the file \".vidimus\" at the root is left out: its name is kept for \
                         vidimus's own directory; rename it to have it copied";
 
-/// Bytes of a small file that are read at once.
+/// Buffer size in bytes for reading a small file.
 const SMALL: usize = 64 << 10;
 
 /// One item of a listing.
 #[derive(Debug)]
 pub enum ListItem {
-    /// Something is there.
+    /// An entry.
     Entry(Entry),
-    /// What is there is unknown: of the key itself and of all below it. A directory whose contents
-    /// can't be read is listed as an entry first, then with this.
+    /// The key and everything below it are unknown. A directory whose contents can't be read is
+    /// listed as an entry first, then with this.
     Failed(EntryError),
-    /// All from here on is unknown: the listing ends, and not because it came to its end. The key is
-    /// the root's.
+    /// The listing ended early: everything after this item is unknown. The key is the root's.
     BrokeOff(EntryError),
-    /// A temporary of a killed run (targets only).
+    /// A temporary file of a killed run (targets only).
     Leftover(Key),
-    /// Left out for a reason worth telling once; nothing below it is touched.
+    /// An entry that is left out, for a reason worth one warning. Nothing below it is touched.
     LeftOut(Key, String),
 }
 
 impl ListItem {
-    /// The key it speaks of.
+    /// Returns the key that the item is about.
     pub fn key(&self) -> &Key {
         match self {
             Self::Entry(entry) => &entry.key,
@@ -68,127 +66,128 @@ impl ListItem {
     }
 }
 
-/// An ordered stream of items, in byte order of their keys (an item about a key may follow the
-/// entry of that key). It is complete unless an item says which scope failed or that it broke off,
-/// or it ends in an error.
+/// A stream of items in byte order of their keys (an item about a key may follow the entry of that
+/// key). The listing is complete unless an item says which scope failed or that it ended early, or
+/// it ends with an error.
 pub type Listing = Box<dyn Iterator<Item = Result<ListItem, Error>> + Send>;
 
 /// What to list.
 #[derive(Clone, Debug)]
 pub struct ListOptions {
-    /// What takes part; excluded directories are not entered.
+    /// Selects the entries that take part; excluded directories are not entered.
     pub filter: Arc<Filter>,
-    /// Only this name below the root (a single file as source), and not the root itself.
+    /// Lists only this name below the root (a single file as source), without the root itself.
     pub only: Option<Box<[u8]>>,
-    /// Which form keys have.
+    /// How keys are interpreted.
     pub key_space: KeySpace,
 }
 
-/// Which form the keys of a listing have.
+/// How the keys of a listing are interpreted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeySpace {
-    /// A tree: `a/` is a directory, whatever is below it lies in it.
+    /// As a tree: `a/` is a directory that contains everything below it.
     #[default]
     Tree,
-    /// Each key of a store stands for itself, whatever bytes it has: there are no directories, and
-    /// nothing is in another's way. Only between two stores.
+    /// As plain names of objects, of any bytes: there are no directories, and no key conflicts with
+    /// another. Only between two stores.
     Flat,
 }
 
 /// Why content could not be read to its end.
 #[derive(Debug)]
 pub enum ReadError {
-    /// The source failed.
+    /// Reading from the source failed.
     Source(Cause),
-    /// The entry isn't the one listed, or changed while it was read: look again and retry.
+    /// The entry isn't the one listed, or changed while it was read: look it up again and retry.
     Changed,
-    /// What came is not what was recorded, or not what the store has: it may have been damaged on its
-    /// way, so that it is worth reading once more.
+    /// The content differs from what was recorded or from what the store has. It may have been
+    /// damaged in transit, so one more read is worthwhile.
     Damaged(Cause),
-    /// Whoever takes the content failed.
+    /// The sink that takes the content failed.
     Sink(Cause),
 }
 
-/// Takes what is read of a file: at first what only reading tells of it, if anything, then its
-/// content, a chunk at a time. A file that fits one chunk comes as one.
+/// Takes what is read of a file: first facts that only reading reveals, if any, then the content in
+/// chunks. A file that fits in one chunk comes as one.
 pub type Sink<'a> = dyn FnMut(Reading<'_>) -> Result<(), Cause> + 'a;
 
-/// What comes when an entry is read.
+/// One piece of information from reading an entry.
 #[derive(Debug)]
 pub enum Reading<'a> {
-    /// The file, open and found to be the one listed, to be inspected.
+    /// The open file, verified to be the one listed, for inspection.
     Opened(&'a dyn Inspect),
-    /// What a listing could not tell.
+    /// Facts that the listing couldn't give.
     Facts(Box<Facts>),
     /// Bytes of its content.
     Chunk(&'a [u8]),
 }
 
-/// What an entry was found to have when it was looked at closer than a listing does.
+/// What a closer look at an entry found than a listing gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inspected {
-    /// What a copy of it hasn't.
+    /// Features that a copy doesn't preserve.
     pub features: Features,
-    /// Its mode, with no more rights for its group than its ACL grants that.
+    /// The mode, with the group's rights reduced to those that the ACL grants.
     pub mode: u32,
 }
 
 impl Inspected {
-    /// Of an entry of which nobody can tell more than a listing.
+    /// Returns the result for an entry about which a listing gives all there is.
     pub fn of(entry: &Entry) -> Self {
         Self { features: Features::default(), mode: entry.metadata.mode }
     }
 }
 
-/// What is open, and can be looked at closer than a listing does.
+/// An open file that can be inspected more closely than a listing does.
 pub trait Inspect: std::fmt::Debug {
-    /// Finds out what it has that a copy hasn't. What can't be found out is no error: it is told like
-    /// what is lost.
+    /// Finds the features that a copy doesn't preserve. What can't be read is not an error: it is
+    /// reported as a feature that is lost.
     fn inspect(&self) -> Inspected;
 }
 
-/// What a store keeps with an object, and only reading it tells.
+/// What a store keeps with an object and only reading it reveals.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// What it is.
+    /// The kind of entry.
     pub kind: EntryKind,
-    /// Its metadata.
+    /// The entry's metadata.
     pub metadata: Metadata,
-    /// Whether that was stored with it.
+    /// How complete the stored metadata is.
     pub completeness: Completeness,
-    /// The digest that was recorded with it.
+    /// The digest stored with the object.
     pub digest: Option<Digest>,
-    /// All of it, as the store keeps it.
+    /// All headers, as the store keeps them.
     pub headers: Headers,
 }
 
 impl Facts {
-    /// Adds what is known now to an entry.
-    pub fn tell(&self, entry: &mut Entry) {
+    /// Adds the facts to an entry.
+    pub fn apply_to(&self, entry: &mut Entry) {
         entry.kind = self.kind;
         entry.metadata = self.metadata;
         entry.completeness = self.completeness;
     }
 }
 
-/// A file's content in ranges, at least two, that several threads read at the same time. What they
-/// took counts only once [`Ranges::end`] says so.
+/// A file's content in at least two ranges, which several threads read at the same time. The data
+/// is valid only once [`Ranges::end`] has succeeded.
 pub trait Ranges: Sync {
-    /// What only reading tells of it, if anything.
+    /// Returns the facts that only reading reveals, if any.
     fn facts(&self) -> Option<&Facts>;
 
-    /// Bytes of each range but the last: a power of two, at least 1 MiB, so that each is a subtree
-    /// of BLAKE3's.
+    /// Returns the size in bytes of each range but the last: a power of two, at least 1 MiB, so
+    /// that each is a subtree of BLAKE3's tree.
     fn length(&self) -> u64;
 
-    /// How many are best read at the same time, at least 1; `None` for as many as cores are free.
+    /// Returns how many ranges are best read at the same time, at least 1; `None` for as many as
+    /// there are free cores.
     fn readers(&self) -> Option<usize>;
 
-    /// Reads one range, the first being 0, in order. What is read may be put in `buffer`.
+    /// Reads range `number` (from 0) in order. `buffer` may be used for the data.
     ///
     /// # Errors
-    /// As those of [`Source::read`]; those of `take` are the sink's.
+    /// Those of [`Source::read`]; errors of `take` are returned as [`ReadError::Sink`].
     fn read(
         &self,
         number: u64,
@@ -196,66 +195,66 @@ pub trait Ranges: Sync {
         take: &mut dyn FnMut(&[u8]) -> Result<(), Cause>,
     ) -> Result<(), ReadError>;
 
-    /// Makes sure that the ranges, all of which were read, are the whole.
+    /// Checks that the ranges, all of which have been read, make up the whole content.
     ///
     /// # Errors
-    /// [`ReadError::Damaged`] where they aren't.
+    /// [`ReadError::Damaged`] if they don't.
     fn end(&self) -> Result<(), ReadError>;
 }
 
 /// A place that entries come from.
 pub trait Source: Send + Sync {
-    /// What it can do, and what it asks for.
+    /// Returns what the source can do and what it requires.
     fn capabilities(&self) -> Capabilities;
 
     /// Lists everything below the root, the root first.
     ///
     /// # Errors
-    /// When the root can't be read.
+    /// Fails if the root can't be read.
     fn list(&self, options: &ListOptions) -> Result<Listing, Error>;
 
-    /// Counts what [`Source::list`] would tell, as cheaply as the place allows and in any order: kind
-    /// and size of each entry, until `take` wants no more; whether it is all. Directories that a store
-    /// only implies may be left out.
+    /// Calls `take` with the kind and size of each entry that [`Source::list`] would give, as
+    /// cheaply as possible and in any order, until `take` returns false. Returns whether all
+    /// entries were counted. Directories that a store only implies may be left out.
     ///
     /// # Errors
-    /// When the place can't be listed.
+    /// Fails if the location can't be listed.
     fn count(
         &self,
         options: &ListOptions,
         take: &mut dyn FnMut(EntryKind, u64) -> bool,
     ) -> Result<bool, Error> {
-        let mut is_whole = true;
+        let mut is_complete = true;
         for item in self.list(options)? {
             match item? {
                 ListItem::Entry(entry) if !take(entry.kind, entry.size()) => return Ok(false),
-                ListItem::Failed(_) | ListItem::BrokeOff(_) => is_whole = false,
+                ListItem::Failed(_) | ListItem::BrokeOff(_) => is_complete = false,
                 _ => {}
             }
         }
-        Ok(is_whole)
+        Ok(is_complete)
     }
 
-    /// Lists what [`Source::list`] would tell of one name (a key without a final `/`) and nothing
-    /// else, as cheaply as the place allows: the leaf and the directory that have it, whether the
-    /// filter takes them or not, and of the directory one entry in it that the filter takes.
+    /// Lists what [`Source::list`] would give for one name (a key without a final `/`), as cheaply
+    /// as possible: the leaf and the directory of that name, whether or not the filter takes them,
+    /// and of the directory one entry in it that the filter takes.
     ///
     /// # Errors
-    /// When the place can't be asked.
+    /// Fails if the location can't be read.
     fn list_name(&self, name: &[u8], options: &ListOptions) -> Result<Vec<ListItem>, Error>;
 
-    /// Reads the content of a regular file once, in chunks that fit `buffer`, and makes sure that
-    /// it was the entry as listed from the first byte to the last.
+    /// Reads the content of a regular file once, in chunks that fit in `buffer`, and verifies that
+    /// it was the listed entry from the first byte to the last.
     ///
     /// # Errors
-    /// [`ReadError`] tells whose fault it was; nothing that was handed out counts then.
+    /// [`ReadError`] says which side failed. The chunks given to `sink` are invalid then.
     fn read(&self, entry: &Entry, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError>;
 
-    /// Begins to read a large file in ranges, as the entry that was listed; `None` where it is better
-    /// read in order.
+    /// Begins to read a large file in ranges, as the entry that was listed; returns `None` if it is
+    /// better read sequentially.
     ///
     /// # Errors
-    /// As those of [`Source::read`].
+    /// Those of [`Source::read`].
     fn read_ranges<'a>(
         &'a self,
         _entry: &'a Entry,
@@ -263,36 +262,37 @@ pub trait Source: Send + Sync {
         Ok(None)
     }
 
-    /// Looks at one entry again; `None` when nothing is there.
+    /// Looks up one entry; returns `None` if there is none.
     fn look(&self, key: &Key) -> Result<Option<Entry>, Cause>;
 
-    /// Looks at entries whose keys are in order, as [`Source::look`] does at each, as cheaply as the
-    /// place allows. Of an object only that it is there is told, its size and its tag.
+    /// Looks up entries whose keys are in order, as [`Source::look`] does for each, as cheaply as
+    /// possible. For an object, only its existence, size and tag are returned.
     fn look_all(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Cause> {
         keys.iter().map(|key| self.look(key)).collect()
     }
 
-    /// The names in a directory, in any order, whatever they are of; none where there is no directory.
-    /// Held in memory whole: for what vidimus keeps itself.
+    /// Returns the names in a directory, of entries of any kind and in any order; none if there is
+    /// no such directory. The result is held in memory, so this is for directories that vidimus
+    /// itself maintains.
     ///
     /// # Errors
-    /// When it can't be read.
+    /// Fails if the directory can't be read.
     fn names(&self, directory: &Key) -> Result<Vec<Vec<u8>>, Cause>;
 
-    /// Inspects a file or directory: what it has that a copy hasn't, and what of its mode an ACL takes
-    /// back.
+    /// Inspects a file or directory: which of its features a copy doesn't preserve, and which
+    /// rights of its mode an ACL takes away.
     ///
     /// # Errors
-    /// When it can't be asked, or isn't what was listed.
+    /// Fails if the entry can't be read or isn't the one listed.
     fn inspect(&self, entry: &Entry) -> Result<Inspected, Cause> {
         Ok(Inspected::of(entry))
     }
 
-    /// Reads the content of a small file whatever it is now, of `most` bytes at the most; `None` when
-    /// nothing is there.
-    fn read_small(&self, key: &Key, most: u64) -> Result<Option<Vec<u8>>, Cause> {
+    /// Reads the current content of a small file of at most `max_size` bytes; returns `None` if
+    /// there is none.
+    fn read_small(&self, key: &Key, max_size: u64) -> Result<Option<Vec<u8>>, Cause> {
         let Some(entry) = self.look(key)? else { return Ok(None) };
-        if entry.kind != EntryKind::File || entry.stamp.size > most {
+        if entry.kind != EntryKind::File || entry.stamp.size > max_size {
             return Err(Cause::NoSmallFile { kind: entry.kind, size: entry.stamp.size });
         }
         let mut bytes = Vec::new();
@@ -312,87 +312,88 @@ pub trait Source: Send + Sync {
         }
     }
 
-    /// The length in bytes of the first of the parts that an object was uploaded in, where its store
-    /// tells: one that doesn't know may tell anything.
+    /// Returns the size in bytes of the first part of an object's multipart upload, if the store
+    /// reports it. A store that doesn't know may return any number.
     fn first_part(&self, _entry: &Entry) -> Option<u64> {
         None
     }
 
-    /// What a target of its own kind copies from without the content passing through here; see
-    /// [`Target::can_copy_server_side`]. A layer around a source hands on what that has, or nothing
-    /// where it makes the content another.
+    /// Returns what a target of the same kind needs to copy from this source on the server side;
+    /// see [`Target::can_copy_server_side`]. A layer around a source passes this on, or returns
+    /// `None` if it changes the content.
     fn copy_origin(&self) -> Option<&dyn Any> {
         None
     }
 
-    /// Whether there is anything at all at its place: a part of a store is nothing but the keys that
-    /// begin with its prefix.
+    /// Returns whether the location exists. A prefix of a bucket exists if any key begins with it.
     ///
     /// # Errors
-    /// When it can't be asked.
-    fn stands(&self) -> Result<bool, Error> {
+    /// Fails if the location can't be read.
+    fn exists(&self) -> Result<bool, Error> {
         Ok(true)
     }
 
-    /// Takes its keys for what they are in this form, as listing it in that form does.
+    /// Sets how keys are interpreted outside of listings.
     fn set_key_space(&self, _key_space: KeySpace) {}
 
-    /// Things to tell once at the end of a run: what the place doesn't do, or does otherwise.
+    /// Returns warnings to show once at the end of a run: what the location can't do, or does
+    /// differently.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// What a new entry does to what stands at its key.
+/// What must exist at a key before a new entry is put there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precondition {
-    /// Nothing stands there; whatever turns up is not overwritten.
+    /// Nothing exists there; an entry that appears meanwhile is not overwritten.
     Absent,
-    /// A file, link or special file stands there and is replaced.
+    /// A file, link or special file exists there and is replaced.
     Leaf,
-    /// An object with this tag stands there and is replaced; whatever else turns up is not
-    /// overwritten.
+    /// An object with this tag exists there and is replaced; any other object is not overwritten.
     Object(ETag),
-    /// An empty directory stands there and is replaced.
+    /// An empty directory exists there and is replaced.
     EmptyDirectory,
 }
 
 /// A place that entries go to.
 pub trait Target: Source {
-    /// Begins a file that nobody sees until it is published.
+    /// Begins a file that stays invisible until it is published.
     fn stage(&self, entry: &Entry, precondition: Precondition) -> Result<Box<dyn Stage>, Cause>;
 
-    /// Begins a file of which nobody knows the size before its end: the entry's is what is expected
-    /// of it, 0 where nothing is.
+    /// Begins a file of unknown size; the entry's size is the expected one, 0 if there is no
+    /// estimate.
     fn stage_stream(
         &self,
         entry: &Entry,
         precondition: Precondition,
     ) -> Result<Box<dyn Stage>, Cause>;
 
-    /// Whether new directories are best built whole before anybody sees them.
+    /// Returns whether new directories are best completed before they become visible.
     fn builds_directories(&self) -> bool {
         false
     }
 
-    /// Begins a new directory that nobody sees until it is published with what was made in it.
+    /// Begins a new directory that stays invisible, with everything made in it, until it is
+    /// published.
     fn stage_directory(&self, key: &Key) -> Result<Box<dyn StageDirectory>, Cause>;
 
-    /// Makes a directory, closed to others until its metadata is set. A leaf whose place it takes is
-    /// kept: the key that it has from now on is returned, for [`Target::remove_set_aside`].
+    /// Makes a directory that is closed to others until its metadata is set. A leaf that it
+    /// replaces is set aside; the returned key of that leaf is for [`Target::remove_set_aside`].
     fn make_directory(&self, key: &Key, precondition: Precondition) -> Result<Option<Key>, Cause>;
 
-    /// Removes a leaf whose place a directory took, by the key under which it was kept: what is to lie
-    /// in that directory is safe.
+    /// Removes a leaf that a directory replaced, by the key under which it was set aside. The
+    /// content of the new directory must be complete.
     fn remove_set_aside(&self, key: &Key) -> Result<(), Cause>;
 
-    /// Makes a symbolic link with its metadata; its stamp, where that is known without a look.
+    /// Makes a symbolic link with its metadata. Returns its stamp if that is known without reading
+    /// it back.
     fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause>;
 
-    /// Sets what differs from `wanted` of an entry's mode, owner, group and mtime; its stamp, where
-    /// that is known without a look. Of an object it must be the version of `place`, where that names
-    /// one.
+    /// Sets those of an entry's mode, owner, group and mtime that differ from `wanted`. Returns its
+    /// stamp if that is known without reading it back. An object must be the version that
+    /// `precondition` names, if it names one.
     fn set_metadata(
         &self,
         key: &Key,
@@ -401,24 +402,24 @@ pub trait Target: Source {
         precondition: Precondition,
     ) -> Result<Option<Stamp>, Cause>;
 
-    /// Whether it has directories by themselves: else empty ones are not kept, nor what directories
-    /// are like.
+    /// Returns whether directories exist on their own. If not, empty ones and the metadata of
+    /// directories are not kept.
     fn keeps_directories(&self) -> bool {
         true
     }
 
-    /// Whether the store can copy what `source` has by itself, without its content passing through
-    /// here.
+    /// Returns whether the store can copy entries of `source` itself, without their content passing
+    /// through this process.
     fn can_copy_server_side(&self, _source: &dyn Source) -> bool {
         false
     }
 
-    /// Has the store copy an entry of a source that it [can copy from](Target::can_copy_server_side), if it still
-    /// is the one listed; its stamp, or `None` where the store doesn't: then it is to be read and
-    /// written.
+    /// Makes the store copy an entry of a source that it [can copy
+    /// from](Target::can_copy_server_side), if that is still the entry listed. Returns the stamp of
+    /// the copy, or `None` if the store doesn't copy it: then it has to be read and written.
     ///
     /// # Errors
-    /// [`ReadError::Sink`] for all but a source's entry that changed, or can't be read.
+    /// [`ReadError::Sink`] for everything but a source entry that changed or can't be read.
     fn copy_server_side(
         &self,
         _source: &dyn Source,
@@ -428,57 +429,58 @@ pub trait Target: Source {
         Ok(None)
     }
 
-    /// Removes an entry, if it still is the one listed; a directory only when it is empty.
+    /// Removes an entry if it is still the one listed; a directory only if it is empty.
     fn remove(&self, entry: &Entry) -> Result<(), Cause>;
 
-    /// Removes entries, with what became of each; see [`Target::remove`].
+    /// Removes entries and returns the result of each; see [`Target::remove`].
     fn remove_all(&self, entries: &[Entry]) -> Vec<Result<(), Cause>> {
         entries.iter().map(|entry| self.remove(entry)).collect()
     }
 
-    /// Removes a temporary of a killed run.
+    /// Removes a temporary file of a killed run.
     fn sweep(&self, key: &Key) -> Result<(), Cause>;
 
-    /// Makes durable all that was staged, published, made, set or removed before.
+    /// Makes everything durable that was staged, published, made, set or removed before.
     ///
     /// # Errors
-    /// Nothing since the last barrier may be taken as durable then; it is not to be called again
-    /// (the kernel marks pages clean whose write failed).
+    /// On failure nothing since the last barrier is known to be durable. The barrier must not be
+    /// retried, because the kernel marks pages clean whose write failed.
     fn barrier(&self) -> Result<(), Cause>;
 
-    /// Whether an entry can have this key here at all: asked before anything is read for a new one.
+    /// Checks whether the target can hold this key at all, before anything is read for a new entry.
     ///
     /// # Errors
-    /// Why it can't, and the way out.
+    /// The reason why it can't, with a hint.
     fn accepts(&self, key: &Key) -> Result<(), Cause>;
 
-    /// Finds out, by trying, what the place does in a way of its own. To be called before anything
-    /// is listed, by who holds the lock; `own` is the directory whose `.vidimus` that lies in, the
-    /// target's root or one around it.
+    /// Finds out by trying how the file system behaves. Must be called before the first listing, by
+    /// the holder of the lock. `own` is the directory that contains `.vidimus`: the target's root
+    /// or one above it.
     ///
     /// # Errors
-    /// When nothing can be tried: nothing is learned then, and what turns up is gone around.
-    fn learn(&self, _own: BorrowedFd<'_>) -> Result<(), Cause> {
+    /// Fails if nothing can be tried. The run can go on: deviations are then found and worked
+    /// around as they occur.
+    fn probe(&self, _own: BorrowedFd<'_>) -> Result<(), Cause> {
         Ok(())
     }
 
-    /// What the place keeps of metadata, where that was found out; `None` where nothing was, and all is
-    /// kept as far as is known.
+    /// Returns which metadata the target keeps, if that was found out; with `None` it is assumed to
+    /// keep all.
     fn keeps(&self) -> Option<Keeps> {
         None
     }
 
-    /// The same, where it was found not to be all: what a run records.
-    fn found_to_keep(&self) -> Option<Keeps> {
+    /// Returns the same if not everything is kept: this is what a run records.
+    fn limited_keeps(&self) -> Option<Keeps> {
         self.keeps().filter(|keeps| *keeps != Keeps::ALL)
     }
 
-    /// Goes by what an earlier run [found out](Target::keeps), where this one can't try. A place of
-    /// which all is known passes over that.
-    fn recall(&self, _keeps: Keeps) {}
+    /// Assumes what an earlier run [found out](Target::keeps), if this run can't probe. A target
+    /// whose behaviour is known ignores it.
+    fn assume_keeps(&self, _keeps: Keeps) {}
 
-    /// What metadata the target will hold for a source's entry, given what it could keep; where an
-    /// entry `existing` already, with what is that one's of all that can't be set.
+    /// Returns the metadata that the target will have for a source's entry, given what it can keep.
+    /// What can't be set is taken from the `existing` entry, if there is one.
     fn achievable_metadata(
         &self,
         source: &Metadata,
@@ -486,37 +488,38 @@ pub trait Target: Source {
         existing: Option<&Metadata>,
     ) -> Metadata;
 
-    /// Takes note of a source's entry that the target is to hold, to tell in the end what is lost of
-    /// all of them. To be called once for each, whether it is copied or stands there already.
-    fn meets(&self, _source: &Entry) {}
+    /// Counts what the target can't keep of a source's entry, for the warnings at the end. Must be
+    /// called once for each entry, whether it is copied or unchanged.
+    fn count_loss(&self, _source: &Entry) {}
 
-    /// Gives up what earlier runs began and this one, which is done, didn't go on with; each is named
-    /// to `given_up`.
+    /// Aborts uploads that earlier runs began and this one, now complete, didn't resume; calls
+    /// `given_up` with the key of each.
     fn abort_stale_uploads(&self, _given_up: &mut dyn FnMut(&Key)) -> Result<(), Cause> {
         Ok(())
     }
 
-    /// Gives up what runs that were killed left of streams; how many there were. Whoever asks holds
+    /// Removes what killed runs left of streams, and returns how many there were. The caller holds
     /// the target's lock.
-    fn give_up_streams(&self) -> Result<u64, Cause> {
+    fn abort_stale_streams(&self) -> Result<u64, Cause> {
         Ok(0)
     }
 }
 
-/// A file being written that nobody sees. Dropped unfinished, it is removed.
+/// An invisible file that is being written. Dropping it unfinished removes it.
 pub trait Stage {
-    /// Takes what another store kept with the content, before any of that; a store keeps it too.
+    /// Takes the headers that another store kept with the content, before any content. A store
+    /// keeps them too.
     fn keep(&mut self, _headers: &Headers) {}
 
-    /// Appends.
+    /// Appends a chunk.
     fn write(&mut self, chunk: &[u8]) -> Result<(), Cause>;
 
-    /// Takes content in any order instead, where it can.
+    /// Returns a writer that takes content in any order instead, if that is possible.
     fn anywhere(&self) -> Option<Box<dyn WriteAt + '_>> {
         None
     }
 
-    /// Ends the content, which has this digest, and sets the metadata.
+    /// Ends the content, whose digest is `digest`, and sets the metadata.
     fn finish(
         self: Box<Self>,
         metadata: &Metadata,
@@ -524,52 +527,55 @@ pub trait Stage {
     ) -> Result<Box<dyn Staged>, Cause>;
 }
 
-/// Takes content in any order, from several threads. Each byte is to be written once.
+/// Takes content in any order, from several threads. Each byte must be written once.
 pub trait WriteAt: Sync {
     /// Writes a chunk at an offset.
     fn write_at(&self, offset: u64, chunk: &[u8]) -> Result<(), Cause>;
 }
 
-/// A whole file that nobody sees yet. Dropped unpublished, it is removed.
+/// A complete file that is not visible yet. Dropping it unpublished removes it.
 pub trait Staged: Send {
-    /// What it was found to be when it was finished; publishing changes nothing of that but ctime,
-    /// and not even that of a file in a directory that nobody sees.
+    /// Returns the file's state when it was finished. Publishing changes only its ctime, and in an
+    /// invisible directory not even that.
     fn written(&self) -> Written;
 
-    /// Whether it is in its place already, whole and as [`Staged::written`] tells, as in a store.
+    /// Returns whether the file is in its place already, complete and as [`Staged::written`] says,
+    /// as in a store.
     fn is_in_place(&self) -> bool {
         false
     }
 
-    /// Puts it in its place, whole. What of its metadata the target refused is `Some`: the content
-    /// is in its place all the same.
+    /// Puts the complete file in its place. Returns `Some` if the target refused part of the
+    /// metadata; the content is in its place even then.
     fn publish(&mut self) -> Result<Option<Cause>, Cause>;
 }
 
-/// What an entry was found to be once it was written.
+/// The state of an entry after it was written.
 #[derive(Clone, Copy, Debug)]
 pub struct Written {
-    /// Its stamp.
+    /// The entry's stamp.
     pub stamp: Stamp,
-    /// Its metadata.
+    /// The entry's metadata.
     pub metadata: Metadata,
 }
 
-/// A directory being built that nobody sees, of files and links. Dropped unfinished, it is removed
-/// with all in it.
+/// An invisible directory of files and links that is being built. Dropping it unfinished removes it
+/// with its contents.
 pub trait StageDirectory {
-    /// Begins a file in it; publishing that file makes it part of this directory.
+    /// Begins a file in the directory; publishing that file makes it part of the directory.
     fn stage(&self, entry: &Entry) -> Result<Box<dyn Stage>, Cause>;
 
-    /// Makes a symbolic link in it with its metadata.
+    /// Makes a symbolic link with its metadata in the directory.
     fn make_link(&self, entry: &Entry) -> Result<Written, Cause>;
 
-    /// Ends it.
+    /// Ends the directory.
     fn finish(self: Box<Self>) -> Result<Box<dyn StagedDirectory>, Cause>;
 }
 
-/// A whole directory that nobody sees yet. Dropped unpublished, it is removed with all in it.
+/// A complete directory that is not visible yet. Dropping it unpublished removes it with its
+/// contents.
 pub trait StagedDirectory: Send {
-    /// Puts it in its place, which must be free; closed to others until its metadata is set.
+    /// Puts the directory in its place, where nothing may exist. It is closed to others until its
+    /// metadata is set.
     fn publish(&mut self) -> Result<(), Cause>;
 }

@@ -88,7 +88,7 @@ impl Copying<'_> {
             Purpose::Mend { headers: false } => return,
         }
         let mut told = entry.clone();
-        facts.tell(&mut told);
+        facts.apply_to(&mut told);
         (self.told, self.facts) = (Some(told), Some(facts));
     }
 }

@@ -198,7 +198,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             Copied::Same => self.update(step, entry, step.target.clone(), Some(hashed)).map(Some),
             Copied::Link if context.policy.has_links => self.link(step, entry).map(Some),
             Copied::Link => {
-                context.target.meets(&entry);
+                context.target.count_loss(&entry);
                 context.progress.skip(Some(entry.kind));
                 let kind = Some(entry.kind);
                 context.tell(|| Outcome::new(&entry.key, kind, Action::Skip, Reason::NoLinks));

@@ -211,7 +211,10 @@ mod tests {
     #[test]
     fn without_a_limit_nothing_waits() {
         let bandwidth = Bandwidth::new(&LimitOptions::default());
-        assert_eq!(bandwidth.take(u64::MAX, &|| panic!("unlimited bandwidth must not wait")), Ok(()));
+        assert_eq!(
+            bandwidth.take(u64::MAX, &|| panic!("unlimited bandwidth must not wait")),
+            Ok(())
+        );
     }
 
     #[test]

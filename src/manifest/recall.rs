@@ -27,7 +27,7 @@ pub fn recall(state: Option<&State>, target: &dyn Target, spool_dir: &Path) -> R
         }
     };
     if let Some(keeps) = recorded.and_then(|options| options.keeps) {
-        target.recall(keeps);
+        target.assume_keeps(keeps);
     }
     Ok(())
 }

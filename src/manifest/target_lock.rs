@@ -28,7 +28,7 @@ impl Lockable {
         let root = root.directory().as_fd();
         let learned = bag::around(root).map_err(Cause::from).and_then(|bag| {
             let own = bag.as_ref().map_or(root, |bag| bag.as_fd());
-            target.learn(own)
+            target.probe(own)
         });
         if let Err(cause) = learned {
             note(&format!("the target's file system could not be tried: {cause}"));

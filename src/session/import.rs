@@ -130,7 +130,7 @@ pub fn import(
         durability: Durability::Batch,
         only: None,
         key_space: KeySpace::Tree,
-        keeps: target.found_to_keep(),
+        keeps: target.limited_keeps(),
     };
     let number = state.begin_run(&run, started, &recorded.encode()?)?;
     held.keep();

@@ -286,7 +286,7 @@ impl Session<'_> {
             durability: self.options.durability,
             only: self.places.source.only.clone(),
             key_space: self.places.key_space(),
-            keeps: sides.1.found_to_keep(),
+            keeps: sides.1.limited_keeps(),
         };
         let is_first = is_dropped || state.last_run()?.is_none();
         let started = wall_clock();
@@ -314,7 +314,7 @@ impl Session<'_> {
             Ok(None) => Verdict::Complete,
         };
         let totals = self.progress.totals();
-        let keeps = target.found_to_keep();
+        let keeps = target.limited_keeps();
         let learned = if keeps == options.keeps {
             Ok(())
         } else {
@@ -395,7 +395,7 @@ impl Session<'_> {
         let planning = Planning {
             policy: &policy,
             holds: &holds,
-            meets: &|entry| keeper.meets(entry),
+            meets: &|entry| keeper.count_loss(entry),
             accepts: &accepts,
             leaves_out: self.leaves_out(),
             surplus,

@@ -133,7 +133,7 @@ pub fn put(
         }
     }
     recall(Some(&state), &*at.target, &options.state_dir)?;
-    if let Err(cause) = at.target.give_up_streams() {
+    if let Err(cause) = at.target.abort_stale_streams() {
         notes.push(format!("what a put that was killed left stays: {cause}"));
     }
     let cannot = |cause| cannot_write(&options.location, cause);
@@ -235,7 +235,7 @@ fn write(
         completeness: Completeness::Full,
         recorded: None,
     };
-    at.target.meets(&entry);
+    at.target.count_loss(&entry);
     let bandwidth = BandwidthLimit::new(&options.limits, stop);
     let target = PacedTarget::around(Arc::clone(&at.target), bandwidth.as_ref());
     let mut stage = target.stage_stream(&entry, at.precondition)?;
@@ -310,7 +310,7 @@ fn record(
         durability: Durability::File,
         only: Some(at.key.as_bytes().into()),
         key_space: at.key_space,
-        keeps: at.target.found_to_keep(),
+        keeps: at.target.limited_keeps(),
     };
     let number = state.begin_run(run, started, &options.encode()?)?;
     let ended = wall_clock();

@@ -113,7 +113,7 @@ pub fn verify_against(
     let key_space = key_space(&*source, &*target);
     let recorded = recorded(options, &place.name, (&*target, &name), key_space, observer);
     if let Some(keeps) = recorded.as_ref().and_then(|(_, options)| options.keeps) {
-        target.recall(keeps);
+        target.assume_keeps(keeps);
     }
     // Whoever wrote into it last found out the same. A state that can't be used was told of.
     let state = State::latest_into(&options.state_dir, &name).ok().flatten();

@@ -86,8 +86,8 @@ macro_rules! forward_source {
                 self.0.copy_origin()
             }
 
-            fn stands(&self) -> Result<bool, Error> {
-                self.0.stands()
+            fn exists(&self) -> Result<bool, Error> {
+                self.0.exists()
             }
 
             fn set_key_space(&self, key_space: KeySpace) {
@@ -185,20 +185,20 @@ impl Target for Layer<dyn Target> {
         self.0.accepts(key)
     }
 
-    fn learn(&self, own: BorrowedFd<'_>) -> Result<(), Cause> {
-        self.0.learn(own)
+    fn probe(&self, own: BorrowedFd<'_>) -> Result<(), Cause> {
+        self.0.probe(own)
     }
 
     fn keeps(&self) -> Option<Keeps> {
         self.0.keeps()
     }
 
-    fn found_to_keep(&self) -> Option<Keeps> {
-        self.0.found_to_keep()
+    fn limited_keeps(&self) -> Option<Keeps> {
+        self.0.limited_keeps()
     }
 
-    fn recall(&self, keeps: Keeps) {
-        self.0.recall(keeps);
+    fn assume_keeps(&self, keeps: Keeps) {
+        self.0.assume_keeps(keeps);
     }
 
     fn achievable_metadata(
@@ -210,16 +210,16 @@ impl Target for Layer<dyn Target> {
         self.0.achievable_metadata(source, kind, existing)
     }
 
-    fn meets(&self, source: &Entry) {
-        self.0.meets(source);
+    fn count_loss(&self, source: &Entry) {
+        self.0.count_loss(source);
     }
 
     fn abort_stale_uploads(&self, given_up: &mut dyn FnMut(&Key)) -> Result<(), Cause> {
         self.0.abort_stale_uploads(given_up)
     }
 
-    fn give_up_streams(&self) -> Result<u64, Cause> {
-        self.0.give_up_streams()
+    fn abort_stale_streams(&self) -> Result<u64, Cause> {
+        self.0.abort_stale_streams()
     }
 }
 

@@ -1,8 +1,8 @@
-//! Bandwidth: content passes no faster than a limit allows.
+//! Bandwidth layer: content passes no faster than a limit allows.
 //!
-//! [`PacedSource`] waits with each chunk that is read before it hands it out, [`PacedTarget`] with each
-//! that is written before it hands it on. A target's reading doesn't wait, nor does what a store copies
-//! by itself. Where there is no limit there is no layer.
+//! [`PacedSource`] waits before it passes on each chunk that was read, [`PacedTarget`] before each
+//! chunk that is written. Reading from a target isn't limited, and neither are server-side copies.
+//! Without a limit there is no layer.
 
 use crate::backend::{
     Capabilities, Facts, Headers, Inspected, KeySpace, ListItem, ListOptions, Listing,
@@ -15,17 +15,18 @@ use std::any::Any;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-/// A limit that the sides of a run share.
+/// A bandwidth limit that the sides of a run share.
 #[derive(Debug)]
 pub struct BandwidthLimit {
     bandwidth: Bandwidth,
     stop: Stop,
-    /// The run ends by itself.
+    /// Requested when the run ends without having been stopped.
     end: Stop,
 }
 
 impl BandwidthLimit {
-    /// Makes the limit of a run, whose waits end when that is stopped; `None` where it has none.
+    /// Makes the limit of a run; `None` if its bandwidth is unlimited. Waits end when `stop` is
+    /// requested.
     pub fn new(options: &LimitOptions, stop: &Stop) -> Option<Arc<Self>> {
         let is_limited = !options.bandwidth.is_unlimited();
         is_limited.then(|| {
@@ -34,32 +35,32 @@ impl BandwidthLimit {
         })
     }
 
-    /// Ends all waits, as a stop does: the run is over.
+    /// Ends all waits because the run is over.
     pub fn end(&self) {
         self.end.request();
     }
 
-    /// Waits until so many bytes may pass.
+    /// Waits until `bytes` may pass.
     fn pass(&self, bytes: usize) -> Result<(), Cause> {
         let is_over = || self.stop.requested() || self.end.requested();
         self.bandwidth.take(bytes as u64, &is_over).map_err(|_| Cause::Stopped)
     }
 }
 
-/// A source whose content is handed out within a limit.
+/// A source whose content is read within a bandwidth limit.
 pub struct PacedSource<'a> {
     inner: &'a dyn Source,
     limit: Arc<BandwidthLimit>,
 }
 
 impl<'a> PacedSource<'a> {
-    /// Lays the limit around a source; `None` where there is none.
+    /// Wraps a source in the limit; `None` if there is no limit.
     pub fn around(inner: &'a dyn Source, limit: Option<&Arc<BandwidthLimit>>) -> Option<Self> {
         limit.map(|limit| Self { inner, limit: Arc::clone(limit) })
     }
 }
 
-/// Answers as what lies within does, but for reading.
+/// Forwards all methods of [`Source`] but reading to the inner source.
 macro_rules! forward_source {
     () => {
         fn capabilities(&self) -> Capabilities {
@@ -98,8 +99,8 @@ macro_rules! forward_source {
             self.inner.inspect(entry)
         }
 
-        fn read_small(&self, key: &Key, most: u64) -> Result<Option<Vec<u8>>, Cause> {
-            self.inner.read_small(key, most)
+        fn read_small(&self, key: &Key, max_size: u64) -> Result<Option<Vec<u8>>, Cause> {
+            self.inner.read_small(key, max_size)
         }
 
         fn first_part(&self, entry: &Entry) -> Option<u64> {
@@ -110,8 +111,8 @@ macro_rules! forward_source {
             self.inner.copy_origin()
         }
 
-        fn stands(&self) -> Result<bool, Error> {
-            self.inner.stands()
+        fn exists(&self) -> Result<bool, Error> {
+            self.inner.exists()
         }
 
         fn set_key_space(&self, key_space: KeySpace) {
@@ -184,14 +185,14 @@ impl Ranges for PacedRanges<'_> {
     }
 }
 
-/// A target whose content is written within a limit.
+/// A target whose content is written within a bandwidth limit.
 pub struct PacedTarget {
     inner: Arc<dyn Target>,
     limit: Arc<BandwidthLimit>,
 }
 
 impl PacedTarget {
-    /// Lays the limit around a target; the target itself where there is none.
+    /// Wraps a target in the limit; returns the target itself if there is no limit.
     pub fn around(inner: Arc<dyn Target>, limit: Option<&Arc<BandwidthLimit>>) -> Arc<dyn Target> {
         match limit {
             Some(limit) => Arc::new(Self { inner, limit: Arc::clone(limit) }),
@@ -302,20 +303,20 @@ impl Target for PacedTarget {
         self.inner.accepts(key)
     }
 
-    fn learn(&self, own: BorrowedFd<'_>) -> Result<(), Cause> {
-        self.inner.learn(own)
+    fn probe(&self, own: BorrowedFd<'_>) -> Result<(), Cause> {
+        self.inner.probe(own)
     }
 
     fn keeps(&self) -> Option<Keeps> {
         self.inner.keeps()
     }
 
-    fn found_to_keep(&self) -> Option<Keeps> {
-        self.inner.found_to_keep()
+    fn limited_keeps(&self) -> Option<Keeps> {
+        self.inner.limited_keeps()
     }
 
-    fn recall(&self, keeps: Keeps) {
-        self.inner.recall(keeps);
+    fn assume_keeps(&self, keeps: Keeps) {
+        self.inner.assume_keeps(keeps);
     }
 
     fn achievable_metadata(
@@ -327,16 +328,16 @@ impl Target for PacedTarget {
         self.inner.achievable_metadata(source, kind, existing)
     }
 
-    fn meets(&self, source: &Entry) {
-        self.inner.meets(source);
+    fn count_loss(&self, source: &Entry) {
+        self.inner.count_loss(source);
     }
 
     fn abort_stale_uploads(&self, given_up: &mut dyn FnMut(&Key)) -> Result<(), Cause> {
         self.inner.abort_stale_uploads(given_up)
     }
 
-    fn give_up_streams(&self) -> Result<u64, Cause> {
-        self.inner.give_up_streams()
+    fn abort_stale_streams(&self) -> Result<u64, Cause> {
+        self.inner.abort_stale_streams()
     }
 }
 
@@ -411,7 +412,7 @@ mod tests {
     use crate::limits::Timetable;
     use std::num::NonZeroU64;
 
-    /// So slow that no byte passes while a test runs: each chunk is a wait that only an end ends.
+    /// A limit so low that each chunk waits until the run ends.
     fn closed(stop: &Stop) -> Arc<BandwidthLimit> {
         let bandwidth = Timetable::always(NonZeroU64::new(1));
         let options = LimitOptions { bandwidth, ..LimitOptions::default() };

@@ -1,7 +1,7 @@
-//! Layers: what lies around a whole source or target, and is one itself.
+//! Layers: wrappers around a source or target that are one themselves.
 //!
-//! A layer answers every method of the trait (a lint holds it to those that the trait has, or will
-//! have), so that nothing above it knows that it is there.
+//! A layer implements every method of the trait, also those with a default (a lint checks this), so
+//! that code above doesn't notice it.
 
 mod bandwidth;
 

@@ -1,18 +1,18 @@
-//! POSIX access ACLs, as the kernel hands them out: `struct posix_acl_xattr_header` and entries of
-//! `include/uapi/linux/posix_acl_xattr.h`, in little-endian.
+//! Parser of POSIX access ACLs as the kernel returns them: `struct posix_acl_xattr_header` and
+//! entries of `include/uapi/linux/posix_acl_xattr.h`, in little-endian.
 
-/// The attribute that holds an access ACL.
+/// The attribute of an access ACL.
 pub(super) const ACCESS: &str = "system.posix_acl_access";
-/// The attribute that holds what new entries of a directory inherit.
+/// The attribute of a default ACL, which new entries of a directory inherit.
 pub(super) const DEFAULT: &str = "system.posix_acl_default";
 
 const VERSION: u32 = 2;
 const GROUP_OBJ: u16 = 0x04;
 const MASK: u16 = 0x10;
 
-/// What the owning group may do by an access ACL: its own bits within the mask. The group bits of
-/// the file's mode are that mask, and say more. `None` where there is no mask, so that they say it
-/// themselves; nothing (0) of what is no ACL.
+/// Returns the rights of the owning group under an access ACL: its own bits within the mask. (The
+/// group bits of the file's mode are that mask and may grant more.) Returns `None` if there is no
+/// mask, so that the mode's group bits are right, and 0 (no rights) if the value isn't a valid ACL.
 pub(super) fn group_bits(value: &[u8]) -> Option<u32> {
     let (mut group, mut mask) = (None, None);
     let Some((version, mut rest)) = value.split_first_chunk::<4>() else { return Some(0) };
@@ -50,7 +50,7 @@ mod tests {
     const NOBODY: u32 = u32::MAX;
 
     #[test]
-    fn a_group_may_do_what_its_entry_and_the_mask_say() {
+    fn the_group_has_the_rights_of_its_entry_within_the_mask() {
         // u::rw-, u:1000:rwx, g::r--, m::rwx, o::---
         let wide = acl(&[
             (0x01, 6, NOBODY),
@@ -65,14 +65,14 @@ mod tests {
     }
 
     #[test]
-    fn without_a_mask_the_mode_says_it() {
+    fn without_a_mask_the_mode_is_right() {
         let minimal = acl(&[(0x01, 6, NOBODY), (0x04, 4, NOBODY), (0x20, 4, NOBODY)]);
         assert_eq!(group_bits(&minimal), None);
         assert_eq!(group_bits(&acl(&[])), None);
     }
 
     #[test]
-    fn what_is_no_acl_grants_nothing() {
+    fn an_invalid_acl_grants_nothing() {
         let whole = acl(&[(0x04, 7, NOBODY), (0x10, 7, NOBODY)]);
         assert_eq!(group_bits(&whole[..whole.len() - 1]), Some(0));
         assert_eq!(group_bits(&[3, 0, 0, 0]), Some(0));

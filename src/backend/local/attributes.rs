@@ -1,4 +1,4 @@
-//! Setting what an entry carries besides its content: owner, group, mode, times.
+//! Setting an entry's owner, group, mode and times.
 
 use super::beneath::Directory;
 use super::capabilities::{Capabilities, set_mtime};
@@ -18,11 +18,11 @@ use std::sync::Arc;
 
 const SET_ID: u32 = SET_UID | SET_GID;
 
-/// Sets owner, group, mode and mtime where they differ from what stands. Set-id bits are set last, and
-/// only under the owner and group that they are meant for.
+/// Sets owner, group, mode and mtime where they differ from `existing`. Set-id bits are set last,
+/// and only under the owner and group that they are meant for.
 ///
 /// # Errors
-/// The first of what could not be set; the rest is set all the same.
+/// The first failure; everything else is still set.
 pub(super) fn set_open(
     file: &File,
     capabilities: &Capabilities,
@@ -53,8 +53,8 @@ pub(super) fn set_open(
     Ok(failed?)
 }
 
-/// The mode that may be set of what is open, under the owner and group that it has now: a file system
-/// may pass over a change of these and answer that it was done, or give new files to others.
+/// Returns the mode that may be set on an open file under its actual owner and group. A file system
+/// may ignore a change of owner and still report success, or give new files to another user.
 pub(super) fn mode_under_its_owner(open: impl AsFd, wanted: &Metadata) -> rustix::io::Result<u32> {
     if wanted.mode & SET_ID == 0 {
         return Ok(wanted.mode);
@@ -63,7 +63,7 @@ pub(super) fn mode_under_its_owner(open: impl AsFd, wanted: &Metadata) -> rustix
     Ok(wanted.owned_by(stat.stx_uid, stat.stx_gid, kind_of(&stat)).mode)
 }
 
-/// Sets a symbolic link's owner, group and mtime where they differ from what stands.
+/// Sets a symbolic link's owner, group and mtime where they differ from `existing`.
 pub(super) fn set_link(
     parent: &Arc<Directory>,
     name: &[u8],
@@ -88,29 +88,30 @@ pub(super) fn set_link(
     Ok(failed?)
 }
 
-/// Both times, as the kernel takes them; without an access time that stays as it is.
+/// Returns both times as the kernel takes them; `None` leaves the access time as it is.
 pub(super) fn times(atime: Option<Timestamp>, mtime: Timestamp) -> Timestamps {
     let spec = |time: Timestamp| Timespec { tv_sec: time.seconds, tv_nsec: time.nanos.into() };
     let omitted = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
     Timestamps { last_access: atime.map_or(omitted, spec), last_modification: spec(mtime) }
 }
 
-/// `fchmod` for handles that were opened without the right to read (`O_PATH`).
+/// Sets the mode through a handle that was opened without read permission (`O_PATH`), for which
+/// `fchmod` fails.
 pub(super) fn chmod_handle(handle: impl AsFd, mode: u32) -> rustix::io::Result<()> {
     rustix::fs::chmod(path_of_handle(handle), Mode::from_raw_mode(mode))
 }
 
-/// The path of what a handle is open on, for calls that take no `O_PATH` handle.
+/// Returns the `/proc` path of an open handle, for calls that don't take an `O_PATH` handle.
 pub(super) fn path_of_handle(handle: impl AsFd) -> String {
     format!("/proc/self/fd/{}", handle.as_fd().as_raw_fd())
 }
 
-/// A handle of a directory that `fchmod` accepts.
+/// Opens a directory handle that `fchmod` accepts.
 pub(super) fn readable_directory(directory: &Directory) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     match openat(directory, c".", flags, Mode::empty()) {
         Err(Errno::ACCESS) => {
-            // Ours, and closed to ourselves.
+            // The directory is ours, but its mode denies us access.
             chmod_handle(directory, 0o700)?;
             openat(directory, c".", flags, Mode::empty())
         }
@@ -118,7 +119,8 @@ pub(super) fn readable_directory(directory: &Directory) -> rustix::io::Result<Ow
     }
 }
 
-/// Opens a file to set its metadata: for reading, or, where that isn't allowed, as a mere handle.
+/// Opens a file to set its metadata: for reading, or if that isn't allowed with `O_PATH`. The flag
+/// is true in the latter case.
 pub(super) fn open_for_metadata(
     parent: &Directory,
     name: &[u8],
@@ -139,7 +141,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
     #[test]
-    fn no_set_id_bit_is_set_under_an_owner_that_is_another_than_was_answered() {
+    fn set_id_bits_are_not_set_under_another_owner_than_wanted() {
         let directory = tempfile::tempdir().unwrap();
         let root = Root::open(directory.path()).unwrap();
         let file = File::create(directory.path().join("f")).unwrap();
@@ -153,7 +155,7 @@ mod tests {
             (uid + 1, gid + 1, 0o755),
         ] {
             let wanted = Metadata { mode: 0o6755, uid, gid, mtime };
-            // So it was said to stand: what owner it has already is not set.
+            // As if owner and group were set already, so that they are not set again.
             let existing = Metadata { mode: 0o600, ..wanted };
             let capabilities = &root.directory().capabilities;
             set_open(&file, capabilities, &existing, &wanted).unwrap();

@@ -1,7 +1,7 @@
 //! Directory handles beneath a root.
 //!
-//! [`Root`] opens directories by key without ever following a symbolic link below the root, keeps
-//! the handles of those used last, and reaches directories deeper than `PATH_MAX`.
+//! [`Root`] opens directories by key without following a symbolic link below the root, caches the
+//! most recently used handles, and reaches directories whose path is longer than `PATH_MAX`.
 
 use super::capabilities::{Capabilities, FileSystems};
 use super::metadata::look_at_open;
@@ -15,14 +15,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Handles kept a root, where so many files may be open: enough for every worker's directory and its
-/// parents.
+/// Handles cached for each root if the descriptor limit allows: enough for every worker's directory
+/// and its parents.
 const HANDLES: usize = 128;
 
-/// The longest path handed to the kernel at once: `PATH_MAX` (4,096) with its final NUL.
+/// The longest path passed to the kernel at once: `PATH_MAX` (4,096) without the final NUL.
 const LONGEST_PATH: usize = 4_095;
 
-/// What tells one directory from another while a run lasts.
+/// Identifies a directory during one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The file system's device number.
@@ -31,26 +31,26 @@ pub struct Identity {
     pub inode: u64,
 }
 
-/// An open directory, with what its new entries inherit.
+/// An open directory, and what new entries in it inherit.
 #[derive(Debug)]
 pub struct Directory {
     fd: OwnedFd,
-    /// What it is on.
+    /// The behaviour of the file system that it is on.
     pub(super) capabilities: Arc<Capabilities>,
-    /// Which directory it is.
+    /// Identifies the directory.
     pub identity: Identity,
-    /// The group that new entries take, when it isn't the process's.
+    /// The group of new entries, if it isn't the process's (set-group-id directory).
     pub passed_on_group: Option<u32>,
-    /// Whether entries can be added, but none renamed or removed (`chattr +a`).
+    /// Whether entries can be added but not renamed or removed (`chattr +a`).
     pub(super) is_append_only: bool,
 }
 
 impl Directory {
-    pub(super) fn from_fd(fd: OwnedFd, met: &FileSystems) -> rustix::io::Result<Self> {
+    pub(super) fn from_fd(fd: OwnedFd, file_systems: &FileSystems) -> rustix::io::Result<Self> {
         let stat = look_at_open(&fd)?;
         let device = makedev(stat.stx_dev_major, stat.stx_dev_minor);
         Ok(Self {
-            capabilities: met.of(device, &fd),
+            capabilities: file_systems.of(device, &fd),
             fd,
             identity: Identity { device, inode: stat.stx_ino },
             passed_on_group: (stat.stx_mode & 0o2000 != 0).then_some(stat.stx_gid),
@@ -60,7 +60,7 @@ impl Directory {
 }
 
 impl Directory {
-    /// Its inode's number; `None` where that is known to identify nothing.
+    /// Returns the inode number; `None` if the file system's numbers don't identify a file.
     pub fn number(&self) -> Option<u64> {
         self.capabilities.identifies().then_some(self.identity.inode)
     }
@@ -80,17 +80,17 @@ pub struct Root {
     handles: Mutex<Handles>,
     without_openat2: AtomicBool,
     leaves_no_trace: bool,
-    /// A listing left out a file that has the name of vidimus's own directory.
+    /// Whether a listing left out a file that has the name of vidimus's own directory.
     left_out: AtomicBool,
 }
 
-/// The handles used last, by key.
+/// The most recently used handles, by key.
 #[derive(Debug)]
 struct Handles {
-    /// How many are kept.
-    most: usize,
+    /// The largest number of handles kept.
+    limit: usize,
     by_key: HashMap<Box<[u8]>, Handle>,
-    /// Counts uses, to tell the latest.
+    /// Counts uses; the highest value is the latest.
     clock: u64,
 }
 
@@ -101,7 +101,8 @@ struct Handle {
 }
 
 impl Root {
-    /// Opens the root itself; symbolic links on the way to it are followed, as the user named it.
+    /// Opens the root. Symbolic links on the way to it are followed, because the user named that
+    /// path.
     pub fn open(path: &Path) -> rustix::io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty())?;
@@ -116,34 +117,34 @@ impl Root {
         })
     }
 
-    /// Takes note of a file that a listing leaves out since its name is that of vidimus's own directory.
+    /// Records that a listing left out a file that has the name of vidimus's own directory.
     pub(super) fn leave_out(&self) {
         self.left_out.store(true, Ordering::Relaxed);
     }
 
-    /// Whether one was left out.
+    /// Returns whether such a file was left out.
     pub(super) fn has_left_out(&self) -> bool {
         self.left_out.load(Ordering::Relaxed)
     }
 
-    /// The root directory.
+    /// Returns the root directory.
     pub fn directory(&self) -> &Arc<Directory> {
         &self.directory
     }
 
-    /// The file systems that it lies on, and those mounted below that were met.
+    /// Returns the file systems seen so far: the root's and those mounted below it.
     pub(super) fn file_systems(&self) -> &Arc<FileSystems> {
         &self.file_systems
     }
 
-    /// Leaves inode numbers out of all that is looked at from now on: the user knows that they
-    /// identify nothing here.
+    /// Ignores inode numbers from now on, because the user says that they don't identify files
+    /// here.
     pub fn ignore_inodes(&self) {
         self.file_systems.ignore_inodes();
     }
 
-    /// Whether files are read without a trace in their access times, which only their owner (or
-    /// root) may ask for.
+    /// Returns whether files are read without updating their access time, which only their owner or
+    /// root may request.
     pub(super) fn leaves_no_trace(&self) -> bool {
         self.leaves_no_trace
     }
@@ -151,8 +152,8 @@ impl Root {
     /// Opens the directory of `key` (which ends in `/`, or is empty for the root).
     ///
     /// # Errors
-    /// `ELOOP` or `ENOTDIR` when a component is a symbolic link or no directory, `EINVAL` when one
-    /// is no name (`..`, say).
+    /// `ELOOP` or `ENOTDIR` if a component is a symbolic link or not a directory, `EINVAL` if one
+    /// is not a legal name, such as `..`.
     pub fn descend(&self, key: &[u8]) -> rustix::io::Result<Arc<Directory>> {
         if key.is_empty() {
             return Ok(Arc::clone(&self.directory));
@@ -162,7 +163,7 @@ impl Root {
         if at == key.len() {
             return Ok(from);
         }
-        // Without openat2 a `..` would lead out, and with it to what has another name.
+        // Without openat2 a `..` could lead out of the root, and from there to other names.
         if !is_legal_path(&key[at..]) {
             return Err(Errno::INVAL);
         }
@@ -176,7 +177,7 @@ impl Root {
         Ok(from)
     }
 
-    /// Forgets the handle of a directory that was removed or turned out to be gone.
+    /// Drops the cached handle of a directory that was removed or no longer exists.
     pub fn forget(&self, key: &[u8]) {
         self.handles.lock().unwrap_or_else(PoisonError::into_inner).by_key.remove(key);
     }
@@ -187,7 +188,7 @@ impl Root {
             let resolve =
                 ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
             match with_fallback(|flags| openat2(from, path, flags, Mode::empty(), resolve)) {
-                // Kernels before 5.6, and sandboxes that don't know the call.
+                // Kernels before 5.6, and sandboxes that don't allow the call.
                 Err(Errno::NOSYS | Errno::PERM) => {
                     self.without_openat2.store(true, Ordering::Relaxed);
                 }
@@ -205,7 +206,7 @@ impl Root {
     }
 }
 
-/// Opens one directory by its name in another, to be read, never through a symbolic link.
+/// Opens a directory for reading by its name in its parent, without following a symbolic link.
 pub(super) fn open_child(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     if !is_legal_name(name) {
         return Err(Errno::INVAL);
@@ -214,7 +215,7 @@ pub(super) fn open_child(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Res
     openat(parent, name, flags, Mode::empty())
 }
 
-/// Opens a directory for reading, or, where it may be entered but not read, as a mere handle.
+/// Opens a directory for reading, or with `O_PATH` if it may be searched but not read.
 pub(super) fn with_fallback(
     open: impl Fn(OFlags) -> rustix::io::Result<OwnedFd>,
 ) -> rustix::io::Result<OwnedFd> {
@@ -227,10 +228,11 @@ pub(super) fn with_fallback(
 
 impl Handles {
     fn new() -> Self {
-        Self { most: handles(HANDLES), by_key: HashMap::new(), clock: 0 }
+        Self { limit: handles(HANDLES), by_key: HashMap::new(), clock: 0 }
     }
 
-    /// The handle of the directory, or of the nearest above it, with the length of its key.
+    /// Returns the handle of the directory or of its nearest cached ancestor, with the length of
+    /// that one's key.
     fn nearest(&mut self, key: &[u8]) -> Option<(Arc<Directory>, usize)> {
         self.clock += 1;
         let mut end = key.len();
@@ -244,11 +246,11 @@ impl Handles {
         None
     }
 
-    /// Keeps a handle; when there are too many, the half used longest ago is dropped.
+    /// Caches a handle. If there are too many, the least recently used half is dropped.
     fn keep(&mut self, key: &[u8], directory: &Arc<Directory>) {
-        if self.by_key.len() >= self.most {
+        if self.by_key.len() >= self.limit {
             let mut uses: Vec<u64> = self.by_key.values().map(|handle| handle.used).collect();
-            let (_, &mut median, _) = uses.select_nth_unstable(self.most / 2);
+            let (_, &mut median, _) = uses.select_nth_unstable(self.limit / 2);
             self.by_key.retain(|_, handle| handle.used > median);
         }
         let handle = Handle { directory: Arc::clone(directory), used: self.clock };
@@ -256,7 +258,7 @@ impl Handles {
     }
 }
 
-/// The length of the longest run of whole components that fits one path.
+/// Returns the length of the longest prefix of whole components that fits in one path.
 fn longest_prefix(path: &[u8]) -> Option<usize> {
     if path.len() < LONGEST_PATH {
         return Some(path.len());
@@ -270,7 +272,7 @@ mod tests {
     use crate::model::Key;
 
     #[test]
-    fn no_key_leads_above_the_root_or_through_a_link_with_openat2_or_without() {
+    fn keys_stay_below_the_root_with_and_without_openat2() {
         let temporary = tempfile::tempdir().unwrap();
         let path = temporary.path();
         std::fs::create_dir_all(path.join("root/d/e")).unwrap();

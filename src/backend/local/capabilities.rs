@@ -1,10 +1,10 @@
-//! What a file system does in a way of its own, as far as a run has learned it.
+//! How file systems deviate from what Linux file systems usually do, as far as a run has found out.
 //!
-//! No system call tells beforehand that inode numbers are given out anew, that a time is only set
-//! together with the other, or that modes are not kept. What turns up is kept in [`Capabilities`], one
-//! for each that a side meets, so that it is found out once, gone around from then on, and told at
-//! the end. Of the file systems of [`Kind::Native`] and [`Kind::Memory`] all of it is known, and
-//! nothing asked.
+//! No system call says in advance that inode numbers change between lookups, that a time is only
+//! set together with the other, or that modes are not kept. [`Capabilities`] stores what was found
+//! out about each file system of a side, so that a deviation is discovered once, worked around from
+//! then on, and reported at the end. The behaviour of [`Kind::Native`] and [`Kind::Memory`] is
+//! known and never probed.
 
 use super::entries::listed_number;
 use super::metadata::{look_at, mtime_of};
@@ -17,12 +17,12 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// What a call answers that a file system doesn't know.
+/// Returns whether an error means that the file system doesn't support the call.
 pub(super) fn is_unsupported(error: Errno) -> bool {
     matches!(error, Errno::INVAL | Errno::NOSYS | Errno::NOTSUP)
 }
 
-/// The file systems that one side has met.
+/// The file systems that one side has come across.
 #[derive(Debug, Default)]
 pub(super) struct FileSystems {
     met: Mutex<Vec<Arc<Capabilities>>>,
@@ -30,13 +30,13 @@ pub(super) struct FileSystems {
 }
 
 impl FileSystems {
-    /// The file system that a directory with this device number is on.
+    /// Returns the file system with this device number, which `directory` is on.
     pub(super) fn of(&self, device: u64, directory: impl AsFd) -> Arc<Capabilities> {
         let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = met.iter().find(|known| known.device == device) {
             return Arc::clone(known);
         }
-        // One that doesn't say what it is is taken for a strange one.
+        // If the type is unknown, assume nothing.
         let kind = fstatfs(directory).map_or(Kind::Other, |found| Kind::of(found.f_type as u64));
         let new = Arc::new(Capabilities::new(device, kind));
         if self.ignores_inodes.load(Ordering::Relaxed) {
@@ -46,33 +46,33 @@ impl FileSystems {
         new
     }
 
-    /// Leaves inode numbers out of all that is looked at from now on.
+    /// Ignores inode numbers from now on.
     pub(super) fn ignore_inodes(&self) {
         self.ignores_inodes.store(true, Ordering::Relaxed);
         let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
         met.iter().for_each(|capabilities| capabilities.ignore_inodes());
     }
 
-    /// Whether any of them is as `is` asks.
+    /// Returns whether `is` is true for any of the file systems.
     pub(super) fn any(&self, is: impl Fn(&Capabilities) -> bool) -> bool {
         let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
         met.iter().any(|capabilities| is(capabilities))
     }
 }
 
-/// What is known of a file system before it is used.
+/// What is known about a file system before it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// ext2/3/4, XFS or Btrfs: does all that Linux offers.
+    /// ext2/3/4, XFS or Btrfs: supports everything that Linux offers.
     Native,
     /// tmpfs or ramfs: the same, but nothing on it is durable.
     Memory,
-    /// Any other: FUSE, network, FAT, layers over others.
+    /// Any other: FUSE, network file systems, FAT, overlays.
     Other,
 }
 
 impl Kind {
-    /// Of a type that `statfs` tells (linux/magic.h).
+    /// Maps a type from `statfs` (linux/magic.h).
     fn of(magic: u64) -> Self {
         const EXT: u64 = 0xef53;
         const XFS: u64 = 0x5846_5342;
@@ -87,23 +87,23 @@ impl Kind {
     }
 }
 
-/// What a run has learned of one file system.
+/// What a run has found out about one file system.
 #[derive(Debug)]
 pub(super) struct Capabilities {
     device: u64,
     pub(super) kind: Kind,
-    /// Whether an inode's number tells it from others, and stays.
+    /// Whether an inode number identifies a file and doesn't change.
     identifies: OnceLock<bool>,
-    /// The user wants numbers left out.
+    /// Whether the user wants inode numbers ignored.
     ignores_inodes: AtomicBool,
-    /// Whether a modification time can be set without the access time: libfuse 2 passes over that,
-    /// and answers that it was done.
+    /// Whether a modification time can be set without the access time. libfuse 2 ignores that and
+    /// reports success.
     pub(super) sets_mtime_alone: OnceLock<bool>,
-    /// Whether a rename can be told to replace nothing.
+    /// Whether a rename can be told to replace nothing (`RENAME_NOREPLACE`).
     pub(super) renames_new: OnceLock<bool>,
-    /// Whether a file can have a second name.
+    /// Whether hard links are supported.
     pub(super) links: OnceLock<bool>,
-    /// Whether a directory with something in it can get another name.
+    /// Whether a directory that is not empty can be renamed.
     pub(super) renames_directories: OnceLock<bool>,
     keeps: OnceLock<Keeps>,
     pub(super) lost: Lost,
@@ -133,18 +133,18 @@ impl Capabilities {
         self.device
     }
 
-    /// The inode number that counts of what `statx` reports; `None` where it identifies nothing.
+    /// Returns the inode number that `statx` reports; `None` if the numbers don't identify files.
     pub(super) fn number(&self, stat: &Statx) -> Option<u64> {
         self.identifies().then_some(stat.stx_ino)
     }
 
-    /// Whether inode numbers count: also as long as nothing is known.
+    /// Returns whether inode numbers are used: yes, unless the opposite is known.
     pub(super) fn identifies(&self) -> bool {
         !self.ignores_inodes.load(Ordering::Relaxed) && *self.identifies.get().unwrap_or(&true)
     }
 
-    /// Whether inode numbers were found to identify nothing.
-    pub(super) fn numbers_anew(&self) -> bool {
+    /// Returns whether inode numbers were found not to identify files.
+    pub(super) fn made_up_numbers(&self) -> bool {
         self.identifies.get() == Some(&false)
     }
 
@@ -152,32 +152,33 @@ impl Capabilities {
         self.ignores_inodes.store(true, Ordering::Relaxed);
     }
 
-    /// Whether nothing is known yet of its inode numbers.
-    pub(super) fn is_unasked(&self) -> bool {
+    /// Returns whether nothing is known yet about inode numbers.
+    pub(super) fn identity_is_unknown(&self) -> bool {
         self.identifies.get().is_none()
     }
 
-    /// Learns whether inode numbers identify; what was learned before stays.
-    pub(super) fn learn_identifies(&self, identifies: bool) {
+    /// Records whether inode numbers identify files; the first answer stays.
+    pub(super) fn set_identifies(&self, identifies: bool) {
         self.identifies.get_or_init(|| identifies);
     }
 
-    /// Learns of inode numbers from one leaf: its directory lists another than a look at it tells
-    /// where a number is made up for each look, as libfuse does unless it is told otherwise.
-    pub(super) fn learn_from(&self, directory: impl AsFd, name: &[u8], listed: u64) {
+    /// Checks inode numbers with one leaf. If its directory lists another number than a lookup
+    /// returns, numbers are made up for each lookup, as libfuse does by default.
+    pub(super) fn check_identity(&self, directory: impl AsFd, name: &[u8], listed: u64) {
         let directory = directory.as_fd();
         let look = || {
             let found = look_at(directory, name).ok()?;
-            // A file that something is mounted on is listed with its own number, too.
+            // A mount point is listed with the number of the file below the mount.
             let is_mount = found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
             (!is_mount).then_some(found.stx_ino)
         };
-        self.learn_by(listed, look, || listed_number(directory, name).ok().flatten());
+        self.check_identity_with(listed, look, || listed_number(directory, name).ok().flatten());
     }
 
-    /// The same, by what `look` tells of the leaf, and `list` its directory once more: another file may
-    /// have got its name between the list and the look. One that is gone by then teaches nothing.
-    fn learn_by(
+    /// Does the same with `look` for the leaf's number and `list` for a second number from its
+    /// directory, because another file may have taken the name between the listing and the lookup.
+    /// Records nothing if the leaf is gone.
+    fn check_identity_with(
         &self,
         listed: u64,
         look: impl Fn() -> Option<u64>,
@@ -192,34 +193,35 @@ impl Capabilities {
                     Some(found) => found == again,
                 },
             };
-        self.learn_identifies(identifies);
+        self.set_identifies(identifies);
     }
 
-    /// Whether new names can't be guarded against what turns up at the same moment.
+    /// Returns whether a new entry may overwrite another that appears at the same moment, because
+    /// there are neither hard links nor `RENAME_NOREPLACE`.
     pub(super) fn is_unguarded(&self) -> bool {
         (self.renames_new.get(), self.links.get()) == (Some(&false), Some(&false))
     }
 
-    /// What it keeps of metadata; all, as long as nothing else is known.
+    /// Returns which metadata the file system keeps: all, unless the opposite is known.
     pub(super) fn keeps(&self) -> Keeps {
         self.keeps.get().copied().unwrap_or_default()
     }
 
-    /// What was found out of that.
-    pub(super) fn learned_keeps(&self) -> Option<Keeps> {
+    /// Returns the same if it was found out.
+    pub(super) fn probed_keeps(&self) -> Option<Keeps> {
         self.keeps.get().copied()
     }
 
-    /// Learns what it keeps of metadata: by trying it, or from a run that did.
-    pub(super) fn learn_keeps(&self, keeps: Keeps) {
+    /// Records which metadata the file system keeps, found out by a probe or by an earlier run.
+    pub(super) fn set_keeps(&self, keeps: Keeps) {
         if self.kind == Kind::Other {
             self.keeps.get_or_init(|| keeps);
         }
     }
 }
 
-/// Sets a modification time, in the way that the file system takes it. `set` is given the access
-/// time where that is to be set with it; `look` looks at the entry.
+/// Sets a modification time in the way that the file system supports. `set` gets the access time if
+/// that has to be set with it; `look` reads the entry.
 pub(super) fn set_mtime(
     capabilities: &Capabilities,
     wanted: Timestamp,
@@ -242,7 +244,7 @@ pub(super) fn set_mtime(
                 return Ok(());
             }
             set(Some(atime(&found)))?;
-            // Where that is no better, the time may be one that it can't keep.
+            // If that didn't work either, the file system may not be able to represent the time.
             if is_set(&look()?) {
                 capabilities.sets_mtime_alone.get_or_init(|| false);
             }
@@ -251,7 +253,7 @@ pub(super) fn set_mtime(
     }
 }
 
-/// How many entries of the source the file system doesn't keep, or not with all of their metadata.
+/// Counts of source entries that the file system doesn't keep, or not with all of their metadata.
 #[derive(Debug, Default)]
 pub(super) struct Lost {
     modes: AtomicU64,
@@ -262,7 +264,7 @@ pub(super) struct Lost {
 }
 
 impl Lost {
-    /// Counts what is lost of an entry; `wanted` is what would be held if everything were kept.
+    /// Counts what is lost of an entry; `wanted` is its metadata if everything were kept.
     pub(super) fn count(&self, keeps: &Keeps, wanted: &Metadata, kind: EntryKind) {
         let add = |count: &AtomicU64, is_lost: bool| {
             count.fetch_add(u64::from(is_lost), Ordering::Relaxed);
@@ -270,17 +272,17 @@ impl Lost {
         if kind == EntryKind::Symlink && !keeps.links {
             return add(&self.links, true);
         }
-        let held = keeps.held(*wanted, kind, None);
+        let kept = keeps.held(*wanted, kind, None);
         let is_link = kind == EntryKind::Symlink && !keeps.of_links;
         add(&self.of_links, is_link);
-        add(&self.modes, held.mode != wanted.mode);
-        add(&self.owners, !is_link && (held.uid, held.gid) != (wanted.uid, wanted.gid));
+        add(&self.modes, kept.mode != wanted.mode);
+        add(&self.owners, !is_link && (kept.uid, kept.gid) != (wanted.uid, wanted.gid));
         add(&self.times, !is_link && !keeps.times);
     }
 
-    /// Says what was lost, and of how many.
-    pub(super) fn told(&self) -> Vec<String> {
-        let told = [
+    /// Returns the warnings about what was lost, with the number of entries.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let counted = [
             (&self.modes, "its mode", "their modes"),
             (&self.owners, "its owner and group", "their owners and groups"),
             (&self.times, "its modification time", "their modification times"),
@@ -297,18 +299,18 @@ impl Lost {
                 "{count} symbolic links are left out: the target's file system has none"
             )),
         };
-        let told = told.into_iter().filter_map(|(count, one, many)| {
+        let counted = counted.into_iter().filter_map(|(count, one, many)| {
             let (what, entries) = match count.load(Ordering::Relaxed) {
                 0 => return None,
                 1 => (one, "1 entry".to_owned()),
                 count => (many, format!("{count} entries")),
             };
             Some(format!(
-                "{entries}: the target's file system does not keep {what}; what it made of that is \
-                 left alone"
+                "{entries}: the target's file system does not keep {what}; the values it sets instead are \
+                 accepted"
             ))
         });
-        links.into_iter().chain(told).collect()
+        links.into_iter().chain(counted).collect()
     }
 }
 
@@ -327,11 +329,11 @@ mod tests {
         Timestamp { seconds, nanos: 0 }
     }
 
-    /// Sets a file's time by a file system that heeds it as `heeds` says of the access time that came
-    /// with it; how often it was asked to.
-    fn asked_to_set(
+    /// Sets a file's time on a file system that obeys only if `obeys` is true for the access time
+    /// given with it. Returns how many times it was asked to.
+    fn times_set(
         capabilities: &Capabilities,
-        heeds: impl Fn(Option<Timestamp>) -> bool,
+        obeys: impl Fn(Option<Timestamp>) -> bool,
         seconds: i64,
     ) -> u32 {
         let file = tempfile::tempfile().unwrap();
@@ -339,32 +341,32 @@ mod tests {
         let set = |atime| {
             times.set(times.get() + 1);
             let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds as u64);
-            if heeds(atime) { File::set_modified(&file, time) } else { Ok(()) }
+            if obeys(atime) { File::set_modified(&file, time) } else { Ok(()) }
         };
         set_mtime(capabilities, at(seconds), set, || look_at_open(&file)).unwrap();
         times.get()
     }
 
     #[test]
-    fn a_lone_time_that_is_passed_over_is_set_with_the_other_from_then_on() {
+    fn a_time_that_is_ignored_alone_is_set_with_the_other_from_then_on() {
         let lone = |_| true;
         let both = |atime: Option<_>| atime.is_some();
         let capabilities = strange();
-        assert_eq!(asked_to_set(&capabilities, both, 1_000), 2, "found out");
-        assert_eq!(asked_to_set(&capabilities, both, 2_000), 1, "known");
+        assert_eq!(times_set(&capabilities, both, 1_000), 2, "found out");
+        assert_eq!(times_set(&capabilities, both, 2_000), 1, "known");
         let capabilities = strange();
-        assert_eq!(asked_to_set(&capabilities, lone, 1_000), 1);
+        assert_eq!(times_set(&capabilities, lone, 1_000), 1);
         assert_eq!(capabilities.sets_mtime_alone.get(), Some(&true));
         let never = |_| false;
         let capabilities = strange();
-        assert_eq!(asked_to_set(&capabilities, never, 1_000), 2);
+        assert_eq!(times_set(&capabilities, never, 1_000), 2);
         assert_eq!(capabilities.sets_mtime_alone.get(), None, "the time may be the trouble");
         let native = Capabilities::new(1, Kind::Native);
-        assert_eq!(asked_to_set(&native, never, 1_000), 1, "no look on a common file system");
+        assert_eq!(times_set(&native, never, 1_000), 1, "no look on a common file system");
     }
 
     #[test]
-    fn what_is_not_kept_is_as_it_stands_and_else_as_it_is_given() {
+    fn metadata_that_is_not_kept_stays_or_takes_the_file_systems_values() {
         let keeps = Keeps {
             file_mode: Some(0o755),
             directory_mode: Some(0o777),
@@ -388,7 +390,7 @@ mod tests {
                 assert_eq!(held(Keeps::default(), kind, existing), wanted);
             }
         }
-        // As root's programs on a server that makes all its root's nobody's.
+        // Set-id programs on a server that maps root to nobody (root squash).
         let squashes = Keeps { owner: Some((7, 8)), ..Keeps::default() };
         let program = Metadata { mode: 0o6755, ..wanted };
         for (existing, mode) in [
@@ -404,22 +406,31 @@ mod tests {
         }
         let lost = Lost::default();
         lost.count(&Keeps { links: false, ..keeps }, &wanted, link);
-        assert_eq!(lost.told(), ["1 symbolic link is left out: the target's file system has none"]);
+        assert_eq!(
+            lost.warnings(),
+            ["1 symbolic link is left out: the target's file system has none"]
+        );
         let lost = Lost::default();
         lost.count(&keeps, &wanted, file);
         lost.count(&keeps, &Metadata { mode: 0o777, uid: 7, gid: 8, ..wanted }, directory);
         lost.count(&keeps, &wanted, link);
-        let told = lost.told();
-        let says = |what: &str| told.iter().any(|told| told.starts_with(what));
-        assert_eq!(told.len(), 4, "{told:?}");
-        assert!(says("1 entry: the target's file system does not keep its mode;"), "{told:?}");
-        assert!(says("1 entry: the target's file system does not keep its owner"), "{told:?}");
-        assert!(says("2 entries: the target's file system does not keep their mod"), "{told:?}");
-        assert!(says("1 entry: the target's file system does not keep owner, group"), "{told:?}");
+        let warnings = lost.warnings();
+        let says = |what: &str| warnings.iter().any(|warning| warning.starts_with(what));
+        assert_eq!(warnings.len(), 4, "{warnings:?}");
+        assert!(says("1 entry: the target's file system does not keep its mode;"), "{warnings:?}");
+        assert!(says("1 entry: the target's file system does not keep its owner"), "{warnings:?}");
+        assert!(
+            says("2 entries: the target's file system does not keep their mod"),
+            "{warnings:?}"
+        );
+        assert!(
+            says("1 entry: the target's file system does not keep owner, group"),
+            "{warnings:?}"
+        );
     }
 
     #[test]
-    fn inode_numbers_that_are_made_up_or_ignored_count_no_more() {
+    fn made_up_or_ignored_inode_numbers_are_not_used() {
         let directory = tempfile::tempdir().unwrap();
         let file = File::create(directory.path().join("f")).unwrap();
         let open = File::open(directory.path()).unwrap();
@@ -428,30 +439,30 @@ mod tests {
         assert_eq!(listed, Some(found.stx_ino));
         assert_eq!(listed_number(&open, b"g").unwrap(), None);
         let is = found.stx_ino;
-        // Another file had that name when it was listed.
+        // With `is + 1`, another file had that name when it was listed.
         for listed in [is, is + 1] {
             let capabilities = strange();
             assert_eq!(capabilities.number(&found), Some(is), "nothing is known");
-            capabilities.learn_from(&open, b"f", listed);
+            capabilities.check_identity(&open, b"f", listed);
             assert_eq!(capabilities.number(&found), Some(is));
-            assert!(!capabilities.is_unasked() && !capabilities.numbers_anew());
+            assert!(!capabilities.identity_is_unknown() && !capabilities.made_up_numbers());
         }
         for gone in [b"g", b"h"] {
             let capabilities = strange();
-            capabilities.learn_from(&open, gone, 1);
-            assert!(capabilities.is_unasked(), "it teaches nothing");
+            capabilities.check_identity(&open, gone, 1);
+            assert!(capabilities.identity_is_unknown(), "nothing can be concluded");
         }
         let made_up = strange();
         let next = Cell::new(is);
-        made_up.learn_by(1, || Some(next.replace(next.get() + 1)), || Some(1));
+        made_up.check_identity_with(1, || Some(next.replace(next.get() + 1)), || Some(1));
         assert_eq!(made_up.number(&found), None);
-        assert!(made_up.numbers_anew());
+        assert!(made_up.made_up_numbers());
         let file_systems = FileSystems::default();
         let before = file_systems.of(1, &open);
         file_systems.ignore_inodes();
         for capabilities in [before, file_systems.of(1, &open), file_systems.of(2, &open)] {
             assert_eq!(capabilities.number(&found), None);
-            assert!(!capabilities.numbers_anew(), "the user knows it");
+            assert!(!capabilities.made_up_numbers(), "the user knows it");
         }
     }
 }

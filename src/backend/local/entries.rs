@@ -1,29 +1,29 @@
-//! Going through what a directory lists.
+//! Iterating over the entries of a directory.
 
 use crate::model::Cause;
 use rustix::fs::{FileType, Mode, OFlags, RawDir, openat};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Bytes of a directory's entries that are read at once.
+/// Size in bytes of the buffer for directory entries.
 const READ_AT_ONCE: usize = 32 << 10;
-/// Names taken from a directory at once.
+/// Names collected from a directory at once.
 const NAMES: usize = 1_024;
 
 /// An entry as its directory lists it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Listed<'a> {
     pub(super) name: &'a [u8],
-    /// What it is, where the file system says so in the list.
+    /// The entry's type, if the file system includes it in the listing.
     pub(super) file_type: FileType,
-    /// The number of its inode.
+    /// The inode number.
     pub(super) number: u64,
 }
 
-/// Goes through a directory's entries from its beginning, wherever the handle stands, as long as
-/// `go_on` says so.
+/// Calls `visit` for each entry of a directory from its beginning, whatever the offset of the
+/// handle, until it returns false.
 pub(super) fn for_each_entry<E: From<rustix::io::Errno>>(
     directory: impl AsFd,
-    mut go_on: impl FnMut(Listed<'_>) -> Result<bool, E>,
+    mut visit: impl FnMut(Listed<'_>) -> Result<bool, E>,
 ) -> Result<(), E> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let from_start = openat(directory, c".", flags, Mode::empty())?;
@@ -33,14 +33,15 @@ pub(super) fn for_each_entry<E: From<rustix::io::Errno>>(
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         let listed = Listed { name, file_type: entry.file_type(), number: entry.ino() };
-        if name != b"." && name != b".." && !go_on(listed)? {
+        if name != b"." && name != b".." && !visit(listed)? {
             break;
         }
     }
     Ok(())
 }
 
-/// Acts on each leaf of a directory that holds no directories, which takes it from there.
+/// Calls `take` for each leaf of a directory without subdirectories. `take` must remove the leaf
+/// from the directory.
 pub(super) fn each_leaf(
     directory: &OwnedFd,
     mut take: impl FnMut(&[u8]) -> Result<(), Cause>,
@@ -60,7 +61,7 @@ pub(super) fn each_leaf(
     }
 }
 
-/// The inode number that a directory lists for a name; `None` where it doesn't list that.
+/// Returns the inode number that a directory lists for a name; `None` if the name isn't listed.
 pub(super) fn listed_number(directory: impl AsFd, name: &[u8]) -> rustix::io::Result<Option<u64>> {
     let mut number = None;
     for_each_entry(directory, |listed| {

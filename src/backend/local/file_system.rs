@@ -1,12 +1,12 @@
-//! Which file system a directory lies on: told from another one at the same mount point, across
-//! mounts and restarts.
+//! Identifying the file system of a directory across mounts and restarts, also when another one is
+//! mounted at the same path.
 //!
-//! A root's inode number doesn't do that (it is 2 on every ext4, 256 on every Btrfs), and the number
-//! of a device is given anew at each start. The UUID in the superblock does. Where statfs(2) has it
-//! folded into `f_fsid` (ext2/3/4, Btrfs), that is taken; else the device's name in
-//! `/dev/disk/by-uuid`, which udev keeps; without udev, on other file systems of a disk of this machine,
-//! the time at which the directory was made. What remains is an `f_fsid` that may be another one after
-//! a restart (XFS and FAT make it of the device's number, network file systems of what they please).
+//! The inode number of the file system's root can't do that (it is 2 on every ext4, 256 on every
+//! Btrfs), and device numbers change at each start. The UUID in the superblock identifies it. If
+//! statfs(2) folds it into `f_fsid` (ext2/3/4, Btrfs), that is used; else the device's name in
+//! `/dev/disk/by-uuid`, which udev maintains; without udev, on other disk file systems, the
+//! creation time of the directory. The last resort is an `f_fsid` that may change at a restart (XFS
+//! and FAT derive it from the device number, network file systems in ways of their own).
 
 use rustix::fs::{AtFlags, StatxFlags, fstat, fstatfs, fstatvfs, major, statx};
 use serde::{Deserialize, Serialize};
@@ -14,38 +14,38 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
-/// Where udev names devices by the UUID of the file system on them.
+/// The directory where udev names devices by the UUID of their file system.
 const BY_UUID: &str = "/dev/disk/by-uuid";
 
 /// A file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSystem {
-    /// Its type: `f_type` of statfs(2).
+    /// The type: `f_type` of statfs(2).
     pub kind: u64,
-    /// What tells it from others of its type; `None` where nothing does.
+    /// The identity among file systems of the same type; `None` if there is none.
     pub id: Option<FileSystemId>,
 }
 
-/// What tells a file system from others of its type.
+/// Identifies a file system among those of its type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileSystemId {
-    /// Its UUID (or a serial number that stands for one, as FAT's), as its device is named by it.
+    /// The UUID (or for FAT the serial number that serves as one), as udev spells it.
     Uuid(String),
-    /// `f_fsid`, made of its UUID.
+    /// An `f_fsid` derived from the UUID.
     Fsid(u64),
-    /// When the directory in question was made: seconds since the epoch and nanoseconds. No other disk
-    /// has one that was made then under the same inode number.
+    /// The creation time of the directory: seconds since the epoch and nanoseconds. No other disk
+    /// has a directory created then with the same inode number.
     Born(i64, u32),
-    /// `f_fsid`, which may be another one once it was mounted anew.
+    /// An `f_fsid` that may change when the file system is mounted again.
     Passing(u64),
 }
 
 impl FileSystem {
-    /// The file system that an open file lies on.
+    /// Returns the file system that an open file is on.
     ///
     /// # Errors
-    /// When it can't be asked.
+    /// Fails if `statfs` does.
     pub fn of(file: impl AsFd) -> rustix::io::Result<Self> {
         let file = file.as_fd();
         let kind = fstatfs(file)?.f_type as u64;
@@ -62,23 +62,23 @@ impl FileSystem {
     }
 }
 
-/// What of `f_fsid` is made of the file system's UUID alone.
+/// Returns the part of `f_fsid` that is derived from the file system's UUID alone.
 fn lasting_fsid(kind: u64, fsid: u64) -> Option<u64> {
     const EXT: u64 = 0xef53;
     const BTRFS: u64 = 0x9123_683e;
     let lasting = match kind {
         // `uuid_to_fsid` in ext2 and ext4.
         EXT => fsid,
-        // The number of the subvolume is folded into the rest (`btrfs_statfs`); a snapshot that is
-        // made anew for each run is the same file system.
+        // The subvolume's number is folded into the rest (`btrfs_statfs`); a new snapshot for each
+        // run is still on the same file system.
         BTRFS => fsid & 0xffff_ffff,
         _ => 0,
     };
     (lasting != 0).then_some(lasting)
 }
 
-/// The time at which a directory was made, on file systems that set it once and for all; others make
-/// it up, or of what changes.
+/// Returns the creation time of a directory on file systems that store it permanently; others
+/// invent it or derive it from something that changes.
 fn birth(kind: u64, directory: impl AsFd) -> Option<FileSystemId> {
     const XFS: u64 = 0x5846_5342;
     const F2FS: u64 = 0xf2f5_2010;
@@ -92,9 +92,9 @@ fn birth(kind: u64, directory: impl AsFd) -> Option<FileSystemId> {
     is_told.then_some(FileSystemId::Born(found.stx_btime.tv_sec, found.stx_btime.tv_nsec))
 }
 
-/// The name in a directory of links to devices that leads to this one.
+/// Returns the name of the link to a device in a directory of such links.
 fn name_of_device(device: u64, names: &Path) -> Option<String> {
-    // File systems without a block device of their own have numbers of major 0.
+    // File systems without a block device have device numbers of major 0.
     if major(device) == 0 {
         return None;
     }
@@ -110,18 +110,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_an_fsid_counts_what_the_uuid_made() {
+    fn only_the_part_of_an_fsid_from_the_uuid_is_used() {
         assert_eq!(lasting_fsid(0xef53, 0xeac6_e2ad_bb6c_f25e), Some(0xeac6_e2ad_bb6c_f25e));
         // Two subvolumes of one Btrfs.
         let [one, other] = [0x12ae_3da1_2a59_6eb2, 0x12ae_3ca4_2a59_6eb2];
         assert_eq!(lasting_fsid(0x9123_683e, one), lasting_fsid(0x9123_683e, other));
-        // XFS: the device's number.
+        // XFS derives it from the device number.
         assert_eq!(lasting_fsid(0x5846_5342, 0x701), None);
         assert_eq!(lasting_fsid(0xef53, 0), None);
     }
 
     #[test]
-    fn a_device_is_found_by_the_name_that_leads_to_it() {
+    fn a_device_is_found_by_the_link_to_it() {
         let names = tempfile::tempdir().unwrap();
         let Some(device) = std::fs::read_dir("/dev").unwrap().find_map(|entry| {
             let path = entry.unwrap().path();
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(name_of_device(number, names.path()).as_deref(), Some("ABCD-1234"));
         assert_eq!(name_of_device(number + 1, names.path()), None);
         assert_eq!(name_of_device(number, Path::new("/nowhere")), None);
-        // That of a tmpfs, say.
+        // The device number of a tmpfs, for example.
         assert_eq!(name_of_device(0x2b, names.path()), None);
     }
 }

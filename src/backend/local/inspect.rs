@@ -1,5 +1,5 @@
-//! What only an open file or directory tells: what it has that a copy hasn't, and what of its mode
-//! an ACL takes back.
+//! Inspection of open files and directories: features that a copy doesn't preserve, and rights that
+//! an ACL takes away from the mode.
 
 use super::acl;
 use super::attributes::path_of_handle;
@@ -15,17 +15,18 @@ use rustix::io::Errno;
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Bytes of the names of a file's attributes that are read at once; the kernel's bound is 64 KiB.
+/// Size in bytes of the buffer for a file's attribute names; the kernel's limit is 64 KiB.
 const NAMES: usize = 4 << 10;
-/// Bytes of an ACL that are read: some 500 entries. One that is longer grants nothing.
+/// Size in bytes of the buffer for an ACL: some 500 entries. A longer one is taken to grant
+/// nothing.
 const ACL: usize = 4 << 10;
 
-/// A file that is being read, as it was found to be right before.
+/// A file that is being read, verified to be the one listed.
 #[derive(Debug)]
 pub(super) struct OpenFile<'a> {
     file: BorrowedFd<'a>,
     stat: &'a Statx,
-    /// Whether its reading would go on elsewhere.
+    /// Whether the file offset was moved away from where reading has to continue.
     is_moved: Cell<bool>,
 }
 
@@ -34,10 +35,10 @@ impl<'a> OpenFile<'a> {
         Self { file: file.as_fd(), stat, is_moved: Cell::new(false) }
     }
 
-    /// Has its reading go on at `at`, wherever it was left.
-    pub(super) fn go_on(&self, at: u64) -> rustix::io::Result<()> {
+    /// Restores the file offset to `offset` if the inspection moved it.
+    pub(super) fn restore_offset(&self, offset: u64) -> rustix::io::Result<()> {
         if self.is_moved.take() {
-            seek(self.file, SeekFrom::Start(at))?;
+            seek(self.file, SeekFrom::Start(offset))?;
         }
         Ok(())
     }
@@ -45,13 +46,13 @@ impl<'a> OpenFile<'a> {
     fn has_holes(&self) -> bool {
         self.is_moved.set(true);
         let hole = seek(self.file, SeekFrom::Hole(0));
-        // What can't tell its holes has none to lose.
+        // A file system that can't report holes has none to lose.
         hole.is_ok_and(|hole| hole < self.stat.stx_size)
     }
 }
 
 impl Inspect for OpenFile<'_> {
-    /// One system call, and another one of a file that has fewer blocks than bytes, or an ACL.
+    /// Takes one system call, and a second for a file with fewer blocks than bytes or with an ACL.
     fn inspect(&self) -> Inspected {
         let mut inspected = attributes(self.file, self.stat);
         if self.stat.stx_nlink > 1 {
@@ -92,17 +93,17 @@ pub(super) fn inspect(root: &Root, entry: &Entry) -> Result<Inspected, Cause> {
     Ok(attributes(file.as_fd(), &stat))
 }
 
-/// Finds out which attributes an entry has, and what of its mode an ACL takes back.
+/// Reads which attributes an entry has, and which rights an ACL takes away from its mode.
 fn attributes(file: BorrowedFd<'_>, stat: &Statx) -> Inspected {
     let mut buffer = [0; NAMES];
     let mode = u32::from(stat.stx_mode) & 0o7777;
-    Inspected::by(mode, names(file, &mut buffer), || narrowed(file))
+    Inspected::from_parts(mode, names(file, &mut buffer), || acl_group_bits(file))
 }
 
 impl Inspected {
-    /// What an entry of this mode has by the names of its attributes, and the group's rights that its
-    /// ACL leaves. Where either can't be told its group is taken to have no rights.
-    fn by(
+    /// Builds the result for an entry of this mode from its attribute names and the group's rights
+    /// under its ACL. If either can't be read, the group is taken to have no rights.
+    fn from_parts(
         mode: u32,
         names: rustix::io::Result<&[u8]>,
         group: impl Fn() -> rustix::io::Result<Option<u32>>,
@@ -110,9 +111,9 @@ impl Inspected {
         let mut inspected = Self { features: Features::default(), mode };
         let names = match names {
             Ok(names) => names,
-            // A file system without attributes.
+            // The file system has no attributes.
             Err(Errno::NOTSUP) => return inspected,
-            // More of them than are looked through.
+            // More names than fit in the buffer.
             Err(Errno::RANGE) => {
                 inspected.features.add(Feature::Attributes);
                 inspected.narrow(group());
@@ -130,15 +131,15 @@ impl Inspected {
                     inspected.narrow(group());
                 }
                 name if name == acl::DEFAULT.as_bytes() => inspected.features.add(Feature::Acl),
-                name if is_lost(name) => inspected.features.add(Feature::Attributes),
+                name if is_own_attribute(name) => inspected.features.add(Feature::Attributes),
                 _ => {}
             }
         }
         inspected
     }
 
-    /// Takes back what the mode's group bits, an ACL's mask, say more than the ACL: all of them, where
-    /// nobody knows.
+    /// Reduces the mode's group bits, which are the ACL's mask, to the group's rights under the
+    /// ACL: to none if those are unknown.
     fn narrow(&mut self, group: rustix::io::Result<Option<u32>>) {
         let group = group.unwrap_or_else(|_| {
             self.features.add(Feature::UnreadAttributes);
@@ -150,25 +151,25 @@ impl Inspected {
     }
 }
 
-/// Whether an attribute is one of the file's own. What a security policy gives each new file, and
-/// what a network file system makes up, is none: rsync's `-X` leaves that out, too.
-fn is_lost(name: &[u8]) -> bool {
+/// Returns whether an attribute belongs to the file itself. Attributes that a security policy gives
+/// each new file, or that a network file system invents, don't: rsync's `-X` leaves them out, too.
+fn is_own_attribute(name: &[u8]) -> bool {
     !name.starts_with(b"system.") && name != b"security.selinux"
 }
 
-/// What a file's ACL leaves its owning group; `None` where it has none.
-fn narrowed(file: BorrowedFd<'_>) -> rustix::io::Result<Option<u32>> {
+/// Returns the rights that a file's ACL leaves its owning group; `None` if it has no ACL.
+fn acl_group_bits(file: BorrowedFd<'_>) -> rustix::io::Result<Option<u32>> {
     let mut buffer = [0; ACL];
     match value(file, acl::ACCESS, &mut buffer) {
         Ok(acl) => Ok(acl::group_bits(acl)),
         Err(Errno::RANGE) => Ok(Some(0)),
-        // Gone since its name was read, or never there.
+        // Removed since its name was read, or never there.
         Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// The names of a file's attributes, each followed by a NUL. A mere handle (`O_PATH`) is asked by
+/// Returns the names of a file's attributes, each followed by a NUL. An `O_PATH` handle is read by
 /// its path.
 fn names<'b>(file: BorrowedFd<'_>, buffer: &'b mut [u8]) -> rustix::io::Result<&'b [u8]> {
     let length = match flistxattr(file, &mut *buffer) {
@@ -178,7 +179,7 @@ fn names<'b>(file: BorrowedFd<'_>, buffer: &'b mut [u8]) -> rustix::io::Result<&
     Ok(&buffer[..length])
 }
 
-/// The value of one attribute.
+/// Returns the value of one attribute.
 fn value<'b>(
     file: BorrowedFd<'_>,
     name: &str,
@@ -196,21 +197,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_what_cannot_be_read_no_more_is_known_and_no_right_of_the_group() {
-        let by = |names, group| {
-            let Inspected { features, mode } = Inspected::by(0o2674, names, || group);
+    fn attributes_that_cannot_be_read_are_reported_and_leave_the_group_no_rights() {
+        let inspected = |names, group| {
+            let Inspected { features, mode } = Inspected::from_parts(0o2674, names, || group);
             (features.to_string(), mode)
         };
-        let told = |features: &str, mode| (features.to_owned(), mode);
+        let expected = |features: &str, mode| (features.to_owned(), mode);
         let unread = "attributes that could not be read";
         let access = Ok(acl::ACCESS.as_bytes());
         for error in [Errno::IO, Errno::PERM, Errno::UCLEAN] {
-            assert_eq!(by(Err(error), Ok(None)), told(unread, 0o2604));
-            assert_eq!(by(access, Err(error)), told(&format!("ACL, {unread}"), 0o2604));
+            assert_eq!(inspected(Err(error), Ok(None)), expected(unread, 0o2604));
+            assert_eq!(inspected(access, Err(error)), expected(&format!("ACL, {unread}"), 0o2604));
         }
-        assert_eq!(by(Err(Errno::NOTSUP), Err(Errno::IO)), told("", 0o2674));
-        assert_eq!(by(Ok(b"user.a\0"), Err(Errno::IO)), told("extended attributes", 0o2674));
-        assert_eq!(by(Err(Errno::RANGE), Ok(None)), told("extended attributes", 0o2674));
-        assert_eq!(by(access, Ok(Some(4))), told("ACL", 0o2644));
+        assert_eq!(inspected(Err(Errno::NOTSUP), Err(Errno::IO)), expected("", 0o2674));
+        assert_eq!(
+            inspected(Ok(b"user.a\0"), Err(Errno::IO)),
+            expected("extended attributes", 0o2674)
+        );
+        assert_eq!(inspected(Err(Errno::RANGE), Ok(None)), expected("extended attributes", 0o2674));
+        assert_eq!(inspected(access, Ok(Some(4))), expected("ACL", 0o2644));
     }
 }

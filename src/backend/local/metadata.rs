@@ -1,22 +1,23 @@
-//! From what the kernel says of an entry to the model's words, and back.
+//! Conversion between the kernel's metadata and the model's.
 
 use crate::model::{EntryKind, Metadata, SpecialKind, Timestamp};
 use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, statx};
 use rustix::process::{getegid, geteuid, getgroups};
 use std::os::fd::AsFd;
 
-/// What `statx` says of `name` in a directory; a symbolic link itself, never what it points to.
+/// Returns the result of `statx` for `name` in a directory; for a symbolic link that of the link
+/// itself.
 pub(super) fn look_at(directory: impl AsFd, name: &[u8]) -> rustix::io::Result<Statx> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     statx(directory, name, flags, StatxFlags::BASIC_STATS)
 }
 
-/// What `statx` says of an open file.
+/// Returns the result of `statx` for an open file.
 pub(super) fn look_at_open(file: impl AsFd) -> rustix::io::Result<Statx> {
     statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)
 }
 
-/// The type of an entry.
+/// Converts the type of an entry.
 pub(super) fn kind(file_type: FileType) -> EntryKind {
     match file_type {
         FileType::RegularFile => EntryKind::File,
@@ -30,17 +31,17 @@ pub(super) fn kind(file_type: FileType) -> EntryKind {
     }
 }
 
-/// The type that `statx` reports.
+/// Returns the type that `statx` reports.
 pub(super) fn kind_of(stat: &Statx) -> EntryKind {
     kind(FileType::from_raw_mode(stat.stx_mode.into()))
 }
 
-/// The time of change that `statx` reports.
+/// Returns the modification time that `statx` reports.
 pub(super) fn mtime_of(stat: &Statx) -> Timestamp {
     Timestamp { seconds: stat.stx_mtime.tv_sec, nanos: stat.stx_mtime.tv_nsec }
 }
 
-/// The metadata that `statx` reports.
+/// Returns the metadata that `statx` reports.
 pub(super) fn metadata_of(stat: &Statx) -> Metadata {
     Metadata {
         mode: u32::from(stat.stx_mode) & 0o7777,
@@ -50,7 +51,7 @@ pub(super) fn metadata_of(stat: &Statx) -> Metadata {
     }
 }
 
-/// What this process may set of owners and groups.
+/// The user and groups of this process, which limit the owners and groups that it can set.
 #[derive(Debug)]
 pub(super) struct Ownership {
     pub(super) uid: u32,
@@ -64,15 +65,15 @@ impl Ownership {
         Ok(Self { uid: geteuid().as_raw(), gid: getegid().as_raw(), groups })
     }
 
-    /// Whether only another user, or root, can set the metadata of what has this.
+    /// Returns whether only another user or root can set the metadata of an entry with this owner.
     pub(super) fn is_anothers(&self, existing: &Metadata) -> bool {
         self.uid != 0 && self.uid != existing.uid
     }
 
-    /// What a file of the source's metadata will carry here.
+    /// Returns the metadata that a copy of a source file will have here.
     ///
-    /// Root keeps everything. Others own what they write, keep the groups they are in, and never
-    /// pass on a set-id bit under another owner or group than the source's.
+    /// Root keeps everything. Other users own what they write, keep the source's group if they are
+    /// in it, and never set a set-id bit under another owner or group than the source's.
     pub(super) fn held(&self, source: &Metadata, kind: EntryKind) -> Metadata {
         if self.uid == 0 {
             return *source;

@@ -1,5 +1,5 @@
-//! Patterns that were meant for a path of this machine: they begin at a source's root, and match
-//! nothing.
+//! Warnings about patterns that are absolute paths of this machine. Patterns begin at the source's
+//! root, so these match nothing.
 
 use super::below;
 use crate::filter::{Filter, Rule};
@@ -7,13 +7,13 @@ use crate::model::key::Escaped;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-/// Says of each pattern that is a path below a source's root, by whatever links, what was meant. The
-/// root has a `real` path.
+/// Returns a warning for each pattern that is an absolute path below the source's root (by any
+/// links) with the pattern to write instead. `real` is the root's canonical path.
 pub fn misplaced_patterns(filter: &Filter, real: &Path) -> Vec<String> {
     let meant = |pattern: &str| {
         let pattern = Path::new(pattern);
         let below = pattern.is_absolute().then(|| below(real, pattern)).flatten()?;
-        // What leads to the root, as a name below it.
+        // The part of the path that leads to the root, as a name below the root.
         let above = pattern.ancestors().nth(below.components().count())?.strip_prefix("/").ok()?;
         let is_meant = !below.as_os_str().is_empty()
             && !above.as_os_str().is_empty()

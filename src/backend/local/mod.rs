@@ -1,8 +1,8 @@
-//! The local file system, by directory handles.
+//! The local file system, accessed through directory handles.
 //!
-//! Nothing here follows a symbolic link below the root, and nothing acts on a path of more than one
-//! component that another process could have swapped: `beneath` opens directories beneath the
-//! root and every mutation is a directory handle and a leaf name.
+//! Nothing here follows a symbolic link below the root, and nothing uses a path of several
+//! components, which another process could swap: `beneath` opens directories beneath the root, and
+//! every change is made through a directory handle and a leaf name.
 
 mod acl;
 mod attributes;
@@ -48,11 +48,11 @@ use std::sync::Arc;
 /// What the walkers of both sides share.
 #[derive(Clone)]
 pub struct Walking {
-    /// Reads directories ahead and looks at their entries.
+    /// The thread pool that reads directories ahead and looks up their entries.
     pub pool: Arc<rayon::ThreadPool>,
-    /// Where names of huge directories are sorted.
+    /// The directory of files for sorting the names of huge directories.
     pub spool_dir: PathBuf,
-    /// Directories that are not entered, or must not be met.
+    /// Directories that are not entered, or that the walk must not reach.
     pub guarded: Arc<[Guarded]>,
 }
 
@@ -64,15 +64,15 @@ pub struct LocalSource {
 }
 
 impl LocalSource {
-    /// Makes a source of an open root.
+    /// Makes a source from an open root.
     pub fn new(root: Arc<Root>, walking: Walking) -> Self {
         Self { root, walking, side: Side::Source }
     }
 
-    /// Lists the root and what lies in it, but not what its directories hold.
+    /// Lists the root and its entries, without the contents of directories below.
     ///
     /// # Errors
-    /// When the root can't be read.
+    /// Fails if the root can't be read.
     pub fn list_level(&self) -> Result<Listing, Error> {
         let options = ListOptions { filter: Arc::default(), only: None, key_space: KeySpace::Tree };
         walk::list_level(&self.root, &self.walking, self.side, &options)
@@ -120,7 +120,7 @@ impl Source for LocalSource {
                  comparison there"
             )
         };
-        let is_so = self.root.file_systems().any(Capabilities::numbers_anew);
+        let is_so = self.root.file_systems().any(Capabilities::made_up_numbers);
         let leaves_out = side == Side::Source && self.root.has_left_out();
         is_so.then(note).into_iter().chain(leaves_out.then(|| LEFT_OUT.to_owned())).collect()
     }

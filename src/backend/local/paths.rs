@@ -1,4 +1,4 @@
-//! Paths that a user names: why one can't be opened, and what it has below a root.
+//! Paths that a user typed: why one can't be opened, and which key it has below a root.
 
 use crate::model::error::Side;
 use crate::model::key::Escaped;
@@ -7,8 +7,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-/// Makes the error of a place of this machine that can't be opened, as the side that it was to be, if
-/// any. Where nothing is there, a link on the way that leads to nothing is named.
+/// Builds the error for a path that can't be opened as `side`. If nothing exists there because of a
+/// dangling symbolic link, that link is named.
 pub fn unopened(side: Option<Side>, path: &Path, error: io::Error) -> Error {
     let missing = error.kind() == io::ErrorKind::NotFound;
     let no_directory = error.kind() == io::ErrorKind::NotADirectory;
@@ -24,14 +24,14 @@ pub fn unopened(side: Option<Side>, path: &Path, error: io::Error) -> Error {
     }
 }
 
-/// The error of a path that is, or leads through, a symbolic link to nothing.
+/// Builds the error for a path that is or leads through a dangling symbolic link, if it does.
 pub fn dangling(side: Option<Side>, path: &Path) -> Option<Error> {
-    let on_the_way: Vec<_> = path.ancestors().collect();
-    let leads_to_nothing = |path: &&&Path| {
+    let ancestors: Vec<_> = path.ancestors().collect();
+    let is_dangling = |path: &&&Path| {
         let missing = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
         path.is_symlink() && path.metadata().is_err_and(missing)
     };
-    let link = *on_the_way.iter().rev().find(leads_to_nothing)?;
+    let link = *ancestors.iter().rev().find(is_dangling)?;
     let text = link.read_link().ok()?;
     let leads = format!("is a symbolic link to \"{}\", where nothing is", printable(&text));
     let message = if link == path {
@@ -43,15 +43,15 @@ pub fn dangling(side: Option<Side>, path: &Path) -> Option<Error> {
     Some(error.help("mount the disk that it leads to, make what it names, or correct the link"))
 }
 
-/// What a path has below `root`, a real path, whatever links and `..` lead there. Links below the
-/// root stand for themselves, and what is missing there does no harm.
+/// Returns the part of a path below `root`, a canonical path, after resolving links and `..` above
+/// the root. Links below the root are not followed, and the path needn't exist there.
 pub fn below(root: &Path, path: &Path) -> Option<PathBuf> {
     let above: Vec<_> = path.ancestors().collect();
     above.iter().rev().find_map(|above| {
         let rest = path.strip_prefix(above).ok()?;
         let is_plain = rest.components().all(|part| matches!(part, Component::Normal(_)));
         let start = if above.as_os_str().is_empty() { Path::new(".") } else { above };
-        // Whether what comes behind a `..` is a name is not known before it is followed.
+        // What follows a `..` is known only once that is resolved.
         let found = is_plain.then(|| start.canonicalize().ok()).flatten()?;
         Some(found.strip_prefix(root).ok()?.join(rest))
     })
@@ -72,31 +72,31 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn a_link_to_nothing_is_named_wherever_it_is_on_the_way() {
+    fn a_dangling_link_is_named_anywhere_on_the_path() {
         let scratch = tempfile::tempdir().unwrap();
         let at = |name: &str| scratch.path().join(name);
         std::fs::create_dir(at("d")).unwrap();
         symlink(at("d"), at("link")).unwrap();
         symlink("gone", at("d/dangling")).unwrap();
         symlink("loop", at("loop")).unwrap();
-        let told = |name: &str| {
+        let error_text = |name: &str| {
             let path = at(name);
             let error = unopened(Some(Side::Source), &path, path.metadata().unwrap_err());
             (error.to_string(), error.help.unwrap_or_default().to_string())
         };
         let link = format!("\"{}\" is a symbolic link to \"gone\"", at("link/dangling").display());
-        assert!(told("link/dangling").0.starts_with(&format!("the source {link}")));
-        let (message, help) = told("link/dangling/x/y");
+        assert!(error_text("link/dangling").0.starts_with(&format!("the source {link}")));
+        let (message, help) = error_text("link/dangling/x/y");
         assert!(message.starts_with("cannot open the source") && message.contains(&link));
         assert!(help.contains("mount"));
-        let (message, help) = told("link/missing");
+        let (message, help) = error_text("link/missing");
         assert!(message.starts_with("cannot open the source") && help.contains("spelling"));
-        assert_eq!(told("loop").1, "");
+        assert_eq!(error_text("loop").1, "");
         assert!(dangling(None, &at("d")).is_none());
     }
 
     #[test]
-    fn a_path_below_a_root_is_found_by_whatever_links_lead_there() {
+    fn a_path_below_a_root_is_found_through_any_links() {
         let scratch = tempfile::tempdir().unwrap();
         let base = scratch.path().canonicalize().unwrap();
         let root = base.join("root");

@@ -1,4 +1,4 @@
-//! Finding out what a target's file system does, by trying it on entries of vidimus's own.
+//! Probing a target's file system with temporary entries in vidimus's own directory.
 
 use super::attributes::times;
 use super::beneath::Directory;
@@ -15,34 +15,34 @@ use rustix::fs::{
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// What is tried is tried on these; the lock keeps two runs from trying at once.
+/// Names of the probe's entries; the target's lock keeps two runs from probing at once.
 const FILE: &[u8] = b"probe";
 const RENAMED: &[u8] = b"probe-renamed";
 const LINK: &[u8] = b"probe-link";
 const DIRECTORY: &[u8] = b"probe-directory";
 const RENAMED_DIRECTORY: &[u8] = b"probe-directory-renamed";
 
-/// Two names that each have much of what is no part of a name somewhere.
+/// Two names that contain most of the characters that some file system refuses.
 const STRANGE: [&[u8]; 2] = [b"probe\x01\"*:<>?\\|\xff.", b"probe\x01\"*:<>?\\|\xff "];
 
-/// A time that every file system can keep, but for what its unit cuts off.
+/// A time that every file system can store, apart from the digits that its resolution cuts off.
 const TIME: Timestamp = Timestamp { seconds: 1_000_000_001, nanos: 987_654_321 };
 
-/// Learns what a file system does with inode numbers and metadata, in a directory of vidimus's own
-/// on it; nothing of one of which that is known. What is tried is removed again.
+/// Finds out how a file system treats inode numbers and metadata, in a directory of vidimus's own
+/// on it, and removes what it made there. Does nothing if the behaviour is known.
 ///
 /// # Errors
-/// When nothing can be made there.
+/// Fails if nothing can be created there.
 pub(super) fn probe(directory: &Directory, ownership: &Ownership) -> Result<(), Cause> {
     let capabilities = &*directory.capabilities;
     if capabilities.kind != Kind::Other {
         return Ok(());
     }
     remove(directory)?;
-    let tried = Tried(directory);
+    let cleanup = Cleanup(directory);
     let file = create(directory, FILE)?;
     let identifies = identifies(directory, &file)?;
-    capabilities.learn_identifies(identifies);
+    capabilities.set_identifies(identifies);
     let time = kept_time(capabilities, &file)?;
     let of_links = keeps_of_links(directory)?;
     let keeps = Keeps {
@@ -50,26 +50,26 @@ pub(super) fn probe(directory: &Directory, ownership: &Ownership) -> Result<(), 
         directory_mode: directory_mode(directory)?,
         times: time.is_some(),
         time_unit: time.map_or(1, |found| Keeps::unit_of(TIME, found)),
-        // Where there are no links none has metadata that could be lost.
+        // Without links there is no link metadata to lose.
         of_links: of_links.unwrap_or(true),
         links: of_links.is_some(),
         owner: given_owner(&file, ownership)?,
         directories: true,
         names: name_limits(directory)?,
     };
-    // That goes another way where it can't be done, and learns so.
+    // This falls back to another way if directories can't be renamed, and records that.
     rename_new_directory(directory, DIRECTORY, RENAMED_DIRECTORY)?;
-    capabilities.learn_keeps(keeps);
-    drop(tried);
+    capabilities.set_keeps(keeps);
+    drop(cleanup);
     Ok(())
 }
 
-/// Removes what was tried.
-struct Tried<'a>(&'a Directory);
+/// Removes the probe's entries when dropped.
+struct Cleanup<'a>(&'a Directory);
 
-impl Drop for Tried<'_> {
+impl Drop for Cleanup<'_> {
     fn drop(&mut self) {
-        // What stays is removed by the next run, before it tries anything.
+        // The next run removes what is left before it probes.
         remove(self.0).ok();
     }
 }
@@ -105,7 +105,8 @@ fn open_directory(directory: &Directory, name: &[u8]) -> rustix::io::Result<Owne
     openat(directory, name, flags, Mode::empty())
 }
 
-/// Whether a file keeps the inode number that its directory lists, under a second and a third name.
+/// Returns whether a file keeps the inode number that its directory lists, under a second and a
+/// third name.
 fn identifies(directory: &Directory, file: &OwnedFd) -> Result<bool, Cause> {
     let number = look_at_open(file)?.stx_ino;
     let is_same = |name| look_at(directory, name).map(|found| found.stx_ino == number);
@@ -122,16 +123,16 @@ fn identifies(directory: &Directory, file: &OwnedFd) -> Result<bool, Cause> {
     Ok(identifies & is_same(RENAMED)?)
 }
 
-/// The mode that an entry has whatever it is told to have; `None` where it takes what it is told.
+/// Returns the mode that the file system gives an entry regardless of `fchmod`; `None` if it obeys.
 fn given_mode(entry: &OwnedFd) -> rustix::io::Result<Option<u32>> {
     const ANY: u32 = 0o640;
-    // What it answers counts less than what stands then.
+    // The result matters, not whether the call reported success.
     let set = fchmod(entry, Mode::from_raw_mode(ANY));
     let existing = metadata_of(&look_at_open(entry)?).mode;
     Ok((set.is_err() || existing != ANY).then_some(existing))
 }
 
-/// The same of a directory, which is made for it, with a file in it.
+/// Does the same with a new directory that contains a file.
 fn directory_mode(directory: &Directory) -> rustix::io::Result<Option<u32>> {
     mkdirat(directory, DIRECTORY, Mode::from_raw_mode(0o700))?;
     let made = open_directory(directory, DIRECTORY)?;
@@ -139,7 +140,7 @@ fn directory_mode(directory: &Directory) -> rustix::io::Result<Option<u32>> {
     given_mode(&made)
 }
 
-/// What a file's time is once it was set; `None` where that isn't kept.
+/// Returns the time that a file has after setting it; `None` if it isn't kept.
 fn kept_time(capabilities: &Capabilities, file: &OwnedFd) -> rustix::io::Result<Option<Timestamp>> {
     let set = |atime| Ok(futimens(file, &times(atime, TIME))?);
     let set = set_mtime(capabilities, TIME, set, || look_at_open(file));
@@ -147,8 +148,8 @@ fn kept_time(capabilities: &Capabilities, file: &OwnedFd) -> rustix::io::Result<
     Ok((set.is_ok() && is_near(found)).then_some(found))
 }
 
-/// Whether what is set of a symbolic link is not what it points to has then, or lost; `None` where
-/// there are no links.
+/// Returns whether a symbolic link has metadata of its own that can be set; `None` if there are no
+/// symbolic links.
 fn keeps_of_links(directory: &Directory) -> rustix::io::Result<Option<bool>> {
     match symlinkat(RENAMED, directory, LINK) {
         Err(error) if is_unsupported(error) || error == Errno::PERM => return Ok(None),
@@ -162,7 +163,8 @@ fn keeps_of_links(directory: &Directory) -> rustix::io::Result<Option<bool>> {
     Ok(Some(set.is_ok() && is_near(mtime_of(&look_at(directory, LINK)?))))
 }
 
-/// What keeps a name out: each by itself only where not all is kept.
+/// Returns which limits the file system sets to names; each is tried on its own only if not all
+/// names are accepted.
 fn name_limits(directory: &Directory) -> rustix::io::Result<NameLimits> {
     let mut takes_all = true;
     for name in STRANGE {
@@ -171,16 +173,17 @@ fn name_limits(directory: &Directory) -> rustix::io::Result<NameLimits> {
     if takes_all {
         return Ok(NameLimits::NONE);
     }
-    let is_one = |limit: NameLimit| Ok((!takes_name(directory, &limit.sample())?).then_some(limit));
-    NameLimit::ALL.into_iter().filter_map(|limit| is_one(limit).transpose()).collect()
+    let find_limit =
+        |limit: NameLimit| Ok((!takes_name(directory, &limit.sample())?).then_some(limit));
+    NameLimit::ALL.into_iter().filter_map(|limit| find_limit(limit).transpose()).collect()
 }
 
-/// Whether a file can have this name, and has no other then: some leave away how it ends.
+/// Returns whether a file can have this name exactly: some file systems drop characters at its end.
 fn takes_name(directory: &Directory, name: &[u8]) -> rustix::io::Result<bool> {
     match create(directory, name) {
-        // Or a probe that was killed left it.
+        // EEXIST: a killed probe left it.
         Ok(_) | Err(Errno::EXIST) => {}
-        // It can't be made for other reasons than its name.
+        // The reason is not the name.
         Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::IO | Errno::ROFS | Errno::INTR)) => {
             return Err(error);
         }
@@ -191,9 +194,9 @@ fn takes_name(directory: &Directory, name: &[u8]) -> rustix::io::Result<bool> {
     Ok(takes)
 }
 
-/// The owner and group that everything has; `None` where they are whose they are said to be.
+/// Returns the owner and group that the file system gives every entry; `None` if it obeys `fchown`.
 fn given_owner(file: impl AsFd, ownership: &Ownership) -> rustix::io::Result<Option<(u32, u32)>> {
-    // Nobody but root may give a file away.
+    // Only root may give a file away.
     const ANY: u32 = 1;
     let wanted = if ownership.uid == 0 { (ANY, ANY) } else { (ownership.uid, ownership.gid) };
     let owner = (ownership.uid == 0).then(|| Uid::from_raw(ANY));

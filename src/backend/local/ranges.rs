@@ -6,13 +6,13 @@ use crate::backend::{Facts, Ranges, ReadError};
 use crate::model::{Cause, Entry};
 use rustix::io::{Errno, pread};
 
-/// Bytes of a range at the least. Those who read take one behind the other, so that a disk reads on
-/// in order.
-const RANGE: u64 = 1 << 20;
-/// How many ranges a file has at the most: something is held for each.
-const MOST: u64 = 1 << 16;
-/// The smallest file that is worth the threads.
-const LEAST: u64 = 8 << 20;
+/// Smallest size of a range in bytes. Threads take one range after the other, so that a disk still
+/// reads sequentially.
+const MIN_RANGE: u64 = 1 << 20;
+/// Most ranges of a file: each takes some memory.
+const MAX_RANGES: u64 = 1 << 16;
+/// Size in bytes of the smallest file for which threads pay off.
+const MIN_FILE: u64 = 8 << 20;
 
 /// A file that is read in ranges.
 pub(super) struct FileRanges<'a> {
@@ -21,17 +21,18 @@ pub(super) struct FileRanges<'a> {
     length: u64,
 }
 
-/// Bytes of a file's ranges: a power of two.
+/// Returns the size in bytes of the ranges of a file: a power of two.
 fn length(size: u64) -> u64 {
-    size.div_ceil(MOST).next_power_of_two().max(RANGE)
+    size.div_ceil(MAX_RANGES).next_power_of_two().max(MIN_RANGE)
 }
 
-/// Opens the file as [`read`](super::read::read) does; `None` where it is better read in order.
+/// Opens the file as [`read`](super::read::read) does; returns `None` if it is better read
+/// sequentially.
 pub(super) fn begin<'a>(
     root: &Root,
     entry: &'a Entry,
 ) -> Result<Option<FileRanges<'a>>, ReadError> {
-    if entry.stamp.size < LEAST {
+    if entry.stamp.size < MIN_FILE {
         return Ok(None);
     }
     let file = open_listed(root, entry)?;
@@ -74,7 +75,7 @@ impl Ranges for FileRanges<'_> {
         Ok(())
     }
 
-    /// A stamp that is the same after reading was the same before: ctime never goes back.
+    /// Checks the stamp at the end only: as ctime never goes back, it was the same before.
     fn end(&self) -> Result<(), ReadError> {
         check(&self.file, &self.entry.stamp).map(drop)
     }
@@ -86,11 +87,14 @@ mod tests {
 
     #[test]
     fn a_file_of_any_size_has_few_ranges() {
-        for size in [LEAST, 64 << 30, (64 << 30) + 1, 16 << 40, i64::MAX as u64, u64::MAX] {
+        for size in [MIN_FILE, 64 << 30, (64 << 30) + 1, 16 << 40, i64::MAX as u64, u64::MAX] {
             let length = length(size);
-            assert!(length.is_power_of_two() && length >= RANGE, "{size}: {length}");
-            assert!(size.div_ceil(length) <= MOST, "{size}: {length}");
-            assert!(length == RANGE || size.div_ceil(length / 2) > MOST, "{size}: {length}");
+            assert!(length.is_power_of_two() && length >= MIN_RANGE, "{size}: {length}");
+            assert!(size.div_ceil(length) <= MAX_RANGES, "{size}: {length}");
+            assert!(
+                length == MIN_RANGE || size.div_ceil(length / 2) > MAX_RANGES,
+                "{size}: {length}"
+            );
         }
     }
 }

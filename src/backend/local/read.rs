@@ -1,4 +1,4 @@
-//! Reading files: once, beneath the root, and only as the entry that was listed.
+//! Reading files: once, beneath the root, and only if they are the ones listed.
 
 use super::beneath::Root;
 use super::capabilities::{Capabilities, is_unsupported};
@@ -14,11 +14,11 @@ use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// Reads a regular file whole; see [`Source::read`](crate::backend::Source::read).
+/// Reads a regular file; see [`Source::read`](crate::backend::Source::read).
 ///
-/// It is opened without following a link and without waiting (a FIFO may have taken its place); its
-/// stamp must be the listed one after the last byte. A stamp that is the same after reading was the
-/// same before: ctime never goes back.
+/// The file is opened without following a link and without blocking (a FIFO may have replaced it).
+/// After the last byte its stamp must be the listed one. As ctime never goes back, it was the same
+/// before.
 pub(super) fn read(
     root: &Root,
     entry: &Entry,
@@ -27,11 +27,11 @@ pub(super) fn read(
 ) -> Result<(), ReadError> {
     let listed = open_listed(root, entry)?;
     let file = &listed.0;
-    let fits = entry.stamp.size < buffer.len() as u64;
-    if !fits {
-        // Not worth a system call for a small file: its one read is followed by the last look.
+    let fits_buffer = entry.stamp.size < buffer.len() as u64;
+    if !fits_buffer {
+        // A small file is read by one call and checked after it: a check before isn't worth a call.
         let stat = check(&listed, &entry.stamp)?;
-        hand_out(file, &stat, 0, sink)?;
+        inspect_open(file, &stat, 0, sink)?;
     }
     let mut done = 0_u64;
     loop {
@@ -39,15 +39,15 @@ pub(super) fn read(
         let chunk = &buffer[..filled];
         done += filled as u64;
         if done > entry.stamp.size {
-            return Err(of_another_length(&listed, &entry.stamp));
+            return Err(wrong_length(&listed, &entry.stamp));
         }
         if filled < buffer.len() || done == entry.stamp.size && at_end(file)? {
             if done != entry.stamp.size {
-                return Err(of_another_length(&listed, &entry.stamp));
+                return Err(wrong_length(&listed, &entry.stamp));
             }
             let stat = check(&listed, &entry.stamp)?;
-            if fits {
-                hand_out(file, &stat, done, sink)?;
+            if fits_buffer {
+                inspect_open(file, &stat, done, sink)?;
             }
             if filled > 0 || done == 0 {
                 sink(Reading::Chunk(chunk)).map_err(ReadError::Sink)?;
@@ -58,26 +58,31 @@ pub(super) fn read(
     }
 }
 
-/// Hands the open file out, whose reading goes on at `at`.
-fn hand_out(file: &OwnedFd, stat: &Statx, at: u64, sink: &mut Sink<'_>) -> Result<(), ReadError> {
+/// Passes the open file to the sink for inspection; reading continues at `offset` afterwards.
+fn inspect_open(
+    file: &OwnedFd,
+    stat: &Statx,
+    offset: u64,
+    sink: &mut Sink<'_>,
+) -> Result<(), ReadError> {
     let open = OpenFile::new(file, stat);
     sink(Reading::Opened(&open)).map_err(ReadError::Sink)?;
-    open.go_on(at).map_err(|error| ReadError::Source(error.into()))
+    open.restore_offset(offset).map_err(|error| ReadError::Source(error.into()))
 }
 
-/// The error of a file with more or fewer bytes than were listed: it changed, unless its stamp is
-/// what it was.
-fn of_another_length(file: &Listed, listed: &Stamp) -> ReadError {
+/// Returns the error for a file whose length differs from the listed one: it changed, unless its
+/// stamp is still the same.
+fn wrong_length(file: &Listed, listed: &Stamp) -> ReadError {
     match check(file, listed) {
         Ok(_) => ReadError::Source(Cause::NotItsSize { size: listed.size }),
         Err(error) => error,
     }
 }
 
-/// The names in a directory; see [`Source::names`](crate::backend::Source::names).
+/// Returns the names in a directory; see [`Source::names`](crate::backend::Source::names).
 pub(super) fn names(root: &Root, directory: &Key) -> Result<Vec<Vec<u8>>, Cause> {
     let directory = match root.descend(directory.as_bytes()) {
-        // What stands there may be no directory: a file has no names in it.
+        // A file of that name contains no names.
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
         directory => directory?,
     };
@@ -89,7 +94,7 @@ pub(super) fn names(root: &Root, directory: &Key) -> Result<Vec<Vec<u8>>, Cause>
     Ok(names)
 }
 
-/// Looks at one entry; see [`Source::look`](crate::backend::Source::look).
+/// Looks up one entry; see [`Source::look`](crate::backend::Source::look).
 pub(super) fn look(root: &Root, key: &Key) -> Result<Option<Entry>, Cause> {
     if !key.is_root() {
         legal(key)?;
@@ -115,7 +120,7 @@ pub(super) fn look(root: &Root, key: &Key) -> Result<Option<Entry>, Cause> {
     }
 }
 
-/// The text of a symbolic link.
+/// Returns the text of a symbolic link.
 pub(super) fn link_text(
     directory: impl std::os::fd::AsFd,
     name: &[u8],
@@ -123,16 +128,16 @@ pub(super) fn link_text(
     Ok(rustix::fs::readlinkat(directory, name, Vec::new())?.into_bytes().into_boxed_slice())
 }
 
-/// A file that was opened, and what it is on.
+/// An open file, and the behaviour of its file system.
 pub(super) type Listed = (OwnedFd, Arc<Capabilities>);
 
-/// Opens the file that was listed.
+/// Opens a listed file.
 pub(super) fn open_listed(root: &Root, entry: &Entry) -> Result<Listed, ReadError> {
     legal(&entry.key).map_err(ReadError::Source)?;
     match open(root, &entry.key) {
         Ok(file) => Ok(file),
         Err(Errno::NOENT) => Err(ReadError::Source(Cause::Vanished)),
-        // It became a link, a socket or a device.
+        // The file was replaced by a link, a socket or a device.
         Err(Errno::LOOP | Errno::NXIO) => Err(ReadError::Changed),
         Err(error) => Err(ReadError::Source(error.into())),
     }
@@ -143,7 +148,7 @@ fn open(root: &Root, key: &Key) -> rustix::io::Result<Listed> {
     let opened = |file| (file, Arc::clone(&parent.capabilities));
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     if root.leaves_no_trace() {
-        // EPERM: whoever exports it says that it isn't root's; others don't know the flag.
+        // EPERM: a network file system doesn't treat us as its root. Others don't know the flag.
         match openat(&*parent, key.name(), flags | OFlags::NOATIME, Mode::empty()) {
             Err(error) if error == Errno::PERM || is_unsupported(error) => {}
             other => return other.map(opened),
@@ -152,7 +157,7 @@ fn open(root: &Root, key: &Key) -> rustix::io::Result<Listed> {
     openat(&*parent, key.name(), flags, Mode::empty()).map(opened)
 }
 
-/// Makes sure that the open file is the regular file that was listed; what it is found to be.
+/// Checks that the open file is the regular file that was listed, and returns its `statx`.
 pub(super) fn check((file, capabilities): &Listed, listed: &Stamp) -> Result<Statx, ReadError> {
     let stat = look_at_open(file).map_err(|error| ReadError::Source(error.into()))?;
     if kind_of(&stat) == EntryKind::File && stamp_of(capabilities, &stat).is_still(listed) {
@@ -162,7 +167,7 @@ pub(super) fn check((file, capabilities): &Listed, listed: &Stamp) -> Result<Sta
     }
 }
 
-/// Reads until the buffer is full, the file ends, or more than the `expected` rest has come.
+/// Reads until the buffer is full, the file ends, or more than `expected` bytes have come.
 fn fill(file: &OwnedFd, buffer: &mut [u8], expected: u64) -> Result<usize, ReadError> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -170,14 +175,14 @@ fn fill(file: &OwnedFd, buffer: &mut [u8], expected: u64) -> Result<usize, ReadE
             Ok(0) => break,
             Ok(count) => {
                 filled += count;
-                // A read that ends short of the buffer at the listed size met the end: the look
-                // that follows proves it.
+                // A short read that ends at the listed size has reached the end of the file: the
+                // check that follows proves it.
                 if filled as u64 == expected && filled < buffer.len() {
                     break;
                 }
             }
             Err(Errno::INTR) => {}
-            // A FIFO or a directory, swapped in for the file.
+            // The file was replaced by a FIFO or a directory.
             Err(Errno::AGAIN | Errno::ISDIR) => return Err(ReadError::Changed),
             Err(error) => return Err(ReadError::Source(error.into())),
         }

@@ -1,8 +1,8 @@
-//! Putting what was written in its place: renames that overwrite nothing they should not.
+//! Renames that put new entries in their place without overwriting anything else.
 //!
-//! Not every file system can rename to a name only if that is free; there a second name is made and
-//! the first removed, and where it has no second names, the name is looked at and then renamed to. Where
-//! a directory can't be renamed one is made, and what it holds is moved.
+//! Not every file system supports `RENAME_NOREPLACE`. Without it a hard link is made and the old
+//! name removed; without hard links the new name is looked up before the rename. Where directories
+//! can't be renamed, a new one is made and the contents are moved.
 
 use super::beneath::{Directory, open_child};
 use super::capabilities::{Capabilities, is_unsupported};
@@ -13,13 +13,13 @@ use rustix::fs::{AtFlags, Mode, RenameFlags, linkat, mkdirat, renameat, renameat
 use rustix::io::Errno;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-/// Renames to a name that must be free.
+/// Renames to a name that must not exist.
 pub(super) fn rename_new(parent: &Directory, from: &[u8], to: &[u8]) -> Result<(), Cause> {
     let directory = parent.as_fd();
     move_new(&parent.capabilities, (directory, from), (directory, to))
 }
 
-/// Moves a leaf to a name that must be free, in the same directory or another.
+/// Moves a leaf to a name that must not exist, in the same directory or another.
 fn move_new(
     capabilities: &Capabilities,
     (old_parent, from): (BorrowedFd<'_>, &[u8]),
@@ -49,28 +49,29 @@ fn move_new(
         Err(error) => return Err(error.into()),
     }
     renameat(old_parent, from, parent, to)?;
-    // Only now: the name itself could have been what the calls before refused.
+    // Recorded only after this rename succeeded: else the calls before might have failed because of
+    // the name.
     capabilities.renames_new.get_or_init(|| false);
     capabilities.links.get_or_init(|| false);
     Ok(())
 }
 
-/// What a directory's rename answers where directories can't be renamed, or none with something in it
-/// (FUSE over object stores), or none that lies on several file systems.
+/// Returns whether an error means that the file system can't rename directories, non-empty ones
+/// (FUSE over object stores), or those that span several file systems.
 pub(super) fn is_unrenamable(error: Errno) -> bool {
     is_unsupported(error) || matches!(error, Errno::XDEV | Errno::PERM)
 }
 
-/// How a directory came to its name.
+/// How a directory got its name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Placed {
-    /// It was renamed.
+    /// The directory was renamed.
     Renamed,
-    /// It is another one, to which all that it held was moved.
+    /// A new directory was made and all contents moved to it.
     Moved,
 }
 
-/// Gives a directory, which holds no directories, a name that must be free.
+/// Renames a directory, which contains no directories, to a name that must not exist.
 pub(super) fn rename_new_directory(
     parent: &Directory,
     from: &[u8],
@@ -80,8 +81,8 @@ pub(super) fn rename_new_directory(
     if renames.get() != Some(&false) {
         match rename_directory(parent, from, to) {
             Err(error) if is_unrenamable(error) => {}
-            // A directory never replaces a leaf, nor one that holds something, and an empty directory
-            // that just turned up is no loss.
+            // A directory never replaces a leaf or a non-empty directory; an empty directory that
+            // has just appeared is no loss.
             Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => return Err(Cause::NameTaken),
             other => return Ok(other.map(|()| Placed::Renamed)?),
         }
@@ -91,7 +92,7 @@ pub(super) fn rename_new_directory(
     Ok(Placed::Moved)
 }
 
-/// Renames a directory, to a name that is free as far as the file system can be told so.
+/// Renames a directory, refusing to replace anything if the file system supports that.
 pub(super) fn rename_directory(
     parent: &Directory,
     from: &[u8],
@@ -106,7 +107,8 @@ pub(super) fn rename_directory(
     renameat(parent, from, parent, to)
 }
 
-/// Makes a directory of a name that must be free, moves all leaves of another to it, and removes that.
+/// Makes a directory whose name must not exist, moves all leaves of another to it, and removes that
+/// one.
 fn move_directory(parent: &Directory, from: &[u8], to: &[u8]) -> Result<(), Cause> {
     match mkdirat(parent, to, Mode::from_raw_mode(0o700)) {
         Err(Errno::EXIST) => return Err(Cause::NameTaken),
@@ -126,7 +128,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn a_directory_that_cannot_be_renamed_is_made_anew_with_all_that_it_holds() {
+    fn a_directory_that_cannot_be_renamed_is_recreated_with_its_contents() {
         let root = tempfile::tempdir().unwrap();
         let open = fs::File::open(root.path()).unwrap();
         let parent = Directory::from_fd(open.into(), &FileSystems::default()).unwrap();

@@ -1,9 +1,10 @@
-//! A directory takes the place of a leaf, which may be the only copy of what is to lie in it: the leaf
-//! is moved into the directory, under a name of its own kind, and waits there.
+//! Replacing a leaf by a directory. The leaf may be the only copy of content that belongs in the
+//! directory, so it is not removed: it is moved into the directory under a reserved name and waits
+//! there.
 //!
-//! It moves in two steps, so that it has a name at any moment: first the directory and the leaf change
-//! names, then the leaf is put into the directory. A run that is killed in between leaves it beside the
-//! directory, under the same name.
+//! It moves in two steps, so that it has a name at any moment: first the directory and the leaf
+//! exchange names, then the leaf is moved into the directory. If a run is killed in between, the
+//! leaf stays beside the directory under the same reserved name.
 
 use super::beneath::{Directory, open_child};
 use super::metadata::{kind_of, look_at};
@@ -16,7 +17,7 @@ use rustix::io::Errno;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
-/// Makes the directory `key` where a leaf stands; the key that the leaf has from now on.
+/// Makes the directory `key` in place of a leaf, and returns the key that the leaf has afterwards.
 pub(super) fn set_aside_leaf(
     shared: &Shared,
     parent: &Arc<Directory>,
@@ -27,7 +28,7 @@ pub(super) fn set_aside_leaf(
     match renameat_with(&**parent, &aside[..], &**parent, name, RenameFlags::EXCHANGE) {
         Ok(()) => {
             if is_directory(parent, &aside)? {
-                // It isn't the leaf any more that stood there: put it back.
+                // The leaf was replaced by a directory meanwhile: put that back.
                 renameat_with(&**parent, &aside[..], &**parent, name, RenameFlags::EXCHANGE)?;
                 unlinkat(&**parent, &aside[..], AtFlags::REMOVEDIR)?;
                 return Err(Cause::TargetChanged);
@@ -49,13 +50,13 @@ pub(super) fn set_aside_leaf(
             shared.syncing.entries_changed(&Arc::new(directory))?;
             Ok(Key::child(key.as_bytes(), &aside, false))
         }
-        // It is as safe beside the directory.
+        // The leaf is just as safe beside the directory.
         Err(_) => Ok(Key::child(key.parent(), &aside, false)),
     }
 }
 
-/// Makes a directory under a name for what is set aside that nothing has: an earlier run may have kept
-/// something under any of them.
+/// Makes a directory under an unused set-aside name; earlier runs may have left entries under some
+/// of them.
 fn make_free(shared: &Shared, parent: &Directory) -> Result<TemporaryName, Cause> {
     loop {
         let aside = shared.set_aside_in(parent)?;
@@ -66,14 +67,14 @@ fn make_free(shared: &Shared, parent: &Directory) -> Result<TemporaryName, Cause
     }
 }
 
-/// Makes the directory where a file system can't exchange names.
+/// Makes the directory on a file system that can't exchange names.
 fn make_in_place(parent: &Directory, name: &[u8], aside: &[u8]) -> Result<(), Cause> {
     if is_directory(parent, name)? {
         return Err(Cause::TargetChanged);
     }
     rename_new(parent, name, aside)?;
     mkdirat(parent, name, Mode::from_raw_mode(0o700)).map_err(|error| {
-        // Should this fail too, it is kept under that name all the same.
+        // If this fails too, the leaf is kept under its set-aside name.
         rename_new(parent, aside, name).err().unwrap_or(error.into())
     })
 }

@@ -1,4 +1,4 @@
-//! What all that is written to one target shares: its root, its rights, its syncs, its temporaries.
+//! State shared by all writes to one target: root, process owner, syncs, temporary names.
 
 use super::attributes::{chmod_handle, set_link};
 use super::beneath::{Directory, Root};
@@ -16,17 +16,17 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// What files under way need of their target.
+/// The shared state of a target.
 pub(super) struct Shared {
     pub(super) root: Arc<Root>,
     pub(super) syncing: Syncing,
     pub(super) ownership: Ownership,
-    /// Mode bits that the kernel takes from new files.
+    /// Mode bits that the kernel removes from new files.
     pub(super) umask: u32,
-    /// The first half of temporaries' names, told apart by run.
+    /// The first half of temporary names, different for each run.
     token: u32,
     temporaries: AtomicU64,
-    /// Whether directories of another user are other than they should be.
+    /// Whether some directory of another user differs from what it should be.
     pub(super) leaves_directories: AtomicBool,
 }
 
@@ -47,8 +47,9 @@ impl Shared {
         })
     }
 
-    /// Acts in the directory that holds `key`. A directory of our own that we closed to ourselves
-    /// (its source has mode 0555, say) is opened for it; its mode is set again when it is finished.
+    /// Calls `act` with the directory that contains `key`. If we own that directory but closed it
+    /// to ourselves (its source has mode 0555, for example), it is opened up first; its mode is set
+    /// again when it is finished.
     pub(super) fn parent<T>(
         &self,
         key: &Key,
@@ -66,7 +67,8 @@ impl Shared {
         }
     }
 
-    /// Gives the owner all rights in a directory that lacks them; false when that isn't the trouble.
+    /// Gives the owner all rights in a directory that lacks them; returns false if that isn't the
+    /// problem.
     pub(super) fn open_up(&self, directory: impl AsFd + Copy) -> rustix::io::Result<bool> {
         let stat = look_at_open(directory)?;
         let mode = u32::from(stat.stx_mode) & 0o7777;
@@ -77,16 +79,16 @@ impl Shared {
         Ok(true)
     }
 
-    /// What puts share, whose temporaries are told from those of other runs by [`reserved::PUTS`].
+    /// Makes the state for `put`, whose temporary names carry [`reserved::PUTS`].
     pub(super) fn of_puts(root: Arc<Root>) -> rustix::io::Result<Self> {
-        // What could not be swept is not in the way.
+        // Begin at another number than a leftover that could not be removed.
         let temporaries = AtomicU64::new(u64::from(std::process::id()));
         Ok(Self { temporaries, ..Self::new(root, Durability::File, reserved::PUTS)? })
     }
 
-    /// What an entry with the source's metadata will carry here; where one stands already, what
-    /// can't be kept stays as that is: the owner and group of what is another user's, and all that is
-    /// known of his directory, which nobody else can set.
+    /// Returns the metadata that an entry with the source's metadata will have here. What can't be
+    /// set stays as in the `existing` entry: owner and group of another user's leaf, and all
+    /// metadata of another user's directory.
     pub(super) fn held(
         &self,
         source: &Metadata,
@@ -124,19 +126,20 @@ impl Shared {
         set_link(parent, name, &existing, &wanted)
     }
 
-    /// A name for what is to be renamed to its own.
+    /// Returns a temporary name in `parent`.
     ///
     /// # Errors
-    /// [`Cause::AppendOnly`] in a directory where it would have to keep that name, each run's.
+    /// [`Cause::AppendOnly`] in a directory where the temporary could not be renamed, so that each
+    /// run would leave one.
     pub(super) fn temporary_in(&self, parent: &Directory) -> Result<TemporaryName, Cause> {
         if parent.is_append_only { Err(Cause::AppendOnly) } else { Ok(self.temporary()) }
     }
 
-    /// A name for a leaf whose place a directory takes; one that is kept from an earlier run may have
-    /// it.
+    /// Returns a name for a leaf that a directory replaces. A leaf kept from an earlier run may
+    /// have the same name.
     ///
     /// # Errors
-    /// As those of [`Shared::temporary_in`].
+    /// Those of [`Shared::temporary_in`].
     pub(super) fn set_aside_in(&self, parent: &Directory) -> Result<TemporaryName, Cause> {
         if parent.is_append_only {
             return Err(Cause::AppendOnly);
@@ -149,7 +152,7 @@ impl Shared {
         reserved::temporary_name(self.token, self.temporaries.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Puts a temporary in its place.
+    /// Renames a temporary to its final name.
     pub(super) fn place(
         &self,
         parent: &Arc<Directory>,
@@ -175,7 +178,7 @@ impl Shared {
     }
 }
 
-/// The process's umask, read without changing it; all bits where the kernel doesn't say.
+/// Reads the process's umask without changing it; all bits if the kernel doesn't report it.
 fn umask() -> u32 {
     std::fs::read_to_string("/proc/self/status")
         .ok()

@@ -1,7 +1,7 @@
-//! Files being written that nobody sees yet.
+//! Files that are being written and not visible yet.
 //!
-//! A file is written under a temporary name, or under its own in a directory that has a temporary
-//! name ([`super::stage_directory`]). Dropped before it is published, it is removed.
+//! A file is written under a temporary name, or under its own name in a directory that has a
+//! temporary name ([`super::stage_directory`]). Dropping it before it is published removes it.
 
 use super::attributes::set_open;
 use super::beneath::Directory;
@@ -21,26 +21,26 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes of a file whose writing back is begun before it is whole.
+/// Size in bytes of the blocks whose write-back is started before the file is complete.
 const WRITEBACK: u64 = 8 << 20;
 
-/// A name that is removed again unless what it names is published.
+/// A name that is removed when dropped, unless it was published.
 pub(super) struct Hidden {
     place: HiddenPlace,
     is_published: bool,
 }
 
 enum HiddenPlace {
-    /// In the directory that the entry goes to. It holds no handle: thousands of them, each in a
-    /// directory of its own, wait for a barrier.
+    /// A temporary name in the entry's final directory. It keeps no handle, because thousands of
+    /// these, each in a directory of its own, may wait for a barrier.
     Temporary {
         shared: Arc<Shared>,
-        /// The key that the entry is to have.
+        /// The final key of the entry.
         key: Key,
         name: TemporaryName,
         precondition: Precondition,
     },
-    /// The entry's own name, in a directory that nobody sees.
+    /// The entry's own name in an invisible directory.
     Member { directory: Arc<Directory>, name: Box<[u8]> },
 }
 
@@ -63,7 +63,7 @@ impl Hidden {
         Self { place: HiddenPlace::Member { directory, name }, is_published: false }
     }
 
-    /// Puts what it names in its place.
+    /// Gives the entry its final name.
     pub(super) fn publish(&mut self) -> Result<(), Cause> {
         if let HiddenPlace::Temporary { shared, key, name, precondition } = &self.place {
             shared.parent(key, |parent, leaf| shared.place(parent, name, leaf, *precondition))?;
@@ -78,7 +78,7 @@ impl Drop for Hidden {
         if self.is_published {
             return;
         }
-        // Should this fail, the next run sweeps it.
+        // If this fails, the next run removes it.
         match &self.place {
             HiddenPlace::Temporary { shared, key, name, .. } => {
                 if let Ok(parent) = shared.root.descend(key.parent()) {
@@ -99,13 +99,13 @@ pub(super) struct LocalStage {
     open: File,
     directory: Arc<Directory>,
     existing: Metadata,
-    /// Its size, where that is known before all of it has come.
+    /// The size, if it is known in advance.
     size: Option<u64>,
     written: AtomicU64,
 }
 
 impl LocalStage {
-    /// Creates the file `name` in a directory; `hidden` is asked for once it exists.
+    /// Creates the file `name` in a directory; `hidden` is called once it exists.
     pub(super) fn begin(
         shared: &Arc<Shared>,
         directory: &Arc<Directory>,
@@ -117,7 +117,8 @@ impl LocalStage {
         let wanted = shared.held(&entry.metadata, EntryKind::File, None);
         let group = directory.passed_on_group.unwrap_or(ownership.gid);
         let ours = wanted.uid == ownership.uid && wanted.gid == group;
-        // The final mode at once saves a call; others' files stay closed until they are theirs.
+        // Setting the final mode at creation saves a call. A file for another owner stays closed
+        // until it has that owner.
         let at_once = ours && wanted.mode & 0o7000 == 0 && wanted.mode & shared.umask == 0;
         let mode = if at_once { wanted.mode } else { 0o600 };
         let flags =
@@ -140,10 +141,10 @@ impl LocalStage {
         })
     }
 
-    /// Has the kernel begin to write back what was written up to the last boundary: a sync at the end
-    /// then finds little left. `posix_fadvise` does that for dirty pages that are not needed, and
-    /// keeps them while they are written.
-    fn send_on(&self, offset: u64, bytes: usize) {
+    /// Makes the kernel start writing back the blocks completed by this write, so that little is
+    /// left for a sync at the end. `posix_fadvise(POSIX_FADV_DONTNEED)` starts write-back of dirty
+    /// pages and keeps them until they are written.
+    fn start_writeback(&self, offset: u64, bytes: usize) {
         let end = offset + bytes as u64;
         let boundary = end - end % WRITEBACK;
         if boundary <= offset || !self.shared.syncing.is_wanted() {
@@ -154,7 +155,7 @@ impl LocalStage {
         fadvise(&self.open, start, NonZeroU64::new(WRITEBACK), Advice::DontNeed).ok();
     }
 
-    /// Lets it have any size.
+    /// Removes the check of the size.
     pub(super) fn of_any_size(self) -> Self {
         Self { size: None, ..self }
     }
@@ -165,7 +166,7 @@ impl Stage for LocalStage {
         self.open.write_all(chunk)?;
         let offset = *self.written.get_mut();
         *self.written.get_mut() += chunk.len() as u64;
-        self.send_on(offset, chunk.len());
+        self.start_writeback(offset, chunk.len());
         Ok(())
     }
 
@@ -185,13 +186,13 @@ impl Stage for LocalStage {
         }
         let capabilities = &directory.capabilities;
         let look = || Ok::<_, Errno>(written_of(capabilities, &look_at_open(&open)?));
-        // What isn't kept is neither set nor found wanting.
+        // Metadata that the file system doesn't keep is neither set nor compared.
         let existing = capabilities.keeps().held(existing, EntryKind::File, Some(wanted));
         let mut set = set_open(&open, capabilities, &existing, wanted);
         let mut found = look()?;
         let mtime = found.metadata.mtime;
         if set.is_ok() && found.metadata != (Metadata { mtime, ..*wanted }) {
-            // What a new file inherits isn't always foreseen (default ACLs, mount options).
+            // What a new file inherits can't always be predicted (default ACLs, mount options).
             set = set_open(&open, capabilities, &found.metadata, wanted);
             found = look()?;
         }
@@ -203,7 +204,7 @@ impl Stage for LocalStage {
 impl WriteAt for &LocalStage {
     fn write_at(&self, offset: u64, chunk: &[u8]) -> Result<(), Cause> {
         self.open.write_all_at(chunk, offset)?;
-        self.send_on(offset, chunk.len());
+        self.start_writeback(offset, chunk.len());
         self.written.fetch_add(chunk.len() as u64, Ordering::Relaxed);
         Ok(())
     }
@@ -212,7 +213,7 @@ impl WriteAt for &LocalStage {
 struct LocalStaged {
     hidden: Hidden,
     written: Written,
-    /// What went wrong with the metadata: told once the file is in its place.
+    /// The error of setting metadata, reported once the file is in its place.
     set: Option<Cause>,
 }
 
@@ -227,7 +228,7 @@ impl Staged for LocalStaged {
     }
 }
 
-/// What `statx` says of an entry that was written.
+/// Converts the `statx` of an entry that was written.
 pub(super) fn written_of(capabilities: &Capabilities, stat: &Statx) -> Written {
     Written { stamp: stamp_of(capabilities, stat), metadata: metadata_of(stat) }
 }

@@ -1,8 +1,7 @@
-//! Directories that are built whole under a temporary name and put in their place by one rename.
+//! Directories that are built under a temporary name and put in their place by one rename.
 //!
-//! What is in them was made under its own name, so that a file costs no rename and no look
-//! afterwards: nobody but this process sees it before, and the directory's rename leaves its stamp
-//! as it is.
+//! Their entries are created under their own names, which saves a rename and a lookup for each:
+//! only this process sees them before, and renaming the directory doesn't change their stamps.
 
 use super::beneath::{Directory, open_child, with_fallback};
 use super::entries::{each_leaf, for_each_entry};
@@ -31,12 +30,12 @@ impl LocalStageDirectory {
         shared.parent(key, |parent, _| {
             let name = shared.temporary_in(parent)?;
             mkdirat(&**parent, &name[..], Mode::from_raw_mode(0o700))?;
-            // A umask or a default ACL may have closed it to its owner.
+            // The umask or a default ACL may deny the owner access.
             let open = |flags| openat(parent, &name[..], flags | OFlags::NOFOLLOW, Mode::empty());
             let open = with_fallback(open)
                 .and_then(|fd| Directory::from_fd(fd, shared.root.file_systems()));
             let directory = open.inspect_err(|_| {
-                // Should this fail too, the next run sweeps it.
+                // If this fails too, the next run removes it.
                 unlinkat(parent, &name[..], AtFlags::REMOVEDIR).ok();
             })?;
             let number = directory.number();
@@ -52,7 +51,7 @@ impl LocalStageDirectory {
         })
     }
 
-    /// Acts in the directory; opens it up first where it is closed to its owner.
+    /// Calls `act` with the directory, and opens that up first if the owner has no access.
     fn within<T>(
         &self,
         act: impl Fn(&Arc<Directory>) -> rustix::io::Result<T>,
@@ -73,7 +72,7 @@ impl StageDirectory for LocalStageDirectory {
             LocalStage::begin(&self.unpublished.shared, directory, name, entry, hidden)
         };
         match self.within(begin) {
-            // Two names that are one to the file system.
+            // Two names are the same to the file system.
             Err(Errno::EXIST) => Err(Cause::NameTaken),
             other => Ok(Box::new(other?)),
         }
@@ -105,18 +104,18 @@ impl StageDirectory for LocalStageDirectory {
     }
 }
 
-/// A directory that nobody sees. Dropped, it is removed with all in it. It holds no handle:
-/// thousands of them wait for a barrier.
+/// An invisible directory; dropping it removes it with its contents. It keeps no handle, because
+/// thousands may wait for a barrier.
 struct Unpublished {
     shared: Arc<Shared>,
-    /// The key that it is to have.
+    /// The final key.
     key: Key,
     name: TemporaryName,
-    /// The number of its inode, where that identifies it.
+    /// The inode number, if it identifies the directory.
     number: Option<u64>,
-    /// Whether there is something to be removed.
+    /// Whether it still exists under the temporary name.
     is_hidden: bool,
-    /// When its last entry was made; a rename keeps it.
+    /// The directory's mtime after its last entry was made; a rename keeps it.
     mtime: Option<Timestamp>,
 }
 
@@ -148,7 +147,7 @@ impl Drop for Unpublished {
         if self.is_hidden
             && let Ok(parent) = self.shared.root.descend(self.key.parent())
         {
-            // Should this fail, the next run sweeps it.
+            // If this fails, the next run removes it.
             self.remove(&parent).ok();
         }
     }
@@ -170,11 +169,11 @@ impl Unpublished {
     }
 }
 
-/// Removes a directory that a killed run built under a temporary's name, with the leaves in it.
+/// Removes a directory that a killed run was building under a temporary name, with its leaves.
 ///
 /// # Errors
-/// [`Cause::NoTemporary`] when it isn't one that vidimus built: its own hold no directories,
-/// and are this user's and closed to all others, or whatever the target makes of that.
+/// [`Cause::NoTemporary`] if vidimus did not build it: its own contain no directories, belong to
+/// this user and are closed to all others, or have the owner and mode that the target forces.
 pub(super) fn sweep_directory(
     shared: &Shared,
     parent: &Directory,
@@ -185,11 +184,11 @@ pub(super) fn sweep_directory(
     if holds_directories(&directory)? || !could_be_own(shared, parent, &found)? {
         return Err(Cause::NoTemporary);
     }
-    // Another run, whose target lies in this one or around it, may be about to put it in its place:
-    // whoever renames it first has it.
+    // Another run, whose target overlaps this one, may be about to publish it: the first to rename
+    // it owns it.
     let temporary = shared.temporary_in(parent)?;
     let claimed = match rename_directory(parent, name, &temporary) {
-        // Nobody else renames it either.
+        // Then no other run can rename it either.
         Err(error) if is_unrenamable(error) => name,
         Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => return Err(Cause::NameTaken),
         other => {
@@ -207,15 +206,15 @@ pub(super) fn sweep_directory(
         Ok(unlinkat(parent, claimed, AtFlags::REMOVEDIR)?)
     };
     remove().inspect_err(|_| {
-        // Under either name the next run meets it again; what went wrong first is told.
+        // The next run finds it under either name; the first error is the one to report.
         if claimed != name {
             rename_directory(parent, claimed, name).ok();
         }
     })
 }
 
-/// Whether a directory has the owner and the mode of those that are built, or, where the target or
-/// a default ACL decides on them, those that a directory gets which is made beside it.
+/// Returns whether a directory has the owner and mode of those that vidimus builds, or, if the
+/// target or a default ACL forces others, those of a new directory beside it.
 fn could_be_own(shared: &Shared, parent: &Directory, found: &Statx) -> Result<bool, Cause> {
     let owner_and_mode = |stat: &Statx| (stat.stx_uid, stat.stx_mode & 0o777);
     let found = owner_and_mode(found);
@@ -229,7 +228,7 @@ fn could_be_own(shared: &Shared, parent: &Directory, found: &Statx) -> Result<bo
     Ok(found == owner_and_mode(&made?))
 }
 
-/// Removes all that a directory holds, which is no directories.
+/// Removes everything in a directory without subdirectories.
 fn remove_leaves(directory: &OwnedFd) -> Result<(), Cause> {
     each_leaf(directory, |name| match unlinkat(directory, name, AtFlags::empty()) {
         Err(Errno::ISDIR) => Err(Cause::NotEmpty),

@@ -1,4 +1,5 @@
-//! Entries and their stamps: what the kernel says, as far as the file system is to be believed.
+//! Entries and their stamps, built from the kernel's answers as far as the file system can be
+//! trusted.
 
 use super::capabilities::{Capabilities, Kind};
 use super::metadata::{kind_of, look_at, metadata_of, mtime_of};
@@ -8,8 +9,9 @@ use crate::model::{Entry, Key, Stamp, Timestamp};
 use rustix::fs::{AtFlags, Statx, StatxFlags, statx};
 use std::os::fd::AsFd;
 
-/// What `statx` says of `name` in a directory, and not what was kept of an earlier look: FUSE and network file systems keep that for a
-/// while, and the change time in it is not yet the one that a rename left.
+/// Returns the result of `statx` for `name` in a directory without using cached attributes. FUSE
+/// and network file systems cache them for a while, and after a rename the cached ctime is
+/// outdated.
 pub(super) fn look_afresh(
     capabilities: &Capabilities,
     directory: impl AsFd,
@@ -22,14 +24,14 @@ pub(super) fn look_afresh(
     statx(directory, name, flags, StatxFlags::BASIC_STATS)
 }
 
-/// The stamp that `statx` reports.
+/// Returns the stamp that `statx` reports.
 pub(super) fn stamp_of(capabilities: &Capabilities, stat: &Statx) -> Stamp {
     let mtime = mtime_of(stat);
     let ctime = Timestamp { seconds: stat.stx_ctime.tv_sec, nanos: stat.stx_ctime.tv_nsec };
     Stamp::of_inode(stat.stx_size, Inode { mtime, ctime, number: capabilities.number(stat) })
 }
 
-/// An entry as `statx` reports it.
+/// Builds an entry from `statx`.
 pub(super) fn entry(
     capabilities: &Capabilities,
     key: Key,

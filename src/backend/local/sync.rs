@@ -1,7 +1,7 @@
 //! Durability: what is synced, and when.
 //!
-//! `--durability batch` syncs a whole file system at a barrier where `syncfs` tells the truth, and
-//! elsewhere each file as it is finished and its directory at the barrier.
+//! `--durability batch` syncs a whole file system at a barrier if its `syncfs` is reliable; else
+//! each file when it is finished and its directory at the barrier.
 
 use super::beneath::{Directory, Identity};
 use super::capabilities::Kind;
@@ -14,21 +14,21 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Directories that wait for a barrier, a handle each, where so many files may be open; more are
-/// synced at once.
+/// Most directories that wait for a barrier, one handle each, if the descriptor limit allows;
+/// further ones are synced at once.
 const DIRECTORIES: usize = 128;
 
-/// What has to be synced before what was written is durable.
+/// Records what has to be synced before written data is durable.
 #[derive(Debug)]
 pub struct Syncing {
     durability: Durability,
-    /// Readable, whatever directories below it are: stands for its whole file system.
+    /// The root, which is always readable and so can be synced for its whole file system.
     root: Arc<Directory>,
     dirty: Mutex<Dirty>,
-    /// How many directories wait for a barrier.
-    most: usize,
-    /// How the syncs of surplus directories went. They go on beside the barriers: one that begins
-    /// meanwhile waits for them, for what they took counts as synced by it.
+    /// Most directories that may wait for a barrier.
+    max_directories: usize,
+    /// The result of syncing surplus directories. This runs concurrently with barriers: a barrier
+    /// waits for it, because the directories it took are no longer in `dirty`.
     surplus: Mutex<rustix::io::Result<()>>,
     file_sync_unsupported: AtomicBool,
     directory_sync_unsupported: AtomicBool,
@@ -37,21 +37,21 @@ pub struct Syncing {
 
 #[derive(Debug, Default)]
 struct Dirty {
-    /// File systems to sync at the next barrier, by a directory in each.
+    /// File systems to sync at the next barrier, by device, with a directory on each.
     file_systems: HashMap<u64, Arc<Directory>>,
-    /// Directories to sync at the next barrier, where the file system can't be.
+    /// Directories to sync at the next barrier on file systems that can't be synced as a whole.
     directories: HashMap<(u64, u64), Arc<Directory>>,
 }
 
 /// How a file system is made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// Not at all: it lives in memory.
+    /// Not at all: it is in memory.
     Volatile,
-    /// As a whole.
+    /// By `syncfs`.
     Whole,
     /// File by file and directory by directory.
-    Piecemeal,
+    PerFile,
 }
 
 impl Syncing {
@@ -60,7 +60,7 @@ impl Syncing {
             durability,
             root,
             dirty: Mutex::default(),
-            most: handles(DIRECTORIES),
+            max_directories: handles(DIRECTORIES),
             surplus: Mutex::new(Ok(())),
             file_sync_unsupported: AtomicBool::new(false),
             directory_sync_unsupported: AtomicBool::new(false),
@@ -68,7 +68,7 @@ impl Syncing {
         }
     }
 
-    /// Whether anything is to be synced.
+    /// Returns whether anything is synced.
     pub(super) fn is_wanted(&self) -> bool {
         self.durability != Durability::None
     }
@@ -77,18 +77,19 @@ impl Syncing {
         self.durability == Durability::Batch
     }
 
-    /// Whether a directory could not be synced because its file system can't do that.
+    /// Returns whether a directory could not be synced because its file system doesn't support
+    /// that.
     pub(super) fn directory_sync_unsupported(&self) -> bool {
         self.directory_sync_unsupported.load(Ordering::Relaxed)
     }
 
-    /// Whether a file could not be synced because its file system can't do that.
+    /// Returns whether a file could not be synced because its file system doesn't support that.
     pub(super) fn file_sync_unsupported(&self) -> bool {
         self.file_sync_unsupported.load(Ordering::Relaxed)
     }
 
-    /// Takes note that a file in `directory` got new content or metadata; syncs it where that is
-    /// the way.
+    /// Records that a file in `directory` has new content or metadata, and syncs it if the file
+    /// system is synced file by file.
     pub(super) fn file_changed(
         &self,
         directory: &Arc<Directory>,
@@ -98,7 +99,7 @@ impl Syncing {
             Durability::None => Ok(()),
             Durability::File => self.sync_file(file),
             Durability::Batch => {
-                if self.note(directory, false) == Way::Piecemeal {
+                if self.record(directory, false) == Way::PerFile {
                     self.sync_file(file)
                 } else {
                     Ok(())
@@ -107,20 +108,20 @@ impl Syncing {
         }
     }
 
-    /// Takes note that entries of `directory` were added, renamed or removed.
+    /// Records that entries of `directory` were added, renamed or removed.
     pub(super) fn entries_changed(&self, directory: &Arc<Directory>) -> rustix::io::Result<()> {
         match self.durability {
             Durability::None => Ok(()),
             Durability::File => self.sync_directory(directory),
             Durability::Batch => {
-                self.note(directory, true);
+                self.record(directory, true);
                 self.sync_surplus();
                 Ok(())
             }
         }
     }
 
-    /// Makes durable all that was noted since the last barrier.
+    /// Makes everything durable that was recorded since the last barrier.
     pub(super) fn barrier(&self) -> Result<(), Cause> {
         let (file_systems, directories) = {
             let surplus = self.surplus.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,10 +138,10 @@ impl Syncing {
         Ok(())
     }
 
-    /// Keeps the handles that wait within their bound. What fails is the next barrier's failure: it
-    /// isn't the fault of the entry that was one too many.
+    /// Syncs the waiting directories if there are too many. A failure is reported by the next
+    /// barrier: the entry that was being written is not its cause.
     fn sync_surplus(&self) {
-        let has_surplus = |dirty: &Dirty| dirty.directories.len() > self.most;
+        let has_surplus = |dirty: &Dirty| dirty.directories.len() > self.max_directories;
         if !has_surplus(&self.dirty.lock().unwrap_or_else(PoisonError::into_inner)) {
             return;
         }
@@ -156,7 +157,7 @@ impl Syncing {
         *synced = synced.and(all);
     }
 
-    fn note(&self, directory: &Arc<Directory>, entries: bool) -> Way {
+    fn record(&self, directory: &Arc<Directory>, entries: bool) -> Way {
         let Identity { device, inode } = directory.identity;
         let way = way_of(directory.capabilities.kind, self.syncfs_reports_errors);
         let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
@@ -165,11 +166,11 @@ impl Syncing {
                 let any = if self.root.identity.device == device { &self.root } else { directory };
                 dirty.file_systems.entry(device).or_insert_with(|| Arc::clone(any));
             }
-            Way::Piecemeal if entries => {
+            Way::PerFile if entries => {
                 let key = (device, inode);
                 dirty.directories.entry(key).or_insert_with(|| Arc::clone(directory));
             }
-            Way::Volatile | Way::Piecemeal => {}
+            Way::Volatile | Way::PerFile => {}
         }
         way
     }
@@ -180,7 +181,7 @@ impl Syncing {
 
     fn sync_directory(&self, directory: &Directory) -> rustix::io::Result<()> {
         let synced = match fsync(directory) {
-            // A mere handle (O_PATH): open it anew to sync it.
+            // An O_PATH handle: open the directory again to sync it.
             Err(Errno::BADF) => {
                 let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
                 let opened = rustix::fs::openat(directory, c".", flags, rustix::fs::Mode::empty());
@@ -189,16 +190,16 @@ impl Syncing {
             other => other,
         };
         match synced {
-            // It was removed since it changed, and what it held is of no account: exfat-fuse says so, and
-            // so does any that is asked to open it anew.
+            // The directory was removed meanwhile, so its entries don't matter: exfat-fuse returns
+            // this, and so does any file system when the directory is reopened.
             Err(Errno::NOENT) => Ok(()),
             synced => tolerated(synced, &self.directory_sync_unsupported),
         }
     }
 }
 
-/// Takes what a file system can't sync for synced, and notes that: some network and FUSE file systems
-/// sync no directories, and few no files.
+/// Treats an unsupported sync as success and records that: some network and FUSE file systems can't
+/// sync directories, and a few can't sync files.
 fn tolerated(
     synced: rustix::io::Result<()>,
     is_unsupported: &AtomicBool,
@@ -212,13 +213,14 @@ fn tolerated(
     }
 }
 
-/// `syncfs` reports write errors since Linux 5.8 (commit 735e4ae5ba28, "vfs: track per-sb writeback
-/// errors and report them to syncfs"); FUSE before 5.15 and some others answer 0 and do nothing.
+/// Chooses how a file system is synced. `syncfs` reports write errors since Linux 5.8 (commit
+/// 735e4ae5ba28, "vfs: track per-sb writeback errors and report them to syncfs"); FUSE before 5.15
+/// and some others return 0 and do nothing.
 fn way_of(kind: Kind, syncfs_reports_errors: bool) -> Way {
     match kind {
         Kind::Memory => Way::Volatile,
         Kind::Native if syncfs_reports_errors => Way::Whole,
-        Kind::Native | Kind::Other => Way::Piecemeal,
+        Kind::Native | Kind::Other => Way::PerFile,
     }
 }
 
@@ -253,14 +255,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_synced_is_noted_and_what_fails_is_not() {
-        let noted = AtomicBool::new(false);
-        assert_eq!(tolerated(Ok(()), &noted), Ok(()));
-        assert_eq!(tolerated(Err(Errno::IO), &noted), Err(Errno::IO));
-        assert!(!noted.load(Ordering::Relaxed));
+    fn an_unsupported_sync_is_recorded_and_a_failed_one_is_an_error() {
+        let unsupported = AtomicBool::new(false);
+        assert_eq!(tolerated(Ok(()), &unsupported), Ok(()));
+        assert_eq!(tolerated(Err(Errno::IO), &unsupported), Err(Errno::IO));
+        assert!(!unsupported.load(Ordering::Relaxed));
         // A pipe can't be synced.
         let (_reader, writer) = std::io::pipe().unwrap();
-        assert_eq!(tolerated(fsync(&writer), &noted), Ok(()));
-        assert!(noted.load(Ordering::Relaxed));
+        assert_eq!(tolerated(fsync(&writer), &unsupported), Ok(()));
+        assert!(unsupported.load(Ordering::Relaxed));
     }
 }

@@ -1,9 +1,8 @@
-//! Names of users.
+//! Names of users, for messages.
 
 use std::fs;
 
-/// Who a user is, for people: the name that `/etc/passwd` has, and the number, by which one is known
-/// that it doesn't have.
+/// Formats a user for people: the name from `/etc/passwd` and the number, or the number alone.
 pub fn user_name(uid: u32) -> String {
     let passwd = fs::read(PASSWD).unwrap_or_default();
     match name_in(&passwd, uid) {
@@ -14,7 +13,7 @@ pub fn user_name(uid: u32) -> String {
 
 const PASSWD: &str = "/etc/passwd";
 
-/// The name in a file of passwd(5): `name:password:uid:…`.
+/// Finds a user's name in the content of passwd(5): `name:password:uid:…`.
 fn name_in(passwd: &[u8], uid: u32) -> Option<&[u8]> {
     passwd.split(|&byte| byte == b'\n').find_map(|line| {
         let mut fields = line.split(|&byte| byte == b':');

@@ -1,14 +1,14 @@
 //! The walker: lists a tree in key order, reading directories ahead in parallel.
 //!
-//! One thread emits; it holds a stack of levels, one a directory on the way down. A level's names
-//! are sorted once (on disk when there are very many) and looked at in chunks; directories that come
-//! next are opened, read and sorted ahead by the pool. A job that the pool hasn't begun when its
-//! turn comes is done by the emitter itself, so that nothing waits for an idle pool.
+//! One thread emits the entries. It has a stack of levels, one for each directory on the way down.
+//! The names of a level are sorted once (on disk if there are very many) and looked up in chunks.
+//! The pool opens, reads and sorts the directories that come next. If the pool hasn't begun a job
+//! when its result is needed, the emitter does it itself, so that nothing waits for an idle pool.
 //!
-//! Bounds: [`CHUNK`] entries a chunk, [`CHUNKS_AHEAD`] chunks a level, [`DIRECTORIES_AHEAD`]
-//! directories with [`NAMES_AHEAD`] names in all; [`NAMES_HELD`] bytes of names on the stack, the
-//! rest on disk; [`HANDLES_HELD`] directory handles on the stack, the rest reopened by `..` and held
-//! against their identity.
+//! Bounds: [`CHUNK`] entries a chunk; [`CHUNKS_AHEAD`] chunks a level; [`DIRECTORIES_AHEAD`]
+//! directories with [`NAMES_AHEAD`] names in total; [`NAMES_HELD`] bytes of names on the stack, the
+//! rest on disk; [`HANDLES_HELD`] directory handles on the stack, the rest reopened through `..`
+//! and compared with their identity.
 
 use super::Walking;
 use super::beneath::{Directory, Identity, Root, open_child};
@@ -32,34 +32,34 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-/// Entries looked at by one job, and sent on as one.
+/// Entries that one job looks up and sends together.
 const CHUNK: usize = 256;
-/// Chunks of one level under way.
+/// Chunks of one level that are looked up ahead.
 const CHUNKS_AHEAD: usize = 4;
-/// Directories opened ahead, in all, where so many files may be open; each holds a handle.
+/// Directories opened ahead in total, one handle each, if the descriptor limit allows.
 const DIRECTORIES_AHEAD: usize = 64;
-/// Names of directories opened ahead, in all, before no more are begun.
+/// Names in directories opened ahead, in total; beyond this no more are opened.
 const NAMES_AHEAD: usize = 32_768;
 /// Bytes of one directory's names that are sorted in memory.
 const NAMES_SORTED: usize = 1 << 20;
 /// Bytes of names on the stack before the outermost levels go to disk.
 const NAMES_HELD: usize = 4 << 20;
-/// Directory handles on the stack, where so many files may be open.
+/// Directory handles on the stack, if the descriptor limit allows.
 const HANDLES_HELD: usize = 64;
-/// Bytes of directory entries read at once.
+/// Size in bytes of the buffer for directory entries.
 const READ_AT_ONCE: usize = 32 << 10;
-/// Chunks between the emitter and whoever reads the listing.
+/// Chunks queued between the emitter and the reader of the listing.
 const CHUNKS_SENT: usize = 4;
 
-/// The name at a root that is vidimus's own and never part of a mirror.
+/// The name at a root that is reserved for vidimus's own directory and never mirrored.
 const OWN: &[u8] = DIRECTORY.as_bytes();
 
-/// A directory that a walk treats apart.
+/// A directory that a walk treats specially.
 #[derive(Clone, Debug)]
 pub enum Guarded {
-    /// Left out with all below it: the state directory.
+    /// Left out with everything below it: the state directory.
     LeaveOut(Identity),
-    /// The other side's root, which must not lie in this one.
+    /// The other side's root, which must not be inside this one.
     Forbidden(Identity),
 }
 
@@ -75,7 +75,7 @@ pub(super) fn list(
 
 pub(super) use name::list_name;
 
-/// Lists the root and what lies in it, but not what its directories hold.
+/// Lists the root and its entries, without the contents of directories below.
 pub(super) fn list_level(
     root: &Arc<Root>,
     walking: &Walking,
@@ -115,12 +115,13 @@ fn begin(
     std::thread::Builder::new()
         .name(format!("list-{side}"))
         .spawn(move || {
-            let whole = match only {
+            let result = match only {
                 Some(name) => emitter.emit_one(&directory, &name),
                 None => emitter.emit_tree(&directory),
             };
-            if whole.is_ok() {
-                // The end; without it the listing broke off. A receiver that is gone wants no more.
+            if result.is_ok() {
+                // An empty chunk marks the end; without it the listing has ended early. If the
+                // receiver is gone, it needs no more.
                 emitter.sender.send(Vec::new()).ok();
             }
         })
@@ -160,35 +161,35 @@ impl Iterator for Items {
     }
 }
 
-/// Nobody reads the listing any more.
+/// The reader of the listing is gone.
 struct Gone;
 
-/// What all jobs of one walk share.
+/// State shared by all jobs of one walk.
 struct Walk {
     side: Side,
     filter: Arc<Filter>,
     guarded: Arc<[Guarded]>,
     spool_dir: PathBuf,
     root: Arc<Root>,
-    /// How many directories are opened ahead.
-    most_ahead: usize,
-    /// How many directories on the way down are held open.
-    most_held: usize,
+    /// Most directories that are opened ahead.
+    max_ahead: usize,
+    /// Most directories on the stack that are kept open.
+    max_open: usize,
     directories_ahead: AtomicUsize,
     names_ahead: AtomicUsize,
 }
 
-/// A directory opened, its names sorted.
+/// An open directory with sorted names.
 struct Opened {
     directory: Arc<Directory>,
     names: Sorted,
-    /// The first chunk, looked at already.
+    /// The first chunk, already looked up.
     first: Vec<ListItem>,
-    /// Reading stopped before the end: what else is there is unknown.
+    /// The error if reading stopped before the end: further entries are unknown.
     failed: Option<EntryError>,
 }
 
-/// One directory on the way down.
+/// One directory on the stack.
 struct Level {
     key: Key,
     identity: Identity,
@@ -196,7 +197,7 @@ struct Level {
     names: Sorted,
     chunks: VecDeque<Ahead<Vec<ListItem>>>,
     items: VecDeque<ListItem>,
-    /// How many of `items` were searched for directories to open ahead.
+    /// How many of `items` were already searched for directories to open ahead.
     searched: usize,
     ahead: VecDeque<(Key, Ahead<Result<Opened, EntryError>>)>,
 }
@@ -258,7 +259,7 @@ impl Emitter {
         self.flush()
     }
 
-    /// Emits one item; a directory is entered.
+    /// Emits one item and enters it if it is a directory.
     fn emit(&mut self, item: ListItem) -> Result<(), Gone> {
         let ListItem::Entry(entry) = &item else { return self.send(item) };
         if entry.kind != EntryKind::Directory || self.depth == Depth::Level {
@@ -283,7 +284,7 @@ impl Emitter {
         }
     }
 
-    /// Takes what was opened ahead, or opens now.
+    /// Takes a directory that was opened ahead, or opens it now.
     fn open(&mut self, key: &Key) -> Result<Opened, EntryError> {
         let level = self.levels.last_mut().expect("an entry below the root has a level");
         while let Some((ahead_key, ahead)) = level.ahead.pop_front() {
@@ -303,7 +304,7 @@ impl Emitter {
         self.walk.open(&directory, key)
     }
 
-    /// Has the pool open the directories that come next at this level.
+    /// Makes the pool open the next directories of this level.
     fn open_ahead(&mut self) {
         if self.depth == Depth::Level {
             return;
@@ -312,7 +313,7 @@ impl Emitter {
         let Some(level) = self.levels.last_mut() else { return };
         let Some(directory) = &level.directory else { return };
         while level.searched < level.items.len() {
-            if walk.directories_ahead.load(Ordering::Relaxed) >= walk.most_ahead
+            if walk.directories_ahead.load(Ordering::Relaxed) >= walk.max_ahead
                 || walk.names_ahead.load(Ordering::Relaxed) >= NAMES_AHEAD
             {
                 return;
@@ -354,7 +355,7 @@ impl Emitter {
             searched: 0,
             ahead: VecDeque::new(),
         });
-        if let Some(outer) = self.levels.len().checked_sub(self.walk.most_held + 1) {
+        if let Some(outer) = self.levels.len().checked_sub(self.walk.max_open + 1) {
             self.levels[outer].directory = None;
         }
         self.look_ahead()?;
@@ -362,7 +363,7 @@ impl Emitter {
         self.spill()
     }
 
-    /// Leaves the innermost directory; the one outside it may have to be reopened.
+    /// Leaves the innermost directory; its parent may have to be reopened.
     fn leave(&mut self) -> Result<(), Gone> {
         let Some(left) = self.levels.pop() else { return Ok(()) };
         let Some(outer) = self.levels.last_mut() else { return Ok(()) };
@@ -383,7 +384,8 @@ impl Emitter {
                     }
                 })
         } else {
-            // Nothing tells whether `..` is what it was; what the key leads to is right in any case.
+            // Without inode numbers `..` can't be verified; the key leads to the right directory in
+            // any case.
             self.root.descend(outer.key.as_bytes()).map_err(Cause::from)
         };
         match reopened {
@@ -392,7 +394,7 @@ impl Emitter {
                 Ok(())
             }
             Err(cause) => {
-                // Somebody moved it: what it held from here on is unknown.
+                // The directory was moved: the rest of its contents is unknown.
                 let key = outer.key.clone();
                 self.levels.clear();
                 self.send(ListItem::Failed(self.walk.failure(key, cause)))?;
@@ -402,7 +404,7 @@ impl Emitter {
         }
     }
 
-    /// Makes the next chunk of the innermost level current; false at its end.
+    /// Advances to the next chunk of the innermost level; returns false at its end.
     fn next_chunk(&mut self) -> bool {
         let Some(level) = self.levels.last_mut() else { return false };
         let Some(chunk) = level.chunks.pop_front() else { return false };
@@ -416,7 +418,7 @@ impl Emitter {
         true
     }
 
-    /// Has the pool look at the chunks that come next at this level.
+    /// Makes the pool look up the next chunks of this level.
     fn look_ahead(&mut self) -> Result<(), Gone> {
         let Some(level) = self.levels.last_mut() else { return Ok(()) };
         let Some(directory) = &level.directory else { return Ok(()) };
@@ -433,15 +435,15 @@ impl Emitter {
         Ok(())
     }
 
-    /// Moves names of the outermost levels to disk when the stack holds too many.
+    /// Moves names of the outermost levels to disk if the stack has too many.
     fn spill(&mut self) -> Result<(), Gone> {
-        let mut held: usize = self.levels.iter().map(|level| level.names.memory_bytes()).sum();
-        for at in 0..self.levels.len() {
-            if held <= NAMES_HELD {
+        let mut bytes: usize = self.levels.iter().map(|level| level.names.memory_bytes()).sum();
+        for level in 0..self.levels.len() {
+            if bytes <= NAMES_HELD {
                 break;
             }
-            let names = &mut self.levels[at].names;
-            held -= names.memory_bytes();
+            let names = &mut self.levels[level].names;
+            bytes -= names.memory_bytes();
             if let Err(error) = names.spill() {
                 return self.end(self.walk.spool_error(error));
             }
@@ -462,7 +464,7 @@ impl Emitter {
         self.sender.send(chunk).map_err(|_| Gone)
     }
 
-    /// Ends the listing in an error.
+    /// Ends the listing with an error.
     fn end(&mut self, error: Error) -> Result<(), Gone> {
         self.outgoing.push(Err(error));
         self.flush()?;
@@ -493,8 +495,8 @@ impl Walk {
             guarded: Arc::clone(&walking.guarded),
             spool_dir: walking.spool_dir.clone(),
             root: Arc::clone(root),
-            most_ahead: handles(DIRECTORIES_AHEAD),
-            most_held: handles(HANDLES_HELD),
+            max_ahead: handles(DIRECTORIES_AHEAD),
+            max_open: handles(HANDLES_HELD),
             directories_ahead: AtomicUsize::new(0),
             names_ahead: AtomicUsize::new(0),
         }
@@ -510,7 +512,7 @@ impl Walk {
         })
     }
 
-    /// The error of a walk that met the other side's root.
+    /// Builds the error for a walk that reached the other side's root.
     fn overlap(&self, key: &Key) -> Error {
         let (side, other) = match self.side {
             Side::Source => (Side::Source, Side::Target),
@@ -529,7 +531,7 @@ impl Walk {
         self.read(directory, key)
     }
 
-    /// Reads and sorts the names of a directory, and looks at the first of them.
+    /// Reads and sorts the names of a directory and looks up the first chunk.
     fn read(&self, directory: Directory, key: &Key) -> Result<Opened, EntryError> {
         let mut sorter = Sorter::new(self.spool_dir.clone(), NAMES_SORTED);
         let failed = self.read_names(&directory, key, &mut sorter);
@@ -543,7 +545,8 @@ impl Walk {
         Ok(Opened { directory, names, first, failed })
     }
 
-    /// Sorts names by `name`, directories by `name/`; behind each a NUL, which sorts first.
+    /// Reads the names into `sorter`: leaves as `name`, directories as `name/`, each with a NUL
+    /// after it, which sorts first.
     fn read_names(
         &self,
         directory: &Directory,
@@ -568,12 +571,12 @@ impl Walk {
             let is_directory = match found.file_type() {
                 FileType::Unknown => match look_at(directory, name) {
                     Ok(stat) => kind_of(&stat) == EntryKind::Directory,
-                    Err(_) => false, // the look that follows tells why
+                    Err(_) => false, // the lookup that follows reports the error
                 },
                 file_type => kind(file_type) == EntryKind::Directory,
             };
-            if !is_directory && directory.capabilities.is_unasked() {
-                directory.capabilities.learn_from(directory, name, found.ino());
+            if !is_directory && directory.capabilities.identity_is_unknown() {
+                directory.capabilities.check_identity(directory, name, found.ino());
             }
             if key.is_root() && name == OWN {
                 if !is_directory {
@@ -657,12 +660,12 @@ impl Walk {
     }
 }
 
-/// A job that the pool does ahead, or whoever needs its result first.
+/// A job that is run by the pool, or by the thread that needs its result first.
 struct Ahead<T>(Arc<(Mutex<Work<T>>, Condvar)>);
 
 enum Work<T> {
     Waiting(Box<dyn FnOnce() -> T + Send>),
-    Under,
+    Running,
     Done(T),
 }
 
@@ -671,12 +674,12 @@ impl<T: Send + 'static> Ahead<T> {
         let shared = Arc::new((Mutex::new(Work::Waiting(Box::new(job))), Condvar::new()));
         let theirs = Arc::downgrade(&shared);
         pool.spawn(move || {
-            // Nobody waits any more when the walk was dropped.
+            // The walk was dropped: the result isn't needed any more.
             let Some(theirs) = theirs.upgrade() else { return };
             let (work, done) = &*theirs;
             let job = {
                 let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
-                match std::mem::replace(&mut *work, Work::Under) {
+                match std::mem::replace(&mut *work, Work::Running) {
                     Work::Waiting(job) => job,
                     other => {
                         *work = other;
@@ -695,13 +698,13 @@ impl<T: Send + 'static> Ahead<T> {
         let (work, done) = &*self.0;
         let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            match std::mem::replace(&mut *work, Work::Under) {
+            match std::mem::replace(&mut *work, Work::Running) {
                 Work::Done(result) => return result,
                 Work::Waiting(job) => {
                     drop(work);
                     return job();
                 }
-                Work::Under => {
+                Work::Running => {
                     work = done.wait(work).unwrap_or_else(PoisonError::into_inner);
                 }
             }

@@ -1,4 +1,4 @@
-//! Writing: every change of the target, each through a directory handle and a leaf name.
+//! Writing to the target: every change goes through a directory handle and a leaf name.
 
 use super::attributes::{
     chmod_handle, mode_under_its_owner, open_for_metadata, readable_directory, set_link, set_open,
@@ -32,16 +32,16 @@ use std::sync::atomic::Ordering;
 
 /// A directory of this machine as a target.
 pub struct LocalTarget {
-    /// Lists and reads; its side in messages is the target.
+    /// Lists and reads the target.
     reader: LocalSource,
     shared: Arc<Shared>,
 }
 
 impl LocalTarget {
-    /// Makes a target of an open root. `token` tells this run's temporaries from others'.
+    /// Makes a target from an open root. `token` distinguishes the temporary names of this run.
     ///
     /// # Errors
-    /// When the kernel doesn't say who this process is.
+    /// Fails if the kernel doesn't report the process's groups.
     pub fn new(
         root: Arc<Root>,
         walking: Walking,
@@ -54,11 +54,11 @@ impl LocalTarget {
         })
     }
 
-    /// The same target for puts, which give up what other puts left: see
-    /// [`Target::give_up_streams`].
+    /// Turns the target into one for `put`, which cleans up only after other puts: see
+    /// [`Target::abort_stale_streams`].
     ///
     /// # Errors
-    /// When the kernel doesn't say who this process is.
+    /// Fails if the kernel doesn't report the process's groups.
     pub fn of_puts(self) -> rustix::io::Result<Self> {
         let shared = Shared::of_puts(Arc::clone(&self.shared.root))?;
         Ok(Self { shared: Arc::new(shared), ..self })
@@ -83,7 +83,7 @@ impl LocalTarget {
             let file = File::from(readable_directory(&directory)?);
             let existing = metadata_of(&look_at_open(&file)?);
             if shared.ownership.is_anothers(&existing) {
-                // He alone can: that it stays is told once.
+                // Only the owner can; this call records that for a warning at the end.
                 shared.held(wanted, kind, Some(&existing));
                 return Ok(());
             }
@@ -102,13 +102,13 @@ impl LocalTarget {
                 set_link(parent, name, &metadata_of(&stat), wanted)?;
                 return Ok(shared.syncing.entries_changed(parent)?);
             }
-            let (file, through_proc) = open_for_metadata(parent, name)?;
+            let (file, is_path_handle) = open_for_metadata(parent, name)?;
             let stat = look_at_open(&file)?;
             if kind_of(&stat) != kind {
                 return Err(Cause::TargetChanged);
             }
             let existing = metadata_of(&stat);
-            if through_proc {
+            if is_path_handle {
                 // chown clears set-id bits.
                 let rest = set_link(parent, name, &existing, wanted);
                 chmod_handle(&file, mode_under_its_owner(&file, wanted)?)?;
@@ -169,7 +169,7 @@ impl Source for LocalTarget {
         if shared.leaves_directories.load(Ordering::Relaxed) {
             warnings.push("directories of the target that belong to other users keep their modes and times, which only these can set".into());
         }
-        warnings.extend(shared.root.directory().capabilities.lost.told());
+        warnings.extend(shared.root.directory().capabilities.lost.warnings());
         warnings
     }
 
@@ -286,7 +286,7 @@ impl Target for LocalTarget {
                 Err(Errno::NOENT) => Ok(()),
                 Err(Errno::NOTEMPTY | Errno::EXIST) if key.is_directory() => {
                     match sweep_directory(&self.shared, parent, name) {
-                        // Another run put it in its place.
+                        // Another run has published it.
                         Err(Cause::Io(error)) if error.kind() == NotFound => Ok(()),
                         other => other,
                     }
@@ -305,14 +305,14 @@ impl Target for LocalTarget {
             return Ok(());
         }
         let name = legal(key)?;
-        // The next run would take it for a leftover, and remove it.
+        // The next run would take it for a leftover and remove it.
         if is_temporary(name) {
             return Err(Cause::ReservedName);
         }
         let root = &self.shared.root;
         let capabilities = &root.directory().capabilities;
         let Some(limit) = capabilities.keeps().names.keeps_out(name) else { return Ok(()) };
-        // What is mounted below may take it.
+        // A file system mounted below may accept the name.
         let is_elsewhere =
             |parent: Arc<Directory>| parent.capabilities.device() != capabilities.device();
         if root.descend(key.parent()).is_ok_and(is_elsewhere) {
@@ -321,10 +321,11 @@ impl Target for LocalTarget {
         Err(Cause::NameRefused(limit))
     }
 
-    fn learn(&self, own: BorrowedFd<'_>) -> Result<(), Cause> {
+    fn probe(&self, own: BorrowedFd<'_>) -> Result<(), Cause> {
         let root = &self.shared.root;
         let directory = match open_child(own, DIRECTORY.as_bytes()) {
-            // Nothing of vidimus's own is there: what turns up is gone around.
+            // There is no directory of vidimus's own to probe in: deviations are worked around as
+            // they occur.
             Err(Errno::NOENT) => return Ok(()),
             found => Directory::from_fd(found?, root.file_systems())?,
         };
@@ -335,11 +336,11 @@ impl Target for LocalTarget {
     }
 
     fn keeps(&self) -> Option<Keeps> {
-        self.shared.root.directory().capabilities.learned_keeps()
+        self.shared.root.directory().capabilities.probed_keeps()
     }
 
-    fn recall(&self, keeps: Keeps) {
-        self.shared.root.directory().capabilities.learn_keeps(keeps);
+    fn assume_keeps(&self, keeps: Keeps) {
+        self.shared.root.directory().capabilities.set_keeps(keeps);
     }
 
     fn achievable_metadata(
@@ -351,7 +352,7 @@ impl Target for LocalTarget {
         self.shared.held(source, kind, existing)
     }
 
-    fn meets(&self, source: &Entry) {
+    fn count_loss(&self, source: &Entry) {
         let capabilities = &self.shared.root.directory().capabilities;
         let keeps = capabilities.keeps();
         if keeps != Keeps::default() && source.completeness == Completeness::Full {
@@ -360,7 +361,7 @@ impl Target for LocalTarget {
         }
     }
 
-    /// Temporaries of the published manifest, whose directory no listing enters.
+    /// Removes temporary files of the published manifest, whose directory listings don't enter.
     fn abort_stale_uploads(&self, given_up: &mut dyn FnMut(&Key)) -> Result<(), Cause> {
         match self.shared.root.descend(MANIFEST.as_bytes()) {
             Err(Errno::NOENT) => Ok(()),
@@ -370,7 +371,7 @@ impl Target for LocalTarget {
         }
     }
 
-    fn give_up_streams(&self) -> Result<u64, Cause> {
+    fn abort_stale_streams(&self) -> Result<u64, Cause> {
         let mut given_up = 0;
         let root = self.shared.root.directory();
         remove_files(root, &is_of_put, &mut |_| given_up += 1)?;
@@ -378,14 +379,15 @@ impl Target for LocalTarget {
     }
 }
 
-/// Removes the files of a directory whose names are such; each is told to `removed`.
+/// Removes the files of a directory for whose names `matches` is true, and calls `removed` with
+/// each.
 fn remove_files(
     directory: &Directory,
-    is_one: &dyn Fn(&[u8]) -> bool,
+    matches: &dyn Fn(&[u8]) -> bool,
     removed: &mut dyn FnMut(&[u8]),
 ) -> Result<(), Cause> {
     for_each_entry(readable_directory(directory)?, |listed| {
-        if is_one(listed.name) {
+        if matches(listed.name) {
             unlinkat(directory, listed.name, AtFlags::empty())?;
             removed(listed.name);
         }

@@ -1,4 +1,4 @@
-//! The tree itself, and what of it is durable: what system calls do to a file system.
+//! The tree itself and its durable state: what system calls do to a file system.
 
 use super::Snapshot;
 use crate::model::entry::Completeness;
@@ -10,19 +10,19 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// When the clock of every tree begins, in seconds since the epoch: long ago.
+/// The time at which the clock of every tree begins, in seconds since the epoch: far in the past.
 const BEGINNING: i64 = 1_000_000_000;
-/// How far the clock goes on with each change, in nanoseconds: more than a tick of any file system that
-/// keeps fractions of a second.
+/// How far each change advances the clock, in nanoseconds: more than the time step of any file
+/// system that stores fractions of a second.
 const STEP: u32 = 20_000_001;
 
-/// What of the changes that no barrier covered is left when the power is back.
+/// Which changes since the last barrier survive a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Survivors {
-    /// None: the tree is what it was at the last barrier.
+    /// None: the tree is as at the last barrier.
     None,
-    /// All names and metadata, but no content: a file that was written since has its size, and zeros
-    /// in it.
+    /// All names and metadata, but no content: a file written since then has its size, and is full
+    /// of zeros.
     Names,
 }
 
@@ -37,16 +37,16 @@ pub(super) struct Node {
     pub(super) content: Arc<[u8]>,
 }
 
-/// The nodes of a tree. In the order of keys: a directory's are all that begin with its key.
+/// The nodes of a tree in key order; those in a directory are all whose keys begin with its key.
 type Nodes = BTreeMap<Key, Node>;
 
-/// A tree, and what of it would survive.
+/// A tree and its durable state.
 pub(super) struct Disk {
     nodes: Nodes,
     synced: Nodes,
     clock: Timestamp,
     numbers: u64,
-    /// The power was cut.
+    /// Whether the power was cut.
     pub(super) is_off: bool,
 }
 
@@ -123,8 +123,8 @@ impl Disk {
         self.nodes.iter().map(|(key, node)| (key.clone(), snapshot(node))).collect()
     }
 
-    /// The key of what has a name (a key without a final `/`), be it a leaf or a directory.
-    pub(super) fn standing(&self, name: &[u8]) -> Option<Key> {
+    /// Returns the key of the leaf or directory with a name (a key without a final `/`).
+    pub(super) fn existing_key(&self, name: &[u8]) -> Option<Key> {
         let leaf = Key::new(name);
         if self.nodes.contains_key(&leaf) {
             return Some(leaf);
@@ -133,7 +133,7 @@ impl Disk {
         self.nodes.contains_key(&directory).then_some(directory)
     }
 
-    /// The keys of what lies in a directory itself, in order.
+    /// Returns the keys directly in a directory, in order.
     pub(super) fn children(&self, directory: &Key) -> Vec<Key> {
         let start = directory.as_bytes();
         let mut children: Vec<Key> = Vec::new();
@@ -148,7 +148,7 @@ impl Disk {
         children
     }
 
-    /// All that lies in a directory, at any depth.
+    /// Returns everything in a directory, at any depth.
     fn below(&self, directory: &Key) -> impl Iterator<Item = (&Key, &Node)> {
         let bounds = (Bound::Excluded(directory.as_bytes()), Bound::Unbounded);
         let within = self.nodes.range::<[u8], _>(bounds);
@@ -183,7 +183,7 @@ impl Disk {
         }
     }
 
-    /// Takes note that an entry was made in the directory of a key, or removed from it.
+    /// Updates the times of the directory in which `key` was made or removed.
     fn touch_parent(&mut self, key: &Key) {
         let now = self.tick();
         if let Some(parent) = self.nodes.get_mut(key.parent()) {
@@ -196,7 +196,7 @@ impl Disk {
         if is_there { Ok(()) } else { Err(Errno::NOENT.into()) }
     }
 
-    /// Makes an entry whose name nothing has.
+    /// Makes an entry, unless the name is taken.
     pub(super) fn create(
         &mut self,
         key: &Key,
@@ -204,7 +204,7 @@ impl Disk {
         content: &[u8],
     ) -> Result<(), Cause> {
         self.check_parent(key)?;
-        if self.standing(key.trimmed()).is_some() {
+        if self.existing_key(key.trimmed()).is_some() {
             return Err(Cause::NameTaken);
         }
         let node = self.new_node(kind, content);
@@ -213,7 +213,8 @@ impl Disk {
         Ok(())
     }
 
-    /// Makes an entry and the directories that it lies in; what stands there of its kind is written to.
+    /// Makes an entry and its parent directories; an existing entry of the same kind is
+    /// overwritten.
     pub(super) fn make_with_parents(
         &mut self,
         key: &Key,
@@ -234,7 +235,7 @@ impl Disk {
         }
     }
 
-    /// Changes an entry: its ctime shows it.
+    /// Changes an entry and its ctime.
     pub(super) fn update(&mut self, key: &Key, change: impl FnOnce(&mut Node)) {
         let now = self.tick();
         if let Some(node) = self.nodes.get_mut(key) {
@@ -257,19 +258,19 @@ impl Disk {
         self.touch_parent(key);
     }
 
-    /// Removes whatever has a name, with all in it.
+    /// Removes the entry with a name and everything in it.
     pub(super) fn remove_all(&mut self, name: &[u8]) {
-        let Some(found) = self.standing(name) else { return };
+        let Some(found) = self.existing_key(name) else { return };
         if found.is_directory() {
             self.nodes.retain(|key, _| !key.is_within(found.as_bytes()));
         }
         self.unlink(&found);
     }
 
-    /// Renames a leaf, over another one that may stand there.
+    /// Renames a leaf and replaces a leaf of that name.
     pub(super) fn rename_over(&mut self, from: &Key, to: &Key) -> Result<(), Cause> {
         self.check_parent(to)?;
-        if self.standing(to.trimmed()).is_some_and(|found| found.is_directory()) {
+        if self.existing_key(to.trimmed()).is_some_and(|found| found.is_directory()) {
             return Err(Errno::ISDIR.into());
         }
         let node = self.nodes.remove(from).ok_or(Errno::NOENT)?;
@@ -280,19 +281,18 @@ impl Disk {
         Ok(())
     }
 
-    /// Renames a leaf to a name that must be free.
+    /// Renames a leaf to a name that must not exist.
     pub(super) fn rename_new(&mut self, from: &Key, to: &Key) -> Result<(), Cause> {
-        if self.standing(to.trimmed()).is_some() {
+        if self.existing_key(to.trimmed()).is_some() {
             return Err(Cause::NameTaken);
         }
         self.rename_over(from, to)
     }
 
-    /// Renames a directory, with all in it, to a name that must be free. Of what lies in it nothing
-    /// changes.
+    /// Renames a directory to a name that must not exist. The entries in it don't change.
     pub(super) fn rename_directory(&mut self, from: &Key, to: &Key) -> Result<(), Cause> {
         self.check_parent(to)?;
-        if self.standing(to.trimmed()).is_some() {
+        if self.existing_key(to.trimmed()).is_some() {
             return Err(Cause::NameTaken);
         }
         let members: Vec<Key> = self.below(from).map(|(key, _)| key.clone()).collect();
@@ -322,9 +322,9 @@ impl Disk {
         Ok(())
     }
 
-    /// Makes a directory where a leaf stands, which is put into it: the key it has from now on.
+    /// Replaces a leaf by a directory and moves the leaf into it; returns the leaf's new key.
     pub(super) fn set_aside(&mut self, key: &Key, number: u64) -> Result<Key, Cause> {
-        let leaf = self.standing(key.trimmed()).ok_or(Errno::NOENT)?;
+        let leaf = self.existing_key(key.trimmed()).ok_or(Errno::NOENT)?;
         if leaf.is_directory() {
             return Err(Cause::TargetChanged);
         }

@@ -1,5 +1,5 @@
-//! Listings of a tree in memory: a directory's names are read as it is entered, each entry is looked at
-//! when its turn comes.
+//! Listings of a tree in memory. The names of a directory are read when it is entered; each entry
+//! is looked up when its turn comes.
 
 use super::{Call, Memory};
 use crate::backend::{ListItem, ListOptions, Listing};
@@ -11,14 +11,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::vec::IntoIter;
 
-/// A walk that tells what it meets.
+/// A walk in key order.
 struct Walk {
     memory: Memory,
     side: Side,
     filter: Arc<Filter>,
-    /// What is still to be met in each directory on the way down.
+    /// Entries still to visit in each directory on the way down.
     levels: Vec<IntoIter<Key>>,
-    /// What comes before that.
+    /// Items to return before those.
     next: VecDeque<ListItem>,
 }
 
@@ -26,10 +26,10 @@ struct Walk {
 pub(super) fn list(memory: &Memory, side: Side, options: &ListOptions) -> Listing {
     let mut walk = Walk::new(memory, side, options);
     if let Some(name) = &options.only {
-        let found = memory.disk().standing(name);
+        let found = memory.disk().existing_key(name);
         walk.levels.push(Vec::from_iter(found).into_iter());
     } else {
-        walk.meet(Key::root());
+        walk.visit(Key::root());
     }
     Box::new(walk.map(Ok::<_, Error>))
 }
@@ -42,24 +42,24 @@ pub(super) fn list_name(
     options: &ListOptions,
 ) -> Vec<ListItem> {
     let mut walk = Walk::new(memory, side, options);
-    let found = if name.is_empty() { Some(Key::root()) } else { memory.disk().standing(name) };
+    let found = if name.is_empty() { Some(Key::root()) } else { memory.disk().existing_key(name) };
     let Some(found) = found.filter(|found| !is_own(found)) else { return Vec::new() };
     let is_directory = found.is_directory() && !found.is_root();
-    walk.meet(found);
+    walk.visit(found);
     if !is_directory {
         walk.levels.clear();
     }
-    // What was set aside keeps the directory, too.
-    let is_held = |item: &ListItem| match item {
+    // A leaf that was set aside keeps the directory from being removed, too.
+    let keeps_directory = |item: &ListItem| match item {
         ListItem::Leftover(key) => is_set_aside(key.name()),
         _ => true,
     };
     let itself: Vec<_> = walk.next.drain(..).collect();
-    let first = walk.find(is_held);
+    let first = walk.find(keeps_directory);
     itself.into_iter().chain(first).collect()
 }
 
-/// Whether it is vidimus's own directory, of which no listing tells.
+/// Returns whether the key is vidimus's own directory, which is never listed.
 fn is_own(key: &Key) -> bool {
     key.parent().is_empty() && key.name() == DIRECTORY.as_bytes()
 }
@@ -79,8 +79,8 @@ impl Walk {
         EntryError::new(Operation::List, self.side, key, cause)
     }
 
-    /// Looks at an entry, and reads the names in it where it is a directory.
-    fn meet(&mut self, key: Key) {
+    /// Looks up an entry and, if it is a directory, reads the names in it.
+    fn visit(&mut self, key: Key) {
         if is_temporary(key.name()) {
             self.next.push_back(match self.side {
                 Side::Target => ListItem::Leftover(key),
@@ -88,7 +88,7 @@ impl Walk {
             });
             return;
         }
-        let found = match self.memory.call(Call::Tell, &key) {
+        let found = match self.memory.call(Call::ListEntry, &key) {
             Ok(disk) => disk.entry(&key),
             Err(cause) => {
                 self.levels.clear();
@@ -125,7 +125,7 @@ impl Iterator for Walk {
                 return Some(item);
             }
             match self.levels.last_mut()?.next() {
-                Some(key) => self.meet(key),
+                Some(key) => self.visit(key),
                 None => {
                     self.levels.pop();
                 }

@@ -1,17 +1,17 @@
 //! A tree in memory, as a source and as a target: for tests.
 //!
-//! It behaves as a file system does: names are leaves or directories, each change sets times, a rename
-//! sets the ctime, and what no barrier made durable is lost when the power is cut. What a disk does in
-//! bad weather is [scripted](Memory::on): any call can fail, or find that somebody changed the tree
-//! while it was under way.
+//! It behaves like a file system: names are leaves or directories, each change sets times, a rename
+//! sets the ctime, and what no barrier made durable is lost in a power cut. Failures are
+//! [scripted](Memory::on): any call can fail, or find that the tree was changed while it was
+//! running.
 //!
-//! A [`Memory`] is a handle, whose clones are of the same tree; [`Memory::source`] and
-//! [`Memory::target`] are what the engine is given. Its own methods act as another program would: no
-//! script sees them. Its clock is its own, far from the present and a step on with each change, so that
-//! no stamp is racy and no test waits.
+//! A [`Memory`] is a handle; its clones share the tree. [`Memory::source`] and [`Memory::target`]
+//! give the sides for the engine. The handle's own methods act like another program and are not
+//! subject to scripts. The tree has a clock of its own, far in the past, that advances with each
+//! change, so that no stamp is racy and no test waits.
 //!
-//! The program opens no such place; it is part of the library because `tests/backend` holds it to the
-//! same promises as the other backends.
+//! The program itself never uses it. It is part of the library because `tests/backend` checks it
+//! with the conformance tests of the other backends.
 
 mod disk;
 mod list;
@@ -41,18 +41,18 @@ struct Shared {
     disk: Mutex<Disk>,
     script: Script,
     options: MemoryOptions,
-    /// Tells temporaries apart.
+    /// Counter that makes temporary names unique.
     temporaries: AtomicU64,
 }
 
-/// What a tree in memory is like as a target.
+/// How a tree in memory behaves as a target.
 #[derive(Clone, Copy, Debug)]
 pub struct MemoryOptions {
-    /// What it keeps of what is written to it.
+    /// The metadata that it keeps.
     pub keeps: Keeps,
-    /// Whether a barrier makes anything durable; else all is at once.
+    /// Whether changes are durable only after a barrier; else at once.
     pub needs_barrier: bool,
-    /// Whether new directories are built whole before anybody sees them.
+    /// Whether new directories are completed before they become visible.
     pub builds_directories: bool,
 }
 
@@ -62,10 +62,10 @@ impl Default for MemoryOptions {
     }
 }
 
-/// One entry as it stands, without what tells its versions apart.
+/// The state of one entry, without its inode number and ctime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// What it is.
+    /// The kind of entry.
     pub kind: EntryKind,
     /// Mode, owner, group and mtime.
     pub metadata: Metadata,
@@ -80,7 +80,7 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// Makes an empty tree: its root alone.
+    /// Makes an empty tree with only a root.
     pub fn new(options: MemoryOptions) -> Self {
         Self(Arc::new(Shared {
             disk: Mutex::new(Disk::new()),
@@ -90,18 +90,18 @@ impl Memory {
         }))
     }
 
-    /// The tree as a source.
+    /// Returns the tree as a source.
     pub fn source(&self) -> MemoryPlace {
         MemoryPlace::new(self.clone(), Side::Source)
     }
 
-    /// The tree as a target.
+    /// Returns the tree as a target.
     pub fn target(&self) -> MemoryPlace {
         MemoryPlace::new(self.clone(), Side::Target)
     }
 
-    /// Scripts what happens when the tree is called: `act` is asked before the call does anything, and
-    /// makes it fail by an error. It may change the tree as another program would.
+    /// Scripts a call: `act` runs before the call does anything and can make it fail with an error.
+    /// It may change the tree as another program would.
     pub fn on(
         &self,
         call: Call,
@@ -111,7 +111,7 @@ impl Memory {
         self.0.script.add(Some(call), when, Box::new(act));
     }
 
-    /// Scripts what happens at calls that change the tree, whichever these are, and at barriers.
+    /// Scripts all calls that change the tree, and barriers.
     pub fn on_change(
         &self,
         when: When,
@@ -120,40 +120,40 @@ impl Memory {
         self.0.script.add(None, when, Box::new(act));
     }
 
-    /// Makes a call fail.
+    /// Scripts a call to fail.
     pub fn fail(&self, call: Call, when: When, errno: rustix::io::Errno) {
         self.on(call, when, move |_| Err(errno.into()));
     }
 
-    /// Forgets all that was scripted, and all calls.
+    /// Clears the script and the recorded calls.
     pub fn clear_script(&self) {
         self.0.script.clear();
     }
 
-    /// The calls so far that change the tree, and the barriers, in order.
+    /// Returns the calls so far that change the tree, and barriers, in order.
     pub fn changes(&self) -> Vec<(Call, Key)> {
         self.0.script.changes()
     }
 
-    /// Cuts the power: every call fails from now on, until it is [back](Self::restore_power).
+    /// Cuts the power: every call fails until it is [restored](Self::restore_power).
     pub fn cut_power(&self) {
         self.disk().is_off = true;
     }
 
-    /// Has the power back, and of what no barrier covered only the `survivors`.
+    /// Restores the power. Of the changes since the last barrier, only `survivors` are kept.
     pub fn restore_power(&self, survivors: Survivors) {
         self.disk().restore(survivors);
     }
 
-    /// Makes durable all that stands.
+    /// Makes all changes durable.
     pub fn sync(&self) {
         self.disk().sync();
     }
 
-    /// Writes a file: a new one, with the directories that it lies in, or into the one that stands there.
+    /// Writes a file: creates it with its parent directories, or overwrites the existing one.
     ///
     /// # Panics
-    /// Where something else stands there.
+    /// If an entry of another kind exists there.
     pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         self.make(path, EntryKind::File, content.as_ref());
     }
@@ -161,7 +161,7 @@ impl Memory {
     /// Makes a symbolic link; see [`Memory::write`].
     ///
     /// # Panics
-    /// Where something else stands there.
+    /// If an entry of another kind exists there.
     pub fn link(&self, path: &str, text: impl AsRef<[u8]>) {
         self.make(path, EntryKind::Symlink, text.as_ref());
     }
@@ -169,15 +169,15 @@ impl Memory {
     /// Makes a special file; see [`Memory::write`].
     ///
     /// # Panics
-    /// Where something else stands there.
+    /// If an entry of another kind exists there.
     pub fn special(&self, path: &str, kind: SpecialKind) {
         self.make(path, EntryKind::Special(kind), b"");
     }
 
-    /// Makes a directory (its path without a final `/`), unless it stands there; see [`Memory::write`].
+    /// Makes a directory (path without a final `/`), unless it exists; see [`Memory::write`].
     ///
     /// # Panics
-    /// Where something else stands there.
+    /// If an entry of another kind exists there.
     pub fn directory(&self, path: &str) {
         self.make(&format!("{path}/"), EntryKind::Directory, b"");
     }
@@ -188,15 +188,15 @@ impl Memory {
         made.unwrap_or_else(|cause| panic!("cannot make {path:?}: {cause}"));
     }
 
-    /// Removes what stands at a path, with all in it, if anything does.
+    /// Removes the entry at a path, with everything in it, if there is one.
     pub fn remove(&self, path: &str) {
         self.disk().remove_all(path.as_bytes());
     }
 
-    /// Renames a leaf, over another one that may stand there.
+    /// Renames a leaf and replaces a leaf of that name.
     ///
     /// # Panics
-    /// Where that can't be.
+    /// If the rename fails.
     pub fn rename(&self, from: &str, to: &str) {
         let [from, to] = [from, to].map(|path| Key::new(path.as_bytes()));
         let renamed = self.disk().rename_over(&from, &to);
@@ -206,10 +206,10 @@ impl Memory {
     /// Changes metadata; a symbolic link has no mode of its own.
     ///
     /// # Panics
-    /// Where nothing stands there.
+    /// If nothing exists there.
     pub fn set(&self, path: &str, change: impl FnOnce(&mut Metadata)) {
         let mut disk = self.disk();
-        let found = disk.standing(path.as_bytes()).unwrap_or_else(|| panic!("no {path:?}"));
+        let found = disk.existing_key(path.as_bytes()).unwrap_or_else(|| panic!("no {path:?}"));
         disk.update(&found, |node| {
             let mode = node.metadata.mode;
             change(&mut node.metadata);
@@ -219,17 +219,17 @@ impl Memory {
         });
     }
 
-    /// What stands at a key, as a listing would tell it.
+    /// Returns the entry at a key as a listing gives it.
     pub fn entry(&self, path: &str) -> Option<Entry> {
         self.disk().entry(&Key::new(path.as_bytes()))
     }
 
-    /// All that stands.
+    /// Returns all entries.
     pub fn snapshot(&self) -> BTreeMap<Key, Snapshot> {
         self.disk().snapshot()
     }
 
-    /// What stands, and would survive if the power were cut now, as a listing would tell it.
+    /// Returns the entry at a key, as a listing gives it, that would survive a power cut now.
     pub fn durable(&self, key: &Key) -> Option<Entry> {
         self.disk().durable(key)
     }
@@ -238,7 +238,7 @@ impl Memory {
         self.0.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the script act on a call, which then finds the tree as that left it.
+    /// Runs the script for a call and returns the tree afterwards.
     fn call(&self, call: Call, key: &Key) -> Result<MutexGuard<'_, Disk>, Cause> {
         for act in self.0.script.acts(call, key) {
             act(self)?;
@@ -248,12 +248,12 @@ impl Memory {
             return Err(rustix::io::Errno::IO.into());
         }
         if call.changes() {
-            self.0.script.took(call, key);
+            self.0.script.record(call, key);
         }
         Ok(disk)
     }
 
-    /// A number for a temporary's name.
+    /// Returns a new number for a temporary name.
     fn number(&self) -> u64 {
         self.0.temporaries.fetch_add(1, Ordering::Relaxed)
     }

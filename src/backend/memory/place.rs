@@ -1,4 +1,4 @@
-//! A tree in memory as the traits have it.
+//! The source and target traits for a tree in memory.
 
 use super::list::{list, list_name};
 use super::stage::{MemoryDirectory, begin, make_link};
@@ -24,25 +24,25 @@ impl MemoryPlace {
         Self { memory, side }
     }
 
-    fn keeps_all(&self) -> &Keeps {
+    fn supported(&self) -> &Keeps {
         &self.memory.0.options.keeps
     }
 
-    /// The content of the file that was listed, as it is at this moment.
+    /// Returns the current content of a listed file.
     fn content(&self, listed: &Entry) -> Result<Arc<[u8]>, ReadError> {
         let disk = self.memory.call(Call::Read, &listed.key).map_err(ReadError::Source)?;
         let node = disk.node(&listed.key).filter(|node| node.kind == EntryKind::File);
         let is_it = |number| listed.stamp.inode().is_some_and(|inode| inode.number == Some(number));
         match node {
             Some(node) if is_it(node.number) => Ok(Arc::clone(&node.content)),
-            None if disk.standing(listed.key.trimmed()).is_none() => {
+            None if disk.existing_key(listed.key.trimmed()).is_none() => {
                 Err(ReadError::Source(Cause::Vanished))
             }
             _ => Err(ReadError::Changed),
         }
     }
 
-    /// Makes sure that the file is still the one that was listed.
+    /// Checks that the file is still the one listed.
     fn check(&self, listed: &Entry) -> Result<(), ReadError> {
         let found = self.memory.disk().entry(&listed.key);
         let is_still =
@@ -98,7 +98,8 @@ impl Source for MemoryPlace {
             legal(key)?;
         }
         let disk = self.memory.call(Call::Look, key)?;
-        let found = if key.is_root() { Some(key.clone()) } else { disk.standing(key.trimmed()) };
+        let found =
+            if key.is_root() { Some(key.clone()) } else { disk.existing_key(key.trimmed()) };
         Ok(found.and_then(|found| disk.entry(&found)))
     }
 
@@ -162,19 +163,20 @@ impl Target for MemoryPlace {
             legal(key)?;
         }
         let mut disk = self.memory.call(Call::SetMetadata, key)?;
-        let found = if key.is_root() { Some(key.clone()) } else { disk.standing(key.trimmed()) };
+        let found =
+            if key.is_root() { Some(key.clone()) } else { disk.existing_key(key.trimmed()) };
         let node = found.as_ref().and_then(|found| disk.node(found));
         let node = node.ok_or(rustix::io::Errno::NOENT)?;
         if node.kind != kind {
             return Err(Cause::TargetChanged);
         }
         let existing = node.metadata;
-        let mut held = self.keeps_all().held(*wanted, kind, Some(&existing));
+        let mut achievable = self.supported().held(*wanted, kind, Some(&existing));
         if kind == EntryKind::Symlink {
-            held.mode = existing.mode;
+            achievable.mode = existing.mode;
         }
-        if held != existing {
-            disk.update(key, |node| node.metadata = held);
+        if achievable != existing {
+            disk.update(key, |node| node.metadata = achievable);
         }
         Ok(None)
     }
@@ -183,8 +185,8 @@ impl Target for MemoryPlace {
         let key = &entry.key;
         legal(key)?;
         let mut disk = self.memory.call(Call::Remove, key)?;
-        let Some(standing) = disk.standing(key.trimmed()) else { return Ok(()) };
-        let found = disk.entry(&standing).filter(|found| found.kind == entry.kind);
+        let Some(existing) = disk.existing_key(key.trimmed()) else { return Ok(()) };
+        let found = disk.entry(&existing).filter(|found| found.kind == entry.kind);
         let is_listed = found.is_some_and(|found| {
             let numbers = [&found, entry].map(|entry| entry.stamp.inode().map(|it| it.number));
             numbers[0] == numbers[1]
@@ -227,14 +229,14 @@ impl Target for MemoryPlace {
         if is_temporary(name) {
             return Err(Cause::ReservedName);
         }
-        match self.keeps_all().names.keeps_out(name) {
+        match self.supported().names.keeps_out(name) {
             Some(limit) => Err(Cause::NameRefused(limit)),
             None => Ok(()),
         }
     }
 
     fn keeps(&self) -> Option<Keeps> {
-        let keeps = self.keeps_all();
+        let keeps = self.supported();
         (*keeps != Keeps::ALL).then_some(*keeps)
     }
 
@@ -244,6 +246,6 @@ impl Target for MemoryPlace {
         kind: EntryKind,
         existing: Option<&Metadata>,
     ) -> Metadata {
-        self.keeps_all().held(*source, kind, existing)
+        self.supported().held(*source, kind, existing)
     }
 }

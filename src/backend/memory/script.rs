@@ -1,4 +1,4 @@
-//! What is to happen when a tree in memory is called.
+//! Scripted behaviour of calls to a tree in memory.
 
 use super::Memory;
 use crate::model::{Cause, Key};
@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// A call that can be scripted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
-    /// A directory is read for a listing: one that fails is unknown.
+    /// A directory is read for a listing; if this fails, its contents are unknown.
     List,
-    /// A listing tells of an entry: one that fails breaks the listing off.
-    Tell,
-    /// An entry is looked at.
+    /// A listing gives an entry; if this fails, the listing ends early.
+    ListEntry,
+    /// An entry is looked up.
     Look,
     /// A chunk is read.
     Read,
@@ -23,7 +23,7 @@ pub enum Call {
     Finish,
     /// A file is put in its place, or made part of a directory that is built.
     Publish,
-    /// A directory is begun that nobody sees.
+    /// An invisible directory is begun.
     StageDirectory,
     /// Such a directory is put in its place.
     PublishDirectory,
@@ -39,31 +39,31 @@ pub enum Call {
     RemoveSetAside,
     /// A temporary is removed.
     Sweep,
-    /// All is made durable.
+    /// All changes are made durable.
     Barrier,
 }
 
 impl Call {
-    /// Whether it changes the tree, or makes durable what did.
+    /// Returns whether the call changes the tree or makes changes durable.
     pub(super) fn changes(self) -> bool {
-        !matches!(self, Self::List | Self::Tell | Self::Look | Self::Read | Self::Write)
+        !matches!(self, Self::List | Self::ListEntry | Self::Look | Self::Read | Self::Write)
     }
 }
 
-/// Which calls of a kind are meant.
+/// Which calls of a kind a rule applies to.
 #[derive(Clone, Debug)]
 pub enum When {
-    /// All of them.
+    /// Every call.
     Always,
-    /// The nth one from now on, 1 being the next.
+    /// The nth call from now on; 1 is the next.
     Nth(usize),
-    /// All from the nth one on, 1 being the next.
+    /// Every call from the nth on; 1 is the next.
     Since(usize),
-    /// Those of this key.
+    /// Calls for this key.
     Key(&'static str),
 }
 
-/// What is done at a call.
+/// A scripted action.
 pub(super) type Act = dyn Fn(&Memory) -> Result<(), Cause> + Send + Sync;
 
 struct Rule {
@@ -71,17 +71,17 @@ struct Rule {
     call: Option<Call>,
     when: When,
     act: Arc<Act>,
-    /// How many calls of its kind there were.
-    met: usize,
+    /// The number of matching calls so far.
+    calls: usize,
 }
 
 impl Rule {
-    fn is_of(&self, call: Call) -> bool {
+    fn applies_to(&self, call: Call) -> bool {
         self.call.map_or_else(|| call.changes(), |wanted| wanted == call)
     }
 }
 
-/// What is to happen, and what happened.
+/// The scripted rules, and the calls recorded so far.
 #[derive(Default)]
 pub(super) struct Script {
     rules: Mutex<Vec<Rule>>,
@@ -90,7 +90,7 @@ pub(super) struct Script {
 
 impl Script {
     pub(super) fn add(&self, call: Option<Call>, when: When, act: Box<Act>) {
-        lock(&self.rules).push(Rule { call, when, act: act.into(), met: 0 });
+        lock(&self.rules).push(Rule { call, when, act: act.into(), calls: 0 });
     }
 
     pub(super) fn clear(&self) {
@@ -98,16 +98,16 @@ impl Script {
         lock(&self.changes).clear();
     }
 
-    /// What is to be done at this call.
+    /// Returns the actions for a call.
     pub(super) fn acts(&self, call: Call, key: &Key) -> Vec<Arc<Act>> {
         let mut rules = lock(&self.rules);
         let mut due = Vec::new();
-        for rule in rules.iter_mut().filter(|rule| rule.is_of(call)) {
-            rule.met += 1;
+        for rule in rules.iter_mut().filter(|rule| rule.applies_to(call)) {
+            rule.calls += 1;
             let is_due = match rule.when {
                 When::Always => true,
-                When::Nth(nth) => rule.met == nth,
-                When::Since(nth) => rule.met >= nth,
+                When::Nth(nth) => rule.calls == nth,
+                When::Since(nth) => rule.calls >= nth,
                 When::Key(wanted) => key.as_bytes() == wanted.as_bytes(),
             };
             if is_due {
@@ -117,7 +117,7 @@ impl Script {
         due
     }
 
-    pub(super) fn took(&self, call: Call, key: &Key) {
+    pub(super) fn record(&self, call: Call, key: &Key) {
         lock(&self.changes).push((call, key.clone()));
     }
 

@@ -1,4 +1,4 @@
-//! What is written to a tree in memory: under a temporary's name first, then in its place.
+//! Writing to a tree in memory: under a temporary name first, then in its place.
 
 use super::{Call, Memory};
 use crate::backend::{Precondition, Stage, StageDirectory, Staged, StagedDirectory, Written};
@@ -6,18 +6,18 @@ use crate::model::names::legal;
 use crate::model::reserved::temporary_name;
 use crate::model::{Cause, Digest, Entry, EntryKind, Key, Metadata};
 
-/// The first half of temporaries' names.
+/// The first half of temporary names.
 const TOKEN: u32 = 0x6d65_6d00;
 
-/// Where something is that was written, and where it belongs.
+/// Where an unpublished entry is.
 enum Hidden {
-    /// Under a temporary's name.
+    /// Under a temporary name.
     Temporary { name: Key, precondition: Precondition },
-    /// Under its own name, in a directory that nobody sees.
+    /// Under its own name in an invisible directory.
     Member { key: Key },
 }
 
-/// An entry that nobody sees; dropped unpublished, it is removed.
+/// An invisible entry; dropping it unpublished removes it.
 struct HiddenEntry {
     memory: Memory,
     hidden: Hidden,
@@ -26,19 +26,19 @@ struct HiddenEntry {
 }
 
 impl HiddenEntry {
-    fn standing(&self) -> &Key {
+    fn hidden_key(&self) -> &Key {
         match &self.hidden {
             Hidden::Temporary { name, .. } => name,
             Hidden::Member { key } => key,
         }
     }
 
-    /// Leaves what stands under its name.
-    fn leave(mut self) {
+    /// Keeps the entry of that name when dropped.
+    fn keep(mut self) {
         self.is_published = true;
     }
 
-    /// Puts it in its place.
+    /// Puts the entry in its place.
     fn publish(&mut self) -> Result<(), Cause> {
         let mut disk = self.memory.call(Call::Publish, &self.key)?;
         if let Hidden::Temporary { name, precondition } = &self.hidden {
@@ -65,8 +65,8 @@ impl HiddenEntry {
 impl Drop for HiddenEntry {
     fn drop(&mut self) {
         let mut disk = self.memory.disk();
-        if !self.is_published && !disk.is_off && disk.node(self.standing()).is_some() {
-            disk.unlink(self.standing());
+        if !self.is_published && !disk.is_off && disk.node(self.hidden_key()).is_some() {
+            disk.unlink(self.hidden_key());
         }
     }
 }
@@ -74,12 +74,12 @@ impl Drop for HiddenEntry {
 /// A file that is being written.
 pub(super) struct MemoryStage {
     entry: HiddenEntry,
-    /// Its size, where that is known before all of it has come.
+    /// The size, if it is known in advance.
     size: Option<u64>,
     content: Vec<u8>,
 }
 
-/// Begins a file under a temporary's name.
+/// Begins a file under a temporary name.
 pub(super) fn begin(
     memory: &Memory,
     entry: &Entry,
@@ -101,13 +101,13 @@ impl MemoryStage {
         let mut disk = memory.call(Call::Stage, key)?;
         let (memory, key) = (memory.clone(), key.clone());
         let entry = HiddenEntry { memory, hidden, key, is_published: false };
-        let created = disk.create(entry.standing(), EntryKind::File, b"");
+        let created = disk.create(entry.hidden_key(), EntryKind::File, b"");
         drop(disk);
         match created {
             Ok(()) => Ok(Self { entry, size, content: Vec::new() }),
             Err(cause) => {
-                // What stands there is not this one's to remove.
-                entry.leave();
+                // The existing entry is not this stage's to remove.
+                entry.keep();
                 Err(cause)
             }
         }
@@ -133,12 +133,12 @@ impl Stage for MemoryStage {
         }
         let mut disk = entry.memory.call(Call::Finish, &entry.key)?;
         let keeps = &entry.memory.0.options.keeps;
-        let standing = entry.standing();
-        disk.write(standing, &content);
-        disk.update(standing, |node| {
+        let hidden_key = entry.hidden_key();
+        disk.write(hidden_key, &content);
+        disk.update(hidden_key, |node| {
             node.metadata = keeps.held(*wanted, EntryKind::File, Some(&node.metadata));
         });
-        let found = disk.entry(standing);
+        let found = disk.entry(hidden_key);
         drop(disk);
         let found = found.ok_or(rustix::io::Errno::NOENT)?;
         let written = Written { stamp: found.stamp, metadata: found.metadata };
@@ -174,18 +174,18 @@ pub(super) fn make_link(
     HiddenEntry { memory: memory.clone(), hidden, key, is_published: false }.publish()
 }
 
-fn write_link(memory: &Memory, entry: &Entry, standing: &Key) -> Result<Entry, Cause> {
+fn write_link(memory: &Memory, entry: &Entry, hidden_key: &Key) -> Result<Entry, Cause> {
     let mut disk = memory.call(Call::MakeLink, &entry.key)?;
-    disk.create(standing, EntryKind::Symlink, entry.link.as_deref().unwrap_or_default())?;
+    disk.create(hidden_key, EntryKind::Symlink, entry.link.as_deref().unwrap_or_default())?;
     let keeps = &memory.0.options.keeps;
-    disk.update(standing, |node| {
+    disk.update(hidden_key, |node| {
         let wanted = Metadata { mode: node.metadata.mode, ..entry.metadata };
         node.metadata = keeps.held(wanted, EntryKind::Symlink, Some(&node.metadata));
     });
-    disk.entry(standing).ok_or_else(|| rustix::io::Errno::NOENT.into())
+    disk.entry(hidden_key).ok_or_else(|| rustix::io::Errno::NOENT.into())
 }
 
-/// A directory that is being built under a temporary's name.
+/// A directory that is being built under a temporary name.
 pub(super) struct MemoryDirectory {
     memory: Memory,
     name: Key,
@@ -201,7 +201,7 @@ impl MemoryDirectory {
         Ok(Self { memory: memory.clone(), name, key: key.clone(), is_published: false })
     }
 
-    /// The key that an entry of the directory has until that is put in its place.
+    /// Returns the key of an entry in the directory until that is published.
     fn member(&self, entry: &Entry) -> Result<Key, Cause> {
         Ok(Key::child(self.name.as_bytes(), legal(&entry.key)?, false))
     }

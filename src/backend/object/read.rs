@@ -69,7 +69,7 @@ impl BucketPrefix {
         let stamp = Stamp::of_object(size, head.etag);
         let mut entry = self.listed(key.clone(), kind, stamp, head.modified);
         let facts = self.facts(&head, kind);
-        facts.tell(&mut entry);
+        facts.apply_to(&mut entry);
         entry.recorded = facts.digest;
         if entry.kind == EntryKind::Symlink {
             entry.link = Some(self.link_text(&object, &entry)?);

@@ -95,7 +95,7 @@ impl Source for ObjectSource {
         Some(&*self.place)
     }
 
-    fn stands(&self) -> Result<bool, Error> {
+    fn exists(&self) -> Result<bool, Error> {
         Ok(self.place.has_entries()? || self.place.prefix.is_empty())
     }
 
@@ -196,8 +196,8 @@ impl Source for ObjectTarget {
         self.reader.copy_origin()
     }
 
-    fn stands(&self) -> Result<bool, Error> {
-        self.reader.stands()
+    fn exists(&self) -> Result<bool, Error> {
+        self.reader.exists()
     }
 
     fn set_key_space(&self, key_space: KeySpace) {
@@ -266,7 +266,7 @@ impl Target for ObjectTarget {
         (!self.place().markers.are_kept()).then_some(Keeps { directories: false, ..Keeps::ALL })
     }
 
-    fn recall(&self, keeps: Keeps) {
+    fn assume_keeps(&self, keeps: Keeps) {
         if !keeps.directories {
             self.place().markers.recall_none();
         }
@@ -349,7 +349,7 @@ impl Target for ObjectTarget {
         self.place().abort_stale_uploads(given_up)
     }
 
-    fn give_up_streams(&self) -> Result<u64, Cause> {
+    fn abort_stale_streams(&self) -> Result<u64, Cause> {
         self.place().give_up_hopeless()
     }
 }

@@ -38,12 +38,12 @@ fn what_only_the_target_has_goes_children_first_and_after_the_copies_are_durable
 
 #[test]
 fn deletions_wait_while_a_copy_fails() {
-    for call in [Call::Read, Call::Tell] {
+    for call in [Call::Read, Call::ListEntry] {
         let scene = renamed();
         scene.source.fail(call, When::Key("new/f"), Errno::ACCESS);
         let ran = scene.run();
         assert!(ran.fatal.is_none(), "{ran:?}");
-        assert!(!ran.failures.is_empty() || call == Call::Tell, "{ran:?}");
+        assert!(!ran.failures.is_empty() || call == Call::ListEntry, "{ran:?}");
         assert!(scene.standing().contains(&"old/f".to_owned()), "{call:?}");
         assert_eq!(ran.totals.files_deleted, 0);
         scene.source.clear_script();
@@ -77,7 +77,7 @@ fn nothing_is_deleted_where_a_listing_tells_nothing() {
     // A listing that breaks off: all from there on is unknown.
     scene.source.clear_script();
     scene.source.remove("d");
-    scene.source.fail(Call::Tell, When::Key("f"), Errno::IO);
+    scene.source.fail(Call::ListEntry, When::Key("f"), Errno::IO);
     let ran = scene.run();
     assert!(ran.fatal.is_none(), "{ran:?}");
     assert_eq!(ran.totals.files_deleted, 0);

@@ -2,8 +2,8 @@
 //! target what the source is.
 
 use super::scene::{Scene, all};
-use crate::manifest::Row;
 use crate::backend::memory::{Call, Memory, MemoryOptions, Survivors, When};
+use crate::manifest::Row;
 use proptest::prelude::*;
 use rustix::io::Errno;
 
@@ -50,10 +50,10 @@ fn edit() -> impl Strategy<Value = Edit> {
 }
 
 fn trouble() -> impl Strategy<Value = Trouble> {
-    let source = prop_oneof![Just(Call::List), Just(Call::Tell), Just(Call::Read)];
+    let source = prop_oneof![Just(Call::List), Just(Call::ListEntry), Just(Call::Read)];
     let target = prop_oneof![
         Just(Call::List),
-        Just(Call::Tell),
+        Just(Call::ListEntry),
         Just(Call::Stage),
         Just(Call::Write),
         Just(Call::Finish),

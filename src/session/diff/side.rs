@@ -135,7 +135,7 @@ impl Side {
     /// Makes sure that there is something at its place.
     fn has_entries(&self, at: &ManifestAt) -> Result<(), Error> {
         if let Self::Listed(Found::Bare(source)) = self
-            && !source.stands()?
+            && !source.exists()?
         {
             let message = format!("there is nothing at \"{}\"", at.location);
             return Err(Error::new(ErrorKind::Unusable, message)

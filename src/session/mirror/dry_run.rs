@@ -129,7 +129,7 @@ impl Session<'_> {
         let planning = Planning {
             policy: &policy,
             holds: &holds,
-            meets: &|entry| target.meets(entry),
+            meets: &|entry| target.count_loss(entry),
             accepts: &accepts,
             leaves_out: self.leaves_out(),
             surplus: &Counter::default(),

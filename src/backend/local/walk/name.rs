@@ -1,4 +1,4 @@
-//! What a walk would tell of one name, by the way down to it alone.
+//! Lists a single name as a walk would, by following only the path to it.
 
 use super::{Guarded, OWN, Walk, Walking};
 use crate::backend::local::beneath::{Directory, Root, open_child};
@@ -13,12 +13,12 @@ use rustix::io::Errno;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
-/// Why a walk would not come to a name.
-enum Barred {
-    /// It would end with this.
-    Ends(Error),
-    /// It would tell this instead.
-    Tells(Box<ListItem>),
+/// Why a walk would not reach a name.
+enum Unreached {
+    /// The walk would end with this error.
+    Error(Error),
+    /// The walk would give this item instead.
+    Item(Box<ListItem>),
     /// There is no such directory.
     Absent,
 }
@@ -34,31 +34,32 @@ pub(in crate::backend::local) fn list_name(
     let walk = Walk::new(root, walking, side, options);
     match walk.name(root, &Key::new(name)) {
         Ok(items) => Ok(items),
-        Err(Barred::Ends(error)) => Err(error),
-        Err(Barred::Tells(item)) => Ok(vec![*item]),
-        Err(Barred::Absent) => Ok(Vec::new()),
+        Err(Unreached::Error(error)) => Err(error),
+        Err(Unreached::Item(item)) => Ok(vec![*item]),
+        Err(Unreached::Absent) => Ok(Vec::new()),
     }
 }
 
 impl Walk {
-    fn name(&self, root: &Root, name: &Key) -> Result<Vec<ListItem>, Barred> {
+    fn name(&self, root: &Root, name: &Key) -> Result<Vec<ListItem>, Unreached> {
         let parent = name.parent();
-        // From the root down, as a walk goes.
+        // Go down from the root, as a walk does.
         let ends =
             parent.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at + 1);
         for end in std::iter::once(0).chain(ends) {
             let key = Key::new(&parent[..end]);
             let directory = match root.descend(key.as_bytes()) {
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::INVAL) => {
-                    return Err(Barred::Absent);
+                    return Err(Unreached::Absent);
                 }
-                found => found.map_err(|error| self.bars(key.clone(), error))?,
+                found => found.map_err(|error| self.failed(key.clone(), error))?,
             };
             self.enter(&directory, &key)?;
         }
-        let directory = root.descend(parent).map_err(|error| self.bars(name.clone(), error))?;
+        let directory = root.descend(parent).map_err(|error| self.failed(name.clone(), error))?;
         if name.is_root() {
-            let stat = look_at_open(&*directory).map_err(|error| self.bars(name.clone(), error))?;
+            let stat =
+                look_at_open(&*directory).map_err(|error| self.failed(name.clone(), error))?;
             return Ok(vec![ListItem::Entry(entry(
                 &directory.capabilities,
                 name.clone(),
@@ -67,12 +68,12 @@ impl Walk {
             ))]);
         }
         if parent.is_empty() && name.name() == OWN {
-            return Err(Barred::Absent);
+            return Err(Unreached::Absent);
         }
         let is_directory = match look_at(&*directory, name.name()) {
             Ok(stat) => kind_of(&stat) == EntryKind::Directory,
-            Err(Errno::NOENT) => return Err(Barred::Absent),
-            Err(_) => false, // the look that follows tells why
+            Err(Errno::NOENT) => return Err(Unreached::Absent),
+            Err(_) => false, // the lookup that follows reports the error
         };
         let key = Key::child(parent, name.name(), is_directory);
         let item = self.look(&directory, key.clone());
@@ -89,33 +90,33 @@ impl Walk {
             Ok(opened) => opened,
             Err(error) => return Ok(vec![item, ListItem::Failed(error)]),
         };
-        // What was set aside keeps the directory, too.
-        let is_held = |item: &ListItem| match item {
+        // A leaf that was set aside keeps the directory from being removed, too.
+        let keeps_directory = |item: &ListItem| match item {
             ListItem::Leftover(key) => is_set_aside(key.name()),
             _ => true,
         };
-        let first = opened.first.into_iter().find(is_held);
+        let first = opened.first.into_iter().find(keeps_directory);
         let failed = opened.failed.map(ListItem::Failed);
         Ok(std::iter::once(item).chain(failed).chain(first).collect())
     }
 
-    /// Makes sure that a walk would enter and read a directory.
-    fn enter(&self, directory: &Directory, key: &Key) -> Result<(), Barred> {
+    /// Checks that a walk would enter and read a directory.
+    fn enter(&self, directory: &Directory, key: &Key) -> Result<(), Unreached> {
         match self.guard(directory.identity).filter(|_| !key.is_root()) {
             Some(Guarded::LeaveOut(_)) => {
                 let why = "it holds vidimus's own state".to_owned();
-                return Err(Barred::Tells(Box::new(ListItem::LeftOut(key.clone(), why))));
+                return Err(Unreached::Item(Box::new(ListItem::LeftOut(key.clone(), why))));
             }
-            Some(Guarded::Forbidden(_)) => return Err(Barred::Ends(self.overlap(key))),
+            Some(Guarded::Forbidden(_)) => return Err(Unreached::Error(self.overlap(key))),
             None => {}
         }
-        // The handle may be one that only leads on.
+        // The handle may be O_PATH: check that the directory can be read.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let readable = openat(directory, c".", flags, Mode::empty());
-        readable.map(drop).map_err(|error| self.bars(key.clone(), error))
+        readable.map(drop).map_err(|error| self.failed(key.clone(), error))
     }
 
-    fn bars(&self, key: Key, error: Errno) -> Barred {
-        Barred::Tells(Box::new(ListItem::Failed(self.error(key, error))))
+    fn failed(&self, key: Key, error: Errno) -> Unreached {
+        Unreached::Item(Box::new(ListItem::Failed(self.error(key, error))))
     }
 }

@@ -359,7 +359,8 @@ impl Store for MemoryStore {
         let write = |service: &mut Service| {
             service.uploads_begun += 1;
             let id = UploadId(format!("upload-{}", service.uploads_begun).into());
-            let upload = PendingUpload { key: key.into(), headers: headers.clone(), parts: BTreeMap::new() };
+            let upload =
+                PendingUpload { key: key.into(), headers: headers.clone(), parts: BTreeMap::new() };
             service.bucket(&self.id.bucket).uploads.insert(id.0.clone(), upload);
             Ok(id)
         };

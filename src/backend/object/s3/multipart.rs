@@ -2,7 +2,8 @@
 
 use super::super::{
     Body, Condition, CopySource, Headers, LookForWritten, PartTag, PartsPage, StoreError,
-    StoreErrorKind, UploadId, UploadedPart, };
+    StoreErrorKind, UploadId, UploadedPart,
+};
 use super::S3;
 use super::call::Request;
 use super::checksum::{self, CHECKSUM, Checksums, may_be_the_header};
