@@ -1,4 +1,4 @@
-//! What a store's error means to an entry, or to a run.
+//! Conversion of store errors into causes of an entry's failure or of the end of a run.
 
 use super::{StoreError, StoreErrorKind};
 use crate::model::error::Trouble;
@@ -6,7 +6,7 @@ use crate::model::hint::hint;
 use crate::model::{Cause, Error, ErrorKind};
 use crate::model::{Hint, Setting};
 
-/// The cause that a store's error is of one entry's failure.
+/// Converts a store error into the cause of one entry's failure.
 pub(super) fn cause(error: &StoreError) -> Cause {
     use StoreErrorKind as Kind;
     let ends_run = match &error.kind {
@@ -22,12 +22,12 @@ pub(super) fn cause(error: &StoreError) -> Cause {
         _ => None,
     };
     if let Some(help) = ends_run {
-        return Cause::Lost { message: told(error), help };
+        return Cause::Lost { message: message_of(error), help };
     }
-    Cause::Store { trouble: trouble(&error.kind), message: told(error), help: help(error) }
+    Cause::Store { trouble: trouble(&error.kind), message: message_of(error), help: help(error) }
 }
 
-/// What an error means to whoever decides by it.
+/// Classifies an error for code that decides by it.
 pub(super) fn trouble(kind: &StoreErrorKind) -> Trouble {
     use StoreErrorKind as Kind;
     match kind {
@@ -43,36 +43,36 @@ pub(super) fn trouble(kind: &StoreErrorKind) -> Trouble {
     }
 }
 
-/// [`cause`], of an error that nobody needs any more.
+/// Converts an owned error; see [`cause`].
 #[expect(clippy::needless_pass_by_value, reason = "results are mapped by it")]
 pub(super) fn refused(error: StoreError) -> Cause {
     cause(&error)
 }
 
-/// The error that ends a run which can't even begin.
+/// Builds the error that ends a run before it begins.
 pub(super) fn fatal(what: &str, error: &StoreError) -> Error {
     let help = help(error);
-    let mut fatal = Error::new(ErrorKind::Unusable, format!("{what}: {}", told(error)));
+    let mut fatal = Error::new(ErrorKind::Unusable, format!("{what}: {}", message_of(error)));
     fatal.help = help;
     fatal
 }
 
-/// An error with all its causes, in one line.
-pub(super) fn told(error: &StoreError) -> String {
-    let mut told = error.to_string();
+/// Formats an error with all its causes on one line.
+pub(super) fn message_of(error: &StoreError) -> String {
+    let mut message = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        let cause_told = cause.to_string();
-        if !told.contains(&cause_told) {
-            told.push_str(": ");
-            told.push_str(&cause_told);
+        let text = cause.to_string();
+        if !message.contains(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
         }
         source = cause.source();
     }
-    told
+    message
 }
 
-/// The way out: what the client of the store says, else what holds for any store.
+/// Returns the hint of the store's client, or else one that applies to any store.
 fn help(error: &StoreError) -> Option<Hint> {
     use StoreErrorKind as Kind;
     if let Some(help) = &error.help {
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_store_says_stays_told_apart() {
+    fn different_store_errors_have_different_causes() {
         use StoreErrorKind as Kind;
         for (kind, trouble, has_help) in [
             (Kind::Denied, Trouble::Denied, true),

@@ -1,4 +1,4 @@
-//! Content held against the checksum that its store has of it.
+//! Verification of content against the store's checksum.
 
 use super::Head;
 use crate::backend::ReadError;
@@ -8,16 +8,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const ALGORITHM: CrcAlgorithm = CrcAlgorithm::Crc64Nvme;
 
-/// The checksum of content that comes piece by piece; nothing is computed where the store has none.
+/// Computes the checksum of content read in order; does nothing if the store has none.
 pub(super) struct Check(Option<(u64, Digest)>);
 
 impl Check {
-    /// Begins to check an object against what its head says.
+    /// Begins to check an object against the checksum in its head.
     pub(super) fn of(head: &Head) -> Self {
         Self(head.checksum.map(|recorded| (recorded, begin())))
     }
 
-    /// Begins to check nothing.
+    /// Makes a check that does nothing.
     pub(super) fn nothing() -> Self {
         Self(None)
     }
@@ -29,25 +29,25 @@ impl Check {
         }
     }
 
-    /// Makes sure that what was taken is the whole object as it is in the store.
+    /// Checks that the pieces are the whole object as stored.
     ///
     /// # Errors
-    /// [`ReadError::Damaged`] when it isn't.
+    /// [`ReadError::Damaged`] if they aren't.
     pub(super) fn end(&self) -> Result<(), ReadError> {
         let Some((recorded, digest)) = &self.0 else { return Ok(()) };
         compare(*recorded, digest.finalize())
     }
 }
 
-/// The checksum of content whose parts come side by side.
+/// Computes the checksum of content whose parts are read concurrently.
 pub(super) struct CheckInParts {
     whole: Check,
-    /// Of each part that came to its end: its number, checksum and length in bytes.
+    /// The number, checksum and length in bytes of each complete part.
     parts: Mutex<Vec<(u64, u64, u64)>>,
 }
 
 impl CheckInParts {
-    /// Begins to check what `whole` would check in order.
+    /// Makes a check by parts from one of the whole content.
     pub(super) fn new(whole: Check) -> Self {
         Self { whole, parts: Mutex::default() }
     }
@@ -57,17 +57,17 @@ impl CheckInParts {
         Check(self.whole.0.as_ref().map(|(recorded, _)| (*recorded, begin())))
     }
 
-    /// Takes a part that came to its end.
+    /// Adds a complete part.
     pub(super) fn add(&self, number: u64, part: &Check, length: u64) {
         if let Some((_, digest)) = &part.0 {
             self.parts().push((number, digest.finalize(), length));
         }
     }
 
-    /// Makes sure that the parts together are the whole object as it is in the store.
+    /// Checks that the parts together are the whole object as stored.
     ///
     /// # Errors
-    /// [`ReadError::Damaged`] when they aren't.
+    /// [`ReadError::Damaged`] if they aren't.
     pub(super) fn end(&self) -> Result<(), ReadError> {
         let Some((recorded, nothing)) = &self.whole.0 else { return Ok(()) };
         let mut parts = self.parts();
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_in_any_order_are_the_whole() {
+    fn parts_in_any_order_give_the_checksum_of_the_whole() {
         let content: Vec<u8> = (0..100_000_u32).map(|at| (at % 251) as u8).collect();
         let recorded = crc_fast::checksum(ALGORITHM, &content);
         let check = |damaged: bool, order: &[usize]| {

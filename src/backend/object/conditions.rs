@@ -1,32 +1,32 @@
-//! Writing under conditions, as far as a store knows them.
+//! Conditional writes, as far as a store supports them.
 //!
-//! A store may refuse a condition that it doesn't know, or find one unmet that is met: Ceph's gateway
-//! long compared `If-Match` with its quotes, and others find an object where only the mark of a
-//! deletion stands. So whoever is told that a condition is not met looks (HEAD). Where just that
-//! stands which was expected, the request is sent once more, for what was there may be gone again;
-//! where that makes no difference, it is sent without a condition, as are all of its kind from then
-//! on.
+//! A store may refuse a condition that it doesn't know, or wrongly find it unmet: Ceph's gateway
+//! long compared `If-Match` including its quotes, and others treat a delete marker as an existing
+//! object. So if a store says that a condition is not met, the object is looked up (HEAD). If the
+//! condition is in fact met, the request is sent once more, because a conflicting object may have
+//! been removed meanwhile. If that doesn't help, it is sent without a condition, and so is every
+//! later request of the same kind.
 
 use super::{Condition, Head, Store, StoreError, StoreErrorKind};
 use crate::backend::Precondition;
 use crate::model::Cause;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// How often a condition is sent that is met and that the store finds unmet.
+/// How often a request is sent whose condition is met but which the store refuses as unmet.
 const TRIES: u32 = 2;
 
-/// What is sent under a condition. Stores came to know conditions on one after the other.
+/// Kinds of conditional writes. Stores added support for them one by one.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Writing {
-    /// A whole object.
+    /// A PUT of a whole object.
     Put,
-    /// The end of an upload in parts.
+    /// Completing a multipart upload.
     Complete,
-    /// A copy within the store.
+    /// A server-side copy.
     Copy,
 }
 
-/// Which conditions a store was found not to do: a bit for each kind of writing and condition.
+/// Which conditions a store was found not to support: one bit for each kind of write and condition.
 #[derive(Debug, Default)]
 pub(super) struct Conditions(AtomicU8);
 
@@ -35,9 +35,9 @@ pub(super) struct Conditions(AtomicU8);
 pub(super) enum Unwritten {
     /// The condition is not met.
     Unmet {
-        /// How the store said so.
+        /// The store's error.
         error: StoreError,
-        /// What stands there, if anything does.
+        /// The existing object, if there is one.
         existing: Option<Box<Head>>,
     },
     /// The store failed, or refused.
@@ -51,8 +51,8 @@ impl From<StoreError> for Unwritten {
 }
 
 impl Conditions {
-    /// Writes to `key` under a condition, or without it in a store that can't do that: learnt once
-    /// for each kind.
+    /// Writes to `key` under a condition, or without it if the store doesn't support that, which is
+    /// found out once for each kind.
     pub(super) fn write<T>(
         &self,
         store: &dyn Store,
@@ -62,8 +62,8 @@ impl Conditions {
         self.send(writing, condition, send, || Ok((store.head(key)?, true)))
     }
 
-    /// Copies to `key`; see [`Conditions::write`]. `is_listed` tells whether the source still is the
-    /// version that is to be copied, which may be what the store finds unmet.
+    /// Copies to `key`; see [`Conditions::write`]. `is_listed` returns whether the source is still
+    /// the version to copy: if not, that may be why the store finds a condition unmet.
     pub(super) fn copy<T>(
         &self,
         store: &dyn Store,
@@ -74,7 +74,8 @@ impl Conditions {
         self.send(Writing::Copy, condition, send, || Ok((store.head(key)?, is_listed()?)))
     }
 
-    /// `look` tells what stands, and whether nothing else can be why a condition is not met.
+    /// Sends a request. `look` returns the existing object, and whether only the condition on it
+    /// can be unmet.
     fn send<T>(
         &self,
         writing: Writing,
@@ -110,7 +111,7 @@ impl Conditions {
         Ok(done)
     }
 
-    /// What to tell once of what was learnt, if anything was.
+    /// Returns the warning to show once if conditions are not supported.
     pub(super) fn warning(&self) -> Option<String> {
         (self.0.load(Ordering::Relaxed) != 0).then(|| {
             "the store can't write under a condition (If-Match, If-None-Match): what somebody else \
@@ -120,7 +121,7 @@ impl Conditions {
     }
 }
 
-/// Whether what stands is what a condition asks for.
+/// Returns whether the existing object fulfils a condition.
 pub(super) fn is_met(condition: Condition<'_>, existing: Option<&Head>) -> bool {
     match (condition, existing) {
         (Condition::Matches(tag), Some(head)) => head.etag.as_ref() == Some(tag),
@@ -129,17 +130,17 @@ pub(super) fn is_met(condition: Condition<'_>, existing: Option<&Head>) -> bool 
     }
 }
 
-/// The condition under which an entry goes to a place.
-pub(super) fn condition_of(place: &Precondition) -> Condition<'_> {
-    match place {
+/// Converts a precondition into the condition of a request.
+pub(super) fn condition_of(precondition: &Precondition) -> Condition<'_> {
+    match precondition {
         Precondition::Absent => Condition::Absent,
         Precondition::Object(tag) => Condition::Matches(tag),
         Precondition::Leaf | Precondition::EmptyDirectory => Condition::None,
     }
 }
 
-/// Whether an error says that the condition did not hold: where nothing stands, there is nothing to
-/// match.
+/// Returns whether an error means that the condition is not met. A missing object can't match a
+/// tag.
 fn is_unmet(error: &StoreError, condition: Condition<'_>) -> bool {
     match error.kind {
         StoreErrorKind::PreconditionFailed => condition != Condition::None,
@@ -148,9 +149,9 @@ fn is_unmet(error: &StoreError, condition: Condition<'_>) -> bool {
     }
 }
 
-/// What it means that something else stands at a place.
-pub(super) fn taken(place: &Precondition) -> Cause {
-    if *place == Precondition::Absent { Cause::NameTaken } else { Cause::TargetChanged }
+/// Returns the cause for another object at the key.
+pub(super) fn conflict(precondition: &Precondition) -> Cause {
+    if *precondition == Precondition::Absent { Cause::NameTaken } else { Cause::TargetChanged }
 }
 
 #[cfg(test)]
@@ -164,8 +165,8 @@ mod tests {
         StoreError::new(kind)
     }
 
-    /// A store that answers each condition with `refused`, and where `existing` stands: how it ended,
-    /// and what was sent.
+    /// Writes to a store that answers each condition with `refused` and has the object `existing`.
+    /// Returns the result and the number of requests.
     fn write(
         conditions: &Conditions,
         (writing, condition): (Writing, Condition<'_>),
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_that_a_store_refuses_is_sent_once_and_others_still_are() {
+    fn an_unsupported_condition_is_sent_once_and_others_still_are() {
         let conditions = Conditions::default();
         let tag = ETag::new(b"tag").expect("a tag");
         let matches = Condition::Matches(&tag);
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_that_is_met_and_found_unmet_is_done_without() {
+    fn a_condition_wrongly_found_unmet_is_dropped() {
         let [old, new] = [b"old", b"new"].map(|tag| ETag::new(tag).expect("a tag"));
         let unmet = || StoreErrorKind::PreconditionFailed;
         for (condition, existing, other) in [
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_there_for_a_moment_teaches_nothing() {
+    fn an_object_that_existed_for_a_moment_does_not_disable_conditions() {
         let (conditions, sent) = (Conditions::default(), Cell::new(0));
         let answer = |condition: Condition<'_>| {
             sent.set(sent.get() + 1);
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_whose_source_changed_says_nothing_of_the_target() {
+    fn a_changed_source_does_not_disable_conditions_on_the_target() {
         let conditions = Conditions::default();
         let answer = |_: Condition<'_>| Err::<(), _>(refusal(StoreErrorKind::PreconditionFailed));
         let done = conditions.send(Writing::Copy, Condition::Absent, answer, || Ok((None, false)));

@@ -1,34 +1,34 @@
-//! How a store copies: what is large in parts, and what it does not copy by itself, so that it is
-//! read and written instead.
+//! Limits of server-side copies, and what a store refuses to copy, so that it is read and written
+//! instead.
 //!
-//! The keys of the target may not read the source, a look-alike may not know copies, or not find by a
-//! copy's source what it finds by a key. Each refusal costs a request: a store that never copied
-//! anything is soon not asked any more.
+//! The target's credentials may not allow reading the source, a compatible store may not support
+//! copies, or may not find a source key that it otherwise serves. Each refusal costs a request, so
+//! a store that never copied anything is soon not asked any more.
 
-use super::cause::told;
+use super::cause::message_of;
 use super::part_sizes::COPIED_PART;
 use super::{StoreCapabilities, StoreError, StoreErrorKind};
 use crate::model::Key;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// From which size on a store is asked to copy in parts.
+/// When an object is copied in parts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Copies {
     /// The largest object that one COPY takes, in bytes.
     pub(super) above: u64,
-    /// Bytes of a part, at least.
+    /// The smallest size of a part in bytes.
     pub(super) part: u64,
 }
 
 impl Copies {
-    /// As the store's limits have it.
+    /// Takes the limits of a store.
     pub(super) fn of(store: &StoreCapabilities) -> Self {
         Self { above: store.largest_copy, part: COPIED_PART }
     }
 }
 
-/// After so many refusals a store that has not copied anything is not asked any more.
+/// After this many refusals, a store that has not copied anything is not asked any more.
 const ENOUGH: u32 = 3;
 
 /// The copies that a store refused in this run.
@@ -36,39 +36,39 @@ const ENOUGH: u32 = 3;
 pub(super) struct RefusedCopies {
     has_copied: AtomicBool,
     refusals: AtomicU32,
-    /// Nothing more is to be asked for.
+    /// Whether the store is not asked any more.
     is_over: AtomicBool,
-    /// Why, in words.
+    /// The reason of the first refusal.
     why: Mutex<Option<String>>,
 }
 
 impl RefusedCopies {
-    /// Whether the store may still be asked to copy.
+    /// Returns whether the store may still be asked to copy.
     pub(super) fn may_copy(&self) -> bool {
         !self.is_over.load(Ordering::Relaxed)
     }
 
-    /// Whether the store has copied anything.
+    /// Returns whether the store has copied anything.
     pub(super) fn has_copied(&self) -> bool {
         self.has_copied.load(Ordering::Relaxed)
     }
 
-    /// Takes note of a copy.
+    /// Records a copy.
     pub(super) fn copied(&self) {
         self.has_copied.store(true, Ordering::Relaxed);
     }
 
-    /// Takes note of a refusal.
+    /// Records a refusal.
     pub(super) fn refused(&self, key: &Key, error: &StoreError) {
         let refusals = self.refusals.fetch_add(1, Ordering::Relaxed) + 1;
         let never = refusals >= ENOUGH && !self.has_copied();
         if never || error.kind == StoreErrorKind::Unsupported {
             self.is_over.store(true, Ordering::Relaxed);
         }
-        self.because(|| format!("the store refuses to copy \"{key}\": {}", told(error)));
+        self.because(|| format!("the store refuses to copy \"{key}\": {}", message_of(error)));
     }
 
-    /// Takes note that source and target have keys of their own, so that no copy is asked for.
+    /// Records that source and target use different access keys, so that no copy is tried.
     pub(super) fn other_keys(&self) {
         self.is_over.store(true, Ordering::Relaxed);
         self.because(|| "source and target have access keys of their own".to_owned());
@@ -79,7 +79,7 @@ impl RefusedCopies {
         first.get_or_insert_with(why);
     }
 
-    /// What to tell once, if anything was refused.
+    /// Returns the warning to show once if anything was refused.
     pub(super) fn warning(&self) -> Option<String> {
         let why = self.why.lock().unwrap_or_else(PoisonError::into_inner);
         why.as_ref().map(|why| {
@@ -88,7 +88,8 @@ impl RefusedCopies {
     }
 }
 
-/// Whether an error says that the store does not copy this, though it may be read and written.
+/// Returns whether an error means that the store doesn't copy this object, which may still be read
+/// and written.
 pub(super) fn is_refusal(error: &StoreError) -> bool {
     use StoreErrorKind as Kind;
     match error.kind {
@@ -99,7 +100,7 @@ pub(super) fn is_refusal(error: &StoreError) -> bool {
         | Kind::KeyTooLong
         | Kind::WrongRegion(_)
         | Kind::Redirect
-        // Sent without a condition on the target, and of a source that is the one listed.
+        // There is no condition on the target, and the source is the version listed.
         | Kind::PreconditionFailed => true,
         Kind::Other => error.status.is_some_and(|status| (400..500).contains(&status)),
         _ => false,
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_that_never_copied_is_not_asked_for_long_and_one_that_did_is() {
+    fn a_store_that_never_copied_is_soon_not_asked_any_more() {
         let denied = StoreError::new(StoreErrorKind::Denied);
         let refuse = |copies: &RefusedCopies, times| {
             (0..times).for_each(|_| copies.refused(&Key::new(&b"k"[..]), &denied));
@@ -122,8 +123,8 @@ mod tests {
         assert!(copies.may_copy());
         refuse(&copies, 1);
         assert!(!copies.may_copy());
-        let told = copies.warning().expect("something to tell");
-        assert!(told.contains("refuses to copy \"k\": access denied"), "{told}");
+        let warning = copies.warning().expect("something to tell");
+        assert!(warning.contains("refuses to copy \"k\": access denied"), "{warning}");
 
         let copies = RefusedCopies::default();
         copies.copied();

@@ -1,7 +1,7 @@
-//! Copies within a store: nothing of the content passes through here.
+//! Server-side copies: no content passes through this process.
 
 use super::cause::{cause, refused};
-use super::conditions::{Unwritten, condition_of, is_met, taken};
+use super::conditions::{Unwritten, condition_of, conflict, is_met};
 use super::copies::is_refusal;
 use super::metadata::{put, set};
 use super::part_sizes::part_size;
@@ -17,12 +17,12 @@ use crate::model::{Cause, Digest, ETag, Entry, EntryKind, Key, Metadata, Stamp, 
 use std::fs;
 use std::sync::Arc;
 
-/// Bytes that are read at a time where an object is written again.
+/// Size in bytes of the buffer for rewriting an object.
 const BUFFER: usize = 256 << 10;
 
 /// Why the store copied nothing.
 enum Uncopied {
-    /// It doesn't copy this object: it may be read and written.
+    /// The store doesn't copy this object, but it may be read and written.
     Refused(StoreError),
     /// Anything else.
     Failed(ReadError),
@@ -34,20 +34,20 @@ impl From<ReadError> for Uncopied {
     }
 }
 
-/// Tells a refusal from other errors of a copy that depends on no condition any more.
+/// Classifies an error of a copy that was sent without a condition.
 fn uncopied(error: StoreError) -> Uncopied {
     if is_refusal(&error) { Uncopied::Refused(error) } else { Uncopied::Failed(read_error(error)) }
 }
 
-/// An object to be copied.
+/// The object to copy.
 struct Original<'a> {
     from: CopySource<'a>,
     size: u64,
 }
 
 impl BucketPrefix {
-    /// Sets an object's metadata: the store copies it onto itself, or it is read and written again
-    /// where the store doesn't.
+    /// Sets an object's metadata: the store copies it onto itself, or if it doesn't, the object is
+    /// read and written again.
     pub(super) fn set_metadata(
         self: &Arc<Self>,
         key: &Key,
@@ -58,7 +58,7 @@ impl BucketPrefix {
         let object = self.object_key(key)?;
         let head = self.store.head(&object).map_err(refused)?.ok_or(Cause::TargetChanged)?;
         let place = match (place, head.etag) {
-            // What is known of its content is known of another version.
+            // The recorded content belongs to another version.
             (Precondition::Object(listed), Some(tag)) if listed != tag => {
                 return Err(Cause::TargetChanged);
             }
@@ -78,10 +78,10 @@ impl BucketPrefix {
                 Err(Uncopied::Failed(error)) => return Err(target_cause(error)),
             }
         }
-        self.write_again(key, &head, &headers, place)
+        self.rewrite(key, &head, &headers, place)
     }
 
-    /// Has the store copy an object onto itself with other headers.
+    /// Makes the store copy an object onto itself with other headers.
     fn copy_onto_itself(
         &self,
         object: &[u8],
@@ -101,10 +101,10 @@ impl BucketPrefix {
         let send = |condition: Condition<'_>| {
             self.store.copy(&from, object, Some(headers), condition, &look)
         };
-        // What is copied is what it is copied to: if that is as expected, so is this.
+        // Source and target are the same object: the condition covers both.
         match self.conditions.copy(&*self.store, to, send, || Ok(true)) {
             Ok(tag) => Ok(tag),
-            // A reply may have been lost, and the request been sent again.
+            // A reply may have been lost and the request sent again.
             Err(Unwritten::Unmet { error, existing: Some(head) })
                 if error.maybe_done && is_kept(&head, headers) =>
             {
@@ -115,8 +115,9 @@ impl BucketPrefix {
         }
     }
 
-    /// Reads an object and writes it again with other headers, if it still is the version of `head`.
-    fn write_again(
+    /// Reads an object and writes it again with other headers, if it is still the version of
+    /// `head`.
+    fn rewrite(
         self: &Arc<Self>,
         key: &Key,
         head: &Head,
@@ -144,10 +145,10 @@ impl BucketPrefix {
         Ok(stage.finish(&entry.metadata, &found)?.written().stamp)
     }
 
-    /// Has the store copy an object of another place within it; `None` where the store doesn't.
+    /// Makes the store copy an object from another prefix; returns `None` if it doesn't.
     ///
     /// # Errors
-    /// As those of [`BucketPrefix::copy_by_store`].
+    /// Those of [`BucketPrefix::copy_by_store`].
     pub(super) fn copy(
         &self,
         other: &Self,
@@ -177,12 +178,11 @@ impl BucketPrefix {
         }
     }
 
-    /// Has the store copy an object of another place within it, with all that is kept with it. Where
-    /// nothing stands, or a known object, whatever else turns up is not overwritten, as far as the
-    /// store knows conditions.
+    /// Makes the store copy an object with all its headers from another prefix. With a precondition
+    /// on the target, no other object is overwritten, as far as the store supports conditions.
     ///
     /// # Errors
-    /// [`ReadError::Changed`] when the source isn't the version listed.
+    /// [`ReadError::Changed`] if the source isn't the version listed.
     fn copy_by_store(
         &self,
         other: &Self,
@@ -223,15 +223,15 @@ impl BucketPrefix {
                     let head = other.store.head(&from_key).map_err(read_error)?;
                     let head = head.ok_or_else(vanished)?;
                     if size > 0 || !to.ends_with(b"/") {
-                        // A key that the store doesn't find by a copy's source.
+                        // The store doesn't find the key as the source of a copy.
                         return Err(Uncopied::Refused(error));
                     }
-                    // Some stores keep a directory for a marker, which they can't copy.
+                    // Some stores turn a marker into a directory, which they can't copy.
                     let put = self.store.put(&to, Body::default(), &head.headers, Condition::None);
                     put.map_err(read_error)?
                 }
                 Err(Unwritten::Unmet { error, existing }) => {
-                    self.whose((&error, existing), (other, &from_key, entry), &place)?
+                    self.unmet_reason((&error, existing), (other, &from_key, entry), &place)?
                 }
                 Err(Unwritten::Failed(error)) => return Err(uncopied(error)),
             }
@@ -239,9 +239,9 @@ impl BucketPrefix {
         Ok(Stamp::of_object(size, copied))
     }
 
-    /// Finds out why the store refused to copy for a condition: the source changed, or the target did;
-    /// or it was copied before, and the reply was lost.
-    fn whose(
+    /// Finds out why the store found the condition of a copy unmet: the source or the target
+    /// changed, or the copy had succeeded and the reply was lost.
+    fn unmet_reason(
         &self,
         (error, existing): (&StoreError, Option<Box<Head>>),
         (other, from, entry): (&Self, &[u8], &Entry),
@@ -255,10 +255,10 @@ impl BucketPrefix {
         {
             return Ok(head.etag);
         }
-        Err(ReadError::Sink(taken(place)))
+        Err(ReadError::Sink(conflict(place)))
     }
 
-    /// Whether an object surely is a copy of another with all that is kept with it.
+    /// Returns whether an object is certainly a copy of another, with all its headers.
     fn is_whole_copy(
         &self,
         head: &Head,
@@ -269,8 +269,8 @@ impl BucketPrefix {
         Ok(has_headers && self.is_copy(head, (other, from, entry))?)
     }
 
-    /// Whether an object surely has the content of another: the same tag, or the digest that is kept
-    /// with the content says so.
+    /// Returns whether an object certainly has the content of another: it has the same tag, or the
+    /// digest in its headers matches.
     fn is_copy(
         &self,
         head: &Head,
@@ -289,7 +289,7 @@ impl BucketPrefix {
         Ok(original.is_some_and(|original| is_kept(head, &original.headers)))
     }
 
-    /// Has the store copy an object in parts, several at a time.
+    /// Makes the store copy an object in parts, several at a time.
     fn copy_in_parts(
         &self,
         original: &Original<'_>,
@@ -306,7 +306,7 @@ impl BucketPrefix {
             Ok(record) => {
                 let copied = self.copy_parts(original, to, &id, place);
                 if copied.is_ok() {
-                    // Should this fail, a later run finds that there is nothing to give up.
+                    // If this fails, a later run finds no upload to abort.
                     fs::remove_file(&record).ok();
                 }
                 copied.map_err(|error| (error, Some(record)))
@@ -314,7 +314,8 @@ impl BucketPrefix {
             Err(error) => Err((ReadError::Sink(uploads::unusable(&error, to)).into(), None)),
         };
         copied.map_err(|(error, record)| {
-            // The first error says more; should this fail, a later run gives the upload up.
+            // The first error is the one to report. If the abort fails, a later run aborts the
+            // upload.
             let store = self.store.stopped_by(Stop::default());
             if store.abort_upload(to, &id).is_ok()
                 && let Some(record) = record
@@ -355,7 +356,7 @@ impl BucketPrefix {
     }
 }
 
-/// The cause where the target itself was read.
+/// Converts an error of reading the target itself.
 fn target_cause(error: ReadError) -> Cause {
     match error {
         ReadError::Changed => Cause::TargetChanged,

@@ -5,7 +5,7 @@ use crate::model::key::Escaped;
 use std::fmt;
 use std::time::Duration;
 
-/// What an error of a store means to who asked.
+/// The kind of a store's error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
@@ -13,31 +13,32 @@ pub enum StoreErrorKind {
     NotFound,
     /// There is no such bucket.
     NoBucket,
-    /// The object is not the one that the request depends on, or there is one where none should be.
+    /// A condition is not met: the object is not the expected one, or exists although it should
+    /// not.
     PreconditionFailed,
-    /// The credentials do not allow it.
+    /// The credentials don't allow the request.
     Denied,
     /// The store does not accept the credentials.
     BadCredentials,
     /// There are no credentials.
     NoCredentials,
-    /// The store refuses the signature of this one request; others were signed well.
+    /// The store refuses the signature of this request, although it accepted others.
     Signature,
-    /// The clock of this machine and the store's are too far apart for signatures.
+    /// This machine's clock and the store's differ too much for signatures.
     ClockSkew,
-    /// The bucket lies in another region, if the store tells which.
+    /// The bucket is in another region, which is given if the store reports it.
     WrongRegion(Option<Box<str>>),
-    /// The store sends its clients elsewhere.
+    /// The store redirects to another address.
     Redirect,
-    /// The object is in an archive and has to be restored first; its storage class, if the store
-    /// tells.
+    /// The object is archived and has to be restored first. Holds its storage class if the store
+    /// reports it.
     Archived(Option<Box<str>>),
-    /// Another request for the same object came between.
+    /// A concurrent request for the same object interfered.
     Conflict,
-    /// There is no such upload in parts.
+    /// There is no such multipart upload.
     NoSuchUpload,
-    /// An upload may have been completed, though the reply was lost: there is none now, and there
-    /// was one when completing it began.
+    /// An upload may have been completed, but the reply was lost: it existed when completing began
+    /// and is gone now.
     LostReply,
     /// The store asked for fewer requests.
     Throttled,
@@ -47,19 +48,19 @@ pub enum StoreErrorKind {
     Network,
     /// The connection could not be secured.
     Tls,
-    /// The proxy on the way does not let the connection or the request through.
+    /// The proxy refuses the connection or the request.
     Proxy,
-    /// What came is no proper reply.
+    /// The reply is malformed.
     BadReply,
-    /// Content was not what its checksum says.
+    /// Content doesn't match its checksum.
     Corrupt,
     /// The run was asked to stop.
     Interrupted,
-    /// The store does not know how to do it.
+    /// The store doesn't support the request.
     Unsupported,
-    /// Content or metadata is larger than the store takes.
+    /// Content or metadata is larger than the store accepts.
     TooLarge,
-    /// The key is longer than the store takes.
+    /// The key is longer than the store accepts.
     KeyTooLong,
     /// Anything else.
     Other,
@@ -114,33 +115,32 @@ impl fmt::Display for StoreErrorKind {
     }
 }
 
-/// An error of a store, without the key: who asked knows it.
+/// An error of a store, without the key, which the caller knows.
 ///
-/// It holds no header and no URL, so no signature; of what the store says only the code and the
-/// message, and of these [`StoreError::LONGEST`] bytes.
+/// It holds no header and no URL, so no signature. Of the store's reply it holds only the code and
+/// the message, cut to [`StoreError::LONGEST`] bytes.
 #[derive(Debug)]
 pub struct StoreError {
-    /// What it means.
+    /// The kind of error.
     pub kind: StoreErrorKind,
-    /// The status of the reply, if one came.
+    /// The HTTP status of the reply, if one came.
     pub status: Option<u16>,
-    /// The store's code for the error, `AccessDenied` say.
+    /// The store's error code, for example `AccessDenied`.
     pub code: Option<Box<str>>,
-    /// The store's words, or ours.
+    /// The store's message, or the client's.
     pub message: Option<Box<str>>,
-    /// The request may have been carried out all the same, by this try or one before: a reply was
-    /// lost.
+    /// Whether this request or an earlier try may have been carried out because a reply was lost.
     pub maybe_done: bool,
-    /// The way out, where the client knows one that its kind doesn't tell.
+    /// A hint that the client adds to those for the kind of error.
     pub help: Option<Box<Hint>>,
-    /// How long the store asks to be left alone.
+    /// How long the store asks to wait before the next request.
     pub(super) retry_after: Option<Duration>,
-    /// The cause below.
+    /// The underlying error.
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl StoreError {
-    /// How much of a store's code or message is kept, in bytes.
+    /// Most bytes of a store's code or message that are kept.
     pub const LONGEST: usize = 300;
 
     /// Makes an error of `kind`, without a reply.
@@ -157,34 +157,35 @@ impl StoreError {
         }
     }
 
-    /// Whether the store may have refused a request for its condition alone, which it doesn't know.
+    /// Returns whether the store may have refused a request only because it doesn't support its
+    /// condition.
     pub fn may_be_the_condition(&self) -> bool {
         self.kind == StoreErrorKind::Unsupported
             || (self.kind == StoreErrorKind::Other && self.status == Some(400))
     }
 
-    /// Adds words.
+    /// Adds a message.
     #[must_use]
     pub fn message(mut self, message: impl AsRef<str>) -> Self {
         self.message = Some(bounded(message.as_ref()));
         self
     }
 
-    /// Adds a way out.
+    /// Adds a hint.
     #[must_use]
     pub(super) fn help(mut self, help: impl Into<Hint>) -> Self {
         self.help = Some(Box::new(help.into()));
         self
     }
 
-    /// Adds the cause.
+    /// Adds the underlying error.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// Adds the store's own word of it.
+    /// Adds the status, code and message of the store's reply.
     #[must_use]
     pub(super) fn replied(mut self, status: Option<u16>, code: &str, message: &str) -> Self {
         self.status = status;
@@ -195,13 +196,13 @@ impl StoreError {
         self
     }
 
-    /// Makes an error for a reply that is not understood.
+    /// Makes an error for a malformed reply.
     pub(super) fn bad_reply(message: impl AsRef<str>) -> Self {
         Self::new(StoreErrorKind::BadReply).message(message)
     }
 }
 
-/// A stranger's text, cut to what is kept.
+/// Cuts a store's text to the length that is kept.
 fn bounded(text: &str) -> Box<str> {
     let mut end = text.len().min(StoreError::LONGEST);
     while !text.is_char_boundary(end) {
@@ -238,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_stranger_says_is_escaped_and_cut() {
+    fn a_stores_text_is_escaped_and_cut() {
         let long = "é".repeat(StoreError::LONGEST);
         let error = StoreError::new(StoreErrorKind::Denied).replied(Some(403), "A\x1b[2J", &long);
         let text = error.to_string();

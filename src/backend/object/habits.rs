@@ -1,9 +1,9 @@
-//! What was seen of how a store lists, remembered in the state directory.
+//! Deviations in how stores list, remembered in the state directory.
 //!
-//! Whether a store lists in byte order shows only as far as its pages came. Where it shows late, what
-//! was listed before was handed on already, and the run can't go back: the next one is told by a
-//! small file, and sorts the listing before it looks at it. Where a store loses keys of listings that
-//! begin in the middle, the run gets all of them all the same; the next ones don't try again.
+//! Whether a store lists in byte order shows only page by page. If a deviation shows late, earlier
+//! entries were already passed on, and the run can't start over: a small file makes the next run
+//! sort the whole listing first. If a store loses keys in listings that begin in the middle, this
+//! run still gets all keys, and later runs don't try again.
 
 use super::BucketId;
 use crate::model::key::Escaped;
@@ -13,17 +13,17 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// How a store lists, otherwise than stores mostly do.
+/// A deviation in how a store lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Habit {
-    /// In an order of its own.
+    /// It lists in another order than byte order.
     OwnOrder,
-    /// With keys missing where a listing begins behind a key (`start-after`).
+    /// It omits keys from listings that begin after a key (`start-after`).
     LosesKeys,
 }
 
 impl Habit {
-    /// The directory below the state directory that has a file for each such store.
+    /// Returns the directory in the state directory that has one file for each such store.
     fn directory(self) -> &'static str {
         match self {
             Self::OwnOrder => "unordered",
@@ -32,37 +32,39 @@ impl Habit {
     }
 }
 
-/// Where habits are remembered.
+/// Where deviations are remembered.
 #[derive(Clone, Debug)]
 pub(super) struct Memory {
     /// The state directory.
     pub(super) state_dir: PathBuf,
-    /// Whether anything new is written down.
-    pub(super) learns: bool,
+    /// Whether new deviations are recorded.
+    pub(super) records: bool,
 }
 
-/// What is remembered of one store.
+/// What is remembered about one store.
 pub(super) struct Habits {
     name: String,
     memory: Memory,
 }
 
 impl Habits {
-    /// Of a bucket's store: one that has no endpoint of its own may have buckets of both kinds.
+    /// Returns what is remembered about a bucket's store. Without an endpoint each bucket is
+    /// treated separately, because AWS has buckets of both kinds.
     pub(super) fn of(bucket: &BucketId, memory: Memory) -> Self {
         let name = bucket.endpoint.clone().unwrap_or_else(|| bucket.to_string());
         Self { name, memory }
     }
 
-    /// Whether the store is known to list so.
+    /// Returns whether the store is known to deviate like this.
     pub(super) fn has(&self, habit: Habit) -> bool {
         self.file(habit).exists()
     }
 
-    /// Takes note that the store listed `key` too late; the cause of what that means for this run.
-    pub(super) fn learn_order(&self, key: &[u8]) -> Cause {
+    /// Records that the store listed `key` out of order, and returns the cause that ends this
+    /// listing.
+    pub(super) fn record_order(&self, key: &[u8]) -> Cause {
         let what = out_of_order(key);
-        Cause::Other(match self.learn(Habit::OwnOrder) {
+        Cause::Other(match self.record(Habit::OwnOrder) {
             Ok(true) => {
                 format!("{what}; this is noted now: run again, and what it lists is sorted first")
             }
@@ -73,14 +75,14 @@ impl Habits {
         })
     }
 
-    /// Takes note that the store left keys out; what to tell of it.
-    pub(super) fn learn_losses(&self) -> String {
+    /// Records that the store omitted keys, and returns the warning.
+    pub(super) fn record_losses(&self) -> String {
         let what = format!(
             "the store {} leaves out keys where a listing begins behind a key (start-after): this \
              run listed it whole instead",
             self.name
         );
-        match self.learn(Habit::LosesKeys) {
+        match self.record(Habit::LosesKeys) {
             Ok(true) => format!("{what}, and so will later ones"),
             Ok(false) => what,
             Err(error) => {
@@ -89,9 +91,9 @@ impl Habits {
         }
     }
 
-    /// Writes a habit down; false where nothing new is to be.
-    fn learn(&self, habit: Habit) -> io::Result<bool> {
-        if !self.memory.learns {
+    /// Records a deviation; returns false if nothing new is to be recorded.
+    fn record(&self, habit: Habit) -> io::Result<bool> {
+        if !self.memory.records {
             return Ok(false);
         }
         let file = self.file(habit);
@@ -110,7 +112,7 @@ impl Habits {
     }
 }
 
-/// What it means that a store listed `key` too late.
+/// Formats the error for a store that listed `key` out of order.
 pub(super) fn out_of_order(key: &[u8]) -> String {
     format!("the store listed \"{}\" out of order: its order is not that of bytes", Escaped(key))
 }

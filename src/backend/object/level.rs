@@ -1,4 +1,4 @@
-//! Listing one level: a page at a time, with what lies deeper folded by the store.
+//! Listing one level page by page; the store folds deeper keys into prefixes.
 
 use super::cause::{cause, fatal};
 use super::prefix::{BucketPrefix, OWN};
@@ -10,8 +10,8 @@ use crate::model::{Entry, EntryError, EntryKind, Error, Key, Operation, Stamp};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Lists what lies in a place, in the store's order. An object at the prefix itself is the place's
-/// own marker and not told.
+/// Lists one level in the store's order. An object at the prefix itself is the marker of the
+/// location and is left out.
 pub(super) fn level(place: &Arc<BucketPrefix>, side: Side) -> Result<Listing, Error> {
     let query = ListQuery { prefix: &place.prefix, delimiter: true, ..ListQuery::default() };
     let what = format!("cannot list \"{}\"", place.name());
@@ -24,9 +24,9 @@ pub(super) fn level(place: &Arc<BucketPrefix>, side: Side) -> Result<Listing, Er
 struct Level {
     place: Arc<BucketPrefix>,
     side: Side,
-    /// What is left of the page in hand: at most 1,000 items.
+    /// The remaining items of the current page: at most 1,000.
     items: VecDeque<ListItem>,
-    /// The next page; `None` at the end.
+    /// The token of the next page; `None` at the end.
     next: Option<String>,
 }
 
@@ -44,8 +44,8 @@ impl Level {
             let entry = place.listed(below(prefix)?, EntryKind::Directory, none, None);
             Some(Entry { completeness: Completeness::Implicit, ..entry })
         });
-        let is_told = |entry: &Entry| !entry.key.is_root() && entry.key.trimmed() != OWN;
-        let mut entries: Vec<_> = objects.chain(directories).filter(is_told).collect();
+        let is_listed = |entry: &Entry| !entry.key.is_root() && entry.key.trimmed() != OWN;
+        let mut entries: Vec<_> = objects.chain(directories).filter(is_listed).collect();
         entries.sort_by(|one, other| one.key.cmp(&other.key));
         self.items = entries.into_iter().map(ListItem::Entry).collect();
         self.next = page.next;

@@ -1,15 +1,16 @@
-//! Listing: pages of a bucket to an ordered stream of entries.
+//! Listing: converts pages of a bucket into an ordered stream of entries.
 //!
-//! In tree form `name/` is made up at the first key below it, unless a marker stands there. What no
-//! tree can hold (`a//b`, `./x`, `/a`, content at `a/`) is an item that says so. A page that can't
-//! be had makes all from there on unknown; it is never taken for the end. So is a name that vidimus gives
-//! its temporaries: a store has none, and whoever brought it there may want it.
+//! In tree form the directory `name/` is inserted before the first key below it, unless a marker
+//! exists. A key that no tree can hold (`a//b`, `./x`, `/a`, content at `a/`) becomes an item that
+//! says so, and so does a name reserved for vidimus's temporaries: a store has none of those, so
+//! another program put it there and may need it. If a page can't be read, everything after it is
+//! unknown; that is never taken for the end.
 
 use super::cause::{cause, fatal};
 use super::habits::Habits;
+use super::page_cursor::Lister;
 use super::pages::{self, Objects};
 use super::prefix::{BucketPrefix, OWN};
-use super::turning::Lister;
 use super::{Head, ListQuery, Listed, Page, StoreError, StoreErrorKind};
 use crate::backend::{KeySpace, LEFT_OUT, ListItem, ListOptions, Listing};
 use crate::filter::Filter;
@@ -22,7 +23,7 @@ use std::iter::Peekable;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Lists a place; see [`Source::list`](crate::backend::Source::list).
+/// Lists a prefix; see [`Source::list`](crate::backend::Source::list).
 pub(super) fn list(
     place: &Arc<BucketPrefix>,
     side: Side,
@@ -31,7 +32,7 @@ pub(super) fn list(
     place.set_key_space(options.key_space);
     let mut prefix = place.prefix.to_vec();
     prefix.extend_from_slice(options.only.as_deref().unwrap_or_default());
-    // The first key that begins with the only one's is that one itself.
+    // The first key with this prefix is the key itself, if that exists.
     let limit = options.only.as_ref().map(|_| 1);
     let query = ListQuery { prefix: &prefix, limit, ..ListQuery::default() };
     let what = || format!("cannot list the {side} \"{}\"", place.name());
@@ -39,7 +40,7 @@ pub(super) fn list(
     let mut page = match first {
         Some(page) => page,
         None => match (place.store.list(&query), &options.only) {
-            // Who may not list may read what it knows the name of.
+            // Without permission to list, an object of known name may still be readable.
             (Err(error), Some(_)) if error.kind == StoreErrorKind::Denied => {
                 single(place, &prefix).ok_or_else(|| fatal(&what(), &error))?
             }
@@ -58,8 +59,9 @@ pub(super) fn list(
     Ok(Box::new(Entries::new(place, side, filter, options.key_space, objects, has_root)))
 }
 
-/// Counts a place; see [`Source::count`](crate::backend::Source::count). Page after page, in the store's
-/// order: nothing hangs on it, so that nothing is sorted, fetched side by side or remembered.
+/// Counts entries; see [`Source::count`](crate::backend::Source::count). Reads page after page in
+/// the store's order. The result is only an estimate, so nothing is sorted, fetched concurrently or
+/// remembered.
 pub(super) fn count(
     place: &Arc<BucketPrefix>,
     side: Side,
@@ -93,18 +95,18 @@ pub(super) fn count(
         Box::new(objects),
         key_space == KeySpace::Tree,
     );
-    let mut is_whole = true;
+    let mut is_complete = true;
     for item in entries {
         match item? {
             ListItem::Entry(entry) if !take(entry.kind, entry.size()) => return Ok(false),
-            ListItem::BrokeOff(_) => is_whole = false,
+            ListItem::BrokeOff(_) => is_complete = false,
             _ => {}
         }
     }
-    Ok(is_whole)
+    Ok(is_complete)
 }
 
-/// A page of the object at a key, as a look at it tells; `None` where none is to be seen.
+/// Returns a page with the object at a key, found by HEAD; `None` if it can't be seen.
 fn single(place: &BucketPrefix, key: &[u8]) -> Option<Page> {
     let head = place.store.head(key).ok().flatten()?;
     let Head { size, etag, modified, .. } = head;
@@ -134,20 +136,20 @@ impl Lister for BucketPrefix {
     }
 }
 
-/// Objects as entries.
+/// Converts objects into entries.
 pub(super) struct Entries {
     place: Arc<BucketPrefix>,
     side: Side,
     filter: Arc<Filter>,
     key_space: KeySpace,
     objects: Peekable<Objects>,
-    /// The root is still to be told.
+    /// Whether the root is still to be listed.
     has_root: bool,
     ended: bool,
     ready: VecDeque<ListItem>,
-    /// The innermost directory that was told: empty, or a key that ends in `/`.
+    /// The innermost directory listed so far: empty, or a key that ends in `/`.
     directory: Vec<u8>,
-    /// An excluded directory: so is all in it.
+    /// An excluded directory, in which everything is excluded.
     pruned: Option<Vec<u8>>,
 }
 
@@ -174,7 +176,7 @@ impl Entries {
         }
     }
 
-    /// Tells the root, which its marker says most of.
+    /// Lists the root, with the metadata of its marker if there is one.
     fn root(&mut self) {
         let kind = EntryKind::Directory;
         let has_no_marker = self.place.prefix.is_empty();
@@ -185,7 +187,7 @@ impl Entries {
         });
         let entry = match marker {
             Some(Ok(marker)) => {
-                self.place.markers.are_shown();
+                self.place.markers.set_listed();
                 let stamp = Stamp::of_object(0, marker.etag);
                 self.place.listed(Key::root(), kind, stamp, marker.modified)
             }
@@ -216,7 +218,7 @@ impl Entries {
             return;
         }
         if object.size == 0 && object.key.ends_with(b"/") {
-            self.place.markers.are_shown();
+            self.place.markers.set_listed();
         }
         if self.key_space == KeySpace::Tree {
             return self.in_tree(object, key);
@@ -244,7 +246,7 @@ impl Entries {
                 return self.cannot_hold(whole, Cause::ReservedName);
             }
             end += name.len() + 1;
-            // A key that no tree can hold comes behind the directories above it, as any other.
+            // As for any key, the directories above a key that no tree can hold are listed first.
             if end <= names.len() && !self.enter_implied(&key[..end]) {
                 return;
             }
@@ -264,7 +266,8 @@ impl Entries {
         }
     }
 
-    /// Tells a directory that has keys below it, unless that was done; false if it is excluded.
+    /// Lists a directory that has keys below it, if that wasn't done yet; returns false if it is
+    /// excluded.
     fn enter_implied(&mut self, directory: &[u8]) -> bool {
         if self.directory.starts_with(directory) {
             return true;
@@ -275,7 +278,7 @@ impl Entries {
         self.enter(&directory, Entry { completeness: Completeness::Implicit, ..entry })
     }
 
-    /// Tells a directory, unless it is excluded.
+    /// Lists a directory, unless it is excluded.
     fn enter(&mut self, key: &Key, entry: Entry) -> bool {
         if self.filter.excludes(key) {
             self.pruned = Some(key.as_bytes().to_vec());
@@ -286,7 +289,7 @@ impl Entries {
         true
     }
 
-    /// A key that no tree can hold: an error of the source; the target has it for reasons of its own.
+    /// Lists a key that no tree can hold: an error in the source; in the target it is left alone.
     fn cannot_hold(&mut self, key: Key, cause: Cause) {
         if self.filter.excludes(&key) {
             return;
@@ -329,7 +332,7 @@ impl Iterator for Entries {
 }
 
 impl Entries {
-    /// All from here on is unknown.
+    /// Ends the listing early: everything from here on is unknown.
     fn break_off(&mut self, cause: Cause) -> ListItem {
         self.ended = true;
         ListItem::BrokeOff(EntryError::new(Operation::List, self.side, Key::root(), cause))

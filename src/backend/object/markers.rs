@@ -1,52 +1,53 @@
-//! Markers: the objects that stand for directories, empty ones too, and hold their metadata.
+//! Markers: objects whose key ends in `/`, which represent directories, also empty ones, and hold
+//! their metadata.
 //!
-//! There are stores that refuse keys which end in `/`, or drop that `/`, so that a file comes of a
-//! directory; and buckets whose other users are disturbed by markers. Without them a directory is
-//! what lies in it: empty ones, and what directories are like, are not kept, nor recorded.
+//! Some stores refuse keys that end in `/`, or drop the `/`, so that a file takes the place of a
+//! directory; and other users of a bucket may not want markers. Without markers, directories exist
+//! only through what they contain: empty directories and the metadata of directories are neither
+//! kept nor recorded.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether a place has markers.
+/// What is known about markers in a location.
 #[derive(Debug, Default)]
 pub(super) struct Markers {
-    /// Its user wants none.
+    /// Whether the user wants no markers.
     pub(super) are_unwanted: bool,
-    /// Its listing has one.
+    /// Whether the listing contained a marker.
     is_any_listed: AtomicBool,
-    /// An earlier run found that it has none.
+    /// Whether an earlier run found that there are none.
     had_none: AtomicBool,
-    /// What trying came to.
+    /// The result of the trial.
     pub(super) trial: OnceLock<Trial>,
-    /// Whether they stay where many objects are deleted by one request, though the reply is that they
-    /// are gone; once it was looked at.
+    /// Whether markers survive a bulk delete that reports success, if that was looked up.
     pub(super) outlive_bulk: OnceLock<bool>,
 }
 
-/// What trying a marker came to.
+/// The result of trying a marker.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Trial {
     /// The store lists it.
     Kept,
-    /// It doesn't, or takes none; why, in words.
+    /// The store doesn't list it, or refuses it; with the reason.
     NotKept(String),
-    /// Nothing was found out.
+    /// The trial was inconclusive.
     Open,
 }
 
 impl Markers {
-    /// No markers.
+    /// Makes the state for a user who wants no markers.
     pub(super) fn unwanted() -> Self {
         Self { are_unwanted: true, ..Self::default() }
     }
 
-    /// Whether markers are written, as far as is known.
+    /// Returns whether markers are written, as far as is known.
     pub(super) fn are_written(&self) -> bool {
-        !self.are_unwanted && self.lack().is_none()
+        !self.are_unwanted && self.reason().is_none()
     }
 
-    /// Whether directories are kept by their markers, as far as is known: what an earlier run found
-    /// holds until this one tries.
+    /// Returns whether markers keep directories, as far as is known: the result of an earlier run
+    /// applies until this run tries.
     pub(super) fn are_kept(&self) -> bool {
         self.are_written() && (self.trial.get().is_some() || !self.had_none())
     }
@@ -55,24 +56,24 @@ impl Markers {
         self.had_none.load(Ordering::Relaxed)
     }
 
-    /// Whether the listing showed that they are kept, so that nothing has to be tried.
+    /// Returns whether the listing showed that markers are kept, so that no trial is needed.
     pub(super) fn need_no_trial(&self) -> bool {
         self.is_any_listed.load(Ordering::Relaxed) && !self.had_none()
     }
 
-    /// Takes note that an earlier run wrote none.
-    pub(super) fn recall_none(&self) {
+    /// Records that an earlier run wrote no markers.
+    pub(super) fn assume_none(&self) {
         self.had_none.store(true, Ordering::Relaxed);
     }
 
-    /// Takes note that the place's listing has one.
-    pub(super) fn are_shown(&self) {
+    /// Records that the listing contained a marker.
+    pub(super) fn set_listed(&self) {
         self.is_any_listed.store(true, Ordering::Relaxed);
     }
 
-    /// What to tell once, if the store keeps none.
+    /// Returns the warning to show once if the store keeps no markers.
     pub(super) fn warning(&self) -> Option<String> {
-        self.lack().map(|why| {
+        self.reason().map(|why| {
             format!(
                 "the store takes no markers of directories ({why}): empty directories, and modes, \
                  owners and times of all, are not kept; --no-markers writes none"
@@ -80,8 +81,8 @@ impl Markers {
         })
     }
 
-    /// Why the store keeps none, where that was found out.
-    fn lack(&self) -> Option<&str> {
+    /// Returns why the store keeps no markers, if that was found out.
+    fn reason(&self) -> Option<&str> {
         match self.trial.get() {
             Some(Trial::NotKept(why)) => Some(why),
             _ => None,

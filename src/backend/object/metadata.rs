@@ -1,9 +1,9 @@
-//! What is kept with an object: POSIX metadata and the digest, in its user metadata.
+//! POSIX metadata and the digest of an entry in the user metadata of its object.
 //!
-//! `mtime` is written as rclone does, seconds since the epoch with nine decimals
-//! (<https://rclone.org/s3/#modification-times-and-hashes>); mode, owner, group, kind and digest
-//! stand beside it under names of our own. A symbolic link is an object whose content is its text.
-//! All values are ASCII: other clients fail on anything else.
+//! `mtime` is written as rclone does it, in seconds since the epoch with nine decimals
+//! (<https://rclone.org/s3/#modification-times-and-hashes>). Mode, owner, group, kind and digest
+//! have names of vidimus's own. A symbolic link is an object whose content is the link's text. All
+//! values are ASCII, because other clients fail on anything else.
 
 use super::Headers;
 use crate::backend::Facts;
@@ -18,7 +18,7 @@ const KIND: &str = "vidimus-kind";
 const SYMLINK: &str = "symlink";
 const DIGEST: &str = "vidimus-blake3";
 
-/// What is kept with an object of ours.
+/// Returns the headers of an object that vidimus writes.
 pub(super) fn headers(
     key: &[u8],
     kind: EntryKind,
@@ -33,7 +33,7 @@ pub(super) fn headers(
     headers
 }
 
-/// Sets metadata beside what else is kept with an object.
+/// Sets the metadata and leaves other headers as they are.
 pub(super) fn set(headers: &mut Headers, kind: EntryKind, metadata: &Metadata) {
     let Metadata { mode, uid, gid, mtime } = metadata;
     put(headers, MTIME, mtime.decimal().to_string());
@@ -45,15 +45,14 @@ pub(super) fn set(headers: &mut Headers, kind: EntryKind, metadata: &Metadata) {
     }
 }
 
-/// Sets one of the user's own headers.
+/// Sets one header of the user metadata.
 pub(super) fn put(headers: &mut Headers, name: &str, value: String) {
     headers.user.retain(|(existing, _)| existing != name);
     headers.user.push((name.to_owned(), value));
 }
 
-/// Reads what is kept with the object at a leaf's or a directory's key. `guess` is what to take for
-/// metadata that isn't there. What others wrote may be anything: a value that makes no sense is
-/// taken for missing.
+/// Reads the metadata of an object for a leaf or a directory. `guess` replaces missing values.
+/// Other programs may have written anything: a value that can't be parsed is treated as missing.
 pub(super) fn facts(headers: Headers, kind: EntryKind, guess: Metadata) -> Facts {
     let value = |name: &str| {
         headers.user.iter().find(|(existing, _)| existing == name).map(|(_, value)| &**value)
@@ -81,7 +80,7 @@ pub(super) fn facts(headers: Headers, kind: EntryKind, guess: Metadata) -> Facts
     }
 }
 
-/// Reads seconds with a fraction of at most nine digits; more are cut, as rclone does.
+/// Parses seconds with a fraction; digits after the ninth are dropped, as rclone does.
 fn parse_time(text: &str) -> Option<Timestamp> {
     let (negative, text) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -92,7 +91,7 @@ fn parse_time(text: &str) -> Option<Timestamp> {
     if whole.is_empty() || !digits(whole) || !digits(fraction) {
         return None;
     }
-    // Beyond that a time before 1970 can't be told as one.
+    // Keeps `-seconds - 1` below greater than `i64::MIN`.
     let seconds: i64 = whole.parse().ok().filter(|seconds| *seconds < i64::MAX)?;
     let fraction = &fraction[..fraction.len().min(9)];
     let nanos: u32 = format!("{fraction:0<9}").parse().ok()?;
@@ -114,7 +113,7 @@ fn parse_digest(text: &str) -> Option<Digest> {
     Some(Digest(digest))
 }
 
-/// The type of content, as far as the name tells.
+/// Returns the content type that the name suggests.
 fn content_type(key: &[u8], kind: EntryKind) -> Option<String> {
     let name = key.rsplit(|&byte| byte == b'/').next().unwrap_or(key);
     Some(match kind {
@@ -136,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_and_digest_come_back_as_they_were_kept() {
+    fn metadata_and_digest_are_read_back_as_written() {
         for mtime in [at(1_700_000_000, 123_456_789), at(0, 0), at(-1, 500_000_000), at(-7, 0)] {
             for kind in [EntryKind::File, EntryKind::Symlink, EntryKind::Directory] {
                 let metadata = Metadata { mode: 0o4755, uid: u32::MAX, gid: 7, mtime };
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_values_are_taken_for_missing_when_they_make_no_sense() {
+    fn invalid_values_are_treated_as_missing() {
         let guess = Metadata { mode: 0o644, uid: 1, gid: 2, mtime: at(5, 0) };
         let of = |name: &str, value: &str| {
             let user = vec![(name.to_owned(), value.to_owned())];

@@ -1,9 +1,9 @@
 //! Object stores: flat sets of keys with content, reached over HTTP.
 //!
-//! `store` holds what is common to all of them, `s3` is the client for S3 and what speaks its
-//! protocol. [`ObjectSource`] and [`ObjectTarget`] make a part of a store ([`BucketPrefix`]) a source
-//! and a target: `list`, `read`, `write`, and `metadata` for what is kept with an object. `level` lists
-//! without what lies deeper, `name` tells of one name, `single` finds one object whatever its key.
+//! `store` has what is common to all stores; `s3` is the client for S3 and compatible stores.
+//! [`ObjectSource`] and [`ObjectTarget`] make a prefix of a bucket ([`BucketPrefix`]) a source and
+//! a target, with `list`, `read`, `write`, and `metadata` for what is kept with an object. `level`
+//! lists a single level, `name` a single name, and `single` finds one object by any key.
 
 mod cause;
 mod check;
@@ -21,6 +21,7 @@ pub mod memory;
 mod metadata;
 mod name;
 mod object_read;
+mod page_cursor;
 mod pages;
 mod part_sizes;
 mod parts;
@@ -35,7 +36,6 @@ mod sorted;
 mod split;
 mod store;
 mod stores;
-mod turning;
 mod uploads;
 mod window;
 mod write;

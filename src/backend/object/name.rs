@@ -1,4 +1,4 @@
-//! Listing one name: what a listing of all would tell of it, by a page or two.
+//! Listing one name with one or two requests, as a full listing would give it.
 
 use super::cause::fatal;
 use super::list::Entries;
@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 /// Lists one name; see [`Source::list_name`](crate::backend::Source::list_name).
 ///
-/// It costs one request for the leaf and, in tree form, one for the directory; more only where
-/// the filter takes nothing of what a page of that directory has.
+/// This takes one request for the leaf and, in tree form, one for the directory. More are needed
+/// only if the filter takes nothing from a page of that directory.
 pub(super) fn list_name(
     place: &Arc<BucketPrefix>,
     side: Side,
@@ -23,7 +23,7 @@ pub(super) fn list_name(
     let error = |error| fatal(&format!("cannot list the {side} \"{}\"", place.name()), &error);
     let prefix = [&*place.prefix, name].concat();
     let query = ListQuery { prefix: &prefix, limit: Some(1), ..ListQuery::default() };
-    // The first key that begins with this one is this one.
+    // The first key with this prefix is the key itself, if that exists.
     let mut objects = place.store.list(&query).map_err(error)?.objects;
     objects.retain(|object| *object.key == *prefix);
     let is_root = options.key_space == KeySpace::Tree && name.is_empty();
@@ -35,29 +35,29 @@ pub(super) fn list_name(
     let directory = [name, b"/"].concat();
     let prefix = [&*place.prefix, &directory].concat();
     let mut token: Option<String> = None;
-    let mut is_told = false;
+    let mut is_first_page = true;
     loop {
         let query = ListQuery { prefix: &prefix, token: token.as_deref(), ..ListQuery::default() };
         let page = place.store.list(&query).map_err(error)?;
-        let told = entries(place, side, options.key_space, false, page.objects)?;
-        let (own, held): (Vec<_>, Vec<_>) = told
+        let listed = entries(place, side, options.key_space, false, page.objects)?;
+        let (own, below): (Vec<_>, Vec<_>) = listed
             .into_iter()
             .filter(|item| item.key().is_within(&directory))
             .partition(|item| item.key().as_bytes() == directory);
-        if !std::mem::replace(&mut is_told, true) {
+        if std::mem::take(&mut is_first_page) {
             items.extend(own);
         }
-        let first = held.into_iter().find(|item| !options.filter.excludes_within(item.key()));
-        let is_held = first.is_some();
+        let first = below.into_iter().find(|item| !options.filter.excludes_within(item.key()));
+        let has_entry = first.is_some();
         items.extend(first);
         token = page.next;
-        if is_held || token.is_none() {
+        if has_entry || token.is_none() {
             return Ok(items);
         }
     }
 }
 
-/// What a listing tells of these objects.
+/// Returns the items that a listing gives for these objects.
 fn entries(
     place: &Arc<BucketPrefix>,
     side: Side,

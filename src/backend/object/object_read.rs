@@ -1,4 +1,4 @@
-//! One object that is read: by its version, by requests that go on where others broke off.
+//! Reading one version of an object, with further requests that resume where one broke off.
 
 use super::cause::cause;
 use super::check::Check;
@@ -9,10 +9,10 @@ use crate::model::{Cause, ETag, Entry, EntryKind};
 use bytes::Bytes;
 use std::ops::Range;
 
-/// How often reading goes on where it broke off.
+/// How often a read is resumed.
 const RESUMES: u32 = 5;
 
-/// An object that is read whole.
+/// An object that is read completely.
 pub(super) struct ObjectRead<'a> {
     pub(super) place: &'a BucketPrefix,
     pub(super) entry: &'a Entry,
@@ -21,30 +21,34 @@ pub(super) struct ObjectRead<'a> {
 }
 
 impl<'a> ObjectRead<'a> {
-    /// The version of an entry, as it was listed.
+    /// Prepares to read the listed version of an entry.
     pub(super) fn new(place: &'a BucketPrefix, entry: &'a Entry) -> Result<Self, ReadError> {
         let key = place.object_key(&entry.key).map_err(ReadError::Source)?;
         Ok(Self { place, entry, key, tag: entry.stamp.tag() })
     }
 
-    /// Reads it by one request, and where that breaks off, by another that goes on.
-    pub(super) fn at_once(&self, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError> {
+    /// Reads the object with one request, and if that breaks off, resumes it with another.
+    pub(super) fn read_sequentially(
+        &self,
+        buffer: &mut [u8],
+        sink: &mut Sink<'_>,
+    ) -> Result<(), ReadError> {
         let size = self.entry.stamp.size;
         let (mut done, mut filled, mut resumes) = (0, 0, 0);
         let mut check = Check::nothing();
         loop {
             let range = (done > 0).then_some(done..size);
-            let mut got = self.get(range)?;
-            self.check(got.head())?;
+            let mut reader = self.get(range)?;
+            self.check(reader.head())?;
             if done == 0 {
-                let facts = self.place.facts(got.head(), EntryKind::File);
+                let facts = self.place.facts(reader.head(), EntryKind::File);
                 if !self.has_digest(&facts) {
-                    check = Check::of(got.head());
+                    check = Check::of(reader.head());
                 }
                 sink(Reading::Facts(Box::new(facts))).map_err(ReadError::Sink)?;
             }
             loop {
-                let bytes = match got.read() {
+                let bytes = match reader.read() {
                     Ok(Some(bytes)) => bytes,
                     Ok(None) => break,
                     Err(error)
@@ -61,7 +65,8 @@ impl<'a> ObjectRead<'a> {
                 }
                 check.take(&bytes);
                 if done == size {
-                    // Before the last of it is handed on, so that what is small is right or kept.
+                    // Checked before the last piece is passed on, so that a small file is correct
+                    // or not written.
                     check.end()?;
                 }
                 if filled == 0 && bytes.len() as u64 == size && bytes.len() <= buffer.len() {
@@ -88,18 +93,18 @@ impl<'a> ObjectRead<'a> {
                 return Ok(());
             }
             if resumes == 0 {
-                // The reply ended where it said, and the listing said otherwise.
+                // The reply was complete, so the object is shorter than listed.
                 return Err(ReadError::Changed);
             }
         }
     }
 
-    /// Whether a digest is known that who takes the content holds it against.
+    /// Returns whether a digest is known against which the receiver verifies the content.
     pub(super) fn has_digest(&self, facts: &Facts) -> bool {
         self.entry.recorded.or(facts.digest).is_some()
     }
 
-    /// Asks for the head of the whole, with its checksum where the store has one.
+    /// Requests the object's head, with its checksum if the store has one.
     pub(super) fn head(&self) -> Result<Head, ReadError> {
         use StoreErrorKind as Kind;
         let head = match self.place.store.head_with_checksum(&self.key) {
@@ -113,8 +118,8 @@ impl<'a> ObjectRead<'a> {
         Ok(head)
     }
 
-    /// Begins to read the first of several ranges; `None` where the store ignores ranges, so that
-    /// each of them would cost the whole.
+    /// Begins to read the first of several ranges; returns `None` if the store ignores ranges and
+    /// would send the whole object for each.
     pub(super) fn first_range(
         &self,
         length: u64,
@@ -127,24 +132,23 @@ impl<'a> ObjectRead<'a> {
         Ok(store.capabilities().reads_ranges.then_some(first))
     }
 
-    /// Begins to read a range of it.
+    /// Begins to read a range of the object.
     pub(super) fn open(&self, range: Range<u64>) -> Result<Box<dyn ObjectReader>, ReadError> {
-        let got = self.get(Some(range))?;
-        self.check(got.head())?;
-        Ok(got)
+        let reader = self.get(Some(range))?;
+        self.check(reader.head())?;
+        Ok(reader)
     }
 
-    /// Reads to its end what was begun with a range, and where that breaks off, by other requests
-    /// that go on.
+    /// Reads a range to its end, and resumes it with further requests.
     pub(super) fn stream(
         &self,
-        mut got: Box<dyn ObjectReader>,
+        mut reader: Box<dyn ObjectReader>,
         range: &Range<u64>,
         take: &mut dyn FnMut(&Bytes) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
         let (mut at, mut resumes) = (range.start, 0);
         loop {
-            match got.read() {
+            match reader.read() {
                 Ok(Some(bytes)) => {
                     at += bytes.len() as u64;
                     if at > range.end {
@@ -156,7 +160,7 @@ impl<'a> ObjectRead<'a> {
                 Ok(None) => return Err(ReadError::Changed),
                 Err(error) if resumes < RESUMES && is_transient(&error) => {
                     resumes += 1;
-                    got = self.open(at..range.end)?;
+                    reader = self.open(at..range.end)?;
                 }
                 Err(error) => return Err(read_error(error)),
             }
@@ -169,14 +173,14 @@ impl<'a> ObjectRead<'a> {
         self.place.store.get(&self.key, &wanted).map_err(read_error)
     }
 
-    /// Makes sure that it is the version that was listed: not every store heeds `If-Match`.
+    /// Checks that this is the listed version, because not every store respects `If-Match`.
     fn check(&self, head: &Head) -> Result<(), ReadError> {
         let is_tag = self.tag.is_none() || head.etag.is_none() || head.etag == self.tag;
         if head.size == self.entry.stamp.size && is_tag { Ok(()) } else { Err(ReadError::Changed) }
     }
 }
 
-/// Whether the rest may come by another request.
+/// Returns whether another request may succeed in reading the rest.
 fn is_transient(error: &StoreError) -> bool {
     use StoreErrorKind as Kind;
     matches!(error.kind, Kind::Network | Kind::Unavailable | Kind::Corrupt | Kind::BadReply)

@@ -1,24 +1,24 @@
-//! Pages of a bucket to a stream of objects in byte order of their keys.
+//! Converts pages of a bucket into a stream of objects in byte order of their keys.
 //!
-//! Pages are fetched ahead by threads, those of a long listing side by side (`split`). Stores that
-//! list in another order are listed whole and sorted on disk (`sorted`).
+//! Pages are fetched ahead by threads; those of a long listing are fetched concurrently (`split`).
+//! A listing in another order is read completely and sorted on disk (`sorted`).
 
 use super::cause::cause;
 use super::habits::{self, Habit};
+use super::page_cursor::Lister;
 use super::sorted::Unordered;
 use super::split::{self, Chain, Chains, Fetched};
-use super::turning::Lister;
 use super::{Listed, Page};
 use crate::model::{Cause, ETag, Timestamp};
 use std::cmp::Ordering;
 use std::io;
 use std::sync::Arc;
 
-/// Objects, or what keeps the rest unknown.
+/// Objects, or the cause why the rest is unknown.
 pub(super) type Objects = Box<dyn Iterator<Item = Result<Listed, Cause>> + Send>;
 
-/// Streams all objects of a place, of whose listing the first page came. Each key comes once, as
-/// long as the store says the same of it each time.
+/// Streams all objects of a listing whose first page is given. Each key comes once, if the store
+/// always reports the same about it.
 pub(super) fn objects(lister: Arc<dyn Lister>, first: Page) -> io::Result<Objects> {
     let has_own_order = lister.habits().is_some_and(|habits| habits.has(Habit::OwnOrder));
     if !first.in_order || has_own_order {
@@ -32,41 +32,40 @@ pub(super) fn objects(lister: Arc<dyn Lister>, first: Page) -> io::Result<Object
     Ok(Box::new(Ordered::new(lister, chains, objects)))
 }
 
-/// Objects of a store that lists in order: chains of pages, one behind the other.
+/// Objects of a store that lists in order: chains of pages, one after the other.
 struct Ordered {
     lister: Arc<dyn Lister>,
-    /// `None` once they ended.
+    /// `None` after the last chain.
     chains: Option<Chains>,
     pages: Option<Chain>,
     page: std::vec::IntoIter<Listed>,
-    /// The last key; a buffer that is used again.
+    /// The last key, in a buffer that is reused.
     last: Vec<u8>,
-    /// What was listed of the last key.
-    told: Option<Told>,
+    /// What was listed about the last key.
+    attributes: Option<Attributes>,
 }
 
-/// What a listing tells of a key.
-type Told = (u64, Option<ETag>, Option<Timestamp>, bool);
+/// What a listing says about a key: size, tag, modification time, whether it is archived.
+type Attributes = (u64, Option<ETag>, Option<Timestamp>, bool);
 
 impl Ordered {
     fn new(lister: Arc<dyn Lister>, chains: Option<Chains>, page: Vec<Listed>) -> Self {
         let page = page.into_iter();
-        Self { lister, chains, pages: None, page, last: Vec::new(), told: None }
+        Self { lister, chains, pages: None, page, last: Vec::new(), attributes: None }
     }
 
-    /// Whether an object is a new one: some stores list a key at the end of a page and again at the
-    /// beginning of the next.
+    /// Returns whether an object is new: some stores list the last key of a page again on the next.
     ///
     /// # Errors
-    /// When its key lies before the last one, which is remembered.
+    /// Fails if its key is before the last one, and records that.
     fn is_new(&mut self, object: &Listed) -> Result<bool, Cause> {
         let Listed { key, size, etag, modified, archived } = object;
-        let told = Some((*size, *etag, *modified, *archived));
+        let attributes = Some((*size, *etag, *modified, *archived));
         match (**key).cmp(&self.last) {
-            Ordering::Equal if self.told == told => return Ok(false),
+            Ordering::Equal if self.attributes == attributes => return Ok(false),
             Ordering::Less => {
                 return Err(match self.lister.habits() {
-                    Some(habits) => habits.learn_order(key),
+                    Some(habits) => habits.record_order(key),
                     None => Cause::Other(habits::out_of_order(key)),
                 });
             }
@@ -74,15 +73,15 @@ impl Ordered {
         }
         self.last.clear();
         self.last.extend_from_slice(key);
-        self.told = told;
+        self.attributes = attributes;
         Ok(true)
     }
 
-    /// Goes to the next page; false at the end.
-    fn turn(&mut self) -> Result<bool, Cause> {
+    /// Advances to the next page; returns false at the end.
+    fn next_page(&mut self) -> Result<bool, Cause> {
         loop {
             if let Some(pages) = &self.pages {
-                match pages.recv().map_err(|_| broken_down())? {
+                match pages.recv().map_err(|_| thread_failed())? {
                     Fetched::Page(objects) => {
                         self.page = objects.into_iter();
                         return Ok(true);
@@ -95,18 +94,18 @@ impl Ordered {
                 }
             }
             let Some(chains) = &self.chains else { return Ok(false) };
-            match chains.recv().map_err(|_| broken_down())? {
+            match chains.recv().map_err(|_| thread_failed())? {
                 Some(chain) => self.pages = Some(chain),
                 None => self.chains = None,
             }
         }
     }
 
-    /// Passes over chains whose keys came already.
+    /// Skips chains whose keys came already.
     fn pass(&mut self, chains: usize) -> Result<(), Cause> {
         for _ in 0..chains {
             let Some(chains) = &self.chains else { break };
-            if chains.recv().map_err(|_| broken_down())?.is_none() {
+            if chains.recv().map_err(|_| thread_failed())?.is_none() {
                 self.chains = None;
             }
         }
@@ -125,7 +124,7 @@ impl Iterator for Ordered {
                     other => other.map(|_| true),
                 }
             } else {
-                self.turn()
+                self.next_page()
             };
             match result {
                 Ok(true) => {}
@@ -139,6 +138,6 @@ impl Iterator for Ordered {
     }
 }
 
-fn broken_down() -> Cause {
-    Cause::Other("a thread that lists broke down".to_owned())
+fn thread_failed() -> Cause {
+    Cause::Other("a thread that lists failed".to_owned())
 }

@@ -1,4 +1,4 @@
-//! The parts of one upload: several under way at a time, each by a thread of its own.
+//! Sending the parts of one upload, several at a time, each on its own thread.
 
 use super::{PartTag, StoreError, StoreErrorKind};
 use std::collections::VecDeque;
@@ -10,7 +10,7 @@ const PARTS_AT_ONCE: usize = 4;
 /// A part that a thread is sending.
 type Part = (u16, JoinHandle<Result<PartTag, StoreError>>);
 
-/// The parts of an upload that were begun, in order.
+/// The parts of an upload that were started, in order.
 #[derive(Default)]
 pub(super) struct Parts {
     under_way: VecDeque<Part>,
@@ -19,15 +19,15 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// The number of the last part that was begun.
+    /// Returns the number of the last part that was started.
     pub(super) fn begun(&self) -> u16 {
         self.begun
     }
 
-    /// Begins the next part, once there is room for it: `send` is given its number.
+    /// Starts the next part once there is room for it; `send` gets its number.
     ///
     /// # Errors
-    /// When a part before it failed.
+    /// Fails if an earlier part failed.
     pub(super) fn begin(
         &mut self,
         send: impl FnOnce(u16) -> Result<PartTag, StoreError> + Send + 'static,
@@ -47,18 +47,18 @@ impl Parts {
         Ok(())
     }
 
-    /// Takes the next part for sent, as it was before.
+    /// Records the next part as sent by an earlier run.
     pub(super) fn skip(&mut self, tag: PartTag) {
         self.begun += 1;
         self.arrived.push((self.begun, tag));
     }
 
-    /// Whether none is under way.
+    /// Returns whether no part is being sent.
     pub(super) fn are_idle(&self) -> bool {
         self.under_way.is_empty()
     }
 
-    /// Waits for the part that has been under way longest.
+    /// Waits for the part that was started first.
     pub(super) fn wait(&mut self) -> Result<(), StoreError> {
         let Some((number, thread)) = self.under_way.pop_front() else { return Ok(()) };
         let broken =
@@ -68,18 +68,18 @@ impl Parts {
         Ok(())
     }
 
-    /// Waits for all; they come by number.
+    /// Waits for all parts and returns them by number.
     pub(super) fn all(&mut self) -> Result<&[(u16, PartTag)], StoreError> {
         while !self.are_idle() {
             self.wait()?;
         }
-        // Parts that were sent before stand between those that were waited for.
+        // Skipped parts are among those that were waited for.
         self.arrived.sort_unstable_by_key(|(number, _)| *number);
         Ok(&self.arrived)
     }
 
-    /// Waits until none is under way, whatever became of them: parts that arrive after the end of
-    /// their upload would stay for ever.
+    /// Waits until no part is being sent, whatever the results: a part that arrives after its
+    /// upload was aborted would stay in the store for ever.
     pub(super) fn settle(&mut self) {
         while let Some((_, thread)) = self.under_way.pop_front() {
             thread.join().ok();

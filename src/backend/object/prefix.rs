@@ -1,4 +1,4 @@
-//! A part of a store: a bucket, and the prefix below which keys lie.
+//! A prefix of a bucket: all keys that begin with it.
 
 use super::cause::fatal;
 use super::conditions::Conditions;
@@ -20,58 +20,58 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What vidimus keeps for itself below a root.
+/// The name of vidimus's own directory below a root.
 pub(super) const OWN: &[u8] = crate::model::reserved::DIRECTORY.as_bytes();
-/// Where a bucket's root has its metadata: there is no key that could be its marker.
+/// The key for the metadata of a bucket's root, which can't have a marker.
 const ROOT_OF_BUCKET: &[u8] = b".vidimus/root";
 
-/// The only name that counts in a place, where it is there for a single object.
+/// The name of the object in a prefix, if the location is a single object.
 pub(in crate::backend) type Only = Option<Box<[u8]>>;
 
-/// A part of a store that is mirrored from or to.
+/// A prefix of a bucket that is mirrored from or to.
 pub struct BucketPrefix {
     /// The bucket.
     pub store: Arc<dyn Store>,
-    /// The bucket, for the requests of a lock: nothing holds them up, not even a wish to stop.
+    /// The bucket for requests of a lock, which no limit and no stop request delays.
     pub lock_store: Arc<dyn Store>,
-    /// The bucket, for a count ahead: it waits for no other request, and none for it.
+    /// The bucket for counting entries ahead, whose requests have limits of their own.
     pub(super) counting: Arc<dyn Store>,
-    /// What all keys begin with: nothing, or bytes that end in `/`.
+    /// The prefix of all keys: empty, or bytes that end in `/`.
     pub prefix: Box<[u8]>,
-    /// Uploads in parts that were begun.
+    /// The journal of multipart uploads.
     pub(super) journal: Journal,
-    /// Where listings are sorted.
+    /// The directory where listings are sorted.
     pub(super) spool_dir: Arc<Path>,
-    /// Where content may be held.
+    /// The memory budget for content.
     pub memory: Memory,
-    /// Whether nothing new is to be begun.
+    /// Requested when the run is to stop.
     pub stop: Stop,
-    /// What tells this run's uploads in parts from others'.
+    /// Distinguishes the multipart uploads of this run.
     pub token: String,
-    /// Which conditions the store was found not to know.
+    /// The conditions that the store supports, as far as known.
     pub(super) conditions: Conditions,
-    /// How the store copies what is large.
+    /// When the store copies in parts.
     pub(super) copies: Copies,
-    /// Whether directories have markers.
+    /// What is known about markers.
     pub(super) markers: Markers,
-    /// What it was found not to copy from another place.
+    /// Refused copies from another prefix.
     pub(super) refused_copies: RefusedCopies,
-    /// What it was found not to copy onto itself, with other metadata.
+    /// Refused copies of objects onto themselves, with other metadata.
     pub(super) refused_updates: RefusedCopies,
-    /// Its keys were listed in flat form: each is an object and nothing else.
+    /// Whether keys are plain names of objects (flat form).
     pub(super) is_flat: AtomicBool,
-    /// What is remembered of how its store lists, where anything is.
+    /// Known deviations in how the store lists, if they are remembered.
     pub(super) habits: Option<Habits>,
-    /// What its user is to be told at the end of the run.
+    /// Warnings for the end of the run.
     pub(super) warnings: Mutex<Vec<String>>,
-    /// The first page of its listing, where that came already.
+    /// The first page of the listing, if it was requested already.
     pub(super) first: Mutex<Option<Page>>,
-    /// What to take for the owner, the group and a directory's mtime where nobody stored them.
+    /// Owner, group and directory mtime to assume where none are stored.
     pub guess: Metadata,
 }
 
 impl BucketPrefix {
-    /// Makes a place of a bucket.
+    /// Makes a prefix of a bucket.
     pub fn new(
         (store, lock_store): (Arc<dyn Store>, Arc<dyn Store>),
         prefix: Box<[u8]>,
@@ -111,25 +111,25 @@ impl BucketPrefix {
         }
     }
 
-    /// Its name: a URL without anything but what tells it from other places.
+    /// Returns the name: a URL with only the parts that identify the location.
     pub fn name(&self) -> String {
         format!("{}/{}", self.store.id(), Escaped(&self.prefix))
     }
 
-    /// Takes note of what the user is to be told at the end of the run.
+    /// Adds a warning for the end of the run.
     pub(super) fn warn(&self, warning: String) {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
     }
 
-    /// Takes note of what the user is to be told once, however often it is met.
+    /// Adds a warning for the end of the run, unless it was added before.
     pub(super) fn warn_once(&self, warning: &str) {
         let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        if !warnings.iter().any(|told| told == warning) {
+        if !warnings.iter().any(|existing| existing == warning) {
             warnings.push(warning.to_owned());
         }
     }
 
-    /// What the user is to be told at the end of the run.
+    /// Returns the warnings for the end of the run.
     pub(super) fn warnings(&self) -> Vec<String> {
         let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
         let ignored = (!self.store.capabilities().reads_ranges).then(|| {
@@ -137,45 +137,45 @@ impl BucketPrefix {
              read by one request each, and what breaks off costs its beginning again"
                 .to_owned()
         });
-        let learnt = [
+        let conditional = [
             self.conditions.warning(),
             self.refused_copies.warning().or_else(|| self.refused_updates.warning()),
             self.markers.warning(),
             ignored,
         ];
-        learnt.into_iter().flatten().chain(warnings.iter().cloned()).collect()
+        conditional.into_iter().flatten().chain(warnings.iter().cloned()).collect()
     }
 
-    /// The same place of a shorter prefix.
+    /// Returns the same with a shorter prefix.
     #[must_use]
     pub fn above(self, prefix: &[u8]) -> Self {
         Self { prefix: prefix.into(), first: Mutex::default(), ..self }
     }
 
-    /// The same place, where the store is asked to copy objects above so many bytes in parts of so
-    /// many (5 MiB at least) instead of what the store sets as the limit.
+    /// Returns the same with other limits for copies: objects larger than `above` bytes are copied
+    /// in parts of at least `part` bytes (5 MiB or more).
     #[must_use]
     #[cfg(any(test, feature = "internals"))]
     pub fn copying_in_parts(self, above: u64, part: u64) -> Self {
         Self { copies: Copies { above, part }, ..self }
     }
 
-    /// The same place, where no markers of directories are written.
+    /// Returns the same without markers of directories.
     #[must_use]
     pub fn without_markers(self) -> Self {
         Self { markers: Markers::unwanted(), ..self }
     }
 
-    /// Whether any key begins with the prefix. What this costs isn't spent in vain: the listing
-    /// begins with the page that came.
+    /// Returns whether any key begins with the prefix. The requested page is used as the first of
+    /// the listing.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when the store can't be asked.
+    /// [`ErrorKind::Unusable`] if the request fails.
     pub fn has_entries(&self) -> Result<bool, Error> {
-        self.ask_entries().map_err(|error| self.unusable(&error))
+        self.request_first_page().map_err(|error| self.unusable(&error))
     }
 
-    fn ask_entries(&self) -> Result<bool, StoreError> {
+    fn request_first_page(&self) -> Result<bool, StoreError> {
         let query = ListQuery { prefix: &self.prefix, ..ListQuery::default() };
         let page = self.store.list(&query)?;
         let has_entries = !page.objects.is_empty();
@@ -183,20 +183,21 @@ impl BucketPrefix {
         Ok(has_entries)
     }
 
-    /// The page that [`BucketPrefix::has_entries`] saw, once.
+    /// Takes the page that [`BucketPrefix::has_entries`] requested.
     pub(super) fn take_first_page(&self) -> Option<Page> {
         self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// What a location leads to as a source: itself, where any key begins with its prefix, else the
-    /// place that the single object of that name lies in, and its name there. For that one no right to
-    /// list is needed.
+    /// Finds what a location means as a source: this prefix, if any key begins with it, else the
+    /// parent prefix of a single object of that name, and its name there. The single object needs
+    /// no permission to list.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when there is neither, or the store can't be asked.
+    /// [`ErrorKind::Unusable`] if there is neither, or a request fails.
     pub fn as_source(self, location: &S3Location) -> Result<(Self, Only), Error> {
-        // Asked of a whole bucket, too: one that is missing shows before a target is made.
-        let denied = match self.ask_entries() {
+        // Also checked for a whole bucket, so that a missing one is noticed before a target is
+        // created.
+        let denied = match self.request_first_page() {
             Ok(has_entries) if has_entries || self.prefix.is_empty() => return Ok((self, None)),
             Ok(_) => None,
             Err(error) if error.kind == StoreErrorKind::Denied && !self.prefix.is_empty() => {
@@ -217,10 +218,10 @@ impl BucketPrefix {
             .help("check its spelling: no key begins with this prefix, and none is equal to it"))
     }
 
-    /// Whether there is an object at a key.
+    /// Returns whether there is an object at a key.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when the store can't be asked.
+    /// [`ErrorKind::Unusable`] if the request fails.
     pub fn has_object(&self, key: &Key) -> Result<bool, Error> {
         let object = self.object_key(key).map_err(|cause| {
             Error::new(ErrorKind::Unusable, format!("cannot open \"{key}\"")).because(cause)
@@ -229,20 +230,20 @@ impl BucketPrefix {
         Ok(head.is_some())
     }
 
-    /// The error of a place that can't be used.
+    /// Builds the error for a location that can't be used.
     pub fn unusable(&self, error: &StoreError) -> Error {
         fatal(&format!("cannot use \"{}\"", self.name()), error)
     }
 
-    /// The error of a place that a lock can't be written to.
+    /// Builds the error for a location whose lock can't be written.
     pub fn unlockable(&self, error: &StoreError) -> Error {
         fatal(&format!("cannot write the lock of \"{}\"", self.name()), error)
     }
 
-    /// The key in the bucket of an entry's key.
+    /// Returns the key in the bucket for an entry's key.
     ///
     /// # Errors
-    /// For keys that a store can't hold.
+    /// Fails for keys that a store can't hold.
     pub fn object_key(&self, key: &Key) -> Result<Vec<u8>, Cause> {
         if key.is_root() && self.prefix.is_empty() {
             return Ok(ROOT_OF_BUCKET.to_vec());
@@ -265,8 +266,8 @@ impl BucketPrefix {
         Ok(bytes)
     }
 
-    /// Holds memory for content, in whole blocks.
-    pub(super) fn hold(&self, bytes: u64) -> Result<MemoryPermit, Cause> {
+    /// Takes memory for content, in whole blocks.
+    pub(super) fn take_memory(&self, bytes: u64) -> Result<MemoryPermit, Cause> {
         let bytes = bytes.next_multiple_of(Content::BLOCK);
         self.memory.take(bytes, &|| self.stop.requested()).map_err(|error| match error {
             MemoryError::Interrupted(_) => Cause::Stopped,
@@ -277,7 +278,7 @@ impl BucketPrefix {
         })
     }
 
-    /// An entry as a listing shows it.
+    /// Builds an entry from what a listing gives.
     pub(super) fn listed(
         &self,
         key: Key,
@@ -297,20 +298,20 @@ impl BucketPrefix {
         }
     }
 
-    /// What is known of an object once its head came.
+    /// Returns the facts in an object's head.
     pub(super) fn facts(&self, head: &Head, kind: EntryKind) -> Facts {
         let guess = self.guess(kind, head.modified);
         let facts = super::metadata::facts(head.headers.clone(), kind, guess);
-        // Of an object that stands for itself, no link is made.
+        // In flat form each object is a plain object, never a link.
         if self.is_flat() { Facts { kind, ..facts } } else { facts }
     }
 
-    /// Takes its keys for what they are in this form, as listing it in that form does.
+    /// Sets how keys are interpreted outside of listings.
     pub fn set_key_space(&self, key_space: KeySpace) {
         self.is_flat.store(key_space == KeySpace::Flat, Ordering::Relaxed);
     }
 
-    /// Whether each key is an object and nothing else.
+    /// Returns whether keys are plain names of objects.
     pub(super) fn is_flat(&self) -> bool {
         self.is_flat.load(Ordering::Relaxed)
     }

@@ -1,11 +1,11 @@
-//! The protocols that stores speak, one module each: the only place outside of those that names them.
+//! The protocols of stores, one module each. Only this module names them.
 
 use super::{RequestLimits, Store, s3};
 use crate::location::S3Location;
 use crate::model::{Error, Stop};
 use std::sync::Arc;
 
-/// How a store is reached, whichever protocol it speaks.
+/// How to reach a store, with the settings of its protocol.
 #[derive(Clone, Debug)]
 pub struct StoreSettings(Protocol);
 
@@ -15,11 +15,11 @@ enum Protocol {
 }
 
 impl StoreSettings {
-    /// Works out how a location's store is reached: what stands nearest to the user holds, the
-    /// location, then the environment, then what the protocol's own tools are configured with.
+    /// Resolves how to reach a location's store. The location takes precedence, then the
+    /// environment, then the configuration of the protocol's own tools.
     ///
     /// # Errors
-    /// As those of the protocol; see [`s3::resolve`].
+    /// Those of the protocol; see [`s3::resolve`].
     pub fn resolve(
         location: &S3Location,
         environment: &dyn Fn(&str) -> Option<String>,
@@ -29,17 +29,17 @@ impl StoreSettings {
     }
 }
 
-/// The clients of a run, of each protocol.
+/// The clients of a run for each protocol.
 #[derive(Default)]
 pub(super) struct Clients {
     s3: s3::Clients,
 }
 
 impl Clients {
-    /// Makes a client of a bucket; nothing is sent yet.
+    /// Makes a client for a bucket, without sending a request.
     ///
     /// # Errors
-    /// When the settings make no address, or the certificates to trust can't be read.
+    /// Fails if the settings don't give an address, or the trusted certificates can't be read.
     pub(super) fn open(
         &self,
         bucket: &str,

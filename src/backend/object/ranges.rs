@@ -1,5 +1,5 @@
-//! A large object in ranges that several threads read at the same time, each as its bytes come:
-//! nothing is kept, so that ranges can be long.
+//! A large object in ranges that several threads read at the same time. Data is passed on as it
+//! arrives; nothing is buffered, so ranges can be long.
 
 use super::ObjectReader;
 use super::check::{Check, CheckInParts};
@@ -8,8 +8,8 @@ use crate::backend::{Facts, Ranges, ReadError};
 use crate::model::{Cause, Entry, EntryKind};
 use std::sync::{Mutex, PoisonError};
 
-/// Bytes of a range: long enough that a request's costs don't count, short enough that the last ones
-/// end together. A power of two, as [`Ranges::length`] asks.
+/// Size of a range in bytes: long enough that the cost of a request doesn't matter, short enough
+/// that the last ranges end at about the same time. A power of two, as [`Ranges::length`] requires.
 const RANGE: u64 = 16 << 20;
 /// Ranges of one object that are read at the same time.
 const READERS: u64 = 4;
@@ -19,28 +19,28 @@ pub(super) struct ObjectRanges<'a> {
     whole: ObjectRead<'a>,
     readers: usize,
     facts: Facts,
-    /// The reply to the first range, which told the facts, until somebody reads it.
+    /// The reply to the first range, which gave the facts, until it is read.
     first: Mutex<Option<Box<dyn ObjectReader>>>,
     check: CheckInParts,
 }
 
 impl<'a> ObjectRanges<'a> {
-    /// How many ranges are best read at the same time; `None` where the object is better read by one
-    /// request.
+    /// Returns how many ranges are best read at the same time; `None` if the object is better read
+    /// with one request.
     pub(super) fn readers(entry: &Entry) -> Option<usize> {
         let ranges = entry.stamp.size.div_ceil(RANGE);
         (ranges > 1 && entry.stamp.tag().is_some()).then_some(ranges.min(READERS) as usize)
     }
 
-    /// Asks for the first range; `None` where the store ignores ranges.
+    /// Requests the first range; returns `None` if the store ignores ranges.
     pub(super) fn begin(whole: ObjectRead<'a>, readers: usize) -> Result<Option<Self>, ReadError> {
         let Some(first) = whole.first_range(RANGE)? else { return Ok(None) };
         let facts = whole.place.facts(first.head(), EntryKind::File);
         let (first, check) = if whole.has_digest(&facts) {
             (Some(first), Check::nothing())
         } else {
-            // Replies to ranges don't tell the checksum of the whole. Whoever has one of the requests
-            // that may go on at the same time doesn't wait for another.
+            // Replies to ranges don't have the checksum of the whole object, so request its head.
+            // Drop the reply first: a thread that holds a request permit must not wait for another.
             drop(first);
             (None, Check::of(&whole.head()?))
         };
@@ -73,12 +73,12 @@ impl Ranges for ObjectRanges<'_> {
         let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = if number == 0 { first.take() } else { None };
         drop(first);
-        let got = match begun {
+        let reader = match begun {
             Some(begun) => begun,
             None => self.whole.open(range.clone())?,
         };
         let mut check = self.check.part();
-        self.whole.stream(got, &range, &mut |bytes| {
+        self.whole.stream(reader, &range, &mut |bytes| {
             check.take(bytes);
             take(bytes).map_err(ReadError::Sink)
         })?;

@@ -1,10 +1,10 @@
-//! Reading objects: the version that was listed, whole, counted byte by byte.
+//! Reading objects: the listed version, completely, with all bytes counted.
 //!
-//! A large object is read in ranges, several at a time: by who takes them as they come (`ranges`), or
-//! handed on in order (`window`). Each request names the listed tag (`If-Match`), so that a version
-//! that takes the object's place is noticed. What came is held against its digest by whoever takes it;
-//! where none is known, against the store's checksum of the whole, if it has one: the reply to a read
-//! of a whole object tells it, and for one that is read in ranges one HEAD asks for it.
+//! A large object is read in several ranges at a time: by receivers that take them in any order
+//! (`ranges`), or passed on in order (`window`). Each request names the listed tag (`If-Match`), so
+//! that a new version is noticed. The receiver verifies the content against its digest. If no
+//! digest is known, it is verified against the store's checksum of the whole object, if there is
+//! one: the reply to a GET of a whole object includes it; for ranges an extra HEAD requests it.
 
 use super::cause::refused;
 use super::check::Check;
@@ -32,18 +32,18 @@ impl BucketPrefix {
         {
             return window::read(&whole, first, &permits, buffer.len(), sink);
         }
-        whole.at_once(buffer, sink)
+        whole.read_sequentially(buffer, sink)
     }
 
-    /// Reads an object by one request at a time: nothing is held for it, so that whoever writes it
-    /// again waits for nobody who waits for him.
+    /// Reads an object with one request at a time. This needs no memory budget, so a caller that
+    /// rewrites the object can't deadlock with itself.
     pub(super) fn read_in_order(
         &self,
         entry: &Entry,
         buffer: &mut [u8],
         sink: &mut Sink<'_>,
     ) -> Result<(), ReadError> {
-        ObjectRead::new(self, entry)?.at_once(buffer, sink)
+        ObjectRead::new(self, entry)?.read_sequentially(buffer, sink)
     }
 
     /// Begins to read an object in ranges; see
@@ -57,7 +57,7 @@ impl BucketPrefix {
         Ok(ranges.map(|ranges| Box::new(ranges) as Box<dyn Ranges>))
     }
 
-    /// Looks at an object; see [`Source::look`](crate::backend::Source::look).
+    /// Looks up an object; see [`Source::look`](crate::backend::Source::look).
     pub(super) fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {
         let object = self.object_key(key)?;
         let is_directory = key.is_directory() && !self.is_flat();
@@ -77,7 +77,7 @@ impl BucketPrefix {
         Ok(Some(entry))
     }
 
-    /// The names behind a directory's key; see [`Source::names`](crate::backend::Source::names).
+    /// Returns the names in a directory; see [`Source::names`](crate::backend::Source::names).
     pub(super) fn names(&self, directory: &Key) -> Result<Vec<Vec<u8>>, Cause> {
         let prefix = [&self.prefix, directory.as_bytes()].concat();
         let (mut names, mut token) = (BTreeSet::new(), None);
@@ -85,9 +85,9 @@ impl BucketPrefix {
             let query =
                 ListQuery { prefix: &prefix, token: token.as_deref(), ..ListQuery::default() };
             let page = self.store.list(&query).map_err(refused)?;
-            let behind = page.objects.iter().filter_map(|it| it.key.strip_prefix(&*prefix));
-            let first = behind.filter_map(|key| key.split(|&byte| byte == b'/').next());
-            // The directory's own marker has no name in it.
+            let rest = page.objects.iter().filter_map(|it| it.key.strip_prefix(&*prefix));
+            let first = rest.filter_map(|key| key.split(|&byte| byte == b'/').next());
+            // The rest of the directory's own marker is empty.
             names.extend(first.filter(|name| !name.is_empty()).map(<[u8]>::to_vec));
             token = match page.next {
                 Some(next) if Some(&next) != token.as_ref() => Some(next),
@@ -97,9 +97,9 @@ impl BucketPrefix {
         Ok(names.into_iter().collect())
     }
 
-    /// Looks at objects; see [`Source::look_all`](crate::backend::Source::look_all). One page of a
-    /// listing tells of those that it has; the others are looked at one by one, so that a store that
-    /// begins its listings elsewhere costs requests and hides nothing.
+    /// Looks up objects; see [`Source::look_all`](crate::backend::Source::look_all). One page of a
+    /// listing gives most of them and the others are looked up one by one, so a store that begins
+    /// its listing elsewhere costs requests but hides nothing.
     pub(super) fn look_all(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Cause> {
         let mut listed = HashMap::new();
         if let [first, _, ..] = keys {
@@ -107,7 +107,7 @@ impl BucketPrefix {
             let directory = first.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
             let query = ListQuery {
                 prefix: &first[..directory],
-                // Less than the first key by its last byte: a listing begins behind what it is given.
+                // The first key without its last byte: a listing begins after the given key.
                 after: first.split_last().map(|(_, before)| before),
                 ..ListQuery::default()
             };
@@ -125,10 +125,11 @@ impl BucketPrefix {
     }
 
     /// Reads a small object; see [`Source::read_small`](crate::backend::Source::read_small).
-    pub(super) fn read_small(&self, key: &Key, most: u64) -> Result<Option<Vec<u8>>, Cause> {
-        // A bit may have flipped on its way; what lies there wrong is wrong the second time too.
-        match self.read_small_once(key, most) {
-            Err(ReadError::Damaged(_)) => self.read_small_once(key, most),
+    pub(super) fn read_small(&self, key: &Key, max_size: u64) -> Result<Option<Vec<u8>>, Cause> {
+        // The content may have been damaged in transit; if it is damaged in the store, the second
+        // read fails too.
+        match self.read_small_once(key, max_size) {
+            Err(ReadError::Damaged(_)) => self.read_small_once(key, max_size),
             read => read,
         }
         .map_err(|error| match error {
@@ -137,20 +138,20 @@ impl BucketPrefix {
         })
     }
 
-    fn read_small_once(&self, key: &Key, most: u64) -> Result<Option<Vec<u8>>, ReadError> {
+    fn read_small_once(&self, key: &Key, max_size: u64) -> Result<Option<Vec<u8>>, ReadError> {
         let source = |error| ReadError::Source(refused(error));
         let object = self.object_key(key).map_err(ReadError::Source)?;
-        let mut got = match self.store.get(&object, &Wanted::default()) {
+        let mut reader = match self.store.get(&object, &Wanted::default()) {
             Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
-            got => got.map_err(source)?,
+            reader => reader.map_err(source)?,
         };
-        if got.head().size > most {
-            let size = got.head().size;
+        if reader.head().size > max_size {
+            let size = reader.head().size;
             return Err(ReadError::Source(Cause::NoSmallFile { kind: EntryKind::File, size }));
         }
-        let mut check = Check::of(got.head());
+        let mut check = Check::of(reader.head());
         let mut content = Vec::new();
-        while let Some(bytes) = got.read().map_err(source)? {
+        while let Some(bytes) = reader.read().map_err(source)? {
             check.take(&bytes);
             content.extend_from_slice(&bytes);
         }
@@ -160,11 +161,11 @@ impl BucketPrefix {
 
     /// See [`Source::first_part`](crate::backend::Source::first_part).
     pub(super) fn first_part(&self, entry: &Entry) -> Option<u64> {
-        // Only a hint: whatever is wrong shows in what comes next.
+        // Only a hint: an error shows in the requests that follow.
         self.store.first_part(&self.object_key(&entry.key).ok()?).ok().flatten()
     }
 
-    /// A directory without a marker: there is one as long as anything is in it.
+    /// Looks up a directory without a marker, which exists as long as anything is in it.
     fn implied(&self, key: &Key, object: &[u8]) -> Result<Option<Entry>, Cause> {
         let query = ListQuery { prefix: object, limit: Some(1), ..ListQuery::default() };
         let page = self.store.list(&query).map_err(refused)?;
@@ -180,9 +181,9 @@ impl BucketPrefix {
         }
         let (version, size) = (entry.stamp.tag(), Some(entry.stamp.size));
         let wanted = Wanted { version: version.as_ref(), size, range: None };
-        let mut got = self.store.get(object, &wanted).map_err(refused)?;
+        let mut reader = self.store.get(object, &wanted).map_err(refused)?;
         let mut text = Vec::new();
-        while let Some(bytes) = got.read().map_err(refused)? {
+        while let Some(bytes) = reader.read().map_err(refused)? {
             text.extend_from_slice(&bytes);
         }
         Ok(text.into())

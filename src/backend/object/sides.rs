@@ -1,4 +1,4 @@
-//! A part of a store as a source and as a target.
+//! A prefix of a bucket as a source and as a target.
 
 use super::cause::{cause, refused};
 use super::level::level;
@@ -17,23 +17,22 @@ use crate::model::{Cause, Entry, EntryKind, Error, Keeps, Key, Metadata, Stamp};
 use std::any::Any;
 use std::sync::Arc;
 
-/// A part of a store as a source.
+/// A prefix of a bucket as a source.
 pub struct ObjectSource {
     place: Arc<BucketPrefix>,
     side: Side,
 }
 
 impl ObjectSource {
-    /// Makes a source of a place.
+    /// Makes a source from a prefix.
     pub fn new(place: Arc<BucketPrefix>) -> Self {
         Self { place, side: Side::Source }
     }
 
-    /// Lists what lies in the place itself: objects, and for all that lies deeper the directories
-    /// that it begins with.
+    /// Lists one level: objects, and a directory for each first name of deeper keys.
     ///
     /// # Errors
-    /// When the first page can't be had.
+    /// Fails if the first page can't be read.
     pub fn list_level(&self) -> Result<Listing, Error> {
         level(&self.place, self.side)
     }
@@ -83,8 +82,8 @@ impl Source for ObjectSource {
         self.place.look_all(keys)
     }
 
-    fn read_small(&self, key: &Key, most: u64) -> Result<Option<Vec<u8>>, Cause> {
-        self.place.read_small(key, most)
+    fn read_small(&self, key: &Key, max_size: u64) -> Result<Option<Vec<u8>>, Cause> {
+        self.place.read_small(key, max_size)
     }
 
     fn first_part(&self, entry: &Entry) -> Option<u64> {
@@ -108,13 +107,13 @@ impl Source for ObjectSource {
     }
 }
 
-/// A part of a store as a target.
+/// A prefix of a bucket as a target.
 pub struct ObjectTarget {
     reader: ObjectSource,
 }
 
 impl ObjectTarget {
-    /// Makes a target of a place.
+    /// Makes a target from a prefix.
     pub fn new(place: Arc<BucketPrefix>) -> Self {
         Self { reader: ObjectSource { place, side: Side::Target } }
     }
@@ -127,7 +126,7 @@ impl ObjectTarget {
         self.place().store.delete(object, Condition::None).map_err(refused)
     }
 
-    /// The object of an entry; `None` for a directory that is only implied.
+    /// Returns the object key of an entry; `None` for a directory that is only implied.
     fn object_of(&self, entry: &Entry) -> Option<Result<Vec<u8>, Cause>> {
         let is_implied =
             entry.kind == EntryKind::Directory && entry.completeness == Completeness::Implicit;
@@ -135,7 +134,7 @@ impl ObjectTarget {
     }
 }
 
-/// The part of a store that a source is, whatever layers lie around it.
+/// Returns the prefix of a source, through any layers around it.
 fn origin(source: &dyn Source) -> Option<&BucketPrefix> {
     source.copy_origin()?.downcast_ref()
 }
@@ -184,8 +183,8 @@ impl Source for ObjectTarget {
         self.reader.look_all(keys)
     }
 
-    fn read_small(&self, key: &Key, most: u64) -> Result<Option<Vec<u8>>, Cause> {
-        self.reader.read_small(key, most)
+    fn read_small(&self, key: &Key, max_size: u64) -> Result<Option<Vec<u8>>, Cause> {
+        self.reader.read_small(key, max_size)
     }
 
     fn first_part(&self, entry: &Entry) -> Option<u64> {
@@ -222,8 +221,8 @@ impl Target for ObjectTarget {
         Err(Cause::Other("a store builds no directories".to_owned()))
     }
 
-    /// Makes nothing: the marker is written with the directory's metadata, when all in it is done. An
-    /// object of its name is in nobody's way until then.
+    /// Makes nothing: the marker is written with the directory's metadata once its contents are
+    /// complete. An object of the same name doesn't conflict with them.
     fn make_directory(&self, key: &Key, place: Precondition) -> Result<Option<Key>, Cause> {
         Ok((place == Precondition::Leaf).then(|| Key::new(key.trimmed())))
     }
@@ -268,7 +267,7 @@ impl Target for ObjectTarget {
 
     fn assume_keeps(&self, keeps: Keeps) {
         if !keeps.directories {
-            self.place().markers.recall_none();
+            self.place().markers.assume_none();
         }
     }
 
@@ -340,7 +339,7 @@ impl Target for ObjectTarget {
         &self,
         source: &Metadata,
         _kind: EntryKind,
-        _stands: Option<&Metadata>,
+        _existing: Option<&Metadata>,
     ) -> Metadata {
         *source
     }
@@ -350,6 +349,6 @@ impl Target for ObjectTarget {
     }
 
     fn abort_stale_streams(&self) -> Result<u64, Cause> {
-        self.place().give_up_hopeless()
+        self.place().abort_unresumable_uploads()
     }
 }

@@ -1,4 +1,4 @@
-//! Single objects, whatever bytes their keys have: `a/` is an object here, with content or without.
+//! Access to single objects with any key: `a/` is an ordinary object here, with or without content.
 
 use super::ListQuery;
 use super::cause::fatal;
@@ -7,13 +7,12 @@ use crate::backend::Facts;
 use crate::model::{Cause, Entry, EntryKind, Error, ErrorKind, Key, Stamp};
 
 impl BucketPrefix {
-    /// Looks for the object at a key, with what is kept with it; as an entry it is a file, to be
-    /// read as it is.
+    /// Looks up the object at a key with its facts; as an entry it is a file, to be read as it is.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when the store can't be asked, or could never hold the key.
+    /// [`ErrorKind::Unusable`] if the request fails, or a store could never hold the key.
     pub fn find(&self, key: &Key) -> Result<Option<(Entry, Facts)>, Error> {
-        let object = self.object_key(key).map_err(|cause| cannot_be(key, cause))?;
+        let object = self.object_key(key).map_err(|cause| illegal_key(key, cause))?;
         let head = self.store.head(&object);
         let what = || format!("cannot look at \"{}{key}\"", self.name());
         let head = head.map_err(|error| fatal(&what(), &error))?;
@@ -24,10 +23,10 @@ impl BucketPrefix {
         }))
     }
 
-    /// Whether any key begins with these bytes; this fails where the bucket is missing.
+    /// Returns whether any key begins with these bytes; fails if the bucket is missing.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when the store can't be asked.
+    /// [`ErrorKind::Unusable`] if the request fails.
     pub fn has_keys(&self, prefix: &[u8]) -> Result<bool, Error> {
         let query = ListQuery { prefix, limit: Some(1), ..ListQuery::default() };
         let what = format!("cannot list \"{}\"", self.name());
@@ -36,6 +35,6 @@ impl BucketPrefix {
     }
 }
 
-fn cannot_be(key: &Key, cause: Cause) -> Error {
+fn illegal_key(key: &Key, cause: Cause) -> Error {
     Error::new(ErrorKind::Unusable, format!("there can be no object \"{key}\"")).because(cause)
 }

@@ -1,7 +1,8 @@
-//! Listings of stores that list in an order of their own: listed whole, and sorted on disk.
+//! Listings of stores that list in another order than byte order: read completely and sorted on
+//! disk.
 
 use super::cause::cause;
-use super::turning::{Lister, Turning};
+use super::page_cursor::{Lister, PageCursor};
 use super::{Listed, Page};
 use crate::model::{Cause, ETag, Timestamp};
 use crate::spool::{Sorted, Sorter, push_key, split_key};
@@ -10,31 +11,31 @@ use std::sync::Arc;
 /// Bytes of a listing that are sorted in memory.
 const SORTED: usize = 8 << 20;
 
-/// Objects of a store that lists in an order of its own.
+/// Objects of a store that lists in another order than byte order.
 pub(super) struct Unordered {
     lister: Arc<dyn Lister>,
     first: Option<Page>,
     sorted: Option<Sorted>,
-    /// The last record; a buffer that is used again.
+    /// The last record, in a buffer that is reused.
     last: Vec<u8>,
 }
 
 impl Unordered {
-    /// Goes on from the first page, once somebody asks for an object.
+    /// Continues from the first page when the first object is requested.
     pub(super) fn new(lister: Arc<dyn Lister>, first: Page) -> Self {
         Self { lister, first: Some(first), sorted: None, last: Vec::new() }
     }
 
-    /// Lists all and sorts it.
+    /// Reads the whole listing and sorts it.
     fn sort(&self, first: Page) -> Result<Sorted, Cause> {
         let mut sorter = Sorter::new(Arc::clone(self.lister.spool_dir()), SORTED);
-        let mut turning = Turning::from(&*self.lister, first.next);
+        let mut pages = PageCursor::from(&*self.lister, first.next);
         let mut objects = first.objects;
         loop {
             for object in &objects {
                 sorter.push(&encode(object))?;
             }
-            match turning.turn().map_err(|error| cause(&error))? {
+            match pages.next().map_err(|error| cause(&error))? {
                 Some(page) => objects = page.objects,
                 None => return Ok(sorter.finish()?),
             }
@@ -49,7 +50,7 @@ impl Unordered {
         let damaged = || Cause::Other("a spool file of this run was damaged".to_owned());
         loop {
             let Some(record) = sorted.next()? else { return Ok(None) };
-            // Some stores list what is below a directory's marker twice.
+            // Some stores list keys below a directory's marker twice.
             if *record != *self.last {
                 self.last.clear();
                 self.last.extend_from_slice(record);

@@ -1,17 +1,17 @@
-//! A long listing in ranges that are fetched side by side.
+//! A long listing split into ranges that are fetched concurrently.
 //!
-//! Behind the first pages, one request asks for the names that follow (`delimiter`), and ranges
-//! between some of them are begun behind a key (`start-after`), each by a thread of its own. That is
-//! faster, and decides nothing: there are stores that leave keys out where a listing begins behind a
-//! key, or begin elsewhere (`MinIO` lost the key between the first page and the second,
-//! <https://github.com/minio/minio/issues/21463>). So each range is proven: the chain of pages before
-//! it, which leads back to the listing's own beginning, goes on into the range until it has seen
-//! what follows the range's first page, and both must have seen the same keys. Where they haven't,
-//! that chain goes on in the range's place.
+//! After the first pages, one request asks for the names that follow (`delimiter`), and ranges that
+//! begin after some of them (`start-after`) are each fetched by a thread of their own. This is only
+//! a speed-up and must not decide which keys exist: some stores omit keys when a listing begins
+//! after a key, or begin elsewhere (`MinIO` lost the key between the first page and the second,
+//! <https://github.com/minio/minio/issues/21463>). So each range is verified. The chain of pages
+//! before it, which goes back to the beginning of the listing, continues into the range until it
+//! has passed the range's first page, and both must have seen the same keys. If they haven't, that
+//! chain continues in place of the range.
 
 use super::ListQuery;
 use super::habits::Habit;
-use super::turning::{Lister, Turning};
+use super::page_cursor::{Lister, PageCursor};
 use super::{Listed, Page, StoreError};
 use crate::model::Timestamp;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -19,65 +19,65 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::thread::Builder;
 
-/// Pages of a range that are fetched ahead: each is up to 1,000 keys of up to 1,024 bytes.
+/// Pages of a range that are fetched ahead; each has up to 1,000 keys of up to 1,024 bytes.
 const PAGES_AHEAD: usize = 2;
-/// Pages before a listing is split: most end before.
+/// Pages before a listing is split: most listings are shorter.
 const BEFORE_SPLIT: usize = 4;
-/// Ranges that a listing is split into at most.
+/// Most ranges that a listing is split into.
 const RANGES: usize = 8;
-/// How many levels with a single name are passed on the way to where it can be split.
+/// Most directory levels with a single name that are descended to find where to split.
 const LEVELS: usize = 3;
 
-/// What comes over a chain. A thread that breaks down says nothing.
+/// A message of a chain. If its thread fails, the channel closes.
 pub(super) enum Fetched {
     /// Objects of a page, in the store's order.
     Page(Vec<Listed>),
-    /// What comes next can't be had; the last message.
+    /// The next page can't be read; this is the last message.
     Failed(StoreError),
-    /// The chain is at its end; what the next chains have came over this one, of so many.
+    /// The end of the chain. It also contained the keys of the next `passed` chains.
     End {
-        /// How many chains are to be passed over.
+        /// How many of the following chains to skip.
         passed: usize,
     },
 }
 
 /// The pages of a range.
 pub(super) type Chain = Receiver<Fetched>;
-/// A chain, `None` for the end of them.
+/// The chains in order, then `None`.
 pub(super) type Chains = Receiver<Option<Chain>>;
 
-/// A part of the listing that begins behind a key.
+/// A range of the listing that begins after a key.
 struct Range {
     after: Box<[u8]>,
-    /// What its own chain tells of its beginning; `None` where that is of no use.
+    /// What the range's own chain found at its beginning; `None` if it is of no use.
     beginning: OnceLock<Option<Beginning>>,
 }
 
-/// The beginning of a range: its keys up to and with the first one behind its first page.
+/// The beginning of a range: its keys up to and including the first one after its first page.
 struct Beginning {
     keys: Vec<Box<[u8]>>,
-    /// No key follows.
+    /// Whether no further key follows.
     is_all: bool,
-    /// The store's time when it told the first of them.
-    told: Option<Timestamp>,
+    /// The store's time when it listed the first keys.
+    listed_at: Option<Timestamp>,
 }
 
-/// How a range goes with the chain before it.
+/// How a range compares with the chain before it.
 #[derive(Debug, PartialEq, Eq)]
 enum Join {
-    /// Both have seen the same keys, as far as they came.
+    /// Both have seen the same keys so far.
     Open,
-    /// Both have seen the same keys, and the range goes on from there.
+    /// Both have seen the same keys, and the range continues from there.
     Proven,
-    /// They haven't; somebody may have changed the bucket meanwhile.
+    /// They have seen different keys; the bucket may have been changed meanwhile.
     Broken,
-    /// The range lacks a key that was there before it was listed, and still is.
+    /// The range lacks a key that existed before the range was listed and still does.
     Lost,
 }
 
 impl Beginning {
-    /// Compares it with what the chain before it saw behind the range's start, which is all that
-    /// follows where that chain `ended`.
+    /// Compares the beginning with what the chain before it has seen after the range's start. If
+    /// that chain `ended`, nothing more follows.
     fn join(&self, seen: &[Listed], ended: bool) -> Join {
         let mut keys = self.keys.iter();
         let mut last = None;
@@ -89,9 +89,11 @@ impl Beginning {
                 Some(key) if *key == object.key => {}
                 None if !self.is_all => return Join::Proven,
                 other => {
-                    // Both times are of the store's clock, which may tell whole seconds only.
-                    let was_there = (object.modified.zip(self.told))
-                        .is_some_and(|(modified, told)| modified.seconds + 1 < told.seconds);
+                    // Both times are from the store's clock, which may have a resolution of whole
+                    // seconds.
+                    let was_there = (object.modified.zip(self.listed_at)).is_some_and(
+                        |(modified, listed_at)| modified.seconds + 1 < listed_at.seconds,
+                    );
                     let is_missing = other.is_none_or(|key| *key > object.key);
                     return if is_missing && was_there { Join::Lost } else { Join::Broken };
                 }
@@ -106,20 +108,20 @@ impl Beginning {
     }
 }
 
-/// Fetches what follows the first page, on threads that end when nobody takes their pages any more.
+/// Fetches the pages after the first one on threads, which end when the receiver is dropped.
 pub(super) fn fetch(lister: &Arc<dyn Lister>, token: String) -> io::Result<Chains> {
-    // As many as there are ranges: all are told at once.
+    // Unbounded, but never more than the number of ranges: all are sent at once.
     let (chains, receiver) = unbounded();
     let lister = Arc::clone(lister);
     Builder::new().name("list".into()).spawn(move || {
         let (pages, chain) = bounded(PAGES_AHEAD);
-        // This fails only where the listing was dropped; so it does below.
+        // Sending fails only if the listing was dropped, also below.
         if chains.send(Some(chain)).is_err() {
             return;
         }
         let mut walk = Walk::new(&*lister, Some(token), &pages);
-        let is_whole = lister.habits().is_some_and(|habits| habits.has(Habit::LosesKeys));
-        let before = if is_whole { usize::MAX } else { BEFORE_SPLIT };
+        let is_unsplittable = lister.habits().is_some_and(|habits| habits.has(Habit::LosesKeys));
+        let before = if is_unsplittable { usize::MAX } else { BEFORE_SPLIT };
         for _ in 0..before {
             if walk.pass().is_none() {
                 chains.send(None).ok();
@@ -134,7 +136,7 @@ pub(super) fn fetch(lister: &Arc<dyn Lister>, token: String) -> io::Result<Chain
             let begun =
                 Builder::new().name("list".into()).spawn(move || begin(&*lister, &all, at, &pages));
             if begun.is_err() {
-                // Its keys come over the chain before it then.
+                // The chain before it then delivers its keys.
                 ranges[at].beginning.set(None).ok();
             }
             if chains.send(Some(chain)).is_err() {
@@ -147,10 +149,10 @@ pub(super) fn fetch(lister: &Arc<dyn Lister>, token: String) -> io::Result<Chain
     Ok(receiver)
 }
 
-/// Lists a range of its own.
+/// Lists one range.
 fn begin(lister: &dyn Lister, ranges: &[Range], at: usize, pages: &Sender<Fetched>) {
     let range = &ranges[at];
-    // Whatever becomes of it, who waits for it hears.
+    // Whatever happens, a thread that waits for the beginning is released.
     let _settled = SettleOnDrop(&range.beginning);
     let mut walk = Walk::new(lister, None, pages);
     let Some((beginning, objects)) = walk.beginning(&range.after) else { return };
@@ -161,7 +163,7 @@ fn begin(lister: &dyn Lister, ranges: &[Range], at: usize, pages: &Sender<Fetche
     }
 }
 
-/// Says of a beginning, once dropped, that it is of no use, unless something was said of it.
+/// Marks a beginning as of no use when dropped, unless it was set before.
 struct SettleOnDrop<'a>(&'a OnceLock<Option<Beginning>>);
 
 impl Drop for SettleOnDrop<'_> {
@@ -170,19 +172,19 @@ impl Drop for SettleOnDrop<'_> {
     }
 }
 
-/// A thread's way through the pages of a listing.
+/// A thread's position in the pages of a listing.
 struct Walk<'a> {
     lister: &'a dyn Lister,
-    turning: Turning<'a>,
+    cursor: PageCursor<'a>,
     pages: &'a Sender<Fetched>,
-    /// The last key that came.
+    /// The last key received.
     last: Box<[u8]>,
 }
 
 impl<'a> Walk<'a> {
     fn new(lister: &'a dyn Lister, token: Option<String>, pages: &'a Sender<Fetched>) -> Self {
-        let turning = Turning::from(lister, token);
-        Self { lister, turning, pages, last: Box::default() }
+        let cursor = PageCursor::from(lister, token);
+        Self { lister, cursor, pages, last: Box::default() }
     }
 
     fn send(&self, objects: Vec<Listed>) -> Option<()> {
@@ -193,39 +195,39 @@ impl<'a> Walk<'a> {
         self.pages.send(Fetched::End { passed }).ok()
     }
 
-    /// Adds the next page's objects to those `held`; `None` where nothing can follow, which has
-    /// been told behind those: an error, or an order that is none.
-    fn turn(&mut self, mut held: Vec<Listed>) -> Option<Vec<Listed>> {
-        let page = match self.turning.turn() {
+    /// Adds the next page's objects to `pending`. Returns `None` if nothing can follow; then
+    /// `pending` was sent, followed by the error or the page that is out of order.
+    fn receive(&mut self, mut pending: Vec<Listed>) -> Option<Vec<Listed>> {
+        let page = match self.cursor.next() {
             Ok(page) => page.unwrap_or(Page { in_order: true, ..Page::default() }),
             Err(error) => {
-                self.send(held)?;
+                self.send(pending)?;
                 self.pages.send(Fetched::Failed(error)).ok();
                 return None;
             }
         };
         match self.take(page) {
             Ok(objects) => {
-                held.extend(objects);
-                Some(held)
+                pending.extend(objects);
+                Some(pending)
             }
             Err(disordered) => {
-                self.send(held)?;
-                // It is handed on as it is, so that it shows.
+                self.send(pending)?;
+                // Sent as it is, so that the receiver notices the disorder.
                 self.send(disordered)?;
                 None
             }
         }
     }
 
-    /// Takes a page's objects.
+    /// Checks the order of a page and takes its objects.
     ///
     /// # Errors
-    /// The objects, where they are out of order.
+    /// The objects, if they are out of order.
     fn take(&mut self, page: Page) -> Result<Vec<Listed>, Vec<Listed>> {
         let objects = page.objects;
-        let is_behind = objects.first().is_none_or(|first| first.key >= self.last);
-        if !(page.in_order && is_behind) {
+        let is_in_sequence = objects.first().is_none_or(|first| first.key >= self.last);
+        if !(page.in_order && is_in_sequence) {
             return Err(objects);
         }
         if let Some(last) = objects.last() {
@@ -235,12 +237,12 @@ impl<'a> Walk<'a> {
     }
 
     fn is_at_end(&self) -> bool {
-        self.turning.token.is_none()
+        self.cursor.token.is_none()
     }
 
-    /// Passes the next page on; `None` at the end.
+    /// Sends the next page; returns `None` at the end.
     fn pass(&mut self) -> Option<()> {
-        let objects = self.turn(Vec::new())?;
+        let objects = self.receive(Vec::new())?;
         self.send(objects)?;
         if self.is_at_end() {
             self.end(0);
@@ -249,13 +251,13 @@ impl<'a> Walk<'a> {
         Some(())
     }
 
-    /// Begins behind a key; the pages that came until the beginning can be told. `None` where it
-    /// can't be: the store begins elsewhere, or can't be asked.
+    /// Starts after a key and fetches pages until the range's beginning is known. Returns the
+    /// beginning and those pages, or `None` if the store begins elsewhere or a request fails.
     fn beginning(&mut self, after: &[u8]) -> Option<(Beginning, Vec<Vec<Listed>>)> {
-        let page = self.turning.after(after).ok()?;
-        let told = page.date;
+        let page = self.cursor.after(after).ok()?;
+        let listed_at = page.date;
         let mut first = self.take(page).ok()?;
-        // Some stores list the key itself.
+        // Some stores list the key itself, too.
         if first.first().is_some_and(|object| *object.key == *after) {
             first.remove(0);
         }
@@ -266,67 +268,67 @@ impl<'a> Walk<'a> {
         let mut pages = vec![first];
         let mut is_all = true;
         while is_all && !self.is_at_end() {
-            let page = self.turning.turn().ok()??;
+            let page = self.cursor.next().ok()??;
             let objects = self.take(page).ok()?;
-            let behind = objects.iter().find(|object| keys.last() < Some(&object.key));
-            if let Some(object) = behind {
+            let tail = objects.iter().find(|object| keys.last() < Some(&object.key));
+            if let Some(object) = tail {
                 keys.push(object.key.clone());
                 is_all = false;
             }
             pages.push(objects);
         }
-        Some((Beginning { keys, is_all, told }, pages))
+        Some((Beginning { keys, is_all, listed_at }, pages))
     }
 
-    /// Passes pages on until a range takes over, the first one at `at`.
+    /// Sends pages until a range takes over; `at` is the first that may.
     fn up_to(&mut self, ranges: &[Range], at: usize) -> Option<()> {
         let mut next = at;
         let mut ended = self.is_at_end();
-        // What came from behind the start of the next range.
-        let mut behind: Vec<Listed> = Vec::new();
+        // Objects received after the start of the next range.
+        let mut tail: Vec<Listed> = Vec::new();
         loop {
             while let Some(range) = ranges.get(next) {
-                if behind.is_empty() && !ended {
+                if tail.is_empty() && !ended {
                     break;
                 }
                 let beginning = range.beginning.wait().as_ref();
-                match beginning.map_or(Join::Broken, |beginning| beginning.join(&behind, ended)) {
+                match beginning.map_or(Join::Broken, |beginning| beginning.join(&tail, ended)) {
                     Join::Open => break,
                     Join::Proven => return self.end(next - at),
                     Join::Broken => next += 1,
                     Join::Lost => {
                         next = ranges.len();
                         if let Some(habits) = self.lister.habits() {
-                            self.lister.warn(habits.learn_losses());
+                            self.lister.warn(habits.record_losses());
                         }
                     }
                 }
-                behind = self.send_up_to(ranges.get(next), behind)?;
+                tail = self.send_up_to(ranges.get(next), tail)?;
             }
             if ended {
-                self.send(behind)?;
+                self.send(tail)?;
                 return self.end(ranges.len() - at);
             }
-            behind = self.turn(behind)?;
+            tail = self.receive(tail)?;
             ended = self.is_at_end();
-            behind = self.send_up_to(ranges.get(next), behind)?;
+            tail = self.send_up_to(ranges.get(next), tail)?;
         }
     }
 
-    /// Passes on what lies before a range, or all where there is none, and gives the rest back.
+    /// Sends the objects before a range (all if there is none) and returns the others.
     fn send_up_to(&self, range: Option<&Range>, mut objects: Vec<Listed>) -> Option<Vec<Listed>> {
         let within = range.map_or(objects.len(), |range| {
             objects.partition_point(|object| *object.key <= *range.after)
         });
-        let behind = objects.split_off(within);
+        let tail = objects.split_off(within);
         if !objects.is_empty() {
             self.send(objects)?;
         }
-        Some(behind)
+        Some(tail)
     }
 }
 
-/// Keys behind which ranges of what follows `last` begin; none where it can't be split.
+/// Returns keys after which ranges of the listing after `last` begin; none if it can't be split.
 fn splits(lister: &dyn Lister, last: &[u8]) -> Vec<Box<[u8]>> {
     let mut prefix = lister.prefix().to_vec();
     for _ in 0..LEVELS {
@@ -336,7 +338,7 @@ fn splits(lister: &dyn Lister, last: &[u8]) -> Vec<Box<[u8]>> {
             delimiter: true,
             ..ListQuery::default()
         };
-        // Only a hint: whatever is wrong shows in the listing itself.
+        // Only a hint: an error shows in the listing itself.
         let Ok(page) = lister.page(&query) else { return Vec::new() };
         let mut names = page.prefixes;
         names.retain(|name| **name > *last);

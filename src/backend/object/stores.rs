@@ -1,4 +1,4 @@
-//! The stores of a run: how they are reached, what their requests may use, and what these count.
+//! Opens the stores of a run with shared limits and counters.
 
 use super::habits::{self, Habits};
 use super::protocols::{Clients, StoreSettings};
@@ -10,14 +10,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The least memory that is divided between two stores, in bytes.
+/// The smallest memory budget that is divided between two stores, in bytes.
 const LEAST_DIVIDED: u64 = 64 << 20;
 
-/// Reaches stores, all within the limits of one run.
+/// Opens stores within the limits of one run.
 pub struct Stores {
     memory: Memory,
     spool_dir: Arc<Path>,
-    /// How many requests may be under way to each store.
+    /// Most concurrent requests to each store.
     requests: usize,
     rate: Arc<Requests>,
     progress: Arc<Progress>,
@@ -29,8 +29,9 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Makes the stores of a run. `requests` may be under way at the same time on each side (who
-    /// reads one side waits for who writes the other), `token` tells the run's uploads from others', `began` is when it began; listings are sorted in `spool_dir`.
+    /// Makes the opener of a run. Each side may have up to `requests` requests under way, counted
+    /// separately, because reading one side waits for writing the other. `token` distinguishes the
+    /// run's uploads, `began` is its start time; listings are sorted in `spool_dir`.
     pub fn new(
         limits: &LimitOptions,
         requests: usize,
@@ -53,27 +54,27 @@ impl Stores {
         }
     }
 
-    /// Remembers in the state directory how stores list that list otherwise than stores mostly do; what is new to
-    /// it only where it `learns`.
+    /// Remembers deviations in how stores list in the state directory; new ones are recorded if
+    /// `records`.
     #[must_use]
-    pub fn with_habits(self, state_dir: &Path, learns: bool) -> Self {
-        let habits = Some(habits::Memory { state_dir: state_dir.to_owned(), learns });
+    pub fn with_habits(self, state_dir: &Path, records: bool) -> Self {
+        let habits = Some(habits::Memory { state_dir: state_dir.to_owned(), records });
         Self { habits, ..self }
     }
 
-    /// The memory divided between a store that is read and one that is written: what is read ahead
-    /// waits for what is written, which must never wait for it.
+    /// Divides the memory budget between a store that is read and one that is written, because
+    /// reading ahead waits for writing, which must never wait for reading.
     pub fn divided(&self) -> [Memory; 2] {
         let all = self.memory.size();
-        // Less than two ranges is of no use to a reader.
+        // A reader has no use for less than two ranges.
         let reading = if all < LEAST_DIVIDED { 0 } else { all / 4 };
         [reading, all - reading].map(Memory::new)
     }
 
-    /// Reaches a location's store; nothing is sent yet.
+    /// Opens a location's store, without sending a request.
     ///
     /// # Errors
-    /// When the settings make no address.
+    /// Fails if the settings don't give an address.
     pub fn connect(
         &self,
         location: &S3Location,
@@ -83,8 +84,8 @@ impl Stores {
             let message = format!("it is not known how to reach \"{location}\"");
             Error::new(ErrorKind::Usage, message)
         })?;
-        // Each has its own: whoever reads one store while writing another keeps a request open that
-        // waits for those of the other.
+        // Each store has its own limit: a thread that reads one while writing the other keeps a
+        // request open that waits for requests of the other.
         let gate = |at_once| Gate {
             concurrency: Concurrency::new(at_once),
             rate: Arc::clone(&self.rate),
@@ -93,7 +94,8 @@ impl Stores {
         };
         let limits = Arc::new(gate(self.requests));
         let store = self.clients.open(&location.bucket, settings, limits, self.stop.clone())?;
-        // Behind workers that read what is large its pages would come too late to tell anything.
+        // If its pages waited for workers that read large objects, a count would come too late to
+        // be useful.
         let counting = store.limited_by(Arc::new(gate(1)));
         let lock_store = store
             .limited_by(Arc::new(LockGate(Arc::clone(&self.progress))))
@@ -119,7 +121,7 @@ impl Stores {
     }
 }
 
-/// Lets requests through, and counts them.
+/// Limits requests and counts them.
 struct Gate {
     concurrency: Concurrency,
     rate: Arc<Requests>,
@@ -168,7 +170,7 @@ impl RequestLimits for Gate {
     }
 }
 
-/// Lets the requests of a lock through at once, whatever else waits, and counts them.
+/// Lets requests of a lock through without limits, and counts them.
 struct LockGate(Arc<Progress>);
 
 impl RequestLimits for LockGate {

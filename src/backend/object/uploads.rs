@@ -1,7 +1,8 @@
-//! Uploads in parts that were begun, kept in the state directory until they end, so that a later run
-//! goes on with them or gives them up: stores keep, and charge for, parts that nobody completes.
+//! The journal of multipart uploads in the state directory. A later run resumes or aborts those
+//! that didn't end: stores keep, and charge for, parts of incomplete uploads.
 //!
-//! One small file each. Only what stands there is ever given up: other uploads are others'.
+//! Each has one small file. Only uploads in the journal are ever aborted: others belong to other
+//! programs.
 
 use super::UploadId;
 use crate::model::key::Escaped;
@@ -13,23 +14,23 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The directory below the state directory.
+/// The directory in the state directory.
 const DIRECTORY: &str = "uploads";
 
-/// An upload in parts, and of what.
+/// A multipart upload and the file that it is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Begun {
-    /// The place, as it is named.
+    /// The name of the location.
     place: String,
-    /// The object's key: UTF-8, as all keys of stores.
+    /// The object's key, which is UTF-8 like all keys of stores.
     key: String,
     /// The store's name for the upload.
     id: String,
-    /// What was kept with it to tell it by.
+    /// The token in the upload's metadata by which it is recognised.
     pub(super) token: String,
     size: u64,
-    /// Whether a later run may go on with it, given the same file.
-    #[serde(default = "yes")]
+    /// Whether a later run may resume it, given the same file.
+    #[serde(default = "default_resumable")]
     resumable: bool,
     /// Mode, owner, group, seconds and nanoseconds of the mtime.
     metadata: (u32, u32, u32, i64, u32),
@@ -44,35 +45,35 @@ impl Begun {
         self.key.as_bytes()
     }
 
-    /// The same of what nobody goes on with: a stream, or a copy.
+    /// Marks it as not resumable: a stream or a copy.
     pub(super) fn not_resumable(self) -> Self {
         Self { resumable: false, ..self }
     }
 }
 
-/// As it was before there was anything else.
-fn yes() -> bool {
+/// The default for journals written before the field existed.
+fn default_resumable() -> bool {
     true
 }
 
-/// Uploads that earlier runs left, each with its file; `None` until they were read.
+/// Uploads of earlier runs, each with its journal file; `None` until they were read.
 type Left = Option<Vec<(PathBuf, Begun)>>;
 
-/// The uploads of one place.
+/// The uploads of one location.
 pub(super) struct Journal {
     directory: PathBuf,
     place: String,
-    /// What earlier runs left, with its file; `None` until it was read.
+    /// The uploads of earlier runs.
     left: Mutex<Left>,
 }
 
 impl Journal {
-    /// Makes the journal of a place, in a state directory; nothing is read yet.
+    /// Makes the journal of a location in a state directory, without reading it.
     pub(super) fn new(state_dir: &Path, place: String) -> Self {
         Self { directory: state_dir.join(DIRECTORY), place, left: Mutex::default() }
     }
 
-    /// Describes an upload of a file of so many bytes.
+    /// Describes an upload of a file of `size` bytes.
     pub(super) fn describe(
         &self,
         key: &[u8],
@@ -93,10 +94,10 @@ impl Journal {
         }
     }
 
-    /// Takes note of an upload; the file to be removed when it has ended.
+    /// Records an upload, and returns the file to remove when it has ended.
     ///
     /// # Errors
-    /// When that can't be written.
+    /// Fails if the file can't be written.
     pub(super) fn begin(&self, begun: &Begun) -> io::Result<PathBuf> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
         let name =
@@ -109,7 +110,7 @@ impl Journal {
         Ok(path)
     }
 
-    /// Takes what an earlier run left of an upload of this very file, if it left any.
+    /// Takes an unfinished upload of this very file by an earlier run, if there is one.
     pub(super) fn resume(
         &self,
         key: &[u8],
@@ -126,18 +127,18 @@ impl Journal {
         Ok(found.map(|at| left.swap_remove(at)))
     }
 
-    /// Takes all that earlier runs left and nobody went on with.
+    /// Takes all uploads of earlier runs that were not resumed.
     pub(super) fn take_left(&self) -> io::Result<Vec<(PathBuf, Begun)>> {
         Ok(self.left()?.take().unwrap_or_default())
     }
 
-    /// Takes what earlier runs left and nobody can go on with.
-    pub(super) fn take_hopeless(&self) -> io::Result<Vec<(PathBuf, Begun)>> {
+    /// Takes the uploads of earlier runs that can't be resumed.
+    pub(super) fn take_unresumable(&self) -> io::Result<Vec<(PathBuf, Begun)>> {
         let mut left = self.left()?;
         let all = left.take().unwrap_or_default();
-        let (resumable, hopeless) = all.into_iter().partition(|(_, begun)| begun.resumable);
+        let (resumable, unresumable) = all.into_iter().partition(|(_, begun)| begun.resumable);
         *left = Some(resumable);
-        Ok(hopeless)
+        Ok(unresumable)
     }
 
     fn left(&self) -> io::Result<MutexGuard<'_, Left>> {
@@ -161,7 +162,8 @@ impl Journal {
                 continue;
             }
             let path = name.path();
-            // What was cut by a crash names no upload; what is of another place is not ours.
+            // A file truncated by a crash names no upload. The prefix may collide with another
+            // location's.
             match serde_json::from_slice::<Begun>(&fs::read(&path)?) {
                 Ok(begun) if begun.place == self.place => found.push((path, begun)),
                 Ok(_) => {}
@@ -176,10 +178,10 @@ impl Journal {
     }
 }
 
-/// Says that the journal can't be used.
+/// Builds the cause for a journal that can't be used.
 pub(super) fn unusable(error: &io::Error, key: &[u8]) -> crate::model::Cause {
     crate::model::Cause::Other(format!(
-        "cannot keep in the state directory that its upload was begun (\"{}\"): {error}",
+        "cannot record in the state directory that its upload was begun (\"{}\"): {error}",
         Escaped(key)
     ))
 }
@@ -204,12 +206,12 @@ mod tests {
         assert_eq!(resume("one", "k", 9, &metadata), None);
         assert_eq!(resume("one", "ké", 8, &metadata), None);
         assert_eq!(resume("one", "ké", 9, &Metadata::default()), None);
-        assert!(journal("one").take_hopeless().expect("read").is_empty());
+        assert!(journal("one").take_unresumable().expect("read").is_empty());
         assert_eq!(journal("one").take_left().expect("read"), [(path.clone(), begun)]);
         assert!(journal("two").take_left().expect("read").is_empty());
         let stream = journal("one").describe(b"s", &id, "token", 0, &metadata).not_resumable();
         let path = journal("one").begin(&stream).expect("take note");
-        assert_eq!(journal("one").take_hopeless().expect("read"), [(path.clone(), stream)]);
+        assert_eq!(journal("one").take_unresumable().expect("read"), [(path.clone(), stream)]);
         fs::write(&path, "{").expect("write");
         assert!(journal("one").take_left().expect("read").is_empty());
         assert!(!path.exists(), "what is not legible names no upload");

@@ -1,5 +1,5 @@
-//! A large object read in ranges, several at a time, and handed on in order: each range is kept whole
-//! until those before it are taken.
+//! A large object read in several ranges at a time and passed on in order. Each range is buffered
+//! until those before it were taken.
 
 use super::check::Check;
 use super::object_read::ObjectRead;
@@ -10,12 +10,12 @@ use crate::model::EntryKind;
 use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Bytes of a range: long enough that a request's costs don't count.
+/// Size of a range in bytes: long enough that the cost of a request doesn't matter.
 pub(super) const RANGE: u64 = 8 << 20;
 /// Ranges of one object that are read at the same time.
 const RANGES: usize = 4;
 
-/// Memory for ranges; `None` where the object is better read by one request.
+/// Takes memory for ranges; returns `None` if the object is better read with one request.
 pub(super) fn permits(whole: &ObjectRead<'_>) -> Option<Vec<MemoryPermit>> {
     if whole.entry.stamp.size <= 2 * RANGE || whole.tag.is_none() {
         return None;
@@ -25,8 +25,8 @@ pub(super) fn permits(whole: &ObjectRead<'_>) -> Option<Vec<MemoryPermit>> {
     (permits.len() > 1).then_some(permits)
 }
 
-/// Reads an object by ranges, of which the first was begun, one at a time for each permit, and hands
-/// it on in chunks.
+/// Reads an object by ranges, one at a time for each permit, and passes it on in chunks. The first
+/// range was already requested.
 pub(super) fn read(
     whole: &ObjectRead<'_>,
     first: Box<dyn ObjectReader>,
@@ -43,17 +43,17 @@ pub(super) fn read(
         for permit in permits {
             let (window, first) = (&window, &first);
             scope.spawn(move || {
-                while let Some(at) = window.begin() {
-                    let range = at * RANGE..size.min((at + 1) * RANGE);
-                    let begun = if at == 0 { take(first) } else { None };
-                    window.put(at, fetch(whole, begun, range, permit.content()));
+                while let Some(number) = window.begin() {
+                    let range = number * RANGE..size.min((number + 1) * RANGE);
+                    let begun = if number == 0 { take(first) } else { None };
+                    window.put(number, fetch(whole, begun, range, permit.content()));
                 }
             });
         }
         let mut check = Check::nothing();
-        for at in 0..ranges {
-            let (head, content) = window.take(at)?;
-            if at == 0 {
+        for number in 0..ranges {
+            let (head, content) = window.take(number)?;
+            if number == 0 {
                 let facts = whole.place.facts(&head, EntryKind::File);
                 if !whole.has_digest(&facts) {
                     check = Check::of(&whole.head()?);
@@ -63,7 +63,7 @@ pub(super) fn read(
             for piece in content.pieces() {
                 check.take(piece);
             }
-            if at + 1 == ranges {
+            if number + 1 == ranges {
                 check.end()?;
             }
             for chunk in content.pieces().flat_map(|piece| piece.chunks(chunk)) {
@@ -84,12 +84,12 @@ fn fetch(
     range: Range<u64>,
     mut content: Content,
 ) -> Fetched {
-    let got = match begun {
+    let reader = match begun {
         Some(begun) => begun,
         None => whole.open(range.clone())?,
     };
-    let head = got.head().clone();
-    whole.stream(got, &range, &mut |bytes| {
+    let head = reader.head().clone();
+    whole.stream(reader, &range, &mut |bytes| {
         content.push(bytes);
         Ok(())
     })?;
@@ -98,8 +98,8 @@ fn fetch(
 
 type Fetched = Result<(Head, Content), ReadError>;
 
-/// The ranges under way: each is begun once, in order, and at most `width` are held, the one in hand
-/// included.
+/// The ranges being read. Each is started once, in order, and at most `width` are in memory,
+/// including the one being passed on.
 struct Window {
     ranges: u64,
     width: u64,
@@ -120,7 +120,7 @@ impl Window {
         Self { ranges, width, state: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// The next range to fetch; waits for its turn. `None` once there is none.
+    /// Waits for and returns the next range to fetch; `None` after the last.
     fn begin(&self) -> Option<u64> {
         let mut state = self.lock();
         loop {
@@ -135,18 +135,18 @@ impl Window {
         }
     }
 
-    fn put(&self, at: u64, fetched: Fetched) {
-        self.lock().fetched.push((at, fetched));
+    fn put(&self, number: u64, fetched: Fetched) {
+        self.lock().fetched.push((number, fetched));
         self.changed.notify_all();
     }
 
-    /// Takes a range once it came.
-    fn take(&self, at: u64) -> Fetched {
+    /// Waits for a range and takes it.
+    fn take(&self, number: u64) -> Fetched {
         let mut state = self.lock();
         loop {
-            if let Some(found) = state.fetched.iter().position(|(number, _)| *number == at) {
-                // The one in hand still takes its room.
-                state.taken = at;
+            if let Some(found) = state.fetched.iter().position(|(fetched, _)| *fetched == number) {
+                // The range being passed on still uses its memory.
+                state.taken = number;
                 self.changed.notify_all();
                 return state.fetched.swap_remove(found).1;
             }
@@ -159,7 +159,7 @@ impl Window {
     }
 }
 
-/// Lets nobody begin another range once it is dropped.
+/// Prevents further ranges from starting when dropped.
 struct Closing<'a>(&'a Window);
 
 impl Drop for Closing<'_> {

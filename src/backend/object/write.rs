@@ -1,10 +1,10 @@
-//! Writing objects: one PUT for a small one, equal parts side by side for a large one.
+//! Writing objects: a small one with one PUT, a large one in equal parts sent concurrently.
 //!
-//! An object stands whole, or as it was before, once its PUT or its last request succeeded: there is
-//! nothing to put in place later, and nothing to sync.
+//! An object is replaced atomically when its PUT or the last request of its upload succeeds: there
+//! is nothing to publish later and nothing to sync.
 
 use super::cause::{cause, refused};
-use super::conditions::{Unwritten, Writing, condition_of, taken};
+use super::conditions::{Unwritten, Writing, condition_of, conflict};
 use super::marker_trial::unwritten;
 use super::metadata::{headers, put};
 use super::part_sizes::{STREAMED_PART, part_size};
@@ -26,7 +26,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The name under which an upload in parts keeps who made it.
+/// The metadata name for the token of the run that made a multipart upload.
 pub(super) const UPLOAD: &str = "vidimus-upload";
 
 /// An object that is being written.
@@ -35,17 +35,17 @@ pub(super) struct ObjectStage {
     key: Vec<u8>,
     entry: Entry,
     place: Precondition,
-    /// Its size, where that is known before all of it has come.
+    /// The size, if it is known in advance.
     expected: Option<u64>,
     part_size: u64,
     kept: Option<Headers>,
-    /// What came of the next part, or of the whole; always with a permit.
-    held: Option<PartBuffer>,
+    /// Buffered content of the next part or of the whole object, always with its memory permit.
+    buffer: Option<PartBuffer>,
     written: u64,
     upload: Option<Upload>,
 }
 
-/// Content and the memory that it may take.
+/// Buffered content and its memory permit.
 struct PartBuffer {
     // Dropped first.
     content: Content,
@@ -58,11 +58,11 @@ impl From<MemoryPermit> for PartBuffer {
     }
 }
 
-/// An upload in parts under way.
+/// A multipart upload under way.
 struct Upload {
     id: UploadId,
     token: String,
-    /// Where it is kept that it was begun.
+    /// The journal file of the upload.
     record: PathBuf,
     /// Parts that an earlier run sent.
     sent_before: HashMap<u16, UploadedPart>,
@@ -80,7 +80,7 @@ impl ObjectStage {
         Self::new(to, (entry, Some(size)), place, part_size, part_size.min(size))
     }
 
-    /// Begins an object of a size that nobody knows; the entry's is what is expected.
+    /// Begins an object of unknown size; the entry's size is the expected one.
     pub(super) fn begin_stream(
         to: &Arc<BucketPrefix>,
         entry: &Entry,
@@ -95,10 +95,10 @@ impl ObjectStage {
         (entry, expected): (&Entry, Option<u64>),
         place: Precondition,
         part_size: u64,
-        held: u64,
+        buffer_size: u64,
     ) -> Result<Self, Cause> {
         let key = to.object_key(&entry.key)?;
-        let permit = to.hold(held)?;
+        let permit = to.take_memory(buffer_size)?;
         Ok(Self {
             to: Arc::clone(to),
             key,
@@ -107,7 +107,7 @@ impl ObjectStage {
             expected,
             part_size,
             kept: None,
-            held: Some(permit.into()),
+            buffer: Some(permit.into()),
             written: 0,
             upload: None,
         })
@@ -120,7 +120,7 @@ impl ObjectStage {
         }
     }
 
-    /// Sends what is held as the next part.
+    /// Sends the buffer as the next part.
     fn send_part(&mut self, more: bool) -> Result<(), Cause> {
         if self.upload.is_none() {
             self.upload = Some(match self.resume()? {
@@ -129,17 +129,17 @@ impl ObjectStage {
             });
         }
         let Some(upload) = &mut self.upload else { return Ok(()) };
-        let Some(mut held) = self.held.take() else { return Ok(()) };
-        if upload.has_sent(&held.content) {
-            held.content.clear();
-            self.held = Some(held);
+        let Some(mut buffer) = self.buffer.take() else { return Ok(()) };
+        if upload.has_sent(&buffer.content) {
+            buffer.content.clear();
+            self.buffer = Some(buffer);
             return Ok(());
         }
         let most = self.to.store.capabilities().most_parts;
         if upload.parts.begun() == most {
             let mebibytes = self.part_size >> 20;
             return Err(Cause::Lost {
-                message: format!("more comes than {most} parts of {mebibytes} MiB can hold"),
+                message: format!("more comes than {most} parts of {mebibytes} MiB can take_memory"),
                 help: hint![
                     "say by ",
                     Setting::ExpectedSize,
@@ -148,11 +148,11 @@ impl ObjectStage {
             });
         }
         let (to, key, id) = (Arc::clone(&self.to), self.key.clone(), upload.id.clone());
-        let PartBuffer { content, permit } = held;
+        let PartBuffer { content, permit } = buffer;
         let content: Body = content.into_pieces().collect();
         let send = move |number| {
             let sent = to.store.upload_part(&key, &id, number, content);
-            // What was held for the content is free again.
+            // The content's memory is free again.
             drop(permit);
             sent
         };
@@ -160,15 +160,15 @@ impl ObjectStage {
         if !more {
             return Ok(());
         }
-        // Waiting while parts of one's own hold memory could be waiting for oneself.
-        while self.held.is_none() && !upload.parts.are_idle() {
-            self.held = self.to.memory.try_take(self.part_size).map(PartBuffer::from);
-            if self.held.is_none() {
+        // While our own parts hold memory, waiting for memory could be waiting for ourselves.
+        while self.buffer.is_none() && !upload.parts.are_idle() {
+            self.buffer = self.to.memory.try_take(self.part_size).map(PartBuffer::from);
+            if self.buffer.is_none() {
                 upload.parts.wait().map_err(refused)?;
             }
         }
-        if self.held.is_none() {
-            self.held = Some(self.to.hold(self.part_size)?.into());
+        if self.buffer.is_none() {
+            self.buffer = Some(self.to.take_memory(self.part_size)?.into());
         }
         Ok(())
     }
@@ -177,7 +177,7 @@ impl ObjectStage {
         let (to, entry) = (&self.to, &self.entry);
         let mut headers = self.headers(&entry.metadata, None);
         let token = to.token.clone();
-        // What was itself sent in parts comes with one.
+        // Headers kept from an object uploaded in parts already contain a token: replace it.
         put(&mut headers, UPLOAD, token.clone());
         let id = to.store.create_upload(&self.key, &headers).map_err(refused)?;
         let size = entry.stamp.size;
@@ -186,15 +186,15 @@ impl ObjectStage {
         match to.journal.begin(&begun) {
             Ok(record) => Ok(Upload::new(id, token, record, HashMap::new())),
             Err(error) => {
-                // Nobody would ever know of it.
+                // Without a record no later run could abort the upload.
                 to.store.abort_upload(&self.key, &id).map_err(refused)?;
                 Err(uploads::unusable(&error, &self.key))
             }
         }
     }
 
-    /// Goes on with what an earlier run began of the same file, if the store still has it. Which of
-    /// its parts are right shows by their MD5.
+    /// Resumes an earlier run's upload of the same file, if the store still has it. The MD5 of its
+    /// parts shows which are right.
     fn resume(&self) -> Result<Option<Upload>, Cause> {
         let (to, entry) = (&self.to, &self.entry);
         if self.kept.is_some() || self.expected.is_none() {
@@ -203,11 +203,11 @@ impl ObjectStage {
         let left = to.journal.resume(&self.key, entry.stamp.size, &entry.metadata);
         let left = left.map_err(|error| uploads::unusable(&error, &self.key))?;
         let Some((record, begun)) = left else { return Ok(None) };
-        let (mut parts, mut behind, id) = (HashMap::new(), Some(0), begun.id());
-        while let Some(number) = behind {
+        let (mut parts, mut after, id) = (HashMap::new(), Some(0), begun.id());
+        while let Some(number) = after {
             match to.store.list_parts(&self.key, &id, number) {
                 Ok(page) => {
-                    behind = page.next;
+                    after = page.next;
                     parts.extend(page.parts.into_iter().map(|part| (part.number, part)));
                 }
                 Err(error) if error.kind == StoreErrorKind::NoSuchUpload => {
@@ -231,16 +231,16 @@ impl Upload {
         Self { id, token, record, sent_before, parts: Parts::default() }
     }
 
-    /// Whether the next part is there already, from an earlier run.
+    /// Returns whether an earlier run already sent the next part.
     fn has_sent(&mut self, content: &Content) -> bool {
         let next = self.parts.begun() + 1;
         let Some(part) = self.sent_before.remove(&next) else { return false };
         let md5 = || content.pieces().fold(Md5::new(), Md5::chain_update).finalize();
-        let is_it = part.size == content.len() as u64 && part.md5() == Some(md5().into());
-        if is_it {
+        let is_same = part.size == content.len() as u64 && part.md5() == Some(md5().into());
+        if is_same {
             self.parts.skip(part.tag);
         }
-        is_it
+        is_same
     }
 }
 
@@ -256,13 +256,13 @@ impl Stage for ObjectStage {
         }
         while !chunk.is_empty() {
             let full = self.part_size as usize;
-            if self.held.as_ref().is_some_and(|held| held.content.len() == full) {
+            if self.buffer.as_ref().is_some_and(|buffer| buffer.content.len() == full) {
                 self.send_part(true)?;
             }
-            let held = self.held.as_mut();
-            let held = held.expect("nothing is written behind the last part or after an error");
-            let fits = chunk.len().min(full - held.content.len());
-            held.content.push(&chunk[..fits]);
+            let buffer = self.buffer.as_mut();
+            let buffer = buffer.expect("nothing is written after the last part or after an error");
+            let fits = chunk.len().min(full - buffer.content.len());
+            buffer.content.push(&chunk[..fits]);
             self.written += fits as u64;
             chunk = &chunk[fits..];
         }
@@ -283,9 +283,9 @@ impl Stage for ObjectStage {
             self.complete()?
         } else {
             let headers = self.headers(metadata, Some(digest));
-            let held = self.held.take();
+            let buffer = self.buffer.take();
             let (content, _permit) =
-                held.map(|PartBuffer { content, permit }| (content, permit)).unzip();
+                buffer.map(|PartBuffer { content, permit }| (content, permit)).unzip();
             let content: Body = content.into_iter().flat_map(Content::into_pieces).collect();
             self.to.put_whole(&self.key, &content, &headers, self.place)?
         };
@@ -299,7 +299,8 @@ impl Stage for ObjectStage {
 }
 
 impl ObjectStage {
-    /// Ends an upload in parts.
+    /// Completes a multipart upload under the same conditions as [`BucketPrefix::put_whole`]. If
+    /// the reply is lost, the object is recognised by its `token`.
     fn complete(&mut self) -> Result<Option<ETag>, Cause> {
         let Some(upload) = &mut self.upload else { return Ok(None) };
         let parts = upload.parts.all().map_err(refused)?;
@@ -336,11 +337,11 @@ impl Drop for ObjectStage {
         upload.parts.settle();
         let is_stream = self.expected.is_none();
         if self.to.stop.requested() && !is_stream {
-            // The next run goes on with it.
+            // The next run resumes it.
             return;
         }
-        // Nothing goes on with a stream: it is given up even where the run is to stop. Should this
-        // fail, a later run gives it up.
+        // A stream can't be resumed, so it is aborted even if the run is to stop. If this fails, a
+        // later run aborts it.
         let store = self.to.store.stopped_by(Stop::default());
         if store.abort_upload(&self.key, &upload.id).is_ok() {
             fs::remove_file(&upload.record).ok();
@@ -348,7 +349,7 @@ impl Drop for ObjectStage {
     }
 }
 
-/// An object that stands.
+/// An object that is in its place.
 struct InPlace(Written);
 
 impl Staged for InPlace {
@@ -366,19 +367,19 @@ impl Staged for InPlace {
 }
 
 impl BucketPrefix {
-    /// Gives up what earlier runs began and nobody went on with; each is named to `given_up`.
+    /// Aborts uploads of earlier runs that were not resumed; calls `given_up` with the key of each.
     pub(super) fn abort_stale_uploads(&self, given_up: &mut dyn FnMut(&Key)) -> Result<(), Cause> {
-        self.give_up(self.journal.take_left()?, given_up)
+        self.abort_uploads(self.journal.take_left()?, given_up)
     }
 
-    /// Gives up what earlier runs began and nobody can go on with; how many there were.
-    pub(super) fn give_up_hopeless(&self) -> Result<u64, Cause> {
+    /// Aborts uploads of earlier runs that can't be resumed, and returns how many there were.
+    pub(super) fn abort_unresumable_uploads(&self) -> Result<u64, Cause> {
         let mut given_up = 0;
-        self.give_up(self.journal.take_hopeless()?, &mut |_| given_up += 1)?;
+        self.abort_uploads(self.journal.take_unresumable()?, &mut |_| given_up += 1)?;
         Ok(given_up)
     }
 
-    fn give_up(
+    fn abort_uploads(
         &self,
         left: Vec<(PathBuf, Begun)>,
         given_up: &mut dyn FnMut(&Key),
@@ -392,8 +393,8 @@ impl BucketPrefix {
         Ok(())
     }
 
-    /// Writes a whole object by one request. Where nothing stands, or a known object, whatever else
-    /// turns up is not overwritten, as far as the store knows conditions.
+    /// Writes a whole object with one request. With a precondition, no other object is overwritten,
+    /// as far as the store supports conditions.
     fn put_whole(
         &self,
         key: &[u8],
@@ -408,13 +409,13 @@ impl BucketPrefix {
         });
         match put {
             Ok(tag) => Ok(tag),
-            // A reply may have been lost, and the request been sent again.
+            // A reply may have been lost and the request sent again.
             Err(Unwritten::Unmet { error, existing: Some(head) })
                 if error.maybe_done && is_kept(&head, headers) =>
             {
                 Ok(head.etag)
             }
-            Err(Unwritten::Unmet { .. }) => Err(taken(&place)),
+            Err(Unwritten::Unmet { .. }) => Err(conflict(&place)),
             Err(Unwritten::Failed(error)) => Err(cause(&error)),
         }
     }
@@ -438,7 +439,7 @@ impl BucketPrefix {
         });
         let (error, existing, otherwise) = match completed {
             Ok(tag) => return Ok(tag),
-            Err(Unwritten::Unmet { error, existing }) => (error, existing, Some(taken(place))),
+            Err(Unwritten::Unmet { error, existing }) => (error, existing, Some(conflict(place))),
             Err(Unwritten::Failed(error)) if is_lost(&error) => {
                 (error, self.store.head(key).map_err(refused)?.map(Box::new), None)
             }
@@ -450,7 +451,7 @@ impl BucketPrefix {
         }
     }
 
-    /// Writes a directory's marker over whatever stands there; `None` where the place has none.
+    /// Writes a directory's marker, over an existing one; returns `None` if no markers are written.
     pub(super) fn put_marker(
         &self,
         key: &Key,
@@ -463,7 +464,8 @@ impl BucketPrefix {
         let headers = headers(&object, EntryKind::Directory, metadata, None);
         match self.store.put(&object, Body::default(), &headers, Condition::None) {
             Ok(tag) => {
-                // A bucket's root has no key of its own to be listed by.
+                // The metadata of a bucket's root is under a key that isn't listed, so it has no
+                // tag.
                 let is_listed = !(key.is_root() && self.prefix.is_empty());
                 Ok(Some(Stamp::of_object(0, tag.filter(|_| is_listed))))
             }
@@ -472,7 +474,7 @@ impl BucketPrefix {
         }
     }
 
-    /// Writes a link: an object whose content is its text.
+    /// Writes a symbolic link: an object whose content is the link's text.
     pub(super) fn put_link(
         &self,
         key: &Key,

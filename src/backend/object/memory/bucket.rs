@@ -1,4 +1,4 @@
-//! One bucket: its objects by key, and the uploads under way.
+//! One bucket: its objects by key, and unfinished uploads.
 
 use super::super::{
     Condition, Head, ListQuery, Listed, Page, StoreError, StoreErrorKind, UploadedPart,
@@ -15,28 +15,28 @@ use std::ops::Bound;
 /// What a store does with keys that end in `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Markers {
-    /// They are objects like any other.
+    /// Keeps them as objects like any other.
     Kept,
-    /// It refuses them by an error of this kind.
+    /// Refuses them with an error of this kind.
     Refused(StoreErrorKind),
-    /// It drops the `/`, so that they are other objects.
+    /// Drops the `/`, so that they become other objects.
     LoseTheirSlash,
-    /// They stay where many objects are deleted at once, though the reply is that they are gone.
+    /// Keeps them in bulk deletes but reports that they were deleted.
     OutliveBulk,
 }
 
-/// An object as it lies in the store.
+/// A stored object.
 #[derive(Clone, Debug)]
 pub struct StoredObject {
-    /// Its content.
+    /// The content.
     pub content: Bytes,
-    /// What is kept with it.
+    /// The headers kept with it.
     pub headers: Headers,
-    /// Its entity tag.
+    /// The entity tag.
     pub etag: ETag,
     /// When it was written.
     pub modified: Timestamp,
-    /// The size of its first part; of the whole where it came as one.
+    /// The size of the first part, or of the whole object if it was put at once.
     pub first_part: u64,
 }
 
@@ -47,7 +47,7 @@ impl StoredObject {
         Self { content, headers, etag, modified, first_part }
     }
 
-    /// One that was uploaded in parts.
+    /// Makes an object from the parts of an upload.
     pub(super) fn of_parts(parts: &[Bytes], headers: Headers, modified: Timestamp) -> Self {
         let sums = parts.iter().fold(Md5::new(), |all, part| all.chain_update(Md5::digest(part)));
         let etag = tag(&format!("{}-{}", Hex(&sums.finalize()), parts.len()));
@@ -87,12 +87,12 @@ pub(super) struct PendingUpload {
 #[derive(Debug, Default)]
 pub(super) struct Bucket {
     pub(super) objects: BTreeMap<Box<[u8]>, StoredObject>,
-    /// By the store's name for them.
+    /// By upload id.
     pub(super) uploads: BTreeMap<Box<str>, PendingUpload>,
 }
 
 impl Bucket {
-    /// Makes sure that what stands at a key is as asked for.
+    /// Checks that the object at a key fulfils a condition.
     pub(super) fn check(&self, key: &[u8], condition: Condition<'_>) -> Result<(), StoreError> {
         let existing = self.objects.get(key);
         let is_met = match condition {
@@ -104,14 +104,15 @@ impl Bucket {
             return Ok(());
         }
         let kind = match (condition, existing) {
-            // As S3 answers where there is nothing to match.
+            // S3 returns this if no object exists that could match.
             (Condition::Matches(_), None) => StoreErrorKind::NotFound,
             _ => StoreErrorKind::PreconditionFailed,
         };
         Err(StoreError::new(kind))
     }
 
-    /// A page of its keys. The token of the next one is the last key or prefix in hexadecimal digits.
+    /// Returns a page of keys. The token of the next page is the last key or prefix in hexadecimal
+    /// digits.
     pub(super) fn page(&self, query: &ListQuery<'_>, habits: &Habits, now: Timestamp) -> Page {
         let most = query.limit.map_or(habits.page, |limit| habits.page.min(limit.into()));
         let token = query.token.map(unhex);
@@ -128,7 +129,7 @@ impl Bucket {
             };
             let slash = rest.iter().position(|&byte| byte == b'/').filter(|_| query.delimiter);
             let folded = slash.map(|at| &key[..=query.prefix.len() + at]);
-            // A prefix that the page before ended with.
+            // Skip the prefix that the previous page ended with.
             if folded.is_some() && (folded == last.as_deref() || folded == token.as_deref()) {
                 continue;
             }

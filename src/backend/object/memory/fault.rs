@@ -1,24 +1,24 @@
-//! Faults by script: what goes wrong, and when.
+//! Scripted faults.
 
 use super::super::{StoreError, StoreErrorKind};
 use crate::model::RequestKind;
 
-/// What goes wrong with one call.
+/// A fault of one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing is done, and the store says so by an error of this kind.
+    /// The request is not carried out, and the store returns an error of this kind.
     Refused(StoreErrorKind),
-    /// It is done, and no reply comes: the client asks what it was told to look at, and sends the
+    /// The request is carried out but the reply is lost: the client calls `look` and sends the
     /// request again.
     LostReply,
-    /// It is done, and no reply ever comes.
+    /// The request is carried out, but no reply ever comes.
     Silence,
-    /// The content ends after so many bytes.
+    /// The content ends after this many bytes.
     BreaksOff(u64),
 }
 
 impl Fault {
-    /// The error of a store that is silent.
+    /// Returns the error for a store that doesn't reply.
     pub(super) fn silence() -> StoreError {
         let mut error = StoreError::new(StoreErrorKind::Network);
         error.maybe_done = true;
@@ -26,7 +26,7 @@ impl Fault {
     }
 }
 
-/// Faults that wait for their calls, and the calls that were made.
+/// Pending faults, and the calls made so far.
 #[derive(Debug, Default)]
 pub struct Faults {
     calls: Vec<RequestKind>,
@@ -34,27 +34,27 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Lets the nth call of a kind from now on fail; 1 is the next one.
+    /// Makes the nth call of a kind from now on fail; 1 is the next.
     pub fn fail(&mut self, kind: RequestKind, nth: usize, fault: Fault) {
         self.waiting.push((kind, self.count(kind) + nth, fault));
     }
 
-    /// Calls of a kind so far.
+    /// Returns the number of calls of a kind so far.
     pub fn count(&self, kind: RequestKind) -> usize {
         self.calls.iter().filter(|call| **call == kind).count()
     }
 
-    /// Calls so far.
+    /// Returns the calls so far.
     pub fn calls(&self) -> &[RequestKind] {
         &self.calls
     }
 
-    /// Forgets the calls, and the faults that wait.
+    /// Clears the calls and pending faults.
     pub fn forget(&mut self) {
         *self = Self::default();
     }
 
-    /// Takes note of a call; what goes wrong with it, if anything does.
+    /// Records a call and returns its fault, if there is one.
     pub(super) fn call(&mut self, kind: RequestKind) -> Option<Fault> {
         self.calls.push(kind);
         let number = self.count(kind);

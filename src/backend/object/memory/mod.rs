@@ -1,8 +1,8 @@
-//! A store in memory: every key, conditions, copies, uploads in parts, and faults by script.
+//! A store in memory with any key, conditions, copies, multipart uploads, and scripted faults.
 //!
-//! [`MemoryService`] is the service with its buckets, [`MemoryStore`] one bucket of it. It does what
-//! the best of stores do, unless [`Habits`] say otherwise or a [`Fault`] waits for the next call of a
-//! kind. It is there for tests: nothing is sent, nothing waits, and each call is written down.
+//! [`MemoryService`] is the service with its buckets, [`MemoryStore`] one bucket of it. It behaves
+//! like a fully compliant store, unless [`Habits`] say otherwise or a [`Fault`] is pending. It is
+//! for tests: nothing is sent, nothing waits, and each call is recorded.
 
 mod bucket;
 mod fault;
@@ -12,20 +12,20 @@ pub use bucket::{Markers, StoredObject};
 pub use fault::{Fault, Faults};
 pub use store::{MemoryService, MemoryStore};
 
-/// How a store differs from the best of its kind.
+/// How a store deviates from a fully compliant one.
 #[derive(Clone, Debug)]
 pub struct Habits {
-    /// Whether it knows conditions; without them it refuses requests that have one.
+    /// Whether it supports conditions; else it refuses requests that have one.
     pub knows_conditions: bool,
-    /// Whether it sends a part of an object where one is asked for, and not the whole.
+    /// Whether it supports ranges; else it sends the whole object.
     pub reads_ranges: bool,
-    /// Whether it keeps a checksum of the whole with each object.
+    /// Whether it keeps a checksum of each whole object.
     pub keeps_checksums: bool,
-    /// What it does with keys that end in `/`.
+    /// How it treats keys that end in `/`.
     pub markers: Markers,
     /// The largest object that one copy takes, in bytes.
     pub largest_copy: u64,
-    /// Objects and prefixes of a page.
+    /// Most objects and prefixes of a page.
     pub page: usize,
 }
 

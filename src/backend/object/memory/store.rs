@@ -16,10 +16,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes of a piece of content that comes at once.
+/// Size in bytes of one piece of content.
 const PIECE: usize = 64 << 10;
 
-/// A store with its buckets; a clone is a handle to the same one.
+/// A store with its buckets; clones share it.
 #[derive(Clone, Default)]
 pub struct MemoryService(Arc<Mutex<Service>>);
 
@@ -27,10 +27,10 @@ pub struct MemoryService(Arc<Mutex<Service>>);
 struct Service {
     habits: Habits,
     faults: Faults,
-    /// A store that was seen to send the whole of an object for a part of it.
+    /// Whether the store was seen to send the whole object for a range.
     is_range_ignored: bool,
     buckets: BTreeMap<String, Bucket>,
-    /// Seconds since the epoch; one more with each write.
+    /// The clock in seconds since the epoch, advanced by one with each write.
     clock: i64,
     uploads_begun: u64,
 }
@@ -44,7 +44,7 @@ impl Service {
         self.buckets.entry(name.to_owned()).or_default()
     }
 
-    /// The key that an object is kept at.
+    /// Returns the key under which an object is kept.
     fn kept_at<'k>(&self, key: &'k [u8]) -> Result<&'k [u8], StoreError> {
         match &self.habits.markers {
             Markers::Refused(kind) if key.ends_with(b"/") => Err(StoreError::new(kind.clone())),
@@ -74,7 +74,7 @@ impl Service {
         Ok(Some(etag))
     }
 
-    /// The object that a copy is to be made of.
+    /// Returns the source object of a copy.
     fn original(&mut self, from: &CopySource<'_>) -> Result<StoredObject, StoreError> {
         let object = self.bucket(from.bucket).objects.get(from.key).cloned();
         let object = object.ok_or_else(|| StoreError::new(StoreErrorKind::NotFound))?;
@@ -86,7 +86,7 @@ impl Service {
         }
     }
 
-    /// An upload of this key.
+    /// Returns an upload for this key.
     fn upload(
         &mut self,
         bucket: &str,
@@ -100,7 +100,7 @@ impl Service {
 }
 
 impl MemoryService {
-    /// A bucket, whose requests are signed with a key of this name.
+    /// Returns a bucket whose requests are signed with a key of this name.
     pub fn bucket(&self, name: &str, key: &str) -> MemoryStore {
         let id = BucketId {
             scheme: "memory",
@@ -189,8 +189,8 @@ impl MemoryStore {
         }
     }
 
-    /// Does what writes something, and where the reply is lost does it again as a client would, once
-    /// `look` found nothing.
+    /// Does what writes something, and where the reply is lost does it again as a client would,
+    /// once `look` found nothing.
     fn write<T>(
         &self,
         kind: RequestKind,

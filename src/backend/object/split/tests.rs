@@ -1,7 +1,7 @@
 use super::*;
 use crate::backend::object::habits::Habits;
+use crate::backend::object::page_cursor::Lister;
 use crate::backend::object::pages::objects;
-use crate::backend::object::turning::Lister;
 use crate::backend::object::{StoreError, StoreErrorKind};
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -9,44 +9,44 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Mutex;
 
-/// What a store does where a listing begins behind a key.
+/// How a store treats a listing that begins after a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Behind {
-    /// What is asked for.
+    /// As requested.
     Begins,
-    /// It loses the key between the first page and the second, as `MinIO` did.
+    /// It omits the key between the first page and the second, as `MinIO` did.
     Skips,
-    /// It loses the first key.
+    /// It omits the first key.
     SkipsFirst,
     /// It begins with the key itself.
     Itself,
-    /// It begins with the listing's own beginning.
+    /// It begins at the start of the whole listing.
     Ignores,
-    /// It says after the first page that no more follows.
+    /// It reports the end after the first page.
     Ends,
     /// It gives the first page twice.
     Repeats,
     /// It gives the first page in the wrong order.
     Reverses,
-    /// It knows no such thing.
+    /// It doesn't support that.
     Refuses,
 }
 
-/// What a store does in any listing.
+/// How a store lists in general.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Everywhere {
     Nothing,
-    /// Each page begins with the last key of the one before.
+    /// Each page begins with the last key of the previous one.
     RepeatsKeys,
-    /// Some pages are empty, and not the last ones.
+    /// Some pages before the last are empty.
     EmptyPages,
-    /// So many requests later, a page comes in the wrong order.
+    /// After this many requests, a page comes in the wrong order.
     Reverses(usize),
-    /// So many requests later, a page can't be had.
+    /// After this many requests, a page fails.
     Fails(usize),
 }
 
-/// What others do to the bucket meanwhile: after so many requests, a key comes or goes.
+/// A change to the bucket by another program: after this many requests, a key is added or removed.
 type Change = (usize, Box<[u8]>);
 
 #[derive(Debug)]
@@ -62,7 +62,7 @@ struct Model {
 
 const NOW: i64 = 1_000;
 
-/// When objects were written that nobody wrote meanwhile.
+/// The modification time of objects that are not written meanwhile.
 const BEFORE: i64 = 10;
 
 impl Model {
@@ -95,7 +95,7 @@ impl Lister for Model {
         {
             return Err(StoreError::new(StoreErrorKind::Unavailable));
         }
-        // A token: what it does at first, then the key that comes next.
+        // A token: the deviation of the first page, then the next key.
         let token = query.token.map(|token| token.split_once(' ').unwrap());
         let first = if token.is_none() { query.after } else { None };
         if query.delimiter {
@@ -163,7 +163,7 @@ impl Lister for Model {
     }
 }
 
-/// Lists all: the keys, and whether that came to an end.
+/// Lists everything; returns the keys, and whether the listing was complete.
 fn list(model: Model) -> (Vec<Box<[u8]>>, bool) {
     let lister: Arc<dyn Lister> = Arc::new(model);
     let Ok(first) = lister.page(&ListQuery::default()) else { return (Vec::new(), false) };
@@ -208,10 +208,10 @@ fn everywhere() -> impl Strategy<Value = Everywhere> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
-    /// Whatever a store does where a listing begins behind a key: no key is lost, and none comes
-    /// twice or out of order. Where pages fail or come in the wrong order, the listing says so.
+    /// However a store treats a listing that begins after a key: no key is lost, none comes twice
+    /// or out of order, and if pages fail or come in the wrong order, the listing says so.
     #[test]
-    fn every_key_that_stays_is_listed_or_the_listing_breaks_off(
+    fn every_unchanged_key_is_listed_or_the_listing_ends_early(
         keys in btree_set(key(), 0..60),
         page in 2..6_usize,
         behind in behind(),
@@ -246,7 +246,7 @@ proptest! {
 
 fn beginning(keys: &[&str], is_all: bool) -> Beginning {
     let keys = keys.iter().map(|key| key.as_bytes().into()).collect();
-    Beginning { keys, is_all, told: Some(Timestamp { seconds: NOW, nanos: 0 }) }
+    Beginning { keys, is_all, listed_at: Some(Timestamp { seconds: NOW, nanos: 0 }) }
 }
 
 fn seen(keys: &[&str], seconds: i64) -> Vec<Listed> {
@@ -259,7 +259,7 @@ fn seen(keys: &[&str], seconds: i64) -> Vec<Listed> {
 }
 
 #[test]
-fn a_join_is_proven_by_what_follows_the_first_page() {
+fn a_range_is_proven_by_the_keys_after_its_first_page() {
     for (keys, is_all, came, ended, join) in [
         (&["b", "c"][..], false, &["b"][..], false, Join::Open),
         (&["b", "c"], false, &["b", "c"], false, Join::Proven),
@@ -277,7 +277,7 @@ fn a_join_is_proven_by_what_follows_the_first_page() {
         let found = beginning(keys, is_all).join(&seen(came, BEFORE), ended);
         assert_eq!(found, join, "{keys:?} {is_all} {came:?} {ended}");
     }
-    // What somebody put meanwhile says nothing of the store.
+    // A key added meanwhile doesn't prove that the store loses keys.
     let put = beginning(&["b", "d"], false).join(&seen(&["b", "c"], NOW), false);
     assert_eq!(put, Join::Broken);
 }

@@ -1,4 +1,4 @@
-//! One object: what is told of it, what it is written from, and how it is read.
+//! Types for one object: its head, its content, and conditions on it.
 
 use super::super::error::StoreError;
 use crate::backend::Headers;
@@ -7,65 +7,65 @@ use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// An object as it says itself.
+/// The head of an object: everything but its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// Size of the whole object in bytes.
     pub size: u64,
-    /// Its entity tag.
+    /// The entity tag.
     pub etag: Option<ETag>,
     /// When it was written.
     pub modified: Option<Timestamp>,
-    /// What is kept with it.
+    /// The headers kept with the object.
     pub headers: Headers,
-    /// Its version, in a bucket that keeps versions.
+    /// The version id, in a bucket with versioning.
     pub version: Option<String>,
-    /// The CRC-64/NVME of all of its content, where that was asked for and the store keeps it.
+    /// The CRC-64/NVME of the whole content, if it was requested and the store has it.
     pub checksum: Option<u64>,
 }
 
-/// On what a change depends.
+/// The condition of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition<'a> {
-    /// On nothing.
+    /// No condition.
     None,
-    /// No object has the key (`If-None-Match: *`).
+    /// The key has no object (`If-None-Match: *`).
     Absent,
-    /// The object at the key is this one (`If-Match`).
+    /// The object at the key has this tag (`If-Match`).
     Matches(&'a ETag),
 }
 
-/// What is wanted of an object.
+/// What to read of an object.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted<'a> {
-    /// The entity tag that it must have.
+    /// The entity tag that the object must have.
     pub version: Option<&'a ETag>,
-    /// Its bytes as a listing told them, for a store that doesn't tell them with the content.
+    /// The size as listed, for a store that doesn't report it with the content.
     pub size: Option<u64>,
-    /// The part that is wanted, which is not empty; all of it where there is none.
+    /// The range to read, which must not be empty; `None` for the whole object.
     pub range: Option<Range<u64>>,
 }
 
-/// An object's content, or a range of it, as it comes.
+/// Reads an object's content, or a range of it, as it arrives.
 ///
-/// It holds a connection until it is dropped.
+/// It uses a connection until it is dropped.
 pub trait ObjectReader: Send {
-    /// The object's head. Its checksum comes with a whole object only.
+    /// Returns the object's head. The checksum is present only if the whole object is read.
     fn head(&self) -> &Head;
 
-    /// Waits for the next piece of the content; `None` once all of it has come.
+    /// Waits for the next piece of content; `None` at the end.
     ///
     /// # Errors
-    /// When the content can't be read to its end; what has come is as it should be.
+    /// Fails if the content can't be read to its end; the pieces before are valid.
     fn read(&mut self) -> Result<Option<Bytes>, StoreError>;
 }
 
-/// Where content is copied from, within the store.
+/// The source of a server-side copy.
 #[derive(Clone, Copy, Debug)]
 pub struct CopySource<'a> {
     /// The bucket.
     pub bucket: &'a str,
-    /// The key in it.
+    /// The key in the bucket.
     pub key: &'a [u8],
     /// The entity tag that the object must have.
     pub version: Option<&'a ETag>,
@@ -74,7 +74,7 @@ pub struct CopySource<'a> {
 /// An object that a request wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrittenObject {
-    /// Its entity tag, if the store gave it one.
+    /// The entity tag, if the store assigned one.
     pub etag: Option<ETag>,
 }
 
@@ -84,20 +84,20 @@ impl From<Head> for WrittenObject {
     }
 }
 
-/// Looks whether a write was carried out whose reply was lost; what it wrote, if so.
+/// Checks whether a write whose reply was lost was carried out, and returns the object if so.
 pub type LookForWritten<'a> = &'a dyn Fn() -> Result<Option<WrittenObject>, StoreError>;
 
-/// What a request carries: bytes in pieces, one behind the other. A clone shares them.
+/// The body of a request: pieces of bytes in order. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Body(Arc<[Bytes]>);
 
 impl Body {
-    /// How many bytes it has.
+    /// Returns the number of bytes.
     pub fn len(&self) -> usize {
         self.pieces().iter().map(Bytes::len).sum()
     }
 
-    /// The bytes; no piece is empty where it was made of whole [`Bytes`].
+    /// Returns the pieces; none is empty if the body was made of whole [`Bytes`].
     pub fn pieces(&self) -> &[Bytes] {
         &self.0
     }

@@ -1,20 +1,20 @@
-//! What a listing of a bucket tells.
+//! Types for listings of a bucket.
 
 use crate::model::{ETag, Timestamp};
 
-/// An object as a listing has it.
+/// An object as listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Its key in the bucket, as it is.
+    /// The key in the bucket.
     pub key: Box<[u8]>,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// Its entity tag, where the store lists one that can be sent back.
+    /// The entity tag, if the store lists one that can be sent back.
     pub etag: Option<ETag>,
     /// When it was written.
     pub modified: Option<Timestamp>,
-    /// Whether its content has to be restored from an archive before it can be read (on S3 the storage
-    /// classes `GLACIER` and `DEEP_ARCHIVE`; a listing does not tell whether that has been done).
+    /// Whether the object has to be restored from an archive before it can be read (on S3 the
+    /// storage classes `GLACIER` and `DEEP_ARCHIVE`; a listing doesn't say whether that was done).
     pub archived: bool,
 }
 
@@ -27,23 +27,23 @@ pub struct Page {
     pub prefixes: Vec<Box<[u8]>>,
     /// The token of the next page; `None` at the end.
     pub next: Option<String>,
-    /// The store's time when it answered.
+    /// The store's time of its reply.
     pub date: Option<Timestamp>,
-    /// Whether the keys come in byte order, as far as can be told from a page.
+    /// Whether the keys are in byte order, as far as this page shows.
     pub in_order: bool,
 }
 
-/// Which page of which listing.
+/// Selects a page of a listing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ListQuery<'a> {
-    /// Only keys that begin with it.
+    /// Lists only keys that begin with this.
     pub prefix: &'a [u8],
-    /// Only keys behind it; of no effect beside a token.
+    /// Lists only keys after this one; ignored if there is a token.
     pub after: Option<&'a [u8]>,
-    /// The page that the one before named.
+    /// The token of the page, from the page before.
     pub token: Option<&'a str>,
-    /// Whether keys with a `/` behind the prefix are folded to a prefix.
+    /// Whether keys with a `/` after the prefix are folded into common prefixes.
     pub delimiter: bool,
-    /// At most so many objects and prefixes in the page.
+    /// Most objects and prefixes in the page.
     pub limit: Option<u16>,
 }

@@ -1,7 +1,7 @@
-//! What is common to object stores: one bucket, and what can be asked of it.
+//! The interface to object stores.
 //!
-//! [`Store`] is one bucket of a store, whatever protocol it speaks. `listing`, `content` and `upload`
-//! hold what goes in and out of it.
+//! [`Store`] is one bucket of a store of any protocol. `listing`, `content` and `upload` have the
+//! types for its requests and replies.
 
 mod content;
 mod listing;
@@ -22,76 +22,77 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One bucket of a store, by keys as they are.
+/// One bucket of a store.
 ///
-/// Keys are bytes, and each is an object of its own: `./x`, `a//b` and `/a` stay what they are. All
-/// methods block; one call is one logical request, which the client sends again as long as there is
-/// hope. Errors do not name the key: whoever asked knows it.
+/// Keys are bytes, and each is a separate object: `./x`, `a//b` and `/a` are not normalised. All
+/// methods block. One call is one logical request, which the client retries as long as that makes
+/// sense. Errors don't name the key, which the caller knows.
 ///
-/// A request whose reply was lost may have been carried out: [`StoreError::maybe_done`] says so.
+/// A request whose reply was lost may have been carried out: see [`StoreError::maybe_done`].
 pub trait Store: Send + Sync {
-    /// What tells the bucket from others.
+    /// Returns the identity of the bucket.
     fn id(&self) -> &BucketId;
 
-    /// What the store can do, and its limits, as far as is known by now.
+    /// Returns what the store can do, and its limits, as far as known so far.
     fn capabilities(&self) -> StoreCapabilities;
 
-    /// By whom requests are made.
+    /// Returns by whom requests are made.
     fn requester(&self) -> Requester;
 
-    /// The same bucket for requests that another wish to stop ends: what has to be cleaned up when
-    /// the run is to stop.
+    /// Returns the same bucket for requests that another stop request ends: for cleaning up when
+    /// the run is stopped.
     fn stopped_by(&self, stop: Stop) -> Arc<dyn Store>;
 
-    /// The same bucket for requests under limits of their own.
+    /// Returns the same bucket for requests with other limits.
     fn limited_by(&self, limits: Arc<dyn RequestLimits>) -> Arc<dyn Store>;
 
-    /// The same bucket for requests that are sent so many times at most, where a failure is an answer.
+    /// Returns the same bucket for requests that are sent at most `tries` times, for callers to
+    /// whom a failure is an answer.
     fn trying(&self, tries: u32) -> Arc<dyn Store>;
 
-    /// Asks for one page of a listing.
+    /// Requests one page of a listing.
     ///
-    /// A key or prefix that comes twice in a row, with the same said of it, is one.
+    /// A key or prefix that occurs twice in a row with the same attributes counts once.
     ///
     /// # Errors
-    /// `BadReply` for whatever is doubtful in a page: what is not understood is not taken for absent.
+    /// `BadReply` for anything doubtful in a page: what isn't understood is not taken for absent.
     fn list(&self, query: &ListQuery<'_>) -> Result<Page, StoreError>;
 
-    /// Asks for an object's head; `None` when there is none (a store may be unable to tell a missing
-    /// object from a missing bucket here).
+    /// Requests an object's head; returns `None` if there is no object (here a store may not
+    /// distinguish a missing object from a missing bucket).
     ///
     /// # Errors
-    /// When the store can't be asked, or refuses.
+    /// Fails if the request fails or is refused.
     fn head(&self, key: &[u8]) -> Result<Option<Head>, StoreError>;
 
-    /// Asks for an object's head with the checksum of its content, where the store keeps one.
+    /// Requests an object's head with the checksum of its content, if the store has one.
     ///
     /// # Errors
-    /// As [`Store::head`]; `Unsupported` or `Other` may mean that it can't be asked for.
+    /// As [`Store::head`]; `Unsupported` or `Other` may mean that the checksum can't be requested.
     fn head_with_checksum(&self, key: &[u8]) -> Result<Option<Head>, StoreError>;
 
-    /// Asks how many bytes the first part of an object has, as it was uploaded; `None` when there is
-    /// no such object. A store that doesn't know parts tells the size of the whole.
+    /// Requests the size in bytes of the first part of an object as it was uploaded; `None` if
+    /// there is no object. A store that doesn't know parts reports the size of the whole object.
     ///
     /// # Errors
-    /// When the store can't be asked, or refuses.
+    /// Fails if the request fails or is refused.
     fn first_part(&self, key: &[u8]) -> Result<Option<u64>, StoreError>;
 
     /// Begins to read an object, or a range of it.
     ///
-    /// A range that goes beyond the object's end stops there. Where a store ignores the range, all but
-    /// the range is dropped here, and [`StoreCapabilities::reads_ranges`] is false from then on.
+    /// A range beyond the object's end stops there. If a store ignores the range, bytes outside it
+    /// are dropped here, and [`StoreCapabilities::reads_ranges`] is false from then on.
     ///
     /// # Errors
-    /// `PreconditionFailed` where the object is not the version wanted; also where the reply doesn't
-    /// tell its length, no size is wanted, and the store doesn't tell it in any other way.
+    /// `PreconditionFailed` if the object is not the wanted version. Also fails if neither the
+    /// reply, nor `wanted`, nor a further request gives its length.
     fn get(&self, key: &[u8], wanted: &Wanted<'_>) -> Result<Box<dyn ObjectReader>, StoreError>;
 
-    /// Writes a whole object; its tag, if the store gives it one.
+    /// Writes a whole object, and returns its tag if the store assigns one.
     ///
     /// # Errors
-    /// `PreconditionFailed` with [`StoreError::maybe_done`] may mean that an earlier try of this very
-    /// call was carried out: look before you believe it.
+    /// `PreconditionFailed` with [`StoreError::maybe_done`] may mean that an earlier try of this
+    /// call succeeded: check the object.
     fn put(
         &self,
         key: &[u8],
@@ -100,13 +101,13 @@ pub trait Store: Send + Sync {
         condition: Condition<'_>,
     ) -> Result<Option<ETag>, StoreError>;
 
-    /// Copies an object within the store, up to [`StoreCapabilities::largest_copy`]; with `replace`,
-    /// what is kept with the copy is that instead of what the source has. `condition` is on what
-    /// stands at `key`. A store may take minutes for it: where a reply is lost, `look` is asked before
-    /// the request is sent again.
+    /// Copies an object of up to [`StoreCapabilities::largest_copy`] bytes within the store.
+    /// `replace` gives the copy other headers than the source's. `condition` applies to the object
+    /// at `key`. A store may take minutes; if a reply is lost, `look` is called before the request
+    /// is sent again.
     ///
     /// # Errors
-    /// `PreconditionFailed` also where the source is not the version asked for. With
+    /// `PreconditionFailed` also if the source is not the given version. With
     /// [`StoreError::maybe_done`], see [`Store::put`].
     fn copy(
         &self,
@@ -117,28 +118,29 @@ pub trait Store: Send + Sync {
         look: LookForWritten<'_>,
     ) -> Result<Option<ETag>, StoreError>;
 
-    /// Deletes an object; one that is not there counts as deleted.
+    /// Deletes an object; a missing one counts as deleted.
     ///
     /// # Errors
-    /// `PreconditionFailed` when the object is another one than expected.
+    /// `PreconditionFailed` if the object is not the expected one.
     fn delete(&self, key: &[u8], condition: Condition<'_>) -> Result<(), StoreError>;
 
-    /// Deletes up to [`StoreCapabilities::delete_batch`] objects, and gives those that could not be.
+    /// Deletes up to [`StoreCapabilities::delete_batch`] objects, and returns those that could not
+    /// be deleted.
     ///
     /// # Errors
-    /// When the request as a whole failed: any of the objects may be deleted or not.
+    /// Fails if the whole request fails; any of the objects may have been deleted.
     fn delete_many(&self, keys: &[&[u8]]) -> Result<Vec<NotDeleted>, StoreError>;
 
-    /// Begins an upload in parts.
+    /// Begins a multipart upload.
     ///
     /// # Errors
-    /// With [`StoreError::maybe_done`], an upload may have begun of which nobody knows the name.
+    /// With [`StoreError::maybe_done`], an upload of unknown id may have begun.
     fn create_upload(&self, key: &[u8], headers: &Headers) -> Result<UploadId, StoreError>;
 
-    /// Uploads a part; parts have numbers from 1 to [`StoreCapabilities::most_parts`].
+    /// Uploads a part; part numbers are 1 to [`StoreCapabilities::most_parts`].
     ///
     /// # Errors
-    /// `NoSuchUpload` where the upload is gone.
+    /// `NoSuchUpload` if the upload is gone.
     fn upload_part(
         &self,
         key: &[u8],
@@ -147,10 +149,10 @@ pub trait Store: Send + Sync {
         body: Body,
     ) -> Result<PartTag, StoreError>;
 
-    /// Makes a part of a range of another object, within the store.
+    /// Makes a part from a range of another object, within the store.
     ///
     /// # Errors
-    /// `PreconditionFailed` where the source is not the version asked for.
+    /// `PreconditionFailed` if the source is not the given version.
     fn upload_part_copy(
         &self,
         key: &[u8],
@@ -160,10 +162,10 @@ pub trait Store: Send + Sync {
         range: Range<u64>,
     ) -> Result<PartTag, StoreError>;
 
-    /// Lists the parts of an upload behind a number (0 for all).
+    /// Lists the parts of an upload after a number (0 for all).
     ///
     /// # Errors
-    /// `NoSuchUpload` where the upload is gone.
+    /// `NoSuchUpload` if the upload is gone.
     fn list_parts(
         &self,
         key: &[u8],
@@ -171,12 +173,12 @@ pub trait Store: Send + Sync {
         behind: u16,
     ) -> Result<PartsPage, StoreError>;
 
-    /// Completes an upload: its parts become the object. A store may take minutes for it: where a
-    /// reply is lost, `look` is asked before the request is sent again.
+    /// Completes an upload: its parts become the object. A store may take minutes; if a reply is
+    /// lost, `look` is called before the request is sent again.
     ///
     /// # Errors
-    /// `LostReply` when the upload is gone that was there when this call began to complete it: only
-    /// a look at the object can tell.
+    /// `LostReply` if the upload existed when this call began and is gone: the object has to be
+    /// looked up.
     fn complete_upload(
         &self,
         key: &[u8],
@@ -186,51 +188,52 @@ pub trait Store: Send + Sync {
         look: LookForWritten<'_>,
     ) -> Result<Option<ETag>, StoreError>;
 
-    /// Gives an upload up; one that is not there counts as given up.
+    /// Aborts an upload; a missing one counts as aborted.
     ///
     /// # Errors
-    /// When the store can't be asked, or refuses.
+    /// Fails if the request fails or is refused.
     fn abort_upload(&self, key: &[u8], upload: &UploadId) -> Result<(), StoreError>;
 }
 
-/// A key whose object could not be deleted, and why.
+/// A key whose object could not be deleted, and the error.
 pub type NotDeleted = (Box<[u8]>, StoreError);
 
 /// What a store can do, and its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreCapabilities {
-    /// The longest key that it takes, in bytes.
+    /// The longest key that it accepts, in bytes.
     pub longest_key: usize,
-    /// Objects that one request can delete.
+    /// Most objects that one request can delete.
     pub delete_batch: usize,
     /// The largest object that one copy takes, in bytes; a larger one is copied in parts.
     pub largest_copy: u64,
-    /// Parts that an upload can have.
+    /// Most parts of an upload.
     pub most_parts: u16,
-    /// Whether a range of an object comes alone: not where the store was seen to send the whole.
+    /// Whether ranges of an object can be read; false once the store was seen to send the whole
+    /// object.
     pub reads_ranges: bool,
 }
 
-/// What tells a bucket from others.
+/// The identity of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BucketId {
     /// The scheme of its URL.
     pub scheme: &'static str,
-    /// Where the store is; `None` where that is what the scheme stands for.
+    /// The store's address; `None` if the scheme implies it.
     pub endpoint: Option<String>,
-    /// The region that it lies in.
+    /// The bucket's region.
     pub region: String,
     /// The bucket's name.
     pub bucket: String,
 }
 
 impl BucketId {
-    /// Whether both are one bucket, whichever region requests are signed for.
+    /// Returns whether both are the same bucket, whatever the region that requests are signed for.
     pub fn is_same_bucket(&self, other: &Self) -> bool {
         self.bucket == other.bucket && self.is_same_service(other)
     }
 
-    /// Whether the store of both is one, which then can copy from one bucket to the other.
+    /// Returns whether both buckets are in the same store, which can copy between them.
     pub fn is_same_store(&self, other: &Self) -> bool {
         self.region == other.region && self.is_same_service(other)
     }
@@ -241,7 +244,7 @@ impl BucketId {
 }
 
 impl fmt::Display for BucketId {
-    /// Prints `scheme://bucket`, and the endpoint where it is one of its own.
+    /// Prints `scheme://bucket`, and the endpoint if it is not the default.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}://{}", self.scheme, self.bucket)?;
         match &self.endpoint {
@@ -254,17 +257,17 @@ impl fmt::Display for BucketId {
 /// By whom the requests to a bucket are made.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Requester {
-    /// By nobody in particular: they are not signed.
+    /// Anonymously: requests are not signed.
     Anonymous,
-    /// By the owner of a key, which is not the secret that it goes with.
+    /// By the owner of this access key id, which is not secret.
     Key(Box<str>),
-    /// It can't be told, as long as no credentials can be had.
+    /// Unknown, because there are no credentials yet.
     Unknown,
 }
 
 impl Requester {
-    /// Whether requests made by this one may read what is asked for by the other's, as far as can be
-    /// told: what can't be told shows with the first request.
+    /// Returns whether this requester may read what the other may, as far as known; otherwise the
+    /// first request shows it.
     pub fn may_read_as(&self, other: &Self) -> bool {
         match (self, other) {
             (_, Self::Anonymous | Self::Unknown) | (Self::Unknown, _) => true,
@@ -276,25 +279,25 @@ impl Requester {
 /// How one request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// With an answer, if only that something is not there.
+    /// With an answer, even that something doesn't exist.
     Done,
     /// The store asked for fewer requests.
     SlowDown,
-    /// Any other way.
+    /// In any other way.
     Failed,
 }
 
-/// Who decides when a request may begin, and counts.
+/// Decides when a request may begin, and counts requests.
 ///
-/// Each try of a request is begun and ended; between two tries the second is announced by
-/// [`RequestLimits::retried`]. A reading request ends with the last byte of its content.
+/// Each try of a request is begun and ended; [`RequestLimits::retried`] is called before a further
+/// try. A reading request ends with the last byte of its content.
 pub trait RequestLimits: Send + Sync {
-    /// Waits until a request may begin; `None` where the run is over first.
+    /// Waits until a request may begin; returns `None` if the run ends first.
     fn begin(&self, kind: RequestKind) -> Option<Began>;
 
-    /// Takes note that a request that was begun has ended.
+    /// Records that a request has ended.
     fn end(&self, began: Began, outcome: Outcome);
 
-    /// Takes note that a request is tried again after `wait`.
+    /// Records that a request is tried again after `wait`.
     fn retried(&self, kind: RequestKind, wait: Duration);
 }

@@ -1,33 +1,33 @@
-//! Uploads in parts.
+//! Types for multipart uploads.
 
 use crate::model::ETag;
 
-/// The store's name for an upload in parts. Whoever has it and the credentials can go on with it.
+/// The store's id for a multipart upload. Anyone with it and the credentials can resume the upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadId(pub Box<str>);
 
-/// What a part is known by when the upload is completed.
+/// What identifies a part when the upload is completed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartTag {
-    /// Its entity tag, as the store told it but for the quotes.
+    /// The entity tag as the store gave it, without quotes.
     pub etag: Box<str>,
-    /// Its CRC-64/NVME, where the store keeps it: some want it back.
+    /// The CRC-64/NVME, if the store computes it: some require it when completing.
     pub checksum: Option<u64>,
 }
 
 /// A part that the store has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadedPart {
-    /// Its number, from 1.
+    /// The number, from 1.
     pub number: u16,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// What it is known by.
+    /// The tag.
     pub tag: PartTag,
 }
 
 impl UploadedPart {
-    /// The MD5 of its content that its tag may be.
+    /// Returns the MD5 of the content if the tag looks like one.
     pub fn md5(&self) -> Option<[u8; 16]> {
         ETag::new(self.tag.etag.as_bytes())?.md5()
     }
@@ -38,6 +38,6 @@ impl UploadedPart {
 pub struct PartsPage {
     /// The parts, by number.
     pub parts: Vec<UploadedPart>,
-    /// Where the next page begins; `None` at the end.
+    /// The number after which the next page begins; `None` at the end.
     pub next: Option<u16>,
 }

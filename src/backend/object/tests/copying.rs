@@ -1,9 +1,9 @@
-//! Copies within the store: lost replies, parts, refusals, and metadata that is set by a copy.
+//! Server-side copies: lost replies, parts, refusals, and metadata set by a copy.
 
 use super::*;
 use crate::backend::object::StoreErrorKind;
 
-/// A source in another bucket of the service, with a file of so many bytes.
+/// Makes a source in another bucket of the service, with a file of `size` bytes.
 fn source(scene: &Scene, size: usize, signed_by: &str) -> (ObjectSource, MemoryStore, Vec<u8>) {
     let bucket = scene.service.bucket("from", signed_by);
     let target = ObjectTarget::new(Arc::new(scene.place(&bucket, "before")));
@@ -22,7 +22,7 @@ fn copy(
 }
 
 #[test]
-fn a_copy_takes_all_that_is_kept_with_the_object_and_no_content_passes_here() {
+fn a_copy_keeps_all_headers_and_transfers_no_content() {
     let scene = Scene::new();
     let (source, _, content) = source(&scene, 1000, "key");
     assert!(scene.target().can_copy_server_side(&source));
@@ -34,7 +34,7 @@ fn a_copy_takes_all_that_is_kept_with_the_object_and_no_content_passes_here() {
 }
 
 #[test]
-fn a_copy_whose_reply_was_lost_is_not_made_again() {
+fn a_copy_whose_reply_was_lost_is_not_repeated() {
     let scene = Scene::new();
     let (source, _, _) = source(&scene, 1000, "key");
     scene.fail(RequestKind::Copy, 1, Fault::LostReply);
@@ -59,7 +59,7 @@ fn an_object_above_the_limit_of_a_copy_is_copied_in_parts() {
 }
 
 #[test]
-fn why_a_condition_is_not_met_is_found_out() {
+fn the_reason_of_an_unmet_condition_is_found() {
     let scene = Scene::new();
     let (source, from, _) = source(&scene, 1000, "key");
     scene.bucket.set(b"p/a", "theirs", crate::backend::Headers::default());
@@ -92,7 +92,7 @@ fn a_store_that_refuses_copies_is_soon_not_asked_any_more() {
 }
 
 #[test]
-fn where_source_and_target_have_keys_of_their_own_no_copy_is_asked_for() {
+fn with_different_access_keys_no_copy_is_tried() {
     let scene = Scene::new();
     let (source, _, _) = source(&scene, 10, "another key");
     assert!(matches!(copy(&scene, &source, Precondition::Absent), Ok(None)));
@@ -100,7 +100,7 @@ fn where_source_and_target_have_keys_of_their_own_no_copy_is_asked_for() {
 }
 
 #[test]
-fn metadata_is_set_by_a_copy_onto_itself_or_else_by_writing_again() {
+fn metadata_is_set_by_a_copy_onto_itself_or_by_rewriting() {
     for refused in [None, Some(StoreErrorKind::Unsupported)] {
         let scene = Scene::new();
         let target = scene.target();

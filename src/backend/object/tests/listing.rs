@@ -9,7 +9,7 @@ pub(super) fn everything(key_space: KeySpace) -> ListOptions {
     ListOptions { filter: Arc::new(Filter::default()), only: None, key_space }
 }
 
-/// The keys of a listing; what is no entry is told in words.
+/// Returns the keys of a listing; items that are not entries as text.
 pub(super) fn keys(source: &dyn Source, options: &ListOptions) -> Vec<String> {
     let items = source.list(options).expect("begin a listing");
     let told = items.map(|item| match item.expect("a listing that goes on") {
@@ -29,7 +29,7 @@ fn scene(keys: impl IntoIterator<Item = String>) -> Scene {
 }
 
 #[test]
-fn every_key_stands_for_itself_where_keys_are_flat() {
+fn flat_keys_are_listed_as_they_are() {
     let hostile = ["/a", "a", "a//b", "a/", "./x", "a/../b", "é\u{1}"];
     let scene = scene(hostile.map(str::to_owned));
     let mut expected = hostile.map(|key| Key::new(key.as_bytes()));
@@ -52,7 +52,7 @@ fn a_long_listing_that_is_split_has_each_key_once_and_in_order() {
 }
 
 #[test]
-fn a_page_that_cannot_be_had_is_never_taken_for_the_end() {
+fn a_failed_page_is_never_taken_for_the_end() {
     for nth in 2..=12 {
         let scene = scene((0..60).map(|n| format!("f{n:02}")));
         scene.service.set_habits(|habits| habits.page = 5);
@@ -60,7 +60,7 @@ fn a_page_that_cannot_be_had_is_never_taken_for_the_end() {
         let listed = keys(&scene.source(), &everything(KeySpace::Flat));
         let (last, before) = listed.split_last().expect("something");
         let is_whole = listed.len() == 60 && last == "f59";
-        // What failed may have been the question where to split, which decides nothing.
+        // The failed request may have been the one that finds where to split, which is optional.
         assert!(is_whole || last == "broke off", "{nth}: {listed:?}");
         assert!(before.is_sorted());
     }
@@ -70,7 +70,7 @@ fn a_page_that_cannot_be_had_is_never_taken_for_the_end() {
 }
 
 #[test]
-fn a_tree_is_made_up_of_keys() {
+fn directories_are_derived_from_keys() {
     let scene = scene(["a-b", "a/b", "a/c/d", "z"].map(str::to_owned));
     let listed = keys(&scene.source(), &everything(KeySpace::Tree));
     assert_eq!(listed, [".", "a-b", "a/", "a/b", "a/c/", "a/c/d", "z"]);

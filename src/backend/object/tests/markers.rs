@@ -24,7 +24,7 @@ fn a_marker_is_tried_once_and_nothing_is_left_of_the_trial() {
 }
 
 #[test]
-fn a_store_that_keeps_none_gets_none_and_that_is_told() {
+fn a_store_that_keeps_no_markers_gets_none_and_a_warning_says_so() {
     for markers in [Markers::LoseTheirSlash, Markers::Refused(StoreErrorKind::Unsupported)] {
         let scene = Scene::new();
         scene.service.set_habits(|habits| habits.markers = markers.clone());
@@ -38,7 +38,7 @@ fn a_store_that_keeps_none_gets_none_and_that_is_told() {
 }
 
 #[test]
-fn a_refusal_counts_only_where_another_object_is_taken() {
+fn a_refusal_counts_only_if_another_object_is_accepted() {
     let scene = Scene::new();
     scene.service.set_habits(|habits| {
         habits.markers = Markers::Refused(StoreErrorKind::Denied);
@@ -59,7 +59,7 @@ fn a_refusal_counts_only_where_another_object_is_taken() {
 }
 
 #[test]
-fn a_place_whose_listing_shows_a_marker_needs_no_trial() {
+fn a_listed_marker_makes_a_trial_unnecessary() {
     let scene = Scene::new();
     scene.bucket.set(b"p/d/", "", Headers::default());
     let target = scene.target();
@@ -71,7 +71,7 @@ fn a_place_whose_listing_shows_a_marker_needs_no_trial() {
 }
 
 #[test]
-fn markers_that_outlive_a_deletion_of_many_are_deleted_singly() {
+fn markers_that_survive_a_bulk_delete_are_deleted_singly() {
     let scene = Scene::new();
     scene.service.set_habits(|habits| habits.markers = Markers::OutliveBulk);
     let target = scene.target();

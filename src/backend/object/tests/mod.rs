@@ -1,4 +1,4 @@
-//! What the object stores' own logic does with a store, held against one in memory.
+//! Tests of the logic above stores, with a store in memory.
 
 mod copying;
 mod listing;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 const MEBIBYTE: usize = 1 << 20;
 
-/// A bucket, and the prefix `p/` of it as a target; what a run keeps lies in a directory of its own.
+/// A bucket with the prefix `p/` as a target, and a directory for the state of runs.
 struct Scene {
     service: MemoryService,
     bucket: MemoryStore,
@@ -34,7 +34,7 @@ impl Scene {
         Self { service, bucket, state, stop: Stop::default() }
     }
 
-    /// A prefix of a bucket, as a run sees it that begins now.
+    /// Opens a prefix of a bucket as a new run does.
     fn place(&self, bucket: &MemoryStore, token: &str) -> BucketPrefix {
         let store: Arc<dyn Store> = bucket.stopped_by(self.stop.clone());
         BucketPrefix::new(
@@ -73,7 +73,7 @@ fn key(name: &str) -> Key {
     Key::new(name.as_bytes())
 }
 
-/// A file of a source that is to be written.
+/// Makes the entry of a source file.
 fn file(name: &str, size: usize) -> Entry {
     let mtime = Timestamp { seconds: 1_700_000_000, nanos: 5 };
     Entry {
@@ -87,7 +87,7 @@ fn file(name: &str, size: usize) -> Entry {
     }
 }
 
-/// Content in which no two parts are alike.
+/// Makes content without repeated parts.
 fn bytes(size: usize) -> Vec<u8> {
     let mut content: Vec<u8> = (0..=250).collect::<Vec<u8>>().repeat(size.div_ceil(251));
     content.truncate(size);
@@ -98,7 +98,7 @@ fn bytes(size: usize) -> Vec<u8> {
     content
 }
 
-/// Writes a whole file; what stands then.
+/// Writes a whole file and returns its entry.
 fn write(
     target: &ObjectTarget,
     name: &str,
@@ -111,7 +111,7 @@ fn write(
     Ok(stage.finish(&entry.metadata, &Digest::of(content))?.written().stamp)
 }
 
-/// All of an entry's content.
+/// Reads all of an entry's content.
 fn read(source: &dyn Source, entry: &Entry) -> Result<Vec<u8>, ReadError> {
     let (mut content, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
     source.read(entry, &mut buffer, &mut |reading| {

@@ -1,9 +1,9 @@
-//! Reading: ranges, replies that break off, lengths, and content that is damaged.
+//! Reading: ranges, interrupted replies, lengths, and damaged content.
 
 use super::*;
 use crate::backend::Headers;
 
-/// An object of so many bytes.
+/// Puts an object of `size` bytes.
 fn scene(size: usize) -> (Scene, Vec<u8>) {
     let (scene, content) = (Scene::new(), bytes(size));
     scene.bucket.set(b"p/a", content.clone(), Headers::default());
@@ -11,7 +11,7 @@ fn scene(size: usize) -> (Scene, Vec<u8>) {
 }
 
 #[test]
-fn what_breaks_off_is_gone_on_with() {
+fn an_interrupted_read_is_resumed() {
     let (scene, content) = scene(MEBIBYTE);
     let source = scene.source();
     let entry = look(&source, "a");
@@ -23,7 +23,7 @@ fn what_breaks_off_is_gone_on_with() {
 }
 
 #[test]
-fn a_large_object_is_read_in_ranges_of_which_each_may_break_off() {
+fn a_large_object_is_read_in_ranges_that_may_be_interrupted() {
     let (scene, content) = scene(20 * MEBIBYTE);
     let source = scene.source();
     let entry = look(&source, "a");
@@ -35,7 +35,7 @@ fn a_large_object_is_read_in_ranges_of_which_each_may_break_off() {
 }
 
 #[test]
-fn a_store_that_ignores_ranges_is_asked_for_the_whole_once() {
+fn a_store_that_ignores_ranges_is_read_with_one_request() {
     let (scene, content) = scene(20 * MEBIBYTE);
     scene.service.set_habits(|habits| habits.reads_ranges = false);
     let source = scene.source();
@@ -65,7 +65,7 @@ fn another_version_or_length_than_was_listed_is_a_change() {
 }
 
 #[test]
-fn a_version_that_takes_the_objects_place_between_two_requests_is_noticed() {
+fn a_new_version_between_two_requests_is_noticed() {
     let (scene, content) = scene(MEBIBYTE);
     let source = scene.source();
     let entry = look(&source, "a");

@@ -1,16 +1,16 @@
-//! Writing: conditions, lost replies, and uploads in parts that are resumed and aborted.
+//! Writing: conditions, lost replies, and multipart uploads that are resumed and aborted.
 
 use super::*;
 use crate::backend::Headers;
 use crate::backend::object::StoreErrorKind;
 
-/// Content that goes in three parts.
+/// Makes content of three parts.
 fn large() -> Vec<u8> {
     bytes(20 * MEBIBYTE)
 }
 
 #[test]
-fn what_turned_up_meanwhile_is_not_overwritten() {
+fn an_object_that_appeared_meanwhile_is_not_overwritten() {
     let scene = Scene::new();
     let target = scene.target();
     let listed = write(&target, "a", b"ours", Precondition::Absent).expect("write");
@@ -28,7 +28,7 @@ fn what_turned_up_meanwhile_is_not_overwritten() {
 }
 
 #[test]
-fn a_store_without_conditions_is_written_without_them_and_that_is_told() {
+fn a_store_without_conditions_is_written_without_them_and_a_warning_says_so() {
     let scene = Scene::new();
     scene.service.set_habits(|habits| habits.knows_conditions = false);
     let target = scene.target();
@@ -40,20 +40,20 @@ fn a_store_without_conditions_is_written_without_them_and_that_is_told() {
 }
 
 #[test]
-fn an_object_whose_reply_was_lost_is_known_for_ones_own() {
+fn an_object_whose_reply_was_lost_is_recognised() {
     for fault in [Fault::LostReply, Fault::Silence] {
         let scene = Scene::new();
         let target = scene.target();
         scene.fail(RequestKind::Put, 1, fault.clone());
         let written = write(&target, "a", b"ours", Precondition::Absent);
-        // A store that stays silent leaves it open: the next run finds what stands.
+        // If the store never replies, the result is unknown: the next run finds what exists.
         assert_eq!(written.is_ok(), fault == Fault::LostReply, "{fault:?}: {written:?}");
         assert_eq!(scene.content("p/a").as_deref(), Some(&b"ours"[..]));
     }
 }
 
 #[test]
-fn an_upload_whose_end_was_lost_is_known_by_its_token() {
+fn an_upload_whose_last_reply_was_lost_is_recognised_by_its_token() {
     for fault in [Fault::LostReply, Fault::Silence] {
         let scene = Scene::new();
         let target = scene.target();
@@ -96,7 +96,7 @@ fn an_upload_that_failed_is_aborted_and_one_that_was_stopped_is_resumed() {
 }
 
 #[test]
-fn what_nobody_goes_on_with_is_aborted_by_a_later_run() {
+fn an_upload_that_is_not_resumed_is_aborted_by_a_later_run() {
     let (scene, content) = (Scene::new(), large());
     let stopped = scene.target();
     let mut stage = stopped.stage(&file("a", content.len()), Precondition::Absent).expect("begin");
@@ -113,7 +113,7 @@ fn what_nobody_goes_on_with_is_aborted_by_a_later_run() {
 }
 
 #[test]
-fn a_file_of_another_length_than_it_had_is_not_written() {
+fn a_file_whose_length_changed_is_not_written() {
     let scene = Scene::new();
     let target = scene.target();
     let mut stage = target.stage(&file("a", 3), Precondition::Absent).expect("begin");

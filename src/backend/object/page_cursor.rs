@@ -1,65 +1,65 @@
-//! Going from page to page of a listing, one behind the other.
+//! Requests the pages of a listing one after the other.
 
 use super::habits::Habits;
 use super::{ListQuery, Page, StoreError, StoreErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Pages without a key, one behind the other, after which a listing is taken to go round.
+/// Most consecutive pages without a key; with more, the listing is taken to be endless.
 const IDLE_PAGES: usize = 20;
 
-/// What is listed: a place, as its pages see it.
+/// A listing of which pages can be requested.
 pub(super) trait Lister: Send + Sync {
-    /// What all keys begin with.
+    /// Returns the prefix of all keys.
     fn prefix(&self) -> &[u8];
 
-    /// Asks for one page.
+    /// Requests one page.
     fn page(&self, query: &ListQuery<'_>) -> Result<Page, StoreError>;
 
-    /// What is remembered of the store, where anything is.
+    /// Returns the known deviations of the store, if they are remembered.
     fn habits(&self) -> Option<&Habits>;
 
-    /// Takes note of what the user is to be told at the end.
+    /// Adds a warning for the end of the run.
     fn warn(&self, warning: String);
 
-    /// Where listings are sorted.
+    /// Returns the directory where listings are sorted.
     fn spool_dir(&self) -> &Arc<Path>;
 }
 
-/// The pages of a listing, one behind the other.
-pub(super) struct Turning<'a> {
+/// A position between pages of a listing.
+pub(super) struct PageCursor<'a> {
     lister: &'a dyn Lister,
     /// The token of the next page; `None` before the first page and at the end.
     pub(super) token: Option<String>,
     idle: usize,
 }
 
-impl<'a> Turning<'a> {
-    /// Goes on with the page that `token` names.
+impl<'a> PageCursor<'a> {
+    /// Starts at the page that `token` names.
     pub(super) fn from(lister: &'a dyn Lister, token: Option<String>) -> Self {
         Self { lister, token, idle: 0 }
     }
 
-    /// Begins behind a key: its page.
+    /// Starts after a key, and returns the page there.
     pub(super) fn after(&mut self, after: &[u8]) -> Result<Page, StoreError> {
         let prefix = self.lister.prefix();
         let page =
             self.lister.page(&ListQuery { prefix, after: Some(after), ..ListQuery::default() });
-        self.turned(page)
+        self.advance(page)
     }
 
-    /// The next page; `None` at the end.
+    /// Returns the next page; `None` at the end.
     ///
     /// # Errors
-    /// Also where page after page has no key.
-    pub(super) fn turn(&mut self) -> Result<Option<Page>, StoreError> {
+    /// Also fails after too many pages without a key.
+    pub(super) fn next(&mut self) -> Result<Option<Page>, StoreError> {
         let Some(token) = self.token.take() else { return Ok(None) };
         let (prefix, token) = (self.lister.prefix(), Some(&*token));
         let page = self.lister.page(&ListQuery { prefix, token, ..ListQuery::default() });
-        self.turned(page).map(Some)
+        self.advance(page).map(Some)
     }
 
-    fn turned(&mut self, page: Result<Page, StoreError>) -> Result<Page, StoreError> {
+    fn advance(&mut self, page: Result<Page, StoreError>) -> Result<Page, StoreError> {
         let mut page = page?;
         self.idle = if page.objects.is_empty() { self.idle + 1 } else { 0 };
         if self.idle > IDLE_PAGES {
