@@ -128,6 +128,38 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// The bytes that [`Escaped`] prints as `text`; `None` where it prints nothing so, or the text has no
+/// escape in it.
+pub fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut rest = std::str::from_utf8(text).ok().filter(|text| text.contains('\\'))?;
+    while let Some((before, escape)) = rest.split_once('\\') {
+        bytes.extend_from_slice(before.as_bytes());
+        let kind = escape.chars().next()?;
+        rest = &escape[kind.len_utf8()..];
+        match kind {
+            '\\' => bytes.push(b'\\'),
+            'n' => bytes.push(b'\n'),
+            'r' => bytes.push(b'\r'),
+            't' => bytes.push(b'\t'),
+            'x' => {
+                let digits = rest.get(..2)?;
+                bytes.push(u8::from_str_radix(digits, 16).ok()?);
+                rest = &rest[2..];
+            }
+            'u' => {
+                let (digits, behind) = rest.strip_prefix('{')?.split_once('}')?;
+                let character = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
+                bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                rest = behind;
+            }
+            _ => return None,
+        }
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    Some(bytes)
+}
+
 /// Whether a text, which may be a stranger's, can be printed as it stands: nothing in it moves a
 /// cursor or turns the writing direction.
 pub fn is_printable(text: &str) -> bool {
@@ -166,6 +198,16 @@ mod tests {
     fn escapes_what_would_move_a_cursor_or_read_two_ways() {
         let name = Escaped(b"a\nb\x1b[2J\xff\xc3\xa9 \\x \xe2\x80\xae");
         assert_eq!(name.to_string(), "a\\nb\\u{1b}[2J\\xffé \\\\x \\u{202e}");
+    }
+
+    #[test]
+    fn what_is_escaped_can_be_read_back() {
+        let name = b"a\nb\t\x1b[2J\xff\xc3\xa9 \\x \xe2\x80\xae";
+        let printed = Escaped(name).to_string();
+        assert_eq!(unescaped(printed.as_bytes()).as_deref(), Some(&name[..]));
+        for text in ["plain", "a\\", "a\\q", "a\\x", "a\\xg0", "a\\xé", "a\\u{d800}", "a\\u{41"] {
+            assert_eq!(unescaped(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

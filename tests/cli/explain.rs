@@ -254,6 +254,22 @@ fn a_key_that_is_nowhere_is_told_as_such() {
 }
 
 #[test]
+fn a_key_is_found_as_a_run_prints_it() {
+    let env = Environment::new();
+    let tree = TestTree::new().file("new\nline", "1").file(b"not\xffutf8", "2").file("a\\b", "3");
+    tree.write(&env.source);
+    let (source, target) = (text(&env.source), text(&env.target));
+    let mut dry = env.vidimus(&["mirror", "--dry-run", source, target]).expect(0);
+    for printed in ["new\\nline", "not\\xffutf8", "a\\\\b"] {
+        dry = dry.names(printed);
+        explain(&env, &[], printed).expect(0).names(&format!("key       {printed}\n"));
+    }
+    // What a name is comes before what it may stand for.
+    explain(&env, &[], "a\\b").expect(0).names("key       a\\\\b\n");
+    explain(&env, &[], "no\\\\such").expect(7);
+}
+
+#[test]
 fn a_single_file_is_explained_alone() {
     let env = Environment::new();
     sample().write(&env.source);

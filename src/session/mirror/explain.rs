@@ -15,7 +15,7 @@ use crate::listing::OrderChecked;
 use crate::manifest::published::{Head, History, ManifestReader, Publication, Published, trace};
 use crate::manifest::{RecordedOptions, Row, RunRecord, SourceNumber, State, recall};
 use crate::model::error::Side;
-use crate::model::key::Escaped;
+use crate::model::key::{Escaped, unescaped};
 use crate::model::reserved::is_set_aside;
 use crate::model::{
     Action, Cause, Decision, Digest, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata,
@@ -184,6 +184,12 @@ impl Session<'_> {
         let below = self.below_a_root(typed).map(|below| self.name(&below)).transpose()?;
         if let Some(name) = &below
             && let Some(explanation) = self.explain_name(name)?
+        {
+            return Ok(explanation);
+        }
+        // As a run prints a name that has what no terminal should be sent.
+        if let Some(Ok(name)) = unescaped(typed).map(|name| self.name(&name))
+            && let Some(explanation) = self.explain_name(&name)?
         {
             return Ok(explanation);
         }
