@@ -31,10 +31,10 @@ use std::sync::Arc;
 /// The directory of a target's published manifest, relative to its root.
 pub const MANIFEST: &str = ".vidimus/manifest/";
 
-/// The warning about a file at the root that has the name reserved for vidimus's own directory and
-/// is therefore not listed.
-const LEFT_OUT: &str = "the file \".vidimus\" at the root is left out: its name is kept for \
-                        vidimus's own directory; rename it to have it copied";
+/// The warning about what has, at the root, the name reserved for vidimus's own directory without
+/// being one, and is therefore not listed.
+const LEFT_OUT: &str = "\".vidimus\" at the root, which is no directory, is left out: the name is \
+                        kept for vidimus's own; rename it to have it copied";
 
 /// Buffer size in bytes for reading a small file.
 const SMALL: usize = 64 << 10;

@@ -177,6 +177,20 @@ impl Lock {
         }
     }
 
+    /// Makes sure that no file or link has the name of the directory that the lock lies in, as far as
+    /// that can be seen. Takes no lock, and writes nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unusable`] where one has.
+    pub fn check_directory(root: BorrowedFd<'_>) -> Result<(), Error> {
+        let stat = rustix::fs::statat(root, DIRECTORY, AtFlags::SYMLINK_NOFOLLOW);
+        let kind = stat.map(|stat| FileType::from_raw_mode(stat.st_mode));
+        match kind {
+            Ok(kind) if kind != FileType::Directory => Err(not_writable(root, no_directory())),
+            _ => Ok(()),
+        }
+    }
+
     /// The run that writes to the target just now, as its lock tells, where there is one; it may have
     /// died on another machine. Takes no lock, so that nobody is kept from taking it.
     pub fn writer(root: BorrowedFd<'_>) -> Option<Writing> {
@@ -306,10 +320,16 @@ fn open_directory(root: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
     match rustix::fs::openat(root, DIRECTORY, flags, Mode::empty()) {
         Err(Errno::NOTDIR | Errno::LOOP) => {
-            Err(io::Error::other(format!("\"{DIRECTORY}\" is a symbolic link or no directory")))
+            Err(no_directory())
         }
         other => Ok(other?),
     }
+}
+
+/// Why nothing can be kept where something else has the directory's name.
+fn no_directory() -> io::Error {
+    let what = format!("\"{DIRECTORY}\" is a symbolic link or no directory");
+    io::Error::new(io::ErrorKind::NotADirectory, what)
 }
 
 fn open_file(directory: &OwnedFd, flags: OFlags) -> io::Result<File> {
@@ -444,7 +464,13 @@ fn content(file: &File) -> io::Result<Option<Vec<u8>>> {
 fn not_writable(root: BorrowedFd<'_>, error: io::Error) -> Error {
     let message = format!("cannot write to the target (its lock \"{SHOWN}\")");
     let help = closed(root, &error, true).unwrap_or_else(|| {
-        "check that it is mounted for writing, has room, and belongs to you".into()
+        let help = match error.kind() {
+            io::ErrorKind::NotADirectory => {
+                "rename or remove it: lock and manifest lie in a directory of that name"
+            }
+            _ => "check that it is mounted for writing, has room, and belongs to you",
+        };
+        help.into()
     });
     Error::new(ErrorKind::Unusable, message).because(error).help(help)
 }

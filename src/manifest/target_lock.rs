@@ -44,6 +44,18 @@ impl Lockable {
         }
     }
 
+    /// Makes sure that what a run keeps in it has a place, as far as that shows without writing; see
+    /// [`Lock::check_directory`].
+    ///
+    /// # Errors
+    /// As those of [`Lock::check_directory`].
+    pub fn check_directory(&self) -> Result<(), Error> {
+        match self {
+            Self::Directory(root) => Lock::check_directory(root.directory().as_fd()),
+            Self::Store(_) => Ok(()),
+        }
+    }
+
     /// Makes sure that no run is writing to it, and keeps others from beginning to as far as that is
     /// possible. Changes nothing.
     ///

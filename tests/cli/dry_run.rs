@@ -152,3 +152,23 @@ fn deletions_that_would_be_refused_are_shown_as_such() {
     assert_eq!(finished.record["would"]["delete"], 0, "{}", finished.record);
     assert!(refused >= 6);
 }
+
+#[test]
+fn what_is_in_the_lock_s_way_stops_a_dry_run_as_it_stops_a_run() {
+    let sort = |name: &str| match name {
+        "file" => TestTree::new().file(".vidimus", "mine"),
+        "named pipe" => TestTree::new().fifo(".vidimus"),
+        _ => TestTree::new().symlink(".vidimus", "elsewhere"),
+    };
+    for name in ["file", "named pipe", "link"] {
+        let env = Environment::new();
+        sample().write(&env.source);
+        sort(name).write(&env.target);
+        for flags in [&["--dry-run"][..], &[]] {
+            let places = [text(&env.source), text(&env.target)];
+            let run = env.vidimus(&[&["mirror"], flags, &places].concat()).expect(7);
+            run.names("\".vidimus\" is a symbolic link or no directory")
+                .names("help: rename or remove it");
+        }
+    }
+}

@@ -8,8 +8,10 @@ use super::signature::SignatureStatus;
 use crate::backend::{Capabilities, MANIFEST, ReadError, Reading, Source};
 use crate::manifest::keys::{self, PublicKey, Signature};
 use crate::manifest::mode::Closed;
+use crate::model::reserved::DIRECTORY;
 use crate::model::{Cause, Digest, Entry, EntryKind, Error, ErrorKind, Hint, Key, Metadata};
 use crate::spool::nameless;
+use rustix::io::Errno;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::ErrorKind::PermissionDenied;
@@ -168,7 +170,10 @@ impl<'a> ManifestReader<'a> {
             return Ok(seen.clone());
         }
         let names = self.source.names(&self.key(""));
-        let names = names.map_err(|cause| self.failed("list", "", cause))?;
+        let names = match names {
+            Err(cause) if self.lies_nowhere(&cause) => Vec::new(),
+            names => names.map_err(|cause| self.failed("list", "", cause))?,
+        };
         let mut heads: Vec<_> = names.iter().filter_map(|name| head_number(name)).collect();
         heads.sort_unstable();
         let seen = Seen { heads: heads.into(), is_empty: names.is_empty() };
@@ -399,10 +404,20 @@ impl<'a> ManifestReader<'a> {
 
     /// Reads a head or the pointer; `None` where there is none.
     fn small(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        self.source.read_small(&self.key(name), LONGEST).map_err(|cause| match cause {
-            large @ Cause::NoSmallFile { .. } => damaged(name, large),
-            cause => self.failed("read", name, cause),
-        })
+        match self.source.read_small(&self.key(name), LONGEST) {
+            Err(large @ Cause::NoSmallFile { .. }) => Err(damaged(name, large)),
+            Err(cause) if self.lies_nowhere(&cause) => Ok(None),
+            read => read.map_err(|cause| self.failed("read", name, cause)),
+        }
+    }
+
+    /// Whether a file could not be reached because a link has the name of vidimus's own directory. It
+    /// is not followed: whatever it leads to is no manifest of this place.
+    fn lies_nowhere(&self, cause: &Cause) -> bool {
+        let own = || self.source.look(&Key::new(DIRECTORY.as_bytes()));
+        matches!(cause, Cause::Io(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()))
+            && !self.prefix.is_empty()
+            && matches!(own(), Ok(Some(entry)) if entry.kind == EntryKind::Symlink)
     }
 
     /// Reads a segment to its end, where it is of its size.

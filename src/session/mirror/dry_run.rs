@@ -89,6 +89,7 @@ impl Session<'_> {
         let exists = self.places.target.exists();
         if exists {
             self.places.target.open()?;
+            self.places.target.lockable()?.check_directory()?;
         }
         self.check_state_dir()?;
         let (source, target) = self.open()?;
