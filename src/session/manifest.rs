@@ -186,7 +186,28 @@ impl OpenManifest {
             Some(key) => SignatureStatus::Good(status.demand(&self.latest, key)?),
             None => status,
         };
-        Ok((published::check(&self.reader(), &self.latest)?, status))
+        let checked = published::check(&self.reader(), &self.latest);
+        let checked = checked.map_err(|error| self.superseded(&self.latest.head).unwrap_or(error));
+        Ok((checked?, status))
+    }
+
+    /// Why the rows of a publication that was named can't be read, where one that counts now wrote all of
+    /// them anew: what it needed was removed then, and is not damaged.
+    fn superseded(&self, head: &Head) -> Option<Error> {
+        let now = self.reader().latest().ok()?.filter(|_| self.is_named)?.head;
+        let stays = |sequence| now.segments.iter().any(|segment| segment.sequence == sequence);
+        let mut needed = head.segments.iter().map(|segment| segment.sequence);
+        if now.sequence <= head.sequence || needed.all(stays) {
+            return None;
+        }
+        let (sequence, base) = (head.sequence, now.segments.first()?.sequence);
+        let message = format!(
+            "the rows of publication {sequence} are not kept any more: publication {base} wrote all \
+             rows anew"
+        );
+        Some(Error::new(ErrorKind::Manifest, message).help(
+            "copy a target's .vidimus/manifest/ to keep what it says now for later comparisons",
+        ))
     }
 
     /// What the signature of a publication is worth.
@@ -207,6 +228,7 @@ impl OpenManifest {
     /// As those of [`ManifestReader::latest`].
     pub fn rows(&self, head: &Head) -> Result<Merged, Error> {
         Merged::of(&self.reader(), head)
+            .map_err(|error| self.superseded(head).unwrap_or(error))
     }
 }
 

@@ -505,7 +505,10 @@ fn a_publication_is_read_by_its_head() {
         fs::write(env.source.join(format!("d2/f{number}")), "changed").expect("write");
     }
     env.mirrored(&[]);
-    env.vidimus(&["manifest", "export", "--format", "json", &head(2)]).expect(4).names("missing");
+    let superseded = "the rows of publication 2 are not kept any more: publication 4 wrote all";
+    env.vidimus(&["manifest", "export", "--format", "json", &head(2)]).expect(4).names(superseded);
+    env.vidimus(&["manifest", "check", &head(2)]).expect(4).names(superseded);
+    diff(&head(2), "target").expect(4).names(superseded).is_silent_about("damaged");
     env.vidimus(&["diff", "source/d0/f0", "target"]).expect(7).names("none of a manifest");
     env.vidimus(&["diff", "target/.vidimus/manifest/00000001.ndjson.zst", "target"]).expect(7);
 }
