@@ -52,13 +52,25 @@ pub fn read_line(format: ListFormat, line: &[u8]) -> Result<Option<Listed>, &'st
     };
     let (digest, name) = match rest.strip_prefix(format.tag()) {
         Some(rest) => tagged(rest).ok_or("it breaks off behind its tag")?,
-        None => plain(rest).ok_or("it has not the form \"digest  name\"")?,
+        None => plain(rest).ok_or_else(|| of_another_form(rest))?,
     };
     let digest = blake3::Hash::from_hex(digest)
         .map_err(|_| "its digest is not of 64 hexadecimal digits")?
         .into();
     let name = if is_escaped { unescaped(name)? } else { name.to_vec() };
     Ok(Some(Listed { key: key(&name)?, digest }))
+}
+
+/// What is wrong with a line that isn't one of `digest  name`.
+fn of_another_form(line: &[u8]) -> &'static str {
+    match line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count() {
+        32 => "its digest is as long as an MD5, which can't be imported",
+        40 => "its digest is as long as a SHA-1, which can't be imported",
+        128 => "its digest is as long as a SHA-512, which can't be imported",
+        _ if line.starts_with(b"SHA256 (") => "its digest is a SHA-256",
+        _ if line.starts_with(b"BLAKE3 (") => "its digest is a BLAKE3",
+        _ => "it has not the form \"digest  name\"",
+    }
 }
 
 fn plain(line: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -155,6 +167,17 @@ mod tests {
         for line in ["", "\r", "# made by hand"] {
             assert_eq!(read(Sha256sum, line), Ok(None), "{line:?}");
         }
+    }
+
+    #[test]
+    fn a_line_with_a_digest_of_another_kind_says_so() {
+        let line = |digits: usize| format!("{}  a", "a".repeat(digits));
+        for (line, kind) in [(line(32), "MD5"), (line(40), "SHA-1"), (line(128), "SHA-512")] {
+            assert!(read(B3sum, &line).is_err_and(|error| error.contains(kind)), "{kind}");
+        }
+        let tagged = |tag: &str| format!("{tag} (a) = @");
+        assert_eq!(read(B3sum, &tagged("SHA256")), Err("its digest is a SHA-256"));
+        assert_eq!(read(Sha256sum, &tagged("BLAKE3")), Err("its digest is a BLAKE3"));
     }
 
     #[test]

@@ -261,3 +261,22 @@ fn a_file_that_cannot_be_read_is_named() {
     // What the list says of it is on record all the same.
     env.verify(&[]).expect(3).names("verified  4 files").is_silent_about("corrupt d/b");
 }
+
+#[test]
+fn a_list_of_another_digest_is_told_from_a_target_that_rotted() {
+    let env = Environment::new();
+    TestTree::new().file("a", "first").file("b", "second").write(&env.target);
+    let list = "a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e  a\n\
+                16367aacb67a4a017c8da8ab95682ccb390863780f7114dda0a0e0c55644c7c4  b\n";
+    let told = "again with --format sha256sum";
+    import(&env, list.as_bytes(), &[]).expect(3).names("corrupt a").names(told);
+    let again = |list: &[u8]| {
+        fs::remove_dir_all(env.target.join(".vidimus/manifest")).expect("remove the manifest");
+        import(&env, list, &[])
+    };
+    again(&line("a", "first")).expect(0).is_silent_about(told);
+    let rotten = [line("a", "first"), line("b", "rotten")].concat();
+    again(&rotten).expect(3).is_silent_about(told);
+    let md5 = format!("{}  a\n", "a".repeat(32));
+    import(&env, md5.as_bytes(), &[]).expect(2).names("as long as an MD5");
+}

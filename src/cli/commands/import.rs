@@ -4,9 +4,11 @@ use super::super::args::ImportArgs;
 use super::super::exit::Exit;
 use super::super::{input, settings};
 use super::verify::{Report, Verified};
+use crate::manifest::list::ListFormat;
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind};
 use crate::session::import::import;
+use crate::verify::VerifyObserver as _;
 use clap::ArgMatches;
 use std::fs::File;
 use std::io::Read;
@@ -24,8 +26,24 @@ pub(crate) fn run(args: &ImportArgs, matches: &ArgMatches) -> Exit {
         .and_then(|()| Ok((settings::import(args)?, open(&args.list)?)));
     report.present(began, |report, progress, stop| {
         let (options, (list, name)) = asked?;
-        import(&options, (list, &name), report, progress, stop).map(Verified::Imported)
+        let outcome = import(&options, (list, &name), report, progress, stop)?;
+        if outcome.totals.verified == 0 && outcome.totals.corrupt > 0 {
+            report.note(&of_another_kind(options.format));
+        }
+        Ok(Verified::Imported(outcome))
     })
+}
+
+/// What to do where no file has the digest of its line: BLAKE3 and SHA-256 look alike.
+fn of_another_kind(format: ListFormat) -> String {
+    let (made_by, other) = match format {
+        ListFormat::B3sum => ("b3sum", "sha256sum"),
+        ListFormat::Sha256sum => ("sha256sum", "b3sum"),
+    };
+    format!(
+        "no file has the digest that the list says: if {other} made it, not {made_by}, remove \
+         .vidimus/manifest there, and import it again with --format {other}"
+    )
 }
 
 /// Opens a list; how it is called.
