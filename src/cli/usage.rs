@@ -7,7 +7,7 @@ use super::values;
 use crate::model::{Error, ErrorKind};
 use crate::report::json::{self, JsonError, Level};
 use crate::report::{Output, OutputOptions};
-use clap::error::ErrorKind as Parsing;
+use clap::error::{ContextKind, ContextValue, ErrorKind as Parsing};
 use serde::Serialize;
 use std::env;
 use std::ffi::OsString;
@@ -23,9 +23,10 @@ pub(super) fn refuse_words(parsed: &clap::Error, words: &[OsString]) -> Exit {
     match may_be_meant.then(|| suggest::instead_of(words)).flatten() {
         Some(Ok(command)) => refuse(&shortened(parsed).help(command), words),
         Some(Err(error)) => refuse(&error, words),
-        None if wants_record(words) => {
+        None if wants_record(words) || names_no_command(parsed) => {
             let help = parsed.render().to_string();
             let tip = help.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+            let tip = tip.filter(|_| !names_no_command(parsed));
             let help = tip.unwrap_or("vidimus --help lists commands, and each --help its flags");
             refuse(&shortened(parsed).help(help), words)
         }
@@ -54,6 +55,13 @@ pub(super) fn refuse(error: &Error, words: &[OsString]) -> Exit {
     let body = Finished { verdict: "failed", exit_code: exit.code(), error: error.into() };
     output.line(&json::record(Level::Error, "finished", &body));
     commands::close(&output, exit, Purpose::Tell)
+}
+
+/// Whether a word of a letter or two stands in a command's place, which clap finds like any name that
+/// has these.
+fn names_no_command(parsed: &clap::Error) -> bool {
+    let word = parsed.get(ContextKind::InvalidSubcommand);
+    matches!(word, Some(ContextValue::String(word)) if word.chars().count() <= 2)
 }
 
 /// Whether records are asked for, as far as that can be told of words that make no sense.

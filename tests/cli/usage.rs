@@ -212,6 +212,18 @@ fn completions_and_the_manual_are_printed() {
         env.vidimus(&["completions", shell]).expect(0).names("mirror").names("max-delete");
     }
     env.vidimus(&["man"]).expect(0).names(".TH").names("mirror");
+    let missing = env.vidimus(&["man", "--dir", "missing"]).expect(7);
+    missing.names("\"missing/vidimus.1\"").names("help: make the directory first");
+}
+
+#[test]
+fn a_word_of_a_letter_is_not_taken_for_a_command() {
+    let env = Environment::new();
+    for words in [&["a", "b"][..], &["a", "b", "--json"]] {
+        let run = env.vidimus(words).expect(2);
+        run.names("vidimus --help lists commands").is_silent_about("manifest");
+    }
+    env.vidimus(&["manifst"]).expect(2).names("'manifest'");
 }
 
 #[test]

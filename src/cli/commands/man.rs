@@ -3,30 +3,38 @@
 use super::super::args;
 use super::super::exit::Exit;
 use super::Purpose;
+use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind};
 use clap::Command;
 use clap_mangen::Man;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 pub(crate) fn run(dir: Option<&Path>) -> Exit {
     let done = match dir {
-        Some(dir) => pages().try_for_each(|page| {
-            let path = dir.join(Man::new(page.clone()).get_filename());
-            std::fs::write(path, render(&page)?)
-        }),
+        Some(dir) => pages().try_for_each(|page| write(dir, &page)),
         None => match pages().map(|page| render(&page)).collect::<io::Result<Vec<_>>>() {
             Ok(manual) => return super::print(&manual.concat(), Purpose::Tell),
-            Err(error) => Err(error),
+            Err(error) => {
+                Err(Error::new(ErrorKind::Unusable, "cannot make the manual").because(error))
+            }
         },
     };
-    done.map_or_else(
-        |error| {
-            let message = "cannot write the manual";
-            super::fail(&Error::new(ErrorKind::Unusable, message).because(error))
-        },
-        |()| Exit::Done,
-    )
+    done.map_or_else(|error| super::fail(&error), |()| Exit::Done)
+}
+
+fn write(dir: &Path, page: &Command) -> Result<(), Error> {
+    let path = dir.join(Man::new(page.clone()).get_filename());
+    render(page).and_then(|roff| std::fs::write(&path, roff)).map_err(|error| {
+        let path = Escaped(path.as_os_str().as_bytes());
+        let message = format!("cannot write the manual page \"{path}\"");
+        let help = match error.kind() {
+            io::ErrorKind::NotFound => "make the directory first",
+            _ => "name a directory that you may write to",
+        };
+        Error::new(ErrorKind::Unusable, message).because(error).help(help)
+    })
 }
 
 /// What heads that which follows the options, where `clap_mangen` has a word that no other page uses.
