@@ -12,15 +12,15 @@ Mirrors a source into a bag: a directory that proves its own content to whoever 
 
 The contents of SOURCE go into BAG/data as `vidimus mirror` puts them there, hashed by SHA-256 too; \
 then BAG gets manifest-sha256.txt, bag-info.txt, tagmanifest-sha256.txt and last bagit.txt, each \
-written whole or not at all. BAG is a directory of this machine, new, empty, a bag, or one that a \
-run has begun to make one of; other lines of its bag-info.txt are kept. Run it again to bring the bag \
-up to date: only what changed is copied. While a run is under way, and after one that left something \
-undone, there is no bagit.txt, so that nobody takes the bag for whole. As what is declared has to be \
-there after a power cut, too, --durability none is refused.
+written whole or not at all. BAG is a directory of this machine: a new or empty one, a bag, or one \
+that an earlier run began to make a bag of. Other lines of its bag-info.txt are kept. Run it again to \
+bring the bag up to date: only what changed is copied. During a run, and after one that left something \
+undone, there is no bagit.txt, so that nobody takes the bag for complete. --durability none is refused, \
+since what is declared must survive a power cut.
 
 No other command writes to BAG/data: `mirror`, `put`, `manifest import`, `manifest export --output` \
-and `verify --repair-from` are refused there (exit code 6). What was corrupted in it, --checksum \
-finds and copies again.
+and `verify --repair-from` are refused there (exit code 6). --checksum finds what was corrupted in it, \
+and copies it again.
 
 All that lies in BAG/data is listed. What the source no longer has stays and is listed, unless \
 --delete is given; what no run into this bag brought there is named, and no bag is made (exit code \

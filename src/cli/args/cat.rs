@@ -9,10 +9,10 @@ use std::ffi::OsString;
 pub(super) const LONG_ABOUT: &str = "\
 Writes the content of a file or an object to standard output.
 
-The key of an object is what stands behind the bucket, to the last byte: `s3://bucket/a/` is another \
+The key of an object is everything behind the bucket, to the last byte: `s3://bucket/a/` is another \
 object than `s3://bucket/a`. A large object is read in ranges, several at a time, all of one version. \
-Where a digest is kept with an object, its content is held against it: if that fails, the exit code \
-is 1, and what was written is not to be used.";
+If a digest is kept with an object, its content is compared with it: if it differs, the exit code is 1, \
+and what was written must not be used.";
 
 pub(super) const EXAMPLES: &str = concat!(
     "\

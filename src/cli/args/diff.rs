@@ -10,15 +10,15 @@ use std::ffi::OsString;
 pub(super) const LONG_ABOUT: &str = "\
 Tells in what two places differ.
 
-Both are listed now. Of a place where a mirror published its manifest, that tells the digest of each \
-file whose size, times and inode (in a store: tag) are still the recorded ones. Content is compared by \
-digest where both sides have one, else by size and, of a directory, by modification time; --content \
-reads what has no digest. The summary says how many files were compared in which way. What a store's \
-listing doesn't tell and no manifest does (metadata, links) is not compared.
+Both are listed now. Where a mirror published its manifest, it gives the digest of each file whose \
+size, times and inode (in a store: tag) are still the recorded ones. Content is compared by digest if \
+both sides have one, else by size and, in a directory, by modification time; --content reads what has \
+no digest. The summary says how many files were compared in which way. What neither a store's listing \
+nor a manifest says (metadata, links) is not compared.
 
---recorded compares the manifests alone: neither place is looked at, and what it tells was true when \
-their last runs ended. So is what is merely a copy of a manifest (a directory that holds what a target \
-has in .vidimus/manifest/), or a file of one, in any case.
+--recorded compares the manifests alone: neither place is looked at, and the result is true of the \
+time when their last runs ended. A copy of a manifest (a directory that holds what a target has in \
+.vidimus/manifest/), or a file of one, is always compared in this way.
 
 A difference is a line, in byte order of the keys: \"only in A\", \"only in B\", type, content, link \
 or metadata. A directory's key ends in /: where one side has the file a and the other the directory \
@@ -29,13 +29,13 @@ pub(super) const EXAMPLES: &str = concat!(
 Examples:
   Whether two mirrors of one source are the same:
     vidimus diff /mnt/backup/photos s3://backup/photos
-  The same by what was recorded, where neither is at hand but by its manifest:
+  The same by their manifests, without reading anything else:
     vidimus diff --recorded /mnt/backup/photos s3://backup/photos
-  What changed since a copy of the manifest was put aside:
+  What changed since a copy of the manifest was made:
     vidimus diff ~/manifest-of-march /mnt/backup/photos
-  To the last byte, where there are no manifests:
+  To the last byte, if there are no manifests:
     vidimus diff --content ~/photos /mnt/disk/photos
-  Files that have another content, for another program:
+  Files with different content, for another program:
     vidimus diff --json --no-metadata A B | jq -r 'select(.difference == \"content\") | .key'
 
 Exit codes:
@@ -67,8 +67,8 @@ pub(crate) struct DiffArgs {
     pub(crate) b: OsString,
     /// Read files that have no digest, on both sides where neither has
     ///
-    /// Those of one size; what has another size is of another content. Where a manifest's digest
-    /// counts, nothing is read: `vidimus verify` finds what rotted.
+    /// Only files of the same size are read. Where a digest is on record nothing is read: `vidimus
+    /// verify` finds what rotted.
     #[arg(long, env = "VIDIMUS_CONTENT", value_parser = values::switch)]
     pub(crate) content: bool,
     /// Compare the manifests alone, and look at neither place

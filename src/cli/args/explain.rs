@@ -9,17 +9,16 @@ use std::ffi::OsString;
 pub(super) const LONG_ABOUT: &str = "\
 Tells what a mirror of SOURCE to TARGET would do with one key, and why.
 
-It shows what both sides and the record have of KEY, which fields of their stamps are the recorded \
-ones, which pattern takes it in or leaves it out, what a run with these flags would decide, and what \
-past runs did to it, as far as the record and the manifest in the target tell. All flags of \
-`vidimus mirror` are taken, so that a mirror's command line with `explain` and a KEY is one of this \
-command; those that play no part in the decision are not listed here. The key of --sign isn't opened: \
-a run with it goes by no manifest, and no record taken over from one, that isn't signed with that key, \
-which is not heeded here.
+It shows what both sides and the record have for KEY, which fields of their stamps are the recorded \
+ones, which pattern includes or excludes it, what a run with these flags would decide, and what past \
+runs did to it, as far as the record and the manifest in the target say. It takes all flags of \
+`vidimus mirror`: put `explain` for `mirror`, and add a KEY. Flags that play no part in the decision \
+are not listed here. The key of --sign isn't opened: a run with it would not use a manifest, or a \
+record taken over from one, that isn't signed with that key, which is not checked here.
 
-Nothing is changed, locked or recorded, and no content is read: where it would have to be read to \
-decide, that is said. Other keys are not looked at. Of the manifest in the target all segments are \
-read, a few MB for 100,000 entries.";
+Nothing is changed, locked or recorded, and no content is read: if content would have to be read to \
+decide, it says so. Other keys are not looked at. All segments of the manifest in the target are read, \
+a few MB for 100,000 entries.";
 
 pub(super) const EXAMPLES: &str = concat!(
     "\
@@ -31,13 +30,13 @@ Examples:
 Exit codes:
     0  the key is explained
     1  a part of the way to it could not be listed, and is named
-    2  wrong usage; what is no key
-    4  the recorded state or the manifest can't be used (written by a newer version)
+    2  wrong usage, or something that can't be a key
+    4  the record or the manifest is of a newer version
     6  such a run would be refused before it lists anything; or
        ",
     refused_http!(),
     "
-    7  source or target can't be used, or neither they nor any record have the key
+    7  source or target can't be used, or the key is neither in them nor on record
 
 Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins."
 );
@@ -71,7 +70,7 @@ pub(crate) struct ExplainArgs {
     /// Where to: a path, a file:// URL or s3://bucket/prefix
     #[arg(value_name = "TARGET")]
     pub(crate) target: OsString,
-    /// The entry's name below the root, as runs print it; or its path, below SOURCE or TARGET
+    /// The entry's name below the root, as runs print it; or its path below SOURCE or TARGET
     #[arg(value_name = "KEY")]
     pub(crate) key: OsString,
     #[command(flatten)]

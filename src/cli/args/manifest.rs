@@ -13,8 +13,8 @@ Reads, checks, signs or makes the manifest that a mirror publishes in its target
 
 LOCATION is a target, a directory or a part of a bucket, or a directory that holds a copy of what a \
 target has under .vidimus/manifest/; or a file of these, latest.json or the head of a publication, \
-like 00000003.json. Nothing but that is read, and but for a signature nothing is \
-written: the state directory plays no part. Import alone reads TARGET, and records what it finds.";
+like 00000003.json. Only the manifest is read, not the record on this machine, and only `sign` and \
+`import` write. `import` reads the files of TARGET, and records what it finds.";
 
 pub(super) const EXAMPLES: &str = concat!(
     "\
@@ -72,7 +72,7 @@ pub(crate) enum ManifestCommand {
 const SHOW_LONG_ABOUT: &str = "\
 Tells which run published a manifest, and what it holds.
 
-What is told is the head's: it is held against the digest that points to it, and rows are not read.";
+It prints the head of the latest publication, and checks the head's digest. Rows are not read.";
 
 const SHOW_EXAMPLES: &str = concat!(
     "\
@@ -81,7 +81,7 @@ Examples:
   vidimus manifest show --json s3://bucket/photos | jq -r 'select(.event == \"publication\") | .run'
 
 Exit codes:
-    0  all was told
+    0  it was printed
     2  wrong usage
     4  there is no manifest, or it is damaged or of a newer version
     6  refused: ",
@@ -93,11 +93,11 @@ Exit codes:
 const LOG_LONG_ABOUT: &str = "\
 Lists the publications of a manifest, from the latest back to the first, and checks their chain.
 
-Each head names the one before it by its digest, so that the latest vouches for all of them: none can \
-be changed or left out without changing all that follow. A line has the publication's number, time, \
-run and verdict, how many rows the manifest had, how many of them changed, and with which key it is \
-signed, if it is; with --key, whether it is signed with that. Where the chain is broken, or a signature \
-doesn't hold, that is named, and the exit code is 4. Rows are not read.";
+Each head names the one before it by its digest, so that none can be changed or left out without \
+changing all that follow. A line has the publication's number, time, run and verdict, how many rows \
+the manifest had, how many of them changed, and with which key it is signed, if it is; with --key, \
+whether it is signed with that. A broken chain, or a signature that is not valid, is named, and the \
+exit code is 4. Rows are not read.";
 
 const LOG_EXAMPLES: &str = concat!(
     "\
@@ -109,7 +109,7 @@ Exit codes:
     0  all was listed, and the chain is whole
     2  wrong usage, or a key that can't be read
     4  there is no manifest, it is damaged or of a newer version, the chain is broken, or a
-       signature doesn't hold
+       signature is not valid
     6  refused: ",
     refused_http!(),
     "
@@ -117,24 +117,24 @@ Exit codes:
 );
 
 const CHECK_LONG_ABOUT: &str = "\
-Makes sure that a manifest is whole: what points to it, the head, each segment and each row of it, and \
-the chain of publications back to its beginning; and with --key, that it is signed with that.
+Makes sure that a manifest is whole: the pointer, the head, each segment and each row of it, and the \
+chain of publications back to its beginning; and with --key, that it is signed with that key.
 
-The signature of the publication that counts vouches for all of that, by the digests in its head: those \
-of publications before it are not looked at (`vidimus manifest log --key` does). What is not whole is \
-named, and the exit code is 4. Whether the target still holds what the manifest says is for `vidimus \
-verify` to tell.";
+The signature of the latest publication covers all of that, by the digests in its head. Signatures of \
+earlier publications are not checked (`vidimus manifest log --key` does that). What is not whole is \
+named, and the exit code is 4. Whether the target still holds what the manifest says is checked by \
+`vidimus verify`.";
 
 const CHECK_EXAMPLES: &str = concat!(
     "\
 Examples:
   vidimus manifest check /mnt/backup/photos
   vidimus manifest check --key ~/vidimus.pub s3://bucket/photos
-  With minisign, where its files lie:
+  With minisign, in the manifest's directory:
     minisign -V -p ~/vidimus.pub -m 00000012.json
 
 Exit codes:
-    0  it is whole and, with --key, signed with that
+    0  it is whole and, with --key, signed with that key
     2  wrong usage, or a key that can't be read
     4  there is no manifest, it is damaged or of a newer version, the chain is broken, or it isn't
        signed with the key
@@ -145,11 +145,10 @@ Exit codes:
 );
 
 const SIGN_LONG_ABOUT: &str = "\
-Signs the publication that counts, as `vidimus mirror --sign` does with what it publishes.
+Signs the latest publication, as `vidimus mirror --sign` does with what it publishes.
 
-First all of the manifest is read and made sure to be whole (as by `vidimus manifest check`). Nothing is \
-known of what it says: sign what you trust. Whoever signed it before, the new signature takes the place \
-of theirs.";
+First all of the manifest is checked to be whole (as by `vidimus manifest check`). Whether it is true is \
+not checked: sign what you trust. An earlier signature of it is replaced, whoever made it.";
 
 const SIGN_EXAMPLES: &str = concat!(
     "\
@@ -175,9 +174,9 @@ What the manifest says is exported, not what the target holds now: `vidimus veri
 name that the format can't hold is left out and named on standard error.
 
 b3sum: a line a file, for `b3sum --check` in the target's root. Files without a digest (they were \
-adopted, or a store copied them) are left out; how many is told. sha256sum: the same for `sha256sum \
+adopted, or a store copied them) are left out and counted. sha256sum: the same for `sha256sum \
 --check`. hashdeep: sizes, SHA-256 and names, for `hashdeep -r -l -o f -a -k LIST *` in the target's \
-root; with MD5 where every file has it. Both need a SHA-256 of every file, and are refused where one is \
+root; with MD5 if every file has it. Both need a SHA-256 of every file, and are refused if one is \
 missing: `vidimus mirror --digest sha256` records it. json: the lines of docs/manifest.md, each key \
 once and none that was removed. csv: key, kind, size, blake3, sha256, md5, mtime, mode, uid, gid, link, \
 run and verified, with a header (RFC 4180).";
@@ -221,9 +220,9 @@ pub(crate) struct ExportArgs {
     pub(crate) format: ExportFormatArg,
     /// Write to FILE, whole or not at all, instead of to standard output, which is `-`
     ///
-    /// Until all is written it has what it had; it keeps its mode and owner. A symbolic link stays,
-    /// and what it leads to is written. A device, a named pipe or what a process has open
-    /// (/dev/stdout, /dev/fd/3) is written to as it stands: what that holds stays.
+    /// Until everything is written an existing file stays as it is; it keeps its mode and owner. A
+    /// symbolic link stays, and the file that it leads to is written. A device, a named pipe or what a
+    /// process has open (/dev/stdout, /dev/fd/3) is written to without replacing or emptying it.
     #[arg(short = 'o', long, value_name = "FILE", env = "VIDIMUS_OUTPUT")]
     pub(crate) output: Option<OsString>,
     /// Reach object stores of other machines without encryption
@@ -245,10 +244,10 @@ pub(crate) enum ExportFormatArg {
 const IMPORT_LONG_ABOUT: &str = "\
 Makes the manifest of a target that another program filled, by a list of digests.
 
-Every file of TARGET that LIST names is read and held against it: a difference is a line, as those of \
-`vidimus verify`. What the list says is published as TARGET's manifest, so that `vidimus verify` \
-goes by it from now on. The first `vidimus mirror` into TARGET takes it over: it reads the files of its \
-source, and copies only those that differ.
+Every file of TARGET that LIST names is read and compared with it: each difference is a line, as those \
+of `vidimus verify`. What the list says is published as TARGET's manifest, which `vidimus verify` uses \
+from then on. The first `vidimus mirror` into TARGET takes it over: it reads the files of its source, \
+and copies only those that differ.
 
 Names in LIST are relative to TARGET. Files that it doesn't name are counted as extra, and no \
 difference. A target that has a manifest is refused.";
@@ -266,7 +265,7 @@ Exit codes:
        standard output
     2  wrong usage, or a list that can't be used
     3  files are missing or have other content
-    4  the manifest can't be written, or a damaged one stands there
+    4  the manifest can't be written, or there is a damaged one
     5  another run is writing to the target
     6  the target has a manifest already, or belongs to the payload of a bag; or
        ",
@@ -319,7 +318,7 @@ pub(crate) struct ManifestLookArgs {
     ///
     /// Each has time, level and event; a "publication" has what its head says (docs/manifest.md),
     /// the head's digest, the bytes and lines of all segments, the lines that were written with it
-    /// ("changed") and what its "signature" is worth. The last one is "finished".
+    /// ("changed") and whether its "signature" is valid. The last one is "finished".
     #[arg(long, env = "VIDIMUS_JSON", value_parser = values::switch)]
     pub(crate) json: bool,
     /// Reach object stores of other machines without encryption
@@ -333,7 +332,7 @@ pub(crate) struct ManifestLookArgs {
 pub(crate) struct ManifestHoldArgs {
     #[command(flatten)]
     pub(crate) look: ManifestLookArgs,
-    /// Hold signatures against KEY, a public key; `check` demands one
+    /// Check signatures with KEY, a public key; `check` then demands a valid one
     ///
     /// KEY is the file that `vidimus keygen` or `minisign -G` made, or the key itself, as its second
     /// line has it.

@@ -13,13 +13,12 @@ pub(super) const LONG_ABOUT: &str = "\
 Makes the target's content equal to the source's.
 
 SOURCE and TARGET are each a directory, or s3://bucket/prefix for a part of a bucket of S3 or of a \
-store that speaks its protocol; credentials, region and endpoint are found as the AWS tools find \
+store that speaks its protocol. Credentials, region and endpoint are found as the AWS tools find \
 them, or named in the location (?endpoint=https://s3.example.org&region=eu-1).
 
-The contents of SOURCE go into TARGET; a trailing slash changes nothing. TARGET is made when it is \
-missing, its parent must exist. A single file as SOURCE goes to TARGET/NAME. Nothing is deleted \
-from the target unless --delete asks for it. A run that was stopped goes on when it is started \
-again.";
+The contents of SOURCE go into TARGET; a trailing slash makes no difference. TARGET is created if it \
+is missing; its parent must exist. A single file as SOURCE goes to TARGET/NAME. Nothing is deleted \
+from the target without --delete. A run that was stopped goes on when it is started again.";
 
 pub(super) const EXAMPLES: &str = concat!(
     "\
@@ -55,15 +54,14 @@ Exit codes:
     1  some entries failed, the rest is done; or all is done, but nothing more could be written to
        standard output
     2  wrong usage
-    4  the recorded state or the published manifest can't be used (of a newer version), or not be
-       made
+    4  the record or the published manifest is of a newer version, or the record can't be created
     5  another run, or a verification, holds the target
     6  refused for safety; what was refused was not done, copies made before stand; or
        ",
     refused_http!(),
     "
-    7  source or target can't be used: missing, full, read-only, out of reach, not allowed (so with a
-       published manifest that can't be read)
+    7  source or target can't be used: missing, full, read-only, out of reach, not allowed; or its
+       published manifest can't be read
    10  changes were made (only with --exit-changes)
   130  stopped by SIGINT; run it again to go on
   143  stopped by SIGTERM; run it again to go on
@@ -94,7 +92,7 @@ pub(crate) struct MirrorArgs {
 pub(crate) struct MirrorFlags {
     /// Take files of one size for equal
     ///
-    /// Misses every edit that keeps the size; for targets that can't keep times.
+    /// This misses every edit that keeps the size. It is for targets that can't keep times.
     #[arg(long, help_heading = "Comparing", env = "VIDIMUS_SIZE_ONLY",
         value_parser = values::switch)]
     pub(crate) size_only: bool,
@@ -108,9 +106,9 @@ pub(crate) struct MirrorFlags {
     pub(crate) ignore_existing: bool,
     /// Record these digests too, beside BLAKE3: sha256, md5, or both (sha256,md5)
     ///
-    /// For tools that know no BLAKE3: `vidimus manifest export` writes them. They are made in the
-    /// reading that copies a file. A file that is up to date but lacks one is read once, and its
-    /// content held against the record. Between buckets, everything passes through this machine.
+    /// For tools that don't know BLAKE3: `vidimus manifest export` writes them. They are computed while
+    /// a file is copied. A file that is up to date but lacks one is read once, and its content compared
+    /// with the record. Between buckets, everything then passes through this machine.
     #[arg(
         long,
         value_enum,
@@ -123,8 +121,8 @@ pub(crate) struct MirrorFlags {
 
     /// Write no markers of directories (objects whose keys end in `/`) to a bucket
     ///
-    /// For stores that refuse them, and for buckets where they are in somebody's way. Empty
-    /// directories, and modes, owners and times of all, are not kept then.
+    /// For stores that refuse them, and for buckets where they are in the way. Empty directories, and
+    /// modes, owners and times of directories, are not kept then.
     #[arg(long, help_heading = "Recording", env = "VIDIMUS_NO_MARKERS",
         value_parser = values::switch)]
     pub(crate) no_markers: bool,
@@ -132,19 +130,18 @@ pub(crate) struct MirrorFlags {
     /// Sign the manifest that is published with the secret key in FILE
     ///
     /// `vidimus keygen` makes one. A password is taken from VIDIMUS_KEY_PASSWORD, else asked for in
-    /// the terminal, before anything is done. In the end what counts is signed with this key, even
-    /// where nothing changed. A manifest that isn't signed with it is not taken over, and a record that
+    /// the terminal, before anything is done. At the end the manifest is signed with this key, even
+    /// if nothing changed. A manifest that isn't signed with it is not taken over, and a record that
     /// was taken over from one is dropped: everything is compared then.
     #[arg(long, value_name = "FILE", help_heading = "Safety", env = "VIDIMUS_SIGN")]
     pub(crate) sign: Option<PathBuf>,
 
     /// Mode of the lock and the published manifest in a directory [default: as the target's root]
     ///
-    /// Octal digits, as for chmod: 0660 lets a second user of the target's group mirror into it and
-    /// verify it, 0640 or 0644 verify it; directories are opened with it. The group is the root's. It
-    /// stays until another is asked for. By default whoever lists the root may read, and a group
-    /// that may write there may write; but the manifest is closed to whom any file or directory is
-    /// closed that it tells of.
+    /// Octal digits, as for chmod. 0660 lets the group of the target's root mirror into it and verify
+    /// it, 0640 and 0644 let it verify; directories get the rights to enter. The mode stays until
+    /// another is given. By default everybody who may list the root may read, and a group that may
+    /// write there may write; but the manifest is closed to everybody who can't read all that it lists.
     #[arg(long, value_name = "MODE", help_heading = "Safety", env = "VIDIMUS_MANIFEST_MODE",
         value_parser = values::manifest_mode)]
     pub(crate) manifest_mode: Option<ManifestMode>,

@@ -72,12 +72,12 @@ Exit codes:
        standard output
     2  wrong usage
     3  verification or comparison found differences
-    4  the recorded state or the published manifest is missing, damaged, of a newer version, or
-       not signed as --key demands; or can't be made or read
+    4  the record or the published manifest is missing, damaged, of a newer version, or not signed
+       as --key demands; or the record can't be created or read
     5  another run, or a verification, holds the target
     6  refused for safety; what was refused was not done, copies made before stand
     7  source or target can't be used: missing, full, read-only, out of reach, not allowed; or the
-       state's disk, or standard input or output
+       disk of the record, or standard input or output
    10  changes were made (only with --exit-changes)
   130  stopped by SIGINT; run it again to go on
   143  stopped by SIGTERM; run it again to go on

@@ -17,8 +17,8 @@ pub(crate) struct OutputArgs {
     pub(crate) json: bool,
     /// Print a line for each change, with its reason, and every failure
     ///
-    /// With --json, a record of each change. A dry run tells them without being told, and records
-    /// name every failure. Without, failures beyond a hundred are counted.
+    /// With --json, a record of each change. A dry run prints changes without this flag, and records
+    /// name every failure. Otherwise failures beyond a hundred are only counted.
     #[arg(short = 'v', long, env = "VIDIMUS_VERBOSE", value_parser = values::switch)]
     pub(crate) verbose: bool,
     /// Print nothing but failures
@@ -26,7 +26,7 @@ pub(crate) struct OutputArgs {
     pub(crate) quiet: bool,
     /// Show progress even when stderr is no terminal, as a line now and then
     ///
-    /// With --json, count what there is to do beside the run, so that remaining_s is known early.
+    /// With --json, what there is to do is counted beside the run, so that remaining_s is known early.
     #[arg(long, env = "VIDIMUS_PROGRESS", value_parser = values::switch)]
     pub(crate) progress: bool,
     /// Show no progress

@@ -11,12 +11,12 @@ use std::path::PathBuf;
 pub(super) const LONG_ABOUT: &str = "\
 Puts what comes from standard input in a file or an object.
 
-Nobody needs to know how much will come. It is hashed as it comes, and stands whole once it has \
-ended; until then, and if it is stopped or fails, what stood there before stands. The file's \
-directory must exist. A file that stands there keeps its mode and owner, a symbolic link stays and \
-the file that it leads to is written, and a device or a named pipe is refused. What is put is \
-recorded with all else that was put or mirrored to its directory or prefix: `vidimus verify` of \
-that place tells whether it is still what it was. A `mirror --delete` into it deletes what was put.
+The size need not be known. The stream is hashed as it comes, and the file or object appears, \
+complete, when it has ended. Until then, and if it fails or is stopped, what was there before stays. \
+The file's directory must exist. An existing file keeps its mode and owner; if there is a symbolic \
+link, the file that it leads to is written; a device or a named pipe is refused. What is put is \
+recorded with everything else that was put or mirrored to its directory or prefix, so that `vidimus \
+verify` of that place checks it too. A `mirror --delete` into it deletes what was put.
 
 The directory or prefix that holds it is locked meanwhile, as by a mirror into it: another put or \
 mirror to the same place ends at once with exit code 5. In a directory the lock is .vidimus/lock, \
@@ -32,17 +32,18 @@ Examples:
   Its digest, for a script:
     pg_dump shop | vidimus put --json - s3://bucket/dumps/shop.sql | jq -r .digest
 
-A command that fails looks to the one behind it like one that ended: where that matters, in bash, \
-`set -o pipefail` and remove what was put.
+vidimus can't tell a command that failed from one that ended. In bash, `set -o pipefail` makes the \
+whole line fail; remove what was put then.
 
 Exit codes:
-    0  all that came stands
-    1  all that came stands, but nothing was written to standard output
+    0  everything was put
+    1  everything was put, but nothing could be written to standard output
     2  wrong usage
-    4  the recorded state can't be used or written; if all that came stands, the error says so
+    4  the record can't be used or written; the error says so if everything was put even so
     5  another run, or a verification, holds the directory or prefix
-    6  the file's directory is a bag or its payload, or lies in that; its manifest is signed (--sign);
-       or ",
+    6  the file's directory is a bag or its payload, or lies in one; or its manifest is signed, and
+       --sign is not given; or
+       ",
     refused_http!(),
     "
     7  standard input failed, or the target can't be used: missing, full, read-only
@@ -56,10 +57,10 @@ Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch that the user types")]
 pub(crate) struct PutArgs {
-    /// What to put: standard input, which is all that can be put
+    /// What to put: `-`, which is standard input
     #[arg(value_name = "-")]
     pub(crate) source: OsString,
-    /// File or object that is to be: a path, a file:// URL or s3://bucket/key
+    /// File or object to write: a path, a file:// URL or s3://bucket/key
     #[arg(value_name = "LOCATION")]
     pub(crate) location: OsString,
     /// Be ready for SIZE, like 500GiB: an object of more than 156 GiB needs larger parts
@@ -67,9 +68,9 @@ pub(crate) struct PutArgs {
     /// An object is sent in at most 10,000 parts of one size, several at a time and within --memory.
     #[arg(long, value_name = "SIZE", env = "VIDIMUS_EXPECTED_SIZE", value_parser = values::bytes)]
     pub(crate) expected_size: Option<Bytes>,
-    /// Sign the manifest that is published there, with what is put, with the secret key in FILE
+    /// Sign the manifest that is published there with the secret key in FILE
     ///
-    /// Needed where it is signed. A password is taken from VIDIMUS_KEY_PASSWORD, else asked for in the
+    /// Needed if the manifest there is signed. A password is taken from VIDIMUS_KEY_PASSWORD, else asked for in the
     /// terminal.
     #[arg(long, value_name = "FILE", env = "VIDIMUS_SIGN")]
     pub(crate) sign: Option<PathBuf>,
@@ -88,7 +89,7 @@ pub(crate) struct PutArgs {
     /// Print nothing but failures
     #[arg(short = 'q', long, env = "VIDIMUS_QUIET", value_parser = values::switch)]
     pub(crate) quiet: bool,
-    /// Show no progress: without this, a terminal shows how much has come, and how fast
+    /// Show no progress; otherwise a terminal shows how much has come, and how fast
     #[arg(long, env = "VIDIMUS_NO_PROGRESS", value_parser = values::switch)]
     pub(crate) no_progress: bool,
     #[command(flatten)]

@@ -13,15 +13,15 @@ use std::path::PathBuf;
 pub(crate) struct RunArgs {
     /// Print what would be done, and why, but do nothing
     ///
-    /// Takes no lock, changes neither side, records nothing. Where content would have to be read to
+    /// It takes no lock, changes neither side and records nothing. If content would have to be read to
     /// decide, the line says so: "check … copy if content differs".
     #[arg(short = 'n', long, env = "VIDIMUS_DRY_RUN", value_parser = values::switch)]
     pub(crate) dry_run: bool,
 
     /// Hash the source's files whatever their stamps say
     ///
-    /// Finds edits that kept size and times. Reads the whole source; of the target only what its
-    /// stamp or the record leaves in doubt.
+    /// This finds edits that kept size and times. It reads the whole source, and of the target only
+    /// what its stamp or the record leaves in doubt.
     #[arg(short = 'c', long, help_heading = "Comparing", env = "VIDIMUS_CHECKSUM",
         value_parser = values::switch)]
     pub(crate) checksum: bool,
@@ -35,8 +35,8 @@ pub(crate) struct RunArgs {
     pub(crate) ignore_inode: bool,
     /// Copy content that changed although size, mtime and ctime did not
     ///
-    /// Such a change looks like a failing disk: without this the file is named, and what the target
-    /// has of it stays.
+    /// Such a change looks like a failing disk. Without this flag the file is named as failed, and the
+    /// target keeps what it has.
     #[arg(long, help_heading = "Comparing", env = "VIDIMUS_ACCEPT_SILENT_CHANGES",
         value_parser = values::switch)]
     pub(crate) accept_silent_changes: bool,
@@ -46,10 +46,10 @@ pub(crate) struct RunArgs {
 
     /// Delete what only the target has
     ///
-    /// Done last, and only after every listing was complete; waits for the next run when a copy
-    /// failed. Refused (exit code 6) when the source
-    /// is empty, when its root is not the one of the last run whose deletions were allowed (an
-    /// unmounted disk), or when more than --max-delete would go.
+    /// This is done last, and only if every listing was complete; if a copy failed it waits for the
+    /// next run. It is refused (exit code 6) if the source is empty, if its root is another directory
+    /// than in the last run that was allowed to delete (an unmounted disk), or if more than
+    /// --max-delete would go.
     #[arg(long, help_heading = "Deleting", env = "VIDIMUS_DELETE", value_parser = values::switch)]
     pub(crate) delete: bool,
     /// Delete excluded entries of the target too
@@ -62,14 +62,13 @@ pub(crate) struct RunArgs {
     pub(crate) max_delete: MaxDelete,
     /// Delete even in a run in which a copy failed
     ///
-    /// Without this, deletions wait for the next run then: what only the target has may be the last
-    /// copy of what failed, under an older name. What a failed copy collided with (in a target that
-    /// folds case, say) stays in any case.
+    /// Without this flag deletions then wait for the next run: what only the target has may be the
+    /// last copy of what failed, under an older name. What a failed copy collided with (`Report` and
+    /// `report` in a target that ignores case, for example) stays in any case.
     #[arg(long, help_heading = "Deleting", env = "VIDIMUS_DELETE_DESPITE_ERRORS",
         value_parser = values::switch)]
     pub(crate) delete_despite_errors: bool,
-    /// Take the source for the right one though its root is another than when deletions were last
-    /// allowed
+    /// Accept the source though its root is another directory than when deletions were last allowed
     #[arg(long, help_heading = "Deleting", env = "VIDIMUS_ACCEPT_SOURCE",
         value_parser = values::switch)]
     pub(crate) accept_source: bool,
@@ -99,7 +98,8 @@ pub(crate) struct RunArgs {
 
     /// Copy N files at the same time [default: number of processors; with a store: 32]
     ///
-    /// With a store, also the most requests that are under way; it gets fewer when it asks for that.
+    /// With a store, this is also the limit of requests at the same time. If the store asks for fewer,
+    /// it gets fewer.
     #[arg(long, value_name = "N", help_heading = "Performance", env = "VIDIMUS_TRANSFERS",
         value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) transfers: Option<u16>,
@@ -120,10 +120,10 @@ pub(crate) struct RunArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum DurabilityArg {
-    /// One by one: each file and its directory is synced
+    /// Each file and its directory is synced by itself
     File,
-    /// A batch at a time: one sync of the file system for many files
+    /// One sync of the file system serves many files
     Batch,
-    /// At the kernel's pace; a power cut may lose what was copied
+    /// Nothing is synced: a power cut may lose what was copied
     None,
 }
