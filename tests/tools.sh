@@ -19,6 +19,7 @@ need hashdeep hashdeep
 need jq jq
 need zstdcat zstd
 need minisign minisign
+need systemd-analyze systemd
 # File systems that do things in a way of their own (tests/cli/file_systems.rs).
 need bindfs bindfs
 need mergerfs mergerfs

@@ -43,6 +43,17 @@ fn every_link_leads_somewhere() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
+/// What lies beside the book is not in it, where mdBook makes a website of it.
+#[test]
+fn links_of_the_book_stay_in_it() {
+    let docs = Path::new(ROOT).join("docs");
+    for page in book() {
+        for (path, _) in links(&page) {
+            assert!(path.starts_with(&docs), "{}: {}", page.name(), path.display());
+        }
+    }
+}
+
 /// Where a page's links to files of the repository lead: path and anchor.
 fn links(page: &Page) -> Vec<(PathBuf, String)> {
     let link = Regex::new("\\]\\(([^)\\s]+)\\)").expect("a regular expression");

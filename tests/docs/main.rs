@@ -14,4 +14,5 @@ mod console;
 mod links;
 mod page;
 mod reference;
+mod schedule;
 mod session;
