@@ -11,7 +11,7 @@ pub use lock::Writing;
 pub use mode::ManifestMode;
 pub use recall::recall;
 pub use row::{Origin, PendingRow, RecordedBy, Row, RunNumber, SourceNumber, Verified};
-pub use runs::{RootIdentity, RunRecord, Sameness};
+pub use runs::{CutOff, RootIdentity, RunRecord, Sameness};
 pub use state::{Changes, IMPORTED, Opened, RowSelection, Rows, STREAM, State, Writer};
 pub use target_lock::{Lockable, SharedLock, TargetLock};
 

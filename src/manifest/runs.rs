@@ -54,6 +54,29 @@ impl RootIdentity {
     }
 }
 
+/// Since when runs were killed, or failed, before they recorded all that they did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CutOff {
+    /// When the first of them began.
+    pub since: Timestamp,
+    /// When the first of them began that may have deleted what only the target had, if any may.
+    pub deletes_since: Option<Timestamp>,
+}
+
+impl CutOff {
+    /// Of runs of which it isn't known whether they deleted.
+    pub fn of_unknown_runs(since: Timestamp) -> Self {
+        Self { since, deletes_since: Some(since) }
+    }
+
+    /// Of these runs and others.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let deletes_since = self.deletes_since.into_iter().chain(other.deletes_since).min();
+        Self { since: self.since.min(other.since), deletes_since }
+    }
+}
+
 /// One run, as recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunRecord {

@@ -21,7 +21,7 @@ use super::database::{
     has_journal, is_journaled, path_of, pragma, put_aside, refusal,
 };
 use super::row::{self, Row, RunNumber, SourceNumber};
-use super::runs::{self, RootIdentity, RunRecord, latest_run};
+use super::runs::{self, CutOff, RootIdentity, RunRecord, latest_run};
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind, Key, RunId, Timestamp, Totals, Verdict};
 use pairs::{Obstacle, Pair};
@@ -327,23 +327,30 @@ impl State {
         found.map_err(|error| self.failed("read", error))
     }
 
-    /// When the first run from a source began that was killed, or failed, so that it had no time to
-    /// record all that it did, and was not followed by one that did all; `None` where there is none.
+    /// Since when runs from a source were cut off and not followed by one that did all; `None` where
+    /// none was.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`] when it can't be read.
-    pub fn unrecorded_since(&self, source: SourceNumber) -> Result<Option<Timestamp>, Error> {
-        let query = "SELECT min(started) FROM runs WHERE source = ?1 \
+    pub fn cut_off(&self, source: SourceNumber) -> Result<Option<CutOff>, Error> {
+        // A run of which it isn't known what it was asked may have deleted.
+        let query = "SELECT min(started), \
+              min(CASE WHEN json_extract(options, '$.delete') IS NOT 0 THEN started END) \
+             FROM runs WHERE source = ?1 \
              AND (verdict IS NULL OR verdict = ?2) AND number > \
              (SELECT coalesce(max(number), 0) FROM runs \
               WHERE source = ?1 AND verdict IN (?3, ?4))";
         let verdicts = [Verdict::Failed, Verdict::Complete, Verdict::Refused];
         let [failed, complete, refused] = verdicts.map(|verdict| verdict.to_string());
-        let since =
+        let found =
             self.connection.query_row(query, params![source.0, failed, complete, refused], |row| {
-                row.get::<_, Option<i64>>(0)
+                Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?))
             });
-        since.map(|since| since.map(row::timestamp)).map_err(|error| self.failed("read", error))
+        let (since, deletes_since) = found.map_err(|error| self.failed("read", error))?;
+        Ok(since.map(|since| CutOff {
+            since: row::timestamp(since),
+            deletes_since: deletes_since.map(row::timestamp),
+        }))
     }
 
     /// The latest run that mirrored, from whatever source.

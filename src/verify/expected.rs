@@ -4,7 +4,7 @@
 use crate::backend::KeySpace;
 use crate::filter::FilterSpec;
 use crate::manifest::published::{Head, RecordedSource};
-use crate::manifest::{IMPORTED, LeftBehind, RecordedOptions, STREAM, State};
+use crate::manifest::{CutOff, IMPORTED, LeftBehind, RecordedOptions, STREAM, State};
 use crate::model::{Error, RunId, Timestamp, Verdict};
 
 /// A run that left unknown what should stand in the target.
@@ -18,10 +18,9 @@ pub struct Unfinished {
     pub started: Timestamp,
     /// How it ended; `None` where it was killed.
     pub verdict: Option<Verdict>,
-    /// When the first run from its source began that was killed, or failed, and was not made up for
-    /// since, if any was: what changed in the target from then on may be its work, which it had no time
-    /// to record.
-    pub unrecorded_since: Option<Timestamp>,
+    /// Since when runs from its source were killed, or failed, and were not made up for, if any was:
+    /// what changed in the target from then on may be their work, which they had no time to record.
+    pub cut_off: Option<CutOff>,
 }
 
 /// What is expected of a target.
@@ -53,8 +52,8 @@ pub(super) struct Expected {
 trait Recorded {
     /// Whether rows are from a source.
     fn has_rows(&self, source: &RecordedSource) -> Result<bool, Error>;
-    /// When its first run began whose work may not be recorded.
-    fn unrecorded_since(&self, source: &RecordedSource) -> Result<Option<Timestamp>, Error>;
+    /// Since when its runs may not be recorded whole.
+    fn cut_off(&self, source: &RecordedSource) -> Result<Option<CutOff>, Error>;
 }
 
 impl Recorded for State {
@@ -62,8 +61,8 @@ impl Recorded for State {
         self.has_rows_from(source.number)
     }
 
-    fn unrecorded_since(&self, source: &RecordedSource) -> Result<Option<Timestamp>, Error> {
-        State::unrecorded_since(self, source.number)
+    fn cut_off(&self, source: &RecordedSource) -> Result<Option<CutOff>, Error> {
+        State::cut_off(self, source.number)
     }
 }
 
@@ -72,16 +71,18 @@ impl Recorded for Head {
         Ok(true)
     }
 
-    fn unrecorded_since(&self, source: &RecordedSource) -> Result<Option<Timestamp>, Error> {
+    fn cut_off(&self, source: &RecordedSource) -> Result<Option<CutOff>, Error> {
         let is_cut_off = matches!(source.verdict, None | Some(Verdict::Failed));
-        Ok(is_cut_off.then_some(source.started))
+        let since = source.started;
+        let deletes_since = source.options.delete.then_some(since);
+        Ok(is_cut_off.then_some(CutOff { since, deletes_since }))
     }
 }
 
 impl Expected {
-    /// When the first run began whose work may not be recorded, if there was any.
-    pub(super) fn unrecorded_since(&self) -> Option<Timestamp> {
-        self.unfinished.iter().filter_map(|unfinished| unfinished.unrecorded_since).min()
+    /// Since when runs may not be recorded whole, if any was cut off.
+    pub(super) fn cut_off(&self) -> Option<CutOff> {
+        self.unfinished.iter().filter_map(|unfinished| unfinished.cut_off).reduce(CutOff::and)
     }
 
     /// What is recorded here; `None` where nothing is.
@@ -117,8 +118,9 @@ impl Expected {
         if is_told || self.ended.contains(&run) {
             return;
         }
-        let (source, verdict, unrecorded_since) = (None, None, Some(started));
-        self.unfinished.push(Unfinished { run, source, started, verdict, unrecorded_since });
+        let cut_off = Some(CutOff::of_unknown_runs(started));
+        let (source, verdict) = (None, None);
+        self.unfinished.push(Unfinished { run, source, started, verdict, cut_off });
     }
 
     fn of(
@@ -185,10 +187,10 @@ fn unfinished(
         if { later.clone() }.any(cleared) || later.next().is_some() && !recorded.has_rows(source)? {
             continue;
         }
-        let unrecorded_since = recorded.unrecorded_since(source)?;
+        let cut_off = recorded.cut_off(source)?;
         let RecordedSource { run, source, started, verdict, .. } = source.clone();
         let source = Some(source);
-        found.push(Unfinished { run, source, started, verdict, unrecorded_since });
+        found.push(Unfinished { run, source, started, verdict, cut_off });
     }
     Ok(found)
 }

@@ -42,7 +42,7 @@ use crate::listing::OrderChecked;
 use crate::location::Location;
 use crate::manifest::keys::{KeyId, PublicKey};
 use crate::manifest::published::ManifestReader;
-use crate::manifest::{Row, State, TargetLock, Writer, is_damage};
+use crate::manifest::{CutOff, Row, State, TargetLock, Writer, is_damage};
 use crate::model::error::Side;
 use crate::model::{
     Cause, Digest, EntryError, Error, ErrorKind, Key, Progress, RunId, Stop, Totals,
@@ -264,9 +264,9 @@ pub fn verify(
         expected.add_left_behind(left_behind);
     }
     // What is not signed never speaks for what differs from what is.
-    let unrecorded_since = expected.unrecorded_since().filter(|_| options.key.is_none());
-    let unrecorded_since = unrecorded_since.into_iter().chain(overtaken_since).min();
-    let unsettled = Unsettled::since(unrecorded_since);
+    let cut_off = expected.cut_off().filter(|_| options.key.is_none());
+    let overtaken = overtaken_since.map(CutOff::of_unknown_runs);
+    let unsettled = Unsettled::by(cut_off.into_iter().chain(overtaken).reduce(CutOff::and));
     let filter = Filter::try_from(expected.filter).map_err(|error| {
         Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used").because(error)
     })?;

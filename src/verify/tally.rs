@@ -11,8 +11,8 @@ use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::stamp::Evidence;
 use crate::model::{
-    Cause, Digest, ETag, Entry, EntryError, EntryKind, ExtraKinds, Key, Metadata, Progress, Stamp,
-    Stop, Timestamp,
+    Cause, Digest, ETag, Entry, EntryError, EntryKind, ExtraKinds, Key, Metadata, Operation,
+    Progress, Stamp, Stop, Timestamp,
 };
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -114,6 +114,19 @@ impl Tally<'_> {
     pub(super) fn unsettled_extra(&self, key: &Key) {
         self.count(|totals| totals.entries += 1);
         self.unsettles(key, &Difference::Extra, false);
+    }
+
+    /// Whether something of another kind took the place of what is missing at a key: a directory that of
+    /// a leaf, or the reverse.
+    pub(super) fn is_replaced(&self, key: &Key) -> bool {
+        let other = Key::child(key.parent(), key.name(), !key.is_directory());
+        match self.target.look(&other) {
+            Ok(found) => found.is_some(),
+            Err(cause) => {
+                self.fail(&EntryError::on_target(Operation::List, other, cause));
+                false
+            }
+        }
     }
 
     /// Compares what the listing shows with the row; what is left to be hashed is returned.

@@ -184,13 +184,15 @@ fn a_link_that_was_made_but_not_recorded_is_recorded_by_the_next_run() {
     env.verify(&[]).expect(0);
 }
 
-/// Records a run as killed that began now.
-fn begin_a_run(env: &Environment) {
+/// Records a run as killed that began now, and was to delete or not.
+fn begin_a_run(env: &Environment, deletes: bool) {
     let connection = rusqlite::Connection::open(state(env)).expect("open the state");
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let insert = "INSERT INTO runs (id, source, started, options) \
-                  SELECT 'killed', source, ?1, options FROM runs ORDER BY number DESC LIMIT 1";
-    connection.execute(insert, [now.as_nanos() as i64]).expect("insert");
+                  SELECT 'killed', source, ?1, json_set(options, '$.delete', json(?2)) FROM runs \
+                  ORDER BY number DESC LIMIT 1";
+    let values = rusqlite::params![now.as_nanos() as i64, deletes.to_string()];
+    connection.execute(insert, values).expect("insert");
 }
 
 #[test]
@@ -199,7 +201,7 @@ fn what_a_killed_run_may_have_done_is_unknown_and_what_differed_before_is_not() 
     let env = mirrored(&tree.file("f", "5"));
     fs::write(env.target.join("a"), "corrupt").unwrap();
     env.age();
-    begin_a_run(&env);
+    begin_a_run(&env, true);
     fs::write(env.target.join("b"), "a new size").unwrap();
     fs::write(env.target.join("c"), "x").unwrap();
     fs::remove_file(env.target.join("d/e")).unwrap();
@@ -219,6 +221,22 @@ fn what_a_killed_run_may_have_done_is_unknown_and_what_differed_before_is_not() 
     env.verify(&["--budget", "1h", "--allow-incomplete"]).expect(0).names("unknown c: ");
     env.mirrored(&[]);
     env.verify(&[]).expect(0).is_silent_about("unknown");
+}
+
+#[test]
+fn what_a_killed_run_cannot_have_removed_is_missing() {
+    let tree = TestTree::new().file("a", "1").file("d/e", "2").file("d/f", "3");
+    let env = mirrored(&tree);
+    env.age();
+    begin_a_run(&env, false);
+    fs::remove_file(env.target.join("d/e")).unwrap();
+    // A directory took the place of a file.
+    fs::remove_file(env.target.join("d/f")).unwrap();
+    fs::create_dir(env.target.join("d/f")).unwrap();
+    let run = env.verify(&["--allow-incomplete"]).expect(3).names("missing d/e");
+    run.names("unknown d/f: missing").names("1 difference");
+    env.mirrored(&[]);
+    env.verify(&[]).expect(0);
 }
 
 /// The database of the one mirror.

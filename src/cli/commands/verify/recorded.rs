@@ -301,7 +301,7 @@ mod tests {
             run: id.clone(),
             source: Some(source.clone()),
             started,
-            unrecorded_since: None,
+            cut_off: None,
             verdict,
         };
         for (verdict, told) in [
