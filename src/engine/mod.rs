@@ -23,7 +23,7 @@ mod set_aside;
 mod successors;
 mod tag;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use ahead::CountAhead;
 pub use collisions::Collisions;

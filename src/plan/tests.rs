@@ -1,5 +1,7 @@
 //! What a plan deletes, and how it is weighed: the same on every kind of target.
 
+mod steps;
+
 use super::*;
 use crate::backend::{KeySpace, ListItem};
 use crate::compare::policy::{PolicyOptions, Surplus};

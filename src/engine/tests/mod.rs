@@ -6,4 +6,4 @@ mod conflicts;
 mod deletion;
 mod durability;
 mod model;
-mod scene;
+pub(crate) mod scene;

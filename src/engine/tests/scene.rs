@@ -20,34 +20,34 @@ use std::sync::{Arc, Mutex, OnceLock};
 use tempfile::TempDir;
 
 /// Two trees and the record of what was mirrored from one to the other.
-pub(super) struct Scene {
-    pub(super) source: Memory,
-    pub(super) target: Memory,
+pub(crate) struct Scene {
+    pub(crate) source: Memory,
+    pub(crate) target: Memory,
     state_dir: TempDir,
-    pub(super) delete: Option<DeleteOptions>,
-    pub(super) exclude: Vec<String>,
-    pub(super) policy: PolicyOptions,
+    pub(crate) delete: Option<DeleteOptions>,
+    pub(crate) exclude: Vec<String>,
+    pub(crate) policy: PolicyOptions,
     /// Refuses all deletions.
-    pub(super) refuses: bool,
+    pub(crate) refuses: bool,
 }
 
 /// How a run ended.
 #[derive(Debug)]
-pub(super) struct Ran {
-    pub(super) totals: Totals,
+pub(crate) struct Ran {
+    pub(crate) totals: Totals,
     /// What failed, as it is told.
-    pub(super) failures: Vec<String>,
+    pub(crate) failures: Vec<String>,
     /// What was done: a line an entry.
-    pub(super) changes: Vec<String>,
-    pub(super) refusal: Option<Error>,
+    pub(crate) changes: Vec<String>,
+    pub(crate) refusal: Option<Error>,
     /// What stopped it.
-    pub(super) fatal: Option<Error>,
+    pub(crate) fatal: Option<Error>,
 }
 
 impl Ran {
     /// Asserts that all was done.
     #[track_caller]
-    pub(super) fn complete(self) -> Self {
+    pub(crate) fn complete(self) -> Self {
         assert_eq!(self.failures, [""; 0]);
         assert!(self.fatal.is_none() && self.refusal.is_none(), "{self:?}");
         self
@@ -76,7 +76,7 @@ impl Observer for Listener {
 }
 
 /// Deletes whatever only the target has.
-pub(super) fn all() -> DeleteOptions {
+pub(crate) fn all() -> DeleteOptions {
     DeleteOptions { max: MaxDelete::Percent(100.0), ..DeleteOptions::default() }
 }
 
@@ -88,11 +88,11 @@ fn scratch() -> TempDir {
 }
 
 impl Scene {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::into_target(MemoryOptions::default())
     }
 
-    pub(super) fn into_target(options: MemoryOptions) -> Self {
+    pub(crate) fn into_target(options: MemoryOptions) -> Self {
         Self {
             source: Memory::default(),
             target: Memory::new(options),
@@ -105,7 +105,7 @@ impl Scene {
     }
 
     /// A source with these files, each with its path as content.
-    pub(super) fn of(paths: &[&str]) -> Self {
+    pub(crate) fn of(paths: &[&str]) -> Self {
         let scene = Self::new();
         for path in paths {
             scene.source.write(path, path);
@@ -114,11 +114,11 @@ impl Scene {
     }
 
     /// Mirrors.
-    pub(super) fn run(&self) -> Ran {
+    pub(crate) fn run(&self) -> Ran {
         self.run_with(&Stop::default())
     }
 
-    pub(super) fn run_with(&self, stop: &Stop) -> Ran {
+    pub(crate) fn run_with(&self, stop: &Stop) -> Ran {
         let state_dir = self.state_dir.path();
         let state = State::open(state_dir, "source", "target").expect("open the state").state;
         let last = state.last_run().expect("read the last run").map_or(0, |run| run.number.0);
@@ -204,30 +204,39 @@ impl Scene {
         Ran { totals, failures: listener.failures.into_inner().unwrap(), changes, refusal, fatal }
     }
 
+    /// The record of what was mirrored.
+    pub(crate) fn state(&self) -> State {
+        State::open(self.state_dir.path(), "source", "target").expect("open the state").state
+    }
+
+    pub(crate) fn state_dir(&self) -> &Path {
+        self.state_dir.path()
+    }
+
     /// What is recorded.
-    pub(super) fn rows(&self) -> Vec<Row> {
+    pub(crate) fn rows(&self) -> Vec<Row> {
         rows(self.state_dir.path())
     }
 
     /// The keys that are recorded.
-    pub(super) fn recorded(&self) -> Vec<String> {
+    pub(crate) fn recorded(&self) -> Vec<String> {
         self.rows().iter().map(|row| row.key.to_string()).collect()
     }
 
     /// What reads the rows from anywhere.
-    pub(super) fn reader(&self) -> impl Fn() -> Vec<Row> + Send + Sync + 'static {
+    pub(crate) fn reader(&self) -> impl Fn() -> Vec<Row> + Send + Sync + 'static {
         let state_dir = self.state_dir.path().to_owned();
         move || rows(&state_dir)
     }
 
     /// The keys in the target, of which none may be a temporary's.
-    pub(super) fn standing(&self) -> Vec<String> {
+    pub(crate) fn standing(&self) -> Vec<String> {
         self.target.snapshot().keys().map(Key::to_string).collect()
     }
 
     /// Asserts that both trees are the same, and that a second run has nothing to do.
     #[track_caller]
-    pub(super) fn is_mirrored(&self) {
+    pub(crate) fn is_mirrored(&self) {
         assert_eq!(told(&self.source.snapshot()), told(&self.target.snapshot()));
         let again = self.run().complete();
         assert_eq!(again.changes, [""; 0], "a second run does nothing");
@@ -242,7 +251,7 @@ fn rows(state_dir: &Path) -> Vec<Row> {
 }
 
 /// A tree, a line an entry.
-pub(super) fn told(tree: &BTreeMap<Key, Snapshot>) -> Vec<String> {
+pub(crate) fn told(tree: &BTreeMap<Key, Snapshot>) -> Vec<String> {
     let line = |(key, found): (&Key, &Snapshot)| {
         let Metadata { mode, uid, gid, mtime } = found.metadata;
         let content = found.content.escape_ascii();

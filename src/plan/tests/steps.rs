@@ -1,0 +1,527 @@
+//! What a plan yields, in order, and what it lets wait.
+
+use super::super::*;
+use crate::backend::memory::{Call, Memory, When};
+use crate::backend::{KeySpace, ListOptions};
+use crate::compare::Join;
+use crate::compare::policy::{PolicyOptions, Surplus};
+use crate::filter::{Filter, Rule};
+use crate::listing::OrderChecked;
+use crate::manifest::{Origin, RunNumber, SourceNumber};
+use crate::model::{Digest, ExtraDigests, Timestamp};
+use rustix::io::Errno;
+use std::cell::Cell;
+use std::sync::Arc;
+
+/// Two trees and what is recorded of them.
+struct Scene {
+    source: Memory,
+    target: Memory,
+    rows: Vec<Row>,
+    options: PolicyOptions,
+    surplus: Surplus,
+    filter: Filter,
+    /// Keys that the target can't have.
+    refused: Vec<&'static str>,
+    /// Keys that are left out.
+    left_out: Vec<&'static str>,
+    root_is_new: bool,
+    directories_change: bool,
+}
+
+/// A plan, a line an item.
+#[derive(Debug)]
+struct Told {
+    /// What comes at once.
+    steps: Vec<String>,
+    deletions: Vec<String>,
+    after_deletion: Vec<String>,
+    directories: Vec<String>,
+    tally: DeletionTally,
+    broke_off: bool,
+    totals: crate::model::Totals,
+    surplus: u64,
+}
+
+/// Sets all times to one, on both sides.
+fn settle(trees: [&Memory; 2]) {
+    for tree in trees {
+        for key in tree.snapshot().keys() {
+            let path = key.to_string();
+            let path = if key.is_root() { "" } else { path.trim_end_matches('/') };
+            tree.set(path, |metadata| metadata.mtime = Timestamp { seconds: 1_000, nanos: 0 });
+        }
+    }
+}
+
+fn write(tree: &Memory, paths: &[&str]) {
+    for path in paths {
+        match path.strip_suffix('/') {
+            Some(directory) => tree.directory(directory),
+            None => tree.write(path, path),
+        }
+    }
+}
+
+impl Scene {
+    /// Trees with these files and directories (with a final `/`), all with the same time.
+    fn new(source: &[&str], target: &[&str]) -> Self {
+        let scene = Self {
+            source: Memory::default(),
+            target: Memory::default(),
+            rows: Vec::new(),
+            options: PolicyOptions::default(),
+            surplus: Surplus::Stays,
+            filter: Filter::default(),
+            refused: Vec::new(),
+            left_out: Vec::new(),
+            root_is_new: false,
+            directories_change: true,
+        };
+        write(&scene.source, source);
+        write(&scene.target, target);
+        settle([&scene.source, &scene.target]);
+        scene
+    }
+
+    /// The same, with rows of what both have, as a run that mirrored it left them.
+    fn mirrored(paths: &[&str]) -> Self {
+        let mut scene = Self::new(paths, paths);
+        scene.rows = rows(&scene.source, &scene.target);
+        scene
+    }
+
+    fn deleting(self) -> Self {
+        Self { surplus: Surplus::Goes, ..self }
+    }
+
+    fn plan(&self) -> Told {
+        self.plan_until(usize::MAX)
+    }
+
+    /// Plans until so many items have come.
+    fn plan_until(&self, most: usize) -> Told {
+        let filter = Arc::new(self.filter.clone());
+        let policy = Policy {
+            options: self.options,
+            filter: Arc::clone(&filter),
+            surplus: self.surplus,
+            from: SourceNumber::FIRST,
+            has_links: true,
+        };
+        let listing = ListOptions { filter, only: None, key_space: KeySpace::Tree };
+        let listed = |side, place: &dyn crate::backend::Source| {
+            OrderChecked::new(place.list(&listing).unwrap(), side)
+        };
+        let joined = Join::new(
+            listed(Side::Source, &self.source.source()),
+            listed(Side::Target, &self.target.target()),
+            (self.rows.iter().cloned().map(Ok), policy.from),
+            KeySpace::Tree,
+        );
+        let directory = tempfile::tempdir().unwrap();
+        let (surplus, progress) = (Counter::default(), Progress::default());
+        let come = Cell::new(0);
+        let is_one_of = |keys: &[&str], key: &Key| {
+            keys.iter().any(|other| other.as_bytes() == key.as_bytes())
+        };
+        let planning = Planning {
+            policy: &policy,
+            holds: &|metadata, _, _| *metadata,
+            meets: &|_| {},
+            accepts: &|key| {
+                if is_one_of(&self.refused, key) { Err(Cause::IllegalName) } else { Ok(()) }
+            },
+            leaves_out: &|entry| is_one_of(&self.left_out, &entry.key).then_some("no reason"),
+            surplus: &surplus,
+            progress: &progress,
+            spool_dir: directory.path(),
+            root_is_new: self.root_is_new,
+            directories_change: self.directories_change,
+            is_over: &|| come.get() >= most,
+        };
+        let mut plan = Plan::new(joined.unwrap(), planning);
+        let mut steps = Vec::new();
+        for planned in plan.by_ref() {
+            come.set(come.get() + 1);
+            steps.push(line(&planned.unwrap()));
+        }
+        let Remainder { mut deletions, tally, mut after_deletion, mut directories, broke_off } =
+            plan.finish().unwrap();
+        let entries = |spool: &mut SpoolReader| {
+            let mut keys = Vec::new();
+            while let Some(record) = spool.next().unwrap() {
+                keys.push(Entry::decode(record).unwrap().key.to_string());
+            }
+            keys
+        };
+        let mut finished = Vec::new();
+        while let Some(record) = directories.next().unwrap() {
+            let (how, entry) = Finish::decode(record).unwrap();
+            finished.push(format!("{how:?} {}", entry.key));
+        }
+        Told {
+            steps,
+            deletions: entries(&mut deletions),
+            after_deletion: entries(&mut after_deletion),
+            directories: finished,
+            tally,
+            broke_off,
+            totals: progress.totals(),
+            surplus: surplus.get(),
+        }
+    }
+}
+
+/// Rows of what both trees have.
+fn rows(source: &Memory, target: &Memory) -> Vec<Row> {
+    let row = |key: &Key| {
+        let path = std::str::from_utf8(key.as_bytes()).unwrap();
+        let [source, target] = [source, target].map(|tree| tree.entry(path));
+        let (source, target) = (source?, target?);
+        let is_file = source.kind == EntryKind::File;
+        Some(Row {
+            key: key.clone(),
+            kind: source.kind,
+            digest: is_file.then_some(Digest([1; 32])),
+            extra: ExtraDigests::default(),
+            origin: Origin::Proven,
+            source: source.stamp,
+            source_racy: false,
+            target: target.stamp,
+            metadata: target.metadata,
+            link: None,
+            run: RunNumber(1),
+            from: SourceNumber::FIRST,
+            verified_at: None,
+        })
+    };
+    target.snapshot().keys().filter_map(row).collect()
+}
+
+fn line(planned: &Planned) -> String {
+    let reason = |reason: Reason| serde_json::to_value(reason).unwrap();
+    match planned {
+        Planned::Step(step) => {
+            let Decision { action, reason: why } = step.decision;
+            let (action, why) = (action.code(), reason(why));
+            let place = match step.precondition {
+                Precondition::Absent => "absent",
+                Precondition::Leaf => "leaf",
+                Precondition::EmptyDirectory => "empty directory",
+                Precondition::Object(_) => "object",
+            };
+            let key = &step.source.key;
+            format!("{action} {key} {why} {place}").replace('"', "")
+        }
+        Planned::Failed(error) => format!("failed {}: {}", error.key, error.cause),
+        Planned::Settled(Outcome { key, decision, .. }) => {
+            let why = reason(decision.reason);
+            format!("{} {key} {why}", decision.action.code()).replace('"', "")
+        }
+        Planned::Forget(key) => format!("forget {key}"),
+        Planned::Sweep(key) => format!("sweep {key}"),
+        Planned::SetAside { key, is_doomed: false } => format!("set aside {key}"),
+        Planned::SetAside { key, is_doomed: true } => format!("set aside and doomed {key}"),
+        Planned::Note(note) => format!("note {note}"),
+    }
+}
+
+const NONE: [&str; 0] = [];
+
+#[test]
+fn directories_come_before_what_lies_in_them_and_are_finished_after_it() {
+    let told = Scene::new(&["a", "a-b", "a.d/e/f", "a.d/g", "b/"], &[]).plan();
+    let steps = [
+        "copy a-b new absent",
+        "make_directory a.d/ new absent",
+        "make_directory a.d/e/ new absent",
+        "copy a.d/e/f new absent",
+        "copy a.d/g new absent",
+        // Until then a directory of its name could have come.
+        "copy a new absent",
+        "make_directory b/ new absent",
+    ];
+    assert_eq!(told.steps, steps);
+    assert_eq!(told.directories, ["Restore a.d/e/", "Restore a.d/", "Restore b/", "Restore ."]);
+    assert_eq!((told.deletions, told.after_deletion), (vec![], vec![]));
+    let totals = &told.totals;
+    assert_eq!((totals.source_entries, totals.target_entries), (8, 1));
+}
+
+#[test]
+fn what_is_as_it_was_recorded_is_no_step() {
+    let told = Scene::mirrored(&["a", "d/e/f"]).deleting().plan();
+    assert_eq!(told.steps, NONE);
+    assert_eq!(told.directories, NONE);
+    assert_eq!(told.totals.files_unchanged, 2);
+}
+
+#[test]
+fn a_change_of_entries_has_a_directory_finished_and_one_of_metadata_not() {
+    let scene = Scene::mirrored(&["d/e/f", "d/g", "h/i"]);
+    scene.target.write("d/e/f", "another");
+    let told = scene.plan();
+    assert_eq!(told.steps, ["copy d/e/f target_drift leaf"]);
+    assert_eq!(told.directories, ["Restore d/e/"], "a rename changes its time");
+    // A store's directories have no time of their own.
+    let told = Scene { directories_change: false, ..scene }.plan();
+    assert_eq!((told.steps.len(), told.directories), (1, vec![]));
+
+    let mut scene = Scene::mirrored(&["d/e/f", "d/g"]);
+    scene.target.set("d/e/f", |metadata| metadata.mode = 0o640);
+    scene.rows = rows(&scene.source, &scene.target);
+    let told = scene.plan();
+    assert_eq!(told.steps, ["update_metadata d/e/f metadata leaf"]);
+    assert_eq!(told.directories, NONE);
+    // What has to be read may have to be copied.
+    scene.target.set("d/e/f", |_| {});
+    let told = scene.plan();
+    assert_eq!(told.steps, ["check d/e/f target_doubtful leaf"]);
+    assert_eq!(told.directories, ["Restore d/e/"]);
+}
+
+#[test]
+fn a_directory_whose_metadata_differs_is_updated_and_one_without_row_recorded() {
+    let mut scene = Scene::mirrored(&["d/e/f", "g/h"]);
+    scene.target.set("d", |metadata| metadata.mode = 0o755);
+    scene.rows.retain(|row| row.key.as_bytes() != b"g/");
+    let told = scene.plan();
+    assert_eq!((told.steps, told.directories), (vec![], vec!["Update d/".into(), "Restore g/".into()]));
+    scene.rows.clear();
+    let told = Scene { directories_change: false, ..scene }.plan();
+    assert_eq!(told.directories, ["Restore d/e/", "Update d/", "Restore g/", "Restore ."]);
+}
+
+#[test]
+fn a_root_that_the_run_made_is_finished_and_no_update() {
+    let mut scene = Scene::new(&["a"], &[]);
+    scene.target.set("", |metadata| metadata.mode = 0o755);
+    assert_eq!(scene.plan().directories, ["Update ."]);
+    scene.root_is_new = true;
+    assert_eq!(scene.plan().directories, ["Restore ."]);
+}
+
+#[test]
+fn deletions_wait_and_come_children_first() {
+    let mut scene = Scene::mirrored(&["a", "d/e/f", "d/g", "k/l"]).deleting();
+    scene.source.remove("a");
+    scene.source.remove("d");
+    scene.source.remove("k/l");
+    settle([&scene.source, &scene.target]);
+    scene.rows = Vec::new();
+    let told = scene.plan();
+    assert_eq!(told.deletions, ["a", "d/e/f", "d/e/", "d/g", "d/", "k/l"]);
+    assert_eq!(told.steps, NONE);
+    assert_eq!(told.directories, ["Restore k/", "Restore ."]);
+    assert_eq!((told.tally.deletions(), told.tally.deletable), (6, 7));
+    // Without --delete they stay, and are told of as surplus.
+    let told = Scene { surplus: Surplus::Stays, ..scene }.plan();
+    assert_eq!((told.deletions, told.tally.deletions()), (vec![], 0));
+    assert_eq!(told.surplus, 4, "leaves alone");
+}
+
+#[test]
+fn a_directory_that_holds_what_stays_stays_and_is_forgotten() {
+    let mut scene = Scene::new(&["a"], &["a", "d/e/large", "d/small"]).deleting();
+    scene.filter = Filter::new(&[], None, Some(8)).unwrap();
+    let told = scene.plan();
+    let expected = [
+        "adopt a same_size_and_time leaf",
+        "keep d/e/large size_excluded",
+        "keep d/e/ holds_kept",
+        "forget d/e/",
+        "keep d/ holds_kept",
+        "forget d/",
+    ];
+    assert_eq!(told.steps, expected);
+    assert_eq!(told.deletions, ["d/small"]);
+    assert_eq!((told.tally.deletions(), told.tally.deletable), (1, 2));
+}
+
+#[test]
+fn rows_of_what_neither_side_has_are_forgotten_unless_it_is_excluded_or_unknown() {
+    let mut scene = Scene::mirrored(&["a", "d/b", "x.o", "y"]);
+    for tree in [&scene.source, &scene.target] {
+        tree.remove("a");
+        tree.remove("d/b");
+        tree.remove("x.o");
+    }
+    scene.filter = Filter::new(&[Rule::Exclude("*.o".into())], None, None).unwrap();
+    settle([&scene.source, &scene.target]);
+    let forgotten = |told: Told| -> Vec<String> {
+        told.steps.into_iter().filter(|step| step.starts_with("forget")).collect()
+    };
+    assert_eq!(forgotten(scene.plan()), ["forget a", "forget d/b"]);
+    scene.source.fail(Call::List, When::Key("d/"), Errno::ACCESS);
+    assert_eq!(forgotten(scene.plan()), ["forget a"]);
+}
+
+#[test]
+fn a_directory_takes_the_place_of_a_leaf_at_once() {
+    for surplus in [Surplus::Stays, Surplus::Goes] {
+        let told = Scene { surplus, ..Scene::new(&["f/f", "f-"], &["f", "f-"]) }.plan();
+        let expected = [
+            "adopt f- same_size_and_time leaf",
+            "make_directory f/ kind leaf",
+            "copy f/f new absent",
+        ];
+        assert_eq!(told.steps, expected);
+        assert_eq!(told.deletions, NONE, "it is set aside by whoever makes the directory");
+        assert_eq!(told.directories, ["Restore f/", "Restore ."]);
+    }
+}
+
+#[test]
+fn a_leaf_takes_the_place_of_an_empty_directory_at_once() {
+    for surplus in [Surplus::Stays, Surplus::Goes] {
+        let told = Scene { surplus, ..Scene::new(&["d"], &["d/"]) }.plan();
+        assert_eq!(told.steps, ["copy d kind empty directory"]);
+        assert_eq!((told.deletions, told.after_deletion), (vec![], vec![]));
+    }
+}
+
+#[test]
+fn a_leaf_waits_for_the_deletion_of_a_directory_in_its_place() {
+    let scene = Scene::new(&["d"], &["d/e/f"]);
+    let told = scene.plan();
+    let cause = "a directory that is not empty stands in its place";
+    assert_eq!(told.steps[0], format!("failed d: {cause}"), "without --delete");
+    assert_eq!((told.deletions, told.after_deletion), (vec![], vec![]));
+    let told = scene.deleting().plan();
+    assert_eq!(told.steps, NONE);
+    assert_eq!(told.deletions, ["d/e/f", "d/e/", "d/"]);
+    assert_eq!(told.after_deletion, ["d"]);
+    assert_eq!(told.totals.source_bytes, 1);
+}
+
+#[test]
+fn what_the_options_leave_alone_stands_in_nobodys_way() {
+    let options = PolicyOptions { ignore_existing: true, ..PolicyOptions::default() };
+    // A directory whose leaf in the source is left alone: so is all in it, also from deletion.
+    let told = Scene { options, ..Scene::new(&["d"], &["d/e", "f"]).deleting() }.plan();
+    assert_eq!(told.steps, ["skip d exists", "keep d/ exists", "keep d/e exists"]);
+    assert_eq!((told.deletions, told.tally.deletable), (vec!["f".into()], 1));
+    // A leaf that is left alone: nothing of the directory can be made.
+    let told = Scene { options, ..Scene::new(&["d/e/f", "g"], &["d"]) }.plan();
+    let expected = [
+        "failed d/: a file stands in its place that the options leave alone",
+        "failed d/e/: its directory could not be made",
+        "failed d/e/f: its directory could not be made",
+        "copy g new absent",
+    ];
+    assert_eq!(told.steps, expected);
+}
+
+#[test]
+fn a_scope_of_the_source_that_is_unknown_keeps_all_in_the_target() {
+    let scene = Scene::mirrored(&["a", "d/e/f", "g"]).deleting();
+    scene.source.remove("g");
+    scene.source.fail(Call::List, When::Key("d/"), Errno::ACCESS);
+    settle([&scene.source, &scene.target]);
+    let told = scene.plan();
+    assert_eq!(told.steps.iter().filter(|step| step.starts_with("failed d/:")).count(), 1);
+    assert!(!told.steps.iter().any(|step| step.starts_with("forget")), "{told:?}");
+    assert_eq!(told.deletions, ["g"]);
+    assert!(told.directories.contains(&"Record d/".into()), "its times aren't set: {told:?}");
+    assert!(!told.broke_off);
+}
+
+#[test]
+fn a_new_directory_that_could_not_be_read_is_recorded_and_left_open() {
+    let scene = Scene::new(&["d/e"], &[]);
+    scene.source.fail(Call::List, When::Key("d/"), Errno::ACCESS);
+    let told = scene.plan();
+    assert_eq!(told.steps[0], "make_directory d/ new absent");
+    assert_eq!(told.directories, ["Record d/", "Restore ."]);
+}
+
+#[test]
+fn a_scope_of_the_target_that_is_unknown_is_not_written_to() {
+    let scene = Scene::new(&["d/e", "f"], &["d/e", "d/g", "h/"]).deleting();
+    scene.target.fail(Call::List, When::Key("d/"), Errno::ACCESS);
+    let told = scene.plan();
+    let unknown = "failed d/e: the target could not be listed here";
+    assert!(told.steps.contains(&unknown.to_owned()), "{told:?}");
+    assert!(told.steps.contains(&"copy f new absent".to_owned()), "{told:?}");
+    assert_eq!(told.deletions, ["h/"]);
+    // A directory that only the target has stays, too, with those around it.
+    let scene = Scene::new(&["f"], &["d/e/g", "f"]).deleting();
+    scene.target.fail(Call::List, When::Key("d/e/"), Errno::ACCESS);
+    let told = scene.plan();
+    assert_eq!(told.deletions, NONE);
+    assert!(told.steps.contains(&"keep d/ holds_kept".to_owned()), "{told:?}");
+}
+
+#[test]
+fn a_listing_that_breaks_off_is_told_to_whoever_deletes() {
+    for breaks_source in [true, false] {
+        let scene = Scene::new(&["a", "b", "c"], &["a", "b", "c", "d"]).deleting();
+        let tree = if breaks_source { &scene.source } else { &scene.target };
+        tree.fail(Call::ListEntry, When::Key("b"), Errno::IO);
+        let told = scene.plan();
+        assert!(told.broke_off, "{told:?}");
+        assert!(told.steps.iter().any(|step| step.starts_with("failed .:")), "{told:?}");
+        assert_eq!(told.deletions, NONE);
+    }
+}
+
+#[test]
+fn nothing_is_planned_in_a_directory_that_the_target_cannot_have() {
+    let mut scene = Scene::new(&["d/e/f", "g", "h"], &["h"]);
+    scene.refused = vec!["d/", "g", "h"];
+    let told = scene.plan();
+    let name = Cause::IllegalName;
+    let expected = [
+        format!("failed d/: {name}"),
+        "failed d/e/: its directory could not be made".into(),
+        "failed d/e/f: its directory could not be made".into(),
+        format!("failed g: {name}"),
+        "adopt h same_size_and_time leaf".into(),
+    ];
+    assert_eq!(told.steps, expected);
+    assert_eq!(told.directories, ["Restore ."]);
+}
+
+#[test]
+fn what_is_left_out_is_to_the_target_as_if_the_source_lacked_it() {
+    let mut scene = Scene::new(&["a", "b"], &["a", "b"]).deleting();
+    scene.left_out = vec!["a"];
+    let told = scene.plan();
+    assert_eq!(told.steps, ["note \"a\" is left out: no reason", "adopt b same_size_and_time leaf"]);
+    assert_eq!(told.deletions, ["a"]);
+    assert_eq!(told.totals.files_skipped, 1);
+}
+
+#[test]
+fn leftovers_are_swept_and_what_was_set_aside_goes_with_its_directory() {
+    let aside = ".vidimus.6173696400000001";
+    let temporary = ".vidimus.0123456789abcdef";
+    let in_directory = |directory: &str, name: &str| format!("{directory}/{name}");
+    let scene = Scene::new(&["d/e"], &["d/e", "gone/f"]).deleting();
+    scene.target.write(temporary, "half");
+    scene.target.write(&in_directory("d", aside), "what d was");
+    scene.target.write(&in_directory("gone", aside), "what gone was");
+    let told = scene.plan();
+    for expected in [
+        format!("sweep {temporary}"),
+        format!("set aside d/{aside}"),
+        format!("set aside and doomed gone/{aside}"),
+    ] {
+        assert!(told.steps.contains(&expected), "{expected}: {told:?}");
+    }
+    assert_eq!(told.deletions, ["gone/f", "gone/"]);
+    // Of one in a directory of which the run knows nothing it knows nothing either.
+    let scene = Scene { surplus: Surplus::Stays, ..scene };
+    scene.source.fail(Call::List, When::Key("d/"), Errno::ACCESS);
+    let told = scene.plan();
+    assert!(!told.steps.iter().any(|step| step.contains("gone/.vidimus")), "{told:?}");
+}
+
+#[test]
+fn a_plan_that_is_over_ends_where_it_is() {
+    let scene = Scene::new(&["a", "b", "c"], &["d"]).deleting();
+    let told = scene.plan_until(2);
+    assert_eq!(told.steps, ["copy a new absent", "copy b new absent"]);
+    assert_eq!(told.deletions, NONE);
+}
