@@ -245,7 +245,7 @@ fn recorded(
 }
 
 /// Goes through all, and reads what is to be read on both sides.
-fn compare(
+pub(super) fn compare(
     join: impl Iterator<Item = Result<Joined, Error>>,
     comparer: &ContentComparer<'_>,
     workers: usize,

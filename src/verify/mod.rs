@@ -481,3 +481,6 @@ fn unusable_spool(error: io::Error) -> Error {
 fn cannot_sort(error: io::Error) -> Error {
     Error::new(ErrorKind::Unusable, "cannot sort the files to verify").because(error)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! A mirrored tree, and a verification of it.
+
+use super::super::*;
+use crate::backend::KeySpace;
+use crate::backend::memory::Memory;
+use crate::engine::tests::scene::Scene;
+use crate::model::Timestamp;
+use std::ffi::OsStr;
+
+/// What is asked of a verification.
+pub(super) struct Asked {
+    pub(super) depth: Depth,
+    pub(super) extras_count: bool,
+    pub(super) cut_off: Option<CutOff>,
+    pub(super) filter: Filter,
+    pub(super) stop: Stop,
+}
+
+impl Default for Asked {
+    /// All is read, and extras count.
+    fn default() -> Self {
+        Self {
+            depth: Depth::Content(Choice::default()),
+            extras_count: true,
+            cut_off: None,
+            filter: Filter::default(),
+            stop: Stop::default(),
+        }
+    }
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// A line a word of the verification, sorted.
+    pub(super) lines: Vec<String>,
+    pub(super) totals: VerifyTotals,
+    /// Differences that were put right.
+    pub(super) mended: u64,
+}
+
+/// Takes down what is found.
+#[derive(Default)]
+pub(super) struct Listener(Mutex<Vec<String>>);
+
+impl Listener {
+    fn tell(&self, line: String) {
+        self.0.lock().unwrap().push(line);
+    }
+
+    pub(super) fn lines(self) -> Vec<String> {
+        let mut lines = self.0.into_inner().unwrap();
+        lines.sort_unstable();
+        lines
+    }
+}
+
+impl VerifyObserver for Listener {
+    fn difference(&self, key: &Key, difference: &Difference, counted: bool) {
+        self.tell(match difference {
+            Difference::Missing => format!("missing {key}"),
+            Difference::Corrupt { found: None, .. } => format!("corrupt {key}: size"),
+            Difference::Corrupt { .. } => format!("corrupt {key}"),
+            Difference::Metadata(how) => format!("metadata {key}: {how}"),
+            Difference::Touched(_) => format!("touched {key}"),
+            Difference::Extra if counted => format!("extra {key}"),
+            Difference::Extra => format!("extra {key}, not counted"),
+            Difference::Unknown(how) => format!("unknown {key}: {how}"),
+        });
+    }
+
+    fn failed(&self, error: &EntryError) {
+        self.tell(format!("failed {}: {}", error.key, error.cause));
+    }
+
+    fn not_recorded(&self, error: &Error) {
+        self.tell(format!("not recorded: {error}"));
+    }
+
+    fn mended(&self, key: &Key, mended: Result<(), &Cause>) {
+        self.tell(match mended {
+            Ok(()) => format!("mended {key}"),
+            Err(cause) => format!("not mended {key}: {cause}"),
+        });
+    }
+
+    fn warning(&self, text: &str) {
+        self.tell(format!("warning {text}"));
+    }
+
+    fn note(&self, text: &str) {
+        self.tell(format!("note {text}"));
+    }
+}
+
+/// A source with these files, each with its path as content, that was mirrored.
+pub(super) fn mirrored(paths: &[&str]) -> Scene {
+    let scene = Scene::of(paths);
+    scene.run().complete();
+    scene
+}
+
+/// Changes a file's content, and nothing that is recorded of it but its ctime.
+pub(super) fn rot(tree: &Memory, path: &str, content: &str) {
+    let before = tree.entry(path).expect("it stands");
+    assert_eq!(before.stamp.size, content.len() as u64, "it keeps its size");
+    tree.write(path, content);
+    tree.set(path, |metadata| *metadata = before.metadata);
+}
+
+/// The moment of a tree's last change.
+pub(super) fn now(tree: &Memory) -> Timestamp {
+    tree.directory("clock");
+    let stamp = tree.entry("clock/").expect("it stands").stamp;
+    tree.remove("clock");
+    stamp.inode().expect("it is no object's").ctime
+}
+
+fn options(scene: &Scene, depth: Depth) -> VerifyOptions {
+    VerifyOptions {
+        target: Location::parse(OsStr::new("/target")).unwrap(),
+        target_store: None,
+        state_dir: scene.state_dir().to_owned(),
+        strict: false,
+        depth,
+        key: None,
+        repair: None,
+        checkers: 2,
+        count_ahead: false,
+        limits: LimitOptions::default(),
+    }
+}
+
+/// Verifies the target.
+pub(super) fn verify(scene: &Scene, asked: &Asked) -> Found {
+    hold(scene, asked, false)
+}
+
+/// Verifies the target, and mends it from the source.
+pub(super) fn repair(scene: &Scene) -> Found {
+    hold(scene, &Asked::default(), true)
+}
+
+fn hold(scene: &Scene, asked: &Asked, mends: bool) -> Found {
+    let (listener, progress, stop) = (Listener::default(), Progress::default(), &asked.stop);
+    let target: Arc<dyn Target> = Arc::new(scene.target.target());
+    let (state, options) = (scene.state(), options(scene, asked.depth));
+    let listing =
+        ListOptions { filter: Arc::default(), only: None, key_space: KeySpace::Tree };
+    let listing = OrderChecked::new(target.list(&listing).unwrap(), Side::Target);
+    let rows = scene.rows().into_iter().map(Ok);
+    let mut scan = Scan::new(listing, rows, Unsettled::by(asked.cut_off));
+    let mut tally = Tally {
+        observer: &listener,
+        totals: Mutex::default(),
+        target: &*target,
+        reader: &*target,
+        filter: &asked.filter,
+        extras_count: asked.extras_count,
+        directory_times_count: asked.extras_count,
+        depth: asked.depth,
+        cores: Cores::default(),
+        deadline: asked.depth.time().and_then(|time| Instant::now().checked_add(time)),
+        broken: mends.then(|| Mutex::new(Broken::new(scene.state_dir()))),
+    };
+    let writer = (asked.depth != Depth::Stamps).then(|| state.writer().unwrap());
+    read(&mut scan, &tally, writer, &options, (&progress, stop)).unwrap();
+    let mut mended = 0;
+    if let Some(broken) = tally.broken.take() {
+        let source = Arc::new(scene.source.source());
+        let (target, key_space) = (Arc::clone(&target), KeySpace::Tree);
+        let mending = Mending { source, target, key_space, state: Some(&state) };
+        let broken = broken.into_inner().unwrap();
+        mended = mending.mend(broken, &tally, &options, (&progress, stop)).unwrap();
+    }
+    let totals = tally.totals.into_inner().unwrap();
+    Found { lines: listener.lines(), totals, mended }
+}
