@@ -64,7 +64,7 @@ fn deletions_go_on_despite_errors_where_that_is_asked_for() {
 
 #[test]
 fn nothing_is_deleted_where_a_listing_tells_nothing() {
-    let mut scene = Scene::of(&["d/f", "e", "f"]);
+    let mut scene = Scene::of(&["d/f", "e", "f", "g"]);
     scene.run().complete();
     scene.source.remove("e");
     scene.delete = Some(DeleteOptions { despite_errors: true, ..all() });
@@ -72,16 +72,16 @@ fn nothing_is_deleted_where_a_listing_tells_nothing() {
     scene.source.fail(Call::List, When::Key("d/"), Errno::ACCESS);
     let ran = scene.run();
     assert_eq!(ran.totals.files_deleted, 1, "{ran:?}");
-    assert_eq!(scene.standing(), [".", "d/", "d/f", "f"]);
-    assert_eq!(scene.recorded(), [".", "d/", "d/f", "f"], "nor is it forgotten");
-    // A listing that breaks off: all from there on is unknown.
+    assert_eq!(scene.standing(), [".", "d/", "d/f", "f", "g"]);
+    assert_eq!(scene.recorded(), [".", "d/", "d/f", "f", "g"], "nor is it forgotten");
+    // A listing that breaks off: all from there on is unknown, and what it told before is doubtful.
     scene.source.clear_script();
     scene.source.remove("d");
-    scene.source.fail(Call::ListEntry, When::Key("f"), Errno::IO);
+    scene.source.fail(Call::ListEntry, When::Key("g"), Errno::IO);
     let ran = scene.run();
     assert!(ran.fatal.is_none(), "{ran:?}");
-    assert_eq!(ran.totals.files_deleted, 0);
-    assert_eq!(scene.standing(), [".", "d/", "d/f", "f"]);
+    assert_eq!((ran.totals.files_deleted, ran.totals.directories_deleted), (0, 0));
+    assert_eq!(scene.standing(), [".", "d/", "d/f", "f", "g"]);
 }
 
 #[test]

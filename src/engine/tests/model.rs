@@ -71,7 +71,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
         2 => Just(Trouble::None),
         2 => (source, 1_usize..8).prop_map(|(call, nth)| Trouble::Source(call, nth)),
         4 => (target, 1_usize..8).prop_map(|(call, nth)| Trouble::Target(call, nth)),
-        4 => (1_usize..40, survivors).prop_map(|(nth, what)| Trouble::PowerCut(nth, what)),
+        6 => (1_usize..20, survivors).prop_map(|(nth, what)| Trouble::PowerCut(nth, what)),
         2 => (1_usize..6, edit()).prop_map(|(nth, edit)| Trouble::Edited(nth, edit)),
     ]
 }
@@ -153,7 +153,7 @@ fn run_with(scene: &Scene, trouble: &Trouble) {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 48,
+        cases: 96,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

@@ -121,6 +121,15 @@ fn what_one_side_does_not_tell_is_a_failure_and_no_difference() {
 }
 
 #[test]
+fn a_directory_that_only_the_target_has_and_that_cannot_be_listed_is_not_extra() {
+    let scene = mirrored(&["a"]);
+    scene.target.write("new/x", "x");
+    scene.target.fail(Call::List, When::Key("new/"), Errno::ACCESS);
+    let held = hold_all(&scene);
+    assert_eq!((held.totals.extra, held.totals.failed), (0, 1), "{held:?}");
+}
+
+#[test]
 fn what_changes_while_it_is_read_is_a_failure_and_no_difference() {
     for on_source in [true, false] {
         let scene = mirrored(&["a"]);

@@ -1,6 +1,6 @@
 //! What differs is mended by what was recorded, and only by that.
 
-use super::scene::{Asked, mirrored, repair, rot, verify};
+use super::scene::{Asked, mirrored, repair, repair_as, rot, verify};
 use crate::backend::memory::{Call, When};
 use crate::model::Key;
 use rustix::io::Errno;
@@ -99,6 +99,21 @@ fn a_directory_gets_back_the_time_that_mending_in_it_changes() {
     assert_eq!((found.mended, found.totals.mended), (1, 1), "{found:?}");
     assert_eq!(scene.target.entry("d/").unwrap().metadata, before);
     scene.is_mirrored();
+}
+
+#[test]
+fn a_time_that_does_not_count_is_set_only_where_something_in_the_directory_is_mended() {
+    let scene = mirrored(&["d/a", "e/b"]);
+    let before = scene.target.entry("d/").unwrap().metadata;
+    for path in ["d/extra", "e/extra"] {
+        scene.target.write(path, "x");
+    }
+    rot(&scene.target, "d/a", "d/A");
+    let changed = scene.target.entry("e/").unwrap();
+    let found = repair_as(&scene, &Asked { extras_count: false, ..Asked::default() });
+    assert_eq!((found.mended, found.totals.mended), (1, 1), "{found:?}");
+    assert_eq!(scene.target.entry("d/").unwrap().metadata, before);
+    assert_eq!(scene.target.entry("e/").unwrap(), changed, "it is left alone");
 }
 
 #[test]

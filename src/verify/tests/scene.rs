@@ -138,7 +138,12 @@ pub(super) fn verify(scene: &Scene, asked: &Asked) -> Found {
 
 /// Verifies the target, and mends it from the source.
 pub(super) fn repair(scene: &Scene) -> Found {
-    hold(scene, &Asked::default(), true)
+    repair_as(scene, &Asked::default())
+}
+
+/// The same, with what is asked of the verification.
+pub(super) fn repair_as(scene: &Scene, asked: &Asked) -> Found {
+    hold(scene, asked, true)
 }
 
 fn hold(scene: &Scene, asked: &Asked, mends: bool) -> Found {
