@@ -99,10 +99,8 @@ impl<R: Iterator<Item = Result<Row, Error>>> Iterator for EnrichedListing<R> {
 mod tests {
     use super::*;
     use crate::filter::FilterSpec;
-    use crate::manifest::{Origin, RecordedOptions, RunNumber};
-    use crate::model::{
-        Durability, ETag, Entry, ExtraDigests, Key, Metadata, RunId, Stamp, Timestamp,
-    };
+    use crate::manifest::RecordedOptions;
+    use crate::model::{Durability, ETag, Entry, Key, Metadata, RunId, Stamp, Timestamp};
 
     fn source(number: i64, key_space: KeySpace) -> RecordedSource {
         RecordedSource {
@@ -124,32 +122,17 @@ mod tests {
 
     fn entry(key: &str, tag: &str) -> Entry {
         Entry {
-            key: Key::new(key.as_bytes()),
-            kind: EntryKind::File,
             stamp: Stamp::of_object(1, ETag::new(tag.as_bytes())),
-            metadata: Metadata::default(),
-            link: None,
             completeness: Completeness::ListingOnly,
-            recorded: None,
+            ..Entry::new_file(Key::new(key.as_bytes()), 1, Metadata::default())
         }
     }
 
     fn row(key: &str, tag: &str) -> Row {
-        let Entry { key, kind, stamp, .. } = entry(key, tag);
         Row {
-            key,
-            kind,
             digest: Some(Digest([1; 32])),
-            extra: ExtraDigests::default(),
-            origin: Origin::Proven,
-            source: stamp,
-            source_racy: false,
-            target: stamp,
             metadata: Metadata { mode: 0o600, ..Metadata::default() },
-            link: None,
-            run: RunNumber(1),
-            from: SourceNumber::FIRST,
-            verified_at: None,
+            ..Row::of_copied(entry(key, tag))
         }
     }
 

@@ -110,18 +110,10 @@ impl Unknown {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Entry, EntryKind, Metadata, Stamp};
+    use crate::model::{Entry, Metadata};
 
     fn item(key: &str) -> ListItem {
-        ListItem::Entry(Entry {
-            key: Key::new(key.as_bytes()),
-            kind: EntryKind::File,
-            stamp: Stamp::of_object(0, None),
-            metadata: Metadata::default(),
-            link: None,
-            completeness: crate::model::entry::Completeness::Full,
-            recorded: None,
-        })
+        ListItem::Entry(Entry::new_file(Key::new(key.as_bytes()), 0, Metadata::default()))
     }
 
     fn check(keys: &[&str]) -> Vec<bool> {

@@ -33,9 +33,9 @@ pub enum Origin {
     Adopted,
 }
 
-/// What earlier runs know of one key.
+/// What is known of one key: what earlier runs recorded, with the stamp that the target had then.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct Row<T = Stamp> {
     /// The entry's key.
     pub key: Key,
     /// What it is, on both sides.
@@ -53,7 +53,7 @@ pub struct Row {
     /// ([`Stamp::is_racy`]): then the stamp is no evidence.
     pub source_racy: bool,
     /// The target's stamp after it was put in place.
-    pub target: Stamp,
+    pub target: T,
     /// The metadata that the target was given.
     pub metadata: Metadata,
     /// A symbolic link's text.
@@ -65,6 +65,10 @@ pub struct Row {
     /// When the target's content was last found to match the digest.
     pub verified_at: Option<Timestamp>,
 }
+
+/// What a run came to know of one key, before it is known which stamp the target has of it: no row
+/// yet, and nothing that could be recorded. Its metadata is what the target is to hold.
+pub type PendingRow = Row<()>;
 
 impl Row {
     /// Whether its source's stamp is evidence for a run from the source of this number: it is that
@@ -93,58 +97,21 @@ impl Row {
     }
 }
 
-/// What a run came to know of one key, before it is known which stamp the target has of it: no row
-/// yet, and nothing that could be recorded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PendingRow {
-    /// The entry's key.
-    pub key: Key,
-    /// What it is, on both sides.
-    pub kind: EntryKind,
-    /// The digest of its content, where it is known and there is content.
-    pub digest: Option<Digest>,
-    /// Other digests of the same content.
-    pub extra: ExtraDigests,
-    /// How it is known to equal the source.
-    pub origin: Origin,
-    /// The source's stamp when its content was read (or adopted).
-    pub source: Stamp,
-    /// Whether that stamp is no evidence; see [`Row::source_racy`].
-    pub source_racy: bool,
-    /// The metadata that the target is to hold.
-    pub metadata: Metadata,
-    /// A symbolic link's text.
-    pub link: Option<Box<[u8]>>,
-    /// The run that copied or adopted it.
-    pub run: RunNumber,
-    /// The source of that run.
-    pub from: SourceNumber,
-    /// When the target's content was last found to match the digest.
-    pub verified_at: Option<Timestamp>,
+#[cfg(test)]
+impl Row {
+    /// The row of an entry that the first run copied from the first source; the target's stamp is
+    /// the same, and nothing was hashed.
+    pub(crate) fn of_copied(entry: Entry) -> Self {
+        let (run, from) = (RunNumber(1), SourceNumber::FIRST);
+        let by = RecordedBy { run, from, began: Timestamp::default() };
+        let (stamp, metadata) = (entry.stamp, entry.metadata);
+        let pending = PendingRow { origin: Origin::Proven, ..PendingRow::of(entry, metadata, by) };
+        Self { source_racy: false, ..pending.with_target(stamp) }
+    }
 }
 
-impl PendingRow {
-    /// Begins the row of a source's entry whose content nobody read: the target is to hold it with
-    /// this metadata.
-    pub fn of(entry: Entry, metadata: Metadata, by: RecordedBy) -> Self {
-        Self {
-            key: entry.key,
-            kind: entry.kind,
-            digest: None,
-            extra: ExtraDigests::default(),
-            origin: Origin::Adopted,
-            source: entry.stamp,
-            source_racy: entry.stamp.is_racy(by.began),
-            metadata,
-            link: entry.link,
-            run: by.run,
-            from: by.from,
-            verified_at: None,
-        }
-    }
-
-    /// Makes the row, of the stamp that the target has now that all is done.
-    pub fn with_target(self, target: Stamp) -> Row {
+impl<T> Row<T> {
+    fn having<U>(self, target: U) -> Row<U> {
         let Self { key, kind, digest, extra, origin, source, source_racy, .. } = self;
         let Self { metadata, link, run, from, verified_at, .. } = self;
         Row {
@@ -165,25 +132,37 @@ impl PendingRow {
     }
 }
 
+impl PendingRow {
+    /// Begins the row of a source's entry whose content nobody read: the target is to hold it with
+    /// this metadata.
+    pub fn of(entry: Entry, metadata: Metadata, by: RecordedBy) -> Self {
+        Self {
+            key: entry.key,
+            kind: entry.kind,
+            digest: None,
+            extra: ExtraDigests::default(),
+            origin: Origin::Adopted,
+            source: entry.stamp,
+            source_racy: entry.stamp.is_racy(by.began),
+            target: (),
+            metadata,
+            link: entry.link,
+            run: by.run,
+            from: by.from,
+            verified_at: None,
+        }
+    }
+
+    /// Makes the row, of the stamp that the target has now that all is done.
+    pub fn with_target(self, target: Stamp) -> Row {
+        self.having(target)
+    }
+}
+
 impl From<Row> for PendingRow {
     /// Takes a row's word for all but the target's stamp.
     fn from(row: Row) -> Self {
-        let Row { key, kind, digest, extra, origin, source, source_racy, .. } = row;
-        let Row { metadata, link, run, from, verified_at, .. } = row;
-        Self {
-            key,
-            kind,
-            digest,
-            extra,
-            origin,
-            source,
-            source_racy,
-            metadata,
-            link,
-            run,
-            from,
-            verified_at,
-        }
+        row.having(())
     }
 }
 

@@ -130,6 +130,20 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// A regular file that is to be, of a size as far as anybody knows: nothing stands there that
+    /// could have a stamp.
+    pub fn new_file(key: Key, size: u64, metadata: Metadata) -> Self {
+        Self {
+            key,
+            kind: EntryKind::File,
+            stamp: Stamp::unknown(size),
+            metadata,
+            link: None,
+            completeness: Completeness::Full,
+            recorded: None,
+        }
+    }
+
     /// The size of its content in bytes: a regular file's; 0 for anything else.
     pub fn size(&self) -> u64 {
         if self.kind == EntryKind::File { self.stamp.size } else { 0 }

@@ -73,15 +73,9 @@ mod tests {
         let time = |nanos| Timestamp { seconds: -1, nanos };
         let inode = Inode { mtime: time(7), ctime: time(999_999_999), number: Some(5) };
         let metadata = Metadata { mode: 0o4755, uid: 1, gid: 2, mtime: time(7) };
-        let source = Entry {
-            key: Key::new(&b"a/\xff"[..]),
-            kind: EntryKind::File,
-            stamp: Stamp::of_inode(3, inode),
-            metadata,
-            link: None,
-            completeness: Completeness::Full,
-            recorded: None,
-        };
+        let key = Key::new(&b"a/\xff"[..]);
+        let source =
+            Entry { stamp: Stamp::of_inode(3, inode), ..Entry::new_file(key, 3, metadata) };
         let tag = ETag::new(b"t").expect("a tag");
         let target = Entry {
             stamp: Stamp::of_object(3, Some(tag)),

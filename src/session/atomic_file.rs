@@ -2,8 +2,7 @@
 //! what it had.
 
 use crate::backend::{Precondition, Stage, Target};
-use crate::model::entry::Completeness;
-use crate::model::{Cause, Digest, Entry, EntryKind, Key, Metadata, Stamp};
+use crate::model::{Cause, Digest, Entry, EntryKind, Key, Metadata};
 
 /// A file under way. Dropped unpublished, it is removed.
 pub(super) struct AtomicFile<'t> {
@@ -21,17 +20,7 @@ impl<'t> AtomicFile<'t> {
         place: Precondition,
         metadata: Metadata,
     ) -> Result<Self, Cause> {
-        let (kind, stamp) = (EntryKind::File, Stamp::of_object(0, None));
-        let entry = Entry {
-            key,
-            kind,
-            stamp,
-            metadata,
-            link: None,
-            completeness: Completeness::Full,
-            recorded: None,
-        };
-        let stage = target.stage_stream(&entry, place)?;
+        let stage = target.stage_stream(&Entry::new_file(key, 0, metadata), place)?;
         Ok(Self { target, stage, hasher: blake3::Hasher::new(), metadata })
     }
 

@@ -20,7 +20,7 @@ use crate::location::Location;
 use crate::manifest::list::{ListFormat, Listed};
 use crate::manifest::published::{self, ManifestReader, ManifestWriter, Publishing};
 use crate::manifest::{
-    IMPORTED, Origin, RecordedOptions, Row, RunNumber, SourceNumber, State, TargetLock, Writer,
+    IMPORTED, PendingRow, RecordedBy, RecordedOptions, Row, State, TargetLock, Writer,
     is_damage,
 };
 use crate::model::entry::Completeness;
@@ -134,13 +134,13 @@ pub fn import(
     };
     let number = state.begin_run(&run, started, &recorded.encode()?)?;
     held.keep();
-    let from = state.number()?;
+    let by = RecordedBy { run: number, from: state.number()?, began: started };
     let bandwidth = BandwidthLimit::new(&options.limits, stop);
     let paced = PacedSource::around(&*target, bandwidth.as_ref());
     let content: &dyn Source = paced.as_ref().map_or(&*target, |paced| paced);
     let importing =
-        Importing { options, target: &*target, content, from, observer, progress, stop };
-    let imported = importing.run(listed, state.writer()?, number);
+        Importing { options, target: &*target, content, by, observer, progress, stop };
+    let imported = importing.run(listed, state.writer()?);
     if let Some(why) = held.lost() {
         return Err(why);
     }
@@ -232,8 +232,8 @@ struct Importing<'a> {
     target: &'a dyn Target,
     /// The target as its content is read, within the limit of bandwidth.
     content: &'a dyn Source,
-    /// The number of the list as a source.
-    from: SourceNumber,
+    /// The run, with the list as its source.
+    by: RecordedBy,
     observer: &'a dyn VerifyObserver,
     progress: &'a Progress,
     stop: &'a Stop,
@@ -251,12 +251,7 @@ struct Found {
 
 impl Importing<'_> {
     /// Holds the target against the list and records what was found.
-    fn run(
-        &self,
-        mut listed: Sorted,
-        mut writer: Writer,
-        run: RunNumber,
-    ) -> Result<VerifyTotals, Error> {
+    fn run(&self, mut listed: Sorted, mut writer: Writer) -> Result<VerifyTotals, Error> {
         let checkers = self.options.checkers;
         let cores = Cores::default();
         let pass = |_| if self.stop.requested() { Err(Cause::Stopped) } else { Ok(()) };
@@ -269,7 +264,7 @@ impl Importing<'_> {
                 scope.spawn(move || {
                     let mut buffer = vec![0; BUFFER];
                     for job in &waiting {
-                        let hashed = self.hash(job, run, cores, pass, &mut buffer);
+                        let hashed = self.hash(job, cores, pass, &mut buffer);
                         if let Some(hashed) = hashed
                             && found.send(hashed).is_err()
                         {
@@ -281,7 +276,7 @@ impl Importing<'_> {
             }
             drop(waiting);
             let recording = scope.spawn(move || record(&mut writer, &finds));
-            let scanned = self.scan(&mut listed, (&jobs, &found), run, &mut totals);
+            let scanned = self.scan(&mut listed, (&jobs, &found), &mut totals);
             drop((jobs, found));
             let recorded =
                 recording.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -301,7 +296,6 @@ impl Importing<'_> {
         &self,
         listed: &mut Sorted,
         (jobs, found): (&Sender<Job>, &Sender<Found>),
-        run: RunNumber,
         totals: &mut VerifyTotals,
     ) -> Result<(), Error> {
         let listing = self.target.list(&ListOptions {
@@ -356,7 +350,7 @@ impl Importing<'_> {
                         self.observer.difference(&wanted.key, &Difference::Missing, true);
                     }
                     // Who records ends before this side does only when that fails.
-                    if found.send(self.unseen(&wanted, run)).is_err() {
+                    if found.send(self.unseen(&wanted)).is_err() {
                         return Ok(());
                     }
                     wanted
@@ -371,7 +365,6 @@ impl Importing<'_> {
     fn hash(
         &self,
         (listed, expected): Job,
-        run: RunNumber,
         cores: &Cores,
         pass: &(dyn Fn(u64) -> Result<(), Cause> + Sync),
         buffer: &mut [u8],
@@ -395,44 +388,38 @@ impl Importing<'_> {
             self.observer.difference(&entry.key, &Difference::Corrupt { expected, found }, true);
         }
         let right = read.filter(|_| is_so == Some(true)).map(|(hashed, _)| hashed);
-        let mut row = self.row(entry.key, expected, run, entry.stamp.size);
-        if let Some(hashed) = right {
-            row.digest = Some(hashed.digest);
-            row.target = entry.stamp;
-            row.metadata = entry.metadata;
-            row.verified_at = Some(wall_clock());
-        }
+        let listed = self.listed_row(entry.key, expected, entry.stamp.size);
+        let row = match right {
+            Some(hashed) => PendingRow {
+                digest: Some(hashed.digest),
+                metadata: entry.metadata,
+                verified_at: Some(wall_clock()),
+                ..listed
+            }
+            .with_target(entry.stamp),
+            // Neither is the stamp of what isn't as it should be to be trusted.
+            None => listed.with_target(Stamp::unknown(entry.stamp.size)),
+        };
         Some(Found { row, is_so })
     }
 
     /// The row of a file that nobody saw.
-    fn unseen(&self, listed: &Listed, run: RunNumber) -> Found {
-        Found { row: self.row(listed.key.clone(), Digest(listed.digest), run, 0), is_so: None }
+    fn unseen(&self, listed: &Listed) -> Found {
+        let row = self.listed_row(listed.key.clone(), Digest(listed.digest), 0);
+        Found { row: row.with_target(Stamp::unknown(0)), is_so: None }
     }
 
     /// What the list says of a file, and nothing else. Nobody knows the source's stamp: the next
-    /// mirror reads it. Where the target isn't what it should be, neither is its stamp to be trusted,
-    /// nor what else was read.
-    fn row(&self, key: Key, expected: Digest, run: RunNumber, size: u64) -> Row {
+    /// mirror reads it.
+    fn listed_row(&self, key: Key, expected: Digest, size: u64) -> PendingRow {
         let (digest, sha256) = match self.options.format {
             ListFormat::B3sum => (Some(expected), None),
             ListFormat::Sha256sum => (None, Some(expected.0)),
         };
-        Row {
-            key,
-            kind: EntryKind::File,
-            digest,
-            extra: ExtraDigests { sha256, md5: None },
-            origin: Origin::Adopted,
-            source: Stamp::unknown(size),
-            source_racy: false,
-            target: Stamp::unknown(size),
-            metadata: Metadata::default(),
-            link: None,
-            run,
-            from: self.from,
-            verified_at: None,
-        }
+        let metadata = Metadata::default();
+        let entry = Entry::new_file(key, size, metadata);
+        let extra = ExtraDigests { sha256, md5: None };
+        PendingRow { digest, extra, ..PendingRow::of(entry, metadata, self.by) }
     }
 
     /// Reads a file: as it is, what it was found to be, and the digest to be held against the list.

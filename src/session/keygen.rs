@@ -4,9 +4,8 @@ use super::wall_clock;
 use crate::backend::{Precondition, Staged};
 use crate::location::SingleLocation;
 use crate::manifest::keys::{NewKeys, PublicKey};
-use crate::model::entry::Completeness;
 use crate::model::hint::hint;
-use crate::model::{Cause, Digest, Entry, EntryKind, Error, ErrorKind, Setting, Stamp};
+use crate::model::{Cause, Digest, Entry, Error, ErrorKind, Setting};
 use crate::place::file::{LocalFile, cannot_write, find_whole};
 use crate::place::printable;
 use std::fs;
@@ -100,14 +99,11 @@ fn stage(
     let (LocalFile { key, place, .. }, target) = (file, file.target());
     // A key that is replaced is no less secret for what stood there.
     let metadata = file.of_new(mode, wall_clock());
-    let (kind, stamp) = (EntryKind::File, Stamp::of_object(content.len() as u64, None));
-    let (key, known) = (key.clone(), Completeness::Full);
-    let entry =
-        Entry { key, kind, stamp, metadata, link: None, completeness: known, recorded: None };
+    let entry = Entry::new_file(key.clone(), content.len() as u64, metadata);
     let mut stage = target.stage_stream(&entry, *place).map_err(failed)?;
     stage.write(content.as_bytes()).map_err(failed)?;
     let digest = Digest::of(content.as_bytes());
-    stage.finish(&target.achievable_metadata(&metadata, kind, None), &digest).map_err(failed)
+    stage.finish(&target.achievable_metadata(&metadata, entry.kind, None), &digest).map_err(failed)
 }
 
 fn publish(mut staged: Box<dyn Staged>, file: &LocalFile, path: &Path) -> Result<(), Error> {

@@ -16,12 +16,11 @@ use crate::limits::LimitOptions;
 use crate::location::SingleLocation;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::{self, Done, ManifestReader, ManifestWriter, Publishing};
-use crate::manifest::{Origin, RecordedOptions, Row, STREAM, State, TargetLock, recall};
-use crate::model::entry::Completeness;
+use crate::manifest::{Origin, PendingRow, RecordedBy, RecordedOptions, STREAM, State, TargetLock, recall};
 use crate::model::error::Trouble;
 use crate::model::stamp::StampFields;
 use crate::model::{
-    Cause, Digest, Durability, ETag, Entry, EntryKind, Error, ErrorKind, ExtraDigests, Key,
+    Cause, Digest, Durability, ETag, Entry, EntryKind, Error, ErrorKind, Key,
     Metadata, Progress, RunId, Stamp, Stop, Timestamp, Verdict,
 };
 use crate::place::file::{cannot_write, of_existing};
@@ -226,15 +225,7 @@ fn write(
     (input, progress, stop): (Box<dyn Read + Send>, &Progress, &Stop),
 ) -> Result<Written, Fault> {
     let metadata = at.metadata;
-    let entry = Entry {
-        key: at.key.clone(),
-        kind: EntryKind::File,
-        stamp: Stamp::of_object(options.expected_size.unwrap_or(0), None),
-        metadata,
-        link: None,
-        completeness: Completeness::Full,
-        recorded: None,
-    };
+    let entry = Entry::new_file(at.key.clone(), options.expected_size.unwrap_or(0), metadata);
     at.target.count_loss(&entry);
     let bandwidth = BandwidthLimit::new(&options.limits, stop);
     let target = PacedTarget::around(Arc::clone(&at.target), bandwidth.as_ref());
@@ -315,22 +306,16 @@ fn record(
     let number = state.begin_run(run, started, &options.encode()?)?;
     let ended = wall_clock();
     let mut writer = state.writer()?;
-    writer.put(&Row {
-        key: at.key.clone(),
-        kind: EntryKind::File,
+    let entry = Entry::new_file(at.key.clone(), written.size, written.metadata);
+    let by = RecordedBy { run: number, from: state.number()?, began: started };
+    let row = PendingRow {
         digest: Some(written.digest),
-        extra: ExtraDigests::default(),
         origin: Origin::Proven,
         // A stream has no stamp that could be met again.
-        source: Stamp::unknown(written.size),
         source_racy: true,
-        target: written.target_stamp,
-        metadata: written.metadata,
-        link: None,
-        run: number,
-        from: state.number()?,
-        verified_at: None,
-    })?;
+        ..PendingRow::of(entry, written.metadata, by)
+    };
+    writer.put(&row.with_target(written.target_stamp))?;
     writer.commit()?;
     state.finish_run(number, ended, Verdict::Complete, &progress.totals(), None)?;
     Ok(options)

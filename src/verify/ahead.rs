@@ -48,26 +48,12 @@ fn count(
 mod tests {
     use super::super::{Choice, Sample};
     use super::*;
-    use crate::manifest::{Origin, RunNumber, SourceNumber};
-    use crate::model::{Counted, Digest, ExtraDigests, Key, Metadata, Stamp};
+    use crate::model::{Counted, Digest, Entry, Key, Metadata};
 
     fn row(key: &str, kind: EntryKind, size: u64) -> Row {
-        let stamp = Stamp::of_object(size, None);
-        Row {
-            key: Key::new(key.as_bytes()),
-            kind,
-            digest: (kind == EntryKind::File).then_some(Digest([1; 32])),
-            extra: ExtraDigests::default(),
-            origin: Origin::Proven,
-            source: stamp,
-            source_racy: false,
-            target: stamp,
-            metadata: Metadata::default(),
-            link: None,
-            run: RunNumber(1),
-            from: SourceNumber::FIRST,
-            verified_at: None,
-        }
+        let file = Entry::new_file(Key::new(key.as_bytes()), size, Metadata::default());
+        let digest = (kind == EntryKind::File).then_some(Digest([1; 32]));
+        Row { kind, digest, ..Row::of_copied(file) }
     }
 
     fn counted(choice: Choice) -> (u64, u64, u64) {

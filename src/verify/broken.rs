@@ -183,18 +183,13 @@ fn decode(what: u8, body: &[u8], is_proven: bool) -> Option<Mend> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::entry::Completeness;
-    use crate::model::{Digest, ETag, EntryKind, Metadata, Stamp};
+    use crate::model::{Digest, ETag, Metadata, Stamp};
 
     fn entry(key: &str, tag: &[u8]) -> Entry {
         Entry {
-            key: Key::new(key.as_bytes()),
-            kind: EntryKind::File,
             stamp: Stamp::of_object(7, ETag::new(tag)),
-            metadata: Metadata::default(),
-            link: None,
-            completeness: Completeness::Full,
             recorded: Some(Digest([1; 32])),
+            ..Entry::new_file(Key::new(key.as_bytes()), 7, Metadata::default())
         }
     }
 

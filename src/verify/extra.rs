@@ -47,7 +47,7 @@ impl Extras {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Metadata, Stamp};
+    use crate::model::Metadata;
 
     /// What of these is extra: `-a` is left out, `?a` unknown, `~a/` implied.
     fn extra(keys: &[&str]) -> Vec<String> {
@@ -63,16 +63,8 @@ mod tests {
             let kind = if key.is_directory() { EntryKind::Directory } else { EntryKind::File };
             let known =
                 if marked.starts_with('~') { Completeness::Implicit } else { Completeness::Full };
-            let (stamp, metadata) = (Stamp::of_object(0, None), Metadata::default());
-            let entry = Entry {
-                key,
-                kind,
-                stamp,
-                metadata,
-                link: None,
-                completeness: known,
-                recorded: None,
-            };
+            let file = Entry::new_file(key, 0, Metadata::default());
+            let entry = Entry { kind, completeness: known, ..file };
             extras.take(&entry, marked.starts_with('-'), &mut tell);
         }
         extras.leave(None, &mut tell);

@@ -115,20 +115,17 @@ pub(super) fn decode(record: &[u8]) -> Option<Job> {
 mod tests {
     use super::*;
     use crate::model::entry::Completeness;
-    use crate::model::{Digest, ETag, EntryKind, Key, Metadata};
+    use crate::model::{Digest, ETag, Key, Metadata};
     use proptest::prelude::*;
 
     fn job(key: Vec<u8>, verified_at: Option<Timestamp>) -> Job {
         let expected = Digest::of(&key);
         let stamp = Stamp::of_object(key.len() as u64, ETag::new(b"new"));
         let entry = Entry {
-            key: Key::new(key),
-            kind: EntryKind::File,
             stamp,
-            metadata: Metadata::default(),
-            link: None,
             completeness: Completeness::ListingOnly,
             recorded: Some(expected),
+            ..Entry::new_file(Key::new(key), stamp.size, Metadata::default())
         };
         let recorded = Stamp::of_object(7, ETag::new(b"old"));
         let (is_told, is_unsettled) = (expected.0[0] > 99, expected.0[2] > 99);

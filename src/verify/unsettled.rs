@@ -107,16 +107,7 @@ mod tests {
         } else {
             EntryKind::File
         };
-        let metadata = Metadata::default();
-        Entry {
-            key,
-            kind,
-            stamp,
-            metadata,
-            link: None,
-            completeness: Completeness::Full,
-            recorded: None,
-        }
+        Entry { kind, stamp, ..Entry::new_file(key, 1, Metadata::default()) }
     }
 
     #[test]

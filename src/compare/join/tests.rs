@@ -1,13 +1,10 @@
 //! The join against stated cases, and against an oracle.
 
 use super::*;
-use crate::manifest::{Origin, RunNumber, SourceNumber};
-use crate::model::entry::Completeness;
+use crate::manifest::SourceNumber;
 use crate::model::error::Side;
 use crate::model::stamp::Inode;
-use crate::model::{
-    Cause, EntryKind, ErrorKind, ExtraDigests, Metadata, Operation, Stamp, Timestamp,
-};
+use crate::model::{Cause, EntryKind, ErrorKind, Metadata, Operation, Stamp, Timestamp};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,32 +13,13 @@ fn entry(key: &str, inode: u64) -> Entry {
     let key = Key::new(key.as_bytes());
     Entry {
         kind: if key.is_directory() { EntryKind::Directory } else { EntryKind::File },
-        key,
         stamp: Stamp::of_inode(0, Inode { mtime: zero, ctime: zero, number: Some(inode) }),
-        metadata: Metadata::default(),
-        link: None,
-        completeness: Completeness::Full,
-        recorded: None,
+        ..Entry::new_file(key, 0, Metadata::default())
     }
 }
 
 fn row(key: &str) -> Row {
-    let Entry { key, kind, stamp, metadata, link, .. } = entry(key, 9);
-    Row {
-        key,
-        kind,
-        digest: None,
-        extra: ExtraDigests::default(),
-        origin: Origin::Proven,
-        source: stamp,
-        source_racy: false,
-        target: stamp,
-        metadata,
-        link,
-        run: RunNumber(1),
-        from: SourceNumber::FIRST,
-        verified_at: None,
-    }
+    Row::of_copied(entry(key, 9))
 }
 
 fn failed(side: Side, key: &str) -> ListItem {

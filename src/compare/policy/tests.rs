@@ -5,10 +5,10 @@ mod evidence;
 
 use super::*;
 use crate::filter::Rule;
-use crate::manifest::{Origin, RunNumber, SourceNumber};
+use crate::manifest::{Origin, SourceNumber};
 use crate::model::entry::Completeness;
 use crate::model::stamp::{Evidence, Inode};
-use crate::model::{ExtraDigests, Key, SpecialKind, Stamp, Timestamp};
+use crate::model::{Key, SpecialKind, Stamp, Timestamp};
 
 const RECORDED: Digest = Digest([7; 32]);
 
@@ -62,19 +62,9 @@ impl Case {
         let (source, target) = (entry(key, kind, 1), entry(key, kind, 2));
         Self {
             row: Some(Row {
-                key: source.key.clone(),
-                kind,
                 digest: (kind == EntryKind::File).then_some(RECORDED),
-                extra: ExtraDigests::default(),
-                origin: Origin::Proven,
-                source: source.stamp,
-                source_racy: false,
                 target: target.stamp,
-                metadata: source.metadata,
-                link: source.link.clone(),
-                run: RunNumber(1),
-                from: SourceNumber::FIRST,
-                verified_at: None,
+                ..Row::of_copied(source.clone())
             }),
             source: Seen::Present(source),
             target: Seen::Present(target),

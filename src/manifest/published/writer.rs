@@ -5,9 +5,8 @@ use super::reader::{ManifestReader, POINTER};
 use crate::backend::{Precondition, Stage, Target};
 use crate::manifest::ManifestMode;
 use crate::manifest::keys::SecretKey;
-use crate::model::entry::Completeness;
 use crate::model::{
-    Cause, Digest, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Stamp, Timestamp,
+    Cause, Digest, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Timestamp,
 };
 use std::cell::Cell;
 use std::io::{self, Write};
@@ -88,7 +87,7 @@ impl<'a> ManifestWriter<'a> {
         self.reader.forget();
         let place = self.place(&key).map_err(failed)?;
         let metadata = self.metadata().map_err(failed)?;
-        let entry = file(key, metadata);
+        let entry = Entry::new_file(key, 0, metadata);
         let stage = self.target.stage_stream(&entry, place).map_err(failed)?;
         let mut out =
             Out { stage, chunk: Vec::new(), hasher: blake3::Hasher::new(), bytes: 0, failed: None };
@@ -199,7 +198,7 @@ impl<'a> ManifestWriter<'a> {
         self.reader.forget();
         let key = self.reader.key(name);
         let found = if self.target.capabilities().writes_by_key {
-            Some(file(key, Metadata::default()))
+            Some(Entry::new_file(key, 0, Metadata::default()))
         } else {
             self.target.look(&key).map_err(failed)?
         };
@@ -211,20 +210,6 @@ impl<'a> ManifestWriter<'a> {
             return Ok(());
         }
         self.target.barrier().map_err(|cause| self.reader.failed("sync", POINTER, cause))
-    }
-}
-
-/// A file of which no more is known.
-fn file(key: Key, metadata: Metadata) -> Entry {
-    let (kind, stamp) = (EntryKind::File, Stamp::of_object(0, None));
-    Entry {
-        key,
-        kind,
-        stamp,
-        metadata,
-        link: None,
-        completeness: Completeness::Full,
-        recorded: None,
     }
 }
 

@@ -76,14 +76,10 @@ fn key(name: &str) -> Key {
 /// Makes the entry of a source file.
 fn file(name: &str, size: usize) -> Entry {
     let mtime = Timestamp { seconds: 1_700_000_000, nanos: 5 };
+    let (size, metadata) = (size as u64, Metadata { mode: 0o640, uid: 1, gid: 2, mtime });
     Entry {
-        key: key(name),
-        kind: EntryKind::File,
-        stamp: Stamp::of_inode(size as u64, Inode { mtime, ctime: mtime, number: Some(1) }),
-        metadata: Metadata { mode: 0o640, uid: 1, gid: 2, mtime },
-        link: None,
-        completeness: crate::model::entry::Completeness::Full,
-        recorded: None,
+        stamp: Stamp::of_inode(size, Inode { mtime, ctime: mtime, number: Some(1) }),
+        ..Entry::new_file(key(name), size, metadata)
     }
 }
 
