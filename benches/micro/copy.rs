@@ -12,11 +12,10 @@ use vidimus::backend::{
     KeySpace, ListItem, ListOptions, Precondition, Reading, Source as _, Target as _,
 };
 use vidimus::compare::PolicyOptions;
-use vidimus::engine::{BUFFER, Cores, Wanted};
+use vidimus::engine::{BUFFER, Cores, ReadSide, Wanted};
 use vidimus::filter::Filter;
 use vidimus::limits::LimitOptions;
 use vidimus::location::Location;
-use vidimus::model::error::Side;
 use vidimus::model::run::Counter;
 use vidimus::model::{
     Digest, Durability, Entry, EntryKind, Event, Observer, Progress, Stop, Verdict,
@@ -150,7 +149,7 @@ fn large_file_hashed(bencher: Bencher<'_, '_>) {
     let bytes = Counter::default();
     bencher.counter(BytesCount::new(LARGE)).bench_local(|| {
         let hashed = Cores::default().hash_content(
-            (&source, Side::Source),
+            ReadSide::source(&source),
             &entries[0],
             &mut buffer,
             &bytes,

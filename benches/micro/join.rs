@@ -4,7 +4,7 @@ use crate::sample::{entry, keys, row};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box_drop};
 use vidimus::backend::{KeySpace, ListItem};
-use vidimus::compare::Join;
+use vidimus::compare::{Join, RecordedRows};
 use vidimus::manifest::{Row, SourceNumber};
 use vidimus::model::{Error, Key};
 
@@ -54,8 +54,9 @@ fn join(bencher: Bencher<'_, '_>, case: Case) {
     let keys = keys(FILES);
     bencher.counter(ItemsCount::new(keys.len())).with_inputs(|| streams(case, &keys)).bench_values(
         |(source, target, rows)| {
-            let rows = (rows.into_iter(), SourceNumber::FIRST);
-            let joined = Join::new(source.into_iter(), target.into_iter(), rows, KeySpace::Tree);
+            let recorded = RecordedRows { rows: rows.into_iter(), from: SourceNumber::FIRST };
+            let (source, target) = (source.into_iter(), target.into_iter());
+            let joined = Join::new(source, target, recorded, KeySpace::Tree);
             for pair in joined.expect("nothing fails") {
                 black_box_drop(pair.expect("nothing fails"));
             }

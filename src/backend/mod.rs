@@ -28,9 +28,6 @@ use std::any::Any;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-/// The directory of a target's published manifest, relative to its root.
-pub const MANIFEST: &str = ".vidimus/manifest/";
-
 /// The warning about what has, at the root, the name reserved for vidimus's own directory without
 /// being one, and is therefore not listed.
 const LEFT_OUT: &str = "\".vidimus\" at the root, which is no directory, is left out: the name is \

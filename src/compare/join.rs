@@ -13,6 +13,14 @@ use crate::model::{Entry, EntryError, Error, Key};
 use std::collections::VecDeque;
 use std::iter::Fuse;
 
+/// What is recorded of the target.
+pub struct RecordedRows<R> {
+    /// Rows in key order.
+    pub rows: R,
+    /// What those from the source of this run name it by: they tell of the source, too.
+    pub from: SourceNumber,
+}
+
 /// What one side has at a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
@@ -218,18 +226,18 @@ where
     T: Iterator<Item = Result<ListItem, Error>>,
     R: Iterator<Item = Result<Row, Error>>,
 {
-    /// Begins a join of listings whose keys have this form, with rows of which those from the source
-    /// of this number tell of the source too.
+    /// Begins a join of listings whose keys have this form with what is recorded.
     ///
     /// # Errors
     /// When a stream's first item is an error.
     pub fn new(
         source: S,
         target: T,
-        (mut rows, from): (R, SourceNumber),
+        recorded: RecordedRows<R>,
         key_space: KeySpace,
     ) -> Result<Self, Error> {
         let (source, target) = (Stream::new(source)?, Stream::new(target)?);
+        let RecordedRows { mut rows, from } = recorded;
         let row = rows.next().transpose()?;
         Ok(Self {
             source,

@@ -7,5 +7,5 @@
 pub mod join;
 pub mod policy;
 
-pub use join::{Conflict, Join, Pair, Seen};
+pub use join::{Conflict, Join, Pair, RecordedRows, Seen};
 pub use policy::{Policy, PolicyOptions};

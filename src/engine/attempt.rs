@@ -177,7 +177,7 @@ impl Attempt<'_, '_> {
                 anywhere.write_at(offset, chunk)?;
                 context.progress.bytes_moved.add(bytes);
                 let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-                show(context, slot, Some((entry, done)));
+                show(context, slot, Some(in_flight(entry, done)));
                 Ok(())
             });
         so_far.done = done.into_inner();
@@ -232,7 +232,7 @@ impl Attempt<'_, '_> {
         so_far.done += bytes;
         context.progress.bytes_moved.add(bytes);
         if is_shown(entry) {
-            show(context, self.slot, Some((entry, so_far.done)));
+            show(context, self.slot, Some(in_flight(entry, so_far.done)));
         }
         Ok(())
     }
@@ -284,11 +284,14 @@ fn is_shown(entry: &Entry) -> bool {
     entry.size() >= SHOWN
 }
 
-fn show(context: &Context<'_>, slot: usize, at: Option<(&Entry, u64)>) {
+fn in_flight(entry: &Entry, done: u64) -> InFlight {
+    InFlight { key: entry.key.clone(), size: entry.stamp.size, done }
+}
+
+fn show(context: &Context<'_>, slot: usize, in_flight: Option<InFlight>) {
     let mut slots = context.progress.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
     if slots.len() <= slot {
         slots.resize(slot + 1, None);
     }
-    slots[slot] =
-        at.map(|(entry, done)| InFlight { key: entry.key.clone(), size: entry.stamp.size, done });
+    slots[slot] = in_flight;
 }

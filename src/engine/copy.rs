@@ -5,7 +5,7 @@
 use super::attempt::{Attempt, Copied, Done};
 use super::batch::{Batch, CompletedStep, FinishedDirectory, Record};
 use super::commit::not_kept;
-use super::hash::{Hashed, Wanted, with_retries};
+use super::hash::{Hashed, ReadSide, Wanted, with_retries};
 use super::tag::Tagged;
 use super::{Context, Purpose};
 use crate::backend::{Inspected, Source, StageDirectory, Staged, Written};
@@ -33,6 +33,20 @@ pub(super) enum Work {
         /// What is made in it.
         members: Vec<Step>,
     },
+}
+
+/// A source's entry as it is to be copied.
+struct InspectedEntry {
+    entry: Entry,
+    /// What it has that its copy hasn't.
+    lost: Features,
+}
+
+/// What came of the bytes that a planned copy was to move.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bytes {
+    Moved,
+    NotMoved,
 }
 
 /// One worker.
@@ -80,7 +94,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             Ok(building) => Some(building),
             Err(cause) => {
                 for member in members {
-                    self.settle(member, false);
+                    self.settle(member, Bytes::NotMoved);
                 }
                 let members = members.iter().map(|member| &member.source.key);
                 context.fail_directory(key, cause, members);
@@ -153,15 +167,16 @@ impl<'c, 'a> Worker<'c, 'a> {
         unless: Option<Digest>,
     ) -> Result<Option<CompletedStep>, EntryError> {
         let copied = self.copy_content(step, unless);
-        self.settle(step, matches!(copied, Ok(Some(_))));
+        let bytes = if matches!(copied, Ok(Some(_))) { Bytes::Moved } else { Bytes::NotMoved };
+        self.settle(step, bytes);
         copied
     }
 
     /// Takes note that a planned copy is over.
-    fn settle(&self, step: &Step, is_moved: bool) {
+    fn settle(&self, step: &Step, bytes: Bytes) {
         let settled = &self.context.progress.settled;
         settled.files.add(1);
-        if !is_moved {
+        if bytes == Bytes::NotMoved {
             settled.bytes_unmoved.add(step.source.size());
         }
     }
@@ -189,7 +204,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         let row = step.row.as_ref();
         let attempt = Attempt { context, slot, building, precondition, row, unless };
         let buffer = &mut self.buffer;
-        let copied = with_retries(&*context.source, Side::Source, &step.source, |entry| {
+        let copied = with_retries(ReadSide::source(&*context.source), &step.source, |entry| {
             attempt.run(entry, buffer)
         });
         let (entry, Done { copied, hashed, told, lost }) = copied?;
@@ -219,7 +234,7 @@ impl<'c, 'a> Worker<'c, 'a> {
     fn copy_server_side(&self, step: &Step) -> Result<Option<CompletedStep>, EntryError> {
         let context = self.context;
         let (entry, target_stamp) =
-            with_retries(&*context.source, Side::Source, &step.source, |entry| {
+            with_retries(ReadSide::source(&*context.source), &step.source, |entry| {
                 context.target.copy_server_side(&*context.source, entry, step.precondition)
             })?;
         let Some(target_stamp) = target_stamp else { return Ok(None) };
@@ -299,8 +314,8 @@ impl<'c, 'a> Worker<'c, 'a> {
         let Some(existing) = &step.target else { return self.copy_after_check(step) };
         let (source, target): (&dyn Source, &dyn Source) = (&*context.source, &*context.target);
         let ((side, entry), (store, other)) = match read {
-            Side::Source => ((source, &step.source), (target, existing)),
-            Side::Target => ((target, existing), (source, &step.source)),
+            Side::Source => ((ReadSide::source(source), &step.source), (target, existing)),
+            Side::Target => ((ReadSide::target(target), existing), (source, &step.source)),
         };
         let hash = other.stamp.tag().and_then(|tag| tag.hash());
         let tagged =
@@ -313,7 +328,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         let wanted = Wanted { tagged: Some(&tagged), extra };
         let began = Instant::now();
         let (entry, hashed) =
-            context.cores.hash_content((side, read), entry, buffer, bytes, &pass, wanted)?;
+            context.cores.hash_content(side, entry, buffer, bytes, &pass, wanted)?;
         context.progress.adoption_bytes.add(entry.stamp.size);
         took(context, began);
         if !hashed.is_tagged {
@@ -338,7 +353,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         let expected = check.expected();
         let (mut existing, mut of_target) = (step.target.clone(), None);
         if let Some(listed) = step.target.as_ref().filter(|_| check.reads_target()) {
-            let (entry, hashed) = self.hash(&*context.target, Side::Target, listed)?;
+            let (entry, hashed) = self.hash(ReadSide::target(&*context.target), listed)?;
             (existing, of_target) = (Some(entry), Some(hashed));
         }
         let target_digest = of_target.map(|hashed| hashed.digest).or(expected);
@@ -363,7 +378,7 @@ impl<'c, 'a> Worker<'c, 'a> {
     fn hash_surplus(&mut self, step: &Step) -> Result<Option<CompletedStep>, EntryError> {
         let Some(row) = &step.row else { return Ok(None) };
         let target = Arc::clone(&self.context.target);
-        let (entry, hashed) = self.hash(&*target, Side::Target, &step.source)?;
+        let (entry, hashed) = self.hash(ReadSide::target(&*target), &step.source)?;
         let found = hashed.digest;
         if let Some(recorded) = row.digest.filter(|recorded| *recorded != found) {
             let cause = Cause::OtherDigest { recorded, found };
@@ -394,7 +409,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         let context = self.context;
         let mut is_silent = false;
         loop {
-            let (entry, hashed) = self.hash(&*context.source, Side::Source, &step.source)?;
+            let (entry, hashed) = self.hash(ReadSide::source(&*context.source), &step.source)?;
             let row = step.row.as_ref();
             let found = hashed.digest;
             let silent = row.and_then(|row| context.policy.silent_change(row, &entry, found));
@@ -409,27 +424,23 @@ impl<'c, 'a> Worker<'c, 'a> {
     }
 
     /// Hashes one side's content.
-    fn hash(
-        &mut self,
-        side: &dyn Source,
-        name: Side,
-        entry: &Entry,
-    ) -> Result<(Entry, Hashed), EntryError> {
+    fn hash(&mut self, side: ReadSide<'_>, entry: &Entry) -> Result<(Entry, Hashed), EntryError> {
         let context = self.context;
         let pass = |_| if context.is_over() { Err(Cause::Stopped) } else { Ok(()) };
         let bytes = &context.progress.bytes_hashed;
         let buffer = &mut self.buffer;
         let wanted = Wanted { tagged: None, extra: context.policy.options.digests };
-        context.cores.hash_content((side, name), entry, buffer, bytes, &pass, wanted)
+        context.cores.hash_content(side, entry, buffer, bytes, &pass, wanted)
     }
 
     /// Takes the target's copy as it is, and records it; where its mode is a wider one than the
     /// source's ACL grants, which a listing doesn't show, that is set.
     fn adopt(&self, step: &Step) -> Result<CompletedStep, EntryError> {
-        let (source, lost) = self.inspected(step.source.clone())?;
-        if source.metadata.mode != step.source.metadata.mode {
-            return self.update_inspected(step, (source, lost), step.target.clone(), None);
+        let inspected = self.inspected(step.source.clone())?;
+        if inspected.entry.metadata.mode != step.source.metadata.mode {
+            return self.update_inspected(step, inspected, step.target.clone(), None);
         }
+        let InspectedEntry { entry: source, lost } = inspected;
         let source = as_it_stands(source, step.target.as_ref());
         let mut finished = self.finished(step, source, Some(Action::Adopt));
         finished.lost = lost;
@@ -463,7 +474,7 @@ impl<'c, 'a> Worker<'c, 'a> {
     fn update_inspected(
         &self,
         step: &Step,
-        (entry, lost): (Entry, Features),
+        InspectedEntry { entry, lost }: InspectedEntry,
         existing: Option<Entry>,
         proof: Option<Hashed>,
     ) -> Result<CompletedStep, EntryError> {
@@ -524,7 +535,7 @@ impl<'c, 'a> Worker<'c, 'a> {
     /// Sets mode, owner and group of what has the source's size: nothing is known of its content, and no
     /// more is recorded of it than before.
     fn update_rights(&self, step: &Step) -> Result<CompletedStep, EntryError> {
-        let (entry, lost) = self.inspected(step.source.clone())?;
+        let InspectedEntry { entry, lost } = self.inspected(step.source.clone())?;
         let stood = step.target.as_ref().map(|existing| &existing.metadata);
         let wanted = self.context.target.achievable_metadata(&entry.metadata, entry.kind, stood);
         let mtime = stood.map_or(wanted.mtime, |stood| stood.mtime);
@@ -553,16 +564,16 @@ impl<'c, 'a> Worker<'c, 'a> {
         }
     }
 
-    /// A source's entry as it is to be copied, and what it has that its copy hasn't: a file's mode has
-    /// no more rights for its group than its ACL grants that.
-    fn inspected(&self, mut entry: Entry) -> Result<(Entry, Features), EntryError> {
+    /// A source's entry as it is to be copied: a file's mode has no more rights for its group than its
+    /// ACL grants that.
+    fn inspected(&self, mut entry: Entry) -> Result<InspectedEntry, EntryError> {
         if entry.kind != EntryKind::File || self.context.purpose != Purpose::Mirror {
-            return Ok((entry, Features::default()));
+            return Ok(InspectedEntry { entry, lost: Features::default() });
         }
         match self.context.source.inspect(&entry) {
             Ok(Inspected { features, mode }) => {
                 entry.metadata.mode = mode;
-                Ok((entry, features))
+                Ok(InspectedEntry { entry, lost: features })
             }
             Err(cause) => {
                 let gone = matches!(&cause, Cause::Io(error) if error.kind() == NotFound);

@@ -24,7 +24,8 @@ pub(super) struct Settled {
 /// Decides what becomes of the deletions that were planned: `allow` may refuse them, and a copy that
 /// failed makes them wait.
 pub(super) fn settle(
-    (progress, observer): (&Progress, &dyn Observer),
+    progress: &Progress,
+    observer: &dyn Observer,
     options: Option<&DeleteOptions>,
     tally: &DeletionTally,
     broke_off: bool,

@@ -95,8 +95,8 @@ pub fn execute<P: Steps>(
     let mut refusal = None;
     if let Some(remainder) = remainder.filter(|_| !context.is_over()) {
         let Remainder { deletions, tally, after_deletion, directories, broke_off } = remainder;
-        let told = (context.progress, context.observer);
-        let mut settled = settle(told, deletes, &tally, broke_off, allow);
+        let Context { progress, observer, .. } = *context;
+        let mut settled = settle(progress, observer, deletes, &tally, broke_off, allow);
         let mut successors = Successors::new(after_deletion, context.spool_dir);
         if settled.deletions == Some(Status::Done) {
             successors.stage(context, &mut committer)?;
@@ -140,6 +140,15 @@ struct Dispatcher<'c, 'a> {
     lost: Option<Key>,
     /// Leaves whose place a directory took.
     set_aside: SetAside,
+}
+
+/// How many of the entries of a new directory came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Members {
+    /// All there are.
+    All,
+    /// Those that have room; others follow.
+    Some,
 }
 
 /// A new directory with what is to be made in it.
@@ -190,7 +199,7 @@ impl Dispatcher<'_, '_> {
         if self.context.is_over() {
             return Ok(None);
         }
-        self.end_directory(true)?;
+        self.end_directory(Members::All)?;
         self.hand_over();
         self.context.progress.plan_final.store(true, std::sync::atomic::Ordering::Relaxed);
         plan.finish().map(Some)
@@ -204,7 +213,7 @@ impl Dispatcher<'_, '_> {
                 new.members.push(step);
                 return Ok(());
             }
-            self.end_directory(!within)?;
+            self.end_directory(if within { Members::Some } else { Members::All })?;
         }
         let is_new = matches!(step.decision.action, Action::MakeDirectory)
             && step.precondition == Precondition::Absent;
@@ -216,10 +225,10 @@ impl Dispatcher<'_, '_> {
         }
     }
 
-    /// Sends the new directory on, to be built whole when `all` its entries came.
-    fn end_directory(&mut self, all: bool) -> Result<(), Error> {
+    /// Sends the new directory on, to be built whole when all its entries came.
+    fn end_directory(&mut self, came: Members) -> Result<(), Error> {
         let Some(NewDirectory { step, members, bytes }) = self.new.take() else { return Ok(()) };
-        if all && members.len() > 1 && !self.is_lost(&step.source.key) {
+        if came == Members::All && members.len() > 1 && !self.is_lost(&step.source.key) {
             self.steps += members.len();
             self.bytes += bytes;
             self.add(Work::Directory { step, members });

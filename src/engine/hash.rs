@@ -67,14 +67,15 @@ impl Cores {
     /// That of `pass`, and those of reading.
     pub fn hash_content(
         &self,
-        (side, name): (&dyn Source, Side),
+        side: ReadSide<'_>,
         entry: &Entry,
         buffer: &mut [u8],
         bytes: &Counter,
         pass: &(dyn Fn(u64) -> Result<(), Cause> + Sync),
         wanted: Wanted<'_>,
     ) -> Result<(Entry, Hashed), EntryError> {
-        with_retries(side, name, entry, |entry| {
+        let source = side.source;
+        with_retries(side, entry, |entry| {
             let began = now();
             let found = |digest, extra, is_tagged, told| {
                 let racy = entry.stamp.is_racy(began);
@@ -83,7 +84,7 @@ impl Cores {
             // Only BLAKE3 is made of parts in any order.
             if wanted.tagged.is_none()
                 && !wanted.extra.any()
-                && let Some(ranges) = side.read_ranges(entry)?
+                && let Some(ranges) = source.read_ranges(entry)?
             {
                 let take = |_, chunk: &[u8]| {
                     pass(chunk.len() as u64)?;
@@ -97,7 +98,7 @@ impl Cores {
             let mut hasher = self.hasher(wanted.extra);
             let mut by_tag = wanted.tagged.map(Tagged::hasher);
             let mut told = None;
-            side.read(entry, buffer, &mut |reading| {
+            source.read(entry, buffer, &mut |reading| {
                 let chunk = match reading {
                     Reading::Chunk(chunk) => chunk,
                     Reading::Opened(_) => return Ok(()),
@@ -117,6 +118,27 @@ impl Cores {
             let is_tagged = by_tag.is_some_and(TagHasher::finish);
             found(hasher.finalize(), hasher.extra.finish(), is_tagged, told)
         })
+    }
+}
+
+/// What is read, and which side of a run that is.
+#[derive(Clone, Copy)]
+pub struct ReadSide<'a> {
+    /// It.
+    pub source: &'a dyn Source,
+    /// Which side, in errors.
+    pub side: Side,
+}
+
+impl<'a> ReadSide<'a> {
+    /// The source of a run.
+    pub fn source(source: &'a dyn Source) -> Self {
+        Self { source, side: Side::Source }
+    }
+
+    /// The target of a run.
+    pub fn target(source: &'a dyn Source) -> Self {
+        Self { source, side: Side::Target }
     }
 }
 
@@ -257,8 +279,7 @@ impl Drop for Hashing<'_> {
 /// once more. One that changed within the last clock tick is read when the tick is over
 /// ([`Stamp::tick_left`](crate::model::Stamp::tick_left)).
 pub(super) fn with_retries<T>(
-    backend: &dyn Source,
-    side: Side,
+    ReadSide { source, side }: ReadSide<'_>,
     listed: &Entry,
     mut attempt: impl FnMut(&Entry) -> Result<T, ReadError>,
 ) -> Result<(Entry, T), EntryError> {
@@ -281,7 +302,7 @@ pub(super) fn with_retries<T>(
             }
             Err(ReadError::Changed) => changes += 1,
         }
-        match backend.look(key) {
+        match source.look(key) {
             Ok(Some(found)) if found.kind == EntryKind::File => entry = found,
             Ok(Some(_)) => break,
             Ok(None) => return fail(Operation::Read, side, Cause::Vanished),

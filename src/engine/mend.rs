@@ -6,10 +6,9 @@
 use super::attempt::{Attempt, Copied};
 use super::batch::{CompletedStep, Record};
 use super::copy::{Worker, prove};
-use super::hash::with_retries;
+use super::hash::{ReadSide, with_retries};
 use super::now;
 use crate::backend::Source;
-use crate::model::error::Side;
 use crate::model::{Action, Cause, Digest, Entry, EntryError, EntryKind, Operation};
 use crate::plan::Step;
 
@@ -29,7 +28,7 @@ impl Worker<'_, '_> {
         let attempt = Attempt { context, slot, building, precondition, row: None, unless: None };
         let buffer = &mut self.buffer;
         // What is read again after it changed is held against the same.
-        let copied = with_retries(&*context.source, Side::Source, &entry, |found| {
+        let copied = with_retries(ReadSide::source(&*context.source), &entry, |found| {
             attempt.run(&as_recorded(found, &entry), buffer)
         });
         let (found, done) = copied.map_err(|error| of_source(error, right))?;

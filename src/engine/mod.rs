@@ -29,8 +29,8 @@ pub use ahead::CountAhead;
 pub use collisions::Collisions;
 pub use commit::{Committer, not_kept};
 pub use dispatcher::execute;
-pub use hash::{BUFFER, Cores, Hashed, Wanted};
-pub use preview::preview;
+pub use hash::{BUFFER, Cores, Hashed, ReadSide, Wanted};
+pub use preview::Preview;
 
 use crate::backend::layer::BandwidthLimit;
 use crate::backend::{Source, Target};

@@ -92,19 +92,27 @@ pub(super) struct Deletions<'a> {
     pub(super) status: Option<Status>,
 }
 
+/// The directory in the place of what was set aside.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Successor {
+    /// All in it was copied.
+    Complete,
+    /// Something in it could not be copied.
+    Incomplete,
+}
+
 /// What becomes of one: [`Status::Done`] where it goes; `None` where nothing is said of it.
-/// `is_incomplete` tells whether something in the directory in its place could not be copied.
 pub(super) fn status(
     progress: &Progress,
     deletions: Deletions<'_>,
     since: Since,
-    is_incomplete: bool,
+    successor: Successor,
 ) -> Option<Status> {
     let despite_errors = deletions.options.is_some_and(|options| options.despite_errors);
     if since == Since::Doomed && deletions.status != Some(Status::Done) {
         return deletions.status;
     }
-    let waits = progress.copies_failed.get() > 0 && (!despite_errors || is_incomplete);
+    let waits = progress.copies_failed.get() > 0 && (!despite_errors || successor == Successor::Incomplete);
     Some(if waits { Status::Waits } else { Status::Done })
 }
 
@@ -126,15 +134,19 @@ pub(super) fn remove(
             return Ok(());
         }
         let directory = directory_of(&key);
-        let is_incomplete = context.collisions.is_incomplete(&directory);
-        match status(progress, deletions, since, is_incomplete) {
+        let successor = if context.collisions.is_incomplete(&directory) {
+            Successor::Incomplete
+        } else {
+            Successor::Complete
+        };
+        match status(progress, deletions, since, successor) {
             Some(Status::Done) => {}
             Some(status) => {
                 context.tell(|| outcome(&key, status));
                 if status == Status::Waits {
                     progress.file_deletions_waiting.add(1);
                 }
-                if is_incomplete {
+                if successor == Successor::Incomplete {
                     let note = format!(
                         "\"{key}\" is what stood in the place of \"{directory}\", and stays until a run \
                          in which no copy fails"

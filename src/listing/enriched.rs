@@ -27,7 +27,8 @@ impl<R: Iterator<Item = Result<Row, Error>>> EnrichedListing<R> {
     /// read to their end, that is put in `broke_off`, and the listing goes on without them.
     pub fn new(
         listing: Listing,
-        (rows, broke_off): (R, Arc<OnceLock<Error>>),
+        rows: R,
+        broke_off: Arc<OnceLock<Error>>,
         sources: &[RecordedSource],
         key_space: KeySpace,
     ) -> Self {
@@ -144,7 +145,8 @@ mod tests {
         let sources = [source(1, KeySpace::Tree)];
         let told = EnrichedListing::new(
             listed,
-            (rows.into_iter(), Arc::default()),
+            rows.into_iter(),
+            Arc::default(),
             &sources,
             KeySpace::Tree,
         );
@@ -172,10 +174,14 @@ mod tests {
         let broken = || Error::new(crate::model::ErrorKind::Damaged, "no row");
         let rows = [Ok(row("a", "1")), Err(broken()), Ok(row("c", "1"))];
         let broke_off = Arc::new(OnceLock::new());
-        let rows = (rows.into_iter(), Arc::clone(&broke_off));
         let sources = [source(1, KeySpace::Tree)];
-        let told =
-            EnrichedListing::new(Box::new(listed.into_iter()), rows, &sources, KeySpace::Tree);
+        let told = EnrichedListing::new(
+            Box::new(listed.into_iter()),
+            rows.into_iter(),
+            Arc::clone(&broke_off),
+            &sources,
+            KeySpace::Tree,
+        );
         let told = told.map(|item| match item {
             Ok(ListItem::Entry(entry)) => entry.recorded.is_some(),
             other => panic!("{other:?}"),
@@ -192,8 +198,10 @@ mod tests {
             let listed = Box::new(std::iter::once(Ok(ListItem::Entry(directory(known)))));
             let row = Row { kind: EntryKind::Directory, ..row("d/", "") };
             let sources = [source(1, key_space), source(2, KeySpace::Tree)];
-            let rows = (std::iter::once(Ok(row)), Arc::default());
-            match EnrichedListing::new(listed, rows, &sources, KeySpace::Tree).next() {
+            let (rows, broke_off) = (std::iter::once(Ok(row)), Arc::default());
+            let mut told =
+                EnrichedListing::new(listed, rows, broke_off, &sources, KeySpace::Tree);
+            match told.next() {
                 Some(Ok(ListItem::Entry(entry))) => (entry.metadata.mode, entry.completeness),
                 other => panic!("{other:?}"),
             }

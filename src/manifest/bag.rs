@@ -14,7 +14,7 @@ pub const PAYLOAD: &str = "data";
 pub const DECLARATION: &str = "bagit.txt";
 /// What a run leaves in a directory before it makes anything else of a bag there: it tells what is not
 /// declared, or not any more, from a directory that is something else.
-pub const MARK: &str = ".vidimus/bag";
+pub use crate::model::reserved::BAG_MARK as MARK;
 
 /// Opens the bag whose payload an open directory is, or lies in.
 ///

@@ -14,7 +14,7 @@ use crate::backend::Headers;
 use crate::backend::object::{
     BucketPrefix, Condition, ListQuery, Store, StoreError, StoreErrorKind, Wanted,
 };
-use crate::model::reserved::DIRECTORY;
+use crate::model::reserved::{DIRECTORY, LOCK};
 use crate::model::{ETag, Error, ErrorKind, Key, RunId, Stop};
 use bytes::Bytes;
 use crossbeam_channel::bounded;
@@ -358,12 +358,12 @@ impl Shared {
 }
 
 fn key(place: &BucketPrefix) -> Vec<u8> {
-    [&place.prefix, &b".vidimus/lock"[..]].concat()
+    [&place.prefix, LOCK.as_bytes()].concat()
 }
 
 /// The lock of a place as messages name it.
 fn name(place: &BucketPrefix) -> String {
-    format!("{}.vidimus/lock", place.name())
+    format!("{}{LOCK}", place.name())
 }
 
 /// The lock that stands, if one does.

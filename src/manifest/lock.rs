@@ -9,7 +9,7 @@ use super::bag;
 use super::holder::{Holder, LeftBehind};
 use super::mode::{Closed, ManifestMode};
 use crate::backend::local::Root;
-use crate::model::reserved::TEMPORARY;
+use crate::model::reserved::{LOCK as SHOWN, TEMPORARY};
 use crate::model::{Error, ErrorKind, Hint, Key, RunId};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Gid, Mode, OFlags};
 use rustix::io::Errno;
@@ -23,7 +23,6 @@ use std::time::Duration;
 /// The directory at a target's root that holds what vidimus keeps there.
 pub use crate::model::reserved::DIRECTORY;
 const FILE: &str = "lock";
-const SHOWN: &str = ".vidimus/lock";
 /// How often a lock is asked for that somebody holds who isn't named, and how long is waited between.
 const ASKED: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);

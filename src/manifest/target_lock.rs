@@ -89,6 +89,22 @@ pub struct SharedLock {
     _lock: Option<Lock>,
 }
 
+/// Who asks for a lock, and how it is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct LockRequest<'a> {
+    /// The run.
+    pub run: &'a RunId,
+    /// The mode that the lock of a directory is to have; `None`: as the root's.
+    pub mode: Option<ManifestMode>,
+}
+
+impl<'a> LockRequest<'a> {
+    /// A run asks, and for no mode.
+    pub fn of(run: &'a RunId) -> Self {
+        Self { run, mode: None }
+    }
+}
+
 /// A target's lock.
 pub enum TargetLock {
     /// Of a directory.
@@ -99,17 +115,17 @@ pub enum TargetLock {
 
 impl TargetLock {
     /// Takes the lock of a target, for a run that writes; `stop` is requested should it be lost.
-    /// What is worth knowing of it goes to `note`. The mode that is asked for is that of a directory's
-    /// lock.
+    /// What is worth knowing of it goes to `note`.
     ///
     /// # Errors
     /// As those of [`Lock::acquire`] and [`Lease::acquire`].
     pub fn take(
         target: &Lockable,
-        (run, asked): (&RunId, Option<ManifestMode>),
+        request: LockRequest<'_>,
         stop: &Stop,
         note: &mut dyn FnMut(&str),
     ) -> Result<Self, Error> {
+        let LockRequest { run, mode } = request;
         let (held, taken_over) = match target {
             Lockable::Store(place) => {
                 let AcquiredLease { lease, taken_over, best_effort } =
@@ -124,7 +140,7 @@ impl TargetLock {
             }
             Lockable::Directory(root) => {
                 let Acquired { lock, taken_over, best_effort } =
-                    Lock::acquire(root.directory().as_fd(), run, asked)?;
+                    Lock::acquire(root.directory().as_fd(), run, mode)?;
                 if best_effort {
                     note(
                         "the target's file system has no locks: only what \".vidimus/lock\" says \

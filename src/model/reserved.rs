@@ -5,6 +5,18 @@ use super::Key;
 /// What holds vidimus's own at a root: the lock, the published manifest.
 pub const DIRECTORY: &str = ".vidimus";
 
+/// The lock of a target.
+pub const LOCK: &str = ".vidimus/lock";
+
+/// Where the published manifest lies.
+pub const MANIFEST: &str = ".vidimus/manifest/";
+
+/// What marks a directory as a bag of vidimus's before it is declared one.
+pub const BAG_MARK: &str = ".vidimus/bag";
+
+/// Where a bucket's root has its metadata: there is no key that could be its marker.
+pub const ROOT_OF_BUCKET: &str = ".vidimus/root";
+
 /// What every temporary's name begins with.
 pub const TEMPORARY: &[u8] = b".vidimus.";
 
@@ -51,6 +63,12 @@ pub fn is_of_put(name: &[u8]) -> bool {
 /// to lie in that directory, and no killed run's leftover.
 pub fn is_set_aside(name: &[u8]) -> bool {
     is_made_of(SET_ASIDE, name)
+}
+
+/// Whether a key is that of the root's `.vidimus`, or of what lies in it.
+pub fn is_in_directory(key: &[u8]) -> bool {
+    key.strip_prefix(DIRECTORY.as_bytes())
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 /// Whether one name is vidimus's own, wherever it stands.

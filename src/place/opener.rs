@@ -107,8 +107,8 @@ impl Opener {
     /// Makes the opener of a run.
     pub fn new(options: OpenOptions<'_>) -> Self {
         let OpenOptions { limits, requests, progress, stop, run, began, spool_dir, .. } = options;
-        let run_and_start = (run.to_owned(), began);
-        let stores = Stores::new(limits, requests, progress, stop, run_and_start, spool_dir);
+        let token = run.to_owned();
+        let stores = Stores::new(limits, requests, progress, stop, token, began, spool_dir);
         Self {
             stores: match options.state_dir {
                 Some(state_dir) => stores.with_habits(state_dir, options.learns),

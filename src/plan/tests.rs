@@ -5,7 +5,7 @@ mod steps;
 use super::*;
 use crate::backend::{KeySpace, ListItem};
 use crate::compare::policy::{PolicyOptions, Surplus};
-use crate::compare::{Join, join};
+use crate::compare::{Join, RecordedRows, join};
 use crate::filter::Filter;
 use crate::manifest::SourceNumber;
 use crate::model::stamp::Inode;
@@ -81,7 +81,7 @@ fn planned(
     let joined: join::Join<_, _, _> = Join::new(
         source.into_iter(),
         target.into_iter(),
-        (rows, SourceNumber::NONE),
+        RecordedRows { rows, from: SourceNumber::NONE },
         KeySpace::Tree,
     )
     .unwrap();

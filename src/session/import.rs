@@ -12,7 +12,7 @@ use super::{new_run_id, wall_clock};
 use crate::backend::layer::{BandwidthLimit, PacedSource};
 use crate::backend::object::StoreSettings;
 use crate::backend::{KeySpace, ListItem, ListOptions, Source, Target};
-use crate::engine::{BUFFER, Cores, Hashed, Wanted};
+use crate::engine::{BUFFER, Cores, Hashed, ReadSide, Wanted};
 use crate::filter::FilterSpec;
 use crate::limits::LimitOptions;
 use crate::listing::{OrderChecked, Unknown};
@@ -20,7 +20,7 @@ use crate::location::Location;
 use crate::manifest::list::{ListFormat, Listed};
 use crate::manifest::published::{self, ManifestReader, ManifestWriter, Publishing};
 use crate::manifest::{
-    IMPORTED, PendingRow, RecordedBy, RecordedOptions, Row, State, TargetLock, Writer,
+    IMPORTED, LockRequest, PendingRow, RecordedBy, RecordedOptions, Row, State, TargetLock, Writer,
     is_damage,
 };
 use crate::model::entry::Completeness;
@@ -113,7 +113,7 @@ pub fn import(
     let place = places.target(&options.target, options.target_store.as_ref())?;
     let (target_name, lockable) = (&place.name, place.lockable()?);
     let target = places.write(&place, Writes { durability: Durability::File, token: random() })?;
-    let held = TargetLock::take(&lockable, (&run, None), stop, &mut |note| observer.note(note))?;
+    let held = TargetLock::take(&lockable, LockRequest::of(&run), stop, &mut |note| observer.note(note))?;
     let reader = ManifestReader::of(&*target, state_dir);
     refuse_where_known(options, &reader, target_name)?;
     lockable.learn(&*target, &mut |note| observer.note(note));
@@ -435,7 +435,7 @@ impl Importing<'_> {
         let bytes = &self.progress.bytes_hashed;
         let sha256 = self.options.format == ListFormat::Sha256sum;
         let mut read = || {
-            let from = (self.content, Side::Target);
+            let from = ReadSide::target(self.content);
             let wanted = Wanted { tagged: None, extra: ExtraKinds { sha256, md5: false } };
             let (entry, hashed) = cores.hash_content(from, &entry, buffer, bytes, pass, wanted)?;
             let found = hashed.extra.sha256.map_or(hashed.digest, Digest);

@@ -28,7 +28,7 @@ use crate::manifest::keys::SecretKey;
 use crate::manifest::published::ManifestReader;
 use crate::manifest::{
     Lockable, ManifestMode, Opened, RecordedOptions, RootIdentity, RunNumber, SourceNumber, State,
-    TargetLock, is_damage, recall,
+    LockRequest, TargetLock, is_damage, recall,
 };
 use crate::model::entry::Completeness;
 use crate::model::hint::hint;
@@ -255,8 +255,8 @@ impl Session<'_> {
     /// Locks the target, which is open, or the bag around it.
     fn lock(&self) -> Result<TargetLock, Error> {
         let target = self.lockable()?;
-        let asked = (&self.run, self.options.manifest_mode);
-        TargetLock::take(&target, asked, self.stop, &mut |note| self.note(note))
+        let request = LockRequest { run: &self.run, mode: self.options.manifest_mode };
+        TargetLock::take(&target, request, self.stop, &mut |note| self.note(note))
     }
 
     /// Executes, and records the run. From `begins` on it leaves its traces in the target.
@@ -275,7 +275,7 @@ impl Session<'_> {
                 self.tell_lost(opened, "everything is compared");
                 bag.begin(self).map(|()| false)?
             }
-            None => self.take_over_published(opened, (&*target, &kept))?,
+            None => self.take_over_published(opened, self.place(&*target, &kept))?,
         };
         let previous = state.last_finished_totals()?;
         self.started(previous.as_ref());
@@ -331,7 +331,8 @@ impl Session<'_> {
                 self.note("the bag is not whole, and says so: it has no bagit.txt");
             }
         } else if verdict != Verdict::Interrupted {
-            match self.publish(state, (&*target, &kept), (started, verdict, options)) {
+            let publishing = self.publishing(started, verdict, options);
+            match self.publish(state, self.place(&*target, &kept), publishing) {
                 // What is damaged here is put aside, and the run begun anew.
                 Err(error) if is_damage(&error) => return Err(error),
                 published => unpublished = published.err(),
@@ -499,7 +500,8 @@ impl Session<'_> {
 fn narrower(
     source: &Entry,
     standing: &Entry,
-    (from, to): (&dyn Source, &dyn Target),
+    from: &dyn Source,
+    to: &dyn Target,
 ) -> Option<Metadata> {
     if source.kind != EntryKind::File || standing.completeness == Completeness::NoStoredMetadata {
         return None;

@@ -2,10 +2,11 @@
 //! in what others published there since it was published from here, and says so.
 
 use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Target};
+use crate::compare::RecordedRows;
 use crate::listing::OrderChecked;
 use crate::manifest::keys::PublicKey;
 use crate::manifest::published::{self, CaughtUp, ManifestReader, Publication, Since, gone_by};
-use crate::manifest::{Row, Rows, SourceNumber, State};
+use crate::manifest::{Row, Rows, State};
 use crate::model::error::Side;
 use crate::model::stamp::{StampFields, StampMatch};
 use crate::model::{Entry, EntryKind, Error, ErrorKind, RunId, Stop};
@@ -115,8 +116,13 @@ pub(super) fn take_over(
     Ok(Some(TakenOver { rows, latest, said }))
 }
 
-/// The rows that a state would have after [`catch_up`], where others published since, and the number
-/// of its source in them; writes nothing.
+/// What a state would hold after [`catch_up`].
+pub(super) struct Foresight {
+    pub(super) recorded: RecordedRows<Foreseen>,
+    pub(super) said: Said,
+}
+
+/// The rows that a state would have after [`catch_up`], where others published since; writes nothing.
 ///
 /// # Errors
 /// As those of [`catch_up`].
@@ -124,9 +130,9 @@ pub(super) fn foresee(
     state: &State,
     place: LookedAt<'_>,
     key: Option<&PublicKey>,
-) -> Result<Option<(Foreseen, SourceNumber, Said)>, Error> {
+) -> Result<Option<Foresight>, Error> {
     let mut said = Said::default();
-    let (rows, number, lost): (Foreseen, _, _) = match published::foresee(state, place.reader, key)?
+    let (rows, from, lost): (Foreseen, _, _) = match published::foresee(state, place.reader, key)?
     {
         None => return Ok(None),
         Some(Since::Usable(mut foreseen)) => {
@@ -142,14 +148,17 @@ pub(super) fn foresee(
             (Box::new(without_run(state.rows()?)), state.number()?, Some(lost))
         }
     };
-    let Some(lost) = lost else { return Ok(Some((rows, number, said))) };
+    let Some(lost) = lost else {
+        return Ok(Some(Foresight { recorded: RecordedRows { rows, from }, said }));
+    };
     said.warnings.push(format!("{lost}; a run drops the record of what stands no more as it did"));
     let rows = WhatStands::of(rows, place)?.filter_map(|row| match row {
         Ok((row, Stands::AsRecorded)) => Some(Ok(row)),
         Ok((_, Stands::Otherwise)) => None,
         Err(error) => Some(Err(error)),
     });
-    Ok(Some((Box::new(rows), number, said)))
+    let recorded = RecordedRows { rows: Box::new(rows) as Foreseen, from };
+    Ok(Some(Foresight { recorded, said }))
 }
 
 /// That a run did all, but its manifest could not be published: `what` says the first.

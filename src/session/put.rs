@@ -16,7 +16,7 @@ use crate::limits::LimitOptions;
 use crate::location::SingleLocation;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::{self, Done, ManifestReader, ManifestWriter, Publishing};
-use crate::manifest::{Origin, PendingRow, RecordedBy, RecordedOptions, STREAM, State, TargetLock, recall};
+use crate::manifest::{Origin, PendingRow, RecordedBy, RecordedOptions, STREAM, State, TargetLock, LockRequest, recall};
 use crate::model::error::Trouble;
 use crate::model::stamp::StampFields;
 use crate::model::{
@@ -99,7 +99,7 @@ pub fn put(
     let mut at = places.writable(&options.location, options.store.as_ref(), options.mode)?;
     let (mut warnings, mut notes) = (Vec::new(), Vec::new());
     let held =
-        TargetLock::take(&at.lockable, (&run, None), stop, &mut |note| notes.push(note.to_owned()));
+        TargetLock::take(&at.lockable, LockRequest::of(&run), stop, &mut |note| notes.push(note.to_owned()));
     let held = match held {
         Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
         held => held?,
@@ -112,7 +112,7 @@ pub fn put(
     let reader = ManifestReader::of(&*at.target, &options.state_dir);
     let pointer = single::check_signed(&reader, &at.name, options.sign.as_ref())?;
     let mut unread = None;
-    match take_over(&state, (&at, &reader), options, stop) {
+    match take_over(&state, &at, &reader, options, stop) {
         Ok(said) => {
             warnings.extend(said.warnings);
             notes.extend(said.notes);
@@ -142,7 +142,7 @@ pub fn put(
             kept => warnings.extend(kept.map_err(cannot)?),
         }
     }
-    let written = write(&at, options, (input, progress, stop));
+    let written = write(&at, options, input, progress, stop);
     // A lock that is lost stops the run: that is why, then.
     if let Some(lost) = held.lost() {
         return Err(lost_lock(&options.location, lost, written.is_ok()));
@@ -159,13 +159,14 @@ pub fn put(
         }
     };
     held.keep();
-    let recorded = record(&state, &at, (&run, started), &written, progress).map_err(|error| {
+    let began = Began { run: &run, started };
+    let recorded = record(&state, &at, began, &written, progress).map_err(|error| {
         let message = format!("\"{}\" stands, but can't be recorded", options.location);
         Error::new(error.kind, message).because(error)
     })?;
     let told = match unread {
         Some(error) => Err(error),
-        None => publish(&state, &at, options, (&run, started, recorded), progress),
+        None => publish(&state, &at, options, publishing(began, recorded, progress)),
     };
     let what = || format!("\"{}\" stands", options.location);
     let told = told.map_err(|error| unpublished(&what(), error))?;
@@ -198,6 +199,13 @@ fn keep_what_stands(at: &mut WritableFile) -> Result<Option<String>, Cause> {
     Ok(None)
 }
 
+/// The run that puts it.
+#[derive(Clone, Copy)]
+struct Began<'a> {
+    run: &'a RunId,
+    started: Timestamp,
+}
+
 /// What was written.
 struct Written {
     size: u64,
@@ -222,7 +230,9 @@ impl From<Cause> for Fault {
 fn write(
     at: &WritableFile,
     options: &PutOptions,
-    (input, progress, stop): (Box<dyn Read + Send>, &Progress, &Stop),
+    input: Box<dyn Read + Send>,
+    progress: &Progress,
+    stop: &Stop,
 ) -> Result<Written, Fault> {
     let metadata = at.metadata;
     let entry = Entry::new_file(at.key.clone(), options.expected_size.unwrap_or(0), metadata);
@@ -268,7 +278,8 @@ fn write(
 /// must not sign is refused.
 fn take_over(
     state: &State,
-    (at, reader): (&WritableFile, &ManifestReader<'_>),
+    at: &WritableFile,
+    reader: &ManifestReader<'_>,
     options: &PutOptions,
     stop: &Stop,
 ) -> Result<Said, Error> {
@@ -291,7 +302,7 @@ fn take_over(
 fn record(
     state: &State,
     at: &WritableFile,
-    (run, started): (&RunId, Timestamp),
+    Began { run, started }: Began<'_>,
     written: &Written,
     progress: &Progress,
 ) -> Result<RecordedOptions, Error> {
@@ -321,29 +332,29 @@ fn record(
     Ok(options)
 }
 
+/// What is to be published of it.
+fn publishing(
+    Began { run, started }: Began<'_>,
+    options: RecordedOptions,
+    progress: &Progress,
+) -> Publishing {
+    let (run, now, totals) = (run.clone(), wall_clock(), progress.totals());
+    Publishing { run, started, now, verdict: Verdict::Complete, options, totals }
+}
+
 /// Publishes what changed. A single file makes no manifest where there
 /// is none.
 fn publish(
     state: &State,
     at: &WritableFile,
     options: &PutOptions,
-    (run, started, recorded): (&RunId, Timestamp, RecordedOptions),
-    progress: &Progress,
+    publishing: Publishing,
 ) -> Result<Option<Done>, Error> {
     if state.published()?.is_none() {
         return Ok(None);
     }
-    let now = wall_clock();
-    let manifest_writer = ManifestWriter::new(&*at.target, &options.state_dir, now);
+    let manifest_writer = ManifestWriter::new(&*at.target, &options.state_dir, publishing.now);
     let manifest_writer = manifest_writer.signing_with(options.sign.as_ref());
-    let publishing = Publishing {
-        run: run.clone(),
-        started,
-        now,
-        verdict: Verdict::Complete,
-        options: recorded,
-        totals: progress.totals(),
-    };
     published::publish(state, &manifest_writer, publishing)
 }
 

@@ -3,7 +3,7 @@
 use super::manifest::{ManifestAt, OpenManifest};
 use super::{new_run_id, wall_clock};
 use crate::limits::LimitOptions;
-use crate::manifest::TargetLock;
+use crate::manifest::{LockRequest, TargetLock};
 use crate::manifest::keys::{SecretKey, Signature};
 use crate::manifest::published::{self, ManifestWriter, Publication};
 use crate::model::{Durability, Error, ErrorKind, Progress, Stop};
@@ -54,7 +54,7 @@ pub fn sign(
     let target = opener.write(&place, Writes { durability: Durability::File, token: random() })?;
     let mut notes = Vec::new();
     let held =
-        TargetLock::take(&lockable, (&run, None), stop, &mut |note| notes.push(note.to_owned()))?;
+        TargetLock::take(&lockable, LockRequest::of(&run), stop, &mut |note| notes.push(note.to_owned()))?;
     lockable.learn(&*target, &mut |note| notes.push(note.to_owned()));
     let writer = ManifestWriter::new(&*target, &at.spool_dir, wall_clock());
     let signed = writer

@@ -10,7 +10,7 @@ use crate::backend::layer::{BandwidthLimit, PacedSource};
 use crate::backend::object::StoreSettings;
 use crate::backend::{KeySpace, ListOptions, Source, Target};
 use crate::compare::join::Joined;
-use crate::compare::{Conflict, Join, Seen};
+use crate::compare::{Conflict, Join, RecordedRows, Seen};
 use crate::engine::{BUFFER, Cores, CountAhead};
 use crate::filter::Filter;
 use crate::listing::OrderChecked;
@@ -148,7 +148,7 @@ pub fn verify_against(
     let join = Join::new(
         OrderChecked::new(source.list(&listing)?, Side::Source),
         OrderChecked::new(target.list(&all)?, Side::Target),
-        (std::iter::empty(), SourceNumber::NONE),
+        RecordedRows { rows: std::iter::empty(), from: SourceNumber::NONE },
         key_space,
     )?;
     let sample = match options.depth {

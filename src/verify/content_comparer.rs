@@ -3,7 +3,7 @@
 use super::{AgainstTotals, Difference, Sample, VerifyObserver, tally};
 use crate::backend::{KeySpace, Source, Target};
 use crate::compare::{Conflict, Pair, Seen};
-use crate::engine::{Cores, Wanted};
+use crate::engine::{Cores, ReadSide, Wanted};
 use crate::filter::Filter;
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
@@ -308,7 +308,7 @@ impl ContentComparer<'_> {
             return Ok(Digest::of(text));
         }
         let Reading { buffer, progress, stop } = reading;
-        let (reader, bytes) = match side {
+        let (source, bytes) = match side {
             Side::Source => (self.readers[0], &self.bytes[0]),
             Side::Target => (self.readers[1], &self.bytes[1]),
         };
@@ -320,7 +320,7 @@ impl ContentComparer<'_> {
             Ok(())
         };
         let hashed = &progress.bytes_hashed;
-        let from = (reader, side);
+        let from = ReadSide { source, side };
         let (read, hashed) =
             self.cores.hash_content(from, entry, buffer, hashed, &pass, Wanted::default())?;
         *entry = read;

@@ -7,7 +7,7 @@ use crate::backend::{KeySpace, Source, Target};
 use crate::engine::now;
 use crate::location::Location;
 use crate::manifest::published::{History, ManifestReader, Merged, Publication, gone_by};
-use crate::manifest::{Row, SharedLock, State, TargetLock};
+use crate::manifest::{LockRequest, Row, SharedLock, State, TargetLock};
 use crate::model::hint::hint;
 use crate::model::key::Escaped;
 use crate::model::reserved::is_reserved;
@@ -238,7 +238,7 @@ pub(super) fn open(
     let place = opener.target(&options.target, options.target_store.as_ref())?;
     let lockable = place.lockable()?;
     let take = |repair: &Repair| {
-        TargetLock::take(&lockable, (&repair.run, None), stop, &mut |note| observer.note(note))
+        TargetLock::take(&lockable, LockRequest::of(&repair.run), stop, &mut |note| observer.note(note))
     };
     let held = repair.map(take).transpose()?;
     let shared = if held.is_none() { Some(lockable.share()?) } else { None };

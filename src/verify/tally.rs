@@ -3,11 +3,10 @@
 use super::broken::Broken;
 use super::{Depth, Difference, VerifyObserver, VerifyTotals};
 use crate::backend::{Source, Target};
-use crate::engine::{Cores, Wanted};
+use crate::engine::{Cores, ReadSide, Wanted};
 use crate::filter::Filter;
 use crate::manifest::{Row, Verified};
 use crate::model::entry::Completeness;
-use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::stamp::Evidence;
 use crate::model::{
@@ -280,7 +279,7 @@ impl Tally<'_> {
         }
         let pass = |_| if stop.requested() { Err(Cause::Stopped) } else { Ok(()) };
         let bytes = &progress.bytes_hashed;
-        let from = (self.reader, Side::Target);
+        let from = ReadSide::target(self.reader);
         let mut hash = || {
             let extra = ExtraKinds { sha256: job.expected.blake3().is_none(), md5: false };
             let wanted = Wanted { tagged: None, extra };

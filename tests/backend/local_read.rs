@@ -13,8 +13,7 @@ use vidimus::backend::local::LocalSource;
 use vidimus::backend::{
     Capabilities, ListItem, ListOptions, Listing, ReadError, Reading, Sink, Source,
 };
-use vidimus::engine::{Cores, Wanted};
-use vidimus::model::error::Side;
+use vidimus::engine::{Cores, ReadSide, Wanted};
 use vidimus::model::run::Counter;
 use vidimus::model::{Cause, Digest, Entry, Error, Key};
 
@@ -270,7 +269,7 @@ fn a_file_is_not_read_within_the_clock_tick_of_its_last_change() {
     let cores = Cores::default();
     let (buffer, bytes) = (&mut [0; BUFFER], Counter::default());
     let hashed = cores.hash_content(
-        (&source, Side::Source),
+        ReadSide::source(&source),
         &listed,
         buffer,
         &bytes,

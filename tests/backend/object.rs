@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use vidimus::backend::object::memory::MemoryService;
 use vidimus::backend::object::{
-    BucketPrefix, ObjectSource, ObjectTarget, Store, StoreSettings, Stores,
+    BucketPrefix, ObjectSource, ObjectTarget, PrefixOptions, Store, StoreSettings, Stores,
 };
 use vidimus::backend::{Precondition, Source, Target as _};
 use vidimus::limits::{LimitOptions, Memory};
@@ -47,8 +47,8 @@ fn connect(endpoint: &str, typed: &str) -> BucketPrefix {
     let settings = settings.expect("settings");
     let (limits, progress) = (LimitOptions::default(), Arc::<Progress>::default());
     let (stop, began) = (Stop::default(), Timestamp { seconds: 1_600_000_000, nanos: 0 });
-    let stores =
-        Stores::new(&limits, 4, &progress, &stop, ("token".into(), began), &std::env::temp_dir());
+    let spool_dir = std::env::temp_dir();
+    let stores = Stores::new(&limits, 4, &progress, &stop, "token".into(), began, &spool_dir);
     stores.connect(&location, Some(&settings)).expect("connect")
 }
 
@@ -70,15 +70,16 @@ fn the_store_in_memory_keeps_every_promise() {
             let prefix = prefix.fetch_add(1, Ordering::Relaxed);
             let place = || {
                 let store: Arc<dyn Store> = Arc::new(bucket.clone());
-                Arc::new(BucketPrefix::new(
-                    (Arc::clone(&store), store),
-                    format!("m{prefix}/").into_bytes().into(),
-                    std::env::temp_dir().into(),
-                    Memory::new(64 << 20),
-                    Stop::default(),
-                    "token".into(),
-                    Metadata::default(),
-                ))
+                Arc::new(BucketPrefix::new(PrefixOptions {
+                    lock_store: Arc::clone(&store),
+                    store,
+                    prefix: format!("m{prefix}/").into_bytes().into(),
+                    spool_dir: std::env::temp_dir().into(),
+                    memory: Memory::new(64 << 20),
+                    stop: Stop::default(),
+                    token: "token".into(),
+                    guess: Metadata::default(),
+                }))
             };
             let target = ObjectTarget::new(place());
             make_root(&target);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use vidimus::backend::object::s3::{Credential, Fixed, Proxies, S3, S3Config};
 use vidimus::backend::object::{
-    BucketPrefix, ObjectSource, ObjectTarget, Outcome, RequestLimits, Store,
+    BucketPrefix, ObjectSource, ObjectTarget, Outcome, PrefixOptions, RequestLimits, Store,
 };
 use vidimus::backend::{Precondition, ReadError, Source as _, Target as _};
 use vidimus::limits::{Began, Memory};
@@ -61,15 +61,16 @@ impl Copying {
             let store: Arc<dyn Store> =
                 Arc::new(S3::new(config, keys, Arc::new(Open), Stop::default()).expect("a client"));
             let guess = Metadata { mode: 0, uid: 0, gid: 0, mtime: Timestamp::default() };
-            let place = BucketPrefix::new(
-                (Arc::clone(&store), store),
-                Box::default(),
-                state.path().into(),
-                Memory::new(64 << 20),
-                Stop::default(),
-                "token".to_owned(),
+            let place = BucketPrefix::new(PrefixOptions {
+                lock_store: Arc::clone(&store),
+                store,
+                prefix: Box::default(),
+                spool_dir: state.path().into(),
+                memory: Memory::new(64 << 20),
+                stop: Stop::default(),
+                token: "token".to_owned(),
                 guess,
-            );
+            });
             Arc::new(place.copying_in_parts(ABOVE as u64, 8 << 20))
         };
         let (source, target) =

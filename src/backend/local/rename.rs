@@ -15,16 +15,21 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 
 /// Renames to a name that must not exist.
 pub(super) fn rename_new(parent: &Directory, from: &[u8], to: &[u8]) -> Result<(), Cause> {
-    let directory = parent.as_fd();
-    move_new(&parent.capabilities, (directory, from), (directory, to))
+    let name = |name| NameIn { parent: parent.as_fd(), name };
+    move_new(&parent.capabilities, name(from), name(to))
+}
+
+/// A name in a directory.
+#[derive(Clone, Copy)]
+struct NameIn<'a> {
+    parent: BorrowedFd<'a>,
+    name: &'a [u8],
 }
 
 /// Moves a leaf to a name that must not exist, in the same directory or another.
-fn move_new(
-    capabilities: &Capabilities,
-    (old_parent, from): (BorrowedFd<'_>, &[u8]),
-    (parent, to): (BorrowedFd<'_>, &[u8]),
-) -> Result<(), Cause> {
+fn move_new(capabilities: &Capabilities, from: NameIn<'_>, to: NameIn<'_>) -> Result<(), Cause> {
+    let NameIn { parent: old_parent, name: from } = from;
+    let NameIn { parent, name: to } = to;
     if capabilities.renames_new.get() != Some(&false) {
         match renameat_with(old_parent, from, parent, to, RenameFlags::NOREPLACE) {
             Err(Errno::EXIST) => return Err(Cause::NameTaken),
@@ -116,7 +121,8 @@ fn move_directory(parent: &Directory, from: &[u8], to: &[u8]) -> Result<(), Caus
     }
     let (old, new) = (open_child(parent.as_fd(), from)?, open_child(parent.as_fd(), to)?);
     each_leaf(&old, |name| {
-        move_new(&parent.capabilities, (old.as_fd(), name), (new.as_fd(), name))
+        let from = NameIn { parent: old.as_fd(), name };
+        move_new(&parent.capabilities, from, NameIn { parent: new.as_fd(), name })
     })?;
     Ok(unlinkat(parent, from, AtFlags::REMOVEDIR)?)
 }

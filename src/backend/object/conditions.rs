@@ -56,10 +56,13 @@ impl Conditions {
     pub(super) fn write<T>(
         &self,
         store: &dyn Store,
-        (writing, key, condition): (Writing, &[u8], Condition<'_>),
+        writing: Writing,
+        key: &[u8],
+        condition: Condition<'_>,
         send: impl Fn(Condition<'_>) -> Result<T, StoreError>,
     ) -> Result<T, Unwritten> {
-        self.send(writing, condition, send, || Ok((store.head(key)?, true)))
+        let look = || Ok(Found { existing: store.head(key)?, decides: true });
+        self.send(writing, condition, send, look)
     }
 
     /// Copies to `key`; see [`Conditions::write`]. `is_listed` returns whether the source is still
@@ -67,21 +70,22 @@ impl Conditions {
     pub(super) fn copy<T>(
         &self,
         store: &dyn Store,
-        (key, condition): (&[u8], Condition<'_>),
+        key: &[u8],
+        condition: Condition<'_>,
         send: impl Fn(Condition<'_>) -> Result<T, StoreError>,
         is_listed: impl Fn() -> Result<bool, StoreError>,
     ) -> Result<T, Unwritten> {
-        self.send(Writing::Copy, condition, send, || Ok((store.head(key)?, is_listed()?)))
+        let look = || Ok(Found { existing: store.head(key)?, decides: is_listed()? });
+        self.send(Writing::Copy, condition, send, look)
     }
 
-    /// Sends a request. `look` returns the existing object, and whether only the condition on it
-    /// can be unmet.
+    /// Sends a request. `look` finds out what exists where the condition is said to be unmet.
     fn send<T>(
         &self,
         writing: Writing,
         condition: Condition<'_>,
         send: impl Fn(Condition<'_>) -> Result<T, StoreError>,
-        look: impl Fn() -> Result<(Option<Head>, bool), StoreError>,
+        look: impl Fn() -> Result<Found, StoreError>,
     ) -> Result<T, Unwritten> {
         let bit = 1 << (2 * writing as u8 + u8::from(condition == Condition::Absent));
         if condition == Condition::None || self.0.load(Ordering::Relaxed) & bit != 0 {
@@ -94,7 +98,7 @@ impl Conditions {
                 Ok(done) => return Ok(done),
                 Err(error) if error.may_be_the_condition() => break,
                 Err(error) if is_unmet(&error, condition) => {
-                    let (existing, decides) = look()?;
+                    let Found { existing, decides } = look()?;
                     if !decides || !is_met(condition, existing.as_ref()) {
                         let existing = existing.map(Box::new);
                         return Err(Unwritten::Unmet { error, existing });
@@ -119,6 +123,14 @@ impl Conditions {
                 .to_owned()
         })
     }
+}
+
+/// What was found where a condition is said to be unmet.
+struct Found {
+    /// The existing object.
+    existing: Option<Head>,
+    /// Whether only the condition on it can be unmet.
+    decides: bool,
 }
 
 /// Returns whether the existing object fulfils a condition.
@@ -169,7 +181,8 @@ mod tests {
     /// Returns the result and the number of requests.
     fn write(
         conditions: &Conditions,
-        (writing, condition): (Writing, Condition<'_>),
+        writing: Writing,
+        condition: Condition<'_>,
         refused: impl Fn() -> StoreErrorKind,
         existing: Option<&ETag>,
     ) -> (Result<(), Unwritten>, usize) {
@@ -186,7 +199,8 @@ mod tests {
             version: None,
             checksum: None,
         };
-        let done = conditions.send(writing, condition, answer, || Ok((existing.map(head), true)));
+        let look = || Ok(Found { existing: existing.map(head), decides: true });
+        let done = conditions.send(writing, condition, answer, look);
         (done, sent.get())
     }
 
@@ -196,7 +210,7 @@ mod tests {
         let tag = ETag::new(b"tag").expect("a tag");
         let matches = Condition::Matches(&tag);
         let count = |writing, condition, kind: StoreErrorKind| {
-            let (done, sent) = write(&conditions, (writing, condition), || kind.clone(), None);
+            let (done, sent) = write(&conditions, writing, condition, || kind.clone(), None);
             (done.is_ok(), sent)
         };
         let unsupported = || StoreErrorKind::Unsupported;
@@ -220,16 +234,16 @@ mod tests {
             (Condition::Absent, None, Some(&new)),
         ] {
             let conditions = Conditions::default();
-            let (done, sent) = write(&conditions, (Writing::Put, condition), unmet, other);
+            let (done, sent) = write(&conditions, Writing::Put, condition, unmet, other);
             assert_eq!(sent, 1, "{condition:?}");
             assert!(
                 matches!(&done, Err(Unwritten::Unmet { existing, .. }) if existing.is_some() == other.is_some()),
                 "{done:?}"
             );
             assert_eq!(conditions.warning(), None);
-            let (done, sent) = write(&conditions, (Writing::Put, condition), unmet, existing);
+            let (done, sent) = write(&conditions, Writing::Put, condition, unmet, existing);
             assert!(done.is_ok() && sent == 3, "{done:?} {sent}");
-            let (done, sent) = write(&conditions, (Writing::Put, condition), unmet, existing);
+            let (done, sent) = write(&conditions, Writing::Put, condition, unmet, existing);
             assert!(done.is_ok() && sent == 1, "{done:?} {sent}");
             assert!(conditions.warning().is_some());
         }
@@ -243,7 +257,7 @@ mod tests {
             assert_eq!(condition, Condition::Absent);
             if sent.get() == 1 { Err(refusal(StoreErrorKind::PreconditionFailed)) } else { Ok(()) }
         };
-        let done = conditions.send(Writing::Put, Condition::Absent, answer, || Ok((None, true)));
+        let done = conditions.send(Writing::Put, Condition::Absent, answer, || Ok(Found { existing: None, decides: true }));
         assert!(done.is_ok() && sent.get() == 2);
         assert_eq!(conditions.warning(), None);
     }
@@ -252,7 +266,7 @@ mod tests {
     fn a_changed_source_does_not_disable_conditions_on_the_target() {
         let conditions = Conditions::default();
         let answer = |_: Condition<'_>| Err::<(), _>(refusal(StoreErrorKind::PreconditionFailed));
-        let done = conditions.send(Writing::Copy, Condition::Absent, answer, || Ok((None, false)));
+        let done = conditions.send(Writing::Copy, Condition::Absent, answer, || Ok(Found { existing: None, decides: false }));
         assert!(matches!(done, Err(Unwritten::Unmet { existing: None, .. })), "{done:?}");
         assert_eq!(conditions.warning(), None);
     }

@@ -45,6 +45,20 @@ struct Original<'a> {
     size: u64,
 }
 
+/// The object that an entry was listed of, in the place that it is copied from.
+#[derive(Clone, Copy)]
+struct SourceObject<'a> {
+    place: &'a BucketPrefix,
+    key: &'a [u8],
+    entry: &'a Entry,
+}
+
+impl SourceObject<'_> {
+    fn head(&self) -> Result<Option<Head>, StoreError> {
+        self.place.store.head(self.key)
+    }
+}
+
 impl BucketPrefix {
     /// Sets an object's metadata: the store copies it onto itself, or if it doesn't, the object is
     /// read and written again.
@@ -95,14 +109,13 @@ impl BucketPrefix {
             let original = Original { from, size: head.size };
             return self.copy_in_parts(&original, object, headers.clone(), place);
         }
-        let to = (object, condition_of(place));
         let is_done = |existing: &Head| existing.size == head.size && is_kept(existing, headers);
         let look = || Ok(self.store.head(object)?.filter(is_done).map(WrittenObject::from));
         let send = |condition: Condition<'_>| {
             self.store.copy(&from, object, Some(headers), condition, &look)
         };
         // Source and target are the same object: the condition covers both.
-        match self.conditions.copy(&*self.store, to, send, || Ok(true)) {
+        match self.conditions.copy(&*self.store, object, condition_of(place), send, || Ok(true)) {
             Ok(tag) => Ok(tag),
             // A reply may have been lost and the request sent again.
             Err(Unwritten::Unmet { error, existing: Some(head) })
@@ -193,6 +206,7 @@ impl BucketPrefix {
         let to = self.object_key(&entry.key).map_err(ReadError::Sink)?;
         self.check_ending(&to).map_err(ReadError::Sink)?;
         let (tag, size) = (entry.stamp.tag(), entry.stamp.size);
+        let source = SourceObject { place: other, key: &from_key, entry };
         let from =
             CopySource { bucket: &other.store.id().bucket, key: &from_key, version: tag.as_ref() };
         let copied = if size > self.copies.above {
@@ -204,9 +218,7 @@ impl BucketPrefix {
         } else {
             let look = || {
                 let existing = self.store.head(&to)?;
-                let is_copy = |head: &Head| {
-                    self.is_whole_copy(head, (other, &from_key, entry)).unwrap_or(false)
-                };
+                let is_copy = |head: &Head| self.is_whole_copy(head, source).unwrap_or(false);
                 Ok(existing.filter(is_copy).map(WrittenObject::from))
             };
             let send =
@@ -217,7 +229,7 @@ impl BucketPrefix {
                     .is_some_and(|head| head.size == size && (tag.is_none() || head.etag == tag)))
             };
             let condition = condition_of(&place);
-            match self.conditions.copy(&*self.store, (&to, condition), send, is_listed) {
+            match self.conditions.copy(&*self.store, &to, condition, send, is_listed) {
                 Ok(tag) => tag,
                 Err(Unwritten::Failed(error)) if error.kind == StoreErrorKind::NotFound => {
                     let head = other.store.head(&from_key).map_err(read_error)?;
@@ -231,7 +243,7 @@ impl BucketPrefix {
                     put.map_err(read_error)?
                 }
                 Err(Unwritten::Unmet { error, existing }) => {
-                    self.unmet_reason((&error, existing), (other, &from_key, entry), &place)?
+                    self.unmet_reason(&error, existing, source, &place)?
                 }
                 Err(Unwritten::Failed(error)) => return Err(uncopied(error)),
             }
@@ -243,15 +255,16 @@ impl BucketPrefix {
     /// changed, or the copy had succeeded and the reply was lost.
     fn unmet_reason(
         &self,
-        (error, existing): (&StoreError, Option<Box<Head>>),
-        (other, from, entry): (&Self, &[u8], &Entry),
+        error: &StoreError,
+        existing: Option<Box<Head>>,
+        source: SourceObject<'_>,
         place: &Precondition,
     ) -> Result<Option<ETag>, ReadError> {
         if is_met(condition_of(place), existing.as_deref()) {
             return Err(ReadError::Changed);
         }
         if let Some(head) = existing.filter(|_| error.maybe_done)
-            && self.is_copy(&head, (other, from, entry)).map_err(read_error)?
+            && self.is_copy(&head, source).map_err(read_error)?
         {
             return Ok(head.etag);
         }
@@ -262,31 +275,27 @@ impl BucketPrefix {
     fn is_whole_copy(
         &self,
         head: &Head,
-        (other, from, entry): (&Self, &[u8], &Entry),
+        source: SourceObject<'_>,
     ) -> Result<bool, StoreError> {
-        let original = other.store.head(from)?;
+        let original = source.head()?;
         let has_headers = original.is_some_and(|original| is_kept(head, &original.headers));
-        Ok(has_headers && self.is_copy(head, (other, from, entry))?)
+        Ok(has_headers && self.is_copy(head, source)?)
     }
 
     /// Returns whether an object certainly has the content of another: it has the same tag, or the
     /// digest in its headers matches.
-    fn is_copy(
-        &self,
-        head: &Head,
-        (other, from, entry): (&Self, &[u8], &Entry),
-    ) -> Result<bool, StoreError> {
-        if head.size != entry.stamp.size {
+    fn is_copy(&self, head: &Head, source: SourceObject<'_>) -> Result<bool, StoreError> {
+        let listed = &source.entry.stamp;
+        if head.size != listed.size {
             return Ok(false);
         }
-        if head.etag.is_some() && head.etag == entry.stamp.tag() {
+        if head.etag.is_some() && head.etag == listed.tag() {
             return Ok(true);
         }
         if self.facts(head, EntryKind::File).digest.is_none() {
             return Ok(false);
         }
-        let original = other.store.head(from)?;
-        Ok(original.is_some_and(|original| is_kept(head, &original.headers)))
+        Ok(source.head()?.is_some_and(|original| is_kept(head, &original.headers)))
     }
 
     /// Makes the store copy an object in parts, several at a time.
@@ -351,7 +360,7 @@ impl BucketPrefix {
         let copied = copy();
         parts.settle();
         let parts = copied.map_err(uncopied)?;
-        let completed = self.complete_upload((to, id), &parts, &self.token, place);
+        let completed = self.complete_upload(to, id, &parts, &self.token, place);
         Ok(completed.map_err(ReadError::Sink)?)
     }
 }

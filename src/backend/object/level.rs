@@ -1,11 +1,12 @@
 //! Listing one level page by page; the store folds deeper keys into prefixes.
 
 use super::cause::{cause, fatal};
-use super::prefix::{BucketPrefix, OWN};
+use super::prefix::BucketPrefix;
 use super::{ListQuery, Page};
 use crate::backend::{ListItem, Listing};
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
+use crate::model::reserved::DIRECTORY;
 use crate::model::{Entry, EntryError, EntryKind, Error, Key, Operation, Stamp};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -44,7 +45,8 @@ impl Level {
             let entry = place.listed(below(prefix)?, EntryKind::Directory, none, None);
             Some(Entry { completeness: Completeness::Implicit, ..entry })
         });
-        let is_listed = |entry: &Entry| !entry.key.is_root() && entry.key.trimmed() != OWN;
+        let is_listed =
+            |entry: &Entry| !entry.key.is_root() && entry.key.trimmed() != DIRECTORY.as_bytes();
         let mut entries: Vec<_> = objects.chain(directories).filter(is_listed).collect();
         entries.sort_by(|one, other| one.key.cmp(&other.key));
         self.items = entries.into_iter().map(ListItem::Entry).collect();

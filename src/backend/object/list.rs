@@ -10,13 +10,13 @@ use super::cause::{cause, fatal};
 use super::habits::Habits;
 use super::page_cursor::Lister;
 use super::pages::{self, Objects};
-use super::prefix::{BucketPrefix, OWN};
+use super::prefix::BucketPrefix;
 use super::{Head, ListQuery, Listed, Page, StoreError, StoreErrorKind};
 use crate::backend::{KeySpace, LEFT_OUT, ListItem, ListOptions, Listing};
 use crate::filter::Filter;
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
-use crate::model::reserved::is_temporary;
+use crate::model::reserved::{DIRECTORY, is_in_directory, is_temporary};
 use crate::model::{Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Operation, Stamp};
 use std::collections::VecDeque;
 use std::iter::Peekable;
@@ -209,10 +209,8 @@ impl Entries {
             let item = self.break_off(Cause::Other(what.to_owned()));
             return self.ready.push_back(item);
         };
-        if let Some(rest) = key.strip_prefix(OWN)
-            && (rest.is_empty() || rest.starts_with(b"/"))
-        {
-            if rest.is_empty() && self.side == Side::Source {
+        if is_in_directory(key) {
+            if key.len() == DIRECTORY.len() && self.side == Side::Source {
                 self.place.warn_once(LEFT_OUT);
             }
             return;

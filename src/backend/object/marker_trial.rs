@@ -9,9 +9,10 @@
 use super::cause::{cause, message_of, trouble};
 use super::markers::Trial;
 use super::metadata::headers;
-use super::prefix::{BucketPrefix, OWN};
+use super::prefix::BucketPrefix;
 use super::{Body, Condition, Headers, ListQuery, Store, StoreError, StoreErrorKind};
 use crate::model::error::Trouble;
+use crate::model::reserved::DIRECTORY;
 use crate::model::{Cause, EntryKind, Metadata};
 use bytes::Bytes;
 
@@ -72,7 +73,7 @@ impl BucketPrefix {
     fn try_markers(&self) -> &Trial {
         self.markers.trial.get_or_init(|| {
             let had_none = self.markers.had_none();
-            let name = [&self.prefix, OWN, PROBE].concat();
+            let name = [&self.prefix, DIRECTORY.as_bytes(), PROBE].concat();
             let store = self.store.trying(if had_none { 1 } else { TRIES });
             try_marker(&*store, &name, &self.guess, had_none)
         })

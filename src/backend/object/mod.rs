@@ -42,11 +42,11 @@ mod write;
 
 pub use error::{StoreError, StoreErrorKind};
 pub use part_sizes::OWN_PART_SIZES;
-pub use prefix::BucketPrefix;
+pub use prefix::{BucketPrefix, PrefixOptions};
 pub use protocols::StoreSettings;
 pub use sides::{ObjectSource, ObjectTarget};
 pub use store::{
-    Body, BucketId, Condition, CopySource, Head, ListQuery, Listed, LookForWritten, NotDeleted,
+    Body, BucketId, CompletedPart, Condition, CopySource, Head, ListQuery, Listed, LookForWritten, NotDeleted,
     ObjectReader, Outcome, Page, PartTag, PartsPage, RequestLimits, Requester, Store,
     StoreCapabilities, UploadId, UploadedPart, Wanted, WrittenObject,
 };

@@ -1,6 +1,6 @@
 //! Sending the parts of one upload, several at a time, each on its own thread.
 
-use super::{PartTag, StoreError, StoreErrorKind};
+use super::{CompletedPart, PartTag, StoreError, StoreErrorKind};
 use std::collections::VecDeque;
 use std::thread::JoinHandle;
 
@@ -8,13 +8,16 @@ use std::thread::JoinHandle;
 const PARTS_AT_ONCE: usize = 4;
 
 /// A part that a thread is sending.
-type Part = (u16, JoinHandle<Result<PartTag, StoreError>>);
+struct SendingPart {
+    number: u16,
+    thread: JoinHandle<Result<PartTag, StoreError>>,
+}
 
 /// The parts of an upload that were started, in order.
 #[derive(Default)]
 pub(super) struct Parts {
-    under_way: VecDeque<Part>,
-    arrived: Vec<(u16, PartTag)>,
+    under_way: VecDeque<SendingPart>,
+    arrived: Vec<CompletedPart>,
     begun: u16,
 }
 
@@ -43,14 +46,14 @@ impl Parts {
                 .because(error)
         })?;
         self.begun = number;
-        self.under_way.push_back((number, thread));
+        self.under_way.push_back(SendingPart { number, thread });
         Ok(())
     }
 
     /// Records the next part as sent by an earlier run.
     pub(super) fn skip(&mut self, tag: PartTag) {
         self.begun += 1;
-        self.arrived.push((self.begun, tag));
+        self.arrived.push(CompletedPart { number: self.begun, tag });
     }
 
     /// Returns whether no part is being sent.
@@ -60,29 +63,29 @@ impl Parts {
 
     /// Waits for the part that was started first.
     pub(super) fn wait(&mut self) -> Result<(), StoreError> {
-        let Some((number, thread)) = self.under_way.pop_front() else { return Ok(()) };
+        let Some(part) = self.under_way.pop_front() else { return Ok(()) };
         let broken =
             |_| StoreError::new(StoreErrorKind::Other).message("a thread that sends parts broke");
-        let tag = thread.join().map_err(broken)??;
-        self.arrived.push((number, tag));
+        let tag = part.thread.join().map_err(broken)??;
+        self.arrived.push(CompletedPart { number: part.number, tag });
         Ok(())
     }
 
     /// Waits for all parts and returns them by number.
-    pub(super) fn all(&mut self) -> Result<&[(u16, PartTag)], StoreError> {
+    pub(super) fn all(&mut self) -> Result<&[CompletedPart], StoreError> {
         while !self.are_idle() {
             self.wait()?;
         }
         // Skipped parts are among those that were waited for.
-        self.arrived.sort_unstable_by_key(|(number, _)| *number);
+        self.arrived.sort_unstable_by_key(|part| part.number);
         Ok(&self.arrived)
     }
 
     /// Waits until no part is being sent, whatever the results: a part that arrives after its
     /// upload was aborted would stay in the store for ever.
     pub(super) fn settle(&mut self) {
-        while let Some((_, thread)) = self.under_way.pop_front() {
-            thread.join().ok();
+        while let Some(part) = self.under_way.pop_front() {
+            part.thread.join().ok();
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::location::S3Location;
 use crate::model::entry::Completeness;
 use crate::model::hint::hint;
 use crate::model::key::Escaped;
+use crate::model::reserved::ROOT_OF_BUCKET;
 use crate::model::{
     Cause, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Setting, Stamp, Stop, Timestamp,
 };
@@ -20,10 +21,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The name of vidimus's own directory below a root.
-pub(super) const OWN: &[u8] = crate::model::reserved::DIRECTORY.as_bytes();
-/// The key for the metadata of a bucket's root, which can't have a marker.
-const ROOT_OF_BUCKET: &[u8] = b".vidimus/root";
 
 /// The name of the object in a prefix, if the location is a single object.
 pub(in crate::backend) type Only = Option<Box<[u8]>>;
@@ -70,17 +67,31 @@ pub struct BucketPrefix {
     pub guess: Metadata,
 }
 
+/// What a place of a bucket is made of.
+pub struct PrefixOptions {
+    /// The bucket.
+    pub store: Arc<dyn Store>,
+    /// The bucket, for the requests of a lock; see [`BucketPrefix::lock_store`].
+    pub lock_store: Arc<dyn Store>,
+    /// What all keys begin with: nothing, or bytes that end in `/`.
+    pub prefix: Box<[u8]>,
+    /// Where listings are sorted.
+    pub spool_dir: Arc<Path>,
+    /// Where content may be held.
+    pub memory: Memory,
+    /// Whether nothing new is to be begun.
+    pub stop: Stop,
+    /// What tells this run's uploads in parts from others'.
+    pub token: String,
+    /// What to take for metadata that nobody stored; see [`BucketPrefix::guess`].
+    pub guess: Metadata,
+}
+
 impl BucketPrefix {
     /// Makes a prefix of a bucket.
-    pub fn new(
-        (store, lock_store): (Arc<dyn Store>, Arc<dyn Store>),
-        prefix: Box<[u8]>,
-        spool_dir: Arc<Path>,
-        memory: Memory,
-        stop: Stop,
-        token: String,
-        guess: Metadata,
-    ) -> Self {
+    pub fn new(options: PrefixOptions) -> Self {
+        let PrefixOptions { store, lock_store, prefix, spool_dir, memory, .. } = options;
+        let PrefixOptions { stop, token, guess, .. } = options;
         let mut journal_of = store.id().to_string();
         journal_of.push('/');
         journal_of.push_str(&String::from_utf8_lossy(&prefix));
@@ -246,7 +257,7 @@ impl BucketPrefix {
     /// Fails for keys that a store can't hold.
     pub fn object_key(&self, key: &Key) -> Result<Vec<u8>, Cause> {
         if key.is_root() && self.prefix.is_empty() {
-            return Ok(ROOT_OF_BUCKET.to_vec());
+            return Ok(ROOT_OF_BUCKET.as_bytes().to_vec());
         }
         let mut bytes = Vec::with_capacity(self.prefix.len() + key.as_bytes().len());
         bytes.extend_from_slice(&self.prefix);

@@ -1,6 +1,7 @@
 //! Opens the stores of a run with shared limits and counters.
 
 use super::habits::{self, Habits};
+use super::prefix::PrefixOptions;
 use super::protocols::{Clients, StoreSettings};
 use super::{BucketPrefix, Outcome, RequestLimits};
 use crate::limits::{Began, Concurrency, LimitOptions, Memory, Reply, Requests};
@@ -37,7 +38,8 @@ impl Stores {
         requests: usize,
         progress: &Arc<Progress>,
         stop: &Stop,
-        (token, began): (String, Timestamp),
+        token: String,
+        began: Timestamp,
         spool_dir: &Path,
     ) -> Self {
         Self {
@@ -108,15 +110,16 @@ impl Stores {
         };
         let (memory, stop) = (self.memory.clone(), self.stop.clone());
         let habits = self.habits.clone().map(|habits| Habits::of(store.id(), habits));
-        let place = BucketPrefix::new(
-            (store, lock_store),
-            location.prefix.clone(),
-            Arc::clone(&self.spool_dir),
+        let place = BucketPrefix::new(PrefixOptions {
+            store,
+            lock_store,
+            prefix: location.prefix.clone(),
+            spool_dir: Arc::clone(&self.spool_dir),
             memory,
             stop,
-            self.token.clone(),
+            token: self.token.clone(),
             guess,
-        );
+        });
         Ok(BucketPrefix { counting, habits, ..place })
     }
 }

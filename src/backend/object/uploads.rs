@@ -6,7 +6,7 @@
 
 use super::UploadId;
 use crate::model::key::Escaped;
-use crate::model::{Digest, Metadata, Timestamp};
+use crate::model::{Digest, Metadata};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
@@ -32,8 +32,29 @@ pub(super) struct Begun {
     /// Whether a later run may resume it, given the same file.
     #[serde(default = "default_resumable")]
     resumable: bool,
-    /// Mode, owner, group, seconds and nanoseconds of the mtime.
-    metadata: (u32, u32, u32, i64, u32),
+    #[serde(with = "numbers")]
+    metadata: Metadata,
+}
+
+/// Metadata as five numbers: mode, owner, group, seconds and nanoseconds of the mtime.
+mod numbers {
+    use crate::model::{Metadata, Timestamp};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        metadata: &Metadata,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let Metadata { mode, uid, gid, mtime: Timestamp { seconds, nanos } } = *metadata;
+        (mode, uid, gid, seconds, nanos).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Metadata, D::Error> {
+        let (mode, uid, gid, seconds, nanos) = Deserialize::deserialize(deserializer)?;
+        Ok(Metadata { mode, uid, gid, mtime: Timestamp { seconds, nanos } })
+    }
 }
 
 impl Begun {
@@ -56,8 +77,16 @@ fn default_resumable() -> bool {
     true
 }
 
-/// Uploads of earlier runs, each with its journal file; `None` until they were read.
-type Left = Option<Vec<(PathBuf, Begun)>>;
+/// An upload of an earlier run.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LeftUpload {
+    /// Its journal file.
+    pub(super) record: PathBuf,
+    pub(super) begun: Begun,
+}
+
+/// Uploads of earlier runs; `None` until they were read.
+type Left = Option<Vec<LeftUpload>>;
 
 /// The uploads of one location.
 pub(super) struct Journal {
@@ -82,7 +111,6 @@ impl Journal {
         size: u64,
         metadata: &Metadata,
     ) -> Begun {
-        let Metadata { mode, uid, gid, mtime: Timestamp { seconds, nanos } } = *metadata;
         Begun {
             place: self.place.clone(),
             key: String::from_utf8_lossy(key).into_owned(),
@@ -90,7 +118,7 @@ impl Journal {
             token: token.to_owned(),
             size,
             resumable: true,
-            metadata: (mode, uid, gid, seconds, nanos),
+            metadata: *metadata,
         }
     }
 
@@ -116,27 +144,27 @@ impl Journal {
         key: &[u8],
         size: u64,
         metadata: &Metadata,
-    ) -> io::Result<Option<(PathBuf, Begun)>> {
+    ) -> io::Result<Option<LeftUpload>> {
         let mut left = self.left()?;
         let Some(left) = left.as_mut() else { return Ok(None) };
         let wanted = |begun: &Begun| {
             let same = self.describe(key, &begun.id(), &begun.token, size, metadata);
             *begun == same
         };
-        let found = left.iter().position(|(_, begun)| wanted(begun));
+        let found = left.iter().position(|left| wanted(&left.begun));
         Ok(found.map(|at| left.swap_remove(at)))
     }
 
     /// Takes all uploads of earlier runs that were not resumed.
-    pub(super) fn take_left(&self) -> io::Result<Vec<(PathBuf, Begun)>> {
+    pub(super) fn take_left(&self) -> io::Result<Vec<LeftUpload>> {
         Ok(self.left()?.take().unwrap_or_default())
     }
 
     /// Takes the uploads of earlier runs that can't be resumed.
-    pub(super) fn take_unresumable(&self) -> io::Result<Vec<(PathBuf, Begun)>> {
+    pub(super) fn take_unresumable(&self) -> io::Result<Vec<LeftUpload>> {
         let mut left = self.left()?;
         let all = left.take().unwrap_or_default();
-        let (resumable, unresumable) = all.into_iter().partition(|(_, begun)| begun.resumable);
+        let (resumable, unresumable) = all.into_iter().partition(|left| left.begun.resumable);
         *left = Some(resumable);
         Ok(unresumable)
     }
@@ -149,7 +177,7 @@ impl Journal {
         Ok(left)
     }
 
-    fn read(&self) -> io::Result<Vec<(PathBuf, Begun)>> {
+    fn read(&self) -> io::Result<Vec<LeftUpload>> {
         let mut found = Vec::new();
         let names = match fs::read_dir(&self.directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
@@ -161,13 +189,13 @@ impl Journal {
             if !name.file_name().to_string_lossy().starts_with(&prefix) {
                 continue;
             }
-            let path = name.path();
+            let record = name.path();
             // A file truncated by a crash names no upload. The prefix may collide with another
             // location's.
-            match serde_json::from_slice::<Begun>(&fs::read(&path)?) {
-                Ok(begun) if begun.place == self.place => found.push((path, begun)),
+            match serde_json::from_slice::<Begun>(&fs::read(&record)?) {
+                Ok(begun) if begun.place == self.place => found.push(LeftUpload { record, begun }),
                 Ok(_) => {}
-                Err(_) => fs::remove_file(&path)?,
+                Err(_) => fs::remove_file(&record)?,
             }
         }
         Ok(found)
@@ -199,7 +227,7 @@ mod tests {
         let begun = journal("one").describe("ké".as_bytes(), &id, "token", 9, &metadata);
         let path = journal("one").begin(&begun).expect("take note");
         let resume = |place: &str, key: &str, size, metadata: &Metadata| {
-            journal(place).resume(key.as_bytes(), size, metadata).expect("read").map(|(_, it)| it)
+            journal(place).resume(key.as_bytes(), size, metadata).expect("read").map(|left| left.begun)
         };
         assert_eq!(resume("one", "ké", 9, &metadata), Some(begun.clone()));
         assert_eq!(resume("two", "ké", 9, &metadata), None);
@@ -207,11 +235,13 @@ mod tests {
         assert_eq!(resume("one", "ké", 8, &metadata), None);
         assert_eq!(resume("one", "ké", 9, &Metadata::default()), None);
         assert!(journal("one").take_unresumable().expect("read").is_empty());
-        assert_eq!(journal("one").take_left().expect("read"), [(path.clone(), begun)]);
+        let left = [LeftUpload { record: path, begun }];
+        assert_eq!(journal("one").take_left().expect("read"), left);
         assert!(journal("two").take_left().expect("read").is_empty());
         let stream = journal("one").describe(b"s", &id, "token", 0, &metadata).not_resumable();
         let path = journal("one").begin(&stream).expect("take note");
-        assert_eq!(journal("one").take_unresumable().expect("read"), [(path.clone(), stream)]);
+        let left = [LeftUpload { record: path.clone(), begun: stream }];
+        assert_eq!(journal("one").take_unresumable().expect("read"), left);
         fs::write(&path, "{").expect("write");
         assert!(journal("one").take_left().expect("read").is_empty());
         assert!(!path.exists(), "what is not legible names no upload");

@@ -10,9 +10,9 @@ use super::metadata::{headers, put};
 use super::part_sizes::{STREAMED_PART, part_size};
 use super::parts::Parts;
 use super::prefix::BucketPrefix;
-use super::uploads::{self, Begun};
+use super::uploads::{self, LeftUpload};
 use super::{
-    Body, Condition, Head, Headers, PartTag, StoreError, StoreErrorKind, UploadId, UploadedPart,
+    Body, CompletedPart, Condition, Head, Headers, StoreError, StoreErrorKind, UploadId, UploadedPart,
     WrittenObject,
 };
 use crate::backend::{Precondition, Stage, Staged, Written};
@@ -77,7 +77,7 @@ impl ObjectStage {
     ) -> Result<Self, Cause> {
         let size = entry.stamp.size;
         let part_size = part_size(size);
-        Self::new(to, (entry, Some(size)), place, part_size, part_size.min(size))
+        Self::new(to, entry, Some(size), place, part_size, part_size.min(size))
     }
 
     /// Begins an object of unknown size; the entry's size is the expected one.
@@ -87,12 +87,13 @@ impl ObjectStage {
         place: Precondition,
     ) -> Result<Self, Cause> {
         let part_size = part_size(entry.stamp.size).max(STREAMED_PART);
-        Self::new(to, (entry, None), place, part_size, part_size)
+        Self::new(to, entry, None, place, part_size, part_size)
     }
 
     fn new(
         to: &Arc<BucketPrefix>,
-        (entry, expected): (&Entry, Option<u64>),
+        entry: &Entry,
+        expected: Option<u64>,
         place: Precondition,
         part_size: u64,
         buffer_size: u64,
@@ -202,7 +203,7 @@ impl ObjectStage {
         }
         let left = to.journal.resume(&self.key, entry.stamp.size, &entry.metadata);
         let left = left.map_err(|error| uploads::unusable(&error, &self.key))?;
-        let Some((record, begun)) = left else { return Ok(None) };
+        let Some(LeftUpload { record, begun }) = left else { return Ok(None) };
         let (mut parts, mut after, id) = (HashMap::new(), Some(0), begun.id());
         while let Some(number) = after {
             match to.store.list_parts(&self.key, &id, number) {
@@ -305,7 +306,7 @@ impl ObjectStage {
         let Some(upload) = &mut self.upload else { return Ok(None) };
         let parts = upload.parts.all().map_err(refused)?;
         let tag =
-            self.to.complete_upload((&self.key, &upload.id), parts, &upload.token, &self.place)?;
+            self.to.complete_upload(&self.key, &upload.id, parts, &upload.token, &self.place)?;
         if let Some(ended) = self.upload.take() {
             // Should this fail, a later run finds that there is nothing to give up.
             fs::remove_file(&ended.record).ok();
@@ -381,10 +382,10 @@ impl BucketPrefix {
 
     fn abort_uploads(
         &self,
-        left: Vec<(PathBuf, Begun)>,
+        left: Vec<LeftUpload>,
         given_up: &mut dyn FnMut(&Key),
     ) -> Result<(), Cause> {
-        for (record, begun) in left {
+        for LeftUpload { record, begun } in left {
             self.store.abort_upload(begun.key(), &begun.id()).map_err(refused)?;
             fs::remove_file(&record)?;
             let key = begun.key();
@@ -403,10 +404,11 @@ impl BucketPrefix {
         place: Precondition,
     ) -> Result<Option<ETag>, Cause> {
         self.check_ending(key)?;
-        let to = (Writing::Put, key, condition_of(&place));
-        let put = self.conditions.write(&*self.store, to, |condition| {
+        let send = |condition: Condition<'_>| {
             self.store.put(key, content.clone(), headers, condition)
-        });
+        };
+        let condition = condition_of(&place);
+        let put = self.conditions.write(&*self.store, Writing::Put, key, condition, send);
         match put {
             Ok(tag) => Ok(tag),
             // A reply may have been lost and the request sent again.
@@ -424,19 +426,22 @@ impl BucketPrefix {
     /// [`BucketPrefix::put_whole`]: by that it is known for ones own where its reply was lost.
     pub(super) fn complete_upload(
         &self,
-        (key, id): (&[u8], &UploadId),
-        parts: &[(u16, PartTag)],
+        key: &[u8],
+        id: &UploadId,
+        parts: &[CompletedPart],
         token: &str,
         place: &Precondition,
     ) -> Result<Option<ETag>, Cause> {
-        let to = (Writing::Complete, key, condition_of(place));
         let is_ours = |head: &Head| {
             head.headers.user.iter().any(|(name, value)| name == UPLOAD && value == token)
         };
         let look = || Ok(self.store.head(key)?.filter(is_ours).map(WrittenObject::from));
-        let completed = self.conditions.write(&*self.store, to, |condition| {
+        let send = |condition: Condition<'_>| {
             self.store.complete_upload(key, id, parts, condition, &look)
-        });
+        };
+        let condition = condition_of(place);
+        let completed =
+            self.conditions.write(&*self.store, Writing::Complete, key, condition, send);
         let (error, existing, otherwise) = match completed {
             Ok(tag) => return Ok(tag),
             Err(Unwritten::Unmet { error, existing }) => (error, existing, Some(conflict(place))),

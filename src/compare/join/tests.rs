@@ -111,7 +111,7 @@ fn join(source: &[&str], target: &[&str], rows: &[&str]) -> Vec<String> {
     match Join::new(
         source.into_iter(),
         target.into_iter(),
-        (rows.into_iter(), SourceNumber::FIRST),
+        RecordedRows { rows: rows.into_iter(), from: SourceNumber::FIRST },
         KeySpace::Tree,
     ) {
         Ok(mut join) => {
@@ -307,9 +307,8 @@ fn millions_of_keys_that_no_tree_can_hold_are_not_held() {
     let whole = [Ok(ListItem::Entry(entry("a/", 1)))].into_iter().chain(strange);
     let source = whole.chain([Ok(ListItem::Entry(entry("b", 1)))]);
     let target = listing(Side::Target, &["a/", "a/x", "b", "c"]).into_iter();
-    let mut join =
-        Join::new(source, target, (std::iter::empty(), SourceNumber::NONE), KeySpace::Tree)
-            .expect("begin");
+    let recorded = RecordedRows { rows: std::iter::empty(), from: SourceNumber::NONE };
+    let mut join = Join::new(source, target, recorded, KeySpace::Tree).expect("begin");
     let (mut said, mut told) = (0, Vec::new());
     while let Some(joined) = join.next() {
         match joined.expect("no error") {

@@ -3,7 +3,7 @@
 use crate::backend::memory::{Memory, MemoryOptions, Snapshot};
 use crate::backend::{KeySpace, ListOptions, Source, Target};
 use crate::compare::policy::{PolicyOptions, Surplus};
-use crate::compare::{Join, Policy};
+use crate::compare::{Join, Policy, RecordedRows};
 use crate::engine::{BUFFER, Collisions, Committer, Context, Cores, Purpose, execute, now};
 use crate::filter::{Filter, Rule};
 use crate::listing::OrderChecked;
@@ -177,11 +177,12 @@ impl Scene {
         let listed = |side, place: &dyn Source| {
             OrderChecked::new(place.list(&listing).expect("begin a listing"), side)
         };
-        let rows = (state.rows().expect("read rows"), policy.from);
+        let recorded =
+            RecordedRows { rows: state.rows().expect("read rows"), from: policy.from };
         let join = Join::new(
             listed(Side::Source, &*source),
             listed(Side::Target, &*target),
-            rows,
+            recorded,
             KeySpace::Tree,
         );
         let plan = Plan::new(join.expect("begin to join"), planning);

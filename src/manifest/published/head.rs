@@ -14,6 +14,22 @@ const VERSION: u64 = 1;
 /// The most segments of a manifest: a reader holds one window of each.
 pub(super) const SEGMENTS: usize = 32;
 
+/// The run that publishes.
+pub struct Publishing {
+    /// Its id.
+    pub run: RunId,
+    /// When it began.
+    pub started: Timestamp,
+    /// What time it is.
+    pub now: Timestamp,
+    /// How it went.
+    pub verdict: Verdict,
+    /// What it was asked.
+    pub options: RecordedOptions,
+    /// What it counted.
+    pub totals: Totals,
+}
+
 /// What a publication is: which segments the manifest is made of, what run published it, and which
 /// publication came before.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -156,14 +172,10 @@ pub(super) fn is_numbered(name: &[u8]) -> bool {
 }
 
 impl Head {
-    /// Makes a head; `sequence`, `rows` and `segments` are the publisher's to set.
-    pub(super) fn new(
-        run: RunId,
-        (started, published): (Timestamp, Timestamp),
-        verdict: Verdict,
-        (source, target): (&str, &str),
-        (options, totals): (RecordedOptions, Totals),
-    ) -> Self {
+    /// Makes the head of what is published of a source and its target; `sequence`, `rows` and
+    /// `segments` are the publisher's to set.
+    pub(super) fn of(publishing: Publishing, source: &str, target: &str) -> Self {
+        let Publishing { run, started, now: published, verdict, options, totals } = publishing;
         Self {
             version: VERSION,
             sequence: 0,

@@ -28,11 +28,11 @@ mod writer;
 
 pub use catch_up::{CaughtUp, Foreseen, Lost, Since, catch_up, foresee};
 pub use check::{CheckedChain, check, sign};
-pub use head::{Head, Publication, RecordedSource};
+pub use head::{Head, Publication, Publishing, RecordedSource};
 pub use history::History;
 pub use line::Published;
 pub use merge::Merged;
-pub use publish::{Done, Publishing, publish};
+pub use publish::{Done, publish};
 pub use reader::{ManifestReader, gone_by};
 pub use rebuild::rebuild;
 pub use signature::SignatureStatus;

@@ -1,36 +1,22 @@
 //! Publishing what the state holds.
 
 use super::check;
-use super::head::{Head, Predecessor, Publication, SEGMENTS, Segment, segment_name};
+use super::head::{
+    Head, Predecessor, Publication, Publishing, SEGMENTS, Segment, segment_name,
+};
 use super::history::History;
 use super::line::Published;
 use super::open::Written;
 use super::segment::SegmentWriter;
 use super::status::ManifestStatus;
-use super::writer::ManifestWriter;
+use super::writer::{ManifestWriter, WrittenFile};
 use crate::manifest::{RecordedOptions, Row, RunNumber, SourceNumber, State};
-use crate::model::{Error, ErrorKind, RunId, Timestamp, Totals, Verdict};
+use crate::model::{Error, ErrorKind, RunId};
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 
 /// All rows are written anew once what changed since the base is more than one in so many of them.
 const SHARE: u64 = 4;
-
-/// The run that publishes.
-pub struct Publishing {
-    /// Its id.
-    pub run: RunId,
-    /// When it began.
-    pub started: Timestamp,
-    /// What time it is.
-    pub now: Timestamp,
-    /// How it went.
-    pub verdict: Verdict,
-    /// What it was asked.
-    pub options: RecordedOptions,
-    /// What it counted.
-    pub totals: Totals,
-}
 
 /// What was published.
 #[derive(Debug)]
@@ -110,7 +96,7 @@ pub enum Signing {
 pub fn publish(
     state: &State,
     writer: &ManifestWriter<'_>,
-    publishing: Publishing,
+    mut publishing: Publishing,
 ) -> Result<Option<Done>, Error> {
     let known = state.published()?;
     let changed = state.changed()?;
@@ -168,27 +154,47 @@ pub fn publish(
         None => false,
     };
     let before = Before::of(&mut standing, is_broken, known.as_ref(), highest);
-    let Publishing { run, started, now, verdict, mut options, totals } = publishing;
-    if options.only.is_some()
+    if publishing.options.only.is_some()
         && let Some(whole) = state.last_whole_run()?
     {
-        options = RecordedOptions::decode(&whole.options)?;
+        publishing.options = RecordedOptions::decode(&whole.options)?;
     }
-    let names = (state.source(), state.target());
-    let mut head = Head::new(run, (started, now), verdict, names, (options, totals));
+    let mut head = Head::of(publishing, state.source(), state.target());
     before.number(&mut head)?;
     let base = standing.as_ref().filter(|_| goes_on);
     let closed = writer.open(state, base.map_or(Written::All, |_| Written::Changes))?;
-    let name = segment_name(head.sequence);
+    let publication = write_publication(state, writer, head, base)?;
+    let mut left = None;
+    if base.is_none() {
+        old.retain(|old| old.sequence < publication.head.sequence);
+        old.sort_unstable_by_key(|old| old.sequence);
+        old.dedup_by_key(|old| old.sequence);
+        left = old.iter().try_for_each(|old| writer.remove(old)).err();
+    }
+    let is_dropped = was_signed && writer.signer.is_none();
+    let signing = if is_dropped { Signing::Dropped } else { Signing::AsBefore };
+    Ok(Some(Done { publication, signing, fault, is_known: known.is_some(), left, closed }))
+}
+
+/// Writes the publication of a numbered head: its segment, which goes on from `base` or holds all
+/// rows, the head, its signature, and what points to it.
+fn write_publication(
+    state: &State,
+    writer: &ManifestWriter<'_>,
+    mut head: Head,
+    base: Option<&Publication>,
+) -> Result<Publication, Error> {
+    let sequence = head.sequence;
     let mut sources = BTreeSet::from([state.number()?]);
     let mut runs = Runs { state, ids: HashMap::new(), sources: &mut sources };
-    let ((lines, rows), bytes, blake3) = writer.write(&name, |out| match base {
-        Some(base) => write_changes(&mut runs, head.sequence, base.head.rows, out),
-        None => write_all(&mut runs, head.sequence, out),
+    let written = writer.write(&segment_name(sequence), |out| match base {
+        Some(base) => write_changes(&mut runs, sequence, base.head.rows, out),
+        None => write_all(&mut runs, sequence, out),
     })?;
+    let WrittenFile { made: Counted { lines, rows }, bytes, blake3 } = written;
     head.rows = rows;
     head.segments = base.map_or_else(Vec::new, |base| base.head.segments.clone());
-    head.segments.push(Segment { sequence: head.sequence, lines, bytes, blake3 });
+    head.segments.push(Segment { sequence, lines, bytes, blake3 });
     // Rows that were published before are from them.
     sources.extend(base.iter().flat_map(|base| base.head.sources()).map(|source| source.number));
     if sources.iter().ne([&SourceNumber::FIRST]) {
@@ -197,20 +203,12 @@ pub fn publish(
     }
     let is_signed = writer.signer.is_some();
     if !is_signed {
-        writer.unsign(head.sequence)?;
+        writer.unsign(sequence)?;
     }
     let publication = writer.write_head(head)?;
     writer.point_to(publication.as_predecessor(), is_signed)?;
     state.set_published(&publication)?;
-    let mut left = None;
-    if base.is_none() {
-        old.retain(|old| old.sequence < publication.head.sequence);
-        old.sort_unstable_by_key(|old| old.sequence);
-        old.dedup_by_key(|old| old.sequence);
-        left = old.iter().try_for_each(|old| writer.remove(old)).err();
-    }
-    let signing = if was_signed && !is_signed { Signing::Dropped } else { Signing::AsBefore };
-    Ok(Some(Done { publication, signing, fault, is_known: known.is_some(), left, closed }))
+    Ok(publication)
 }
 
 /// What came before a publication that is to be written.
@@ -267,8 +265,16 @@ fn is_outgrown(head: &Head, changed: u64) -> bool {
     head.segments.len() >= SEGMENTS || lines.saturating_mul(SHARE) > head.rows
 }
 
-/// Writes all rows; how many lines and rows that makes.
-fn write_all(runs: &mut Runs<'_>, sequence: u64, out: &mut dyn Write) -> Result<(u64, u64), Error> {
+/// What a segment holds, and the manifest with it.
+struct Counted {
+    /// Lines of the segment.
+    lines: u64,
+    /// Rows of the manifest.
+    rows: u64,
+}
+
+/// Writes all rows.
+fn write_all(runs: &mut Runs<'_>, sequence: u64, out: &mut dyn Write) -> Result<Counted, Error> {
     let mut segment = SegmentWriter::new(out)?;
     for row in runs.state.rows()? {
         let row = row?;
@@ -276,17 +282,16 @@ fn write_all(runs: &mut Runs<'_>, sequence: u64, out: &mut dyn Write) -> Result<
         segment.add(&Published { key: row.key.clone(), sequence, row: Some((row, run)) })?;
     }
     let lines = segment.finish()?;
-    Ok((lines, lines))
+    Ok(Counted { lines, rows: lines })
 }
 
-/// Writes what changed since `rows` rows were published; how many lines that makes, and how many
-/// rows there are now.
+/// Writes what changed since `rows` rows were published.
 fn write_changes(
     runs: &mut Runs<'_>,
     sequence: u64,
     mut rows: u64,
     out: &mut dyn Write,
-) -> Result<(u64, u64), Error> {
+) -> Result<Counted, Error> {
     let mut segment = SegmentWriter::new(out)?;
     for change in runs.state.changes()? {
         let change = change?;
@@ -305,7 +310,7 @@ fn write_changes(
         };
         segment.add(&Published { key: change.key, sequence, row })?;
     }
-    Ok((segment.finish()?, rows))
+    Ok(Counted { lines: segment.finish()?, rows })
 }
 
 /// The ids of runs by number, and which sources rows are from.

@@ -5,10 +5,10 @@ use super::head::{
     Head, Pointer, Predecessor, Publication, Segment, head_name, head_number, signature_name,
 };
 use super::signature::SignatureStatus;
-use crate::backend::{Capabilities, MANIFEST, ReadError, Reading, Source};
+use crate::backend::{Capabilities, ReadError, Reading, Source};
 use crate::manifest::keys::{self, PublicKey, Signature};
 use crate::manifest::mode::Closed;
-use crate::model::reserved::DIRECTORY;
+use crate::model::reserved::{DIRECTORY, MANIFEST};
 use crate::model::{Cause, Digest, Entry, EntryKind, Error, ErrorKind, Hint, Key, Metadata};
 use crate::spool::nameless;
 use rustix::io::Errno;

@@ -179,7 +179,7 @@ fn what_a_killed_run_left_counts_for_nothing() {
         if at == 0 {
             publish(&state, &writer, publishing(&run)).unwrap();
         }
-        std::fs::write(place.join(crate::backend::MANIFEST).join(name), "half").unwrap();
+        std::fs::write(place.join(crate::model::reserved::MANIFEST).join(name), "half").unwrap();
         assert_eq!(reader.latest().unwrap().unwrap().head.sequence, 1);
     }
     let last = RunId("last".to_owned());
@@ -227,7 +227,7 @@ fn what_is_damaged_or_gone_is_published_anew_though_nothing_changed() {
             publish(&state, &writer, publishing(&run)).unwrap().unwrap();
         }
         assert!(publish(&state, &writer, publishing(&run)).unwrap().is_none(), "all is whole");
-        damage(&place.join(crate::backend::MANIFEST).join(name));
+        damage(&place.join(crate::model::reserved::MANIFEST).join(name));
         let known = state.published().unwrap();
         let mut status = ManifestStatus::look(&reader, known.as_ref()).unwrap();
         assert_eq!(status.fault.is_some(), is_seen, "{name}");
@@ -252,7 +252,7 @@ fn what_is_damaged_or_gone_is_published_anew_though_nothing_changed() {
             put(&state, &edits(2..4), number, &mut BTreeMap::new());
             publish(&state, &writer, publishing(&run)).unwrap().unwrap();
             let first = reader.latest().unwrap().unwrap().head.segments[0].name();
-            flipped(&place.join(crate::backend::MANIFEST).join(first));
+            flipped(&place.join(crate::model::reserved::MANIFEST).join(first));
             put(&state, &edits(5..6), number, &mut BTreeMap::new());
             let done = publish(&state, &writer, publishing(&run)).unwrap().unwrap();
             assert_eq!(done.fault.unwrap().kind, ErrorKind::Damaged);
@@ -278,7 +278,7 @@ fn a_head_of_a_strangers_harms_nobody() {
     let good = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication;
     let text = String::from_utf8(good.head.encode().unwrap()).unwrap();
     let plant = |head: &str, sequence: u64| {
-        let files = place.join(crate::backend::MANIFEST);
+        let files = place.join(crate::model::reserved::MANIFEST);
         let digest = Digest::of(head.as_bytes());
         let pointer = format!(
             "{{\"vidimus_manifest\":1,\"head\":{{\"sequence\":{sequence},\"blake3\":\"{digest}\"}}}}"
@@ -345,7 +345,7 @@ fn a_change_of_any_byte_of_a_signed_manifest_is_found() {
     let key = second.public();
     assert!(holds(&reader, key));
     assert!(!holds(&reader, first.public()), "that is the key of the publication before");
-    let files = place.join(crate::backend::MANIFEST);
+    let files = place.join(crate::model::reserved::MANIFEST);
     let names = [
         "latest.json",
         "00000001.json",
@@ -399,7 +399,7 @@ fn all_files_of_a_manifest_are_opened_whatever_numbers_they_have() {
     head.sequence = u64::MAX;
     let last = writer.write_head(head).unwrap();
     writer.point_to(last.as_predecessor(), true).unwrap();
-    let files = place.join(crate::backend::MANIFEST);
+    let files = place.join(crate::model::reserved::MANIFEST);
     let foreign = files.join("notes.json");
     std::fs::write(&foreign, "").unwrap();
     let foreign_mode = foreign.metadata().unwrap().permissions().mode();
@@ -441,7 +441,7 @@ fn a_chain_that_was_lost_begins_anew() {
         publish(&state, &writer, publishing(&run)).unwrap().unwrap();
     }
     assert!(publish(&state, &writer, publishing(&run)).unwrap().is_none(), "nothing changed");
-    let files = place.join(crate::backend::MANIFEST);
+    let files = place.join(crate::model::reserved::MANIFEST);
     let third = reader.latest().unwrap().unwrap();
     std::fs::remove_file(files.join("latest.json")).unwrap();
     // It is signed again though no row changed.
@@ -473,7 +473,7 @@ fn a_signature_that_a_killed_run_left_does_not_stay() {
     let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
     let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
     let (reader, secret) = (ManifestReader::of(&target, dir.path()), key());
-    let files = place.join(crate::backend::MANIFEST);
+    let files = place.join(crate::model::reserved::MANIFEST);
     let run = RunId("run".to_owned());
     let number = state.begin_run(&run, now, "{}").unwrap();
     put(&state, &vec![(b"a".to_vec(), Some(1))], number, &mut BTreeMap::new());
@@ -528,7 +528,7 @@ fn a_segment_that_is_gone_or_cut_is_written_anew() {
     let (reader, secret) = (ManifestReader::of(&target, dir.path()), key());
     let writer = ManifestWriter::new(&target, dir.path(), now);
     let signing = ManifestWriter::new(&target, dir.path(), now).signing_with(Some(&secret));
-    let files = place.join(crate::backend::MANIFEST);
+    let files = place.join(crate::model::reserved::MANIFEST);
     let run = RunId("run".to_owned());
     let number = state.begin_run(&run, now, "{}").unwrap();
     let change = |keys: std::ops::Range<u8>, version| {
@@ -594,7 +594,7 @@ fn numbers_go_on_where_an_older_manifest_was_put_back() {
     let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
     let (reader, writer) =
         (ManifestReader::of(&target, dir.path()), ManifestWriter::new(&target, dir.path(), now));
-    let files = place.join(crate::backend::MANIFEST);
+    let files = place.join(crate::model::reserved::MANIFEST);
     let run = RunId("run".to_owned());
     let number = state.begin_run(&run, now, "{}").unwrap();
     let publish = |version| {
@@ -680,7 +680,7 @@ fn what_is_foreseen_is_what_catching_up_makes_of_a_state() {
     let sixth = edit(&ada, &[("a", Some(6))]);
     let latest = publish(&ada, &writer, publishing(&sixth)).unwrap().unwrap().publication;
     let sequence = latest.head.sequence;
-    let manifest = place.join(crate::backend::MANIFEST);
+    let manifest = place.join(crate::model::reserved::MANIFEST);
     std::fs::remove_file(manifest.join(format!("{:08}.json", sequence - 1))).unwrap();
     let Some(Since::Usable(taken)) = catch_up(&bob, &reader, None).unwrap() else {
         panic!("its rows can be read")

@@ -17,6 +17,15 @@ const CHUNK: usize = 256 << 10;
 /// How much of a target's name a signature's comment has, in characters of four bytes at most.
 const TARGET_CHARACTERS: usize = 1500;
 
+/// A file of a manifest that stands now.
+pub(super) struct WrittenFile<T> {
+    /// What came of writing it.
+    pub(super) made: T,
+    /// Its size in bytes.
+    pub(super) bytes: u64,
+    pub(super) blake3: Digest,
+}
+
 /// What writes the published manifest of a target.
 ///
 /// In a directory its files follow the one that holds them: who may enter that and
@@ -76,12 +85,12 @@ impl<'a> ManifestWriter<'a> {
         &self.reader
     }
 
-    /// Writes a file from what `write` gives; its size and digest.
+    /// Writes a file from what `write` gives.
     pub(super) fn write<T>(
         &self,
         name: &str,
         write: impl FnOnce(&mut dyn Write) -> Result<T, Error>,
-    ) -> Result<(T, u64, Digest), Error> {
+    ) -> Result<WrittenFile<T>, Error> {
         let key = self.reader.key(name);
         let failed = |cause| self.reader.failed("write", name, cause);
         self.reader.forget();
@@ -107,7 +116,7 @@ impl<'a> ManifestWriter<'a> {
         let mut staged = out.stage.finish(&wanted, &digest).map_err(failed)?;
         // Whether it got its mode and owner makes it no other manifest.
         staged.publish().map_err(failed)?;
-        Ok((made, out.bytes, digest))
+        Ok(WrittenFile { made, bytes: out.bytes, blake3: digest })
     }
 
     /// What its files are given.
@@ -149,11 +158,11 @@ impl<'a> ManifestWriter<'a> {
     /// Writes a head, and its signature where it is to be signed.
     pub(super) fn write_head(&self, head: Head) -> Result<Publication, Error> {
         let bytes = head.encode()?;
-        let ((), _, digest) = self.write(&head_name(head.sequence), |out| put(out, &bytes))?;
+        let written = self.write(&head_name(head.sequence), |out| put(out, &bytes))?;
         if let Some(signer) = self.signer {
             self.sign(signer, &head, &bytes)?;
         }
-        Ok(Publication { head, digest })
+        Ok(Publication { head, digest: written.blake3 })
     }
 
     /// Writes the signature of a head, which has these bytes.

@@ -3,7 +3,7 @@
 use super::super::*;
 use crate::backend::memory::{Call, Memory, When};
 use crate::backend::{KeySpace, ListOptions};
-use crate::compare::Join;
+use crate::compare::{Join, RecordedRows};
 use crate::compare::policy::{PolicyOptions, Surplus};
 use crate::filter::{Filter, Rule};
 use crate::listing::OrderChecked;
@@ -116,7 +116,7 @@ impl Scene {
         let joined = Join::new(
             listed(Side::Source, &self.source.source()),
             listed(Side::Target, &self.target.target()),
-            (self.rows.iter().cloned().map(Ok), policy.from),
+            RecordedRows { rows: self.rows.iter().cloned().map(Ok), from: policy.from },
             KeySpace::Tree,
         );
         let directory = tempfile::tempdir().unwrap();

@@ -4,8 +4,7 @@ use super::Which;
 use super::entry::{DiffEntry, is_undecided};
 use super::join::Joined;
 use crate::backend::Source;
-use crate::engine::{BUFFER, Cores, Wanted};
-use crate::model::error::Side;
+use crate::engine::{BUFFER, Cores, ReadSide, Wanted};
 use crate::model::{Cause, Digest, EntryError, Progress, Stop};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -96,7 +95,7 @@ impl Reader<'_> {
         let pass = |_| if self.stop.requested() { Err(Cause::Stopped) } else { Ok(()) };
         let bytes = &self.progress.bytes_hashed;
         let mut hash = || {
-            let side = (source, Side::Source);
+            let side = ReadSide::source(source);
             self.cores.hash_content(side, entry, buffer, bytes, &pass, Wanted::default())
         };
         let (_, mut hashed) = hash()?;

@@ -96,7 +96,7 @@ pub(super) fn check(place: &BagPlace) -> Result<(), Error> {
     if let Some(stranger) = stranger {
         return Err(refused(&stranger, "and is no bag"));
     }
-    let published = OsString::from(crate::backend::MANIFEST.trim_end_matches('/'));
+    let published = OsString::from(crate::model::reserved::MANIFEST.trim_end_matches('/'));
     if place.path.join(&published).exists() {
         return Err(refused(&published, "and is the target of a mirror"));
     }
@@ -234,7 +234,7 @@ impl Bag {
             Error::new(ErrorKind::Unusable, message).because(cause)
         };
         // The second is where the mark lies.
-        for directory in ["", ".vidimus/"] {
+        for directory in ["", &format!("{DIRECTORY}/")] {
             let names = fs::read_dir(self.path.join(directory));
             for name in names.map_err(|error| failed(error.into()))? {
                 let name = name.map_err(|error| failed(error.into()))?.file_name();

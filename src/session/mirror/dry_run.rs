@@ -1,16 +1,17 @@
 //! A dry run: the same decisions, said instead of executed.
 
-use super::sides::Evidence;
+use super::sides::RowsToJoin;
 use super::{Ended, Session};
-use crate::backend::{Listing, Target};
-use crate::engine::preview;
+use crate::backend::Listing;
+use crate::compare::RecordedRows;
+use crate::engine::Preview;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::ManifestReader;
 use crate::manifest::{SourceNumber, State, Writing, is_damage, recall};
 use crate::model::run::Counter;
 use crate::model::{EntryKind, Error, ErrorKind, Key, Metadata, Verdict};
 use crate::plan::{Plan, Planning, Step};
-use crate::session::published::{Foreseen, foresee};
+use crate::session::published::{Foreseen, Foresight, LookedAt, foresee};
 
 impl Session<'_> {
     /// The state that a run would go by, to read it only; none where it would begin anew.
@@ -46,18 +47,17 @@ impl Session<'_> {
     pub(super) fn foreseen(
         &self,
         state: &State,
-        exists: bool,
-        at: (&dyn Target, &ManifestReader<'_>),
-    ) -> Result<Option<(Foreseen, SourceNumber)>, Error> {
-        if !exists || self.places.bag.is_some() {
+        place: LookedAt<'_>,
+    ) -> Result<Option<RecordedRows<Foreseen>>, Error> {
+        if !self.places.target.exists() || self.places.bag.is_some() {
             return Ok(None);
         }
         let key = self.options.sign.as_ref().map(SecretKey::public);
-        match foresee(state, self.place(at), key) {
+        match foresee(state, place, key) {
             Ok(None) => Ok(None),
-            Ok(Some((rows, from, said))) => {
+            Ok(Some(Foresight { recorded, said })) => {
                 self.say(&said);
-                Ok(Some((rows, from)))
+                Ok(Some(recorded))
             }
             // What is to be done is told all the same; a run as somebody who may read it does it.
             Err(error) if error.kind == ErrorKind::Unusable => {
@@ -77,9 +77,34 @@ impl Session<'_> {
         }
     }
 
+    /// The rows that a run would go by, of keys that it is about.
+    fn rows_to_join(
+        &self,
+        state: Option<&State>,
+        place: LookedAt<'_>,
+    ) -> Result<RowsToJoin, Error> {
+        let nothing =
+            || RowsToJoin { rows: Box::new(std::iter::empty()), from: SourceNumber::NONE };
+        let Some(state) = state else {
+            if !self.places.target.exists() || self.places.bag.is_some() {
+                return Ok(nothing());
+            }
+            return Ok(self.published_rows(place.reader)?.unwrap_or_else(nothing));
+        };
+        if self.mistrusts(state)? {
+            return Ok(nothing());
+        }
+        match self.foreseen(state, place)? {
+            Some(RecordedRows { rows, from }) => {
+                let rows = rows.map(|row| row.map(|(row, _)| row));
+                Ok(self.take_part(RowsToJoin { rows: Box::new(rows), from }))
+            }
+            None => self.rows(state),
+        }
+    }
+
     /// A dry run: reads what a run would read, and writes nothing.
     pub(super) fn preview(&self) -> Result<Ended, Error> {
-        let options = self.options;
         let state = self.recorded()?;
         let previous = match &state {
             Some(state) => state.last_finished_totals()?,
@@ -97,31 +122,17 @@ impl Session<'_> {
         recall(state.as_ref(), &*target, &spool_dir)?;
         let kept = ManifestReader::of(&*target, &spool_dir);
         self.check_single(state.as_ref(), exists.then_some(&kept))?;
-        let nothing = || -> Evidence { (Box::new(std::iter::empty()), SourceNumber::NONE) };
-        let evidence = match &state {
-            Some(state) if self.mistrusts(state)? => nothing(),
-            Some(state) => match self.foreseen(state, exists, (&*target, &kept))? {
-                Some((rows, from)) => {
-                    let rows = rows.map(|row| row.map(|(row, _)| row));
-                    self.take_part(Box::new(rows), from)
-                }
-                None => self.rows(state)?,
-            },
-            None if exists && self.places.bag.is_none() => {
-                self.published_rows(&kept)?.unwrap_or_else(nothing)
-            }
-            None => nothing(),
-        };
+        let recorded = self.rows_to_join(state.as_ref(), self.place(&*target, &kept))?;
         let target_listing: Listing = if exists {
             target.list(&self.target_listing())?
         } else {
             Box::new(std::iter::empty())
         };
-        let policy = self.policy(evidence.1, &*target);
+        let policy = self.policy(recorded.from, &*target);
         let is_first_contact = state.as_ref().map_or(Ok(true), State::is_first_contact)?;
         let source_listing =
             self.informed_by_any(&*source, source.list(&self.listing())?, is_first_contact)?;
-        let join = self.join(source_listing, target_listing, evidence)?;
+        let join = self.join(source_listing, target_listing, recorded)?;
         let holds = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
             target.achievable_metadata(metadata, kind, existing)
         };
@@ -142,21 +153,27 @@ impl Session<'_> {
             is_over: &is_over,
         };
         let plan = Plan::new(join, planning);
-        let deletes = options.delete.as_ref();
         let (writing, lockable) = (self.writing(), self.places.target.lockable().ok());
         let under_way = |key: &Key| {
             writing.as_ref().is_some_and(|writing| writing.owns(key))
                 || lockable.as_ref().is_some_and(|target| target.is_held_below(key))
         };
-        let told = (self.observer, &**self.progress);
         let is_wider = |step: &Step| {
             let wider = step
                 .target
                 .as_ref()
-                .and_then(|standing| super::narrower(&step.source, standing, (&*source, &*target)));
+                .and_then(|standing| super::narrower(&step.source, standing, &*source, &*target));
             wider.is_some()
         };
-        let refusal = preview(plan, told, self.stop, deletes, &under_way, &is_wider, |tally| {
+        let preview = Preview {
+            observer: self.observer,
+            progress: self.progress,
+            stop: self.stop,
+            deletes: self.options.delete.as_ref(),
+            under_way: &under_way,
+            is_wider: &is_wider,
+        };
+        let refusal = preview.run(plan, |tally| {
             let before = match &state {
                 Some(state) => state.last_allowed_root()?,
                 None => None,

@@ -5,18 +5,18 @@
 //! narrowed to the one name. Nothing is locked, written or read of any content.
 
 use super::published::EVERYTHING;
-use super::sides::Rows;
+use super::sides::{Rows, RowsToJoin};
 use super::{MirrorOptions, Session, places};
 use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source, Target};
 use crate::compare::join::Joined;
-use crate::compare::{Conflict, Join, Pair, Seen};
+use crate::compare::{Conflict, Join, Pair, RecordedRows, Seen};
 use crate::filter::MatchedRule;
 use crate::listing::OrderChecked;
 use crate::manifest::published::{Head, History, ManifestReader, Publication, Published, trace};
 use crate::manifest::{RecordedOptions, Row, RunRecord, SourceNumber, State, recall};
 use crate::model::error::Side;
 use crate::model::key::{Escaped, unescaped};
-use crate::model::reserved::is_set_aside;
+use crate::model::reserved::{is_in_directory, is_set_aside};
 use crate::model::{
     Action, Cause, Decision, Digest, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata,
     Observer, Progress, Reason, RunId, Stop,
@@ -218,11 +218,11 @@ impl Session<'_> {
         let published =
             if exists { self.recalled(&manifest, &keys, state.is_some())? } else { None };
         let foreseen = match &state {
-            Some(state) => self.foreseen(state, exists, (&*to, &manifest))?,
+            Some(state) => self.foreseen(state, self.place(&*to, &manifest))?,
             None => None,
         };
         let (rows, number) = match (foreseen, &state, &published) {
-            (Some((rows, number)), ..) => (of_keys(rows, &keys)?, number),
+            (Some(RecordedRows { rows, from }), ..) => (of_keys(rows, &keys)?, from),
             (None, Some(state), _) => (rows_of(&keys, state)?, state.number()?),
             (None, None, Some((remembered, _))) => {
                 (remembered.rows(&keys), self.number_in(&remembered.latest.head))
@@ -359,7 +359,7 @@ impl Session<'_> {
         if !name.split(|&byte| byte == b'/').all(is_name) {
             return Err(wrong("can be no name below a root"));
         }
-        if name == b".vidimus" || name.starts_with(b".vidimus/") {
+        if is_in_directory(name) {
             return Err(wrong("is vidimus's own, which is never part of a mirror"));
         }
         Ok(Key::new(name))
@@ -404,7 +404,7 @@ impl Session<'_> {
         let join = self.join(
             self.informed_by_any(sides.from, listed, sides.is_first_contact)?,
             standing,
-            (Box::new(rows.into_iter().map(Ok)), sides.number),
+            RowsToJoin { rows: Box::new(rows.into_iter().map(Ok)), from: sides.number },
         )?;
         Ok((join, left_out))
     }
@@ -527,7 +527,7 @@ impl Session<'_> {
         let existing = pair.target.entry().map(|target| &target.metadata);
         let narrower = match (action, pair.source.entry(), pair.target.entry()) {
             (Some(Action::Adopt | Action::Record), Some(source), Some(standing)) => {
-                super::narrower(source, standing, (sides.from, sides.to))
+                super::narrower(source, standing, sides.from, sides.to)
             }
             _ => None,
         };

@@ -1,7 +1,7 @@
 //! The manifest that a run leaves in its target, and takes over where it has no state.
 
 use super::Session;
-use super::sides::Evidence;
+use super::sides::RowsToJoin;
 use crate::backend::Target;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::{
@@ -53,9 +53,9 @@ impl Session<'_> {
     pub(super) fn take_over_published(
         &self,
         opened: &Opened,
-        (target, kept): (&dyn Target, &ManifestReader<'_>),
+        place: LookedAt<'_>,
     ) -> Result<bool, Error> {
-        let state = &opened.state;
+        let (state, kept) = (&opened.state, place.reader);
         // Without a run, what it holds was left by one that was killed while it took a manifest over.
         let is_new = state.last_run()?.is_none();
         let is_dropped = !is_new && self.mistrusts(state)?;
@@ -65,12 +65,11 @@ impl Session<'_> {
         if !is_new {
             self.check_single(Some(state), Some(kept))?;
             self.tell_lost(opened, "what only that recorded is compared");
-            self.catch_up(state, (target, kept))?;
+            self.catch_up(state, place)?;
             return Ok(is_dropped);
         }
         let key = self.options.sign.as_ref().map(SecretKey::public);
         let allows = || self.check_single(None, Some(kept));
-        let place = self.place((target, kept));
         let taken = in_target::take_over(state, place, key, &allows, self.stop);
         let taken = self.usable(taken, EVERYTHING);
         let Some(TakenOver { rows, latest, said }) =
@@ -92,9 +91,9 @@ impl Session<'_> {
     }
 
     /// Takes in what another machine, or user, published since it was published from here.
-    fn catch_up(&self, state: &State, at: (&dyn Target, &ManifestReader<'_>)) -> Result<(), Error> {
+    fn catch_up(&self, state: &State, place: LookedAt<'_>) -> Result<(), Error> {
         let key = self.options.sign.as_ref().map(SecretKey::public);
-        match in_target::catch_up(state, self.place(at), key, self.stop) {
+        match in_target::catch_up(state, place, key, self.stop) {
             Ok(said) => self.say(&said),
             Err(error) if error.kind == ErrorKind::Untrusted && !self.signs_single() => {
                 self.warning(&format!(
@@ -111,10 +110,11 @@ impl Session<'_> {
     /// The target, as it is looked at for what others published.
     pub(super) fn place<'a>(
         &self,
-        (target, kept): (&'a dyn Target, &'a ManifestReader<'a>),
+        target: &'a dyn Target,
+        reader: &'a ManifestReader<'a>,
     ) -> LookedAt<'a> {
         let (key_space, trust) = (self.places.key_space(), self.options.policy.trust);
-        LookedAt { target, reader: kept, key_space, trust }
+        LookedAt { target, reader, key_space, trust }
     }
 
     /// That a run ends because it can't read what is published on a side.
@@ -173,7 +173,7 @@ impl Session<'_> {
     pub(super) fn published_rows(
         &self,
         kept: &ManifestReader<'_>,
-    ) -> Result<Option<Evidence>, Error> {
+    ) -> Result<Option<RowsToJoin>, Error> {
         let merged = self.published(kept).and_then(|latest| {
             let merge = |latest: Publication| {
                 Ok((Merged::of(kept, &latest.head)?, self.number_in(&latest.head)))
@@ -182,7 +182,7 @@ impl Session<'_> {
         });
         Ok(self.usable(merged, EVERYTHING)?.flatten().map(|(merged, from)| {
             let rows = merged.map(|row| row.map(|(row, _)| row));
-            self.take_part(Box::new(rows), from)
+            self.take_part(RowsToJoin { rows: Box::new(rows), from })
         }))
     }
 
@@ -257,27 +257,36 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// What is to be published of a run that ends now.
+    pub(super) fn publishing(
+        &self,
+        started: Timestamp,
+        verdict: Verdict,
+        options: RecordedOptions,
+    ) -> Publishing {
+        Publishing {
+            run: self.run.clone(),
+            started,
+            now: wall_clock(),
+            verdict,
+            options,
+            totals: self.progress.totals(),
+        }
+    }
+
     /// Publishes what changed. A single file makes no manifest where there is none.
     pub(super) fn publish(
         &self,
         state: &State,
-        (target, kept): (&dyn Target, &ManifestReader<'_>),
-        (started, verdict, options): (Timestamp, Verdict, RecordedOptions),
+        place: LookedAt<'_>,
+        publishing: Publishing,
     ) -> Result<(), Error> {
         let known = state.published()?;
         if self.places.source.only.is_some() && known.is_none() {
             return Ok(());
         }
-        let now = wall_clock();
-        let publishing = Publishing {
-            run: self.run.clone(),
-            started,
-            now,
-            verdict,
-            options,
-            totals: self.progress.totals(),
-        };
-        let writer = ManifestWriter::new(target, &self.options.state_dir, now).going_by(kept);
+        let writer = ManifestWriter::new(place.target, &self.options.state_dir, publishing.now);
+        let writer = writer.going_by(place.reader);
         let writer =
             writer.signing_with(self.options.sign.as_ref()).with_mode(self.options.manifest_mode);
         let done = published::publish(state, &writer, publishing)

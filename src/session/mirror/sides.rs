@@ -2,10 +2,10 @@
 
 use super::Session;
 use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source};
-use crate::compare::Join;
+use crate::compare::{Join, RecordedRows};
 use crate::listing::{EnrichedListing, OrderChecked};
 use crate::manifest::published::{ManifestReader, Merged, RecordedSource, gone_by};
-use crate::manifest::{Row, SourceNumber, State};
+use crate::manifest::{Row, State};
 use crate::model::error::Side;
 use crate::model::{EntryKind, Error, ErrorKind, Key};
 use crate::place::random;
@@ -13,8 +13,8 @@ use crate::place::{Sides, Writes};
 use crate::session::places::Places;
 use std::sync::Arc;
 
-/// Rows in key order, and the number that those from the run's own source name that by.
-pub(super) type Evidence = (Rows, SourceNumber);
+/// What a run goes by: rows in key order, and the number that those from its own source name that by.
+pub(super) type RowsToJoin = RecordedRows<Rows>;
 pub(super) type Rows = Box<dyn Iterator<Item = Result<Row, Error>> + Send>;
 
 impl Session<'_> {
@@ -34,7 +34,7 @@ impl Session<'_> {
     }
 
     /// What the state knows of the keys that this run is about.
-    pub(super) fn rows(&self, state: &State) -> Result<Evidence, Error> {
+    pub(super) fn rows(&self, state: &State) -> Result<RowsToJoin, Error> {
         let from = state.number()?;
         let rows: Rows = match &self.places.source.only {
             // A file goes where one stands, or a directory of its name.
@@ -45,34 +45,36 @@ impl Session<'_> {
             }
             None => Box::new(state.rows()?),
         };
-        Ok(self.take_part(rows, from))
+        Ok(self.take_part(RowsToJoin { rows, from }))
     }
 
     /// Leaves out rows of keys that the listings don't tell of: all but that of a single file, and
     /// between two stores, where there are none, directories that another source has.
-    pub(super) fn take_part(&self, rows: Rows, from: SourceNumber) -> Evidence {
+    pub(super) fn take_part(&self, recorded: RowsToJoin) -> RowsToJoin {
+        let RowsToJoin { rows, from } = recorded;
+        let told = |rows| RowsToJoin { rows, from };
         if let Some(name) = self.places.source.only.clone() {
             let is_it = move |row: &Row| row.key.trimmed() == &*name;
-            return (Box::new(rows.filter(move |row| row.as_ref().map_or(true, &is_it))), from);
+            return told(Box::new(rows.filter(move |row| row.as_ref().map_or(true, &is_it))));
         }
         if self.places.key_space() == KeySpace::Tree {
-            return (rows, from);
+            return told(rows);
         }
         let is_told = move |row: &Row| row.kind != EntryKind::Directory || row.from == from;
-        (Box::new(rows.filter(move |row| row.as_ref().map_or(true, is_told))), from)
+        told(Box::new(rows.filter(move |row| row.as_ref().map_or(true, is_told))))
     }
 
     pub(super) fn join(
         &self,
         source: Listing,
         target: Listing,
-        evidence: Evidence,
+        recorded: RowsToJoin,
     ) -> Result<Join<OrderChecked, OrderChecked, Rows>, Error> {
         let source = OrderChecked::new(self.without_marker(source), Side::Source);
         Join::new(
             source,
             OrderChecked::new(target, Side::Target),
-            evidence,
+            recorded,
             self.places.key_space(),
         )
     }
@@ -141,7 +143,7 @@ impl Session<'_> {
         sources: &[RecordedSource],
     ) -> Listing {
         let broke_off = Arc::clone(&self.record_broke_off);
-        Box::new(EnrichedListing::new(listing, (rows, broke_off), sources, self.places.key_space()))
+        Box::new(EnrichedListing::new(listing, rows, broke_off, sources, self.places.key_space()))
     }
 
     /// Tells that what was recorded of the source could not be read to its end, where it couldn't.

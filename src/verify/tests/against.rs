@@ -6,7 +6,7 @@ use super::super::*;
 use super::scene::{Listener, mirrored, rot};
 use crate::backend::{KeySpace, Source as _};
 use crate::backend::memory::{Call, When};
-use crate::compare::Join;
+use crate::compare::{Join, RecordedRows};
 use crate::engine::tests::scene::Scene;
 use crate::filter::Rule;
 use crate::manifest::SourceNumber;
@@ -33,7 +33,7 @@ fn hold(scene: &Scene, filter: Filter, sample: Option<Sample>) -> Held {
     let join = Join::new(
         OrderChecked::new(source.list(&of_source).unwrap(), Side::Source),
         OrderChecked::new(target.list(&of_target).unwrap(), Side::Target),
-        (std::iter::empty(), SourceNumber::NONE),
+        RecordedRows { rows: std::iter::empty(), from: SourceNumber::NONE },
         KeySpace::Tree,
     );
     let comparer = ContentComparer {

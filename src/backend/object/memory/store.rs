@@ -5,7 +5,7 @@ use super::{Fault, Faults, Habits};
 use crate::backend::Headers;
 use crate::backend::object::{
     Body, BucketId, Condition, CopySource, Head, ListQuery, LookForWritten, NotDeleted,
-    ObjectReader, Page, PartTag, PartsPage, RequestLimits, Requester, Store, StoreCapabilities,
+    ObjectReader, Page, CompletedPart, PartTag, PartsPage, RequestLimits, Requester, Store, StoreCapabilities,
     StoreError, StoreErrorKind, UploadId, UploadedPart, Wanted,
 };
 use crate::model::digest::Hex;
@@ -417,14 +417,14 @@ impl Store for MemoryStore {
         &self,
         key: &[u8],
         upload: &UploadId,
-        parts: &[(u16, PartTag)],
+        parts: &[CompletedPart],
         condition: Condition<'_>,
         look: LookForWritten<'_>,
     ) -> Result<Option<ETag>, StoreError> {
         let write = |service: &mut Service| {
             let pending = service.upload(&self.id.bucket, key, upload)?;
             let mut contents = Vec::new();
-            for (number, tag) in parts {
+            for CompletedPart { number, tag } in parts {
                 match pending.parts.get(number) {
                     Some((part, content)) if part.tag == *tag => contents.push(content.clone()),
                     _ => return Err(StoreError::new(StoreErrorKind::Other).message("no such part")),

@@ -1,9 +1,8 @@
 //! Uploads in parts.
 
 use super::super::{
-    Body, Condition, CopySource, Headers, LookForWritten, PartTag, PartsPage, StoreError,
-    StoreErrorKind, UploadId, UploadedPart,
-};
+    Body, CompletedPart, Condition, CopySource, Headers, LookForWritten, PartTag, PartsPage, StoreError,
+    StoreErrorKind, UploadId, UploadedPart, };
 use super::S3;
 use super::call::Request;
 use super::checksum::{self, CHECKSUM, Checksums, may_be_the_header};
@@ -61,13 +60,15 @@ impl S3 {
             let checksum = reply::text(&reply.headers, CHECKSUM).and_then(checksum::read);
             Ok(tag(reply::text(&reply.headers, ETAG.as_str()), checksum))
         })?;
-        self.or_listed_part((key, upload, number), told)
+        self.or_listed_part(key, upload, number, told)
     }
 
     /// What a reply told that a part is known by, or else what the store lists.
     fn or_listed_part(
         &self,
-        (key, upload, number): (&[u8], &UploadId, u16),
+        key: &[u8],
+        upload: &UploadId,
+        number: u16,
         told: Option<PartTag>,
     ) -> Result<PartTag, StoreError> {
         match told {
@@ -127,7 +128,7 @@ impl S3 {
             Ok(part.filter(|part| part.size == length).map(|part| Some(part.tag)))
         };
         let told = self.call_or_look(&request, read, look)?;
-        self.or_listed_part((key, upload, number), told)
+        self.or_listed_part(key, upload, number, told)
     }
 
     /// Completes an upload: its parts become the object. A store may take minutes for it: where a
@@ -141,13 +142,13 @@ impl S3 {
         &self,
         key: &[u8],
         upload: &UploadId,
-        parts: &[(u16, PartTag)],
+        parts: &[CompletedPart],
         condition: Condition<'_>,
         look: LookForWritten<'_>,
     ) -> Result<Option<ETag>, StoreError> {
         let mut document = String::with_capacity(100 + 120 * parts.len());
         document.push_str("<CompleteMultipartUpload>");
-        for (number, tag) in parts {
+        for CompletedPart { number, tag } in parts {
             let _infallible = write!(
                 document,
                 "<Part><PartNumber>{number}</PartNumber><ETag>\"{}\"</ETag>",

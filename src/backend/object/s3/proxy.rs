@@ -148,7 +148,8 @@ impl Connector {
     pub(super) fn new(
         mut http: HttpConnector,
         tls: ClientConfig,
-        (server, proxies): (&Uri, &Proxies),
+        server: &Uri,
+        proxies: &Proxies,
     ) -> Self {
         http.enforce_http(false);
         let direct = HttpsConnector::from((http.clone(), tls.clone()));
@@ -388,7 +389,7 @@ mod tests {
         let proxies = Proxies { http: "http://me:hunter2@p:1".to_owned(), ..Proxies::default() };
         let server = Uri::from_static("http://s3.corp:9000/");
         let tls = super::super::tls::config(false, None).expect("nothing to trust");
-        let connector = Connector::new(HttpConnector::new(), tls, (&server, &proxies));
+        let connector = Connector::new(HttpConnector::new(), tls, &server, &proxies);
         assert_eq!(connector.proxy(), Some("p:1"));
         for path in ["/b//a/../%41?x=%2F", "//a", "/"] {
             let mut request = Request::get(path).body(()).expect("a request");

@@ -2,7 +2,7 @@
 
 use super::super::{
     Body, BucketId, Condition, CopySource, Head, Headers, ListQuery, LookForWritten, NotDeleted,
-    ObjectReader, Page, PartTag, PartsPage, RequestLimits, Requester, Store, StoreCapabilities,
+    ObjectReader, Page, CompletedPart, PartTag, PartsPage, RequestLimits, Requester, Store, StoreCapabilities,
     StoreError, UploadId, Wanted,
 };
 use super::S3;
@@ -148,7 +148,7 @@ impl Store for S3 {
         &self,
         key: &[u8],
         upload: &UploadId,
-        parts: &[(u16, PartTag)],
+        parts: &[CompletedPart],
         condition: Condition<'_>,
         look: LookForWritten<'_>,
     ) -> Result<Option<ETag>, StoreError> {

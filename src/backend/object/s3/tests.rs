@@ -1,7 +1,7 @@
 //! The client against a server that does what a script says: what real servers seldom do.
 
 use super::super::{
-    Condition, CopySource, Headers, ListQuery, Outcome, PartTag, RequestLimits, Store as _,
+    CompletedPart, Condition, CopySource, Headers, ListQuery, Outcome, PartTag, RequestLimits, Store as _,
     StoreErrorKind, UploadId, Wanted, WrittenObject,
 };
 use super::reader::S3Reader;
@@ -316,6 +316,10 @@ fn a_server_without_tls_is_an_error_of_tls() {
     assert_eq!(error.kind, StoreErrorKind::Tls, "{error:?}");
 }
 
+fn part(number: u16, etag: &str, checksum: Option<u64>) -> CompletedPart {
+    CompletedPart { number, tag: PartTag { etag: etag.into(), checksum } }
+}
+
 #[test]
 fn an_error_in_a_good_reply_is_tried_again() {
     let late = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\n \n \r\n";
@@ -324,7 +328,7 @@ fn an_error_in_a_good_reply_is_tried_again() {
     let good = "<CompleteMultipartUploadResult><ETag>&quot;e1-1&quot;</ETag>\
         </CompleteMultipartUploadResult>";
     let (client, server) = proven(vec![Act::Reply(late), reply("200 OK", "", good)]);
-    let parts = [(1, PartTag { etag: "e1".into(), checksum: Some(1) })];
+    let parts = [part(1, "e1", Some(1))];
     let done =
         client
             .s3
@@ -342,7 +346,7 @@ fn an_error_in_a_good_reply_is_tried_again() {
 #[test]
 fn a_lost_reply_is_told_from_an_upload_that_never_was() {
     let gone = || error("404 Not Found", "NoSuchUpload");
-    let parts = [(1, PartTag { etag: "e1".into(), checksum: None })];
+    let parts = [part(1, "e1", None)];
     let id = UploadId("u".into());
     let (client, _server) = proven(vec![Act::Hang, gone(), gone()]);
     let error = client

@@ -126,7 +126,7 @@ impl Transport {
         http.set_keepalive_interval(Some(PROBE_AGAIN));
         http.set_keepalive_retries(Some(PROBES));
         let tls = tls::config(proxies.need_tls(&server), ca_file)?;
-        let connector = Connector::new(http, tls, (&server, proxies));
+        let connector = Connector::new(http, tls, &server, proxies);
         Ok(Self { idle: Mutex::default(), connector, server })
     }
 

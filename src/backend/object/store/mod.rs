@@ -11,7 +11,7 @@ pub use content::{
     Body, Condition, CopySource, Head, LookForWritten, ObjectReader, Wanted, WrittenObject,
 };
 pub use listing::{ListQuery, Listed, Page};
-pub use upload::{PartTag, PartsPage, UploadId, UploadedPart};
+pub use upload::{CompletedPart, PartTag, PartsPage, UploadId, UploadedPart};
 
 use super::error::StoreError;
 use crate::backend::Headers;
@@ -183,7 +183,7 @@ pub trait Store: Send + Sync {
         &self,
         key: &[u8],
         upload: &UploadId,
-        parts: &[(u16, PartTag)],
+        parts: &[CompletedPart],
         condition: Condition<'_>,
         look: LookForWritten<'_>,
     ) -> Result<Option<ETag>, StoreError>;

@@ -15,6 +15,15 @@ pub struct PartTag {
     pub checksum: Option<u64>,
 }
 
+/// A part that was sent, as it is named when the upload is completed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompletedPart {
+    /// Its number, from 1.
+    pub number: u16,
+    /// What it is known by.
+    pub tag: PartTag,
+}
+
 /// A part that the store has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadedPart {

@@ -7,6 +7,7 @@ mod reading;
 mod writing;
 
 use super::memory::{Fault, MemoryService, MemoryStore};
+use super::prefix::PrefixOptions;
 use super::{BucketPrefix, ObjectSource, ObjectTarget, Store};
 use crate::backend::{Precondition, ReadError, Reading, Source, Target as _};
 use crate::limits::Memory;
@@ -37,15 +38,16 @@ impl Scene {
     /// Opens a prefix of a bucket as a new run does.
     fn place(&self, bucket: &MemoryStore, token: &str) -> BucketPrefix {
         let store: Arc<dyn Store> = bucket.stopped_by(self.stop.clone());
-        BucketPrefix::new(
-            (Arc::clone(&store), store),
-            b"p/".as_slice().into(),
-            self.state.path().into(),
-            Memory::new(64 << 20),
-            self.stop.clone(),
-            token.to_owned(),
-            Metadata::default(),
-        )
+        BucketPrefix::new(PrefixOptions {
+            lock_store: Arc::clone(&store),
+            store,
+            prefix: b"p/".as_slice().into(),
+            spool_dir: self.state.path().into(),
+            memory: Memory::new(64 << 20),
+            stop: self.stop.clone(),
+            token: token.to_owned(),
+            guess: Metadata::default(),
+        })
     }
 
     fn target(&self) -> ObjectTarget {

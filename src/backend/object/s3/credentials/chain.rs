@@ -85,7 +85,7 @@ impl<H: Ask> Chain<H> {
             return keys().map(Some).ok_or_else(looped);
         }
         if let Some(role) = profile.get("role_arn") {
-            return self.role(profiles, (name, profile), role, from).map(Some);
+            return self.role(profiles, name, profile, role, from).map(Some);
         }
         if let Some(loaded) = keys() {
             return Ok(Some(loaded));
@@ -108,7 +108,8 @@ impl<H: Ask> Chain<H> {
     fn role(
         &self,
         profiles: &Profiles,
-        (name, profile): (&str, Profile<'_>),
+        name: &str,
+        profile: Profile<'_>,
         role: &str,
         from: &[&str],
     ) -> Result<Loaded, Error> {

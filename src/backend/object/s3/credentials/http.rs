@@ -91,7 +91,7 @@ impl Http {
         let ca_file = self.ca_file.as_deref();
         let tls = tls::config(proxies.need_tls(server), ca_file);
         let tls = tls.map_err(|error| error.to_string())?;
-        Ok(Connector::new(HttpConnector::new(), tls, (server, proxies)))
+        Ok(Connector::new(HttpConnector::new(), tls, server, proxies))
     }
 }
 

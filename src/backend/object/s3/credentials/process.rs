@@ -45,7 +45,7 @@ pub(super) fn run(command: &str) -> Result<Loaded, String> {
         .stderr(Stdio::piped())
         .spawn();
     let child = child.map_err(|error| format!("cannot be started: {error}"))?;
-    let output = read((command, child), TIME)?;
+    let output = read(command, child, TIME)?;
     let output: Output =
         serde_json::from_slice(&output).map_err(|_| "printed no credentials in JSON".to_owned())?;
     if output.version != 1 {
@@ -63,7 +63,7 @@ pub(super) fn run(command: &str) -> Result<Loaded, String> {
 }
 
 /// Reads what a child prints, and waits for its end.
-fn read((command, mut child): (&str, Child), time: Duration) -> Result<Vec<u8>, String> {
+fn read(command: &str, mut child: Child, time: Duration) -> Result<Vec<u8>, String> {
     let output = reader(child.stdout.take());
     let said = reader(child.stderr.take());
     let began = Instant::now();
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn a_helper_that_hangs_is_ended() {
         let child = Command::new("sleep").arg("60").stdout(Stdio::piped()).spawn().unwrap();
-        let error = read(("sleep 60", child), Duration::from_millis(30)).unwrap_err();
+        let error = read("sleep 60", child, Duration::from_millis(30)).unwrap_err();
         assert!(error.contains("did not end"), "{error}");
     }
 }
