@@ -5,63 +5,44 @@
 //! The pool opens, reads and sorts the directories that come next. If the pool hasn't begun a job
 //! when its result is needed, the emitter does it itself, so that nothing waits for an idle pool.
 //!
-//! Bounds: [`CHUNK`] entries a chunk; [`CHUNKS_AHEAD`] chunks a level; [`DIRECTORIES_AHEAD`]
-//! directories with [`NAMES_AHEAD`] names in total; [`NAMES_HELD`] bytes of names on the stack, the
-//! rest on disk; [`HANDLES_HELD`] directory handles on the stack, the rest reopened through `..`
-//! and compared with their identity.
+//! Bounds: [`CHUNK`] entries a chunk; [`CHUNKS_AHEAD`] chunks a level;
+//! [`DIRECTORIES_AHEAD`](look::DIRECTORIES_AHEAD) directories with [`NAMES_AHEAD`] names in total;
+//! [`NAMES_HELD`] bytes of names on the stack, the rest on disk;
+//! [`HANDLES_HELD`](look::HANDLES_HELD) directory handles on the stack, the rest reopened through
+//! `..` and compared with their identity.
+
+mod ahead;
+mod look;
+mod name;
+
+pub use look::Guarded;
+pub(super) use name::list_name;
 
 use super::Walking;
-use super::beneath::{Directory, Identity, Root, open_child};
-use super::metadata::{kind, kind_of, look_at, look_at_open};
-use super::read::link_text;
+use super::beneath::{Directory, Identity, Root};
+use super::metadata::{kind_of, look_at, look_at_open};
 use super::stamp::entry;
 use crate::backend::{ListItem, ListOptions, Listing};
-use crate::filter::Filter;
-use crate::limits::descriptors::handles;
 use crate::model::error::Side;
-use crate::model::names::is_legal_name;
-use crate::model::reserved::{DIRECTORY, is_temporary};
-use crate::model::{Cause, EntryError, EntryKind, Error, ErrorKind, Key, Operation};
-use crate::spool::{Sorted, Sorter};
+use crate::model::{Cause, EntryError, EntryKind, Error, ErrorKind, Key};
+use crate::spool::Sorted;
+use ahead::Ahead;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use rustix::fs::{FileType, Mode, OFlags, RawDir, openat};
+use look::{CHUNK, Opened, Walk};
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::collections::VecDeque;
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-/// Entries that one job looks up and sends together.
-const CHUNK: usize = 256;
 /// Chunks of one level that are looked up ahead.
 const CHUNKS_AHEAD: usize = 4;
-/// Directories opened ahead in total, one handle each, if the descriptor limit allows.
-const DIRECTORIES_AHEAD: usize = 64;
 /// Names in directories opened ahead, in total; beyond this no more are opened.
 const NAMES_AHEAD: usize = 32_768;
-/// Bytes of one directory's names that are sorted in memory.
-const NAMES_SORTED: usize = 1 << 20;
 /// Bytes of names on the stack before the outermost levels go to disk.
 const NAMES_HELD: usize = 4 << 20;
-/// Directory handles on the stack, if the descriptor limit allows.
-const HANDLES_HELD: usize = 64;
-/// Size in bytes of the buffer for directory entries.
-const READ_AT_ONCE: usize = 32 << 10;
 /// Chunks queued between the emitter and the reader of the listing.
 const CHUNKS_SENT: usize = 4;
-
-/// The name at a root that is reserved for vidimus's own directory and never mirrored.
-const OWN: &[u8] = DIRECTORY.as_bytes();
-
-/// A directory that a walk treats specially.
-#[derive(Clone, Debug)]
-pub enum Guarded {
-    /// Left out with everything below it: the state directory.
-    LeaveOut(Identity),
-    /// The other side's root, which must not be inside this one.
-    Forbidden(Identity),
-}
 
 /// Lists a tree; see [`Source::list`](crate::backend::Source::list).
 pub(super) fn list(
@@ -72,8 +53,6 @@ pub(super) fn list(
 ) -> Result<Listing, Error> {
     begin(root, walking, side, options, Depth::Tree)
 }
-
-pub(super) use name::list_name;
 
 /// Lists the root and its entries, without the contents of directories below.
 pub(super) fn list_level(
@@ -163,31 +142,6 @@ impl Iterator for Items {
 
 /// The reader of the listing is gone.
 struct Gone;
-
-/// State shared by all jobs of one walk.
-struct Walk {
-    side: Side,
-    filter: Arc<Filter>,
-    guarded: Arc<[Guarded]>,
-    spool_dir: PathBuf,
-    root: Arc<Root>,
-    /// Most directories that are opened ahead.
-    max_ahead: usize,
-    /// Most directories on the stack that are kept open.
-    max_open: usize,
-    directories_ahead: AtomicUsize,
-    names_ahead: AtomicUsize,
-}
-
-/// An open directory with sorted names.
-struct Opened {
-    directory: Arc<Directory>,
-    names: Sorted,
-    /// The first chunk, already looked up.
-    first: Vec<ListItem>,
-    /// The error if reading stopped before the end: further entries are unknown.
-    failed: Option<EntryError>,
-}
 
 /// One directory on the stack.
 struct Level {
@@ -480,236 +434,3 @@ impl Emitter {
         self.end(self.walk.overlap(key))
     }
 }
-
-impl Opened {
-    fn count(&self) -> usize {
-        self.first.len() + self.names.remaining() as usize
-    }
-}
-
-impl Walk {
-    fn new(root: &Arc<Root>, walking: &Walking, side: Side, options: &ListOptions) -> Self {
-        Self {
-            side,
-            filter: Arc::clone(&options.filter),
-            guarded: Arc::clone(&walking.guarded),
-            spool_dir: walking.spool_dir.clone(),
-            root: Arc::clone(root),
-            max_ahead: handles(DIRECTORIES_AHEAD),
-            max_open: handles(HANDLES_HELD),
-            directories_ahead: AtomicUsize::new(0),
-            names_ahead: AtomicUsize::new(0),
-        }
-    }
-
-    pub(super) fn directory(&self, fd: OwnedFd) -> rustix::io::Result<Directory> {
-        Directory::from_fd(fd, self.root.file_systems())
-    }
-
-    fn guard(&self, found: Identity) -> Option<&Guarded> {
-        self.guarded.iter().find(|guarded| match guarded {
-            Guarded::LeaveOut(identity) | Guarded::Forbidden(identity) => *identity == found,
-        })
-    }
-
-    /// Builds the error for a walk that reached the other side's root.
-    fn overlap(&self, key: &Key) -> Error {
-        let (side, other) = match self.side {
-            Side::Source => (Side::Source, Side::Target),
-            Side::Target => (Side::Target, Side::Source),
-        };
-        let message = format!("the {other} lies in the {side}, at \"{key}\"");
-        Error::new(ErrorKind::Refused, message).help(
-            "mirror to a place outside the source; two names of one place (a bind mount) count too",
-        )
-    }
-
-    fn open(&self, parent: &Directory, key: &Key) -> Result<Opened, EntryError> {
-        let directory = open_child(parent.as_fd(), key.name())
-            .and_then(|fd| self.directory(fd))
-            .map_err(|error| self.error(key.clone(), error))?;
-        self.read(directory, key)
-    }
-
-    /// Reads and sorts the names of a directory and looks up the first chunk.
-    fn read(&self, directory: Directory, key: &Key) -> Result<Opened, EntryError> {
-        let mut sorter = Sorter::new(self.spool_dir.clone(), NAMES_SORTED);
-        let failed = self.read_names(&directory, key, &mut sorter);
-        let spool = |error| self.failure(key.clone(), Cause::Io(error));
-        let mut names = sorter.finish().map_err(spool)?;
-        let directory = Arc::new(directory);
-        let keys = self
-            .take_names(&mut names, key)
-            .map_err(|error| self.failure(key.clone(), Cause::Other(error.to_string())))?;
-        let first = self.look_at_all(&directory, keys);
-        Ok(Opened { directory, names, first, failed })
-    }
-
-    /// Reads the names into `sorter`: leaves as `name`, directories as `name/`, each with a NUL
-    /// after it, which sorts first.
-    fn read_names(
-        &self,
-        directory: &Directory,
-        key: &Key,
-        sorter: &mut Sorter,
-    ) -> Option<EntryError> {
-        let mut buffer: Vec<u8> = Vec::with_capacity(READ_AT_ONCE);
-        let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
-        let mut record = Vec::with_capacity(64);
-        while let Some(found) = entries.next() {
-            let found = match found {
-                Ok(found) => found,
-                Err(error) => return Some(self.error(key.clone(), error)),
-            };
-            let name = found.file_name().to_bytes();
-            if name == b"." || name == b".." {
-                continue;
-            }
-            if !is_legal_name(name) {
-                return Some(self.failure(key.clone(), Cause::IllegalName));
-            }
-            let is_directory = match found.file_type() {
-                FileType::Unknown => match look_at(directory, name) {
-                    Ok(stat) => kind_of(&stat) == EntryKind::Directory,
-                    Err(_) => false, // the lookup that follows reports the error
-                },
-                file_type => kind(file_type) == EntryKind::Directory,
-            };
-            if !is_directory && directory.capabilities.identity_is_unknown() {
-                directory.capabilities.check_identity(directory, name, found.ino());
-            }
-            if key.is_root() && name == OWN {
-                if !is_directory {
-                    self.root.leave_out();
-                }
-                continue;
-            }
-            record.clear();
-            record.extend_from_slice(name);
-            if is_directory {
-                record.push(b'/');
-            }
-            if self.filter.has_patterns() && !is_temporary(name) {
-                let mut full = key.as_bytes().to_vec();
-                full.extend_from_slice(&record);
-                if self.filter.excludes(&Key::new(full)) {
-                    continue;
-                }
-            }
-            record.push(0);
-            if let Err(error) = sorter.push(&record) {
-                return Some(self.failure(key.clone(), Cause::Io(error)));
-            }
-        }
-        None
-    }
-
-    fn take_names(&self, names: &mut Sorted, parent: &Key) -> Result<Vec<Key>, Error> {
-        let mut keys = Vec::with_capacity(CHUNK.min(names.remaining() as usize));
-        while keys.len() < CHUNK {
-            let Some(record) = names.next().map_err(|error| self.spool_error(error))? else {
-                break;
-            };
-            let name = record.strip_suffix(b"\0").unwrap_or(record);
-            keys.push(Key::child(parent.as_bytes(), name, false));
-        }
-        Ok(keys)
-    }
-
-    fn look_at_all(&self, directory: &Arc<Directory>, keys: Vec<Key>) -> Vec<ListItem> {
-        keys.into_iter().map(|key| self.look(directory, key)).collect()
-    }
-
-    fn look(&self, directory: &Arc<Directory>, key: Key) -> ListItem {
-        if is_temporary(key.name()) {
-            return match self.side {
-                Side::Target => ListItem::Leftover(key),
-                Side::Source => ListItem::Failed(self.failure(key, Cause::ReservedName)),
-            };
-        }
-        let stat = match look_at(&**directory, key.name()) {
-            Ok(stat) => stat,
-            Err(Errno::NOENT) => return ListItem::Failed(self.failure(key, Cause::Vanished)),
-            Err(error) => return ListItem::Failed(self.error(key, error)),
-        };
-        let kind = kind_of(&stat);
-        if (kind == EntryKind::Directory) != key.is_directory() {
-            return ListItem::Failed(self.failure(key, Cause::Changed { attempts: 1 }));
-        }
-        let link = match kind {
-            EntryKind::Symlink => match link_text(&**directory, key.name()) {
-                Ok(text) => Some(text),
-                Err(error) => return ListItem::Failed(self.error(key, error)),
-            },
-            _ => None,
-        };
-        ListItem::Entry(entry(&directory.capabilities, key, &stat, link))
-    }
-
-    fn error(&self, key: Key, error: Errno) -> EntryError {
-        self.failure(key, error.into())
-    }
-
-    fn failure(&self, key: Key, cause: Cause) -> EntryError {
-        EntryError::new(Operation::List, self.side, key, cause)
-    }
-
-    fn spool_error(&self, error: std::io::Error) -> Error {
-        let message = format!("cannot sort names in \"{}\"", self.spool_dir.display());
-        Error::new(ErrorKind::Unusable, message).because(error)
-    }
-}
-
-/// A job that is run by the pool, or by the thread that needs its result first.
-struct Ahead<T>(Arc<(Mutex<Work<T>>, Condvar)>);
-
-enum Work<T> {
-    Waiting(Box<dyn FnOnce() -> T + Send>),
-    Running,
-    Done(T),
-}
-
-impl<T: Send + 'static> Ahead<T> {
-    fn spawn(pool: &rayon::ThreadPool, job: impl FnOnce() -> T + Send + 'static) -> Self {
-        let shared = Arc::new((Mutex::new(Work::Waiting(Box::new(job))), Condvar::new()));
-        let theirs = Arc::downgrade(&shared);
-        pool.spawn(move || {
-            // The walk was dropped: the result isn't needed any more.
-            let Some(theirs) = theirs.upgrade() else { return };
-            let (work, done) = &*theirs;
-            let job = {
-                let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
-                match std::mem::replace(&mut *work, Work::Running) {
-                    Work::Waiting(job) => job,
-                    other => {
-                        *work = other;
-                        return;
-                    }
-                }
-            };
-            let result = job();
-            *work.lock().unwrap_or_else(PoisonError::into_inner) = Work::Done(result);
-            done.notify_all();
-        });
-        Self(shared)
-    }
-
-    fn take(self) -> T {
-        let (work, done) = &*self.0;
-        let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            match std::mem::replace(&mut *work, Work::Running) {
-                Work::Done(result) => return result,
-                Work::Waiting(job) => {
-                    drop(work);
-                    return job();
-                }
-                Work::Running => {
-                    work = done.wait(work).unwrap_or_else(PoisonError::into_inner);
-                }
-            }
-        }
-    }
-}
-
-mod name;

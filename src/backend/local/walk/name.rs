@@ -1,6 +1,7 @@
 //! Lists a single name as a walk would, by following only the path to it.
 
-use super::{Guarded, OWN, Walk, Walking};
+use super::look::{Guarded, OWN, Walk};
+use crate::backend::local::Walking;
 use crate::backend::local::beneath::{Directory, Root, open_child};
 use crate::backend::local::metadata::{kind_of, look_at, look_at_open};
 use crate::backend::local::stamp::entry;

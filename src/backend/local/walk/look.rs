@@ -1,0 +1,248 @@
+//! Looking at one directory: its names are read, sorted, and looked up a chunk at a time.
+
+use crate::backend::local::Walking;
+use crate::backend::local::beneath::{Directory, Identity, Root, open_child};
+use crate::backend::local::metadata::{kind, kind_of, look_at};
+use crate::backend::local::read::link_text;
+use crate::backend::local::stamp::entry;
+use crate::backend::{ListItem, ListOptions};
+use crate::filter::Filter;
+use crate::limits::descriptors::handles;
+use crate::model::error::Side;
+use crate::model::names::is_legal_name;
+use crate::model::reserved::{DIRECTORY, is_temporary};
+use crate::model::{Cause, EntryError, EntryKind, Error, ErrorKind, Key, Operation};
+use crate::spool::{Sorted, Sorter};
+use rustix::fs::{FileType, RawDir};
+use rustix::io::Errno;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+/// Entries that one job looks up and sends together.
+pub(super) const CHUNK: usize = 256;
+/// Directories opened ahead in total, one handle each, if the descriptor limit allows.
+pub(super) const DIRECTORIES_AHEAD: usize = 64;
+/// Directory handles on the stack, if the descriptor limit allows.
+pub(super) const HANDLES_HELD: usize = 64;
+/// Bytes of one directory's names that are sorted in memory.
+const NAMES_SORTED: usize = 1 << 20;
+/// Size in bytes of the buffer for directory entries.
+const READ_AT_ONCE: usize = 32 << 10;
+
+/// The name at a root that is reserved for vidimus's own directory and never mirrored.
+pub(super) const OWN: &[u8] = DIRECTORY.as_bytes();
+
+/// A directory that a walk treats specially.
+#[derive(Clone, Debug)]
+pub enum Guarded {
+    /// Left out with everything below it: the state directory.
+    LeaveOut(Identity),
+    /// The other side's root, which must not be inside this one.
+    Forbidden(Identity),
+}
+
+/// State shared by all jobs of one walk.
+pub(super) struct Walk {
+    pub(super) side: Side,
+    pub(super) filter: Arc<Filter>,
+    pub(super) guarded: Arc<[Guarded]>,
+    pub(super) spool_dir: PathBuf,
+    pub(super) root: Arc<Root>,
+    /// Most directories that are opened ahead.
+    pub(super) max_ahead: usize,
+    /// Most directories on the stack that are kept open.
+    pub(super) max_open: usize,
+    pub(super) directories_ahead: AtomicUsize,
+    pub(super) names_ahead: AtomicUsize,
+}
+
+/// An open directory with sorted names.
+pub(super) struct Opened {
+    pub(super) directory: Arc<Directory>,
+    pub(super) names: Sorted,
+    /// The first chunk, already looked up.
+    pub(super) first: Vec<ListItem>,
+    /// The error if reading stopped before the end: further entries are unknown.
+    pub(super) failed: Option<EntryError>,
+}
+
+impl Opened {
+    pub(super) fn count(&self) -> usize {
+        self.first.len() + self.names.remaining() as usize
+    }
+}
+
+impl Walk {
+    pub(super) fn new(root: &Arc<Root>, walking: &Walking, side: Side, options: &ListOptions) -> Self {
+        Self {
+            side,
+            filter: Arc::clone(&options.filter),
+            guarded: Arc::clone(&walking.guarded),
+            spool_dir: walking.spool_dir.clone(),
+            root: Arc::clone(root),
+            max_ahead: handles(DIRECTORIES_AHEAD),
+            max_open: handles(HANDLES_HELD),
+            directories_ahead: AtomicUsize::new(0),
+            names_ahead: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn directory(&self, fd: OwnedFd) -> rustix::io::Result<Directory> {
+        Directory::from_fd(fd, self.root.file_systems())
+    }
+
+    pub(super) fn guard(&self, found: Identity) -> Option<&Guarded> {
+        self.guarded.iter().find(|guarded| match guarded {
+            Guarded::LeaveOut(identity) | Guarded::Forbidden(identity) => *identity == found,
+        })
+    }
+
+    /// Builds the error for a walk that reached the other side's root.
+    pub(super) fn overlap(&self, key: &Key) -> Error {
+        let (side, other) = match self.side {
+            Side::Source => (Side::Source, Side::Target),
+            Side::Target => (Side::Target, Side::Source),
+        };
+        let message = format!("the {other} lies in the {side}, at \"{key}\"");
+        Error::new(ErrorKind::Refused, message).help(
+            "mirror to a place outside the source; two names of one place (a bind mount) count too",
+        )
+    }
+
+    pub(super) fn open(&self, parent: &Directory, key: &Key) -> Result<Opened, EntryError> {
+        let directory = open_child(parent.as_fd(), key.name())
+            .and_then(|fd| self.directory(fd))
+            .map_err(|error| self.error(key.clone(), error))?;
+        self.read(directory, key)
+    }
+
+    /// Reads and sorts the names of a directory and looks up the first chunk.
+    pub(super) fn read(&self, directory: Directory, key: &Key) -> Result<Opened, EntryError> {
+        let mut sorter = Sorter::new(self.spool_dir.clone(), NAMES_SORTED);
+        let failed = self.read_names(&directory, key, &mut sorter);
+        let spool = |error| self.failure(key.clone(), Cause::Io(error));
+        let mut names = sorter.finish().map_err(spool)?;
+        let directory = Arc::new(directory);
+        let keys = self
+            .take_names(&mut names, key)
+            .map_err(|error| self.failure(key.clone(), Cause::Other(error.to_string())))?;
+        let first = self.look_at_all(&directory, keys);
+        Ok(Opened { directory, names, first, failed })
+    }
+
+    /// Reads the names into `sorter`: leaves as `name`, directories as `name/`, each with a NUL
+    /// after it, which sorts first.
+    fn read_names(
+        &self,
+        directory: &Directory,
+        key: &Key,
+        sorter: &mut Sorter,
+    ) -> Option<EntryError> {
+        let mut buffer: Vec<u8> = Vec::with_capacity(READ_AT_ONCE);
+        let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
+        let mut record = Vec::with_capacity(64);
+        while let Some(found) = entries.next() {
+            let found = match found {
+                Ok(found) => found,
+                Err(error) => return Some(self.error(key.clone(), error)),
+            };
+            let name = found.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            if !is_legal_name(name) {
+                return Some(self.failure(key.clone(), Cause::IllegalName));
+            }
+            let is_directory = match found.file_type() {
+                FileType::Unknown => match look_at(directory, name) {
+                    Ok(stat) => kind_of(&stat) == EntryKind::Directory,
+                    Err(_) => false, // the lookup that follows reports the error
+                },
+                file_type => kind(file_type) == EntryKind::Directory,
+            };
+            if !is_directory && directory.capabilities.identity_is_unknown() {
+                directory.capabilities.check_identity(directory, name, found.ino());
+            }
+            if key.is_root() && name == OWN {
+                if !is_directory {
+                    self.root.leave_out();
+                }
+                continue;
+            }
+            record.clear();
+            record.extend_from_slice(name);
+            if is_directory {
+                record.push(b'/');
+            }
+            if self.filter.has_patterns() && !is_temporary(name) {
+                let mut full = key.as_bytes().to_vec();
+                full.extend_from_slice(&record);
+                if self.filter.excludes(&Key::new(full)) {
+                    continue;
+                }
+            }
+            record.push(0);
+            if let Err(error) = sorter.push(&record) {
+                return Some(self.failure(key.clone(), Cause::Io(error)));
+            }
+        }
+        None
+    }
+
+    pub(super) fn take_names(&self, names: &mut Sorted, parent: &Key) -> Result<Vec<Key>, Error> {
+        let mut keys = Vec::with_capacity(CHUNK.min(names.remaining() as usize));
+        while keys.len() < CHUNK {
+            let Some(record) = names.next().map_err(|error| self.spool_error(error))? else {
+                break;
+            };
+            let name = record.strip_suffix(b"\0").unwrap_or(record);
+            keys.push(Key::child(parent.as_bytes(), name, false));
+        }
+        Ok(keys)
+    }
+
+    pub(super) fn look_at_all(&self, directory: &Arc<Directory>, keys: Vec<Key>) -> Vec<ListItem> {
+        keys.into_iter().map(|key| self.look(directory, key)).collect()
+    }
+
+    pub(super) fn look(&self, directory: &Arc<Directory>, key: Key) -> ListItem {
+        if is_temporary(key.name()) {
+            return match self.side {
+                Side::Target => ListItem::Leftover(key),
+                Side::Source => ListItem::Failed(self.failure(key, Cause::ReservedName)),
+            };
+        }
+        let stat = match look_at(&**directory, key.name()) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return ListItem::Failed(self.failure(key, Cause::Vanished)),
+            Err(error) => return ListItem::Failed(self.error(key, error)),
+        };
+        let kind = kind_of(&stat);
+        if (kind == EntryKind::Directory) != key.is_directory() {
+            return ListItem::Failed(self.failure(key, Cause::Changed { attempts: 1 }));
+        }
+        let link = match kind {
+            EntryKind::Symlink => match link_text(&**directory, key.name()) {
+                Ok(text) => Some(text),
+                Err(error) => return ListItem::Failed(self.error(key, error)),
+            },
+            _ => None,
+        };
+        ListItem::Entry(entry(&directory.capabilities, key, &stat, link))
+    }
+
+    pub(super) fn error(&self, key: Key, error: Errno) -> EntryError {
+        self.failure(key, error.into())
+    }
+
+    pub(super) fn failure(&self, key: Key, cause: Cause) -> EntryError {
+        EntryError::new(Operation::List, self.side, key, cause)
+    }
+
+    pub(super) fn spool_error(&self, error: std::io::Error) -> Error {
+        let message = format!("cannot sort names in \"{}\"", self.spool_dir.display());
+        Error::new(ErrorKind::Unusable, message).because(error)
+    }
+}

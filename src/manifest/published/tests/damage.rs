@@ -1,0 +1,289 @@
+//! What is damaged, gone, left by a killed run, or put back.
+
+use super::*;
+
+#[test]
+fn what_a_killed_run_left_counts_for_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("target");
+    std::fs::create_dir(&place).unwrap();
+    let target = target(&place);
+    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+    let writer = ManifestWriter::new(&target, dir.path(), now);
+    let reader = ManifestReader::of(&target, dir.path());
+    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
+    let mut expected = BTreeMap::new();
+    let edits = |version| (0..20_u8).map(|key| (vec![b'a' + key], Some(version))).collect();
+    for (at, name) in ["00000002.ndjson.zst", "00000002.json"].into_iter().enumerate() {
+        let run = RunId(format!("run-{at}"));
+        let number = state.begin_run(&run, now, "{}").unwrap();
+        put(&state, &edits(at as u8 + 1), number, &mut expected);
+        if at == 0 {
+            publish(&state, &writer, publishing(&run)).unwrap();
+        }
+        std::fs::write(place.join(crate::model::reserved::MANIFEST).join(name), "half").unwrap();
+        assert_eq!(reader.latest().unwrap().unwrap().head.sequence, 1);
+    }
+    let last = RunId("last".to_owned());
+    let latest = publish(&state, &writer, publishing(&last)).unwrap().unwrap().publication;
+    assert_eq!(reader.latest().unwrap(), Some(latest.clone()));
+    let rows = Merged::of(&reader, &latest.head).unwrap();
+    assert!(rows.map(Result::unwrap).all(|(row, _)| row.digest == Some(Digest([2; 32]))));
+}
+
+/// A file of a manifest of two segments is damaged or gone, and no row changed since.
+#[test]
+fn what_is_damaged_or_gone_is_published_anew_though_nothing_changed() {
+    type Damage = fn(&Path);
+    let gone: Damage = |path| std::fs::remove_file(path).unwrap();
+    let cut: Damage = |path| std::fs::write(path, &std::fs::read(path).unwrap()[1..]).unwrap();
+    let flipped: Damage = |path| {
+        let mut bytes = std::fs::read(path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    };
+    let (pointer, head) = ("latest.json", "00000002.json");
+    let (first, last) = ("00000001.ndjson.zst", "00000002.ndjson.zst");
+    let of_all = [pointer, head, first, last].map(|name| [(name, gone), (name, cut)]);
+    let seen = of_all.into_iter().flatten().chain([(pointer, flipped), (head, flipped)]);
+    // Only reading it tells: a run that builds on it reads it, and one that verifies.
+    let unseen = [(first, flipped), (last, flipped)];
+    for ((name, damage), is_seen) in
+        seen.map(|case| (case, true)).chain(unseen.map(|case| (case, false)))
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("target");
+        std::fs::create_dir(&place).unwrap();
+        let target = target(&place);
+        let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+        let (writer, reader) = (
+            ManifestWriter::new(&target, dir.path(), now),
+            ManifestReader::of(&target, dir.path()),
+        );
+        let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
+        let run = RunId("run".to_owned());
+        let number = state.begin_run(&run, now, "{}").unwrap();
+        let edits = |keys: std::ops::Range<u8>| keys.map(|key| (vec![key], Some(7))).collect();
+        for keys in [0..25, 2..4] {
+            put(&state, &edits(keys), number, &mut BTreeMap::new());
+            publish(&state, &writer, publishing(&run)).unwrap().unwrap();
+        }
+        assert!(publish(&state, &writer, publishing(&run)).unwrap().is_none(), "all is whole");
+        damage(&place.join(crate::model::reserved::MANIFEST).join(name));
+        let known = state.published().unwrap();
+        let mut status = ManifestStatus::look(&reader, known.as_ref()).unwrap();
+        assert_eq!(status.fault.is_some(), is_seen, "{name}");
+        status.read(&reader).unwrap();
+        let fault = status.fault.unwrap();
+        assert!(fault.to_string().contains(name), "{name}: {fault}");
+        if !is_seen {
+            assert!(publish(&state, &writer, publishing(&run)).unwrap().is_none(), "unseen");
+            state.distrust(&fault).unwrap();
+        }
+        let done = publish(&state, &writer, publishing(&run)).unwrap().unwrap();
+        assert!(done.fault.unwrap().to_string().contains(name));
+        let latest = reader.latest().unwrap().unwrap();
+        assert_eq!((latest.head.sequence, latest.head.segments.len()), (3, 1), "{name}");
+        assert_eq!(check(&reader, &latest).unwrap().rows, 25);
+        assert!(
+            publish(&state, &writer, publishing(&run)).unwrap().is_none(),
+            "all is whole again"
+        );
+        if !is_seen {
+            // Nor does a publication go on from what is damaged so.
+            put(&state, &edits(2..4), number, &mut BTreeMap::new());
+            publish(&state, &writer, publishing(&run)).unwrap().unwrap();
+            let first = reader.latest().unwrap().unwrap().head.segments[0].name();
+            flipped(&place.join(crate::model::reserved::MANIFEST).join(first));
+            put(&state, &edits(5..6), number, &mut BTreeMap::new());
+            let done = publish(&state, &writer, publishing(&run)).unwrap().unwrap();
+            assert_eq!(done.fault.unwrap().kind, ErrorKind::Damaged);
+            assert_eq!(check(&reader, &done.publication).unwrap().rows, 25);
+        }
+    }
+}
+
+/// What a stranger wrote: each number as large as can be, and names that would move a cursor.
+#[test]
+fn a_head_of_a_strangers_harms_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("target");
+    std::fs::create_dir(&place).unwrap();
+    let target = target(&place);
+    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+    let (writer, reader) =
+        (ManifestWriter::new(&target, dir.path(), now), ManifestReader::of(&target, dir.path()));
+    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
+    let run = RunId("run".to_owned());
+    let number = state.begin_run(&run, now, "{}").unwrap();
+    put(&state, &vec![(b"a".to_vec(), Some(1))], number, &mut BTreeMap::new());
+    let good = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication;
+    let text = String::from_utf8(good.head.encode().unwrap()).unwrap();
+    let plant = |head: &str, sequence: u64| {
+        let files = place.join(crate::model::reserved::MANIFEST);
+        let digest = Digest::of(head.as_bytes());
+        let pointer = format!(
+            "{{\"vidimus_manifest\":1,\"head\":{{\"sequence\":{sequence},\"blake3\":\"{digest}\"}}}}"
+        );
+        std::fs::write(files.join(format!("{sequence:08}.json")), head).unwrap();
+        std::fs::write(files.join("latest.json"), pointer).unwrap();
+    };
+    plant(&text.replace("\"run\": \"run\"", "\"run\": \"\\u001b[2J\""), 1);
+    assert!(reader.latest().unwrap_err().to_string().contains("control characters"));
+    // Whoever reads JSON quotes a word that it doesn't know.
+    plant(&text.replace("\"complete\"", "\"\\u001b[2J\""), 1);
+    let error = reader.latest().unwrap_err().to_string();
+    assert!(error.contains("\\u{1b}[2J") && !error.contains('\u{1b}'), "{error:?}");
+    let largest = u64::MAX;
+    plant(&text.replacen("\"sequence\": 1", &format!("\"sequence\": {largest}"), 1), largest);
+    put(&state, &vec![(b"a".to_vec(), Some(2))], number, &mut BTreeMap::new());
+    let error = publish(&state, &writer, publishing(&run)).unwrap_err();
+    assert!(error.to_string().contains("last number"), "{error}");
+    plant(&text.replace("\"lines\": 1", &format!("\"lines\": {largest}")), 1);
+    let latest = reader.latest().unwrap().unwrap();
+    assert!(
+        Merged::of(&reader, &latest.head).and_then(Iterator::collect::<Result<Vec<_>, _>>).is_err()
+    );
+    put(&state, &vec![(b"a".to_vec(), Some(3))], number, &mut BTreeMap::new());
+    publish(&state, &writer, publishing(&run)).unwrap().unwrap();
+    assert_eq!(reader.latest().unwrap().unwrap().head.rows, 1);
+}
+
+/// What a publication that nobody can use any more leaves is not what the next one goes on from.
+#[test]
+fn a_chain_that_was_lost_begins_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("target");
+    std::fs::create_dir(&place).unwrap();
+    let target = target(&place);
+    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
+    let (reader, secret) = (ManifestReader::of(&target, dir.path()), key());
+    let writer = ManifestWriter::new(&target, dir.path(), now).signing_with(Some(&secret));
+    let run = RunId("run".to_owned());
+    let number = state.begin_run(&run, now, "{}").unwrap();
+    for version in 1..4 {
+        put(&state, &vec![(b"a".to_vec(), Some(version))], number, &mut BTreeMap::new());
+        publish(&state, &writer, publishing(&run)).unwrap().unwrap();
+    }
+    assert!(publish(&state, &writer, publishing(&run)).unwrap().is_none(), "nothing changed");
+    let files = place.join(crate::model::reserved::MANIFEST);
+    let third = reader.latest().unwrap().unwrap();
+    std::fs::remove_file(files.join("latest.json")).unwrap();
+    // It is signed again though no row changed.
+    let fourth = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication.head;
+    assert_eq!((fourth.sequence, fourth.previous), (4, None));
+    assert_eq!(fourth.lost, Some(third.as_predecessor()));
+    let latest = reader.latest().unwrap().unwrap();
+    assert_eq!(
+        check(&reader, &latest).unwrap(),
+        CheckedChain { publications: 1, rows: 1, lost: Some(3) }
+    );
+    // A damaged segment of what stands unsigned: it is not signed as it is.
+    std::fs::remove_file(files.join("00000004.json.minisig")).unwrap();
+    std::fs::write(files.join("00000004.ndjson.zst"), "rubbish").unwrap();
+    let done = publish(&state, &writer, publishing(&run)).unwrap().unwrap();
+    assert_eq!((done.publication.head.sequence, done.signing), (5, Signing::AsBefore));
+    assert!(holds(&reader, secret.public()));
+    assert!(!files.join("00000004.ndjson.zst").exists(), "it counts no more");
+}
+
+/// Rows are not worth much without what tells where they are from.
+#[test]
+fn a_manifest_that_is_found_damaged_leaves_no_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("target");
+    std::fs::create_dir(&place).unwrap();
+    let target = target(&place);
+    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
+    let (reader, writer) =
+        (ManifestReader::of(&target, dir.path()), ManifestWriter::new(&target, dir.path(), now));
+    let run = RunId("run".to_owned());
+    let number = state.begin_run(&run, now, "{}").unwrap();
+    // More than are committed together.
+    let edits = (0..50_002_u32).map(|key| (key.to_be_bytes().to_vec(), Some(1))).collect();
+    put(&state, &edits, number, &mut BTreeMap::new());
+    let mut latest = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication;
+    latest.head.segments[0].lines -= 1;
+    let other = State::open(&dir.path().join("other"), "/s", "/t").unwrap().state;
+    rebuild(&other, &reader, &latest, None).unwrap_err();
+    assert!(other.rows().unwrap().next().is_none());
+}
+
+/// Nobody signs or goes on from what is not all there.
+#[test]
+fn a_segment_that_is_gone_or_cut_is_written_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("target");
+    std::fs::create_dir(&place).unwrap();
+    let target = target(&place);
+    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
+    let (reader, secret) = (ManifestReader::of(&target, dir.path()), key());
+    let writer = ManifestWriter::new(&target, dir.path(), now);
+    let signing = ManifestWriter::new(&target, dir.path(), now).signing_with(Some(&secret));
+    let files = place.join(crate::model::reserved::MANIFEST);
+    let run = RunId("run".to_owned());
+    let number = state.begin_run(&run, now, "{}").unwrap();
+    let change = |keys: std::ops::Range<u8>, version| {
+        let edits = keys.map(|key| (vec![key], Some(version))).collect();
+        put(&state, &edits, number, &mut BTreeMap::new());
+    };
+    let numbers = |head: &Head| -> Vec<u64> { head.segments.iter().map(|s| s.sequence).collect() };
+    change(0..40, 1);
+    publish(&state, &signing, publishing(&run)).unwrap().unwrap();
+    change(7..8, 2);
+    let second = publish(&state, &signing, publishing(&run)).unwrap().unwrap().publication;
+    assert_eq!(numbers(&second.head), [1, 2]);
+    std::fs::remove_file(files.join("00000001.ndjson.zst")).unwrap();
+    // Nothing changed.
+    let third = publish(&state, &signing, publishing(&run)).unwrap().unwrap().publication;
+    assert_eq!(numbers(&third.head), [3]);
+    assert_eq!(third.head.previous, Some(second.as_predecessor()));
+    assert!(holds(&reader, secret.public()));
+    assert!(!files.join("00000002.ndjson.zst").exists(), "it counts no more");
+    let segment = std::fs::File::options().write(true).open(files.join("00000003.ndjson.zst"));
+    segment.unwrap().set_len(7).unwrap();
+    change(8..9, 2);
+    let fourth = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication;
+    assert_eq!(numbers(&fourth.head), [4]);
+    let whole = CheckedChain { publications: 4, rows: 40, lost: None };
+    assert_eq!(check(&reader, &fourth).unwrap(), whole);
+}
+
+/// The target is as it was some publications ago: what is published next takes no number of those
+/// that it lost.
+#[test]
+fn numbers_go_on_where_an_older_manifest_was_put_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("target");
+    std::fs::create_dir(&place).unwrap();
+    let target = target(&place);
+    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
+    let (reader, writer) =
+        (ManifestReader::of(&target, dir.path()), ManifestWriter::new(&target, dir.path(), now));
+    let files = place.join(crate::model::reserved::MANIFEST);
+    let run = RunId("run".to_owned());
+    let number = state.begin_run(&run, now, "{}").unwrap();
+    let publish = |version| {
+        put(&state, &vec![(b"a".to_vec(), Some(version))], number, &mut BTreeMap::new());
+        publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication
+    };
+    publish(1);
+    let pointer = std::fs::read(files.join("latest.json")).unwrap();
+    let segment = std::fs::read(files.join("00000001.ndjson.zst")).unwrap();
+    let second = publish(2);
+    let third = publish(3);
+    std::fs::write(files.join("latest.json"), pointer).unwrap();
+    std::fs::write(files.join("00000001.ndjson.zst"), segment).unwrap();
+    let fourth = publish(4);
+    assert_eq!((fourth.head.sequence, &fourth.head.previous), (4, &None));
+    assert_eq!(fourth.head.lost, Some(third.as_predecessor()));
+    assert_eq!(Digest::of(&reader.head(2).unwrap()), second.digest, "heads are never changed");
+    let whole = CheckedChain { publications: 1, rows: 1, lost: Some(3) };
+    assert_eq!(check(&reader, &fourth).unwrap(), whole);
+    let left = |sequence: u64| files.join(format!("{sequence:08}.ndjson.zst")).exists();
+    assert_eq!([1, 3, 4].map(left), [false, false, true]);
+}

@@ -1,0 +1,141 @@
+//! Files of older versions, which are taken over.
+
+use super::*;
+
+/// Makes the file that older versions had of a pair, with a run that its rows are of.
+fn pair(dir: &Path, version: i64, source: &str, (run, started): (&str, i64), rows: &[Row]) {
+    let made = tempfile::tempdir().unwrap();
+    let state = State::open(made.path(), source, TARGET).unwrap().state;
+    let number = state.begin_run(&RunId(run.to_owned()), at(started), "{}").unwrap();
+    let of_run = |row: &Row| Row { run: number, ..row.clone() };
+    let path = fill(made.path(), &rows.iter().map(of_run).collect::<Vec<_>>());
+    drop(state);
+    let connection = Connection::open(&path).unwrap();
+    connection
+        .execute_batch(&format!(
+            "ALTER TABLE entries DROP COLUMN from_source;
+             DROP TABLE sources;
+             ALTER TABLE runs DROP COLUMN source;
+             INSERT INTO meta VALUES ('source', '{source}');
+             PRAGMA user_version = {version};"
+        ))
+        .unwrap();
+    if version < 3 {
+        let shrink = "ALTER TABLE entries DROP COLUMN sha256; ALTER TABLE entries DROP COLUMN md5;";
+        connection.execute_batch(shrink).unwrap();
+    }
+    if version < 2 {
+        connection.execute_batch("DROP TABLE changed").unwrap();
+    }
+    drop(connection);
+    let hash = |text: &str| crate::manifest::database::short_hash(text);
+    let name = format!("{}-{}.sqlite3", hash(TARGET), hash(source));
+    fs::create_dir_all(dir).unwrap();
+    fs::rename(path, dir.join(name)).unwrap();
+}
+
+#[test]
+fn files_of_older_versions_are_taken_over_by_whoever_writes() {
+    for version in 1..=3 {
+        let dir = tempfile::tempdir().unwrap();
+        pair(dir.path(), version, SOURCE, ("r1", 1), &[row("a")]);
+        let expected = Row { run: RunNumber(1), from: SourceNumber(1), ..row("a") };
+        let files = names(dir.path());
+        let read = State::open_read_only(dir.path(), SOURCE, TARGET).unwrap().unwrap();
+        assert_eq!(all(&read), std::slice::from_ref(&expected));
+        assert!(read.for_recording().is_err());
+        drop(read);
+        assert_eq!(names(dir.path()), files, "whoever reads makes no file");
+        let state = open(dir.path());
+        assert_eq!(all(&state), std::slice::from_ref(&expected));
+        assert_eq!((state.published().unwrap(), state.changed().unwrap()), (None, 0));
+        assert_eq!(state.last_run_from_source().unwrap().unwrap().id.0, "r1");
+        drop(state);
+        assert_eq!(names(dir.path()).len(), 1);
+        assert_eq!(all(&open(dir.path())), [expected]);
+    }
+}
+
+/// The run that wrote a row counts, not the one that was last of its source.
+#[test]
+fn of_several_sources_rows_of_a_key_the_latest_run_s_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = |key: &str, size| Row { source: stamp(size), ..row(key) };
+    pair(dir.path(), 3, "/late", ("r3", 3), &[of("a", 3), of("c", 3)]);
+    pair(dir.path(), 2, "/early", ("r1", 1), &[of("a", 1), of("b", 1)]);
+    pair(dir.path(), 3, STREAM, ("r2", 2), &[of("b", 2), of("c", 2)]);
+    // Neither a run nor an import that is whole.
+    pair(dir.path(), 3, IMPORTED, ("r4", 4), &[of("a", 4)]);
+    fs::write(dir.path().join(format!("{}-0123.sqlite3", "0".repeat(16))), "").unwrap();
+    let read = State::latest_into(dir.path(), TARGET).unwrap().unwrap();
+    assert_eq!(read.source(), "/late");
+    let (state, names) = (open(dir.path()), ["/early", STREAM, "/late"]);
+    for state in [&read, &state] {
+        let found: Vec<_> = all(state)
+            .iter()
+            .map(|row| {
+                let run = state.run(row.run).unwrap().unwrap();
+                assert_eq!(run.source, names[row.from.0 as usize - 1]);
+                (row.key.to_string(), row.source.size, run.id.0)
+            })
+            .collect();
+        let expected = [("a", 3, "r3"), ("b", 2, "r2"), ("c", 3, "r3")];
+        let expected = expected.map(|(key, size, run)| (key.to_owned(), size, run.to_owned()));
+        assert_eq!(found, expected);
+    }
+    assert_eq!(state.last_run().unwrap().unwrap().id.0, "r3");
+}
+
+#[test]
+fn a_damaged_file_of_an_older_version_costs_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    pair(dir.path(), 3, "/one", ("r1", 1), &[row("a")]);
+    let whole = names(dir.path());
+    pair(dir.path(), 3, "/two", ("r2", 2), &[row("b")]);
+    let damaged = names(dir.path()).into_iter().find(|name| *name != whole[0]).unwrap();
+    flip(&dir.path().join(&damaged), 3);
+    assert!(is_damage(&State::latest_into(dir.path(), TARGET).unwrap_err()));
+    let opened = State::open(dir.path(), SOURCE, TARGET).unwrap();
+    assert_eq!(opened.set_aside.unwrap(), dir.path().join(format!("{damaged}.damaged-1")));
+    assert_eq!(all(&opened.state).len(), 1);
+}
+
+#[test]
+fn a_file_of_an_older_version_that_is_damaged_in_its_middle_costs_no_other() {
+    use std::os::unix::fs::FileExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let rows: Vec<_> = (0..5_000).map(|number| row(format!("{number:04}"))).collect();
+    pair(dir.path(), 3, "/one", ("r1", 1), &rows);
+    let damaged = names(dir.path()).remove(0);
+    pair(dir.path(), 3, "/two", ("r2", 2), &[row("z")]);
+    let path = dir.path().join(&damaged);
+    let middle = (fs::metadata(&path).unwrap().len() / 2) & !4095;
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&[0; 4096], middle).unwrap();
+    let error = State::latest_into(dir.path(), TARGET).unwrap_err();
+    assert!(is_damage(&error) && error.to_string().contains(&damaged), "{error}");
+    let opened = State::open(dir.path(), SOURCE, TARGET).unwrap();
+    assert_eq!(opened.set_aside.unwrap(), dir.path().join(format!("{damaged}.damaged-1")));
+    let found: Vec<_> = all(&opened.state).into_iter().map(|row| row.key.to_string()).collect();
+    assert_eq!(found, ["z"]);
+    assert_eq!(opened.state.last_run().unwrap().unwrap().id.0, "r2");
+}
+
+#[test]
+fn a_file_of_an_older_version_that_cannot_be_read_just_now_is_not_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    pair(dir.path(), 3, "/one", ("r1", 1), &[row("a")]);
+    pair(dir.path(), 3, "/two", ("r2", 2), &[row("b")]);
+    let Ok(found) = pairs::Pair::all_into(dir.path(), TARGET, false) else { panic!("whole files") };
+    let files = names(dir.path());
+    for name in &files {
+        fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    let mut connection = Connection::open_in_memory().unwrap();
+    let Err(obstacle) = State::begin_of(&mut connection, TARGET, &found.pairs) else {
+        panic!("there is nothing to take over")
+    };
+    assert!(matches!(obstacle, Obstacle::Pair(0, Trouble::Failed(_))));
+    let error = obstacle.refusal(&dir.path().join("new"), &found.pairs);
+    assert!(files.iter().any(|name| error.to_string().contains(name)), "{error}");
+}
