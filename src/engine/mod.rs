@@ -1,14 +1,16 @@
 //! The engine: executes a plan.
 //!
 //! The `dispatcher` reads the plan on one thread, makes directories as it goes and hands the rest
-//! in groups to workers (`copy`, `hash`, `ranges`, `tag`); what they finished gathers in a `batch`,
-//! which the `commit` stage makes durable, puts in place and records. When all steps are done, `delete`
-//! (but for what `collisions` spares), `set_aside`, `successors` and `finish` work off what waited. What a verification found is
-//! mended in the same way, by a plan of its own (`mend`). The engine never prints, never exits, and reads no environment.
+//! in groups to workers (`copy`, `check`, `update`; `attempt`, `hash`, `ranges`, `tag`); what they
+//! finished gathers in a `batch`, which the `commit` stage makes durable, puts in place and records.
+//! When all steps are done, `delete` (but for what `collisions` spares), `set_aside`, `successors` and
+//! `finish` work off what waited. What a verification found is mended in the same way, by a plan of
+//! its own (`mend`). The engine never prints, never exits, and reads no environment.
 
 mod ahead;
 mod attempt;
 mod batch;
+mod check;
 mod collisions;
 mod commit;
 mod copy;
@@ -22,6 +24,7 @@ mod ranges;
 mod set_aside;
 mod successors;
 mod tag;
+mod update;
 #[cfg(test)]
 pub(crate) mod tests;
 

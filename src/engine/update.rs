@@ -1,0 +1,190 @@
+//! Workers: what stands in the target is taken as it is, or given other metadata.
+
+use super::Purpose;
+use super::batch::{CompletedStep, Record};
+use super::copy::{Worker, prove};
+use super::hash::Hashed;
+use crate::backend::Inspected;
+use crate::manifest::{PendingRow, Row};
+use crate::model::entry::Completeness;
+use crate::model::{
+    Action, Cause, Entry, EntryError, EntryKind, Features, Metadata, Operation,
+};
+use crate::plan::Step;
+use std::io::ErrorKind::NotFound;
+
+/// A source's entry as it is to be copied.
+struct InspectedEntry {
+    entry: Entry,
+    /// What it has that its copy hasn't.
+    lost: Features,
+}
+
+impl Worker<'_, '_> {
+    /// Takes the target's copy as it is, and records it; where its mode is a wider one than the
+    /// source's ACL grants, which a listing doesn't show, that is set.
+    pub(super) fn adopt(&self, step: &Step) -> Result<CompletedStep, EntryError> {
+        let inspected = self.inspected(step.source.clone())?;
+        if inspected.entry.metadata.mode != step.source.metadata.mode {
+            return self.update_inspected(step, inspected, step.target.clone(), None);
+        }
+        let InspectedEntry { entry: source, lost } = inspected;
+        let source = as_it_stands(source, step.target.as_ref());
+        let mut finished = self.finished(step, source, Some(Action::Adopt));
+        finished.lost = lost;
+        if let Some(existing) = &step.target {
+            finished.target_stamp = Some(existing.stamp);
+            let PendingRow { metadata, kind, .. } = &finished.row;
+            let stood = Some(&existing.metadata);
+            finished.row.metadata = self.context.target.achievable_metadata(metadata, *kind, stood);
+            // What was kept with it when it was written.
+            finished.row.digest = existing.recorded;
+        }
+        if let Some(row) = &step.row {
+            self.know_by_digest(&mut finished.row, row);
+        }
+        self.count_unproven(&finished);
+        Ok(finished)
+    }
+
+    /// The content is right: sets the metadata where it differs, and refreshes the row.
+    pub(super) fn update(
+        &self,
+        step: &Step,
+        entry: Entry,
+        existing: Option<Entry>,
+        proof: Option<Hashed>,
+    ) -> Result<CompletedStep, EntryError> {
+        let inspected = self.inspected(entry)?;
+        self.update_inspected(step, inspected, existing, proof)
+    }
+
+    fn update_inspected(
+        &self,
+        step: &Step,
+        InspectedEntry { entry, lost }: InspectedEntry,
+        existing: Option<Entry>,
+        proof: Option<Hashed>,
+    ) -> Result<CompletedStep, EntryError> {
+        let entry = as_it_stands(entry, existing.as_ref());
+        let stood = existing.as_ref().map(|existing| &existing.metadata);
+        let wanted = self.context.target.achievable_metadata(&entry.metadata, entry.kind, stood);
+        let differs = existing.as_ref().is_some_and(|existing| {
+            if existing.completeness == Completeness::NoStoredMetadata {
+                return false;
+            }
+            let mode =
+                if entry.kind == EntryKind::Symlink { wanted.mode } else { existing.metadata.mode };
+            crate::model::Metadata { mode, ..existing.metadata } != wanted
+        });
+        let mut target_stamp = None;
+        if differs {
+            target_stamp = self
+                .context
+                .target
+                .set_metadata(&entry.key, entry.kind, &wanted, step.precondition)
+                .map_err(|cause| {
+                    EntryError::on_target(Operation::SetMetadata, &entry.key, cause)
+                })?;
+        }
+        let mut finished = self.finished(step, entry, differs.then_some(Action::UpdateMetadata));
+        finished.lost = lost;
+        finished.row.metadata = wanted;
+        finished.target_stamp =
+            target_stamp.or(existing.filter(|_| !differs).map(|existing| existing.stamp));
+        match (&step.row, proof) {
+            (row, Some(hashed)) => {
+                let same = row.as_ref().filter(|row| row.digest == Some(hashed.digest));
+                // The target's copy is the one that was verified.
+                finished.row.verified_at = same.and_then(|row| row.verified_at);
+                prove(&mut finished.row, hashed, row.as_ref());
+            }
+            (Some(row), None) if !row.knows_source(self.context.policy.from) => {
+                self.know_by_digest(&mut finished.row, row);
+                self.count_unproven(&finished);
+            }
+            (Some(row), None) => {
+                finished.row.digest = row.digest;
+                finished.row.extra = row.extra;
+                finished.row.origin = row.origin;
+                finished.row.source_racy = row.source_racy;
+                finished.row.run = row.run;
+                finished.row.verified_at = row.verified_at;
+            }
+            (None, None) if finished.row.kind == EntryKind::File => {
+                self.context.progress.files_adopted.add(1);
+                self.count_unproven(&finished);
+            }
+            (None, None) => {}
+        }
+        Ok(finished)
+    }
+
+    /// Sets mode, owner and group of what has the source's size: nothing is known of its content, and no
+    /// more is recorded of it than before.
+    pub(super) fn update_rights(&self, step: &Step) -> Result<CompletedStep, EntryError> {
+        let InspectedEntry { entry, lost } = self.inspected(step.source.clone())?;
+        let stood = step.target.as_ref().map(|existing| &existing.metadata);
+        let wanted = self.context.target.achievable_metadata(&entry.metadata, entry.kind, stood);
+        let mtime = stood.map_or(wanted.mtime, |stood| stood.mtime);
+        let wanted = Metadata { mtime, ..wanted };
+        let target_stamp = self
+            .context
+            .target
+            .set_metadata(&entry.key, entry.kind, &wanted, step.precondition)
+            .map_err(|cause| EntryError::on_target(Operation::SetMetadata, &entry.key, cause))?;
+        let mut finished = self.finished(step, entry, Some(Action::UpdateMetadata));
+        finished.row.metadata = wanted;
+        (finished.target_stamp, finished.lost, finished.record) =
+            (target_stamp, lost, Record::Nothing);
+        Ok(finished)
+    }
+
+    /// The target's copy is the one that a row from another source tells of, which vouches for its
+    /// digest, and for nothing of the source.
+    fn know_by_digest(&self, known: &mut PendingRow, row: &Row) {
+        if known.kind != EntryKind::File {
+            known.origin = row.origin;
+        } else if row.digest.is_some() {
+            (known.digest, known.extra, known.verified_at) =
+                (row.digest, row.extra, row.verified_at);
+            self.context.progress.known_by_digest.add(1);
+        }
+    }
+
+    /// A source's entry as it is to be copied: a file's mode has no more rights for its group than its
+    /// ACL grants that.
+    fn inspected(&self, mut entry: Entry) -> Result<InspectedEntry, EntryError> {
+        if entry.kind != EntryKind::File || self.context.purpose != Purpose::Mirror {
+            return Ok(InspectedEntry { entry, lost: Features::default() });
+        }
+        match self.context.source.inspect(&entry) {
+            Ok(Inspected { features, mode }) => {
+                entry.metadata.mode = mode;
+                Ok(InspectedEntry { entry, lost: features })
+            }
+            Err(cause) => {
+                let gone = matches!(&cause, Cause::Io(error) if error.kind() == NotFound);
+                let cause = if gone { Cause::Vanished } else { cause };
+                Err(EntryError::on_source(Operation::Read, entry.key, cause))
+            }
+        }
+    }
+
+    /// Counts a file that was adopted without a digest.
+    fn count_unproven(&self, finished: &CompletedStep) {
+        if finished.row.kind == EntryKind::File && finished.row.digest.is_none() {
+            self.context.progress.adopted_without_digest.add(1);
+        }
+    }
+}
+
+/// Of what others stored without metadata nobody says what it is like: whatever stands is right.
+fn as_it_stands(mut source: Entry, existing: Option<&Entry>) -> Entry {
+    if let Some(existing) =
+        existing.filter(|_| source.completeness == Completeness::NoStoredMetadata)
+    {
+        source.metadata = existing.metadata;
+    }
+    source
+}
