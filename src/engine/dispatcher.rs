@@ -92,38 +92,52 @@ pub fn execute<P: Steps>(
         committer.flush();
     }
     let remainder = remainder?;
-    let mut refusal = None;
-    if let Some(remainder) = remainder.filter(|_| !context.is_over()) {
-        let Remainder { deletions, tally, after_deletion, directories, broke_off } = remainder;
-        let Context { progress, observer, .. } = *context;
-        let mut settled = settle(progress, observer, deletes, &tally, broke_off, allow);
-        let mut successors = Successors::new(after_deletion, context.spool_dir);
-        if settled.deletions == Some(Status::Done) {
-            successors.stage(context, &mut committer)?;
-            settled.wait_for_copies(context.progress, deletes, &tally);
+    let refusal = match remainder.filter(|_| !context.is_over()) {
+        Some(remainder) => {
+            work_off(context, remainder, set_aside, &mut committer, deletes, allow)?
         }
-        // What lies in directories that are to be deleted goes before them.
-        let planned = Deletions { options: deletes, status: settled.deletions };
-        set_aside::remove(context, set_aside.finish()?, planned, &mut committer)?;
-        match settled.deletions {
-            Some(Status::Done) => delete(context, deletions, &mut committer)?,
-            Some(status) if context.observer.wants_changes() => {
-                let tell = |entry: &Entry| {
-                    context.tell(|| {
-                        Outcome::new(&entry.key, Some(entry.kind), Action::Delete, Reason::Extra)
-                            .with_status(status)
-                    });
-                };
-                name_each(deletions, tell)?;
-            }
-            _ => {}
-        }
-        refusal = settled.refusal;
-        successors.put_in_place(context, settled.deletions, &mut committer)?;
-        super::finish::directories(context, directories, &mut committer)?;
-    }
+        None => None,
+    };
     committer.flush();
     Ok(refusal)
+}
+
+/// Does what waited for all steps; a refusal of the deletions is returned.
+fn work_off(
+    context: &Context<'_>,
+    remainder: Remainder,
+    set_aside: SetAside,
+    committer: &mut Committer<'_>,
+    deletes: Option<&DeleteOptions>,
+    allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
+) -> Result<Option<Error>, Error> {
+    let Remainder { deletions, tally, after_deletion, directories, broke_off } = remainder;
+    let Context { progress, observer, .. } = *context;
+    let mut settled = settle(progress, observer, deletes, &tally, broke_off, allow);
+    let mut successors = Successors::new(after_deletion, context.spool_dir);
+    if settled.deletions == Some(Status::Done) {
+        successors.stage(context, committer)?;
+        settled.wait_for_copies(progress, deletes, &tally);
+    }
+    // What lies in directories that are to be deleted goes before them.
+    let planned = Deletions { options: deletes, status: settled.deletions };
+    set_aside::remove(context, set_aside.finish()?, planned, committer)?;
+    match settled.deletions {
+        Some(Status::Done) => delete(context, deletions, committer)?,
+        Some(status) if observer.wants_changes() => {
+            let tell = |entry: &Entry| {
+                context.tell(|| {
+                    Outcome::new(&entry.key, Some(entry.kind), Action::Delete, Reason::Extra)
+                        .with_status(status)
+                });
+            };
+            name_each(deletions, tell)?;
+        }
+        _ => {}
+    }
+    successors.put_in_place(context, settled.deletions, committer)?;
+    super::finish::directories(context, directories, committer)?;
+    Ok(settled.refusal)
 }
 
 struct Dispatcher<'c, 'a> {

@@ -8,7 +8,7 @@ use crate::manifest::{Origin, PendingRow};
 use crate::model::entry::Completeness;
 use crate::model::{
     Action, Cause, Decision, Entry, EntryError, EntryKind, Error, ErrorKind, Features, Key,
-    Operation, Reason,
+    Operation, Reason, Stamp,
 };
 use crate::plan::{Finish, spool_error};
 use crate::spool::SpoolReader;
@@ -71,84 +71,59 @@ pub(super) fn directories(
 
 /// Sets the metadata of one directory; `None` where that failed, which was told, or where the target
 /// keeps nothing of directories.
-fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option<CompletedStep> {
+fn directory(context: &Context<'_>, how: Finish, entry: Entry) -> Option<CompletedStep> {
     if context.collisions.is_unmade(&entry.key) || !context.target.keeps_directories() {
         return None;
     }
+    finished(context, how, entry).unwrap_or_else(|error| {
+        context.fail(error);
+        None
+    })
+}
+
+fn finished(
+    context: &Context<'_>,
+    mut how: Finish,
+    mut entry: Entry,
+) -> Result<Option<CompletedStep>, EntryError> {
     if entry.completeness == Completeness::ListingOnly {
-        match context.source.look(&entry.key) {
-            Ok(Some(found)) => entry = found,
-            Ok(None) => {}
-            Err(cause) => {
-                context.fail(EntryError::on_source(Operation::List, entry.key, cause));
-                return None;
-            }
-        }
+        let looked = context.source.look(&entry.key);
+        let failed = |cause| EntryError::on_source(Operation::List, &entry.key, cause);
+        entry = looked.map_err(failed)?.unwrap_or(entry);
     }
     if how == Finish::NotKept {
-        context.fail(time_not_kept(&entry.key));
-        return None;
+        return Err(time_not_kept(&entry.key));
     }
-    let lost = match inspect(context, &mut how, &mut entry) {
-        Ok(lost) => lost,
-        Err(cause) => {
-            context.fail(EntryError::on_source(Operation::Read, entry.key, cause));
-            return None;
-        }
-    };
+    let lost = inspect(context, &mut how, &mut entry)
+        .map_err(|cause| EntryError::on_source(Operation::Read, &entry.key, cause))?;
     let mut target_stamp = None;
     if matches!(how, Finish::Look | Finish::Inspect) {
-        how = Finish::Update;
-        let is_as_wanted = |found: &Entry| {
-            context.target.achievable_metadata(&entry.metadata, found.kind, Some(&found.metadata))
-                == found.metadata
-        };
-        match context.target.look(&entry.key) {
-            Ok(Some(found)) if is_as_wanted(&found) => {
-                target_stamp = Some(found.stamp);
-                how = Finish::Restore;
-            }
-            Ok(_) => {}
-            Err(cause) => {
-                context.fail(EntryError::on_target(Operation::List, &entry.key, cause));
-                return None;
-            }
-        }
+        target_stamp = stamp_as_wanted(context, &entry)?;
+        how = if target_stamp.is_some() { Finish::Restore } else { Finish::Update };
     }
-    let set = if target_stamp.is_some() {
-        Ok(target_stamp)
-    } else if how == Finish::Record {
-        // Whatever stands is what its row tells; the next run tries again.
-        context.target.look(&entry.key).map(|found| {
-            entry.metadata = found.map_or(entry.metadata, |found| found.metadata);
-            None
-        })
-    } else {
-        let wanted =
-            context.target.achievable_metadata(&entry.metadata, EntryKind::Directory, None);
-        context.target.set_metadata(&entry.key, EntryKind::Directory, &wanted, Precondition::Leaf)
-    };
-    let wanted = context.target.achievable_metadata(&entry.metadata, EntryKind::Directory, None);
+    let set =
+        if target_stamp.is_some() { Ok(target_stamp) } else { set(context, how, &mut entry) };
     let target_stamp = match set {
         Ok(target_stamp) => target_stamp,
         Err(cause) => {
             let gone = matches!(&cause, Cause::Io(error) if error.kind() == NotFound);
             // One that could not be made was told.
-            if !(gone && context.progress.files_failed.get() > 0) {
-                let is_kept = context.purpose != Purpose::Mirror && how == Finish::Restore;
-                let operation = if is_kept { Operation::KeepTime } else { Operation::SetMetadata };
-                context.fail(EntryError::on_target(operation, &entry.key, cause));
+            if gone && context.progress.files_failed.get() > 0 {
+                return Ok(None);
             }
-            return None;
+            let is_kept = context.purpose != Purpose::Mirror && how == Finish::Restore;
+            let operation = if is_kept { Operation::KeepTime } else { Operation::SetMetadata };
+            return Err(EntryError::on_target(operation, &entry.key, cause));
         }
     };
     // It may have been found out right now.
     if !context.target.keeps_directories() {
-        return None;
+        return Ok(None);
     }
+    let wanted = context.target.achievable_metadata(&entry.metadata, EntryKind::Directory, None);
     let pending = PendingRow::of(entry, wanted, context.recorded_by());
     let row = PendingRow { origin: Origin::Proven, link: None, ..pending };
-    Some(CompletedStep {
+    Ok(Some(CompletedStep {
         row,
         staged: None,
         done: (how == Finish::Update)
@@ -161,7 +136,37 @@ fn directory(context: &Context<'_>, mut how: Finish, mut entry: Entry) -> Option
             Record::Stamp if how == Finish::Restore => Record::Nothing,
             record => record,
         },
-    })
+    }))
+}
+
+/// The stamp of the target's directory, where it has the metadata that it is to have.
+fn stamp_as_wanted(context: &Context<'_>, entry: &Entry) -> Result<Option<Stamp>, EntryError> {
+    let found = context.target.look(&entry.key);
+    let found =
+        found.map_err(|cause| EntryError::on_target(Operation::List, &entry.key, cause))?;
+    let is_as_wanted = |found: &Entry| {
+        let stood = Some(&found.metadata);
+        context.target.achievable_metadata(&entry.metadata, found.kind, stood) == found.metadata
+    };
+    Ok(found.filter(is_as_wanted).map(|found| found.stamp))
+}
+
+/// Sets the metadata of a directory, or takes what stands for what it is to have.
+fn set(
+    context: &Context<'_>,
+    how: Finish,
+    entry: &mut Entry,
+) -> Result<Option<Stamp>, Cause> {
+    let (key, kind) = (&entry.key, EntryKind::Directory);
+    if how == Finish::Record {
+        // Whatever stands is what its row tells; the next run tries again.
+        if let Some(found) = context.target.look(key)? {
+            entry.metadata = found.metadata;
+        }
+        return Ok(None);
+    }
+    let wanted = context.target.achievable_metadata(&entry.metadata, kind, None);
+    context.target.set_metadata(key, kind, &wanted, Precondition::Leaf)
 }
 
 /// A directory's time that was set once, and that the target made another of.
