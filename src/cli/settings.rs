@@ -57,51 +57,61 @@ pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOp
         ));
     }
     let (source, target) = (&args.source, &args.target);
-    let (mut options, _) = mirror_options((source, target), &args.flags, matches)?;
+    let FilteredOptions { mut options, .. } = mirror_options(source, target, &args.flags, matches)?;
     options.sign = args.flags.sign.as_deref().map(keys::secret).transpose()?;
     Ok(options)
+}
+
+/// The options of a mirror.
+pub(crate) struct FilteredOptions {
+    pub(crate) options: MirrorOptions,
+    /// What each rule of its filter comes from, in words.
+    pub(crate) origins: Vec<String>,
 }
 
 /// Makes the options of the mirror that is explained, with what each rule of its filter comes from.
 ///
 /// # Errors
 /// As those of [`mirror`].
-pub(crate) fn explain(
-    args: &ExplainArgs,
-    matches: &ArgMatches,
-) -> Result<(MirrorOptions, Vec<String>), Error> {
-    mirror_options((&args.source, &args.target), &args.flags, matches)
+pub(crate) fn explain(args: &ExplainArgs, matches: &ArgMatches) -> Result<FilteredOptions, Error> {
+    mirror_options(&args.source, &args.target, &args.flags, matches)
 }
 
 fn mirror_options(
-    (source, target): (&OsStr, &OsStr),
+    source: &OsStr,
+    target: &OsStr,
     flags: &MirrorFlags,
     matches: &ArgMatches,
-) -> Result<(MirrorOptions, Vec<String>), Error> {
-    let (mut options, origins) = run(&flags.run, matches, source, target)?;
-    let checksum = ("checksum", flags.run.checksum);
-    let (checksum, size_only) = choose(matches, checksum, ("size_only", flags.size_only))
-        .ok_or_else(|| {
-            usage("--checksum and --size-only can't be used together")
-                .help("--checksum compares content, --size-only ignores it: choose one")
-        })?;
-    let (size_only, is_digest) =
-        choose(matches, ("size_only", size_only), ("digest", !flags.digest.is_empty()))
-            .ok_or_else(|| {
-                usage("--digest and --size-only can't be used together")
-                    .help("--size-only takes files for equal that nobody read: leave it out")
-            })?;
+) -> Result<FilteredOptions, Error> {
+    let FilteredOptions { mut options, origins } = run(&flags.run, matches, source, target)?;
+    let checksum = Switch { id: "checksum", is_on: flags.run.checksum };
+    let size_only = Switch { id: "size_only", is_on: flags.size_only };
+    let chosen = choose(matches, checksum, size_only).ok_or_else(|| {
+        usage("--checksum and --size-only can't be used together")
+            .help("--checksum compares content, --size-only ignores it: choose one")
+    })?;
+    let checksum = chosen == Chosen::First;
+    let size_only = Switch { is_on: chosen == Chosen::Second, ..size_only };
+    let digest = Switch { id: "digest", is_on: !flags.digest.is_empty() };
+    let chosen = choose(matches, size_only, digest).ok_or_else(|| {
+        usage("--digest and --size-only can't be used together")
+            .help("--size-only takes files for equal that nobody read: leave it out")
+    })?;
     options.markers = !flags.no_markers;
     options.manifest_mode = flags.manifest_mode;
     options.policy = PolicyOptions {
         checksum,
-        size_only,
+        size_only: chosen == Chosen::First,
         update: flags.update,
         ignore_existing: flags.ignore_existing,
-        digests: if is_digest { digests(&flags.digest) } else { ExtraKinds::default() },
+        digests: if chosen == Chosen::Second {
+            digests(&flags.digest)
+        } else {
+            ExtraKinds::default()
+        },
         ..options.policy
     };
-    Ok((options, origins))
+    Ok(FilteredOptions { options, origins })
 }
 
 /// Makes the options of a run that makes a bag; `umask` is what the user's new files lack of rights.
@@ -113,7 +123,7 @@ pub(crate) fn bag(
     matches: &ArgMatches,
     umask: Mode,
 ) -> Result<MirrorOptions, Error> {
-    let (mut options, _) = run(&args.run, matches, &args.source, &args.bag)?;
+    let FilteredOptions { mut options, .. } = run(&args.run, matches, &args.source, &args.bag)?;
     if options.durability == Durability::None {
         return Err(usage("--durability none makes no bag")
             .help("what is declared whole has to be durable: choose batch or file"));
@@ -130,7 +140,7 @@ fn run(
     matches: &ArgMatches,
     source: &OsStr,
     target: &OsStr,
-) -> Result<(MirrorOptions, Vec<String>), Error> {
+) -> Result<FilteredOptions, Error> {
     if !args.delete {
         for (id, flag) in [
             ("delete_excluded", "--delete-excluded"),
@@ -178,7 +188,7 @@ fn run(
         count_ahead: counts_ahead(&args.output, matches),
         limits: (&args.limits).into(),
     };
-    Ok((options, origins))
+    Ok(FilteredOptions { options, origins })
 }
 
 fn digests(kinds: &[DigestArg]) -> ExtraKinds {
@@ -238,13 +248,14 @@ fn against(args: &VerifyArgs, matches: &ArgMatches) -> Result<Option<Against>, E
         ("key", "--key", args.key.is_some()),
         ("repair_from", "--repair-from", args.repair_from.is_some()),
     ] {
-        (is_meant, _) =
-            choose(matches, ("against", is_meant), (id, is_given)).ok_or_else(|| {
-                usage(format!(
-                    "--against reads both sides and goes by no record: it can't be used with {flag}"
-                ))
-                .help("leave one of them out")
-            })?;
+        let against = Switch { id: "against", is_on: is_meant };
+        let chosen = choose(matches, against, Switch { id, is_on: is_given }).ok_or_else(|| {
+            usage(format!(
+                "--against reads both sides and goes by no record: it can't be used with {flag}"
+            ))
+            .help("leave one of them out")
+        })?;
+        is_meant = chosen == Chosen::First;
     }
     if !is_meant {
         return Ok(None);
@@ -327,10 +338,12 @@ fn depth(args: &VerifyArgs, matches: &ArgMatches) -> Result<Depth, Error> {
         ("older_than", "--older-than", args.older_than.is_some()),
         ("budget", "--budget", args.budget.is_some()),
     ] {
-        (quick, _) = choose(matches, ("quick", quick), (id, is_given)).ok_or_else(|| {
+        let switch = Switch { id: "quick", is_on: quick };
+        let chosen = choose(matches, switch, Switch { id, is_on: is_given }).ok_or_else(|| {
             usage(format!("--quick reads nothing: it can't be used with {flag}"))
                 .help("leave one of them out")
         })?;
+        quick = chosen == Chosen::First;
     }
     if quick {
         return Ok(Depth::Stamps);
@@ -390,15 +403,20 @@ pub(crate) fn manifest(location: &OsStr, allow_http: bool) -> Result<ManifestAt,
     Ok(ManifestAt { location, store, limits: LimitOptions::default(), spool_dir: env::temp_dir() })
 }
 
+/// What is exported, and how.
+pub(crate) struct ExportSettings {
+    pub(crate) at: ManifestAt,
+    pub(crate) format: ExportFormat,
+    /// The file that it goes to, where that is not standard output.
+    pub(crate) file: Option<ExportFile>,
+}
+
 /// Decides what an export is, and which file it goes to; `umask` is what the user's new files lack of
 /// rights.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] for what makes no sense.
-pub(crate) fn export(
-    args: &ExportArgs,
-    umask: Mode,
-) -> Result<(ManifestAt, ExportFormat, Option<ExportFile>), Error> {
+pub(crate) fn export(args: &ExportArgs, umask: Mode) -> Result<ExportSettings, Error> {
     let format = match args.format {
         ExportFormatArg::B3sum => ExportFormat::B3sum,
         ExportFormatArg::Json => ExportFormat::Json,
@@ -413,7 +431,7 @@ pub(crate) fn export(
     };
     let output = args.output.as_ref().filter(|output| *output != "-");
     let file = output.map(file).transpose()?;
-    Ok((manifest(&args.location, args.allow_http)?, format, file))
+    Ok(ExportSettings { at: manifest(&args.location, args.allow_http)?, format, file })
 }
 
 /// Makes the options of putting a stream; `umask` is what the user's new files lack of rights.
@@ -450,7 +468,8 @@ pub(crate) fn check_output(args: &OutputArgs, matches: &ArgMatches) -> Result<()
 }
 
 fn check_amount(matches: &ArgMatches, verbose: bool, quiet: bool) -> Result<(), Error> {
-    match choose(matches, ("verbose", verbose), ("quiet", quiet)) {
+    let [verbose, quiet] = amounts(verbose, quiet);
+    match choose(matches, verbose, quiet) {
         Some(_) => Ok(()),
         None => Err(usage("--verbose and --quiet can't be used together")
             .help("--verbose tells more, --quiet nothing but failures: choose one")),
@@ -460,31 +479,52 @@ fn check_amount(matches: &ArgMatches, verbose: bool, quiet: bool) -> Result<(), 
 /// Whether progress is shown that is estimated by what there is to do: in records where --progress asks
 /// for it, for counting that may cost requests.
 fn counts_ahead(args: &OutputArgs, matches: &ArgMatches) -> bool {
-    let flags = (("progress", args.progress), ("no_progress", args.no_progress));
-    let (progress, no_progress) = last(matches, flags.0, flags.1);
     if args.json {
-        return progress && !no_progress;
+        return progress(args, matches) == Chosen::First;
     }
     human(args, matches, false).progress != ProgressStyle::Off
 }
 
+/// Decides between `--progress`, the first, and `--no-progress`.
+fn progress(args: &OutputArgs, matches: &ArgMatches) -> Chosen {
+    let progress = Switch { id: "progress", is_on: args.progress };
+    last(matches, progress, Switch { id: "no_progress", is_on: args.no_progress })
+}
+
+/// How much is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Amount {
+    Usual,
+    Verbose,
+    Quiet,
+}
+
+fn amounts(verbose: bool, quiet: bool) -> [Switch; 2] {
+    [Switch { id: "verbose", is_on: verbose }, Switch { id: "quiet", is_on: quiet }]
+}
+
 /// Decides whether more is told than usual, or less.
-pub(crate) fn amount(matches: &ArgMatches, verbose: bool, quiet: bool) -> (bool, bool) {
+pub(crate) fn amount(matches: &ArgMatches, verbose: bool, quiet: bool) -> Amount {
+    let [verbose, quiet] = amounts(verbose, quiet);
     // [`check_amount`] refused both, unless the environment has one of them.
-    last(matches, ("verbose", verbose), ("quiet", quiet))
+    match last(matches, verbose, quiet) {
+        Chosen::Neither => Amount::Usual,
+        Chosen::First => Amount::Verbose,
+        Chosen::Second => Amount::Quiet,
+    }
 }
 
 /// Decides what a person is shown; `dry_run` shows each change.
 pub(crate) fn human(args: &OutputArgs, matches: &ArgMatches, dry_run: bool) -> HumanOptions {
-    let (verbose, quiet) = amount(matches, args.verbose, args.quiet);
-    let (progress, no_progress) =
-        last(matches, ("progress", args.progress), ("no_progress", args.no_progress));
+    let amount = amount(matches, args.verbose, args.quiet);
+    let (verbose, quiet) = (amount == Amount::Verbose, amount == Amount::Quiet);
     let is_terminal = is_terminal();
-    let progress = if no_progress || quiet || args.json {
+    let chosen = progress(args, matches);
+    let progress = if chosen == Chosen::Second || quiet || args.json {
         ProgressStyle::Off
     } else if is_terminal {
         ProgressStyle::Bars
-    } else if progress {
+    } else if chosen == Chosen::First {
         ProgressStyle::Lines
     } else {
         ProgressStyle::Off
@@ -497,36 +537,62 @@ pub(crate) fn human(args: &OutputArgs, matches: &ArgMatches, dry_run: bool) -> H
     HumanOptions { quiet, verbose, dry_run, progress, output: OutputOptions { color } }
 }
 
+/// A flag that is on or off.
+#[derive(Clone, Copy)]
+struct Switch {
+    id: &'static str,
+    is_on: bool,
+}
+
+/// Which of two switches that exclude each other holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Chosen {
+    Neither,
+    First,
+    Second,
+}
+
 /// Decides between two switches that exclude each other: the typed one holds over the one that the
 /// environment sets; `None` when both come from the same place.
-fn choose(
-    matches: &ArgMatches,
-    (one_id, one): (&str, bool),
-    (other_id, other): (&str, bool),
-) -> Option<(bool, bool)> {
-    match (one && other, typed(matches, one_id), typed(matches, other_id)) {
-        (false, _, _) => Some((one, other)),
-        (true, true, false) => Some((true, false)),
-        (true, false, true) => Some((false, true)),
-        (true, _, _) => None,
+fn choose(matches: &ArgMatches, first: Switch, second: Switch) -> Option<Chosen> {
+    match (first.is_on, second.is_on) {
+        (false, false) => Some(Chosen::Neither),
+        (true, false) => Some(Chosen::First),
+        (false, true) => Some(Chosen::Second),
+        (true, true) => match (typed(matches, first.id), typed(matches, second.id)) {
+            (true, false) => Some(Chosen::First),
+            (false, true) => Some(Chosen::Second),
+            _ => None,
+        },
     }
 }
 
-/// Decides whether a list is of records, or of names that end in a NUL: never both.
-pub(crate) fn ls_form(args: &LsArgs, matches: &ArgMatches) -> (bool, bool) {
-    last(matches, ("json", args.json), ("null", args.null))
+/// The form of a list.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ListForm {
+    Json,
+    /// Names escaped, a line each.
+    Lines,
+    /// Names as they are, each with a NUL behind it.
+    Null,
+}
+
+/// Decides on the form of a list.
+pub(crate) fn ls_form(args: &LsArgs, matches: &ArgMatches) -> ListForm {
+    let json = Switch { id: "json", is_on: args.json };
+    match last(matches, json, Switch { id: "null", is_on: args.null }) {
+        Chosen::Neither => ListForm::Lines,
+        Chosen::First => ListForm::Json,
+        Chosen::Second => ListForm::Null,
+    }
 }
 
 /// Decides like [`choose`]; of two typed switches the last one holds, of two variables the second.
-fn last(
-    matches: &ArgMatches,
-    (one_id, one): (&str, bool),
-    (other_id, other): (&str, bool),
-) -> (bool, bool) {
-    choose(matches, (one_id, one), (other_id, other)).unwrap_or_else(|| {
-        let one_is_last =
-            typed(matches, one_id) && matches.index_of(one_id) > matches.index_of(other_id);
-        (one_is_last, !one_is_last)
+fn last(matches: &ArgMatches, first: Switch, second: Switch) -> Chosen {
+    choose(matches, first, second).unwrap_or_else(|| {
+        let first_is_last =
+            typed(matches, first.id) && matches.index_of(first.id) > matches.index_of(second.id);
+        if first_is_last { Chosen::First } else { Chosen::Second }
     })
 }
 

@@ -64,7 +64,7 @@ impl S3Location {
 
     fn from_split(
         rest: &[u8],
-        (path, options): (&[u8], &[u8]),
+        SplitOptions { path, options }: SplitOptions<'_>,
     ) -> Result<(Self, Box<[u8]>), Error> {
         let mut location = Self::default();
         let (name, tail) = match split_recorded(path) {
@@ -115,7 +115,7 @@ impl fmt::Display for S3Location {
         let is_host = |endpoint: &&String| endpoint.matches('/').count() == 2;
         // Neither can a prefix whose end would be read as options.
         let is_plain =
-            matches!(split_options(&self.prefix), Ok((rest, [])) if *rest == *self.prefix);
+            split_options(&self.prefix).is_ok_and(|split| *split.path == *self.prefix);
         let host = self.endpoint.as_ref().filter(is_host).filter(|_| is_plain);
         write!(out, "s3://{}", self.bucket)?;
         if let Some(endpoint) = host {
@@ -176,26 +176,33 @@ impl OptionName {
     }
 }
 
-/// Splits `bucket/prefix` from its options, which may be empty.
+/// `bucket/prefix`, and its options, which may be empty.
+struct SplitOptions<'a> {
+    path: &'a [u8],
+    options: &'a [u8],
+}
+
+/// Splits `bucket/prefix` from its options.
 ///
 /// # Errors
 /// The name of the first option, if the text reads like options but none is known. It is more
 /// likely a typo than the end of a prefix, and may hold a secret. If the text ends with `/` it is a
 /// prefix.
-fn split_options(rest: &[u8]) -> Result<(&[u8], &[u8]), &str> {
-    let Some(at) = rest.iter().rposition(|&byte| byte == b'?') else { return Ok((rest, &[])) };
+fn split_options(rest: &[u8]) -> Result<SplitOptions<'_>, &str> {
+    let alone = SplitOptions { path: rest, options: &[] };
+    let Some(at) = rest.iter().rposition(|&byte| byte == b'?') else { return Ok(alone) };
     let (path, options) = (&rest[..at], &rest[at + 1..]);
     if options.is_empty() && path.ends_with(b"/") {
-        return Ok((path, options));
+        return Ok(SplitOptions { path, options });
     }
-    let Some(pairs) = pairs(options) else { return Ok((rest, &[])) };
+    let Some(pairs) = pairs(options) else { return Ok(alone) };
     if pairs.iter().any(|(name, _)| OptionName::parse(name).is_some()) {
-        return Ok((path, options));
+        return Ok(SplitOptions { path, options });
     }
     let secret = pairs.iter().find(|(name, _)| is_secret(name));
     match secret.or_else(|| pairs.first().filter(|_| !options.ends_with(b"/"))) {
         Some((name, _)) => Err(name),
-        None => Ok((rest, &[])),
+        None => Ok(alone),
     }
 }
 

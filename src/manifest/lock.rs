@@ -110,7 +110,7 @@ impl Lock {
             made_directory |= make_directory(root).map_err(not_writable)?;
             let opened = open_directory(root)
                 .and_then(|directory| open_or_make(&directory).map(|file| (directory, file)));
-            let (directory, (file, made_file)) = match opened {
+            let (directory, OpenedFile { file, is_new }) = match opened {
                 // A run that failed before it began removed it meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 other => other.map_err(not_writable)?,
@@ -118,14 +118,14 @@ impl Lock {
             let exclusively = || flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive);
             let guard = guarded(&file, patiently(&file, exclusively))?;
             if guard != Guard::None && is_at(&file, &directory)? {
-                break (file, directory, made_file, guard == Guard::Content);
+                break (file, directory, is_new, guard == Guard::Content);
             }
         };
         if made_directory || asked.is_some() {
-            set_mode(root, (&directory, ManifestMode::directory), asked).map_err(not_writable)?;
+            set_mode(root, &directory, ManifestMode::directory, asked).map_err(not_writable)?;
         }
         if made_file || asked.is_some() {
-            set_mode(root, (&file, ManifestMode::file), asked).map_err(not_writable)?;
+            set_mode(root, &file, ManifestMode::file, asked).map_err(not_writable)?;
         }
         let root = made_directory.then(|| root.try_clone_to_owned()).transpose();
         let root = root.map_err(|e| unusable("make", e))?;
@@ -275,7 +275,8 @@ fn make_directory(root: BorrowedFd<'_>) -> io::Result<bool> {
 /// What was asked for can't be done. What nobody asked for may fail where a file system keeps no modes.
 fn set_mode(
     root: BorrowedFd<'_>,
-    (file, bits): (impl AsFd, impl Fn(ManifestMode) -> u32),
+    file: impl AsFd,
+    bits: impl Fn(ManifestMode) -> u32,
     asked: Option<ManifestMode>,
 ) -> io::Result<()> {
     let (of_root, stands) = (rustix::fs::fstat(root)?, rustix::fs::fstat(&file)?);
@@ -301,16 +302,23 @@ fn set_mode(
     }
 }
 
-/// Opens the file of the lock, which is made where it is missing; whether it was.
-fn open_or_make(directory: &OwnedFd) -> io::Result<(File, bool)> {
+/// The file of the lock, which is open.
+struct OpenedFile {
+    file: File,
+    /// It was missing, and was made.
+    is_new: bool,
+}
+
+/// Opens the file of the lock, which is made where it is missing.
+fn open_or_make(directory: &OwnedFd) -> io::Result<OpenedFile> {
     loop {
         match open_file(directory, OFlags::RDWR) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => return other.map(|file| (file, false)),
+            other => return other.map(|file| OpenedFile { file, is_new: false }),
         }
         match open_file(directory, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            other => return other.map(|file| (file, true)),
+            other => return other.map(|file| OpenedFile { file, is_new: true }),
         }
     }
 }

@@ -47,7 +47,8 @@ pub fn bag_at(location: &Location) -> Option<InBag> {
 /// [`ErrorKind::Refused`] for such a root, [`ErrorKind::Manifest`] where it can't be found out what was
 /// mirrored there, [`ErrorKind::Unusable`] where it can't be read.
 pub(super) fn refuse(
-    (path, name): (&Path, &str),
+    path: &Path,
+    name: &str,
     state_dir: &Path,
     from: Option<&SourcePlace>,
     help: &str,
@@ -75,7 +76,7 @@ pub(super) fn refuse(
         return refused("`vidimus bag SOURCE BAG` brings a bag up to date; name another directory");
     }
     let Some(from) = from.filter(|from| from.only.is_none()) else { return refused(help) };
-    if was_mirrored(from, (path, name), state_dir)? || has_same_payload(from, path)? {
+    if was_mirrored(from, path, name, state_dir)? || has_same_payload(from, path)? {
         return Ok(());
     }
     refused(help)
@@ -93,7 +94,8 @@ fn real(path: &Path) -> PathBuf {
 /// published there. What neither tells any more nobody knows.
 fn was_mirrored(
     from: &SourcePlace,
-    (path, name): (&Path, &str),
+    path: &Path,
+    name: &str,
     state_dir: &Path,
 ) -> Result<bool, Error> {
     let is_from =

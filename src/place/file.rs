@@ -253,7 +253,7 @@ fn whole(location: &SingleLocation, path: &Path, spool_dir: &Path) -> Result<Loc
     let root = Root::open(&parent).map_err(|error| failed(error.into()))?;
     bag::refuse_within(root.directory().as_fd())?;
     let help = "name another directory; `vidimus bag SOURCE BAG` brings a bag up to date";
-    bag_root::refuse((&parent, &printable(&parent)), spool_dir, None, help)?;
+    bag_root::refuse(&parent, &printable(&parent), spool_dir, None, help)?;
     let walking = walking_alone(spool_dir)?;
     let root = Arc::new(root);
     let target = LocalTarget::new(Arc::clone(&root), walking, Durability::File, random());

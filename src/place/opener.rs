@@ -87,8 +87,13 @@ pub struct BagPlaces {
     pub path: PathBuf,
 }
 
-/// The two sides of a run.
-pub type Sides = (Arc<dyn Source>, Arc<dyn Target>);
+/// Both sides of a run, open.
+pub struct Sides {
+    /// What is read.
+    pub source: Arc<dyn Source>,
+    /// What is written.
+    pub target: Arc<dyn Target>,
+}
 
 /// Opens places, all within the limits of one run.
 pub struct Opener {
@@ -271,7 +276,8 @@ impl Opener {
         let all = source.only.is_none();
         let read = source.open.source(&|| self.walking(standing.as_ref()))?;
         let forbidden = source.open.forbidden().filter(|_| all);
-        Ok((read, self.write_guarded(target.opened(), writes, forbidden.as_ref())?))
+        let target = self.write_guarded(target.opened(), writes, forbidden.as_ref())?;
+        Ok(Sides { source: read, target })
     }
 
     fn write_guarded(

@@ -41,12 +41,23 @@ impl Position {
     }
 }
 
+/// What of a source counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All below its root.
+    Whole,
+    /// One file in it.
+    SingleFile,
+}
+
 /// How a source, of which a single file may be all that counts, and a target lie in each other. A file
 /// beside the other ones of a target is no overlap, unless it is its own target.
 pub(super) fn overlap(
-    (source, is_single): (&Position, bool),
+    source: &Position,
+    extent: Extent,
     target: &Position,
 ) -> Option<Overlap> {
+    let is_single = extent == Extent::SingleFile;
     match (source, target) {
         (
             Position::Directory { chain: source, .. },
@@ -97,7 +108,7 @@ mod tests {
 
     #[test]
     fn directories_overlap_where_one_is_above_the_other() {
-        let (source, is_file) = (at(&[3, 2, 1], true), true);
+        let source = at(&[3, 2, 1], true);
         for (target, exists, whole, single) in [
             (&[3, 2, 1][..], true, Some(Overlap::Same), Some(Overlap::SourceInTarget)),
             (&[4, 3, 2, 1], true, Some(Overlap::TargetInSource), None),
@@ -109,8 +120,8 @@ mod tests {
             (&[5, 2, 1], true, None, None),
         ] {
             let target = at(target, exists);
-            assert_eq!(overlap((&source, !is_file), &target), whole);
-            assert_eq!(overlap((&source, is_file), &target), single);
+            assert_eq!(overlap(&source, Extent::Whole, &target), whole);
+            assert_eq!(overlap(&source, Extent::SingleFile, &target), single);
         }
     }
 }

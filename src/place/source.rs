@@ -1,6 +1,7 @@
 //! Places that entries come from.
 
-use super::{OpenPlace, Overlap, TargetPlace, below, misplaced_patterns, overlap};
+use super::overlap::{self, Extent};
+use super::{OpenPlace, Overlap, TargetPlace, below, misplaced_patterns};
 use crate::backend::Capabilities;
 use crate::filter::Filter;
 use crate::manifest::RootIdentity;
@@ -28,8 +29,9 @@ impl SourcePlace {
     /// # Errors
     /// When it can't be seen where they lie.
     pub fn overlap(&self, target: &TargetPlace) -> Result<Option<Overlap>, Error> {
-        let source = (&self.open.position()?, self.only.is_some());
-        Ok(overlap::overlap(source, &target.position()?))
+        let source = self.open.position()?;
+        let extent = if self.only.is_some() { Extent::SingleFile } else { Extent::Whole };
+        Ok(overlap::overlap(&source, extent, &target.position()?))
     }
 
     /// What tells its root from another one that is mounted in its place.

@@ -163,7 +163,7 @@ impl TargetPlace {
         help: &str,
     ) -> Result<(), Error> {
         match self.path() {
-            Some(path) => bag_root::refuse((path, &self.name), state_dir, from, help),
+            Some(path) => bag_root::refuse(path, &self.name, state_dir, from, help),
             None => Ok(()),
         }
     }

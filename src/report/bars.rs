@@ -7,7 +7,7 @@ use super::estimate::{Estimate, TotalWork};
 use super::format::{count, counted, rough_duration, size, speed};
 use super::layout::{Piece, cut_path, fit};
 use super::requests::trouble;
-use super::screen::{Screen, stderr_size, usable};
+use super::screen::{Screen, TerminalSize, stderr_size, usable};
 use crate::model::{InFlight, Progress, Totals};
 use console::measure_text_width;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle as Look};
@@ -90,18 +90,14 @@ pub(crate) struct Bars {
 /// The size of a terminal, and since when it has it.
 #[derive(Debug, Default)]
 struct Size {
-    rows_and_columns: Option<(u16, u16)>,
+    known: Option<TerminalSize>,
     changed: Option<Instant>,
 }
 
 impl Size {
     /// Takes the size that the terminal has now; whether it has had it for long enough.
-    fn is_settled(&mut self, now: Instant, rows_and_columns: (u16, u16)) -> bool {
-        if self
-            .rows_and_columns
-            .replace(rows_and_columns)
-            .is_some_and(|was| was != rows_and_columns)
-        {
+    fn is_settled(&mut self, now: Instant, size: TerminalSize) -> bool {
+        if self.known.replace(size).is_some_and(|was| was != size) {
             self.changed = Some(now);
         }
         self.changed.is_none_or(|changed| now.duration_since(changed) >= SETTLED)
@@ -139,7 +135,7 @@ impl Bars {
             let screen = Screen::new(io::stderr(), stderr_size);
             self.bar.set_draw_target(ProgressDrawTarget::term_like(Box::new(screen)));
         }
-        self.set(shown, usable(size.1));
+        self.set(shown, usable(size.columns));
         self.bar.tick();
     }
 
@@ -183,12 +179,20 @@ impl Bars {
     }
 }
 
+/// How far a run is.
+pub(crate) struct Figures {
+    /// What is done of all, where that is known.
+    pub(crate) share: Option<f64>,
+    /// The same in words.
+    pub(crate) pieces: Vec<Piece>,
+}
+
 /// How far a mirror run is: the share, bytes of those to copy, speed, time left.
 pub(crate) fn mirror_figures(
     now: &Totals,
     estimate: &Estimate,
     rate: Option<f64>,
-) -> (Option<f64>, Vec<Piece>) {
+) -> Figures {
     let all = match estimate.whole() {
         Some(whole) => format!("{}{}", about(estimate), size(whole.bytes)),
         None => format!("{} so far", size(now.bytes_planned)),
@@ -202,7 +206,7 @@ pub(crate) fn verify_figures(
     now: &Totals,
     estimate: &Estimate,
     rate: Option<f64>,
-) -> (Option<f64>, Vec<Piece>) {
+) -> Figures {
     let hashed = size(now.bytes_hashed);
     let bytes = match estimate.whole() {
         // Stamps alone are compared.
@@ -217,7 +221,7 @@ fn figures(
     estimate: &Estimate,
     bytes: Option<String>,
     rate: Option<f64>,
-) -> (Option<f64>, Vec<Piece>) {
+) -> Figures {
     let share = estimate.share();
     let percent = share.map(|share| {
         let percent = (share * 100.0).floor();
@@ -228,7 +232,7 @@ fn figures(
         .map(|left| Piece::new(0, format!("{}{} left", about(estimate), rough_duration(left))));
     let pieces = percent.into_iter().chain(bytes.map(|bytes| Piece::new(1, bytes)));
     let pieces = pieces.chain(rate.map(|rate| Piece::new(0, speed(rate))));
-    (share, pieces.chain(left).collect())
+    Figures { share, pieces: pieces.chain(left).collect() }
 }
 
 /// What stands before what is only supposed.
@@ -349,24 +353,24 @@ mod tests {
     fn an_estimate_is_marked_until_it_is_none() {
         let rate = Some(f64::from(1 << 20));
         let (now, estimate) = under_way(false);
-        let line = text(mirror_figures(&now, &estimate, rate).1, 80);
+        let line = text(mirror_figures(&now, &estimate, rate).pieces, 80);
         assert_eq!(line, "~33%, 1.0 GiB of ~3.0 GiB, 1.0 MiB/s, ~20 s left");
         let (now, estimate) = under_way(true);
-        let line = text(mirror_figures(&now, &estimate, rate).1, 80);
+        let line = text(mirror_figures(&now, &estimate, rate).pieces, 80);
         assert_eq!(line, "33%, 1.0 GiB of 3.0 GiB, 1.0 MiB/s, 20 s left");
     }
 
     #[test]
     fn a_line_says_no_rate_and_no_time_that_are_not_known() {
         let now = Totals { bytes_moved: 1 << 30, bytes_planned: 3 << 30, ..Totals::default() };
-        let (share, pieces) = mirror_figures(&now, &Estimate::default(), None);
+        let Figures { share, pieces } = mirror_figures(&now, &Estimate::default(), None);
         assert_eq!((share, &*text(pieces, 80)), (None, "1.0 GiB of 3.0 GiB so far"));
     }
 
     #[test]
     fn at_forty_columns_rate_time_left_and_failures_stay() {
         let (now, estimate) = under_way(false);
-        let figures = mirror_figures(&now, &estimate, Some(1e9)).1;
+        let figures = mirror_figures(&now, &estimate, Some(1e9)).pieces;
         assert_eq!(text(figures, 39), "~33%, 953.7 MiB/s, ~20 s left");
         let counts = mirror_counts(&now, &estimate, Duration::from_secs(72));
         assert_eq!(text(counts, 37), "1 min 12 s, 1 failed");
@@ -382,7 +386,7 @@ mod tests {
         let mut estimate = Estimate::new(crate::report::estimate::Kind::Verify);
         let ahead = Counted { entries: 9, files: 8, bytes: 4 << 20, is_whole: true };
         estimate.push(Duration::ZERO, &Sample { totals: now, ahead, ..Sample::default() });
-        let (share, figures) = verify_figures(&now, &estimate, None);
+        let Figures { share, pieces: figures } = verify_figures(&now, &estimate, None);
         assert!(share.is_some());
         assert_eq!(text(figures, 80), "24%, 1.0 MiB of 4.0 MiB hashed");
         let counts = verify_counts(&now, &estimate, Duration::from_secs(3), 0);
@@ -399,13 +403,14 @@ mod tests {
 
     #[test]
     fn nothing_is_drawn_while_a_terminal_changes_its_size() {
+        let of = |columns| TerminalSize { rows: 24, columns };
         let (mut size, start) = (Size::default(), Instant::now());
         let at = |millis| start + Duration::from_millis(millis);
-        assert!(size.is_settled(start, (24, 80)), "the first size is taken as it is");
-        assert!(!size.is_settled(at(100), (24, 40)));
-        assert!(!size.is_settled(at(350), (24, 90)), "it changed once more");
-        assert!(!size.is_settled(at(600), (24, 90)));
-        assert!(size.is_settled(at(650), (24, 90)) && size.is_settled(at(700), (24, 90)));
+        assert!(size.is_settled(start, of(80)), "the first size is taken as it is");
+        assert!(!size.is_settled(at(100), of(40)));
+        assert!(!size.is_settled(at(350), of(90)), "it changed once more");
+        assert!(!size.is_settled(at(600), of(90)));
+        assert!(size.is_settled(at(650), of(90)) && size.is_settled(at(700), of(90)));
     }
 
     #[test]

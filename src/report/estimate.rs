@@ -203,7 +203,7 @@ impl Estimate {
         self.whole = TotalWork::of(sample, self.kind, self.previous.as_ref());
         let found = self.found(at, sample);
         let found = match self.limit {
-            Some(limit) => self.within_limit(limit, (at, sample), found),
+            Some(limit) => self.within_limit(limit, at, sample, found),
             None => found,
         };
         self.left = match (self.left, found) {
@@ -223,7 +223,8 @@ impl Estimate {
     fn within_limit(
         &mut self,
         limit: Duration,
-        (at, sample): (Duration, &Sample),
+        at: Duration,
+        sample: &Sample,
         found: Option<f64>,
     ) -> Option<f64> {
         let left = limit.saturating_sub(at).as_secs_f64();

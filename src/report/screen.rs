@@ -12,12 +12,20 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Rows and columns where nothing tells them.
-const USUAL: (u16, u16) = (24, 80);
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TerminalSize {
+    pub(crate) rows: u16,
+    pub(crate) columns: u16,
+}
+
+/// The size where nothing tells it.
+const USUAL: TerminalSize = TerminalSize { rows: 24, columns: 80 };
 
 /// The terminal that stderr is.
-pub(crate) fn stderr_size() -> (u16, u16) {
-    console::Term::stderr().size_checked().unwrap_or(USUAL)
+pub(crate) fn stderr_size() -> TerminalSize {
+    let size = console::Term::stderr().size_checked();
+    size.map_or(USUAL, |(rows, columns)| TerminalSize { rows, columns })
 }
 
 /// How wide a line may be in a terminal of so many columns: a line that fills the last one is broken by
@@ -28,8 +36,8 @@ pub(crate) fn usable(columns: u16) -> usize {
 
 /// Lines drawn over and over at the end of what was written.
 pub(crate) struct Screen<W> {
-    /// Rows and columns, as they are now.
-    size: fn() -> (u16, u16),
+    /// The terminal's size, as it is now.
+    size: fn() -> TerminalSize,
     state: Mutex<ScreenState<W>>,
 }
 
@@ -42,7 +50,7 @@ struct ScreenState<W> {
 }
 
 impl<W: Write + Send> Screen<W> {
-    pub(crate) fn new(out: W, size: fn() -> (u16, u16)) -> Self {
+    pub(crate) fn new(out: W, size: fn() -> TerminalSize) -> Self {
         let state = Mutex::new(ScreenState { out, lines: Vec::new(), pending: String::new() });
         Self { size, state }
     }
@@ -53,7 +61,7 @@ impl<W: Write + Send> Screen<W> {
 
     /// Takes away the lines that stand there.
     fn take_away(&self) {
-        let columns = usize::from((self.size)().1.max(1));
+        let columns = usize::from((self.size)().columns.max(1));
         let mut state = self.state();
         // A line that doesn't fit any more goes on in the next row.
         let rows: usize = state.lines.drain(..).map(|width| width.div_ceil(columns).max(1)).sum();
@@ -78,12 +86,12 @@ impl<W> fmt::Debug for Screen<W> {
 
 impl<W: Write + Send> TermLike for Screen<W> {
     fn width(&self) -> u16 {
-        u16::try_from(usable((self.size)().1)).unwrap_or(u16::MAX)
+        u16::try_from(usable((self.size)().columns)).unwrap_or(u16::MAX)
     }
 
     fn height(&self) -> u16 {
         // One row is the cursor's.
-        (self.size)().0.saturating_sub(1)
+        (self.size)().rows.saturating_sub(1)
     }
 
     /// Drawing begins by going up to the first line.
@@ -164,7 +172,8 @@ mod tests {
     #[test]
     fn lines_end_by_themselves_and_are_found_again_when_the_terminal_became_narrower() {
         let written = Written::default();
-        let screen = Screen::new(written.clone(), || (24, COLUMNS.load(Ordering::Relaxed)));
+        let size = || TerminalSize { rows: 24, columns: COLUMNS.load(Ordering::Relaxed) };
+        let screen = Screen::new(written.clone(), size);
         let bar = ProgressBar::new(10);
         bar.set_style(ProgressStyle::with_template("{prefix}\n{msg}").unwrap());
         bar.set_draw_target(ProgressDrawTarget::hidden());

@@ -1,6 +1,6 @@
 //! What a person sees of a mirror run: changes, failures, bars, and a summary at the end.
 
-use super::bars::{self, Bars, ProgressStyle, Shown};
+use super::bars::{self, Bars, Figures, ProgressStyle, Shown};
 use super::failures::Failures;
 use super::flags;
 use super::format::{count, counted, duration, error_rate, kinds, size, speed};
@@ -116,7 +116,7 @@ impl Presenter for HumanReport {
         state.watch.sample(at, progress);
         let estimate = state.watch.estimate();
         let rate = state.watch.bytes_per_second();
-        let (share, figures) = bars::mirror_figures(&totals, estimate, rate);
+        let Figures { share, pieces: figures } = bars::mirror_figures(&totals, estimate, rate);
         let counts = bars::mirror_counts(&totals, estimate, at);
         let shown = Shown { share, figures, counts, in_flight: bars::in_flight(progress) };
         if let Some(bars) = &self.bars {

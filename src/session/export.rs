@@ -127,7 +127,8 @@ pub fn export(
 /// # Errors
 /// See [`ExportError`].
 pub fn export_to(
-    (to, place): (&ExportFile, ExportPlace),
+    to: &ExportFile,
+    place: ExportPlace,
     manifest: &mut OpenManifest,
     format: ExportFormat,
     tell: &mut dyn FnMut(&Key, &'static str),

@@ -34,9 +34,9 @@ use crate::place::{OpenOptions, Opener, Writes};
 use crate::spool::Sorted;
 use crate::verify::{Choice, Depth, Difference, VerifyObserver, VerifyOutcome, VerifyTotals};
 use crossbeam_channel::{Receiver, Sender, bounded};
+pub use sorted::DigestList;
 use sorted::{SortedList, next_file, sort};
 use std::cmp::Ordering;
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -67,7 +67,8 @@ impl ImportOptions {
     /// Makes what opens the target of a run that began then.
     fn opener(
         &self,
-        (run, began): (&RunId, Timestamp),
+        run: &RunId,
+        began: Timestamp,
         progress: &Arc<Progress>,
         stop: &Stop,
     ) -> Opener {
@@ -86,8 +87,8 @@ impl ImportOptions {
     }
 }
 
-/// Imports a list of digests, `name` in what is told, and says how the target differs from it. When
-/// it is stopped nothing is imported. `progress` counts `bytes_hashed` and `entries` as it goes.
+/// Imports a list of digests, and says how the target differs from it. When it is stopped nothing is
+/// imported. `progress` counts `bytes_hashed` and `entries` as it goes.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] for a list that can't be used, [`ErrorKind::Refused`] where the target has a
@@ -95,21 +96,22 @@ impl ImportOptions {
 /// list or target can't be read, [`ErrorKind::Manifest`] when it can't be recorded.
 pub fn import(
     options: &ImportOptions,
-    (list, name): (Box<dyn Read + Send>, &str),
+    list: DigestList,
     observer: &dyn VerifyObserver,
     progress: &Arc<Progress>,
     stop: &Stop,
 ) -> Result<VerifyOutcome, Error> {
     let (began, started, run) = (Instant::now(), wall_clock(), new_run_id());
+    let name = list.name.clone();
     let SortedList { lines: listed, left_out } =
-        sort(options.format, (list, name), &options.state_dir, stop)?;
+        sort(options.format, list, &options.state_dir, stop)?;
     if left_out > 0 {
         observer.note(&format!(
             "names in the list that are vidimus's own, and were left out: {left_out}"
         ));
     }
     let state_dir = &options.state_dir;
-    let places = options.opener((&run, started), progress, stop);
+    let places = options.opener(&run, started, progress, stop);
     let place = places.target(&options.target, options.target_store.as_ref())?;
     let (target_name, lockable) = (&place.name, place.lockable()?);
     let target = places.write(&place, Writes { durability: Durability::File, token: random() })?;
@@ -176,8 +178,8 @@ pub fn import(
     }
     Ok(VerifyOutcome {
         run,
-        source: name.to_owned(),
-        sources: vec![name.to_owned()],
+        source: name.clone(),
+        sources: vec![name],
         unfinished: Vec::new(),
         depth: Depth::Content(Choice::default()),
         differences: totals.missing + totals.corrupt,
@@ -239,8 +241,28 @@ struct Importing<'a> {
     stop: &'a Stop,
 }
 
-/// A file to hash, and the digest that the list has of it.
-type Job = (Entry, [u8; 32]);
+/// A file to hash.
+struct Job {
+    listed: Entry,
+    /// The digest that the list has of it.
+    expected: Digest,
+}
+
+/// A file that was read.
+struct ReadFile {
+    /// As it was read.
+    entry: Entry,
+    hashed: Hashed,
+    /// What is to be held against the list's digest.
+    digest: Digest,
+}
+
+/// What rows were recorded.
+#[derive(Default)]
+struct Recorded {
+    verified: u64,
+    corrupt: u64,
+}
 
 /// What was found of a file that stands in the target.
 struct Found {
@@ -276,13 +298,12 @@ impl Importing<'_> {
             }
             drop(waiting);
             let recording = scope.spawn(move || record(&mut writer, &finds));
-            let scanned = self.scan(&mut listed, (&jobs, &found), &mut totals);
+            let scanned = self.scan(&mut listed, &jobs, &found, &mut totals);
             drop((jobs, found));
             let recorded =
                 recording.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             scanned?;
-            let (verified, corrupt) = recorded?;
-            (totals.verified, totals.corrupt) = (verified, corrupt);
+            Recorded { verified: totals.verified, corrupt: totals.corrupt } = recorded?;
             Ok(())
         })?;
         totals.failed = self.progress.files_failed.get();
@@ -295,7 +316,8 @@ impl Importing<'_> {
     fn scan(
         &self,
         listed: &mut Sorted,
-        (jobs, found): (&Sender<Job>, &Sender<Found>),
+        jobs: &Sender<Job>,
+        found: &Sender<Found>,
         totals: &mut VerifyTotals,
     ) -> Result<(), Error> {
         let listing = self.target.list(&ListOptions {
@@ -338,7 +360,8 @@ impl Importing<'_> {
                     continue;
                 }
                 (Some(entry), Some(wanted)) => {
-                    if jobs.send((entry, wanted.digest)).is_err() {
+                    let job = Job { listed: entry, expected: Digest(wanted.digest) };
+                    if jobs.send(job).is_err() {
                         return Ok(());
                     }
                     wanted
@@ -364,7 +387,7 @@ impl Importing<'_> {
     /// Hashes a file, and makes its row; `None` when the run is stopped.
     fn hash(
         &self,
-        (listed, expected): Job,
+        job: Job,
         cores: &Cores,
         pass: &(dyn Fn(u64) -> Result<(), Cause> + Sync),
         buffer: &mut [u8],
@@ -372,35 +395,35 @@ impl Importing<'_> {
         if self.stop.requested() {
             return None;
         }
-        let expected = Digest(expected);
-        let read = self.read(&listed, expected, cores, pass, buffer);
-        let (entry, read) = match read {
-            Ok((entry, hashed, found)) => (entry, Some((hashed, found))),
-            Err(error) if matches!(error.cause, Cause::Stopped) => return None,
-            Err(error) => {
-                self.fail(&error);
-                (listed, None)
-            }
-        };
-        let is_so = read.map(|(_, found)| found == expected);
-        if let Some((_, found)) = read.filter(|(_, found)| *found != expected) {
-            let (expected, found) = (Some(expected), Some(found));
-            self.observer.difference(&entry.key, &Difference::Corrupt { expected, found }, true);
-        }
-        let right = read.filter(|_| is_so == Some(true)).map(|(hashed, _)| hashed);
-        let listed = self.listed_row(entry.key, expected, entry.stamp.size);
-        let row = match right {
-            Some(hashed) => PendingRow {
-                digest: Some(hashed.digest),
-                metadata: entry.metadata,
-                verified_at: Some(wall_clock()),
-                ..listed
-            }
-            .with_target(entry.stamp),
+        let Job { listed, expected } = job;
+        let unverified = |entry: Entry, is_so| {
+            let size = entry.stamp.size;
             // Neither is the stamp of what isn't as it should be to be trusted.
-            None => listed.with_target(Stamp::unknown(entry.stamp.size)),
+            let row = self.listed_row(entry.key, expected, size).with_target(Stamp::unknown(size));
+            Some(Found { row, is_so })
         };
-        Some(Found { row, is_so })
+        let ReadFile { entry, hashed, digest } =
+            match self.read(&listed, expected, cores, pass, buffer) {
+                Ok(read) => read,
+                Err(error) if matches!(error.cause, Cause::Stopped) => return None,
+                Err(error) => {
+                    self.fail(&error);
+                    return unverified(listed, None);
+                }
+            };
+        if digest != expected {
+            let difference =
+                Difference::Corrupt { expected: Some(expected), found: Some(digest) };
+            self.observer.difference(&entry.key, &difference, true);
+            return unverified(entry, Some(false));
+        }
+        let row = PendingRow {
+            digest: Some(hashed.digest),
+            metadata: entry.metadata,
+            verified_at: Some(wall_clock()),
+            ..self.listed_row(entry.key, expected, entry.stamp.size)
+        };
+        Some(Found { row: row.with_target(entry.stamp), is_so: Some(true) })
     }
 
     /// The row of a file that nobody saw.
@@ -430,7 +453,7 @@ impl Importing<'_> {
         cores: &Cores,
         pass: &(dyn Fn(u64) -> Result<(), Cause> + Sync),
         buffer: &mut [u8],
-    ) -> Result<(Entry, Hashed, Digest), EntryError> {
+    ) -> Result<ReadFile, EntryError> {
         let entry = self.look(listed)?;
         let bytes = &self.progress.bytes_hashed;
         let sha256 = self.options.format == ListFormat::Sha256sum;
@@ -438,11 +461,11 @@ impl Importing<'_> {
             let from = ReadSide::target(self.content);
             let wanted = Wanted { tagged: None, extra: ExtraKinds { sha256, md5: false } };
             let (entry, hashed) = cores.hash_content(from, &entry, buffer, bytes, pass, wanted)?;
-            let found = hashed.extra.sha256.map_or(hashed.digest, Digest);
-            Ok((entry, hashed, found))
+            let digest = hashed.extra.sha256.map_or(hashed.digest, Digest);
+            Ok(ReadFile { entry, hashed, digest })
         };
         let first = read()?;
-        if !self.target.capabilities().remote || first.2 == expected {
+        if !self.target.capabilities().remote || first.digest == expected {
             return Ok(first);
         }
         // A bit may have flipped on the way; what lies there wrong is wrong the second time too.
@@ -468,13 +491,13 @@ impl Importing<'_> {
     }
 }
 
-/// Records rows as they come, in batches; how many files are what the list says, and how many aren't.
-fn record(writer: &mut Writer, finds: &Receiver<Found>) -> Result<(u64, u64), Error> {
-    let (mut verified, mut corrupt, mut waiting) = (0, 0, 0);
+/// Records rows as they come, in batches.
+fn record(writer: &mut Writer, finds: &Receiver<Found>) -> Result<Recorded, Error> {
+    let (mut recorded, mut waiting) = (Recorded::default(), 0);
     for Found { row, is_so } in finds {
         match is_so {
-            Some(true) => verified += 1,
-            Some(false) => corrupt += 1,
+            Some(true) => recorded.verified += 1,
+            Some(false) => recorded.corrupt += 1,
             None => {}
         }
         writer.put(&row)?;
@@ -485,5 +508,5 @@ fn record(writer: &mut Writer, finds: &Receiver<Found>) -> Result<(u64, u64), Er
         }
     }
     writer.commit()?;
-    Ok((verified, corrupt))
+    Ok(recorded)
 }

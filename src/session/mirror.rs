@@ -11,7 +11,7 @@ mod explain;
 mod published;
 mod sides;
 
-pub use explain::{Explained, Explanation, Past, PastLine, explain};
+pub use explain::{CopiedBy, Explained, Explanation, Past, PastLine, explain};
 
 use super::places::{self, Places};
 use super::{new_run_id, wall_clock};
@@ -265,8 +265,8 @@ impl Session<'_> {
         let bag = self.places.bag.as_ref();
         let bag = bag.map(|place| Bag::of(place, self.opener)).transpose()?;
         let sides = self.open()?;
-        self.lockable()?.learn(&*sides.1, &mut |note| self.note(note));
-        let target = Arc::clone(&sides.1);
+        self.lockable()?.learn(&*sides.target, &mut |note| self.note(note));
+        let target = Arc::clone(&sides.target);
         let kept = ManifestReader::of(&*target, &self.options.state_dir);
         let is_dropped = match &bag {
             // Its manifest is the bag's.
@@ -279,14 +279,14 @@ impl Session<'_> {
         };
         let previous = state.last_finished_totals()?;
         self.started(previous.as_ref());
-        recall(Some(state), &*sides.1, &self.options.state_dir)?;
+        recall(Some(state), &*sides.target, &self.options.state_dir)?;
         let mut options = RecordedOptions {
             filter: self.filter.spec().clone(),
             delete: self.options.delete.is_some(),
             durability: self.options.durability,
             only: self.places.source.only.clone(),
             key_space: self.places.key_space(),
-            keeps: sides.1.limited_keeps(),
+            keeps: sides.target.limited_keeps(),
         };
         let is_first = is_dropped || state.last_run()?.is_none();
         let started = wall_clock();
@@ -344,7 +344,7 @@ impl Session<'_> {
     fn execute(
         &self,
         state: &State,
-        (source, target): Sides,
+        Sides { source, target }: Sides,
         Begun { number, root_is_new, is_first_contact }: Begun,
         surplus: &Counter,
         allowed_root: &mut Option<RootIdentity>,

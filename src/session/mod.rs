@@ -25,7 +25,7 @@ mod single;
 
 pub use crate::plan::{DeleteOptions, MaxDelete};
 pub use mirror::{
-    BagOptions, Explained, Explanation, MirrorOptions, MirrorOutcome, Past, PastLine,
+    BagOptions, CopiedBy, Explained, Explanation, MirrorOptions, MirrorOutcome, Past, PastLine,
     explain, mirror,
 };
 

@@ -4,13 +4,13 @@
 use super::content_comparer::{ContentComparer, Job};
 use super::extra::Extras;
 use super::groups::Groups;
-use super::open::{self, Opened, OpenedSource, open};
+use super::open::{self, NamedSource, Opened, OpenedSource, open};
 use super::{Depth, Sample, VerifyObserver, VerifyOptions};
 use crate::backend::layer::{BandwidthLimit, PacedSource};
 use crate::backend::object::StoreSettings;
 use crate::backend::{KeySpace, ListOptions, Source, Target};
 use crate::compare::join::Joined;
-use crate::compare::{Conflict, Join, RecordedRows, Seen};
+use crate::compare::{Conflict, Join, Pair, RecordedRows, Seen};
 use crate::engine::{BUFFER, Cores, CountAhead};
 use crate::filter::Filter;
 use crate::listing::OrderChecked;
@@ -97,7 +97,8 @@ pub fn verify_against(
     stop: &Stop,
 ) -> Result<AgainstOutcome, Error> {
     let began = Instant::now();
-    let named = (&against.source, against.source_store.as_ref());
+    let named =
+        NamedSource { location: &against.source, store: against.source_store.as_ref() };
     let opened = open(options, Some(named), observer, progress, stop)?;
     let Opened {
         target, name, shared, source: Some(OpenedSource { source, place, overlap }), ..
@@ -111,33 +112,21 @@ pub fn verify_against(
             .help("held against itself it proves nothing: name the source it was copied from"));
     }
     let key_space = key_space(&*source, &*target);
-    let recorded = recorded(options, &place.name, (&*target, &name), key_space, observer);
-    if let Some(keeps) = recorded.as_ref().and_then(|(_, options)| options.keeps) {
+    let recorded = recorded(options, &place.name, &*target, &name, key_space, observer);
+    if let Some(keeps) = recorded.as_ref().and_then(|latest| latest.options.keeps) {
         target.assume_keeps(keeps);
     }
     // Whoever wrote into it last found out the same. A state that can't be used was told of.
     let state = State::latest_into(&options.state_dir, &name).ok().flatten();
     recall(state.as_ref(), &*target, &open::spool_dir(options))?;
     let filter_of = recorded.as_ref().filter(|_| against.filter.is_none());
-    let filter_of = filter_of.map(|(run, _)| run.clone());
-    let filter = match (&against.filter, &recorded) {
-        (Some(filter), _) => filter.clone(),
-        (None, Some((_, recorded))) => {
-            Filter::try_from(recorded.filter.clone()).map_err(|error| {
-                Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used")
-                    .because(error)
-                    .help(
-                        hint!["name the filter by ", Setting::Exclude, " and ", Setting::Include,],
-                    )
-            })?
-        }
-        (None, None) => Filter::default(),
-    };
+    let filter_of = filter_of.map(|latest| latest.run.clone());
+    let filter = filter(against.filter.as_ref(), recorded.as_ref())?;
     if let Some(filter) = &against.filter {
         place.misplaced_patterns(filter).iter().for_each(|note| observer.note(note));
     }
     let filter = Arc::new(filter);
-    let deletes = recorded.is_some_and(|(_, recorded)| recorded.delete);
+    let deletes = recorded.is_some_and(|latest| latest.options.delete);
     let listing = ListOptions { filter: Arc::clone(&filter), only: place.only, key_space };
     // What is left out there tells which directories a mirror keeps.
     let all = ListOptions { filter: Arc::default(), ..listing.clone() };
@@ -199,21 +188,42 @@ fn key_space(source: &dyn Source, target: &dyn Target) -> KeySpace {
     if is_flat { KeySpace::Flat } else { KeySpace::Tree }
 }
 
+/// The latest run from the source into the target.
+struct LatestRun {
+    run: RunId,
+    /// What it was asked.
+    options: RecordedOptions,
+}
+
+/// The filter that was named, or else that of the latest run.
+fn filter(named: Option<&Filter>, latest: Option<&LatestRun>) -> Result<Filter, Error> {
+    match (named, latest) {
+        (Some(filter), _) => Ok(filter.clone()),
+        (None, Some(latest)) => Filter::try_from(latest.options.filter.clone()).map_err(|error| {
+            Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used")
+                .because(error)
+                .help(hint!["name the filter by ", Setting::Exclude, " and ", Setting::Include,])
+        }),
+        (None, None) => Ok(Filter::default()),
+    }
+}
+
 /// What the latest run from the source into the target was asked, where the state or the manifest
 /// tells; a record that can't be used tells nothing, for none is needed.
 fn recorded(
     options: &VerifyOptions,
     from: &str,
-    (target, name): (&dyn Target, &str),
+    target: &dyn Target,
+    name: &str,
     key_space: KeySpace,
     observer: &dyn VerifyObserver,
-) -> Option<(RunId, RecordedOptions)> {
+) -> Option<LatestRun> {
     let of_state = || -> Result<_, Error> {
         let Some(state) = State::open_read_only(&options.state_dir, from, name)? else {
             return Ok(None);
         };
         let Some(run) = state.last_run_from_source()? else { return Ok(None) };
-        Ok(Some((run.id, RecordedOptions::decode(&run.options)?)))
+        Ok(Some(LatestRun { run: run.id, options: RecordedOptions::decode(&run.options)? }))
     };
     let of_manifest = || -> Result<_, Error> {
         let latest =
@@ -226,7 +236,7 @@ fn recorded(
         });
         let latest =
             latest.filter(|head| head.source == from && head.options.key_space == key_space);
-        Ok(latest.map(|head| (head.run, head.options)))
+        Ok(latest.map(|head| LatestRun { run: head.run, options: head.options }))
     };
     let of_state = of_state().or_else(|error| {
         if !is_damage(&error) {
@@ -244,6 +254,83 @@ fn recorded(
     })
 }
 
+/// On which sides anything was found, but for the roots.
+#[derive(Default)]
+struct Found {
+    source: bool,
+    target: bool,
+}
+
+/// Going through both sides.
+struct Scan<'c, 'a> {
+    comparer: &'c ContentComparer<'a>,
+    progress: &'c Progress,
+    found: Found,
+    extras: Extras,
+    /// The directory in the place of a leaf that is left out, where a mirror leaves it.
+    stays: Option<Key>,
+}
+
+impl Scan<'_, '_> {
+    /// Takes what comes next; what of it is to be read.
+    fn take(&mut self, joined: Joined) -> Option<Job> {
+        let comparer = self.comparer;
+        match joined {
+            Joined::Pair(pair) => return self.pair(*pair),
+            Joined::Failed(error)
+                if error.side == Side::Target && comparer.filter.excludes_within(&error.key) => {}
+            Joined::Failed(error) | Joined::BrokeOff(error) => {
+                self.extras.hold(&error.key, &mut |key| comparer.extra(key));
+                self.found.source |= error.side == Side::Source;
+                comparer.fail_to_list(&error);
+            }
+            Joined::Leftover(_) => {}
+            Joined::LeftOut(key, why) => {
+                self.extras.hold(&key, &mut |key| comparer.extra(key));
+                comparer.observer.note(&format!("\"{key}\" is left out: {why}"));
+            }
+        }
+        None
+    }
+
+    fn pair(&mut self, pair: Pair) -> Option<Job> {
+        let (comparer, progress) = (self.comparer, self.progress);
+        let mut extra = |key: &Key| comparer.extra(key);
+        progress.entries.add(1);
+        if let Some(source) = pair.source.entry() {
+            progress.source_entries.add(1);
+            progress.source_bytes.add(source.size());
+        }
+        let is_root = pair.key.is_root();
+        self.found.source |= !is_root && pair.source.entry().is_some();
+        let takes_part = |entry: &Entry| !comparer.is_left_out(entry);
+        self.found.target |= !is_root && pair.target.entry().is_some_and(takes_part);
+        if matches!(pair.conflict, Some(Conflict::LeafOverDirectory { .. }))
+            && pair.source.entry().is_some_and(|source| comparer.is_excluded(source))
+        {
+            self.stays = Some(Key::child(pair.key.parent(), pair.key.name(), true));
+        }
+        match (&pair.source, &pair.target) {
+            (Seen::Absent, Seen::Present(entry)) => {
+                let stays = self.stays.as_ref();
+                let stays =
+                    stays.is_some_and(|directory| entry.key.is_within(directory.as_bytes()));
+                self.extras.take(entry, stays || comparer.is_left_out(entry), &mut extra);
+            }
+            (Seen::Unknown, Seen::Present(_)) => self.extras.hold(&pair.key, &mut extra),
+            _ => {}
+        }
+        comparer.compare(pair)
+    }
+
+    /// Takes the end of both sides.
+    fn finish(mut self) -> Found {
+        let comparer = self.comparer;
+        self.extras.leave(None, &mut |key| comparer.extra(key));
+        self.found
+    }
+}
+
 /// Goes through all, and reads what is to be read on both sides.
 pub(super) fn compare(
     join: impl Iterator<Item = Result<Joined, Error>>,
@@ -252,7 +339,7 @@ pub(super) fn compare(
     progress: &Progress,
     stop: &Stop,
 ) -> Result<(), Error> {
-    let is_there = std::thread::scope(|scope| {
+    let found = std::thread::scope(|scope| {
         let (mut groups, waiting) = Groups::<Job>::new(workers);
         for _ in 0..workers {
             let waiting = waiting.clone();
@@ -264,69 +351,30 @@ pub(super) fn compare(
             });
         }
         drop(waiting);
-        let mut is_there = (false, false);
-        let mut extras = Extras::default();
-        let mut extra = |key: &Key| comparer.extra(key);
-        let mut stays: Option<Key> = None;
+        let mut scan = Scan {
+            comparer,
+            progress,
+            found: Found::default(),
+            extras: Extras::default(),
+            stays: None,
+        };
         for joined in join {
             if stop.requested() {
                 break;
             }
-            match joined? {
-                Joined::Pair(pair) => {
-                    progress.entries.add(1);
-                    if let Some(source) = pair.source.entry() {
-                        progress.source_entries.add(1);
-                        progress.source_bytes.add(source.size());
-                    }
-                    let is_root = pair.key.is_root();
-                    is_there.0 |= !is_root && pair.source.entry().is_some();
-                    let takes_part = |entry: &Entry| !comparer.is_left_out(entry);
-                    is_there.1 |= !is_root && pair.target.entry().is_some_and(takes_part);
-                    if matches!(pair.conflict, Some(Conflict::LeafOverDirectory { .. }))
-                        && pair.source.entry().is_some_and(|source| comparer.is_excluded(source))
-                    {
-                        // A mirror leaves the directory in the place of what is left out.
-                        stays = Some(Key::child(pair.key.parent(), pair.key.name(), true));
-                    }
-                    match (&pair.source, &pair.target) {
-                        (Seen::Absent, Seen::Present(entry)) => {
-                            let stays = stays
-                                .as_ref()
-                                .is_some_and(|directory| entry.key.is_within(directory.as_bytes()));
-                            extras.take(entry, stays || comparer.is_left_out(entry), &mut extra);
-                        }
-                        (Seen::Unknown, Seen::Present(_)) => extras.hold(&pair.key, &mut extra),
-                        _ => {}
-                    }
-                    if let Some(job) = comparer.compare(*pair) {
-                        let bytes = job.bytes();
-                        progress.files_planned.add(u64::from(bytes > 0));
-                        progress.bytes_planned.add(bytes);
-                        groups.push(job, bytes);
-                    }
-                }
-                Joined::Failed(error)
-                    if error.side == Side::Target
-                        && comparer.filter.excludes_within(&error.key) => {}
-                Joined::Failed(error) | Joined::BrokeOff(error) => {
-                    extras.hold(&error.key, &mut extra);
-                    is_there.0 |= error.side == Side::Source;
-                    comparer.fail_to_list(&error);
-                }
-                Joined::Leftover(_) => {}
-                Joined::LeftOut(key, why) => {
-                    extras.hold(&key, &mut extra);
-                    comparer.observer.note(&format!("\"{key}\" is left out: {why}"));
-                }
+            if let Some(job) = scan.take(joined?) {
+                let bytes = job.bytes();
+                progress.files_planned.add(u64::from(bytes > 0));
+                progress.bytes_planned.add(bytes);
+                groups.push(job, bytes);
             }
         }
-        extras.leave(None, &mut extra);
+        let found = scan.finish();
         groups.send();
         progress.plan_final.store(true, Ordering::Relaxed);
-        Ok::<_, Error>(is_there)
+        Ok::<_, Error>(found)
     })?;
-    if is_there == (false, true) && !stop.requested() {
+    if found.target && !found.source && !stop.requested() {
         return Err(Error::new(
             ErrorKind::Refused,
             "the source is empty and the target is not: is its disk mounted?",

@@ -256,19 +256,19 @@ impl ContentComparer<'_> {
             return Ok(());
         }
         let (listed_one, listed_other) = (one.stamp, other.stamp);
-        let right = self.hash(Side::Source, &mut one, reading)?;
+        let mut expected = self.hash(Side::Source, &mut one, reading)?;
         // What is right is known: nobody needs to ask a store what it takes the content for.
-        other.recorded = Some(right);
-        let mut digests = (right, self.hash(Side::Target, &mut other, reading)?);
+        other.recorded = Some(expected);
+        let mut found = self.hash(Side::Target, &mut other, reading)?;
         // A bit may have flipped on its way from a store; what lies there wrong is wrong the second
         // time too.
-        if digests.0 != digests.1 && self.source.capabilities().remote {
-            digests.0 = self.hash(Side::Source, &mut one, reading)?;
+        if expected != found && self.source.capabilities().remote {
+            expected = self.hash(Side::Source, &mut one, reading)?;
         }
-        if digests.0 != digests.1 && self.target.capabilities().remote {
-            digests.1 = self.hash(Side::Target, &mut other, reading)?;
+        if expected != found && self.target.capabilities().remote {
+            found = self.hash(Side::Target, &mut other, reading)?;
         }
-        if digests.0 != digests.1 {
+        if expected != found {
             // What differs because one side is just being changed says nothing.
             self.stands(Side::Source, &one, listed_one == one.stamp)?;
             self.stands(Side::Target, &other, listed_other == other.stamp)?;
@@ -281,10 +281,10 @@ impl ContentComparer<'_> {
         if !self.compare_whole(&one, &other, lost) || one.kind == EntryKind::Symlink {
             return Ok(());
         }
-        if digests.0 == digests.1 {
+        if expected == found {
             self.count(|totals| totals.equal += 1);
         } else {
-            let (expected, found) = (Some(digests.0), Some(digests.1));
+            let (expected, found) = (Some(expected), Some(found));
             self.differs(&key, &Difference::Corrupt { expected, found });
         }
         Ok(())

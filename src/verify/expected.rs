@@ -79,6 +79,24 @@ impl Recorded for Head {
     }
 }
 
+/// The latest run into a target, and the latest one of a whole tree.
+struct LatestRun {
+    run: RunId,
+    source: String,
+    /// The latest one of a whole tree, where there was any.
+    whole: Option<WholeRun>,
+    /// Whether they are one: directories have the times that it gave them.
+    keeps_times: bool,
+}
+
+/// The latest run of a whole tree.
+struct WholeRun {
+    /// What it was asked.
+    options: RecordedOptions,
+    /// Entries that it left in the target without recording them.
+    kept_unrecorded: u64,
+}
+
 impl Expected {
     /// Since when runs may not be recorded whole, if any was cut off.
     pub(super) fn cut_off(&self) -> Option<CutOff> {
@@ -90,13 +108,14 @@ impl Expected {
         let Some(latest) = state.last_run()? else { return Ok(None) };
         let whole = state.last_whole_run()?;
         let keeps_times = whole.as_ref().is_some_and(|whole| whole.number == latest.number);
-        let kept = whole.as_ref().and_then(|whole| whole.totals);
-        let kept = kept.map_or(0, |totals| totals.kept_unrecorded);
+        let totals = whole.as_ref().and_then(|whole| whole.totals);
+        let kept_unrecorded = totals.map_or(0, |totals| totals.kept_unrecorded);
         let whole = whole.map(|whole| RecordedOptions::decode(&whole.options)).transpose()?;
-        let whole = whole.map(|options| (options, kept));
+        let whole = whole.map(|options| WholeRun { options, kept_unrecorded });
         let sources = state.recorded_sources()?;
         let unfinished = unfinished(&sources, state)?;
-        Ok(Some(Self::of(sources, (latest.id, latest.source), whole, keeps_times, unfinished)))
+        let latest = LatestRun { run: latest.id, source: latest.source, whole, keeps_times };
+        Ok(Some(Self::of(sources, latest, unfinished)))
     }
 
     /// What the head of a manifest tells.
@@ -105,10 +124,12 @@ impl Expected {
         let keeps_times = sources.iter().any(|source| source.run == head.run && is_whole(source));
         // That of the latest one of a whole tree, where there was any.
         let whole = Some(head.options.clone()).filter(|options| options.only.is_none());
-        let whole = whole.map(|options| (options, head.totals.kept_unrecorded));
+        let kept_unrecorded = head.totals.kept_unrecorded;
+        let whole = whole.map(|options| WholeRun { options, kept_unrecorded });
         let unfinished = unfinished(&sources, head)?;
-        let latest = (head.run.clone(), head.source.clone());
-        Ok(Self::of(sources, latest, whole, keeps_times, unfinished))
+        let (run, source) = (head.run.clone(), head.source.clone());
+        let latest = LatestRun { run, source, whole, keeps_times };
+        Ok(Self::of(sources, latest, unfinished))
     }
 
     /// Takes note of a run that left its lock behind, unless more is known of it: it ended, and was
@@ -125,9 +146,7 @@ impl Expected {
 
     fn of(
         sources: Vec<RecordedSource>,
-        (run, source): (RunId, String),
-        whole: Option<(RecordedOptions, u64)>,
-        keeps_times: bool,
+        latest: LatestRun,
         unfinished: Vec<Unfinished>,
     ) -> Self {
         let ended = sources.iter().filter(|source| source.verdict.is_some());
@@ -140,8 +159,9 @@ impl Expected {
             [single] if single.source != STREAM => single.options.only.clone(),
             _ => None,
         };
-        let (filter, deletes) = whole.map_or_else(Default::default, |(whole, kept_unrecorded)| {
-            (whole.filter, whole.delete && kept_unrecorded == 0)
+        let LatestRun { run, source, whole, keeps_times } = latest;
+        let (filter, deletes) = whole.map_or_else(Default::default, |whole| {
+            (whole.options.filter, whole.options.delete && whole.kept_unrecorded == 0)
         });
         Self {
             run,

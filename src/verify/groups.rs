@@ -2,8 +2,10 @@
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-/// Files in a group, and bytes after which it is handed over.
-const GROUP: (usize, u64) = (64, 4 << 20);
+/// Files after which a group is handed over.
+const GROUP_FILES: usize = 64;
+/// Bytes of its files after which a group is handed over.
+const GROUP_BYTES: u64 = 4 << 20;
 /// Groups of files waiting to be hashed, a worker.
 const GROUPS_WAITING: usize = 4;
 
@@ -25,7 +27,7 @@ impl<T> Groups<T> {
     pub(super) fn push(&mut self, job: T, bytes: u64) {
         self.bytes += bytes;
         self.group.push(job);
-        if self.group.len() >= GROUP.0 || self.bytes >= GROUP.1 {
+        if self.group.len() >= GROUP_FILES || self.bytes >= GROUP_BYTES {
             self.send();
         }
     }

@@ -42,7 +42,7 @@ use crate::listing::OrderChecked;
 use crate::location::Location;
 use crate::manifest::keys::{KeyId, PublicKey};
 use crate::manifest::published::ManifestReader;
-use crate::manifest::{CutOff, Row, State, TargetLock, Writer, is_damage};
+use crate::manifest::{CutOff, Row, TargetLock, Writer, is_damage};
 use crate::model::error::Side;
 use crate::model::{
     Cause, Digest, EntryError, Error, ErrorKind, Key, Progress, RunId, Stop, Totals,
@@ -51,7 +51,7 @@ use crate::place::SourcePlace;
 use broken::Broken;
 use crossbeam_channel::bounded;
 use groups::Groups;
-use open::{Manifest, Opened, Recorded, open};
+use open::{Manifest, NamedSource, Opened, Recorded, open};
 use repair::Mending;
 use scan::Scan;
 use stalest::Stalest;
@@ -244,8 +244,10 @@ pub fn verify(
     stop: &Stop,
 ) -> Result<VerifyOutcome, Error> {
     let began = Instant::now();
-    let mends_from = options.repair.as_ref();
-    let mends_from = mends_from.map(|repair| (&repair.source, repair.source_store.as_ref()));
+    let mends_from = options.repair.as_ref().map(|repair| NamedSource {
+        location: &repair.source,
+        store: repair.source_store.as_ref(),
+    });
     let Opened { target, name, shared, held, source: mends_from } =
         open(options, mends_from, observer, progress, stop)?;
     if let Some(SourcePlace { name, only: Some(_), .. }) = mends_from.as_ref().map(|it| &it.place) {
@@ -297,12 +299,9 @@ pub fn verify(
         deadline: options.depth.time().and_then(|time| began.checked_add(time)),
         broken: options.repair.as_ref().map(|_| Mutex::new(Broken::new(&open::spool_dir(options)))),
     };
-    let writer = state.as_ref().filter(|_| options.depth != Depth::Stamps).map(State::writer);
-    let writer = writer.transpose().unwrap_or_else(|error| {
-        observer.not_recorded(&error);
-        None
-    });
-    read(&mut scan, &tally, writer, options, (progress, stop))?;
+    let recorded = state.as_ref().filter(|_| options.depth != Depth::Stamps);
+    let writer = record::writer(recorded, observer);
+    read(&mut scan, &tally, writer, options, progress, stop)?;
     target.warnings().iter().for_each(|warning| observer.note(warning));
     // What is copied to mend is hashed too.
     let bytes_hashed = progress.bytes_hashed.get();
@@ -313,7 +312,7 @@ pub fn verify(
         let (source, target) = (from.source, Arc::clone(&target));
         let repair =
             Mending { source, target, key_space: expected.key_space, state: state.as_ref() };
-        mended = repair.mend(broken, &tally, options, (progress, stop))?;
+        mended = repair.mend(broken, &tally, options, progress, stop)?;
     }
     if let Some(held) = held {
         release(held, observer)?;
@@ -397,7 +396,8 @@ fn read<L, R>(
     tally: &Tally<'_>,
     writer: Option<Writer>,
     options: &VerifyOptions,
-    (progress, stop): (&Progress, &Stop),
+    progress: &Progress,
+    stop: &Stop,
 ) -> Result<(), Error>
 where
     L: Iterator<Item = Result<ListItem, Error>>,

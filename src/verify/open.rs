@@ -212,10 +212,16 @@ pub(super) struct OpenedSource {
     pub(super) overlap: Option<Overlap>,
 }
 
+/// A source that is named, and how its store is reached, where it is one.
+pub(super) struct NamedSource<'a> {
+    pub(super) location: &'a Location,
+    pub(super) store: Option<&'a StoreSettings>,
+}
+
 /// Opens a target, and a source beside it where one is named.
 pub(super) fn open(
     options: &VerifyOptions,
-    source: Option<(&Location, Option<&StoreSettings>)>,
+    source: Option<NamedSource<'_>>,
     observer: &dyn VerifyObserver,
     progress: &Arc<Progress>,
     stop: &Stop,
@@ -234,7 +240,7 @@ pub(super) fn open(
         state_dir: Some(&options.state_dir),
         learns: true,
     });
-    let source = source.map(|(location, store)| opener.source(location, store)).transpose()?;
+    let source = source.map(|named| opener.source(named.location, named.store)).transpose()?;
     let place = opener.target(&options.target, options.target_store.as_ref())?;
     let lockable = place.lockable()?;
     let take = |repair: &Repair| {

@@ -1,6 +1,7 @@
 //! Recording which files were verified, beside the hashing.
 
-use crate::manifest::{Verified, Writer};
+use super::VerifyObserver;
+use crate::manifest::{State, Verified, Writer};
 use crate::model::Error;
 use crossbeam_channel::Receiver;
 use std::time::{Duration, Instant};
@@ -10,6 +11,14 @@ use std::time::{Duration, Instant};
 pub(super) const BATCH: usize = 4_096;
 /// How long the first of a batch waits: no more is lost when the verification is killed.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What records in a state; `None` where nothing can be recorded, which is told.
+pub(super) fn writer(state: Option<&State>, observer: &dyn VerifyObserver) -> Option<Writer> {
+    state.map(State::writer).transpose().unwrap_or_else(|error| {
+        observer.not_recorded(&error);
+        None
+    })
+}
 
 /// Records what comes, until nobody sends any more. Each batch is a transaction of its own that
 /// waits for nothing but the database, so that a run that writes there meanwhile waits for

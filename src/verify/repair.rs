@@ -7,7 +7,7 @@
 
 use super::broken::{Broken, How, Mend, Mends};
 use super::tally::Tally;
-use super::{VerifyOptions, unusable_spool};
+use super::{VerifyOptions, record, unusable_spool};
 use crate::backend::layer::{BandwidthLimit, PacedTarget};
 use crate::backend::object::StoreSettings;
 use crate::backend::{KeySpace, Precondition, Source, Target};
@@ -67,7 +67,8 @@ impl Mending<'_> {
         broken: Broken,
         tally: &Tally<'_>,
         options: &VerifyOptions,
-        (progress, stop): (&Progress, &Stop),
+        progress: &Progress,
+        stop: &Stop,
     ) -> Result<u64, Error> {
         let Self { source, target, key_space, state } = self;
         let policy = Policy {
@@ -104,10 +105,7 @@ impl Mending<'_> {
             // What is mended neither sweeps nor deletes.
             is_under_way: &|_| false,
         };
-        let writer = state.map(State::writer).transpose().unwrap_or_else(|error| {
-            tally.observer.not_recorded(&error);
-            None
-        });
+        let writer = record::writer(state, tally.observer);
         let steps = MendSteps {
             mends: broken.finish().map_err(unusable_spool)?,
             target: &*target,
@@ -245,17 +243,17 @@ impl MendSteps<'_> {
             };
             self.close(Some(&mend.right.key))?;
             let key = mend.right.key.clone();
-            if let Err((operation, cause)) = self.plan(mend) {
-                self.next.push_back(failed(operation, key, cause));
+            if let Err(hindrance) = self.plan(mend) {
+                self.next.push_back(failed(key, hindrance));
             }
         }
     }
 
-    fn plan(&mut self, mend: Mend) -> Result<(), (Operation, Cause)> {
+    fn plan(&mut self, mend: Mend) -> Result<(), Hindrance> {
         let Mend { right, existing, how } = mend;
         let key = &right.key;
         if self.blocked.as_ref().is_some_and(|blocked| key.is_within(blocked.as_bytes())) {
-            return Err((Operation::Write, Cause::NoParent));
+            return Err(Hindrance::new(Operation::Write, Cause::NoParent));
         }
         let (action, differences) = match how {
             How::Time => {
@@ -288,11 +286,7 @@ impl MendSteps<'_> {
     }
 
     /// Takes a directory that is missing, or isn't like it was.
-    fn directory(
-        &mut self,
-        entry: Entry,
-        existing: Option<&Entry>,
-    ) -> Result<(), (Operation, Cause)> {
+    fn directory(&mut self, entry: Entry, existing: Option<&Entry>) -> Result<(), Hindrance> {
         if existing.is_none() {
             if self.needs_directories()
                 && let Err(refused) = self.enter(&entry, true)
@@ -315,7 +309,9 @@ impl MendSteps<'_> {
         let stood = existing.map(|existing| &existing.metadata);
         let held = self.target.achievable_metadata(&right.metadata, right.kind, stood);
         let lost = not_kept(&held, &right.metadata, right.kind).map(Cause::NotKept);
-        let failure = lost.map(|lost| failed(Operation::SetMetadata, right.key.clone(), lost));
+        let failure = lost.map(|lost| {
+            failed(right.key.clone(), Hindrance::new(Operation::SetMetadata, lost))
+        });
         let is_lost = failure.is_some();
         self.next.extend(failure);
         is_lost
@@ -323,13 +319,13 @@ impl MendSteps<'_> {
 
     /// Makes sure that an entry can be made where it was, and that its directory gets back the time
     /// that it has: each entry made in it changes that, even one that is removed again.
-    fn enter(&mut self, entry: &Entry, is_missing: bool) -> Result<(), (Operation, Cause)> {
-        let fail = |cause| (Operation::List, cause);
+    fn enter(&mut self, entry: &Entry, is_missing: bool) -> Result<(), Hindrance> {
+        let fail = |cause| Hindrance::new(Operation::List, cause);
         let parent = Key::new(entry.key.parent());
         if self.open.last().is_none_or(|open| open.entry.key != parent) {
             let Some(found) = self.target.look(&parent).map_err(fail)? else {
                 let why = "its directory is missing too, and not recorded; a mirror makes it anew";
-                return Err((Operation::Write, Cause::Other(why.to_owned())));
+                return Err(Hindrance::new(Operation::Write, Cause::Other(why.to_owned())));
             };
             self.open.push(Open { entry: found, how: Finish::Restore, state: Stands::Used });
         }
@@ -347,10 +343,10 @@ impl MendSteps<'_> {
         match (entry.kind, existing.map(|existing| existing.kind)) {
             (EntryKind::Directory, Some(kind)) if kind != EntryKind::Directory => {
                 let cause = Cause::Other(format!("a {kind} stands in its place"));
-                Err((Operation::MakeDirectory, cause))
+                Err(Hindrance::new(Operation::MakeDirectory, cause))
             }
             (EntryKind::File | EntryKind::Symlink, Some(EntryKind::Directory)) => {
-                Err((Operation::Write, Cause::DirectoryStands))
+                Err(Hindrance::new(Operation::Write, Cause::DirectoryStands))
             }
             _ => Ok(()),
         }
@@ -376,7 +372,7 @@ impl MendSteps<'_> {
 }
 
 /// The step that makes a leaf anew; why there is none.
-fn anew(right: &Entry, by_sha256: bool) -> Result<Action, (Operation, Cause)> {
+fn anew(right: &Entry, by_sha256: bool) -> Result<Action, Hindrance> {
     let why = match right.kind {
         EntryKind::Symlink => return Ok(Action::MakeLink),
         _ if by_sha256 => "only its SHA-256 is recorded; a mirror from the source puts it right",
@@ -385,11 +381,23 @@ fn anew(right: &Entry, by_sha256: bool) -> Result<Action, (Operation, Cause)> {
         }
         _ => return Ok(Action::Mend),
     };
-    Err((Operation::Read, Cause::Other(why.to_owned())))
+    Err(Hindrance::new(Operation::Read, Cause::Other(why.to_owned())))
+}
+
+/// Why an entry can't be mended.
+struct Hindrance {
+    operation: Operation,
+    cause: Cause,
+}
+
+impl Hindrance {
+    fn new(operation: Operation, cause: Cause) -> Self {
+        Self { operation, cause }
+    }
 }
 
 /// An entry that can't be mended.
-fn failed(operation: Operation, key: Key, cause: Cause) -> Planned {
+fn failed(key: Key, Hindrance { operation, cause }: Hindrance) -> Planned {
     let side = if operation == Operation::Read { Side::Source } else { Side::Target };
     Planned::Failed(EntryError::new(operation, side, key, cause))
 }

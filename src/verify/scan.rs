@@ -10,8 +10,11 @@ use crate::model::{Entry, Error, Key, Progress, Stop};
 use std::cmp::Ordering;
 use std::iter::Peekable;
 
-/// What stands at a key, and what should.
-type Found = (Option<Entry>, Option<Row>);
+/// What stands at a key, and what is recorded of it.
+struct Found {
+    entry: Option<Entry>,
+    row: Option<Row>,
+}
 
 /// The target's listing and the rows, side by side.
 pub(super) struct Scan<L: Iterator, R: Iterator> {
@@ -48,7 +51,7 @@ where
         stop: &Stop,
     ) -> Result<(), Error> {
         while !stop.requested() {
-            let Some((entry, row)) = self.next(tally)? else {
+            let Some(Found { entry, row }) = self.next(tally)? else {
                 self.extras.leave(None, &mut |key| tally.extra(key));
                 break;
             };
@@ -110,12 +113,12 @@ where
                         continue;
                     }
                 }
-                return Ok(Some((None, row)));
+                return Ok(Some(Found { entry: None, row }));
             }
             match self.listing.next().transpose()? {
                 Some(ListItem::Entry(entry)) => {
                     // A failure to look into a directory stands behind its entry.
-                    return Ok(Some((Some(entry), row)));
+                    return Ok(Some(Found { entry: Some(entry), row }));
                 }
                 Some(ListItem::Failed(error) | ListItem::BrokeOff(error)) => {
                     self.hold(&error.key, tally);

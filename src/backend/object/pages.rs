@@ -45,8 +45,14 @@ struct Ordered {
     attributes: Option<Attributes>,
 }
 
-/// What a listing says about a key: size, tag, modification time, whether it is archived.
-type Attributes = (u64, Option<ETag>, Option<Timestamp>, bool);
+/// What a listing says about a key.
+#[derive(PartialEq)]
+struct Attributes {
+    size: u64,
+    etag: Option<ETag>,
+    modified: Option<Timestamp>,
+    archived: bool,
+}
 
 impl Ordered {
     fn new(lister: Arc<dyn Lister>, chains: Option<Chains>, page: Vec<Listed>) -> Self {
@@ -59,8 +65,8 @@ impl Ordered {
     /// # Errors
     /// Fails if its key is before the last one, and records that.
     fn is_new(&mut self, object: &Listed) -> Result<bool, Cause> {
-        let Listed { key, size, etag, modified, archived } = object;
-        let attributes = Some((*size, *etag, *modified, *archived));
+        let Listed { ref key, size, etag, modified, archived } = *object;
+        let attributes = Some(Attributes { size, etag, modified, archived });
         match (**key).cmp(&self.last) {
             Ordering::Equal if self.attributes == attributes => return Ok(false),
             Ordering::Less => {

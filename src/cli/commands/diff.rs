@@ -2,10 +2,10 @@
 
 use super::super::args::DiffArgs;
 use super::super::exit::Exit;
-use super::super::settings;
+use super::super::settings::{self, Amount};
 use super::super::signals::Signals;
 use super::Purpose;
-use super::summary_table::{self, SummaryTable};
+use super::summary_table::{self, Conclusion, SummaryTable};
 use crate::location::Location;
 use crate::model::key::Escaped;
 use crate::model::{
@@ -28,8 +28,8 @@ pub(crate) fn run(args: &DiffArgs, matches: &ArgMatches) -> Exit {
     let began = Instant::now();
     let progress = Arc::new(Progress::default());
     let stop = Stop::default();
-    let (verbose, quiet) = settings::amount(matches, args.verbose, args.quiet);
-    let failures = Failures::new(verbose);
+    let amount = settings::amount(matches, args.verbose, args.quiet);
+    let (quiet, failures) = (amount == Amount::Quiet, Failures::new(amount == Amount::Verbose));
     let output = Output::new(OutputOptions::default(), None);
     let mut report = Report { args, quiet, output, failures };
     let (result, signal) = Signals::during(&stop, || {
@@ -59,26 +59,42 @@ struct Report<'a> {
     failures: Failures,
 }
 
+/// What each side has, as far as that is told.
+#[derive(Clone, Copy)]
+struct Sides<'a> {
+    a: Option<&'a DiffEntry>,
+    b: Option<&'a DiffEntry>,
+}
+
+impl<'a> Sides<'a> {
+    fn of_one(which: Which, told: &'a DiffEntry) -> Self {
+        match which {
+            Which::A => Self { a: Some(told), b: None },
+            Which::B => Self { a: None, b: Some(told) },
+        }
+    }
+}
+
 impl DiffObserver for Report<'_> {
     fn only(&mut self, which: Which, told: &DiffEntry) {
-        let (word, name, sides) = match which {
-            Which::A => ("only in A", "only_in_a", (Some(told), None)),
-            Which::B => ("only in B", "only_in_b", (None, Some(told))),
+        let (word, name) = match which {
+            Which::A => ("only in A", "only_in_a"),
+            Which::B => ("only in B", "only_in_b"),
         };
         if self.args.json {
-            self.record(name, told, None, sides);
+            self.record(name, told, None, Sides::of_one(which, told));
         } else {
             self.output.line(&line(word, told, None));
         }
     }
 
     fn no_link(&mut self, which: Which, told: &DiffEntry) {
-        let (detail, sides) = match which {
-            Which::A => ("symbolic link -> none: B has no links", (Some(told), None)),
-            Which::B => ("none -> symbolic link: A has no links", (None, Some(told))),
+        let detail = match which {
+            Which::A => "symbolic link -> none: B has no links",
+            Which::B => "none -> symbolic link: A has no links",
         };
         if self.args.json {
-            self.record("metadata", told, Some(detail), sides);
+            self.record("metadata", told, Some(detail), Sides::of_one(which, told));
         } else {
             self.output.line(&line("metadata", told, Some(detail)));
         }
@@ -103,7 +119,7 @@ impl DiffObserver for Report<'_> {
         if self.args.json {
             let words =
                 if let Difference::Metadata(words) = difference { Some(words) } else { None };
-            self.record(word, a, words.map(String::as_str), (Some(a), Some(b)));
+            self.record(word, a, words.map(String::as_str), Sides { a: Some(a), b: Some(b) });
         } else {
             self.output.line(&line(word, a, Some(&detail(difference, a, b))));
         }
@@ -143,13 +159,7 @@ impl DiffObserver for Report<'_> {
 }
 
 impl Report<'_> {
-    fn record(
-        &self,
-        difference: &str,
-        told: &DiffEntry,
-        detail: Option<&str>,
-        (a, b): (Option<&DiffEntry>, Option<&DiffEntry>),
-    ) {
+    fn record(&self, difference: &str, told: &DiffEntry, detail: Option<&str>, sides: Sides<'_>) {
         #[derive(Serialize)]
         struct Body<'a> {
             #[serde(flatten)]
@@ -162,7 +172,7 @@ impl Report<'_> {
             #[serde(skip_serializing_if = "Option::is_none")]
             b: Option<JsonEntry>,
         }
-        let (a, b) = (a.map(JsonEntry::from), b.map(JsonEntry::from));
+        let (a, b) = (sides.a.map(JsonEntry::from), sides.b.map(JsonEntry::from));
         let body = Body { key: (&told.key).into(), difference, detail, a, b };
         self.output.line(&json::record(Level::Error, "difference", &body));
     }
@@ -337,31 +347,40 @@ fn finished<'a>(
         requests_throttled: requests.requests_throttled,
         duration_s: elapsed,
         error_rate: run::error_rate(totals.failed, totals.entries),
-        verdict: outcome.map_or("failed", |outcome| verdict(outcome).0),
+        verdict: outcome.map_or("failed", |outcome| verdict(outcome).word),
         exit_code: exit.code(),
         error: result.as_ref().err().map(JsonError::from),
     }
 }
 
-fn verdict(outcome: &DiffOutcome) -> (&'static str, &'static str) {
+fn verdict(outcome: &DiffOutcome) -> Conclusion {
     let totals = &outcome.totals;
     let is_recorded = |basis: &Basis| matches!(basis, Basis::Manifest { .. });
     if outcome.interrupted {
-        summary_table::INTERRUPTED
+        Conclusion::INTERRUPTED
     } else if totals.failed > 0 {
-        ("incomplete", "some parts could not be listed or read")
+        Conclusion::new("incomplete", "some parts could not be listed or read")
     } else if totals.differences() > 0 {
-        ("different", "A and B are not the same")
+        Conclusion::new("different", "A and B are not the same")
     } else if outcome.bases.iter().all(is_recorded) {
-        ("equal", "the manifests say the same; neither place was looked at")
+        Conclusion::new("equal", "the manifests say the same; neither place was looked at")
     } else if outcome.bases.iter().any(is_recorded) {
-        ("equal", "nothing differs from what one manifest says; its place was not looked at")
+        Conclusion::new(
+            "equal",
+            "nothing differs from what one manifest says; its place was not looked at",
+        )
     } else if totals.files_touched > 0 {
-        ("equal", "nothing differs, but what was touched since it was recorded was not read")
+        Conclusion::new(
+            "equal",
+            "nothing differs, but what was touched since it was recorded was not read",
+        )
     } else if totals.files_by_size > 0 {
-        ("equal", "nothing differs, but not all files have digests to prove it by (see --content)")
+        Conclusion::new(
+            "equal",
+            "nothing differs, but not all files have digests to prove it by (see --content)",
+        )
     } else {
-        ("equal", "nothing differs")
+        Conclusion::new("equal", "nothing differs")
     }
 }
 

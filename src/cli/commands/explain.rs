@@ -5,7 +5,7 @@ mod words;
 
 use super::super::args::ExplainArgs;
 use super::super::exit::Exit;
-use super::super::settings;
+use super::super::settings::{self, FilteredOptions};
 use super::Purpose;
 use crate::compare::{Conflict, Seen};
 use crate::filter::Rule;
@@ -16,7 +16,7 @@ use crate::report::Output;
 use crate::report::flags;
 use crate::report::format::{counted, moment, size};
 use crate::report::json::{JsonError, Level, record};
-use crate::session::{Explained, Explanation, MirrorOptions, Past, PastLine, explain};
+use crate::session::{CopiedBy, Explained, Explanation, MirrorOptions, Past, PastLine, explain};
 use clap::ArgMatches;
 use serde::Serialize;
 use std::os::unix::ffi::OsStrExt as _;
@@ -30,16 +30,16 @@ pub(crate) fn run(args: &ExplainArgs, matches: &ArgMatches) -> Exit {
     let typed = args.key.as_bytes();
     let options = settings::check_output(&args.flags.run.output, matches)
         .and_then(|()| settings::explain(args, matches));
-    let explained = options.and_then(|(options, origins)| {
-        let explanation = explain(&options, typed, &report, &progress, &Stop::default())?;
-        Ok((explanation, options, origins))
+    let explained = options.and_then(|asked| {
+        let explanation = explain(&asked.options, typed, &report, &progress, &Stop::default())?;
+        Ok((explanation, asked))
     });
     let exit = match &explained {
         Ok((explanation, ..)) if explanation.failed.is_empty() => Exit::Done,
         Ok(_) => Exit::Incomplete,
         Err(error) => error.kind.into(),
     };
-    if let Ok((explanation, options, origins)) = &explained {
+    if let Ok((explanation, FilteredOptions { options, origins })) = &explained {
         let asked = Asked { options, origins };
         if report.json {
             report.records(explanation, &asked);
@@ -219,8 +219,12 @@ impl Report {
             Origin::Adopted => ": adopted as it was found",
         };
         let by = match &explained.copied_by {
-            Some((id, Some(run))) => format!("by run {id} of {}", moment(run.started)),
-            Some((id, None)) => format!("by run {id}, in the manifest in the target"),
+            Some(CopiedBy { run, record: Some(record) }) => {
+                format!("by run {run} of {}", moment(record.started))
+            }
+            Some(CopiedBy { run, record: None }) => {
+                format!("by run {run}, in the manifest in the target")
+            }
             None => "by a run that is not known".to_owned(),
         };
         self.line("record", &format!("{by}{how}"));

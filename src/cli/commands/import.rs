@@ -7,11 +7,10 @@ use super::verify::{Report, Verified};
 use crate::manifest::list::ListFormat;
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind};
-use crate::session::import::import;
+use crate::session::import::{DigestList, import};
 use crate::verify::VerifyObserver as _;
 use clap::ArgMatches;
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,8 +24,8 @@ pub(crate) fn run(args: &ImportArgs, matches: &ArgMatches) -> Exit {
     let asked = settings::check_output(&args.output, matches)
         .and_then(|()| Ok((settings::import(args)?, open(&args.list)?)));
     report.present(began, |report, progress, stop| {
-        let (options, (list, name)) = asked?;
-        let outcome = import(&options, (list, &name), report, progress, stop)?;
+        let (options, list) = asked?;
+        let outcome = import(&options, list, report, progress, stop)?;
         if outcome.totals.verified == 0 && outcome.totals.corrupt > 0 {
             report.note(&of_another_kind(options.format));
         }
@@ -46,14 +45,15 @@ fn of_another_kind(format: ListFormat) -> String {
     )
 }
 
-/// Opens a list; how it is called.
-fn open(path: &Path) -> Result<(Box<dyn Read + Send>, String), Error> {
+/// Opens a list.
+fn open(path: &Path) -> Result<DigestList, Error> {
     if path.as_os_str() == "-" {
-        return Ok((Box::new(input::stdin()?), "the list on standard input".to_owned()));
+        let name = "the list on standard input".to_owned();
+        return Ok(DigestList { list: Box::new(input::stdin()?), name });
     }
     let name = format!("the list \"{}\"", Escaped(path.as_os_str().as_bytes()));
     match File::open(path) {
-        Ok(file) => Ok((Box::new(file), name)),
+        Ok(file) => Ok(DigestList { list: Box::new(file), name }),
         Err(error) => {
             Err(Error::new(ErrorKind::Unusable, format!("cannot open {name}")).because(error))
         }

@@ -2,7 +2,7 @@
 
 use super::super::args::LsArgs;
 use super::super::exit::Exit;
-use super::super::settings;
+use super::super::settings::{self, ListForm};
 use super::Purpose;
 use crate::location::SingleLocation;
 use crate::model::entry::Completeness;
@@ -41,20 +41,10 @@ pub(crate) fn run(args: &LsArgs, matches: &ArgMatches) -> Exit {
     list.finish(&listed, &SingleLocation::printable(&args.location), &progress.totals())
 }
 
-/// What is written for each thing.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum OutputFormat {
-    Json,
-    /// Names escaped, a line each.
-    Lines,
-    /// Names as they are, each with a NUL behind it.
-    Null,
-}
-
 /// The list under way.
 struct List<'a> {
     args: &'a LsArgs,
-    form: OutputFormat,
+    form: ListForm,
     stdout: BufWriter<StdoutLock<'static>>,
     /// A person waits for each line.
     is_terminal: bool,
@@ -70,11 +60,7 @@ struct List<'a> {
 
 impl<'a> List<'a> {
     fn new(args: &'a LsArgs, matches: &ArgMatches, stdout: &Stdout) -> Self {
-        let form = match settings::ls_form(args, matches) {
-            (_, true) => OutputFormat::Null,
-            (true, false) => OutputFormat::Json,
-            (false, false) => OutputFormat::Lines,
-        };
+        let form = settings::ls_form(args, matches);
         Self {
             args,
             form,
@@ -100,7 +86,7 @@ impl<'a> List<'a> {
     fn entry(&mut self, entry: &Entry) -> io::Result<()> {
         self.entries += 1;
         self.bytes += entry.size();
-        if self.form == OutputFormat::Json {
+        if self.form == ListForm::Json {
             let record = json::record(Level::Info, "entry", &JsonEntry::from(entry));
             return writeln!(self.stdout, "{record}");
         }
@@ -109,7 +95,7 @@ impl<'a> List<'a> {
             let width = if self.args.human { 10 } else { 15 };
             write!(self.stdout, "{size:>width$}  {time:<19}  ")?;
         }
-        if self.form == OutputFormat::Null {
+        if self.form == ListForm::Null {
             self.stdout.write_all(entry.key.as_bytes())?;
             return self.stdout.write_all(b"\0");
         }
@@ -130,7 +116,7 @@ impl<'a> List<'a> {
 
     fn failed(&mut self, error: &EntryError) -> io::Result<()> {
         self.failed += 1;
-        if self.form == OutputFormat::Json {
+        if self.form == ListForm::Json {
             let record = json::record(Level::Error, "failed", &JsonFailure::from(error));
             return writeln!(self.stdout, "{record}");
         }
@@ -146,7 +132,7 @@ impl<'a> List<'a> {
             None => self.last(listed, location, totals, exit).and_then(|()| self.stdout.flush()),
         };
         self.failures.tell_untold(&self.stderr);
-        if let (Err(error), false) = (listed, self.form == OutputFormat::Json) {
+        if let (Err(error), false) = (listed, self.form == ListForm::Json) {
             super::tell(&self.stderr, error);
         }
         super::end(&self.stderr, written, exit, Purpose::Tell)
@@ -174,7 +160,7 @@ impl<'a> List<'a> {
             #[serde(flatten)]
             error: Option<JsonError>,
         }
-        if self.form != OutputFormat::Json {
+        if self.form != ListForm::Json {
             return Ok(());
         }
         let finished = Finished {

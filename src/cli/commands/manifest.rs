@@ -4,8 +4,9 @@ use super::super::args::{
     ExportArgs, ManifestCommand, ManifestHoldArgs, ManifestLookArgs, ManifestSignArgs,
 };
 use super::super::exit::Exit;
+use super::super::keys;
+use super::super::settings::{self, ExportSettings};
 use super::super::signals::Signals;
-use super::super::{keys, settings};
 use super::Purpose;
 use crate::location::Location;
 use crate::manifest::keys::PublicKey;
@@ -415,7 +416,7 @@ struct Export {
 
 impl Export {
     fn of(args: &ExportArgs, umask: Mode) -> Result<Self, Error> {
-        let (at, format, file) = settings::export(args, umask)?;
+        let ExportSettings { at, format, file } = settings::export(args, umask)?;
         let place = |file| ExportPlace::find(&file).map(|place| (file, place));
         Ok(Self { at, format, to: file.map(place).transpose()? })
     }
@@ -426,7 +427,7 @@ impl Export {
             |key: &Key, why: &str| stderr.message("note", &format!("left out \"{key}\": {why}"));
         let open = || OpenManifest::open(&at, &Arc::new(Progress::default()), stop);
         if let Some((file, place)) = to {
-            export_to((&file, place), &mut open()?, format, &mut tell, stop)
+            export_to(&file, place, &mut open()?, format, &mut tell, stop)
         } else {
             let mut stdout = stdout().map_err(ExportError::Output)?.lock();
             export(&mut open()?, format, &mut tell, stop, &mut stdout)

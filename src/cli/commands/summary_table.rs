@@ -4,14 +4,36 @@ use super::super::exit::Exit;
 use crate::model::Totals;
 use crate::report::Output;
 use crate::report::requests::requests_by_kind;
+use std::fmt::{self, Display, Formatter};
 
-/// The verdict on a comparison that was stopped.
-pub(super) const INTERRUPTED: (&str, &str) = ("interrupted", "what was not looked at is unknown");
+/// What a comparison came to.
+#[derive(Clone, Copy)]
+pub(super) struct Conclusion {
+    /// The verdict's name.
+    pub(super) word: &'static str,
+    /// What that means, in words.
+    pub(super) meaning: &'static str,
+}
+
+impl Conclusion {
+    /// That of a comparison that was stopped.
+    pub(super) const INTERRUPTED: Self =
+        Self::new("interrupted", "what was not looked at is unknown");
+
+    pub(super) const fn new(word: &'static str, meaning: &'static str) -> Self {
+        Self { word, meaning }
+    }
+}
+
+impl Display for Conclusion {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.word, self.meaning)
+    }
+}
 
 /// Tells in quiet that a comparison was stopped: without this nothing would tell why it failed.
 pub(super) fn tell_interrupted(output: &Output) {
-    let (word, meaning) = INTERRUPTED;
-    output.message("error", &format!("{word}: {meaning}"));
+    output.message("error", &Conclusion::INTERRUPTED.to_string());
 }
 
 /// The lines of a summary under way.
@@ -47,14 +69,14 @@ impl SummaryTable {
         counted: &Totals,
         figures: String,
         untold: Option<String>,
-        (word, meaning): (&str, &str),
+        conclusion: Conclusion,
     ) -> Vec<String> {
         if let Some(requests) = requests_by_kind(counted) {
             self.row("requests", &requests);
         }
         self.lines.push(figures);
         self.lines.extend(untold);
-        self.lines.push(format!("{word}: {meaning}"));
+        self.lines.push(conclusion.to_string());
         self.lines
     }
 }

@@ -12,7 +12,7 @@ use super::Purpose;
 use super::summary_table;
 use crate::location::Location;
 use crate::model::{Cause, EntryError, Error, Key, Progress, Stop, Totals};
-use crate::report::bars::{self, Bars, Shown};
+use crate::report::bars::{self, Bars, Figures, Shown};
 use crate::report::estimate::{Estimate, Kind, Sample};
 use crate::report::failures::Failures;
 use crate::report::flags;
@@ -220,7 +220,8 @@ impl Report {
             }
             return;
         }
-        let (share, figures) = bars::verify_figures(&totals, &state.estimate, rate);
+        let Figures { share, pieces: figures } =
+            bars::verify_figures(&totals, &state.estimate, rate);
         let counts = bars::verify_counts(&totals, &state.estimate, at, self.failures.count());
         let shown = Shown { share, figures, counts, in_flight: bars::in_flight(progress) };
         if let Some(bars) = &self.bars {
@@ -274,8 +275,8 @@ impl Report {
                 recorded::summary(heading, outcome, self.failures.untold())
             }
             Ok(Verified::Against(outcome)) => {
-                let sides = (source.as_deref().unwrap_or_default(), &**target);
-                against::summary(sides, outcome, self.failures.untold())
+                let source = source.as_deref().unwrap_or_default();
+                against::summary(source, target, outcome, self.failures.untold())
             }
         };
         for line in &lines {
@@ -325,8 +326,9 @@ impl Report {
             json::record(level, "finished", &body)
         };
         let of_source = |result| {
-            let sides = (source.as_deref().unwrap_or_default(), &**target);
-            json::record(level, "finished", &against::finished(sides, result, elapsed, exit))
+            let source = source.as_deref().unwrap_or_default();
+            let body = against::finished(source, target, result, elapsed, exit);
+            json::record(level, "finished", &body)
         };
         match verified {
             Ok(Verified::Recorded(outcome) | Verified::Imported(outcome)) => of_record(Ok(outcome)),

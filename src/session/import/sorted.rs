@@ -17,6 +17,14 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// Memory for sorting a list; what is more goes to disk.
 const SORTING: usize = 32 << 20;
 
+/// A list of digests, as it comes.
+pub struct DigestList {
+    /// Where it is read from.
+    pub list: Box<dyn Read + Send>,
+    /// How it is called in what is told.
+    pub name: String,
+}
+
 /// A list, sorted by key.
 pub(super) struct SortedList {
     pub(super) lines: Sorted,
@@ -27,10 +35,11 @@ pub(super) struct SortedList {
 /// Reads a list, in whatever order, and sorts it.
 pub(super) fn sort(
     format: ListFormat,
-    (list, name): (Box<dyn Read + Send>, &str),
+    list: DigestList,
     spool_dir: &Path,
     stop: &Stop,
 ) -> Result<SortedList, Error> {
+    let DigestList { list, name } = list;
     let unreadable = |error: io::Error| {
         Error::new(ErrorKind::Unusable, format!("cannot read {name}")).because(error)
     };

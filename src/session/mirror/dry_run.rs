@@ -10,6 +10,7 @@ use crate::manifest::published::ManifestReader;
 use crate::manifest::{SourceNumber, State, Writing, is_damage, recall};
 use crate::model::run::Counter;
 use crate::model::{EntryKind, Error, ErrorKind, Key, Metadata, Verdict};
+use crate::place::Sides;
 use crate::plan::{Plan, Planning, Step};
 use crate::session::published::{Foreseen, Foresight, LookedAt, foresee};
 
@@ -117,7 +118,7 @@ impl Session<'_> {
             self.places.target.lockable()?.check_directory()?;
         }
         self.check_state_dir()?;
-        let (source, target) = self.open()?;
+        let Sides { source, target } = self.open()?;
         let spool_dir = std::env::temp_dir();
         recall(state.as_ref(), &*target, &spool_dir)?;
         let kept = ManifestReader::of(&*target, &spool_dir);

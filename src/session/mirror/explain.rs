@@ -21,6 +21,7 @@ use crate::model::{
     Action, Cause, Decision, Digest, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata,
     Observer, Progress, Reason, RunId, Stop,
 };
+use crate::place::Sides;
 use crate::plan::Differs;
 use crate::session::new_run_id;
 use crate::session::places::Places;
@@ -48,13 +49,28 @@ pub struct Explanation {
     pub past: Option<Past>,
 }
 
+/// The run that copied or adopted something.
+#[derive(Debug)]
+pub struct CopiedBy {
+    /// Its id.
+    pub run: RunId,
+    /// What is recorded of it here; `None` where only the manifest names it.
+    pub record: Option<RunRecord>,
+}
+
+impl From<RunRecord> for CopiedBy {
+    fn from(record: RunRecord) -> Self {
+        Self { run: record.id.clone(), record: Some(record) }
+    }
+}
+
 /// What there is to say of one key.
 #[derive(Debug)]
 pub struct Explained {
     /// What each side has, whatever the filter says, and what was recorded.
     pub pair: Pair,
     /// The run that copied or adopted it, by the state or the manifest.
-    pub copied_by: Option<(RunId, Option<RunRecord>)>,
+    pub copied_by: Option<CopiedBy>,
     /// The rule of the filter that decides, if one matches.
     pub ruling: Option<MatchedRule>,
     /// What a run would do, and why; or why it can't mirror it.
@@ -211,7 +227,7 @@ impl Session<'_> {
         }
         self.check_state_dir()?;
         let spool_dir = std::env::temp_dir();
-        let (from, to) = self.open()?;
+        let Sides { source: from, target: to } = self.open()?;
         recall(state.as_ref(), &*to, &spool_dir)?;
         let keys = self.keys(name);
         let manifest = ManifestReader::of(&*to, &spool_dir);
@@ -252,10 +268,10 @@ impl Session<'_> {
             match joined? {
                 Joined::Pair(pair) if keys.contains(&pair.key) => {
                     let copied_by = match (runs.get(&pair.key), &pair.row, &state) {
-                        (Some(Some(run)), ..) => Some((run.clone(), None)),
-                        (_, Some(row), Some(state)) => {
-                            state.run(row.run)?.map(|run| (run.id.clone(), Some(run)))
+                        (Some(Some(run)), ..) => {
+                            Some(CopiedBy { run: run.clone(), record: None })
                         }
+                        (_, Some(row), Some(state)) => state.run(row.run)?.map(CopiedBy::from),
                         _ => None,
                     };
                     let mut explained = self.explained(*pair, copied_by, sides);
@@ -266,15 +282,7 @@ impl Session<'_> {
                 Joined::Pair(_) => {}
                 Joined::Failed(error) | Joined::BrokeOff(error) => explanation.failed.push(error),
                 Joined::Leftover(key) if under_way(&key) => {}
-                Joined::Leftover(key) if is_set_aside(key.name()) => {
-                    explanation.told.push(format!(
-                        "\"{key}\" is what a directory took the place of, and would be removed once all \
-                         in that is copied"
-                    ));
-                }
-                Joined::Leftover(key) => explanation.told.push(format!(
-                    "\"{key}\" is left over from a killed run, and would be removed"
-                )),
+                Joined::Leftover(key) => explanation.told.push(of_leftover(&key)),
                 Joined::LeftOut(key, why) => {
                     explanation.told.push(format!("\"{key}\" is left out: {why}"));
                 }
@@ -289,18 +297,23 @@ impl Session<'_> {
         if keys.is_empty() && failed.is_empty() && told.is_empty() {
             return Ok(None);
         }
-        if let Some(run) = &explanation.last_run {
-            let recorded = RecordedOptions::decode(&run.options)?;
-            if recorded.filter != *self.filter.spec() {
-                let what = "the latest run left out other entries than the flags given here do";
-                explanation.told.push(what.to_owned());
-            }
-            if recorded.delete != self.options.delete.is_some() {
-                let what = if recorded.delete { "--delete" } else { "no --delete" };
-                explanation.told.push(format!("the latest run had {what}"));
-            }
-        }
+        self.tell_other_flags(&mut explanation)?;
         Ok(Some(explanation))
+    }
+
+    /// Tells what the latest run was asked otherwise.
+    fn tell_other_flags(&self, explanation: &mut Explanation) -> Result<(), Error> {
+        let Some(run) = &explanation.last_run else { return Ok(()) };
+        let recorded = RecordedOptions::decode(&run.options)?;
+        if recorded.filter != *self.filter.spec() {
+            let what = "the latest run left out other entries than the flags given here do";
+            explanation.told.push(what.to_owned());
+        }
+        if recorded.delete != self.options.delete.is_some() {
+            let what = if recorded.delete { "--delete" } else { "no --delete" };
+            explanation.told.push(format!("the latest run had {what}"));
+        }
+        Ok(())
     }
 
     /// What the manifest in the target says of `keys`. Where a state `is_known`, that is history alone.
@@ -483,7 +496,7 @@ impl Session<'_> {
     fn explained(
         &self,
         pair: Pair,
-        copied_by: Option<(RunId, Option<RunRecord>)>,
+        copied_by: Option<CopiedBy>,
         sides: Listed<'_>,
     ) -> Explained {
         let (policy, target) = (self.policy(sides.number, sides.to), sides.to);
@@ -563,6 +576,18 @@ impl Session<'_> {
         let pair = Pair { key, source: absent(), target: absent(), row: None, conflict: None };
         let explained = self.explained(pair, None, sides);
         explanation.keys.push(explained);
+    }
+}
+
+/// What is told of a temporary that no run under way has.
+fn of_leftover(key: &Key) -> String {
+    if is_set_aside(key.name()) {
+        format!(
+            "\"{key}\" is what a directory took the place of, and would be removed once all in that \
+             is copied"
+        )
+    } else {
+        format!("\"{key}\" is left over from a killed run, and would be removed")
     }
 }
 

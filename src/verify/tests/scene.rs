@@ -169,14 +169,14 @@ fn hold(scene: &Scene, asked: &Asked, mends: bool) -> Found {
         broken: mends.then(|| Mutex::new(Broken::new(scene.state_dir()))),
     };
     let writer = (asked.depth != Depth::Stamps).then(|| state.writer().unwrap());
-    read(&mut scan, &tally, writer, &options, (&progress, stop)).unwrap();
+    read(&mut scan, &tally, writer, &options, &progress, stop).unwrap();
     let mut mended = 0;
     if let Some(broken) = tally.broken.take() {
         let source = Arc::new(scene.source.source());
         let (target, key_space) = (Arc::clone(&target), KeySpace::Tree);
         let mending = Mending { source, target, key_space, state: Some(&state) };
         let broken = broken.into_inner().unwrap();
-        mended = mending.mend(broken, &tally, &options, (&progress, stop)).unwrap();
+        mended = mending.mend(broken, &tally, &options, &progress, stop).unwrap();
     }
     let totals = tally.totals.into_inner().unwrap();
     Found { lines: listener.lines(), totals, mended }

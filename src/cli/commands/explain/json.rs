@@ -30,7 +30,7 @@ pub(super) fn explanation(explained: &Explained, whole: &Explanation, asked: &As
                 "kind": kind(row.kind),
                 "blake3": row.digest.map(|digest| digest.to_string()),
                 "adopted": row.origin == crate::manifest::Origin::Adopted,
-                "run": explained.copied_by.as_ref().map(|(run, _)| run),
+                "run": explained.copied_by.as_ref().map(|by| &by.run),
                 "verified": row.verified_at.map(|at| at.to_string()),
                 "source_racy": row.source_racy,
             })

@@ -1,7 +1,7 @@
 //! What a verification against a source tells.
 
 use super::super::super::exit::Exit;
-use super::super::summary_table::{self, SummaryTable};
+use super::super::summary_table::{Conclusion, SummaryTable};
 use super::ReadRequests;
 use crate::model::Error;
 use crate::model::run::{self, throughput};
@@ -13,7 +13,8 @@ use std::time::Duration;
 
 /// The last record's body.
 pub(super) fn finished<'a>(
-    (source, target): (&'a str, &'a str),
+    source: &'a str,
+    target: &'a str,
     result: Result<&'a AgainstOutcome, &'a Error>,
     elapsed: Duration,
     exit: Exit,
@@ -53,7 +54,7 @@ pub(super) fn finished<'a>(
         duration_s: duration.as_secs_f64(),
         throughput_bytes_per_s: throughput(read(&totals), duration).round(),
         error_rate: run::error_rate(totals.failed, totals.entries),
-        verdict: outcome.map_or("failed", |outcome| verdict(outcome).0),
+        verdict: outcome.map_or("failed", |outcome| verdict(outcome).word),
         exit_code: exit.code(),
         error: result.err().map(JsonError::from),
     }
@@ -64,23 +65,24 @@ fn read(totals: &AgainstTotals) -> u64 {
     totals.source_bytes + totals.target_bytes
 }
 
-fn verdict(outcome: &AgainstOutcome) -> (&'static str, &'static str) {
+fn verdict(outcome: &AgainstOutcome) -> Conclusion {
     if outcome.interrupted {
-        summary_table::INTERRUPTED
+        Conclusion::INTERRUPTED
     } else if outcome.totals.failed > 0 {
-        ("incomplete", "some entries could not be read, or changed meanwhile")
+        Conclusion::new("incomplete", "some entries could not be read, or changed meanwhile")
     } else if outcome.differences > 0 {
-        ("different", "the target is not what the source is")
+        Conclusion::new("different", "the target is not what the source is")
     } else if outcome.totals.unread > 0 {
-        ("complete", "nothing differs; what was not read is of the same size")
+        Conclusion::new("complete", "nothing differs; what was not read is of the same size")
     } else {
-        ("complete", "the target has what the source has")
+        Conclusion::new("complete", "the target has what the source has")
     }
 }
 
 /// The lines of the summary.
 pub(super) fn summary(
-    (source, target): (&str, &str),
+    source: &str,
+    target: &str,
     outcome: &AgainstOutcome,
     untold: Option<String>,
 ) -> Vec<String> {
@@ -140,7 +142,7 @@ mod tests {
             interrupted: false,
         };
         assert_eq!(
-            summary(("/s", "/t"), &outcome, None),
+            summary("/s", "/t", &outcome, None),
             [
                 "verified /t against /s",
                 "  filter    that of run r",
@@ -152,7 +154,7 @@ mod tests {
                 "different: the target is not what the source is",
             ]
         );
-        let body = finished(("/s", "/t"), Ok(&outcome), Duration::ZERO, Exit::Differences);
+        let body = finished("/s", "/t", Ok(&outcome), Duration::ZERO, Exit::Differences);
         let value = serde_json::to_value(&body).unwrap();
         assert_eq!((&value["content"], &value["equal"]), (&1.into(), &3998.into()));
         assert_eq!((&value["verdict"], &value["exit_code"]), (&"different".into(), &3.into()));

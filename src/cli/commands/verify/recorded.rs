@@ -1,7 +1,7 @@
 //! What a verification against the record tells.
 
 use super::super::super::exit::Exit;
-use super::super::summary_table::{self, SummaryTable};
+use super::super::summary_table::{Conclusion, SummaryTable};
 use super::ReadRequests;
 use crate::model::run::{self, throughput};
 use crate::model::{Error, ErrorKind, Verdict};
@@ -64,7 +64,7 @@ pub(super) fn finished<'a>(
         duration_s: duration.as_secs_f64(),
         throughput_bytes_per_s: throughput(totals.bytes_hashed, duration).round(),
         error_rate: run::error_rate(totals.failed, totals.entries),
-        verdict: outcome.map_or("failed", |outcome| verdict(outcome).0),
+        verdict: outcome.map_or("failed", |outcome| verdict(outcome).word),
         exit_code: exit.code(),
         error: result.map_or_else(Some, |outcome| outcome.fault.as_ref()).map(JsonError::from),
     }
@@ -136,23 +136,27 @@ fn sample(outcome: &VerifyOutcome) -> Option<Sample> {
     }
 }
 
-fn verdict(outcome: &VerifyOutcome) -> (&'static str, &'static str) {
+fn verdict(outcome: &VerifyOutcome) -> Conclusion {
     if outcome.interrupted {
-        summary_table::INTERRUPTED
+        Conclusion::INTERRUPTED
     } else if outcome.totals.failed > 0 {
-        ("incomplete", "some entries could not be read")
+        Conclusion::new("incomplete", "some entries could not be read")
     } else if outcome.differences > 0 {
-        ("different", "the target is not what was recorded")
+        Conclusion::new("different", "the target is not what was recorded")
     } else if let Some(fault) = &outcome.fault {
         match fault.kind {
-            ErrorKind::Damaged if outcome.totals.unknown > 0 => (
+            ErrorKind::Damaged if outcome.totals.unknown > 0 => Conclusion::new(
                 "damaged",
                 "the published manifest is, and what it told of some entries is unknown",
             ),
-            ErrorKind::Damaged => {
-                ("damaged", "the target is what was recorded, but not its published manifest")
-            }
-            _ => ("incomplete", "the published manifest could not be read; nothing else differs"),
+            ErrorKind::Damaged => Conclusion::new(
+                "damaged",
+                "the target is what was recorded, but not its published manifest",
+            ),
+            _ => Conclusion::new(
+                "incomplete",
+                "the published manifest could not be read; nothing else differs",
+            ),
         }
     } else if !outcome.unfinished.is_empty() {
         let why = match outcome.totals.unknown {
@@ -162,24 +166,29 @@ fn verdict(outcome: &VerifyOutcome) -> (&'static str, &'static str) {
             ),
             _ => "nothing differs but what may be as a run made it that was cut off",
         };
-        ("incomplete", why)
+        Conclusion::new("incomplete", why)
     } else {
         match outcome.totals.unproven {
             _ if outcome.totals.mended > 0 => {
-                ("complete", "what differed is mended, nothing else differs")
+                Conclusion::new("complete", "what differed is mended, nothing else differs")
             }
-            _ if outcome.depth == Depth::Stamps => {
-                ("complete", "nothing differs as far as stamps tell; no content was read")
-            }
-            _ if outcome.totals.left > 0 => {
-                ("complete", "nothing differs as far as the budget went; files are left to read")
-            }
-            _ if outcome.totals.unread > 0 => (
+            _ if outcome.depth == Depth::Stamps => Conclusion::new(
+                "complete",
+                "nothing differs as far as stamps tell; no content was read",
+            ),
+            _ if outcome.totals.left > 0 => Conclusion::new(
+                "complete",
+                "nothing differs as far as the budget went; files are left to read",
+            ),
+            _ if outcome.totals.unread > 0 => Conclusion::new(
                 "complete",
                 "nothing differs; what was not read is there, of its size, with its metadata",
             ),
-            0 => ("complete", "the target is what was recorded"),
-            _ => ("complete", "nothing differs, but adopted files have no digest to prove it by"),
+            0 => Conclusion::new("complete", "the target is what was recorded"),
+            _ => Conclusion::new(
+                "complete",
+                "nothing differs, but adopted files have no digest to prove it by",
+            ),
         }
     }
 }
