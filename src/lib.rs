@@ -84,8 +84,8 @@ pub use manifest::keys::{KeyId, LockedKey, PublicKey, SecretKey};
 pub use model::error::Side;
 pub use model::{
     Action, Cause, Check, Decision, Digest, Durability, EntryError, EntryKind, Error, ErrorKind,
-    Event, ExtraKinds, Feature, Features, Hint, Key, Metadata, Operation, Outcome, Reason, RunId,
-    Setting, Status, Stop, Timestamp, Totals, Verdict,
+    ErrorReport, Event, ExtraKinds, Feature, Features, Hint, Key, Metadata, Notice, Operation,
+    Outcome, Reason, RunId, Setting, Severity, Status, Stop, Timestamp, Totals, Verdict, notice,
 };
 pub use session::diff::{Basis, DiffEntry, DiffOutcome, DiffTotals, Which};
 pub use session::{DeleteOptions, MaxDelete, MirrorOutcome};

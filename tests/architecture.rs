@@ -69,6 +69,33 @@ fn string_length(text: &str) -> usize {
     text.len()
 }
 
+/// The text of string literals, as they are written.
+fn strings_of(text: &str) -> Vec<&str> {
+    let mut strings = Vec::new();
+    let mut at = 0;
+    while at < text.len() {
+        let rest = &text[at..];
+        at += if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if let Some(raw) = rest.strip_prefix("r#\"") {
+            let end = raw.find("\"#").unwrap_or(raw.len());
+            strings.push(&raw[..end]);
+            (end + 5).min(rest.len())
+        } else if rest.starts_with('"') {
+            let length = string_length(rest);
+            strings.push(&rest[..length]);
+            length
+        } else if rest.starts_with("'\"'") {
+            3
+        } else if rest.starts_with("'\\\"'") {
+            4
+        } else {
+            rest.chars().next().map_or(1, char::len_utf8)
+        };
+    }
+    strings
+}
+
 /// Drops `#[cfg(test)]` modules: a test may look down from anywhere.
 fn without_tests(code: &str) -> String {
     let mut kept = String::new();
@@ -282,6 +309,61 @@ fn a_kind_is_seen_by_its_whole_name() {
     assert!(
         kinds_in("StoreSettings, local::RootIdentity, OtherStores, Location::LocalTime").is_empty()
     );
+}
+
+/// Commands of other programs, which a way out may name with their flags.
+const OTHER_PROGRAMS: [&str; 2] = [
+    // Where AWS's own client keeps a login, nothing but that client renews it.
+    "aws sso login --profile",
+    // A bag that no run here made is checked by the program that most bags are checked by.
+    "bagit.py --validate",
+];
+
+/// The flags that a text names.
+fn flags_in(text: &str) -> Vec<String> {
+    let ours = OTHER_PROGRAMS.iter().fold(text.to_owned(), |text, other| text.replace(other, ""));
+    let is_flag = |word: &str| {
+        let letter = word.strip_prefix("--").and_then(|name| name.chars().next());
+        letter.is_some_and(|letter| letter.is_ascii_alphabetic())
+    };
+    let words = ours.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    words.filter(|word| is_flag(word)).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_flag_is_named_by_the_command_line_and_its_presenters_alone() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for entry in walkdir::WalkDir::new(&source).sort_by_file_name() {
+        let entry = entry.expect("src/ can be read");
+        let path = entry.path().strip_prefix(&source).expect("it lies within");
+        let path = path.to_str().expect("file names are UTF-8").to_owned();
+        let may_name_them = ["cli/", "report/"].iter().any(|layer| path.starts_with(layer));
+        let is_test = path.contains("/tests");
+        if may_name_them || is_test || entry.path().extension().is_none_or(|end| end != "rs") {
+            continue;
+        }
+        seen += 1;
+        let text = fs::read_to_string(entry.path()).expect("a source file can be read");
+        // Unit tests stand at the end of their file.
+        let text = text.split("#[cfg(test)]\nmod tests {").next().expect("a first part");
+        for flag in strings_of(text).into_iter().flat_map(flags_in) {
+            wrong.push(format!("src/{path}: {flag} is for `cli`; name a `Setting` instead"));
+        }
+    }
+    assert!(seen > 100, "the walk saw the sources: {seen}");
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_flag_is_seen_in_whatever_string_names_it() {
+    let text = r##"
+        // "--comment" says nothing.
+        let quote = '"'; f("see \"--no-markers\"", r#"or --delete: "#, "a--b, -- c, --- d");
+        g("log in: aws sso login --profile {name}");
+    "##;
+    let found: Vec<_> = strings_of(text).into_iter().flat_map(flags_in).collect();
+    assert_eq!(found, ["--no-markers", "--delete"]);
 }
 
 #[test]

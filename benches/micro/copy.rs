@@ -97,7 +97,7 @@ fn small_files_without_hashing(bencher: Bencher<'_, '_>) {
 struct Nobody;
 
 impl Observer for Nobody {
-    fn observe(&self, event: &Event<'_>) {
+    fn observe(&self, event: &Event) {
         if let Event::Failed(error) = event {
             panic!("{error}");
         }

@@ -4,7 +4,7 @@ use super::common::{Common, Running, common_options};
 use super::environment;
 use super::error::{RunError, RunOutcome};
 use crate::location::Location;
-use crate::model::{EntryError, Error, Progress};
+use crate::model::{EntryError, Error, Notice, Progress};
 use crate::session::diff::{
     DiffEntry, DiffObserver, DiffOptions, DiffOutcome, Difference, Which, diff,
 };
@@ -31,8 +31,8 @@ pub enum DiffFinding<'a> {
     NoLink(Which, &'a DiffEntry),
     /// A part of a side could not be listed, or a file not read.
     Failed(Which, &'a EntryError),
-    /// Something to know of a side beside the result; in words.
-    Note(Which, &'a str),
+    /// Something to know of a side beside that.
+    Notice(Which, &'a Notice),
 }
 
 type Listener = Box<dyn Fn(&DiffFinding<'_>) + Send + Sync>;
@@ -98,8 +98,8 @@ impl DiffObserver for Callback<'_> {
         self.tell(&DiffFinding::NoLink(which, entry));
     }
 
-    fn note(&mut self, which: Which, note: &str) {
-        self.tell(&DiffFinding::Note(which, note));
+    fn notice(&mut self, which: Which, notice: &Notice) {
+        self.tell(&DiffFinding::Notice(which, notice));
     }
 
     fn differs(&mut self, difference: &Difference, a: &DiffEntry, b: &DiffEntry) {

@@ -13,7 +13,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-type Listener = Box<dyn Fn(&Event<'_>) + Send + Sync>;
+type Listener = Box<dyn Fn(&Event) + Send + Sync>;
 
 /// A mirror of a source to a target: copies what changed, and proves it.
 ///
@@ -78,7 +78,7 @@ impl Mirror {
 struct Callback<'a>(Option<&'a Listener>);
 
 impl Observer for Callback<'_> {
-    fn observe(&self, event: &Event<'_>) {
+    fn observe(&self, event: &Event) {
         if let Some(listener) = self.0 {
             listener(event);
         }
@@ -223,7 +223,7 @@ impl MirrorBuilder {
     }
 
     /// Calls `listener` with each event, from several threads at a time: it must not block for long.
-    pub fn on_event(mut self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+    pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.listener = Some(Box::new(listener));
         self
     }

@@ -5,7 +5,7 @@ use super::environment;
 use super::error::{RunError, RunOutcome};
 use crate::location::Location;
 use crate::manifest::keys::PublicKey;
-use crate::model::{Cause, EntryError, Error, Key, Progress};
+use crate::model::{Cause, EntryError, Error, Key, Notice, Progress};
 use crate::verify::{
     Budget, Choice, Depth, Difference, Sample, VerifyObserver, VerifyOptions, VerifyOutcome, verify,
 };
@@ -28,12 +28,8 @@ pub enum Finding<'a> {
     },
     /// An entry could not be read.
     Failed(&'a EntryError),
-    /// It can't be recorded which files were verified.
-    NotRecorded(&'a Error),
-    /// The manifest, or what else was recorded, is less than it should be; in words.
-    Warning(&'a str),
-    /// Something to know beside the result; in words.
-    Note(&'a str),
+    /// Something to know beside that.
+    Notice(&'a Notice),
 }
 
 type Listener = Box<dyn Fn(&Finding<'_>) + Send + Sync>;
@@ -100,19 +96,11 @@ impl VerifyObserver for Callback<'_> {
         self.tell(&Finding::Failed(error));
     }
 
-    fn not_recorded(&self, error: &Error) {
-        self.tell(&Finding::NotRecorded(error));
-    }
-
     /// Nothing is mended here.
     fn mended(&self, _key: &Key, _mended: Result<(), &Cause>) {}
 
-    fn warning(&self, text: &str) {
-        self.tell(&Finding::Warning(text));
-    }
-
-    fn note(&self, text: &str) {
-        self.tell(&Finding::Note(text));
+    fn notice(&self, notice: &Notice) {
+        self.tell(&Finding::Notice(notice));
     }
 }
 

@@ -21,17 +21,13 @@ pub use headers::Headers;
 use crate::filter::Filter;
 use crate::model::entry::Completeness;
 use crate::model::{
-    Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Features, Keeps, Key, Metadata, Stamp,
+    Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Features, Keeps, Key, Metadata, Notice,
+    Stamp,
 };
 use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-
-/// The warning about what has, at the root, the name reserved for vidimus's own directory without
-/// being one, and is therefore not listed.
-const LEFT_OUT: &str = "\".vidimus\" at the root, which is no directory, is left out: the name is \
-                        kept for vidimus's own; rename it to have it copied";
 
 /// Buffer size in bytes for reading a small file.
 const SMALL: usize = 64 << 10;
@@ -333,9 +329,9 @@ pub trait Source: Send + Sync {
     /// Sets how keys are interpreted outside of listings.
     fn set_key_space(&self, _key_space: KeySpace) {}
 
-    /// Returns warnings to show once at the end of a run: what the location can't do, or does
+    /// Returns the notices to show once at the end of a run: what the location can't do, or does
     /// differently.
-    fn warnings(&self) -> Vec<String> {
+    fn notices(&self) -> Vec<Notice> {
         Vec::new()
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn refuse_words(parsed: &clap::Error, words: &[OsString]) -> Exit {
             let tip = help.lines().find_map(|line| line.trim().strip_prefix("tip: "));
             let tip = tip.filter(|_| !names_no_command(parsed));
             let help = tip.unwrap_or("vidimus --help lists commands, and each --help its flags");
-            refuse(&shortened(parsed).help(help), words)
+            refuse(&shortened(parsed).help(help.to_owned()), words)
         }
         None => {
             // There is nowhere left to tell of a broken stderr.

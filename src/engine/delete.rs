@@ -7,10 +7,10 @@ use super::collisions::Spared;
 use super::commit::Committer;
 use crate::model::reserved::DIRECTORY;
 use crate::model::{
-    Action, Cause, Entry, EntryError, EntryKind, Error, Event, Key, Observer, Operation, Outcome,
-    Progress, Reason, Status,
+    Action, Cause, Entry, EntryError, EntryKind, Error, Event, Key, Notice, Observer, Operation,
+    Outcome, Progress, Reason, Status,
 };
-use crate::plan::{DeleteOptions, DeletionTally, NOT_DELETED, spool_error};
+use crate::plan::{DeleteOptions, DeletionTally, spool_error};
 use crate::spool::SpoolReader;
 
 /// What becomes of the deletions.
@@ -34,11 +34,11 @@ pub(super) fn settle(
     let settled = |deletions| Settled { deletions, refusal: None };
     let Some(options) = options else { return settled(None) };
     if broke_off {
-        observer.observe(&Event::Note(NOT_DELETED));
+        observer.observe(&Event::Notice(Notice::NothingDeleted));
         return settled(None);
     }
     if let Err(refused) = allow(tally) {
-        observer.observe(&Event::Refused(&refused));
+        observer.observe(&Event::Refused(refused.report()));
         return Settled { deletions: Some(Status::Refused), refusal: Some(refused) };
     }
     let mut settled = settled(Some(Status::Done));
@@ -87,7 +87,7 @@ pub(super) fn preview_deletions(
     name_each(deletions, |entry| {
         let key = &entry.key;
         if is_anothers(key, is_under_way) {
-            observer.observe(&Event::Note(&anothers(key)));
+            observer.observe(&Event::Notice(Notice::DirectoryInUse { key: key.clone() }));
         } else if kept.as_ref().is_some_and(|kept| holds(key, kept)) {
             tell(Outcome::new(key, Some(entry.kind), Action::Keep, Reason::HoldsKept));
         } else {
@@ -214,7 +214,7 @@ impl Deleting<'_, '_, '_> {
                     .with_status(Status::Waits)
             });
         } else if is_anothers(key, self.context.is_under_way) {
-            self.context.observer.observe(&Event::Note(&anothers(key)));
+            self.context.notice(Notice::DirectoryInUse { key: key.clone() });
         } else {
             return false;
         }
@@ -239,8 +239,7 @@ impl Deleting<'_, '_, '_> {
                 return Deletion::Removed;
             }
             Err(Cause::NotEmpty) if context.filtered => {
-                let note = format!("\"{key}\" stays: it holds entries that are excluded");
-                context.observer.observe(&Event::Note(&note));
+                context.notice(Notice::HoldsExcluded { key: key.clone() });
                 self.committer.forget(key.clone());
             }
             Err(cause) => context.fail(EntryError::on_target(Operation::Delete, key, cause)),
@@ -254,9 +253,4 @@ impl Deleting<'_, '_, '_> {
 fn is_anothers(key: &Key, is_under_way: &dyn Fn(&Key) -> bool) -> bool {
     let mut names = key.trimmed().split(|&byte| byte == b'/');
     names.any(|name| name == DIRECTORY.as_bytes()) && is_under_way(key)
-}
-
-/// Why that isn't deleted.
-fn anothers(key: &Key) -> String {
-    format!("\"{key}\" stays: another run is under way in its directory")
 }

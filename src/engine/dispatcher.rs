@@ -9,7 +9,7 @@ use super::set_aside::{self, Deletions, SetAside, Since};
 use super::successors::Successors;
 use crate::backend::Precondition;
 use crate::model::{
-    Action, Cause, Entry, EntryError, Error, ErrorKind, Event, Key, Operation, Outcome, Reason,
+    Action, Cause, Entry, EntryError, Error, ErrorKind, Key, Operation, Outcome, Reason,
     Status,
 };
 use crate::plan::{DeleteOptions, DeletionTally, Planned, Remainder, Step, Steps};
@@ -207,7 +207,7 @@ impl Dispatcher<'_, '_> {
                         self.context.fail(EntryError::on_target(Operation::Delete, &key, cause));
                     }
                 },
-                Planned::Note(note) => self.context.observer.observe(&Event::Note(&note)),
+                Planned::Notice(notice) => self.context.notice(notice),
             }
         }
         if self.context.is_over() {

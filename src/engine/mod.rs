@@ -42,7 +42,7 @@ use crate::manifest::{RecordedBy, RunNumber};
 use crate::model::error::Side;
 use crate::model::{
     Action, Cause, EntryError, EntryKind, Error, ErrorKind, Event, Feature, Features, Hint, Key,
-    Observer, Operation, Outcome, Progress, Reason, Stop, Timestamp,
+    Notice, Observer, Operation, Outcome, Progress, Reason, Stop, Timestamp,
 };
 use rustix::io::Errno;
 use std::path::Path;
@@ -120,7 +120,7 @@ impl Context<'_> {
         self.progress.fail(&error);
         self.collisions.note(&error);
         let Some(help) = hopeless(&error) else {
-            return self.observer.observe(&Event::Failed(&error));
+            return self.observer.observe(&Event::Failed(error));
         };
         let what = match error.side {
             Side::Source => "the source can't be read any more",
@@ -174,8 +174,13 @@ impl Context<'_> {
             count.add(1);
         }
         if self.observer.wants_changes() {
-            self.observer.observe(&Event::Lost { key, features });
+            self.observer.observe(&Event::NotKept { key: key.clone(), features });
         }
+    }
+
+    /// Tells something to know.
+    fn notice(&self, notice: Notice) {
+        self.observer.observe(&Event::Notice(notice));
     }
 
     /// Tells what became of an entry, if anybody wants to know.

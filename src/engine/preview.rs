@@ -51,13 +51,15 @@ impl Preview<'_> {
                         self.tell(outcome);
                     }
                 }
-                Planned::Failed(error) => self.fail(&error),
+                Planned::Failed(error) => self.fail(error),
                 Planned::Settled(outcome) => self.tell(outcome),
                 Planned::Sweep(key) if (self.under_way)(&key) => {}
                 Planned::Sweep(key) => {
                     self.tell(Outcome::new(&key, None, Action::Sweep, Reason::LeftOver));
                 }
-                Planned::Note(note) => self.observer.observe(&Event::Note(&note)),
+                Planned::Notice(notice) => {
+                    self.observer.observe(&Event::Notice(notice));
+                }
                 Planned::Forget(_) => {}
             }
         }
@@ -113,7 +115,7 @@ impl Preview<'_> {
     fn successor(&self, entry: &Entry, deletions: Option<Status>) {
         if deletions != Some(Status::Done) {
             let cause = still_standing(deletions);
-            return self.fail(&EntryError::on_target(Operation::Write, &entry.key, cause));
+            return self.fail(EntryError::on_target(Operation::Write, &entry.key, cause));
         }
         let is_link = entry.kind == EntryKind::Symlink;
         let action = if is_link { Action::MakeLink } else { Action::AfterDeletion };
@@ -127,7 +129,7 @@ impl Preview<'_> {
         match how {
             Finish::Update => self.tell(outcome(Action::UpdateMetadata)),
             Finish::Look => self.tell(outcome(Action::Look)),
-            Finish::NotKept => self.fail(&time_not_kept(&entry.key)),
+            Finish::NotKept => self.fail(time_not_kept(&entry.key)),
             Finish::Restore | Finish::Record | Finish::Inspect => {}
         }
     }
@@ -136,8 +138,8 @@ impl Preview<'_> {
         self.observer.observe(&Event::Changed(outcome));
     }
 
-    fn fail(&self, error: &EntryError) {
-        self.progress.fail(error);
+    fn fail(&self, error: EntryError) {
+        self.progress.fail(&error);
         self.observer.observe(&Event::Failed(error));
     }
 }

@@ -8,7 +8,7 @@ use super::commit::Committer;
 use super::finish::spool_damaged;
 use crate::model::reserved::is_set_aside;
 use crate::model::{
-    Action, EntryError, Error, Event, Key, Operation, Outcome, Progress, Reason, Status,
+    Action, EntryError, Error, Key, Notice, Operation, Outcome, Progress, Reason, Status,
 };
 use crate::plan::{DeleteOptions, spool_error};
 use crate::spool::{Spool, SpoolReader};
@@ -147,11 +147,8 @@ pub(super) fn remove(
                     progress.file_deletions_waiting.add(1);
                 }
                 if successor == Successor::Incomplete {
-                    let note = format!(
-                        "\"{key}\" is what stood in the place of \"{directory}\", and stays until a run \
-                         in which no copy fails"
-                    );
-                    context.observer.observe(&Event::Note(&note));
+                    let directory = directory.to_string();
+                    context.notice(Notice::SetAsideStays { key: key.clone(), directory });
                 }
                 continue;
             }

@@ -23,7 +23,8 @@ use super::database::{
 use super::row::{self, Row, RunNumber, SourceNumber};
 use super::runs::{self, CutOff, RootIdentity, RunRecord, latest_run};
 use crate::model::key::Escaped;
-use crate::model::{Error, ErrorKind, Key, RunId, Timestamp, Totals, Verdict};
+use crate::model::notice::Instead;
+use crate::model::{Error, ErrorKind, Key, Notice, RunId, Timestamp, Totals, Verdict};
 use pairs::{Obstacle, Pair};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use rustix::fs::FlockOperation;
@@ -67,15 +68,12 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// What became of what was recorded before, where it could not be used: behind "the state of …".
-    pub fn lost(&self) -> Option<String> {
-        match &self.set_aside {
-            Some(aside) => {
-                let aside = Escaped(aside.as_os_str().as_bytes());
-                Some(format!("was damaged, and was put aside as \"{aside}\""))
-            }
-            None => self.was_empty.then(|| "was empty".to_owned()),
-        }
+    /// That what was recorded before could not be used, where it couldn't, and what is done instead.
+    pub fn lost(&self, instead: Option<Instead>) -> Option<Notice> {
+        let aside = self.set_aside.as_ref();
+        let set_aside = aside.map(|aside| Escaped(aside.as_os_str().as_bytes()).to_string());
+        let is_lost = set_aside.is_some() || self.was_empty;
+        is_lost.then_some(Notice::StateLost { set_aside, instead })
     }
 }
 

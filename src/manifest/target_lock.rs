@@ -8,7 +8,7 @@ use super::mode::ManifestMode;
 use crate::backend::Target;
 use crate::backend::local::Root;
 use crate::backend::object::BucketPrefix;
-use crate::model::{Cause, Error, Key, RunId, Stop};
+use crate::model::{Cause, Error, Key, Notice, RunId, Stop};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ pub enum Lockable {
 
 impl Lockable {
     /// Has a target find out what its file system does in a way of its own, once what it is locked by
-    /// is there. Where that can't be tried, `note` is told, and what turns up is gone around.
-    pub fn learn(&self, target: &dyn Target, note: &mut dyn FnMut(&str)) {
+    /// is there. Where that can't be tried, it is told by `tell`, and what turns up is gone around.
+    pub fn learn(&self, target: &dyn Target, tell: &mut dyn FnMut(Notice)) {
         let Self::Directory(root) = self else { return };
         let root = root.directory().as_fd();
         let learned = bag::around(root).map_err(Cause::from).and_then(|bag| {
@@ -31,7 +31,7 @@ impl Lockable {
             target.probe(own)
         });
         if let Err(cause) = learned {
-            note(&format!("the target's file system could not be tried: {cause}"));
+            tell(Notice::TargetUntried { cause: cause.to_string() });
         }
     }
 
@@ -123,7 +123,7 @@ impl TargetLock {
         target: &Lockable,
         request: LockRequest<'_>,
         stop: &Stop,
-        note: &mut dyn FnMut(&str),
+        tell: &mut dyn FnMut(Notice),
     ) -> Result<Self, Error> {
         let LockRequest { run, mode } = request;
         let (held, taken_over) = match target {
@@ -131,10 +131,7 @@ impl TargetLock {
                 let AcquiredLease { lease, taken_over, best_effort } =
                     Lease::acquire(place, run, stop)?;
                 if best_effort {
-                    note(
-                        "the store has no conditional writes: nothing keeps a second run out of \
-                         the target while this one goes on",
-                    );
+                    tell(Notice::LockWithoutConditions);
                 }
                 (Self::Lease(lease), taken_over)
             }
@@ -142,16 +139,13 @@ impl TargetLock {
                 let Acquired { lock, taken_over, best_effort } =
                     Lock::acquire(root.directory().as_fd(), run, mode)?;
                 if best_effort {
-                    note(
-                        "the target's file system has no locks: only what \".vidimus/lock\" says \
-                         keeps a second run out of the target while this one goes on",
-                    );
+                    tell(Notice::LockByContent);
                 }
                 (Self::Lock(lock), taken_over)
             }
         };
-        if let Some(whose) = taken_over {
-            note(&format!("took over the lock of a run that was killed: {whose}"));
+        if let Some(holder) = taken_over {
+            tell(Notice::LockTakenOver { holder });
         }
         Ok(held)
     }

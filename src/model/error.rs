@@ -5,6 +5,7 @@ use super::hint::hint;
 use super::{Digest, EntryKind, Hint, Key, NameLimit, Setting};
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::sync::Arc;
 
 /// What was being done to an entry when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -80,14 +81,14 @@ impl std::fmt::Display for Side {
 
 /// Why an entry failed. As data it is a code, which stays the same from release to release, and what
 /// the code says it of.
-#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
 #[serde(tag = "code", content = "data", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Cause {
     /// The system refused.
     #[error("{0}")]
     #[serde(with = "io_error")]
-    Io(#[source] io::Error),
+    Io(#[source] Arc<io::Error>),
     /// It was listed, and gone when it was to be read.
     #[error("vanished while the run was going on")]
     Vanished,
@@ -251,6 +252,9 @@ pub enum Cause {
         /// The way out, where there is one.
         help: Option<Hint>,
     },
+    /// A store did not take the marker of a directory, in words that may mean that it takes none.
+    #[error("{0}")]
+    MarkerRefused(#[source] Box<Cause>),
     /// What is to be read at once is no file, or one that is larger than that.
     #[error("a {kind} of {size} bytes")]
     NoSmallFile {
@@ -319,6 +323,7 @@ impl Cause {
             Self::Stopped => "stopped",
             Self::Lost { .. } => "lost",
             Self::Store { .. } => "store",
+            Self::MarkerRefused(_) => "marker_refused",
             Self::NoSmallFile { .. } => "no_small_file",
             Self::Advised { .. } => "advised",
             Self::Other(_) => "other",
@@ -330,13 +335,14 @@ impl Cause {
         match self {
             Self::Lost { help, .. } => Some(help),
             Self::Store { help, .. } => help.as_ref(),
+            Self::MarkerRefused(cause) => cause.help(),
             _ => None,
         }
     }
 
     /// The way out that the cause itself has, wherever it happens.
     pub fn way_out(&self) -> Option<Hint> {
-        use Setting::{AcceptSilentChanges, Delete, DeleteExcluded, Exclude};
+        use Setting::{AcceptSilentChanges, Delete, DeleteExcluded, Exclude, NoMarkers};
         Some(match self {
             Self::NotItsSize { .. } => hint!["leave it out by ", Exclude],
             Self::DirectoryInTheWay => hint![Delete, " deletes what only the target has"],
@@ -359,6 +365,9 @@ impl Cause {
             Self::SilentChange { .. } => {
                 hint!["if it is right as it is, mirror it with ", AcceptSilentChanges]
             }
+            Self::MarkerRefused(_) => {
+                hint!["if it takes no markers of directories, ", NoMarkers, " writes none"]
+            }
             Self::Advised { help, .. } => help.clone(),
             _ => return None,
         })
@@ -367,19 +376,19 @@ impl Cause {
 
 impl From<io::Error> for Cause {
     fn from(error: io::Error) -> Self {
-        Self::Io(error)
+        Self::Io(Arc::new(error))
     }
 }
 
 impl From<rustix::io::Errno> for Cause {
     fn from(error: rustix::io::Errno) -> Self {
-        Self::Io(error.into())
+        io::Error::from(error).into()
     }
 }
 
 /// An error of one entry (or, where the key is a directory's and the operation is
 /// [`Operation::List`], of everything below it).
-#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
 #[error("cannot {} {side} \"{key}\": {cause}", operation.verb())]
 pub struct EntryError {
     /// What was being done.
@@ -435,7 +444,7 @@ impl EntryError {
 
 /// A system's error as data: its number, where it has one, and its text.
 mod io_error {
-    use super::{Deserialize, Serialize, io};
+    use super::{Arc, Deserialize, Serialize, io};
     use serde::{Deserializer, Serializer};
 
     #[derive(Serialize, Deserialize)]
@@ -454,9 +463,9 @@ mod io_error {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
-    ) -> Result<io::Error, D::Error> {
+    ) -> Result<Arc<io::Error>, D::Error> {
         let Form { errno, text } = Form::deserialize(deserializer)?;
-        Ok(errno.map_or_else(|| io::Error::other(text), io::Error::from_raw_os_error))
+        Ok(errno.map_or_else(|| io::Error::other(text), io::Error::from_raw_os_error).into())
     }
 }
 
@@ -550,7 +559,7 @@ mod tests {
 
     /// One of each cause. Without a new one in it this doesn't compile.
     fn causes() -> Vec<Cause> {
-        let first = Cause::Io(io::Error::from_raw_os_error(13));
+        let first = io::Error::from_raw_os_error(13).into();
         std::iter::successors(Some(first), following).collect()
     }
 
@@ -592,7 +601,8 @@ mod tests {
                 let (trouble, message) = (Trouble::Throttled, "slow down".to_owned());
                 Cause::Store { trouble, message, help: None }
             }
-            Cause::Store { .. } => Cause::NoSmallFile { kind: EntryKind::File, size: 9 },
+            Cause::Store { .. } => Cause::MarkerRefused(Box::new(Cause::Vanished)),
+            Cause::MarkerRefused(_) => Cause::NoSmallFile { kind: EntryKind::File, size: 9 },
             Cause::NoSmallFile { .. } => Cause::Other("what else".to_owned()),
             Cause::Other(_) => return None,
         })

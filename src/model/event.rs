@@ -4,7 +4,8 @@
 //! progress is [`Progress`](super::Progress), counters that a presenter samples.
 
 use super::{
-    Action, Decision, EntryError, EntryKind, Features, Key, Reason, RunId, Totals, serial,
+    Action, Decision, EntryError, EntryKind, ErrorReport, Features, Key, Notice, Reason, RunId, Totals,
+    serial,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -75,48 +76,132 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// One thing that happened in a run.
-#[derive(Debug)]
+/// One thing that happened in a run: plain data, which a program may keep, send and read back. As data
+/// it is a code, which stays the same from release to release, with what the code says it of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Event<'a> {
+pub enum Event {
     /// The run began; the two sides as they print.
     Started {
         /// Its id.
-        run: &'a RunId,
+        run: RunId,
         /// The source.
-        source: &'a str,
+        source: String,
         /// The target.
-        target: &'a str,
+        target: String,
         /// Whether nothing will be written.
         dry_run: bool,
         /// What the last finished run of this pair counted, to estimate by.
-        previous: Option<&'a Totals>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        previous: Option<Box<Totals>>,
     },
     /// Something was done to an entry (in a dry run: would be), or is not, for a reason worth telling.
     Changed(Outcome),
     /// An entry was copied without what it has; it is counted.
-    Lost {
+    NotKept {
         /// The entry.
-        key: &'a Key,
+        #[serde(flatten, with = "serial::key")]
+        key: Key,
         /// What its copy hasn't.
         features: Features,
     },
     /// An entry failed; it is counted.
-    Failed(&'a EntryError),
-    /// Something to know that is no failure.
-    Note(&'a str),
-    /// Something that is damaged, gone or less than it was, and that nobody asked for: told to those, too,
-    /// who want to hear of nothing else than failures.
-    Warning(&'a str),
+    Failed(EntryError),
+    /// Something to know beside that.
+    Notice(Notice),
     /// Something was refused; the copies stand.
-    Refused(&'a super::Error),
+    Refused(ErrorReport),
+}
+
+impl Event {
+    /// Its code, by which programs know it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Started { .. } => "started",
+            Self::Changed(_) => "changed",
+            Self::NotKept { .. } => "not_kept",
+            Self::Failed(_) => "failed",
+            Self::Notice(_) => "notice",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    /// In a line, without the names of flags.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started { source, target, .. } => write!(out, "mirror {source} to {target}"),
+            Self::Changed(outcome) => outcome.fmt(out),
+            Self::NotKept { key, features } => write!(out, "not kept of {key}: {features}"),
+            Self::Failed(error) => out.write_str(&error.sentence()),
+            Self::Notice(notice) => notice.fmt(out),
+            Self::Refused(error) => out.write_str(&error.error),
+        }
+    }
 }
 
 /// Who is told of events. Called from several threads; must not block for long.
 pub trait Observer: Send + Sync {
     /// Takes one event.
-    fn observe(&self, event: &Event<'_>);
+    fn observe(&self, event: &Event);
 
-    /// Whether [`Event::Changed`] and [`Event::Lost`] are of interest; without, they aren't sent.
-    fn wants_changes(&self) -> bool;
+    /// Whether [`Event::Changed`] and [`Event::NotKept`] are of interest; without, they aren't sent.
+    fn wants_changes(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Cause, Error, ErrorKind, Feature, Operation, Setting, hint::hint};
+
+    /// An event after this one; with [`Event::Started`] in front, all of them. Without a new one in it
+    /// this doesn't compile.
+    fn following(event: &Event) -> Option<Event> {
+        let key = Key::new(&b"a/\xff"[..]);
+        Some(match event {
+            Event::Started { .. } => {
+                let action = Action::Copy { unless: None };
+                Event::Changed(Outcome::new(&key, Some(EntryKind::File), action, Reason::New))
+            }
+            Event::Changed(_) => {
+                let mut features = Features::default();
+                features.add(Feature::Holes);
+                Event::NotKept { key, features }
+            }
+            Event::NotKept { .. } => {
+                Event::Failed(EntryError::on_source(Operation::Read, key, Cause::Vanished))
+            }
+            Event::Failed(_) => Event::Notice(Notice::left_out(&key, "it is so")),
+            Event::Notice(_) => {
+                let error = Error::new(ErrorKind::Refused, "too many deletions");
+                Event::Refused(error.help(hint!["raise ", Setting::MaxDelete]).report())
+            }
+            Event::Refused(_) => return None,
+        })
+    }
+
+    #[test]
+    fn events_have_codes_that_stay_and_come_back_as_they_were() {
+        let first = Event::Started {
+            run: RunId("r1".to_owned()),
+            source: "/source".to_owned(),
+            target: "/target".to_owned(),
+            dry_run: false,
+            previous: None,
+        };
+        let mut told = Vec::new();
+        for event in std::iter::successors(Some(first), following) {
+            let value = serde_json::to_value(&event).unwrap();
+            assert_eq!(value["event"], event.code());
+            let back: Event = serde_json::from_value(value.clone()).unwrap();
+            assert_eq!(back.to_string(), event.to_string());
+            assert_eq!(serde_json::to_value(&back).unwrap(), value);
+            told.push(format!("{value}\n  {event}"));
+        }
+        insta::assert_snapshot!(told.join("\n"));
+    }
 }

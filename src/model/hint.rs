@@ -1,12 +1,13 @@
-//! Ways out of an error: words, and the settings that they speak of as data.
+//! Words for people, with the settings that they speak of as data: ways out of an error, say.
 //!
 //! The library names a setting as its builders do, the command line by its flag: nothing below the
 //! command line knows flags.
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 
-/// A way out of an error.
+/// A way out of an error, or something else that speaks of settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hint(Vec<Part>);
 
@@ -15,7 +16,7 @@ pub struct Hint(Vec<Part>);
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     /// Words.
-    Text(String),
+    Text(Cow<'static, str>),
     /// A setting's name.
     Setting(Setting),
 }
@@ -113,7 +114,7 @@ impl Hint {
     pub fn say(&self, name: impl Fn(Setting) -> String) -> String {
         let part = |part: &Part| match part {
             Part::Text(text) => text.clone(),
-            Part::Setting(setting) => name(*setting),
+            Part::Setting(setting) => name(*setting).into(),
         };
         self.0.iter().map(part).collect()
     }
@@ -126,15 +127,15 @@ impl fmt::Display for Hint {
     }
 }
 
-impl From<&str> for Part {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
+impl From<&'static str> for Part {
+    fn from(text: &'static str) -> Self {
+        Self::Text(text.into())
     }
 }
 
 impl From<String> for Part {
     fn from(text: String) -> Self {
-        Self::Text(text)
+        Self::Text(text.into())
     }
 }
 

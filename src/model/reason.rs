@@ -1,6 +1,8 @@
 //! Why an entry is treated as it is, as it is told and recorded in words.
 
+use super::Setting;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Why. As data it is a code, which stays the same from release to release; for people it is words.
@@ -37,17 +39,17 @@ pub enum Reason {
     KnownByDigest,
     /// No row; both sides have this size and this tag, which is made of the content's MD5.
     SameSizeAndTag,
-    /// Both sides have this size, and `--size-only` says that is enough.
+    /// Both sides have this size, which is said to be enough.
     SameSize,
-    /// `--checksum` asks for a comparison of content.
+    /// A comparison of content is asked for.
     Checksum,
-    /// `--digest` asks for a digest that isn't on record.
+    /// A digest is asked for that isn't on record.
     Digest,
     /// Only mode, owner, group or mtime differ.
     Metadata,
-    /// `--update`: newer in the target.
+    /// It is newer in the target, which is to stay then.
     NewerInTarget,
-    /// `--ignore-existing`.
+    /// It exists in the target, which is to stay then.
     Exists,
     /// Too small or too large to take part.
     SizeExcluded,
@@ -104,9 +106,10 @@ impl Reason {
     ];
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
+impl Reason {
+    /// Tells it with settings named by `name`.
+    pub fn say(self, name: impl Fn(Setting) -> String) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::New => "new",
             Self::Size => "size differs",
             Self::Mtime => "modification time differs",
@@ -124,8 +127,11 @@ impl fmt::Display for Reason {
             }
             Self::SameSizeAndTag => "not recorded, but of the same size and tag on both sides",
             Self::SameSize => "same size",
-            Self::Checksum => "--checksum",
-            Self::Digest => "no digest of the kind that --digest asks for is recorded",
+            Self::Checksum => return name(Setting::Checksum).into(),
+            Self::Digest => {
+                let digest = name(Setting::Digest);
+                return format!("no digest of the kind that {digest} asks for is recorded").into();
+            }
             Self::Metadata => "metadata differs",
             Self::NewerInTarget => "newer in the target",
             Self::Exists => "exists in the target",
@@ -139,6 +145,13 @@ impl fmt::Display for Reason {
             Self::Unknown => "could not be listed",
             Self::NoLinks => "the target's file system has no symbolic links",
         })
+    }
+}
+
+impl fmt::Display for Reason {
+    /// Names settings by their [codes](Setting::code).
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.say(|setting| format!("`{}`", setting.code())))
     }
 }
 

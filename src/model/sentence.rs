@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn an_entry_error_says_operation_side_key_and_cause_once() {
-        let cause = Cause::Io(io::Error::from_raw_os_error(13));
+        let cause = io::Error::from_raw_os_error(13).into();
         let fault = EntryError::on_source(Operation::Read, Key::new(*b"a\nb"), cause);
         let text = "cannot read source \"a\\nb\": permission denied (os error 13)";
         assert_eq!(fault.sentence(), text);

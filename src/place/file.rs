@@ -14,7 +14,7 @@ use crate::manifest::bag;
 use crate::model::entry::{SET_GID, SET_UID};
 use crate::model::reserved::is_own_name;
 use crate::model::{
-    Cause, Durability, EntryKind, Error, ErrorKind, Feature, Features, Key, Metadata, Timestamp,
+    Cause, Durability, EntryKind, Error, ErrorKind, Feature, Features, Key, Metadata, Notice, Timestamp,
 };
 use crate::place::random;
 use rustix::fs::{OFlags, PROC_SUPER_MAGIC, fcntl_getfl};
@@ -90,10 +90,9 @@ impl LocalFile {
         }
     }
 
-    /// What of the file that stands there is lost, in words, if anything is.
-    pub fn not_kept(&self) -> Option<String> {
-        (!self.lost.is_empty())
-            .then(|| format!("of the file that stood there is not kept: {}", self.lost))
+    /// What of the file that stands there is lost, if anything is.
+    pub fn not_kept(&self) -> Option<Notice> {
+        (!self.lost.is_empty()).then_some(Notice::FeaturesLost { features: self.lost })
     }
 
     /// What the file is to have, whatever one that stands there has.

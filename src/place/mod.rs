@@ -28,8 +28,8 @@ use crate::backend::local::{Guarded, Walking};
 use crate::backend::{Capabilities, Source, Target};
 use crate::filter::Filter;
 use crate::manifest::{Lockable, RootIdentity};
-use crate::model::Error;
 use crate::model::key::Escaped;
+use crate::model::{Error, Notice};
 use overlap::Position;
 use std::hash::BuildHasher as _;
 use std::io;
@@ -107,7 +107,7 @@ fn below(place: &dyn OpenPlace, path: &Path) -> Option<PathBuf> {
 }
 
 /// Says of each pattern that is a path below a place what was meant by it.
-fn misplaced_patterns(place: &dyn OpenPlace, filter: &Filter) -> Vec<String> {
+fn misplaced_patterns(place: &dyn OpenPlace, filter: &Filter) -> Vec<Notice> {
     let of = |path| crate::backend::local::misplaced_patterns(filter, path);
     place.path().map(of).unwrap_or_default()
 }

@@ -8,7 +8,7 @@ use crate::backend::object::{BucketPrefix, ObjectSource, ObjectTarget, StoreSett
 use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Precondition, Source, Target};
 use crate::location::{Location, S3Location, SingleLocation};
 use crate::manifest::Lockable;
-use crate::model::{Cause, Entry, EntryError, Error, ErrorKind, Key, Metadata, Operation};
+use crate::model::{Cause, Entry, EntryError, Error, ErrorKind, Key, Metadata, Notice, Operation};
 use std::iter;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -57,8 +57,8 @@ pub struct WritableFile {
     pub key_space: KeySpace,
     /// Whether what stands there was looked at: its mode and owner are those of `metadata`.
     pub knows_standing: bool,
-    /// What is lost of a file that stands there, in words.
-    pub not_kept: Option<String>,
+    /// What is lost of a file that stands there.
+    pub not_kept: Option<Notice>,
 }
 
 impl Opener {

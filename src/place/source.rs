@@ -5,7 +5,7 @@ use super::{OpenPlace, Overlap, TargetPlace, below, misplaced_patterns};
 use crate::backend::Capabilities;
 use crate::filter::Filter;
 use crate::manifest::RootIdentity;
-use crate::model::Error;
+use crate::model::{Error, Notice};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -67,7 +67,7 @@ impl SourcePlace {
 
     /// Says of each pattern that was meant for a path of this machine, and begins at its root so that
     /// it matches nothing, what was meant.
-    pub fn misplaced_patterns(&self, filter: &Filter) -> Vec<String> {
+    pub fn misplaced_patterns(&self, filter: &Filter) -> Vec<Notice> {
         if self.only.is_some() { Vec::new() } else { misplaced_patterns(&*self.open, filter) }
     }
 }

@@ -28,7 +28,7 @@ use crate::model::reserved::is_set_aside;
 use crate::model::run::Counter;
 use crate::model::{
     Action, Cause, Decision, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata,
-    Operation, Outcome, Progress, Reason, Setting,
+    Notice, Operation, Outcome, Progress, Reason, Setting,
 };
 use crate::spool::{Spool, SpoolReader};
 use directory::{Open, as_it_stands};
@@ -52,9 +52,6 @@ pub struct Remainder {
     /// nothing is to be deleted.
     pub broke_off: bool,
 }
-
-/// Says why nothing is deleted.
-pub const NOT_DELETED: &str = "nothing is deleted: a listing is not complete";
 
 /// What a plan is made with.
 #[derive(Clone, Copy)]
@@ -143,9 +140,9 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         self.tally(&pair);
         if let Some(why) = pair.source.entry().and_then(self.with.leaves_out) {
             self.with.progress.skip(kind_of(&pair.source));
-            let note = Planned::Note(format!("\"{}\" is left out: {why}", pair.key));
+            let notice = Notice::left_out(&pair.key, why);
             pair.source = Seen::Absent;
-            self.next.push_back(note);
+            self.next.push_back(Planned::Notice(notice));
         }
         self.decide(pair)
     }
@@ -573,7 +570,7 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
             Joined::LeftOut(key, why) => {
                 self.close(&key)?;
                 self.hold();
-                Some(Planned::Note(format!("\"{key}\" is left out: {why}")))
+                Some(Planned::Notice(Notice::left_out(&key, why)))
             }
             Joined::Pair(pair) => self.plan(*pair)?,
         })

@@ -2,7 +2,7 @@
 
 use crate::backend::Precondition;
 use crate::manifest::Row;
-use crate::model::{Decision, Entry, EntryError, EntryKind, Key, Outcome};
+use crate::model::{Decision, Entry, EntryError, EntryKind, Key, Notice, Outcome};
 use serde::{Deserialize, Serialize};
 
 /// What is to be done to one entry.
@@ -49,7 +49,7 @@ pub enum Planned {
         is_doomed: bool,
     },
     /// Something to know.
-    Note(String),
+    Notice(Notice),
 }
 
 /// Where what replaces a target's entry goes.

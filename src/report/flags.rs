@@ -1,10 +1,21 @@
-//! Ways out of an error, told by the flags of the command line.
+//! Words for people, in which settings are told by the flags of the command line.
 
-use crate::model::{Cause, EntryError, Hint, Setting};
+use crate::model::{Cause, EntryError, Hint, Notice, Reason, Setting};
+use std::borrow::Cow;
 
 /// Tells a hint.
 pub(crate) fn hint(hint: &Hint) -> String {
     hint.say(flag)
+}
+
+/// Tells a notice.
+pub(crate) fn notice(notice: &Notice) -> String {
+    notice.say(flag)
+}
+
+/// Tells why an entry is treated as it is.
+pub(crate) fn reason(reason: Reason) -> Cow<'static, str> {
+    reason.say(flag)
 }
 
 /// Tells why an entry failed, with the way out.

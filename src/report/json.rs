@@ -4,10 +4,11 @@
 use super::flags;
 use super::{Ending, Output, Presenter, Watch};
 use crate::model::{
-    EntryError, EntryKind, ErrorKind, Event, Key, Observer, Operation, Outcome, Progress, Reason,
-    Status, Totals,
+    EntryError, EntryKind, ErrorKind, ErrorReport, Event, Key, Notice, Observer, Operation, Outcome,
+    Progress, Reason, Severity, Status, Totals,
 };
 use serde::Serialize;
+use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -92,7 +93,7 @@ struct JsonOutcome {
     change: String,
     action: &'static str,
     status: Status,
-    reason: String,
+    reason: Cow<'static, str>,
     reason_code: Reason,
     bytes: u64,
     dry_run: bool,
@@ -106,7 +107,7 @@ impl JsonOutcome {
             change: outcome.word().replace(' ', "_"),
             action: outcome.decision.action.code(),
             status: outcome.status,
-            reason: outcome.decision.reason.to_string(),
+            reason: flags::reason(outcome.decision.reason),
             reason_code: outcome.decision.reason,
             bytes: outcome.bytes,
             dry_run,
@@ -148,11 +149,41 @@ pub(crate) struct JsonError {
     help: Option<String>,
 }
 
+impl From<&ErrorReport> for JsonError {
+    fn from(report: &ErrorReport) -> Self {
+        let help = report.help.as_ref().map(flags::hint);
+        Self { error: report.error.clone(), error_code: report.code, help }
+    }
+}
+
 impl From<&crate::model::Error> for JsonError {
     fn from(error: &crate::model::Error) -> Self {
-        let help = error.help.as_ref().map(flags::hint);
-        Self { error: error.sentence(), error_code: error.kind, help }
+        Self::from(&error.report())
     }
+}
+
+/// The body of a `note` or a `warning`.
+#[derive(Debug, Serialize)]
+struct JsonNotice<'a> {
+    text: &'a str,
+    code: &'static str,
+    #[serde(flatten)]
+    key: Option<JsonKey>,
+}
+
+/// The record of a notice, by what it weighs.
+pub(crate) fn notice_record(notice: &Notice) -> String {
+    notice_told_as(notice.severity(), notice, &flags::notice(notice))
+}
+
+/// The record of a notice that is told as of another weight, or in more words.
+pub(crate) fn notice_told_as(severity: Severity, notice: &Notice, text: &str) -> String {
+    let (level, event) = match severity {
+        Severity::Note => (Level::Info, "note"),
+        Severity::Warning => (Level::Warning, "warning"),
+    };
+    let body = JsonNotice { text, code: notice.code(), key: notice.key().map(JsonKey::from) };
+    record(level, event, &body)
 }
 
 /// Presents a mirror run as NDJSON.
@@ -185,7 +216,7 @@ impl JsonReport {
 }
 
 impl Observer for JsonReport {
-    fn observe(&self, event: &Event<'_>) {
+    fn observe(&self, event: &Event) {
         self.watch().observe(event);
         match event {
             Event::Started { run, source, target, dry_run, previous: _ } => {
@@ -207,29 +238,28 @@ impl Observer for JsonReport {
                     self.write(Level::Info, "changed", &body);
                 }
             }
-            Event::Lost { key, features } => {
+            Event::NotKept { key, features } => {
                 #[derive(Serialize)]
-                struct Lost {
+                struct NotKept {
                     #[serde(flatten)]
                     key: JsonKey,
                     features: crate::model::Features,
                 }
                 if self.changes {
-                    let body = Lost { key: (*key).into(), features: *features };
+                    let body = NotKept { key: key.into(), features: *features };
                     self.write(Level::Info, "not_kept", &body);
                 }
             }
             Event::Failed(error) => {
-                self.write(Level::Error, "failed", &JsonFailure::from(*error));
+                self.write(Level::Error, "failed", &JsonFailure::from(error));
             }
-            Event::Note(text) => {
-                self.write(Level::Info, "note", &serde_json::json!({ "text": text }));
-            }
-            Event::Warning(text) => {
-                self.write(Level::Warning, "warning", &serde_json::json!({ "text": text }));
+            Event::Notice(notice) => {
+                if notice.severity() == Severity::Warning || !self.quiet {
+                    self.output.line(&notice_record(notice));
+                }
             }
             Event::Refused(error) => {
-                self.write(Level::Error, "refused", &JsonError::from(*error));
+                self.write(Level::Error, "refused", &JsonError::from(error));
             } // The command line ends the report, with the exit code.
         }
     }

@@ -205,12 +205,12 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn observe(&mut self, event: &Event<'_>) {
+    pub(crate) fn observe(&mut self, event: &Event) {
         match event {
             Event::Started { run, source, target, previous, .. } => {
-                self.run = Some((*run).clone());
-                self.sides = Some(((*source).to_owned(), (*target).to_owned()));
-                self.estimate.know(*previous);
+                self.run = Some(run.clone());
+                self.sides = Some((source.clone(), target.clone()));
+                self.estimate.know(previous.as_deref());
             }
             Event::Changed(outcome) => self.would.count(outcome),
             Event::Refused(_) => self.refused = true,

@@ -3,6 +3,8 @@
 //! Main type: [`Output`]. Lines never mix; a stdout that nobody reads any more (`EPIPE`) swallows the
 //! rest quietly, any other fault of it is kept for the exit code.
 
+use super::flags;
+use crate::model::{ErrorReport, Notice, Severity};
 use indicatif::ProgressBar;
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::Errno;
@@ -67,6 +69,24 @@ impl Output {
         let at_once = self.stdout_is_terminal && self.bars.is_none();
         if at_once || held.stdout.len() >= HELD {
             self.write(&mut held);
+        }
+    }
+
+    /// Tells a person of a notice; who wants `quiet` hears of warnings alone.
+    pub(crate) fn notice(&self, notice: &Notice, quiet: bool) {
+        let label = match notice.severity() {
+            Severity::Note if quiet => return,
+            Severity::Note => "note",
+            Severity::Warning => "warning",
+        };
+        self.message(label, &flags::notice(notice));
+    }
+
+    /// Tells a person of a fatal error or a refusal, and of the way out.
+    pub(crate) fn error(&self, error: &ErrorReport) {
+        self.message("error", &error.error);
+        if let Some(help) = &error.help {
+            self.message("help", &flags::hint(help));
         }
     }
 

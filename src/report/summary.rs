@@ -56,17 +56,10 @@ impl HumanReport {
     fn state(&self) -> MutexGuard<'_, ProgressState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn fatal(&self, error: &crate::model::Error) {
-        self.output.message("error", &error.sentence());
-        if let Some(help) = &error.help {
-            self.output.message("help", &flags::hint(help));
-        }
-    }
 }
 
 impl Observer for HumanReport {
-    fn observe(&self, event: &Event<'_>) {
+    fn observe(&self, event: &Event) {
         match event {
             Event::Started { .. } => self.state().watch.observe(event),
             Event::Changed(outcome) => {
@@ -77,21 +70,16 @@ impl Observer for HumanReport {
                     self.output.line(&change_line(outcome, self.options.dry_run));
                 }
             }
-            Event::Lost { key, features } => {
+            Event::NotKept { key, features } => {
                 if self.options.verbose && !self.options.quiet {
                     self.output.line(&format!("{:<15}  {key}  ({features})", "not kept"));
                 }
             }
             Event::Failed(error) => self.failures.tell(&self.output, &flags::entry_error(error)),
-            Event::Note(text) => {
-                if !self.options.quiet {
-                    self.output.message("note", text);
-                }
-            }
-            Event::Warning(text) => self.output.message("warning", text),
+            Event::Notice(notice) => self.output.notice(notice, self.options.quiet),
             Event::Refused(error) => {
                 self.state().watch.observe(event);
-                self.fatal(error);
+                self.output.error(error);
             } // The command line ends the report, with the exit code.
         }
     }
@@ -144,7 +132,7 @@ impl Presenter for HumanReport {
         let state = self.state();
         let refused = state.watch.refused();
         if let Some(refusal) = ending.refusal.filter(|_| !refused) {
-            self.fatal(refusal);
+            self.output.error(&refusal.report());
         }
         let nothing_happened = ending.error.is_some() && ending.totals.entries == 0;
         if !nothing_happened {
@@ -162,7 +150,7 @@ impl Presenter for HumanReport {
         }
         self.output.flush();
         if let Some(error) = ending.error.or(ending.unpublished) {
-            self.fatal(error);
+            self.output.error(&error.report());
         }
         self.output.flush();
     }
@@ -178,7 +166,7 @@ impl Presenter for HumanReport {
 
 /// The line of what is done to an entry: `copy             a/b  (new)`.
 fn change_line(outcome: &Outcome, dry_run: bool) -> String {
-    let (word, key, reason) = (outcome.word(), &outcome.key, outcome.decision.reason);
+    let (word, key, reason) = (outcome.word(), &outcome.key, flags::reason(outcome.decision.reason));
     let is_open = dry_run && outcome.decision.action.is_conditional();
     let follows = if is_open { "; copy if content differs" } else { "" };
     // `update metadata` is the longest.
@@ -462,8 +450,8 @@ mod tests {
     fn a_dry_run_counts_its_changes_and_says_that_nothing_was_changed() {
         let mut watch = Watch::default();
         let run = RunId("r".into());
-        let (source, target) = ("/s", "/t");
-        watch.observe(&Event::Started { run: &run, source, target, dry_run: true, previous: None });
+        let (source, target) = ("/s".to_owned(), "/t".to_owned());
+        watch.observe(&Event::Started { run, source, target, dry_run: true, previous: None });
         let key = Key::new(*b"a");
         let (file, link) = (Some(EntryKind::File), Some(EntryKind::Symlink));
         let directory = Some(EntryKind::Directory);

@@ -17,7 +17,7 @@ use super::manifest::ManifestAt;
 use crate::backend::layer::{BandwidthLimit, PacedSource};
 use crate::backend::{KeySpace, Source};
 use crate::engine::Cores;
-use crate::model::{EntryError, EntryKind, Error, Keeps, Progress, Stop, Totals};
+use crate::model::{EntryError, EntryKind, Error, Keeps, Notice, Progress, Stop, Totals};
 use join::{Join, Joined};
 use read::Reader;
 use side::Side;
@@ -61,7 +61,7 @@ pub trait DiffObserver {
     /// a difference of metadata.
     fn no_link(&mut self, which: Which, told: &DiffEntry);
     /// Takes what is worth knowing of a side beside.
-    fn note(&mut self, which: Which, note: &str);
+    fn notice(&mut self, which: Which, notice: &Notice);
     /// Takes a difference of what both have.
     fn differs(&mut self, difference: &Difference, a: &DiffEntry, b: &DiffEntry);
     /// Takes a part of one side that could not be listed, or a file that could not be read; what the
@@ -185,8 +185,8 @@ pub fn diff(
     }
     tally.totals.bytes_hashed = progress.totals().bytes_hashed;
     for (which, side) in [(Which::A, &a), (Which::B, &b)] {
-        for note in side.source().iter().flat_map(|source| source.warnings()) {
-            tally.observer.note(which, &note);
+        for notice in side.source().iter().flat_map(|source| source.notices()) {
+            tally.observer.notice(which, &notice);
         }
     }
     Ok(DiffOutcome {

@@ -10,7 +10,7 @@ use super::manifest::OpenManifest;
 use super::wall_clock;
 use crate::location::SingleLocation;
 use crate::manifest::published::Merged;
-use crate::model::{Cause, EntryKind, Error, Key, Stop};
+use crate::model::{Cause, EntryKind, Error, Key, Notice, Stop};
 use crate::place::file::{self, Destination, cannot_write};
 use lines::Line;
 use std::io::{self, Write};
@@ -74,8 +74,8 @@ pub struct Exported {
     pub without_digest: u64,
     /// Rows whose names the form can't hold; each was told of.
     pub left_out: u64,
-    /// What is lost of a file that stood in the place of this one, in words.
-    pub not_kept: Option<String>,
+    /// What is lost of a file that stood in the place of this one.
+    pub not_kept: Option<Notice>,
 }
 
 /// Why an export did not come to its end.

@@ -18,7 +18,7 @@ use crate::limits::LimitOptions;
 use crate::listing::{OrderChecked, Unknown};
 use crate::location::Location;
 use crate::manifest::list::{ListFormat, Listed};
-use crate::manifest::published::{self, ManifestReader, ManifestWriter, Publishing};
+use crate::manifest::published::{self, Done, ManifestReader, ManifestWriter, Publishing};
 use crate::manifest::{
     IMPORTED, LockRequest, PendingRow, RecordedBy, RecordedOptions, Row, State, TargetLock, Writer,
     is_damage,
@@ -27,7 +27,7 @@ use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::{
     Cause, Digest, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, ExtraDigests,
-    ExtraKinds, Key, Metadata, Operation, Progress, RunId, Stamp, Stop, Timestamp, Verdict,
+    ExtraKinds, Key, Metadata, Notice, Operation, Progress, RunId, Stamp, Stop, Timestamp, Verdict,
 };
 use crate::place::random;
 use crate::place::{OpenOptions, Opener, Writes};
@@ -106,22 +106,20 @@ pub fn import(
     let SortedList { lines: listed, left_out } =
         sort(options.format, list, &options.state_dir, stop)?;
     if left_out > 0 {
-        observer.note(&format!(
-            "names in the list that are vidimus's own, and were left out: {left_out}"
-        ));
+        observer.notice(&Notice::OwnNamesLeftOut { count: left_out });
     }
     let state_dir = &options.state_dir;
     let places = options.opener(&run, started, progress, stop);
     let place = places.target(&options.target, options.target_store.as_ref())?;
     let (target_name, lockable) = (&place.name, place.lockable()?);
     let target = places.write(&place, Writes { durability: Durability::File, token: random() })?;
-    let held = TargetLock::take(&lockable, LockRequest::of(&run), stop, &mut |note| observer.note(note))?;
+    let held = TargetLock::take(&lockable, LockRequest::of(&run), stop, &mut |notice| observer.notice(&notice))?;
     let reader = ManifestReader::of(&*target, state_dir);
     refuse_where_known(options, &reader, target_name)?;
-    lockable.learn(&*target, &mut |note| observer.note(note));
+    lockable.learn(&*target, &mut |notice| observer.notice(&notice));
     let opened = State::open(&options.state_dir, IMPORTED, target_name)?;
-    if let Some(lost) = opened.lost() {
-        observer.warning(&format!("the state of this target {lost}"));
+    if let Some(lost) = opened.lost(None) {
+        observer.notice(&lost);
     }
     let state = opened.state;
     // What an import that was stopped recorded counts for nothing.
@@ -167,14 +165,11 @@ pub fn import(
         }
         let what = format!("{name} is imported");
         let done = published.map_err(|error| unpublished(&what, error))?;
-        if let Some(done) = done {
-            done.warnings().iter().for_each(|warning| observer.warning(warning));
-            done.notes().iter().for_each(|note| observer.note(note));
-        }
+        done.iter().flat_map(Done::notices).for_each(|notice| observer.notice(&notice));
     }
     // A lock that stays is taken over by the next run.
     if let Err(error) = held.release() {
-        observer.note(&error.to_string());
+        observer.notice(&Notice::LockNotReleased { cause: error.to_string() });
     }
     Ok(VerifyOutcome {
         run,

@@ -32,10 +32,11 @@ use crate::manifest::{
 };
 use crate::model::entry::Completeness;
 use crate::model::hint::hint;
+use crate::model::notice::Instead;
 use crate::model::run::Counter;
 use crate::model::{
     Action, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Key, Metadata,
-    Observer, Outcome, Progress, Reason, RunId, Setting, Stop, Totals, Verdict,
+    Notice, Observer, Outcome, Progress, Reason, RunId, Setting, Stop, Totals, Verdict,
 };
 use crate::place::{OpenOptions, Opener, Sides};
 use crate::plan::{DeleteOptions, Plan, Planning};
@@ -241,7 +242,7 @@ impl Session<'_> {
         }
         let ended = ended?;
         if let Err(error) = released {
-            self.note(&error.to_string());
+            self.notice(Notice::LockNotReleased { cause: error.to_string() });
         }
         Ok(ended)
     }
@@ -256,7 +257,7 @@ impl Session<'_> {
     fn lock(&self) -> Result<TargetLock, Error> {
         let target = self.lockable()?;
         let request = LockRequest { run: &self.run, mode: self.options.manifest_mode };
-        TargetLock::take(&target, request, self.stop, &mut |note| self.note(note))
+        TargetLock::take(&target, request, self.stop, &mut |notice| self.notice(notice))
     }
 
     /// Executes, and records the run. From `begins` on it leaves its traces in the target.
@@ -265,14 +266,14 @@ impl Session<'_> {
         let bag = self.places.bag.as_ref();
         let bag = bag.map(|place| Bag::of(place, self.opener)).transpose()?;
         let sides = self.open()?;
-        self.lockable()?.learn(&*sides.target, &mut |note| self.note(note));
+        self.lockable()?.learn(&*sides.target, &mut |notice| self.notice(notice));
         let target = Arc::clone(&sides.target);
         let kept = ManifestReader::of(&*target, &self.options.state_dir);
         let is_dropped = match &bag {
             // Its manifest is the bag's.
             Some(bag) => {
                 begins();
-                self.tell_lost(opened, "everything is compared");
+                self.tell_lost(opened, Instead::AllCompared);
                 bag.begin(self).map(|()| false)?
             }
             None => self.take_over_published(opened, self.place(&*target, &kept))?,
@@ -328,7 +329,7 @@ impl Session<'_> {
         let mut unpublished = None;
         if bag.is_some() {
             if verdict != Verdict::Complete {
-                self.note("the bag is not whole, and says so: it has no bagit.txt");
+                self.notice(Notice::BagIncomplete);
             }
         } else if verdict != Verdict::Interrupted {
             let publishing = self.publishing(started, verdict, options);
@@ -418,7 +419,7 @@ impl Session<'_> {
             && !context.is_over()
             && let Err(cause) = target.abort_stale_uploads(&mut |key| self.swept(key))
         {
-            self.note(&format!("what a killed run left stays: {cause}"));
+            self.notice(Notice::LeftoversStay { cause: cause.to_string() });
         }
         self.warn(&[&*context.source, &*target]);
         context.fatal.into_inner().map_or(result, Err)
@@ -451,11 +452,11 @@ impl Session<'_> {
 
     fn started(&self, previous: Option<&Totals>) {
         self.observer.observe(&Event::Started {
-            run: &self.run,
-            source: &self.places.source.name,
-            target: &self.places.target.name,
+            run: self.run.clone(),
+            source: self.places.source.name.clone(),
+            target: self.places.target.name.clone(),
             dry_run: self.options.dry_run,
-            previous,
+            previous: previous.copied().map(Box::new),
         });
         self.tell_misplaced_patterns();
     }
@@ -470,28 +471,25 @@ impl Session<'_> {
     }
 
     /// Takes note of an entry that failed.
-    fn fail(&self, error: &EntryError) {
+    fn fail(&self, error: EntryError) {
         // It is looked at beside the entries of the listings.
         self.progress.entries.add(1);
-        self.progress.fail(error);
+        self.progress.fail(&error);
         self.observer.observe(&Event::Failed(error));
     }
 
     /// Tells what is to be told of places at the end.
     fn warn(&self, places: &[&dyn Source]) {
         self.tell_broken_off();
-        for warning in places.iter().flat_map(|place| place.warnings()) {
-            self.note(&warning);
-        }
+        self.notices(places.iter().flat_map(|place| place.notices()));
     }
 
-    /// Tells what is told to everybody.
-    fn warning(&self, warning: &str) {
-        self.observer.observe(&Event::Warning(warning));
+    fn notice(&self, notice: Notice) {
+        self.observer.observe(&Event::Notice(notice));
     }
 
-    fn note(&self, note: &str) {
-        self.observer.observe(&Event::Note(note));
+    fn notices(&self, notices: impl IntoIterator<Item = Notice>) {
+        notices.into_iter().for_each(|notice| self.notice(notice));
     }
 }
 

@@ -8,8 +8,9 @@ use crate::manifest::keys::PublicKey;
 use crate::manifest::published::{self, CaughtUp, ManifestReader, Publication, Since, gone_by};
 use crate::manifest::{Row, Rows, State};
 use crate::model::error::Side;
+use crate::model::notice::Overtaken;
 use crate::model::stamp::{StampFields, StampMatch};
-use crate::model::{Entry, EntryKind, Error, ErrorKind, RunId, Stop};
+use crate::model::{Entry, EntryKind, Error, ErrorKind, Notice, RunId, Stop};
 use std::iter::Peekable;
 use std::sync::Arc;
 
@@ -28,15 +29,6 @@ pub(super) struct LookedAt<'a> {
     pub(super) trust: StampFields,
 }
 
-/// What there is to say of it, in words.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Said {
-    /// What is damaged, or lost.
-    pub(super) warnings: Vec<String>,
-    /// What is worth knowing beside that.
-    pub(super) notes: Vec<String>,
-}
-
 /// Rows in key order, with the id of the run of each that others published.
 pub(super) type Foreseen = Box<dyn Iterator<Item = Result<(Row, Option<RunId>), Error>> + Send>;
 
@@ -50,27 +42,24 @@ pub(super) fn catch_up(
     place: LookedAt<'_>,
     key: Option<&PublicKey>,
     stop: &Stop,
-) -> Result<Said, Error> {
-    let mut said = Said::default();
+) -> Result<Vec<Notice>, Error> {
+    let mut notices = Vec::new();
     let lost = match published::catch_up(state, place.reader, key)? {
         None => None,
         Some(Since::Usable(CaughtUp { run, taken, dropped, broken, lost })) => {
-            said.notes.push(format!(
-                "run {run} published the manifest since, from elsewhere: {taken} entries were taken \
-                 over from it, and {dropped} that it removed were dropped here"
-            ));
-            said.warnings.extend(broken.map(|broken| {
-                format!("{broken}; what run {run} removed from the manifest can't be told")
-            }));
+            let cause = broken.map(|broken| broken.to_string());
+            let unknown = cause.map(|cause| Notice::RemovalsUnknown { run: run.clone(), cause });
+            notices.push(Notice::ManifestCaughtUp { run, taken, dropped });
+            notices.extend(unknown);
             lost
         }
         Some(Since::Lost(lost)) => Some(lost),
     };
     if let Some(lost) = lost {
         let dropped = drop_overtaken(state, place, stop)?;
-        said.warnings.push(format!("{lost}{}", overtaken(dropped)));
+        notices.push(lost.notice(Overtaken::Dropped(dropped)));
     }
-    Ok(said)
+    Ok(notices)
 }
 
 /// What a state without a run was made of.
@@ -79,7 +68,8 @@ pub(super) struct TakenOver {
     pub(super) rows: u64,
     /// The publication that they are from.
     pub(super) latest: Publication,
-    pub(super) said: Said,
+    /// What there is to say of it.
+    pub(super) notices: Vec<Notice>,
 }
 
 /// Makes a state without a run of what was published, if anything was; signed with the key, where there
@@ -104,22 +94,23 @@ pub(super) fn take_over(
     }
     allows()?;
     let rows = published::rebuild(state, reader, &latest, key)?;
-    let mut said = Said::default();
+    let mut notices = Vec::new();
     if let Some(fault) = fault {
-        let mut what = format!("{fault}; {}", gone_by(&latest));
-        if key.is_none() && reader.is_overtaken(Some(&latest))? {
-            let dropped = drop_overtaken(state, place, stop)?;
-            what.push_str(&overtaken(dropped));
-        }
-        said.warnings.push(what);
+        let follows = if key.is_none() && reader.is_overtaken(Some(&latest))? {
+            Some(Overtaken::Dropped(drop_overtaken(state, place, stop)?))
+        } else {
+            None
+        };
+        notices.push(gone_by(&latest, Some(&fault), follows));
     }
-    Ok(Some(TakenOver { rows, latest, said }))
+    Ok(Some(TakenOver { rows, latest, notices }))
 }
 
 /// What a state would hold after [`catch_up`].
 pub(super) struct Foresight {
     pub(super) recorded: RecordedRows<Foreseen>,
-    pub(super) said: Said,
+    /// What there is to say of it.
+    pub(super) notices: Vec<Notice>,
 }
 
 /// The rows that a state would have after [`catch_up`], where others published since; writes nothing.
@@ -131,16 +122,12 @@ pub(super) fn foresee(
     place: LookedAt<'_>,
     key: Option<&PublicKey>,
 ) -> Result<Option<Foresight>, Error> {
-    let mut said = Said::default();
+    let mut notices = Vec::new();
     let (rows, from, lost): (Foreseen, _, _) = match published::foresee(state, place.reader, key)?
     {
         None => return Ok(None),
         Some(Since::Usable(mut foreseen)) => {
-            said.notes.push(format!(
-                "run {} published the manifest since, from elsewhere: a run takes over what that \
-                 recorded before it compares",
-                foreseen.latest.head.run
-            ));
+            notices.push(Notice::ManifestToCatchUp { run: foreseen.latest.head.run.clone() });
             let (number, lost) = (foreseen.number, foreseen.lost.take());
             (Box::new(foreseen), number, lost)
         }
@@ -149,16 +136,16 @@ pub(super) fn foresee(
         }
     };
     let Some(lost) = lost else {
-        return Ok(Some(Foresight { recorded: RecordedRows { rows, from }, said }));
+        return Ok(Some(Foresight { recorded: RecordedRows { rows, from }, notices }));
     };
-    said.warnings.push(format!("{lost}; a run drops the record of what stands no more as it did"));
+    notices.push(lost.notice(Overtaken::ToDrop));
     let rows = WhatStands::of(rows, place)?.filter_map(|row| match row {
         Ok((row, Stands::AsRecorded)) => Some(Ok(row)),
         Ok((_, Stands::Otherwise)) => None,
         Err(error) => Some(Err(error)),
     });
     let recorded = RecordedRows { rows: Box::new(rows) as Foreseen, from };
-    Ok(Some(Foresight { recorded, said }))
+    Ok(Some(Foresight { recorded, notices }))
 }
 
 /// That a run did all, but its manifest could not be published: `what` says the first.
@@ -167,13 +154,6 @@ pub(super) fn unpublished(what: &str, error: Error) -> Error {
     let help = error.help.clone().unwrap_or_else(|| NEXT.into());
     let message = format!("{what}, but its manifest could not be published");
     Error::new(error.kind, message).because(error).help(help)
-}
-
-fn overtaken(dropped: u64) -> String {
-    format!(
-        "; entries that are recorded here and stand no more as they did, and whose record is dropped: \
-         {dropped}"
-    )
 }
 
 fn without_run(rows: Rows) -> impl Iterator<Item = Result<(Row, Option<RunId>), Error>> {

@@ -7,7 +7,7 @@
 //! is published anew.
 
 use super::input::Input;
-use super::published::{self as in_target, LookedAt, Said, catch_up, unpublished};
+use super::published::{self as in_target, LookedAt, catch_up, unpublished};
 use super::{new_run_id, single, wall_clock};
 use crate::backend::layer::{BandwidthLimit, PacedTarget};
 use crate::backend::object::StoreSettings;
@@ -21,7 +21,7 @@ use crate::model::error::Trouble;
 use crate::model::stamp::StampFields;
 use crate::model::{
     Cause, Digest, Durability, ETag, Entry, EntryKind, Error, ErrorKind, Key,
-    Metadata, Progress, RunId, Stamp, Stop, Timestamp, Verdict,
+    Metadata, Notice, Progress, RunId, Severity, Stamp, Stop, Timestamp, Verdict,
 };
 use crate::place::file::{cannot_write, of_existing};
 use crate::place::{OpenOptions, Opener, WritableFile};
@@ -72,10 +72,10 @@ pub struct PutOutcome {
     pub digest: Digest,
     /// Its tag, where a store gave one.
     pub etag: Option<ETag>,
-    /// What it should be but isn't, and what was found damaged, in words.
-    pub warnings: Vec<String>,
-    /// What is worth knowing beside, in words.
-    pub notes: Vec<String>,
+    /// What it should be but isn't, what the place doesn't do for it, and what was found damaged.
+    pub warnings: Vec<Notice>,
+    /// What is worth knowing beside.
+    pub notes: Vec<Notice>,
 }
 
 /// Puts all that `input` yields at a location.
@@ -97,26 +97,23 @@ pub fn put(
         OpenOptions::to_look(&options.limits, progress, stop, &options.state_dir, started);
     let places = Opener::new(OpenOptions { run: &run.0, ..looking });
     let mut at = places.writable(&options.location, options.store.as_ref(), options.mode)?;
-    let (mut warnings, mut notes) = (Vec::new(), Vec::new());
+    let mut told = Vec::new();
     let held =
-        TargetLock::take(&at.lockable, LockRequest::of(&run), stop, &mut |note| notes.push(note.to_owned()));
+        TargetLock::take(&at.lockable, LockRequest::of(&run), stop, &mut |notice| told.push(notice));
     let held = match held {
         Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
         held => held?,
     };
-    at.lockable.learn(&*at.target, &mut |note| notes.push(note.to_owned()));
+    at.lockable.learn(&*at.target, &mut |notice| told.push(notice));
     at.target.accepts(&at.key).map_err(|cause| cannot_write(&options.location, cause))?;
     let opened = State::open(&options.state_dir, STREAM, &at.name)?;
-    warnings.extend(opened.lost().map(|lost| format!("the state of what was put there {lost}")));
+    told.extend(opened.lost(None));
     let state = opened.state;
     let reader = ManifestReader::of(&*at.target, &options.state_dir);
     let pointer = single::check_signed(&reader, &at.name, options.sign.as_ref())?;
     let mut unread = None;
     match take_over(&state, &at, &reader, options, stop) {
-        Ok(said) => {
-            warnings.extend(said.warnings);
-            notes.extend(said.notes);
-        }
+        Ok(notices) => told.extend(notices),
         Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
         Err(error) if options.sign.is_some() => return Err(error),
         // As with a mirror: what can't be read is not built on.
@@ -127,19 +124,17 @@ pub fn put(
         Err(error) if error.kind == ErrorKind::Unusable && state.published()?.is_some() => {
             unread = Some(error);
         }
-        Err(error) => {
-            warnings.push(format!("what was published there is not taken over: {error}"));
-        }
+        Err(error) => told.push(Notice::ManifestNotTakenOver { cause: error.to_string() }),
     }
     recall(Some(&state), &*at.target, &options.state_dir)?;
     if let Err(cause) = at.target.abort_stale_streams() {
-        notes.push(format!("what a put that was killed left stays: {cause}"));
+        told.push(Notice::StreamsStay { cause: cause.to_string() });
     }
     let cannot = |cause| cannot_write(&options.location, cause);
     if !at.knows_standing {
         match keep_what_stands(&mut at) {
             Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
-            kept => warnings.extend(kept.map_err(cannot)?),
+            kept => told.extend(kept.map_err(cannot)?),
         }
     }
     let written = write(&at, options, input, progress, stop);
@@ -164,32 +159,33 @@ pub fn put(
         let message = format!("\"{}\" stands, but can't be recorded", options.location);
         Error::new(error.kind, message).because(error)
     })?;
-    let told = match unread {
+    let done = match unread {
         Some(error) => Err(error),
         None => publish(&state, &at, options, publishing(began, recorded, progress)),
     };
     let what = || format!("\"{}\" stands", options.location);
-    let told = told.map_err(|error| unpublished(&what(), error))?;
-    if let Some(done) = told {
-        warnings.extend(done.warnings());
-        notes.extend(done.notes());
-    }
+    let done = done.map_err(|error| unpublished(&what(), error))?;
+    told.extend(done.iter().flat_map(Done::notices));
     // A lock that stays is taken over by the next run.
-    notes.extend(held.release().err().map(|error| error.to_string()));
+    let stays = |error: Error| Notice::LockNotReleased { cause: error.to_string() };
+    told.extend(held.release().err().map(stays));
     let Written { size, digest, target_stamp, refused, .. } = written;
-    warnings.extend(refused.map(|cause| format!("cannot set its metadata: {cause}")));
-    warnings.extend(at.not_kept);
-    warnings.extend(at.target.warnings());
+    told.extend(refused.map(|cause| Notice::MetadataNotSet { cause: cause.to_string() }));
+    told.extend(at.not_kept);
+    let is_warning = |notice: &Notice| notice.severity() == Severity::Warning;
+    let (mut warnings, notes): (Vec<_>, Vec<_>) = told.into_iter().partition(is_warning);
+    // Of a single file it is no matter of course what its place does: nobody looks for it there.
+    warnings.extend(at.target.notices());
     let (target, key, etag) = (at.name, at.key, target_stamp.tag());
     Ok(PutEnd::Done(Box::new(PutOutcome { run, target, key, size, digest, etag, warnings, notes })))
 }
 
-/// Looks for an object there, whose mode and owner stay; why they don't, in words, where it may not be
-/// looked at: whoever may only write there puts all the same.
-fn keep_what_stands(at: &mut WritableFile) -> Result<Option<String>, Cause> {
+/// Looks for an object there, whose mode and owner stay; that they don't, where it may not be looked
+/// at: whoever may only write there puts all the same.
+fn keep_what_stands(at: &mut WritableFile) -> Result<Option<Notice>, Cause> {
     let existing = match at.target.look(&at.key) {
         Err(cause @ Cause::Store { trouble: Trouble::Denied, .. }) => {
-            return Ok(Some(format!("the mode of what stands there is not kept: {cause}")));
+            return Ok(Some(Notice::ModeNotKept { cause: cause.to_string() }));
         }
         found => found?.filter(|found| found.kind == EntryKind::File),
     };
@@ -282,7 +278,7 @@ fn take_over(
     reader: &ManifestReader<'_>,
     options: &PutOptions,
     stop: &Stop,
-) -> Result<Said, Error> {
+) -> Result<Vec<Notice>, Error> {
     let key = options.sign.as_ref().map(SecretKey::public);
     let (key_space, trust) = (at.key_space, StampFields::default());
     let place = LookedAt { target: &*at.target, reader, key_space, trust };
@@ -294,7 +290,7 @@ fn take_over(
     }
     state.clear()?;
     Ok(in_target::take_over(state, place, key, &|| Ok(()), stop)?
-        .map(|taken| taken.said)
+        .map(|taken| taken.notices)
         .unwrap_or_default())
 }
 

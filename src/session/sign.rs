@@ -6,7 +6,7 @@ use crate::limits::LimitOptions;
 use crate::manifest::{LockRequest, TargetLock};
 use crate::manifest::keys::{SecretKey, Signature};
 use crate::manifest::published::{self, ManifestWriter, Publication};
-use crate::model::{Durability, Error, ErrorKind, Progress, Stop};
+use crate::model::{Durability, Error, ErrorKind, Notice, Progress, Stop};
 use crate::place::random;
 use crate::place::{OpenOptions, Opener, Writes};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub struct Signed {
     /// Whether it was signed now; else it was with the same key before.
     pub is_new: bool,
     /// What is worth knowing beside that.
-    pub notes: Vec<String>,
+    pub notices: Vec<Notice>,
 }
 
 /// Signs the publication that counts at a target, once all of it and the chain before it were found
@@ -52,10 +52,10 @@ pub fn sign(
     let place = opener.target(&at.location, at.store.as_ref())?;
     let lockable = place.lockable()?;
     let target = opener.write(&place, Writes { durability: Durability::File, token: random() })?;
-    let mut notes = Vec::new();
+    let mut notices = Vec::new();
     let held =
-        TargetLock::take(&lockable, LockRequest::of(&run), stop, &mut |note| notes.push(note.to_owned()))?;
-    lockable.learn(&*target, &mut |note| notes.push(note.to_owned()));
+        TargetLock::take(&lockable, LockRequest::of(&run), stop, &mut |notice| notices.push(notice))?;
+    lockable.learn(&*target, &mut |notice| notices.push(notice));
     let writer = ManifestWriter::new(&*target, &at.spool_dir, wall_clock());
     let signed = writer
         .reader()
@@ -74,6 +74,7 @@ pub fn sign(
         return Err(lost);
     }
     let (publication, signature, is_new) = signed?;
-    notes.extend(released.err().map(|error| error.to_string()));
-    Ok(Signed { publication, signature, is_new, notes })
+    let stays = |error: Error| Notice::LockNotReleased { cause: error.to_string() };
+    notices.extend(released.err().map(stays));
+    Ok(Signed { publication, signature, is_new, notices })
 }

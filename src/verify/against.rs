@@ -19,7 +19,7 @@ use crate::manifest::published::{ManifestReader, gone_by};
 use crate::manifest::{RecordedOptions, SourceNumber, State, is_damage, recall};
 use crate::model::error::Side;
 use crate::model::hint::hint;
-use crate::model::{Entry, Error, ErrorKind, Key, Progress, RunId, Setting, Stop, Totals};
+use crate::model::{Entry, Error, ErrorKind, Key, Notice, Progress, RunId, Setting, Stop, Totals};
 use crate::place::Overlap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -123,7 +123,7 @@ pub fn verify_against(
     let filter_of = filter_of.map(|latest| latest.run.clone());
     let filter = filter(against.filter.as_ref(), recorded.as_ref())?;
     if let Some(filter) = &against.filter {
-        place.misplaced_patterns(filter).iter().for_each(|note| observer.note(note));
+        place.misplaced_patterns(filter).iter().for_each(|notice| observer.notice(notice));
     }
     let filter = Arc::new(filter);
     let deletes = recorded.is_some_and(|latest| latest.options.delete);
@@ -165,8 +165,8 @@ pub fn verify_against(
         bytes: Default::default(),
     };
     compare(join, &comparer, options.checkers, progress, stop)?;
-    let warnings = source.warnings().into_iter().chain(target.warnings());
-    warnings.for_each(|warning| observer.note(&warning));
+    let notices = source.notices().into_iter().chain(target.notices());
+    notices.for_each(|notice| observer.notice(&notice));
     drop(shared);
     let mut totals = comparer.totals.into_inner().unwrap_or_else(PoisonError::into_inner);
     [totals.source_bytes, totals.target_bytes] = comparer.bytes.map(|bytes| bytes.get());
@@ -230,7 +230,7 @@ fn recorded(
             ManifestReader::of(target, &super::open::spool_dir(options)).latest_or_highest()?;
         let latest = latest.map(|(latest, fault)| {
             if let Some(fault) = fault {
-                observer.warning(&format!("{fault}; {}", gone_by(&latest)));
+                observer.notice(&gone_by(&latest, Some(&fault), None));
             }
             latest.head
         });
@@ -242,14 +242,12 @@ fn recorded(
         if !is_damage(&error) {
             return Err(error);
         }
-        observer.warning(&open::instead_of(&error));
+        observer.notice(&open::instead_of(&error));
         Ok(None)
     });
     let found = of_state.and_then(|found| found.map_or_else(of_manifest, |found| Ok(Some(found))));
     found.unwrap_or_else(|error| {
-        observer.warning(&format!(
-            "what runs left out of this mirror is not known: {error}; --exclude and --include say it"
-        ));
+        observer.notice(&Notice::FilterUnknown { cause: error.to_string() });
         None
     })
 }
@@ -287,7 +285,7 @@ impl Scan<'_, '_> {
             Joined::Leftover(_) => {}
             Joined::LeftOut(key, why) => {
                 self.extras.hold(&key, &mut |key| comparer.extra(key));
-                comparer.observer.note(&format!("\"{key}\" is left out: {why}"));
+                comparer.observer.notice(&Notice::left_out(&key, why));
             }
         }
         None

@@ -45,7 +45,7 @@ use crate::manifest::published::ManifestReader;
 use crate::manifest::{CutOff, Row, TargetLock, Writer, is_damage};
 use crate::model::error::Side;
 use crate::model::{
-    Cause, Digest, EntryError, Error, ErrorKind, Key, Progress, RunId, Stop, Totals,
+    Cause, Digest, EntryError, Error, ErrorKind, Key, Notice, Progress, RunId, Stop, Totals,
 };
 use crate::place::SourcePlace;
 use broken::Broken;
@@ -148,14 +148,10 @@ pub trait VerifyObserver: Send + Sync {
     fn difference(&self, key: &Key, difference: &Difference, counted: bool);
     /// Takes an entry that could not be read.
     fn failed(&self, error: &EntryError);
-    /// Takes why it is not recorded which files were verified; the verification goes on.
-    fn not_recorded(&self, error: &Error);
     /// Takes what became of mending an entry.
     fn mended(&self, key: &Key, mended: Result<(), &Cause>);
-    /// Takes what is damaged, gone or less than it was, beside what differs: told whatever is left out.
-    fn warning(&self, text: &str);
-    /// Takes what is worth knowing beside the result.
-    fn note(&self, text: &str);
+    /// Takes what is worth knowing beside what differs.
+    fn notice(&self, notice: &Notice);
 }
 
 /// What a verification counted.
@@ -302,7 +298,7 @@ pub fn verify(
     let recorded = state.as_ref().filter(|_| options.depth != Depth::Stamps);
     let writer = record::writer(recorded, observer);
     read(&mut scan, &tally, writer, options, progress, stop)?;
-    target.warnings().iter().for_each(|warning| observer.note(warning));
+    target.notices().iter().for_each(|notice| observer.notice(notice));
     // What is copied to mend is hashed too.
     let bytes_hashed = progress.bytes_hashed.get();
     let mut mended = 0;
@@ -358,7 +354,7 @@ fn recorded(
         Err(damage) if is_damage(&damage) => {
             let found = Manifest::of_target(target, options, observer)?;
             let Some(found) = found else { return Err(damage) };
-            observer.warning(&open::instead_of(&damage));
+            observer.notice(&open::instead_of(&damage));
             return Ok(found);
         }
         Err(error) => return Err(error),
@@ -385,7 +381,7 @@ fn release(held: TargetLock, observer: &dyn VerifyObserver) -> Result<(), Error>
     }
     // A lock that stays is taken over by the next run.
     if let Err(error) = held.release() {
-        observer.note(&error.to_string());
+        observer.notice(&Notice::LockNotReleased { cause: error.to_string() });
     }
     Ok(())
 }
@@ -409,7 +405,7 @@ where
             let (verified, waiting) = bounded(record::BATCH);
             scope.spawn(move || {
                 if let Err(error) = record::record(writer, &waiting) {
-                    observer.not_recorded(&error);
+                    record::tell_not_recorded(&error, observer);
                 }
             });
             verified

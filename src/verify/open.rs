@@ -1,6 +1,7 @@
 //! What a verification holds against each other: the target, and what was recorded of it.
 
 use super::expected::Expected;
+use super::record::tell_not_recorded;
 use super::{Depth, Repair, VerifyObserver, VerifyOptions};
 use crate::backend::object::StoreSettings;
 use crate::backend::{KeySpace, Source, Target};
@@ -10,9 +11,10 @@ use crate::manifest::published::{History, ManifestReader, Merged, Publication, g
 use crate::manifest::{LockRequest, Row, SharedLock, State, TargetLock};
 use crate::model::hint::hint;
 use crate::model::key::Escaped;
+use crate::model::notice::Overtaken;
 use crate::model::reserved::is_reserved;
 use crate::model::shell::Quoted;
-use crate::model::{Durability, Error, ErrorKind, Progress, Setting, Stop, Timestamp};
+use crate::model::{Durability, Error, ErrorKind, Notice, Progress, Setting, Stop, Timestamp};
 use crate::place::{InBag, OpenOptions, Opener, Overlap, SourcePlace, Writes, bag_at};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
@@ -84,12 +86,11 @@ impl Manifest {
         let mut overtaken_since = None;
         let fault = match fault {
             Some(fault) => {
-                let mut what = gone_by(&latest);
                 if reader.is_overtaken(Some(&latest))? {
                     overtaken_since = Some(latest.head.published);
-                    what.push_str("; what changed since may be as it should");
                 }
-                observer.warning(&what);
+                let follows = overtaken_since.map(|_| Overtaken::Unknown);
+                observer.notice(&gone_by(&latest, None, follows));
                 Some(fault)
             }
             None => History::fault(&latest, &reader)?,
@@ -122,8 +123,8 @@ pub(super) fn state(options: &VerifyOptions, name: &str) -> Result<Option<State>
 }
 
 /// That a state is damaged, and the manifest stands in for it.
-pub(super) fn instead_of(damage: &Error) -> String {
-    format!("{damage}; the manifest that is published in the target is gone by instead")
+pub(super) fn instead_of(damage: &Error) -> Notice {
+    Notice::StateReplaced { cause: damage.to_string() }
 }
 
 /// That there is nothing to hold a target against.
@@ -171,7 +172,7 @@ pub(super) fn recording(
     let records = options.depth != Depth::Stamps || options.repair.is_some();
     let recording = records.then(|| state.for_recording()).transpose();
     recording.unwrap_or_else(|error| {
-        observer.not_recorded(&error);
+        tell_not_recorded(&error, observer);
         None
     })
 }
@@ -181,8 +182,8 @@ pub(super) fn tell_unrecorded(options: &VerifyOptions, observer: &dyn VerifyObse
     if let Depth::Content(choice) = options.depth
         && (choice.budget.is_some() || choice.unverified_since.is_some())
     {
-        let why = "no run into the target is recorded here, its manifest alone was found";
-        observer.not_recorded(&Error::new(ErrorKind::Manifest, why));
+        let cause = "no run into the target is recorded here, its manifest alone was found".to_owned();
+        observer.notice(&Notice::NotRecorded { cause });
     }
 }
 
@@ -244,7 +245,7 @@ pub(super) fn open(
     let place = opener.target(&options.target, options.target_store.as_ref())?;
     let lockable = place.lockable()?;
     let take = |repair: &Repair| {
-        TargetLock::take(&lockable, LockRequest::of(&repair.run), stop, &mut |note| observer.note(note))
+        TargetLock::take(&lockable, LockRequest::of(&repair.run), stop, &mut |notice| observer.notice(&notice))
     };
     let held = repair.map(take).transpose()?;
     let shared = if held.is_none() { Some(lockable.share()?) } else { None };
@@ -254,7 +255,7 @@ pub(super) fn open(
     };
     let target = opener.write(&place, writes)?;
     if held.is_some() {
-        lockable.learn(&*target, &mut |note| observer.note(note));
+        lockable.learn(&*target, &mut |notice| observer.notice(&notice));
     }
     let source = source.map(|source| -> Result<_, Error> {
         let overlap = source.overlap(&place)?;

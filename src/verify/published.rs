@@ -8,7 +8,8 @@ use crate::manifest::State;
 use crate::manifest::published::{
     Foreseen, Lost, ManifestReader, ManifestStatus, Publication, Since, foresee,
 };
-use crate::model::{Error, ErrorKind, Timestamp};
+use crate::model::notice::Overtaken;
+use crate::model::{Error, ErrorKind, Notice, Timestamp};
 
 /// What stands beside a record.
 pub(super) struct Stands {
@@ -52,19 +53,15 @@ pub(super) fn look(
         if fault.is_some() && error.kind == ErrorKind::Unusable {
             fault = Some(error);
         } else {
-            observer.note(&error.to_string());
+            observer.notice(&Notice::LaterManifestUnknown { cause: error.to_string() });
         }
         (None, None)
     });
     if let Some(later) = &later {
-        observer.note(&format!(
-            "run {} published the manifest since, from elsewhere: it is gone by instead of the record \
-             here",
-            later.head.run
-        ));
+        observer.notice(&Notice::LaterManifestUsed { run: later.head.run.clone() });
     }
     let overtaken_since = lost.map(|lost| {
-        observer.warning(&format!("{lost}; what changed since may be as it should"));
+        observer.notice(&lost.notice(Overtaken::Unknown));
         let known = later.clone().or_else(|| state.published().ok().flatten());
         // Where nothing was, all may have changed.
         known.map_or_else(Timestamp::default, |known| known.head.published)
@@ -91,7 +88,7 @@ fn since(
 /// Records damage, for the next mirror.
 pub(super) fn distrust(state: &State, fault: &Error, observer: &dyn VerifyObserver) {
     if let Err(error) = state.for_recording().and_then(|state| state.distrust(fault)) {
-        observer.warning(&format!("the next mirror doesn't learn what is damaged: {error}"));
+        observer.notice(&Notice::DamageNotRecorded { cause: error.to_string() });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::VerifyObserver;
 use crate::manifest::{State, Verified, Writer};
-use crate::model::Error;
+use crate::model::{Error, Notice};
 use crossbeam_channel::Receiver;
 use std::time::{Duration, Instant};
 
@@ -15,9 +15,14 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// What records in a state; `None` where nothing can be recorded, which is told.
 pub(super) fn writer(state: Option<&State>, observer: &dyn VerifyObserver) -> Option<Writer> {
     state.map(State::writer).transpose().unwrap_or_else(|error| {
-        observer.not_recorded(&error);
+        tell_not_recorded(&error, observer);
         None
     })
+}
+
+/// Says that it is not recorded which files were verified, and why; the verification goes on.
+pub(super) fn tell_not_recorded(error: &Error, observer: &dyn VerifyObserver) {
+    observer.notice(&Notice::NotRecorded { cause: error.sentence() });
 }
 
 /// Records what comes, until nobody sends any more. Each batch is a transaction of its own that

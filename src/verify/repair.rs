@@ -184,12 +184,11 @@ impl RepairObserver<'_> {
 }
 
 impl Observer for RepairObserver<'_> {
-    fn observe(&self, event: &Event<'_>) {
+    fn observe(&self, event: &Event) {
         match event {
             Event::Changed(outcome) => self.changed(&outcome.key, outcome.decision.action),
             Event::Failed(error) => self.failed(error),
-            Event::Note(text) => self.tally.observer.note(text),
-            Event::Warning(text) => self.tally.observer.warning(text),
+            Event::Notice(notice) => self.tally.observer.notice(notice),
             _ => {}
         }
     }

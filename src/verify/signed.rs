@@ -10,7 +10,7 @@ use crate::manifest::keys::PublicKey;
 use crate::manifest::published::{History, ManifestReader, Publication};
 use crate::manifest::{Row, State};
 use crate::model::hint::hint;
-use crate::model::{Error, ErrorKind, Setting};
+use crate::model::{Error, ErrorKind, Notice, Setting};
 use std::iter::Peekable;
 
 /// What was published in a target, once it was found to be whole and signed with a key. `name` is the
@@ -33,8 +33,7 @@ pub(super) fn signed(
     })?;
     reader.signature_status(&latest, Some(key))?.demand(&latest, key)?;
     let state = State::latest_into(&options.state_dir, name).unwrap_or_else(|error| {
-        let without = "whether an older manifest was put back can't be told";
-        observer.warning(&format!("{without}, for the record of runs can't be used: {error}"));
+        observer.notice(&Notice::RollbackUnknown { cause: error.to_string() });
         None
     });
     let known = state.as_ref().map(State::published).transpose()?.flatten();

@@ -8,7 +8,7 @@ use vidimus::backend::{
     Capabilities, Headers, Inspected, KeySpace, ListItem, ListOptions, Listing, Precondition,
     Ranges, ReadError, Sink, Source, Stage, StageDirectory, Staged, Target, WriteAt, Written,
 };
-use vidimus::model::{Cause, Digest, Entry, EntryKind, Error, Keeps, Key, Metadata, Stamp};
+use vidimus::model::{Cause, Digest, Entry, EntryKind, Error, Keeps, Key, Metadata, Notice, Stamp};
 
 /// Forwards all that it is asked to what it lies around.
 pub(crate) struct Layer<P: ?Sized>(pub(crate) Arc<P>);
@@ -94,8 +94,8 @@ macro_rules! forward_source {
                 self.0.set_key_space(key_space);
             }
 
-            fn warnings(&self) -> Vec<String> {
-                self.0.warnings()
+            fn notices(&self) -> Vec<Notice> {
+                self.0.notices()
             }
         }
     };

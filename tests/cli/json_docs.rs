@@ -484,6 +484,13 @@ fn each_event_field_and_word_is_documented_and_what_is_documented_comes() {
 }
 
 #[test]
+fn each_code_of_a_notice_is_documented() {
+    let document = Document::parse(&fs::read_to_string(DOCUMENT).expect("read the document"));
+    let codes: BTreeSet<_> = vidimus::Notice::CODES.iter().map(|code| (*code).to_owned()).collect();
+    assert_eq!(document.words["code"], codes);
+}
+
+#[test]
 fn the_schema_says_what_the_document_says() {
     let document = Document::parse(&fs::read_to_string(DOCUMENT).expect("read the document"));
     let schema = json_schema::schema(&document);

@@ -10,7 +10,7 @@ use crate::backend::{
     StagedDirectory, Target, WriteAt, Written,
 };
 use crate::limits::{Bandwidth, LimitOptions};
-use crate::model::{Cause, Digest, Entry, EntryKind, Error, Keeps, Key, Metadata, Stamp, Stop};
+use crate::model::{Cause, Digest, Entry, EntryKind, Error, Keeps, Key, Metadata, Notice, Stamp, Stop};
 use std::any::Any;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -119,8 +119,8 @@ macro_rules! forward_source {
             self.inner.set_key_space(key_space);
         }
 
-        fn warnings(&self) -> Vec<String> {
-            self.inner.warnings()
+        fn notices(&self) -> Vec<Notice> {
+            self.inner.notices()
         }
     };
 }

@@ -8,8 +8,9 @@
 
 use super::entries::listed_number;
 use super::metadata::{look_at, mtime_of};
+use crate::model::notice::Kept;
 use crate::model::stamp::COARSEST_TIMES;
-use crate::model::{EntryKind, Keeps, Metadata, Timestamp};
+use crate::model::{EntryKind, Keeps, Metadata, Notice, Timestamp};
 use rustix::fs::{Statx, StatxAttributes, fstatfs};
 use rustix::io::Errno;
 use std::io;
@@ -280,37 +281,23 @@ impl Lost {
         add(&self.times, !is_link && !keeps.times);
     }
 
-    /// Returns the warnings about what was lost, with the number of entries.
-    pub(super) fn warnings(&self) -> Vec<String> {
-        let counted = [
-            (&self.modes, "its mode", "their modes"),
-            (&self.owners, "its owner and group", "their owners and groups"),
-            (&self.times, "its modification time", "their modification times"),
-            (
-                &self.of_links,
-                "owner, group and time of a symbolic link",
-                "owners, groups and times of symbolic links",
-            ),
+    /// Returns the notices about what was lost, with the number of entries.
+    pub(super) fn notices(&self) -> Vec<Notice> {
+        let lost = [
+            (&self.modes, Kept::Mode),
+            (&self.owners, Kept::Owner),
+            (&self.times, Kept::Mtime),
+            (&self.of_links, Kept::OfLinks),
         ];
-        let links = match self.links.load(Ordering::Relaxed) {
+        let count = |count: &AtomicU64| match count.load(Ordering::Relaxed) {
             0 => None,
-            1 => Some("1 symbolic link is left out: the target's file system has none".to_owned()),
-            count => Some(format!(
-                "{count} symbolic links are left out: the target's file system has none"
-            )),
+            count => Some(count),
         };
-        let counted = counted.into_iter().filter_map(|(count, one, many)| {
-            let (what, entries) = match count.load(Ordering::Relaxed) {
-                0 => return None,
-                1 => (one, "1 entry".to_owned()),
-                count => (many, format!("{count} entries")),
-            };
-            Some(format!(
-                "{entries}: the target's file system does not keep {what}; the values it sets instead are \
-                 accepted"
-            ))
+        let links = count(&self.links).map(|count| Notice::LinksLeftOut { count });
+        let metadata = lost.into_iter().filter_map(|(counter, what)| {
+            count(counter).map(|count| Notice::MetadataNotKept { what, count })
         });
-        links.into_iter().chain(counted).collect()
+        links.into_iter().chain(metadata).collect()
     }
 }
 
@@ -406,26 +393,20 @@ mod tests {
         }
         let lost = Lost::default();
         lost.count(&Keeps { links: false, ..keeps }, &wanted, link);
-        assert_eq!(
-            lost.warnings(),
-            ["1 symbolic link is left out: the target's file system has none"]
-        );
+        assert_eq!(lost.notices(), [Notice::LinksLeftOut { count: 1 }]);
         let lost = Lost::default();
         lost.count(&keeps, &wanted, file);
         lost.count(&keeps, &Metadata { mode: 0o777, uid: 7, gid: 8, ..wanted }, directory);
         lost.count(&keeps, &wanted, link);
-        let warnings = lost.warnings();
-        let says = |what: &str| warnings.iter().any(|warning| warning.starts_with(what));
-        assert_eq!(warnings.len(), 4, "{warnings:?}");
-        assert!(says("1 entry: the target's file system does not keep its mode;"), "{warnings:?}");
-        assert!(says("1 entry: the target's file system does not keep its owner"), "{warnings:?}");
-        assert!(
-            says("2 entries: the target's file system does not keep their mod"),
-            "{warnings:?}"
-        );
-        assert!(
-            says("1 entry: the target's file system does not keep owner, group"),
-            "{warnings:?}"
+        let not_kept = |what, count| Notice::MetadataNotKept { what, count };
+        assert_eq!(
+            lost.notices(),
+            [
+                not_kept(Kept::Mode, 1),
+                not_kept(Kept::Owner, 1),
+                not_kept(Kept::Mtime, 2),
+                not_kept(Kept::OfLinks, 1),
+            ]
         );
     }
 

@@ -3,13 +3,14 @@
 
 use super::below;
 use crate::filter::{Filter, Rule};
+use crate::model::Notice;
 use crate::model::key::Escaped;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-/// Returns a warning for each pattern that is an absolute path below the source's root (by any
+/// Returns a notice for each pattern that is an absolute path below the source's root (by any
 /// links) with the pattern to write instead. `real` is the root's canonical path.
-pub fn misplaced_patterns(filter: &Filter, real: &Path) -> Vec<String> {
+pub fn misplaced_patterns(filter: &Filter, real: &Path) -> Vec<Notice> {
     let meant = |pattern: &str| {
         let pattern = Path::new(pattern);
         let below = pattern.is_absolute().then(|| below(real, pattern)).flatten()?;
@@ -25,11 +26,10 @@ pub fn misplaced_patterns(filter: &Filter, real: &Path) -> Vec<String> {
     misplaced
         .map(|(pattern, meant)| {
             let slash = if pattern.ends_with('/') { "/" } else { "" };
-            format!(
-                "the pattern \"{}\" matches nothing: patterns begin at the source's root; write \
-                 \"/{meant}{slash}\"",
-                Escaped(pattern.as_bytes())
-            )
+            Notice::MisplacedPattern {
+                pattern: Escaped(pattern.as_bytes()).to_string(),
+                meant: format!("/{meant}{slash}"),
+            }
         })
         .collect()
 }

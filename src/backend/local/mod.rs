@@ -38,10 +38,10 @@ pub use write::LocalTarget;
 
 use self::capabilities::Capabilities;
 use super::{
-    Inspected, KeySpace, LEFT_OUT, ListItem, ListOptions, Listing, Ranges, ReadError, Sink, Source,
+    Inspected, KeySpace, ListItem, ListOptions, Listing, Ranges, ReadError, Sink, Source,
 };
 use crate::model::error::Side;
-use crate::model::{Cause, Entry, Error, Key};
+use crate::model::{Cause, Entry, Error, Key, Notice};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -112,17 +112,12 @@ impl Source for LocalSource {
         read::names(&self.root, directory)
     }
 
-    fn warnings(&self) -> Vec<String> {
+    fn notices(&self) -> Vec<Notice> {
         let side = self.side;
-        let note = || {
-            format!(
-                "the {side}'s file system gives out inode numbers anew: they are left out of every \
-                 comparison there"
-            )
-        };
-        let is_so = self.root.file_systems().any(Capabilities::made_up_numbers);
+        let made_up = self.root.file_systems().any(Capabilities::made_up_numbers);
         let leaves_out = side == Side::Source && self.root.has_left_out();
-        is_so.then(note).into_iter().chain(leaves_out.then(|| LEFT_OUT.to_owned())).collect()
+        let numbers = made_up.then_some(Notice::InodesGivenAnew { side });
+        numbers.into_iter().chain(leaves_out.then_some(Notice::ReservedNameLeftOut)).collect()
     }
 
     fn inspect(&self, entry: &Entry) -> Result<Inspected, Cause> {

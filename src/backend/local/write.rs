@@ -21,7 +21,7 @@ use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::names::legal;
 use crate::model::reserved::{DIRECTORY, MANIFEST, is_of_put, is_set_aside, is_temporary};
-use crate::model::{Cause, Durability, Entry, EntryKind, Error, Keeps, Key, Metadata, Stamp};
+use crate::model::{Cause, Durability, Entry, EntryKind, Error, Keeps, Key, Metadata, Notice, Stamp};
 use rustix::fs::{AtFlags, Mode, mkdirat, symlinkat, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
@@ -154,23 +154,23 @@ impl Source for LocalTarget {
         read::names(&self.shared.root, directory)
     }
 
-    fn warnings(&self) -> Vec<String> {
-        let mut warnings = self.reader.warnings();
+    fn notices(&self) -> Vec<Notice> {
+        let mut notices = self.reader.notices();
         let shared = &self.shared;
         if shared.syncing.file_sync_unsupported() {
-            warnings.push("the target's file system can't sync files: after a power cut, what was written last may be missing or cut short".into());
+            notices.push(Notice::FilesNotSynced);
         }
         if shared.syncing.directory_sync_unsupported() {
-            warnings.push("the target's file system can't sync directories: after a power cut, entries made last may be missing".into());
+            notices.push(Notice::DirectoriesNotSynced);
         }
         if shared.root.file_systems().any(Capabilities::is_unguarded) {
-            warnings.push("the target's file system has neither links nor renames that replace nothing: what another program makes there in the moment in which a new entry gets the same name may be overwritten".into());
+            notices.push(Notice::RenamesReplace);
         }
         if shared.leaves_directories.load(Ordering::Relaxed) {
-            warnings.push("directories of the target that belong to other users keep their modes and times, which only these can set".into());
+            notices.push(Notice::DirectoriesOfOthers);
         }
-        warnings.extend(shared.root.directory().capabilities.lost.warnings());
-        warnings
+        notices.extend(shared.root.directory().capabilities.lost.notices());
+        notices
     }
 
     fn inspect(&self, entry: &Entry) -> Result<Inspected, Cause> {

@@ -9,7 +9,7 @@
 
 use super::{Condition, Head, Store, StoreError, StoreErrorKind};
 use crate::backend::Precondition;
-use crate::model::Cause;
+use crate::model::{Cause, Notice};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// How often a request is sent whose condition is met but which the store refuses as unmet.
@@ -115,13 +115,9 @@ impl Conditions {
         Ok(done)
     }
 
-    /// Returns the warning to show once if conditions are not supported.
-    pub(super) fn warning(&self) -> Option<String> {
-        (self.0.load(Ordering::Relaxed) != 0).then(|| {
-            "the store can't write under a condition (If-Match, If-None-Match): what somebody else \
-             writes to the target at the same time may be overwritten"
-                .to_owned()
-        })
+    /// Returns the notice to show once if conditions are not supported.
+    pub(super) fn notice(&self) -> Option<Notice> {
+        (self.0.load(Ordering::Relaxed) != 0).then_some(Notice::ConditionsIgnored)
     }
 }
 
@@ -214,12 +210,12 @@ mod tests {
             (done.is_ok(), sent)
         };
         let unsupported = || StoreErrorKind::Unsupported;
-        assert_eq!(conditions.warning(), None);
+        assert_eq!(conditions.notice(), None);
         assert_eq!(count(Writing::Copy, Condition::Absent, unsupported()), (true, 2));
         assert_eq!(count(Writing::Copy, Condition::Absent, unsupported()), (true, 1));
         assert_eq!(count(Writing::Copy, matches, unsupported()), (true, 2));
         assert_eq!(count(Writing::Put, Condition::Absent, unsupported()), (true, 2));
-        assert!(conditions.warning().is_some());
+        assert!(conditions.notice().is_some());
         assert_eq!(count(Writing::Complete, matches, StoreErrorKind::Denied), (false, 1));
         assert_eq!(count(Writing::Complete, Condition::Absent, StoreErrorKind::Denied), (false, 1));
     }
@@ -240,12 +236,12 @@ mod tests {
                 matches!(&done, Err(Unwritten::Unmet { existing, .. }) if existing.is_some() == other.is_some()),
                 "{done:?}"
             );
-            assert_eq!(conditions.warning(), None);
+            assert_eq!(conditions.notice(), None);
             let (done, sent) = write(&conditions, Writing::Put, condition, unmet, existing);
             assert!(done.is_ok() && sent == 3, "{done:?} {sent}");
             let (done, sent) = write(&conditions, Writing::Put, condition, unmet, existing);
             assert!(done.is_ok() && sent == 1, "{done:?} {sent}");
-            assert!(conditions.warning().is_some());
+            assert!(conditions.notice().is_some());
         }
     }
 
@@ -259,7 +255,7 @@ mod tests {
         };
         let done = conditions.send(Writing::Put, Condition::Absent, answer, || Ok(Found { existing: None, decides: true }));
         assert!(done.is_ok() && sent.get() == 2);
-        assert_eq!(conditions.warning(), None);
+        assert_eq!(conditions.notice(), None);
     }
 
     #[test]
@@ -268,6 +264,6 @@ mod tests {
         let answer = |_: Condition<'_>| Err::<(), _>(refusal(StoreErrorKind::PreconditionFailed));
         let done = conditions.send(Writing::Copy, Condition::Absent, answer, || Ok(Found { existing: None, decides: false }));
         assert!(matches!(done, Err(Unwritten::Unmet { existing: None, .. })), "{done:?}");
-        assert_eq!(conditions.warning(), None);
+        assert_eq!(conditions.notice(), None);
     }
 }

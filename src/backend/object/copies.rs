@@ -8,7 +8,7 @@
 use super::cause::message_of;
 use super::part_sizes::COPIED_PART;
 use super::{StoreCapabilities, StoreError, StoreErrorKind};
-use crate::model::Key;
+use crate::model::{Key, Notice};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -79,12 +79,10 @@ impl RefusedCopies {
         first.get_or_insert_with(why);
     }
 
-    /// Returns the warning to show once if anything was refused.
-    pub(super) fn warning(&self) -> Option<String> {
-        let why = self.why.lock().unwrap_or_else(PoisonError::into_inner);
-        why.as_ref().map(|why| {
-            format!("content was read and written by this machine, not copied by the store: {why}")
-        })
+    /// Returns the notice to show once if anything was refused.
+    pub(super) fn notice(&self) -> Option<Notice> {
+        let why = self.why.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        why.map(|cause| Notice::CopiesRefused { cause })
     }
 }
 
@@ -118,18 +116,18 @@ mod tests {
             (0..times).for_each(|_| copies.refused(&Key::new(&b"k"[..]), &denied));
         };
         let copies = RefusedCopies::default();
-        assert_eq!(copies.warning(), None);
+        assert_eq!(copies.notice(), None);
         refuse(&copies, ENOUGH - 1);
         assert!(copies.may_copy());
         refuse(&copies, 1);
         assert!(!copies.may_copy());
-        let warning = copies.warning().expect("something to tell");
-        assert!(warning.contains("refuses to copy \"k\": access denied"), "{warning}");
+        let told = copies.notice().expect("something to tell").to_string();
+        assert!(told.contains("refuses to copy \"k\": access denied"), "{told}");
 
         let copies = RefusedCopies::default();
         copies.copied();
         refuse(&copies, 10 * ENOUGH);
-        assert!(copies.may_copy() && copies.warning().is_some());
+        assert!(copies.may_copy() && copies.notice().is_some());
         let unsupported = StoreError::new(StoreErrorKind::Unsupported);
         copies.refused(&Key::new(&b"k"[..]), &unsupported);
         assert!(!copies.may_copy());

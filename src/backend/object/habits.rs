@@ -7,7 +7,8 @@
 
 use super::BucketId;
 use crate::model::key::Escaped;
-use crate::model::{Cause, Digest};
+use crate::model::notice::Remembered;
+use crate::model::{Cause, Digest, Notice};
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -75,20 +76,14 @@ impl Habits {
         })
     }
 
-    /// Records that the store omitted keys, and returns the warning.
-    pub(super) fn record_losses(&self) -> String {
-        let what = format!(
-            "the store {} leaves out keys where a listing begins behind a key (start-after): this \
-             run listed it whole instead",
-            self.name
-        );
-        match self.record(Habit::LosesKeys) {
-            Ok(true) => format!("{what}, and so will later ones"),
-            Ok(false) => what,
-            Err(error) => {
-                format!("{what}, and that could not be noted for the next run: {error}")
-            }
-        }
+    /// Records that the store omitted keys, and returns the notice.
+    pub(super) fn record_losses(&self) -> Notice {
+        let next = match self.record(Habit::LosesKeys) {
+            Ok(true) => Remembered::Yes,
+            Ok(false) => Remembered::No,
+            Err(error) => Remembered::Failed(error.to_string()),
+        };
+        Notice::KeysLostInListing { store: self.name.clone(), next }
     }
 
     /// Records a deviation; returns false if nothing new is to be recorded.

@@ -12,12 +12,14 @@ use super::page_cursor::Lister;
 use super::pages::{self, Objects};
 use super::prefix::BucketPrefix;
 use super::{Head, ListQuery, Listed, Page, StoreError, StoreErrorKind};
-use crate::backend::{KeySpace, LEFT_OUT, ListItem, ListOptions, Listing};
+use crate::backend::{KeySpace, ListItem, ListOptions, Listing};
 use crate::filter::Filter;
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::reserved::{DIRECTORY, is_in_directory, is_temporary};
-use crate::model::{Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Operation, Stamp};
+use crate::model::{
+    Cause, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Notice, Operation, Stamp,
+};
 use std::collections::VecDeque;
 use std::iter::Peekable;
 use std::path::Path;
@@ -127,8 +129,8 @@ impl Lister for BucketPrefix {
         self.habits.as_ref()
     }
 
-    fn warn(&self, warning: String) {
-        Self::warn(self, warning);
+    fn add_notice(&self, notice: Notice) {
+        Self::add_notice(self, notice);
     }
 
     fn spool_dir(&self) -> &Arc<Path> {
@@ -211,7 +213,7 @@ impl Entries {
         };
         if is_in_directory(key) {
             if key.len() == DIRECTORY.len() && self.side == Side::Source {
-                self.place.warn_once(LEFT_OUT);
+                self.place.add_notice_once(&Notice::ReservedNameLeftOut);
             }
             return;
         }

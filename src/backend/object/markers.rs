@@ -6,6 +6,7 @@
 //! only through what they contain: empty directories and the metadata of directories are neither
 //! kept nor recorded.
 
+use crate::model::Notice;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -71,14 +72,9 @@ impl Markers {
         self.is_any_listed.store(true, Ordering::Relaxed);
     }
 
-    /// Returns the warning to show once if the store keeps no markers.
-    pub(super) fn warning(&self) -> Option<String> {
-        self.reason().map(|why| {
-            format!(
-                "the store takes no markers of directories ({why}): empty directories, and modes, \
-                 owners and times of all, are not kept; --no-markers writes none"
-            )
-        })
+    /// Returns the notice to show once if the store keeps no markers.
+    pub(super) fn notice(&self) -> Option<Notice> {
+        self.reason().map(|why| Notice::NoMarkers { cause: why.to_owned() })
     }
 
     /// Returns why the store keeps no markers, if that was found out.

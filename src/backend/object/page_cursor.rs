@@ -2,6 +2,7 @@
 
 use super::habits::Habits;
 use super::{ListQuery, Page, StoreError, StoreErrorKind};
+use crate::model::Notice;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,8 +20,8 @@ pub(super) trait Lister: Send + Sync {
     /// Returns the known deviations of the store, if they are remembered.
     fn habits(&self) -> Option<&Habits>;
 
-    /// Adds a warning for the end of the run.
-    fn warn(&self, warning: String);
+    /// Adds a notice for the end of the run.
+    fn add_notice(&self, notice: Notice);
 
     /// Returns the directory where listings are sorted.
     fn spool_dir(&self) -> &Arc<Path>;

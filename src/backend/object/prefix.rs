@@ -15,7 +15,8 @@ use crate::model::hint::hint;
 use crate::model::key::Escaped;
 use crate::model::reserved::ROOT_OF_BUCKET;
 use crate::model::{
-    Cause, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Setting, Stamp, Stop, Timestamp,
+    Cause, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Notice, Setting, Stamp, Stop,
+    Timestamp,
 };
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -59,8 +60,8 @@ pub struct BucketPrefix {
     pub(super) is_flat: AtomicBool,
     /// Known deviations in how the store lists, if they are remembered.
     pub(super) habits: Option<Habits>,
-    /// Warnings for the end of the run.
-    pub(super) warnings: Mutex<Vec<String>>,
+    /// Notices for the end of the run.
+    pub(super) notices: Mutex<Vec<Notice>>,
     /// The first page of the listing, if it was requested already.
     pub(super) first: Mutex<Option<Page>>,
     /// Owner, group and directory mtime to assume where none are stored.
@@ -116,7 +117,7 @@ impl BucketPrefix {
             refused_updates: RefusedCopies::default(),
             is_flat,
             habits: None,
-            warnings: Mutex::default(),
+            notices: Mutex::default(),
             first,
             guess,
         }
@@ -127,34 +128,30 @@ impl BucketPrefix {
         format!("{}/{}", self.store.id(), Escaped(&self.prefix))
     }
 
-    /// Adds a warning for the end of the run.
-    pub(super) fn warn(&self, warning: String) {
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+    /// Adds a notice for the end of the run.
+    pub(super) fn add_notice(&self, notice: Notice) {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice);
     }
 
-    /// Adds a warning for the end of the run, unless it was added before.
-    pub(super) fn warn_once(&self, warning: &str) {
-        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        if !warnings.iter().any(|existing| existing == warning) {
-            warnings.push(warning.to_owned());
+    /// Adds a notice for the end of the run, unless it was added before.
+    pub(super) fn add_notice_once(&self, notice: &Notice) {
+        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        if !notices.contains(notice) {
+            notices.push(notice.clone());
         }
     }
 
-    /// Returns the warnings for the end of the run.
-    pub(super) fn warnings(&self) -> Vec<String> {
-        let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        let ignored = (!self.store.capabilities().reads_ranges).then(|| {
-            "the store sends the whole of an object where a part is asked for: large objects are \
-             read by one request each, and what breaks off costs its beginning again"
-                .to_owned()
-        });
+    /// Returns the notices for the end of the run.
+    pub(super) fn notices(&self) -> Vec<Notice> {
+        let notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        let reads_ranges = self.store.capabilities().reads_ranges;
         let conditional = [
-            self.conditions.warning(),
-            self.refused_copies.warning().or_else(|| self.refused_updates.warning()),
-            self.markers.warning(),
-            ignored,
+            self.conditions.notice(),
+            self.refused_copies.notice().or_else(|| self.refused_updates.notice()),
+            self.markers.notice(),
+            (!reads_ranges).then_some(Notice::RangesIgnored),
         ];
-        conditional.into_iter().flatten().chain(warnings.iter().cloned()).collect()
+        conditional.into_iter().flatten().chain(notices.iter().cloned()).collect()
     }
 
     /// Returns the same with a shorter prefix.

@@ -13,7 +13,7 @@ use crate::backend::{
 };
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
-use crate::model::{Cause, Entry, EntryKind, Error, Keeps, Key, Metadata, Stamp};
+use crate::model::{Cause, Entry, EntryKind, Error, Keeps, Key, Metadata, Notice, Stamp};
 use std::any::Any;
 use std::sync::Arc;
 
@@ -102,8 +102,8 @@ impl Source for ObjectSource {
         self.place.set_key_space(key_space);
     }
 
-    fn warnings(&self) -> Vec<String> {
-        self.place.warnings()
+    fn notices(&self) -> Vec<Notice> {
+        self.place.notices()
     }
 }
 
@@ -203,8 +203,8 @@ impl Source for ObjectTarget {
         self.reader.set_key_space(key_space);
     }
 
-    fn warnings(&self) -> Vec<String> {
-        self.reader.warnings()
+    fn notices(&self) -> Vec<Notice> {
+        self.reader.notices()
     }
 }
 

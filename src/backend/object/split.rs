@@ -299,7 +299,7 @@ impl<'a> Walk<'a> {
                     Join::Lost => {
                         next = ranges.len();
                         if let Some(habits) = self.lister.habits() {
-                            self.lister.warn(habits.record_losses());
+                            self.lister.add_notice(habits.record_losses());
                         }
                     }
                 }

@@ -9,7 +9,8 @@ use super::summary_table::{self, Conclusion, SummaryTable};
 use crate::location::Location;
 use crate::model::key::Escaped;
 use crate::model::{
-    Digest, EntryError, EntryKind, Error, Operation, Progress, Stop, Totals, Verdict, run,
+    Digest, EntryError, EntryKind, Error, Notice, Operation, Progress, Severity, Stop, Totals,
+    Verdict, run,
 };
 use crate::report::failures::Failures;
 use crate::report::flags;
@@ -100,15 +101,14 @@ impl DiffObserver for Report<'_> {
         }
     }
 
-    fn note(&mut self, which: Which, note: &str) {
+    fn notice(&mut self, which: Which, notice: &Notice) {
         let side = match which {
             Which::A => "A",
             Which::B => "B",
         };
-        let text = format!("in {side}: {note}");
+        let text = format!("in {side}: {}", flags::notice(notice));
         if self.args.json {
-            let body = serde_json::json!({ "text": text });
-            self.output.line(&json::record(Level::Info, "note", &body));
+            self.output.line(&json::notice_told_as(Severity::Note, notice, &text));
         } else if !self.args.quiet {
             self.output.message("note", &text);
         }

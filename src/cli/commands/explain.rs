@@ -11,11 +11,11 @@ use crate::compare::{Conflict, Seen};
 use crate::filter::Rule;
 use crate::location::Location;
 use crate::manifest::{Origin, Row};
-use crate::model::{Entry, EntryKind, Error, Event, Observer, Progress, Stop};
+use crate::model::{Entry, EntryKind, Error, Event, Notice, Observer, Progress, Severity, Stop};
 use crate::report::Output;
 use crate::report::flags;
 use crate::report::format::{counted, moment, size};
-use crate::report::json::{JsonError, Level, record};
+use crate::report::json::{JsonError, Level, notice_told_as, record};
 use crate::session::{CopiedBy, Explained, Explanation, MirrorOptions, Past, PastLine, explain};
 use clap::ArgMatches;
 use serde::Serialize;
@@ -77,19 +77,19 @@ struct Report {
 }
 
 impl Observer for Report {
-    fn observe(&self, event: &Event<'_>) {
-        let (Event::Note(note) | Event::Warning(note)) = event else { return };
+    fn observe(&self, event: &Event) {
+        let Event::Notice(notice) = event else { return };
         if self.json {
-            let body = serde_json::json!({ "text": note });
-            self.output.line(&record(Level::Info, "note", &body));
+            self.output.line(&json_note(notice));
         } else {
-            self.output.message("note", note);
+            self.output.message("note", &flags::notice(notice));
         }
     }
+}
 
-    fn wants_changes(&self) -> bool {
-        false
-    }
+/// The record of whatever there is to know: what a run would warn of is a part of the explanation.
+fn json_note(notice: &Notice) -> String {
+    notice_told_as(Severity::Note, notice, &flags::notice(notice))
 }
 
 /// The last record's body.
@@ -121,8 +121,8 @@ impl Report {
             }
             self.key(explained, asked);
         }
-        for told in &explanation.told {
-            self.line("note", told);
+        for notice in &explanation.notices {
+            self.line("note", &flags::notice(notice));
         }
         if let Some(run) = &explanation.last_run {
             let how = run.verdict.map_or("not ended".to_owned(), |verdict| verdict.to_string());
@@ -289,9 +289,8 @@ impl Report {
             let body = crate::report::json::JsonFailure::from(error);
             self.output.line(&record(Level::Error, "failed", &body));
         }
-        for told in &explanation.told {
-            let body = serde_json::json!({ "text": told });
-            self.output.line(&record(Level::Info, "note", &body));
+        for notice in &explanation.notices {
+            self.output.line(&json_note(notice));
         }
         for explained in &explanation.keys {
             let body = json::explanation(explained, explanation, asked);

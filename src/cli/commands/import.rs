@@ -6,7 +6,7 @@ use super::super::{input, settings};
 use super::verify::{Report, Verified};
 use crate::manifest::list::ListFormat;
 use crate::model::key::Escaped;
-use crate::model::{Error, ErrorKind};
+use crate::model::{Error, ErrorKind, Notice};
 use crate::session::import::{DigestList, import};
 use crate::verify::VerifyObserver as _;
 use clap::ArgMatches;
@@ -27,22 +27,19 @@ pub(crate) fn run(args: &ImportArgs, matches: &ArgMatches) -> Exit {
         let (options, list) = asked?;
         let outcome = import(&options, list, report, progress, stop)?;
         if outcome.totals.verified == 0 && outcome.totals.corrupt > 0 {
-            report.note(&of_another_kind(options.format));
+            report.notice(&of_another_kind(options.format));
         }
         Ok(Verified::Imported(outcome))
     })
 }
 
 /// What to do where no file has the digest of its line: BLAKE3 and SHA-256 look alike.
-fn of_another_kind(format: ListFormat) -> String {
-    let (made_by, other) = match format {
+fn of_another_kind(format: ListFormat) -> Notice {
+    let (format, other) = match format {
         ListFormat::B3sum => ("b3sum", "sha256sum"),
         ListFormat::Sha256sum => ("sha256sum", "b3sum"),
     };
-    format!(
-        "no file has the digest that the list says: if {other} made it, not {made_by}, remove \
-         .vidimus/manifest there, and import it again with --format {other}"
-    )
+    Notice::ListOfOtherDigests { format: format.to_owned(), other: other.to_owned() }
 }
 
 /// Opens a list.

@@ -11,7 +11,8 @@ use super::Purpose;
 use crate::location::Location;
 use crate::manifest::keys::PublicKey;
 use crate::manifest::published::{Head, Publication, SignatureStatus};
-use crate::model::{Error, ErrorKind, Key, Progress, Stop};
+use crate::model::{Error, ErrorKind, Key, Notice, Progress, Stop};
+use crate::report::flags;
 use crate::report::format::{count, counted, moment, size};
 use crate::report::json::{self, JsonError, Level};
 use crate::report::output::stdout;
@@ -97,12 +98,11 @@ impl Teller<'_> {
         self.output.line(&json::record(Level::Info, "publication", &body));
     }
 
-    fn note(&self, text: &str) {
+    fn notice(&self, notice: &Notice) {
         if self.args.json {
-            let body = serde_json::json!({ "text": text });
-            self.output.line(&json::record(Level::Info, "note", &body));
+            self.output.line(&json::notice_record(notice));
         } else {
-            self.output.message("note", text);
+            self.output.notice(notice, false);
         }
     }
 
@@ -284,8 +284,8 @@ fn add_signature(args: &ManifestSignArgs) -> Exit {
         let at = settings::manifest(&args.look.location, args.look.allow_http)?;
         let progress = Arc::new(Progress::default());
         let signed = sign::sign(&at, &key, &progress, &Stop::default())?;
-        for note in &signed.notes {
-            teller.note(note);
+        for notice in &signed.notices {
+            teller.notice(notice);
         }
         teller.publications = 1;
         let (publication, id) = (&signed.publication, signed.signature.key);
@@ -379,7 +379,7 @@ fn list(args: &ExportArgs, umask: Mode) -> Exit {
                 stderr.message("note", &format!("left out {files} without a recorded digest"));
             }
             if let Some(not_kept) = not_kept {
-                stderr.message("note", &not_kept);
+                stderr.message("note", &flags::notice(&not_kept));
             }
             Exit::Done
         }

@@ -66,10 +66,7 @@ pub(super) fn fail(error: &Error) -> Exit {
 
 /// Writes an error and its way out to stderr.
 fn tell(output: &Output, error: &Error) {
-    output.message("error", &error.sentence());
-    if let Some(help) = &error.help {
-        output.message("help", &crate::report::flags::hint(help));
-    }
+    output.error(&error.report());
 }
 
 fn cannot_write(error: io::Error) -> Error {

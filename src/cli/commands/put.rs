@@ -7,9 +7,10 @@ use super::super::{input, settings};
 use super::Purpose;
 use crate::location::SingleLocation;
 use crate::model::run::throughput;
-use crate::model::{Error, Progress, Stop, Totals};
+use crate::model::{Error, Notice, Progress, Stop, Totals};
 use crate::report::bars::{self, Bars};
 use crate::report::estimate::{Estimate, Sample};
+use crate::report::flags;
 use crate::report::format::{duration, size, speed};
 use crate::report::json::{self, JsonError, JsonKey, Level};
 use crate::report::{Output, OutputOptions, ProgressStyle};
@@ -50,11 +51,11 @@ pub(crate) fn run(args: &PutArgs, umask: Mode) -> Exit {
         match &result {
             Ok(PutEnd::Done(outcome)) => {
                 for warning in &outcome.warnings {
-                    output.message("warning", warning);
+                    output.message("warning", &flags::notice(warning));
                 }
                 if !args.quiet {
                     for note in &outcome.notes {
-                        output.message("note", note);
+                        output.message("note", &flags::notice(note));
                     }
                     for line in summary(&location, outcome, took) {
                         output.line(&line);
@@ -91,6 +92,10 @@ fn summary(location: &str, outcome: &PutOutcome, took: Duration) -> [String; 4] 
     ]
 }
 
+fn texts(notices: &[Notice]) -> Vec<String> {
+    notices.iter().map(flags::notice).collect()
+}
+
 fn finished<'a>(
     location: &'a str,
     result: &'a Result<PutEnd, Error>,
@@ -109,8 +114,8 @@ fn finished<'a>(
         size: Option<u64>,
         digest: Option<String>,
         etag: Option<String>,
-        warnings: &'a [String],
-        notes: &'a [String],
+        warnings: Vec<String>,
+        notes: Vec<String>,
         requests_list: u64,
         requests_put: u64,
         requests_head: u64,
@@ -138,8 +143,8 @@ fn finished<'a>(
         size: outcome.map(|outcome| outcome.size),
         digest: outcome.map(|outcome| outcome.digest.to_string()),
         etag: outcome.and_then(|outcome| Some(outcome.etag.as_ref()?.as_str().to_owned())),
-        warnings: outcome.map_or(&[], |outcome| &outcome.warnings),
-        notes: outcome.map_or(&[], |outcome| &outcome.notes),
+        warnings: outcome.map_or_else(Vec::new, |outcome| texts(&outcome.warnings)),
+        notes: outcome.map_or_else(Vec::new, |outcome| texts(&outcome.notes)),
         requests_list: totals.requests_list,
         requests_put: totals.requests_put,
         requests_head: totals.requests_head,

@@ -11,7 +11,7 @@ use super::super::signals::Signals;
 use super::Purpose;
 use super::summary_table;
 use crate::location::Location;
-use crate::model::{Cause, EntryError, Error, Key, Progress, Stop, Totals};
+use crate::model::{Cause, EntryError, Error, Key, Notice, Progress, Severity, Stop, Totals};
 use crate::report::bars::{self, Bars, Figures, Shown};
 use crate::report::estimate::{Estimate, Kind, Sample};
 use crate::report::failures::Failures;
@@ -364,11 +364,6 @@ impl VerifyObserver for Report {
         self.failures.tell(&self.output, &flags::entry_error(error));
     }
 
-    fn not_recorded(&self, error: &Error) {
-        let why = error.sentence();
-        self.warning(&format!("it is not recorded which files were verified: {why}"));
-    }
-
     fn mended(&self, key: &Key, mended: Result<(), &Cause>) {
         let error = mended.err().map(flags::cause);
         if self.json {
@@ -397,24 +392,11 @@ impl VerifyObserver for Report {
         }
     }
 
-    fn warning(&self, text: &str) {
-        if self.json {
-            let body = serde_json::json!({ "text": text });
-            self.output.line(&json::record(Level::Warning, "warning", &body));
-        } else {
-            self.output.message("warning", text);
-        }
-    }
-
-    fn note(&self, text: &str) {
-        if self.options.quiet {
-            return;
-        }
-        if self.json {
-            let body = serde_json::json!({ "text": text });
-            self.output.line(&json::record(Level::Info, "note", &body));
-        } else {
-            self.output.message("note", text);
+    fn notice(&self, notice: &Notice) {
+        if !self.json {
+            self.output.notice(notice, self.options.quiet);
+        } else if notice.severity() == Severity::Warning || !self.options.quiet {
+            self.output.line(&json::notice_record(notice));
         }
     }
 }

@@ -62,7 +62,7 @@ struct Listener {
 }
 
 impl Observer for Listener {
-    fn observe(&self, event: &Event<'_>) {
+    fn observe(&self, event: &Event) {
         match event {
             Event::Failed(error) => self.failures.lock().unwrap().push(error.to_string()),
             Event::Changed(outcome) => self.changes.lock().unwrap().push(outcome.to_string()),

@@ -7,9 +7,9 @@ use super::reader::ManifestReader;
 use crate::manifest::keys::PublicKey;
 use crate::manifest::state::TakingIn;
 use crate::manifest::{Changes, Row, Rows, SourceNumber, State};
-use crate::model::{Error, ErrorKind, Key, RunId};
+use crate::model::notice::Overtaken;
+use crate::model::{Error, ErrorKind, Key, Notice, RunId};
 use std::collections::HashMap;
-use std::fmt;
 use std::iter::Peekable;
 
 /// Rows that are committed together.
@@ -33,17 +33,11 @@ pub struct Lost {
     pub fault: Error,
 }
 
-impl fmt::Display for Lost {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { run, fault } = self;
-        match run {
-            Some(run) => write!(out, "run {run}")?,
-            None => write!(out, "somebody")?,
-        }
-        write!(
-            out,
-            " published the manifest since, from elsewhere, and what that recorded is lost: {fault}"
-        )
+impl Lost {
+    /// Says so, and what it means.
+    pub fn notice(&self, follows: Overtaken) -> Notice {
+        let (run, cause) = (self.run.clone(), self.fault.to_string());
+        Notice::ManifestOvertaken { run, cause, follows }
     }
 }
 

@@ -6,7 +6,8 @@ use super::writer::ManifestWriter;
 use crate::backend::Precondition;
 use crate::manifest::{ManifestMode, RowSelection, State};
 use crate::model::reserved::{DIRECTORY, LOCK};
-use crate::model::{Cause, Entry, EntryKind, Error, Key, Metadata};
+use crate::model::notice::Readers;
+use crate::model::{Cause, Entry, EntryKind, Error, Key, Metadata, Notice};
 
 /// What is about to be written of a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +24,10 @@ impl ManifestWriter<'_> {
     /// Makes the directory where it is missing, and opens it, with all that lies in it, to whom it is
     /// to be open: as a user asked, in this run or one before; else as far as the target's root is,
     /// unless any row tells what is closed to them. What belongs to another user stays as he has it.
-    /// To whom it is closed from now on that could read it before, in words.
+    /// That it is closed from now on to somebody who could read it before.
     ///
     /// A directory tells to whom all in it is open, so that one look settles most runs.
-    pub(super) fn open(&self, state: &State, written: Written) -> Result<Option<String>, Error> {
+    pub(super) fn open(&self, state: &State, written: Written) -> Result<Option<Notice>, Error> {
         if let Some(mode) = self.mode {
             state.set_manifest_mode(mode)?;
         }
@@ -80,7 +81,7 @@ impl ManifestWriter<'_> {
             // It is another user's.
             match asked.filter(|_| self.mode.is_some() && before != asked) {
                 None => self.most.set(wanted),
-                Some(_) => return Err(failed(Cause::Io(rustix::io::Errno::PERM.into()))),
+                Some(_) => return Err(failed(rustix::io::Errno::PERM.into())),
             }
         } else if existing.metadata.mode != wanted.directory() || existing.metadata.gid != held.gid
         {
@@ -89,12 +90,9 @@ impl ManifestWriter<'_> {
         }
         let before = before.filter(|before| before.and(wanted) != *before && asked.is_none());
         Ok(before.map(|before| {
-            let whom =
-                if before.group_reads() && !wanted.group_reads() { "its group" } else { "others" };
-            format!(
-                "the published manifest is closed to {whom} from now on, for it tells of files or \
-                 directories that are (--manifest-mode {before} keeps it as it was)"
-            )
+            let of_group = before.group_reads() && !wanted.group_reads();
+            let to = if of_group { Readers::Group } else { Readers::Others };
+            Notice::ManifestClosed { to, mode: before.to_string() }
         }))
     }
 

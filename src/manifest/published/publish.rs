@@ -11,7 +11,7 @@ use super::segment::SegmentWriter;
 use super::status::ManifestStatus;
 use super::writer::{ManifestWriter, WrittenFile};
 use crate::manifest::{RecordedOptions, Row, RunNumber, SourceNumber, State};
-use crate::model::{Error, ErrorKind, RunId};
+use crate::model::{Error, ErrorKind, Notice, RunId};
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 
@@ -31,43 +31,26 @@ pub struct Done {
     pub is_known: bool,
     /// Why segments that no longer count could not be removed.
     pub left: Option<Error>,
-    /// To whom it is closed from now on, and wasn't before; in words.
-    pub closed: Option<String>,
+    /// That it is closed from now on to somebody to whom it wasn't before.
+    pub closed: Option<Notice>,
 }
 
 impl Done {
-    /// What is damaged, or less than it was, in words.
-    pub fn warnings(&self) -> Vec<String> {
-        let sequence = self.publication.head.sequence;
-        let mut told = Vec::new();
-        if self.signing == Signing::Dropped {
-            told.push(format!(
-                "the manifest was signed and is not any more: publication {sequence} has no \
-                 signature (--sign KEY signs what is published, `vidimus manifest sign` what stands)"
-            ));
-        }
+    /// What there is to say of it.
+    pub fn notices(&self) -> Vec<Notice> {
+        let publication = self.publication.head.sequence;
+        let signing = match self.signing {
+            Signing::AsBefore => None,
+            Signing::Added => Some(Notice::ManifestSigned { publication }),
+            Signing::Dropped => Some(Notice::SignatureDropped { publication }),
+        };
         // Where nothing was published from here before, it was told when it couldn't be taken over.
-        if let Some(fault) = self.fault.as_ref().filter(|_| self.is_known) {
-            let chain = match &self.publication.head.lost {
-                Some(_) => ", which begins the chain anew",
-                None => "",
-            };
-            told.push(format!("{fault}; publication {sequence} has all rows anew{chain}"));
-        }
-        told
-    }
-
-    /// What is worth knowing of it beside, in words.
-    pub fn notes(&self) -> Vec<String> {
-        let mut told = Vec::new();
-        if self.signing == Signing::Added {
-            let sequence = self.publication.head.sequence;
-            told.push(format!("signed publication {sequence} of the manifest"));
-        }
-        told.extend(self.closed.clone());
-        let left = self.left.as_ref();
-        told.extend(left.map(|error| format!("a part of an earlier manifest stays: {error}")));
-        told
+        let anew = self.fault.as_ref().filter(|_| self.is_known).map(|fault| {
+            let begins_chain = self.publication.head.lost.is_some();
+            Notice::ManifestWrittenAnew { cause: fault.to_string(), publication, begins_chain }
+        });
+        let left = self.left.as_ref().map(|error| Notice::SegmentStays { cause: error.to_string() });
+        signing.into_iter().chain(anew).chain(self.closed.clone()).chain(left).collect()
     }
 }
 

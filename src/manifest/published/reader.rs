@@ -8,8 +8,11 @@ use super::signature::SignatureStatus;
 use crate::backend::{Capabilities, ReadError, Reading, Source};
 use crate::manifest::keys::{self, PublicKey, Signature};
 use crate::manifest::mode::Closed;
+use crate::model::notice::Overtaken;
 use crate::model::reserved::{DIRECTORY, MANIFEST};
-use crate::model::{Cause, Digest, Entry, EntryKind, Error, ErrorKind, Hint, Key, Metadata};
+use crate::model::{
+    Cause, Digest, Entry, EntryKind, Error, ErrorKind, Hint, Key, Metadata, Notice,
+};
 use crate::spool::nameless;
 use rustix::io::Errno;
 use std::cell::RefCell;
@@ -491,10 +494,15 @@ impl<'a> ManifestReader<'a> {
     }
 }
 
-/// That a publication is gone by because nothing that can be used tells which one counts.
-pub fn gone_by(publication: &Publication) -> String {
-    let sequence = publication.head.sequence;
-    format!("publication {sequence}, the latest that is whole, is gone by")
+/// That a publication is gone by because nothing that can be used tells which one counts: what is at
+/// fault, where that isn't told otherwise, and what it means for what others published since.
+pub fn gone_by(
+    publication: &Publication,
+    fault: Option<&Error>,
+    follows: Option<Overtaken>,
+) -> Notice {
+    let (cause, publication) = (fault.map(ToString::to_string), publication.head.sequence);
+    Notice::OlderManifestUsed { cause, publication, follows }
 }
 
 /// Why what stands in a segment's place isn't it, as far as a look tells.

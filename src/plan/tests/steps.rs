@@ -223,7 +223,7 @@ fn line(planned: &Planned) -> String {
         Planned::Sweep(key) => format!("sweep {key}"),
         Planned::SetAside { key, is_doomed: false } => format!("set aside {key}"),
         Planned::SetAside { key, is_doomed: true } => format!("set aside and doomed {key}"),
-        Planned::Note(note) => format!("note {note}"),
+        Planned::Notice(notice) => format!("note {notice}"),
     }
 }
 

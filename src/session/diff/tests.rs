@@ -8,7 +8,7 @@ use crate::manifest::published::{ManifestWriter, Publishing, publish};
 use crate::manifest::{Origin, RecordedOptions, Row, State};
 use crate::model::stamp::Inode;
 use crate::model::{
-    Digest, Durability, ExtraDigests, Key, Metadata, RunId, Stamp, Timestamp, Verdict,
+    Digest, Durability, ExtraDigests, Key, Metadata, Notice, RunId, Stamp, Timestamp, Verdict,
 };
 use std::path::{Path, PathBuf};
 
@@ -73,7 +73,7 @@ fn published(place: &Path, version: u8) {
 struct Counted(u64);
 
 impl DiffObserver for Counted {
-    fn note(&mut self, _: Which, _: &str) {}
+    fn notice(&mut self, _: Which, _: &Notice) {}
 
     fn only(&mut self, _which: Which, told: &DiffEntry) {
         panic!("{:?}", told.key);

@@ -19,7 +19,7 @@ use crate::model::digest::Hex;
 use crate::model::hint::hint;
 use crate::model::stamp::{StampFields, StampMatch};
 use crate::model::{
-    Cause, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Operation, Setting,
+    Cause, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Notice, Operation, Setting,
 };
 use crate::place::random;
 use crate::place::{Opener, Writes, printable};
@@ -275,16 +275,10 @@ impl Bag {
         self.write(DECLARATION, DECLARED)?;
         found.unreadable.tell(session);
         if surplus > 0 {
-            session.note(&format!(
-                "files that the source does not have, and that stay in the bag: {surplus}; --delete \
-                 removes them"
-            ));
+            session.notice(Notice::SurplusInBag { count: surplus });
         }
         if found.empty_directories > 0 {
-            session.note(&format!(
-                "empty directories in the bag, which no manifest can list: {}",
-                found.empty_directories
-            ));
+            session.notice(Notice::EmptyDirectoriesInBag { count: found.empty_directories });
         }
         Ok(())
     }
@@ -300,7 +294,7 @@ impl Bag {
         let mut file = TagFile::begin(self, MANIFEST)?;
         let (mut lines, mut found, mut is_whole) = (Vec::new(), Payload::default(), true);
         let mut fail = |error| {
-            session.fail(&error);
+            session.fail(error);
             is_whole = false;
         };
         let key = Key::new(DIRECTORY.as_bytes());
@@ -392,7 +386,7 @@ fn vouched<'r>(
     trust: StampFields,
 ) -> Result<&'r [u8; 32], Cause> {
     let refused = |why: &str| Err(Cause::Other(why.to_owned()));
-    let advised = |why: &str, help: &str| Cause::Advised {
+    let advised = |why: &str, help: &'static str| Cause::Advised {
         message: why.to_owned(),
         help: hint![help, Setting::Delete],
     };

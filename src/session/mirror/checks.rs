@@ -5,7 +5,7 @@ use super::Session;
 use crate::manifest::{RootIdentity, Sameness};
 use crate::model::error::Side;
 use crate::model::hint::hint;
-use crate::model::{Error, ErrorKind, Setting};
+use crate::model::{Error, ErrorKind, Notice, Setting};
 use crate::place::printable;
 use crate::plan::{DeletionTally, Evidence, guard};
 use crate::session::places::Places;
@@ -40,9 +40,7 @@ impl Session<'_> {
     /// Notes patterns that were meant for a path of this machine: they begin at the source's root, and
     /// match nothing.
     pub(super) fn tell_misplaced_patterns(&self) {
-        for note in self.places.source.misplaced_patterns(&self.filter) {
-            self.note(&note);
-        }
+        self.notices(self.places.source.misplaced_patterns(&self.filter));
     }
 
     /// Whether the guard allows the deletions that were planned.
@@ -65,11 +63,7 @@ impl Session<'_> {
             },
         )?;
         if sameness == Some(Sameness::Unsure) && !delete.accept_source && !proven_by_file {
-            self.note(
-                "the source's file system has another id than in the last run that deleted: it may \
-                 be another disk. Its type can have a new id after a restart, so nothing is refused; \
-                 --require-file NAME makes sure of the disk",
-            );
+            self.notice(Notice::OtherFileSystem);
         }
         Ok(())
     }

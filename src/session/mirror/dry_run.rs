@@ -9,7 +9,7 @@ use crate::manifest::keys::SecretKey;
 use crate::manifest::published::ManifestReader;
 use crate::manifest::{SourceNumber, State, Writing, is_damage, recall};
 use crate::model::run::Counter;
-use crate::model::{EntryKind, Error, ErrorKind, Key, Metadata, Verdict};
+use crate::model::{EntryKind, Error, ErrorKind, Key, Metadata, Notice, Verdict};
 use crate::place::Sides;
 use crate::plan::{Plan, Planning, Step};
 use crate::session::published::{Foreseen, Foresight, LookedAt, foresee};
@@ -20,10 +20,7 @@ impl Session<'_> {
         let (source, target) = (&self.places.source.name, &self.places.target.name);
         match State::open_read_only(&self.options.state_dir, source, target) {
             Err(error) if is_damage(&error) => {
-                self.note(
-                    "the state of this target is damaged: a run would put it aside, and go by the \
-                     manifest published in the target, or compare everything",
-                );
+                self.notice(Notice::StateDamaged);
                 Ok(None)
             }
             // A run was killed while it took a manifest over.
@@ -35,11 +32,7 @@ impl Session<'_> {
     /// The run that is writing to a target just now, which is told.
     pub(super) fn writing(&self) -> Option<Writing> {
         let writing = self.places.target.lockable().ok()?.writer()?;
-        self.note(&format!(
-            "the target is being written to by {}: what it has not put in place yet is missing here, \
-             and its temporaries are no leftovers",
-            writing.who
-        ));
+        self.notice(Notice::TargetInUse { holder: writing.who.clone() });
         Some(writing)
     }
 
@@ -56,22 +49,20 @@ impl Session<'_> {
         let key = self.options.sign.as_ref().map(SecretKey::public);
         match foresee(state, place, key) {
             Ok(None) => Ok(None),
-            Ok(Some(Foresight { recorded, said })) => {
-                self.say(&said);
+            Ok(Some(Foresight { recorded, notices })) => {
+                self.notices(notices);
                 Ok(Some(recorded))
             }
             // What is to be done is told all the same; a run as somebody who may read it does it.
             Err(error) if error.kind == ErrorKind::Unusable => {
-                self.note(&format!("{error}; what others published since is not known"));
+                self.notice(Notice::LaterManifestUnknown { cause: error.to_string() });
                 Ok(None)
             }
             Err(error)
                 if matches!(error.kind, ErrorKind::Untrusted | ErrorKind::Damaged)
                     && !self.signs_single() =>
             {
-                self.warning(&format!(
-                    "{error}: a run takes nothing over from it, and replaces it"
-                ));
+                self.notice(Notice::ManifestToReplace { cause: error.to_string() });
                 Ok(None)
             }
             Err(error) => Err(error),

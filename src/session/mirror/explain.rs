@@ -4,7 +4,6 @@
 //! The pair is made by the join and the decision by the policy of a run; only the listings are
 //! narrowed to the one name. Nothing is locked, written or read of any content.
 
-use super::published::EVERYTHING;
 use super::sides::{Rows, RowsToJoin};
 use super::{MirrorOptions, Session, places};
 use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source, Target};
@@ -19,7 +18,7 @@ use crate::model::key::{Escaped, unescaped};
 use crate::model::reserved::{is_in_directory, is_set_aside};
 use crate::model::{
     Action, Cause, Decision, Digest, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata,
-    Observer, Progress, Reason, RunId, Stop,
+    Notice, Observer, Progress, Reason, RunId, Stop,
 };
 use crate::place::Sides;
 use crate::plan::Differs;
@@ -44,7 +43,7 @@ pub struct Explanation {
     /// What keeps a run from seeing the key: a directory that can't be read, say.
     pub failed: Vec<EntryError>,
     /// What else a run would say of it.
-    pub told: Vec<String>,
+    pub notices: Vec<Notice>,
     /// What the manifest in the target remembers.
     pub past: Option<Past>,
 }
@@ -250,7 +249,7 @@ impl Session<'_> {
             last_run: state.as_ref().map(State::last_run_from_source).transpose()?.flatten(),
             keys: Vec::new(),
             failed: Vec::new(),
-            told: Vec::new(),
+            notices: Vec::new(),
             past: published.map(|(_, past)| past),
         };
         let runs: HashMap<_, _> =
@@ -282,9 +281,9 @@ impl Session<'_> {
                 Joined::Pair(_) => {}
                 Joined::Failed(error) | Joined::BrokeOff(error) => explanation.failed.push(error),
                 Joined::Leftover(key) if under_way(&key) => {}
-                Joined::Leftover(key) => explanation.told.push(of_leftover(&key)),
+                Joined::Leftover(key) => explanation.notices.push(of_leftover(key)),
                 Joined::LeftOut(key, why) => {
-                    explanation.told.push(format!("\"{key}\" is left out: {why}"));
+                    explanation.notices.push(Notice::left_out(&key, why));
                 }
             }
         }
@@ -293,8 +292,8 @@ impl Session<'_> {
         }
         self.tell_broken_off();
         self.add_what_was(&mut explanation, sides);
-        let Explanation { keys, failed, told, .. } = &explanation;
-        if keys.is_empty() && failed.is_empty() && told.is_empty() {
+        let Explanation { keys, failed, notices, .. } = &explanation;
+        if keys.is_empty() && failed.is_empty() && notices.is_empty() {
             return Ok(None);
         }
         self.tell_other_flags(&mut explanation)?;
@@ -306,12 +305,10 @@ impl Session<'_> {
         let Some(run) = &explanation.last_run else { return Ok(()) };
         let recorded = RecordedOptions::decode(&run.options)?;
         if recorded.filter != *self.filter.spec() {
-            let what = "the latest run left out other entries than the flags given here do";
-            explanation.told.push(what.to_owned());
+            explanation.notices.push(Notice::OtherFilter);
         }
         if recorded.delete != self.options.delete.is_some() {
-            let what = if recorded.delete { "--delete" } else { "no --delete" };
-            explanation.told.push(format!("the latest run had {what}"));
+            explanation.notices.push(Notice::OtherDeletion { deleted: recorded.delete });
         }
         Ok(())
     }
@@ -326,8 +323,10 @@ impl Session<'_> {
         let remembered = self
             .published(manifest)
             .and_then(|latest| latest.map(|latest| remembered(manifest, latest, keys)).transpose());
-        let follows = if is_known { "what it told of past runs is not known" } else { EVERYTHING };
-        Ok(self.usable(remembered, follows)?.flatten())
+        let unusable = |cause| {
+            if is_known { Notice::PastUnknown { cause } } else { Notice::ManifestUnusable { cause } }
+        };
+        Ok(self.usable(remembered, unusable)?.flatten())
     }
 
     /// What a path has below the source or the target, where those are directories.
@@ -580,14 +579,11 @@ impl Session<'_> {
 }
 
 /// What is told of a temporary that no run under way has.
-fn of_leftover(key: &Key) -> String {
+fn of_leftover(key: Key) -> Notice {
     if is_set_aside(key.name()) {
-        format!(
-            "\"{key}\" is what a directory took the place of, and would be removed once all in that \
-             is copied"
-        )
+        Notice::SetAsideFound { key }
     } else {
-        format!("\"{key}\" is left over from a killed run, and would be removed")
+        Notice::LeftoverFound { key }
     }
 }
 

@@ -5,17 +5,15 @@ use super::sides::RowsToJoin;
 use crate::backend::Target;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::{
-    self, Head, ManifestReader, ManifestStatus, ManifestWriter, Merged, Publication, Publishing,
+    self, Done, Head, ManifestReader, ManifestStatus, ManifestWriter, Merged, Publication, Publishing,
 };
 use crate::manifest::{Opened, RecordedOptions, SourceNumber, State};
 use crate::model::error::Side;
-use crate::model::{Error, ErrorKind, Timestamp, Verdict};
+use crate::model::notice::Instead;
+use crate::model::{Error, ErrorKind, Notice, Timestamp, Verdict};
 use crate::session::places::Places;
-use crate::session::published::{self as in_target, LookedAt, Said, TakenOver};
+use crate::session::published::{self as in_target, LookedAt, TakenOver};
 use crate::session::{single, wall_clock};
-
-/// What follows where nothing is recorded that can be used.
-pub(super) const EVERYTHING: &str = "everything is compared";
 
 impl Session<'_> {
     /// Refuses what a single file must not do to a manifest, as a `put` of it does. A mirror of all of a
@@ -64,28 +62,25 @@ impl Session<'_> {
         }
         if !is_new {
             self.check_single(Some(state), Some(kept))?;
-            self.tell_lost(opened, "what only that recorded is compared");
+            self.tell_lost(opened, Instead::RestCompared);
             self.catch_up(state, place)?;
             return Ok(is_dropped);
         }
         let key = self.options.sign.as_ref().map(SecretKey::public);
         let allows = || self.check_single(None, Some(kept));
         let taken = in_target::take_over(state, place, key, &allows, self.stop);
-        let taken = self.usable(taken, EVERYTHING);
-        let Some(TakenOver { rows, latest, said }) =
+        let taken = self.usable(taken, |cause| Notice::ManifestUnusable { cause });
+        let Some(TakenOver { rows, latest, notices }) =
             taken.map_err(|error| self.unread(Side::Target, error))?.flatten()
         else {
             self.check_single(Some(state), Some(kept))?;
-            self.tell_lost(opened, EVERYTHING);
+            self.tell_lost(opened, Instead::AllCompared);
             return Ok(false);
         };
-        self.say(&said);
-        let taken_over = format!(
-            "{rows} entries were taken over from the manifest that run {} published in it",
-            latest.head.run
-        );
-        if !self.tell_lost(opened, &taken_over) {
-            self.note(&format!("nothing is recorded here of this target: {taken_over}"));
+        self.notices(notices);
+        let (entries, run) = (rows, latest.head.run);
+        if !self.tell_lost(opened, Instead::TakenOver { entries, run: run.clone() }) {
+            self.notice(Notice::ManifestTakenOver { entries, run });
         }
         Ok(false)
     }
@@ -94,11 +89,9 @@ impl Session<'_> {
     fn catch_up(&self, state: &State, place: LookedAt<'_>) -> Result<(), Error> {
         let key = self.options.sign.as_ref().map(SecretKey::public);
         match in_target::catch_up(state, place, key, self.stop) {
-            Ok(said) => self.say(&said),
+            Ok(notices) => self.notices(notices),
             Err(error) if error.kind == ErrorKind::Untrusted && !self.signs_single() => {
-                self.warning(&format!(
-                    "{error}: nothing is taken over from it, and it is replaced"
-                ));
+                self.notice(Notice::ManifestReplaced { cause: error.to_string() });
             }
             // Of what may not be signed nothing is known; it is told when the run publishes.
             Err(error) if error.kind == ErrorKind::Damaged && !self.signs_single() => {}
@@ -131,16 +124,11 @@ impl Session<'_> {
         Error::new(error.kind, message).because(error).help(help)
     }
 
-    pub(super) fn say(&self, said: &Said) {
-        said.warnings.iter().for_each(|warning| self.warning(warning));
-        said.notes.iter().for_each(|note| self.note(note));
-    }
-
     /// Tells that the state of this target could not be used, where it couldn't, and what is done
     /// instead; whether it did.
-    pub(super) fn tell_lost(&self, opened: &Opened, instead: &str) -> bool {
-        let Some(lost) = opened.lost() else { return false };
-        self.warning(&format!("the state of this target {lost}: {instead}"));
+    pub(super) fn tell_lost(&self, opened: &Opened, instead: Instead) -> bool {
+        let Some(lost) = opened.lost(Some(instead)) else { return false };
+        self.notice(lost);
         true
     }
 
@@ -154,18 +142,10 @@ impl Session<'_> {
         if state.is_for(key.public())? {
             return Ok(false);
         }
-        let dropped = match state.rows_of_others()? {
-            0 => String::new(),
-            rows => format!(
-                ", and what other sources brought is recorded no more ({rows} {}): mirror these with \
-                 --sign, too",
-                if rows == 1 { "entry" } else { "entries" }
-            ),
-        };
-        self.note(&format!(
-            "the record of this mirror was taken over from a manifest that was not found to be \
-             signed with this key; everything is compared{dropped}"
-        ));
+        self.notice(match state.rows_of_others()? {
+            0 => Notice::RecordDistrusted,
+            entries => Notice::OthersDistrusted { entries },
+        });
         Ok(true)
     }
 
@@ -180,7 +160,8 @@ impl Session<'_> {
             };
             latest.map(merge).transpose()
         });
-        Ok(self.usable(merged, EVERYTHING)?.flatten().map(|(merged, from)| {
+        let unusable = |cause| Notice::ManifestUnusable { cause };
+        Ok(self.usable(merged, unusable)?.flatten().map(|(merged, from)| {
             let rows = merged.map(|row| row.map(|(row, _)| row));
             self.take_part(RowsToJoin { rows: Box::new(rows), from })
         }))
@@ -205,18 +186,18 @@ impl Session<'_> {
             kept.signature_status(&latest, Some(key))?.demand(&latest, key)?;
         }
         if let Some(fault) = fault {
-            self.warning(&format!("{fault}; {}", published::gone_by(&latest)));
+            self.notice(published::gone_by(&latest, Some(&fault), None));
         }
         Ok(Some(latest))
     }
 
-    /// What a manifest gave; one that can't be used is told of, with what follows from that, unless a
+    /// What a manifest gave; one that can't be used is told of as `unusable`, unless a
     /// newer vidimus made it: a run would replace it. A single file that is signed with it replaces
     /// nothing of it.
     pub(super) fn usable<T>(
         &self,
         given: Result<T, Error>,
-        follows: &str,
+        unusable: impl FnOnce(String) -> Notice,
     ) -> Result<Option<T>, Error> {
         match given {
             Ok(given) => Ok(Some(given)),
@@ -224,7 +205,7 @@ impl Session<'_> {
                 if matches!(error.kind, ErrorKind::Damaged | ErrorKind::Untrusted)
                     && !self.signs_single() =>
             {
-                self.warning(&format!("{error}; {follows}"));
+                self.notice(unusable(error.to_string()));
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -246,13 +227,13 @@ impl Session<'_> {
             Ok(status) => status,
             // What is to be done was told all the same; a run as somebody who may read it tells.
             Err(error) if error.kind == ErrorKind::Unusable => {
-                self.note(&format!("{error}; whether it is whole is not known"));
+                self.notice(Notice::ManifestUnchecked { cause: error.to_string() });
                 return Ok(());
             }
             Err(error) => return Err(error),
         };
         if let Some(fault) = status.fault.or(state.distrusted()?) {
-            self.warning(&format!("{fault}; a run publishes it anew"));
+            self.notice(Notice::ManifestDamaged { cause: fault.to_string() });
         }
         Ok(())
     }
@@ -291,10 +272,7 @@ impl Session<'_> {
             writer.signing_with(self.options.sign.as_ref()).with_mode(self.options.manifest_mode);
         let done = published::publish(state, &writer, publishing)
             .map_err(|error| in_target::unpublished("the mirror is done", error))?;
-        if let Some(done) = done {
-            done.warnings().iter().for_each(|warning| self.warning(warning));
-            done.notes().iter().for_each(|note| self.note(note));
-        }
+        self.notices(done.iter().flat_map(Done::notices));
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use crate::listing::{EnrichedListing, OrderChecked};
 use crate::manifest::published::{ManifestReader, Merged, RecordedSource, gone_by};
 use crate::manifest::{Row, State};
 use crate::model::error::Side;
-use crate::model::{EntryKind, Error, ErrorKind, Key};
+use crate::model::{EntryKind, Error, ErrorKind, Key, Notice};
 use crate::place::random;
 use crate::place::{Sides, Writes};
 use crate::session::places::Places;
@@ -117,7 +117,7 @@ impl Session<'_> {
         let published = kept.latest_or_highest().and_then(|found| {
             let Some((latest, fault)) = found else { return Ok(None) };
             if let Some(fault) = fault {
-                self.warning(&format!("{fault}; {}", gone_by(&latest)));
+                self.notice(gone_by(&latest, Some(&fault), None));
             }
             Ok(Some((Merged::of(&kept, &latest.head)?, latest.head.sources())))
         });
@@ -128,7 +128,8 @@ impl Session<'_> {
             }
             Ok(None) => Ok(listing),
             Err(error) if error.kind == ErrorKind::Damaged => {
-                self.cannot_be_used("published in", &error);
+                let (source, cause) = (self.places.source.name.clone(), error.to_string());
+                self.notice(Notice::SourceManifestUnusable { source, cause });
                 Ok(listing)
             }
             // What it says would be lost, and no later run would ask for it again.
@@ -149,11 +150,8 @@ impl Session<'_> {
     /// Tells that what was recorded of the source could not be read to its end, where it couldn't.
     pub(super) fn tell_broken_off(&self) {
         if let Some(error) = self.record_broke_off.get() {
-            let name = &self.places.source.name;
-            self.warning(&format!(
-                "what was recorded of \"{name}\" breaks off, and from there on its listing alone tells: \
-                 {error}"
-            ));
+            let (source, cause) = (self.places.source.name.clone(), error.to_string());
+            self.notice(Notice::SourceRecordBreaksOff { source, cause });
         }
     }
 
@@ -164,16 +162,10 @@ impl Session<'_> {
             return None;
         }
         State::latest_into(&self.options.state_dir, &source.name).unwrap_or_else(|error| {
-            self.cannot_be_used("recorded of", &error);
+            let (source, cause) = (source.name.clone(), error.to_string());
+            self.notice(Notice::SourceRecordUnusable { source, cause });
             None
         })
-    }
-
-    fn cannot_be_used(&self, what: &str, error: &Error) {
-        let name = &self.places.source.name;
-        self.warning(&format!(
-            "what was {what} \"{name}\" can't be used, and its listing alone tells: {error}"
-        ));
     }
 
     fn told_by(&self, state: &State, listing: Listing) -> Result<Listing, Error> {

@@ -4,7 +4,7 @@ use super::super::*;
 use crate::backend::KeySpace;
 use crate::backend::memory::Memory;
 use crate::engine::tests::scene::Scene;
-use crate::model::Timestamp;
+use crate::model::{Severity, Timestamp};
 use std::ffi::OsStr;
 
 /// What is asked of a verification.
@@ -73,10 +73,6 @@ impl VerifyObserver for Listener {
         self.tell(format!("failed {}: {}", error.key, error.cause));
     }
 
-    fn not_recorded(&self, error: &Error) {
-        self.tell(format!("not recorded: {error}"));
-    }
-
     fn mended(&self, key: &Key, mended: Result<(), &Cause>) {
         self.tell(match mended {
             Ok(()) => format!("mended {key}"),
@@ -84,12 +80,11 @@ impl VerifyObserver for Listener {
         });
     }
 
-    fn warning(&self, text: &str) {
-        self.tell(format!("warning {text}"));
-    }
-
-    fn note(&self, text: &str) {
-        self.tell(format!("note {text}"));
+    fn notice(&self, notice: &Notice) {
+        self.tell(match notice.severity() {
+            Severity::Warning => format!("warning {notice}"),
+            Severity::Note => format!("note {notice}"),
+        });
     }
 }
 

@@ -122,7 +122,7 @@ impl Walk {
     pub(super) fn read(&self, directory: Directory, key: &Key) -> Result<Opened, EntryError> {
         let mut sorter = Sorter::new(self.spool_dir.clone(), NAMES_SORTED);
         let failed = self.read_names(&directory, key, &mut sorter);
-        let spool = |error| self.failure(key.clone(), Cause::Io(error));
+        let spool = |error: std::io::Error| self.failure(key.clone(), error.into());
         let mut names = sorter.finish().map_err(spool)?;
         let directory = Arc::new(directory);
         let keys = self
@@ -185,7 +185,7 @@ impl Walk {
             }
             record.push(0);
             if let Err(error) = sorter.push(&record) {
-                return Some(self.failure(key.clone(), Cause::Io(error)));
+                return Some(self.failure(key.clone(), error.into()));
             }
         }
         None

@@ -3,6 +3,7 @@ use crate::backend::object::habits::Habits;
 use crate::backend::object::page_cursor::Lister;
 use crate::backend::object::pages::objects;
 use crate::backend::object::{StoreError, StoreErrorKind};
+use crate::model::Notice;
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -156,7 +157,7 @@ impl Lister for Model {
         None
     }
 
-    fn warn(&self, _warning: String) {}
+    fn add_notice(&self, _notice: Notice) {}
 
     fn spool_dir(&self) -> &Arc<Path> {
         &self.spool_dir

@@ -32,7 +32,7 @@ fn a_store_that_keeps_no_markers_gets_none_and_a_warning_says_so() {
         assert!(!target.keeps_directories(), "{markers:?}");
         assert!(matches!(set_directory(&target), Ok(None)));
         assert!(scene.bucket.keys().is_empty(), "{:?}", scene.bucket.keys());
-        assert!(target.warnings()[0].contains("no markers"), "{:?}", target.warnings());
+        assert!(matches!(target.notices()[..], [Notice::NoMarkers { .. }]), "{:?}", target.notices());
         write(&target, "d/a", b"x", Precondition::Absent).expect("files are written");
     }
 }
@@ -49,7 +49,7 @@ fn a_refusal_counts_only_if_another_object_is_accepted() {
         target.keeps_directories(),
         "nothing at all may be written: that says nothing of markers"
     );
-    assert_eq!(target.warnings(), [""; 0]);
+    assert_eq!(target.notices(), []);
 
     let denied = Scene::new();
     denied.service.set_habits(|habits| {

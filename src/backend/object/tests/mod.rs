@@ -13,7 +13,7 @@ use crate::backend::{Precondition, ReadError, Reading, Source, Target as _};
 use crate::limits::Memory;
 use crate::model::stamp::Inode;
 use crate::model::{
-    Cause, Digest, Entry, EntryKind, Key, Metadata, RequestKind, Stamp, Stop, Timestamp,
+    Cause, Digest, Entry, EntryKind, Key, Metadata, Notice, RequestKind, Stamp, Stop, Timestamp,
 };
 use std::sync::Arc;
 

@@ -45,7 +45,7 @@ fn a_store_that_ignores_ranges_is_read_with_one_request() {
     assert!(read(&source, &entry).expect("read") == content);
     assert_eq!(scene.calls(RequestKind::Get), 3, "it is known then");
     assert!(source.read_ranges(&entry).expect("ask").is_none());
-    assert!(source.warnings()[0].contains("the whole of an object"), "{:?}", source.warnings());
+    assert_eq!(source.notices(), [Notice::RangesIgnored]);
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub(super) fn decision(explained: &Explained) -> (&'static str, String) {
             }
             Some(Differs::No | Differs::Touched) | None => Reason::Unchanged.to_string(),
         },
-        Ok(Decision { reason, .. }) => reason.to_string(),
+        Ok(Decision { reason, .. }) => flags::reason(*reason).into_owned(),
     };
     (action(explained), reason)
 }

@@ -1,7 +1,7 @@
 //! Names that a manifest writes as the standard says, and that the program which most bags are
 //! checked by doesn't read: bagit.py, the Python package bagit (1.8 and 1.9).
 
-use crate::model::Key;
+use crate::model::{Key, Notice};
 use crate::session::mirror::Session;
 
 /// How many names are told.
@@ -36,13 +36,11 @@ impl Unreadable {
     /// Names them.
     pub(super) fn tell(&self, session: &Session<'_>) {
         for name in &self.first {
-            session.note(&format!(
-                "bagit.py can't read the name \"{name}\", and will find this valid bag invalid"
-            ));
+            session.notice(Notice::UnreadableByBagit { key: name.clone() });
         }
-        let more = self.count - self.first.len() as u64;
-        if more > 0 {
-            session.note(&format!("more names that bagit.py can't read: {more}"));
+        let count = self.count - self.first.len() as u64;
+        if count > 0 {
+            session.notice(Notice::MoreUnreadableByBagit { count });
         }
     }
 }

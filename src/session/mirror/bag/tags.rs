@@ -8,7 +8,7 @@ use crate::backend::{KeySpace, ListItem, ListOptions, Precondition, ReadError, R
 use crate::filter::{Filter, Rule};
 use crate::manifest::bag::PAYLOAD;
 use crate::model::digest::Hex;
-use crate::model::{Cause, EntryKind, Error, ErrorKind, Key, Metadata};
+use crate::model::{Cause, EntryKind, Error, ErrorKind, Key, Metadata, Notice};
 use crate::session::atomic_file::AtomicFile;
 use crate::session::mirror::Session;
 use crate::session::wall_clock;
@@ -36,7 +36,7 @@ impl Bag {
             ListOptions { filter: Arc::new(filter), only: None, key_space: KeySpace::Tree };
         let (mut buffer, mut is_whole) = (vec![0; CHUNK], true);
         let mut fail = |error| {
-            session.fail(&error);
+            session.fail(error);
             is_whole = false;
         };
         for item in self.target.list(&others)? {
@@ -54,7 +54,7 @@ impl Bag {
             }
             let is_none = || (entry.kind != EntryKind::File).then_some("it is no file");
             if let Some(why) = leaves_out(&entry).or_else(is_none) {
-                session.note(&format!("the tag file \"{}\" is not listed: {why}", entry.key));
+                session.notice(Notice::TagFileLeftOut { key: entry.key, cause: why.to_owned() });
                 continue;
             }
             let mut sha256 = Context::new(&SHA256);
