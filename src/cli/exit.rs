@@ -44,6 +44,15 @@ impl Exit {
         self as u8
     }
 
+    /// The verdict of a command that only looks.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Done => "complete",
+            Self::Incomplete => "incomplete",
+            _ => "failed",
+        }
+    }
+
     /// "Where several hold: 130/143, 7, 5, 6, 4, 1, 3, 10"; wrong usage never meets another.
     fn rank(self) -> u8 {
         match self {

@@ -5,10 +5,9 @@ use super::exit::Exit;
 use super::suggest;
 use super::values;
 use crate::model::{Error, ErrorKind};
-use crate::report::json::{self, JsonError, Level};
+use crate::report::json;
 use crate::report::{Output, OutputOptions};
 use clap::error::{ContextKind, ContextValue, ErrorKind as Parsing};
-use serde::Serialize;
 use std::env;
 use std::ffi::OsString;
 
@@ -40,20 +39,13 @@ pub(super) fn refuse_words(parsed: &clap::Error, words: &[OsString]) -> Exit {
 
 /// Tells of an error that ends the command before it begins.
 pub(super) fn refuse(error: &Error, words: &[OsString]) -> Exit {
-    #[derive(Serialize)]
-    struct Finished {
-        verdict: &'static str,
-        exit_code: u8,
-        #[serde(flatten)]
-        error: JsonError,
-    }
     let exit = Exit::from(error.kind);
     if !wants_record(words) {
         return commands::fail(error);
     }
     let output = Output::new(OutputOptions::default(), None);
-    let body = Finished { verdict: "failed", exit_code: exit.code(), error: error.into() };
-    output.line(&json::record(Level::Error, "finished", &body));
+    let nothing = serde_json::Map::new();
+    output.line(&json::finished(&nothing, "failed", exit.code(), Some(error.into())));
     commands::close(&output, exit, Purpose::Tell)
 }
 

@@ -42,6 +42,27 @@ pub(crate) fn record(level: Level, event: &str, body: &impl Serialize) -> String
         .expect("records are maps with string keys, which JSON can always hold")
 }
 
+/// Formats the last record of a command: what it tells of its own, and how it ended, of which its
+/// level tells as well.
+pub(crate) fn finished(
+    body: &impl Serialize,
+    verdict: impl Serialize,
+    exit_code: u8,
+    error: Option<JsonError>,
+) -> String {
+    #[derive(Serialize)]
+    struct Finished<T, V> {
+        #[serde(flatten)]
+        body: T,
+        verdict: V,
+        exit_code: u8,
+        #[serde(flatten)]
+        error: Option<JsonError>,
+    }
+    let level = if exit_code == 0 { Level::Info } else { Level::Error };
+    record(level, "finished", &Finished { body, verdict, exit_code, error })
+}
+
 /// The time in UTC to the millisecond, as RFC 3339 writes it.
 fn now() -> String {
     format!("{:.3}", jiff::Timestamp::now())
@@ -323,9 +344,8 @@ impl Presenter for JsonReport {
             self.write(Level::Error, "refused", &JsonError::from(refusal));
         }
         let watch = self.watch();
-        let (level, body) = finished(ending, &watch);
         // Written whatever was asked: scripts read the last line.
-        self.output.line(&record(level, "finished", &body));
+        self.output.line(&last_record(ending, &watch));
         self.output.flush();
     }
 
@@ -338,10 +358,9 @@ impl Presenter for JsonReport {
     }
 }
 
-/// The last record's body.
-fn finished<'a>(ending: &'a Ending<'_>, watch: &'a Watch) -> (Level, impl Serialize + 'a) {
+fn last_record(ending: &Ending<'_>, watch: &Watch) -> String {
     #[derive(Serialize)]
-    struct Finished<'a> {
+    struct Mirrored<'a> {
         run: Option<&'a str>,
         source: &'a str,
         target: &'a str,
@@ -351,16 +370,11 @@ fn finished<'a>(ending: &'a Ending<'_>, watch: &'a Watch) -> (Level, impl Serial
         duration_s: f64,
         throughput_bytes_per_s: f64,
         error_rate: f64,
-        verdict: crate::model::Verdict,
-        exit_code: u8,
         #[serde(skip_serializing_if = "Option::is_none")]
         would: Option<super::Would>,
-        #[serde(flatten)]
-        error: Option<JsonError>,
     }
     let (source, target) = watch.sides().unwrap_or((ending.source, ending.target));
-    let level = if ending.exit_code == 0 { Level::Info } else { Level::Error };
-    let body = Finished {
+    let body = Mirrored {
         run: ending.run.or(watch.run()).map(|run| run.0.as_str()),
         source,
         target,
@@ -369,12 +383,10 @@ fn finished<'a>(ending: &'a Ending<'_>, watch: &'a Watch) -> (Level, impl Serial
         duration_s: ending.duration.as_secs_f64(),
         throughput_bytes_per_s: ending.totals.throughput(ending.duration).round(),
         error_rate: ending.totals.error_rate(),
-        verdict: ending.verdict,
-        exit_code: ending.exit_code,
         would: ending.dry_run.then_some(watch.would()),
-        error: ending.error.or(ending.unpublished).map(JsonError::from),
     };
-    (level, body)
+    let error = ending.error.or(ending.unpublished).map(JsonError::from);
+    finished(&body, ending.verdict, ending.exit_code, error)
 }
 
 #[cfg(test)]
@@ -423,8 +435,7 @@ mod tests {
             ..Ending::new("s", "t", &totals)
         };
         let watch = Watch::default();
-        let (level, body) = finished(&ending, &watch);
-        let value = parse(&record(level, "finished", &body));
+        let value = parse(&last_record(&ending, &watch));
         for name in [
             "run",
             "source",
@@ -461,8 +472,7 @@ mod tests {
         let totals = Totals::default();
         let ending = Ending { error: Some(&error), exit_code: 5, ..Ending::new("s", "t", &totals) };
         let watch = Watch::default();
-        let (level, body) = finished(&ending, &watch);
-        let value = parse(&record(level, "finished", &body));
+        let value = parse(&last_record(&ending, &watch));
         assert_eq!(value["verdict"], "failed");
         assert_eq!((&value["error"], &value["help"]), (&"it is locked".into(), &"wait".into()));
         assert_eq!(value["run"], Value::Null);

@@ -181,9 +181,10 @@ impl Report<'_> {
         let names = [&self.args.a, &self.args.b].map(|typed| Location::printable(typed));
         match result {
             _ if self.args.json => {
-                let level = if exit == Exit::Done { Level::Info } else { Level::Error };
-                let body = finished(&names, result, elapsed, exit);
-                self.output.line(&json::record(level, "finished", &body));
+                let verdict = result.as_ref().map_or("failed", |outcome| verdict(outcome).word);
+                let body = record_of(&names, result, elapsed);
+                let error = result.as_ref().err().map(JsonError::from);
+                self.output.line(&json::finished(&body, verdict, exit.code(), error));
             }
             Ok(outcome) if !self.quiet => {
                 for line in summary(&names, outcome, self.failures.untold()) {
@@ -286,14 +287,14 @@ impl From<&DiffEntry> for JsonEntry {
     }
 }
 
-fn finished<'a>(
+/// What the last record tells of a comparison.
+fn record_of<'a>(
     names: &'a [String; 2],
     result: &'a Result<DiffOutcome, Error>,
     elapsed: f64,
-    exit: Exit,
 ) -> impl Serialize + 'a {
     #[derive(Serialize)]
-    struct Finished<'a> {
+    struct Compared<'a> {
         a: &'a str,
         b: &'a str,
         a_basis: Option<&'static str>,
@@ -312,10 +313,6 @@ fn finished<'a>(
         requests_throttled: u64,
         duration_s: f64,
         error_rate: f64,
-        verdict: &'static str,
-        exit_code: u8,
-        #[serde(flatten)]
-        error: Option<JsonError>,
     }
     let outcome = result.as_ref().ok();
     let run = |side: usize| match &outcome?.bases[side] {
@@ -329,7 +326,7 @@ fn finished<'a>(
     };
     let totals = outcome.map(|outcome| outcome.totals).unwrap_or_default();
     let requests = outcome.map_or_else(Totals::default, |outcome| outcome.counted);
-    Finished {
+    Compared {
         a: &names[0],
         b: &names[1],
         a_basis: basis(0),
@@ -347,9 +344,6 @@ fn finished<'a>(
         requests_throttled: requests.requests_throttled,
         duration_s: elapsed,
         error_rate: run::error_rate(totals.failed, totals.entries),
-        verdict: outcome.map_or("failed", |outcome| verdict(outcome).word),
-        exit_code: exit.code(),
-        error: result.as_ref().err().map(JsonError::from),
     }
 }
 

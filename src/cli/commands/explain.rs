@@ -15,10 +15,9 @@ use crate::model::{Entry, EntryKind, Error, Event, Notice, Observer, Progress, S
 use crate::report::Output;
 use crate::report::flags;
 use crate::report::format::{counted, moment, size};
-use crate::report::json::{JsonError, Level, notice_told_as, record};
+use crate::report::json::{JsonError, Level, finished, notice_told_as, record};
 use crate::session::{CopiedBy, Explained, Explanation, MirrorOptions, Past, PastLine, explain};
 use clap::ArgMatches;
-use serde::Serialize;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
@@ -90,17 +89,6 @@ impl Observer for Report {
 /// The record of whatever there is to know: what a run would warn of is a part of the explanation.
 fn json_note(notice: &Notice) -> String {
     notice_told_as(Severity::Note, notice, &flags::notice(notice))
-}
-
-/// The last record's body.
-#[derive(Serialize)]
-struct Finished<'a> {
-    source: &'a str,
-    target: &'a str,
-    verdict: &'static str,
-    exit_code: u8,
-    #[serde(flatten)]
-    error: Option<JsonError>,
 }
 
 /// How wide the names of lines are.
@@ -306,19 +294,10 @@ impl Report {
             }
             return;
         }
-        let body = Finished {
-            source: &Location::printable(&args.source),
-            target: &Location::printable(&args.target),
-            verdict: match exit {
-                Exit::Done => "complete",
-                Exit::Incomplete => "incomplete",
-                _ => "failed",
-            },
-            exit_code: exit.code(),
-            error: error.map(JsonError::from),
-        };
-        let level = if exit == Exit::Done { Level::Info } else { Level::Error };
-        self.output.line(&record(level, "finished", &body));
+        let [source, target] = [&args.source, &args.target].map(|typed| Location::printable(typed));
+        let body = serde_json::json!({ "source": source, "target": target });
+        let error = error.map(JsonError::from);
+        self.output.line(&finished(&body, exit.word(), exit.code(), error));
     }
 }
 

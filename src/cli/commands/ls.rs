@@ -147,7 +147,7 @@ impl<'a> List<'a> {
         exit: Exit,
     ) -> io::Result<()> {
         #[derive(Serialize)]
-        struct Finished<'a> {
+        struct Listed<'a> {
             location: &'a str,
             entries: u64,
             bytes: u64,
@@ -155,15 +155,11 @@ impl<'a> List<'a> {
             requests_list: u64,
             requests_head: u64,
             requests_retried: u64,
-            verdict: &'static str,
-            exit_code: u8,
-            #[serde(flatten)]
-            error: Option<JsonError>,
         }
         if self.form != ListForm::Json {
             return Ok(());
         }
-        let finished = Finished {
+        let body = Listed {
             location,
             entries: self.entries,
             bytes: self.bytes,
@@ -171,16 +167,9 @@ impl<'a> List<'a> {
             requests_list: totals.requests_list,
             requests_head: totals.requests_head,
             requests_retried: totals.requests_retried,
-            verdict: match exit {
-                Exit::Done => "complete",
-                Exit::Incomplete => "incomplete",
-                _ => "failed",
-            },
-            exit_code: exit.code(),
-            error: listed.as_ref().err().map(JsonError::from),
         };
-        let level = if exit == Exit::Done { Level::Info } else { Level::Error };
-        writeln!(self.stdout, "{}", json::record(level, "finished", &finished))
+        let error = listed.as_ref().err().map(JsonError::from);
+        writeln!(self.stdout, "{}", json::finished(&body, exit.word(), exit.code(), error))
     }
 }
 

@@ -108,31 +108,17 @@ impl Teller<'_> {
 
     fn finish(&self, told: &Result<(), Error>, exit: Exit) {
         if self.args.json {
-            let finished = Finished {
-                location: &Location::printable(&self.args.location),
-                publications: self.publications,
-                verdict: if exit == Exit::Done { "complete" } else { "failed" },
-                exit_code: exit.code(),
-                error: told.as_ref().err().map(JsonError::from),
-            };
-            let level = if exit == Exit::Done { Level::Info } else { Level::Error };
-            self.output.line(&json::record(level, "finished", &finished));
+            let body = serde_json::json!({
+                "location": Location::printable(&self.args.location),
+                "publications": self.publications,
+            });
+            let error = told.as_ref().err().map(JsonError::from);
+            self.output.line(&json::finished(&body, exit.word(), exit.code(), error));
         } else if let Err(error) = told {
             self.output.flush();
             super::tell(self.output, error);
         }
     }
-}
-
-/// The last record's body.
-#[derive(Serialize)]
-struct Finished<'a> {
-    location: &'a str,
-    publications: u64,
-    verdict: &'static str,
-    exit_code: u8,
-    #[serde(flatten)]
-    error: Option<JsonError>,
 }
 
 /// The `publication` record's body.

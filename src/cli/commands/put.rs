@@ -12,7 +12,7 @@ use crate::report::bars::{self, Bars};
 use crate::report::estimate::{Estimate, Sample};
 use crate::report::flags;
 use crate::report::format::{duration, size, speed};
-use crate::report::json::{self, JsonError, JsonKey, Level};
+use crate::report::json::{self, JsonError, JsonKey};
 use crate::report::{Output, OutputOptions, ProgressStyle};
 use crate::session::put::{PutEnd, PutOutcome, put};
 use crate::ticker::Ticker;
@@ -44,9 +44,14 @@ pub(crate) fn run(args: &PutArgs, umask: Mode) -> Exit {
     }
     let (took, totals) = (began.elapsed(), progress.totals());
     if args.json {
-        let level = if exit == Exit::Done { Level::Info } else { Level::Error };
-        let body = finished(&location, &result, &totals, took, exit);
-        output.line(&json::record(level, "finished", &body));
+        let verdict = match &result {
+            Ok(PutEnd::Done(_)) => "complete",
+            Ok(PutEnd::Stopped) => "interrupted",
+            Err(_) => "failed",
+        };
+        let body = record_of(&location, &result, &totals, took);
+        let error = result.as_ref().err().map(JsonError::from);
+        output.line(&json::finished(&body, verdict, exit.code(), error));
     } else {
         match &result {
             Ok(PutEnd::Done(outcome)) => {
@@ -96,15 +101,15 @@ fn texts(notices: &[Notice]) -> Vec<String> {
     notices.iter().map(flags::notice).collect()
 }
 
-fn finished<'a>(
+/// What the last record tells of a put.
+fn record_of<'a>(
     location: &'a str,
     result: &'a Result<PutEnd, Error>,
     totals: &'a Totals,
     took: Duration,
-    exit: Exit,
 ) -> impl Serialize + 'a {
     #[derive(Serialize)]
-    struct Finished<'a> {
+    struct Streamed<'a> {
         source: &'static str,
         location: &'a str,
         run: Option<&'a str>,
@@ -124,17 +129,13 @@ fn finished<'a>(
         requests_retried: u64,
         duration_s: f64,
         throughput_bytes_per_s: f64,
-        verdict: &'static str,
-        exit_code: u8,
-        #[serde(flatten)]
-        error: Option<JsonError>,
     }
     let outcome = match result {
         Ok(PutEnd::Done(outcome)) => Some(outcome),
         _ => None,
     };
     let bytes = outcome.map_or(0, |outcome| outcome.size);
-    Finished {
+    Streamed {
         source: "-",
         location,
         run: outcome.map(|outcome| &*outcome.run.0),
@@ -153,12 +154,5 @@ fn finished<'a>(
         requests_retried: totals.requests_retried,
         duration_s: took.as_secs_f64(),
         throughput_bytes_per_s: throughput(bytes, took).round(),
-        verdict: match result {
-            Ok(PutEnd::Done(_)) => "complete",
-            Ok(PutEnd::Stopped) => "interrupted",
-            Err(_) => "failed",
-        },
-        exit_code: exit.code(),
-        error: result.as_ref().err().map(JsonError::from),
     }
 }

@@ -320,15 +320,10 @@ impl Report {
         exit: Exit,
     ) -> String {
         let Names { target, against: source } = &self.names;
-        let level = if exit == Exit::Done { Level::Info } else { Level::Error };
-        let of_record = |result| {
-            let body = recorded::finished(target, result, elapsed, exit);
-            json::record(level, "finished", &body)
-        };
+        let of_record = |result| recorded::finished(target, result, elapsed, exit);
         let of_source = |result| {
             let source = source.as_deref().unwrap_or_default();
-            let body = against::finished(source, target, result, elapsed, exit);
-            json::record(level, "finished", &body)
+            against::finished(source, target, result, elapsed, exit)
         };
         match verified {
             Ok(Verified::Recorded(outcome) | Verified::Imported(outcome)) => of_record(Ok(outcome)),

@@ -6,21 +6,21 @@ use super::ReadRequests;
 use crate::model::Error;
 use crate::model::run::{self, throughput};
 use crate::report::format::{counted, duration, error_rate, size, speed};
-use crate::report::json::JsonError;
+use crate::report::json::{self, JsonError};
 use crate::verify::{AgainstOutcome, AgainstTotals};
 use serde::Serialize;
 use std::time::Duration;
 
-/// The last record's body.
-pub(super) fn finished<'a>(
-    source: &'a str,
-    target: &'a str,
-    result: Result<&'a AgainstOutcome, &'a Error>,
+/// The last record.
+pub(super) fn finished(
+    source: &str,
+    target: &str,
+    result: Result<&AgainstOutcome, &Error>,
     elapsed: Duration,
     exit: Exit,
-) -> impl Serialize + 'a {
+) -> String {
     #[derive(Serialize)]
-    struct Finished<'a> {
+    struct Verified<'a> {
         against: &'a str,
         target: &'a str,
         filter_of: Option<&'a str>,
@@ -34,16 +34,12 @@ pub(super) fn finished<'a>(
         duration_s: f64,
         throughput_bytes_per_s: f64,
         error_rate: f64,
-        verdict: &'static str,
-        exit_code: u8,
-        #[serde(flatten)]
-        error: Option<JsonError>,
     }
     let outcome = result.ok();
     let totals = outcome.map(|outcome| outcome.totals).unwrap_or_default();
     let counted = outcome.map(|outcome| outcome.counted).unwrap_or_default();
     let duration = outcome.map_or(elapsed, |outcome| outcome.duration);
-    Finished {
+    let body = Verified {
         against: source,
         target,
         filter_of: outcome.and_then(|outcome| outcome.filter_of.as_ref()).map(|run| &*run.0),
@@ -54,10 +50,9 @@ pub(super) fn finished<'a>(
         duration_s: duration.as_secs_f64(),
         throughput_bytes_per_s: throughput(read(&totals), duration).round(),
         error_rate: run::error_rate(totals.failed, totals.entries),
-        verdict: outcome.map_or("failed", |outcome| verdict(outcome).word),
-        exit_code: exit.code(),
-        error: result.err().map(JsonError::from),
-    }
+    };
+    let verdict = outcome.map_or("failed", |outcome| verdict(outcome).word);
+    json::finished(&body, verdict, exit.code(), result.err().map(JsonError::from))
 }
 
 /// Bytes read on both sides.
@@ -154,8 +149,8 @@ mod tests {
                 "different: the target is not what the source is",
             ]
         );
-        let body = finished("/s", "/t", Ok(&outcome), Duration::ZERO, Exit::Differences);
-        let value = serde_json::to_value(&body).unwrap();
+        let record = finished("/s", "/t", Ok(&outcome), Duration::ZERO, Exit::Differences);
+        let value: serde_json::Value = serde_json::from_str(&record).unwrap();
         assert_eq!((&value["content"], &value["equal"]), (&1.into(), &3998.into()));
         assert_eq!((&value["verdict"], &value["exit_code"]), (&"different".into(), &3.into()));
     }

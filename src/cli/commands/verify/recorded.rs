@@ -7,20 +7,20 @@ use crate::model::run::{self, throughput};
 use crate::model::{Error, ErrorKind, Verdict};
 use crate::report::Output;
 use crate::report::format::{counted, duration, error_rate, kinds, size, speed};
-use crate::report::json::JsonError;
+use crate::report::json::{self, JsonError};
 use crate::verify::{Depth, Sample, Unfinished, VerifyOutcome, VerifyTotals};
 use serde::Serialize;
 use std::time::Duration;
 
-/// The last record's body.
-pub(super) fn finished<'a>(
-    target: &'a str,
-    result: Result<&'a VerifyOutcome, &'a Error>,
+/// The last record.
+pub(super) fn finished(
+    target: &str,
+    result: Result<&VerifyOutcome, &Error>,
     elapsed: Duration,
     exit: Exit,
-) -> impl Serialize + 'a {
+) -> String {
     #[derive(Serialize)]
-    struct Finished<'a> {
+    struct Verified<'a> {
         run: Option<&'a str>,
         source: Option<&'a str>,
         sources: &'a [String],
@@ -39,16 +39,12 @@ pub(super) fn finished<'a>(
         duration_s: f64,
         throughput_bytes_per_s: f64,
         error_rate: f64,
-        verdict: &'static str,
-        exit_code: u8,
-        #[serde(flatten)]
-        error: Option<JsonError>,
     }
     let outcome = result.ok();
     let totals = outcome.map(|outcome| outcome.totals).unwrap_or_default();
     let counted = outcome.map(|outcome| outcome.counted).unwrap_or_default();
     let duration = outcome.map_or(elapsed, |outcome| outcome.duration);
-    Finished {
+    let body = Verified {
         run: outcome.map(|outcome| outcome.run.0.as_str()),
         source: outcome.map(|outcome| outcome.source.as_str()),
         sources: outcome.map_or(&[], |outcome| &outcome.sources),
@@ -64,10 +60,10 @@ pub(super) fn finished<'a>(
         duration_s: duration.as_secs_f64(),
         throughput_bytes_per_s: throughput(totals.bytes_hashed, duration).round(),
         error_rate: run::error_rate(totals.failed, totals.entries),
-        verdict: outcome.map_or("failed", |outcome| verdict(outcome).word),
-        exit_code: exit.code(),
-        error: result.map_or_else(Some, |outcome| outcome.fault.as_ref()).map(JsonError::from),
-    }
+    };
+    let verdict = outcome.map_or("failed", |outcome| verdict(outcome).word);
+    let error = result.map_or_else(Some, |outcome| outcome.fault.as_ref());
+    json::finished(&body, verdict, exit.code(), error.map(JsonError::from))
 }
 
 /// A run that left something unknown.
@@ -329,8 +325,8 @@ mod tests {
     #[test]
     fn the_last_record_has_totals_verdict_and_exit_code() {
         let outcome = outcome(2, 0, false);
-        let body = finished("/t", Ok(&outcome), Duration::ZERO, Exit::Differences);
-        let value = serde_json::to_value(&body).unwrap();
+        let record = finished("/t", Ok(&outcome), Duration::ZERO, Exit::Differences);
+        let value: serde_json::Value = serde_json::from_str(&record).unwrap();
         assert_eq!(value["corrupt"], 2);
         assert_eq!(value["verdict"], "different");
         assert_eq!(value["exit_code"], 3);
