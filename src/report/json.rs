@@ -9,7 +9,7 @@ use crate::model::{
 };
 use serde::Serialize;
 use std::borrow::Cow;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a `progress` record is written.
@@ -210,19 +210,18 @@ pub(crate) fn notice_told_as(severity: Severity, notice: &Notice, text: &str) ->
 /// Presents a mirror run as NDJSON.
 #[derive(Debug)]
 pub struct JsonReport {
-    output: Output,
+    output: Arc<Output>,
     changes: bool,
     quiet: bool,
     dry_run: bool,
-    watch: Mutex<Watch>,
 }
 
 impl JsonReport {
     /// Makes the presenter; with `changes` (always in a dry run) each change is a record, with
     /// `quiet` only failures, warnings, refusals and the end are.
-    pub fn new(output: Output, changes: bool, quiet: bool, dry_run: bool) -> Self {
+    pub fn new(output: Arc<Output>, changes: bool, quiet: bool, dry_run: bool) -> Self {
         let changes = (changes || dry_run) && !quiet;
-        Self { output, changes, quiet, dry_run, watch: Mutex::default() }
+        Self { output, changes, quiet, dry_run }
     }
 
     fn write(&self, level: Level, event: &str, body: &impl Serialize) {
@@ -230,15 +229,10 @@ impl JsonReport {
             self.output.line(&record(level, event, body));
         }
     }
-
-    fn watch(&self) -> std::sync::MutexGuard<'_, Watch> {
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Observer for JsonReport {
     fn observe(&self, event: &Event) {
-        self.watch().observe(event);
         match event {
             Event::Started { run, source, target, dry_run, previous: _ } => {
                 #[derive(Serialize)]
@@ -291,11 +285,11 @@ impl Observer for JsonReport {
 }
 
 impl Presenter for JsonReport {
-    fn interval(&self) -> Duration {
-        TICK
+    fn interval(&self) -> Option<Duration> {
+        Some(TICK)
     }
 
-    fn tick(&self, at: Duration, progress: &Progress) {
+    fn tick(&self, _at: Duration, progress: &Progress, watch: &Watch) {
         #[derive(Serialize)]
         struct Sample {
             entries: u64,
@@ -312,11 +306,7 @@ impl Presenter for JsonReport {
             remaining_s: Option<u64>,
         }
         let totals = progress.totals();
-        let (bytes_per_s, remaining) = {
-            let mut watch = self.watch();
-            watch.sample(at, progress);
-            (watch.bytes_per_second(), watch.estimate().remaining())
-        };
+        let (bytes_per_s, remaining) = (watch.bytes_per_second(), watch.estimate().remaining());
         let sample = Sample {
             entries: totals.entries,
             files_copied: totals.files_copied,
@@ -339,22 +329,13 @@ impl Presenter for JsonReport {
         self.write(Level::Info, "stopping", &serde_json::json!({}));
     }
 
-    fn finish(&self, ending: &Ending<'_>) {
-        if let Some(refusal) = ending.refusal.filter(|_| !self.watch().refused()) {
+    fn finish(&self, ending: &Ending<'_>, watch: &Watch) {
+        if let Some(refusal) = ending.refusal.filter(|_| !watch.refused()) {
             self.write(Level::Error, "refused", &JsonError::from(refusal));
         }
-        let watch = self.watch();
         // Written whatever was asked: scripts read the last line.
-        self.output.line(&last_record(ending, &watch));
+        self.output.line(&last_record(ending, watch));
         self.output.flush();
-    }
-
-    fn output(&self) -> &Output {
-        &self.output
-    }
-
-    fn would_change(&self) -> bool {
-        self.watch().would_change()
     }
 }
 

@@ -1,10 +1,10 @@
 //! Presenters: what a run says, shown to a person or written for a script.
 //!
-//! A presenter implements [`Observer`] and [`Presenter`]; it sees events, the shared counters and a
-//! run's totals, nothing else. [`HumanReport`] prints lines, a summary and, in a terminal, bars;
-//! [`JsonReport`] writes NDJSON. A [`Ticker`](crate::ticker::Ticker) samples the counters for
-//! either. Results go to stdout,
-//! progress and faults to stderr.
+//! A presenter implements [`Observer`](crate::model::Observer) and [`Presenter`]; it sees events, the
+//! shared counters and a run's totals, nothing else. [`HumanReport`] prints lines and a summary,
+//! [`ProgressReport`] bars or a line now and then, [`JsonReport`] NDJSON; [`Presenters`] are several of
+//! them at once. A [`Ticker`](crate::ticker::Ticker) samples the counters for them. Results go to
+//! stdout, progress and faults to stderr.
 
 pub(crate) mod bars;
 pub(crate) mod estimate;
@@ -14,6 +14,8 @@ pub(crate) mod format;
 pub(crate) mod json;
 mod layout;
 pub(crate) mod output;
+mod presenters;
+mod progress;
 pub(crate) mod requests;
 mod screen;
 mod summary;
@@ -21,30 +23,15 @@ mod summary;
 pub use bars::ProgressStyle;
 pub use json::JsonReport;
 pub use output::{Output, OutputOptions};
+pub use presenters::{Presenter, Presenters};
+pub use progress::ProgressReport;
 pub use summary::{HumanOptions, HumanReport};
 
 use crate::model::{
-    Action, Durability, EntryKind, Error, Event, Observer, Outcome, Progress, RunId, Status,
-    Totals, Verdict,
+    Action, Durability, EntryKind, Error, Event, Outcome, Progress, RunId, Status, Totals, Verdict,
 };
 use estimate::{Estimate, Sample};
 use std::time::Duration;
-
-/// An observer that is also told when to look at the counters, and when a run is over.
-pub trait Presenter: Observer {
-    /// How often it wants to be ticked.
-    fn interval(&self) -> Duration;
-    /// Looks at the counters, so long after the start.
-    fn tick(&self, at: Duration, progress: &Progress);
-    /// Says that the run was asked to stop.
-    fn stopping(&self);
-    /// Says how the run ended; the last call.
-    fn finish(&self, ending: &Ending<'_>);
-    /// Where it writes.
-    fn output(&self) -> &Output;
-    /// Whether a dry run saw anything that a run would change.
-    fn would_change(&self) -> bool;
-}
 
 /// Which deletions a run was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -194,9 +181,9 @@ impl Would {
     }
 }
 
-/// What every presenter remembers of a run's events and samples.
+/// What presenters go by of a run's events and samples.
 #[derive(Debug, Default)]
-pub(crate) struct Watch {
+pub struct Watch {
     run: Option<RunId>,
     sides: Option<(String, String)>,
     refused: bool,
@@ -205,6 +192,11 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// Whether it goes by an event.
+    pub(crate) fn wants(event: &Event) -> bool {
+        matches!(event, Event::Started { .. } | Event::Changed(_) | Event::Refused(_))
+    }
+
     pub(crate) fn observe(&mut self, event: &Event) {
         match event {
             Event::Started { run, source, target, previous, .. } => {

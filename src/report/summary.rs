@@ -1,17 +1,14 @@
-//! What a person sees of a mirror run: changes, failures, bars, and a summary at the end.
+//! What a person sees of a mirror run: changes, failures, and a summary at the end.
 
-use super::bars::{self, Bars, Figures, ProgressStyle, Shown};
+use super::bars::ProgressStyle;
 use super::failures::Failures;
 use super::flags;
 use super::format::{count, counted, duration, error_rate, kinds, size, speed};
 use super::requests::requests_by_kind;
 use super::{Deletions, Ending, Output, OutputOptions, Presenter, Watch};
 use crate::model::{Durability, Event, Observer, Outcome, Progress, Totals, Verdict};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-
-/// How often a plain progress line is written.
-const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What a person wants to see.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,44 +25,26 @@ pub struct HumanOptions {
     pub output: OutputOptions,
 }
 
-/// Presents a mirror run to a person.
+/// Presents a mirror run to a person: what happens, and a summary at the end.
 #[derive(Debug)]
 pub struct HumanReport {
     options: HumanOptions,
-    output: Output,
-    bars: Option<Bars>,
+    output: Arc<Output>,
     failures: Failures,
-    state: Mutex<ProgressState>,
-}
-
-#[derive(Debug, Default)]
-struct ProgressState {
-    watch: Watch,
-    last_line: Duration,
 }
 
 impl HumanReport {
     /// Makes the presenter.
-    pub fn new(options: HumanOptions) -> Self {
-        let bars = (options.progress == ProgressStyle::Bars).then(Bars::new);
-        let output = Output::new(options.output, bars.as_ref().map(Bars::bar));
-        let failures = Failures::new(options.verbose);
-        Self { options, output, bars, failures, state: Mutex::default() }
-    }
-
-    fn state(&self) -> MutexGuard<'_, ProgressState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn new(options: HumanOptions, output: Arc<Output>) -> Self {
+        Self { options, output, failures: Failures::new(options.verbose) }
     }
 }
 
 impl Observer for HumanReport {
     fn observe(&self, event: &Event) {
         match event {
-            Event::Started { .. } => self.state().watch.observe(event),
+            Event::Started { .. } => {}
             Event::Changed(outcome) => {
-                if self.options.dry_run {
-                    self.state().watch.observe(event);
-                }
                 if (self.options.dry_run || self.options.verbose) && !self.options.quiet {
                     self.output.line(&change_line(outcome, self.options.dry_run));
                 }
@@ -77,10 +56,8 @@ impl Observer for HumanReport {
             }
             Event::Failed(error) => self.failures.tell(&self.output, &flags::entry_error(error)),
             Event::Notice(notice) => self.output.notice(notice, self.options.quiet),
-            Event::Refused(error) => {
-                self.state().watch.observe(event);
-                self.output.error(error);
-            } // The command line ends the report, with the exit code.
+            Event::Refused(error) => self.output.error(error),
+            // The command line ends the report, with the exit code.
         }
     }
 
@@ -90,31 +67,13 @@ impl Observer for HumanReport {
 }
 
 impl Presenter for HumanReport {
-    fn interval(&self) -> Duration {
-        self.options.progress.interval()
+    fn interval(&self) -> Option<Duration> {
+        Some(self.options.progress.interval())
     }
 
-    fn tick(&self, at: Duration, progress: &Progress) {
+    /// Lets lines out that are held back.
+    fn tick(&self, _at: Duration, _progress: &Progress, _watch: &Watch) {
         self.output.flush();
-        if self.options.progress == ProgressStyle::Off {
-            return;
-        }
-        let totals = progress.totals();
-        let mut state = self.state();
-        state.watch.sample(at, progress);
-        let estimate = state.watch.estimate();
-        let rate = state.watch.bytes_per_second();
-        let Figures { share, pieces: figures } = bars::mirror_figures(&totals, estimate, rate);
-        let counts = bars::mirror_counts(&totals, estimate, at);
-        let shown = Shown { share, figures, counts, in_flight: bars::in_flight(progress) };
-        if let Some(bars) = &self.bars {
-            drop(state);
-            bars.show(shown);
-        } else if at.saturating_sub(state.last_line) >= LINE_INTERVAL {
-            state.last_line = at;
-            drop(state);
-            self.output.stderr_line(&shown.line());
-        }
     }
 
     fn stopping(&self) {
@@ -125,18 +84,13 @@ impl Presenter for HumanReport {
         }
     }
 
-    fn finish(&self, ending: &Ending<'_>) {
-        if let Some(bars) = &self.bars {
-            bars.clear();
-        }
-        let state = self.state();
-        let refused = state.watch.refused();
-        if let Some(refusal) = ending.refusal.filter(|_| !refused) {
+    fn finish(&self, ending: &Ending<'_>, watch: &Watch) {
+        if let Some(refusal) = ending.refusal.filter(|_| !watch.refused()) {
             self.output.error(&refusal.report());
         }
         let nothing_happened = ending.error.is_some() && ending.totals.entries == 0;
         if !nothing_happened {
-            let lines = summary(ending, &state.watch, &self.failures);
+            let lines = summary(ending, watch, &self.failures);
             if self.options.quiet {
                 self.failures.tell_untold(&self.output);
                 if ending.verdict == Verdict::Interrupted && ending.error.is_none() {
@@ -153,14 +107,6 @@ impl Presenter for HumanReport {
             self.output.error(&error.report());
         }
         self.output.flush();
-    }
-
-    fn output(&self) -> &Output {
-        &self.output
-    }
-
-    fn would_change(&self) -> bool {
-        self.state().watch.would_change()
     }
 }
 

@@ -7,7 +7,11 @@ use super::super::signals::Signals;
 use super::Purpose;
 use crate::location::Location;
 use crate::model::{Error, Progress, Stop, Verdict};
-use crate::report::{Deletions, Ending, HumanReport, JsonReport, Output, Presenter};
+use crate::report::bars::Bars;
+use crate::report::{
+    Deletions, Ending, HumanReport, JsonReport, Output, Presenter, Presenters, ProgressReport,
+    ProgressStyle,
+};
 use crate::session::{self, DeleteOptions, MirrorOptions, MirrorOutcome};
 use crate::ticker::Ticker;
 use clap::ArgMatches;
@@ -35,7 +39,7 @@ pub(super) fn execute(
     options: impl FnOnce() -> Result<MirrorOptions, Error>,
 ) -> Exit {
     let began = Instant::now();
-    let presenter = presenter(asked, matches);
+    let (presenters, output) = presenters(asked, matches);
     let progress = Arc::new(Progress::default());
     let stop = Stop::default();
     // Patterns, keys and passwords may come slowly, or never: there a signal ends the process at once.
@@ -46,9 +50,9 @@ pub(super) fn execute(
         Some(DeleteOptions { despite_errors: true, .. }) => Deletions::DespiteErrors,
     });
     let (result, signal) = Signals::during(&stop, || {
-        options.and_then(|options| mirror(&options, &presenter, &progress, &stop))
+        options.and_then(|options| mirror(&options, (&presenters, &output), &progress, &stop))
     });
-    let reader_left = asked.run.dry_run && presenter.output().is_closed();
+    let reader_left = asked.run.dry_run && output.is_closed();
     let (source, target) = (Location::printable(asked.source), Location::printable(asked.target));
     let totals = result.as_ref().map_or_else(|_| progress.totals(), |outcome| outcome.totals);
     let mut ending = Ending {
@@ -66,7 +70,7 @@ pub(super) fn execute(
             ending.refusal = outcome.refusal.as_ref();
             ending.unpublished = outcome.unpublished.as_ref();
             let changed =
-                asked.run.exit_changes && made_changes(outcome, asked.run.dry_run, &*presenter);
+                asked.run.exit_changes && made_changes(outcome, asked.run.dry_run, &presenters);
             exit_of(outcome, signal, reader_left, changed)
         }
         Err(error) => {
@@ -78,48 +82,58 @@ pub(super) fn execute(
         }
     };
     ending.exit_code = exit.code();
-    presenter.finish(&ending);
+    presenters.finish(&ending);
     let purpose = if asked.run.dry_run { Purpose::Tell } else { Purpose::Work };
-    super::close(presenter.output(), exit, purpose)
+    super::close(&output, exit, purpose)
 }
 
 /// Runs the session while a thread shows how far it is.
 fn mirror(
     options: &MirrorOptions,
-    presenter: &Arc<dyn Presenter>,
+    (presenters, output): (&Arc<Presenters>, &Arc<Output>),
     progress: &Arc<Progress>,
     stop: &Stop,
 ) -> Result<MirrorOutcome, Error> {
     let _ticker = {
         let mut told = false;
-        let (presenter, progress, stop) =
-            (Arc::clone(presenter), Arc::clone(progress), stop.clone());
+        let (presenters, output) = (Arc::clone(presenters), Arc::clone(output));
+        let (progress, stop) = (Arc::clone(progress), stop.clone());
         let dry_run = options.dry_run;
-        Ticker::start(presenter.interval(), move |at| {
-            presenter.tick(at, &progress);
-            if dry_run && presenter.output().is_closed() {
+        Ticker::start(presenters.interval(), move |at| {
+            presenters.tick(at, &progress);
+            if dry_run && output.is_closed() {
                 // A dry run that nobody reads (`| head`) has nothing left to do.
                 stop.request();
             } else if stop.requested() && !std::mem::replace(&mut told, true) {
-                presenter.stopping();
+                presenters.stopping();
             }
         })?
     };
-    session::mirror(options, &**presenter, progress, stop)
+    session::mirror(options, &**presenters, progress, stop)
 }
 
-fn presenter(asked: &Asked<'_>, matches: &ArgMatches) -> Arc<dyn Presenter> {
+/// Who presents the run, and where they write.
+fn presenters(asked: &Asked<'_>, matches: &ArgMatches) -> (Arc<Presenters>, Arc<Output>) {
     let human = settings::human(&asked.run.output, matches, asked.run.dry_run);
+    let shows_bars = !asked.run.output.json && human.progress == ProgressStyle::Bars;
+    let bars = shows_bars.then(Bars::new);
+    let output = Arc::new(Output::new(human.output, bars.as_ref().map(Bars::bar)));
+    let own = || Arc::clone(&output);
+    let mut all: Vec<Box<dyn Presenter>> = Vec::new();
     if asked.run.output.json {
-        let output = Output::new(human.output, None);
-        Arc::new(JsonReport::new(output, human.verbose, human.quiet, asked.run.dry_run))
+        let (changes, quiet) = (human.verbose, human.quiet);
+        all.push(Box::new(JsonReport::new(own(), changes, quiet, asked.run.dry_run)));
     } else {
-        Arc::new(HumanReport::new(human))
+        if human.progress != ProgressStyle::Off {
+            all.push(Box::new(ProgressReport::new(own(), bars)));
+        }
+        all.push(Box::new(HumanReport::new(human, own())));
     }
+    (Arc::new(Presenters::new(all)), output)
 }
 
-fn made_changes(outcome: &MirrorOutcome, dry_run: bool, presenter: &dyn Presenter) -> bool {
-    if dry_run { presenter.would_change() } else { outcome.totals.changed_anything() }
+fn made_changes(outcome: &MirrorOutcome, dry_run: bool, presenters: &Presenters) -> bool {
+    if dry_run { presenters.would_change() } else { outcome.totals.changed_anything() }
 }
 
 /// What a run that came to its end, or was stopped, means to the caller.

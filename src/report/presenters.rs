@@ -1,0 +1,174 @@
+//! Several presenters of one run at once: what a person sees, records, a bar. Each does its own part,
+//! and none knows of another.
+//!
+//! Main type: [`Presenters`]. It is what a run is told to; it hands on each event and each tick, and
+//! folds once what all of them go by.
+
+use super::{Ending, Watch};
+use crate::model::{Event, Observer, Progress};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How often a run is looked at whose presenters want no ticks.
+const TICK: Duration = Duration::from_millis(250);
+
+/// An observer that may also look at the counters, and be told how a run ends. What it doesn't do it
+/// leaves out.
+pub trait Presenter: Observer {
+    /// How often it wants to be ticked; `None` where it never does.
+    fn interval(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Looks at the counters, so long after the start.
+    fn tick(&self, _at: Duration, _progress: &Progress, _watch: &Watch) {}
+
+    /// Says that the run was asked to stop.
+    fn stopping(&self) {}
+
+    /// Says how the run ended; the last call.
+    fn finish(&self, _ending: &Ending<'_>, _watch: &Watch) {}
+}
+
+/// The presenters of a run, in the order in which they are told.
+pub struct Presenters {
+    all: Vec<Member>,
+    watch: Mutex<Watch>,
+}
+
+struct Member {
+    presenter: Box<dyn Presenter>,
+    /// When it was ticked last.
+    ticked: Mutex<Duration>,
+}
+
+impl Presenters {
+    /// Makes one of all.
+    pub fn new(all: Vec<Box<dyn Presenter>>) -> Self {
+        let member = |presenter| Member { presenter, ticked: Mutex::default() };
+        Self { all: all.into_iter().map(member).collect(), watch: Mutex::default() }
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often it is to be ticked: as often as any of them wants.
+    pub fn interval(&self) -> Duration {
+        let all = self.all.iter().filter_map(|member| member.presenter.interval());
+        all.min().unwrap_or(TICK)
+    }
+
+    /// Ticks those whose time has come, so long after the start.
+    pub fn tick(&self, at: Duration, progress: &Progress) {
+        // A tick is never quite on time.
+        let slack = self.interval() / 2;
+        let mut watch = self.watch();
+        watch.sample(at, progress);
+        for Member { presenter, ticked } in &self.all {
+            let Some(interval) = presenter.interval() else { continue };
+            let mut ticked = ticked.lock().unwrap_or_else(PoisonError::into_inner);
+            if at + slack >= *ticked + interval {
+                *ticked = at;
+                presenter.tick(at, progress, &watch);
+            }
+        }
+    }
+
+    /// Says that the run was asked to stop.
+    pub fn stopping(&self) {
+        self.all.iter().for_each(|member| member.presenter.stopping());
+    }
+
+    /// Says how the run ended.
+    pub fn finish(&self, ending: &Ending<'_>) {
+        let watch = self.watch();
+        self.all.iter().for_each(|member| member.presenter.finish(ending, &watch));
+    }
+
+    /// Whether a dry run saw anything that a run would change.
+    pub fn would_change(&self) -> bool {
+        self.watch().would_change()
+    }
+}
+
+impl Observer for Presenters {
+    fn observe(&self, event: &Event) {
+        if Watch::wants(event) {
+            self.watch().observe(event);
+        }
+        self.all.iter().for_each(|member| member.presenter.observe(event));
+    }
+
+    fn wants_changes(&self) -> bool {
+        self.all.iter().any(|member| member.presenter.wants_changes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Action, Key, Notice, Outcome, Reason, Totals};
+    use std::sync::Arc;
+
+    /// Takes down what it is told.
+    struct Recorder {
+        interval: Option<Duration>,
+        told: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Observer for Recorder {
+        fn observe(&self, event: &Event) {
+            self.told.lock().unwrap().push(event.code().to_owned());
+        }
+    }
+
+    impl Presenter for Recorder {
+        fn interval(&self) -> Option<Duration> {
+            self.interval
+        }
+
+        fn tick(&self, at: Duration, _progress: &Progress, _watch: &Watch) {
+            self.told.lock().unwrap().push(format!("tick {}", at.as_millis()));
+        }
+
+        fn finish(&self, ending: &Ending<'_>, watch: &Watch) {
+            let told = format!("{} {}", ending.verdict, watch.would_change());
+            self.told.lock().unwrap().push(told);
+        }
+    }
+
+    #[test]
+    fn each_presenter_sees_all_events_and_is_ticked_when_it_wants() {
+        let recorders: [(_, Arc<Mutex<Vec<String>>>); 3] =
+            [None, Some(100), Some(250)].map(|millis| (millis, Arc::default()));
+        let boxed = |(millis, told): &(Option<u64>, Arc<_>)| {
+            let interval = millis.map(Duration::from_millis);
+            Box::new(Recorder { interval, told: Arc::clone(told) }) as Box<dyn Presenter>
+        };
+        let presenters = Presenters::new(recorders.iter().map(boxed).collect());
+        assert_eq!(presenters.interval(), Duration::from_millis(100));
+        assert!(!presenters.wants_changes());
+        presenters.observe(&Event::Notice(Notice::NothingDeleted));
+        let outcome = Outcome::new(&Key::new(*b"a"), None, Action::Delete, Reason::Extra);
+        presenters.observe(&Event::Changed(outcome));
+        let progress = Progress::default();
+        for at in [101, 199, 302, 400, 502] {
+            presenters.tick(Duration::from_millis(at), &progress);
+        }
+        let totals = Totals::default();
+        presenters.finish(&Ending::new("s", "t", &totals));
+        let told = recorders.map(|(_, told)| told.lock().unwrap().join(", "));
+        let (first, last) = ("notice, changed", "failed true");
+        assert_eq!(
+            told,
+            [
+                format!("{first}, {last}"),
+                format!(
+                    "{first}, tick 101, tick 199, tick 302, tick 400, tick 502, {last}"
+                ),
+                format!("{first}, tick 302, tick 502, {last}"),
+            ]
+        );
+    }
+}
