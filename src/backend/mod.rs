@@ -21,8 +21,8 @@ pub use headers::Headers;
 use crate::filter::Filter;
 use crate::model::entry::Completeness;
 use crate::model::{
-    Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Features, Keeps, Key, Metadata, Notice,
-    Stamp,
+    Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Features, Keeps, Key, Metadata,
+    Notice, Stamp,
 };
 use serde::{Deserialize, Serialize};
 use std::any::Any;

@@ -114,7 +114,11 @@ impl Worker<'_, '_> {
     }
 
     /// Hashes what is in doubt, and copies where it isn't what it should be.
-    pub(super) fn check(&mut self, step: &Step, check: Check) -> Result<Option<CompletedStep>, EntryError> {
+    pub(super) fn check(
+        &mut self,
+        step: &Step,
+        check: Check,
+    ) -> Result<Option<CompletedStep>, EntryError> {
         let context = self.context;
         let expected = check.expected();
         let (mut existing, mut of_target) = (step.target.clone(), None);
@@ -141,7 +145,10 @@ impl Worker<'_, '_> {
 
     /// Adds the digests that are missing to the row of a file which the source lacks, if the file is
     /// the one recorded.
-    pub(super) fn hash_surplus(&mut self, step: &Step) -> Result<Option<CompletedStep>, EntryError> {
+    pub(super) fn hash_surplus(
+        &mut self,
+        step: &Step,
+    ) -> Result<Option<CompletedStep>, EntryError> {
         let Some(row) = &step.row else { return Ok(None) };
         let target = Arc::clone(&self.context.target);
         let (entry, hashed) = self.hash(ReadSide::target(&*target), &step.source)?;

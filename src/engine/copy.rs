@@ -11,8 +11,7 @@ use super::hash::{Hashed, ReadSide, with_retries};
 use crate::backend::{StageDirectory, Staged, Written};
 use crate::manifest::{Origin, PendingRow, Row};
 use crate::model::{
-    Action, Cause, Check, Decision, Digest, Entry, EntryError, Features, Operation, Outcome,
-    Reason,
+    Action, Cause, Check, Decision, Digest, Entry, EntryError, Features, Operation, Outcome, Reason,
 };
 use crate::plan::Step;
 

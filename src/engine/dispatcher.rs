@@ -9,8 +9,7 @@ use super::set_aside::{self, Deletions, SetAside, Since};
 use super::successors::Successors;
 use crate::backend::Precondition;
 use crate::model::{
-    Action, Cause, Entry, EntryError, Error, ErrorKind, Key, Operation, Outcome, Reason,
-    Status,
+    Action, Cause, Entry, EntryError, Error, ErrorKind, Key, Operation, Outcome, Reason, Status,
 };
 use crate::plan::{DeleteOptions, DeletionTally, Planned, Remainder, Step, Steps};
 use crossbeam_channel::{Sender, bounded};
@@ -93,9 +92,7 @@ pub fn execute<P: Steps>(
     }
     let remainder = remainder?;
     let refusal = match remainder.filter(|_| !context.is_over()) {
-        Some(remainder) => {
-            work_off(context, remainder, set_aside, &mut committer, deletes, allow)?
-        }
+        Some(remainder) => work_off(context, remainder, set_aside, &mut committer, deletes, allow)?,
         None => None,
     };
     committer.flush();

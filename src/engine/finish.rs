@@ -101,8 +101,7 @@ fn finished(
         target_stamp = stamp_as_wanted(context, &entry)?;
         how = if target_stamp.is_some() { Finish::Restore } else { Finish::Update };
     }
-    let set =
-        if target_stamp.is_some() { Ok(target_stamp) } else { set(context, how, &mut entry) };
+    let set = if target_stamp.is_some() { Ok(target_stamp) } else { set(context, how, &mut entry) };
     let target_stamp = match set {
         Ok(target_stamp) => target_stamp,
         Err(cause) => {
@@ -142,8 +141,7 @@ fn finished(
 /// The stamp of the target's directory, where it has the metadata that it is to have.
 fn stamp_as_wanted(context: &Context<'_>, entry: &Entry) -> Result<Option<Stamp>, EntryError> {
     let found = context.target.look(&entry.key);
-    let found =
-        found.map_err(|cause| EntryError::on_target(Operation::List, &entry.key, cause))?;
+    let found = found.map_err(|cause| EntryError::on_target(Operation::List, &entry.key, cause))?;
     let is_as_wanted = |found: &Entry| {
         let stood = Some(&found.metadata);
         context.target.achievable_metadata(&entry.metadata, found.kind, stood) == found.metadata
@@ -152,11 +150,7 @@ fn stamp_as_wanted(context: &Context<'_>, entry: &Entry) -> Result<Option<Stamp>
 }
 
 /// Sets the metadata of a directory, or takes what stands for what it is to have.
-fn set(
-    context: &Context<'_>,
-    how: Finish,
-    entry: &mut Entry,
-) -> Result<Option<Stamp>, Cause> {
+fn set(context: &Context<'_>, how: Finish, entry: &mut Entry) -> Result<Option<Stamp>, Cause> {
     let (key, kind) = (&entry.key, EntryKind::Directory);
     if how == Finish::Record {
         // Whatever stands is what its row tells; the next run tries again.

@@ -24,9 +24,9 @@ mod ranges;
 mod set_aside;
 mod successors;
 mod tag;
-mod update;
 #[cfg(test)]
 pub(crate) mod tests;
+mod update;
 
 pub use ahead::CountAhead;
 pub use collisions::Collisions;

@@ -112,7 +112,8 @@ pub(super) fn status(
     if since == Since::Doomed && deletions.status != Some(Status::Done) {
         return deletions.status;
     }
-    let waits = progress.copies_failed.get() > 0 && (!despite_errors || successor == Successor::Incomplete);
+    let waits =
+        progress.copies_failed.get() > 0 && (!despite_errors || successor == Successor::Incomplete);
     Some(if waits { Status::Waits } else { Status::Done })
 }
 

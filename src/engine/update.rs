@@ -7,9 +7,7 @@ use super::hash::Hashed;
 use crate::backend::Inspected;
 use crate::manifest::{PendingRow, Row};
 use crate::model::entry::Completeness;
-use crate::model::{
-    Action, Cause, Entry, EntryError, EntryKind, Features, Metadata, Operation,
-};
+use crate::model::{Action, Cause, Entry, EntryError, EntryKind, Features, Metadata, Operation};
 use crate::plan::Step;
 use std::io::ErrorKind::NotFound;
 

@@ -199,8 +199,7 @@ mod tests {
             let row = Row { kind: EntryKind::Directory, ..row("d/", "") };
             let sources = [source(1, key_space), source(2, KeySpace::Tree)];
             let (rows, broke_off) = (std::iter::once(Ok(row)), Arc::default());
-            let mut told =
-                EnrichedListing::new(listed, rows, broke_off, &sources, KeySpace::Tree);
+            let mut told = EnrichedListing::new(listed, rows, broke_off, &sources, KeySpace::Tree);
             match told.next() {
                 Some(Ok(ListItem::Entry(entry))) => (entry.metadata.mode, entry.completeness),
                 other => panic!("{other:?}"),

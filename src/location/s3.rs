@@ -114,8 +114,7 @@ impl fmt::Display for S3Location {
         // written so: the path would be read as part of the prefix.
         let is_host = |endpoint: &&String| endpoint.matches('/').count() == 2;
         // Neither can a prefix whose end would be read as options.
-        let is_plain =
-            split_options(&self.prefix).is_ok_and(|split| *split.path == *self.prefix);
+        let is_plain = split_options(&self.prefix).is_ok_and(|split| *split.path == *self.prefix);
         let host = self.endpoint.as_ref().filter(is_host).filter(|_| is_plain);
         write!(out, "s3://{}", self.bucket)?;
         if let Some(endpoint) = host {

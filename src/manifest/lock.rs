@@ -326,9 +326,7 @@ fn open_or_make(directory: &OwnedFd) -> io::Result<OpenedFile> {
 fn open_directory(root: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
     match rustix::fs::openat(root, DIRECTORY, flags, Mode::empty()) {
-        Err(Errno::NOTDIR | Errno::LOOP) => {
-            Err(no_directory())
-        }
+        Err(Errno::NOTDIR | Errno::LOOP) => Err(no_directory()),
         other => Ok(other?),
     }
 }

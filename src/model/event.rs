@@ -4,8 +4,8 @@
 //! progress is [`Progress`](super::Progress), counters that a presenter samples.
 
 use super::{
-    Action, Decision, EntryError, EntryKind, ErrorReport, Features, Key, Notice, Reason, RunId, Totals,
-    serial,
+    Action, Decision, EntryError, EntryKind, ErrorReport, Features, Key, Notice, Reason, RunId,
+    Totals, serial,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -14,7 +14,8 @@ use crate::manifest::bag;
 use crate::model::entry::{SET_GID, SET_UID};
 use crate::model::reserved::is_own_name;
 use crate::model::{
-    Cause, Durability, EntryKind, Error, ErrorKind, Feature, Features, Key, Metadata, Notice, Timestamp,
+    Cause, Durability, EntryKind, Error, ErrorKind, Feature, Features, Key, Metadata, Notice,
+    Timestamp,
 };
 use crate::place::random;
 use rustix::fs::{OFlags, PROC_SUPER_MAGIC, fcntl_getfl};

@@ -52,11 +52,7 @@ pub(super) enum Extent {
 
 /// How a source, of which a single file may be all that counts, and a target lie in each other. A file
 /// beside the other ones of a target is no overlap, unless it is its own target.
-pub(super) fn overlap(
-    source: &Position,
-    extent: Extent,
-    target: &Position,
-) -> Option<Overlap> {
+pub(super) fn overlap(source: &Position, extent: Extent, target: &Position) -> Option<Overlap> {
     let is_single = extent == Extent::SingleFile;
     match (source, target) {
         (

@@ -27,8 +27,8 @@ use crate::model::hint::hint;
 use crate::model::reserved::is_set_aside;
 use crate::model::run::Counter;
 use crate::model::{
-    Action, Cause, Decision, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata,
-    Notice, Operation, Outcome, Progress, Reason, Setting,
+    Action, Cause, Decision, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata, Notice,
+    Operation, Outcome, Progress, Reason, Setting,
 };
 use crate::spool::{Spool, SpoolReader};
 use directory::{Open, as_it_stands};

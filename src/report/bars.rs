@@ -188,11 +188,7 @@ pub(crate) struct Figures {
 }
 
 /// How far a mirror run is: the share, bytes of those to copy, speed, time left.
-pub(crate) fn mirror_figures(
-    now: &Totals,
-    estimate: &Estimate,
-    rate: Option<f64>,
-) -> Figures {
+pub(crate) fn mirror_figures(now: &Totals, estimate: &Estimate, rate: Option<f64>) -> Figures {
     let all = match estimate.whole() {
         Some(whole) => format!("{}{}", about(estimate), size(whole.bytes)),
         None => format!("{} so far", size(now.bytes_planned)),
@@ -202,11 +198,7 @@ pub(crate) fn mirror_figures(
 }
 
 /// How far a verification is.
-pub(crate) fn verify_figures(
-    now: &Totals,
-    estimate: &Estimate,
-    rate: Option<f64>,
-) -> Figures {
+pub(crate) fn verify_figures(now: &Totals, estimate: &Estimate, rate: Option<f64>) -> Figures {
     let hashed = size(now.bytes_hashed);
     let bytes = match estimate.whole() {
         // Stamps alone are compared.
@@ -217,11 +209,7 @@ pub(crate) fn verify_figures(
     figures(estimate, bytes, rate)
 }
 
-fn figures(
-    estimate: &Estimate,
-    bytes: Option<String>,
-    rate: Option<f64>,
-) -> Figures {
+fn figures(estimate: &Estimate, bytes: Option<String>, rate: Option<f64>) -> Figures {
     let share = estimate.share();
     let percent = share.map(|share| {
         let percent = (share * 100.0).floor();

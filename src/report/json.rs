@@ -4,8 +4,8 @@
 use super::flags;
 use super::{Ending, Output, Presenter, Watch};
 use crate::model::{
-    EntryError, EntryKind, ErrorKind, ErrorReport, Event, Key, Notice, Observer, Operation, Outcome,
-    Progress, Reason, Severity, Status, Totals,
+    EntryError, EntryKind, ErrorKind, ErrorReport, Event, Key, Notice, Observer, Operation,
+    Outcome, Progress, Reason, Severity, Status, Totals,
 };
 use serde::Serialize;
 use std::borrow::Cow;

@@ -112,7 +112,8 @@ impl Presenter for HumanReport {
 
 /// The line of what is done to an entry: `copy             a/b  (new)`.
 fn change_line(outcome: &Outcome, dry_run: bool) -> String {
-    let (word, key, reason) = (outcome.word(), &outcome.key, flags::reason(outcome.decision.reason));
+    let (word, key, reason) =
+        (outcome.word(), &outcome.key, flags::reason(outcome.decision.reason));
     let is_open = dry_run && outcome.decision.action.is_conditional();
     let follows = if is_open { "; copy if content differs" } else { "" };
     // `update metadata` is the longest.

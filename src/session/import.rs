@@ -113,7 +113,9 @@ pub fn import(
     let place = places.target(&options.target, options.target_store.as_ref())?;
     let (target_name, lockable) = (&place.name, place.lockable()?);
     let target = places.write(&place, Writes { durability: Durability::File, token: random() })?;
-    let held = TargetLock::take(&lockable, LockRequest::of(&run), stop, &mut |notice| observer.notice(&notice))?;
+    let held = TargetLock::take(&lockable, LockRequest::of(&run), stop, &mut |notice| {
+        observer.notice(&notice);
+    })?;
     let reader = ManifestReader::of(&*target, state_dir);
     refuse_where_known(options, &reader, target_name)?;
     lockable.learn(&*target, &mut |notice| observer.notice(&notice));
@@ -138,8 +140,7 @@ pub fn import(
     let bandwidth = BandwidthLimit::new(&options.limits, stop);
     let paced = PacedSource::around(&*target, bandwidth.as_ref());
     let content: &dyn Source = paced.as_ref().map_or(&*target, |paced| paced);
-    let importing =
-        Importing { options, target: &*target, content, by, observer, progress, stop };
+    let importing = Importing { options, target: &*target, content, by, observer, progress, stop };
     let imported = importing.run(listed, state.writer()?);
     if let Some(why) = held.lost() {
         return Err(why);
@@ -407,8 +408,7 @@ impl Importing<'_> {
                 }
             };
         if digest != expected {
-            let difference =
-                Difference::Corrupt { expected: Some(expected), found: Some(digest) };
+            let difference = Difference::Corrupt { expected: Some(expected), found: Some(digest) };
             self.observer.difference(&entry.key, &difference, true);
             return unverified(entry, Some(false));
         }

@@ -227,8 +227,7 @@ impl OpenManifest {
     /// # Errors
     /// As those of [`ManifestReader::latest`].
     pub fn rows(&self, head: &Head) -> Result<Merged, Error> {
-        Merged::of(&self.reader(), head)
-            .map_err(|error| self.superseded(head).unwrap_or(error))
+        Merged::of(&self.reader(), head).map_err(|error| self.superseded(head).unwrap_or(error))
     }
 }
 

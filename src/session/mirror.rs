@@ -27,8 +27,8 @@ use crate::location::Location;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::ManifestReader;
 use crate::manifest::{
-    Lockable, ManifestMode, Opened, RecordedOptions, RootIdentity, RunNumber, SourceNumber, State,
-    LockRequest, TargetLock, is_damage, recall,
+    LockRequest, Lockable, ManifestMode, Opened, RecordedOptions, RootIdentity, RunNumber,
+    SourceNumber, State, TargetLock, is_damage, recall,
 };
 use crate::model::entry::Completeness;
 use crate::model::hint::hint;

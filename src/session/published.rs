@@ -123,8 +123,7 @@ pub(super) fn foresee(
     key: Option<&PublicKey>,
 ) -> Result<Option<Foresight>, Error> {
     let mut notices = Vec::new();
-    let (rows, from, lost): (Foreseen, _, _) = match published::foresee(state, place.reader, key)?
-    {
+    let (rows, from, lost): (Foreseen, _, _) = match published::foresee(state, place.reader, key)? {
         None => return Ok(None),
         Some(Since::Usable(mut foreseen)) => {
             notices.push(Notice::ManifestToCatchUp { run: foreseen.latest.head.run.clone() });

@@ -16,12 +16,14 @@ use crate::limits::LimitOptions;
 use crate::location::SingleLocation;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::{self, Done, ManifestReader, ManifestWriter, Publishing};
-use crate::manifest::{Origin, PendingRow, RecordedBy, RecordedOptions, STREAM, State, TargetLock, LockRequest, recall};
+use crate::manifest::{
+    LockRequest, Origin, PendingRow, RecordedBy, RecordedOptions, STREAM, State, TargetLock, recall,
+};
 use crate::model::error::Trouble;
 use crate::model::stamp::StampFields;
 use crate::model::{
-    Cause, Digest, Durability, ETag, Entry, EntryKind, Error, ErrorKind, Key,
-    Metadata, Notice, Progress, RunId, Severity, Stamp, Stop, Timestamp, Verdict,
+    Cause, Digest, Durability, ETag, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Notice,
+    Progress, RunId, Severity, Stamp, Stop, Timestamp, Verdict,
 };
 use crate::place::file::{cannot_write, of_existing};
 use crate::place::{OpenOptions, Opener, WritableFile};
@@ -98,8 +100,9 @@ pub fn put(
     let places = Opener::new(OpenOptions { run: &run.0, ..looking });
     let mut at = places.writable(&options.location, options.store.as_ref(), options.mode)?;
     let mut told = Vec::new();
-    let held =
-        TargetLock::take(&at.lockable, LockRequest::of(&run), stop, &mut |notice| told.push(notice));
+    let held = TargetLock::take(&at.lockable, LockRequest::of(&run), stop, &mut |notice| {
+        told.push(notice);
+    });
     let held = match held {
         Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
         held => held?,

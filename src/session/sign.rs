@@ -3,9 +3,9 @@
 use super::manifest::{ManifestAt, OpenManifest};
 use super::{new_run_id, wall_clock};
 use crate::limits::LimitOptions;
-use crate::manifest::{LockRequest, TargetLock};
 use crate::manifest::keys::{SecretKey, Signature};
 use crate::manifest::published::{self, ManifestWriter, Publication};
+use crate::manifest::{LockRequest, TargetLock};
 use crate::model::{Durability, Error, ErrorKind, Notice, Progress, Stop};
 use crate::place::random;
 use crate::place::{OpenOptions, Opener, Writes};
@@ -53,8 +53,9 @@ pub fn sign(
     let lockable = place.lockable()?;
     let target = opener.write(&place, Writes { durability: Durability::File, token: random() })?;
     let mut notices = Vec::new();
-    let held =
-        TargetLock::take(&lockable, LockRequest::of(&run), stop, &mut |notice| notices.push(notice))?;
+    let held = TargetLock::take(&lockable, LockRequest::of(&run), stop, &mut |notice| {
+        notices.push(notice);
+    })?;
     lockable.learn(&*target, &mut |notice| notices.push(notice));
     let writer = ManifestWriter::new(&*target, &at.spool_dir, wall_clock());
     let signed = writer

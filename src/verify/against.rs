@@ -97,8 +97,7 @@ pub fn verify_against(
     stop: &Stop,
 ) -> Result<AgainstOutcome, Error> {
     let began = Instant::now();
-    let named =
-        NamedSource { location: &against.source, store: against.source_store.as_ref() };
+    let named = NamedSource { location: &against.source, store: against.source_store.as_ref() };
     let opened = open(options, Some(named), observer, progress, stop)?;
     let Opened {
         target, name, shared, source: Some(OpenedSource { source, place, overlap }), ..

@@ -144,11 +144,7 @@ impl Expected {
         self.unfinished.push(Unfinished { run, source, started, verdict, cut_off });
     }
 
-    fn of(
-        sources: Vec<RecordedSource>,
-        latest: LatestRun,
-        unfinished: Vec<Unfinished>,
-    ) -> Self {
+    fn of(sources: Vec<RecordedSource>, latest: LatestRun, unfinished: Vec<Unfinished>) -> Self {
         let ended = sources.iter().filter(|source| source.verdict.is_some());
         let ended = ended.map(|source| source.run.clone()).collect();
         // A list names files alone, by keys that are the same in any form.

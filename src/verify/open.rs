@@ -182,7 +182,8 @@ pub(super) fn tell_unrecorded(options: &VerifyOptions, observer: &dyn VerifyObse
     if let Depth::Content(choice) = options.depth
         && (choice.budget.is_some() || choice.unverified_since.is_some())
     {
-        let cause = "no run into the target is recorded here, its manifest alone was found".to_owned();
+        let cause =
+            "no run into the target is recorded here, its manifest alone was found".to_owned();
         observer.notice(&Notice::NotRecorded { cause });
     }
 }
@@ -245,7 +246,9 @@ pub(super) fn open(
     let place = opener.target(&options.target, options.target_store.as_ref())?;
     let lockable = place.lockable()?;
     let take = |repair: &Repair| {
-        TargetLock::take(&lockable, LockRequest::of(&repair.run), stop, &mut |notice| observer.notice(&notice))
+        TargetLock::take(&lockable, LockRequest::of(&repair.run), stop, &mut |notice| {
+            observer.notice(&notice);
+        })
     };
     let held = repair.map(take).transpose()?;
     let shared = if held.is_none() { Some(lockable.share()?) } else { None };

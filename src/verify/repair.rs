@@ -308,9 +308,8 @@ impl MendSteps<'_> {
         let stood = existing.map(|existing| &existing.metadata);
         let held = self.target.achievable_metadata(&right.metadata, right.kind, stood);
         let lost = not_kept(&held, &right.metadata, right.kind).map(Cause::NotKept);
-        let failure = lost.map(|lost| {
-            failed(right.key.clone(), Hindrance::new(Operation::SetMetadata, lost))
-        });
+        let failure = lost
+            .map(|lost| failed(right.key.clone(), Hindrance::new(Operation::SetMetadata, lost)));
         let is_lost = failure.is_some();
         self.next.extend(failure);
         is_lost

@@ -59,9 +59,7 @@ where
             let extra = &mut |key: &Key| tally.extra(key);
             let is_unsettled = match (&entry, &row) {
                 (Some(entry), row) => self.unsettled.holds(entry, row.as_ref()),
-                (None, Some(row)) => {
-                    self.unsettled.lacks(&row.key, || tally.is_replaced(&row.key))
-                }
+                (None, Some(row)) => self.unsettled.lacks(&row.key, || tally.is_replaced(&row.key)),
                 (None, None) => false,
             };
             match (&entry, &row) {

@@ -137,8 +137,9 @@ mod tests {
     #[test]
     fn what_is_missing_is_unsettled_where_its_directory_changed() {
         let mut unsettled = deleting();
-        let lacks =
-            |unsettled: &mut Unsettled, key: &str| unsettled.lacks(&Key::new(key.as_bytes()), || false);
+        let lacks = |unsettled: &mut Unsettled, key: &str| {
+            unsettled.lacks(&Key::new(key.as_bytes()), || false)
+        };
         unsettled.holds(&entry("", at(99)), None);
         assert!(!lacks(&mut unsettled, "a"));
         unsettled.holds(&entry("d/", at(101)), None);

@@ -10,7 +10,9 @@ use crate::backend::{
     StagedDirectory, Target, WriteAt, Written,
 };
 use crate::limits::{Bandwidth, LimitOptions};
-use crate::model::{Cause, Digest, Entry, EntryKind, Error, Keeps, Key, Metadata, Notice, Stamp, Stop};
+use crate::model::{
+    Cause, Digest, Entry, EntryKind, Error, Keeps, Key, Metadata, Notice, Stamp, Stop,
+};
 use std::any::Any;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;

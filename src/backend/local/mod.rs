@@ -37,9 +37,7 @@ pub use walk::Guarded;
 pub use write::LocalTarget;
 
 use self::capabilities::Capabilities;
-use super::{
-    Inspected, KeySpace, ListItem, ListOptions, Listing, Ranges, ReadError, Sink, Source,
-};
+use super::{Inspected, KeySpace, ListItem, ListOptions, Listing, Ranges, ReadError, Sink, Source};
 use crate::model::error::Side;
 use crate::model::{Cause, Entry, Error, Key, Notice};
 use std::path::PathBuf;

@@ -125,9 +125,7 @@ mod tests {
         let parent = opened.descend(b"d/").unwrap();
         let key = Key::new(&b"d/f/"[..]);
         set_aside_by(&shared, &parent, &key, |one, other| match exchange {
-            Exchange::Works => {
-                renameat_with(&*parent, one, &*parent, other, RenameFlags::EXCHANGE)
-            }
+            Exchange::Works => renameat_with(&*parent, one, &*parent, other, RenameFlags::EXCHANGE),
             Exchange::Fails(errno) => Err(errno),
         })
     }
@@ -179,7 +177,10 @@ mod tests {
             fs::write(root.path().join("d/f/x"), "someone else's").unwrap();
             let refused = set_aside(&root, exchange).unwrap_err();
             assert!(matches!(refused, Cause::TargetChanged), "{exchange:?}: {refused}");
-            assert_eq!((names(&root, "d"), names(&root, "d/f")), (vec!["f".into()], vec!["x".into()]));
+            assert_eq!(
+                (names(&root, "d"), names(&root, "d/f")),
+                (vec!["f".into()], vec!["x".into()])
+            );
         }
     }
 

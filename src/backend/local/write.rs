@@ -14,14 +14,16 @@ use super::stage::{Hidden, LocalStage};
 use super::stage_directory::{LocalStageDirectory, sweep_directory};
 use super::{LocalSource, Walking, read};
 use crate::backend::{
-    self, Inspected, ListItem, ListOptions, Listing, Precondition, Ranges, ReadError,
-    Sink, Source, Stage, StageDirectory, Target,
+    self, Inspected, ListItem, ListOptions, Listing, Precondition, Ranges, ReadError, Sink, Source,
+    Stage, StageDirectory, Target,
 };
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::names::legal;
 use crate::model::reserved::{DIRECTORY, MANIFEST, is_of_put, is_set_aside, is_temporary};
-use crate::model::{Cause, Durability, Entry, EntryKind, Error, Keeps, Key, Metadata, Notice, Stamp};
+use crate::model::{
+    Cause, Durability, Entry, EntryKind, Error, Keeps, Key, Metadata, Notice, Stamp,
+};
 use rustix::fs::{AtFlags, Mode, mkdirat, symlinkat, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;

@@ -253,7 +253,9 @@ mod tests {
             assert_eq!(condition, Condition::Absent);
             if sent.get() == 1 { Err(refusal(StoreErrorKind::PreconditionFailed)) } else { Ok(()) }
         };
-        let done = conditions.send(Writing::Put, Condition::Absent, answer, || Ok(Found { existing: None, decides: true }));
+        let done = conditions.send(Writing::Put, Condition::Absent, answer, || {
+            Ok(Found { existing: None, decides: true })
+        });
         assert!(done.is_ok() && sent.get() == 2);
         assert_eq!(conditions.notice(), None);
     }
@@ -262,7 +264,9 @@ mod tests {
     fn a_changed_source_does_not_disable_conditions_on_the_target() {
         let conditions = Conditions::default();
         let answer = |_: Condition<'_>| Err::<(), _>(refusal(StoreErrorKind::PreconditionFailed));
-        let done = conditions.send(Writing::Copy, Condition::Absent, answer, || Ok(Found { existing: None, decides: false }));
+        let done = conditions.send(Writing::Copy, Condition::Absent, answer, || {
+            Ok(Found { existing: None, decides: false })
+        });
         assert!(matches!(done, Err(Unwritten::Unmet { existing: None, .. })), "{done:?}");
         assert_eq!(conditions.notice(), None);
     }

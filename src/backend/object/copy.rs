@@ -272,11 +272,7 @@ impl BucketPrefix {
     }
 
     /// Returns whether an object is certainly a copy of another, with all its headers.
-    fn is_whole_copy(
-        &self,
-        head: &Head,
-        source: SourceObject<'_>,
-    ) -> Result<bool, StoreError> {
+    fn is_whole_copy(&self, head: &Head, source: SourceObject<'_>) -> Result<bool, StoreError> {
         let original = source.head()?;
         let has_headers = original.is_some_and(|original| is_kept(head, &original.headers));
         Ok(has_headers && self.is_copy(head, source)?)

@@ -46,8 +46,8 @@ pub use prefix::{BucketPrefix, PrefixOptions};
 pub use protocols::StoreSettings;
 pub use sides::{ObjectSource, ObjectTarget};
 pub use store::{
-    Body, BucketId, CompletedPart, Condition, CopySource, Head, ListQuery, Listed, LookForWritten, NotDeleted,
-    ObjectReader, Outcome, Page, PartTag, PartsPage, RequestLimits, Requester, Store,
+    Body, BucketId, CompletedPart, Condition, CopySource, Head, ListQuery, Listed, LookForWritten,
+    NotDeleted, ObjectReader, Outcome, Page, PartTag, PartsPage, RequestLimits, Requester, Store,
     StoreCapabilities, UploadId, UploadedPart, Wanted, WrittenObject,
 };
 pub use stores::Stores;

@@ -22,7 +22,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-
 /// The name of the object in a prefix, if the location is a single object.
 pub(in crate::backend) type Only = Option<Box<[u8]>>;
 

@@ -227,7 +227,10 @@ mod tests {
         let begun = journal("one").describe("ké".as_bytes(), &id, "token", 9, &metadata);
         let path = journal("one").begin(&begun).expect("take note");
         let resume = |place: &str, key: &str, size, metadata: &Metadata| {
-            journal(place).resume(key.as_bytes(), size, metadata).expect("read").map(|left| left.begun)
+            journal(place)
+                .resume(key.as_bytes(), size, metadata)
+                .expect("read")
+                .map(|left| left.begun)
         };
         assert_eq!(resume("one", "ké", 9, &metadata), Some(begun.clone()));
         assert_eq!(resume("two", "ké", 9, &metadata), None);

@@ -12,8 +12,8 @@ use super::parts::Parts;
 use super::prefix::BucketPrefix;
 use super::uploads::{self, LeftUpload};
 use super::{
-    Body, CompletedPart, Condition, Head, Headers, StoreError, StoreErrorKind, UploadId, UploadedPart,
-    WrittenObject,
+    Body, CompletedPart, Condition, Head, Headers, StoreError, StoreErrorKind, UploadId,
+    UploadedPart, WrittenObject,
 };
 use crate::backend::{Precondition, Stage, Staged, Written};
 use crate::limits::{Content, MemoryPermit};
@@ -404,9 +404,8 @@ impl BucketPrefix {
         place: Precondition,
     ) -> Result<Option<ETag>, Cause> {
         self.check_ending(key)?;
-        let send = |condition: Condition<'_>| {
-            self.store.put(key, content.clone(), headers, condition)
-        };
+        let send =
+            |condition: Condition<'_>| self.store.put(key, content.clone(), headers, condition);
         let condition = condition_of(&place);
         let put = self.conditions.write(&*self.store, Writing::Put, key, condition, send);
         match put {
@@ -436,9 +435,8 @@ impl BucketPrefix {
             head.headers.user.iter().any(|(name, value)| name == UPLOAD && value == token)
         };
         let look = || Ok(self.store.head(key)?.filter(is_ours).map(WrittenObject::from));
-        let send = |condition: Condition<'_>| {
-            self.store.complete_upload(key, id, parts, condition, &look)
-        };
+        let send =
+            |condition: Condition<'_>| self.store.complete_upload(key, id, parts, condition, &look);
         let condition = condition_of(place);
         let completed =
             self.conditions.write(&*self.store, Writing::Complete, key, condition, send);

@@ -177,8 +177,7 @@ impl Scene {
         let listed = |side, place: &dyn Source| {
             OrderChecked::new(place.list(&listing).expect("begin a listing"), side)
         };
-        let recorded =
-            RecordedRows { rows: state.rows().expect("read rows"), from: policy.from };
+        let recorded = RecordedRows { rows: state.rows().expect("read rows"), from: policy.from };
         let join = Join::new(
             listed(Side::Source, &*source),
             listed(Side::Target, &*target),

@@ -5,8 +5,8 @@ use super::reader::POINTER;
 use super::writer::ManifestWriter;
 use crate::backend::Precondition;
 use crate::manifest::{ManifestMode, RowSelection, State};
-use crate::model::reserved::{DIRECTORY, LOCK};
 use crate::model::notice::Readers;
+use crate::model::reserved::{DIRECTORY, LOCK};
 use crate::model::{Cause, Entry, EntryKind, Error, Key, Metadata, Notice};
 
 /// What is about to be written of a manifest.
@@ -60,7 +60,9 @@ impl ManifestWriter<'_> {
         if is_new {
             // The lock was taken before the root had its mode, where the run made that.
             let lock = asked.unwrap_or_else(|| ManifestMode::of_lock(mode));
-            for (own, mode) in [(format!("{DIRECTORY}/"), lock.directory()), (LOCK.to_owned(), lock.file())] {
+            for (own, mode) in
+                [(format!("{DIRECTORY}/"), lock.directory()), (LOCK.to_owned(), lock.file())]
+            {
                 if let Some(own) = self.target.look(&Key::new(own.as_bytes())).map_err(failed)? {
                     self.set_mode(&own, mode, Some(gid)).map_err(failed)?;
                 }

@@ -1,9 +1,7 @@
 //! Publishing what the state holds.
 
 use super::check;
-use super::head::{
-    Head, Predecessor, Publication, Publishing, SEGMENTS, Segment, segment_name,
-};
+use super::head::{Head, Predecessor, Publication, Publishing, SEGMENTS, Segment, segment_name};
 use super::history::History;
 use super::line::Published;
 use super::open::Written;
@@ -49,7 +47,8 @@ impl Done {
             let begins_chain = self.publication.head.lost.is_some();
             Notice::ManifestWrittenAnew { cause: fault.to_string(), publication, begins_chain }
         });
-        let left = self.left.as_ref().map(|error| Notice::SegmentStays { cause: error.to_string() });
+        let left =
+            self.left.as_ref().map(|error| Notice::SegmentStays { cause: error.to_string() });
         signing.into_iter().chain(anew).chain(self.closed.clone()).chain(left).collect()
     }
 }

@@ -5,9 +5,7 @@ use super::reader::{ManifestReader, POINTER};
 use crate::backend::{Precondition, Stage, Target};
 use crate::manifest::ManifestMode;
 use crate::manifest::keys::SecretKey;
-use crate::model::{
-    Cause, Digest, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Timestamp,
-};
+use crate::model::{Cause, Digest, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Timestamp};
 use std::cell::Cell;
 use std::io::{self, Write};
 use std::path::Path;

@@ -91,10 +91,7 @@ fn notices() -> Vec<Notice> {
         Notice::ConditionsIgnored,
         Notice::CopiesRefused { cause: cause() },
         Notice::NoMarkers { cause: cause() },
-        Notice::KeysLostInListing {
-            store: "s3".to_owned(),
-            next: Remembered::Failed(cause()),
-        },
+        Notice::KeysLostInListing { store: "s3".to_owned(), next: Remembered::Failed(cause()) },
         Notice::ModeNotKept { cause: cause() },
         Notice::MetadataNotSet { cause: cause() },
         Notice::FeaturesLost { features },
@@ -120,7 +117,9 @@ fn notices_have_codes_that_stay_and_come_back_as_they_were() {
 fn settings_in_a_notice_are_named_by_whoever_tells_it() {
     let notice = Notice::SurplusInBag { count: 2 };
     let told = |name: &str| {
-        format!("files that the source does not have, and that stay in the bag: 2; {name} removes them")
+        format!(
+            "files that the source does not have, and that stay in the bag: 2; {name} removes them"
+        )
     };
     assert_eq!(notice.to_string(), told("`delete`"));
     assert_eq!(notice.say(|setting| format!("--{}", setting.code())), told("--delete"));

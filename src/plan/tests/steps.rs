@@ -3,8 +3,8 @@
 use super::super::*;
 use crate::backend::memory::{Call, Memory, When};
 use crate::backend::{KeySpace, ListOptions};
-use crate::compare::{Join, RecordedRows};
 use crate::compare::policy::{PolicyOptions, Surplus};
+use crate::compare::{Join, RecordedRows};
 use crate::filter::{Filter, Rule};
 use crate::listing::OrderChecked;
 use crate::manifest::{Origin, RunNumber, SourceNumber};
@@ -122,9 +122,8 @@ impl Scene {
         let directory = tempfile::tempdir().unwrap();
         let (surplus, progress) = (Counter::default(), Progress::default());
         let come = Cell::new(0);
-        let is_one_of = |keys: &[&str], key: &Key| {
-            keys.iter().any(|other| other.as_bytes() == key.as_bytes())
-        };
+        let is_one_of =
+            |keys: &[&str], key: &Key| keys.iter().any(|other| other.as_bytes() == key.as_bytes());
         let planning = Planning {
             policy: &policy,
             holds: &|metadata, _, _| *metadata,
@@ -287,7 +286,10 @@ fn a_directory_whose_metadata_differs_is_updated_and_one_without_row_recorded() 
     scene.target.set("d", |metadata| metadata.mode = 0o755);
     scene.rows.retain(|row| row.key.as_bytes() != b"g/");
     let told = scene.plan();
-    assert_eq!((told.steps, told.directories), (vec![], vec!["Update d/".into(), "Restore g/".into()]));
+    assert_eq!(
+        (told.steps, told.directories),
+        (vec![], vec!["Update d/".into(), "Restore g/".into()])
+    );
     scene.rows.clear();
     let told = Scene { directories_change: false, ..scene }.plan();
     assert_eq!(told.directories, ["Restore d/e/", "Update d/", "Restore g/", "Restore ."]);
@@ -488,7 +490,10 @@ fn what_is_left_out_is_to_the_target_as_if_the_source_lacked_it() {
     let mut scene = Scene::new(&["a", "b"], &["a", "b"]).deleting();
     scene.left_out = vec!["a"];
     let told = scene.plan();
-    assert_eq!(told.steps, ["note \"a\" is left out: no reason", "adopt b same_size_and_time leaf"]);
+    assert_eq!(
+        told.steps,
+        ["note \"a\" is left out: no reason", "adopt b same_size_and_time leaf"]
+    );
     assert_eq!(told.deletions, ["a"]);
     assert_eq!(told.totals.files_skipped, 1);
 }

@@ -19,7 +19,8 @@ use crate::model::digest::Hex;
 use crate::model::hint::hint;
 use crate::model::stamp::{StampFields, StampMatch};
 use crate::model::{
-    Cause, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Notice, Operation, Setting,
+    Cause, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Notice, Operation,
+    Setting,
 };
 use crate::place::random;
 use crate::place::{Opener, Writes, printable};

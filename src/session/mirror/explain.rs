@@ -267,9 +267,7 @@ impl Session<'_> {
             match joined? {
                 Joined::Pair(pair) if keys.contains(&pair.key) => {
                     let copied_by = match (runs.get(&pair.key), &pair.row, &state) {
-                        (Some(Some(run)), ..) => {
-                            Some(CopiedBy { run: run.clone(), record: None })
-                        }
+                        (Some(Some(run)), ..) => Some(CopiedBy { run: run.clone(), record: None }),
                         (_, Some(row), Some(state)) => state.run(row.run)?.map(CopiedBy::from),
                         _ => None,
                     };
@@ -324,7 +322,11 @@ impl Session<'_> {
             .published(manifest)
             .and_then(|latest| latest.map(|latest| remembered(manifest, latest, keys)).transpose());
         let unusable = |cause| {
-            if is_known { Notice::PastUnknown { cause } } else { Notice::ManifestUnusable { cause } }
+            if is_known {
+                Notice::PastUnknown { cause }
+            } else {
+                Notice::ManifestUnusable { cause }
+            }
         };
         Ok(self.usable(remembered, unusable)?.flatten())
     }
@@ -492,12 +494,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn explained(
-        &self,
-        pair: Pair,
-        copied_by: Option<CopiedBy>,
-        sides: Listed<'_>,
-    ) -> Explained {
+    fn explained(&self, pair: Pair, copied_by: Option<CopiedBy>, sides: Listed<'_>) -> Explained {
         let (policy, target) = (self.policy(sides.number, sides.to), sides.to);
         let holds = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
             let held = target.achievable_metadata(metadata, kind, existing);

@@ -5,7 +5,8 @@ use super::sides::RowsToJoin;
 use crate::backend::Target;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::{
-    self, Done, Head, ManifestReader, ManifestStatus, ManifestWriter, Merged, Publication, Publishing,
+    self, Done, Head, ManifestReader, ManifestStatus, ManifestWriter, Merged, Publication,
+    Publishing,
 };
 use crate::manifest::{Opened, RecordedOptions, SourceNumber, State};
 use crate::model::error::Side;

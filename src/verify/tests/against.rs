@@ -4,8 +4,8 @@ use super::super::against::compare;
 use super::super::content_comparer::ContentComparer;
 use super::super::*;
 use super::scene::{Listener, mirrored, rot};
-use crate::backend::{KeySpace, Source as _};
 use crate::backend::memory::{Call, When};
+use crate::backend::{KeySpace, Source as _};
 use crate::compare::{Join, RecordedRows};
 use crate::engine::tests::scene::Scene;
 use crate::filter::Rule;
@@ -23,8 +23,7 @@ struct Held {
 
 /// Holds the target against the source; extras count.
 fn hold(scene: &Scene, filter: Filter, sample: Option<Sample>) -> Held {
-    let (listener, progress, stop) =
-        (Listener::default(), Progress::default(), Stop::default());
+    let (listener, progress, stop) = (Listener::default(), Progress::default(), Stop::default());
     let (source, target) = (scene.source.source(), scene.target.target());
     let filter = Arc::new(filter);
     let of_source =
@@ -89,9 +88,18 @@ fn each_difference_is_named_by_what_it_is() {
     let held = hold_all(&scene);
     let told: Vec<_> = held.lines.iter().map(|line| line.split(": ").next().unwrap()).collect();
     let expected = [
-        "corrupt a", "extra d", "extra f/", "extra f/x", "extra new",
-        "metadata .", "metadata a", "metadata c",
-        "missing b", "missing d/", "missing d/e", "missing f",
+        "corrupt a",
+        "extra d",
+        "extra f/",
+        "extra f/x",
+        "extra new",
+        "metadata .",
+        "metadata a",
+        "metadata c",
+        "missing b",
+        "missing d/",
+        "missing d/e",
+        "missing f",
     ];
     assert_eq!(told, expected);
     assert_eq!((held.totals.missing, held.totals.content, held.totals.extra), (4, 1, 4));

@@ -53,10 +53,23 @@ fn each_difference_is_named_once_by_what_it_is() {
     let found = verify(&scene, &Asked::default());
     let kinds: Vec<_> = found.lines.iter().map(|line| line.split(": ").next().unwrap()).collect();
     let expected = [
-        "corrupt a", "corrupt i", "extra g/", "extra new/", "extra new/file",
-        "metadata .", "metadata a", "metadata c", "metadata h", "metadata i", "metadata k",
+        "corrupt a",
+        "corrupt i",
+        "extra g/",
+        "extra new/",
+        "extra new/file",
+        "metadata .",
+        "metadata a",
+        "metadata c",
+        "metadata h",
+        "metadata i",
+        "metadata k",
         "metadata l",
-        "missing b", "missing d/", "missing d/e/", "missing d/e/f", "missing g",
+        "missing b",
+        "missing d/",
+        "missing d/e/",
+        "missing d/e/f",
+        "missing g",
     ];
     assert_eq!(kinds, expected);
     let told = |line: &str| assert!(found.lines.iter().any(|it| it == line), "{line}: {found:?}");

@@ -145,8 +145,7 @@ fn hold(scene: &Scene, asked: &Asked, mends: bool) -> Found {
     let (listener, progress, stop) = (Listener::default(), Progress::default(), &asked.stop);
     let target: Arc<dyn Target> = Arc::new(scene.target.target());
     let (state, options) = (scene.state(), options(scene, asked.depth));
-    let listing =
-        ListOptions { filter: Arc::default(), only: None, key_space: KeySpace::Tree };
+    let listing = ListOptions { filter: Arc::default(), only: None, key_space: KeySpace::Tree };
     let listing = OrderChecked::new(target.list(&listing).unwrap(), Side::Target);
     let rows = scene.rows().into_iter().map(Ok);
     let mut scan = Scan::new(listing, rows, Unsettled::by(asked.cut_off));

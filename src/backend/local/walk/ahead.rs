@@ -12,7 +12,10 @@ enum Work<T> {
 }
 
 impl<T: Send + 'static> Ahead<T> {
-    pub(super) fn spawn(pool: &rayon::ThreadPool, job: impl FnOnce() -> T + Send + 'static) -> Self {
+    pub(super) fn spawn(
+        pool: &rayon::ThreadPool,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Self {
         let shared = Arc::new((Mutex::new(Work::Waiting(Box::new(job))), Condvar::new()));
         let theirs = Arc::downgrade(&shared);
         pool.spawn(move || {

@@ -75,7 +75,12 @@ impl Opened {
 }
 
 impl Walk {
-    pub(super) fn new(root: &Arc<Root>, walking: &Walking, side: Side, options: &ListOptions) -> Self {
+    pub(super) fn new(
+        root: &Arc<Root>,
+        walking: &Walking,
+        side: Side,
+        options: &ListOptions,
+    ) -> Self {
         Self {
             side,
             filter: Arc::clone(&options.filter),

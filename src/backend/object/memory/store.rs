@@ -4,9 +4,9 @@ use super::bucket::{Bucket, Markers, PendingUpload, StoredObject, tag};
 use super::{Fault, Faults, Habits};
 use crate::backend::Headers;
 use crate::backend::object::{
-    Body, BucketId, Condition, CopySource, Head, ListQuery, LookForWritten, NotDeleted,
-    ObjectReader, Page, CompletedPart, PartTag, PartsPage, RequestLimits, Requester, Store, StoreCapabilities,
-    StoreError, StoreErrorKind, UploadId, UploadedPart, Wanted,
+    Body, BucketId, CompletedPart, Condition, CopySource, Head, ListQuery, LookForWritten,
+    NotDeleted, ObjectReader, Page, PartTag, PartsPage, RequestLimits, Requester, Store,
+    StoreCapabilities, StoreError, StoreErrorKind, UploadId, UploadedPart, Wanted,
 };
 use crate::model::digest::Hex;
 use crate::model::{ETag, RequestKind, Stop, Timestamp};

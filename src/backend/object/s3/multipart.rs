@@ -1,8 +1,9 @@
 //! Uploads in parts.
 
 use super::super::{
-    Body, CompletedPart, Condition, CopySource, Headers, LookForWritten, PartTag, PartsPage, StoreError,
-    StoreErrorKind, UploadId, UploadedPart, };
+    Body, CompletedPart, Condition, CopySource, Headers, LookForWritten, PartTag, PartsPage,
+    StoreError, StoreErrorKind, UploadId, UploadedPart,
+};
 use super::S3;
 use super::call::Request;
 use super::checksum::{self, CHECKSUM, Checksums, may_be_the_header};

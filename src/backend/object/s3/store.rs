@@ -1,9 +1,9 @@
 //! [`S3`] as a [`Store`]: what its requests tell, with the way out of each error.
 
 use super::super::{
-    Body, BucketId, Condition, CopySource, Head, Headers, ListQuery, LookForWritten, NotDeleted,
-    ObjectReader, Page, CompletedPart, PartTag, PartsPage, RequestLimits, Requester, Store, StoreCapabilities,
-    StoreError, UploadId, Wanted,
+    Body, BucketId, CompletedPart, Condition, CopySource, Head, Headers, ListQuery, LookForWritten,
+    NotDeleted, ObjectReader, Page, PartTag, PartsPage, RequestLimits, Requester, Store,
+    StoreCapabilities, StoreError, UploadId, Wanted,
 };
 use super::S3;
 use super::help::{add_help, with_help};

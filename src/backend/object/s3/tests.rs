@@ -4,8 +4,8 @@ mod content;
 mod retries;
 
 use super::super::{
-    CompletedPart, Condition, CopySource, Headers, ListQuery, Outcome, PartTag, RequestLimits, Store as _,
-    StoreErrorKind, UploadId, Wanted, WrittenObject,
+    CompletedPart, Condition, CopySource, Headers, ListQuery, Outcome, PartTag, RequestLimits,
+    Store as _, StoreErrorKind, UploadId, Wanted, WrittenObject,
 };
 use super::*;
 use crate::limits::{Began, Concurrency};

@@ -88,7 +88,11 @@ fn a_store_that_refuses_copies_is_soon_not_asked_any_more() {
         assert!(matches!(copied, Ok(None)), "{copied:?}");
     }
     assert_eq!(scene.calls(RequestKind::Copy), 3);
-    assert!(matches!(target.notices()[..], [Notice::CopiesRefused { .. }]), "{:?}", target.notices());
+    assert!(
+        matches!(target.notices()[..], [Notice::CopiesRefused { .. }]),
+        "{:?}",
+        target.notices()
+    );
 }
 
 #[test]

@@ -32,7 +32,11 @@ fn a_store_that_keeps_no_markers_gets_none_and_a_warning_says_so() {
         assert!(!target.keeps_directories(), "{markers:?}");
         assert!(matches!(set_directory(&target), Ok(None)));
         assert!(scene.bucket.keys().is_empty(), "{:?}", scene.bucket.keys());
-        assert!(matches!(target.notices()[..], [Notice::NoMarkers { .. }]), "{:?}", target.notices());
+        assert!(
+            matches!(target.notices()[..], [Notice::NoMarkers { .. }]),
+            "{:?}",
+            target.notices()
+        );
         write(&target, "d/a", b"x", Precondition::Absent).expect("files are written");
     }
 }
