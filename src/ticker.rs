@@ -1,7 +1,8 @@
 //! A thread that samples a run's counters at a fixed interval.
 
 use crate::model::{Error, ErrorKind};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -27,10 +28,9 @@ impl Ticker {
         let thread = std::thread::Builder::new().name("ticker".into());
         let thread = thread.spawn(move || {
             let (flag, signal) = &*shared;
-            let mut is_over = flag.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut is_over = flag.lock();
             while !*is_over {
-                (is_over, _) =
-                    signal.wait_timeout(is_over, interval).unwrap_or_else(PoisonError::into_inner);
+                signal.wait_for(&mut is_over, interval);
                 if !*is_over {
                     tick(began.elapsed());
                 }
@@ -46,7 +46,7 @@ impl Ticker {
 impl Drop for Ticker {
     fn drop(&mut self) {
         let (flag, signal) = &*self.over;
-        *flag.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *flag.lock() = true;
         signal.notify_all();
         if let Some(thread) = self.thread.take() {
             // A `tick` that panicked has printed its message to stderr; the run's result is still

@@ -1,10 +1,11 @@
 use super::*;
 use crate::model::{ErrorKind, Event, Stop, Verdict};
 use crate::session::{DeleteOptions, MirrorOutcome};
+use parking_lot::Mutex;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -123,7 +124,7 @@ fn events_and_progress_come_by_callbacks() {
         .exclude("b")
         .on_event(move |event| {
             if let Event::Changed(outcome) = event {
-                keys.lock().unwrap().push(outcome.key.to_string());
+                keys.lock().push(outcome.key.to_string());
                 // The run goes on once it was told how far it is.
                 while counted.load(Ordering::Relaxed) == 0 {
                     std::thread::yield_now();
@@ -135,7 +136,7 @@ fn events_and_progress_come_by_callbacks() {
         })
         .run()
         .unwrap();
-    assert_eq!(*copied.lock().unwrap(), ["a"]);
+    assert_eq!(*copied.lock(), ["a"]);
 }
 
 #[test]
@@ -149,7 +150,7 @@ fn a_verification_that_finds_a_difference_is_an_error_and_tells_of_it() {
         .verify()
         .on_finding(move |finding| {
             if let Finding::Difference { key, .. } = finding {
-                found.lock().unwrap().push(key.to_string());
+                found.lock().push(key.to_string());
             }
         })
         .run();
@@ -157,7 +158,7 @@ fn a_verification_that_finds_a_difference_is_an_error_and_tells_of_it() {
         verified.unwrap_err().to_string(),
         "the run found 1 differences from what was recorded"
     );
-    assert_eq!(*missing.lock().unwrap(), ["a"]);
+    assert_eq!(*missing.lock(), ["a"]);
 }
 
 #[test]

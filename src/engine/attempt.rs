@@ -8,7 +8,6 @@ use crate::backend::{
 use crate::manifest::Row;
 use crate::model::entry::LONGEST_LINK;
 use crate::model::{Cause, Digest, Entry, EntryKind, Features, InFlight, Timestamp};
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Files of this size are shown while they are under way.
@@ -289,7 +288,7 @@ fn in_flight(entry: &Entry, done: u64) -> InFlight {
 }
 
 fn show(context: &Context<'_>, slot: usize, in_flight: Option<InFlight>) {
-    let mut slots = context.progress.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut slots = context.progress.in_flight.lock();
     if slots.len() <= slot {
         slots.resize(slot + 1, None);
     }

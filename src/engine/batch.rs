@@ -7,7 +7,7 @@ use super::Purpose;
 use crate::backend::{Staged, StagedDirectory};
 use crate::manifest::PendingRow;
 use crate::model::{Decision, Features, Key, Reason, Stamp};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 /// Files in a batch: each is a name and a row in memory.
@@ -169,9 +169,9 @@ struct Filling {
 impl Batches {
     /// Adds what was done; waits when too much is held. False when nobody takes it any more.
     pub(super) fn add(&self, done: Batch) -> bool {
-        let mut filling = self.lock();
+        let mut filling = self.filling.lock();
         while filling.batch.len() >= HELD && !filling.abandoned {
-            filling = self.taken.wait(filling).unwrap_or_else(PoisonError::into_inner);
+            self.taken.wait(&mut filling);
         }
         if filling.abandoned {
             return false;
@@ -185,7 +185,7 @@ impl Batches {
     /// Takes the next batch: a full one at once, any other after the `rest` (`None`: there is no
     /// need of one), or what there is, be it nothing, at `deadline`. `None` is the end.
     pub(super) fn next(&self, rest: Option<Instant>, deadline: Option<Instant>) -> Option<Batch> {
-        let mut filling = self.lock();
+        let mut filling = self.filling.lock();
         loop {
             let now = Instant::now();
             let batch = &filling.batch;
@@ -201,18 +201,13 @@ impl Batches {
                 self.taken.notify_all();
                 return (!is_end).then_some(batch);
             }
-            filling = match due {
-                None => self.filled.wait(filling).unwrap_or_else(PoisonError::into_inner),
+            match due {
+                None => self.filled.wait(&mut filling),
                 Some(due) => {
-                    let waited = self.filled.wait_timeout(filling, due - now);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
+                    self.filled.wait_until(&mut filling, due);
                 }
-            };
+            }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Filling> {
-        self.filling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -221,7 +216,7 @@ pub(super) struct Ending<'a>(pub(super) &'a Batches);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        self.0.lock().ended = true;
+        self.0.filling.lock().ended = true;
         self.0.filled.notify_one();
     }
 }
@@ -231,7 +226,7 @@ pub(super) struct Abandoning<'a>(pub(super) &'a Batches);
 
 impl Drop for Abandoning<'_> {
     fn drop(&mut self) {
-        self.0.lock().abandoned = true;
+        self.0.filling.lock().abandoned = true;
         self.0.taken.notify_all();
     }
 }

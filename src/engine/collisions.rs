@@ -10,8 +10,8 @@
 
 use crate::backend::Target;
 use crate::model::{Cause, Entry, EntryError, Key, Operation, Timestamp};
+use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Bytes of keys that are held.
 const HELD: usize = 16 << 20;
@@ -55,7 +55,7 @@ impl Collisions {
         if !(is_taken || is_unmade) {
             return;
         }
-        let mut found = self.found();
+        let mut found = self.0.lock();
         if !found.has_room(&error.key) {
             found.overflowed |= is_taken;
             return;
@@ -70,7 +70,7 @@ impl Collisions {
 
     /// Takes note of a source's entry that the target doesn't have.
     pub(super) fn note_failed(&self, key: &Key) {
-        let mut found = self.found();
+        let mut found = self.0.lock();
         found.failed_bytes += key.as_bytes().len() + OVERHEAD;
         if found.failed_bytes <= HELD {
             found.failed.insert(key.clone());
@@ -81,7 +81,7 @@ impl Collisions {
 
     /// Whether something in a directory could not be copied, as far as is known.
     pub(super) fn is_incomplete(&self, directory: &Key) -> bool {
-        let found = self.found();
+        let found = self.0.lock();
         let mut from = found.failed.range(directory.clone()..);
         found.too_many_failed
             || found.failed.contains(&Key::root())
@@ -90,13 +90,13 @@ impl Collisions {
 
     /// Whether a directory could not be made, or one above it: what stands there is another.
     pub(super) fn is_unmade(&self, directory: &Key) -> bool {
-        let found = self.found();
+        let found = self.0.lock();
         !found.unmade.is_empty() && downwards(directory).any(|above| found.unmade.contains(&above))
     }
 
     /// What is not to be deleted from the target for their sake.
     pub(super) fn spared<'t>(&self, target: &'t dyn Target) -> Spared<'t> {
-        let found = self.found();
+        let found = self.0.lock();
         let mut spared = Spared {
             target,
             all: found.overflowed || found.too_many_failed,
@@ -115,10 +115,6 @@ impl Collisions {
             }
         }
         spared
-    }
-
-    fn found(&self) -> MutexGuard<'_, Found> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -13,8 +13,8 @@ use crate::model::{
 use crate::plan::{Finish, spool_error};
 use crate::spool::SpoolReader;
 use crossbeam_channel::bounded;
+use parking_lot::Mutex;
 use std::io::ErrorKind::NotFound;
-use std::sync::{Mutex, PoisonError};
 
 /// Sets the metadata of directories in which all is done, children first; where entries change nothing
 /// of their directory there is no such order, and it is several at a time.
@@ -37,7 +37,7 @@ pub(super) fn directories(
     }
     let directories = Mutex::new(directories);
     let next = || {
-        let mut directories = directories.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut directories = directories.lock();
         let record = directories.next().map_err(spool_error)?;
         record.map(|record| Finish::decode(record).ok_or_else(spool_damaged)).transpose()
     };

@@ -7,8 +7,8 @@ use super::pace::Pace;
 use super::timetable::{Rate, Timetable};
 use super::{Interrupted, LimitOptions, pause};
 use jiff::tz::TimeZone;
+use parking_lot::Mutex;
 use std::num::NonZeroU64;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Slices that one second is divided into.
@@ -70,7 +70,7 @@ impl Bandwidth {
         let mut left = bytes;
         while left > 0 {
             let (slice, wait) = {
-                let mut meter = limit.meter.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut meter = limit.meter.lock();
                 meter.slice(&limit.timetable, Instant::now(), || limit.local_time(), left)
             };
             pause(wait, is_over)?;

@@ -4,7 +4,8 @@
 //! would add to the memory budget, and fresh memory costs one page fault a page. The pool never
 //! holds more blocks than were in use at the same time.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 /// The free blocks, the most recently used one on top.
 #[derive(Debug, Default)]
@@ -23,7 +24,7 @@ impl Blocks {
 
     /// Takes an empty block from the pool, or allocates one.
     pub(super) fn lend(pool: &Arc<Self>) -> Block {
-        let free = pool.free().pop();
+        let free = pool.0.lock().pop();
         let bytes = free.unwrap_or_else(|| Vec::with_capacity(Self::SIZE));
         Block { bytes, pool: Arc::clone(pool) }
     }
@@ -31,11 +32,7 @@ impl Blocks {
     /// Returns the number of free blocks.
     #[cfg(test)]
     pub(super) fn free_count(&self) -> usize {
-        self.free().len()
-    }
-
-    fn free(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().len()
     }
 }
 
@@ -62,6 +59,6 @@ impl Drop for Block {
     fn drop(&mut self) {
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.clear();
-        self.pool.free().push(bytes);
+        self.pool.0.lock().push(bytes);
     }
 }

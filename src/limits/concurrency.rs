@@ -5,7 +5,7 @@
 //! does: RFC 5681, section 3.1).
 
 use super::{Interrupted, POLL};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 /// At most one decrease in this time, or in the usual duration of a request if that is longer:
@@ -61,7 +61,7 @@ impl Concurrency {
     /// # Errors
     /// [`Interrupted`] once `is_over` returns true; there is nothing to end then.
     pub fn begin(&self, is_over: &dyn Fn() -> bool) -> Result<Began, Interrupted> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         while state.running >= state.window.limit {
             if is_over() {
                 // This thread may have consumed a wake-up meant for another one: pass it on.
@@ -69,8 +69,7 @@ impl Concurrency {
                 return Err(Interrupted);
             }
             state.waiting += 1;
-            let waited = self.changed.wait_timeout(state, POLL);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            self.changed.wait_for(&mut state, POLL);
             state.waiting -= 1;
         }
         state.running += 1;
@@ -80,7 +79,7 @@ impl Concurrency {
     /// Ends a request.
     pub fn end(&self, began: Began, reply: Reply) {
         let now = Instant::now();
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let before = state.window.limit;
         let running = state.running;
         state.window.ended(reply, now, now - began.0, running);
@@ -92,10 +91,6 @@ impl Concurrency {
         } else if has_waiters {
             self.changed.notify_one();
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, ConcurrencyState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -235,7 +230,7 @@ mod tests {
                 });
             }
         });
-        assert_eq!(concurrency.state().running, 0);
+        assert_eq!(concurrency.state.lock().running, 0);
     }
 
     #[test]

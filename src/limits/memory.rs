@@ -3,8 +3,9 @@
 use super::blocks::Blocks;
 use super::content::Content;
 use super::{Interrupted, POLL};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// A budget of bytes that threads take from and give back to.
 ///
@@ -85,7 +86,7 @@ impl Memory {
         if bytes > budget.size {
             return Err(MemoryError::TooLarge { bytes, budget: budget.size });
         }
-        let mut state = budget.state();
+        let mut state = budget.state.lock();
         let ticket = state.tickets;
         state.tickets += 1;
         state.waiting.push_back(ticket);
@@ -95,8 +96,7 @@ impl Memory {
                 budget.changed.notify_all();
                 return Err(Interrupted.into());
             }
-            let waited = budget.changed.wait_timeout(state, POLL);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            budget.changed.wait_for(&mut state, POLL);
         }
         state.waiting.pop_front();
         state.taken += bytes;
@@ -107,7 +107,7 @@ impl Memory {
 
     /// Takes bytes if they are free and no thread waits.
     pub fn try_take(&self, bytes: u64) -> Option<MemoryPermit> {
-        let mut state = self.0.state();
+        let mut state = self.0.state.lock();
         if !state.waiting.is_empty() || self.0.size - state.taken < bytes {
             return None;
         }
@@ -134,10 +134,6 @@ impl MemoryPermit {
 }
 
 impl Budget {
-    fn state(&self) -> MutexGuard<'_, BudgetState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Wakes the waiting threads, if there are any: the system call is saved without them.
     fn wake(&self, state: MutexGuard<'_, BudgetState>) {
         let has_waiters = !state.waiting.is_empty();
@@ -150,7 +146,7 @@ impl Budget {
 
 impl Drop for MemoryPermit {
     fn drop(&mut self) {
-        let mut state = self.budget.state();
+        let mut state = self.budget.state.lock();
         state.taken -= self.bytes;
         self.budget.wake(state);
     }
@@ -163,7 +159,7 @@ mod tests {
     use std::thread;
 
     fn wait_for(memory: &Memory, waiting: usize) {
-        while memory.0.state().waiting.len() < waiting {
+        while memory.0.state.lock().waiting.len() < waiting {
             thread::yield_now();
         }
     }

@@ -2,8 +2,8 @@
 
 use super::pace::Pace;
 use super::{Interrupted, pause};
+use parking_lot::Mutex;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Unused time that may be caught up on; at least one request is always allowed.
@@ -61,7 +61,7 @@ impl Requests {
     pub fn take(&self, is_over: &dyn Fn() -> bool) -> Result<(), Interrupted> {
         let Some(rate) = self.rate else { return Ok(()) };
         let wait = {
-            let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut pace = self.pace.lock();
             turn(&mut pace, rate, Instant::now())
         };
         pause(wait, is_over)

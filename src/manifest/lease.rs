@@ -18,8 +18,9 @@ use crate::model::reserved::{DIRECTORY, LOCK};
 use crate::model::{ETag, Error, ErrorKind, Key, RunId, Stop};
 use bytes::Bytes;
 use crossbeam_channel::bounded;
+use parking_lot::{Condvar, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -165,7 +166,7 @@ impl Lease {
         let lease = Self::begin(shared)?;
         match probed {
             Ok(tag) => {
-                lease.shared.state().tag = tag;
+                lease.shared.state.lock().tag = tag;
                 best_effort = true;
             }
             Err(error) if error.kind == StoreErrorKind::PreconditionFailed => {}
@@ -277,13 +278,12 @@ impl Shared {
     /// Writes the lock again and again, until it is released or lost.
     fn renew(&self) {
         let mut pause = RENEWAL;
-        let mut state = self.state();
+        let mut state = self.state.lock();
         loop {
             let woken = Instant::now() + pause;
             while !self.ended.load(Ordering::Relaxed) && Instant::now() < woken {
                 let left = woken.saturating_duration_since(Instant::now()).min(GLANCE);
-                let waited = self.changed.wait_timeout(state, left);
-                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                self.changed.wait_for(&mut state, left);
             }
             if self.ended.load(Ordering::Relaxed) {
                 return;
@@ -350,10 +350,6 @@ impl Shared {
         // Set once: the thread ends with it.
         self.lost.set(why).ok();
         self.stop.request();
-    }
-
-    fn state(&self) -> MutexGuard<'_, LeaseState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,10 +1,11 @@
 //! Runs: one execution, with an id, totals and a verdict, and the counters that show how far it is.
 
 use super::{Entry, EntryError, EntryKind, Key};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A run's id: its start in UTC and four random bytes, `20261121T033800Z-1f2e3d4c`.

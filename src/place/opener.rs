@@ -11,9 +11,10 @@ use crate::location::{Location, S3Location};
 use crate::manifest::bag::PAYLOAD;
 use crate::model::error::Side;
 use crate::model::{Durability, Error, ErrorKind, Progress, Stop, Timestamp};
+use parking_lot::Mutex;
 use rayon::ThreadPool;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Requests of one command that only looks, and threads that read directories ahead for it.
 const TO_LOOK: usize = 4;
@@ -308,7 +309,7 @@ impl Opener {
     }
 
     fn pool(&self) -> Result<Arc<ThreadPool>, Error> {
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pool = self.pool.lock();
         if let Some(pool) = &*pool {
             return Ok(Arc::clone(pool));
         }

@@ -11,9 +11,10 @@ use super::screen::{Screen, TerminalSize, stderr_size, usable};
 use crate::model::{InFlight, Progress, Totals};
 use console::measure_text_width;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle as Look};
+use parking_lot::Mutex;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How many of the files in flight have a line: more than that nobody reads.
@@ -74,7 +75,7 @@ impl Shown {
 
 /// The files that are under way, as many as are shown.
 pub(crate) fn in_flight(progress: &Progress) -> Vec<InFlight> {
-    let slots = progress.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+    let slots = progress.in_flight.lock();
     slots.iter().flatten().take(FLYING).cloned().collect()
 }
 
@@ -126,7 +127,7 @@ impl Bars {
     /// Draws, unless the terminal's size is just being changed.
     pub(crate) fn show(&self, shown: Shown) {
         let size = stderr_size();
-        let mut known = self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.size.lock();
         if !known.is_settled(Instant::now(), size) {
             return;
         }
@@ -151,7 +152,7 @@ impl Bars {
         let lines = [format!("  {}", fit(counts, width.saturating_sub(2)))];
         let files = in_flight.iter().take(FLYING).map(|file| flying_line(file, width));
         let below = lines.into_iter().chain(files).collect::<Vec<_>>().join("\n");
-        *self.frame.lock().unwrap_or_else(PoisonError::into_inner) = Frame { figures, below };
+        *self.frame.lock() = Frame { figures, below };
         self.bar.set_style(self.look(template));
         self.bar.set_position((share.unwrap_or_default() * STEPS as f64) as u64);
     }
@@ -160,7 +161,7 @@ impl Bars {
         let part = |pick: fn(&Frame) -> &str| {
             let frame = Arc::clone(&self.frame);
             move |_: &ProgressState, out: &mut dyn fmt::Write| {
-                let frame = frame.lock().unwrap_or_else(PoisonError::into_inner);
+                let frame = frame.lock();
                 // Writing to a line that is being made doesn't fail.
                 out.write_str(pick(&frame)).ok();
             }
@@ -410,7 +411,7 @@ mod tests {
                 let figures = vec![Piece::new(0, "figures")];
                 let in_flight = vec![file.clone(); files];
                 bars.set(Shown { share, figures, counts: Vec::new(), in_flight }, width);
-                let lines = bars.frame.lock().unwrap().below.lines().count();
+                let lines = bars.frame.lock().below.lines().count();
                 assert_eq!(lines, 1 + files.min(FLYING));
             }
         }

@@ -6,10 +6,10 @@
 use super::flags;
 use crate::model::{ErrorReport, Notice, Severity};
 use indicatif::ProgressBar;
+use parking_lot::Mutex;
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::Errno;
 use std::io::{self, IsTerminal as _, Stdout, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Lines to stdout wait for the next tick up to this size, so that a hundred thousand of them don't
 /// cost a system call (and a redrawn bar) each.
@@ -60,7 +60,7 @@ impl Output {
 
     /// Writes a line to stdout, now or at the next [`Output::flush`].
     pub fn line(&self, line: &str) {
-        let mut held = self.lock();
+        let mut held = self.held.lock();
         if held.closed {
             return;
         }
@@ -103,7 +103,7 @@ impl Output {
 
     /// Writes a line to stderr.
     pub fn stderr_line(&self, line: &str) {
-        let mut held = self.lock();
+        let mut held = self.held.lock();
         held.stderr.extend_from_slice(line.as_bytes());
         held.stderr.push(b'\n');
         if self.bars.is_none() {
@@ -113,21 +113,17 @@ impl Output {
 
     /// Writes what is held back.
     pub fn flush(&self) {
-        self.write(&mut self.lock());
+        self.write(&mut self.held.lock());
     }
 
     /// Whether nobody reads stdout any more.
     pub fn is_closed(&self) -> bool {
-        self.lock().closed
+        self.held.lock().closed
     }
 
     /// The first fault of stdout other than a reader who left, given once.
     pub fn take_error(&self) -> Option<io::Error> {
-        self.lock().error.take()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BufferedOutput> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().error.take()
     }
 
     fn write(&self, held: &mut BufferedOutput) {

@@ -6,7 +6,7 @@
 
 use super::{Ending, Watch};
 use crate::model::{Event, Observer, Progress};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::Mutex;
 use std::time::Duration;
 
 /// How often a run is looked at whose presenters want no ticks.
@@ -49,10 +49,6 @@ impl Presenters {
         Self { all: all.into_iter().map(member).collect(), watch: Mutex::default() }
     }
 
-    fn watch(&self) -> MutexGuard<'_, Watch> {
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// How often it is to be ticked: as often as any of them wants.
     pub fn interval(&self) -> Duration {
         let all = self.all.iter().filter_map(|member| member.presenter.interval());
@@ -63,11 +59,11 @@ impl Presenters {
     pub fn tick(&self, at: Duration, progress: &Progress) {
         // A tick is never quite on time.
         let slack = self.interval() / 2;
-        let mut watch = self.watch();
+        let mut watch = self.watch.lock();
         watch.sample(at, progress);
         for Member { presenter, ticked } in &self.all {
             let Some(interval) = presenter.interval() else { continue };
-            let mut ticked = ticked.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut ticked = ticked.lock();
             if at + slack >= *ticked + interval {
                 *ticked = at;
                 presenter.tick(at, progress, &watch);
@@ -82,20 +78,20 @@ impl Presenters {
 
     /// Says how the run ended.
     pub fn finish(&self, ending: &Ending<'_>) {
-        let watch = self.watch();
+        let watch = self.watch.lock();
         self.all.iter().for_each(|member| member.presenter.finish(ending, &watch));
     }
 
     /// Whether a dry run saw anything that a run would change.
     pub fn would_change(&self) -> bool {
-        self.watch().would_change()
+        self.watch.lock().would_change()
     }
 }
 
 impl Observer for Presenters {
     fn observe(&self, event: &Event) {
         if Watch::wants(event) {
-            self.watch().observe(event);
+            self.watch.lock().observe(event);
         }
         self.all.iter().for_each(|member| member.presenter.observe(event));
     }
@@ -119,7 +115,7 @@ mod tests {
 
     impl Observer for Recorder {
         fn observe(&self, event: &Event) {
-            self.told.lock().unwrap().push(event.code().to_owned());
+            self.told.lock().push(event.code().to_owned());
         }
     }
 
@@ -129,12 +125,12 @@ mod tests {
         }
 
         fn tick(&self, at: Duration, _progress: &Progress, _watch: &Watch) {
-            self.told.lock().unwrap().push(format!("tick {}", at.as_millis()));
+            self.told.lock().push(format!("tick {}", at.as_millis()));
         }
 
         fn finish(&self, ending: &Ending<'_>, watch: &Watch) {
             let told = format!("{} {}", ending.verdict, watch.would_change());
-            self.told.lock().unwrap().push(told);
+            self.told.lock().push(told);
         }
     }
 
@@ -158,15 +154,13 @@ mod tests {
         }
         let totals = Totals::default();
         presenters.finish(&Ending::new("s", "t", &totals));
-        let told = recorders.map(|(_, told)| told.lock().unwrap().join(", "));
+        let told = recorders.map(|(_, told)| told.lock().join(", "));
         let (first, last) = ("notice, changed", "failed true");
         assert_eq!(
             told,
             [
                 format!("{first}, {last}"),
-                format!(
-                    "{first}, tick 101, tick 199, tick 302, tick 400, tick 502, {last}"
-                ),
+                format!("{first}, tick 101, tick 199, tick 302, tick 400, tick 502, {last}"),
                 format!("{first}, tick 302, tick 502, {last}"),
             ]
         );

@@ -3,7 +3,8 @@
 use super::bars::{self, Bars, Figures, Shown};
 use super::{Ending, Output, Presenter, ProgressStyle, Watch};
 use crate::model::{Event, Observer, Progress};
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a plain progress line is written.
@@ -42,7 +43,7 @@ impl Presenter for ProgressReport {
         let counts = bars::mirror_counts(&totals, estimate, at);
         let shown = Shown { share, figures, counts, in_flight: bars::in_flight(progress) };
         let Some(bars) = &self.bars else {
-            let mut last = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last = self.last_line.lock();
             if at.saturating_sub(*last) >= LINE_INTERVAL {
                 *last = at;
                 self.output.stderr_line(&shown.line());

@@ -8,9 +8,9 @@
 
 use console::measure_text_width;
 use indicatif::TermLike;
+use parking_lot::Mutex;
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The size of a terminal, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,14 +55,10 @@ impl<W: Write + Send> Screen<W> {
         Self { size, state }
     }
 
-    fn state(&self) -> MutexGuard<'_, ScreenState<W>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes away the lines that stand there.
     fn take_away(&self) {
         let columns = usize::from((self.size)().columns.max(1));
-        let mut state = self.state();
+        let mut state = self.state.lock();
         // A line that doesn't fit any more goes on in the next row.
         let rows: usize = state.lines.drain(..).map(|width| width.div_ceil(columns).max(1)).sum();
         if rows > 0 {
@@ -123,7 +119,7 @@ impl<W: Write + Send> TermLike for Screen<W> {
     /// Takes one line; what fills it up to the margin is left out.
     fn write_str(&self, line: &str) -> io::Result<()> {
         if !line.trim().is_empty() {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             let line = line.trim_end();
             state.pending.push_str(line);
             state.pending.push('\n');
@@ -133,7 +129,7 @@ impl<W: Write + Send> TermLike for Screen<W> {
     }
 
     fn flush(&self) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let pending = std::mem::take(&mut state.pending);
         state.out.write_all(pending.as_bytes())?;
         state.out.flush()
@@ -152,7 +148,7 @@ mod tests {
 
     impl Write for Written {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
+            self.0.lock().extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
@@ -163,7 +159,7 @@ mod tests {
 
     impl Written {
         fn take(&self) -> String {
-            String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
+            String::from_utf8(std::mem::take(&mut *self.0.lock())).unwrap()
         }
     }
 

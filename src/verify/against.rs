@@ -21,8 +21,9 @@ use crate::model::error::Side;
 use crate::model::hint::hint;
 use crate::model::{Entry, Error, ErrorKind, Key, Notice, Progress, RunId, Setting, Stop, Totals};
 use crate::place::Overlap;
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What a target is held against.
@@ -148,7 +149,7 @@ pub fn verify_against(
     let paced_target = PacedSource::around(&*target, bandwidth.as_ref());
     let comparer = ContentComparer {
         observer,
-        totals: std::sync::Mutex::default(),
+        totals: Mutex::default(),
         source: &*source,
         target: &*target,
         readers: [
@@ -167,7 +168,7 @@ pub fn verify_against(
     let notices = source.notices().into_iter().chain(target.notices());
     notices.for_each(|notice| observer.notice(&notice));
     drop(shared);
-    let mut totals = comparer.totals.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut totals = comparer.totals.into_inner();
     [totals.source_bytes, totals.target_bytes] = comparer.bytes.map(|bytes| bytes.get());
     let extra = if deletes || options.strict { totals.extra } else { 0 };
     Ok(AgainstOutcome {

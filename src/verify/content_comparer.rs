@@ -13,8 +13,8 @@ use crate::model::{
     Cause, Digest, Entry, EntryError, EntryKind, Features, Keeps, Key, Metadata, Operation,
     Progress, Stop,
 };
+use parking_lot::Mutex;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 
 /// An entry that both sides have, of which more is to be found out.
 pub(super) struct Job {
@@ -394,6 +394,6 @@ impl ContentComparer<'_> {
     }
 
     fn count(&self, add: impl FnOnce(&mut AgainstTotals)) {
-        add(&mut self.totals.lock().unwrap_or_else(PoisonError::into_inner));
+        add(&mut self.totals.lock());
     }
 }

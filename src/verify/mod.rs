@@ -52,12 +52,13 @@ use broken::Broken;
 use crossbeam_channel::bounded;
 use groups::Groups;
 use open::{Manifest, NamedSource, Opened, Recorded, open};
+use parking_lot::Mutex;
 use repair::Mending;
 use scan::Scan;
 use stalest::Stalest;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tally::{Job, Tally};
 use unsettled::Unsettled;
@@ -304,7 +305,7 @@ pub fn verify(
     let mut mended = 0;
     if let (Some(broken), Some(from)) = (tally.broken.take(), mends_from) {
         drop(scan);
-        let broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let broken = broken.into_inner();
         let (source, target) = (from.source, Arc::clone(&target));
         let repair =
             Mending { source, target, key_space: expected.key_space, state: state.as_ref() };
@@ -314,7 +315,7 @@ pub fn verify(
         release(held, observer)?;
     }
     drop(shared);
-    let mut totals = tally.totals.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut totals = tally.totals.into_inner();
     totals.bytes_hashed = bytes_hashed;
     let extra = if extras_count { totals.extra } else { 0 };
     Ok(VerifyOutcome {

@@ -27,9 +27,10 @@ use crate::plan::{
     DeletionTally, Finish, Planned, Remainder, Step, Steps, precondition_of, spool_error,
 };
 use crate::spool::Spool;
+use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 /// Bytes of each spool that stay in memory.
 const SPOOLED: usize = 256 << 10;
@@ -118,7 +119,7 @@ impl Mending<'_> {
         };
         let executed = execute(&context, steps, Committer::new(&context, writer), None, |_| Ok(()));
         context.fatal.into_inner().map_or(executed, Err)?;
-        Ok(told.lock().differences)
+        Ok(told.state.lock().differences)
     }
 }
 
@@ -140,17 +141,13 @@ struct Mended {
 }
 
 impl RepairObserver<'_> {
-    fn lock(&self) -> MutexGuard<'_, Mended> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn begin(&self, key: &Key, differences: u8) {
-        self.lock().under_way.insert(key.clone(), differences);
+        self.state.lock().under_way.insert(key.clone(), differences);
     }
 
     fn changed(&self, key: &Key, action: Action) {
         let differences = {
-            let mut mended = self.lock();
+            let mut mended = self.state.lock();
             let differences = match mended.under_way.remove(key) {
                 Some(differences) => differences,
                 None if action == Action::UpdateMetadata && key.is_directory() => {
@@ -173,7 +170,7 @@ impl RepairObserver<'_> {
             return self.tally.fail(error);
         }
         {
-            let mut mended = self.lock();
+            let mut mended = self.state.lock();
             let is_leaf = mended.under_way.remove(&error.key).is_some();
             if !is_leaf && error.key.is_directory() && matches!(error.cause, Cause::NotKept(_)) {
                 mended.not_kept.insert(error.key.clone());

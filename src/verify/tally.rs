@@ -13,8 +13,8 @@ use crate::model::{
     Cause, Digest, ETag, Entry, EntryError, EntryKind, ExtraKinds, Key, Metadata, Operation,
     Progress, Stamp, Stop, Timestamp,
 };
+use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// A file to hash.
@@ -334,7 +334,7 @@ impl Tally<'_> {
     /// Where is kept what is to be mended, if that is asked for.
     fn broken(&self) -> Option<MutexGuard<'_, Broken>> {
         let broken = self.broken.as_ref()?;
-        Some(broken.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(broken.lock())
     }
 
     /// Takes note of an entry that is to be made anew, unless a killed run may have made it so: then
@@ -414,7 +414,7 @@ impl Tally<'_> {
     }
 
     pub(super) fn count(&self, add: impl FnOnce(&mut VerifyTotals)) {
-        add(&mut self.totals.lock().unwrap_or_else(PoisonError::into_inner));
+        add(&mut self.totals.lock());
     }
 }
 

@@ -7,13 +7,14 @@ use super::capabilities::{Capabilities, FileSystems};
 use super::metadata::look_at_open;
 use crate::limits::descriptors::handles;
 use crate::model::names::{is_legal_name, is_legal_path};
+use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags, ResolveFlags, StatxAttributes, makedev, openat, openat2};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// Handles cached for each root if the descriptor limit allows: enough for every worker's directory
 /// and its parents.
@@ -158,7 +159,7 @@ impl Root {
         if key.is_empty() {
             return Ok(Arc::clone(&self.directory));
         }
-        let nearest = self.handles.lock().unwrap_or_else(PoisonError::into_inner).nearest(key);
+        let nearest = self.handles.lock().nearest(key);
         let (mut from, mut at) = nearest.unwrap_or_else(|| (Arc::clone(&self.directory), 0));
         if at == key.len() {
             return Ok(from);
@@ -173,13 +174,13 @@ impl Root {
             from = Arc::new(Directory::from_fd(below, &self.file_systems)?);
             at = end;
         }
-        self.handles.lock().unwrap_or_else(PoisonError::into_inner).keep(key, &from);
+        self.handles.lock().keep(key, &from);
         Ok(from)
     }
 
     /// Drops the cached handle of a directory that was removed or no longer exists.
     pub fn forget(&self, key: &[u8]) {
-        self.handles.lock().unwrap_or_else(PoisonError::into_inner).by_key.remove(key);
+        self.handles.lock().by_key.remove(key);
     }
 
     /// Opens `path` (components, each followed by `/`) below a directory without following links.

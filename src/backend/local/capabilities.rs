@@ -11,12 +11,13 @@ use super::metadata::{look_at, mtime_of};
 use crate::model::notice::Kept;
 use crate::model::stamp::COARSEST_TIMES;
 use crate::model::{EntryKind, Keeps, Metadata, Notice, Timestamp};
+use parking_lot::Mutex;
 use rustix::fs::{Statx, StatxAttributes, fstatfs};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 /// Returns whether an error means that the file system doesn't support the call.
 pub(super) fn is_unsupported(error: Errno) -> bool {
@@ -33,7 +34,7 @@ pub(super) struct FileSystems {
 impl FileSystems {
     /// Returns the file system with this device number, which `directory` is on.
     pub(super) fn of(&self, device: u64, directory: impl AsFd) -> Arc<Capabilities> {
-        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut met = self.met.lock();
         if let Some(known) = met.iter().find(|known| known.device == device) {
             return Arc::clone(known);
         }
@@ -50,13 +51,13 @@ impl FileSystems {
     /// Ignores inode numbers from now on.
     pub(super) fn ignore_inodes(&self) {
         self.ignores_inodes.store(true, Ordering::Relaxed);
-        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let met = self.met.lock();
         met.iter().for_each(|capabilities| capabilities.ignore_inodes());
     }
 
     /// Returns whether `is` is true for any of the file systems.
     pub(super) fn any(&self, is: impl Fn(&Capabilities) -> bool) -> bool {
-        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let met = self.met.lock();
         met.iter().any(|capabilities| is(capabilities))
     }
 }

@@ -7,12 +7,13 @@ use super::beneath::{Directory, Identity};
 use super::capabilities::Kind;
 use crate::limits::descriptors::handles;
 use crate::model::{Cause, Durability};
+use parking_lot::Mutex;
 use rustix::fs::{fsync, syncfs};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most directories that wait for a barrier, one handle each, if the descriptor limit allows;
 /// further ones are synced at once.
@@ -124,9 +125,9 @@ impl Syncing {
     /// Makes everything durable that was recorded since the last barrier.
     pub(super) fn barrier(&self) -> Result<(), Cause> {
         let (file_systems, directories) = {
-            let surplus = self.surplus.lock().unwrap_or_else(PoisonError::into_inner);
+            let surplus = self.surplus.lock();
             (*surplus)?;
-            let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut dirty = self.dirty.lock();
             (std::mem::take(&mut dirty.file_systems), std::mem::take(&mut dirty.directories))
         };
         for directory in file_systems.into_values() {
@@ -142,12 +143,12 @@ impl Syncing {
     /// barrier: the entry that was being written is not its cause.
     fn sync_surplus(&self) {
         let has_surplus = |dirty: &Dirty| dirty.directories.len() > self.max_directories;
-        if !has_surplus(&self.dirty.lock().unwrap_or_else(PoisonError::into_inner)) {
+        if !has_surplus(&self.dirty.lock()) {
             return;
         }
-        let mut synced = self.surplus.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut synced = self.surplus.lock();
         let surplus = {
-            let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut dirty = self.dirty.lock();
             if !has_surplus(&dirty) {
                 return;
             }
@@ -160,7 +161,7 @@ impl Syncing {
     fn record(&self, directory: &Arc<Directory>, entries: bool) -> Way {
         let Identity { device, inode } = directory.identity;
         let way = way_of(directory.capabilities.kind, self.syncfs_reports_errors);
-        let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut dirty = self.dirty.lock();
         match way {
             Way::Whole => {
                 let any = if self.root.identity.device == device { &self.root } else { directory };

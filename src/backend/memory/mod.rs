@@ -29,9 +29,10 @@ use self::disk::Disk;
 use self::script::Script;
 use crate::model::error::Side;
 use crate::model::{Cause, Entry, EntryKind, Keeps, Key, Metadata, SpecialKind};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A tree in memory.
 #[derive(Clone)]
@@ -235,7 +236,7 @@ impl Memory {
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
-        self.0.disk.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.disk.lock()
     }
 
     /// Runs the script for a call and returns the tree afterwards.

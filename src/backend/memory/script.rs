@@ -2,7 +2,8 @@
 
 use super::Memory;
 use crate::model::{Cause, Key};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 /// A call that can be scripted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,17 +91,17 @@ pub(super) struct Script {
 
 impl Script {
     pub(super) fn add(&self, call: Option<Call>, when: When, act: Box<Act>) {
-        lock(&self.rules).push(Rule { call, when, act: act.into(), calls: 0 });
+        self.rules.lock().push(Rule { call, when, act: act.into(), calls: 0 });
     }
 
     pub(super) fn clear(&self) {
-        lock(&self.rules).clear();
-        lock(&self.changes).clear();
+        self.rules.lock().clear();
+        self.changes.lock().clear();
     }
 
     /// Returns the actions for a call.
     pub(super) fn acts(&self, call: Call, key: &Key) -> Vec<Arc<Act>> {
-        let mut rules = lock(&self.rules);
+        let mut rules = self.rules.lock();
         let mut due = Vec::new();
         for rule in rules.iter_mut().filter(|rule| rule.applies_to(call)) {
             rule.calls += 1;
@@ -118,14 +119,10 @@ impl Script {
     }
 
     pub(super) fn record(&self, call: Call, key: &Key) {
-        lock(&self.changes).push((call, key.clone()));
+        self.changes.lock().push((call, key.clone()));
     }
 
     pub(super) fn changes(&self) -> Vec<(Call, Key)> {
-        lock(&self.changes).clone()
+        self.changes.lock().clone()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,7 +4,7 @@ use super::Head;
 use crate::backend::ReadError;
 use crate::model::Cause;
 use crc_fast::{CrcAlgorithm, Digest, checksum_combine};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::Mutex;
 
 const ALGORITHM: CrcAlgorithm = CrcAlgorithm::Crc64Nvme;
 
@@ -60,7 +60,7 @@ impl CheckInParts {
     /// Adds a complete part.
     pub(super) fn add(&self, number: u64, part: &Check, length: u64) {
         if let Some((_, digest)) = &part.0 {
-            self.parts().push((number, digest.finalize(), length));
+            self.parts.lock().push((number, digest.finalize(), length));
         }
     }
 
@@ -70,16 +70,12 @@ impl CheckInParts {
     /// [`ReadError::Damaged`] if they aren't.
     pub(super) fn end(&self) -> Result<(), ReadError> {
         let Some((recorded, nothing)) = &self.whole.0 else { return Ok(()) };
-        let mut parts = self.parts();
+        let mut parts = self.parts.lock();
         parts.sort_unstable();
         let found = parts.iter().fold(nothing.finalize(), |before, &(_, part, length)| {
             checksum_combine(ALGORITHM, before, part, length)
         });
         compare(*recorded, found)
-    }
-
-    fn parts(&self) -> MutexGuard<'_, Vec<(u64, u64, u64)>> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,8 +9,8 @@ use super::cause::message_of;
 use super::part_sizes::COPIED_PART;
 use super::{StoreCapabilities, StoreError, StoreErrorKind};
 use crate::model::{Key, Notice};
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 /// When an object is copied in parts.
 #[derive(Clone, Copy, Debug)]
@@ -75,13 +75,13 @@ impl RefusedCopies {
     }
 
     fn because(&self, why: impl FnOnce() -> String) {
-        let mut first = self.why.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut first = self.why.lock();
         first.get_or_insert_with(why);
     }
 
     /// Returns the notice to show once if anything was refused.
     pub(super) fn notice(&self) -> Option<Notice> {
-        let why = self.why.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let why = self.why.lock().clone();
         why.map(|cause| Notice::CopiesRefused { cause })
     }
 }

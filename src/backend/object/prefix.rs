@@ -18,9 +18,10 @@ use crate::model::{
     Cause, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Notice, Setting, Stamp, Stop,
     Timestamp,
 };
+use parking_lot::Mutex;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// The name of the object in a prefix, if the location is a single object.
 pub(in crate::backend) type Only = Option<Box<[u8]>>;
@@ -129,12 +130,12 @@ impl BucketPrefix {
 
     /// Adds a notice for the end of the run.
     pub(super) fn add_notice(&self, notice: Notice) {
-        self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice);
+        self.notices.lock().push(notice);
     }
 
     /// Adds a notice for the end of the run, unless it was added before.
     pub(super) fn add_notice_once(&self, notice: &Notice) {
-        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notices = self.notices.lock();
         if !notices.contains(notice) {
             notices.push(notice.clone());
         }
@@ -142,7 +143,7 @@ impl BucketPrefix {
 
     /// Returns the notices for the end of the run.
     pub(super) fn notices(&self) -> Vec<Notice> {
-        let notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        let notices = self.notices.lock();
         let reads_ranges = self.store.capabilities().reads_ranges;
         let conditional = [
             self.conditions.notice(),
@@ -186,13 +187,13 @@ impl BucketPrefix {
         let query = ListQuery { prefix: &self.prefix, ..ListQuery::default() };
         let page = self.store.list(&query)?;
         let has_entries = !page.objects.is_empty();
-        *self.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(page);
+        *self.first.lock() = Some(page);
         Ok(has_entries)
     }
 
     /// Takes the page that [`BucketPrefix::has_entries`] requested.
     pub(super) fn take_first_page(&self) -> Option<Page> {
-        self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.first.lock().take()
     }
 
     /// Finds what a location means as a source: this prefix, if any key begins with it, else the

@@ -6,7 +6,7 @@ use super::check::{Check, CheckInParts};
 use super::object_read::ObjectRead;
 use crate::backend::{Facts, Ranges, ReadError};
 use crate::model::{Cause, Entry, EntryKind};
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 /// Size of a range in bytes: long enough that the cost of a request doesn't matter, short enough
 /// that the last ranges end at about the same time. A power of two, as [`Ranges::length`] requires.
@@ -70,7 +70,7 @@ impl Ranges for ObjectRanges<'_> {
     ) -> Result<(), ReadError> {
         let size = self.whole.entry.stamp.size;
         let range = number * RANGE..size.min((number + 1) * RANGE);
-        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut first = self.first.lock();
         let begun = if number == 0 { first.take() } else { None };
         drop(first);
         let reader = match begun {

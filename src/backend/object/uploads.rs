@@ -7,12 +7,12 @@
 use super::UploadId;
 use crate::model::key::Escaped;
 use crate::model::{Digest, Metadata};
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The directory in the state directory.
 const DIRECTORY: &str = "uploads";
@@ -170,7 +170,7 @@ impl Journal {
     }
 
     fn left(&self) -> io::Result<MutexGuard<'_, Left>> {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = self.left.lock();
         if left.is_none() {
             *left = Some(self.read()?);
         }

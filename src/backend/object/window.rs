@@ -7,8 +7,8 @@ use super::{Head, ObjectReader};
 use crate::backend::{ReadError, Reading, Sink};
 use crate::limits::{Content, MemoryPermit};
 use crate::model::EntryKind;
+use parking_lot::{Condvar, Mutex};
 use std::ops::Range;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Size of a range in bytes: long enough that the cost of a request doesn't matter.
 pub(super) const RANGE: u64 = 8 << 20;
@@ -75,7 +75,7 @@ pub(super) fn read(
 }
 
 fn take(first: &Mutex<Option<Box<dyn ObjectReader>>>) -> Option<Box<dyn ObjectReader>> {
-    first.lock().unwrap_or_else(PoisonError::into_inner).take()
+    first.lock().take()
 }
 
 fn fetch(
@@ -122,7 +122,7 @@ impl Window {
 
     /// Waits for and returns the next range to fetch; `None` after the last.
     fn begin(&self) -> Option<u64> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             if state.closed || state.begun == self.ranges {
                 return None;
@@ -131,18 +131,18 @@ impl Window {
                 state.begun += 1;
                 return Some(state.begun - 1);
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait(&mut state);
         }
     }
 
     fn put(&self, number: u64, fetched: Fetched) {
-        self.lock().fetched.push((number, fetched));
+        self.state.lock().fetched.push((number, fetched));
         self.changed.notify_all();
     }
 
     /// Waits for a range and takes it.
     fn take(&self, number: u64) -> Fetched {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             if let Some(found) = state.fetched.iter().position(|(fetched, _)| *fetched == number) {
                 // The range being passed on still uses its memory.
@@ -150,12 +150,8 @@ impl Window {
                 self.changed.notify_all();
                 return state.fetched.swap_remove(found).1;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait(&mut state);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, WindowState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -164,7 +160,7 @@ struct Closing<'a>(&'a Window);
 
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
-        self.0.lock().closed = true;
+        self.0.state.lock().closed = true;
         self.0.changed.notify_all();
     }
 }

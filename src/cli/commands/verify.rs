@@ -25,9 +25,10 @@ use crate::verify::{
 };
 use clap::ArgMatches;
 use differences::{AGAINST, JsonDifference, RECORDED, Words, difference_line};
+use parking_lot::Mutex;
 use serde::Serialize;
 use std::ffi::OsStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often a plain progress line is written.
@@ -186,10 +187,6 @@ impl Report {
         super::close(&self.output, exit, Purpose::Work)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn interval(&self) -> Duration {
         if self.json { RECORD_INTERVAL } else { self.options.progress.interval() }
     }
@@ -200,7 +197,7 @@ impl Report {
             return;
         }
         let totals = progress.totals();
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.estimate.push(at, &Sample::of(progress));
         let rate = state.estimate.rate(|totals| totals.bytes_hashed);
         let remaining = state.estimate.remaining();

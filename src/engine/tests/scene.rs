@@ -14,9 +14,10 @@ use crate::model::{
     EntryKind, Error, Event, Key, Metadata, Observer, Progress, RunId, Stop, Totals, Verdict,
 };
 use crate::plan::{DeleteOptions, DeletionTally, MaxDelete, Plan, Planning};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use tempfile::TempDir;
 
 /// Two trees and the record of what was mirrored from one to the other.
@@ -64,8 +65,8 @@ struct Listener {
 impl Observer for Listener {
     fn observe(&self, event: &Event) {
         match event {
-            Event::Failed(error) => self.failures.lock().unwrap().push(error.to_string()),
-            Event::Changed(outcome) => self.changes.lock().unwrap().push(outcome.to_string()),
+            Event::Failed(error) => self.failures.lock().push(error.to_string()),
+            Event::Changed(outcome) => self.changes.lock().push(outcome.to_string()),
             _ => {}
         }
     }
@@ -199,9 +200,9 @@ impl Scene {
         let totals = progress.totals();
         let verdict = if fatal.is_some() { Verdict::Failed } else { Verdict::Complete };
         state.finish_run(run, now(), verdict, &totals, None).expect("record the run's end");
-        let mut changes = listener.changes.into_inner().unwrap();
+        let mut changes = listener.changes.into_inner();
         changes.sort_unstable();
-        Ran { totals, failures: listener.failures.into_inner().unwrap(), changes, refusal, fatal }
+        Ran { totals, failures: listener.failures.into_inner(), changes, refusal, fatal }
     }
 
     /// The record of what was mirrored.

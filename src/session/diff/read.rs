@@ -6,8 +6,8 @@ use super::join::Joined;
 use crate::backend::Source;
 use crate::engine::{BUFFER, Cores, ReadSide, Wanted};
 use crate::model::{Cause, Digest, EntryError, Progress, Stop};
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 /// Reads content of both sides.
 pub(super) struct Reader<'a> {
@@ -35,7 +35,7 @@ impl Reader<'_> {
             let mut buffer = vec![0; BUFFER];
             while let Some(slot) = joined.get(next.fetch_add(1, Ordering::Relaxed)) {
                 // Nobody else takes it.
-                let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut slot = slot.lock();
                 if let Some(Joined::Both(a, b)) = &mut *slot
                     && super::entry::is_undecided(a, b)
                     && let Err((which, error)) = self.decide(a, b, &mut buffer)
@@ -56,9 +56,7 @@ impl Reader<'_> {
             }
         });
         let joined = joined.into_iter();
-        joined
-            .filter_map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner))
-            .collect()
+        joined.filter_map(Mutex::into_inner).collect()
     }
 
     /// Reads what of one key has no digest, if that settles it.

@@ -50,7 +50,7 @@ fn hold(scene: &Scene, filter: Filter, sample: Option<Sample>) -> Held {
         bytes: Default::default(),
     };
     let outcome = compare(join.unwrap(), &comparer, 2, &progress, &stop);
-    let totals = comparer.totals.into_inner().unwrap();
+    let totals = comparer.totals.into_inner();
     Held { lines: listener.lines(), totals, refusal: outcome.err() }
 }
 

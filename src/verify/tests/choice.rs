@@ -5,7 +5,8 @@ use super::scene::{Asked, Found, mirrored, rot, verify};
 use crate::backend::memory::{Call, When};
 use crate::engine::tests::scene::Scene;
 use crate::model::Timestamp;
-use std::sync::{Arc, Mutex};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 
 fn verify_of(scene: &Scene, choice: Choice) -> Found {
@@ -19,14 +20,14 @@ fn read_by(scene: &Scene, choice: Choice) -> Vec<String> {
         let (name, read) = (row.key.to_string(), Arc::clone(&read));
         let path: &'static str = String::leak(name.clone());
         scene.target.on(Call::Read, When::Key(path), move |_| {
-            read.lock().unwrap().push(name.clone());
+            read.lock().push(name.clone());
             Ok(())
         });
     }
     let found = verify_of(scene, choice);
     scene.target.clear_script();
-    assert_eq!(found.totals.verified, read.lock().unwrap().len() as u64);
-    let mut read = std::mem::take(&mut *read.lock().unwrap());
+    assert_eq!(found.totals.verified, read.lock().len() as u64);
+    let mut read = std::mem::take(&mut *read.lock());
     read.sort_unstable();
     read
 }

@@ -45,11 +45,11 @@ pub(super) struct Listener(Mutex<Vec<String>>);
 
 impl Listener {
     fn tell(&self, line: String) {
-        self.0.lock().unwrap().push(line);
+        self.0.lock().push(line);
     }
 
     pub(super) fn lines(self) -> Vec<String> {
-        let mut lines = self.0.into_inner().unwrap();
+        let mut lines = self.0.into_inner();
         lines.sort_unstable();
         lines
     }
@@ -169,9 +169,9 @@ fn hold(scene: &Scene, asked: &Asked, mends: bool) -> Found {
         let source = Arc::new(scene.source.source());
         let (target, key_space) = (Arc::clone(&target), KeySpace::Tree);
         let mending = Mending { source, target, key_space, state: Some(&state) };
-        let broken = broken.into_inner().unwrap();
+        let broken = broken.into_inner();
         mended = mending.mend(broken, &tally, &options, &progress, stop).unwrap();
     }
-    let totals = tally.totals.into_inner().unwrap();
+    let totals = tally.totals.into_inner();
     Found { lines: listener.lines(), totals, mended }
 }

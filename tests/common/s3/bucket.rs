@@ -2,8 +2,9 @@
 
 use super::store::{BucketState, Contents, Object, Store, Upload, Version};
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 /// A bucket of a running server.
 #[derive(Clone, Debug)]
@@ -16,7 +17,7 @@ impl Bucket {
     /// The bucket of this name, made when it is missing.
     pub(super) fn open(store: &Arc<Mutex<Store>>, name: &str, contents: Contents) -> Self {
         assert!(s3s::path::check_bucket_name(name), "S3 takes no bucket of the name {name:?}");
-        let mut held = lock(store);
+        let mut held = store.lock();
         held.buckets.entry(name.into()).or_insert_with(|| BucketState::new(contents));
         Self { store: store.clone(), name: name.into() }
     }
@@ -87,18 +88,13 @@ impl Bucket {
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut BucketState) -> T) -> T {
-        let mut store = lock(&self.store);
+        let mut store = self.store.lock();
         look(store.buckets.get_mut(&self.name).expect("the bucket was deleted"))
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut BucketState, String) -> T) -> T {
-        let mut store = lock(&self.store);
+        let mut store = self.store.lock();
         let id = store.new_id();
         change(store.buckets.get_mut(&self.name).expect("the bucket was deleted"), id)
     }
-}
-
-/// A test that panics while it looks at the store leaves it whole.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

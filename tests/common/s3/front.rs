@@ -1,6 +1,5 @@
 //! What stands before s3s: it writes the log, and makes things go wrong.
 
-use super::bucket::lock;
 use super::fault::{Fault, Script, code_of};
 use super::reply::{Broken, Gauge, Middle, ReplyBody, UnderWay, Wire};
 use super::request::Request;
@@ -10,8 +9,9 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, ETAG, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
+use parking_lot::Mutex;
 use s3s::service::S3Service;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tokio::time::sleep;
 
 /// What the connections share with the test.
@@ -35,9 +35,9 @@ pub(super) async fn answer(
 ) -> Result<Response<ReplyBody>, Broken> {
     let under_way = shared.gauge.enter();
     let request = Request::of(incoming.method(), incoming.uri(), incoming.headers());
-    let faults = lock(&shared.script).strike(&request);
+    let faults = shared.script.lock().strike(&request);
     let number = {
-        let mut log = lock(&shared.log);
+        let mut log = shared.log.lock();
         log.push(request.clone());
         log.len() - 1
     };
@@ -70,7 +70,7 @@ pub(super) async fn answer(
         }
     };
     // Unless the test forgot it meanwhile.
-    if let Some(entry) = lock(&shared.log).get_mut(number).filter(|entry| entry.at == request.at) {
+    if let Some(entry) = shared.log.lock().get_mut(number).filter(|entry| entry.at == request.at) {
         entry.status = Some(reply.status().as_u16());
     }
     Ok(send(reply, middle, number, wire, under_way))
@@ -154,7 +154,7 @@ fn meddle(
         String,
     ) -> Result<(), super::store::ReadOnly>,
 ) {
-    let mut store = lock(&shared.store);
+    let mut store = shared.store.lock();
     let id = store.new_id();
     let key = str::from_utf8(&request.key).expect("the key is UTF-8");
     let bucket = store.buckets.get_mut(&request.bucket).expect("the bucket is there");

@@ -43,7 +43,6 @@ pub use fault::{Fault, Hold, On, Scripted};
 pub use request::{Kind, Request};
 pub use store::{Object, Settings, StartAfter, Upload, Version, hex, md5};
 
-use bucket::lock;
 use front::Shared;
 use hyper_util::rt::TokioIo;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -122,38 +121,38 @@ impl S3Server {
 
     /// Changes how the store behaves.
     pub fn settings(&self, change: impl FnOnce(&mut Settings)) {
-        change(&mut lock(&self.shared.store).settings);
+        change(&mut self.shared.store.lock().settings);
     }
 
     /// Has requests go wrong.
     pub fn fail(&self, on: On, fault: Fault) -> Scripted {
-        lock(&self.shared.script).add(on, fault)
+        self.shared.script.lock().add(on, fault)
     }
 
     /// Ends all faults.
     pub fn heal(&self) {
-        lock(&self.shared.script).clear();
+        self.shared.script.lock().clear();
     }
 
     /// The requests that came, in order.
     pub fn log(&self) -> Vec<Request> {
-        lock(&self.shared.log).clone()
+        self.shared.log.lock().clone()
     }
 
     /// The requests of this kind that came, in order.
     pub fn requests(&self, kind: Kind) -> Vec<Request> {
-        lock(&self.shared.log).iter().filter(|request| request.kind == kind).cloned().collect()
+        self.shared.log.lock().iter().filter(|request| request.kind == kind).cloned().collect()
     }
 
     /// How many requests of this kind came.
     pub fn count(&self, kind: Kind) -> usize {
-        lock(&self.shared.log).iter().filter(|request| request.kind == kind).count()
+        self.shared.log.lock().iter().filter(|request| request.kind == kind).count()
     }
 
     /// How many requests came of each kind of which any did.
     pub fn counts(&self) -> std::collections::BTreeMap<Kind, usize> {
         let mut counts = std::collections::BTreeMap::new();
-        for request in lock(&self.shared.log).iter() {
+        for request in self.shared.log.lock().iter() {
             *counts.entry(request.kind).or_default() += 1;
         }
         counts
@@ -161,7 +160,7 @@ impl S3Server {
 
     /// Forgets the requests that came.
     pub fn forget(&self) {
-        lock(&self.shared.log).clear();
+        self.shared.log.lock().clear();
     }
 
     /// How many requests are under way.

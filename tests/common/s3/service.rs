@@ -1,14 +1,14 @@
 //! The operations of S3, each handed to the file that carries it out.
 
-use super::bucket::lock;
 use super::content::receive;
 use super::store::{BucketState, Contents, ReadOnly, Store};
 use super::{buckets, listing, multipart, objects};
+use parking_lot::Mutex;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::dto::*;
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// S3, in memory.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ impl Service {
         &self,
         operation: impl FnOnce(&mut Store) -> S3Result<T>,
     ) -> S3Result<S3Response<T>> {
-        operation(&mut lock(&self.0)).map(S3Response::new)
+        operation(&mut self.0.lock()).map(S3Response::new)
     }
 }
 

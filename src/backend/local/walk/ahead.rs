@@ -1,6 +1,7 @@
 //! Jobs that a pool does ahead.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
 
 /// A job that is run by the pool, or by the thread that needs its result first.
 pub(super) struct Ahead<T>(Arc<(Mutex<Work<T>>, Condvar)>);
@@ -23,7 +24,7 @@ impl<T: Send + 'static> Ahead<T> {
             let Some(theirs) = theirs.upgrade() else { return };
             let (work, done) = &*theirs;
             let job = {
-                let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut work = work.lock();
                 match std::mem::replace(&mut *work, Work::Running) {
                     Work::Waiting(job) => job,
                     other => {
@@ -33,7 +34,7 @@ impl<T: Send + 'static> Ahead<T> {
                 }
             };
             let result = job();
-            *work.lock().unwrap_or_else(PoisonError::into_inner) = Work::Done(result);
+            *work.lock() = Work::Done(result);
             done.notify_all();
         });
         Self(shared)
@@ -41,7 +42,7 @@ impl<T: Send + 'static> Ahead<T> {
 
     pub(super) fn take(self) -> T {
         let (work, done) = &*self.0;
-        let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut work = work.lock();
         loop {
             match std::mem::replace(&mut *work, Work::Running) {
                 Work::Done(result) => return result,
@@ -50,7 +51,7 @@ impl<T: Send + 'static> Ahead<T> {
                     return job();
                 }
                 Work::Running => {
-                    work = done.wait(work).unwrap_or_else(PoisonError::into_inner);
+                    done.wait(&mut work);
                 }
             }
         }

@@ -12,9 +12,10 @@ use crate::model::digest::Hex;
 use crate::model::{ETag, RequestKind, Stop, Timestamp};
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// Size in bytes of one piece of content.
 const PIECE: usize = 64 << 10;
@@ -114,21 +115,17 @@ impl MemoryService {
 
     /// Sets how it differs from the best of stores.
     pub fn set_habits(&self, set: impl FnOnce(&mut Habits)) {
-        set(&mut self.lock().habits);
+        set(&mut self.0.lock().habits);
     }
 
     /// Its faults and calls.
     pub fn faults<T>(&self, with: impl FnOnce(&mut Faults) -> T) -> T {
-        with(&mut self.lock().faults)
+        with(&mut self.0.lock().faults)
     }
 
     /// Lets time pass by the store's clock.
     pub fn pass(&self, seconds: i64) {
-        self.lock().clock += seconds;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Service> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().clock += seconds;
     }
 }
 
@@ -144,7 +141,7 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// Puts an object there, as another client does: no call, and no fault.
     pub fn set(&self, key: &[u8], content: impl Into<Bytes>, headers: Headers) -> ETag {
-        let mut service = self.service.lock();
+        let mut service = self.service.0.lock();
         service.clock += 1;
         let object = StoredObject::new(content.into(), headers, service.now());
         let etag = object.etag;
@@ -154,22 +151,22 @@ impl MemoryStore {
 
     /// The object at a key.
     pub fn object(&self, key: &[u8]) -> Option<StoredObject> {
-        self.service.lock().bucket(&self.id.bucket).objects.get(key).cloned()
+        self.service.0.lock().bucket(&self.id.bucket).objects.get(key).cloned()
     }
 
     /// Removes the object at a key, as another client does.
     pub fn forget(&self, key: &[u8]) {
-        self.service.lock().bucket(&self.id.bucket).objects.remove(key);
+        self.service.0.lock().bucket(&self.id.bucket).objects.remove(key);
     }
 
     /// All keys, in order.
     pub fn keys(&self) -> Vec<Box<[u8]>> {
-        self.service.lock().bucket(&self.id.bucket).objects.keys().cloned().collect()
+        self.service.0.lock().bucket(&self.id.bucket).objects.keys().cloned().collect()
     }
 
     /// The uploads under way, by the numbers of their parts.
     pub fn uploads(&self) -> Vec<Vec<u16>> {
-        let mut service = self.service.lock();
+        let mut service = self.service.0.lock();
         let uploads = service.bucket(&self.id.bucket).uploads.values();
         uploads.map(|upload| upload.parts.keys().copied().collect()).collect()
     }
@@ -182,7 +179,7 @@ impl MemoryStore {
         if self.stop.requested() {
             return Err(StoreError::new(StoreErrorKind::Interrupted));
         }
-        let mut service = self.service.lock();
+        let mut service = self.service.0.lock();
         match service.faults.call(kind) {
             Some(Fault::Refused(kind)) => Err(StoreError::new(kind)),
             fault => Ok((service, fault)),
@@ -205,7 +202,7 @@ impl MemoryStore {
                 if let Some(found) = look()? {
                     return Ok(found);
                 }
-                write(&mut self.service.lock()).map_err(|mut error| {
+                write(&mut self.service.0.lock()).map_err(|mut error| {
                     error.maybe_done = true;
                     error
                 })
@@ -230,7 +227,7 @@ impl Store for MemoryStore {
     }
 
     fn capabilities(&self) -> StoreCapabilities {
-        let service = self.service.lock();
+        let service = self.service.0.lock();
         StoreCapabilities {
             longest_key: 1024,
             delete_batch: 1000,

@@ -3,7 +3,8 @@
 use super::super::RequestLimits;
 use super::{Credentials, S3, S3Config, Settings};
 use crate::model::{Error, Stop};
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 /// Makes clients; those whose credentials are found in the same way find them once.
 #[derive(Default)]
@@ -36,7 +37,7 @@ impl Clients {
     }
 
     fn credentials(&self, settings: &Settings) -> Arc<dyn Credentials> {
-        let mut all = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.credentials.lock();
         let same = all.iter().find(|(one, _)| one.finds_credentials_like(settings));
         if let Some((_, credentials)) = same {
             return Arc::clone(credentials);

@@ -14,9 +14,10 @@ use super::variables::Variables;
 use crate::model::{Error, ErrorKind, Hint};
 use chain::Chain;
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use std::error::Error as _;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::Arc;
 
 /// So long before their end credentials are renewed.
 const AHEAD: SignedDuration = SignedDuration::from_mins(5);
@@ -109,12 +110,8 @@ impl<L: Load> Renewed<L> {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, Cached> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn kept(&self, now: Timestamp) -> Kept {
-        let state = self.state();
+        let state = self.state.lock();
         if let Some(kept) = state.kept.as_ref().filter(|_| !state.refused) {
             let left = kept.expires.map_or(SignedDuration::MAX, |end| end.duration_since(now));
             if left > AHEAD || left.is_positive() && state.next.is_some_and(|next| now < next) {
@@ -143,7 +140,7 @@ impl<L: Load> Renewed<L> {
             }
             _ => Ok(loaded),
         });
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.next = Some(now + BETWEEN);
         match result {
             Ok(loaded) => {
@@ -170,15 +167,10 @@ impl<L: Load> Credentials for Renewed<L> {
             Kept::Missing => None,
         };
         let _renewal = match (self.renewal.try_lock(), &ending) {
-            (Ok(renewal), _) => renewal,
-            (Err(TryLockError::Poisoned(poisoned)), _) => poisoned.into_inner(),
-            // Another thread renews; what it will bring is not needed yet.
-            (Err(TryLockError::WouldBlock), Some(credential)) => {
-                return Ok(Some(credential.clone()));
-            }
-            (Err(TryLockError::WouldBlock), None) => {
-                self.renewal.lock().unwrap_or_else(PoisonError::into_inner)
-            }
+            (Some(renewal), _) => renewal,
+            // Another thread renews; its result isn't needed yet.
+            (None, Some(credential)) => return Ok(Some(credential.clone())),
+            (None, None) => self.renewal.lock(),
         };
         // Another thread may have been faster.
         match self.kept((self.clock)()) {
@@ -190,7 +182,7 @@ impl<L: Load> Credentials for Renewed<L> {
 
     fn refused(&self) {
         let now = (self.clock)();
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.loaded.is_none_or(|loaded| now.duration_since(loaded) >= MOMENT) {
             state.refused = true;
         }

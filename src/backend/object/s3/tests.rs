@@ -11,9 +11,9 @@ use super::*;
 use crate::limits::{Began, Concurrency};
 use crate::model::{ETag, RequestKind};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// What the server does with the next request.
@@ -88,8 +88,8 @@ fn converse(
         let mut body = vec![0; length];
         reader.read_exact(&mut body).expect("a body");
         let line = line.trim().to_owned();
-        seen.lock().expect("not poisoned").push(Seen { line, headers, body, connection });
-        let act = script.lock().expect("not poisoned").next().unwrap_or(Act::Hang);
+        seen.lock().push(Seen { line, headers, body, connection });
+        let act = script.lock().next().unwrap_or(Act::Hang);
         match act {
             Act::Reply(reply) => stream.write_all(reply.as_bytes()).expect("sent"),
             Act::Last(reply) => {
@@ -107,7 +107,7 @@ fn converse(
 
 impl Server {
     fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().expect("not poisoned").clone()
+        self.seen.lock().clone()
     }
 }
 
@@ -142,23 +142,23 @@ struct RequestCounts {
 
 impl RequestLimits for Tally {
     fn begin(&self, _: RequestKind) -> Option<Began> {
-        self.0.lock().expect("not poisoned").begun += 1;
+        self.0.lock().begun += 1;
         Concurrency::new(1).begin(&|| false).ok()
     }
 
     fn end(&self, _: Began, outcome: Outcome) {
-        self.0.lock().expect("not poisoned").ended.push(outcome);
+        self.0.lock().ended.push(outcome);
     }
 
     fn retried(&self, _: RequestKind, wait: Duration) {
-        self.0.lock().expect("not poisoned").waits.push(wait);
+        self.0.lock().waits.push(wait);
     }
 }
 
 impl Tally {
     /// How each try ended; all that began must have.
     fn outcomes(&self) -> Vec<Outcome> {
-        let told = self.0.lock().expect("not poisoned");
+        let told = self.0.lock();
         assert_eq!(told.begun, told.ended.len());
         told.ended.clone()
     }
@@ -310,8 +310,8 @@ fn a_stop_ends_waiting() {
         Act::Stall(Duration::from_mins(1)),
     ]);
     let (tally, seen) = (&client.tally, &server.seen);
-    let waits = || !tally.0.lock().expect("not poisoned").waits.is_empty();
-    let hangs = || seen.lock().expect("not poisoned").len() == 3;
+    let waits = || !tally.0.lock().waits.is_empty();
+    let hangs = || seen.lock().len() == 3;
     let begun: [&(dyn Fn() -> bool + Sync); 2] = [&waits, &hangs];
     for is_begun in begun {
         // A wish of its own for each, since a stopped client begins nothing.

@@ -19,12 +19,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::HttpConnector;
+use parking_lot::Mutex;
 use rustls::InvalidMessage;
 use std::io;
 use std::path::Path;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tower_service::Service;
@@ -132,7 +133,7 @@ impl Transport {
 
     /// Takes the caller that was used last, or makes one.
     pub(super) fn checkout(&self) -> Result<PooledConnection, StoreError> {
-        let rested = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let rested = self.idle.lock().pop();
         if let Some(connection) = rested {
             return Ok(connection);
         }
@@ -145,7 +146,7 @@ impl Transport {
 
     /// Lets a caller rest.
     pub(super) fn release(&self, connection: PooledConnection) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        self.idle.lock().push(connection);
     }
 }
 

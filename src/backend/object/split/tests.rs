@@ -4,11 +4,11 @@ use crate::backend::object::page_cursor::Lister;
 use crate::backend::object::pages::objects;
 use crate::backend::object::{StoreError, StoreErrorKind};
 use crate::model::Notice;
+use parking_lot::Mutex;
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Mutex;
 
 /// How a store treats a listing that begins after a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,11 +81,11 @@ impl Lister for Model {
 
     fn page(&self, query: &ListQuery<'_>) -> Result<Page, StoreError> {
         let asked = {
-            let mut asked = self.asked.lock().unwrap();
+            let mut asked = self.asked.lock();
             *asked += 1;
             *asked
         };
-        let mut keys = self.keys.lock().unwrap();
+        let mut keys = self.keys.lock();
         for (_, key) in self.changes.iter().filter(|(at, _)| *at == asked) {
             if !keys.remove(key) {
                 keys.insert(key.clone());

@@ -14,11 +14,12 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use parking_lot::Mutex;
 use reqsign_core::HttpSend;
 use std::error::Error as StdError;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A service has so long to answer.
@@ -97,7 +98,7 @@ impl Http {
 
 impl Ask for Http {
     fn take_failure(&self) -> Option<String> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.failure.lock().take()
     }
 }
 
@@ -105,7 +106,7 @@ impl HttpSend for Http {
     async fn http_send(&self, request: Request<Bytes>) -> reqsign_core::Result<Response<Bytes>> {
         let result = self.send(request).await;
         let failure = result.as_ref().err().cloned();
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        *self.failure.lock() = failure;
         result.map_err(reqsign_core::Error::unexpected)
     }
 }

@@ -15,7 +15,7 @@ impl Load for Script {
     fn load(&self) -> Result<Loaded, Error> {
         let load = self.loads.fetch_add(1, Ordering::SeqCst);
         thread::sleep(Duration::from_millis(2));
-        let life = self.lives.lock().unwrap().remove(0);
+        let life = self.lives.lock().remove(0);
         let life = life.ok_or_else(|| Error::new(ErrorKind::Unusable, format!("none {load}")))?;
         let now = Timestamp::from_second(self.now.load(Ordering::SeqCst)).unwrap();
         let expires = (life != 0).then(|| now + SignedDuration::from_secs(life));

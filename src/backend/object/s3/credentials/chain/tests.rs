@@ -2,11 +2,12 @@ use super::super::http::Ask;
 use super::*;
 use crate::backend::object::s3::settings::{Settings, resolve};
 use crate::location::Location;
+use parking_lot::Mutex;
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 
 /// A service on this machine that answers each request by its path, and keeps what it was asked.
@@ -28,7 +29,7 @@ impl Service {
                 let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
                 let head: Vec<String> =
                     lines.by_ref().map_while(Result::ok).take_while(|l| !l.is_empty()).collect();
-                keep.lock().unwrap().push(head.join("\n"));
+                keep.lock().push(head.join("\n"));
                 let path = head[0].split(' ').nth(1).unwrap();
                 let (status, body) = match answer(path) {
                     Some(body) => ("200 OK", body),
@@ -42,7 +43,7 @@ impl Service {
     }
 
     fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+        self.asked.lock().clone()
     }
 }
 
@@ -307,7 +308,7 @@ impl TokenService {
             Ok(loaded) => loaded.credential.access_key().to_owned(),
             Err(error) => error.message,
         };
-        (found, self.asked.lock().unwrap().join("\n"))
+        (found, self.asked.lock().join("\n"))
     }
 }
 
@@ -325,7 +326,7 @@ impl reqsign_core::HttpSend for TokenService {
         let (head, body) = request.into_parts();
         let signed = head.headers.get("authorization").map(|value| value.to_str().unwrap());
         let asked = format!("{} {} {body:?}", head.uri, signed.unwrap_or("unsigned"));
-        self.asked.lock().unwrap().push(asked);
+        self.asked.lock().push(asked);
         let reply = ::http::Response::builder().status(self.status);
         Ok(reply.body(self.body.clone().into()).unwrap())
     }
