@@ -1,5 +1,6 @@
 //! Digests: BLAKE3 of an entry's content, and those that other tools ask for.
 
+use super::hex::Hex;
 use std::fmt;
 
 /// BLAKE3 of an entry's content (plaintext), 32 bytes.
@@ -29,26 +30,6 @@ impl fmt::Display for Digest {
 impl fmt::Debug for Digest {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "Digest({self})")
-    }
-}
-
-/// Bytes that print as lower-case hexadecimal digits.
-pub struct Hex<'a>(pub &'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        // A manifest has millions of them: they are written many digits at a time.
-        let mut digits = [0; 64];
-        self.0.chunks(32).try_for_each(|bytes| {
-            for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
-                pair.copy_from_slice(
-                    &[byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]),
-                );
-            }
-            let digits = &digits[..2 * bytes.len()];
-            out.write_str(std::str::from_utf8(digits).map_err(|_| fmt::Error)?)
-        })
     }
 }
 
@@ -88,21 +69,5 @@ impl ExtraDigests {
     #[must_use]
     pub fn or(self, others: Self) -> Self {
         Self { sha256: self.sha256.or(others.sha256), md5: self.md5.or(others.md5) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digits_are_those_of_each_byte() {
-        let bytes: Vec<u8> = (0..=255).collect();
-        for bytes in [&bytes[..], &bytes[..16], &bytes[..33], &[]] {
-            let expected: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(Hex(bytes).to_string(), expected.concat());
-        }
-        let hash = blake3::hash(b"");
-        assert_eq!(Digest::from(hash).to_string(), hash.to_hex().as_str());
     }
 }

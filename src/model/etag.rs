@@ -1,6 +1,6 @@
 //! Entity tags: what a store says of an object's content.
 
-use super::Digest;
+use super::{Digest, hex};
 use std::fmt;
 
 /// An object's `ETag` as the store lists it, without the quotes around it.
@@ -73,16 +73,7 @@ impl ETag {
             }
             None => (self.as_str(), None),
         };
-        if text.len() != 32 {
-            return None;
-        }
-        let mut digest = [0; 16];
-        for (at, byte) in digest.iter_mut().enumerate() {
-            let digits = &text[2 * at..2 * at + 2];
-            let hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-            *byte = u8::from_str_radix(digits, 16).ok().filter(|_| hex)?;
-        }
-        Some(TagHash { md5: digest, parts })
+        hex::decode(text.as_bytes()).map(|md5| TagHash { md5, parts })
     }
 }
 

@@ -11,6 +11,7 @@ pub mod event;
 pub mod feature;
 #[cfg(test)]
 pub(crate) mod fuzz;
+pub mod hex;
 pub mod hint;
 pub mod keeps;
 pub mod key;

@@ -1,6 +1,7 @@
 //! Names that vidimus keeps for itself, in every place that it writes to.
 
 use super::Key;
+use data_encoding::HEXLOWER;
 
 /// What holds vidimus's own at a root: the lock, the published manifest.
 pub const DIRECTORY: &str = ".vidimus";
@@ -36,9 +37,7 @@ pub fn temporary_name(token: u32, number: u64) -> TemporaryName {
     let mut name = [0; 25];
     name[..TEMPORARY.len()].copy_from_slice(TEMPORARY);
     let value = (u64::from(token) << 32) | (number & 0xffff_ffff);
-    for (digit, at) in name[TEMPORARY.len()..].iter_mut().zip((0..16).rev()) {
-        *digit = b"0123456789abcdef"[(value >> (at * 4)) as usize & 15];
-    }
+    HEXLOWER.encode_mut(&value.to_be_bytes(), &mut name[TEMPORARY.len()..]);
     name
 }
 

@@ -135,19 +135,8 @@ pub fn bytes(text: Option<&str>, base64: Option<&str>) -> Result<Option<Vec<u8>>
 /// # Errors
 /// Where there are others, fewer or more.
 pub fn hex<const BYTES: usize>(text: &str) -> Result<[u8; BYTES], String> {
-    let mut bytes = [0; BYTES];
-    let value = |digit: u8| char::from(digit).to_digit(16);
-    let mut digits = text.bytes();
-    for byte in &mut bytes {
-        let pair = digits.next().and_then(value).zip(digits.next().and_then(value));
-        let (high, low) = pair.ok_or_else(|| not_hex(BYTES))?;
-        *byte = (high << 4 | low) as u8;
-    }
-    if digits.next().is_some() { Err(not_hex(BYTES)) } else { Ok(bytes) }
-}
-
-fn not_hex(bytes: usize) -> String {
-    format!("a digest is not {} hexadecimal digits", 2 * bytes)
+    let bytes = super::hex::decode(text.as_bytes());
+    bytes.ok_or_else(|| format!("a digest is not {} hexadecimal digits", 2 * BYTES))
 }
 
 /// Reads a mode of octal digits.

@@ -3,6 +3,7 @@
 
 use super::flags;
 use super::{Ending, Output, Presenter, Watch};
+use crate::model::hex::Hex;
 use crate::model::{
     EntryError, EntryKind, ErrorKind, ErrorReport, Event, Key, Notice, Observer, Operation,
     Outcome, Progress, Reason, Severity, Status, Totals,
@@ -92,14 +93,7 @@ impl From<&Key> for JsonKey {
         match std::str::from_utf8(bytes) {
             Ok(text) if !key.is_root() => Self { key: text.to_owned(), key_hex: None },
             Ok(_) => Self { key: ".".into(), key_hex: None },
-            Err(_) => {
-                use std::fmt::Write as _;
-                let mut hex = String::with_capacity(bytes.len() * 2);
-                for byte in bytes {
-                    write!(hex, "{byte:02x}").expect("a String takes everything");
-                }
-                Self { key: key.to_string(), key_hex: Some(hex) }
-            }
+            Err(_) => Self { key: key.to_string(), key_hex: Some(Hex(bytes).to_string()) },
         }
     }
 }

@@ -8,7 +8,7 @@
 use super::Headers;
 use crate::backend::Facts;
 use crate::model::entry::Completeness;
-use crate::model::{Digest, EntryKind, Metadata, Timestamp};
+use crate::model::{Digest, EntryKind, Metadata, Timestamp, hex};
 
 const MTIME: &str = "mtime";
 const MODE: &str = "vidimus-mode";
@@ -103,14 +103,7 @@ fn parse_time(text: &str) -> Option<Timestamp> {
 }
 
 fn parse_digest(text: &str) -> Option<Digest> {
-    let mut digest = [0; 32];
-    if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (at, byte) in digest.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
-    }
-    Some(Digest(digest))
+    hex::decode(text.as_bytes()).map(Digest)
 }
 
 /// Returns the content type that the name suggests.

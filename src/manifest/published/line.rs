@@ -4,7 +4,7 @@
 //! what isn't UTF-8 stands in Base64 under a name of its own.
 
 use crate::manifest::{Origin, Row, RunNumber, SourceNumber};
-use crate::model::digest::Hex;
+use crate::model::hex::Hex;
 use crate::model::key::is_printable;
 use crate::model::serial::{bytes, hex, mode, time};
 use crate::model::stamp::{Evidence, Inode, NO_NUMBER};

@@ -2,7 +2,7 @@
 
 use crate::manifest::Row;
 use crate::manifest::published::Published;
-use crate::model::digest::Hex;
+use crate::model::hex::Hex;
 use crate::model::{EntryKind, Error, ErrorKind, Metadata, RunId};
 
 /// What became of a row.

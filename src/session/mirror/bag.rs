@@ -15,7 +15,7 @@ use crate::backend::{ListItem, ListOptions, Target};
 use crate::manifest::bag::{DECLARATION, MARK, PAYLOAD};
 use crate::manifest::lock::DIRECTORY;
 use crate::manifest::{Row, State};
-use crate::model::digest::Hex;
+use crate::model::hex::Hex;
 use crate::model::hint::hint;
 use crate::model::stamp::{StampFields, StampMatch};
 use crate::model::{

@@ -5,9 +5,10 @@ use super::super::{
 };
 use super::Habits;
 use crate::backend::Headers;
-use crate::model::digest::Hex;
+use crate::model::hex::Hex;
 use crate::model::{ETag, Timestamp};
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use md5::{Digest as _, Md5};
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -115,7 +116,7 @@ impl Bucket {
     /// digits.
     pub(super) fn page(&self, query: &ListQuery<'_>, habits: &Habits, now: Timestamp) -> Page {
         let most = query.limit.map_or(habits.page, |limit| habits.page.min(limit.into()));
-        let token = query.token.map(unhex);
+        let token = query.token.map(read_token);
         let after = token.as_deref().or(query.after);
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut page = Page { date: Some(now), in_order: true, ..Page::default() };
@@ -153,8 +154,6 @@ impl Bucket {
     }
 }
 
-fn unhex(token: &str) -> Vec<u8> {
-    let digits = token.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok());
-    let byte = |digits: Option<&str>| digits.and_then(|it| u8::from_str_radix(it, 16).ok());
-    digits.map(|digits| byte(digits).expect("a token of this store")).collect()
+fn read_token(token: &str) -> Vec<u8> {
+    HEXLOWER.decode(token.as_bytes()).expect("a token of this store")
 }

@@ -8,7 +8,7 @@ use crate::backend::object::{
     NotDeleted, ObjectReader, Page, PartTag, PartsPage, RequestLimits, Requester, Store,
     StoreCapabilities, StoreError, StoreErrorKind, UploadId, UploadedPart, Wanted,
 };
-use crate::model::digest::Hex;
+use crate::model::hex::Hex;
 use crate::model::{ETag, RequestKind, Stop, Timestamp};
 use bytes::Bytes;
 use md5::{Digest as _, Md5};

@@ -6,12 +6,13 @@ use super::encode;
 use super::reply::{self, Reply};
 use super::retry::{Next, Tries, UNPROVEN_TIME};
 use super::sending::Sending;
-use super::sign::{EMPTY, PAYLOAD, Subject, UNSIGNED, hex};
+use super::sign::{EMPTY, PAYLOAD, Subject, UNSIGNED};
 use super::time::{self, SignedTime};
 use super::transport::{CONNECT_TIME, PooledConnection, Timeouts, WORK_TIME};
 use crate::limits::Began;
 use crate::model::{Hint, RequestKind};
 use bytes::{Bytes, BytesMut};
+use data_encoding::HEXLOWER;
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use hyper::body::{Body as _, Incoming};
@@ -80,8 +81,7 @@ impl Request {
 
     /// Gives it a short body, which the signature covers.
     pub(super) fn document(&mut self, body: Bytes) {
-        let mut hash = String::with_capacity(64);
-        hex(digest::digest(&digest::SHA256, &body).as_ref(), &mut hash);
+        let hash = HEXLOWER.encode(digest::digest(&digest::SHA256, &body).as_ref());
         let hash = HeaderValue::from_str(&hash).expect("hexadecimal digits are plain text");
         self.headers.insert(CONTENT_LENGTH, body.len().into());
         self.headers.insert(PAYLOAD, hash);

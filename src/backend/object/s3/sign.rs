@@ -7,6 +7,7 @@
 
 use super::credential::Credential;
 use super::time::SignedTime;
+use data_encoding::HEXLOWER;
 use http::HeaderMap;
 use http::header::{
     AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, InvalidHeaderValue,
@@ -72,7 +73,7 @@ impl Signer {
         let day = time.day();
         let (moment, scope) = (time.as_str(), "s3/aws4_request");
         let _infallible = write!(text, "AWS4-HMAC-SHA256\n{moment}\n{day}/{region}/{scope}\n");
-        hex(hash.as_ref(), text);
+        HEXLOWER.encode_append(hash.as_ref(), text);
         let key = Self::key(&mut self.key, credential, time, region);
         let signature = hmac::sign(key, text.as_bytes());
 
@@ -83,7 +84,7 @@ impl Signer {
             "AWS4-HMAC-SHA256 Credential={access_key}/{day}/{region}/{scope}, \
              SignedHeaders={signed}, Signature="
         );
-        hex(signature.as_ref(), text);
+        HEXLOWER.encode_append(signature.as_ref(), text);
         let mut authorization = HeaderValue::from_str(text)?;
         authorization.set_sensitive(true);
         headers.insert(AUTHORIZATION, authorization);
@@ -166,15 +167,6 @@ fn trimmed(value: &[u8], out: &mut String) {
             out.push(' ');
         }
         out.push_str(word);
-    }
-}
-
-/// Appends bytes as lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8], out: &mut String) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        out.push(DIGITS[usize::from(byte >> 4)].into());
-        out.push(DIGITS[usize::from(byte & 15)].into());
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
 use crate::backend::{KeySpace, ListItem, ListOptions, Precondition, ReadError, Reading};
 use crate::filter::{Filter, Rule};
 use crate::manifest::bag::PAYLOAD;
-use crate::model::digest::Hex;
+use crate::model::hex::Hex;
 use crate::model::{Cause, EntryKind, Error, ErrorKind, Key, Metadata, Notice};
 use crate::session::atomic_file::AtomicFile;
 use crate::session::mirror::Session;
