@@ -7,7 +7,7 @@ pub use s3::{S3Location, endpoint, region};
 pub use single::SingleLocation;
 
 use crate::model::key::Escaped;
-use crate::model::{Error, ErrorKind};
+use crate::model::{Error, ErrorKind, percent};
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -62,7 +62,7 @@ impl Location {
             return Err(usage("a file:// URL names another machine")
                 .help("a file URL has three slashes: file:///path"));
         }
-        let path = percent_decode(path).ok_or_else(|| {
+        let path = percent::decode(path).filter(|path| !path.contains(&0)).ok_or_else(|| {
             usage(format!("\"{}\" has a broken percent escape", Escaped(bytes)))
                 .help("a percent sign itself is written %25")
         })?;
@@ -151,23 +151,6 @@ fn not_a_path(head: &[u8], rest: &[u8]) -> Error {
         ("looks like a remote of another tool", help)
     };
     usage(format!("\"{typed}\" {what}")).help(help)
-}
-
-fn percent_decode(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some((&byte, tail)) = rest.split_first() {
-        if byte == b'%' {
-            let digits = std::str::from_utf8(tail.get(..2)?).ok()?;
-            let digits_only = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-            out.push(u8::from_str_radix(digits, 16).ok().filter(|&byte| digits_only && byte != 0)?);
-            rest = &tail[2..];
-        } else {
-            out.push(byte);
-            rest = tail;
-        }
-    }
-    Some(out)
 }
 
 #[cfg(test)]

@@ -4,10 +4,14 @@
 //! after the last `?` is options only if it reads `name=value&…` and has a known name. A prefix
 //! that itself ends like that is written with `/?` after it.
 
-use super::{percent_decode, usage};
-use crate::model::Error;
+use super::usage;
 use crate::model::key::Escaped;
+use crate::model::{Error, percent};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use std::fmt;
+
+/// The characters that would end or change an option's value when it is parsed.
+const VALUE: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'&').add(b'?').add(b'\\');
 
 /// The names of options, for messages.
 const OPTIONS: &str = "endpoint, region, path_style, anonymous and profile";
@@ -87,7 +91,7 @@ impl S3Location {
     fn set(&mut self, name: &str, value: &[u8]) -> Result<(), Error> {
         // Reject an unknown name before its value is looked at: that may be a secret.
         let option = OptionName::parse(name).ok_or_else(|| unknown(name, END_OF_PREFIX))?;
-        let value = percent_decode(value)
+        let value = percent::decode(value)
             .and_then(|value| String::from_utf8(value).ok())
             .filter(|value| !value.is_empty() && !value.chars().any(char::is_control))
             .ok_or_else(|| {
@@ -133,8 +137,7 @@ impl fmt::Display for S3Location {
         for (name, value) in
             options.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)))
         {
-            write!(out, "{separator}{name}=")?;
-            percent_encode(out, value)?;
+            write!(out, "{separator}{name}={}", utf8_percent_encode(value, VALUE))?;
             separator = "&";
         }
         if separator == "?" && !is_plain { out.write_str("?") } else { Ok(()) }
@@ -347,18 +350,6 @@ fn parse_bool(name: &str, value: &str) -> Result<bool, Error> {
         "false" => Ok(false),
         _ => Err(usage(format!("the option {name} of an s3:// location is true or false"))),
     }
-}
-
-/// Writes a value with `%XX` for every byte that would end or change it when parsed.
-fn percent_encode(out: &mut fmt::Formatter<'_>, value: &str) -> fmt::Result {
-    for byte in value.bytes() {
-        if byte.is_ascii_graphic() && !b"%&?\\".contains(&byte) {
-            write!(out, "{}", char::from(byte))?;
-        } else {
-            write!(out, "%{byte:02X}")?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::runs::{self, latest_run};
 use crate::model::hint::hint;
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind, Setting};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, ffi};
 use rustix::fs::statvfs;
 use std::fs;
@@ -151,21 +152,17 @@ pub(super) fn connect(path: &Path, access: Access) -> rusqlite::Result<Connectio
     Ok(connection)
 }
 
+/// What is escaped in a path within a URI.
+const NOT_PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_');
+
 /// A path as `SQLite`'s URI (<https://sqlite.org/uri.html>): all but plain characters escaped.
 pub(super) fn immutable_uri(path: &Path) -> String {
-    use std::fmt::Write as _;
     let mut uri = "file:".to_owned();
     if path.is_absolute() {
         // An empty authority, else a path that begins with two slashes would name one.
         uri.push_str("//");
     }
-    for &byte in path.as_os_str().as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-._".contains(&byte) {
-            uri.push(char::from(byte));
-        } else {
-            write!(uri, "%{byte:02x}").expect("a string takes all that is written to it");
-        }
-    }
+    uri.extend(percent_encode(path.as_os_str().as_bytes(), NOT_PLAIN));
     uri.push_str("?immutable=1");
     uri
 }

@@ -17,6 +17,7 @@ pub mod keeps;
 pub mod key;
 pub mod names;
 pub mod notice;
+pub mod percent;
 mod reason;
 pub mod request;
 pub mod reserved;

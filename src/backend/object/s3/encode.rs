@@ -4,50 +4,31 @@
 //! sent, encoded once and not normalised
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>).
 
-const HEX: &[u8; 16] = b"0123456789ABCDEF";
+use crate::model::percent;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+
+/// What is encoded in a query: all but the unreserved characters (RFC 3986, section 2.3).
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// What is encoded in a path, which is also the one that is signed.
+const PATH: &AsciiSet = &QUERY.remove(b'/');
 
 /// Appends a key for a path: `/` and unreserved characters stay, all else is encoded.
 pub(super) fn path(key: &[u8], out: &mut String) {
-    encode(key, b'/', out);
+    out.extend(percent_encode(key, PATH));
 }
 
 /// Appends a name or value for a query: only unreserved characters stay.
 pub(super) fn query(value: &[u8], out: &mut String) {
-    encode(value, b'-', out);
-}
-
-fn encode(bytes: &[u8], kept: u8, out: &mut String) {
-    out.reserve(bytes.len());
-    for &byte in bytes {
-        let unreserved = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-        if unreserved || byte == kept {
-            out.push(byte.into());
-        } else {
-            out.push('%');
-            out.push(HEX[usize::from(byte >> 4)].into());
-            out.push(HEX[usize::from(byte & 15)].into());
-        }
-    }
+    out.extend(percent_encode(value, QUERY));
 }
 
 /// Decodes a key as a listing with `encoding-type=url` has it; `None` if it is not encoded so.
 ///
 /// A `+` is a space: AWS and the stores after it encode as forms do, and write a plus as `%2B`.
 pub(super) fn decode(text: &[u8]) -> Option<Box<[u8]>> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.iter();
-    while let Some(&byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => digit(*rest.next()?)? << 4 | digit(*rest.next()?)?,
-            _ => byte,
-        });
-    }
-    Some(bytes.into_boxed_slice())
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).map(|digit| digit as u8)
+    let spaced: Vec<u8> = text.iter().map(|&b| if b == b'+' { b' ' } else { b }).collect();
+    percent::decode(&spaced).map(Vec::into_boxed_slice)
 }
 
 #[cfg(test)]
