@@ -214,7 +214,7 @@ pub(crate) fn verify(
         target,
         state_dir: state_dir(args.state_dir.as_deref())?,
         strict: args.strict,
-        depth: if against.is_some() { sampled(args) } else { depth(args, matches)? },
+        depth: if against.is_some() { sampled(args)? } else { depth(args, matches)? },
         key: if against.is_some() {
             None
         } else {
@@ -325,8 +325,8 @@ fn repair(args: &VerifyArgs) -> Result<Option<Repair>, Error> {
     Ok(Some(Repair {
         source_store: store(&source, args.allow_http)?,
         source,
-        run: new_run_id(),
-        token: random(),
+        run: new_run_id()?,
+        token: random()?,
     }))
 }
 
@@ -353,19 +353,20 @@ fn depth(args: &VerifyArgs, matches: &ArgMatches) -> Result<Depth, Error> {
         let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         Timestamp { seconds: now.saturating_sub(seconds), nanos: 0 }
     });
-    Ok(Depth::Content(Choice { sample: sample(args), unverified_since, budget: args.budget }))
+    Ok(Depth::Content(Choice { sample: sample(args)?, unverified_since, budget: args.budget }))
 }
 
 /// Reads content, of a sample if one is asked for.
-fn sampled(args: &VerifyArgs) -> Depth {
-    Depth::Content(Choice { sample: sample(args), ..Choice::default() })
+fn sampled(args: &VerifyArgs) -> Result<Depth, Error> {
+    Ok(Depth::Content(Choice { sample: sample(args)?, ..Choice::default() }))
 }
 
-fn sample(args: &VerifyArgs) -> Option<Sample> {
-    args.sample.map(|sample| match sample {
-        SampleArg::Part { number, of } => Sample::Part { number, of },
-        SampleArg::Share { percent, seed } => {
-            Sample::Share { percent, seed: seed.unwrap_or_else(random) }
+fn sample(args: &VerifyArgs) -> Result<Option<Sample>, Error> {
+    Ok(match args.sample {
+        None => None,
+        Some(SampleArg::Part { number, of }) => Some(Sample::Part { number, of }),
+        Some(SampleArg::Share { percent, seed }) => {
+            Some(Sample::Share { percent, seed: seed.map_or_else(random, Ok)? })
         }
     })
 }

@@ -256,7 +256,7 @@ fn whole(location: &SingleLocation, path: &Path, spool_dir: &Path) -> Result<Loc
     bag_root::refuse(&parent, &printable(&parent), spool_dir, None, help)?;
     let walking = walking_alone(spool_dir)?;
     let root = Arc::new(root);
-    let target = LocalTarget::new(Arc::clone(&root), walking, Durability::File, random());
+    let target = LocalTarget::new(Arc::clone(&root), walking, Durability::File, random()?);
     let target = target.map_err(|error| failed(error.into()))?;
     let cause = match target.look(&key) {
         Ok(None) => {

@@ -29,9 +29,8 @@ use crate::backend::{Capabilities, Source, Target};
 use crate::filter::Filter;
 use crate::manifest::{Lockable, RootIdentity};
 use crate::model::key::Escaped;
-use crate::model::{Error, Notice};
+use crate::model::{Error, ErrorKind, Notice};
 use overlap::Position;
-use std::hash::BuildHasher as _;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -90,10 +89,14 @@ trait OpenPlace: Send + Sync {
 /// Gives what walkers of directories work with, as soon as it is needed.
 type Walkers<'a> = &'a dyn Fn() -> Result<Walking, Error>;
 
-/// Random enough to tell runs apart, and for a sample: the standard library's hasher is seeded by the
-/// system.
-pub fn random() -> u32 {
-    std::hash::RandomState::new().hash_one(std::process::id()) as u32
+/// Returns a random number from the system, which tells a run and its temporaries from others'.
+///
+/// # Errors
+/// [`ErrorKind::Unusable`] when the system gives none.
+pub fn random() -> Result<u32, Error> {
+    getrandom::u32().map_err(|error| {
+        Error::new(ErrorKind::Unusable, "the system gives no random numbers").because(error)
+    })
 }
 
 /// A path as the state and messages name it.

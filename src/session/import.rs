@@ -101,7 +101,7 @@ pub fn import(
     progress: &Arc<Progress>,
     stop: &Stop,
 ) -> Result<VerifyOutcome, Error> {
-    let (began, started, run) = (Instant::now(), wall_clock(), new_run_id());
+    let (began, started, run) = (Instant::now(), wall_clock(), new_run_id()?);
     let name = list.name.clone();
     let SortedList { lines: listed, left_out } =
         sort(options.format, list, &options.state_dir, stop)?;
@@ -112,7 +112,7 @@ pub fn import(
     let places = options.opener(&run, started, progress, stop);
     let place = places.target(&options.target, options.target_store.as_ref())?;
     let (target_name, lockable) = (&place.name, place.lockable()?);
-    let target = places.write(&place, Writes { durability: Durability::File, token: random() })?;
+    let target = places.write(&place, Writes { durability: Durability::File, token: random()? })?;
     let held = TargetLock::take(&lockable, LockRequest::of(&run), stop, &mut |notice| {
         observer.notice(&notice);
     })?;

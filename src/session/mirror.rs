@@ -142,7 +142,7 @@ pub fn mirror(
     stop: &Stop,
 ) -> Result<MirrorOutcome, Error> {
     let began = Instant::now();
-    let run = new_run_id();
+    let run = new_run_id()?;
     let opener = options.opener(&run, !options.dry_run, progress, stop);
     let places = places::resolve(options, &opener)?;
     if places.source.only.is_some() && options.delete.is_some() {

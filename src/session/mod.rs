@@ -29,13 +29,16 @@ pub use mirror::{
     explain, mirror,
 };
 
-use crate::model::{RunId, Timestamp};
+use crate::model::{Error, RunId, Timestamp};
 use crate::place::random;
 
 /// Makes the id of a run that begins now.
-pub(crate) fn new_run_id() -> RunId {
+///
+/// # Errors
+/// [`random`]'s.
+pub(crate) fn new_run_id() -> Result<RunId, Error> {
     let start = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-    RunId(format!("{start}-{:08x}", random()))
+    Ok(RunId(format!("{start}-{:08x}", random()?)))
 }
 
 fn wall_clock() -> Timestamp {

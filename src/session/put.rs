@@ -94,7 +94,7 @@ pub fn put(
     stop: &Stop,
 ) -> Result<PutEnd, Error> {
     let started = wall_clock();
-    let run = new_run_id();
+    let run = new_run_id()?;
     let looking =
         OpenOptions::to_look(&options.limits, progress, stop, &options.state_dir, started);
     let places = Opener::new(OpenOptions { run: &run.0, ..looking });

@@ -45,13 +45,13 @@ pub fn sign(
             .help("sign where it was published, or the copy of the head by `minisign -Sm`"));
     }
     drop(found);
-    let run = new_run_id();
+    let run = new_run_id()?;
     let limits = LimitOptions::default();
     let options = OpenOptions::to_look(&limits, progress, stop, &at.spool_dir, wall_clock());
     let opener = Opener::new(OpenOptions { run: &run.0, ..options });
     let place = opener.target(&at.location, at.store.as_ref())?;
     let lockable = place.lockable()?;
-    let target = opener.write(&place, Writes { durability: Durability::File, token: random() })?;
+    let target = opener.write(&place, Writes { durability: Durability::File, token: random()? })?;
     let mut notices = Vec::new();
     let held = TargetLock::take(&lockable, LockRequest::of(&run), stop, &mut |notice| {
         notices.push(notice);

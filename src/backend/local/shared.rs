@@ -11,6 +11,7 @@ use crate::model::reserved::{self, TemporaryName};
 use crate::model::{Cause, Durability, EntryKind, Key, Metadata, Timestamp};
 use rustix::fs::{AtFlags, renameat, unlinkat};
 use rustix::io::Errno;
+use std::io;
 use std::io::ErrorKind::PermissionDenied;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -80,9 +81,9 @@ impl Shared {
     }
 
     /// Makes the state for `put`, whose temporary names carry [`reserved::PUTS`].
-    pub(super) fn of_puts(root: Arc<Root>) -> rustix::io::Result<Self> {
+    pub(super) fn of_puts(root: Arc<Root>) -> io::Result<Self> {
         // Begin at another number than a leftover that could not be removed.
-        let temporaries = AtomicU64::new(u64::from(std::process::id()));
+        let temporaries = AtomicU64::new(getrandom::u64()?);
         Ok(Self { temporaries, ..Self::new(root, Durability::File, reserved::PUTS)? })
     }
 

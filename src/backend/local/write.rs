@@ -27,6 +27,7 @@ use crate::model::{
 use rustix::fs::{AtFlags, Mode, mkdirat, symlinkat, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
+use std::io;
 use std::io::ErrorKind::NotFound;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -60,8 +61,8 @@ impl LocalTarget {
     /// [`Target::abort_stale_streams`].
     ///
     /// # Errors
-    /// Fails if the kernel doesn't report the process's groups.
-    pub fn of_puts(self) -> rustix::io::Result<Self> {
+    /// Fails if the kernel doesn't report the process's groups, or gives no random numbers.
+    pub fn of_puts(self) -> io::Result<Self> {
         let shared = Shared::of_puts(Arc::clone(&self.shared.root))?;
         Ok(Self { shared: Arc::new(shared), ..self })
     }

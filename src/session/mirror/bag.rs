@@ -202,7 +202,7 @@ impl Bag {
     /// Prepares to work in the bag, whose directory is open. The state directory, which exists, is no
     /// part of it, wherever it lies.
     pub(super) fn of(place: &BagPlace, opener: &Opener) -> Result<Self, Error> {
-        let writes = Writes { durability: Durability::File, token: random() };
+        let writes = Writes { durability: Durability::File, token: random()? };
         let target = opener.write(&place.place, writes)?;
         Ok(Self { target, path: place.path.clone(), mode: place.mode & !0o111 })
     }

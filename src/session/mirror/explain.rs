@@ -165,7 +165,7 @@ pub fn explain(
     progress: &Arc<Progress>,
     stop: &Stop,
 ) -> Result<Explanation, Error> {
-    let run = new_run_id();
+    let run = new_run_id()?;
     let opener = options.opener(&run, false, progress, stop);
     let places = places::resolve(options, &opener)?;
     super::checks::refuse_bag(&places, &options.state_dir)?;

@@ -187,7 +187,7 @@ impl Session<'_> {
             target.ignore_inodes();
         }
         // Who holds the lock is told by his run, and its temporaries by this.
-        let token = self.run.token().unwrap_or_else(random);
+        let token = self.run.token().map_or_else(random, Ok)?;
         self.opener.sides(source, target, Writes { durability: self.options.durability, token })
     }
 }

@@ -1,7 +1,6 @@
 //! When a failed request is tried again.
 
 use super::super::{StoreError, StoreErrorKind};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 /// Tries of one request, the first one included.
@@ -95,9 +94,7 @@ impl Tries {
     /// (<https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>), or as
     /// long as the store asks for.
     fn wait(&self, error: &StoreError) -> Duration {
-        let longest = longest(self.failed);
-        let random = RandomState::new().build_hasher().finish();
-        let wait = longest.mul_f64(random as f64 / u64::MAX as f64);
+        let wait = longest(self.failed).mul_f64(fastrand::f64());
         wait.max(error.retry_after.unwrap_or_default().min(LONGEST_ASKED))
     }
 }
