@@ -2,18 +2,17 @@
 //!
 //! [`Spool`] returns records in the order they were pushed, [`Sorter`] in byte order. Neither
 //! allocates before its first record or touches the disk while its records fit in memory. The rest
-//! goes to an unlinked file: it has no name, only its owner can read it, and it disappears with the
+//! goes to an unlinked file: it has no name, only this process can reach it, and it disappears with the
 //! process, however that ends. On disk a record is its length as `u32` (little-endian) and its
 //! bytes; no other process ever reads the format.
 
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::Path;
 use std::sync::Arc;
+use tempfile::tempfile_in;
 
 /// Bytes per read and write: larger ones gain nothing on page-cached files.
 const CHUNK: usize = 64 << 10;
@@ -560,10 +559,10 @@ struct Scratch {
 impl Scratch {
     /// Creates a scratch file in `dir`, which is created if missing, for the owner alone.
     fn create(dir: &Path) -> io::Result<Self> {
-        let file = match nameless(dir) {
+        let file = match tempfile_in(dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-                nameless(dir)?
+                tempfile_in(dir)?
             }
             other => other?,
         };
@@ -605,40 +604,6 @@ pub fn split_key(record: &[u8]) -> Option<(Vec<u8>, &[u8])> {
         }
         key.push(byte);
     }
-}
-
-/// Opens a file without a name: with `O_TMPFILE` (and `O_EXCL`, which prevents it from being linked
-/// later, open(2)), or on a file system without that, a file that is unlinked at once.
-///
-/// # Errors
-/// Fails if the file can't be created.
-pub fn nameless(dir: &Path) -> io::Result<File> {
-    let flags = OFlags::TMPFILE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-    match rustix::fs::open(dir, flags, Mode::RUSR | Mode::WUSR) {
-        Ok(fd) => Ok(File::from(fd)),
-        // EISDIR: the kernel doesn't know O_TMPFILE. The others: the file system doesn't support
-        // it.
-        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => unlinked(dir),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn unlinked(dir: &Path) -> io::Result<File> {
-    let process = std::process::id();
-    for attempt in 0_u32.. {
-        let path = dir.join(format!(".vidimus-spool-{process}-{attempt}"));
-        let made =
-            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
-        match made {
-            Ok(file) => {
-                std::fs::remove_file(&path)?;
-                return Ok(file);
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 fn length_of(record: &[u8]) -> io::Result<u32> {

@@ -13,7 +13,6 @@ use crate::model::reserved::{DIRECTORY, MANIFEST};
 use crate::model::{
     Cause, Digest, Entry, EntryKind, Error, ErrorKind, Hint, Key, Metadata, Notice,
 };
-use crate::spool::nameless;
 use rustix::io::Errno;
 use std::cell::RefCell;
 use std::fs::File;
@@ -21,6 +20,7 @@ use std::io::ErrorKind::PermissionDenied;
 use std::io::{self, Seek as _, Write as _};
 use std::path::Path;
 use std::rc::Rc;
+use tempfile::tempfile_in;
 
 pub(super) const POINTER: &str = "latest.json";
 /// The longest head or pointer that is read, in bytes: a head takes about 200 a segment.
@@ -373,7 +373,7 @@ impl<'a> ManifestReader<'a> {
             Error::new(ErrorKind::Unusable, "cannot hold the published manifest on disk")
                 .because(error)
         };
-        let mut file = nameless(self.spool_dir).map_err(spooling)?;
+        let mut file = tempfile_in(self.spool_dir).map_err(spooling)?;
         let mut spooled = Ok(());
         let held = self.held(segment, &mut |chunk| {
             spooled = file.write_all(chunk);
