@@ -121,11 +121,11 @@ impl ServerCertVerifier for Named {
 }
 
 /// Whether a server's certificate was refused for no other reason than being an authority's. rustls
-/// has no name of its own for that; webpki's error prints as its name.
+/// has no variant of its own for that, and passes on webpki's.
 fn is_of_authority(error: &rustls::Error) -> bool {
     match error {
         rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(error))) => {
-            error.to_string() == "CaUsedAsEndEntity"
+            matches!(error.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
         }
         _ => false,
     }
