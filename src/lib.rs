@@ -68,6 +68,7 @@ internals! {
     #[cfg(feature = "cli")]
     report,
     session,
+    small_directory,
     spool,
     ticker,
     verify,

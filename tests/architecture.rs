@@ -6,9 +6,27 @@ use std::fs;
 use std::path::Path;
 
 /// The layers, ground floor first (`docs/architecture.md`).
-const LAYERS: [&str; 19] = [
-    "model", "location", "filter", "limits", "spool", "ticker", "backend", "manifest", "place",
-    "listing", "compare", "plan", "engine", "verify", "session", "api", "report", "cli", "main",
+const LAYERS: [&str; 20] = [
+    "model",
+    "location",
+    "filter",
+    "limits",
+    "spool",
+    "small_directory",
+    "ticker",
+    "backend",
+    "manifest",
+    "place",
+    "listing",
+    "compare",
+    "plan",
+    "engine",
+    "verify",
+    "session",
+    "api",
+    "report",
+    "cli",
+    "main",
 ];
 
 /// What a layer may import: lower floors and itself; `report` sees the model alone.

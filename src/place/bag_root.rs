@@ -9,7 +9,8 @@ use crate::location::Location;
 use crate::manifest::published::{ManifestReader, RecordedSource};
 use crate::manifest::{State, bag, is_damage};
 use crate::model::{Error, ErrorKind};
-use std::fs::{self, File};
+use crate::small_directory;
+use std::fs::File;
 use std::io::{self, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -127,14 +128,15 @@ fn has_same_payload(from: &SourcePlace, other: &Path) -> Result<bool, Error> {
     }
     let compare = || -> io::Result<bool> {
         let mut any = false;
-        for found in fs::read_dir(other)? {
-            let name = found?.file_name();
+        for found in small_directory::entries(other)? {
+            let found = found?;
+            let name = found.file_name();
             let text = name.as_encoded_bytes();
             if !text.starts_with(b"manifest-") || !text.ends_with(b".txt") {
                 continue;
             }
             any = true;
-            if !is_same(&path.join(&name), &other.join(&name))? {
+            if !is_same(&path.join(name), found.path())? {
                 return Ok(false);
             }
         }

@@ -8,6 +8,7 @@
 //! creation time of the directory. The last resort is an `f_fsid` that may change at a restart (XFS
 //! and FAT derive it from the device number, network file systems in ways of their own).
 
+use crate::small_directory;
 use rustix::fs::{AtFlags, StatxFlags, fstat, fstatfs, fstatvfs, major, statx};
 use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
@@ -98,7 +99,7 @@ fn name_of_device(device: u64, names: &Path) -> Option<String> {
     if major(device) == 0 {
         return None;
     }
-    std::fs::read_dir(names).ok()?.filter_map(Result::ok).find_map(|name| {
+    small_directory::entries(names).ok()?.filter_map(Result::ok).find_map(|name| {
         let found = std::fs::metadata(name.path()).ok()?;
         let is_it = found.rdev() == device && found.file_type().is_block_device();
         is_it.then(|| name.file_name().to_string_lossy().into_owned())

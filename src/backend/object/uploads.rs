@@ -7,6 +7,7 @@
 use super::UploadId;
 use crate::model::key::Escaped;
 use crate::model::{Digest, Metadata};
+use crate::small_directory;
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -179,7 +180,7 @@ impl Journal {
 
     fn read(&self) -> io::Result<Vec<LeftUpload>> {
         let mut found = Vec::new();
-        let names = match fs::read_dir(&self.directory) {
+        let names = match small_directory::entries(&self.directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
             other => other?,
         };
@@ -189,7 +190,7 @@ impl Journal {
             if !name.file_name().to_string_lossy().starts_with(&prefix) {
                 continue;
             }
-            let record = name.path();
+            let record = name.into_path();
             // A file truncated by a crash names no upload. The prefix may collide with another
             // location's.
             match serde_json::from_slice::<Begun>(&fs::read(&record)?) {

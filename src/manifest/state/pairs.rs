@@ -10,6 +10,7 @@ use crate::manifest::database::{
 use crate::manifest::row::{self, RunNumber, SourceNumber};
 use crate::manifest::runs::{self, RunRecord};
 use crate::model::{Error, RunId, Timestamp};
+use crate::small_directory;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -98,17 +99,17 @@ impl Pair {
             Obstacle::Other(refusal(state_dir, Trouble::Failed(cannot_open(&error))))
         };
         let mut found = Found { pairs: Vec::new(), set_aside: None };
-        let names = match fs::read_dir(state_dir) {
+        let names = match small_directory::entries(state_dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
             names => names.map_err(failed)?,
         };
         let prefix = format!("{}-", short_hash(target));
         for name in names {
-            let name = name.map_err(failed)?.file_name();
-            if !is_of_pair(&name, &prefix) {
+            let file = name.map_err(failed)?;
+            if !is_of_pair(file.file_name(), &prefix) {
                 continue;
             }
-            let path = plain(&state_dir.join(&name));
+            let path = plain(file.path());
             match Self::open(&path, target) {
                 Ok(pair) => found.pairs.extend(pair),
                 Err(Trouble::Damaged(_)) if puts_aside => {

@@ -25,9 +25,10 @@ use crate::model::{
 use crate::place::random;
 use crate::place::{Opener, Writes, printable};
 use crate::session::places::BagPlace;
+use crate::small_directory;
 use readers::Unreadable;
 use ring::digest::{SHA256, digest};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -57,29 +58,32 @@ pub(super) fn check(place: &BagPlace) -> Result<(), Error> {
     let unusable = |error: io::Error| {
         Error::new(ErrorKind::Unusable, format!("cannot list the bag \"{name}\"")).because(error)
     };
-    let names = match fs::read_dir(&place.path) {
+    let names = match small_directory::entries(&place.path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.map_err(unusable)?,
     };
-    let refused = |found: &OsString, why: &str| {
+    let refused = |found: &OsStr, why: &str| {
         let found = printable(Path::new(found));
         let message = format!("\"{name}\" has \"{found}\", {why}");
         Error::new(ErrorKind::Refused, message).help("name a new directory")
     };
     let mut stranger = None;
     for found in names {
-        let found = found.map_err(unusable)?.file_name();
+        let found = found.map_err(unusable)?;
+        let found = found.file_name();
         match found.as_bytes() {
             name if is_own(name) => {}
             name if is_other_manifest(name) => {
-                return Err(refused(&found, "which would be wrong once the payload changes"));
+                return Err(refused(found, "which would be wrong once the payload changes"));
             }
             name if name == PAYLOAD.as_bytes() => {
                 // A run makes it before it leaves the mark.
-                let mut payload = fs::read_dir(place.path.join(PAYLOAD)).map_err(unusable)?;
-                stranger = stranger.or(payload.next().is_some().then_some(found));
+                let payload = small_directory::entries(&place.path.join(PAYLOAD));
+                let first = payload.and_then(|mut payload| payload.next().transpose());
+                let is_empty = first.map_err(unusable)?.is_none();
+                stranger = stranger.or((!is_empty).then(|| found.to_owned()));
             }
-            _ => stranger = stranger.or(Some(found)),
+            _ => stranger = stranger.or_else(|| Some(found.to_owned())),
         }
     }
     if let Some((found, why)) = unusable_tag(&place.path).map_err(unusable)? {
@@ -88,7 +92,7 @@ pub(super) fn check(place: &BagPlace) -> Result<(), Error> {
         return Err(Error::new(ErrorKind::Refused, message).help(help));
     }
     if let Some(found) = other_encoding(&place.path).map_err(unusable)? {
-        return Err(refused(&found.into(), "which is not in UTF-8, as all tag files will be"));
+        return Err(refused(found.as_ref(), "which is not in UTF-8, as all tag files will be"));
     }
     // Looked for last: a run that began meanwhile left the mark before all else that was found.
     if [DECLARATION, MARK].iter().any(|name| place.path.join(name).exists()) {
@@ -236,10 +240,10 @@ impl Bag {
         };
         // The second is where the mark lies.
         for directory in ["", &format!("{DIRECTORY}/")] {
-            let names = fs::read_dir(self.path.join(directory));
+            let names = small_directory::entries(&self.path.join(directory));
             for name in names.map_err(|error| failed(error.into()))? {
-                let name = name.map_err(|error| failed(error.into()))?.file_name();
-                let key = Key::child(directory.as_bytes(), name.as_bytes(), false);
+                let found = name.map_err(|error| failed(error.into()))?;
+                let key = Key::child(directory.as_bytes(), found.file_name().as_bytes(), false);
                 match self.target.sweep(&key) {
                     Ok(()) => session.swept(&key),
                     // It is no temporary.
