@@ -418,7 +418,8 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             self.with.policy.narrowed(&source, row, held)
         };
         let differs = if is_new { Differs::No } else { Differs::of(&source, target, row, holds) };
-        let metadata = as_it_stands(&source, target);
+        // A root that this run made is closed to others so far, which is not how it should stay.
+        let metadata = if is_new { source.metadata } else { as_it_stands(&source, target) };
         let wanted = holds(&metadata, source.kind, Some(&target.metadata));
         source.metadata = metadata;
         // In a store a directory costs a request to be recorded: its row stays another source's there.

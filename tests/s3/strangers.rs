@@ -5,7 +5,8 @@ use crate::common::{Disk, Snapshot};
 use crate::s3::{Kind, Object};
 use crate::scene::{PREFIX, Scene};
 use crate::site::Site;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 
 /// Values that make no sense, or too much of it.
 const GARBAGE: [(&str, &str); 27] = [
@@ -57,6 +58,21 @@ fn garbage_for_metadata_is_taken_for_none() {
     site.env.age();
     site.down(&[]).expect(0);
     site.down(&[]).expect(0).finished().counts(&[("files_copied", 0), ("metadata_updated", 0)]);
+}
+
+#[test]
+fn directories_that_nobody_described_get_the_usual_mode_the_root_among_them() {
+    let scene = Scene::new().with_objects(&[("a", b"first"), ("d/b", b"second")]);
+    scene.down(&[]).expect(0);
+    let mode = |name: &str| {
+        let found = fs::metadata(scene.env.target.join(name)).expect("look at a directory");
+        found.permissions().mode() & 0o7777
+    };
+    assert_eq!([mode("d"), mode("")].map(|mode| format!("{mode:o}")), ["755", "755"]);
+    // One that stands stays as it is.
+    fs::set_permissions(&scene.env.target, Permissions::from_mode(0o750)).expect("set a mode");
+    scene.down(&[]).expect(0);
+    assert_eq!(mode(""), 0o750);
 }
 
 #[test]
