@@ -1,4 +1,4 @@
-//! Where requests go: host and path.
+//! The host and path of requests.
 
 use super::S3Config;
 use super::encode;
@@ -14,16 +14,16 @@ pub(super) struct Address {
     pub(super) server: Uri,
     /// The `Host` header.
     pub(super) host: HeaderValue,
-    /// What each path begins with: the endpoint's own path and, in path style, the bucket.
+    /// The start of each path: the endpoint's own path and, in path style, the bucket.
     base: Box<str>,
 }
 
 impl Address {
-    /// Works out where a bucket is.
+    /// Derives a bucket's address.
     ///
     /// # Errors
-    /// When the endpoint or the bucket's name makes no address. The endpoint is not repeated where
-    /// it may hold a password.
+    /// Fails if the endpoint or the bucket's name doesn't give an address. The error doesn't repeat
+    /// an endpoint that may contain a password.
     pub(super) fn new(config: &S3Config) -> Result<Self, Error> {
         let endpoint = match &config.endpoint {
             Some(endpoint) => endpoint.clone(),
@@ -73,7 +73,7 @@ impl Address {
         Ok(Self { server, host, base: base.into() })
     }
 
-    /// The path of a key, or of the bucket.
+    /// Appends the path of a key or of the bucket.
     pub(super) fn path(&self, key: Option<&[u8]>, out: &mut String) {
         out.push_str(&self.base);
         match key {
@@ -87,7 +87,7 @@ impl Address {
     }
 }
 
-/// The host of an endpoint that was checked, without port and brackets.
+/// Returns the host of a checked endpoint, without port and brackets.
 pub(super) fn host(endpoint: &str) -> &str {
     let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or_default();
@@ -97,7 +97,7 @@ pub(super) fn host(endpoint: &str) -> &str {
     }
 }
 
-/// Whether a host is this machine.
+/// Returns whether a host is this machine.
 pub(super) fn is_loopback(host: &str) -> bool {
     let address = host.parse::<IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_without_a_secret() {
+    fn an_invalid_address_is_refused_without_repeating_a_secret() {
         for endpoint in ["ftp://h", "https://", "https://h?x", "https://a b", "https://u:hunter2@h"]
         {
             let error = address(Some(endpoint), true).expect_err(endpoint);

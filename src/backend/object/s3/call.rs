@@ -1,4 +1,4 @@
-//! One request, from building it to the reply: signed, sent, and tried again.
+//! One request: built, signed, sent, retried, and its reply read.
 
 use super::super::{Body, Outcome, RequestLimits, StoreError, StoreErrorKind};
 use super::S3;
@@ -22,17 +22,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// The longest reply that is read into memory: a page of 1,000 keys has 4 MiB at most.
+/// The longest reply that is read into memory, in bytes; a page of 1,000 keys has at most 4 MiB.
 const LONGEST_REPLY: usize = 32 << 20;
-/// What a late try has to connect, at least.
+/// The shortest time that a late try has to connect.
 const LEAST_CONNECT_TIME: Duration = Duration::from_millis(500);
-/// The way out for who asks without credentials.
+/// The hint for a refused request without credentials.
 const ANONYMOUS: &str = "it was asked without credentials, and not everybody may do this: leave out \
      ?anonymous=true, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE";
-/// How often a wait looks whether the run is to stop.
-const GLANCE: Duration = Duration::from_millis(50);
+/// How often a wait checks whether the run is to stop.
+const POLL: Duration = Duration::from_millis(50);
 
-/// A request, ready but for what changes from try to try.
+/// A request without the headers that change from try to try.
 pub(super) struct Request {
     pub(super) kind: RequestKind,
     method: Method,
@@ -46,7 +46,7 @@ impl Request {
     /// Makes a request without a body. The names in `query` must be in order.
     ///
     /// # Errors
-    /// When the key is too long for a request.
+    /// Fails if the key is too long for a request.
     pub(super) fn new(
         s3: &S3,
         kind: RequestKind,
@@ -72,14 +72,14 @@ impl Request {
         Ok(Self { kind, method, uri, headers, body: Body::default(), of_object })
     }
 
-    /// Gives it an object's content, which the signature leaves to its checksum.
+    /// Sets an object's content as the body. The signature doesn't cover it; its checksum does.
     pub(super) fn content(&mut self, body: Body) {
         self.headers.insert(CONTENT_LENGTH, body.len().into());
         self.headers.insert(PAYLOAD, HeaderValue::from_static(UNSIGNED));
         self.body = body;
     }
 
-    /// Gives it a short body, which the signature covers.
+    /// Sets a short body, which the signature covers.
     pub(super) fn document(&mut self, body: Bytes) {
         let hash = HEXLOWER.encode(digest::digest(&digest::SHA256, &body).as_ref());
         let hash = HeaderValue::from_str(&hash).expect("hexadecimal digits are plain text");
@@ -91,7 +91,7 @@ impl Request {
     /// Sets a header.
     ///
     /// # Errors
-    /// When the value has characters that no header can hold.
+    /// Fails if the value has characters that no header can hold.
     pub(super) fn header(&mut self, name: &'static str, value: &str) -> Result<(), StoreError> {
         let value = HeaderValue::from_str(value).map_err(|error| {
             StoreError::new(StoreErrorKind::Unsupported)
@@ -103,7 +103,7 @@ impl Request {
     }
 }
 
-/// A request under way, as its limits see it: ended when dropped.
+/// The permit of a request under way; dropping it ends the request for its limits.
 pub(super) struct RequestPermit {
     limits: Arc<dyn RequestLimits>,
     began: Began,
@@ -116,7 +116,7 @@ impl Drop for RequestPermit {
     }
 }
 
-/// The head of a reply, with whoever receives the rest of it.
+/// The head of a reply, with the connection that receives its body.
 pub(super) struct Exchange {
     pub(super) connection: PooledConnection,
     pub(super) status: StatusCode,
@@ -125,7 +125,7 @@ pub(super) struct Exchange {
 }
 
 impl S3 {
-    /// Makes a request and reads the reply, which must be a good one.
+    /// Makes a request and reads its reply, which must be successful.
     pub(super) fn call<T>(
         &self,
         request: &Request,
@@ -134,8 +134,8 @@ impl S3 {
         self.call_or_look(request, read, || Ok(None))
     }
 
-    /// Makes a request as [`S3::call`] does. Where it may have been carried out though no reply
-    /// tells, `look` is asked before it is sent again, or given up: what it finds is the result.
+    /// Makes a request as [`S3::call`] does. If it may have been carried out without a reply,
+    /// `look` is called before it is sent again or fails: what it finds is the result.
     pub(super) fn call_or_look<T>(
         &self,
         request: &Request,
@@ -144,7 +144,7 @@ impl S3 {
     ) -> Result<T, StoreError> {
         let found = RefCell::new(None);
         let read = |exchange| {
-            let reply = self.whole(request, exchange)?;
+            let reply = self.read_reply(request, exchange)?;
             if reply.status.is_success() { read(reply) } else { Err(self.refusal(request, &reply)) }
         };
         let is_done = || {
@@ -157,9 +157,9 @@ impl S3 {
         }
     }
 
-    /// Makes a request until `read` makes something of the reply or there is no hope. Where it may
-    /// have been carried out `is_done` is asked, and ends this with the error where it is so, or where
-    /// that can't be told.
+    /// Makes a request until `read` succeeds or further tries are pointless. If it may have been
+    /// carried out, `is_done` is called; if that returns true or fails, this fails with the
+    /// request's error.
     pub(super) fn run<T>(
         &self,
         request: &Request,
@@ -179,14 +179,14 @@ impl S3 {
                 }
                 Err(error) => error,
             };
-            permit.outcome = self.judge(&error);
+            permit.outcome = self.outcome_of(&error);
             drop(permit);
             let proven = self.shared.proven.load(Ordering::Relaxed);
             let elapsed = began.elapsed();
-            // What takes the store long isn't held against the request.
+            // Time that the store needs for its work doesn't count against the request.
             let is_work = takes_work(request.kind) && elapsed < WORK_TIME;
             let next = tries.next(&error, if is_work { paused } else { elapsed }, proven);
-            // What this try left open, the next one may meet.
+            // If this try may have been carried out, the next one may find its result.
             let is_open = error.maybe_done
                 || matches!(error.kind, StoreErrorKind::BadReply | StoreErrorKind::Unavailable);
             maybe_done |= is_open;
@@ -213,7 +213,7 @@ impl S3 {
         }
     }
 
-    /// Waits for a turn.
+    /// Waits until the limits let the request begin.
     fn begin(&self, kind: RequestKind) -> Result<RequestPermit, StoreError> {
         if self.stop.requested() {
             return Err(interrupted(false));
@@ -224,8 +224,8 @@ impl S3 {
         if self.stop.requested() { Err(interrupted(false)) } else { Ok(permit) }
     }
 
-    /// What an error means to the limits, and whether it shows that the store is there.
-    fn judge(&self, error: &StoreError) -> Outcome {
+    /// Classifies an error for the limits; some errors also prove that the store works.
+    fn outcome_of(&self, error: &StoreError) -> Outcome {
         match error.kind {
             StoreErrorKind::Throttled => Outcome::SlowDown,
             StoreErrorKind::NotFound
@@ -238,7 +238,7 @@ impl S3 {
         }
     }
 
-    /// Waits; `false` when the run is to stop.
+    /// Waits; returns false if the run is to stop.
     fn pause(&self, wait: Duration) -> bool {
         let until = Instant::now() + wait;
         loop {
@@ -249,7 +249,7 @@ impl S3 {
             if left.is_zero() {
                 return true;
             }
-            std::thread::sleep(left.min(GLANCE));
+            std::thread::sleep(left.min(POLL));
         }
     }
 
@@ -273,7 +273,8 @@ impl S3 {
         if let Some(credential) = credential {
             let clock = time::now().saturating_add(shared.clock.load(Ordering::Relaxed));
             let clock = SignedTime::new(clock).ok_or_else(|| {
-                StoreError::new(StoreErrorKind::ClockSkew).message("it shows no date in our era")
+                StoreError::new(StoreErrorKind::ClockSkew)
+                    .message("its date is outside the years 0 to 9999")
             })?;
             let subject = Subject {
                 method: request.method.as_str(),
@@ -284,7 +285,7 @@ impl S3 {
             connection.signer.sign(&credential, clock, &subject, message.headers_mut()).map_err(
                 |error| {
                     StoreError::new(StoreErrorKind::BadCredentials)
-                        .message("they hold characters that no header can")
+                        .message("they have characters that no header can hold")
                         .because(error)
                 },
             )?;
@@ -301,7 +302,7 @@ impl S3 {
         let sent = connection.send(&shared.transport, message, timeouts);
         match sent {
             Ok(response) => {
-                shared.heard.store(true, Ordering::Relaxed);
+                shared.has_replied.store(true, Ordering::Relaxed);
                 let (head, body) = response.into_parts();
                 Ok(Exchange { connection, status: head.status, headers: head.headers, body })
             }
@@ -312,8 +313,8 @@ impl S3 {
         }
     }
 
-    /// Reads a reply to its end, and lets its caller rest.
-    pub(super) fn whole(
+    /// Reads a reply to its end and returns the connection to the pool.
+    pub(super) fn read_reply(
         &self,
         request: &Request,
         mut exchange: Exchange,
@@ -356,18 +357,23 @@ impl S3 {
         Ok(all.freeze())
     }
 
-    /// How long a reply may take, its beginning and what follows.
+    /// Returns the timeouts of a request.
     pub(super) fn timeouts(&self, kind: RequestKind) -> Timeouts<'_> {
         let works = takes_work(kind);
-        Timeouts { connect: CONNECT_TIME, works, heard: &self.shared.heard, stop: &self.stop }
+        Timeouts {
+            connect: CONNECT_TIME,
+            works,
+            has_replied: &self.shared.has_replied,
+            stop: &self.stop,
+        }
     }
 
-    /// The error that a reply is; a clock that is off is set by the store's.
+    /// Returns the error of a reply. If the clocks differ, the store's is used from now on.
     pub(super) fn refusal(&self, request: &Request, reply: &Reply) -> StoreError {
         let mut error = reply.refusal(request.of_object);
         let proven = self.shared.proven.load(Ordering::Relaxed);
         if proven && error.code.as_deref() == Some("SignatureDoesNotMatch") {
-            // Of one key, which the store encodes in another way than is signed: the secret is right.
+            // The store encodes this key in another way than it is signed; the secret is right.
             error.kind = StoreErrorKind::Signature;
         }
         if !proven && error.help.is_none() {
@@ -390,7 +396,7 @@ impl S3 {
         error
     }
 
-    /// The way out where the endpoint seems to name the bucket, which then is named twice.
+    /// Returns a hint if the endpoint seems to include the bucket, which then occurs twice.
     fn endpoint_help(&self, kind: &StoreErrorKind) -> Option<Hint> {
         let is_lost = matches!(
             kind,
@@ -405,7 +411,7 @@ impl S3 {
         Some(format!("the endpoint seems to name the bucket, too: write it as {without}").into())
     }
 
-    /// Gives a caller back whose reply was read to its end, or else closes its connection.
+    /// Returns a connection to the pool if its reply was read to the end, else closes it.
     pub(super) fn release(&self, mut connection: PooledConnection, finished: bool) {
         if !finished {
             connection.close();
@@ -414,7 +420,7 @@ impl S3 {
     }
 }
 
-/// Whether the store has to move or remove content, maybe a lot, before it can answer.
+/// Returns whether the store must copy or remove content, perhaps a lot, before it replies.
 fn takes_work(kind: RequestKind) -> bool {
     use RequestKind as Kind;
     matches!(
@@ -429,7 +435,7 @@ fn interrupted(maybe_done: bool) -> StoreError {
     error
 }
 
-/// What an account must be allowed for a request, as policies name it
+/// Returns the permission that a request needs, as policies name it
 /// (<https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html>).
 fn right_of(kind: RequestKind) -> &'static str {
     use RequestKind as Kind;
@@ -445,7 +451,7 @@ fn right_of(kind: RequestKind) -> &'static str {
         }
         Kind::Copy | Kind::CopyPart => "s3:PutObject, and s3:GetObject of what is copied",
         Kind::Delete | Kind::DeleteMany => "s3:DeleteObject (it may not delete)",
-        Kind::AbortUpload => "s3:AbortMultipartUpload (it may not give uploads up)",
+        Kind::AbortUpload => "s3:AbortMultipartUpload (it may not abort uploads)",
         Kind::ListUploads => "s3:ListBucketMultipartUploads (it may not list uploads)",
         Kind::ListParts => "s3:ListMultipartUploadParts (it may not list parts)",
     }

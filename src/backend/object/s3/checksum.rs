@@ -1,40 +1,40 @@
-//! Checksums of content, as S3 has them in headers and XML
+//! Checksums of content in headers and XML
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>).
 
 use super::super::StoreError;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-/// The checksum of content, as a header.
+/// The header with the checksum of content.
 pub(super) const CHECKSUM: &str = "x-amz-checksum-crc64nvme";
 
-/// Asks for the checksum that a store keeps with an object.
+/// The header that requests an object's stored checksum.
 pub(super) const CHECKSUM_MODE: (&str, &str) = ("x-amz-checksum-mode", "ENABLED");
 
-/// What is known of a store and checksum headers.
+/// Whether a store accepts checksum headers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Checksums {
     /// None has been sent yet.
     Untried = 0,
-    /// The store takes them, or takes no notice.
+    /// The store accepts or ignores them.
     Taken = 1,
     /// The store refuses requests that have one.
     Refused = 2,
 }
 
-/// Whether a store may have refused a request for its checksum header.
+/// Returns whether a store may have refused a request because of its checksum header.
 pub(super) fn may_be_the_header(error: &StoreError) -> bool {
     let code = error.code.as_deref();
     let vague = ["InvalidRequest", "InvalidArgument", "NotImplemented", "UnsupportedHeader"];
     matches!(error.status, Some(400 | 501)) && code.is_none_or(|code| vague.contains(&code))
 }
 
-/// A checksum as headers and XML have it: its bytes, the first one first, in base 64.
+/// Formats a checksum for headers and XML: its bytes in big-endian order, in base64.
 pub(super) fn text(checksum: u64) -> String {
     BASE64_STANDARD.encode(checksum.to_be_bytes())
 }
 
-/// Reads what [`text`] writes.
+/// Parses what [`text`] writes.
 pub(super) fn read(text: &str) -> Option<u64> {
     let bytes = BASE64_STANDARD.decode(text).ok()?;
     Some(u64::from_be_bytes(bytes.try_into().ok()?))

@@ -1,4 +1,4 @@
-//! The clients of a run, which share who signs.
+//! The clients of a run, which share credentials.
 
 use super::super::RequestLimits;
 use super::{Credentials, S3, S3Config, Settings};
@@ -6,18 +6,18 @@ use crate::model::{Error, Stop};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
-/// Makes clients; those whose credentials are found in the same way find them once.
+/// Makes clients. Those whose credentials are found in the same way share them.
 #[derive(Default)]
 pub struct Clients {
-    /// Who signs, for each way that credentials were looked for.
+    /// The credentials, with the settings that they were found by.
     credentials: Mutex<Vec<(Settings, Arc<dyn Credentials>)>>,
 }
 
 impl Clients {
-    /// Makes a client of a bucket; nothing is sent yet.
+    /// Makes a client for a bucket, without sending a request.
     ///
     /// # Errors
-    /// When the settings make no address, or the certificates to trust can't be read.
+    /// Fails if the settings don't give an address, or the trusted certificates can't be read.
     pub fn open(
         &self,
         bucket: &str,

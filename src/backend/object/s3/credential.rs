@@ -1,10 +1,10 @@
-//! What requests are signed with, and who provides it.
+//! Credentials that requests are signed with, and their providers.
 
 use crate::model::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// An access key with its secret. A clone is a handle to the same one.
+/// An access key with its secret. Clones share it.
 #[derive(Clone)]
 pub struct Credential(Arc<Parts>);
 
@@ -36,33 +36,33 @@ impl Credential {
         self.0.token.as_deref()
     }
 
-    /// Whether both have the same secret (the token aside).
+    /// Returns whether both have the same secret (the token may differ).
     pub(super) fn signs_like(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0) || self.secret() == other.secret()
     }
 }
 
 impl fmt::Debug for Credential {
-    /// Prints nothing of it.
+    /// Prints no part of the credential.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("Credential(..)")
     }
 }
 
-/// Provides what requests are signed with.
+/// Provides the credentials that requests are signed with.
 pub trait Credentials: Send + Sync {
-    /// The credential to sign the next request with, `None` for anonymous requests. Asked for each
-    /// request: whoever implements it keeps one and renews it in time.
+    /// Returns the credential for the next request, `None` for anonymous requests. This is called
+    /// for each request, so implementations cache the credential and renew it in time.
     ///
     /// # Errors
-    /// When there should be one and none can be had.
+    /// Fails if a credential is expected but can't be obtained.
     fn get(&self) -> Result<Option<Credential>, Error>;
 
-    /// Takes note that the store refused the last one as expired: the next must be a fresh one.
+    /// Records that the store refused the last credential as expired: the next must be a fresh one.
     fn refused(&self);
 }
 
-/// One credential that stays as it is, or none.
+/// A fixed credential, or none.
 #[derive(Clone, Debug)]
 pub struct Fixed(pub Option<Credential>);
 

@@ -1,7 +1,8 @@
-//! Credentials: found once, kept, and renewed before they expire.
+//! Credentials: found once, cached, and renewed before they expire.
 //!
-//! `chain` looks where the AWS tools look, in their order; it asks services by `http` and helpers by
-//! `process`. What it finds is kept here: [`Renewed`] is asked for each request, by many threads.
+//! `chain` looks where the AWS tools look, in their order; it queries services with `http` and
+//! helper programs with `process`. [`Renewed`] caches the result; many threads call it for each
+//! request.
 
 mod chain;
 mod http;
@@ -19,51 +20,51 @@ use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 
-/// So long before their end credentials are renewed.
+/// How long before their expiry credentials are renewed.
 const AHEAD: SignedDuration = SignedDuration::from_mins(5);
-/// A renewal ahead of time is tried so often: it failed, or what it brought ends soon too.
+/// The interval between early renewals, if one failed or its result expires soon, too.
 const BETWEEN: SignedDuration = SignedDuration::from_secs(30);
-/// What happened last holds for so long: a refusal of credentials just renewed is one of those
-/// before, and a failure that one thread met another need not wait for again.
+/// How long the last event counts: a refusal within this time of a renewal is about the credentials
+/// before it, and a failure within this time is not repeated for other threads.
 const MOMENT: SignedDuration = SignedDuration::from_secs(5);
 
-/// Where credentials are looked for.
+/// Where to look for credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sources {
     pub(super) variables: Variables,
-    /// The profile that is asked for; else it is the default one.
+    /// The requested profile; `None` for the default one.
     pub(super) profile: Option<String>,
-    /// Whether the location asks for it.
+    /// Whether the location names the profile.
     pub(super) profile_is_typed: bool,
-    /// Whether the store is another than AWS.
+    /// Whether the store is not AWS.
     pub(super) is_foreign: bool,
 }
 
-/// Finds credentials where the AWS tools do, once they are asked for.
+/// Finds credentials where the AWS tools do, at the first request.
 pub(super) fn find(sources: Sources, region: String, http: Http) -> Arc<dyn Credentials> {
     Arc::new(Renewed::new(Chain::asking(sources, region, http)))
 }
 
-/// Where credentials come from.
+/// A source of credentials.
 trait Load: Send + Sync {
-    /// Looks for credentials; may take seconds.
+    /// Looks for credentials; this may take seconds.
     fn load(&self) -> Result<Loaded, Error>;
 }
 
-/// Credentials and their end.
+/// Credentials and their expiry.
 #[derive(Clone, Debug)]
 struct Loaded {
     credential: Credential,
-    /// From then on they are refused; `None` is never.
+    /// When they expire; `None` is never.
     expires: Option<Timestamp>,
 }
 
-/// Credentials that are kept and renewed.
+/// Credentials that are cached and renewed.
 struct Renewed<L> {
     source: L,
     clock: Clock,
     state: Mutex<Cached>,
-    /// Held by who renews.
+    /// Locked by the thread that renews.
     renewal: Mutex<()>,
 }
 
@@ -74,14 +75,14 @@ struct Cached {
     kept: Option<Loaded>,
     /// When `kept` was loaded.
     loaded: Option<Timestamp>,
-    /// The store refused what is kept.
+    /// Whether the store refused the cached credentials.
     refused: bool,
-    /// The next renewal ahead of time.
+    /// When the next early renewal is due.
     next: Option<Timestamp>,
     failure: Option<(Timestamp, Failure)>,
 }
 
-/// An error that can be told several times.
+/// An error that can be returned several times.
 #[derive(Clone)]
 struct Failure {
     kind: ErrorKind,
@@ -89,13 +90,13 @@ struct Failure {
     help: Option<Hint>,
 }
 
-/// What is kept, to one who asks.
+/// The state of the cached credentials.
 enum Kept {
-    /// Is good.
+    /// Valid.
     Good(Credential),
-    /// Still works, and is to be renewed.
+    /// Valid, but due for renewal.
     Ending(Credential),
-    /// Could not be had a moment ago.
+    /// Loading failed a moment ago.
     Failed(Failure),
     Missing,
 }
@@ -129,7 +130,7 @@ impl<L: Load> Renewed<L> {
         }
     }
 
-    /// Loads anew, and falls back on what still works.
+    /// Loads new credentials, and falls back to the old ones while they are valid.
     fn renew(&self, ending: Option<Credential>) -> Result<Credential, Error> {
         let result = self.source.load();
         let now = (self.clock)();
@@ -168,11 +169,11 @@ impl<L: Load> Credentials for Renewed<L> {
         };
         let _renewal = match (self.renewal.try_lock(), &ending) {
             (Some(renewal), _) => renewal,
-            // Another thread renews; its result isn't needed yet.
+            // Another thread is renewing; its result isn't needed yet.
             (None, Some(credential)) => return Ok(Some(credential.clone())),
             (None, None) => self.renewal.lock(),
         };
-        // Another thread may have been faster.
+        // Another thread may have renewed meanwhile.
         match self.kept((self.clock)()) {
             Kept::Good(credential) => Ok(Some(credential)),
             Kept::Failed(failure) => Err(failure.into()),

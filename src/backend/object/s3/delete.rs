@@ -1,4 +1,4 @@
-//! Deleting objects, one by one and many at once.
+//! Deleting objects singly and in bulk.
 
 use super::super::{Condition, NotDeleted, StoreError, StoreErrorKind};
 use super::S3;
@@ -15,13 +15,13 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 impl S3 {
-    /// Objects that one request can delete.
+    /// Most objects that one request can delete.
     pub const MOST_DELETED: usize = 1000;
 
-    /// Deletes an object; one that is not there counts as deleted.
+    /// Deletes an object; a missing one counts as deleted.
     ///
     /// # Errors
-    /// `PreconditionFailed` when the object is another one than expected.
+    /// `PreconditionFailed` if the object is not the expected one.
     pub fn delete(&self, key: &[u8], condition: Condition<'_>) -> Result<(), StoreError> {
         let mut request = Request::new(self, RequestKind::Delete, Method::DELETE, Some(key), &[])?;
         write_condition(condition, &mut request)?;
@@ -31,12 +31,12 @@ impl S3 {
         }
     }
 
-    /// Deletes up to [`S3::MOST_DELETED`] objects, and gives those that could not be. Keys that the
-    /// request can't hold (control characters) are deleted one by one, and all of them where a
-    /// store can't do it otherwise.
+    /// Deletes up to [`S3::MOST_DELETED`] objects and returns those that could not be deleted. Keys
+    /// that the request can't contain (control characters) are deleted singly, and so are all keys
+    /// if the store doesn't support bulk deletes.
     ///
     /// # Errors
-    /// When the request as a whole failed: any of the objects may be deleted or not.
+    /// Fails if the whole request fails; any of the objects may have been deleted.
     pub fn delete_many(&self, keys: &[&[u8]]) -> Result<Vec<NotDeleted>, StoreError> {
         let mut document = String::from("<Delete><Quiet>true</Quiet>");
         let (mut sent, mut singly) = (HashSet::new(), Vec::new());
@@ -61,7 +61,7 @@ impl S3 {
                     for (key, error) in refused {
                         match error.kind {
                             StoreErrorKind::NotFound => {}
-                            // One by one they are tried again.
+                            // Retried singly.
                             StoreErrorKind::Throttled | StoreErrorKind::Unavailable => {
                                 singly.extend(sent.get(&*key));
                             }
@@ -93,13 +93,13 @@ impl S3 {
     ) -> Result<Vec<NotDeleted>, StoreError> {
         let mut request =
             Request::new(self, RequestKind::DeleteMany, Method::POST, None, &[("delete", b"")])?;
-        // Asked for since the beginning, and by some stores still.
+        // S3 required this from the beginning, and some stores still do.
         request.header("content-md5", &BASE64_STANDARD.encode(Md5::digest(document.as_bytes())))?;
         request.header("content-type", "application/xml")?;
         request.document(Bytes::from(document));
         self.call(&request, |reply| {
             reply.document()?;
-            // Nothing must be in it, so its name has to tell.
+            // The document may be empty, so its name has to identify it.
             let mut xml = Xml::expect(&reply.body, "DeleteResult")?;
             let mut failed = Vec::new();
             while let Some(name) = xml.child()? {
@@ -110,7 +110,7 @@ impl S3 {
             }
             xml.end()?;
             if failed.iter().any(|(key, _)| !sent.contains(&**key)) {
-                return Err(StoreError::bad_reply("it tells of keys that were not named"));
+                return Err(StoreError::bad_reply("it names keys that were not requested"));
             }
             Ok(failed)
         })

@@ -1,7 +1,7 @@
 //! Percent-encoding of keys, byte by byte.
 //!
-//! The path of a request and the path that is signed are the same text: S3 signs the path as it is
-//! sent, encoded once and not normalised
+//! The path of a request is also the text that is signed: S3 signs the path as sent, encoded once
+//! and not normalised
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>).
 
 use crate::model::percent;
@@ -13,19 +13,20 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 /// What is encoded in a path, which is also the one that is signed.
 const PATH: &AsciiSet = &QUERY.remove(b'/');
 
-/// Appends a key for a path: `/` and unreserved characters stay, all else is encoded.
+/// Appends a key for a path: `/` and unreserved characters are kept, everything else is encoded.
 pub(super) fn path(key: &[u8], out: &mut String) {
     out.extend(percent_encode(key, PATH));
 }
 
-/// Appends a name or value for a query: only unreserved characters stay.
+/// Appends a name or value for a query: only unreserved characters are kept.
 pub(super) fn query(value: &[u8], out: &mut String) {
     out.extend(percent_encode(value, QUERY));
 }
 
-/// Decodes a key as a listing with `encoding-type=url` has it; `None` if it is not encoded so.
+/// Decodes a key from a listing with `encoding-type=url`; returns `None` if it is not encoded like
+/// that.
 ///
-/// A `+` is a space: AWS and the stores after it encode as forms do, and write a plus as `%2B`.
+/// A `+` is a space: AWS and compatible stores encode as HTML forms do and write a plus as `%2B`.
 pub(super) fn decode(text: &[u8]) -> Option<Box<[u8]>> {
     let spaced: Vec<u8> = text.iter().map(|&b| if b == b'+' { b' ' } else { b }).collect();
     percent::decode(&spaced).map(Vec::into_boxed_slice)

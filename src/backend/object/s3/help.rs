@@ -1,16 +1,16 @@
-//! The way out of an error, in the words of the AWS tools' settings.
+//! Hints for errors, which name the settings of the AWS tools.
 
 use super::super::{StoreError, StoreErrorKind};
 use crate::model::hint::hint;
 use crate::model::{Hint, Setting};
 
-/// Adds the way out to an error that has none yet.
+/// Adds a hint to an error that has none yet.
 pub(super) fn with_help(mut error: StoreError) -> StoreError {
     add_help(&mut error);
     error
 }
 
-/// [`with_help`], where the error lies.
+/// Does the same as [`with_help`] in place.
 pub(super) fn add_help(error: &mut StoreError) {
     if error.help.is_none() {
         error.help = help(&error.kind).map(Box::new);

@@ -1,4 +1,4 @@
-//! Pages of a bucket's keys.
+//! Requesting and parsing pages of a listing.
 
 use super::super::{ListQuery, Listed, Page, StoreError};
 use super::S3;
@@ -10,16 +10,16 @@ use super::xml::{Xml, once, required};
 use crate::model::{ETag, RequestKind, Timestamp};
 use http::Method;
 
-/// What a server calls itself that lists `a/b` before `a-b`: by components, not by bytes.
+/// The `Server` header of a store that lists `a/b` before `a-b`: by components, not by bytes.
 const OF_ITS_OWN_ORDER: &str = "SeaweedFS";
 
 impl S3 {
-    /// Asks for one page of a listing.
+    /// Requests one page of a listing.
     ///
-    /// A key or prefix that comes twice in a row, with the same said of it, is one.
+    /// A key or prefix that occurs twice in a row with the same attributes counts once.
     ///
     /// # Errors
-    /// `BadReply` for whatever is doubtful in a page: what is not understood is not taken for absent.
+    /// `BadReply` for anything doubtful in a page: what isn't understood is not taken for absent.
     pub fn list(&self, query: &ListQuery<'_>) -> Result<Page, StoreError> {
         let limit = query.limit.map(|limit| limit.to_string());
         let parameters = [
@@ -49,7 +49,7 @@ impl S3 {
     }
 }
 
-/// Objects and prefixes of a page, where no other number was asked for.
+/// The default number of objects and prefixes of a page.
 const FULL_PAGE: usize = 1000;
 
 fn read(mut xml: Xml<'_>, query: &ListQuery<'_>) -> Result<Page, StoreError> {
@@ -68,7 +68,7 @@ fn read(mut xml: Xml<'_>, query: &ListQuery<'_>) -> Result<Page, StoreError> {
     }
     xml.end()?;
 
-    // It may stand behind the keys.
+    // The element may come after the keys.
     let encoded = is_encoded(encoding.as_deref())?;
     let keys = page.objects.iter_mut().map(|object| &mut object.key);
     for key in keys.chain(&mut page.prefixes) {
@@ -80,8 +80,8 @@ fn read(mut xml: Xml<'_>, query: &ListQuery<'_>) -> Result<Page, StoreError> {
         }
     }
     let listed = page.objects.len() + page.prefixes.len();
-    let asked = query.limit.map_or(FULL_PAGE, usize::from);
-    let full = most.map_or(asked, |most| most.min(asked));
+    let requested = query.limit.map_or(FULL_PAGE, usize::from);
+    let full = most.map_or(requested, |most| most.min(requested));
     page.objects.dedup();
     page.prefixes.dedup();
     let next = next.filter(|token| !token.is_empty());
@@ -91,8 +91,7 @@ fn read(mut xml: Xml<'_>, query: &ListQuery<'_>) -> Result<Page, StoreError> {
         (Some(true), None) => {
             return Err(StoreError::bad_reply("it says that there is more, but not where"));
         }
-        // There are stores that say it only where there is more. A page with room to spare is the
-        // last one.
+        // Some stores say this only if there is more. A page that isn't full is the last one.
         (None, None) if listed < full => None,
         (None, None) => {
             return Err(StoreError::bad_reply(
@@ -103,7 +102,7 @@ fn read(mut xml: Xml<'_>, query: &ListQuery<'_>) -> Result<Page, StoreError> {
     Ok(page)
 }
 
-/// Whether keys are encoded, by what a reply says of it.
+/// Returns whether keys are encoded, from the reply's element about it.
 pub(super) fn is_encoded(encoding: Option<&str>) -> Result<bool, StoreError> {
     match encoding {
         None | Some("") => Ok(false),
@@ -148,7 +147,8 @@ fn read_prefix(xml: &mut Xml<'_>) -> Result<Box<[u8]>, StoreError> {
     Ok(required(prefix, "Prefix")?.into_bytes().into_boxed_slice())
 }
 
-/// The time in the element that is open; `None` where that is not understood: it decides nothing.
+/// Reads the time in the open element; returns `None` if it isn't understood, because no decision
+/// depends on it.
 pub(super) fn moment(xml: &mut Xml<'_>) -> Result<Option<Timestamp>, StoreError> {
     Ok(time::parse(&xml.text()?))
 }
@@ -244,12 +244,12 @@ mod tests {
     #[test]
     fn what_decides_nothing_may_come_in_any_form() {
         let whole = page(PAGE).expect("a page");
-        let told = "<IsTruncated>true</IsTruncated>";
+        let truncated = "<IsTruncated>true</IsTruncated>";
         for (what, by) in [
-            // A token says it as well.
-            (told.to_owned(), String::new()),
-            (told.to_owned(), told.repeat(2)),
-            (told.to_owned(), "<IsTruncated>True</IsTruncated>".to_owned()),
+            // A token implies it.
+            (truncated.to_owned(), String::new()),
+            (truncated.to_owned(), truncated.repeat(2)),
+            (truncated.to_owned(), "<IsTruncated>True</IsTruncated>".to_owned()),
             (">url<".to_owned(), ">URL<".to_owned()),
             ("<Size>0</Size>".to_owned(), "<Size>0</Size>".repeat(2)),
             (
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_told_twice_alike_is_one() {
+    fn a_key_listed_twice_with_the_same_attributes_counts_once() {
         let start = PAGE.find("<Contents>").expect("there are objects");
         let end = PAGE.find("</Contents>").expect("and they end") + "</Contents>".len();
         let first = &PAGE[start..end];
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(twice.objects, page(PAGE).expect("a page").objects);
         let other = first.replace("434234", "434235");
         let two = page(&PAGE.replacen(first, &(first.to_owned() + &other), 1)).expect("a page");
-        assert_eq!(two.objects.len(), 3, "who is right can't be told");
+        assert_eq!(two.objects.len(), 3, "both are kept if they differ");
     }
 }
 
@@ -294,7 +294,7 @@ mod fuzz {
     use proptest::prelude::*;
     use std::fmt::Write as _;
 
-    /// A page of the same objects and prefixes, as a store that encodes keys writes it.
+    /// Formats a page with the same objects and prefixes, as a store that encodes keys does.
     fn written(page: &Page) -> String {
         let encoded = |key: &[u8]| {
             let mut text = String::new();

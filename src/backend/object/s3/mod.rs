@@ -1,19 +1,19 @@
-//! A client for S3 and the stores that speak its protocol, by keys as they are.
+//! A client for S3 and compatible stores that accepts any key.
 //!
 //! Every key that a store holds can be reached: keys are bytes, percent-encoded once and never
-//! parsed as paths, so that `./x`, `a/../b`, `a//b` and `/a` stay what they are. All methods block;
-//! one call is one logical request, tried again within as long as there is hope.
+//! parsed as paths, so that `./x`, `a/../b`, `a//b` and `/a` are not changed. All methods block.
+//! One call is one logical request, retried as long as that makes sense.
 //!
-//! - `settings`, `variables`, `profile`: how a store is reached, from a location, the environment and
+//! - `settings`, `variables`, `profile`: how to reach a store, from a location, the environment and
 //!   `~/.aws`;
-//! - `address`, `encode`: where a request goes;
-//! - `sign`, `credential`, `credentials`: what it is signed with, and where that is found;
-//! - `tls`: whose certificates are trusted;
-//! - `proxy`: which way connections go;
+//! - `address`, `encode`: the address of a request;
+//! - `sign`, `credential`, `credentials`: signatures, and where credentials are found;
+//! - `tls`: which certificates are trusted;
+//! - `proxy`: connections through proxies;
 //! - `transport`: connections, each driven by the thread that uses it;
-//! - `call`, `sending`, `retry`: one request from its beginning to its end;
-//! - `reply`, `xml`: what came back;
-//! - `checksum`: what content is held against;
+//! - `call`, `sending`, `retry`: one request with its retries;
+//! - `reply`, `xml`: parsing replies;
+//! - `checksum`: verifying content;
 //! - `listing`, `objects`, `reader`, `delete`, `multipart`: the requests;
 //! - `store`, `help`: [`S3`] as a [`Store`](super::Store).
 
@@ -63,25 +63,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8};
 use transport::Transport;
 
-/// Which bucket, and how to reach it.
+/// A bucket, and how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct S3Config {
-    /// `http://` or `https://`, a host, a port and a path where they are needed; `None` is AWS.
+    /// `http://` or `https://`, a host, and a port and path if needed; `None` is AWS.
     pub endpoint: Option<String>,
     /// The region that requests are signed for.
     pub region: String,
     /// The bucket.
     pub bucket: String,
-    /// Whether the bucket stands in the path rather than before the host.
+    /// Whether the bucket is in the path rather than in the host name.
     pub path_style: bool,
     /// A file of certificates to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// The proxies on the way.
+    /// The proxies to use.
     pub proxies: Proxies,
 }
 
 impl S3Config {
-    /// The endpoint without the bucket, where that is the first label of its host or all of its path.
+    /// Returns the endpoint without the bucket, if that is the first label of its host or its whole
+    /// path.
     fn endpoint_without_bucket(&self) -> Option<String> {
         let (scheme, rest) = self.endpoint.as_deref()?.split_once("://")?;
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -93,14 +94,13 @@ impl S3Config {
     }
 }
 
-/// One bucket. A clone is a handle to the same client: connections and what was learnt of the store
-/// are shared.
+/// A client for one bucket. Clones share its connections and what was found out about the store.
 #[derive(Clone)]
 pub struct S3 {
     shared: Arc<Shared>,
     limits: Arc<dyn RequestLimits>,
     stop: Stop,
-    /// How often a request is sent at most.
+    /// Most tries of a request.
     tries: u32,
 }
 
@@ -110,31 +110,32 @@ struct Shared {
     address: Address,
     transport: Transport,
     credentials: Arc<dyn Credentials>,
-    /// Whether the store has ever answered.
-    heard: AtomicBool,
-    /// Whether the store has ever answered well.
+    /// Whether the store has ever replied.
+    has_replied: AtomicBool,
+    /// Whether the store has ever replied successfully.
     proven: AtomicBool,
-    /// The store's clock minus this machine's, in seconds; 0 as long as they need not be compared.
+    /// The store's clock minus this machine's, in seconds; 0 until the store complains about it.
     clock: AtomicI64,
-    /// What the store thinks of checksum headers (`checksum::Checksums`).
+    /// Whether the store accepts checksum headers (`checksum::Checksums`).
     checksums: AtomicU8,
-    /// Whether the store refused to delete many objects at once.
+    /// Whether the store refused bulk deletes.
     deletes_singly: AtomicBool,
-    /// Whether the store may be asked to read a version (`If-Match`): not where it never finds one to
+    /// Whether a read may have the condition `If-Match`; false for a store that never finds a
     /// match.
-    heeds_read_conditions: AtomicBool,
-    /// Whether the store sent the whole of an object of which a part was asked for.
+    supports_read_conditions: AtomicBool,
+    /// Whether the store sent a whole object when a range was requested.
     ignores_ranges: AtomicBool,
-    /// Whether content of another length than was listed is asked for packed: not where replies never
-    /// tell their length.
-    asks_for_packed: AtomicBool,
+    /// Whether content of another length than listed is requested again with gzip encoding; false
+    /// if replies never have a length.
+    requests_gzip: AtomicBool,
 }
 
 impl S3 {
-    /// Makes a client; nothing is sent yet.
+    /// Makes a client, without sending a request.
     ///
     /// # Errors
-    /// When the configuration makes no address, or the certificates to trust can't be read.
+    /// Fails if the configuration doesn't give an address, or the trusted certificates can't be
+    /// read.
     pub fn new(
         config: S3Config,
         credentials: Arc<dyn Credentials>,
@@ -156,14 +157,14 @@ impl S3 {
             address,
             transport,
             credentials,
-            heard: AtomicBool::new(false),
+            has_replied: AtomicBool::new(false),
             proven: AtomicBool::new(false),
             clock: AtomicI64::new(0),
             checksums: AtomicU8::new(0),
             deletes_singly: AtomicBool::new(false),
-            heeds_read_conditions: AtomicBool::new(true),
+            supports_read_conditions: AtomicBool::new(true),
             ignores_ranges: AtomicBool::new(false),
-            asks_for_packed: AtomicBool::new(true),
+            requests_gzip: AtomicBool::new(true),
         };
         Ok(Self { shared: Arc::new(shared), limits, stop, tries: retry::TRIES })
     }

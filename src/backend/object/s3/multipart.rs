@@ -1,4 +1,4 @@
-//! Uploads in parts.
+//! Multipart uploads.
 
 use super::super::{
     Body, CompletedPart, Condition, CopySource, Headers, LookForWritten, PartTag, PartsPage,
@@ -18,29 +18,29 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 impl S3 {
-    /// Begins an upload in parts.
+    /// Begins a multipart upload.
     ///
     /// # Errors
-    /// With [`StoreError::maybe_done`], an upload may have begun of which nobody knows the name.
+    /// With [`StoreError::maybe_done`], an upload of unknown id may have begun.
     pub fn create_upload(&self, key: &[u8], headers: &Headers) -> Result<UploadId, StoreError> {
         let query = [("uploads", &b""[..])];
         let mut request =
             Request::new(self, RequestKind::CreateUpload, Method::POST, Some(key), &query)?;
         request.content(Body::default());
         reply::write_headers(headers, &mut request.headers)?;
-        let known = self.checksums();
-        if known != Checksums::Refused {
+        let checksums = self.checksums();
+        if checksums != Checksums::Refused {
             request.header("x-amz-checksum-algorithm", "CRC64NVME")?;
             request.header("x-amz-checksum-type", "FULL_OBJECT")?;
         }
         let result = self.call(&request, |reply| read_created(&reply));
         match &result {
-            Err(error) if known == Checksums::Untried && may_be_the_header(error) => {
+            Err(error) if checksums == Checksums::Untried && may_be_the_header(error) => {
                 request.headers.remove("x-amz-checksum-algorithm");
                 request.headers.remove("x-amz-checksum-type");
                 let result = self.call(&request, |reply| read_created(&reply));
                 if result.is_ok() {
-                    self.learn(Checksums::Refused);
+                    self.set_checksums(Checksums::Refused);
                 }
                 result
             }
@@ -48,7 +48,7 @@ impl S3 {
         }
     }
 
-    /// Uploads a part; parts have numbers from 1 to 10,000.
+    /// Uploads a part; part numbers are 1 to 10,000.
     pub fn upload_part(
         &self,
         key: &[u8],
@@ -57,22 +57,22 @@ impl S3 {
         body: impl Into<Body>,
     ) -> Result<PartTag, StoreError> {
         let request = self.part(RequestKind::UploadPart, key, upload, number)?;
-        let told = self.with_checksum(request, body.into(), |reply| {
+        let tag = self.with_checksum(request, body.into(), |reply| {
             let checksum = reply::text(&reply.headers, CHECKSUM).and_then(checksum::read);
             Ok(tag(reply::text(&reply.headers, ETAG.as_str()), checksum))
         })?;
-        self.or_listed_part(key, upload, number, told)
+        self.or_listed_part(key, upload, number, tag)
     }
 
-    /// What a reply told that a part is known by, or else what the store lists.
+    /// Returns a part's tag from the reply, or else from the store's list of parts.
     fn or_listed_part(
         &self,
         key: &[u8],
         upload: &UploadId,
         number: u16,
-        told: Option<PartTag>,
+        tag: Option<PartTag>,
     ) -> Result<PartTag, StoreError> {
-        match told {
+        match tag {
             Some(tag) => Ok(tag),
             None => match self.listed_part(key, upload, number)? {
                 Some(part) => Ok(part.tag),
@@ -81,7 +81,7 @@ impl S3 {
         }
     }
 
-    /// A part as the store lists it, if it is there and has a tag.
+    /// Returns a part from the store's list, if it is there and has a tag.
     fn listed_part(
         &self,
         key: &[u8],
@@ -92,7 +92,7 @@ impl S3 {
         Ok(page.parts.into_iter().find(|part| part.number == number))
     }
 
-    /// Makes a part of a range of another object, within the store.
+    /// Makes a part from a range of another object, within the store.
     pub fn upload_part_copy(
         &self,
         key: &[u8],
@@ -123,22 +123,21 @@ impl S3 {
             xml.end()?;
             Ok(tag(etag.as_deref(), checksum.as_deref().and_then(checksum::read)))
         };
-        // Nobody else sends a part of this number.
+        // No other request uploads a part of this number.
         let look = || {
             let part = self.listed_part(key, upload, number)?;
             Ok(part.filter(|part| part.size == length).map(|part| Some(part.tag)))
         };
-        let told = self.call_or_look(&request, read, look)?;
-        self.or_listed_part(key, upload, number, told)
+        let tag = self.call_or_look(&request, read, look)?;
+        self.or_listed_part(key, upload, number, tag)
     }
 
-    /// Completes an upload: its parts become the object. A store may take minutes for it: where a
-    /// reply is lost, `look` tells the tag of the object, if that stands, before the store is asked
-    /// again.
+    /// Completes an upload: its parts become the object. A store may take minutes; if a reply is
+    /// lost, `look` returns the object, if it exists, before the request is sent again.
     ///
     /// # Errors
-    /// `LostReply` when the upload is gone that was there when this call began to complete it: only
-    /// a look at the object can tell.
+    /// `LostReply` if the upload existed when this call began and is gone: the object has to be
+    /// looked up.
     pub fn complete_upload(
         &self,
         key: &[u8],
@@ -172,7 +171,7 @@ impl S3 {
         request.document(Bytes::from(document));
         let look = || Ok(look()?.map(|written| written.etag));
         let result = self.call_or_look(&request, |reply| read_tag(&reply), look);
-        let result = result.and_then(|told| self.or_listed(key, told));
+        let result = result.and_then(|tag| self.or_listed(key, tag));
         result.map_err(|mut error| {
             if error.kind == StoreErrorKind::NoSuchUpload && error.maybe_done {
                 error.kind = StoreErrorKind::LostReply;
@@ -181,7 +180,7 @@ impl S3 {
         })
     }
 
-    /// Gives an upload up; one that is not there counts as given up.
+    /// Aborts an upload; a missing one counts as aborted.
     pub fn abort_upload(&self, key: &[u8], upload: &UploadId) -> Result<(), StoreError> {
         let query = [("uploadId", upload.0.as_bytes())];
         let request =
@@ -199,19 +198,19 @@ impl S3 {
         }
     }
 
-    /// Lists the parts of an upload behind a number (0 for all).
+    /// Lists the parts of an upload after a number (0 for all).
     pub fn list_parts(
         &self,
         key: &[u8],
         upload: &UploadId,
-        behind: u16,
+        after: u16,
     ) -> Result<PartsPage, StoreError> {
-        let marker = behind.to_string();
+        let marker = after.to_string();
         let query = [("part-number-marker", marker.as_bytes()), ("uploadId", upload.0.as_bytes())];
         let request = Request::new(self, RequestKind::ListParts, Method::GET, Some(key), &query)?;
         self.call(&request, |reply| {
             let page = read_parts(reply.document()?)?;
-            if page.next.is_some_and(|next| next <= behind) {
+            if page.next.is_some_and(|next| next <= after) {
                 return Err(StoreError::bad_reply("the next page is this one again"));
             }
             Ok(page)
@@ -258,7 +257,7 @@ fn read_parts(mut xml: Xml<'_>) -> Result<PartsPage, StoreError> {
         match name.as_str() {
             "IsTruncated" => once(&mut truncated, xml.truth()?, "IsTruncated")?,
             "NextPartNumberMarker" => once(&mut next, xml.text()?, "the next number")?,
-            // One without a tag can't be named when the upload is completed.
+            // A part without a tag can't be named when the upload is completed.
             "Part" => page.parts.extend(read_part(&mut xml)?),
             _ => xml.skip()?,
         }

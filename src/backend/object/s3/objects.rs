@@ -1,4 +1,4 @@
-//! Whole objects: their heads, writing and copying them.
+//! Whole objects: reading heads, writing and copying.
 
 use super::super::{
     Body, Condition, CopySource, Head, Headers, LookForWritten, StoreError, StoreErrorKind,
@@ -14,7 +14,7 @@ use http::Method;
 use http::header::RANGE;
 use std::sync::atomic::Ordering;
 
-/// Names in a request where content is copied from.
+/// Adds the source of a copy to a request.
 pub(super) fn write_source(from: &CopySource<'_>, request: &mut Request) -> Result<(), StoreError> {
     let mut source = String::from("/");
     encode::path(from.bucket.as_bytes(), &mut source);
@@ -28,14 +28,14 @@ pub(super) fn write_source(from: &CopySource<'_>, request: &mut Request) -> Resu
 }
 
 impl S3 {
-    /// Asks for an object's head; `None` when there is none (a reply without a body can't tell a
-    /// missing object from a missing bucket).
+    /// Requests an object's head; returns `None` if there is none (a reply without a body doesn't
+    /// distinguish a missing object from a missing bucket).
     pub fn head(&self, key: &[u8]) -> Result<Option<Head>, StoreError> {
         let request = Request::new(self, RequestKind::Head, Method::HEAD, Some(key), &[])?;
         self.ask_head(key, &request)
     }
 
-    /// Asks for an object's head with the checksum of its content.
+    /// Requests an object's head with the checksum of its content.
     pub fn head_with_checksum(&self, key: &[u8]) -> Result<Option<Head>, StoreError> {
         let mut request = Request::new(self, RequestKind::Head, Method::HEAD, Some(key), &[])?;
         request.header(CHECKSUM_MODE.0, CHECKSUM_MODE.1)?;
@@ -44,10 +44,10 @@ impl S3 {
 
     fn ask_head(&self, key: &[u8], request: &Request) -> Result<Option<Head>, StoreError> {
         let ask = || {
-            let read = |reply: Reply| Ok((reply::told_length(&reply.headers)?, reply.headers));
-            let size_of = |told: Option<u64>| told.map_or_else(|| self.size_by_range(key), Ok);
+            let read = |reply: Reply| Ok((reply::optional_length(&reply.headers)?, reply.headers));
+            let size_of = |length: Option<u64>| length.map_or_else(|| self.size_by_range(key), Ok);
             let head = self.call(request, read);
-            match head.and_then(|(told, headers)| Ok(reply::head(&headers, size_of(told)?))) {
+            match head.and_then(|(length, headers)| Ok(reply::head(&headers, size_of(length)?))) {
                 Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
                 result => result.map(Some),
             }
@@ -57,7 +57,7 @@ impl S3 {
                 Ok(()) => ask(),
                 Err(why) if why.kind == StoreErrorKind::NotFound => Ok(None),
                 Err(why) if why.code.is_none() => Err(error),
-                // What a HEAD needs is known better of itself.
+                // The hint for HEAD is more precise.
                 Err(why) if why.kind == error.kind => Err(StoreError { help: error.help, ..why }),
                 Err(why) => Err(why),
             },
@@ -65,20 +65,20 @@ impl S3 {
         }
     }
 
-    /// Asks for the first byte of an object, for what a refusal says: a reply to HEAD has no body, so
-    /// no reason. Expired credentials are renewed on the way, and a clock is set.
+    /// Requests the first byte of an object to get the reason of a refusal, which a reply to HEAD,
+    /// having no body, doesn't give. This also renews expired credentials and corrects the clock.
     fn why_not(&self, key: &[u8]) -> Result<(), StoreError> {
         let mut request = Request::new(self, RequestKind::Get, Method::GET, Some(key), &[])?;
         request.header(RANGE.as_str(), "bytes=0-0")?;
         match self.call(&request, |_| Ok(())) {
-            // There is no first byte.
+            // The object is empty.
             Err(error) if error.status == Some(416) => Ok(()),
             result => result,
         }
     }
 
-    /// Asks how many bytes the first part of an object has, as it was uploaded; `None` when there is
-    /// no such object. A store that doesn't know parts tells the size of the whole.
+    /// Requests the size in bytes of the first part of an object as it was uploaded; `None` if
+    /// there is no object. A store that doesn't know parts reports the size of the whole object.
     pub fn first_part(&self, key: &[u8]) -> Result<Option<u64>, StoreError> {
         let query: [(&str, &[u8]); 1] = [("partNumber", b"1")];
         let request = Request::new(self, RequestKind::Head, Method::HEAD, Some(key), &query)?;
@@ -88,11 +88,11 @@ impl S3 {
         }
     }
 
-    /// Writes a whole object; its tag, if the store gives it one.
+    /// Writes a whole object, and returns its tag if the store assigns one.
     ///
     /// # Errors
-    /// `PreconditionFailed` with [`StoreError::maybe_done`] may mean that an earlier try of this very
-    /// call was carried out: look before you believe it.
+    /// `PreconditionFailed` with [`StoreError::maybe_done`] may mean that an earlier try of this
+    /// call succeeded: check the object.
     pub fn put(
         &self,
         key: &[u8],
@@ -103,29 +103,28 @@ impl S3 {
         let mut request = Request::new(self, RequestKind::Put, Method::PUT, Some(key), &[])?;
         reply::write_headers(headers, &mut request.headers)?;
         write_condition(condition, &mut request)?;
-        let told = self.with_checksum(request, body.into(), |reply| Ok(reply.etag()))?;
-        self.or_listed(key, told)
+        let tag = self.with_checksum(request, body.into(), |reply| Ok(reply.etag()))?;
+        self.or_listed(key, tag)
     }
 
-    /// The tag that a reply told, or else the one that a look at the object tells.
+    /// Returns the tag from the reply, or else from the object's head.
     pub(super) fn or_listed(
         &self,
         key: &[u8],
-        told: Option<ETag>,
+        tag: Option<ETag>,
     ) -> Result<Option<ETag>, StoreError> {
-        match told {
+        match tag {
             Some(tag) => Ok(Some(tag)),
             None => Ok(self.head(key)?.and_then(|head| head.etag)),
         }
     }
 
-    /// Copies an object within the store, up to 5 GiB; with `replace`, what is kept with the copy is
-    /// that instead of what the source has. `condition` is on what stands at `key`. A store may take
-    /// minutes for it: where a reply is lost, `look` tells the tag of the copy, if that stands, before
-    /// the store is asked for it again.
+    /// Copies an object of up to 5 GiB within the store. `replace` gives the copy other headers
+    /// than the source's. `condition` applies to the object at `key`. A store may take minutes; if
+    /// a reply is lost, `look` returns the copy, if it exists, before the request is sent again.
     ///
     /// # Errors
-    /// `PreconditionFailed` also where the source is not the version asked for. With
+    /// `PreconditionFailed` also if the source is not the given version. With
     /// [`StoreError::maybe_done`], see [`S3::put`].
     pub fn copy(
         &self,
@@ -144,19 +143,20 @@ impl S3 {
             reply::write_headers(headers, &mut request.headers)?;
         }
         let look = || Ok(look()?.map(|written| written.etag));
-        let told = self.call_or_look(&request, |reply| read_tag(&reply), look)?;
-        self.or_listed(key, told)
+        let tag = self.call_or_look(&request, |reply| read_tag(&reply), look)?;
+        self.or_listed(key, tag)
     }
 
-    /// Sends content with its checksum, or without for a store that refuses that: learnt once.
+    /// Sends content with its checksum, or without for a store that refuses it, which is found out
+    /// once.
     pub(super) fn with_checksum<T>(
         &self,
         mut request: Request,
         body: Body,
         read: impl Fn(Reply) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let known = self.checksums();
-        if known == Checksums::Refused {
+        let current = self.checksums();
+        if current == Checksums::Refused {
             request.content(body);
             return self.call(&request, read);
         }
@@ -166,12 +166,12 @@ impl S3 {
         request.content(body);
         let result = self.call(&request, &read);
         match &result {
-            Ok(_) => self.learn(Checksums::Taken),
-            Err(error) if known == Checksums::Untried && may_be_the_header(error) => {
+            Ok(_) => self.set_checksums(Checksums::Taken),
+            Err(error) if current == Checksums::Untried && may_be_the_header(error) => {
                 request.headers.remove(CHECKSUM);
                 let result = self.call(&request, read);
                 if result.is_ok() {
-                    self.learn(Checksums::Refused);
+                    self.set_checksums(Checksums::Refused);
                 }
                 return result;
             }
@@ -188,17 +188,17 @@ impl S3 {
         }
     }
 
-    pub(super) fn learn(&self, checksums: Checksums) {
+    pub(super) fn set_checksums(&self, checksums: Checksums) {
         self.shared.checksums.store(checksums as u8, Ordering::Relaxed);
     }
 }
 
-/// Whether a store refused a request without a reason, which may concern every request.
+/// Returns whether a store refused a request without a reason, which may apply to every request.
 fn is_unexplained(error: &StoreError) -> bool {
     error.code.is_none() && matches!(error.status, Some(301 | 307 | 308 | 400 | 401 | 403))
 }
 
-/// The tag that a reply's XML tells of what was made, if it does.
+/// Reads the new object's tag from a reply's XML, if there is one.
 pub(super) fn read_tag(reply: &Reply) -> Result<Option<ETag>, StoreError> {
     let mut xml = reply.document()?;
     let mut etag = None;
@@ -219,7 +219,7 @@ pub(super) fn write_condition(
     match condition {
         Condition::None => Ok(()),
         Condition::Absent => request.header("if-none-match", "*"),
-        // What can't be sent back can't be asked for.
+        // A tag that can't be sent can't be a condition.
         Condition::Matches(etag) if !etag.is_whole() => Ok(()),
         Condition::Matches(etag) => request.header("if-match", &format!("\"{etag}\"")),
     }

@@ -1,7 +1,7 @@
 //! Profiles: `~/.aws/config` and `~/.aws/credentials`, as the AWS tools read them
 //! (<https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html>).
 //!
-//! No message repeats what a file holds, for it may be a secret.
+//! No message repeats the content of a file, which may be secret.
 
 use super::variables::Variables;
 use crate::model::key::Escaped;
@@ -17,25 +17,25 @@ use std::path::{Path, PathBuf};
 pub(super) struct Profiles {
     config: Sections,
     credentials: Sections,
-    /// The files' names for messages.
+    /// The files' names, for messages.
     files: [String; 2],
 }
 
-/// Sections by name; values by name in lower case, those of a nested one as `outer.inner`.
+/// Sections by name; values by lower-case name, nested ones as `outer.inner`.
 type Sections = BTreeMap<String, Section>;
 type Section = BTreeMap<String, String>;
 
-/// One profile: what both files say of it; credentials hold over config.
+/// One profile from both files; credentials take precedence over config.
 #[derive(Clone, Copy)]
 pub(super) struct Profile<'a> {
     sections: [Option<&'a Section>; 2],
 }
 
 impl Profiles {
-    /// Reads both files; one that isn't there is empty.
+    /// Reads both files; a missing one is treated as empty.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] for one that can't be read or makes no sense.
+    /// [`ErrorKind::Unusable`] for a file that can't be read or parsed.
     pub(super) fn read(variables: &Variables) -> Result<Self, Error> {
         let file = |variable, name: &str| {
             let path = variables.get(variable).map(str::to_owned);
@@ -51,7 +51,7 @@ impl Profiles {
         Ok(Self { config: read(config)?, credentials: read(credentials)?, files })
     }
 
-    /// The profile of a name, if one of the files has it.
+    /// Returns a profile by name, if one of the files has it.
     pub(super) fn get(&self, name: &str) -> Option<Profile<'_>> {
         let config = self.named("profile", name);
         let config = config.or_else(|| self.config.get(name).filter(|_| name == "default"));
@@ -59,7 +59,7 @@ impl Profiles {
         profile.sections.iter().any(Option::is_some).then_some(profile)
     }
 
-    /// A section of another kind, like `sso-session`.
+    /// Returns a section of another kind, such as `sso-session`.
     pub(super) fn section(&self, kind: &str, name: &str) -> Option<Profile<'_>> {
         self.named(kind, name).map(|section| Profile { sections: [Some(section), None] })
     }
@@ -68,7 +68,7 @@ impl Profiles {
         self.config.get(&format!("{kind} {name}"))
     }
 
-    /// The names of the files, for messages.
+    /// Returns the names of the files, for messages.
     pub(super) fn files(&self) -> String {
         let [credentials, config] = &self.files;
         format!("{credentials} or {config}")
@@ -76,7 +76,7 @@ impl Profiles {
 }
 
 impl<'a> Profile<'a> {
-    /// A value, unless it is empty.
+    /// Returns a value, unless it is empty.
     pub(super) fn get(&self, name: &str) -> Option<&'a str> {
         let value = |section: &&'a Section| section.get(name).filter(|value| !value.is_empty());
         self.sections.iter().flatten().find_map(value).map(String::as_str)
@@ -110,11 +110,11 @@ fn read(path: &Path) -> Result<Sections, Error> {
     })
 }
 
-/// Parses a file; an error is the line that makes no sense.
+/// Parses a file; the error is the number of the line that can't be parsed.
 fn parse(text: &str) -> Result<Sections, usize> {
     let mut sections = Sections::new();
     let mut section: Option<String> = None;
-    // The last name without a value: indented lines below it belong to it.
+    // The last name without a value: the indented lines below belong to it.
     let mut outer: Option<String> = None;
     for (at, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
         let is_indented = line.starts_with([' ', '\t']);
@@ -131,7 +131,7 @@ fn parse(text: &str) -> Result<Sections, usize> {
         }
         let values = section.as_ref().and_then(|name| sections.get_mut(name)).ok_or(at + 1)?;
         let Some((name, value)) = trimmed.split_once('=') else {
-            // The rest of a value that goes over several lines: none that is asked for does.
+            // A continuation line of a value: none of the values used here has any.
             if is_indented {
                 continue;
             }
@@ -149,7 +149,7 @@ fn parse(text: &str) -> Result<Sections, usize> {
     Ok(sections)
 }
 
-/// A section's name with one space between kind and name, and the name without quotes.
+/// Normalises a section's name: one space between kind and name, and no quotes.
 fn section_name(header: &str) -> String {
     let bare = |name: &str| name.trim().trim_matches(['"', '\'']).to_owned();
     match header.trim().split_once([' ', '\t']) {
@@ -160,7 +160,7 @@ fn section_name(header: &str) -> String {
     }
 }
 
-/// Drops a comment behind a value: a `#` or `;` after white space.
+/// Removes a comment after a value: a `#` or `;` after white space.
 fn without_comment(value: &str) -> &str {
     let starts = [" #", "\t#", " ;", "\t;"];
     let end = starts.iter().filter_map(|start| value.find(start)).min();
@@ -192,7 +192,7 @@ mod tests {
         );
         assert_eq!(profiles.get("default").unwrap().get("region"), Some("eu-1"));
         let both = profiles.get("a b").unwrap();
-        assert_eq!(both.get("region"), Some("us-2"), "credentials hold over config");
+        assert_eq!(both.get("region"), Some("us-2"), "credentials take precedence over config");
         assert_eq!(both.get("aws_access_key_id"), Some("AK"));
         assert_eq!(profiles.get("only").unwrap().get("x"), Some("y#z"));
         assert_eq!(profiles.get("quoted").unwrap().get("x"), None, "empty is absent");

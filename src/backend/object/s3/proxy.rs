@@ -1,9 +1,10 @@
-//! Proxies: which way a connection goes, as the environment says and curl understands it
+//! Proxies, chosen by environment variables as curl interprets them
 //! (<https://curl.se/docs/manpage.html#ENVIRONMENT>).
 //!
-//! To `https://` a tunnel is asked for (CONNECT, RFC 9110, section 9.3.6), or a SOCKS connection; to
-//! `http://` requests themselves go to the proxy, in absolute form (RFC 9112, section 3.2.2). What a
-//! proxy's URL holds of a name and password is sent to that proxy alone, and never printed.
+//! For `https://` a proxy is asked for a tunnel (CONNECT, RFC 9110, section 9.3.6) or a SOCKS
+//! connection. For `http://` the requests themselves are sent to the proxy, in absolute form (RFC
+//! 9112, section 3.2.2). A name and password in a proxy's URL are sent to that proxy only and never
+//! printed.
 
 use super::variables::Variables;
 use crate::model::{Error, ErrorKind};
@@ -22,7 +23,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tower_service::Service;
 
-/// The proxies that are set, one for each scheme, and for which hosts there are none.
+/// The configured proxies, one for each scheme, and the hosts that need none.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
     http: String,
@@ -31,12 +32,13 @@ pub struct Proxies {
 }
 
 impl Proxies {
-    /// Takes them from the environment. A lower-case name comes first; `HTTP_PROXY` may be a request's
-    /// header where a web server runs this program (<https://httpoxy.org>), and is passed over then.
+    /// Reads them from the environment. A lower-case name takes precedence. `HTTP_PROXY` is ignored
+    /// if a web server runs this program, because it may then come from a request's header
+    /// (<https://httpoxy.org>).
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for one that is no address of a proxy; it is not repeated, for it may hold
-    /// a password.
+    /// [`ErrorKind::Usage`] for an invalid address, which the error doesn't repeat because it may
+    /// contain a password.
     pub(super) fn of(variables: &Variables) -> Result<Self, Error> {
         let first = |names: &[&'static str]| {
             names.iter().find_map(|&name| Some((name, variables.get(name)?.to_owned())))
@@ -58,17 +60,17 @@ impl Proxies {
         Ok(Self {
             http: checked(first(http).or_else(|| all.clone()))?,
             https: checked(first(&["https_proxy", "HTTPS_PROXY"]).or(all))?,
-            // curl takes spaces for commas.
+            // curl accepts spaces as separators, too.
             none_for: none_for.split_whitespace().collect::<Vec<_>>().join(","),
         })
     }
 
-    /// The proxy to a server, if one is to be used.
+    /// Returns the proxy for a server, if one is to be used.
     fn to(&self, server: &Uri) -> Option<Intercept> {
         let secure = server.scheme() == Some(&Scheme::HTTPS);
         let port = server.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let entries = || self.none_for.split(',').filter(|entry| !entry.is_empty());
-        // The matcher takes it for all names, but not for addresses.
+        // To the matcher `*` means all names, but not addresses.
         if entries().any(|entry| entry == "*") {
             return None;
         }
@@ -79,7 +81,7 @@ impl Proxies {
         matcher.build().intercept(server)
     }
 
-    /// Whether connections to a server need TLS: the server's own, or that to its proxy.
+    /// Returns whether connections to a server need TLS, for the server or its proxy.
     pub(super) fn need_tls(&self, server: &Uri) -> bool {
         let is_secure = |uri: &Uri| uri.scheme() == Some(&Scheme::HTTPS);
         is_secure(server) || self.to(server).is_some_and(|proxy| is_secure(proxy.uri()))
@@ -87,18 +89,18 @@ impl Proxies {
 }
 
 impl fmt::Debug for Proxies {
-    /// Prints nothing of them.
+    /// Prints no part of the addresses.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Proxies").finish_non_exhaustive()
     }
 }
 
-/// An entry of `NO_PROXY`: a host, domain, address or network, and the only port that it is meant for,
-/// where it names one. curl knows no ports there; other programs do.
+/// Splits an entry of `NO_PROXY` into a host, domain, address or network, and the port to which it
+/// is limited, if it has one. curl doesn't support ports there; other programs do.
 fn host_and_port(entry: &str) -> (&str, Option<u16>) {
     let (host, port) = match entry.strip_prefix('[').and_then(|entry| entry.split_once(']')) {
         Some((host, rest)) => (host, rest.strip_prefix(':')),
-        // With more colons than one it is an address.
+        // More than one colon: an IPv6 address.
         None => match entry.split_once(':') {
             Some((host, port)) if !port.contains(':') => (host, Some(port)),
             _ => (entry, None),
@@ -107,23 +109,23 @@ fn host_and_port(entry: &str) -> (&str, Option<u16>) {
     match port.map(str::parse) {
         None => (host, None),
         Some(Ok(port)) => (host, Some(port)),
-        // It names nothing.
+        // An invalid port: the entry matches nothing.
         Some(Err(_)) => (entry, None),
     }
 }
 
 fn parse(url: &str) -> Option<Intercept> {
     let proxy = Matcher::builder().all(url).build().intercept(&Uri::from_static("http://host"))?;
-    // A port that is no number is no error to the matcher.
+    // The matcher accepts a port that isn't a number.
     let has_legal_port = |it: &Authority| it.as_str() == it.host() || it.port().is_some();
     proxy.uri().authority().is_some_and(has_legal_port).then_some(proxy)
 }
 
-/// Makes connections to one server, by way of its proxy if it has one.
+/// Makes connections to one server, through its proxy if it has one.
 #[derive(Clone)]
 pub(super) struct Connector {
     way: Way,
-    /// The proxy that requests go to themselves.
+    /// The proxy that requests are sent to in absolute form.
     forward: Option<Forward>,
     /// The proxy's host and port, for messages.
     proxy: Option<String>,
@@ -144,7 +146,7 @@ struct Forward {
 }
 
 impl Connector {
-    /// Prepares connections to a server; none is made yet.
+    /// Prepares connections to a server, without making one.
     pub(super) fn new(
         mut http: HttpConnector,
         tls: ClientConfig,
@@ -190,12 +192,12 @@ impl Connector {
         Self { way, forward, proxy: named }
     }
 
-    /// The host and port of the proxy on the way, if there is one.
+    /// Returns the host and port of the proxy, if there is one.
     pub(super) fn proxy(&self) -> Option<&str> {
         self.proxy.as_deref()
     }
 
-    /// Addresses a request to a server (of the connector's) as the way there demands.
+    /// Sets the target of a request to the connector's server, in the form that the proxy needs.
     pub(super) fn address<B>(&self, server: &Uri, request: &mut Request<B>) {
         let Some(Forward { authorization, .. }) = &self.forward else { return };
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
@@ -251,12 +253,12 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// What bytes go over, with all that is wrapped around a socket.
+/// A byte stream with all protocol layers around a socket.
 trait Stream: Read + Write + Send + Unpin {}
 
 impl<S: Read + Write + Send + Unpin> Stream for S {}
 
-/// A connection, whatever way it goes.
+/// A connection, direct or through a proxy.
 pub(super) struct Wire(Box<dyn Stream>);
 
 impl Read for Wire {
@@ -309,7 +311,7 @@ impl Connection for Wire {
 mod tests {
     use super::*;
 
-    /// The proxy to a server, as `scheme://host:port`, with these variables set.
+    /// Returns the proxy to a server, as `scheme://host:port`, with these variables set.
     fn way(variables: &[(&'static str, &str)], server: &str) -> Option<String> {
         let get = |name: &str| {
             let set = variables.iter().find(|(variable, _)| *variable == name);
@@ -379,8 +381,8 @@ mod tests {
             let get = |name: &str| (name == "HTTPS_PROXY").then(|| url.to_owned());
             let error = Proxies::of(&Variables::take(&get)).expect_err(url);
             assert_eq!(error.kind, ErrorKind::Usage);
-            let told = format!("{error} {error:?}");
-            assert!(told.contains("HTTPS_PROXY") && !told.contains("hunter2"), "{told}");
+            let text = format!("{error} {error:?}");
+            assert!(text.contains("HTTPS_PROXY") && !text.contains("hunter2"), "{text}");
         }
     }
 

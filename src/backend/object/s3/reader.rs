@@ -1,4 +1,4 @@
-//! The content of an object as it comes.
+//! Reading the content of an object.
 
 use super::super::{Head, StoreError, StoreErrorKind, Wanted};
 use super::S3;
@@ -16,30 +16,30 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// How often in a row a reply may break off without a byte having come.
+/// How many replies in a row may break off before the first byte.
 const BREAKS: u32 = 3;
 
-/// An object's content, or a range of it, as it comes.
+/// Reads an object's content, or a range of it, as it arrives.
 ///
-/// A reply that breaks off is continued by another request for what is missing, of the same object
-/// or not at all: by its entity tag.
+/// If a reply breaks off, another request continues it. The entity tag ensures that it is the same
+/// object.
 pub struct S3Reader {
     /// The object's head.
     pub head: Head,
     s3: S3,
     key: Box<[u8]>,
-    /// What is still to come, as offsets in the object.
+    /// The range still to be read, as offsets in the object.
     left: Range<u64>,
     breaks: u32,
     receiving: Option<Receiving>,
 }
 
-/// A reply that is being received. Dropped before its end, its connection is closed.
+/// A reply that is being received. Dropping it before its end closes the connection.
 struct Receiving {
     s3: S3,
     connection: Option<PooledConnection>,
     body: Incoming,
-    /// What of the reply is still to come, as offsets in the object.
+    /// The rest of the reply, as offsets in the object.
     left: Range<u64>,
     finished: bool,
     _permit: RequestPermit,
@@ -53,16 +53,17 @@ impl Drop for Receiving {
     }
 }
 
-/// How content is to be sent.
+/// The requested content encoding.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Encoding {
-    /// As it is kept, whoever passes it on.
+    /// Unchanged, also by proxies.
     Identity,
-    /// Packed, where it is kept so: there are stores that unpack it for whoever doesn't ask for that.
+    /// Compressed, if it is stored so: some stores decompress it for clients that don't accept
+    /// gzip.
     Gzip,
 }
 
-/// A reply that begins well.
+/// A reply whose head is as expected.
 struct Begun {
     coming: Coming,
     receiving: Receiving,
@@ -71,102 +72,101 @@ struct Begun {
 /// What the head of a reply says.
 struct Coming {
     head: Head,
-    /// What of the wanted is to come, as offsets in the object.
+    /// The part of the wanted range that the reply contains, as offsets in the object.
     left: Range<u64>,
-    /// What the reply holds.
+    /// The range of the object in the reply.
     comes: Range<u64>,
-    /// How long the object is by the reply itself, if that tells.
-    told: Option<u64>,
+    /// The size of the object, if the reply gives it.
+    object_size: Option<u64>,
 }
 
 impl S3 {
     /// Begins to read an object, or a range of it.
     ///
-    /// A range that goes beyond the object's end stops there. The checksum in the head comes with a
-    /// whole object only: what a store tells beside a range may be a part's. A store that ignores the
-    /// range sends the whole, of which all but the range is dropped.
+    /// A range beyond the object's end stops there. The checksum in the head is present only for a
+    /// whole object: what a store sends with a range may be a part's. If a store ignores the range
+    /// and sends the whole object, bytes outside the range are dropped.
     ///
     /// # Errors
-    /// Also where the reply doesn't tell its length, no size is wanted, and the store doesn't tell the
-    /// object's size in any other way.
+    /// Also fails if neither the reply, nor `wanted`, nor a further request gives the length.
     pub fn get(&self, key: &[u8], wanted: &Wanted<'_>) -> Result<S3Reader, StoreError> {
         let Begun { coming: Coming { head, left, .. }, receiving } = self.begin_get(key, wanted)?;
         let receiving = Some(receiving);
         Ok(S3Reader { head, s3: self.clone(), key: key.into(), left, breaks: 0, receiving })
     }
 
-    /// Whether the store was seen to send the whole of an object of which a part was asked for.
+    /// Returns whether the store sent a whole object when a range was requested.
     pub fn ignores_ranges(&self) -> bool {
         self.shared.ignores_ranges.load(Ordering::Relaxed)
     }
 
     fn begin_get(&self, key: &[u8], wanted: &Wanted<'_>) -> Result<Begun, StoreError> {
-        let Some(begun) = self.begin_get_as(key, wanted, Encoding::Identity)? else {
+        let Some(begun) = self.get_encoded(key, wanted, Encoding::Identity)? else {
             let size = Some(self.size_by_range(key)?);
             return self.begin_get(key, &Wanted { size, ..wanted.clone() });
         };
-        let asks = &self.shared.asks_for_packed;
-        let told = begun.coming.told;
-        let is_listed = wanted.size.is_none() || told == wanted.size;
-        if is_listed || !asks.load(Ordering::Relaxed) {
+        let requests_gzip = &self.shared.requests_gzip;
+        let object_size = begun.coming.object_size;
+        let is_listed = wanted.size.is_none() || object_size == wanted.size;
+        if is_listed || !requests_gzip.load(Ordering::Relaxed) {
             return Ok(begun);
         }
-        // It may have been unpacked on its way. Only a reply that tells the size that was listed is
-        // better: what stands between may pack whatever it is asked to.
+        // The content may have been decompressed in transit. Only a reply with the listed size is
+        // better: a proxy may compress whatever a client accepts compressed.
         drop(begun);
-        match self.begin_get_as(key, wanted, Encoding::Gzip)? {
-            Some(packed) if packed.coming.told == wanted.size => Ok(packed),
+        match self.get_encoded(key, wanted, Encoding::Gzip)? {
+            Some(compressed) if compressed.coming.object_size == wanted.size => Ok(compressed),
             _ => {
-                // The length of what changed meanwhile says nothing of the store.
-                if told.is_none() {
-                    asks.store(false, Ordering::Relaxed);
+                // If the object has changed, the length says nothing about the store.
+                if object_size.is_none() {
+                    requests_gzip.store(false, Ordering::Relaxed);
                 }
-                let plain = self.begin_get_as(key, wanted, Encoding::Identity)?;
+                let plain = self.get_encoded(key, wanted, Encoding::Identity)?;
                 plain.ok_or_else(no_length)
             }
         }
     }
 
-    /// How many bytes an object has, as the reply to a part of it says.
+    /// Returns an object's size from the reply to a range of it.
     pub(super) fn size_by_range(&self, key: &[u8]) -> Result<u64, StoreError> {
         let wanted = Wanted { range: Some(0..1), ..Wanted::default() };
-        match self.begin_get_as(key, &wanted, Encoding::Identity) {
+        match self.get_encoded(key, &wanted, Encoding::Identity) {
             Ok(begun) => Ok(begun.ok_or_else(no_length)?.coming.head.size),
-            // Of nothing there is no first byte.
+            // The object is empty.
             Err(error) if error.status == Some(416) => Ok(0),
             Err(error) => Err(error),
         }
     }
 
-    fn begin_get_as(
+    fn get_encoded(
         &self,
         key: &[u8],
         wanted: &Wanted<'_>,
         encoding: Encoding,
     ) -> Result<Option<Begun>, StoreError> {
-        let heeds = &self.shared.heeds_read_conditions;
-        let condition = wanted.version.filter(|_| heeds.load(Ordering::Relaxed));
-        match (self.begin_get_if(key, wanted, condition, encoding), condition) {
-            // Where the tag differs that came with the content, the store isn't at fault.
+        let supports_conditions = &self.shared.supports_read_conditions;
+        let condition = wanted.version.filter(|_| supports_conditions.load(Ordering::Relaxed));
+        match (self.get_conditional(key, wanted, condition, encoding), condition) {
+            // If the content came with another tag, the condition was rightly unmet.
             (Err(error), Some(tag))
                 if error.kind == StoreErrorKind::PreconditionFailed && error.status.is_some() =>
             {
-                // There are stores that never find a tag to match. What comes is held against it
-                // here in any case.
+                // Some stores never find a matching tag. The reply's tag is compared here in any
+                // case.
                 if !self.head(key)?.is_some_and(|head| head.etag.as_ref() == Some(tag)) {
                     return Err(error);
                 }
-                let begun = self.begin_get_if(key, wanted, None, encoding)?;
-                heeds.store(false, Ordering::Relaxed);
+                let begun = self.get_conditional(key, wanted, None, encoding)?;
+                supports_conditions.store(false, Ordering::Relaxed);
                 Ok(begun)
             }
             (begun, _) => begun,
         }
     }
 
-    /// `condition` is the tag that the store is to hold against the object's. `None` where the reply
-    /// leaves open how long the object is.
-    fn begin_get_if(
+    /// Begins a GET with `condition` as the tag for `If-Match`. Returns `None` if the reply doesn't
+    /// give the object's length.
+    fn get_conditional(
         &self,
         key: &[u8],
         wanted: &Wanted<'_>,
@@ -194,7 +194,7 @@ impl S3 {
             &request,
             |exchange| {
                 if !exchange.status.is_success() {
-                    let reply = self.whole(&request, exchange)?;
+                    let reply = self.read_reply(&request, exchange)?;
                     return Err(self.refusal(&request, &reply));
                 }
                 match understand(&exchange, wanted) {
@@ -228,50 +228,51 @@ impl S3 {
 }
 
 fn no_length() -> StoreError {
-    StoreError::bad_reply("it does not tell its length")
+    StoreError::bad_reply("it has no length")
 }
 
-/// What is coming: the object's head, and which part of its content. `None` where that leaves open
-/// how long the object is.
+/// Reads the object's head and the range in a reply. Returns `None` if they don't give the object's
+/// length.
 fn understand(exchange: &Exchange, wanted: &Wanted<'_>) -> Result<Option<Coming>, StoreError> {
-    let length = reply::told_length(&exchange.headers)?;
+    let length = reply::optional_length(&exchange.headers)?;
     let part = reply::text(&exchange.headers, CONTENT_RANGE.as_str());
-    let asked = wanted.range.as_ref();
-    let is_whole = asked.is_none() || part.is_none();
-    let (comes, told) = match exchange.status {
+    let range = wanted.range.as_ref();
+    let is_whole = range.is_none() || part.is_none();
+    let (comes, object_size) = match exchange.status {
         StatusCode::OK if is_whole => (None, length),
-        // There are stores (rclone) that give a part the status of a whole.
-        StatusCode::PARTIAL_CONTENT | StatusCode::OK if asked.is_some() => {
+        // Some stores (rclone) send a range with status 200.
+        StatusCode::PARTIAL_CONTENT | StatusCode::OK if range.is_some() => {
             let (comes, size) = part.and_then(content_range).ok_or_else(|| {
-                StoreError::bad_reply("it does not tell which part of the object it is")
+                StoreError::bad_reply("it does not say which range of the object it is")
             })?;
             (Some(comes), size)
         }
         _ => return Err(StoreError::bad_reply("its status is not one of reading")),
     };
-    let Some(size) = told.or(wanted.size) else { return Ok(None) };
+    let Some(size) = object_size.or(wanted.size) else { return Ok(None) };
     let comes = comes.unwrap_or(0..size);
-    let left = asked.map_or(0..size, |asked| asked.start..asked.end.min(size));
-    let is_asked = if is_whole { left.start <= left.end } else { comes == left };
-    if !is_asked || length.is_some_and(|length| comes.end - comes.start != length) {
-        return Err(StoreError::bad_reply("it is not the part of the object that was asked for"));
+    let left = range.map_or(0..size, |range| range.start..range.end.min(size));
+    let is_wanted = if is_whole { left.start <= left.end } else { comes == left };
+    if !is_wanted || length.is_some_and(|length| comes.end - comes.start != length) {
+        return Err(StoreError::bad_reply("it is not the requested range of the object"));
     }
     let mut head = reply::head(&exchange.headers, size);
-    if asked.is_some() {
+    if range.is_some() {
         head.checksum = None;
     }
-    if let (Some(asked), Some(got)) = (wanted.version, &head.etag)
-        && asked != got
+    if let (Some(version), Some(found)) = (wanted.version, &head.etag)
+        && version != found
     {
-        // The store takes no notice of the condition.
+        // The store ignored the condition.
         return Err(StoreError::new(StoreErrorKind::PreconditionFailed));
     }
-    // The bounds of a part tell as much as a length.
-    let told = if is_whole { told } else { Some(size) };
-    Ok(Some(Coming { head, left, comes, told }))
+    // The bounds of a range imply the length.
+    let object_size = if is_whole { object_size } else { Some(size) };
+    Ok(Some(Coming { head, left, comes, object_size }))
 }
 
-/// Reads `bytes 0-9/443`: the range, and the size of the whole; that of `bytes 0-9/*` isn't told.
+/// Parses `bytes 0-9/443` into the range and the size of the whole object, which is unknown in
+/// `bytes 0-9/*`.
 fn content_range(text: &str) -> Option<(Range<u64>, Option<u64>)> {
     let (range, size) = text.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
@@ -282,15 +283,15 @@ fn content_range(text: &str) -> Option<(Range<u64>, Option<u64>)> {
 }
 
 impl S3Reader {
-    /// How many bytes are still to come.
+    /// Returns the number of bytes still to be read.
     pub fn left(&self) -> u64 {
         self.left.end - self.left.start
     }
 
-    /// Waits for the next piece of the content; `None` once all of it has come.
+    /// Waits for the next piece of content; `None` at the end.
     ///
     /// # Errors
-    /// When the content can't be read to its end; what has come is as it should be.
+    /// Fails if the content can't be read to its end; the pieces before are valid.
     pub fn read(&mut self) -> Result<Option<Bytes>, StoreError> {
         loop {
             let error = match self.piece() {
@@ -315,7 +316,7 @@ impl S3Reader {
         }
     }
 
-    /// The next piece of what is left; what a reply holds before and behind that is dropped.
+    /// Returns the next piece within the range; bytes before and after it are dropped.
     fn piece(&mut self) -> Result<Option<Bytes>, StoreError> {
         while let Some(receiving) = &mut self.receiving {
             let connection =
@@ -340,7 +341,7 @@ impl S3Reader {
             let within = |at: u64| at.saturating_sub(begins).min(length) as usize;
             let piece = piece.slice(within(self.left.start)..within(self.left.end));
             self.left.start += piece.len() as u64;
-            // Whoever has all of it need not ask for the end.
+            // With all bytes received, don't wait for the end of the body.
             receiving.finished = receiving.left.is_empty() && receiving.body.is_end_stream();
             if self.left.is_empty() && !receiving.left.is_empty() {
                 self.receiving = None;
@@ -353,7 +354,7 @@ impl S3Reader {
         if self.left.is_empty() {
             return Ok(None);
         }
-        // After an error, too, the end is only where all has come.
+        // Also after an error, the end is reported only if all bytes were read.
         Err(StoreError::new(StoreErrorKind::Other).message("it was given up before"))
     }
 }

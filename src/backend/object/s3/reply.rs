@@ -1,4 +1,4 @@
-//! What a reply means: the store's errors, and what the headers say of an object.
+//! Interpretation of replies: errors, and headers of objects.
 
 use super::super::{Head, Headers, StoreError, StoreErrorKind};
 use super::checksum::{self, CHECKSUM};
@@ -12,14 +12,14 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, LAST_MODIFIED,
 use http::{HeaderName, StatusCode};
 use std::time::Duration;
 
-/// What is kept with an object by names of its own, beside its type.
+/// Headers that are kept with an object besides its type.
 pub(super) const KEPT: [&str; 5] =
     ["cache-control", "content-disposition", "content-encoding", "content-language", "expires"];
 
-/// What the user's own headers begin with.
+/// The prefix of user metadata headers.
 pub(super) const USER: &str = "x-amz-meta-";
 
-/// A reply with all of its body.
+/// A reply with its complete body.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: StatusCode,
@@ -28,49 +28,49 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    /// Opens the body's XML. Errors come with a good status, too: the store sent that before it
-    /// knew.
+    /// Opens the body's XML. It may be an error despite a successful status, if the store sent that
+    /// before the error occurred.
     ///
-    /// Stores differ in what they call the outermost element, so that only what must be in it tells
-    /// a proper reply from others.
+    /// Stores differ in the name of the outermost element, so the required content identifies a
+    /// proper reply.
     pub(super) fn document(&self) -> Result<Xml<'_>, StoreError> {
         let (xml, name) = Xml::open(&self.body)?;
         if name.as_str() == "Error" { Err(self.refusal(true)) } else { Ok(xml) }
     }
 
-    /// The error that this reply is. `of_object` tells whether the request was about a key.
+    /// Returns the error of this reply. `of_object` says whether the request was for a key.
     pub(super) fn refusal(&self, of_object: bool) -> StoreError {
-        let told = ErrorBody::read(&self.body);
+        let body = ErrorBody::read(&self.body);
         let status = self.status.as_u16();
         let region = text(&self.headers, "x-amz-bucket-region").map(str::to_owned);
-        let expected = || region_in(&told.message).map(str::to_owned);
-        let region = region.or(told.region.clone()).or_else(expected);
+        let expected = || region_in(&body.message).map(str::to_owned);
+        let region = region.or(body.region.clone()).or_else(expected);
         let region = region.filter(|region| location::region(region).is_ok());
-        let kind = match kind(status, &told.code, region, of_object) {
-            // The same code says that keys make no sense.
-            StoreErrorKind::WrongRegion(None) if told.message.contains("AKID") => {
+        let kind = match kind(status, &body.code, region, of_object) {
+            // The same code is used for malformed access keys.
+            StoreErrorKind::WrongRegion(None) if body.message.contains("AKID") => {
                 StoreErrorKind::BadCredentials
             }
-            StoreErrorKind::Archived(_) => StoreErrorKind::Archived(told.class.map(Into::into)),
+            StoreErrorKind::Archived(_) => StoreErrorKind::Archived(body.class.map(Into::into)),
             kind => kind,
         };
-        let mut error = StoreError::new(kind).replied(Some(status), &told.code, &told.message);
+        let mut error = StoreError::new(kind).replied(Some(status), &body.code, &body.message);
         error.retry_after = retry_after(&self.headers);
         error
     }
 
-    /// The entity tag in the headers, if there is one.
+    /// Returns the entity tag in the headers, if there is one.
     pub(super) fn etag(&self) -> Option<ETag> {
         etag(&self.headers)
     }
 }
 
-/// The region in words like "the region 'us-east-1' is wrong; expecting 'eu-west-1'".
+/// Finds the region in a message like "the region 'us-east-1' is wrong; expecting 'eu-west-1'".
 fn region_in(message: &str) -> Option<&str> {
     message.split_once("expecting '")?.1.split_once('\'').map(|(region, _)| region)
 }
 
-/// What an error's XML tells.
+/// The content of an error's XML.
 #[derive(Default)]
 struct ErrorBody {
     code: String,
@@ -81,7 +81,7 @@ struct ErrorBody {
 }
 
 impl ErrorBody {
-    /// Reads what can be read: what stands between this machine and the store answers in HTML.
+    /// Reads what can be parsed: a proxy may reply with HTML.
     fn read(body: &[u8]) -> Self {
         Self::parse(body).unwrap_or_default()
     }
@@ -103,7 +103,7 @@ impl ErrorBody {
     }
 }
 
-/// What a store's code means; where it has none, what the status does
+/// Maps a store's error code, or without one the status, to a kind of error
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
 pub(super) fn kind(
     status: u16,
@@ -173,20 +173,20 @@ pub(super) fn kind(
     }
 }
 
-/// How long a store asks to be left alone: seconds, or until a moment by its own clock.
+/// Reads how long the store asks to wait: a number of seconds, or until a time by its own clock.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let asked = text(headers, RETRY_AFTER.as_str())?;
-    let seconds = if let Ok(seconds) = asked.trim().parse() {
+    let value = text(headers, RETRY_AFTER.as_str())?;
+    let seconds = if let Ok(seconds) = value.trim().parse() {
         seconds
     } else {
         let now = text(headers, "date").and_then(time::parse);
         let now = now.map_or_else(time::now, |now| now.seconds);
-        u64::try_from(time::parse(asked)?.seconds - now).unwrap_or(0)
+        u64::try_from(time::parse(value)?.seconds - now).unwrap_or(0)
     };
     Some(Duration::from_secs(seconds).min(LONGEST_ASKED))
 }
 
-/// A header's value, if it is plain text.
+/// Returns a header's value, if it is plain text.
 pub(super) fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
@@ -195,22 +195,22 @@ fn etag(headers: &HeaderMap) -> Option<ETag> {
     headers.get(ETAG).and_then(|value| ETag::new(value.as_bytes()))
 }
 
-/// The length of a body.
+/// Returns the length of a body.
 ///
 /// # Errors
-/// When it isn't told.
+/// Fails if the header is missing.
 pub(super) fn length(headers: &HeaderMap) -> Result<u64, StoreError> {
-    told_length(headers)?.ok_or_else(|| StoreError::bad_reply("it does not tell its length"))
+    optional_length(headers)?.ok_or_else(|| StoreError::bad_reply("it has no length"))
 }
 
-/// The length of a body, if it is told: what passes a reply on in chunks leaves it out.
-pub(super) fn told_length(headers: &HeaderMap) -> Result<Option<u64>, StoreError> {
-    let Some(told) = headers.get(CONTENT_LENGTH) else { return Ok(None) };
-    let length = told.to_str().ok().and_then(|length| length.parse().ok());
+/// Returns the length of a body, if the reply has one: a proxy that sends chunks leaves it out.
+pub(super) fn optional_length(headers: &HeaderMap) -> Result<Option<u64>, StoreError> {
+    let Some(value) = headers.get(CONTENT_LENGTH) else { return Ok(None) };
+    let length = value.to_str().ok().and_then(|length| length.parse().ok());
     length.map(Some).ok_or_else(|| StoreError::bad_reply("its length is no number"))
 }
 
-/// What headers say of an object of `size` bytes.
+/// Reads an object's head from the headers.
 pub(super) fn head(headers: &HeaderMap, size: u64) -> Head {
     let mut kept = Headers::default();
     for (name, value) in headers {
@@ -235,15 +235,15 @@ pub(super) fn head(headers: &HeaderMap, size: u64) -> Head {
     }
 }
 
-/// The checksum of an object's content, if it is that of all of it: a composite one is of the
-/// checksums of its parts
+/// Returns the checksum of an object, if it covers the whole content: a composite one is of the
+/// parts' checksums
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>).
 fn whole_checksum(headers: &HeaderMap) -> Option<u64> {
     let is_whole = text(headers, "x-amz-checksum-type") == Some("FULL_OBJECT");
     text(headers, CHECKSUM).filter(|_| is_whole).and_then(checksum::read)
 }
 
-/// A header's bytes as text: UTF-8 if they are, else one character a byte, as HTTP once had it.
+/// Decodes a header's bytes as UTF-8, or else as Latin-1, which HTTP once used.
 fn readable(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
@@ -251,10 +251,10 @@ fn readable(bytes: &[u8]) -> String {
     }
 }
 
-/// Writes what is to be kept with an object into a request's headers.
+/// Writes the headers to keep with an object into a request.
 ///
 /// # Errors
-/// When a name or value cannot be a header's.
+/// Fails if a name or value can't be a header.
 pub(super) fn write_headers(kept: &Headers, headers: &mut HeaderMap) -> Result<(), StoreError> {
     if let Some(content_type) = &kept.content_type {
         headers.insert(CONTENT_TYPE, header_value("content-type", content_type)?);
@@ -268,7 +268,7 @@ pub(super) fn write_headers(kept: &Headers, headers: &mut HeaderMap) -> Result<(
     }
     for (name, value) in &kept.user {
         let header = format!("{USER}{name}").parse::<HeaderName>().map_err(|_| unsendable(name))?;
-        // Names that differ in case alone would be one.
+        // Names that differ only in case would be the same header.
         if headers.insert(header, header_value(name, value)?).is_some() {
             return Err(unsendable(name));
         }
@@ -375,8 +375,8 @@ mod tests {
         };
         let expecting = "the region 'us-east-1' is wrong; expecting 'eu-west-1'";
         assert_eq!(malformed(expecting), wrong);
-        for told in ["the region is wrong", "expecting 'a/../b'", "expecting '"] {
-            assert_eq!(malformed(told), StoreErrorKind::WrongRegion(None), "{told}");
+        for message in ["the region is wrong", "expecting 'a/../b'", "expecting '"] {
+            assert_eq!(malformed(message), StoreErrorKind::WrongRegion(None), "{message}");
         }
         let keys = "a non-empty Access Key (AKID) must be provided";
         assert_eq!(malformed(keys), StoreErrorKind::BadCredentials);
@@ -389,9 +389,9 @@ mod tests {
         let body =
             "<Error><Code>InvalidObjectState</Code><StorageClass>GLACIER</StorageClass></Error>";
         let error = reply(403, &[], body).refusal(true);
-        let told = "the object is archived (GLACIER) and has to be restored first \
+        let expected = "the object is archived (GLACIER) and has to be restored first \
                     (InvalidObjectState, HTTP status 403)";
-        assert_eq!(error.to_string(), told);
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]
@@ -404,15 +404,15 @@ mod tests {
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
-        let asked = |headers: &[_]| reply(503, headers, "").refusal(true).retry_after;
-        assert_eq!(asked(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
-        assert_eq!(asked(&[("retry-after", "700")]), Some(LONGEST_ASKED));
+        let wait = |headers: &[_]| reply(503, headers, "").refusal(true).retry_after;
+        assert_eq!(wait(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
+        assert_eq!(wait(&[("retry-after", "700")]), Some(LONGEST_ASKED));
         let date = ("date", "Mon, 12 Oct 2009 17:50:30 GMT");
         let after = ("retry-after", "Mon, 12 Oct 2009 17:50:35 GMT");
-        assert_eq!(asked(&[date, after]), Some(Duration::from_secs(5)));
-        assert_eq!(asked(&[("date", after.1), ("retry-after", date.1)]), Some(Duration::ZERO));
-        assert_eq!(asked(&[("retry-after", "soon")]), None);
-        assert_eq!(asked(&[]), None);
+        assert_eq!(wait(&[date, after]), Some(Duration::from_secs(5)));
+        assert_eq!(wait(&[("date", after.1), ("retry-after", date.1)]), Some(Duration::ZERO));
+        assert_eq!(wait(&[("retry-after", "soon")]), None);
+        assert_eq!(wait(&[]), None);
     }
 
     #[test]

@@ -1,32 +1,32 @@
-//! When a failed request is tried again.
+//! When and how a failed request is retried.
 
 use super::super::{StoreError, StoreErrorKind};
 use std::time::Duration;
 
 /// Tries of one request, the first one included.
 pub(super) const TRIES: u32 = 10;
-/// No try begins later than this after the first one.
+/// The time after the first try within which retries begin.
 const TIME: Duration = Duration::from_mins(3);
-/// The longest wait before the second try; it doubles with each one after that.
+/// The longest wait before the second try; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// The longest wait, unless the store asks for more.
+/// The longest wait, unless the store asks for a longer one.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// The longest wait that a store may ask for.
 pub(super) const LONGEST_ASKED: Duration = Duration::from_mins(1);
 
-/// As long as nothing has gone well yet, what fails is rather the address than the weather.
+/// Tries while no request has succeeded: the address is probably wrong.
 const UNPROVEN_TRIES: u32 = 2;
-/// How long a client tries that has not been answered well yet.
+/// How long a client retries while no request has succeeded.
 pub(super) const UNPROVEN_TIME: Duration = Duration::from_millis(4_500);
 
-/// Tries of a reply that makes no sense: one may be cut short, but a store that writes strange XML
-/// goes on doing so.
+/// Tries after malformed replies: a single one may be truncated, but a store that writes unusual
+/// XML always does.
 const BAD_REPLIES: u32 = 3;
 
 /// The tries of one request.
 #[derive(Debug)]
 pub(super) struct Tries {
-    /// How many there are at most, unless the store asks for patience.
+    /// Most tries, unless the store asks for a wait.
     most: u32,
     failed: u32,
     bad_replies: u32,
@@ -37,7 +37,7 @@ pub(super) struct Tries {
 /// What to do after a failure.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Give up.
+    /// Fail.
     Stop,
     /// Try again after a wait.
     Wait(Duration),
@@ -46,13 +46,13 @@ pub(super) enum Next {
 }
 
 impl Tries {
-    /// At most so many.
+    /// Allows at most `most` tries.
     pub(super) fn up_to(most: u32) -> Self {
         Self { most, failed: 0, bad_replies: 0, renewed: false, clock_set: false }
     }
 
-    /// Decides after a failure, `elapsed` after the first try began. `proven` tells whether the
-    /// store has ever answered well.
+    /// Decides after a failure, `elapsed` after the first try began. `proven` says whether any
+    /// request to the store has succeeded.
     pub(super) fn next(&mut self, error: &StoreError, elapsed: Duration, proven: bool) -> Next {
         self.failed += 1;
         match error.kind {
@@ -63,14 +63,14 @@ impl Tries {
                     Next::Renew
                 };
             }
-            // The store's clock was read from its reply.
+            // The clock was corrected by the store's reply.
             StoreErrorKind::ClockSkew if !std::mem::replace(&mut self.clock_set, true) => {
                 return Next::Wait(Duration::ZERO);
             }
             StoreErrorKind::BadReply => self.bad_replies += 1,
             _ => {}
         }
-        // A store that asks for patience has shown that it is there.
+        // A store that asks for a wait is proven to exist.
         let is_asked = error.kind == StoreErrorKind::Throttled;
         let (tries, time) = if is_asked {
             (TRIES, TIME)
@@ -80,7 +80,7 @@ impl Tries {
             (self.most.min(UNPROVEN_TRIES), UNPROVEN_TIME)
         };
         let wait = self.wait(error);
-        if !is_passing(error)
+        if !is_transient(error)
             || self.failed >= tries
             || self.bad_replies >= BAD_REPLIES
             || elapsed + wait >= time
@@ -90,7 +90,7 @@ impl Tries {
         Next::Wait(wait)
     }
 
-    /// Exponential back-off with full jitter
+    /// Returns the wait before the next try: exponential back-off with full jitter
     /// (<https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>), or as
     /// long as the store asks for.
     fn wait(&self, error: &StoreError) -> Duration {
@@ -103,8 +103,8 @@ fn longest(failed: u32) -> Duration {
     FIRST_WAIT.saturating_mul(1 << failed.saturating_sub(1).min(16)).min(LONGEST_WAIT)
 }
 
-/// Whether the same request may go well a little later.
-fn is_passing(error: &StoreError) -> bool {
+/// Returns whether the same request may succeed later.
+fn is_transient(error: &StoreError) -> bool {
     matches!(
         error.kind,
         StoreErrorKind::Throttled
@@ -116,8 +116,8 @@ fn is_passing(error: &StoreError) -> bool {
     ) || error.kind == StoreErrorKind::Proxy && error.status.is_none()
 }
 
-/// Whether fresh credentials may help. A reply to HEAD has no body, so no code: status 400 is what
-/// is left of expired ones then.
+/// Returns whether fresh credentials may help. A reply to HEAD has no body and so no code: expired
+/// credentials then show only as status 400.
 fn may_be_expired(error: &StoreError) -> bool {
     match error.code.as_deref() {
         Some(code) => matches!(
@@ -136,7 +136,7 @@ mod tests {
         StoreError::new(kind)
     }
 
-    /// All waits until it gives up, with the clock at the sum of them.
+    /// Returns all waits until the last try, with the clock advanced by them.
     fn waits(make: impl Fn() -> StoreError, proven: bool) -> Vec<Duration> {
         let (mut tries, mut waits) = (Tries::up_to(TRIES), Vec::new());
         while let Next::Wait(wait) = tries.next(&make(), waits.iter().sum(), proven) {

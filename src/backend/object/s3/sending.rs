@@ -1,4 +1,4 @@
-//! The body of a request, as it is sent.
+//! The body of a request while it is sent.
 
 use super::super::Body;
 use bytes::Bytes;
@@ -7,11 +7,11 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// A body, and how much of it was sent.
+/// A body and the position up to which it was sent.
 #[derive(Debug)]
 pub(super) struct Sending {
     body: Body,
-    /// How many pieces were sent.
+    /// The number of pieces sent.
     sent: usize,
 }
 

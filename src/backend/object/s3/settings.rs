@@ -1,8 +1,8 @@
-//! Settings: how a store is reached, from a location, the environment and a profile.
+//! Settings: how to reach a store, from a location, the environment and a profile.
 //!
-//! What stands nearest to the user holds: the location's options, then the environment, then the
-//! profile (<https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html>). The
-//! environment is an argument: it is read by the command line alone.
+//! The location's options take precedence, then the environment, then the profile
+//! (<https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html>). The environment is
+//! an argument: only the command line reads it.
 
 use super::address::{host, is_loopback};
 use super::credential::{Credentials, Fixed};
@@ -16,29 +16,29 @@ use crate::model::{Error, ErrorKind, Setting};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Where AWS puts those who name no region.
+/// AWS's default region.
 const DEFAULT_REGION: &str = "us-east-1";
 
-/// How a store is reached.
+/// How to reach a store.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where the store is, `http(s)://host[:port][/path]`; AWS if absent.
+    /// The store's address, `http(s)://host[:port][/path]`; AWS if absent.
     pub endpoint: Option<String>,
-    /// The region to sign for.
+    /// The region that requests are signed for.
     pub region: String,
-    /// Whether the bucket stands in the path of URLs (or in the host).
+    /// Whether the bucket is in the path of URLs (else in the host name).
     pub path_style: bool,
-    /// Whether requests go unsigned.
+    /// Whether requests are sent unsigned.
     pub anonymous: bool,
-    /// A file with the certificates to trust, in place of the system's.
+    /// A file of certificates to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// The proxies on the way.
+    /// The proxies to use.
     pub proxies: Proxies,
     pub(super) sources: Sources,
 }
 
 impl Settings {
-    /// What requests are signed with. Nothing is looked for before the first one.
+    /// Returns the credentials, which are looked up at the first request.
     pub fn credentials(&self) -> Arc<dyn Credentials> {
         if self.anonymous {
             return Arc::new(Fixed(None));
@@ -49,19 +49,19 @@ impl Settings {
         credentials::find(sources, region, http)
     }
 
-    /// Whether credentials are found in the same way.
+    /// Returns whether both settings find credentials in the same way.
     pub fn finds_credentials_like(&self, other: &Self) -> bool {
         let of = |it: &Self| (it.anonymous, it.region.clone(), it.ca_file.clone());
         of(self) == of(other) && self.proxies == other.proxies && self.sources == other.sources
     }
 }
 
-/// Works out how a location's store is reached.
+/// Resolves how to reach a location's store.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for a setting that makes no sense (a proxy's among them), [`ErrorKind::Unusable`] for a profile
-/// that doesn't exist or can't be read, [`ErrorKind::Refused`] for a connection that is not
-/// encrypted to another machine, unless `allow_http` says that this is meant.
+/// [`ErrorKind::Usage`] for an invalid setting (also a proxy's), [`ErrorKind::Unusable`] for a
+/// profile that doesn't exist or can't be read, [`ErrorKind::Refused`] for an unencrypted
+/// connection to another machine, unless `allow_http` permits it.
 pub fn resolve(
     location: &S3Location,
     environment: &dyn Fn(&str) -> Option<String>,
@@ -118,7 +118,7 @@ pub fn resolve(
     })
 }
 
-/// The profile that is asked for, if one is.
+/// Returns the requested profile, if there is one.
 fn profile_name<'a>(location: &'a S3Location, variables: &'a Variables) -> Option<&'a str> {
     location
         .profile
@@ -132,7 +132,7 @@ fn no_profile(name: &str, profiles: &Profiles) -> Error {
     Error::new(ErrorKind::Unusable, message).help(format!("look in {}", profiles.files()))
 }
 
-/// The endpoint and where it is set.
+/// Returns the endpoint and where it is set.
 fn endpoint(
     location: &S3Location,
     variables: &Variables,
@@ -155,7 +155,7 @@ fn endpoint(
         ("AWS_ENDPOINT_URL_S3", variables.get("AWS_ENDPOINT_URL_S3")),
         ("AWS_ENDPOINT_URL", variables.get("AWS_ENDPOINT_URL")),
         ("of the profile", of_service),
-        // As older tools have it.
+        // The older form.
         ("of the profile", of_profile("s3.endpoint_url")),
         ("of the profile", of_profile("endpoint_url")),
     ];
@@ -169,8 +169,8 @@ fn endpoint(
         .map_err(|error| Error { message: format!("{} ({origin})", error.message), ..error })
 }
 
-/// Whether the bucket stands in the path: as asked; else where a store may know no host for each
-/// bucket, or the bucket's name makes no host that a certificate covers.
+/// Returns whether the bucket is in the path: as requested; else if the store may not have a host
+/// for each bucket, or no certificate covers a host with the bucket's name.
 fn path_style(location: &S3Location, endpoint: Option<&str>, style: Option<&str>) -> bool {
     let of_profile = match style {
         Some("path") => Some(true),
@@ -186,7 +186,7 @@ fn path_style(location: &S3Location, endpoint: Option<&str>, style: Option<&str>
         .unwrap_or_else(|| is_foreign(endpoint) || !location.bucket.bytes().all(makes_host))
 }
 
-/// Whether an endpoint is not one of AWS.
+/// Returns whether an endpoint is not one of AWS.
 fn is_foreign(endpoint: Option<&str>) -> bool {
     let domains = ["amazonaws.com", "amazonaws.com.cn"];
     endpoint.map(host).is_some_and(|host| {

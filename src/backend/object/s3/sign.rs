@@ -1,8 +1,8 @@
 //! Signatures of requests (AWS Signature Version 4, in the `Authorization` header).
 //!
-//! Our own rather than a library's: keys must be signed as they are sent, whatever dots and slashes
-//! they hold; a clock that is off has to be corrected by the store's; and the signing key is kept
-//! from one request to the next, so that a signature costs one hash and one HMAC
+//! This is not done by a library because keys must be signed as sent, with all their dots and
+//! slashes; a wrong clock has to be corrected by the store's; and the signing key is cached between
+//! requests, so that a signature costs one hash and one HMAC
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>).
 
 use super::credential::Credential;
@@ -18,30 +18,30 @@ use std::fmt::Write as _;
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
-/// The header that says what the content is, for the signature.
+/// The header with the hash of the content, for the signature.
 pub(super) const PAYLOAD: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 
-/// The hash of no content.
+/// The hash of empty content.
 pub(super) const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Says that content is not covered by the signature; its checksum is, in a header of its own.
+/// The value for content that the signature doesn't cover; its checksum in another header does.
 pub(super) const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
-/// Signs requests, one after the other.
+/// Signs requests.
 #[derive(Default)]
 pub(super) struct Signer {
     key: Option<(SignedTime, Credential, hmac::Key)>,
-    /// Room for the text that is hashed, kept between requests.
+    /// A buffer for the canonical request, reused between requests.
     canonical: String,
     signed_headers: String,
 }
 
-/// What of a request is signed beside its headers.
+/// The parts of a request that are signed besides its headers.
 pub(super) struct Subject<'a> {
     pub(super) method: &'a str,
-    /// As it is sent, with the `/` at its start.
+    /// The path as sent, with the `/` at its start.
     pub(super) path: &'a str,
-    /// As it is sent: encoded, in the order of names, a `=` behind each.
+    /// The query as sent: encoded, ordered by name, with a `=` after each name.
     pub(super) query: &'a str,
     pub(super) region: &'a str,
 }
@@ -50,7 +50,7 @@ impl Signer {
     /// Adds date, token and signature to headers that hold [`PAYLOAD`] and `Host` already.
     ///
     /// # Errors
-    /// When a credential has characters that no header can hold.
+    /// Fails if a credential has characters that no header can hold.
     pub(super) fn sign(
         &mut self,
         credential: &Credential,
@@ -124,7 +124,8 @@ impl Signer {
         text.push_str(payload.unwrap_or(UNSIGNED));
     }
 
-    /// The signing key of a day, made anew only when the day or the credential changes.
+    /// Returns the signing key of a day, which is derived again only if the day or the credential
+    /// changes.
     fn key<'k>(
         kept: &'k mut Option<(SignedTime, Credential, hmac::Key)>,
         credential: &Credential,
@@ -148,8 +149,7 @@ impl Signer {
     }
 }
 
-/// Whether a header is part of the signature: those that must be, no others, since what stands
-/// between this machine and the store may change some.
+/// Returns whether a header is signed: only the required ones, because proxies may change others.
 fn is_signed(name: &HeaderName) -> bool {
     name == HOST
         || name == CONTENT_TYPE
@@ -158,8 +158,8 @@ fn is_signed(name: &HeaderName) -> bool {
         || name.as_str().starts_with("x-amz-")
 }
 
-/// Appends a header's value as it is signed: trimmed, and with one space for several. Bytes that
-/// are not UTF-8 are not sent.
+/// Appends a header's value as signed: trimmed, with runs of spaces reduced to one. Values that are
+/// not UTF-8 are never sent.
 fn trimmed(value: &[u8], out: &mut String) {
     let value = String::from_utf8_lossy(value);
     for (at, word) in value.split_ascii_whitespace().enumerate() {
@@ -174,7 +174,7 @@ fn trimmed(value: &[u8], out: &mut String) {
 mod tests {
     use super::*;
 
-    /// Signs as the documentation's examples do, and gives the signature.
+    /// Signs as in the documentation's examples and returns the signature.
     fn signature(method: &str, path: &str, query: &str, headers: &[(&str, &str)]) -> String {
         let credential = Credential::new(
             "AKIAIOSFODNN7EXAMPLE",
@@ -192,7 +192,7 @@ mod tests {
         let mut signer = Signer::default();
         signer.sign(&credential, time, &subject, &mut map).expect("header-safe");
         let first = map[AUTHORIZATION].clone();
-        // With the key kept from the first time.
+        // With the cached key.
         map.remove(AUTHORIZATION);
         signer.sign(&credential, time, &subject, &mut map).expect("header-safe");
         assert_eq!(map[AUTHORIZATION], first);

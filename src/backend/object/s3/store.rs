@@ -1,4 +1,4 @@
-//! [`S3`] as a [`Store`]: what its requests tell, with the way out of each error.
+//! Implements [`Store`] for [`S3`] and adds hints to errors.
 
 use super::super::{
     Body, BucketId, CompletedPart, Condition, CopySource, Head, Headers, ListQuery, LookForWritten,
@@ -139,9 +139,9 @@ impl Store for S3 {
         &self,
         key: &[u8],
         upload: &UploadId,
-        behind: u16,
+        after: u16,
     ) -> Result<PartsPage, StoreError> {
-        self.list_parts(key, upload, behind).map_err(with_help)
+        self.list_parts(key, upload, after).map_err(with_help)
     }
 
     fn complete_upload(

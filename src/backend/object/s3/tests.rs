@@ -1,4 +1,4 @@
-//! The client against a server that does what a script says: what real servers seldom do.
+//! Tests of the client with a scripted server, for behaviour that is rare in real servers.
 
 mod content;
 mod retries;
@@ -16,16 +16,16 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-/// What the server does with the next request.
+/// The server's reaction to the next request.
 #[derive(Clone)]
 enum Act {
     /// Sends these bytes and keeps the connection.
     Reply(String),
     /// Sends these bytes and closes the connection.
     Last(String),
-    /// Closes the connection without a word.
+    /// Closes the connection without a reply.
     Hang,
-    /// Leaves the request alone for a while.
+    /// Doesn't reply for a while.
     Stall(Duration),
 }
 
@@ -43,16 +43,16 @@ struct Server {
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
-/// Serves a script, one act a request, whatever connection it comes over.
+/// Serves a script, one act for each request, on any connection.
 fn serve(script: Vec<Act>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("it is bound").to_string();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let script = Arc::new(Mutex::new(script.into_iter()));
-    let told = Arc::clone(&seen);
+    let recorded = Arc::clone(&seen);
     std::thread::spawn(move || {
         for (connection, stream) in listener.incoming().enumerate() {
-            let (script, seen) = (Arc::clone(&script), Arc::clone(&told));
+            let (script, seen) = (Arc::clone(&script), Arc::clone(&recorded));
             let stream = stream.expect("a connection");
             std::thread::spawn(move || converse(stream, connection, &script, &seen));
         }
@@ -129,7 +129,7 @@ fn page() -> Act {
     reply("200 OK", "", body)
 }
 
-/// Counts what it is told.
+/// Records calls of the limits.
 #[derive(Default)]
 struct Tally(Mutex<RequestCounts>);
 
@@ -156,15 +156,15 @@ impl RequestLimits for Tally {
 }
 
 impl Tally {
-    /// How each try ended; all that began must have.
+    /// Returns the outcome of each try; all must have ended.
     fn outcomes(&self) -> Vec<Outcome> {
-        let told = self.0.lock();
-        assert_eq!(told.begun, told.ended.len());
-        told.ended.clone()
+        let tally = self.0.lock();
+        assert_eq!(tally.begun, tally.ended.len());
+        tally.ended.clone()
     }
 }
 
-/// Counts how often credentials were refused, and gives others then.
+/// Counts refusals of credentials and provides different ones after each.
 #[derive(Default)]
 struct Renewing(AtomicU8);
 
@@ -200,7 +200,7 @@ fn client(endpoint: &str) -> Client {
     Client { s3: s3.expect("a client"), tally, stop }
 }
 
-/// A client that has got a good answer already, and its server.
+/// Makes a server and a client that has already got a successful reply.
 fn proven(script: Vec<Act>) -> (Client, Server) {
     let server = serve([vec![page()], script].concat());
     let client = client(&format!("http://{}", server.address));
@@ -269,7 +269,7 @@ fn another_refusal_does_not_end_checksums() {
     let (client, server) = proven(vec![refused(), refused(), written(), refused()]);
     put(&client).expect_err("refused both ways");
     put(&client).expect("written");
-    put(&client).expect_err("the header is fine, as is known by now");
+    put(&client).expect_err("the header is known to be accepted by now");
     let with: Vec<_> =
         server.seen().iter().map(|seen| seen.headers.contains("x-amz-checksum-")).collect();
     assert_eq!(with, [false, true, false, true, true]);
@@ -314,7 +314,7 @@ fn a_stop_ends_waiting() {
     let hangs = || seen.lock().len() == 3;
     let begun: [&(dyn Fn() -> bool + Sync); 2] = [&waits, &hangs];
     for is_begun in begun {
-        // A wish of its own for each, since a stopped client begins nothing.
+        // Each has its own stop request, because a stopped client begins nothing.
         let stop = Stop::default();
         let s3 = client.s3.stopped_by(stop.clone());
         let start = Instant::now();
@@ -328,7 +328,7 @@ fn a_stop_ends_waiting() {
             s3.head(b"k").expect_err("stopped")
         });
         assert_eq!(error.kind, StoreErrorKind::Interrupted);
-        // Either would take longer by itself.
+        // Without the stop, either would take longer.
         assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     }
 }
@@ -380,7 +380,7 @@ fn many_are_deleted_at_once_and_the_rest_one_by_one() {
 }
 
 #[test]
-fn a_store_that_deletes_one_by_one_is_asked_so_after_that() {
+fn a_store_without_bulk_deletes_gets_single_ones_from_then_on() {
     let refused = error("501 Not Implemented", "NotImplemented");
     let gone = || Act::Reply("HTTP/1.1 204 No Content\r\n\r\n".to_owned());
     let (client, server) = proven(vec![refused, gone(), gone()]);

@@ -1,15 +1,15 @@
-//! Times as S3 writes them.
+//! Formatting and parsing of times for S3.
 
 use crate::model::Timestamp;
 use jiff::tz::TimeZone;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A moment as a signature has it: `20130524T000000Z`, of which the first eight digits are the day.
+/// A time in the format of signatures: `20130524T000000Z`; its first eight digits are the date.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct SignedTime([u8; 16]);
 
 impl SignedTime {
-    /// The moment `seconds` after the epoch; `None` beyond the years 0 to 9999.
+    /// Makes the time `seconds` after the epoch; `None` outside the years 0 to 9999.
     pub(super) fn new(seconds: i64) -> Option<Self> {
         let time = TimeZone::UTC.to_datetime(jiff::Timestamp::from_second(seconds).ok()?);
         let year = u16::try_from(time.year()).ok()?;
@@ -43,18 +43,18 @@ fn digits(place: &mut [u8], mut value: u16) {
     }
 }
 
-/// This machine's time, in seconds since the epoch.
+/// Returns this machine's time in seconds since the epoch.
 pub(super) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }
 
-/// Reads a time as stores write it: `2009-10-12T17:50:30.000Z` in listings, and
-/// `Mon, 12 Oct 2009 17:50:30 GMT` in headers, or otherwise (`+0000`, a space for the `T`, no zone,
-/// the older forms of HTTP). `None` for what isn't understood.
+/// Parses a time: `2009-10-12T17:50:30.000Z` as in listings, `Mon, 12 Oct 2009 17:50:30 GMT` as in
+/// headers, and variants (`+0000`, a space for the `T`, no zone, the older forms of HTTP). Returns
+/// `None` for anything else.
 pub(super) fn parse(text: &str) -> Option<Timestamp> {
     static LISTED: jiff::fmt::temporal::DateTimeParser = jiff::fmt::temporal::DateTimeParser::new();
     static HEADER: jiff::fmt::rfc2822::DateTimeParser = jiff::fmt::rfc2822::DateTimeParser::new();
-    // RFC 9110, section 5.6.7: clients read all three.
+    // RFC 9110, section 5.6.7: clients must accept all three forms.
     const OLD_FORMS: [&str; 2] = ["%A, %d-%b-%y %T GMT", "%a %b %e %T %Y"];
     let text = text.trim();
     let utc = |time: jiff::civil::DateTime| TimeZone::UTC.to_timestamp(time).ok();

@@ -1,8 +1,8 @@
-//! What is trusted: the certificates of a file, or else the system's.
+//! TLS trust: the certificates of a file, or else the system's.
 //!
-//! A file may name a server's own certificate. One that its owner signed alone is usually marked as
-//! an authority's (`openssl req -x509` does so), which webpki takes for no server's; as curl and the
-//! AWS tools do, such a one is accepted from a server if it is, to the byte, one of the file's.
+//! A file may contain a server's own certificate. A self-signed one is usually marked as an
+//! authority's (by `openssl req -x509`), which webpki doesn't accept for a server. As in curl and
+//! the AWS tools, a server may use it if it is identical to one in the file.
 
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind};
@@ -21,10 +21,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Makes the configuration of connections; those that are not to be `secure` trust nothing.
+/// Makes the TLS configuration; for connections that are not `secure` it trusts nothing.
 ///
 /// # Errors
-/// [`ErrorKind::Unusable`] when the certificates to trust can't be read, or there are none.
+/// [`ErrorKind::Unusable`] if the trusted certificates can't be read, or there are none.
 pub(super) fn config(secure: bool, ca_file: Option<&Path>) -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -49,7 +49,7 @@ fn unusable(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Unusable, message.into())
 }
 
-/// Trusts the certificates that a file names: whom they vouch for, and themselves.
+/// Trusts the certificates in a file, and those that they sign.
 #[derive(Debug)]
 struct Named {
     certificates: Vec<CertificateDer<'static>>,
@@ -65,7 +65,7 @@ impl Named {
             unusable(format!("cannot read certificates from \"{name}\"")).because(error)
         })?;
         let mut roots = RootCertStore::empty();
-        // What makes no sense vouches for nobody; bundles hold such.
+        // Certificates that can't be parsed, which some bundles contain, are skipped.
         roots.add_parsable_certificates(certificates.iter().cloned());
         if roots.is_empty() {
             return Err(unusable(format!("\"{name}\" holds no certificates")));
@@ -88,7 +88,7 @@ impl ServerCertVerifier for Named {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         match self.webpki.verify_server_cert(server, intermediates, name, ocsp, now) {
-            // Its dates hold: webpki looks at them first. Whom it is for is left to be seen.
+            // webpki has checked the dates before; the host name remains to be checked.
             Err(error) if is_of_authority(&error) && self.certificates.contains(server) => {
                 verify_server_name(&ParsedCertificate::try_from(server)?, name)?;
                 Ok(ServerCertVerified::assertion())
@@ -178,7 +178,7 @@ ntCTe/H0Zntr67XMHPSxuv90P58s5RaAkKw=\n\
         assert!(refusal(verify(&own, "example.com", 58)).starts_with("NotValidForName"));
         assert!(refusal(verify(&own, "localhost", 200)).starts_with("Expired"));
         assert!(refusal(verify(&own, "localhost", 1)).starts_with("NotValidYet"));
-        // Another one that says the same of itself is not the one that is named.
+        // Another certificate with the same names is not in the file.
         let mut other = own.to_vec();
         *other.last_mut().unwrap() ^= 1;
         assert!(verify(&other.into(), "localhost", 58).is_err());

@@ -1,9 +1,9 @@
 //! Connections, driven by the threads that use them.
 //!
-//! A [`PooledConnection`] is one connection with a runtime of its own, which runs on the thread that makes the
-//! request and nowhere else: no other thread has to be woken, and what a request costs is what the
-//! kernel asks for sending and receiving. Callers rest on a stack, the one used last on top, so
-//! that the connections in use are the warm ones.
+//! A [`PooledConnection`] is one connection with a runtime of its own, which runs only on the
+//! thread that makes the request: no other thread has to be woken, and a request costs no more than
+//! its system calls for sending and receiving. Idle connections are on a stack, the most recently
+//! used one on top, so that warm connections are reused first.
 
 use super::super::{StoreError, StoreErrorKind};
 use super::proxy::{Connector, Proxies, Wire};
@@ -30,28 +30,28 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tower_service::Service;
 
-/// How long a connection may take to come about.
+/// The timeout for establishing a connection.
 pub(super) const CONNECT_TIME: Duration = Duration::from_secs(10);
-/// How long nothing may move on a connection that waits for something.
+/// The timeout without any data while waiting.
 const STALL_TIME: Duration = Duration::from_secs(30);
-/// The same as long as the store has never answered: it is rather no store than a slow one.
+/// The same before the store's first reply: there is probably no store.
 const FIRST_STALL_TIME: Duration = Duration::from_secs(10);
-/// The same where the store works before it answers: copies of gigabytes take minutes, and so does
-/// putting together what came in thousands of parts. Meanwhile the kernel asks whether the other end
-/// still is there.
+/// The same for requests for which the store works before it replies: copies of gigabytes and
+/// completing thousands of parts take minutes. Meanwhile the kernel probes whether the other end
+/// still exists.
 pub(super) const WORK_TIME: Duration = Duration::from_hours(1);
-/// After how long a silence the kernel asks that, and how often it asks again; after as many
-/// questions without an answer the connection has failed.
+/// The idle time before the kernel's first keep-alive probe, the interval of further ones, and the
+/// number of unanswered probes after which the connection has failed.
 const PROBE_AFTER: Duration = Duration::from_secs(30);
 const PROBE_AGAIN: Duration = Duration::from_secs(15);
 const PROBES: u32 = 4;
-/// How long a request that was begun may go on once the run is to stop.
+/// How long a request may continue after the run was asked to stop.
 const GRACE: Duration = Duration::from_secs(1);
-/// How often a request that takes long looks about.
+/// How often a long request checks its timeouts and the stop request.
 const TICK: Duration = Duration::from_millis(100);
-/// How long a connection may rest and be used again; stores close them after about that time.
+/// How long a connection may be idle and be reused; stores close idle ones after about that time.
 const IDLE_TIME: Duration = Duration::from_secs(15);
-/// After so long a rest, a connection is first asked whether it is still there.
+/// The idle time after which a connection is checked before it is reused.
 const IDLE_CHECKED: Duration = Duration::from_millis(500);
 
 type Driver = hyper::client::conn::http1::Connection<Counted, Sending>;
@@ -63,18 +63,18 @@ pub(super) struct Transport {
     server: Uri,
 }
 
-/// A connection and the runtime that drives it; on no thread while it rests.
+/// A connection with the runtime that drives it. While idle it runs on no thread.
 pub(super) struct PooledConnection {
     /// `None` only while it is dropped.
     runtime: Option<tokio::runtime::Runtime>,
     connection: Option<Connection>,
-    /// Signs this caller's requests: kept here so that it needs no lock.
+    /// Signs the requests of this connection; kept here so that it needs no lock.
     pub(super) signer: Signer,
 }
 
 struct Connection {
     sender: SendRequest<Sending>,
-    /// `None` once the connection has ended.
+    /// Drives the protocol; `None` once the connection has ended.
     driver: Option<Pin<Box<Driver>>>,
     moved: Arc<AtomicU64>,
     used: Instant,
@@ -82,27 +82,27 @@ struct Connection {
 
 /// Why a request has no reply.
 enum Unsent {
-    /// Nothing of it was written: it can go over another connection.
+    /// Nothing was written: the request can be sent over another connection.
     Unwritten(Box<Request<Sending>>),
     /// Anything else.
     Lost(StoreError),
 }
 
-/// Until when a request may go on.
+/// The timeouts of a request.
 #[derive(Clone, Copy)]
 pub(super) struct Timeouts<'a> {
     pub(super) connect: Duration,
-    /// Whether the store has to work before it answers.
+    /// Whether the store works before it replies.
     pub(super) works: bool,
-    /// Whether the store has ever answered, whatever it said.
-    pub(super) heard: &'a AtomicBool,
+    /// Whether the store has ever replied.
+    pub(super) has_replied: &'a AtomicBool,
     pub(super) stop: &'a Stop,
 }
 
 impl Timeouts<'_> {
-    /// How long nothing may move; longer as soon as another request is answered.
+    /// Returns the timeout without any data; it becomes longer once any request has got a reply.
     fn stall(&self) -> Duration {
-        match (self.heard.load(Ordering::Relaxed), self.works) {
+        match (self.has_replied.load(Ordering::Relaxed), self.works) {
             (false, _) => FIRST_STALL_TIME,
             (true, false) => STALL_TIME,
             (true, true) => WORK_TIME,
@@ -111,10 +111,10 @@ impl Timeouts<'_> {
 }
 
 impl Transport {
-    /// Prepares connections to a server; none is made yet.
+    /// Prepares connections to a server, without making one.
     ///
     /// # Errors
-    /// When the certificates to trust can't be read.
+    /// Fails if the trusted certificates can't be read.
     pub(super) fn new(
         server: Uri,
         proxies: &Proxies,
@@ -131,7 +131,7 @@ impl Transport {
         Ok(Self { idle: Mutex::default(), connector, server })
     }
 
-    /// Takes the caller that was used last, or makes one.
+    /// Takes the most recently used idle connection, or makes a new one.
     pub(super) fn checkout(&self) -> Result<PooledConnection, StoreError> {
         let rested = self.idle.lock().pop();
         if let Some(connection) = rested {
@@ -144,14 +144,14 @@ impl Transport {
         Ok(PooledConnection { runtime: Some(runtime), connection: None, signer: Signer::default() })
     }
 
-    /// Lets a caller rest.
+    /// Returns a connection to the pool.
     pub(super) fn release(&self, connection: PooledConnection) {
         self.idle.lock().push(connection);
     }
 }
 
 impl PooledConnection {
-    /// Closes the connection, of which nobody knows any more what is on its way.
+    /// Closes the connection, which may still have unread data in flight.
     pub(super) fn close(&mut self) {
         self.connection = None;
     }
@@ -159,8 +159,8 @@ impl PooledConnection {
     /// Sends a request and waits for the head of the reply.
     ///
     /// # Errors
-    /// Of kind `Network`, `Proxy`, `Tls` or `Interrupted`. [`StoreError::maybe_done`] tells whether the
-    /// request may have reached the store. The connection is closed then.
+    /// Errors have the kind `Network`, `Proxy`, `Tls` or `Interrupted`; the connection is closed
+    /// then. [`StoreError::maybe_done`] says whether the request may have reached the store.
     pub(super) fn send(
         &mut self,
         transport: &Transport,
@@ -168,7 +168,8 @@ impl PooledConnection {
         timeouts: Timeouts<'_>,
     ) -> Result<Response<Incoming>, StoreError> {
         transport.connector.address(&transport.server, &mut request);
-        let runtime = self.runtime.as_ref().expect("only a caller that is dropped has none");
+        let runtime =
+            self.runtime.as_ref().expect("only a connection that is being dropped has none");
         let place = &mut self.connection;
         let result = runtime.block_on(async {
             let kept = match place.take() {
@@ -184,7 +185,7 @@ impl PooledConnection {
                 Err(Unsent::Lost(error)) => return Err(error),
                 Ok(response) => return Ok(response),
             };
-            // Closed while it rested.
+            // The connection was closed while it was idle.
             let connection = place.insert(Connection::open(transport, timeouts).await?);
             connection.send(request, timeouts).await.map_err(|unsent| match unsent {
                 Unsent::Lost(error) => error,
@@ -198,13 +199,14 @@ impl PooledConnection {
         result
     }
 
-    /// Waits for the next piece of a reply's body; `None` at its end, however it came about.
+    /// Waits for the next piece of a reply's body; `None` at its end.
     pub(super) fn piece(
         &mut self,
         body: &mut Incoming,
         timeouts: Timeouts<'_>,
     ) -> Result<Option<Bytes>, StoreError> {
-        let runtime = self.runtime.as_ref().expect("only a caller that is dropped has none");
+        let runtime =
+            self.runtime.as_ref().expect("only a connection that is being dropped has none");
         let Some(connection) = self.connection.as_mut() else { return Ok(None) };
         let result = runtime.block_on(async {
             loop {
@@ -212,7 +214,7 @@ impl PooledConnection {
                 match frame {
                     None => return Ok(None),
                     Some(Err(error)) => return Err(lost(error)),
-                    // Trailers are passed over.
+                    // Skip trailers.
                     Some(Ok(frame)) => {
                         if let Ok(piece) = frame.into_data() {
                             return Ok(Some(piece));
@@ -232,7 +234,7 @@ impl Drop for PooledConnection {
     fn drop(&mut self) {
         self.connection = None;
         if let Some(runtime) = self.runtime.take() {
-            // A name that is being resolved is not waited for.
+            // Don't wait for a name lookup that is still running.
             runtime.shutdown_background();
         }
     }
@@ -240,7 +242,7 @@ impl Drop for PooledConnection {
 
 impl Connection {
     async fn open(transport: &Transport, timeouts: Timeouts<'_>) -> Result<Self, StoreError> {
-        // Connectors are handles; each call needs its own.
+        // A connector is a cheap handle; each call needs its own.
         let mut connector = transport.connector.clone();
         let connecting = async {
             std::future::poll_fn(|context| connector.poll_ready(context)).await?;
@@ -270,14 +272,14 @@ impl Connection {
         Ok(Self { sender, driver, moved, used: Instant::now() })
     }
 
-    /// Gives the connection back if it can be used again.
+    /// Returns the connection to the pool if it can be reused.
     async fn check(mut self) -> Option<Self> {
         let idle = self.used.elapsed();
         if idle > IDLE_TIME {
             return None;
         }
         if idle > IDLE_CHECKED {
-            // Lets the runtime hear from the kernel whether the other end has closed.
+            // Let the runtime learn whether the other end has closed the connection.
             tokio::task::yield_now().await;
         }
         let ready = std::future::poll_fn(|context| {
@@ -287,17 +289,17 @@ impl Connection {
                 ready => Poll::Ready(!ended && matches!(ready, Poll::Ready(Ok(())))),
             }
         });
-        // A connection that is not ready after a reply was read to its end is of no use.
+        // A connection that isn't ready after a complete reply is of no use.
         let ready = tokio::time::timeout(TICK, ready).await.unwrap_or(false);
         ready.then_some(self)
     }
 
-    /// Lets the connection send and receive; `true` once it has ended.
+    /// Drives the connection; returns true once it has ended.
     fn drive(&mut self, context: &mut Context<'_>) -> bool {
         if let Some(driver) = &mut self.driver
             && driver.as_mut().poll(context).is_ready()
         {
-            // How it ended is told to whoever waits for a reply.
+            // The error is reported to the waiter for the reply.
             self.driver = None;
         }
         self.driver.is_none()
@@ -317,7 +319,7 @@ impl Connection {
         })
     }
 
-    /// Waits for what comes over the connection, as long as something moves.
+    /// Waits for data on the connection, as long as any arrives within the timeout.
     async fn watch<T>(
         &mut self,
         waited_for: impl Future<Output = T>,
@@ -358,7 +360,7 @@ impl Connection {
     }
 }
 
-/// Waits for a future and asks every [`TICK`] whether to go on.
+/// Waits for a future and checks every [`TICK`] whether to continue.
 async fn ticking<T>(
     waited_for: impl Future<Output = T>,
     mut give_up: impl FnMut() -> Option<StoreError>,
@@ -380,7 +382,7 @@ async fn ticking<T>(
     .await
 }
 
-/// The error of a connection to a server that did not come about; `proxy` is the one on the way.
+/// Builds the error for a failed connection to a server; `proxy` is the proxy used.
 fn unconnected(
     error: Box<dyn std::error::Error + Send + Sync>,
     server: &str,
@@ -507,12 +509,14 @@ mod tests {
 
     #[test]
     fn a_store_that_works_is_waited_for() {
-        let heard = AtomicBool::new(false);
+        let has_replied = AtomicBool::new(false);
         let stop = Stop::default();
-        let stall =
-            |works| Timeouts { connect: CONNECT_TIME, works, heard: &heard, stop: &stop }.stall();
+        let stall = |works| {
+            Timeouts { connect: CONNECT_TIME, works, has_replied: &has_replied, stop: &stop }
+                .stall()
+        };
         assert_eq!(stall(true), FIRST_STALL_TIME, "there may be no store");
-        heard.store(true, Ordering::Relaxed);
+        has_replied.store(true, Ordering::Relaxed);
         assert_eq!((stall(false), stall(true)), (STALL_TIME, WORK_TIME));
     }
 }

@@ -1,10 +1,10 @@
-//! The variables of the environment that matter to S3, as the AWS tools name them.
+//! The environment variables that matter to S3, as the AWS tools name them.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-/// What of the environment is looked at.
+/// The names of the variables.
 const VARIABLES: [&str; 34] = [
     "HOME",
     "AWS_ACCESS_KEY_ID",
@@ -42,7 +42,7 @@ const VARIABLES: [&str; 34] = [
     "REQUEST_METHOD",
 ];
 
-/// The variables of the environment that matter here; an empty one is not set.
+/// The values of these variables; an empty one is unset.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Variables(BTreeMap<&'static str, String>);
 
@@ -52,18 +52,18 @@ impl Variables {
         Self(VARIABLES.into_iter().filter_map(set).collect())
     }
 
-    /// The value of a variable.
+    /// Returns the value of a variable.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         debug_assert!(VARIABLES.contains(&name), "{name} is not listed");
         self.0.get(name).map(String::as_str)
     }
 
-    /// Names and values of all that are set.
+    /// Returns names and values of all set variables.
     pub(super) fn all(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (*name, &**value))
     }
 
-    /// A path with the home directory for a `~/` at its start; `None` without such a directory.
+    /// Expands `~/` at the start of a path; returns `None` if there is no home directory.
     pub(super) fn expand(&self, path: &str) -> Option<PathBuf> {
         match path.strip_prefix("~/") {
             Some(rest) => self.get("HOME").map(|home| PathBuf::from(home).join(rest)),
@@ -73,7 +73,7 @@ impl Variables {
 }
 
 impl fmt::Debug for Variables {
-    /// Prints names alone.
+    /// Prints only names.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_set().entries(self.0.keys()).finish()
     }

@@ -1,18 +1,18 @@
-//! Reading the store's XML, strictly in what it says: whatever is cut short, nested otherwise than
-//! expected or not understood is an error, never an end. What says nothing is passed over.
+//! A strict reader for the store's XML: anything truncated, nested unexpectedly or not understood
+//! is an error, never an end. Parts without meaning, such as comments, are skipped.
 
 use super::super::StoreError;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use std::str::FromStr;
 
-/// The mark of an encoding, which says nothing in UTF-8.
+/// The byte order mark, which has no meaning in UTF-8.
 const MARK: char = '\u{feff}';
 
 /// A reader of one document, element by element.
 ///
-/// A call of [`Xml::child`] that yields a name has opened that element; it has to be followed by
-/// [`Xml::text`], [`Xml::skip`], or calls of [`Xml::child`] until that yields `None`.
+/// A call of [`Xml::child`] that returns a name has opened that element. It must be followed by
+/// [`Xml::text`], [`Xml::skip`], or calls of [`Xml::child`] until one returns `None`.
 pub(super) struct Xml<'a> {
     reader: Reader<&'a [u8]>,
 }
@@ -35,7 +35,7 @@ impl<'a> Xml<'a> {
     /// Opens a document's outermost element.
     pub(super) fn open(document: &'a [u8]) -> Result<(Self, Name<'a>), StoreError> {
         let text = std::str::from_utf8(document).map_err(broken)?;
-        // Some stores send white space ahead, to keep the connection open.
+        // Some stores send white space first to keep the connection open.
         let text =
             text.trim_start_matches(|first: char| first.is_ascii_whitespace() || first == MARK);
         let mut reader = Reader::from_str(text);
@@ -62,7 +62,7 @@ impl<'a> Xml<'a> {
         }
     }
 
-    /// Opens the next element within the one that is open; `None` closes that one.
+    /// Opens the next element within the open one; `None` closes the open one.
     pub(super) fn child(&mut self) -> Result<Option<Name<'a>>, StoreError> {
         loop {
             match self.next()? {
@@ -76,7 +76,7 @@ impl<'a> Xml<'a> {
         }
     }
 
-    /// Reads the text of the element that is open, and closes it.
+    /// Reads the text of the open element and closes it.
     pub(super) fn text(&mut self) -> Result<String, StoreError> {
         let mut content = String::new();
         loop {
@@ -97,13 +97,13 @@ impl<'a> Xml<'a> {
         }
     }
 
-    /// Reads the value that the element that is open has as text.
+    /// Parses the text of the open element as a value.
     pub(super) fn value<T: FromStr>(&mut self) -> Result<T, StoreError> {
         let text = self.text()?;
         text.trim_ascii().parse().map_err(|_| broken(format!("{text:?} is no proper value")))
     }
 
-    /// Reads the yes or no that the element that is open has as text.
+    /// Parses the text of the open element as a boolean.
     pub(super) fn truth(&mut self) -> Result<bool, StoreError> {
         let text = self.text()?;
         match text.trim_ascii().to_ascii_lowercase().as_str() {
@@ -113,7 +113,7 @@ impl<'a> Xml<'a> {
         }
     }
 
-    /// Passes over the element that is open.
+    /// Skips the open element.
     pub(super) fn skip(&mut self) -> Result<(), StoreError> {
         let mut depth = 1;
         while depth > 0 {
@@ -127,7 +127,7 @@ impl<'a> Xml<'a> {
         Ok(())
     }
 
-    /// Makes sure that nothing follows the outermost element, which must be closed.
+    /// Checks that nothing follows the outermost element, which must be closed.
     pub(super) fn end(mut self) -> Result<(), StoreError> {
         loop {
             match self.next()? {
@@ -162,7 +162,7 @@ fn named(name: &str) -> Result<char, StoreError> {
     }
 }
 
-/// Sets what must come once at most, or with the same value again.
+/// Sets a value that may occur only once, or again with the same value.
 pub(super) fn once<T: PartialEq>(
     place: &mut Option<T>,
     value: T,
@@ -177,19 +177,19 @@ pub(super) fn once<T: PartialEq>(
     }
 }
 
-/// Takes what must have come.
+/// Returns a value that is required.
 pub(super) fn required<T>(value: Option<T>, name: &str) -> Result<T, StoreError> {
     value.ok_or_else(|| broken(format!("{name} is missing")))
 }
 
-/// Appends text with what XML keeps for itself as references; `false`, and nothing appended, for
-/// what no XML document can hold.
+/// Appends text with XML's special characters as references. Returns false, and appends nothing,
+/// for text that no XML document can contain.
 pub(super) fn escape(bytes: &[u8], out: &mut String) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let illegal = |character: char| match character {
         '\t' | '\n' | '\r' => false,
         '\u{fffe}' | '\u{ffff}' => true,
-        // Legal from U+007F on, but not well kept by all.
+        // Control characters from U+007F on are legal, but not all parsers keep them.
         _ => character.is_control(),
     };
     if text.contains(illegal) {

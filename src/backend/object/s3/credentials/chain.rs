@@ -1,10 +1,10 @@
-//! Where credentials are looked for, in the order of the AWS tools: the environment, the profile, a
-//! web identity, the container, the instance
+//! The sources of credentials in the order of the AWS tools: environment, profile, web identity,
+//! container, instance
 //! (<https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html>).
 //!
-//! What is not set up is passed over and named when nothing is found; what is set up and fails ends
-//! the search, for whoever set it up means it. Instance metadata, which are set up by no setting,
-//! are passed over either way.
+//! A source that is not configured is skipped, and named if no credentials are found. A source that
+//! is configured but fails ends the search. Instance metadata need no configuration and are skipped
+//! in either case.
 
 use super::http::{Ask, Http};
 use super::{Load, Loaded, Sources, process};
@@ -23,9 +23,9 @@ use reqsign_core::{Context, Env, FileRead, ProvideCredential, Signer};
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-/// How a session is named whose role says nothing about it.
+/// The name of a role's session, if the profile gives none.
 const SESSION: &str = "vidimus";
-/// Characters of a service's word that are repeated.
+/// Most characters of a service's message that are repeated.
 const WORDS: usize = 300;
 const NO_CREDENTIALS: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for \
      a bucket that anyone may read, add ?anonymous=true to its location";
@@ -34,23 +34,23 @@ const NO_CREDENTIALS: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, o
 #[derive(Debug)]
 pub(super) struct Chain<H = Http> {
     sources: Sources,
-    /// The region of the services that are asked.
+    /// The region of the services that are queried.
     region: String,
     http: H,
 }
 
-/// What one place yields.
+/// The result of one source.
 type Found = Result<Option<Loaded>, Error>;
-/// Credentials as the library has them.
+/// The library's type for credentials.
 type Plain = reqsign_aws_v4::Credential;
 
 impl<H: Ask> Chain<H> {
-    /// Makes a chain that asks services by `http`.
+    /// Makes a chain that queries services with `http`.
     pub(super) fn asking(sources: Sources, region: String, http: H) -> Self {
         Self { sources, region, http }
     }
 
-    /// The keys of the environment; one without the other is a slip.
+    /// Reads the keys from the environment; one without the other is an error.
     fn environment(&self) -> Found {
         let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
         match names.map(|name| self.variables().get(name)) {
@@ -67,7 +67,7 @@ impl<H: Ask> Chain<H> {
         }
     }
 
-    /// What a profile says; `from` are the profiles that led to it.
+    /// Reads a profile; `from` are the profiles that led to it.
     fn profile(&self, profiles: &Profiles, name: &str, from: &[&str]) -> Found {
         let Some(profile) = profiles.get(name) else {
             let Some(before) = from.last() else { return Ok(None) };
@@ -79,7 +79,7 @@ impl<H: Ask> Chain<H> {
             let token = profile.get("aws_session_token").map(Into::into);
             Some(Loaded { credential: Credential::new(id, secret, token), expires: None })
         };
-        // A role may name its own profile as the one whose keys may take it.
+        // A role may name its own profile as the one whose keys may assume it.
         if from.contains(&name) {
             let looped = || wrong(name, "takes a role by way of itself and has no keys");
             return keys().map(Some).ok_or_else(looped);
@@ -92,7 +92,7 @@ impl<H: Ask> Chain<H> {
         }
         if let Some(provider) = single_sign_on(profiles, name, profile)? {
             return self.ask(&provider).map_err(|error| {
-                unusable(format!("profile \"{name}\": {}", self.told(&error)))
+                unusable(format!("profile \"{name}\": {}", self.message(&error)))
                     .help(format!("log in: aws sso login --profile {name}"))
             });
         }
@@ -104,7 +104,7 @@ impl<H: Ask> Chain<H> {
         })
     }
 
-    /// Takes the role of a profile.
+    /// Assumes the role of a profile.
     fn role(
         &self,
         profiles: &Profiles,
@@ -115,7 +115,7 @@ impl<H: Ask> Chain<H> {
     ) -> Result<Loaded, Error> {
         let session = profile.get("role_session_name").unwrap_or(SESSION);
         let denied = |error: reqsign_core::Error| {
-            unusable(format!("profile \"{name}\": cannot take its role: {}", self.told(&error)))
+            unusable(format!("profile \"{name}\": cannot take its role: {}", self.message(&error)))
                 .help("check its role_arn, and that whoever takes the role may: try `aws sts get-caller-identity`")
         };
         if let Some(file) = profile.get("web_identity_token_file") {
@@ -136,7 +136,7 @@ impl<H: Ask> Chain<H> {
             (None, Some("EcsContainer")) => self.container()?,
             (None, Some("Ec2InstanceMetadata")) => self.ask(&self.instance()).map_err(denied)?,
             (None, Some(_)) => {
-                return Err(wrong(name, "has a credential_source that is not known"));
+                return Err(wrong(name, "has an unknown credential_source"));
             }
             (Some(_), Some(_)) | (None, None) => {
                 let what = "needs one of source_profile and credential_source for its role";
@@ -181,7 +181,7 @@ impl<H: Ask> Chain<H> {
             .with_regional_sts_endpoint())
     }
 
-    /// The web identity of the environment, which Kubernetes sets.
+    /// Uses the web identity from the environment, which Kubernetes sets.
     fn web_identity_of_environment(&self) -> Found {
         let of = |name| self.variables().get(name);
         let (Some(file), Some(role)) = (of("AWS_WEB_IDENTITY_TOKEN_FILE"), of("AWS_ROLE_ARN"))
@@ -190,13 +190,13 @@ impl<H: Ask> Chain<H> {
         };
         let session = of("AWS_ROLE_SESSION_NAME").unwrap_or(SESSION);
         self.ask(&self.web_identity(role, file, session)?).map_err(|error| {
-            unusable(format!("AWS_WEB_IDENTITY_TOKEN_FILE: {}", self.told(&error)))
+            unusable(format!("AWS_WEB_IDENTITY_TOKEN_FILE: {}", self.message(&error)))
         })
     }
 
     fn container(&self) -> Found {
         self.ask(&ECSCredentialProvider::new()).map_err(|error| {
-            unusable(format!("the container's credentials: {}", self.told(&error)))
+            unusable(format!("the container's credentials: {}", self.message(&error)))
         })
     }
 
@@ -208,7 +208,7 @@ impl<H: Ask> Chain<H> {
         }
     }
 
-    /// What the instance's metadata hold, or why nothing.
+    /// Reads the instance's metadata, or returns why there are no credentials.
     fn instance_metadata(&self) -> Result<Loaded, String> {
         let disabled = self.variables().get("AWS_EC2_METADATA_DISABLED");
         if disabled.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
@@ -220,11 +220,11 @@ impl<H: Ask> Chain<H> {
         match self.ask(&self.instance()) {
             Ok(Some(loaded)) => Ok(loaded),
             Ok(None) => Err("nothing in the instance metadata".into()),
-            Err(error) => Err(format!("no instance metadata ({})", self.told(&error))),
+            Err(error) => Err(format!("no instance metadata ({})", self.message(&error))),
         }
     }
 
-    /// Asks a provider of the library, which is asynchronous.
+    /// Runs a provider of the library, which is asynchronous.
     fn ask(
         &self,
         provider: &impl ProvideCredential<Credential = Plain>,
@@ -236,7 +236,7 @@ impl<H: Ask> Chain<H> {
             .build()
             .map_err(|error| reqsign_core::Error::unexpected(error.to_string()))?;
         let found = runtime.block_on(provider.provide_credential(&context));
-        // A name that is being resolved is not waited for.
+        // Don't wait for a name lookup that is still running.
         runtime.shutdown_background();
         found?.map(loaded).transpose()
     }
@@ -248,13 +248,13 @@ impl<H: Ask> Chain<H> {
             .with_env(self.variables().clone())
     }
 
-    /// An error in words: why there was no reply, or what the reply was.
-    fn told(&self, error: &reqsign_core::Error) -> String {
+    /// Formats an error: why there was no reply, or what the reply was.
+    fn message(&self, error: &reqsign_core::Error) -> String {
         if let Some(failure) = self.http.take_failure() {
             return failure;
         }
         let words = error.to_string();
-        // What can't be read may be quoted behind the colon.
+        // The text after the colon may quote a secret that could not be parsed.
         let words = if words.starts_with("failed to parse") {
             words.split(':').next().unwrap_or_default()
         } else {
@@ -272,7 +272,7 @@ impl<H: Ask> Chain<H> {
 impl<H: Ask> Load for Chain<H> {
     fn load(&self) -> Result<Loaded, Error> {
         let mut tried = Vec::new();
-        // A profile that is part of the location is meant, whatever the environment says.
+        // A profile in the location takes precedence over the environment.
         if !self.sources.profile_is_typed {
             if let Some(loaded) = self.environment()? {
                 return Ok(loaded);
@@ -304,8 +304,8 @@ impl<H: Ask> Load for Chain<H> {
     }
 }
 
-/// The single sign-on of a profile, if it has one: in a section of its own, or as it was before
-/// there were such.
+/// Returns the single sign-on of a profile, if it has one: in a section of its own, or in the older
+/// form without one.
 fn single_sign_on(
     profiles: &Profiles,
     name: &str,
@@ -318,7 +318,7 @@ fn single_sign_on(
     });
     let section = section.transpose()?;
     let of = |value| section.and_then(|section| section.get(value)).or_else(|| profile.get(value));
-    // The token's file is named after the session, or after the address where there is none.
+    // The token file is named after the session, or without one after the address.
     let token = session.or_else(|| of("sso_start_url"));
     let (Some(token), Some(region)) = (token, of("sso_region")) else { return Ok(None) };
     let account = profile.get("sso_account_id").zip(profile.get("sso_role_name"));
@@ -355,18 +355,18 @@ fn wrong(profile: &str, what: &str) -> Error {
         .help("correct it in ~/.aws/config or ~/.aws/credentials, or name another by AWS_PROFILE")
 }
 
-/// Reads files for the library.
+/// File access for the library.
 #[derive(Debug)]
 struct Files;
 
 impl FileRead for Files {
     async fn file_read(&self, path: &str) -> reqsign_core::Result<Vec<u8>> {
-        // On a thread of its own, and small: blocking is fine.
+        // Small files, on a thread of their own: blocking is fine.
         std::fs::read(path).map_err(|error| reqsign_core::Error::unexpected(error.to_string()))
     }
 }
 
-/// The environment for the library.
+/// Environment access for the library.
 impl Env for Variables {
     fn var(&self, key: &str) -> Option<String> {
         self.all().find(|(name, _)| *name == key).map(|(_, value)| value.to_owned())

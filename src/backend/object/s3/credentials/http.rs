@@ -1,7 +1,7 @@
-//! Requests to services that provide credentials: one each, some a run.
+//! Requests to services that provide credentials: a few a run.
 //!
-//! Services of this machine or the next one are reached directly, others by way of a proxy where one
-//! is set. What is sent and what comes back are secrets: no message repeats them.
+//! Services on this machine or the local network are reached directly, others through a proxy if
+//! one is set. Requests and replies are secret: no message repeats them.
 
 use crate::backend::object::s3::address::{host, is_loopback};
 use crate::backend::object::s3::proxy::{Connector, Proxies};
@@ -22,18 +22,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A service has so long to answer.
+/// The timeout of a service.
 const TIME: Duration = Duration::from_secs(10);
-/// Instance metadata are next door, or not there at all.
+/// The timeout of instance metadata, which are close or absent.
 const METADATA_TIME: Duration = Duration::from_secs(1);
-/// Bytes of a reply that are read.
+/// Most bytes of a reply that are read.
 const REPLY: usize = 1 << 20;
-/// Hosts of instance metadata, where they are not set to be elsewhere.
+/// The hosts of instance metadata, if no other is set.
 const METADATA: [&str; 2] = ["169.254.169.254", "fd00:ec2::254"];
 
-/// Asks services.
+/// Sends requests to services.
 pub(super) trait Ask: HttpSend + Clone {
-    /// Why the last request got no reply, if it got none.
+    /// Takes the reason why the last request got no reply, if it got none.
     fn take_failure(&self) -> Option<String>;
 }
 
@@ -42,7 +42,7 @@ pub(super) trait Ask: HttpSend + Clone {
 pub(in crate::backend::object::s3) struct Http {
     ca_file: Option<PathBuf>,
     proxies: Proxies,
-    /// The host that is set for instance metadata.
+    /// The configured host of instance metadata.
     metadata: Option<String>,
     /// Why the last request got no reply.
     failure: Arc<Mutex<Option<String>>>,
@@ -115,8 +115,8 @@ fn is_secure(uri: &Uri) -> bool {
     uri.scheme() == Some(&Scheme::HTTPS)
 }
 
-/// Whether a host can't be far: this machine, or one that no router leads to (containers are told
-/// their credentials there).
+/// Returns whether a host is close: this machine, or a link-local address (where containers get
+/// their credentials).
 fn is_near(host: &str) -> bool {
     is_loopback(host)
         || match host.parse::<IpAddr>() {
@@ -127,7 +127,7 @@ fn is_near(host: &str) -> bool {
         }
 }
 
-/// The cause at the end of a chain: what the others wrap.
+/// Returns the innermost cause of an error.
 fn innermost(error: &(dyn StdError + 'static)) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
@@ -140,7 +140,7 @@ fn innermost(error: &(dyn StdError + 'static)) -> String {
 mod tests {
     use super::*;
 
-    /// A proxy that is not there would be asked first.
+    /// The environment's proxy doesn't exist: a request through it would fail.
     #[test]
     fn services_next_door_are_reached_without_a_proxy_and_others_by_it() {
         use std::io::{Read as _, Write as _};

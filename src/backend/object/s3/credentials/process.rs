@@ -1,9 +1,9 @@
-//! Helpers: programs that print credentials, as `credential_process` of a profile names them
+//! Helper programs that print credentials, named by `credential_process` of a profile
 //! (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html>).
 //!
-//! No message repeats what a helper prints, for it is a secret; what it says on standard error is
-//! passed on where it fails, cut, and without words that it printed as well or was given: an argument
-//! may be a password, and shells repeat it. The program's own path stays readable.
+//! A helper's standard output is secret and never repeated. If it fails, the end of its standard
+//! error is shown, without words that it also printed to standard output or got as arguments: an
+//! argument may be a password, which shells repeat in errors. The program's own path is shown.
 
 use super::Loaded;
 use crate::backend::object::s3::Credential;
@@ -15,17 +15,17 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A helper may ask a person; it doesn't get longer.
+/// The timeout of a helper, which may have to ask a person.
 const TIME: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(10);
-/// The last bytes of output that are kept: more than credentials take.
+/// Bytes kept from the end of the output: more than credentials take.
 const OUTPUT: usize = 64 << 10;
-/// The last bytes of what a helper says that are passed on.
+/// Bytes shown from the end of standard error.
 const WORDS: usize = 300;
-/// The least length in bytes of a word that may be a secret.
+/// The shortest word that may be a secret, in bytes.
 const SECRET: usize = 6;
 
-/// What a helper prints.
+/// The output of a helper.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Output {
@@ -36,7 +36,7 @@ struct Output {
     expiration: Option<String>,
 }
 
-/// Runs a helper, by the shell; an error says what is wrong with it.
+/// Runs a helper in the shell; an error says what is wrong with it.
 pub(super) fn run(command: &str) -> Result<Loaded, String> {
     let child = Command::new("/bin/sh")
         .args(["-c", command])
@@ -62,10 +62,10 @@ pub(super) fn run(command: &str) -> Result<Loaded, String> {
     Ok(Loaded { credential, expires })
 }
 
-/// Reads what a child prints, and waits for its end.
+/// Reads the output of a child process and waits for its end.
 fn read(command: &str, mut child: Child, time: Duration) -> Result<Vec<u8>, String> {
     let output = reader(child.stdout.take());
-    let said = reader(child.stderr.take());
+    let stderr = reader(child.stderr.take());
     let began = Instant::now();
     let status = loop {
         match child.try_wait() {
@@ -76,21 +76,21 @@ fn read(command: &str, mut child: Child, time: Duration) -> Result<Vec<u8>, Stri
         }
     };
     if status.is_err() {
-        // It may have ended by now.
+        // The process may have ended already.
         child.kill().ok();
         child.wait().ok();
     }
     let finished = |reader: Reader| {
-        // What a child of the child holds open is not waited for.
+        // Don't wait for a grandchild that keeps the pipe open.
         let ended = reader.is_finished().then(|| reader.join().ok()).flatten();
         ended.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
     };
     let output = finished(output);
     let words = || {
-        // A moment for what was said last.
+        // Leave a moment for the last output.
         thread::sleep(POLL);
-        let (printed, said) = (output.as_deref().unwrap_or_default(), finished(said));
-        words(said.as_deref().unwrap_or_default(), &[printed, arguments(command).as_bytes()])
+        let (printed, stderr) = (output.as_deref().unwrap_or_default(), finished(stderr));
+        words(stderr.as_deref().unwrap_or_default(), &[printed, arguments(command).as_bytes()])
     };
     match status {
         Err(error) => Err(format!("{error}{}", words())),
@@ -99,7 +99,7 @@ fn read(command: &str, mut child: Child, time: Duration) -> Result<Vec<u8>, Stri
     }
 }
 
-/// What stands behind the program in a command; all of it, where it begins with a variable that is set.
+/// Returns the arguments of a command; all of it if it begins with the assignment of a variable.
 fn arguments(command: &str) -> &str {
     let command = command.trim_start();
     let program = match command.chars().next() {
@@ -112,7 +112,7 @@ fn arguments(command: &str) -> &str {
 
 type Reader = thread::JoinHandle<io::Result<Vec<u8>>>;
 
-/// Reads to the end, beside, and keeps the last of it.
+/// Reads a pipe to its end on a thread and keeps the last bytes.
 fn reader(pipe: Option<impl io::Read + Send + 'static>) -> Reader {
     thread::spawn(move || {
         let mut output = Vec::new();
@@ -124,19 +124,21 @@ fn reader(pipe: Option<impl io::Read + Send + 'static>) -> Reader {
     })
 }
 
-/// The end of what a helper said, as part of a message, without words that others may not see.
-fn words(said: &[u8], hidden: &[&[u8]]) -> String {
-    let said = String::from_utf8_lossy(said);
+/// Returns the end of a helper's standard error as part of a message, without words that must stay
+/// hidden.
+fn words(stderr: &[u8], hidden: &[&[u8]]) -> String {
+    let stderr = String::from_utf8_lossy(stderr);
     let hidden = hidden.iter().map(|text| String::from_utf8_lossy(text)).collect::<Vec<_>>();
     let is_part = |letter: char| letter.is_alphanumeric() || "+/=_-".contains(letter);
     let words = hidden.iter().flat_map(|text| text.split(|letter| !is_part(letter)));
     let secrets = words.filter(|word| word.len() >= SECRET);
-    let said = secrets.fold(said.trim().to_owned(), |said, secret| said.replace(secret, "…"));
-    let mut start = said.len().saturating_sub(WORDS);
-    while !said.is_char_boundary(start) {
+    let stderr =
+        secrets.fold(stderr.trim().to_owned(), |stderr, secret| stderr.replace(secret, "…"));
+    let mut start = stderr.len().saturating_sub(WORDS);
+    while !stderr.is_char_boundary(start) {
         start += 1;
     }
-    if said.is_empty() { said } else { format!(": {}", Escaped(&said.as_bytes()[start..])) }
+    if stderr.is_empty() { stderr } else { format!(": {}", Escaped(&stderr.as_bytes()[start..])) }
 }
 
 #[cfg(test)]

@@ -3,8 +3,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Gives credentials out of a script: how many seconds each lives (0 is for ever), or that there
-/// are none.
+/// A script of credentials: each lives for some seconds (0 is for ever), or there are none.
 struct Script {
     now: Arc<AtomicI64>,
     lives: Mutex<Vec<Option<i64>>>,
@@ -23,7 +22,7 @@ impl Load for Script {
     }
 }
 
-/// What a script gives, under a clock that stands still, in seconds.
+/// Makes cached credentials from a script, with a clock in seconds that the test sets.
 fn scripted(lives: &[Option<i64>]) -> (Renewed<Script>, Arc<AtomicI64>) {
     let now = Arc::new(AtomicI64::new(1_000_000));
     let script = Script {
@@ -37,7 +36,7 @@ fn scripted(lives: &[Option<i64>]) -> (Renewed<Script>, Arc<AtomicI64>) {
     (renewed, now)
 }
 
-/// The id of what is given, or the error.
+/// Returns the id of the credentials, or the error.
 fn given(credentials: &dyn Credentials) -> String {
     match credentials.get() {
         Ok(credential) => credential.unwrap().access_key().to_owned(),
@@ -95,7 +94,7 @@ fn credentials_that_were_refused_are_not_given_again() {
     now.fetch_add(10, Ordering::SeqCst);
     renewed.refused();
     assert_eq!(given(&renewed), "1");
-    // Late replies to what was signed with the first ones.
+    // Late replies to requests that were signed with the first credentials.
     renewed.refused();
     renewed.refused();
     assert_eq!(given(&renewed), "1");

@@ -49,7 +49,7 @@ fn who_stops_at_the_last_byte_leaves_the_connection_in_order() {
         got.read().expect("content").expect("there is more");
     }
     drop(got);
-    // Of this one nothing is read: what is on its way must not be taken for the next reply.
+    // Nothing of this reply is read: its rest must not be taken for the next reply.
     drop(client.s3.get(b"k", &Wanted::default()).expect("a head"));
     put(&client).expect("written");
     let connections: Vec<_> = server.seen().iter().map(|seen| seen.connection).collect();
@@ -81,7 +81,7 @@ fn listed(size: u64) -> Wanted<'static> {
     Wanted { size: Some(size), ..Wanted::default() }
 }
 
-/// A reply that doesn't tell its length, as proxies pass it on.
+/// Makes a reply without a length, as proxies send it.
 fn chunked(status: &str, headers: &str, body: &str) -> Act {
     let length = body.len();
     Act::Reply(format!(
@@ -100,7 +100,7 @@ fn content(got: &mut S3Reader) -> Result<String, StoreErrorKind> {
 #[test]
 fn content_without_a_length_is_counted_against_what_was_listed() {
     let nine = || chunked("200 OK", "", "123456789");
-    // Each is asked for packed once: it may have been unpacked on its way.
+    // Each is requested compressed once, because it may have been decompressed in transit.
     for (size, expected) in [
         (9, Ok("123456789".to_owned())),
         (8, Err(StoreErrorKind::BadReply)),
@@ -110,14 +110,14 @@ fn content_without_a_length_is_counted_against_what_was_listed() {
         let mut got = client.s3.get(b"k", &listed(size)).expect("a head");
         assert_eq!((got.head.size, content(&mut got)), (size, expected));
         drop(got);
-        // That makes no difference here, and is not asked for again.
+        // That made no difference, so compression isn't requested again.
         client.s3.get(b"k", &listed(size)).expect("a head");
         assert_eq!(server.seen().len(), 5);
     }
 }
 
 #[test]
-fn the_size_that_neither_head_nor_listing_tells_is_asked_for_by_a_range() {
+fn a_missing_size_is_requested_with_a_range() {
     let part = || {
         let headers = "etag: \"e1\"\r\ncontent-range: bytes 0-0/9\r\n";
         chunked("206 Partial Content", headers, "1")
@@ -175,22 +175,22 @@ fn a_part_of_an_object_whose_size_was_listed_need_not_tell_that() {
     assert_eq!(error.kind, StoreErrorKind::BadReply);
 }
 
-/// Google's store unpacks what is kept packed, for whoever doesn't ask for that.
+/// Google's store decompresses content for clients that don't accept gzip.
 #[test]
-fn content_that_is_unpacked_on_its_way_is_asked_for_as_it_is_kept() {
+fn content_decompressed_in_transit_is_requested_as_stored() {
     let unpacked = || chunked("200 OK", "etag: W/\"e1\"\r\n", "123456789");
     let kept = reply("200 OK", "etag: \"e1\"\r\ncontent-encoding: gzip\r\n", "zip");
     let (client, server) = proven(vec![unpacked(), kept, written()]);
     let mut got = client.s3.get(b"k", &listed(3)).expect("a head");
     assert_eq!(content(&mut got).as_deref(), Ok("zip"));
-    let asked: Vec<_> = server.seen()[1..]
+    let accepted_gzip: Vec<_> = server.seen()[1..]
         .iter()
         .map(|seen| seen.headers.contains("accept-encoding: gzip\r\n"))
         .collect();
-    assert_eq!(asked, [false, true]);
+    assert_eq!(accepted_gzip, [false, true]);
 }
 
-/// rclone's server answers so.
+/// rclone's server replies like this.
 #[test]
 fn a_range_under_the_status_of_a_whole_is_a_range() {
     let headers = "etag: \"e1\"\r\ncontent-range: bytes 0-4/9\r\n";

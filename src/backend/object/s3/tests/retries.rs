@@ -40,7 +40,7 @@ fn a_server_that_is_not_there_fails_within_seconds() {
     let client = client(&format!("http://{free}"));
     let error = client.s3.list(&ListQuery::default()).expect_err("nobody is there");
     assert_eq!(error.kind, StoreErrorKind::Network);
-    // Nine waits that double would take half a minute.
+    // Nine doubling waits would take half a minute.
     assert_eq!(client.tally.outcomes().len(), 2);
 }
 
@@ -48,7 +48,7 @@ fn a_server_that_is_not_there_fails_within_seconds() {
 fn a_server_without_tls_is_an_error_of_tls() {
     let server = serve(vec![]);
     let client = client(&format!("https://{}", server.address));
-    // The server takes the greeting for a request line that does not end.
+    // The server reads the TLS handshake as an endless request line.
     client.stop.request();
     let error = client.s3.list(&ListQuery::default()).expect_err("stopped");
     assert_eq!(error.kind, StoreErrorKind::Interrupted);
@@ -96,7 +96,7 @@ fn an_error_in_a_good_reply_is_tried_again() {
 }
 
 #[test]
-fn a_lost_reply_is_told_from_an_upload_that_never_was() {
+fn a_lost_reply_differs_from_a_missing_upload() {
     let gone = || error("404 Not Found", "NoSuchUpload");
     let parts = [part(1, "e1", None)];
     let id = UploadId("u".into());
@@ -114,7 +114,7 @@ fn a_lost_reply_is_told_from_an_upload_that_never_was() {
 }
 
 #[test]
-fn what_the_store_works_on_is_looked_for_before_it_is_asked_for_again() {
+fn a_long_request_without_a_reply_is_checked_before_it_is_repeated() {
     let copied = "<CopyObjectResult><ETag>&quot;e2&quot;</ETag></CopyObjectResult>";
     let from = CopySource { bucket: "b", key: b"from", version: None };
     let copy = |client: &Client, found: Option<ETag>| {
@@ -123,11 +123,11 @@ fn what_the_store_works_on_is_looked_for_before_it_is_asked_for_again() {
     };
     let (client, server) = proven(vec![Act::Hang]);
     assert_eq!(copy(&client, Some(etag())), Some(etag()));
-    assert_eq!(server.seen().len(), 2, "the copy was asked for once");
+    assert_eq!(server.seen().len(), 2, "the copy was requested once");
     let (client, server) = proven(vec![Act::Hang, reply("200 OK", "", copied)]);
     assert_eq!(copy(&client, None), ETag::new(b"e2"));
-    assert_eq!(server.seen().len(), 3, "and again where it does not stand");
-    // An empty reply says nothing either.
+    assert_eq!(server.seen().len(), 3, "the copy is requested again if it doesn't exist");
+    // An empty reply doesn't prove success either.
     let (client, server) = proven(vec![reply("200 OK", "", "")]);
     assert_eq!(copy(&client, Some(etag())), Some(etag()));
     assert_eq!(server.seen().len(), 2);
@@ -135,15 +135,15 @@ fn what_the_store_works_on_is_looked_for_before_it_is_asked_for_again() {
 
 #[test]
 fn a_tag_that_no_reply_tells_is_looked_for() {
-    let untold = || reply("200 OK", "", "");
+    let without_tag = || reply("200 OK", "", "");
     let head = || reply("200 OK", "etag: \"e1\"\r\n", "");
-    let (client, server) = proven(vec![untold(), head(), untold(), untold()]);
+    let (client, server) = proven(vec![without_tag(), head(), without_tag(), without_tag()]);
     assert_eq!(put(&client).expect("written"), Some(etag()));
     assert!(server.seen()[2].line.starts_with("HEAD /b/k "));
     assert_eq!(put(&client).expect("written"), None, "there are stores without tags");
     let listed = "<ListPartsResult><IsTruncated>false</IsTruncated><Part><PartNumber>3</PartNumber>\
         <ETag>&quot;e3&quot;</ETag><Size>1</Size></Part></ListPartsResult>";
-    let (client, _server) = proven(vec![untold(), reply("200 OK", "", listed)]);
+    let (client, _server) = proven(vec![without_tag(), reply("200 OK", "", listed)]);
     let part = client.s3.upload_part(b"k", &UploadId("u".into()), 3, Bytes::from_static(b"x"));
     assert_eq!(&*part.expect("sent").etag, "e3");
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-/// A service on this machine that answers each request by its path, and keeps what it was asked.
+/// A service on this machine that replies to each request by its path and records requests.
 struct Service {
     address: String,
     asked: Arc<Mutex<Vec<String>>>,
@@ -22,7 +22,7 @@ impl Service {
         let address = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
         let keep = Arc::clone(&asked);
-        // It ends with the test's process.
+        // The thread ends with the test's process.
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
@@ -47,7 +47,7 @@ impl Service {
     }
 }
 
-/// A reply of the container's service, in one shape with that of the instance's metadata.
+/// Makes a reply of the container's service, with the fields of instance metadata as well.
 fn reply(id: &str) -> String {
     format!(
         r#"{{"Code":"Success","AccessKeyId":"{id}","SecretAccessKey":"hunter2","Token":"T",
@@ -77,7 +77,7 @@ impl Home {
                 return self.path().to_str().map(str::to_owned);
             }
             let found = variables.iter().find(|(variable, _)| *variable == name);
-            // No test asks the machine that it happens to run on.
+            // Tests must not query the metadata of the machine they run on.
             let nowhere = name == "AWS_EC2_METADATA_SERVICE_ENDPOINT";
             let nowhere = nowhere.then_some("http://127.0.0.1:1");
             found.map(|(_, value)| *value).or(nowhere).map(str::to_owned)
@@ -85,7 +85,7 @@ impl Home {
         resolve(&location, &environment, false).unwrap()
     }
 
-    /// The id of what is found, or all that the error says.
+    /// Returns the id of the credentials found, or all of the error's text.
     fn found(&self, text: &str, variables: &[(&str, &str)]) -> String {
         match self.settings(text, variables).credentials().get() {
             Ok(None) => "anonymous".into(),
@@ -143,7 +143,7 @@ fn without_credentials_it_says_where_it_looked() {
 
 #[test]
 fn a_service_of_metadata_that_does_not_answer_is_not_waited_for() {
-    // It takes connections and never replies.
+    // It accepts connections and never replies.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/", listener.local_addr().unwrap());
     let metadata = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", address.as_str())];
@@ -189,7 +189,7 @@ fn a_container_is_told_its_credentials() {
     ];
     assert_eq!(home.found("s3://bucket", &variables), "CONTAINER");
     assert!(service.asked()[0].to_lowercase().contains("authorization: token"));
-    // One that is set up and fails ends the search.
+    // A configured source that fails ends the search.
     let wrong = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", service.address.as_str())];
     let told = home.found("s3://bucket", &wrong);
     assert!(told.contains("the container's credentials"), "{told}");
@@ -231,7 +231,7 @@ fn a_single_sign_on_is_a_section_or_part_of_the_profile() {
     );
     let home = Home::new(&config, "");
     let token = r#"{"accessToken":"SSO-TOKEN","expiresAt":"2100-01-01T00:00:00Z"}"#;
-    // Named by SHA-1: of "corp", and of "https://old/start".
+    // The files are named by the SHA-1 of "corp" and of "https://old/start".
     for name in
         ["ee0bfd2552fbd840c02cc48b6e823320543c450f", "85096cd4931eb1372a63d460a9c91b7600c9ba2b"]
     {
@@ -268,7 +268,7 @@ fn a_role_that_makes_no_sense_is_told() {
         ("lost", "names the profile \"nobody\", which isn't there"),
         ("one", "takes a role by way of itself"),
         ("mfa", "second factor"),
-        ("odd", "credential_source that is not known"),
+        ("odd", "unknown credential_source"),
         ("environment", "finds no credentials to take its role with"),
     ] {
         let told = home.found(&format!("s3://bucket?profile={profile}"), &[NO_METADATA]);
@@ -276,7 +276,7 @@ fn a_role_that_makes_no_sense_is_told() {
     }
 }
 
-/// The token service of AWS, as it answers one kind of request.
+/// AWS's token service, which replies to one kind of request.
 #[derive(Clone, Debug)]
 struct TokenService {
     status: u16,
@@ -301,7 +301,8 @@ impl TokenService {
         Self { status: 403, body: body.into(), asked: Arc::default() }
     }
 
-    /// The id of what the settings find, or the error; and what was asked.
+    /// Returns the id of the credentials that the settings find, or the error, and the request
+    /// made.
     fn found(&self, settings: Settings) -> (String, String) {
         let chain = Chain::asking(settings.sources, settings.region, self.clone());
         let found = match chain.load() {
