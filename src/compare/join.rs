@@ -1,4 +1,5 @@
-//! The join: source listing, target listing and manifest rows, three streams in one order, to pairs.
+//! The join: source listing, target listing and manifest rows, three streams in one order, to
+//! pairs.
 //!
 //! Unknown is not absent: below a scope that a listing could not see, a key that it lacks is
 //! [`Seen::Unknown`]. A leaf `a` and a directory `a/` are not neighbours in the order (`a-b` lies
@@ -52,8 +53,8 @@ pub enum Conflict {
     },
     /// The source has a directory where the target has this leaf.
     DirectoryOverLeaf(Entry),
-    /// The target has this leaf beside the directory that the source has: it was in a store, where both
-    /// have their place, and that directory was never whole since.
+    /// The target has this leaf beside the directory that the source has: it was in a store, where
+    /// both have their place, and that directory was never whole since.
     LeafBesideDirectory,
     /// The source has both.
     Both,
@@ -75,17 +76,17 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Adds what the row tells of entries that were only listed, where it was made of the same stamp;
-    /// of the source's only where it is a row of that.
+    /// Adds what the row tells of entries that were only listed, where it was made of the same
+    /// stamp; of the source's only where it is a row of that.
     fn learn(&mut self, from: SourceNumber) {
         let Some(row) = &self.row else { return };
         if let Seen::Present(entry) = &mut self.source
             && row.from == from
         {
-            row.tell(&row.source, entry);
+            row.complete(&row.source, entry);
         }
         if let Seen::Present(entry) = &mut self.target {
-            row.tell(&row.target, entry);
+            row.complete(&row.target, entry);
         }
     }
 }
@@ -150,8 +151,8 @@ impl<I: Iterator<Item = Result<ListItem, Error>>> Stream<I> {
         Ok(stream)
     }
 
-    /// Fetches the next entry, and what stands before it. Where that is too much, it ends in a scope
-    /// that is unknown: what is asked of the directory that holds it is answered by that.
+    /// Fetches the next entry, and what stands before it. Where that is too much, it ends in a
+    /// scope that is unknown: what is asked of the directory that holds it is answered by that.
     fn advance(&mut self) -> Result<(), Error> {
         self.next = None;
         for item in self.items.by_ref() {
@@ -303,9 +304,9 @@ where
         }
     }
 
-    /// Takes a held leaf's absence back where the directory of its name, or what it is by now, turned
-    /// out since to be unknown: a failure of `a/` comes behind `a-b`, and speaks of `a` too. A side
-    /// that has the directory has no such leaf.
+    /// Takes a held leaf's absence back where the directory of its name, or what it is by now,
+    /// turned out since to be unknown: a failure of `a/` comes behind `a-b`, and speaks of `a` too.
+    /// A side that has the directory has no such leaf.
     fn doubt(&self, leaf: &mut Pair, source: &Seen, target: &Seen) {
         let sides = [
             (&mut leaf.source, source, &self.source.unknown),
@@ -319,8 +320,8 @@ where
     }
 
     fn leaf(&mut self, pair: Pair) {
-        // What sorts between `a` and `a/` begins with `a`: where neither listing goes on with such a
-        // key, no directory of this name comes.
+        // What sorts between `a` and `a/` begins with `a`: where neither listing goes on with such
+        // a key, no directory of this name comes.
         let goes_on = [self.source.next_key(), self.target.next_key()]
             .into_iter()
             .flatten()

@@ -23,8 +23,9 @@ pub struct EnrichedListing<R> {
 
 impl<R: Iterator<Item = Result<Row, Error>>> EnrichedListing<R> {
     /// Adds `rows`, in key order, which are from these sources, to a `listing` whose keys have this
-    /// form. Rows of another form have digests, but kinds and metadata of their own. Where they can't be
-    /// read to their end, that is put in `broke_off`, and the listing goes on without them.
+    /// form. Rows of another form have digests, but kinds and metadata of their own. Where they
+    /// can't be read to their end, that is put in `broke_off`, and the listing goes on without
+    /// them.
     pub fn new(
         listing: Listing,
         rows: R,
@@ -75,7 +76,7 @@ impl<R: Iterator<Item = Result<Row, Error>>> Iterator for EnrichedListing<R> {
                 let is_directory =
                     [row.kind, entry.kind].iter().all(|kind| *kind == EntryKind::Directory);
                 if telling.contains(&row.from) {
-                    row.tell(&row.target, entry);
+                    row.complete(&row.target, entry);
                     // Nothing in the store tells of it, not even a marker that could be another.
                     if is_directory && entry.completeness == Completeness::Implicit {
                         (entry.metadata, entry.completeness) = (row.metadata, Completeness::Full);

@@ -1,5 +1,5 @@
-//! What tells a bag (`BagIt`, RFC 8493) from other directories: that it declares itself one, or that a
-//! run makes one of it. Nobody but such a run writes to its payload.
+//! Recognises bags (`BagIt`, RFC 8493): directories that declare themselves one, or that a run is
+//! making one of. Only such a run writes to a bag's payload.
 
 use crate::model::hint::hint;
 use crate::model::{Error, ErrorKind, Setting};
@@ -8,19 +8,19 @@ use rustix::io::Errno;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// Where a bag has its payload (section 2.1.2).
+/// The directory of a bag's payload (section 2.1.2).
 pub const PAYLOAD: &str = "data";
-/// What declares a directory a bag (section 2.1.1).
+/// The file that declares a directory a bag (section 2.1.1).
 pub const DECLARATION: &str = "bagit.txt";
-/// What a run leaves in a directory before it makes anything else of a bag there: it tells what is not
-/// declared, or not any more, from a directory that is something else.
+/// A file that a run creates first in a directory that becomes a bag. It identifies the directory
+/// as long as the declaration is missing.
 pub use crate::model::reserved::BAG_MARK as MARK;
 
-/// Opens the bag whose payload an open directory is, or lies in.
+/// Opens the bag whose payload is or contains an open directory.
 ///
 /// # Errors
-/// What the system says of the directories above. Those that may not be searched are none that a bag
-/// is found in.
+/// The system's error about a directory above. Directories that may not be searched are treated as
+/// no bags.
 pub(super) fn around(directory: BorrowedFd<'_>) -> rustix::io::Result<Option<OwnedFd>> {
     let identity = |stat: &rustix::fs::Stat| (stat.st_dev, stat.st_ino);
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -47,13 +47,13 @@ pub(super) fn around(directory: BorrowedFd<'_>) -> rustix::io::Result<Option<Own
     }
 }
 
-/// The payload of a bag whose root a path is; `None` for any other directory.
+/// Returns the payload directory of a bag's root; `None` for any other directory.
 pub fn payload_of(root: &Path) -> Option<PathBuf> {
     let is_bag = [DECLARATION, MARK].iter().any(|name| root.join(name).exists());
     Some(root.join(PAYLOAD)).filter(|payload| is_bag && payload.is_dir())
 }
 
-/// Whether a path is the root of a bag that `vidimus bag` makes.
+/// Returns whether a path is the root of a bag made by `vidimus bag`.
 pub fn is_made_here(root: &Path) -> bool {
     root.join(MARK).exists()
 }
@@ -66,11 +66,11 @@ fn look(directory: &OwnedFd, name: &str) -> rustix::io::Result<Option<rustix::fs
     }
 }
 
-/// Refuses an open directory that is a bag's payload, or lies in one: what is written there the bag
-/// doesn't list.
+/// Refuses an open directory that is or is inside a bag's payload, because the bag would not list
+/// what is written there.
 ///
 /// # Errors
-/// [`ErrorKind::Refused`] where it is so; [`ErrorKind::Unusable`] when that can't be found out.
+/// [`ErrorKind::Refused`] for such a directory; [`ErrorKind::Unusable`] if that can't be found out.
 pub fn refuse_within(directory: BorrowedFd<'_>) -> Result<(), Error> {
     if around(directory).map_err(cannot_look)?.is_none() {
         return Ok(());

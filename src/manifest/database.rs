@@ -1,4 +1,4 @@
-//! The state's database file: where it is, how it is opened, begun, checked and put aside.
+//! The state's database file: its path, and how it is opened, created, checked and put aside.
 
 use super::journal::Journal;
 use super::row::{self, TABLE};
@@ -15,24 +15,24 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The format's version that this code writes. Older ones, of which each pair of source and target
-/// had a file of its own, are taken over.
+/// The format version that this code writes. Older versions, which had one file for each pair of
+/// source and target, are converted.
 const VERSION: i64 = 4;
-/// Keys that changed since the manifest was published last, and whether they had a row then.
+/// Keys that changed since the manifest was last published, and whether they had a row then.
 const CHANGED: &str = "CREATE TABLE changed (
     key BLOB PRIMARY KEY NOT NULL,
     was_published INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;";
-/// Whose files these are: "vdms" in ASCII.
+/// The application id of the files: "vdms" in ASCII.
 const APPLICATION: i64 = 0x7664_6d73;
-/// How long to wait for another connection: a checkpoint, or the other process of a verification.
+/// How long to wait for another connection: for a checkpoint, or another process that verifies.
 const BUSY: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     Write,
     Read,
-    /// Without looking for a log or taking `SQLite`'s locks, which would make files.
+    /// Without looking for a log or taking `SQLite`'s locks, both of which would create files.
     Immutable,
 }
 
@@ -49,7 +49,7 @@ impl From<rusqlite::Error> for Trouble {
     }
 }
 
-/// Whether an error of this module says that the database is damaged, so that
+/// Returns whether an error of this module means that the database is damaged, so that
 /// [`State::set_aside`](super::State::set_aside) helps.
 pub fn is_damage(error: &Error) -> bool {
     let source = error.source.as_deref();
@@ -75,23 +75,23 @@ fn is_corruption(error: &rusqlite::Error) -> bool {
     }
 }
 
-/// Damage that `SQLite` doesn't see.
+/// Damage that `SQLite` doesn't notice.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Damage(pub(super) String);
 
-/// Where a target's file is.
+/// Returns the path of a target's file.
 pub(super) fn path_of(state_dir: &Path, target: &str) -> PathBuf {
     plain(&state_dir.join(format!("{}.sqlite3", short_hash(target))))
 }
 
-/// Keeps a relative path from being read as a URI: the bundled `SQLite` takes `file:` for one.
+/// Prevents a relative path from being read as a URI: the bundled `SQLite` interprets `file:`.
 pub(super) fn plain(path: &Path) -> PathBuf {
     if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) }
 }
 
-/// The first 64 bits of a BLAKE3, in hexadecimal. Two texts of one hash are told apart by what the
-/// file says of itself.
+/// Returns the first 64 bits of a text's BLAKE3 in hexadecimal. Texts with equal hashes are
+/// distinguished by the content of the file.
 pub(super) fn short_hash(text: &str) -> String {
     let mut hash = blake3::hash(text.as_bytes()).to_hex().to_string();
     hash.truncate(16);
@@ -104,24 +104,24 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Whether a journal stands beside the file, so that what the file has may be neither all nor whole.
+/// Returns whether the file has a journal, so that it may be incomplete or inconsistent without it.
 pub(super) fn has_journal(path: &Path) -> bool {
     has_log(path) || rollback_journal(path).is_some()
 }
 
-/// Whether a journal stands beside the file that has something in it.
+/// Returns whether the file has a journal that isn't empty.
 pub(super) fn is_journaled(path: &Path) -> bool {
     has_log(path) || rollback_journal(path).is_some_and(|length| length > 0)
 }
 
 fn has_log(path: &Path) -> bool {
-    // An empty log without an index says no more than no log; reading through it would make one.
+    // An empty log without an index has no content, and reading through it would create an index.
     fs::metadata(with_suffix(path, "-wal"))
         .is_ok_and(|log| log.len() > 0 || with_suffix(path, "-shm").exists())
 }
 
-/// The length in bytes of the rollback journal, which is empty unless the file is being written, or
-/// was when a run was killed.
+/// Returns the length in bytes of the rollback journal, which is empty unless the file is being
+/// written or was when a run was killed.
 fn rollback_journal(path: &Path) -> Option<u64> {
     fs::metadata(with_suffix(path, "-journal")).ok().map(|journal| journal.len())
 }
@@ -133,7 +133,7 @@ pub(super) fn connect(path: &Path, access: Access) -> rusqlite::Result<Connectio
             Connection::open_with_flags(path, common | OpenFlags::SQLITE_OPEN_READ_WRITE)?
         }
         Access::Read => {
-            // What a killed run left half written is undone by whoever meets it first.
+            // The first to open the file undoes what a killed run left half written.
             let rights = match rollback_journal(path) {
                 None | Some(0) => OpenFlags::SQLITE_OPEN_READ_ONLY,
                 Some(_) => OpenFlags::SQLITE_OPEN_READ_WRITE,
@@ -152,14 +152,15 @@ pub(super) fn connect(path: &Path, access: Access) -> rusqlite::Result<Connectio
     Ok(connection)
 }
 
-/// What is escaped in a path within a URI.
+/// The bytes that are escaped in a path of a URI.
 const NOT_PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_');
 
-/// A path as `SQLite`'s URI (<https://sqlite.org/uri.html>): all but plain characters escaped.
+/// Formats a path as a URI for `SQLite` (<https://sqlite.org/uri.html>), escaping all but plain
+/// characters.
 pub(super) fn immutable_uri(path: &Path) -> String {
     let mut uri = "file:".to_owned();
     if path.is_absolute() {
-        // An empty authority, else a path that begins with two slashes would name one.
+        // An empty authority: without it a path that begins with two slashes would name one.
         uri.push_str("//");
     }
     uri.extend(percent_encode(path.as_os_str().as_bytes(), NOT_PLAIN));
@@ -171,7 +172,7 @@ pub(super) fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i6
     connection.pragma_query_value(None, name, |row| row.get(0))
 }
 
-/// Makes the tables of a target's state, within a transaction.
+/// Creates the tables of a target's state, within a transaction.
 pub(super) fn begin(transaction: &Connection, target: &str) -> rusqlite::Result<()> {
     transaction.execute_batch(
         "CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) \
@@ -199,8 +200,8 @@ pub(super) fn begin(transaction: &Connection, target: &str) -> rusqlite::Result<
     transaction.pragma_update(None, "user_version", VERSION)
 }
 
-/// Checks what can be checked at once: whose file it is, its version and form, the latest run, the
-/// first row and the last. Gives the target that it says it is of.
+/// Does the quick checks: the file's owner, version and schema, the latest run, and the first and
+/// last row. Returns the target recorded in the file.
 pub(super) fn check(connection: &Connection) -> Result<String, Trouble> {
     let version = version(connection)?;
     if version != VERSION {
@@ -213,8 +214,8 @@ pub(super) fn check(connection: &Connection) -> Result<String, Trouble> {
     })
 }
 
-/// Checks the same of a file of a version that had one for each pair; gives the source and target
-/// that it says it is of.
+/// Does the same checks for an older file of one pair, and returns the source and target recorded
+/// in it.
 pub(super) fn check_pair(connection: &Connection) -> Result<(String, String), Trouble> {
     let version = version(connection)?;
     if !(1..VERSION).contains(&version) {
@@ -236,12 +237,12 @@ fn version(connection: &Connection) -> Result<i64, Trouble> {
     if version > VERSION { Err(Trouble::Newer(version)) } else { Ok(version) }
 }
 
-/// Reads what stands in the table `meta` under a name.
+/// Reads a value of the table `meta`.
 fn meta(connection: &Connection, name: &str) -> rusqlite::Result<String> {
     connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
 }
 
-/// Reads the first row and the last.
+/// Reads the first and the last row.
 fn ends(connection: &Connection, version: i64) -> rusqlite::Result<()> {
     let columns = row::columns(version);
     for order in ["ASC", "DESC"] {
@@ -251,7 +252,7 @@ fn ends(connection: &Connection, version: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Takes a table or column that is missing for damage too.
+/// Treats a missing table or column as damage, too.
 fn legible<T>(read: impl FnOnce() -> rusqlite::Result<T>) -> Result<T, Trouble> {
     read().map_err(|error| match &error {
         rusqlite::Error::QueryReturnedNoRows => {
@@ -265,7 +266,7 @@ fn legible<T>(read: impl FnOnce() -> rusqlite::Result<T>) -> Result<T, Trouble> 
     })
 }
 
-/// Renames a file, and its journal with it, to the first `<name>.damaged-<n>` that is free.
+/// Renames a file and its journal to the first unused `<name>.damaged-<n>`.
 pub(super) fn put_aside(path: &Path) -> io::Result<PathBuf> {
     for number in 1_u32.. {
         let aside = with_suffix(path, &format!(".damaged-{number}"));
@@ -281,7 +282,7 @@ pub(super) fn put_aside(path: &Path) -> io::Result<PathBuf> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// The error of a damaged file that can't be [put aside](put_aside).
+/// Builds the error for a damaged file that can't be [put aside](put_aside).
 pub(super) fn cannot_put_aside(path: &Path, error: io::Error) -> Error {
     Error::new(ErrorKind::Manifest, format!("cannot put {} aside", named(path)))
         .because(error)
@@ -313,11 +314,11 @@ pub(super) fn failed(path: &Path, verb: &str, error: rusqlite::Error) -> Error {
     }
 }
 
-/// Whether the disk of `path` didn't take what was to be written or made.
+/// Returns whether a write to the disk of `path` failed for lack of space or because of the disk.
 fn is_disk_s_fault(error: ffi::Error, path: &Path) -> bool {
     match error.code {
         ffi::ErrorCode::DiskFull => true,
-        // No file could be made; of the system's error nothing is told.
+        // A file could not be created; SQLite doesn't report the system's error.
         ffi::ErrorCode::CannotOpen => path
             .parent()
             .and_then(|dir| statvfs(dir).ok())
@@ -332,7 +333,7 @@ fn is_disk_s_fault(error: ffi::Error, path: &Path) -> bool {
     }
 }
 
-/// The error of a state directory that can't be made.
+/// Builds the error for a state directory that can't be created.
 pub(super) fn cannot_make(state_dir: &Path, error: io::Error) -> Error {
     let kind = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Unusable,

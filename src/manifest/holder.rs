@@ -1,4 +1,4 @@
-//! Who holds a lock: what the lock's file or object says.
+//! The holder of a lock, as recorded in the lock's file or object.
 
 use crate::model::key::Escaped;
 use crate::model::{RunId, Timestamp};
@@ -12,13 +12,14 @@ pub(super) struct Holder {
     pid: u32,
     host: String,
     started: String,
-    /// The process, told apart from every other one of this machine; `None` where `/proc` is missing
-    /// and of versions that didn't say.
+    /// The process, identified among all others of this machine; `None` if `/proc` is missing, and
+    /// in locks of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     process: Option<Process>,
 }
 
-/// What tells a process from others: a number is used again, by containers even at the same time.
+/// Identifies a process beyond its number, which is reused, and by containers even at the same
+/// time.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Process {
     /// The kernel's id of this boot.
@@ -34,10 +35,11 @@ impl Process {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
         let namespace = fs::read_link("/proc/self/ns/pid").ok()?.to_str()?.to_owned();
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The command's name comes second, in parentheses, and may hold any of them.
+        // The second field is the command's name in parentheses, which may contain spaces and
+        // parentheses.
         let mut fields = stat.rsplit_once(") ")?.1.split(' ');
         if matches!(fields.next()?, "Z" | "X") {
-            // It has ended, and only waits for its parent to ask.
+            // A zombie: the process has ended.
             return None;
         }
         let started = fields.nth(18)?.to_owned();
@@ -48,14 +50,14 @@ impl Process {
 /// A run that died without releasing its lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftBehind {
-    /// Its id.
+    /// The run's id.
     pub run: RunId,
     /// When it took the lock, rounded down to the second.
     pub started: Timestamp,
 }
 
 impl Holder {
-    /// This process, for a run.
+    /// Makes the holder for a run of this process.
     pub(super) fn this(run: &RunId) -> Self {
         let pid = std::process::id();
         Self {
@@ -67,46 +69,50 @@ impl Holder {
         }
     }
 
-    /// Its run.
+    /// Returns the holder's run.
     pub(super) fn run(&self) -> &RunId {
         &self.run
     }
 
-    /// The run that left its lock behind, once its holder is known to be dead.
-    pub(super) fn left(&self) -> Option<LeftBehind> {
+    /// Returns the run that left its lock behind, if its process is known to be dead.
+    pub(super) fn left_behind(&self) -> Option<LeftBehind> {
         let started = self.started.parse::<jiff::Timestamp>().ok()?;
         let started = Timestamp { seconds: started.as_second(), nanos: 0 };
-        // Whoever writes there may have written anything.
+        // The content may have been written by another program.
         let run = RunId(Escaped(self.run.0.as_bytes()).to_string());
         Some(LeftBehind { run, started })
     }
 
-    /// Whether it is known for certain to have died: it ran on this machine and is there no more.
+    /// Returns whether the process is certainly dead: it ran on this machine and doesn't exist any
+    /// more.
     pub(super) fn is_dead(&self) -> bool {
-        self.goes_on() == Some(false)
+        self.exists() == Some(false)
     }
 
-    /// Whether it is known for certain to go on.
+    /// Returns whether the process certainly exists.
     pub(super) fn is_alive(&self) -> bool {
-        self.goes_on() == Some(true)
+        self.exists() == Some(true)
     }
 
-    /// Whether its process is there; `None` where this one can't know.
-    fn goes_on(&self) -> Option<bool> {
+    /// Returns whether the process exists; `None` if this process can't know.
+    fn exists(&self) -> Option<bool> {
         let (process, this) = (self.process.as_ref()?, Process::of(std::process::id())?);
         let is_here = (&process.boot, &process.namespace) == (&this.boot, &this.namespace);
         is_here.then(|| Process::of(self.pid).as_ref() == Some(process))
     }
 
-    /// Reads what a lock says; `None` of what isn't legible.
+    /// Parses the content of a lock; `None` if it is not understood.
     pub(super) fn read(content: &[u8]) -> Option<Self> {
         serde_json::from_slice(content).ok()
     }
 
-    /// Says whose lock it is, in words.
-    pub(super) fn tell(content: &[u8]) -> String {
+    /// Describes the holder of a lock, for messages.
+    pub(super) fn describe(content: &[u8]) -> String {
         let holder = Self::read(content);
-        holder.map_or_else(|| "a run that is not named legibly".to_owned(), |it| it.to_string())
+        holder.map_or_else(
+            || "an unknown run (its record can't be read)".to_owned(),
+            |it| it.to_string(),
+        )
     }
 }
 
@@ -130,9 +136,9 @@ mod tests {
         };
         let started = Timestamp { seconds: 1_795_923_480, nanos: 0 };
         let run = RunId("one\\u{1b}".to_owned());
-        let left = holder("2026-11-29T03:38:00Z").left();
-        assert_eq!(left, Some(LeftBehind { run, started }));
-        assert_eq!(holder("yesterday").left(), None);
+        let left_behind = holder("2026-11-29T03:38:00Z").left_behind();
+        assert_eq!(left_behind, Some(LeftBehind { run, started }));
+        assert_eq!(holder("yesterday").left_behind(), None);
     }
 
     #[test]

@@ -1,39 +1,40 @@
-//! Which journal a state's database keeps.
+//! The choice of journal for a state's database.
 //!
-//! Best is a write-ahead log: readers and the writer don't wait for each other, and a commit waits
-//! for no disk. But its index is a file that all of them map into memory, and a store to mapped
-//! memory that finds no room on the disk ends the process by `SIGBUS`. `SQLite` makes room
-//! beforehand by writing one byte in each 4 KiB (`unixShmMap` in its `os_unix.c`), which is enough
-//! only where blocks are that large and are written in place. Elsewhere, as on an ext4 of 1 KiB
-//! blocks and on Btrfs, the database keeps a rollback journal, and nothing is mapped.
+//! A write-ahead log is best: readers and the writer don't wait for each other, and a commit
+//! doesn't wait for the disk. But its index is a file that all processes map into memory, and
+//! writing to mapped memory on a full disk kills the process with `SIGBUS`. `SQLite` reserves space
+//! beforehand by writing one byte in each 4 KiB (`unixShmMap` in its `os_unix.c`), which suffices
+//! only if blocks are that large and are overwritten in place. On other file systems, such as ext4
+//! with blocks of 1 KiB and Btrfs, the database uses a rollback journal, and nothing is mapped.
 
 use rusqlite::Connection;
 use rustix::fs::statfs;
 use std::path::Path;
 
-/// The pages that `SQLite` makes room for.
+/// The size of the pages that `SQLite` reserves space for, in bytes.
 const INDEX_PAGE: u64 = 4096;
 
-/// How a database keeps a transaction whole.
+/// How a database makes a transaction atomic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Journal {
     /// A write-ahead log (<https://sqlite.org/wal.html>).
     Log,
-    /// A rollback journal, whose file stays, empty, when it isn't needed. A commit waits for the
+    /// A rollback journal, whose file remains and is empty when unused. A commit waits for the
     /// disk, and readers wait for a commit.
     Rollback,
 }
 
 impl Journal {
-    /// The one for a database at `path`, by its file system; where that isn't known, the one that is
-    /// right everywhere.
+    /// Returns the journal for a database at `path`, by its file system; if that is unknown, the
+    /// rollback journal, which works everywhere.
     pub(super) fn of(path: &Path) -> Self {
         statfs(path).map_or(Self::Rollback, |found| {
             Self::on(found.f_type as u64, u64::try_from(found.f_bsize).unwrap_or(0))
         })
     }
 
-    /// The one for a file system of this type (`f_type` of statfs(2)) and size of block, in bytes.
+    /// Returns the journal for a file system of this type (`f_type` of statfs(2)) and block size in
+    /// bytes.
     fn on(file_system: u64, block: u64) -> Self {
         const EXT: u64 = 0xef53;
         const XFS: u64 = 0x5846_5342;
@@ -44,7 +45,7 @@ impl Journal {
         }
     }
 
-    /// Has a connection that writes keep it.
+    /// Makes a writing connection use the journal.
     pub(super) fn keep(self, connection: &Connection) -> rusqlite::Result<()> {
         let set = |pragma: &str| connection.query_row(pragma, [], |_| Ok(()));
         match self {
@@ -53,16 +54,16 @@ impl Journal {
                 connection.pragma_update(None, "synchronous", "NORMAL")
             }
             Self::Rollback => {
-                // What has a log, from where one is kept, is read without its index only by one that
-                // is alone.
+                // Without its index, a database with a log (left from another file system) can only
+                // be read exclusively.
                 set("PRAGMA locking_mode = EXCLUSIVE")?;
                 set("PRAGMA journal_mode = TRUNCATE")?;
                 set("PRAGMA locking_mode = NORMAL")?;
-                // The next access gives the lock back.
+                // The next access releases the lock.
                 connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
                 connection.pragma_update(None, "synchronous", "FULL")?;
-                // What is written before its end to make room in memory would keep readers waiting
-                // for a commit that waits for a sync of the target. A batch fits.
+                // Spilling a transaction early to save memory would make readers wait for a commit
+                // that itself waits for a sync of the target. A batch fits in memory.
                 connection.pragma_update(None, "cache_spill", false)
             }
         }
@@ -113,7 +114,7 @@ mod tests {
             connection.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, u32>(0))
         };
         assert_eq!(count(&taken).unwrap(), 1);
-        // Another one beside it is kept out by nothing.
+        // Another connection is not kept out.
         let beside = Connection::open(&left).unwrap();
         Journal::Rollback.keep(&beside).unwrap();
         taken.execute_batch("INSERT INTO t VALUES (2)").unwrap();

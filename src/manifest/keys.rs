@@ -1,8 +1,7 @@
-//! Keys that manifests are signed with, and signatures: Ed25519, in the files of minisign, which
-//! reads and writes the same ones.
+//! Keys and signatures of manifests: Ed25519, in the file formats of minisign.
 //!
-//! A [`LockedKey`] is a secret key as its file has it, mostly encrypted by a password; opened it is
-//! a [`SecretKey`], which signs. A [`PublicKey`] tells whether a [`Signature`] is by its secret key.
+//! A [`LockedKey`] is a secret key as in its file, usually encrypted with a password. Opened it is
+//! a [`SecretKey`], which signs. A [`PublicKey`] verifies a [`Signature`].
 
 use crate::model::key::Escaped;
 use crate::model::{Error, ErrorKind};
@@ -11,29 +10,28 @@ use base64::prelude::BASE64_STANDARD;
 use minisign::{KeyPair, SecretKeyBox, SignatureBox};
 use std::fmt;
 
-/// What begins the first line of each file; what follows it says nothing that anybody vouches for.
+/// The start of the first line of each file; the rest of that line is not authenticated.
 const COMMENT: &str = "untrusted comment: ";
-/// Of the algorithm of keys: Ed25519.
+/// The algorithm of keys: Ed25519.
 const KEY_ALGORITHM: &[u8] = b"Ed";
-/// Of the algorithm of signatures: Ed25519 of the content's BLAKE2 digest.
+/// The algorithm of signatures: Ed25519 of the content's BLAKE2 digest.
 const SIGNATURE_ALGORITHM: &[u8] = b"ED";
-/// Of the checksum of a secret key: BLAKE2.
+/// The checksum of a secret key: BLAKE2.
 const CHECKSUM_ALGORITHM: &[u8] = b"B2";
-/// Of the encryption of a secret key: scrypt.
+/// The encryption of a secret key: scrypt.
 const ENCRYPTED: &[u8] = b"Sc";
-/// The most work (libsodium's "opslimit") that opening a key may take: what minisign's own keys ask
-/// for. It takes a second or two, and a gibibyte of memory.
+/// The most work (libsodium's "opslimit") accepted for opening a key: that of minisign's own keys.
+/// It takes a second or two and a gibibyte of memory.
 const MOST_WORK: u64 = 1 << 25;
-/// The longest file of a key or a signature that is read, in bytes. minisign's comments take up to
-/// 9 KiB.
+/// The longest key or signature file that is read, in bytes. minisign's comments take up to 9 KiB.
 pub const LONGEST: u64 = 64 << 10;
 
-/// A key's number, by which a signature tells whose it is.
+/// The id of a key, which its signatures contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyId([u8; 8]);
 
 impl KeyId {
-    /// Reads the first eight bytes, of at least so many.
+    /// Reads the id from the first eight of at least eight bytes.
     fn of(bytes: &[u8]) -> Self {
         let mut id = [0; 8];
         id.copy_from_slice(&bytes[..8]);
@@ -48,31 +46,31 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// A secret key as its file has it.
+/// A secret key as in its file.
 pub struct LockedKey {
     /// The content of the file.
     text: String,
-    /// What its second line encodes.
+    /// The bytes that its second line encodes.
     bytes: Vec<u8>,
     kind: Kind,
 }
 
-/// In which way a secret key is written.
+/// How a secret key is stored.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Encrypted by a password, with a checksum.
+    /// Encrypted with a password, with a checksum.
     Encrypted,
-    /// As it is, with a checksum.
+    /// Unencrypted, with a checksum.
     Plain,
-    /// As it is: minisign writes no checksum then.
+    /// Unencrypted and without a checksum, as minisign writes it.
     Unchecked,
 }
 
 impl LockedKey {
-    /// Reads the content of a file.
+    /// Parses the content of a file.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when it isn't one of a secret key, or asks for far more work than others.
+    /// [`ErrorKind::Usage`] if it isn't a secret key, or needs far more work to open than usual.
     pub fn decode(text: &str) -> Result<Self, Error> {
         let broken = |how: &str| {
             let error = Error::new(ErrorKind::Usage, format!("it is no secret key: {how}"));
@@ -109,15 +107,15 @@ impl LockedKey {
         Ok(Self { text: text.to_owned(), bytes, kind })
     }
 
-    /// Whether a password is needed to open it.
+    /// Returns whether a password is needed to open the key.
     pub fn is_encrypted(&self) -> bool {
         self.kind == Kind::Encrypted
     }
 
-    /// Opens it; `password` is that of one that is encrypted.
+    /// Opens the key; `password` is only used if it is encrypted.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when that is the wrong one, or the key is damaged.
+    /// [`ErrorKind::Usage`] if the password is wrong or the key is damaged.
     pub fn open(self, password: String) -> Result<SecretKey, Error> {
         let otherwise = if self.is_encrypted() {
             "the password is not that of the secret key"
@@ -138,7 +136,7 @@ impl LockedKey {
         };
         let key = key.map_err(failed)?;
         let public = minisign::PublicKey::from_secret_key(&key).map_err(failed)?;
-        // Where there is no checksum, this tells whether its two halves belong together.
+        // Without a checksum, this checks that both halves of the key belong together.
         minisign::sign(Some(&public), &key, std::io::empty(), None, None).map_err(failed)?;
         Ok(SecretKey { key, public: PublicKey { key: public } })
     }
@@ -151,22 +149,23 @@ impl fmt::Debug for LockedKey {
     }
 }
 
-/// A secret key that is open: it signs.
+/// An open secret key, which can sign.
 pub struct SecretKey {
     key: minisign::SecretKey,
     public: PublicKey,
 }
 
 impl SecretKey {
-    /// The public key that belongs to it.
+    /// Returns the public key that belongs to it.
     pub fn public(&self) -> &PublicKey {
         &self.public
     }
 
-    /// Signs content, and `comment` with it, which is printable; the content of the signature's file.
+    /// Signs content together with the printable `comment`, and returns the content of the
+    /// signature's file.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when the system gives no random numbers.
+    /// [`ErrorKind::Unusable`] if the system provides no random numbers.
     pub fn sign(&self, content: &[u8], comment: &str) -> Result<Vec<u8>, Error> {
         let (public, untrusted) = (Some(&self.public.key), Some("signature of a vidimus manifest"));
         minisign::sign(public, &self.key, content, Some(comment), untrusted)
@@ -178,20 +177,20 @@ impl SecretKey {
 }
 
 impl fmt::Debug for SecretKey {
-    /// Prints its number alone: minisign's type prints the secret.
+    /// Prints only its id: minisign's type prints the secret.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "SecretKey({})", self.public.id())
     }
 }
 
-/// A public key: it tells whether a signature is by the secret key that belongs to it.
+/// A public key, which verifies signatures by the secret key that belongs to it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey {
     key: minisign::PublicKey,
 }
 
 impl PublicKey {
-    /// Reads the content of a file, of which the second line is the key, or the key alone, in Base64.
+    /// Parses the content of a file whose second line is the key, or the key alone, in Base64.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] for anything else.
@@ -215,12 +214,12 @@ impl PublicKey {
         Ok(Self { key })
     }
 
-    /// Its number.
+    /// Returns the key's id.
     pub fn id(&self) -> KeyId {
         KeyId::of(self.key.keynum())
     }
 
-    /// Whether a signature of `content`, which names this key, is by it.
+    /// Returns whether a signature of `content`, which names this key, is valid.
     pub fn vouches_for(&self, content: &[u8], signature: &Signature) -> bool {
         let content = std::io::Cursor::new(content);
         minisign::verify(&self.key, &signature.signed, content, true, false, false).is_ok()
@@ -240,22 +239,22 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// A signature: of some content, and of a comment on it.
+/// A signature of some content and of a comment.
 pub struct Signature {
     signed: SignatureBox,
-    /// The number of the key that it says it is by.
+    /// The id of the key that the signature names.
     pub key: KeyId,
-    /// The comment, as it prints. Where the signature holds, it is the signer's.
+    /// The printable comment. If the signature is valid, it is the signer's.
     pub comment: String,
 }
 
 impl Signature {
-    /// Reads the content of a file: four lines, written as minisign writes them. Anything else is
-    /// refused, even where it makes no difference: a change of any byte shows, but for the first
+    /// Parses the content of a file: four lines exactly as minisign writes them. Deviations are
+    /// refused even if harmless, so that a change of any byte is noticed, except in the first
     /// line's comment.
     ///
     /// # Errors
-    /// Why it can't be one, in words.
+    /// The reason why it is not a signature.
     pub fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
         let lines: Vec<_> = text.split('\n').take(6).collect();
@@ -264,7 +263,7 @@ impl Signature {
         };
         let of_content = BASE64_STANDARD.decode(signature).unwrap_or_default();
         let of_comment = BASE64_STANDARD.decode(comment).unwrap_or_default();
-        // minisign's reader takes shorter ones, and then reads beyond their end.
+        // minisign's reader accepts shorter ones, and then reads beyond their end.
         if of_content.len() != 2 + 8 + 64 || of_comment.len() != 64 {
             return Err("it holds no signature");
         }
@@ -273,7 +272,7 @@ impl Signature {
         }
         let signed =
             SignatureBox::from_string(text).map_err(|_| "its lines are not as they should be")?;
-        // minisign's own has tabs in it.
+        // minisign's own comments contain tabs.
         let comment = signed.trusted_comment().unwrap_or_default();
         let comment = Escaped(comment.as_bytes()).to_string();
         if signed.to_string() != text {
@@ -289,21 +288,21 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// The content of the two files of a new pair of keys.
+/// The contents of the two files of a new pair of keys.
 pub struct NewKeys {
-    /// That of the secret key.
+    /// The content of the secret key's file.
     pub secret: String,
-    /// That of the public key.
+    /// The content of the public key's file.
     pub public: String,
     /// The public key itself.
     pub key: PublicKey,
 }
 
 impl NewKeys {
-    /// Makes a pair of keys, of which the secret one is encrypted by a password, if one is given.
+    /// Makes a pair of keys, with the secret one encrypted if a password is given.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when the system gives no random numbers.
+    /// [`ErrorKind::Unusable`] if the system provides no random numbers.
     pub fn make(password: Option<String>) -> Result<Self, Error> {
         let is_encrypted = password.is_some();
         let pair = match password {
@@ -369,7 +368,7 @@ mod tests {
         assert_eq!(format!("{locked:?}"), "LockedKey { is_encrypted: false, .. }");
     }
 
-    /// Bytes of a comment that nobody vouches for.
+    /// Returns the bytes of the comment that is not authenticated.
     fn untrusted(text: &str) -> std::ops::Range<usize> {
         COMMENT.len()..text.find('\n').unwrap()
     }
@@ -408,7 +407,7 @@ mod tests {
         }
         let secret = keys.secret.as_bytes();
         let line = untrusted(&keys.secret).end + 1;
-        // All but what encryption would use: an open key has none.
+        // All bytes except those that only encryption would use.
         for at in (line..line + 8).chain(line + 72..secret.len() - 1) {
             let mut changed = secret.to_vec();
             changed[at] ^= 1;
@@ -435,7 +434,7 @@ mod tests {
         }
     }
 
-    /// minisign's own reader would take these, and read beyond their end.
+    /// minisign's own reader would accept these and read beyond their end.
     #[test]
     fn what_is_too_short_for_a_signature_is_refused() {
         let keys = NewKeys::make(None).unwrap();
@@ -522,7 +521,7 @@ mod fuzz {
                 Err(error) => assert_printable(&error),
             }
             match LockedKey::decode(&text) {
-                // Scrypt would take its time.
+                // Scrypt would take long.
                 Ok(key) if key.is_encrypted() => {}
                 Ok(key) => {
                     if let Err(error) = key.open(String::new()) {

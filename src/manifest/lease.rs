@@ -1,13 +1,13 @@
-//! The lock of a store: one writer at a time, as far as the store has conditional writes.
+//! The lock of a store target: one writer at a time, as far as the store has conditional writes.
 //!
-//! [`Lease`] is the object `.vidimus/lock`. It is made only if there is none, written again while the
-//! run goes on, and deleted at its end. One that was not written again for [`LEASE`], by the store's
-//! clock, is a dead run's and taken over, as is one of a process of this machine that is gone. A run
-//! whose lock was taken, or that could not write it again in time, is stopped. No promise rests on
-//! the lock alone.
+//! [`Lease`] is the object `.vidimus/lock`. It is created only if it doesn't exist, rewritten while
+//! the run lasts, and deleted at its end. A lock that was not rewritten for [`LEASE`], by the
+//! store's clock, belongs to a dead run and is taken over; so is one of a process of this machine
+//! that doesn't exist any more. A run whose lock was taken, or could not be rewritten in time, is
+//! stopped. No guarantee depends on the lock alone.
 //!
-//! A store may refuse conditions, or never find one met (`backend::object::conditions`). Then the lock
-//! is written without one, right after a look that shows the same that was there before.
+//! A store may refuse conditions, or never find one met (`backend::object::conditions`). Then the
+//! lock is written without a condition, right after a read that found it unchanged.
 
 use super::holder::{Holder, LeftBehind};
 use crate::backend::Headers;
@@ -24,45 +24,45 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long a lock holds that is not written again.
+/// How long a lock is valid without being rewritten.
 const LEASE: Duration = Duration::from_mins(1);
-/// How often it is written again.
+/// The interval of rewriting the lock.
 const RENEWAL: Duration = Duration::from_secs(15);
-/// How often a wait looks whether the lock is to be released.
-const GLANCE: Duration = Duration::from_millis(200);
-/// How soon that is tried again where it failed.
+/// How often a wait checks whether the lock is to be released.
+const POLL: Duration = Duration::from_millis(200);
+/// The wait before a failed rewrite is retried.
 const AGAIN: Duration = Duration::from_secs(3);
-/// The run stops so long before its lock lapses.
+/// How long before its lock expires a run stops.
 const MARGIN: Duration = Duration::from_secs(15);
-/// Attempts, where others take and release the lock meanwhile.
+/// Attempts to take a lock that others take and release meanwhile.
 const ATTEMPTS: u32 = 3;
-/// How often a condition may be found unmet though what it asks for stands: then it is left out.
+/// How often a condition may be found unmet although it is met, before it is left out.
 const UNMET: u32 = 2;
-/// How long a run that is to stop waits for its lock to be deleted.
+/// How long a run that is stopped waits for its lock to be deleted.
 const LAST_WAIT: Duration = Duration::from_secs(1);
-/// Bytes of a lock that are read.
+/// Most bytes of a lock that are read.
 const READ: u64 = 4096;
 
-/// A lock that is held; dropping it releases it.
+/// A held lock; dropping it releases it.
 pub struct Lease {
     shared: Arc<Shared>,
     renewing: Option<JoinHandle<()>>,
 }
 
-/// A lock just taken.
+/// A lock that was just acquired.
 pub struct AcquiredLease {
     /// The lock.
     pub lease: Lease,
-    /// Whose it was, in words, where a run died without releasing it.
+    /// A description of the holder, if a run died without releasing the lock.
     pub taken_over: Option<String>,
-    /// Whether the store lacks conditional writes, so that two runs could hold it.
+    /// Whether the store lacks conditional writes, so that two runs could hold the lock.
     pub best_effort: bool,
 }
 
 struct Shared {
     store: Arc<dyn Store>,
     key: Vec<u8>,
-    /// The lock as messages name it.
+    /// The lock's name for messages.
     name: String,
     content: Bytes,
     state: Mutex<LeaseState>,
@@ -73,15 +73,15 @@ struct Shared {
 }
 
 struct LeaseState {
-    /// `None` in a store that tells none.
+    /// The tag of the lock; `None` in a store without tags.
     tag: Option<ETag>,
-    /// When the request that wrote it began: the store did so then, or later.
+    /// When the request that last wrote the lock began; the store wrote it then or later.
     written: Instant,
-    /// Whether the store can't hold what is written against the tag.
+    /// Whether the store can't compare the tag when writing.
     unconditional: bool,
 }
 
-/// A lock that stands.
+/// An existing lock.
 #[derive(PartialEq, Eq)]
 struct ExistingLock {
     tag: Option<ETag>,
@@ -90,22 +90,22 @@ struct ExistingLock {
 }
 
 impl ExistingLock {
-    /// Whether it is that of a run which goes on, as far as is known.
+    /// Returns whether the lock belongs to a live run, as far as known.
     fn is_held(&self) -> bool {
         self.is_fresh && !Holder::read(&self.content).is_some_and(|it| it.is_dead())
     }
 }
 
 impl Lease {
-    /// Takes the lock of a place, for a run that writes; `stop` is requested should it be lost.
+    /// Acquires the lock for a run that writes; `stop` is requested if the lock is lost.
     ///
     /// # Errors
-    /// [`ErrorKind::Locked`] when another run holds it, [`ErrorKind::Unusable`] when the store can't
-    /// be written.
+    /// [`ErrorKind::Locked`] if another run holds it, [`ErrorKind::Unusable`] if the store can't be
+    /// written.
     pub fn acquire(place: &BucketPrefix, run: &RunId, stop: &Stop) -> Result<AcquiredLease, Error> {
         let (key, name) = (key(place), name(place));
         let store = Arc::clone(&place.lock_store);
-        // Until it is held, a wish to stop ends it.
+        // A stop request ends the acquisition.
         let begins = store.stopped_by(stop.clone());
         let unwritable = |error: &StoreError| place.unlockable(error);
         let content = serde_json::to_vec(&Holder::this(run)).map_err(|error| {
@@ -120,23 +120,23 @@ impl Lease {
         let (mut tag, mut before, mut unmet) = (None, None, 0);
         let mut written = Instant::now();
         for _ in 0..ATTEMPTS {
-            let standing = standing(&*begins, &key).map_err(|error| place.unusable(&error))?;
-            let condition = match &standing {
+            let existing = existing(&*begins, &key).map_err(|error| place.unusable(&error))?;
+            let condition = match &existing {
                 None => Condition::Absent,
-                Some(standing) if standing.content == *content => {
-                    // The reply to an attempt of ours was lost.
-                    tag = Some(standing.tag);
+                Some(existing) if existing.content == *content => {
+                    // The reply to one of our own attempts was lost.
+                    tag = Some(existing.tag);
                     break;
                 }
-                Some(standing) => {
-                    if standing.is_held() {
-                        return Err(locked(&name, &standing.content));
+                Some(existing) => {
+                    if existing.is_held() {
+                        return Err(locked(&name, &existing.content));
                     }
-                    taken_over = Some(Holder::tell(&standing.content));
-                    standing.tag.as_ref().map_or(Condition::None, Condition::Matches)
+                    taken_over = Some(Holder::describe(&existing.content));
+                    existing.tag.as_ref().map_or(Condition::None, Condition::Matches)
                 }
             };
-            let same = before.as_ref() == Some(&standing);
+            let same = before.as_ref() == Some(&existing);
             unmet = if same { unmet } else { 0 };
             let condition = if unmet < UNMET { condition } else { Condition::None };
             written = Instant::now();
@@ -154,10 +154,10 @@ impl Lease {
                 }
                 Err(error) => return Err(unwritable(&error)),
             }
-            before = Some(standing);
+            before = Some(existing);
         }
         let Some(tag) = tag else { return Err(locked(&name, b"")) };
-        // A store may take no notice of conditions: then this is granted too.
+        // A store that ignores conditions grants this, too.
         let probed = if best_effort { Ok(tag) } else { put(Condition::Absent) };
         let state = Mutex::new(LeaseState { tag, written, unconditional: false });
         let (changed, lost, stop) = (Condvar::new(), OnceLock::new(), stop.clone());
@@ -171,7 +171,7 @@ impl Lease {
             }
             Err(error) if error.kind == StoreErrorKind::PreconditionFailed => {}
             Err(error) => {
-                // Nobody else is to wait for a run that never began.
+                // Don't leave a lock of a run that never began.
                 let (released, mut error) = (lease.release(), unwritable(&error));
                 if let Err(stays) = released {
                     error.message = format!("{}; {stays}", error.message);
@@ -182,7 +182,7 @@ impl Lease {
         Ok(AcquiredLease { lease, taken_over, best_effort })
     }
 
-    /// Begins to write the lock again and again.
+    /// Starts rewriting the lock periodically.
     fn begin(shared: Shared) -> Result<Self, Error> {
         let shared = Arc::new(shared);
         let renewing = Arc::clone(&shared);
@@ -193,24 +193,23 @@ impl Lease {
         Ok(Self { shared, renewing: Some(renewing) })
     }
 
-    /// Makes sure that no run holds the lock of a place; the run that died with it, if one did. Changes
-    /// nothing.
+    /// Checks that no run holds the lock, and returns the run that died with it, if one did.
+    /// Changes nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::Locked`] when one does, [`ErrorKind::Unusable`] when the store can't be asked.
+    /// [`ErrorKind::Locked`] if a run holds it, [`ErrorKind::Unusable`] if the request fails.
     pub fn check(place: &BucketPrefix) -> Result<Option<LeftBehind>, Error> {
-        match standing(&*place.lock_store, &key(place)).map_err(|error| place.unusable(&error))? {
-            Some(standing) if standing.is_held() => Err(locked(&name(place), &standing.content)),
-            standing => {
-                let holder = standing.and_then(|standing| Holder::read(&standing.content));
-                Ok(holder.and_then(|holder| holder.left()))
+        match existing(&*place.lock_store, &key(place)).map_err(|error| place.unusable(&error))? {
+            Some(existing) if existing.is_held() => Err(locked(&name(place), &existing.content)),
+            existing => {
+                let holder = existing.and_then(|existing| Holder::read(&existing.content));
+                Ok(holder.and_then(|holder| holder.left_behind()))
             }
         }
     }
 
-    /// Whether a run holds the lock of a part of a place that this key lies in, where that part's own
-    /// `.vidimus` is on the way to it: each is asked for by one request. A store that doesn't answer
-    /// counts as one where that is so.
+    /// Returns whether a run holds the lock of a prefix below, which contains the key and has its
+    /// own `.vidimus`. Each candidate takes one request; a failed request counts as a held lock.
     pub(super) fn is_held_below(place: &BucketPrefix, key: &Key) -> bool {
         let name = DIRECTORY.as_bytes();
         let mut end = 0;
@@ -219,12 +218,12 @@ impl Lease {
             end += component.len() + 1;
             let lock = || [&place.prefix, part, name, b"/lock"].concat();
             component == name
-                && standing(&*place.lock_store, &lock())
+                && existing(&*place.lock_store, &lock())
                     .map_or(true, |lock| lock.is_some_and(|lock| lock.is_held()))
         })
     }
 
-    /// Why the lock was lost, if it was: the run was asked to stop then.
+    /// Returns why the lock was lost, if it was; the run was asked to stop then.
     pub fn lost(&self) -> Option<Error> {
         self.shared.lost.get().map(|why| {
             let name = &self.shared.name;
@@ -236,7 +235,7 @@ impl Lease {
     /// Releases the lock.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when it can't be deleted: it lapses by itself.
+    /// [`ErrorKind::Unusable`] if the lock can't be deleted; it expires by itself.
     pub fn release(mut self) -> Result<(), Error> {
         self.end()
     }
@@ -244,16 +243,16 @@ impl Lease {
     fn end(&mut self) -> Result<(), Error> {
         let Some(renewing) = self.renewing.take() else { return Ok(()) };
         let failed = |why: &dyn std::fmt::Display| {
-            let message = format!("cannot release the target's lock, it lapses by itself: {why}");
+            let message = format!("cannot release the target's lock, it expires by itself: {why}");
             Error::new(ErrorKind::Unusable, message)
         };
         let shared = Arc::clone(&self.shared);
         let (done, released) = bounded(1);
-        // From beside: a store that is silent holds no run that is to stop.
+        // On another thread, so that a store that doesn't reply can't delay the stop.
         let ending = std::thread::Builder::new().name("unlock".into()).spawn(move || {
             shared.ended.store(true, Ordering::Relaxed);
             shared.changed.notify_all();
-            // Whatever became of the thread, it writes no more.
+            // Even if the thread panicked, it writes no more.
             renewing.join().ok();
             let lost = shared.lost.get().is_some();
             let deleted =
@@ -269,28 +268,29 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // It lapses by itself, and nobody is left to tell.
+        // The lock expires by itself, and an error can't be reported from here.
         self.end().ok();
     }
 }
 
 impl Shared {
-    /// Writes the lock again and again, until it is released or lost.
+    /// Rewrites the lock periodically until it is released or lost.
     fn renew(&self) {
         let mut pause = RENEWAL;
         let mut state = self.state.lock();
         loop {
             let woken = Instant::now() + pause;
             while !self.ended.load(Ordering::Relaxed) && Instant::now() < woken {
-                let left = woken.saturating_duration_since(Instant::now()).min(GLANCE);
+                let left = woken.saturating_duration_since(Instant::now()).min(POLL);
                 self.changed.wait_for(&mut state, left);
             }
             if self.ended.load(Ordering::Relaxed) {
                 return;
             }
             let began = Instant::now();
-            // Nobody else takes this mutex but to end the lease, which waits for this thread anyhow.
-            match self.write_again(&mut state) {
+            // The mutex is otherwise only locked to end the lease, which waits for this thread
+            // anyway.
+            match self.rewrite(&mut state) {
                 Ok(None) => {
                     state.written = began;
                     pause = RENEWAL;
@@ -306,12 +306,12 @@ impl Shared {
         }
     }
 
-    /// Writes the lock again; why it is lost, if it is.
-    fn write_again(&self, state: &mut LeaseState) -> Result<Option<String>, StoreError> {
+    /// Rewrites the lock; returns why it is lost, if it is.
+    fn rewrite(&self, state: &mut LeaseState) -> Result<Option<String>, StoreError> {
         let put = |condition| {
             self.store.put(&self.key, self.content.clone().into(), &Headers::default(), condition)
         };
-        // Only what can be sent back can be asked for.
+        // A tag that can't be sent can't be a condition.
         if !state.unconditional && state.tag.is_some_and(|tag| tag.is_whole()) {
             let condition = state.tag.as_ref().map_or(Condition::None, Condition::Matches);
             match put(condition) {
@@ -325,12 +325,12 @@ impl Shared {
                 Err(error) => return Err(error),
             }
         }
-        match standing(&*self.store, &self.key)? {
-            Some(standing) if standing.content == *self.content => match standing.tag {
-                // It was written, and the reply lost.
+        match existing(&*self.store, &self.key)? {
+            Some(existing) if existing.content == *self.content => match existing.tag {
+                // The lock was written, but the reply was lost.
                 Some(tag) if state.tag.is_some_and(|written| written != tag) => {
-                    // By an attempt that is older than this one: nobody here knows by how much, and
-                    // so not when the lock lapses.
+                    // An earlier attempt wrote it at an unknown time, so its expiry is unknown:
+                    // write it again.
                     state.tag = put(Condition::Matches(&tag))?;
                 }
                 _ => {
@@ -338,8 +338,11 @@ impl Shared {
                     state.unconditional = true;
                 }
             },
-            Some(standing) => {
-                return Ok(Some(format!("it is held by {} now", Holder::tell(&standing.content))));
+            Some(existing) => {
+                return Ok(Some(format!(
+                    "it is held by {} now",
+                    Holder::describe(&existing.content)
+                )));
             }
             None => return Ok(Some("somebody deleted it".to_owned())),
         }
@@ -347,7 +350,7 @@ impl Shared {
     }
 
     fn lose(&self, why: String) {
-        // Set once: the thread ends with it.
+        // Set only once, because the thread ends here.
         self.lost.set(why).ok();
         self.stop.request();
     }
@@ -357,13 +360,13 @@ fn key(place: &BucketPrefix) -> Vec<u8> {
     [&place.prefix, LOCK.as_bytes()].concat()
 }
 
-/// The lock of a place as messages name it.
+/// Returns the lock's name for messages.
 fn name(place: &BucketPrefix) -> String {
     format!("{}{LOCK}", place.name())
 }
 
-/// The lock that stands, if one does.
-fn standing(store: &dyn Store, key: &[u8]) -> Result<Option<ExistingLock>, StoreError> {
+/// Reads the existing lock, if there is one.
+fn existing(store: &dyn Store, key: &[u8]) -> Result<Option<ExistingLock>, StoreError> {
     let query = ListQuery { prefix: key, limit: Some(1), ..ListQuery::default() };
     let page = store.list(&query)?;
     let Some(lock) = page.objects.into_iter().find(|object| *object.key == *key) else {
@@ -386,9 +389,9 @@ fn standing(store: &dyn Store, key: &[u8]) -> Result<Option<ExistingLock>, Store
 }
 
 fn locked(name: &str, content: &[u8]) -> Error {
-    let by = Holder::tell(content);
+    let by = Holder::describe(content);
     Error::new(ErrorKind::Locked, format!("the target is locked by {by} (\"{name}\")")).help(
-        "wait until it ends; the lock of a run that died elsewhere lapses after a minute, and where \
-         surely no run goes on that object may be deleted",
+        "wait until it ends; the lock of a run that died elsewhere expires after a minute; if \
+         certainly no run is active, that object may be deleted",
     )
 }

@@ -1,12 +1,13 @@
-//! Lists of digests that other programs made: `b3sum`'s and `sha256sum`'s.
+//! Parses lists of digests by other programs: `b3sum` and `sha256sum`.
 //!
-//! Both write a line a file: the digest in hexadecimal, two spaces (`sha256sum` also a space and
-//! `*`), the name; or, with `--tag`, `BLAKE3 (name) = digest`. A `\` before all that says that in
-//! the name `\\`, `\n` and `\r` stand for a backslash, a line feed and a carriage return.
+//! Both write one line a file: the digest in hexadecimal, two spaces (or for `sha256sum` a space
+//! and `*`), and the name; with `--tag`, `BLAKE3 (name) = digest`. A `\` at the beginning of the
+//! line says that `\\`, `\n` and `\r` in the name stand for a backslash, a line feed and a carriage
+//! return.
 
 use crate::model::Key;
 
-/// What made a list.
+/// The program that made a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListFormat {
     /// `b3sum`: BLAKE3.
@@ -16,7 +17,7 @@ pub enum ListFormat {
 }
 
 impl ListFormat {
-    /// The name of its digests in lines of the form that `--tag` asks for.
+    /// Returns the name of the digest in lines written with `--tag`.
     fn tag(self) -> &'static [u8] {
         match self {
             Self::B3sum => b"BLAKE3 (",
@@ -25,23 +26,23 @@ impl ListFormat {
     }
 }
 
-/// What a line says.
+/// The content of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Which file.
+    /// The file's key.
     pub key: Key,
-    /// The digest of its content.
+    /// The digest of the file's content.
     pub digest: [u8; 32],
 }
 
-/// Reads a line, without its line feed; `None` where it says nothing: it is empty, or a comment.
-/// `.` and empty components of a name are left out.
+/// Parses a line without its line feed; returns `None` for an empty line or a comment. `.` and
+/// empty components of a name are dropped.
 ///
 /// # Errors
-/// What is wrong with it, in words: it has another form, or its name leads out of the directory
-/// that it is held against.
+/// What is wrong with the line: it has another form, or its name leads out of the directory that
+/// the list is compared with.
 pub fn read_line(format: ListFormat, line: &[u8]) -> Result<Option<Listed>, &'static str> {
-    // A carriage return of a name is escaped: this one is the line's end.
+    // A carriage return in a name is escaped, so this one belongs to the line's end.
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.is_empty() || line.starts_with(b"#") {
         return Ok(None);
@@ -51,11 +52,11 @@ pub fn read_line(format: ListFormat, line: &[u8]) -> Result<Option<Listed>, &'st
         None => (false, line),
     };
     let (digest, name) = match rest.strip_prefix(format.tag()) {
-        Some(rest) => tagged(rest).ok_or("it breaks off behind its tag")?,
+        Some(rest) => tagged(rest).ok_or("it ends after its tag")?,
         None => plain(rest).ok_or_else(|| of_another_form(rest))?,
     };
     let digest = blake3::Hash::from_hex(digest)
-        .map_err(|_| "its digest is not of 64 hexadecimal digits")?
+        .map_err(|_| "its digest doesn't have 64 hexadecimal digits")?
         .into();
     let name = if is_escaped { unescaped(name)? } else { name.to_vec() };
     Ok(Some(Listed { key: key(&name)?, digest }))
@@ -69,7 +70,7 @@ fn of_another_form(line: &[u8]) -> &'static str {
         128 => "its digest is as long as a SHA-512, which can't be imported",
         _ if line.starts_with(b"SHA256 (") => "its digest is a SHA-256",
         _ if line.starts_with(b"BLAKE3 (") => "its digest is a BLAKE3",
-        _ => "it has not the form \"digest  name\"",
+        _ => "it doesn't have the form \"digest  name\"",
     }
 }
 
@@ -93,7 +94,7 @@ fn unescaped(name: &[u8]) -> Result<Vec<u8>, &'static str> {
                 Some(b'\\') => b'\\',
                 Some(b'n') => b'\n',
                 Some(b'r') => b'\r',
-                _ => return Err("its name has an escape that is none of \\\\, \\n and \\r"),
+                _ => return Err("its name has an escape other than \\\\, \\n and \\r"),
             },
             other => other,
         });

@@ -1,9 +1,9 @@
 //! The lock of a local target: one writer at a time.
 //!
-//! [`Lock`] is a flock(2) on `.vidimus/lock` below the target's root, so that the kernel lets it go
-//! when its holder dies, however that happens. The file's content says who holds it; it is emptied
-//! on release, and what a dead run left there is told to the next. No promise rests on the lock
-//! alone.
+//! [`Lock`] is a flock(2) on `.vidimus/lock` below the target's root, which the kernel releases
+//! when its holder dies for any reason. The file's content names the holder. It is emptied on
+//! release; what a dead run left there is reported to the next run. No guarantee depends on the
+//! lock alone.
 
 use super::bag;
 use super::holder::{Holder, LeftBehind};
@@ -20,55 +20,56 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The directory at a target's root that holds what vidimus keeps there.
+/// The directory of vidimus's own files in a target's root.
 pub use crate::model::reserved::DIRECTORY;
 const FILE: &str = "lock";
-/// How often a lock is asked for that somebody holds who isn't named, and how long is waited between.
-const ASKED: u32 = 5;
+/// How often a lock with an unknown holder is requested, and the wait between requests.
+const REQUESTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A lock that is held; dropping it releases it, and removes what was made for it unless a run
+/// A held lock; dropping it releases it, and removes the files made for it unless a run
 /// [began](Lock::keep).
 #[derive(Debug)]
 pub struct Lock {
     file: File,
     writer: bool,
-    /// What was made for it.
+    /// The files made for the lock.
     made: Option<Made>,
     is_kept: AtomicBool,
 }
 
-/// The file of a lock, where it was made when the lock was taken.
+/// The file of a lock that was created when the lock was acquired.
 #[derive(Debug)]
 struct Made {
-    /// `.vidimus`, which holds it.
+    /// `.vidimus`, which contains it.
     directory: OwnedFd,
-    /// The target's root, where that directory was made, too.
+    /// The target's root, if `.vidimus` was created, too.
     root: Option<OwnedFd>,
 }
 
-/// A lock just taken.
+/// A lock that was just acquired.
 #[derive(Debug)]
 pub struct Acquired {
     /// The lock.
     pub lock: Lock,
-    /// Whose it was, in words, where a run died without releasing it.
+    /// A description of the holder, if a run died without releasing the lock.
     pub taken_over: Option<String>,
-    /// Whether only what the lock's file says keeps others out: the file system has no locks.
+    /// Whether only the content of the lock's file keeps others out, because the file system has no
+    /// locks.
     pub best_effort: bool,
 }
 
 /// A run that is writing to a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Writing {
-    /// Its id.
+    /// The run's id.
     pub run: RunId,
-    /// Who it is, in words.
+    /// A description of the run.
     pub who: String,
 }
 
 impl Writing {
-    /// Whether a temporary in the target is one of this run, as far as its name tells.
+    /// Returns whether a temporary in the target belongs to this run, as far as its name shows.
     pub fn owns(&self, temporary: &Key) -> bool {
         let name = temporary.name();
         self.run.token().is_none_or(|token| {
@@ -79,15 +80,15 @@ impl Writing {
 }
 
 impl Lock {
-    /// Takes the lock of the target whose root is open at `root`, for a run that writes. Makes
-    /// `.vidimus/lock` when missing, open to all, and to the root's group to write as the root is; where another mode is asked for, both
-    /// the file and its directory get that.
+    /// Acquires the lock of the target with the open root `root`, for a run that writes. Creates
+    /// `.vidimus/lock` if missing. All may read it, and the root's group may write it if it may
+    /// write the root. If another `mode` is given, the file and its directory get that.
     ///
     /// # Errors
-    /// [`ErrorKind::Locked`] when another run, or a verification, holds it; [`ErrorKind::Refused`]
-    /// where the root is a bag's payload, or lies in one; [`ErrorKind::Unusable`] when the lock file
-    /// can't be made or written (a read-only file system, permissions), or `.vidimus` is a symbolic
-    /// link or otherwise no directory.
+    /// [`ErrorKind::Locked`] if another run or a verification holds it; [`ErrorKind::Refused`] if
+    /// the root is or is inside a bag's payload; [`ErrorKind::Unusable`] if the lock file can't be
+    /// created or written (a read-only file system, permissions), or `.vidimus` is a symbolic link
+    /// or not a directory.
     pub fn acquire(
         root: BorrowedFd<'_>,
         run: &RunId,
@@ -96,7 +97,7 @@ impl Lock {
         Self::acquire_by(|file, how| rustix::fs::flock(file, how), root, run, asked)
     }
 
-    /// [`Lock::acquire`] by a file system that answers as `flock` does.
+    /// Does the same as [`Lock::acquire`] on a file system whose locks behave as `flock` does.
     fn acquire_by(
         flock: impl Fn(BorrowedFd<'_>, FlockOperation) -> rustix::io::Result<()>,
         root: BorrowedFd<'_>,
@@ -111,12 +112,12 @@ impl Lock {
             let opened = open_directory(root)
                 .and_then(|directory| open_or_make(&directory).map(|file| (directory, file)));
             let (directory, OpenedFile { file, is_new }) = match opened {
-                // A run that failed before it began removed it meanwhile.
+                // A run that failed before it began removed the file meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 other => other.map_err(not_writable)?,
             };
             let exclusively = || flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive);
-            let guard = guarded(&file, patiently(&file, exclusively))?;
+            let guard = guarded(&file, retrying(&file, exclusively))?;
             if guard != Guard::None && is_at(&file, &directory)? {
                 break (file, directory, is_new, guard == Guard::Content);
             }
@@ -139,17 +140,17 @@ impl Lock {
         Ok(Acquired { lock, taken_over, best_effort })
     }
 
-    /// Says that a run began: what was made for the lock stays.
+    /// Records that a run began: the files made for the lock are kept.
     pub fn keep(&self) {
         self.is_kept.store(true, Ordering::Relaxed);
     }
 
-    /// Takes the lock of a target for reading, beside other readers: `None` where the target has
-    /// no lock file. That of a bag's payload lies in the bag. Writes nothing.
+    /// Acquires the lock of a target for reading, shared with other readers; returns `None` if the
+    /// target has no lock file. The lock of a bag's payload is in the bag. Writes nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::Locked`] when a run is writing to the target; [`ErrorKind::Unusable`] when the
-    /// lock file can't be opened.
+    /// [`ErrorKind::Locked`] if a run is writing to the target; [`ErrorKind::Unusable`] if the lock
+    /// file can't be opened.
     pub fn shared(root: BorrowedFd<'_>) -> Result<Option<Self>, Error> {
         let bag = bag::around(root).map_err(bag::cannot_look)?;
         let root = bag.as_ref().map_or(root, |bag| bag.as_fd());
@@ -176,8 +177,8 @@ impl Lock {
         }
     }
 
-    /// Makes sure that no file or link has the name of the directory that the lock lies in, as far as
-    /// that can be seen. Takes no lock, and writes nothing.
+    /// Makes sure that no file or link has the name of the directory that the lock lies in, as far
+    /// as that can be seen. Takes no lock, and writes nothing.
     ///
     /// # Errors
     /// [`ErrorKind::Unusable`] where one has.
@@ -190,8 +191,8 @@ impl Lock {
         }
     }
 
-    /// The run that writes to the target just now, as its lock tells, where there is one; it may have
-    /// died on another machine. Takes no lock, so that nobody is kept from taking it.
+    /// Returns the run that is writing to the target according to its lock; it may have died on
+    /// another machine. Doesn't acquire the lock, so that it keeps no run from doing so.
     pub fn writer(root: BorrowedFd<'_>) -> Option<Writing> {
         let bag = bag::around(root).ok()?;
         let root = bag.as_ref().map_or(root, |bag| bag.as_fd());
@@ -200,8 +201,9 @@ impl Lock {
         Some(Writing { run: holder.run().clone(), who: holder.to_string() })
     }
 
-    /// Whether another run, or a put, holds the lock of a directory below the target's root `root` that
-    /// `key` lies in: that is a place of its own, whose temporaries and lock are not left over.
+    /// Returns whether another run or a put holds the lock of a directory below the root `root`
+    /// that contains `key`: that directory is a target of its own, whose temporaries and lock are
+    /// in use.
     pub(super) fn is_held_below(root: &Root, key: &Key) -> bool {
         let directory = key.parent();
         let ends = directory.iter().enumerate().filter(|(_, byte)| **byte == b'/');
@@ -211,24 +213,24 @@ impl Lock {
                 .and_then(|directory| open_file(&directory, OFlags::RDONLY));
             match file {
                 Ok(file) => is_held(&file, |file, how| rustix::fs::flock(file, how)),
-                // It is another user's, and closed: nobody knows.
+                // Another user's closed directory: the answer is unknown.
                 Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
             }
         })
     }
 
-    /// The run that died with the lock, where it is held for reading: whoever writes holds it alone, and
-    /// empties it at its end.
+    /// Returns the run that died with the lock, if it is held for reading: a writer holds it
+    /// exclusively and empties it at its end.
     pub fn left_behind(&self) -> Option<LeftBehind> {
         let content = content(&self.file).ok().flatten().filter(|_| !self.writer)?;
-        Holder::read(&content)?.left()
+        Holder::read(&content)?.left_behind()
     }
 
-    /// Releases the lock and says in its file that nobody holds it.
+    /// Releases the lock and empties its file.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when the file can't be emptied; the lock is released even so, and
-    /// the next run says that it took it over.
+    /// [`ErrorKind::Unusable`] if the file can't be emptied; the lock is released anyway, and the
+    /// next run reports that it took it over.
     pub fn release(mut self) -> Result<(), Error> {
         if std::mem::take(&mut self.writer) {
             self.file.set_len(0).map_err(|e| unusable("write", e))?;
@@ -240,13 +242,13 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         if self.writer {
-            // Only a note to the next run depends on it, and nobody is left to tell.
+            // This affects only a note of the next run, and an error can't be reported from here.
             self.file.set_len(0).ok();
         }
         let is_kept = *self.is_kept.get_mut();
         if let Some(Made { directory, root }) = self.made.take().filter(|_| !is_kept) {
-            // While the lock is held: whoever opened the file meanwhile finds that it is not the one
-            // of that name. What can't be removed is in nobody's way.
+            // Removed while the lock is held: a process that opened the file meanwhile notices that
+            // its name is gone. A file that can't be removed does no harm.
             rustix::fs::unlinkat(&directory, FILE, AtFlags::empty()).ok();
             if let Some(root) = root {
                 rustix::fs::unlinkat(&root, DIRECTORY, AtFlags::REMOVEDIR).ok();
@@ -255,7 +257,7 @@ impl Drop for Lock {
     }
 }
 
-/// Makes the directory of the lock where it is missing; whether it was.
+/// Creates the directory of the lock if it is missing; returns whether it did.
 fn make_directory(root: BorrowedFd<'_>) -> io::Result<bool> {
     match rustix::fs::statat(root, DIRECTORY, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => {}
@@ -263,16 +265,16 @@ fn make_directory(root: BorrowedFd<'_>) -> io::Result<bool> {
     }
     match rustix::fs::mkdirat(root, DIRECTORY, Mode::from_raw_mode(0o755)) {
         Ok(()) => Ok(true),
-        // Another run made it since.
+        // Another run created it meanwhile.
         Err(Errno::EXIST) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Gives what was made for the lock its mode, by the target's root or as it was asked.
+/// Sets the mode of the files made for the lock: as requested, or by the mode of the target's root.
 ///
 /// # Errors
-/// What was asked for can't be done. What nobody asked for may fail where a file system keeps no modes.
+/// Fails if a requested mode can't be set. A default mode may fail on a file system without modes.
 fn set_mode(
     root: BorrowedFd<'_>,
     file: impl AsFd,
@@ -286,7 +288,7 @@ fn set_mode(
         if stands.st_gid != of_root.st_gid {
             let group = Gid::from_raw(of_root.st_gid);
             match rustix::fs::fchown(&file, None, Some(group)) {
-                // The group that it has instead is none that was meant.
+                // The file's actual group is not the intended one.
                 Err(Errno::PERM) => wanted = mode.without_group(),
                 other => other?,
             }
@@ -309,7 +311,7 @@ struct OpenedFile {
     is_new: bool,
 }
 
-/// Opens the file of the lock, which is made where it is missing.
+/// Opens the lock's file and creates it if it is missing; returns whether it did.
 fn open_or_make(directory: &OwnedFd) -> io::Result<OpenedFile> {
     loop {
         match open_file(directory, OFlags::RDWR) {
@@ -338,7 +340,7 @@ fn no_directory() -> io::Error {
 }
 
 fn open_file(directory: &OwnedFd, flags: OFlags) -> io::Result<File> {
-    // O_NONBLOCK: should it be a named pipe, opening must not wait for its other end.
+    // O_NONBLOCK: if the file is a named pipe, opening must not wait for its other end.
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = match rustix::fs::openat(directory, FILE, flags, Mode::from_raw_mode(0o644)) {
         Err(Errno::LOOP) => return Err(io::Error::other("it is a symbolic link")),
@@ -351,21 +353,21 @@ fn open_file(directory: &OwnedFd, flags: OFlags) -> io::Result<File> {
     Ok(file)
 }
 
-/// What keeps others out once a lock was asked for.
+/// What keeps other runs out after a lock was requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Guard {
-    /// Nothing yet: a signal came between.
+    /// Nothing yet: a signal interrupted the call.
     None,
-    /// The kernel.
+    /// The kernel's lock.
     Kernel,
-    /// What the file says, for whoever reads it: the file system, or its server, has no locks.
+    /// The content of the file: the file system or its server has no locks.
     Content,
 }
 
-/// Asks for a lock once more where somebody holds it who isn't named: a run around this one may only be
-/// looking whether it is held ([`Lock::is_held_below`]).
-fn patiently(file: &File, flock: impl Fn() -> rustix::io::Result<()>) -> rustix::io::Result<()> {
-    for _ in 1..ASKED {
+/// Requests a lock repeatedly while its holder is unknown: a run in a directory above may just be
+/// checking whether it is held ([`Lock::is_held_below`]).
+fn retrying(file: &File, flock: impl Fn() -> rustix::io::Result<()>) -> rustix::io::Result<()> {
+    for _ in 1..REQUESTS {
         match flock() {
             Err(Errno::WOULDBLOCK) if matches!(content(file), Ok(None)) => {
                 std::thread::sleep(PAUSE);
@@ -376,8 +378,8 @@ fn patiently(file: &File, flock: impl Fn() -> rustix::io::Result<()>) -> rustix:
     flock()
 }
 
-/// Whether a run or a verification holds a lock, asked of the kernel only where the file doesn't name a
-/// run that goes on here: asking takes the lock for a moment.
+/// Returns whether a run or a verification holds a lock. The kernel is asked only if the file
+/// doesn't name a live run of this machine, because asking acquires the lock for a moment.
 fn is_held(
     file: &File,
     flock: impl Fn(BorrowedFd<'_>, FlockOperation) -> rustix::io::Result<()>,
@@ -396,7 +398,7 @@ fn is_held(
     }
 }
 
-/// What it means how a file system answered when it was asked for a lock.
+/// Interprets a file system's answer to the request for a lock.
 fn guarded(file: &File, answer: rustix::io::Result<()>) -> Result<Guard, Error> {
     match answer {
         Ok(()) => Ok(Guard::Kernel),
@@ -407,7 +409,7 @@ fn guarded(file: &File, answer: rustix::io::Result<()>) -> Result<Guard, Error> 
                 "another process (a verification, or a run that is just beginning)".to_owned()
             });
             Err(Error::new(ErrorKind::Locked, format!("the target is locked by {holder}"))
-                .help("wait until it ends; the lock goes with it, nothing needs to be removed"))
+                .help("wait until it ends; the lock ends with it, and nothing needs to be removed"))
         }
         Err(Errno::NOLCK | Errno::NOSYS | Errno::NOTSUP | Errno::INVAL) => {
             let content = content(file).map_err(|e| unusable("read", e))?;
@@ -415,8 +417,8 @@ fn guarded(file: &File, answer: rustix::io::Result<()>) -> Result<Guard, Error> 
                 Some(holder) if !holder.is_dead() => {
                     let message = format!("the target is locked by {holder} (\"{SHOWN}\")");
                     Err(Error::new(ErrorKind::Locked, message).help(
-                        "wait until it ends; its file system has no locks, so that of a run that \
-                         died elsewhere stays: where surely no run goes on, delete that file",
+                        "wait until it ends; its file system has no locks, so the file of a run that \
+                         died elsewhere stays: if certainly no run is active, delete that file",
                     ))
                 }
                 _ => Ok(Guard::Content),
@@ -426,8 +428,8 @@ fn guarded(file: &File, answer: rustix::io::Result<()>) -> Result<Guard, Error> 
     }
 }
 
-/// Whether the file that was locked is still the one that its name leads to: else another run may
-/// hold a lock on a new one.
+/// Returns whether the locked file is still the one that its name leads to: otherwise another run
+/// may hold a lock on a new file.
 fn is_at(file: &File, directory: &OwnedFd) -> Result<bool, Error> {
     let look = || match rustix::fs::statat(directory, FILE, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(named) => Ok(Some((named.st_dev, named.st_ino))),
@@ -438,8 +440,8 @@ fn is_at(file: &File, directory: &OwnedFd) -> Result<bool, Error> {
     is_named((own.st_dev, own.st_ino), look)
 }
 
-/// Whether a file of this device and inode number is what `look` finds at its name. Numbers that are
-/// made up for each look say nothing: that is what two looks that differ show.
+/// Returns whether a file with this device and inode number is the one that `look` finds at its
+/// name. Numbers that are made up for each lookup prove nothing; two lookups that differ show this.
 fn is_named<N: Copy + PartialEq>(
     own: N,
     look: impl Fn() -> Result<Option<N>, Error>,
@@ -452,12 +454,12 @@ fn is_named<N: Copy + PartialEq>(
     })
 }
 
-/// Reads whose lock it is, in words; `None` of an empty file.
+/// Reads a description of the lock's holder; `None` if the file is empty.
 fn read(file: &File) -> io::Result<Option<String>> {
-    Ok(content(file)?.map(|content| Holder::tell(&content)))
+    Ok(content(file)?.map(|content| Holder::describe(&content)))
 }
 
-/// What a lock's file says; `None` where it is empty.
+/// Reads the lock's file; `None` if it is empty.
 fn content(file: &File) -> io::Result<Option<Vec<u8>>> {
     let mut content = [0; 4096];
     let length = file.read_at(&mut content, 0)?;
@@ -465,7 +467,8 @@ fn content(file: &File) -> io::Result<Option<Vec<u8>>> {
     Ok((!content.is_empty()).then(|| content.to_vec()))
 }
 
-/// The lock is the first thing that a run writes.
+/// Builds the error for a target that can't be written; the lock is the first file that a run
+/// writes.
 fn not_writable(root: BorrowedFd<'_>, error: io::Error) -> Error {
     let message = format!("cannot write to the target (its lock \"{SHOWN}\")");
     let help = closed(root, &error, true).unwrap_or_else(|| {
@@ -480,7 +483,7 @@ fn not_writable(root: BorrowedFd<'_>, error: io::Error) -> Error {
     Error::new(ErrorKind::Unusable, message).because(error).help(help)
 }
 
-/// How a user comes to a lock that is another's, where that is why it can't be opened.
+/// Returns how to get access to another user's lock, if that is why it can't be opened.
 fn closed(root: BorrowedFd<'_>, error: &io::Error, is_written: bool) -> Option<Hint> {
     if error.kind() != io::ErrorKind::PermissionDenied {
         return None;

@@ -1,9 +1,9 @@
-//! The manifest: what earlier runs did, as evidence for the next one, and the lock that keeps two
-//! runs out of one target.
+//! The manifest: what earlier runs did, as evidence for the next one; and the lock that keeps two
+//! runs from writing to one target.
 //!
-//! [`State`] holds a row for each key of a target in the user's state directory, whoever wrote it. It
-//! is evidence, not authority: a lost or damaged one costs a full compare, never data. What it says is
-//! [`published`] in the target, for other machines and other readers.
+//! [`State`] has a row for each key of a target, from any source, in the user's state directory. It
+//! is evidence, not authority: a lost or damaged state costs a full comparison, never data. Its
+//! content is [`published`] in the target, for other machines and other readers.
 
 pub use database::is_damage;
 pub use holder::LeftBehind;
@@ -36,22 +36,22 @@ mod runs;
 pub mod state;
 mod target_lock;
 
-/// What a run was asked to do, as far as a later look at its rows needs it.
+/// The options of a run, as far as its rows can't be interpreted without them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordedOptions {
-    /// What took part.
+    /// Which entries took part.
     pub filter: FilterSpec,
-    /// Whether the target's surplus was deleted.
+    /// Whether extra entries of the target were deleted.
     pub delete: bool,
     /// How durable files were made.
     pub durability: Durability,
     /// The only name mirrored, where the source was a single file.
     pub only: Option<Box<[u8]>>,
-    /// Which form keys had.
+    /// How keys were interpreted.
     #[serde(default)]
     #[serde(rename = "form")]
     pub key_space: KeySpace,
-    /// What the target was found to keep of metadata and directories, where that isn't all.
+    /// What the target keeps of metadata and directories, if not everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keeps: Option<Keeps>,
 }
@@ -60,7 +60,7 @@ impl RecordedOptions {
     /// Encodes the options for [`State::begin_run`].
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when they can't be encoded.
+    /// [`ErrorKind::Manifest`] if they can't be encoded.
     pub fn encode(&self) -> Result<String, Error> {
         serde_json::to_string(self).map_err(|error| {
             Error::new(ErrorKind::Manifest, "cannot encode the run's options").because(error)

@@ -1,37 +1,36 @@
-//! Who may use what vidimus keeps in a directory: `.vidimus`, the lock, the published manifest.
+//! Permissions of vidimus's own files in a directory: `.vidimus`, the lock, the published manifest.
 //!
-//! One user's runs leave it there, and another's are to find it: whoever writes to the same target,
-//! or verifies it. The lock tells of processes alone: it is open to all, and to be written by a group
-//! that may write to the target's root. The manifest tells the names, sizes and digests of all that lies below, so that it is never open to
-//! somebody to whom any of that is closed ([`State::narrow`](super::State::narrow)), unless a
-//! user asks for it.
+//! One user's runs create them, and other users who write to the same target or verify it need
+//! them. The lock names only processes: all may read it, and a group that may write the target's
+//! root may write it. The manifest contains the names, sizes and digests of everything below, so it
+//! is never readable by somebody who may not read all of that
+//! ([`State::narrow`](super::State::narrow)), unless a user requests it.
 
 use crate::backend::local::user_name;
 use crate::model::hint::hint;
 use crate::model::{Hint, Setting};
 use std::fmt;
 
-/// The permissions of a file that vidimus keeps in a target: its owner may always read and write it,
-/// others never write it.
+/// The permissions of vidimus's own files in a target: the owner may always read and write them,
+/// others may never write them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ManifestMode(u32);
 
 impl ManifestMode {
     /// Nobody but the owner.
     pub const PRIVATE: Self = Self(0o600);
-    /// All that may be asked for.
+    /// The widest permissions that can be requested.
     pub(super) const EVERYBODY: Self = Self(0o664);
 
-    /// The mode of these bits; `None` where it isn't one that such a file can have: for reading and
-    /// writing alone, of which the owner may do both, and the world can't write. Who can't read
-    /// doesn't write either.
+    /// Makes a mode from these bits; `None` unless the owner may read and write, others may not
+    /// write, nobody may execute, and write permission implies read permission.
     pub fn new(bits: u32) -> Option<Self> {
         let is_one = bits & !0o664 == 0 && bits & 0o600 == 0o600 && bits & 0o060 != 0o020;
         is_one.then_some(Self(bits))
     }
 
-    /// What the mode of a target's root allows: to read it for who can list that, to write it for a
-    /// group that can replace what it holds (in a directory with the sticky bit nobody can that).
+    /// Derives the mode from a target's root: readable by those who can list the root, and writable
+    /// by a group that can replace its entries (which the sticky bit prevents).
     pub fn of_root(mode: u32) -> Self {
         let class = |shift: u32| (mode >> shift) & 7;
         let read = |shift: u32| if class(shift) & 5 == 5 { 4 << shift } else { 0 };
@@ -39,47 +38,47 @@ impl ManifestMode {
         Self(0o600 | read(3) | read(0) | if is_shared { 0o020 } else { 0 })
     }
 
-    /// The same of the lock, which tells nothing that anybody may not know.
+    /// Derives the mode of the lock, whose content is not confidential.
     pub(super) fn of_lock(root: u32) -> Self {
         Self::of_root(root | 0o055)
     }
 
-    /// What a directory of this mode gives to the files in it.
+    /// Derives the mode of files in a directory of this mode.
     pub(super) fn of_directory(mode: u32) -> Self {
         let write = if mode & 0o060 == 0o060 { 0o020 } else { 0 };
         Self(0o600 | mode & 0o044 | write)
     }
 
-    /// What both allow.
+    /// Returns the permissions that both allow.
     #[must_use]
     pub(super) fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// Without what the group may do, where it is another than was meant.
+    /// Removes the group's permissions, if the group is not the intended one.
     #[must_use]
     pub(super) fn without_group(self) -> Self {
         Self(self.0 & !0o060)
     }
 
-    /// Without what anybody but owner and group may do.
+    /// Removes the permissions of everybody but owner and group.
     #[must_use]
     pub(super) fn without_others(self) -> Self {
         Self(self.0 & !0o004)
     }
 
-    /// Whether the group may read.
+    /// Returns whether the group may read.
     pub(super) fn group_reads(self) -> bool {
         self.0 & 0o040 != 0
     }
 
-    /// The bits of a file.
+    /// Returns the mode bits of a file.
     pub fn file(self) -> u32 {
         self.0
     }
 
-    /// The bits of a directory of such files: who reads them enters it; what a group that writes
-    /// makes in it stays the group's.
+    /// Returns the mode bits of a directory of such files: readers may enter it, and if the group
+    /// may write, new files get its group.
     pub fn directory(self) -> u32 {
         let shared = if self.0 & 0o020 == 0 { 0 } else { 0o2000 };
         0o100 | self.0 | (self.0 & 0o044) >> 2 | shared
@@ -92,22 +91,22 @@ impl fmt::Display for ManifestMode {
     }
 }
 
-/// What is closed to this user, and how it comes that it is.
+/// A file or directory that this user can't access, and its owner and mode.
 pub(super) struct Closed<'a> {
-    /// Its name in the target.
+    /// The name in the target.
     pub(super) name: &'a str,
-    /// Its owner.
+    /// The owner.
     pub(super) uid: u32,
-    /// Its group.
+    /// The group.
     pub(super) gid: u32,
-    /// Its mode.
+    /// The mode.
     pub(super) mode: u32,
-    /// Whether it was to be written.
+    /// Whether write access was wanted.
     pub(super) is_written: bool,
 }
 
 impl Closed<'_> {
-    /// The way out, in words.
+    /// Returns how to get access.
     pub(super) fn help(&self) -> Hint {
         let Self { name, uid, gid, mode, is_written } = *self;
         let is_member = rustix::process::getegid().as_raw() == gid
@@ -150,10 +149,11 @@ mod tests {
             (0o2775, 0o664, 0o2775),
             (0o2770, 0o660, 0o2770),
             (0o777, 0o664, 0o2775),
-            // Who can't replace another's file in the root can't replace what vidimus keeps.
+            // With the sticky bit, users can't replace others' files in the root, and neither
+            // vidimus's own.
             (0o3775, 0o644, 0o755),
             (0o1777, 0o644, 0o755),
-            // Who enters without listing knows no names.
+            // With only search permission, users don't know the names.
             (0o711, 0o600, 0o700),
             (0o730, 0o600, 0o700),
             (0o744, 0o600, 0o700),

@@ -1,4 +1,4 @@
-//! What earlier runs found out of a target.
+//! Reuses what earlier runs found out about a target.
 
 use super::published::ManifestReader;
 use super::{RecordedOptions, State};
@@ -6,9 +6,9 @@ use crate::backend::Target;
 use crate::model::Error;
 use std::path::Path;
 
-/// Has a target go by what the latest run into it, from whatever source, found out of its file system:
-/// for who only looks, since to try it is to write. A run is told of by the state, else by the manifest
-/// that is published in the target.
+/// Makes a target assume what the latest run into it, from any source, found out about its file
+/// system. This is for commands that only read, because probing writes. The run is taken from the
+/// state, or else from the manifest published in the target.
 ///
 /// # Errors
 /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) when the state can't be read.
@@ -18,8 +18,8 @@ pub fn recall(state: Option<&State>, target: &dyn Target, spool_dir: &Path) -> R
             let run = state.last_run()?;
             run.map(|run| RecordedOptions::decode(&run.options)).transpose()?
         }
-        // What a remote place was found to do costs requests to be told; a manifest that can't be read is told
-        // where its rows are read.
+        // For a remote target, reading the manifest costs requests. A manifest that can't be read
+        // is reported when its rows are read.
         None if target.capabilities().remote => None,
         None => {
             let latest = ManifestReader::of(target, spool_dir).latest_or_highest();

@@ -1,16 +1,16 @@
-//! Rows: what is known of one key, and how the state database keeps it.
+//! Rows: what is known about one key, and how the state database stores it.
 
 use crate::model::entry::Completeness;
 use crate::model::{Digest, Entry, EntryKind, ExtraDigests, Key, Metadata, Stamp, Timestamp};
 use rusqlite::types::ValueRef;
 use rusqlite::{Statement, ToSql, params};
 
-/// A run's number in its state; rows name runs by it.
+/// The number of a run in its state, by which rows refer to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunNumber(pub i64);
 
-/// A source's number in the state of a target; rows and runs name their source by it. It is never
-/// given again, and the published manifest names sources by it too.
+/// The number of a source in the state of a target, by which rows and runs refer to it. It is never
+/// reused, and the published manifest uses it, too.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
@@ -19,73 +19,74 @@ pub struct SourceNumber(pub i64);
 impl SourceNumber {
     /// The first source of a target.
     pub const FIRST: Self = Self(1);
-    /// What no source is numbered by: nothing was recorded of it.
+    /// The number of no source: no run from it is recorded.
     pub const NONE: Self = Self(0);
 }
 
 /// How it is known that the target's content is the source's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
-    /// vidimus copied it, or hashed both sides: the digest is the source's and the target's.
+    /// vidimus copied it or hashed both sides: the digest is that of source and target.
     Proven,
-    /// The target's copy was taken as it was found. It has no digest, or one that was observed of
-    /// the target alone later: that proves that it stays the same, not that it equals the source.
+    /// The target's copy was accepted as found. It has no digest, or one that was computed later
+    /// from the target alone, which proves that the copy doesn't change but not that it equals the
+    /// source.
     Adopted,
 }
 
-/// What is known of one key: what earlier runs recorded, with the stamp that the target had then.
+/// What is known about one key: what earlier runs recorded, with the target's stamp at that time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row<T = Stamp> {
     /// The entry's key.
     pub key: Key,
-    /// What it is, on both sides.
+    /// The kind of entry, on both sides.
     pub kind: EntryKind,
-    /// The digest of its content, where it is known and there is content.
+    /// The digest of the content, if there is content and it is known.
     pub digest: Option<Digest>,
-    /// Other digests of the same content that a run was asked to record. Without `digest`, what an
-    /// imported list says of a file that was not found as it says.
+    /// Other digests of the same content that a run was asked to record. Without `digest`, these
+    /// are from an imported list for a file that didn't match it.
     pub extra: ExtraDigests,
     /// How it is known to equal the source.
     pub origin: Origin,
     /// The source's stamp when its content was read (or adopted).
     pub source: Stamp,
-    /// Whether content could have changed after the source's stamp was taken without a trace
+    /// Whether the content could have changed without a trace after the source's stamp was taken
     /// ([`Stamp::is_racy`]): then the stamp is no evidence.
     pub source_racy: bool,
-    /// The target's stamp after it was put in place.
+    /// The target's stamp after the entry was put in place.
     pub target: T,
     /// The metadata that the target was given.
     pub metadata: Metadata,
     /// A symbolic link's text.
     pub link: Option<Box<[u8]>>,
-    /// The run that copied or adopted it.
+    /// The run that copied or adopted the entry.
     pub run: RunNumber,
-    /// The source of that run, whose stamp `source` is.
+    /// The source of that run, which `source` is the stamp of.
     pub from: SourceNumber,
     /// When the target's content was last found to match the digest.
     pub verified_at: Option<Timestamp>,
 }
 
-/// What a run came to know of one key, before it is known which stamp the target has of it: no row
-/// yet, and nothing that could be recorded. Its metadata is what the target is to hold.
+/// What a run knows about one key before the target's stamp is known. It is not a row yet and can't
+/// be recorded.
 pub type PendingRow = Row<()>;
 
 impl Row {
-    /// Whether its source's stamp is evidence for a run from the source of this number: it is that
-    /// source's, or nobody's, of what was imported or streamed, so that content alone decides. Any
-    /// other row is evidence of the target alone.
+    /// Returns whether the source's stamp is evidence for a run from the source with this number:
+    /// it is that source's, or the row was imported or streamed, so that content alone decides. Any
+    /// other row is evidence about the target only.
     pub fn knows_source(&self, number: SourceNumber) -> bool {
         self.from == number || self.source.is_unknown()
     }
 
-    /// Adds what the row tells of an entry that was only listed, where it was made of the same stamp
-    /// as this recorded one of that side; whether it was.
-    pub fn tell(&self, recorded: &Stamp, entry: &mut Entry) -> bool {
+    /// Adds the row's metadata to a listed entry, if the row was made for the same stamp of that
+    /// side. Returns whether it did.
+    pub fn complete(&self, recorded: &Stamp, entry: &mut Entry) -> bool {
         let tells = entry.completeness == Completeness::ListingOnly
-            // Between two stores a marker is a file: such a row says nothing of a directory.
+            // Between two stores a marker is a file: such a row doesn't apply to a directory.
             && (self.kind == EntryKind::Directory) == (entry.kind == EntryKind::Directory)
             && entry.stamp == *recorded
-            // Without a tag, only the directory that has no object: a bucket's root.
+            // The only directory without a tag is a bucket's root, which has no object.
             && (entry.stamp.tag().is_some() || entry.key.is_root());
         if tells {
             entry.kind = self.kind;
@@ -99,8 +100,8 @@ impl Row {
 
 #[cfg(test)]
 impl Row {
-    /// The row of an entry that the first run copied from the first source; the target's stamp is
-    /// the same, and nothing was hashed.
+    /// Makes the row of an entry that the first run copied from the first source; the target's
+    /// stamp is the same, and nothing was hashed.
     pub(crate) fn of_copied(entry: Entry) -> Self {
         let (run, from) = (RunNumber(1), SourceNumber::FIRST);
         let by = RecordedBy { run, from, began: Timestamp::default() };
@@ -133,8 +134,8 @@ impl<T> Row<T> {
 }
 
 impl PendingRow {
-    /// Begins the row of a source's entry whose content nobody read: the target is to hold it with
-    /// this metadata.
+    /// Begins the row of a source entry whose content was not read; the target is to have this
+    /// metadata.
     pub fn of(entry: Entry, metadata: Metadata, by: RecordedBy) -> Self {
         Self {
             key: entry.key,
@@ -153,40 +154,40 @@ impl PendingRow {
         }
     }
 
-    /// Makes the row, of the stamp that the target has now that all is done.
+    /// Completes the row with the target's final stamp.
     pub fn with_target(self, target: Stamp) -> Row {
         self.having(target)
     }
 }
 
 impl From<Row> for PendingRow {
-    /// Takes a row's word for all but the target's stamp.
+    /// Copies everything from a row but the target's stamp.
     fn from(row: Row) -> Self {
         row.having(())
     }
 }
 
-/// Who records.
+/// The run that records rows.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordedBy {
     /// The run.
     pub run: RunNumber,
-    /// Its source.
+    /// The source of the run.
     pub from: SourceNumber,
-    /// When it began to list: what changed since could have changed without a trace.
+    /// When the run began to list: later changes may leave no trace in stamps.
     pub began: Timestamp,
 }
 
 /// A file whose content was found to match its digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// Its key.
+    /// The file's key.
     pub key: Key,
     /// The digest.
     pub digest: Digest,
-    /// The target's stamp in the row that it was held against.
+    /// The target's stamp in the row that the file was compared with.
     pub target: Stamp,
-    /// When that was found.
+    /// When it was verified.
     pub at: Timestamp,
 }
 
@@ -194,12 +195,12 @@ pub struct Verified {
 pub(super) const VERIFY: &str =
     "UPDATE entries SET verified_at = ?4 WHERE key = ?1 AND digest = ?2 AND target = ?3";
 
-/// Sets the target's stamp of an entry that was mended and, where that was made sure of, when its
-/// content was verified, unless its row is of other content.
+/// Sets the target's stamp of a repaired entry and, if its content was verified, when; unless its
+/// row has other content.
 pub(super) const MEND: &str = "UPDATE entries SET target = ?4, \
      verified_at = coalesce(?5, verified_at) WHERE key = ?1 AND kind = ?2 AND digest IS ?3";
 
-/// Binds what was mended to the statement [`MEND`] and executes that.
+/// Binds a repaired entry to the statement [`MEND`] and executes it.
 pub(super) fn mend(statement: &mut Statement<'_>, row: &Row) -> rusqlite::Result<usize> {
     statement.execute(params![
         row.key.as_bytes(),
@@ -210,7 +211,7 @@ pub(super) fn mend(statement: &mut Statement<'_>, row: &Row) -> rusqlite::Result
     ])
 }
 
-/// Binds what was verified to the statement [`VERIFY`] and executes that.
+/// Binds a verified file to the statement [`VERIFY`] and executes it.
 pub(super) fn verify(
     statement: &mut Statement<'_>,
     verified: &Verified,
@@ -219,12 +220,12 @@ pub(super) fn verify(
     statement.execute(params![key.as_bytes(), &digest.0[..], target.encode(), nanoseconds(*at)])
 }
 
-/// Puts a row, in the place of any of its key.
+/// Inserts a row or replaces the row of its key.
 pub(super) const PUT: &str = "INSERT OR REPLACE INTO entries \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 
-/// The columns in a file of a format version, in the order of [`TABLE`], [`decode`] and [`put`];
-/// what an older version lacks is null, and its only source the first.
+/// Returns the columns in a file of a format version, in the order of [`TABLE`], [`decode`] and
+/// [`put`]. A column that an older version lacks is null, and its only source is the first.
 pub(super) fn columns(version: i64) -> String {
     let extra = if version < 3 { "NULL, NULL" } else { "sha256, md5" };
     let from = if version < 4 { "1" } else { "from_source" };
@@ -234,7 +235,7 @@ pub(super) fn columns(version: i64) -> String {
     )
 }
 
-/// How many columns that are.
+/// The number of these columns.
 pub(super) const WIDTH: usize = 18;
 
 /// The table of rows.
@@ -259,7 +260,7 @@ pub(super) const TABLE: &str = "CREATE TABLE entries (
     from_source INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;";
 
-/// Binds a row to the statement [`PUT`] and executes that.
+/// Binds a row to the statement [`PUT`] and executes it.
 pub(super) fn put(statement: &mut Statement<'_>, row: &Row) -> rusqlite::Result<usize> {
     statement.execute(params![
         row.key.as_bytes(),
@@ -286,7 +287,7 @@ pub(super) fn put(statement: &mut Statement<'_>, row: &Row) -> rusqlite::Result<
     ])
 }
 
-/// Decodes a row; `None` where what stands there is none.
+/// Decodes a row; `None` if it is invalid.
 pub(super) fn decode(row: &rusqlite::Row<'_>) -> Option<Row> {
     let blob = |at: usize| match row.get_ref(at).ok()? {
         ValueRef::Blob(bytes) => Some(Some(bytes)),
@@ -341,13 +342,13 @@ pub(super) fn decode(row: &rusqlite::Row<'_>) -> Option<Row> {
     })
 }
 
-/// A time of the clock as one integer: nanoseconds since the epoch, which reach to the year 2262;
-/// a clock beyond is taken for their end.
+/// Encodes a wall-clock time as nanoseconds since the epoch, saturating at the limits of `i64` (the
+/// year 2262).
 pub(super) fn nanoseconds(at: Timestamp) -> i64 {
     at.seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(at.nanos))
 }
 
-/// The time that [`nanoseconds`] stands for.
+/// Decodes a time from [`nanoseconds`].
 pub(super) fn timestamp(nanoseconds: i64) -> Timestamp {
     Timestamp {
         seconds: nanoseconds.div_euclid(1_000_000_000),

@@ -1,4 +1,4 @@
-//! Runs, as the state records them.
+//! Runs as recorded in the state.
 
 use super::row::{self, RunNumber};
 use crate::backend::local::FileSystemId;
@@ -7,31 +7,31 @@ use crate::model::{RunId, Timestamp, Totals, Verdict};
 use rusqlite::{Connection, OptionalExtension as _};
 use serde::{Deserialize, Serialize};
 
-/// What tells a source's root from another one mounted in its place.
+/// Identifies a source's root, to notice another one mounted in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootIdentity {
-    /// The inode of the root directory; 0 where its number identifies nothing.
+    /// The inode number of the root directory; 0 if it identifies nothing.
     pub inode: u64,
     /// The type of its file system: `f_type` of statfs(2).
     pub file_system: u64,
-    /// Which file system of that type; earlier versions didn't record it.
+    /// The identity of the file system; not recorded by earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<FileSystemId>,
 }
 
-/// Whether a root is the one that it was.
+/// Whether a root is the same as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sameness {
-    /// Nothing says that it is another.
+    /// Nothing indicates another root.
     Same,
-    /// Its file system has another id, as the same one can have after a restart.
+    /// Its file system has another id, which may be the same file system after a restart.
     Unsure,
-    /// It is another.
+    /// It is another root.
     Other,
 }
 
 impl RootIdentity {
-    /// Compares it with what it was in an earlier run.
+    /// Compares the root with that of an earlier run.
     pub fn compare(&self, before: &Self) -> Sameness {
         use FileSystemId::Passing;
         let is_numbered = self.inode != NO_NUMBER && before.inode != NO_NUMBER;
@@ -43,7 +43,7 @@ impl RootIdentity {
             (_, None) => Sameness::Same,
             (now, before) if now == before => Sameness::Same,
             (None | Some(Passing(_)), _) | (_, Some(Passing(_))) => Sameness::Unsure,
-            // By the UUID then and by what is made of it now, or the reverse.
+            // One is the UUID, the other an id derived from it.
             (Some(now), Some(before))
                 if std::mem::discriminant(now) != std::mem::discriminant(before) =>
             {
@@ -80,11 +80,11 @@ impl CutOff {
 /// One run, as recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunRecord {
-    /// Its number.
+    /// The number.
     pub number: RunNumber,
-    /// Its id.
+    /// The id.
     pub id: RunId,
-    /// Its source, by name.
+    /// The name of its source.
     pub source: String,
     /// When it began.
     pub started: Timestamp,
@@ -92,11 +92,11 @@ pub struct RunRecord {
     pub ended: Option<Timestamp>,
     /// How it ended.
     pub verdict: Option<Verdict>,
-    /// What it counted.
+    /// Its totals.
     pub totals: Option<Totals>,
-    /// Its options, as the JSON that [`State::begin_run`](super::State::begin_run) was given.
+    /// Its options, the JSON given to [`State::begin_run`](super::State::begin_run).
     pub options: String,
-    /// The source's root, where the run's deletions were allowed.
+    /// The source's root, if the run's deletions were allowed.
     pub root: Option<RootIdentity>,
 }
 

@@ -1,20 +1,21 @@
-//! The state: one `SQLite` file a target in the user's state directory.
+//! The state: one `SQLite` file for each target in the user's state directory.
 //!
-//! It keeps a row for each key, whoever wrote it last: mirrors of several sources, of single files,
-//! and what was streamed. A [`State`] is opened on behalf of one source, whose runs it records; what
-//! is asked of "the source" is asked of that one, everything else of all.
+//! It has a row for each key, from whatever wrote it last: mirrors of several sources, of single
+//! files, and streams. A [`State`] is opened for one source, whose runs it records. Methods about
+//! "the source" refer to that one, all others to all sources.
 //!
-//! [`State`] opens it and keeps the record of runs, [`Rows`] streams its rows in key order,
-//! [`Writer`] puts rows a batch at a time; each on a connection of its own. It is the journal as
-//! well: rows are put as outcomes become durable, so that a run after a crash is an ordinary run. In
-//! WAL mode with `synchronous=NORMAL` (<https://sqlite.org/pragma.html#pragma_synchronous>) a power
-//! cut may take the last batches but never mixes them, and a row is never older than what it says.
-//! Where that mode can't be trusted on a full disk it is a rollback journal (`journal`).
+//! [`State`] opens the file and records runs, [`Rows`] streams its rows in key order, and
+//! [`Writer`] puts rows in batches, each on a connection of its own. The state is also the journal:
+//! rows are put when outcomes are durable, so that a run after a crash is an ordinary run. In WAL
+//! mode with `synchronous=NORMAL` (<https://sqlite.org/pragma.html#pragma_synchronous>) a power cut
+//! may lose the last batches but never mixes them, and a row is never older than its content says.
+//! Where that mode isn't safe on a full disk, a rollback journal is used (`journal`).
 //!
-//! Format version 4, in `SQLite`'s `user_version`; `application_id` says whose file it is. Versions 1
-//! to 3 had a file for each pair of source and target: the first run that writes takes over those of
-//! its target (`pairs`), and whoever only reads sees them as they would be then. A newer version is
-//! refused with an error, anything else that isn't whole is damage: put aside, and begun anew.
+//! The format version is 4, in `SQLite`'s `user_version`; `application_id` identifies vidimus's
+//! files. Versions 1 to 3 had one file for each pair of source and target: the first run that
+//! writes converts those of its target (`pairs`), and readers see the result of that conversion. A
+//! newer version is refused with an error. Anything else that isn't valid is damage: the file is
+//! put aside and a new one created.
 
 use super::database::{
     Access, Trouble, begin, cannot_make, cannot_open, cannot_put_aside, check, connect, failed,
@@ -35,15 +36,15 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// The source of what was streamed from standard input. No other one has this name: paths are
+/// The name of the source of streams from standard input. No other source has it: paths are
 /// absolute, and stores have URLs.
 pub const STREAM: &str = "-";
-/// The source of what was imported from a list of digests. It has no other name either.
+/// The name of the source of imported lists of digests, which is unique, too.
 pub const IMPORTED: &str = "a list of digests";
-/// Pages of the log (of 4 KiB) before it is written back into the file: 32 MiB.
+/// Pages of the log (of 4 KiB) after which it is written back into the file: 32 MiB.
 const LOG_PAGES: u32 = 8_192;
 
-/// What earlier runs into one target did, as a run from one source sees it.
+/// What earlier runs into one target did, as seen by a run from one source.
 #[derive(Debug)]
 pub struct State {
     path: PathBuf,
@@ -51,7 +52,7 @@ pub struct State {
     target: String,
     access: Access,
     connection: Connection,
-    /// Where it lies, when it was made of files of an older version to be read only.
+    /// The temporary directory of a state that was converted from older files for reading only.
     scratch: Option<TempDir>,
 }
 
@@ -60,15 +61,16 @@ pub struct State {
 pub struct Opened {
     /// The state.
     pub state: State,
-    /// Where one before it was put, when that was damaged and what it held begins anew.
+    /// The new path of the previous file, if that was damaged and a new one was created.
     pub set_aside: Option<PathBuf>,
-    /// Whether the file stood there and was empty: somebody emptied it, or the run that made it was
+    /// Whether the file existed but was empty: it was truncated, or the run that created it was
     /// killed at once.
     pub was_empty: bool,
 }
 
 impl Opened {
-    /// That what was recorded before could not be used, where it couldn't, and what is done instead.
+    /// That what was recorded before could not be used, where it couldn't, and what is done
+    /// instead.
     pub fn lost(&self, instead: Option<Instead>) -> Option<Notice> {
         let aside = self.set_aside.as_ref();
         let set_aside = aside.map(|aside| Escaped(aside.as_os_str().as_bytes()).to_string());
@@ -78,21 +80,23 @@ impl Opened {
 }
 
 impl State {
-    /// Opens the state of a target to read it, and to write to it on behalf of a source; makes it,
-    /// and the directory, where missing. The directory has mode 0700, the file 0600.
+    /// Opens the state of a target for reading, and for writing on behalf of a source; creates it
+    /// and its directory if missing. The directory has mode 0700, the file 0600.
     ///
-    /// `source` and `target` are canonical locations; what isn't UTF-8 in them is escaped by the
-    /// caller, without loss. A damaged file is renamed to `<name>.damaged-<n>` and a new one begun.
-    /// Files of older versions are taken over, and removed then. The caller holds the target's lock.
+    /// `source` and `target` are canonical locations in which the caller has escaped everything
+    /// that isn't UTF-8 without loss. A damaged file is renamed to `<name>.damaged-<n>` and a new
+    /// one created. Files of older versions are converted and then removed. The caller holds the
+    /// target's lock.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] for a file of a newer version, or one that can't be made, opened or
-    /// put aside.
+    /// [`ErrorKind::Manifest`] for a file of a newer version, or one that can't be created, opened
+    /// or put aside.
     pub fn open(state_dir: &Path, source: &str, target: &str) -> Result<Opened, Error> {
         let path = path_of(state_dir, target);
         let failed = |error| cannot_make(state_dir, error);
         DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(failed)?;
-        // Two that begin at once, into a place that knows no lock say, don't make it twice.
+        // Two runs that start at the same time, for example into a target without locks, must not
+        // both create the file.
         let directory = File::open(state_dir).map_err(failed)?;
         rustix::fs::flock(&directory, FlockOperation::LockExclusive)
             .map_err(|error| failed(error.into()))?;
@@ -103,19 +107,18 @@ impl State {
         }
     }
 
-    /// Opens the state of a target to read it only, as a run from a source sees it: `None` when there
-    /// is none. For a dry run: makes and changes no file in the state directory.
+    /// Opens the state of a target for reading only, as a run from a source sees it; `None` if
+    /// there is none. This is for dry runs: it changes no file in the state directory.
     ///
-    /// Without a write-ahead log the file is opened as immutable, which keeps `SQLite` from making
-    /// any file beside it; a run that begins to write meanwhile (a dry run takes no lock) can then
-    /// show as damage. With a log, left by a killed run or of one under way, it is read through it,
-    /// by the index (`-shm`) that stands beside; `SQLite` may rebuild that index. With a rollback
-    /// journal what a killed run wrote last is undone. Where there are only files of older versions,
-    /// what a run would make of them is made in the temporary directory.
+    /// Without a write-ahead log the file is opened as immutable, so that `SQLite` creates no file
+    /// beside it. If a run begins to write meanwhile (a dry run takes no lock), that can look like
+    /// damage. A log of a killed or active run is read through its index (`-shm`), which `SQLite`
+    /// may rebuild. With a rollback journal, the last writes of a killed run are undone. If there
+    /// are only files of older versions, they are converted in the temporary directory.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] for a file of a newer version, a damaged one ([`is_damage`](super::is_damage)), or one
-    /// that can't be read.
+    /// [`ErrorKind::Manifest`] for a file of a newer version, a damaged one
+    /// ([`is_damage`](super::is_damage)), or one that can't be read.
     pub fn open_read_only(
         state_dir: &Path,
         source: &str,
@@ -126,27 +129,27 @@ impl State {
         Ok(Some(state))
     }
 
-    /// Opens the state of a target to read it only, as the source of its latest run sees it: `None`
-    /// when no run into it is recorded. What was imported ([`IMPORTED`]) counts once it is whole.
+    /// Opens the state of a target for reading only, as the source of its latest run sees it;
+    /// `None` if no run into it is recorded. An import ([`IMPORTED`]) counts once it is complete.
     ///
     /// # Errors
-    /// As those of [`State::open_read_only`].
+    /// Those of [`State::open_read_only`].
     pub fn latest_into(state_dir: &Path, target: &str) -> Result<Option<Self>, Error> {
         let Some(mut state) = Self::read(state_dir, target)? else { return Ok(None) };
         let is_published = state.published()?.is_some();
-        // An import that did not come to its end published nothing.
+        // An incomplete import published nothing.
         let condition = format!("{is_published} OR name <> '{IMPORTED}'");
         let Some(run) = state.run_where(&condition)? else { return Ok(None) };
         state.source = run.source;
         Ok(Some(state))
     }
 
-    /// Opens the file of this state anew, to record what is found of its rows
-    /// ([`Writer::set_verified`]) while they are read. No lock keeps a run from writing to it at the
-    /// same time: of two writers one waits for the other's commit, up to 30 s.
+    /// Opens the file of this state again, to record verifications ([`Writer::set_verified`]) while
+    /// rows are read. No lock keeps a run from writing at the same time: of two writers, one waits
+    /// up to 30 s for the other's commit.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be opened for writing.
+    /// [`ErrorKind::Manifest`] if the file can't be opened for writing.
     pub fn for_recording(&self) -> Result<Self, Error> {
         let open = || {
             if self.scratch.is_some() {
@@ -154,7 +157,7 @@ impl State {
                 return Err(cannot_open(&io::Error::other(why)));
             }
             let connection = connect(&self.path, Access::Write)?;
-            // SQLite opens what it may not write for reading alone.
+            // SQLite silently opens a write-protected file for reading only.
             if connection.is_readonly(rusqlite::MAIN_DB)? {
                 let error = io::Error::from(io::ErrorKind::PermissionDenied);
                 return Err(cannot_open(&error));
@@ -171,22 +174,23 @@ impl State {
         })
     }
 
-    /// Puts the file aside, as [`State::open`] does with a damaged one, and begins a new one: for
-    /// damage that shows later. All [`Rows`] and [`Writer`]s of it are to be dropped before.
+    /// Puts the file aside, as [`State::open`] does with a damaged one, and creates a new one: for
+    /// damage that is found later. All its [`Rows`] and [`Writer`]s must be dropped before.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be renamed or a new one can't be made.
+    /// [`ErrorKind::Manifest`] if the file can't be renamed or a new one can't be created.
     pub fn set_aside(self) -> Result<Opened, Error> {
         let Self { path, source, target, connection, .. } = self;
         drop(connection);
         Self::replace(&path, &source, &target)
     }
 
-    /// Reads the file to its end, and makes sure that nothing in it is damaged: whoever tells of rows
-    /// as they come can't take that back.
+    /// Reads the whole file and checks it for damage, for callers that can't retract rows they have
+    /// passed on.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it is damaged ([`is_damage`](super::is_damage)), or can't be read.
+    /// [`ErrorKind::Manifest`] if the file is damaged ([`is_damage`](super::is_damage)) or can't be
+    /// read.
     pub fn check_whole(&self) -> Result<(), Error> {
         let check = "PRAGMA quick_check(1)";
         let found = self.connection.query_row(check, [], |row| row.get::<_, String>(0));
@@ -196,15 +200,16 @@ impl State {
         }
     }
 
-    /// The source, as it was given.
+    /// Returns the source as it was given.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// The source's number in this state; [`SourceNumber::NONE`] where no run from it is recorded.
+    /// Returns the source's number in this state; [`SourceNumber::NONE`] if no run from it is
+    /// recorded.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn number(&self) -> Result<SourceNumber, Error> {
         let query = "SELECT number FROM sources WHERE name = ?1";
         let number = self.connection.query_row(query, [&self.source], |row| row.get(0));
@@ -212,15 +217,15 @@ impl State {
         Ok(number.map_or(SourceNumber::NONE, SourceNumber))
     }
 
-    /// The target, as it was given.
+    /// Returns the target as it was given.
     pub fn target(&self) -> &str {
         &self.target
     }
 
-    /// Records that a run begins; `options` is JSON.
+    /// Records the start of a run; `options` is JSON.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be written.
+    /// [`ErrorKind::Manifest`] if the state can't be written.
     pub fn begin_run(
         &self,
         run: &RunId,
@@ -241,21 +246,21 @@ impl State {
         begin().map_err(|error| self.failed("write", error))
     }
 
-    /// Records again what a run was asked, with what it found out meanwhile.
+    /// Updates the options of a run, with what it found out meanwhile.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be written.
+    /// [`ErrorKind::Manifest`] if the state can't be written.
     pub fn set_options(&self, run: RunNumber, options: &str) -> Result<(), Error> {
         let update = "UPDATE runs SET options = ?2 WHERE number = ?1";
         let updated = self.connection.execute(update, params![run.0, options]);
         updated.map(drop).map_err(|error| self.failed("write", error))
     }
 
-    /// Records how a run ended. `root` identifies the source's root where the run's deletions were
-    /// allowed, and only there.
+    /// Records the end of a run. `root` identifies the source's root if the run's deletions were
+    /// allowed.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be written.
+    /// [`ErrorKind::Manifest`] if the state can't be written.
     pub fn finish_run(
         &self,
         run: RunNumber,
@@ -278,26 +283,26 @@ impl State {
         Ok(())
     }
 
-    /// The latest run from whatever source, whether it ended or not.
+    /// Returns the latest run from any source, whether it ended or not.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn last_run(&self) -> Result<Option<RunRecord>, Error> {
         self.run_where("TRUE")
     }
 
-    /// The latest run from the source, whether it ended or not.
+    /// Returns the latest run from the source, whether it ended or not.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn last_run_from_source(&self) -> Result<Option<RunRecord>, Error> {
         self.run_of_source("TRUE")
     }
 
-    /// The latest run from each source, by the sources' numbers.
+    /// Returns the latest run from each source, by source number.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when they can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn last_runs(&self) -> Result<Vec<(SourceNumber, RunRecord)>, Error> {
         let latest = format!(
             "SELECT {}, name, sources.number FROM runs JOIN sources ON sources.number = source \
@@ -315,21 +320,21 @@ impl State {
         read().map_err(|error| self.failed("read", error))
     }
 
-    /// Whether any row is from a source.
+    /// Returns whether any row is from a source.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when that can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn has_rows_from(&self, source: SourceNumber) -> Result<bool, Error> {
         let query = "SELECT EXISTS (SELECT 1 FROM entries WHERE from_source = ?1)";
         let found = self.connection.query_row(query, [source.0], |row| row.get(0));
         found.map_err(|error| self.failed("read", error))
     }
 
-    /// Since when runs from a source were cut off and not followed by one that did all; `None` where
-    /// none was.
+    /// Since when runs from a source were cut off and not followed by one that did all; `None`
+    /// where none was.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn cut_off(&self, source: SourceNumber) -> Result<Option<CutOff>, Error> {
         // A run of which it isn't known what it was asked may have deleted.
         let query = "SELECT min(started), \
@@ -351,36 +356,36 @@ impl State {
         }))
     }
 
-    /// The latest run that mirrored, from whatever source.
+    /// Returns the latest mirror run from any source.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn last_mirror(&self) -> Result<Option<RunRecord>, Error> {
         self.run_where(&format!("name NOT IN ('{STREAM}', '{IMPORTED}')"))
     }
 
-    /// The latest run from whatever source that went through a whole tree, or was to.
+    /// Returns the latest run from any source for a whole tree, whether it completed or not.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn last_whole_run(&self) -> Result<Option<RunRecord>, Error> {
         self.run_where(&format!(
             "name NOT IN ('{STREAM}', '{IMPORTED}') AND json_extract(options, '$.only') IS NULL"
         ))
     }
 
-    /// A run by its number, which rows name it by.
+    /// Returns a run by its number.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn run(&self, number: RunNumber) -> Result<Option<RunRecord>, Error> {
         self.run_where(&format!("runs.number = {}", number.0))
     }
 
-    /// The row of a key; one that can't be decoded is none.
+    /// Returns the row of a key; `None` also if it can't be decoded.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn row(&self, key: &Key) -> Result<Option<Row>, Error> {
         let version = pragma(&self.connection, "user_version");
         let version = version.map_err(|error| self.failed("read", error))?;
@@ -389,62 +394,63 @@ impl State {
         Ok(found.optional().map_err(|error| self.failed("read", error))?.flatten())
     }
 
-    /// The totals of the source's latest run that went through all entries, to estimate by.
+    /// Returns the totals of the source's latest run that processed all entries, as a basis for
+    /// estimates.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when they can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn last_finished_totals(&self) -> Result<Option<Totals>, Error> {
         let run = self.run_of_source("verdict IN ('complete', 'incomplete', 'refused')")?;
         Ok(run.and_then(|run| run.totals))
     }
 
-    /// The source's root as it was in its latest run whose deletions were allowed.
+    /// Returns the source's root in its latest run whose deletions were allowed.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn last_allowed_root(&self) -> Result<Option<RootIdentity>, Error> {
         Ok(self.run_of_source("root IS NOT NULL")?.and_then(|run| run.root))
     }
 
-    /// Whether no run from the source has yet done all it was to do, so that rows can't tell of all
-    /// that it has.
+    /// Returns whether no run from the source has completed yet, so that rows don't cover
+    /// everything in it.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn is_first_contact(&self) -> Result<bool, Error> {
         Ok(self.run_of_source("verdict IN ('complete', 'refused')")?.is_none())
     }
 
-    /// Streams the rows in key order. What a [`Writer`] commits meanwhile may show or not.
+    /// Streams the rows in key order. Rows that a [`Writer`] commits meanwhile may be included.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when the file can't be opened again.
+    /// [`ErrorKind::Manifest`] if the file can't be opened again.
     pub fn rows(&self) -> Result<Rows, Error> {
         self.rows_from(&Key::root())
     }
 
-    /// [`State::rows`] from a key on.
+    /// Streams the rows from a key on; see [`State::rows`].
     ///
     /// # Errors
-    /// As those of [`State::rows`].
+    /// Those of [`State::rows`].
     pub fn rows_from(&self, first: &Key) -> Result<Rows, Error> {
         let connection =
             connect(&self.path, self.access).map_err(|error| self.failed("read", error))?;
         Ok(Rows::new(self.path.clone(), connection, first.as_bytes()))
     }
 
-    /// Begins to write rows. One writer at a time; others wait for its commit.
+    /// Begins to write rows. There is one writer at a time; others wait for its commit.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when the file can't be opened again.
+    /// [`ErrorKind::Manifest`] if the file can't be opened again.
     pub fn writer(&self) -> Result<Writer, Error> {
         let connection =
             connect(&self.path, self.access).map_err(|error| self.failed("write", error))?;
-        // What is rewritten often within a run is written back to the file once.
+        // Pages that are rewritten often within a run are written back to the file once.
         connection
             .pragma_update(None, "wal_autocheckpoint", LOG_PAGES)
             .map_err(|error| self.failed("write", error))?;
-        // What was never published is published whole.
+        // Changes are tracked only after the first publication, which contains all rows.
         let tracks = self.published()?.is_some();
         Ok(Writer { path: self.path.clone(), connection, begun: false, tracks })
     }
@@ -461,8 +467,8 @@ impl State {
         self.run_where(&format!("source = {} AND {condition}", self.number()?.0))
     }
 
-    /// Opens the file, or begins a new one where there is none or nothing in it, of what files of
-    /// older versions in the directory hold.
+    /// Opens the file. If there is none or it is empty, creates it from the older files in the
+    /// directory.
     fn open_or_begin(
         path: &Path,
         state_dir: &Path,
@@ -474,13 +480,13 @@ impl State {
         let mut set_aside = None;
         let mut taken_over = Vec::new();
         if is_empty(&connection)? {
-            // Nobody waits for it yet, and it may be more than memory is meant to hold.
+            // No reader waits for this transaction, which may exceed the intended memory.
             connection.pragma_update(None, "cache_spill", true)?;
             let mut found = Pair::all_into(state_dir, target, true)?;
             loop {
                 match Self::begin_of(&mut connection, target, &found.pairs) {
                     Ok(()) => break,
-                    // It shows as its rows are read; the others are none the worse for it.
+                    // Damage found while reading rows: put that file aside and use the others.
                     Err(Obstacle::Pair(at, Trouble::Damaged(_))) => found.put_aside(at)?,
                     Err(obstacle) => {
                         return Err(Obstacle::Other(obstacle.refusal(path, &found.pairs)));
@@ -490,7 +496,7 @@ impl State {
             (taken_over, set_aside) = (found.pairs, found.set_aside);
         }
         let state = Self::of(path, connection, source, target)?;
-        // What is left of them says nothing any more.
+        // The older files are obsolete now.
         taken_over
             .iter()
             .try_for_each(Pair::remove)
@@ -499,7 +505,7 @@ impl State {
         Ok(Opened { state, set_aside, was_empty })
     }
 
-    /// Begins a state of what files of older versions hold, or does nothing.
+    /// Creates a state from files of older versions, if there are any.
     fn begin_of(connection: &mut Connection, target: &str, pairs: &[Pair]) -> Result<(), Obstacle> {
         let transaction = connection.transaction()?;
         begin(&transaction, target)?;
@@ -507,9 +513,9 @@ impl State {
         Ok(transaction.commit()?)
     }
 
-    /// Opens a file to write to it, and makes it where it is missing.
+    /// Opens a file for writing and creates it if it is missing.
     fn make(path: &Path) -> Result<Connection, Trouble> {
-        // SQLite gives the log and its index the mode of the file.
+        // SQLite creates the log and its index with the file's mode.
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -518,7 +524,7 @@ impl State {
         Ok(connect(path, Access::Write)?)
     }
 
-    /// Checks a file that was opened to write to it.
+    /// Checks a file that was opened for writing.
     fn of(
         path: &Path,
         connection: Connection,
@@ -538,14 +544,14 @@ impl State {
         })
     }
 
-    /// Opens what there is of a target to read it, on behalf of no source.
+    /// Opens the state of a target for reading, for no source in particular.
     fn read(state_dir: &Path, target: &str) -> Result<Option<Self>, Error> {
         let path = path_of(state_dir, target);
         match fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Self::read_pairs(state_dir, target);
             }
-            // Emptied, or its run was killed before anything was written to it.
+            // Truncated, or its run was killed before it wrote anything.
             _ if is_emptied(&path) => {
                 let of_pairs = Self::read_pairs(state_dir, target)?;
                 let damaged = || refusal(&path, Trouble::Damaged("it is empty".to_owned()));
@@ -571,7 +577,7 @@ impl State {
         Ok(Self { path, source, target, access, connection, scratch })
     }
 
-    /// Makes of files of older versions, elsewhere, what a run would make of them.
+    /// Converts files of older versions in a temporary directory.
     fn read_pairs(state_dir: &Path, target: &str) -> Result<Option<Self>, Error> {
         let found = Pair::all_into(state_dir, target, false);
         let found = found.map_err(|obstacle| obstacle.refusal(state_dir, &[]))?;
@@ -603,12 +609,12 @@ impl State {
     }
 }
 
-/// Whether a file stands and has nothing in it, nor a journal anything for it.
+/// Returns whether a file exists but is empty, also its journal.
 fn is_emptied(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0) && !is_journaled(path)
 }
 
-/// Whether nothing was written to a file yet.
+/// Returns whether nothing was written to a file yet.
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(pragma(connection, "page_count")? == 0
         || pragma(connection, "schema_version")? == 0 && pragma(connection, "application_id")? == 0)

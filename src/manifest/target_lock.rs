@@ -1,4 +1,4 @@
-//! A target's lock, of whichever kind its place has.
+//! The lock of a target of any kind.
 
 use super::bag;
 use super::holder::LeftBehind;
@@ -12,18 +12,18 @@ use crate::model::{Cause, Error, Key, Notice, RunId, Stop};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
-/// What can be locked.
+/// A target that can be locked.
 pub enum Lockable {
     /// A directory, open.
     Directory(Arc<Root>),
-    /// A part of a store.
+    /// A prefix of a bucket.
     Store(Arc<BucketPrefix>),
 }
 
 impl Lockable {
-    /// Has a target find out what its file system does in a way of its own, once what it is locked by
-    /// is there. Where that can't be tried, it is told by `tell`, and what turns up is gone around.
-    pub fn learn(&self, target: &dyn Target, tell: &mut dyn FnMut(Notice)) {
+    /// Makes a target probe its file system, once the lock's directory exists. If it can't, `note`
+    /// is called, and deviations are worked around as they occur.
+    pub fn probe(&self, target: &dyn Target, tell: &mut dyn FnMut(Notice)) {
         let Self::Directory(root) = self else { return };
         let root = root.directory().as_fd();
         let learned = bag::around(root).map_err(Cause::from).and_then(|bag| {
@@ -35,8 +35,8 @@ impl Lockable {
         }
     }
 
-    /// The run that is writing to it just now, where that is told without asking for the lock; see
-    /// [`Lock::writer`].
+    /// Returns the run that is writing to the target, if that is known without acquiring the lock;
+    /// see [`Lock::writer`].
     pub fn writer(&self) -> Option<Writing> {
         match self {
             Self::Directory(root) => Lock::writer(root.directory().as_fd()),
@@ -44,11 +44,11 @@ impl Lockable {
         }
     }
 
-    /// Makes sure that what a run keeps in it has a place, as far as that shows without writing; see
-    /// [`Lock::check_directory`].
+    /// Makes sure that what a run keeps in it has a place, as far as that shows without writing;
+    /// see [`Lock::check_directory`].
     ///
     /// # Errors
-    /// As those of [`Lock::check_directory`].
+    /// Those of [`Lock::check_directory`].
     pub fn check_directory(&self) -> Result<(), Error> {
         match self {
             Self::Directory(root) => Lock::check_directory(root.directory().as_fd()),
@@ -56,11 +56,11 @@ impl Lockable {
         }
     }
 
-    /// Makes sure that no run is writing to it, and keeps others from beginning to as far as that is
+    /// Checks that no run is writing to the target, and keeps runs from beginning as far as
     /// possible. Changes nothing.
     ///
     /// # Errors
-    /// As those of [`Lock::shared`] and [`Lease::check`].
+    /// Those of [`Lock::shared`] and [`Lease::check`].
     pub fn share(&self) -> Result<SharedLock, Error> {
         Ok(match self {
             Self::Directory(root) => {
@@ -71,9 +71,9 @@ impl Lockable {
         })
     }
 
-    /// Whether a run holds the lock of a part that this key lies in, so that what is vidimus's own there
-    /// is under way. A store that doesn't answer counts as one where that is so: nothing is removed on
-    /// its silence.
+    /// Returns whether a run holds the lock of a directory or prefix below that contains this key,
+    /// so that vidimus's own files there are in use. A store that doesn't reply counts as locked,
+    /// so that nothing is removed.
     pub fn is_held_below(&self, key: &Key) -> bool {
         match self {
             Self::Directory(root) => Lock::is_held_below(root, key),
@@ -82,7 +82,7 @@ impl Lockable {
     }
 }
 
-/// What keeps runs from writing to a target that is read, until it is dropped.
+/// Keeps runs from writing to a target that is read, until it is dropped.
 pub struct SharedLock {
     /// The run that died with the target's lock, if one did.
     pub left_behind: Option<LeftBehind>,
@@ -107,18 +107,18 @@ impl<'a> LockRequest<'a> {
 
 /// A target's lock.
 pub enum TargetLock {
-    /// Of a directory.
+    /// The lock of a directory.
     Lock(Lock),
-    /// Of a store.
+    /// The lock of a store.
     Lease(Lease),
 }
 
 impl TargetLock {
-    /// Takes the lock of a target, for a run that writes; `stop` is requested should it be lost.
-    /// What is worth knowing of it goes to `note`.
+    /// Acquires the lock of a target for a run that writes; `stop` is requested if the lock is
+    /// lost. `note` gets messages about it. A requested mode applies to the lock of a directory.
     ///
     /// # Errors
-    /// As those of [`Lock::acquire`] and [`Lease::acquire`].
+    /// Those of [`Lock::acquire`] and [`Lease::acquire`].
     pub fn take(
         target: &Lockable,
         request: LockRequest<'_>,
@@ -126,7 +126,7 @@ impl TargetLock {
         tell: &mut dyn FnMut(Notice),
     ) -> Result<Self, Error> {
         let LockRequest { run, mode } = request;
-        let (held, taken_over) = match target {
+        let (lock, taken_over) = match target {
             Lockable::Store(place) => {
                 let AcquiredLease { lease, taken_over, best_effort } =
                     Lease::acquire(place, run, stop)?;
@@ -147,19 +147,19 @@ impl TargetLock {
         if let Some(holder) = taken_over {
             tell(Notice::LockTakenOver { holder });
         }
-        Ok(held)
+        Ok(lock)
     }
 
-    /// Says that a run began, so that what was made for the lock stays.
+    /// Records that a run began, so that the files made for the lock are kept.
     pub fn keep(&self) {
         match self {
             Self::Lock(lock) => lock.keep(),
-            // It goes with the run in any case.
+            // It is deleted at the run's end in any case.
             Self::Lease(_) => {}
         }
     }
 
-    /// Why it was lost, if it was.
+    /// Returns why the lock was lost, if it was.
     pub fn lost(&self) -> Option<Error> {
         match self {
             Self::Lock(_) => None,
@@ -167,10 +167,10 @@ impl TargetLock {
         }
     }
 
-    /// Releases it.
+    /// Releases the lock.
     ///
     /// # Errors
-    /// When that can't be said in its place: the next run takes it over.
+    /// Fails if the release can't be recorded: the next run takes the lock over.
     pub fn release(self) -> Result<(), Error> {
         match self {
             Self::Lock(lock) => lock.release(),

@@ -1,9 +1,9 @@
 //! Importing a list of digests: a mirror that another program made is adopted.
 //!
-//! The list is read whole before anything else is. Then what it names is read in the target, hashed,
-//! and recorded with the digest that the list has for it: rows whose target was found to have that
-//! content vouch for it, others say what should stand there. A mirror from whatever source takes
-//! them over, and reads its source instead of copying.
+//! The list is read whole before anything else is. Then what it names is read in the target,
+//! hashed, and recorded with the digest that the list has for it: rows whose target was found to
+//! have that content vouch for it, others say what should stand there. A mirror from whatever
+//! source takes them over, and reads its source instead of copying.
 
 mod sorted;
 
@@ -87,13 +87,13 @@ impl ImportOptions {
     }
 }
 
-/// Imports a list of digests, and says how the target differs from it. When it is stopped nothing is
-/// imported. `progress` counts `bytes_hashed` and `entries` as it goes.
+/// Imports a list of digests, and says how the target differs from it. When it is stopped nothing
+/// is imported. `progress` counts `bytes_hashed` and `entries` as it goes.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for a list that can't be used, [`ErrorKind::Refused`] where the target has a
-/// manifest already, [`ErrorKind::Locked`] when a run is writing to it, [`ErrorKind::Unusable`] when
-/// list or target can't be read, [`ErrorKind::Manifest`] when it can't be recorded.
+/// [`ErrorKind::Usage`] for a list that can't be used, [`ErrorKind::Refused`] where the target has
+/// a manifest already, [`ErrorKind::Locked`] when a run is writing to it, [`ErrorKind::Unusable`]
+/// when list or target can't be read, [`ErrorKind::Manifest`] when it can't be recorded.
 pub fn import(
     options: &ImportOptions,
     list: DigestList,
@@ -118,7 +118,7 @@ pub fn import(
     })?;
     let reader = ManifestReader::of(&*target, state_dir);
     refuse_where_known(options, &reader, target_name)?;
-    lockable.learn(&*target, &mut |notice| observer.notice(&notice));
+    lockable.probe(&*target, &mut |notice| observer.notice(&notice));
     let opened = State::open(&options.state_dir, IMPORTED, target_name)?;
     if let Some(lost) = opened.lost(None) {
         observer.notice(&lost);

@@ -1,8 +1,8 @@
 //! One mirror run: what it is asked, what it does in which order, and how it ended.
 //!
 //! A [`Session`] holds what the whole run shares. `sides` opens and lists the two places, `checks`
-//! refuses what must not be done to them, `published` keeps the manifest in the target; `dry_run` and
-//! `explain` say what a run would do.
+//! refuses what must not be done to them, `published` keeps the manifest in the target; `dry_run`
+//! and `explain` say what a run would do.
 
 mod bag;
 mod checks;
@@ -266,7 +266,7 @@ impl Session<'_> {
         let bag = self.places.bag.as_ref();
         let bag = bag.map(|place| Bag::of(place, self.opener)).transpose()?;
         let sides = self.open()?;
-        self.lockable()?.learn(&*sides.target, &mut |notice| self.notice(notice));
+        self.lockable()?.probe(&*sides.target, &mut |notice| self.notice(notice));
         let target = Arc::clone(&sides.target);
         let kept = ManifestReader::of(&*target, &self.options.state_dir);
         let is_dropped = match &bag {
@@ -493,8 +493,8 @@ impl Session<'_> {
     }
 }
 
-/// What metadata a run gives a file that both sides have, where that is narrower than what stands: its
-/// source's ACL grants its group less than the mode says, which a listing doesn't show.
+/// What metadata a run gives a file that both sides have, where that is narrower than what stands:
+/// its source's ACL grants its group less than the mode says, which a listing doesn't show.
 fn narrower(
     source: &Entry,
     standing: &Entry,

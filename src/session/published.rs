@@ -1,11 +1,13 @@
-//! What a run does about the manifest that stands in its target, whatever kind of run it is: it takes
-//! in what others published there since it was published from here, and says so.
+//! What a run does about the manifest that stands in its target, whatever kind of run it is: it
+//! takes in what others published there since it was published from here, and says so.
 
 use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Target};
 use crate::compare::RecordedRows;
 use crate::listing::OrderChecked;
 use crate::manifest::keys::PublicKey;
-use crate::manifest::published::{self, CaughtUp, ManifestReader, Publication, Since, gone_by};
+use crate::manifest::published::{
+    self, CaughtUp, ManifestReader, Publication, Since, used_instead,
+};
 use crate::manifest::{Row, Rows, State};
 use crate::model::error::Side;
 use crate::model::notice::Overtaken;
@@ -36,7 +38,8 @@ pub(super) type Foreseen = Box<dyn Iterator<Item = Result<(Row, Option<RunId>), 
 /// entries others may have replaced are dropped: those that the target no longer has as they say.
 ///
 /// # Errors
-/// As those of [`published::catch_up`], and [`ErrorKind::Unusable`] where the target can't be listed.
+/// As those of [`published::catch_up`], and [`ErrorKind::Unusable`] where the target can't be
+/// listed.
 pub(super) fn catch_up(
     state: &State,
     place: LookedAt<'_>,
@@ -72,13 +75,13 @@ pub(super) struct TakenOver {
     pub(super) notices: Vec<Notice>,
 }
 
-/// Makes a state without a run of what was published, if anything was; signed with the key, where there
-/// is one. Rows that a lost publication may have overtaken are dropped, as by [`catch_up`]. Where there is
-/// something to take over, `allows` is asked before.
+/// Makes a state without a run of what was published, if anything was; signed with the key, where
+/// there is one. Rows that a lost publication may have overtaken are dropped, as by [`catch_up`].
+/// Where there is something to take over, `allows` is asked before.
 ///
 /// # Errors
-/// As those of [`ManifestReader::latest_or_highest`] and [`published::rebuild`]; [`ErrorKind::Untrusted`] where
-/// it isn't signed with the key.
+/// As those of [`ManifestReader::latest_or_highest`] and [`published::rebuild`];
+/// [`ErrorKind::Untrusted`] where it isn't signed with the key.
 pub(super) fn take_over(
     state: &State,
     place: LookedAt<'_>,
@@ -101,7 +104,7 @@ pub(super) fn take_over(
         } else {
             None
         };
-        notices.push(gone_by(&latest, Some(&fault), follows));
+        notices.push(used_instead(&latest, Some(&fault), follows));
     }
     Ok(Some(TakenOver { rows, latest, notices }))
 }
@@ -113,7 +116,8 @@ pub(super) struct Foresight {
     pub(super) notices: Vec<Notice>,
 }
 
-/// The rows that a state would have after [`catch_up`], where others published since; writes nothing.
+/// The rows that a state would have after [`catch_up`], where others published since; writes
+/// nothing.
 ///
 /// # Errors
 /// As those of [`catch_up`].
@@ -245,8 +249,8 @@ fn is_due(item: &Result<ListItem, Error>, row: &Row) -> bool {
     }
 }
 
-/// Whether an entry of the target is what its row says. A directory's stamp changes with what is put
-/// in it: where it has metadata of its own, that tells.
+/// Whether an entry of the target is what its row says. A directory's stamp changes with what is
+/// put in it: where it has metadata of its own, that tells.
 fn is_as_recorded(entry: &Entry, row: &Row, trust: StampFields) -> bool {
     if row.kind == EntryKind::Directory && entry.stamp.inode().is_some() {
         return entry.kind == EntryKind::Directory && entry.metadata == row.metadata;

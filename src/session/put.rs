@@ -1,10 +1,10 @@
-//! Putting a stream in a place: standard input, say, of which nobody knows the size, to a file or an
-//! object.
+//! Putting a stream in a place: standard input, say, of which nobody knows the size, to a file or
+//! an object.
 //!
 //! What comes is hashed and written as it comes; it stands whole once it has ended, and until then
 //! the target has what it had. The target is the directory or prefix that holds it: that is locked,
-//! as by a mirror into it, in its state stands the row, from [`STREAM`], and what is published in it
-//! is published anew.
+//! as by a mirror into it, in its state stands the row, from [`STREAM`], and what is published in
+//! it is published anew.
 
 use super::input::Input;
 use super::published::{self as in_target, LookedAt, catch_up, unpublished};
@@ -83,10 +83,10 @@ pub struct PutOutcome {
 /// Puts all that `input` yields at a location.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for a location that can't be a file's, [`ErrorKind::Locked`] when another run
-/// holds the target, or took it meanwhile; [`ErrorKind::Unusable`] when the input or the target fails:
-/// what stood before stands then. [`ErrorKind::Manifest`] when it can't
-/// be recorded: before anything was read, or when it stands already, which the error says.
+/// [`ErrorKind::Usage`] for a location that can't be a file's, [`ErrorKind::Locked`] when another
+/// run holds the target, or took it meanwhile; [`ErrorKind::Unusable`] when the input or the target
+/// fails: what stood before stands then. [`ErrorKind::Manifest`] when it can't be recorded: before
+/// anything was read, or when it stands already, which the error says.
 pub fn put(
     options: &PutOptions,
     input: Box<dyn Read + Send>,
@@ -107,7 +107,7 @@ pub fn put(
         Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
         held => held?,
     };
-    at.lockable.learn(&*at.target, &mut |notice| told.push(notice));
+    at.lockable.probe(&*at.target, &mut |notice| told.push(notice));
     at.target.accepts(&at.key).map_err(|cause| cannot_write(&options.location, cause))?;
     let opened = State::open(&options.state_dir, STREAM, &at.name)?;
     told.extend(opened.lost(None));
@@ -183,8 +183,8 @@ pub fn put(
     Ok(PutEnd::Done(Box::new(PutOutcome { run, target, key, size, digest, etag, warnings, notes })))
 }
 
-/// Looks for an object there, whose mode and owner stay; that they don't, where it may not be looked
-/// at: whoever may only write there puts all the same.
+/// Looks for an object there, whose mode and owner stay; that they don't, where it may not be
+/// looked at: whoever may only write there puts all the same.
 fn keep_what_stands(at: &mut WritableFile) -> Result<Option<Notice>, Cause> {
     let existing = match at.target.look(&at.key) {
         Err(cause @ Cause::Store { trouble: Trouble::Denied, .. }) => {

@@ -29,8 +29,8 @@ pub struct Signed {
 ///
 /// # Errors
 /// [`ErrorKind::Manifest`] when there is no manifest, or it can't be used as it stands;
-/// [`ErrorKind::Locked`] when a run holds the target; [`ErrorKind::Unusable`] when it can't be read or
-/// written.
+/// [`ErrorKind::Locked`] when a run holds the target; [`ErrorKind::Unusable`] when it can't be read
+/// or written.
 pub fn sign(
     at: &ManifestAt,
     key: &SecretKey,
@@ -56,7 +56,7 @@ pub fn sign(
     let held = TargetLock::take(&lockable, LockRequest::of(&run), stop, &mut |notice| {
         notices.push(notice);
     })?;
-    lockable.learn(&*target, &mut |notice| notices.push(notice));
+    lockable.probe(&*target, &mut |notice| notices.push(notice));
     let writer = ManifestWriter::new(&*target, &at.spool_dir, wall_clock());
     let signed = writer
         .reader()

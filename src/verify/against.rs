@@ -1,5 +1,5 @@
-//! Verifying a target against a source: both are listed, joined and read. No manifest is needed, and
-//! nothing is written.
+//! Verifying a target against a source: both are listed, joined and read. No manifest is needed,
+//! and nothing is written.
 
 use super::content_comparer::{ContentComparer, Job};
 use super::extra::Extras;
@@ -15,7 +15,7 @@ use crate::engine::{BUFFER, Cores, CountAhead};
 use crate::filter::Filter;
 use crate::listing::OrderChecked;
 use crate::location::Location;
-use crate::manifest::published::{ManifestReader, gone_by};
+use crate::manifest::published::{ManifestReader, used_instead};
 use crate::manifest::{RecordedOptions, SourceNumber, State, is_damage, recall};
 use crate::model::error::Side;
 use crate::model::hint::hint;
@@ -41,8 +41,8 @@ pub struct Against {
 /// What was counted.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
 pub struct AgainstTotals {
-    /// What was looked at: entries that the source has, extras that are told, and each part of a side
-    /// that could not be listed.
+    /// What was looked at: entries that the source has, extras that are told, and each part of a
+    /// side that could not be listed.
     pub entries: u64,
     /// Files whose content was read on both sides and is the same.
     pub equal: u64,
@@ -230,7 +230,7 @@ fn recorded(
             ManifestReader::of(target, &super::open::spool_dir(options)).latest_or_highest()?;
         let latest = latest.map(|(latest, fault)| {
             if let Some(fault) = fault {
-                observer.notice(&gone_by(&latest, Some(&fault), None));
+                observer.notice(&used_instead(&latest, Some(&fault), None));
             }
             latest.head
         });

@@ -7,7 +7,7 @@ use crate::backend::object::StoreSettings;
 use crate::backend::{KeySpace, Source, Target};
 use crate::engine::now;
 use crate::location::Location;
-use crate::manifest::published::{History, ManifestReader, Merged, Publication, gone_by};
+use crate::manifest::published::{History, ManifestReader, Merged, Publication, used_instead};
 use crate::manifest::{LockRequest, Row, SharedLock, State, TargetLock};
 use crate::model::hint::hint;
 use crate::model::key::Escaped;
@@ -37,8 +37,8 @@ pub(super) struct Recorded {
     pub(super) manifest: Option<Manifest>,
     /// What is wrong with what is published, beside that.
     pub(super) fault: Option<Error>,
-    /// Since when it may not tell any more what should stand: somebody published above it, and what that
-    /// recorded is lost.
+    /// Since when it may not tell any more what should stand: somebody published above it, and what
+    /// that recorded is lost.
     pub(super) overtaken_since: Option<Timestamp>,
 }
 
@@ -90,7 +90,7 @@ impl Manifest {
                     overtaken_since = Some(latest.head.published);
                 }
                 let follows = overtaken_since.map(|_| Overtaken::Unknown);
-                observer.notice(&gone_by(&latest, None, follows));
+                observer.notice(&used_instead(&latest, None, follows));
                 Some(fault)
             }
             None => History::fault(&latest, &reader)?,
@@ -152,8 +152,8 @@ pub(super) fn nothing_recorded(options: &VerifyOptions, name: &str) -> Error {
     ])
 }
 
-/// Rows but those of vidimus's own names, which a list may have brought in: no listing of a tree has
-/// them.
+/// Rows but those of vidimus's own names, which a list may have brought in: no listing of a tree
+/// has them.
 fn without_own(
     rows: impl Iterator<Item = Result<Row, Error>>,
     key_space: KeySpace,
@@ -162,8 +162,8 @@ fn without_own(
     rows.filter(move |row| !row.as_ref().is_ok_and(is_own))
 }
 
-/// The state as it is written to while it is read, where anything is recorded. What is written to is
-/// read as such: immutable it is only to those who don't write.
+/// The state as it is written to while it is read, where anything is recorded. What is written to
+/// is read as such: immutable it is only to those who don't write.
 pub(super) fn recording(
     state: &State,
     options: &VerifyOptions,
@@ -258,7 +258,7 @@ pub(super) fn open(
     };
     let target = opener.write(&place, writes)?;
     if held.is_some() {
-        lockable.learn(&*target, &mut |notice| observer.notice(&notice));
+        lockable.probe(&*target, &mut |notice| observer.notice(&notice));
     }
     let source = source.map(|source| -> Result<_, Error> {
         let overlap = source.overlap(&place)?;

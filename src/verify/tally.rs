@@ -96,8 +96,8 @@ pub(super) struct Tally<'a> {
 }
 
 impl Tally<'_> {
-    /// Whether an entry that no row knows is the target's own business: the run left it out, and does
-    /// not delete it.
+    /// Whether an entry that no row knows is the target's own business: the run left it out, and
+    /// does not delete it.
     pub(super) fn is_left_out(&self, entry: &Entry) -> bool {
         self.filter.excludes_within(&entry.key)
             || (entry.kind == EntryKind::File && self.filter.excludes_size(entry.stamp.size))
@@ -115,8 +115,8 @@ impl Tally<'_> {
         self.unsettles(key, &Difference::Extra, false);
     }
 
-    /// Whether something of another kind took the place of what is missing at a key: a directory that of
-    /// a leaf, or the reverse.
+    /// Whether something of another kind took the place of what is missing at a key: a directory
+    /// that of a leaf, or the reverse.
     pub(super) fn is_replaced(&self, key: &Key) -> bool {
         let other = Key::child(key.parent(), key.name(), !key.is_directory());
         match self.target.look(&other) {
@@ -143,7 +143,8 @@ impl Tally<'_> {
             self.breaks(&row, None, &Difference::Missing, is_unsettled);
             return None;
         };
-        let is_seen = entry.completeness == Completeness::Full || row.tell(&row.target, &mut entry);
+        let is_seen =
+            entry.completeness == Completeness::Full || row.complete(&row.target, &mut entry);
         if !is_seen {
             // A listing of a store tells neither kind nor metadata of what isn't as recorded.
             let difference = match row.kind {
@@ -249,8 +250,8 @@ impl Tally<'_> {
             differ("link", &text(&row.link), &text(&entry.link));
         }
         // What the target kept of the time when the row was recorded is as good as the time itself.
-        // An extra entry changes its directory's time: that counts where extras do, and no other run
-        // wrote to the target since.
+        // An extra entry changes its directory's time: that counts where extras do, and no other
+        // run wrote to the target since.
         let counts = row.kind != EntryKind::Directory || self.directory_times_count;
         let has_time = counts && Some(found.mtime) != row.target.mtime();
         let is_right = Metadata {
@@ -292,7 +293,8 @@ impl Tally<'_> {
         let mut read = hash();
         if self.target.capabilities().remote && matches!(&read, Ok(found) if *found != job.expected)
         {
-            // A bit may have flipped on the way; what lies there wrong is wrong the second time too.
+            // A bit may have flipped on the way; what lies there wrong is wrong the second time
+            // too.
             read = hash();
         }
         match read {
@@ -337,8 +339,8 @@ impl Tally<'_> {
         Some(broken.lock())
     }
 
-    /// Takes note of an entry that is to be made anew, unless a killed run may have made it so: then
-    /// the next run settles what it is to be.
+    /// Takes note of an entry that is to be made anew, unless a killed run may have made it so:
+    /// then the next run settles what it is to be.
     fn breaks(
         &self,
         row: &Row,
@@ -439,8 +441,8 @@ pub(super) fn metadata(
     }
 }
 
-/// A file as it was listed, with the metadata and the digest that were recorded: nobody needs to ask
-/// a store then what it takes the content for.
+/// A file as it was listed, with the metadata and the digest that were recorded: nobody needs to
+/// ask a store then what it takes the content for.
 fn job(entry: Entry, row: &Row, expected: Expected, found: Found) -> Job {
     let Found { is_told, is_unsettled } = found;
     let entry = Entry { metadata: row.metadata, recorded: row.digest, ..entry };

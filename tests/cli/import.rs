@@ -216,7 +216,7 @@ fn a_list_that_is_none_is_refused_before_anything_is_read() {
     let before = Snapshot::read(&env.target);
     let wrong = |what: &[u8]| [&list()[..], what, b"\n"].concat();
     for (what, told) in [
-        (&b"no digest"[..], "it has not the form"),
+        (&b"no digest"[..], "it doesn't have the form"),
         (&line("../etc/passwd", "x"), "leads out of the directory"),
         (&line("/etc/passwd", "x"), "absolute path"),
         (&vec![b'a'; 100_000], "longer than any name"),

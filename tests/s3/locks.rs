@@ -23,7 +23,7 @@ fn a_lock_that_could_not_be_probed_is_removed_at_once() {
     site.server.heal();
     site.server.fail(On::from(Kind::Put, 2).key(LOCK), fault.clone());
     site.server.fail(On::every(Kind::Delete), fault);
-    site.up(&[]).expect(7).names("cannot release the target's lock, it lapses by itself");
+    site.up(&[]).expect(7).names("cannot release the target's lock, it expires by itself");
     assert_eq!(site.bucket.keys(), [LOCK]);
     site.server.heal();
     site.up(&[]).expect(0);

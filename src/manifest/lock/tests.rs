@@ -10,7 +10,7 @@ fn open(path: &Path) -> File {
     File::open(path).unwrap()
 }
 
-/// The lock of a run that began.
+/// Acquires the lock of a run that began.
 fn begun(root: &File, id: &str) -> Acquired {
     let acquired = Lock::acquire(root.as_fd(), &run(id), None).unwrap();
     acquired.lock.keep();
@@ -82,7 +82,7 @@ fn the_lock_of_a_dead_run_is_taken_over_and_said_so() {
     let left = r#"{"run":"dead\u001b","pid":7,"host":"h","started":"2026-11-21T03:38:00Z"}"#;
     for (content, expected) in [
         (left, "run dead\\u{1b} (process 7 on h, since 2026-11-21T03:38:00Z)"),
-        ("garbage", "a run that is not named legibly"),
+        ("garbage", "an unknown run (its record can't be read)"),
     ] {
         fs::write(target.path().join(SHOWN), content).unwrap();
         let acquired = Lock::acquire(root.as_fd(), &run("new"), None).unwrap();
@@ -109,7 +109,7 @@ fn the_run_that_writes_is_told_without_its_lock_and_a_dead_one_is_not() {
     let owns = |key: &str| writing.owns(&Key::new(key.as_bytes()));
     assert!(owns("d/.vidimus.1f2e3d4c00000007") && owns(".vidimus.1f2e3d4c00000007/"));
     assert!(!owns("d/.vidimus.1f2e3d4d00000007"));
-    // A process of this number that began at another time.
+    // A process with this number that started at another time.
     let dead = left.replace("\"started\":\"", "\"started\":\"9");
     fs::write(target.path().join(SHOWN), dead).unwrap();
     assert_eq!(Lock::writer(root.as_fd()), None);
@@ -129,7 +129,7 @@ fn what_was_made_for_a_run_that_did_not_begin_goes_with_its_lock() {
         }
         assert!(!directory.exists());
     }
-    // What is somebody else's stays, and so does the lock of an earlier run.
+    // Files of others stay, and so does the lock of an earlier run.
     let acquired = Lock::acquire(root.as_fd(), &run("one"), None).unwrap();
     fs::write(directory.join("mine"), "").unwrap();
     drop(acquired);
@@ -165,7 +165,7 @@ fn a_lock_below_is_held_as_its_file_says_where_there_are_no_locks() {
     let alive = fs::read_to_string(&at).unwrap();
     drop(lock);
     let dead = alive.replace("\"started\":\"", "\"started\":\"9");
-    // Of another boot, on another machine maybe.
+    // From another boot, perhaps on another machine.
     let elsewhere = alive.replace("\"boot\":\"", "\"boot\":\"9");
     assert!(alive != dead && alive != elsewhere);
     let asked = std::cell::Cell::new(false);
@@ -183,9 +183,9 @@ fn a_lock_below_is_held_as_its_file_says_where_there_are_no_locks() {
     for content in [&*alive, &dead, &elsewhere, ""] {
         assert!(is_held(content, Err(Errno::WOULDBLOCK)), "{content}");
     }
-    // The kernel knows better than what a machine left that is gone.
+    // The kernel's answer overrides the record of a machine that is gone.
     assert!(!is_held(&elsewhere, Ok(())) && !is_held(&dead, Ok(())) && !is_held("", Ok(())));
-    // Whoever only looks doesn't take the lock of a run that goes on, not even for a moment.
+    // A check doesn't acquire the lock of a live run, not even for a moment.
     asked.set(false);
     assert!(is_held(&alive, Ok(())) && !asked.get());
 }

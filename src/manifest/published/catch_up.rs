@@ -1,4 +1,5 @@
-//! Taking in what others published in a target since it was published from here.
+//! Importing what other machines or users published in a target since this state last published
+//! there.
 
 use super::head::Publication;
 use super::history::History;
@@ -15,19 +16,19 @@ use std::iter::Peekable;
 /// Rows that are committed together.
 const BATCH: u64 = 50_000;
 
-/// What others published in a target after what was published from here.
+/// A later publication by others.
 #[derive(Debug)]
 pub enum Since<T> {
-    /// It can be used.
+    /// It is usable.
     Usable(T),
-    /// It is damaged, or gone.
+    /// It is damaged or missing.
     Lost(Lost),
 }
 
-/// What others recorded and is lost: what is known otherwise may have been overtaken by what they did.
+/// A lost publication by others: rows known here may be outdated by it.
 #[derive(Debug)]
 pub struct Lost {
-    /// The run that published it, where its head tells.
+    /// The run that published it, if its head is readable.
     pub run: Option<RunId>,
     /// What is wrong with it: [`ErrorKind::Damaged`].
     pub fault: Error,
@@ -41,43 +42,42 @@ impl Lost {
     }
 }
 
-/// What others published since, taken in.
+/// The result of importing a publication by others.
 #[derive(Debug)]
 pub struct CaughtUp {
     /// The run that published it.
     pub run: RunId,
-    /// How many rows came from there.
+    /// The number of rows imported.
     pub taken: u64,
-    /// How many rows here were dropped, because their keys were removed there.
+    /// The number of rows dropped here because their keys were removed there.
     pub dropped: u64,
-    /// Why it can't be told whether it was made from what was published from here, where it can't:
+    /// If it is unknown whether the publication builds on this state's own, the reason:
     /// [`ErrorKind::Damaged`]. No row is dropped then.
     pub broken: Option<Error>,
-    /// What was published above it, where that is known to be.
+    /// A later publication that is lost, if there is one.
     pub lost: Option<Lost>,
 }
 
-/// Makes what stands in a target the publication that a state goes on from, where another machine
-/// (or another user) published it after what was published from here, or nothing ever was. Of each
-/// key the row counts that was published there, unless it changed here since; those of the state's own
-/// source that are missing there stay, and are published again. `key` is the one that it must be
-/// signed with, where one is asked for.
+/// Imports the publication in a target into a state, if another machine or user published it after
+/// this state last did, or this state never did. For each key the published row wins, unless the
+/// key changed here since. Rows of the state's own source that are missing there stay, and are
+/// published again. If `key` is given, the publication must be signed with it.
 ///
-/// Where the pointer or what it points to is lost, the highest publication that is whole counts, which
-/// is told when it is published anew. What was put back to an earlier publication is not taken in:
-/// [`ManifestStatus`](super::ManifestStatus) tells it. Costs one look at the pointer where nobody else published, else a reading of all rows.
-/// Interrupted, it is begun again by the next run.
+/// If the pointer or its head is lost, the highest complete publication is used, and the loss is
+/// reported when the manifest is published again. An earlier publication that was restored is not
+/// imported: [`ManifestStatus`](super::ManifestStatus) reports it. Without a publication by others
+/// this reads only the pointer, else all rows. If interrupted, the next run starts over.
 ///
 /// # Errors
-/// [`ErrorKind::Unusable`] when what stands can't be read: nobody knows then what it says;
-/// [`ErrorKind::Newer`] when a newer version published it; [`ErrorKind::Untrusted`] where it isn't
-/// signed with the key; [`ErrorKind::Manifest`] when the state can't be written.
+/// [`ErrorKind::Unusable`] if the files can't be read; [`ErrorKind::Newer`] if a newer version
+/// published it; [`ErrorKind::Untrusted`] if it isn't signed with the key; [`ErrorKind::Manifest`]
+/// if the state can't be written.
 pub fn catch_up(
     state: &State,
     reader: &ManifestReader<'_>,
     key: Option<&PublicKey>,
 ) -> Result<Option<Since<CaughtUp>>, Error> {
-    let Later { latest, goes_on, broken, lost } = match find(state, reader, key)? {
+    let Later { latest, builds_on_own, broken, lost } = match find(state, reader, key)? {
         None => return Ok(None),
         Some(Since::Lost(lost)) => return Ok(Some(Since::Lost(lost))),
         Some(Since::Usable(later)) => later,
@@ -86,27 +86,27 @@ pub fn catch_up(
     let mut caught_up = CaughtUp { run, taken: 0, dropped: 0, broken, lost };
     let mut take_in = || {
         let theirs = Merged::of(reader, &latest.head)?;
-        let beside = Beside::of(state, theirs, goes_on)?;
+        let join = Join::of(state, theirs, builds_on_own)?;
         let mut taking = state.take_in(&latest)?;
-        take(beside, &mut taking, &mut caught_up)?;
+        take(join, &mut taking, &mut caught_up)?;
         taking.finish(&latest, key)?;
-        // The next publication begins the chain anew.
+        // The next publication begins a new chain.
         caught_up.broken.iter().try_for_each(|broken| state.distrust(broken))
     };
     let taken = take_in();
     unless_damaged(taken.map(|()| caught_up), &latest).map(Some)
 }
 
-/// Tells what [`catch_up`] would make of a state, and writes nothing.
+/// Returns the result that [`catch_up`] would have, without writing anything.
 ///
 /// # Errors
-/// As those of [`catch_up`]; [`ErrorKind::Damaged`] of a row.
+/// Those of [`catch_up`]; [`ErrorKind::Damaged`] of a row.
 pub fn foresee(
     state: &State,
     reader: &ManifestReader<'_>,
     key: Option<&PublicKey>,
 ) -> Result<Option<Since<Foreseen>>, Error> {
-    let Later { latest, goes_on, lost, .. } = match find(state, reader, key)? {
+    let Later { latest, builds_on_own, lost, .. } = match find(state, reader, key)? {
         None => return Ok(None),
         Some(Since::Lost(lost)) => return Ok(Some(Since::Lost(lost))),
         Some(Since::Usable(later)) => later,
@@ -126,25 +126,24 @@ pub fn foresee(
             number => number,
         };
         let numbers = sources.into_iter().map(|(theirs, (ours, _))| (theirs, ours)).collect();
-        let (latest, beside) = (latest.clone(), Beside::of(state, theirs, goes_on)?);
-        Ok(Foreseen { latest, lost, number, numbers, beside })
+        let (latest, join) = (latest.clone(), Join::of(state, theirs, builds_on_own)?);
+        Ok(Foreseen { latest, lost, number, numbers, join })
     };
     unless_damaged(foreseen(), &latest).map(Some)
 }
 
-/// The rows that a state would have once it had taken in what others published, in key order, with
-/// the id of the run of each that is theirs. Sources that the state doesn't know have numbers here
-/// that nothing else has.
+/// The rows that a state would have after importing what others published, in key order, each of
+/// theirs with the id of its run. Sources unknown to the state get numbers unused here.
 pub struct Foreseen {
     /// The publication.
     pub latest: Publication,
-    /// What was published above it, where that is known to be.
+    /// A later publication that is lost, if there is one.
     pub lost: Option<Lost>,
     /// The number of the state's own source.
     pub number: SourceNumber,
-    /// Sources by the numbers that the publication names them by.
+    /// The numbers of sources here, by their numbers in the publication.
     numbers: HashMap<SourceNumber, SourceNumber>,
-    beside: Beside,
+    join: Join,
 }
 
 impl Iterator for Foreseen {
@@ -152,7 +151,7 @@ impl Iterator for Foreseen {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let Pair { ours, theirs, counts, .. } = match self.beside.next()? {
+            let Pair { ours, theirs, counts, .. } = match self.join.next()? {
                 Ok(pair) => pair,
                 Err(error) => return Some(Err(error)),
             };
@@ -171,18 +170,18 @@ impl Iterator for Foreseen {
     }
 }
 
-/// A publication of others.
+/// A publication by others.
 struct Later {
     latest: Publication,
-    /// Whether it was made from what was published from here.
-    goes_on: bool,
-    /// Why that can't be told.
+    /// Whether it builds on this state's own publication.
+    builds_on_own: bool,
+    /// Why that is unknown.
     broken: Option<Error>,
-    /// What was published above it.
+    /// A later publication that is lost, if there is one.
     lost: Option<Lost>,
 }
 
-/// Finds what others published since.
+/// Finds a later publication by others.
 fn find(
     state: &State,
     reader: &ManifestReader<'_>,
@@ -199,7 +198,8 @@ fn find(
         known.as_ref().is_some_and(|known| it == known || known.is_replaced_by(it))
     };
     let later = counts.filter(|counts| !is_known(counts));
-    // What is not found to be signed takes nothing back of what is; it is told when it is published anew.
+    // A lost publication without a proven signature must not invalidate a signed one; it is
+    // reported when the manifest is published again.
     let lost = match fault.filter(|_| key.is_none()) {
         Some(fault) if reader.is_overtaken(later.as_ref().or(known.as_ref()))? => {
             Some(Lost { run: None, fault })
@@ -210,15 +210,15 @@ fn find(
     if let Some(key) = key {
         reader.signature_status(&latest, Some(key))?.demand(&latest, key)?;
     }
-    let goes_on = match &known {
-        Some(known) => goes_on_from(&latest, known, reader),
+    let builds_on_own = match &known {
+        Some(known) => builds_on(&latest, known, reader),
         None => Ok(false),
     };
-    let (goes_on, broken) = match goes_on {
+    let (builds_on_own, broken) = match builds_on_own {
         Err(broken) if broken.kind == ErrorKind::Damaged => (false, Some(broken)),
-        goes_on => (goes_on?, None),
+        builds_on_own => (builds_on_own?, None),
     };
-    Ok(Some(Since::Usable(Later { latest, goes_on, broken, lost })))
+    Ok(Some(Since::Usable(Later { latest, builds_on_own, broken, lost })))
 }
 
 fn unless_damaged<T>(used: Result<T, Error>, of: &Publication) -> Result<Since<T>, Error> {
@@ -230,8 +230,8 @@ fn unless_damaged<T>(used: Result<T, Error>, of: &Publication) -> Result<Since<T
     }
 }
 
-/// Whether a publication came after a known one, and was made from what that said.
-fn goes_on_from(
+/// Returns whether a publication is later than a known one and builds on it.
+fn builds_on(
     latest: &Publication,
     known: &Publication,
     reader: &ManifestReader<'_>,
@@ -245,10 +245,10 @@ fn goes_on_from(
     Ok(false)
 }
 
-/// Makes a state's rows what they are to be, and counts that.
-fn take(beside: Beside, taking: &mut TakingIn<'_>, caught_up: &mut CaughtUp) -> Result<(), Error> {
+/// Imports the rows into a state, and counts them.
+fn take(join: Join, taking: &mut TakingIn<'_>, caught_up: &mut CaughtUp) -> Result<(), Error> {
     let mut waiting = 0;
-    for pair in beside {
+    for pair in join {
         let Pair { key, ours, theirs, counts } = pair?;
         match (counts, theirs) {
             (Counts::Ours, theirs) => taking.set_changed(&key, theirs.is_some())?,
@@ -273,18 +273,18 @@ fn take(beside: Beside, taking: &mut TakingIn<'_>, caught_up: &mut CaughtUp) -> 
     taking.commit()
 }
 
-/// Which row of a key counts.
+/// Which row of a key wins.
 #[derive(Clone, Copy)]
 enum Counts {
-    /// That of the state, or that it has none, which is to be published.
+    /// The state's row, or its absence, which has to be published.
     Ours,
-    /// That of the publication.
+    /// The published row.
     Theirs,
-    /// None: it was removed there.
+    /// Neither: the key was removed there.
     Neither,
 }
 
-/// What state and publication have of a key.
+/// The rows of state and publication for one key.
 struct Pair {
     key: Key,
     ours: Option<Row>,
@@ -292,23 +292,23 @@ struct Pair {
     counts: Counts,
 }
 
-/// The rows of a state beside those of what others published since, in key order. After an error,
-/// nothing more is to be asked of it.
-struct Beside {
+/// Joins the rows of a state with those of a later publication, in key order. Must not be used
+/// after an error.
+struct Join {
     ours: Peekable<Rows>,
     theirs: Peekable<Merged>,
-    /// What changed in the state since it was published.
+    /// The state's changes since it was published.
     changes: Peekable<Changes>,
     /// The number of the state's source.
     own: SourceNumber,
-    /// Whether the publication was made from what was published from here.
-    goes_on: bool,
+    /// Whether the publication builds on this state's own.
+    builds_on_own: bool,
 }
 
-impl Beside {
-    fn of(state: &State, theirs: Merged, goes_on: bool) -> Result<Self, Error> {
+impl Join {
+    fn of(state: &State, theirs: Merged, builds_on_own: bool) -> Result<Self, Error> {
         let (ours, changes) = (state.rows()?.peekable(), state.changes()?.peekable());
-        Ok(Self { ours, theirs: theirs.peekable(), changes, own: state.number()?, goes_on })
+        Ok(Self { ours, theirs: theirs.peekable(), changes, own: state.number()?, builds_on_own })
     }
 
     fn pair(&mut self) -> Result<Option<Pair>, Error> {
@@ -325,14 +325,14 @@ impl Beside {
             _ if change.is_some() => Counts::Ours,
             (Some(ours), Some((theirs, _))) if knows_more(ours, theirs) => Counts::Ours,
             (_, Some(_)) => Counts::Theirs,
-            (Some(ours), None) if ours.from == self.own || !self.goes_on => Counts::Ours,
+            (Some(ours), None) if ours.from == self.own || !self.builds_on_own => Counts::Ours,
             (_, None) => Counts::Neither,
         };
         Ok(Some(Pair { key, ours, theirs, counts }))
     }
 }
 
-impl Iterator for Beside {
+impl Iterator for Join {
     type Item = Result<Pair, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -340,7 +340,7 @@ impl Iterator for Beside {
     }
 }
 
-/// What comes next of fallible items.
+/// Peeks at the next of fallible items.
 fn peeked<T, I>(items: &mut Peekable<I>) -> Result<Option<&T>, Error>
 where
     I: Iterator<Item = Result<T, Error>>,
@@ -351,7 +351,7 @@ where
     Ok(items.peek().and_then(|item| item.as_ref().ok()))
 }
 
-/// What comes next, if it is the one.
+/// Takes the next item if `is_it` is true for it.
 fn taken<T, I>(items: &mut Peekable<I>, is_it: impl FnOnce(&T) -> bool) -> Result<Option<T>, Error>
 where
     I: Iterator<Item = Result<T, Error>>,
@@ -359,7 +359,7 @@ where
     items.next_if(|item| item.as_ref().is_ok_and(is_it)).transpose()
 }
 
-/// Whether a row has a digest that another one of the same content of the target lacks.
+/// Returns whether a row has a digest that another row for the same content of the target lacks.
 fn knows_more(our: &Row, their: &Row) -> bool {
     our.digest.is_some() && their.digest.is_none() && our.target == their.target
 }

@@ -1,4 +1,4 @@
-//! The check of all that a head vouches for, and the signature of one that was found to be whole.
+//! The complete check of a publication, and signing one after this check.
 
 use super::head::Publication;
 use super::history::History;
@@ -9,22 +9,23 @@ use super::writer::ManifestWriter;
 use crate::manifest::keys::SecretKey;
 use crate::model::Error;
 
-/// What was found to be whole.
+/// The result of a successful check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckedChain {
-    /// Publications of the chain.
+    /// The number of publications in the chain.
     pub publications: u64,
-    /// Rows of the one that counts.
+    /// The number of rows in the current publication.
     pub rows: u64,
-    /// The publication that came before the chain and was lost, where the chain begins anew.
+    /// The lost publication before the chain, if the chain was begun again.
     pub lost: Option<u64>,
 }
 
-/// Makes sure that a publication is whole: each segment of its size and digest, each row of sense and
-/// in its place, as many as the head says, and the chain unbroken back to its beginning.
+/// Checks a publication completely: size and digest of each segment, validity and order of each
+/// row, their number, and the chain back to its beginning.
 ///
 /// # Errors
-/// [`ErrorKind::Damaged`](crate::model::ErrorKind::Damaged) for what isn't, [`ErrorKind::Unusable`](crate::model::ErrorKind::Unusable) when it can't be read.
+/// [`ErrorKind::Damaged`](crate::model::ErrorKind::Damaged) if the check fails,
+/// [`ErrorKind::Unusable`](crate::model::ErrorKind::Unusable) if a file can't be read.
 pub fn check(
     reader: &ManifestReader<'_>,
     publication: &Publication,
@@ -42,17 +43,18 @@ pub fn check(
     Ok(CheckedChain { publications, rows, lost })
 }
 
-/// Signs the publication that counts, once it was found to be whole; false where it is signed with
-/// this key already, and stays as it is, but for a pointer that doesn't tell.
+/// Signs the current publication after a complete check. Returns false if it is already signed with
+/// this key; then only a pointer that doesn't say so is updated.
 ///
 /// # Errors
-/// As those of [`check`], and [`ErrorKind::Unusable`](crate::model::ErrorKind::Unusable) when it can't be written.
+/// Those of [`check`], and [`ErrorKind::Unusable`](crate::model::ErrorKind::Unusable) if a file
+/// can't be written.
 pub fn sign(
     writer: &ManifestWriter<'_>,
     latest: &Publication,
     key: &SecretKey,
 ) -> Result<bool, Error> {
-    // One that is signed already is to be whole too: that is what the answer says.
+    // Check an already signed one, too: the result promises that.
     check(&writer.reader, latest)?;
     let pointer = writer.reader.pointed_to(Some(latest))?;
     let is_told = pointer.is_some_and(|(_, pointer)| pointer.signed);
@@ -63,8 +65,8 @@ pub fn sign(
     Ok(true)
 }
 
-/// [`sign`], where it is known whether the pointer tells of a signature. What is signed already is
-/// not read for that: it was found to be whole then.
+/// Does the same as [`sign`] with the pointer's flag known. An already signed publication is not
+/// checked, because it was checked then.
 pub(super) fn sign_pointed(
     writer: &ManifestWriter<'_>,
     latest: &Publication,
@@ -79,7 +81,7 @@ pub(super) fn sign_pointed(
     Ok(true)
 }
 
-/// Whether a publication is signed with this key; the pointer tells then.
+/// Returns whether a publication is signed with this key, and updates the pointer if it is.
 fn is_signed(
     writer: &ManifestWriter<'_>,
     latest: &Publication,
@@ -90,14 +92,14 @@ fn is_signed(
         writer.reader.signature_status(latest, Some(key.public()))?,
         SignatureStatus::Good(_)
     );
-    // The run that signed it was killed, or it was minisign.
+    // The run that signed it was killed, or minisign signed it.
     if is_signed && !is_told {
         writer.point_to(latest.as_predecessor(), true)?;
     }
     Ok(is_signed)
 }
 
-/// Adds the signature to a publication that was found to be whole.
+/// Adds the signature to a checked publication.
 fn add(writer: &ManifestWriter<'_>, latest: &Publication, key: &SecretKey) -> Result<(), Error> {
     let head = writer.reader.head(latest.head.sequence)?;
     Publication::decode(&head, &latest.as_predecessor())?;

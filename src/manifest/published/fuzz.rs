@@ -1,4 +1,4 @@
-//! What anybody may have put in a target, read as a manifest.
+//! Fuzz tests: arbitrary files in a target, read as a manifest.
 
 use super::head::{Head, Pointer, Predecessor, Publication, SEGMENTS, Segment};
 use super::line;
@@ -9,7 +9,7 @@ use crate::model::key::is_printable;
 use proptest::prelude::*;
 use std::io::{self, Read as _, Seek as _, Write as _};
 
-/// More than any segment of the corpus has.
+/// More lines than any segment of the corpus has.
 const LINES: u64 = 1_000;
 
 proptest! {
@@ -28,7 +28,7 @@ proptest! {
 
     #[test]
     fn a_head(Input(bytes) in inputs("head")) {
-        // Whoever writes a head can write a pointer that fits.
+        // An attacker who writes a head can write a matching pointer.
         let sequence = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
         let sequence = sequence.and_then(|head| head["sequence"].as_u64()).unwrap_or(1);
         let known = Predecessor { sequence, blake3: Digest::of(&bytes) };
@@ -65,7 +65,7 @@ proptest! {
         }
     }
 
-    /// Most of these are refused by what Zstandard checks.
+    /// Zstandard's checksums refuse most of these.
     #[test]
     fn a_segment(Input(bytes) in inputs("segment"), lines in lines()) {
         read_segment(&bytes, lines)?;
@@ -77,12 +77,12 @@ proptest! {
     }
 }
 
-/// How many lines a head says that there are: as many as the seeds have, or others.
+/// The number of lines that a head claims: as many as the seeds have, or others.
 fn lines() -> impl Strategy<Value = u64> {
     prop_oneof![Just(16_u64), Just(2), 0..LINES]
 }
 
-/// What segments have in them.
+/// Contents of segments.
 fn segment_lines() -> impl Strategy<Value = Input> {
     let decoded = |bytes: &Vec<u8>| zstd::decode_all(&bytes[..]).unwrap();
     changed(seeds("segment").iter().map(decoded).collect())
@@ -123,7 +123,7 @@ fn read_segment(bytes: &[u8], lines: u64) -> Result<(), TestCaseError> {
     }
 }
 
-/// A few hundred bytes that would be gigabytes, and a window that would be.
+/// A few hundred bytes that decompress to gigabytes, or require a window of gigabytes.
 #[test]
 fn what_would_fill_memory_is_refused() {
     let reader = |compressed: &[u8]| {

@@ -1,4 +1,4 @@
-//! The head of a published manifest, and what points to it.
+//! The head of a published manifest, and the pointer to it.
 
 use super::damaged;
 use crate::manifest::{RecordedOptions, SourceNumber};
@@ -11,38 +11,38 @@ use std::collections::HashSet;
 /// The format's version that this code reads and writes.
 const VERSION: u64 = 1;
 
-/// The most segments of a manifest: a reader holds one window of each.
+/// Most segments of a manifest: a reader has one window in memory for each.
 pub(super) const SEGMENTS: usize = 32;
 
 /// The run that publishes.
 pub struct Publishing {
-    /// Its id.
+    /// The run's id.
     pub run: RunId,
-    /// When it began.
+    /// When the run began.
     pub started: Timestamp,
-    /// What time it is.
+    /// The current time.
     pub now: Timestamp,
-    /// How it went.
+    /// The verdict of the run.
     pub verdict: Verdict,
-    /// What it was asked.
+    /// The options of the run.
     pub options: RecordedOptions,
-    /// What it counted.
+    /// The totals of the run.
     pub totals: Totals,
 }
 
-/// What a publication is: which segments the manifest is made of, what run published it, and which
-/// publication came before.
+/// Describes a publication: the segments of the manifest, the run that published it, and the
+/// previous publication.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Head {
     /// The format's version.
     #[serde(rename = "vidimus_manifest")]
     version: u64,
-    /// Its number: the first is 1, each goes on by one.
+    /// The number: the first publication is 1, each further one is one higher.
     pub sequence: u64,
-    /// The publication before it, if there was one.
+    /// The previous publication, if there was one.
     pub previous: Option<Predecessor>,
-    /// The publication that came before it and could not be used any more (it was damaged, or gone),
-    /// where the chain begins anew with this one.
+    /// The previous publication, if it was unusable (damaged or missing), so that a new chain
+    /// begins here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<Predecessor>,
     /// The run that published it.
@@ -51,81 +51,82 @@ pub struct Head {
     pub started: Timestamp,
     /// When it was published.
     pub published: Timestamp,
-    /// How the run went.
+    /// The verdict of the run.
     pub verdict: Verdict,
-    /// The source of that run, as the state names it.
+    /// The source of that run, as named in the state.
     pub source: String,
-    /// The target, as the state named it on the machine that published it.
+    /// The target, as named in the state of the publishing machine.
     pub target: String,
-    /// What the run was asked; where that was about a single file, what the latest one of a whole
-    /// tree was.
+    /// The options of the run, or if that was for a single file, of the latest run for a whole
+    /// tree.
     pub options: RecordedOptions,
-    /// What the run counted.
+    /// The totals of the run.
     pub totals: Totals,
-    /// The sources that rows are from, by their numbers; empty where the first is the only one.
-    /// [`Head::sources`] tells of that too.
+    /// The sources of rows, by number; empty if the first is the only one, which [`Head::sources`]
+    /// includes, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "sources")]
     pub(super) listed: Vec<RecordedSource>,
-    /// Rows that the manifest has.
+    /// The number of rows in the manifest.
     pub rows: u64,
-    /// What it is made of, the base first: of a key that several have, the last one counts.
+    /// The segments, the base first. If several contain a key, the last one wins.
     pub segments: Vec<Segment>,
 }
 
-/// A source that rows are from, and its latest run.
+/// A source of rows, and its latest run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordedSource {
-    /// What rows name it by.
+    /// The number by which rows refer to it.
     pub number: SourceNumber,
-    /// It, as the state names it.
+    /// The source, as named in the state.
     pub source: String,
     /// Its latest run.
     pub run: RunId,
-    /// When that began.
+    /// When that run began.
     pub started: Timestamp,
-    /// How it went, if it ended.
+    /// The verdict of that run, if it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
-    /// What it was asked.
+    /// The options of that run.
     pub options: RecordedOptions,
 }
 
 /// A publication by number and digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Predecessor {
-    /// Its number.
+    /// The number.
     pub sequence: u64,
-    /// The digest of its head, as it is written.
+    /// The digest of its head file.
     pub blake3: Digest,
 }
 
 /// A file of rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
-    /// The publication that wrote it; its name follows from that.
+    /// The publication that wrote it, from which its name follows.
     pub sequence: u64,
-    /// How many lines it has.
+    /// The number of lines.
     pub lines: u64,
-    /// Its size in bytes, compressed.
+    /// The compressed size in bytes.
     pub bytes: u64,
     /// The digest of these bytes.
     pub blake3: Digest,
 }
 
-/// What says which head counts.
+/// The pointer to the current head.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pointer {
     #[serde(rename = "vidimus_manifest")]
     version: u64,
     /// The head.
     pub head: Predecessor,
-    /// Whether it was signed when this was written. That tells a run that doesn't sign what it
-    /// replaces, at no cost; no one else heeds it, for nobody vouches for it.
+    /// Whether the publication was signed when this was written. It cheaply tells a run that
+    /// doesn't sign what it replaces. Nothing else may rely on it, because the pointer isn't
+    /// authenticated.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub signed: bool,
 }
 
-/// A head, and the digest of how it is written.
+/// A head and the digest of its file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Publication {
     /// The head.
@@ -135,35 +136,35 @@ pub struct Publication {
 }
 
 impl Segment {
-    /// The name of the file.
+    /// Returns the name of the file.
     pub fn name(&self) -> String {
         segment_name(self.sequence)
     }
 }
 
-/// The name of the segment that a publication writes.
+/// Returns the name of a publication's segment.
 pub(super) fn segment_name(sequence: u64) -> String {
     format!("{sequence:08}.ndjson.zst")
 }
 
-/// The name of a publication's head.
+/// Returns the name of a publication's head.
 pub(super) fn head_name(sequence: u64) -> String {
     format!("{sequence:08}.json")
 }
 
-/// The number of the publication whose head has a name, where one has.
+/// Returns the number of the publication whose head has this name; `None` for other names.
 pub(super) fn head_number(name: &[u8]) -> Option<u64> {
     let name = std::str::from_utf8(name).ok()?;
     let number = name.strip_suffix(".json")?.parse().ok()?;
     (head_name(number) == name).then_some(number)
 }
 
-/// The name of the signature of a publication's head.
+/// Returns the name of the signature of a publication's head.
 pub(super) fn signature_name(sequence: u64) -> String {
     format!("{sequence:08}.json.minisig")
 }
 
-/// Whether a file's name is that of a head, of its signature or of a segment.
+/// Returns whether a name is that of a head, its signature or a segment.
 pub(super) fn is_numbered(name: &[u8]) -> bool {
     let number = [&b".json"[..], b".json.minisig", b".ndjson.zst"]
         .into_iter()
@@ -172,8 +173,8 @@ pub(super) fn is_numbered(name: &[u8]) -> bool {
 }
 
 impl Head {
-    /// Makes the head of what is published of a source and its target; `sequence`, `rows` and
-    /// `segments` are the publisher's to set.
+    /// Makes the head for a publication from a source to its target; the publisher sets `sequence`,
+    /// `rows` and `segments`.
     pub(super) fn of(publishing: Publishing, source: &str, target: &str) -> Self {
         let Publishing { run, started, now: published, verdict, options, totals } = publishing;
         Self {
@@ -199,7 +200,7 @@ impl Head {
         encode(self)
     }
 
-    /// The sources that rows are from, by their numbers, and the latest run from each.
+    /// Returns the sources of rows by number, with the latest run of each.
     pub fn sources(&self) -> Vec<RecordedSource> {
         if !self.listed.is_empty() {
             return self.listed.clone();
@@ -214,7 +215,7 @@ impl Head {
         }]
     }
 
-    /// Whether rows are from a source of this number.
+    /// Returns whether rows are from a source with this number.
     pub(super) fn has_source(&self, number: SourceNumber) -> bool {
         match &*self.listed {
             [] => number == SourceNumber::FIRST,
@@ -222,7 +223,7 @@ impl Head {
         }
     }
 
-    /// What is wrong with the list of sources, if anything is.
+    /// Returns whether the list of sources is invalid.
     fn has_wrong_sources(&self) -> bool {
         let listed = &self.listed;
         let names: HashSet<_> = listed.iter().map(|source| &source.source).collect();
@@ -250,7 +251,7 @@ impl Pointer {
 }
 
 impl Publication {
-    /// Reads a head that is known by number and digest.
+    /// Parses a head of known number and digest.
     pub(super) fn decode(bytes: &[u8], known: &Predecessor) -> Result<Self, Error> {
         let name = head_name(known.sequence);
         let digest = Digest::of(bytes);
@@ -282,12 +283,12 @@ impl Publication {
         Ok(Self { head, digest })
     }
 
-    /// Whether it was to stand where another one does, which did not come after it.
+    /// Returns whether another publication has taken this one's place without building on it.
     pub(super) fn is_replaced_by(&self, other: &Self) -> bool {
         self.head.sequence >= other.head.sequence && self.digest != other.digest
     }
 
-    /// How its successor names it.
+    /// Returns the reference to it in its successor.
     pub fn as_predecessor(&self) -> Predecessor {
         Predecessor { sequence: self.head.sequence, blake3: self.digest }
     }
@@ -301,7 +302,7 @@ fn encode(value: &impl Serialize) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Reads a file, whose version is asked for before anything else.
+/// Parses a file after checking its version.
 fn decode<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, Error> {
     #[derive(Deserialize)]
     struct Version {

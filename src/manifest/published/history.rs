@@ -1,14 +1,14 @@
-//! The chain of publications, from the one that counts back to the first, or to one that began it
-//! anew because those before it were lost.
+//! The chain of publications from the current one back to the first, or to one that began a new
+//! chain because those before it were lost.
 
 use super::damaged;
 use super::head::{Head, Predecessor, Publication, head_name};
 use super::reader::ManifestReader;
 use crate::model::{Error, ErrorKind};
 
-/// Publications from the latest back, each found to be what its successor vouches for.
+/// Iterates over publications from the latest back, each verified by the digest in its successor.
 ///
-/// Memory is bounded by one head.
+/// Holds one head in memory.
 pub struct History<'s> {
     reader: ManifestReader<'s>,
     latest: Option<Publication>,
@@ -16,16 +16,16 @@ pub struct History<'s> {
 }
 
 impl<'s> History<'s> {
-    /// Begins with a publication that was read already.
+    /// Begins with a publication that was already read.
     pub fn from(latest: Publication, reader: ManifestReader<'s>) -> Self {
         Self { reader, latest: Some(latest), next: None }
     }
 
-    /// What is wrong with the chain from a publication back, if anything is. Costs the reading of all
+    /// Returns what is wrong with the chain from a publication back, if anything is. Reads all
     /// heads.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when one can't be read, [`ErrorKind::Newer`] when a newer version
+    /// [`ErrorKind::Unusable`] if a head can't be read, [`ErrorKind::Newer`] if a newer version
     /// published it.
     pub fn fault(
         latest: &Publication,
@@ -59,7 +59,8 @@ impl<'s> History<'s> {
 impl Iterator for History<'_> {
     type Item = Result<Publication, Error>;
 
-    /// The next publication. After an error, nothing: what came before is then not known.
+    /// Returns the next publication; nothing after an error, because the earlier ones are then
+    /// unknown.
     fn next(&mut self) -> Option<Self::Item> {
         let publication = match (self.latest.take(), self.next.take()) {
             (Some(latest), _) => latest,
@@ -77,7 +78,7 @@ impl Iterator for History<'_> {
     }
 }
 
-/// Whether a head's number goes on by one from that of its predecessor, be that lost.
+/// Checks that a head's number is one higher than its predecessor's, also if that is lost.
 fn follows(head: &Head) -> Result<(), Error> {
     let before = head.previous.as_ref().or(head.lost.as_ref());
     let before = before.map_or(0, |before| before.sequence);

@@ -1,7 +1,7 @@
 //! A row as a line of JSON.
 //!
-//! Times are strings of seconds since the epoch with nine decimals, so that no reader rounds them;
-//! what isn't UTF-8 stands in Base64 under a name of its own.
+//! Times are strings of seconds since the epoch with nine decimals, so that no reader rounds them.
+//! Text that isn't UTF-8 is in Base64 under a separate name.
 
 use crate::manifest::{Origin, Row, RunNumber, SourceNumber};
 use crate::model::hex::Hex;
@@ -14,18 +14,18 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use std::io::{self, Write as _};
 
-/// What the published manifest says of one key.
+/// What the published manifest says about one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
     /// The key.
     pub key: Key,
-    /// The publication that said it: of two, the later one counts.
+    /// The publication that wrote it: the later of two wins.
     pub sequence: u64,
-    /// Its row, whose run has no number here, and that run's id; `None` where it was removed.
+    /// The row, whose run number is unset, with the run's id; `None` if the key was removed.
     pub row: Option<(Row, RunId)>,
 }
 
-/// A line as it is read; [`Published::encode`] writes the same names.
+/// A parsed line; [`Published::encode`] writes the same names.
 #[derive(Deserialize)]
 struct Line {
     key: Option<String>,
@@ -63,11 +63,11 @@ enum Kind {
 }
 
 impl Published {
-    /// Appends it as a line of a segment, with its end. It is written field by field: there are
-    /// millions of them, and a run waits for it.
+    /// Appends a line to a segment, with its line feed. The fields are written by hand, because
+    /// there are millions of lines and a run waits for them.
     ///
     /// # Errors
-    /// When an entry is of a kind that no mirror holds.
+    /// Fails for a kind of entry that no mirror contains.
     pub fn encode(&self, out: &mut Vec<u8>) -> io::Result<()> {
         out.push(b'{');
         name(out, ["key", "key_base64"], self.key.as_bytes())?;
@@ -154,10 +154,10 @@ fn stamp(name: &str, stamp: &Stamp, out: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// Decodes a line, without its end. Names that are not known are passed over.
+/// Parses a line without its line feed. Unknown names are ignored.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// What is wrong with the line.
 pub(super) fn decode(line: &[u8]) -> Result<Published, String> {
     let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     let key = bytes(line.key.as_deref(), line.key_base64.as_deref())?.ok_or("it has no key")?;
@@ -200,10 +200,10 @@ pub(super) fn decode(line: &[u8]) -> Result<Published, String> {
     Ok(Published { key, sequence, row: Some((row, run)) })
 }
 
-/// Decodes the key of a line alone.
+/// Parses only the key of a line.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// What is wrong with the line.
 pub(super) fn key(line: &[u8]) -> Result<Key, String> {
     #[derive(Deserialize)]
     struct KeyLine {
@@ -214,7 +214,7 @@ pub(super) fn key(line: &[u8]) -> Result<Key, String> {
     Ok(Key::new(bytes(line.key.as_deref(), line.key_base64.as_deref())?.ok_or("it has no key")?))
 }
 
-/// Reads 64 hexadecimal digits.
+/// Parses 64 hexadecimal digits.
 pub(super) fn digest(text: &str) -> Result<Digest, String> {
     hex(text).map(Digest)
 }

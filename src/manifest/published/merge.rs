@@ -1,4 +1,4 @@
-//! All rows of a published manifest: its segments merged, of each key what was said last.
+//! All rows of a published manifest: its segments merged, with the last row of each key.
 
 use super::damaged;
 use super::head::Head;
@@ -10,30 +10,30 @@ use crate::model::{Error, Key, RunId};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// The rows of a published manifest in key order, with the id of the run that each is of.
+/// The rows of a published manifest in key order, each with the id of its run.
 ///
-/// Memory is bounded by a row and a window of 8 MiB at most for each segment, of which there are
-/// few.
+/// Memory is bounded by one row and a window of at most 8 MiB for each of at most
+/// [`SEGMENTS`](super::head::SEGMENTS) segments.
 pub struct Merged {
     readers: Vec<SegmentReader>,
-    /// What comes next of each segment.
+    /// The next row of each segment.
     next: Vec<Option<Published>>,
-    /// Segments by the key that comes next; of one key the latest first.
+    /// Segments by their next key; for equal keys the latest segment first.
     heap: BinaryHeap<Reverse<(Key, Reverse<usize>)>>,
-    /// The publication that wrote the row that came last.
+    /// The publication that wrote the last returned row.
     sequence: u64,
-    /// What says how many rows there are, and from which sources.
+    /// The head, which has the number of rows and their sources.
     head: Head,
-    /// How many rows there were so far.
+    /// The number of rows returned so far.
     rows: u64,
     failed: bool,
 }
 
 impl Merged {
-    /// Reads the segments that make up a publication.
+    /// Opens the segments of a publication.
     ///
     /// # Errors
-    /// As those of [`ManifestReader::latest`].
+    /// Those of [`ManifestReader::latest`].
     pub fn of(reader: &ManifestReader<'_>, head: &Head) -> Result<Self, Error> {
         let mut readers = Vec::with_capacity(head.segments.len());
         for segment in &head.segments {
@@ -42,10 +42,10 @@ impl Merged {
         Self::from(readers, head.clone())
     }
 
-    /// The same rows from the first, read from what was fetched for these.
+    /// Returns the same rows from the first, using the files already fetched.
     ///
     /// # Errors
-    /// As those of [`ManifestReader::latest`].
+    /// Those of [`ManifestReader::latest`].
     pub fn again(&self) -> Result<Self, Error> {
         let readers = self.readers.iter().map(SegmentReader::again);
         Self::from(readers.collect::<Result<_, _>>()?, self.head.clone())
@@ -76,8 +76,8 @@ impl Merged {
         Ok(())
     }
 
-    /// The next row, with the publication that wrote it; never a key that was removed. After an error,
-    /// nothing: that the rows ended is then not known.
+    /// Returns the next row with the publication that wrote it, skipping removed keys; nothing
+    /// after an error, because the end is then unknown.
     pub fn next_published(&mut self) -> Option<Result<Published, Error>> {
         let next = self.next()?;
         Some(next.map(|(row, run)| Published {
@@ -118,7 +118,7 @@ impl Merged {
 impl Iterator for Merged {
     type Item = Result<(Row, RunId), Error>;
 
-    /// The next row. After an error, nothing: that the rows ended is then not known.
+    /// Returns the next row; nothing after an error, because the end is then unknown.
     fn next(&mut self) -> Option<Self::Item> {
         if self.failed {
             return None;

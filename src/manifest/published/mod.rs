@@ -1,14 +1,15 @@
-//! The published manifest: what the state holds, under the target's `.vidimus/manifest/`, for any
-//! machine and any reader. `docs/manifest.md` specifies it.
+//! The published manifest: the content of the state under the target's `.vidimus/manifest/`, for
+//! any machine and any reader. `docs/manifest.md` specifies it.
 //!
-//! Rows lie in segments, each a file that never changes: a base with all of them, then one for
-//! each publication with what changed since. A [`Head`] says which segments make up the manifest and
-//! names its predecessor by digest; the pointer, written last, says which head counts. [`ManifestReader`]
-//! reads these files, [`ManifestStatus`] tells what of them is damaged or gone, [`History`] follows the chain
-//! of heads, [`SignatureStatus`] tells what a head's signature is worth, [`check()`] makes sure that all of it is
-//! whole, [`trace`](trace::trace) follows single keys. [`ManifestWriter`] writes them, [`publish`](publish::publish) adds a publication, [`sign`] signs the
-//! one that counts, [`rebuild`](rebuild::rebuild) makes a state of what was published,
-//! [`catch_up`](catch_up::catch_up) takes in what others published since.
+//! Rows are in segments, files that never change: a base with all rows, then one for each
+//! publication with its changes. A [`Head`] lists the segments of the manifest and names its
+//! predecessor by digest. The pointer, written last, names the current head. [`ManifestReader`]
+//! reads these files, [`ManifestStatus`] reports damaged or missing ones, [`History`] follows the
+//! chain of heads, [`SignatureStatus`] is the result of verifying a head's signature, [`check()`]
+//! verifies everything, [`trace`](trace::trace) follows single keys. [`ManifestWriter`] writes the
+//! files, [`publish`](publish::publish) adds a publication, [`sign`] signs the current one,
+//! [`rebuild`](rebuild::rebuild) makes a state from a publication, [`catch_up`](catch_up::catch_up)
+//! imports what others published since.
 
 mod catch_up;
 mod check;
@@ -33,7 +34,7 @@ pub use history::History;
 pub use line::Published;
 pub use merge::Merged;
 pub use publish::{Done, publish};
-pub use reader::{ManifestReader, gone_by};
+pub use reader::{ManifestReader, used_instead};
 pub use rebuild::rebuild;
 pub use signature::SignatureStatus;
 pub use status::ManifestStatus;
@@ -43,9 +44,9 @@ pub use writer::ManifestWriter;
 use crate::model::key::printable;
 use crate::model::{Error, ErrorKind};
 
-/// The error of a published manifest that can't be used as it stands.
+/// Builds the error for a published manifest that can't be used.
 fn damaged(what: &str, how: impl std::fmt::Display) -> Error {
-    // Whoever reads JSON may quote what it read.
+    // The JSON parser's error may quote the file.
     let how = printable(how.to_string());
     Error::new(ErrorKind::Damaged, format!("the published manifest is damaged: {what}: {how}"))
         .help(

@@ -1,4 +1,4 @@
-//! To whom a manifest is open that lies in a directory.
+//! Permissions of a manifest in a directory.
 
 use super::head::is_numbered;
 use super::reader::POINTER;
@@ -9,24 +9,25 @@ use crate::model::notice::Readers;
 use crate::model::reserved::{DIRECTORY, LOCK};
 use crate::model::{Cause, Entry, EntryKind, Error, Key, Metadata, Notice};
 
-/// What is about to be written of a manifest.
+/// What is about to be written to a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Written {
     /// Nothing, or a signature.
     Nothing,
-    /// What changed since the publication before.
+    /// The changes since the previous publication.
     Changes,
     /// All rows.
     All,
 }
 
 impl ManifestWriter<'_> {
-    /// Makes the directory where it is missing, and opens it, with all that lies in it, to whom it is
-    /// to be open: as a user asked, in this run or one before; else as far as the target's root is,
-    /// unless any row tells what is closed to them. What belongs to another user stays as he has it.
-    /// That it is closed from now on to somebody who could read it before.
+    /// Creates the manifest's directory if it is missing, and sets its permissions and those of the
+    /// files in it: as a user requested, in this run or an earlier one; else those of the target's
+    /// root, as far as no row contains what they may not read. Files of another user stay as they
+    /// are. Returns a notice if someone who could read the manifest before can't any more.
     ///
-    /// A directory tells to whom all in it is open, so that one look settles most runs.
+    /// The directory's mode implies those of the files in it, so that for most runs one lookup
+    /// suffices.
     pub(super) fn open(&self, state: &State, written: Written) -> Result<Option<Notice>, Error> {
         if let Some(mode) = self.mode {
             state.set_manifest_mode(mode)?;
@@ -50,7 +51,7 @@ impl ManifestWriter<'_> {
             (Some(asked), ..) => asked,
             (None, Written::Nothing, _) => return Ok(None),
             (None, Written::Changes, Some(before)) => {
-                // What was published before was not held against another group's rights.
+                // Earlier publications were not checked for another group's permissions.
                 let is_its_group = existing.as_ref().is_some_and(|it| it.metadata.gid == gid);
                 let before = if is_its_group { before } else { before.without_group() };
                 state.narrow(ManifestMode::of_root(mode).and(before), gid, RowSelection::Changes)?
@@ -58,7 +59,7 @@ impl ManifestWriter<'_> {
             (None, ..) => state.narrow(ManifestMode::of_root(mode), gid, RowSelection::All)?,
         };
         if is_new {
-            // The lock was taken before the root had its mode, where the run made that.
+            // The lock was acquired before the root had its mode, if this run created it.
             let lock = asked.unwrap_or_else(|| ManifestMode::of_lock(mode));
             for (own, mode) in
                 [(format!("{DIRECTORY}/"), lock.directory()), (LOCK.to_owned(), lock.file())]
@@ -72,7 +73,7 @@ impl ManifestWriter<'_> {
         }
         let existing = existing.ok_or_else(|| failed(Cause::Vanished))?;
         let metadata = Metadata { mode: wanted.directory(), gid, ..existing.metadata };
-        // The group that it gets instead is none that was meant.
+        // The directory's actual group is not the intended one.
         let held = self.target.achievable_metadata(
             &metadata,
             EntryKind::Directory,
@@ -80,9 +81,9 @@ impl ManifestWriter<'_> {
         );
         let wanted = if held.gid == gid { wanted } else { wanted.without_group() };
         if held.uid != existing.metadata.uid {
-            // It is another user's.
+            // It belongs to another user.
             match asked.filter(|_| self.mode.is_some() && before != asked) {
-                None => self.most.set(wanted),
+                None => self.max_mode.set(wanted),
                 Some(_) => return Err(failed(rustix::io::Errno::PERM.into())),
             }
         } else if existing.metadata.mode != wanted.directory() || existing.metadata.gid != held.gid
@@ -98,9 +99,9 @@ impl ManifestWriter<'_> {
         }))
     }
 
-    /// Whether another group than could read the manifest so far would read it from now on: then what
-    /// it tells is to be held against that one's rights, all of it. Where a user asked for a mode, he
-    /// did that.
+    /// Returns whether another group than before would be able to read the manifest: then all its
+    /// content has to be checked for that group's permissions. If a user requested a mode, that is
+    /// the user's decision.
     pub(super) fn is_for_another_group(&self, state: &State) -> Result<bool, Error> {
         if !self.target.capabilities().enforces_modes
             || self.mode.or(state.manifest_mode()?).is_some()
@@ -118,8 +119,8 @@ impl ManifestWriter<'_> {
         Ok(is_read && existing.gid != gid && held.gid == gid)
     }
 
-    /// Gives the directory, and what it holds of this user's, their modes. Who may enter it loses that
-    /// first, and gets it last.
+    /// Sets the modes of the directory and of this user's files in it. The directory is closed
+    /// first and opened last.
     fn set_modes(
         &self,
         directory: &Entry,
@@ -141,7 +142,7 @@ impl ManifestWriter<'_> {
         set(directory, mode.directory())
     }
 
-    /// Sets an entry's mode, and group, where it is this user's.
+    /// Sets an entry's mode and group, if it belongs to this user.
     fn set_mode(&self, entry: &Entry, mode: u32, group: Option<u32>) -> Result<(), Cause> {
         let existing = entry.metadata;
         let wanted = Metadata { mode, gid: group.unwrap_or(existing.gid), ..existing };

@@ -1,4 +1,4 @@
-//! Publishing what the state holds.
+//! Publishing the content of the state.
 
 use super::check;
 use super::head::{Head, Predecessor, Publication, Publishing, SEGMENTS, Segment, segment_name};
@@ -13,28 +13,28 @@ use crate::model::{Error, ErrorKind, Notice, RunId};
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 
-/// All rows are written anew once what changed since the base is more than one in so many of them.
+/// All rows are rewritten once the changes since the base exceed one in this many rows.
 const SHARE: u64 = 4;
 
-/// What was published.
+/// The result of publishing.
 #[derive(Debug)]
 pub struct Done {
-    /// It.
+    /// The publication.
     pub publication: Publication,
-    /// What became of its signature.
+    /// What happened to its signature.
     pub signing: Signing,
-    /// What was found wrong with what stood there, so that all rows were written anew.
+    /// What was wrong with the existing manifest, so that all rows were rewritten.
     pub fault: Option<Error>,
-    /// Whether anything was published from here before.
+    /// Whether this state had published before.
     pub is_known: bool,
-    /// Why segments that no longer count could not be removed.
+    /// Why unused segments could not be removed.
     pub left: Option<Error>,
-    /// That it is closed from now on to somebody to whom it wasn't before.
+    /// The notice that someone who could read the manifest before can't any more.
     pub closed: Option<Notice>,
 }
 
 impl Done {
-    /// What there is to say of it.
+    /// Returns the notices about the publication.
     pub fn notices(&self) -> Vec<Notice> {
         let publication = self.publication.head.sequence;
         let signing = match self.signing {
@@ -42,7 +42,8 @@ impl Done {
             Signing::Added => Some(Notice::ManifestSigned { publication }),
             Signing::Dropped => Some(Notice::SignatureDropped { publication }),
         };
-        // Where nothing was published from here before, it was told when it couldn't be taken over.
+        // If this state never published, the fault was reported when the manifest could not be
+        // imported.
         let anew = self.fault.as_ref().filter(|_| self.is_known).map(|fault| {
             let begins_chain = self.publication.head.lost.is_some();
             Notice::ManifestWrittenAnew { cause: fault.to_string(), publication, begins_chain }
@@ -53,28 +54,30 @@ impl Done {
     }
 }
 
-/// What became of the signature of what was published.
+/// What happened to the signature of the manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signing {
-    /// As with the publication before it: signed or not.
+    /// As with the previous publication: signed or not.
     AsBefore,
-    /// What stood there already was signed; nothing was published anew.
+    /// The existing publication was signed; no new one was published.
     Added,
-    /// It is not signed, and the one before it was.
+    /// It is not signed, but the previous one was.
     Dropped,
 }
 
-/// Publishes what changed in the state since it was published last, or all of it; `None` where
-/// nothing changed and what stands was not found to be damaged. Until it is whole and durable, what
-/// was published before counts.
+/// Publishes the state's changes since the last publication, or all rows; returns `None` if nothing
+/// changed and no damage was found. The previous publication stays current until the new one is
+/// complete and durable.
 ///
-/// What stands is looked at in any case; segments that a publication goes on from are read before.
+/// The existing manifest is checked quickly in any case; segments that the new publication builds
+/// on are read completely before. With a key, the current publication is signed at the end, whether
+/// it changed or not.
 ///
-/// With a key to sign with, what counts in the end is signed with it, whether it changed or not.
+/// The signature vouches for all segments and earlier publications.
 ///
 /// # Errors
-/// [`ErrorKind::Unusable`] when the target can't be read or written, [`ErrorKind::Manifest`] when
-/// the state can't, [`ErrorKind::Newer`] when what stands there is of a newer version.
+/// [`ErrorKind::Unusable`] if the target can't be read or written, [`ErrorKind::Manifest`] if the
+/// state can't, [`ErrorKind::Newer`] if the existing manifest is of a newer version.
 pub fn publish(
     state: &State,
     writer: &ManifestWriter<'_>,
@@ -91,21 +94,21 @@ pub fn publish(
         writer.open(state, Written::Nothing)?;
         return Ok(None);
     }
-    // Whether what stands is from here, and is not written anew.
+    // Whether the existing manifest is this state's and can be extended.
     let is_renumbered = state.is_renumbered()?;
-    let is_base = status.publication.as_ref().is_some_and(|standing| {
-        let takes_more = !is_renumbered && !is_outgrown(&standing.head, changed);
-        known.as_ref() == Some(standing) && (changed == 0 || takes_more)
+    let is_base = status.publication.as_ref().is_some_and(|existing| {
+        let takes_more = !is_renumbered && !is_outgrown(&existing.head, changed);
+        known.as_ref() == Some(existing) && (changed == 0 || takes_more)
     });
     let is_base = is_base && (changed == 0 || !writer.is_for_another_group(state)?);
     if is_base && changed > 0 {
         status.read(&writer.reader)?;
     }
-    let ManifestStatus { publication: mut standing, is_signed: was_signed, highest, mut fault } =
+    let ManifestStatus { publication: mut existing, is_signed: was_signed, highest, mut fault } =
         status;
-    let goes_on = is_base && fault.is_none();
+    let can_extend = is_base && fault.is_none();
     if let (Some(signer), true) = (writer.signer, changed == 0)
-        && let Some(publication) = standing.take_if(|_| goes_on)
+        && let Some(publication) = existing.take_if(|_| can_extend)
     {
         writer.open(state, Written::Nothing)?;
         match check::sign_pointed(writer, &publication, was_signed, signer) {
@@ -121,21 +124,21 @@ pub fn publish(
                     closed: None,
                 }));
             }
-            // It is published anew.
+            // Rewrite all rows.
             Err(error) if error.kind == ErrorKind::Damaged => fault = Some(error),
             Err(error) => return Err(error),
         }
     }
-    // Those that no publication to come will name, where this one names none.
+    // The segments that no further publication will use, if this one uses none of them.
     let mut old: Vec<Segment> = Vec::new();
-    for publication in standing.iter().chain(&known) {
+    for publication in existing.iter().chain(&known) {
         old.extend_from_slice(&publication.head.segments);
     }
-    let is_broken = match standing.as_ref().filter(|_| fault.is_some()) {
-        Some(standing) => History::fault(standing, &writer.reader)?.is_some(),
+    let is_broken = match existing.as_ref().filter(|_| fault.is_some()) {
+        Some(existing) => History::fault(existing, &writer.reader)?.is_some(),
         None => false,
     };
-    let before = Before::of(&mut standing, is_broken, known.as_ref(), highest);
+    let before = Before::of(&mut existing, is_broken, known.as_ref(), highest);
     if publishing.options.only.is_some()
         && let Some(whole) = state.last_whole_run()?
     {
@@ -143,7 +146,7 @@ pub fn publish(
     }
     let mut head = Head::of(publishing, state.source(), state.target());
     before.number(&mut head)?;
-    let base = standing.as_ref().filter(|_| goes_on);
+    let base = existing.as_ref().filter(|_| can_extend);
     let closed = writer.open(state, base.map_or(Written::All, |_| Written::Changes))?;
     let publication = write_publication(state, writer, head, base)?;
     let mut left = None;
@@ -177,7 +180,7 @@ fn write_publication(
     head.rows = rows;
     head.segments = base.map_or_else(Vec::new, |base| base.head.segments.clone());
     head.segments.push(Segment { sequence, lines, bytes, blake3 });
-    // Rows that were published before are from them.
+    // Published rows are from these sources.
     sources.extend(base.iter().flat_map(|base| base.head.sources()).map(|source| source.number));
     if sources.iter().ne([&SourceNumber::FIRST]) {
         head.listed = state.recorded_sources()?;
@@ -193,36 +196,38 @@ fn write_publication(
     Ok(publication)
 }
 
-/// What came before a publication that is to be written.
+/// What precedes a publication that is to be written.
 enum Before {
-    /// The chain goes on from this one, or begins.
+    /// The chain continues from this publication, or begins.
     Chain(Option<Predecessor>),
-    /// This one, which is damaged, gone, or at the end of a broken chain: it begins anew.
+    /// This publication, which is damaged, missing, or at the end of a broken chain: a new chain
+    /// begins.
     Lost(Predecessor),
 }
 
 impl Before {
-    /// Tells it by what stands, which goes where the chain doesn't go on from it; by what was published
-    /// from here last; and by the highest head, whatever that is worth.
+    /// Determines the predecessor from the existing publication (the lost one if the chain doesn't
+    /// continue from it), the state's last publication, and the highest head, whether that is
+    /// usable or not.
     fn of(
-        standing: &mut Option<Publication>,
+        existing: &mut Option<Publication>,
         is_broken: bool,
         known: Option<&Publication>,
         highest: Option<Predecessor>,
     ) -> Self {
-        let is_lost = |standing: &Publication| {
-            is_broken || known.is_some_and(|known| known.is_replaced_by(standing))
+        let is_lost = |existing: &Publication| {
+            is_broken || known.is_some_and(|known| known.is_replaced_by(existing))
         };
-        let lost = standing.take_if(|standing| is_lost(standing));
-        if let Some(standing) = standing {
-            return Self::Chain(Some(standing.as_predecessor()));
+        let lost = existing.take_if(|existing| is_lost(existing));
+        if let Some(existing) = existing {
+            return Self::Chain(Some(existing.as_predecessor()));
         }
-        // No number is given twice.
+        // Numbers are never reused.
         let lost = lost.iter().chain(known).map(Publication::as_predecessor).chain(highest);
         lost.max_by_key(|lost| lost.sequence).map_or(Self::Chain(None), Self::Lost)
     }
 
-    /// Numbers a head, which names what came before it.
+    /// Sets a head's number and predecessor.
     fn number(self, head: &mut Head) -> Result<(), Error> {
         (head.previous, head.lost) = match self {
             Self::Chain(previous) => (previous, None),
@@ -239,9 +244,9 @@ impl Before {
     }
 }
 
-/// Whether a manifest is written anew rather than go on, given how many keys changed.
+/// Returns whether a manifest is rewritten rather than extended, given the number of changed keys.
 fn is_outgrown(head: &Head, changed: u64) -> bool {
-    // What others wrote may have any numbers.
+    // The numbers in others' heads may be arbitrary.
     let deltas = head.segments.iter().skip(1);
     let lines = deltas.fold(changed, |lines, segment| lines.saturating_add(segment.lines));
     head.segments.len() >= SEGMENTS || lines.saturating_mul(SHARE) > head.rows
@@ -267,7 +272,8 @@ fn write_all(runs: &mut Runs<'_>, sequence: u64, out: &mut dyn Write) -> Result<
     Ok(Counted { lines, rows: lines })
 }
 
-/// Writes what changed since `rows` rows were published.
+/// Writes the changes since a publication with `rows` rows; returns the number of lines and the new
+/// number of rows.
 fn write_changes(
     runs: &mut Runs<'_>,
     sequence: u64,
@@ -287,7 +293,7 @@ fn write_changes(
                 rows = rows.saturating_sub(1);
                 None
             }
-            // Came and went.
+            // The key was added and removed since.
             None => continue,
         };
         segment.add(&Published { key: change.key, sequence, row })?;
@@ -295,7 +301,7 @@ fn write_changes(
     Ok(Counted { lines: segment.finish()?, rows })
 }
 
-/// The ids of runs by number, and which sources rows are from.
+/// The ids of runs by number, and the sources of the written rows.
 struct Runs<'s> {
     state: &'s State,
     ids: HashMap<RunNumber, RunId>,
@@ -303,7 +309,7 @@ struct Runs<'s> {
 }
 
 impl Runs<'_> {
-    /// The id of a row's run; takes note of its source.
+    /// Returns the id of a row's run, and records its source.
     fn id(&mut self, row: &Row) -> Result<RunId, Error> {
         self.sources.insert(row.from);
         if let Some(id) = self.ids.get(&row.run) {

@@ -1,4 +1,4 @@
-//! The files of a published manifest, in a place of whichever kind.
+//! Reading the files of a published manifest from any kind of location.
 
 use super::damaged;
 use super::head::{
@@ -23,56 +23,56 @@ use std::rc::Rc;
 use tempfile::tempfile_in;
 
 pub(super) const POINTER: &str = "latest.json";
-/// The longest head or pointer that is read, in bytes: a head takes about 200 a segment.
+/// The longest head or pointer that is read, in bytes: a head has about 200 bytes a segment.
 const LONGEST: u64 = 16 << 20;
-/// Bytes that are handed on at a time.
+/// Size of the read buffer in bytes.
 const CHUNK: usize = 256 << 10;
 
-/// Where a place keeps its published manifest.
+/// The published manifest of a location.
 #[derive(Clone)]
 pub struct ManifestReader<'a> {
     source: &'a dyn Source,
-    /// What the names of its files are put behind.
+    /// The prefix of the names of its files.
     prefix: &'static str,
     spool_dir: &'a Path,
-    /// What its directory was found to hold, which costs a store a request: asked once, until
+    /// The cached content of its directory, which costs a request in a store; cleared when
     /// something is written there.
-    seen: Rc<RefCell<Option<Seen>>>,
+    directory: Rc<RefCell<Option<DirectoryContent>>>,
 }
 
-/// What a manifest's directory was found to hold.
+/// The content of a manifest's directory.
 #[derive(Clone, Debug)]
-struct Seen {
+struct DirectoryContent {
     /// The numbers of the heads, in order.
     heads: Rc<[u64]>,
     is_empty: bool,
 }
 
 impl<'a> ManifestReader<'a> {
-    /// Reads the manifest of a place. What is read is kept in `spool_dir` meanwhile.
+    /// Makes a reader for the manifest of a location; files are buffered in `spool_dir`.
     pub fn of(source: &'a dyn Source, spool_dir: &'a Path) -> Self {
-        Self { source, prefix: MANIFEST, spool_dir, seen: Rc::default() }
+        Self { source, prefix: MANIFEST, spool_dir, directory: Rc::default() }
     }
 
-    /// Reads a copy of a manifest, which is the place itself.
+    /// Makes a reader for a copy of a manifest at the location itself.
     pub fn bare(source: &'a dyn Source, spool_dir: &'a Path) -> Self {
-        Self { source, prefix: "", spool_dir, seen: Rc::default() }
+        Self { source, prefix: "", spool_dir, directory: Rc::default() }
     }
 
-    /// The publication that counts; `None` where nothing was ever published.
+    /// Returns the current publication; `None` if nothing was ever published.
     ///
     /// # Errors
-    /// [`ErrorKind::Damaged`] or [`ErrorKind::Newer`] when what stands there can't be used,
-    /// [`ErrorKind::Unusable`] when it can't be read: nobody knows then what stands there.
+    /// [`ErrorKind::Damaged`] or [`ErrorKind::Newer`] if the manifest can't be used,
+    /// [`ErrorKind::Unusable`] if the files can't be read.
     pub fn latest(&self) -> Result<Option<Publication>, Error> {
         Ok(self.pointed_to(None)?.map(|(latest, _)| latest))
     }
 
-    /// Whether a file of the pointer's name is one: in a place that may hold anything, somebody else's
-    /// file of that name is no damaged manifest.
+    /// Returns whether the file with the pointer's name is a pointer: in an arbitrary directory
+    /// another file of that name is not a damaged manifest.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when it can't be read.
+    /// [`ErrorKind::Unusable`] if the files can't be read.
     pub fn is_meant(&self) -> Result<bool, Error> {
         let pointer = match self.source.read_small(&self.key(POINTER), LONGEST) {
             Ok(pointer) => pointer.unwrap_or_default(),
@@ -83,7 +83,7 @@ impl<'a> ManifestReader<'a> {
         Ok(pointer.windows(name.len()).any(|part| part == name))
     }
 
-    /// The publication that counts, and what points to it.
+    /// Returns the current publication and the pointer to it.
     pub(super) fn pointed_to(
         &self,
         known: Option<&Publication>,
@@ -105,11 +105,12 @@ impl<'a> ManifestReader<'a> {
         Ok(Some((latest, pointer)))
     }
 
-    /// Whether what counts is signed, as its pointer says; where that can't be used, whether the highest
-    /// publication has a signature. `None` where nothing was ever published.
+    /// Returns whether the current publication is signed according to its pointer, or if that is
+    /// unusable, whether the highest publication has a signature. `None` if nothing was ever
+    /// published.
     ///
     /// # Errors
-    /// As those of [`ManifestReader::latest`].
+    /// Those of [`ManifestReader::latest`].
     pub fn is_signed(&self) -> Result<Option<bool>, Error> {
         if let Some(pointer) = self.usable_pointer()? {
             return Ok(Some(pointer.signed));
@@ -118,7 +119,7 @@ impl<'a> ManifestReader<'a> {
         highest.map(|highest| self.has_signature(highest)).transpose()
     }
 
-    /// The pointer, where there is one that can be used.
+    /// Returns the pointer, if there is a usable one.
     fn usable_pointer(&self) -> Result<Option<Pointer>, Error> {
         let pointer = self.small(POINTER).and_then(|bytes| {
             let decode = |bytes: Vec<u8>| Pointer::decode(&bytes);
@@ -130,10 +131,10 @@ impl<'a> ManifestReader<'a> {
         }
     }
 
-    /// The publication that counts, to which the pointer points as vidimus writes it, byte for byte.
+    /// Returns the current publication, if the pointer to it is byte for byte as vidimus writes it.
     ///
     /// # Errors
-    /// As those of [`ManifestReader::latest`].
+    /// Those of [`ManifestReader::latest`].
     pub fn latest_to_the_letter(&self) -> Result<Option<Publication>, Error> {
         let Some(bytes) = self.small(POINTER)? else { return Ok(None) };
         let pointer = Pointer::decode(&bytes)?;
@@ -143,11 +144,11 @@ impl<'a> ManifestReader<'a> {
         self.publication(&pointer.head).map(Some)
     }
 
-    /// The publication that a file of the manifest names: the one that counts by the pointer, any by
-    /// its head, which is taken as it stands. `None` for any other name.
+    /// Returns the publication that a file of the manifest denotes: the pointer the current one, a
+    /// head its own, without further checks. `None` for any other name.
     ///
     /// # Errors
-    /// As those of [`ManifestReader::latest`].
+    /// Those of [`ManifestReader::latest`].
     pub fn named(&self, name: &[u8]) -> Result<Option<Publication>, Error> {
         if name == POINTER.as_bytes() {
             return self.latest();
@@ -155,22 +156,22 @@ impl<'a> ManifestReader<'a> {
         head_number(name).map(|sequence| self.as_it_stands(sequence)).transpose()
     }
 
-    /// A publication by its number alone.
+    /// Reads a publication by its number alone, without a digest to verify.
     fn as_it_stands(&self, sequence: u64) -> Result<Publication, Error> {
         let head = self.head(sequence)?;
         Publication::decode(&head, &Predecessor { sequence, blake3: Digest::of(&head) })
     }
 
-    /// The numbers of the heads that stand, in order.
+    /// Returns the numbers of the existing heads, in order.
     fn heads(&self) -> Result<Rc<[u64]>, Error> {
-        // A place that may hold anything may hold any number.
-        if self.prefix.is_empty() { Ok(Rc::default()) } else { Ok(self.seen()?.heads) }
+        // An arbitrary directory may contain any names.
+        if self.prefix.is_empty() { Ok(Rc::default()) } else { Ok(self.directory()?.heads) }
     }
 
-    /// What its directory holds.
-    fn seen(&self) -> Result<Seen, Error> {
-        if let Some(seen) = &*self.seen.borrow() {
-            return Ok(seen.clone());
+    /// Returns the content of its directory.
+    fn directory(&self) -> Result<DirectoryContent, Error> {
+        if let Some(directory) = &*self.directory.borrow() {
+            return Ok(directory.clone());
         }
         let names = self.source.names(&self.key(""));
         let names = match names {
@@ -179,21 +180,21 @@ impl<'a> ManifestReader<'a> {
         };
         let mut heads: Vec<_> = names.iter().filter_map(|name| head_number(name)).collect();
         heads.sort_unstable();
-        let seen = Seen { heads: heads.into(), is_empty: names.is_empty() };
-        self.seen.replace(Some(seen.clone()));
-        Ok(seen)
+        let directory = DirectoryContent { heads: heads.into(), is_empty: names.is_empty() };
+        self.directory.replace(Some(directory.clone()));
+        Ok(directory)
     }
 
-    /// Has its directory looked at anew, for something was written there.
+    /// Clears the cached content of the directory, because something was written there.
     pub(super) fn forget(&self) {
-        self.seen.take();
+        self.directory.take();
     }
 
-    /// The highest publication of which anything tells, by number and digest: the pointer, whether its
-    /// head is there or not, or a head, whatever points to it.
+    /// Returns the highest publication, by number and digest, that the pointer (even without its
+    /// head) or a head (even without a pointer) shows.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when that can't be read.
+    /// [`ErrorKind::Unusable`] if the files can't be read.
     pub(super) fn highest(&self) -> Result<Option<Predecessor>, Error> {
         let pointed_to = self.usable_pointer()?.map(|pointer| pointer.head);
         let Some(&sequence) = self.heads()?.last() else { return Ok(pointed_to) };
@@ -201,15 +202,15 @@ impl<'a> ManifestReader<'a> {
             return Ok(Some(higher));
         }
         let bytes = match self.head(sequence) {
-            // Its number is taken even so.
+            // A damaged head's number is not reused either.
             Err(error) if error.kind == ErrorKind::Damaged => Vec::new(),
             head => head?,
         };
         Ok(Some(Predecessor { sequence, blake3: Digest::of(&bytes) }))
     }
 
-    /// The highest publication that is whole, its segments read and held against its head, where
-    /// nothing tells which one counts.
+    /// Returns the highest complete publication, with its segments verified, for the case that the
+    /// pointer is unusable.
     ///
     /// # Errors
     /// [`ErrorKind::Unusable`] when one can't be read, [`ErrorKind::Newer`] when a newer version
@@ -218,7 +219,7 @@ impl<'a> ManifestReader<'a> {
         for &sequence in self.heads()?.iter().rev() {
             let whole = self.as_it_stands(sequence).and_then(|publication| {
                 let mut segments = publication.head.segments.iter();
-                segments.try_for_each(|segment| self.hold(segment)).map(|()| publication)
+                segments.try_for_each(|segment| self.verify(segment)).map(|()| publication)
             });
             match whole {
                 Err(error) if error.kind == ErrorKind::Damaged => {}
@@ -228,19 +229,20 @@ impl<'a> ManifestReader<'a> {
         Ok(None)
     }
 
-    /// The publication to go on from: the one that counts, or where the pointer or its head can't be
-    /// used, the highest one that is whole, with what is wrong then.
+    /// Returns the publication to build on: the current one, or if the pointer or its head is
+    /// unusable, the highest complete one with the error.
     ///
     /// # Errors
-    /// As those of [`ManifestReader::latest`], where no publication is whole.
+    /// Those of [`ManifestReader::latest`], where no publication is whole.
     pub fn latest_or_highest(&self) -> Result<Option<(Publication, Option<Error>)>, Error> {
         self.counting(None)
     }
 
-    /// What [`ManifestReader::latest_or_highest`] finds; a publication that is `known` is not read again.
+    /// Does the same as [`ManifestReader::latest_or_highest`] without reading the `known`
+    /// publication again.
     ///
     /// # Errors
-    /// As those of [`ManifestReader::latest`], where no publication is whole.
+    /// Those of [`ManifestReader::latest`], where no publication is whole.
     pub(super) fn counting(
         &self,
         known: Option<&Publication>,
@@ -254,59 +256,59 @@ impl<'a> ManifestReader<'a> {
         }
     }
 
-    /// Whether anything tells of a publication above one that can be used, or of any where none can: what
-    /// that recorded is lost. To be asked where something was found wrong.
+    /// Returns whether there are signs of a publication above the usable one, or of any if none is
+    /// usable: its records are lost. To be called when something is damaged.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when that can't be seen.
+    /// [`ErrorKind::Unusable`] if the files can't be read.
     pub fn is_overtaken(&self, usable: Option<&Publication>) -> Result<bool, Error> {
         let Some(usable) = usable else { return Ok(true) };
         let highest = self.highest()?;
         Ok(highest.is_some_and(|highest| highest.sequence > usable.head.sequence))
     }
 
-    /// Whether a publication has a signature, whatever that is worth.
+    /// Returns whether a publication has a signature file, valid or not.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when that can't be seen.
+    /// [`ErrorKind::Unusable`] if the files can't be read.
     pub(super) fn has_signature(&self, sequence: u64) -> Result<bool, Error> {
         let name = signature_name(sequence);
         let found = self.source.look(&self.key(&name));
         found.map(|found| found.is_some()).map_err(|cause| self.failed("read", &name, cause))
     }
 
-    /// Whether nothing of a manifest stands.
+    /// Returns whether no file of a manifest exists.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when that can't be seen.
+    /// [`ErrorKind::Unusable`] if the files can't be read.
     pub(super) fn is_empty(&self) -> Result<bool, Error> {
-        Ok(self.seen()?.is_empty)
+        Ok(self.directory()?.is_empty)
     }
 
-    /// What the place that has it can do.
+    /// Returns the capabilities of the location.
     pub(super) fn capabilities(&self) -> Capabilities {
         self.source.capabilities()
     }
 
-    /// A publication by number and digest.
+    /// Reads a publication by number and digest.
     ///
     /// # Errors
-    /// As those of [`ManifestReader::latest`].
+    /// Those of [`ManifestReader::latest`].
     pub fn publication(&self, known: &Predecessor) -> Result<Publication, Error> {
         Publication::decode(&self.head(known.sequence)?, known)
     }
 
-    /// A head as it is written.
+    /// Reads the bytes of a head.
     pub(super) fn head(&self, sequence: u64) -> Result<Vec<u8>, Error> {
         let name = head_name(sequence);
         self.small(&name)?.ok_or_else(|| damaged(&name, "it is missing"))
     }
 
-    /// What the signature of a publication is worth; `key` is the one that it should be by.
+    /// Verifies the signature of a publication; `key` is the expected one.
     ///
     /// # Errors
-    /// As those of [`ManifestReader::latest`]: of the publication, or where a signature can't be read. One
-    /// that makes no sense is no error but [`SignatureStatus::Broken`].
+    /// Those of [`ManifestReader::latest`], for the publication or an unreadable signature. An
+    /// invalid signature is not an error but [`SignatureStatus::Broken`].
     pub fn signature_status(
         &self,
         publication: &Publication,
@@ -331,7 +333,7 @@ impl<'a> ManifestReader<'a> {
             return Ok(SignatureStatus::OtherKey(signature));
         }
         let head = self.head(sequence)?;
-        // That the head is what was read of it before; then, that it is what was signed.
+        // First verify that the head is the one read before, then its signature.
         Publication::decode(&head, &publication.as_predecessor())?;
         if key.vouches_for(&head, &signature) {
             return Ok(SignatureStatus::Good(signature));
@@ -339,11 +341,11 @@ impl<'a> ManifestReader<'a> {
         Ok(SignatureStatus::Broken("it is not of this head, or was changed".to_owned()))
     }
 
-    /// What is wrong with the segments of a head, as far as a look tells: whether all are there, of the
-    /// size that it says.
+    /// Returns what is wrong with the segments of a head without reading them: whether all exist
+    /// with the right size.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when they can't be looked at.
+    /// [`ErrorKind::Unusable`] if the files can't be read.
     pub(super) fn lacks(&self, head: &Head) -> Result<Option<Error>, Error> {
         let keys: Vec<_> = head.segments.iter().map(|segment| self.key(&segment.name())).collect();
         let found = self.source.look_all(&keys).map_err(|cause| self.failed("read", "", cause))?;
@@ -356,37 +358,37 @@ impl<'a> ManifestReader<'a> {
         Ok(wrong)
     }
 
-    /// Holds a segment against its size and digest.
+    /// Verifies a segment's size and digest.
     ///
     /// # Errors
-    /// As those of [`ManifestReader::latest`].
-    pub(super) fn hold(&self, segment: &Segment) -> Result<(), Error> {
-        self.held(segment, &mut |_| Ok(()))
+    /// Those of [`ManifestReader::latest`].
+    pub(super) fn verify(&self, segment: &Segment) -> Result<(), Error> {
+        self.read_verified(segment, &mut |_| Ok(()))
     }
 
-    /// A segment, whole and as its head says, from its beginning.
+    /// Returns a complete, verified segment, positioned at its beginning.
     ///
     /// # Errors
-    /// As those of [`ManifestReader::latest`].
+    /// Those of [`ManifestReader::latest`].
     pub(super) fn segment(&self, segment: &Segment) -> Result<File, Error> {
         let spooling = |error: io::Error| {
-            Error::new(ErrorKind::Unusable, "cannot hold the published manifest on disk")
+            Error::new(ErrorKind::Unusable, "cannot store the published manifest on disk")
                 .because(error)
         };
         let mut file = tempfile_in(self.spool_dir).map_err(spooling)?;
         let mut spooled = Ok(());
-        let held = self.held(segment, &mut |chunk| {
+        let read = self.read_verified(segment, &mut |chunk| {
             spooled = file.write_all(chunk);
             if spooled.is_ok() { Ok(()) } else { Err(Cause::Stopped) }
         });
         spooled.map_err(spooling)?;
-        held?;
+        read?;
         file.rewind().map_err(spooling)?;
         Ok(file)
     }
 
-    /// Reads a segment to its end, and holds it against its size and digest.
-    fn held(
+    /// Reads a segment to its end and verifies its size and digest.
+    fn read_verified(
         &self,
         segment: &Segment,
         take: &mut dyn FnMut(&[u8]) -> Result<(), Cause>,
@@ -405,7 +407,7 @@ impl<'a> ManifestReader<'a> {
         Ok(())
     }
 
-    /// Reads a head or the pointer; `None` where there is none.
+    /// Reads a head or the pointer; returns `None` if it doesn't exist.
     fn small(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         match self.source.read_small(&self.key(name), LONGEST) {
             Err(large @ Cause::NoSmallFile { .. }) => Err(damaged(name, large)),
@@ -414,8 +416,8 @@ impl<'a> ManifestReader<'a> {
         }
     }
 
-    /// Whether a file could not be reached because a link has the name of vidimus's own directory. It
-    /// is not followed: whatever it leads to is no manifest of this place.
+    /// Whether a file could not be reached because a link has the name of vidimus's own directory.
+    /// It is not followed: whatever it leads to is no manifest of this place.
     fn lies_nowhere(&self, cause: &Cause) -> bool {
         let own = || self.source.look(&Key::new(DIRECTORY.as_bytes()));
         matches!(cause, Cause::Io(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()))
@@ -423,7 +425,7 @@ impl<'a> ManifestReader<'a> {
             && matches!(own(), Ok(Some(entry)) if entry.kind == EntryKind::Symlink)
     }
 
-    /// Reads a segment to its end, where it is of its size.
+    /// Reads a segment to its end, if it has the right size.
     fn read(
         &self,
         segment: &Segment,
@@ -443,7 +445,7 @@ impl<'a> ManifestReader<'a> {
         });
         match read {
             Ok(()) => Ok(()),
-            // Whoever published anew meanwhile removed it.
+            // A run that rewrote the manifest meanwhile removed it.
             Err(ReadError::Source(Cause::Vanished)) => Err(missing()),
             Err(ReadError::Changed) => {
                 Err(self.failed("read", name, Cause::Changed { attempts: 1 }))
@@ -455,7 +457,8 @@ impl<'a> ManifestReader<'a> {
         }
     }
 
-    /// The error of a file that can't be used, which says whose it is where that is why.
+    /// Builds the error for a file that can't be accessed, with a hint about its owner if that is
+    /// why.
     pub(super) fn failed(&self, verb: &str, name: &str, cause: Cause) -> Error {
         let is_denied = matches!(&cause, Cause::Io(error) if error.kind() == PermissionDenied);
         let shown = format!("{MANIFEST}{name}");
@@ -467,8 +470,8 @@ impl<'a> ManifestReader<'a> {
         }
     }
 
-    /// How a user comes to what is closed to this one, where modes say so: the entry
-    /// itself, or the directory on the way to it that can still be seen.
+    /// Returns how to get access to a file that its mode, or that of a directory above, closes to
+    /// this user.
     fn closed(&self, key: &Key, is_written: bool) -> Option<Hint> {
         if !self.capabilities().enforces_modes {
             return None;
@@ -488,15 +491,14 @@ impl<'a> ManifestReader<'a> {
         }
     }
 
-    /// The key of a file.
+    /// Returns the key of a file.
     pub(super) fn key(&self, name: &str) -> Key {
         Key::new([self.prefix.as_bytes(), name.as_bytes()].concat())
     }
 }
 
-/// That a publication is gone by because nothing that can be used tells which one counts: what is at
-/// fault, where that isn't told otherwise, and what it means for what others published since.
-pub fn gone_by(
+/// Describes that a publication is used because the pointer is unusable.
+pub fn used_instead(
     publication: &Publication,
     fault: Option<&Error>,
     follows: Option<Overtaken>,
@@ -505,7 +507,7 @@ pub fn gone_by(
     Notice::OlderManifestUsed { cause, publication, follows }
 }
 
-/// Why what stands in a segment's place isn't it, as far as a look tells.
+/// Returns why a segment's file has the wrong kind or size, if it does.
 fn not_of_size(segment: &Segment, found: &Entry) -> Option<Error> {
     let (size, expected) = (found.stamp.size, segment.bytes);
     let how = match found.kind {

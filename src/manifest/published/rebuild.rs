@@ -1,4 +1,4 @@
-//! Making a state of what was published.
+//! Rebuilding a state from a published manifest.
 
 use super::head::Publication;
 use super::merge::Merged;
@@ -11,15 +11,15 @@ use std::collections::HashMap;
 
 /// The number of the run that published.
 const LATEST: RunNumber = RunNumber(1 << 20);
-/// Rows that are committed together.
+/// Rows committed together.
 const BATCH: u64 = 50_000;
 
-/// Fills a new state with a published manifest of its target, which becomes what was published last;
-/// how many rows that were. `key` is the one that it was found to be signed with, where one was asked
-/// for. After an error the state is empty.
+/// Fills a new state with the target's published manifest, which becomes its last publication;
+/// returns the number of rows. `key` is the one that its signature was verified with, if that was
+/// requested. After an error the state is empty.
 ///
 /// # Errors
-/// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) when the manifest can't be used or the
+/// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) if the manifest can't be used or the
 /// state can't be written.
 pub fn rebuild(
     state: &State,
@@ -42,8 +42,8 @@ fn fill(
 ) -> Result<u64, Error> {
     let head = &publication.head;
     let mut writer = state.writer()?;
-    // Numbered from the latest down, so that the one to come follows it, and those of one source
-    // its latest.
+    // Runs are numbered from the latest down, so that the next run follows it, and runs of one
+    // source precede its latest.
     let mut told = head.sources();
     told.sort_by_key(|source| (source.run != head.run, Reverse(source.started)));
     let mut runs = HashMap::new();

@@ -1,4 +1,4 @@
-//! Segments: rows of one publication, a line each in key order, compressed with Zstandard.
+//! Segments: the rows of one publication, one line each in key order, compressed with Zstandard.
 
 use super::damaged;
 use super::head::Segment;
@@ -10,15 +10,15 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use zstd::zstd_safe::CParameter;
 
-/// The level of compression: what a run waits for weighs more than a few percent.
+/// The compression level: the time that a run waits matters more than a few percent of size.
 const LEVEL: i32 = 3;
-/// Bytes that are compressed at a time; a few times as many are held.
+/// Bytes that are compressed at a time; a few times as many are in memory.
 const JOB: u32 = 1 << 20;
-/// What a reader must hold to decompress, as a power of two of bytes: 8 MiB. What level 3 writes
-/// takes a quarter.
+/// The largest window that a reader accepts, as a power of two of bytes: 8 MiB. Level 3 uses a
+/// quarter of that.
 const LONGEST_WINDOW: u32 = 23;
-/// The longest line that is written or read, in bytes: no name that a kernel or a store takes comes
-/// near it, and a reader holds one in memory.
+/// The longest line that is written or read, in bytes: far longer than for any name that a kernel
+/// or a store accepts. A reader has one line in memory.
 pub(super) const LONGEST_LINE: usize = 16 << 20;
 
 /// Writes a segment.
@@ -32,13 +32,13 @@ impl<'o> SegmentWriter<'o> {
     pub(super) fn new(out: &'o mut dyn Write) -> Result<Self, Error> {
         let mut encoder = zstd::Encoder::new(out, LEVEL).map_err(cannot_write)?;
         encoder.include_checksum(true).map_err(cannot_write)?;
-        // Beside the thread that reads and encodes rows.
+        // Compression runs on another thread than reading and encoding rows.
         encoder.multithread(1).map_err(cannot_write)?;
         encoder.set_parameter(CParameter::JobSize(JOB)).map_err(cannot_write)?;
         Ok(Self { encoder, line: Vec::new(), lines: 0 })
     }
 
-    /// Adds a row, behind those of smaller keys.
+    /// Adds a row; keys must come in order.
     pub(super) fn add(&mut self, published: &Published) -> Result<(), Error> {
         self.line.clear();
         let encoded = published.encode(&mut self.line).and_then(|()| {
@@ -53,7 +53,7 @@ impl<'o> SegmentWriter<'o> {
         self.encoder.write_all(&self.line).map_err(cannot_write)
     }
 
-    /// Ends the segment; how many lines it has.
+    /// Ends the segment and returns the number of lines.
     pub(super) fn finish(self) -> Result<u64, Error> {
         self.encoder.finish().map_err(cannot_write)?;
         Ok(self.lines)
@@ -64,8 +64,7 @@ fn cannot_write(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Unusable, "cannot write the manifest").because(error)
 }
 
-/// Why a segment could not be read on, which lies on disk as its head says: the disk, or what the
-/// segment was made of.
+/// Why reading a verified segment on disk failed: because of the disk, or of the data in it.
 fn unreadable(name: &str, error: std::io::Error) -> Error {
     if error.raw_os_error().is_none() {
         return damaged(name, error);
@@ -74,7 +73,7 @@ fn unreadable(name: &str, error: std::io::Error) -> Error {
         .because(error)
 }
 
-/// A file that several read, each from its beginning.
+/// A file with several readers, each with an offset of its own.
 struct Shared {
     file: Arc<File>,
     at: u64,
@@ -94,7 +93,7 @@ impl Read for Shared {
     }
 }
 
-/// The rows of a segment, whose file was found to be what its head says.
+/// The rows of a segment whose file was verified.
 pub(super) struct SegmentReader {
     name: String,
     segment: Segment,
@@ -121,19 +120,19 @@ impl SegmentReader {
         Ok(Self { name, segment, lines, line: Vec::new(), last: None, read: 0 })
     }
 
-    /// Another reader of it, from the first row.
+    /// Returns another reader, at the first row.
     pub(super) fn again(&self) -> Result<Self, Error> {
         let shared = self.lines.get_ref().get_ref().get_ref();
         Self::of(&self.segment, Arc::clone(&shared.file))
     }
 
-    /// Bytes that are held for a line.
+    /// Returns the size of the line buffer in bytes.
     #[cfg(test)]
     pub(super) fn line_held(&self) -> usize {
         self.line.capacity()
     }
 
-    /// The next row; `None` at the end.
+    /// Returns the next row; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<Published>, Error> {
         if !self.next_line()? {
             return Ok(None);
@@ -143,8 +142,8 @@ impl SegmentReader {
         Ok(Some(published))
     }
 
-    /// The next row of one of `keys`, which are in order; `None` behind the last of them, or at the
-    /// end. Of other lines no more than the key is decoded.
+    /// Returns the next row whose key is in `keys`, which are in order; `None` after the last of
+    /// them or at the end. Of other lines only the key is parsed.
     pub(super) fn next_of(&mut self, keys: &[Key]) -> Result<Option<Published>, Error> {
         while self.next_line()? {
             let key = line::key(&self.line).map_err(|how| self.damaged_line(&how))?;
@@ -160,7 +159,7 @@ impl SegmentReader {
         Ok(None)
     }
 
-    /// Decodes the line that was read.
+    /// Parses the current line.
     fn published(&self) -> Result<Published, Error> {
         let published = line::decode(&self.line).map_err(|how| self.damaged_line(&how))?;
         if published.sequence > self.segment.sequence {
@@ -169,7 +168,7 @@ impl SegmentReader {
         Ok(published)
     }
 
-    /// Makes sure that a key comes behind that before.
+    /// Checks that a key is after the previous one.
     fn go_on(&mut self, key: Key) -> Result<(), Error> {
         if self.last.as_ref().is_some_and(|last| *last >= key) {
             return Err(self.damaged_line("its key is out of order"));
@@ -182,7 +181,7 @@ impl SegmentReader {
         damaged(&self.name, format!("line {}: {how}", self.read))
     }
 
-    /// Reads the next line, without its end; false at the end.
+    /// Reads the next line without its line feed; returns false at the end.
     fn next_line(&mut self) -> Result<bool, Error> {
         let damaged = |how: String| damaged(&self.name, how);
         self.line.clear();

@@ -1,30 +1,30 @@
-//! What the signature of a head is worth.
+//! Verification of a head's signature.
 //!
-//! A head names its segments and its predecessor by digest, so that its signature vouches for every
-//! row and for the whole chain before it.
+//! A head names its segments and its predecessor by digest, so its signature covers every row and
+//! the whole chain before it.
 
 use super::head::Publication;
 use crate::manifest::keys::{PublicKey, Signature};
 use crate::model::hint::hint;
 use crate::model::{Error, ErrorKind, Setting};
 
-/// What the signature of a publication is worth.
+/// The result of verifying the signature of a publication.
 #[derive(Debug)]
 pub enum SignatureStatus {
-    /// There is none.
+    /// There is no signature.
     None,
-    /// There is one, and no key to hold it against.
+    /// There is a signature, but no key to verify it with.
     Unchecked(Signature),
-    /// It is by the key that was asked for.
+    /// It is a valid signature by the expected key.
     Good(Signature),
-    /// It says that it is by another key.
+    /// It names another key.
     OtherKey(Signature),
-    /// What stands there isn't the head's signature by the key that it names; in words.
+    /// It isn't a valid signature of the head by the key that it names; with the reason.
     Broken(String),
 }
 
 impl SignatureStatus {
-    /// Demands that a publication is signed with `key`; the signature.
+    /// Requires a publication to be signed with `key`, and returns the signature.
     ///
     /// # Errors
     /// [`ErrorKind::Untrusted`] in all other cases.

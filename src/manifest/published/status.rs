@@ -1,4 +1,4 @@
-//! What stands in a target, as far as a look tells.
+//! The state of a target's manifest, as far as a quick check shows.
 
 use super::damaged;
 use super::head::{Predecessor, Publication, signature_name};
@@ -6,27 +6,26 @@ use super::history::History;
 use super::reader::{ManifestReader, POINTER};
 use crate::model::{Error, ErrorKind};
 
-/// The manifest that stands in a target: the publication that counts, and what of it is damaged or
-/// gone.
+/// The manifest in a target: the current publication, and damaged or missing parts.
 pub struct ManifestStatus {
-    /// The publication that counts, where that can be told.
+    /// The current publication, if it is known.
     pub publication: Option<Publication>,
-    /// Whether its pointer says that it is signed; where that can't be told, whether it looks so.
+    /// Whether it is signed according to its pointer; if that is unusable, whether it seems to be.
     pub(super) is_signed: bool,
-    /// The highest that anything tells of, where that which counts can't be told: numbers go on above
-    /// it.
+    /// The highest publication that exists, if the current one is unknown: new numbers must be
+    /// above it.
     pub(super) highest: Option<Predecessor>,
-    /// What was found wrong, if anything was: [`ErrorKind::Damaged`].
+    /// What is wrong, if anything is: [`ErrorKind::Damaged`].
     pub fault: Option<Error>,
 }
 
 impl ManifestStatus {
-    /// Looks at the pointer, the head, and the sizes of all segments; `known` is what was published
-    /// from here last, which must not be gone.
+    /// Checks the pointer, the head, and the sizes of all segments; `known` is this state's last
+    /// publication, which must still exist.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when they can't be looked at, [`ErrorKind::Newer`] when a newer version
-    /// published it.
+    /// [`ErrorKind::Unusable`] if the files can't be read, [`ErrorKind::Newer`] if a newer version
+    /// published the manifest.
     pub fn look(reader: &ManifestReader<'_>, known: Option<&Publication>) -> Result<Self, Error> {
         let (publication, mut is_signed, fault) = match reader.pointed_to(None) {
             Ok(Some((publication, pointer))) => {
@@ -53,11 +52,10 @@ impl ManifestStatus {
         Ok(Self { publication, is_signed, highest, fault })
     }
 
-    /// Looks whether what counts has its signature, where it is said to be signed and nothing was found
-    /// wrong.
+    /// Checks that the signature file exists, if the pointer says so and nothing else is wrong.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when that can't be seen.
+    /// [`ErrorKind::Unusable`] if the files can't be read.
     pub(super) fn look_for_signature(&mut self, at: &ManifestReader<'_>) -> Result<(), Error> {
         if let Some(publication) = self.publication.as_ref().filter(|_| self.fault.is_none())
             && self.is_signed
@@ -69,26 +67,25 @@ impl ManifestStatus {
         Ok(())
     }
 
-    /// Reads all segments, unless something was found wrong already, and holds them against their
-    /// digests.
+    /// Reads all segments and verifies their digests, unless something else is wrong.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when they can't be read.
+    /// [`ErrorKind::Unusable`] if the files can't be read.
     pub fn read(&mut self, at: &ManifestReader<'_>) -> Result<(), Error> {
         let Some(publication) = self.publication.as_ref().filter(|_| self.fault.is_none()) else {
             return Ok(());
         };
-        match publication.head.segments.iter().try_for_each(|segment| at.hold(segment)) {
+        match publication.head.segments.iter().try_for_each(|segment| at.verify(segment)) {
             Err(error) if error.kind == ErrorKind::Damaged => self.fault = Some(error),
             held => held?,
         }
         Ok(())
     }
 
-    /// Reads all heads behind the one that counts, unless something was found wrong already.
+    /// Reads all earlier heads, unless something else is wrong.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when they can't be read.
+    /// [`ErrorKind::Unusable`] if the files can't be read.
     pub fn follow(&mut self, at: &ManifestReader<'_>) -> Result<(), Error> {
         if let Some(publication) = self.publication.as_ref().filter(|_| self.fault.is_none()) {
             self.fault = History::fault(publication, at)?;
@@ -97,7 +94,7 @@ impl ManifestStatus {
     }
 }
 
-/// That the pointer to what was published from here is missing, and nothing tells of any publication.
+/// Builds the error for a missing pointer when no publication is left.
 fn lost(reader: &ManifestReader<'_>) -> Result<Error, Error> {
     if !reader.is_empty()? {
         return Ok(damaged(POINTER, "it is missing"));

@@ -66,7 +66,7 @@ fn row(key: &[u8], version: u8, run: RunNumber) -> Row {
 type Edits = Vec<(Vec<u8>, Option<u8>)>;
 
 fn edits() -> impl Strategy<Value = Vec<Edits>> {
-    // Few names, so that they meet again; some are not UTF-8.
+    // Few names, so that they recur; some are not UTF-8.
     let key = prop_oneof![
         prop::collection::vec(prop::sample::select(&b"ab/\xff\n"[..]), 0..3),
         (0..60_u8).prop_map(|number| format!("common/{number:02}").into_bytes()),
@@ -75,7 +75,7 @@ fn edits() -> impl Strategy<Value = Vec<Edits>> {
     prop::collection::vec(prop::collection::vec(edit, 0..40), 1..12)
 }
 
-/// Whether that changes anything: to remove what isn't there does not.
+/// Applies edits; returns whether they change anything, which removing a missing key doesn't.
 fn put(
     state: &State,
     edits: &Edits,
@@ -102,8 +102,8 @@ fn put(
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// After each run, whatever was published before, the manifest is what the state holds, and a
-    /// state that is made of it is the same.
+    /// After each run, whatever was published before, the manifest has the state's content, and a
+    /// state rebuilt from it is the same.
     #[test]
     fn the_manifest_is_what_the_state_holds(runs in edits()) {
         let dir = tempfile::tempdir().unwrap();
@@ -136,7 +136,7 @@ proptest! {
                 .values()
                 .map(|row| (Row { run: RunNumber(0), ..row.clone() }, ids(row)))
                 .collect();
-            // What is said last of a key counts.
+            // The last row of a key wins.
             for asked in wanted.chunks(20) {
                 let keys: Vec<_> = asked.iter().map(|(row, _)| row.key.clone()).collect();
                 let said = trace(&reader, &latest.head, &keys).unwrap();
@@ -163,13 +163,13 @@ proptest! {
     }
 }
 
-/// A key as somebody has it.
+/// Makes a secret key.
 fn key() -> SecretKey {
     let keys = keys::NewKeys::make(None).unwrap();
     keys::LockedKey::decode(&keys.secret).unwrap().open(String::new()).unwrap()
 }
 
-/// The number in a head is anybody's word.
+/// The number in a head is not trustworthy.
 #[test]
 fn all_files_of_a_manifest_are_opened_whatever_numbers_they_have() {
     use std::os::unix::fs::PermissionsExt as _;
@@ -255,7 +255,7 @@ fn what_is_foreseen_is_what_catching_up_makes_of_a_state() {
     };
     let first = edit(&ada, &[("a", Some(1)), ("b", Some(1)), ("c", Some(1))]);
     publish(&ada, &writer, publishing(&first)).unwrap();
-    // Nothing was ever published from there.
+    // This state never published.
     let second = edit(&bob, &[("d", Some(1))]);
     assert_eq!(caught_up(&bob).len(), 4);
     publish(&bob, &writer, publishing(&second)).unwrap();
@@ -268,7 +268,7 @@ fn what_is_foreseen_is_what_catching_up_makes_of_a_state() {
     let fourth = edit(&ada, &[("e", Some(4))]);
     publish(&ada, &writer, publishing(&fourth)).unwrap();
     caught_up(&bob);
-    // A head between is gone: what was removed there can't be told, and all else is taken in.
+    // A head in between is missing: its removals are unknown, and everything else is imported.
     let fifth = edit(&ada, &[("a", Some(5)), ("b", None)]);
     publish(&ada, &writer, publishing(&fifth)).unwrap();
     let sixth = edit(&ada, &[("a", Some(6))]);
@@ -283,7 +283,7 @@ fn what_is_foreseen_is_what_catching_up_makes_of_a_state() {
     assert_eq!(taken.broken.map(|broken| broken.kind), Some(ErrorKind::Damaged));
     let rows = known(bob.rows().unwrap().map(Result::unwrap));
     assert_eq!((version(&rows, "a"), version(&rows, "b")), (Some(6), Some(1)));
-    // Its segment is damaged: who published it is told, and nothing of it taken in.
+    // Its segment is damaged: its run is reported, and nothing is imported.
     let seventh = edit(&ada, &[("a", Some(7))]);
     let latest = publish(&ada, &writer, publishing(&seventh)).unwrap().unwrap().publication;
     let name = latest.head.segments.last().unwrap().name();
@@ -295,7 +295,7 @@ fn what_is_foreseen_is_what_catching_up_makes_of_a_state() {
         assert_eq!(lost, Some(false));
     }
     assert_eq!(known(bob.rows().unwrap().map(Result::unwrap)), rows);
-    // Nor can its head be read: it is later by the pointer, or by the head that stands.
+    // Its head is unreadable, too: the pointer or the existing head shows that it is later.
     std::fs::remove_file(manifest.join(format!("{:08}.json", latest.head.sequence))).unwrap();
     let Some(Since::Lost(Lost { run: None, .. })) = catch_up(&bob, &reader, None).unwrap() else {
         panic!("somebody published")
@@ -303,7 +303,7 @@ fn what_is_foreseen_is_what_catching_up_makes_of_a_state() {
     assert!(catch_up(&ada, &reader, None).unwrap().is_none(), "it was published from there");
 }
 
-/// Whether a manifest is whole and signed, as `manifest check` asks.
+/// Returns whether a manifest is complete and signed, as `manifest check` requires.
 fn holds(reader: &ManifestReader<'_>, key: &PublicKey) -> bool {
     let checked = reader.latest_to_the_letter().and_then(|latest| {
         let latest = latest.ok_or_else(|| Error::new(ErrorKind::Damaged, "there is none"))?;

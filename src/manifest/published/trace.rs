@@ -1,4 +1,4 @@
-//! What the segments of a publication say of single keys: what earlier runs did to them.
+//! The history of single keys in the segments of a publication.
 
 use super::head::Head;
 use super::line::Published;
@@ -6,11 +6,11 @@ use super::reader::ManifestReader;
 use super::segment::SegmentReader;
 use crate::model::{Error, Key};
 
-/// Reads what each segment of a publication says of `keys`, which are in order: the oldest first.
-/// Each segment is fetched whole, for it is its digest that vouches for it.
+/// Reads what each segment of a publication says about `keys`, which are in order; the oldest
+/// segment first. Each segment is fetched completely, because its digest covers all of it.
 ///
 /// # Errors
-/// As those of [`ManifestReader::latest`].
+/// Those of [`ManifestReader::latest`].
 pub fn trace(
     reader: &ManifestReader<'_>,
     head: &Head,

@@ -1,4 +1,4 @@
-//! Writing the files of a published manifest, by the protocol of any file of a target.
+//! Writing the files of a published manifest, with the same traits as any file of a target.
 
 use super::head::{Head, Pointer, Predecessor, Publication, Segment, head_name, signature_name};
 use super::reader::{ManifestReader, POINTER};
@@ -10,9 +10,9 @@ use std::cell::Cell;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Bytes that are handed on at a time.
+/// Size of the write buffer in bytes.
 const CHUNK: usize = 256 << 10;
-/// How much of a target's name a signature's comment has, in characters of four bytes at most.
+/// Most characters of a target's name in a signature's comment, of up to four bytes each.
 const TARGET_CHARACTERS: usize = 1500;
 
 /// A file of a manifest that stands now.
@@ -24,66 +24,66 @@ pub(super) struct WrittenFile<T> {
     pub(super) blake3: Digest,
 }
 
-/// What writes the published manifest of a target.
+/// Writes the published manifest of a target.
 ///
-/// In a directory its files follow the one that holds them: who may enter that and
-/// write in it may read and write them.
+/// Its files get permissions from their directory: those who may enter it and write in it may read
+/// and write them.
 pub struct ManifestWriter<'a> {
-    /// What stands there.
+    /// Reads the existing manifest.
     pub(super) reader: ManifestReader<'a>,
     pub(super) target: &'a dyn Target,
-    /// The mtime of what it writes.
+    /// The mtime of written files.
     now: Timestamp,
-    /// What it signs with.
+    /// The key to sign with.
     pub(super) signer: Option<&'a SecretKey>,
-    /// The mode that was asked for.
+    /// The requested mode.
     pub(super) mode: Option<ManifestMode>,
-    /// What the files that it writes are open to at most, whatever their directory is.
-    pub(super) most: Cell<ManifestMode>,
+    /// The widest permissions of written files, whatever their directory's.
+    pub(super) max_mode: Cell<ManifestMode>,
 }
 
 impl<'a> ManifestWriter<'a> {
-    /// Writes the manifest of a target. What is read is kept in `spool_dir` meanwhile; files are given the
-    /// mtime `now`.
+    /// Makes a writer for the manifest of a target. Files that are read are buffered in
+    /// `spool_dir`; written files get the mtime `now`.
     pub fn new(target: &'a dyn Target, spool_dir: &'a Path, now: Timestamp) -> Self {
-        let most = Cell::new(ManifestMode::EVERYBODY);
+        let max_mode = Cell::new(ManifestMode::EVERYBODY);
         Self {
             reader: ManifestReader::of(target, spool_dir),
             target,
             now,
             signer: None,
             mode: None,
-            most,
+            max_mode,
         }
     }
 
-    /// Has it go by what was seen of the target's manifest already.
+    /// Reuses what a reader already knows about the target's manifest.
     #[must_use]
     pub fn going_by(mut self, seen: &ManifestReader<'a>) -> Self {
         self.reader = seen.clone();
         self
     }
 
-    /// Has it give the manifest a mode, where one is asked for.
+    /// Sets the mode of the manifest, if one is requested.
     #[must_use]
     pub fn with_mode(mut self, mode: Option<ManifestMode>) -> Self {
         self.mode = mode;
         self
     }
 
-    /// Has it sign what it publishes, where a key is given.
+    /// Signs publications, if a key is given.
     #[must_use]
     pub fn signing_with(mut self, signer: Option<&'a SecretKey>) -> Self {
         self.signer = signer;
         self
     }
 
-    /// What stands there.
+    /// Returns the reader of the existing manifest.
     pub fn reader(&self) -> &ManifestReader<'a> {
         &self.reader
     }
 
-    /// Writes a file from what `write` gives.
+    /// Writes a file with the content that `write` produces; returns its size and digest.
     pub(super) fn write<T>(
         &self,
         name: &str,
@@ -104,7 +104,7 @@ impl<'a> ManifestWriter<'a> {
             })?;
             Ok(made)
         });
-        // What the target said tells more than what the writer made of it.
+        // The target's error is more precise than the one passed through the writer.
         if let Some(cause) = out.failed.take() {
             return Err(failed(cause));
         }
@@ -112,12 +112,12 @@ impl<'a> ManifestWriter<'a> {
         let digest = Digest::from(out.hasher.finalize());
         let wanted = self.target.achievable_metadata(&metadata, EntryKind::File, None);
         let mut staged = out.stage.finish(&wanted, &digest).map_err(failed)?;
-        // Whether it got its mode and owner makes it no other manifest.
+        // A manifest without the right mode and owner is still usable.
         staged.publish().map_err(failed)?;
         Ok(WrittenFile { made, bytes: out.bytes, blake3: digest })
     }
 
-    /// What its files are given.
+    /// Returns the metadata of written files.
     fn metadata(&self) -> Result<Metadata, Cause> {
         let mut metadata = Metadata {
             mode: ManifestMode::PRIVATE.file(),
@@ -128,11 +128,11 @@ impl<'a> ManifestWriter<'a> {
         if self.target.capabilities().enforces_modes
             && let Some(directory) = self.target.look(&self.reader.key(""))?
         {
-            // Root's are its owner's, who could replace them anyway.
+            // Files written by root get the directory's owner, who could replace them anyway.
             let Metadata { mode, uid, gid, .. } = directory.metadata;
-            let mode = ManifestMode::of_directory(mode).and(self.most.get());
+            let mode = ManifestMode::of_directory(mode).and(self.max_mode.get());
             metadata = Metadata { mode: mode.file(), uid, gid, ..metadata };
-            // The group that it gets instead is none that was meant.
+            // The file's actual group would not be the intended one.
             if self.target.achievable_metadata(&metadata, EntryKind::File, None).gid != gid {
                 metadata.mode = mode.without_group().file();
             }
@@ -140,8 +140,8 @@ impl<'a> ManifestWriter<'a> {
         Ok(metadata)
     }
 
-    /// What a file of this name replaces: a PUT replaces what it meets, whole; the lock keeps others
-    /// out.
+    /// Returns the precondition for a file of this name. A PUT replaces an existing file
+    /// atomically, and the lock keeps others out.
     fn place(&self, key: &Key) -> Result<Precondition, Cause> {
         if self.target.capabilities().writes_by_key {
             return Ok(Precondition::Leaf);
@@ -153,7 +153,7 @@ impl<'a> ManifestWriter<'a> {
         }
     }
 
-    /// Writes a head, and its signature where it is to be signed.
+    /// Writes a head, and its signature if it is to be signed.
     pub(super) fn write_head(&self, head: Head) -> Result<Publication, Error> {
         let bytes = head.encode()?;
         let written = self.write(&head_name(head.sequence), |out| put(out, &bytes))?;
@@ -163,10 +163,10 @@ impl<'a> ManifestWriter<'a> {
         Ok(Publication { head, digest: written.blake3 })
     }
 
-    /// Writes the signature of a head, which has these bytes.
+    /// Writes the signature of a head with these bytes.
     pub(super) fn sign(&self, signer: &SecretKey, head: &Head, bytes: &[u8]) -> Result<(), Error> {
         let Head { sequence, target, run, published, .. } = head;
-        // minisign reads comments of 8 KiB; escaped, a path may be longer.
+        // minisign reads comments of up to 8 KiB; an escaped path may be longer.
         let target: String = target.chars().take(TARGET_CHARACTERS).collect();
         let published = jiff::Timestamp::from_second(published.seconds);
         let published = published.map_or_else(|_| "-".to_owned(), |time| time.to_string());
@@ -176,8 +176,8 @@ impl<'a> ManifestWriter<'a> {
         self.write(&signature_name(*sequence), |out| put(out, &signature)).map(drop)
     }
 
-    /// Removes the signature of a publication that is to have none, which a killed run of any machine
-    /// may have left. It is looked for first: not everybody who writes to a store may delete there.
+    /// Removes the signature of a publication that is to have none; a killed run on any machine may
+    /// have left it. It is looked up first, because not every writer to a store may delete there.
     pub(super) fn unsign(&self, sequence: u64) -> Result<(), Error> {
         let name = signature_name(sequence);
         let found = self.target.look(&self.reader.key(&name));
@@ -187,7 +187,8 @@ impl<'a> ManifestWriter<'a> {
         }
     }
 
-    /// Makes a publication count; all that it is made of is durable before, and it is then.
+    /// Makes a publication the current one. All its files are durable before, and the pointer is
+    /// durable afterwards.
     pub(super) fn point_to(&self, head: Predecessor, signed: bool) -> Result<(), Error> {
         let bytes = Pointer::to(head, signed).encode()?;
         self.barrier()?;
@@ -195,7 +196,7 @@ impl<'a> ManifestWriter<'a> {
         self.barrier()
     }
 
-    /// Removes a segment that no publication to come will name.
+    /// Removes a segment that no further publication will use.
     pub(super) fn remove(&self, segment: &Segment) -> Result<(), Error> {
         self.remove_file(&segment.name())
     }
@@ -226,7 +227,7 @@ fn put(out: &mut dyn Write, bytes: &[u8]) -> Result<(), Error> {
     })
 }
 
-/// Hands what is written on to a stage.
+/// Writes through to a stage.
 struct Out {
     stage: Box<dyn Stage>,
     chunk: Vec<u8>,

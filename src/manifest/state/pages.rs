@@ -1,4 +1,4 @@
-//! Reading tables of the state a page at a time.
+//! Reading tables of the state page by page.
 
 use crate::manifest::database::{failed, pragma};
 use crate::manifest::row::{self, Row, columns};
@@ -6,31 +6,31 @@ use crate::model::{Error, Key};
 use rusqlite::Connection;
 use std::path::PathBuf;
 
-/// How many rows are read at a time: enough that a page's query costs little beside its rows, few
-/// enough that a page is small even with the longest keys.
+/// Rows of a page: enough that the cost of a query doesn't matter, few enough that a page is small
+/// even with the longest keys.
 pub(super) const PAGE: usize = 1024;
 
 /// The rows of a state, in key order.
 pub type Rows = Paged<Row>;
 
-/// The keys that changed since they were published last, in order.
+/// The keys that changed since the last publication, in order.
 pub type Changes = Paged<Change>;
 
-/// A key that changed since it was published last.
+/// A key that changed since the last publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The key.
     pub key: Key,
     /// Whether it had a row then.
     pub was_published: bool,
-    /// Its row now, if it has one.
+    /// Its current row, if it has one.
     pub row: Option<Row>,
 }
 
-/// What a table holds, in key order.
+/// The items of a table, in key order.
 ///
-/// It is read a page at a time, each page in a transaction of its own, so that the log doesn't grow
-/// while a run goes on. Memory is bounded by a page of 1,024 rows.
+/// Each page is read in a transaction of its own, so that the log doesn't grow during a run. Memory
+/// is bounded by a page of 1,024 rows.
 #[derive(Debug)]
 pub struct Paged<T> {
     path: PathBuf,
@@ -43,13 +43,13 @@ pub struct Paged<T> {
     skipped: u64,
 }
 
-/// What can be read so.
+/// An item that can be read by pages.
 pub trait Tabled: Sized {
-    /// Which columns of what are read in a file of a format version, up to the condition.
+    /// Returns the query for a file of a format version, up to the condition.
     fn selected(version: i64) -> String;
-    /// The column by whose order they are read.
+    /// The column that the items are ordered by.
     const KEY: (&'static str, usize);
-    /// Decodes one; `None` where what stands there is none.
+    /// Decodes an item; `None` if it is invalid.
     fn decode(row: &rusqlite::Row<'_>) -> Option<Self>;
 }
 
@@ -81,27 +81,27 @@ impl Tabled for Change {
         Some(Self {
             key: Key::new(row.get_ref(row::WIDTH).ok()?.as_blob().ok()?),
             was_published: row.get(row::WIDTH + 1).ok()?,
-            // One that can't be decoded is none: its entry is compared anew.
+            // An invalid row is treated as missing: its entry is compared again.
             row: if has_row { row::decode(row) } else { None },
         })
     }
 }
 
 impl<T: Tabled> Paged<T> {
-    /// Begins to read, from the key `first` on.
+    /// Begins to read at the key `first`.
     pub(super) fn new(path: PathBuf, connection: Connection, first: &[u8]) -> Self {
         let page = Vec::new().into_iter();
         Self { path, connection, page, first: first.into(), after: None, ended: false, skipped: 0 }
     }
 
-    /// How many rows were passed over because they can't be decoded: each costs a comparison of its
-    /// entry as if it were new.
+    /// Returns the number of rows skipped because they can't be decoded; their entries are compared
+    /// as if they were new.
     #[cfg(test)]
     pub fn skipped(&self) -> u64 {
         self.skipped
     }
 
-    /// The next row, or the database's own word for why it can't be read.
+    /// Returns the next row, or the database's error.
     pub(super) fn read(&mut self) -> rusqlite::Result<Option<T>> {
         loop {
             if let Some(row) = self.page.next() {
@@ -117,7 +117,7 @@ impl<T: Tabled> Paged<T> {
     fn turn_page(&mut self) -> rusqlite::Result<()> {
         let (key, column) = T::KEY;
         let from = if self.after.is_some() { ">" } else { ">=" };
-        // Another process may have made it one of this version since the last page.
+        // Another process may have converted the file to the current version since the last page.
         let selected = T::selected(pragma(&self.connection, "user_version")?);
         let query = format!("{selected} WHERE {key} {from} ?1 ORDER BY {key} LIMIT {PAGE}");
         let mut statement = self.connection.prepare_cached(&query)?;
@@ -143,7 +143,7 @@ impl<T: Tabled> Paged<T> {
 impl<T: Tabled> Iterator for Paged<T> {
     type Item = Result<T, Error>;
 
-    /// The next row. After an error, nothing: that the rows ended is then not known.
+    /// Returns the next row; nothing after an error, because the end is then unknown.
     fn next(&mut self) -> Option<Self::Item> {
         self.read().map_err(|error| failed(&self.path, "read", error)).transpose()
     }

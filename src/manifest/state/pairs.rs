@@ -1,5 +1,5 @@
-//! Files of format versions 1 to 3, of which each pair of source and target had one, and what becomes
-//! of them: the one state of the target, in which of each key the row of the latest run counts.
+//! Converts files of format versions 1 to 3, one for each pair of source and target, into the
+//! single state of the target. For each key the row of the latest run wins.
 
 use super::IMPORTED;
 use super::pages::Rows;
@@ -19,26 +19,26 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-/// A pair's file.
+/// The file of a pair.
 pub(super) struct Pair {
     path: PathBuf,
     access: Access,
     source: String,
     runs: Vec<RunRecord>,
-    /// What its table `meta` holds beside the pair's names.
+    /// The values of its table `meta`, except the pair's names.
     meta: Vec<(String, String)>,
 }
 
-/// The files that were found.
+/// The files found.
 pub(super) struct Found {
-    /// In the order of their latest runs.
+    /// The files in the order of their latest runs.
     pub(super) pairs: Vec<Pair>,
-    /// Where the last one was put that is damaged.
+    /// The new path of the last damaged file.
     pub(super) set_aside: Option<PathBuf>,
 }
 
 impl Found {
-    /// Puts aside one of the files, by its place among them.
+    /// Puts one of the files aside, by its index.
     pub(super) fn put_aside(&mut self, damaged: usize) -> Result<(), Obstacle> {
         let path = self.pairs.remove(damaged).path;
         self.set_aside = Some(put_pair_aside(&path)?);
@@ -46,13 +46,13 @@ impl Found {
     }
 }
 
-/// What is in the way of files being taken over.
+/// What prevents the conversion.
 pub(super) enum Obstacle {
-    /// The state that is made of them.
+    /// A problem with the new state.
     State(Trouble),
-    /// One of them, by its place among them.
+    /// A problem with one of the files, by its index.
     Pair(usize, Trouble),
-    /// Anything else, told in full.
+    /// Any other error, in full.
     Other(Error),
 }
 
@@ -69,7 +69,7 @@ impl From<rusqlite::Error> for Obstacle {
 }
 
 impl Obstacle {
-    /// The error of it: what is in the way of the state at `path`, which is made of `pairs`.
+    /// Converts the obstacle to an error; the state at `path` is made from `pairs`.
     pub(super) fn refusal(self, path: &Path, pairs: &[Pair]) -> Error {
         match self {
             Self::State(trouble) => refusal(path, trouble),
@@ -87,9 +87,8 @@ fn put_pair_aside(path: &Path) -> Result<PathBuf, Obstacle> {
 }
 
 impl Pair {
-    /// Finds the files of all pairs with a target. Damaged ones are put aside, or an error where
-    /// nothing is to be changed. A file without a run counts for nothing, nor does an import that did
-    /// not come to its end.
+    /// Finds the files of all pairs with a target. Damaged ones are put aside, or are an error if
+    /// nothing may be changed. Files without a run and incomplete imports are ignored.
     pub(super) fn all_into(
         state_dir: &Path,
         target: &str,
@@ -123,7 +122,7 @@ impl Pair {
     }
 
     fn open(path: &Path, target: &str) -> Result<Option<Self>, Trouble> {
-        // Killed before anything was written to it.
+        // The run was killed before it wrote anything.
         if fs::metadata(path).is_ok_and(|found| found.len() == 0) && !is_journaled(path) {
             return Ok(None);
         }
@@ -148,7 +147,7 @@ impl Pair {
         Ok(counts.then(|| Self { path: path.to_owned(), access, source, runs, meta }))
     }
 
-    /// Reads from the file; its place among the others is `at`.
+    /// Reads from the file, whose index is `at`.
     fn read<T>(
         &self,
         at: usize,
@@ -158,7 +157,7 @@ impl Pair {
         read.map_err(|error| Obstacle::Pair(at, error.into()))
     }
 
-    /// Removes the file, and its journal with it.
+    /// Removes the file and its journal.
     pub(super) fn remove(&self) -> io::Result<()> {
         fs::remove_file(&self.path)?;
         for suffix in ["-wal", "-shm", "-journal"] {
@@ -171,17 +170,17 @@ impl Pair {
     }
 }
 
-/// Whether a file's name is `<target>-<source>.sqlite3`, each of the two 16 hexadecimal digits.
+/// Returns whether a file's name is `<target>-<source>.sqlite3`, each with 16 hexadecimal digits.
 fn is_of_pair(name: &OsStr, prefix: &str) -> bool {
     let rest = name.as_bytes().strip_prefix(prefix.as_bytes());
     rest.and_then(|rest| rest.strip_suffix(b".sqlite3")).is_some_and(|hash| hash.len() == 16)
 }
 
-/// Fills a new state, within a transaction, with what the files of pairs hold, of which the last one
-/// has the latest run.
+/// Fills a new state, within a transaction, from the files of pairs, of which the last has the
+/// latest run.
 pub(super) fn take_over(transaction: &Connection, pairs: &[Pair]) -> Result<(), Obstacle> {
     let mut all: Vec<&RunRecord> = pairs.iter().flat_map(|pair| &pair.runs).collect();
-    // What was taken over from an import has that run too.
+    // A row that came from an import has the import's run, too.
     all.sort_by_key(|run| run.started);
     for pair in pairs {
         transaction.execute("INSERT INTO sources (name) VALUES (?1)", [&pair.source])?;
@@ -211,7 +210,7 @@ pub(super) fn take_over(transaction: &Connection, pairs: &[Pair]) -> Result<(), 
             written.put(&row, started)?;
         }
     }
-    // What several published was never published as one.
+    // The manifests of several files were never published as one.
     if let [pair] = pairs {
         for (name, value) in &pair.meta {
             let put = "INSERT INTO meta (name, value) VALUES (?1, ?2)";
@@ -222,15 +221,15 @@ pub(super) fn take_over(transaction: &Connection, pairs: &[Pair]) -> Result<(), 
     Ok(())
 }
 
-/// The rows that were taken over so far.
+/// The rows converted so far.
 struct Written<'t> {
     transaction: &'t Connection,
-    /// When each run began that a row names.
+    /// The start of each run that rows refer to.
     begun: HashMap<RunNumber, Timestamp>,
 }
 
 impl Written<'_> {
-    /// Puts a row, unless one of its key is of a later run.
+    /// Puts a row, unless its key has one of a later run.
     fn put(&mut self, row: &row::Row, started: Timestamp) -> rusqlite::Result<()> {
         self.begun.insert(row.run, started);
         let query = "SELECT run FROM entries WHERE key = ?1";
@@ -270,12 +269,12 @@ fn put_run(transaction: &Connection, number: RunNumber, run: &RunRecord) -> rusq
     Ok(())
 }
 
-/// Keeps which keys changed since the only file's rows were published.
+/// Copies which keys changed since the only file was published.
 fn copy_changes(transaction: &Connection, pair: &Pair) -> Result<(), Obstacle> {
     let mut put =
         transaction.prepare("INSERT INTO changed (key, was_published) VALUES (?1, ?2)")?;
     let mut put = |key: Vec<u8>, was_published: bool| put.execute(params![key, was_published]);
-    // What can't be written is no fault of what is read.
+    // An error of writing must not be attributed to the file that is read.
     let mut refused = None;
     pair.read(0, |connection| {
         let has_changes = "SELECT count(*) FROM sqlite_schema WHERE name = 'changed'";

@@ -1,4 +1,4 @@
-//! What the state knows of what was published of it.
+//! What the state records about publications.
 
 use super::pages::Changes;
 use super::{Access, IMPORTED, State, connect};
@@ -10,61 +10,62 @@ use crate::model::{EntryKind, Error, ErrorKind, RunId};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 use std::collections::HashMap;
 
-/// The name in the table `meta`.
+/// The name of the last publication in the table `meta`.
 pub(super) const PUBLISHED: &str = "published";
-/// The name in the table `meta` of the key that what was taken over is signed with; empty where none
-/// was asked for.
+/// The name in the table `meta` of the key that verified the signature of an imported publication;
+/// its value is empty if none was required.
 pub(super) const TAKEN_OVER: &str = "taken_over";
-/// The name in the table `meta` of what was found wrong with what was published last.
+/// The name in the table `meta` of the damage found in the last publication.
 const DISTRUSTED: &str = "distrusted";
-/// The name in the table `meta` of the mode that a user asked for, in octal digits.
+/// The name in the table `meta` of the mode that a user requested, in octal digits.
 const MODE: &str = "manifest_mode";
-/// The name in the table `meta` of that sources have other numbers here than in what stands.
+/// The name in the table `meta` of the flag that sources have other numbers here than in the
+/// published manifest.
 pub(super) const RENUMBERED: &str = "renumbered";
-/// Puts a value in the table `meta`.
+/// Sets a value in the table `meta`.
 pub(super) const PUT: &str = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)";
 
-/// Which rows tell something.
+/// Which rows to consider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowSelection {
-    /// All.
+    /// All rows.
     All,
-    /// Those of keys that changed since they were published last.
+    /// The rows of keys that changed since the last publication.
     Changes,
 }
 
 impl State {
-    /// What was published last.
+    /// Returns the last publication.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn published(&self) -> Result<Option<Publication>, Error> {
-        // What makes no sense is as good as nothing: all is published anew.
+        // An invalid value is treated as missing: everything is published again.
         Ok(self.meta(PUBLISHED)?.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    /// Whether a key may sign what the state holds: that comes from what was seen here, or was taken
-    /// over when it was signed with the same key.
+    /// Returns whether a key may sign the state's content: it was recorded here, or imported from a
+    /// publication signed with the same key.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn is_for(&self, key: &PublicKey) -> Result<bool, Error> {
         Ok(self.meta(TAKEN_OVER)?.is_none_or(|signed| signed == key.to_string()))
     }
 
-    /// What a verification found wrong with what was published last, so that it is to be published
-    /// anew.
+    /// Returns the damage that a verification found in the last publication, so that it has to be
+    /// rewritten.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn distrusted(&self) -> Result<Option<Error>, Error> {
         Ok(self.meta(DISTRUSTED)?.map(|fault| Error::new(ErrorKind::Damaged, fault)))
     }
 
-    /// How many rows are from other sources than the state's.
+    /// Returns the number of rows from other sources than the state's.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when they can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn rows_of_others(&self) -> Result<u64, Error> {
         let query = "SELECT count(*) FROM entries WHERE from_source <> ?1";
         let count =
@@ -72,48 +73,48 @@ impl State {
         count.map(|count| count as u64).map_err(|error| self.failed("read", error))
     }
 
-    /// Whether sources have other numbers here than in what was published last, so that no rows can be
-    /// added to that.
+    /// Returns whether sources have other numbers here than in the last publication, so that it
+    /// can't be extended.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn is_renumbered(&self) -> Result<bool, Error> {
         Ok(self.meta(RENUMBERED)?.is_some())
     }
 
-    /// Records that what was published last was found to be damaged.
+    /// Records that the last publication is damaged.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be written.
+    /// [`ErrorKind::Manifest`] if the state can't be written.
     pub fn distrust(&self, fault: &Error) -> Result<(), Error> {
         let put = self.connection.execute(PUT, [DISTRUSTED, &fault.message]);
         put.map(drop).map_err(|error| self.failed("write", error))
     }
 
-    /// The mode that a user asked for of what is published, in this run or an earlier one.
+    /// Returns the mode that a user requested for published files, in this run or an earlier one.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn manifest_mode(&self) -> Result<Option<ManifestMode>, Error> {
         let mode = self.meta(MODE)?.and_then(|mode| u32::from_str_radix(&mode, 8).ok());
         Ok(mode.and_then(ManifestMode::new))
     }
 
-    /// Records which mode a user asked for, for runs to come.
+    /// Records the mode that a user requested, for later runs.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be written.
+    /// [`ErrorKind::Manifest`] if the state can't be written.
     pub fn set_manifest_mode(&self, mode: ManifestMode) -> Result<(), Error> {
         let put = self.connection.execute(PUT, [MODE, &mode.to_string()]);
         put.map(drop).map_err(|error| self.failed("write", error))
     }
 
-    /// What of a mode remains when it is to tell nobody what is closed to him: the name of what lies
-    /// in a directory that he can't list, the digest of a file that he can't read. `of` are the rows
-    /// that count; the group is `gid`.
+    /// Narrows a mode so that it reveals nothing that is closed to a class of users: the names in a
+    /// directory that they can't list, the digest of a file that they can't read. `of` selects the
+    /// rows; the manifest's group is `gid`.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn narrow(
         &self,
         mode: ManifestMode,
@@ -124,7 +125,7 @@ impl State {
             RowSelection::All => "entries",
             RowSelection::Changes => "changed JOIN entries ON entries.key = changed.key",
         };
-        // What a class of users may do, where an entry of the group's belongs to another class.
+        // The permissions of a class of users, if an entry belongs to another group.
         let needed = format!("CASE kind WHEN {} THEN 5 ELSE 4 END", EntryKind::Directory.code());
         let (group, others) = (format!("CASE gid WHEN {gid} THEN mode / 8 ELSE mode END"), "mode");
         let open = |class: &str| format!("coalesce(min(({class}) & {needed} = {needed}), TRUE)");
@@ -139,7 +140,7 @@ impl State {
             Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?, row.get::<_, bool>(2)?))
         });
         let (group, others, imported) = open.map_err(|error| self.failed("read", error))?;
-        // A list doesn't tell of directories.
+        // An imported list has no directories.
         if imported {
             return Ok(ManifestMode::PRIVATE);
         }
@@ -153,30 +154,30 @@ impl State {
         value.optional().map_err(|error| self.failed("read", error))
     }
 
-    /// How many keys changed since.
+    /// Returns the number of keys that changed since the last publication.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn changed(&self) -> Result<u64, Error> {
         let query = "SELECT count(*) FROM changed";
         let count = self.connection.query_row(query, [], |row| row.get::<_, i64>(0));
         count.map(|count| count as u64).map_err(|error| self.failed("read", error))
     }
 
-    /// Streams the keys that changed since.
+    /// Streams the keys that changed since the last publication.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when the file can't be opened again.
+    /// [`ErrorKind::Manifest`] if the file can't be opened again.
     pub fn changes(&self) -> Result<Changes, Error> {
         let connection =
             connect(&self.path, self.access).map_err(|error| self.failed("read", error))?;
         Ok(Changes::new(self.path.clone(), connection, b""))
     }
 
-    /// The sources that runs are recorded from, by their numbers, with the latest run of each.
+    /// Returns the sources of recorded runs by number, with the latest run of each.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when they can't be read.
+    /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn recorded_sources(&self) -> Result<Vec<RecordedSource>, Error> {
         let recorded = |(number, run)| {
             let RunRecord { id: run, source, started, verdict, options, .. } = run;
@@ -186,20 +187,21 @@ impl State {
         self.last_runs()?.into_iter().map(recorded).collect()
     }
 
-    /// Records that all that the state holds is published.
+    /// Records that the whole content of the state is published.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be written.
+    /// [`ErrorKind::Manifest`] if the state can't be written.
     pub fn set_published(&self, publication: &Publication) -> Result<(), Error> {
         self.publish(publication, |_| Ok(()))
     }
 
-    /// Records that all that the state holds came from a publication, which was found to be signed
-    /// with `key`, or was not asked for that: `runs` are the runs that its rows name by number, and
-    /// those that it tells of, whose sources keep their numbers; that of the publication is the latest.
+    /// Records that the whole content of the state came from a publication, whose signature was
+    /// verified with `key` if that was required. `runs` are the runs that rows refer to, and those
+    /// that the publication lists, whose sources keep their numbers; the publication's own run is
+    /// the latest.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be written.
+    /// [`ErrorKind::Manifest`] if the state can't be written.
     pub fn set_rebuilt(
         &self,
         publication: &Publication,
@@ -242,10 +244,10 @@ impl State {
         })
     }
 
-    /// Drops all rows, and that any were published or taken over.
+    /// Deletes all rows and the records of publications.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be written.
+    /// [`ErrorKind::Manifest`] if the state can't be written.
     pub fn clear(&self) -> Result<(), Error> {
         let write = || {
             let transaction = self.connection.unchecked_transaction()?;
@@ -258,11 +260,11 @@ impl State {
         write().map_err(|error| self.failed("write", error))
     }
 
-    /// Drops the rows from the source, and that any rows were published: what counts is then
-    /// published whole.
+    /// Deletes the rows from the source and the records of publications, so that the next
+    /// publication is a full one.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be written.
+    /// [`ErrorKind::Manifest`] if the state can't be written.
     pub fn clear_source(&self) -> Result<(), Error> {
         let number = self.number()?;
         let write = || {
@@ -275,7 +277,7 @@ impl State {
         write().map_err(|error| self.failed("write", error))
     }
 
-    /// The id of a run.
+    /// Returns the id of a run.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`] when it can't be read, or there is no such run.

@@ -1,4 +1,4 @@
-//! Taking rows into a state that others published.
+//! Importing rows that others published into a state.
 
 use super::publication::{PUBLISHED, PUT, RENUMBERED, TAKEN_OVER};
 use super::{State, Writer};
@@ -9,22 +9,21 @@ use crate::model::{Error, ErrorKind, Key, RunId};
 use rusqlite::{OptionalExtension as _, params};
 use std::collections::HashMap;
 
-/// A state that takes in what another one published. Nothing of it counts as published from here
-/// before [`TakingIn::finish`].
+/// An import of a publication by others into a state. It counts as the state's last publication
+/// only after [`TakingIn::finish`].
 pub(crate) struct TakingIn<'s> {
     state: &'s State,
     writer: Writer,
-    /// Sources by the numbers that the publication names them by.
+    /// The numbers of sources here, by their numbers in the publication.
     sources: HashMap<SourceNumber, SourceNumber>,
     runs: HashMap<RunId, RunNumber>,
 }
 
 impl State {
-    /// Begins to take in a publication: the sources and runs that it tells of are recorded here, as
-    /// the latest.
+    /// Begins an import: records the sources and runs of the publication, as the latest.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when that can't be written.
+    /// [`ErrorKind::Manifest`] if the state can't be written.
     pub(crate) fn take_in(&self, publication: &Publication) -> Result<TakingIn<'_>, Error> {
         let head = &publication.head;
         let mut told = head.sources();
@@ -38,7 +37,7 @@ impl State {
         let record = || -> rusqlite::Result<()> {
             let transaction = self.connection.unchecked_transaction()?;
             for (told, options) in told.iter().zip(options) {
-                // A number that another source has here is not given again.
+                // The number of another source here is not reused.
                 let insert = "INSERT OR IGNORE INTO sources (number, name) VALUES (?1, ?2)";
                 transaction.execute(insert, params![told.number.0, told.source])?;
                 let insert = "INSERT OR IGNORE INTO sources (name) VALUES (?1)";
@@ -66,7 +65,7 @@ impl State {
 }
 
 impl TakingIn<'_> {
-    /// A published row as it is here, where its run and source have other numbers.
+    /// Converts a published row to the numbers of runs and sources here.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`] when its run can't be recorded.
@@ -82,7 +81,7 @@ impl TakingIn<'_> {
         Ok(row)
     }
 
-    /// A run's number; one that nobody tells of is older than all that are recorded.
+    /// Returns a run's number; an unlisted run is older than all recorded ones.
     fn number(&mut self, run: &RunId, source: SourceNumber) -> Result<RunNumber, Error> {
         let query = "SELECT number FROM runs WHERE id = ?1";
         let found = self.writer.connection.query_row(query, [&run.0], |row| row.get(0));
@@ -96,10 +95,10 @@ impl TakingIn<'_> {
         Ok(RunNumber(self.writer.connection.last_insert_rowid()))
     }
 
-    /// Puts a row that was published.
+    /// Puts a published row.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be written.
+    /// [`ErrorKind::Manifest`] if the state can't be written.
     pub(crate) fn put(&mut self, row: &Row) -> Result<(), Error> {
         self.writer.put(row)
     }
@@ -107,35 +106,35 @@ impl TakingIn<'_> {
     /// Removes the row of a key that was removed there.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be written.
+    /// [`ErrorKind::Manifest`] if the state can't be written.
     pub(crate) fn remove(&mut self, key: &Key) -> Result<(), Error> {
         self.writer.remove(key)
     }
 
-    /// Keeps that what is here of a key is to be published, and whether the publication has a row.
+    /// Records that a key's row here is to be published, and whether the publication has a row.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be written.
+    /// [`ErrorKind::Manifest`] if the state can't be written.
     pub(crate) fn set_changed(&mut self, key: &Key, was_published: bool) -> Result<(), Error> {
         let put = "INSERT OR REPLACE INTO changed VALUES (?1, ?2)";
         self.writer
             .write(put, |statement| statement.execute(params![key.as_bytes(), was_published]))
     }
 
-    /// Keeps what was put since the last time.
+    /// Commits what was put since the last commit.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be written.
+    /// [`ErrorKind::Manifest`] if the state can't be written.
     pub(crate) fn commit(&mut self) -> Result<(), Error> {
         self.writer.commit()
     }
 
-    /// Makes the publication the one that was published last, found to be signed with `key` or not
-    /// asked for that. Where it names a source by a number that another one has here, what comes next
-    /// is published whole.
+    /// Makes the publication the state's last one, with its signature verified with `key` if that
+    /// was required. If its number of a source belongs to another source here, the next publication
+    /// is a full one.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when it can't be written.
+    /// [`ErrorKind::Manifest`] if the state can't be written.
     pub(crate) fn finish(
         mut self,
         publication: &Publication,

@@ -46,7 +46,7 @@ fn open(dir: &Path) -> State {
     opened.state
 }
 
-/// Puts rows and lets all connections go, so that the log is back in the file.
+/// Puts rows and closes all connections, so that the log is back in the file.
 fn fill(dir: &Path, rows: &[Row]) -> PathBuf {
     let state = open(dir);
     let mut writer = state.writer().unwrap();
@@ -61,8 +61,8 @@ fn all(state: &State) -> Vec<Row> {
     state.rows().unwrap().map(Result::unwrap).collect()
 }
 
-/// The files of a state directory, without the empty journal that stays beside a database which
-/// keeps no log.
+/// Returns the files of a state directory, without the empty journal of a database that keeps no
+/// log.
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(dir)
         .unwrap()
@@ -263,7 +263,7 @@ fn reading_alone_sees_what_a_killed_run_left_in_the_log() {
     let mut writer = state.writer().unwrap();
     writer.put(&row("a")).unwrap();
     writer.commit().unwrap();
-    // What a killed run leaves, as a copy: its connections never closed.
+    // A copy made before closing the connections is what a killed run leaves.
     let copy = tempfile::tempdir().unwrap();
     for name in names(dir.path()) {
         fs::copy(dir.path().join(&name), copy.path().join(&name)).unwrap();
@@ -378,7 +378,7 @@ fn what_was_verified_is_recorded_and_is_no_change() {
     let mut writer = state.writer().unwrap();
     writer.tracks = true;
     writer.set_verified(&verified(&rows[0])).unwrap();
-    // Rows that are others since, or gone.
+    // Rows that changed since, or are gone.
     writer.set_verified(&Verified { digest: Digest([1; 32]), ..verified(&rows[1]) }).unwrap();
     writer.set_verified(&Verified { target: stamp(3), ..verified(&rows[2]) }).unwrap();
     writer.set_verified(&verified(&row("gone"))).unwrap();
@@ -409,7 +409,7 @@ fn a_mode_is_narrowed_to_whom_every_row_is_open() {
     let (file, directory) = (EntryKind::File, EntryKind::Directory);
     for (kind, bits, gid, expected) in [
         (file, 0o644, group, open),
-        // Of another group, whose rights say nothing of this one's.
+        // Of another group, whose permissions say nothing about this one's.
         (file, 0o604, 8, open),
         (file, 0o640, 8, mode(0o600)),
         (file, 0o640, group, mode(0o660)),
@@ -425,7 +425,7 @@ fn a_mode_is_narrowed_to_whom_every_row_is_open() {
     }
     put("b", file, 0o600, group);
     assert_eq!(narrowed(), ManifestMode::PRIVATE);
-    // Nothing was published, so that nothing changed since.
+    // Nothing was published, so nothing has changed since.
     assert_eq!(state.narrow(open, group, RowSelection::Changes).unwrap(), open);
     assert_eq!(state.manifest_mode().unwrap(), None);
     state.set_manifest_mode(mode(0o640)).unwrap();

@@ -6,24 +6,24 @@ use crate::model::{Error, Key};
 use rusqlite::Connection;
 use std::path::PathBuf;
 
-/// Puts rows, a batch at a time: what was put since the last [`Writer::commit`] is lost when the
-/// writer is dropped.
+/// Puts rows in batches: rows put since the last [`Writer::commit`] are lost when the writer is
+/// dropped.
 ///
-/// Fastest in key order.
+/// Writing in key order is fastest.
 #[derive(Debug)]
 pub struct Writer {
     pub(super) path: PathBuf,
     pub(super) connection: Connection,
     pub(super) begun: bool,
-    /// Whether it keeps which keys changed.
+    /// Whether changed keys are tracked.
     pub(super) tracks: bool,
 }
 
 impl Writer {
-    /// Puts a row in the place of any of its key.
+    /// Inserts a row or replaces the row of its key.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) when it can't be written.
+    /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) if the state can't be written.
     pub fn put(&mut self, row: &Row) -> Result<(), Error> {
         self.track(&row.key)?;
         self.write(row::PUT, |statement| row::put(statement, row))
@@ -32,10 +32,10 @@ impl Writer {
     /// Removes a key's row, if there is one.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) when it can't be written.
+    /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) if the state can't be written.
     pub fn remove(&mut self, key: &Key) -> Result<(), Error> {
         if self.tracks {
-            // Where there is no row, nothing changes.
+            // Without a row nothing changes.
             let insert = "INSERT OR IGNORE INTO changed \
                  SELECT ?1, 1 WHERE EXISTS (SELECT 1 FROM entries WHERE key = ?1)";
             self.write(insert, |statement| statement.execute([key.as_bytes()]))?;
@@ -45,37 +45,37 @@ impl Writer {
         })
     }
 
-    /// Records when a file was verified, where its row still is the one that it was held against.
-    /// That is no change to be published: a publication takes it along with what did change.
+    /// Records when a file was verified, if its row is still the one it was compared with. This is
+    /// no change to be published, but further publications include it.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) when it can't be written.
+    /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) if the state can't be written.
     pub fn set_verified(&mut self, verified: &Verified) -> Result<(), Error> {
         self.write(row::VERIFY, |statement| row::verify(statement, verified))
     }
 
-    /// Records that an entry was mended: the target's stamp of it and, where that is told, when its
-    /// content was verified. A row of another kind or digest stays as it is.
+    /// Records that an entry was repaired: the target's stamp and, if given, when its content was
+    /// verified. A row of another kind or digest isn't changed.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) when it can't be written.
+    /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) if the state can't be written.
     pub fn set_mended(&mut self, mended: &Row) -> Result<(), Error> {
         self.track(&mended.key)?;
         self.write(row::MEND, |statement| row::mend(statement, mended))
     }
 
-    /// Ends the batch: what was put since the last commit is kept, all or nothing.
+    /// Commits the batch: the rows put since the last commit, all or none.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) when it can't be written.
+    /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) if the state can't be written.
     pub fn commit(&mut self) -> Result<(), Error> {
         self.end("COMMIT")
     }
 
-    /// Drops what was put since the last commit.
+    /// Discards the rows put since the last commit.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) when it can't be written.
+    /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) if the state can't be written.
     pub fn roll_back(&mut self) -> Result<(), Error> {
         self.end("ROLLBACK")
     }
@@ -89,7 +89,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Keeps that a key changes, and whether it had a row before.
+    /// Records that a key changes, and whether it had a row before.
     fn track(&mut self, key: &Key) -> Result<(), Error> {
         if !self.tracks {
             return Ok(());

@@ -113,8 +113,8 @@ impl DiffEntry {
         }
     }
 
-    /// What a listing tells, and of an entry that is as its row says, what the row does: its digest,
-    /// and of an object what it is.
+    /// What a listing tells, and of an entry that is as its row says, what the row does: its
+    /// digest, and of an object what it is.
     pub(super) fn by_listing(mut entry: Entry, row: Option<&Row>, key_space: KeySpace) -> Self {
         let by =
             if entry.completeness == Completeness::Full { Teller::Files } else { Teller::Objects };
@@ -125,7 +125,7 @@ impl DiffEntry {
         let is_touched = row.is_none() && of_it.is_some_and(|row| row.digest.is_some());
         let is_told = match row {
             Some(row) if by == Teller::Objects && key_space == KeySpace::Tree => {
-                row.tell(&row.target, &mut entry)
+                row.complete(&row.target, &mut entry)
             }
             _ => false,
         };
@@ -172,8 +172,8 @@ impl DiffEntry {
     }
 }
 
-/// Whether reading could tell whether two sides have the same content: their sizes are the same, and
-/// one digest at least isn't known.
+/// Whether reading could tell whether two sides have the same content: their sizes are the same,
+/// and one digest at least isn't known.
 pub(super) fn is_undecided(a: &DiffEntry, b: &DiffEntry) -> bool {
     use EntryKind::{File, Symlink};
     let is_content = matches!(
@@ -189,8 +189,8 @@ fn object_kind(key: &Key, size: u64) -> Option<EntryKind> {
     (key.is_directory() && size == 0).then_some(EntryKind::Directory)
 }
 
-/// Compares what two sides tell of one key; what told whether the content is the same, where there is
-/// any. Metadata is compared where that is wanted, as far as each side `keeps` it.
+/// Compares what two sides tell of one key; what told whether the content is the same, where there
+/// is any. Metadata is compared where that is wanted, as far as each side `keeps` it.
 pub(super) fn compare(
     a: &DiffEntry,
     b: &DiffEntry,

@@ -1,5 +1,5 @@
-//! Explaining one key: what the two sides and the record have of it, which rule of the filter speaks
-//! of it, what a run would decide, and what past runs did to it.
+//! Explaining one key: what the two sides and the record have of it, which rule of the filter
+//! speaks of it, what a run would decide, and what past runs did to it.
 //!
 //! The pair is made by the join and the decision by the policy of a run; only the listings are
 //! narrowed to the one name. Nothing is locked, written or read of any content.
@@ -156,8 +156,8 @@ struct Listed<'a> {
 /// `typed` is the key as a user gives it: with a final `/` or without, or a path below a root.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for what can't be a key, [`ErrorKind::Unusable`] for a key that neither side
-/// nor any record has, and what would stop such a run before it lists.
+/// [`ErrorKind::Usage`] for what can't be a key, [`ErrorKind::Unusable`] for a key that neither
+/// side nor any record has, and what would stop such a run before it lists.
 pub fn explain(
     options: &MirrorOptions,
     typed: &[u8],
@@ -311,7 +311,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// What the manifest in the target says of `keys`. Where a state `is_known`, that is history alone.
+    /// What the manifest in the target says of `keys`. Where a state `is_known`, that is history
+    /// alone.
     fn recalled(
         &self,
         manifest: &ManifestReader<'_>,

@@ -17,9 +17,9 @@ use crate::session::published::{self as in_target, LookedAt, TakenOver};
 use crate::session::{single, wall_clock};
 
 impl Session<'_> {
-    /// Refuses what a single file must not do to a manifest, as a `put` of it does. A mirror of all of a
-    /// source publishes unsigned, and says so: it is what the target is. The state, if there is one, knows
-    /// what is published.
+    /// Refuses what a single file must not do to a manifest, as a `put` of it does. A mirror of all
+    /// of a source publishes unsigned, and says so: it is what the target is. The state, if there
+    /// is one, knows what is published.
     pub(super) fn check_single(
         &self,
         state: Option<&State>,
@@ -41,21 +41,23 @@ impl Session<'_> {
         }
     }
 
-    /// Whether a single file is to be signed with what stands: that has to be whole and trusted then.
+    /// Whether a single file is to be signed with what stands: that has to be whole and trusted
+    /// then.
     pub(super) fn signs_single(&self) -> bool {
         self.places.source.only.is_some() && self.options.sign.is_some()
     }
 
-    /// Makes the state of what was published in the target, where it is new, whoever published that.
-    /// What can't be used is told: all is compared then. Whether all that earlier runs recorded was
-    /// dropped.
+    /// Makes the state of what was published in the target, where it is new, whoever published
+    /// that. What can't be used is told: all is compared then. Whether all that earlier runs
+    /// recorded was dropped.
     pub(super) fn take_over_published(
         &self,
         opened: &Opened,
         place: LookedAt<'_>,
     ) -> Result<bool, Error> {
         let (state, kept) = (&opened.state, place.reader);
-        // Without a run, what it holds was left by one that was killed while it took a manifest over.
+        // Without a run, what it holds was left by one that was killed while it took a manifest
+        // over.
         let is_new = state.last_run()?.is_none();
         let is_dropped = !is_new && self.mistrusts(state)?;
         if is_new || is_dropped {
@@ -133,8 +135,8 @@ impl Session<'_> {
         true
     }
 
-    /// Whether the state holds what the key of this run must not sign, which is told; a single file is
-    /// refused then.
+    /// Whether the state holds what the key of this run must not sign, which is told; a single file
+    /// is refused then.
     pub(super) fn mistrusts(&self, state: &State) -> Result<bool, Error> {
         let Some(key) = &self.options.sign else { return Ok(false) };
         if self.signs_single() {
@@ -187,7 +189,7 @@ impl Session<'_> {
             kept.signature_status(&latest, Some(key))?.demand(&latest, key)?;
         }
         if let Some(fault) = fault {
-            self.notice(published::gone_by(&latest, Some(&fault), None));
+            self.notice(published::used_instead(&latest, Some(&fault), None));
         }
         Ok(Some(latest))
     }

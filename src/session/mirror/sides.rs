@@ -4,7 +4,7 @@ use super::Session;
 use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source};
 use crate::compare::{Join, RecordedRows};
 use crate::listing::{EnrichedListing, OrderChecked};
-use crate::manifest::published::{ManifestReader, Merged, RecordedSource, gone_by};
+use crate::manifest::published::{ManifestReader, Merged, RecordedSource, used_instead};
 use crate::manifest::{Row, State};
 use crate::model::error::Side;
 use crate::model::{EntryKind, Error, ErrorKind, Key, Notice};
@@ -13,7 +13,8 @@ use crate::place::{Sides, Writes};
 use crate::session::places::Places;
 use std::sync::Arc;
 
-/// What a run goes by: rows in key order, and the number that those from its own source name that by.
+/// What a run goes by: rows in key order, and the number that those from its own source name that
+/// by.
 pub(super) type RowsToJoin = RecordedRows<Rows>;
 pub(super) type Rows = Box<dyn Iterator<Item = Result<Row, Error>> + Send>;
 
@@ -89,10 +90,10 @@ impl Session<'_> {
         Box::new(listing.filter(move |item| !is_marker(item)))
     }
 
-    /// Adds to a listing that tells no metadata what earlier runs into it recorded here, or else, at first
-    /// contact (until a run did all it was to do), what is published in the store itself: on a machine that has no record a restore gets
-    /// metadata from there, and holds content against the digests. Later runs are told by rows of their
-    /// own, and ask for nothing.
+    /// Adds to a listing that tells no metadata what earlier runs into it recorded here, or else,
+    /// at first contact (until a run did all it was to do), what is published in the store itself:
+    /// on a machine that has no record a restore gets metadata from there, and holds content
+    /// against the digests. Later runs are told by rows of their own, and ask for nothing.
     pub(super) fn informed_by_any(
         &self,
         source: &dyn Source,
@@ -117,7 +118,7 @@ impl Session<'_> {
         let published = kept.latest_or_highest().and_then(|found| {
             let Some((latest, fault)) = found else { return Ok(None) };
             if let Some(fault) = fault {
-                self.notice(gone_by(&latest, Some(&fault), None));
+                self.notice(used_instead(&latest, Some(&fault), None));
             }
             Ok(Some((Merged::of(&kept, &latest.head)?, latest.head.sources())))
         });

@@ -413,7 +413,7 @@ fn unconnected(
     StoreError::new(kind).because(error).message(proxy.unwrap_or(server))
 }
 
-/// The error of a connection that was lost on the way.
+/// Converts the error of a lost connection.
 fn lost(error: hyper::Error) -> StoreError {
     let kind = if error.is_parse() { StoreErrorKind::BadReply } else { StoreErrorKind::Network };
     // Canceled means that the request was never taken.

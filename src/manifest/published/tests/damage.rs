@@ -1,4 +1,4 @@
-//! What is damaged, gone, left by a killed run, or put back.
+//! Damaged, missing, incomplete and restored manifests.
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn what_a_killed_run_left_counts_for_nothing() {
     assert!(rows.map(Result::unwrap).all(|(row, _)| row.digest == Some(Digest([2; 32]))));
 }
 
-/// A file of a manifest of two segments is damaged or gone, and no row changed since.
+/// A file of a manifest of two segments is damaged or missing, and no row changed since.
 #[test]
 fn what_is_damaged_or_gone_is_published_anew_though_nothing_changed() {
     type Damage = fn(&Path);
@@ -46,7 +46,8 @@ fn what_is_damaged_or_gone_is_published_anew_though_nothing_changed() {
     let (first, last) = ("00000001.ndjson.zst", "00000002.ndjson.zst");
     let of_all = [pointer, head, first, last].map(|name| [(name, gone), (name, cut)]);
     let seen = of_all.into_iter().flatten().chain([(pointer, flipped), (head, flipped)]);
-    // Only reading it tells: a run that builds on it reads it, and one that verifies.
+    // Only a full read shows this damage: a run that extends the manifest does one, and a
+    // verification.
     let unseen = [(first, flipped), (last, flipped)];
     for ((name, damage), is_seen) in
         seen.map(|case| (case, true)).chain(unseen.map(|case| (case, false)))
@@ -90,7 +91,7 @@ fn what_is_damaged_or_gone_is_published_anew_though_nothing_changed() {
             "all is whole again"
         );
         if !is_seen {
-            // Nor does a publication go on from what is damaged so.
+            // A publication doesn't extend a manifest damaged like this.
             put(&state, &edits(2..4), number, &mut BTreeMap::new());
             publish(&state, &writer, publishing(&run)).unwrap().unwrap();
             let first = reader.latest().unwrap().unwrap().head.segments[0].name();
@@ -103,7 +104,7 @@ fn what_is_damaged_or_gone_is_published_anew_though_nothing_changed() {
     }
 }
 
-/// What a stranger wrote: each number as large as can be, and names that would move a cursor.
+/// A hostile manifest: extreme numbers, and names with terminal escapes.
 #[test]
 fn a_head_of_a_strangers_harms_nobody() {
     let dir = tempfile::tempdir().unwrap();
@@ -130,7 +131,7 @@ fn a_head_of_a_strangers_harms_nobody() {
     };
     plant(&text.replace("\"run\": \"run\"", "\"run\": \"\\u001b[2J\""), 1);
     assert!(reader.latest().unwrap_err().to_string().contains("control characters"));
-    // Whoever reads JSON quotes a word that it doesn't know.
+    // The JSON parser quotes unknown words.
     plant(&text.replace("\"complete\"", "\"\\u001b[2J\""), 1);
     let error = reader.latest().unwrap_err().to_string();
     assert!(error.contains("\\u{1b}[2J") && !error.contains('\u{1b}'), "{error:?}");
@@ -149,7 +150,7 @@ fn a_head_of_a_strangers_harms_nobody() {
     assert_eq!(reader.latest().unwrap().unwrap().head.rows, 1);
 }
 
-/// What a publication that nobody can use any more leaves is not what the next one goes on from.
+/// A new publication doesn't build on the remains of an unusable one.
 #[test]
 fn a_chain_that_was_lost_begins_anew() {
     let dir = tempfile::tempdir().unwrap();
@@ -170,7 +171,7 @@ fn a_chain_that_was_lost_begins_anew() {
     let files = place.join(crate::model::reserved::MANIFEST);
     let third = reader.latest().unwrap().unwrap();
     std::fs::remove_file(files.join("latest.json")).unwrap();
-    // It is signed again though no row changed.
+    // It is signed again although no row changed.
     let fourth = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication.head;
     assert_eq!((fourth.sequence, fourth.previous), (4, None));
     assert_eq!(fourth.lost, Some(third.as_predecessor()));
@@ -179,7 +180,7 @@ fn a_chain_that_was_lost_begins_anew() {
         check(&reader, &latest).unwrap(),
         CheckedChain { publications: 1, rows: 1, lost: Some(3) }
     );
-    // A damaged segment of what stands unsigned: it is not signed as it is.
+    // An unsigned manifest with a damaged segment is not signed as it is.
     std::fs::remove_file(files.join("00000004.json.minisig")).unwrap();
     std::fs::write(files.join("00000004.ndjson.zst"), "rubbish").unwrap();
     let done = publish(&state, &writer, publishing(&run)).unwrap().unwrap();
@@ -188,7 +189,7 @@ fn a_chain_that_was_lost_begins_anew() {
     assert!(!files.join("00000004.ndjson.zst").exists(), "it counts no more");
 }
 
-/// Rows are not worth much without what tells where they are from.
+/// Rows are of little use without their sources.
 #[test]
 fn a_manifest_that_is_found_damaged_leaves_no_rows() {
     let dir = tempfile::tempdir().unwrap();
@@ -201,7 +202,7 @@ fn a_manifest_that_is_found_damaged_leaves_no_rows() {
         (ManifestReader::of(&target, dir.path()), ManifestWriter::new(&target, dir.path(), now));
     let run = RunId("run".to_owned());
     let number = state.begin_run(&run, now, "{}").unwrap();
-    // More than are committed together.
+    // More rows than are committed together.
     let edits = (0..50_002_u32).map(|key| (key.to_be_bytes().to_vec(), Some(1))).collect();
     put(&state, &edits, number, &mut BTreeMap::new());
     let mut latest = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication;
@@ -211,7 +212,7 @@ fn a_manifest_that_is_found_damaged_leaves_no_rows() {
     assert!(other.rows().unwrap().next().is_none());
 }
 
-/// Nobody signs or goes on from what is not all there.
+/// An incomplete manifest is neither signed nor extended.
 #[test]
 fn a_segment_that_is_gone_or_cut_is_written_anew() {
     let dir = tempfile::tempdir().unwrap();
@@ -252,8 +253,8 @@ fn a_segment_that_is_gone_or_cut_is_written_anew() {
     assert_eq!(check(&reader, &fourth).unwrap(), whole);
 }
 
-/// The target is as it was some publications ago: what is published next takes no number of those
-/// that it lost.
+/// The target was restored to an earlier publication: the next one doesn't reuse the numbers of
+/// those lost.
 #[test]
 fn numbers_go_on_where_an_older_manifest_was_put_back() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Manifests that are signed.
+//! Signed manifests.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn a_change_of_any_byte_of_a_signed_manifest_is_found() {
     for name in names {
         let path = files.join(name);
         let whole = std::fs::read(&path).unwrap();
-        // Nobody vouches for this comment.
+        // This comment is not authenticated.
         let comment = whole.iter().position(|&byte| byte == b'\n').unwrap_or_default();
         let comment = b"untrusted comment: ".len()..comment;
         for at in 0..whole.len() {
@@ -58,8 +58,8 @@ fn a_change_of_any_byte_of_a_signed_manifest_is_found() {
     assert!(holds(&reader, key));
 }
 
-/// A run that signs, of another machine perhaps, is killed before what it signed counts; the next
-/// one doesn't sign.
+/// A signing run, perhaps on another machine, is killed before its publication becomes current; the
+/// next run doesn't sign.
 #[test]
 fn a_signature_that_a_killed_run_left_does_not_stay() {
     let dir = tempfile::tempdir().unwrap();
@@ -89,8 +89,8 @@ fn a_signature_that_a_killed_run_left_does_not_stay() {
     assert!(!holds(&reader, secret.public()));
 }
 
-/// A signature is as good where nobody said that it is there: the run that made it was killed, or it
-/// was made by minisign.
+/// A signature is valid even if the pointer doesn't mention it: the run that made it was killed, or
+/// minisign made it.
 #[test]
 fn a_signature_that_the_pointer_does_not_tell_of_is_told_of() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Files that are damaged, of a newer version, or hold rows that can't be decoded.
+//! Damaged files, files of a newer version, and rows that can't be decoded.
 
 use super::*;
 
@@ -96,7 +96,7 @@ fn damage_met_between_the_rows_is_an_error_that_says_so() {
     let rows: Vec<_> = (0..20_000).map(|n| row(format!("{n:08}"))).collect();
     let path = fill(dir.path(), &rows);
     State::open_read_only(dir.path(), SOURCE, TARGET).unwrap().unwrap().check_whole().unwrap();
-    // Leaves in the middle of the table, out of sight of the checks at its ends.
+    // Pages in the middle of the table, which the quick checks don't read.
     let length = fs::metadata(&path).unwrap().len();
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.write_all_at(&vec![0xaa; 64 << 10], length / 8192 * 4096).unwrap();
@@ -132,7 +132,7 @@ fn a_row_that_cannot_be_decoded_is_passed_over_and_counted() {
     let rows: Vec<_> = (0..2 * PAGE).map(|n| row(format!("{n:08}"))).collect();
     let path = fill(dir.path(), &rows);
     let connection = Connection::open(&path).unwrap();
-    // At the end of a page too, from where the next one goes on.
+    // Also at the end of a page, where the next one begins.
     for (n, breakage) in (PAGE - breakages.len()..).zip(breakages) {
         let update = format!("UPDATE entries SET {breakage} WHERE key = ?1");
         let changed = connection.execute(&update, [format!("{n:08}").as_bytes()]).unwrap();

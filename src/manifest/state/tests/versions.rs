@@ -1,8 +1,8 @@
-//! Files of older versions, which are taken over.
+//! Conversion of files of older versions.
 
 use super::*;
 
-/// Makes the file that older versions had of a pair, with a run that its rows are of.
+/// Makes the file of a pair as older versions did, with the run of its rows.
 fn pair(dir: &Path, version: i64, source: &str, (run, started): (&str, i64), rows: &[Row]) {
     let made = tempfile::tempdir().unwrap();
     let state = State::open(made.path(), source, TARGET).unwrap().state;
@@ -56,7 +56,7 @@ fn files_of_older_versions_are_taken_over_by_whoever_writes() {
     }
 }
 
-/// The run that wrote a row counts, not the one that was last of its source.
+/// The run that wrote a row decides, not the latest of its source.
 #[test]
 fn of_several_sources_rows_of_a_key_the_latest_run_s_counts() {
     let dir = tempfile::tempdir().unwrap();
@@ -64,7 +64,7 @@ fn of_several_sources_rows_of_a_key_the_latest_run_s_counts() {
     pair(dir.path(), 3, "/late", ("r3", 3), &[of("a", 3), of("c", 3)]);
     pair(dir.path(), 2, "/early", ("r1", 1), &[of("a", 1), of("b", 1)]);
     pair(dir.path(), 3, STREAM, ("r2", 2), &[of("b", 2), of("c", 2)]);
-    // Neither a run nor an import that is whole.
+    // Without a run or a complete import.
     pair(dir.path(), 3, IMPORTED, ("r4", 4), &[of("a", 4)]);
     fs::write(dir.path().join(format!("{}-0123.sqlite3", "0".repeat(16))), "").unwrap();
     let read = State::latest_into(dir.path(), TARGET).unwrap().unwrap();
