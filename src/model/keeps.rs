@@ -63,9 +63,14 @@ impl Keeps {
         set.cut(self.time_unit) == found
     }
 
-    /// What stands once `wanted` was set: where something stands already, what isn't kept stays as
-    /// that is, and no set-id bit is passed on under another owner or group.
-    pub fn held(&self, wanted: Metadata, kind: EntryKind, existing: Option<&Metadata>) -> Metadata {
+    /// Returns the metadata that an entry has after `wanted` was set: what isn't kept stays as in the
+    /// `existing` entry, and no set-id bit is set under another owner or group.
+    pub fn achievable(
+        &self,
+        wanted: Metadata,
+        kind: EntryKind,
+        existing: Option<&Metadata>,
+    ) -> Metadata {
         let mut held = wanted;
         if let Some((uid, gid)) = self.owner {
             let (uid, gid) = existing.map_or((uid, gid), |existing| (existing.uid, existing.gid));

@@ -274,7 +274,7 @@ impl Lost {
         if kind == EntryKind::Symlink && !keeps.links {
             return add(&self.links, true);
         }
-        let kept = keeps.held(*wanted, kind, None);
+        let kept = keeps.achievable(*wanted, kind, None);
         let is_link = kind == EntryKind::Symlink && !keeps.of_links;
         add(&self.of_links, is_link);
         add(&self.modes, kept.mode != wanted.mode);
@@ -365,17 +365,20 @@ mod tests {
         };
         let wanted = Metadata { mode: 0o640, uid: 1, gid: 2, mtime: at(3) };
         let existing = Metadata { mode: 0o555, uid: 7, gid: 9, mtime: at(4) };
-        let held = |keeps: Keeps, kind, existing| keeps.held(wanted, kind, existing);
+        let achievable = |keeps: Keeps, kind, existing| keeps.achievable(wanted, kind, existing);
         let (file, directory, link) = (EntryKind::File, EntryKind::Directory, EntryKind::Symlink);
         let given = Metadata { uid: 7, gid: 8, ..wanted };
-        assert_eq!(held(keeps, file, None), Metadata { mode: 0o755, ..given });
-        assert_eq!(held(keeps, directory, None), Metadata { mode: 0o777, ..given });
-        assert_eq!(held(keeps, link, None), given);
-        assert_eq!(held(keeps, file, Some(&existing)), existing);
-        assert_eq!(held(keeps, link, Some(&existing)), Metadata { mode: wanted.mode, ..existing });
+        assert_eq!(achievable(keeps, file, None), Metadata { mode: 0o755, ..given });
+        assert_eq!(achievable(keeps, directory, None), Metadata { mode: 0o777, ..given });
+        assert_eq!(achievable(keeps, link, None), given);
+        assert_eq!(achievable(keeps, file, Some(&existing)), existing);
+        assert_eq!(
+            achievable(keeps, link, Some(&existing)),
+            Metadata { mode: wanted.mode, ..existing }
+        );
         for kind in [file, directory, link] {
             for existing in [None, Some(&existing)] {
-                assert_eq!(held(Keeps::default(), kind, existing), wanted);
+                assert_eq!(achievable(Keeps::default(), kind, existing), wanted);
             }
         }
         // Set-id programs on a server that maps root to nobody (root squash).
@@ -388,8 +391,8 @@ mod tests {
             (Some(Metadata { uid: 1, ..existing }), [0o4755, 0o6755]),
         ] {
             for (kind, mode) in [file, directory].into_iter().zip(mode) {
-                let held = squashes.held(program, kind, existing.as_ref());
-                assert_eq!(held.mode, mode, "{kind} {existing:?}");
+                let achievable = squashes.achievable(program, kind, existing.as_ref());
+                assert_eq!(achievable.mode, mode, "{kind} {existing:?}");
             }
         }
         let lost = Lost::default();

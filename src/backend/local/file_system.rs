@@ -89,8 +89,8 @@ fn birth(kind: u64, directory: impl AsFd) -> Option<FileSystemId> {
         return None;
     }
     let found = statx(directory, c"", AtFlags::EMPTY_PATH, StatxFlags::BTIME).ok()?;
-    let is_told = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::BTIME);
-    is_told.then_some(FileSystemId::Born(found.stx_btime.tv_sec, found.stx_btime.tv_nsec))
+    let is_available = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::BTIME);
+    is_available.then_some(FileSystemId::Born(found.stx_btime.tv_sec, found.stx_btime.tv_nsec))
 }
 
 /// Returns the name of the link to a device in a directory of such links.
@@ -101,8 +101,8 @@ fn name_of_device(device: u64, names: &Path) -> Option<String> {
     }
     small_directory::entries(names).ok()?.filter_map(Result::ok).find_map(|name| {
         let found = std::fs::metadata(name.path()).ok()?;
-        let is_it = found.rdev() == device && found.file_type().is_block_device();
-        is_it.then(|| name.file_name().to_string_lossy().into_owned())
+        let is_same = found.rdev() == device && found.file_type().is_block_device();
+        is_same.then(|| name.file_name().to_string_lossy().into_owned())
     })
 }
 

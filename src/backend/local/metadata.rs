@@ -74,7 +74,7 @@ impl Ownership {
     ///
     /// Root keeps everything. Other users own what they write, keep the source's group if they are
     /// in it, and never set a set-id bit under another owner or group than the source's.
-    pub(super) fn held(&self, source: &Metadata, kind: EntryKind) -> Metadata {
+    pub(super) fn achievable(&self, source: &Metadata, kind: EntryKind) -> Metadata {
         if self.uid == 0 {
             return *source;
         }

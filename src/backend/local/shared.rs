@@ -90,23 +90,23 @@ impl Shared {
     /// Returns the metadata that an entry with the source's metadata will have here. What can't be
     /// set stays as in the `existing` entry: owner and group of another user's leaf, and all
     /// metadata of another user's directory.
-    pub(super) fn held(
+    pub(super) fn achievable(
         &self,
         source: &Metadata,
         kind: EntryKind,
         existing: Option<&Metadata>,
     ) -> Metadata {
         let keeps = self.root.directory().capabilities.keeps();
-        let held = keeps.held(self.ownership.held(source, kind), kind, existing);
+        let achievable = keeps.achievable(self.ownership.achievable(source, kind), kind, existing);
         let Some(existing) = existing.filter(|existing| self.ownership.is_anothers(existing))
         else {
-            return held;
+            return achievable;
         };
         if kind != EntryKind::Directory {
-            return held.owned_by(existing.uid, existing.gid, kind);
+            return achievable.owned_by(existing.uid, existing.gid, kind);
         }
-        let kept = Metadata { uid: held.uid, gid: held.gid, ..*existing };
-        self.leaves_directories.fetch_or(kept != held, Ordering::Relaxed);
+        let kept = Metadata { uid: achievable.uid, gid: achievable.gid, ..*existing };
+        self.leaves_directories.fetch_or(kept != achievable, Ordering::Relaxed);
         *existing
     }
 
@@ -121,9 +121,9 @@ impl Shared {
         let time = Timestamp { seconds: i64::MIN, nanos: 0 };
         let existing =
             Metadata { uid: self.ownership.uid, gid: group, mtime: time, mode: source.mode };
-        let wanted = self.held(source, EntryKind::Symlink, None);
+        let wanted = self.achievable(source, EntryKind::Symlink, None);
         let existing =
-            parent.capabilities.keeps().held(existing, EntryKind::Symlink, Some(&wanted));
+            parent.capabilities.keeps().achievable(existing, EntryKind::Symlink, Some(&wanted));
         set_link(parent, name, &existing, &wanted)
     }
 

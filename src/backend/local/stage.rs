@@ -114,7 +114,7 @@ impl LocalStage {
         hidden: impl FnOnce() -> Hidden,
     ) -> rustix::io::Result<Self> {
         let ownership = &shared.ownership;
-        let wanted = shared.held(&entry.metadata, EntryKind::File, None);
+        let wanted = shared.achievable(&entry.metadata, EntryKind::File, None);
         let group = directory.passed_on_group.unwrap_or(ownership.gid);
         let ours = wanted.uid == ownership.uid && wanted.gid == group;
         // Setting the final mode at creation saves a call. A file for another owner stays closed
@@ -187,7 +187,7 @@ impl Stage for LocalStage {
         let capabilities = &directory.capabilities;
         let look = || Ok::<_, Errno>(written_of(capabilities, &look_at_open(&open)?));
         // Metadata that the file system doesn't keep is neither set nor compared.
-        let existing = capabilities.keeps().held(existing, EntryKind::File, Some(wanted));
+        let existing = capabilities.keeps().achievable(existing, EntryKind::File, Some(wanted));
         let mut set = set_open(&open, capabilities, &existing, wanted);
         let mut found = look()?;
         let mtime = found.metadata.mtime;

@@ -132,8 +132,8 @@ impl StagedDirectory for Unpublished {
                 return Ok(shared.syncing.entries_changed(&Arc::new(made))?);
             }
             let found = look_afresh(&parent.capabilities, &**parent, name)?;
-            let is_it = number.is_none_or(|number| number == found.stx_ino);
-            if is_it || Some(mtime_of(&found)) == *mtime {
+            let is_same = number.is_none_or(|number| number == found.stx_ino);
+            if is_same || Some(mtime_of(&found)) == *mtime {
                 Ok(())
             } else {
                 Err(Cause::TargetChanged)

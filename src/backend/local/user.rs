@@ -18,8 +18,8 @@ fn name_in(passwd: &[u8], uid: u32) -> Option<&[u8]> {
     passwd.split(|&byte| byte == b'\n').find_map(|line| {
         let mut fields = line.split(|&byte| byte == b':');
         let (name, number) = (fields.next()?, fields.nth(1)?);
-        let is_it = std::str::from_utf8(number).ok()?.parse() == Ok(uid);
-        is_it.then_some(name).filter(|name| !name.is_empty())
+        let matches = std::str::from_utf8(number).ok()?.parse() == Ok(uid);
+        matches.then_some(name).filter(|name| !name.is_empty())
     })
 }
 

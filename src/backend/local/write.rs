@@ -87,10 +87,10 @@ impl LocalTarget {
             let existing = metadata_of(&look_at_open(&file)?);
             if shared.ownership.is_anothers(&existing) {
                 // Only the owner can; this call records that for a warning at the end.
-                shared.held(wanted, kind, Some(&existing));
+                shared.achievable(wanted, kind, Some(&existing));
                 return Ok(());
             }
-            let wanted = &directory.capabilities.keeps().held(*wanted, kind, Some(&existing));
+            let wanted = &directory.capabilities.keeps().achievable(*wanted, kind, Some(&existing));
             set_open(&file, &directory.capabilities, &existing, wanted)?;
             return Ok(shared.syncing.entries_changed(&directory)?);
         }
@@ -100,7 +100,7 @@ impl LocalTarget {
                 return Err(Cause::TargetChanged);
             }
             let kept = parent.capabilities.keeps();
-            let wanted = &kept.held(*wanted, kind, Some(&metadata_of(&stat)));
+            let wanted = &kept.achievable(*wanted, kind, Some(&metadata_of(&stat)));
             if kind == EntryKind::Symlink {
                 set_link(parent, name, &metadata_of(&stat), wanted)?;
                 return Ok(shared.syncing.entries_changed(parent)?);
@@ -352,14 +352,14 @@ impl Target for LocalTarget {
         kind: EntryKind,
         existing: Option<&Metadata>,
     ) -> Metadata {
-        self.shared.held(source, kind, existing)
+        self.shared.achievable(source, kind, existing)
     }
 
     fn count_loss(&self, source: &Entry) {
         let capabilities = &self.shared.root.directory().capabilities;
         let keeps = capabilities.keeps();
         if keeps != Keeps::default() && source.completeness == Completeness::Full {
-            let wanted = self.shared.ownership.held(&source.metadata, source.kind);
+            let wanted = self.shared.ownership.achievable(&source.metadata, source.kind);
             capabilities.lost.count(&keeps, &wanted, source.kind);
         }
     }

@@ -32,9 +32,10 @@ impl MemoryPlace {
     fn content(&self, listed: &Entry) -> Result<Arc<[u8]>, ReadError> {
         let disk = self.memory.call(Call::Read, &listed.key).map_err(ReadError::Source)?;
         let node = disk.node(&listed.key).filter(|node| node.kind == EntryKind::File);
-        let is_it = |number| listed.stamp.inode().is_some_and(|inode| inode.number == Some(number));
+        let is_same =
+            |number| listed.stamp.inode().is_some_and(|inode| inode.number == Some(number));
         match node {
-            Some(node) if is_it(node.number) => Ok(Arc::clone(&node.content)),
+            Some(node) if is_same(node.number) => Ok(Arc::clone(&node.content)),
             None if disk.existing_key(listed.key.trimmed()).is_none() => {
                 Err(ReadError::Source(Cause::Vanished))
             }
@@ -171,7 +172,7 @@ impl Target for MemoryPlace {
             return Err(Cause::TargetChanged);
         }
         let existing = node.metadata;
-        let mut achievable = self.supported().held(*wanted, kind, Some(&existing));
+        let mut achievable = self.supported().achievable(*wanted, kind, Some(&existing));
         if kind == EntryKind::Symlink {
             achievable.mode = existing.mode;
         }
@@ -246,6 +247,6 @@ impl Target for MemoryPlace {
         kind: EntryKind,
         existing: Option<&Metadata>,
     ) -> Metadata {
-        self.supported().held(*source, kind, existing)
+        self.supported().achievable(*source, kind, existing)
     }
 }

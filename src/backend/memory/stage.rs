@@ -136,7 +136,7 @@ impl Stage for MemoryStage {
         let hidden_key = entry.hidden_key();
         disk.write(hidden_key, &content);
         disk.update(hidden_key, |node| {
-            node.metadata = keeps.held(*wanted, EntryKind::File, Some(&node.metadata));
+            node.metadata = keeps.achievable(*wanted, EntryKind::File, Some(&node.metadata));
         });
         let found = disk.entry(hidden_key);
         drop(disk);
@@ -180,7 +180,7 @@ fn write_link(memory: &Memory, entry: &Entry, hidden_key: &Key) -> Result<Entry,
     let keeps = &memory.0.options.keeps;
     disk.update(hidden_key, |node| {
         let wanted = Metadata { mode: node.metadata.mode, ..entry.metadata };
-        node.metadata = keeps.held(wanted, EntryKind::Symlink, Some(&node.metadata));
+        node.metadata = keeps.achievable(wanted, EntryKind::Symlink, Some(&node.metadata));
     });
     disk.entry(hidden_key).ok_or_else(|| rustix::io::Errno::NOENT.into())
 }

@@ -45,7 +45,7 @@ struct Original<'a> {
     size: u64,
 }
 
-/// The object that an entry was listed of, in the place that it is copied from.
+/// The listed object of an entry, in the prefix that it is copied from.
 #[derive(Clone, Copy)]
 struct SourceObject<'a> {
     place: &'a BucketPrefix,
@@ -67,23 +67,23 @@ impl BucketPrefix {
         key: &Key,
         kind: EntryKind,
         metadata: &Metadata,
-        place: Precondition,
+        precondition: Precondition,
     ) -> Result<Stamp, Cause> {
         let object = self.object_key(key)?;
         let head = self.store.head(&object).map_err(refused)?.ok_or(Cause::TargetChanged)?;
-        let place = match (place, head.etag) {
+        let precondition = match (precondition, head.etag) {
             // The recorded content belongs to another version.
             (Precondition::Object(listed), Some(tag)) if listed != tag => {
                 return Err(Cause::TargetChanged);
             }
             (_, Some(tag)) => Precondition::Object(tag),
-            (place, None) => place,
+            (precondition, None) => precondition,
         };
         let mut headers = head.headers.clone();
         set(&mut headers, kind, metadata);
         let copies = &self.refused_updates;
         if copies.may_copy() {
-            match self.copy_onto_itself(&object, &head, &headers, &place) {
+            match self.copy_onto_itself(&object, &head, &headers, &precondition) {
                 Ok(tag) => {
                     copies.copied();
                     return Ok(Stamp::of_object(head.size, tag));
@@ -92,7 +92,7 @@ impl BucketPrefix {
                 Err(Uncopied::Failed(error)) => return Err(target_cause(error)),
             }
         }
-        self.rewrite(key, &head, &headers, place)
+        self.rewrite(key, &head, &headers, precondition)
     }
 
     /// Makes the store copy an object onto itself with other headers.
@@ -101,13 +101,13 @@ impl BucketPrefix {
         object: &[u8],
         head: &Head,
         headers: &Headers,
-        place: &Precondition,
+        precondition: &Precondition,
     ) -> Result<Option<ETag>, Uncopied> {
         let bucket = &self.store.id().bucket;
         let from = CopySource { bucket, key: object, version: head.etag.as_ref() };
         if head.size > self.copies.above {
             let original = Original { from, size: head.size };
-            return self.copy_in_parts(&original, object, headers.clone(), place);
+            return self.copy_in_parts(&original, object, headers.clone(), precondition);
         }
         let is_done = |existing: &Head| existing.size == head.size && is_kept(existing, headers);
         let look = || Ok(self.store.head(object)?.filter(is_done).map(WrittenObject::from));
@@ -115,7 +115,10 @@ impl BucketPrefix {
             self.store.copy(&from, object, Some(headers), condition, &look)
         };
         // Source and target are the same object: the condition covers both.
-        match self.conditions.copy(&*self.store, object, condition_of(place), send, || Ok(true)) {
+        match self
+            .conditions
+            .copy(&*self.store, object, condition_of(precondition), send, || Ok(true))
+        {
             Ok(tag) => Ok(tag),
             // A reply may have been lost and the request sent again.
             Err(Unwritten::Unmet { error, existing: Some(head) })
@@ -135,11 +138,11 @@ impl BucketPrefix {
         key: &Key,
         head: &Head,
         headers: &Headers,
-        place: Precondition,
+        precondition: Precondition,
     ) -> Result<Stamp, Cause> {
         let stamp = Stamp::of_object(head.size, head.etag);
         let entry = self.listed(key.clone(), EntryKind::File, stamp, head.modified);
-        let mut stage = Box::new(ObjectStage::begin(self, &entry, place)?);
+        let mut stage = Box::new(ObjectStage::begin(self, &entry, precondition)?);
         stage.keep(headers);
         let mut hasher = blake3::Hasher::new();
         let mut buffer = vec![0; BUFFER];
@@ -166,7 +169,7 @@ impl BucketPrefix {
         &self,
         other: &Self,
         entry: &Entry,
-        place: Precondition,
+        precondition: Precondition,
     ) -> Result<Option<Stamp>, ReadError> {
         let copies = &self.refused_copies;
         if copies.may_copy()
@@ -178,7 +181,7 @@ impl BucketPrefix {
         if !copies.may_copy() {
             return Ok(None);
         }
-        match self.copy_by_store(other, entry, place) {
+        match self.copy_by_store(other, entry, precondition) {
             Ok(stamp) => {
                 copies.copied();
                 Ok(Some(stamp))
@@ -200,7 +203,7 @@ impl BucketPrefix {
         &self,
         other: &Self,
         entry: &Entry,
-        place: Precondition,
+        precondition: Precondition,
     ) -> Result<Stamp, Uncopied> {
         let from_key = other.object_key(&entry.key).map_err(ReadError::Sink)?;
         let to = self.object_key(&entry.key).map_err(ReadError::Sink)?;
@@ -214,7 +217,7 @@ impl BucketPrefix {
             if head.size != size || tag.is_some() && head.etag != tag {
                 return Err(ReadError::Changed.into());
             }
-            self.copy_in_parts(&Original { from, size }, &to, head.headers, &place)?
+            self.copy_in_parts(&Original { from, size }, &to, head.headers, &precondition)?
         } else {
             let look = || {
                 let existing = self.store.head(&to)?;
@@ -228,7 +231,7 @@ impl BucketPrefix {
                 Ok(head
                     .is_some_and(|head| head.size == size && (tag.is_none() || head.etag == tag)))
             };
-            let condition = condition_of(&place);
+            let condition = condition_of(&precondition);
             match self.conditions.copy(&*self.store, &to, condition, send, is_listed) {
                 Ok(tag) => tag,
                 Err(Unwritten::Failed(error)) if error.kind == StoreErrorKind::NotFound => {
@@ -243,7 +246,7 @@ impl BucketPrefix {
                     put.map_err(read_error)?
                 }
                 Err(Unwritten::Unmet { error, existing }) => {
-                    self.unmet_reason(&error, existing, source, &place)?
+                    self.unmet_reason(&error, existing, source, &precondition)?
                 }
                 Err(Unwritten::Failed(error)) => return Err(uncopied(error)),
             }
@@ -258,9 +261,9 @@ impl BucketPrefix {
         error: &StoreError,
         existing: Option<Box<Head>>,
         source: SourceObject<'_>,
-        place: &Precondition,
+        precondition: &Precondition,
     ) -> Result<Option<ETag>, ReadError> {
-        if is_met(condition_of(place), existing.as_deref()) {
+        if is_met(condition_of(precondition), existing.as_deref()) {
             return Err(ReadError::Changed);
         }
         if let Some(head) = existing.filter(|_| error.maybe_done)
@@ -268,7 +271,7 @@ impl BucketPrefix {
         {
             return Ok(head.etag);
         }
-        Err(ReadError::Sink(conflict(place)))
+        Err(ReadError::Sink(conflict(precondition)))
     }
 
     /// Returns whether an object is certainly a copy of another, with all its headers.
@@ -300,7 +303,7 @@ impl BucketPrefix {
         original: &Original<'_>,
         to: &[u8],
         mut headers: Headers,
-        place: &Precondition,
+        precondition: &Precondition,
     ) -> Result<Option<ETag>, Uncopied> {
         put(&mut headers, UPLOAD, self.token.clone());
         let id = self.store.create_upload(to, &headers).map_err(uncopied)?;
@@ -309,7 +312,7 @@ impl BucketPrefix {
         let begun = begun.not_resumable();
         let copied = match self.journal.begin(&begun) {
             Ok(record) => {
-                let copied = self.copy_parts(original, to, &id, place);
+                let copied = self.copy_parts(original, to, &id, precondition);
                 if copied.is_ok() {
                     // If this fails, a later run finds no upload to abort.
                     fs::remove_file(&record).ok();
@@ -336,7 +339,7 @@ impl BucketPrefix {
         original: &Original<'_>,
         to: &[u8],
         id: &UploadId,
-        place: &Precondition,
+        precondition: &Precondition,
     ) -> Result<Option<ETag>, Uncopied> {
         let Original { from: CopySource { bucket, key, version }, size } = *original;
         let length = self.copies.part.max(part_size(size));
@@ -356,7 +359,7 @@ impl BucketPrefix {
         let copied = copy();
         parts.settle();
         let parts = copied.map_err(uncopied)?;
-        let completed = self.complete_upload(to, id, &parts, &self.token, place);
+        let completed = self.complete_upload(to, id, &parts, &self.token, precondition);
         Ok(completed.map_err(ReadError::Sink)?)
     }
 }

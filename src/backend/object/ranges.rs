@@ -16,7 +16,7 @@ const READERS: u64 = 4;
 
 /// An object that is read in ranges.
 pub(super) struct ObjectRanges<'a> {
-    whole: ObjectRead<'a>,
+    object: ObjectRead<'a>,
     readers: usize,
     facts: Facts,
     /// The reply to the first range, which gave the facts, until it is read.
@@ -33,19 +33,19 @@ impl<'a> ObjectRanges<'a> {
     }
 
     /// Requests the first range; returns `None` if the store ignores ranges.
-    pub(super) fn begin(whole: ObjectRead<'a>, readers: usize) -> Result<Option<Self>, ReadError> {
-        let Some(first) = whole.first_range(RANGE)? else { return Ok(None) };
-        let facts = whole.place.facts(first.head(), EntryKind::File);
-        let (first, check) = if whole.has_digest(&facts) {
+    pub(super) fn begin(object: ObjectRead<'a>, readers: usize) -> Result<Option<Self>, ReadError> {
+        let Some(first) = object.first_range(RANGE)? else { return Ok(None) };
+        let facts = object.place.facts(first.head(), EntryKind::File);
+        let (first, check) = if object.has_digest(&facts) {
             (Some(first), Check::nothing())
         } else {
             // Replies to ranges don't have the checksum of the whole object, so request its head.
             // Drop the reply first: a thread that holds a request permit must not wait for another.
             drop(first);
-            (None, Check::of(&whole.head()?))
+            (None, Check::of(&object.head()?))
         };
         let (first, check) = (Mutex::new(first), CheckInParts::new(check));
-        Ok(Some(Self { whole, readers, facts, first, check }))
+        Ok(Some(Self { object, readers, facts, first, check }))
     }
 }
 
@@ -68,17 +68,17 @@ impl Ranges for ObjectRanges<'_> {
         _buffer: &mut [u8],
         take: &mut dyn FnMut(&[u8]) -> Result<(), Cause>,
     ) -> Result<(), ReadError> {
-        let size = self.whole.entry.stamp.size;
+        let size = self.object.entry.stamp.size;
         let range = number * RANGE..size.min((number + 1) * RANGE);
         let mut first = self.first.lock();
         let begun = if number == 0 { first.take() } else { None };
         drop(first);
         let reader = match begun {
             Some(begun) => begun,
-            None => self.whole.open(range.clone())?,
+            None => self.object.open(range.clone())?,
         };
         let mut check = self.check.part();
-        self.whole.stream(reader, &range, &mut |bytes| {
+        self.object.stream(reader, &range, &mut |bytes| {
             check.take(bytes);
             take(bytes).map_err(ReadError::Sink)
         })?;

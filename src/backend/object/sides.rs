@@ -209,12 +209,16 @@ impl Source for ObjectTarget {
 }
 
 impl Target for ObjectTarget {
-    fn stage(&self, entry: &Entry, place: Precondition) -> Result<Box<dyn Stage>, Cause> {
-        Ok(Box::new(ObjectStage::begin(self.place(), entry, place)?))
+    fn stage(&self, entry: &Entry, precondition: Precondition) -> Result<Box<dyn Stage>, Cause> {
+        Ok(Box::new(ObjectStage::begin(self.place(), entry, precondition)?))
     }
 
-    fn stage_stream(&self, entry: &Entry, place: Precondition) -> Result<Box<dyn Stage>, Cause> {
-        Ok(Box::new(ObjectStage::begin_stream(self.place(), entry, place)?))
+    fn stage_stream(
+        &self,
+        entry: &Entry,
+        precondition: Precondition,
+    ) -> Result<Box<dyn Stage>, Cause> {
+        Ok(Box::new(ObjectStage::begin_stream(self.place(), entry, precondition)?))
     }
 
     fn stage_directory(&self, _key: &Key) -> Result<Box<dyn StageDirectory>, Cause> {
@@ -223,19 +227,19 @@ impl Target for ObjectTarget {
 
     /// Makes nothing: the marker is written with the directory's metadata once its contents are
     /// complete. An object of the same name doesn't conflict with them.
-    fn make_directory(&self, key: &Key, place: Precondition) -> Result<Option<Key>, Cause> {
-        Ok((place == Precondition::Leaf).then(|| Key::new(key.trimmed())))
+    fn make_directory(&self, key: &Key, precondition: Precondition) -> Result<Option<Key>, Cause> {
+        Ok((precondition == Precondition::Leaf).then(|| Key::new(key.trimmed())))
     }
 
     fn remove_set_aside(&self, key: &Key) -> Result<(), Cause> {
         self.delete(&self.place().object_key(key)?)
     }
 
-    fn make_link(&self, entry: &Entry, place: Precondition) -> Result<Option<Stamp>, Cause> {
+    fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause> {
         let text = entry.link.as_deref().unwrap_or_default();
         let (key, metadata) = (&entry.key, &entry.metadata);
-        let stamp = self.place().put_link(key, metadata, text, place)?;
-        if place == Precondition::EmptyDirectory {
+        let stamp = self.place().put_link(key, metadata, text, precondition)?;
+        if precondition == Precondition::EmptyDirectory {
             let marker = Key::child(key.parent(), key.name(), true);
             self.delete(&self.place().object_key(&marker)?)?;
         }
@@ -247,13 +251,13 @@ impl Target for ObjectTarget {
         key: &Key,
         kind: EntryKind,
         wanted: &Metadata,
-        place: Precondition,
+        precondition: Precondition,
     ) -> Result<Option<Stamp>, Cause> {
         let to = self.place();
         if kind == EntryKind::Directory {
             to.put_marker(key, wanted)
         } else {
-            to.set_metadata(key, kind, wanted, place).map(Some)
+            to.set_metadata(key, kind, wanted, precondition).map(Some)
         }
     }
 
@@ -279,9 +283,9 @@ impl Target for ObjectTarget {
         &self,
         source: &dyn Source,
         entry: &Entry,
-        place: Precondition,
+        precondition: Precondition,
     ) -> Result<Option<Stamp>, ReadError> {
-        origin(source).map_or(Ok(None), |other| self.place().copy(other, entry, place))
+        origin(source).map_or(Ok(None), |other| self.place().copy(other, entry, precondition))
     }
 
     fn remove(&self, entry: &Entry) -> Result<(), Cause> {

@@ -16,11 +16,11 @@ pub(super) const RANGE: u64 = 8 << 20;
 const RANGES: usize = 4;
 
 /// Takes memory for ranges; returns `None` if the object is better read with one request.
-pub(super) fn permits(whole: &ObjectRead<'_>) -> Option<Vec<MemoryPermit>> {
-    if whole.entry.stamp.size <= 2 * RANGE || whole.tag.is_none() {
+pub(super) fn permits(object: &ObjectRead<'_>) -> Option<Vec<MemoryPermit>> {
+    if object.entry.stamp.size <= 2 * RANGE || object.tag.is_none() {
         return None;
     }
-    let memory = &whole.place.memory;
+    let memory = &object.place.memory;
     let permits: Vec<_> = (0..RANGES).map_while(|_| memory.try_take(RANGE)).collect();
     (permits.len() > 1).then_some(permits)
 }
@@ -28,13 +28,13 @@ pub(super) fn permits(whole: &ObjectRead<'_>) -> Option<Vec<MemoryPermit>> {
 /// Reads an object by ranges, one at a time for each permit, and passes it on in chunks. The first
 /// range was already requested.
 pub(super) fn read(
-    whole: &ObjectRead<'_>,
+    object: &ObjectRead<'_>,
     first: Box<dyn ObjectReader>,
     permits: &[MemoryPermit],
     chunk: usize,
     sink: &mut Sink<'_>,
 ) -> Result<(), ReadError> {
-    let size = whole.entry.stamp.size;
+    let size = object.entry.stamp.size;
     let ranges = size.div_ceil(RANGE);
     let window = Window::new(ranges, permits.len() as u64);
     let first = Mutex::new(Some(first));
@@ -46,7 +46,7 @@ pub(super) fn read(
                 while let Some(number) = window.begin() {
                     let range = number * RANGE..size.min((number + 1) * RANGE);
                     let begun = if number == 0 { take(first) } else { None };
-                    window.put(number, fetch(whole, begun, range, permit.content()));
+                    window.put(number, fetch(object, begun, range, permit.content()));
                 }
             });
         }
@@ -54,9 +54,9 @@ pub(super) fn read(
         for number in 0..ranges {
             let (head, content) = window.take(number)?;
             if number == 0 {
-                let facts = whole.place.facts(&head, EntryKind::File);
-                if !whole.has_digest(&facts) {
-                    check = Check::of(&whole.head()?);
+                let facts = object.place.facts(&head, EntryKind::File);
+                if !object.has_digest(&facts) {
+                    check = Check::of(&object.head()?);
                 }
                 sink(Reading::Facts(Box::new(facts))).map_err(ReadError::Sink)?;
             }
@@ -79,17 +79,17 @@ fn take(first: &Mutex<Option<Box<dyn ObjectReader>>>) -> Option<Box<dyn ObjectRe
 }
 
 fn fetch(
-    whole: &ObjectRead<'_>,
+    object: &ObjectRead<'_>,
     begun: Option<Box<dyn ObjectReader>>,
     range: Range<u64>,
     mut content: Content,
 ) -> Fetched {
     let reader = match begun {
         Some(begun) => begun,
-        None => whole.open(range.clone())?,
+        None => object.open(range.clone())?,
     };
     let head = reader.head().clone();
-    whole.stream(reader, &range, &mut |bytes| {
+    object.stream(reader, &range, &mut |bytes| {
         content.push(bytes);
         Ok(())
     })?;

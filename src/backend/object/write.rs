@@ -34,7 +34,7 @@ pub(super) struct ObjectStage {
     to: Arc<BucketPrefix>,
     key: Vec<u8>,
     entry: Entry,
-    place: Precondition,
+    precondition: Precondition,
     /// The size, if it is known in advance.
     expected: Option<u64>,
     part_size: u64,
@@ -73,28 +73,28 @@ impl ObjectStage {
     pub(super) fn begin(
         to: &Arc<BucketPrefix>,
         entry: &Entry,
-        place: Precondition,
+        precondition: Precondition,
     ) -> Result<Self, Cause> {
         let size = entry.stamp.size;
         let part_size = part_size(size);
-        Self::new(to, entry, Some(size), place, part_size, part_size.min(size))
+        Self::new(to, entry, Some(size), precondition, part_size, part_size.min(size))
     }
 
     /// Begins an object of unknown size; the entry's size is the expected one.
     pub(super) fn begin_stream(
         to: &Arc<BucketPrefix>,
         entry: &Entry,
-        place: Precondition,
+        precondition: Precondition,
     ) -> Result<Self, Cause> {
         let part_size = part_size(entry.stamp.size).max(STREAMED_PART);
-        Self::new(to, entry, None, place, part_size, part_size)
+        Self::new(to, entry, None, precondition, part_size, part_size)
     }
 
     fn new(
         to: &Arc<BucketPrefix>,
         entry: &Entry,
         expected: Option<u64>,
-        place: Precondition,
+        precondition: Precondition,
         part_size: u64,
         buffer_size: u64,
     ) -> Result<Self, Cause> {
@@ -104,7 +104,7 @@ impl ObjectStage {
             to: Arc::clone(to),
             key,
             entry: entry.clone(),
-            place,
+            precondition,
             expected,
             part_size,
             kept: None,
@@ -288,9 +288,9 @@ impl Stage for ObjectStage {
             let (content, _permit) =
                 buffer.map(|PartBuffer { content, permit }| (content, permit)).unzip();
             let content: Body = content.into_iter().flat_map(Content::into_pieces).collect();
-            self.to.put_whole(&self.key, &content, &headers, self.place)?
+            self.to.put_whole(&self.key, &content, &headers, self.precondition)?
         };
-        if self.place == Precondition::EmptyDirectory {
+        if self.precondition == Precondition::EmptyDirectory {
             let marker = [&self.key, &b"/"[..]].concat();
             self.to.store.delete(&marker, Condition::None).map_err(refused)?;
         }
@@ -300,15 +300,19 @@ impl Stage for ObjectStage {
 }
 
 impl ObjectStage {
-    /// Completes a multipart upload under the same conditions as [`BucketPrefix::put_whole`]. If
-    /// the reply is lost, the object is recognised by its `token`.
+    /// Completes the multipart upload, if one was begun.
     fn complete(&mut self) -> Result<Option<ETag>, Cause> {
         let Some(upload) = &mut self.upload else { return Ok(None) };
         let parts = upload.parts.all().map_err(refused)?;
-        let tag =
-            self.to.complete_upload(&self.key, &upload.id, parts, &upload.token, &self.place)?;
+        let tag = self.to.complete_upload(
+            &self.key,
+            &upload.id,
+            parts,
+            &upload.token,
+            &self.precondition,
+        )?;
         if let Some(ended) = self.upload.take() {
-            // Should this fail, a later run finds that there is nothing to give up.
+            // If this fails, a later run finds no upload to abort.
             fs::remove_file(&ended.record).ok();
         }
         Ok(tag)
@@ -401,12 +405,12 @@ impl BucketPrefix {
         key: &[u8],
         content: &Body,
         headers: &Headers,
-        place: Precondition,
+        precondition: Precondition,
     ) -> Result<Option<ETag>, Cause> {
         self.check_ending(key)?;
         let send =
             |condition: Condition<'_>| self.store.put(key, content.clone(), headers, condition);
-        let condition = condition_of(&place);
+        let condition = condition_of(&precondition);
         let put = self.conditions.write(&*self.store, Writing::Put, key, condition, send);
         match put {
             Ok(tag) => Ok(tag),
@@ -416,20 +420,20 @@ impl BucketPrefix {
             {
                 Ok(head.etag)
             }
-            Err(Unwritten::Unmet { .. }) => Err(conflict(&place)),
+            Err(Unwritten::Unmet { .. }) => Err(conflict(&precondition)),
             Err(Unwritten::Failed(error)) => Err(cause(&error)),
         }
     }
 
-    /// Ends an upload in parts that has `token`, under the same conditions as
-    /// [`BucketPrefix::put_whole`]: by that it is known for ones own where its reply was lost.
+    /// Completes a multipart upload under the same conditions as [`BucketPrefix::put_whole`]. If
+    /// the reply is lost, the object is recognised by its `token`.
     pub(super) fn complete_upload(
         &self,
         key: &[u8],
         id: &UploadId,
         parts: &[CompletedPart],
         token: &str,
-        place: &Precondition,
+        precondition: &Precondition,
     ) -> Result<Option<ETag>, Cause> {
         let is_ours = |head: &Head| {
             head.headers.user.iter().any(|(name, value)| name == UPLOAD && value == token)
@@ -437,12 +441,14 @@ impl BucketPrefix {
         let look = || Ok(self.store.head(key)?.filter(is_ours).map(WrittenObject::from));
         let send =
             |condition: Condition<'_>| self.store.complete_upload(key, id, parts, condition, &look);
-        let condition = condition_of(place);
+        let condition = condition_of(precondition);
         let completed =
             self.conditions.write(&*self.store, Writing::Complete, key, condition, send);
         let (error, existing, otherwise) = match completed {
             Ok(tag) => return Ok(tag),
-            Err(Unwritten::Unmet { error, existing }) => (error, existing, Some(conflict(place))),
+            Err(Unwritten::Unmet { error, existing }) => {
+                (error, existing, Some(conflict(precondition)))
+            }
             Err(Unwritten::Failed(error)) if is_lost(&error) => {
                 (error, self.store.head(key).map_err(refused)?.map(Box::new), None)
             }
@@ -483,12 +489,12 @@ impl BucketPrefix {
         key: &Key,
         metadata: &Metadata,
         text: &[u8],
-        place: Precondition,
+        precondition: Precondition,
     ) -> Result<Stamp, Cause> {
         let object = self.object_key(key)?;
         let headers = headers(&object, EntryKind::Symlink, metadata, Some(&Digest::of(text)));
         let body = Bytes::copy_from_slice(text);
-        let tag = self.put_whole(&object, &body.into(), &headers, place)?;
+        let tag = self.put_whole(&object, &body.into(), &headers, precondition)?;
         Ok(Stamp::of_object(text.len() as u64, tag))
     }
 }

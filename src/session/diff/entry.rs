@@ -249,8 +249,8 @@ fn metadata(
         return None;
     }
     // What a side can't keep is there as that has it.
-    let one = &keeps[1].held(*one, kind, Some(other));
-    let other = &keeps[0].held(*other, kind, Some(one));
+    let one = &keeps[1].achievable(*one, kind, Some(other));
+    let other = &keeps[0].achievable(*other, kind, Some(one));
     let is_mtime_kept = same_mtime(a, b)
         || keeps[1].is_time(one.mtime, other.mtime)
         || keeps[0].is_time(other.mtime, one.mtime);

@@ -399,12 +399,12 @@ impl Store for MemoryStore {
         &self,
         key: &[u8],
         upload: &UploadId,
-        behind: u16,
+        after: u16,
     ) -> Result<PartsPage, StoreError> {
         let (mut service, _) = self.call(RequestKind::ListParts)?;
         let most = service.habits.page;
         let parts = &service.upload(&self.id.bucket, key, upload)?.parts;
-        let mut left = parts.range(behind + 1..).map(|(_, (part, _))| part.clone());
+        let mut left = parts.range(after + 1..).map(|(_, (part, _))| part.clone());
         let page: Vec<_> = left.by_ref().take(most).collect();
         let next = left.next().and_then(|_| page.last()).map(|part| part.number);
         Ok(PartsPage { parts: page, next })

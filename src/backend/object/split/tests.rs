@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// How a store treats a listing that begins after a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Behind {
+enum AfterKey {
     /// As requested.
     Begins,
     /// It omits the key between the first page and the second, as `MinIO` did.
@@ -54,10 +54,10 @@ type Change = (usize, Box<[u8]>);
 struct Model {
     keys: Mutex<BTreeSet<Box<[u8]>>>,
     page: usize,
-    behind: Behind,
+    after_key: AfterKey,
     everywhere: Everywhere,
     changes: Vec<Change>,
-    asked: Mutex<usize>,
+    requests: Mutex<usize>,
     spool_dir: Arc<Path>,
 }
 
@@ -80,19 +80,19 @@ impl Lister for Model {
     }
 
     fn page(&self, query: &ListQuery<'_>) -> Result<Page, StoreError> {
-        let asked = {
-            let mut asked = self.asked.lock();
-            *asked += 1;
-            *asked
+        let requests = {
+            let mut requests = self.requests.lock();
+            *requests += 1;
+            *requests
         };
         let mut keys = self.keys.lock();
-        for (_, key) in self.changes.iter().filter(|(at, _)| *at == asked) {
+        for (_, key) in self.changes.iter().filter(|(at, _)| *at == requests) {
             if !keys.remove(key) {
                 keys.insert(key.clone());
             }
         }
         if let Everywhere::Fails(at) = self.everywhere
-            && at == asked
+            && at == requests
         {
             return Err(StoreError::new(StoreErrorKind::Unavailable));
         }
@@ -109,16 +109,16 @@ impl Lister for Model {
         }
         let begin: Vec<u8> = match (token, first) {
             (Some((_, key)), _) => key.as_bytes().to_vec(),
-            (None, Some(_)) if self.behind == Behind::Ignores => Vec::new(),
-            (None, Some(after)) if self.behind == Behind::Itself => after.to_vec(),
+            (None, Some(_)) if self.after_key == AfterKey::Ignores => Vec::new(),
+            (None, Some(after)) if self.after_key == AfterKey::Itself => after.to_vec(),
             (None, Some(after)) => [after, b"\0"].concat(),
             (None, None) => Vec::new(),
         };
-        if first.is_some() && self.behind == Behind::Refuses {
+        if first.is_some() && self.after_key == AfterKey::Refuses {
             return Err(StoreError::new(StoreErrorKind::Unsupported));
         }
         let mut found: Vec<_> = keys.range(begin.into_boxed_slice()..).collect();
-        if first.is_some() && self.behind == Behind::SkipsFirst && !found.is_empty() {
+        if first.is_some() && self.after_key == AfterKey::SkipsFirst && !found.is_empty() {
             found.remove(0);
         }
         let empties = self.everywhere == Everywhere::EmptyPages;
@@ -127,11 +127,11 @@ impl Lister for Model {
         let mut objects: Vec<_> = found.iter().take(size).map(|key| self.listed(key)).collect();
         let mut next = found.get(size).copied();
         if first.is_some() && next.is_some() {
-            match self.behind {
-                Behind::Skips => next = found.get(size + 1).copied(),
-                Behind::Ends => next = None,
-                Behind::Repeats => next = found.first().copied(),
-                Behind::Reverses => objects.reverse(),
+            match self.after_key {
+                AfterKey::Skips => next = found.get(size + 1).copied(),
+                AfterKey::Ends => next = None,
+                AfterKey::Repeats => next = found.first().copied(),
+                AfterKey::Reverses => objects.reverse(),
                 _ => {}
             }
         }
@@ -139,7 +139,7 @@ impl Lister for Model {
             next = found.get(size.saturating_sub(1)).copied();
         }
         if let Everywhere::Reverses(at) = self.everywhere
-            && at == asked
+            && at == requests
         {
             objects.reverse();
         }
@@ -182,17 +182,17 @@ fn key() -> impl Strategy<Value = Box<[u8]>> {
     "[a-d]/[a-c]{1,2}|[a-d][ab]?|[a-d]/".prop_map(|key| key.into_bytes().into())
 }
 
-fn behind() -> impl Strategy<Value = Behind> {
+fn after_key() -> impl Strategy<Value = AfterKey> {
     prop::sample::select(vec![
-        Behind::Begins,
-        Behind::Skips,
-        Behind::SkipsFirst,
-        Behind::Itself,
-        Behind::Ignores,
-        Behind::Ends,
-        Behind::Repeats,
-        Behind::Reverses,
-        Behind::Refuses,
+        AfterKey::Begins,
+        AfterKey::Skips,
+        AfterKey::SkipsFirst,
+        AfterKey::Itself,
+        AfterKey::Ignores,
+        AfterKey::Ends,
+        AfterKey::Repeats,
+        AfterKey::Reverses,
+        AfterKey::Refuses,
     ])
 }
 
@@ -215,22 +215,22 @@ proptest! {
     fn every_unchanged_key_is_listed_or_the_listing_ends_early(
         keys in btree_set(key(), 0..60),
         page in 2..6_usize,
-        behind in behind(),
+        after_key in after_key(),
         everywhere in everywhere(),
         changes in vec((1..20_usize, key()), 0..3),
     ) {
         let model = Model {
             keys: Mutex::new(keys.clone()),
             page,
-            behind,
+            after_key,
             everywhere,
             changes: changes.clone(),
-            asked: Mutex::default(),
+            requests: Mutex::default(),
             spool_dir: std::env::temp_dir().into(),
         };
         let changed = |key: &[u8]| changes.iter().any(|(_, changed)| **changed == *key);
         let (listed, is_whole) = list(model);
-        let told = format!("{behind:?} {everywhere:?}: {listed:?} of {keys:?}");
+        let told = format!("{after_key:?} {everywhere:?}: {listed:?} of {keys:?}");
         prop_assert!(listed.is_sorted_by(|one, other| one < other), "{told}");
         prop_assert!(listed.iter().all(|key| keys.contains(key) || changed(key)), "{told}");
         if is_whole {

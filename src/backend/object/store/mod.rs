@@ -170,7 +170,7 @@ pub trait Store: Send + Sync {
         &self,
         key: &[u8],
         upload: &UploadId,
-        behind: u16,
+        after: u16,
     ) -> Result<PartsPage, StoreError>;
 
     /// Completes an upload: its parts become the object. A store may take minutes; if a reply is

@@ -13,15 +13,15 @@ use std::thread;
 /// A service on this machine that replies to each request by its path and records requests.
 struct Service {
     address: String,
-    asked: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Service {
     fn start(answer: impl Fn(&str) -> Option<String> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let keep = Arc::clone(&asked);
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let keep = Arc::clone(&requests);
         // The thread ends with the test's process.
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -39,11 +39,11 @@ impl Service {
                 write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}").ok();
             }
         });
-        Self { address, asked }
+        Self { address, requests }
     }
 
-    fn asked(&self) -> Vec<String> {
-        self.asked.lock().clone()
+    fn requests(&self) -> Vec<String> {
+        self.requests.lock().clone()
     }
 }
 
@@ -92,9 +92,9 @@ impl Home {
             Ok(Some(credential)) => credential.access_key().to_owned(),
             Err(error) => {
                 assert_eq!(error.kind, ErrorKind::Unusable);
-                let told = format!("{error}; {}", error.help.clone().unwrap_or_default());
-                assert!(!told.contains("hunter2"), "{told}");
-                told
+                let text = format!("{error}; {}", error.help.clone().unwrap_or_default());
+                assert!(!text.contains("hunter2"), "{text}");
+                text
             }
         }
     }
@@ -114,8 +114,8 @@ fn keys_of_the_environment_hold_over_a_profile_unless_the_location_names_one() {
     assert_eq!(home.found("s3://bucket", &[]), "D");
     assert_eq!(home.found("s3://bucket?profile=default", &KEYS), "D");
     assert_eq!(home.found("s3://bucket?anonymous=true", &KEYS), "anonymous");
-    let told = home.found("s3://bucket", &KEYS[..1]);
-    assert!(told.contains("AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not"), "{told}");
+    let text = home.found("s3://bucket", &KEYS[..1]);
+    assert!(text.contains("AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not"), "{text}");
     let token = home.settings("s3://bucket", &KEYS).credentials().get().unwrap().unwrap();
     assert_eq!(token.token(), Some("T"));
     assert!(!format!("{:?}", home.settings("s3://bucket", &KEYS)).contains("hunter2"));
@@ -124,7 +124,7 @@ fn keys_of_the_environment_hold_over_a_profile_unless_the_location_names_one() {
 #[test]
 fn without_credentials_it_says_where_it_looked() {
     let home = Home::new("[default]\nregion = x\n", "");
-    let told = home.found("s3://bucket", &[NO_METADATA]);
+    let text = home.found("s3://bucket", &[NO_METADATA]);
     for words in [
         "no keys in the environment",
         "none in the profile \"default\" of ",
@@ -135,10 +135,10 @@ fn without_credentials_it_says_where_it_looked() {
         "set AWS_ACCESS_KEY_ID",
         "?anonymous=true",
     ] {
-        assert!(told.contains(words), "{words}: {told}");
+        assert!(text.contains(words), "{words}: {text}");
     }
-    let told = home.found("s3://bucket?endpoint=http://localhost:1", &[]);
-    assert!(told.contains("not for an endpoint of one's own"), "{told}");
+    let text = home.found("s3://bucket?endpoint=http://localhost:1", &[]);
+    assert!(text.contains("not for an endpoint of one's own"), "{text}");
 }
 
 #[test]
@@ -147,10 +147,10 @@ fn a_service_of_metadata_that_does_not_answer_is_not_waited_for() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/", listener.local_addr().unwrap());
     let metadata = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", address.as_str())];
-    let told = Home::new("", "").found("s3://bucket", &metadata);
+    let text = Home::new("", "").found("s3://bucket", &metadata);
     assert!(
-        told.contains("no instance metadata (\"127.0.0.1\" did not answer within 1 s)"),
-        "{told}"
+        text.contains("no instance metadata (\"127.0.0.1\" did not answer within 1 s)"),
+        "{text}"
     );
     listener.set_nonblocking(true).unwrap();
     assert_eq!(std::iter::from_fn(|| listener.accept().ok()).count(), 1, "it was asked again");
@@ -167,11 +167,13 @@ fn an_instances_metadata_are_asked_last() {
     let metadata = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", service.address.as_str())];
     let home = Home::new("", "");
     assert_eq!(home.found("s3://bucket", &metadata), "INSTANCE");
-    assert!(service.asked()[0].starts_with("PUT"));
-    assert!(service.asked()[2].to_lowercase().contains("x-aws-ec2-metadata-token: metadata-token"));
+    assert!(service.requests()[0].starts_with("PUT"));
+    assert!(
+        service.requests()[2].to_lowercase().contains("x-aws-ec2-metadata-token: metadata-token")
+    );
     let both = [metadata[0], KEYS[0], KEYS[1]];
     assert_eq!(home.found("s3://bucket", &both), "ENV");
-    assert_eq!(service.asked().len(), 3);
+    assert_eq!(service.requests().len(), 3);
     let settings = home.settings("s3://bucket", &metadata);
     let credential = settings.credentials().get().unwrap().unwrap();
     assert_eq!((credential.secret(), credential.token()), ("hunter2", Some("T")));
@@ -188,14 +190,14 @@ fn a_container_is_told_its_credentials() {
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token.to_str().unwrap()),
     ];
     assert_eq!(home.found("s3://bucket", &variables), "CONTAINER");
-    assert!(service.asked()[0].to_lowercase().contains("authorization: token"));
+    assert!(service.requests()[0].to_lowercase().contains("authorization: token"));
     // A configured source that fails ends the search.
     let wrong = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", service.address.as_str())];
-    let told = home.found("s3://bucket", &wrong);
-    assert!(told.contains("the container's credentials"), "{told}");
+    let text = home.found("s3://bucket", &wrong);
+    assert!(text.contains("the container's credentials"), "{text}");
     let far = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://example.com/creds")];
-    let told = home.found("s3://bucket", &far);
-    assert!(told.contains("without encryption"), "{told}");
+    let text = home.found("s3://bucket", &far);
+    assert!(text.contains("without encryption"), "{text}");
 }
 
 #[test]
@@ -208,8 +210,8 @@ fn a_profile_may_run_a_helper() {
     let home = Home::new(&config, "");
     assert_eq!(home.found("s3://bucket?profile=h", &[]), "HELPER");
     assert_eq!(home.found("s3://bucket", &[("AWS_PROFILE", "h")]), "HELPER");
-    let told = home.found("s3://bucket?profile=broken", &[]);
-    assert!(told.contains("credential_process that failed (exit status: 7)"), "{told}");
+    let text = home.found("s3://bucket?profile=broken", &[]);
+    assert!(text.contains("credential_process that failed (exit status: 7)"), "{text}");
 }
 
 #[test]
@@ -239,13 +241,13 @@ fn a_single_sign_on_is_a_section_or_part_of_the_profile() {
     }
     let variables = [("AWS_SSO_ENDPOINT", service.address.as_str())];
     assert_eq!(home.found("s3://bucket?profile=new", &variables), "SSO");
-    assert!(service.asked()[0].contains("SSO-TOKEN"));
+    assert!(service.requests()[0].contains("SSO-TOKEN"));
     assert_eq!(home.found("s3://bucket?profile=old", &variables), "SSO");
-    let told = home.found("s3://bucket?profile=lost", &variables);
-    assert!(told.contains("names an sso_session that isn't there"), "{told}");
+    let text = home.found("s3://bucket?profile=lost", &variables);
+    assert!(text.contains("names an sso_session that isn't there"), "{text}");
     std::fs::remove_dir_all(home.path().join(".aws/sso")).unwrap();
-    let told = home.found("s3://bucket?profile=new", &variables);
-    assert!(told.contains("aws sso login --profile new"), "{told}");
+    let text = home.found("s3://bucket?profile=new", &variables);
+    assert!(text.contains("aws sso login --profile new"), "{text}");
 }
 
 #[test]
@@ -271,8 +273,8 @@ fn a_role_that_makes_no_sense_is_told() {
         ("odd", "unknown credential_source"),
         ("environment", "finds no credentials to take its role with"),
     ] {
-        let told = home.found(&format!("s3://bucket?profile={profile}"), &[NO_METADATA]);
-        assert!(told.contains(words), "{profile}: {told}");
+        let text = home.found(&format!("s3://bucket?profile={profile}"), &[NO_METADATA]);
+        assert!(text.contains(words), "{profile}: {text}");
     }
 }
 
@@ -281,7 +283,7 @@ fn a_role_that_makes_no_sense_is_told() {
 struct TokenService {
     status: u16,
     body: String,
-    asked: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl TokenService {
@@ -292,13 +294,13 @@ impl TokenService {
              <SessionToken>t</SessionToken><Expiration>2100-01-01T00:00:00Z</Expiration>\
              </Credentials></{action}Result></{action}Response>"
         );
-        Self { status: 200, body, asked: Arc::default() }
+        Self { status: 200, body, requests: Arc::default() }
     }
 
     fn denying() -> Self {
         let body = "<ErrorResponse><Error><Code>AccessDenied</Code>\
                     <Message>not you\u{1b}</Message></Error></ErrorResponse>";
-        Self { status: 403, body: body.into(), asked: Arc::default() }
+        Self { status: 403, body: body.into(), requests: Arc::default() }
     }
 
     /// Returns the id of the credentials that the settings find, or the error, and the request
@@ -309,7 +311,7 @@ impl TokenService {
             Ok(loaded) => loaded.credential.access_key().to_owned(),
             Err(error) => error.message,
         };
-        (found, self.asked.lock().join("\n"))
+        (found, self.requests.lock().join("\n"))
     }
 }
 
@@ -326,8 +328,8 @@ impl reqsign_core::HttpSend for TokenService {
     ) -> reqsign_core::Result<::http::Response<bytes::Bytes>> {
         let (head, body) = request.into_parts();
         let signed = head.headers.get("authorization").map(|value| value.to_str().unwrap());
-        let asked = format!("{} {} {body:?}", head.uri, signed.unwrap_or("unsigned"));
-        self.asked.lock().push(asked);
+        let requests = format!("{} {} {body:?}", head.uri, signed.unwrap_or("unsigned"));
+        self.requests.lock().push(requests);
         let reply = ::http::Response::builder().status(self.status);
         Ok(reply.body(self.body.clone().into()).unwrap())
     }
@@ -342,7 +344,7 @@ fn a_profile_may_take_a_role_with_the_keys_of_another() {
     let keys = "aws_access_key_id = SOURCE\naws_secret_access_key = hunter2\n";
     let home = Home::new(config, &format!("[keys]\n{keys}[self]\n{keys}"));
     let service = TokenService::granting("AssumeRole");
-    let (found, asked) = service.found(home.settings("s3://bucket?profile=role", &[]));
+    let (found, requests) = service.found(home.settings("s3://bucket?profile=role", &[]));
     assert_eq!(found, "ASIAROLE00000000");
     for words in [
         "https://sts.eu-central-1.amazonaws.com/",
@@ -352,12 +354,12 @@ fn a_profile_may_take_a_role_with_the_keys_of_another() {
         "Credential=SOURCE/",
         "/eu-central-1/sts/aws4_request",
     ] {
-        assert!(asked.contains(words), "{words}: {asked}");
+        assert!(requests.contains(words), "{words}: {requests}");
     }
     let (found, _) = service.found(home.settings("s3://bucket?profile=self", &[]));
     assert_eq!(found, "ASIAROLE00000000", "a profile's own keys may take its role");
-    let (told, _) = TokenService::denying().found(home.settings("s3://bucket?profile=role", &[]));
-    assert!(told.contains("cannot take its role: AccessDenied: not you\\u{1b}"), "{told}");
+    let (text, _) = TokenService::denying().found(home.settings("s3://bucket?profile=role", &[]));
+    assert!(text.contains("cannot take its role: AccessDenied: not you\\u{1b}"), "{text}");
 }
 
 #[test]
@@ -375,12 +377,12 @@ fn a_web_identity_is_of_the_environment_or_the_profile() {
         ("AWS_REGION", "eu-west-1"),
     ];
     let service = TokenService::granting("AssumeRoleWithWebIdentity");
-    let (found, asked) = service.found(home.settings("s3://bucket", &variables));
+    let (found, requests) = service.found(home.settings("s3://bucket", &variables));
     assert_eq!(found, "ASIAROLE00000000");
-    assert!(asked.contains("https://sts.eu-west-1.amazonaws.com/ unsigned"), "{asked}");
-    assert!(asked.contains("role%2Fe&WebIdentityToken=JWT&"), "{asked}");
-    let (_, asked) = service.found(home.settings("s3://bucket?profile=web", &[]));
-    assert!(asked.contains("role%2Fp") && asked.contains("RoleSessionName=me"), "{asked}");
-    let (told, _) = TokenService::denying().found(home.settings("s3://bucket", &variables));
-    assert!(told.contains("AWS_WEB_IDENTITY_TOKEN_FILE: AccessDenied"), "{told}");
+    assert!(requests.contains("https://sts.eu-west-1.amazonaws.com/ unsigned"), "{requests}");
+    assert!(requests.contains("role%2Fe&WebIdentityToken=JWT&"), "{requests}");
+    let (_, requests) = service.found(home.settings("s3://bucket?profile=web", &[]));
+    assert!(requests.contains("role%2Fp") && requests.contains("RoleSessionName=me"), "{requests}");
+    let (text, _) = TokenService::denying().found(home.settings("s3://bucket", &variables));
+    assert!(text.contains("AWS_WEB_IDENTITY_TOKEN_FILE: AccessDenied"), "{text}");
 }
