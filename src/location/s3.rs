@@ -178,7 +178,7 @@ impl OptionName {
     }
 }
 
-/// `bucket/prefix`, and its options, which may be empty.
+/// `bucket/prefix` and its options, which may be empty.
 struct SplitOptions<'a> {
     path: &'a [u8],
     options: &'a [u8],

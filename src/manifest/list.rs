@@ -62,7 +62,7 @@ pub fn read_line(format: ListFormat, line: &[u8]) -> Result<Option<Listed>, &'st
     Ok(Some(Listed { key: key(&name)?, digest }))
 }
 
-/// What is wrong with a line that isn't one of `digest  name`.
+/// Returns what is wrong with a line that isn't of the form `digest  name`.
 fn of_another_form(line: &[u8]) -> &'static str {
     match line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count() {
         32 => "its digest is as long as an MD5, which can't be imported",

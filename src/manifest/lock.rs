@@ -177,11 +177,11 @@ impl Lock {
         }
     }
 
-    /// Makes sure that no file or link has the name of the directory that the lock lies in, as far
-    /// as that can be seen. Takes no lock, and writes nothing.
+    /// Checks that no file or link has the name of the lock's directory, as far as that can be
+    /// seen. Takes no lock and writes nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] where one has.
+    /// [`ErrorKind::Unusable`] if one has.
     pub fn check_directory(root: BorrowedFd<'_>) -> Result<(), Error> {
         let stat = rustix::fs::statat(root, DIRECTORY, AtFlags::SYMLINK_NOFOLLOW);
         let kind = stat.map(|stat| FileType::from_raw_mode(stat.st_mode));
@@ -304,10 +304,10 @@ fn set_mode(
     }
 }
 
-/// The file of the lock, which is open.
+/// The open file of the lock.
 struct OpenedFile {
     file: File,
-    /// It was missing, and was made.
+    /// The file was created.
     is_new: bool,
 }
 
@@ -333,7 +333,7 @@ fn open_directory(root: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     }
 }
 
-/// Why nothing can be kept where something else has the directory's name.
+/// Builds the error for another entry with the name of vidimus's own directory.
 fn no_directory() -> io::Error {
     let what = format!("\"{DIRECTORY}\" is a symbolic link or no directory");
     io::Error::new(io::ErrorKind::NotADirectory, what)

@@ -54,22 +54,23 @@ impl RootIdentity {
     }
 }
 
-/// Since when runs were killed, or failed, before they recorded all that they did.
+/// Runs that were killed or failed before they recorded everything they did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CutOff {
-    /// When the first of them began.
+    /// The start of the first such run.
     pub since: Timestamp,
-    /// When the first of them began that may have deleted what only the target had, if any may.
+    /// The start of the first such run that may have deleted entries that only the target had, if
+    /// any may.
     pub deletes_since: Option<Timestamp>,
 }
 
 impl CutOff {
-    /// Of runs of which it isn't known whether they deleted.
+    /// Makes the record of runs of which it is unknown whether they deleted entries.
     pub fn of_unknown_runs(since: Timestamp) -> Self {
         Self { since, deletes_since: Some(since) }
     }
 
-    /// Of these runs and others.
+    /// Combines these runs with others.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         let deletes_since = self.deletes_since.into_iter().chain(other.deletes_since).min();

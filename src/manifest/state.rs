@@ -330,13 +330,13 @@ impl State {
         found.map_err(|error| self.failed("read", error))
     }
 
-    /// Since when runs from a source were cut off and not followed by one that did all; `None`
-    /// where none was.
+    /// Returns the incomplete runs from a source that no complete one followed; `None` if there are
+    /// none.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn cut_off(&self, source: SourceNumber) -> Result<Option<CutOff>, Error> {
-        // A run of which it isn't known what it was asked may have deleted.
+        // A run with unknown options may have deleted entries.
         let query = "SELECT min(started), \
               min(CASE WHEN json_extract(options, '$.delete') IS NOT 0 THEN started END) \
              FROM runs WHERE source = ?1 \

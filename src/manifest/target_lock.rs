@@ -44,8 +44,8 @@ impl Lockable {
         }
     }
 
-    /// Makes sure that what a run keeps in it has a place, as far as that shows without writing;
-    /// see [`Lock::check_directory`].
+    /// Checks that vidimus's own directory can be used, as far as that shows without writing; see
+    /// [`Lock::check_directory`].
     ///
     /// # Errors
     /// Those of [`Lock::check_directory`].

@@ -28,7 +28,7 @@ pub(super) fn set_aside_leaf(
     })
 }
 
-/// The same, where `exchange` has two names in the parent change places, if the file system can.
+/// Does the same with `exchange` to exchange two names in the parent, if the file system can.
 fn set_aside_by(
     shared: &Shared,
     parent: &Arc<Directory>,
@@ -104,21 +104,21 @@ mod tests {
     use std::fs;
     use tempfile::TempDir;
 
-    /// What exchanging two names answers.
+    /// The result of exchanging two names.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     enum Exchange {
         Works,
         Fails(Errno),
     }
 
-    /// What a file system answers that can't exchange names.
+    /// The result on a file system that can't exchange names.
     const UNSUPPORTED: [Exchange; 3] = [
         Exchange::Fails(Errno::INVAL),
         Exchange::Fails(Errno::NOSYS),
         Exchange::Fails(Errno::OPNOTSUPP),
     ];
 
-    /// Sets aside what stands at `d/f` below a new root.
+    /// Sets aside the entry at `d/f` below a new root.
     fn set_aside(root: &TempDir, exchange: Exchange) -> Result<Key, Cause> {
         let opened = Arc::new(Root::open(root.path()).unwrap());
         let shared = Shared::new(Arc::clone(&opened), Durability::None, 7).unwrap();
@@ -197,7 +197,7 @@ mod tests {
         }
     }
 
-    /// The name of what is set aside first by a run of this token.
+    /// Returns the first set-aside name of a run with this token.
     fn reserved_name(token: u64) -> String {
         use crate::model::reserved::{SET_ASIDE, temporary_name};
         String::from_utf8(temporary_name(SET_ASIDE, token).to_vec()).unwrap()

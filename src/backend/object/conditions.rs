@@ -79,7 +79,7 @@ impl Conditions {
         self.send(Writing::Copy, condition, send, look)
     }
 
-    /// Sends a request. `look` finds out what exists where the condition is said to be unmet.
+    /// Sends a request. `look` finds out what exists if the condition is reported unmet.
     fn send<T>(
         &self,
         writing: Writing,
@@ -121,7 +121,7 @@ impl Conditions {
     }
 }
 
-/// What was found where a condition is said to be unmet.
+/// What was found after a condition was reported unmet.
 struct Found {
     /// The existing object.
     existing: Option<Head>,

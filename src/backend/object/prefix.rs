@@ -68,23 +68,23 @@ pub struct BucketPrefix {
     pub guess: Metadata,
 }
 
-/// What a place of a bucket is made of.
+/// The parts that a [`BucketPrefix`] is made from.
 pub struct PrefixOptions {
     /// The bucket.
     pub store: Arc<dyn Store>,
-    /// The bucket, for the requests of a lock; see [`BucketPrefix::lock_store`].
+    /// The bucket for requests of a lock; see [`BucketPrefix::lock_store`].
     pub lock_store: Arc<dyn Store>,
-    /// What all keys begin with: nothing, or bytes that end in `/`.
+    /// The prefix of all keys: empty, or bytes that end in `/`.
     pub prefix: Box<[u8]>,
-    /// Where listings are sorted.
+    /// The directory where listings are sorted.
     pub spool_dir: Arc<Path>,
-    /// Where content may be held.
+    /// The memory budget for content.
     pub memory: Memory,
-    /// Whether nothing new is to be begun.
+    /// Requested when the run is to stop.
     pub stop: Stop,
-    /// What tells this run's uploads in parts from others'.
+    /// Distinguishes the multipart uploads of this run.
     pub token: String,
-    /// What to take for metadata that nobody stored; see [`BucketPrefix::guess`].
+    /// The metadata to assume where none is stored; see [`BucketPrefix::guess`].
     pub guess: Metadata,
 }
 

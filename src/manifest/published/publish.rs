@@ -161,8 +161,8 @@ pub fn publish(
     Ok(Some(Done { publication, signing, fault, is_known: known.is_some(), left, closed }))
 }
 
-/// Writes the publication of a numbered head: its segment, which goes on from `base` or holds all
-/// rows, the head, its signature, and what points to it.
+/// Writes the publication of a numbered head: its segment, which extends `base` or has all rows,
+/// the head, its signature, and the pointer.
 fn write_publication(
     state: &State,
     writer: &ManifestWriter<'_>,
@@ -252,7 +252,7 @@ fn is_outgrown(head: &Head, changed: u64) -> bool {
     head.segments.len() >= SEGMENTS || lines.saturating_mul(SHARE) > head.rows
 }
 
-/// What a segment holds, and the manifest with it.
+/// The sizes of a segment and its manifest.
 struct Counted {
     /// Lines of the segment.
     lines: u64,

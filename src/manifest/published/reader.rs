@@ -416,8 +416,8 @@ impl<'a> ManifestReader<'a> {
         }
     }
 
-    /// Whether a file could not be reached because a link has the name of vidimus's own directory.
-    /// It is not followed: whatever it leads to is no manifest of this place.
+    /// Returns whether a file could not be reached because a link has the name of vidimus's own
+    /// directory. Such a link is not followed: its target is not this location's manifest.
     fn lies_nowhere(&self, cause: &Cause) -> bool {
         let own = || self.source.look(&Key::new(DIRECTORY.as_bytes()));
         matches!(cause, Cause::Io(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()))

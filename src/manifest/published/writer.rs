@@ -15,9 +15,9 @@ const CHUNK: usize = 256 << 10;
 /// Most characters of a target's name in a signature's comment, of up to four bytes each.
 const TARGET_CHARACTERS: usize = 1500;
 
-/// A file of a manifest that stands now.
+/// A file of a manifest that was written.
 pub(super) struct WrittenFile<T> {
-    /// What came of writing it.
+    /// The result of writing its content.
     pub(super) made: T,
     /// Its size in bytes.
     pub(super) bytes: u64,

@@ -1,4 +1,4 @@
-//! Jobs that a pool does ahead.
+//! Jobs that the pool runs ahead of time.
 
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;

@@ -15,12 +15,12 @@ pub struct PartTag {
     pub checksum: Option<u64>,
 }
 
-/// A part that was sent, as it is named when the upload is completed.
+/// A part that was sent, as named when the upload is completed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompletedPart {
-    /// Its number, from 1.
+    /// The number, from 1.
     pub number: u16,
-    /// What it is known by.
+    /// The tag.
     pub tag: PartTag,
 }
 

@@ -1,4 +1,4 @@
-//! Content that is read: broken off, ranges ignored, lengths that nobody tells.
+//! Reading content: interrupted replies, ignored ranges, missing lengths.
 
 use super::super::reader::S3Reader;
 use super::*;

@@ -1,4 +1,4 @@
-//! What is tried again, what is not, and what a lost reply may have done.
+//! Retries: which errors are retried, and what a lost reply may have done.
 
 use super::*;
 
