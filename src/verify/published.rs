@@ -69,7 +69,7 @@ pub(super) fn look(
     Stands { fault, later, overtaken_since }
 }
 
-/// What others published since, of what is damaged: what of it can be gone by, and what is lost.
+/// What others published since, of what is damaged: what of it can be used, and what is lost.
 fn since(
     target: &dyn Target,
     state: &State,

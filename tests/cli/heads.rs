@@ -45,7 +45,7 @@ fn heads_without_a_pointer_are_told_and_the_highest_that_is_whole_is_taken_over(
         env.vidimus(&["manifest", "log", "target"]).expect(4).names(missing);
         env.mirror(&["--dry-run"]).expect(0).names(missing);
         let run = env.mirror(&["-q"]).expect(0).names(missing);
-        run.names(&format!("publication {taken_over}, the latest that is whole, is gone by"));
+        run.names(&format!("publication {taken_over}, the latest complete one, is used"));
         assert!(directory(&env).join("00000003.json").exists(), "numbers go on");
         env.vidimus(&["manifest", "check", "target"]).expect(0);
         env.verify(&[]).expect(0);

@@ -241,7 +241,7 @@ fn a_lost_pointer_or_head_costs_nothing_that_another_publication_tells() {
     machine(&env, "ada", &verify)
         .expect(4)
         .names("latest.json: it is missing")
-        .names("it is gone by");
+        .names("it is used instead");
     let run = mirror(&env, "ada", &["-q"]).names("warning: ").names("latest.json: it is missing");
     run.is_silent_about("is lost");
     check(&env);

@@ -42,9 +42,9 @@ fn a_lost_pointer_or_head_is_told_and_no_digest_is_lost_with_it() {
             None => site.bucket.delete(gone),
         }
         // What verify reads is held against the digests all the same; what changed after a publication
-        // that is gone by may be as the lost one above it tells.
+        // that is used may be as the lost one above it says.
         let changed = if gone_by == 2 { "corrupt" } else { "unknown" };
-        let by = format!("publication {gone_by}, the latest that is whole, is gone by");
+        let by = format!("publication {gone_by}, the latest complete one, is used");
         site.bucket.put("m/f03", "CONTENT");
         site.verify(&[]).expect(4).names(told).names(&by).names("f03").names(changed);
         site.bucket.put("m/f03", "content");
@@ -66,7 +66,7 @@ fn a_restore_goes_by_the_highest_publication_where_its_pointer_is_lost() {
     lose_state(&site);
     site.bucket.delete(POINTER);
     site.server.fail(On::every(Kind::Get).key("m/f07"), Fault::FlippedBit);
-    let told = "publication 2, the latest that is whole, is gone by";
+    let told = "publication 2, the latest complete one, is used";
     site.down(&[]).expect(1).names("f07").names(told);
     site.server.heal();
     site.down(&[]).expect(0);

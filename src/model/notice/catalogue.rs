@@ -121,7 +121,7 @@ notices! {
         /// What is wrong with it.
         cause: String,
     } => [format!(
-        "{cause}; the manifest that is published in the target is gone by instead"
+        "{cause}; the manifest that is published in the target is used instead"
     )],
     /// It can't be recorded which files were verified.
     Warning "not_recorded" NotRecorded {
@@ -183,12 +183,12 @@ notices! {
         "run {run} published the manifest since, from elsewhere: a run takes over what that \
          recorded before it compares"
     )],
-    /// What was published from elsewhere since is gone by instead of what is recorded here.
+    /// What was published from elsewhere since is used instead of what is recorded here.
     Note "later_manifest_used" LaterManifestUsed {
         /// The run that published it.
         run: RunId,
     } => [format!(
-        "run {run} published the manifest since, from elsewhere: it is gone by instead of the \
+        "run {run} published the manifest since, from elsewhere: it is used instead of the \
          record here"
     )],
     /// What others published since isn't known.
@@ -219,19 +219,19 @@ notices! {
              {cause}; {follows}"
         ),
     ],
-    /// The latest publication that is whole is gone by, since a later one isn't.
+    /// The latest complete publication is used, because a later one is damaged.
     Warning "older_manifest_used" OlderManifestUsed {
         /// What is wrong with the later one, where that isn't told otherwise.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<String>,
-        /// The number of the one that is gone by.
+        /// The number of the publication that is used.
         publication: u64,
         /// What that means, where what others published since may be lost.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         follows: Option<Overtaken>,
     } => [
         cause.as_ref().map_or_else(String::new, |cause| format!("{cause}; ")),
-        format!("publication {publication}, the latest that is whole, is gone by"),
+        format!("publication {publication}, the latest complete one, is used"),
         behind("; ", follows.as_ref()),
     ],
     /// The published manifest isn't taken over, and is replaced.
