@@ -1,6 +1,6 @@
-//! Counting ahead: what there is to go through, beside the work, for whoever estimates how long it takes.
+//! A count of the entries to process, made beside the work so that its duration can be estimated.
 //!
-//! Main type: [`CountAhead`]. It decides nothing: where it fails, the work is merely estimated worse.
+//! Main type: [`CountAhead`]. No decision depends on it: if it fails, the estimate is merely worse.
 
 use crate::backend::{ListOptions, Source};
 use crate::limits::descriptors::has_room_for_another_walk;
@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, park_timeout};
 use std::time::{Duration, Instant};
 
-/// What is over by then is not counted ahead.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// The delay before the count starts, so that short work isn't counted.
+const START_DELAY: Duration = Duration::from_millis(500);
 
-/// A count under way, into [`Progress::ahead`], until it is dropped.
+/// A count that is under way, into [`Progress::ahead`], until it is dropped.
 #[derive(Debug)]
 pub struct CountAhead {
     is_over: Arc<AtomicBool>,
@@ -22,11 +22,11 @@ pub struct CountAhead {
 }
 
 impl CountAhead {
-    /// Begins to count, after half a second, by a function that is told where to, and whether nobody
-    /// wants it any more, and yields whether it counted all.
+    /// Starts `count` on a thread after half a second. It is given where to count to and a function
+    /// that returns whether to stop, and returns whether it counted everything.
     ///
     /// # Errors
-    /// The system's, when it can't start a thread.
+    /// The system's error if it can't start a thread.
     pub fn start(
         progress: Arc<Progress>,
         count: impl FnOnce(&Ahead, &dyn Fn() -> bool) -> bool + Send + 'static,
@@ -35,7 +35,7 @@ impl CountAhead {
         let over = Arc::clone(&is_over);
         let thread = std::thread::Builder::new().name("count-ahead".into()).spawn(move || {
             let is_over = || over.load(Ordering::Relaxed);
-            let begin = Instant::now() + PATIENCE;
+            let begin = Instant::now() + START_DELAY;
             while let Some(left) = begin.checked_duration_since(Instant::now()) {
                 if is_over() {
                     return;
@@ -49,10 +49,10 @@ impl CountAhead {
         Ok(Self { is_over, thread })
     }
 
-    /// Begins to count what a listing of a source by these options tells: names and sizes, which costs
-    /// a small share of what copying does, and of a store its list requests. Its memory is that of a
-    /// listing. `None` where there is nothing to count, or no room for another walk: nothing hangs on
-    /// it.
+    /// Starts to count the names and sizes that a listing of `source` gives. That costs a small
+    /// share of what copying does; in a store, its list requests. It takes the memory of a listing.
+    /// Returns `None` if there is nothing to count, no room for another walk or no thread: nothing
+    /// depends on the count.
     pub fn of_source(
         source: &Arc<dyn Source>,
         options: ListOptions,
@@ -68,7 +68,7 @@ impl CountAhead {
                 ahead.add((kind == EntryKind::File).then_some(size));
                 !is_over()
             });
-            // What can't be listed the run itself tells.
+            // The run itself reports what can't be listed.
             counted.unwrap_or(false)
         });
         begun.ok()
@@ -76,7 +76,7 @@ impl CountAhead {
 }
 
 impl Drop for CountAhead {
-    /// Ends the count; a request that is under way is not waited for.
+    /// Ends the count without waiting for a request that is under way.
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
@@ -89,7 +89,7 @@ mod tests {
     use std::sync::mpsc;
 
     #[test]
-    fn what_is_over_soon_is_not_counted() {
+    fn short_work_is_not_counted() {
         let progress = Arc::new(Progress::default());
         let (begun, waiting) = mpsc::channel();
         let count = CountAhead::start(Arc::clone(&progress), move |_, _| begun.send(()).is_ok());
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_ends_when_nobody_wants_it_any_more() {
+    fn a_dropped_count_ends() {
         let progress = Arc::new(Progress::default());
         let (begun, waiting) = mpsc::channel();
         let (ended, end) = mpsc::channel::<()>();

@@ -1,4 +1,4 @@
-//! One attempt to copy a file: it is hashed as it is read, and written as it comes.
+//! One attempt to copy a file: each chunk is hashed and written as it is read.
 
 use super::hash::{Hashed, Hasher};
 use super::{Context, Purpose, now};
@@ -10,62 +10,64 @@ use crate::model::entry::LONGEST_LINK;
 use crate::model::{Cause, Digest, Entry, EntryKind, Features, InFlight, Timestamp};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Files of this size are shown while they are under way.
-const SHOWN: u64 = 4 << 20;
+/// In bytes: files of at least this size are shown while they are copied.
+const SHOWN_SIZE: u64 = 4 << 20;
 
-/// What became of a copy.
+/// How a copy ended.
 pub(super) enum Copied {
     /// Written, not yet recorded.
     Staged(Box<dyn Staged>),
-    /// The content turned out to be what the target has.
+    /// Not written: the target has this content already.
     Same,
-    /// It turned out to be a symbolic link, whose text is in the entry.
+    /// The object is a symbolic link, whose text is in the entry.
     Link,
 }
 
-/// What an attempt came to.
+/// The result of an attempt that succeeded.
 pub(super) struct Done {
     pub(super) copied: Copied,
-    /// What its content was found to be.
+    /// The digests of its content.
     pub(super) hashed: Hashed,
-    /// The entry as reading showed it, where the listing didn't tell all.
-    pub(super) told: Option<Entry>,
-    /// What it has that its copy hasn't.
+    /// The entry with the metadata that reading returned, where the listing was incomplete.
+    pub(super) read_entry: Option<Entry>,
+    /// Features of the source's file that the copy lacks.
     pub(super) lost: Features,
 }
 
-/// How a file is copied.
+/// One attempt to copy a file.
 pub(super) struct Attempt<'w, 'a> {
     pub(super) context: &'w Context<'a>,
     pub(super) slot: usize,
     /// The directory that is being built, if one is.
     pub(super) building: Option<&'w dyn StageDirectory>,
     pub(super) precondition: Precondition,
-    /// What earlier runs know of it.
+    /// The row of an earlier run.
     pub(super) row: Option<&'w Row>,
-    /// The digest of the target's copy.
+    /// The digest of the target's file: the same content is not written again.
     pub(super) unless: Option<Digest>,
 }
 
-/// How far an attempt came.
+/// The state of an attempt.
 struct Copying<'w> {
     began: Timestamp,
     hasher: Hasher<'w>,
-    whole: Option<Digest>,
+    /// The digest of all content, where it isn't in `hasher`.
+    digest: Option<Digest>,
     stage: Option<Box<dyn Stage>>,
+    /// Bytes written.
     done: u64,
     facts: Option<Box<Facts>>,
-    told: Option<Entry>,
+    read_entry: Option<Entry>,
     link: Option<Box<[u8]>>,
     lost: Features,
-    /// What is wrong with what the source has there, where reading was broken off for it.
+    /// Why the source's content can't be copied, where reading was aborted for it.
     fault: Option<Cause>,
     purpose: Purpose,
 }
 
 impl Copying<'_> {
-    /// Finds out what the file has that a copy hasn't. Without its ACL, the copy's mode says no more
-    /// than that did.
+    /// Finds out which features of the file a copy lacks. The copy has no ACL, so its mode is
+    /// narrowed to the rights that the ACL grants.
     fn inspect(&mut self, entry: &Entry, file: &dyn Inspect) {
         if self.purpose != Purpose::Mirror {
             return;
@@ -73,37 +75,37 @@ impl Copying<'_> {
         let Inspected { features, mode } = file.inspect();
         self.lost = features;
         if mode != entry.metadata.mode {
-            let mut told = entry.clone();
-            told.metadata.mode = mode;
-            self.told = Some(told);
+            let mut read_entry = entry.clone();
+            read_entry.metadata.mode = mode;
+            self.read_entry = Some(read_entry);
         }
     }
 
-    /// Takes what reading tells of the entry that was listed.
-    fn learn(&mut self, entry: &Entry, facts: Box<Facts>) {
+    /// Keeps the facts about the entry that reading returned.
+    fn set_facts(&mut self, entry: &Entry, facts: Box<Facts>) {
         match self.purpose {
             Purpose::Mirror => {}
             Purpose::Mend { headers: true } => return self.facts = Some(facts),
             Purpose::Mend { headers: false } => return,
         }
-        let mut told = entry.clone();
-        facts.apply_to(&mut told);
-        (self.told, self.facts) = (Some(told), Some(facts));
+        let mut read_entry = entry.clone();
+        facts.apply_to(&mut read_entry);
+        (self.read_entry, self.facts) = (Some(read_entry), Some(facts));
     }
 }
 
 impl Attempt<'_, '_> {
-    /// Copies the file that was listed as `entry`.
+    /// Copies the file that was listed as `entry`; `buffer` is for reading.
     pub(super) fn run(&self, entry: &Entry, buffer: &mut [u8]) -> Result<Done, ReadError> {
         let context = self.context;
         let mut so_far = Copying {
             began: now(),
             hasher: context.cores.hasher(context.policy.options.digests),
-            whole: None,
+            digest: None,
             stage: None,
             done: 0,
             facts: None,
-            told: None,
+            read_entry: None,
             link: None,
             lost: Features::default(),
             fault: None,
@@ -117,7 +119,7 @@ impl Attempt<'_, '_> {
                 }
                 Reading::Chunk(chunk) => self.take(entry, chunk, &mut so_far),
                 Reading::Facts(facts) => {
-                    so_far.learn(entry, facts);
+                    so_far.set_facts(entry, facts);
                     Ok(())
                 }
             }),
@@ -134,8 +136,8 @@ impl Attempt<'_, '_> {
             Ok((copied, digest)) => {
                 let racy = entry.stamp.is_racy(so_far.began);
                 let extra = so_far.hasher.extra.finish();
-                let hashed = Hashed { digest, extra, racy, is_tagged: false, told: None };
-                Ok(Done { copied, hashed, told: so_far.told, lost: so_far.lost })
+                let hashed = Hashed { digest, extra, racy, is_tagged: false, object_info: None };
+                Ok(Done { copied, hashed, read_entry: so_far.read_entry, lost: so_far.lost })
             }
             Err(error) => {
                 context.progress.bytes_moved.sub(so_far.done);
@@ -144,8 +146,8 @@ impl Attempt<'_, '_> {
         }
     }
 
-    /// Copies it in ranges, in the order that they come, where the source reads and the target writes
-    /// them so; whether that is the case.
+    /// Copies the file in ranges that arrive in any order, if both sides support that; returns
+    /// whether it did.
     fn read_ranges(
         &self,
         entry: &Entry,
@@ -153,8 +155,8 @@ impl Attempt<'_, '_> {
         so_far: &mut Copying<'_>,
     ) -> Result<bool, ReadError> {
         let (context, slot) = (self.context, self.slot);
-        // A file of this machine is written as it is read, in order; and digests other than BLAKE3
-        // are made so.
+        // A local file is read and written in order, and so is hashing for digests other than
+        // BLAKE3.
         if !context.source.capabilities().remote
             || !context.target.capabilities().writes_anywhere
             || context.policy.options.digests.any()
@@ -165,14 +167,14 @@ impl Attempt<'_, '_> {
         let Some(facts) = ranges.facts().filter(|facts| facts.kind == EntryKind::File) else {
             return Ok(false);
         };
-        so_far.learn(entry, Box::new(facts.clone()));
+        so_far.set_facts(entry, Box::new(facts.clone()));
         let stage = so_far.stage.insert(self.stage(entry).map_err(ReadError::Sink)?);
         let Some(anywhere) = stage.anywhere() else { return Ok(false) };
         let done = AtomicU64::new(0);
         let digest =
             context.cores.hash_ranges(&*ranges, entry.stamp.size, buffer, &|offset, chunk| {
                 let bytes = chunk.len() as u64;
-                go_on(context)?;
+                check_stop(context)?;
                 anywhere.write_at(offset, chunk)?;
                 context.progress.bytes_moved.add(bytes);
                 let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
@@ -180,7 +182,7 @@ impl Attempt<'_, '_> {
                 Ok(())
             });
         so_far.done = done.into_inner();
-        so_far.whole = Some(digest?);
+        so_far.digest = Some(digest?);
         Ok(true)
     }
 
@@ -194,8 +196,8 @@ impl Attempt<'_, '_> {
     fn take(&self, entry: &Entry, chunk: &[u8], so_far: &mut Copying<'_>) -> Result<(), Cause> {
         let context = self.context;
         let bytes = chunk.len() as u64;
-        go_on(context)?;
-        let entry = so_far.told.as_ref().unwrap_or(entry);
+        check_stop(context)?;
+        let entry = so_far.read_entry.as_ref().unwrap_or(entry);
         if entry.kind == EntryKind::Symlink && entry.stamp.size > LONGEST_LINK {
             let why = "its text is longer than a link's can be";
             so_far.fault = Some(Cause::Other(why.to_owned()));
@@ -203,7 +205,7 @@ impl Attempt<'_, '_> {
         }
         if bytes == entry.stamp.size {
             let digest = Digest::of(chunk);
-            so_far.whole = Some(digest);
+            so_far.digest = Some(digest);
             so_far.hasher.extra.update(chunk);
             if entry.kind == EntryKind::Symlink {
                 so_far.link = Some(chunk.into());
@@ -223,7 +225,7 @@ impl Attempt<'_, '_> {
                 none.insert(stage)
             }
         };
-        if so_far.whole.is_some() {
+        if so_far.digest.is_some() {
             stage.write(chunk)?;
         } else {
             so_far.hasher.update_beside(chunk, || stage.write(chunk))?;
@@ -242,10 +244,10 @@ impl Attempt<'_, '_> {
         so_far: &mut Copying<'_>,
     ) -> Result<(Copied, Digest), ReadError> {
         let context = self.context;
-        let found = so_far.whole.unwrap_or_else(|| so_far.hasher.finalize());
+        let found = so_far.digest.unwrap_or_else(|| so_far.hasher.finalize());
         context.progress.bytes_hashed.add(entry.stamp.size);
-        let kept = so_far.facts.as_ref().and_then(|facts| facts.digest);
-        if let Some(recorded) = entry.recorded.or(kept)
+        let stored = so_far.facts.as_ref().and_then(|facts| facts.digest);
+        if let Some(recorded) = entry.recorded.or(stored)
             && recorded != found
         {
             return Err(ReadError::Damaged(Cause::OtherDigest { recorded, found }));
@@ -255,18 +257,18 @@ impl Attempt<'_, '_> {
         {
             return Err(ReadError::Damaged(cause));
         }
-        if let (Some(link), Some(told)) = (so_far.link.take(), &mut so_far.told) {
+        if let (Some(link), Some(read_entry)) = (so_far.link.take(), &mut so_far.read_entry) {
             if link.is_empty() || link.contains(&0) {
                 let why = "its text is empty or has a NUL, which no link's can be";
                 return Err(ReadError::Source(Cause::Other(why.to_owned())));
             }
-            told.link = Some(link);
+            read_entry.link = Some(link);
             return Ok((Copied::Link, found));
         }
         if self.unless == Some(found) {
             return Ok((Copied::Same, found));
         }
-        let entry = so_far.told.as_ref().unwrap_or(entry);
+        let entry = so_far.read_entry.as_ref().unwrap_or(entry);
         let wanted = context.target.achievable_metadata(&entry.metadata, EntryKind::File, None);
         let stage = so_far.stage.take().ok_or(ReadError::Changed)?;
         let staged = stage.finish(&wanted, &found).map_err(ReadError::Sink)?;
@@ -274,13 +276,13 @@ impl Attempt<'_, '_> {
     }
 }
 
-/// Breaks off what is under way once the run is over.
-fn go_on(context: &Context<'_>) -> Result<(), Cause> {
+/// Returns an error once the run is over, to abort a copy.
+fn check_stop(context: &Context<'_>) -> Result<(), Cause> {
     if context.is_over() { Err(Cause::Stopped) } else { Ok(()) }
 }
 
 fn is_shown(entry: &Entry) -> bool {
-    entry.size() >= SHOWN
+    entry.size() >= SHOWN_SIZE
 }
 
 fn in_flight(entry: &Entry, done: u64) -> InFlight {

@@ -1,7 +1,7 @@
-//! What workers finished, gathered into batches for the commit stage.
+//! Steps that workers finished, collected in batches for the commit stage.
 //!
-//! Workers never wait for a sync: while one batch is made durable and put in its place, the next one
-//! fills. A slow sync thus makes larger batches, up to [`HELD`]; only then are workers held back.
+//! Workers never wait for a sync: while one batch is made durable and put in place, the next one
+//! fills. A slow sync thus makes larger batches, up to [`MAX_WAITING`]; only then do workers wait.
 
 use super::Purpose;
 use crate::backend::{Staged, StagedDirectory};
@@ -10,49 +10,49 @@ use crate::model::{Decision, Features, Key, Reason, Stamp};
 use parking_lot::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// Files in a batch: each is a name and a row in memory.
+/// The most files in a batch: each takes a name and a row in memory.
 pub(super) const BATCH_FILES: usize = 8_192;
-/// Bytes in a batch: about what a disk writes in a second.
+/// The most bytes in a batch: about what a disk writes in a second.
 const BATCH_BYTES: u64 = 1 << 30;
-/// The age of a batch: what an interruption costs.
+/// The greatest age of a batch: the work that an interruption loses.
 pub(super) const BATCH_AGE: Duration = Duration::from_secs(5);
-/// The age of a batch that is committed while the disk has nothing better to do.
-const LEAST_AGE: Duration = Duration::from_millis(100);
-/// Files that wait while a batch is committed.
-const HELD: usize = 2 * BATCH_FILES;
+/// The age at which a batch is committed if the disk is idle.
+const MIN_AGE: Duration = Duration::from_millis(100);
+/// The most files that wait while a batch is committed.
+const MAX_WAITING: usize = 2 * BATCH_FILES;
 
-/// A step that was done, to be made durable and recorded.
+/// A step that was done and has to be made durable and recorded.
 pub(super) struct CompletedStep {
-    /// What is known of it.
+    /// Its row, as far as it is known before the commit.
     pub(super) row: PendingRow,
-    /// The file to be put in its place.
+    /// The file that has to be put in place.
     pub(super) staged: Option<Box<dyn Staged>>,
-    /// What was done, and why; `None` where nothing was to be.
+    /// The decision that was carried out; `None` if there was nothing to do.
     pub(super) done: Option<Decision>,
-    /// The target's stamp, where nothing was done to it since it was listed or hashed.
+    /// The target's stamp, if the target wasn't changed since it was listed or hashed.
     pub(super) target_stamp: Option<Stamp>,
-    /// The entry's failure was told already (its metadata could not be set).
-    pub(super) told: bool,
-    /// What the source's entry has that the target's hasn't.
+    /// Whether a failure of the entry was reported already (its metadata could not be set).
+    pub(super) failure_reported: bool,
+    /// Features of the source's entry that the target's copy lacks.
     pub(super) lost: Features,
-    /// What is recorded of it.
+    /// What is recorded about it.
     pub(super) record: Record,
 }
 
-/// What is recorded of a step that was done.
+/// What is recorded about a step that was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Record {
-    /// Its row, in the place of any of its key.
+    /// Its row, replacing any other of its key.
     Row,
-    /// The stamp that the target has now and, where its content was made sure of, when: the rest of
-    /// its row stays.
+    /// The target's stamp and, if its content was verified, the time of that; the rest of the row
+    /// is kept.
     Stamp,
     /// Nothing.
     Nothing,
 }
 
 impl Record {
-    /// What is recorded, unless a step says otherwise, of what is done for a purpose.
+    /// Returns what is recorded in a run with this purpose, unless a step requires something else.
     pub(super) fn of(purpose: Purpose) -> Self {
         match purpose {
             Purpose::Mirror => Self::Row,
@@ -61,13 +61,13 @@ impl Record {
     }
 }
 
-/// A directory that was built whole, to be put in its place.
+/// A directory that was built completely and has to be put in place.
 pub(super) struct FinishedDirectory {
     pub(super) key: Key,
-    /// Why it is made.
+    /// The reason for making it.
     pub(super) reason: Reason,
     pub(super) staged: Box<dyn StagedDirectory>,
-    /// What was made in it.
+    /// The entries that were made in it.
     pub(super) members: Vec<CompletedStep>,
 }
 
@@ -76,9 +76,9 @@ pub(super) struct FinishedDirectory {
 pub(super) struct Batch {
     pub(super) finished: Vec<CompletedStep>,
     pub(super) directories: Vec<FinishedDirectory>,
-    /// How many were made in those.
+    /// The number of entries in `directories`.
     members: usize,
-    /// Keys whose rows are to go.
+    /// Keys whose rows are removed.
     pub(super) forgotten: Vec<Key>,
     bytes: u64,
     since: Option<Instant>,
@@ -109,12 +109,12 @@ impl Batch {
         self.len() == 0
     }
 
-    /// Whether it is large enough to be committed.
+    /// Returns whether the batch is large enough to be committed.
     pub(super) fn is_full(&self) -> bool {
         self.len() >= BATCH_FILES || self.bytes >= BATCH_BYTES
     }
 
-    /// Takes out what has still to be put in its place; what stays was done already.
+    /// Splits off what has yet to be put in place; `self` keeps what needs no such step.
     pub(super) fn split_staged(&mut self) -> Self {
         let (staged, done) =
             std::mem::take(&mut self.finished).into_iter().partition(|made| made.staged.is_some());
@@ -127,12 +127,12 @@ impl Batch {
         }
     }
 
-    /// Files that are lost when it can't be made durable.
+    /// The number of files that are lost if the batch can't be made durable.
     pub(super) fn files(&self) -> usize {
         self.finished.len() + self.members
     }
 
-    /// What there is to do and to hold; a directory counts even if nothing could be made in it.
+    /// The amount of work in the batch. A directory counts even if nothing could be made in it.
     fn len(&self) -> usize {
         self.files() + self.directories.len() + self.forgotten.len()
     }
@@ -147,30 +147,31 @@ impl Batch {
     }
 }
 
-/// Where batches fill and the commit stage takes them.
+/// Hands batches from the workers to the commit stage.
 #[derive(Default)]
 pub(super) struct Batches {
     filling: Mutex<Filling>,
-    /// Told to the commit stage: there may be a batch to take.
+    /// Wakes the commit stage: there may be a batch to take.
     filled: Condvar,
-    /// Told to the workers: there is room.
+    /// Wakes the workers: there is room.
     taken: Condvar,
 }
 
 #[derive(Default)]
 struct Filling {
     batch: Batch,
-    /// Nothing will be added any more.
+    /// Nothing more will be added.
     ended: bool,
-    /// Nothing will be taken any more: the commit stage broke down.
+    /// Nothing more will be taken, because the commit stage failed.
     abandoned: bool,
 }
 
 impl Batches {
-    /// Adds what was done; waits when too much is held. False when nobody takes it any more.
+    /// Adds steps that were done; waits while [`MAX_WAITING`] is reached. Returns false if the
+    /// commit stage has ended.
     pub(super) fn add(&self, done: Batch) -> bool {
         let mut filling = self.filling.lock();
-        while filling.batch.len() >= HELD && !filling.abandoned {
+        while filling.batch.len() >= MAX_WAITING && !filling.abandoned {
             self.taken.wait(&mut filling);
         }
         if filling.abandoned {
@@ -182,15 +183,15 @@ impl Batches {
         true
     }
 
-    /// Takes the next batch: a full one at once, any other after the `rest` (`None`: there is no
-    /// need of one), or what there is, be it nothing, at `deadline`. `None` is the end.
+    /// Takes the next batch. A full one is taken at once, another one not before `rest` (`None`: at
+    /// once). At `deadline` the batch is taken as it is, even empty. Returns `None` at the end.
     pub(super) fn next(&self, rest: Option<Instant>, deadline: Option<Instant>) -> Option<Batch> {
         let mut filling = self.filling.lock();
         loop {
             let now = Instant::now();
             let batch = &filling.batch;
             let ripe = batch.since.map(|since| match rest {
-                Some(rest) => rest.max(since + LEAST_AGE).min(since + BATCH_AGE),
+                Some(rest) => rest.max(since + MIN_AGE).min(since + BATCH_AGE),
                 None => since,
             });
             let due = ripe.into_iter().chain(deadline).min();
@@ -211,7 +212,7 @@ impl Batches {
     }
 }
 
-/// Says, when it is dropped, that nothing more will be added.
+/// Marks, when dropped, that nothing more will be added.
 pub(super) struct Ending<'a>(pub(super) &'a Batches);
 
 impl Drop for Ending<'_> {
@@ -221,7 +222,7 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// Says, when it is dropped, that nothing more will be taken, so that nobody waits for room.
+/// Marks, when dropped, that nothing more will be taken, so that no worker waits for room.
 pub(super) struct Abandoning<'a>(pub(super) &'a Batches);
 
 impl Drop for Abandoning<'_> {
@@ -242,10 +243,10 @@ mod tests {
         batch
     }
 
-    /// What a thread that adds to full batches does once `release` was called.
+    /// Returns what `add` to a full batch returns after `release` was called.
     fn goes_on_after(release: impl FnOnce(&Batches)) -> bool {
         let batches = Batches::default();
-        assert!(batches.add(forgetting(HELD)));
+        assert!(batches.add(forgetting(MAX_WAITING)));
         std::thread::scope(|scope| {
             let (sender, added) = channel();
             let batches = &batches;
@@ -259,20 +260,20 @@ mod tests {
     }
 
     #[test]
-    fn whoever_adds_waits_for_room_until_a_batch_is_taken() {
+    fn a_worker_waits_for_room_until_a_batch_is_taken() {
         let take = |batches: &Batches| {
-            assert_eq!(batches.next(None, None).expect("a batch").len(), HELD);
+            assert_eq!(batches.next(None, None).expect("a batch").len(), MAX_WAITING);
         };
         assert!(goes_on_after(take));
     }
 
     #[test]
-    fn whoever_adds_does_not_wait_for_a_commit_stage_that_is_gone() {
+    fn a_worker_does_not_wait_for_a_commit_stage_that_ended() {
         assert!(!goes_on_after(|batches| drop(Abandoning(batches))));
     }
 
     #[test]
-    fn a_full_batch_is_taken_though_the_disk_rests_and_the_last_one_though_it_is_small() {
+    fn a_full_batch_and_the_last_one_are_taken_without_waiting() {
         let batches = Batches::default();
         let rest = Some(Instant::now() + Duration::from_hours(1));
         assert!(batches.add(forgetting(BATCH_FILES)));
@@ -284,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_deadline_there_is_a_batch_be_it_empty() {
+    fn at_the_deadline_even_an_empty_batch_is_taken() {
         let batches = Batches::default();
         assert!(batches.next(None, Some(Instant::now())).expect("a batch").is_empty());
     }

@@ -1,4 +1,5 @@
-//! Workers: finding out whether a file is to be copied, by a closer look, a store's tag, or content.
+//! Workers: checks whether a file has to be copied, by looking it up, by a store's tag, or by
+//! content.
 
 use super::Context;
 use super::batch::{CompletedStep, Record};
@@ -19,7 +20,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 impl Worker<'_, '_> {
-    /// Looks at what was only listed, and does what is decided then; `None` where that is nothing.
+    /// Looks up entries that a listing described incompletely, and carries out the resulting
+    /// decision; returns `None` if there is nothing to do.
     pub(super) fn look(&mut self, step: &Step) -> Result<Option<CompletedStep>, EntryError> {
         let context = self.context;
         let began = Instant::now();
@@ -34,7 +36,7 @@ impl Worker<'_, '_> {
         };
         if is_first_contact(step) {
             context.progress.adoption_files.add(1);
-            took(context, began);
+            count_adoption_time(context, began);
         }
         let pair = Pair {
             key: source.key.clone(),
@@ -55,11 +57,11 @@ impl Worker<'_, '_> {
                 context.progress.kept_unrecorded.add(u64::from(is_unrecorded));
                 let kind = pair.source.entry().map(|entry| entry.kind);
                 context.progress.skip(kind);
-                context.tell(|| Outcome::new(&pair.key, kind, action, reason));
+                context.report(|| Outcome::new(&pair.key, kind, action, reason));
                 return Ok(None);
             }
             Action::Keep => Action::Record,
-            // It was looked at: looking again tells no more.
+            // It has just been looked up.
             Action::Look => Action::Copy { unless: None },
             action => action,
         };
@@ -69,8 +71,8 @@ impl Worker<'_, '_> {
         self.step(&Step { decision, source, target, row, precondition })
     }
 
-    /// Takes the target's copy as it is where one side's content has the hash that is the other
-    /// side's tag.
+    /// Takes the target's file as it is if the hash of one side's content equals the other side's
+    /// tag.
     pub(super) fn compare_tag(
         &mut self,
         step: &Step,
@@ -96,7 +98,7 @@ impl Worker<'_, '_> {
         let (entry, hashed) =
             context.cores.hash_content(side, entry, buffer, bytes, &pass, wanted)?;
         context.progress.adoption_bytes.add(entry.stamp.size);
-        took(context, began);
+        count_adoption_time(context, began);
         if !hashed.is_tagged {
             return self.copy_after_check(step);
         }
@@ -107,18 +109,14 @@ impl Worker<'_, '_> {
         let racy = read == Side::Source && hashed.racy;
         let found = Hashed { racy, ..hashed };
         let mut finished = self.update(step, source, Some(existing), Some(found))?;
-        // The other side's content was never read: its store vouches for it.
+        // The other side's content was not read: only its store's tag describes it.
         finished.row.origin = Origin::Adopted;
         finished.done.get_or_insert(Decision::new(Action::Adopt, step.decision.reason));
         Ok(Some(finished))
     }
 
-    /// Hashes what is in doubt, and copies where it isn't what it should be.
-    pub(super) fn check(
-        &mut self,
-        step: &Step,
-        check: Check,
-    ) -> Result<Option<CompletedStep>, EntryError> {
+    /// Hashes the content in question, and copies the file if the digests differ.
+    pub(super) fn check(&mut self, step: &Step, check: Check) -> Result<Option<CompletedStep>, EntryError> {
         let context = self.context;
         let expected = check.expected();
         let (mut existing, mut of_target) = (step.target.clone(), None);
@@ -128,11 +126,11 @@ impl Worker<'_, '_> {
         }
         let target_digest = of_target.map(|hashed| hashed.digest).or(expected);
         if expected.is_some() && target_digest != expected {
-            // The target's copy is not the one recorded.
+            // The target's file isn't the recorded one.
             return self.copy_after_check(step);
         }
         if !check.reads_source() {
-            // What the source has was not read: of it no more is known than before.
+            // The source wasn't read, so the row keeps what it says about it.
             return self.update(step, step.source.clone(), existing, None).map(Some);
         }
         let (entry, hashed) = self.hash_source(step)?;
@@ -143,12 +141,9 @@ impl Worker<'_, '_> {
         }
     }
 
-    /// Adds the digests that are missing to the row of a file which the source lacks, if the file is
-    /// the one recorded.
-    pub(super) fn hash_surplus(
-        &mut self,
-        step: &Step,
-    ) -> Result<Option<CompletedStep>, EntryError> {
+    /// Adds missing digests to the row of a file that only the target has, if its content is the
+    /// recorded one.
+    pub(super) fn hash_surplus(&mut self, step: &Step) -> Result<Option<CompletedStep>, EntryError> {
         let Some(row) = &step.row else { return Ok(None) };
         let target = Arc::clone(&self.context.target);
         let (entry, hashed) = self.hash(ReadSide::target(&*target), &step.source)?;
@@ -157,7 +152,7 @@ impl Worker<'_, '_> {
             let cause = Cause::OtherDigest { recorded, found };
             return Err(EntryError::on_target(Operation::Verify, &entry.key, cause));
         }
-        // What is recorded beside no BLAKE3 may be of other content.
+        // Without a BLAKE3 in the row, its other digests may be of other content.
         let same = row.digest.map(|_| row.extra).unwrap_or_default();
         let (digest, extra) = (Some(found), hashed.extra.or(same));
         let row = PendingRow { digest, extra, ..PendingRow::from(row.clone()) };
@@ -166,7 +161,7 @@ impl Worker<'_, '_> {
             staged: None,
             done: Some(step.decision),
             target_stamp: Some(entry.stamp),
-            told: false,
+            failure_reported: false,
             lost: Features::default(),
             record: Record::Row,
         }))
@@ -177,7 +172,8 @@ impl Worker<'_, '_> {
         self.copy(step, None)
     }
 
-    /// Hashes the source's content; what changed in silence is read once more, and then named.
+    /// Hashes the source's content. Content that changed without its stamp is read once more and
+    /// then reported as damaged.
     fn hash_source(&mut self, step: &Step) -> Result<(Entry, Hashed), EntryError> {
         let context = self.context;
         let mut is_silent = false;
@@ -196,7 +192,7 @@ impl Worker<'_, '_> {
         }
     }
 
-    /// Hashes one side's content.
+    /// Hashes the content of one side.
     fn hash(&mut self, side: ReadSide<'_>, entry: &Entry) -> Result<(Entry, Hashed), EntryError> {
         let context = self.context;
         let pass = |_| if context.is_over() { Err(Cause::Stopped) } else { Ok(()) };
@@ -207,18 +203,18 @@ impl Worker<'_, '_> {
     }
 }
 
-/// Whether a step is about a file that stands in the target, but that no run recorded.
+/// Returns whether the target has the step's file, but no run recorded it.
 fn is_first_contact(step: &Step) -> bool {
     step.row.is_none() && step.target.is_some()
 }
 
-/// Counts the time since `began` as spent on what others stored.
-fn took(context: &Context<'_>, began: Instant) {
+/// Adds the time since `began` to that spent on adopting files.
+fn count_adoption_time(context: &Context<'_>, began: Instant) {
     let spent = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
     context.progress.adoption_worker_us.add(spent);
 }
 
-/// Looks at an entry of which a listing told too little; `None` when it is gone.
+/// Looks up an entry that a listing described incompletely; returns `None` if it is gone.
 fn look_closer(
     backend: &dyn Source,
     side: Side,

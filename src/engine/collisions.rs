@@ -1,24 +1,25 @@
-//! What failed, and what in the target is not to be deleted for its sake.
+//! Failed copies, and the entries of the target that must not be deleted because of them.
 //!
-//! What lies in a directory of the target is the only copy of what it held as long as the leaf that is to
-//! take the directory's place isn't copied; and so is a leaf as long as something is missing in the
-//! directory that took its place.
+//! While a leaf that is to replace a directory isn't copied, the directory may contain the only
+//! copy of its content. In the same way a leaf that was set aside may be the only copy of a file
+//! while anything is missing in the directory that replaced it.
 //!
-//! On a target that folds names (in case, say), `Report` can't be made beside `report`; what stands is
-//! the only copy where the one was renamed to the other. It is never deleted. The folding isn't known
-//! here, and needn't be: what stands under the name that was taken is recognised by a look.
+//! On a target that folds names (for instance in case), `Report` can't be made beside `report`; if
+//! the one was renamed to the other, the existing file is the only copy. So it is never deleted.
+//! The rules of folding aren't known here: the entry that has the taken name is found by looking it
+//! up.
 
 use crate::backend::Target;
 use crate::model::{Cause, Entry, EntryError, Key, Operation, Timestamp};
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-/// Bytes of keys that are held.
-const HELD: usize = 16 << 20;
-/// What a key costs beside its bytes.
+/// The most bytes of keys that are kept.
+const MAX_BYTES: usize = 16 << 20;
+/// The memory that a key takes beside its bytes.
 const OVERHEAD: usize = 64;
 
-/// The names that were found taken, the directories that could not be made, and all copies that failed.
+/// Names that were already taken, directories that could not be made, and all copies that failed.
 #[derive(Debug, Default)]
 pub struct Collisions(Mutex<Found>);
 
@@ -27,25 +28,25 @@ struct Found {
     taken: BTreeSet<Key>,
     unmade: BTreeSet<Key>,
     bytes: usize,
-    /// There were more names taken than are held.
+    /// More names were taken than are kept.
     overflowed: bool,
     failed: BTreeSet<Key>,
-    /// Bytes of these.
+    /// The bytes of `failed`.
     failed_bytes: usize,
-    /// More copies failed than are held.
+    /// More copies failed than are kept.
     too_many_failed: bool,
 }
 
 impl Found {
-    /// Whether there is room for one more key.
+    /// Counts one more key; returns whether there is room for it.
     fn has_room(&mut self, key: &Key) -> bool {
         self.bytes += key.as_bytes().len() + OVERHEAD;
-        self.bytes <= HELD
+        self.bytes <= MAX_BYTES
     }
 }
 
 impl Collisions {
-    /// Takes note of a failure, if it is of that kind.
+    /// Records a failure, unless it is of no concern here.
     pub(super) fn note(&self, error: &EntryError) {
         if error.is_failed_copy() {
             self.note_failed(&error.key);
@@ -68,18 +69,18 @@ impl Collisions {
         }
     }
 
-    /// Takes note of a source's entry that the target doesn't have.
+    /// Records an entry that could not be copied.
     pub(super) fn note_failed(&self, key: &Key) {
         let mut found = self.0.lock();
         found.failed_bytes += key.as_bytes().len() + OVERHEAD;
-        if found.failed_bytes <= HELD {
+        if found.failed_bytes <= MAX_BYTES {
             found.failed.insert(key.clone());
         } else {
             found.too_many_failed = true;
         }
     }
 
-    /// Whether something in a directory could not be copied, as far as is known.
+    /// Returns whether anything in a directory could not be copied, or may not have been.
     pub(super) fn is_incomplete(&self, directory: &Key) -> bool {
         let found = self.0.lock();
         let mut from = found.failed.range(directory.clone()..);
@@ -88,29 +89,30 @@ impl Collisions {
             || from.next().is_some_and(|key| key.is_within(directory.as_bytes()))
     }
 
-    /// Whether a directory could not be made, or one above it: what stands there is another.
+    /// Returns whether a directory or one above it could not be made, so that its metadata isn't
+    /// set.
     pub(super) fn is_unmade(&self, directory: &Key) -> bool {
         let found = self.0.lock();
         !found.unmade.is_empty() && downwards(directory).any(|above| found.unmade.contains(&above))
     }
 
-    /// What is not to be deleted from the target for their sake.
+    /// Returns the entries of the target that must not be deleted because of failures.
     pub(super) fn spared<'t>(&self, target: &'t dyn Target) -> Spared<'t> {
         let found = self.0.lock();
         let mut spared = Spared {
             target,
             all: found.overflowed || found.too_many_failed,
             failed: found.failed.clone(),
-            standing: HashMap::new(),
+            taken: HashMap::new(),
             looked_at: Vec::new(),
         };
         if target.capabilities().folds_names {
             for key in &found.taken {
-                let standing = spared.standing.entry(key.parent().into()).or_default();
+                let taken = spared.taken.entry(key.parent().into()).or_default();
                 match target.look(key) {
-                    Ok(Some(entry)) => standing.marks.extend(marks(&entry)),
+                    Ok(Some(entry)) => taken.marks.extend(marks(&entry)),
                     Ok(None) => {}
-                    Err(_) => standing.is_unknown = true,
+                    Err(_) => taken.is_unknown = true,
                 }
             }
         }
@@ -118,51 +120,50 @@ impl Collisions {
     }
 }
 
-/// Entries that are not to be deleted.
+/// Entries that must not be deleted.
 pub(super) struct Spared<'t> {
     target: &'t dyn Target,
-    /// More names were taken than are known.
+    /// All entries: more failures happened than are kept.
     all: bool,
-    /// What could not be copied: the directory in the place of a leaf of these stays.
+    /// Keys of failed copies: directories in the place of these leaves stay.
     failed: BTreeSet<Key>,
-    /// What stands under names that were taken, by the directory that it lies in.
-    standing: HashMap<Box<[u8]>, TargetMarks>,
-    /// The way down to the entry that was asked about last: the keys that were looked at, and whether
-    /// they are spared.
+    /// Marks of the entries whose names were taken, by the directory that contains them.
+    taken: HashMap<Box<[u8]>, TargetMarks>,
+    /// The keys on the path to the last entry that was asked about, each with whether it is spared.
     looked_at: Vec<(Key, bool)>,
 }
 
 #[derive(Default)]
 struct TargetMarks {
     marks: HashSet<Mark>,
-    /// Something that could not be looked at: it may be anything there.
+    /// An entry could not be looked up: any entry may be it.
     is_unknown: bool,
 }
 
-/// What an entry is recognised by.
+/// The features by which an entry is recognised.
 #[derive(PartialEq, Eq, Hash)]
 enum Mark {
     Inode(u64),
-    /// Where a file system has no numbers that stay: size, mtime and ctime.
-    Looks(u64, Timestamp, Timestamp),
+    /// For file systems without stable inode numbers: size, mtime and ctime.
+    Stat(u64, Timestamp, Timestamp),
 }
 
 fn marks(entry: &Entry) -> impl Iterator<Item = Mark> {
     let size = entry.stamp.size;
     let of_inode = entry.stamp.inode().copied();
     of_inode.into_iter().flat_map(move |inode| {
-        let looks = Mark::Looks(size, inode.mtime, inode.ctime);
+        let looks = Mark::Stat(size, inode.mtime, inode.ctime);
         inode.number.map(Mark::Inode).into_iter().chain([looks])
     })
 }
 
 impl Spared<'_> {
-    /// Whether an entry, or a directory that it lies in, is what a copy collided with.
+    /// Returns whether an entry or a directory that contains it must not be deleted.
     pub(super) fn spares(&mut self, key: &Key) -> bool {
         if self.all || self.takes_a_failed_place(key) {
             return true;
         }
-        if self.standing.is_empty() {
+        if self.taken.is_empty() {
             return false;
         }
         while self.looked_at.pop_if(|(above, _)| !key.is_within(above.as_bytes())).is_some() {}
@@ -173,7 +174,7 @@ impl Spared<'_> {
                 }
                 continue;
             }
-            let is_spared = self.is_standing(&at);
+            let is_spared = self.is_taken(&at);
             self.looked_at.push((at, is_spared));
             if is_spared {
                 return true;
@@ -182,25 +183,25 @@ impl Spared<'_> {
         false
     }
 
-    /// Whether an entry is, or lies in, a directory in whose place a leaf belongs that could not be
+    /// Returns whether an entry is, or is in, a directory in the place of a leaf that could not be
     /// copied.
     fn takes_a_failed_place(&self, key: &Key) -> bool {
         let is_failed = |at: &Key| at.is_directory() && self.failed.contains(at.trimmed());
         !self.failed.is_empty() && downwards(key).any(|at| is_failed(&at))
     }
 
-    fn is_standing(&self, key: &Key) -> bool {
-        let Some(standing) = self.standing.get(key.parent()) else { return false };
-        standing.is_unknown
+    fn is_taken(&self, key: &Key) -> bool {
+        let Some(taken) = self.taken.get(key.parent()) else { return false };
+        taken.is_unknown
             || match self.target.look(key) {
-                Ok(Some(entry)) => marks(&entry).any(|mark| standing.marks.contains(&mark)),
+                Ok(Some(entry)) => marks(&entry).any(|mark| taken.marks.contains(&mark)),
                 Ok(None) => false,
                 Err(_) => true,
             }
     }
 }
 
-/// The directories above an entry, the outermost first, and then the entry itself.
+/// Returns the keys of the directories that contain an entry, outermost first, and then its own.
 fn downwards(key: &Key) -> impl Iterator<Item = Key> {
     let bytes = key.as_bytes();
     let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at + 1);
@@ -233,10 +234,9 @@ mod tests {
         EntryError::on_target(operation, key(at), cause)
     }
 
-    /// A hard link shows under a second name what stands under the first, as a folding file system
-    /// does.
+    /// A hard link makes one file appear under two names, as on a file system that folds names.
     #[test]
-    fn what_a_copy_collided_with_is_spared_and_nothing_else() {
+    fn only_the_entry_that_a_copy_collided_with_is_spared() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         fs::create_dir(path("d")).unwrap();
@@ -265,14 +265,14 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_was_collided_with_is_spared_with_all_in_it() {
+    fn a_directory_whose_name_was_taken_is_spared_with_all_in_it() {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir_all(directory.path().join("dir/sub")).unwrap();
         fs::write(directory.path().join("dir/sub/file"), "precious").unwrap();
         fs::write(directory.path().join("dir-"), "x").unwrap();
         let target = target(directory.path());
         let collisions = Collisions::default();
-        // Here it is found under its own name.
+        // In this test it is found under its own name.
         collisions.note(&failed(Operation::MakeDirectory, "dir/", Cause::NameTaken));
         let mut spared = collisions.spared(&target);
         let asked = ["dir-", "dir/sub/file", "dir/sub/", "dir/"].map(|at| spared.spares(&key(at)));
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn more_names_than_are_held_spare_everything() {
+    fn more_names_than_are_kept_spare_everything() {
         let directory = tempfile::tempdir().unwrap();
         let target = target(directory.path());
         let collisions = Collisions::default();

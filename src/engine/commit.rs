@@ -1,9 +1,9 @@
 //! The commit stage: what makes a step done.
 //!
-//! Batches go through a pipeline, so that one sync serves two of them: the barrier makes batch k's
-//! content durable and batch k−1's names; then k−1 is recorded and k put in place. What a row says
-//! has survived a power cut. Without barriers (`--durability file` and `none`) files are put in
-//! place as they come.
+//! Batches go through a pipeline in which one sync serves two of them: the barrier makes the
+//! content of batch k durable, and the names of batch k−1; then k−1 is recorded and k put in place.
+//! So every row describes what survives a power cut. Without barriers (`--durability file` and
+//! `none`) files are put in place as they are finished.
 
 use super::Context;
 use super::batch::{
@@ -19,39 +19,39 @@ use crate::model::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use std::time::{Duration, Instant};
 
-/// How many times its own length a barrier is followed by none, unless a batch is full: the disk
-/// has other work to do.
-const RESTS: u32 = 4;
-/// How long a stopped run waits for what it has staged to become durable.
+/// After a barrier the disk is left to other work for so many times the barrier's duration, unless
+/// a batch is full.
+const REST_FACTOR: u32 = 4;
+/// How long a stopped run waits for staged content to become durable.
 const LAST_SYNC: Duration = Duration::from_millis(1_500);
 
 /// The commit stage.
 pub struct Committer<'a> {
     context: &'a Context<'a>,
-    /// Where there is a state to record in.
+    /// Writes to the state, if there is one.
     writer: Option<Writer>,
     barriers: bool,
-    /// What comes one at a time: the steps that waited for all others.
+    /// Steps that are taken one by one after the workers ended.
     batch: Batch,
-    /// What was put in place since the last barrier, to be recorded after the next.
+    /// Steps that were put in place since the last barrier and are recorded after the next one.
     published: Vec<Published>,
     forgotten: Vec<Key>,
-    /// When the first of these was put in place.
+    /// When the first of these was put in place, or its row given up.
     since: Option<Instant>,
-    /// Until then no barrier is begun for a batch that isn't full.
+    /// Before that time no barrier is started for a batch that isn't full.
     rest: Instant,
-    /// A barrier failed: nothing that came after the one before it counts.
+    /// A barrier failed: nothing that was done after the previous one is recorded.
     broken: bool,
 }
 
-/// What stands in its place, to be recorded.
+/// A step that was put in place and has to be recorded.
 struct Published {
     row: Row,
     record: Record,
 }
 
 impl<'a> Committer<'a> {
-    /// Makes the commit stage of a run; without a writer nothing is recorded.
+    /// Makes the commit stage of a run; without a `writer` nothing is recorded.
     pub fn new(context: &'a Context<'a>, writer: Option<Writer>) -> Self {
         Self {
             barriers: context.target.capabilities().needs_barrier,
@@ -78,13 +78,13 @@ impl<'a> Committer<'a> {
         self
     }
 
-    /// Takes one step that was done.
+    /// Adds one step that was done.
     pub(super) fn take(&mut self, finished: CompletedStep) {
         self.batch.add(finished);
         self.commit_full();
     }
 
-    /// Takes a key whose row is to go.
+    /// Adds a key whose row is removed.
     pub(super) fn forget(&mut self, key: Key) {
         self.batch.forget(key);
         self.commit_full();
@@ -96,7 +96,7 @@ impl<'a> Committer<'a> {
         }
     }
 
-    /// Puts in its place what was taken.
+    /// Puts in place what was added.
     pub(super) fn place(&mut self) {
         let batch = std::mem::take(&mut self.batch);
         if !batch.is_empty() {
@@ -104,14 +104,14 @@ impl<'a> Committer<'a> {
         }
     }
 
-    /// Makes all that was taken durable, puts it in place and records it. A run that was stopped
-    /// gives that a moment, and discards what isn't durable then.
+    /// Makes everything that was added durable, puts it in place and records it. A stopped run
+    /// waits for that only for [`LAST_SYNC`] and discards what isn't durable by then.
     pub(super) fn flush(&mut self) {
         self.place();
-        self.turn(Batch::default());
+        self.advance(Batch::default());
     }
 
-    /// Makes durable what was written and isn't in its place yet, nor was given to this stage.
+    /// Makes durable what was staged, without putting it in place or adding it.
     pub(super) fn make_durable(&mut self) {
         if self.barriers && !self.broken {
             let barrier = self.begin_barrier();
@@ -121,18 +121,19 @@ impl<'a> Committer<'a> {
 
     fn commit(&mut self, batch: Batch) {
         if self.barriers {
-            return self.turn(batch);
+            return self.advance(batch);
         }
         self.put_in_place(batch);
         let is_old = self.since.is_some_and(|since| since + BATCH_AGE <= Instant::now());
         if is_old || self.published.len() + self.forgotten.len() >= BATCH_FILES {
-            self.turn(Batch::default());
+            self.advance(Batch::default());
         }
     }
 
-    /// One turn of the pipeline: records what stood before the barrier, and puts the rest of a batch
-    /// in place. What can't be made durable is dropped, which removes it.
-    fn turn(&mut self, mut batch: Batch) {
+    /// Advances the pipeline by one batch: records what was in place before the barrier, and puts
+    /// the rest of `batch` in place. If the barrier fails, staged files are dropped, which removes
+    /// them.
+    fn advance(&mut self, mut batch: Batch) {
         let waiting = batch.split_staged();
         self.put_in_place(batch);
         self.since = None;
@@ -140,7 +141,7 @@ impl<'a> Committer<'a> {
             return;
         }
         let barrier = (!self.broken && self.barriers).then(|| self.begin_barrier());
-        // The rows are written while the barrier is waited for, and count once it is passed.
+        // The rows are written while the barrier runs, and committed once it has succeeded.
         let written = self.write_rows();
         if let Some(barrier) = barrier {
             self.pass(barrier, waiting.files());
@@ -168,8 +169,8 @@ impl<'a> Committer<'a> {
         let FinishedDirectory { key, reason, mut staged, members } = directory;
         let context = self.context;
         if let Err(cause) = staged.publish() {
-            let untold = members.iter().filter(|made| !made.told);
-            return context.fail_directory(&key, cause, untold.map(|made| &made.row.key));
+            let unreported = members.iter().filter(|made| !made.failure_reported);
+            return context.fail_directory(&key, cause, unreported.map(|made| &made.row.key));
         }
         context.made_directory(&key, reason);
         for member in members {
@@ -177,8 +178,8 @@ impl<'a> Committer<'a> {
         }
     }
 
-    /// Begins to make durable what happened so far. A sync can't be interrupted: it is waited for
-    /// from beside.
+    /// Starts to make everything so far durable. A sync can't be interrupted, so it runs on a
+    /// thread of its own.
     fn begin_barrier(&self) -> Result<Receiver<Result<(), Cause>>, Cause> {
         let target = std::sync::Arc::clone(&self.context.target);
         let (done, result) = bounded(1);
@@ -188,16 +189,16 @@ impl<'a> Committer<'a> {
         Ok(result)
     }
 
-    /// Waits for a barrier that was begun; `waiting` files are lost if it fails.
+    /// Waits for a barrier; `waiting` files are lost if it fails.
     fn pass(&mut self, barrier: Result<Receiver<Result<(), Cause>>, Cause>, waiting: usize) {
         let began = Instant::now();
         if let Err(cause) = barrier.and_then(|result| self.wait(&result)) {
             self.break_down(cause, waiting);
         }
-        self.rest = Instant::now() + began.elapsed() * RESTS;
+        self.rest = Instant::now() + began.elapsed() * REST_FACTOR;
     }
 
-    /// A barrier failed, once and for all; `waiting` files are lost by it.
+    /// Ends all recording because a barrier failed; `waiting` files are lost with it.
     fn break_down(&mut self, cause: Cause, waiting: usize) {
         self.broken = true;
         if !matches!(cause, Cause::Stopped) {
@@ -210,7 +211,7 @@ impl<'a> Committer<'a> {
         }
     }
 
-    /// Waits for a barrier; once the run is to stop, for a moment only.
+    /// Waits for a barrier; once a stop was requested, no longer than [`LAST_SYNC`].
     fn wait(&self, result: &Receiver<Result<(), Cause>>) -> Result<(), Cause> {
         let mut last = None;
         loop {
@@ -240,7 +241,7 @@ impl<'a> Committer<'a> {
                 Ok(None) => {}
                 Ok(Some(cause)) => {
                     self.context.fail(EntryError::on_target(Operation::SetMetadata, key, cause));
-                    finished.told = true;
+                    finished.failure_reported = true;
                 }
                 Err(cause) => {
                     return self.context.fail(EntryError::on_target(
@@ -281,11 +282,11 @@ impl<'a> Committer<'a> {
         }
         if let Some(Decision { action, reason }) = finished.done {
             let PendingRow { key, kind, .. } = &finished.row;
-            self.context.tell(|| Outcome::new(key, Some(*kind), action, reason).moving(size));
+            self.context.report(|| Outcome::new(key, Some(*kind), action, reason).moving(size));
         }
-        self.context.lost(&finished.row.key, finished.lost);
+        self.context.report_lost(&finished.row.key, finished.lost);
         if finished.lost.has(Feature::UnreadAttributes) {
-            // The next run asks again, and would not if the source's stamp were the recorded one.
+            // The unknown stamp makes the next run try again.
             finished.row.source = Stamp::unknown(finished.row.source.size);
         }
         let CompletedStep { row, record, .. } = finished;
@@ -293,7 +294,7 @@ impl<'a> Committer<'a> {
         self.since.get_or_insert_with(Instant::now);
     }
 
-    /// Writes the rows of what was put in place, in key order; they don't count yet.
+    /// Writes the rows of what was put in place, in key order, without committing them.
     fn write_rows(&mut self) -> Result<(), Error> {
         let mut published = std::mem::take(&mut self.published);
         published.sort_unstable_by(|one, other| one.row.key.cmp(&other.row.key));
@@ -309,17 +310,17 @@ impl<'a> Committer<'a> {
         })
     }
 
-    /// Takes the target's stamp, and makes sure that what stands there is what was put there; `None`
-    /// where it isn't, which was told. It is taken at once, not when the row is written: an edit in
-    /// between must show next time.
+    /// Returns the target's stamp if the entry there is the one that was put in place; else reports
+    /// that and returns `None`. The stamp is taken at once and not when the row is written, so that
+    /// the next run notices an edit in between.
     fn settle(&self, finished: &mut CompletedStep, written: Option<Stamp>) -> Option<Stamp> {
         if finished.target_stamp.is_some() {
             return finished.target_stamp;
         }
-        let is_told = finished.told;
+        let is_reported = finished.failure_reported;
         let row = &mut finished.row;
         let fail = |operation, cause| {
-            if !is_told {
+            if !is_reported {
                 self.context.fail(EntryError::on_target(operation, &row.key, cause));
             }
         };
@@ -336,8 +337,8 @@ impl<'a> Committer<'a> {
         };
         row.metadata =
             self.context.target.achievable_metadata(&row.metadata, row.kind, Some(&found.metadata));
-        if !finished.told && not_kept(&found.metadata, &row.metadata, row.kind).is_some() {
-            // What a new file inherits isn't always foreseen (default ACLs, mount options).
+        if !finished.failure_reported && not_kept(&found.metadata, &row.metadata, row.kind).is_some() {
+            // A new file may inherit what could not be foreseen (default ACLs, mount options).
             let PendingRow { key, kind, metadata, .. } = &*row;
             let set = self.context.target.set_metadata(key, *kind, metadata, Precondition::Leaf);
             if let (Ok(_), Ok(Some(again))) = (set, self.context.target.look(&row.key)) {
@@ -351,7 +352,7 @@ impl<'a> Committer<'a> {
     }
 }
 
-/// Whether an entry can have the content that the row tells, and is the file that was written.
+/// Returns whether `found` is the file that was written and can have the content of the row.
 fn is_content(found: &Entry, row: &PendingRow, written: Option<Stamp>) -> bool {
     let is_the_file = written.is_none_or(|written| match (written.inode(), found.stamp.inode()) {
         (Some(written), Some(found)) => written.mtime == found.mtime && written.may_be(found),
@@ -366,7 +367,7 @@ fn is_content(found: &Entry, row: &PendingRow, written: Option<Stamp>) -> bool {
         }
 }
 
-/// What of the metadata the target doesn't hold although it was set, in words.
+/// Returns, in words, the metadata that the target doesn't have although it was set.
 pub fn not_kept(found: &Metadata, wanted: &Metadata, kind: EntryKind) -> Option<String> {
     let mut lost = Vec::new();
     if kind != EntryKind::Symlink && found.mode != wanted.mode {

@@ -1,7 +1,7 @@
-//! Workers: each does one step after another. Here they copy and link; `check` finds out whether to
-//! copy, `update` takes what stands as it is or sets its metadata.
+//! Workers: each does one step after another. This file copies and makes links; `check` finds out
+//! whether to copy; `update` records existing entries or sets their metadata.
 //!
-//! A file is read once, hashed as it passes, and written under a name that nobody sees.
+//! A file is read once, hashed as it passes, and written under a temporary name.
 
 use super::Context;
 use super::attempt::{Attempt, Copied, Done};
@@ -15,20 +15,20 @@ use crate::model::{
 };
 use crate::plan::Step;
 
-/// What a worker is given.
+/// A piece of work for a worker.
 pub(super) enum Work {
-    /// A step of its own.
+    /// A single step.
     Step(Step),
-    /// A new directory to be built whole.
+    /// A new directory that is built completely before it is put in place.
     Directory {
-        /// What makes it.
+        /// The step that makes it.
         step: Step,
-        /// What is made in it.
+        /// The steps for its entries.
         members: Vec<Step>,
     },
 }
 
-/// What came of the bytes that a planned copy was to move.
+/// Whether a planned copy moved its bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Bytes {
     Moved,
@@ -40,7 +40,7 @@ pub(super) struct Worker<'c, 'a> {
     pub(super) context: &'c Context<'a>,
     pub(super) slot: usize,
     pub(super) buffer: Vec<u8>,
-    /// The directory that is being built.
+    /// The directory that is being built, if any.
     pub(super) building: Option<Box<dyn StageDirectory>>,
 }
 
@@ -49,7 +49,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         Self { context, slot, buffer: vec![0; context.buffer], building: None }
     }
 
-    /// Works a group off; steps that a stop leaves undone are dropped.
+    /// Does the steps of a group; after a stop the remaining ones are dropped.
     pub(super) fn work(&mut self, group: Vec<Work>) -> Batch {
         let mut done = Batch::default();
         for work in group {
@@ -72,7 +72,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         done
     }
 
-    /// Builds a new directory whole; `None` when it failed, which was told, or was stopped.
+    /// Builds a new directory; returns `None` if that failed, which is reported, or was stopped.
     fn build(&mut self, step: &Step, members: &[Step]) -> Option<FinishedDirectory> {
         let context = self.context;
         let key = &step.source.key;
@@ -104,15 +104,15 @@ impl<'c, 'a> Worker<'c, 'a> {
                 Some(FinishedDirectory { key, reason, staged, members: finished })
             }
             Err(cause) => {
-                // What failed by itself was told.
-                let untold = finished.iter().filter(|made| !made.told);
-                context.fail_directory(key, cause, untold.map(|made| &made.row.key));
+                // Failures of single members were reported.
+                let unreported = finished.iter().filter(|made| !made.failure_reported);
+                context.fail_directory(key, cause, unreported.map(|made| &made.row.key));
                 None
             }
         }
     }
 
-    /// Does one step; `None` where there turned out to be nothing to do or to record.
+    /// Does one step; returns `None` if there turned out to be nothing to do or to record.
     pub(super) fn step(&mut self, step: &Step) -> Result<Option<CompletedStep>, EntryError> {
         match step.decision.action {
             Action::Copy { unless } => return self.copy(step, unless),
@@ -128,7 +128,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             Action::MakeLink => self.link(step, step.source.clone()),
             Action::Mend => self.mend(step),
             Action::MendMetadata { is_proven } => self.mend_metadata(step, is_proven),
-            // The dispatcher makes directories, and no other action is a step's.
+            // The dispatcher makes directories; the other actions never become steps.
             Action::MakeDirectory
             | Action::KeepDirectory
             | Action::Keep
@@ -146,7 +146,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         .map(Some)
     }
 
-    /// Copies a file; `None` where it turned out to be a link that the target can't have.
+    /// Copies a file; returns `None` if it turned out to be a link that the target can't store.
     pub(super) fn copy(
         &mut self,
         step: &Step,
@@ -158,7 +158,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         copied
     }
 
-    /// Takes note that a planned copy is over.
+    /// Counts a planned copy as settled.
     fn settle(&self, step: &Step, bytes: Bytes) {
         let settled = &self.context.progress.settled;
         settled.files.add(1);
@@ -182,7 +182,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             && context.target.capabilities().remote
             && step.source.size() > context.buffer as u64
         {
-            // Sending it costs more than reading it twice.
+            // Sending content costs more than reading it twice.
             return self.check(step, Check::Source { expected });
         }
         let (slot, precondition, building) =
@@ -193,8 +193,8 @@ impl<'c, 'a> Worker<'c, 'a> {
         let copied = with_retries(ReadSide::source(&*context.source), &step.source, |entry| {
             attempt.run(entry, buffer)
         });
-        let (entry, Done { copied, hashed, told, lost }) = copied?;
-        let entry = told.unwrap_or(entry);
+        let (entry, Done { copied, hashed, read_entry, lost }) = copied?;
+        let entry = read_entry.unwrap_or(entry);
         match copied {
             Copied::Same => self.update(step, entry, step.target.clone(), Some(hashed)).map(Some),
             Copied::Link if context.policy.has_links => self.link(step, entry).map(Some),
@@ -202,7 +202,7 @@ impl<'c, 'a> Worker<'c, 'a> {
                 context.target.count_loss(&entry);
                 context.progress.skip(Some(entry.kind));
                 let kind = Some(entry.kind);
-                context.tell(|| Outcome::new(&entry.key, kind, Action::Skip, Reason::NoLinks));
+                context.report(|| Outcome::new(&entry.key, kind, Action::Skip, Reason::NoLinks));
                 Ok(None)
             }
             Copied::Staged(staged) => {
@@ -215,8 +215,8 @@ impl<'c, 'a> Worker<'c, 'a> {
         }
     }
 
-    /// Has the store copy it: nothing is read, so that its digest is the recorded one, or none. `None`
-    /// where the store doesn't copy it.
+    /// Has the store copy the object. As nothing is read, the digest is the recorded one or
+    /// missing. Returns `None` if the store can't copy it.
     fn copy_server_side(&self, step: &Step) -> Result<Option<CompletedStep>, EntryError> {
         let context = self.context;
         let (entry, target_stamp) =
@@ -225,8 +225,8 @@ impl<'c, 'a> Worker<'c, 'a> {
             })?;
         let Some(target_stamp) = target_stamp else { return Ok(None) };
         context.progress.settled.bytes_unmoved.add(step.source.size());
-        let is_of_it = |row: &&Row| row.from == context.policy.from && row.source == entry.stamp;
-        let recorded = step.row.as_ref().filter(is_of_it);
+        let is_of_source = |row: &&Row| row.from == context.policy.from && row.source == entry.stamp;
+        let recorded = step.row.as_ref().filter(is_of_source);
         let digest = recorded.and_then(|row| row.digest).or(entry.recorded);
         if digest.is_none() {
             context.progress.files_without_digest.add(1);
@@ -239,7 +239,8 @@ impl<'c, 'a> Worker<'c, 'a> {
         Ok(Some(finished))
     }
 
-    /// Makes a file part of the directory that is being built; another one waits to be put in place.
+    /// Puts a file into the directory that is being built; without one, the commit stage publishes
+    /// it.
     pub(super) fn join(
         &self,
         finished: &mut CompletedStep,
@@ -257,9 +258,9 @@ impl<'c, 'a> Worker<'c, 'a> {
         Ok(())
     }
 
-    /// Takes note of what was made in the directory that is being built.
+    /// Completes the step of an entry that was made in the directory that is being built.
     fn made(&self, finished: &mut CompletedStep, written: Written, refused: Option<Cause>) {
-        let CompletedStep { row, target_stamp, told, .. } = finished;
+        let CompletedStep { row, target_stamp, failure_reported, .. } = finished;
         row.metadata = self.context.target.achievable_metadata(
             &row.metadata,
             row.kind,
@@ -268,7 +269,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         let lost = || not_kept(&written.metadata, &row.metadata, row.kind).map(Cause::NotKept);
         if let Some(cause) = refused.or_else(lost) {
             self.context.fail(EntryError::on_target(Operation::SetMetadata, &row.key, cause));
-            *told = true;
+            *failure_reported = true;
         }
         *target_stamp = Some(written.stamp);
     }
@@ -305,15 +306,15 @@ impl<'c, 'a> Worker<'c, 'a> {
             staged: None,
             done: done.map(|action| Decision::new(action, step.decision.reason)),
             target_stamp: None,
-            told: false,
+            failure_reported: false,
             lost: Features::default(),
             record: Record::of(self.context.purpose),
         }
     }
 }
 
-/// Both sides are known to have this content. What was recorded of the same content beside its
-/// BLAKE3 stays, whether this run was asked for it or not.
+/// Sets the digests of content that both sides are known to have. Further digests that were
+/// recorded of the same content are kept, even if this run doesn't compute them.
 pub(super) fn prove(row: &mut PendingRow, hashed: Hashed, recorded: Option<&Row>) {
     let same = recorded.filter(|recorded| recorded.digest == Some(hashed.digest));
     row.digest = Some(hashed.digest);

@@ -1,6 +1,8 @@
-//! Deletions: last, children first, each entry only if it still is the one listed.
+//! Deletions: they come last, children first, and spare each entry that has changed since its
+//! listing.
 //!
-//! [`settle`] decides, once all else is planned or done, what becomes of them.
+//! When everything else is planned or done, [`settle`] decides whether the planned deletions
+//! happen.
 
 use super::Context;
 use super::collisions::Spared;
@@ -13,16 +15,15 @@ use crate::model::{
 use crate::plan::{DeleteOptions, DeletionTally, spool_error};
 use crate::spool::SpoolReader;
 
-/// What becomes of the deletions.
+/// The decision about planned deletions.
 pub(super) struct Settled {
-    /// What becomes of each of them; `None` where nothing is to be deleted.
+    /// What becomes of each deletion; `None` if nothing is to be deleted.
     pub(super) deletions: Option<Status>,
-    /// Why they are refused.
+    /// Why deletions are refused.
     pub(super) refusal: Option<Error>,
 }
 
-/// Decides what becomes of the deletions that were planned: `allow` may refuse them, and a copy that
-/// failed makes them wait.
+/// Decides about the planned deletions: `allow` may refuse them, and they wait if a copy failed.
 pub(super) fn settle(
     progress: &Progress,
     observer: &dyn Observer,
@@ -47,7 +48,7 @@ pub(super) fn settle(
 }
 
 impl Settled {
-    /// Has what would be deleted wait, once a copy failed.
+    /// Makes the deletions wait if a copy failed.
     pub(super) fn wait_for_copies(
         &mut self,
         progress: &Progress,
@@ -55,8 +56,8 @@ impl Settled {
         tally: &DeletionTally,
     ) {
         let despite_errors = options.is_some_and(|options| options.despite_errors);
-        let goes = self.deletions == Some(Status::Done);
-        if goes && progress.copies_failed.get() > 0 && !despite_errors {
+        let is_due = self.deletions == Some(Status::Done);
+        if is_due && progress.copies_failed.get() > 0 && !despite_errors {
             progress.file_deletions_waiting.add(tally.leaves);
             progress.link_deletions_waiting.add(tally.links);
             progress.directory_deletions_waiting.add(tally.own_directories());
@@ -65,59 +66,59 @@ impl Settled {
     }
 }
 
-/// Names each entry that was to be deleted.
-pub(super) fn name_each(
+/// Calls `report` for each entry whose deletion is planned.
+pub(super) fn for_each_planned(
     mut deletions: SpoolReader,
-    mut tell: impl FnMut(&Entry),
+    mut report: impl FnMut(&Entry),
 ) -> Result<(), Error> {
     while let Some(record) = deletions.next().map_err(spool_error)? {
-        tell(&Entry::decode(record).ok_or_else(super::finish::spool_damaged)?);
+        report(&Entry::decode(record).ok_or_else(super::finish::spool_damaged)?);
     }
     Ok(())
 }
 
-/// Says what deleting what was planned would do to each entry.
+/// Reports the outcome that each planned deletion would have.
 pub(super) fn preview_deletions(
     deletions: SpoolReader,
     observer: &dyn Observer,
     is_under_way: &dyn Fn(&Key) -> bool,
-    mut tell: impl FnMut(Outcome),
+    mut report: impl FnMut(Outcome),
 ) -> Result<(), Error> {
     let mut kept: Option<Key> = None;
-    name_each(deletions, |entry| {
+    for_each_planned(deletions, |entry| {
         let key = &entry.key;
-        if is_anothers(key, is_under_way) {
+        if is_of_other_run(key, is_under_way) {
             observer.observe(&Event::Notice(Notice::DirectoryInUse { key: key.clone() }));
-        } else if kept.as_ref().is_some_and(|kept| holds(key, kept)) {
-            tell(Outcome::new(key, Some(entry.kind), Action::Keep, Reason::HoldsKept));
+        } else if kept.as_ref().is_some_and(|kept| contains(key, kept)) {
+            report(Outcome::new(key, Some(entry.kind), Action::Keep, Reason::HoldsKept));
         } else {
-            return tell(Outcome::new(key, Some(entry.kind), Action::Delete, Reason::Extra));
+            return report(Outcome::new(key, Some(entry.kind), Action::Delete, Reason::Extra));
         }
         kept = Some(key.clone());
     })
 }
 
-/// Whether an entry is a directory that another one lies in.
-fn holds(key: &Key, other: &Key) -> bool {
+/// Returns whether `key` is a directory that contains `other`.
+fn contains(key: &Key, other: &Key) -> bool {
     key.is_directory() && other.is_within(key.as_bytes())
 }
 
-/// Deletes what was planned.
+/// Carries out the planned deletions.
 pub(super) fn delete(
     context: &Context<'_>,
     mut deletions: SpoolReader,
     committer: &mut Committer<'_>,
 ) -> Result<(), Error> {
     let spared = context.collisions.spared(&*context.target);
-    let mut deleting = Deleting { context, committer, spared, stays: None };
-    let together = context.target.capabilities().delete_batch;
-    let mut entries = Vec::with_capacity(together);
+    let mut deleting = Deleting { context, committer, spared, last_kept: None };
+    let batch = context.target.capabilities().delete_batch;
+    let mut entries = Vec::with_capacity(batch);
     while let Some(record) = deletions.next().map_err(spool_error)? {
         if context.is_over() {
             return Ok(());
         }
         entries.push(Entry::decode(record).ok_or_else(super::finish::spool_damaged)?);
-        if entries.len() == together {
+        if entries.len() == batch {
             deleting.remove(entries.drain(..));
         }
     }
@@ -125,27 +126,27 @@ pub(super) fn delete(
     Ok(())
 }
 
-/// Deletions under way.
+/// Deletions that are under way.
 struct Deleting<'c, 'a, 'd> {
     context: &'c Context<'a>,
     committer: &'c mut Committer<'d>,
     spared: Spared<'c>,
-    /// What came last and stays: so do the directories that it lies in.
-    stays: Option<Key>,
+    /// The last entry that stays: the directories that contain it stay too.
+    last_kept: Option<Key>,
 }
 
-/// Where the deletion of an entry stands.
+/// The state of an entry's deletion.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Deletion {
-    /// Waits until it is known what becomes of all that lies in it.
+    /// Not yet decided: entries in it come first.
     Pending,
     Removed,
     Stays,
 }
 
 impl Deleting<'_, '_, '_> {
-    /// Removes entries that come one after the other, what lies in a directory before it: in as few
-    /// requests as they are levels deep, and no directory of which something stays.
+    /// Removes entries that are adjacent in deletion order, in as few requests as they have levels
+    /// of directories. A directory that contains an entry that stays isn't removed.
     fn remove(&mut self, entries: impl Iterator<Item = Entry>) {
         let mut entries: Vec<_> = entries
             .map(|entry| {
@@ -153,41 +154,45 @@ impl Deleting<'_, '_, '_> {
                 (entry, state)
             })
             .collect();
-        let above = self.stays.take();
+        let last_kept = self.last_kept.take();
         loop {
-            let next = self.next_round(&mut entries, above.as_ref());
+            let next = self.next_round(&mut entries, last_kept.as_ref());
             if next.is_empty() {
                 break;
             }
-            let together: Vec<_> = next.iter().map(|&at| entries[at].0.clone()).collect();
-            let results = self.context.target.remove_all(&together);
+            let batch: Vec<_> = next.iter().map(|&index| entries[index].0.clone()).collect();
+            let results = self.context.target.remove_all(&batch);
             for (at, result) in next.into_iter().zip(results) {
                 let (entry, state) = &mut entries[at];
                 *state = self.settle(entry, result);
             }
         }
-        let stays = entries.into_iter().rev().find(|(_, state)| *state == Deletion::Stays);
-        self.stays = stays.map(|(entry, _)| entry.key).or(above);
+        let kept = entries.into_iter().rev().find(|(_, state)| *state == Deletion::Stays);
+        self.last_kept = kept.map(|(entry, _)| entry.key).or(last_kept);
     }
 
-    /// Of the entries that are pending, those whose turn it is: nothing in them is pending, too.
-    /// Directories that hold what stays are settled: they stay.
-    fn next_round(&mut self, entries: &mut [(Entry, Deletion)], above: Option<&Key>) -> Vec<usize> {
-        let (mut next, mut stays, mut pending) = (Vec::new(), above.cloned(), None::<Key>);
+    /// Returns the indices of the pending entries that contain no pending entry. Settles
+    /// directories that contain an entry that stays: they stay too.
+    fn next_round(
+        &mut self,
+        entries: &mut [(Entry, Deletion)],
+        last_kept: Option<&Key>,
+    ) -> Vec<usize> {
+        let (mut next, mut kept, mut pending) = (Vec::new(), last_kept.cloned(), None::<Key>);
         for (at, (entry, state)) in entries.iter_mut().enumerate() {
             let key = &entry.key;
-            if *state == Deletion::Pending && stays.as_ref().is_some_and(|it| holds(key, it)) {
+            if *state == Deletion::Pending && kept.as_ref().is_some_and(|it| contains(key, it)) {
                 let kind = Some(entry.kind);
-                self.context.tell(|| Outcome::new(key, kind, Action::Keep, Reason::HoldsKept));
-                // What was deleted in it changed its time, which nobody sets.
+                self.context.report(|| Outcome::new(key, kind, Action::Keep, Reason::HoldsKept));
+                // Deletions in it changed its time, which this run doesn't set.
                 self.committer.forget(key.clone());
                 *state = Deletion::Stays;
             }
             match state {
                 Deletion::Removed => {}
-                Deletion::Stays => stays = Some(key.clone()),
+                Deletion::Stays => kept = Some(key.clone()),
                 Deletion::Pending => {
-                    if !pending.as_ref().is_some_and(|it| holds(key, it)) {
+                    if !pending.as_ref().is_some_and(|it| contains(key, it)) {
                         next.push(at);
                     }
                     pending = Some(key.clone());
@@ -197,7 +202,7 @@ impl Deleting<'_, '_, '_> {
         next
     }
 
-    /// Whether an entry stays for its own sake.
+    /// Returns whether an entry itself has to stay, and reports that.
     fn spares(&mut self, entry: &Entry) -> bool {
         let key = &entry.key;
         if self.spared.spares(key) {
@@ -209,11 +214,11 @@ impl Deleting<'_, '_, '_> {
             };
             waiting.add(1);
             progress.link_deletions_waiting.add(u64::from(entry.kind == EntryKind::Symlink));
-            self.context.tell(|| {
+            self.context.report(|| {
                 Outcome::new(key, Some(entry.kind), Action::Delete, Reason::Collided)
                     .with_status(Status::Waits)
             });
-        } else if is_anothers(key, self.context.is_under_way) {
+        } else if is_of_other_run(key, self.context.is_under_way) {
             self.context.notice(Notice::DirectoryInUse { key: key.clone() });
         } else {
             return false;
@@ -221,7 +226,7 @@ impl Deleting<'_, '_, '_> {
         true
     }
 
-    /// What became of an entry.
+    /// Counts and reports the result of removing an entry.
     fn settle(&mut self, entry: &Entry, result: Result<(), Cause>) -> Deletion {
         let (context, key) = (self.context, &entry.key);
         match result {
@@ -234,7 +239,7 @@ impl Deleting<'_, '_, '_> {
                 }
                 progress.links_deleted.add(u64::from(entry.kind == EntryKind::Symlink));
                 let kind = Some(entry.kind);
-                context.tell(|| Outcome::new(key, kind, Action::Delete, Reason::Extra));
+                context.report(|| Outcome::new(key, kind, Action::Delete, Reason::Extra));
                 self.committer.forget(key.clone());
                 return Deletion::Removed;
             }
@@ -248,9 +253,9 @@ impl Deleting<'_, '_, '_> {
     }
 }
 
-/// Whether an entry is what vidimus keeps in a place of its own (that one's lock, or manifest), and a run
-/// into that place goes on.
-fn is_anothers(key: &Key, is_under_way: &dyn Fn(&Key) -> bool) -> bool {
+/// Returns whether an entry is part of vidimus's own data (lock, manifest) in a directory below the
+/// root into which another run is under way.
+fn is_of_other_run(key: &Key, is_under_way: &dyn Fn(&Key) -> bool) -> bool {
     let mut names = key.trimmed().split(|&byte| byte == b'/');
     names.any(|name| name == DIRECTORY.as_bytes()) && is_under_way(key)
 }

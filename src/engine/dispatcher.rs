@@ -4,7 +4,7 @@ use super::Context;
 use super::batch::{Batch, Batches, Ending};
 use super::commit::Committer;
 use super::copy::{Work, Worker};
-use super::delete::{delete, name_each, settle};
+use super::delete::{delete, for_each_planned, settle};
 use super::set_aside::{self, Deletions, SetAside, Since};
 use super::successors::Successors;
 use crate::backend::Precondition;
@@ -14,25 +14,26 @@ use crate::model::{
 use crate::plan::{DeleteOptions, DeletionTally, Planned, Remainder, Step, Steps};
 use crossbeam_channel::{Sender, bounded};
 
-/// Steps in a group: enough that a hand-over costs little a file, few enough that the last groups
-/// keep all workers busy.
+/// The most steps in a group: enough to keep the cost of handing over low, few enough to keep all
+/// workers busy at the end.
 const GROUP_STEPS: usize = 64;
-/// Bytes to copy in a group before it is handed over.
+/// Bytes to copy at which a group is handed over.
 const GROUP_BYTES: u64 = 4 << 20;
-/// Entries and bytes of a new directory that is built whole under a temporary name: what a failing
-/// directory costs, and how late its files show.
+/// The most entries in a new directory that is built completely under a temporary name. This and
+/// [`WHOLE_BYTES`] limit the loss if the directory fails, and the delay until its files appear.
 const WHOLE_STEPS: usize = 1_024;
+/// The most bytes in such a directory.
 const WHOLE_BYTES: u64 = 32 << 20;
-/// Groups waiting, a worker: memory for that many steps.
+/// Groups that wait for each worker: this bounds the memory for steps.
 const GROUPS_WAITING: usize = 4;
 
-/// Executes a plan: every step, then what waited for them. Deletions are done when `allow` allows
-/// them and no copy failed, and so is the removal of leaves whose place directories took; a refusal
-/// is returned.
+/// Executes a plan: all steps, then what had to wait for them. Entries are deleted if `allow`
+/// permits it and no copy failed; the same holds for leaves set aside for directories. Returns the
+/// error of `allow` if it refused.
 ///
 /// # Errors
-/// What stopped the plan; what stopped the engine is in [`Context::fatal`]. What was recorded
-/// before stands.
+/// The error that stopped the plan; one that stopped the engine is in [`Context::fatal`]. Rows that
+/// were recorded before remain.
 pub fn execute<P: Steps>(
     context: &Context<'_>,
     plan: P,
@@ -67,7 +68,7 @@ pub fn execute<P: Steps>(
             steps: 0,
             bytes: 0,
             new: None,
-            lost: None,
+            failed_directory: None,
             set_aside: SetAside::new(context.spool_dir),
         };
         let remainder = dispatcher.run(plan);
@@ -83,7 +84,8 @@ pub fn execute<P: Steps>(
         whole.and_then(|()| Ok(((remainder, set_aside), committer?)))
     })?;
     let (remainder, set_aside) = done;
-    // Whatever ended the plan, what was done stands; directories' times are set once it does.
+    // Even if the plan failed, what was done is put in place. Directories' times are set after
+    // that.
     committer.place();
     let removes = deletes.is_some() || !set_aside.is_empty();
     if remainder.is_err() || removes || context.is_over() {
@@ -99,7 +101,7 @@ pub fn execute<P: Steps>(
     Ok(refusal)
 }
 
-/// Does what waited for all steps; a refusal of the deletions is returned.
+/// Does what had to wait for all steps; returns the error of `allow` if it refused.
 fn work_off(
     context: &Context<'_>,
     remainder: Remainder,
@@ -116,19 +118,19 @@ fn work_off(
         successors.stage(context, committer)?;
         settled.wait_for_copies(progress, deletes, &tally);
     }
-    // What lies in directories that are to be deleted goes before them.
+    // Leaves set aside in directories that are to be deleted are removed before these.
     let planned = Deletions { options: deletes, status: settled.deletions };
     set_aside::remove(context, set_aside.finish()?, planned, committer)?;
     match settled.deletions {
         Some(Status::Done) => delete(context, deletions, committer)?,
         Some(status) if observer.wants_changes() => {
             let tell = |entry: &Entry| {
-                context.tell(|| {
+                context.report(|| {
                     Outcome::new(&entry.key, Some(entry.kind), Action::Delete, Reason::Extra)
                         .with_status(status)
                 });
             };
-            name_each(deletions, tell)?;
+            for_each_planned(deletions, tell)?;
         }
         _ => {}
     }
@@ -145,24 +147,24 @@ struct Dispatcher<'c, 'a> {
     /// Steps in the group, and bytes that they copy.
     steps: usize,
     bytes: u64,
-    /// A new directory whose entries are coming.
+    /// A new directory whose entries follow in the plan.
     new: Option<NewDirectory>,
-    /// A directory that could not be made; nothing can be done in it.
-    lost: Option<Key>,
-    /// Leaves whose place a directory took.
+    /// A directory that could not be made, so that everything in it fails.
+    failed_directory: Option<Key>,
+    /// Leaves that made room for directories.
     set_aside: SetAside,
 }
 
-/// How many of the entries of a new directory came.
+/// How much of a new directory was collected.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Members {
-    /// All there are.
+    /// All its entries.
     All,
-    /// Those that have room; others follow.
+    /// As many entries as there is room for; more follow.
     Some,
 }
 
-/// A new directory with what is to be made in it.
+/// A new directory with the steps for its entries.
 struct NewDirectory {
     step: Step,
     members: Vec<Step>,
@@ -170,7 +172,7 @@ struct NewDirectory {
 }
 
 impl NewDirectory {
-    /// Whether the directory can still be built whole with this in it.
+    /// Returns whether the directory can still be built completely with this step in it.
     fn has_room(&self, step: &Step) -> bool {
         matches!(step.decision.action, Action::Copy { unless: None } | Action::MakeLink)
             && self.members.len() < WHOLE_STEPS
@@ -179,7 +181,7 @@ impl NewDirectory {
 }
 
 impl Dispatcher<'_, '_> {
-    /// Works off the plan; `None` when the run was stopped before its end.
+    /// Executes the plan; returns `None` if the run was stopped before its end.
     fn run<P: Steps>(&mut self, mut plan: P) -> Result<Option<Remainder>, Error> {
         while let Some(planned) = plan.next().transpose()? {
             match planned {
@@ -188,18 +190,18 @@ impl Dispatcher<'_, '_> {
                     self.set_aside.add(&key, Since::before(is_doomed))?;
                 }
                 Planned::Failed(error) => self.context.fail(error),
-                Planned::Settled(outcome) => self.context.tell(|| outcome),
+                Planned::Settled(outcome) => self.context.report(|| outcome),
                 Planned::Forget(key) => self.forget(key),
-                // It is a living run's.
+                // It belongs to a run that is under way.
                 Planned::Sweep(key) if (self.context.is_under_way)(&key) => {}
                 Planned::Sweep(key) => match self.context.target.sweep(&key) {
                     Ok(()) => {
                         self.context.progress.leftovers_swept.add(1);
                         let reason = Reason::LeftOver;
-                        self.context.tell(|| Outcome::new(&key, None, Action::Sweep, reason));
+                        self.context.report(|| Outcome::new(&key, None, Action::Sweep, reason));
                     }
                     Err(cause) => {
-                        // It is no entry of either side, and counts once it fails.
+                        // It is no entry of either side, and is counted only if it fails.
                         self.context.progress.entries.add(1);
                         self.context.fail(EntryError::on_target(Operation::Delete, &key, cause));
                     }
@@ -236,10 +238,10 @@ impl Dispatcher<'_, '_> {
         }
     }
 
-    /// Sends the new directory on, to be built whole when all its entries came.
+    /// Sends on the new directory: as one piece of work if all its entries were collected.
     fn end_directory(&mut self, came: Members) -> Result<(), Error> {
         let Some(NewDirectory { step, members, bytes }) = self.new.take() else { return Ok(()) };
-        if came == Members::All && members.len() > 1 && !self.is_lost(&step.source.key) {
+        if came == Members::All && members.len() > 1 && !self.is_in_failed_directory(&step.source.key) {
             self.steps += members.len();
             self.bytes += bytes;
             self.add(Work::Directory { step, members });
@@ -249,18 +251,19 @@ impl Dispatcher<'_, '_> {
         members.into_iter().try_for_each(|member| self.lone(member))
     }
 
-    /// Whether nothing can be done there.
-    fn is_lost(&mut self, key: &Key) -> bool {
-        let is_lost = self.lost.as_ref().is_some_and(|lost| key.is_within(lost.as_bytes()));
-        if !is_lost {
-            self.lost = None;
+    /// Returns whether `key` lies in a directory that could not be made.
+    fn is_in_failed_directory(&mut self, key: &Key) -> bool {
+        let failed = self.failed_directory.as_ref();
+        let is_within = failed.is_some_and(|failed| key.is_within(failed.as_bytes()));
+        if !is_within {
+            self.failed_directory = None;
         }
-        is_lost
+        is_within
     }
 
     fn lone(&mut self, step: Step) -> Result<(), Error> {
         let key = &step.source.key;
-        if self.is_lost(key) {
+        if self.is_in_failed_directory(key) {
             self.context.fail(EntryError::on_target(Operation::Write, key, Cause::NoParent));
             return Ok(());
         }
@@ -286,13 +289,13 @@ impl Dispatcher<'_, '_> {
                 let Some(aside) = aside else { return Ok(()) };
                 self.set_aside.add(&aside, Since::Now)?;
                 if aside.as_bytes() != key.trimmed() {
-                    // The row of the leaf that stood here.
+                    // The leaf at this key is gone, and so is its row.
                     self.forget(Key::new(key.trimmed()));
                 }
             }
             Err(cause) => {
                 self.context.fail_directory(key, cause, std::iter::empty());
-                self.lost = Some(key.clone());
+                self.failed_directory = Some(key.clone());
             }
         }
         Ok(())
@@ -309,7 +312,7 @@ impl Dispatcher<'_, '_> {
         (self.steps, self.bytes) = (0, 0);
         if !self.group.is_empty() {
             let group = std::mem::take(&mut self.group);
-            // Workers end before this side only when one broke down, which joining them tells.
+            // Workers end before this thread only if one panicked, which joining them reports.
             self.groups.send(group).ok();
         }
     }
@@ -317,7 +320,7 @@ impl Dispatcher<'_, '_> {
     fn forget(&self, key: Key) {
         let mut done = Batch::default();
         done.forget(key);
-        // The commit stage ends before this side only when it broke down, which joining it tells.
+        // The commit stage ends before this thread only if it failed, which joining it reports.
         self.batches.add(done);
     }
 }

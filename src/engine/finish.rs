@@ -1,4 +1,4 @@
-//! What comes last: directories' metadata.
+//! The last phase of a run: the metadata of directories.
 
 use super::batch::{CompletedStep, Record};
 use super::commit::Committer;
@@ -16,8 +16,8 @@ use crossbeam_channel::bounded;
 use parking_lot::Mutex;
 use std::io::ErrorKind::NotFound;
 
-/// Sets the metadata of directories in which all is done, children first; where entries change nothing
-/// of their directory there is no such order, and it is several at a time.
+/// Sets the metadata of directories in which everything is done, children first. If changing an
+/// entry doesn't change its directory's times, the order doesn't matter, and several threads do it.
 pub(super) fn directories(
     context: &Context<'_>,
     mut directories: SpoolReader,
@@ -52,7 +52,7 @@ pub(super) fn directories(
                         Ok(None) => return,
                         Err(error) => Err(error),
                     };
-                    // Nobody takes it only where an error ended that.
+                    // The receiver ends before its senders only on an error.
                     if done.send(made).is_err() {
                         return;
                     }
@@ -69,8 +69,8 @@ pub(super) fn directories(
     })
 }
 
-/// Sets the metadata of one directory; `None` where that failed, which was told, or where the target
-/// keeps nothing of directories.
+/// Sets the metadata of one directory. Returns `None` if that failed, which is reported, or if the
+/// target keeps no metadata of directories.
 fn directory(context: &Context<'_>, how: Finish, entry: Entry) -> Option<CompletedStep> {
     if context.collisions.is_unmade(&entry.key) || !context.target.keeps_directories() {
         return None;
@@ -106,7 +106,7 @@ fn finished(
         Ok(target_stamp) => target_stamp,
         Err(cause) => {
             let gone = matches!(&cause, Cause::Io(error) if error.kind() == NotFound);
-            // One that could not be made was told.
+            // Its failure to be made was reported.
             if gone && context.progress.files_failed.get() > 0 {
                 return Ok(None);
             }
@@ -115,7 +115,7 @@ fn finished(
             return Err(EntryError::on_target(operation, &entry.key, cause));
         }
     };
-    // It may have been found out right now.
+    // The target may have found out only now that it doesn't.
     if !context.target.keeps_directories() {
         return Ok(None);
     }
@@ -128,32 +128,36 @@ fn finished(
         done: (how == Finish::Update)
             .then(|| Decision::new(Action::UpdateMetadata, Reason::Metadata)),
         target_stamp,
-        told: false,
+        failure_reported: false,
         lost,
         record: match Record::of(context.purpose) {
-            // It is what it was.
+            // Its row is still right.
             Record::Stamp if how == Finish::Restore => Record::Nothing,
             record => record,
         },
     }))
 }
 
-/// The stamp of the target's directory, where it has the metadata that it is to have.
+/// Returns the stamp of the target's directory if it has the wanted metadata.
 fn stamp_as_wanted(context: &Context<'_>, entry: &Entry) -> Result<Option<Stamp>, EntryError> {
     let found = context.target.look(&entry.key);
     let found = found.map_err(|cause| EntryError::on_target(Operation::List, &entry.key, cause))?;
     let is_as_wanted = |found: &Entry| {
-        let stood = Some(&found.metadata);
-        context.target.achievable_metadata(&entry.metadata, found.kind, stood) == found.metadata
+        let existing = Some(&found.metadata);
+        context.target.achievable_metadata(&entry.metadata, found.kind, existing) == found.metadata
     };
     Ok(found.filter(is_as_wanted).map(|found| found.stamp))
 }
 
-/// Sets the metadata of a directory, or takes what stands for what it is to have.
-fn set(context: &Context<'_>, how: Finish, entry: &mut Entry) -> Result<Option<Stamp>, Cause> {
+/// Sets the metadata of a directory, or for [`Finish::Record`] takes over the existing one.
+fn set(
+    context: &Context<'_>,
+    how: Finish,
+    entry: &mut Entry,
+) -> Result<Option<Stamp>, Cause> {
     let (key, kind) = (&entry.key, EntryKind::Directory);
     if how == Finish::Record {
-        // Whatever stands is what its row tells; the next run tries again.
+        // The row records the existing metadata, so that the next run tries again.
         if let Some(found) = context.target.look(key)? {
             entry.metadata = found.metadata;
         }
@@ -163,34 +167,34 @@ fn set(context: &Context<'_>, how: Finish, entry: &mut Entry) -> Result<Option<S
     context.target.set_metadata(key, kind, &wanted, Precondition::Leaf)
 }
 
-/// A directory's time that was set once, and that the target made another of.
+/// Returns the error for a time that was set before and that the target didn't keep.
 pub(super) fn time_not_kept(key: &Key) -> EntryError {
     let cause = Cause::NotKept("its modification time".to_owned());
     EntryError::on_target(Operation::SetMetadata, key, cause)
 }
 
-/// Finds out what a source's directory has that the target's hasn't, and leaves of its mode what an
-/// ACL grants.
+/// Finds out which features of the source's directory the target's lacks, and narrows the mode to
+/// the rights that an ACL grants.
 fn inspect(context: &Context<'_>, how: &mut Finish, entry: &mut Entry) -> Result<Features, Cause> {
     if *how == Finish::Record || context.purpose != Purpose::Mirror {
         return Ok(Features::default());
     }
     match context.source.inspect(entry) {
         Ok(Inspected { features, mode }) => {
-            // The listing's mode said more than the ACL: what stands may be right.
+            // The listed mode is wider than the ACL, so the existing one may be right.
             if mode != entry.metadata.mode && *how == Finish::Update {
                 *how = Finish::Look;
             }
             entry.metadata.mode = mode;
             Ok(features)
         }
-        // It was listed, and is gone: nothing more is known of it.
+        // It was removed since it was listed.
         Err(Cause::Io(error)) if error.kind() == NotFound => Ok(Features::default()),
         Err(cause) => Err(cause),
     }
 }
 
-/// A spool that gives back something else than it was given.
+/// Returns the error for a spool whose records can't be decoded.
 pub(super) fn spool_damaged() -> Error {
     Error::new(ErrorKind::Unusable, "a spool file of this run was damaged")
 }

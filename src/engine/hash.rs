@@ -1,4 +1,4 @@
-//! Reading and hashing content: once, and only as what it was listed to be.
+//! Reading and hashing of content: once, and only while it is as listed.
 
 use super::now;
 use super::tag::{TagHasher, Tagged};
@@ -13,16 +13,16 @@ use md5::{Digest as _, Md5};
 use ring::digest::{Context as Sha2, SHA256};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How often a file that changes while it is read is read.
+/// How many times a file is read that changes while it is read.
 const ATTEMPTS: u32 = 3;
-/// Bytes read at once; a file below this size costs one read and one write.
+/// The size of a read buffer in bytes; a smaller file takes one read and one write.
 pub const BUFFER: usize = 1 << 20;
-/// Chunks of this size are hashed with the help of cores that are free (below, handing over costs
-/// more than it gains).
-const HASHED_TOGETHER: usize = 512 << 10;
+/// In bytes: larger chunks are hashed with the help of free cores; for smaller ones handing over
+/// costs more than it gains.
+const PARALLEL_CHUNK: usize = 512 << 10;
 
-/// The machine's cores, and how many of them hash: one that is free helps with another's file, but
-/// two that both have a file only hinder each other.
+/// The machine's cores, and how many of them hash. A free core helps with another one's file, but
+/// two that each have a file would only slow each other down.
 #[derive(Debug)]
 pub struct Cores {
     all: usize,
@@ -37,7 +37,7 @@ impl Default for Cores {
 }
 
 impl Cores {
-    /// Begins to hash a file, by BLAKE3 and what else is wanted.
+    /// Starts to hash a file, with BLAKE3 and the digests in `wanted`.
     pub(super) fn hasher(&self, wanted: ExtraKinds) -> Hasher<'_> {
         let extra = ExtraHasher {
             sha256: wanted.sha256.then(|| Sha2::new(&SHA256)),
@@ -46,25 +46,25 @@ impl Cores {
         Hasher { blake3: blake3::Hasher::new(), extra, hashing: self.hashing() }
     }
 
-    /// Keeps a core busy until what it gives is dropped.
+    /// Marks a core as busy until the returned value is dropped.
     pub(super) fn hashing(&self) -> Hashing<'_> {
         self.hashing.fetch_add(1, Ordering::Relaxed);
         Hashing(self)
     }
 
-    /// Keeps a core busy that is free, if one is.
+    /// Marks a free core as busy; returns `None` if there is none.
     pub(super) fn hashing_free(&self) -> Option<Hashing<'_>> {
         let claim = |busy| (busy < self.all).then_some(busy + 1);
         let claimed = self.hashing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim);
         claimed.is_ok().then(|| Hashing(self))
     }
 
-    /// Hashes a regular file's content as is `wanted`, reads it anew when it changed, and gives the
-    /// entry as it was read. `pass` is asked before each chunk, with its
-    /// bytes: it may wait, and its error ends it.
+    /// Hashes the content of a regular file, and reads it again if it changed; returns the entry as
+    /// it was read. `pass` is called before each chunk with its size in bytes; it may wait, and its
+    /// error aborts the read.
     ///
     /// # Errors
-    /// That of `pass`, and those of reading.
+    /// The error of `pass`, and errors of reading.
     pub fn hash_content(
         &self,
         side: ReadSide<'_>,
@@ -77,11 +77,11 @@ impl Cores {
         let source = side.source;
         with_retries(side, entry, |entry| {
             let began = now();
-            let found = |digest, extra, is_tagged, told| {
+            let found = |digest, extra, is_tagged, object_info| {
                 let racy = entry.stamp.is_racy(began);
-                Ok(Hashed { digest, extra, racy, is_tagged, told })
+                Ok(Hashed { digest, extra, racy, is_tagged, object_info })
             };
-            // Only BLAKE3 is made of parts in any order.
+            // Only BLAKE3 can be computed from ranges in any order.
             if wanted.tagged.is_none()
                 && !wanted.extra.any()
                 && let Some(ranges) = source.read_ranges(entry)?
@@ -91,19 +91,19 @@ impl Cores {
                     bytes.add(chunk.len() as u64);
                     Ok(())
                 };
-                let told = ranges.facts().map(ObjectInfo::from);
+                let object_info = ranges.facts().map(ObjectInfo::from);
                 let digest = self.hash_ranges(&*ranges, entry.stamp.size, buffer, &take)?;
-                return found(digest, ExtraDigests::default(), false, told);
+                return found(digest, ExtraDigests::default(), false, object_info);
             }
             let mut hasher = self.hasher(wanted.extra);
             let mut by_tag = wanted.tagged.map(Tagged::hasher);
-            let mut told = None;
+            let mut object_info = None;
             source.read(entry, buffer, &mut |reading| {
                 let chunk = match reading {
                     Reading::Chunk(chunk) => chunk,
                     Reading::Opened(_) => return Ok(()),
                     Reading::Facts(facts) => {
-                        told = Some(ObjectInfo::from(&*facts));
+                        object_info = Some(ObjectInfo::from(&*facts));
                         return pass(0);
                     }
                 };
@@ -116,64 +116,64 @@ impl Cores {
                 Ok(())
             })?;
             let is_tagged = by_tag.is_some_and(TagHasher::finish);
-            found(hasher.finalize(), hasher.extra.finish(), is_tagged, told)
+            found(hasher.finalize(), hasher.extra.finish(), is_tagged, object_info)
         })
     }
 }
 
-/// What is read, and which side of a run that is.
+/// A source or target to read from.
 #[derive(Clone, Copy)]
 pub struct ReadSide<'a> {
-    /// It.
+    /// The backend.
     pub source: &'a dyn Source,
-    /// Which side, in errors.
+    /// The side that errors name.
     pub side: Side,
 }
 
 impl<'a> ReadSide<'a> {
-    /// The source of a run.
+    /// Reads from the source of a run.
     pub fn source(source: &'a dyn Source) -> Self {
         Self { source, side: Side::Source }
     }
 
-    /// The target of a run.
+    /// Reads from the target of a run.
     pub fn target(source: &'a dyn Source) -> Self {
         Self { source, side: Side::Target }
     }
 }
 
-/// What content is hashed for beside its BLAKE3.
+/// What to compute from content besides its BLAKE3.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wanted<'a> {
-    /// What a store's tag may say of it.
+    /// A store's tag to compare with.
     pub tagged: Option<&'a Tagged>,
-    /// Other digests.
+    /// Further digests.
     pub extra: ExtraKinds,
 }
 
-/// What content was found to be.
+/// The result of hashing content.
 #[derive(Clone, Copy, Debug)]
 pub struct Hashed {
     /// Its digest.
     pub digest: Digest,
-    /// The other digests that were wanted.
+    /// The further digests that were wanted.
     pub extra: ExtraDigests,
-    /// Whether the stamp that it was read under is racy.
+    /// Whether the stamp under which it was read is racy.
     pub racy: bool,
-    /// Whether it is what the tag says, if that was asked for.
+    /// Whether the content matches the tag, if there was one to compare with.
     pub is_tagged: bool,
-    /// What reading told of it that a listing could not.
-    pub told: Option<ObjectInfo>,
+    /// What reading returned beyond the listing.
+    pub object_info: Option<ObjectInfo>,
 }
 
-/// What a store keeps with an object, as far as it says what the entry is.
+/// What a store keeps with an object about its kind and metadata.
 #[derive(Clone, Copy, Debug)]
 pub struct ObjectInfo {
     /// Its kind.
     pub kind: EntryKind,
     /// Its metadata.
     pub metadata: Metadata,
-    /// Whether that was stored with it.
+    /// Where the metadata comes from.
     pub completeness: Completeness,
 }
 
@@ -183,13 +183,13 @@ impl From<&Facts> for ObjectInfo {
     }
 }
 
-/// A core that hashes.
+/// A core that is marked as busy with hashing.
 pub(super) struct Hashing<'a>(&'a Cores);
 
-/// A hash under way; it keeps a core busy until it is dropped.
+/// A hash under way; it marks a core as busy until it is dropped.
 pub(super) struct Hasher<'a> {
     blake3: blake3::Hasher,
-    /// The other hashes; by itself where a chunk is the whole.
+    /// The further digests. If one chunk is all content, they are updated without `blake3`.
     pub(super) extra: ExtraHasher,
     hashing: Hashing<'a>,
 }
@@ -208,7 +208,7 @@ impl Hasher<'_> {
         }
     }
 
-    /// Hashes a chunk while something else is done with it.
+    /// Hashes a chunk while `other` runs.
     pub(super) fn update_beside<T>(&mut self, chunk: &[u8], other: impl FnOnce() -> T) -> T {
         if !self.has_help(chunk) {
             self.blake3.update(chunk);
@@ -227,9 +227,9 @@ impl Hasher<'_> {
         })
     }
 
-    /// Whether a core is free to help with a chunk.
+    /// Returns whether a free core can help with a chunk.
     fn has_help(&self, chunk: &[u8]) -> bool {
-        chunk.len() >= HASHED_TOGETHER
+        chunk.len() >= PARALLEL_CHUNK
             && self.hashing.0.hashing.load(Ordering::Relaxed) < self.hashing.0.all
     }
 
@@ -238,7 +238,7 @@ impl Hasher<'_> {
     }
 }
 
-/// The hashes beside BLAKE3, under way. They take content in order.
+/// Digests other than BLAKE3 under way. They need content in order.
 pub(super) struct ExtraHasher {
     sha256: Option<Sha2>,
     md5: Option<Md5>,
@@ -259,7 +259,7 @@ impl ExtraHasher {
         }
     }
 
-    /// The digests of what was hashed so far.
+    /// Returns the digests of what was hashed so far.
     pub(super) fn finish(&self) -> ExtraDigests {
         let sha256 = self.sha256.clone().map(Sha2::finish);
         ExtraDigests {
@@ -275,9 +275,9 @@ impl Drop for Hashing<'_> {
     }
 }
 
-/// Reads an entry, looking again and reading anew when it changed; one that came damaged is read
-/// once more. One that changed within the last clock tick is read when the tick is over
-/// ([`Stamp::tick_left`](crate::model::Stamp::tick_left)).
+/// Calls `attempt` to read an entry. If the entry changed, it is looked up and read again; if its
+/// content was damaged, it is read once more. An entry that changed within the last clock tick is
+/// read only after that tick ([`Stamp::tick_left`](crate::model::Stamp::tick_left)).
 pub(super) fn with_retries<T>(
     ReadSide { source, side }: ReadSide<'_>,
     listed: &Entry,
@@ -322,7 +322,7 @@ mod tests {
         let (one, other) = (cores.hashing(), cores.hashing_free());
         assert!(other.is_some());
         assert!(cores.hashing_free().is_none());
-        assert!(cores.hashing_free().is_none(), "who asks in vain sets none free");
+        assert!(cores.hashing_free().is_none(), "a failed claim frees no core");
         drop(one);
         assert!(cores.hashing_free().is_some());
     }

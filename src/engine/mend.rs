@@ -1,7 +1,7 @@
-//! Mending one leaf: back to what was recorded of it.
+//! Repair of one leaf: it is restored as it was recorded.
 //!
-//! The step's entry is the recorded one. Content comes from the source, and counts only if it has the
-//! recorded digest.
+//! The step's entry is the recorded one. Content comes from the source, and is used only if it has
+//! the recorded digest.
 
 use super::attempt::{Attempt, Copied};
 use super::batch::{CompletedStep, Record};
@@ -13,7 +13,7 @@ use crate::model::{Action, Cause, Digest, Entry, EntryError, EntryKind, Operatio
 use crate::plan::Step;
 
 impl Worker<'_, '_> {
-    /// Copies a file back.
+    /// Copies the recorded content of a file back from the source.
     pub(super) fn mend(&mut self, step: &Step) -> Result<CompletedStep, EntryError> {
         let context = self.context;
         let right = &step.source;
@@ -27,7 +27,7 @@ impl Worker<'_, '_> {
             (self.slot, step.precondition, self.building.as_deref());
         let attempt = Attempt { context, slot, building, precondition, row: None, unless: None };
         let buffer = &mut self.buffer;
-        // What is read again after it changed is held against the same.
+        // A file that changed and is read again must have the same recorded content.
         let copied = with_retries(ReadSide::source(&*context.source), &entry, |found| {
             attempt.run(&as_recorded(found, &entry), buffer)
         });
@@ -39,14 +39,15 @@ impl Worker<'_, '_> {
         prove(&mut finished.row, done.hashed, None);
         finished.row.verified_at = Some(now());
         if right.stamp.is_unknown() {
-            // Its row has neither size nor metadata that fit it: the next mirror makes another.
+            // Without a recorded size and metadata the row can't be mended: the next mirror makes
+            // it.
             finished.record = Record::Nothing;
         }
         self.join(&mut finished, staged)?;
         Ok(finished)
     }
 
-    /// Sets a leaf's metadata.
+    /// Sets the metadata of a leaf back to the recorded one.
     pub(super) fn mend_metadata(
         &mut self,
         step: &Step,
@@ -54,8 +55,8 @@ impl Worker<'_, '_> {
     ) -> Result<CompletedStep, EntryError> {
         let target = &self.context.target;
         let right = &step.source;
-        let stood = step.target.as_ref().map(|existing| &existing.metadata);
-        let wanted = target.achievable_metadata(&right.metadata, right.kind, stood);
+        let existing = step.target.as_ref().map(|existing| &existing.metadata);
+        let wanted = target.achievable_metadata(&right.metadata, right.kind, existing);
         let existing = target
             .set_metadata(&right.key, right.kind, &wanted, step.precondition)
             .map_err(|cause| EntryError::on_target(Operation::SetMetadata, &right.key, cause))?;
@@ -64,14 +65,14 @@ impl Worker<'_, '_> {
         finished.row.digest = right.recorded;
         finished.target_stamp = existing;
         if right.kind == EntryKind::File && !is_proven {
-            // Its stamp would vouch for content that nobody read.
+            // The target's stamp would vouch for content that was not read.
             finished.record = Record::Nothing;
         }
         Ok(finished)
     }
 }
 
-/// The file that a source offers for a recorded one, as it says itself.
+/// Looks up the source's file for a recorded one.
 fn offered(source: &dyn Source, right: &Entry, expected: Digest) -> Result<Entry, Cause> {
     let other = |what: &str| Cause::Other(format!("the source {what}"));
     let found = source.look(&right.key)?.ok_or_else(|| other("doesn't have it"))?;
@@ -82,7 +83,7 @@ fn offered(source: &dyn Source, right: &Entry, expected: Digest) -> Result<Entry
     if is_seen && found.stamp.size != right.stamp.size {
         return Err(other("has another content than was recorded (another size)"));
     }
-    // Nobody saw it as it is recorded: what the source says of it is right then.
+    // If nothing of it was recorded when it was seen, the source's metadata is right.
     let mut metadata = right.metadata;
     if !is_seen {
         metadata = found.metadata;
@@ -91,12 +92,12 @@ fn offered(source: &dyn Source, right: &Entry, expected: Digest) -> Result<Entry
     Ok(Entry { metadata, recorded: Some(expected), ..found })
 }
 
-/// A source's file as it is read, with what was recorded of it.
+/// Returns the source's file as found, with the recorded metadata and digest.
 fn as_recorded(found: &Entry, right: &Entry) -> Entry {
     Entry { metadata: right.metadata, recorded: right.recorded, ..found.clone() }
 }
 
-/// An error in words that tell the source's content from the target's.
+/// Rewords an error so that the source's content isn't taken for the target's.
 fn of_source(error: EntryError, right: &Entry) -> EntryError {
     let cause = match error.cause {
         Cause::OtherDigest { recorded, found } => Cause::Other(format!(

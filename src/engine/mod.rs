@@ -1,11 +1,11 @@
 //! The engine: executes a plan.
 //!
-//! The `dispatcher` reads the plan on one thread, makes directories as it goes and hands the rest
-//! in groups to workers (`copy`, `check`, `update`; `attempt`, `hash`, `ranges`, `tag`); what they
-//! finished gathers in a `batch`, which the `commit` stage makes durable, puts in place and records.
-//! When all steps are done, `delete` (but for what `collisions` spares), `set_aside`, `successors` and
-//! `finish` work off what waited. What a verification found is mended in the same way, by a plan of
-//! its own (`mend`). The engine never prints, never exits, and reads no environment.
+//! The `dispatcher` reads the plan on one thread, makes directories as it goes and hands everything
+//! else in groups to workers (`copy`, `check`, `update`; `attempt`, `hash`, `ranges`, `tag`).
+//! Finished steps are collected in a `batch`, which the `commit` stage makes durable, puts in place
+//! and records. When all steps are done, `delete` (except what `collisions` spares), `set_aside`,
+//! `successors` and `finish` do what had to wait. `mend` repairs what a verification found, by a
+//! plan of its own. The engine never prints, never exits, and reads no environment.
 
 mod ahead;
 mod attempt;
@@ -48,68 +48,69 @@ use rustix::io::Errno;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-/// Whose word counts.
+/// What a plan is executed for, which decides whose metadata is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To mirror: what the source is like is right.
+    /// Mirror: the source's metadata is right.
     Mirror,
-    /// To mend: what was recorded is right, and the source gives content alone.
+    /// Repair: the recorded metadata is right, and only content is taken from the source.
     Mend {
-        /// Keep what the source's store keeps with an object beside its metadata.
+        /// Keep the headers that the source's store has with an object.
         headers: bool,
     },
 }
 
 /// What every part of the engine needs.
 pub struct Context<'a> {
-    /// Where entries come from.
+    /// The side that entries are read from.
     pub source: Arc<dyn Source>,
-    /// Where they go.
+    /// The side that entries are written to.
     pub target: Arc<dyn Target>,
-    /// What it is done for.
+    /// The purpose of the run.
     pub purpose: Purpose,
     /// The run's number in the state.
     pub run: RunNumber,
-    /// When the run began to list: what changed since is not trusted next time.
+    /// When the run began to list: source stamps since then are not trusted next time.
     pub began: Timestamp,
     /// The counters.
     pub progress: &'a Progress,
-    /// Who is told.
+    /// Receives the events.
     pub observer: &'a dyn Observer,
-    /// Whether to stop.
+    /// The user's request to stop.
     pub stop: &'a Stop,
-    /// The rules, for what can only be decided once somebody looked.
+    /// The rules, for decisions that need content or metadata that a listing doesn't give.
     pub policy: &'a Policy,
-    /// Whether the target's store copies what the source has by itself.
+    /// Whether the target's store can copy from the source without the content passing through
+    /// here.
     pub can_copy_server_side: bool,
-    /// Bytes that a worker reads at once.
+    /// The size of a worker's read buffer, in bytes.
     pub buffer: usize,
-    /// Workers, at least 1.
+    /// The number of workers, at least 1.
     pub transfers: usize,
-    /// Who hashes.
+    /// The cores that hash.
     pub cores: Cores,
-    /// The limit within which the target is written, where there is one: its waits end with the run.
+    /// The bandwidth limit of the target, if there is one: its waits end with the run.
     pub bandwidth: Option<Arc<BandwidthLimit>>,
-    /// What stopped the run.
+    /// The error that stopped the run.
     pub fatal: OnceLock<Error>,
     /// Whether a filter hides entries of the target, so that a directory may not be empty.
     pub filtered: bool,
-    /// What failed, for the sake of which something stays.
+    /// Failed entries, which keep others from being deleted.
     pub collisions: Collisions,
-    /// Where what waits spools to.
+    /// The directory of spool files.
     pub spool_dir: &'a Path,
-    /// Whether another run is under way in a directory below the target's root that a key lies in.
+    /// Returns whether a key lies in a directory of the target into which another run is under way.
     pub is_under_way: &'a (dyn Fn(&Key) -> bool + Sync),
 }
 
 impl Context<'_> {
-    /// Who records what is done.
+    /// Returns what the rows of this run have in common.
     fn recorded_by(&self) -> RecordedBy {
         RecordedBy { run: self.run, from: self.policy.from, began: self.began }
     }
 
-    /// Takes note of an entry that failed; an error that every other entry would meet too stops the
-    /// run, and is told as that, once.
+    /// Counts and reports an entry that failed. An error that every other entry would meet too
+    /// stops the run instead and is reported once, as its reason.
     pub fn fail(&self, mut error: EntryError) {
         if matches!(error.cause, Cause::Stopped) {
             return;
@@ -119,7 +120,7 @@ impl Context<'_> {
         }
         self.progress.fail(&error);
         self.collisions.note(&error);
-        let Some(help) = hopeless(&error) else {
+        let Some(help) = fatal_hint(&error) else {
             return self.observer.observe(&Event::Failed(error));
         };
         let what = match error.side {
@@ -138,19 +139,19 @@ impl Context<'_> {
         }
     }
 
-    /// Whether nothing new is to be begun.
+    /// Returns whether no new work may be started.
     pub fn is_over(&self) -> bool {
         self.stop.requested() || self.fatal.get().is_some()
     }
 
-    /// Takes note that a directory was made.
+    /// Counts and reports a directory that was made.
     fn made_directory(&self, key: &Key, reason: Reason) {
         self.progress.directories_created.add(1);
         let kind = Some(EntryKind::Directory);
-        self.tell(|| Outcome::new(key, kind, Action::MakeDirectory, reason));
+        self.report(|| Outcome::new(key, kind, Action::MakeDirectory, reason));
     }
 
-    /// Takes note that a directory could not be made, nor what was to be in it.
+    /// Reports that a directory could not be made, and that its members fail with it.
     fn fail_directory<'k>(&self, key: &Key, cause: Cause, members: impl Iterator<Item = &'k Key>) {
         self.fail(EntryError::on_target(Operation::MakeDirectory, key, cause));
         for member in members {
@@ -158,8 +159,8 @@ impl Context<'_> {
         }
     }
 
-    /// Takes note of what a source's entry has that the target's hasn't.
-    fn lost(&self, key: &Key, features: Features) {
+    /// Counts and reports features of the source's entry that the target's copy lacks.
+    fn report_lost(&self, key: &Key, features: Features) {
         if features.is_empty() {
             return;
         }
@@ -178,21 +179,21 @@ impl Context<'_> {
         }
     }
 
-    /// Tells something to know.
+    /// Reports a notice.
     fn notice(&self, notice: Notice) {
         self.observer.observe(&Event::Notice(notice));
     }
 
-    /// Tells what became of an entry, if anybody wants to know.
-    fn tell(&self, outcome: impl FnOnce() -> Outcome) {
+    /// Reports the outcome of an entry if the observer wants outcomes.
+    fn report(&self, outcome: impl FnOnce() -> Outcome) {
         if self.observer.wants_changes() {
             self.observer.observe(&Event::Changed(outcome()));
         }
     }
 }
 
-/// The way out of a fault that the next entry would meet too.
-fn hopeless(error: &EntryError) -> Option<Hint> {
+/// Returns advice if every other entry would fail with the same error, so that the run must stop.
+fn fatal_hint(error: &EntryError) -> Option<Hint> {
     if let Cause::Lost { help, .. } = &error.cause {
         return Some(help.clone());
     }
@@ -213,7 +214,7 @@ fn hopeless(error: &EntryError) -> Option<Hint> {
     Some(help.into())
 }
 
-/// The time as file systems stamp it: the kernel's coarse clock.
+/// Returns the time of the kernel's coarse clock, with which file systems stamp files.
 pub fn now() -> Timestamp {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
     Timestamp { seconds: now.tv_sec, nanos: now.tv_nsec as u32 }

@@ -1,9 +1,9 @@
-//! A dry run: reads the plan and says what would be done, in the same words.
+//! A dry run: reads the plan and reports the same outcomes as its execution would.
 
-use super::delete::{name_each, preview_deletions, settle};
+use super::delete::{for_each_planned, preview_deletions, settle};
 use super::finish::{spool_damaged, time_not_kept};
 use super::set_aside::{self, Deletions, SetAside, Since, Successor};
-use super::successors::still_standing;
+use super::successors::not_deleted_cause;
 use crate::compare::join::Joined;
 use crate::model::{
     Action, Decision, Entry, EntryError, EntryKind, Error, Event, Key, Observer, Operation,
@@ -13,28 +13,29 @@ use crate::plan::{
     DeleteOptions, DeletionTally, Finish, Plan, Planned, Remainder, Step, spool_error,
 };
 
-/// A dry run under way.
+/// A dry run.
 pub struct Preview<'a> {
-    /// Who is told.
+    /// Receives the events.
     pub observer: &'a dyn Observer,
     /// The counters.
     pub progress: &'a Progress,
-    /// Whether to stop.
+    /// The user's request to stop.
     pub stop: &'a Stop,
-    /// What is asked of deletions; `None`: there are none.
+    /// What the user asked for; `None` if nothing is deleted.
     pub deletes: Option<&'a DeleteOptions>,
-    /// Whether a temporary belongs to a run that is not over, and is left out.
+    /// Returns whether a temporary file belongs to a run that is under way, and is left alone.
     pub under_way: &'a dyn Fn(&Key) -> bool,
-    /// Whether a file that is taken as it is has a wider mode than its source's ACL grants, which a
-    /// listing doesn't show.
+    /// Returns whether a file that is taken as it is has a wider mode than its source's ACL grants,
+    /// which a listing doesn't show.
     pub is_wider: &'a dyn Fn(&Step) -> bool,
 }
 
 impl Preview<'_> {
-    /// Says what executing the plan would do; a refusal of the deletions by `allow` is returned.
+    /// Reports what executing the plan would do; returns the error of `allow` if it refused
+    /// deletions.
     ///
     /// # Errors
-    /// What would stop the run before its end.
+    /// The error that would stop the run.
     pub fn run<J: Iterator<Item = Result<Joined, Error>>>(
         &self,
         mut plan: Plan<'_, J>,
@@ -48,14 +49,14 @@ impl Preview<'_> {
                 }
                 Planned::Step(planned) => {
                     if let Some(outcome) = foreseen(&planned, self.is_wider) {
-                        self.tell(outcome);
+                        self.report(outcome);
                     }
                 }
                 Planned::Failed(error) => self.fail(error),
-                Planned::Settled(outcome) => self.tell(outcome),
+                Planned::Settled(outcome) => self.report(outcome),
                 Planned::Sweep(key) if (self.under_way)(&key) => {}
                 Planned::Sweep(key) => {
-                    self.tell(Outcome::new(&key, None, Action::Sweep, Reason::LeftOver));
+                    self.report(Outcome::new(&key, None, Action::Sweep, Reason::LeftOver));
                 }
                 Planned::Notice(notice) => {
                     self.observer.observe(&Event::Notice(notice));
@@ -69,7 +70,7 @@ impl Preview<'_> {
         self.remainder(plan.finish()?, set_aside, allow)
     }
 
-    /// Says what would become of what waits for all steps.
+    /// Reports what would become of everything that waits for all steps.
     fn remainder(
         &self,
         remainder: Remainder,
@@ -83,21 +84,21 @@ impl Preview<'_> {
         let mut set_aside = set_aside.finish()?;
         let planned = Deletions { options, status: settled.deletions };
         while let Some((key, since)) = set_aside.next()? {
-            // What fails in a dry run is nothing that would have to be read.
+            // In a dry run only what would not be read anyway can have failed.
             if let Some(status) = set_aside::status(progress, planned, since, Successor::Incomplete)
             {
-                self.tell(set_aside::outcome(&key, status));
+                self.report(set_aside::outcome(&key, status));
             }
         }
         match settled.deletions {
             Some(Status::Done) => {
-                let tell = |outcome| self.tell(outcome);
-                preview_deletions(deletions, self.observer, self.under_way, tell)?;
+                let report = |outcome| self.report(outcome);
+                preview_deletions(deletions, self.observer, self.under_way, report)?;
             }
-            Some(status) => name_each(deletions, |entry| {
+            Some(status) => for_each_planned(deletions, |entry| {
                 let (kind, action) = (Some(entry.kind), Action::Delete);
                 let outcome = Outcome::new(&entry.key, kind, action, Reason::Extra);
-                self.tell(outcome.with_status(status));
+                self.report(outcome.with_status(status));
             })?,
             None => {}
         }
@@ -111,30 +112,30 @@ impl Preview<'_> {
         Ok(settled.refusal)
     }
 
-    /// Says what would become of a leaf that waits for the directory in its place to be deleted.
+    /// Reports what would become of a leaf that waits for the directory in its place to be deleted.
     fn successor(&self, entry: &Entry, deletions: Option<Status>) {
         if deletions != Some(Status::Done) {
-            let cause = still_standing(deletions);
+            let cause = not_deleted_cause(deletions);
             return self.fail(EntryError::on_target(Operation::Write, &entry.key, cause));
         }
         let is_link = entry.kind == EntryKind::Symlink;
         let action = if is_link { Action::MakeLink } else { Action::AfterDeletion };
         let outcome = Outcome::new(&entry.key, Some(entry.kind), action, Reason::Kind);
-        self.tell(outcome.moving(entry.size()));
+        self.report(outcome.moving(entry.size()));
     }
 
-    /// Says how a directory would be finished.
+    /// Reports how a directory would be finished.
     fn directory(&self, how: Finish, entry: &Entry) {
         let outcome = |action| Outcome::new(&entry.key, Some(entry.kind), action, Reason::Metadata);
         match how {
-            Finish::Update => self.tell(outcome(Action::UpdateMetadata)),
-            Finish::Look => self.tell(outcome(Action::Look)),
+            Finish::Update => self.report(outcome(Action::UpdateMetadata)),
+            Finish::Look => self.report(outcome(Action::Look)),
             Finish::NotKept => self.fail(time_not_kept(&entry.key)),
             Finish::Restore | Finish::Record | Finish::Inspect => {}
         }
     }
 
-    fn tell(&self, outcome: Outcome) {
+    fn report(&self, outcome: Outcome) {
         self.observer.observe(&Event::Changed(outcome));
     }
 
@@ -144,14 +145,14 @@ impl Preview<'_> {
     }
 }
 
-/// What a step would do, where that is worth telling.
+/// Returns the outcome that a step would have, unless it isn't worth reporting.
 fn foreseen(step: &Step, is_wider: &dyn Fn(&Step) -> bool) -> Option<Outcome> {
     let (source, Decision { action, reason }) = (&step.source, step.decision);
     let outcome = |action, reason| Outcome::new(&source.key, Some(source.kind), action, reason);
     if matches!(action, Action::Adopt | Action::Record) && is_wider(step) {
         return Some(outcome(Action::UpdateMetadata, Reason::Metadata));
     }
-    // A root that is missing is made in any case.
+    // A missing root is made in any case.
     if action == Action::Record || source.key.is_root() {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Content that is read in ranges, and hashed by as many threads as read it.
+//! Content that is read in ranges and hashed by the threads that read it.
 
 use super::hash::{Cores, Hashing};
 use crate::backend::{Ranges, ReadError};
@@ -11,12 +11,12 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, Scope};
 
-/// Takes a chunk of content and its offset.
+/// Takes the offset of a chunk of content, and the chunk.
 pub(super) type TakeAt<'a> = dyn Fn(u64, &[u8]) -> Result<(), Cause> + Sync + 'a;
 
 impl Cores {
-    /// Reads and hashes content of `size` bytes; `take` is given each chunk and its offset, by several
-    /// threads, each of which has a buffer like this one.
+    /// Reads and hashes content of `size` bytes. Several threads call `take` with the offset of
+    /// each chunk and the chunk; each of them has a buffer of the size of `buffer`.
     pub(super) fn hash_ranges(
         &self,
         ranges: &dyn Ranges,
@@ -49,7 +49,7 @@ impl Cores {
         }
         ranges.end()?;
         let values: Option<Vec<_>> = reading.values.into_iter().map(OnceLock::into_inner).collect();
-        let values = values.expect("whoever doesn't fail reads until none is left");
+        let values = values.expect("without an error all ranges are read");
         Ok(root(&values, length, size))
     }
 }
@@ -60,16 +60,16 @@ struct Reading<'a> {
     ranges: &'a dyn Ranges,
     /// The hashes of the ranges.
     values: Vec<OnceLock<ChainingValue>>,
-    /// The range that is read next.
+    /// The number of the range that is read next.
     next: AtomicU64,
-    /// Why the first that failed did.
+    /// The first error.
     failed: OnceLock<ReadError>,
     take: &'a TakeAt<'a>,
 }
 
 impl Reading<'_> {
-    /// Reads ranges until there are none left, with the help of cores that come free meanwhile, where
-    /// that is wished for.
+    /// Reads ranges until there are none left. If the number of readers is open, cores that become
+    /// free meanwhile help.
     fn run<'s>(&'s self, scope: &'s Scope<'s, '_>, _hashing: Hashing<'_>, buffer: &mut [u8]) {
         while self.failed.get().is_none() {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -80,13 +80,13 @@ impl Reading<'_> {
             {
                 let bytes = buffer.len();
                 let help = move || self.run(scope, free, &mut vec![0; bytes]);
-                // Where there can be no more threads it goes on without.
+                // If no thread can be started, this one reads on alone.
                 Builder::new().spawn_scoped(scope, help).ok();
             }
             match self.read(number, buffer) {
                 Ok(found) => value.get_or_init(|| found),
                 Err(error) => {
-                    // The others only follow the first.
+                // Later errors are consequences of the first.
                     self.failed.set(error).ok();
                     return;
                 }
@@ -111,13 +111,13 @@ impl Reading<'_> {
     }
 }
 
-/// The hash of the whole, from those of two or more ranges.
+/// Returns the hash of the whole content from those of its ranges, at least two.
 fn root(values: &[ChainingValue], length: u64, size: u64) -> Digest {
     let (left, right) = halves(values, length, size);
     merge_subtrees_root(&left, &right, Mode::Hash).into()
 }
 
-/// Both sides of the tree over two or more ranges.
+/// Returns the hashes of both halves of the tree over two or more ranges.
 fn halves(values: &[ChainingValue], length: u64, size: u64) -> (ChainingValue, ChainingValue) {
     let left = left_subtree_len(size);
     let (before, behind) = values.split_at((left / length) as usize);
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_make_the_digest_of_the_whole() {
+    fn hashes_of_ranges_give_the_digest_of_the_whole_content() {
         const LENGTH: usize = 4096;
         let content: Vec<u8> = (0..9 * LENGTH as u32).map(|at| (at % 251) as u8).collect();
         for ranges in 2..=9 {

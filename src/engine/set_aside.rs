@@ -1,7 +1,8 @@
-//! Leaves whose place directories took: they are removed when those are whole.
+//! Leaves that were set aside for a directory of the same name; they are removed once it is
+//! complete.
 //!
-//! Such a leaf may be the only copy of what is to lie in the directory (a file that was moved into a
-//! directory of its own name), so that it waits as deletions do.
+//! Such a leaf may be the only copy of a file that belongs into the directory (one that was moved
+//! into a directory of its own name). So its removal waits, as deletions do.
 
 use super::Context;
 use super::commit::Committer;
@@ -14,25 +15,25 @@ use crate::plan::{DeleteOptions, spool_error};
 use crate::spool::{Spool, SpoolReader};
 use std::path::Path;
 
-/// Bytes of their keys that stay in memory.
-const SPOOLED: usize = 64 << 10;
+/// In bytes: as much of their keys stays in memory.
+const SPOOL_MEMORY: usize = 64 << 10;
 
-/// Leaves that wait to be removed.
+/// Leaves that are to be removed when all steps are done.
 pub(super) struct SetAside(Spool);
 
-/// Since when one is set aside.
+/// Which run set a leaf aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Since {
-    /// By this run.
+    /// This run.
     Now,
-    /// By an earlier run.
+    /// An earlier run.
     Before,
-    /// By an earlier run, and what took its place is to be deleted.
+    /// An earlier run, and the directory that took its place is to be deleted.
     Doomed,
 }
 
 impl Since {
-    /// Of what an earlier run set aside.
+    /// Returns the value for a leaf that an earlier run set aside.
     pub(super) fn before(is_doomed: bool) -> Self {
         if is_doomed { Self::Doomed } else { Self::Before }
     }
@@ -40,7 +41,7 @@ impl Since {
 
 impl SetAside {
     pub(super) fn new(spool_dir: &Path) -> Self {
-        Self(Spool::new(spool_dir, SPOOLED))
+        Self(Spool::new(spool_dir, SPOOL_MEMORY))
     }
 
     pub(super) fn add(&mut self, key: &Key, since: Since) -> Result<(), Error> {
@@ -58,7 +59,7 @@ impl SetAside {
     }
 }
 
-/// What was set aside, in order.
+/// Leaves that were set aside, in the order in which they were added.
 pub(super) struct Leaves(SpoolReader);
 
 impl Leaves {
@@ -75,7 +76,7 @@ impl Leaves {
     }
 }
 
-/// The directory that took a leaf's place.
+/// Returns the directory that took the leaf's place.
 fn directory_of(key: &Key) -> Key {
     match key.name() {
         name if is_set_aside(name) => Key::new(key.parent()),
@@ -83,25 +84,26 @@ fn directory_of(key: &Key) -> Key {
     }
 }
 
-/// What a run does about deletions, which what was set aside waits for too.
+/// What a run does about deletions, on which the removal of leaves set aside depends.
 #[derive(Clone, Copy)]
 pub(super) struct Deletions<'a> {
-    /// What it was asked; `None` where it deletes nothing.
+    /// What the user asked for; `None` if nothing is deleted.
     pub(super) options: Option<&'a DeleteOptions>,
-    /// What becomes of those that were planned; `None` where none were.
+    /// What becomes of the planned deletions; `None` if none were planned.
     pub(super) status: Option<Status>,
 }
 
-/// The directory in the place of what was set aside.
+/// The state of the directory that took a leaf's place.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Successor {
-    /// All in it was copied.
+    /// Everything in it was copied.
     Complete,
     /// Something in it could not be copied.
     Incomplete,
 }
 
-/// What becomes of one: [`Status::Done`] where it goes; `None` where nothing is said of it.
+/// Returns what becomes of a leaf set aside: [`Status::Done`] if it is removed; `None` if nothing
+/// is reported.
 pub(super) fn status(
     progress: &Progress,
     deletions: Deletions<'_>,
@@ -117,12 +119,12 @@ pub(super) fn status(
     Some(if waits { Status::Waits } else { Status::Done })
 }
 
-/// Tells what becomes of one.
+/// Returns the outcome of a leaf that was set aside.
 pub(super) fn outcome(key: &Key, status: Status) -> Outcome {
     Outcome::new(key, None, Action::RemoveSetAside, Reason::SetAside).with_status(status)
 }
 
-/// Removes what was set aside, where no copy failed.
+/// Removes the leaves that were set aside, unless copies failed.
 pub(super) fn remove(
     context: &Context<'_>,
     mut leaves: Leaves,
@@ -143,7 +145,7 @@ pub(super) fn remove(
         match status(progress, deletions, since, successor) {
             Some(Status::Done) => {}
             Some(status) => {
-                context.tell(|| outcome(&key, status));
+                context.report(|| outcome(&key, status));
                 if status == Status::Waits {
                     progress.file_deletions_waiting.add(1);
                 }
@@ -161,10 +163,10 @@ pub(super) fn remove(
         }
         if since != Since::Now {
             progress.leftovers_swept.add(1);
-            context.tell(|| outcome(&key, Status::Done));
+            context.report(|| outcome(&key, Status::Done));
         }
         if !is_set_aside(key.name()) {
-            // In a store it had its row until now.
+            // A store keeps the leaf at its own key, so it had a row until now.
             committer.forget(key);
         }
     }

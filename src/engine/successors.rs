@@ -1,8 +1,8 @@
-//! Leaves that take the place of directories which are deleted for them.
+//! Leaves that replace directories, which are deleted first.
 //!
-//! What lies in such a directory may be the only copy of what the leaf has (a file that was moved out of
-//! a directory of its own name). So the leaf's content is written before anything is deleted, and put in
-//! its place when the directory is gone.
+//! Such a directory may contain the only copy of the leaf's content (a file that was moved out of a
+//! directory of its own name). So the leaf's content is staged before anything is deleted, and put
+//! in place when the directory is gone.
 
 use super::Context;
 use super::batch::{BATCH_FILES, CompletedStep};
@@ -17,28 +17,29 @@ use crate::plan::{Step, spool_error};
 use crate::spool::{Spool, SpoolReader};
 use std::path::Path;
 
-/// Files that are held, written and not yet in their place: what an interruption costs, and memory for
-/// so many rows.
-const STAGED: usize = BATCH_FILES;
-/// Bytes in memory of those beyond.
-const SPOOLED: usize = 64 << 10;
+/// The most files that are staged at a time: this bounds what an interruption loses, and the memory
+/// for rows.
+const MAX_STAGED: usize = BATCH_FILES;
+/// In bytes: as much of the other files' entries stays in memory.
+const SPOOL_MEMORY: usize = 64 << 10;
 
 /// Leaves that wait for deletions.
 pub(super) struct Successors {
     leaves: SpoolReader,
-    /// What was written already; links have no content, and are made at once.
+    /// Entries whose content is staged. Links have no content; they are made when they are put in
+    /// place.
     staged: Vec<(Entry, Option<CompletedStep>)>,
-    /// Those that are too many for one run.
+    /// Leaves that exceed [`MAX_STAGED`] and wait for the next run.
     rest: Spool,
 }
 
 impl Successors {
     pub(super) fn new(leaves: SpoolReader, spool_dir: &Path) -> Self {
-        Self { leaves, staged: Vec::new(), rest: Spool::new(spool_dir, SPOOLED) }
+        Self { leaves, staged: Vec::new(), rest: Spool::new(spool_dir, SPOOL_MEMORY) }
     }
 
-    /// Writes their content, and makes it durable. What fails is told; the directory in its place stays
-    /// in any case.
+    /// Stages the leaves' content and makes it durable. A failure is reported, and keeps the
+    /// directory from being deleted.
     pub(super) fn stage(
         &mut self,
         context: &Context<'_>,
@@ -50,7 +51,7 @@ impl Successors {
                 return Ok(());
             }
             let entry = Entry::decode(record).ok_or_else(spool_damaged)?;
-            if self.staged.len() == STAGED {
+            if self.staged.len() == MAX_STAGED {
                 context.collisions.note_failed(&entry.key);
                 self.rest.push(record).map_err(spool_error)?;
                 continue;
@@ -71,7 +72,7 @@ impl Successors {
         Ok(())
     }
 
-    /// Puts them in their places, where nothing stands any more by what became of the `deletions`.
+    /// Puts the leaves in place, unless the directories still exist after the `deletions`.
     pub(super) fn put_in_place(
         mut self,
         context: &Context<'_>,
@@ -84,7 +85,7 @@ impl Successors {
             }
             put(context, entry, finished, deletions, committer);
         }
-        // Those of which nothing was written, since nothing was to be deleted.
+        // If nothing was to be deleted, nothing was staged.
         while let Some(record) = self.leaves.next().map_err(spool_error)? {
             if context.is_over() {
                 return Ok(());
@@ -129,7 +130,7 @@ fn put(
     let directory = Key::child(key.parent(), key.name(), true);
     let in_the_way = match context.target.look(&directory) {
         Ok(Some(found)) if found.kind == EntryKind::Directory => {
-            Some((Operation::Write, still_standing(deletions)))
+            Some((Operation::Write, not_deleted_cause(deletions)))
         }
         Ok(_) => None,
         Err(cause) => Some((Operation::List, cause)),
@@ -145,10 +146,10 @@ fn put(
         Ok(None) => {}
         Err(error) => {
             context.fail(error);
-            // What was written is dropped, unless it stands already.
+            // The staged content was dropped; a store has already put it in place.
             if is_written
                 && context.target.capabilities().atomic_put
-                && let Err(cause) = take_back(context, &key)
+                && let Err(cause) = remove_published(context, &key)
             {
                 context.fail(EntryError::on_target(Operation::Delete, &key, cause));
             }
@@ -156,15 +157,15 @@ fn put(
     }
 }
 
-fn take_back(context: &Context<'_>, key: &Key) -> Result<(), Cause> {
+fn remove_published(context: &Context<'_>, key: &Key) -> Result<(), Cause> {
     match context.target.look(key)? {
         Some(entry) => context.target.remove(&entry),
         None => Ok(()),
     }
 }
 
-/// Why a directory stands in the place of a leaf that waited, by what became of the deletions.
-pub(super) fn still_standing(deletions: Option<Status>) -> Cause {
+/// Returns why a directory is still in the place of a leaf after the deletions.
+pub(super) fn not_deleted_cause(deletions: Option<Status>) -> Cause {
     match deletions {
         Some(Status::Refused) => Cause::DeletionRefused,
         Some(Status::Waits) => Cause::DeletionWaits,

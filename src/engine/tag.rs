@@ -1,32 +1,32 @@
-//! Whether content has the hash that a store's tag may be.
+//! Comparison of content with the ETag of an object, which may be an MD5.
 //!
-//! The tag of an object that was uploaded in parts is the MD5 of its parts' MD5s, and says how many
-//! these were, but not how long. Where the store doesn't tell either, the lengths that clients are
-//! known to choose are tried, several of them in one reading.
+//! The ETag of a multipart upload is the MD5 of its parts' MD5s; it gives the number of the parts,
+//! but not their length. If the store doesn't return that either, the part sizes that clients
+//! commonly use are tried, several of them in one read.
 
 use crate::backend::object::OWN_PART_SIZES;
 use crate::model::TagHash;
 use md5::{Digest as _, Md5};
 
 const MEBIBYTE: u64 = 1 << 20;
-/// Lengths of parts in bytes that clients choose unless told otherwise: rclone and many libraries
-/// 5 MiB, the AWS CLI 8, s3cmd 15, `MinIO`'s client 16, s5cmd 50, others 64 and 100.
-const KNOWN: [u64; 7] = [5, 8, 15, 16, 50, 64, 100];
-/// How many lengths are tried at most: each costs an MD5 of the content.
-const TRIED: usize = 4;
+/// Part sizes in mebibytes that clients use by default: rclone and many libraries 5, the AWS CLI 8,
+/// s3cmd 15, `MinIO`'s client 16, s5cmd 50, others 64 and 100.
+const COMMON_PART_SIZES: [u64; 7] = [5, 8, 15, 16, 50, 64, 100];
+/// The most part sizes that are tried: each costs an MD5 of the content.
+const MAX_TRIED: usize = 4;
 
-/// What a tag may say of content.
+/// A tag with which content can be compared.
 #[derive(Debug)]
 pub struct Tagged {
     wanted: TagHash,
-    /// Lengths of parts to try; one that is longer than the content where it came as a whole.
+    /// Part sizes to try, in bytes; `u64::MAX` if the content was uploaded in one piece.
     lengths: Vec<u64>,
 }
 
 impl Tagged {
-    /// Prepares to tell content of `size` bytes by its tag; `first_part` is asked for the length of
-    /// the first part, if anybody knows, where there are several. `None` where the tag can't be such
-    /// content's.
+    /// Prepares the comparison with content of `size` bytes. `first_part` is called for the length
+    /// of the first of several parts and returns `None` if that is unknown. Returns `None` if the
+    /// tag can't be one of content of this size.
     pub(super) fn new(
         wanted: TagHash,
         size: u64,
@@ -39,7 +39,7 @@ impl Tagged {
         (!lengths.is_empty()).then_some(Self { wanted, lengths })
     }
 
-    /// Begins with content.
+    /// Returns a hasher for content from its beginning.
     pub(super) fn hasher(&self) -> TagHasher {
         let in_parts = |&length: &u64| InParts {
             length,
@@ -52,22 +52,22 @@ impl Tagged {
     }
 }
 
-/// The lengths that so many parts of an object of `size` bytes may have.
+/// Returns the part sizes to try for an object of `size` bytes in so many parts.
 fn lengths(size: u64, parts: u64, first_part: impl FnOnce() -> Option<u64>) -> Vec<u64> {
     let fits = |length: &u64| *length > 0 && size.div_ceil(*length) == parts;
     let (least, most) = (size.div_ceil(parts), size.saturating_sub(1) / (parts - 1).max(1));
     if least > most {
         return Vec::new();
     }
-    if let Some(told) = first_part().filter(fits) {
-        return vec![told];
+    if let Some(length) = first_part().filter(fits) {
+        return vec![length];
     }
-    let known = KNOWN.map(|length| length * MEBIBYTE).into_iter().chain(OWN_PART_SIZES);
-    // Whatever else is chosen is most often a whole number of mebibytes.
+    let known = COMMON_PART_SIZES.map(|length| length * MEBIBYTE).into_iter().chain(OWN_PART_SIZES);
+    // Other part sizes are most often a whole number of mebibytes.
     let whole = (least.div_ceil(MEBIBYTE)..=most / MEBIBYTE).map(|length| length * MEBIBYTE);
     let mut lengths = Vec::new();
     for length in known.chain(whole).filter(fits) {
-        if lengths.len() == TRIED {
+        if lengths.len() == MAX_TRIED {
             break;
         }
         if !lengths.contains(&length) {
@@ -77,7 +77,7 @@ fn lengths(size: u64, parts: u64, first_part: impl FnOnce() -> Option<u64>) -> V
     lengths
 }
 
-/// The hashes that a tag may be, under way.
+/// Hashes content for all part sizes that are tried.
 pub(super) struct TagHasher {
     wanted: TagHash,
     tried: Vec<InParts>,
@@ -90,20 +90,20 @@ impl TagHasher {
         }
     }
 
-    /// Whether one of them is the tag.
+    /// Returns whether one of the hashes equals the tag.
     pub(super) fn finish(self) -> bool {
         self.tried.into_iter().any(|tried| tried.finish() == self.wanted)
     }
 }
 
-/// The hash of content in parts of one length.
+/// The hash of content in parts of a given length.
 struct InParts {
     length: u64,
     filled: u64,
     part: Md5,
-    /// Parts that ended.
+    /// The number of parts that are complete.
     parts: u32,
-    /// Of the parts' hashes; `None` for content that came as a whole.
+    /// The hash of the parts' hashes; `None` for content that was uploaded in one piece.
     all: Option<Md5>,
 }
 
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use crate::model::ETag;
 
-    /// A tag as S3 makes it.
+    /// Returns the tag that S3 makes of content in parts of `length` bytes.
     fn tag(content: &[u8], length: usize) -> TagHash {
         let mut all = Md5::new();
         let mut parts = 0;
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn content_is_told_by_the_tag_of_its_parts_whatever_its_chunks() {
+    fn content_matches_the_tag_of_its_parts_whatever_its_chunks() {
         let content: Vec<_> = (0..100_000_u32).map(|at| (at % 251) as u8).collect();
         for length in [1_000, 33_333, 50_000, 99_999] {
             let wanted = tag(&content, length);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn content_is_told_by_the_tag_of_the_whole() {
+    fn content_matches_the_tag_of_a_single_upload() {
         let tag = ETag::new(b"5d41402abc4b2a76b9719d911017c592").expect("a tag");
         let tagged = Tagged::new(tag.hash().expect("a hash"), 5, || panic!("it has no parts"));
         let tagged = tagged.expect("it may be");
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_those_that_give_so_many_parts() {
+    fn lengths_to_try_give_the_number_of_parts() {
         let of = |size: u64, parts| {
             lengths(size, parts, || None).into_iter().map(|it| it / MEBIBYTE).collect::<Vec<_>>()
         };
@@ -199,9 +199,9 @@ mod tests {
         assert_eq!(of(1 << 30, 128), [8]);
         assert_eq!(of(1 << 40, 8_739), [120]);
         assert_eq!(of(3, 4), [0_u64; 0], "more parts than bytes");
-        let told = |told| lengths(17 * MEBIBYTE, 3, || Some(told));
-        assert_eq!(told(6_000_001), [6_000_001]);
-        assert_eq!(told(17 * MEBIBYTE).len(), 3, "the store took no notice");
-        assert_eq!(told(0).len(), 3);
+        let length = |length| lengths(17 * MEBIBYTE, 3, || Some(length));
+        assert_eq!(length(6_000_001), [6_000_001]);
+        assert_eq!(length(17 * MEBIBYTE).len(), 3, "the store ignored the request for a part");
+        assert_eq!(length(0).len(), 3);
     }
 }

@@ -1,4 +1,4 @@
-//! Workers: what stands in the target is taken as it is, or given other metadata.
+//! Workers: existing entries of the target are recorded as they are, or get other metadata.
 
 use super::Purpose;
 use super::batch::{CompletedStep, Record};
@@ -11,41 +11,43 @@ use crate::model::{Action, Cause, Entry, EntryError, EntryKind, Features, Metada
 use crate::plan::Step;
 use std::io::ErrorKind::NotFound;
 
-/// A source's entry as it is to be copied.
+/// A source's entry with the mode that its copy gets.
 struct InspectedEntry {
     entry: Entry,
-    /// What it has that its copy hasn't.
+    /// Features of the entry that the copy lacks.
     lost: Features,
 }
 
 impl Worker<'_, '_> {
-    /// Takes the target's copy as it is, and records it; where its mode is a wider one than the
-    /// source's ACL grants, which a listing doesn't show, that is set.
+    /// Takes the target's entry as it is, and records it. Its mode is set if it is wider than the
+    /// source's ACL grants, which a listing doesn't show.
     pub(super) fn adopt(&self, step: &Step) -> Result<CompletedStep, EntryError> {
         let inspected = self.inspected(step.source.clone())?;
         if inspected.entry.metadata.mode != step.source.metadata.mode {
             return self.update_inspected(step, inspected, step.target.clone(), None);
         }
         let InspectedEntry { entry: source, lost } = inspected;
-        let source = as_it_stands(source, step.target.as_ref());
+        let source = with_existing_metadata(source, step.target.as_ref());
         let mut finished = self.finished(step, source, Some(Action::Adopt));
         finished.lost = lost;
         if let Some(existing) = &step.target {
             finished.target_stamp = Some(existing.stamp);
             let PendingRow { metadata, kind, .. } = &finished.row;
-            let stood = Some(&existing.metadata);
-            finished.row.metadata = self.context.target.achievable_metadata(metadata, *kind, stood);
-            // What was kept with it when it was written.
+            let existing_metadata = Some(&existing.metadata);
+            let achievable =
+                self.context.target.achievable_metadata(metadata, *kind, existing_metadata);
+            finished.row.metadata = achievable;
+            // The digest that was stored with it when it was written.
             finished.row.digest = existing.recorded;
         }
         if let Some(row) = &step.row {
-            self.know_by_digest(&mut finished.row, row);
+            self.take_digest(&mut finished.row, row);
         }
         self.count_unproven(&finished);
         Ok(finished)
     }
 
-    /// The content is right: sets the metadata where it differs, and refreshes the row.
+    /// Sets the metadata where it differs and refreshes the row; the content is right.
     pub(super) fn update(
         &self,
         step: &Step,
@@ -64,9 +66,10 @@ impl Worker<'_, '_> {
         existing: Option<Entry>,
         proof: Option<Hashed>,
     ) -> Result<CompletedStep, EntryError> {
-        let entry = as_it_stands(entry, existing.as_ref());
-        let stood = existing.as_ref().map(|existing| &existing.metadata);
-        let wanted = self.context.target.achievable_metadata(&entry.metadata, entry.kind, stood);
+        let entry = with_existing_metadata(entry, existing.as_ref());
+        let existing_metadata = existing.as_ref().map(|existing| &existing.metadata);
+        let wanted =
+            self.context.target.achievable_metadata(&entry.metadata, entry.kind, existing_metadata);
         let differs = existing.as_ref().is_some_and(|existing| {
             if existing.completeness == Completeness::NoStoredMetadata {
                 return false;
@@ -93,12 +96,12 @@ impl Worker<'_, '_> {
         match (&step.row, proof) {
             (row, Some(hashed)) => {
                 let same = row.as_ref().filter(|row| row.digest == Some(hashed.digest));
-                // The target's copy is the one that was verified.
+                // The target's file still has the content that was verified.
                 finished.row.verified_at = same.and_then(|row| row.verified_at);
                 prove(&mut finished.row, hashed, row.as_ref());
             }
             (Some(row), None) if !row.knows_source(self.context.policy.from) => {
-                self.know_by_digest(&mut finished.row, row);
+                self.take_digest(&mut finished.row, row);
                 self.count_unproven(&finished);
             }
             (Some(row), None) => {
@@ -118,13 +121,13 @@ impl Worker<'_, '_> {
         Ok(finished)
     }
 
-    /// Sets mode, owner and group of what has the source's size: nothing is known of its content, and no
-    /// more is recorded of it than before.
+    /// Sets mode, owner and group of a file that has the source's size. As its content is unknown,
+    /// nothing is recorded.
     pub(super) fn update_rights(&self, step: &Step) -> Result<CompletedStep, EntryError> {
         let InspectedEntry { entry, lost } = self.inspected(step.source.clone())?;
-        let stood = step.target.as_ref().map(|existing| &existing.metadata);
-        let wanted = self.context.target.achievable_metadata(&entry.metadata, entry.kind, stood);
-        let mtime = stood.map_or(wanted.mtime, |stood| stood.mtime);
+        let existing = step.target.as_ref().map(|existing| &existing.metadata);
+        let wanted = self.context.target.achievable_metadata(&entry.metadata, entry.kind, existing);
+        let mtime = existing.map_or(wanted.mtime, |existing| existing.mtime);
         let wanted = Metadata { mtime, ..wanted };
         let target_stamp = self
             .context
@@ -138,20 +141,20 @@ impl Worker<'_, '_> {
         Ok(finished)
     }
 
-    /// The target's copy is the one that a row from another source tells of, which vouches for its
-    /// digest, and for nothing of the source.
-    fn know_by_digest(&self, known: &mut PendingRow, row: &Row) {
-        if known.kind != EntryKind::File {
-            known.origin = row.origin;
+    /// Takes over the digests from a row that a run from another source recorded. The row describes
+    /// the target's file, but nothing of this source.
+    fn take_digest(&self, pending: &mut PendingRow, row: &Row) {
+        if pending.kind != EntryKind::File {
+            pending.origin = row.origin;
         } else if row.digest.is_some() {
-            (known.digest, known.extra, known.verified_at) =
+            (pending.digest, pending.extra, pending.verified_at) =
                 (row.digest, row.extra, row.verified_at);
             self.context.progress.known_by_digest.add(1);
         }
     }
 
-    /// A source's entry as it is to be copied: a file's mode has no more rights for its group than its
-    /// ACL grants that.
+    /// Returns the source's entry as it is to be copied: the mode of a file grants its group no
+    /// more than the file's ACL does.
     fn inspected(&self, mut entry: Entry) -> Result<InspectedEntry, EntryError> {
         if entry.kind != EntryKind::File || self.context.purpose != Purpose::Mirror {
             return Ok(InspectedEntry { entry, lost: Features::default() });
@@ -177,8 +180,8 @@ impl Worker<'_, '_> {
     }
 }
 
-/// Of what others stored without metadata nobody says what it is like: whatever stands is right.
-fn as_it_stands(mut source: Entry, existing: Option<&Entry>) -> Entry {
+/// Gives a source's entry without stored metadata that of the existing one, which then is right.
+fn with_existing_metadata(mut source: Entry, existing: Option<&Entry>) -> Entry {
     if let Some(existing) =
         existing.filter(|_| source.completeness == Completeness::NoStoredMetadata)
     {

@@ -324,10 +324,10 @@ impl ContentComparer<'_> {
         let (read, hashed) =
             self.cores.hash_content(from, entry, buffer, hashed, &pass, Wanted::default())?;
         *entry = read;
-        if let Some(told) = hashed.told.filter(|_| entry.completeness == Completeness::ListingOnly)
+        if let Some(info) = hashed.object_info.filter(|_| entry.completeness == Completeness::ListingOnly)
         {
             (entry.kind, entry.metadata, entry.completeness) =
-                (told.kind, told.metadata, told.completeness);
+                (info.kind, info.metadata, info.completeness);
         }
         Ok(hashed.digest)
     }
